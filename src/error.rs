@@ -1,0 +1,43 @@
+//! What can be wrong with a configuration, found when it is built.
+
+use thiserror::Error;
+
+/// A layer or a guard that cannot be built. The text names the field and repeats the
+/// offending value, which is configuration and never a key.
+///
+/// ```
+/// use tower_api_key::{ApiKeyLayer, ConfigError, Scheme, store::MemoryStore};
+///
+/// let refused = ApiKeyLayer::builder(MemoryStore::new())
+///     .schemes([Scheme::header("x api key")])
+///     .build();
+/// assert_eq!(
+///     refused.err(),
+///     Some(ConfigError::HeaderName("x api key".into())),
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `schemes` is empty, so that no request could ever pass.
+    #[error("schemes: at least one scheme is needed")]
+    NoScheme,
+    /// A header name that is not a token (RFC 9110 §5.1).
+    #[error("schemes: {0:?} is not a header name")]
+    HeaderName(String),
+    /// A scheme word that is not a token (RFC 9110 §11.1).
+    #[error("schemes: {0:?} is not a scheme word")]
+    SchemeWord(String),
+    /// A query parameter without a name.
+    #[error("schemes: a query parameter needs a name")]
+    QueryName,
+    /// A realm with a control character, which a challenge cannot carry (RFC 9110 §11.5).
+    #[error("realm: {0:?} has a control character")]
+    Realm(String),
+    /// A deadline of zero, under which no store that waits could ever answer.
+    #[error("deadline: must be longer than zero")]
+    Deadline,
+    /// A path template without exactly one `{name}` segment.
+    #[error("organization: {0:?} must have exactly one segment in braces")]
+    PathTemplate(String),
+}

@@ -1,0 +1,52 @@
+//! axum extractors, and a rejection as a response.
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::request::Parts;
+
+use crate::{
+    principal::{Caller, Principal},
+    rejection::{Reason, Rejection},
+};
+
+/// The caller of this request; refused where there is none.
+///
+/// # Errors
+///
+/// 401 for an anonymous request and a skipped path, 500 where no layer is around the handler.
+impl<S: Sync> FromRequestParts<S> for Principal {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        match Caller::of(&parts.extensions, "a Principal extractor")? {
+            Caller::Known(principal) => Ok(principal.clone()),
+            Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
+        }
+    }
+}
+
+/// The caller of this request, or `None` for an anonymous request and a skipped path.
+///
+/// # Errors
+///
+/// 500 where no layer is around the handler.
+impl<S: Sync> OptionalFromRequestParts<S> for Principal {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
+        match Caller::of(&parts.extensions, "an Option<Principal> extractor")? {
+            Caller::Known(principal) => Ok(Some(principal.clone())),
+            Caller::Nobody(_) => Ok(None),
+        }
+    }
+}
+
+/// An empty response, which the layer around the handler fills in.
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        self.into_response_with(Body::empty())
+    }
+}

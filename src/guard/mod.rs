@@ -1,0 +1,239 @@
+//! What a key must be allowed, on one route or on many.
+//!
+//! A principal in; the inner service called, or a rejection out, which the layer renders. Knows no scheme, no store and no format.
+//!
+//! | the layer left                        | a guard answers                               |
+//! |---------------------------------------|-----------------------------------------------|
+//! | a principal that is allowed           | by calling the inner service                  |
+//! | a principal that is not               | 403; 404 after [`Require::or_not_found`]      |
+//! | nobody: anonymous, or a skipped path  | 401                                           |
+//! | a CORS preflight                      | by calling the inner service                  |
+//! | nothing: there is no layer around it  | 500, and a line on standard error             |
+
+mod path;
+mod service;
+
+use std::{fmt, sync::Arc};
+
+use http::{Method, request::Parts};
+use tower_layer::Layer;
+
+pub use service::{GuardFuture, GuardedService};
+
+use crate::{
+    error::ConfigError,
+    permission::Action,
+    principal::{Caller, Nobody, Principal},
+    rejection::{Reason, Rejection},
+};
+use path::PathPrefix;
+
+/// A tower layer that lets a request pass only if its key is allowed to. It stands anywhere inside an
+/// [`ApiKeyLayer`](crate::ApiKeyLayer): on one route, on several, on a whole router.
+///
+/// ```
+/// use axum::{Router, routing::{get, post}};
+/// use tower_api_key::{ApiKeyLayer, Require, store::MemoryStore};
+///
+/// # fn main() -> Result<(), tower_api_key::ConfigError> {
+/// let app: Router = Router::new()
+///     .route("/links", post("created").layer(Require::permission("links", "create")))
+///     .route("/stats", get("42").layer(Require::any([("stats", "read"), ("admin", "read")])))
+///     .layer(ApiKeyLayer::builder(MemoryStore::new()).build()?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Require {
+    check: Arc<Check>,
+    hidden: bool,
+}
+
+enum Check {
+    Permission { resource: Box<str>, action: Action },
+    ByMethod { resource: Box<str> },
+    Organization(Box<dyn Fn(&Parts) -> Option<String> + Send + Sync>),
+    That(Box<dyn Fn(&Principal, &Parts) -> bool + Send + Sync>),
+    Any(Vec<Require>),
+    All(Vec<Require>),
+}
+
+impl Require {
+    /// The key may do `action` to `resource`.
+    pub fn permission(resource: impl Into<String>, action: impl Into<Action>) -> Self {
+        Self::new(Check::Permission {
+            resource: resource.into().into(),
+            action: action.into(),
+        })
+    }
+
+    /// The key may do to `resource` what the method means: `POST` create, `GET` and `HEAD` read, `PUT` and `PATCH` update,
+    /// `DELETE` delete. Every other method is refused.
+    pub fn by_method(resource: impl Into<String>) -> Self {
+        Self::new(Check::ByMethod {
+            resource: resource.into().into(),
+        })
+    }
+
+    /// The key belongs to the organization that the request is about. A request about none, and a key without one, are refused.
+    ///
+    /// ```
+    /// use tower_api_key::Require;
+    ///
+    /// Require::organization(|parts| Some(parts.uri.host()?.split_once('.')?.0.to_owned()));
+    /// ```
+    pub fn organization(of: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self::new(Check::Organization(Box::new(of)))
+    }
+
+    /// The key belongs to the organization that a segment of the path names, percent-decoded. The template begins where the path does
+    /// (under axum's `nest`: without the prefix) and ends with the one segment in braces.
+    ///
+    /// ```
+    /// use tower_api_key::Require;
+    ///
+    /// let guard = Require::organization_in_path("/orgs/{organization}/")?.or_not_found();
+    /// assert!(Require::organization_in_path("/orgs/").is_err());
+    /// # Ok::<(), tower_api_key::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::PathTemplate`] for `"/orgs/"`, `"orgs/{organization}"`, `"/orgs/{organization}/links"`, `"/{a}/{b}"`.
+    pub fn organization_in_path(template: &str) -> Result<Self, ConfigError> {
+        let prefix = PathPrefix::parse(template)?;
+        Ok(Self::organization(move |parts| {
+            prefix.capture(parts.uri.path())
+        }))
+    }
+
+    /// The key passes a check of your own.
+    ///
+    /// ```
+    /// use tower_api_key::{Owner, Require};
+    ///
+    /// Require::that(|key, _parts| key.owner() == Some(&Owner::Bot));
+    /// ```
+    pub fn that(check: impl Fn(&Principal, &Parts) -> bool + Send + Sync + 'static) -> Self {
+        Self::new(Check::That(Box::new(check)))
+    }
+
+    /// The key passes at least one of these. An empty list lets nobody pass.
+    ///
+    /// ```
+    /// use tower_api_key::Require;
+    ///
+    /// Require::any([("stats", "read"), ("admin", "read")]);
+    /// Require::any([Require::permission("admin", "read"), Require::all([("stats", "read"), ("files", "read")])]);
+    /// ```
+    pub fn any<C: Into<Require>>(checks: impl IntoIterator<Item = C>) -> Self {
+        Self::new(Check::Any(checks.into_iter().map(Into::into).collect()))
+    }
+
+    /// The key passes every one of these. An empty list lets nobody pass.
+    pub fn all<C: Into<Require>>(checks: impl IntoIterator<Item = C>) -> Self {
+        Self::new(Check::All(checks.into_iter().map(Into::into).collect()))
+    }
+
+    /// Answers 404 where it would answer 403, to hide that the resource exists (RFC 9110 §15.5.4).
+    #[must_use]
+    pub fn or_not_found(mut self) -> Self {
+        self.hidden = true;
+        self
+    }
+
+    fn new(check: Check) -> Self {
+        Self {
+            check: Arc::new(check),
+            hidden: false,
+        }
+    }
+
+    #[expect(clippy::result_large_err, reason = "made once, on the way out")]
+    fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
+        match Caller::of(&parts.extensions, "a Require guard")? {
+            Caller::Known(principal) => self
+                .check(principal, parts)
+                .map_err(|reason| Rejection::of_principal(reason, principal)),
+            Caller::Nobody(Nobody::Preflight) => Ok(()),
+            Caller::Nobody(Nobody::Anonymous | Nobody::Skipped) => {
+                Err(Rejection::new(Reason::Missing))
+            }
+        }
+    }
+
+    fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
+        let permissions = principal.record().permissions();
+        let (passes, reason) = match &*self.check {
+            Check::Permission { resource, action } => {
+                (permissions.allow(resource, action), Reason::Forbidden)
+            }
+            Check::ByMethod { resource } => (
+                action_of(&parts.method).is_some_and(|action| permissions.allow(resource, &action)),
+                Reason::Forbidden,
+            ),
+            Check::Organization(of) => (
+                principal
+                    .organization()
+                    .is_some_and(|own| of(parts).as_deref() == Some(own)),
+                Reason::OtherOrganization,
+            ),
+            Check::That(check) => (check(principal, parts), Reason::Forbidden),
+            Check::Any(checks) => {
+                let mut results = checks.iter().map(|check| check.check(principal, parts));
+                (results.any(|result| result.is_ok()), Reason::Forbidden)
+            }
+            Check::All(checks) => {
+                let failed = checks
+                    .iter()
+                    .find_map(|check| check.check(principal, parts).err());
+                let passes = failed.is_none() && !checks.is_empty();
+                (passes, failed.unwrap_or(Reason::Forbidden))
+            }
+        };
+        match (passes, self.hidden) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Reason::Hidden),
+            (false, false) => Err(reason),
+        }
+    }
+}
+
+/// What a method means (RFC 9110 §9.3, RFC 5789).
+fn action_of(method: &Method) -> Option<Action> {
+    match *method {
+        Method::POST => Some(Action::CREATE),
+        Method::GET | Method::HEAD => Some(Action::READ),
+        Method::PUT | Method::PATCH => Some(Action::UPDATE),
+        Method::DELETE => Some(Action::DELETE),
+        _ => None,
+    }
+}
+
+/// A resource and an action on it.
+impl<R: Into<String>, A: Into<Action>> From<(R, A)> for Require {
+    fn from((resource, action): (R, A)) -> Self {
+        Self::permission(resource, action)
+    }
+}
+
+impl<S> Layer<S> for Require {
+    type Service = GuardedService<S>;
+
+    fn layer(&self, inner: S) -> GuardedService<S> {
+        GuardedService::new(inner, self.clone())
+    }
+}
+
+impl fmt::Debug for Require {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.check {
+            Check::Permission { resource, action } => write!(f, "Require({resource}:{action})"),
+            Check::ByMethod { resource } => write!(f, "Require({resource} by method)"),
+            Check::Organization(_) => f.write_str("Require(organization)"),
+            Check::That(_) => f.write_str("Require(that ..)"),
+            Check::Any(checks) => f.debug_tuple("Require::any").field(checks).finish(),
+            Check::All(checks) => f.debug_tuple("Require::all").field(checks).finish(),
+        }
+    }
+}

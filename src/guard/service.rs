@@ -1,0 +1,106 @@
+//! Calls the inner service, or answers with an empty response that carries the rejection.
+
+use std::{
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::Require;
+use crate::{layer::ResponseBody, rejection::Rejection};
+
+/// A service behind a [`Require`] guard.
+#[derive(Clone, Debug)]
+pub struct GuardedService<S> {
+    inner: S,
+    guard: Require,
+}
+
+pin_project! {
+    /// The response of a [`GuardedService`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct GuardFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Running {
+            #[pin]
+            future: F,
+        },
+        Refused {
+            rejection: Option<Rejection>,
+        },
+    }
+}
+
+// === impl GuardedService ===
+
+impl<S> GuardedService<S> {
+    pub(super) fn new(inner: S, guard: Require) -> Self {
+        Self { inner, guard }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for GuardedService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = GuardFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        let state = match self.guard.admit(&parts) {
+            Ok(()) => State::Running {
+                future: self.inner.call(Request::from_parts(parts, body)),
+            },
+            Err(rejection) => {
+                // The service that was polled ready goes, with whatever permit it holds.
+                let unready = self.inner.clone();
+                drop(mem::replace(&mut self.inner, unready));
+                State::Refused {
+                    rejection: Some(rejection),
+                }
+            }
+        };
+        GuardFuture { state }
+    }
+}
+
+impl<F, ResBody, E> Future for GuardFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Running { future } => {
+                let response = ready!(future.poll(context))?;
+                Poll::Ready(Ok(response.map(ResponseBody::inner)))
+            }
+            StateProjection::Refused { rejection } => {
+                let rejection = rejection
+                    .take()
+                    .expect("a GuardFuture was polled after it was done");
+                let refusal = ResponseBody::refusal(Bytes::new());
+                Poll::Ready(Ok(rejection.into_response_with(refusal)))
+            }
+        }
+    }
+}

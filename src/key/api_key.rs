@@ -1,0 +1,58 @@
+//! The plain text of a key.
+
+use std::fmt;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::Mask;
+use crate::scheme::MAX_KEY_LEN;
+
+/// The plain text of a key. Its memory is wiped on drop; there is no `Display`, and `Debug` shows nothing of it.
+///
+/// ```
+/// use tower_api_key::ApiKey;
+///
+/// let key = ApiKey::new("hopx_live_51FwqftsmMDHHbJAMEXXHCgG")?;
+/// assert_eq!(format!("{key:?}"), "ApiKey(..)");
+/// # Ok::<(), tower_api_key::key::InvalidKey>(())
+/// ```
+#[derive(Clone)]
+pub struct ApiKey(Zeroizing<Box<str>>);
+
+/// A text that no request could carry as a key: empty, longer than 512 bytes, or with a character outside visible ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a key is 1 to 512 characters of visible ASCII")]
+pub struct InvalidKey;
+
+impl ApiKey {
+    /// Takes the text of an existing key.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKey`] for what would be refused at the door too: `""`, `"two words"`, `"schlüssel"`, 513 characters.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
+        let text = Zeroizing::new(text.into());
+        if (1..=MAX_KEY_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(Zeroizing::new(text.as_str().into())))
+        } else {
+            Err(InvalidKey)
+        }
+    }
+
+    /// The plain text, for the one answer that shows it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What may be shown of this key later: see [`Mask`].
+    pub fn mask(&self, mask: Mask) -> String {
+        mask.apply(self.expose())
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(..)")
+    }
+}

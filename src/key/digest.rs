@@ -1,0 +1,93 @@
+//! What a store knows of a key.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+/// The hash of a key, 32 bytes. A store keeps it, and finds by it.
+///
+/// Two digests are compared in constant time, by `==` too.
+///
+/// ```
+/// use tower_api_key::KeyDigest;
+///
+/// let stored: Vec<u8> = vec![7; 32];
+/// let digest = KeyDigest::try_from(stored)?;
+/// assert_eq!(digest, KeyDigest::from([7; 32]));
+/// # Ok::<(), tower_api_key::key::InvalidDigest>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct KeyDigest([u8; 32]);
+
+/// Bytes that are no digest, because there are not 32 of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a key digest is 32 bytes, not {0}")]
+pub struct InvalidDigest(pub usize);
+
+impl KeyDigest {
+    /// The bytes, to bind to a query.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Constant time: all bytes are folded into one word, and only that is compared, by `subtle`.
+impl PartialEq for KeyDigest {
+    fn eq(&self, other: &Self) -> bool {
+        let words = |digest: &Self| -> [u64; 4] {
+            std::array::from_fn(|word| {
+                let bytes = digest.0[word * 8..].first_chunk();
+                bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+            })
+        };
+        let difference = words(self)
+            .iter()
+            .zip(words(other))
+            .fold(0, |difference, (a, b)| difference | (a ^ b));
+        difference.ct_eq(&0).into()
+    }
+}
+
+impl Eq for KeyDigest {}
+
+/// A digest is uniform already, so its first eight bytes are hash enough.
+impl Hash for KeyDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+impl From<[u8; 32]> for KeyDigest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl TryFrom<&[u8]> for KeyDigest {
+    type Error = InvalidDigest;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, InvalidDigest> {
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_| InvalidDigest(bytes.len()))?;
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<Vec<u8>> for KeyDigest {
+    type Error = InvalidDigest;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, InvalidDigest> {
+        bytes.as_slice().try_into()
+    }
+}
+
+/// Shows nothing: the digest of a weak key could be reversed.
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(..)")
+    }
+}

@@ -1,0 +1,268 @@
+//! The form of a key: made here, checked here, without any lookup.
+//!
+//! ```text
+//! hopx_live_ 4fK0aQ9tJm2XzV7bRc1NwYs8LdPe6GuHoTiA 0mLq17
+//! └ prefix ┘ └──── body: 36 base62 digits ──────┘ └ CRC-32 of the body, six base62 digits
+//! ```
+//!
+//! A prefix of up to 13 characters, its underscore counted, 36 and 6 make 55 bytes: with SHA-256's padding that is one
+//! block of 64, and the hash is one compression.
+
+use std::fmt;
+
+use rand::{TryRng, rngs::SysRng};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{
+    ApiKey,
+    checksum::{self, BASE62},
+};
+use crate::scheme::MAX_KEY_LEN;
+
+/// The form that all keys of one kind have: a prefix, a random body, a checksum.
+///
+/// A layer with formats refuses everything else before it hashes. A layer without any format takes every key, so keys that are
+/// already in a database just work.
+///
+/// ```
+/// use tower_api_key::KeyFormat;
+///
+/// let live = KeyFormat::new("hopx_live")?;
+/// let key = live.generate()?;
+/// assert!(key.expose().starts_with("hopx_live_"));
+/// assert_eq!(live.check(key.expose()), Ok(()));
+/// # Ok::<(), tower_api_key::key::FormatError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFormat {
+    prefix: Box<str>,
+    shape: Shape,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shape {
+    /// `prefix` (which ends with an underscore), a body of this many base62 digits, a checksum.
+    Own { body: usize },
+    /// `prefix`, then non-empty parts behind a separator.
+    Foreign {
+        separator: Box<str>,
+        parts: Option<usize>,
+    },
+}
+
+/// What is wrong with a format, or with a key. The text never repeats the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// A prefix of our own is one or more of `[A-Za-z0-9_]`; a foreign one is visible ASCII without the separator.
+    #[error("the prefix is empty or has a character that it may not have")]
+    Prefix,
+    /// A body of fewer than 22 base62 digits has fewer than 128 random bits; a key has at most 512 characters.
+    #[error("the body must have at least 22 digits, and the key at most 512 characters")]
+    BodyLength,
+    /// A separator that is not visible ASCII, or fewer than two parts behind one.
+    #[error("the parts of a foreign format cannot be told apart")]
+    Parts,
+    /// The form of foreign keys is known, but not how they are made.
+    #[error("a key of a foreign format cannot be generated")]
+    Foreign,
+    /// The operating system's generator failed.
+    #[error("the operating system has no random numbers to give")]
+    Generator,
+    /// The key does not have this form.
+    #[error("the key does not have the form of this format")]
+    Mismatch,
+    /// The key has this form, but was mistyped: its checksum is another's.
+    #[error("the key's checksum is wrong")]
+    Checksum,
+}
+
+/// 62^22 is more than 2^128.
+const MIN_BODY: usize = 22;
+const BODY: usize = 36;
+
+impl KeyFormat {
+    /// Keys of our own: `prefix`, an underscore unless the prefix ends with one, 36 base62 digits, a checksum.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Prefix`] for `""`, `"a.b"`, `"sk-live"`.
+    pub fn new(prefix: &str) -> Result<Self, FormatError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if prefix.is_empty() || !prefix.bytes().all(allowed) {
+            return Err(FormatError::Prefix);
+        }
+        let underscore = if prefix.ends_with('_') { "" } else { "_" };
+        let format = Self {
+            prefix: format!("{prefix}{underscore}").into(),
+            shape: Shape::Own { body: BODY },
+        };
+        format.within_limit().ok_or(FormatError::Prefix)
+    }
+
+    /// Another number of base62 digits in the body, each 5.95 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::BodyLength`] for fewer than 22, and where the key would be longer than 512 characters;
+    /// [`FormatError::Foreign`] for a foreign format, which has no body.
+    pub fn body_len(mut self, digits: usize) -> Result<Self, FormatError> {
+        let Shape::Own { body } = &mut self.shape else {
+            return Err(FormatError::Foreign);
+        };
+        *body = digits;
+        self.within_limit()
+            .filter(|_| digits >= MIN_BODY)
+            .ok_or(FormatError::BodyLength)
+    }
+
+    /// Somebody else's keys, of which only the shape is checked: `parts` non-empty parts between separators, the first
+    /// of which is the prefix. With `None` there are two or more; with an empty separator the key only begins with the prefix.
+    ///
+    /// ```
+    /// use tower_api_key::KeyFormat;
+    ///
+    /// let format = KeyFormat::foreign("ak", ".", 3)?;
+    /// assert!(format.check("ak.key_id.secret").is_ok());
+    /// assert!(format.check("ak.key_id").is_err());
+    /// assert!(KeyFormat::foreign("xkeysib-", "", None)?.check("xkeysib-0a1b2c").is_ok());
+    /// # Ok::<(), tower_api_key::key::FormatError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Prefix`] for `("", ".")`, `("a b", ".")` and `("a.b", ".")`, which holds the separator;
+    /// [`FormatError::Parts`] for a separator with a space, and for one or no part.
+    pub fn foreign(
+        prefix: &str,
+        separator: &str,
+        parts: impl Into<Option<usize>>,
+    ) -> Result<Self, FormatError> {
+        let parts = parts.into();
+        let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !visible(separator) || parts.is_some_and(|parts| parts < 2) {
+            return Err(FormatError::Parts);
+        }
+        let holds_separator = !separator.is_empty() && prefix.contains(separator);
+        if prefix.is_empty() || !visible(prefix) || holds_separator {
+            return Err(FormatError::Prefix);
+        }
+        let shape = Shape::Foreign {
+            separator: separator.into(),
+            parts,
+        };
+        Ok(Self {
+            prefix: prefix.into(),
+            shape,
+        })
+    }
+
+    /// Makes a new key from the operating system's generator.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Foreign`] for a foreign format; [`FormatError::Generator`] where the system's generator fails.
+    pub fn generate(&self) -> Result<ApiKey, FormatError> {
+        let Shape::Own { body } = self.shape else {
+            return Err(FormatError::Foreign);
+        };
+        let body = random_base62(body)?;
+        let mut key = Zeroizing::new(String::with_capacity(MAX_KEY_LEN));
+        key.push_str(&self.prefix);
+        key.extend(
+            body.iter()
+                .chain(&checksum::of(&body))
+                .map(|digit| char::from(*digit)),
+        );
+        ApiKey::new(key.as_str()).map_err(|_| FormatError::BodyLength)
+    }
+
+    /// Whether `key` has this form and, for keys of our own, the right checksum. No lookup.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyFormat, key::FormatError};
+    ///
+    /// let format = KeyFormat::new("hopx_live")?;
+    /// assert_eq!(format.check("hopx_test_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJabcdef0mLq17"), Err(FormatError::Mismatch));
+    /// assert_eq!(format.check("hopx_live_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJabcdef000000"), Err(FormatError::Checksum));
+    /// # Ok::<(), FormatError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Mismatch`] or [`FormatError::Checksum`].
+    pub fn check(&self, key: &str) -> Result<(), FormatError> {
+        if !self.has_shape(key.as_bytes()) {
+            Err(FormatError::Mismatch)
+        } else if !self.has_checksum(key.as_bytes()) {
+            Err(FormatError::Checksum)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Length, alphabet and prefix.
+    pub(crate) fn has_shape(&self, key: &[u8]) -> bool {
+        let Some(rest) = key.strip_prefix(self.prefix.as_bytes()) else {
+            return false;
+        };
+        match &self.shape {
+            Shape::Own { body } => {
+                rest.len() == body + checksum::LEN && rest.iter().all(u8::is_ascii_alphanumeric)
+            }
+            Shape::Foreign { separator, .. } if separator.is_empty() => !rest.is_empty(),
+            Shape::Foreign { separator, parts } => {
+                let Ok(rest) = str::from_utf8(rest) else {
+                    return false;
+                };
+                let Some(rest) = rest.strip_prefix(&**separator) else {
+                    return false;
+                };
+                let count = 1 + rest.split(&**separator).count();
+                rest.split(&**separator).all(|part| !part.is_empty())
+                    && parts.is_none_or(|parts| parts == count)
+            }
+        }
+    }
+
+    /// Whether a key of this shape ends with its checksum. A foreign key has none that we know.
+    pub(crate) fn has_checksum(&self, key: &[u8]) -> bool {
+        match self.shape {
+            Shape::Own { .. } => key.get(self.prefix.len()..).is_some_and(checksum::matches),
+            Shape::Foreign { .. } => true,
+        }
+    }
+
+    fn within_limit(self) -> Option<Self> {
+        let Shape::Own { body } = self.shape else {
+            return Some(self);
+        };
+        let room = MAX_KEY_LEN.checked_sub(self.prefix.len() + checksum::LEN)?;
+        (body <= room).then_some(self)
+    }
+}
+
+/// The prefix, which is no secret.
+impl fmt::Display for KeyFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.prefix)
+    }
+}
+
+/// Uniform base62 digits: six random bits each, and the two values that are no digit are drawn again.
+fn random_base62(digits: usize) -> Result<Zeroizing<Vec<u8>>, FormatError> {
+    let mut body = Zeroizing::new(Vec::with_capacity(digits));
+    let mut random = Zeroizing::new([0; 64]);
+    while body.len() < digits {
+        SysRng
+            .try_fill_bytes(&mut *random)
+            .map_err(|_| FormatError::Generator)?;
+        let missing = digits - body.len();
+        let drawn = random
+            .iter()
+            .filter_map(|byte| BASE62.get(usize::from(byte >> 2)));
+        body.extend(drawn.take(missing));
+    }
+    Ok(body)
+}

@@ -1,0 +1,122 @@
+//! From a key to its digest.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::{ApiKey, KeyDigest};
+
+/// How keys are hashed: everywhere the same, where they are issued and where they are checked.
+///
+/// ```
+/// use tower_api_key::{ApiKey, KeyHasher};
+///
+/// let key = ApiKey::new("hopx_live_51FwqftsmMDHHbJAMEXXHCgG").unwrap();
+/// let pepper = [0x5a; 32]; // from a secret manager, not from the database
+/// assert!(KeyHasher::sha256().digest(&key) != KeyHasher::hmac_sha256(&pepper).unwrap().digest(&key));
+/// ```
+#[derive(Clone)]
+pub struct KeyHasher(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Sha256,
+    Hmac(Box<Hmac<Sha256>>),
+}
+
+/// A pepper of fewer than 32 bytes, which would be the weakest part of the digest (RFC 2104 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a pepper has at least 32 bytes, not {0}")]
+pub struct PepperTooShort(pub usize);
+
+impl KeyHasher {
+    /// SHA-256 of the key: the default.
+    pub fn sha256() -> Self {
+        Self(Kind::Sha256)
+    }
+
+    /// HMAC-SHA-256 of the key under a pepper: a secret that is kept apart from the database, so that
+    /// a stolen or changed database alone neither tests a guess nor plants a key.
+    ///
+    /// # Errors
+    ///
+    /// [`PepperTooShort`] for fewer than 32 bytes.
+    pub fn hmac_sha256(pepper: &[u8]) -> Result<Self, PepperTooShort> {
+        if pepper.len() < 32 {
+            return Err(PepperTooShort(pepper.len()));
+        }
+        let keyed = Hmac::new_from_slice(pepper).map_err(|_| PepperTooShort(pepper.len()))?;
+        Ok(Self(Kind::Hmac(Box::new(keyed))))
+    }
+
+    /// The digest under which a store keeps this key.
+    pub fn digest(&self, key: &ApiKey) -> KeyDigest {
+        self.digest_bytes(key.expose().as_bytes())
+    }
+
+    pub(crate) fn digest_bytes(&self, key: &[u8]) -> KeyDigest {
+        let bytes: [u8; 32] = match &self.0 {
+            Kind::Sha256 => Sha256::digest(key).into(),
+            Kind::Hmac(keyed) => keyed
+                .as_ref()
+                .clone()
+                .chain_update(key)
+                .finalize()
+                .into_bytes()
+                .into(),
+        };
+        bytes.into()
+    }
+}
+
+impl Default for KeyHasher {
+    fn default() -> Self {
+        Self::sha256()
+    }
+}
+
+impl fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Sha256 => "KeyHasher(sha256)",
+            Kind::Hmac(_) => "KeyHasher(hmac-sha256)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(digest: KeyDigest) -> String {
+        digest
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    #[test]
+    fn sha256_is_that_of_fips_180() {
+        assert_eq!(
+            hex(KeyHasher::sha256().digest_bytes(b"abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn a_pepper_makes_it_the_hmac_of_rfc_4231() {
+        // Test case 6: a key of 131 bytes.
+        let hasher = KeyHasher::hmac_sha256(&[0xaa; 131]).unwrap();
+        assert_eq!(
+            hex(hasher.digest_bytes(b"Test Using Larger Than Block-Size Key - Hash Key First")),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+        assert_eq!(
+            KeyHasher::hmac_sha256(&[0; 31]).err(),
+            Some(PepperTooShort(31))
+        );
+    }
+}

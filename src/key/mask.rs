@@ -1,0 +1,101 @@
+//! What may be shown of a key after it was issued.
+
+use super::checksum;
+
+/// Which part of a key is shown, so that a person can tell keys apart.
+///
+/// At least 128 random bits always stay unseen; where a mask would show more than that allows, it shows nothing: `...`.
+/// Random is what stands after the last character that is neither letter nor digit (what stands before is taken for a prefix), at
+/// the number of bits that its letters and digits allow. A checksum at the end is not random, and what is shown of it is
+/// subtracted too, since it gives the body away bit by bit.
+///
+/// ```
+/// use tower_api_key::Mask;
+///
+/// let key = "a1b2c3d4e5f6g7h8i9j0klmnopqrstuvwxyz789";
+/// assert_eq!(Mask::HeadAndTail.apply(key), "a1b2c3d4...xyz789");
+/// assert_eq!(Mask::LastFour.apply(key), "...z789");
+/// assert_eq!(Mask::LastFour.apply("hunter2"), "...");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mask {
+    /// The first eight and the last six characters: `hopx_liv...0mLq17`.
+    #[default]
+    HeadAndTail,
+    /// The last four characters: `...Lq17`.
+    LastFour,
+}
+
+const UNSEEN_BITS: f64 = 128.0;
+const CHECKSUM_BITS: f64 = 32.0;
+
+impl Mask {
+    /// The mask of a key, whatever text it is. Short and weak keys show nothing.
+    pub fn apply(self, key: &str) -> String {
+        let (head, tail) = match self {
+            Self::HeadAndTail => (8, 6),
+            Self::LastFour => (0, 4),
+        };
+        let shown = (key.is_ascii() && unseen_bits(key.as_bytes(), head, tail) >= UNSEEN_BITS)
+            .then(|| (key.get(..head), key.get(key.len().saturating_sub(tail)..)));
+        match shown {
+            Some((Some(head), Some(tail))) => format!("{head}...{tail}"),
+            _ => "...".to_owned(),
+        }
+    }
+}
+
+/// The random bits of `key` that remain when its first `head` and last `tail` characters are known.
+fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
+    let prefix = key
+        .iter()
+        .rposition(|b| !b.is_ascii_alphanumeric())
+        .map_or(0, |last| last + 1);
+    let random = &key[prefix..];
+    let (body, checksum) = if checksum::matches(random) {
+        random.split_at(random.len() - checksum::LEN)
+    } else {
+        (random, &[][..])
+    };
+    let seen_head = head.saturating_sub(prefix);
+    let seen_tail = tail.saturating_sub(checksum.len());
+    let unseen = body.len().saturating_sub(seen_head + seen_tail);
+    let seen_checksum = tail.min(checksum.len());
+    let given_away = CHECKSUM_BITS.min(as_f64(seen_checksum) * 62_f64.log2());
+    as_f64(unseen) * bits_per_character(body) - given_away
+}
+
+/// How many bits one character can hold, judged by the kinds of characters that are there.
+fn bits_per_character(body: &[u8]) -> f64 {
+    let has = |kind: fn(&u8) -> bool| body.iter().any(kind);
+    let hex = |upper: bool| {
+        body.iter().all(|b| {
+            b.is_ascii_digit() || (b.is_ascii_hexdigit() && b.is_ascii_uppercase() == upper)
+        })
+    };
+    if hex(false) || hex(true) {
+        return if has(u8::is_ascii_alphabetic) {
+            4.0
+        } else {
+            10_f64.log2()
+        };
+    }
+    let kinds: [(fn(&u8) -> bool, usize); 3] = [
+        (u8::is_ascii_digit, 10),
+        (u8::is_ascii_lowercase, 26),
+        (u8::is_ascii_uppercase, 26),
+    ];
+    let alphabet: usize = kinds
+        .iter()
+        .filter(|(kind, _)| has(*kind))
+        .map(|(_, size)| size)
+        .sum();
+    as_f64(alphabet.max(1)).log2()
+}
+
+/// Lossless: a key has at most a few hundred characters.
+#[allow(clippy::cast_precision_loss)]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,192 @@
+//! Decides about a request: read, form, digest, lookup, verify. The order is the security.
+//!
+//! A request in; an admitted request, a lookup to wait for, or a rejection out. Calls no service and renders nothing.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use http::{
+    Method, Request,
+    header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
+};
+
+use super::builder::SkipPath;
+use crate::{
+    key::{KeyDigest, KeyFormat, KeyHasher},
+    observe::{Decision, Observer, Outcome},
+    principal::{Caller, Nobody, Principal},
+    record::{Bounds, KeyRecord},
+    rejection::{Reason, Rejection, Renderer},
+    scheme::{Reader, Scheme},
+    store::{Answer, ErasedStore, Fault, Lookup},
+};
+
+/// All that a layer knows, behind one `Arc`.
+pub(super) struct Authenticator {
+    pub(super) reader: Reader,
+    pub(super) renderer: Renderer,
+    pub(super) store: Arc<dyn ErasedStore>,
+    pub(super) formats: Vec<KeyFormat>,
+    pub(super) hasher: KeyHasher,
+    pub(super) bounds: Bounds,
+    pub(super) dummy: KeyRecord,
+    pub(super) deadline: Duration,
+    pub(super) optional: bool,
+    pub(super) pass_preflight: bool,
+    pub(super) hide_credentials: bool,
+    pub(super) skip: Option<SkipPath>,
+    pub(super) observers: Vec<Observer>,
+}
+
+/// What is to be done with a request.
+pub(super) enum Admission {
+    Pass(Passed),
+    Wait(Waiting),
+    Refuse(Rejection),
+}
+
+/// A request that goes on, marked with who its caller is.
+pub(super) struct Passed {
+    /// What will be reported, if anybody observes.
+    pub(super) decision: Option<Decision>,
+    /// Whether the key came in the URL (RFC 6750 §2.3).
+    pub(super) by_query: bool,
+}
+
+/// A lookup that the store has to wait for.
+pub(super) struct Waiting {
+    pub(super) lookup: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    pub(super) presented: Presented,
+}
+
+/// What is kept of a presented key while the store is asked.
+pub(super) struct Presented {
+    scheme: &'static Scheme,
+    digest: KeyDigest,
+}
+
+impl Authenticator {
+    /// Goes as far as it can without waiting.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Admission {
+        self.reader.mark_sensitive(request.headers_mut());
+        if let Some(nobody) = self.exempt(request) {
+            return Admission::Pass(self.pass_nobody(request, nobody));
+        }
+        let credential = match self.reader.read(request.headers(), request.uri()) {
+            Ok(credential) => credential,
+            Err(unread) if self.optional && unread.reason.is_nothing_of_ours() => {
+                return Admission::Pass(self.pass_nobody(request, Nobody::Anonymous));
+            }
+            Err(unread) => {
+                return Admission::Refuse(Rejection::new(unread.reason).by_scheme(unread.scheme));
+            }
+        };
+        let scheme = credential.scheme;
+        let bad_format = || Rejection::new(Reason::BadFormat).by_scheme(Some(scheme));
+        if !self.any_format(|format| format.has_shape(&credential.key)) {
+            return Admission::Refuse(bad_format());
+        }
+        let digest = self.hasher.digest_bytes(&credential.key);
+        let presented = Presented { scheme, digest };
+        let answer = match self.store.find_now(&digest) {
+            Ok(Lookup::Found(record)) => Ok(Some(record)),
+            Ok(Lookup::Absent) => Ok(None),
+            Err(fault) => Err(fault),
+            Ok(Lookup::Wait) => {
+                let key = &credential.key;
+                if !self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) {
+                    return Admission::Refuse(bad_format());
+                }
+                let lookup = Arc::clone(&self.store).find(digest, self.deadline);
+                return Admission::Wait(Waiting { lookup, presented });
+            }
+        };
+        match self.conclude(request, &presented, answer) {
+            Ok(passed) => Admission::Pass(passed),
+            Err(rejection) => Admission::Refuse(rejection),
+        }
+    }
+
+    /// Checks what the store has answered. An unknown key is checked too, against a record that never verifies.
+    #[expect(clippy::result_large_err, reason = "made once, on the way out")]
+    pub(super) fn conclude<B>(
+        &self,
+        request: &mut Request<B>,
+        presented: &Presented,
+        answer: Answer,
+    ) -> Result<Passed, Rejection> {
+        let by_scheme = |rejection: Rejection| rejection.by_scheme(Some(presented.scheme));
+        let record = match answer {
+            Ok(record) => record.unwrap_or_else(|| self.dummy.clone()),
+            Err(Fault::Failed(error)) => {
+                return Err(by_scheme(
+                    Rejection::new(Reason::StoreFailed).caused_by(error),
+                ));
+            }
+            Err(Fault::Slow) => return Err(by_scheme(Rejection::new(Reason::StoreSlow))),
+        };
+        let verified = record
+            .verify(&presented.digest, &self.bounds)
+            .map_err(by_scheme)?;
+        let principal = Principal::new(verified, presented.scheme);
+        if self.hide_credentials {
+            self.hide_credentials_of(request);
+        }
+        let decision = self.decision(Outcome::Accepted, Some(&principal));
+        Caller::set_principal(request.extensions_mut(), principal);
+        Ok(Passed {
+            decision,
+            by_query: presented.scheme.is_query(),
+        })
+    }
+
+    /// Whether this request needs no key at all.
+    fn exempt<B>(&self, request: &Request<B>) -> Option<Nobody> {
+        if self.pass_preflight && is_preflight(request) {
+            Some(Nobody::Preflight)
+        } else if self
+            .skip
+            .as_ref()
+            .is_some_and(|skip| skip(request.uri().path()))
+        {
+            Some(Nobody::Skipped)
+        } else {
+            None
+        }
+    }
+
+    fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody) -> Passed {
+        Caller::set_nobody(request.extensions_mut(), nobody);
+        let outcome = match nobody {
+            Nobody::Anonymous => Outcome::Anonymous,
+            Nobody::Skipped => Outcome::Skipped,
+            Nobody::Preflight => Outcome::Preflight,
+        };
+        Passed {
+            decision: self.decision(outcome, None),
+            by_query: false,
+        }
+    }
+
+    fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
+        self.formats.is_empty() || self.formats.iter().any(fits)
+    }
+
+    fn hide_credentials_of<B>(&self, request: &mut Request<B>) {
+        let mut uri = std::mem::take(request.uri_mut());
+        self.reader.hide(request.headers_mut(), &mut uri);
+        *request.uri_mut() = uri;
+    }
+
+    fn decision(&self, outcome: Outcome, principal: Option<&Principal>) -> Option<Decision> {
+        (!self.observers.is_empty()).then(|| Decision::passed(outcome, principal))
+    }
+}
+
+/// A CORS-preflight request, by the Fetch standard. Any other `OPTIONS` is a request like all others.
+fn is_preflight<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(ORIGIN)
+        && request
+            .headers()
+            .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}

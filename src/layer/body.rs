@@ -1,0 +1,82 @@
+//! A response body that is the inner service's, or a refusal's few bytes.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The inner service's body, untouched, or the few bytes of a refusal.
+    #[derive(Debug)]
+    pub struct ResponseBody<B> {
+        #[pin]
+        source: Source<B>,
+    }
+}
+
+pin_project! {
+    #[project = SourceProjection]
+    #[derive(Debug)]
+    enum Source<B> {
+        Inner {
+            #[pin]
+            body: B,
+        },
+        Refusal {
+            bytes: Bytes,
+        },
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(crate) fn inner(body: B) -> Self {
+        let source = Source::Inner { body };
+        Self { source }
+    }
+
+    pub(crate) fn refusal(bytes: Bytes) -> Self {
+        let source = Source::Refusal { bytes };
+        Self { source }
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project().source.project() {
+            SourceProjection::Inner { body } => body.poll_frame(context),
+            SourceProjection::Refusal { bytes } if bytes.is_empty() => Poll::Ready(None),
+            SourceProjection::Refusal { bytes } => {
+                let frame = Frame::data(std::mem::take(bytes).into());
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Inner { body } => body.is_end_stream(),
+            Source::Refusal { bytes } => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Inner { body } => body.size_hint(),
+            Source::Refusal { bytes } => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The settings of a layer, checked when it is built.
+
+use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
+
+use super::{ApiKeyLayer, authenticator::Authenticator};
+use crate::{
+    clock::Clock,
+    error::ConfigError,
+    key::{KeyFormat, KeyHasher},
+    observe::{Decision, Observer},
+    record::{Bounds, KeyRecord},
+    rejection::{RejectionFormat, Renderer},
+    scheme::{Challenges, Reader, SchemePolicy},
+    store::ErasedStore,
+};
+
+/// The settings of an [`ApiKeyLayer`]; the defaults stand at [`ApiKeyLayer::builder`].
+#[must_use = "a builder does nothing until it is built"]
+pub struct ApiKeyLayerBuilder {
+    store: Arc<dyn ErasedStore>,
+    policy: SchemePolicy,
+    formats: Vec<KeyFormat>,
+    hasher: KeyHasher,
+    realm: String,
+    format: RejectionFormat,
+    bounds: Bounds,
+    deadline: Duration,
+    optional: bool,
+    pass_preflight: bool,
+    hide_credentials: bool,
+    skip: Option<SkipPath>,
+    observers: Vec<Observer>,
+}
+
+pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+impl ApiKeyLayerBuilder {
+    pub(super) fn new(store: Arc<dyn ErasedStore>) -> Self {
+        Self {
+            store,
+            policy: SchemePolicy::default(),
+            formats: Vec::new(),
+            hasher: KeyHasher::default(),
+            realm: "api".to_owned(),
+            format: RejectionFormat::default(),
+            bounds: Bounds {
+                organization: None,
+                environments: Vec::new(),
+                clock: Clock::system(),
+            },
+            deadline: Duration::from_secs(5),
+            optional: false,
+            pass_preflight: false,
+            hide_credentials: false,
+            skip: None,
+            observers: Vec::new(),
+        }
+    }
+
+    /// Accepts these schemes, in this order: a list of [`Scheme`](crate::Scheme)s, or a [`SchemePolicy`] with a rule for conflicts.
+    pub fn schemes(mut self, policy: impl Into<SchemePolicy>) -> Self {
+        self.policy = policy.into();
+        self
+    }
+
+    /// Refuses every key that has none of these formats, before it is hashed; and one whose checksum is wrong before a store has to wait.
+    pub fn formats(mut self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
+        self.formats = formats.into_iter().collect();
+        self
+    }
+
+    /// Hashes as the stored digests were hashed.
+    pub fn hasher(mut self, hasher: KeyHasher) -> Self {
+        self.hasher = hasher;
+        self
+    }
+
+    /// Names the protection space in every challenge (RFC 9110 §11.5).
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.realm = realm.into();
+        self
+    }
+
+    /// Answers refused requests in this format.
+    pub fn rejection_format(mut self, format: RejectionFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Lets a request through, anonymous, when it presents nothing of ours. A bad key is 401 all the same.
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Lets a CORS preflight through, to a CORS layer further in: `OPTIONS` with `Origin` and `Access-Control-Request-Method`,
+    /// which a browser sends without credentials. No other `OPTIONS` passes.
+    pub fn pass_preflight(mut self) -> Self {
+        self.pass_preflight = true;
+        self
+    }
+
+    /// Leaves a request alone when its path is not to be protected. The path is as the layer sees it: undecoded, and
+    /// under axum's `nest` without the prefix.
+    ///
+    /// Compare whole paths: `starts_with("/public")` lets `/public/../admin` and `/publication` through.
+    pub fn skip(mut self, path: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.skip = Some(Box::new(path));
+        self
+    }
+
+    /// Takes every credential of ours out of an accepted request, wherever it stood, so that the inner service never sees one.
+    pub fn hide_credentials(mut self) -> Self {
+        self.hide_credentials = true;
+        self
+    }
+
+    /// Serves the keys of this organization only; every other key is 401, as if it were unknown.
+    pub fn organization(mut self, organization: impl Into<String>) -> Self {
+        self.bounds.organization = Some(organization.into().into());
+        self
+    }
+
+    /// Serves the keys of these environments only; every other key is 401, as if it were unknown.
+    pub fn environments<E: Into<String>>(
+        mut self,
+        environments: impl IntoIterator<Item = E>,
+    ) -> Self {
+        self.bounds.environments = environments
+            .into_iter()
+            .map(|name| name.into().into())
+            .collect();
+        self
+    }
+
+    /// Tells `observer` of every request. May be called several times; all are told, in order. An observer must not block or panic.
+    pub fn observe(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Takes the time from `now`, for tests.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.bounds.clock = Clock::new(now);
+        self
+    }
+
+    /// Answers 503 when a store that has to wait takes longer. Such a store needs a tokio runtime with its timer on.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Checks the settings, and makes the layer.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the setting that is wrong: no scheme, a header name with a space, an empty scheme word, a realm with
+    /// a line break, a deadline of zero.
+    pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
+        if self.deadline.is_zero() {
+            return Err(ConfigError::Deadline);
+        }
+        let authenticator = Authenticator {
+            reader: Reader::new(&self.policy)?,
+            renderer: Renderer {
+                challenges: Challenges::new(&self.policy, &self.realm)?,
+                format: self.format,
+            },
+            store: self.store,
+            formats: self.formats,
+            hasher: self.hasher,
+            bounds: self.bounds,
+            dummy: KeyRecord::dummy(),
+            deadline: self.deadline,
+            optional: self.optional,
+            pass_preflight: self.pass_preflight,
+            hide_credentials: self.hide_credentials,
+            skip: self.skip,
+            observers: self.observers,
+        };
+        Ok(ApiKeyLayer {
+            authenticator: Arc::new(authenticator),
+            policy: Arc::new(self.policy),
+        })
+    }
+}
+
+impl fmt::Debug for ApiKeyLayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeyLayerBuilder")
+            .field("schemes", &self.policy)
+            .field("formats", &self.formats)
+            .field("hasher", &self.hasher)
+            .field("realm", &self.realm)
+            .field("rejection_format", &self.format)
+            .field("bounds", &self.bounds)
+            .field("deadline", &self.deadline)
+            .field("optional", &self.optional)
+            .field("pass_preflight", &self.pass_preflight)
+            .field("hide_credentials", &self.hide_credentials)
+            .finish_non_exhaustive()
+    }
+}

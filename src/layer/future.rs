@@ -1,0 +1,149 @@
+//! The response, once the store and the inner service have answered.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    ResponseBody,
+    authenticator::{Authenticator, Presented},
+    report::Report,
+};
+use crate::{rejection::Rejection, store::Answer};
+
+pin_project! {
+    /// The response of an [`ApiKeyService`](super::ApiKeyService).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        /// The store has to wait. This is the only state that is boxed, and the box is the lookup.
+        Waiting {
+            lookup: Pin<Box<dyn Future<Output = Answer> + Send>>,
+            pending: Option<Pending<S, B>>,
+        },
+        Running {
+            #[pin]
+            future: S::Future,
+            report: Option<Report>,
+        },
+        Refused {
+            response: Option<Response<Bytes>>,
+        },
+    }
+}
+
+/// A request that waits for its key to be looked up, with the service that is ready for it.
+pub(super) struct Pending<S, B> {
+    pub(super) inner: S,
+    pub(super) request: Request<B>,
+    pub(super) is_head: bool,
+    pub(super) presented: Presented,
+    pub(super) authenticator: Arc<Authenticator>,
+}
+
+impl<S, B> ResponseFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    pub(super) fn waiting(
+        lookup: Pin<Box<dyn Future<Output = Answer> + Send>>,
+        pending: Pending<S, B>,
+    ) -> Self {
+        let pending = Some(pending);
+        let state = State::Waiting { lookup, pending };
+        Self { state }
+    }
+
+    pub(super) fn running(future: S::Future, report: Report) -> Self {
+        let report = Some(report);
+        let state = State::Running { future, report };
+        Self { state }
+    }
+
+    pub(super) fn refused(
+        authenticator: &Authenticator,
+        rejection: &Rejection,
+        is_head: bool,
+    ) -> Self {
+        let response = Some(refusal(authenticator, rejection, is_head));
+        let state = State::Refused { response };
+        Self { state }
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProjection::Waiting { lookup, pending } => {
+                    let answer = ready!(lookup.as_mut().poll(context));
+                    let next = once(pending).conclude(answer);
+                    state.set(next);
+                }
+                StateProjection::Running { future, report } => {
+                    let response = ready!(future.poll(context))?;
+                    return Poll::Ready(Ok(once(report).conclude(response)));
+                }
+                StateProjection::Refused { response } => {
+                    return Poll::Ready(Ok(once(response).map(ResponseBody::refusal)));
+                }
+            }
+        }
+    }
+}
+
+/// A future's end comes once; polling it again is the caller's mistake.
+fn once<T>(end: &mut Option<T>) -> T {
+    end.take()
+        .expect("a ResponseFuture was polled after it was done")
+}
+
+impl<S, B> Pending<S, B>
+where
+    S: Service<Request<B>>,
+{
+    fn conclude(mut self, answer: Answer) -> State<S, B> {
+        let authenticator = self.authenticator;
+        match authenticator.conclude(&mut self.request, &self.presented, answer) {
+            Ok(passed) => State::Running {
+                future: self.inner.call(self.request),
+                report: Some(Report::new(authenticator, self.is_head, passed)),
+            },
+            Err(rejection) => State::Refused {
+                response: Some(refusal(&authenticator, &rejection, self.is_head)),
+            },
+        }
+    }
+}
+
+fn refusal(authenticator: &Authenticator, rejection: &Rejection, is_head: bool) -> Response<Bytes> {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    let body = authenticator.refuse(rejection, is_head, &mut parts);
+    Response::from_parts(parts, body)
+}

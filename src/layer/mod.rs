@@ -1,0 +1,94 @@
+//! The layer: reads, checks, then calls the inner service or refuses; renders every refusal, reports every request.
+
+mod authenticator;
+mod body;
+mod builder;
+mod future;
+mod report;
+mod service;
+
+use std::{fmt, sync::Arc};
+
+pub use body::ResponseBody;
+pub use builder::ApiKeyLayerBuilder;
+pub use future::ResponseFuture;
+pub use service::ApiKeyService;
+use tower_layer::Layer;
+
+use crate::{scheme::SchemePolicy, store::KeyStore};
+use authenticator::Authenticator;
+
+/// Protects a service with API keys.
+///
+/// ```
+/// use http::{Request, Response, StatusCode};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_api_key::{ApiKey, ApiKeyLayer, Principal, store::FixedKeys};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = FixedKeys::new([("deploy", ApiKey::new("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")?)])?;
+/// let service = ServiceBuilder::new()
+///     .layer(ApiKeyLayer::builder(keys).build()?)
+///     .service(service_fn(async |request: Request<String>| {
+///         let key = request.extensions().get::<Principal>().map(|key| key.id().to_string());
+///         Ok::<_, std::convert::Infallible>(Response::new(key.unwrap_or_default()))
+///     }));
+///
+/// let request = Request::get("/").header("x-api-key", "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ");
+/// let response = service.clone().oneshot(request.body(String::new())?).await?;
+/// assert_eq!(response.status(), StatusCode::OK);
+///
+/// let response = service.oneshot(Request::get("/").body(String::new())?).await?;
+/// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A request passes through every layer of this type that it meets. A nested layer replaces the outer one's principal.
+///
+/// Under axum, `Router::layer` protects the fallback too, so that an unknown path is a 401 without a key; `Router::route_layer`
+/// protects the routes alone.
+#[derive(Clone)]
+pub struct ApiKeyLayer {
+    authenticator: Arc<Authenticator>,
+    policy: Arc<SchemePolicy>,
+}
+
+impl ApiKeyLayer {
+    /// A layer that finds keys in `store`. The defaults are:
+    ///
+    /// | setting            | default                                                               |
+    /// |--------------------|-----------------------------------------------------------------------|
+    /// | `schemes`          | `Authorization: Bearer` and `Token`, `X-API-Key`; two are refused     |
+    /// | `formats`          | none: every key is looked up                                          |
+    /// | `hasher`           | SHA-256                                                               |
+    /// | `realm`            | `api`                                                                 |
+    /// | `rejection_format` | problem+json                                                          |
+    /// | `deadline`         | 5 s for a store that has to wait                                      |
+    /// | everything else    | off: a key is required, for every path and method, and stays in the request |
+    pub fn builder(store: impl KeyStore) -> ApiKeyLayerBuilder {
+        ApiKeyLayerBuilder::new(Arc::new(store))
+    }
+
+    /// The schemes that this layer accepts: every header and query parameter that may carry a key.
+    pub fn schemes(&self) -> &SchemePolicy {
+        &self.policy
+    }
+}
+
+impl<S> Layer<S> for ApiKeyLayer {
+    type Service = ApiKeyService<S>;
+
+    fn layer(&self, inner: S) -> ApiKeyService<S> {
+        ApiKeyService::new(inner, Arc::clone(&self.authenticator))
+    }
+}
+
+impl fmt::Debug for ApiKeyLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeyLayer")
+            .field("schemes", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

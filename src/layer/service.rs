@@ -1,0 +1,89 @@
+//! Calls the inner service, or refuses.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, Response};
+use tower_service::Service;
+
+use super::{
+    ResponseBody, ResponseFuture,
+    authenticator::{Admission, Authenticator},
+    future::Pending,
+    report::Report,
+};
+
+/// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer).
+#[derive(Clone)]
+pub struct ApiKeyService<S> {
+    inner: S,
+    authenticator: Arc<Authenticator>,
+}
+
+// === impl ApiKeyService ===
+
+impl<S> ApiKeyService<S> {
+    pub(super) fn new(inner: S, authenticator: Arc<Authenticator>) -> Self {
+        Self {
+            inner,
+            authenticator,
+        }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ApiKeyService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let is_head = request.method() == Method::HEAD;
+        let authenticator = Arc::clone(&self.authenticator);
+        match authenticator.admit(&mut request) {
+            Admission::Pass(passed) => {
+                let report = Report::new(authenticator, is_head, passed);
+                ResponseFuture::running(self.inner.call(request), report)
+            }
+            Admission::Wait(waiting) => ResponseFuture::waiting(
+                waiting.lookup,
+                Pending {
+                    inner: self.take_ready(),
+                    request,
+                    is_head,
+                    presented: waiting.presented,
+                    authenticator,
+                },
+            ),
+            Admission::Refuse(rejection) => {
+                drop(self.take_ready());
+                ResponseFuture::refused(&authenticator, &rejection, is_head)
+            }
+        }
+    }
+}
+
+impl<S: Clone> ApiKeyService<S> {
+    /// The service that was polled ready, with whatever permit it holds. The clone that stays behind is polled anew.
+    fn take_ready(&mut self) -> S {
+        let unready = self.inner.clone();
+        mem::replace(&mut self.inner, unready)
+    }
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for ApiKeyService<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiKeyService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

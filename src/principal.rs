@@ -1,0 +1,144 @@
+//! Who is calling, and what they may do.
+
+use std::fmt;
+
+use http::Extensions;
+
+use crate::{
+    permission::Action,
+    record::{KeyId, KeyRecord, Owner, Verified},
+    rejection::{Reason, Rejection},
+    scheme::Scheme,
+};
+
+/// The caller of an accepted request, found in the request's extensions.
+///
+/// It comes from a verified key and from nothing else; no header, body or query can make one. With the `axum` feature it is an
+/// extractor, and so is `Option<Principal>`.
+///
+/// ```
+/// use http::Request;
+/// use tower_api_key::Principal;
+///
+/// fn greet<B>(request: &Request<B>) -> String {
+///     match request.extensions().get::<Principal>() {
+///         Some(key) if key.allows("links", "create") => format!("{} may create links", key.id()),
+///         Some(key) => format!("{} may look", key.id()),
+///         None => "nobody".to_owned(),
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Principal {
+    record: KeyRecord,
+    scheme: &'static Scheme,
+}
+
+impl Principal {
+    pub(crate) fn new(verified: Verified, scheme: &'static Scheme) -> Self {
+        Self {
+            record: verified.into_record(),
+            scheme,
+        }
+    }
+
+    /// The public name of the key.
+    pub fn id(&self) -> &KeyId {
+        self.record.id()
+    }
+
+    /// Whose key it is.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.record.owner()
+    }
+
+    /// The organization that the key belongs to.
+    pub fn organization(&self) -> Option<&str> {
+        self.record.organization()
+    }
+
+    /// Whether the key may do `action` to `resource`.
+    pub fn allows(&self, resource: &str, action: impl Into<Action>) -> bool {
+        self.record.permissions().allows(resource, action)
+    }
+
+    /// Goes on only if the key may do `action` to `resource`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as its own 403.
+    #[expect(clippy::result_large_err, reason = "made once, on the way out")]
+    pub fn require(&self, resource: &str, action: impl Into<Action>) -> Result<(), Rejection> {
+        if self.allows(resource, action) {
+            Ok(())
+        } else {
+            Err(Rejection::of_principal(Reason::Forbidden, self))
+        }
+    }
+
+    /// The scheme by which the key came.
+    pub fn scheme(&self) -> &'static Scheme {
+        self.scheme
+    }
+
+    /// The value of this type that the store attached to the key.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.record.get()
+    }
+
+    /// All that the store keeps of the key.
+    pub fn record(&self) -> &KeyRecord {
+        &self.record
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal")
+            .field("id", &self.id().as_str())
+            .field("owner", &self.owner())
+            .field("organization", &self.organization())
+            .field("scheme", &self.scheme.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The mark that a layer leaves on a request that it let through without a principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nobody {
+    Anonymous,
+    Skipped,
+    Preflight,
+}
+
+/// What the layer found out about a request, as guards and extractors see it.
+pub(crate) enum Caller<'r> {
+    Known(&'r Principal),
+    Nobody(Nobody),
+}
+
+impl<'r> Caller<'r> {
+    /// Replaces what an outer layer has found out.
+    pub(crate) fn set_principal(extensions: &mut Extensions, principal: Principal) {
+        extensions.remove::<Nobody>();
+        extensions.insert(principal);
+    }
+
+    /// Replaces what an outer layer has found out.
+    pub(crate) fn set_nobody(extensions: &mut Extensions, nobody: Nobody) {
+        extensions.remove::<Principal>();
+        extensions.insert(nobody);
+    }
+
+    /// Who the caller is, for `who_asks`; misconfigured if no layer has said.
+    #[expect(clippy::result_large_err, reason = "made once, on the way out")]
+    pub(crate) fn of(extensions: &'r Extensions, who_asks: &str) -> Result<Self, Rejection> {
+        if let Some(principal) = extensions.get() {
+            Ok(Self::Known(principal))
+        } else if let Some(nobody) = extensions.get() {
+            Ok(Self::Nobody(*nobody))
+        } else {
+            Err(Rejection::misconfigured(who_asks))
+        }
+    }
+}

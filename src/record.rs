@@ -1,0 +1,426 @@
+//! What a store keeps of a key: everything but the key.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
+
+use http::Extensions;
+
+use crate::{
+    clock::Clock,
+    key::{ApiKey, KeyDigest, KeyHasher, Mask},
+    permission::{Action, Permissions},
+    rejection::{Reason, Rejection},
+};
+
+/// What a store keeps of a key, and what a handler learns of its caller.
+///
+/// It is one `Arc`, so a clone costs one count. Made by `new` with the digest *that the store holds*, and then by `with_..`:
+///
+/// ```
+/// use tower_api_key::{KeyRecord, Owner};
+///
+/// #[derive(Clone)]
+/// struct Plan(&'static str);
+///
+/// let record = KeyRecord::new(42, [7; 32])
+///     .with_owner(Owner::User("alice".into()))
+///     .with_organization("acme")
+///     .grant("reports", "read")
+///     .with(Plan("pro"));
+///
+/// assert_eq!(record.id().as_str(), "42");
+/// assert_eq!(record.get::<Plan>().map(|plan| plan.0), Some("pro"));
+/// ```
+#[derive(Clone)]
+pub struct KeyRecord(Arc<Fields>);
+
+#[derive(Clone)]
+struct Fields {
+    digest: KeyDigest,
+    status: Status,
+    not_before: Option<SystemTime>,
+    expires_at: Option<SystemTime>,
+    organization: Option<Box<str>>,
+    environment: Option<Box<str>>,
+    permissions: Permissions,
+    id: KeyId,
+    owner: Option<Owner>,
+    name: Option<Box<str>>,
+    mask: Option<Box<str>>,
+    created_at: Option<SystemTime>,
+    metadata: BTreeMap<String, String>,
+    values: Extensions,
+}
+
+/// The public name of a key: it may be logged and shown, and says nothing of the key.
+///
+/// ```
+/// use tower_api_key::KeyId;
+///
+/// assert_eq!(KeyId::from(42), KeyId::from("42"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Box<str>);
+
+/// Whose key it is, and so to whom its actions are attributed.
+///
+/// ```
+/// use tower_api_key::Owner;
+///
+/// assert_eq!(Owner::User("alice".into()).to_string(), "alice");
+/// assert_eq!(Owner::Bot.to_string(), "Bot");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Owner {
+    /// A person or an account, by its id. The key goes when the owner goes.
+    User(String),
+    /// Nobody in particular: the key belongs to its organization, and outlives every member.
+    Bot,
+}
+
+/// Whether a key works, times apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// It works.
+    #[default]
+    Active,
+    /// It is switched off, and may be switched on again.
+    Disabled,
+    /// It is off for good.
+    Revoked,
+}
+
+/// What a layer asks of a key besides that it is known.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    pub(crate) organization: Option<Box<str>>,
+    /// Empty: any.
+    pub(crate) environments: Vec<Box<str>>,
+    pub(crate) clock: Clock,
+}
+
+/// A record whose key was presented and may be used. Only [`KeyRecord::verify`] makes one.
+#[derive(Debug)]
+pub(crate) struct Verified(KeyRecord);
+
+// === impl KeyRecord: checking ===
+
+impl KeyRecord {
+    /// Vouches for this record: the presented digest is its own, and nothing forbids its use.
+    pub(crate) fn verify(
+        self,
+        presented: &KeyDigest,
+        bounds: &Bounds,
+    ) -> Result<Verified, Rejection> {
+        if self.0.digest != *presented {
+            return Err(Rejection::new(Reason::Unknown));
+        }
+        match self.obstacle(bounds) {
+            None => Ok(Verified(self)),
+            Some(reason) => Err(Rejection::new(reason).of_record(self)),
+        }
+    }
+
+    fn obstacle(&self, bounds: &Bounds) -> Option<Reason> {
+        let fields = &*self.0;
+        match fields.status {
+            Status::Active => {}
+            Status::Disabled => return Some(Reason::Disabled),
+            Status::Revoked => return Some(Reason::Revoked),
+        }
+        if fields.not_before.is_some() || fields.expires_at.is_some() {
+            let now = bounds.clock.now();
+            if fields.expires_at.is_some_and(|end| now >= end) {
+                return Some(Reason::Expired);
+            }
+            if fields.not_before.is_some_and(|start| now < start) {
+                return Some(Reason::NotYetValid);
+            }
+        }
+        if bounds.organization.is_some() && bounds.organization != fields.organization {
+            return Some(Reason::WrongTenant);
+        }
+        let environments = &bounds.environments;
+        let served = |environment| environments.contains(environment);
+        if !environments.is_empty() && !fields.environment.as_ref().is_some_and(served) {
+            return Some(Reason::WrongEnvironment);
+        }
+        None
+    }
+
+    /// The record that an unknown key is checked against, so that it takes the same steps. It never verifies.
+    pub(crate) fn dummy() -> Self {
+        Self::new("", [0; 32]).with_status(Status::Revoked)
+    }
+}
+
+impl Verified {
+    pub(crate) fn into_record(self) -> KeyRecord {
+        self.0
+    }
+}
+
+// === impl KeyRecord: making ===
+
+impl KeyRecord {
+    /// A record of the key that is stored under `digest`. It is active, and may do nothing.
+    pub fn new(id: impl Into<KeyId>, digest: impl Into<KeyDigest>) -> Self {
+        Self(Arc::new(Fields {
+            digest: digest.into(),
+            status: Status::Active,
+            not_before: None,
+            expires_at: None,
+            organization: None,
+            environment: None,
+            permissions: Permissions::new(),
+            id: id.into(),
+            owner: None,
+            name: None,
+            mask: None,
+            created_at: None,
+            metadata: BTreeMap::new(),
+            values: Extensions::new(),
+        }))
+    }
+
+    /// A record of this key, hashed as the layer hashes, with its mask.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyFormat, KeyHasher, KeyRecord};
+    ///
+    /// let key = KeyFormat::new("acme")?.generate()?;
+    /// let record = KeyRecord::for_key("k1", &key, &KeyHasher::sha256());
+    /// assert_eq!(record.digest(), &KeyHasher::sha256().digest(&key));
+    /// # Ok::<(), tower_api_key::key::FormatError>(())
+    /// ```
+    pub fn for_key(id: impl Into<KeyId>, key: &ApiKey, hasher: &KeyHasher) -> Self {
+        Self::new(id, hasher.digest(key)).with_mask(key.mask(Mask::HeadAndTail))
+    }
+
+    /// Grants `action` on `resource` besides what is granted already.
+    #[must_use]
+    pub fn grant(self, resource: impl Into<String>, action: impl Into<Action>) -> Self {
+        self.edit(|fields| {
+            fields.permissions = std::mem::take(&mut fields.permissions).grant(resource, action);
+        })
+    }
+
+    /// Replaces what is granted.
+    #[must_use]
+    pub fn with_permissions(self, permissions: Permissions) -> Self {
+        self.edit(|fields| fields.permissions = permissions)
+    }
+
+    /// Says whose key it is.
+    #[must_use]
+    pub fn with_owner(self, owner: Owner) -> Self {
+        self.edit(|fields| fields.owner = Some(owner))
+    }
+
+    /// Says to which organization the key belongs.
+    #[must_use]
+    pub fn with_organization(self, organization: impl Into<String>) -> Self {
+        self.edit(|fields| fields.organization = Some(organization.into().into()))
+    }
+
+    /// Says for which environment the key is: `live`, `test`.
+    #[must_use]
+    pub fn with_environment(self, environment: impl Into<String>) -> Self {
+        self.edit(|fields| fields.environment = Some(environment.into().into()))
+    }
+
+    /// Gives the key a name, for people.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        self.edit(|fields| fields.name = Some(name.into().into()))
+    }
+
+    /// Keeps what may be shown of the key, see [`Mask`].
+    #[must_use]
+    pub fn with_mask(self, mask: impl Into<String>) -> Self {
+        self.edit(|fields| fields.mask = Some(mask.into().into()))
+    }
+
+    /// Switches the key off or on.
+    #[must_use]
+    pub fn with_status(self, status: Status) -> Self {
+        self.edit(|fields| fields.status = status)
+    }
+
+    /// Says when the key was made.
+    #[must_use]
+    pub fn with_created_at(self, instant: SystemTime) -> Self {
+        self.edit(|fields| fields.created_at = Some(instant))
+    }
+
+    /// Refuses the key before this instant.
+    #[must_use]
+    pub fn with_not_before(self, instant: SystemTime) -> Self {
+        self.edit(|fields| fields.not_before = Some(instant))
+    }
+
+    /// Refuses the key from this instant on. A key without one does not expire.
+    #[must_use]
+    pub fn with_expires_at(self, instant: SystemTime) -> Self {
+        self.edit(|fields| fields.expires_at = Some(instant))
+    }
+
+    /// Keeps a text under a name.
+    #[must_use]
+    pub fn with_metadata(self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.edit(|fields| {
+            fields.metadata.insert(name.into(), text.into());
+        })
+    }
+
+    /// Attaches a value, which a handler gets back by its type: `key.get::<Plan>()`.
+    #[must_use]
+    pub fn with<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
+        self.edit(|fields| {
+            fields.values.insert(value);
+        })
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Fields)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+// === impl KeyRecord: reading ===
+
+impl KeyRecord {
+    /// The public name of the key.
+    pub fn id(&self) -> &KeyId {
+        &self.0.id
+    }
+
+    /// The digest under which the store keeps the key.
+    pub fn digest(&self) -> &KeyDigest {
+        &self.0.digest
+    }
+
+    /// What may be shown of the key.
+    pub fn mask(&self) -> Option<&str> {
+        self.0.mask.as_deref()
+    }
+
+    /// The name of the key, for people.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// Whose key it is.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.0.owner.as_ref()
+    }
+
+    /// The organization that the key belongs to.
+    pub fn organization(&self) -> Option<&str> {
+        self.0.organization.as_deref()
+    }
+
+    /// The environment that the key is for.
+    pub fn environment(&self) -> Option<&str> {
+        self.0.environment.as_deref()
+    }
+
+    /// What the key may do.
+    pub fn permissions(&self) -> &Permissions {
+        &self.0.permissions
+    }
+
+    /// Whether the key works, times apart.
+    pub fn status(&self) -> Status {
+        self.0.status
+    }
+
+    /// When the key was made.
+    pub fn created_at(&self) -> Option<SystemTime> {
+        self.0.created_at
+    }
+
+    /// The first instant at which the key works.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.0.not_before
+    }
+
+    /// The first instant at which the key works no more.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.0.expires_at
+    }
+
+    /// The texts that were kept with the key.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.0.metadata
+    }
+
+    /// The attached value of this type.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.values.get()
+    }
+}
+
+/// Neither the digest nor attached values are shown.
+impl fmt::Debug for KeyRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRecord")
+            .field("id", &self.0.id.0)
+            .field("mask", &self.0.mask)
+            .field("name", &self.0.name)
+            .field("owner", &self.0.owner)
+            .field("organization", &self.0.organization)
+            .field("environment", &self.0.environment)
+            .field("permissions", &self.0.permissions)
+            .field("status", &self.0.status)
+            .field("created_at", &self.0.created_at)
+            .field("not_before", &self.0.not_before)
+            .field("expires_at", &self.0.expires_at)
+            .field("metadata", &self.0.metadata)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl KeyId, Owner ===
+
+impl KeyId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for KeyId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<String> for KeyId {
+    fn from(id: String) -> Self {
+        Self(id.into())
+    }
+}
+
+/// A row's number.
+impl From<i64> for KeyId {
+    fn from(id: i64) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User(id) => id,
+            Self::Bot => "Bot",
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! The one renderer: from a rejection to a response.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    response::Parts,
+};
+
+use super::{Problem, Rejection};
+use crate::scheme::Challenges;
+
+/// How a refusal reads.
+///
+/// Whatever the format, the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` to a 503.
+///
+/// ```
+/// use http::Response;
+/// use tower_api_key::RejectionFormat;
+///
+/// let quoted = RejectionFormat::custom(|rejection| {
+///     let problem = rejection.reason().problem();
+///     Response::builder()
+///         .status(problem.status())
+///         .header("content-type", "application/json")
+///         .body(format!(r#"{{"errors": [{{"title": "{}"}}]}}"#, problem.title()))
+///         .unwrap_or_default()
+/// });
+/// # let _ = quoted;
+/// ```
+#[derive(Clone)]
+pub struct RejectionFormat(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    ProblemJson,
+    Json,
+    Text,
+    Custom(Arc<dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync>),
+}
+
+impl RejectionFormat {
+    /// `application/problem+json` (RFC 9457), the default:
+    /// `{"type": "https://..", "title": "API key required", "status": 401, "detail": ".."}`.
+    pub fn problem_json() -> Self {
+        Self(Kind::ProblemJson)
+    }
+
+    /// `application/json`: `{"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}`.
+    pub fn json() -> Self {
+        Self(Kind::Json)
+    }
+
+    /// `text/plain`: one line.
+    pub fn text() -> Self {
+        Self(Kind::Text)
+    }
+
+    /// A response of your own: status, headers and body.
+    pub fn custom<B: Into<Bytes>>(
+        render: impl Fn(&Rejection) -> Response<B> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::Custom(Arc::new(move |rejection| {
+            render(rejection).map(Into::into)
+        })))
+    }
+}
+
+impl Default for RejectionFormat {
+    fn default() -> Self {
+        Self::problem_json()
+    }
+}
+
+impl fmt::Debug for RejectionFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::ProblemJson => "RejectionFormat(problem+json)",
+            Kind::Json => "RejectionFormat(json)",
+            Kind::Text => "RejectionFormat(text)",
+            Kind::Custom(_) => "RejectionFormat(custom)",
+        })
+    }
+}
+
+/// A format and the challenges that go with it.
+#[derive(Debug)]
+pub(crate) struct Renderer {
+    pub(crate) format: RejectionFormat,
+    pub(crate) challenges: Challenges,
+}
+
+impl Renderer {
+    /// Makes `parts` the head of the refusal, keeps the headers that others have added, and returns its body.
+    pub(crate) fn render(&self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
+        let problem = rejection.reason().problem();
+        let mut fixed = |media_type, body| {
+            parts.status = problem.status();
+            let media_type = HeaderValue::from_static(media_type);
+            parts.headers.insert(CONTENT_TYPE, media_type);
+            Bytes::from_static(str::as_bytes(body))
+        };
+        let body = match &self.format.0 {
+            Kind::ProblemJson => fixed("application/problem+json", problem.texts().problem_json),
+            Kind::Json => fixed("application/json", problem.texts().json),
+            Kind::Text => fixed("text/plain; charset=utf-8", problem.texts().text),
+            Kind::Custom(render) => {
+                let (own, body) = render(rejection).into_parts();
+                parts.status = own.status;
+                parts.headers.extend(own.headers);
+                body
+            }
+        };
+        // The length was that of the empty response which this one replaces.
+        parts.headers.remove(CONTENT_LENGTH);
+        let no_store = HeaderValue::from_static("no-store");
+        parts.headers.insert(CACHE_CONTROL, no_store);
+        if parts.status == StatusCode::SERVICE_UNAVAILABLE {
+            let one_second = HeaderValue::from_static("1");
+            parts.headers.insert(RETRY_AFTER, one_second);
+        }
+        self.challenges.write(
+            parts.status,
+            rejection.reason(),
+            rejection.scheme(),
+            &mut parts.headers,
+        );
+        body
+    }
+}
+
+/// What one problem says, in every built-in format.
+struct Texts {
+    title: &'static str,
+    code: &'static str,
+    problem_type: &'static str,
+    detail: &'static str,
+    problem_json: &'static str,
+    json: &'static str,
+    text: &'static str,
+}
+
+macro_rules! texts {
+    ($status:literal, $error:literal, $code:literal, $anchor:literal, $title:literal, $detail:literal) => {
+        Texts {
+            title: $title,
+            code: $code,
+            problem_type: concat!(
+                "https://docs.rs/tower-api-key/latest/tower_api_key/rejection/index.html#",
+                $anchor
+            ),
+            detail: $detail,
+            problem_json: concat!(
+                r#"{"type": "https://docs.rs/tower-api-key/latest/tower_api_key/rejection/index.html#"#,
+                $anchor,
+                r#"", "title": ""#,
+                $title,
+                r#"", "status": "#,
+                $status,
+                r#", "detail": ""#,
+                $detail,
+                r#""}"#
+            ),
+            json: concat!(r#"{"error": ""#, $error, r#"", "code": ""#, $code, r#""}"#),
+            text: concat!($title, ". ", $detail, "\n"),
+        }
+    };
+}
+
+impl Problem {
+    #[rustfmt::skip]
+    fn texts(self) -> &'static Texts {
+        match self {
+            Self::MissingKey => &texts!("401", "Unauthorized", "AUTHENTICATION_ERROR", "missing-key",
+                "API key required", "Send an API key by one of the accepted schemes."),
+            Self::MalformedCredential => &texts!("401", "Unauthorized", "AUTHENTICATION_ERROR", "malformed-credential",
+                "Malformed credential", "No API key can be read from the credential that was sent."),
+            Self::AmbiguousCredential => &texts!("401", "Unauthorized", "AUTHENTICATION_ERROR", "ambiguous-credential",
+                "Ambiguous credential", "More than one credential was sent. Send one."),
+            Self::InvalidKey => &texts!("401", "Unauthorized", "AUTHENTICATION_ERROR", "invalid-key",
+                "Invalid API key", "The API key does not give access to this service."),
+            Self::Forbidden => &texts!("403", "Forbidden", "PERMISSION_DENIED", "forbidden",
+                "Forbidden", "The API key may not do this."),
+            Self::NotFound => &texts!("404", "Not Found", "NOT_FOUND", "not-found",
+                "Not found", "There is no such resource."),
+            Self::Internal => &texts!("500", "Internal Server Error", "INTERNAL_ERROR", "internal",
+                "Internal error", "The service is not set up correctly."),
+            Self::Unavailable => &texts!("503", "Service Unavailable", "UNAVAILABLE", "unavailable",
+                "Service unavailable", "The API key could not be checked. Try again."),
+        }
+    }
+
+    /// A few words, fit for a person.
+    pub fn title(self) -> &'static str {
+        self.texts().title
+    }
+
+    /// One sentence, fit for a person.
+    pub fn detail(self) -> &'static str {
+        self.texts().detail
+    }
+
+    /// A code, fit for a program: one per status.
+    pub fn code(self) -> &'static str {
+        self.texts().code
+    }
+
+    /// The problem type (RFC 9457 §3.1.1), a URI of its own for each problem.
+    pub fn problem_type(self) -> &'static str {
+        self.texts().problem_type
+    }
+}

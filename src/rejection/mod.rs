@@ -1,0 +1,169 @@
+//! Why a request was refused, and what the caller is told.
+//!
+//! Every failure, at any stage, is one [`Rejection`]. The layer renders it, in one [`RejectionFormat`], and reports it, as
+//! one [`Decision`](crate::Decision). Nothing else answers a refused request.
+//!
+//! | [`Reason`]                                                | [`Problem`]            | status | code                   | challenge                       |
+//! |-----------------------------------------------------------|------------------------|--------|------------------------|---------------------------------|
+//! | `Missing`, `WrongScheme`                                  | `MissingKey`           | 401    | `AUTHENTICATION_ERROR` | one per scheme                  |
+//! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer |
+//! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer |
+//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongTenant` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token`, if by Bearer |
+//! | `Forbidden`, `OtherOrganization`                          | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer |
+//! | `Hidden`                                                  | `NotFound`             | 404    | `NOT_FOUND`            | none                            |
+//! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            |
+//! | `StoreFailed`, `StoreSlow`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      |
+//!
+//! Reasons on one row look alike outside, byte for byte. Every 401 carries one challenge per distinct accepted scheme, each
+//! with a realm (RFC 9110 §11.6.1); an error attribute stands only on the Bearer challenge, and only when the key came by
+//! Bearer (RFC 6750 §3.1). Every refusal is `Cache-Control: no-store`, and a refused HEAD has no body.
+//!
+//! # Problem types
+//!
+//! The `type` member of a problem+json body (RFC 9457 §3.1.1) points to one of these.
+//!
+//! ## missing-key
+//! No API key was sent, or not in a place where this service reads it. The `WWW-Authenticate` lines say which schemes it accepts.
+//! ## malformed-credential
+//! A credential was sent, but no key can be read from it: it is empty, too long, or has a character that keys do not have.
+//! ## ambiguous-credential
+//! More than one credential was sent. Send one.
+//! ## invalid-key
+//! The key does not give access to this service. Whether it is mistyped, revoked or expired is not told.
+//! ## forbidden
+//! The key is good, but may not do this.
+//! ## not-found
+//! There is no such resource.
+//! ## internal
+//! The service is put together wrongly; its log says how.
+//! ## unavailable
+//! The key could not be checked just now. Try again.
+
+mod format;
+mod reason;
+
+use std::{error::Error, fmt, sync::Arc};
+
+pub use format::RejectionFormat;
+pub(crate) use format::Renderer;
+use http::Response;
+pub use reason::{Problem, Reason};
+
+use crate::{principal::Principal, record::KeyRecord, scheme::Scheme};
+
+/// A refused request: why, by which scheme the key came, and whose key it was.
+///
+/// A guard or an extractor puts it into the extensions of an empty response; the layer above renders it. With the `axum`
+/// feature it is a response itself, so that a handler can return it:
+///
+/// ```
+/// use tower_api_key::{Principal, Rejection};
+///
+/// async fn archive(key: Principal) -> Result<&'static str, Rejection> {
+///     key.require("links", "archive")?;
+///     Ok("archived")
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Rejection {
+    reason: Reason,
+    scheme: Option<&'static Scheme>,
+    record: Option<KeyRecord>,
+    cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Rejection {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            scheme: None,
+            record: None,
+            cause: None,
+        }
+    }
+
+    pub(crate) fn by_scheme(mut self, scheme: Option<&'static Scheme>) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    pub(crate) fn of_record(mut self, record: KeyRecord) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into().into());
+        self
+    }
+
+    /// A principal that may not do this.
+    pub(crate) fn of_principal(reason: Reason, principal: &Principal) -> Self {
+        Self::new(reason)
+            .by_scheme(Some(principal.scheme()))
+            .of_record(principal.record().clone())
+    }
+
+    /// A guard or an extractor without a layer around it: 500, and a line in the log that nobody overlooks.
+    pub(crate) fn misconfigured(what: &str) -> Self {
+        let advice =
+            "was reached without an ApiKeyLayer around it; every request to it is refused with 500";
+        eprintln!("tower-api-key: {what} {advice}");
+        Self::new(Reason::Misconfigured)
+    }
+
+    /// A response with the right status, which carries this rejection up to the layer that renders it.
+    pub(crate) fn into_response_with<B>(self, empty: B) -> Response<B> {
+        let mut response = Response::new(empty);
+        *response.status_mut() = self.reason.problem().status();
+        response.extensions_mut().insert(self);
+        response
+    }
+
+    /// Why. Never tell the caller more than [`Reason::problem`] does.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The scheme that was attempted, if one was.
+    pub fn scheme(&self) -> Option<&'static Scheme> {
+        self.scheme
+    }
+
+    /// The record of the key that was refused, if there is one.
+    pub(crate) fn record(&self) -> Option<&KeyRecord> {
+        self.record.as_ref()
+    }
+
+    pub(crate) fn shared_cause(&self) -> Option<Arc<dyn Error + Send + Sync>> {
+        self.cause.clone()
+    }
+
+    /// The store's error behind a [`Reason::StoreFailed`]. It is for the log, not for the caller.
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.cause.as_deref()
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("reason", &self.reason)
+            .field("scheme", &self.scheme)
+            .field("key", &self.record.as_ref().map(KeyRecord::id))
+            .field("cause", &self.cause)
+            .finish()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.problem().title())
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}

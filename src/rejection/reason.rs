@@ -1,0 +1,111 @@
+//! The reasons, and the one map from each to what the caller is told.
+
+use http::StatusCode;
+
+/// Why a request was refused. The caller learns only the [`Problem`]; an observer learns this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No accepted scheme was presented.
+    Missing,
+    /// `Authorization` carries a scheme that is not accepted here, and nothing else was presented.
+    WrongScheme,
+    /// An accepted scheme was presented, but no key can be read from it.
+    Malformed,
+    /// Two credentials, where one is allowed.
+    Ambiguous,
+    /// The key has not the form of any key of this service, or its checksum is wrong.
+    BadFormat,
+    /// No such key.
+    Unknown,
+    /// The key was revoked, for good.
+    Revoked,
+    /// The key is switched off.
+    Disabled,
+    /// The key's time is over.
+    Expired,
+    /// The key's time has not come.
+    NotYetValid,
+    /// The key belongs to an environment (live, test) that is not served here.
+    WrongEnvironment,
+    /// The key belongs to an organization that is not served here.
+    WrongTenant,
+    /// The key lacks a permission.
+    Forbidden,
+    /// The resource belongs to another organization.
+    OtherOrganization,
+    /// The resource belongs to another organization, and its existence is hidden.
+    Hidden,
+    /// The store answered with an error, or panicked.
+    StoreFailed,
+    /// The store missed the deadline.
+    StoreSlow,
+    /// A guard or an extractor was reached without any `ApiKeyLayer` around it.
+    Misconfigured,
+}
+
+/// What the caller is told: a status, a problem type and a code. See the table of the [module](super).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Problem {
+    /// 401: nothing was presented that counts.
+    MissingKey,
+    /// 401: what was presented cannot be read.
+    MalformedCredential,
+    /// 401: more than one credential was presented.
+    AmbiguousCredential,
+    /// 401: the key does not authenticate, for whatever reason.
+    InvalidKey,
+    /// 403: the key may not do this.
+    Forbidden,
+    /// 404: there is no such resource, as far as this key is concerned.
+    NotFound,
+    /// 500: the service is put together wrongly.
+    Internal,
+    /// 503: the key could not be checked now.
+    Unavailable,
+}
+
+impl Reason {
+    /// The one map from what happened to what is told. Reasons of one [`Problem`] look alike outside, byte for byte.
+    pub const fn problem(self) -> Problem {
+        match self {
+            Self::Missing | Self::WrongScheme => Problem::MissingKey,
+            Self::Malformed => Problem::MalformedCredential,
+            Self::Ambiguous => Problem::AmbiguousCredential,
+            Self::BadFormat
+            | Self::Unknown
+            | Self::Revoked
+            | Self::Disabled
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::WrongEnvironment
+            | Self::WrongTenant => Problem::InvalidKey,
+            Self::Forbidden | Self::OtherOrganization => Problem::Forbidden,
+            Self::Hidden => Problem::NotFound,
+            Self::Misconfigured => Problem::Internal,
+            Self::StoreFailed | Self::StoreSlow => Problem::Unavailable,
+        }
+    }
+
+    /// Whether the request presents nothing that this layer would judge, so that an optional layer lets it through.
+    pub(crate) const fn is_nothing_of_ours(self) -> bool {
+        matches!(self, Self::Missing | Self::WrongScheme)
+    }
+}
+
+impl Problem {
+    /// The status of the response.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::MissingKey
+            | Self::MalformedCredential
+            | Self::AmbiguousCredential
+            | Self::InvalidKey => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `WWW-Authenticate`: which schemes a caller may use, and what was wrong with the one it used.
+//!
+//! Every line is written once, when the layer is built.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+
+use super::{Scheme, SchemePolicy};
+use crate::{error::ConfigError, rejection::Reason};
+
+/// One challenge per distinct accepted scheme, each with a realm (RFC 9110 §11.6.1).
+#[derive(Debug)]
+pub(crate) struct Challenges {
+    lines: Vec<HeaderValue>,
+    bearer: Option<Bearer>,
+}
+
+/// The challenges that RFC 6750 §3.1 asks for, once a key came by Bearer.
+#[derive(Debug)]
+struct Bearer {
+    line: usize,
+    invalid_request: HeaderValue,
+    invalid_token: HeaderValue,
+    insufficient_scope: HeaderValue,
+}
+
+impl Challenges {
+    pub(crate) fn new(policy: &SchemePolicy, realm: &str) -> Result<Self, ConfigError> {
+        let invalid = || ConfigError::Realm(realm.to_owned());
+        if realm.chars().any(char::is_control) {
+            return Err(invalid());
+        }
+        let line = |scheme: &Scheme, error: &str| {
+            let line = format!(
+                "{} realm=\"{}\"{error}",
+                scheme.challenge_name(),
+                escape(realm)
+            );
+            HeaderValue::from_bytes(line.as_bytes()).map_err(|_| invalid())
+        };
+        let mut challenges = Self {
+            lines: Vec::new(),
+            bearer: None,
+        };
+        let mut names: Vec<String> = Vec::new();
+        for scheme in policy.schemes() {
+            let name = scheme.challenge_name().to_ascii_lowercase();
+            if names.contains(&name) {
+                continue;
+            }
+            names.push(name);
+            if scheme.is_bearer() {
+                challenges.bearer = Some(Bearer {
+                    line: challenges.lines.len(),
+                    invalid_request: line(scheme, ", error=\"invalid_request\"")?,
+                    invalid_token: line(scheme, ", error=\"invalid_token\"")?,
+                    insufficient_scope: line(scheme, ", error=\"insufficient_scope\"")?,
+                });
+            }
+            challenges.lines.push(line(scheme, "")?);
+        }
+        Ok(challenges)
+    }
+
+    /// Writes the challenges of a response with `status`, given for `reason` to a key that came by `scheme`.
+    pub(crate) fn write(
+        &self,
+        status: StatusCode,
+        reason: Reason,
+        scheme: Option<&'static Scheme>,
+        headers: &mut HeaderMap,
+    ) {
+        let bearer = self
+            .bearer
+            .as_ref()
+            .filter(|_| scheme.is_some_and(Scheme::is_bearer));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                for (number, line) in self.lines.iter().enumerate() {
+                    let line = bearer
+                        .filter(|bearer| bearer.line == number)
+                        .and_then(|bearer| bearer.unauthorized(reason))
+                        .unwrap_or(line);
+                    headers.append(WWW_AUTHENTICATE, line.clone());
+                }
+            }
+            StatusCode::FORBIDDEN => {
+                if let Some(bearer) = bearer {
+                    headers.append(WWW_AUTHENTICATE, bearer.insufficient_scope.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Bearer {
+    /// RFC 6750 §3.1: no error where no credential of ours was presented.
+    fn unauthorized(&self, reason: Reason) -> Option<&HeaderValue> {
+        match reason {
+            Reason::Missing | Reason::WrongScheme => None,
+            Reason::Malformed | Reason::Ambiguous => Some(&self.invalid_request),
+            _ => Some(&self.invalid_token),
+        }
+    }
+}
+
+/// RFC 9110 §5.6.4: a quote and a backslash are escaped inside a quoted string.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}

@@ -1,0 +1,55 @@
+//! Keeps credentials from whoever comes after the layer: loggers, and the inner service itself.
+
+use http::{HeaderMap, Uri, header::Entry, uri::PathAndQuery};
+
+use super::Reader;
+
+impl Reader {
+    /// Marks every value of an accepted header as sensitive, so that its `Debug` shows nothing.
+    pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
+        for source in &self.headers {
+            if let Entry::Occupied(mut values) = headers.entry(&source.name) {
+                values
+                    .iter_mut()
+                    .for_each(|value| value.set_sensitive(true));
+            }
+        }
+    }
+
+    /// Removes every credential of ours, wherever it stands. An `Authorization` of somebody else's stays.
+    pub(crate) fn hide(&self, headers: &mut HeaderMap, uri: &mut Uri) {
+        for source in &self.headers {
+            if headers
+                .get_all(&source.name)
+                .iter()
+                .any(|value| source.claims(value.as_bytes()))
+            {
+                headers.remove(&source.name);
+            }
+        }
+        if let Some(query) = uri.query()
+            && query.split('&').any(|pair| self.hides(pair))
+        {
+            let kept: Vec<&str> = query.split('&').filter(|pair| !self.hides(pair)).collect();
+            if let Some(hidden) = with_query(uri, &kept.join("&")) {
+                *uri = hidden;
+            }
+        }
+    }
+
+    fn hides(&self, pair: &str) -> bool {
+        form_urlencoded::parse(pair.as_bytes())
+            .any(|(name, _)| self.queries.iter().any(|source| *source.name == *name))
+    }
+}
+
+/// The same URI with another query. A part of a valid URI is valid, so there always is one.
+fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
+    let target = match query {
+        "" => uri.path().to_owned(),
+        query => format!("{}?{query}", uri.path()),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
+}

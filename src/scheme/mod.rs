@@ -1,0 +1,181 @@
+//! Where a credential may stand in a request, and how it is read.
+//!
+//! A request in, a borrowed credential out. Knows no key format, no store and no principal.
+//!
+//! | scheme                             | the request carries             | the key is             |
+//! |------------------------------------|---------------------------------|------------------------|
+//! | [`Scheme::bearer`]                 | `Authorization: Bearer KEY`     | token68                |
+//! | [`Scheme::token`]                  | `Authorization: Token KEY`      | token68                |
+//! | [`Scheme::authorization`]          | `Authorization: WORD KEY`       | token68                |
+//! | [`Scheme::x_api_key`]              | `X-API-Key: KEY`                | visible ASCII          |
+//! | [`Scheme::header`]                 | `NAME: KEY`                     | visible ASCII          |
+//! | [`Scheme::header_with_word`]       | `NAME: WORD KEY`                | token68                |
+//! | [`Scheme::query`] (risky)          | `?NAME=KEY`                     | visible ASCII, decoded |
+//!
+//! The rules, in the order in which they are applied:
+//!
+//! 1. Optional white space at both ends of a field value is not part of it (RFC 9110 §5.5).
+//! 2. An empty `Authorization` is nothing of ours; an empty private header or query value is malformed.
+//! 3. A scheme word matches without regard to case, then come one or more spaces (RFC 9110 §11.4).
+//!    A tab is not a space, and a comma ends nothing.
+//! 4. A key is 1 to 512 bytes of its alphabet: token68 (RFC 9110 §11.2) after a word, visible ASCII elsewhere.
+//! 5. A credential header, or query parameter, that is given twice is refused, equal or not.
+//! 6. Two schemes in one request are decided by the policy's [`Conflict`] rule.
+//!
+//! An `Authorization` with a word outside the policy (`Basic`, say) and any header outside the policy are
+//! somebody else's and are left alone.
+
+mod challenge;
+mod hide;
+mod policy;
+mod read;
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+pub(crate) use challenge::Challenges;
+pub use policy::{Conflict, SchemePolicy};
+pub(crate) use read::Reader;
+
+/// The longest key that is read, in bytes. Anything longer is refused before it is hashed.
+pub const MAX_KEY_LEN: usize = 512;
+
+/// One place where a request may carry a key.
+///
+/// Names are checked when the layer is built, see [`ConfigError`](crate::ConfigError).
+/// The text form names the place: `authorization:Bearer`, `header:x-api-key`, `query:key`.
+///
+/// ```
+/// use tower_api_key::Scheme;
+///
+/// assert_eq!(Scheme::bearer().to_string(), "authorization:Bearer");
+/// assert_eq!(Scheme::header("X-Auth-Token").to_string(), "header:x-auth-token");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheme {
+    place: Place,
+    word: Option<Cow<'static, str>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Header(Cow<'static, str>),
+    Query(Cow<'static, str>),
+}
+
+const AUTHORIZATION: Cow<'static, str> = Cow::Borrowed("authorization");
+
+impl Scheme {
+    /// `Authorization: Bearer KEY` (RFC 6750 §2.1).
+    pub const fn bearer() -> Self {
+        Self {
+            place: Place::Header(AUTHORIZATION),
+            word: Some(Cow::Borrowed("Bearer")),
+        }
+    }
+
+    /// `Authorization: Token KEY`.
+    pub const fn token() -> Self {
+        Self {
+            place: Place::Header(AUTHORIZATION),
+            word: Some(Cow::Borrowed("Token")),
+        }
+    }
+
+    /// `Authorization: WORD KEY`, with a word of your own (RFC 9110 §11.4).
+    pub fn authorization(word: impl Into<String>) -> Self {
+        Self {
+            place: Place::Header(AUTHORIZATION),
+            word: Some(Cow::Owned(word.into())),
+        }
+    }
+
+    /// `X-API-Key: KEY`.
+    pub const fn x_api_key() -> Self {
+        Self {
+            place: Place::Header(Cow::Borrowed("x-api-key")),
+            word: None,
+        }
+    }
+
+    /// `NAME: KEY`, in a private header whose whole value is the key.
+    ///
+    /// `Scheme::header("authorization")` accepts a key without any word before it.
+    pub fn header(name: impl Into<String>) -> Self {
+        Self {
+            place: Place::Header(Cow::Owned(name.into().to_ascii_lowercase())),
+            word: None,
+        }
+    }
+
+    /// `NAME: WORD KEY`, in a private header that asks for a word before the key.
+    pub fn header_with_word(name: impl Into<String>, word: impl Into<String>) -> Self {
+        Self {
+            place: Place::Header(Cow::Owned(name.into().to_ascii_lowercase())),
+            word: Some(Cow::Owned(word.into())),
+        }
+    }
+
+    /// `?NAME=KEY`, in the query string. **Risky, and never on by default.**
+    ///
+    /// A URL is written down where a header is not: in the access logs of every proxy, in a browser's history, in
+    /// `Referer`, in error reports. RFC 6750 §2.3 says that it "SHOULD NOT be used" where a header can be.
+    /// The parameter's name and value are form-decoded, so a `+` in a key must be sent as `%2B`. A response to a key that
+    /// came this way is marked `Cache-Control: private`, unless the service says otherwise.
+    ///
+    /// [`hide_credentials`](crate::layer::ApiKeyLayerBuilder::hide_credentials) takes the parameter out of the request's
+    /// URI, but cannot reach a copy that something before the layer has made, as axum's `OriginalUri` is.
+    pub fn query(name: impl Into<String>) -> Self {
+        Self {
+            place: Place::Query(Cow::Owned(name.into())),
+            word: None,
+        }
+    }
+
+    /// Whether this is `Authorization: Bearer`, the only scheme that RFC 6750 speaks about.
+    pub(crate) fn is_bearer(&self) -> bool {
+        self.challenge_name().eq_ignore_ascii_case("bearer")
+    }
+
+    pub(crate) fn is_query(&self) -> bool {
+        matches!(self.place, Place::Query(_))
+    }
+
+    /// The scheme's name in a challenge: the word of an `Authorization`, `ApiKey` for every other place.
+    fn challenge_name(&self) -> &str {
+        match (&self.place, &self.word) {
+            (Place::Header(name), Some(word)) if *name == AUTHORIZATION => word,
+            _ => "ApiKey",
+        }
+    }
+
+    /// The one shared copy of this scheme, so that a principal points at it and counts no reference.
+    ///
+    /// Each distinct scheme of the process is kept for good; they come from configuration, so there are few.
+    fn interned(&self) -> &'static Scheme {
+        static SCHEMES: Mutex<Vec<&'static Scheme>> = Mutex::new(Vec::new());
+        let mut schemes = SCHEMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = schemes.iter().find(|known| **known == self) {
+            return known;
+        }
+        let kept: &'static Scheme = Box::leak(Box::new(self.clone()));
+        schemes.push(kept);
+        kept
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.place, &self.word) {
+            (Place::Header(name), Some(word)) if *name == AUTHORIZATION => {
+                write!(f, "authorization:{word}")
+            }
+            (Place::Header(name), Some(word)) => write!(f, "header:{name}:{word}"),
+            (Place::Header(name), None) => write!(f, "header:{name}"),
+            (Place::Query(name), _) => write!(f, "query:{name}"),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Which schemes a service accepts, and what two credentials in one request mean.
+
+use super::Scheme;
+
+/// An ordered set of schemes and a rule for conflicts.
+///
+/// A plain list of schemes is a policy too:
+///
+/// ```
+/// use tower_api_key::{ApiKeyLayer, Conflict, Scheme, SchemePolicy, store::MemoryStore};
+///
+/// # fn main() -> Result<(), tower_api_key::ConfigError> {
+/// ApiKeyLayer::builder(MemoryStore::new())
+///     .schemes([Scheme::bearer(), Scheme::x_api_key()])
+///     .build()?;
+///
+/// ApiKeyLayer::builder(MemoryStore::new())
+///     .schemes(
+///         SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()])
+///             .on_conflict(Conflict::EqualKeysCountOnce),
+///     )
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemePolicy {
+    schemes: Vec<Scheme>,
+    conflict: Conflict,
+}
+
+/// What a request with two accepted schemes means. A repeated header is refused under every rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// The request is refused as ambiguous (RFC 6750 §2: "MUST NOT use more than one method").
+    #[default]
+    Refuse,
+    /// Equal keys count as one, which the first scheme in the policy's order carried; different keys are refused.
+    EqualKeysCountOnce,
+    /// The first scheme in the policy's order wins. If its key is refused, the second is not tried.
+    FirstWins,
+}
+
+impl SchemePolicy {
+    /// A policy of these schemes, in this order, that refuses two of them in one request.
+    pub fn new(schemes: impl IntoIterator<Item = Scheme>) -> Self {
+        Self {
+            schemes: schemes.into_iter().collect(),
+            conflict: Conflict::Refuse,
+        }
+    }
+
+    /// Decides what two accepted schemes in one request mean.
+    #[must_use]
+    pub fn on_conflict(mut self, conflict: Conflict) -> Self {
+        self.conflict = conflict;
+        self
+    }
+
+    /// The accepted schemes, in order: every header and query parameter that may carry a key.
+    ///
+    /// ```
+    /// use tower_api_key::SchemePolicy;
+    ///
+    /// let policy = SchemePolicy::default();
+    /// let places: Vec<String> = policy.schemes().iter().map(ToString::to_string).collect();
+    /// assert_eq!(places, ["authorization:Bearer", "authorization:Token", "header:x-api-key"]);
+    /// ```
+    pub fn schemes(&self) -> &[Scheme] {
+        &self.schemes
+    }
+
+    /// The rule for conflicts.
+    pub fn conflict(&self) -> Conflict {
+        self.conflict
+    }
+}
+
+/// `Authorization: Bearer`, `Authorization: Token` and `X-API-Key`, two of which in one request are refused.
+impl Default for SchemePolicy {
+    fn default() -> Self {
+        Self::new([Scheme::bearer(), Scheme::token(), Scheme::x_api_key()])
+    }
+}
+
+impl<I: IntoIterator<Item = Scheme>> From<I> for SchemePolicy {
+    fn from(schemes: I) -> Self {
+        Self::new(schemes)
+    }
+}

@@ -1,0 +1,75 @@
+//! Any store behind one type, with its faults caught: it fails, it is too slow, it panics.
+
+use std::{
+    any::Any,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{BoxError, KeyStore, Lookup};
+use crate::{key::KeyDigest, record::KeyRecord};
+
+/// Why a store gave no answer.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Failed(BoxError),
+    Slow,
+}
+
+pub(crate) type Answer = Result<Option<KeyRecord>, Fault>;
+
+/// A [`KeyStore`] of whatever type. A lookup that has to wait is the one box of a request.
+pub(crate) trait ErasedStore: Send + Sync {
+    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Fault>;
+
+    fn find(
+        self: Arc<Self>,
+        digest: KeyDigest,
+        deadline: Duration,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+}
+
+impl<S: KeyStore> ErasedStore for S {
+    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Fault> {
+        catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))).map_err(panicked)
+    }
+
+    fn find(
+        self: Arc<Self>,
+        digest: KeyDigest,
+        deadline: Duration,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        Box::pin(async move {
+            let lookup = catching(KeyStore::find(&*self, &digest));
+            match tokio::time::timeout(deadline, lookup).await {
+                Err(_) => Err(Fault::Slow),
+                Ok(Err(fault)) => Err(fault),
+                Ok(Ok(answer)) => answer.map_err(|error| Fault::Failed(error.into())),
+            }
+        })
+    }
+}
+
+/// The output of `future`, or the fault that it panicked. It is not polled again after a panic.
+async fn catching<F: Future>(future: F) -> Result<F::Output, Fault> {
+    let mut future = pin!(future);
+    poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Err(panicked(panic)).into(),
+        },
+    )
+    .await
+}
+
+/// The panic's message has been printed by the panic hook already.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what catch_unwind hands over"
+)]
+fn panicked(_: Box<dyn Any + Send>) -> Fault {
+    Fault::Failed("the key store panicked".into())
+}

@@ -1,0 +1,91 @@
+//! Where records are kept. A store is given a digest and nothing else, so it cannot leak a key, or be injected by one.
+
+mod erased;
+mod fixed;
+mod memory;
+
+use std::{error::Error, sync::Arc};
+
+pub(crate) use erased::{Answer, ErasedStore, Fault};
+pub use fixed::{FixedKeys, FixedKeysError};
+pub use memory::{MemoryStore, StoreError};
+
+use crate::{key::KeyDigest, record::KeyRecord};
+
+/// A boxed error of whatever kind.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Finds the record of a key by its digest: the one thing to implement for a database of your own.
+///
+/// ```
+/// use tower_api_key::{KeyDigest, KeyRecord, KeyStore, store::BoxError};
+///
+/// struct Customers { /* a pool of connections */ }
+/// # impl Customers { async fn row(&self, _: &[u8; 32]) -> Result<Option<(i64, Vec<u8>)>, BoxError> { Ok(None) } }
+///
+/// impl KeyStore for Customers {
+///     type Error = BoxError;
+///
+///     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, BoxError> {
+///         // select id, key_sha256 from customers where key_sha256 = ?
+///         let Some((id, key_sha256)) = self.row(digest.as_bytes()).await? else {
+///             return Ok(None);
+///         };
+///         // The row's digest, not ours: the layer compares the two.
+///         Ok(Some(KeyRecord::new(id, KeyDigest::try_from(key_sha256)?)))
+///     }
+/// }
+/// ```
+///
+/// # What a wrong answer does
+///
+/// A wrong `None` turns away a good caller. A wrong record is caught, since the layer compares the record's digest with that of the
+/// presented key. An old record delays a revocation by its age. An error, a missed deadline and a panic are 503, and never let anyone in.
+pub trait KeyStore: Send + Sync + 'static {
+    /// Why the store could not answer. Observers see it; callers do not.
+    type Error: Into<BoxError>;
+
+    /// Finds the record that is stored under `digest`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the store from answering; the caller is told 503. "No such key" is `Ok(None)`.
+    fn find(
+        &self,
+        digest: &KeyDigest,
+    ) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
+
+    /// Answers without waiting, where the store can. It is asked first; only [`Lookup::Wait`] leads to [`KeyStore::find`].
+    fn find_now(&self, _digest: &KeyDigest) -> Lookup {
+        Lookup::Wait
+    }
+}
+
+/// What a store knows without waiting.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// The record stored under the digest.
+    Found(KeyRecord),
+    /// There is none.
+    Absent,
+    /// The store has to wait to know.
+    Wait,
+}
+
+impl From<Option<KeyRecord>> for Lookup {
+    fn from(record: Option<KeyRecord>) -> Self {
+        record.map_or(Self::Absent, Self::Found)
+    }
+}
+
+impl<S: KeyStore> KeyStore for Arc<S> {
+    type Error = S::Error;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, S::Error> {
+        S::find(self, digest).await
+    }
+
+    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+        S::find_now(self, digest)
+    }
+}
