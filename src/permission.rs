@@ -134,16 +134,11 @@ impl Permissions {
     }
 
     pub(crate) fn allow(&self, resource: &str, action: &Action) -> bool {
-        let granted = |resource: &str, action: &Action| {
-            self.grants
-                .get(resource)
-                .is_some_and(|actions| actions.contains(action))
-        };
+        let granted =
+            |resource: &str, action: &Action| self.grants.get(resource).is_some_and(|actions| actions.contains(action));
         granted(resource, action)
             || (self.wildcards
-                && (granted(resource, &Action::ANY)
-                    || granted("*", action)
-                    || granted("*", &Action::ANY)))
+                && (granted(resource, &Action::ANY) || granted("*", action) || granted("*", &Action::ANY)))
     }
 
     /// Whether nothing is granted.
@@ -153,9 +148,7 @@ impl Permissions {
 
     /// Every resource with its actions, resources in alphabetical order, actions as create, read, update, delete, then others.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[Action])> {
-        self.grants
-            .iter()
-            .map(|(resource, actions)| (&**resource, actions.as_slice()))
+        self.grants.iter().map(|(resource, actions)| (&**resource, actions.as_slice()))
     }
 
     fn add(&mut self, resource: Box<str>, action: Action) {

@@ -36,10 +36,7 @@ pub struct Principal {
 
 impl Principal {
     pub(crate) fn new(verified: Verified, scheme: &'static Scheme) -> Self {
-        Self {
-            record: verified.into_record(),
-            scheme,
-        }
+        Self { record: verified.into_record(), scheme }
     }
 
     /// The public name of the key.
@@ -69,11 +66,7 @@ impl Principal {
     /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as its own 403.
     #[expect(clippy::result_large_err, reason = "made once, on the way out")]
     pub fn require(&self, resource: &str, action: impl Into<Action>) -> Result<(), Rejection> {
-        if self.allows(resource, action) {
-            Ok(())
-        } else {
-            Err(Rejection::of_principal(Reason::Forbidden, self))
-        }
+        if self.allows(resource, action) { Ok(()) } else { Err(Rejection::of_principal(Reason::Forbidden, self)) }
     }
 
     /// The scheme by which the key came.

@@ -61,18 +61,13 @@ enum Check {
 impl Require {
     /// The key may do `action` to `resource`.
     pub fn permission(resource: impl Into<String>, action: impl Into<Action>) -> Self {
-        Self::new(Check::Permission {
-            resource: resource.into().into(),
-            action: action.into(),
-        })
+        Self::new(Check::Permission { resource: resource.into().into(), action: action.into() })
     }
 
     /// The key may do to `resource` what the method means: `POST` create, `GET` and `HEAD` read, `PUT` and `PATCH` update,
     /// `DELETE` delete. Every other method is refused.
     pub fn by_method(resource: impl Into<String>) -> Self {
-        Self::new(Check::ByMethod {
-            resource: resource.into().into(),
-        })
+        Self::new(Check::ByMethod { resource: resource.into().into() })
     }
 
     /// The key belongs to the organization that the request is about. A request about none, and a key without one, are refused.
@@ -102,9 +97,7 @@ impl Require {
     /// [`ConfigError::PathTemplate`] for `"/orgs/"`, `"orgs/{organization}"`, `"/orgs/{organization}/links"`, `"/{a}/{b}"`.
     pub fn organization_in_path(template: &str) -> Result<Self, ConfigError> {
         let prefix = PathPrefix::parse(template)?;
-        Ok(Self::organization(move |parts| {
-            prefix.capture(parts.uri.path())
-        }))
+        Ok(Self::organization(move |parts| prefix.capture(parts.uri.path())))
     }
 
     /// The key passes a check of your own.
@@ -143,39 +136,29 @@ impl Require {
     }
 
     fn new(check: Check) -> Self {
-        Self {
-            check: Arc::new(check),
-            hidden: false,
-        }
+        Self { check: Arc::new(check), hidden: false }
     }
 
     #[expect(clippy::result_large_err, reason = "made once, on the way out")]
     fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
         match Caller::of(&parts.extensions, "a Require guard")? {
-            Caller::Known(principal) => self
-                .check(principal, parts)
-                .map_err(|reason| Rejection::of_principal(reason, principal)),
-            Caller::Nobody(Nobody::Preflight) => Ok(()),
-            Caller::Nobody(Nobody::Anonymous | Nobody::Skipped) => {
-                Err(Rejection::new(Reason::Missing))
+            Caller::Known(principal) => {
+                self.check(principal, parts).map_err(|reason| Rejection::of_principal(reason, principal))
             }
+            Caller::Nobody(Nobody::Preflight) => Ok(()),
+            Caller::Nobody(Nobody::Anonymous | Nobody::Skipped) => Err(Rejection::new(Reason::Missing)),
         }
     }
 
     fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
         let permissions = principal.record().permissions();
         let (passes, reason) = match &*self.check {
-            Check::Permission { resource, action } => {
-                (permissions.allow(resource, action), Reason::Forbidden)
+            Check::Permission { resource, action } => (permissions.allow(resource, action), Reason::Forbidden),
+            Check::ByMethod { resource } => {
+                (action_of(&parts.method).is_some_and(|action| permissions.allow(resource, &action)), Reason::Forbidden)
             }
-            Check::ByMethod { resource } => (
-                action_of(&parts.method).is_some_and(|action| permissions.allow(resource, &action)),
-                Reason::Forbidden,
-            ),
             Check::Organization(of) => (
-                principal
-                    .organization()
-                    .is_some_and(|own| of(parts).as_deref() == Some(own)),
+                principal.organization().is_some_and(|own| of(parts).as_deref() == Some(own)),
                 Reason::OtherOrganization,
             ),
             Check::That(check) => (check(principal, parts), Reason::Forbidden),
@@ -184,9 +167,7 @@ impl Require {
                 (results.any(|result| result.is_ok()), Reason::Forbidden)
             }
             Check::All(checks) => {
-                let failed = checks
-                    .iter()
-                    .find_map(|check| check.check(principal, parts).err());
+                let failed = checks.iter().find_map(|check| check.check(principal, parts).err());
                 let passes = failed.is_none() && !checks.is_empty();
                 (passes, failed.unwrap_or(Reason::Forbidden))
             }

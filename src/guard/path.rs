@@ -13,9 +13,7 @@ impl PathPrefix {
         let path = template.strip_prefix('/').ok_or_else(invalid)?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let (prefix, captured) = path.rsplit_once('/').unwrap_or(("", path));
-        let name = captured
-            .strip_prefix('{')
-            .and_then(|rest| rest.strip_suffix('}'));
+        let name = captured.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         if name.is_none_or(str::is_empty) || prefix.contains(['{', '}']) {
             return Err(invalid());
         }
@@ -60,16 +58,7 @@ mod tests {
 
     #[test]
     fn a_template_has_one_segment_in_braces_and_ends_with_it() {
-        for template in [
-            "",
-            "/",
-            "/orgs",
-            "orgs/{o}",
-            "/{a}/{b}",
-            "/{o}/links",
-            "/{}",
-            "/o{o}",
-        ] {
+        for template in ["", "/", "/orgs", "orgs/{o}", "/{a}/{b}", "/{o}/links", "/{}", "/o{o}"] {
             let refused = PathPrefix::parse(template).err();
             assert_eq!(refused, Some(ConfigError::PathTemplate(template.into())));
         }

@@ -66,16 +66,12 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let state = match self.guard.admit(&parts) {
-            Ok(()) => State::Running {
-                future: self.inner.call(Request::from_parts(parts, body)),
-            },
+            Ok(()) => State::Running { future: self.inner.call(Request::from_parts(parts, body)) },
             Err(rejection) => {
                 // The service that was polled ready goes, with whatever permit it holds.
                 let unready = self.inner.clone();
                 drop(mem::replace(&mut self.inner, unready));
-                State::Refused {
-                    rejection: Some(rejection),
-                }
+                State::Refused { rejection: Some(rejection) }
             }
         };
         GuardFuture { state }
@@ -95,9 +91,7 @@ where
                 Poll::Ready(Ok(response.map(ResponseBody::inner)))
             }
             StateProjection::Refused { rejection } => {
-                let rejection = rejection
-                    .take()
-                    .expect("a GuardFuture was polled after it was done");
+                let rejection = rejection.take().expect("a GuardFuture was polled after it was done");
                 let refusal = ResponseBody::refusal(Bytes::new());
                 Poll::Ready(Ok(rejection.into_response_with(refusal)))
             }

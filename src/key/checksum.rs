@@ -4,8 +4,7 @@
 //! a key, without a lookup. It is no protection: anybody can compute it.
 
 /// Digits, upper case, lower case: the order that the known tokens use.
-pub(super) const BASE62: &[u8; 62] =
-    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// 62^6 is more than 2^32.
 pub(super) const LEN: usize = 6;
@@ -23,8 +22,7 @@ pub(super) fn of(body: &[u8]) -> [u8; LEN] {
 
 /// Whether `text` is a body and its checksum.
 pub(super) fn matches(text: &[u8]) -> bool {
-    text.split_last_chunk::<LEN>()
-        .is_some_and(|(body, digits)| !body.is_empty() && of(body) == *digits)
+    text.split_last_chunk::<LEN>().is_some_and(|(body, digits)| !body.is_empty() && of(body) == *digits)
 }
 
 #[cfg(test)]

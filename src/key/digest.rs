@@ -44,10 +44,7 @@ impl PartialEq for KeyDigest {
                 bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
             })
         };
-        let difference = words(self)
-            .iter()
-            .zip(words(other))
-            .fold(0, |difference, (a, b)| difference | (a ^ b));
+        let difference = words(self).iter().zip(words(other)).fold(0, |difference, (a, b)| difference | (a ^ b));
         difference.ct_eq(&0).into()
     }
 }

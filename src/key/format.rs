@@ -45,10 +45,7 @@ enum Shape {
     /// `prefix` (which ends with an underscore), a body of this many base62 digits, a checksum.
     Own { body: usize },
     /// `prefix`, then non-empty parts behind a separator.
-    Foreign {
-        separator: Box<str>,
-        parts: Option<usize>,
-    },
+    Foreign { separator: Box<str>, parts: Option<usize> },
 }
 
 /// What is wrong with a format, or with a key. The text never repeats the key.
@@ -94,10 +91,7 @@ impl KeyFormat {
             return Err(FormatError::Prefix);
         }
         let underscore = if prefix.ends_with('_') { "" } else { "_" };
-        let format = Self {
-            prefix: format!("{prefix}{underscore}").into(),
-            shape: Shape::Own { body: BODY },
-        };
+        let format = Self { prefix: format!("{prefix}{underscore}").into(), shape: Shape::Own { body: BODY } };
         format.within_limit().ok_or(FormatError::Prefix)
     }
 
@@ -112,9 +106,7 @@ impl KeyFormat {
             return Err(FormatError::Foreign);
         };
         *body = digits;
-        self.within_limit()
-            .filter(|_| digits >= MIN_BODY)
-            .ok_or(FormatError::BodyLength)
+        self.within_limit().filter(|_| digits >= MIN_BODY).ok_or(FormatError::BodyLength)
     }
 
     /// Somebody else's keys, of which only the shape is checked: `parts` non-empty parts between separators, the first
@@ -134,11 +126,7 @@ impl KeyFormat {
     ///
     /// [`FormatError::Prefix`] for `("", ".")`, `("a b", ".")` and `("a.b", ".")`, which holds the separator;
     /// [`FormatError::Parts`] for a separator with a space, and for one or no part.
-    pub fn foreign(
-        prefix: &str,
-        separator: &str,
-        parts: impl Into<Option<usize>>,
-    ) -> Result<Self, FormatError> {
+    pub fn foreign(prefix: &str, separator: &str, parts: impl Into<Option<usize>>) -> Result<Self, FormatError> {
         let parts = parts.into();
         let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if !visible(separator) || parts.is_some_and(|parts| parts < 2) {
@@ -148,14 +136,8 @@ impl KeyFormat {
         if prefix.is_empty() || !visible(prefix) || holds_separator {
             return Err(FormatError::Prefix);
         }
-        let shape = Shape::Foreign {
-            separator: separator.into(),
-            parts,
-        };
-        Ok(Self {
-            prefix: prefix.into(),
-            shape,
-        })
+        let shape = Shape::Foreign { separator: separator.into(), parts };
+        Ok(Self { prefix: prefix.into(), shape })
     }
 
     /// Makes a new key from the operating system's generator.
@@ -170,11 +152,7 @@ impl KeyFormat {
         let body = random_base62(body)?;
         let mut key = Zeroizing::new(String::with_capacity(MAX_KEY_LEN));
         key.push_str(&self.prefix);
-        key.extend(
-            body.iter()
-                .chain(&checksum::of(&body))
-                .map(|digit| char::from(*digit)),
-        );
+        key.extend(body.iter().chain(&checksum::of(&body)).map(|digit| char::from(*digit)));
         ApiKey::new(key.as_str()).map_err(|_| FormatError::BodyLength)
     }
 
@@ -208,9 +186,7 @@ impl KeyFormat {
             return false;
         };
         match &self.shape {
-            Shape::Own { body } => {
-                rest.len() == body + checksum::LEN && rest.iter().all(u8::is_ascii_alphanumeric)
-            }
+            Shape::Own { body } => rest.len() == body + checksum::LEN && rest.iter().all(u8::is_ascii_alphanumeric),
             Shape::Foreign { separator, .. } if separator.is_empty() => !rest.is_empty(),
             Shape::Foreign { separator, parts } => {
                 let Ok(rest) = str::from_utf8(rest) else {
@@ -220,8 +196,7 @@ impl KeyFormat {
                     return false;
                 };
                 let count = 1 + rest.split(&**separator).count();
-                rest.split(&**separator).all(|part| !part.is_empty())
-                    && parts.is_none_or(|parts| parts == count)
+                rest.split(&**separator).all(|part| !part.is_empty()) && parts.is_none_or(|parts| parts == count)
             }
         }
     }
@@ -255,13 +230,9 @@ fn random_base62(digits: usize) -> Result<Zeroizing<Vec<u8>>, FormatError> {
     let mut body = Zeroizing::new(Vec::with_capacity(digits));
     let mut random = Zeroizing::new([0; 64]);
     while body.len() < digits {
-        SysRng
-            .try_fill_bytes(&mut *random)
-            .map_err(|_| FormatError::Generator)?;
+        SysRng.try_fill_bytes(&mut *random).map_err(|_| FormatError::Generator)?;
         let missing = digits - body.len();
-        let drawn = random
-            .iter()
-            .filter_map(|byte| BASE62.get(usize::from(byte >> 2)));
+        let drawn = random.iter().filter_map(|byte| BASE62.get(usize::from(byte >> 2)));
         body.extend(drawn.take(missing));
     }
     Ok(body)

@@ -59,13 +59,7 @@ impl KeyHasher {
     pub(crate) fn digest_bytes(&self, key: &[u8]) -> KeyDigest {
         let bytes: [u8; 32] = match &self.0 {
             Kind::Sha256 => Sha256::digest(key).into(),
-            Kind::Hmac(keyed) => keyed
-                .as_ref()
-                .clone()
-                .chain_update(key)
-                .finalize()
-                .into_bytes()
-                .into(),
+            Kind::Hmac(keyed) => keyed.as_ref().clone().chain_update(key).finalize().into_bytes().into(),
         };
         bytes.into()
     }
@@ -91,11 +85,7 @@ mod tests {
     use super::*;
 
     fn hex(digest: KeyDigest) -> String {
-        digest
-            .as_bytes()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]
@@ -114,9 +104,6 @@ mod tests {
             hex(hasher.digest_bytes(b"Test Using Larger Than Block-Size Key - Hash Key First")),
             "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
         );
-        assert_eq!(
-            KeyHasher::hmac_sha256(&[0; 31]).err(),
-            Some(PepperTooShort(31))
-        );
+        assert_eq!(KeyHasher::hmac_sha256(&[0; 31]).err(), Some(PepperTooShort(31)));
     }
 }

@@ -48,16 +48,10 @@ impl Mask {
 
 /// The random bits of `key` that remain when its first `head` and last `tail` characters are known.
 fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
-    let prefix = key
-        .iter()
-        .rposition(|b| !b.is_ascii_alphanumeric())
-        .map_or(0, |last| last + 1);
+    let prefix = key.iter().rposition(|b| !b.is_ascii_alphanumeric()).map_or(0, |last| last + 1);
     let random = &key[prefix..];
-    let (body, checksum) = if checksum::matches(random) {
-        random.split_at(random.len() - checksum::LEN)
-    } else {
-        (random, &[][..])
-    };
+    let (body, checksum) =
+        if checksum::matches(random) { random.split_at(random.len() - checksum::LEN) } else { (random, &[][..]) };
     let seen_head = head.saturating_sub(prefix);
     let seen_tail = tail.saturating_sub(checksum.len());
     let unseen = body.len().saturating_sub(seen_head + seen_tail);
@@ -70,27 +64,14 @@ fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
 fn bits_per_character(body: &[u8]) -> f64 {
     let has = |kind: fn(&u8) -> bool| body.iter().any(kind);
     let hex = |upper: bool| {
-        body.iter().all(|b| {
-            b.is_ascii_digit() || (b.is_ascii_hexdigit() && b.is_ascii_uppercase() == upper)
-        })
+        body.iter().all(|b| b.is_ascii_digit() || (b.is_ascii_hexdigit() && b.is_ascii_uppercase() == upper))
     };
     if hex(false) || hex(true) {
-        return if has(u8::is_ascii_alphabetic) {
-            4.0
-        } else {
-            10_f64.log2()
-        };
+        return if has(u8::is_ascii_alphabetic) { 4.0 } else { 10_f64.log2() };
     }
-    let kinds: [(fn(&u8) -> bool, usize); 3] = [
-        (u8::is_ascii_digit, 10),
-        (u8::is_ascii_lowercase, 26),
-        (u8::is_ascii_uppercase, 26),
-    ];
-    let alphabet: usize = kinds
-        .iter()
-        .filter(|(kind, _)| has(*kind))
-        .map(|(_, size)| size)
-        .sum();
+    let kinds: [(fn(&u8) -> bool, usize); 3] =
+        [(u8::is_ascii_digit, 10), (u8::is_ascii_lowercase, 26), (u8::is_ascii_uppercase, 26)];
+    let alphabet: usize = kinds.iter().filter(|(kind, _)| has(*kind)).map(|(_, size)| size).sum();
     as_f64(alphabet.max(1)).log2()
 }
 

@@ -118,36 +118,25 @@ impl Authenticator {
         let record = match answer {
             Ok(record) => record.unwrap_or_else(|| self.dummy.clone()),
             Err(Fault::Failed(error)) => {
-                return Err(by_scheme(
-                    Rejection::new(Reason::StoreFailed).caused_by(error),
-                ));
+                return Err(by_scheme(Rejection::new(Reason::StoreFailed).caused_by(error)));
             }
             Err(Fault::Slow) => return Err(by_scheme(Rejection::new(Reason::StoreSlow))),
         };
-        let verified = record
-            .verify(&presented.digest, &self.bounds)
-            .map_err(by_scheme)?;
+        let verified = record.verify(&presented.digest, &self.bounds).map_err(by_scheme)?;
         let principal = Principal::new(verified, presented.scheme);
         if self.hide_credentials {
             self.hide_credentials_of(request);
         }
         let decision = self.decision(Outcome::Accepted, Some(&principal));
         Caller::set_principal(request.extensions_mut(), principal);
-        Ok(Passed {
-            decision,
-            by_query: presented.scheme.is_query(),
-        })
+        Ok(Passed { decision, by_query: presented.scheme.is_query() })
     }
 
     /// Whether this request needs no key at all.
     fn exempt<B>(&self, request: &Request<B>) -> Option<Nobody> {
         if self.pass_preflight && is_preflight(request) {
             Some(Nobody::Preflight)
-        } else if self
-            .skip
-            .as_ref()
-            .is_some_and(|skip| skip(request.uri().path()))
-        {
+        } else if self.skip.as_ref().is_some_and(|skip| skip(request.uri().path())) {
             Some(Nobody::Skipped)
         } else {
             None
@@ -161,10 +150,7 @@ impl Authenticator {
             Nobody::Skipped => Outcome::Skipped,
             Nobody::Preflight => Outcome::Preflight,
         };
-        Passed {
-            decision: self.decision(outcome, None),
-            by_query: false,
-        }
+        Passed { decision: self.decision(outcome, None), by_query: false }
     }
 
     fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
@@ -186,7 +172,5 @@ impl Authenticator {
 fn is_preflight<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(ORIGIN)
-        && request
-            .headers()
-            .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }

@@ -52,10 +52,7 @@ where
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().source.project() {
             SourceProjection::Inner { body } => body.poll_frame(context),
             SourceProjection::Refusal { bytes } if bytes.is_empty() => Poll::Ready(None),

@@ -43,11 +43,7 @@ impl ApiKeyLayerBuilder {
             hasher: KeyHasher::default(),
             realm: "api".to_owned(),
             format: RejectionFormat::default(),
-            bounds: Bounds {
-                organization: None,
-                environments: Vec::new(),
-                clock: Clock::system(),
-            },
+            bounds: Bounds { organization: None, environments: Vec::new(), clock: Clock::system() },
             deadline: Duration::from_secs(5),
             optional: false,
             pass_preflight: false,
@@ -122,14 +118,8 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Serves the keys of these environments only; every other key is 401, as if it were unknown.
-    pub fn environments<E: Into<String>>(
-        mut self,
-        environments: impl IntoIterator<Item = E>,
-    ) -> Self {
-        self.bounds.environments = environments
-            .into_iter()
-            .map(|name| name.into().into())
-            .collect();
+    pub fn environments<E: Into<String>>(mut self, environments: impl IntoIterator<Item = E>) -> Self {
+        self.bounds.environments = environments.into_iter().map(|name| name.into().into()).collect();
         self
     }
 
@@ -163,10 +153,7 @@ impl ApiKeyLayerBuilder {
         }
         let authenticator = Authenticator {
             reader: Reader::new(&self.policy)?,
-            renderer: Renderer {
-                challenges: Challenges::new(&self.policy, &self.realm)?,
-                format: self.format,
-            },
+            renderer: Renderer { challenges: Challenges::new(&self.policy, &self.realm)?, format: self.format },
             store: self.store,
             formats: self.formats,
             hasher: self.hasher,
@@ -179,10 +166,7 @@ impl ApiKeyLayerBuilder {
             skip: self.skip,
             observers: self.observers,
         };
-        Ok(ApiKeyLayer {
-            authenticator: Arc::new(authenticator),
-            policy: Arc::new(self.policy),
-        })
+        Ok(ApiKeyLayer { authenticator: Arc::new(authenticator), policy: Arc::new(self.policy) })
     }
 }
 

@@ -65,10 +65,7 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn waiting(
-        lookup: Pin<Box<dyn Future<Output = Answer> + Send>>,
-        pending: Pending<S, B>,
-    ) -> Self {
+    pub(super) fn waiting(lookup: Pin<Box<dyn Future<Output = Answer> + Send>>, pending: Pending<S, B>) -> Self {
         let pending = Some(pending);
         let state = State::Waiting { lookup, pending };
         Self { state }
@@ -80,11 +77,7 @@ where
         Self { state }
     }
 
-    pub(super) fn refused(
-        authenticator: &Authenticator,
-        rejection: &Rejection,
-        is_head: bool,
-    ) -> Self {
+    pub(super) fn refused(authenticator: &Authenticator, rejection: &Rejection, is_head: bool) -> Self {
         let response = Some(refusal(authenticator, rejection, is_head));
         let state = State::Refused { response };
         Self { state }
@@ -120,8 +113,7 @@ where
 
 /// A future's end comes once; polling it again is the caller's mistake.
 fn once<T>(end: &mut Option<T>) -> T {
-    end.take()
-        .expect("a ResponseFuture was polled after it was done")
+    end.take().expect("a ResponseFuture was polled after it was done")
 }
 
 impl<S, B> Pending<S, B>
@@ -135,9 +127,7 @@ where
                 future: self.inner.call(self.request),
                 report: Some(Report::new(authenticator, self.is_head, passed)),
             },
-            Err(rejection) => State::Refused {
-                response: Some(refusal(&authenticator, &rejection, self.is_head)),
-            },
+            Err(rejection) => State::Refused { response: Some(refusal(&authenticator, &rejection, self.is_head)) },
         }
     }
 }

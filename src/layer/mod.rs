@@ -87,8 +87,6 @@ impl<S> Layer<S> for ApiKeyLayer {
 
 impl fmt::Debug for ApiKeyLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKeyLayer")
-            .field("schemes", &self.policy)
-            .finish_non_exhaustive()
+        f.debug_struct("ApiKeyLayer").field("schemes", &self.policy).finish_non_exhaustive()
     }
 }

@@ -24,11 +24,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(authenticator: Arc<Authenticator>, is_head: bool, passed: Passed) -> Self {
-        Self {
-            authenticator,
-            is_head,
-            passed,
-        }
+        Self { authenticator, is_head, passed }
     }
 
     /// Renders the refusal of a guard or an extractor further in; leaves every other response as it is.
@@ -36,9 +32,7 @@ impl Report {
         let (mut parts, body) = response.into_parts();
         if let Some(rejection) = parts.extensions.remove::<Rejection>() {
             self.passed.decision = None;
-            let refusal = self
-                .authenticator
-                .refuse(&rejection, self.is_head, &mut parts);
+            let refusal = self.authenticator.refuse(&rejection, self.is_head, &mut parts);
             return Response::from_parts(parts, ResponseBody::refusal(refusal));
         }
         if self.passed.by_query

@@ -27,10 +27,7 @@ pub struct ApiKeyService<S> {
 
 impl<S> ApiKeyService<S> {
     pub(super) fn new(inner: S, authenticator: Arc<Authenticator>) -> Self {
-        Self {
-            inner,
-            authenticator,
-        }
+        Self { inner, authenticator }
     }
 }
 
@@ -56,13 +53,7 @@ where
             }
             Admission::Wait(waiting) => ResponseFuture::waiting(
                 waiting.lookup,
-                Pending {
-                    inner: self.take_ready(),
-                    request,
-                    is_head,
-                    presented: waiting.presented,
-                    authenticator,
-                },
+                Pending { inner: self.take_ready(), request, is_head, presented: waiting.presented, authenticator },
             ),
             Admission::Refuse(rejection) => {
                 drop(self.take_ready());
@@ -82,8 +73,6 @@ impl<S: Clone> ApiKeyService<S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for ApiKeyService<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiKeyService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("ApiKeyService").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

@@ -59,12 +59,8 @@ impl RejectionFormat {
     }
 
     /// A response of your own: status, headers and body.
-    pub fn custom<B: Into<Bytes>>(
-        render: impl Fn(&Rejection) -> Response<B> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Kind::Custom(Arc::new(move |rejection| {
-            render(rejection).map(Into::into)
-        })))
+    pub fn custom<B: Into<Bytes>>(render: impl Fn(&Rejection) -> Response<B> + Send + Sync + 'static) -> Self {
+        Self(Kind::Custom(Arc::new(move |rejection| render(rejection).map(Into::into))))
     }
 }
 
@@ -121,12 +117,7 @@ impl Renderer {
             let one_second = HeaderValue::from_static("1");
             parts.headers.insert(RETRY_AFTER, one_second);
         }
-        self.challenges.write(
-            parts.status,
-            rejection.reason(),
-            rejection.scheme(),
-            &mut parts.headers,
-        );
+        self.challenges.write(parts.status, rejection.reason(), rejection.scheme(), &mut parts.headers);
         body
     }
 }
@@ -147,10 +138,7 @@ macro_rules! texts {
         Texts {
             title: $title,
             code: $code,
-            problem_type: concat!(
-                "https://docs.rs/tower-api-key/latest/tower_api_key/rejection/index.html#",
-                $anchor
-            ),
+            problem_type: concat!("https://docs.rs/tower-api-key/latest/tower_api_key/rejection/index.html#", $anchor),
             detail: $detail,
             problem_json: concat!(
                 r#"{"type": "https://docs.rs/tower-api-key/latest/tower_api_key/rejection/index.html#"#,

@@ -74,12 +74,7 @@ pub struct Rejection {
 
 impl Rejection {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self {
-            reason,
-            scheme: None,
-            record: None,
-            cause: None,
-        }
+        Self { reason, scheme: None, record: None, cause: None }
     }
 
     pub(crate) fn by_scheme(mut self, scheme: Option<&'static Scheme>) -> Self {
@@ -99,15 +94,12 @@ impl Rejection {
 
     /// A principal that may not do this.
     pub(crate) fn of_principal(reason: Reason, principal: &Principal) -> Self {
-        Self::new(reason)
-            .by_scheme(Some(principal.scheme()))
-            .of_record(principal.record().clone())
+        Self::new(reason).by_scheme(Some(principal.scheme())).of_record(principal.record().clone())
     }
 
     /// A guard or an extractor without a layer around it: 500, and a line in the log that nobody overlooks.
     pub(crate) fn misconfigured(what: &str) -> Self {
-        let advice =
-            "was reached without an ApiKeyLayer around it; every request to it is refused with 500";
+        let advice = "was reached without an ApiKeyLayer around it; every request to it is refused with 500";
         eprintln!("tower-api-key: {what} {advice}");
         Self::new(Reason::Misconfigured)
     }

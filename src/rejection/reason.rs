@@ -98,10 +98,9 @@ impl Problem {
     /// The status of the response.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::MissingKey
-            | Self::MalformedCredential
-            | Self::AmbiguousCredential
-            | Self::InvalidKey => StatusCode::UNAUTHORIZED,
+            Self::MissingKey | Self::MalformedCredential | Self::AmbiguousCredential | Self::InvalidKey => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -30,17 +30,10 @@ impl Challenges {
             return Err(invalid());
         }
         let line = |scheme: &Scheme, error: &str| {
-            let line = format!(
-                "{} realm=\"{}\"{error}",
-                scheme.challenge_name(),
-                escape(realm)
-            );
+            let line = format!("{} realm=\"{}\"{error}", scheme.challenge_name(), escape(realm));
             HeaderValue::from_bytes(line.as_bytes()).map_err(|_| invalid())
         };
-        let mut challenges = Self {
-            lines: Vec::new(),
-            bearer: None,
-        };
+        let mut challenges = Self { lines: Vec::new(), bearer: None };
         let mut names: Vec<String> = Vec::new();
         for scheme in policy.schemes() {
             let name = scheme.challenge_name().to_ascii_lowercase();
@@ -69,10 +62,7 @@ impl Challenges {
         scheme: Option<&'static Scheme>,
         headers: &mut HeaderMap,
     ) {
-        let bearer = self
-            .bearer
-            .as_ref()
-            .filter(|_| scheme.is_some_and(Scheme::is_bearer));
+        let bearer = self.bearer.as_ref().filter(|_| scheme.is_some_and(Scheme::is_bearer));
         match status {
             StatusCode::UNAUTHORIZED => {
                 for (number, line) in self.lines.iter().enumerate() {

@@ -9,9 +9,7 @@ impl Reader {
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
         for source in &self.headers {
             if let Entry::Occupied(mut values) = headers.entry(&source.name) {
-                values
-                    .iter_mut()
-                    .for_each(|value| value.set_sensitive(true));
+                values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
     }
@@ -19,11 +17,7 @@ impl Reader {
     /// Removes every credential of ours, wherever it stands. An `Authorization` of somebody else's stays.
     pub(crate) fn hide(&self, headers: &mut HeaderMap, uri: &mut Uri) {
         for source in &self.headers {
-            if headers
-                .get_all(&source.name)
-                .iter()
-                .any(|value| source.claims(value.as_bytes()))
-            {
+            if headers.get_all(&source.name).iter().any(|value| source.claims(value.as_bytes())) {
                 headers.remove(&source.name);
             }
         }
@@ -38,8 +32,7 @@ impl Reader {
     }
 
     fn hides(&self, pair: &str) -> bool {
-        form_urlencoded::parse(pair.as_bytes())
-            .any(|(name, _)| self.queries.iter().any(|source| *source.name == *name))
+        form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| self.queries.iter().any(|source| *source.name == *name))
     }
 }
 

@@ -71,52 +71,34 @@ const AUTHORIZATION: Cow<'static, str> = Cow::Borrowed("authorization");
 impl Scheme {
     /// `Authorization: Bearer KEY` (RFC 6750 §2.1).
     pub const fn bearer() -> Self {
-        Self {
-            place: Place::Header(AUTHORIZATION),
-            word: Some(Cow::Borrowed("Bearer")),
-        }
+        Self { place: Place::Header(AUTHORIZATION), word: Some(Cow::Borrowed("Bearer")) }
     }
 
     /// `Authorization: Token KEY`.
     pub const fn token() -> Self {
-        Self {
-            place: Place::Header(AUTHORIZATION),
-            word: Some(Cow::Borrowed("Token")),
-        }
+        Self { place: Place::Header(AUTHORIZATION), word: Some(Cow::Borrowed("Token")) }
     }
 
     /// `Authorization: WORD KEY`, with a word of your own (RFC 9110 §11.4).
     pub fn authorization(word: impl Into<String>) -> Self {
-        Self {
-            place: Place::Header(AUTHORIZATION),
-            word: Some(Cow::Owned(word.into())),
-        }
+        Self { place: Place::Header(AUTHORIZATION), word: Some(Cow::Owned(word.into())) }
     }
 
     /// `X-API-Key: KEY`.
     pub const fn x_api_key() -> Self {
-        Self {
-            place: Place::Header(Cow::Borrowed("x-api-key")),
-            word: None,
-        }
+        Self { place: Place::Header(Cow::Borrowed("x-api-key")), word: None }
     }
 
     /// `NAME: KEY`, in a private header whose whole value is the key.
     ///
     /// `Scheme::header("authorization")` accepts a key without any word before it.
     pub fn header(name: impl Into<String>) -> Self {
-        Self {
-            place: Place::Header(Cow::Owned(name.into().to_ascii_lowercase())),
-            word: None,
-        }
+        Self { place: Place::Header(Cow::Owned(name.into().to_ascii_lowercase())), word: None }
     }
 
     /// `NAME: WORD KEY`, in a private header that asks for a word before the key.
     pub fn header_with_word(name: impl Into<String>, word: impl Into<String>) -> Self {
-        Self {
-            place: Place::Header(Cow::Owned(name.into().to_ascii_lowercase())),
-            word: Some(Cow::Owned(word.into())),
-        }
+        Self { place: Place::Header(Cow::Owned(name.into().to_ascii_lowercase())), word: Some(Cow::Owned(word.into())) }
     }
 
     /// `?NAME=KEY`, in the query string. **Risky, and never on by default.**
@@ -129,10 +111,7 @@ impl Scheme {
     /// [`hide_credentials`](crate::layer::ApiKeyLayerBuilder::hide_credentials) takes the parameter out of the request's
     /// URI, but cannot reach a copy that something before the layer has made, as axum's `OriginalUri` is.
     pub fn query(name: impl Into<String>) -> Self {
-        Self {
-            place: Place::Query(Cow::Owned(name.into())),
-            word: None,
-        }
+        Self { place: Place::Query(Cow::Owned(name.into())), word: None }
     }
 
     /// Whether this is `Authorization: Bearer`, the only scheme that RFC 6750 speaks about.

@@ -45,10 +45,7 @@ pub enum Conflict {
 impl SchemePolicy {
     /// A policy of these schemes, in this order, that refuses two of them in one request.
     pub fn new(schemes: impl IntoIterator<Item = Scheme>) -> Self {
-        Self {
-            schemes: schemes.into_iter().collect(),
-            conflict: Conflict::Refuse,
-        }
+        Self { schemes: schemes.into_iter().collect(), conflict: Conflict::Refuse }
     }
 
     /// Decides what two accepted schemes in one request mean.

@@ -64,20 +64,14 @@ enum Finding<'r> {
 
 impl Reader {
     pub(crate) fn new(policy: &SchemePolicy) -> Result<Self, ConfigError> {
-        let mut reader = Self {
-            headers: Vec::new(),
-            queries: Vec::new(),
-            conflict: policy.conflict(),
-        };
+        let mut reader = Self { headers: Vec::new(), queries: Vec::new(), conflict: policy.conflict() };
         for (order, scheme) in policy.schemes().iter().enumerate() {
             match &scheme.place {
                 Place::Header(name) => reader.add_header(name, order, scheme)?,
                 Place::Query(name) if name.is_empty() => return Err(ConfigError::QueryName),
-                Place::Query(name) => reader.queries.push(QuerySource {
-                    name: name.as_ref().into(),
-                    order,
-                    scheme: scheme.interned(),
-                }),
+                Place::Query(name) => {
+                    reader.queries.push(QuerySource { name: name.as_ref().into(), order, scheme: scheme.interned() })
+                }
             }
         }
         if policy.schemes().is_empty() {
@@ -87,34 +81,22 @@ impl Reader {
     }
 
     fn add_header(&mut self, name: &str, order: usize, scheme: &Scheme) -> Result<(), ConfigError> {
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| ConfigError::HeaderName(name.to_owned()))?;
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| ConfigError::HeaderName(name.to_owned()))?;
         if let Some(word) = &scheme.word
             && (word.is_empty() || !word.bytes().all(is_tchar))
         {
             return Err(ConfigError::SchemeWord(word.clone().into_owned()));
         }
-        let form = Form {
-            order,
-            word: scheme.word.as_deref().map(Into::into),
-            scheme: scheme.interned(),
-        };
+        let form = Form { order, word: scheme.word.as_deref().map(Into::into), scheme: scheme.interned() };
         match self.headers.iter_mut().find(|source| source.name == header) {
             Some(source) => source.forms.push(form),
-            None => self.headers.push(HeaderSource {
-                name: header,
-                forms: vec![form],
-            }),
+            None => self.headers.push(HeaderSource { name: header, forms: vec![form] }),
         }
         Ok(())
     }
 
     /// Reads the one credential of a request.
-    pub(crate) fn read<'r>(
-        &self,
-        headers: &'r HeaderMap,
-        uri: &'r Uri,
-    ) -> Result<Credential<'r>, Unread> {
+    pub(crate) fn read<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
         let mut verdict = Verdict::new(self.conflict);
         for source in &self.headers {
             verdict.add(source.find(headers));
@@ -135,9 +117,7 @@ impl HeaderSource {
         let first = self.read(first.as_bytes());
         match values.next() {
             None => first,
-            Some(second) => {
-                Finding::Twice(first.scheme().or(self.read(second.as_bytes()).scheme()))
-            }
+            Some(second) => Finding::Twice(first.scheme().or(self.read(second.as_bytes()).scheme())),
         }
     }
 
@@ -147,13 +127,10 @@ impl HeaderSource {
         if value.is_empty() && shared {
             return Finding::Nothing;
         }
-        self.forms
-            .iter()
-            .find_map(|form| form.read(value))
-            .unwrap_or_else(|| match self.forms.first() {
-                Some(form) if !shared => Finding::Malformed(form.order, form.scheme),
-                _ => Finding::Foreign,
-            })
+        self.forms.iter().find_map(|form| form.read(value)).unwrap_or_else(|| match self.forms.first() {
+            Some(form) if !shared => Finding::Malformed(form.order, form.scheme),
+            _ => Finding::Foreign,
+        })
     }
 
     /// Whether this value is ours, well-formed or not.
@@ -171,13 +148,7 @@ impl Form {
         };
         let key = key.filter(|key| (1..=MAX_KEY_LEN).contains(&key.len()));
         Some(match key {
-            Some(key) => Finding::Key(
-                self.order,
-                Credential {
-                    scheme: self.scheme,
-                    key: Cow::Borrowed(key),
-                },
-            ),
+            Some(key) => Finding::Key(self.order, Credential { scheme: self.scheme, key: Cow::Borrowed(key) }),
             None => Finding::Malformed(self.order, self.scheme),
         })
     }
@@ -186,30 +157,22 @@ impl Form {
 impl QuerySource {
     fn find<'r>(&self, uri: &'r Uri) -> Finding<'r> {
         let query = uri.query().unwrap_or_default();
-        let mut values = form_urlencoded::parse(query.as_bytes())
-            .filter(|(name, _)| *name == *self.name)
-            .map(|(_, value)| value);
+        let mut values =
+            form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| *name == *self.name).map(|(_, value)| value);
         let Some(value) = values.next() else {
             return Finding::Nothing;
         };
         if values.next().is_some() {
             return Finding::Twice(Some(self.scheme));
         }
-        if !(1..=MAX_KEY_LEN).contains(&value.len()) || !value.bytes().all(|b| b.is_ascii_graphic())
-        {
+        if !(1..=MAX_KEY_LEN).contains(&value.len()) || !value.bytes().all(|b| b.is_ascii_graphic()) {
             return Finding::Malformed(self.order, self.scheme);
         }
         let key = match value {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         };
-        Finding::Key(
-            self.order,
-            Credential {
-                scheme: self.scheme,
-                key,
-            },
-        )
+        Finding::Key(self.order, Credential { scheme: self.scheme, key })
     }
 }
 
@@ -237,13 +200,7 @@ struct Verdict<'r> {
 
 impl<'r> Verdict<'r> {
     fn new(conflict: Conflict) -> Self {
-        Self {
-            conflict,
-            first: None,
-            foreign: false,
-            ambiguous: false,
-            bearer: None,
-        }
+        Self { conflict, first: None, foreign: false, ambiguous: false, bearer: None }
     }
 
     fn add(&mut self, finding: Finding<'r>) {
@@ -294,10 +251,7 @@ impl<'r> Verdict<'r> {
             Ok(credential) => credential.scheme,
             Err(scheme) => scheme,
         });
-        Err(Unread {
-            reason,
-            scheme: self.bearer.or(first),
-        })
+        Err(Unread { reason, scheme: self.bearer.or(first) })
     }
 }
 

@@ -25,11 +25,7 @@ pub(crate) type Answer = Result<Option<KeyRecord>, Fault>;
 pub(crate) trait ErasedStore: Send + Sync {
     fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Fault>;
 
-    fn find(
-        self: Arc<Self>,
-        digest: KeyDigest,
-        deadline: Duration,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+    fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
 }
 
 impl<S: KeyStore> ErasedStore for S {
@@ -37,11 +33,7 @@ impl<S: KeyStore> ErasedStore for S {
         catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))).map_err(panicked)
     }
 
-    fn find(
-        self: Arc<Self>,
-        digest: KeyDigest,
-        deadline: Duration,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         Box::pin(async move {
             let lookup = catching(KeyStore::find(&*self, &digest));
             match tokio::time::timeout(deadline, lookup).await {
@@ -56,20 +48,15 @@ impl<S: KeyStore> ErasedStore for S {
 /// The output of `future`, or the fault that it panicked. It is not polled again after a panic.
 async fn catching<F: Future>(future: F) -> Result<F::Output, Fault> {
     let mut future = pin!(future);
-    poll_fn(
-        |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Err(panicked(panic)).into(),
-        },
-    )
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Err(panicked(panic)).into(),
+    })
     .await
 }
 
 /// The panic's message has been printed by the panic hook already.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is what catch_unwind hands over"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "it is what catch_unwind hands over")]
 fn panicked(_: Box<dyn Any + Send>) -> Fault {
     Fault::Failed("the key store panicked".into())
 }

@@ -49,14 +49,11 @@ impl FixedKeys {
     /// # Errors
     ///
     /// [`FixedKeysError::Duplicate`] where two keys or two ids are equal.
-    pub fn new<I: Into<String>>(
-        keys: impl IntoIterator<Item = (I, ApiKey)>,
-    ) -> Result<Self, FixedKeysError> {
+    pub fn new<I: Into<String>>(keys: impl IntoIterator<Item = (I, ApiKey)>) -> Result<Self, FixedKeysError> {
         let mut records: Vec<KeyRecord> = Vec::new();
         for (id, key) in keys {
             let record = KeyRecord::for_key(id.into(), &key, &KeyHasher::sha256());
-            let same =
-                |known: &&KeyRecord| known.id() == record.id() || known.digest() == record.digest();
+            let same = |known: &&KeyRecord| known.id() == record.id() || known.digest() == record.digest();
             if let Some(known) = records.iter().find(same) {
                 let names = (known.id().to_string(), record.id().to_string());
                 return Err(FixedKeysError::Duplicate(names.0, names.1));
@@ -84,11 +81,7 @@ impl FixedKeys {
     pub fn grant(self, resource: &str, action: impl Into<Action>) -> Self {
         let action = action.into();
         let records = self.0.into_iter();
-        Self(
-            records
-                .map(|record| record.grant(resource, action.clone()))
-                .collect(),
-        )
+        Self(records.map(|record| record.grant(resource, action.clone())).collect())
     }
 }
 
@@ -96,18 +89,10 @@ impl KeyStore for FixedKeys {
     type Error = Infallible;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
-        Ok(self
-            .0
-            .iter()
-            .find(|record| record.digest() == digest)
-            .cloned())
+        Ok(self.0.iter().find(|record| record.digest() == digest).cloned())
     }
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        self.0
-            .iter()
-            .find(|record| record.digest() == digest)
-            .cloned()
-            .into()
+        self.0.iter().find(|record| record.digest() == digest).cloned().into()
     }
 }

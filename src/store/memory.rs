@@ -115,15 +115,9 @@ impl MemoryStore {
     ///
     /// [`StoreError::NotFound`]; [`StoreError::Revoked`] if the change would bring a revoked key back;
     /// [`StoreError::Identity`] if it gives the record another id or digest.
-    pub fn update(
-        &self,
-        id: &KeyId,
-        change: impl FnOnce(KeyRecord) -> KeyRecord,
-    ) -> Result<KeyRecord, StoreError> {
+    pub fn update(&self, id: &KeyId, change: impl FnOnce(KeyRecord) -> KeyRecord) -> Result<KeyRecord, StoreError> {
         let mut by_id = self.changes();
-        let record = by_id
-            .get_mut(id)
-            .ok_or_else(|| StoreError::NotFound(id.clone()))?;
+        let record = by_id.get_mut(id).ok_or_else(|| StoreError::NotFound(id.clone()))?;
         let changed = change(record.clone());
         if changed.id() != record.id() || changed.digest() != record.digest() {
             return Err(StoreError::Identity(id.clone()));
@@ -131,10 +125,7 @@ impl MemoryStore {
         if record.status() == Status::Revoked && changed.status() != Status::Revoked {
             return Err(StoreError::Revoked(id.clone()));
         }
-        self.0
-            .by_digest
-            .pin()
-            .insert(*changed.digest(), changed.clone());
+        self.0.by_digest.pin().insert(*changed.digest(), changed.clone());
         *record = changed.clone();
         Ok(changed)
     }
@@ -208,9 +199,7 @@ impl KeyStore for MemoryStore {
 
 impl std::fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryStore")
-            .field("keys", &self.0.by_digest.len())
-            .finish()
+        f.debug_struct("MemoryStore").field("keys", &self.0.by_digest.len()).finish()
     }
 }
 

@@ -50,10 +50,7 @@ pub trait KeyStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// Whatever keeps the store from answering; the caller is told 503. "No such key" is `Ok(None)`.
-    fn find(
-        &self,
-        digest: &KeyDigest,
-    ) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
+    fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
 
     /// Answers without waiting, where the store can. It is asked first; only [`Lookup::Wait`] leads to [`KeyStore::find`].
     fn find_now(&self, _digest: &KeyDigest) -> Lookup {

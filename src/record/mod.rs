@@ -1,14 +1,18 @@
 //! What a store keeps of a key: everything but the key.
 
+mod identity;
+mod verify;
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 
 use http::Extensions;
 
+pub use identity::{KeyId, Owner, Status};
+pub(crate) use verify::{Bounds, Verified};
+
 use crate::{
-    clock::Clock,
     key::{ApiKey, KeyDigest, KeyHasher, Mask},
     permission::{Action, Permissions},
-    rejection::{Reason, Rejection},
 };
 
 /// What a store keeps of a key, and what a handler learns of its caller.
@@ -49,116 +53,6 @@ struct Fields {
     created_at: Option<SystemTime>,
     metadata: BTreeMap<String, String>,
     values: Extensions,
-}
-
-/// The public name of a key: it may be logged and shown, and says nothing of the key.
-///
-/// ```
-/// use tower_api_key::KeyId;
-///
-/// assert_eq!(KeyId::from(42), KeyId::from("42"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(Box<str>);
-
-/// Whose key it is, and so to whom its actions are attributed.
-///
-/// ```
-/// use tower_api_key::Owner;
-///
-/// assert_eq!(Owner::User("alice".into()).to_string(), "alice");
-/// assert_eq!(Owner::Bot.to_string(), "Bot");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Owner {
-    /// A person or an account, by its id. The key goes when the owner goes.
-    User(String),
-    /// Nobody in particular: the key belongs to its organization, and outlives every member.
-    Bot,
-}
-
-/// Whether a key works, times apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Status {
-    /// It works.
-    #[default]
-    Active,
-    /// It is switched off, and may be switched on again.
-    Disabled,
-    /// It is off for good.
-    Revoked,
-}
-
-/// What a layer asks of a key besides that it is known.
-#[derive(Debug)]
-pub(crate) struct Bounds {
-    pub(crate) organization: Option<Box<str>>,
-    /// Empty: any.
-    pub(crate) environments: Vec<Box<str>>,
-    pub(crate) clock: Clock,
-}
-
-/// A record whose key was presented and may be used. Only [`KeyRecord::verify`] makes one.
-#[derive(Debug)]
-pub(crate) struct Verified(KeyRecord);
-
-// === impl KeyRecord: checking ===
-
-impl KeyRecord {
-    /// Vouches for this record: the presented digest is its own, and nothing forbids its use.
-    pub(crate) fn verify(
-        self,
-        presented: &KeyDigest,
-        bounds: &Bounds,
-    ) -> Result<Verified, Rejection> {
-        if self.0.digest != *presented {
-            return Err(Rejection::new(Reason::Unknown));
-        }
-        match self.obstacle(bounds) {
-            None => Ok(Verified(self)),
-            Some(reason) => Err(Rejection::new(reason).of_record(self)),
-        }
-    }
-
-    fn obstacle(&self, bounds: &Bounds) -> Option<Reason> {
-        let fields = &*self.0;
-        match fields.status {
-            Status::Active => {}
-            Status::Disabled => return Some(Reason::Disabled),
-            Status::Revoked => return Some(Reason::Revoked),
-        }
-        if fields.not_before.is_some() || fields.expires_at.is_some() {
-            let now = bounds.clock.now();
-            if fields.expires_at.is_some_and(|end| now >= end) {
-                return Some(Reason::Expired);
-            }
-            if fields.not_before.is_some_and(|start| now < start) {
-                return Some(Reason::NotYetValid);
-            }
-        }
-        if bounds.organization.is_some() && bounds.organization != fields.organization {
-            return Some(Reason::WrongTenant);
-        }
-        let environments = &bounds.environments;
-        let served = |environment| environments.contains(environment);
-        if !environments.is_empty() && !fields.environment.as_ref().is_some_and(served) {
-            return Some(Reason::WrongEnvironment);
-        }
-        None
-    }
-
-    /// The record that an unknown key is checked against, so that it takes the same steps. It never verifies.
-    pub(crate) fn dummy() -> Self {
-        Self::new("", [0; 32]).with_status(Status::Revoked)
-    }
-}
-
-impl Verified {
-    pub(crate) fn into_record(self) -> KeyRecord {
-        self.0
-    }
 }
 
 // === impl KeyRecord: making ===
@@ -366,7 +260,7 @@ impl KeyRecord {
 impl fmt::Debug for KeyRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyRecord")
-            .field("id", &self.0.id.0)
+            .field("id", &self.0.id.as_str())
             .field("mask", &self.0.mask)
             .field("name", &self.0.name)
             .field("owner", &self.0.owner)
@@ -379,48 +273,5 @@ impl fmt::Debug for KeyRecord {
             .field("expires_at", &self.0.expires_at)
             .field("metadata", &self.0.metadata)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl KeyId, Owner ===
-
-impl KeyId {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for KeyId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
-impl From<String> for KeyId {
-    fn from(id: String) -> Self {
-        Self(id.into())
-    }
-}
-
-/// A row's number.
-impl From<i64> for KeyId {
-    fn from(id: i64) -> Self {
-        Self(id.to_string().into())
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::User(id) => id,
-            Self::Bot => "Bot",
-        })
     }
 }

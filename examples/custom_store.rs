@@ -1,0 +1,60 @@
+//! A `KeyStore` over a table of one's own, in `SQLite`: `cargo run --example custom_store`, then the line that it prints.
+use std::{env, error::Error};
+
+use axum::{Json, Router, routing::get};
+use serde_json::{Value, json};
+use sqlx::{Row, SqlitePool, sqlite::SqliteConnectOptions};
+use tower_api_key::{ApiKeyLayer, KeyDigest, KeyFormat, KeyHasher, KeyRecord, KeyStore, Principal, Require};
+
+struct Customers(SqlitePool);
+
+#[derive(Clone)]
+struct Plan(String);
+
+impl KeyStore for Customers {
+    type Error = sqlx::Error;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
+        let query = sqlx::query("select id, key_sha256, plan from customers where key_sha256 = ?");
+        let row = query.bind(&digest.as_bytes()[..]).fetch_optional(&self.0).await?;
+        row.map(|row| {
+            let stored = KeyDigest::try_from(row.try_get::<Vec<u8>, _>("key_sha256")?);
+            let stored = stored.map_err(|error| sqlx::Error::Decode(error.into()))?;
+            let record = KeyRecord::new(row.try_get::<i64, _>("id")?, stored);
+            Ok(record.grant("reports", "read").with(Plan(row.try_get("plan")?)))
+        })
+        .transpose()
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let file = env::var("DATABASE").unwrap_or_else(|_| "customers.db".to_owned());
+    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file).create_if_missing(true)).await?;
+    let table = "create table if not exists customers (id integer primary key, key_sha256 blob unique, plan text)";
+    sqlx::query(table).execute(&pool).await?;
+    let mut shown = "KEY".to_owned();
+    if sqlx::query("select id from customers").fetch_optional(&pool).await?.is_none() {
+        let key = KeyFormat::new("acme")?.generate()?;
+        let insert = sqlx::query("insert into customers (key_sha256, plan) values (?, 'pro')");
+        insert.bind(&KeyHasher::sha256().digest(&key).as_bytes()[..]).execute(&pool).await?;
+        shown = key.expose().to_owned();
+        println!("key customer: {shown}");
+    }
+    let app = Router::new()
+        .route("/reports", get(reports).layer(Require::permission("reports", "read")))
+        .layer(ApiKeyLayer::builder(Customers(pool)).build()?);
+    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    println!("listening on {url}\n\nTry:\n  curl -H 'X-API-Key: {shown}' {url}/reports");
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let stopped = async move {
+        tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = terminated.recv() => {} }
+    };
+    Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?)
+}
+
+async fn reports(key: Principal) -> Json<Value> {
+    Json(json!({ "customer": key.id().as_str(), "plan": key.get::<Plan>().map(|plan| plan.0.as_str()) }))
+}

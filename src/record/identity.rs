@@ -1,0 +1,86 @@
+//! The names on a record: which key, whose, and whether it works.
+
+use std::fmt;
+
+/// The public name of a key: it may be logged and shown, and says nothing of the key.
+///
+/// ```
+/// use tower_api_key::KeyId;
+///
+/// assert_eq!(KeyId::from(42), KeyId::from("42"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Box<str>);
+
+/// Whose key it is, and so to whom its actions are attributed.
+///
+/// ```
+/// use tower_api_key::Owner;
+///
+/// assert_eq!(Owner::User("alice".into()).to_string(), "alice");
+/// assert_eq!(Owner::Bot.to_string(), "Bot");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Owner {
+    /// A person or an account, by its id. The key goes when the owner goes.
+    User(String),
+    /// Nobody in particular: the key belongs to its organization, and outlives every member.
+    Bot,
+}
+
+/// Whether a key works, times apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// It works.
+    #[default]
+    Active,
+    /// It is switched off, and may be switched on again.
+    Disabled,
+    /// It is off for good.
+    Revoked,
+}
+
+// === impl KeyId, Owner ===
+
+impl KeyId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for KeyId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<String> for KeyId {
+    fn from(id: String) -> Self {
+        Self(id.into())
+    }
+}
+
+/// A row's number.
+impl From<i64> for KeyId {
+    fn from(id: i64) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User(id) => id,
+            Self::Bot => "Bot",
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! Vouching for a record. Whoever vouches for a key does it here.
+
+use super::{KeyRecord, Status};
+use crate::{
+    clock::Clock,
+    key::KeyDigest,
+    rejection::{Reason, Rejection},
+};
+
+/// What a layer asks of a key besides that it is known.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    pub(crate) organization: Option<Box<str>>,
+    /// Empty: any.
+    pub(crate) environments: Vec<Box<str>>,
+    pub(crate) clock: Clock,
+}
+
+/// A record whose key was presented and may be used. Only [`KeyRecord::verify`] makes one.
+#[derive(Debug)]
+pub(crate) struct Verified(KeyRecord);
+
+impl KeyRecord {
+    /// Vouches for this record: the presented digest is its own, and nothing forbids its use.
+    pub(crate) fn verify(self, presented: &KeyDigest, bounds: &Bounds) -> Result<Verified, Rejection> {
+        if self.0.digest != *presented {
+            return Err(Rejection::new(Reason::Unknown));
+        }
+        match self.obstacle(bounds) {
+            None => Ok(Verified(self)),
+            Some(reason) => Err(Rejection::new(reason).of_record(self)),
+        }
+    }
+
+    fn obstacle(&self, bounds: &Bounds) -> Option<Reason> {
+        let fields = &*self.0;
+        match fields.status {
+            Status::Active => {}
+            Status::Disabled => return Some(Reason::Disabled),
+            Status::Revoked => return Some(Reason::Revoked),
+        }
+        if fields.not_before.is_some() || fields.expires_at.is_some() {
+            let now = bounds.clock.now();
+            if fields.expires_at.is_some_and(|end| now >= end) {
+                return Some(Reason::Expired);
+            }
+            if fields.not_before.is_some_and(|start| now < start) {
+                return Some(Reason::NotYetValid);
+            }
+        }
+        if bounds.organization.is_some() && bounds.organization != fields.organization {
+            return Some(Reason::WrongTenant);
+        }
+        let environments = &bounds.environments;
+        let served = |environment| environments.contains(environment);
+        if !environments.is_empty() && !fields.environment.as_ref().is_some_and(served) {
+            return Some(Reason::WrongEnvironment);
+        }
+        None
+    }
+
+    /// The record that an unknown key is checked against, so that it takes the same steps. It never verifies.
+    pub(crate) fn dummy() -> Self {
+        Self::new("", [0; 32]).with_status(Status::Revoked)
+    }
+}
+
+impl Verified {
+    pub(crate) fn into_record(self) -> KeyRecord {
+        self.0
+    }
+}

@@ -1,0 +1,119 @@
+//! Drives the public API from black-box cases that were collected from other projects' tests.
+//!
+//! The cases are those under `tests/conformance/`, or in the file that `CONFORMANCE_CASES` names. Every case runs twice: over a
+//! store that answers at once, and over one that has to wait. See `tests/conformance/README.md`.
+
+#[path = "conformance/challenge.rs"]
+mod challenge;
+#[path = "conformance/expect.rs"]
+mod expect;
+#[path = "conformance/policy.rs"]
+mod policy;
+#[path = "conformance/steps.rs"]
+mod steps;
+#[path = "conformance/store.rs"]
+mod store;
+#[path = "conformance/unit.rs"]
+mod unit;
+#[path = "conformance/world.rs"]
+mod world;
+
+use std::{collections::BTreeMap, env, error::Error, fs, process::ExitCode};
+
+use serde_json::Value;
+
+/// What went wrong in a case.
+type Failure = String;
+
+/// Requirements that are not run, and why. Nothing else is skipped.
+const SKIPPED: [(&str, &str); 16] = [
+    ("rate_limit", "a later issue brings limits"),
+    ("rate_limit_headers", "a later issue brings limits"),
+    ("multi_limit", "a later issue brings limits"),
+    ("quota", "a later issue brings limits"),
+    ("rehash", "a later issue brings peppers that change"),
+    ("rotate", "a later issue brings rotation"),
+    ("last_used", "a later issue brings usage"),
+    ("basic", "a later issue brings more places for a key"),
+    ("cookie", "a later issue brings more places for a key"),
+    ("forward_identity", "a later issue brings it for proxies"),
+    ("suppress_challenge", "decided against: RFC 9110 §15.5.2 says that a 401 MUST have a challenge"),
+    ("max_age", "decided against: give keys an expiry"),
+    ("key_parts", "decided against: a key is one secret, its id is the store's"),
+    ("anonymous_fallback", "decided against: a bad key is 401, also when optional"),
+    ("anonymous_principal", "decided against: nobody is no principal"),
+    ("validator_hook", "decided against: a guard's `that` decides after the key is checked"),
+];
+
+#[derive(Default)]
+struct Tally {
+    run: usize,
+    passed: usize,
+    failed: usize,
+    skipped: BTreeMap<String, usize>,
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    if env::args().any(|argument| argument == "--list") {
+        println!("conformance: test");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/cases.json");
+    let file = env::var("CONFORMANCE_CASES").unwrap_or_else(|_| committed.to_owned());
+    let suite: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    let cases = suite["cases"].as_array().ok_or("no cases in the file")?;
+
+    let mut tally = Tally::default();
+    for case in cases {
+        tally.add(case);
+    }
+    let skipped: usize = tally.skipped.values().sum();
+    println!("conformance: {} run, {} passed, {} failed, {skipped} skipped", tally.run, tally.passed, tally.failed);
+    for (requirement, count) in &tally.skipped {
+        let reason = SKIPPED.iter().find(|(name, _)| name == requirement);
+        println!("skipped {requirement}: {count} ({})", reason.map_or("", |(_, why)| why));
+    }
+    let healthy = tally.failed == 0 && tally.run > 0;
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Tally {
+    fn add(&mut self, case: &Value) {
+        if let Some(requirement) = skipped(case) {
+            *self.skipped.entry(requirement).or_default() += 1;
+            return;
+        }
+        self.run += 1;
+        let id = case["id"].as_str().unwrap_or("?");
+        match run(case) {
+            Ok(()) => self.passed += 1,
+            Err(failure) if case["strength"] == "choice" => println!("choice {id}: {failure}"),
+            Err(failure) => {
+                self.failed += 1;
+                println!("FAIL {id}: {failure}");
+            }
+        }
+    }
+}
+
+/// The first requirement of a case that is not run.
+fn skipped(case: &Value) -> Option<String> {
+    let requires = case["requires"].as_array()?;
+    let listed = |name: &str| SKIPPED.iter().any(|(skipped, _)| *skipped == name);
+    requires.iter().filter_map(Value::as_str).find(|name| listed(name)).map(str::to_owned)
+}
+
+fn run(case: &Value) -> Result<(), Failure> {
+    if case["unit"].is_object() {
+        return unit::run(case);
+    }
+    for speed in [store::Speed::AtOnce, store::Speed::Waits] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .map_err(|error| error.to_string())?;
+        runtime.block_on(steps::run(case, speed)).map_err(|failure| format!("{failure} (store {speed:?})"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! From a case's neutral policy to a layer and its guards.
+
+use serde_json::Value;
+use tower_api_key::{
+    ApiKeyLayer, Conflict, KeyFormat, KeyStore, RejectionFormat, Require, Scheme, SchemePolicy,
+    layer::ApiKeyLayerBuilder,
+};
+
+use crate::Failure;
+
+/// Why there is no layer: the library refused to build one, or this driver does not understand the case.
+pub(crate) enum Unbuilt {
+    Refused(String),
+    NotUnderstood(Failure),
+}
+
+impl From<Failure> for Unbuilt {
+    fn from(failure: Failure) -> Self {
+        Self::NotUnderstood(failure)
+    }
+}
+
+/// A layer that is ready but for its clock and observers, and the guards inside it, outermost first.
+pub(crate) struct Settings {
+    pub(crate) builder: ApiKeyLayerBuilder,
+    pub(crate) guards: Vec<Require>,
+}
+
+pub(crate) fn settings(policy: &Value, store: impl KeyStore) -> Result<Settings, Unbuilt> {
+    let mut builder = ApiKeyLayer::builder(store).schemes(schemes(policy)?);
+    let mut guards = Vec::new();
+    for (member, value) in policy.as_object().into_iter().flatten() {
+        builder = match member.as_str() {
+            "accept" | "query" | "multiple" | "layer" | "outer_layer" | "org_mismatch" | "cache_seconds" | "store" => {
+                builder
+            }
+            "optional" if value == true => builder.optional(),
+            "realm" if value.is_null() => builder,
+            "realm" => builder.realm(text(value)?),
+            "hide_credentials" if value == true => builder.hide_credentials(),
+            "preflight" if value == "skip" => builder.pass_preflight(),
+            "preflight" if value == "authenticate" => builder,
+            "optional" | "hide_credentials" if value == false => builder,
+            "keyspaces" => builder.environments(texts(value)?),
+            "key_format" => builder.formats([key_format(value)?]),
+            "body" if value == "json" => builder.rejection_format(RejectionFormat::json()),
+            "skip" => {
+                let paths = texts(value)?;
+                builder.skip(move |path| paths.iter().any(|skipped| skipped == path))
+            }
+            "org_from" => {
+                let template = text(value)?;
+                let template = template.strip_prefix("path:").ok_or(format!("org_from {template}"))?;
+                let guard =
+                    Require::organization_in_path(template).map_err(|error| Unbuilt::Refused(error.to_string()))?;
+                let hidden = policy["org_mismatch"] == "404";
+                guards.push(if hidden { guard.or_not_found() } else { guard });
+                builder
+            }
+            "allow_principals" => {
+                let allowed = texts(value)?;
+                guards.push(Require::that(move |key, _| allowed.iter().any(|id| id == key.id().as_str())));
+                builder
+            }
+            "deny_principals" => {
+                let denied = texts(value)?;
+                guards.push(Require::that(move |key, _| denied.iter().all(|id| id != key.id().as_str())));
+                builder
+            }
+            "require" => {
+                guards.push(Require::all(permissions(value)?));
+                builder
+            }
+            "require_any" => {
+                guards.push(Require::any(permissions(value)?));
+                builder
+            }
+            "require_expr" => {
+                guards.push(expression(value)?);
+                builder
+            }
+            "require_by_method" => {
+                guards.push(by_method(value)?);
+                builder
+            }
+            _ => return Err(format!("a policy with an unknown {member}: {value}").into()),
+        };
+    }
+    Ok(Settings { builder, guards })
+}
+
+/// The guards alone, for a case that puts no layer around them.
+pub(crate) fn guards_only(policy: &Value) -> Result<Vec<Require>, Failure> {
+    let mut guards = Vec::new();
+    if policy["require"].is_array() {
+        guards.push(Require::all(permissions(&policy["require"])?));
+    }
+    Ok(guards)
+}
+
+pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {
+    let mut schemes = Vec::new();
+    for accepted in texts(&policy["accept"])? {
+        schemes.push(match accepted.split(':').collect::<Vec<_>>()[..] {
+            ["authorization", "Bearer"] => Scheme::bearer(),
+            ["authorization", "Token"] => Scheme::token(),
+            ["authorization", word] => Scheme::authorization(word),
+            ["header", "x-api-key"] => Scheme::x_api_key(),
+            ["header", name] => Scheme::header(name),
+            ["header", name, word] => Scheme::header_with_word(name, word),
+            ["query", name] => Scheme::query(name),
+            _ => return Err(format!("accept {accepted}")),
+        });
+    }
+    if let Some(name) = policy["query"].as_str() {
+        schemes.push(Scheme::query(name));
+    }
+    let conflict = match policy["multiple"].as_str() {
+        None | Some("reject") => Conflict::Refuse,
+        Some("first") => Conflict::FirstWins,
+        Some("equal") => Conflict::EqualKeysCountOnce,
+        Some(other) => return Err(format!("multiple {other}")),
+    };
+    Ok(SchemePolicy::new(schemes).on_conflict(conflict))
+}
+
+/// A foreign format: shape only. Without a separator, the prefix alone is asked for.
+pub(crate) fn key_format(value: &Value) -> Result<KeyFormat, Unbuilt> {
+    let prefix = text(&value["prefix"])?;
+    let separator = value["separator"].as_str().unwrap_or_default();
+    let parts = value["parts"].as_u64().and_then(|parts| usize::try_from(parts).ok());
+    KeyFormat::foreign(prefix, separator, parts).map_err(|error| Unbuilt::Refused(error.to_string()))
+}
+
+fn permissions(value: &Value) -> Result<Vec<Require>, Failure> {
+    texts(value)?.iter().map(|text| permission(text)).collect()
+}
+
+/// `resource:action`
+fn permission(text: &str) -> Result<Require, Failure> {
+    let (resource, action) = text.rsplit_once(':').ok_or(format!("permission {text}"))?;
+    Ok(Require::permission(resource, action.to_owned()))
+}
+
+fn expression(value: &Value) -> Result<Require, Failure> {
+    let list = |key: &str| -> Option<Result<Vec<Require>, Failure>> {
+        value[key].as_array().map(|list| list.iter().map(expression).collect())
+    };
+    if let Some(text) = value.as_str() {
+        permission(text)
+    } else if let Some(all) = list("all") {
+        Ok(Require::all(all?))
+    } else if let Some(any) = list("any") {
+        Ok(Require::any(any?))
+    } else {
+        Err(format!("require_expr {value}"))
+    }
+}
+
+/// A table of methods. What it does not list is refused; `HEAD` is listed with `GET`.
+fn by_method(value: &Value) -> Result<Require, Failure> {
+    let mut table = Vec::new();
+    for (method, permissions) in value.as_object().ok_or("require_by_method is no table")? {
+        for permission in texts(permissions)? {
+            let (resource, action) = permission.split_once(':').ok_or("a permission without a colon")?;
+            table.push((method.clone(), resource.to_owned(), action.to_owned()));
+        }
+    }
+    Ok(Require::that(move |key, parts| {
+        let method = match parts.method.as_str() {
+            "HEAD" => "GET",
+            method => method,
+        };
+        let mut asked = table.iter().filter(|row| row.0 == method).peekable();
+        asked.peek().is_some() && asked.all(|(_, resource, action)| key.allows(resource, action.clone()))
+    }))
+}
+
+fn text(value: &Value) -> Result<&str, Failure> {
+    value.as_str().ok_or(format!("{value} is no text"))
+}
+
+pub(crate) fn texts(value: &Value) -> Result<Vec<String>, Failure> {
+    let list = value.as_array().ok_or(format!("{value} is no list"))?;
+    list.iter().map(|item| text(item).map(str::to_owned)).collect()
+}

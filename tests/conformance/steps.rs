@@ -1,0 +1,262 @@
+//! Runs a case: one request, or a sequence of steps.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tower_api_key::{ApiKey, KeyId};
+
+use crate::{
+    Failure,
+    expect::{self, Named},
+    policy::Unbuilt,
+    store::{Gate, Speed, generate, permissions, record},
+    world::{Site, World},
+};
+
+/// A running case.
+struct Run {
+    world: World,
+    /// Results of steps, for `${name.member}`.
+    results: BTreeMap<String, Value>,
+    responses: Named,
+    made: usize,
+}
+
+pub(crate) async fn run(case: &Value, speed: Speed) -> Result<(), Failure> {
+    let steps: Vec<Value> = match case["steps"].as_array() {
+        Some(steps) if !steps.is_empty() => steps.clone(),
+        _ => vec![json!({"do": "request", "request": case["request"], "expect": case["expect"]})],
+    };
+    let gated = steps.iter().any(|step| step["do"] == "request_with_store_op_during");
+    let gate = gated.then(Gate::default);
+    let world = match World::new(case, speed, gate.clone()) {
+        Ok(world) => world,
+        Err(Unbuilt::NotUnderstood(failure)) => return Err(failure),
+        Err(Unbuilt::Refused(_)) if case["expect"]["build_error_ok"] == true => return Ok(()),
+        Err(Unbuilt::Refused(error)) => return Err(format!("refused to build: {error}")),
+    };
+    let mut run = Run { world, results: BTreeMap::new(), responses: Named::default(), made: 0 };
+    for (number, step) in steps.iter().enumerate() {
+        let step = run.substitute(step);
+        run.step(&step, gate.as_ref()).await.map_err(|failure| format!("step {}: {failure}", number + 1))?;
+    }
+    Ok(())
+}
+
+impl Run {
+    async fn step(&mut self, step: &Value, gate: Option<&Gate>) -> Result<(), Failure> {
+        let site = self.site(step)?;
+        match step["do"].as_str() {
+            Some("request") => {
+                let Some(request) = request(&step["request"])? else {
+                    return Ok(()); // The type system refuses it, which counts as passing.
+                };
+                let begun = clock();
+                let observed = site.call(request).await?;
+                expect::check(&step["expect"], &observed, begun.elapsed(), &self.responses)?;
+                if let Some(name) = step["name"].as_str() {
+                    self.responses.insert(name.to_owned(), observed);
+                }
+                Ok(())
+            }
+            Some("request_with_store_op_during") => {
+                let gate = gate.ok_or("no gate")?;
+                let request = request(&step["request"])?.ok_or("not constructible")?;
+                gate.armed.store(true, Ordering::Relaxed);
+                let during = async {
+                    gate.entered.notified().await;
+                    let done = self.store_op(&step["op"], &site);
+                    gate.release.notify_one();
+                    done
+                };
+                let (observed, done) = tokio::join!(site.call(request), during);
+                done?;
+                expect::check(&step["expect"], &observed?, Duration::ZERO, &self.responses)
+            }
+            Some("store") => self.store_op(step, &site),
+            Some("inspect") => self.inspect(step),
+            Some("parallel") => parallel(step, &site).await,
+            Some("cancel") => {
+                let request = request(&step["request"])?.ok_or("not constructible")?;
+                let patience = Duration::from_millis(step["after_ms"].as_u64().ok_or("after_ms")?);
+                match tokio::time::timeout(patience, site.respond(request)).await {
+                    Ok(response) => Err(format!("answered {:?} before it was cancelled", response?.status())),
+                    Err(_) if step["expect"].is_null() => Ok(()),
+                    Err(_) => Err("a cancelled request has no response to check".into()),
+                }
+                .or_else(|failure| if site_answers_at_once(&site) { Ok(()) } else { Err(failure) })
+            }
+            other => Err(format!("unknown step {other:?}")),
+        }
+    }
+
+    fn site(&self, step: &Value) -> Result<Site, Failure> {
+        let name = step["layer"].as_str().unwrap_or_default();
+        self.world.sites.get(name).cloned().ok_or(format!("no layer {name:?}"))
+    }
+
+    fn store_op(&mut self, step: &Value, site: &Site) -> Result<(), Failure> {
+        let keys = &site.store.keys;
+        let id = step["id"].as_str().map(KeyId::from);
+        let named = || id.clone().ok_or("an operation without an id");
+        let mut result = Value::Null;
+        let done: Result<(), String> = match step["op"].as_str() {
+            Some("create") => {
+                let secret = match step["secret"].as_str() {
+                    Some(text) => ApiKey::new(text).map_err(|error| error.to_string())?,
+                    None => generate("tak")?,
+                };
+                self.made += 1;
+                let mut key = step.clone();
+                for member in ["do", "op", "as", "expect_error", "layer"] {
+                    key.as_object_mut().ok_or("a step that is no object")?.remove(member);
+                }
+                if id.is_none() {
+                    key["id"] = format!("made-{}", self.made).into();
+                }
+                let record = record(&key, &secret, self.world.wildcards, self.world.now())?;
+                result = json!({"id": key["id"], "secret": secret.expose()});
+                keys.insert(record).map_err(|error| error.to_string())
+            }
+            Some("get") => {
+                result = format!("{:?}", keys.get(&named()?).ok_or("no such key")?).into();
+                Ok(())
+            }
+            Some("list") => {
+                result = format!("{:?}", keys.list()).into();
+                Ok(())
+            }
+            Some("revoke") => keys.revoke(&named()?).map(drop).map_err(|error| error.to_string()),
+            Some("disable") => keys.disable(&named()?).map(drop).map_err(|error| error.to_string()),
+            Some("enable") => keys.enable(&named()?).map(drop).map_err(|error| error.to_string()),
+            Some("delete") => keys.remove(&named()?).map(drop).ok_or_else(|| "no such key".to_owned()),
+            Some("remove_owner") => {
+                keys.remove_user(step["owner"].as_str().ok_or("remove_owner without an owner")?);
+                Ok(())
+            }
+            Some("set_grants") => {
+                let granted = permissions(&step["grants"], self.world.wildcards)?;
+                keys.update(&named()?, |record| record.with_permissions(granted))
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            }
+            Some("advance_clock") => {
+                let seconds = step["seconds"].as_f64().ok_or("advance_clock without seconds")?;
+                self.world.advance(Duration::from_secs_f64(seconds));
+                Ok(())
+            }
+            other => return Err(format!("unknown operation {other:?}")),
+        };
+        if let Some(name) = step["as"].as_str() {
+            self.results.insert(name.to_owned(), result);
+        }
+        match (done, step["expect_error"] == true) {
+            (Ok(()), false) | (Err(_), true) => Ok(()),
+            (Ok(()), true) => Err("the store should have refused".into()),
+            (Err(error), false) => Err(error),
+        }
+    }
+
+    fn inspect(&self, step: &Value) -> Result<(), Failure> {
+        let name = step["of"].as_str().ok_or("inspect without of")?;
+        let shown = self.results.get(name).ok_or(format!("nothing named {name}"))?.to_string();
+        for (member, value) in step.as_object().into_iter().flatten() {
+            match member.as_str() {
+                "do" | "of" => {}
+                "must_not_contain" => expect::must_not_contain(&shown, value)?,
+                _ => return Err(format!("inspect with an unknown {member}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the results of earlier steps where `${name.member}` stands.
+    fn substitute(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => {
+                let mut text = text.clone();
+                for (name, result) in &self.results {
+                    for (member, value) in result.as_object().into_iter().flatten() {
+                        let value = value.as_str().unwrap_or_default();
+                        text = text.replace(&format!("${{{name}.{member}}}"), value);
+                    }
+                }
+                Value::String(text)
+            }
+            Value::Array(items) => items.iter().map(|item| self.substitute(item)).collect(),
+            Value::Object(members) => {
+                let members = members.iter();
+                members.map(|(name, value)| (name.clone(), self.substitute(value))).collect()
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+async fn parallel(step: &Value, site: &Site) -> Result<(), Failure> {
+    let count = step["count"].as_u64().ok_or("parallel without a count")?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let request = request(&step["request"])?.ok_or("not constructible")?;
+        let site = site.clone();
+        tasks.spawn(async move { site.respond(request).await });
+    }
+    let mut counts = BTreeMap::<String, u64>::new();
+    for response in tasks.join_all().await {
+        *counts.entry(response?.status().as_u16().to_string()).or_default() += 1;
+    }
+    let expected = &step["expect_counts"];
+    if json!(counts) == *expected { Ok(()) } else { Err(format!("counted {counts:?}, not {expected}")) }
+}
+
+/// A request, or nothing where `http` refuses to construct it.
+fn request(value: &Value) -> Result<Option<Request<Full<Bytes>>>, Failure> {
+    let method = Method::from_bytes(value["method"].as_str().ok_or("no method")?.as_bytes());
+    let target = Uri::try_from(value["target"].as_str().ok_or("no target")?);
+    let (Ok(method), Ok(target)) = (method, target) else {
+        return Ok(None);
+    };
+    let body = value["body"].as_str().unwrap_or_default().to_owned();
+    let mut request = Request::new(Full::from(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    for header in value["headers"].as_array().into_iter().flatten() {
+        let name = HeaderName::from_bytes(header[0].as_str().ok_or("a header without a name")?.as_bytes());
+        let value = HeaderValue::from_bytes(&bytes(&header[1])?);
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Ok(None);
+        };
+        request.headers_mut().append(name, value);
+    }
+    Ok(Some(request))
+}
+
+/// A text in which U+00XX is the byte XX, or a concatenation of repeated texts.
+fn bytes(value: &Value) -> Result<Vec<u8>, Failure> {
+    if let Some(text) = value.as_str() {
+        let byte = |char| u8::try_from(u32::from(char)).map_err(|_| format!("{char:?} is no byte"));
+        return text.chars().map(byte).collect();
+    }
+    let mut all = Vec::new();
+    for part in value["concat"].as_array().ok_or("a value that is no text")? {
+        let count = part[1].as_u64().and_then(|count| usize::try_from(count).ok());
+        all.extend(bytes(&part[0])?.repeat(count.ok_or("a count that is no number")?));
+    }
+    Ok(all)
+}
+
+fn site_answers_at_once(site: &Site) -> bool {
+    site.store.speed == Speed::AtOnce
+}
+
+#[allow(clippy::disallowed_methods, reason = "a guard against hanging is timed for real")]
+fn clock() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,168 @@
+//! The store of a case: keys in memory, with the case's fault, counting look-ups.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+use tokio::sync::Notify;
+use tower_api_key::{
+    ApiKey, KeyDigest, KeyFormat, KeyHasher, KeyRecord, KeyStore, Lookup, Owner, Permissions, Status,
+    store::{BoxError, MemoryStore},
+};
+
+use crate::Failure;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Speed {
+    AtOnce,
+    Waits,
+}
+
+pub(crate) enum Fault {
+    None,
+    Fails,
+    FailsOnce,
+    Slow(Duration),
+    ReturnsOther,
+}
+
+pub(crate) struct CaseStore {
+    pub(crate) keys: MemoryStore,
+    /// Digests as they stand in a row, whether they are 32 bytes or not.
+    pub(crate) rows: Vec<(String, Vec<u8>)>,
+    pub(crate) fault: Fault,
+    pub(crate) speed: Speed,
+    pub(crate) calls: AtomicUsize,
+    /// Holds a look-up while something happens to the store.
+    pub(crate) gate: Option<Gate>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Gate {
+    pub(crate) armed: Arc<AtomicBool>,
+    pub(crate) entered: Arc<Notify>,
+    pub(crate) release: Arc<Notify>,
+}
+
+impl KeyStore for CaseStore {
+    type Error = BoxError;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, BoxError> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        if let Some(gate) = &self.gate
+            && gate.armed.swap(false, Ordering::Relaxed)
+        {
+            let found = self.keys.find(digest).await?;
+            gate.entered.notify_one();
+            gate.release.notified().await;
+            return Ok(found);
+        }
+        match self.fault {
+            Fault::Fails => return Err("the database is gone".into()),
+            Fault::FailsOnce if call == 0 => return Err("the database was gone".into()),
+            Fault::ReturnsOther => return Ok(self.keys.list().first().cloned()),
+            Fault::Slow(delay) => tokio::time::sleep(delay).await,
+            Fault::None | Fault::FailsOnce => {}
+        }
+        if let Some((id, row)) = self.rows.first() {
+            let stored = KeyDigest::try_from(row.as_slice())?;
+            return Ok(Some(KeyRecord::new(id.as_str(), stored)));
+        }
+        Ok(self.keys.find(digest).await?)
+    }
+
+    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+        let sound = matches!(self.fault, Fault::None) && self.rows.is_empty() && self.gate.is_none();
+        if self.speed == Speed::AtOnce && sound {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            return self.keys.find_now(digest);
+        }
+        Lookup::Wait
+    }
+}
+
+impl Fault {
+    pub(crate) fn parse(text: Option<&str>) -> Result<Self, Failure> {
+        Ok(match text {
+            None => Self::None,
+            // Our permissions are part of the record, so they fail with it.
+            Some("fails" | "grants_fail") => Self::Fails,
+            Some("fails_once") => Self::FailsOnce,
+            Some("returns_other_record") => Self::ReturnsOther,
+            Some(other) => {
+                let delay = other.strip_prefix("slow:").and_then(|rest| rest.strip_suffix("ms"));
+                let delay = delay.and_then(|ms| ms.parse().ok());
+                Self::Slow(Duration::from_millis(delay.ok_or(format!("unknown store {other}"))?))
+            }
+        })
+    }
+}
+
+/// Makes the record that `key` describes, under `secret`.
+pub(crate) fn record(key: &Value, secret: &ApiKey, wildcards: bool, now: SystemTime) -> Result<KeyRecord, Failure> {
+    let id = key["id"].as_str().ok_or("a key without an id")?;
+    let mut record =
+        KeyRecord::for_key(id, secret, &KeyHasher::sha256()).with_permissions(permissions(&key["grants"], wildcards)?);
+    let members = key.as_object().ok_or("a key that is no object")?;
+    for (member, value) in members {
+        let text = value.as_str();
+        record = match (member.as_str(), text) {
+            ("org", Some(org)) => record.with_organization(org),
+            ("keyspace", Some(keyspace)) => record.with_environment(keyspace),
+            ("owner", Some(owner)) => match key["kind"].as_str() {
+                Some("bot") if key["org"].is_string() => record.with_owner(Owner::Bot),
+                Some("bot") => record.with_owner(Owner::Bot).with_organization(owner),
+                _ => record.with_owner(Owner::User(owner.to_owned())),
+            },
+            ("kind", Some("bot")) => record.with_owner(Owner::Bot),
+            ("env", Some(env)) => record.with_environment(env),
+            ("created_by", Some(creator)) => record.with_metadata("created_by", creator),
+            ("owner_active", _) if value == false => record.with_status(Status::Disabled),
+            ("expires_in", _) if value.is_null() => record,
+            ("expires_in", _) => record.with_expires_at(offset(now, value)?),
+            ("created_ago", _) => record.with_created_at(now - seconds(value)?),
+            ("state", Some("revoked")) => record.with_status(Status::Revoked),
+            ("state", Some("disabled")) => record.with_status(Status::Disabled),
+            ("state", Some("expired")) => record.with_expires_at(now - Duration::from_secs(1)),
+            ("state", Some("valid"))
+            | ("id" | "secret" | "secret_ref" | "kind" | "grants" | "owner_active" | "store" | "remaining", _) => {
+                record
+            }
+            _ => return Err(format!("a key with an unknown {member}: {value}")),
+        };
+    }
+    Ok(record)
+}
+
+pub(crate) fn permissions(grants: &Value, wildcards: bool) -> Result<Permissions, Failure> {
+    let mut permissions = Permissions::new();
+    for (resource, actions) in grants.as_object().into_iter().flatten() {
+        for action in actions.as_array().ok_or("grants that are no lists")? {
+            let action = action.as_str().ok_or("an action that is no text")?;
+            permissions = permissions.grant(resource, action.to_owned());
+        }
+    }
+    Ok(if wildcards { permissions.with_wildcards() } else { permissions })
+}
+
+/// A key for a record that the case does not give a secret.
+pub(crate) fn generate(prefix: &str) -> Result<ApiKey, Failure> {
+    let format = KeyFormat::new(prefix).map_err(|error| error.to_string())?;
+    format.generate().map_err(|error| error.to_string())
+}
+
+fn seconds(value: &Value) -> Result<Duration, Failure> {
+    let seconds = value.as_f64().ok_or("a time that is no number")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn offset(now: SystemTime, value: &Value) -> Result<SystemTime, Failure> {
+    let amount = value.as_f64().ok_or("a time that is no number")?;
+    let distance = Duration::from_secs_f64(amount.abs());
+    Ok(if amount < 0.0 { now - distance } else { now + distance })
+}

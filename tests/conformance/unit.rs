@@ -1,0 +1,161 @@
+//! Cases without HTTP.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tower_api_key::{ApiKey, KeyFormat, Mask, SchemePolicy};
+
+use crate::{
+    Failure,
+    expect::must_not_contain,
+    policy::{self, Unbuilt},
+    store::{Speed, generate},
+    world::World,
+};
+
+pub(crate) fn run(case: &Value) -> Result<(), Failure> {
+    let unit = &case["unit"];
+    let input = unit["input"].as_str().unwrap_or_default();
+    match unit["fn"].as_str() {
+        Some("mask") => check_mask(input, mask(unit["style"].as_str()).apply(input), &case["expect"]),
+        Some("debug_format") if unit["of"] == "credential" => {
+            let key = ApiKey::new(input).map_err(|error| error.to_string())?;
+            must_not_contain(&format!("{key:?}"), &case["expect"]["must_not_contain"])
+        }
+        Some("debug_format") => {
+            let store = World::new(case, Speed::AtOnce, None).map_err(refused)?.sites[""].store.clone();
+            let shown = format!("{:?} {:?}", store.keys, store.keys.list());
+            must_not_contain(&shown, &case["expect"]["must_not_contain"])
+        }
+        Some("build_policy" | "build_store") => check_build(World::new(case, Speed::AtOnce, None), &case["expect"]),
+        Some("parse_key") => {
+            let built = policy::key_format(&case["policy"]["key_format"])
+                .and_then(|format| format.check(input).map_err(|error| Unbuilt::Refused(error.to_string())));
+            check_build(built, &case["expect"])
+        }
+        Some("generate_key") => check_keys(case),
+        Some("secret_locations") => check_locations(&policy::schemes(&case["policy"])?, &case["expect"]),
+        other => Err(format!("unknown unit {other:?}")),
+    }
+}
+
+fn mask(style: Option<&str>) -> Mask {
+    match style {
+        Some("last4" | "stars-last4") => Mask::LastFour,
+        _ => Mask::HeadAndTail,
+    }
+}
+
+fn refused(unbuilt: Unbuilt) -> Failure {
+    match unbuilt {
+        Unbuilt::Refused(error) => format!("refused: {error}"),
+        Unbuilt::NotUnderstood(failure) => failure,
+    }
+}
+
+fn check_mask(input: &str, shown: String, expect: &Value) -> Result<(), Failure> {
+    for (member, expected) in expect.as_object().into_iter().flatten() {
+        let text = expected.as_str().unwrap_or_default();
+        let fits = match member.as_str() {
+            "value" => shown == text,
+            "starts_with" => shown.starts_with(text),
+            "ends_with" => shown.ends_with(text),
+            "max_len" => Value::from(shown.len()).as_u64() <= expected.as_u64(),
+            "max_revealed" => Value::from(revealed(input, &shown)).as_u64() <= expected.as_u64(),
+            "must_not_contain" => must_not_contain(&shown, expected).is_ok(),
+            "no_panic" => true,
+            _ => return Err(format!("unknown {member}")),
+        };
+        if !fits {
+            return Err(format!("{shown:?} does not fit {member} {expected}"));
+        }
+    }
+    Ok(())
+}
+
+/// How many characters of the input are shown in place: at its begin and at its end.
+fn revealed(input: &str, shown: &str) -> usize {
+    let (head, tail) = shown.split_once("...").unwrap_or((shown, ""));
+    let same = |a: &mut dyn Iterator<Item = char>, b: &mut dyn Iterator<Item = char>| {
+        a.zip(b).take_while(|(a, b)| a == b).count()
+    };
+    same(&mut head.chars(), &mut input.chars()) + same(&mut tail.chars().rev(), &mut input.chars().rev())
+}
+
+fn check_build<T>(built: Result<T, Unbuilt>, expect: &Value) -> Result<(), Failure> {
+    match (built, expect["build"].as_str()) {
+        (Err(Unbuilt::NotUnderstood(failure)), _) => Err(failure),
+        (Err(Unbuilt::Refused(message)), Some("error")) => match &expect["message_must_not_contain"] {
+            Value::Null => Ok(()),
+            forbidden => must_not_contain(&message, forbidden),
+        },
+        (Err(Unbuilt::Refused(message)), _) => Err(format!("refused: {message}")),
+        (Ok(_), Some("error")) => Err("it should have been refused".into()),
+        (Ok(_), _) => Ok(()),
+    }
+}
+
+fn check_keys(case: &Value) -> Result<(), Failure> {
+    let prefix = case["policy"]["key_format"]["prefix"].as_str().unwrap_or("tak");
+    let times = case["unit"]["times"].as_u64().unwrap_or(1);
+    let keys = (0..times).map(|_| generate(prefix)).collect::<Result<Vec<_>, _>>()?;
+    let texts: BTreeSet<&str> = keys.iter().map(ApiKey::expose).collect();
+    let format = KeyFormat::new(prefix).map_err(|error| error.to_string())?;
+    for (member, expected) in case["expect"].as_object().into_iter().flatten() {
+        let fits = match member.as_str() {
+            "distinct" if expected.is_boolean() => (texts.len() == keys.len()) == (*expected == true),
+            "distinct" => Value::from(texts.len()) == *expected,
+            "count" => Value::from(keys.len()) == *expected,
+            "not_constant" => texts.len() > 1,
+            "charset" => {
+                let allowed = expected.as_str().unwrap_or_default();
+                let in_class = |char: char| match allowed {
+                    "base62" | "alphanumeric" => char.is_ascii_alphanumeric() || char == '_',
+                    "token68" => char.is_ascii_alphanumeric() || "-._~+/=".contains(char),
+                    "visible_ascii" => char.is_ascii_graphic(),
+                    list => list.contains(char),
+                };
+                texts.iter().all(|key| key.chars().all(in_class))
+            }
+            // 36 base62 digits; the checksum and the prefix hold none.
+            "min_entropy_bits" => expected.as_f64().is_some_and(|bits| bits <= 36.0 * 62_f64.log2()),
+            "starts_with" => texts.iter().all(|key| key.starts_with(expected.as_str().unwrap_or_default())),
+            _ => return Err(format!("unknown {member}")),
+        };
+        if !fits {
+            return Err(format!("{member} is not {expected}"));
+        }
+    }
+    match texts.iter().find(|key| format.check(key).is_err()) {
+        Some(_) => Err("a generated key does not pass its own check".into()),
+        None => Ok(()),
+    }
+}
+
+/// The headers and query names that may carry a key.
+fn check_locations(policy: &SchemePolicy, expect: &Value) -> Result<(), Failure> {
+    let (mut headers, mut queries) = (BTreeSet::new(), BTreeSet::new());
+    for scheme in policy.schemes() {
+        let place = scheme.to_string();
+        match place.split(':').collect::<Vec<_>>()[..] {
+            ["authorization", ..] => headers.insert("authorization".to_owned()),
+            ["header", name, ..] => headers.insert(name.to_owned()),
+            ["query", name] => queries.insert(name.to_owned()),
+            _ => return Err(format!("unknown place {place}")),
+        };
+    }
+    for (member, expected) in expect.as_object().into_iter().flatten() {
+        let wanted: BTreeSet<String> = policy::texts(expected)?.into_iter().collect();
+        let lower: BTreeSet<String> = wanted.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let fits = match member.as_str() {
+            "headers" => headers == lower,
+            "query" | "queries" => queries == wanted,
+            "cookies" => wanted.is_empty(),
+            _ => return Err(format!("unknown {member}")),
+        };
+        if !fits {
+            return Err(format!("{member} are {headers:?} and {queries:?}, not {expected}"));
+        }
+    }
+    Ok(())
+}

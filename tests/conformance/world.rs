@@ -1,0 +1,309 @@
+//! A real tower service for a case: layers, guards, and an inner service that remembers what reached it.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header::HeaderName};
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_api_key::{ApiKey, Decision, Outcome, Owner, Principal, Reason, Rejection};
+
+use crate::{
+    Failure,
+    policy::{self, Unbuilt},
+    store::{CaseStore, Fault, Gate, Speed, generate, record},
+};
+
+type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>;
+
+/// One layer, its store, and what can be seen of it.
+#[derive(Clone)]
+pub(crate) struct Site {
+    app: App,
+    pub(crate) store: Arc<CaseStore>,
+    decisions: Arc<Mutex<Vec<Decision>>>,
+    reached: Arc<Mutex<Vec<Reached>>>,
+}
+
+/// Everything that a case acts on.
+pub(crate) struct World {
+    pub(crate) sites: BTreeMap<String, Site>,
+    now: Arc<Mutex<SystemTime>>,
+    pub(crate) wildcards: bool,
+}
+
+/// A request that reached the inner service.
+#[derive(Clone)]
+pub(crate) struct Reached {
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) principal: Option<Principal>,
+}
+
+/// What came of one request.
+#[derive(Clone)]
+pub(crate) struct Observed {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) reason: &'static str,
+    pub(crate) reached: Option<Reached>,
+    pub(crate) calls: usize,
+}
+
+impl World {
+    pub(crate) fn new(case: &Value, speed: Speed, gate: Option<Gate>) -> Result<Self, Unbuilt> {
+        let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
+        let requires = crate::policy::texts(&case["requires"])?;
+        let mut world =
+            Self { sites: BTreeMap::new(), now, wildcards: requires.iter().any(|name| name == "wildcards") };
+        for name in site_names(case) {
+            let store = world.store(case, &name, speed, gate.clone())?;
+            let site = world.site(case, store)?;
+            world.sites.insert(name, site);
+        }
+        Ok(world)
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        *self.now.lock().unwrap()
+    }
+
+    pub(crate) fn advance(&self, time: Duration) {
+        *self.now.lock().unwrap() += time;
+    }
+
+    pub(crate) fn store(
+        &self,
+        case: &Value,
+        site: &str,
+        speed: Speed,
+        gate: Option<Gate>,
+    ) -> Result<Arc<CaseStore>, Unbuilt> {
+        let mut store = CaseStore {
+            keys: tower_api_key::store::MemoryStore::new(),
+            rows: Vec::new(),
+            fault: Fault::parse(case["policy"]["store"].as_str())?,
+            speed,
+            calls: AtomicUsize::new(0),
+            gate,
+        };
+        let keys = case["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for key in keys.iter().filter(|key| key["store"].as_str().is_none_or(|name| name == site)) {
+            if let Some(row) = key["digest"].as_str() {
+                store.rows.push((key["id"].as_str().unwrap_or("k").to_owned(), row.as_bytes().to_vec()));
+                continue;
+            }
+            let secret = secret_of(key, keys)?;
+            let record = record(key, &secret, self.wildcards, self.now())?;
+            store.keys.insert(record).map_err(|error| Unbuilt::Refused(error.to_string()))?;
+        }
+        Ok(Arc::new(store))
+    }
+
+    fn site(&self, case: &Value, store: Arc<CaseStore>) -> Result<Site, Unbuilt> {
+        let reached = Arc::new(Mutex::new(Vec::new()));
+        let decisions = Arc::new(Mutex::new(Vec::new()));
+        let policy = &case["policy"];
+        let mut app = inner(case["note"].as_str().unwrap_or_default(), Arc::clone(&reached))?;
+        if policy["layer"] == "guard_only" {
+            for guard in policy::guards_only(policy)?.iter().rev() {
+                app = boxed(guard.layer(app));
+            }
+        } else {
+            let clock = Arc::clone(&self.now);
+            let settings = policy::settings(policy, Arc::clone(&store))?;
+            for guard in settings.guards.iter().rev() {
+                app = boxed(guard.layer(app));
+            }
+            let told = Arc::clone(&decisions);
+            let layer = settings
+                .builder
+                .clock(move || *clock.lock().unwrap())
+                .observe(move |decision| told.lock().unwrap().push(decision.clone()))
+                .build()
+                .map_err(|error| Unbuilt::Refused(error.to_string()))?;
+            app = boxed(layer.layer(app));
+        }
+        if policy["outer_layer"].is_object() {
+            let mut outer = self.store(case, "outer", store.speed, None)?;
+            if !has_store(case, "outer") {
+                outer = Arc::clone(&store);
+            }
+            let clock = Arc::clone(&self.now);
+            let settings = policy::settings(&policy["outer_layer"], outer)?;
+            let layer = settings.builder.clock(move || *clock.lock().unwrap()).build();
+            let layer = layer.map_err(|error| Unbuilt::Refused(error.to_string()))?;
+            app = boxed(layer.layer(app));
+        }
+        Ok(Site { app, store, decisions, reached })
+    }
+}
+
+impl Site {
+    pub(crate) async fn call(&self, request: Request<Full<Bytes>>) -> Result<Observed, Failure> {
+        let before = self.store.calls.load(Ordering::Relaxed);
+        self.decisions.lock().unwrap().clear();
+        self.reached.lock().unwrap().clear();
+        let (mut parts, body) = self.respond(request).await?.into_parts();
+        let decisions = std::mem::take(&mut *self.decisions.lock().unwrap());
+        let alone = parts.extensions.remove::<Rejection>();
+        let reason = match (decisions.as_slice(), alone) {
+            ([decision], None) => class(decision.outcome()),
+            // Guards without a layer, or an outer layer that refused first.
+            ([], Some(rejection)) => class(Outcome::Refused(rejection.reason())),
+            ([], None) => "refused by the outer layer",
+            (several, _) => return Err(format!("{} decisions", several.len())),
+        };
+        let reached = std::mem::take(&mut *self.reached.lock().unwrap());
+        if reached.len() > 1 {
+            return Err("the inner service was called twice".into());
+        }
+        Ok(Observed {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            reason,
+            reached: reached.into_iter().next(),
+            calls: self.store.calls.load(Ordering::Relaxed) - before,
+        })
+    }
+
+    /// Without a look at decisions, for requests that run side by side.
+    pub(crate) async fn respond(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
+        let response = self.app.clone().oneshot(request).await;
+        let Ok(response) = response;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| error.to_string())?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
+    }
+}
+
+impl Reached {
+    pub(crate) fn kind(&self) -> Option<&'static str> {
+        self.principal.as_ref()?.owner().map(|owner| match owner {
+            Owner::Bot => "bot",
+            _ => "user",
+        })
+    }
+
+    /// To whom the key's actions are attributed; for a bot key, that is its organization.
+    pub(crate) fn owner(&self) -> Option<String> {
+        let principal = self.principal.as_ref()?;
+        match principal.owner()? {
+            Owner::User(id) => Some(id.clone()),
+            _ => principal.organization().map(str::to_owned),
+        }
+    }
+}
+
+/// The reason class of the format that an outcome belongs to.
+fn class(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted => "ok",
+        Outcome::Anonymous => "anonymous",
+        Outcome::Skipped => "skipped",
+        Outcome::Preflight => "preflight",
+        Outcome::Refused(reason) => match reason {
+            Reason::Missing => "missing",
+            Reason::WrongScheme => "wrong_scheme",
+            Reason::Malformed => "malformed",
+            Reason::Ambiguous => "ambiguous",
+            Reason::BadFormat => "key_format",
+            Reason::Unknown | Reason::WrongEnvironment | Reason::WrongTenant => "unknown_key",
+            Reason::Revoked => "revoked",
+            Reason::Disabled => "disabled",
+            Reason::Expired | Reason::NotYetValid => "expired",
+            Reason::Forbidden => "forbidden",
+            Reason::OtherOrganization | Reason::Hidden => "wrong_org",
+            Reason::StoreFailed | Reason::StoreSlow => "store_error",
+            Reason::Misconfigured => "misconfigured",
+            _ => "unknown to this driver",
+        },
+        _ => "unknown to this driver",
+    }
+}
+
+/// The layers that a case names, in its steps or beside its keys; one without a name otherwise.
+fn site_names(case: &Value) -> Vec<String> {
+    let list = |member: &str, name: &str| -> Vec<String> {
+        let items = case[member].as_array().map(Vec::as_slice).unwrap_or_default();
+        items.iter().filter_map(|item| item[name].as_str()).map(str::to_owned).collect()
+    };
+    let mut names = list("steps", "layer");
+    if case["policy"]["outer_layer"].is_null() {
+        names.extend(list("keys", "store"));
+    }
+    names.push(String::new());
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn has_store(case: &Value, name: &str) -> bool {
+    case["keys"].as_array().is_some_and(|keys| keys.iter().any(|key| key["store"] == name))
+}
+
+fn secret_of(key: &Value, keys: &[Value]) -> Result<ApiKey, Unbuilt> {
+    let named = |reference: &str| keys.iter().find(|key| key["id"] == reference);
+    let text = key["secret"].as_str().or_else(|| named(key["secret_ref"].as_str()?)?["secret"].as_str());
+    match text {
+        Some(text) => ApiKey::new(text).map_err(|error| Unbuilt::Refused(error.to_string())),
+        None => Ok(generate("tak")?),
+    }
+}
+
+fn boxed<S, B>(service: S) -> App
+where
+    S: tower::Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    BoxCloneSyncService::new(service.and_then(async |response: Response<B>| {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Response::from_parts(parts, Full::new(body)))
+    }))
+}
+
+/// Answers 200, or what the case's note says: `Inner service answers 401 with WWW-Authenticate: Basic realm="inner".`
+fn inner(note: &str, log: Arc<Mutex<Vec<Reached>>>) -> Result<App, Failure> {
+    let answer = note.strip_prefix("Inner service answers ").unwrap_or("200");
+    let status = StatusCode::from_bytes(answer.get(..3).unwrap_or_default().as_bytes());
+    let status = status.map_err(|_| format!("note {note}"))?;
+    let header = match answer.split_once(" with ") {
+        Some((_, header)) => {
+            let (name, value) = header.trim_end_matches('.').split_once(": ").ok_or(format!("note {note}"))?;
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+            Some((name, value.parse::<http::HeaderValue>().map_err(|error| error.to_string())?))
+        }
+        None => None,
+    };
+    Ok(BoxCloneSyncService::new(service_fn(move |request: Request<Full<Bytes>>| {
+        let (log, header) = (Arc::clone(&log), header.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            log.lock().unwrap().push(Reached {
+                target: parts.uri.to_string(),
+                headers: parts.headers,
+                body,
+                principal: parts.extensions.get::<Principal>().cloned(),
+            });
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = status;
+            response.headers_mut().extend(header);
+            Ok(response)
+        }
+    })))
+}
