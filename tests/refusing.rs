@@ -1,0 +1,166 @@
+//! What a refused caller is told, in every format.
+
+mod support;
+
+use http::{HeaderValue, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use support::{Api, App, Body, Fault, LIVE, UNKNOWN, add, bare, bearer, boxed, method, with, x_api_key};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_api_key::{Problem, Reason, RejectionFormat, Require, Scheme};
+
+fn challenges(answer: &support::Answer) -> Vec<&str> {
+    let lines = answer.headers.get_all("www-authenticate").iter();
+    lines.map(|line| line.to_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn problem_json_is_the_default_and_says_no_more_than_the_table() {
+    let api = Api::live().guard(Require::permission("links", "create")).run();
+    for (request, problem) in [
+        (bare(), Problem::MissingKey),
+        (x_api_key(""), Problem::MalformedCredential),
+        (bearer(UNKNOWN), Problem::InvalidKey),
+        (x_api_key(LIVE), Problem::Forbidden),
+    ] {
+        let answer = api.answer(request).await;
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+        assert_eq!(answer.status, problem.status());
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let expected = json!({
+            "type": problem.problem_type(),
+            "title": problem.title(),
+            "status": problem.status().as_u16(),
+            "detail": problem.detail(),
+        });
+        assert_eq!(body, expected);
+    }
+}
+
+#[tokio::test]
+async fn json_is_an_error_and_a_code() {
+    let json = |api: Api| api.layer(|layer| layer.rejection_format(RejectionFormat::json()));
+    let api = json(Api::live()).guard(Require::permission("links", "create")).run();
+    let unauthorized = api.answer(bare()).await;
+    assert_eq!(unauthorized.headers["content-type"], "application/json");
+    assert_eq!(unauthorized.body, r#"{"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}"#);
+    let forbidden = api.answer(bearer(LIVE)).await;
+    assert_eq!(forbidden.body, r#"{"error": "Forbidden", "code": "PERMISSION_DENIED"}"#);
+    api.store.set(Fault::Fails);
+    let unavailable = api.answer(bearer(LIVE)).await;
+    assert_eq!(unavailable.body, r#"{"error": "Service Unavailable", "code": "UNAVAILABLE"}"#);
+}
+
+#[tokio::test]
+async fn text_is_one_line() {
+    let api = Api::live().layer(|layer| layer.rejection_format(RejectionFormat::text()));
+    let answer = api.run().answer(bearer(UNKNOWN)).await;
+    assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(answer.body, "Invalid API key. The API key does not give access to this service.\n");
+}
+
+#[tokio::test]
+async fn a_format_of_ones_own_still_gets_challenge_and_no_store() {
+    let own = RejectionFormat::custom(|rejection| {
+        let text = format!("<no why='{:?}'/>", rejection.reason());
+        Response::builder().status(401).header("content-type", "application/xml").body(text).unwrap()
+    });
+    let api = Api::live().layer(|layer| layer.rejection_format(own)).run();
+    let answer = api.answer(bearer(UNKNOWN)).await;
+    assert_eq!(answer.body, "<no why='Unknown'/>");
+    assert_eq!(answer.headers["content-type"], "application/xml");
+    assert_eq!(challenges(&answer)[0], r#"Bearer realm="api", error="invalid_token""#);
+}
+
+#[tokio::test]
+async fn a_401_names_every_accepted_scheme_once() {
+    let schemes = [Scheme::x_api_key(), Scheme::authorization("token"), Scheme::token(), Scheme::query("key")];
+    let answer = Api::live().layer(|layer| layer.schemes(schemes).realm(r#"a "b\c""#)).run().answer(bare()).await;
+    assert_eq!(challenges(&answer), [r#"ApiKey realm="a \"b\\c\"""#, r#"token realm="a \"b\\c\"""#]);
+}
+
+/// RFC 6750 §3.1: an error code on the Bearer challenge, and only once a key came by Bearer.
+#[tokio::test]
+async fn an_error_stands_on_the_bearer_challenge_only_if_the_key_came_by_bearer() {
+    let api = Api::live().guard(Require::permission("links", "create")).run();
+    let (plain, token, api_key) = (r#"Bearer realm="api""#, r#"Token realm="api""#, r#"ApiKey realm="api""#);
+    let (invalid_token, invalid_request, insufficient_scope) = (
+        r#"Bearer realm="api", error="invalid_token""#,
+        r#"Bearer realm="api", error="invalid_request""#,
+        r#"Bearer realm="api", error="insufficient_scope""#,
+    );
+    let mut both = bearer(LIVE);
+    add(&mut both, "x-api-key", LIVE);
+    for (request, expected) in [
+        (bare(), vec![plain, token, api_key]),
+        (with("authorization", "Basic eDp5"), vec![plain, token, api_key]),
+        (bearer(UNKNOWN), vec![invalid_token, token, api_key]),
+        (x_api_key(UNKNOWN), vec![plain, token, api_key]),
+        (with("authorization", format!("Token {UNKNOWN}")), vec![plain, token, api_key]),
+        (with("authorization", "Bearer"), vec![invalid_request, token, api_key]),
+        (x_api_key(""), vec![plain, token, api_key]),
+        (both, vec![invalid_request, token, api_key]),
+        (bearer(LIVE), vec![insufficient_scope]),
+        (x_api_key(LIVE), vec![]),
+    ] {
+        assert_eq!(challenges(&api.answer(request).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_503_says_when_to_try_again_and_challenges_nobody() {
+    let api = Api::live().fault(Fault::Fails).run();
+    let answer = api.answer(bearer(LIVE)).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers["retry-after"], "1");
+    assert!(challenges(&answer).is_empty());
+    assert_eq!(answer.decision.cause().unwrap().to_string(), "the database is gone");
+}
+
+#[tokio::test]
+async fn a_refused_head_has_the_headers_and_no_body() {
+    let api = Api::live().guard(Require::permission("links", "create")).run();
+    for request in [bare, || bearer(UNKNOWN), || bearer(LIVE)] {
+        let get = api.answer(request()).await;
+        let head = api.answer(method(request(), Method::HEAD)).await;
+        assert_eq!((get.status, get.headers), (head.status, head.headers));
+    }
+}
+
+#[tokio::test]
+async fn headers_that_others_add_to_a_guards_refusal_stay() {
+    let guarded = Require::permission("links", "create").layer(unreachable_inner());
+    let marking = guarded.map_response(|mut response: Response<_>| {
+        response.headers_mut().insert("x-request-id", HeaderValue::from_static("42"));
+        response.headers_mut().insert("content-length", HeaderValue::from_static("0"));
+        response
+    });
+    let answer = Api::live().run_over(boxed(marking)).app.oneshot(bearer(LIVE)).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(answer.headers()["x-request-id"], "42");
+    assert!(!answer.headers().contains_key("content-length"), "the length of the empty response");
+}
+
+/// A service that is never to be called.
+fn unreachable_inner() -> App {
+    boxed(service_fn(async |_| -> Result<Response<Body>, std::convert::Infallible> { unreachable!() }))
+}
+
+#[test]
+fn every_reason_has_one_problem() {
+    for (reason, status) in [
+        (Reason::Missing, 401),
+        (Reason::WrongScheme, 401),
+        (Reason::Malformed, 401),
+        (Reason::Ambiguous, 401),
+        (Reason::BadFormat, 401),
+        (Reason::Unknown, 401),
+        (Reason::Forbidden, 403),
+        (Reason::OtherOrganization, 403),
+        (Reason::Hidden, 404),
+        (Reason::Misconfigured, 500),
+        (Reason::StoreFailed, 503),
+        (Reason::StoreSlow, 503),
+    ] {
+        assert_eq!(reason.problem().status().as_u16(), status, "{reason:?}");
+    }
+}

@@ -1,0 +1,353 @@
+//! One API for all tests: a layer over a store, a clock that is set, an inner service that counts.
+//!
+//! [`Api::call`] checks the house rules of every refusal: no-store, a challenge with every 401, the inner service not
+//! called, one decision, and no key text anywhere.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_api_key::{
+    ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyRecord, KeyStore, Lookup, Outcome, Principal, Reason,
+    Require, layer::ApiKeyLayerBuilder, store::BoxError, store::MemoryStore,
+};
+
+/// A key that works.
+pub const LIVE: &str = "live_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+/// A key that nobody knows.
+pub const UNKNOWN: &str = "gone_aXWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+
+/// The time at which every test begins.
+pub fn noon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+pub type Body = Full<Bytes>;
+pub type App = BoxCloneSyncService<Request<Body>, Response<Full<Bytes>>, Infallible>;
+
+/// What a store does instead of answering at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    None,
+    /// It has to wait, and then answers.
+    Waits,
+    Fails,
+    Hangs,
+    Panics,
+    PanicsAtOnce,
+    /// It answers with a record that was not asked for.
+    ReturnsOther,
+}
+
+#[derive(Clone)]
+pub struct FaultyStore {
+    pub keys: MemoryStore,
+    fault: Arc<Mutex<Fault>>,
+    pub finds: Arc<AtomicUsize>,
+}
+
+pub struct Api {
+    pub store: FaultyStore,
+    pub clock: TestClock,
+    builder: ApiKeyLayerBuilder,
+    guards: Vec<Require>,
+}
+
+/// A running [`Api`].
+#[derive(Clone)]
+pub struct Running {
+    pub app: App,
+    pub store: FaultyStore,
+    pub clock: TestClock,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    calls: AtomicUsize,
+    principals: Mutex<Vec<Principal>>,
+    decisions: Mutex<Vec<Decision>>,
+    secrets: Mutex<Vec<String>>,
+}
+
+#[derive(Clone)]
+pub struct TestClock(Arc<Mutex<SystemTime>>);
+
+/// What came of a call, inside and outside.
+#[derive(Debug, PartialEq)]
+pub struct Outside {
+    pub outcome: Outcome,
+    pub status: u16,
+}
+
+/// A response, with what was observed beside it.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub decision: Decision,
+    pub principal: Option<Principal>,
+}
+
+pub fn accepted() -> Outside {
+    Outside { outcome: Outcome::Accepted, status: 200 }
+}
+
+pub fn passed(outcome: Outcome) -> Outside {
+    Outside { outcome, status: 200 }
+}
+
+pub fn refused(reason: Reason, status: u16) -> Outside {
+    Outside { outcome: Outcome::Refused(reason), status }
+}
+
+// === requests ===
+
+pub fn get(path: &str) -> http::request::Builder {
+    Request::get(path)
+}
+
+pub fn bare() -> Request<Body> {
+    Request::get("/").body(Body::default()).unwrap()
+}
+
+pub fn with(header: &str, value: impl AsRef<[u8]>) -> Request<Body> {
+    let mut request = bare();
+    add(&mut request, header, value);
+    request
+}
+
+pub fn add(request: &mut Request<Body>, header: &str, value: impl AsRef<[u8]>) {
+    let name = http::HeaderName::from_bytes(header.as_bytes()).unwrap();
+    let value = http::HeaderValue::from_bytes(value.as_ref()).unwrap();
+    request.headers_mut().append(name, value);
+}
+
+pub fn bearer(key: &str) -> Request<Body> {
+    with("authorization", format!("Bearer {key}"))
+}
+
+pub fn x_api_key(key: &str) -> Request<Body> {
+    with("x-api-key", key)
+}
+
+pub fn method(mut request: Request<Body>, method: Method) -> Request<Body> {
+    *request.method_mut() = method;
+    request
+}
+
+pub fn path(mut request: Request<Body>, path: &str) -> Request<Body> {
+    *request.uri_mut() = path.parse().unwrap();
+    request
+}
+
+// === impl Api ===
+
+impl Api {
+    /// An API without keys.
+    pub fn new() -> Self {
+        let store =
+            FaultyStore { keys: MemoryStore::new(), fault: Arc::new(Mutex::new(Fault::None)), finds: Arc::default() };
+        let clock = TestClock(Arc::new(Mutex::new(noon())));
+        let now = clock.clone();
+        let builder = ApiKeyLayer::builder(store.clone()).clock(move || now.get());
+        Self { store, clock, builder, guards: Vec::new() }
+    }
+
+    /// An API that knows [`LIVE`] under the id `live`.
+    pub fn live() -> Self {
+        Self::new().key("live", LIVE, |record| record)
+    }
+
+    pub fn key(self, id: &str, text: &str, edit: impl FnOnce(KeyRecord) -> KeyRecord) -> Self {
+        self.store.add(id, text, &KeyHasher::sha256(), edit);
+        self
+    }
+
+    pub fn layer(mut self, edit: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> Self {
+        self.builder = edit(self.builder);
+        self
+    }
+
+    /// Puts a guard around what is there so far.
+    pub fn guard(mut self, guard: Require) -> Self {
+        self.guards.push(guard);
+        self
+    }
+
+    pub fn fault(self, fault: Fault) -> Self {
+        self.store.set(fault);
+        self
+    }
+
+    pub fn run(self) -> Running {
+        let inner = BoxCloneSyncService::new(service_fn(async |_| Ok(Response::new(Body::from("inner")))));
+        self.run_over(inner)
+    }
+
+    pub fn run_over(self, inner: App) -> Running {
+        let seen = Arc::new(Seen::default());
+        let told = Arc::clone(&seen);
+        let layer = self.builder.observe(move |decision| told.decisions.lock().unwrap().push(decision.clone()));
+        let layer = layer.build().unwrap();
+        let counting = Arc::clone(&seen);
+        let mut app = boxed(service_fn(move |request: Request<Body>| {
+            counting.calls.fetch_add(1, Ordering::Relaxed);
+            counting.principals.lock().unwrap().extend(request.extensions().get::<Principal>().cloned());
+            inner.clone().oneshot(request)
+        }));
+        for guard in &self.guards {
+            app = boxed(guard.layer(app));
+        }
+        Running { app: boxed(layer.layer(app)), store: self.store, clock: self.clock, seen }
+    }
+
+    /// The one call of a test.
+    pub async fn call(self, request: Request<Body>) -> Outside {
+        self.run().call(request).await
+    }
+}
+
+impl Running {
+    pub async fn call(&self, request: Request<Body>) -> Outside {
+        let answer = self.answer(request).await;
+        Outside { outcome: answer.decision.outcome(), status: answer.status.as_u16() }
+    }
+
+    /// Calls, and checks the rules that hold for every answer.
+    #[track_caller]
+    pub fn answer(&self, request: Request<Body>) -> impl Future<Output = Answer> {
+        let place = std::panic::Location::caller();
+        let app = self.app.clone();
+        let seen = Arc::clone(&self.seen);
+        async move {
+            seen.remember(&request);
+            seen.decisions.lock().unwrap().clear();
+            seen.principals.lock().unwrap().clear();
+            let calls = seen.calls.load(Ordering::Relaxed);
+            let is_head = request.method() == Method::HEAD;
+            let Ok(response) = app.oneshot(request).await;
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+
+            let decisions = std::mem::take(&mut *seen.decisions.lock().unwrap());
+            assert_eq!(decisions.len(), 1, "decisions, at {place}");
+            let decision = decisions[0].clone();
+            let principal = seen.principals.lock().unwrap().pop();
+            seen.assert_no_secret(&format!("{parts:?} {body:?} {decision:?} {principal:?}"), place);
+            if let Outcome::Refused(_) = decision.outcome() {
+                assert_eq!(seen.calls.load(Ordering::Relaxed), calls, "inner was called, at {place}");
+                assert_eq!(parts.headers.get("cache-control").unwrap(), "no-store", "at {place}");
+                let challenged = parts.headers.contains_key("www-authenticate");
+                assert!(challenged || parts.status != 401, "a 401 without a challenge, at {place}");
+                assert_eq!(body.is_empty(), is_head, "the body of a refusal, at {place}");
+            } else {
+                assert_eq!(seen.calls.load(Ordering::Relaxed), calls + 1, "calls of inner, at {place}");
+            }
+            Answer { status: parts.status, headers: parts.headers, body, decision, principal }
+        }
+    }
+
+    /// How often the inner service was called.
+    pub fn calls(&self) -> usize {
+        self.seen.calls.load(Ordering::Relaxed)
+    }
+
+    /// The decisions since the last call began.
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        self.seen.decisions.lock().unwrap().iter().map(Decision::outcome).collect()
+    }
+}
+
+impl Seen {
+    /// Whatever may be a key in this request, so that its text can be looked for.
+    fn remember(&self, request: &Request<Body>) {
+        let mut secrets = self.secrets.lock().unwrap();
+        for value in request.headers().values() {
+            let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            secrets.extend(text.split([' ', ',']).filter(|part| part.len() > 20).map(str::to_owned));
+        }
+    }
+
+    fn assert_no_secret(&self, shown: &str, place: &std::panic::Location<'_>) {
+        for secret in self.secrets.lock().unwrap().iter() {
+            assert!(!shown.contains(secret.as_str()), "key text in {shown}, at {place}");
+        }
+    }
+}
+
+// === impl FaultyStore, TestClock ===
+
+impl FaultyStore {
+    pub fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    pub fn add(&self, id: &str, text: &str, hasher: &KeyHasher, edit: impl FnOnce(KeyRecord) -> KeyRecord) {
+        let key = ApiKey::new(text).unwrap();
+        self.keys.insert(edit(KeyRecord::for_key(id, &key, hasher))).unwrap();
+    }
+}
+
+impl KeyStore for FaultyStore {
+    type Error = BoxError;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, BoxError> {
+        self.finds.fetch_add(1, Ordering::Relaxed);
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::Fails => Err("the database is gone".into()),
+            Fault::Hangs => std::future::pending().await,
+            Fault::Panics => panic!("the store panics, on purpose"),
+            Fault::ReturnsOther => Ok(self.keys.list().first().cloned()),
+            Fault::None | Fault::Waits | Fault::PanicsAtOnce => {
+                tokio::task::yield_now().await;
+                Ok(self.keys.find(digest).await?)
+            }
+        }
+    }
+
+    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::None => self.keys.find_now(digest),
+            Fault::PanicsAtOnce => panic!("the store panics at once, on purpose"),
+            _ => Lookup::Wait,
+        }
+    }
+}
+
+impl TestClock {
+    pub fn get(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+
+    pub fn set(&self, now: SystemTime) {
+        *self.0.lock().unwrap() = now;
+    }
+}
+
+/// Any service as an [`App`], its body collected.
+pub fn boxed<S, B>(service: S) -> App
+where
+    S: tower::Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    BoxCloneSyncService::new(service.and_then(async |response: Response<B>| {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Response::from_parts(parts, Full::new(body)))
+    }))
+}
