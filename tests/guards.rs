@@ -167,9 +167,10 @@ async fn a_genuine_preflight_passes_layer_and_guard_and_nothing_else_does() {
 
 #[tokio::test]
 async fn a_guard_without_a_layer_is_500() {
-    let alone = boxed(Require::permission("links", "create").layer(service_fn(async |_| {
-        Ok::<http::Response<support::Body>, _>(unreachable!("the guard has no principal"))
-    })));
+    let inner = service_fn(async |_| -> Result<http::Response<support::Body>, std::convert::Infallible> {
+        unreachable!("the guard has no principal")
+    });
+    let alone = boxed(Require::permission("links", "create").layer(inner));
     let response = alone.oneshot(bearer(LIVE)).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let rejection = response.extensions().get::<Rejection>().unwrap();
