@@ -51,7 +51,7 @@ fn formats() -> Result<[KeyFormat; 2], FormatError> {
 }
 
 /// Three keys of the organization that is served here, and one of another.
-pub fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 4]), Box<dyn Error>> {
+pub(crate) fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 4]), Box<dyn Error>> {
     let ([live, test], hasher) = (formats()?, KeyHasher::sha256());
     let keys = [
         ("live", live.generate()?),
@@ -79,7 +79,7 @@ pub fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 4]), Box<dyn Erro
 }
 
 /// Production, for one organization: test keys, and the keys of others, are 401.
-pub fn app(store: MemoryStore) -> Result<Router, Box<dyn Error>> {
+pub(crate) fn app(store: MemoryStore) -> Result<Router, Box<dyn Error>> {
     let auth = ApiKeyLayer::builder(store)
         .schemes(SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(Conflict::EqualKeysCountOnce))
         .formats(formats()?)

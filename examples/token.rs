@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// One key for each of two accounts: one that may do everything, one that may only read groups.
-pub fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 2]), Box<dyn Error>> {
+pub(crate) fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 2]), Box<dyn Error>> {
     let (format, hasher) = (KeyFormat::new("hozip")?, KeyHasher::sha256());
     let (account, limited) = (format.generate()?, format.generate()?);
     let store = MemoryStore::new();
@@ -63,7 +63,7 @@ pub fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 2]), Box<dyn Erro
 }
 
 /// Every endpoint needs a key, and `Token` is the only way to send it.
-pub fn app(store: MemoryStore) -> Result<Router, ConfigError> {
+pub(crate) fn app(store: MemoryStore) -> Result<Router, ConfigError> {
     let auth = ApiKeyLayer::builder(store).schemes([Scheme::token()]).realm("hozip").build()?;
     Ok(Router::new()
         .route("/api/v1/external/groups", get(groups).layer(Require::permission("groups", "read")))

@@ -47,7 +47,7 @@ const RESOURCES: [&str; 6] = ["shortLinks", "domains", "stats", "files", "apiKey
 const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 
 /// A user's key and two bots' in `org_a`, and a bot's in `org_b`.
-pub fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 4]), Box<dyn Error>> {
+pub(crate) fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 4]), Box<dyn Error>> {
     let (format, hasher) = (KeyFormat::new("h0p")?, KeyHasher::sha256());
     let everything = everything_but("");
     let keys = ["user", "admin", "stats", "other"].map(|name| format.generate().map(|key| (name, key)));
@@ -75,7 +75,7 @@ fn everything_but(excepted: &str) -> Permissions {
 }
 
 /// `x-api-key` is the only header that counts; the organization in the path must be the key's own.
-pub fn app(store: MemoryStore) -> Result<Router, ConfigError> {
+pub(crate) fn app(store: MemoryStore) -> Result<Router, ConfigError> {
     let auth = ApiKeyLayer::builder(store).schemes([Scheme::x_api_key()]).realm("h0p").build()?;
     let routes = RESOURCES.iter().fold(Router::new(), |routes, resource| {
         routes.route(&format!("/api/orgs/{{organization}}/{resource}"), handler(resource))

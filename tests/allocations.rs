@@ -1,0 +1,77 @@
+//! An accepted request allocates what `http::Extensions` needs for one insert, and nothing else.
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use allocation_counter::measure;
+use http::{Request, Response};
+use support::{Body, LIVE, bearer, x_api_key};
+use tower::{Layer, Service, service_fn};
+use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require, store::MemoryStore};
+
+fn inner() -> impl Service<Request<Body>, Response = Response<()>, Error = Infallible, Future: Send> + Clone {
+    service_fn(|request: Request<Body>| -> Ready<Result<Response<()>, Infallible>> {
+        assert!(request.extensions().get::<Principal>().is_some());
+        ready(Ok(Response::new(())))
+    })
+}
+
+/// Allocations of one call; the request is made, and the response dropped, outside.
+fn allocations<S, B>(service: &mut S, request: Request<Body>) -> u64
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+{
+    let (mut request, mut response) = (Some(request), None);
+    let counted = measure(|| {
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(&mut context).is_ready());
+        let mut future = pin!(service.call(request.take().unwrap()));
+        let Poll::Ready(Ok(answer)) = future.as_mut().poll(&mut context) else { panic!("not at once") };
+        response = Some(answer);
+    });
+    assert!(response.unwrap().status().is_success());
+    counted.count_total
+}
+
+/// What the map of extensions needs for one value of a principal's size.
+fn one_insert(mut extensions: http::Extensions) -> u64 {
+    measure(|| {
+        extensions.insert([0_usize; size_of::<Principal>() / size_of::<usize>()]);
+    })
+    .count_total
+}
+
+fn in_use(mut request: Request<Body>) -> Request<Body> {
+    for value in [1_u8, 2] {
+        request.extensions_mut().insert(value);
+        request.extensions_mut().insert(u32::from(value));
+    }
+    request
+}
+
+#[test]
+fn an_accepted_request_allocates_one_insert_into_extensions() {
+    let hasher = KeyHasher::sha256();
+    for format in [None, Some(KeyFormat::new("acme").unwrap())] {
+        let key = format.as_ref().map_or(ApiKey::new(LIVE).unwrap(), |format| format.generate().unwrap());
+        let keys = MemoryStore::new();
+        let record = KeyRecord::for_key("live", &key, &hasher).grant("links", "read").with_organization("acme");
+        keys.insert(record).unwrap();
+        let layer = ApiKeyLayer::builder(keys).formats(format).build().unwrap();
+        let mut service = layer.layer(Require::permission("links", "read").layer(inner()));
+        allocations(&mut service, bearer(key.expose())); // warms up what is made once per thread
+        for request in [bearer, x_api_key] {
+            let fresh = request(key.expose());
+            assert_eq!(allocations(&mut service, fresh), one_insert(http::Extensions::new()));
+            let used = in_use(request(key.expose()));
+            let extensions = in_use(support::bare()).extensions().clone();
+            assert_eq!((allocations(&mut service, used), one_insert(extensions)), (1, 1));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Under axum: extractors, and every way to put a layer somewhere.
+#![cfg(feature = "axum")]
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    routing::{get, post},
+};
+use http::{Request, StatusCode, header::HeaderMap};
+use http_body_util::BodyExt;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_api_key::{
+    ApiKey, ApiKeyLayer, Principal, Rejection, RejectionFormat, Require, layer::ApiKeyLayerBuilder, store::FixedKeys,
+};
+
+const LIVE: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+const UNAUTHORIZED: &str = r#"{"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}"#;
+const FORBIDDEN: &str = r#"{"error": "Forbidden", "code": "PERMISSION_DENIED"}"#;
+
+fn layer(edit: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> ApiKeyLayer {
+    let keys = FixedKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap().grant("links", "read");
+    let builder = ApiKeyLayer::builder(keys).rejection_format(RejectionFormat::json());
+    edit(builder).build().unwrap()
+}
+
+fn required() -> ApiKeyLayer {
+    layer(|builder| builder)
+}
+
+async fn who(key: Principal) -> String {
+    key.id().to_string()
+}
+
+async fn who_if_anybody(key: Option<Principal>) -> String {
+    key.map_or("nobody".to_owned(), |key| key.id().to_string())
+}
+
+async fn archive(key: Principal) -> Result<&'static str, Rejection> {
+    key.require("links", "archive")?;
+    Ok("archived")
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+async fn call(app: &Router, path: &str, key: Option<&str>) -> Answer {
+    let mut request = Request::get(path).body(Body::empty()).unwrap();
+    request.headers_mut().extend(key.map(|key| (http::HeaderName::from_static("x-api-key"), key.parse().unwrap())));
+    let (parts, body) = app.clone().oneshot(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+async fn says(app: &Router, path: &str, key: Option<&str>) -> (u16, Bytes) {
+    let answer = call(app, path, key).await;
+    (answer.status.as_u16(), answer.body)
+}
+
+#[tokio::test]
+async fn the_layer_works_wherever_axum_takes_one() {
+    let routes = || Router::new().route("/who", get(who));
+    let stacked = ServiceBuilder::new().layer(required()).layer(Require::permission("links", "read"));
+    for (name, app) in [
+        ("layer", routes().layer(required())),
+        ("route_layer", routes().route_layer(required())),
+        ("on the method", Router::new().route("/who", get(who).layer(required()))),
+        ("ServiceBuilder", routes().layer(stacked)),
+        ("nested", Router::new().nest("/api", routes()).layer(required()).merge(routes().layer(required()))),
+        ("with state", routes().layer(required()).with_state(())),
+    ] {
+        assert_eq!(says(&app, "/who", Some(LIVE)).await, (200, "live".into()), "{name}");
+        assert_eq!(says(&app, "/who", None).await, (401, UNAUTHORIZED.into()), "{name}");
+        assert_eq!(says(&app, "/who", Some("unknown")).await, (401, UNAUTHORIZED.into()), "{name}");
+    }
+    let nested = Router::new().nest("/api", routes().layer(required()));
+    assert_eq!(says(&nested, "/api/who", Some(LIVE)).await, (200, "live".into()));
+    let outside = Router::new().nest("/api", routes()).layer(required());
+    assert_eq!(says(&outside, "/api/who", Some(LIVE)).await, (200, "live".into()));
+}
+
+#[tokio::test]
+async fn layer_protects_the_fallback_and_route_layer_the_routes() {
+    let routes = || Router::new().route("/who", get(who));
+    assert_eq!(call(&routes().layer(required()), "/nowhere", None).await.status, 401);
+    assert_eq!(call(&routes().layer(required()), "/nowhere", Some(LIVE)).await.status, 404);
+    assert_eq!(call(&routes().route_layer(required()), "/nowhere", None).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_principal_is_required_and_an_option_is_not() {
+    let routes = || Router::new().route("/who", get(who)).route("/maybe", get(who_if_anybody));
+    let app = routes().layer(layer(|layer| layer.optional().skip(|path| path == "/skipped")));
+    assert_eq!(says(&app, "/maybe", Some(LIVE)).await, (200, "live".into()));
+    assert_eq!(says(&app, "/maybe", None).await, (200, "nobody".into()));
+    assert_eq!(says(&app, "/maybe", Some("unknown")).await, (401, UNAUTHORIZED.into()));
+    let answer = call(&app, "/who", None).await;
+    assert_eq!((answer.status, answer.body), (StatusCode::UNAUTHORIZED, UNAUTHORIZED.into()));
+    assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 3);
+    assert_eq!(answer.headers["content-length"], UNAUTHORIZED.len().to_string());
+    assert_eq!(answer.headers["content-type"], "application/json");
+
+    let skipping = routes().layer(layer(|layer| layer.skip(|_| true)));
+    assert_eq!(says(&skipping, "/who", Some(LIVE)).await, (401, UNAUTHORIZED.into()));
+    assert_eq!(says(&skipping, "/maybe", Some(LIVE)).await, (200, "nobody".into()));
+}
+
+#[tokio::test]
+async fn without_a_layer_every_extractor_is_500() {
+    let app = Router::new().route("/who", get(who)).route("/maybe", get(who_if_anybody));
+    for path in ["/who", "/maybe"] {
+        assert_eq!(call(&app, path, Some(LIVE)).await.status, 500);
+    }
+    let outside = Router::new().route("/who", get(who).layer(required())).layer(Require::permission("links", "read"));
+    assert_eq!(call(&outside, "/who", Some(LIVE)).await.status, 500, "the guard stands outside the layer");
+}
+
+#[tokio::test]
+async fn a_handlers_refusal_reads_like_a_guards() {
+    let app = Router::new()
+        .route("/archive", get(archive))
+        .route("/links", post("made").get("listed").layer(Require::by_method("links")))
+        .layer(required());
+    assert_eq!(says(&app, "/archive", Some(LIVE)).await, (403, FORBIDDEN.into()));
+    assert_eq!(says(&app, "/links", Some(LIVE)).await, (200, "listed".into()));
+    let post = Request::post("/links").header("authorization", format!("Bearer {LIVE}")).body(Body::empty()).unwrap();
+    let response = app.oneshot(post).await.unwrap();
+    assert_eq!(response.status(), 403);
+    assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="api", error="insufficient_scope""#);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_head_through_a_get_route_is_refused_without_a_body() {
+    let app = Router::new().route("/who", get(who)).layer(required());
+    let request = Request::head("/who").body(Body::empty()).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+}
