@@ -50,8 +50,11 @@ fn formats() -> Result<[KeyFormat; 2], FormatError> {
     Ok([KeyFormat::new("hopx_live")?, KeyFormat::new("hopx_test")?])
 }
 
+/// Keys by the names under which they are printed.
+type Keys = [(&'static str, ApiKey); 4];
+
 /// Three keys of the organization that is served here, and one of another.
-pub(crate) fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 4]), Box<dyn Error>> {
+pub(crate) fn keys() -> Result<(MemoryStore, Keys), Box<dyn Error>> {
     let ([live, test], hasher) = (formats()?, KeyHasher::sha256());
     let keys = [
         ("live", live.generate()?),

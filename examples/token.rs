@@ -43,8 +43,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Keys by the names under which they are printed.
+type Keys = [(&'static str, ApiKey); 2];
+
 /// One key for each of two accounts: one that may do everything, one that may only read groups.
-pub(crate) fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 2]), Box<dyn Error>> {
+pub(crate) fn keys() -> Result<(MemoryStore, Keys), Box<dyn Error>> {
     let (format, hasher) = (KeyFormat::new("hozip")?, KeyHasher::sha256());
     let (account, limited) = (format.generate()?, format.generate()?);
     let store = MemoryStore::new();

@@ -46,8 +46,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 const RESOURCES: [&str; 6] = ["shortLinks", "domains", "stats", "files", "apiKeys", "webhooks"];
 const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 
+/// Keys by the names under which they are printed.
+type Keys = [(&'static str, ApiKey); 4];
+
 /// A user's key and two bots' in `org_a`, and a bot's in `org_b`.
-pub(crate) fn keys() -> Result<(MemoryStore, [(&'static str, ApiKey); 4]), Box<dyn Error>> {
+pub(crate) fn keys() -> Result<(MemoryStore, Keys), Box<dyn Error>> {
     let (format, hasher) = (KeyFormat::new("h0p")?, KeyHasher::sha256());
     let everything = everything_but("");
     let keys = ["user", "admin", "stats", "other"].map(|name| format.generate().map(|key| (name, key)));

@@ -107,6 +107,6 @@ impl fmt::Debug for Decision {
             .field("key_id", &self.key_id())
             .field("organization", &self.organization())
             .field("cause", &self.cause)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -64,7 +64,6 @@ impl Principal {
     /// # Errors
     ///
     /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as its own 403.
-    #[expect(clippy::result_large_err, reason = "made once, on the way out")]
     pub fn require(&self, resource: &str, action: impl Into<Action>) -> Result<(), Rejection> {
         if self.allows(resource, action) { Ok(()) } else { Err(Rejection::of_principal(Reason::Forbidden, self)) }
     }
@@ -124,11 +123,10 @@ impl<'r> Caller<'r> {
     }
 
     /// Who the caller is, for `who_asks`; misconfigured if no layer has said.
-    #[expect(clippy::result_large_err, reason = "made once, on the way out")]
     pub(crate) fn of(extensions: &'r Extensions, who_asks: &str) -> Result<Self, Rejection> {
-        if let Some(principal) = extensions.get() {
+        if let Some(principal) = extensions.get::<Principal>() {
             Ok(Self::Known(principal))
-        } else if let Some(nobody) = extensions.get() {
+        } else if let Some(nobody) = extensions.get::<Nobody>() {
             Ok(Self::Nobody(*nobody))
         } else {
             Err(Rejection::misconfigured(who_asks))

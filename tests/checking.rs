@@ -70,9 +70,11 @@ async fn a_layer_bound_to_environments_serves_their_keys_only() {
     assert_eq!(bound(|key| key).call(bearer(LIVE)).await, wrong);
 }
 
+type Edit = fn(KeyRecord) -> KeyRecord;
+
 #[tokio::test]
 async fn refused_keys_look_alike_byte_for_byte() {
-    let keys: [(&str, fn(KeyRecord) -> KeyRecord, Reason); 6] = [
+    let keys: [(&str, Edit, Reason); 6] = [
         ("acme_revoked0000000000000000000000", |key| key.with_status(Status::Revoked), Reason::Revoked),
         ("acme_disabled000000000000000000000", |key| key.with_status(Status::Disabled), Reason::Disabled),
         ("acme_expired0000000000000000000000", |key| key.with_expires_at(noon()), Reason::Expired),

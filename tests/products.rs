@@ -177,10 +177,10 @@ async fn h0p_06_07_every_resource_has_four_actions() {
             let line = format!("{method} /api/orgs/org_a/{resource}");
             let status = async |name| h0p.status(&line, &[("x-api-key", h0p.key(name))]).await;
             let user = if resource == "apiKeys" { 403 } else { 200 };
-            let stats = if (resource, action) == ("stats", "read") { 200 } else { 403 };
+            let reader = if (resource, action) == ("stats", "read") { 200 } else { 403 };
             assert_eq!(
                 (status("admin").await, status("user").await, status("stats").await),
-                (200, user, stats),
+                (200, user, reader),
                 "{line}"
             );
         }

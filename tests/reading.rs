@@ -14,7 +14,10 @@ fn headers(lines: &[(&str, &str)]) -> Request<Body> {
     request
 }
 
-async fn table(policy: impl Into<SchemePolicy>, rows: &[(&str, &[(&str, &str)], Outside)]) {
+/// A name, header lines, and what comes of them.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Outside);
+
+async fn table(policy: impl Into<SchemePolicy>, rows: &[Row<'_>]) {
     let api = Api::live().layer(|layer| layer.schemes(policy)).run();
     for (name, lines, expected) in rows {
         assert_eq!(&api.call(headers(lines)).await, expected, "{name}");

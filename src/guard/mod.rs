@@ -52,11 +52,14 @@ pub struct Require {
 enum Check {
     Permission { resource: Box<str>, action: Action },
     ByMethod { resource: Box<str> },
-    Organization(Box<dyn Fn(&Parts) -> Option<String> + Send + Sync>),
-    That(Box<dyn Fn(&Principal, &Parts) -> bool + Send + Sync>),
+    Organization(OrganizationOf),
+    That(OwnCheck),
     Any(Vec<Require>),
     All(Vec<Require>),
 }
+
+type OrganizationOf = Box<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+type OwnCheck = Box<dyn Fn(&Principal, &Parts) -> bool + Send + Sync>;
 
 impl Require {
     /// The key may do `action` to `resource`.
@@ -139,7 +142,6 @@ impl Require {
         Self { check: Arc::new(check), hidden: false }
     }
 
-    #[expect(clippy::result_large_err, reason = "made once, on the way out")]
     fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
         match Caller::of(&parts.extensions, "a Require guard")? {
             Caller::Known(principal) => {

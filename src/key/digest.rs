@@ -33,18 +33,18 @@ impl KeyDigest {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    fn words(&self) -> [u64; 4] {
+        let (words, _) = self.0.as_chunks();
+        std::array::from_fn(|place| u64::from_ne_bytes(words[place]))
+    }
 }
 
 /// Constant time: all bytes are folded into one word, and only that is compared, by `subtle`.
 impl PartialEq for KeyDigest {
     fn eq(&self, other: &Self) -> bool {
-        let words = |digest: &Self| -> [u64; 4] {
-            std::array::from_fn(|word| {
-                let bytes = digest.0[word * 8..].first_chunk();
-                bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-            })
-        };
-        let difference = words(self).iter().zip(words(other)).fold(0, |difference, (a, b)| difference | (a ^ b));
+        let pairs = self.words().into_iter().zip(other.words());
+        let difference = pairs.fold(0, |difference, (a, b)| difference | (a ^ b));
         difference.ct_eq(&0).into()
     }
 }
@@ -54,8 +54,8 @@ impl Eq for KeyDigest {}
 /// A digest is uniform already, so its first eight bytes are hash enough.
 impl Hash for KeyDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+        let [first, ..] = self.words();
+        state.write_u64(first);
     }
 }
 

@@ -69,9 +69,9 @@ fn bits_per_character(body: &[u8]) -> f64 {
     if hex(false) || hex(true) {
         return if has(u8::is_ascii_alphabetic) { 4.0 } else { 10_f64.log2() };
     }
-    let kinds: [(fn(&u8) -> bool, usize); 3] =
-        [(u8::is_ascii_digit, 10), (u8::is_ascii_lowercase, 26), (u8::is_ascii_uppercase, 26)];
-    let alphabet: usize = kinds.iter().filter(|(kind, _)| has(*kind)).map(|(_, size)| size).sum();
+    let size = |kind, size| if has(kind) { size } else { 0 };
+    let alphabet: usize =
+        size(u8::is_ascii_digit, 10) + size(u8::is_ascii_lowercase, 26) + size(u8::is_ascii_uppercase, 26);
     as_f64(alphabet.max(1)).log2()
 }
 

@@ -107,7 +107,6 @@ impl Authenticator {
     }
 
     /// Checks what the store has answered. An unknown key is checked too, against a record that never verifies.
-    #[expect(clippy::result_large_err, reason = "made once, on the way out")]
     pub(super) fn conclude<B>(
         &self,
         request: &mut Request<B>,

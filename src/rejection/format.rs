@@ -38,8 +38,10 @@ enum Kind {
     ProblemJson,
     Json,
     Text,
-    Custom(Arc<dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync>),
+    Custom(Render),
 }
+
+type Render = Arc<dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync>;
 
 impl RejectionFormat {
     /// `application/problem+json` (RFC 9457), the default:

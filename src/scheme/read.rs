@@ -70,7 +70,8 @@ impl Reader {
                 Place::Header(name) => reader.add_header(name, order, scheme)?,
                 Place::Query(name) if name.is_empty() => return Err(ConfigError::QueryName),
                 Place::Query(name) => {
-                    reader.queries.push(QuerySource { name: name.as_ref().into(), order, scheme: scheme.interned() })
+                    let name = name.as_ref().into();
+                    reader.queries.push(QuerySource { name, order, scheme: scheme.interned() });
                 }
             }
         }
@@ -144,7 +145,7 @@ impl Form {
     fn read<'r>(&self, value: &'r [u8]) -> Option<Finding<'r>> {
         let key = match &self.word {
             None => Some(value).filter(|key| key.iter().all(u8::is_ascii_graphic)),
-            Some(word) => after_word(value, word)?.filter(|key| is_token68(key)),
+            Some(word) => Some(after_word(value, word)?).filter(|key| is_token68(key)),
         };
         let key = key.filter(|key| (1..=MAX_KEY_LEN).contains(&key.len()));
         Some(match key {
@@ -265,9 +266,9 @@ fn trim_ows(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What follows `word` and its spaces: `None` if another word stands there, `Some(None)` if the word is ours and what
-/// follows is no separator (RFC 9110 §11.4: `auth-scheme 1*SP token68`).
-fn after_word<'v>(value: &'v [u8], word: &str) -> Option<Option<&'v [u8]>> {
+/// What follows `word` and its spaces (RFC 9110 §11.4: `auth-scheme 1*SP token68`): nothing, where the word is ours but
+/// no space follows; `None` where another word stands.
+fn after_word<'v>(value: &'v [u8], word: &str) -> Option<&'v [u8]> {
     let (head, rest) = value.split_at_checked(word.len())?;
     if !head.eq_ignore_ascii_case(word.as_bytes()) {
         return None;
@@ -275,10 +276,10 @@ fn after_word<'v>(value: &'v [u8], word: &str) -> Option<Option<&'v [u8]>> {
     match rest {
         [b' ', ..] => {
             let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-            Some(Some(&rest[spaces..]))
+            Some(&rest[spaces..])
         }
         [other, ..] if is_tchar(*other) => None,
-        _ => Some(None),
+        _ => Some(&[]),
     }
 }
 

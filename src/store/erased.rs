@@ -56,7 +56,6 @@ async fn catching<F: Future>(future: F) -> Result<F::Output, Fault> {
 }
 
 /// The panic's message has been printed by the panic hook already.
-#[expect(clippy::needless_pass_by_value, reason = "it is what catch_unwind hands over")]
 fn panicked(_: Box<dyn Any + Send>) -> Fault {
     Fault::Failed("the key store panicked".into())
 }

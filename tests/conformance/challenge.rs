@@ -108,7 +108,7 @@ fn parse(line: &str) -> Result<Vec<Challenge>, Failure> {
         }
         let challenge = challenges.last_mut().ok_or("a parameter without a scheme")?;
         let separator = if challenge.raw.is_empty() { "" } else { ", " };
-        challenge.raw += &format!("{separator}{item}");
+        challenge.raw.extend([separator, item]);
         let parameter = if rest.starts_with(' ') {
             rest.trim_start()
         } else if rest.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::{HeaderMap, header::WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
 use serde_json::Value;
 
 use crate::{
@@ -109,7 +109,7 @@ fn one_of(actual: &Value, expected: &Value, any: &Value) -> Result<(), Failure> 
 }
 
 fn values<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h [u8]> {
-    headers.get_all(name).iter().map(|value| value.as_bytes()).collect()
+    headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
 }
 
 fn headers_present(headers: &HeaderMap, expected: &Value) -> Result<(), Failure> {

@@ -36,7 +36,7 @@ pub(crate) async fn run(case: &Value, speed: Speed) -> Result<(), Failure> {
     };
     let gated = steps.iter().any(|step| step["do"] == "request_with_store_op_during");
     let gate = gated.then(Gate::default);
-    let world = match World::new(case, speed, gate.clone()) {
+    let world = match World::new(case, speed, gate.as_ref()) {
         Ok(world) => world,
         Err(Unbuilt::NotUnderstood(failure)) => return Err(failure),
         Err(Unbuilt::Refused(_)) if case["expect"]["build_error_ok"] == true => return Ok(()),

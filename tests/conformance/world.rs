@@ -62,13 +62,13 @@ pub(crate) struct Observed {
 }
 
 impl World {
-    pub(crate) fn new(case: &Value, speed: Speed, gate: Option<Gate>) -> Result<Self, Unbuilt> {
+    pub(crate) fn new(case: &Value, speed: Speed, gate: Option<&Gate>) -> Result<Self, Unbuilt> {
         let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
         let requires = crate::policy::texts(&case["requires"])?;
         let mut world =
             Self { sites: BTreeMap::new(), now, wildcards: requires.iter().any(|name| name == "wildcards") };
         for name in site_names(case) {
-            let store = world.store(case, &name, speed, gate.clone())?;
+            let store = world.store(case, &name, speed, gate.cloned())?;
             let site = world.site(case, store)?;
             world.sites.insert(name, site);
         }
