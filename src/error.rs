@@ -34,6 +34,9 @@ pub enum ConfigError {
     /// A realm with a control character, which a challenge cannot carry (RFC 9110 §11.5).
     #[error("realm: {0:?} has a control character")]
     Realm(String),
+    /// An empty list of environments, under which every key would be refused.
+    #[error("environments: name at least one")]
+    NoEnvironment,
     /// A deadline of zero, under which no store that waits could ever answer.
     #[error("deadline: must be longer than zero")]
     Deadline,

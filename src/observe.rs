@@ -11,8 +11,7 @@ use crate::{
 
 /// What came of one request. Handed to every observer, once per request, never with the key itself.
 ///
-/// It is told when the response is ready, so that it knows of a guard's refusal too; or when the caller goes away while the
-/// inner service works. A request whose caller goes away before the store has answered has no decision.
+/// It is told when the response is ready, so that it knows of a guard's refusal too; or when the caller has gone away.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, Outcome, store::MemoryStore};
@@ -50,6 +49,8 @@ pub enum Outcome {
     Preflight,
     /// The request was refused.
     Refused(Reason),
+    /// The caller went away before the store had answered. The inner service was not called.
+    Abandoned,
 }
 
 pub(crate) type Observer = Arc<dyn Fn(&Decision) + Send + Sync>;
@@ -62,6 +63,10 @@ impl Decision {
             record: principal.map(|principal| principal.record().clone()),
             cause: None,
         }
+    }
+
+    pub(crate) fn abandoned(scheme: &'static Scheme) -> Self {
+        Self { outcome: Outcome::Abandoned, scheme: Some(scheme), record: None, cause: None }
     }
 
     pub(crate) fn refused(rejection: &Rejection) -> Self {

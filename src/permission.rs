@@ -174,7 +174,7 @@ impl fmt::Debug for Permissions {
 mod json {
     //! `{"stats": ["read"]}`. Wildcards are a setting of the service, and never come from outside.
 
-    use std::fmt;
+    use std::{collections::BTreeSet, fmt};
 
     use serde::{
         Deserialize, Deserializer, Serialize, Serializer,
@@ -218,8 +218,9 @@ mod json {
 
         fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Permissions, M::Error> {
             let mut permissions = Permissions::new();
+            let mut listed = BTreeSet::new();
             while let Some((resource, actions)) = map.next_entry::<String, Vec<Action>>()? {
-                if permissions.grants.contains_key(resource.as_str()) {
+                if !listed.insert(resource.clone()) {
                     return Err(M::Error::custom("a resource is listed twice"));
                 }
                 for action in actions {

@@ -39,6 +39,14 @@ where
     counted.count_total
 }
 
+/// As many headers as make a header map full, so that one more would make it grow.
+fn crowded(mut request: Request<Body>, headers: usize) -> Request<Body> {
+    for number in request.headers().len()..headers {
+        support::add(&mut request, &format!("x-{number}"), "x");
+    }
+    request
+}
+
 /// What the map of extensions needs for one value of a principal's size.
 fn one_insert(mut extensions: http::Extensions) -> u64 {
     measure(|| {
@@ -69,6 +77,14 @@ fn an_accepted_request_allocates_one_insert_into_extensions() {
         for request in [bearer, x_api_key] {
             let fresh = request(key.expose());
             assert_eq!(allocations(&mut service, fresh), one_insert(http::Extensions::new()));
+            for headers in [6, 12, 24, 48] {
+                let crowded = crowded(request(key.expose()), headers);
+                assert_eq!(
+                    allocations(&mut service, crowded),
+                    one_insert(http::Extensions::new()),
+                    "{headers} headers"
+                );
+            }
             let used = in_use(request(key.expose()));
             let extensions = in_use(support::bare()).extensions().clone();
             assert_eq!((allocations(&mut service, used), one_insert(extensions)), (1, 1));

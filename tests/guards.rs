@@ -94,6 +94,18 @@ async fn an_organization_is_taken_from_the_path_and_never_from_a_header() {
 }
 
 #[tokio::test]
+async fn a_guard_that_hides_hides_inside_any_and_all_too() {
+    let hiding = || Require::permission("links", "create").or_not_found();
+    let open = || Require::permission("links", "read");
+    let call = |guard| api(|key| key).guard(guard).call(bearer(LIVE));
+    let hidden = refused(Reason::Hidden, 404);
+    assert_eq!(call(Require::any([open(), hiding(), open()])).await, hidden);
+    assert_eq!(call(Require::all([hiding(), open()])).await, hidden);
+    assert_eq!(call(Require::all([open(), hiding()])).await, forbidden());
+    assert_eq!(call(Require::any([open()]).or_not_found()).await, hidden);
+}
+
+#[tokio::test]
 async fn an_organization_may_be_taken_from_anything_in_the_request() {
     let tenant = |parts: &http::request::Parts| Some(parts.headers.get("x-tenant")?.to_str().ok()?.to_owned());
     let api = api(|key| key.with_organization("acme")).guard(Require::organization(tenant)).run();
@@ -173,6 +185,7 @@ async fn a_guard_without_a_layer_is_500() {
     let alone = boxed(Require::permission("links", "create").layer(inner));
     let response = alone.oneshot(bearer(LIVE)).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(response.headers()["cache-control"], "no-store");
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.reason(), Reason::Misconfigured);
 }

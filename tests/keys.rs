@@ -68,8 +68,20 @@ fn a_foreign_format_checks_the_shape_alone() {
     assert_eq!(KeyFormat::foreign("", ".", 3), Err(FormatError::Prefix));
     assert_eq!(KeyFormat::foreign("a", " ", 3), Err(FormatError::Parts));
     assert_eq!(KeyFormat::foreign("a", ".", 1), Err(FormatError::Parts));
+    assert_eq!(KeyFormat::foreign("a", "", 3), Err(FormatError::Parts));
     assert_eq!(any.generate().unwrap_err(), FormatError::Foreign);
     assert_eq!(any.body_len(36), Err(FormatError::Foreign));
+}
+
+/// A format refuses at import what the layer would refuse at the door.
+#[test]
+fn a_foreign_format_takes_only_what_a_request_could_carry() {
+    let format = KeyFormat::foreign("sk-", "", None).unwrap();
+    for key in ["sk-two words", "sk-schl\u{fc}ssel", "sk-line\n", &format!("sk-{}", "k".repeat(510))] {
+        assert_eq!(format.check(key), Err(FormatError::Mismatch), "{key}");
+        assert_eq!(ApiKey::new(key).unwrap_err(), InvalidKey, "{key}");
+    }
+    assert_eq!(format.check(&format!("sk-{}", "k".repeat(509))), Ok(()));
 }
 
 #[test]
@@ -115,6 +127,10 @@ fn a_mask_shows_a_part_only_while_128_random_bits_stay_unseen() {
         (Mask::LastFour, "0123456789abcdef0123456789abcdef", "..."), // 32 hexadecimal digits
         (Mask::LastFour, "0123456789abcdef0123456789abcdef0123", "...0123"),
         (Mask::LastFour, "550e8400-e29b-41d4-a716-446655440000", "..."), // a UUID
+        (Mask::LastFour, "SK2a0747eba6abf96b7e3c3ff0b4530f6e", "..."),   // a public word, then 128 bits
+        (Mask::HeadAndTail, "live2a0747eba6abf96b7e3c3ff0b4530f6e012", "..."),
+        (Mask::HeadAndTail, "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6d", "..."), // base32: 125 bits
+        (Mask::HeadAndTail, "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6de", "mfrggzdf...3ho6de"),
         (Mask::HeadAndTail, "a_long_public_prefix_zQWBuTSOoRi4A9spHcVY5n", "..."),
         (Mask::HeadAndTail, "hunter2", "..."),
         (Mask::HeadAndTail, "", "..."),

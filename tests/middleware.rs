@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use support::{Api, App, Body, Fault, LIVE, UNKNOWN, accepted, bare, bearer, boxed, refused, x_api_key};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, Outcome, Principal, Reason, Rejection, Require, Scheme,
+    ApiKey, ApiKeyLayer, KeyDigest, KeyRecord, KeyStore, Outcome, Principal, Reason, Rejection, Require, Scheme,
     layer::{ApiKeyService, ResponseBody, ResponseFuture},
     store::{FixedKeys, MemoryStore},
 };
@@ -145,6 +145,24 @@ async fn a_store_that_hangs_errs_or_panics_lets_nobody_in() {
         api.store.set(Fault::Waits);
         assert_eq!(api.call(bearer(LIVE)).await, accepted(), "the store has come back");
     }
+}
+
+/// A store that panics before it has made its future.
+struct Eager;
+
+impl KeyStore for Eager {
+    type Error = Infallible;
+
+    fn find(&self, _: &KeyDigest) -> impl Future<Output = Result<Option<KeyRecord>, Infallible>> + Send {
+        assert!(UNKNOWN.is_empty(), "the store panics early, on purpose");
+        std::future::ready(Ok(None))
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_before_it_waits_lets_nobody_in() {
+    let service = ApiKeyLayer::builder(Eager).build().unwrap().layer(Strict::default());
+    assert_eq!(service.oneshot(bearer(LIVE)).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test(start_paused = true)]

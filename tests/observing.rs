@@ -47,11 +47,23 @@ async fn a_caller_that_goes_away_while_the_handler_works_was_accepted_all_the_sa
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_before_the_store_answers_leaves_no_decision() {
+async fn a_caller_that_goes_away_before_the_store_answers_was_not_judged() {
     let api = Api::live().fault(Fault::Hangs).run_over(never());
     let gone = tokio::time::timeout(std::time::Duration::from_secs(1), api.app.clone().oneshot(bearer(LIVE)));
     gone.await.expect_err("it never answers");
-    assert_eq!(api.outcomes(), []);
+    assert_eq!(api.outcomes(), [Outcome::Abandoned]);
+    assert_eq!(api.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_was_called_by_an_accepted_key() {
+    let panicking = boxed(tower::util::MapRequest::new(never(), |_: Request<Body>| panic!("on purpose")));
+    for fault in [Fault::None, Fault::Waits] {
+        let api = Api::live().fault(fault).run_over(panicking.clone());
+        let app = api.app.clone();
+        tokio::spawn(app.oneshot(bearer(LIVE))).await.unwrap_err();
+        assert_eq!(api.outcomes(), [Outcome::Accepted], "{fault:?}");
+    }
 }
 
 #[tokio::test]

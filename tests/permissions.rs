@@ -50,9 +50,15 @@ mod json {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        for text in
-            [r#"{"a":["read"],"a":["delete"]}"#, r#"{"a":"read"}"#, r#"{"a":null}"#, r#"["a"]"#, "null", r#"{"a":[1]}"#]
-        {
+        for text in [
+            r#"{"a":["read"],"a":["delete"]}"#,
+            r#"{"a":[],"a":["read"]}"#,
+            r#"{"a":"read"}"#,
+            r#"{"a":null}"#,
+            r#"["a"]"#,
+            "null",
+            r#"{"a":[1]}"#,
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }

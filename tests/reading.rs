@@ -126,6 +126,31 @@ async fn a_repeated_header_is_refused_under_every_rule() {
 }
 
 #[tokio::test]
+async fn a_word_is_looked_for_before_a_value_is_taken_whole() {
+    for schemes in
+        [[Scheme::header("authorization"), Scheme::bearer()], [Scheme::bearer(), Scheme::header("authorization")]]
+    {
+        table(
+            schemes,
+            &[
+                ("with the word", &[("authorization", "Bearer KEY")], accepted()),
+                ("without", &[("authorization", "KEY")], accepted()),
+                ("another word", &[("authorization", "Basic KEY")], refused(Reason::Malformed, 401)),
+            ],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_scheme_that_is_listed_twice_counts_once() {
+    let policy = [Scheme::query("key"), Scheme::query("key"), Scheme::x_api_key(), Scheme::x_api_key()];
+    let api = Api::live().layer(|layer| layer.schemes(policy)).run();
+    assert_eq!(api.call(path(bare(), &format!("/?key={LIVE}"))).await, accepted());
+    assert_eq!(api.call(with("x-api-key", LIVE)).await, accepted());
+}
+
+#[tokio::test]
 async fn two_schemes_are_decided_by_the_rule_for_conflicts() {
     let ambiguous = || refused(Reason::Ambiguous, 401);
     let malformed = || refused(Reason::Malformed, 401);
@@ -229,6 +254,8 @@ fn a_wrong_setting_is_named() {
     assert_eq!(error(vec![Scheme::query("")], "api"), Some(ConfigError::QueryName));
     assert_eq!(error(bearer(), "a\r\nb"), Some(ConfigError::Realm("a\r\nb".into())));
     assert_eq!(error(bearer(), "a\"b\\c, \u{e9}"), None);
+    let nowhere = ApiKeyLayer::builder(MemoryStore::new()).environments(Vec::<String>::new());
+    assert_eq!(nowhere.build().err(), Some(ConfigError::NoEnvironment));
     let hurried = ApiKeyLayer::builder(MemoryStore::new()).deadline(std::time::Duration::ZERO);
     assert_eq!(hurried.build().err(), Some(ConfigError::Deadline));
 }

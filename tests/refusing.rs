@@ -3,10 +3,11 @@
 mod support;
 
 use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use support::{Api, App, Body, Fault, LIVE, UNKNOWN, add, bare, bearer, boxed, method, with, x_api_key};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{Problem, Reason, RejectionFormat, Require, Scheme};
+use tower_api_key::{Conflict, Problem, Reason, RejectionFormat, Require, Scheme, SchemePolicy};
 
 fn challenges(answer: &support::Answer) -> Vec<&str> {
     let lines = answer.headers.get_all("www-authenticate").iter();
@@ -69,6 +70,35 @@ async fn a_format_of_ones_own_still_gets_challenge_and_no_store() {
     assert_eq!(answer.body, "<no why='Unknown'/>");
     assert_eq!(answer.headers["content-type"], "application/xml");
     assert_eq!(challenges(&answer)[0], r#"Bearer realm="api", error="invalid_token""#);
+}
+
+#[tokio::test]
+async fn a_status_of_ones_own_keeps_the_challenge_that_belongs_to_the_reason() {
+    let answering = |status: u16| {
+        let own = RejectionFormat::custom(move |_| Response::builder().status(status).body("no").unwrap());
+        Api::live().layer(|layer| layer.schemes([Scheme::bearer()]).rejection_format(own)).run()
+    };
+    let (plain, invalid_token) = (r#"Bearer realm="api""#, r#"Bearer realm="api", error="invalid_token""#);
+    assert_eq!(challenges(&answering(403).answer(bearer(UNKNOWN)).await), [invalid_token]);
+    let malformed = answering(400).answer(with("authorization", "Bearer")).await;
+    assert_eq!(
+        (malformed.status.as_u16(), challenges(&malformed)[0]),
+        (400, r#"Bearer realm="api", error="invalid_request""#)
+    );
+    let down = answering(401);
+    down.store.set(Fault::Fails);
+    assert_eq!(challenges(&down.answer(bearer(LIVE)).await), [plain]);
+}
+
+/// The key that decided did not come by Bearer, though another did.
+#[tokio::test]
+async fn the_first_schemes_fault_is_not_put_on_the_bearer_challenge() {
+    let policy = SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(Conflict::FirstWins);
+    let mut request = bearer(LIVE);
+    add(&mut request, "x-api-key", "a b");
+    let answer = Api::live().layer(|layer| layer.schemes(policy)).run().answer(request).await;
+    assert_eq!(challenges(&answer), [r#"ApiKey realm="api""#, r#"Bearer realm="api""#]);
+    assert_eq!(answer.decision.scheme(), Some(&Scheme::x_api_key()));
 }
 
 #[tokio::test]
@@ -137,7 +167,9 @@ async fn headers_that_others_add_to_a_guards_refusal_stay() {
     let answer = Api::live().run_over(boxed(marking)).app.oneshot(bearer(LIVE)).await.unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     assert_eq!(answer.headers()["x-request-id"], "42");
-    assert!(!answer.headers().contains_key("content-length"), "the length of the empty response");
+    let length = answer.headers()["content-length"].clone();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(length, body.len().to_string(), "not the length of the empty response");
 }
 
 /// A service that is never to be called.

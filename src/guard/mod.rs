@@ -147,39 +147,43 @@ impl Require {
             Caller::Known(principal) => {
                 self.check(principal, parts).map_err(|reason| Rejection::of_principal(reason, principal))
             }
-            Caller::Nobody(Nobody::Preflight) => Ok(()),
-            Caller::Nobody(Nobody::Anonymous | Nobody::Skipped) => Err(Rejection::new(Reason::Missing)),
+            Caller::Nobody(Nobody::Preflight) if parts.method == Method::OPTIONS => Ok(()),
+            Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
         }
     }
 
     fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
         let permissions = principal.record().permissions();
-        let (passes, reason) = match &*self.check {
-            Check::Permission { resource, action } => (permissions.allow(resource, action), Reason::Forbidden),
+        let verdict = match &*self.check {
+            Check::Permission { resource, action } => allowed(permissions.allow(resource, action)),
             Check::ByMethod { resource } => {
-                (action_of(&parts.method).is_some_and(|action| permissions.allow(resource, &action)), Reason::Forbidden)
+                allowed(action_of(&parts.method).is_some_and(|action| permissions.allow(resource, &action)))
             }
-            Check::Organization(of) => (
-                principal.organization().is_some_and(|own| of(parts).as_deref() == Some(own)),
-                Reason::OtherOrganization,
-            ),
-            Check::That(check) => (check(principal, parts), Reason::Forbidden),
+            Check::Organization(of) => match principal.organization() {
+                Some(own) if of(parts).as_deref() == Some(own) => Ok(()),
+                _ => Err(Reason::OtherOrganization),
+            },
+            Check::That(check) => allowed(check(principal, parts)),
             Check::Any(checks) => {
-                let mut results = checks.iter().map(|check| check.check(principal, parts));
-                (results.any(|result| result.is_ok()), Reason::Forbidden)
+                let mut refused = Reason::Forbidden;
+                for check in checks {
+                    match check.check(principal, parts) {
+                        Ok(()) => return Ok(()),
+                        Err(Reason::Hidden) => refused = Reason::Hidden,
+                        Err(_) => {}
+                    }
+                }
+                Err(refused)
             }
-            Check::All(checks) => {
-                let failed = checks.iter().find_map(|check| check.check(principal, parts).err());
-                let passes = failed.is_none() && !checks.is_empty();
-                (passes, failed.unwrap_or(Reason::Forbidden))
-            }
+            Check::All(checks) if checks.is_empty() => Err(Reason::Forbidden),
+            Check::All(checks) => checks.iter().try_for_each(|check| check.check(principal, parts)),
         };
-        match (passes, self.hidden) {
-            (true, _) => Ok(()),
-            (false, true) => Err(Reason::Hidden),
-            (false, false) => Err(reason),
-        }
+        verdict.map_err(|reason| if self.hidden { Reason::Hidden } else { reason })
     }
+}
+
+fn allowed(is_allowed: bool) -> Result<(), Reason> {
+    if is_allowed { Ok(()) } else { Err(Reason::Forbidden) }
 }
 
 /// What a method means (RFC 9110 §9.3, RFC 5789).

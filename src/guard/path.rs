@@ -21,8 +21,13 @@ impl PathPrefix {
         Ok(Self(segments.map(Into::into).collect()))
     }
 
-    /// The segment after the prefix, percent-decoded as a router decodes it.
+    /// The segment after the prefix, percent-decoded as a router decodes it. None of a path with dot segments, which somebody
+    /// further in might resolve to another path (RFC 3986 §5.2.4).
     pub(super) fn capture(&self, path: &str) -> Option<String> {
+        let is_dots = |segment: &str| [".", ".."].iter().any(|dots| percent_decode_str(segment).eq(dots.bytes()));
+        if path.split('/').any(is_dots) {
+            return None;
+        }
         let mut segments = path.strip_prefix('/')?.split('/');
         for expected in &self.0 {
             if segments.next()? != &**expected {
@@ -49,6 +54,10 @@ mod tests {
             ("/api/orgs", None),
             ("/orgs/org_a", None),
             ("/api/orgs/%ff", None),
+            ("/api/orgs/org_a/../org_b", None),
+            ("/api/orgs/org_a/%2E%2e/org_b", None),
+            ("/api/./orgs/org_a", None),
+            ("/api/orgs/org_a/...", Some("org_a")),
             ("//api/orgs/org_a", None),
             ("*", None),
         ] {

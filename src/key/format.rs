@@ -125,11 +125,11 @@ impl KeyFormat {
     /// # Errors
     ///
     /// [`FormatError::Prefix`] for `("", ".")`, `("a b", ".")` and `("a.b", ".")`, which holds the separator;
-    /// [`FormatError::Parts`] for a separator with a space, and for one or no part.
+    /// [`FormatError::Parts`] for a separator with a space, for one or no part, and for a number of parts without a separator.
     pub fn foreign(prefix: &str, separator: &str, parts: impl Into<Option<usize>>) -> Result<Self, FormatError> {
         let parts = parts.into();
         let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !visible(separator) || parts.is_some_and(|parts| parts < 2) {
+        if !visible(separator) || parts.is_some_and(|parts| parts < 2 || separator.is_empty()) {
             return Err(FormatError::Parts);
         }
         let holds_separator = !separator.is_empty() && prefix.contains(separator);
@@ -182,7 +182,8 @@ impl KeyFormat {
 
     /// Length, alphabet and prefix.
     pub(crate) fn has_shape(&self, key: &[u8]) -> bool {
-        let Some(rest) = key.strip_prefix(self.prefix.as_bytes()) else {
+        let readable = key.len() <= MAX_KEY_LEN && key.iter().all(u8::is_ascii_graphic);
+        let Some(rest) = key.strip_prefix(self.prefix.as_bytes()).filter(|_| readable) else {
             return false;
         };
         match &self.shape {

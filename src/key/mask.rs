@@ -5,9 +5,10 @@ use super::checksum;
 /// Which part of a key is shown, so that a person can tell keys apart.
 ///
 /// At least 128 random bits always stay unseen; where a mask would show more than that allows, it shows nothing: `...`.
-/// Random is what stands after the last character that is neither letter nor digit (what stands before is taken for a prefix), at
-/// the number of bits that its letters and digits allow. A checksum at the end is not random, and what is shown of it is
-/// subtracted too, since it gives the body away bit by bit.
+/// Random is what stands after the last character that is neither letter nor digit (what stands before is taken for a public
+/// prefix), at the bits of the smallest usual alphabet that fits: decimal, hexadecimal, base32, base36, base62. A checksum at the end is
+/// not random, and what is shown of it is subtracted too, since it gives the body away bit by bit. A text cannot tell whether it was chosen at
+/// random: for keys that people made up, or whose secret stands first, show no mask at all.
 ///
 /// ```
 /// use tower_api_key::Mask;
@@ -31,7 +32,7 @@ const UNSEEN_BITS: f64 = 128.0;
 const CHECKSUM_BITS: f64 = 32.0;
 
 impl Mask {
-    /// The mask of a key, whatever text it is. Short and weak keys show nothing.
+    /// The mask of a key, whatever text it is.
     pub fn apply(self, key: &str) -> String {
         let (head, tail) = match self {
             Self::HeadAndTail => (8, 6),
@@ -60,19 +61,33 @@ fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
     as_f64(unseen) * bits_per_character(body) - given_away
 }
 
-/// How many bits one character can hold, judged by the kinds of characters that are there.
+/// How many bits one character holds: those of the smallest usual alphabet that has them all. A public word in front
+/// (`SK`, `live`) can only raise that, so the second half is asked too.
 fn bits_per_character(body: &[u8]) -> f64 {
-    let has = |kind: fn(&u8) -> bool| body.iter().any(kind);
-    let hex = |upper: bool| {
-        body.iter().all(|b| b.is_ascii_digit() || (b.is_ascii_hexdigit() && b.is_ascii_uppercase() == upper))
-    };
-    if hex(false) || hex(true) {
-        return if has(u8::is_ascii_alphabetic) { 4.0 } else { 10_f64.log2() };
+    let second_half = &body[body.len() / 2..];
+    as_f64(alphabet(body).min(alphabet(second_half))).log2()
+}
+
+/// The size of the smallest alphabet that has every character of `text`: decimal, hexadecimal, one case of letters, base32
+/// (RFC 4648 and Crockford's), base36, letters, base62.
+fn alphabet(text: &[u8]) -> usize {
+    let all = |has: fn(&u8) -> bool| text.iter().all(has);
+    let one_case = all(|b| !b.is_ascii_uppercase()) || all(|b| !b.is_ascii_lowercase());
+    if all(u8::is_ascii_digit) {
+        10
+    } else if one_case && all(u8::is_ascii_hexdigit) {
+        16
+    } else if one_case && all(u8::is_ascii_alphabetic) {
+        26
+    } else if one_case && (all(|b| !b"0189".contains(b)) || all(|b| !b"iloILOuU".contains(b))) {
+        32
+    } else if one_case {
+        36
+    } else if all(u8::is_ascii_alphabetic) {
+        52
+    } else {
+        62
     }
-    let size = |kind, size| if has(kind) { size } else { 0 };
-    let alphabet: usize =
-        size(u8::is_ascii_digit, 10) + size(u8::is_ascii_lowercase, 26) + size(u8::is_ascii_uppercase, 26);
-    as_f64(alphabet.max(1)).log2()
 }
 
 /// Lossless: a key has at most a few hundred characters.

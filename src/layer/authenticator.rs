@@ -45,6 +45,7 @@ pub(super) enum Admission {
 }
 
 /// A request that goes on, marked with who its caller is.
+#[derive(Default)]
 pub(super) struct Passed {
     /// What will be reported, if anybody observes.
     pub(super) decision: Option<Decision>,
@@ -56,6 +57,8 @@ pub(super) struct Passed {
 pub(super) struct Waiting {
     pub(super) lookup: Pin<Box<dyn Future<Output = Answer> + Send>>,
     pub(super) presented: Presented,
+    /// What is reported if the caller goes away meanwhile.
+    pub(super) abandoned: Passed,
 }
 
 /// What is kept of a presented key while the store is asked.
@@ -97,7 +100,9 @@ impl Authenticator {
                     return Admission::Refuse(bad_format());
                 }
                 let lookup = Arc::clone(&self.store).find(digest, self.deadline);
-                return Admission::Wait(Waiting { lookup, presented });
+                let abandoned = self.is_observed().then(|| Decision::abandoned(scheme));
+                let abandoned = Passed { decision: abandoned, by_query: false };
+                return Admission::Wait(Waiting { lookup, presented, abandoned });
             }
         };
         match self.conclude(request, &presented, answer) {
@@ -106,7 +111,7 @@ impl Authenticator {
         }
     }
 
-    /// Checks what the store has answered. An unknown key is checked too, against a record that never verifies.
+    /// Checks what the store has answered. An unknown key is compared too, with a record that never verifies.
     pub(super) fn conclude<B>(
         &self,
         request: &mut Request<B>,
@@ -163,7 +168,17 @@ impl Authenticator {
     }
 
     fn decision(&self, outcome: Outcome, principal: Option<&Principal>) -> Option<Decision> {
-        (!self.observers.is_empty()).then(|| Decision::passed(outcome, principal))
+        self.is_observed().then(|| Decision::passed(outcome, principal))
+    }
+
+    pub(super) fn is_observed(&self) -> bool {
+        !self.observers.is_empty()
+    }
+
+    pub(super) fn tell(&self, decision: &Decision) {
+        for observer in &self.observers {
+            observer(decision);
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl ApiKeyLayerBuilder {
             hasher: KeyHasher::default(),
             realm: "api".to_owned(),
             format: RejectionFormat::default(),
-            bounds: Bounds { organization: None, environments: Vec::new(), clock: Clock::system() },
+            bounds: Bounds { organization: None, environments: None, clock: Clock::system() },
             deadline: Duration::from_secs(5),
             optional: false,
             pass_preflight: false,
@@ -105,7 +105,8 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Takes every credential of ours out of an accepted request, wherever it stood, so that the inner service never sees one.
+    /// Takes every credential of ours out of an accepted request, wherever it stood. A skipped path and a preflight are not
+    /// touched: what they carry is somebody else's to read.
     pub fn hide_credentials(mut self) -> Self {
         self.hide_credentials = true;
         self
@@ -119,7 +120,8 @@ impl ApiKeyLayerBuilder {
 
     /// Serves the keys of these environments only; every other key is 401, as if it were unknown.
     pub fn environments<E: Into<String>>(mut self, environments: impl IntoIterator<Item = E>) -> Self {
-        self.bounds.environments = environments.into_iter().map(|name| name.into().into()).collect();
+        let environments = environments.into_iter().map(|name| name.into().into());
+        self.bounds.environments = Some(environments.collect());
         self
     }
 
@@ -146,10 +148,13 @@ impl ApiKeyLayerBuilder {
     /// # Errors
     ///
     /// [`ConfigError`] names the setting that is wrong: no scheme, a header name with a space, an empty scheme word, a realm with
-    /// a line break, a deadline of zero.
+    /// a line break, an empty list of environments, a deadline of zero.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
         if self.deadline.is_zero() {
             return Err(ConfigError::Deadline);
+        }
+        if self.bounds.environments.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ConfigError::NoEnvironment);
         }
         let authenticator = Authenticator {
             reader: Reader::new(&self.policy)?,

@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,12 +10,8 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{
-    ResponseBody,
-    authenticator::{Authenticator, Presented},
-    report::Report,
-};
-use crate::{rejection::Rejection, store::Answer};
+use super::{ResponseBody, authenticator::Presented, report::Report};
+use crate::store::Answer;
 
 pin_project! {
     /// The response of an [`ApiKeyService`](super::ApiKeyService).
@@ -56,9 +51,8 @@ pin_project! {
 pub(super) struct Pending<S, B> {
     pub(super) inner: S,
     pub(super) request: Request<B>,
-    pub(super) is_head: bool,
     pub(super) presented: Presented,
-    pub(super) authenticator: Arc<Authenticator>,
+    pub(super) report: Report,
 }
 
 impl<S, B> ResponseFuture<S, B>
@@ -77,8 +71,8 @@ where
         Self { state }
     }
 
-    pub(super) fn refused(authenticator: &Authenticator, rejection: &Rejection, is_head: bool) -> Self {
-        let response = Some(refusal(authenticator, rejection, is_head));
+    pub(super) fn refused(response: Response<Bytes>) -> Self {
+        let response = Some(response);
         let state = State::Refused { response };
         Self { state }
     }
@@ -121,19 +115,9 @@ where
     S: Service<Request<B>>,
 {
     fn conclude(mut self, answer: Answer) -> State<S, B> {
-        let authenticator = self.authenticator;
-        match authenticator.conclude(&mut self.request, &self.presented, answer) {
-            Ok(passed) => State::Running {
-                future: self.inner.call(self.request),
-                report: Some(Report::new(authenticator, self.is_head, passed)),
-            },
-            Err(rejection) => State::Refused { response: Some(refusal(&authenticator, &rejection, self.is_head)) },
+        match self.report.admit(&mut self.request, &self.presented, answer) {
+            Ok(()) => State::Running { future: self.inner.call(self.request), report: Some(self.report) },
+            Err(rejection) => State::Refused { response: Some(self.report.refuse(&rejection)) },
         }
     }
-}
-
-fn refusal(authenticator: &Authenticator, rejection: &Rejection, is_head: bool) -> Response<Bytes> {
-    let (mut parts, ()) = Response::new(()).into_parts();
-    let body = authenticator.refuse(rejection, is_head, &mut parts);
-    Response::from_parts(parts, body)
 }

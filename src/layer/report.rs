@@ -4,38 +4,56 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response,
+    HeaderValue, Request, Response,
     header::{CACHE_CONTROL, Entry},
     response::Parts,
 };
 
 use super::{
-    authenticator::{Authenticator, Passed},
+    authenticator::{Authenticator, Passed, Presented},
     body::ResponseBody,
 };
-use crate::{observe::Decision, rejection::Rejection};
+use crate::{observe::Decision, rejection::Rejection, store::Answer};
 
 /// Goes with a request to its end, and tells the observers once: when the response is there, or when it will never be.
 pub(super) struct Report {
     authenticator: Arc<Authenticator>,
     is_head: bool,
-    passed: Passed,
+    /// What is told, unless something else comes of the request.
+    so_far: Passed,
 }
 
 impl Report {
-    pub(super) fn new(authenticator: Arc<Authenticator>, is_head: bool, passed: Passed) -> Self {
-        Self { authenticator, is_head, passed }
+    pub(super) fn new(authenticator: Arc<Authenticator>, is_head: bool, so_far: Passed) -> Self {
+        Self { authenticator, is_head, so_far }
+    }
+
+    /// Takes the answer of a store that had to wait.
+    pub(super) fn admit<B>(
+        &mut self,
+        request: &mut Request<B>,
+        presented: &Presented,
+        answer: Answer,
+    ) -> Result<(), Rejection> {
+        self.so_far = self.authenticator.conclude(request, presented, answer)?;
+        Ok(())
+    }
+
+    /// Refuses the request itself.
+    pub(super) fn refuse(self, rejection: &Rejection) -> Response<Bytes> {
+        let (mut parts, ()) = Response::new(()).into_parts();
+        let body = self.render(rejection, &mut parts);
+        Response::from_parts(parts, body)
     }
 
     /// Renders the refusal of a guard or an extractor further in; leaves every other response as it is.
-    pub(super) fn conclude<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
+    pub(super) fn conclude<B>(self, response: Response<B>) -> Response<ResponseBody<B>> {
         let (mut parts, body) = response.into_parts();
         if let Some(rejection) = parts.extensions.remove::<Rejection>() {
-            self.passed.decision = None;
-            let refusal = self.authenticator.refuse(&rejection, self.is_head, &mut parts);
+            let refusal = self.render(&rejection, &mut parts);
             return Response::from_parts(parts, ResponseBody::refusal(refusal));
         }
-        if self.passed.by_query
+        if self.so_far.by_query
             && let Entry::Vacant(cache_control) = parts.headers.entry(CACHE_CONTROL)
         {
             // RFC 6750 §2.3
@@ -43,29 +61,19 @@ impl Report {
         }
         Response::from_parts(parts, ResponseBody::inner(body))
     }
+
+    /// Makes `parts` the head of the refusal, and returns its body.
+    fn render(mut self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
+        self.so_far.decision = self.authenticator.is_observed().then(|| Decision::refused(rejection));
+        let body = self.authenticator.renderer.render(rejection, parts);
+        if self.is_head { Bytes::new() } else { body }
+    }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        if let Some(decision) = self.passed.decision.take() {
+        if let Some(decision) = self.so_far.decision.take() {
             self.authenticator.tell(&decision);
-        }
-    }
-}
-
-impl Authenticator {
-    /// Makes `parts` the head of the refusal, returns its body, and reports it.
-    pub(super) fn refuse(&self, rejection: &Rejection, is_head: bool, parts: &mut Parts) -> Bytes {
-        let body = self.renderer.render(rejection, parts);
-        if !self.observers.is_empty() {
-            self.tell(&Decision::refused(rejection));
-        }
-        if is_head { Bytes::new() } else { body }
-    }
-
-    fn tell(&self, decision: &Decision) {
-        for observer in &self.observers {
-            observer(decision);
         }
     }
 }

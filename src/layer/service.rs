@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
-    authenticator::{Admission, Authenticator},
+    authenticator::{Admission, Authenticator, Passed, Waiting},
     future::Pending,
     report::Report,
 };
@@ -51,13 +51,14 @@ where
                 let report = Report::new(authenticator, is_head, passed);
                 ResponseFuture::running(self.inner.call(request), report)
             }
-            Admission::Wait(waiting) => ResponseFuture::waiting(
-                waiting.lookup,
-                Pending { inner: self.take_ready(), request, is_head, presented: waiting.presented, authenticator },
-            ),
+            Admission::Wait(Waiting { lookup, presented, abandoned }) => {
+                let report = Report::new(authenticator, is_head, abandoned);
+                ResponseFuture::waiting(lookup, Pending { inner: self.take_ready(), request, presented, report })
+            }
             Admission::Refuse(rejection) => {
                 drop(self.take_ready());
-                ResponseFuture::refused(&authenticator, &rejection, is_head)
+                let report = Report::new(authenticator, is_head, Passed::default());
+                ResponseFuture::refused(report.refuse(&rejection))
             }
         }
     }

@@ -11,8 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) organization: Option<Box<str>>,
-    /// Empty: any.
-    pub(crate) environments: Vec<Box<str>>,
+    pub(crate) environments: Option<Vec<Box<str>>>,
     pub(crate) clock: Clock,
 }
 
@@ -23,10 +22,9 @@ pub(crate) struct Verified(KeyRecord);
 impl KeyRecord {
     /// Vouches for this record: the presented digest is its own, and nothing forbids its use.
     pub(crate) fn verify(self, presented: &KeyDigest, bounds: &Bounds) -> Result<Verified, Rejection> {
-        if self.0.digest != *presented {
-            return Err(Rejection::new(Reason::Unknown));
-        }
+        let is_its_own = self.0.digest == *presented;
         match self.obstacle(bounds) {
+            _ if !is_its_own => Err(Rejection::new(Reason::Unknown)),
             None => Ok(Verified(self)),
             Some(reason) => Err(Rejection::new(reason).of_record(self)),
         }
@@ -51,15 +49,15 @@ impl KeyRecord {
         if bounds.organization.is_some() && bounds.organization != fields.organization {
             return Some(Reason::WrongTenant);
         }
-        let environments = &bounds.environments;
-        let served = |environment| environments.contains(environment);
-        if !environments.is_empty() && !fields.environment.as_ref().is_some_and(served) {
+        if let Some(served) = &bounds.environments
+            && !fields.environment.as_ref().is_some_and(|own| served.contains(own))
+        {
             return Some(Reason::WrongEnvironment);
         }
         None
     }
 
-    /// The record that an unknown key is checked against, so that it takes the same steps. It never verifies.
+    /// The record that an unknown key is compared with, as a known one is with its own. It never verifies.
     pub(crate) fn dummy() -> Self {
         Self::new("", [0; 32]).with_status(Status::Revoked)
     }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
     response::Parts,
 };
 
@@ -111,15 +111,16 @@ impl Renderer {
                 body
             }
         };
-        // The length was that of the empty response which this one replaces.
-        parts.headers.remove(CONTENT_LENGTH);
+        // Length and encoding may be those of the empty response which this one replaces. A HEAD is told the length too.
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        parts.headers.remove(CONTENT_ENCODING);
         let no_store = HeaderValue::from_static("no-store");
         parts.headers.insert(CACHE_CONTROL, no_store);
         if parts.status == StatusCode::SERVICE_UNAVAILABLE {
             let one_second = HeaderValue::from_static("1");
             parts.headers.insert(RETRY_AFTER, one_second);
         }
-        self.challenges.write(parts.status, rejection.reason(), rejection.scheme(), &mut parts.headers);
+        self.challenges.write(parts.status, problem, rejection.scheme(), &mut parts.headers);
         body
     }
 }

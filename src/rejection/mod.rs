@@ -42,11 +42,16 @@
 mod format;
 mod reason;
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+    sync::Arc,
+};
 
 pub use format::RejectionFormat;
 pub(crate) use format::Renderer;
-use http::Response;
+use http::{HeaderValue, Response, header::CACHE_CONTROL};
 pub use reason::{Problem, Reason};
 
 use crate::{principal::Principal, record::KeyRecord, scheme::Scheme};
@@ -100,7 +105,7 @@ impl Rejection {
     /// A guard or an extractor without a layer around it: 500, and a line in the log that nobody overlooks.
     pub(crate) fn misconfigured(what: &str) -> Self {
         let advice = "was reached without an ApiKeyLayer around it; every request to it is refused with 500";
-        eprintln!("tower-api-key: {what} {advice}");
+        let _ = writeln!(io::stderr(), "tower-api-key: {what} {advice}");
         Self::new(Reason::Misconfigured)
     }
 
@@ -108,6 +113,7 @@ impl Rejection {
     pub(crate) fn into_response_with<B>(self, empty: B) -> Response<B> {
         let mut response = Response::new(empty);
         *response.status_mut() = self.reason.problem().status();
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.extensions_mut().insert(self);
         response
     }

@@ -5,7 +5,7 @@
 use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 
 use super::{Scheme, SchemePolicy};
-use crate::{error::ConfigError, rejection::Reason};
+use crate::{error::ConfigError, rejection::Problem};
 
 /// One challenge per distinct accepted scheme, each with a realm (RFC 9110 §11.6.1).
 #[derive(Debug)]
@@ -54,42 +54,35 @@ impl Challenges {
         Ok(challenges)
     }
 
-    /// Writes the challenges of a response with `status`, given for `reason` to a key that came by `scheme`.
+    /// Writes the challenges of a response with `status`, which tells of `problem` with a key that came by `scheme`.
     pub(crate) fn write(
         &self,
         status: StatusCode,
-        reason: Reason,
+        problem: Problem,
         scheme: Option<&'static Scheme>,
         headers: &mut HeaderMap,
     ) {
         let bearer = self.bearer.as_ref().filter(|_| scheme.is_some_and(Scheme::is_bearer));
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                for (number, line) in self.lines.iter().enumerate() {
-                    let line = bearer
-                        .filter(|bearer| bearer.line == number)
-                        .and_then(|bearer| bearer.unauthorized(reason))
-                        .unwrap_or(line);
-                    headers.append(WWW_AUTHENTICATE, line.clone());
-                }
+        let error = bearer.and_then(|bearer| Some((bearer.line, bearer.error(problem)?)));
+        if [status, problem.status()].contains(&StatusCode::UNAUTHORIZED) {
+            for (number, line) in self.lines.iter().enumerate() {
+                let line = error.filter(|(bearer, _)| *bearer == number).map_or(line, |(_, line)| line);
+                headers.append(WWW_AUTHENTICATE, line.clone());
             }
-            StatusCode::FORBIDDEN => {
-                if let Some(bearer) = bearer {
-                    headers.append(WWW_AUTHENTICATE, bearer.insufficient_scope.clone());
-                }
-            }
-            _ => {}
+        } else if let Some((_, line)) = error {
+            headers.append(WWW_AUTHENTICATE, line.clone());
         }
     }
 }
 
 impl Bearer {
-    /// RFC 6750 §3.1: no error where no credential of ours was presented.
-    fn unauthorized(&self, reason: Reason) -> Option<&HeaderValue> {
-        match reason {
-            Reason::Missing | Reason::WrongScheme => None,
-            Reason::Malformed | Reason::Ambiguous => Some(&self.invalid_request),
-            _ => Some(&self.invalid_token),
+    /// RFC 6750 §3.1: no error where no credential of ours was presented, or where it is not the key's fault.
+    fn error(&self, problem: Problem) -> Option<&HeaderValue> {
+        match problem {
+            Problem::MalformedCredential | Problem::AmbiguousCredential => Some(&self.invalid_request),
+            Problem::InvalidKey => Some(&self.invalid_token),
+            Problem::Forbidden => Some(&self.insufficient_scope),
+            Problem::MissingKey | Problem::NotFound | Problem::Internal | Problem::Unavailable => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps credentials from whoever comes after the layer: loggers, and the inner service itself.
 
-use http::{HeaderMap, Uri, header::Entry, uri::PathAndQuery};
+use http::{HeaderMap, Uri, uri::PathAndQuery};
 
 use super::Reader;
 
@@ -8,8 +8,16 @@ impl Reader {
     /// Marks every value of an accepted header as sensitive, so that its `Debug` shows nothing.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
         for source in &self.headers {
-            if let Entry::Occupied(mut values) = headers.entry(&source.name) {
-                values.iter_mut().for_each(|value| value.set_sensitive(true));
+            if let Some(first) = headers.get_mut(&source.name) {
+                first.set_sensitive(true);
+            }
+        }
+        let some_are_repeated = headers.len() > headers.keys_len();
+        if some_are_repeated {
+            for (name, value) in headers.iter_mut() {
+                if self.headers.iter().any(|source| source.name == *name) {
+                    value.set_sensitive(true);
+                }
             }
         }
     }

@@ -46,7 +46,7 @@ pub(crate) struct Credential<'r> {
 /// Why there is no credential: `Missing`, `WrongScheme`, `Malformed` or `Ambiguous`.
 pub(crate) struct Unread {
     pub(crate) reason: Reason,
-    /// The scheme that was attempted; the Bearer one, if that is among several.
+    /// The scheme that was attempted; of several, the Bearer one, for it is told what was wrong.
     pub(crate) scheme: Option<&'static Scheme>,
 }
 
@@ -66,6 +66,9 @@ impl Reader {
     pub(crate) fn new(policy: &SchemePolicy) -> Result<Self, ConfigError> {
         let mut reader = Self { headers: Vec::new(), queries: Vec::new(), conflict: policy.conflict() };
         for (order, scheme) in policy.schemes().iter().enumerate() {
+            if policy.schemes()[..order].contains(scheme) {
+                continue;
+            }
             match &scheme.place {
                 Place::Header(name) => reader.add_header(name, order, scheme)?,
                 Place::Query(name) if name.is_empty() => return Err(ConfigError::QueryName),
@@ -90,7 +93,11 @@ impl Reader {
         }
         let form = Form { order, word: scheme.word.as_deref().map(Into::into), scheme: scheme.interned() };
         match self.headers.iter_mut().find(|source| source.name == header) {
-            Some(source) => source.forms.push(form),
+            Some(source) => {
+                source.forms.push(form);
+                // A word is looked for before the value is taken whole.
+                source.forms.sort_by_key(|form| form.word.is_none());
+            }
             None => self.headers.push(HeaderSource { name: header, forms: vec![form] }),
         }
         Ok(())
@@ -252,7 +259,7 @@ impl<'r> Verdict<'r> {
             Ok(credential) => credential.scheme,
             Err(scheme) => scheme,
         });
-        Err(Unread { reason, scheme: self.bearer.or(first) })
+        Err(Unread { reason, scheme: self.bearer.filter(|_| reason == Reason::Ambiguous).or(first) })
     }
 }
 

@@ -35,12 +35,13 @@ impl<S: KeyStore> ErasedStore for S {
 
     fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         Box::pin(async move {
-            let lookup = catching(KeyStore::find(&*self, &digest));
-            match tokio::time::timeout(deadline, lookup).await {
-                Err(_) => Err(Fault::Slow),
-                Ok(Err(fault)) => Err(fault),
-                Ok(Ok(answer)) => answer.map_err(|error| Fault::Failed(error.into())),
-            }
+            // Inside the block, so that a store that panics before it has made its future is caught too.
+            let lookup = catching(async {
+                let found = KeyStore::find(&*self, &digest).await;
+                found.map_err(|error| Fault::Failed(error.into()))
+            });
+            let answer = tokio::time::timeout(deadline, lookup).await;
+            answer.unwrap_or(Err(Fault::Slow))?
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, env};
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::{KeyStore, Lookup};
 use crate::{
@@ -72,6 +73,7 @@ impl FixedKeys {
     /// [`FixedKeysError::NotSet`]; [`FixedKeysError::Invalid`] for a value that is empty or cannot be a key. There is no default key.
     pub fn from_env(name: &str) -> Result<Self, FixedKeysError> {
         let text = env::var(name).map_err(|_| FixedKeysError::NotSet(name.to_owned()))?;
+        let text = Zeroizing::new(text);
         let key = ApiKey::new(text.trim()).map_err(|_| FixedKeysError::Invalid(name.to_owned()))?;
         Self::new([(name, key)])
     }

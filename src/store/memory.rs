@@ -159,7 +159,8 @@ impl MemoryStore {
 
     /// Removes a record, and returns it.
     pub fn remove(&self, id: &KeyId) -> Option<KeyRecord> {
-        let record = self.changes().remove(id)?;
+        let mut by_id = self.changes();
+        let record = by_id.remove(id)?;
         self.0.by_digest.pin().remove(record.digest());
         Some(record)
     }
