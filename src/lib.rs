@@ -1,5 +1,55 @@
-//! x
+//! API keys for HTTP services in Rust: a [tower] layer that turns the key in a request into a [`Principal`] in the request's
+//! extensions, or answers with the right refusal.
+//!
+//! [tower]: https://docs.rs/tower
+//!
+//! ```
+//! use axum::{Router, routing::{get, post}};
+//! use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Require, store::FixedKeys};
+//!
+//! async fn create(key: Principal) -> String {
+//!     format!("made by {}\n", key.id())
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let secret = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+//! // In a service: FixedKeys::from_env("API_KEY")?
+//! let keys = FixedKeys::new([("deploy", ApiKey::new(secret)?)])?.grant("links", "create");
+//!
+//! let app: Router = Router::new()
+//!     .route("/links", post(create).layer(Require::permission("links", "create")))
+//!     .route("/links", get("all links"))
+//!     .layer(ApiKeyLayer::builder(keys).build()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # One way through the house
+//!
+//! ```text
+//! request ─▶ scheme ─▶ key ─▶ store ─▶ principal ─▶ guard ─▶ your handler
+//!             └─────────┴───────┴──────────┴───────── Rejection ─▶ the layer renders it and reports it
+//! ```
+//!
+//! | room          | what is there                                                                                |
+//! |---------------|----------------------------------------------------------------------------------------------|
+//! | [`scheme`]    | where a credential may stand: [`Scheme`], [`SchemePolicy`]                                   |
+//! | [`key`]       | the key itself: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]            |
+//! | [`store`]     | where records are kept: [`KeyStore`], [`KeyRecord`], in memory, fixed, or your own           |
+//! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                                |
+//! | [`guard`]     | what a key must be allowed: [`Require`], [`Permissions`], [`Action`]                         |
+//! | [`rejection`] | why a request was refused, and what the caller is told: [`Rejection`], [`RejectionFormat`]   |
+//!
+//! # Features
+//!
+//! | feature | default | what it brings                                                                     |
+//! |---------|---------|------------------------------------------------------------------------------------|
+//! | `axum`  | yes     | [`Principal`] and `Option<Principal>` as extractors, [`Rejection`] as a response   |
+//! | `serde` | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
+
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod clock;
 mod error;
 #[cfg(feature = "axum")]
@@ -26,3 +76,8 @@ pub use record::{KeyId, KeyRecord, Owner, Status};
 pub use rejection::{Problem, Reason, Rejection, RejectionFormat};
 pub use scheme::{Conflict, Scheme, SchemePolicy};
 pub use store::{KeyStore, Lookup};
+
+/// Keeps the README's code true.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

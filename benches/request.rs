@@ -1,0 +1,143 @@
+//! One verification, and the layer beside a bare service.
+//!
+//! ```sh
+//! cargo bench
+//! ```
+//!
+//! Absolute times hold for one machine; compare the lines with each other. `bare` is the same service without the layer, and `sha256` is
+//! the hash that no check can avoid.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    hint::black_box,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use divan::Bencher;
+use http::{HeaderValue, Request, Response};
+use tower::{Layer, Service, service_fn};
+use tower_api_key::{
+    ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, KeyStore, Lookup, Require, layer::ApiKeyLayerBuilder,
+    store::MemoryStore,
+};
+
+fn main() {
+    divan::main();
+}
+
+fn key() -> ApiKey {
+    KeyFormat::new("hopx_live").unwrap().generate().unwrap()
+}
+
+/// A store that knows `key` under `hasher`.
+fn store(key: &ApiKey, hasher: &KeyHasher) -> MemoryStore {
+    let store = MemoryStore::new();
+    let record = KeyRecord::for_key("k1", key, hasher).with_organization("acme").grant("links", "read");
+    store.insert(record).unwrap();
+    store
+}
+
+fn layer(key: &ApiKey, edit: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> ApiKeyLayer {
+    edit(ApiKeyLayer::builder(store(key, &KeyHasher::sha256()))).build().unwrap()
+}
+
+fn inner() -> impl Service<Request<()>, Response = Response<()>, Error = Infallible, Future: Send> + Clone {
+    service_fn(|request: Request<()>| -> Ready<Result<Response<()>, Infallible>> {
+        black_box(request);
+        ready(Ok(Response::new(())))
+    })
+}
+
+fn request(header: &'static str, value: &str) -> Request<()> {
+    let mut request = Request::new(());
+    request.headers_mut().insert(header, HeaderValue::from_str(value).unwrap());
+    request
+}
+
+/// One call, from the request to the response. The request is made outside.
+fn call<S, B>(bencher: Bencher<'_, '_>, mut service: S, request: &Request<()>)
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+{
+    bencher.with_inputs(|| request.clone()).bench_local_values(|request| {
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(&mut context).is_ready());
+        let Poll::Ready(response) = pin!(service.call(request)).poll(&mut context) else { panic!("not at once") };
+        response
+    });
+}
+
+mod verification {
+    use super::*;
+
+    #[divan::bench]
+    fn sha256(bencher: Bencher<'_, '_>) {
+        let (key, hasher) = (key(), KeyHasher::sha256());
+        bencher.bench_local(|| hasher.digest(black_box(&key)));
+    }
+
+    #[divan::bench]
+    fn hmac_sha256(bencher: Bencher<'_, '_>) {
+        let (key, hasher) = (key(), KeyHasher::hmac_sha256(&[7; 32]).unwrap());
+        bencher.bench_local(|| hasher.digest(black_box(&key)));
+    }
+
+    /// Hash, look up, compare.
+    #[divan::bench]
+    fn hash_and_find(bencher: Bencher<'_, '_>) {
+        let (key, hasher) = (key(), KeyHasher::sha256());
+        let store = store(&key, &hasher);
+        bencher.bench_local(|| {
+            let digest = hasher.digest(black_box(&key));
+            match store.find_now(&digest) {
+                Lookup::Found(record) if *record.digest() == digest => record,
+                _ => panic!("not found"),
+            }
+        });
+    }
+}
+
+mod service {
+    use super::*;
+
+    #[divan::bench]
+    fn bare(bencher: Bencher<'_, '_>) {
+        call(bencher, inner(), &request("x-api-key", key().expose()));
+    }
+
+    #[divan::bench]
+    fn layer_by_x_api_key(bencher: Bencher<'_, '_>) {
+        let key = key();
+        let service = layer(&key, |layer| layer).layer(inner());
+        call(bencher, service, &request("x-api-key", key.expose()));
+    }
+
+    #[divan::bench]
+    fn layer_by_bearer(bencher: Bencher<'_, '_>) {
+        let key = key();
+        let service = layer(&key, |layer| layer).layer(inner());
+        call(bencher, service, &request("authorization", &format!("Bearer {}", key.expose())));
+    }
+
+    #[divan::bench]
+    fn layer_format_and_guard(bencher: Bencher<'_, '_>) {
+        let key = key();
+        let layer = layer(&key, |layer| layer.formats([KeyFormat::new("hopx_live").unwrap()]));
+        let service = layer.layer(Require::permission("links", "read").layer(inner()));
+        call(bencher, service, &request("x-api-key", key.expose()));
+    }
+
+    #[divan::bench]
+    fn refused_unknown(bencher: Bencher<'_, '_>) {
+        let service = layer(&key(), |layer| layer).layer(inner());
+        call(bencher, service, &request("x-api-key", key().expose()));
+    }
+
+    #[divan::bench]
+    fn refused_missing(bencher: Bencher<'_, '_>) {
+        let service = layer(&key(), |layer| layer).layer(inner());
+        call(bencher, service, &Request::new(()));
+    }
+}

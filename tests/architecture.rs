@@ -1,0 +1,79 @@
+//! What a room must not know, read off its source.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Every file of the library: its path below `src`, and its text without comments.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut files) = (vec![root.clone()], Vec::<PathBuf>::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/"), code.join("\n"))
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Where `word` stands in the code.
+fn files_with(word: &str) -> Vec<String> {
+    let mut files: Vec<_> =
+        sources().into_iter().filter(|(_, code)| code.contains(word)).map(|(path, _)| path).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_room_does_not_know_the_rooms_to_its_right() {
+    let sources = sources();
+    for (room, unknown) in [
+        ("scheme/", &["use tower", "store::", "record::", "principal::", "layer::", "guard::", "observe::"][..]),
+        (
+            "key/",
+            &["use tower", "store::", "record::", "principal::", "layer::", "guard::", "rejection::", "observe::"],
+        ),
+        ("permission.rs", &["use tower", "crate::"]),
+        ("record/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
+        ("store/", &["use tower", "scheme::", "principal::", "layer::", "guard::", "rejection::", "observe::"]),
+        ("principal.rs", &["use tower", "store::", "layer::", "guard::", "observe::"]),
+        ("guard/", &["store::", "scheme::", "observe::", "RejectionFormat"]),
+        ("rejection/", &["use tower", "store::", "layer::", "guard::", "observe::"]),
+        ("observe.rs", &["use tower", "store::", "layer::", "guard::"]),
+    ] {
+        let files = sources.iter().filter(|(path, _)| path.starts_with(room));
+        assert!(files.clone().count() > 0, "{room} is gone");
+        for (path, code) in files {
+            for word in unknown {
+                let knows = code.lines().find(|line| line.contains(word));
+                assert_eq!(knows, None, "{path} knows {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_place_vouches_for_a_key() {
+    assert_eq!(files_with("Verified("), ["record/verify.rs"]);
+    assert_eq!(files_with("Principal::new("), ["layer/authenticator.rs"]);
+}
+
+#[test]
+fn one_place_renders_and_one_reads_the_time() {
+    assert_eq!(files_with(".render("), ["layer/report.rs"]);
+    assert_eq!(files_with("::now()"), ["clock.rs"]);
+}
+
+#[test]
+fn only_fixed_keys_bring_the_text_of_a_key_into_a_store() {
+    let files = files_with("ApiKey");
+    let stores: Vec<_> = files.iter().filter(|path| path.starts_with("store/")).collect();
+    assert_eq!(stores, ["store/fixed.rs"]);
+}
