@@ -7,6 +7,8 @@
 //! Absolute times hold for one machine; compare the lines with each other. `bare` is the same service without the layer, and `sha256` is
 //! the hash that no check can avoid.
 
+#![allow(clippy::wildcard_imports, reason = "a group of benches is a module")]
+
 use std::{
     convert::Infallible,
     future::{Ready, ready},
