@@ -36,6 +36,14 @@ pub struct Decision {
 }
 
 /// What a [`Decision`] comes to.
+///
+/// ```
+/// use tower_api_key::{Decision, Outcome};
+///
+/// fn counts_as_attack(decision: &Decision) -> bool {
+///     matches!(decision.outcome(), Outcome::Refused(_) | Outcome::Abandoned)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {

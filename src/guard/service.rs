@@ -14,7 +14,16 @@ use tower_service::Service;
 use super::Require;
 use crate::{layer::ResponseBody, rejection::Rejection};
 
-/// A service behind a [`Require`] guard.
+/// A service behind a [`Require`] guard. It is ready when the inner one is.
+///
+/// ```
+/// use tower::Layer;
+/// use tower_api_key::{Require, guard::GuardedService};
+///
+/// fn guard<S>(inner: S) -> GuardedService<S> {
+///     Require::permission("links", "create").layer(inner)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GuardedService<S> {
     inner: S,
@@ -23,6 +32,19 @@ pub struct GuardedService<S> {
 
 pin_project! {
     /// The response of a [`GuardedService`].
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::Service;
+    /// use tower_api_key::guard::{GuardFuture, GuardedService};
+    ///
+    /// fn call<S, B, R>(service: &mut GuardedService<S>, request: Request<B>) -> GuardFuture<S::Future>
+    /// where
+    ///     S: Service<Request<B>, Response = Response<R>> + Clone,
+    /// {
+    ///     service.call(request)
+    /// }
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct GuardFuture<F> {
         #[pin]

@@ -21,6 +21,12 @@ use crate::scheme::MAX_KEY_LEN;
 pub struct ApiKey(Zeroizing<Box<str>>);
 
 /// A text that no request could carry as a key: empty, longer than 512 bytes, or with a character outside visible ASCII.
+///
+/// ```
+/// use tower_api_key::{ApiKey, key::InvalidKey};
+///
+/// assert_eq!(ApiKey::new("two words").err(), Some(InvalidKey));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a key is 1 to 512 characters of visible ASCII")]
 pub struct InvalidKey;

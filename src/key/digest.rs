@@ -24,6 +24,12 @@ use thiserror::Error;
 pub struct KeyDigest([u8; 32]);
 
 /// Bytes that are no digest, because there are not 32 of them.
+///
+/// ```
+/// use tower_api_key::{KeyDigest, key::InvalidDigest};
+///
+/// assert_eq!(KeyDigest::try_from(vec![7; 20]), Err(InvalidDigest(20)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a key digest is 32 bytes, not {0}")]
 pub struct InvalidDigest(pub usize);

@@ -49,6 +49,13 @@ enum Shape {
 }
 
 /// What is wrong with a format, or with a key. The text never repeats the key.
+///
+/// ```
+/// use tower_api_key::{KeyFormat, key::FormatError};
+///
+/// assert_eq!(KeyFormat::new("acme.live"), Err(FormatError::Prefix));
+/// assert_eq!(KeyFormat::new("acme").unwrap().check("acme_typo"), Err(FormatError::Mismatch));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FormatError {

@@ -27,6 +27,12 @@ enum Kind {
 }
 
 /// A pepper of fewer than 32 bytes, which would be the weakest part of the digest (RFC 2104 §3).
+///
+/// ```
+/// use tower_api_key::{KeyHasher, key::PepperTooShort};
+///
+/// assert_eq!(KeyHasher::hmac_sha256(b"secret").err(), Some(PepperTooShort(6)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a pepper has at least 32 bytes, not {0}")]
 pub struct PepperTooShort(pub usize);

@@ -14,6 +14,14 @@ pin_project! {
     ///
     /// It is a [`Body`] wherever the inner one is, provided that the inner one's data can be made from [`Bytes`], as
     /// axum's, tonic's and hyper's can.
+    ///
+    /// ```
+    /// use tower_api_key::layer::ResponseBody;
+    ///
+    /// fn is_body<B: http_body::Body>() {}
+    /// is_body::<ResponseBody<axum::body::Body>>();
+    /// is_body::<ResponseBody<http_body_util::Full<bytes::Bytes>>>();
+    /// ```
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]

@@ -15,6 +15,23 @@ use crate::{
 };
 
 /// The settings of an [`ApiKeyLayer`]; the defaults stand at [`ApiKeyLayer::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_api_key::{ApiKeyLayer, KeyFormat, RejectionFormat, Scheme, store::MemoryStore};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layer = ApiKeyLayer::builder(MemoryStore::new())
+///     .schemes([Scheme::bearer()])
+///     .formats([KeyFormat::new("acme_live")?])
+///     .environments(["live"])
+///     .rejection_format(RejectionFormat::json())
+///     .deadline(Duration::from_secs(1))
+///     .hide_credentials()
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct ApiKeyLayerBuilder {
     store: Arc<dyn ErasedStore>,

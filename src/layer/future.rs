@@ -15,6 +15,19 @@ use crate::store::Answer;
 
 pin_project! {
     /// The response of an [`ApiKeyService`](super::ApiKeyService).
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::Service;
+    /// use tower_api_key::layer::{ApiKeyService, ResponseFuture};
+    ///
+    /// fn call<S, B, R>(service: &mut ApiKeyService<S>, request: Request<B>) -> ResponseFuture<S, B>
+    /// where
+    ///     S: Service<Request<B>, Response = Response<R>> + Clone,
+    /// {
+    ///     service.call(request)
+    /// }
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, B>
     where

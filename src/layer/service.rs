@@ -16,7 +16,16 @@ use super::{
     report::Report,
 };
 
-/// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer).
+/// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer). It is ready when the inner one is.
+///
+/// ```
+/// use tower::Layer;
+/// use tower_api_key::{ApiKeyLayer, layer::ApiKeyService, store::MemoryStore};
+///
+/// fn protect<S>(inner: S) -> ApiKeyService<S> {
+///     ApiKeyLayer::builder(MemoryStore::new()).build().unwrap().layer(inner)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ApiKeyService<S> {
     inner: S,

@@ -30,6 +30,14 @@ pub enum Owner {
 }
 
 /// Whether a key works, times apart.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, Status};
+///
+/// let record = KeyRecord::new("k1", [7; 32]);
+/// assert_eq!(record.status(), Status::Active);
+/// assert_eq!(record.with_status(Status::Disabled).status(), Status::Disabled);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {

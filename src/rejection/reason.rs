@@ -3,6 +3,13 @@
 use http::StatusCode;
 
 /// Why a request was refused. The caller learns only the [`Problem`]; an observer learns this.
+///
+/// ```
+/// use tower_api_key::{Problem, Reason};
+///
+/// assert_eq!(Reason::Revoked.problem(), Problem::InvalidKey);
+/// assert_eq!(Reason::Unknown.problem(), Problem::InvalidKey);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -45,6 +52,13 @@ pub enum Reason {
 }
 
 /// What the caller is told: a status, a problem type and a code. See the table of the [module](super).
+///
+/// ```
+/// use tower_api_key::Problem;
+///
+/// assert_eq!(Problem::Forbidden.status(), 403);
+/// assert_eq!(Problem::Forbidden.code(), "PERMISSION_DENIED");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Problem {

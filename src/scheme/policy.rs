@@ -30,6 +30,14 @@ pub struct SchemePolicy {
 }
 
 /// What a request with two accepted schemes means. A repeated header is refused under every rule.
+///
+/// ```
+/// use tower_api_key::{Conflict, Scheme, SchemePolicy};
+///
+/// let policy = SchemePolicy::new([Scheme::bearer(), Scheme::x_api_key()]);
+/// assert_eq!(policy.conflict(), Conflict::Refuse);
+/// let policy = policy.on_conflict(Conflict::FirstWins);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Conflict {

@@ -30,6 +30,13 @@ use crate::{
 pub struct FixedKeys(Vec<KeyRecord>);
 
 /// Why there are no fixed keys. The text never repeats a key.
+///
+/// ```
+/// use tower_api_key::store::{FixedKeys, FixedKeysError};
+///
+/// let missing = FixedKeys::from_env("NO_SUCH_VARIABLE").err();
+/// assert_eq!(missing, Some(FixedKeysError::NotSet("NO_SUCH_VARIABLE".into())));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FixedKeysError {

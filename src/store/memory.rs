@@ -44,6 +44,13 @@ struct Shared {
 }
 
 /// Why a store refused a change. Nothing was changed.
+///
+/// ```
+/// use tower_api_key::store::{MemoryStore, StoreError};
+///
+/// let refused = MemoryStore::new().revoke(&"k1".into());
+/// assert_eq!(refused.err(), Some(StoreError::NotFound("k1".into())));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StoreError {

@@ -59,6 +59,13 @@ pub trait KeyStore: Send + Sync + 'static {
 }
 
 /// What a store knows without waiting.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, Lookup};
+///
+/// assert!(matches!(Lookup::from(Some(KeyRecord::new("k1", [7; 32]))), Lookup::Found(_)));
+/// assert!(matches!(Lookup::from(None), Lookup::Absent));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Lookup {
     /// The record stored under the digest.
