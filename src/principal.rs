@@ -65,7 +65,12 @@ impl Principal {
     ///
     /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as its own 403.
     pub fn require(&self, resource: &str, action: impl Into<Action>) -> Result<(), Rejection> {
-        if self.allows(resource, action) { Ok(()) } else { Err(Rejection::of_principal(Reason::Forbidden, self)) }
+        if self.allows(resource, action) { Ok(()) } else { Err(self.refused(Reason::Forbidden)) }
+    }
+
+    /// The refusal of something that this principal asked for.
+    pub(crate) fn refused(&self, reason: Reason) -> Rejection {
+        Rejection::new(reason).by_scheme(Some(self.scheme)).of_record(self.record.clone())
     }
 
     /// The scheme by which the key came.

@@ -144,9 +144,7 @@ impl Require {
 
     fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
         match Caller::of(&parts.extensions, "a Require guard")? {
-            Caller::Known(principal) => {
-                self.check(principal, parts).map_err(|reason| Rejection::of_principal(reason, principal))
-            }
+            Caller::Known(principal) => self.check(principal, parts).map_err(|reason| principal.refused(reason)),
             Caller::Nobody(Nobody::Preflight) if parts.method == Method::OPTIONS => Ok(()),
             Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
         }

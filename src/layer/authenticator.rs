@@ -9,7 +9,6 @@ use http::{
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
-use super::builder::SkipPath;
 use crate::{
     key::{KeyDigest, KeyFormat, KeyHasher},
     observe::{Decision, Observer, Outcome},
@@ -36,6 +35,8 @@ pub(super) struct Authenticator {
     pub(super) skip: Option<SkipPath>,
     pub(super) observers: Vec<Observer>,
 }
+
+pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What is to be done with a request.
 pub(super) enum Admission {

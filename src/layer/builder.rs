@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
-use super::{ApiKeyLayer, authenticator::Authenticator};
+use super::{
+    ApiKeyLayer,
+    authenticator::{Authenticator, SkipPath},
+};
 use crate::{
     clock::Clock,
     error::ConfigError,
@@ -48,8 +51,6 @@ pub struct ApiKeyLayerBuilder {
     skip: Option<SkipPath>,
     observers: Vec<Observer>,
 }
-
-pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl ApiKeyLayerBuilder {
     pub(super) fn new(store: Arc<dyn ErasedStore>) -> Self {

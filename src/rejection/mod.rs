@@ -54,7 +54,7 @@ pub(crate) use format::Renderer;
 use http::{HeaderValue, Response, header::CACHE_CONTROL};
 pub use reason::{Problem, Reason};
 
-use crate::{principal::Principal, record::KeyRecord, scheme::Scheme};
+use crate::{record::KeyRecord, scheme::Scheme};
 
 /// A refused request: why, by which scheme the key came, and whose key it was.
 ///
@@ -95,11 +95,6 @@ impl Rejection {
     pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into().into());
         self
-    }
-
-    /// A principal that may not do this.
-    pub(crate) fn of_principal(reason: Reason, principal: &Principal) -> Self {
-        Self::new(reason).by_scheme(Some(principal.scheme())).of_record(principal.record().clone())
     }
 
     /// A guard or an extractor without a layer around it: 500, and a line in the log that nobody overlooks.
