@@ -51,43 +51,48 @@ impl Mask {
 fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
     let prefix = key.iter().rposition(|b| !b.is_ascii_alphanumeric()).map_or(0, |last| last + 1);
     let random = &key[prefix..];
-    let (body, checksum) =
-        if checksum::matches(random) { random.split_at(random.len() - checksum::LEN) } else { (random, &[][..]) };
+    let (body, checksum, bits) = match random.split_last_chunk::<{ checksum::LEN }>() {
+        Some((body, checksum)) if checksum::matches(random) => (body, &checksum[..], 62_f64.log2()),
+        _ => (random, &[][..], bits_per_character(random)),
+    };
     let seen_head = head.saturating_sub(prefix);
     let seen_tail = tail.saturating_sub(checksum.len());
     let unseen = body.len().saturating_sub(seen_head + seen_tail);
     let seen_checksum = tail.min(checksum.len());
     let given_away = CHECKSUM_BITS.min(as_f64(seen_checksum) * 62_f64.log2());
-    as_f64(unseen) * bits_per_character(body) - given_away
+    as_f64(unseen) * bits - given_away
 }
 
 /// How many bits one character holds: those of the smallest usual alphabet that has them all. A public word in front
 /// (`SK`, `live`) can only raise that, so the second half is asked too.
 fn bits_per_character(body: &[u8]) -> f64 {
     let second_half = &body[body.len() / 2..];
-    as_f64(alphabet(body).min(alphabet(second_half))).log2()
+    let letters = body.iter().all(u8::is_ascii_alphabetic);
+    let both_cases = if letters { 52 } else { 62 };
+    let size = |text| alphabet_of_one_case(text).unwrap_or(both_cases);
+    as_f64(size(body).min(size(second_half))).log2()
 }
 
-/// The size of the smallest alphabet that has every character of `text`: decimal, hexadecimal, one case of letters, base32
-/// (RFC 4648 and Crockford's), base36, letters, base62.
-fn alphabet(text: &[u8]) -> usize {
+/// The size of the smallest alphabet with one case of letters that has every character of `text`: decimal, hexadecimal, letters,
+/// base32 (RFC 4648's and Crockford's), base36.
+fn alphabet_of_one_case(text: &[u8]) -> Option<usize> {
     let all = |has: fn(&u8) -> bool| text.iter().all(has);
     let one_case = all(|b| !b.is_ascii_uppercase()) || all(|b| !b.is_ascii_lowercase());
-    if all(u8::is_ascii_digit) {
-        10
-    } else if one_case && all(u8::is_ascii_hexdigit) {
-        16
-    } else if one_case && all(u8::is_ascii_alphabetic) {
-        26
-    } else if one_case && (all(|b| !b"0189".contains(b)) || all(|b| !b"iloILOuU".contains(b))) {
-        32
-    } else if one_case {
-        36
-    } else if all(u8::is_ascii_alphabetic) {
-        52
-    } else {
-        62
-    }
+    let rfc_4648 = all(|b| !b"0189".contains(b));
+    let crockford = all(|b| !b"iloILOuU".contains(b));
+    one_case.then(|| {
+        if all(u8::is_ascii_digit) {
+            10
+        } else if all(u8::is_ascii_hexdigit) {
+            16
+        } else if all(u8::is_ascii_alphabetic) {
+            26
+        } else if rfc_4648 || crockford {
+            32
+        } else {
+            36
+        }
+    })
 }
 
 /// Lossless: a key has at most a few hundred characters.

@@ -26,6 +26,7 @@
 //! somebody else's and are left alone.
 
 mod challenge;
+mod grammar;
 mod hide;
 mod policy;
 mod read;

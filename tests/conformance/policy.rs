@@ -67,6 +67,7 @@ pub(crate) fn settings(policy: &Value, store: impl KeyStore) -> Result<Settings,
                 guards.push(Require::that(move |key, _| denied.iter().all(|id| id != key.id().as_str())));
                 builder
             }
+            "require" if value == &serde_json::json!([]) => builder,
             "require" => {
                 guards.push(Require::all(permissions(value)?));
                 builder

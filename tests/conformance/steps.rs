@@ -81,7 +81,7 @@ impl Run {
                 expect::check(&step["expect"], &observed?, Duration::ZERO, &self.responses)
             }
             Some("store") => self.store_op(step, &site),
-            Some("inspect") => self.inspect(step),
+            Some("inspect") => self.inspect(step, &site),
             Some("parallel") => parallel(step, &site).await,
             Some("cancel") => {
                 let request = request(&step["request"])?.ok_or("not constructible")?;
@@ -164,9 +164,15 @@ impl Run {
         }
     }
 
-    fn inspect(&self, step: &Value) -> Result<(), Failure> {
+    /// Looks into a named result, or into all that was told and answered so far.
+    fn inspect(&self, step: &Value, site: &Site) -> Result<(), Failure> {
         let name = step["of"].as_str().ok_or("inspect without of")?;
-        let shown = self.results.get(name).ok_or(format!("nothing named {name}"))?.to_string();
+        let shown = match (self.results.get(name), name) {
+            (Some(result), _) => result.to_string(),
+            (None, "log" | "logs" | "events" | "responses") => site.transcript.lock().unwrap().clone(),
+            (None, "store") => format!("{:?} {:?}", site.store.keys, site.store.keys.list()),
+            (None, _) => return Err(format!("nothing named {name}")),
+        };
         for (member, value) in step.as_object().into_iter().flatten() {
             match member.as_str() {
                 "do" | "of" => {}

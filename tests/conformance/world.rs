@@ -15,7 +15,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header::HeaderName};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
-use tower_api_key::{ApiKey, Decision, Outcome, Owner, Principal, Reason, Rejection};
+use tower_api_key::{ApiKey, Decision, Outcome, Owner, Principal, Reason, Rejection, key::InvalidKey};
 
 use crate::{
     Failure,
@@ -32,6 +32,8 @@ pub(crate) struct Site {
     pub(crate) store: Arc<CaseStore>,
     decisions: Arc<Mutex<Vec<Decision>>>,
     reached: Arc<Mutex<Vec<Reached>>>,
+    /// All that was told and answered, as `Debug` shows it.
+    pub(crate) transcript: Arc<Mutex<String>>,
 }
 
 /// Everything that a case acts on.
@@ -104,7 +106,12 @@ impl World {
                 store.rows.push((key["id"].as_str().unwrap_or("k").to_owned(), row.as_bytes().to_vec()));
                 continue;
             }
-            let secret = secret_of(key, keys)?;
+            let secret = match secret_of(key, keys)? {
+                Ok(secret) => secret,
+                Err(error) if case["unit"].is_object() => return Err(Unbuilt::Refused(error.to_string())),
+                // Refused at import, as at the door: the case goes on without the key.
+                Err(_) => continue,
+            };
             let record = record(key, &secret, self.wildcards, self.now())?;
             store.keys.insert(record).map_err(|error| Unbuilt::Refused(error.to_string()))?;
         }
@@ -146,7 +153,7 @@ impl World {
             let layer = layer.map_err(|error| Unbuilt::Refused(error.to_string()))?;
             app = boxed(layer.layer(app));
         }
-        Ok(Site { app, store, decisions, reached })
+        Ok(Site { app, store, decisions, reached, transcript: Arc::default() })
     }
 }
 
@@ -157,6 +164,8 @@ impl Site {
         self.reached.lock().unwrap().clear();
         let (mut parts, body) = self.respond(request).await?.into_parts();
         let decisions = std::mem::take(&mut *self.decisions.lock().unwrap());
+        let told = format!("{decisions:?} {parts:?} {body:?}\n");
+        self.transcript.lock().unwrap().push_str(&told);
         let alone = parts.extensions.remove::<Rejection>();
         let reason = match (decisions.as_slice(), alone) {
             ([decision], None) => class(decision.outcome()),
@@ -254,13 +263,14 @@ fn has_store(case: &Value, name: &str) -> bool {
     case["keys"].as_array().is_some_and(|keys| keys.iter().any(|key| key["store"] == name))
 }
 
-fn secret_of(key: &Value, keys: &[Value]) -> Result<ApiKey, Unbuilt> {
+/// The key that a record describes, or the library's refusal of it.
+fn secret_of(key: &Value, keys: &[Value]) -> Result<Result<ApiKey, InvalidKey>, Failure> {
     let named = |reference: &str| keys.iter().find(|key| key["id"] == reference);
     let text = key["secret"].as_str().or_else(|| named(key["secret_ref"].as_str()?)?["secret"].as_str());
-    match text {
-        Some(text) => ApiKey::new(text).map_err(|error| Unbuilt::Refused(error.to_string())),
+    Ok(match text {
+        Some(text) => ApiKey::new(text),
         None => Ok(generate("tak")?),
-    }
+    })
 }
 
 fn boxed<S, B>(service: S) -> App
