@@ -3,6 +3,7 @@
 mod support;
 
 use http::Request;
+use proptest::prelude::*;
 use support::{Api, Body, LIVE, Outside, UNKNOWN, accepted, add, bare, passed, path, refused, with};
 use tower_api_key::{ApiKeyLayer, ConfigError, Conflict, Outcome, Reason, Scheme, SchemePolicy, store::MemoryStore};
 
@@ -258,4 +259,33 @@ fn a_wrong_setting_is_named() {
     assert_eq!(nowhere.build().err(), Some(ConfigError::NoEnvironment));
     let hurried = ApiKeyLayer::builder(MemoryStore::new()).deadline(std::time::Duration::ZERO);
     assert_eq!(hurried.build().err(), Some(ConfigError::Deadline));
+}
+
+proptest! {
+    /// Whatever the header lines hold: no panic, and nobody gets in who does not present the key.
+    #[test]
+    fn any_request_is_answered(lines in proptest::collection::vec((0_usize..4, any::<Vec<u8>>()), 0..4), query in "[ -~]{0,30}") {
+        let mut request = bare();
+        for (name, value) in &lines {
+            let name = ["authorization", "x-api-key", "x-auth", "cookie"][*name];
+            if let Ok(value) = http::HeaderValue::from_bytes(value) {
+                request.headers_mut().append(name, value);
+            }
+        }
+        if let Ok(target) = format!("/?{query}").parse() {
+            *request.uri_mut() = target;
+        }
+        let schemes = [Scheme::bearer(), Scheme::x_api_key(), Scheme::header_with_word("x-auth", "Key"), Scheme::query("k")];
+        let call = Api::live().layer(|layer| layer.schemes(schemes)).call(request);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        prop_assert_eq!(runtime.block_on(call).status, 401);
+    }
+
+    /// The key gets in, whatever the white space around it and the case of the word.
+    #[test]
+    fn a_good_request_gets_in(before in "[ \t]{0,3}", word in "[Bb][Ee][Aa][Rr][Ee][Rr]", spaces in " {1,5}", after in "[ \t]{0,3}") {
+        let call = Api::live().call(with("authorization", format!("{before}{word}{spaces}{LIVE}{after}")));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        prop_assert_eq!(runtime.block_on(call), accepted());
+    }
 }

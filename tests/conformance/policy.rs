@@ -43,7 +43,7 @@ pub(crate) fn settings(policy: &Value, store: impl KeyStore) -> Result<Settings,
             "optional" | "hide_credentials" if value == false => builder,
             "keyspaces" => builder.environments(texts(value)?),
             "key_format" => builder.formats([key_format(value)?]),
-            "body" if value == "json" => builder.rejection_format(RejectionFormat::json()),
+            "body" if !value.is_null() => builder.rejection_format(RejectionFormat::json()),
             "skip" => {
                 let paths = texts(value)?;
                 builder.skip(move |path| paths.iter().any(|skipped| skipped == path))
@@ -113,8 +113,10 @@ pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {
             _ => return Err(format!("accept {accepted}")),
         });
     }
-    if let Some(name) = policy["query"].as_str() {
-        schemes.push(Scheme::query(name));
+    match &policy["query"] {
+        Value::Null => {}
+        Value::String(name) => schemes.push(Scheme::query(name)),
+        names => schemes.extend(texts(names)?.into_iter().map(Scheme::query)),
     }
     let conflict = match policy["multiple"].as_str() {
         None | Some("reject") => Conflict::Refuse,

@@ -31,6 +31,7 @@ pub(crate) struct Site {
     app: App,
     pub(crate) store: Arc<CaseStore>,
     decisions: Arc<Mutex<Vec<Decision>>>,
+    outer_decisions: Arc<Mutex<Vec<Decision>>>,
     reached: Arc<Mutex<Vec<Reached>>>,
     /// All that was told and answered, as `Debug` shows it.
     pub(crate) transcript: Arc<Mutex<String>>,
@@ -121,6 +122,7 @@ impl World {
     fn site(&self, case: &Value, store: Arc<CaseStore>) -> Result<Site, Unbuilt> {
         let reached = Arc::new(Mutex::new(Vec::new()));
         let decisions = Arc::new(Mutex::new(Vec::new()));
+        let outer_decisions = Arc::new(Mutex::new(Vec::new()));
         let policy = &case["policy"];
         let mut app = inner(case["note"].as_str().unwrap_or_default(), Arc::clone(&reached))?;
         if policy["layer"] == "guard_only" {
@@ -149,11 +151,16 @@ impl World {
             }
             let clock = Arc::clone(&self.now);
             let settings = policy::settings(&policy["outer_layer"], outer)?;
-            let layer = settings.builder.clock(move || *clock.lock().unwrap()).build();
+            let told = Arc::clone(&outer_decisions);
+            let layer = settings
+                .builder
+                .clock(move || *clock.lock().unwrap())
+                .observe(move |decision| told.lock().unwrap().push(decision.clone()))
+                .build();
             let layer = layer.map_err(|error| Unbuilt::Refused(error.to_string()))?;
             app = boxed(layer.layer(app));
         }
-        Ok(Site { app, store, decisions, reached, transcript: Arc::default() })
+        Ok(Site { app, store, decisions, outer_decisions, reached, transcript: Arc::default() })
     }
 }
 
@@ -163,15 +170,18 @@ impl Site {
         self.decisions.lock().unwrap().clear();
         self.reached.lock().unwrap().clear();
         let (mut parts, body) = self.respond(request).await?.into_parts();
-        let decisions = std::mem::take(&mut *self.decisions.lock().unwrap());
+        let mut decisions = std::mem::take(&mut *self.decisions.lock().unwrap());
+        let outer = std::mem::take(&mut *self.outer_decisions.lock().unwrap());
+        if decisions.is_empty() {
+            decisions = outer; // It refused before the inner layer was asked.
+        }
         let told = format!("{decisions:?} {parts:?} {body:?}\n");
         self.transcript.lock().unwrap().push_str(&told);
         let alone = parts.extensions.remove::<Rejection>();
         let reason = match (decisions.as_slice(), alone) {
             ([decision], None) => class(decision.outcome()),
-            // Guards without a layer, or an outer layer that refused first.
+            // Guards without a layer.
             ([], Some(rejection)) => class(Outcome::Refused(rejection.reason())),
-            ([], None) => "refused by the outer layer",
             (several, _) => return Err(format!("{} decisions", several.len())),
         };
         let reached = std::mem::take(&mut *self.reached.lock().unwrap());

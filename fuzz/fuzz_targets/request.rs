@@ -1,0 +1,79 @@
+//! Any request at all: no panic, and nobody gets in who does not present the key.
+//!
+//! ```sh
+//! cargo +nightly fuzz run request
+//! cargo fuzz run --sanitizer none request    # on a stable toolchain
+//! ```
+//!
+//! Each line of the input is a header, `name:value`; the first is the target.
+#![no_main]
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::pin,
+    sync::LazyLock,
+    task::{Context, Poll, Waker},
+};
+
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use libfuzzer_sys::fuzz_target;
+use tower::{Layer, Service, service_fn};
+use tower_api_key::{
+    ApiKey, ApiKeyLayer, Conflict, KeyFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
+    store::FixedKeys,
+};
+
+const KEY: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+
+static LAYERS: LazyLock<Vec<ApiKeyLayer>> = LazyLock::new(|| {
+    let keys = || FixedKeys::new([("k1", ApiKey::new(KEY).unwrap())]).unwrap();
+    let schemes = || {
+        [
+            Scheme::bearer(),
+            Scheme::token(),
+            Scheme::x_api_key(),
+            Scheme::header_with_word("x-auth", "Key"),
+            Scheme::query("key"),
+            Scheme::header("authorization"),
+        ]
+    };
+    let builder = |conflict| ApiKeyLayer::builder(keys()).schemes(SchemePolicy::new(schemes()).on_conflict(conflict));
+    [
+        builder(Conflict::Refuse),
+        builder(Conflict::EqualKeysCountOnce).hide_credentials(),
+        builder(Conflict::FirstWins).optional(),
+        builder(Conflict::Refuse).formats([KeyFormat::foreign("zQ", "", None).unwrap()]),
+    ]
+    .map(|builder: ApiKeyLayerBuilder| builder.build().unwrap())
+    .into()
+});
+
+fuzz_target!(|data: &[u8]| {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let Ok(target) = Uri::try_from(lines.next().unwrap_or_default()) else { return };
+    let mut request = Request::new(());
+    *request.uri_mut() = target;
+    for line in lines.take(50) {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let name = HeaderName::from_bytes(parts.next().unwrap_or_default());
+        let value = HeaderValue::from_bytes(parts.next().unwrap_or_default());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            request.headers_mut().append(name, value);
+        }
+    }
+    let presents_the_key = data.windows(8).any(|part| part == &KEY.as_bytes()[..8]) || data.contains(&b'%');
+    for layer in LAYERS.iter() {
+        let guard = Require::organization_in_path("/orgs/{organization}/").unwrap();
+        let inner = service_fn(|_: Request<()>| -> Ready<Result<Response<()>, Infallible>> {
+            ready(Ok(Response::new(())))
+        });
+        let guarded = Require::any([guard, Require::that(|_, _| true)]).layer(inner);
+        let mut service = layer.layer(guarded);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut response = pin!(service.call(request.clone()));
+        let Poll::Ready(Ok(response)) = response.as_mut().poll(&mut context) else { panic!("not at once") };
+        assert!(presents_the_key || response.status() != StatusCode::OK);
+        assert!(response.status() != StatusCode::UNAUTHORIZED || response.headers().contains_key("www-authenticate"));
+    }
+});
