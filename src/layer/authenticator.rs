@@ -2,7 +2,7 @@
 //!
 //! A request in; an admitted request, a lookup to wait for, or a rejection out. Calls no service and renders nothing.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{
     Method, Request,
@@ -15,8 +15,8 @@ use crate::{
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
     rejection::{Reason, Rejection, Renderer},
-    scheme::{Reader, Scheme},
-    store::{Answer, ErasedStore, Fault, Lookup},
+    scheme::{Credential, Reader, Scheme},
+    store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
 };
 
 /// All that a layer knows, behind one `Arc`.
@@ -54,18 +54,22 @@ pub(super) struct Passed {
     pub(super) by_query: bool,
 }
 
-/// A lookup that the store has to wait for.
+/// A key that the store has to wait for.
 pub(super) struct Waiting {
-    pub(super) lookup: Pin<Box<dyn Future<Output = Answer> + Send>>,
     pub(super) presented: Presented,
-    /// What is reported if the caller goes away meanwhile.
-    pub(super) abandoned: Passed,
+    pub(super) lookup: PendingAnswer,
 }
 
 /// What is kept of a presented key while the store is asked.
 pub(super) struct Presented {
     scheme: &'static Scheme,
     digest: KeyDigest,
+}
+
+/// The store's answer, or where it will come from.
+enum Asked {
+    Answered(Answer),
+    Waiting(PendingAnswer),
 }
 
 impl Authenticator {
@@ -75,41 +79,38 @@ impl Authenticator {
         if let Some(nobody) = self.exempt(request) {
             return Admission::Pass(self.pass_nobody(request, nobody));
         }
-        let credential = match self.reader.read(request.headers(), request.uri()) {
-            Ok(credential) => credential,
+        let asked = match self.reader.read(request.headers(), request.uri()) {
+            Ok(credential) => self.ask(&credential),
             Err(unread) if self.optional && unread.reason.is_nothing_of_ours() => {
                 return Admission::Pass(self.pass_nobody(request, Nobody::Anonymous));
             }
-            Err(unread) => {
-                return Admission::Refuse(Rejection::new(unread.reason).by_scheme(unread.scheme));
-            }
+            Err(unread) => Err(Rejection::new(unread.reason).by_scheme(unread.scheme)),
         };
-        let scheme = credential.scheme;
+        let admission = asked.and_then(|(presented, asked)| match asked {
+            Asked::Answered(answer) => self.conclude(request, &presented, answer).map(Admission::Pass),
+            Asked::Waiting(lookup) => Ok(Admission::Wait(Waiting { presented, lookup })),
+        });
+        admission.unwrap_or_else(Admission::Refuse)
+    }
+
+    /// Form, digest, store. The checksum is looked at only before the store has to wait: a key that is found needs none.
+    fn ask(&self, credential: &Credential<'_>) -> Result<(Presented, Asked), Rejection> {
+        let Credential { scheme, key } = credential;
         let bad_format = || Rejection::new(Reason::BadFormat).by_scheme(Some(scheme));
-        if !self.any_format(|format| format.has_shape(&credential.key)) {
-            return Admission::Refuse(bad_format());
+        if !self.any_format(|format| format.has_shape(key)) {
+            return Err(bad_format());
         }
-        let digest = self.hasher.digest_bytes(&credential.key);
-        let presented = Presented { scheme, digest };
-        let answer = match self.store.find_now(&digest) {
-            Ok(Lookup::Found(record)) => Ok(Some(record)),
-            Ok(Lookup::Absent) => Ok(None),
-            Err(fault) => Err(fault),
-            Ok(Lookup::Wait) => {
-                let key = &credential.key;
-                if !self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) {
-                    return Admission::Refuse(bad_format());
-                }
-                let lookup = Arc::clone(&self.store).find(digest, self.deadline);
-                let abandoned = self.is_observed().then(|| Decision::abandoned(scheme));
-                let abandoned = Passed { decision: abandoned, by_query: false };
-                return Admission::Wait(Waiting { lookup, presented, abandoned });
+        let digest = self.hasher.digest_bytes(key);
+        let asked = match self.store.find_now(&digest) {
+            Ok(Lookup::Found(record)) => Asked::Answered(Ok(Some(record))),
+            Ok(Lookup::Absent) => Asked::Answered(Ok(None)),
+            Err(fault) => Asked::Answered(Err(fault)),
+            Ok(Lookup::Wait) if !self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) => {
+                return Err(bad_format());
             }
+            Ok(Lookup::Wait) => Asked::Waiting(Arc::clone(&self.store).find(digest, self.deadline)),
         };
-        match self.conclude(request, &presented, answer) {
-            Ok(passed) => Admission::Pass(passed),
-            Err(rejection) => Admission::Refuse(rejection),
-        }
+        Ok((Presented { scheme, digest }, asked))
     }
 
     /// Checks what the store has answered. An unknown key is compared too, with a record that never verifies.
@@ -156,6 +157,12 @@ impl Authenticator {
             Nobody::Preflight => Outcome::Preflight,
         };
         Passed { decision: self.decision(outcome, None), by_query: false }
+    }
+
+    /// What is reported if the caller goes away while the store is waited for.
+    pub(super) fn abandoned(&self, presented: &Presented) -> Passed {
+        let decision = self.is_observed().then(|| Decision::abandoned(presented.scheme));
+        Passed { decision, by_query: false }
     }
 
     fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {

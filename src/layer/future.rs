@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{ResponseBody, authenticator::Presented, report::Report};
-use crate::store::Answer;
+use crate::store::{Answer, PendingAnswer};
 
 pin_project! {
     /// The response of an [`ApiKeyService`](super::ApiKeyService).
@@ -46,7 +46,7 @@ pin_project! {
     {
         /// The store has to wait. This is the only state that is boxed, and the box is the lookup.
         Waiting {
-            lookup: Pin<Box<dyn Future<Output = Answer> + Send>>,
+            lookup: PendingAnswer,
             pending: Option<Pending<S, B>>,
         },
         Running {
@@ -72,7 +72,7 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn waiting(lookup: Pin<Box<dyn Future<Output = Answer> + Send>>, pending: Pending<S, B>) -> Self {
+    pub(super) fn waiting(lookup: PendingAnswer, pending: Pending<S, B>) -> Self {
         let pending = Some(pending);
         let state = State::Waiting { lookup, pending };
         Self { state }

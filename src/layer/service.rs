@@ -60,8 +60,9 @@ where
                 let report = Report::new(authenticator, is_head, passed);
                 ResponseFuture::running(self.inner.call(request), report)
             }
-            Admission::Wait(Waiting { lookup, presented, abandoned }) => {
-                let report = Report::new(authenticator, is_head, abandoned);
+            Admission::Wait(Waiting { presented, lookup }) => {
+                let so_far = authenticator.abandoned(&presented);
+                let report = Report::new(authenticator, is_head, so_far);
                 ResponseFuture::waiting(lookup, Pending { inner: self.take_ready(), request, presented, report })
             }
             Admission::Refuse(rejection) => {

@@ -39,7 +39,7 @@ use std::{
 
 pub(crate) use challenge::Challenges;
 pub use policy::{Conflict, SchemePolicy};
-pub(crate) use read::Reader;
+pub(crate) use read::{Credential, Reader};
 
 /// The longest key that is read, in bytes. Anything longer is refused before it is hashed.
 pub const MAX_KEY_LEN: usize = 512;

@@ -21,11 +21,14 @@ pub(crate) enum Fault {
 
 pub(crate) type Answer = Result<Option<KeyRecord>, Fault>;
 
-/// A [`KeyStore`] of whatever type. A lookup that has to wait is the one box of a request.
+/// An answer that has to be waited for: the one box of a request.
+pub(crate) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// A [`KeyStore`] of whatever type.
 pub(crate) trait ErasedStore: Send + Sync {
     fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Fault>;
 
-    fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+    fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> PendingAnswer;
 }
 
 impl<S: KeyStore> ErasedStore for S {
@@ -33,7 +36,7 @@ impl<S: KeyStore> ErasedStore for S {
         catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))).map_err(panicked)
     }
 
-    fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> PendingAnswer {
         Box::pin(async move {
             // Inside the block, so that a store that panics before it has made its future is caught too.
             let lookup = catching(async {

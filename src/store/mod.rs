@@ -6,7 +6,7 @@ mod memory;
 
 use std::{error::Error, sync::Arc};
 
-pub(crate) use erased::{Answer, ErasedStore, Fault};
+pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use fixed::{FixedKeys, FixedKeysError};
 pub use memory::{MemoryStore, StoreError};
 
