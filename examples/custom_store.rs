@@ -1,4 +1,4 @@
-//! A `KeyStore` over a table of one's own, in `SQLite`: `cargo run --example custom_store`, then the line that it prints.
+//! A `KeyStore` over a table of one's own, in `SQLite`, on Unix: `cargo run --example custom_store`, then the line that it prints.
 use std::{env, error::Error};
 
 use axum::{Json, Router, routing::get};
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    println!("listening on {url}\n\nTry:\n  curl -H 'X-API-Key: {shown}' {url}/reports");
+    println!("listening on {url}\n\nTry:\n  curl -H 'X-API-Key: {shown}' {url}/reports   # 200\n");
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let stopped = async move {
         tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = terminated.recv() => {} }

@@ -32,15 +32,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     println!("listening on {url}\n\nTry:");
-    for (name, key) in &keys {
-        println!("  curl -H 'X-API-Key: {}' {url}/v1/sandboxes   # {name}", key.expose());
+    for ((name, key), status) in keys.iter().zip([200, 200, 401, 401]) {
+        println!("  curl -H 'X-API-Key: {}' {url}/v1/sandboxes   # {status}: {name}", key.expose());
     }
-    let [(_, live), ..] = &keys;
-    println!("  curl -H 'Authorization: Bearer {}' {url}/v1/sandboxes", live.expose());
-    println!(
-        "  curl -X POST {url}/v1/sandboxes -H 'X-API-Key: {}' -H 'Content-Type: application/json' -d '{{\"template_id\": \"52\"}}'",
-        live.expose()
-    );
+    let [(_, live), (_, limited), ..] = &keys;
+    println!("  curl -H 'Authorization: Bearer {}' {url}/v1/sandboxes   # 200: live", live.expose());
+    let create = format!("-H 'Content-Type: application/json' -d '{{\"template_id\": \"52\"}}' {url}/v1/sandboxes");
+    println!("  curl -H 'X-API-Key: {}' {create}   # 201: live", live.expose());
+    println!("  curl -H 'X-API-Key: {}' {create}   # 403: limited\n", limited.expose());
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
     Ok(())
 }

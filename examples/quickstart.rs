@@ -40,12 +40,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     println!("listening on {url}\n\nTry:");
-    println!("  curl {url}/whoami -H 'Authorization: Bearer {}'", editor.expose());
-    println!("  curl {url}/whoami -H 'Authorization: Token {}'", editor.expose());
-    println!("  curl {url}/whoami -H 'X-API-Key: {}'", editor.expose());
-    println!("  curl -X POST {url}/links -H 'X-API-Key: {}'", editor.expose());
-    println!("  curl -i -X POST {url}/links -H 'X-API-Key: {}'   # 403", reader.expose());
-    println!("  curl -i {url}/whoami   # 401");
+    println!("  curl {url}/whoami -H 'Authorization: Bearer {}'   # 200", editor.expose());
+    println!("  curl {url}/whoami -H 'Authorization: Token {}'   # 200", editor.expose());
+    println!("  curl {url}/whoami -H 'X-API-Key: {}'   # 200", editor.expose());
+    println!("  curl -X POST {url}/links -H 'X-API-Key: {}'   # 200", editor.expose());
+    println!("  curl -X POST {url}/links -H 'X-API-Key: {}'   # 403: it may only read", reader.expose());
+    println!("  curl {url}/whoami   # 401\n");
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
     Ok(())
 }

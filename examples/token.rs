@@ -34,11 +34,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     println!("listening on {url}\n\nTry:");
-    for (name, key) in &keys {
+    for ((name, key), status) in keys.iter().zip([201, 403]) {
         let header = format!("-H 'Authorization: Token {}'", key.expose());
-        println!("  curl {header} {url}/api/v1/external/groups   # {name}");
-        println!("  curl -X POST {header} {url}/api/v1/external/links   # {name}");
+        println!("  curl {header} {url}/api/v1/external/groups   # 200: {name}");
+        println!("  curl -X POST {header} {url}/api/v1/external/links   # {status}: {name}");
     }
+    let [(_, account), _] = &keys;
+    let header = format!("-H 'Authorization: Bearer {}'", account.expose());
+    println!("  curl {header} {url}/api/v1/external/groups   # 401: Token, not Bearer\n");
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
     Ok(())
 }

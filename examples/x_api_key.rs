@@ -34,11 +34,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     println!("listening on {url}\n\nTry:");
-    for (name, key) in &keys {
+    let expected = [("org_a", 200), ("org_a", 200), ("org_a", 403), ("org_b", 200)];
+    for ((name, key), (own, status)) in keys.iter().zip(expected) {
         let header = format!("-H 'x-api-key: {}'", key.expose());
-        println!("  curl {header} {url}/api/orgs/org_a/stats   # {name}");
-        println!("  curl -X POST {header} {url}/api/orgs/org_a/shortLinks   # {name}");
+        println!("  curl {header} {url}/api/orgs/{own}/stats   # 200: {name}");
+        println!("  curl -X POST {header} {url}/api/orgs/{own}/shortLinks   # {status}: {name}");
+        println!("  curl {header} {url}/api/orgs/org_c/stats   # 403: {name}, another organization");
     }
+    println!();
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
     Ok(())
 }
@@ -72,9 +75,8 @@ pub(crate) fn keys() -> Result<(MemoryStore, Keys), Box<dyn Error>> {
 }
 
 fn everything_but(excepted: &str) -> Permissions {
-    let resources = RESOURCES.iter().filter(|resource| **resource != excepted);
-    let grants = resources.flat_map(|resource| ACTIONS.map(|action| (*resource, action)));
-    grants.fold(Permissions::new(), |all, (resource, action)| all.grant(resource, action))
+    let resources = RESOURCES.into_iter().filter(|resource| *resource != excepted);
+    resources.flat_map(|resource| ACTIONS.map(|action| (resource, action))).collect()
 }
 
 /// `x-api-key` is the only header that counts; the organization in the path must be the key's own.

@@ -3,7 +3,8 @@
 //!
 //! [tower]: https://docs.rs/tower
 //!
-//! ```
+#![cfg_attr(feature = "axum", doc = "```")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
 //! use axum::{Router, routing::{get, post}};
 //! use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Require, store::FixedKeys};
 //!
@@ -35,10 +36,12 @@
 //! |---------------|----------------------------------------------------------------------------------------------|
 //! | [`scheme`]    | where a credential may stand: [`Scheme`], [`SchemePolicy`]                                   |
 //! | [`key`]       | the key itself: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]            |
-//! | [`store`]     | where records are kept: [`KeyStore`], [`KeyRecord`], in memory, fixed, or your own           |
+//! | [`store`]     | where records are kept: [`KeyStore`], in memory, fixed, or your own                          |
+//! | records       | [`KeyRecord`] with its [`KeyId`], [`Owner`], [`Status`]; [`Principal`]: who is calling       |
 //! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                                |
 //! | [`guard`]     | what a key must be allowed: [`Require`], [`Permissions`], [`Action`]                         |
 //! | [`rejection`] | why a request was refused, and what the caller is told: [`Rejection`], [`RejectionFormat`]   |
+//! | observers     | [`Decision`] and its [`Outcome`]: what came of a request                                     |
 //!
 //! # Features
 //!
@@ -50,6 +53,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod body;
 mod clock;
 mod error;
 #[cfg(feature = "axum")]

@@ -38,10 +38,10 @@ pub struct Decision {
 /// What a [`Decision`] comes to.
 ///
 /// ```
-/// use tower_api_key::{Decision, Outcome};
+/// use tower_api_key::{Decision, Outcome, Problem};
 ///
-/// fn counts_as_attack(decision: &Decision) -> bool {
-///     matches!(decision.outcome(), Outcome::Refused(_) | Outcome::Abandoned)
+/// fn is_a_wrong_key(decision: &Decision) -> bool {
+///     matches!(decision.outcome(), Outcome::Refused(reason) if reason.problem() == Problem::InvalidKey)
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -86,6 +86,12 @@ impl From<&'static str> for Action {
     }
 }
 
+impl From<&Action> for Action {
+    fn from(action: &Action) -> Self {
+        action.clone()
+    }
+}
+
 impl From<String> for Action {
     fn from(name: String) -> Self {
         Cow::<'static, str>::Owned(name).into()
@@ -159,8 +165,18 @@ impl Permissions {
     }
 }
 
+/// Resources, each with an action.
+impl<R: Into<String>, A: Into<Action>> FromIterator<(R, A)> for Permissions {
+    fn from_iter<I: IntoIterator<Item = (R, A)>>(grants: I) -> Self {
+        grants.into_iter().fold(Self::new(), |all, (resource, action)| all.grant(resource, action))
+    }
+}
+
 impl fmt::Debug for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.wildcards {
+            f.write_str("wildcards ")?;
+        }
         f.debug_map()
             .entries(self.iter().map(|(resource, actions)| {
                 let names: Vec<&str> = actions.iter().map(Action::as_str).collect();

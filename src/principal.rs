@@ -68,6 +68,15 @@ impl Principal {
         if self.allows(resource, action) { Ok(()) } else { Err(self.refused(Reason::Forbidden)) }
     }
 
+    /// Goes on only if the key belongs to `organization`: that of a row which the handler has just loaded, say.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] for [`Reason::OtherOrganization`]: 403.
+    pub fn require_organization(&self, organization: &str) -> Result<(), Rejection> {
+        if self.organization() == Some(organization) { Ok(()) } else { Err(self.refused(Reason::OtherOrganization)) }
+    }
+
     /// The refusal of something that this principal asked for.
     pub(crate) fn refused(&self, reason: Reason) -> Rejection {
         Rejection::new(reason).by_scheme(Some(self.scheme)).of_record(self.record.clone())

@@ -15,6 +15,8 @@ struct Example {
     process: Child,
     url: String,
     keys: BTreeMap<String, String>,
+    /// The curl lines that it has printed, each with the status behind `#`.
+    advice: Vec<String>,
     database: PathBuf,
 }
 
@@ -44,8 +46,9 @@ impl Example {
             let (name, key) = line.strip_prefix("key ").unwrap().split_once(": ").unwrap();
             keys.insert(name.to_owned(), key.to_owned());
         };
+        let advice = lines.by_ref().skip(2).take_while(|line| !line.is_empty()).collect();
         thread::spawn(move || lines.for_each(drop));
-        Self { process, url, keys, database }
+        Self { process, url, keys, advice, database }
     }
 
     /// Status and body of `curl ARGUMENTS URL/PATH`, where `KEY:name` stands for a key.
@@ -74,9 +77,26 @@ impl Example {
         status
     }
 
-    fn stop(mut self) -> PathBuf {
+    /// Runs the lines that it has printed, as a user would copy them.
+    fn follow_advice(&self) {
+        assert!(!self.advice.is_empty());
+        for line in &self.advice {
+            let (command, expected) = line.split_once("   # ").unwrap();
+            let command = format!("{command} --silent --max-time 10 --output /dev/null --write-out '%{{http_code}}'");
+            let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+            assert!(output.status.success(), "{line}");
+            let status = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(Some(&*status), expected.split(':').next(), "{line}");
+        }
+    }
+
+    fn stop(self) -> PathBuf {
+        self.end_by("-TERM")
+    }
+
+    fn end_by(mut self, signal: &str) -> PathBuf {
         let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         for _ in 0..100 {
             if let Some(status) = self.process.try_wait().unwrap() {
                 assert!(status.success(), "it ended with {status}");
@@ -103,9 +123,11 @@ fn quickstart_takes_three_header_styles() {
         assert_eq!(example.status(&["-H", header], "/whoami"), "200");
     }
     assert_eq!(example.status(&["-X", "POST", "-H", "X-API-Key: KEY:editor"], "/links"), "200");
+    assert_eq!(example.status(&["-d", "{}", "-H", "X-API-Key: KEY:editor"], "/links"), "200");
     assert_eq!(example.status(&["-X", "POST", "-H", "X-API-Key: KEY:reader"], "/links"), "403");
     assert_eq!(example.status(&[], "/whoami"), "401");
-    example.stop();
+    example.follow_advice();
+    example.end_by("-INT");
 }
 
 #[test]
@@ -124,6 +146,7 @@ fn token_is_hozip() {
         assert_eq!(example.status(&["-X", "POST", "-H", header], links), creates, "{header}");
         assert_eq!(example.status(&["-d", "{}", "-H", header], links), creates, "{header}");
     }
+    example.follow_advice();
     example.stop();
 }
 
@@ -143,7 +166,10 @@ fn x_api_key_is_h0p() {
     ] {
         let header = format!("x-api-key: KEY:{key}");
         assert_eq!(example.status(&["-X", method, "-H", &header], path), status, "{key} {method} {path}");
+        let with_body = ["-X", method, "-d", "{}", "-H", &header];
+        assert_eq!(example.status(&with_body, path), status, "{key} {method} {path}, with a body");
     }
+    example.follow_advice();
     example.stop();
 }
 
@@ -167,6 +193,7 @@ fn either_is_hopx() {
     assert_eq!(example.curl(&limited, "/v1/sandboxes"), ("403".into(), forbidden.into()));
     let elsewhere = "/v1/organizations/globex/sandboxes";
     assert_eq!(example.curl(&["-H", live], elsewhere), ("403".into(), forbidden.into()));
+    example.follow_advice();
     example.stop();
 }
 
@@ -175,6 +202,7 @@ fn either_is_hopx() {
 fn custom_store_keeps_its_key_over_a_restart() {
     let first = Example::start("custom_store");
     let keys = first.keys.clone();
+    first.follow_advice();
     assert_eq!(first.status(&["-H", "Authorization: Token KEY:customer"], "/reports"), "200");
     let mut second = Example::start_over("custom_store", first.stop());
     assert!(second.keys.is_empty(), "a key is shown once");

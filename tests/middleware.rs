@@ -21,6 +21,7 @@ use support::{Api, App, Body, Fault, LIVE, UNKNOWN, accepted, bare, bearer, boxe
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyDigest, KeyRecord, KeyStore, Outcome, Principal, Reason, Rejection, Require, Scheme,
+    guard::{GuardFuture, GuardedService},
     layer::{ApiKeyService, ResponseBody, ResponseFuture},
     store::{FixedKeys, MemoryStore},
 };
@@ -36,11 +37,13 @@ fn everything_may_cross_threads() {
     fn send<T: Send + 'static>() {}
     clone_send_sync::<ApiKeyLayer>();
     clone_send_sync::<ApiKeyService<App>>();
+    clone_send_sync::<GuardedService<App>>();
     clone_send_sync::<Require>();
     clone_send_sync::<Principal>();
     clone_send_sync::<Rejection>();
     clone_send_sync::<MemoryStore>();
     send::<ResponseFuture<App, Body>>();
+    send::<GuardFuture<<App as Service<Request<Body>>>::Future>>();
 }
 
 /// A service that must be polled ready before each call, and that counts who holds it.
@@ -81,8 +84,9 @@ async fn the_service_that_was_polled_ready_is_the_one_that_is_called() {
     let mut service = ApiKeyLayer::builder(api.store).build().unwrap().layer(guard.layer(Strict::default()));
     for fault in [Fault::None, Fault::Waits] {
         store.set(fault);
-        for request in [bearer(LIVE), bearer(UNKNOWN), bearer(LIVE)] {
-            service.ready().await.unwrap().call(request).await.unwrap();
+        for (request, status) in [(bearer(LIVE), 200), (bearer(UNKNOWN), 401), (bearer(LIVE), 200)] {
+            let response = service.ready().await.unwrap().call(request).await.unwrap();
+            assert_eq!(response.status(), status);
         }
     }
 }
@@ -121,6 +125,22 @@ async fn a_concurrency_limit_below_loses_no_permit() {
     store.set(Fault::Hangs);
     drop(service.ready().await.unwrap().call(bearer(LIVE)));
     tokio::time::timeout(limit, service.ready()).await.expect("the permit is lost").unwrap();
+}
+
+/// A service keeps no permit of a request that it has refused.
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_leaves_its_permit_to_others() {
+    let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::default())));
+    let guarded = Require::that(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
+    let mut service = ApiKeyLayer::builder(Api::live().store).build().unwrap().layer(guarded);
+    let mut other = service.clone();
+    for (request, status) in [(bearer(UNKNOWN), 401), (support::path(bearer(LIVE), "/forbidden"), 403)] {
+        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        let ready = tokio::time::timeout(Duration::from_millis(1), other.ready()).await;
+        let response = ready.expect("the permit is lost").unwrap().call(bearer(LIVE)).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,6 +353,19 @@ async fn credentials_are_marked_as_sensitive_and_can_be_hidden() {
     assert_eq!(shown(true, support::path(bare(), &target)).await, "/a?x=1&y=%20 {}");
     let target = format!("/a?key={LIVE}");
     assert_eq!(shown(true, support::path(bare(), &target)).await, "/a {}");
+}
+
+#[tokio::test]
+async fn a_skipped_request_is_marked_too_in_every_line_and_not_hidden() {
+    let inner = boxed(service_fn(async |request: Request<Body>| {
+        let keys = request.headers().get_all("x-api-key").iter();
+        assert_eq!(keys.map(http::HeaderValue::is_sensitive).collect::<Vec<_>>(), [true, true]);
+        Ok::<_, Infallible>(Response::new(Body::default()))
+    }));
+    let mut request = x_api_key(LIVE);
+    support::add(&mut request, "x-api-key", UNKNOWN);
+    let api = Api::live().layer(|layer| layer.skip(|_| true).hide_credentials()).run_over(inner);
+    assert_eq!(api.call(request).await, support::passed(Outcome::Skipped));
 }
 
 #[tokio::test]

@@ -27,6 +27,12 @@ fn grants_add_up_in_a_fixed_order() {
     assert_eq!(listed, [("links", 4), ("stats", 1)]);
     assert_eq!(format!("{permissions:?}"), r#"{"links": ["create", "delete", "archive", "zap"], "stats": ["read"]}"#);
     assert!(permissions.allows("links", "zap") && !permissions.allows("stats", "zap"));
+    let again: Permissions = permissions
+        .iter()
+        .flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)))
+        .collect();
+    assert_eq!(again, permissions);
+    assert_eq!(format!("{:?}", Permissions::new().grant("*", "*").with_wildcards()), r#"wildcards {"*": ["*"]}"#);
     assert!(Permissions::new().is_empty() && !permissions.is_empty());
 }
 

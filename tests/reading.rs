@@ -4,7 +4,8 @@ mod support;
 
 use http::Request;
 use proptest::prelude::*;
-use support::{Api, Body, LIVE, Outside, UNKNOWN, accepted, add, bare, passed, path, refused, with};
+use support::{Api, Body, LIVE, Outside, UNKNOWN, accepted, add, bare, boxed, passed, path, refused, with};
+use tower::service_fn;
 use tower_api_key::{ApiKeyLayer, ConfigError, Conflict, Outcome, Reason, Scheme, SchemePolicy, store::MemoryStore};
 
 fn headers(lines: &[(&str, &str)]) -> Request<Body> {
@@ -216,6 +217,13 @@ async fn an_answer_to_a_key_in_the_url_is_private() {
     let api = layer(Api::live()).run();
     let by_query = api.answer(path(bare(), &format!("/?api_key={LIVE}"))).await;
     assert_eq!(by_query.headers["cache-control"], "private");
+    let inner = boxed(service_fn(async |_: Request<Body>| {
+        Ok::<_, std::convert::Infallible>(
+            http::Response::builder().header("cache-control", "public").body(Body::default()).unwrap(),
+        )
+    }));
+    let outspoken = layer(Api::live()).run_over(inner).answer(path(bare(), &format!("/?api_key={LIVE}"))).await;
+    assert_eq!(outspoken.headers["cache-control"], "public", "the service says otherwise");
     let by_header = api.answer(with("x-api-key", LIVE)).await;
     assert!(!by_header.headers.contains_key("cache-control"));
 }
@@ -238,6 +246,13 @@ async fn optional_means_that_nothing_of_ours_was_presented() {
     ] {
         assert_eq!(api.call(headers(lines)).await, expected, "{lines:?}");
     }
+}
+
+#[tokio::test]
+async fn one_scheme_is_a_policy_too() {
+    let api = Api::live().layer(|layer| layer.schemes(Scheme::token())).run();
+    assert_eq!(api.call(with("authorization", format!("Token {LIVE}"))).await, accepted());
+    assert_eq!(api.call(with("x-api-key", LIVE)).await, refused(Reason::Missing, 401));
 }
 
 #[test]

@@ -162,11 +162,13 @@ async fn headers_that_others_add_to_a_guards_refusal_stay() {
     let marking = guarded.map_response(|mut response: Response<_>| {
         response.headers_mut().insert("x-request-id", HeaderValue::from_static("42"));
         response.headers_mut().insert("content-length", HeaderValue::from_static("0"));
+        response.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
         response
     });
     let answer = Api::live().run_over(boxed(marking)).app.oneshot(bearer(LIVE)).await.unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     assert_eq!(answer.headers()["x-request-id"], "42");
+    assert!(!answer.headers().contains_key("content-encoding"), "not that of the empty response");
     let length = answer.headers()["content-length"].clone();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(length, body.len().to_string(), "not the length of the empty response");
@@ -177,22 +179,63 @@ fn unreachable_inner() -> App {
     boxed(service_fn(async |_| -> Result<Response<Body>, std::convert::Infallible> { unreachable!() }))
 }
 
+#[tokio::test]
+async fn a_refusal_of_ones_own_is_never_a_success() {
+    let own = RejectionFormat::custom(|_| Response::new("no"));
+    let api =
+        Api::live().guard(Require::permission("links", "create")).layer(|layer| layer.rejection_format(own)).run();
+    assert_eq!(api.answer(bare()).await.status, 401);
+    assert_eq!(api.answer(bearer(LIVE)).await.status, 403);
+}
+
+const REASONS: [(Reason, Problem); 18] = [
+    (Reason::Missing, Problem::MissingKey),
+    (Reason::WrongScheme, Problem::MissingKey),
+    (Reason::Malformed, Problem::MalformedCredential),
+    (Reason::Ambiguous, Problem::AmbiguousCredential),
+    (Reason::BadFormat, Problem::InvalidKey),
+    (Reason::Unknown, Problem::InvalidKey),
+    (Reason::Revoked, Problem::InvalidKey),
+    (Reason::Disabled, Problem::InvalidKey),
+    (Reason::Expired, Problem::InvalidKey),
+    (Reason::NotYetValid, Problem::InvalidKey),
+    (Reason::WrongEnvironment, Problem::InvalidKey),
+    (Reason::WrongTenant, Problem::InvalidKey),
+    (Reason::Forbidden, Problem::Forbidden),
+    (Reason::OtherOrganization, Problem::Forbidden),
+    (Reason::Hidden, Problem::NotFound),
+    (Reason::Misconfigured, Problem::Internal),
+    (Reason::StoreFailed, Problem::Unavailable),
+    (Reason::StoreSlow, Problem::Unavailable),
+];
+
+/// The one table, as it is documented: reason, problem, status, code, and a heading for each problem type.
 #[test]
-fn every_reason_has_one_problem() {
-    for (reason, status) in [
-        (Reason::Missing, 401),
-        (Reason::WrongScheme, 401),
-        (Reason::Malformed, 401),
-        (Reason::Ambiguous, 401),
-        (Reason::BadFormat, 401),
-        (Reason::Unknown, 401),
-        (Reason::Forbidden, 403),
-        (Reason::OtherOrganization, 403),
-        (Reason::Hidden, 404),
-        (Reason::Misconfigured, 500),
-        (Reason::StoreFailed, 503),
-        (Reason::StoreSlow, 503),
-    ] {
-        assert_eq!(reason.problem().status().as_u16(), status, "{reason:?}");
+fn every_reason_has_one_problem_as_the_documentation_says() {
+    let documentation = include_str!("../src/rejection/mod.rs");
+    for (reason, problem) in REASONS {
+        assert_eq!(reason.problem(), problem, "{reason:?}");
+        let row = documentation.lines().find(|line| line.contains(&format!("`{reason:?}`"))).unwrap();
+        for cell in
+            [format!("`{problem:?}`"), format!(" {} ", problem.status().as_u16()), format!("`{}`", problem.code())]
+        {
+            assert!(row.contains(&cell), "{cell} in {row}");
+        }
+        let (_, anchor) = problem.problem_type().split_once("/rejection/index.html#").unwrap();
+        assert!(documentation.contains(&format!("//! ## {anchor}\n")), "{anchor}");
     }
+    let labels: std::collections::BTreeSet<String> = REASONS.iter().map(|(reason, _)| reason.to_string()).collect();
+    assert_eq!(labels.len(), REASONS.len());
+    assert_eq!(Reason::NotYetValid.as_str(), "not_yet_valid");
+}
+
+#[tokio::test]
+async fn a_hidden_resource_is_404_in_every_format() {
+    let hiding = || Require::permission("links", "create").or_not_found();
+    let call = |format| Api::live().layer(|layer| layer.rejection_format(format)).guard(hiding()).run();
+    let json = call(RejectionFormat::json()).answer(bearer(LIVE)).await;
+    assert_eq!((json.status.as_u16(), &*json.body), (404, &br#"{"error": "Not Found", "code": "NOT_FOUND"}"#[..]));
+    assert!(challenges(&json).is_empty());
+    let problem = call(RejectionFormat::problem_json()).answer(bearer(LIVE)).await;
+    assert!(String::from_utf8_lossy(&problem.body).contains("index.html#not-found"));
 }

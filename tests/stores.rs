@@ -6,7 +6,7 @@ use std::{sync::Arc, thread};
 
 use support::{Api, LIVE, accepted, bearer};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, KeyHasher, KeyId, KeyRecord, KeyStore, Lookup, Owner, Reason, Status,
+    ApiKey, ApiKeyLayer, KeyDigest, KeyHasher, KeyId, KeyRecord, KeyStore, Lookup, Owner, Reason, Status,
     store::{FixedKeys, FixedKeysError, MemoryStore, StoreError},
 };
 
@@ -25,7 +25,7 @@ fn a_key_and_an_id_are_inserted_once() {
     assert_eq!(keys.insert(record("a", 2)), Err(StoreError::DuplicateId("a".into())));
     assert_eq!(keys.insert(record("b", 1)), Err(StoreError::DuplicateKey("a".into())));
     assert_eq!(ids(&keys), ["a"]);
-    keys.remove(&"a".into()).unwrap();
+    keys.remove("a").unwrap();
     keys.insert(record("b", 1)).unwrap();
     assert_eq!(ids(&keys), ["b"]);
 }
@@ -51,9 +51,9 @@ fn an_update_that_fails_changes_nothing() {
     let identity = Err(StoreError::Identity(id.clone()));
     assert_eq!(keys.update(&id, |_| record("a", 2)).map(drop), identity);
     assert_eq!(keys.update(&id, |_| record("b", 1)).map(drop), identity);
-    assert_eq!(keys.update(&"b".into(), |record| record).map(drop), Err(StoreError::NotFound("b".into())));
+    assert_eq!(keys.update("b", |record| record).map(drop), Err(StoreError::NotFound("b".into())));
     let poisoned = keys.clone();
-    thread::spawn(move || poisoned.update(&"a".into(), |_| panic!("on purpose"))).join().unwrap_err();
+    thread::spawn(move || poisoned.update("a", |_| panic!("on purpose"))).join().unwrap_err();
     assert_eq!(ids(&keys), ["a"]);
     keys.disable(&id).unwrap();
 }
@@ -123,6 +123,21 @@ async fn a_shared_store_is_a_store() {
     ApiKeyLayer::builder(keys).build().unwrap();
 }
 
+#[tokio::test]
+async fn fixed_keys_are_found_at_once_and_by_waiting() {
+    let keys = FixedKeys::new([("a", ApiKey::new(LIVE).unwrap())]).unwrap();
+    let digest = KeyHasher::sha256().digest(&ApiKey::new(LIVE).unwrap());
+    let id = |record: Option<KeyRecord>| record.map(|record| record.id().to_string());
+    let at_once = |digest: &KeyDigest| match keys.find_now(digest) {
+        Lookup::Found(record) => Some(record),
+        _ => None,
+    };
+    for (digest, expected) in [(digest, Some("a".to_owned())), ([7; 32].into(), None)] {
+        assert_eq!(id(at_once(&digest)), expected);
+        assert_eq!(id(keys.find(&digest).await.unwrap()), expected);
+    }
+}
+
 #[test]
 fn fixed_keys_differ_and_their_error_repeats_no_key() {
     let key = || ApiKey::new(LIVE).unwrap();
@@ -160,4 +175,5 @@ async fn a_typed_value_comes_back_by_its_type() {
     assert_eq!(principal.get::<u64>(), None);
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
     assert_eq!(principal.require("links", "create").unwrap_err().reason(), Reason::Forbidden);
+    assert_eq!(principal.require_organization("acme").unwrap_err().reason(), Reason::OtherOrganization);
 }

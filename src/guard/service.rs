@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Require;
-use crate::{layer::ResponseBody, rejection::Rejection};
+use crate::{body::ResponseBody, rejection::Rejection};
 
 /// A service behind a [`Require`] guard. It is ready when the inner one is.
 ///

@@ -1,12 +1,12 @@
 //! The plain text of a key.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::Mask;
-use crate::scheme::MAX_KEY_LEN;
+use crate::scheme::is_readable;
 
 /// The plain text of a key. Its memory is wiped on drop; there is no `Display`, and `Debug` shows nothing of it.
 ///
@@ -16,6 +16,11 @@ use crate::scheme::MAX_KEY_LEN;
 /// let key = ApiKey::new("hopx_live_51FwqftsmMDHHbJAMEXXHCgG")?;
 /// assert_eq!(format!("{key:?}"), "ApiKey(..)");
 /// # Ok::<(), tower_api_key::key::InvalidKey>(())
+/// ```
+///
+/// ```compile_fail
+/// let key = tower_api_key::ApiKey::new("hopx_live_51FwqftsmMDHHbJAMEXXHCgG").unwrap();
+/// println!("{key}"); // `ApiKey` has no `Display`
 /// ```
 #[derive(Clone)]
 pub struct ApiKey(Zeroizing<Box<str>>);
@@ -39,11 +44,7 @@ impl ApiKey {
     /// [`InvalidKey`] for what would be refused at the door too: `""`, `"two words"`, `"schlüssel"`, 513 characters.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
         let text = Zeroizing::new(text.into());
-        if (1..=MAX_KEY_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
-            Ok(Self(Zeroizing::new(text.as_str().into())))
-        } else {
-            Err(InvalidKey)
-        }
+        if is_readable(text.as_bytes()) { Ok(Self(Zeroizing::new(text.as_str().into()))) } else { Err(InvalidKey) }
     }
 
     /// The plain text, for the one answer that shows it.
@@ -54,6 +55,14 @@ impl ApiKey {
     /// What may be shown of this key later: see [`Mask`].
     pub fn mask(&self, mask: Mask) -> String {
         mask.apply(self.expose())
+    }
+}
+
+impl FromStr for ApiKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::new(text)
     }
 }
 

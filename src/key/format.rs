@@ -1,7 +1,7 @@
 //! The form of a key: made here, checked here, without any lookup.
 //!
 //! ```text
-//! hopx_live_ 4fK0aQ9tJm2XzV7bRc1NwYs8LdPe6GuHoTiA 0mLq17
+//! hopx_live_ 4fK0aQ9tJm2XzV7bRc1NwYs8LdPe6GuHoTiA 30qm7X
 //! └ prefix ┘ └──── body: 36 base62 digits ──────┘ └ CRC-32 of the body, six base62 digits
 //! ```
 //!
@@ -18,7 +18,7 @@ use super::{
     ApiKey,
     checksum::{self, BASE62},
 };
-use crate::scheme::MAX_KEY_LEN;
+use crate::scheme::{MAX_KEY_LEN, is_readable};
 
 /// The form that all keys of one kind have: a prefix, a random body, a checksum.
 ///
@@ -189,8 +189,7 @@ impl KeyFormat {
 
     /// Length, alphabet and prefix.
     pub(crate) fn has_shape(&self, key: &[u8]) -> bool {
-        let readable = key.len() <= MAX_KEY_LEN && key.iter().all(u8::is_ascii_graphic);
-        let Some(rest) = key.strip_prefix(self.prefix.as_bytes()).filter(|_| readable) else {
+        let Some(rest) = key.strip_prefix(self.prefix.as_bytes()).filter(|_| is_readable(key)) else {
             return false;
         };
         match &self.shape {

@@ -4,11 +4,11 @@ use super::checksum;
 
 /// Which part of a key is shown, so that a person can tell keys apart.
 ///
-/// At least 128 random bits always stay unseen; where a mask would show more than that allows, it shows nothing: `...`.
-/// Random is what stands after the last character that is neither letter nor digit (what stands before is taken for a public
-/// prefix), at the bits of the smallest usual alphabet that fits: decimal, hexadecimal, base32, base36, base62. A checksum at the end is
-/// not random, and what is shown of it is subtracted too, since it gives the body away bit by bit. A text cannot tell whether it was chosen at
-/// random: for keys that people made up, or whose secret stands first, show no mask at all.
+/// At least 128 random bits stay unseen, or nothing is shown: `...`. Only what follows the last character that is neither letter
+/// nor digit counts as random; what stands before is taken for a public prefix. Each character counts as much as the
+/// smallest usual alphabet that fits holds. A shown digit of a checksum is subtracted, since it tells something of the body.
+///
+/// No text tells whether it was chosen at random: for keys that people made up, or whose secret stands first, show no mask at all.
 ///
 /// ```
 /// use tower_api_key::Mask;
@@ -18,7 +18,7 @@ use super::checksum;
 /// assert_eq!(Mask::LastFour.apply(key), "...z789");
 /// assert_eq!(Mask::LastFour.apply("hunter2"), "...");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mask {
     /// The first eight and the last six characters: `hopx_liv...0mLq17`.

@@ -11,12 +11,13 @@
 //!
 //! # What is hidden from a timing observer
 //!
-//! Digests are compared in constant time, wherever they are compared, and an unknown key is hashed, looked up and compared as a
-//! known one is, against a dummy record; what follows for a known one, its status and times, is a few nanoseconds more. What a map or a database index may still tell by its timing is something about the *digest* of the
-//! presented key. That is of no use: who cannot invert SHA-256 cannot choose the next guess by it. Without a pepper an attacker
-//! can compute digests and so choose which bucket of a map a wrong key falls into; that lengthens only the
-//! attacker's own lookups by a few comparisons, since nothing that an attacker presents is ever inserted. With a pepper
-//! ([`KeyHasher::hmac_sha256`]) not even that is possible.
+//! Digests are compared in constant time, wherever they are compared. An unknown key is hashed, looked up and compared as a known one
+//! is, against a dummy record; what follows for a known one, its status and times, is a few nanoseconds more.
+//!
+//! What a map or a database index may still tell by its timing is something about the *digest* of the presented key. That is of no use: who
+//! cannot invert SHA-256 cannot choose the next guess by it. Without a pepper an attacker can compute digests, and so
+//! choose which bucket of a map a wrong key falls into; that lengthens only the attacker's own look-ups by a few comparisons,
+//! since nothing that an attacker presents is ever inserted. With a pepper ([`KeyHasher::hmac_sha256`]) not even that is possible.
 //!
 //! Not hidden, because it is no secret: the length of the presented key, whether it has the right form, and which scheme carried it.
 

@@ -1,7 +1,6 @@
 //! The layer: reads, checks, then calls the inner service or refuses; renders every refusal, reports every request.
 
 mod authenticator;
-mod body;
 mod builder;
 mod future;
 mod report;
@@ -9,7 +8,7 @@ mod service;
 
 use std::{fmt, sync::Arc};
 
-pub use body::ResponseBody;
+pub use crate::body::ResponseBody;
 pub use builder::ApiKeyLayerBuilder;
 pub use future::ResponseFuture;
 pub use service::ApiKeyService;

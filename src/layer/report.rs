@@ -9,11 +9,8 @@ use http::{
     response::Parts,
 };
 
-use super::{
-    authenticator::{Authenticator, Passed, Presented},
-    body::ResponseBody,
-};
-use crate::{observe::Decision, rejection::Rejection, store::Answer};
+use super::authenticator::{Authenticator, Passed, Presented};
+use crate::{body::ResponseBody, observe::Decision, rejection::Rejection, store::Answer};
 
 /// Goes with a request to its end, and tells the observers once: when the response is there, or when it will never be.
 pub(super) struct Report {

@@ -1,6 +1,6 @@
 //! The names on a record: which key, whose, and whether it works.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 /// The public name of a key: it may be logged and shown, and says nothing of the key.
 ///
@@ -75,6 +75,25 @@ impl From<String> for KeyId {
 impl From<i64> for KeyId {
     fn from(id: i64) -> Self {
         Self(id.to_string().into())
+    }
+}
+
+/// A row's number.
+impl From<i32> for KeyId {
+    fn from(id: i32) -> Self {
+        i64::from(id).into()
+    }
+}
+
+impl AsRef<str> for KeyId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for KeyId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -148,16 +148,16 @@ impl KeyRecord {
         self.edit(|fields| fields.created_at = Some(instant))
     }
 
-    /// Refuses the key before this instant.
+    /// Refuses the key before this instant; `None` takes that back.
     #[must_use]
-    pub fn with_not_before(self, instant: SystemTime) -> Self {
-        self.edit(|fields| fields.not_before = Some(instant))
+    pub fn with_not_before(self, instant: impl Into<Option<SystemTime>>) -> Self {
+        self.edit(|fields| fields.not_before = instant.into())
     }
 
-    /// Refuses the key from this instant on. A key without one does not expire.
+    /// Refuses the key from this instant on; `None` takes that back, and the key does not expire.
     #[must_use]
-    pub fn with_expires_at(self, instant: SystemTime) -> Self {
-        self.edit(|fields| fields.expires_at = Some(instant))
+    pub fn with_expires_at(self, instant: impl Into<Option<SystemTime>>) -> Self {
+        self.edit(|fields| fields.expires_at = instant.into())
     }
 
     /// Keeps a text under a name.

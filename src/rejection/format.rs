@@ -17,18 +17,16 @@ use crate::scheme::Challenges;
 /// Whatever the format, the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` to a 503.
 ///
 /// ```
-/// use http::Response;
-/// use tower_api_key::RejectionFormat;
+/// use http::{HeaderValue, Response, header::CONTENT_TYPE};
+/// use tower_api_key::{ApiKeyLayer, RejectionFormat, store::MemoryStore};
 ///
-/// let quoted = RejectionFormat::custom(|rejection| {
-///     let problem = rejection.reason().problem();
-///     Response::builder()
-///         .status(problem.status())
-///         .header("content-type", "application/json")
-///         .body(format!(r#"{{"errors": [{{"title": "{}"}}]}}"#, problem.title()))
-///         .unwrap_or_default()
+/// let errors = RejectionFormat::custom(|rejection| {
+///     let title = rejection.reason().problem().title();
+///     let mut response = Response::new(format!(r#"{{"errors": [{{"title": "{title}"}}]}}"#));
+///     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+///     response
 /// });
-/// # let _ = quoted;
+/// let layer = ApiKeyLayer::builder(MemoryStore::new()).rejection_format(errors).build();
 /// ```
 #[derive(Clone)]
 pub struct RejectionFormat(Kind);
@@ -60,7 +58,8 @@ impl RejectionFormat {
         Self(Kind::Text)
     }
 
-    /// A response of your own: status, headers and body.
+    /// A response of your own: headers and body, and a status if it is not the problem's. A refusal is never a success: one that
+    /// has a 2xx status, as a new response has, gets the problem's.
     pub fn custom<B: Into<Bytes>>(render: impl Fn(&Rejection) -> Response<B> + Send + Sync + 'static) -> Self {
         Self(Kind::Custom(Arc::new(move |rejection| render(rejection).map(Into::into))))
     }
@@ -106,7 +105,7 @@ impl Renderer {
             Kind::Text => fixed("text/plain; charset=utf-8", problem.texts().text),
             Kind::Custom(render) => {
                 let (own, body) = render(rejection).into_parts();
-                parts.status = own.status;
+                parts.status = if own.status.is_success() { problem.status() } else { own.status };
                 parts.headers.extend(own.headers);
                 body
             }

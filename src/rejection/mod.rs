@@ -142,7 +142,7 @@ impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rejection")
             .field("reason", &self.reason)
-            .field("scheme", &self.scheme)
+            .field("scheme", &self.scheme.map(ToString::to_string))
             .field("key", &self.record.as_ref().map(KeyRecord::id))
             .field("cause", &self.cause)
             .finish()

@@ -1,5 +1,7 @@
 //! The reasons, and the one map from each to what the caller is told.
 
+use std::fmt;
+
 use http::StatusCode;
 
 /// Why a request was refused. The caller learns only the [`Problem`]; an observer learns this.
@@ -102,9 +104,39 @@ impl Reason {
         }
     }
 
+    /// A label, fit for a log or a metric: `not_yet_valid`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::WrongScheme => "wrong_scheme",
+            Self::Malformed => "malformed",
+            Self::Ambiguous => "ambiguous",
+            Self::BadFormat => "bad_format",
+            Self::Unknown => "unknown",
+            Self::Revoked => "revoked",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::WrongEnvironment => "wrong_environment",
+            Self::WrongTenant => "wrong_tenant",
+            Self::Forbidden => "forbidden",
+            Self::OtherOrganization => "other_organization",
+            Self::Hidden => "hidden",
+            Self::StoreFailed => "store_failed",
+            Self::StoreSlow => "store_slow",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
     /// Whether the request presents nothing that this layer would judge, so that an optional layer lets it through.
     pub(crate) const fn is_nothing_of_ours(self) -> bool {
         matches!(self, Self::Missing | Self::WrongScheme)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

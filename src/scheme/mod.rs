@@ -30,6 +30,7 @@ mod grammar;
 mod hide;
 mod policy;
 mod read;
+mod verdict;
 
 use std::{
     borrow::Cow,
@@ -39,10 +40,17 @@ use std::{
 
 pub(crate) use challenge::Challenges;
 pub use policy::{Conflict, SchemePolicy};
-pub(crate) use read::{Credential, Reader};
+pub(crate) use read::Reader;
+
+pub(crate) use verdict::Credential;
 
 /// The longest key that is read, in bytes. Anything longer is refused before it is hashed.
 pub const MAX_KEY_LEN: usize = 512;
+
+/// Whether a request could carry these bytes as a key: 1 to 512 of visible ASCII.
+pub(crate) fn is_readable(key: &[u8]) -> bool {
+    (1..=MAX_KEY_LEN).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic)
+}
 
 /// One place where a request may carry a key.
 ///
@@ -55,13 +63,13 @@ pub const MAX_KEY_LEN: usize = 512;
 /// assert_eq!(Scheme::bearer().to_string(), "authorization:Bearer");
 /// assert_eq!(Scheme::header("X-Auth-Token").to_string(), "header:x-auth-token");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scheme {
     place: Place,
     word: Option<Cow<'static, str>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
     Header(Cow<'static, str>),
     Query(Cow<'static, str>),

@@ -38,7 +38,7 @@ pub struct SchemePolicy {
 /// assert_eq!(policy.conflict(), Conflict::Refuse);
 /// let policy = policy.on_conflict(Conflict::FirstWins);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Conflict {
     /// The request is refused as ambiguous (RFC 6750 §2: "MUST NOT use more than one method").
@@ -86,6 +86,13 @@ impl SchemePolicy {
 impl Default for SchemePolicy {
     fn default() -> Self {
         Self::new([Scheme::bearer(), Scheme::token(), Scheme::x_api_key()])
+    }
+}
+
+/// A policy of one scheme.
+impl From<Scheme> for SchemePolicy {
+    fn from(scheme: Scheme) -> Self {
+        Self::new([scheme])
     }
 }
 

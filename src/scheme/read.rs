@@ -7,8 +7,10 @@ use http::{HeaderMap, HeaderName, Uri, header::AUTHORIZATION};
 use super::{
     Conflict, MAX_KEY_LEN, Place, Scheme, SchemePolicy,
     grammar::{after_word, is_tchar, is_token68, trim_ows},
+    is_readable,
+    verdict::{Credential, Finding, Unread, Verdict},
 };
-use crate::{error::ConfigError, rejection::Reason};
+use crate::error::ConfigError;
 
 /// A policy, made ready for reading.
 #[derive(Debug)]
@@ -38,29 +40,6 @@ pub(super) struct QuerySource {
     pub(super) name: Box<str>,
     order: usize,
     scheme: &'static Scheme,
-}
-
-/// A well-formed key and the scheme that carried it. Borrowed, but for a query value that had to be decoded.
-pub(crate) struct Credential<'r> {
-    pub(crate) scheme: &'static Scheme,
-    pub(crate) key: Cow<'r, [u8]>,
-}
-
-/// Why there is no credential: `Missing`, `WrongScheme`, `Malformed` or `Ambiguous`.
-pub(crate) struct Unread {
-    pub(crate) reason: Reason,
-    /// The scheme that was attempted; of several, the Bearer one, for it is told what was wrong.
-    pub(crate) scheme: Option<&'static Scheme>,
-}
-
-/// What one source holds.
-enum Finding<'r> {
-    Nothing,
-    /// Somebody else's credential, in a header that we share.
-    Foreign,
-    Malformed(usize, &'static Scheme),
-    Twice(Option<&'static Scheme>),
-    Key(usize, Credential<'r>),
 }
 
 // === impl Reader ===
@@ -154,10 +133,9 @@ impl Form {
     /// The key in this value, unless another word stands before it.
     fn read<'r>(&self, value: &'r [u8]) -> Option<Finding<'r>> {
         let key = match &self.word {
-            None => Some(value).filter(|key| key.iter().all(u8::is_ascii_graphic)),
-            Some(word) => Some(after_word(value, word)?).filter(|key| is_token68(key)),
+            None => Some(value).filter(|value| is_readable(value)),
+            Some(word) => Some(after_word(value, word)?).filter(|key| is_token68(key) && key.len() <= MAX_KEY_LEN),
         };
-        let key = key.filter(|key| (1..=MAX_KEY_LEN).contains(&key.len()));
         Some(match key {
             Some(key) => Finding::Key(self.order, Credential { scheme: self.scheme, key: Cow::Borrowed(key) }),
             None => Finding::Malformed(self.order, self.scheme),
@@ -176,7 +154,7 @@ impl QuerySource {
         if values.next().is_some() {
             return Finding::Twice(Some(self.scheme));
         }
-        if !(1..=MAX_KEY_LEN).contains(&value.len()) || !value.bytes().all(|b| b.is_ascii_graphic()) {
+        if !is_readable(value.as_bytes()) {
             return Finding::Malformed(self.order, self.scheme);
         }
         let key = match value {
@@ -184,84 +162,5 @@ impl QuerySource {
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         };
         Finding::Key(self.order, Credential { scheme: self.scheme, key })
-    }
-}
-
-impl Finding<'_> {
-    fn scheme(&self) -> Option<&'static Scheme> {
-        match self {
-            Finding::Nothing | Finding::Foreign => None,
-            Finding::Malformed(_, scheme) => Some(scheme),
-            Finding::Twice(scheme) => *scheme,
-            Finding::Key(_, credential) => Some(credential.scheme),
-        }
-    }
-}
-
-// === The verdict over all sources ===
-
-struct Verdict<'r> {
-    conflict: Conflict,
-    /// The finding that stands first in the policy's order.
-    first: Option<(usize, Result<Credential<'r>, &'static Scheme>)>,
-    foreign: bool,
-    ambiguous: bool,
-    bearer: Option<&'static Scheme>,
-}
-
-impl<'r> Verdict<'r> {
-    fn new(conflict: Conflict) -> Self {
-        Self { conflict, first: None, foreign: false, ambiguous: false, bearer: None }
-    }
-
-    fn add(&mut self, finding: Finding<'r>) {
-        if let Some(scheme) = finding.scheme()
-            && scheme.is_bearer()
-        {
-            self.bearer = Some(scheme);
-        }
-        let (order, found) = match finding {
-            Finding::Nothing => return,
-            Finding::Foreign => {
-                self.foreign = true;
-                return;
-            }
-            Finding::Twice(_) => {
-                self.ambiguous = true;
-                return;
-            }
-            Finding::Malformed(order, scheme) => (order, Err(scheme)),
-            Finding::Key(order, credential) => (order, Ok(credential)),
-        };
-        let Some((first_order, first)) = &self.first else {
-            self.first = Some((order, found));
-            return;
-        };
-        self.ambiguous |= match self.conflict {
-            Conflict::Refuse => true,
-            Conflict::FirstWins => false,
-            Conflict::EqualKeysCountOnce => match (first, &found) {
-                (Ok(first), Ok(found)) => first.key != found.key,
-                _ => true,
-            },
-        };
-        if order < *first_order {
-            self.first = Some((order, found));
-        }
-    }
-
-    fn conclude(self) -> Result<Credential<'r>, Unread> {
-        let reason = match self.first {
-            Some((_, Ok(credential))) if !self.ambiguous => return Ok(credential),
-            _ if self.ambiguous => Reason::Ambiguous,
-            Some((_, Err(_))) => Reason::Malformed,
-            _ if self.foreign => Reason::WrongScheme,
-            _ => Reason::Missing,
-        };
-        let first = self.first.map(|(_, found)| match found {
-            Ok(credential) => credential.scheme,
-            Err(scheme) => scheme,
-        });
-        Err(Unread { reason, scheme: self.bearer.filter(|_| reason == Reason::Ambiguous).or(first) })
     }
 }

@@ -80,7 +80,10 @@ impl FixedKeys {
     /// [`FixedKeysError::NotSet`]; [`FixedKeysError::Invalid`] for a value that is empty or cannot be a key. There is no default key.
     pub fn from_env(name: &str) -> Result<Self, FixedKeysError> {
         let text = env::var(name).map_err(|_| FixedKeysError::NotSet(name.to_owned()))?;
-        let text = Zeroizing::new(text);
+        Self::from_text(name, &Zeroizing::new(text))
+    }
+
+    fn from_text(name: &str, text: &str) -> Result<Self, FixedKeysError> {
         let key = ApiKey::new(text.trim()).map_err(|_| FixedKeysError::Invalid(name.to_owned()))?;
         Self::new([(name, key)])
     }
@@ -103,5 +106,21 @@ impl KeyStore for FixedKeys {
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {
         self.0.iter().find(|record| record.digest() == digest).cloned().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_around_a_secret_is_not_part_of_the_key() {
+        let keys = FixedKeys::from_text("API_KEY", " secret-key\n").unwrap();
+        let digest = KeyHasher::sha256().digest(&ApiKey::new("secret-key").unwrap());
+        assert!(matches!(keys.find_now(&digest), Lookup::Found(_)));
+        for text in ["", " \n", "two words"] {
+            let error = FixedKeys::from_text("API_KEY", text).unwrap_err();
+            assert_eq!(error, FixedKeysError::Invalid("API_KEY".into()));
+        }
     }
 }

@@ -17,7 +17,8 @@ use crate::{
 
 /// Keys in memory. Clones share the keys; a change is seen by the next request.
 ///
-/// Reading takes no lock. Changes take turns, so each sees what the one before has done, and none undoes a revocation.
+/// A look-up takes no lock. Everything else takes turns, so each change sees what the one before has done, and none undoes a
+/// revocation.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyHasher, KeyRecord, store::MemoryStore};
@@ -27,8 +28,8 @@ use crate::{
 /// let key = KeyFormat::new("acme")?.generate()?;
 /// keys.insert(KeyRecord::for_key("k1", &key, &KeyHasher::sha256()).grant("stats", "read"))?;
 ///
-/// keys.revoke(&"k1".into())?;
-/// assert!(keys.enable(&"k1".into()).is_err());
+/// keys.revoke("k1")?;
+/// assert!(keys.enable("k1").is_err());
 /// # Ok(())
 /// # }
 /// ```
@@ -48,7 +49,7 @@ struct Shared {
 /// ```
 /// use tower_api_key::store::{MemoryStore, StoreError};
 ///
-/// let refused = MemoryStore::new().revoke(&"k1".into());
+/// let refused = MemoryStore::new().revoke("k1");
 /// assert_eq!(refused.err(), Some(StoreError::NotFound("k1".into())));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -98,8 +99,8 @@ impl MemoryStore {
     }
 
     /// The record with this id.
-    pub fn get(&self, id: &KeyId) -> Option<KeyRecord> {
-        self.changes().get(id).cloned()
+    pub fn get(&self, id: impl AsRef<str>) -> Option<KeyRecord> {
+        self.changes().get(id.as_ref()).cloned()
     }
 
     /// Every record, in the order of ids.
@@ -107,13 +108,13 @@ impl MemoryStore {
         self.changes().values().cloned().collect()
     }
 
-    /// Changes a record, and returns it as it is now. Other changes wait for `change`, so it must not make one itself.
+    /// Changes a record, and returns it as it is now. All but look-ups wait for `change`, so it must not call this store.
     ///
     /// ```
     /// # use tower_api_key::{KeyRecord, store::MemoryStore};
     /// # let keys = MemoryStore::new();
     /// # keys.insert(KeyRecord::new("k1", [7; 32]))?;
-    /// let record = keys.update(&"k1".into(), |record| record.grant("stats", "read"))?;
+    /// let record = keys.update("k1", |record| record.grant("stats", "read"))?;
     /// assert!(record.permissions().allows("stats", "read"));
     /// # Ok::<(), tower_api_key::store::StoreError>(())
     /// ```
@@ -122,15 +123,20 @@ impl MemoryStore {
     ///
     /// [`StoreError::NotFound`]; [`StoreError::Revoked`] if the change would bring a revoked key back;
     /// [`StoreError::Identity`] if it gives the record another id or digest.
-    pub fn update(&self, id: &KeyId, change: impl FnOnce(KeyRecord) -> KeyRecord) -> Result<KeyRecord, StoreError> {
+    pub fn update(
+        &self,
+        id: impl AsRef<str>,
+        change: impl FnOnce(KeyRecord) -> KeyRecord,
+    ) -> Result<KeyRecord, StoreError> {
         let mut by_id = self.changes();
-        let record = by_id.get_mut(id).ok_or_else(|| StoreError::NotFound(id.clone()))?;
+        let id = id.as_ref();
+        let record = by_id.get_mut(id).ok_or_else(|| StoreError::NotFound(id.into()))?;
         let changed = change(record.clone());
         if changed.id() != record.id() || changed.digest() != record.digest() {
-            return Err(StoreError::Identity(id.clone()));
+            return Err(StoreError::Identity(id.into()));
         }
         if record.status() == Status::Revoked && changed.status() != Status::Revoked {
-            return Err(StoreError::Revoked(id.clone()));
+            return Err(StoreError::Revoked(id.into()));
         }
         self.0.by_digest.pin().insert(*changed.digest(), changed.clone());
         *record = changed.clone();
@@ -142,7 +148,7 @@ impl MemoryStore {
     /// # Errors
     ///
     /// [`StoreError::NotFound`], [`StoreError::Revoked`].
-    pub fn disable(&self, id: &KeyId) -> Result<KeyRecord, StoreError> {
+    pub fn disable(&self, id: impl AsRef<str>) -> Result<KeyRecord, StoreError> {
         self.update(id, |record| record.with_status(Status::Disabled))
     }
 
@@ -151,7 +157,7 @@ impl MemoryStore {
     /// # Errors
     ///
     /// [`StoreError::NotFound`], [`StoreError::Revoked`].
-    pub fn enable(&self, id: &KeyId) -> Result<KeyRecord, StoreError> {
+    pub fn enable(&self, id: impl AsRef<str>) -> Result<KeyRecord, StoreError> {
         self.update(id, |record| record.with_status(Status::Active))
     }
 
@@ -160,19 +166,19 @@ impl MemoryStore {
     /// # Errors
     ///
     /// [`StoreError::NotFound`].
-    pub fn revoke(&self, id: &KeyId) -> Result<KeyRecord, StoreError> {
+    pub fn revoke(&self, id: impl AsRef<str>) -> Result<KeyRecord, StoreError> {
         self.update(id, |record| record.with_status(Status::Revoked))
     }
 
     /// Removes a record, and returns it.
-    pub fn remove(&self, id: &KeyId) -> Option<KeyRecord> {
+    pub fn remove(&self, id: impl AsRef<str>) -> Option<KeyRecord> {
         let mut by_id = self.changes();
-        let record = by_id.remove(id)?;
+        let record = by_id.remove(id.as_ref())?;
         self.0.by_digest.pin().remove(record.digest());
         Some(record)
     }
 
-    /// Removes every key of this user, and returns how many there were. Bot keys have no owner, and stay.
+    /// Removes every key of this user, in whatever organization, and returns how many there were. Bot keys belong to no user, and stay.
     pub fn remove_user(&self, user: &str) -> usize {
         let mut by_id = self.changes();
         let by_digest = self.0.by_digest.pin();

@@ -1,6 +1,6 @@
 //! From a case's neutral policy to a layer and its guards.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower_api_key::{
     ApiKeyLayer, Conflict, KeyFormat, KeyStore, RejectionFormat, Require, Scheme, SchemePolicy,
     layer::ApiKeyLayerBuilder,
@@ -43,60 +43,54 @@ pub(crate) fn settings(policy: &Value, store: impl KeyStore) -> Result<Settings,
             "optional" | "hide_credentials" if value == false => builder,
             "keyspaces" => builder.environments(texts(value)?),
             "key_format" => builder.formats([key_format(value)?]),
-            "body" if !value.is_null() => builder.rejection_format(RejectionFormat::json()),
+            "body" if value == "json" => builder.rejection_format(RejectionFormat::json()),
             "skip" => {
                 let paths = texts(value)?;
                 builder.skip(move |path| paths.iter().any(|skipped| skipped == path))
             }
-            "org_from" => {
-                let template = text(value)?;
-                let template = template.strip_prefix("path:").ok_or(format!("org_from {template}"))?;
-                let guard =
-                    Require::organization_in_path(template).map_err(|error| Unbuilt::Refused(error.to_string()))?;
-                let hidden = policy["org_mismatch"] == "404";
-                guards.push(if hidden { guard.or_not_found() } else { guard });
-                builder
-            }
-            "allow_principals" => {
-                let allowed = texts(value)?;
-                guards.push(Require::that(move |key, _| allowed.iter().any(|id| id == key.id().as_str())));
-                builder
-            }
-            "deny_principals" => {
-                let denied = texts(value)?;
-                guards.push(Require::that(move |key, _| denied.iter().all(|id| id != key.id().as_str())));
-                builder
-            }
-            "require" if value == &serde_json::json!([]) => builder,
-            "require" => {
-                guards.push(Require::all(permissions(value)?));
-                builder
-            }
-            "require_any" => {
-                guards.push(Require::any(permissions(value)?));
-                builder
-            }
-            "require_expr" => {
-                guards.push(expression(value)?);
-                builder
-            }
-            "require_by_method" => {
-                guards.push(by_method(value)?);
-                builder
-            }
-            _ => return Err(format!("a policy with an unknown {member}: {value}").into()),
+            guarding => match guard(policy, guarding, value)? {
+                Some(guard) => {
+                    guards.push(guard);
+                    builder
+                }
+                None => return Err(format!("a policy with an unknown {member}: {value}").into()),
+            },
         };
     }
     Ok(Settings { builder, guards })
 }
 
 /// The guards alone, for a case that puts no layer around them.
-pub(crate) fn guards_only(policy: &Value) -> Result<Vec<Require>, Failure> {
-    let mut guards = Vec::new();
-    if policy["require"].is_array() {
-        guards.push(Require::all(permissions(&policy["require"])?));
-    }
-    Ok(guards)
+pub(crate) fn guards_only(policy: &Value) -> Result<Vec<Require>, Unbuilt> {
+    let members = policy.as_object().into_iter().flatten();
+    let guards = members.map(|(member, value)| guard(policy, member, value));
+    guards.filter_map(Result::transpose).collect()
+}
+
+/// The guard that a member of the policy stands for, if it is one. An empty `require` asks for nothing.
+fn guard(policy: &Value, member: &str, value: &Value) -> Result<Option<Require>, Unbuilt> {
+    Ok(Some(match member {
+        "org_from" => {
+            let template = text(value)?;
+            let template = template.strip_prefix("path:").ok_or(format!("org_from {template}"))?;
+            let guard = Require::organization_in_path(template).map_err(|error| Unbuilt::Refused(error.to_string()))?;
+            if policy["org_mismatch"] == "404" { guard.or_not_found() } else { guard }
+        }
+        "allow_principals" => {
+            let listed = texts(value)?;
+            Require::that(move |key, _| listed.iter().any(|id| id == key.id().as_str()))
+        }
+        "deny_principals" => {
+            let listed = texts(value)?;
+            Require::that(move |key, _| listed.iter().all(|id| id != key.id().as_str()))
+        }
+        "require" if *value == json!([]) => Require::that(|_, _| true),
+        "require" => Require::all(permissions(value)?),
+        "require_any" => Require::any(permissions(value)?),
+        "require_expr" => expression(value)?,
+        "require_by_method" => by_method(value)?,
+        _ => return Ok(None),
+    }))
 }
 
 pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {

@@ -128,7 +128,7 @@ pub(crate) fn record(key: &Value, secret: &ApiKey, wildcards: bool, now: SystemT
             ("created_ago", _) => record.with_created_at(now - seconds(value)?),
             ("state", Some("revoked")) => record.with_status(Status::Revoked),
             ("state", Some("disabled")) => record.with_status(Status::Disabled),
-            ("state", Some("not_yet_valid")) => record.with_not_before(now + Duration::from_secs(60)),
+            ("state", Some("not_yet_valid")) => record.with_not_before(now + Duration::from_mins(1)),
             ("state", Some("expired")) => record.with_expires_at(now - Duration::from_secs(1)),
             ("state", Some("valid"))
             | ("id" | "secret" | "secret_ref" | "kind" | "grants" | "owner_active" | "store" | "remaining", _) => {

@@ -66,7 +66,7 @@ pub(crate) struct Observed {
 
 impl World {
     pub(crate) fn new(case: &Value, speed: Speed, gate: Option<&Gate>) -> Result<Self, Unbuilt> {
-        let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
+        let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)));
         let requires = crate::policy::texts(&case["requires"])?;
         let mut world =
             Self { sites: BTreeMap::new(), now, wildcards: requires.iter().any(|name| name == "wildcards") };

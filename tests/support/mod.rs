@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyRecord, KeyStore, Lookup, Outcome, Principal, Reason,
-    Require, layer::ApiKeyLayerBuilder, store::BoxError, store::MemoryStore,
+    Require, Scheme, layer::ApiKeyLayerBuilder, store::BoxError, store::MemoryStore,
 };
 
 /// A key that works.
@@ -29,7 +29,7 @@ pub const UNKNOWN: &str = "gone_aXWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
 /// The time at which every test begins.
 pub fn noon() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)
 }
 
 pub type Body = Full<Bytes>;
@@ -264,7 +264,12 @@ impl Running {
         self.seen.calls.load(Ordering::Relaxed)
     }
 
-    /// The decisions since the last call began.
+    /// The schemes of the decisions since the last call began.
+    pub fn schemes(&self) -> Vec<Option<&'static Scheme>> {
+        self.seen.decisions.lock().unwrap().iter().map(Decision::scheme).collect()
+    }
+
+    /// The outcomes of the decisions since the last call began.
     pub fn outcomes(&self) -> Vec<Outcome> {
         self.seen.decisions.lock().unwrap().iter().map(Decision::outcome).collect()
     }
@@ -274,6 +279,8 @@ impl Seen {
     /// Whatever may be a key in this request, so that its text can be looked for.
     fn remember(&self, request: &Request<Body>) {
         let mut secrets = self.secrets.lock().unwrap();
+        let query = request.uri().query().unwrap_or_default();
+        secrets.extend(query.split(['&', '=']).filter(|part| part.len() > 20).map(str::to_owned));
         for value in request.headers().values() {
             let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
             secrets.extend(text.split([' ', ',']).filter(|part| part.len() > 20).map(str::to_owned));
