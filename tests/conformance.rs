@@ -114,15 +114,20 @@ impl Tally {
     }
 }
 
-/// The first requirement of a case that is not run. A place for a key that is to come is one, even where the case does not say so.
+/// The first requirement of a case that is not run, whether the case lists it or only uses it: as a place for a key, as a member
+/// of its policy, as an operation.
 fn skipped(case: &Value) -> Option<String> {
     let texts = |list: &Value| -> Vec<String> {
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
         list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    let places =
-        texts(&case["policy"]["accept"]).into_iter().map(|place| place.split(':').next().unwrap_or("").to_owned());
-    let mut needed = texts(&case["requires"]).into_iter().chain(places);
+    let members = case["policy"].as_object().into_iter().flatten();
+    let members = members.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone());
+    let places = texts(&case["policy"]["accept"]);
+    let places = places.iter().map(|place| place.split(':').next().unwrap_or_default().to_owned());
+    let steps = case["steps"].as_array().into_iter().flatten();
+    let operations = steps.filter_map(|step| step["op"].as_str()).map(str::to_owned);
+    let mut needed = texts(&case["requires"]).into_iter().chain(places).chain(members).chain(operations);
     needed.find(|name| SKIPPED.iter().any(|(skipped, _)| skipped == name))
 }
 

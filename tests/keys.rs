@@ -65,7 +65,9 @@ fn a_foreign_format_checks_the_shape_alone() {
     let any = KeyFormat::foreign("sk", "_", None).unwrap();
     assert!(any.check("sk_a").is_ok() && any.check("sk_a_b_c").is_ok() && any.check("sk").is_err());
     assert_eq!(KeyFormat::foreign("a.b", ".", 3), Err(FormatError::Prefix));
-    assert_eq!(KeyFormat::foreign("", ".", 3), Err(FormatError::Prefix));
+    let two = KeyFormat::foreign("", ".", 2).unwrap();
+    assert!(two.check("id.secret").is_ok() && two.check("id").is_err() && two.check(".secret").is_err());
+    assert_eq!(KeyFormat::foreign("", "", None), Err(FormatError::Prefix));
     assert_eq!(KeyFormat::foreign("a", " ", 3), Err(FormatError::Parts));
     assert_eq!(KeyFormat::foreign("a", ".", 1), Err(FormatError::Parts));
     assert_eq!(KeyFormat::foreign("a", "", 3), Err(FormatError::Parts));

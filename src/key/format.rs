@@ -59,7 +59,8 @@ enum Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// A prefix of our own is one or more of `[A-Za-z0-9_]`; a foreign one is visible ASCII without the separator.
+    /// A prefix of our own is one or more of `[A-Za-z0-9_]`; a foreign one is visible ASCII without the separator, and may be empty
+    /// where there is one.
     #[error("the prefix is empty or has a character that it may not have")]
     Prefix,
     /// A body of fewer than 22 base62 digits has fewer than 128 random bits; a key has at most 512 characters.
@@ -117,7 +118,8 @@ impl KeyFormat {
     }
 
     /// Somebody else's keys, of which only the shape is checked: `parts` non-empty parts between separators, the first
-    /// of which is the prefix. With `None` there are two or more; with an empty separator the key only begins with the prefix.
+    /// of which is the prefix. With `None` there are two or more; with an empty prefix the first part may be anything; with an empty
+    /// separator the key only begins with the prefix.
     ///
     /// ```
     /// use tower_api_key::KeyFormat;
@@ -131,7 +133,7 @@ impl KeyFormat {
     ///
     /// # Errors
     ///
-    /// [`FormatError::Prefix`] for `("", ".")`, `("a b", ".")` and `("a.b", ".")`, which holds the separator;
+    /// [`FormatError::Prefix`] for `("", "")`, `("a b", ".")` and `("a.b", ".")`, which holds the separator;
     /// [`FormatError::Parts`] for a separator with a space, for one or no part, and for a number of parts without a separator.
     pub fn foreign(prefix: &str, separator: &str, parts: impl Into<Option<usize>>) -> Result<Self, FormatError> {
         let parts = parts.into();
@@ -140,7 +142,8 @@ impl KeyFormat {
             return Err(FormatError::Parts);
         }
         let holds_separator = !separator.is_empty() && prefix.contains(separator);
-        if prefix.is_empty() || !visible(prefix) || holds_separator {
+        let says_nothing = prefix.is_empty() && separator.is_empty();
+        if says_nothing || !visible(prefix) || holds_separator {
             return Err(FormatError::Prefix);
         }
         let shape = Shape::Foreign { separator: separator.into(), parts };
@@ -196,14 +199,14 @@ impl KeyFormat {
             Shape::Own { body } => rest.len() == body + checksum::LEN && rest.iter().all(u8::is_ascii_alphanumeric),
             Shape::Foreign { separator, .. } if separator.is_empty() => !rest.is_empty(),
             Shape::Foreign { separator, parts } => {
-                let Ok(rest) = str::from_utf8(rest) else {
+                let Ok(key) = str::from_utf8(key) else {
                     return false;
                 };
-                let Some(rest) = rest.strip_prefix(&**separator) else {
-                    return false;
-                };
-                let count = 1 + rest.split(&**separator).count();
-                rest.split(&**separator).all(|part| !part.is_empty()) && parts.is_none_or(|parts| parts == count)
+                let mut found = key.split(&**separator);
+                let count = found.clone().count();
+                found.clone().all(|part| !part.is_empty())
+                    && (self.prefix.is_empty() || found.next() == Some(&self.prefix))
+                    && parts.map_or(count >= 2, |parts| parts == count)
             }
         }
     }

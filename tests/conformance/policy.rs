@@ -34,8 +34,9 @@ pub(crate) fn settings(policy: &Value, store: impl KeyStore) -> Result<Settings,
             "accept" | "query" | "multiple" | "layer" | "outer_layer" | "org_mismatch" | "cache_seconds" | "store" => {
                 builder
             }
+            _ if value.is_null() => builder,
+            "on_invalid" if value == "reject" => builder,
             "optional" if value == true => builder.optional(),
-            "realm" if value.is_null() => builder,
             "realm" => builder.realm(text(value)?),
             "hide_credentials" if value == true => builder.hide_credentials(),
             "preflight" if value == "skip" => builder.pass_preflight(),
@@ -50,7 +51,9 @@ pub(crate) fn settings(policy: &Value, store: impl KeyStore) -> Result<Settings,
             }
             guarding => match guard(policy, guarding, value)? {
                 Some(guard) => {
-                    guards.push(guard);
+                    // Whose resource it is comes before what may be done to it.
+                    let place = if guarding == "org_from" { 0 } else { guards.len() };
+                    guards.insert(place, guard);
                     builder
                 }
                 None => return Err(format!("a policy with an unknown {member}: {value}").into()),
@@ -74,7 +77,8 @@ fn guard(policy: &Value, member: &str, value: &Value) -> Result<Option<Require>,
             let template = text(value)?;
             let template = template.strip_prefix("path:").ok_or(format!("org_from {template}"))?;
             let guard = Require::organization_in_path(template).map_err(|error| Unbuilt::Refused(error.to_string()))?;
-            if policy["org_mismatch"] == "404" { guard.or_not_found() } else { guard }
+            let hidden = [json!("404"), json!(404)].contains(&policy["org_mismatch"]);
+            if hidden { guard.or_not_found() } else { guard }
         }
         "allow_principals" => {
             let listed = texts(value)?;
@@ -123,7 +127,7 @@ pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {
 
 /// A foreign format: shape only. Without a separator, the prefix alone is asked for.
 pub(crate) fn key_format(value: &Value) -> Result<KeyFormat, Unbuilt> {
-    let prefix = text(&value["prefix"])?;
+    let prefix = value["prefix"].as_str().unwrap_or_default();
     let separator = value["separator"].as_str().unwrap_or_default();
     let parts = value["parts"].as_u64().and_then(|parts| usize::try_from(parts).ok());
     KeyFormat::foreign(prefix, separator, parts).map_err(|error| Unbuilt::Refused(error.to_string()))
@@ -156,20 +160,19 @@ fn expression(value: &Value) -> Result<Require, Failure> {
 
 /// A table of methods. What it does not list is refused; `HEAD` is listed with `GET`.
 fn by_method(value: &Value) -> Result<Require, Failure> {
-    let mut table = Vec::new();
+    let mut table: Vec<(String, Vec<(String, String)>)> = Vec::new();
     for (method, permissions) in value.as_object().ok_or("require_by_method is no table")? {
+        let mut asked = Vec::new();
         for permission in texts(permissions)? {
-            let (resource, action) = permission.split_once(':').ok_or("a permission without a colon")?;
-            table.push((method.clone(), resource.to_owned(), action.to_owned()));
+            let (resource, action) = permission.rsplit_once(':').ok_or("a permission without a colon")?;
+            asked.push((resource.to_owned(), action.to_owned()));
         }
+        table.push((method.clone(), asked));
     }
     Ok(Require::that(move |key, parts| {
-        let method = match parts.method.as_str() {
-            "HEAD" => "GET",
-            method => method,
-        };
-        let mut asked = table.iter().filter(|row| row.0 == method).peekable();
-        asked.peek().is_some() && asked.all(|(_, resource, action)| key.allows(resource, action.clone()))
+        let row = |method: &str| table.iter().find(|row| row.0 == method);
+        let row = row(parts.method.as_str()).or_else(|| row("GET").filter(|_| parts.method == http::Method::HEAD));
+        row.is_some_and(|(_, asked)| asked.iter().all(|(resource, action)| key.allows(resource, action.clone())))
     }))
 }
 
@@ -178,6 +181,11 @@ fn text(value: &Value) -> Result<&str, Failure> {
 }
 
 pub(crate) fn texts(value: &Value) -> Result<Vec<String>, Failure> {
-    let list = value.as_array().ok_or(format!("{value} is no list"))?;
+    let one = [value.clone()];
+    let list = match value {
+        Value::String(_) => &one[..],
+        Value::Null => &[],
+        value => value.as_array().ok_or(format!("{value} is no list"))?,
+    };
     list.iter().map(|item| text(item).map(str::to_owned)).collect()
 }

@@ -65,7 +65,9 @@ impl KeyStore for CaseStore {
         match self.fault {
             Fault::Fails => return Err("the database is gone".into()),
             Fault::FailsOnce if call == 0 => return Err("the database was gone".into()),
-            Fault::ReturnsOther => return Ok(self.keys.list().first().cloned()),
+            Fault::ReturnsOther => {
+                return Ok(self.keys.list().into_iter().find(|record| record.digest() != digest));
+            }
             Fault::Slow(delay) => tokio::time::sleep(delay).await,
             Fault::None | Fault::FailsOnce => {}
         }

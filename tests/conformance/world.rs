@@ -20,7 +20,7 @@ use tower_api_key::{ApiKey, Decision, Outcome, Owner, Principal, Reason, Rejecti
 use crate::{
     Failure,
     policy::{self, Unbuilt},
-    store::{CaseStore, Fault, Gate, Speed, generate, record},
+    store::{CaseStore, Fault, Gate, Speed, record},
 };
 
 type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>;
@@ -102,9 +102,10 @@ impl World {
             gate,
         };
         let keys = case["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for key in keys.iter().filter(|key| key["store"].as_str().is_none_or(|name| name == site)) {
+        let here = |name: &str| name == site || (site.is_empty() && name == "inner");
+        for key in keys.iter().filter(|key| key["store"].as_str().is_none_or(here)) {
             if let Some(row) = key["digest"].as_str() {
-                store.rows.push((key["id"].as_str().unwrap_or("k").to_owned(), row.as_bytes().to_vec()));
+                store.rows.push((key["id"].as_str().unwrap_or("k").to_owned(), digest_bytes(row)));
                 continue;
             }
             let secret = match secret_of(key, keys)? {
@@ -150,7 +151,11 @@ impl World {
                 outer = Arc::clone(&store);
             }
             let clock = Arc::clone(&self.now);
-            let settings = policy::settings(&policy["outer_layer"], outer)?;
+            let mut outer_policy = policy["outer_layer"].clone();
+            if outer_policy["accept"].is_null() {
+                outer_policy["accept"] = policy["accept"].clone();
+            }
+            let settings = policy::settings(&outer_policy, outer)?;
             let told = Arc::clone(&outer_decisions);
             let layer = settings
                 .builder
@@ -158,6 +163,9 @@ impl World {
                 .observe(move |decision| told.lock().unwrap().push(decision.clone()))
                 .build();
             let layer = layer.map_err(|error| Unbuilt::Refused(error.to_string()))?;
+            for guard in settings.guards.iter().rev() {
+                app = boxed(guard.layer(app));
+            }
             app = boxed(layer.layer(app));
         }
         Ok(Site { app, store, decisions, outer_decisions, reached, transcript: Arc::default() })
@@ -273,14 +281,18 @@ fn has_store(case: &Value, name: &str) -> bool {
     case["keys"].as_array().is_some_and(|keys| keys.iter().any(|key| key["store"] == name))
 }
 
+/// A digest as a row has it: 64 hex digits are 32 bytes; anything else is taken as it stands.
+fn digest_bytes(row: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(row.get(at..at + 2)?, 16).ok();
+    let digest: Option<Vec<u8>> = (0..64).step_by(2).map(byte).collect();
+    digest.filter(|_| row.len() == 64).unwrap_or_else(|| row.as_bytes().to_vec())
+}
+
 /// The key that a record describes, or the library's refusal of it.
 fn secret_of(key: &Value, keys: &[Value]) -> Result<Result<ApiKey, InvalidKey>, Failure> {
     let named = |reference: &str| keys.iter().find(|key| key["id"] == reference);
     let text = key["secret"].as_str().or_else(|| named(key["secret_ref"].as_str()?)?["secret"].as_str());
-    Ok(match text {
-        Some(text) => ApiKey::new(text),
-        None => Ok(generate("tak")?),
-    })
+    Ok(ApiKey::new(text.ok_or("a key without a secret")?))
 }
 
 fn boxed<S, B>(service: S) -> App
@@ -298,7 +310,8 @@ where
 
 /// Answers 200, or what the case's note says: `Inner service answers 401 with WWW-Authenticate: Basic realm="inner".`
 fn inner(note: &str, log: Arc<Mutex<Vec<Reached>>>) -> Result<App, Failure> {
-    let answer = note.strip_prefix("Inner service answers ").unwrap_or("200");
+    let said = note.split_once("nner service answers ").map(|(_, answer)| answer);
+    let answer = said.filter(|answer| answer.starts_with(|char: char| char.is_ascii_digit())).unwrap_or("200");
     let status = StatusCode::from_bytes(answer.get(..3).unwrap_or_default().as_bytes());
     let status = status.map_err(|_| format!("note {note}"))?;
     let header = match answer.split_once(" with ") {
