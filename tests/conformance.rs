@@ -7,6 +7,8 @@
 mod challenge;
 #[path = "conformance/expect.rs"]
 mod expect;
+#[path = "conformance/inner.rs"]
+mod inner;
 #[path = "conformance/policy.rs"]
 mod policy;
 #[path = "conformance/steps.rs"]

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
 use serde_json::Value;
 
-use crate::{
-    Failure, challenge,
-    world::{Observed, Reached},
-};
+use crate::{Failure, challenge, inner::Reached, world::Observed};
 
 /// Responses of named steps.
 pub(crate) type Named = BTreeMap<String, Observed>;
