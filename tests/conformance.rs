@@ -15,6 +15,7 @@ mod policy;
 mod steps;
 #[path = "conformance/store.rs"]
 mod store;
+mod support;
 #[path = "conformance/unit.rs"]
 mod unit;
 #[path = "conformance/world.rs"]

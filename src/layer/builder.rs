@@ -114,7 +114,8 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Leaves a request alone when its path is not to be protected. The path is as the layer sees it: undecoded, and
+    /// Lets a request through unread when its path is not to be protected: without a principal, an outer layer's included. The path is
+    /// as the layer sees it: undecoded, and
     /// under axum's `nest` without the prefix.
     ///
     /// Compare whole paths: `starts_with("/public")` lets `/public/../admin` and `/publication` through.

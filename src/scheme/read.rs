@@ -46,6 +46,9 @@ pub(super) struct QuerySource {
 
 impl Reader {
     pub(crate) fn new(policy: &SchemePolicy) -> Result<Self, ConfigError> {
+        if policy.schemes().is_empty() {
+            return Err(ConfigError::NoScheme);
+        }
         let mut reader = Self { headers: Vec::new(), queries: Vec::new(), conflict: policy.conflict() };
         for (order, scheme) in policy.schemes().iter().enumerate() {
             if policy.schemes()[..order].contains(scheme) {
@@ -59,9 +62,6 @@ impl Reader {
                     reader.queries.push(QuerySource { name, order, scheme: scheme.interned() });
                 }
             }
-        }
-        if policy.schemes().is_empty() {
-            return Err(ConfigError::NoScheme);
         }
         Ok(reader)
     }

@@ -97,15 +97,21 @@ impl FixedKeys {
     }
 }
 
+impl FixedKeys {
+    fn look_up(&self, digest: &KeyDigest) -> Option<KeyRecord> {
+        self.0.iter().find(|record| record.digest() == digest).cloned()
+    }
+}
+
 impl KeyStore for FixedKeys {
     type Error = Infallible;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
-        Ok(self.0.iter().find(|record| record.digest() == digest).cloned())
+        Ok(self.look_up(digest))
     }
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        self.0.iter().find(|record| record.digest() == digest).cloned().into()
+        self.look_up(digest).into()
     }
 }
 

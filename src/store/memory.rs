@@ -193,6 +193,10 @@ impl MemoryStore {
         before - by_id.len()
     }
 
+    fn look_up(&self, digest: &KeyDigest) -> Option<KeyRecord> {
+        self.0.by_digest.pin().get(digest).cloned()
+    }
+
     /// A change that panicked half-way has changed nothing, so a poisoned lock is as good as new.
     fn changes(&self) -> MutexGuard<'_, BTreeMap<KeyId, KeyRecord>> {
         self.0.by_id.lock().unwrap_or_else(PoisonError::into_inner)
@@ -203,11 +207,11 @@ impl KeyStore for MemoryStore {
     type Error = Infallible;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
-        Ok(self.0.by_digest.pin().get(digest).cloned())
+        Ok(self.look_up(digest))
     }
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        self.0.by_digest.pin().get(digest).cloned().into()
+        self.look_up(digest).into()
     }
 }
 

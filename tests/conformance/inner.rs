@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{service_fn, util::BoxCloneSyncService};
 use tower_api_key::{Owner, Principal};
 
-use crate::{Failure, world::App};
+use crate::{Failure, support::App};
 
 /// A request that reached the inner service.
 #[derive(Clone)]

@@ -110,6 +110,7 @@ impl Run {
             }
             Some("store") => self.store_op(step, &site),
             Some("inspect") => self.inspect(step, &site),
+            Some("parallel") if !step["expect"].is_null() => Err("parallel checks expect_counts alone".into()),
             Some("parallel") => parallel(step, &site).await,
             Some("cancel") => {
                 let request = request(&step["request"])?.ok_or("not constructible")?;

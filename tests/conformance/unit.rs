@@ -85,6 +85,12 @@ fn revealed(input: &str, shown: &str) -> usize {
 }
 
 fn check_build<T>(built: Result<T, Unbuilt>, expect: &Value) -> Result<(), Failure> {
+    let known = ["build", "message_must_not_contain", "reason", "reason_any"];
+    if let Some((member, _)) =
+        expect.as_object().into_iter().flatten().find(|(name, _)| !known.contains(&name.as_str()))
+    {
+        return Err(format!("unknown {member}"));
+    }
     match (built, expect["build"].as_str()) {
         (Err(Unbuilt::NotUnderstood(failure)), _) => Err(failure),
         (Err(Unbuilt::Refused(message)), Some("error")) => match &expect["message_must_not_contain"] {

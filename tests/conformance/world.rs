@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
-use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
+use tower::{Layer, ServiceExt};
 use tower_api_key::{ApiKey, Decision, Outcome, Reason, Rejection, key::InvalidKey};
 
 use crate::{
@@ -22,9 +21,8 @@ use crate::{
     inner::{Reached, inner},
     policy::{self, Unbuilt},
     store::{CaseStore, Fault, Gate, Speed, record},
+    support::{App, boxed},
 };
-
-pub(crate) type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>;
 
 /// One layer, its store, and what can be seen of it.
 #[derive(Clone)]
@@ -136,6 +134,9 @@ impl World {
                 .build()
                 .map_err(|error| Unbuilt::Refused(error.to_string()))?;
             app = boxed(layer.layer(app));
+        }
+        if !policy["outer_layer"].is_object() && !policy["outer_layer"].is_null() {
+            return Err(format!("outer_layer {}", policy["outer_layer"]).into());
         }
         if policy["outer_layer"].is_object() {
             let mut outer = self.store(case, "outer", store.speed, None)?;
@@ -267,17 +268,4 @@ fn secret_of(key: &Value, keys: &[Value]) -> Result<Result<ApiKey, InvalidKey>, 
     let named = |reference: &str| keys.iter().find(|key| key["id"] == reference);
     let text = key["secret"].as_str().or_else(|| named(key["secret_ref"].as_str()?)?["secret"].as_str());
     Ok(ApiKey::new(text.ok_or("a key without a secret")?))
-}
-
-fn boxed<S, B>(service: S) -> App
-where
-    S: tower::Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
-{
-    BoxCloneSyncService::new(service.and_then(async |response: Response<B>| {
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Response::from_parts(parts, Full::new(body)))
-    }))
 }
