@@ -37,7 +37,7 @@ fn key() -> ApiKey {
 fn store(key: &ApiKey, hasher: &KeyHasher) -> MemoryStore {
     let store = MemoryStore::new();
     let record = KeyRecord::for_key("k1", key, hasher).with_organization("acme").grant("links", "read");
-    store.insert(record).unwrap();
+    store.add(record).unwrap();
     store
 }
 

@@ -22,8 +22,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let keys = MemoryStore::new();
     let (format, hasher) = (KeyFormat::new("demo")?, KeyHasher::sha256());
     let (editor, reader) = (format.generate()?, format.generate()?);
-    keys.insert(KeyRecord::for_key("editor", &editor, &hasher).grant("links", "read").grant("links", "create"))?;
-    keys.insert(KeyRecord::for_key("reader", &reader, &hasher).grant("links", "read"))?;
+    keys.add(KeyRecord::for_key("editor", &editor, &hasher).grant("links", "read").grant("links", "create"))?;
+    keys.add(KeyRecord::for_key("reader", &reader, &hasher).grant("links", "read"))?;
     println!("key editor: {}\nkey reader: {}", editor.expose(), reader.expose());
 
     // The layer. Bearer, Token and X-API-Key are its default.

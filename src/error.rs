@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// A layer or a guard that cannot be built. The text names the field and repeats the
+/// A layer, a guard or a manager that cannot be built. The text names the field and repeats the
 /// offending value, which is configuration and never a key.
 ///
 /// ```
@@ -40,6 +40,12 @@ pub enum ConfigError {
     /// A deadline of zero, under which no store that waits could ever answer.
     #[error("deadline: must be longer than zero")]
     Deadline,
+    /// A manager without a format, which could make no key.
+    #[error("format: at least one is needed")]
+    NoFormat,
+    /// A format to make keys with, of which only the shape is known.
+    #[error("format: keys of the foreign format {0:?} cannot be generated")]
+    ForeignFormat(String),
     /// A path template without exactly one `{name}` segment.
     #[error("organization: {0:?} must have exactly one segment in braces")]
     PathTemplate(String),

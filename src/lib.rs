@@ -61,6 +61,7 @@ mod extract;
 pub mod guard;
 pub mod key;
 pub mod layer;
+pub mod manage;
 mod observe;
 mod permission;
 mod principal;
@@ -73,13 +74,14 @@ pub use error::ConfigError;
 pub use guard::Require;
 pub use key::{ApiKey, KeyDigest, KeyFormat, KeyHasher, Mask};
 pub use layer::ApiKeyLayer;
+pub use manage::KeyManager;
 pub use observe::{Decision, Outcome};
 pub use permission::{Action, Permissions};
 pub use principal::Principal;
 pub use record::{KeyId, KeyRecord, Owner, Status};
 pub use rejection::{Problem, Reason, Rejection, RejectionFormat};
 pub use scheme::{Conflict, Scheme, SchemePolicy};
-pub use store::{KeyStore, Lookup};
+pub use store::{KeyRegistry, KeyStore, Lookup};
 
 /// Keeps the README's code true.
 #[cfg(all(doctest, feature = "axum"))]

@@ -147,6 +147,34 @@ impl Permissions {
                 && (granted(resource, &Action::ANY) || granted("*", action) || granted("*", &Action::ANY)))
     }
 
+    /// Whether everything that `others` grant is granted here too: a key made under these may hold those.
+    ///
+    /// ```
+    /// use tower_api_key::Permissions;
+    ///
+    /// let maker = Permissions::new().grant("stats", "read").grant("links", "create");
+    /// assert!(maker.cover(&Permissions::new().grant("stats", "read")));
+    /// assert!(!maker.cover(&Permissions::new().grant("stats", "delete")));
+    /// ```
+    pub fn cover(&self, others: &Permissions) -> bool {
+        self.first_beyond(others).is_none()
+    }
+
+    /// The first grant of `others` that is none of these. Where `*` stands for all names over there, it has to do so here.
+    pub(crate) fn first_beyond<'o>(&self, others: &'o Permissions) -> Option<(&'o str, &'o Action)> {
+        let says_all = |resource: &str, action: &Action| resource == "*" || *action == Action::ANY;
+        let grants = others.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)));
+        grants.into_iter().find(|(resource, action)| {
+            let means_more = others.wildcards && !self.wildcards && says_all(resource, action);
+            means_more || !self.allow(resource, action)
+        })
+    }
+
+    /// Whether `*` means every name, see [`Permissions::with_wildcards`].
+    pub fn has_wildcards(&self) -> bool {
+        self.wildcards
+    }
+
     /// Whether nothing is granted.
     pub fn is_empty(&self) -> bool {
         self.grants.is_empty()

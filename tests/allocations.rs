@@ -70,7 +70,7 @@ fn an_accepted_request_allocates_one_insert_into_extensions() {
         let key = format.as_ref().map_or(ApiKey::new(LIVE).unwrap(), |format| format.generate().unwrap());
         let keys = MemoryStore::new();
         let record = KeyRecord::for_key("live", &key, &hasher).grant("links", "read").with_organization("acme");
-        keys.insert(record).unwrap();
+        keys.add(record).unwrap();
         let layer = ApiKeyLayer::builder(keys).formats(format).build().unwrap();
         let mut service = layer.layer(Require::permission("links", "read").layer(inner()));
         allocations(&mut service, bearer(key.expose())); // warms up what is made once per thread

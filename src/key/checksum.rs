@@ -11,10 +11,15 @@ pub(super) const LEN: usize = 6;
 
 /// The checksum of `body`.
 pub(super) fn of(body: &[u8]) -> [u8; LEN] {
-    let mut rest = crc32fast::hash(body) as usize;
-    let mut digits = [b'0'; LEN];
+    base62_number(crc32fast::hash(body).into())
+}
+
+/// The last digits of a number, as many as asked for. Numbers with equally many digits are in the order of their texts.
+pub(crate) fn base62_number<const DIGITS: usize>(number: u64) -> [u8; DIGITS] {
+    let mut rest = number;
+    let mut digits = [b'0'; DIGITS];
     for digit in digits.iter_mut().rev() {
-        *digit = BASE62[rest % 62];
+        *digit = BASE62[usize::try_from(rest % 62).unwrap_or(0)];
         rest /= 62;
     }
     digits

@@ -219,6 +219,10 @@ impl KeyFormat {
         }
     }
 
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self.shape, Shape::Foreign { .. })
+    }
+
     fn within_limit(self) -> Option<Self> {
         let Shape::Own { body } = self.shape else {
             return Some(self);
@@ -236,7 +240,7 @@ impl fmt::Display for KeyFormat {
 }
 
 /// Uniform base62 digits: six random bits each, and the two values that are no digit are drawn again.
-fn random_base62(digits: usize) -> Result<Zeroizing<Vec<u8>>, FormatError> {
+pub(crate) fn random_base62(digits: usize) -> Result<Zeroizing<Vec<u8>>, FormatError> {
     let mut body = Zeroizing::new(Vec::with_capacity(digits));
     let mut random = Zeroizing::new([0; 64]);
     while body.len() < digits {

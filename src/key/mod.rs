@@ -28,6 +28,9 @@ mod format;
 mod hasher;
 mod mask;
 
+pub(crate) use checksum::base62_number;
+pub(crate) use format::random_base62;
+
 pub use api_key::{ApiKey, InvalidKey};
 pub use digest::{InvalidDigest, KeyDigest};
 pub use format::{FormatError, KeyFormat};

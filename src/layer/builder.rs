@@ -53,7 +53,7 @@ pub struct ApiKeyLayerBuilder {
 }
 
 impl ApiKeyLayerBuilder {
-    pub(super) fn new(store: Arc<dyn ErasedStore>) -> Self {
+    pub(crate) fn new(store: Arc<dyn ErasedStore>) -> Self {
         Self {
             store,
             policy: SchemePolicy::default(),
@@ -153,6 +153,11 @@ impl ApiKeyLayerBuilder {
     /// Takes the time from `now`, for tests.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.bounds.clock = Clock::new(now);
+        self
+    }
+
+    pub(crate) fn timed_by(mut self, clock: Clock) -> Self {
+        self.bounds.clock = clock;
         self
     }
 

@@ -51,6 +51,11 @@ struct Fields {
     name: Option<Box<str>>,
     mask: Option<Box<str>>,
     created_at: Option<SystemTime>,
+    replaces: Option<KeyId>,
+    replaced_by: Option<KeyId>,
+    version: u64,
+    last_used_at: Option<SystemTime>,
+    use_count: u64,
     metadata: BTreeMap<String, String>,
     values: Extensions,
 }
@@ -73,6 +78,11 @@ impl KeyRecord {
             name: None,
             mask: None,
             created_at: None,
+            replaces: None,
+            replaced_by: None,
+            version: 0,
+            last_used_at: None,
+            use_count: 0,
             metadata: BTreeMap::new(),
             values: Extensions::new(),
         }))
@@ -160,6 +170,33 @@ impl KeyRecord {
         self.edit(|fields| fields.expires_at = instant.into())
     }
 
+    /// Names the key whose place this one has taken.
+    #[must_use]
+    pub fn with_replaces(self, old: impl Into<KeyId>) -> Self {
+        self.edit(|fields| fields.replaces = Some(old.into()))
+    }
+
+    /// Names the key that has taken this one's place. Until it expires, this one is in grace.
+    #[must_use]
+    pub fn with_replaced_by(self, new: impl Into<KeyId>) -> Self {
+        self.edit(|fields| fields.replaced_by = Some(new.into()))
+    }
+
+    /// Says how often the record was changed, see [`KeyRegistry::update`](crate::KeyRegistry::update).
+    #[must_use]
+    pub fn with_version(self, version: u64) -> Self {
+        self.edit(|fields| fields.version = version)
+    }
+
+    /// Says how often the key was used, and when last.
+    #[must_use]
+    pub fn with_use(self, count: u64, last_used_at: impl Into<Option<SystemTime>>) -> Self {
+        self.edit(|fields| {
+            fields.use_count = count;
+            fields.last_used_at = last_used_at.into();
+        })
+    }
+
     /// Keeps a text under a name.
     #[must_use]
     pub fn with_metadata(self, name: impl Into<String>, text: impl Into<String>) -> Self {
@@ -173,6 +210,19 @@ impl KeyRecord {
     pub fn with<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.edit(|fields| {
             fields.values.insert(value);
+        })
+    }
+
+    /// The same for another key: all but what is told of one key alone.
+    pub(crate) fn reissued(self, id: KeyId, digest: KeyDigest) -> Self {
+        let old = self.id().clone();
+        self.with_replaces(old).edit(|fields| {
+            fields.id = id;
+            fields.digest = digest;
+            fields.replaced_by = None;
+            fields.version = 0;
+            fields.last_used_at = None;
+            fields.use_count = 0;
         })
     }
 
@@ -245,6 +295,31 @@ impl KeyRecord {
         self.0.expires_at
     }
 
+    /// The key whose place this one has taken.
+    pub fn replaces(&self) -> Option<&KeyId> {
+        self.0.replaces.as_ref()
+    }
+
+    /// The key that has taken this one's place.
+    pub fn replaced_by(&self) -> Option<&KeyId> {
+        self.0.replaced_by.as_ref()
+    }
+
+    /// How often the record was changed. Its use is no change.
+    pub fn version(&self) -> u64 {
+        self.0.version
+    }
+
+    /// When the key was last used, as far as the store knows: uses are written in batches.
+    pub fn last_used_at(&self) -> Option<SystemTime> {
+        self.0.last_used_at
+    }
+
+    /// How often the key was used, as far as the store knows.
+    pub fn use_count(&self) -> u64 {
+        self.0.use_count
+    }
+
     /// The texts that were kept with the key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.0.metadata
@@ -271,6 +346,11 @@ impl fmt::Debug for KeyRecord {
             .field("created_at", &self.0.created_at)
             .field("not_before", &self.0.not_before)
             .field("expires_at", &self.0.expires_at)
+            .field("replaces", &self.0.replaces)
+            .field("replaced_by", &self.0.replaced_by)
+            .field("version", &self.0.version)
+            .field("last_used_at", &self.0.last_used_at)
+            .field("use_count", &self.0.use_count)
             .field("metadata", &self.0.metadata)
             .finish_non_exhaustive()
     }

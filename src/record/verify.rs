@@ -30,6 +30,11 @@ impl KeyRecord {
         }
     }
 
+    /// Whether the key works now, in whatever organization and environment.
+    pub(crate) fn works_at(&self, clock: &Clock) -> bool {
+        self.obstacle(&Bounds { organization: None, environments: None, clock: clock.clone() }).is_none()
+    }
+
     fn obstacle(&self, bounds: &Bounds) -> Option<Reason> {
         let fields = &*self.0;
         match fields.status {

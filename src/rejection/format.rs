@@ -100,7 +100,10 @@ impl Renderer {
             Bytes::from_static(str::as_bytes(body))
         };
         let body = match &self.format.0 {
-            Kind::ProblemJson => fixed("application/problem+json", problem.texts().problem_json),
+            Kind::ProblemJson => {
+                let plain = fixed("application/problem+json", problem.texts().problem_json);
+                rejection.problem_json.clone().unwrap_or(plain)
+            }
             Kind::Json => fixed("application/json", problem.texts().json),
             Kind::Text => fixed("text/plain; charset=utf-8", problem.texts().text),
             Kind::Custom(render) => {

@@ -49,6 +49,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 pub use format::RejectionFormat;
 pub(crate) use format::Renderer;
 use http::{HeaderValue, Response, header::CACHE_CONTROL};
@@ -75,11 +76,12 @@ pub struct Rejection {
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
+    problem_json: Option<Bytes>,
 }
 
 impl Rejection {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, scheme: None, record: None, cause: None }
+        Self { reason, scheme: None, record: None, cause: None, problem_json: None }
     }
 
     pub(crate) fn by_scheme(mut self, scheme: Option<&'static Scheme>) -> Self {
@@ -94,6 +96,13 @@ impl Rejection {
 
     pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into().into());
+        self
+    }
+
+    /// Says more, to a caller who is told in problem+json.
+    #[cfg(feature = "manage")]
+    pub(crate) fn with_problem_json(mut self, body: Bytes) -> Self {
+        self.problem_json = Some(body);
         self
     }
 
@@ -145,7 +154,7 @@ impl fmt::Debug for Rejection {
             .field("scheme", &self.scheme.map(ToString::to_string))
             .field("key", &self.record.as_ref().map(KeyRecord::id))
             .field("cause", &self.cause)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

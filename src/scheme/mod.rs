@@ -123,6 +123,16 @@ impl Scheme {
         Self { place: Place::Query(Cow::Owned(name.into())), word: None }
     }
 
+    /// What stands where: the name of a header, or else of a query parameter, and the word before the key.
+    #[cfg(feature = "manage")]
+    pub(crate) fn parts(&self) -> (Result<&str, &str>, Option<&str>) {
+        let place = match &self.place {
+            Place::Header(name) => Ok(&**name),
+            Place::Query(name) => Err(&**name),
+        };
+        (place, self.word.as_deref())
+    }
+
     /// Whether this is `Authorization: Bearer`, the only scheme that RFC 6750 speaks about.
     pub(crate) fn is_bearer(&self) -> bool {
         self.challenge_name().eq_ignore_ascii_case("bearer")

@@ -1,15 +1,17 @@
 //! Keys in memory, changeable while they are served.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
     hash::{BuildHasherDefault, Hasher},
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use thiserror::Error;
-
-use super::{KeyStore, Lookup};
+use super::{
+    KeyStore, Lookup,
+    registry::{Answered, Cap, Filter, KeyRegistry, Refusal, Use},
+};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -18,7 +20,7 @@ use crate::{
 /// Keys in memory. Clones share the keys; a change is seen by the next request.
 ///
 /// A look-up takes no lock. Everything else takes turns, so each change sees what the one before has done, and none undoes a
-/// revocation.
+/// revocation. Keys are added here, or issued and changed by a [`KeyManager`](crate::KeyManager).
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyHasher, KeyRecord, store::MemoryStore};
@@ -26,10 +28,7 @@ use crate::{
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let keys = MemoryStore::new();
 /// let key = KeyFormat::new("acme")?.generate()?;
-/// keys.insert(KeyRecord::for_key("k1", &key, &KeyHasher::sha256()).grant("stats", "read"))?;
-///
-/// keys.revoke("k1")?;
-/// assert!(keys.enable("k1").is_err());
+/// keys.add(KeyRecord::for_key("k1", &key, &KeyHasher::sha256()).grant("stats", "read"))?;
 /// # Ok(())
 /// # }
 /// ```
@@ -39,37 +38,25 @@ pub struct MemoryStore(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     /// What requests read.
-    by_digest: papaya::HashMap<KeyDigest, KeyRecord, BuildHasherDefault<FirstBytes>>,
+    by_digest: ByDigest,
     /// What changes go through, one at a time.
-    by_id: Mutex<BTreeMap<KeyId, KeyRecord>>,
+    books: Mutex<Books>,
 }
 
-/// Why a store refused a change. Nothing was changed.
-///
-/// ```
-/// use tower_api_key::store::{MemoryStore, StoreError};
-///
-/// let refused = MemoryStore::new().revoke("k1");
-/// assert_eq!(refused.err(), Some(StoreError::NotFound("k1".into())));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// There is a key with this id already.
-    #[error("there is a key {0} already")]
-    DuplicateId(KeyId),
-    /// The key is in the store already, under this id.
-    #[error("the key is in the store already, as {0}")]
-    DuplicateKey(KeyId),
-    /// There is no key with this id.
-    #[error("there is no key {0}")]
-    NotFound(KeyId),
-    /// The key was revoked, and stays so.
-    #[error("the key {0} was revoked")]
-    Revoked(KeyId),
-    /// An update gave the record another id or another digest.
-    #[error("an update may not change the id or the digest of {0}")]
-    Identity(KeyId),
+type ByDigest = papaya::HashMap<KeyDigest, KeyRecord, BuildHasherDefault<FirstBytes>>;
+
+/// Every record by its id, and whose keys are which.
+#[derive(Default)]
+struct Books {
+    by_id: BTreeMap<KeyId, KeyRecord>,
+    by_user: HashMap<User, BTreeSet<KeyId>>,
+}
+
+/// A user in an organization, or in none.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct User {
+    organization: Option<Box<str>>,
+    id: Box<str>,
 }
 
 // === impl MemoryStore ===
@@ -80,126 +67,83 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Adds a record.
+    /// Adds a record, at once and without a cap.
     ///
     /// # Errors
     ///
-    /// [`StoreError::DuplicateId`], [`StoreError::DuplicateKey`].
-    pub fn insert(&self, record: KeyRecord) -> Result<(), StoreError> {
-        let mut by_id = self.changes();
-        if by_id.contains_key(record.id()) {
-            return Err(StoreError::DuplicateId(record.id().clone()));
-        }
-        let by_digest = self.0.by_digest.pin();
-        if let Err(taken) = by_digest.try_insert(*record.digest(), record.clone()) {
-            return Err(StoreError::DuplicateKey(taken.current.id().clone()));
-        }
-        by_id.insert(record.id().clone(), record);
+    /// [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`].
+    pub fn add(&self, record: KeyRecord) -> Result<(), Refusal> {
+        self.insert_under(&mut self.books(), record, None)
+    }
+
+    fn insert_under(&self, books: &mut Books, record: KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
+        self.check_insert(books, &record, cap, None)?;
+        self.put(books, record);
         Ok(())
     }
 
-    /// The record with this id.
-    pub fn get(&self, id: impl AsRef<str>) -> Option<KeyRecord> {
-        self.changes().get(id.as_ref()).cloned()
-    }
-
-    /// Every record, in the order of ids.
-    pub fn list(&self) -> Vec<KeyRecord> {
-        self.changes().values().cloned().collect()
-    }
-
-    /// Changes a record, and returns it as it is now. All but look-ups wait for `change`, so it must not call this store.
-    ///
-    /// ```
-    /// # use tower_api_key::{KeyRecord, store::MemoryStore};
-    /// # let keys = MemoryStore::new();
-    /// # keys.insert(KeyRecord::new("k1", [7; 32]))?;
-    /// let record = keys.update("k1", |record| record.grant("stats", "read"))?;
-    /// assert!(record.permissions().allows("stats", "read"));
-    /// # Ok::<(), tower_api_key::store::StoreError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NotFound`]; [`StoreError::Revoked`] if the change would bring a revoked key back;
-    /// [`StoreError::Identity`] if it gives the record another id or digest.
-    pub fn update(
+    fn check_insert(
         &self,
-        id: impl AsRef<str>,
-        change: impl FnOnce(KeyRecord) -> KeyRecord,
-    ) -> Result<KeyRecord, StoreError> {
-        let mut by_id = self.changes();
-        let id = id.as_ref();
-        let record = by_id.get_mut(id).ok_or_else(|| StoreError::NotFound(id.into()))?;
-        let changed = change(record.clone());
-        if changed.id() != record.id() || changed.digest() != record.digest() {
-            return Err(StoreError::Identity(id.into()));
+        books: &Books,
+        record: &KeyRecord,
+        cap: Option<Cap>,
+        makes_room: Option<&KeyId>,
+    ) -> Result<(), Refusal> {
+        if books.by_id.contains_key(record.id()) {
+            return Err(Refusal::DuplicateId(record.id().clone()));
         }
-        if record.status() == Status::Revoked && changed.status() != Status::Revoked {
-            return Err(StoreError::Revoked(id.into()));
+        if self.look_up(record.digest()).is_some() {
+            return Err(Refusal::DuplicateKey);
         }
-        self.0.by_digest.pin().insert(*changed.digest(), changed.clone());
-        *record = changed.clone();
-        Ok(changed)
+        match cap {
+            Some(cap) if books.has_no_room(record, cap, makes_room) => Err(Refusal::Full(cap.most)),
+            _ => Ok(()),
+        }
     }
 
-    /// Switches a key off.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NotFound`], [`StoreError::Revoked`].
-    pub fn disable(&self, id: impl AsRef<str>) -> Result<KeyRecord, StoreError> {
-        self.update(id, |record| record.with_status(Status::Disabled))
-    }
-
-    /// Switches a key on again.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NotFound`], [`StoreError::Revoked`].
-    pub fn enable(&self, id: impl AsRef<str>) -> Result<KeyRecord, StoreError> {
-        self.update(id, |record| record.with_status(Status::Active))
-    }
-
-    /// Switches a key off for good. Its record stays, so that its use is told from that of an unknown key.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NotFound`].
-    pub fn revoke(&self, id: impl AsRef<str>) -> Result<KeyRecord, StoreError> {
-        self.update(id, |record| record.with_status(Status::Revoked))
-    }
-
-    /// Removes a record, and returns it.
-    pub fn remove(&self, id: impl AsRef<str>) -> Option<KeyRecord> {
-        let mut by_id = self.changes();
-        let record = by_id.remove(id.as_ref())?;
-        self.0.by_digest.pin().remove(record.digest());
-        Some(record)
-    }
-
-    /// Removes every key of this user, in whatever organization, and returns how many there were. Bot keys belong to no user, and stay.
-    pub fn remove_user(&self, user: &str) -> usize {
-        let mut by_id = self.changes();
-        let by_digest = self.0.by_digest.pin();
-        let before = by_id.len();
-        by_id.retain(|_, record| {
-            let leaves = matches!(record.owner(), Some(Owner::User(id)) if id == user);
-            if leaves {
-                by_digest.remove(record.digest());
-            }
-            !leaves
-        });
-        before - by_id.len()
+    fn put(&self, books: &mut Books, record: KeyRecord) {
+        self.0.by_digest.pin().insert(*record.digest(), record.clone());
+        if let Some(user) = User::of(&record) {
+            books.by_user.entry(user).or_default().insert(record.id().clone());
+        }
+        books.by_id.insert(record.id().clone(), record);
     }
 
     fn look_up(&self, digest: &KeyDigest) -> Option<KeyRecord> {
         self.0.by_digest.pin().get(digest).cloned()
     }
 
-    /// A change that panicked half-way has changed nothing, so a poisoned lock is as good as new.
-    fn changes(&self) -> MutexGuard<'_, BTreeMap<KeyId, KeyRecord>> {
-        self.0.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Every change checks first and cannot fail afterwards, so a poisoned lock is as good as new.
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn get(&self, id: &KeyId) -> Result<&KeyRecord, Refusal> {
+        self.by_id.get(id).ok_or_else(|| Refusal::NotFound(id.clone()))
+    }
+
+    fn has_no_room(&self, record: &KeyRecord, cap: Cap, makes_room: Option<&KeyId>) -> bool {
+        let of_the_owner: Box<dyn Iterator<Item = &KeyRecord>> = match User::of(record) {
+            Some(user) => Box::new(self.by_user.get(&user).into_iter().flatten().filter_map(|id| self.by_id.get(id))),
+            None => Box::new(
+                self.by_id
+                    .values()
+                    .filter(|other| other.owner() == record.owner() && other.organization() == record.organization()),
+            ),
+        };
+        let counted = of_the_owner.filter(|other| Some(other.id()) != makes_room && cap.counts(other));
+        counted.take(cap.most as usize).count() == cap.most as usize
+    }
+}
+
+impl User {
+    fn of(record: &KeyRecord) -> Option<Self> {
+        let Some(Owner::User(id)) = record.owner() else {
+            return None;
+        };
+        Some(Self { organization: record.organization().map(Into::into), id: id.as_str().into() })
     }
 }
 
@@ -212,6 +156,82 @@ impl KeyStore for MemoryStore {
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {
         self.look_up(digest).into()
+    }
+}
+
+impl KeyRegistry for MemoryStore {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+        Ok(self.insert_under(&mut self.books(), record, cap))
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
+        Ok(self.books().by_id.get(id).cloned())
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, Infallible> {
+        let end = filter.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let books = self.books();
+        let records = books.by_id.range::<KeyId, _>((Bound::Unbounded, end)).rev().map(|(_, record)| record);
+        Ok(records.filter(|record| filter.admits(record)).take(filter.limit).cloned().collect())
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
+        let mut books = self.books();
+        let checked = books.get(changed.id()).and_then(|stored| {
+            stored.check_update(&changed)?;
+            Ok(changed.clone().succeeding(stored))
+        });
+        Ok(checked.inspect(|record| self.put(&mut books, record.clone())))
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+        let mut books = self.books();
+        let checked = books.get(old.id()).and_then(|stored| {
+            stored.check_update(&old)?;
+            self.check_insert(&books, &new, cap, Some(old.id()))?;
+            Ok(old.clone().succeeding(stored))
+        });
+        Ok(checked.map(|old| {
+            self.put(&mut books, new);
+            self.put(&mut books, old);
+        }))
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+        let mut books = self.books();
+        let stored = books.get(id).cloned();
+        Ok(stored.map(|stored| {
+            if stored.status() == Status::Revoked {
+                return stored;
+            }
+            let revoked = stored.clone().with_status(Status::Revoked).succeeding(&stored);
+            self.put(&mut books, revoked.clone());
+            revoked
+        }))
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {
+        let mut books = self.books();
+        let user = User { organization: organization.map(Into::into), id: user.into() };
+        let ids = books.by_user.remove(&user).unwrap_or_default();
+        let removed: Vec<_> = ids.iter().filter_map(|id| books.by_id.remove(id)).collect();
+        let by_digest = self.0.by_digest.pin();
+        for record in &removed {
+            by_digest.remove(record.digest());
+        }
+        Ok(removed)
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
+        let mut books = self.books();
+        for one in uses {
+            if let Some(record) = books.by_id.get_mut(&one.id) {
+                let count = record.use_count().saturating_add(one.count);
+                let last = record.last_used_at().max(Some(one.last_at));
+                *record = record.clone().with_use(count, last);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,12 +3,20 @@
 mod erased;
 mod fixed;
 mod memory;
+mod registry;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 use std::{error::Error, sync::Arc};
 
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use fixed::{FixedKeys, FixedKeysError};
-pub use memory::{MemoryStore, StoreError};
+pub use memory::MemoryStore;
+pub use registry::{Answered, Cap, Filter, KeyRegistry, Refusal, Use};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 
 use crate::{key::KeyDigest, record::KeyRecord};
 

@@ -105,7 +105,7 @@ impl World {
                 Err(_) => continue,
             };
             let record = record(key, &secret, self.wildcards, self.now())?;
-            store.keys.insert(record).map_err(|error| Unbuilt::Refused(error.to_string()))?;
+            store.keys.add(record).map_err(|error| Unbuilt::Refused(error.to_string()))?;
         }
         Ok(Arc::new(store))
     }

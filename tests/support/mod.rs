@@ -303,7 +303,7 @@ impl FaultyStore {
 
     pub fn add(&self, id: &str, text: &str, hasher: &KeyHasher, edit: impl FnOnce(KeyRecord) -> KeyRecord) {
         let key = ApiKey::new(text).unwrap();
-        self.keys.insert(edit(KeyRecord::for_key(id, &key, hasher))).unwrap();
+        self.keys.add(edit(KeyRecord::for_key(id, &key, hasher))).unwrap();
     }
 }
 

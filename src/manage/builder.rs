@@ -1,0 +1,151 @@
+//! The settings of a manager, checked when it is built.
+
+use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
+
+use super::{
+    KeyManager, Shared,
+    change::{Change, Hook},
+    erased::ErasedRegistry,
+    formats::Formats,
+    usage::Usage,
+};
+use crate::{
+    clock::Clock,
+    error::ConfigError,
+    key::{KeyFormat, KeyHasher, Mask},
+    store::{ErasedStore, KeyRegistry},
+};
+
+/// The settings of a [`KeyManager`]. At least one format is needed; the other defaults stand at each setting.
+///
+/// ```
+/// use tower_api_key::{KeyFormat, KeyManager, Mask, store::MemoryStore};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let manager = KeyManager::builder(MemoryStore::new())
+///     .environment("live", KeyFormat::new("acme_live")?)
+///     .environment("test", KeyFormat::new("acme_test")?)
+///     .keys_per_user(1)
+///     .mask(Mask::LastFour)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing until it is built"]
+pub struct KeyManagerBuilder {
+    store: Arc<dyn ErasedStore>,
+    registry: Arc<dyn ErasedRegistry>,
+    formats: Formats,
+    hasher: KeyHasher,
+    mask: Mask,
+    clock: Clock,
+    keys_per_user: Option<u32>,
+    usage_interval: Duration,
+    hooks: Vec<Hook>,
+}
+
+impl KeyManagerBuilder {
+    pub(super) fn new(registry: impl KeyRegistry) -> Self {
+        let registry = Arc::new(registry);
+        Self {
+            store: Arc::clone(&registry) as Arc<dyn ErasedStore>,
+            registry,
+            formats: Formats::default(),
+            hasher: KeyHasher::default(),
+            mask: Mask::default(),
+            clock: Clock::system(),
+            keys_per_user: None,
+            usage_interval: Duration::from_secs(10),
+            hooks: Vec::new(),
+        }
+    }
+
+    /// Makes keys of this format, where no environment is named.
+    pub fn format(mut self, format: KeyFormat) -> Self {
+        self.formats.plain = Some(format);
+        self
+    }
+
+    /// Makes keys of this format for this environment.
+    pub fn environment(mut self, environment: impl Into<String>, format: KeyFormat) -> Self {
+        self.formats.by_environment.push((environment.into(), format));
+        self
+    }
+
+    /// Takes keys of this format too, from elsewhere: see [`KeyManager::import`].
+    pub fn also_accept(mut self, format: KeyFormat) -> Self {
+        self.formats.others.push(format);
+        self
+    }
+
+    /// Takes keys of whatever form from elsewhere. Every key is then looked up, mistyped ones too.
+    pub fn accept_any_format(mut self) -> Self {
+        self.formats.any = true;
+        self
+    }
+
+    /// Hashes keys like this; with SHA-256 otherwise. Changing it makes every key that is stored unknown.
+    pub fn hasher(mut self, hasher: KeyHasher) -> Self {
+        self.hasher = hasher;
+        self
+    }
+
+    /// What is shown of a key later; the head and the tail otherwise.
+    pub fn mask(mut self, mask: Mask) -> Self {
+        self.mask = mask;
+        self
+    }
+
+    /// The most keys that a user may have in one organization; any number otherwise, as bots always. A disabled key counts; one that
+    /// is expired, revoked or replaced does not.
+    pub fn keys_per_user(mut self, most: u32) -> Self {
+        self.keys_per_user = Some(most);
+        self
+    }
+
+    /// Writes the uses of keys this long after the first of them: what a crash may lose. 10 seconds otherwise.
+    pub fn usage_interval(mut self, interval: Duration) -> Self {
+        self.usage_interval = interval;
+        self
+    }
+
+    /// Tells `hook` of every change, after it is durable. May be called several times; all are told, in order. A hook must not
+    /// block; if it panics, the change stands.
+    pub fn on_change(mut self, hook: impl Fn(&Change) + Send + Sync + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Takes the time from `now`, in the layers too, for tests.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Clock::new(now);
+        self
+    }
+
+    /// Checks the settings, and makes the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoFormat`] without a format; [`ConfigError::ForeignFormat`] for one that cannot make keys.
+    pub fn build(self) -> Result<KeyManager, ConfigError> {
+        self.formats.check()?;
+        let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage_interval);
+        Ok(KeyManager(Arc::new(Shared {
+            store: self.store,
+            registry: self.registry,
+            formats: self.formats,
+            hasher: self.hasher,
+            mask: self.mask,
+            clock: self.clock,
+            keys_per_user: self.keys_per_user,
+            usage,
+            hooks: self.hooks,
+        })))
+    }
+}
+
+impl fmt::Debug for KeyManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyManagerBuilder").field("formats", &self.formats).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,65 @@
+//! Any registry behind one type.
+
+use std::{pin::Pin, sync::Arc};
+
+use super::ManageError;
+use crate::{
+    record::{KeyId, KeyRecord},
+    store::{Answered, BoxError, Cap, Filter, KeyRegistry, Use},
+};
+
+pub(super) type Done<T> = Pin<Box<dyn Future<Output = Result<T, ManageError>> + Send>>;
+
+/// A [`KeyRegistry`] of whatever type.
+pub(super) trait ErasedRegistry: Send + Sync {
+    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<Cap>) -> Done<()>;
+    fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>>;
+    fn list(self: Arc<Self>, filter: Filter) -> Done<Vec<KeyRecord>>;
+    fn update(self: Arc<Self>, changed: KeyRecord) -> Done<KeyRecord>;
+    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Done<()>;
+    fn revoke(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
+    fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>>;
+    fn record_uses(self: Arc<Self>, uses: Vec<Use>) -> Done<()>;
+}
+
+impl<R: KeyRegistry> ErasedRegistry for R {
+    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<Cap>) -> Done<()> {
+        Box::pin(async move { answered(KeyRegistry::insert(&*self, record, cap).await) })
+    }
+
+    fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>> {
+        Box::pin(async move { sound(KeyRegistry::get(&*self, &id).await) })
+    }
+
+    fn list(self: Arc<Self>, filter: Filter) -> Done<Vec<KeyRecord>> {
+        Box::pin(async move { sound(KeyRegistry::list(&*self, &filter).await) })
+    }
+
+    fn update(self: Arc<Self>, changed: KeyRecord) -> Done<KeyRecord> {
+        Box::pin(async move { answered(KeyRegistry::update(&*self, changed).await) })
+    }
+
+    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Done<()> {
+        Box::pin(async move { answered(KeyRegistry::replace(&*self, old, new, cap).await) })
+    }
+
+    fn revoke(self: Arc<Self>, id: KeyId) -> Done<KeyRecord> {
+        Box::pin(async move { answered(KeyRegistry::revoke(&*self, &id).await) })
+    }
+
+    fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>> {
+        Box::pin(async move { sound(KeyRegistry::remove_user(&*self, organization.as_deref(), &user).await) })
+    }
+
+    fn record_uses(self: Arc<Self>, uses: Vec<Use>) -> Done<()> {
+        Box::pin(async move { sound(KeyRegistry::record_uses(&*self, &uses).await) })
+    }
+}
+
+fn sound<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T, ManageError> {
+    answer.map_err(|error| ManageError::Failed(error.into()))
+}
+
+fn answered<T, E: Into<BoxError>>(answer: Answered<T, E>) -> Result<T, ManageError> {
+    Ok(sound(answer)??)
+}

@@ -1,0 +1,70 @@
+//! Why a manager does not do what it is asked.
+
+use thiserror::Error;
+
+use crate::{
+    key::FormatError,
+    permission::Action,
+    record::KeyId,
+    store::{BoxError, Refusal},
+};
+
+/// Why a manager did not do what it was asked. Nothing was changed. The text never repeats a key.
+///
+/// ```
+/// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, manage::{Actor, ManageError}, store::MemoryStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+/// let nobody = Actor::trusted(Owner::Bot, Permissions::new());
+/// let refused = manager.revoke(&nobody, "key_1").await;
+/// assert!(matches!(refused, Err(ManageError::MayNot(action)) if action.as_str() == "delete"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ManageError {
+    /// The actor may not do this to keys: it lacks this action on the resource `apiKeys`.
+    #[error("this needs the permission apiKeys: {0}")]
+    MayNot(Action),
+    /// The key would hold a permission that the actor lacks.
+    #[error("a key cannot hold a permission that its maker lacks: {resource}: {action}")]
+    NotGranted {
+        /// The resource.
+        resource: String,
+        /// The action on it.
+        action: Action,
+    },
+    /// There is no such key among those that the actor sees.
+    #[error("there is no key {0}")]
+    NotFound(KeyId),
+    /// Only the user whose key it is may replace it: whoever sees its new text could act as that user.
+    #[error("the key {0} belongs to a user, and only that user may replace it")]
+    NotYours(KeyId),
+    /// A user key was asked for by an actor that is no user.
+    #[error("only a user has a user key")]
+    NoUser,
+    /// The actor is confined to another environment, or the manager has no format for it.
+    #[error("there are no keys for the environment {0:?}")]
+    Environment(String),
+    /// A name is 1 to 100 characters, none of them a control character, none of them white space at its ends.
+    #[error("a name is 1 to 100 characters, without line breaks and the like, and without white space at its ends")]
+    Name,
+    /// The key would never work: its expiry is past already, or before its begin.
+    #[error("the key would never work: it expires before it begins, or is expired already")]
+    Expiry,
+    /// The key is expired, and an expired key is not replaced: issue another.
+    #[error("the key {0} is expired: issue another")]
+    Expired(KeyId),
+    /// The key cannot be made, or the imported key would be refused at the door.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The registry has refused the change.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The registry has failed. The text behind it is for logs, not for callers.
+    #[error("the key store failed")]
+    Failed(#[source] BoxError),
+}

@@ -1,0 +1,212 @@
+//! The management API: an axum router over a [`KeyManager`].
+//!
+//! A request with an actor in; a change by the manager; JSON or a problem out. Decides nothing about keys itself.
+
+mod asking;
+mod json;
+mod openapi;
+mod problem;
+
+use axum::{
+    Json, Router,
+    extract::{
+        DefaultBodyLimit, NestedPath, OriginalUri, Path, State,
+        rejection::{NestedPathRejection, PathRejection},
+    },
+    http::{HeaderValue, StatusCode, Uri, header::CACHE_CONTROL},
+    middleware::map_response,
+    response::{IntoResponse, Response},
+    routing::{delete, get, patch, post},
+};
+use serde_json::Value;
+use tower_http::csrf::CsrfLayer;
+
+use super::{Edit, KeyManager};
+use crate::{
+    permission::Action,
+    record::{KeyId, Owner},
+    scheme::SchemePolicy,
+    store::Filter,
+};
+use asking::{Asking, Body, Query, needs};
+use json::{CreateKey, EditKey, IssuedKey, Key, KeyList, ListKeys, Nothing, RotateKey};
+use problem::{Failure, Problem, problem};
+
+const LARGEST_BODY: usize = 64 * 1024;
+
+impl KeyManager {
+    /// The management API, to be nested where you like, under a layer of this manager:
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let auth = manager.layer().build()?;
+    /// let app: Router = Router::new().nest("/api/keys", manager.router(auth.schemes())).layer(auth);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// | request                                                  | needs             | answers                              |
+    /// |----------------------------------------------------------|-------------------|--------------------------------------|
+    /// | `POST /` `{"type", "name", "permissions", ..}`           | `apiKeys: create` | 201: the key, shown once             |
+    /// | `GET /?limit&cursor&owner&environment&revoked`           | `apiKeys: read`   | 200: `{"keys": [..], "next": ..}`    |
+    /// | `GET /{id}`                                              | `apiKeys: read`   | 200                                  |
+    /// | `PATCH /{id}` `{"name", "permissions", "status"}`        | `apiKeys: update` | 200                                  |
+    /// | `POST /{id}/regenerate`                                  | `apiKeys: update` | 201: the new key, shown once         |
+    /// | `POST /{id}/rotate` `{"grace_seconds", "expires_at"}`    | `apiKeys: update` | 201: the new key, shown once         |
+    /// | `DELETE /{id}`                                           | `apiKeys: delete` | 200: the key, revoked                |
+    /// | `GET /openapi.json`                                      | any key           | 200: this, as OpenAPI 3.1            |
+    ///
+    /// Who asks is the [`Principal`](crate::Principal) of the request; or an [`Actor`](super::Actor) that a sign-in of your own has put into
+    /// the request's extensions, where there is no principal. Both see the keys of their organization only. Errors are
+    /// `application/problem+json` (RFC 9457); a 401 or 403 to a key is in the layer's own format. Answers are never stored in a cache.
+    ///
+    /// A body must be `application/json`, and whatever a browser sends on behalf of another site is refused (`Sec-Fetch-Site`, `Origin`),
+    /// so that the API is safe under a session cookie too.
+    ///
+    /// `policy` is what the document says about credentials: that of the layer above.
+    pub fn router(&self, policy: &SchemePolicy) -> Router {
+        let policy = policy.clone();
+        let document = move |nested: Nested, OriginalUri(uri): OriginalUri| {
+            let document = describe(&policy, nested, &uri);
+            async { document }
+        };
+        Router::new()
+            .route("/", needs(Action::CREATE, post(create)))
+            .route("/", needs(Action::READ, get(list)))
+            .route("/{id}", needs(Action::READ, get(show)))
+            .route("/{id}", needs(Action::UPDATE, patch(edit)))
+            .route("/{id}", needs(Action::DELETE, delete(revoke)))
+            .route("/{id}/regenerate", needs(Action::UPDATE, post(regenerate)))
+            .route("/{id}/rotate", needs(Action::UPDATE, post(rotate)))
+            .route("/openapi.json", get(document))
+            .fallback(async || problem(StatusCode::NOT_FOUND, "There is nothing here."))
+            .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "See Allow."))
+            .layer(DefaultBodyLimit::max(LARGEST_BODY))
+            .layer(CsrfLayer::new().with_rejection_response(|_| {
+                problem(StatusCode::FORBIDDEN, "A browser sent this on behalf of another site.")
+            }))
+            .layer(map_response(no_store))
+            .with_state(self.clone())
+    }
+}
+
+#[utoipa::path(post, path = "/", request_body = CreateKey, responses(
+    (status = 201, description = "The key, shown this once", body = IssuedKey),
+    (status = 409, description = "The user has as many keys as users may have", body = Problem, content_type = PROBLEM),
+))]
+async fn create(
+    State(manager): State<KeyManager>,
+    asking: Asking,
+    Body(body): Body<CreateKey>,
+) -> Result<(StatusCode, Json<IssuedKey>), Failure> {
+    let new = body.into_new(asking.actor());
+    let issued = asking.told(manager.issue(asking.actor(), new).await)?;
+    Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
+}
+
+#[utoipa::path(get, path = "/", params(ListKeys), responses((status = 200, description = "Some keys", body = KeyList)))]
+async fn list(
+    State(manager): State<KeyManager>,
+    asking: Asking,
+    Query(query): Query<ListKeys>,
+) -> Result<Json<KeyList>, Failure> {
+    let mut filter = Filter::default().limit(query.limit.into());
+    filter.revoked = query.revoked;
+    filter.environment = query.environment;
+    filter.owner = query.owner.map(Owner::User);
+    filter.after = query.cursor.map(KeyId::from);
+    let page = asking.told(manager.list(asking.actor(), filter).await)?;
+    Ok(Json(KeyList::new(&page, manager.clock())))
+}
+
+#[utoipa::path(get, path = "/{id}", params(("id" = String, Path)), responses(
+    (status = 200, description = "The key", body = Key),
+    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
+))]
+async fn show(State(manager): State<KeyManager>, asking: Asking, id: Id) -> Result<Json<Key>, Failure> {
+    let record = asking.told(manager.get(asking.actor(), key_id(id)?).await)?;
+    Ok(Json(Key::new(&record, manager.clock())))
+}
+
+#[utoipa::path(patch, path = "/{id}", params(("id" = String, Path)), request_body = EditKey, responses(
+    (status = 200, description = "The key as it is now", body = Key),
+    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
+    (status = 409, description = "The key was revoked", body = Problem, content_type = PROBLEM),
+))]
+async fn edit(
+    State(manager): State<KeyManager>,
+    asking: Asking,
+    id: Id,
+    Body(body): Body<EditKey>,
+) -> Result<Json<Key>, Failure> {
+    let edit: Edit = body.into_edit(asking.actor());
+    let record = asking.told(manager.edit(asking.actor(), key_id(id)?, edit).await)?;
+    Ok(Json(Key::new(&record, manager.clock())))
+}
+
+#[utoipa::path(post, path = "/{id}/regenerate", params(("id" = String, Path)), request_body = Option<Nothing>, responses(
+    (status = 201, description = "The new key, shown this once; the old one works no more", body = IssuedKey),
+    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
+    (status = 409, description = "The key was revoked, replaced or is expired", body = Problem, content_type = PROBLEM),
+))]
+async fn regenerate(
+    State(manager): State<KeyManager>,
+    asking: Asking,
+    id: Id,
+    _: Option<Body<Nothing>>,
+) -> Result<(StatusCode, Json<IssuedKey>), Failure> {
+    let issued = asking.told(manager.regenerate(asking.actor(), key_id(id)?).await)?;
+    Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
+}
+
+#[utoipa::path(post, path = "/{id}/rotate", params(("id" = String, Path)), request_body = RotateKey, responses(
+    (status = 201, description = "The new key, shown this once; the old one works for the grace", body = IssuedKey),
+    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
+    (status = 409, description = "The key was revoked, replaced or is expired", body = Problem, content_type = PROBLEM),
+))]
+async fn rotate(
+    State(manager): State<KeyManager>,
+    asking: Asking,
+    id: Id,
+    Body(body): Body<RotateKey>,
+) -> Result<(StatusCode, Json<IssuedKey>), Failure> {
+    let issued = asking.told(manager.rotate(asking.actor(), key_id(id)?, body.into_rotation()).await)?;
+    Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
+}
+
+#[utoipa::path(delete, path = "/{id}", params(("id" = String, Path)), responses(
+    (status = 200, description = "The key, revoked", body = Key),
+    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
+))]
+async fn revoke(State(manager): State<KeyManager>, asking: Asking, id: Id) -> Result<Json<Key>, Failure> {
+    let record = asking.told(manager.revoke(asking.actor(), key_id(id)?).await)?;
+    Ok(Json(Key::new(&record, manager.clock())))
+}
+
+const PROBLEM: &str = "application/problem+json";
+
+type Id = Result<Path<String>, PathRejection>;
+
+fn key_id(id: Id) -> Result<KeyId, Failure> {
+    match id {
+        Ok(Path(id)) => Ok(id.into()),
+        Err(rejection) => Err(problem(rejection.status(), &rejection.body_text()).into()),
+    }
+}
+
+type Nested = Result<NestedPath, NestedPathRejection>;
+
+fn describe(policy: &SchemePolicy, nested: Nested, uri: &Uri) -> Json<Value> {
+    let prefix = nested.ok().map(|path| path.as_str().to_owned());
+    let prefix = prefix.or_else(|| uri.path().strip_suffix("/openapi.json").map(str::to_owned));
+    Json(openapi::document(policy, &prefix.unwrap_or_default()))
+}
+
+async fn no_store(mut response: Response) -> impl IntoResponse {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

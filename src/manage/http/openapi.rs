@@ -1,0 +1,68 @@
+//! The document that describes the API, made of the types and handlers themselves.
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use super::{json, problem::Problem};
+use crate::scheme::{Scheme, SchemePolicy};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "API keys", description = "Make, list, edit, replace and revoke API keys."),
+    paths(super::create, super::list, super::show, super::edit, super::regenerate, super::rotate, super::revoke),
+    components(schemas(Problem, json::Key))
+)]
+struct Document;
+
+/// What every operation may answer besides its own.
+const EVERYWHERE: [(&str, &str); 7] = [
+    ("400", "The request cannot be read"),
+    ("401", "A working API key is needed"),
+    ("403", "The key may not do this, or a browser asked on behalf of another site"),
+    ("413", "The body is too large"),
+    ("415", "The body is not application/json"),
+    ("422", "The body says something that cannot be"),
+    ("503", "The key store does not answer"),
+];
+
+/// The document for a router that is nested under `prefix`, behind a layer with this policy.
+pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
+    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    let paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    document["paths"] = paths.into_iter().map(|(path, item)| (full_path(prefix, &path), complete(item))).collect();
+    let schemes: Map<_, _> =
+        policy.schemes().iter().map(|scheme| (scheme.to_string().replace(':', "-"), security(scheme))).collect();
+    document["security"] = schemes.keys().map(|name| json!({ name: [] })).collect();
+    document["components"]["securitySchemes"] = schemes.into();
+    document
+}
+
+fn full_path(prefix: &str, path: &str) -> String {
+    match format!("{prefix}{path}").trim_end_matches('/') {
+        "" => "/".to_owned(),
+        full => full.to_owned(),
+    }
+}
+
+/// Adds the answers that all operations have.
+fn complete(mut item: Value) -> Value {
+    for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        for (status, description) in EVERYWHERE {
+            operation["responses"][status] = json!({ "description": description });
+        }
+    }
+    item
+}
+
+/// OpenAPI knows `Bearer` as an HTTP scheme; every other word is told as a key in the header `Authorization`.
+fn security(scheme: &Scheme) -> Value {
+    match scheme.parts() {
+        _ if scheme.is_bearer() => json!({ "type": "http", "scheme": "bearer" }),
+        (Ok(header), Some(word)) => {
+            let description = format!("{word}, a space, and the key");
+            json!({ "type": "apiKey", "in": "header", "name": header, "description": description })
+        }
+        (Ok(header), None) => json!({ "type": "apiKey", "in": "header", "name": header }),
+        (Err(parameter), _) => json!({ "type": "apiKey", "in": "query", "name": parameter }),
+    }
+}

@@ -1,0 +1,68 @@
+//! What went wrong, as RFC 9457 has it.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{manage::ManageError, store::Refusal};
+
+/// What went wrong (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem<'p> {
+    /// `about:blank`: the status says all.
+    r#type: &'static str,
+    title: &'p str,
+    status: u16,
+    /// What exactly, in a sentence.
+    detail: &'p str,
+}
+
+/// An answer that is no success.
+pub(super) struct Failure(Box<Response>);
+
+pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
+    let mut response = (status, problem_json(status, detail)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(super::PROBLEM));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
+    let title = status.canonical_reason().unwrap_or_default();
+    let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), detail };
+    serde_json::to_vec(&problem).unwrap_or_default().into()
+}
+
+/// The status of an error, and what its caller is told.
+pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
+    use ManageError as E;
+    let status = match error {
+        E::MayNot(_) | E::NotGranted { .. } | E::NotYours(_) => StatusCode::FORBIDDEN,
+        E::NotFound(_) | E::Refused(Refusal::NotFound(_)) => StatusCode::NOT_FOUND,
+        E::NoUser | E::Environment(_) | E::Name | E::Expiry => StatusCode::UNPROCESSABLE_ENTITY,
+        E::Expired(_) | E::Refused(_) => StatusCode::CONFLICT,
+        E::Format(_) | E::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    (status, format!("{first}{}.", letters.as_str()))
+}
+
+impl From<Response> for Failure {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}

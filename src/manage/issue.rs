@@ -1,0 +1,133 @@
+//! New keys: made here, or brought from elsewhere.
+
+use std::time::SystemTime;
+
+use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, checked_name, grants, may};
+use crate::{
+    key::{ApiKey, FormatError, KeyDigest, base62_number, random_base62},
+    permission::Action,
+    record::{KeyId, KeyRecord, Owner},
+};
+
+impl KeyManager {
+    /// Makes a key. Its plain text is in the answer, once.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::MayNot`] (`create`), [`ManageError::NotGranted`], [`ManageError::NoUser`], [`ManageError::Environment`],
+    /// [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`](crate::store::Refusal::Full) if the user has as many keys as
+    /// users may have.
+    pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
+        let actor = actor.clone();
+        self.to_the_end(async move |manager| {
+            let environment = environment(&actor, &new)?;
+            let key = manager.0.formats.generate(environment.as_deref())?;
+            let record = manager.draft(&actor, new, manager.0.hasher.digest(&key))?.with_mask(key.mask(manager.0.mask));
+            manager.insert(&actor, ChangeKind::Issued, &record).await?;
+            Ok(Issued { key, record })
+        })
+        .await
+    }
+
+    /// Takes over a key from elsewhere, of which the plain text is at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyManager::issue`]; [`ManageError::Format`] for a key that the layer would refuse by its form;
+    /// [`Refusal::DuplicateKey`](crate::store::Refusal::DuplicateKey).
+    pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
+        self.0.formats.admit(key)?;
+        self.take_over(actor, self.0.hasher.digest(key), Some(key.mask(self.0.mask)), new).await
+    }
+
+    /// Takes over a key from elsewhere, of which only the digest is at hand: as the manager's own hasher makes it. Its form cannot
+    /// be checked: the layer takes the key if it has one of the manager's formats.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyManager::issue`]; [`Refusal::DuplicateKey`](crate::store::Refusal::DuplicateKey).
+    pub async fn import_digest(
+        &self,
+        actor: &Actor,
+        digest: impl Into<KeyDigest>,
+        new: NewKey,
+    ) -> Result<KeyRecord, ManageError> {
+        self.take_over(actor, digest.into(), None, new).await
+    }
+
+    async fn take_over(
+        &self,
+        actor: &Actor,
+        digest: KeyDigest,
+        mask: Option<String>,
+        new: NewKey,
+    ) -> Result<KeyRecord, ManageError> {
+        let actor = actor.clone();
+        self.to_the_end(async move |manager| {
+            environment(&actor, &new)?;
+            let record = manager.draft(&actor, new, digest)?;
+            let record = mask.into_iter().fold(record, KeyRecord::with_mask);
+            manager.insert(&actor, ChangeKind::Imported, &record).await?;
+            Ok(record)
+        })
+        .await
+    }
+
+    async fn insert(&self, actor: &Actor, kind: ChangeKind, record: &KeyRecord) -> Result<(), ManageError> {
+        self.0.registry.clone().insert(record.clone(), self.cap(record)).await?;
+        self.tell(kind, record, None, actor);
+        Ok(())
+    }
+
+    /// The record of a key that this actor may make.
+    fn draft(&self, actor: &Actor, new: NewKey, digest: KeyDigest) -> Result<KeyRecord, ManageError> {
+        may(actor, &Action::CREATE)?;
+        grants(actor, &new.permissions)?;
+        let now = self.0.clock.now();
+        let never_works = new.expires_at.is_some_and(|end| end <= now.max(new.not_before.unwrap_or(now)));
+        if never_works {
+            return Err(ManageError::Expiry);
+        }
+        let mut record = KeyRecord::new(new_id(now)?, digest)
+            .with_owner(owner(actor, new.is_bot)?)
+            .with_name(checked_name(&new.name)?)
+            .with_created_at(now)
+            .with_not_before(new.not_before)
+            .with_expires_at(new.expires_at);
+        if let Some(environment) = environment(actor, &new)? {
+            record = record.with_environment(environment);
+        }
+        if let Some(organization) = actor.organization() {
+            record = record.with_organization(organization);
+        }
+        let record = record.with_permissions(new.permissions);
+        Ok(new.metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text)))
+    }
+}
+
+fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
+    match actor.owner() {
+        _ if is_bot => Ok(Owner::Bot),
+        Some(user @ Owner::User(_)) => Ok(user.clone()),
+        Some(Owner::Bot) | None => Err(ManageError::NoUser),
+    }
+}
+
+/// The environment of a new key: the one that is named, if the actor may name it, or the actor's own.
+fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>, ManageError> {
+    match (actor.environment(), &new.environment) {
+        (Some(own), Some(named)) if own != named => Err(ManageError::Environment(named.clone())),
+        (Some(own), _) => Ok(Some(own.to_owned())),
+        (None, named) => Ok(named.clone()),
+    }
+}
+
+/// Begins with the time in milliseconds, so that ids are in the order in which they were made; 71 random bits follow.
+pub(super) fn new_id(now: SystemTime) -> Result<KeyId, FormatError> {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let random = random_base62(12)?;
+    let mut id = String::from("key_");
+    id.extend(base62_number::<8>(millis).iter().chain(&*random).map(|digit| char::from(*digit)));
+    Ok(id.into())
+}

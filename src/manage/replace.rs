@@ -1,0 +1,98 @@
+//! A new key in the place of an old one: at once, or with grace.
+
+use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, Rotation, grants, issue::new_id};
+use crate::{
+    permission::Action,
+    record::{KeyId, KeyRecord, Owner, Status},
+    store::Refusal,
+};
+
+impl KeyManager {
+    /// Puts a new key in the place of an old one, in one step: the old one is refused from the very next request on. If the step fails,
+    /// the old one works as before.
+    ///
+    /// The new key has the name, the permissions and the expiry of the old one; it is disabled if the old one was.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::NotGranted`], [`ManageError::NotYours`],
+    /// [`ManageError::Expired`], [`Refusal::Revoked`], [`Refusal::Replaced`].
+    pub async fn regenerate(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<Issued, ManageError> {
+        self.put_in_place(actor, id.into(), None).await
+    }
+
+    /// Puts a new key beside an old one, which then stops by itself: after the grace, or at its own expiry if that comes first.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyManager::regenerate`]; [`ManageError::Expiry`] if the new key would never work.
+    pub async fn rotate(&self, actor: &Actor, id: impl Into<KeyId>, rotation: Rotation) -> Result<Issued, ManageError> {
+        self.put_in_place(actor, id.into(), Some(rotation)).await
+    }
+
+    async fn put_in_place(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
+        let actor = actor.clone();
+        self.to_the_end(async move |manager| {
+            loop {
+                match manager.try_put_in_place(&actor, &id, rotation).await {
+                    Err(ManageError::Refused(Refusal::Changed(_))) => {}
+                    done => return done,
+                }
+            }
+        })
+        .await
+    }
+
+    async fn try_put_in_place(
+        &self,
+        actor: &Actor,
+        id: &KeyId,
+        rotation: Option<Rotation>,
+    ) -> Result<Issued, ManageError> {
+        let old = self.seen(actor, &Action::UPDATE, id).await?;
+        let now = self.0.clock.now();
+        self.check_replaceable(actor, &old)?;
+        let key = self.0.formats.generate(old.environment())?;
+        let new_id = new_id(now)?;
+        let new = old
+            .clone()
+            .reissued(new_id.clone(), self.0.hasher.digest(&key))
+            .with_mask(key.mask(self.0.mask))
+            .with_created_at(now);
+        let (kind, old, new) = match rotation {
+            None => (ChangeKind::Regenerated, old.with_status(Status::Revoked), new),
+            Some(Rotation { grace, expires_at }) => {
+                if expires_at.is_some_and(|end| end <= now.max(new.not_before().unwrap_or(now))) {
+                    return Err(ManageError::Expiry);
+                }
+                // Beyond what the clock can say, the old key's own end is the only one.
+                let end = now.checked_add(grace).into_iter().chain(old.expires_at()).min();
+                let expires_at = expires_at.or(new.expires_at());
+                (ChangeKind::Rotated, old.with_expires_at(end), new.with_expires_at(expires_at))
+            }
+        };
+        let old = old.with_replaced_by(new_id.clone());
+        self.0.registry.clone().replace(old.clone(), new.clone(), self.cap(&new)).await?;
+        self.tell(kind, &old, Some(new_id), actor);
+        Ok(Issued { key, record: new })
+    }
+
+    /// Whether the actor may see the text of a key that stands in the place of this one.
+    fn check_replaceable(&self, actor: &Actor, old: &KeyRecord) -> Result<(), ManageError> {
+        let id = || old.id().clone();
+        if matches!(old.owner(), Some(Owner::User(_))) && old.owner() != actor.owner() {
+            return Err(ManageError::NotYours(id()));
+        }
+        grants(actor, old.permissions())?;
+        if old.status() == Status::Revoked {
+            return Err(Refusal::Revoked(id()).into());
+        }
+        if old.replaced_by().is_some() {
+            return Err(Refusal::Replaced(id()).into());
+        }
+        if old.expires_at().is_some_and(|end| end <= self.0.clock.now()) {
+            return Err(ManageError::Expired(id()));
+        }
+        Ok(())
+    }
+}

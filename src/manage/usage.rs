@@ -1,0 +1,115 @@
+//! Counts the uses of keys beside the requests, and writes them in batches.
+//!
+//! Each thread counts in a place of its own, so that requests do not wait for each other. The first use after a write starts the
+//! clock of the next: whatever is counted is written one interval later, each key once.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use super::{ManageError, erased::ErasedRegistry};
+use crate::{
+    clock::Clock,
+    observe::{Decision, Outcome},
+    record::KeyId,
+    rejection::Reason,
+    store::Use,
+};
+
+pub(super) struct Usage {
+    registry: Arc<dyn ErasedRegistry>,
+    clock: Clock,
+    interval: Duration,
+    counts: [Mutex<Counts>; PLACES],
+    is_due: AtomicBool,
+}
+
+/// How often, and when last.
+type Counts = HashMap<KeyId, (u64, SystemTime)>;
+
+const PLACES: usize = 16;
+
+impl Usage {
+    pub(super) fn new(registry: Arc<dyn ErasedRegistry>, clock: Clock, interval: Duration) -> Arc<Self> {
+        let counts = std::array::from_fn(|_| Mutex::default());
+        Arc::new(Self { registry, clock, interval, counts, is_due: AtomicBool::new(false) })
+    }
+
+    /// Counts the use of a key that was verified, whatever a guard has said then.
+    pub(super) fn count(self: &Arc<Self>, decision: &Decision) {
+        use Outcome::{Accepted, Refused};
+        let is_use = matches!(
+            decision.outcome(),
+            Accepted | Refused(Reason::Forbidden | Reason::OtherOrganization | Reason::Hidden)
+        );
+        if let Some(id) = decision.key_id().filter(|_| is_use) {
+            self.add(place_of_this_thread(), id.clone(), 1, self.clock.now());
+            self.write_in_an_interval();
+        }
+    }
+
+    /// Writes what was counted. What cannot be written stays counted.
+    pub(super) async fn flush(self: &Arc<Self>) -> Result<(), ManageError> {
+        let mut all = Counts::new();
+        for place in 0..PLACES {
+            for (id, (count, last_at)) in std::mem::take(&mut *self.place(place)) {
+                add(&mut all, id, count, last_at);
+            }
+        }
+        if all.is_empty() {
+            return Ok(());
+        }
+        let uses: Vec<_> = all.into_iter().map(|(id, (count, last_at))| Use { id, count, last_at }).collect();
+        let written = Arc::clone(&self.registry).record_uses(uses.clone()).await;
+        if written.is_err() {
+            for Use { id, count, last_at } in uses {
+                self.add(0, id, count, last_at);
+            }
+        }
+        written
+    }
+
+    fn write_in_an_interval(self: &Arc<Self>) {
+        if self.is_due.load(Ordering::Relaxed) || self.is_due.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            self.is_due.store(false, Ordering::Relaxed);
+            return;
+        };
+        let usage = Arc::clone(self);
+        runtime.spawn(async move {
+            tokio::time::sleep(usage.interval).await;
+            usage.is_due.store(false, Ordering::Relaxed);
+            if usage.flush().await.is_err() {
+                usage.write_in_an_interval();
+            }
+        });
+    }
+
+    fn add(&self, place: usize, id: KeyId, count: u64, last_at: SystemTime) {
+        add(&mut self.place(place), id, count, last_at);
+    }
+
+    fn place(&self, place: usize) -> MutexGuard<'_, Counts> {
+        self.counts[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add(counts: &mut Counts, id: KeyId, count: u64, last_at: SystemTime) {
+    let entry = counts.entry(id).or_insert((0, last_at));
+    *entry = (entry.0 + count, entry.1.max(last_at));
+}
+
+fn place_of_this_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static PLACE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % PLACES;
+    }
+    PLACE.with(|place| *place)
+}

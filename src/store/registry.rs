@@ -1,0 +1,315 @@
+//! The write side of a store: every change is one step, that happens wholly or not at all.
+
+use std::time::SystemTime;
+
+use thiserror::Error;
+
+use super::KeyStore;
+use crate::record::{KeyId, KeyRecord, Owner, Status};
+
+/// A store whose keys can be changed while they are served. A [`KeyManager`](crate::KeyManager) works over any of them.
+///
+/// Each method is atomic: it happens wholly or not at all, also when two callers race, when the store fails in the middle and when the
+/// future is dropped. What a method refuses is a [`Refusal`], a value; an `Error` is a fault of the store alone. So an implementation
+/// passes its database's errors on with `?`, and answers a refusal with `Ok(Err(refusal))`.
+///
+/// | rule                                                             | kept by                                |
+/// |------------------------------------------------------------------|----------------------------------------|
+/// | an id and a digest are there once                                | unique indexes                         |
+/// | of two inserts under a cap of one, one succeeds                  | counting in the inserting transaction  |
+/// | a revoked key stays revoked, a removed one stays away            | [`KeyRecord::check_update`]            |
+/// | an update is of the version that was read                        | [`KeyRecord::check_update`]            |
+///
+/// `store::testkit` (feature `testkit`) tests an implementation; the example `custom_store` shows one.
+pub trait KeyRegistry: KeyStore {
+    /// Adds a record. With a cap, only while its owner has room under it.
+    ///
+    /// Refuses with [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`], [`Refusal::Full`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was added.
+    fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> impl Future<Output = Answered<(), Self::Error>> + Send;
+
+    /// The record with this id.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn get(&self, id: &KeyId) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
+
+    /// The records that `filter` admits: ids in descending order, those after `filter.after`, at most `filter.limit`.
+    ///
+    /// Ids of a [`KeyManager`](crate::KeyManager) begin with the time, so this is the newest first. Ids are compared by their bytes.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
+
+    /// Stores `changed` if the stored record still has its version, and returns it with the next version. The stored use is
+    /// kept: an update does not change it.
+    ///
+    /// Refuses with [`Refusal::NotFound`], and with whatever [`KeyRecord::check_update`] says.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was changed.
+    fn update(&self, changed: KeyRecord) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
+
+    /// In one step: an update to `old`, and the insert of `new` under the cap, for which `old` no longer counts.
+    ///
+    /// Refuses as [`KeyRegistry::update`] and [`KeyRegistry::insert`] do.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was changed: the old key works as before.
+    fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        cap: Option<Cap>,
+    ) -> impl Future<Output = Answered<(), Self::Error>> + Send;
+
+    /// Switches a key off for good, whatever its version. The record stays, so that observers tell its use from that of an unknown key.
+    ///
+    /// Refuses with [`Refusal::NotFound`]. A revoked key is revoked again without a change.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was changed.
+    fn revoke(&self, id: &KeyId) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
+
+    /// Removes every key of this user in this organization (`None`: the keys without one), and returns them. Bot keys stay.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was removed.
+    fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+    ) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
+
+    /// Adds uses to the counts of keys, and moves their last use on, never back. An id that is not there is passed over. Neither
+    /// a version nor anything else of a record is changed.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was recorded.
+    fn record_uses(&self, uses: &[Use]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// What a registry answers: a result, a refusal, or a fault of its own.
+pub type Answered<T, E> = Result<Result<T, Refusal>, E>;
+
+/// How many keys an owner may have in an organization.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_api_key::{KeyRecord, store::Cap};
+///
+/// let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+/// let cap = Cap { most: 1, now };
+/// let record = KeyRecord::new("k1", [7; 32]);
+/// assert!(cap.counts(&record));
+/// assert!(!cap.counts(&record.with_expires_at(now)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// The most keys that may count.
+    pub most: u32,
+    /// The instant at which they are counted.
+    pub now: SystemTime,
+}
+
+/// Which records are listed. The default is all keys without an organization that are not revoked, the first 100.
+///
+/// ```
+/// use tower_api_key::{Owner, store::Filter};
+///
+/// let filter = Filter::organization("acme").owned_by(Owner::User("alice".into())).limit(20);
+/// assert_eq!(filter.organization.as_deref(), Some("acme"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filter {
+    /// The keys of this organization; with `None`, those that have none.
+    pub organization: Option<String>,
+    /// The keys of this environment; with `None`, of any.
+    pub environment: Option<String>,
+    /// The keys of this owner; with `None`, of anybody.
+    pub owner: Option<Owner>,
+    /// Whether revoked keys are listed too.
+    pub revoked: bool,
+    /// Continues behind this id: the last one of the page before.
+    pub after: Option<KeyId>,
+    /// The most records of one page.
+    pub limit: usize,
+}
+
+/// How often one key was used since the last time that was recorded.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_api_key::store::Use;
+///
+/// let once = Use { id: "k1".into(), count: 1, last_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000) };
+/// assert_eq!(once.count, 1);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Which key.
+    pub id: KeyId,
+    /// How often.
+    pub count: u64,
+    /// When last.
+    pub last_at: SystemTime,
+}
+
+/// Why a store refused a change. Nothing was changed.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, store::{MemoryStore, Refusal}};
+///
+/// let keys = MemoryStore::new();
+/// keys.add(KeyRecord::new("k1", [7; 32]))?;
+/// assert_eq!(keys.add(KeyRecord::new("k2", [7; 32])), Err(Refusal::DuplicateKey));
+/// # Ok::<(), Refusal>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is a key with this id already.
+    #[error("there is a key {0} already")]
+    DuplicateId(KeyId),
+    /// The key is in the store already, under another id.
+    #[error("the key is in the store already")]
+    DuplicateKey,
+    /// The owner has as many keys as the cap allows.
+    #[error("the owner has {0} keys already, and may not have more")]
+    Full(u32),
+    /// There is no key with this id.
+    #[error("there is no key {0}")]
+    NotFound(KeyId),
+    /// The key was revoked, and stays so.
+    #[error("the key {0} was revoked")]
+    Revoked(KeyId),
+    /// Another key has taken its place already.
+    #[error("the key {0} was replaced already")]
+    Replaced(KeyId),
+    /// The record was changed since it was read.
+    #[error("the key {0} was changed meanwhile")]
+    Changed(KeyId),
+    /// An update would give the record another id, digest, owner, organization, environment or origin, or a later expiry.
+    #[error("an update may not change what identifies {0}, nor let it live longer")]
+    Identity(KeyId),
+}
+
+// === impl Cap, Filter, KeyRecord ===
+
+impl Cap {
+    /// Whether a key counts: a disabled one does; a revoked, an expired and a replaced one do not.
+    pub fn counts(&self, record: &KeyRecord) -> bool {
+        record.status() != Status::Revoked
+            && record.replaced_by().is_none()
+            && record.expires_at().is_none_or(|end| self.now < end)
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { organization: None, environment: None, owner: None, revoked: false, after: None, limit: 100 }
+    }
+}
+
+impl Filter {
+    /// The keys of this organization that are not revoked, the first 100.
+    pub fn organization(organization: impl Into<String>) -> Self {
+        Self { organization: Some(organization.into()), ..Self::default() }
+    }
+
+    /// Those of this owner.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Those of this environment.
+    #[must_use]
+    pub fn environment(mut self, environment: impl Into<String>) -> Self {
+        self.environment = Some(environment.into());
+        self
+    }
+
+    /// Revoked ones too.
+    #[must_use]
+    pub fn with_revoked(mut self) -> Self {
+        self.revoked = true;
+        self
+    }
+
+    /// Those behind this id, the last one of the page before.
+    #[must_use]
+    pub fn after(mut self, id: impl Into<KeyId>) -> Self {
+        self.after = Some(id.into());
+        self
+    }
+
+    /// At most this many.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether this record is one of them, its place in the order and the limit apart.
+    pub fn admits(&self, record: &KeyRecord) -> bool {
+        record.organization() == self.organization.as_deref()
+            && (self.environment.is_none() || record.environment() == self.environment.as_deref())
+            && (self.owner.is_none() || record.owner() == self.owner.as_ref())
+            && (self.revoked || record.status() != Status::Revoked)
+    }
+}
+
+/// What registries share.
+impl KeyRecord {
+    /// Whether a store that holds this record may put `changed` in its place, see [`KeyRegistry::update`].
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for another version; [`Refusal::Replaced`] where both
+    /// say what has replaced them, and differ; [`Refusal::Identity`].
+    pub fn check_update(&self, changed: &KeyRecord) -> Result<(), Refusal> {
+        let id = || self.id().clone();
+        let lives_longer = match (self.expires_at(), changed.expires_at()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(end), Some(later)) => later > end,
+        };
+        let is_another = self.id() != changed.id()
+            || self.digest() != changed.digest()
+            || self.owner() != changed.owner()
+            || self.organization() != changed.organization()
+            || self.environment() != changed.environment()
+            || self.replaces() != changed.replaces();
+        if is_another || lives_longer {
+            Err(Refusal::Identity(id()))
+        } else if self.status() == Status::Revoked {
+            Err(Refusal::Revoked(id()))
+        } else if self.replaced_by().is_some() && self.replaced_by() != changed.replaced_by() {
+            Err(Refusal::Replaced(id()))
+        } else if self.version() != changed.version() {
+            Err(Refusal::Changed(id()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// This record with the use and the next version of the one whose place it takes.
+    #[must_use]
+    pub fn succeeding(self, stored: &KeyRecord) -> Self {
+        self.with_use(stored.use_count(), stored.last_used_at()).with_version(stored.version() + 1)
+    }
+}

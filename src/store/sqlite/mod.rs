@@ -1,0 +1,240 @@
+//! Keys in a file of their own, in `SQLite`.
+
+mod row;
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    KeyStore,
+    registry::{Answered, Cap, Filter, KeyRegistry, Refusal, Use},
+};
+use crate::{
+    key::KeyDigest,
+    record::{KeyId, KeyRecord, Status},
+};
+
+/// Keys in a `SQLite` file, with all that a [`KeyRegistry`] can do. Clones share the file's connections.
+///
+/// The file is opened, or made; its tables are brought up to date. Several processes may use one file: each sees what the others have
+/// committed at its next look-up, which goes through an index on the digest. A change is on the disk before it is answered
+/// (write-ahead log, `synchronous = full`). Times are kept to the microsecond, attached values not at all.
+///
+/// ```
+/// use tower_api_key::{KeyFormat, KeyManager, store::SqliteStore};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = SqliteStore::open("keys.db").await?;
+/// let manager = KeyManager::builder(store).format(KeyFormat::new("acme")?).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    readers: SqlitePool,
+    /// One connection: writers wait for it here, and keep no reader from the file.
+    writer: SqlitePool,
+}
+
+const READERS: u32 = 4;
+const PATIENCE: Duration = Duration::from_secs(5);
+const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
+
+const INSERT: &str = "insert into api_keys values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const PUT: &str = "insert or replace into api_keys values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+// === impl SqliteStore ===
+
+impl SqliteStore {
+    /// Opens the file at `path`, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened or written, is no database, or belongs to a newer version of this crate.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(PATIENCE);
+        let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
+        let writer = pool(1).connect_with(options.clone()).await?;
+        migrate(&writer).await?;
+        Ok(Self { readers: pool(READERS).connect_with(options).await?, writer })
+    }
+
+    /// Closes the file. What was answered is in it already.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Takes the file for writing at once, so that what is read is still true when it is changed.
+    async fn change(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
+        self.writer.begin_with("begin immediate").await
+    }
+}
+
+impl KeyStore for SqliteStore {
+    type Error = sqlx::Error;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
+        let query = sqlx::query("select * from api_keys where digest = ?").bind(digest.as_bytes().to_vec());
+        query.fetch_optional(&self.readers).await?.as_ref().map(row::record).transpose()
+    }
+}
+
+impl KeyRegistry for SqliteStore {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+        let mut change = self.change().await?;
+        if let Err(refusal) = insert(&mut change, &record, cap).await? {
+            return Ok(Err(refusal));
+        }
+        change.commit().await?;
+        Ok(Ok(()))
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
+        get(&mut *self.readers.acquire().await?, id).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        let (owner_type, user) = row::owner(filter.owner.as_ref());
+        let query = sqlx::query(
+            "select * from api_keys where organization is ?1 and (?2 is null or environment = ?2)
+             and (?3 is null or owner_type = ?3 and user is ?4) and (?5 or status <> 'revoked')
+             and (?6 is null or id < ?6) order by id desc limit ?7",
+        );
+        let rows = query
+            .bind(&filter.organization)
+            .bind(&filter.environment)
+            .bind(owner_type)
+            .bind(user)
+            .bind(filter.revoked)
+            .bind(filter.after.as_ref().map(KeyId::as_str))
+            .bind(i64::try_from(filter.limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(row::record).collect()
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+        let mut change = self.change().await?;
+        let record = match update(&mut change, &changed).await? {
+            Ok(record) => record,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        change.commit().await?;
+        Ok(Ok(record))
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+        let mut change = self.change().await?;
+        if let Err(refusal) = update(&mut change, &old).await? {
+            return Ok(Err(refusal));
+        }
+        if let Err(refusal) = insert(&mut change, &new, cap).await? {
+            return Ok(Err(refusal));
+        }
+        change.commit().await?;
+        Ok(Ok(()))
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
+        let mut change = self.change().await?;
+        let Some(stored) = get(&mut change, id).await? else {
+            return Ok(Err(Refusal::NotFound(id.clone())));
+        };
+        if stored.status() == Status::Revoked {
+            return Ok(Ok(stored));
+        }
+        let revoked = stored.clone().with_status(Status::Revoked).succeeding(&stored);
+        row::bind(sqlx::query(PUT), &revoked)?.execute(&mut *change).await?;
+        change.commit().await?;
+        Ok(Ok(revoked))
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        let mut change = self.change().await?;
+        let query = "delete from api_keys where organization is ? and owner_type = 'user' and user = ? returning *";
+        let rows = sqlx::query(query).bind(organization).bind(user).fetch_all(&mut *change).await?;
+        let removed = rows.iter().map(row::record).collect::<Result<_, _>>()?;
+        change.commit().await?;
+        Ok(removed)
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), sqlx::Error> {
+        let mut change = self.change().await?;
+        for one in uses {
+            let query = "update api_keys set use_count = use_count + ?2,
+                last_used_at = max(coalesce(last_used_at, ?3), ?3) where id = ?1";
+            let query = sqlx::query(query).bind(one.id.as_str());
+            query.bind(row::number(one.count)).bind(row::micros(one.last_at)).execute(&mut *change).await?;
+        }
+        change.commit().await
+    }
+}
+
+// === within a transaction ===
+
+async fn get(connection: &mut SqliteConnection, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
+    let query = sqlx::query("select * from api_keys where id = ?").bind(id.as_str());
+    query.fetch_optional(connection).await?.as_ref().map(row::record).transpose()
+}
+
+async fn insert(connection: &mut SqliteConnection, record: &KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+    if let Some(cap) = cap {
+        let (owner_type, user) = row::owner(record.owner());
+        let count = "select count(*) from api_keys where organization is ? and owner_type is ? and user is ?
+            and status <> 'revoked' and replaced_by is null and (expires_at is null or expires_at > ?)";
+        let count = sqlx::query_scalar::<_, i64>(count).bind(record.organization()).bind(owner_type).bind(user);
+        if count.bind(row::micros(cap.now)).fetch_one(&mut *connection).await? >= i64::from(cap.most) {
+            return Ok(Err(Refusal::Full(cap.most)));
+        }
+    }
+    match row::bind(sqlx::query(INSERT), record)?.execute(&mut *connection).await {
+        Ok(_) => Ok(Ok(())),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            let taken = get(connection, record.id()).await?.is_some();
+            Ok(Err(if taken { Refusal::DuplicateId(record.id().clone()) } else { Refusal::DuplicateKey }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn update(connection: &mut SqliteConnection, changed: &KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+    let Some(stored) = get(connection, changed.id()).await? else {
+        return Ok(Err(Refusal::NotFound(changed.id().clone())));
+    };
+    if let Err(refusal) = stored.check_update(changed) {
+        return Ok(Err(refusal));
+    }
+    let changed = changed.clone().succeeding(&stored);
+    row::bind(sqlx::query(PUT), &changed)?.execute(connection).await?;
+    Ok(Ok(changed))
+}
+
+/// Brings the tables up to date, one process at a time. The version stands in a table of our own, so that the file may hold others' too.
+async fn migrate(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    let mut change = writer.begin_with("begin immediate").await?;
+    sqlx::query("create table if not exists api_keys_schema (version integer not null) strict")
+        .execute(&mut *change)
+        .await?;
+    let row = sqlx::query("select max(version) from api_keys_schema").fetch_one(&mut *change).await?;
+    let version = usize::try_from(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0)).unwrap_or(0);
+    if version > MIGRATIONS.len() {
+        return Err(sqlx::Error::Configuration("the file belongs to a newer version of tower-api-key".into()));
+    }
+    for (step, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        sqlx::raw_sql(*migration).execute(&mut *change).await?;
+        let done = i64::try_from(step + 1).unwrap_or(i64::MAX);
+        sqlx::query("insert into api_keys_schema values (?)").bind(done).execute(&mut *change).await?;
+    }
+    change.commit().await
+}

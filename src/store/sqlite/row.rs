@@ -1,0 +1,163 @@
+//! A record as a row, and a row as a record.
+
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
+
+use crate::{
+    key::KeyDigest,
+    permission::Permissions,
+    record::{KeyRecord, Owner, Status},
+};
+
+/// A row that does not hold a record: somebody else has written it.
+pub(super) fn decode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
+}
+
+fn encode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::Encode(error.into())
+}
+
+pub(super) fn record(row: &SqliteRow) -> Result<KeyRecord, sqlx::Error> {
+    let text = |column: &str| row.try_get::<Option<String>, _>(column);
+    let time = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.and_then(instant));
+    let digest = KeyDigest::try_from(row.try_get::<Vec<u8>, _>("digest")?).map_err(decode)?;
+    let mut record = KeyRecord::new(row.try_get::<String, _>("id")?, digest)
+        .with_version(count(row.try_get("version")?))
+        .with_status(status(&row.try_get::<String, _>("status")?)?)
+        .with_permissions(permissions(row)?)
+        .with_not_before(time("not_before")?)
+        .with_expires_at(time("expires_at")?)
+        .with_use(count(row.try_get("use_count")?), time("last_used_at")?);
+    record = match (text("owner_type")?.as_deref(), text("user")?) {
+        (Some("user"), Some(user)) => record.with_owner(Owner::User(user)),
+        (Some(_), _) => record.with_owner(Owner::Bot),
+        (None, _) => record,
+    };
+    let metadata: Vec<(String, String)> = serde_json::from_str(row.try_get("metadata")?).map_err(decode)?;
+    record = metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text));
+    if let Some(instant) = time("created_at")? {
+        record = record.with_created_at(instant);
+    }
+    let texts: [(&str, WithText); 6] = [
+        ("organization", KeyRecord::with_organization),
+        ("environment", KeyRecord::with_environment),
+        ("name", KeyRecord::with_name),
+        ("mask", KeyRecord::with_mask),
+        ("replaces", KeyRecord::with_replaces),
+        ("replaced_by", KeyRecord::with_replaced_by),
+    ];
+    for (column, with) in texts {
+        if let Some(text) = text(column)? {
+            record = with(record, text);
+        }
+    }
+    Ok(record)
+}
+
+type WithText = fn(KeyRecord, String) -> KeyRecord;
+
+/// Binds the twenty columns in the order of the table.
+pub(super) fn bind<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    record: &KeyRecord,
+) -> Result<Query<'q, Sqlite, SqliteArguments>, sqlx::Error> {
+    let (owner_type, user) = owner(record.owner());
+    let status = match record.status() {
+        Status::Active => "active",
+        Status::Disabled => "disabled",
+        Status::Revoked => "revoked",
+    };
+    let metadata: Vec<_> = record.metadata().iter().collect();
+    Ok(query
+        .bind(record.id().to_string())
+        .bind(record.digest().as_bytes().to_vec())
+        .bind(number(record.version()))
+        .bind(status)
+        .bind(owner_type)
+        .bind(user.map(str::to_owned))
+        .bind(record.organization().map(str::to_owned))
+        .bind(record.environment().map(str::to_owned))
+        .bind(record.name().map(str::to_owned))
+        .bind(record.mask().map(str::to_owned))
+        .bind(serde_json::to_string(record.permissions()).map_err(encode)?)
+        .bind(record.permissions().has_wildcards())
+        .bind(serde_json::to_string(&metadata).map_err(encode)?)
+        .bind(record.created_at().map(micros))
+        .bind(record.not_before().map(micros))
+        .bind(record.expires_at().map(micros))
+        .bind(record.replaces().map(ToString::to_string))
+        .bind(record.replaced_by().map(ToString::to_string))
+        .bind(record.last_used_at().map(micros))
+        .bind(number(record.use_count())))
+}
+
+/// The columns `owner_type` and `user`.
+pub(super) fn owner(owner: Option<&Owner>) -> (Option<&'static str>, Option<&str>) {
+    match owner {
+        Some(Owner::User(user)) => (Some("user"), Some(user)),
+        Some(Owner::Bot) => (Some("bot"), None),
+        None => (None, None),
+    }
+}
+
+fn permissions(row: &SqliteRow) -> Result<Permissions, sqlx::Error> {
+    let permissions: Permissions = serde_json::from_str(row.try_get("permissions")?).map_err(decode)?;
+    Ok(if row.try_get("wildcards")? { permissions.with_wildcards() } else { permissions })
+}
+
+fn status(text: &str) -> Result<Status, sqlx::Error> {
+    match text {
+        "active" => Ok(Status::Active),
+        "disabled" => Ok(Status::Disabled),
+        "revoked" => Ok(Status::Revoked),
+        other => Err(decode(format!("a key with the status {other:?}"))),
+    }
+}
+
+/// SQLite's integers have a sign; no count comes near it.
+pub(super) fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn count(number: i64) -> u64 {
+    number.try_into().unwrap_or(0)
+}
+
+/// Rounded down, so that a key never works longer than it was told to.
+pub(super) fn micros(instant: SystemTime) -> i64 {
+    match instant.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_nanos().div_ceil(1000)).unwrap_or(i64::MAX),
+    }
+}
+
+/// `None` is beyond what the clock can say.
+fn instant(micros: i64) -> Option<SystemTime> {
+    let distance = Duration::from_micros(micros.unsigned_abs());
+    if micros < 0 { SystemTime::UNIX_EPOCH.checked_sub(distance) } else { SystemTime::UNIX_EPOCH.checked_add(distance) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_kept_to_the_microsecond_and_never_rounded_up() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let year = Duration::from_hours(8766);
+        for (time, kept) in [
+            (epoch, epoch),
+            (epoch + year * 50 + Duration::from_micros(1), epoch + year * 50 + Duration::from_micros(1)),
+            (epoch + Duration::from_nanos(1999), epoch + Duration::from_nanos(1000)),
+            (epoch - Duration::from_nanos(1), epoch - Duration::from_micros(1)),
+            (epoch + year * 5000, epoch + year * 5000),
+        ] {
+            assert_eq!(instant(micros(time)), Some(kept));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How many keys an owner may have.
+
+use std::sync::Arc;
+
+use super::{Cap, KeyRegistry, Owner, Refusal, SECOND, insert, noon, of_alice, one_at, race, sound, stored};
+use crate::record::Status;
+
+pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("revoked", 1).with_status(Status::Revoked)).await;
+    insert(&registry, of_alice("expired", 2).with_expires_at(noon())).await;
+    insert(&registry, of_alice("in grace", 3).with_replaced_by("newer").with_expires_at(noon() + SECOND)).await;
+    let early = registry.insert(of_alice("early", 4), Some(one_at(noon() - SECOND))).await;
+    assert_eq!(sound(early), Err(Refusal::Full(1)), "a key that expires in a second counts");
+    let first = registry.insert(of_alice("disabled", 5).with_status(Status::Disabled), Some(one_at(noon()))).await;
+    assert_eq!(sound(first), Ok(()), "revoked, expired and replaced keys do not count");
+    assert_eq!(sound(registry.insert(of_alice("b", 6), Some(one_at(noon()))).await), Err(Refusal::Full(1)));
+    let two = registry.insert(of_alice("c", 7), Some(Cap { most: 2, now: noon() })).await;
+    assert_eq!(sound(two), Ok(()), "a cap of two");
+    let none = registry.insert(of_alice("d", 8), Some(Cap { most: 0, now: noon() })).await;
+    assert_eq!(sound(none), Err(Refusal::Full(0)), "a cap of none");
+    assert_eq!(sound(registry.revoke(&"disabled".into()).await).map(drop), Ok(()));
+    assert_eq!(sound(registry.revoke(&"c".into()).await).map(drop), Ok(()));
+    assert_eq!(
+        sound(registry.insert(of_alice("e", 9), Some(one_at(noon()))).await),
+        Ok(()),
+        "a revoked key makes room"
+    );
+}
+
+pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl KeyRegistry) {
+    let user = |name: &str| Owner::User(name.to_owned());
+    for (byte, record) in (1..).zip([
+        of_alice("1", 1),
+        of_alice("2", 2).with_organization("globex"),
+        of_alice("3", 3).with_owner(user("bob")),
+        of_alice("4", 4).with_owner(user("Bot")),
+        of_alice("5", 5).with_owner(Owner::Bot),
+        crate::KeyRecord::new("6", [6; 32]).with_owner(user("alice")),
+        crate::KeyRecord::new("7", [7; 32]),
+    ]) {
+        assert_eq!(sound(registry.insert(record, Some(one_at(noon()))).await), Ok(()), "key {byte}");
+    }
+    insert(&registry, of_alice("8", 8).with_owner(Owner::Bot)).await;
+    let without_organization = crate::KeyRecord::new("9", [9; 32]).with_owner(user("alice"));
+    let refused = registry.insert(without_organization, Some(one_at(noon()))).await;
+    assert_eq!(sound(refused), Err(Refusal::Full(1)), "keys without an organization count among themselves");
+}
+
+pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(registry: impl KeyRegistry) {
+    let registry = Arc::new(registry);
+    for round in 0..8 {
+        let owner = Owner::User(format!("user {round}"));
+        let won = race(&registry, |registry, number| {
+            let id = format!("{round}-{number}");
+            let record = of_alice(&id, 16 * round + number).with_owner(owner.clone());
+            async move {
+                let inserted = sound(registry.insert(record, Some(one_at(noon()))).await);
+                assert!(matches!(inserted, Ok(()) | Err(Refusal::Full(1))), "{inserted:?}");
+                inserted.is_ok()
+            }
+        });
+        assert_eq!(won.await, 1, "of racing inserts under a cap of one");
+    }
+    assert_eq!(stored_count(&*registry).await, 8);
+}
+
+async fn stored_count(registry: &impl KeyRegistry) -> usize {
+    let listed = sound(registry.list(&crate::store::Filter::organization("acme")).await);
+    for record in &listed {
+        stored(registry, record.id().as_str()).await;
+    }
+    listed.len()
+}

@@ -1,0 +1,169 @@
+//! Insert, update, revoke, remove.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{KeyId, KeyRecord, KeyRegistry, Owner, Refusal, SECOND, find, insert, noon, of_alice, race, sound, stored};
+use crate::{permission::Permissions, record::Status};
+
+/// All that a store has to keep, as one text.
+fn shown(record: &KeyRecord) -> String {
+    format!("{record:?} {:?} {}", record.digest().as_bytes(), record.permissions().has_wildcards())
+}
+
+fn full_record() -> KeyRecord {
+    of_alice("full", 1)
+        .with_environment("live")
+        .with_name("naïve \"name\" with 'quotes'; --")
+        .with_mask("acme_liv...0mLq17")
+        .with_permissions(Permissions::new().grant("stats", "read").grant("*", "archive").with_wildcards())
+        .with_status(Status::Disabled)
+        .with_created_at(noon())
+        .with_not_before(noon() - SECOND)
+        .with_expires_at(noon() + SECOND * 3600 * 24 * 365 * 900)
+        .with_replaces("older")
+        .with_replaced_by("newer")
+        .with_version(7)
+        .with_use(3, noon())
+        .with_metadata("team", "infra")
+        .with_metadata("", "")
+}
+
+pub(super) async fn records_come_back_whole(registry: impl KeyRegistry) {
+    let bare = KeyRecord::new("bare", [2; 32]);
+    let bot = KeyRecord::new("bot", [3; 32])
+        .with_owner(Owner::Bot)
+        .with_expires_at(SystemTime::UNIX_EPOCH - SECOND)
+        .with_organization("");
+    for record in [full_record(), bare, bot] {
+        insert(&registry, record.clone()).await;
+        let digest = record.digest().as_bytes()[0];
+        assert_eq!(shown(&stored(&registry, record.id().as_str()).await), shown(&record), "a record by its id");
+        let found = find(&registry, digest).await.expect("an inserted key is found by its digest");
+        assert_eq!(shown(&found), shown(&record), "a record by its digest");
+    }
+    assert!(find(&registry, 9).await.is_none(), "a digest that nobody inserted is found");
+    assert!(sound(registry.get(&"nobody".into()).await).is_none(), "an id that nobody inserted is found");
+}
+
+pub(super) async fn an_id_and_a_digest_are_there_once(registry: impl KeyRegistry) {
+    insert(&registry, KeyRecord::new("a", [1; 32])).await;
+    let same_id = registry.insert(KeyRecord::new("a", [2; 32]), None).await;
+    assert_eq!(sound(same_id), Err(Refusal::DuplicateId("a".into())));
+    let same_digest = registry.insert(KeyRecord::new("b", [1; 32]), None).await;
+    assert_eq!(sound(same_digest), Err(Refusal::DuplicateKey));
+    assert!(find(&registry, 2).await.is_none() && sound(registry.get(&"b".into()).await).is_none());
+}
+
+pub(super) async fn an_update_is_of_the_version_that_was_read(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("a", 1)).await;
+    let read = stored(&registry, "a").await;
+    let first = sound(registry.update(read.clone().with_name("first")).await).expect("the first update");
+    assert_eq!((first.name(), first.version()), (Some("first"), read.version() + 1));
+    let second = sound(registry.update(read.with_name("second")).await);
+    assert_eq!(second.map(drop), Err(Refusal::Changed("a".into())));
+    assert_eq!(find(&registry, 1).await.as_ref().and_then(KeyRecord::name), Some("first"), "what a request finds");
+
+    let registry = Arc::new(registry);
+    let read = stored(&*registry, "a").await;
+    let won = race(&registry, |registry, number| {
+        let changed = read.clone().with_name(number.to_string());
+        async move { sound(registry.update(changed).await).is_ok() }
+    });
+    assert_eq!(won.await, 1, "of many updates of one version exactly one succeeds");
+}
+
+pub(super) async fn an_update_keeps_what_identifies_a_key(registry: impl KeyRegistry) {
+    let record = of_alice("a", 1).with_expires_at(noon());
+    insert(&registry, record.clone()).await;
+    let identity = Err(Refusal::Identity("a".into()));
+    for (what, changed) in [
+        ("a digest", of_alice("a", 2).with_expires_at(noon())),
+        ("an owner", record.clone().with_owner(Owner::Bot)),
+        ("an organization", record.clone().with_organization("globex")),
+        ("an environment", record.clone().with_environment("live")),
+        ("an origin", record.clone().with_replaces("b")),
+        ("a later expiry", record.clone().with_expires_at(noon() + SECOND)),
+        ("no expiry", record.clone().with_expires_at(None)),
+    ] {
+        assert_eq!(sound(registry.update(changed).await).map(drop), identity, "an update to {what}");
+    }
+    let shorter = sound(registry.update(record.with_expires_at(noon() - SECOND)).await);
+    assert_eq!(shorter.map(|record| record.expires_at()), Ok(Some(noon() - SECOND)));
+    let nobody = registry.update(KeyRecord::new("nobody", [9; 32])).await;
+    assert_eq!(sound(nobody).map(drop), Err(Refusal::NotFound("nobody".into())));
+    assert!(find(&registry, 9).await.is_none(), "an update inserted a key");
+}
+
+pub(super) async fn a_revoked_key_stays_revoked(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("a", 1)).await;
+    let revoked = sound(registry.revoke(&"a".into()).await).expect("a key can be revoked");
+    assert_eq!(revoked.status(), Status::Revoked);
+    assert_eq!(find(&registry, 1).await.map(|record| record.status()), Some(Status::Revoked));
+    let again = sound(registry.revoke(&"a".into()).await).expect("a key can be revoked twice");
+    assert_eq!(again.version(), revoked.version());
+    for status in [Status::Active, Status::Disabled] {
+        let undone = registry.update(revoked.clone().with_status(status)).await;
+        assert_eq!(sound(undone).map(drop), Err(Refusal::Revoked("a".into())));
+    }
+    let nobody = registry.revoke(&"nobody".into()).await;
+    assert_eq!(sound(nobody).map(drop), Err(Refusal::NotFound("nobody".into())));
+}
+
+/// Many tasks switch a key off and on while one revokes it: nobody sees it work afterwards.
+pub(super) async fn an_update_in_flight_never_undoes_a_revocation(registry: impl KeyRegistry) {
+    let registry = Arc::new(registry);
+    for round in 0..8 {
+        let id = KeyId::from(format!("k{round}"));
+        insert(&*registry, of_alice(id.as_str(), round)).await;
+        race(&registry, |registry, number| {
+            let id = id.clone();
+            async move {
+                if number == 7 {
+                    sound(registry.revoke(&id).await).expect("a key can be revoked");
+                }
+                for status in [Status::Disabled, Status::Active] {
+                    let record = stored(&*registry, id.as_str()).await;
+                    let was_revoked = record.status() == Status::Revoked;
+                    let updated = sound(registry.update(record.with_status(status)).await);
+                    assert!(!(was_revoked && updated.is_ok()), "an update undid a revocation");
+                }
+                true
+            }
+        })
+        .await;
+        assert_eq!(stored(&*registry, id.as_str()).await.status(), Status::Revoked);
+        assert_eq!(find(&*registry, round).await.map(|record| record.status()), Some(Status::Revoked));
+    }
+}
+
+pub(super) async fn a_removed_key_stays_away(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("a", 1)).await;
+    let read = stored(&registry, "a").await;
+    assert_eq!(sound(registry.remove_user(Some("acme"), "alice").await).len(), 1);
+    let late = registry.update(read.clone().with_name("late")).await;
+    assert_eq!(sound(late).map(drop), Err(Refusal::NotFound("a".into())));
+    let replaced = registry.replace(read.with_replaced_by("b"), of_alice("b", 2), None).await;
+    assert_eq!(sound(replaced), Err(Refusal::NotFound("a".into())));
+    assert!(find(&registry, 1).await.is_none() && find(&registry, 2).await.is_none());
+}
+
+pub(super) async fn a_users_keys_go_with_the_user(registry: impl KeyRegistry) {
+    let alice = Owner::User("alice".into());
+    insert(&registry, of_alice("1", 1)).await;
+    insert(&registry, of_alice("2", 2).with_status(Status::Revoked)).await;
+    insert(&registry, of_alice("3", 3).with_organization("globex")).await;
+    insert(&registry, KeyRecord::new("4", [4; 32]).with_owner(alice)).await;
+    insert(&registry, of_alice("5", 5).with_owner(Owner::Bot)).await;
+    insert(&registry, of_alice("6", 6).with_owner(Owner::User("Bot".into()))).await;
+    let mut removed: Vec<_> = sound(registry.remove_user(Some("acme"), "alice").await);
+    removed.sort_by(|a, b| a.id().cmp(b.id()));
+    let ids: Vec<_> = removed.iter().map(|record| record.id().as_str()).collect();
+    assert_eq!(ids, ["1", "2"], "a user's keys in one organization");
+    for byte in 1..=6 {
+        assert_eq!(find(&registry, byte).await.is_some(), byte > 2, "key {byte}");
+    }
+    assert!(sound(registry.remove_user(Some("acme"), "alice").await).is_empty());
+    assert_eq!(sound(registry.remove_user(None, "alice").await).len(), 1);
+    assert_eq!(sound(registry.remove_user(Some("acme"), "Bot").await).len(), 1, "a user who is called Bot");
+    assert!(find(&registry, 5).await.is_some(), "a bot's key outlives every member");
+}

@@ -1,0 +1,117 @@
+//! What every [`KeyRegistry`] must do, as one function for the tests of its author.
+//!
+//! ```
+//! use tower_api_key::store::{MemoryStore, testkit};
+//!
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
+//! # runtime.block_on(async {
+//! // #[tokio::test(flavor = "multi_thread")]
+//! testkit::check(async || MemoryStore::new()).await;
+//! # });
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! The time is a value here: nothing sleeps, and nothing depends on the clock. Races are run by many tasks, so a runtime with several
+//! threads finds more.
+
+mod cap;
+mod changes;
+mod faults;
+mod pages;
+mod uses;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{BoxError, Cap, KeyRegistry, Lookup, Refusal};
+use crate::record::{KeyId, KeyRecord, Owner};
+
+/// Checks a registry in every respect. `open` gives a new one, without keys, each time.
+///
+/// # Panics
+///
+/// When the registry does not do what [`KeyRegistry`] says, or fails. The message says what went wrong.
+pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
+    changes::records_come_back_whole(open().await).await;
+    changes::an_id_and_a_digest_are_there_once(open().await).await;
+    changes::an_update_is_of_the_version_that_was_read(open().await).await;
+    changes::an_update_keeps_what_identifies_a_key(open().await).await;
+    changes::a_revoked_key_stays_revoked(open().await).await;
+    changes::an_update_in_flight_never_undoes_a_revocation(open().await).await;
+    changes::a_removed_key_stays_away(open().await).await;
+    changes::a_users_keys_go_with_the_user(open().await).await;
+    cap::a_cap_counts_what_works_or_could(open().await).await;
+    cap::a_cap_is_of_one_owner_in_one_organization(open().await).await;
+    cap::of_racing_inserts_under_a_cap_of_one_exactly_one_wins(open().await).await;
+    faults::a_replacement_is_one_step(open().await).await;
+    faults::a_replacement_that_is_refused_in_the_middle_changes_nothing(open().await).await;
+    faults::of_racing_replacements_exactly_one_wins(open().await).await;
+    faults::a_change_that_is_dropped_happens_wholly_or_not_at_all(open().await).await;
+    pages::pages_hold_every_key_once_newest_first(open().await).await;
+    pages::a_filter_admits_what_it_says(open().await).await;
+    uses::uses_add_up_and_never_go_back(open().await).await;
+    uses::uses_change_nothing_else(open().await).await;
+}
+
+/// What a registry answered, unless it failed.
+#[track_caller]
+fn sound<T, E: Into<BoxError>>(answer: Result<T, E>) -> T {
+    match answer {
+        Ok(value) => value,
+        Err(error) => panic!("the registry failed: {}", error.into()),
+    }
+}
+
+fn noon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Alice's key in acme, under the digest of this byte.
+fn of_alice(id: &str, byte: u8) -> KeyRecord {
+    KeyRecord::new(id, [byte; 32]).with_owner(Owner::User("alice".into())).with_organization("acme")
+}
+
+fn one_at(now: SystemTime) -> Cap {
+    Cap { most: 1, now }
+}
+
+/// The record as a request would find it.
+async fn find(registry: &impl KeyRegistry, byte: u8) -> Option<KeyRecord> {
+    let digest = [byte; 32].into();
+    match registry.find_now(&digest) {
+        Lookup::Found(record) => Some(record),
+        Lookup::Absent => None,
+        Lookup::Wait => sound(registry.find(&digest).await),
+    }
+}
+
+/// The record with this id, which must be there.
+async fn stored(registry: &impl KeyRegistry, id: &str) -> KeyRecord {
+    let Some(record) = sound(registry.get(&id.into()).await) else { panic!("the key {id} is gone") };
+    record
+}
+
+async fn insert(registry: &impl KeyRegistry, record: KeyRecord) {
+    assert_eq!(sound(registry.insert(record, None).await), Ok(()), "an insert without a cap");
+}
+
+/// Runs `task` for many numbers at once, and returns how often it was true.
+async fn race<R: KeyRegistry, F: Future<Output = bool> + Send + 'static>(
+    registry: &Arc<R>,
+    task: impl Fn(Arc<R>, u8) -> F,
+) -> usize {
+    let tasks: Vec<_> = (0..16).map(|number| tokio::spawn(task(Arc::clone(registry), number))).collect();
+    let mut won = 0;
+    for task in tasks {
+        match task.await {
+            Ok(true) => won += 1,
+            Ok(false) => {}
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+    won
+}
