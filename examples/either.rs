@@ -1,7 +1,8 @@
-//! Hopx: `X-API-Key` or `Authorization: Bearer`, exact error bodies, live and test keys.
+//! Hopx: `X-API-Key` or `Authorization: Bearer`, exact error bodies, live and test keys; keys are managed
+//! under `/v1/keys`.
 //!
 //! ```sh
-//! cargo run --example either
+//! cargo run --example either --features manage,sqlite
 //! curl -H 'X-API-Key: KEY' http://127.0.0.1:3000/v1/sandboxes                     # 200
 //! curl -H 'Authorization: Bearer KEY' http://127.0.0.1:3000/v1/sandboxes          # 200
 //! curl -X POST -H 'X-API-Key: KEY' -H 'Content-Type: application/json' \
@@ -9,88 +10,89 @@
 //! curl http://127.0.0.1:3000/v1/sandboxes    # 401 {"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}
 //! ```
 
-use std::{env, error::Error};
+use std::{env, error::Error, path::Path};
 
 use axum::{Json, Router, body::Bytes, http::StatusCode, routing::get};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, ConfigError, Conflict, KeyFormat, KeyHasher, KeyRecord, Principal, RejectionFormat, Require,
-    Scheme, SchemePolicy, key::FormatError, store::MemoryStore,
+    ConfigError, Conflict, KeyFormat, KeyManager, Owner, Permissions, Principal, RejectionFormat, Require, Scheme,
+    SchemePolicy,
+    manage::{Actor, Issued, ManageError, NewKey},
+    store::{Filter, SqliteStore},
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let (store, keys) = keys()?;
-    for (name, key) in &keys {
-        println!("key {name}: {}", key.expose());
+    let database = env::var("DATABASE").unwrap_or_else(|_| "hopx.db".to_owned());
+    let manager = manager(Path::new(&database)).await?;
+    let keys = first_keys(&manager).await?;
+    for (name, issued) in &keys {
+        println!("key {name}: {}", issued.key().expose());
     }
 
-    let app = app(store)?;
+    let app = app(&manager)?;
 
     let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     println!("listening on {url}\n\nTry:");
-    for ((name, key), status) in keys.iter().zip([200, 200, 401, 401]) {
-        println!("  curl -H 'X-API-Key: {}' {url}/v1/sandboxes   # {status}: {name}", key.expose());
+    for ((name, issued), status) in keys.iter().zip([200, 200, 401, 401]) {
+        println!("  curl -H 'X-API-Key: {}' {url}/v1/sandboxes   # {status}: {name}", issued.key().expose());
     }
-    let [(_, live), (_, limited), ..] = &keys;
-    println!("  curl -H 'Authorization: Bearer {}' {url}/v1/sandboxes   # 200: live", live.expose());
-    let create = format!("-H 'Content-Type: application/json' -d '{{\"template_id\": \"52\"}}' {url}/v1/sandboxes");
-    println!("  curl -H 'X-API-Key: {}' {create}   # 201: live", live.expose());
-    println!("  curl -H 'X-API-Key: {}' {create}   # 403: limited\n", limited.expose());
+    if let [(_, live), (_, limited), ..] = &*keys {
+        let (live, limited) = (live.key().expose(), limited.key().expose());
+        println!("  curl -H 'Authorization: Bearer {live}' {url}/v1/sandboxes   # 200: live");
+        let create = format!("-H 'Content-Type: application/json' -d '{{\"template_id\": \"52\"}}' {url}/v1/sandboxes");
+        println!("  curl -H 'X-API-Key: {live}' {create}   # 201: live");
+        println!("  curl -H 'X-API-Key: {limited}' {create}   # 403: limited");
+        println!("  curl -H 'X-API-Key: {live}' {url}/v1/keys   # 200: live");
+    }
+    println!("  curl {url}/v1/sandboxes   # 401\n");
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
-    Ok(())
+    Ok(manager.flush().await?)
 }
 
 /// Live keys begin with `hopx_live_`, test keys with `hopx_test_`.
-fn formats() -> Result<[KeyFormat; 2], FormatError> {
-    Ok([KeyFormat::new("hopx_live")?, KeyFormat::new("hopx_test")?])
+pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error>> {
+    let store = SqliteStore::open(database).await?;
+    let manager = KeyManager::builder(store)
+        .environment("live", KeyFormat::new("hopx_live")?)
+        .environment("test", KeyFormat::new("hopx_test")?);
+    Ok(manager.build()?)
 }
 
-/// Keys by the names under which they are printed.
-type Keys = [(&'static str, ApiKey); 4];
-
-/// Three keys of the organization that is served here, and one of another.
-pub(crate) fn keys() -> Result<(MemoryStore, Keys), Box<dyn Error>> {
-    let ([live, test], hasher) = (formats()?, KeyHasher::sha256());
-    let keys = [
-        ("live", live.generate()?),
-        ("limited", live.generate()?),
-        ("test", test.generate()?),
-        ("foreign", live.generate()?),
-    ];
-    let store = MemoryStore::new();
-    for (name, key) in &keys {
-        let (environment, organization) = match *name {
-            "test" => ("test", "acme"),
-            "foreign" => ("live", "globex"),
-            _ => ("live", "acme"),
-        };
-        let record = KeyRecord::for_key(*name, key, &hasher)
-            .with_environment(environment)
-            .with_organization(organization)
-            .grant("sandboxes", "read");
-        store.insert(match *name {
-            "limited" => record,
-            _ => record.grant("sandboxes", "create"),
-        })?;
+/// At the first start, three keys of the organization that is served here, and one of another.
+pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str, Issued)>, ManageError> {
+    let keys = ["create", "read", "update", "delete"].map(|action| ("apiKeys", action));
+    let sandboxes = [("sandboxes", "read"), ("sandboxes", "create")];
+    let everything: Permissions = keys.into_iter().chain(sandboxes).collect();
+    let here = Actor::trusted(Owner::Bot, everything.clone()).in_organization("acme");
+    let elsewhere = here.clone().in_organization("globex");
+    if !manager.list(&here, Filter::default().with_revoked().limit(1)).await?.records.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok((store, keys))
+    let key = |name: &str, environment: &str| NewKey::bot(name).environment(environment);
+    let all = |name: &str, environment: &str| key(name, environment).permissions(everything.clone());
+    Ok(vec![
+        ("live", manager.issue(&here, all("Production", "live")).await?),
+        ("limited", manager.issue(&here, key("Reader", "live").grant("sandboxes", "read")).await?),
+        ("test", manager.issue(&here, all("Tests", "test")).await?),
+        ("foreign", manager.issue(&elsewhere, all("Another's", "live")).await?),
+    ])
 }
 
 /// Production, for one organization: test keys, and the keys of others, are 401.
-pub(crate) fn app(store: MemoryStore) -> Result<Router, Box<dyn Error>> {
-    let auth = ApiKeyLayer::builder(store)
+pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
+    let auth = manager
+        .layer()
         .schemes(SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(Conflict::EqualKeysCountOnce))
-        .formats(formats()?)
         .environments(["live"])
         .organization("acme")
         .rejection_format(RejectionFormat::json())
         .realm("hopx")
         .build()?;
-    Ok(routes()?.layer(auth))
+    Ok(routes()?.nest("/v1/keys", manager.router(auth.schemes())).layer(auth))
 }
 
 fn routes() -> Result<Router, ConfigError> {

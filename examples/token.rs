@@ -1,80 +1,101 @@
-//! Hozip: one key per account, in `Authorization: Token`.
+//! Hozip: one key per account, in `Authorization: Token`, managed on the account's profile.
 //!
 //! ```sh
-//! cargo run --example token
+//! cargo run --example token --features sqlite
 //! curl -H 'Authorization: Token KEY' http://127.0.0.1:3000/api/v1/external/groups           # 200
 //! curl -X POST -H 'Authorization: Token KEY' http://127.0.0.1:3000/api/v1/external/links    # 201
 //! curl -H 'Authorization: Bearer KEY' http://127.0.0.1:3000/api/v1/external/groups          # 401: Token, not Bearer
+//! curl -c cookies -d account=alice http://127.0.0.1:3000/login                              # 200
+//! curl -b cookies -X POST http://127.0.0.1:3000/profile/api-key/generate                    # 201: the key, shown once
+//! curl -b cookies http://127.0.0.1:3000/profile/api-key/                                    # 200: masked
 //! ```
 
-use std::{env, error::Error};
+use std::{
+    collections::HashMap,
+    env,
+    error::Error,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Json, Router,
-    http::StatusCode,
+    body::Bytes,
+    extract::{FromRef, FromRequestParts, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{COOKIE, SET_COOKIE, WWW_AUTHENTICATE},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, ConfigError, KeyFormat, KeyHasher, KeyRecord, Owner, Principal, Require, Scheme,
-    store::MemoryStore,
+    ConfigError, KeyFormat, KeyManager, KeyRecord, Owner, Permissions, Principal, Require, Scheme,
+    manage::{Actor, Issued, ManageError, NewKey},
+    store::{Filter, Refusal, SqliteStore},
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let (store, keys) = keys()?;
-    for (name, key) in &keys {
-        println!("key {name}: {}", key.expose());
+    let database = env::var("DATABASE").unwrap_or_else(|_| "hozip.db".to_owned());
+    let manager = manager(Path::new(&database)).await?;
+    let keys = first_keys(&manager).await?;
+    for (name, issued) in &keys {
+        println!("key {name}: {}", issued.key().expose());
     }
 
-    let app = app(store)?;
+    let app = app(&manager)?;
 
     let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     println!("listening on {url}\n\nTry:");
-    for ((name, key), status) in keys.iter().zip([201, 403]) {
-        let header = format!("-H 'Authorization: Token {}'", key.expose());
+    for ((name, issued), status) in keys.iter().zip([201, 403]) {
+        let header = format!("-H 'Authorization: Token {}'", issued.key().expose());
         println!("  curl {header} {url}/api/v1/external/groups   # 200: {name}");
         println!("  curl -X POST {header} {url}/api/v1/external/links   # {status}: {name}");
     }
-    let [(_, account), _] = &keys;
-    let header = format!("-H 'Authorization: Bearer {}'", account.expose());
-    println!("  curl {header} {url}/api/v1/external/groups   # 401: Token, not Bearer\n");
+    println!("  curl -H 'Authorization: Bearer KEY' {url}/api/v1/external/groups   # 401: Token, not Bearer\n");
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
-    Ok(())
+    Ok(manager.flush().await?)
 }
 
-/// Keys by the names under which they are printed.
-type Keys = [(&'static str, ApiKey); 2];
-
-/// One key for each of two accounts: one that may do everything, one that may only read groups.
-pub(crate) fn keys() -> Result<(MemoryStore, Keys), Box<dyn Error>> {
-    let (format, hasher) = (KeyFormat::new("hozip")?, KeyHasher::sha256());
-    let (account, limited) = (format.generate()?, format.generate()?);
-    let store = MemoryStore::new();
-    store.insert(
-        KeyRecord::for_key("account", &account, &hasher)
-            .with_owner(Owner::User("account".to_owned()))
-            .grant("groups", "read")
-            .grant("links", "create"),
-    )?;
-    store.insert(
-        KeyRecord::for_key("limited", &limited, &hasher)
-            .with_owner(Owner::User("limited".to_owned()))
-            .grant("groups", "read"),
-    )?;
-    Ok((store, [("account", account), ("limited", limited)]))
+/// One key per account, in the file `database`.
+pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error>> {
+    let store = SqliteStore::open(database).await?;
+    Ok(KeyManager::builder(store).format(KeyFormat::new("hozip")?).keys_per_user(1).build()?)
 }
 
-/// Every endpoint needs a key, and `Token` is the only way to send it.
-pub(crate) fn app(store: MemoryStore) -> Result<Router, ConfigError> {
-    let auth = ApiKeyLayer::builder(store).schemes([Scheme::token()]).realm("hozip").build()?;
+/// At the first start, a key for each of two accounts. Later there is none to show: the file has only their digests.
+pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str, Issued)>, ManageError> {
+    let mut keys = Vec::new();
+    for name in ["account", "limited"] {
+        let account = Account::named(name);
+        if account.has_had_a_key(manager).await? {
+            break;
+        }
+        keys.push((name, account.generate(manager).await?));
+    }
+    Ok(keys)
+}
+
+/// Every endpoint needs a key, and `Token` is the only way to send it; the profile needs a signed-in account instead.
+pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
+    let auth = manager.layer().schemes([Scheme::token()]).realm("hozip").build()?;
+    let hozip = Hozip { manager: manager.clone(), sessions: Sessions::default() };
     Ok(Router::new()
         .route("/api/v1/external/groups", get(groups).layer(Require::permission("groups", "read")))
         .route("/api/v1/external/links", post(create_link).layer(Require::permission("links", "create")))
-        .layer(auth))
+        .layer(auth)
+        .route("/login", post(login))
+        .route("/profile/api-key/", get(show))
+        .route("/profile/api-key/generate", post(generate))
+        .route("/profile/api-key/regenerate", post(regenerate))
+        .route("/profile/api-key/revoke", post(revoke))
+        .with_state(hozip))
 }
 
 async fn groups(key: Principal) -> Json<Value> {
@@ -85,6 +106,149 @@ async fn groups(key: Principal) -> Json<Value> {
 async fn create_link(key: Principal) -> (StatusCode, Json<Value>) {
     let account = key.owner().map(ToString::to_string);
     (StatusCode::CREATED, Json(json!({ "account": account, "link": "https://hozip.example/a1b2" })))
+}
+
+// === the profile ===
+
+type Answer = Result<(StatusCode, Json<Value>), Failure>;
+
+async fn show(State(manager): State<KeyManager>, account: Account) -> Answer {
+    let key = account.key(&manager).await?;
+    let masked = key.as_ref().and_then(KeyRecord::mask);
+    Ok((StatusCode::OK, Json(json!({ "key": masked }))))
+}
+
+async fn generate(State(manager): State<KeyManager>, account: Account) -> Answer {
+    let issued = account.generate(&manager).await?;
+    Ok((StatusCode::CREATED, shown_once(&issued)))
+}
+
+async fn regenerate(State(manager): State<KeyManager>, account: Account) -> Answer {
+    let old = account.key(&manager).await?.ok_or(Failure::NoKey)?;
+    let issued = manager.regenerate(&account.actor(), old.id().clone()).await?;
+    Ok((StatusCode::CREATED, shown_once(&issued)))
+}
+
+async fn revoke(State(manager): State<KeyManager>, account: Account) -> Answer {
+    let key = account.key(&manager).await?.ok_or(Failure::NoKey)?;
+    manager.revoke(&account.actor(), key.id().clone()).await?;
+    Ok((StatusCode::OK, Json(json!({ "key": null }))))
+}
+
+fn shown_once(issued: &Issued) -> Json<Value> {
+    Json(json!({ "key": issued.key().expose(), "shown": "once: copy it now" }))
+}
+
+enum Failure {
+    NoKey,
+    Manage(ManageError),
+}
+
+impl From<ManageError> for Failure {
+    fn from(error: ManageError) -> Self {
+        Self::Manage(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, error) = match self {
+            Self::NoKey => (StatusCode::NOT_FOUND, "there is no key: generate one".to_owned()),
+            Self::Manage(ManageError::Refused(Refusal::Full(_))) => {
+                (StatusCode::CONFLICT, "there is a key already: regenerate it, or revoke it first".to_owned())
+            }
+            Self::Manage(error @ ManageError::Failed(_)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            Self::Manage(error) => (StatusCode::CONFLICT, error.to_string()),
+        };
+        (status, Json(json!({ "error": error }))).into_response()
+    }
+}
+
+// === accounts and sessions: a stand-in for the product's own log-in, which would ask for a password ===
+
+struct Account {
+    name: String,
+    permissions: Permissions,
+}
+
+impl Account {
+    fn named(name: impl Into<String>) -> Self {
+        let (name, reader) = (name.into(), Permissions::new().grant("groups", "read"));
+        let permissions = if name == "limited" { reader } else { reader.grant("links", "create") };
+        Self { name, permissions }
+    }
+
+    /// An account manages its own key, whatever the key may do.
+    fn actor(&self) -> Actor {
+        let actions = ["create", "read", "update", "delete"].into_iter();
+        let permissions = actions.fold(self.permissions.clone(), |all, action| all.grant("apiKeys", action));
+        Actor::trusted(self.owner(), permissions)
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::User(self.name.clone())
+    }
+
+    async fn generate(&self, manager: &KeyManager) -> Result<Issued, ManageError> {
+        let new = NewKey::user("API key").permissions(self.permissions.clone());
+        manager.issue(&self.actor(), new).await
+    }
+
+    async fn key(&self, manager: &KeyManager) -> Result<Option<KeyRecord>, ManageError> {
+        let filter = Filter::default().owned_by(self.owner()).limit(1);
+        Ok(manager.list(&self.actor(), filter).await?.records.pop())
+    }
+
+    async fn has_had_a_key(&self, manager: &KeyManager) -> Result<bool, ManageError> {
+        let filter = Filter::default().owned_by(self.owner()).with_revoked().limit(1);
+        Ok(!manager.list(&self.actor(), filter).await?.records.is_empty())
+    }
+}
+
+/// Who has signed in, by the text of the session cookie.
+type Sessions = Arc<Mutex<HashMap<String, String>>>;
+
+#[derive(Clone)]
+struct Hozip {
+    manager: KeyManager,
+    sessions: Sessions,
+}
+
+impl FromRef<Hozip> for KeyManager {
+    fn from_ref(hozip: &Hozip) -> Self {
+        hozip.manager.clone()
+    }
+}
+
+/// `account=alice`, or `{"account": "alice"}`; the account `account` where none is named.
+async fn login(State(hozip): State<Hozip>, body: Bytes) -> Result<Response, Response> {
+    let named: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let form = std::str::from_utf8(&body).ok().and_then(|form| form.strip_prefix("account="));
+    let name = named["account"].as_str().or(form).unwrap_or("account").to_owned();
+    let session = KeyFormat::new("session").and_then(|format| format.generate());
+    let session = session.map_err(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())?;
+    let cookie = format!("session={}; HttpOnly; SameSite=Strict; Path=/", session.expose());
+    hozip.sessions.lock().unwrap().insert(session.expose().to_owned(), name.clone());
+    Ok(([(SET_COOKIE, cookie)], Json(json!({ "account": name }))).into_response())
+}
+
+impl FromRequestParts<Hozip> for Account {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, hozip: &Hozip) -> Result<Self, Response> {
+        let sessions = hozip.sessions.lock().unwrap();
+        let name = session(&parts.headers).and_then(|session| sessions.get(session));
+        name.map(Account::named).ok_or_else(|| {
+            let challenge = [(WWW_AUTHENTICATE, "Session realm=\"hozip\"")];
+            (StatusCode::UNAUTHORIZED, challenge, Json(json!({ "error": "sign in first: POST /login" })))
+                .into_response()
+        })
+    }
+}
+
+fn session(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get(COOKIE)?.to_str().ok()?;
+    cookies.split("; ").find_map(|cookie| cookie.strip_prefix("session="))
 }
 
 const ADDR: &str = "127.0.0.1:3000";

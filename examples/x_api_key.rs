@@ -1,13 +1,14 @@
-//! H0p: organizations, user and bot keys, permissions, in `x-api-key`.
+//! H0p: organizations, user and bot keys, permissions, in `x-api-key`; keys are managed under `/api/keys`.
 //!
 //! ```sh
-//! cargo run --example x_api_key
+//! cargo run --example x_api_key --features manage,sqlite
 //! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/stats              # 200
 //! curl -X POST -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/shortLinks # 200, or 403 for the key `stats`
 //! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_b/stats              # 403: another organization
+//! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/keys                          # 200 for the key `admin`
 //! ```
 
-use std::{env, error::Error};
+use std::{env, error::Error, path::Path};
 
 use axum::{
     Json, Router,
@@ -17,75 +18,92 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, ConfigError, KeyFormat, KeyHasher, KeyRecord, Owner, Permissions, Principal, Require, Scheme,
-    store::MemoryStore,
+    ConfigError, KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require, Scheme,
+    manage::{Actor, Change, Issued, ManageError, NewKey},
+    store::{Filter, SqliteStore},
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let (store, keys) = keys()?;
-    for (name, key) in &keys {
-        println!("key {name}: {}", key.expose());
+    let database = env::var("DATABASE").unwrap_or_else(|_| "h0p.db".to_owned());
+    let manager = manager(Path::new(&database), audit).await?;
+    let keys = first_keys(&manager).await?;
+    for (name, issued) in &keys {
+        println!("key {name}: {}", issued.key().expose());
     }
 
-    let app = app(store)?;
+    let app = app(&manager)?;
 
     let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
     println!("listening on {url}\n\nTry:");
-    let expected = [("org_a", 200), ("org_a", 200), ("org_a", 403), ("org_b", 200)];
-    for ((name, key), (own, status)) in keys.iter().zip(expected) {
-        let header = format!("-H 'x-api-key: {}'", key.expose());
+    let expected = [("org_a", 200, 403), ("org_a", 200, 200), ("org_a", 403, 403), ("org_b", 200, 200)];
+    for ((name, issued), (own, links, keys)) in keys.iter().zip(expected) {
+        let header = format!("-H 'x-api-key: {}'", issued.key().expose());
         println!("  curl {header} {url}/api/orgs/{own}/stats   # 200: {name}");
-        println!("  curl -X POST {header} {url}/api/orgs/{own}/shortLinks   # {status}: {name}");
+        println!("  curl -X POST {header} {url}/api/orgs/{own}/shortLinks   # {links}: {name}");
+        println!("  curl {header} {url}/api/keys   # {keys}: {name}");
         println!("  curl {header} {url}/api/orgs/org_c/stats   # 403: {name}, another organization");
     }
-    println!();
+    println!("  curl -H 'x-api-key: KEY' {url}/api/keys   # 401: no such key\n");
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
-    Ok(())
+    Ok(manager.flush().await?)
 }
 
 const RESOURCES: [&str; 6] = ["shortLinks", "domains", "stats", "files", "apiKeys", "webhooks"];
 const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 
-/// Keys by the names under which they are printed.
-type Keys = [(&'static str, ApiKey); 4];
-
-/// A user's key and two bots' in `org_a`, and a bot's in `org_b`.
-pub(crate) fn keys() -> Result<(MemoryStore, Keys), Box<dyn Error>> {
-    let (format, hasher) = (KeyFormat::new("h0p")?, KeyHasher::sha256());
-    let everything = everything_but("");
-    let keys = ["user", "admin", "stats", "other"].map(|name| format.generate().map(|key| (name, key)));
-    let [user, admin, stats, other] = keys;
-    let (user, admin, stats, other) = (user?, admin?, stats?, other?);
-    let store = MemoryStore::new();
-    let record = |(name, key): &(&str, ApiKey)| KeyRecord::for_key(*name, key, &hasher);
-    store.insert(
-        record(&user)
-            .with_owner(Owner::User("alice".to_owned()))
-            .with_organization("org_a")
-            .with_permissions(everything_but("apiKeys")),
-    )?;
-    let bot = |key| record(key).with_owner(Owner::Bot);
-    store.insert(bot(&admin).with_organization("org_a").with_permissions(everything.clone()))?;
-    store.insert(bot(&stats).with_organization("org_a").grant("stats", "read"))?;
-    store.insert(bot(&other).with_organization("org_b").with_permissions(everything))?;
-    Ok((store, [user, admin, stats, other]))
+/// One user key per user and organization; every change is told to an audit log.
+pub(crate) async fn manager(
+    database: &Path,
+    audit: impl Fn(&Change) + Send + Sync + 'static,
+) -> Result<KeyManager, Box<dyn Error>> {
+    let store = SqliteStore::open(database).await?;
+    let manager = KeyManager::builder(store).format(KeyFormat::new("h0p")?).keys_per_user(1).mask(Mask::LastFour);
+    Ok(manager.on_change(audit).build()?)
 }
 
-fn everything_but(excepted: &str) -> Permissions {
+fn audit(change: &Change) {
+    let by = change.actor().owner().map(ToString::to_string);
+    eprintln!("audit: {:?} {} by {by:?} in {:?}", change.kind(), change.key_id(), change.actor().organization());
+}
+
+/// At the first start, a user's key and two bots' in `org_a`, and a bot's in `org_b`.
+pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str, Issued)>, ManageError> {
+    let everything = everything_but("");
+    let stats = Permissions::new().grant("stats", "read");
+    let alice = Actor::trusted(Owner::User("alice".to_owned()), everything.clone()).in_organization("org_a");
+    let here = Actor::trusted(Owner::Bot, everything.clone()).in_organization("org_a");
+    let elsewhere = here.clone().in_organization("org_b");
+    if !manager.list(&here, Filter::default().with_revoked().limit(1)).await?.records.is_empty() {
+        return Ok(Vec::new());
+    }
+    let user = NewKey::user("Alice's key").permissions(everything_but("apiKeys"));
+    let admin = NewKey::bot("Administration").permissions(everything.clone());
+    Ok(vec![
+        ("user", manager.issue(&alice, user).await?),
+        ("admin", manager.issue(&here, admin).await?),
+        ("stats", manager.issue(&here, NewKey::bot("Reports").permissions(stats)).await?),
+        ("other", manager.issue(&elsewhere, NewKey::bot("Another's").permissions(everything)).await?),
+    ])
+}
+
+pub(crate) fn everything_but(excepted: &str) -> Permissions {
     let resources = RESOURCES.into_iter().filter(|resource| *resource != excepted);
     resources.flat_map(|resource| ACTIONS.map(|action| (resource, action))).collect()
 }
 
 /// `x-api-key` is the only header that counts; the organization in the path must be the key's own.
-pub(crate) fn app(store: MemoryStore) -> Result<Router, ConfigError> {
-    let auth = ApiKeyLayer::builder(store).schemes([Scheme::x_api_key()]).realm("h0p").build()?;
+pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
+    let auth = manager.layer().schemes([Scheme::x_api_key()]).realm("h0p").build()?;
     let routes = RESOURCES.iter().fold(Router::new(), |routes, resource| {
         routes.route(&format!("/api/orgs/{{organization}}/{resource}"), handler(resource))
     });
-    Ok(routes.route_layer(Require::organization_in_path("/api/orgs/{organization}")?).layer(auth))
+    Ok(routes
+        .route_layer(Require::organization_in_path("/api/orgs/{organization}")?)
+        .nest("/api/keys", manager.router(auth.schemes()))
+        .layer(auth))
 }
 
 /// POST creates, GET reads, PUT updates, DELETE deletes: if the key may.

@@ -29,14 +29,12 @@ use serde_json::Value;
 type Failure = String;
 
 /// Requirements that are not run, and why. Nothing else is skipped.
-const SKIPPED: [(&str, &str); 16] = [
+const SKIPPED: [(&str, &str); 14] = [
     ("rate_limit", "a later issue brings limits"),
     ("rate_limit_headers", "a later issue brings limits"),
     ("multi_limit", "a later issue brings limits"),
     ("quota", "a later issue brings limits"),
     ("rehash", "a later issue brings peppers that change"),
-    ("rotate", "a later issue brings rotation"),
-    ("last_used", "a later issue brings usage"),
     ("basic", "issue 4 brings more places for a key"),
     ("cookie", "issue 4 brings more places for a key"),
     ("forward_identity", "issue 4 brings it, for proxies"),

@@ -1,6 +1,6 @@
 //! The write side of a store: every change is one step, that happens wholly or not at all.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 
@@ -204,6 +204,40 @@ pub enum Refusal {
     /// An update would give the record another id, digest, owner, organization, environment or origin, or a later expiry.
     #[error("an update may not change what identifies {0}, nor let it live longer")]
     Identity(KeyId),
+}
+
+impl<R: KeyRegistry> KeyRegistry for Arc<R> {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), R::Error> {
+        R::insert(self, record, cap).await
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, R::Error> {
+        R::get(self, id).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, R::Error> {
+        R::list(self, filter).await
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, R::Error> {
+        R::update(self, changed).await
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), R::Error> {
+        R::replace(self, old, new, cap).await
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, R::Error> {
+        R::revoke(self, id).await
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, R::Error> {
+        R::remove_user(self, organization, user).await
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), R::Error> {
+        R::record_uses(self, uses).await
+    }
 }
 
 // === impl Cap, Filter, KeyRecord ===

@@ -154,6 +154,18 @@ fn headers_exact(headers: &HeaderMap, expected: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Compares members of a named result; `*` is anything that is there.
+pub(crate) fn result(expect: &Value, result: &Value) -> Result<(), Failure> {
+    for (member, expected) in expect.as_object().into_iter().flatten() {
+        let found = &result[member];
+        let matches = if expected == "*" { !found.is_null() } else { found == expected };
+        if !matches {
+            return Err(format!("{member} is {found}, not {expected}"));
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn must_not_contain(text: &str, forbidden: &Value) -> Result<(), Failure> {
     let forbidden = forbidden.as_array().ok_or("no list")?;
     match forbidden.iter().filter_map(Value::as_str).find(|part| text.contains(*part)) {

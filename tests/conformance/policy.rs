@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 use tower_api_key::{
-    ApiKeyLayer, Conflict, KeyFormat, KeyStore, RejectionFormat, Require, Scheme, SchemePolicy,
-    layer::ApiKeyLayerBuilder,
+    Conflict, KeyFormat, KeyManager, RejectionFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
 };
 
 use crate::Failure;
@@ -26,8 +25,8 @@ pub(crate) struct Settings {
     pub(crate) guards: Vec<Require>,
 }
 
-pub(crate) fn settings(policy: &Value, store: impl KeyStore) -> Result<Settings, Unbuilt> {
-    let mut builder = ApiKeyLayer::builder(store).schemes(schemes(policy)?);
+pub(crate) fn settings(policy: &Value, manager: &KeyManager) -> Result<Settings, Unbuilt> {
+    let mut builder = manager.layer().schemes(schemes(policy)?);
     let mut guards = Vec::new();
     for (member, value) in policy.as_object().into_iter().flatten() {
         builder = match member.as_str() {

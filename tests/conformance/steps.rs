@@ -3,14 +3,17 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::Ordering,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tower_api_key::{ApiKey, KeyId};
+use tower_api_key::{
+    Action, ApiKey, KeyId, KeyRecord, KeyRegistry, Owner, Permissions,
+    manage::{Actor, Edit, Rotation},
+};
 
 use crate::{
     Failure,
@@ -73,7 +76,7 @@ fn may_be_refused(expect: &Value) -> bool {
     expect["build_error_ok"] == true || expect["build"] == "error"
 }
 
-fn prefix_of(case: &Value) -> String {
+pub(crate) fn prefix_of(case: &Value) -> String {
     case["policy"]["key_format"]["prefix"].as_str().unwrap_or("tak").to_owned()
 }
 
@@ -100,7 +103,7 @@ impl Run {
                 let during = async {
                     // A request that is refused before any look-up enters nothing.
                     let _ = tokio::time::timeout(Duration::from_mins(1), gate.entered.notified()).await;
-                    let done = self.store_op(&step["op"], &site);
+                    let done = self.store_op(&step["op"], &site).await;
                     gate.release.notify_one();
                     done
                 };
@@ -108,8 +111,8 @@ impl Run {
                 done?;
                 expect::check(&step["expect"], &observed?, Duration::ZERO, &self.responses)
             }
-            Some("store") => self.store_op(step, &site),
-            Some("inspect") => self.inspect(step, &site),
+            Some("store") => self.store_op(step, &site).await,
+            Some("inspect") => self.inspect(step, &site).await,
             Some("parallel") if !step["expect"].is_null() => Err("parallel checks expect_counts alone".into()),
             Some("parallel") => parallel(step, &site).await,
             Some("cancel") => {
@@ -131,58 +134,43 @@ impl Run {
         self.world.sites.get(name).cloned().ok_or(format!("no layer {name:?}"))
     }
 
-    fn store_op(&mut self, step: &Value, site: &Site) -> Result<(), Failure> {
-        let keys = &site.store.keys;
+    async fn store_op(&mut self, step: &Value, site: &Site) -> Result<(), Failure> {
         let id = step["id"].as_str().map(KeyId::from);
         let named = || id.clone().ok_or("an operation without an id");
         let mut result = Value::Null;
-        let done: Result<(), String> = match step["op"].as_str() {
+        let done = match step["op"].as_str() {
             Some("create") => {
-                let secret = match step["secret"].as_str() {
-                    Some(text) => ApiKey::new(text).map_err(|error| error.to_string())?,
-                    None => generate(&self.prefix)?,
-                };
-                self.made += 1;
-                let mut key = step.clone();
-                for member in ["do", "op", "as", "expect_error", "layer"] {
-                    key.as_object_mut().ok_or("a step that is no object")?.remove(member);
-                }
-                if id.is_none() {
-                    key["id"] = format!("made-{}", self.made).into();
-                }
-                let record = record(&key, &secret, self.world.wildcards, self.world.now())?;
-                result = json!({"id": key["id"], "secret": secret.expose()});
-                keys.insert(record).map_err(|error| error.to_string())
+                let made = self.create(step, site).await?;
+                result = made.clone().unwrap_or_default();
+                made.map(drop)
             }
             Some("get") => {
-                let found = keys.get(&named()?);
-                result = json!({"id": step["id"], "record": format!("{found:?}")});
+                site.manager.flush().await.map_err(|error| error.to_string())?;
+                let found = site.store.get(&named()?).await.map_err(|error| error.to_string())?;
+                result = found.as_ref().map(described).unwrap_or_default();
                 found.map(drop).ok_or_else(|| "no such key".to_owned())
             }
             Some("list") => {
-                result = format!("{:?}", keys.list()).into();
+                site.manager.flush().await.map_err(|error| error.to_string())?;
+                result = site.store.all().await.iter().map(described).collect();
                 Ok(())
             }
-            Some("revoke") => keys.revoke(&named()?).map(drop).map_err(|error| error.to_string()),
-            Some("disable") => keys.disable(&named()?).map(drop).map_err(|error| error.to_string()),
-            Some("enable") => keys.enable(&named()?).map(drop).map_err(|error| error.to_string()),
-            Some("delete") => keys.remove(&named()?).map(drop).ok_or_else(|| "no such key".to_owned()),
             Some("remove_owner") => {
-                keys.remove_user(step["owner"].as_str().ok_or("remove_owner without an owner")?);
+                let owner = step["owner"].as_str().ok_or("remove_owner without an owner")?;
+                site.store.remove_everywhere(owner).await;
                 Ok(())
-            }
-            Some("set_grants") => {
-                let granted = permissions(&step["grants"], self.world.wildcards)?;
-                keys.update(&named()?, |record| record.with_permissions(granted))
-                    .map(drop)
-                    .map_err(|error| error.to_string())
             }
             Some("advance_clock") => {
                 let seconds = step["seconds"].as_f64().ok_or("advance_clock without seconds")?;
                 self.world.advance(Duration::from_secs_f64(seconds));
                 Ok(())
             }
-            other => return Err(format!("unknown operation {other:?}")),
+            Some(operation) => {
+                let managed = self.manage(operation, named()?, step, site).await;
+                result = managed.clone().unwrap_or_default();
+                managed.map(drop)
+            }
+            None => return Err("a step without an operation".into()),
         };
         if let Some(name) = step["as"].as_str() {
             self.results.insert(name.to_owned(), result);
@@ -194,13 +182,62 @@ impl Run {
         }
     }
 
+    async fn create(&mut self, step: &Value, site: &Site) -> Result<Result<Value, String>, Failure> {
+        let secret = match step["secret"].as_str() {
+            Some(text) => ApiKey::new(text).map_err(|error| error.to_string())?,
+            None => generate(&self.prefix)?,
+        };
+        self.made += 1;
+        let mut key = step.clone();
+        for member in ["do", "op", "as", "expect_error", "layer"] {
+            key.as_object_mut().ok_or("a step that is no object")?.remove(member);
+        }
+        if key["id"].is_null() {
+            key["id"] = format!("made-{}", self.made).into();
+        }
+        let record = record(&key, &secret, self.world.wildcards, self.world.now())?;
+        site.store.note(&record);
+        let inserted = site.store.insert(record, None).await.map_err(|error| error.to_string())?;
+        let made = json!({"id": key["id"], "secret": secret.expose()});
+        Ok(inserted.map(|()| made).map_err(|refusal| refusal.to_string()))
+    }
+
+    /// What the library's manager does to a key, for an actor who may do everything that the key may.
+    async fn manage(&self, operation: &str, id: KeyId, step: &Value, site: &Site) -> Result<Value, String> {
+        let manager = &site.manager;
+        let stored = site.store.get(&id).await.map_err(|error| error.to_string())?;
+        let stored = stored.ok_or_else(|| format!("there is no key {id}"))?;
+        let asked = permissions(&step["grants"], self.world.wildcards)?;
+        let actor = actor(&stored, &asked);
+        let changed = match operation {
+            "revoke" | "delete" => manager.revoke(&actor, id).await,
+            "disable" => manager.disable(&actor, id).await,
+            "enable" => manager.enable(&actor, id).await,
+            "set_grants" => manager.edit(&actor, id, Edit::new().permissions(asked)).await,
+            "rotate" => {
+                let names = ["grace", "grace_seconds", "grace_s", "overlap", "overlap_seconds"];
+                let grace = names.iter().find_map(|name| step[name].as_f64()).map(Duration::from_secs_f64);
+                let issued = match grace {
+                    Some(grace) if !grace.is_zero() => manager.rotate(&actor, id, Rotation::with_grace(grace)).await,
+                    _ => manager.regenerate(&actor, id).await,
+                };
+                let issued = issued.map_err(|error| error.to_string())?;
+                let mut described = described(issued.record());
+                described["secret"] = issued.key().expose().into();
+                return Ok(described);
+            }
+            other => return Err(format!("unknown operation {other}")),
+        };
+        changed.as_ref().map(described).map_err(ToString::to_string)
+    }
+
     /// Looks into a named result, or into all that was told and answered so far.
-    fn inspect(&self, step: &Value, site: &Site) -> Result<(), Failure> {
+    async fn inspect(&self, step: &Value, site: &Site) -> Result<(), Failure> {
         let name = step["of"].as_str().ok_or("inspect without of")?;
         let shown = match (self.results.get(name), name) {
             (Some(result), _) => result.to_string(),
             (None, "log" | "logs" | "events" | "responses") => site.transcript.lock().unwrap().clone(),
-            (None, "store") => format!("{:?} {:?}", site.store.keys, site.store.keys.list()),
+            (None, "store") => site.shown().await,
             (None, _) => match self.responses.get(name) {
                 Some(seen) => format!("{:?} {}", seen.headers, String::from_utf8_lossy(&seen.body)),
                 None => return Err(format!("nothing named {name}")),
@@ -209,6 +246,7 @@ impl Run {
         for (member, value) in step.as_object().into_iter().flatten() {
             match member.as_str() {
                 "do" | "of" => {}
+                "expect" => expect::result(value, self.results.get(name).unwrap_or(&Value::Null))?,
                 "must_not_contain" => expect::must_not_contain(&shown, value)?,
                 _ => return Err(format!("inspect with an unknown {member}")),
             }
@@ -237,6 +275,38 @@ impl Run {
             other => other.clone(),
         }
     }
+}
+
+/// Somebody who owns what the key's owner owns, and may manage keys, with all that is granted now or asked for.
+fn actor(record: &KeyRecord, asked: &Permissions) -> Actor {
+    let manages = ["create", "read", "update", "delete"].map(|action| ("apiKeys".to_owned(), Action::from(action)));
+    let grants = record.permissions().iter().chain(asked.iter());
+    let grants =
+        grants.flat_map(|(resource, actions)| actions.iter().map(|action| (resource.to_owned(), action.clone())));
+    let permissions: Permissions = grants.chain(manages).collect();
+    let wildcards = record.permissions().has_wildcards() || asked.has_wildcards();
+    let permissions = if wildcards { permissions.with_wildcards() } else { permissions };
+    let actor = Actor::trusted(record.owner().cloned().unwrap_or(Owner::Bot), permissions);
+    match record.organization() {
+        Some(organization) => actor.in_organization(organization),
+        None => actor,
+    }
+}
+
+/// What a case may ask of a key.
+fn described(record: &KeyRecord) -> Value {
+    let seconds = |instant: SystemTime| instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    json!({
+        "id": record.id().as_str(),
+        "name": record.name(),
+        "owner": record.owner().map(ToString::to_string),
+        "org": record.organization(),
+        "mask": record.mask(),
+        "last_used": record.last_used_at().map(seconds),
+        "use_count": record.use_count(),
+        "replaces": record.replaces().map(ToString::to_string),
+        "record": format!("{record:?}"),
+    })
 }
 
 async fn parallel(step: &Value, site: &Site) -> Result<(), Failure> {

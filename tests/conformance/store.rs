@@ -1,8 +1,9 @@
 //! The store of a case: keys in memory, with the case's fault, counting look-ups.
 
 use std::{
+    collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -11,8 +12,9 @@ use std::{
 use serde_json::Value;
 use tokio::sync::Notify;
 use tower_api_key::{
-    ApiKey, KeyDigest, KeyFormat, KeyHasher, KeyRecord, KeyStore, Lookup, Owner, Permissions, Status,
-    store::{BoxError, MemoryStore},
+    ApiKey, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Permissions,
+    Status,
+    store::{Answered, BoxError, Cap, Filter, MemoryStore, Use},
 };
 
 use crate::Failure;
@@ -38,6 +40,8 @@ pub(crate) struct CaseStore {
     pub(crate) fault: Fault,
     pub(crate) speed: Speed,
     pub(crate) calls: AtomicUsize,
+    /// Those that keys belong to.
+    pub(crate) organizations: Mutex<BTreeSet<Option<String>>>,
     /// Holds a look-up while something happens to the store.
     pub(crate) gate: Option<Gate>,
 }
@@ -66,7 +70,7 @@ impl KeyStore for CaseStore {
             Fault::Fails => return Err("the database is gone".into()),
             Fault::FailsOnce if call == 0 => return Err("the database was gone".into()),
             Fault::ReturnsOther => {
-                return Ok(self.keys.list().into_iter().find(|record| record.digest() != digest));
+                return Ok(self.all().await.into_iter().find(|record| record.digest() != digest));
             }
             Fault::Slow(delay) => tokio::time::sleep(delay).await,
             Fault::None | Fault::FailsOnce => {}
@@ -85,6 +89,68 @@ impl KeyStore for CaseStore {
             return self.keys.find_now(digest);
         }
         Lookup::Wait
+    }
+}
+
+/// Changes go to the keys as they are; the faults are those of look-ups.
+impl KeyRegistry for CaseStore {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), BoxError> {
+        Ok(self.keys.insert(record, cap).await?)
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, BoxError> {
+        Ok(self.keys.get(id).await?)
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, BoxError> {
+        Ok(self.keys.list(filter).await?)
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, BoxError> {
+        Ok(self.keys.update(changed).await?)
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), BoxError> {
+        Ok(self.keys.replace(old, new, cap).await?)
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
+        Ok(self.keys.revoke(id).await?)
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, BoxError> {
+        Ok(self.keys.remove_user(organization, user).await?)
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), BoxError> {
+        Ok(self.keys.record_uses(uses).await?)
+    }
+}
+
+impl CaseStore {
+    /// Remembers to which organization a key belongs.
+    pub(crate) fn note(&self, record: &KeyRecord) {
+        self.organizations.lock().unwrap().insert(record.organization().map(str::to_owned));
+    }
+
+    /// Every record, whatever its organization.
+    pub(crate) async fn all(&self) -> Vec<KeyRecord> {
+        let organizations = self.organizations.lock().unwrap().clone();
+        let mut records = Vec::new();
+        for organization in organizations {
+            let mut filter = Filter::default().with_revoked().limit(usize::MAX);
+            filter.organization = organization;
+            let Ok(listed) = self.keys.list(&filter).await;
+            records.extend(listed);
+        }
+        records
+    }
+
+    pub(crate) async fn remove_everywhere(&self, owner: &str) {
+        let organizations = self.organizations.lock().unwrap().clone();
+        for organization in organizations {
+            let Ok(_) = self.keys.remove_user(organization.as_deref(), owner).await;
+        }
     }
 }
 

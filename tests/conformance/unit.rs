@@ -23,8 +23,8 @@ pub(crate) fn run(case: &Value) -> Result<(), Failure> {
             must_not_contain(&format!("{key:?}"), &case["expect"]["must_not_contain"])
         }
         Some("debug_format") => {
-            let store = World::new(case, Speed::AtOnce, None).map_err(refused)?.sites[""].store.clone();
-            let shown = format!("{:?} {:?}", store.keys, store.keys.list());
+            let world = World::new(case, Speed::AtOnce, None).map_err(refused)?;
+            let shown = futures_now(world.sites[""].shown())?;
             must_not_contain(&shown, &case["expect"]["must_not_contain"])
         }
         Some("build_policy" | "build_store") => check_build(World::new(case, Speed::AtOnce, None), &case["expect"]),
@@ -37,6 +37,12 @@ pub(crate) fn run(case: &Value) -> Result<(), Failure> {
         Some("secret_locations") => check_locations(&policy::schemes(&case["policy"])?, &case["expect"]),
         other => Err(format!("unknown unit {other:?}")),
     }
+}
+
+/// A store in memory answers at once.
+fn futures_now<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    Ok(runtime.map_err(|error| error.to_string())?.block_on(future))
 }
 
 /// Our mask that comes nearest to a style.

@@ -14,12 +14,13 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower::{Layer, ServiceExt};
-use tower_api_key::{ApiKey, Decision, Outcome, Reason, Rejection, key::InvalidKey};
+use tower_api_key::{ApiKey, Decision, KeyFormat, KeyManager, Outcome, Reason, Rejection, key::InvalidKey};
 
 use crate::{
     Failure,
     inner::{Reached, inner},
     policy::{self, Unbuilt},
+    steps::prefix_of,
     store::{CaseStore, Fault, Gate, Speed, record},
     support::{App, boxed},
 };
@@ -29,6 +30,7 @@ use crate::{
 pub(crate) struct Site {
     app: App,
     pub(crate) store: Arc<CaseStore>,
+    pub(crate) manager: KeyManager,
     decisions: Arc<Mutex<Vec<Decision>>>,
     outer_decisions: Arc<Mutex<Vec<Decision>>>,
     reached: Arc<Mutex<Vec<Reached>>>,
@@ -89,6 +91,7 @@ impl World {
             fault: Fault::parse(case["policy"]["store"].as_str())?,
             speed,
             calls: AtomicUsize::new(0),
+            organizations: Mutex::default(),
             gate,
         };
         let keys = case["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -105,9 +108,21 @@ impl World {
                 Err(_) => continue,
             };
             let record = record(key, &secret, self.wildcards, self.now())?;
+            store.note(&record);
             store.keys.add(record).map_err(|error| Unbuilt::Refused(error.to_string()))?;
         }
         Ok(Arc::new(store))
+    }
+
+    /// A manager that takes keys of whatever form, as the cases have them, by the clock of the case.
+    fn manager(&self, case: &Value, store: Arc<CaseStore>) -> Result<KeyManager, Unbuilt> {
+        let prefix = prefix_of(case);
+        let format = KeyFormat::new(&prefix).or_else(|_| KeyFormat::new("tak"));
+        let format = format.map_err(|error| Unbuilt::Refused(error.to_string()))?;
+        let clock = Arc::clone(&self.now);
+        let manager = KeyManager::builder(store).format(format).accept_any_format();
+        let manager = manager.clock(move || *clock.lock().unwrap()).build();
+        manager.map_err(|error| Unbuilt::Refused(error.to_string()))
     }
 
     fn site(&self, case: &Value, store: Arc<CaseStore>) -> Result<Site, Unbuilt> {
@@ -115,21 +130,20 @@ impl World {
         let decisions = Arc::new(Mutex::new(Vec::new()));
         let outer_decisions = Arc::new(Mutex::new(Vec::new()));
         let policy = &case["policy"];
+        let manager = self.manager(case, Arc::clone(&store))?;
         let mut app = inner(case["note"].as_str().unwrap_or_default(), Arc::clone(&reached))?;
         if policy["layer"] == "guard_only" {
             for guard in policy::guards_only(policy)?.iter().rev() {
                 app = boxed(guard.layer(app));
             }
         } else {
-            let clock = Arc::clone(&self.now);
-            let settings = policy::settings(policy, Arc::clone(&store))?;
+            let settings = policy::settings(policy, &manager)?;
             for guard in settings.guards.iter().rev() {
                 app = boxed(guard.layer(app));
             }
             let told = Arc::clone(&decisions);
             let layer = settings
                 .builder
-                .clock(move || *clock.lock().unwrap())
                 .observe(move |decision| told.lock().unwrap().push(decision.clone()))
                 .build()
                 .map_err(|error| Unbuilt::Refused(error.to_string()))?;
@@ -143,29 +157,29 @@ impl World {
             if !has_store(case, "outer") {
                 outer = Arc::clone(&store);
             }
-            let clock = Arc::clone(&self.now);
             let mut outer_policy = policy["outer_layer"].clone();
             if outer_policy["accept"].is_null() {
                 outer_policy["accept"] = policy["accept"].clone();
             }
-            let settings = policy::settings(&outer_policy, outer)?;
+            let settings = policy::settings(&outer_policy, &self.manager(case, outer)?)?;
             let told = Arc::clone(&outer_decisions);
-            let layer = settings
-                .builder
-                .clock(move || *clock.lock().unwrap())
-                .observe(move |decision| told.lock().unwrap().push(decision.clone()))
-                .build();
+            let layer = settings.builder.observe(move |decision| told.lock().unwrap().push(decision.clone())).build();
             let layer = layer.map_err(|error| Unbuilt::Refused(error.to_string()))?;
             for guard in settings.guards.iter().rev() {
                 app = boxed(guard.layer(app));
             }
             app = boxed(layer.layer(app));
         }
-        Ok(Site { app, store, decisions, outer_decisions, reached, transcript: Arc::default() })
+        Ok(Site { app, store, manager, decisions, outer_decisions, reached, transcript: Arc::default() })
     }
 }
 
 impl Site {
+    /// All that the store keeps, as `Debug` shows it.
+    pub(crate) async fn shown(&self) -> String {
+        format!("{:?} {:?}", self.store.keys, self.store.all().await)
+    }
+
     pub(crate) async fn call(&self, request: Request<Full<Bytes>>) -> Result<Observed, Failure> {
         let before = self.store.calls.load(Ordering::Relaxed);
         self.decisions.lock().unwrap().clear();

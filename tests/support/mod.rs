@@ -18,8 +18,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyRecord, KeyStore, Lookup, Outcome, Principal, Reason,
-    Require, Scheme, layer::ApiKeyLayerBuilder, store::BoxError, store::MemoryStore,
+    ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Lookup, Outcome, Principal,
+    Reason, Require, Scheme,
+    layer::ApiKeyLayerBuilder,
+    store::{BoxError, Filter, MemoryStore},
 };
 
 /// A key that works.
@@ -317,7 +319,7 @@ impl KeyStore for FaultyStore {
             Fault::Fails => Err("the database is gone".into()),
             Fault::Hangs => std::future::pending().await,
             Fault::Panics => panic!("the store panics, on purpose"),
-            Fault::ReturnsOther => Ok(self.keys.list().first().cloned()),
+            Fault::ReturnsOther => Ok(self.keys.list(&Filter::default()).await?.first().cloned()),
             Fault::None | Fault::Waits | Fault::PanicsAtOnce => {
                 tokio::task::yield_now().await;
                 Ok(self.keys.find(digest).await?)

@@ -153,7 +153,7 @@ mod tests {
         for (time, kept) in [
             (epoch, epoch),
             (epoch + year * 50 + Duration::from_micros(1), epoch + year * 50 + Duration::from_micros(1)),
-            (epoch + Duration::from_nanos(1999), epoch + Duration::from_nanos(1000)),
+            (epoch + Duration::from_nanos(1999), epoch + Duration::from_micros(1)),
             (epoch - Duration::from_nanos(1), epoch - Duration::from_micros(1)),
             (epoch + year * 5000, epoch + year * 5000),
         ] {

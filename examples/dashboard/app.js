@@ -1,0 +1,395 @@
+const find = (selector, inside = document) => inside.querySelector(selector);
+const findAll = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+
+let session = null;
+let keys = [];
+let cursor = null;
+let chosen = null;
+let confirmed = null;
+let interrupted = null;
+
+// The server
+
+const refusal = (status, message) => Object.assign(new Error(message), { status });
+
+async function call(method, path, { body, headers } = {}) {
+  const mutation = method !== "GET" && { "Content-Type": "application/json" };
+  const response = await fetch(path, {
+    method,
+    headers: { Accept: "application/json", ...mutation, ...headers },
+    body: body && JSON.stringify(body),
+    credentials: "same-origin",
+    cache: "no-store",
+  }).catch(() => {
+    throw refusal(0, "The server cannot be reached. Check your connection, then try again.");
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw refusal(response.status, reason(response, answer));
+  return answer;
+}
+
+function reason(response, { detail, title }) {
+  return detail || title || `That did not work: the server answered ${response.status}.`;
+}
+
+const keyPath = (key, action = "") => `/admin/keys/${encodeURIComponent(key.id)}${action}`;
+
+// Running: every request belongs to a part of the page, which is busy meanwhile and shows what went wrong.
+
+async function run(part, work) {
+  const focused = document.activeElement;
+  say(part, "");
+  busy(part, true);
+  try {
+    await work();
+  } catch (error) {
+    if (error.status === 401 && session) interrupt();
+    else say(part, error.message);
+  } finally {
+    busy(part, false);
+    returnFocus(focused);
+  }
+}
+
+function say(part, text, good = false) {
+  const closed = part.closest("dialog:not([open])");
+  const message = find(".message", closed && text ? find("#keys") : part);
+  message.textContent = text;
+  message.classList.toggle("good", good);
+}
+
+function busy(part, yes) {
+  part.ariaBusy = yes;
+  for (const button of findAll("button", part)) button.disabled = yes;
+}
+
+// A disabled button loses the focus, and so does a row that is gone.
+function returnFocus(to) {
+  for (const element of [to, find("#new-key"), find("#admin-key")]) {
+    const { activeElement } = document;
+    if (activeElement === document.body || !activeElement.checkVisibility()) element?.focus();
+  }
+}
+
+function onSubmit(form, work) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    run(form, () => work(form));
+  });
+}
+
+// The session
+
+async function start() {
+  try {
+    await enter(await call("GET", "/admin/session"));
+  } catch (error) {
+    leave(error.status === 401 ? "" : error.message);
+  }
+}
+
+async function signIn(form) {
+  const field = find("#admin-key");
+  const key = field.value.trim();
+  field.value = "";
+  field.focus();
+  await enter(await call("POST", "/admin/session", { body: {}, headers: { "X-API-Key": key } }));
+}
+
+async function signOut() {
+  await call("DELETE", "/admin/session");
+  leave("");
+}
+
+async function enter(newSession) {
+  session = newSession;
+  find("#who").textContent = session.owner ?? "";
+  find("#organization").textContent = session.organization ?? "everyone";
+  showSignedIn(true);
+  await refresh();
+  resume();
+}
+
+function leave(message) {
+  session = null;
+  keys = [];
+  drawKeys();
+  showSignedIn(false);
+  say(find("#sign-in"), message);
+  returnFocus();
+}
+
+// What was typed is there again when the same administrator is back.
+function interrupt() {
+  const dialog = find("dialog[open]:not(#shown)");
+  interrupted = dialog && { dialog, by: session.key_id };
+  dialog?.close();
+  leave("Your session has ended. Please sign in again.");
+}
+
+function resume() {
+  if (interrupted?.by === session?.key_id) interrupted?.dialog.showModal();
+  interrupted = null;
+}
+
+function showSignedIn(yes) {
+  find("#signed-out").hidden = yes;
+  find("#account").hidden = !yes;
+  find("#keys").hidden = !yes;
+}
+
+// The list
+
+async function refresh(news = "") {
+  await run(find("#keys"), async () => {
+    const wanted = keys.length;
+    await load(null);
+    while (cursor && keys.length < wanted) await load(cursor);
+    drawKeys();
+    say(find("#keys"), news, true);
+  });
+}
+
+async function more() {
+  await load(cursor);
+  drawKeys();
+}
+
+async function load(from) {
+  const query = new URLSearchParams({ limit: 50 });
+  if (from) query.set("cursor", from);
+  const page = await call("GET", `/admin/keys?${query}`);
+  keys = from ? [...keys, ...page.keys] : page.keys;
+  cursor = page.next;
+}
+
+function drawKeys() {
+  find("#rows").replaceChildren(...keys.map(drawKey));
+  find("#key-table").hidden = keys.length === 0;
+  find("#empty").hidden = keys.length > 0;
+  find("#more").hidden = !cursor;
+}
+
+function drawKey(key) {
+  const row = find(`#rows [data-key-id="${CSS.escape(key.id)}"]`) ?? find("#row").content.cloneNode(true).firstElementChild;
+  const put = (selector, content) => find(selector, row).replaceChildren(content);
+  row.dataset.keyId = key.id;
+  put(".name", key.name ?? "Unnamed");
+  find(".own", row).hidden = key.id !== session.key_id;
+  put(".owner", key.owner ?? "–");
+  put(".type", key.type ? `${key.type} key` : "");
+  put(".permissions", summary(key.permissions));
+  put(".created", key.created_at ? time(key.created_at, DAY) : "–");
+  put(".used", key.last_used_at ? time(key.last_used_at, MINUTE) : "never");
+  put(".count", key.use_count === 1 ? "once" : key.use_count ? `${key.use_count} times` : "");
+  put(".last-four", lastFour(key) ?? "–");
+  put(".badge", STATUS[key.status] ?? key.status);
+  find(".badge", row).dataset.status = key.status;
+  put(".note", note(key));
+  for (const button of findAll("button", row)) button.ariaLabel = `${button.textContent} ${title(key)}`;
+  return row;
+}
+
+const STATUS = {
+  active: "Active",
+  disabled: "Disabled",
+  expired: "Expired",
+  not_yet_valid: "Not yet valid",
+  revoked: "Revoked",
+};
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const MINUTE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+function time(at, format) {
+  return Object.assign(document.createElement("time"), { dateTime: at, textContent: format.format(new Date(at)) });
+}
+
+function summary(permissions) {
+  const parts = Object.entries(permissions).map(([resource, actions]) => `${resource}: ${actions.join(", ")}`);
+  return parts.join(" · ") || "none";
+}
+
+function note(key) {
+  const words = document.createDocumentFragment();
+  if (key.status === "not_yet_valid" && key.not_before) words.append("from ", time(key.not_before, MINUTE));
+  else if (key.expires_at) words.append(ending(key), time(key.expires_at, MINUTE));
+  return words;
+}
+
+function ending(key) {
+  if (key.status === "expired") return "since ";
+  return key.replaced_by && key.status === "active" ? "replaced, works until " : "until ";
+}
+
+const lastFour = (key) => key.mask?.match(/\w{4}$/)?.[0];
+const title = (key) => key.name ?? `the unnamed key ${lastFour(key) ?? ""}`;
+
+// Permissions
+
+function drawGrid(form, chosenOnes) {
+  const offered = [session.permissions, chosenOnes];
+  const actions = [...new Set(offered.flatMap((permissions) => Object.values(permissions).flat()))];
+  const resources = [...new Set(offered.flatMap(Object.keys))];
+  const table = find(".grid", form);
+  table.replaceChildren(tableRow("", "col", actions.map((action) => heading(action, "col"))));
+  for (const resource of resources) {
+    const cells = actions.map((action) => {
+      const held = offered.some((permissions) => holds(permissions, resource, action));
+      return held ? boxCell(resource, action, holds(chosenOnes, resource, action)) : document.createElement("td");
+    });
+    table.append(tableRow(resource, "row", cells));
+  }
+}
+
+function holds(permissions, resource, action) {
+  return Object.entries(permissions).some(([name, actions]) => name === resource && actions.includes(action));
+}
+
+function tableRow(name, scope, cells) {
+  const row = document.createElement("tr");
+  row.append(name ? heading(name, scope) : document.createElement("td"), ...cells);
+  return row;
+}
+
+const heading = (textContent, scope) => Object.assign(document.createElement("th"), { textContent, scope });
+
+function boxCell(resource, action, checked) {
+  const box = Object.assign(document.createElement("input"), { type: "checkbox", name: "permission", checked });
+  Object.assign(box.dataset, { resource, action });
+  box.ariaLabel = `${resource}: ${action}`;
+  const label = document.createElement("label");
+  label.append(box);
+  const cell = document.createElement("td");
+  cell.append(label);
+  return cell;
+}
+
+function ticked(form) {
+  const boxes = findAll("input[name=permission]:checked", form);
+  const byResource = Map.groupBy(boxes, (box) => box.dataset.resource);
+  return Object.fromEntries([...byResource].map(([name, group]) => [name, group.map((box) => box.dataset.action)]));
+}
+
+// Dialogs
+
+function open(dialog) {
+  for (const message of findAll(".message", dialog)) message.textContent = "";
+  for (const subject of findAll(".subject", dialog)) subject.textContent = chosen ? title(chosen) : "";
+  dialog.showModal();
+}
+
+function openCreate() {
+  const form = find("#create-form");
+  form.reset();
+  const bot = session.owner === "Bot";
+  find("#type-user").disabled = bot;
+  find("#bot-only").hidden = !bot;
+  drawGrid(form, {});
+  open(find("#create"));
+}
+
+async function create(form) {
+  const day = find("#expires").value;
+  const body = {
+    type: new FormData(form).get("type"),
+    name: find("#name").value.trim(),
+    permissions: ticked(form),
+    expires_at: day ? new Date(`${day}T23:59:59`).toISOString() : null,
+  };
+  showKey(form, await call("POST", "/admin/keys", { body }));
+}
+
+function openEdit() {
+  const form = find("#edit-form");
+  find("#edit-name").value = chosen.name ?? "";
+  find("#enabled").checked = chosen.status !== "disabled";
+  drawGrid(form, chosen.permissions);
+  open(find("#edit"));
+}
+
+async function edit(form) {
+  const body = {
+    name: find("#edit-name").value.trim(),
+    permissions: ticked(form),
+    status: find("#enabled").checked ? "active" : "disabled",
+  };
+  const saved = await call("PATCH", keyPath(chosen), { body });
+  find("#edit").close();
+  refresh(`Saved ${title(saved)}.`);
+}
+
+async function rotate(form) {
+  const body = { grace_seconds: Number(find("#grace").value) };
+  showKey(form, await call("POST", keyPath(chosen, "/rotate"), { body }));
+}
+
+function openConfirm(verb, text, work) {
+  confirmed = work;
+  find("#confirm-verb").textContent = verb;
+  find("#confirm-yes").textContent = verb;
+  find("#confirm-text").textContent = text;
+  open(find("#confirm"));
+}
+
+async function regenerate(form) {
+  showKey(form, await call("POST", keyPath(chosen, "/regenerate"), { body: {} }));
+}
+
+async function revoke(form) {
+  await call("DELETE", keyPath(chosen));
+  find("#confirm").close();
+  refresh(`Revoked ${title(chosen)}.`);
+}
+
+const ACTIONS = {
+  edit: openEdit,
+  rotate: () => open(find("#rotate")),
+  regenerate: () => openConfirm("Regenerate", "You get a new key. The old key stops working at once.", regenerate),
+  revoke: () => openConfirm("Revoke", "The key stops working at once, for ever.", revoke),
+};
+
+function act({ target }) {
+  const button = target.closest("button[data-action]");
+  if (!button) return;
+  const { keyId } = button.closest("tr").dataset;
+  chosen = keys.find((key) => key.id === keyId);
+  ACTIONS[button.dataset.action]();
+}
+
+// The key that is shown once
+
+function showKey(form, { key }) {
+  form.closest("dialog").close();
+  find("#shown-key").value = key;
+  open(find("#shown"));
+  refresh();
+}
+
+async function copy() {
+  const shown = find("#shown-key");
+  const copied = await navigator.clipboard?.writeText(shown.value).then(() => true, () => false);
+  if (!copied) getSelection().selectAllChildren(shown);
+  find("#copied").textContent = copied ? "Copied" : "Selected: copy it with your keyboard or menu";
+}
+
+function forgetKey() {
+  find("#shown-key").value = "";
+  find("#copied").textContent = "";
+}
+
+find("#shown").addEventListener("close", forgetKey);
+window.addEventListener("pagehide", forgetKey);
+window.addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+find("#copy").addEventListener("click", copy);
+find("#new-key").addEventListener("click", openCreate);
+find("#more").addEventListener("click", () => run(find("#keys"), more));
+find("#sign-out").addEventListener("click", () => run(find("#keys"), signOut));
+find("#rows").addEventListener("click", act);
+for (const button of findAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
+for (const dialog of findAll("dialog")) dialog.addEventListener("close", () => returnFocus(null));
+onSubmit(find("#sign-in"), signIn);
+onSubmit(find("#create-form"), create);
+onSubmit(find("#edit-form"), edit);
+onSubmit(find("#rotate-form"), rotate);
+onSubmit(find("#confirm-form"), (form) => confirmed(form));
+start();

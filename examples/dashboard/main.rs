@@ -1,0 +1,141 @@
+//! A page for administrators over the management API, and a small API that its keys open. Keys live in a file, `dashboard.db`.
+//!
+//! ```sh
+//! cargo run --example dashboard --features manage,sqlite
+//! ```
+//!
+//! The first start prints the first administrator's key, once. Open the address that is printed and sign in with that key: it is
+//! exchanged for a session, and stays nowhere in the browser. `-- --new-admin-key` prints another, if that one was lost.
+
+mod sign_in;
+
+use std::{env, error::Error, time::Duration};
+
+use axum::{
+    Json, Router,
+    http::{
+        HeaderName, HeaderValue,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    },
+    middleware::{from_fn_with_state, map_response},
+    response::Response,
+    routing::get,
+};
+use serde_json::{Value, json};
+use sign_in::Sessions;
+use tokio::{net::TcpListener, signal};
+use tower_api_key::{
+    ConfigError, KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require,
+    manage::{Actor, Issued, ManageError, NewKey},
+    store::{Filter, SqliteStore},
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // Keys.
+    let database = env::var("DATABASE").unwrap_or_else(|_| "dashboard.db".to_owned());
+    let manager = KeyManager::builder(SqliteStore::open(database).await?)
+        .format(KeyFormat::new("acme")?)
+        .mask(Mask::LastFour)
+        .usage_interval(Duration::from_secs(1))
+        .on_change(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().key_id()))
+        .build()?;
+    let admin = admin_key(&manager).await?;
+    if let Some(admin) = &admin {
+        println!("key admin: {}", admin.key().expose());
+    }
+
+    // Routes.
+    let app = app(&manager)?;
+
+    // Serve.
+    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
+    let listener = TcpListener::bind(address).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    println!("listening on {url}\n\nOpen {url} in a browser and sign in with the administrator's key, or try:");
+    if let Some(admin) = admin {
+        println!("  curl -H 'X-API-Key: {}' {url}/api/keys   # 200", admin.key().expose());
+    }
+    println!("  curl {url}/api/keys   # 401: no key\n");
+    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    Ok(manager.flush().await?)
+}
+
+const ORGANIZATION: &str = "acme";
+const RESOURCES: [&str; 4] = ["links", "stats", "webhooks", "apiKeys"];
+const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
+
+/// At the first start, or when asked for: a key that may do everything. There is no default key.
+async fn admin_key(manager: &KeyManager) -> Result<Option<Issued>, ManageError> {
+    let everything: Permissions =
+        RESOURCES.into_iter().flat_map(|resource| ACTIONS.map(|action| (resource, action))).collect();
+    let service = Actor::trusted(Owner::Bot, everything.clone()).in_organization(ORGANIZATION);
+    let keys = manager.list(&service, Filter::default().with_revoked().limit(1)).await?;
+    if !keys.records.is_empty() && !env::args().any(|argument| argument == "--new-admin-key") {
+        return Ok(None);
+    }
+    Ok(Some(manager.issue(&service, NewKey::bot("Administrator").permissions(everything)).await?))
+}
+
+fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
+    let auth = manager.layer().organization(ORGANIZATION).realm(ORGANIZATION).build()?;
+    let sessions = Sessions::new(manager.clone());
+    let api = Router::new()
+        .route("/stats", get(stats).layer(Require::permission("stats", "read")))
+        .route("/links", get(links).post(links).layer(Require::by_method("links")))
+        .nest("/keys", manager.router(auth.schemes()))
+        .layer(auth.clone());
+    let admin = Router::new()
+        .nest("/keys", manager.router(auth.schemes()))
+        .layer(from_fn_with_state(sessions.clone(), sign_in::require_session))
+        .nest("/session", sign_in::router(sessions, auth));
+    Ok(Router::new()
+        .route("/", get(async || file("text/html; charset=utf-8", include_str!("page.html"))))
+        .route("/style.css", get(async || file("text/css; charset=utf-8", include_str!("style.css"))))
+        .route("/app.js", get(async || file("text/javascript; charset=utf-8", include_str!("app.js"))))
+        .nest("/api", api)
+        .nest("/admin", admin)
+        .layer(map_response(secured)))
+}
+
+async fn stats(key: Principal) -> Json<Value> {
+    Json(json!({ "key": key.id().as_str(), "clicks": 42 }))
+}
+
+async fn links(key: Principal) -> Json<Value> {
+    Json(json!({ "key": key.id().as_str(), "links": ["https://acme.example/a1b2"] }))
+}
+
+fn file(media_type: &'static str, text: &'static str) -> ([(HeaderName, &'static str); 1], &'static str) {
+    ([(CONTENT_TYPE, media_type)], text)
+}
+
+/// The page runs its own script and nothing else, stands in no frame, and tells nobody where it is.
+async fn secured(mut response: Response) -> Response {
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, policy),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+const ADDR: &str = "127.0.0.1:3000";
+
+/// Ctrl-C, or SIGTERM where there is one.
+async fn stopped() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    let _ = signal::ctrl_c().await;
+}
