@@ -55,7 +55,7 @@ pub enum ChangeKind {
     Enabled,
     /// It was switched off for good.
     Revoked,
-    /// It was removed with its user.
+    /// It was removed, with its record.
     Removed,
 }
 

@@ -18,6 +18,7 @@ pub(super) trait ErasedRegistry: Send + Sync {
     fn update(self: Arc<Self>, changed: KeyRecord) -> Done<KeyRecord>;
     fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Done<()>;
     fn revoke(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
+    fn remove(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
     fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>>;
     fn record_uses(self: Arc<Self>, uses: Vec<Use>) -> Done<()>;
 }
@@ -45,6 +46,10 @@ impl<R: KeyRegistry> ErasedRegistry for R {
 
     fn revoke(self: Arc<Self>, id: KeyId) -> Done<KeyRecord> {
         Box::pin(async move { answered(KeyRegistry::revoke(&*self, &id).await) })
+    }
+
+    fn remove(self: Arc<Self>, id: KeyId) -> Done<KeyRecord> {
+        Box::pin(async move { answered(KeyRegistry::remove(&*self, &id).await) })
     }
 
     fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>> {

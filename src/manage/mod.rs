@@ -179,6 +179,22 @@ impl KeyManager {
         .await
     }
 
+    /// Removes a key and its record, so that nothing is left to look up. [`KeyManager::revoke`] keeps the record.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
+    pub async fn remove(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
+        let (actor, id) = (actor.clone(), id.into());
+        self.to_the_end(async move |manager| {
+            manager.seen(&actor, &Action::DELETE, &id).await?;
+            let removed = manager.0.registry.clone().remove(id).await?;
+            manager.tell(ChangeKind::Removed, &removed, None, &actor);
+            Ok(removed)
+        })
+        .await
+    }
+
     /// Removes every key of a user who leaves the actor's organization, and returns how many there were. Bot keys stay.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Keys in memory, changeable while they are served.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     convert::Infallible,
     hash::{BuildHasherDefault, Hasher},
     ops::Bound,
@@ -208,6 +208,23 @@ impl KeyRegistry for MemoryStore {
             self.put(&mut books, revoked.clone());
             revoked
         }))
+    }
+
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+        let mut books = self.books();
+        let Some(removed) = books.by_id.remove(id) else {
+            return Ok(Err(Refusal::NotFound(id.clone())));
+        };
+        self.0.by_digest.pin().remove(removed.digest());
+        if let Some(user) = User::of(&removed)
+            && let Entry::Occupied(mut ids) = books.by_user.entry(user)
+        {
+            ids.get_mut().remove(id);
+            if ids.get().is_empty() {
+                ids.remove();
+            }
+        }
+        Ok(Ok(removed))
     }
 
     async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {

@@ -80,6 +80,15 @@ pub trait KeyRegistry: KeyStore {
     /// The store failed, and nothing was changed.
     fn revoke(&self, id: &KeyId) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
+    /// Removes a record, and returns it: its key is then unknown.
+    ///
+    /// Refuses with [`Refusal::NotFound`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was removed.
+    fn remove(&self, id: &KeyId) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
+
     /// Removes every key of this user in this organization (`None`: the keys without one), and returns them. Bot keys stay.
     ///
     /// # Errors
@@ -229,6 +238,10 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, R::Error> {
         R::revoke(self, id).await
+    }
+
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, R::Error> {
+        R::remove(self, id).await
     }
 
     async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, R::Error> {

@@ -210,7 +210,8 @@ impl Run {
         let asked = permissions(&step["grants"], self.world.wildcards)?;
         let actor = actor(&stored, &asked);
         let changed = match operation {
-            "revoke" | "delete" => manager.revoke(&actor, id).await,
+            "revoke" => manager.revoke(&actor, id).await,
+            "delete" => manager.remove(&actor, id).await,
             "disable" => manager.disable(&actor, id).await,
             "enable" => manager.enable(&actor, id).await,
             "set_grants" => manager.edit(&actor, id, Edit::new().permissions(asked)).await,

@@ -118,6 +118,10 @@ impl KeyRegistry for CaseStore {
         Ok(self.keys.revoke(id).await?)
     }
 
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
+        Ok(self.keys.remove(id).await?)
+    }
+
     async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, BoxError> {
         Ok(self.keys.remove_user(organization, user).await?)
     }

@@ -160,6 +160,17 @@ impl KeyRegistry for SqliteStore {
         Ok(Ok(revoked))
     }
 
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
+        let mut change = self.change().await?;
+        let query = sqlx::query("delete from api_keys where id = ? returning *").bind(id.as_str());
+        let Some(row) = query.fetch_optional(&mut *change).await? else {
+            return Ok(Err(Refusal::NotFound(id.clone())));
+        };
+        let removed = row::record(&row)?;
+        change.commit().await?;
+        Ok(Ok(removed))
+    }
+
     async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, sqlx::Error> {
         let mut change = self.change().await?;
         let query = "delete from api_keys where organization is ? and owner_type = 'user' and user = ? returning *";

@@ -139,12 +139,19 @@ pub(super) async fn an_update_in_flight_never_undoes_a_revocation(registry: impl
 pub(super) async fn a_removed_key_stays_away(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
-    assert_eq!(sound(registry.remove_user(Some("acme"), "alice").await).len(), 1);
+    let removed = sound(registry.remove(&"a".into()).await).expect("a key can be removed");
+    assert_eq!(shown(&removed), shown(&read));
+    assert_eq!(sound(registry.remove(&"a".into()).await).map(drop), Err(Refusal::NotFound("a".into())));
     let late = registry.update(read.clone().with_name("late")).await;
     assert_eq!(sound(late).map(drop), Err(Refusal::NotFound("a".into())));
     let replaced = registry.replace(read.with_replaced_by("b"), of_alice("b", 2), None).await;
     assert_eq!(sound(replaced), Err(Refusal::NotFound("a".into())));
     assert!(find(&registry, 1).await.is_none() && find(&registry, 2).await.is_none());
+    assert!(sound(registry.remove_user(Some("acme"), "alice").await).is_empty(), "it was removed before");
+    insert(&registry, of_alice("a", 1)).await;
+    assert_eq!(sound(registry.remove_user(Some("acme"), "alice").await).len(), 1);
+    let late = registry.update(of_alice("a", 1)).await;
+    assert_eq!(sound(late).map(drop), Err(Refusal::NotFound("a".into())));
 }
 
 pub(super) async fn a_users_keys_go_with_the_user(registry: impl KeyRegistry) {
