@@ -4,11 +4,13 @@
 //! called, one decision, and no key text anywhere.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
+pub mod registry;
+
 use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -56,6 +58,8 @@ pub struct FaultyStore {
     pub keys: MemoryStore,
     fault: Arc<Mutex<Fault>>,
     pub finds: Arc<AtomicUsize>,
+    broken: Arc<AtomicBool>,
+    batches: Arc<AtomicUsize>,
 }
 
 pub struct Api {
@@ -159,8 +163,13 @@ pub fn path(mut request: Request<Body>, path: &str) -> Request<Body> {
 impl Api {
     /// An API without keys.
     pub fn new() -> Self {
-        let store =
-            FaultyStore { keys: MemoryStore::new(), fault: Arc::new(Mutex::new(Fault::None)), finds: Arc::default() };
+        let store = FaultyStore {
+            keys: MemoryStore::new(),
+            fault: Arc::new(Mutex::new(Fault::None)),
+            finds: Arc::default(),
+            broken: Arc::default(),
+            batches: Arc::default(),
+        };
         let clock = TestClock(Arc::new(Mutex::new(noon())));
         let now = clock.clone();
         let builder = ApiKeyLayer::builder(store.clone()).clock(move || now.get());

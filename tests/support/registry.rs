@@ -1,0 +1,107 @@
+//! The write side of [`FaultyStore`], and an [`Api`] whose keys a manager makes.
+
+use std::sync::atomic::Ordering;
+
+use tower_api_key::{
+    KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
+    manage::{Actor, Issued, KeyManagerBuilder, NewKey},
+    store::{Answered, BoxError, Cap, Filter, Use},
+};
+
+use super::{Api, FaultyStore};
+
+impl Api {
+    /// An API without keys, and the manager whose layer it has.
+    pub fn managed(edit: impl FnOnce(KeyManagerBuilder) -> KeyManagerBuilder) -> (Self, KeyManager) {
+        let mut api = Self::new();
+        let now = api.clock.clone();
+        let builder = KeyManager::builder(api.store.clone()).format(KeyFormat::new("acme").unwrap());
+        let manager = edit(builder.clock(move || now.get())).build().unwrap();
+        api.builder = manager.layer();
+        (api, manager)
+    }
+}
+
+/// Whoever may do everything to links and keys, in `acme`.
+pub fn admin() -> Actor {
+    Actor::trusted(Owner::Bot, everything()).in_organization("acme")
+}
+
+/// The same, as a user.
+pub fn user(name: &str) -> Actor {
+    Actor::trusted(Owner::User(name.to_owned()), everything()).in_organization("acme")
+}
+
+pub fn everything() -> Permissions {
+    let actions = ["create", "read", "update", "delete"];
+    ["links", "apiKeys"].into_iter().flat_map(|resource| actions.map(|action| (resource, action))).collect()
+}
+
+/// A bot's key that may read links.
+pub async fn reader(manager: &KeyManager) -> Issued {
+    manager.issue(&admin(), NewKey::bot("reader").grant("links", "read")).await.unwrap()
+}
+
+impl FaultyStore {
+    /// Makes every change fail from now on, or not any more.
+    pub fn break_writes(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    /// How many batches of uses were written.
+    pub fn batches(&self) -> usize {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    fn sound(&self) -> Result<(), BoxError> {
+        if self.broken.load(Ordering::Relaxed) { Err("the disk is full".into()) } else { Ok(()) }
+    }
+}
+
+impl KeyRegistry for FaultyStore {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), BoxError> {
+        self.sound()?;
+        Ok(self.keys.insert(record, cap).await?)
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, BoxError> {
+        Ok(self.keys.get(id).await?)
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, BoxError> {
+        Ok(self.keys.list(filter).await?)
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, BoxError> {
+        self.sound()?;
+        Ok(self.keys.update(changed).await?)
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), BoxError> {
+        self.sound()?;
+        // What another task does meanwhile is done here.
+        tokio::task::yield_now().await;
+        Ok(self.keys.replace(old, new, cap).await?)
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
+        self.sound()?;
+        Ok(self.keys.revoke(id).await?)
+    }
+
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
+        self.sound()?;
+        Ok(self.keys.remove(id).await?)
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, BoxError> {
+        self.sound()?;
+        Ok(self.keys.remove_user(organization, user).await?)
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), BoxError> {
+        self.sound()?;
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        Ok(self.keys.record_uses(uses).await?)
+    }
+}
