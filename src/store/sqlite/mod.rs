@@ -5,7 +5,7 @@ mod row;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -64,7 +64,12 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(PATIENCE);
         let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
-        let writer = pool(1).connect_with(options.clone()).await?;
+        // SQLite itself ends a transaction when the disk is full, say; a connection that has lost count is not used again.
+        let writer = pool(1).before_acquire(|connection, _| {
+            let in_step = !connection.is_in_transaction();
+            Box::pin(async move { Ok(in_step) })
+        });
+        let writer = writer.connect_with(options.clone()).await?;
         migrate(&writer).await?;
         Ok(Self { readers: pool(READERS).connect_with(options).await?, writer })
     }
