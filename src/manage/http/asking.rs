@@ -3,11 +3,12 @@
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request, rejection::JsonRejection},
-    http::{StatusCode, request::Parts},
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::MethodRouter,
 };
+use http_body::Body as _;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Failure, of_error, problem, problem_json};
@@ -95,15 +96,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// No body at all is none; a body must be JSON.
+/// An empty body is none; any other must be JSON.
 impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Response> {
-        match <Json<T> as OptionalFromRequest<S>>::from_request(request, state).await {
-            Ok(body) => Ok(body.map(|Json(body)| Self(body))),
-            Err(rejection) => Err(refused(&rejection)),
+        let media_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_json = media_type.is_none_or(|media_type| media_type.starts_with(b"application/json"));
+        if is_json && request.body().size_hint().exact() == Some(0) {
+            return Ok(None);
         }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
 }
 
