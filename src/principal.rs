@@ -39,6 +39,20 @@ impl Principal {
         Self { record: verified.into_record(), scheme }
     }
 
+    /// A principal without a request, for the tests of a handler. It came by `X-API-Key`, or so it says.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyRecord, Principal};
+    ///
+    /// let key = Principal::for_test(KeyRecord::new("k1", [7; 32]).grant("links", "create"));
+    /// assert!(key.allows("links", "create"));
+    /// ```
+    #[cfg(feature = "testkit")]
+    pub fn for_test(record: KeyRecord) -> Self {
+        static SCHEME: Scheme = Scheme::x_api_key();
+        Self { record, scheme: &SCHEME }
+    }
+
     /// The public name of the key.
     pub fn id(&self) -> &KeyId {
         self.record.id()
