@@ -1,0 +1,128 @@
+//! An example as a process of its own.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// A running example. It is ended by SIGTERM, and must then end well.
+pub struct Example {
+    process: Child,
+    pub url: String,
+    pub keys: BTreeMap<String, String>,
+    /// The curl lines that it has printed, each with the status behind `#`.
+    advice: Vec<String>,
+    pub database: PathBuf,
+}
+
+impl Example {
+    pub fn start(name: &str) -> Self {
+        let file = format!("tower-api-key-{name}-{}-{:?}.db", std::process::id(), thread::current().id());
+        let database = env::temp_dir().join(file);
+        for file in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{file}", database.display()));
+        }
+        Self::start_over(name, database)
+    }
+
+    pub fn start_over(name: &str, database: PathBuf) -> Self {
+        let program = env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples").join(name);
+        let mut process = Command::new(&program)
+            .env("ADDR", "127.0.0.1:0")
+            .env("DATABASE", &database)
+            .stdout(Stdio::piped())
+            // The audit log of thousands of changes.
+            .stderr(if name == "dashboard" { Stdio::null() } else { Stdio::inherit() })
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; run `cargo build --examples` first", program.display()));
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut keys = BTreeMap::new();
+        let url = loop {
+            let line = lines.next().expect("it ended before it was ready");
+            if let Some(url) = line.strip_prefix("listening on ") {
+                break url.to_owned();
+            }
+            let (name, key) = line.strip_prefix("key ").unwrap().split_once(": ").unwrap();
+            keys.insert(name.to_owned(), key.to_owned());
+        };
+        let advice = lines.by_ref().skip(2).take_while(|line| !line.is_empty()).collect();
+        thread::spawn(move || lines.for_each(drop));
+        Self { process, url, keys, advice, database }
+    }
+
+    /// Status and body of `curl ARGUMENTS URL/PATH`, where `KEY:name` stands for a key.
+    pub fn curl(&self, arguments: &[&str], path: &str) -> (String, String) {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}"]);
+        for argument in arguments {
+            let mut argument = (*argument).to_owned();
+            for (name, key) in &self.keys {
+                argument = argument.replace(&format!("KEY:{name}"), key);
+            }
+            command.arg(argument);
+        }
+        let output = command.arg(format!("{}{path}", self.url)).output().expect("curl is not installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = text.rsplit_once('\n').unwrap();
+        (status.to_owned(), body.to_owned())
+    }
+
+    pub fn status(&self, arguments: &[&str], path: &str) -> String {
+        let (status, body) = self.curl(arguments, path);
+        if status.starts_with('2') {
+            serde_json::from_str::<serde_json::Value>(&body).unwrap_or_else(|_| panic!("no JSON: {body}"));
+        }
+        status
+    }
+
+    /// Runs the lines that it has printed, as a user would copy them.
+    pub fn follow_advice(&self) {
+        assert!(!self.advice.is_empty());
+        for line in &self.advice {
+            let (command, expected) = line.split_once("   # ").unwrap();
+            let command = format!("{command} --silent --max-time 10 --output /dev/null --write-out '%{{http_code}}'");
+            let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+            assert!(output.status.success(), "{line}");
+            let status = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(Some(&*status), expected.split(':').next(), "{line}");
+        }
+    }
+
+    pub fn stop(self) -> PathBuf {
+        self.end_by("-TERM")
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(mut self) -> PathBuf {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        std::mem::take(&mut self.database)
+    }
+
+    pub fn end_by(mut self, signal: &str) -> PathBuf {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        for _ in 0..100 {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                assert!(status.success(), "it ended with {status}");
+                return std::mem::take(&mut self.database);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("it does not end");
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
