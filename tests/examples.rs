@@ -1,5 +1,7 @@
 //! Every example as a process of its own, called by curl, as its documentation says.
 
+#![cfg(all(feature = "manage", feature = "sqlite"))]
+
 #[path = "support/example.rs"]
 mod example;
 
@@ -39,6 +41,97 @@ fn token_is_hozip() {
         assert_eq!(example.status(&["-X", "POST", "-H", header], links), creates, "{header}");
         assert_eq!(example.status(&["-d", "{}", "-H", header], links), creates, "{header}");
     }
+    example.follow_advice();
+    example.stop();
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn hozips_profile_manages_the_one_key_of_an_account() {
+    let example = Example::start("token");
+    let jar = example.database.with_extension("cookies");
+    let jar = jar.to_str().unwrap();
+    let key = |answer: (String, String)| {
+        assert_eq!(answer.0, "201");
+        let answer: Value = serde_json::from_str(&answer.1).unwrap();
+        answer["key"].as_str().unwrap().to_owned()
+    };
+    let reads = |example: &Example, key: &str| {
+        example.status(&["-H", &format!("Authorization: Token {key}")], "/api/v1/external/groups")
+    };
+    assert_eq!(example.status(&[], "/profile/api-key/"), "401");
+    assert_eq!(example.status(&["-c", jar, "-d", "account=alice"], "/login"), "200");
+    let first = key(example.curl(&["-b", jar, "-X", "POST"], "/profile/api-key/generate"));
+    assert_eq!(reads(&example, &first), "200");
+    assert_eq!(example.status(&["-b", jar, "-X", "POST"], "/profile/api-key/generate"), "409");
+    let second = key(example.curl(&["-b", jar, "-d", "{}"], "/profile/api-key/regenerate"));
+    assert_eq!((reads(&example, &first), reads(&example, &second)), ("401".into(), "200".into()));
+    let (_, masked) = example.curl(&["-b", jar], "/profile/api-key/");
+    assert_eq!(masked, format!("{{\"key\":\"{}...{}\"}}", &second[..8], &second[second.len() - 6..]));
+
+    let example = Example::start_over("token", example.stop());
+    assert!(example.keys.is_empty(), "keys are shown once");
+    assert_eq!((reads(&example, &first), reads(&example, &second)), ("401".into(), "200".into()));
+    assert_eq!(example.status(&["-c", jar, "-d", "{\"account\": \"alice\"}"], "/login"), "200");
+    assert_eq!(example.status(&["-b", jar, "-X", "POST"], "/profile/api-key/revoke"), "200");
+    assert_eq!(reads(&example, &second), "401");
+    fs::remove_file(jar).unwrap();
+    example.stop();
+}
+
+/// The management API under `path`, with the key `name` in the header `x-api-key`.
+fn manages(example: Example, name: &str, path: &str, used_at: &str, permissions: &str) {
+    let auth = format!("x-api-key: {}", example.keys[name]);
+    let (auth, json) = (auth.as_str(), "content-type: application/json");
+    let header = |key: &Value| format!("x-api-key: {}", key["key"].as_str().unwrap());
+    let body = format!(r#"{{"type": "bot", "name": "made by curl", "permissions": {permissions}}}"#);
+    let (status, made) = example.curl(&["-H", auth, "-H", json, "-d", &body], path);
+    assert_eq!(status, "201", "{made}");
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(example.status(&["-H", &header(&made)], used_at), "200");
+
+    let example = Example::start_over(example.name, example.stop());
+    assert_eq!(example.status(&["-H", &header(&made)], used_at), "200", "after a restart");
+    assert_eq!(example.status(&["-H", auth], path), "200");
+    let one = format!("{path}/{}", made["id"].as_str().unwrap());
+    assert_eq!(example.status(&["-H", auth, "-H", json, "-X", "PATCH", "-d", r#"{"permissions": {}}"#], &one), "200");
+    assert_eq!(example.status(&["-H", &header(&made)], used_at), "403");
+    let (status, next) = example.curl(&["-H", auth, "-X", "POST"], &format!("{one}/regenerate"));
+    assert_eq!(status, "201");
+    let next: Value = serde_json::from_str(&next).unwrap();
+    assert_eq!(example.status(&["-H", &header(&made)], used_at), "401");
+    let next_one = format!("{path}/{}", next["id"].as_str().unwrap());
+    assert_eq!(example.status(&["-H", auth, "-X", "DELETE"], &next_one), "200");
+    assert_eq!(example.status(&["-H", &header(&next)], used_at), "401");
+    example.stop();
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn h0ps_and_hopxs_keys_are_managed_over_http_and_survive_a_restart() {
+    let (h0p, hopx) = (Example::start("x_api_key"), Example::start("either"));
+    manages(h0p, "admin", "/api/keys", "/api/orgs/org_a/stats", r#"{"stats": ["read"]}"#);
+    manages(hopx, "live", "/v1/keys", "/v1/sandboxes", r#"{"sandboxes": ["read"]}"#);
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn the_dashboard_starts_and_its_printed_lines_work() {
+    let example = Example::start("dashboard");
+    assert_eq!(example.keys.keys().collect::<Vec<_>>(), ["admin"]);
+    example.follow_advice();
+    let (status, page) = example.curl(&[], "/");
+    assert!(status == "200" && page.contains("<script"), "{page}");
+    let (_, headers) = example.curl(&["--head"], "/");
+    assert!(headers.to_lowercase().contains("content-security-policy: default-src 'none'"), "{headers}");
+    assert_eq!(example.status(&[], "/admin/keys"), "401");
+    assert_eq!(
+        example.status(&["-H", "X-API-Key: KEY:admin"], "/admin/keys"),
+        "401",
+        "the page's API takes sessions only"
+    );
+    let example = Example::start_over("dashboard", example.stop());
+    assert!(example.keys.is_empty());
     example.follow_advice();
     example.stop();
 }

@@ -1,6 +1,12 @@
 const find = (selector, inside = document) => inside.querySelector(selector);
 const findAll = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
 let session = null;
 let keys = [];
 let cursor = null;
@@ -171,7 +177,7 @@ function drawKeys() {
 }
 
 function drawKey(key) {
-  const row = find(`#rows [data-key-id="${CSS.escape(key.id)}"]`) ?? find("#row").content.cloneNode(true).firstElementChild;
+  const row = find(`#rows [data-key-id="${CSS.escape(key.id)}"]`) ?? document.importNode(find("#row").content, true).firstElementChild;
   const put = (selector, content) => find(selector, row).replaceChildren(content);
   row.dataset.keyId = key.id;
   put(".name", key.name ?? "Unnamed");
@@ -183,26 +189,17 @@ function drawKey(key) {
   put(".used", key.last_used_at ? time(key.last_used_at, MINUTE) : "never");
   put(".count", key.use_count === 1 ? "once" : key.use_count ? `${key.use_count} times` : "");
   put(".last-four", lastFour(key) ?? "–");
-  put(".badge", STATUS[key.status] ?? key.status);
+  put(".badge", key.status.replaceAll("_", " "));
   find(".badge", row).dataset.status = key.status;
   put(".note", note(key));
   for (const button of findAll("button", row)) button.ariaLabel = `${button.textContent} ${title(key)}`;
   return row;
 }
 
-const STATUS = {
-  active: "Active",
-  disabled: "Disabled",
-  expired: "Expired",
-  not_yet_valid: "Not yet valid",
-  revoked: "Revoked",
-};
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const MINUTE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-function time(at, format) {
-  return Object.assign(document.createElement("time"), { dateTime: at, textContent: format.format(new Date(at)) });
-}
+const time = (at, format) => make("time", { dateTime: at }, format.format(new Date(at)));
 
 function summary(permissions) {
   const parts = Object.entries(permissions).map(([resource, actions]) => `${resource}: ${actions.join(", ")}`);
@@ -226,42 +223,28 @@ const title = (key) => key.name ?? `the unnamed key ${lastFour(key) ?? ""}`;
 
 // Permissions
 
-function drawGrid(form, chosenOnes) {
-  const offered = [session.permissions, chosenOnes];
+function drawGrid(form, already) {
+  const offered = [session.permissions, already];
   const actions = [...new Set(offered.flatMap((permissions) => Object.values(permissions).flat()))];
   const resources = [...new Set(offered.flatMap(Object.keys))];
-  const table = find(".grid", form);
-  table.replaceChildren(tableRow("", "col", actions.map((action) => heading(action, "col"))));
-  for (const resource of resources) {
-    const cells = actions.map((action) => {
-      const held = offered.some((permissions) => holds(permissions, resource, action));
-      return held ? boxCell(resource, action, holds(chosenOnes, resource, action)) : document.createElement("td");
-    });
-    table.append(tableRow(resource, "row", cells));
-  }
+  const heading = (text, scope) => make("th", { scope }, text);
+  const row = (resource) => make("tr", {}, heading(resource, "row"), ...actions.map((action) => cell(resource, action)));
+  const cell = (resource, action) => {
+    if (!offered.some((permissions) => holds(permissions, resource, action))) return make("td");
+    return boxCell(resource, action, holds(already, resource, action));
+  };
+  const head = make("tr", {}, make("td"), ...actions.map((action) => heading(action, "col")));
+  find(".grid", form).replaceChildren(head, ...resources.map(row));
 }
 
 function holds(permissions, resource, action) {
   return Object.entries(permissions).some(([name, actions]) => name === resource && actions.includes(action));
 }
 
-function tableRow(name, scope, cells) {
-  const row = document.createElement("tr");
-  row.append(name ? heading(name, scope) : document.createElement("td"), ...cells);
-  return row;
-}
-
-const heading = (textContent, scope) => Object.assign(document.createElement("th"), { textContent, scope });
-
 function boxCell(resource, action, checked) {
-  const box = Object.assign(document.createElement("input"), { type: "checkbox", name: "permission", checked });
+  const box = make("input", { type: "checkbox", name: "permission", checked, ariaLabel: `${resource}: ${action}` });
   Object.assign(box.dataset, { resource, action });
-  box.ariaLabel = `${resource}: ${action}`;
-  const label = document.createElement("label");
-  label.append(box);
-  const cell = document.createElement("td");
-  cell.append(label);
-  return cell;
+  return make("td", {}, make("label", {}, box));
 }
 
 function ticked(form) {
@@ -368,7 +351,7 @@ function showKey(form, { key }) {
 async function copy() {
   const shown = find("#shown-key");
   const copied = await navigator.clipboard?.writeText(shown.value).then(() => true, () => false);
-  if (!copied) getSelection().selectAllChildren(shown);
+  if (!copied) getSelection().setBaseAndExtent(shown.firstChild, 0, shown.firstChild, shown.value.length);
   find("#copied").textContent = copied ? "Copied" : "Selected: copy it with your keyboard or menu";
 }
 

@@ -13,6 +13,7 @@ use std::{
 
 /// A running example. It is ended by SIGTERM, and must then end well.
 pub struct Example {
+    pub name: &'static str,
     process: Child,
     pub url: String,
     pub keys: BTreeMap<String, String>,
@@ -22,7 +23,7 @@ pub struct Example {
 }
 
 impl Example {
-    pub fn start(name: &str) -> Self {
+    pub fn start(name: &'static str) -> Self {
         let file = format!("tower-api-key-{name}-{}-{:?}.db", std::process::id(), thread::current().id());
         let database = env::temp_dir().join(file);
         for file in ["", "-wal", "-shm"] {
@@ -31,7 +32,7 @@ impl Example {
         Self::start_over(name, database)
     }
 
-    pub fn start_over(name: &str, database: PathBuf) -> Self {
+    pub fn start_over(name: &'static str, database: PathBuf) -> Self {
         let program = env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples").join(name);
         let mut process = Command::new(&program)
             .env("ADDR", "127.0.0.1:0")
@@ -53,7 +54,7 @@ impl Example {
         };
         let advice = lines.by_ref().skip(2).take_while(|line| !line.is_empty()).collect();
         thread::spawn(move || lines.for_each(drop));
-        Self { process, url, keys, advice, database }
+        Self { name, process, url, keys, advice, database }
     }
 
     /// Status and body of `curl ARGUMENTS URL/PATH`, where `KEY:name` stands for a key.
