@@ -366,9 +366,9 @@ async fn a_principal_of_one_environment_stays_in_it() {
     };
     let (api, manager) = Api::managed(live);
     let api = api.run();
-    let manages = NewKey::bot("tests").permissions(everything());
-    let test = manager.issue(&admin(), manages.clone().environment("test")).await.unwrap();
-    let live = manager.issue(&admin(), manages.environment("live")).await.unwrap();
+    let new = NewKey::bot("tests").permissions(everything());
+    let test = manager.issue(&admin(), new.clone().environment("test")).await.unwrap();
+    let live = manager.issue(&admin(), new.environment("live")).await.unwrap();
     assert!(text(&test).starts_with("acme_test_") && text(&live).starts_with("acme_live_"));
     let principal = api.answer(bearer(text(&test))).await.principal.unwrap();
     let actor = Actor::from(&principal);

@@ -121,7 +121,8 @@ async fn after_kill_9_every_answer_that_was_given_is_still_true() {
         file.close().await;
         example = Example::start_over("dashboard", database);
         assert!(example.keys.is_empty(), "the administrator's key is shown once");
-        check_stories(&client, &example.url, &admin, &stories.lock().unwrap().clone()).await;
+        let told = stories.lock().unwrap().clone();
+        check_stories(&client, &example.url, &admin, &told).await;
     }
     let told = stories.lock().unwrap().len();
     assert!(told > 20, "only {told} stories were told");

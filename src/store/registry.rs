@@ -59,7 +59,7 @@ pub trait KeyRegistry: KeyStore {
 
     /// In one step: an update to `old`, and the insert of `new` under the cap, for which `old` no longer counts.
     ///
-    /// Refuses as [`KeyRegistry::update`] and [`KeyRegistry::insert`] do.
+    /// Refuses as [`KeyRegistry::update`] does, and then as [`KeyRegistry::insert`].
     ///
     /// # Errors
     ///

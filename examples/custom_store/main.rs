@@ -1,4 +1,6 @@
 //! A `KeyStore` over a table of one's own, in `SQLite`, on Unix: `cargo run --example custom_store`, then the line that it prints.
+#[cfg(all(test, feature = "testkit"))]
+mod registry; // The write side, and the suite that it must pass.
 use std::{env, error::Error};
 
 use axum::{Json, Router, routing::get};
@@ -7,7 +9,6 @@ use sqlx::{Row, SqlitePool, sqlite::SqliteConnectOptions};
 use tower_api_key::{ApiKeyLayer, KeyDigest, KeyFormat, KeyHasher, KeyRecord, KeyStore, Principal, Require};
 
 struct Customers(SqlitePool);
-
 #[derive(Clone)]
 struct Plan(String);
 
@@ -29,8 +30,8 @@ impl KeyStore for Customers {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let file = env::var("DATABASE").unwrap_or_else(|_| "customers.db".to_owned());
-    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file).create_if_missing(true)).await?;
+    let file = SqliteConnectOptions::new().filename(env::var("DATABASE").unwrap_or("customers.db".into()));
+    let pool = SqlitePool::connect_with(file.create_if_missing(true)).await?;
     let table = "create table if not exists customers (id integer primary key, key_sha256 blob unique, plan text)";
     sqlx::query(table).execute(&pool).await?;
     let mut shown = "KEY".to_owned();
@@ -44,13 +45,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/reports", get(reports).layer(Require::permission("reports", "read")))
         .layer(ApiKeyLayer::builder(Customers(pool)).build()?);
-    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener = tokio::net::TcpListener::bind(env::var("ADDR").unwrap_or("127.0.0.1:3000".into())).await?;
     let url = format!("http://{}", listener.local_addr()?);
     println!("listening on {url}\n\nTry:\n  curl -H 'X-API-Key: {shown}' {url}/reports   # 200\n");
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let stopped = async move {
-        tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = terminated.recv() => {} }
+        tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = end.recv() => {} }
     };
     Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?)
 }

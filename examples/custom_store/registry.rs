@@ -1,0 +1,125 @@
+//! The write side of a store of one's own, and how it is tested: a ledger in memory stands for the database.
+
+use std::{
+    convert::Infallible,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tower_api_key::{
+    KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Owner, Status,
+    store::{Answered, Cap, Filter, Refusal, Use, testkit},
+};
+
+#[derive(Default)]
+struct Ledger(Mutex<Vec<KeyRecord>>);
+
+type Rows<'l> = MutexGuard<'l, Vec<KeyRecord>>;
+
+impl Ledger {
+    /// One lock is one transaction.
+    fn rows(&self) -> Rows<'_> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeyStore for Ledger {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
+        Ok(self.rows().iter().find(|row| row.digest() == digest).cloned())
+    }
+}
+
+impl KeyRegistry for Ledger {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+        let mut rows = self.rows();
+        Ok(check_insert(&rows, &record, cap, None).map(|()| rows.push(record)))
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
+        Ok(self.rows().iter().find(|row| row.id() == id).cloned())
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, Infallible> {
+        let mut listed = self.rows().clone();
+        listed.retain(|row| filter.admits(row) && filter.after.as_ref().is_none_or(|after| row.id() < after));
+        listed.sort_by(|a, b| b.id().cmp(a.id()));
+        listed.truncate(filter.limit);
+        Ok(listed)
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
+        Ok(update(&mut self.rows(), changed))
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+        let mut rows = self.rows();
+        let checked = row(&mut rows, old.id()).and_then(|row| row.check_update(&old));
+        let checked = checked.and_then(|()| check_insert(&rows, &new, cap, Some(old.id())));
+        Ok(checked.and_then(|()| update(&mut rows, old)).map(|_| rows.push(new)))
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+        let mut rows = self.rows();
+        Ok(row(&mut rows, id).map(|row| {
+            if row.status() != Status::Revoked {
+                *row = row.clone().with_status(Status::Revoked).succeeding(row);
+            }
+            row.clone()
+        }))
+    }
+
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+        let mut rows = self.rows();
+        let place = rows.iter().position(|row| row.id() == id);
+        Ok(place.map(|place| rows.remove(place)).ok_or_else(|| Refusal::NotFound(id.clone())))
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {
+        let leaves =
+            |row: &KeyRecord| row.organization() == organization && row.owner() == Some(&Owner::User(user.to_owned()));
+        Ok(self.rows().extract_if(.., |row| leaves(row)).collect())
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
+        let mut rows = self.rows();
+        for one in uses {
+            if let Ok(row) = row(&mut rows, &one.id) {
+                let last = row.last_used_at().max(Some(one.last_at));
+                *row = row.clone().with_use(row.use_count() + one.count, last);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row<'r>(rows: &'r mut Rows<'_>, id: &KeyId) -> Result<&'r mut KeyRecord, Refusal> {
+    rows.iter_mut().find(|row| row.id() == id).ok_or_else(|| Refusal::NotFound(id.clone()))
+}
+
+/// The key that makes room is the one that will be replaced in the same step.
+fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<Cap>, makes_room: Option<&KeyId>) -> Result<(), Refusal> {
+    if rows.iter().any(|row| row.id() == new.id()) {
+        return Err(Refusal::DuplicateId(new.id().clone()));
+    }
+    if rows.iter().any(|row| row.digest() == new.digest()) {
+        return Err(Refusal::DuplicateKey);
+    }
+    let Some(cap) = cap else { return Ok(()) };
+    let of_the_owner = |row: &&KeyRecord| row.owner() == new.owner() && row.organization() == new.organization();
+    let counted = rows.iter().filter(of_the_owner).filter(|row| Some(row.id()) != makes_room && cap.counts(row));
+    if counted.count() < cap.most as usize { Ok(()) } else { Err(Refusal::Full(cap.most)) }
+}
+
+/// What may not be changed, and when, is the same for every registry.
+fn update(rows: &mut Rows<'_>, changed: KeyRecord) -> Result<KeyRecord, Refusal> {
+    let row = row(rows, changed.id())?;
+    row.check_update(&changed)?;
+    *row = changed.succeeding(row);
+    Ok(row.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_is_a_registry() {
+    testkit::check(async || Ledger::default()).await;
+}
