@@ -177,7 +177,7 @@ function drawKeys() {
 }
 
 function drawKey(key) {
-  const row = find(`#rows [data-key-id="${CSS.escape(key.id)}"]`) ?? document.importNode(find("#row").content, true).firstElementChild;
+  const row = find(`#rows [data-key-id="${CSS.escape(key.id)}"]`) ?? newRow();
   const put = (selector, content) => find(selector, row).replaceChildren(content);
   row.dataset.keyId = key.id;
   put(".name", key.name ?? "Unnamed");
@@ -195,6 +195,8 @@ function drawKey(key) {
   for (const button of findAll("button", row)) button.ariaLabel = `${button.textContent} ${title(key)}`;
   return row;
 }
+
+const newRow = () => find("tr", document.importNode(find("#row").content, true));
 
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const MINUTE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });

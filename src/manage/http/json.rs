@@ -115,7 +115,11 @@ pub(super) struct ListKeys {
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateKey {
     r#type: KeyType,
-    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\s\p{Cc}]([^\p{Cc}]*[^\s\p{Cc}])?$")]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     name: String,
     /// Resources, each with the actions that are granted.
     #[serde(default)]
@@ -132,7 +136,11 @@ pub(super) struct CreateKey {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {
-    #[schema(min_length = 1, max_length = 100, pattern = r"^[^\s\p{Cc}]([^\p{Cc}]*[^\s\p{Cc}])?$")]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     name: Option<String>,
     #[schema(value_type = Option<std::collections::BTreeMap<String, Vec<String>>>)]
     permissions: Option<Permissions>,

@@ -1,0 +1,329 @@
+//! The dashboard as an administrator uses it, in a browser.
+#![cfg(all(feature = "manage", feature = "sqlite"))]
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Lines},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{InputSource, KeyAction, KeyActions},
+    elements::Element,
+    key::Key,
+};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> (Self, Lines<BufReader<ChildStdout>>) {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        (Self(process), lines)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The text behind `start` in the first line that has it.
+fn behind(lines: &mut Lines<BufReader<ChildStdout>>, start: &str) -> String {
+    let found = lines.map(Result::unwrap).find_map(|line| Some(line.split_once(start)?.1.to_owned()));
+    found.unwrap_or_else(|| panic!("it ended without saying {start:?}"))
+}
+
+fn curl(arguments: &[&str]) -> String {
+    let output = Command::new("curl").args(["--silent", "--show-error", "--max-time", "10"]).args(arguments).output();
+    let output = output.expect("curl is not installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The dashboard in a browser, and every key that was shown in it.
+struct Page {
+    client: Client,
+    /// The browser's address for commands that only Chromium has.
+    chromium: String,
+    url: String,
+    keys: Vec<String>,
+}
+
+impl Page {
+    async fn see(&self, what: Locator<'_>) -> Element {
+        let wait = self.client.wait().at_most(Duration::from_secs(10)).every(Duration::from_millis(50));
+        wait.for_element(what).await.unwrap_or_else(|error| panic!("{what:?}: {error}"))
+    }
+
+    async fn text(&self, css: &str) -> String {
+        self.see(Locator::Css(css)).await.text().await.unwrap()
+    }
+
+    async fn click(&self, css: &str) {
+        self.see(Locator::Css(css)).await.click().await.unwrap();
+    }
+
+    async fn fill(&self, css: &str, text: &str) {
+        self.see(Locator::Css(css)).await.send_keys(text).await.unwrap();
+    }
+
+    /// Waits until no dialog is open, no request runs and no key is shown.
+    async fn settle(&self) {
+        let css = "body:not(:has(dialog[open])):has(#shown-key:empty):has(#keys:not([hidden])[aria-busy='false'])";
+        self.see(Locator::Css(css)).await;
+    }
+
+    async fn press(&self, keys: impl IntoIterator<Item = char>) {
+        let keyboard = KeyActions::new("keyboard".to_owned());
+        let keyboard = keys
+            .into_iter()
+            .fold(keyboard, |keyboard, value| keyboard.then(KeyAction::Down { value }).then(KeyAction::Up { value }));
+        self.client.perform_actions(keyboard).await.unwrap();
+    }
+
+    async fn tab_to(&self, css: &str) {
+        for _ in 0..30 {
+            if self.script(&format!("return document.activeElement.matches(`{css}`)")).await == true {
+                return;
+            }
+            self.press([Key::Tab.into()]).await;
+        }
+        panic!("no way to {css} by keyboard");
+    }
+
+    async fn script(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    async fn sign_in(&self, key: &str) {
+        self.fill("#admin-key", key).await;
+        self.click("#sign-in-button").await;
+    }
+
+    /// Clicks on a button in the row of a key, which has only its last four characters.
+    async fn act(&self, action: &str, key: &str) {
+        let row = format!("//tr[.//code = '{}']", &key[key.len() - 4..]);
+        self.see(Locator::XPath(&format!("{row}//button[@data-action = '{action}']"))).await.click().await.unwrap();
+    }
+
+    async fn shown_key(&self) -> String {
+        let output = self.see(Locator::Css("#shown[open] #shown-key:not(:empty)")).await;
+        output.prop("value").await.unwrap().unwrap()
+    }
+
+    /// Reads the key that is shown, closes it, and looks whether it is gone.
+    async fn take_key(&mut self) -> String {
+        let key = self.shown_key().await;
+        self.click("#copy").await;
+        self.see(Locator::XPath("//*[@id = 'copied' and . = 'Copied']")).await;
+        self.click("#close-shown").await;
+        self.settle().await;
+        self.keys.push(key.clone());
+        self.assert_no_key().await;
+        key
+    }
+
+    async fn assert_no_key(&self) {
+        let everything = "return [
+            location.href, document.cookie,
+            ...[...document.querySelectorAll('input, output')].map(({ value }) => value),
+            ...performance.getEntries().map(({ name }) => name),
+        ].join()";
+        let everything = self.script(everything).await.as_str().unwrap().to_owned();
+        let source = self.client.source().await.unwrap();
+        for key in &self.keys {
+            assert!(!everything.contains(key) && !source.contains(key), "a key is still there");
+        }
+        assert_eq!(self.script("return localStorage.length + sessionStorage.length").await, 0);
+    }
+
+    /// What the API answers to a key that reads statistics, and to one that creates a link.
+    fn rights(&self, key: &str) -> [String; 2] {
+        let header = format!("X-API-Key: {key}");
+        [("GET", "stats"), ("POST", "links")].map(|(method, resource)| {
+            let url = format!("{}/api/{resource}", self.url);
+            curl(&["-X", method, "-H", &header, "-o", "/dev/null", "-w", "%{http_code}", &url])
+        })
+    }
+
+    /// A command that WebDriver does not have.
+    fn ask_chromium(&self, command: &str, parameters: &Value) -> Value {
+        let body = json!({ "cmd": command, "params": parameters }).to_string();
+        let answer: Value = serde_json::from_str(&curl(&["--fail", "-d", &body, &self.chromium])).unwrap();
+        answer["value"].clone()
+    }
+
+    /// Every cookie, of whatever path, whether scripts may read it or not.
+    fn cookies(&self) -> Vec<Value> {
+        self.ask_chromium("Network.getAllCookies", &json!({}))["cookies"].as_array().unwrap().clone()
+    }
+
+    async fn photograph(&self, name: &str) {
+        let Some(folder) = env::var_os("DASHBOARD_SCREENSHOTS").map(PathBuf::from) else { return };
+        fs::create_dir_all(&folder).unwrap();
+        let emulate = |command: &str, parameters| self.ask_chromium(&format!("Emulation.{command}"), &parameters);
+        for scheme in ["light", "dark"] {
+            let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+            emulate("setEmulatedMedia", json!({ "features": [feature] }));
+            for (device, width, height) in [("desktop", 1280, 800), ("phone", 360, 740)] {
+                let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+                emulate("setDeviceMetricsOverride", size);
+                let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+                assert_eq!(self.script(overflow).await, 0, "{name} scrolls sideways on a {device}");
+                let image = self.client.screenshot().await.unwrap();
+                fs::write(folder.join(format!("{name}-{scheme}-{device}.png")), image).unwrap();
+            }
+        }
+        emulate("clearDeviceMetricsOverride", json!({}));
+        emulate("setEmulatedMedia", json!({ "features": [] }));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn an_administrator_walks_the_dashboard() {
+    let program = env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/dashboard");
+    let database = env::temp_dir().join(format!("tower-api-key-dashboard-{}.db", std::process::id()));
+    let _ = fs::remove_file(&database);
+    let mut server = Command::new(program);
+    server.stderr(Stdio::null());
+    let (_server, mut lines) = Running::start(server.env("ADDR", "127.0.0.1:0").env("DATABASE", &database));
+    let admin = behind(&mut lines, "key admin: ");
+    let url = behind(&mut lines, "listening on ");
+
+    let (_driver, mut driver_lines) = Running::start(Command::new("chromedriver").arg("--port=0"));
+    let port = behind(&mut driver_lines, "successfully on port ");
+    let driver = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
+    let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
+    let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
+    let mut builder = ClientBuilder::new(HttpConnector::new());
+    let client = builder.capabilities(capabilities.as_object().unwrap().clone()).connect(&driver).await.unwrap();
+
+    let session = client.session_id().await.unwrap().unwrap();
+    let chromium = format!("{driver}/session/{session}/goog/cdp/execute");
+    let page = Page { client: client.clone(), chromium, url, keys: vec![admin.clone()] };
+    let walked = tokio::spawn(walk(page, admin)).await;
+    client.close().await.unwrap();
+    let _ = fs::remove_file(database);
+    walked.unwrap();
+}
+
+async fn walk(mut page: Page, admin: String) {
+    page.client.goto(&page.url).await.unwrap();
+    page.sign_in("acme_wrong").await;
+    page.see(Locator::Css("#sign-in-message:not(:empty)")).await;
+    page.photograph("sign-in").await;
+    page.sign_in(&admin).await;
+    page.settle().await;
+    page.assert_no_key().await;
+
+    let key = create(&mut page).await;
+    edit(&page, &key).await;
+    let key = exchange(&mut page, &key).await;
+    page.act("revoke", &key).await;
+    page.click("#confirm-yes").await;
+    page.settle().await;
+    assert_eq!(page.rights(&key), ["401", "401"]);
+
+    create_by_keyboard(&mut page).await;
+    page.photograph("list").await;
+    sign_out(&page).await;
+}
+
+async fn create(page: &mut Page) -> String {
+    page.click("#new-key").await;
+    page.fill("#name", "ci").await;
+    page.click("#create input[data-resource='stats'][data-action='read']").await;
+    page.photograph("create").await;
+    page.click("#create-yes").await;
+    page.shown_key().await;
+    page.photograph("shown").await;
+    let key = page.take_key().await;
+    assert_eq!(page.rights(&key), ["200", "403"]);
+
+    page.client.refresh().await.unwrap();
+    page.settle().await;
+    page.assert_no_key().await;
+    assert!(page.text("#rows").await.contains(&key[key.len() - 4..]));
+    key
+}
+
+async fn edit(page: &Page, key: &str) {
+    let stats = "#edit input[data-resource='stats'][data-action='read']";
+    let links = "#edit input[data-resource='links'][data-action='create']";
+    for (boxes, rights) in [(&[stats, links][..], ["403", "200"]), (&[stats], ["200", "200"])] {
+        page.act("edit", key).await;
+        for tick in boxes {
+            page.click(tick).await;
+        }
+        page.photograph("edit").await;
+        page.click("#edit-yes").await;
+        page.settle().await;
+        assert_eq!(page.rights(key), rights);
+    }
+}
+
+/// Regenerates and rotates.
+async fn exchange(page: &mut Page, first: &str) -> String {
+    page.act("regenerate", first).await;
+    page.photograph("confirm").await;
+    page.click("#confirm-yes").await;
+    let second = page.take_key().await;
+    assert_eq!([page.rights(first), page.rights(&second)], [["401", "401"], ["200", "200"]]);
+
+    page.act("rotate", &second).await;
+    page.photograph("rotate").await;
+    page.click("#rotate-yes").await;
+    let third = page.take_key().await;
+    assert_eq!([page.rights(&second), page.rights(&third)], [["200", "200"], ["200", "200"]]);
+    assert!(page.text("#rows").await.contains("replaced, works until"));
+    third
+}
+
+async fn create_by_keyboard(page: &mut Page) {
+    page.tab_to("#new-key").await;
+    page.press([Key::Enter.into()]).await;
+    page.see(Locator::Css("#create[open] #name:focus")).await;
+    page.press([Key::Escape.into()]).await;
+    page.see(Locator::Css("body:not(:has(dialog[open])) #new-key:focus")).await;
+    page.press([Key::Enter.into()]).await;
+    page.see(Locator::Css("#create[open] #name:focus")).await;
+    page.press("keyboard".chars()).await;
+    page.tab_to("#create [data-resource='stats'][data-action='read']").await;
+    page.press([Key::Space.into()]).await;
+    page.tab_to("#create-yes").await;
+    page.press([Key::Enter.into()]).await;
+    let key = page.shown_key().await;
+    page.tab_to("#close-shown").await;
+    page.press([Key::Enter.into()]).await;
+    page.settle().await;
+    assert_eq!(page.rights(&key), ["200", "403"]);
+    assert!(page.text("#rows").await.contains("keyboard"));
+    page.keys.push(key);
+    page.assert_no_key().await;
+}
+
+async fn sign_out(page: &Page) {
+    let [session] = &page.cookies()[..] else { panic!("one session, one cookie") };
+    assert_eq!((&session["httpOnly"], &session["sameSite"]), (&json!(true), &json!("Strict")));
+    assert!(page.keys.iter().all(|key| !session.to_string().contains(key)));
+    page.click("#sign-out").await;
+    page.see(Locator::Css("#signed-out:not([hidden])")).await;
+    assert!(page.cookies().is_empty());
+    page.client.back().await.unwrap();
+    page.client.forward().await.unwrap();
+    for _ in 0..2 {
+        page.see(Locator::Css("#signed-out:not([hidden])")).await;
+        assert!(page.client.find_all(Locator::Css("#rows tr")).await.unwrap().is_empty());
+        page.client.refresh().await.unwrap();
+    }
+}
