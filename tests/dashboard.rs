@@ -298,6 +298,8 @@ async fn create_by_keyboard(page: &mut Page) {
     page.press([Key::Enter.into()]).await;
     page.see(Locator::Css("#create[open] #name:focus")).await;
     page.press("keyboard".chars()).await;
+    page.tab_to("#create [name='type']:checked").await;
+    page.press([Key::Down.into()]).await;
     page.tab_to("#create [data-resource='stats'][data-action='read']").await;
     page.press([Key::Space.into()]).await;
     page.tab_to("#create-yes").await;
@@ -307,7 +309,8 @@ async fn create_by_keyboard(page: &mut Page) {
     page.press([Key::Enter.into()]).await;
     page.settle().await;
     assert_eq!(page.rights(&key), ["200", "403"]);
-    assert!(page.text("#rows").await.contains("keyboard"));
+    let rows = page.text("#rows").await;
+    assert!(rows.contains("keyboard") && rows.to_lowercase().contains("user key"), "{rows}");
     page.keys.push(key);
     page.assert_no_key().await;
 }

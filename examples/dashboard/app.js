@@ -192,9 +192,13 @@ function drawKey(key) {
   put(".badge", key.status.replaceAll("_", " "));
   find(".badge", row).dataset.status = key.status;
   put(".note", note(key));
+  for (const action of ["rotate", "regenerate"]) find(`[data-action=${action}]`, row).hidden = !replaceable(key);
   for (const button of findAll("button", row)) button.ariaLabel = `${button.textContent} ${title(key)}`;
   return row;
 }
+
+// A key is replaced once, and a user's key by that user alone.
+const replaceable = (key) => !key.replaced_by && key.status !== "expired" && (key.type !== "user" || key.owner === session.owner);
 
 const newRow = () => find("tr", document.importNode(find("#row").content, true));
 

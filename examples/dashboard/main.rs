@@ -69,12 +69,12 @@ const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 async fn admin_key(manager: &KeyManager) -> Result<Option<Issued>, ManageError> {
     let everything: Permissions =
         RESOURCES.into_iter().flat_map(|resource| ACTIONS.map(|action| (resource, action))).collect();
-    let service = Actor::trusted(Owner::Bot, everything.clone()).in_organization(ORGANIZATION);
-    let keys = manager.list(&service, Filter::default().with_revoked().limit(1)).await?;
+    let admin = Actor::trusted(Owner::User("admin".to_owned()), everything.clone()).in_organization(ORGANIZATION);
+    let keys = manager.list(&admin, Filter::default().with_revoked().limit(1)).await?;
     if !keys.records.is_empty() && !env::args().any(|argument| argument == "--new-admin-key") {
         return Ok(None);
     }
-    Ok(Some(manager.issue(&service, NewKey::bot("Administrator").permissions(everything)).await?))
+    Ok(Some(manager.issue(&admin, NewKey::user("Administrator").permissions(everything)).await?))
 }
 
 fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
