@@ -21,12 +21,13 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{FromRef, FromRequestParts, State},
+    extract::{DefaultBodyLimit, FromRef, FromRequestParts, State},
     http::{
-        HeaderMap, StatusCode,
-        header::{COOKIE, SET_COOKIE, WWW_AUTHENTICATE},
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, COOKIE, SET_COOKIE, WWW_AUTHENTICATE},
         request::Parts,
     },
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -74,10 +75,9 @@ pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str
     let mut keys = Vec::new();
     for name in ["account", "limited"] {
         let account = Account::named(name);
-        if account.has_had_a_key(manager).await? {
-            break;
+        if !account.has_had_a_key(manager).await? {
+            keys.push((name, account.generate(manager).await?));
         }
-        keys.push((name, account.generate(manager).await?));
     }
     Ok(keys)
 }
@@ -95,6 +95,11 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
         .route("/profile/api-key/generate", post(generate))
         .route("/profile/api-key/regenerate", post(regenerate))
         .route("/profile/api-key/revoke", post(revoke))
+        .layer(DefaultBodyLimit::max(1024))
+        .layer(map_response(async |mut response: Response| {
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }))
         .with_state(hozip))
 }
 
@@ -130,8 +135,12 @@ async fn regenerate(State(manager): State<KeyManager>, account: Account) -> Answ
 }
 
 async fn revoke(State(manager): State<KeyManager>, account: Account) -> Answer {
-    let key = account.key(&manager).await?.ok_or(Failure::NoKey)?;
-    manager.revoke(&account.actor(), key.id().clone()).await?;
+    let mut key = Some(account.key(&manager).await?.ok_or(Failure::NoKey)?);
+    // Another request may regenerate it meanwhile: no key is left in the end.
+    while let Some(old) = key {
+        manager.revoke(&account.actor(), old.id().clone()).await?;
+        key = account.key(&manager).await?;
+    }
     Ok((StatusCode::OK, Json(json!({ "key": null }))))
 }
 
@@ -205,6 +214,8 @@ impl Account {
     }
 }
 
+const MOST_SESSIONS: usize = 10_000;
+
 /// Who has signed in, by the text of the session cookie.
 type Sessions = Arc<Mutex<HashMap<String, String>>>;
 
@@ -227,8 +238,12 @@ async fn login(State(hozip): State<Hozip>, body: Bytes) -> Result<Response, Resp
     let name = named["account"].as_str().or(form).unwrap_or("account").to_owned();
     let session = KeyFormat::new("session").and_then(|format| format.generate());
     let session = session.map_err(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())?;
-    let cookie = format!("session={}; HttpOnly; SameSite=Strict; Path=/", session.expose());
-    hozip.sessions.lock().unwrap().insert(session.expose().to_owned(), name.clone());
+    let cookie = format!("hozip_session={}; HttpOnly; SameSite=Strict; Path=/", session.expose());
+    let mut sessions = hozip.sessions.lock().unwrap();
+    if sessions.len() == MOST_SESSIONS {
+        sessions.clear();
+    }
+    sessions.insert(session.expose().to_owned(), name.clone());
     Ok(([(SET_COOKIE, cookie)], Json(json!({ "account": name }))).into_response())
 }
 
@@ -247,8 +262,8 @@ impl FromRequestParts<Hozip> for Account {
 }
 
 fn session(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get(COOKIE)?.to_str().ok()?;
-    cookies.split("; ").find_map(|cookie| cookie.strip_prefix("session="))
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    cookies.flat_map(|line| line.split("; ")).find_map(|cookie| cookie.strip_prefix("hozip_session="))
 }
 
 const ADDR: &str = "127.0.0.1:3000";

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use tower_api_key::{
     KeyManager, Mask, Outcome, Owner, Permissions, Reason, Scheme,
     manage::{Actor, Issued, NewKey},
+    store::Filter,
 };
 
 /// The API under `/api/keys`, and an administrator's key.
@@ -237,7 +238,15 @@ async fn bodies_are_checked_and_the_problem_says_what_is_wrong() {
         ),
         (r#"{"type": "bot", "name": "x", "permissions": {"a": [], "a": []}}"#, 422, "a resource is listed twice"),
         (r#"{"type": "bot", "name": "x", "expires_at": "tomorrow"}"#, 422, "expires_at: "),
-        (r#"{"type": "bot", "name": "x", "expires_at": "1999-01-01T00:00:00Z"}"#, 422, "would never work"),
+        (r#"{"type": "bot", "name": "x", "expires_at": "1999-01-01T00:00:00Z"}"#, 422, "expired already"),
+        (r#"{"type": "bot", "name": "x", "environment": "a\nb"}"#, 422, "1 to 100 characters"),
+        (r#"{"type": "bot", "name": "x", "environment": ""}"#, 422, "1 to 100 characters"),
+        (r#"{"type": "bot", "name": "x", "permissions": {"": ["read"]}}"#, 422, "resources and actions have 1 to 64"),
+        (
+            r#"{"type": "bot", "name": "x", "permissions": {"links": ["\u0000"]}}"#,
+            422,
+            "resources and actions have 1 to 64",
+        ),
         (r#"{"type": "bot", "name": "x", "environment": "live", "extra": 1}"#, 422, "unknown field `extra`"),
     ] {
         let answer = keys.send(request(post, keys.admin.key().expose(), "application/json", body)).await;
@@ -254,7 +263,8 @@ async fn bodies_are_checked_and_the_problem_says_what_is_wrong() {
     {
         assert_eq!(keys.call(&format!("POST /api/keys/{id}/rotate"), &body).await.status, status, "{body}");
     }
-    for (query, status) in [("limit=0", 200), ("limit=255", 200), ("limit=256", 400), ("limit=x", 400), ("page=2", 400)]
+    for (query, status) in
+        [("limit=0", 400), ("limit=1", 200), ("limit=255", 200), ("limit=256", 400), ("limit=x", 400), ("page=2", 400)]
     {
         assert_eq!(keys.call(&format!("GET /api/keys?{query}"), &Value::Null).await.status, status, "{query}");
     }
@@ -319,7 +329,7 @@ async fn conflicts_and_failures_have_their_statuses() {
     let alice = keys.manager.issue(&user("alice"), NewKey::user("mine").permissions(everything())).await.unwrap();
     let second = json!({"type": "user", "name": "second"}).to_string();
     let full = keys.send(request("POST /api/keys", alice.key().expose(), "application/json", &second)).await;
-    assert_eq!(full.json["detail"], "The owner has 1 keys already, and may not have more.");
+    assert_eq!(full.json["detail"], "The owner has as many keys as one may have: 1.");
     let others = keys.call(&format!("POST /api/keys/{}/regenerate", alice.record().id()), &json!({})).await;
     assert_eq!(others.status, 403);
     keys.store.break_writes(true);
@@ -370,6 +380,66 @@ async fn a_sign_in_of_ones_own_may_name_the_actor_and_without_either_it_is_500()
     assert_eq!(create(None, &bot("x")).await.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+/// A body that comes slowly: its last byte is sent when the test says so.
+#[tokio::test]
+async fn a_key_that_is_revoked_while_its_body_comes_makes_no_key() {
+    let keys = Keys::new().await;
+    let (body, text) = (bot("x").to_string(), tokio::sync::oneshot::channel::<()>());
+    let (last_byte, comes) = text;
+    let slowly = async_body(body, comes);
+    let mut request = request("POST /api/keys", keys.admin.key().expose(), "application/json", "");
+    *request.body_mut() = slowly;
+    let answer = tokio::spawn(keys.app.clone().oneshot(request));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    keys.manager.revoke(&admin(), keys.admin.record().id().clone()).await.unwrap();
+    last_byte.send(()).unwrap();
+    assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::FORBIDDEN);
+    let listed = keys.manager.list(&admin(), Filter::default().with_revoked()).await.unwrap();
+    assert_eq!(listed.records.len(), 1, "a revoked key made a key");
+}
+
+fn async_body(text: String, comes: tokio::sync::oneshot::Receiver<()>) -> Body {
+    struct Slow(Option<String>, tokio::sync::oneshot::Receiver<()>);
+    impl http_body::Body for Slow {
+        type Data = bytes::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+            use std::task::Poll;
+            if self.0.is_some() && std::pin::Pin::new(&mut self.1).poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            Poll::Ready(self.0.take().map(|text| Ok(http_body::Frame::data(text.into()))))
+        }
+    }
+    Body::new(Slow(Some(text), comes))
+}
+
+#[tokio::test]
+async fn the_router_nests_under_a_parameter() {
+    let (_, manager) = Api::managed(|builder| builder);
+    let layer = manager.layer().build().unwrap();
+    let app = Router::new().nest("/orgs/{organization}/keys", manager.router(layer.schemes())).layer(layer);
+    let admin = manager.issue(&admin(), NewKey::bot("x").permissions(everything())).await.unwrap();
+    let call = async |path: &str| {
+        let line = format!("GET /orgs/acme/keys{path}");
+        answer(app.clone().oneshot(request(&line, admin.key().expose(), "", "")).await.unwrap()).await
+    };
+    assert_eq!(call("").await.status, 200);
+    assert_eq!(call(&format!("/{}", admin.record().id())).await.json["name"], "x");
+    let document = call("/openapi.json").await.json;
+    let path = &document["paths"]["/orgs/{organization}/keys/{id}"];
+    assert_eq!(
+        (&path["parameters"][0]["name"], &path["parameters"][0]["in"]),
+        (&json!("organization"), &json!("path"))
+    );
+}
+
 #[tokio::test]
 async fn the_openapi_document_tells_of_every_route_and_of_the_live_schemes() {
     let (_, manager) = Api::managed(|builder| builder);
@@ -393,7 +463,8 @@ async fn the_openapi_document_tells_of_every_route_and_of_the_live_schemes() {
     );
     assert_eq!(document["security"].as_array().unwrap().len(), 4);
     let create = &document["paths"]["/v1/keys"]["post"];
-    for status in ["201", "400", "401", "403", "409", "413", "415", "422", "503"] {
-        assert!(create["responses"][status].is_object(), "{status}");
-    }
+    let statuses = |operation: &Value| operation["responses"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(statuses(create), ["201", "400", "401", "403", "409", "413", "415", "422", "503"]);
+    assert_eq!(statuses(&document["paths"]["/v1/keys"]["get"]), ["200", "400", "401", "403", "503"]);
+    assert_eq!(document["paths"]["/v1/keys/{id}/regenerate"]["post"]["requestBody"]["required"], false);
 }

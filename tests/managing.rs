@@ -134,8 +134,6 @@ async fn a_grace_never_extends_the_old_expiry() {
         (Some(noon() + HOUR), HOUR * 2, Some(noon() + HOUR), Some(noon() + HOUR)),
         (Some(noon() + HOUR * 3), HOUR * 2, Some(noon() + HOUR * 2), Some(noon() + HOUR * 3)),
         (None, HOUR * 2, Some(noon() + HOUR * 2), None),
-        (Some(noon() + HOUR), Duration::MAX, Some(noon() + HOUR), Some(noon() + HOUR)),
-        (None, Duration::MAX, None, None),
         (None, Duration::ZERO, Some(noon()), None),
     ] {
         let (_, manager) = Api::managed(|builder| builder);
@@ -152,6 +150,84 @@ async fn a_grace_never_extends_the_old_expiry() {
             "{expires_at:?} {grace:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_grace_has_an_end() {
+    let (_, manager) = Api::managed(|builder| builder);
+    let old = reader(&manager).await;
+    let for_ever = manager.rotate(&admin(), id(&old), Rotation::with_grace(Duration::MAX)).await;
+    assert!(matches!(for_ever, Err(ManageError::Expiry)));
+}
+
+#[tokio::test]
+async fn what_an_actor_may_do_is_looked_up_again_before_each_change() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let api = api.run();
+    let issued = manager.issue(&admin(), NewKey::bot("admin").permissions(everything())).await.unwrap();
+    let then = Actor::from(&api.answer(bearer(text(&issued))).await.principal.unwrap());
+    let weaker = Permissions::new().grant("apiKeys", "create").grant("apiKeys", "update");
+    manager.edit(&admin(), id(&issued), Edit::new().permissions(weaker)).await.unwrap();
+    let beyond = manager.issue(&then, NewKey::bot("x").grant("links", "read")).await;
+    assert!(matches!(beyond, Err(ManageError::NotGranted { .. })), "by permissions that it had once");
+    assert!(matches!(manager.revoke(&then, id(&issued)).await, Err(ManageError::MayNot(_))));
+    manager.issue(&then, NewKey::bot("x")).await.unwrap();
+    manager.disable(&admin(), id(&issued)).await.unwrap();
+    for refused in [
+        manager.issue(&then, NewKey::bot("x")).await.map(drop),
+        manager.edit(&then, id(&issued), Edit::new().enabled(true)).await.map(drop),
+        manager.import_digest(&then, [9; 32], NewKey::bot("x")).await.map(drop),
+        manager.regenerate(&then, id(&issued)).await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(ManageError::MayNot(_))), "by a key that is disabled now");
+    }
+}
+
+#[tokio::test]
+async fn a_key_in_grace_works_but_manages_nothing() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let api = api.run();
+    let leaked = manager.issue(&admin(), NewKey::bot("admin").permissions(everything())).await.unwrap();
+    let heir = manager.rotate(&admin(), id(&leaked), Rotation::with_grace(HOUR)).await.unwrap();
+    let principal = api.answer(bearer(text(&leaked))).await.principal.unwrap();
+    let actor = Actor::from(&principal);
+    assert!(matches!(manager.regenerate(&actor, id(&heir)).await, Err(ManageError::MayNot(_))));
+    assert!(matches!(manager.issue(&actor, NewKey::bot("x")).await, Err(ManageError::MayNot(_))));
+    let heir = Actor::from(&api.answer(bearer(text(&heir))).await.principal.unwrap());
+    manager.issue(&heir, NewKey::bot("x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lower_cap_does_not_keep_a_leaked_key_from_being_replaced() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let issued = manager.issue(&user("alice"), NewKey::user("one")).await.unwrap();
+    manager.issue(&user("alice"), NewKey::user("two")).await.unwrap();
+    let stricter = KeyManager::builder(api.store.clone()).format(KeyFormat::new("acme").unwrap()).keys_per_user(1);
+    stricter.build().unwrap().regenerate(&user("alice"), id(&issued)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_answered_is_what_is_kept_to_the_microsecond() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let odd = Duration::from_nanos(1_234_567);
+    api.clock.set(noon() + odd);
+    let new = NewKey::bot("x").not_before(noon() + odd * 2).expires_at(noon() + HOUR + odd);
+    let issued = manager.issue(&admin(), new).await.unwrap();
+    let micros = |nanos| noon() + Duration::from_nanos(nanos);
+    assert_eq!(issued.record().created_at(), Some(micros(1_234_000)));
+    assert_eq!(issued.record().not_before(), Some(micros(2_469_000)));
+    assert_eq!(issued.record().expires_at(), Some(micros(1_234_000) + HOUR));
+    let at_once = NewKey::bot("x").expires_at(noon() + odd + Duration::from_nanos(400));
+    assert!(matches!(manager.issue(&admin(), at_once).await, Err(ManageError::Expiry)));
+}
+
+#[tokio::test]
+async fn an_edit_that_says_nothing_changes_nothing_and_is_told_to_nobody() {
+    let (told, hook) = told();
+    let (_, manager) = Api::managed(|builder| builder.on_change(hook));
+    let issued = reader(&manager).await;
+    assert_eq!(manager.edit(&admin(), id(&issued), Edit::new()).await.unwrap().version(), 0);
+    assert_eq!(told.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -379,6 +455,11 @@ async fn a_principal_of_one_environment_stays_in_it() {
     assert_eq!(here.record().environment(), Some("test"));
     assert!(matches!(manager.regenerate(&actor, id(&live)).await, Err(ManageError::NotFound(_))));
     assert_eq!(manager.list(&actor, Filter::default().environment("live")).await.unwrap().records.len(), 2);
+    assert!(matches!(manager.remove_member(&actor, "alice").await, Err(ManageError::OneEnvironment)));
+    let imported = KeyFormat::new("acme_test").unwrap().generate().unwrap();
+    let as_live = manager.import(&admin(), &imported, NewKey::bot("x").environment("live")).await;
+    assert!(matches!(as_live, Err(ManageError::Format(FormatError::Mismatch))), "a test key is no live key");
+    manager.import(&admin(), &imported, NewKey::bot("x").environment("test")).await.unwrap();
     let unknown = manager.issue(&admin(), NewKey::bot("x").environment("staging")).await.unwrap();
     assert!(text(&unknown).starts_with("acme_"), "the plain format is for environments without one of their own");
 }
@@ -456,6 +537,15 @@ async fn a_manager_needs_a_format_that_can_make_keys() {
 }
 
 #[tokio::test]
+async fn without_a_plain_format_an_environment_must_be_named() {
+    let manager = KeyManager::builder(MemoryStore::new()).environment("live", KeyFormat::new("acme_live").unwrap());
+    let manager = manager.build().unwrap();
+    assert!(matches!(manager.issue(&admin(), NewKey::bot("x")).await, Err(ManageError::NoEnvironment)));
+    let staging = manager.issue(&admin(), NewKey::bot("x").environment("staging")).await;
+    assert!(matches!(staging, Err(ManageError::Environment(name)) if name == "staging"));
+}
+
+#[tokio::test]
 async fn a_manager_and_its_layer_hash_alike() {
     let pepper = KeyHasher::hmac_sha256(&[0x5a; 32]).unwrap();
     let (api, manager) = Api::managed(|builder| builder.hasher(pepper));
@@ -507,6 +597,8 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
     assert_eq!(seen[8..].len(), 4);
     assert!(seen[8..].iter().all(|(kind, ..)| *kind == ChangeKind::Removed));
     assert_eq!((told[0].at(), told[2].at()), (noon(), noon() + HOUR));
+    let versions: Vec<_> = told.iter().filter(|change| change.key_id().as_str() == one).map(Change::version).collect();
+    assert_eq!(versions, [0, 1, 1, 2, 3, 3], "switching on what is on is no change");
     assert_eq!(told[0].actor().owner(), Some(&Owner::User("alice".into())));
     assert_eq!((told[8].actor().owner(), told[8].actor().organization()), (Some(&Owner::Bot), Some("acme")));
     let shown = format!("{told:?}");

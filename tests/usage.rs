@@ -73,6 +73,18 @@ async fn a_flush_writes_what_is_counted_and_loses_nothing() {
     assert_eq!((api.store.batches(), stored(&manager, &issued).await.use_count()), (1, 3), "written once");
 }
 
+/// The timer's write has begun and hangs: a flush at the end waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_flush_waits_for_the_write_that_is_going_on() {
+    let (api, manager, issued) = api().await;
+    use_it(&api, &issued, 3).await;
+    api.store.slow_batches(Duration::from_secs(60));
+    tokio::time::sleep(INTERVAL + Duration::from_secs(1)).await;
+    assert_eq!(stored(&manager, &issued).await.use_count(), 0, "the write is going on");
+    manager.flush().await.unwrap();
+    assert_eq!(stored(&manager, &issued).await.use_count(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn uses_that_cannot_be_written_stay_counted() {
     let (api, manager, issued) = api().await;

@@ -33,7 +33,7 @@ impl KeyStore for Ledger {
 impl KeyRegistry for Ledger {
     async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
         let mut rows = self.rows();
-        Ok(check_insert(&rows, &record, cap, None).map(|()| rows.push(record)))
+        Ok(check_insert(&rows, &record, cap).map(|()| rows.push(record)))
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
@@ -52,20 +52,21 @@ impl KeyRegistry for Ledger {
         Ok(update(&mut self.rows(), changed))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), Infallible> {
         let mut rows = self.rows();
         let checked = row(&mut rows, old.id()).and_then(|row| row.check_update(&old));
-        let checked = checked.and_then(|()| check_insert(&rows, &new, cap, Some(old.id())));
+        let checked = checked.and_then(|()| check_insert(&rows, &new, None));
         Ok(checked.and_then(|()| update(&mut rows, old)).map(|_| rows.push(new)))
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
         let mut rows = self.rows();
-        Ok(row(&mut rows, id).map(|row| {
-            if row.status() != Status::Revoked {
-                *row = row.clone().with_status(Status::Revoked).succeeding(row);
+        Ok(row(&mut rows, id).and_then(|row| {
+            if row.status() == Status::Revoked {
+                return Err(Refusal::Revoked(id.clone()));
             }
-            row.clone()
+            *row = row.clone().with_status(Status::Revoked).succeeding(row);
+            Ok(row.clone())
         }))
     }
 
@@ -86,7 +87,7 @@ impl KeyRegistry for Ledger {
         for one in uses {
             if let Ok(row) = row(&mut rows, &one.id) {
                 let last = row.last_used_at().max(Some(one.last_at));
-                *row = row.clone().with_use(row.use_count() + one.count, last);
+                *row = row.clone().with_use(row.use_count().saturating_add(one.count), last);
             }
         }
         Ok(())
@@ -97,8 +98,7 @@ fn row<'r>(rows: &'r mut Rows<'_>, id: &KeyId) -> Result<&'r mut KeyRecord, Refu
     rows.iter_mut().find(|row| row.id() == id).ok_or_else(|| Refusal::NotFound(id.clone()))
 }
 
-/// The key that makes room is the one that will be replaced in the same step.
-fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<Cap>, makes_room: Option<&KeyId>) -> Result<(), Refusal> {
+fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
     if rows.iter().any(|row| row.id() == new.id()) {
         return Err(Refusal::DuplicateId(new.id().clone()));
     }
@@ -107,7 +107,7 @@ fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<Cap>, makes_room: 
     }
     let Some(cap) = cap else { return Ok(()) };
     let of_the_owner = |row: &&KeyRecord| row.owner() == new.owner() && row.organization() == new.organization();
-    let counted = rows.iter().filter(of_the_owner).filter(|row| Some(row.id()) != makes_room && cap.counts(row));
+    let counted = rows.iter().filter(of_the_owner).filter(|row| cap.counts(row));
     if counted.count() < cap.most as usize { Ok(()) } else { Err(Refusal::Full(cap.most)) }
 }
 

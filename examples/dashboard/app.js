@@ -296,13 +296,23 @@ function openEdit() {
   open(find("#edit"));
 }
 
+// Only what was changed here: somebody else may have changed the rest meanwhile.
+function edited(form) {
+  const body = {};
+  const name = find("#edit-name").value.trim();
+  if (name !== (chosen.name ?? "")) body.name = name;
+  const permissions = ticked(form);
+  if (grants(permissions) !== grants(chosen.permissions)) body.permissions = permissions;
+  const enabled = find("#enabled").checked;
+  if (enabled !== (chosen.status !== "disabled")) body.status = enabled ? "active" : "disabled";
+  return body;
+}
+
+const grants = (permissions) =>
+  JSON.stringify(Object.entries(permissions).flatMap(([resource, actions]) => actions.map((action) => [resource, action])).sort());
+
 async function edit(form) {
-  const body = {
-    name: find("#edit-name").value.trim(),
-    permissions: ticked(form),
-    status: find("#enabled").checked ? "active" : "disabled",
-  };
-  const saved = await call("PATCH", keyPath(chosen), { body });
+  const saved = await call("PATCH", keyPath(chosen), { body: edited(form) });
   find("#edit").close();
   refresh(`Saved ${title(saved)}.`);
 }

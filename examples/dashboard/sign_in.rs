@@ -24,7 +24,8 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyManager, Principal, Require, manage::Actor,
+    ApiKey, ApiKeyLayer, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyManager, Principal, Require,
+    manage::{Actor, ManageError},
 };
 
 /// Who has signed in. Clones share the sessions.
@@ -42,6 +43,9 @@ struct Session {
 
 const LIFETIME: Duration = Duration::from_hours(8);
 
+/// One more ends them all.
+const SESSIONS_PER_KEY: usize = 100;
+
 pub(crate) fn router(sessions: Sessions, auth: ApiKeyLayer) -> Router {
     let with_a_key =
         Router::new().route("/", post(sign_in)).route_layer(Require::permission("apiKeys", "read")).route_layer(auth);
@@ -53,11 +57,12 @@ pub(crate) fn router(sessions: Sessions, auth: ApiKeyLayer) -> Router {
 /// Lets a request through for whoever has signed in.
 pub(crate) async fn require_session(State(sessions): State<Sessions>, mut request: Request, next: Next) -> Response {
     match sessions.actor(request.headers()).await {
-        Some(actor) => {
+        Ok(Some(actor)) => {
             request.extensions_mut().insert(actor);
             next.run(request).await
         }
-        None => signed_out(),
+        Ok(None) => signed_out(),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
@@ -89,13 +94,23 @@ impl Sessions {
         let now = Instant::now();
         let mut open = self.open();
         open.retain(|_, session| now < session.ends);
+        if open.values().filter(|session| session.key == key).count() >= SESSIONS_PER_KEY {
+            open.retain(|_, session| session.key != key);
+        }
         open.insert(KeyHasher::sha256().digest(secret), Session { key, ends: now + LIFETIME });
     }
 
-    async fn actor(&self, headers: &HeaderMap) -> Option<Actor> {
-        let digest = presented(headers)?;
-        let key = self.open().get(&digest).filter(|session| Instant::now() < session.ends)?.key.clone();
-        self.manager.actor(&key).await.ok()?
+    async fn actor(&self, headers: &HeaderMap) -> Result<Option<Actor>, ManageError> {
+        match presented(headers).and_then(|digest| self.key(&digest)) {
+            Some(key) => self.manager.actor(&key).await,
+            None => Ok(None),
+        }
+    }
+
+    fn key(&self, digest: &KeyDigest) -> Option<KeyId> {
+        let open = self.open();
+        let session = open.get(digest).filter(|session| Instant::now() < session.ends)?;
+        Some(session.key.clone())
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<KeyDigest, Session>> {
@@ -114,12 +129,13 @@ fn described(actor: &Actor) -> Value {
 
 /// Behind TLS, add `Secure` here.
 fn cookie(secret: &str, lifetime: Duration) -> String {
-    format!("session={secret}; HttpOnly; SameSite=Strict; Path=/admin; Max-Age={}", lifetime.as_secs())
+    format!("dashboard_session={secret}; HttpOnly; SameSite=Strict; Path=/admin; Max-Age={}", lifetime.as_secs())
 }
 
 fn presented(headers: &HeaderMap) -> Option<KeyDigest> {
-    let cookies = headers.get(COOKIE)?.to_str().ok()?;
-    let secret = cookies.split("; ").find_map(|cookie| cookie.strip_prefix("session="))?;
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut cookies = cookies.flat_map(|line| line.split("; "));
+    let secret = cookies.find_map(|cookie| cookie.strip_prefix("dashboard_session="))?;
     Some(KeyHasher::sha256().digest(&ApiKey::new(secret).ok()?))
 }
 

@@ -12,6 +12,10 @@ use crate::{
 /// needs the permission `apiKeys` for it: `create`, `read`, `update` or `delete`. No key that it makes or edits holds a permission
 /// that it lacks. A principal of one environment stays in that environment.
 ///
+/// A principal's key is one of the manager's own: it is read again before a change, so that a key that was revoked or edited meanwhile
+/// changes nothing more; and a key that was rotated away manages nothing, though it still works. Times are no permissions: a key
+/// that expires may make one that does not.
+///
 /// ```
 /// use tower_api_key::{Owner, Permissions, manage::Actor};
 ///

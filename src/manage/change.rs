@@ -22,6 +22,7 @@ use crate::record::KeyId;
 pub struct Change {
     pub(super) kind: ChangeKind,
     pub(super) key_id: KeyId,
+    pub(super) version: u64,
     pub(super) replacement: Option<KeyId>,
     pub(super) actor: Actor,
     pub(super) at: SystemTime,
@@ -70,6 +71,12 @@ impl Change {
     /// To which key.
     pub fn key_id(&self) -> &KeyId {
         &self.key_id
+    }
+
+    /// The version of the key's record after the change: hooks may be told of racing changes in another order than that in which they
+    /// happened.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The key that takes its place.

@@ -49,11 +49,19 @@ pub enum ManageError {
     /// The actor is confined to another environment, or the manager has no format for it.
     #[error("there are no keys for the environment {0:?}")]
     Environment(String),
+    /// No environment was named, and the manager has no format for keys without one.
+    #[error("name an environment: there are no keys without one")]
+    NoEnvironment,
+    /// An actor that is confined to one environment cannot remove a member, who may have keys in others.
+    #[error("a key of one environment cannot remove a member, who may have keys in others")]
+    OneEnvironment,
     /// A name is 1 to 100 characters, none of them a control character, none of them white space at its ends.
     #[error("a name is 1 to 100 characters, without line breaks and the like, and without white space at its ends")]
     Name,
-    /// The key would never work: its expiry is past already, or before its begin.
-    #[error("the key would never work: it expires before it begins, or is expired already")]
+    /// The key would never work, since its expiry is past already or before its begin; or the end of a grace is beyond what a clock can say.
+    #[error(
+        "the times cannot be: the key would expire before it begins, or is expired already, or its grace has no end"
+    )]
     Expiry,
     /// The key is expired, and an expired key is not replaced: issue another.
     #[error("the key {0} is expired: issue another")]

@@ -28,25 +28,27 @@ impl Formats {
 
     /// Makes a key for this environment.
     pub(super) fn generate(&self, environment: Option<&str>) -> Result<ApiKey, ManageError> {
-        let named = self.by_environment.iter().find(|(name, _)| Some(name.as_str()) == environment);
-        let format = named.map(|(_, format)| format).or(self.plain.as_ref());
-        let Some(format) = format else {
-            return Err(ManageError::Environment(environment.unwrap_or_default().to_owned()));
-        };
-        Ok(format.generate()?)
+        match (self.of(environment), environment) {
+            (Some(format), _) => Ok(format.generate()?),
+            (None, Some(named)) => Err(ManageError::Environment(named.to_owned())),
+            (None, None) => Err(ManageError::NoEnvironment),
+        }
     }
 
-    /// Refuses what the layer would refuse at the door.
-    pub(super) fn admit(&self, key: &ApiKey) -> Result<(), FormatError> {
-        let checked = self.at_the_door().into_iter().map(|format| format.check(key.expose()));
-        let checked: Vec<_> = checked.collect();
-        if checked.is_empty() || checked.contains(&Ok(())) {
-            Ok(())
-        } else if checked.contains(&Err(FormatError::Checksum)) {
-            Err(FormatError::Checksum)
-        } else {
-            Err(FormatError::Mismatch)
+    /// Refuses a key that the layer would refuse at the door, or that has the form of another environment.
+    pub(super) fn admit(&self, key: &ApiKey, environment: Option<&str>) -> Result<(), FormatError> {
+        let has = |format: &KeyFormat| format.check(key.expose());
+        let own = self.own().find(|format| has(format) != Err(FormatError::Mismatch));
+        match own {
+            Some(format) if Some(format) == self.of(environment) => has(format),
+            None if self.any || self.others.iter().any(|format| has(format).is_ok()) => Ok(()),
+            _ => Err(FormatError::Mismatch),
         }
+    }
+
+    fn of(&self, environment: Option<&str>) -> Option<&KeyFormat> {
+        let named = self.by_environment.iter().find(|(name, _)| Some(name.as_str()) == environment);
+        named.map(|(_, format)| format).or(self.plain.as_ref())
     }
 
     /// What the layer takes; everything, if it is empty.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, checked_name, grants, may};
+use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, checked_name, grants, to_micros};
 use crate::{
     key::{ApiKey, FormatError, KeyDigest, base62_number, random_base62},
     permission::Action,
@@ -18,8 +18,7 @@ impl KeyManager {
     /// [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`](crate::store::Refusal::Full) if the user has as many keys as
     /// users may have.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
-        let actor = actor.clone();
-        self.to_the_end(async move |manager| {
+        self.change(actor, Action::CREATE, async move |manager, actor| {
             let environment = environment(&actor, &new)?;
             let key = manager.0.formats.generate(environment.as_deref())?;
             let record = manager.draft(&actor, new, manager.0.hasher.digest(&key))?.with_mask(key.mask(manager.0.mask));
@@ -33,10 +32,11 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::issue`]; [`ManageError::Format`] for a key that the layer would refuse by its form;
+    /// As [`KeyManager::issue`]; [`ManageError::Format`] for a key that the layer would refuse by its form, or whose form is not that
+    /// of its environment;
     /// [`Refusal::DuplicateKey`](crate::store::Refusal::DuplicateKey).
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
-        self.0.formats.admit(key)?;
+        self.0.formats.admit(key, environment(actor, &new)?.as_deref())?;
         self.take_over(actor, self.0.hasher.digest(key), Some(key.mask(self.0.mask)), new).await
     }
 
@@ -62,9 +62,7 @@ impl KeyManager {
         mask: Option<String>,
         new: NewKey,
     ) -> Result<KeyRecord, ManageError> {
-        let actor = actor.clone();
-        self.to_the_end(async move |manager| {
-            environment(&actor, &new)?;
+        self.change(actor, Action::CREATE, async move |manager, actor| {
             let record = manager.draft(&actor, new, digest)?;
             let record = mask.into_iter().fold(record, KeyRecord::with_mask);
             manager.insert(&actor, ChangeKind::Imported, &record).await?;
@@ -81,19 +79,18 @@ impl KeyManager {
 
     /// The record of a key that this actor may make.
     fn draft(&self, actor: &Actor, new: NewKey, digest: KeyDigest) -> Result<KeyRecord, ManageError> {
-        may(actor, &Action::CREATE)?;
         grants(actor, &new.permissions)?;
-        let now = self.0.clock.now();
-        let never_works = new.expires_at.is_some_and(|end| end <= now.max(new.not_before.unwrap_or(now)));
-        if never_works {
+        let now = self.now();
+        let (not_before, expires_at) = (new.not_before.map(to_micros), new.expires_at.map(to_micros));
+        if expires_at.is_some_and(|end| end <= now.max(not_before.unwrap_or(now))) {
             return Err(ManageError::Expiry);
         }
         let mut record = KeyRecord::new(new_id(now)?, digest)
             .with_owner(owner(actor, new.is_bot)?)
             .with_name(checked_name(&new.name)?)
             .with_created_at(now)
-            .with_not_before(new.not_before)
-            .with_expires_at(new.expires_at);
+            .with_not_before(not_before)
+            .with_expires_at(expires_at);
         if let Some(environment) = environment(actor, &new)? {
             record = record.with_environment(environment);
         }
@@ -118,7 +115,8 @@ fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>, ManageErro
     match (actor.environment(), &new.environment) {
         (Some(own), Some(named)) if own != named => Err(ManageError::Environment(named.clone())),
         (Some(own), _) => Ok(Some(own.to_owned())),
-        (None, named) => Ok(named.clone()),
+        (None, Some(named)) => Ok(Some(checked_name(named)?.to_owned())),
+        (None, None) => Ok(None),
     }
 }
 

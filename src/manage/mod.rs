@@ -26,6 +26,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 pub use actor::Actor;
@@ -48,6 +49,8 @@ use formats::Formats;
 use usage::Usage;
 
 /// Makes keys and manages their life, over any [`KeyRegistry`]. Clones share everything.
+///
+/// Its methods run on a tokio runtime, and panic without one.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
@@ -80,6 +83,9 @@ struct Shared {
     usage: Arc<Usage>,
     hooks: Vec<Hook>,
 }
+
+/// How often a change is tried again that another one has overtaken.
+const ATTEMPTS: u32 = 16;
 
 /// Some keys of a list, and where it goes on.
 ///
@@ -132,8 +138,8 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::Name`]; [`ManageError::NotGranted`] if the key would
     /// then hold what the actor lacks, even if it did so before; [`Refusal::Revoked`].
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: Edit) -> Result<KeyRecord, ManageError> {
-        let (actor, id) = (actor.clone(), id.into());
-        self.to_the_end(async move |manager| {
+        let id = id.into();
+        self.change(actor, Action::UPDATE, async move |manager, actor| {
             let (before, after) = manager.update(&actor, &id, &edit).await?;
             for kind in Self::kinds(&before, &after, &edit) {
                 manager.tell(kind, &after, None, &actor);
@@ -161,20 +167,20 @@ impl KeyManager {
         self.edit(actor, id, Edit::new().enabled(true)).await
     }
 
-    /// Switches a key off for good. The very next request with it is refused.
+    /// Switches a key off for good. The very next request with it is refused. A key that it has replaced, and that is still in grace,
+    /// goes on. Revoking a revoked key changes nothing, and is told to nobody.
     ///
     /// # Errors
     ///
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
     pub async fn revoke(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        let (actor, id) = (actor.clone(), id.into());
-        self.to_the_end(async move |manager| {
-            let before = manager.seen(&actor, &Action::DELETE, &id).await?;
-            let revoked = manager.0.registry.clone().revoke(id).await?;
-            if before.status() != Status::Revoked {
-                manager.tell(ChangeKind::Revoked, &revoked, None, &actor);
+        let id = id.into();
+        self.change(actor, Action::DELETE, async move |manager, actor| {
+            manager.seen(&actor, &id).await?;
+            match manager.0.registry.clone().revoke(id.clone()).await {
+                Err(ManageError::Refused(Refusal::Revoked(_))) => manager.seen(&actor, &id).await,
+                revoked => revoked.inspect(|revoked| manager.tell(ChangeKind::Revoked, revoked, None, &actor)),
             }
-            Ok(revoked)
         })
         .await
     }
@@ -185,9 +191,9 @@ impl KeyManager {
     ///
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
     pub async fn remove(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        let (actor, id) = (actor.clone(), id.into());
-        self.to_the_end(async move |manager| {
-            manager.seen(&actor, &Action::DELETE, &id).await?;
+        let id = id.into();
+        self.change(actor, Action::DELETE, async move |manager, actor| {
+            manager.seen(&actor, &id).await?;
             let removed = manager.0.registry.clone().remove(id).await?;
             manager.tell(ChangeKind::Removed, &removed, None, &actor);
             Ok(removed)
@@ -199,11 +205,13 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::MayNot`] (`delete`).
+    /// [`ManageError::MayNot`] (`delete`), [`ManageError::OneEnvironment`].
     pub async fn remove_member(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
-        let (actor, user) = (actor.clone(), user.into());
-        self.to_the_end(async move |manager| {
-            may(&actor, &Action::DELETE)?;
+        let user = user.into();
+        self.change(actor, Action::DELETE, async move |manager, actor| {
+            if actor.environment().is_some() {
+                return Err(ManageError::OneEnvironment);
+            }
             let organization = actor.organization().map(str::to_owned);
             let removed = manager.0.registry.clone().remove_user(organization, user).await?;
             for record in &removed {
@@ -220,26 +228,29 @@ impl KeyManager {
     ///
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`read`).
     pub async fn get(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        self.seen(actor, &Action::READ, &id.into()).await
+        let id = id.into();
+        self.change(actor, Action::READ, async move |manager, actor| manager.seen(&actor, &id).await).await
     }
 
-    /// The keys that `filter` admits. Its organization is the actor's, whatever it says, and so is its environment, if the actor is
+    /// The keys that `filter` admits, at least one of a page. Its organization is the actor's, whatever it says, and so is its environment, if the actor is
     /// confined to one.
     ///
     /// # Errors
     ///
     /// [`ManageError::MayNot`] (`read`).
     pub async fn list(&self, actor: &Actor, mut filter: Filter) -> Result<Page, ManageError> {
-        may(actor, &Action::READ)?;
-        filter.organization = actor.organization().map(str::to_owned);
-        filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
-        let limit = filter.limit;
-        filter.limit = limit.saturating_add(1);
-        let mut records = self.0.registry.clone().list(filter).await?;
-        let goes_on = records.len() > limit;
-        records.truncate(limit);
-        let next = records.last().filter(|_| goes_on).map(|last| last.id().clone());
-        Ok(Page { records, next })
+        self.change(actor, Action::READ, async move |manager, actor| {
+            filter.organization = actor.organization().map(str::to_owned);
+            filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
+            let limit = filter.limit.max(1);
+            filter.limit = limit.saturating_add(1);
+            let mut records = manager.0.registry.clone().list(filter).await?;
+            let goes_on = records.len() > limit;
+            records.truncate(limit);
+            let next = records.last().filter(|_| goes_on).map(|last| last.id().clone());
+            Ok(Page { records, next })
+        })
+        .await
     }
 
     /// What the holder of this key may do now, or nothing if it does not work any more. For a session that somebody has begun with
@@ -249,8 +260,13 @@ impl KeyManager {
     ///
     /// [`ManageError::Failed`].
     pub async fn actor(&self, id: &KeyId) -> Result<Option<Actor>, ManageError> {
-        let record = self.0.registry.clone().get(id.clone()).await?;
-        Ok(record.filter(|record| record.works_at(&self.0.clock)).map(|record| Actor::of_record(&record)))
+        let id = id.clone();
+        self.to_the_end(async move |manager| {
+            let record = manager.0.registry.clone().get(id).await?;
+            let works = record.filter(|record| record.works_at(&manager.0.clock));
+            Ok(works.map(|record| Actor::of_record(&record)))
+        })
+        .await
     }
 
     /// Writes the uses that were counted since they were written last. Call it before the process ends.
@@ -272,11 +288,17 @@ impl KeyManager {
 impl KeyManager {
     /// Reads, checks and changes until nobody else has changed the key in between. A revocation in between ends that.
     async fn update(&self, actor: &Actor, id: &KeyId, edit: &Edit) -> Result<(KeyRecord, KeyRecord), ManageError> {
+        let mut attempts = 0..ATTEMPTS;
         loop {
-            let before = self.seen(actor, &Action::UPDATE, id).await?;
+            let before = self.seen(actor, id).await?;
             let changed = Self::edited(actor, before.clone(), edit)?;
+            if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
+                return Ok((before, changed));
+            }
             match self.0.registry.clone().update(changed).await {
-                Err(ManageError::Refused(Refusal::Changed(_))) => {}
+                Err(ManageError::Refused(Refusal::Changed(_))) if attempts.next().is_some() => {
+                    tokio::task::yield_now().await;
+                }
                 updated => return Ok((before, updated?)),
             }
         }
@@ -308,25 +330,58 @@ impl KeyManager {
         edited.into_iter().chain(switched).collect()
     }
 
-    /// The key with this id, if the actor knows of it and may do this to it.
-    async fn seen(&self, actor: &Actor, action: &Action, id: &KeyId) -> Result<KeyRecord, ManageError> {
-        may(actor, action)?;
+    /// The key with this id, if the actor knows of it.
+    async fn seen(&self, actor: &Actor, id: &KeyId) -> Result<KeyRecord, ManageError> {
         let record = self.0.registry.clone().get(id.clone()).await?;
         record.filter(|record| actor.sees(record)).ok_or_else(|| ManageError::NotFound(id.clone()))
     }
 
+    /// The actor as it is now, if it may do this: a body may have come slowly, and its key have been revoked meanwhile. A key in
+    /// grace manages nothing: least of all its heir.
+    async fn present(&self, actor: Actor, action: Action) -> Result<Actor, ManageError> {
+        let actor = match actor.key_id() {
+            None => Some(actor),
+            Some(id) => {
+                let record = self.0.registry.clone().get(id.clone()).await?;
+                let works = record.filter(|record| record.works_at(&self.0.clock) && record.replaced_by().is_none());
+                works.map(|record| Actor::of_record(&record))
+            }
+        };
+        actor.filter(|actor| actor.may(&action)).ok_or(ManageError::MayNot(action))
+    }
+
     fn cap(&self, record: &KeyRecord) -> Option<Cap> {
         let is_user = matches!(record.owner(), Some(crate::Owner::User(_)));
-        self.0.keys_per_user.filter(|_| is_user).map(|most| Cap { most, now: self.0.clock.now() })
+        self.0.keys_per_user.filter(|_| is_user).map(|most| Cap { most, now: self.now() })
     }
 
     fn tell(&self, kind: ChangeKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {
-        let (key_id, at) = (record.id().clone(), self.0.clock.now());
-        let change = Change { kind, key_id, replacement, actor: actor.clone(), at };
+        let (key_id, version, at) = (record.id().clone(), record.version(), self.now());
+        let change = Change { kind, key_id, version, replacement, actor: actor.clone(), at };
         for hook in &self.0.hooks {
             // The change stands, whatever a hook makes of it.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(&change)));
         }
+    }
+
+    /// Now, to the microsecond: as exactly as every store keeps it.
+    fn now(&self) -> SystemTime {
+        to_micros(self.0.clock.now())
+    }
+
+    /// Does `work` for an actor who may.
+    async fn change<T, W, F>(&self, actor: &Actor, action: Action, work: W) -> Result<T, ManageError>
+    where
+        T: Send + 'static,
+        W: FnOnce(Self, Actor) -> F + Send + 'static,
+        F: Future<Output = Result<T, ManageError>> + Send,
+    {
+        let actor = actor.clone();
+        self.to_the_end(async move |manager| {
+            let actor = manager.present(actor, action).await?;
+            work(manager, actor).await
+        })
+        .await
     }
 
     /// Runs `work` to its end, also when the caller goes away in the middle.
@@ -341,10 +396,6 @@ impl KeyManager {
     }
 }
 
-fn may(actor: &Actor, action: &Action) -> Result<(), ManageError> {
-    if actor.may(action) { Ok(()) } else { Err(ManageError::MayNot(action.clone())) }
-}
-
 /// Whether the actor holds all that the key is to hold.
 fn grants(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
     match actor.permissions().first_beyond(permissions) {
@@ -355,6 +406,12 @@ fn grants(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
     }
 }
 
+fn to_micros(instant: SystemTime) -> SystemTime {
+    let since = instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    instant - Duration::from_nanos(u64::from(since.subsec_nanos() % 1000))
+}
+
+/// A name of a key or of an environment.
 fn checked_name(name: &str) -> Result<&str, ManageError> {
     let length = name.chars().count();
     let is_good = (1..=100).contains(&length) && name.trim() == name && !name.contains(char::is_control);

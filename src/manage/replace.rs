@@ -1,6 +1,6 @@
 //! A new key in the place of an old one: at once, or with grace.
 
-use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, Rotation, grants, issue::new_id};
+use super::{ATTEMPTS, Actor, ChangeKind, Issued, KeyManager, ManageError, Rotation, grants, issue::new_id, to_micros};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -25,17 +25,19 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::regenerate`]; [`ManageError::Expiry`] if the new key would never work.
+    /// As [`KeyManager::regenerate`]; [`ManageError::Expiry`] if the new key would never work, or the grace has no end.
     pub async fn rotate(&self, actor: &Actor, id: impl Into<KeyId>, rotation: Rotation) -> Result<Issued, ManageError> {
         self.put_in_place(actor, id.into(), Some(rotation)).await
     }
 
     async fn put_in_place(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
-        let actor = actor.clone();
-        self.to_the_end(async move |manager| {
+        self.change(actor, Action::UPDATE, async move |manager, actor| {
+            let mut attempts = 0..ATTEMPTS;
             loop {
                 match manager.try_put_in_place(&actor, &id, rotation).await {
-                    Err(ManageError::Refused(Refusal::Changed(_))) => {}
+                    Err(ManageError::Refused(Refusal::Changed(_))) if attempts.next().is_some() => {
+                        tokio::task::yield_now().await;
+                    }
                     done => return done,
                 }
             }
@@ -49,8 +51,8 @@ impl KeyManager {
         id: &KeyId,
         rotation: Option<Rotation>,
     ) -> Result<Issued, ManageError> {
-        let old = self.seen(actor, &Action::UPDATE, id).await?;
-        let now = self.0.clock.now();
+        let old = self.seen(actor, id).await?;
+        let now = self.now();
         self.check_replaceable(actor, &old)?;
         let key = self.0.formats.generate(old.environment())?;
         let new_id = new_id(now)?;
@@ -62,17 +64,18 @@ impl KeyManager {
         let (kind, old, new) = match rotation {
             None => (ChangeKind::Regenerated, old.with_status(Status::Revoked), new),
             Some(Rotation { grace, expires_at }) => {
+                let expires_at = expires_at.map(to_micros).or(new.expires_at());
+                let end_of_grace = now.checked_add(grace).map(to_micros).ok_or(ManageError::Expiry)?;
                 if expires_at.is_some_and(|end| end <= now.max(new.not_before().unwrap_or(now))) {
                     return Err(ManageError::Expiry);
                 }
-                // Beyond what the clock can say, the old key's own end is the only one.
-                let end = now.checked_add(grace).into_iter().chain(old.expires_at()).min();
-                let expires_at = expires_at.or(new.expires_at());
+                let end = old.expires_at().map_or(end_of_grace, |own| own.min(end_of_grace));
                 (ChangeKind::Rotated, old.with_expires_at(end), new.with_expires_at(expires_at))
             }
         };
         let old = old.with_replaced_by(new_id.clone());
-        self.0.registry.clone().replace(old.clone(), new.clone(), self.cap(&new)).await?;
+        self.0.registry.clone().replace(old.clone(), new.clone()).await?;
+        let old = old.clone().succeeding(&old);
         self.tell(kind, &old, Some(new_id), actor);
         Ok(Issued { key, record: new })
     }
@@ -90,7 +93,7 @@ impl KeyManager {
         if old.replaced_by().is_some() {
             return Err(Refusal::Replaced(id()).into());
         }
-        if old.expires_at().is_some_and(|end| end <= self.0.clock.now()) {
+        if old.expires_at().is_some_and(|end| end <= self.now()) {
             return Err(ManageError::Expired(id()));
         }
         Ok(())

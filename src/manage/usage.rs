@@ -27,6 +27,14 @@ pub(super) struct Usage {
     interval: Duration,
     counts: [Mutex<Counts>; PLACES],
     is_due: AtomicBool,
+    /// Who writes.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Uses that go back where they came from, unless they were written: also when the registry panics.
+struct Unwritten<'u> {
+    usage: &'u Usage,
+    uses: Vec<Use>,
 }
 
 /// How often, and when last.
@@ -34,10 +42,20 @@ type Counts = HashMap<KeyId, (u64, SystemTime)>;
 
 const PLACES: usize = 16;
 
+/// The most keys of one write, which keeps other writers waiting.
+const BATCH: usize = 500;
+
 impl Usage {
     pub(super) fn new(registry: Arc<dyn ErasedRegistry>, clock: Clock, interval: Duration) -> Arc<Self> {
         let counts = std::array::from_fn(|_| Mutex::default());
-        Arc::new(Self { registry, clock, interval, counts, is_due: AtomicBool::new(false) })
+        Arc::new(Self {
+            registry,
+            clock,
+            interval,
+            counts,
+            is_due: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Counts the use of a key that was verified, whatever a guard has said then.
@@ -53,25 +71,26 @@ impl Usage {
         }
     }
 
-    /// Writes what was counted. What cannot be written stays counted.
-    pub(super) async fn flush(self: &Arc<Self>) -> Result<(), ManageError> {
+    /// Writes what was counted, after whatever is being written. What cannot be written stays counted.
+    pub(super) async fn flush(&self) -> Result<(), ManageError> {
+        let _turn = self.turn.lock().await;
+        let mut unwritten = Unwritten { usage: self, uses: self.take() };
+        while !unwritten.uses.is_empty() {
+            let batch = unwritten.uses.len().min(BATCH);
+            Arc::clone(&self.registry).record_uses(unwritten.uses[..batch].to_vec()).await?;
+            unwritten.uses.drain(..batch);
+        }
+        Ok(())
+    }
+
+    fn take(&self) -> Vec<Use> {
         let mut all = Counts::new();
         for place in 0..PLACES {
             for (id, (count, last_at)) in std::mem::take(&mut *self.place(place)) {
                 add(&mut all, id, count, last_at);
             }
         }
-        if all.is_empty() {
-            return Ok(());
-        }
-        let uses: Vec<_> = all.into_iter().map(|(id, (count, last_at))| Use { id, count, last_at }).collect();
-        let written = Arc::clone(&self.registry).record_uses(uses.clone()).await;
-        if written.is_err() {
-            for Use { id, count, last_at } in uses {
-                self.add(0, id, count, last_at);
-            }
-        }
-        written
+        all.into_iter().map(|(id, (count, last_at))| Use { id, count, last_at }).collect()
     }
 
     fn write_in_an_interval(self: &Arc<Self>) {
@@ -98,6 +117,14 @@ impl Usage {
 
     fn place(&self, place: usize) -> MutexGuard<'_, Counts> {
         self.counts[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        for Use { id, count, last_at } in self.uses.drain(..) {
+            self.usage.add(0, id, count, last_at);
+        }
     }
 }
 

@@ -49,7 +49,14 @@ type ByDigest = papaya::HashMap<KeyDigest, KeyRecord, BuildHasherDefault<FirstBy
 #[derive(Default)]
 struct Books {
     by_id: BTreeMap<KeyId, KeyRecord>,
-    by_user: HashMap<User, BTreeSet<KeyId>>,
+    by_user: HashMap<User, Keys>,
+}
+
+/// The keys of a user: those that a cap may count, and those that it never counts again.
+#[derive(Default)]
+struct Keys {
+    open: BTreeSet<KeyId>,
+    over: BTreeSet<KeyId>,
 }
 
 /// A user in an organization, or in none.
@@ -77,34 +84,34 @@ impl MemoryStore {
     }
 
     fn insert_under(&self, books: &mut Books, record: KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
-        self.check_insert(books, &record, cap, None)?;
+        self.check_insert(books, &record)?;
+        if let Some(cap) = cap.filter(|cap| books.has_no_room(&record, *cap)) {
+            return Err(Refusal::Full(cap.most));
+        }
         self.put(books, record);
         Ok(())
     }
 
-    fn check_insert(
-        &self,
-        books: &Books,
-        record: &KeyRecord,
-        cap: Option<Cap>,
-        makes_room: Option<&KeyId>,
-    ) -> Result<(), Refusal> {
+    fn check_insert(&self, books: &Books, record: &KeyRecord) -> Result<(), Refusal> {
         if books.by_id.contains_key(record.id()) {
             return Err(Refusal::DuplicateId(record.id().clone()));
         }
         if self.look_up(record.digest()).is_some() {
             return Err(Refusal::DuplicateKey);
         }
-        match cap {
-            Some(cap) if books.has_no_room(record, cap, makes_room) => Err(Refusal::Full(cap.most)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn put(&self, books: &mut Books, record: KeyRecord) {
         self.0.by_digest.pin().insert(*record.digest(), record.clone());
         if let Some(user) = User::of(&record) {
-            books.by_user.entry(user).or_default().insert(record.id().clone());
+            let keys = books.by_user.entry(user).or_default();
+            let is_over = record.status() == Status::Revoked || record.replaced_by().is_some();
+            if is_over {
+                keys.open.remove(record.id());
+            }
+            let keys = if is_over { &mut keys.over } else { &mut keys.open };
+            keys.insert(record.id().clone());
         }
         books.by_id.insert(record.id().clone(), record);
     }
@@ -124,16 +131,19 @@ impl Books {
         self.by_id.get(id).ok_or_else(|| Refusal::NotFound(id.clone()))
     }
 
-    fn has_no_room(&self, record: &KeyRecord, cap: Cap, makes_room: Option<&KeyId>) -> bool {
+    fn has_no_room(&self, record: &KeyRecord, cap: Cap) -> bool {
         let of_the_owner: Box<dyn Iterator<Item = &KeyRecord>> = match User::of(record) {
-            Some(user) => Box::new(self.by_user.get(&user).into_iter().flatten().filter_map(|id| self.by_id.get(id))),
+            Some(user) => {
+                let open = self.by_user.get(&user).into_iter().flat_map(|keys| &keys.open);
+                Box::new(open.filter_map(|id| self.by_id.get(id)))
+            }
             None => Box::new(
                 self.by_id
                     .values()
                     .filter(|other| other.owner() == record.owner() && other.organization() == record.organization()),
             ),
         };
-        let counted = of_the_owner.filter(|other| Some(other.id()) != makes_room && cap.counts(other));
+        let counted = of_the_owner.filter(|other| cap.counts(other));
         counted.take(cap.most as usize).count() == cap.most as usize
     }
 }
@@ -184,11 +194,11 @@ impl KeyRegistry for MemoryStore {
         Ok(checked.inspect(|record| self.put(&mut books, record.clone())))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), Infallible> {
         let mut books = self.books();
         let checked = books.get(old.id()).and_then(|stored| {
             stored.check_update(&old)?;
-            self.check_insert(&books, &new, cap, Some(old.id()))?;
+            self.check_insert(&books, &new)?;
             Ok(old.clone().succeeding(stored))
         });
         Ok(checked.map(|old| {
@@ -200,13 +210,13 @@ impl KeyRegistry for MemoryStore {
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
         let mut books = self.books();
         let stored = books.get(id).cloned();
-        Ok(stored.map(|stored| {
+        Ok(stored.and_then(|stored| {
             if stored.status() == Status::Revoked {
-                return stored;
+                return Err(Refusal::Revoked(id.clone()));
             }
             let revoked = stored.clone().with_status(Status::Revoked).succeeding(&stored);
             self.put(&mut books, revoked.clone());
-            revoked
+            Ok(revoked)
         }))
     }
 
@@ -217,11 +227,12 @@ impl KeyRegistry for MemoryStore {
         };
         self.0.by_digest.pin().remove(removed.digest());
         if let Some(user) = User::of(&removed)
-            && let Entry::Occupied(mut ids) = books.by_user.entry(user)
+            && let Entry::Occupied(mut keys) = books.by_user.entry(user)
         {
-            ids.get_mut().remove(id);
-            if ids.get().is_empty() {
-                ids.remove();
+            keys.get_mut().open.remove(id);
+            keys.get_mut().over.remove(id);
+            if keys.get().open.is_empty() && keys.get().over.is_empty() {
+                keys.remove();
             }
         }
         Ok(Ok(removed))
@@ -230,8 +241,9 @@ impl KeyRegistry for MemoryStore {
     async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {
         let mut books = self.books();
         let user = User { organization: organization.map(Into::into), id: user.into() };
-        let ids = books.by_user.remove(&user).unwrap_or_default();
-        let removed: Vec<_> = ids.iter().filter_map(|id| books.by_id.remove(id)).collect();
+        let keys = books.by_user.remove(&user).unwrap_or_default();
+        let ids = keys.open.iter().chain(&keys.over);
+        let removed: Vec<_> = ids.filter_map(|id| books.by_id.remove(id)).collect();
         let by_digest = self.0.by_digest.pin();
         for record in &removed {
             by_digest.remove(record.digest());
@@ -246,6 +258,7 @@ impl KeyRegistry for MemoryStore {
                 let count = record.use_count().saturating_add(one.count);
                 let last = record.last_used_at().max(Some(one.last_at));
                 *record = record.clone().with_use(count, last);
+                self.0.by_digest.pin().insert(*record.digest(), record.clone());
             }
         }
         Ok(())

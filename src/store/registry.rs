@@ -19,12 +19,14 @@ use crate::record::{KeyId, KeyRecord, Owner, Status};
 /// | of two inserts under a cap of one, one succeeds                  | counting in the inserting transaction  |
 /// | a revoked key stays revoked, a removed one stays away            | [`KeyRecord::check_update`]            |
 /// | an update is of the version that was read                        | [`KeyRecord::check_update`]            |
+/// | a time is kept exactly, or a little earlier                      | rounding down                          |
+/// | names are compared byte by byte                                  | a binary collation                     |
 ///
 /// `store::testkit` (feature `testkit`) tests an implementation; the example `custom_store` shows one.
 pub trait KeyRegistry: KeyStore {
     /// Adds a record. With a cap, only while its owner has room under it.
     ///
-    /// Refuses with [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`], [`Refusal::Full`].
+    /// Refuses with [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`], [`Refusal::Full`], in this order.
     ///
     /// # Errors
     ///
@@ -57,23 +59,18 @@ pub trait KeyRegistry: KeyStore {
     /// The store failed, and nothing was changed.
     fn update(&self, changed: KeyRecord) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
-    /// In one step: an update to `old`, and the insert of `new` under the cap, for which `old` no longer counts.
+    /// In one step: an update to `old`, and the insert of `new`, which takes its place, under whatever cap.
     ///
-    /// Refuses as [`KeyRegistry::update`] does, and then as [`KeyRegistry::insert`].
+    /// Refuses as [`KeyRegistry::update`] does, and then as [`KeyRegistry::insert`] without a cap.
     ///
     /// # Errors
     ///
     /// The store failed, and nothing was changed: the old key works as before.
-    fn replace(
-        &self,
-        old: KeyRecord,
-        new: KeyRecord,
-        cap: Option<Cap>,
-    ) -> impl Future<Output = Answered<(), Self::Error>> + Send;
+    fn replace(&self, old: KeyRecord, new: KeyRecord) -> impl Future<Output = Answered<(), Self::Error>> + Send;
 
     /// Switches a key off for good, whatever its version. The record stays, so that observers tell its use from that of an unknown key.
     ///
-    /// Refuses with [`Refusal::NotFound`]. A revoked key is revoked again without a change.
+    /// Refuses with [`Refusal::NotFound`]; with [`Refusal::Revoked`] for a key that was revoked before.
     ///
     /// # Errors
     ///
@@ -196,7 +193,7 @@ pub enum Refusal {
     #[error("the key is in the store already")]
     DuplicateKey,
     /// The owner has as many keys as the cap allows.
-    #[error("the owner has {0} keys already, and may not have more")]
+    #[error("the owner has as many keys as one may have: {0}")]
     Full(u32),
     /// There is no key with this id.
     #[error("there is no key {0}")]
@@ -232,8 +229,8 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         R::update(self, changed).await
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), R::Error> {
-        R::replace(self, old, new, cap).await
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), R::Error> {
+        R::replace(self, old, new).await
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, R::Error> {

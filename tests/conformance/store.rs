@@ -110,8 +110,8 @@ impl KeyRegistry for CaseStore {
         Ok(self.keys.update(changed).await?)
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), BoxError> {
-        Ok(self.keys.replace(old, new, cap).await?)
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), BoxError> {
+        Ok(self.keys.replace(old, new).await?)
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {

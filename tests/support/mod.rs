@@ -60,6 +60,7 @@ pub struct FaultyStore {
     pub finds: Arc<AtomicUsize>,
     broken: Arc<AtomicBool>,
     batches: Arc<AtomicUsize>,
+    batch_time: Arc<Mutex<Duration>>,
 }
 
 pub struct Api {
@@ -169,6 +170,7 @@ impl Api {
             finds: Arc::default(),
             broken: Arc::default(),
             batches: Arc::default(),
+            batch_time: Arc::default(),
         };
         let clock = TestClock(Arc::new(Mutex::new(noon())));
         let now = clock.clone();

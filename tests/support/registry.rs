@@ -1,6 +1,6 @@
 //! The write side of [`FaultyStore`], and an [`Api`] whose keys a manager makes.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tower_api_key::{
     KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
@@ -53,6 +53,11 @@ impl FaultyStore {
         self.batches.load(Ordering::Relaxed)
     }
 
+    /// Makes every batch of uses take this long.
+    pub fn slow_batches(&self, time: Duration) {
+        *self.batch_time.lock().unwrap() = time;
+    }
+
     fn sound(&self) -> Result<(), BoxError> {
         if self.broken.load(Ordering::Relaxed) { Err("the disk is full".into()) } else { Ok(()) }
     }
@@ -77,11 +82,11 @@ impl KeyRegistry for FaultyStore {
         Ok(self.keys.update(changed).await?)
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), BoxError> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), BoxError> {
         self.sound()?;
         // What another task does meanwhile is done here.
         tokio::task::yield_now().await;
-        Ok(self.keys.replace(old, new, cap).await?)
+        Ok(self.keys.replace(old, new).await?)
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
@@ -102,6 +107,10 @@ impl KeyRegistry for FaultyStore {
     async fn record_uses(&self, uses: &[Use]) -> Result<(), BoxError> {
         self.sound()?;
         self.batches.fetch_add(1, Ordering::Relaxed);
+        let time = *self.batch_time.lock().unwrap();
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
         Ok(self.keys.record_uses(uses).await?)
     }
 }

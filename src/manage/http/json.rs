@@ -1,9 +1,12 @@
 //! The bodies of the API, and their schemas.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    num::NonZeroU8,
+    time::{Duration, SystemTime},
+};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -97,8 +100,8 @@ pub(super) struct KeyList {
 pub(super) struct ListKeys {
     /// The most keys of one page.
     #[serde(default = "hundred")]
-    #[param(minimum = 0, maximum = 255, default = 100)]
-    pub(super) limit: u8,
+    #[param(value_type = u8, minimum = 1, maximum = 255, default = 100)]
+    pub(super) limit: NonZeroU8,
     /// `next` of the page before.
     pub(super) cursor: Option<String>,
     /// The keys of this user only.
@@ -124,7 +127,8 @@ pub(super) struct CreateKey {
     /// Resources, each with the actions that are granted.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
-    permissions: Permissions,
+    permissions: Named,
+    #[schema(min_length = 1, max_length = 100)]
     environment: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     not_before: Option<Timestamp>,
@@ -143,9 +147,14 @@ pub(super) struct EditKey {
     )]
     name: Option<String>,
     #[schema(value_type = Option<std::collections::BTreeMap<String, Vec<String>>>)]
-    permissions: Option<Permissions>,
+    permissions: Option<Named>,
     status: Option<Switch>,
 }
+
+/// Permissions whose names a person can tell apart.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+struct Named(#[serde(deserialize_with = "named")] Permissions);
 
 /// How the old key goes on.
 #[derive(Deserialize, ToSchema)]
@@ -210,7 +219,7 @@ impl CreateKey {
             KeyType::User => NewKey::user(self.name),
             KeyType::Bot => NewKey::bot(self.name),
         };
-        let mut new = new.permissions(read_by(self.permissions, actor));
+        let mut new = new.permissions(read_by(self.permissions.0, actor));
         if let Some(environment) = self.environment {
             new = new.environment(environment);
         }
@@ -230,7 +239,7 @@ impl EditKey {
         if let Some(name) = self.name {
             edit = edit.name(name);
         }
-        if let Some(permissions) = self.permissions {
+        if let Some(Named(permissions)) = self.permissions {
             edit = edit.permissions(read_by(permissions, actor));
         }
         if let Some(status) = self.status {
@@ -271,12 +280,23 @@ fn timestamp(instant: SystemTime) -> Timestamp {
     instant.try_into().unwrap_or(nearest)
 }
 
-fn grace<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let seconds = u32::deserialize(deserializer)?;
-    let too_long = || serde::de::Error::custom("the longest grace is 90 days, 7776000 seconds");
-    if seconds <= LONGEST_GRACE { Ok(seconds) } else { Err(too_long()) }
+fn hundred() -> NonZeroU8 {
+    NonZeroU8::MIN.saturating_add(99)
 }
 
-fn hundred() -> u8 {
-    100
+/// Names of resources and actions that a person can tell apart: 1 to 64 characters, no control character.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {
+    let permissions = Permissions::deserialize(deserializer)?;
+    let is_name = |name: &str| (1..=64).contains(&name.chars().count()) && !name.contains(char::is_control);
+    let all_named = permissions
+        .iter()
+        .all(|(resource, actions)| is_name(resource) && actions.iter().all(|action| is_name(action.as_str())));
+    let told = || D::Error::custom("resources and actions have 1 to 64 characters, none of them a control character");
+    if all_named { Ok(permissions) } else { Err(told()) }
+}
+
+fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let seconds = u32::deserialize(deserializer)?;
+    let too_long = || D::Error::custom("the longest grace is 90 days, 7776000 seconds");
+    if seconds <= LONGEST_GRACE { Ok(seconds) } else { Err(too_long()) }
 }

@@ -18,6 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post},
 };
+use serde::Deserialize;
 use serde_json::Value;
 use tower_http::csrf::CsrfLayer;
 
@@ -58,14 +59,14 @@ impl KeyManager {
     /// | `POST /{id}/regenerate`                                  | `apiKeys: update` | 201: the new key, shown once         |
     /// | `POST /{id}/rotate` `{"grace_seconds", "expires_at"}`    | `apiKeys: update` | 201: the new key, shown once         |
     /// | `DELETE /{id}`                                           | `apiKeys: delete` | 200: the key, revoked                |
-    /// | `GET /openapi.json`                                      | any key           | 200: this, as OpenAPI 3.1            |
+    /// | `GET /openapi.json`                                      | no permission     | 200: this, as OpenAPI 3.1            |
     ///
     /// Who asks is the [`Principal`](crate::Principal) of the request; or an [`Actor`](super::Actor) that a sign-in of your own has put into
     /// the request's extensions, where there is no principal. Both see the keys of their organization only. Errors are
     /// `application/problem+json` (RFC 9457); a 401 or 403 to a key is in the layer's own format. Answers are never stored in a cache.
     ///
-    /// A body must be `application/json`, and whatever a browser sends on behalf of another site is refused (`Sec-Fetch-Site`, `Origin`),
-    /// so that the API is safe under a session cookie too.
+    /// A body must be `application/json`; only `regenerate` and `DELETE` need none. Whatever a browser sends on behalf of another site is
+    /// refused (`Sec-Fetch-Site`, `Origin`), so that the API is safe under a session cookie too.
     ///
     /// `policy` is what the document says about credentials: that of the layer above.
     pub fn router(&self, policy: &SchemePolicy) -> Router {
@@ -94,7 +95,7 @@ impl KeyManager {
     }
 }
 
-#[utoipa::path(post, path = "/", request_body = CreateKey, responses(
+#[utoipa::path(post, path = "/", tag = "keys", request_body = CreateKey, responses(
     (status = 201, description = "The key, shown this once", body = IssuedKey),
     (status = 409, description = "The user has as many keys as users may have", body = Problem, content_type = PROBLEM),
 ))]
@@ -108,13 +109,13 @@ async fn create(
     Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
 }
 
-#[utoipa::path(get, path = "/", params(ListKeys), responses((status = 200, description = "Some keys", body = KeyList)))]
+#[utoipa::path(get, path = "/", tag = "keys", params(ListKeys), responses((status = 200, description = "Some keys", body = KeyList)))]
 async fn list(
     State(manager): State<KeyManager>,
     asking: Asking,
     Query(query): Query<ListKeys>,
 ) -> Result<Json<KeyList>, Failure> {
-    let mut filter = Filter::default().limit(query.limit.into());
+    let mut filter = Filter::default().limit(query.limit.get().into());
     filter.revoked = query.revoked;
     filter.environment = query.environment;
     filter.owner = query.owner.map(Owner::User);
@@ -123,7 +124,7 @@ async fn list(
     Ok(Json(KeyList::new(&page, manager.clock())))
 }
 
-#[utoipa::path(get, path = "/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
     (status = 200, description = "The key", body = Key),
     (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
 ))]
@@ -132,7 +133,7 @@ async fn show(State(manager): State<KeyManager>, asking: Asking, id: Id) -> Resu
     Ok(Json(Key::new(&record, manager.clock())))
 }
 
-#[utoipa::path(patch, path = "/{id}", params(("id" = String, Path)), request_body = EditKey, responses(
+#[utoipa::path(patch, path = "/{id}", tag = "keys", params(("id" = String, Path)), request_body = EditKey, responses(
     (status = 200, description = "The key as it is now", body = Key),
     (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
     (status = 409, description = "The key was revoked", body = Problem, content_type = PROBLEM),
@@ -148,7 +149,7 @@ async fn edit(
     Ok(Json(Key::new(&record, manager.clock())))
 }
 
-#[utoipa::path(post, path = "/{id}/regenerate", params(("id" = String, Path)), request_body = Option<Nothing>, responses(
+#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = Nothing, responses(
     (status = 201, description = "The new key, shown this once; the old one works no more", body = IssuedKey),
     (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
     (status = 409, description = "The key was revoked, replaced or is expired", body = Problem, content_type = PROBLEM),
@@ -163,7 +164,7 @@ async fn regenerate(
     Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
 }
 
-#[utoipa::path(post, path = "/{id}/rotate", params(("id" = String, Path)), request_body = RotateKey, responses(
+#[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path)), request_body = RotateKey, responses(
     (status = 201, description = "The new key, shown this once; the old one works for the grace", body = IssuedKey),
     (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
     (status = 409, description = "The key was revoked, replaced or is expired", body = Problem, content_type = PROBLEM),
@@ -178,7 +179,7 @@ async fn rotate(
     Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
 }
 
-#[utoipa::path(delete, path = "/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(delete, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
     (status = 200, description = "The key, revoked", body = Key),
     (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
 ))]
@@ -189,12 +190,18 @@ async fn revoke(State(manager): State<KeyManager>, asking: Asking, id: Id) -> Re
 
 const PROBLEM: &str = "application/problem+json";
 
-type Id = Result<Path<String>, PathRejection>;
+type Id = Result<Path<ById>, PathRejection>;
+
+/// The one parameter that is ours: the router may be nested under others.
+#[derive(Deserialize)]
+struct ById {
+    id: String,
+}
 
 fn key_id(id: Id) -> Result<KeyId, Failure> {
     match id {
-        Ok(Path(id)) => Ok(id.into()),
-        Err(rejection) => Err(problem(rejection.status(), &rejection.body_text()).into()),
+        Ok(Path(ById { id })) => Ok(id.into()),
+        Err(rejection) => Err(problem(rejection.status(), "The path is no UTF-8.").into()),
     }
 }
 

@@ -14,22 +14,25 @@ use crate::scheme::{Scheme, SchemePolicy};
 )]
 struct Document;
 
-/// What every operation may answer besides its own.
-const EVERYWHERE: [(&str, &str); 7] = [
+/// What an operation may answer besides its own: any, and one that has a body.
+const ANY: [(&str, &str); 4] = [
     ("400", "The request cannot be read"),
     ("401", "A working API key is needed"),
     ("403", "The key may not do this, or a browser asked on behalf of another site"),
+    ("503", "The key store does not answer"),
+];
+const WITH_BODY: [(&str, &str); 3] = [
     ("413", "The body is too large"),
     ("415", "The body is not application/json"),
     ("422", "The body says something that cannot be"),
-    ("503", "The key store does not answer"),
 ];
 
 /// The document for a router that is nested under `prefix`, behind a layer with this policy.
 pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
     let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
     let paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
-    document["paths"] = paths.into_iter().map(|(path, item)| (full_path(prefix, &path), complete(item))).collect();
+    document["paths"] =
+        paths.into_iter().map(|(path, item)| (full_path(prefix, &path), complete(prefix, item))).collect();
     let schemes: Map<_, _> =
         policy.schemes().iter().map(|scheme| (scheme.to_string().replace(':', "-"), security(scheme))).collect();
     document["security"] = schemes.keys().map(|name| json!({ name: [] })).collect();
@@ -44,13 +47,21 @@ fn full_path(prefix: &str, path: &str) -> String {
     }
 }
 
-/// Adds the answers that all operations have.
-fn complete(mut item: Value) -> Value {
+/// Adds the answers that operations share, and what the prefix asks for.
+fn complete(prefix: &str, mut item: Value) -> Value {
     for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        for (status, description) in EVERYWHERE {
+        let with_body = if operation["requestBody"].is_object() { &WITH_BODY[..] } else { &[] };
+        for (status, description) in ANY.iter().chain(with_body) {
             operation["responses"][status] = json!({ "description": description });
         }
+        if operation["operationId"] == "regenerate" {
+            operation["requestBody"]["required"] = false.into();
+        }
     }
+    let parameters = prefix.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    let string = json!({ "type": "string" });
+    let parameters = parameters.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": string }));
+    item["parameters"] = parameters.collect();
     item
 }
 

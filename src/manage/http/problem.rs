@@ -43,13 +43,17 @@ pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
 pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
     use ManageError as E;
     let status = match error {
-        E::MayNot(_) | E::NotGranted { .. } | E::NotYours(_) => StatusCode::FORBIDDEN,
+        E::MayNot(_) | E::NotGranted { .. } | E::NotYours(_) | E::OneEnvironment => StatusCode::FORBIDDEN,
         E::NotFound(_) | E::Refused(Refusal::NotFound(_)) => StatusCode::NOT_FOUND,
-        E::NoUser | E::Environment(_) | E::Name | E::Expiry => StatusCode::UNPROCESSABLE_ENTITY,
+        E::NoUser | E::Environment(_) | E::NoEnvironment | E::Name | E::Expiry => StatusCode::UNPROCESSABLE_ENTITY,
         E::Expired(_) | E::Refused(_) => StatusCode::CONFLICT,
         E::Format(_) | E::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let text = error.to_string();
+    let text = match status {
+        // What was sent as an id may have been a key.
+        StatusCode::NOT_FOUND => "there is no such key".to_owned(),
+        _ => error.to_string(),
+    };
     let mut letters = text.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     (status, format!("{first}{}.", letters.as_str()))

@@ -23,4 +23,6 @@ create table api_keys (
 ) strict;
 
 create index api_keys_by_owner on api_keys (organization, owner_type, user, id);
+create index api_keys_that_count on api_keys (organization, owner_type, user)
+    where status <> 'revoked' and replaced_by is null;
 create index api_keys_by_organization on api_keys (organization, id);

@@ -48,6 +48,15 @@ const INSERT: &str = "insert into api_keys values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 
 const PUT: &str = "insert or replace into api_keys values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
+const LIST: &str = "select * from api_keys where organization is ?1 and id < ?2
+    and (?3 is null or environment = ?3) and (?4 or status <> 'revoked') order by id desc limit ?5";
+const LIST_OF_OWNER: &str = "select * from api_keys where organization is ?1 and id < ?2
+    and (?3 is null or environment = ?3) and (?4 or status <> 'revoked') and owner_type = ?6 and user is ?7
+    order by id desc limit ?5";
+
+const COUNT: &str = "select count(*) from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
+    and status <> 'revoked' and replaced_by is null and (expires_at is null or expires_at > ?4) and id <> ?5";
+
 // === impl SqliteStore ===
 
 impl SqliteStore {
@@ -57,6 +66,9 @@ impl SqliteStore {
     ///
     /// The file cannot be opened or written, is no database, or belongs to a newer version of this crate.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, sqlx::Error> {
+        if path.as_ref() == Path::new(":memory:") {
+            return Err(sqlx::Error::Configuration("this store is a file: use MemoryStore for keys in memory".into()));
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -110,22 +122,20 @@ impl KeyRegistry for SqliteStore {
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, sqlx::Error> {
-        let (owner_type, user) = row::owner(filter.owner.as_ref());
-        let query = sqlx::query(
-            "select * from api_keys where organization is ?1 and (?2 is null or environment = ?2)
-             and (?3 is null or owner_type = ?3 and user is ?4) and (?5 or status <> 'revoked')
-             and (?6 is null or id < ?6) order by id desc limit ?7",
-        );
-        let rows = query
-            .bind(&filter.organization)
-            .bind(&filter.environment)
-            .bind(owner_type)
-            .bind(user)
-            .bind(filter.revoked)
-            .bind(filter.after.as_ref().map(KeyId::as_str))
-            .bind(i64::try_from(filter.limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
-            .await?;
+        let query = sqlx::query(if filter.owner.is_some() { LIST_OF_OWNER } else { LIST });
+        let query = query.bind(&filter.organization);
+        let query = match &filter.after {
+            Some(id) => query.bind(id.as_str()),
+            // Any blob is greater than every text.
+            None => query.bind(&[][..]),
+        };
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+        let mut query = query.bind(&filter.environment).bind(filter.revoked).bind(limit);
+        if filter.owner.is_some() {
+            let (owner_type, user) = row::owner(filter.owner.as_ref());
+            query = query.bind(owner_type).bind(user);
+        }
+        let rows = query.fetch_all(&self.readers).await?;
         rows.iter().map(row::record).collect()
     }
 
@@ -139,12 +149,12 @@ impl KeyRegistry for SqliteStore {
         Ok(Ok(record))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), sqlx::Error> {
         let mut change = self.change().await?;
         if let Err(refusal) = update(&mut change, &old).await? {
             return Ok(Err(refusal));
         }
-        if let Err(refusal) = insert(&mut change, &new, cap).await? {
+        if let Err(refusal) = insert(&mut change, &new, None).await? {
             return Ok(Err(refusal));
         }
         change.commit().await?;
@@ -157,7 +167,7 @@ impl KeyRegistry for SqliteStore {
             return Ok(Err(Refusal::NotFound(id.clone())));
         };
         if stored.status() == Status::Revoked {
-            return Ok(Ok(stored));
+            return Ok(Err(Refusal::Revoked(id.clone())));
         }
         let revoked = stored.clone().with_status(Status::Revoked).succeeding(&stored);
         row::bind(sqlx::query(PUT), &revoked)?.execute(&mut *change).await?;
@@ -188,7 +198,7 @@ impl KeyRegistry for SqliteStore {
     async fn record_uses(&self, uses: &[Use]) -> Result<(), sqlx::Error> {
         let mut change = self.change().await?;
         for one in uses {
-            let query = "update api_keys set use_count = use_count + ?2,
+            let query = "update api_keys set use_count = use_count + min(?2, 9223372036854775807 - use_count),
                 last_used_at = max(coalesce(last_used_at, ?3), ?3) where id = ?1";
             let query = sqlx::query(query).bind(one.id.as_str());
             query.bind(row::number(one.count)).bind(row::micros(one.last_at)).execute(&mut *change).await?;
@@ -205,23 +215,20 @@ async fn get(connection: &mut SqliteConnection, id: &KeyId) -> Result<Option<Key
 }
 
 async fn insert(connection: &mut SqliteConnection, record: &KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
-    if let Some(cap) = cap {
-        let (owner_type, user) = row::owner(record.owner());
-        let count = "select count(*) from api_keys where organization is ? and owner_type is ? and user is ?
-            and status <> 'revoked' and replaced_by is null and (expires_at is null or expires_at > ?)";
-        let count = sqlx::query_scalar::<_, i64>(count).bind(record.organization()).bind(owner_type).bind(user);
-        if count.bind(row::micros(cap.now)).fetch_one(&mut *connection).await? >= i64::from(cap.most) {
-            return Ok(Err(Refusal::Full(cap.most)));
-        }
-    }
     match row::bind(sqlx::query(INSERT), record)?.execute(&mut *connection).await {
-        Ok(_) => Ok(Ok(())),
+        Ok(_) => {}
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             let taken = get(connection, record.id()).await?.is_some();
-            Ok(Err(if taken { Refusal::DuplicateId(record.id().clone()) } else { Refusal::DuplicateKey }))
+            return Ok(Err(if taken { Refusal::DuplicateId(record.id().clone()) } else { Refusal::DuplicateKey }));
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
     }
+    let Some(cap) = cap else { return Ok(Ok(())) };
+    let (owner_type, user) = row::owner(record.owner());
+    let count = sqlx::query_scalar::<_, i64>(COUNT).bind(record.organization()).bind(owner_type).bind(user);
+    let count = count.bind(row::micros(cap.now)).bind(record.id().as_str());
+    let has_room = count.fetch_one(&mut *connection).await? < i64::from(cap.most);
+    Ok(if has_room { Ok(()) } else { Err(Refusal::Full(cap.most)) })
 }
 
 async fn update(connection: &mut SqliteConnection, changed: &KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
@@ -253,4 +260,28 @@ async fn migrate(writer: &SqlitePool) -> Result<(), sqlx::Error> {
         sqlx::query("insert into api_keys_schema values (?)").bind(done).execute(&mut *change).await?;
     }
     change.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lists_and_counts_go_through_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("keys.db")).await.unwrap();
+        for (query, index) in [
+            ("select * from api_keys where digest = ?", "sqlite_autoindex_api_keys_2 (digest=?)"),
+            (LIST, "api_keys_by_organization (organization=? AND id<?)"),
+            (LIST_OF_OWNER, "api_keys_by_owner (organization=? AND owner_type=? AND user=? AND id<?)"),
+            (COUNT, "api_keys_that_count (organization=? AND owner_type=? AND user=?)"),
+        ] {
+            let plan = sqlx::query(AssertSqlSafe(format!("explain query plan {query}")));
+            let plan = plan.fetch_all(&store.readers).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.len() == 1 && plan[0].ends_with(index), "{plan:?}");
+        }
+    }
 }

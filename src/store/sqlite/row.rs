@@ -24,7 +24,7 @@ fn encode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
 
 pub(super) fn record(row: &SqliteRow) -> Result<KeyRecord, sqlx::Error> {
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
-    let time = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.and_then(instant));
+    let time = |column: &str| row.try_get::<Option<i64>, _>(column)?.map(instant).transpose();
     let digest = KeyDigest::try_from(row.try_get::<Vec<u8>, _>("digest")?).map_err(decode)?;
     let mut record = KeyRecord::new(row.try_get::<String, _>("id")?, digest)
         .with_version(count(row.try_get("version")?))
@@ -136,10 +136,12 @@ pub(super) fn micros(instant: SystemTime) -> i64 {
     }
 }
 
-/// `None` is beyond what the clock can say.
-fn instant(micros: i64) -> Option<SystemTime> {
+/// An expiry beyond what the clock can say is no reason to forget it.
+fn instant(micros: i64) -> Result<SystemTime, sqlx::Error> {
     let distance = Duration::from_micros(micros.unsigned_abs());
-    if micros < 0 { SystemTime::UNIX_EPOCH.checked_sub(distance) } else { SystemTime::UNIX_EPOCH.checked_add(distance) }
+    let epoch = SystemTime::UNIX_EPOCH;
+    let instant = if micros < 0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) };
+    instant.ok_or_else(|| decode("a time that the clock cannot say"))
 }
 
 #[cfg(test)]
@@ -157,7 +159,7 @@ mod tests {
             (epoch - Duration::from_nanos(1), epoch - Duration::from_micros(1)),
             (epoch + year * 5000, epoch + year * 5000),
         ] {
-            assert_eq!(instant(micros(time)), Some(kept));
+            assert_eq!(instant(micros(time)).ok(), Some(kept));
         }
     }
 }

@@ -40,7 +40,17 @@ pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl Key
     ]) {
         assert_eq!(sound(registry.insert(record, Some(one_at(noon()))).await), Ok(()), "key {byte}");
     }
-    insert(&registry, of_alice("8", 8).with_owner(Owner::Bot)).await;
+    for (byte, record) in (20..).zip([
+        of_alice("20", 20).with_owner(user("Alice")),
+        of_alice("21", 21).with_organization("Acme"),
+        of_alice("22", 22).with_owner(user("alice ")),
+    ]) {
+        assert_eq!(sound(registry.insert(record, Some(one_at(noon()))).await), Ok(()), "key {byte}, of another name");
+    }
+    let elsewhere = registry.insert(of_alice("8", 8).with_environment("test"), Some(one_at(noon()))).await;
+    assert_eq!(sound(elsewhere), Err(Refusal::Full(1)), "a cap is of all environments");
+    let taken = registry.insert(of_alice("1", 8), Some(one_at(noon()))).await;
+    assert_eq!(sound(taken), Err(Refusal::DuplicateId("1".into())), "what is wrong with a key comes before its cap");
     let without_organization = crate::KeyRecord::new("9", [9; 32]).with_owner(user("alice"));
     let refused = registry.insert(without_organization, Some(one_at(noon()))).await;
     assert_eq!(sound(refused), Err(Refusal::Full(1)), "keys without an organization count among themselves");

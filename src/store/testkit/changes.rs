@@ -1,6 +1,9 @@
 //! Insert, update, revoke, remove.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{KeyId, KeyRecord, KeyRegistry, Owner, Refusal, SECOND, find, insert, noon, of_alice, race, sound, stored};
 use crate::{permission::Permissions, record::Status};
@@ -45,6 +48,21 @@ pub(super) async fn records_come_back_whole(registry: impl KeyRegistry) {
     assert!(sound(registry.get(&"nobody".into()).await).is_none(), "an id that nobody inserted is found");
 }
 
+/// A store may keep times less exactly than the clock tells them, but no key may outlive its expiry.
+pub(super) async fn times_are_rounded_down_if_at_all(registry: impl KeyRegistry) {
+    let odd = Duration::from_nanos(1_999_999_999);
+    insert(&registry, of_alice("a", 1).with_expires_at(noon() + odd).with_not_before(noon() - odd)).await;
+    let record = find(&registry, 1).await.expect("an inserted key is found");
+    let expiry = record.expires_at().expect("an expiry is kept");
+    assert!(expiry <= noon() + odd && expiry > noon() + odd - SECOND, "an expiry was moved from {odd:?} after noon");
+    let before_the_epoch = SystemTime::UNIX_EPOCH - SECOND;
+    let far = noon() + SECOND * 3600 * 24 * 365 * 900;
+    for (byte, instant) in [(2, before_the_epoch), (3, SystemTime::UNIX_EPOCH), (4, far)] {
+        insert(&registry, of_alice(&byte.to_string(), byte).with_expires_at(instant)).await;
+        assert_eq!(find(&registry, byte).await.and_then(|record| record.expires_at()), Some(instant));
+    }
+}
+
 pub(super) async fn an_id_and_a_digest_are_there_once(registry: impl KeyRegistry) {
     insert(&registry, KeyRecord::new("a", [1; 32])).await;
     let same_id = registry.insert(KeyRecord::new("a", [2; 32]), None).await;
@@ -57,6 +75,7 @@ pub(super) async fn an_id_and_a_digest_are_there_once(registry: impl KeyRegistry
 pub(super) async fn an_update_is_of_the_version_that_was_read(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
+    assert_eq!(find(&registry, 1).await.as_ref().and_then(KeyRecord::name), None);
     let first = sound(registry.update(read.clone().with_name("first")).await).expect("the first update");
     assert_eq!((first.name(), first.version()), (Some("first"), read.version() + 1));
     let second = sound(registry.update(read.with_name("second")).await);
@@ -96,11 +115,12 @@ pub(super) async fn an_update_keeps_what_identifies_a_key(registry: impl KeyRegi
 
 pub(super) async fn a_revoked_key_stays_revoked(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
+    assert_eq!(find(&registry, 1).await.map(|record| record.status()), Some(Status::Active));
     let revoked = sound(registry.revoke(&"a".into()).await).expect("a key can be revoked");
     assert_eq!(revoked.status(), Status::Revoked);
     assert_eq!(find(&registry, 1).await.map(|record| record.status()), Some(Status::Revoked));
-    let again = sound(registry.revoke(&"a".into()).await).expect("a key can be revoked twice");
-    assert_eq!(again.version(), revoked.version());
+    let again = registry.revoke(&"a".into()).await;
+    assert_eq!(sound(again).map(drop), Err(Refusal::Revoked("a".into())));
     for status in [Status::Active, Status::Disabled] {
         let undone = registry.update(revoked.clone().with_status(status)).await;
         assert_eq!(sound(undone).map(drop), Err(Refusal::Revoked("a".into())));
@@ -139,12 +159,14 @@ pub(super) async fn an_update_in_flight_never_undoes_a_revocation(registry: impl
 pub(super) async fn a_removed_key_stays_away(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
+    assert!(find(&registry, 1).await.is_some(), "an inserted key is found");
     let removed = sound(registry.remove(&"a".into()).await).expect("a key can be removed");
+    assert!(find(&registry, 1).await.is_none(), "a removed key is found");
     assert_eq!(shown(&removed), shown(&read));
     assert_eq!(sound(registry.remove(&"a".into()).await).map(drop), Err(Refusal::NotFound("a".into())));
     let late = registry.update(read.clone().with_name("late")).await;
     assert_eq!(sound(late).map(drop), Err(Refusal::NotFound("a".into())));
-    let replaced = registry.replace(read.with_replaced_by("b"), of_alice("b", 2), None).await;
+    let replaced = registry.replace(read.with_replaced_by("b"), of_alice("b", 2)).await;
     assert_eq!(sound(replaced), Err(Refusal::NotFound("a".into())));
     assert!(find(&registry, 1).await.is_none() && find(&registry, 2).await.is_none());
     assert!(sound(registry.remove_user(Some("acme"), "alice").await).is_empty(), "it was removed before");
@@ -152,6 +174,30 @@ pub(super) async fn a_removed_key_stays_away(registry: impl KeyRegistry) {
     assert_eq!(sound(registry.remove_user(Some("acme"), "alice").await).len(), 1);
     let late = registry.update(of_alice("a", 1)).await;
     assert_eq!(sound(late).map(drop), Err(Refusal::NotFound("a".into())));
+}
+
+/// Many tasks update keys while others remove them: none comes back.
+pub(super) async fn an_update_in_flight_never_brings_back_a_removed_key(registry: impl KeyRegistry) {
+    let registry = Arc::new(registry);
+    for round in 0..16 {
+        let id = KeyId::from(format!("k{round}"));
+        insert(&*registry, of_alice(id.as_str(), round)).await;
+        let read = stored(&*registry, id.as_str()).await;
+        race(&registry, |registry, number| {
+            let (id, read) = (id.clone(), read.clone());
+            async move {
+                match number {
+                    5 => drop(sound(registry.remove(&id).await)),
+                    9 => drop(sound(registry.remove_user(Some("acme"), "alice").await)),
+                    _ => drop(sound(registry.update(read.with_name(number.to_string())).await)),
+                }
+                true
+            }
+        })
+        .await;
+        assert!(find(&*registry, round).await.is_none(), "a removed key came back");
+        assert!(sound(registry.get(&id).await).is_none(), "a removed record came back");
+    }
 }
 
 pub(super) async fn a_users_keys_go_with_the_user(registry: impl KeyRegistry) {
@@ -162,11 +208,14 @@ pub(super) async fn a_users_keys_go_with_the_user(registry: impl KeyRegistry) {
     insert(&registry, KeyRecord::new("4", [4; 32]).with_owner(alice)).await;
     insert(&registry, of_alice("5", 5).with_owner(Owner::Bot)).await;
     insert(&registry, of_alice("6", 6).with_owner(Owner::User("Bot".into()))).await;
+    insert(&registry, of_alice("7", 7).with_owner(Owner::User("Alice".into()))).await;
+    insert(&registry, of_alice("8", 8).with_organization("ACME")).await;
+    insert(&registry, of_alice("9", 9).with_owner(Owner::User("alice ".into()))).await;
     let mut removed: Vec<_> = sound(registry.remove_user(Some("acme"), "alice").await);
     removed.sort_by(|a, b| a.id().cmp(b.id()));
     let ids: Vec<_> = removed.iter().map(|record| record.id().as_str()).collect();
     assert_eq!(ids, ["1", "2"], "a user's keys in one organization");
-    for byte in 1..=6 {
+    for byte in 1..=9 {
         assert_eq!(find(&registry, byte).await.is_some(), byte > 2, "key {byte}");
     }
     assert!(sound(registry.remove_user(Some("acme"), "alice").await).is_empty());

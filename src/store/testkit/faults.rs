@@ -6,7 +6,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use super::{KeyId, KeyRecord, KeyRegistry, Refusal, find, insert, noon, of_alice, one_at, race, sound, stored};
+use super::{KeyId, KeyRecord, KeyRegistry, Refusal, find, insert, noon, of_alice, race, sound, stored};
 use crate::record::Status;
 
 fn retired(old: KeyRecord, by: &str) -> KeyRecord {
@@ -15,26 +15,32 @@ fn retired(old: KeyRecord, by: &str) -> KeyRecord {
 
 pub(super) async fn a_replacement_is_one_step(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
+    insert(&registry, of_alice("second", 3)).await;
     let old = stored(&registry, "a").await;
+    find(&registry, 1).await.expect("the old key is there");
+    find(&registry, 2).await.ok_or(()).expect_err("the new key is not there");
     let new = of_alice("b", 2).with_replaces("a");
-    let replaced = registry.replace(retired(old.clone(), "b"), new, Some(one_at(noon()))).await;
-    assert_eq!(sound(replaced), Ok(()), "under a cap of one the old key makes room for the new one");
+    assert_eq!(sound(registry.replace(retired(old.clone(), "b"), new).await), Ok(()));
     let old_now = find(&registry, 1).await.expect("the record of a replaced key stays");
     assert_eq!((old_now.status(), old_now.replaced_by()), (Status::Revoked, Some(&KeyId::from("b"))));
     assert_eq!(old_now.version(), old.version() + 1);
     let new_now = find(&registry, 2).await.expect("the new key is there");
     assert_eq!((new_now.status(), new_now.replaces()), (Status::Active, Some(&KeyId::from("a"))));
+
+    let in_grace = stored(&registry, "second").await.with_replaced_by("c").with_expires_at(noon());
+    assert_eq!(sound(registry.replace(in_grace, of_alice("c", 4)).await), Ok(()));
+    let again = stored(&registry, "second").await.with_replaced_by("d");
+    assert_eq!(sound(registry.replace(again, of_alice("d", 5)).await), Err(Refusal::Replaced("second".into())));
+    assert!(find(&registry, 5).await.is_none(), "a key was replaced twice");
 }
 
 pub(super) async fn a_replacement_that_is_refused_in_the_middle_changes_nothing(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     insert(&registry, of_alice("taken", 9).with_organization("globex")).await;
     let old = stored(&registry, "a").await;
-    let replace = async |new| sound(registry.replace(retired(old.clone(), "b"), new, Some(one_at(noon()))).await);
+    let replace = async |new| sound(registry.replace(retired(old.clone(), "b"), new).await);
     assert_eq!(replace(of_alice("b", 9)).await, Err(Refusal::DuplicateKey));
     assert_eq!(replace(of_alice("taken", 2)).await, Err(Refusal::DuplicateId("taken".into())));
-    insert(&registry, of_alice("second", 3)).await;
-    assert_eq!(replace(of_alice("b", 2)).await, Err(Refusal::Full(1)), "only the old key makes room");
     let now = find(&registry, 1).await.expect("the old key is there");
     assert_eq!((now.status(), now.version(), now.replaced_by()), (Status::Active, old.version(), None));
     assert!(find(&registry, 2).await.is_none(), "a key was half made");
@@ -46,6 +52,32 @@ pub(super) async fn a_replacement_that_is_refused_in_the_middle_changes_nothing(
     assert!(find(&registry, 2).await.is_none(), "a revoked key was replaced");
 }
 
+/// One task rotates a key while another revokes it: the key ends revoked, whoever comes first.
+pub(super) async fn a_replacement_in_flight_never_undoes_a_revocation(registry: impl KeyRegistry) {
+    let registry = Arc::new(registry);
+    for round in 0..16 {
+        let id = format!("a{round}");
+        insert(&*registry, of_alice(&id, round)).await;
+        let old = stored(&*registry, &id).await;
+        race(&registry, |registry, number| {
+            let new = KeyRecord::new(format!("{round}-{number}"), [100 + number; 32]);
+            let (old, id) = (old.clone().with_replaced_by(new.id().clone()).with_expires_at(noon()), id.clone());
+            async move {
+                if number == 7 {
+                    sound(registry.revoke(&id.into()).await).is_ok()
+                } else {
+                    sound(registry.replace(old, new).await).is_ok()
+                }
+            }
+        })
+        .await;
+        assert_eq!(find(&*registry, round).await.map(|old| old.status()), Some(Status::Revoked));
+        for number in 0..16 {
+            let _ = sound(registry.remove(&format!("{round}-{number}").into()).await);
+        }
+    }
+}
+
 pub(super) async fn of_racing_replacements_exactly_one_wins(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 255)).await;
     let registry = Arc::new(registry);
@@ -53,7 +85,7 @@ pub(super) async fn of_racing_replacements_exactly_one_wins(registry: impl KeyRe
     let won = race(&registry, |registry, number| {
         let id = format!("b{number}");
         let (old, new) = (retired(old.clone(), &id), of_alice(&id, number));
-        async move { sound(registry.replace(old, new, Some(one_at(noon()))).await).is_ok() }
+        async move { sound(registry.replace(old, new).await).is_ok() }
     });
     assert_eq!(won.await, 1, "of racing replacements");
     let mut working = 0;
@@ -69,7 +101,7 @@ pub(super) async fn a_change_that_is_dropped_happens_wholly_or_not_at_all(regist
         let (id, new_id) = (format!("a{polls}"), format!("b{polls}"));
         insert(&registry, of_alice(&id, polls)).await;
         let (old, new) = (stored(&registry, &id).await, of_alice(&new_id, 100 + polls));
-        let mut change = Some(Box::pin(registry.replace(retired(old, &new_id), new, None)));
+        let mut change = Some(Box::pin(registry.replace(retired(old, &new_id), new)));
         for _ in 0..polls {
             if change.as_mut().is_some_and(|change| is_ready(change.as_mut())) {
                 change = None;

@@ -35,23 +35,28 @@ use crate::record::{KeyId, KeyRecord, Owner};
 /// When the registry does not do what [`KeyRegistry`] says, or fails. The message says what went wrong.
 pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     changes::records_come_back_whole(open().await).await;
+    changes::times_are_rounded_down_if_at_all(open().await).await;
     changes::an_id_and_a_digest_are_there_once(open().await).await;
     changes::an_update_is_of_the_version_that_was_read(open().await).await;
     changes::an_update_keeps_what_identifies_a_key(open().await).await;
     changes::a_revoked_key_stays_revoked(open().await).await;
     changes::an_update_in_flight_never_undoes_a_revocation(open().await).await;
     changes::a_removed_key_stays_away(open().await).await;
+    changes::an_update_in_flight_never_brings_back_a_removed_key(open().await).await;
     changes::a_users_keys_go_with_the_user(open().await).await;
     cap::a_cap_counts_what_works_or_could(open().await).await;
     cap::a_cap_is_of_one_owner_in_one_organization(open().await).await;
     cap::of_racing_inserts_under_a_cap_of_one_exactly_one_wins(open().await).await;
     faults::a_replacement_is_one_step(open().await).await;
     faults::a_replacement_that_is_refused_in_the_middle_changes_nothing(open().await).await;
+    faults::a_replacement_in_flight_never_undoes_a_revocation(open().await).await;
     faults::of_racing_replacements_exactly_one_wins(open().await).await;
     faults::a_change_that_is_dropped_happens_wholly_or_not_at_all(open().await).await;
     pages::pages_hold_every_key_once_newest_first(open().await).await;
     pages::a_filter_admits_what_it_says(open().await).await;
     uses::uses_add_up_and_never_go_back(open().await).await;
+    uses::a_count_stays_at_its_most(open().await).await;
+    uses::an_update_in_flight_loses_no_use(open().await).await;
     uses::uses_change_nothing_else(open().await).await;
 }
 

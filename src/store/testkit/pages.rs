@@ -39,8 +39,17 @@ pub(super) async fn a_filter_admits_what_it_says(registry: impl KeyRegistry) {
     insert(&registry, KeyRecord::new("6", [6; 32])).await;
     insert(&registry, of_alice("7", 7).with_status(Status::Disabled)).await;
     let acme = || Filter::organization("acme");
+    let mut pages = Vec::new();
+    let mut filter = acme().owned_by(Owner::User("alice".into())).limit(1);
+    while let [record] = &sound(registry.list(&filter).await)[..] {
+        filter = filter.after(record.id().clone());
+        pages.push(record.id().to_string());
+    }
+    assert_eq!(pages, ["7", "1"], "pages of one, among keys that the filter does not admit");
     for (filter, expected) in [
-        (acme(), &["7", "3", "2", "1"][..]),
+        (Filter::organization("ACME"), &[][..]),
+        (acme().owned_by(Owner::User("ALICE".into())), &[]),
+        (acme(), &["7", "3", "2", "1"]),
         (acme().with_revoked(), &["7", "4", "3", "2", "1"]),
         (acme().owned_by(Owner::User("alice".into())), &["7", "1"]),
         (acme().owned_by(bob), &["2"]),

@@ -13,7 +13,7 @@ pub(super) async fn uses_add_up_and_never_go_back(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     insert(&registry, of_alice("b", 2)).await;
     assert_eq!(stored(&registry, "a").await.last_used_at(), None, "before its first use");
-    let batch = [used("a", 2, noon()), used("nobody", 1, noon()), used("b", 1, noon() + SECOND)];
+    let batch = [used("a", 1, noon()), used("nobody", 1, noon()), used("b", 1, noon() + SECOND), used("a", 1, noon())];
     sound(registry.record_uses(&batch).await);
     sound(registry.record_uses(&[used("a", 3, noon() - SECOND)]).await);
     sound(registry.record_uses(&[]).await);
@@ -28,6 +28,33 @@ pub(super) async fn uses_add_up_and_never_go_back(registry: impl KeyRegistry) {
     })
     .await;
     assert_eq!(stored(&*registry, "a").await.use_count(), 21, "racing batches add up");
+}
+
+pub(super) async fn a_count_stays_at_its_most(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("a", 1)).await;
+    for _ in 0..2 {
+        sound(registry.record_uses(&[used("a", u64::MAX, noon())]).await);
+    }
+    assert!(stored(&registry, "a").await.use_count() >= u64::MAX >> 1);
+}
+
+/// Updates and uses of one key go on side by side, and none is lost.
+pub(super) async fn an_update_in_flight_loses_no_use(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("a", 1)).await;
+    let registry = Arc::new(registry);
+    for _ in 0..8 {
+        race(&registry, |registry, number| async move {
+            if number % 2 == 0 {
+                sound(registry.record_uses(&[used("a", 1, noon())]).await);
+            } else {
+                let read = stored(&*registry, "a").await;
+                drop(sound(registry.update(read.with_name(number.to_string())).await));
+            }
+            true
+        })
+        .await;
+    }
+    assert_eq!(stored(&*registry, "a").await.use_count(), 64, "uses that an update has lost");
 }
 
 pub(super) async fn uses_change_nothing_else(registry: impl KeyRegistry) {
