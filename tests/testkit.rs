@@ -1,0 +1,236 @@
+//! The testkit itself: it refuses registries that are wrong in one respect.
+#![cfg(feature = "testkit")]
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use tower_api_key::{
+    KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup,
+    store::{Answered, Cap, Filter, MemoryStore, Refusal, Use, testkit},
+};
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mistake {
+    None,
+    /// What was found once is found for ever.
+    StaleCache,
+    /// A page is cut before it is filtered.
+    LimitBeforeFilter,
+    /// Keys of another environment do not count.
+    CapPerEnvironment,
+    /// Counted first, inserted later.
+    CapBesideTheInsert,
+    /// An expiry is kept in seconds, rounded up.
+    ExpiryRoundedUp,
+    /// `Alice` leaves with `alice`.
+    UsersWithoutCase,
+    /// Two steps: the old key first, then the new one.
+    ReplaceInTwoSteps,
+    /// A key that is in grace can be replaced again.
+    ReplacedTwice,
+    /// What a replacement has read, it writes back.
+    ReplaceOverRevocation,
+    /// What an update has read, it writes back: a removed key.
+    UpdateBringsBack,
+    /// What an update has read, it writes back: the uses.
+    UpdateLosesUses,
+    /// One entry of a batch per key.
+    LastUseWins,
+    /// A revoked key can be switched on.
+    RevocationUndone,
+}
+
+struct Wrong {
+    keys: MemoryStore,
+    mistake: Mistake,
+    cache: Arc<Mutex<HashMap<[u8; 32], KeyRecord>>>,
+}
+
+impl Wrong {
+    fn new(mistake: Mistake) -> Self {
+        Self { keys: MemoryStore::new(), mistake, cache: Arc::default() }
+    }
+
+    fn is(&self, mistake: Mistake) -> bool {
+        self.mistake == mistake
+    }
+
+    /// Puts a record where it was, whatever has become of it.
+    async fn overwrite(&self, record: KeyRecord) {
+        let _ = self.keys.remove(record.id()).await;
+        let _ = self.keys.insert(record, None).await;
+    }
+}
+
+fn in_seconds(record: KeyRecord) -> KeyRecord {
+    let Some(since) = record.expires_at().and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok()) else {
+        return record;
+    };
+    let seconds = since.as_secs() + u64::from(since.subsec_nanos() > 0);
+    record.with_expires_at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+impl KeyStore for Wrong {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
+        let Lookup::Found(record) = self.keys.find_now(digest) else { return Ok(None) };
+        if self.is(Mistake::StaleCache) {
+            let mut cache = self.cache.lock().unwrap();
+            return Ok(Some(cache.entry(*digest.as_bytes()).or_insert(record).clone()));
+        }
+        Ok(Some(record))
+    }
+}
+
+impl KeyRegistry for Wrong {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+        let record = if self.is(Mistake::ExpiryRoundedUp) { in_seconds(record) } else { record };
+        let Some(counting) =
+            cap.filter(|_| self.is(Mistake::CapPerEnvironment) || self.is(Mistake::CapBesideTheInsert))
+        else {
+            return self.keys.insert(record, cap).await;
+        };
+        let mut filter = Filter::default();
+        filter.organization = record.organization().map(str::to_owned);
+        filter.owner = record.owner().cloned();
+        let mut counted = self.keys.list(&filter).await?;
+        let everywhere = !self.is(Mistake::CapPerEnvironment);
+        counted.retain(|other| {
+            counting.counts(other)
+                && other.owner() == record.owner()
+                && (everywhere || other.environment() == record.environment())
+        });
+        if !everywhere {
+            let cap = cap.filter(|_| counted.len() >= counting.most as usize);
+            return self.keys.insert(record, cap).await;
+        }
+        tokio::task::yield_now().await;
+        if counted.len() >= counting.most as usize {
+            Ok(Err(Refusal::Full(counting.most)))
+        } else {
+            self.keys.insert(record, None).await
+        }
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
+        self.keys.get(id).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, Infallible> {
+        if !self.is(Mistake::LimitBeforeFilter) {
+            return self.keys.list(filter).await;
+        }
+        let mut all = filter.clone();
+        (all.owner, all.environment, all.revoked) = (None, None, true);
+        let mut page = self.keys.list(&all).await?;
+        page.retain(|record| filter.admits(record));
+        Ok(page)
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
+        let Some(stored) = self.keys.get(changed.id()).await? else {
+            return self.keys.update(changed).await;
+        };
+        tokio::task::yield_now().await;
+        let updated = self.keys.update(changed.clone()).await?;
+        match (&updated, self.mistake) {
+            (Ok(record), Mistake::UpdateLosesUses) => {
+                self.overwrite(record.clone().with_use(stored.use_count(), stored.last_used_at())).await;
+            }
+            (Err(Refusal::NotFound(_)), Mistake::UpdateBringsBack) => self.overwrite(changed.clone()).await,
+            (Err(Refusal::Revoked(_)), Mistake::RevocationUndone) => {
+                self.overwrite(changed.clone()).await;
+                return Ok(Ok(changed));
+            }
+            _ => {}
+        }
+        Ok(updated)
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), Infallible> {
+        if self.is(Mistake::ReplaceInTwoSteps) {
+            if let Err(refusal) = self.keys.update(old).await? {
+                return Ok(Err(refusal));
+            }
+            return self.keys.insert(new, None).await;
+        }
+        tokio::task::yield_now().await;
+        let replaced = self.keys.replace(old.clone(), new.clone()).await?;
+        match (&replaced, self.mistake) {
+            (Err(Refusal::Replaced(_)), Mistake::ReplacedTwice) => self.keys.insert(new, None).await,
+            (Err(Refusal::Revoked(_)), Mistake::ReplaceOverRevocation) => {
+                self.overwrite(old).await;
+                self.keys.insert(new, None).await
+            }
+            _ => Ok(replaced),
+        }
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+        self.keys.revoke(id).await
+    }
+
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+        self.keys.remove(id).await
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {
+        let removed = self.keys.remove_user(organization, user).await?;
+        if self.is(Mistake::UsersWithoutCase) {
+            self.keys.remove_user(organization, &format!("{}{}", user[..1].to_uppercase(), &user[1..])).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
+        if !self.is(Mistake::LastUseWins) {
+            return self.keys.record_uses(uses).await;
+        }
+        let by_id: HashMap<_, _> = uses.iter().map(|one| (one.id.clone(), one.clone())).collect();
+        self.keys.record_uses(&by_id.into_values().collect::<Vec<_>>()).await
+    }
+}
+
+/// Whether the testkit refuses it, in one of a few runs: a race is not lost every time.
+fn is_refused(mistake: Mistake) -> bool {
+    (0..if mistake == Mistake::None { 1 } else { 20 }).any(|_| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+        let check = || runtime.block_on(testkit::check(async || Wrong::new(mistake)));
+        catch_unwind(AssertUnwindSafe(check)).is_err()
+    })
+}
+
+#[test]
+fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = |mistake| (mistake, is_refused(mistake));
+    let none = found(Mistake::None);
+    let all = [
+        Mistake::StaleCache,
+        Mistake::LimitBeforeFilter,
+        Mistake::CapPerEnvironment,
+        Mistake::CapBesideTheInsert,
+        Mistake::ExpiryRoundedUp,
+        Mistake::UsersWithoutCase,
+        Mistake::ReplaceInTwoSteps,
+        Mistake::ReplacedTwice,
+        Mistake::ReplaceOverRevocation,
+        Mistake::UpdateBringsBack,
+        Mistake::UpdateLosesUses,
+        Mistake::LastUseWins,
+        Mistake::RevocationUndone,
+    ];
+    let all = all.map(found);
+    std::panic::set_hook(loud);
+    assert!(!none.1, "a registry without a mistake was refused");
+    let overlooked: Vec<_> = all.iter().filter(|(_, found)| !found).map(|(mistake, _)| mistake).collect();
+    assert!(overlooked.is_empty(), "overlooked: {overlooked:?}");
+}
