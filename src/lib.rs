@@ -36,7 +36,8 @@
 //! |---------------|----------------------------------------------------------------------------------------------|
 //! | [`scheme`]    | where a credential may stand: [`Scheme`], [`SchemePolicy`]                                   |
 //! | [`key`]       | the key itself: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]            |
-//! | [`store`]     | where records are kept: [`KeyStore`], in memory, fixed, or your own                          |
+//! | [`store`]     | where records are kept: [`KeyStore`], [`KeyRegistry`]; in memory, fixed, in SQLite, your own |
+//! | [`manage`]    | the life of keys: [`KeyManager`], who may do what, and its HTTP API                          |
 //! | records       | [`KeyRecord`] with its [`KeyId`], [`Owner`], [`Status`]; [`Principal`]: who is calling       |
 //! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                                |
 //! | [`guard`]     | what a key must be allowed: [`Require`], [`Permissions`], [`Action`]                         |
@@ -45,10 +46,13 @@
 //!
 //! # Features
 //!
-//! | feature | default | what it brings                                                                     |
-//! |---------|---------|------------------------------------------------------------------------------------|
-//! | `axum`  | yes     | [`Principal`] and `Option<Principal>` as extractors, [`Rejection`] as a response   |
-//! | `serde` | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
+//! | feature   | default | what it brings                                                                     |
+//! |-----------|---------|------------------------------------------------------------------------------------|
+//! | `axum`    | yes     | [`Principal`] and `Option<Principal>` as extractors, [`Rejection`] as a response   |
+//! | `serde`   | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
+//! | `sqlite`  | no      | `store::SqliteStore`: keys in a file, nothing to set up                            |
+//! | `manage`  | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
+//! | `testkit` | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -84,6 +88,6 @@ pub use scheme::{Conflict, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 
 /// Keeps the README's code true.
-#[cfg(all(doctest, feature = "axum"))]
+#[cfg(all(doctest, feature = "manage", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -45,6 +45,10 @@ fn a_room_does_not_know_the_rooms_to_its_right() {
         ("store/", &["use tower", "scheme::", "principal::", "layer::", "guard::", "rejection::", "observe::"]),
         ("principal.rs", &["use tower", "store::", "layer::", "guard::", "observe::"]),
         ("guard/", &["store::", "scheme::", "observe::", "RejectionFormat"]),
+        ("manage/", &["use tower::", "guard::", "observe::Observer", "RejectionFormat"]),
+        ("manage/issue.rs", &["axum", "http", "scheme::", "layer::", "observe::"]),
+        ("manage/replace.rs", &["axum", "http", "scheme::", "layer::", "observe::"]),
+        ("manage/http/", &["store::Key", "ErasedRegistry", "key::"]),
         ("rejection/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
         ("body.rs", &["use tower", "crate::"]),
         ("observe.rs", &["use tower", "store::", "layer::", "guard::"]),
@@ -77,4 +81,14 @@ fn only_fixed_keys_bring_the_text_of_a_key_into_a_store() {
     let files = files_with("ApiKey");
     let stores: Vec<_> = files.iter().filter(|path| path.starts_with("store/")).collect();
     assert_eq!(stores, ["store/fixed.rs"]);
+}
+
+/// So that the actor is looked up again, and the work goes on when its caller goes away.
+#[test]
+fn a_registry_is_reached_through_the_manager_alone() {
+    let files = files_with(".registry.clone()");
+    assert!(
+        files.iter().all(|file| ["manage/issue.rs", "manage/mod.rs", "manage/replace.rs"].contains(&&**file)),
+        "{files:?}"
+    );
 }
