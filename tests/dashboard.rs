@@ -155,7 +155,7 @@ impl Page {
         })
     }
 
-    /// A command that WebDriver does not have.
+    /// A command of its own, which drivers have no name for.
     fn ask_chromium(&self, command: &str, parameters: &Value) -> Value {
         let body = json!({ "cmd": command, "params": parameters }).to_string();
         let answer: Value = serde_json::from_str(&curl(&["--fail", "-d", &body, &self.chromium])).unwrap();

@@ -78,7 +78,7 @@ async fn a_flush_writes_what_is_counted_and_loses_nothing() {
 async fn a_flush_waits_for_the_write_that_is_going_on() {
     let (api, manager, issued) = api().await;
     use_it(&api, &issued, 3).await;
-    api.store.slow_batches(Duration::from_secs(60));
+    api.store.slow_batches(Duration::from_mins(1));
     tokio::time::sleep(INTERVAL + Duration::from_secs(1)).await;
     assert_eq!(stored(&manager, &issued).await.use_count(), 0, "the write is going on");
     manager.flush().await.unwrap();
