@@ -86,9 +86,16 @@ fn only_fixed_keys_bring_the_text_of_a_key_into_a_store() {
 /// So that the actor is looked up again, and the work goes on when its caller goes away.
 #[test]
 fn a_registry_is_reached_through_the_manager_alone() {
+    let reach = ["manage/builder.rs", "manage/erased.rs", "manage/mod.rs", "manage/usage.rs"];
+    assert_eq!(files_with("ErasedRegistry"), reach);
     let files = files_with(".registry.clone()");
-    assert!(
-        files.iter().all(|file| ["manage/issue.rs", "manage/mod.rs", "manage/replace.rs"].contains(&&**file)),
-        "{files:?}"
-    );
+    assert!(files.iter().all(|file| file.starts_with("manage/") && !file.starts_with("manage/http/")), "{files:?}");
+}
+
+#[test]
+fn keys_come_from_the_operating_systems_generator_and_from_nowhere_else() {
+    assert_eq!(files_with("SysRng"), ["key/format.rs"]);
+    for other in ["thread_rng", "StdRng", "SmallRng", "rand::random", "rand::rng"] {
+        assert_eq!(files_with(other), Vec::<String>::new());
+    }
 }

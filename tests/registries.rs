@@ -3,13 +3,13 @@
 
 use tower_api_key::store::{MemoryStore, testkit};
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn memory_is_a_registry() {
     testkit::check(async || MemoryStore::new()).await;
 }
 
 #[cfg(feature = "sqlite")]
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn sqlite_is_a_registry() {
     let folder = tempfile::tempdir().unwrap();
     let opened = std::sync::atomic::AtomicUsize::new(0);

@@ -167,7 +167,7 @@ async fn a_change_that_fails_in_the_middle_leaves_the_old_state() {
         sqlx::query("drop trigger broken").execute(&raw).await.unwrap();
         let now = store.get(&id).await.unwrap().unwrap();
         assert_eq!((now.version(), now.status(), now.replaced_by()), (0, tower_api_key::Status::Active, None));
-        assert_eq!(store.list(&Filter::organization("acme").with_revoked()).await.unwrap().len(), 1);
+        assert_eq!(store.list(&Filter::of_organization("acme").with_revoked()).await.unwrap().len(), 1);
     }
     manager.regenerate(&admin(), id).await.unwrap();
 }

@@ -154,20 +154,23 @@ impl KeyRegistry for Wrong {
         Ok(updated)
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), Infallible> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
         if self.is(Mistake::ReplaceInTwoSteps) {
-            if let Err(refusal) = self.keys.update(old).await? {
+            let updated = self.keys.update(old).await?;
+            if updated.is_ok()
+                && let Err(refusal) = self.keys.insert(new, None).await?
+            {
                 return Ok(Err(refusal));
             }
-            return self.keys.insert(new, None).await;
+            return Ok(updated);
         }
         tokio::task::yield_now().await;
         let replaced = self.keys.replace(old.clone(), new.clone()).await?;
         match (&replaced, self.mistake) {
-            (Err(Refusal::Replaced(_)), Mistake::ReplacedTwice) => self.keys.insert(new, None).await,
+            (Err(Refusal::Replaced(_)), Mistake::ReplacedTwice) => Ok(self.keys.insert(new, None).await?.map(|()| old)),
             (Err(Refusal::Revoked(_)), Mistake::ReplaceOverRevocation) => {
-                self.overwrite(old).await;
-                self.keys.insert(new, None).await
+                self.overwrite(old.clone()).await;
+                Ok(self.keys.insert(new, None).await?.map(|()| old))
             }
             _ => Ok(replaced),
         }

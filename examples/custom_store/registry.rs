@@ -52,11 +52,11 @@ impl KeyRegistry for Ledger {
         Ok(update(&mut self.rows(), changed))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), Infallible> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
         let mut rows = self.rows();
         let checked = row(&mut rows, old.id()).and_then(|row| row.check_update(&old));
         let checked = checked.and_then(|()| check_insert(&rows, &new, None));
-        Ok(checked.and_then(|()| update(&mut rows, old)).map(|_| rows.push(new)))
+        Ok(checked.and_then(|()| update(&mut rows, old)).inspect(|_| rows.push(new)))
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {

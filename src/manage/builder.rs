@@ -66,9 +66,11 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Makes keys of this format for this environment.
+    /// Makes keys of this format for this environment. Named twice, the second format counts.
     pub fn environment(mut self, environment: impl Into<String>, format: KeyFormat) -> Self {
-        self.formats.by_environment.push((environment.into(), format));
+        let environment = environment.into();
+        self.formats.by_environment.retain(|(name, _)| *name != environment);
+        self.formats.by_environment.push((environment, format));
         self
     }
 

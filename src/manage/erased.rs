@@ -16,7 +16,7 @@ pub(super) trait ErasedRegistry: Send + Sync {
     fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>>;
     fn list(self: Arc<Self>, filter: Filter) -> Done<Vec<KeyRecord>>;
     fn update(self: Arc<Self>, changed: KeyRecord) -> Done<KeyRecord>;
-    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord) -> Done<()>;
+    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord) -> Done<KeyRecord>;
     fn revoke(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
     fn remove(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
     fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>>;
@@ -40,7 +40,7 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         Box::pin(async move { answered(KeyRegistry::update(&*self, changed).await) })
     }
 
-    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord) -> Done<()> {
+    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord) -> Done<KeyRecord> {
         Box::pin(async move { answered(KeyRegistry::replace(&*self, old, new).await) })
     }
 

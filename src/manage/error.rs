@@ -29,6 +29,9 @@ pub enum ManageError {
     /// The actor may not do this to keys: it lacks this action on the resource `apiKeys`.
     #[error("this needs the permission apiKeys: {0}")]
     MayNot(Action),
+    /// The key of whoever asks does not work any more; or it was rotated away, and then only looks.
+    #[error("the key of whoever asks does not work any more, or was replaced")]
+    Gone,
     /// The key would hold a permission that the actor lacks.
     #[error("a key cannot hold a permission that its maker lacks: {resource}: {action}")]
     NotGranted {

@@ -18,7 +18,7 @@ impl KeyManager {
     /// [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`](crate::store::Refusal::Full) if the user has as many keys as
     /// users may have.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
-        self.change(actor, Action::CREATE, async move |manager, actor| {
+        self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
             let environment = environment(&actor, &new)?;
             let key = manager.0.formats.generate(environment.as_deref())?;
             let record = manager.draft(&actor, new, manager.0.hasher.digest(&key))?.with_mask(key.mask(manager.0.mask));
@@ -36,8 +36,14 @@ impl KeyManager {
     /// of its environment;
     /// [`Refusal::DuplicateKey`](crate::store::Refusal::DuplicateKey).
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
-        self.0.formats.admit(key, environment(actor, &new)?.as_deref())?;
-        self.take_over(actor, self.0.hasher.digest(key), Some(key.mask(self.0.mask)), new).await
+        let (key, digest) = (key.clone(), self.0.hasher.digest(key));
+        self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
+            manager.0.formats.admit(&key, environment(&actor, &new)?.as_deref())?;
+            let record = manager.draft(&actor, new, digest)?.with_mask(key.mask(manager.0.mask));
+            manager.insert(&actor, ChangeKind::Imported, &record).await?;
+            Ok(record)
+        })
+        .await
     }
 
     /// Takes over a key from elsewhere, of which only the digest is at hand: as the manager's own hasher makes it. Its form cannot
@@ -52,19 +58,9 @@ impl KeyManager {
         digest: impl Into<KeyDigest>,
         new: NewKey,
     ) -> Result<KeyRecord, ManageError> {
-        self.take_over(actor, digest.into(), None, new).await
-    }
-
-    async fn take_over(
-        &self,
-        actor: &Actor,
-        digest: KeyDigest,
-        mask: Option<String>,
-        new: NewKey,
-    ) -> Result<KeyRecord, ManageError> {
-        self.change(actor, Action::CREATE, async move |manager, actor| {
+        let digest = digest.into();
+        self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
             let record = manager.draft(&actor, new, digest)?;
-            let record = mask.into_iter().fold(record, KeyRecord::with_mask);
             manager.insert(&actor, ChangeKind::Imported, &record).await?;
             Ok(record)
         })
@@ -82,9 +78,7 @@ impl KeyManager {
         grants(actor, &new.permissions)?;
         let now = self.now();
         let (not_before, expires_at) = (new.not_before.map(to_micros), new.expires_at.map(to_micros));
-        if expires_at.is_some_and(|end| end <= now.max(not_before.unwrap_or(now))) {
-            return Err(ManageError::Expiry);
-        }
+        check_times(now, not_before, expires_at)?;
         let mut record = KeyRecord::new(new_id(now)?, digest)
             .with_owner(owner(actor, new.is_bot)?)
             .with_name(checked_name(&new.name)?)
@@ -100,6 +94,16 @@ impl KeyManager {
         let record = record.with_permissions(new.permissions);
         Ok(new.metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text)))
     }
+}
+
+/// Whether a key would ever work.
+pub(super) fn check_times(
+    now: SystemTime,
+    not_before: Option<SystemTime>,
+    expires_at: Option<SystemTime>,
+) -> Result<(), ManageError> {
+    let begin = now.max(not_before.unwrap_or(now));
+    if expires_at.is_none_or(|end| begin < end) { Ok(()) } else { Err(ManageError::Expiry) }
 }
 
 fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {

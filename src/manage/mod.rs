@@ -12,12 +12,15 @@
 mod actor;
 mod builder;
 mod change;
+mod edit;
+mod end;
 mod erased;
 mod error;
 mod formats;
 #[cfg(feature = "manage")]
 mod http;
 mod issue;
+mod look;
 mod replace;
 mod request;
 mod usage;
@@ -33,6 +36,7 @@ pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
 pub use change::{Change, ChangeKind};
 pub use error::ManageError;
+pub use look::Page;
 pub use request::{Edit, Issued, NewKey, Rotation};
 
 use crate::{
@@ -40,8 +44,8 @@ use crate::{
     key::{KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
     permission::{Action, Permissions},
-    record::{KeyId, KeyRecord, Status},
-    store::{Cap, ErasedStore, Filter, KeyRegistry, Refusal},
+    record::{KeyId, KeyRecord},
+    store::{Cap, ErasedStore, KeyRegistry},
 };
 use change::Hook;
 use erased::ErasedRegistry;
@@ -87,31 +91,6 @@ struct Shared {
 /// How often a change is tried again that another one has overtaken.
 const ATTEMPTS: u32 = 16;
 
-/// Some keys of a list, and where it goes on.
-///
-/// ```
-/// use tower_api_key::{KeyManager, manage::{Actor, ManageError}, store::Filter};
-///
-/// async fn count(manager: &KeyManager, actor: &Actor) -> Result<usize, ManageError> {
-///     let mut filter = Filter::default();
-///     let mut count = 0;
-///     loop {
-///         let page = manager.list(actor, filter.clone()).await?;
-///         count += page.records.len();
-///         let Some(next) = page.next else { return Ok(count) };
-///         filter = filter.after(next);
-///     }
-/// }
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Page {
-    /// The records, newest first.
-    pub records: Vec<KeyRecord>,
-    /// What [`Filter::after`] takes for the next page, if there is one.
-    pub next: Option<KeyId>,
-}
-
 // === impl KeyManager ===
 
 impl KeyManager {
@@ -131,144 +110,6 @@ impl KeyManager {
             .observe(move |decision| usage.count(decision))
     }
 
-    /// Changes the name or the permissions of a key, or switches it off or on. The next request sees it.
-    ///
-    /// # Errors
-    ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::Name`]; [`ManageError::NotGranted`] if the key would
-    /// then hold what the actor lacks, even if it did so before; [`Refusal::Revoked`].
-    pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: Edit) -> Result<KeyRecord, ManageError> {
-        let id = id.into();
-        self.change(actor, Action::UPDATE, async move |manager, actor| {
-            let (before, after) = manager.update(&actor, &id, &edit).await?;
-            for kind in Self::kinds(&before, &after, &edit) {
-                manager.tell(kind, &after, None, &actor);
-            }
-            Ok(after)
-        })
-        .await
-    }
-
-    /// Switches a key off, for now. This gives nobody anything, so it needs `apiKeys: update` and nothing else.
-    ///
-    /// # Errors
-    ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`Refusal::Revoked`].
-    pub async fn disable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        self.edit(actor, id, Edit::new().enabled(false)).await
-    }
-
-    /// Switches a key on again.
-    ///
-    /// # Errors
-    ///
-    /// As [`KeyManager::edit`].
-    pub async fn enable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        self.edit(actor, id, Edit::new().enabled(true)).await
-    }
-
-    /// Switches a key off for good. The very next request with it is refused. A key that it has replaced, and that is still in grace,
-    /// goes on. Revoking a revoked key changes nothing, and is told to nobody.
-    ///
-    /// # Errors
-    ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
-    pub async fn revoke(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        let id = id.into();
-        self.change(actor, Action::DELETE, async move |manager, actor| {
-            manager.seen(&actor, &id).await?;
-            match manager.0.registry.clone().revoke(id.clone()).await {
-                Err(ManageError::Refused(Refusal::Revoked(_))) => manager.seen(&actor, &id).await,
-                revoked => revoked.inspect(|revoked| manager.tell(ChangeKind::Revoked, revoked, None, &actor)),
-            }
-        })
-        .await
-    }
-
-    /// Removes a key and its record, so that nothing is left to look up. [`KeyManager::revoke`] keeps the record.
-    ///
-    /// # Errors
-    ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
-    pub async fn remove(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        let id = id.into();
-        self.change(actor, Action::DELETE, async move |manager, actor| {
-            manager.seen(&actor, &id).await?;
-            let removed = manager.0.registry.clone().remove(id).await?;
-            manager.tell(ChangeKind::Removed, &removed, None, &actor);
-            Ok(removed)
-        })
-        .await
-    }
-
-    /// Removes every key of a user who leaves the actor's organization, and returns how many there were. Bot keys stay.
-    ///
-    /// # Errors
-    ///
-    /// [`ManageError::MayNot`] (`delete`), [`ManageError::OneEnvironment`].
-    pub async fn remove_member(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
-        let user = user.into();
-        self.change(actor, Action::DELETE, async move |manager, actor| {
-            if actor.environment().is_some() {
-                return Err(ManageError::OneEnvironment);
-            }
-            let organization = actor.organization().map(str::to_owned);
-            let removed = manager.0.registry.clone().remove_user(organization, user).await?;
-            for record in &removed {
-                manager.tell(ChangeKind::Removed, record, None, &actor);
-            }
-            Ok(removed.len())
-        })
-        .await
-    }
-
-    /// One key.
-    ///
-    /// # Errors
-    ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`read`).
-    pub async fn get(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        let id = id.into();
-        self.change(actor, Action::READ, async move |manager, actor| manager.seen(&actor, &id).await).await
-    }
-
-    /// The keys that `filter` admits, at least one of a page. Its organization is the actor's, whatever it says, and so is its environment, if the actor is
-    /// confined to one.
-    ///
-    /// # Errors
-    ///
-    /// [`ManageError::MayNot`] (`read`).
-    pub async fn list(&self, actor: &Actor, mut filter: Filter) -> Result<Page, ManageError> {
-        self.change(actor, Action::READ, async move |manager, actor| {
-            filter.organization = actor.organization().map(str::to_owned);
-            filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
-            let limit = filter.limit.max(1);
-            filter.limit = limit.saturating_add(1);
-            let mut records = manager.0.registry.clone().list(filter).await?;
-            let goes_on = records.len() > limit;
-            records.truncate(limit);
-            let next = records.last().filter(|_| goes_on).map(|last| last.id().clone());
-            Ok(Page { records, next })
-        })
-        .await
-    }
-
-    /// What the holder of this key may do now, or nothing if it does not work any more. For a session that somebody has begun with
-    /// a key: keep the id, and ask at every request.
-    ///
-    /// # Errors
-    ///
-    /// [`ManageError::Failed`].
-    pub async fn actor(&self, id: &KeyId) -> Result<Option<Actor>, ManageError> {
-        let id = id.clone();
-        self.to_the_end(async move |manager| {
-            let record = manager.0.registry.clone().get(id).await?;
-            let works = record.filter(|record| record.works_at(&manager.0.clock));
-            Ok(works.map(|record| Actor::of_record(&record)))
-        })
-        .await
-    }
-
     /// Writes the uses that were counted since they were written last. Call it before the process ends.
     ///
     /// # Errors
@@ -278,7 +119,7 @@ impl KeyManager {
         self.to_the_end(async |manager| manager.0.usage.flush().await).await
     }
 
-    /// The state of a key by the manager's clock.
+    /// What the router tells the time by.
     #[cfg(feature = "manage")]
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
@@ -286,68 +127,28 @@ impl KeyManager {
 }
 
 impl KeyManager {
-    /// Reads, checks and changes until nobody else has changed the key in between. A revocation in between ends that.
-    async fn update(&self, actor: &Actor, id: &KeyId, edit: &Edit) -> Result<(KeyRecord, KeyRecord), ManageError> {
-        let mut attempts = 0..ATTEMPTS;
-        loop {
-            let before = self.seen(actor, id).await?;
-            let changed = Self::edited(actor, before.clone(), edit)?;
-            if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
-                return Ok((before, changed));
-            }
-            match self.0.registry.clone().update(changed).await {
-                Err(ManageError::Refused(Refusal::Changed(_))) if attempts.next().is_some() => {
-                    tokio::task::yield_now().await;
-                }
-                updated => return Ok((before, updated?)),
-            }
-        }
-    }
-
-    fn edited(actor: &Actor, mut record: KeyRecord, edit: &Edit) -> Result<KeyRecord, ManageError> {
-        if let Some(name) = &edit.name {
-            record = record.with_name(checked_name(name)?);
-        }
-        if let Some(permissions) = &edit.permissions {
-            record = record.with_permissions(permissions.clone());
-        }
-        match edit.enabled {
-            // What only takes away is not asked what it hands on.
-            Some(false) if edit.name.is_none() && edit.permissions.is_none() => {
-                return Ok(record.with_status(Status::Disabled));
-            }
-            Some(enabled) => record = record.with_status(if enabled { Status::Active } else { Status::Disabled }),
-            None => {}
-        }
-        grants(actor, record.permissions())?;
-        Ok(record)
-    }
-
-    fn kinds(before: &KeyRecord, after: &KeyRecord, edit: &Edit) -> Vec<ChangeKind> {
-        let switched = (before.status() != after.status())
-            .then(|| if after.status() == Status::Active { ChangeKind::Enabled } else { ChangeKind::Disabled });
-        let edited = (edit.name.is_some() || edit.permissions.is_some()).then_some(ChangeKind::Edited);
-        edited.into_iter().chain(switched).collect()
-    }
-
     /// The key with this id, if the actor knows of it.
     async fn seen(&self, actor: &Actor, id: &KeyId) -> Result<KeyRecord, ManageError> {
         let record = self.0.registry.clone().get(id.clone()).await?;
         record.filter(|record| actor.sees(record)).ok_or_else(|| ManageError::NotFound(id.clone()))
     }
 
-    /// The actor as it is now, if it may do this: a body may have come slowly, and its key have been revoked meanwhile. A key in
-    /// grace manages nothing: least of all its heir.
+    /// The actor as it is now, if it may do this: a body may have come slowly, and its key have been revoked meanwhile.
     async fn present(&self, actor: Actor, action: Action) -> Result<Actor, ManageError> {
         let actor = match actor.key_id() {
-            None => Some(actor),
+            None => actor,
             Some(id) => {
-                let record = self.0.registry.clone().get(id.clone()).await?;
-                let works = record.filter(|record| record.works_at(&self.0.clock) && record.replaced_by().is_none());
-                works.map(|record| Actor::of_record(&record))
+                let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::Gone)?;
+                self.actor_of(&record, &action).ok_or(ManageError::Gone)?
             }
         };
-        actor.filter(|actor| actor.may(&action)).ok_or(ManageError::MayNot(action))
+        if actor.may(&action) { Ok(actor) } else { Err(ManageError::MayNot(action)) }
+    }
+
+    /// What the holder of this key may do now. A key in grace still reads, but changes nothing: least of all its heir.
+    fn actor_of(&self, record: &KeyRecord, action: &Action) -> Option<Actor> {
+        let is_in_time = record.replaced_by().is_none() || *action == Action::READ;
+        (record.works_at(&self.0.clock) && is_in_time).then(|| Actor::of_record(record))
     }
 
     fn cap(&self, record: &KeyRecord) -> Option<Cap> {
@@ -370,7 +171,7 @@ impl KeyManager {
     }
 
     /// Does `work` for an actor who may.
-    async fn change<T, W, F>(&self, actor: &Actor, action: Action, work: W) -> Result<T, ManageError>
+    async fn on_behalf_of<T, W, F>(&self, actor: &Actor, action: Action, work: W) -> Result<T, ManageError>
     where
         T: Send + 'static,
         W: FnOnce(Self, Actor) -> F + Send + 'static,

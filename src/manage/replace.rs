@@ -1,6 +1,10 @@
 //! A new key in the place of an old one: at once, or with grace.
 
-use super::{ATTEMPTS, Actor, ChangeKind, Issued, KeyManager, ManageError, Rotation, grants, issue::new_id, to_micros};
+use super::{
+    ATTEMPTS, Actor, ChangeKind, Issued, KeyManager, ManageError, Rotation, grants,
+    issue::{check_times, new_id},
+    to_micros,
+};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -31,7 +35,7 @@ impl KeyManager {
     }
 
     async fn put_in_place(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
-        self.change(actor, Action::UPDATE, async move |manager, actor| {
+        self.on_behalf_of(actor, Action::UPDATE, async move |manager, actor| {
             let mut attempts = 0..ATTEMPTS;
             loop {
                 match manager.try_put_in_place(&actor, &id, rotation).await {
@@ -66,16 +70,13 @@ impl KeyManager {
             Some(Rotation { grace, expires_at }) => {
                 let expires_at = expires_at.map(to_micros).or(new.expires_at());
                 let end_of_grace = now.checked_add(grace).map(to_micros).ok_or(ManageError::Expiry)?;
-                if expires_at.is_some_and(|end| end <= now.max(new.not_before().unwrap_or(now))) {
-                    return Err(ManageError::Expiry);
-                }
+                check_times(now, new.not_before(), expires_at)?;
                 let end = old.expires_at().map_or(end_of_grace, |own| own.min(end_of_grace));
                 (ChangeKind::Rotated, old.with_expires_at(end), new.with_expires_at(expires_at))
             }
         };
         let old = old.with_replaced_by(new_id.clone());
-        self.0.registry.clone().replace(old.clone(), new.clone()).await?;
-        let old = old.clone().succeeding(&old);
+        let old = self.0.registry.clone().replace(old, new.clone()).await?;
         self.tell(kind, &old, Some(new_id), actor);
         Ok(Issued { key, record: new })
     }

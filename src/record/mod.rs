@@ -1,6 +1,8 @@
 //! What a store keeps of a key: everything but the key.
 
 mod identity;
+mod making;
+mod reading;
 mod verify;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
@@ -12,7 +14,7 @@ pub(crate) use verify::{Bounds, Verified};
 
 use crate::{
     key::{ApiKey, KeyDigest, KeyHasher, Mask},
-    permission::{Action, Permissions},
+    permission::Permissions,
 };
 
 /// What a store keeps of a key, and what a handler learns of its caller.
@@ -60,7 +62,7 @@ struct Fields {
     values: Extensions,
 }
 
-// === impl KeyRecord: making ===
+// === impl KeyRecord ===
 
 impl KeyRecord {
     /// A record of the key that is stored under `digest`. It is active, and may do nothing.
@@ -102,117 +104,6 @@ impl KeyRecord {
         Self::new(id, hasher.digest(key)).with_mask(key.mask(Mask::HeadAndTail))
     }
 
-    /// Grants `action` on `resource` besides what is granted already.
-    #[must_use]
-    pub fn grant(self, resource: impl Into<String>, action: impl Into<Action>) -> Self {
-        self.edit(|fields| {
-            fields.permissions = std::mem::take(&mut fields.permissions).grant(resource, action);
-        })
-    }
-
-    /// Replaces what is granted.
-    #[must_use]
-    pub fn with_permissions(self, permissions: Permissions) -> Self {
-        self.edit(|fields| fields.permissions = permissions)
-    }
-
-    /// Says whose key it is.
-    #[must_use]
-    pub fn with_owner(self, owner: Owner) -> Self {
-        self.edit(|fields| fields.owner = Some(owner))
-    }
-
-    /// Says to which organization the key belongs.
-    #[must_use]
-    pub fn with_organization(self, organization: impl Into<String>) -> Self {
-        self.edit(|fields| fields.organization = Some(organization.into().into()))
-    }
-
-    /// Says for which environment the key is: `live`, `test`.
-    #[must_use]
-    pub fn with_environment(self, environment: impl Into<String>) -> Self {
-        self.edit(|fields| fields.environment = Some(environment.into().into()))
-    }
-
-    /// Gives the key a name, for people.
-    #[must_use]
-    pub fn with_name(self, name: impl Into<String>) -> Self {
-        self.edit(|fields| fields.name = Some(name.into().into()))
-    }
-
-    /// Keeps what may be shown of the key, see [`Mask`].
-    #[must_use]
-    pub fn with_mask(self, mask: impl Into<String>) -> Self {
-        self.edit(|fields| fields.mask = Some(mask.into().into()))
-    }
-
-    /// Switches the key off or on.
-    #[must_use]
-    pub fn with_status(self, status: Status) -> Self {
-        self.edit(|fields| fields.status = status)
-    }
-
-    /// Says when the key was made.
-    #[must_use]
-    pub fn with_created_at(self, instant: SystemTime) -> Self {
-        self.edit(|fields| fields.created_at = Some(instant))
-    }
-
-    /// Refuses the key before this instant; `None` takes that back.
-    #[must_use]
-    pub fn with_not_before(self, instant: impl Into<Option<SystemTime>>) -> Self {
-        self.edit(|fields| fields.not_before = instant.into())
-    }
-
-    /// Refuses the key from this instant on; `None` takes that back, and the key does not expire.
-    #[must_use]
-    pub fn with_expires_at(self, instant: impl Into<Option<SystemTime>>) -> Self {
-        self.edit(|fields| fields.expires_at = instant.into())
-    }
-
-    /// Names the key whose place this one has taken.
-    #[must_use]
-    pub fn with_replaces(self, old: impl Into<KeyId>) -> Self {
-        self.edit(|fields| fields.replaces = Some(old.into()))
-    }
-
-    /// Names the key that has taken this one's place. Until it expires, this one is in grace.
-    #[must_use]
-    pub fn with_replaced_by(self, new: impl Into<KeyId>) -> Self {
-        self.edit(|fields| fields.replaced_by = Some(new.into()))
-    }
-
-    /// Says how often the record was changed, see [`KeyRegistry::update`](crate::KeyRegistry::update).
-    #[must_use]
-    pub fn with_version(self, version: u64) -> Self {
-        self.edit(|fields| fields.version = version)
-    }
-
-    /// Says how often the key was used, and when last.
-    #[must_use]
-    pub fn with_use(self, count: u64, last_used_at: impl Into<Option<SystemTime>>) -> Self {
-        self.edit(|fields| {
-            fields.use_count = count;
-            fields.last_used_at = last_used_at.into();
-        })
-    }
-
-    /// Keeps a text under a name.
-    #[must_use]
-    pub fn with_metadata(self, name: impl Into<String>, text: impl Into<String>) -> Self {
-        self.edit(|fields| {
-            fields.metadata.insert(name.into(), text.into());
-        })
-    }
-
-    /// Attaches a value, which a handler gets back by its type: `key.get::<Plan>()`.
-    #[must_use]
-    pub fn with<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
-        self.edit(|fields| {
-            fields.values.insert(value);
-        })
-    }
-
     /// The same for another key: all but what is told of one key alone.
     pub(crate) fn reissued(self, id: KeyId, digest: KeyDigest) -> Self {
         let old = self.id().clone();
@@ -229,105 +120,6 @@ impl KeyRecord {
     fn edit(mut self, change: impl FnOnce(&mut Fields)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
-    }
-}
-
-// === impl KeyRecord: reading ===
-
-impl KeyRecord {
-    /// The public name of the key.
-    pub fn id(&self) -> &KeyId {
-        &self.0.id
-    }
-
-    /// The digest under which the store keeps the key.
-    pub fn digest(&self) -> &KeyDigest {
-        &self.0.digest
-    }
-
-    /// What may be shown of the key.
-    pub fn mask(&self) -> Option<&str> {
-        self.0.mask.as_deref()
-    }
-
-    /// The name of the key, for people.
-    pub fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
-    }
-
-    /// Whose key it is.
-    pub fn owner(&self) -> Option<&Owner> {
-        self.0.owner.as_ref()
-    }
-
-    /// The organization that the key belongs to.
-    pub fn organization(&self) -> Option<&str> {
-        self.0.organization.as_deref()
-    }
-
-    /// The environment that the key is for.
-    pub fn environment(&self) -> Option<&str> {
-        self.0.environment.as_deref()
-    }
-
-    /// What the key may do.
-    pub fn permissions(&self) -> &Permissions {
-        &self.0.permissions
-    }
-
-    /// Whether the key works, times apart.
-    pub fn status(&self) -> Status {
-        self.0.status
-    }
-
-    /// When the key was made.
-    pub fn created_at(&self) -> Option<SystemTime> {
-        self.0.created_at
-    }
-
-    /// The first instant at which the key works.
-    pub fn not_before(&self) -> Option<SystemTime> {
-        self.0.not_before
-    }
-
-    /// The first instant at which the key works no more.
-    pub fn expires_at(&self) -> Option<SystemTime> {
-        self.0.expires_at
-    }
-
-    /// The key whose place this one has taken.
-    pub fn replaces(&self) -> Option<&KeyId> {
-        self.0.replaces.as_ref()
-    }
-
-    /// The key that has taken this one's place.
-    pub fn replaced_by(&self) -> Option<&KeyId> {
-        self.0.replaced_by.as_ref()
-    }
-
-    /// How often the record was changed. Its use is no change.
-    pub fn version(&self) -> u64 {
-        self.0.version
-    }
-
-    /// When the key was last used, as far as the store knows: uses are written in batches.
-    pub fn last_used_at(&self) -> Option<SystemTime> {
-        self.0.last_used_at
-    }
-
-    /// How often the key was used, as far as the store knows.
-    pub fn use_count(&self) -> u64 {
-        self.0.use_count
-    }
-
-    /// The texts that were kept with the key.
-    pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.0.metadata
-    }
-
-    /// The attached value of this type.
-    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.0.values.get()
     }
 }
 

@@ -8,10 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    KeyStore, Lookup,
-    registry::{Answered, Cap, Filter, KeyRegistry, Refusal, Use},
-};
+use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Use};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -194,16 +191,16 @@ impl KeyRegistry for MemoryStore {
         Ok(checked.inspect(|record| self.put(&mut books, record.clone())))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), Infallible> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
         let mut books = self.books();
         let checked = books.get(old.id()).and_then(|stored| {
             stored.check_update(&old)?;
             self.check_insert(&books, &new)?;
             Ok(old.clone().succeeding(stored))
         });
-        Ok(checked.map(|old| {
+        Ok(checked.inspect(|old| {
             self.put(&mut books, new);
-            self.put(&mut books, old);
+            self.put(&mut books, old.clone());
         }))
     }
 

@@ -1,8 +1,10 @@
 //! Where records are kept. A store is given a digest and nothing else, so it cannot leak a key, or be injected by one.
 
 mod erased;
+mod filter;
 mod fixed;
 mod memory;
+mod refusal;
 mod registry;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -12,9 +14,11 @@ pub mod testkit;
 use std::{error::Error, sync::Arc};
 
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
+pub use filter::Filter;
 pub use fixed::{FixedKeys, FixedKeysError};
 pub use memory::MemoryStore;
-pub use registry::{Answered, Cap, Filter, KeyRegistry, Refusal, Use};
+pub use refusal::Refusal;
+pub use registry::{Answered, Cap, KeyRegistry, Use};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 

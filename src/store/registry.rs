@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use thiserror::Error;
-
-use super::KeyStore;
-use crate::record::{KeyId, KeyRecord, Owner, Status};
+use super::{Filter, KeyStore, Refusal};
+use crate::record::{KeyId, KeyRecord, Status};
 
 /// A store whose keys can be changed while they are served. A [`KeyManager`](crate::KeyManager) works over any of them.
 ///
@@ -59,14 +57,14 @@ pub trait KeyRegistry: KeyStore {
     /// The store failed, and nothing was changed.
     fn update(&self, changed: KeyRecord) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
-    /// In one step: an update to `old`, and the insert of `new`, which takes its place, under whatever cap.
+    /// In one step: an update to `old`, and the insert of `new`, which takes its place, under whatever cap. Returns `old` as it is now.
     ///
     /// Refuses as [`KeyRegistry::update`] does, and then as [`KeyRegistry::insert`] without a cap.
     ///
     /// # Errors
     ///
     /// The store failed, and nothing was changed: the old key works as before.
-    fn replace(&self, old: KeyRecord, new: KeyRecord) -> impl Future<Output = Answered<(), Self::Error>> + Send;
+    fn replace(&self, old: KeyRecord, new: KeyRecord) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
     /// Switches a key off for good, whatever its version. The record stays, so that observers tell its use from that of an unknown key.
     ///
@@ -129,31 +127,6 @@ pub struct Cap {
     pub now: SystemTime,
 }
 
-/// Which records are listed. The default is all keys without an organization that are not revoked, the first 100.
-///
-/// ```
-/// use tower_api_key::{Owner, store::Filter};
-///
-/// let filter = Filter::organization("acme").owned_by(Owner::User("alice".into())).limit(20);
-/// assert_eq!(filter.organization.as_deref(), Some("acme"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Filter {
-    /// The keys of this organization; with `None`, those that have none.
-    pub organization: Option<String>,
-    /// The keys of this environment; with `None`, of any.
-    pub environment: Option<String>,
-    /// The keys of this owner; with `None`, of anybody.
-    pub owner: Option<Owner>,
-    /// Whether revoked keys are listed too.
-    pub revoked: bool,
-    /// Continues behind this id: the last one of the page before.
-    pub after: Option<KeyId>,
-    /// The most records of one page.
-    pub limit: usize,
-}
-
 /// How often one key was used since the last time that was recorded.
 ///
 /// ```
@@ -173,45 +146,6 @@ pub struct Use {
     pub last_at: SystemTime,
 }
 
-/// Why a store refused a change. Nothing was changed.
-///
-/// ```
-/// use tower_api_key::{KeyRecord, store::{MemoryStore, Refusal}};
-///
-/// let keys = MemoryStore::new();
-/// keys.add(KeyRecord::new("k1", [7; 32]))?;
-/// assert_eq!(keys.add(KeyRecord::new("k2", [7; 32])), Err(Refusal::DuplicateKey));
-/// # Ok::<(), Refusal>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// There is a key with this id already.
-    #[error("there is a key {0} already")]
-    DuplicateId(KeyId),
-    /// The key is in the store already, under another id.
-    #[error("the key is in the store already")]
-    DuplicateKey,
-    /// The owner has as many keys as the cap allows.
-    #[error("the owner has as many keys as one may have: {0}")]
-    Full(u32),
-    /// There is no key with this id.
-    #[error("there is no key {0}")]
-    NotFound(KeyId),
-    /// The key was revoked, and stays so.
-    #[error("the key {0} was revoked")]
-    Revoked(KeyId),
-    /// Another key has taken its place already.
-    #[error("the key {0} was replaced already")]
-    Replaced(KeyId),
-    /// The record was changed since it was read.
-    #[error("the key {0} was changed meanwhile")]
-    Changed(KeyId),
-    /// An update would give the record another id, digest, owner, organization, environment or origin, or a later expiry.
-    #[error("an update may not change what identifies {0}, nor let it live longer")]
-    Identity(KeyId),
-}
-
 impl<R: KeyRegistry> KeyRegistry for Arc<R> {
     async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), R::Error> {
         R::insert(self, record, cap).await
@@ -229,7 +163,7 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         R::update(self, changed).await
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), R::Error> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, R::Error> {
         R::replace(self, old, new).await
     }
 
@@ -250,7 +184,7 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
     }
 }
 
-// === impl Cap, Filter, KeyRecord ===
+// === impl Cap ===
 
 impl Cap {
     /// Whether a key counts: a disabled one does; a revoked, an expired and a replaced one do not.
@@ -258,102 +192,5 @@ impl Cap {
         record.status() != Status::Revoked
             && record.replaced_by().is_none()
             && record.expires_at().is_none_or(|end| self.now < end)
-    }
-}
-
-impl Default for Filter {
-    fn default() -> Self {
-        Self { organization: None, environment: None, owner: None, revoked: false, after: None, limit: 100 }
-    }
-}
-
-impl Filter {
-    /// The keys of this organization that are not revoked, the first 100.
-    pub fn organization(organization: impl Into<String>) -> Self {
-        Self { organization: Some(organization.into()), ..Self::default() }
-    }
-
-    /// Those of this owner.
-    #[must_use]
-    pub fn owned_by(mut self, owner: Owner) -> Self {
-        self.owner = Some(owner);
-        self
-    }
-
-    /// Those of this environment.
-    #[must_use]
-    pub fn environment(mut self, environment: impl Into<String>) -> Self {
-        self.environment = Some(environment.into());
-        self
-    }
-
-    /// Revoked ones too.
-    #[must_use]
-    pub fn with_revoked(mut self) -> Self {
-        self.revoked = true;
-        self
-    }
-
-    /// Those behind this id, the last one of the page before.
-    #[must_use]
-    pub fn after(mut self, id: impl Into<KeyId>) -> Self {
-        self.after = Some(id.into());
-        self
-    }
-
-    /// At most this many.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Whether this record is one of them, its place in the order and the limit apart.
-    pub fn admits(&self, record: &KeyRecord) -> bool {
-        record.organization() == self.organization.as_deref()
-            && (self.environment.is_none() || record.environment() == self.environment.as_deref())
-            && (self.owner.is_none() || record.owner() == self.owner.as_ref())
-            && (self.revoked || record.status() != Status::Revoked)
-    }
-}
-
-/// What registries share.
-impl KeyRecord {
-    /// Whether a store that holds this record may put `changed` in its place, see [`KeyRegistry::update`].
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for another version; [`Refusal::Replaced`] where both
-    /// say what has replaced them, and differ; [`Refusal::Identity`].
-    pub fn check_update(&self, changed: &KeyRecord) -> Result<(), Refusal> {
-        let id = || self.id().clone();
-        let lives_longer = match (self.expires_at(), changed.expires_at()) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(end), Some(later)) => later > end,
-        };
-        let is_another = self.id() != changed.id()
-            || self.digest() != changed.digest()
-            || self.owner() != changed.owner()
-            || self.organization() != changed.organization()
-            || self.environment() != changed.environment()
-            || self.replaces() != changed.replaces();
-        if is_another || lives_longer {
-            Err(Refusal::Identity(id()))
-        } else if self.status() == Status::Revoked {
-            Err(Refusal::Revoked(id()))
-        } else if self.replaced_by().is_some() && self.replaced_by() != changed.replaced_by() {
-            Err(Refusal::Replaced(id()))
-        } else if self.version() != changed.version() {
-            Err(Refusal::Changed(id()))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// This record with the use and the next version of the one whose place it takes.
-    #[must_use]
-    pub fn succeeding(self, stored: &KeyRecord) -> Self {
-        self.with_use(stored.use_count(), stored.last_used_at()).with_version(stored.version() + 1)
     }
 }

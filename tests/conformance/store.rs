@@ -110,7 +110,7 @@ impl KeyRegistry for CaseStore {
         Ok(self.keys.update(changed).await?)
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), BoxError> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, BoxError> {
         Ok(self.keys.replace(old, new).await?)
     }
 

@@ -82,7 +82,7 @@ impl KeyRegistry for FaultyStore {
         Ok(self.keys.update(changed).await?)
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), BoxError> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, BoxError> {
         self.sound()?;
         // What another task does meanwhile is done here.
         tokio::task::yield_now().await;

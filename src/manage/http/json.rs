@@ -104,7 +104,7 @@ pub(super) struct ListKeys {
     pub(super) limit: NonZeroU8,
     /// `next` of the page before.
     pub(super) cursor: Option<String>,
-    /// The keys of this user only.
+    /// The keys of the user with this id only.
     pub(super) owner: Option<String>,
     /// The keys of this environment only.
     pub(super) environment: Option<String>,
@@ -118,18 +118,12 @@ pub(super) struct ListKeys {
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateKey {
     r#type: KeyType,
-    #[schema(
-        min_length = 1,
-        max_length = 100,
-        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
-    )]
-    name: String,
+    name: Name,
     /// Resources, each with the actions that are granted.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
     permissions: Named,
-    #[schema(min_length = 1, max_length = 100)]
-    environment: Option<String>,
+    environment: Option<Name>,
     #[schema(value_type = Option<String>, format = DateTime)]
     not_before: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -140,16 +134,21 @@ pub(super) struct CreateKey {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {
-    #[schema(
-        min_length = 1,
-        max_length = 100,
-        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
-    )]
-    name: Option<String>,
+    name: Option<Name>,
     #[schema(value_type = Option<std::collections::BTreeMap<String, Vec<String>>>)]
     permissions: Option<Named>,
     status: Option<Switch>,
 }
+
+/// 1 to 100 characters, none of them a control character, no white space at either end.
+#[derive(Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(
+    min_length = 1,
+    max_length = 100,
+    pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+)]
+struct Name(String);
 
 /// Permissions whose names a person can tell apart.
 #[derive(Default, Deserialize)]
@@ -216,11 +215,11 @@ impl KeyList {
 impl CreateKey {
     pub(super) fn into_new(self, actor: &Actor) -> NewKey {
         let new = match self.r#type {
-            KeyType::User => NewKey::user(self.name),
-            KeyType::Bot => NewKey::bot(self.name),
+            KeyType::User => NewKey::user(self.name.0),
+            KeyType::Bot => NewKey::bot(self.name.0),
         };
         let mut new = new.permissions(read_by(self.permissions.0, actor));
-        if let Some(environment) = self.environment {
+        if let Some(Name(environment)) = self.environment {
             new = new.environment(environment);
         }
         if let Some(instant) = self.not_before {
@@ -236,7 +235,7 @@ impl CreateKey {
 impl EditKey {
     pub(super) fn into_edit(self, actor: &Actor) -> Edit {
         let mut edit = Edit::new();
-        if let Some(name) = self.name {
+        if let Some(Name(name)) = self.name {
             edit = edit.name(name);
         }
         if let Some(Named(permissions)) = self.permissions {

@@ -59,7 +59,7 @@ impl KeyManager {
     /// | `POST /{id}/regenerate`                                  | `apiKeys: update` | 201: the new key, shown once         |
     /// | `POST /{id}/rotate` `{"grace_seconds", "expires_at"}`    | `apiKeys: update` | 201: the new key, shown once         |
     /// | `DELETE /{id}`                                           | `apiKeys: delete` | 200: the key, revoked                |
-    /// | `GET /openapi.json`                                      | no permission     | 200: this, as OpenAPI 3.1            |
+    /// | `GET /openapi.json`                                      | a key             | 200: this, as OpenAPI 3.1            |
     ///
     /// Who asks is the [`Principal`](crate::Principal) of the request; or an [`Actor`](super::Actor) that a sign-in of your own has put into
     /// the request's extensions, where there is no principal. Both see the keys of their organization only. Errors are

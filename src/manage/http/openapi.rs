@@ -52,7 +52,7 @@ fn complete(prefix: &str, mut item: Value) -> Value {
     for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
         let with_body = if operation["requestBody"].is_object() { &WITH_BODY[..] } else { &[] };
         for (status, description) in ANY.iter().chain(with_body) {
-            operation["responses"][status] = json!({ "description": description });
+            operation["responses"][status] = answer(description, *status != "401" && *status != "403");
         }
         if operation["operationId"] == "regenerate" {
             operation["requestBody"]["required"] = false.into();
@@ -63,6 +63,16 @@ fn complete(prefix: &str, mut item: Value) -> Value {
     let parameters = parameters.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": string }));
     item["parameters"] = parameters.collect();
     item
+}
+
+/// A 401 and a 403 are in the layer's own format.
+fn answer(description: &str, is_problem: bool) -> Value {
+    let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    if is_problem {
+        json!({ "description": description, "content": problem })
+    } else {
+        json!({ "description": description })
+    }
 }
 
 /// OpenAPI knows `Bearer` as an HTTP scheme; every other word is told as a key in the header `Authorization`.

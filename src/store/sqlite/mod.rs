@@ -9,10 +9,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{
-    KeyStore,
-    registry::{Answered, Cap, Filter, KeyRegistry, Refusal, Use},
-};
+use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Use};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
@@ -46,7 +43,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
 
 const INSERT: &str = "insert into api_keys values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
+/// In the place of the row with this id. Its digest is the same, so this takes no other row's place.
 const PUT: &str = "insert or replace into api_keys values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const FIND: &str = "select * from api_keys where digest = ?";
 
 const LIST: &str = "select * from api_keys where organization is ?1 and id < ?2
     and (?3 is null or environment = ?3) and (?4 or status <> 'revoked') order by id desc limit ?5";
@@ -102,7 +102,7 @@ impl KeyStore for SqliteStore {
     type Error = sqlx::Error;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
-        let query = sqlx::query("select * from api_keys where digest = ?").bind(digest.as_bytes().to_vec());
+        let query = sqlx::query(FIND).bind(digest.as_bytes().to_vec());
         query.fetch_optional(&self.readers).await?.as_ref().map(row::record).transpose()
     }
 }
@@ -149,16 +149,17 @@ impl KeyRegistry for SqliteStore {
         Ok(Ok(record))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<(), sqlx::Error> {
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
         let mut change = self.change().await?;
-        if let Err(refusal) = update(&mut change, &old).await? {
-            return Ok(Err(refusal));
-        }
+        let old = match update(&mut change, &old).await? {
+            Ok(old) => old,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         if let Err(refusal) = insert(&mut change, &new, None).await? {
             return Ok(Err(refusal));
         }
         change.commit().await?;
-        Ok(Ok(()))
+        Ok(Ok(old))
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
@@ -269,11 +270,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn lists_and_counts_go_through_an_index() {
+    async fn look_ups_lists_and_counts_go_through_an_index() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("keys.db")).await.unwrap();
         for (query, index) in [
-            ("select * from api_keys where digest = ?", "sqlite_autoindex_api_keys_2 (digest=?)"),
+            (FIND, "sqlite_autoindex_api_keys_2 (digest=?)"),
             (LIST, "api_keys_by_organization (organization=? AND id<?)"),
             (LIST_OF_OWNER, "api_keys_by_owner (organization=? AND owner_type=? AND user=? AND id<?)"),
             (COUNT, "api_keys_that_count (organization=? AND owner_type=? AND user=?)"),

@@ -75,7 +75,7 @@ pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(regist
 }
 
 async fn stored_count(registry: &impl KeyRegistry) -> usize {
-    let listed = sound(registry.list(&crate::store::Filter::organization("acme")).await);
+    let listed = sound(registry.list(&crate::store::Filter::of_organization("acme")).await);
     for record in &listed {
         stored(registry, record.id().as_str()).await;
     }

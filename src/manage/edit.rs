@@ -1,0 +1,90 @@
+//! Changes to a key that stays the same key.
+
+use super::{ATTEMPTS, Actor, ChangeKind, Edit, KeyManager, ManageError, checked_name, grants};
+use crate::{
+    permission::Action,
+    record::{KeyId, KeyRecord, Status},
+    store::Refusal,
+};
+
+impl KeyManager {
+    /// Changes the name or the permissions of a key, or switches it off or on. The next request sees it.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::Name`]; [`ManageError::NotGranted`] if the key would
+    /// then hold what the actor lacks, even if it did so before; [`Refusal::Revoked`].
+    pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: Edit) -> Result<KeyRecord, ManageError> {
+        let id = id.into();
+        self.on_behalf_of(actor, Action::UPDATE, async move |manager, actor| {
+            let (before, after) = manager.update(&actor, &id, &edit).await?;
+            for kind in Self::kinds(&before, &after, &edit) {
+                manager.tell(kind, &after, None, &actor);
+            }
+            Ok(after)
+        })
+        .await
+    }
+
+    /// Switches a key off, for now. This gives nobody anything, so it needs `apiKeys: update` and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`Refusal::Revoked`].
+    pub async fn disable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
+        self.edit(actor, id, Edit::new().enabled(false)).await
+    }
+
+    /// Switches a key on again.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyManager::edit`].
+    pub async fn enable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
+        self.edit(actor, id, Edit::new().enabled(true)).await
+    }
+
+    /// Reads, checks and changes until nobody else has changed the key in between. A revocation in between ends that.
+    async fn update(&self, actor: &Actor, id: &KeyId, edit: &Edit) -> Result<(KeyRecord, KeyRecord), ManageError> {
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            let before = self.seen(actor, id).await?;
+            let changed = Self::edited(actor, before.clone(), edit)?;
+            if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
+                return Ok((before, changed));
+            }
+            match self.0.registry.clone().update(changed).await {
+                Err(ManageError::Refused(Refusal::Changed(_))) if attempts.next().is_some() => {
+                    tokio::task::yield_now().await;
+                }
+                updated => return Ok((before, updated?)),
+            }
+        }
+    }
+
+    fn edited(actor: &Actor, mut record: KeyRecord, edit: &Edit) -> Result<KeyRecord, ManageError> {
+        if let Some(name) = &edit.name {
+            record = record.with_name(checked_name(name)?);
+        }
+        if let Some(permissions) = &edit.permissions {
+            record = record.with_permissions(permissions.clone());
+        }
+        match edit.enabled {
+            // What only takes away is not asked what it hands on.
+            Some(false) if edit.name.is_none() && edit.permissions.is_none() => {
+                return Ok(record.with_status(Status::Disabled));
+            }
+            Some(enabled) => record = record.with_status(if enabled { Status::Active } else { Status::Disabled }),
+            None => {}
+        }
+        grants(actor, record.permissions())?;
+        Ok(record)
+    }
+
+    fn kinds(before: &KeyRecord, after: &KeyRecord, edit: &Edit) -> Vec<ChangeKind> {
+        let switched = (before.status() != after.status())
+            .then(|| if after.status() == Status::Active { ChangeKind::Enabled } else { ChangeKind::Disabled });
+        let edited = (edit.name.is_some() || edit.permissions.is_some()).then_some(ChangeKind::Edited);
+        edited.into_iter().chain(switched).collect()
+    }
+}

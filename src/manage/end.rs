@@ -1,0 +1,65 @@
+//! The end of a key.
+
+use super::{Actor, ChangeKind, KeyManager, ManageError};
+use crate::{
+    permission::Action,
+    record::{KeyId, KeyRecord},
+    store::Refusal,
+};
+
+impl KeyManager {
+    /// Switches a key off for good. The very next request with it is refused. A key that it has replaced, and that is still in grace,
+    /// goes on. Revoking a revoked key changes nothing, and is told to nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
+    pub async fn revoke(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
+        let id = id.into();
+        self.on_behalf_of(actor, Action::DELETE, async move |manager, actor| {
+            manager.seen(&actor, &id).await?;
+            match manager.0.registry.clone().revoke(id.clone()).await {
+                Err(ManageError::Refused(Refusal::Revoked(_))) => manager.seen(&actor, &id).await,
+                revoked => revoked.inspect(|revoked| manager.tell(ChangeKind::Revoked, revoked, None, &actor)),
+            }
+        })
+        .await
+    }
+
+    /// Removes a key and its record, so that nothing is left to look up. [`KeyManager::revoke`] keeps the record.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
+    pub async fn remove(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
+        let id = id.into();
+        self.on_behalf_of(actor, Action::DELETE, async move |manager, actor| {
+            manager.seen(&actor, &id).await?;
+            let removed = manager.0.registry.clone().remove(id).await?;
+            manager.tell(ChangeKind::Removed, &removed, None, &actor);
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Removes every key of a user who leaves the actor's organization, and returns how many there were. Bot keys stay.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::MayNot`] (`delete`), [`ManageError::OneEnvironment`].
+    pub async fn remove_member(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
+        let user = user.into();
+        self.on_behalf_of(actor, Action::DELETE, async move |manager, actor| {
+            if actor.environment().is_some() {
+                return Err(ManageError::OneEnvironment);
+            }
+            let organization = actor.organization().map(str::to_owned);
+            let removed = manager.0.registry.clone().remove_user(organization, user).await?;
+            for record in &removed {
+                manager.tell(ChangeKind::Removed, record, None, &actor);
+            }
+            Ok(removed.len())
+        })
+        .await
+    }
+}

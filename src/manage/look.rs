@@ -1,0 +1,81 @@
+//! What there is: one key, some keys, what the holder of a key may do.
+
+use super::{Actor, KeyManager, ManageError};
+use crate::{
+    permission::Action,
+    record::{KeyId, KeyRecord},
+    store::Filter,
+};
+
+/// Some keys of a list, and where it goes on.
+///
+/// ```
+/// use tower_api_key::{KeyManager, manage::{Actor, ManageError}, store::Filter};
+///
+/// async fn count(manager: &KeyManager, actor: &Actor) -> Result<usize, ManageError> {
+///     let mut filter = Filter::default();
+///     let mut count = 0;
+///     loop {
+///         let page = manager.list(actor, filter.clone()).await?;
+///         count += page.records.len();
+///         let Some(next) = page.next else { return Ok(count) };
+///         filter = filter.after(next);
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// The records, newest first.
+    pub records: Vec<KeyRecord>,
+    /// What [`Filter::after`] takes for the next page, if there is one.
+    pub next: Option<KeyId>,
+}
+
+impl KeyManager {
+    /// One key.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`read`).
+    pub async fn get(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
+        let id = id.into();
+        self.on_behalf_of(actor, Action::READ, async move |manager, actor| manager.seen(&actor, &id).await).await
+    }
+
+    /// The keys that `filter` admits, newest first; a limit of 0 counts as 1. Its organization is the actor's, whatever it says, and so is
+    /// its environment, if the actor is confined to one.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::MayNot`] (`read`).
+    pub async fn list(&self, actor: &Actor, mut filter: Filter) -> Result<Page, ManageError> {
+        self.on_behalf_of(actor, Action::READ, async move |manager, actor| {
+            filter.organization = actor.organization().map(str::to_owned);
+            filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
+            let limit = filter.limit.max(1);
+            filter.limit = limit.saturating_add(1);
+            let mut records = manager.0.registry.clone().list(filter).await?;
+            let goes_on = records.len() > limit;
+            records.truncate(limit);
+            let next = records.last().filter(|_| goes_on).map(|last| last.id().clone());
+            Ok(Page { records, next })
+        })
+        .await
+    }
+
+    /// What the holder of this key may do now, or nothing if it does not work any more or was replaced. For a session that somebody has
+    /// begun with a key: keep the id, and ask at every request.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::Failed`].
+    pub async fn actor(&self, id: &KeyId) -> Result<Option<Actor>, ManageError> {
+        let id = id.clone();
+        self.to_the_end(async move |manager| {
+            let record = manager.0.registry.clone().get(id).await?;
+            Ok(record.and_then(|record| manager.actor_of(&record, &Action::UPDATE)))
+        })
+        .await
+    }
+}

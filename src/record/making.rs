@@ -1,0 +1,119 @@
+//! What a record says, said one by one.
+
+use std::time::SystemTime;
+
+use super::{KeyId, KeyRecord, Owner, Status};
+use crate::permission::{Action, Permissions};
+
+impl KeyRecord {
+    /// Grants `action` on `resource` besides what is granted already.
+    #[must_use]
+    pub fn grant(self, resource: impl Into<String>, action: impl Into<Action>) -> Self {
+        self.edit(|fields| {
+            fields.permissions = std::mem::take(&mut fields.permissions).grant(resource, action);
+        })
+    }
+
+    /// Replaces what is granted.
+    #[must_use]
+    pub fn with_permissions(self, permissions: Permissions) -> Self {
+        self.edit(|fields| fields.permissions = permissions)
+    }
+
+    /// Says whose key it is.
+    #[must_use]
+    pub fn with_owner(self, owner: Owner) -> Self {
+        self.edit(|fields| fields.owner = Some(owner))
+    }
+
+    /// Says to which organization the key belongs.
+    #[must_use]
+    pub fn with_organization(self, organization: impl Into<String>) -> Self {
+        self.edit(|fields| fields.organization = Some(organization.into().into()))
+    }
+
+    /// Says for which environment the key is: `live`, `test`.
+    #[must_use]
+    pub fn with_environment(self, environment: impl Into<String>) -> Self {
+        self.edit(|fields| fields.environment = Some(environment.into().into()))
+    }
+
+    /// Gives the key a name, for people.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        self.edit(|fields| fields.name = Some(name.into().into()))
+    }
+
+    /// Keeps what may be shown of the key, see [`Mask`].
+    #[must_use]
+    pub fn with_mask(self, mask: impl Into<String>) -> Self {
+        self.edit(|fields| fields.mask = Some(mask.into().into()))
+    }
+
+    /// Switches the key off or on.
+    #[must_use]
+    pub fn with_status(self, status: Status) -> Self {
+        self.edit(|fields| fields.status = status)
+    }
+
+    /// Says when the key was made.
+    #[must_use]
+    pub fn with_created_at(self, instant: SystemTime) -> Self {
+        self.edit(|fields| fields.created_at = Some(instant))
+    }
+
+    /// Refuses the key before this instant; `None` takes that back.
+    #[must_use]
+    pub fn with_not_before(self, instant: impl Into<Option<SystemTime>>) -> Self {
+        self.edit(|fields| fields.not_before = instant.into())
+    }
+
+    /// Refuses the key from this instant on; `None` takes that back, and the key does not expire.
+    #[must_use]
+    pub fn with_expires_at(self, instant: impl Into<Option<SystemTime>>) -> Self {
+        self.edit(|fields| fields.expires_at = instant.into())
+    }
+
+    /// Names the key whose place this one has taken.
+    #[must_use]
+    pub fn with_replaces(self, old: impl Into<KeyId>) -> Self {
+        self.edit(|fields| fields.replaces = Some(old.into()))
+    }
+
+    /// Names the key that has taken this one's place. Until it expires, this one is in grace.
+    #[must_use]
+    pub fn with_replaced_by(self, new: impl Into<KeyId>) -> Self {
+        self.edit(|fields| fields.replaced_by = Some(new.into()))
+    }
+
+    /// Says how often the record was changed, see [`KeyRegistry::update`](crate::KeyRegistry::update).
+    #[must_use]
+    pub fn with_version(self, version: u64) -> Self {
+        self.edit(|fields| fields.version = version)
+    }
+
+    /// Says how often the key was used, and when last.
+    #[must_use]
+    pub fn with_use(self, count: u64, last_used_at: impl Into<Option<SystemTime>>) -> Self {
+        self.edit(|fields| {
+            fields.use_count = count;
+            fields.last_used_at = last_used_at.into();
+        })
+    }
+
+    /// Keeps a text under a name.
+    #[must_use]
+    pub fn with_metadata(self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.edit(|fields| {
+            fields.metadata.insert(name.into(), text.into());
+        })
+    }
+
+    /// Attaches a value, which a handler gets back by its type: `key.get::<Plan>()`.
+    #[must_use]
+    pub fn with<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
+        self.edit(|fields| {
+            fields.values.insert(value);
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! What a registry does not do, and the rules that all registries share.
+
+use thiserror::Error;
+
+use crate::record::{KeyId, KeyRecord, Status};
+
+/// Why a store refused a change. Nothing was changed.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, store::{MemoryStore, Refusal}};
+///
+/// let keys = MemoryStore::new();
+/// keys.add(KeyRecord::new("k1", [7; 32]))?;
+/// assert_eq!(keys.add(KeyRecord::new("k2", [7; 32])), Err(Refusal::DuplicateKey));
+/// # Ok::<(), Refusal>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is a key with this id already.
+    #[error("there is a key {0} already")]
+    DuplicateId(KeyId),
+    /// The key is in the store already, under another id.
+    #[error("the key is in the store already")]
+    DuplicateKey,
+    /// The owner has as many keys as the cap allows.
+    #[error("the owner has as many keys as one may have: {0}")]
+    Full(u32),
+    /// There is no key with this id.
+    #[error("there is no key {0}")]
+    NotFound(KeyId),
+    /// The key was revoked, and stays so.
+    #[error("the key {0} was revoked")]
+    Revoked(KeyId),
+    /// Another key has taken its place already.
+    #[error("the key {0} was replaced already")]
+    Replaced(KeyId),
+    /// The record was changed since it was read.
+    #[error("the key {0} was changed meanwhile")]
+    Changed(KeyId),
+    /// An update would give the record another id, digest, owner, organization, environment or origin, or a later expiry.
+    #[error("an update may not change what identifies {0}, nor let it live longer")]
+    Identity(KeyId),
+}
+
+/// What registries share.
+impl KeyRecord {
+    /// Whether a store that holds this record may put `changed` in its place, see [`KeyRegistry::update`].
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for another version; [`Refusal::Replaced`] where both
+    /// say what has replaced them, and differ; [`Refusal::Identity`].
+    pub fn check_update(&self, changed: &KeyRecord) -> Result<(), Refusal> {
+        let id = || self.id().clone();
+        let lives_longer = match (self.expires_at(), changed.expires_at()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(end), Some(later)) => later > end,
+        };
+        let is_another = self.id() != changed.id()
+            || self.digest() != changed.digest()
+            || self.owner() != changed.owner()
+            || self.organization() != changed.organization()
+            || self.environment() != changed.environment()
+            || self.replaces() != changed.replaces();
+        if is_another || lives_longer {
+            Err(Refusal::Identity(id()))
+        } else if self.status() == Status::Revoked {
+            Err(Refusal::Revoked(id()))
+        } else if self.replaced_by().is_some() && self.replaced_by() != changed.replaced_by() {
+            Err(Refusal::Replaced(id()))
+        } else if self.version() != changed.version() {
+            Err(Refusal::Changed(id()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// This record with the use and the next version of the one whose place it takes.
+    #[must_use]
+    pub fn succeeding(self, stored: &KeyRecord) -> Self {
+        self.with_use(stored.use_count(), stored.last_used_at()).with_version(stored.version() + 1)
+    }
+}
