@@ -1,13 +1,18 @@
 //! The dashboard as an administrator uses it, in a browser.
 #![cfg(all(feature = "manage", feature = "sqlite"))]
 
+#[path = "support/example.rs"]
+mod example;
+
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Lines},
-    path::PathBuf,
-    process::{Child, ChildStdout, Command, Stdio},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
+
+use example::Example;
 
 use fantoccini::{
     Client, ClientBuilder, Locator,
@@ -18,28 +23,29 @@ use fantoccini::{
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-/// A process that ends with the test.
-struct Running(Child);
+/// The browser's driver. It ends with the test.
+struct Driver {
+    process: Child,
+    url: String,
+}
 
-impl Running {
-    fn start(command: &mut Command) -> (Self, Lines<BufReader<ChildStdout>>) {
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        (Self(process), lines)
+impl Driver {
+    fn start() -> Self {
+        let mut command = Command::new("chromedriver");
+        let process = command.arg("--port=0").stdout(Stdio::piped()).spawn();
+        let mut process = process.expect("chromedriver is not installed");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let port =
+            lines.find_map(|line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
+        Self { process, url: format!("http://127.0.0.1:{}", port.expect("chromedriver has no port")) }
     }
 }
 
-impl Drop for Running {
+impl Drop for Driver {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
-}
-
-/// The text behind `start` in the first line that has it.
-fn behind(lines: &mut Lines<BufReader<ChildStdout>>, start: &str) -> String {
-    let found = lines.map(Result::unwrap).find_map(|line| Some(line.split_once(start)?.1.to_owned()));
-    found.unwrap_or_else(|| panic!("it ended without saying {start:?}"))
 }
 
 fn curl(arguments: &[&str]) -> String {
@@ -125,6 +131,10 @@ impl Page {
         let key = self.shown_key().await;
         self.click("#copy").await;
         self.see(Locator::XPath("//*[@id = 'copied' and . = 'Copied']")).await;
+        let permissions =
+            json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": self.url });
+        self.ask_chromium("Browser.grantPermissions", &permissions);
+        assert_eq!(self.script("return navigator.clipboard.readText()").await, json!(key), "what was copied");
         self.click("#close-shown").await;
         self.settle().await;
         self.keys.push(key.clone());
@@ -168,7 +178,8 @@ impl Page {
     }
 
     async fn photograph(&self, name: &str) {
-        let Some(folder) = env::var_os("DASHBOARD_SCREENSHOTS").map(PathBuf::from) else { return };
+        let folder = env::var_os("DASHBOARD_SCREENSHOTS").map(PathBuf::from);
+        let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard"));
         fs::create_dir_all(&folder).unwrap();
         let emulate = |command: &str, parameters| self.ask_chromium(&format!("Emulation.{command}"), &parameters);
         for scheme in ["light", "dark"] {
@@ -191,33 +202,29 @@ impl Page {
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn an_administrator_walks_the_dashboard() {
-    let program = env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/dashboard");
-    let database = env::temp_dir().join(format!("tower-api-key-dashboard-{}.db", std::process::id()));
-    let _ = fs::remove_file(&database);
-    let mut server = Command::new(program);
-    server.stderr(Stdio::null());
-    let (_server, mut lines) = Running::start(server.env("ADDR", "127.0.0.1:0").env("DATABASE", &database));
-    let admin = behind(&mut lines, "key admin: ");
-    let url = behind(&mut lines, "listening on ");
-
-    let (_driver, mut driver_lines) = Running::start(Command::new("chromedriver").arg("--port=0"));
-    let port = behind(&mut driver_lines, "successfully on port ");
-    let driver = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
+    let server = Example::start("dashboard");
+    let (admin, url) = (server.keys["admin"].clone(), server.url.clone());
+    let driver = Driver::start();
     let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
     let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
     let mut builder = ClientBuilder::new(HttpConnector::new());
-    let client = builder.capabilities(capabilities.as_object().unwrap().clone()).connect(&driver).await.unwrap();
+    let client = builder.capabilities(capabilities.as_object().unwrap().clone()).connect(&driver.url).await.unwrap();
 
     let session = client.session_id().await.unwrap().unwrap();
-    let chromium = format!("{driver}/session/{session}/goog/cdp/execute");
+    let chromium = format!("{}/session/{session}/goog/cdp/execute", driver.url);
     let page = Page { client: client.clone(), chromium, url, keys: vec![admin.clone()] };
     let walked = tokio::spawn(walk(page, admin)).await;
     client.close().await.unwrap();
-    let _ = fs::remove_file(database);
-    walked.unwrap();
+    let log = server.errors();
+    assert!(log.contains("Regenerated"), "the changes are logged: {log}");
+    for key in walked.unwrap() {
+        assert!(!log.contains(&key), "a key in the log");
+    }
+    server.stop();
 }
 
-async fn walk(mut page: Page, admin: String) {
+/// Returns every key that was shown.
+async fn walk(mut page: Page, admin: String) -> Vec<String> {
     page.client.goto(&page.url).await.unwrap();
     page.sign_in("acme_wrong").await;
     page.see(Locator::Css("#sign-in-message:not(:empty)")).await;
@@ -237,11 +244,12 @@ async fn walk(mut page: Page, admin: String) {
     create_by_keyboard(&mut page).await;
     page.photograph("list").await;
     sign_out(&page).await;
+    page.keys
 }
 
 async fn create(page: &mut Page) -> String {
     page.click("#new-key").await;
-    page.fill("#name", "ci").await;
+    page.fill("#name", "<b>ci</b>").await;
     page.click("#create input[data-resource='stats'][data-action='read']").await;
     page.photograph("create").await;
     page.click("#create-yes").await;
@@ -253,7 +261,8 @@ async fn create(page: &mut Page) -> String {
     page.client.refresh().await.unwrap();
     page.settle().await;
     page.assert_no_key().await;
-    assert!(page.text("#rows").await.contains(&key[key.len() - 4..]));
+    let rows = page.text("#rows").await;
+    assert!(rows.contains(&key[key.len() - 4..]) && rows.contains("<b>ci</b>"), "text is text: {rows}");
     key
 }
 
@@ -279,6 +288,15 @@ async fn exchange(page: &mut Page, first: &str) -> String {
     page.click("#confirm-yes").await;
     let second = page.take_key().await;
     assert_eq!([page.rights(first), page.rights(&second)], [["401", "401"], ["200", "200"]]);
+
+    // Gone after a reload, also when nobody has closed it.
+    page.act("regenerate", &second).await;
+    page.click("#confirm-yes").await;
+    page.keys.push(page.shown_key().await);
+    page.client.refresh().await.unwrap();
+    page.settle().await;
+    page.assert_no_key().await;
+    let second = page.keys.last().unwrap().clone();
 
     page.act("rotate", &second).await;
     page.photograph("rotate").await;

@@ -7,7 +7,6 @@ mod example;
 
 use std::{
     collections::BTreeMap,
-    fs,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -111,22 +110,23 @@ async fn after_kill_9_every_answer_that_was_given_is_still_true() {
         });
         let callers: Vec<_> = callers.collect();
         tokio::time::sleep(Duration::from_millis(300 + 70 * round)).await;
-        let database = example.kill();
+        let folder = example.kill();
         for caller in callers {
             caller.await.unwrap();
         }
-        let file = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&database)).await.unwrap();
+        let file = SqliteConnectOptions::new().filename(folder.path().join("keys.db"));
+        let file = SqlitePool::connect_with(file).await.unwrap();
         let verdict: String = sqlx::query_scalar("pragma integrity_check").fetch_one(&file).await.unwrap();
         assert_eq!(verdict, "ok");
         file.close().await;
-        example = Example::start_over("dashboard", database);
+        example = Example::start_over("dashboard", folder);
         assert!(example.keys.is_empty(), "the administrator's key is shown once");
         let told = stories.lock().unwrap().clone();
         check_stories(&client, &example.url, &admin, &told).await;
     }
     let told = stories.lock().unwrap().len();
     assert!(told > 20, "only {told} stories were told");
-    let _ = fs::remove_file(example.stop());
+    example.stop();
 }
 
 async fn check_stories(client: &Client, url: &str, admin: &str, stories: &[Story]) {
@@ -157,7 +157,7 @@ async fn check_stories(client: &Client, url: &str, admin: &str, stories: &[Story
 #[ignore = "needs the dashboard example as a process"]
 async fn no_process_accepts_an_old_key_after_its_regenerate_was_answered_in_10_000_rounds() {
     let here = Example::start("dashboard");
-    let there = Example::start_over("dashboard", here.database.clone());
+    let there = Example::start_over("dashboard", here.folder());
     let admin = here.keys["admin"].clone();
     let client = Client::new();
     let mut current = create(&client, &here.url, &admin).await.unwrap();
@@ -190,5 +190,5 @@ async fn no_process_accepts_an_old_key_after_its_regenerate_was_answered_in_10_0
     println!("{} calls with old keys", calls.load(Ordering::Relaxed));
     assert!(calls.load(Ordering::Relaxed) > 1000);
     there.stop();
-    let _ = fs::remove_file(here.stop());
+    here.stop();
 }

@@ -3,13 +3,17 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fs::{self, File},
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::Duration,
 };
+
+use tempfile::TempDir;
 
 /// A running example. It is ended by SIGTERM, and must then end well.
 pub struct Example {
@@ -19,33 +23,32 @@ pub struct Example {
     pub keys: BTreeMap<String, String>,
     /// The curl lines that it has printed, each with the status behind `#`.
     advice: Vec<String>,
-    pub database: PathBuf,
+    /// Where its database is, and what it has written to standard error.
+    folder: Arc<TempDir>,
 }
 
 impl Example {
     pub fn start(name: &'static str) -> Self {
-        let file = format!("tower-api-key-{name}-{}-{:?}.db", std::process::id(), thread::current().id());
-        let database = env::temp_dir().join(file);
-        for file in ["", "-wal", "-shm"] {
-            let _ = fs::remove_file(format!("{}{file}", database.display()));
-        }
-        Self::start_over(name, database)
+        Self::start_over(name, Arc::new(tempfile::tempdir().unwrap()))
     }
 
-    pub fn start_over(name: &'static str, database: PathBuf) -> Self {
+    /// Starts it over a database that another one has made.
+    pub fn start_over(name: &'static str, folder: Arc<TempDir>) -> Self {
         let program = env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples").join(name);
+        let errors = File::options().create(true).append(true).open(folder.path().join("errors")).unwrap();
         let mut process = Command::new(&program)
             .env("ADDR", "127.0.0.1:0")
-            .env("DATABASE", &database)
+            .env("DATABASE", folder.path().join("keys.db"))
             .stdout(Stdio::piped())
-            // The audit log of thousands of changes.
-            .stderr(if name == "dashboard" { Stdio::null() } else { Stdio::inherit() })
+            .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run `cargo build --examples` first", program.display()));
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut keys = BTreeMap::new();
         let url = loop {
-            let line = lines.next().expect("it ended before it was ready");
+            let Some(line) = lines.next() else {
+                panic!("it ended before it was ready: {}", errors_in(&folder));
+            };
             if let Some(url) = line.strip_prefix("listening on ") {
                 break url.to_owned();
             }
@@ -54,7 +57,20 @@ impl Example {
         };
         let advice = lines.by_ref().skip(2).take_while(|line| !line.is_empty()).collect();
         thread::spawn(move || lines.for_each(drop));
-        Self { name, process, url, keys, advice, database }
+        Self { name, process, url, keys, advice, folder }
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("keys.db")
+    }
+
+    pub fn folder(&self) -> Arc<TempDir> {
+        Arc::clone(&self.folder)
+    }
+
+    /// What it has written to standard error: its audit log.
+    pub fn errors(&self) -> String {
+        errors_in(&self.folder)
     }
 
     /// Status and body of `curl ARGUMENTS URL/PATH`, where `KEY:name` stands for a key.
@@ -96,29 +112,33 @@ impl Example {
         }
     }
 
-    pub fn stop(self) -> PathBuf {
+    pub fn stop(self) -> Arc<TempDir> {
         self.end_by("-TERM")
     }
 
     /// Ends it as a power cut would.
-    pub fn kill(mut self) -> PathBuf {
+    pub fn kill(mut self) -> Arc<TempDir> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        std::mem::take(&mut self.database)
+        self.folder()
     }
 
-    pub fn end_by(mut self, signal: &str) -> PathBuf {
+    pub fn end_by(mut self, signal: &str) -> Arc<TempDir> {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         for _ in 0..100 {
             if let Some(status) = self.process.try_wait().unwrap() {
                 assert!(status.success(), "it ended with {status}");
-                return std::mem::take(&mut self.database);
+                return self.folder();
             }
             thread::sleep(Duration::from_millis(50));
         }
         panic!("it does not end");
     }
+}
+
+fn errors_in(folder: &TempDir) -> String {
+    fs::read_to_string(folder.path().join("errors")).unwrap()
 }
 
 impl Drop for Example {
