@@ -216,8 +216,8 @@ impl Run {
             "enable" => manager.enable(&actor, id).await,
             "set_grants" => manager.edit(&actor, id, Edit::new().permissions(asked)).await,
             "rotate" => {
-                let names = ["grace", "grace_seconds", "grace_s", "overlap", "overlap_seconds"];
-                let grace = names.iter().find_map(|name| step[name].as_f64()).map(Duration::from_secs_f64);
+                let grace = ["grace", "grace_seconds"].iter().find_map(|name| step[name].as_f64());
+                let grace = grace.map(Duration::from_secs_f64);
                 let issued = match grace {
                     Some(grace) if !grace.is_zero() => manager.rotate(&actor, id, Rotation::with_grace(grace)).await,
                     _ => manager.regenerate(&actor, id).await,

@@ -11,6 +11,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! It cannot make your database fail, or lose a connection in the middle of a transaction: test that beside it.
+//!
 //! The time is a value here: nothing sleeps, and nothing depends on the clock. Races are run by many tasks, so a runtime with several
 //! threads finds more.
 
