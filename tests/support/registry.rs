@@ -42,6 +42,15 @@ pub async fn reader(manager: &KeyManager) -> Issued {
     manager.issue(&admin(), NewKey::bot("reader").grant("links", "read")).await.unwrap()
 }
 
+/// The plain text of a new key.
+pub fn text(issued: &Issued) -> &str {
+    issued.key().expose()
+}
+
+pub fn id(issued: &Issued) -> &str {
+    issued.record().id().as_str()
+}
+
 impl FaultyStore {
     /// Makes every change fail from now on, or not any more.
     pub fn break_writes(&self, broken: bool) {

@@ -1,0 +1,116 @@
+//! Who is told of a change, and when.
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use support::{
+    Api, accepted, bearer, noon,
+    registry::{admin, id, reader, text, user},
+};
+use tower_api_key::{
+    Owner,
+    manage::{Change, ChangeKind, Edit, NewKey, Rotation},
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn told() -> (Arc<Mutex<Vec<Change>>>, impl Fn(&Change) + Send + Sync + 'static) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&told);
+    (told, move |change: &Change| hook.lock().unwrap().push(change.clone()))
+}
+
+#[tokio::test]
+async fn a_hook_sees_every_change_who_what_which_and_when() {
+    let (told, hook) = told();
+    let (api, manager) = Api::managed(|builder| builder.on_change(hook));
+    let alice = user("alice");
+    let first = manager.issue(&alice, NewKey::user("first")).await.unwrap();
+    let imported = manager.import_digest(&alice, [9; 32], NewKey::user("imported")).await.unwrap();
+    api.clock.set(noon() + HOUR);
+    manager.edit(&alice, id(&first), Edit::new().name("renamed").enabled(false)).await.unwrap();
+    manager.enable(&alice, id(&first)).await.unwrap();
+    manager.enable(&alice, id(&first)).await.unwrap();
+    let second = manager.rotate(&alice, id(&first), Rotation::with_grace(HOUR)).await.unwrap();
+    let third = manager.regenerate(&alice, id(&second)).await.unwrap();
+    manager.revoke(&alice, id(&third)).await.unwrap();
+    manager.revoke(&alice, id(&third)).await.unwrap();
+    let _ = manager.issue(&alice, NewKey::user("")).await;
+    manager.remove_member(&admin(), "alice").await.unwrap();
+
+    let told = told.lock().unwrap();
+    let seen: Vec<_> =
+        told.iter().map(|change| (change.kind(), change.key_id().as_str(), change.replacement())).collect();
+    let (one, two, three) = (id(&first), id(&second), id(&third));
+    assert_eq!(
+        seen[..8],
+        [
+            (ChangeKind::Issued, one, None),
+            (ChangeKind::Imported, imported.id().as_str(), None),
+            (ChangeKind::Edited, one, None),
+            (ChangeKind::Disabled, one, None),
+            (ChangeKind::Enabled, one, None),
+            (ChangeKind::Rotated, one, Some(second.record().id())),
+            (ChangeKind::Regenerated, two, Some(third.record().id())),
+            (ChangeKind::Revoked, three, None),
+        ]
+    );
+    assert_eq!(seen[8..].len(), 4);
+    assert!(seen[8..].iter().all(|(kind, ..)| *kind == ChangeKind::Removed));
+    assert_eq!((told[0].at(), told[2].at()), (noon(), noon() + HOUR));
+    let versions: Vec<_> = told.iter().filter(|change| change.key_id().as_str() == one).map(Change::version).collect();
+    assert_eq!(versions, [0, 1, 1, 2, 3, 3], "switching on what is on is no change");
+    assert_eq!(told[0].actor().owner(), Some(&Owner::User("alice".into())));
+    assert_eq!((told[8].actor().owner(), told[8].actor().organization()), (Some(&Owner::Bot), Some("acme")));
+    let shown = format!("{told:?}");
+    assert!([&first, &second, &third].into_iter().all(|issued| !shown.contains(text(issued))));
+}
+
+#[tokio::test]
+async fn a_hook_is_told_after_the_change_is_durable_and_not_of_one_that_failed() {
+    let (told, hook) = told();
+    let (api, manager) = Api::managed(|builder| builder.on_change(hook));
+    let store = api.store.clone();
+    store.break_writes(true);
+    manager.issue(&admin(), NewKey::bot("x")).await.unwrap_err();
+    assert!(told.lock().unwrap().is_empty());
+
+    let seen = Arc::new(Mutex::new(None));
+    let inner = Arc::clone(&seen);
+    let (api, manager) =
+        Api::managed(|builder| builder.on_change(move |change| *inner.lock().unwrap() = Some(change.key_id().clone())));
+    let issued = reader(&manager).await;
+    let told_of = seen.lock().unwrap().take().unwrap();
+    assert_eq!(&told_of, issued.record().id());
+    let stored = tower_api_key::KeyRegistry::get(&api.store.keys, &told_of).await.unwrap();
+    assert!(stored.is_some(), "told of a key that is not stored");
+}
+
+#[tokio::test]
+async fn a_change_stands_when_a_hook_panics() {
+    let (told, hook) = told();
+    let (api, manager) = Api::managed(|builder| builder.on_change(|_| panic!("on purpose")).on_change(hook));
+    let issued = reader(&manager).await;
+    assert_eq!(api.call(bearer(text(&issued))).await, accepted());
+    assert_eq!(told.lock().unwrap().len(), 1, "the next hook is told");
+}
+
+#[tokio::test]
+async fn a_change_goes_on_when_its_caller_goes_away() {
+    let (told, hook) = told();
+    let (_, manager) = Api::managed(|builder| builder.on_change(hook));
+    let old = reader(&manager).await;
+    let actor = admin();
+    let mut call = Box::pin(manager.regenerate(&actor, id(&old)));
+    let waker = std::task::Waker::noop();
+    assert!(call.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
+    drop(call);
+    while told.lock().unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(told.lock().unwrap()[1].kind(), ChangeKind::Regenerated);
+}
