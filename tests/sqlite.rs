@@ -5,7 +5,7 @@ mod support;
 
 use std::{fs, path::Path};
 
-use sqlx::{Row, SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
 use support::{
     bearer,
     registry::{admin, everything, reader, user},
@@ -66,10 +66,11 @@ async fn everything_written(file: &File) -> Vec<u8> {
     for entry in fs::read_dir(file.folder.path()).unwrap() {
         bytes.extend(fs::read(entry.unwrap().path()).unwrap());
     }
-    for row in sqlx::query("select * from api_keys").fetch_all(&file.raw().await).await.unwrap() {
-        for column in 0..row.len() {
-            bytes.extend(row.try_get_unchecked::<Vec<u8>, _>(column).unwrap_or_default());
-        }
+    let columns = "select group_concat('quote(' || name || ')', ' || ') from pragma_table_info('api_keys')";
+    let columns: String = sqlx::query_scalar(columns).fetch_one(&file.raw().await).await.unwrap();
+    let dump = sqlx::query_scalar::<_, String>(AssertSqlSafe(format!("select {columns} from api_keys")));
+    for row in dump.fetch_all(&file.raw().await).await.unwrap() {
+        bytes.extend(row.into_bytes());
     }
     bytes
 }
@@ -178,7 +179,7 @@ async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
     let store = file.open().await;
     let issued = reader(&manager(store.clone())).await;
     for damage in ["permissions = '[]'", "permissions = '{\"links\": 7}'", "metadata = 'x'", "permissions = ''"] {
-        let damaged: &'static str = Box::leak(format!("update api_keys set {damage}").into_boxed_str());
+        let damaged = AssertSqlSafe(format!("update api_keys set {damage}"));
         sqlx::query(damaged).execute(&file.raw().await).await.unwrap();
         let found = store.find(issued.record().digest()).await;
         assert!(matches!(found, Err(sqlx::Error::Decode(_))), "{damage}: {found:?}");

@@ -61,7 +61,7 @@ pub(crate) async fn require_session(State(sessions): State<Sessions>, mut reques
             request.extensions_mut().insert(actor);
             next.run(request).await
         }
-        Ok(None) => signed_out(),
+        Ok(None) => unauthorized("Sign in first."),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
@@ -70,8 +70,15 @@ async fn sign_in(State(sessions): State<Sessions>, key: Principal) -> Response {
     let Ok(secret) = KeyFormat::new("session").and_then(|format| format.generate()) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    sessions.begin(&secret, key.id().clone());
-    ([(SET_COOKIE, cookie(secret.expose(), LIFETIME))], Json(described(&Actor::from(&key)))).into_response()
+    // A key that was rotated away works on for a while, but manages nothing.
+    match sessions.manager.actor(key.id()).await {
+        Ok(Some(actor)) => {
+            sessions.begin(&secret, key.id().clone());
+            ([(SET_COOKIE, cookie(secret.expose(), LIFETIME))], Json(described(&actor))).into_response()
+        }
+        Ok(None) => unauthorized("This key was replaced: sign in with the new one."),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
 }
 
 async fn show(request: Request) -> Json<Value> {
@@ -139,8 +146,8 @@ fn presented(headers: &HeaderMap) -> Option<KeyDigest> {
     Some(KeyHasher::sha256().digest(&ApiKey::new(secret).ok()?))
 }
 
-fn signed_out() -> Response {
+fn unauthorized(detail: &str) -> Response {
     let headers = [(CONTENT_TYPE, "application/problem+json"), (WWW_AUTHENTICATE, "Session realm=\"acme\"")];
-    let problem = json!({ "type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "Sign in first." });
+    let problem = json!({ "type": "about:blank", "title": "Unauthorized", "status": 401, "detail": detail });
     (StatusCode::UNAUTHORIZED, headers, problem.to_string()).into_response()
 }

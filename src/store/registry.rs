@@ -20,6 +20,22 @@ use crate::record::{KeyId, KeyRecord, Status};
 /// | a time is kept exactly, or a little earlier                      | rounding down                          |
 /// | names are compared byte by byte                                  | a binary collation                     |
 ///
+/// ```
+/// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, Refusal}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = MemoryStore::new();
+/// keys.insert(KeyRecord::new("k1", [7; 32]), None).await??;
+///
+/// let read = keys.get(&"k1".into()).await?.unwrap();
+/// keys.revoke(&"k1".into()).await??;
+/// let late = keys.update(read.with_name("late")).await?;
+/// assert_eq!(late.err(), Some(Refusal::Revoked("k1".into())));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// `store::testkit` (feature `testkit`) tests an implementation; the example `custom_store` shows one.
 pub trait KeyRegistry: KeyStore {
     /// Adds a record. With a cap, only while its owner has room under it.
