@@ -138,7 +138,7 @@ fn a_killed_service_has_lost_one_interval_of_uses_at_most() {
     let keys = example.keys.clone();
     let stats = |example: &Example| assert_eq!(example.status(&["-H", "x-api-key: KEY:admin"], "/api/stats"), "200");
     stats(&example);
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(std::time::Duration::from_secs(3));
     let mut example = Example::start_over("dashboard", example.kill());
     example.keys = keys;
     let (_, listed) = example.curl(&["-H", "x-api-key: KEY:admin"], "/api/keys");
