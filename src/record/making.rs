@@ -44,7 +44,7 @@ impl KeyRecord {
         self.edit(|fields| fields.name = Some(name.into().into()))
     }
 
-    /// Keeps what may be shown of the key, see [`Mask`].
+    /// Keeps what may be shown of the key, see [`Mask`](crate::Mask).
     #[must_use]
     pub fn with_mask(self, mask: impl Into<String>) -> Self {
         self.edit(|fields| fields.mask = Some(mask.into().into()))

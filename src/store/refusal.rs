@@ -45,7 +45,7 @@ pub enum Refusal {
 
 /// What registries share.
 impl KeyRecord {
-    /// Whether a store that holds this record may put `changed` in its place, see [`KeyRegistry::update`].
+    /// Whether a store that holds this record may put `changed` in its place, see [`KeyRegistry::update`](crate::KeyRegistry::update).
     ///
     /// # Errors
     ///
