@@ -114,3 +114,12 @@ async fn a_change_goes_on_when_its_caller_goes_away() {
     }
     assert_eq!(told.lock().unwrap()[1].kind(), ChangeKind::Regenerated);
 }
+
+#[tokio::test]
+async fn an_edit_that_says_nothing_changes_nothing_and_is_told_to_nobody() {
+    let (told, hook) = told();
+    let (_, manager) = Api::managed(|builder| builder.on_change(hook));
+    let issued = reader(&manager).await;
+    assert_eq!(manager.edit(&admin(), id(&issued), Edit::new()).await.unwrap().version(), 0);
+    assert_eq!(told.lock().unwrap().len(), 1);
+}
