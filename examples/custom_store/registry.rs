@@ -54,20 +54,15 @@ impl KeyRegistry for Ledger {
 
     async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
         let mut rows = self.rows();
-        let checked = row(&mut rows, old.id()).and_then(|row| row.check_update(&old));
-        let checked = checked.and_then(|()| check_insert(&rows, &new, None));
+        let checked = row(&mut rows, old.id()).and_then(|row| row.updated_to(old.clone()));
+        let checked = checked.and_then(|_| check_insert(&rows, &new, None));
         Ok(checked.and_then(|()| update(&mut rows, old)).inspect(|_| rows.push(new)))
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
         let mut rows = self.rows();
-        Ok(row(&mut rows, id).and_then(|row| {
-            if row.status() == Status::Revoked {
-                return Err(Refusal::Revoked(id.clone()));
-            }
-            *row = row.clone().with_status(Status::Revoked).succeeding(row);
-            Ok(row.clone())
-        }))
+        let revoked = row(&mut rows, id).map(|row| row.clone().with_status(Status::Revoked));
+        Ok(revoked.and_then(|revoked| update(&mut rows, revoked)))
     }
 
     async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
@@ -114,8 +109,7 @@ fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<Cap>) -> Result<()
 /// What may not be changed, and when, is the same for every registry.
 fn update(rows: &mut Rows<'_>, changed: KeyRecord) -> Result<KeyRecord, Refusal> {
     let row = row(rows, changed.id())?;
-    row.check_update(&changed)?;
-    *row = changed.succeeding(row);
+    *row = row.updated_to(changed)?;
     Ok(row.clone())
 }
 

@@ -184,20 +184,14 @@ impl KeyRegistry for MemoryStore {
 
     async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
         let mut books = self.books();
-        let checked = books.get(changed.id()).and_then(|stored| {
-            stored.check_update(&changed)?;
-            Ok(changed.clone().succeeding(stored))
-        });
-        Ok(checked.inspect(|record| self.put(&mut books, record.clone())))
+        let updated = books.get(changed.id()).and_then(|stored| stored.updated_to(changed.clone()));
+        Ok(updated.inspect(|record| self.put(&mut books, record.clone())))
     }
 
     async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
         let mut books = self.books();
-        let checked = books.get(old.id()).and_then(|stored| {
-            stored.check_update(&old)?;
-            self.check_insert(&books, &new)?;
-            Ok(old.clone().succeeding(stored))
-        });
+        let updated = books.get(old.id()).and_then(|stored| stored.updated_to(old.clone()));
+        let checked = updated.and_then(|old| self.check_insert(&books, &new).map(|()| old));
         Ok(checked.inspect(|old| {
             self.put(&mut books, new);
             self.put(&mut books, old.clone());
@@ -206,15 +200,8 @@ impl KeyRegistry for MemoryStore {
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
         let mut books = self.books();
-        let stored = books.get(id).cloned();
-        Ok(stored.and_then(|stored| {
-            if stored.status() == Status::Revoked {
-                return Err(Refusal::Revoked(id.clone()));
-            }
-            let revoked = stored.clone().with_status(Status::Revoked).succeeding(&stored);
-            self.put(&mut books, revoked.clone());
-            Ok(revoked)
-        }))
+        let updated = books.get(id).and_then(|stored| stored.updated_to(stored.clone().with_status(Status::Revoked)));
+        Ok(updated.inspect(|revoked| self.put(&mut books, revoked.clone())))
     }
 
     async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {

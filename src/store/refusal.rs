@@ -45,13 +45,24 @@ pub enum Refusal {
 
 /// What registries share.
 impl KeyRecord {
-    /// Whether a store that holds this record may put `changed` in its place, see [`KeyRegistry::update`](crate::KeyRegistry::update).
+    /// What a store that holds this record puts in its place for `changed`: with the stored use and the next version. See
+    /// [`KeyRegistry::update`](crate::KeyRegistry::update).
+    ///
+    /// ```
+    /// use tower_api_key::{KeyRecord, store::Refusal};
+    ///
+    /// let stored = KeyRecord::new("k1", [7; 32]);
+    /// let renamed = stored.updated_to(stored.clone().with_name("reports"))?;
+    /// assert_eq!((renamed.name(), renamed.version()), (Some("reports"), 1));
+    /// assert_eq!(renamed.updated_to(stored).err(), Some(Refusal::Changed("k1".into())));
+    /// # Ok::<(), Refusal>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for another version; [`Refusal::Replaced`] where both
     /// say what has replaced them, and differ; [`Refusal::Identity`].
-    pub fn check_update(&self, changed: &KeyRecord) -> Result<(), Refusal> {
+    pub fn updated_to(&self, changed: KeyRecord) -> Result<KeyRecord, Refusal> {
         let id = || self.id().clone();
         let lives_longer = match (self.expires_at(), changed.expires_at()) {
             (None, _) => false,
@@ -73,13 +84,7 @@ impl KeyRecord {
         } else if self.version() != changed.version() {
             Err(Refusal::Changed(id()))
         } else {
-            Ok(())
+            Ok(changed.with_use(self.use_count(), self.last_used_at()).with_version(self.version() + 1))
         }
-    }
-
-    /// This record with the use and the next version of the one whose place it takes.
-    #[must_use]
-    pub fn succeeding(self, stored: &KeyRecord) -> Self {
-        self.with_use(stored.use_count(), stored.last_used_at()).with_version(stored.version() + 1)
     }
 }

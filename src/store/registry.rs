@@ -15,8 +15,8 @@ use crate::record::{KeyId, KeyRecord, Status};
 /// |------------------------------------------------------------------|----------------------------------------|
 /// | an id and a digest are there once                                | unique indexes                         |
 /// | of two inserts under a cap of one, one succeeds                  | counting in the inserting transaction  |
-/// | a revoked key stays revoked, a removed one stays away            | [`KeyRecord::check_update`]            |
-/// | an update is of the version that was read                        | [`KeyRecord::check_update`]            |
+/// | a revoked key stays revoked, a removed one stays away            | [`KeyRecord::updated_to`]            |
+/// | an update is of the version that was read                        | [`KeyRecord::updated_to`]            |
 /// | a time is kept exactly, or a little earlier                      | rounding down                          |
 /// | names are compared byte by byte                                  | a binary collation                     |
 ///
@@ -66,7 +66,7 @@ pub trait KeyRegistry: KeyStore {
     /// Stores `changed` if the stored record still has its version, and returns it with the next version. The stored use is
     /// kept: an update does not change it.
     ///
-    /// Refuses with [`Refusal::NotFound`], and with whatever [`KeyRecord::check_update`] says.
+    /// Refuses with [`Refusal::NotFound`], and with whatever [`KeyRecord::updated_to`] says.
     ///
     /// # Errors
     ///

@@ -141,7 +141,7 @@ impl KeyRegistry for SqliteStore {
 
     async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
         let mut change = self.change().await?;
-        let record = match update(&mut change, &changed).await? {
+        let record = match update(&mut change, changed).await? {
             Ok(record) => record,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -151,7 +151,7 @@ impl KeyRegistry for SqliteStore {
 
     async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
         let mut change = self.change().await?;
-        let old = match update(&mut change, &old).await? {
+        let old = match update(&mut change, old).await? {
             Ok(old) => old,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -167,11 +167,10 @@ impl KeyRegistry for SqliteStore {
         let Some(stored) = get(&mut change, id).await? else {
             return Ok(Err(Refusal::NotFound(id.clone())));
         };
-        if stored.status() == Status::Revoked {
-            return Ok(Err(Refusal::Revoked(id.clone())));
-        }
-        let revoked = stored.clone().with_status(Status::Revoked).succeeding(&stored);
-        row::bind(sqlx::query(PUT), &revoked)?.execute(&mut *change).await?;
+        let revoked = match update(&mut change, stored.with_status(Status::Revoked)).await? {
+            Ok(revoked) => revoked,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         change.commit().await?;
         Ok(Ok(revoked))
     }
@@ -232,16 +231,15 @@ async fn insert(connection: &mut SqliteConnection, record: &KeyRecord, cap: Opti
     Ok(if has_room { Ok(()) } else { Err(Refusal::Full(cap.most)) })
 }
 
-async fn update(connection: &mut SqliteConnection, changed: &KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+async fn update(connection: &mut SqliteConnection, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
     let Some(stored) = get(connection, changed.id()).await? else {
         return Ok(Err(Refusal::NotFound(changed.id().clone())));
     };
-    if let Err(refusal) = stored.check_update(changed) {
-        return Ok(Err(refusal));
+    let updated = stored.updated_to(changed);
+    if let Ok(record) = &updated {
+        row::bind(sqlx::query(PUT), record)?.execute(connection).await?;
     }
-    let changed = changed.clone().succeeding(&stored);
-    row::bind(sqlx::query(PUT), &changed)?.execute(connection).await?;
-    Ok(Ok(changed))
+    Ok(updated)
 }
 
 /// Brings the tables up to date, one process at a time. The version stands in a table of our own, so that the file may hold others' too.
