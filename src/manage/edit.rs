@@ -1,10 +1,9 @@
 //! Changes to a key that stays the same key.
 
-use super::{ATTEMPTS, Actor, ChangeKind, Edit, KeyManager, ManageError, checked_name, grants};
+use super::{Actor, ChangeKind, Edit, KeyManager, ManageError, checked_name, grants, retried};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Status},
-    store::Refusal,
 };
 
 impl KeyManager {
@@ -13,11 +12,11 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::Name`]; [`ManageError::NotGranted`] if the key would
-    /// then hold what the actor lacks, even if it did so before; [`Refusal::Revoked`].
+    /// then hold what the actor lacks, even if it did so before; [`Refusal::Revoked`](crate::store::Refusal::Revoked).
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: Edit) -> Result<KeyRecord, ManageError> {
         let id = id.into();
         self.on_behalf_of(actor, Action::UPDATE, async move |manager, actor| {
-            let (before, after) = manager.update(&actor, &id, &edit).await?;
+            let (before, after) = retried(|| manager.try_edit(&actor, &id, &edit)).await?;
             for kind in Self::kinds(&before, &after, &edit) {
                 manager.tell(kind, &after, None, &actor);
             }
@@ -30,7 +29,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`Refusal::Revoked`].
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`Refusal::Revoked`](crate::store::Refusal::Revoked).
     pub async fn disable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         self.edit(actor, id, Edit::new().enabled(false)).await
     }
@@ -44,22 +43,14 @@ impl KeyManager {
         self.edit(actor, id, Edit::new().enabled(true)).await
     }
 
-    /// Reads, checks and changes until nobody else has changed the key in between. A revocation in between ends that.
-    async fn update(&self, actor: &Actor, id: &KeyId, edit: &Edit) -> Result<(KeyRecord, KeyRecord), ManageError> {
-        let mut attempts = 0..ATTEMPTS;
-        loop {
-            let before = self.seen(actor, id).await?;
-            let changed = Self::edited(actor, before.clone(), edit)?;
-            if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
-                return Ok((before, changed));
-            }
-            match self.0.registry.clone().update(changed).await {
-                Err(ManageError::Refused(Refusal::Changed(_))) if attempts.next().is_some() => {
-                    tokio::task::yield_now().await;
-                }
-                updated => return Ok((before, updated?)),
-            }
+    async fn try_edit(&self, actor: &Actor, id: &KeyId, edit: &Edit) -> Result<(KeyRecord, KeyRecord), ManageError> {
+        let before = self.seen(actor, id).await?;
+        let changed = Self::edited(actor, before.clone(), edit)?;
+        if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
+            return Ok((before, changed));
         }
+        let after = self.0.registry.clone().update(changed).await?;
+        Ok((before, after))
     }
 
     fn edited(actor: &Actor, mut record: KeyRecord, edit: &Edit) -> Result<KeyRecord, ManageError> {

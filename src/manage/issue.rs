@@ -15,7 +15,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::MayNot`] (`create`), [`ManageError::NotGranted`], [`ManageError::NoUser`], [`ManageError::Environment`],
-    /// [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`](crate::store::Refusal::Full) if the user has as many keys as
+    /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`](crate::store::Refusal::Full) if the user has as many keys as
     /// users may have.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {

@@ -7,7 +7,8 @@
 //! | the first start          | [`Actor::trusted`], the same                                    |
 //!
 //! Every call checks the actor, changes the registry in one atomic step, and then tells the hooks. It goes on to its end when its
-//! caller goes away, so that no hook misses a change: for that it needs a tokio runtime.
+//! caller goes away, so that no hook misses a change: for that it needs a tokio runtime. Besides what its `# Errors` say it may answer
+//! [`ManageError::Gone`], and [`ManageError::Failed`] when the registry fails.
 
 mod actor;
 mod builder;
@@ -45,7 +46,7 @@ use crate::{
     layer::ApiKeyLayerBuilder,
     permission::{Action, Permissions},
     record::{KeyId, KeyRecord},
-    store::{Cap, ErasedStore, KeyRegistry},
+    store::{Cap, ErasedStore, KeyRegistry, Refusal},
 };
 use change::Hook;
 use erased::ErasedRegistry;
@@ -88,7 +89,7 @@ struct Shared {
     hooks: Vec<Hook>,
 }
 
-/// How often a change is tried again that another one has overtaken.
+/// How often a change is tried that others overtake.
 const ATTEMPTS: u32 = 16;
 
 // === impl KeyManager ===
@@ -148,7 +149,7 @@ impl KeyManager {
     /// What the holder of this key may do now. A key in grace still reads, but changes nothing: least of all its heir.
     fn actor_of(&self, record: &KeyRecord, action: &Action) -> Option<Actor> {
         let is_in_time = record.replaced_by().is_none() || *action == Action::READ;
-        (record.works_at(&self.0.clock) && is_in_time).then(|| Actor::of_record(record))
+        (record.obstacle_at(&self.0.clock).is_none() && is_in_time).then(|| Actor::of_record(record))
     }
 
     fn cap(&self, record: &KeyRecord) -> Option<Cap> {
@@ -195,6 +196,20 @@ impl KeyManager {
         let done = tokio::spawn(work(self.clone())).await;
         done.unwrap_or_else(|error| Err(ManageError::Failed(error.into())))
     }
+}
+
+/// Tries again, a few times, what another change has overtaken.
+async fn retried<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, ManageError>
+where
+    F: Future<Output = Result<T, ManageError>>,
+{
+    for _ in 1..ATTEMPTS {
+        match attempt().await {
+            Err(ManageError::Refused(Refusal::Changed(_))) => tokio::task::yield_now().await,
+            done => return done,
+        }
+    }
+    attempt().await
 }
 
 /// Whether the actor holds all that the key is to hold.

@@ -1,9 +1,9 @@
 //! A new key in the place of an old one: at once, or with grace.
 
 use super::{
-    ATTEMPTS, Actor, ChangeKind, Issued, KeyManager, ManageError, Rotation, grants,
+    Actor, ChangeKind, Issued, KeyManager, ManageError, Rotation, grants,
     issue::{check_times, new_id},
-    to_micros,
+    retried, to_micros,
 };
 use crate::{
     permission::Action,
@@ -36,15 +36,7 @@ impl KeyManager {
 
     async fn put_in_place(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
         self.on_behalf_of(actor, Action::UPDATE, async move |manager, actor| {
-            let mut attempts = 0..ATTEMPTS;
-            loop {
-                match manager.try_put_in_place(&actor, &id, rotation).await {
-                    Err(ManageError::Refused(Refusal::Changed(_))) if attempts.next().is_some() => {
-                        tokio::task::yield_now().await;
-                    }
-                    done => return done,
-                }
-            }
+            retried(|| manager.try_put_in_place(&actor, &id, rotation)).await
         })
         .await
     }

@@ -30,9 +30,9 @@ impl KeyRecord {
         }
     }
 
-    /// Whether the key works now, in whatever organization and environment.
-    pub(crate) fn works_at(&self, clock: &Clock) -> bool {
-        self.obstacle(&Bounds { organization: None, environments: None, clock: clock.clone() }).is_none()
+    /// What keeps the key from working now, in whatever organization and environment.
+    pub(crate) fn obstacle_at(&self, clock: &Clock) -> Option<Reason> {
+        self.obstacle(&Bounds { organization: None, environments: None, clock: clock.clone() })
     }
 
     fn obstacle(&self, bounds: &Bounds) -> Option<Reason> {

@@ -13,7 +13,8 @@ use crate::{
     clock::Clock,
     manage::{Actor, Edit, Issued, NewKey, Page, Rotation},
     permission::Permissions,
-    record::{KeyRecord, Owner, Status},
+    record::{KeyRecord, Owner},
+    rejection::Reason,
 };
 
 /// Whose key it is.
@@ -186,7 +187,7 @@ impl Key {
             organization: record.organization().map(str::to_owned),
             environment: record.environment().map(str::to_owned),
             permissions: record.permissions().clone(),
-            status: state(record, clock.now()),
+            status: state(record, clock),
             mask: record.mask().map(str::to_owned),
             created_at: record.created_at().map(timestamp),
             not_before: record.not_before().map(timestamp),
@@ -263,13 +264,13 @@ fn read_by(permissions: Permissions, actor: &Actor) -> Permissions {
     if actor.permissions().has_wildcards() { permissions.with_wildcards() } else { permissions }
 }
 
-fn state(record: &KeyRecord, now: SystemTime) -> State {
-    match record.status() {
-        Status::Disabled => State::Disabled,
-        Status::Revoked => State::Revoked,
-        Status::Active if record.expires_at().is_some_and(|end| end <= now) => State::Expired,
-        Status::Active if record.not_before().is_some_and(|start| now < start) => State::NotYetValid,
-        Status::Active => State::Active,
+fn state(record: &KeyRecord, clock: &Clock) -> State {
+    match record.obstacle_at(clock) {
+        None => State::Active,
+        Some(Reason::Disabled) => State::Disabled,
+        Some(Reason::Expired) => State::Expired,
+        Some(Reason::NotYetValid) => State::NotYetValid,
+        Some(_) => State::Revoked,
     }
 }
 
@@ -296,6 +297,6 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::E
 
 fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let seconds = u32::deserialize(deserializer)?;
-    let too_long = || D::Error::custom("the longest grace is 90 days, 7776000 seconds");
+    let too_long = || D::Error::custom(format!("the longest grace is {LONGEST_GRACE} seconds"));
     if seconds <= LONGEST_GRACE { Ok(seconds) } else { Err(too_long()) }
 }
