@@ -241,8 +241,9 @@ async fn walk(mut page: Page, admin: String) -> Vec<String> {
     page.settle().await;
     assert_eq!(page.rights(&key), ["401", "401"]);
 
-    create_by_keyboard(&mut page).await;
+    let key = create_by_keyboard(&mut page).await;
     page.photograph("list").await;
+    edit_and_revoke_by_keyboard(&page, &key).await;
     sign_out(&page).await;
     page.keys
 }
@@ -307,7 +308,7 @@ async fn exchange(page: &mut Page, first: &str) -> String {
     third
 }
 
-async fn create_by_keyboard(page: &mut Page) {
+async fn create_by_keyboard(page: &mut Page) -> String {
     page.tab_to("#new-key").await;
     page.press([Key::Enter.into()]).await;
     page.see(Locator::Css("#create[open] #name:focus")).await;
@@ -329,8 +330,27 @@ async fn create_by_keyboard(page: &mut Page) {
     assert_eq!(page.rights(&key), ["200", "403"]);
     let rows = page.text("#rows").await;
     assert!(rows.contains("keyboard") && rows.to_lowercase().contains("user key"), "{rows}");
-    page.keys.push(key);
+    page.keys.push(key.clone());
     page.assert_no_key().await;
+    key
+}
+
+/// The newest key stands in the first row.
+async fn edit_and_revoke_by_keyboard(page: &Page, key: &str) {
+    page.tab_to("#rows tr:first-child [data-action='edit']").await;
+    page.press([Key::Enter.into()]).await;
+    page.tab_to("#edit [data-resource='stats'][data-action='read']").await;
+    page.press([Key::Space.into()]).await;
+    page.tab_to("#edit-yes").await;
+    page.press([Key::Enter.into()]).await;
+    page.settle().await;
+    assert_eq!(page.rights(key), ["403", "403"]);
+    page.tab_to("#rows tr:first-child [data-action='revoke']").await;
+    page.press([Key::Enter.into()]).await;
+    page.tab_to("#confirm-yes").await;
+    page.press([Key::Enter.into()]).await;
+    page.settle().await;
+    assert_eq!(page.rights(key), ["401", "401"]);
 }
 
 async fn sign_out(page: &Page) {

@@ -3,7 +3,9 @@
 mod support;
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -12,8 +14,9 @@ use support::{
     registry::{admin, id, reader, text, user},
 };
 use tower_api_key::{
-    Owner,
+    KeyFormat, KeyManager, KeyRegistry, Owner, Status,
     manage::{Change, ChangeKind, Edit, NewKey, Rotation},
+    store::MemoryStore,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -79,15 +82,21 @@ async fn a_hook_is_told_after_the_change_is_durable_and_not_of_one_that_failed()
     manager.issue(&admin(), NewKey::bot("x")).await.unwrap_err();
     assert!(told.lock().unwrap().is_empty());
 
-    let seen = Arc::new(Mutex::new(None));
-    let inner = Arc::clone(&seen);
-    let (api, manager) =
-        Api::managed(|builder| builder.on_change(move |change| *inner.lock().unwrap() = Some(change.key_id().clone())));
+    let (versions, store) = (Arc::new(Mutex::new(Vec::new())), MemoryStore::new());
+    let (seen, keys) = (Arc::clone(&versions), store.clone());
+    // A store in memory answers at the first poll.
+    let manager = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).on_change(move |change| {
+        let mut stored = pin!(keys.get(change.key_id()));
+        let stored = stored.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok(Some(stored))) = stored else { panic!("told of a key that is not stored") };
+        seen.lock().unwrap().push((stored.version(), stored.status(), change.version()));
+    });
+    let manager = manager.build().unwrap();
     let issued = reader(&manager).await;
-    let told_of = seen.lock().unwrap().take().unwrap();
-    assert_eq!(&told_of, issued.record().id());
-    let stored = tower_api_key::KeyRegistry::get(&api.store.keys, &told_of).await.unwrap();
-    assert!(stored.is_some(), "told of a key that is not stored");
+    manager.disable(&admin(), id(&issued)).await.unwrap();
+    manager.regenerate(&admin(), id(&issued)).await.unwrap();
+    let (active, disabled, revoked) = (Status::Active, Status::Disabled, Status::Revoked);
+    assert_eq!(*versions.lock().unwrap(), [(0, active, 0), (1, disabled, 1), (2, revoked, 2)]);
 }
 
 #[tokio::test]
