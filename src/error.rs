@@ -31,6 +31,12 @@ pub enum ConfigError {
     /// A query parameter without a name.
     #[error("schemes: a query parameter needs a name")]
     QueryName,
+    /// A cookie name that is not a token (RFC 6265 §4.1.1).
+    #[error("schemes: {0:?} is not a cookie name")]
+    CookieName(String),
+    /// A name that is not a token, and no WebSocket client could offer (RFC 6455 §4.1).
+    #[error("schemes: {0:?} is not a subprotocol")]
+    WebSocketProtocol(String),
     /// A realm with a control character, which a challenge cannot carry (RFC 9110 §11.5).
     #[error("realm: {0:?} has a control character")]
     Realm(String),

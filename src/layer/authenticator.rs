@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{
-    Method, Request,
+    HeaderValue, Method, Request,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
@@ -52,6 +52,8 @@ pub(super) struct Passed {
     pub(super) decision: Option<Decision>,
     /// Whether the key came in the URL (RFC 6750 §2.3).
     pub(super) by_query: bool,
+    /// The WebSocket protocol to select, if the service selects none.
+    pub(super) protocol: Option<HeaderValue>,
 }
 
 /// A key that the store has to wait for.
@@ -130,12 +132,13 @@ impl Authenticator {
         };
         let verified = record.verify(&presented.digest, &self.bounds).map_err(by_scheme)?;
         let principal = Principal::new(verified, presented.scheme);
+        let protocol = self.reader.take_protocol(request.headers_mut());
         if self.hide_credentials {
             self.hide_credentials_of(request);
         }
         let decision = self.decision(Outcome::Accepted, Some(&principal));
         Caller::set_principal(request.extensions_mut(), principal);
-        Ok(Passed { decision, by_query: presented.scheme.is_query() })
+        Ok(Passed { decision, by_query: presented.scheme.is_query(), protocol })
     }
 
     /// Whether this request needs no key at all.
@@ -156,13 +159,13 @@ impl Authenticator {
             Nobody::Skipped => Outcome::Skipped,
             Nobody::Preflight => Outcome::Preflight,
         };
-        Passed { decision: self.decision(outcome, None), by_query: false }
+        Passed { decision: self.decision(outcome, None), ..Passed::default() }
     }
 
     /// What is reported if the caller goes away while the store is waited for.
     pub(super) fn abandoned(&self, presented: &Presented) -> Passed {
         let decision = self.is_observed().then(|| Decision::abandoned(presented.scheme));
-        Passed { decision, by_query: false }
+        Passed { decision, ..Passed::default() }
     }
 
     fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {

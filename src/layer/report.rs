@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response,
-    header::{CACHE_CONTROL, Entry},
+    HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, Entry, SEC_WEBSOCKET_PROTOCOL},
     response::Parts,
 };
 
@@ -44,7 +44,7 @@ impl Report {
     }
 
     /// Renders the refusal of a guard or an extractor further in; leaves every other response as it is.
-    pub(super) fn conclude<B>(self, response: Response<B>) -> Response<ResponseBody<B>> {
+    pub(super) fn conclude<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
         let (mut parts, body) = response.into_parts();
         if let Some(rejection) = parts.extensions.remove::<Rejection>() {
             let refusal = self.render(&rejection, &mut parts);
@@ -55,6 +55,10 @@ impl Report {
         {
             // RFC 6750 §2.3
             cache_control.insert(HeaderValue::from_static("private"));
+        }
+        let is_accepted = parts.status == StatusCode::SWITCHING_PROTOCOLS || parts.status.is_success();
+        if let Some(protocol) = self.so_far.protocol.take().filter(|_| is_accepted) {
+            parts.headers.entry(SEC_WEBSOCKET_PROTOCOL).or_insert(protocol);
         }
         Response::from_parts(parts, ResponseBody::inner(body))
     }

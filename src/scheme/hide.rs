@@ -1,21 +1,21 @@
 //! Keeps credentials from whoever comes after the layer: loggers, and the inner service itself.
 
-use http::{HeaderMap, Uri, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Uri, uri::PathAndQuery};
 
-use super::Reader;
+use super::{Reader, cookie, websocket};
 
 impl Reader {
     /// Marks every value of an accepted header as sensitive, so that its `Debug` shows nothing.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        for source in &self.headers {
-            if let Some(first) = headers.get_mut(&source.name) {
+        for name in &self.carriers {
+            if let Some(first) = headers.get_mut(name) {
                 first.set_sensitive(true);
             }
         }
         let some_are_repeated = headers.len() > headers.keys_len();
         if some_are_repeated {
             for (name, value) in headers.iter_mut() {
-                if self.headers.iter().any(|source| source.name == *name) {
+                if self.carriers.contains(name) {
                     value.set_sensitive(true);
                 }
             }
@@ -29,6 +29,9 @@ impl Reader {
                 headers.remove(&source.name);
             }
         }
+        if !self.cookies.is_empty() {
+            cookie::hide(&self.cookies, headers);
+        }
         if let Some(query) = uri.query()
             && query.split('&').any(|pair| self.hides(pair))
         {
@@ -37,6 +40,11 @@ impl Reader {
                 *uri = hidden;
             }
         }
+    }
+
+    /// Takes a key and its name out of the protocols that a WebSocket client offers, so that nobody selects them. Returns the name.
+    pub(crate) fn take_protocol(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
+        if self.protocols.is_empty() { None } else { websocket::take_out(&self.protocols, headers) }
     }
 
     fn hides(&self, pair: &str) -> bool {

@@ -10,27 +10,35 @@
 //! | [`Scheme::x_api_key`]              | `X-API-Key: KEY`                | visible ASCII          |
 //! | [`Scheme::header`]                 | `NAME: KEY`                     | visible ASCII          |
 //! | [`Scheme::header_with_word`]       | `NAME: WORD KEY`                | token68                |
+//! | [`Scheme::basic`]                  | `Authorization: Basic CODED`    | the user name, decoded |
+//! | [`Scheme::cookie`]                 | `Cookie: NAME=KEY`              | cookie octets          |
+//! | [`Scheme::websocket_protocol`]     | `Sec-WebSocket-Protocol: NAME, KEY` | a token            |
 //! | [`Scheme::query`] (risky)          | `?NAME=KEY`                     | visible ASCII, decoded |
 //!
 //! The rules, in the order in which they are applied:
 //!
 //! 1. Optional white space at both ends of a field value is not part of it (RFC 9110 §5.5).
-//! 2. An empty `Authorization` is nothing of ours; an empty private header or query value is malformed.
+//! 2. An empty `Authorization` is nothing of ours; an empty private header, query value or cookie is malformed.
 //! 3. A scheme word matches without regard to case, then come one or more spaces (RFC 9110 §11.4).
 //!    A tab is not a space, and a comma ends nothing.
-//! 4. A key is 1 to 512 bytes of its alphabet: token68 (RFC 9110 §11.2) after a word, visible ASCII elsewhere.
-//! 5. A credential header, or query parameter, that is given twice is refused, equal or not.
+//! 4. A key is 1 to 512 bytes of its alphabet: token68 (RFC 9110 §11.2) after a word, visible ASCII in a private header, the
+//!    user name and a query value, cookie-octets (RFC 6265 §4.1.1) in a cookie, a token (RFC 9110 §5.6.2) in a list of protocols.
+//! 5. A credential header, query parameter, cookie or protocol that is given twice is refused, equal or not. Several `Cookie` and
+//!    several `Sec-WebSocket-Protocol` lines are one (RFC 9113 §8.2.3, RFC 6455 §11.3.4).
 //! 6. Two schemes in one request are decided by the policy's [`Conflict`] rule.
 //!
-//! An `Authorization` with a word outside the policy (`Basic`, say) and any header outside the policy are
-//! somebody else's and are left alone.
+//! An `Authorization` with a word outside the policy and any header, cookie or protocol outside the policy are somebody else's and
+//! are left alone.
 
+mod basic;
 mod challenge;
+mod cookie;
 mod grammar;
 mod hide;
 mod policy;
 mod read;
 mod verdict;
+mod websocket;
 
 use std::{
     borrow::Cow,
@@ -70,9 +78,11 @@ pub struct Scheme {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+pub(crate) enum Place {
     Header(Cow<'static, str>),
     Query(Cow<'static, str>),
+    Cookie(Cow<'static, str>),
+    WebSocketProtocol(Cow<'static, str>),
 }
 
 const AUTHORIZATION: Cow<'static, str> = Cow::Borrowed("authorization");
@@ -88,9 +98,17 @@ impl Scheme {
         Self { place: Place::Header(AUTHORIZATION), word: Some(Cow::Borrowed("Token")) }
     }
 
-    /// `Authorization: WORD KEY`, with a word of your own (RFC 9110 §11.4).
+    /// `Authorization: WORD KEY`, with a word of your own (RFC 9110 §11.4). The word `Basic` means [`Scheme::basic`].
     pub fn authorization(word: impl Into<String>) -> Self {
         Self { place: Place::Header(AUTHORIZATION), word: Some(Cow::Owned(word.into())) }
+    }
+
+    /// `Authorization: Basic CODED`, where the user name is the key (RFC 7617 §2): what `curl -u KEY:` sends, and every HTTP client that
+    /// takes a user name. The password counts for nothing.
+    ///
+    /// A browser answers the challenge of this scheme with a dialog for name and password.
+    pub const fn basic() -> Self {
+        Self { place: Place::Header(AUTHORIZATION), word: Some(Cow::Borrowed("Basic")) }
     }
 
     /// `X-API-Key: KEY`.
@@ -123,19 +141,40 @@ impl Scheme {
         Self { place: Place::Query(Cow::Owned(name.into())), word: None }
     }
 
-    /// What stands where: the name of a header, or else of a query parameter, and the word before the key.
-    #[cfg(feature = "manage")]
-    pub(crate) fn parts(&self) -> (Result<&str, &str>, Option<&str>) {
-        let place = match &self.place {
-            Place::Header(name) => Ok(&**name),
-            Place::Query(name) => Err(&**name),
-        };
-        (place, self.word.as_deref())
+    /// `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive; of a quoted value the quotes are part, so that it is malformed.
+    ///
+    /// A browser sends a cookie by itself, also when another site asks it to: set it `SameSite=Strict`, `HttpOnly` and `Secure`, and
+    /// refuse what changes something on behalf of another site (tower-http's `csrf`).
+    pub fn cookie(name: impl Into<String>) -> Self {
+        Self { place: Place::Cookie(Cow::Owned(name.into())), word: None }
+    }
+
+    /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, whose WebSockets cannot set a header:
+    /// `new WebSocket(url, [NAME, KEY])`. The key is the protocol that follows `NAME`.
+    ///
+    /// Neither reaches your service; the client's other protocols do. Where your service accepts the WebSocket and selects
+    /// none of them, the layer answers `NAME`, since a browser hangs up on a server that selects nothing of what it has offered.
+    pub fn websocket_protocol(name: impl Into<String>) -> Self {
+        Self { place: Place::WebSocketProtocol(Cow::Owned(name.into())), word: None }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The word before the key.
+    pub(crate) fn word(&self) -> Option<&str> {
+        self.word.as_deref()
     }
 
     /// Whether this is `Authorization: Bearer`, the only scheme that RFC 6750 speaks about.
     pub(crate) fn is_bearer(&self) -> bool {
         self.challenge_name().eq_ignore_ascii_case("bearer")
+    }
+
+    /// Whether the key is a user name in base64.
+    pub(crate) fn is_basic(&self) -> bool {
+        self.challenge_name().eq_ignore_ascii_case("basic")
     }
 
     pub(crate) fn is_query(&self) -> bool {
@@ -174,6 +213,8 @@ impl fmt::Display for Scheme {
             (Place::Header(name), Some(word)) => write!(f, "header:{name}:{word}"),
             (Place::Header(name), None) => write!(f, "header:{name}"),
             (Place::Query(name), _) => write!(f, "query:{name}"),
+            (Place::Cookie(name), _) => write!(f, "cookie:{name}"),
+            (Place::WebSocketProtocol(name), _) => write!(f, "sec-websocket-protocol:{name}"),
         }
     }
 }

@@ -1,22 +1,32 @@
-//! Reads the credential out of a request's headers and query, without copying it.
+//! Reads the credential out of a request's headers and query, without copying it unless it is coded.
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, Uri, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL},
+};
 
 use super::{
     Conflict, MAX_KEY_LEN, Place, Scheme, SchemePolicy,
+    basic::user_name,
+    cookie::CookieSource,
     grammar::{after_word, is_tchar, is_token68, trim_ows},
     is_readable,
-    verdict::{Credential, Finding, Unread, Verdict},
+    verdict::{Credential, Finding, KeyText, Unread, Verdict},
+    websocket::ProtocolSource,
 };
 use crate::error::ConfigError;
 
 /// A policy, made ready for reading.
 #[derive(Debug)]
 pub(crate) struct Reader {
+    /// Every header that may carry a key.
+    pub(super) carriers: Vec<HeaderName>,
     pub(super) headers: Vec<HeaderSource>,
     pub(super) queries: Vec<QuerySource>,
+    pub(super) cookies: Vec<CookieSource>,
+    pub(super) protocols: Vec<ProtocolSource>,
     conflict: Conflict,
 }
 
@@ -49,21 +59,45 @@ impl Reader {
         if policy.schemes().is_empty() {
             return Err(ConfigError::NoScheme);
         }
-        let mut reader = Self { headers: Vec::new(), queries: Vec::new(), conflict: policy.conflict() };
+        let mut reader = Self {
+            carriers: Vec::new(),
+            headers: Vec::new(),
+            queries: Vec::new(),
+            cookies: Vec::new(),
+            protocols: Vec::new(),
+            conflict: policy.conflict(),
+        };
         for (order, scheme) in policy.schemes().iter().enumerate() {
-            if policy.schemes()[..order].contains(scheme) {
-                continue;
-            }
-            match &scheme.place {
-                Place::Header(name) => reader.add_header(name, order, scheme)?,
-                Place::Query(name) if name.is_empty() => return Err(ConfigError::QueryName),
-                Place::Query(name) => {
-                    let name = name.as_ref().into();
-                    reader.queries.push(QuerySource { name, order, scheme: scheme.interned() });
-                }
+            if !policy.schemes()[..order].contains(scheme) {
+                reader.add(order, scheme)?;
             }
         }
+        let carriers = reader.headers.iter().map(|source| source.name.clone());
+        let carriers = carriers.chain((!reader.cookies.is_empty()).then_some(COOKIE));
+        reader.carriers = carriers.chain((!reader.protocols.is_empty()).then_some(SEC_WEBSOCKET_PROTOCOL)).collect();
         Ok(reader)
+    }
+
+    fn add(&mut self, order: usize, scheme: &Scheme) -> Result<(), ConfigError> {
+        let interned = || scheme.interned();
+        let is_token = |name: &str| !name.is_empty() && name.bytes().all(is_tchar);
+        match &scheme.place {
+            Place::Header(name) => self.add_header(name, order, scheme)?,
+            Place::Query(name) if name.is_empty() => return Err(ConfigError::QueryName),
+            Place::Query(name) => {
+                self.queries.push(QuerySource { name: name.as_ref().into(), order, scheme: interned() });
+            }
+            Place::Cookie(name) if !is_token(name) => return Err(ConfigError::CookieName(name.to_string())),
+            Place::Cookie(name) => {
+                self.cookies.push(CookieSource { name: name.as_ref().into(), order, scheme: interned() });
+            }
+            Place::WebSocketProtocol(name) => {
+                let valid = HeaderValue::from_str(name).ok().filter(|_| is_token(name));
+                let name = valid.ok_or_else(|| ConfigError::WebSocketProtocol(name.to_string()))?;
+                self.protocols.push(ProtocolSource { name, order, scheme: interned() });
+            }
+        }
+        Ok(())
     }
 
     fn add_header(&mut self, name: &str, order: usize, scheme: &Scheme) -> Result<(), ConfigError> {
@@ -93,6 +127,12 @@ impl Reader {
         }
         for source in &self.queries {
             verdict.add(source.find(uri));
+        }
+        for source in &self.cookies {
+            verdict.add(source.find(headers));
+        }
+        for source in &self.protocols {
+            verdict.add(source.find(headers));
         }
         verdict.conclude()
     }
@@ -132,12 +172,20 @@ impl HeaderSource {
 impl Form {
     /// The key in this value, unless another word stands before it.
     fn read<'r>(&self, value: &'r [u8]) -> Option<Finding<'r>> {
+        let is_key = |key: &&[u8]| is_token68(key) && key.len() <= MAX_KEY_LEN;
         let key = match &self.word {
-            None => Some(value).filter(|value| is_readable(value)),
-            Some(word) => Some(after_word(value, word)?).filter(|key| is_token68(key) && key.len() <= MAX_KEY_LEN),
+            None => Some(value).filter(|value| is_readable(value)).map(KeyText::Borrowed),
+            Some(word) => {
+                let coded = after_word(value, word)?;
+                if self.scheme.is_basic() {
+                    user_name(coded).filter(|name| is_readable(name)).map(KeyText::Decoded)
+                } else {
+                    Some(coded).filter(is_key).map(KeyText::Borrowed)
+                }
+            }
         };
         Some(match key {
-            Some(key) => Finding::Key(self.order, Credential { scheme: self.scheme, key: Cow::Borrowed(key) }),
+            Some(key) => Finding::Key(self.order, Credential { scheme: self.scheme, key }),
             None => Finding::Malformed(self.order, self.scheme),
         })
     }
@@ -158,8 +206,8 @@ impl QuerySource {
             return Finding::Malformed(self.order, self.scheme);
         }
         let key = match value {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            Cow::Borrowed(text) => KeyText::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => KeyText::Decoded(text.into_bytes().into()),
         };
         Finding::Key(self.order, Credential { scheme: self.scheme, key })
     }

@@ -1,14 +1,22 @@
 //! What several findings come to: one credential, or why there is none.
 
-use std::borrow::Cow;
+use std::ops::Deref;
+
+use zeroize::Zeroizing;
 
 use super::{Conflict, Scheme};
 use crate::rejection::Reason;
 
-/// A well-formed key and the scheme that carried it. Borrowed, but for a query value that had to be decoded.
+/// A well-formed key and the scheme that carried it.
 pub(crate) struct Credential<'r> {
     pub(crate) scheme: &'static Scheme,
-    pub(crate) key: Cow<'r, [u8]>,
+    pub(crate) key: KeyText<'r>,
+}
+
+/// Borrowed from the request, but for a key that had to be decoded, which is wiped in the end.
+pub(crate) enum KeyText<'r> {
+    Borrowed(&'r [u8]),
+    Decoded(Zeroizing<Vec<u8>>),
 }
 
 /// Why there is no credential: `Missing`, `WrongScheme`, `Malformed` or `Ambiguous`.
@@ -38,7 +46,18 @@ pub(super) struct Verdict<'r> {
     bearer: Option<&'static Scheme>,
 }
 
-// === impl Finding, Verdict ===
+// === impl KeyText, Finding, Verdict ===
+
+impl Deref for KeyText<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(key) => key,
+            Self::Decoded(key) => key,
+        }
+    }
+}
 
 impl Finding<'_> {
     pub(super) fn scheme(&self) -> Option<&'static Scheme> {
@@ -83,7 +102,7 @@ impl<'r> Verdict<'r> {
             Conflict::Refuse => true,
             Conflict::FirstWins => false,
             Conflict::EqualKeysCountOnce => match (first, &found) {
-                (Ok(first), Ok(found)) => first.key != found.key,
+                (Ok(first), Ok(found)) => *first.key != *found.key,
                 _ => true,
             },
         };

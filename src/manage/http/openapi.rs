@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{json, problem::Problem};
-use crate::scheme::{Scheme, SchemePolicy};
+use crate::scheme::{Place, Scheme, SchemePolicy};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -75,15 +75,26 @@ fn answer(description: &str, is_problem: bool) -> Value {
     }
 }
 
-/// OpenAPI knows `Bearer` as an HTTP scheme; every other word is told as a key in the header `Authorization`.
+/// OpenAPI knows `Bearer` and `Basic` as HTTP schemes; every other word is told as a key in the header `Authorization`.
 fn security(scheme: &Scheme) -> Value {
-    match scheme.parts() {
-        _ if scheme.is_bearer() => json!({ "type": "http", "scheme": "bearer" }),
-        (Ok(header), Some(word)) => {
-            let description = format!("{word}, a space, and the key");
-            json!({ "type": "apiKey", "in": "header", "name": header, "description": description })
+    let api_key = |place, name, description: String| {
+        let mut security = json!({ "type": "apiKey", "in": place, "name": name });
+        if !description.is_empty() {
+            security["description"] = description.into();
         }
-        (Ok(header), None) => json!({ "type": "apiKey", "in": "header", "name": header }),
-        (Err(parameter), _) => json!({ "type": "apiKey", "in": "query", "name": parameter }),
+        security
+    };
+    match (scheme.place(), scheme.word()) {
+        _ if scheme.is_bearer() => json!({ "type": "http", "scheme": "bearer" }),
+        _ if scheme.is_basic() => {
+            json!({ "type": "http", "scheme": "basic", "description": "The user name is the key" })
+        }
+        (Place::Header(name), Some(word)) => api_key("header", name, format!("{word}, a space, and the key")),
+        (Place::Header(name), None) => api_key("header", name, String::new()),
+        (Place::Query(name), _) => api_key("query", name, String::new()),
+        (Place::Cookie(name), _) => api_key("cookie", name, String::new()),
+        (Place::WebSocketProtocol(name), _) => {
+            api_key("header", &"Sec-WebSocket-Protocol".into(), format!("{name}, a comma, and the key"))
+        }
     }
 }
