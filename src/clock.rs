@@ -1,6 +1,12 @@
 //! The only place that reads the time.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
 
 /// Tells the time. Read only for a record that has a time in it.
 #[derive(Clone)]
@@ -22,6 +28,19 @@ impl Clock {
             Some(now) => now(),
             None => SystemTime::now(),
         }
+    }
+}
+
+/// Measures how long something takes.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

@@ -40,6 +40,9 @@ pub enum ConfigError {
     /// A realm with a control character, which a challenge cannot carry (RFC 9110 §11.5).
     #[error("realm: {0:?} has a control character")]
     Realm(String),
+    /// A header for the principal's id that is no header name, or one that carries keys.
+    #[error("forward_identity: {0:?} is not a header name, or a header that carries keys")]
+    ForwardIdentity(String),
     /// An empty list of environments, under which every key would be refused.
     #[error("environments: name at least one")]
     NoEnvironment,

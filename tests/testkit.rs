@@ -40,6 +40,12 @@ enum Mistake {
     UpdateBringsBack,
     /// What an update has read, it writes back: the uses.
     UpdateLosesUses,
+    /// A key is found under what it was hashed to before.
+    RehashKeepsTheOld,
+    /// A revoked key is rehashed, and works again.
+    RehashOverRevocation,
+    /// What an update has read, it writes back: the digest.
+    UpdateUndoesRehash,
     /// One entry of a batch per key.
     LastUseWins,
     /// A revoked key can be switched on.
@@ -80,7 +86,10 @@ impl KeyStore for Wrong {
     type Error = Infallible;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
-        let Lookup::Found(record) = self.keys.find_now(digest) else { return Ok(None) };
+        let Lookup::Found(record) = self.keys.find_now(digest) else {
+            let former = self.cache.lock().unwrap().get(digest.as_bytes()).cloned();
+            return Ok(former.filter(|_| self.is(Mistake::RehashKeepsTheOld)));
+        };
         if self.is(Mistake::StaleCache) {
             let mut cache = self.cache.lock().unwrap();
             return Ok(Some(cache.entry(*digest.as_bytes()).or_insert(record).clone()));
@@ -149,6 +158,10 @@ impl KeyRegistry for Wrong {
                 self.overwrite(changed.clone()).await;
                 return Ok(Ok(changed));
             }
+            (Err(Refusal::Changed(_)), Mistake::UpdateUndoesRehash) => {
+                self.overwrite(changed.clone()).await;
+                return Ok(Ok(changed));
+            }
             _ => {}
         }
         Ok(updated)
@@ -192,6 +205,21 @@ impl KeyRegistry for Wrong {
         Ok(removed)
     }
 
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
+        let rehashed = self.keys.rehash(id, from, to).await?;
+        match (&rehashed, self.mistake) {
+            (Ok(record), Mistake::RehashKeepsTheOld) => {
+                self.cache.lock().unwrap().insert(*from.as_bytes(), record.clone());
+            }
+            (Err(Refusal::Revoked(_)), Mistake::RehashOverRevocation) => {
+                let revoked = self.keys.remove(id).await?.unwrap();
+                return Ok(Ok(revoked));
+            }
+            _ => {}
+        }
+        Ok(rehashed)
+    }
+
     async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
         if !self.is(Mistake::LastUseWins) {
             return self.keys.record_uses(uses).await;
@@ -228,6 +256,9 @@ fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
         Mistake::ReplaceOverRevocation,
         Mistake::UpdateBringsBack,
         Mistake::UpdateLosesUses,
+        Mistake::RehashKeepsTheOld,
+        Mistake::RehashOverRevocation,
+        Mistake::UpdateUndoesRehash,
         Mistake::LastUseWins,
         Mistake::RevocationUndone,
     ];

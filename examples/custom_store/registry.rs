@@ -77,6 +77,19 @@ impl KeyRegistry for Ledger {
         Ok(self.rows().extract_if(.., |row| leaves(row)).collect())
     }
 
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
+        let mut rows = self.rows();
+        let is_taken = rows.iter().any(|row| row.digest() == to);
+        Ok(row(&mut rows, id).and_then(|row| {
+            let rehashed = row.rehashed(from, *to)?;
+            if is_taken {
+                return Err(Refusal::DuplicateKey);
+            }
+            *row = rehashed;
+            Ok(row.clone())
+        }))
+    }
+
     async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
         let mut rows = self.rows();
         for one in uses {

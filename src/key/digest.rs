@@ -3,6 +3,7 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    iter,
 };
 
 use subtle::ConstantTimeEq;
@@ -33,6 +34,13 @@ pub struct KeyDigest([u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a key digest is 32 bytes, not {0}")]
 pub struct InvalidDigest(pub usize);
+
+/// The digests of one key, under one pepper or several, in the order in which a store is asked.
+#[derive(Clone)]
+pub(crate) struct Digests {
+    pub(crate) first: KeyDigest,
+    pub(crate) rest: Vec<KeyDigest>,
+}
 
 impl KeyDigest {
     /// The bytes, to bind to a query.
@@ -85,6 +93,18 @@ impl TryFrom<Vec<u8>> for KeyDigest {
 
     fn try_from(bytes: Vec<u8>) -> Result<Self, InvalidDigest> {
         bytes.as_slice().try_into()
+    }
+}
+
+impl Digests {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &KeyDigest> {
+        iter::once(&self.first).chain(&self.rest)
+    }
+}
+
+impl From<KeyDigest> for Digests {
+    fn from(first: KeyDigest) -> Self {
+        Self { first, rest: Vec::new() }
     }
 }
 

@@ -18,7 +18,10 @@ use super::{ApiKey, KeyDigest};
 /// assert!(KeyHasher::sha256().digest(&key) != KeyHasher::hmac_sha256(&pepper).unwrap().digest(&key));
 /// ```
 #[derive(Clone)]
-pub struct KeyHasher(Kind);
+pub struct KeyHasher {
+    newest: Kind,
+    older: Vec<Kind>,
+}
 
 #[derive(Clone)]
 enum Kind {
@@ -40,7 +43,7 @@ pub struct PepperTooShort(pub usize);
 impl KeyHasher {
     /// SHA-256 of the key: the default.
     pub fn sha256() -> Self {
-        Self(Kind::Sha256)
+        Self { newest: Kind::Sha256, older: Vec::new() }
     }
 
     /// HMAC-SHA-256 of the key under a pepper: a secret that is kept apart from the database, so that
@@ -54,18 +57,55 @@ impl KeyHasher {
             return Err(PepperTooShort(pepper.len()));
         }
         let keyed = Hmac::new_from_slice(pepper).map_err(|_| PepperTooShort(pepper.len()))?;
-        Ok(Self(Kind::Hmac(Box::new(keyed))))
+        Ok(Self { newest: Kind::Hmac(Box::new(keyed)), older: Vec::new() })
     }
 
-    /// The digest under which a store keeps this key.
+    /// Knows keys that were hashed like `older` too. New keys are hashed as before: this is the newest, and keys are looked for under
+    /// it first, then under each older one in the order in which they were added. Where none has it, the newest is asked once
+    /// more: a key that was in use may just have been moved there.
+    ///
+    /// A [`KeyManager`](crate::KeyManager) moves a key to the newest when it is used. The guide in `docs/peppers.md` shows how a pepper is changed
+    /// while a service runs.
+    ///
+    /// ```
+    /// use tower_api_key::KeyHasher;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (new, old) = ([0x5a; 32], [0xa5; 32]);
+    /// let hasher = KeyHasher::hmac_sha256(&new)?
+    ///     .with_older(KeyHasher::hmac_sha256(&old)?)
+    ///     .with_older(KeyHasher::sha256()); // from the time before there was a pepper
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_older(mut self, older: Self) -> Self {
+        self.older.push(older.newest);
+        self.older.extend(older.older);
+        self
+    }
+
+    /// The digest under which a store keeps this key: the newest.
     pub fn digest(&self, key: &ApiKey) -> KeyDigest {
         self.digest_bytes(key.expose().as_bytes())
     }
 
     pub(crate) fn digest_bytes(&self, key: &[u8]) -> KeyDigest {
-        let bytes: [u8; 32] = match &self.0 {
-            Kind::Sha256 => Sha256::digest(key).into(),
-            Kind::Hmac(keyed) => keyed.as_ref().clone().chain_update(key).finalize().into_bytes().into(),
+        self.newest.digest(key)
+    }
+
+    /// Where else this key may be found when it is not under its `newest` digest, in order.
+    pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {
+        let again = (!self.older.is_empty()).then_some(newest);
+        self.older.iter().map(|older| older.digest(key)).chain(again)
+    }
+}
+
+impl Kind {
+    fn digest(&self, key: &[u8]) -> KeyDigest {
+        let bytes: [u8; 32] = match self {
+            Self::Sha256 => Sha256::digest(key).into(),
+            Self::Hmac(keyed) => keyed.as_ref().clone().chain_update(key).finalize().into_bytes().into(),
         };
         bytes.into()
     }
@@ -79,10 +119,13 @@ impl Default for KeyHasher {
 
 impl fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Kind::Sha256 => "KeyHasher(sha256)",
-            Kind::Hmac(_) => "KeyHasher(hmac-sha256)",
-        })
+        let name = |kind: &Kind| match kind {
+            Kind::Sha256 => "sha256",
+            Kind::Hmac(_) => "hmac-sha256",
+        };
+        write!(f, "KeyHasher({}", name(&self.newest))?;
+        self.older.iter().try_for_each(|older| write!(f, ", older {}", name(older)))?;
+        f.write_str(")")
     }
 }
 

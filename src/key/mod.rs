@@ -32,6 +32,7 @@ pub(crate) use checksum::base62_number;
 pub(crate) use format::random_base62;
 
 pub use api_key::{ApiKey, InvalidKey};
+pub(crate) use digest::Digests;
 pub use digest::{InvalidDigest, KeyDigest};
 pub use format::{FormatError, KeyFormat};
 pub use hasher::{KeyHasher, PepperTooShort};

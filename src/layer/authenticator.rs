@@ -9,9 +9,10 @@ use http::{
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
+use super::forward::IdentityHeader;
 use crate::{
-    key::{KeyDigest, KeyFormat, KeyHasher},
-    observe::{Decision, Observer, Outcome},
+    key::{Digests, KeyDigest, KeyFormat, KeyHasher},
+    observe::{self, Decision, Observer, Outcome, Outdated},
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
     rejection::{Reason, Rejection, Renderer},
@@ -32,6 +33,7 @@ pub(super) struct Authenticator {
     pub(super) optional: bool,
     pub(super) pass_preflight: bool,
     pub(super) hide_credentials: bool,
+    pub(super) forward_identity: Option<IdentityHeader>,
     pub(super) skip: Option<SkipPath>,
     pub(super) observers: Vec<Observer>,
 }
@@ -65,7 +67,10 @@ pub(super) struct Waiting {
 /// What is kept of a presented key while the store is asked.
 pub(super) struct Presented {
     scheme: &'static Scheme,
-    digest: KeyDigest,
+    /// Its digest under the newest pepper.
+    newest: KeyDigest,
+    /// What the store's answer is about.
+    asked: Digests,
 }
 
 /// The store's answer, or where it will come from.
@@ -102,17 +107,27 @@ impl Authenticator {
         if !self.any_format(|format| format.has_shape(key)) {
             return Err(bad_format());
         }
-        let digest = self.hasher.digest_bytes(key);
-        let asked = match self.store.find_now(&digest) {
-            Ok(Lookup::Found(record)) => Asked::Answered(Ok(Some(record))),
-            Ok(Lookup::Absent) => Asked::Answered(Ok(None)),
-            Err(fault) => Asked::Answered(Err(fault)),
-            Ok(Lookup::Wait) if !self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) => {
-                return Err(bad_format());
+        let newest = self.hasher.digest_bytes(key);
+        let mut others = self.hasher.others(key, newest);
+        let mut presented = Presented { scheme, newest, asked: newest.into() };
+        let asked = loop {
+            match self.store.find_now(&presented.asked.first) {
+                Ok(Lookup::Found(record)) => break Asked::Answered(Ok(Some(record))),
+                Ok(Lookup::Absent) => match others.next() {
+                    Some(digest) => presented.asked = digest.into(),
+                    None => break Asked::Answered(Ok(None)),
+                },
+                Err(fault) => break Asked::Answered(Err(fault)),
+                Ok(Lookup::Wait) if !self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) => {
+                    return Err(bad_format());
+                }
+                Ok(Lookup::Wait) => {
+                    presented.asked.rest = others.collect();
+                    break Asked::Waiting(Arc::clone(&self.store).find(presented.asked.clone(), self.deadline));
+                }
             }
-            Ok(Lookup::Wait) => Asked::Waiting(Arc::clone(&self.store).find(digest, self.deadline)),
         };
-        Ok((Presented { scheme, digest }, asked))
+        Ok((presented, asked))
     }
 
     /// Checks what the store has answered. An unknown key is compared too, with a record that never verifies.
@@ -130,13 +145,21 @@ impl Authenticator {
             }
             Err(Fault::Slow) => return Err(by_scheme(Rejection::new(Reason::StoreSlow))),
         };
-        let verified = record.verify(&presented.digest, &self.bounds).map_err(by_scheme)?;
+        let verified = record.verify(&presented.asked, &self.bounds).map_err(by_scheme)?;
         let principal = Principal::new(verified, presented.scheme);
+        observe::record_on_span(&principal);
         let protocol = self.reader.take_protocol(request.headers_mut());
         if self.hide_credentials {
             self.hide_credentials_of(request);
         }
-        let decision = self.decision(Outcome::Accepted, Some(&principal));
+        if let Some(header) = &self.forward_identity {
+            header.set(request.headers_mut(), Some(principal.id()));
+        }
+        let decision = self.is_observed().then(|| {
+            let used = *principal.record().digest();
+            let outdated = (used != presented.newest).then(|| Outdated { used, newest: presented.newest });
+            Decision::accepted(&principal, outdated)
+        });
         Caller::set_principal(request.extensions_mut(), principal);
         Ok(Passed { decision, by_query: presented.scheme.is_query(), protocol })
     }
@@ -154,12 +177,16 @@ impl Authenticator {
 
     fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody) -> Passed {
         Caller::set_nobody(request.extensions_mut(), nobody);
+        if let Some(header) = &self.forward_identity {
+            header.set(request.headers_mut(), None);
+        }
         let outcome = match nobody {
             Nobody::Anonymous => Outcome::Anonymous,
             Nobody::Skipped => Outcome::Skipped,
             Nobody::Preflight => Outcome::Preflight,
         };
-        Passed { decision: self.decision(outcome, None), ..Passed::default() }
+        let decision = self.is_observed().then(|| Decision::nobody(outcome));
+        Passed { decision, ..Passed::default() }
     }
 
     /// What is reported if the caller goes away while the store is waited for.
@@ -176,10 +203,6 @@ impl Authenticator {
         let mut uri = std::mem::take(request.uri_mut());
         self.reader.hide(request.headers_mut(), &mut uri);
         *request.uri_mut() = uri;
-    }
-
-    fn decision(&self, outcome: Outcome, principal: Option<&Principal>) -> Option<Decision> {
-        self.is_observed().then(|| Decision::passed(outcome, principal))
     }
 
     pub(super) fn is_observed(&self) -> bool {

@@ -5,12 +5,13 @@ use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 use super::{
     ApiKeyLayer,
     authenticator::{Authenticator, SkipPath},
+    forward::IdentityHeader,
 };
 use crate::{
     clock::Clock,
     error::ConfigError,
     key::{KeyFormat, KeyHasher},
-    observe::{Decision, Observer},
+    observe::{self, Decision, Observer},
     record::{Bounds, KeyRecord},
     rejection::{RejectionFormat, Renderer},
     scheme::{Challenges, Reader, SchemePolicy},
@@ -48,6 +49,7 @@ pub struct ApiKeyLayerBuilder {
     optional: bool,
     pass_preflight: bool,
     hide_credentials: bool,
+    forward_identity: Option<String>,
     skip: Option<SkipPath>,
     observers: Vec<Observer>,
 }
@@ -66,8 +68,9 @@ impl ApiKeyLayerBuilder {
             optional: false,
             pass_preflight: false,
             hide_credentials: false,
+            forward_identity: None,
             skip: None,
-            observers: Vec::new(),
+            observers: observe::built_in(),
         }
     }
 
@@ -131,6 +134,14 @@ impl ApiKeyLayerBuilder {
         self
     }
 
+    /// Tells the inner service the principal's id in the header `name`: percent-encoded, where it has a space, a percent sign, or what is
+    /// not visible ASCII. Whatever the client has sent under this name is taken out, also when nobody is calling, and also
+    /// with underscores for hyphens.
+    pub fn forward_identity(mut self, name: impl Into<String>) -> Self {
+        self.forward_identity = Some(name.into());
+        self
+    }
+
     /// Serves the keys of this organization only; every other key is 401, as if it were unknown.
     pub fn organization(mut self, organization: impl Into<String>) -> Self {
         self.bounds.organization = Some(organization.into().into());
@@ -172,7 +183,7 @@ impl ApiKeyLayerBuilder {
     /// # Errors
     ///
     /// [`ConfigError`] names the setting that is wrong: no scheme, a header name with a space, an empty scheme word, a realm with
-    /// a line break, an empty list of environments, a deadline of zero.
+    /// a line break, an empty list of environments, a deadline of zero, an identity in a header that carries keys.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
         if self.deadline.is_zero() {
             return Err(ConfigError::Deadline);
@@ -180,9 +191,11 @@ impl ApiKeyLayerBuilder {
         if self.bounds.environments.as_ref().is_some_and(Vec::is_empty) {
             return Err(ConfigError::NoEnvironment);
         }
+        let reader = Reader::new(&self.policy)?;
+        let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
         let authenticator = Authenticator {
-            reader: Reader::new(&self.policy)?,
-            renderer: Renderer { challenges: Challenges::new(&self.policy, &self.realm)?, format: self.format },
+            renderer: Renderer::new(self.format, Challenges::new(&self.policy, &self.realm)?, &self.policy),
+            reader,
             store: self.store,
             formats: self.formats,
             hasher: self.hasher,
@@ -192,6 +205,7 @@ impl ApiKeyLayerBuilder {
             optional: self.optional,
             pass_preflight: self.pass_preflight,
             hide_credentials: self.hide_credentials,
+            forward_identity,
             skip: self.skip,
             observers: self.observers,
         };
@@ -212,6 +226,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("optional", &self.optional)
             .field("pass_preflight", &self.pass_preflight)
             .field("hide_credentials", &self.hide_credentials)
+            .field("forward_identity", &self.forward_identity)
             .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 mod authenticator;
 mod builder;
+mod forward;
 mod future;
 mod report;
 mod service;

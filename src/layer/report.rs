@@ -1,6 +1,6 @@
 //! What a layer still has to do when the response comes back: render a refusal, report the outcome.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -10,19 +10,33 @@ use http::{
 };
 
 use super::authenticator::{Authenticator, Passed, Presented};
-use crate::{body::ResponseBody, observe::Decision, rejection::Rejection, store::Answer};
+use crate::{
+    body::ResponseBody,
+    clock::Stopwatch,
+    observe::Decision,
+    rejection::{Dialect, Rejection},
+    store::Answer,
+};
 
 /// Goes with a request to its end, and tells the observers once: when the response is there, or when it will never be.
 pub(super) struct Report {
     authenticator: Arc<Authenticator>,
-    is_head: bool,
+    dialect: Dialect,
     /// What is told, unless something else comes of the request.
     so_far: Passed,
+    /// Runs while the store is waited for, if anybody observes.
+    stopwatch: Option<Stopwatch>,
+    store_time: Option<Duration>,
 }
 
 impl Report {
-    pub(super) fn new(authenticator: Arc<Authenticator>, is_head: bool, so_far: Passed) -> Self {
-        Self { authenticator, is_head, so_far }
+    pub(super) fn new(authenticator: Arc<Authenticator>, dialect: Dialect, so_far: Passed) -> Self {
+        Self { authenticator, dialect, so_far, stopwatch: None, store_time: None }
+    }
+
+    pub(super) fn timed(mut self) -> Self {
+        self.stopwatch = self.authenticator.is_observed().then(Stopwatch::start);
+        self
     }
 
     /// Takes the answer of a store that had to wait.
@@ -32,6 +46,7 @@ impl Report {
         presented: &Presented,
         answer: Answer,
     ) -> Result<(), Rejection> {
+        self.store_time = self.stopwatch.take().map(|stopwatch| stopwatch.elapsed());
         self.so_far = self.authenticator.conclude(request, presented, answer)?;
         Ok(())
     }
@@ -66,15 +81,14 @@ impl Report {
     /// Makes `parts` the head of the refusal, and returns its body.
     fn render(mut self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
         self.so_far.decision = self.authenticator.is_observed().then(|| Decision::refused(rejection));
-        let body = self.authenticator.renderer.render(rejection, parts);
-        if self.is_head { Bytes::new() } else { body }
+        self.authenticator.renderer.render(rejection, self.dialect, parts)
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
         if let Some(decision) = self.so_far.decision.take() {
-            self.authenticator.tell(&decision);
+            self.authenticator.tell(&decision.after_store_time(self.store_time));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     future::Pending,
     report::Report,
 };
+use crate::rejection::Dialect;
 
 /// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer). It is ready when the inner one is.
 ///
@@ -53,21 +54,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let is_head = request.method() == Method::HEAD;
+        let dialect = Dialect::of(&request);
         let authenticator = Arc::clone(&self.authenticator);
         match authenticator.admit(&mut request) {
             Admission::Pass(passed) => {
-                let report = Report::new(authenticator, is_head, passed);
+                let report = Report::new(authenticator, dialect, passed);
                 ResponseFuture::running(self.inner.call(request), report)
             }
             Admission::Wait(Waiting { presented, lookup }) => {
                 let so_far = authenticator.abandoned(&presented);
-                let report = Report::new(authenticator, is_head, so_far);
+                let report = Report::new(authenticator, dialect, so_far).timed();
                 ResponseFuture::waiting(lookup, Pending { inner: self.take_ready(), request, presented, report })
             }
             Admission::Refuse(rejection) => {
                 drop(self.take_ready());
-                let report = Report::new(authenticator, is_head, Passed::default());
+                let report = Report::new(authenticator, dialect, Passed::default());
                 ResponseFuture::refused(report.refuse(&rejection))
             }
         }

@@ -7,6 +7,7 @@ use super::{
     change::{Change, Hook},
     erased::ErasedRegistry,
     formats::Formats,
+    rehash::Rehash,
     usage::Usage,
 };
 use crate::{
@@ -86,7 +87,8 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Hashes keys like this; with SHA-256 otherwise. Changing it makes every key that is stored unknown.
+    /// Hashes keys like this; with SHA-256 otherwise. Changing it makes every key that is stored unknown, unless the new hasher
+    /// knows the old one: see [`KeyHasher::with_older`].
     pub fn hasher(mut self, hasher: KeyHasher) -> Self {
         self.hasher = hasher;
         self
@@ -132,6 +134,7 @@ impl KeyManagerBuilder {
     pub fn build(self) -> Result<KeyManager, ConfigError> {
         self.formats.check()?;
         let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage_interval);
+        let rehash = Rehash::new(Arc::clone(&self.registry));
         Ok(KeyManager(Arc::new(Shared {
             store: self.store,
             registry: self.registry,
@@ -141,6 +144,7 @@ impl KeyManagerBuilder {
             clock: self.clock,
             keys_per_user: self.keys_per_user,
             usage,
+            rehash,
             hooks: self.hooks,
         })))
     }

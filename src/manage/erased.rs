@@ -4,6 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use super::ManageError;
 use crate::{
+    key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{Answered, BoxError, Cap, Filter, KeyRegistry, Use},
 };
@@ -20,6 +21,7 @@ pub(super) trait ErasedRegistry: Send + Sync {
     fn revoke(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
     fn remove(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
     fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>>;
+    fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
     fn record_uses(self: Arc<Self>, uses: Vec<Use>) -> Done<()>;
 }
 
@@ -54,6 +56,10 @@ impl<R: KeyRegistry> ErasedRegistry for R {
 
     fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>> {
         Box::pin(async move { sound(KeyRegistry::remove_user(&*self, organization.as_deref(), &user).await) })
+    }
+
+    fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord> {
+        Box::pin(async move { answered(KeyRegistry::rehash(&*self, &id, &from, &to).await) })
     }
 
     fn record_uses(self: Arc<Self>, uses: Vec<Use>) -> Done<()> {

@@ -22,6 +22,7 @@ mod formats;
 mod http;
 mod issue;
 mod look;
+mod rehash;
 mod replace;
 mod request;
 mod usage;
@@ -51,6 +52,7 @@ use crate::{
 use change::Hook;
 use erased::ErasedRegistry;
 use formats::Formats;
+use rehash::Rehash;
 use usage::Usage;
 
 /// Makes keys and manages their life, over any [`KeyRegistry`]. Clones share everything.
@@ -86,6 +88,7 @@ struct Shared {
     clock: Clock,
     keys_per_user: Option<u32>,
     usage: Arc<Usage>,
+    rehash: Arc<Rehash>,
     hooks: Vec<Hook>,
 }
 
@@ -100,15 +103,17 @@ impl KeyManager {
         KeyManagerBuilder::new(registry)
     }
 
-    /// A layer that checks the keys of this manager: with its store, formats, hasher and clock, counting uses. The rest is yours
+    /// A layer that checks the keys of this manager: with its store, formats, hasher and clock; it counts uses, and moves a key
+    /// that is used to the newest pepper. The rest is yours
     /// to set.
     pub fn layer(&self) -> ApiKeyLayerBuilder {
-        let usage = Arc::clone(&self.0.usage);
+        let (usage, rehash) = (Arc::clone(&self.0.usage), Arc::clone(&self.0.rehash));
         ApiKeyLayerBuilder::new(Arc::clone(&self.0.store))
             .formats(self.0.formats.at_the_door())
             .hasher(self.0.hasher.clone())
             .timed_by(self.0.clock.clone())
             .observe(move |decision| usage.count(decision))
+            .observe(move |decision| rehash.note(decision))
     }
 
     /// Writes the uses that were counted since they were written last. Call it before the process ends.

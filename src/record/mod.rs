@@ -117,6 +117,10 @@ impl KeyRecord {
         })
     }
 
+    pub(crate) fn with_digest(self, digest: KeyDigest) -> Self {
+        self.edit(|fields| fields.digest = digest)
+    }
+
     fn edit(mut self, change: impl FnOnce(&mut Fields)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self

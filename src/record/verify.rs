@@ -3,7 +3,7 @@
 use super::{KeyRecord, Status};
 use crate::{
     clock::Clock,
-    key::KeyDigest,
+    key::Digests,
     rejection::{Reason, Rejection},
 };
 
@@ -20,9 +20,9 @@ pub(crate) struct Bounds {
 pub(crate) struct Verified(KeyRecord);
 
 impl KeyRecord {
-    /// Vouches for this record: the presented digest is its own, and nothing forbids its use.
-    pub(crate) fn verify(self, presented: &KeyDigest, bounds: &Bounds) -> Result<Verified, Rejection> {
-        let is_its_own = self.0.digest == *presented;
+    /// Vouches for this record: one of the presented digests is its own, and nothing forbids its use.
+    pub(crate) fn verify(self, presented: &Digests, bounds: &Bounds) -> Result<Verified, Rejection> {
+        let is_its_own = presented.iter().fold(false, |is_its_own, digest| is_its_own | (self.0.digest == *digest));
         match self.obstacle(bounds) {
             _ if !is_its_own => Err(Rejection::new(Reason::Unknown)),
             None => Ok(Verified(self)),

@@ -9,12 +9,16 @@ use http::{
     response::Parts,
 };
 
-use super::{Problem, Rejection};
-use crate::scheme::Challenges;
+use super::{
+    Problem, Rejection,
+    dialect::{Dialect, GrpcMessages},
+};
+use crate::scheme::{Challenges, SchemePolicy};
 
 /// How a refusal reads.
 ///
-/// Whatever the format, the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` to a 503.
+/// Whatever the format, the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` to a 503. A gRPC request is
+/// answered by a gRPC status in every format.
 ///
 /// ```
 /// use http::{HeaderValue, Response, header::CONTENT_TYPE};
@@ -85,13 +89,40 @@ impl fmt::Debug for RejectionFormat {
 /// A format and the challenges that go with it.
 #[derive(Debug)]
 pub(crate) struct Renderer {
-    pub(crate) format: RejectionFormat,
-    pub(crate) challenges: Challenges,
+    format: RejectionFormat,
+    challenges: Challenges,
+    grpc: GrpcMessages,
 }
 
 impl Renderer {
+    pub(crate) fn new(format: RejectionFormat, challenges: Challenges, policy: &SchemePolicy) -> Self {
+        Self { format, challenges, grpc: GrpcMessages::new(policy) }
+    }
+
     /// Makes `parts` the head of the refusal, keeps the headers that others have added, and returns its body.
-    pub(crate) fn render(&self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
+    pub(crate) fn render(&self, rejection: &Rejection, dialect: Dialect, parts: &mut Parts) -> Bytes {
+        // The encoding may be that of the empty response which this one replaces.
+        parts.headers.remove(CONTENT_ENCODING);
+        let no_store = HeaderValue::from_static("no-store");
+        parts.headers.insert(CACHE_CONTROL, no_store);
+        let problem = rejection.reason().problem();
+        match dialect {
+            Dialect::Http => self.render_http(rejection, parts),
+            Dialect::HttpHead => {
+                self.render_http(rejection, parts);
+                Bytes::new()
+            }
+            Dialect::Grpc => self.render_grpc(problem, "application/grpc", parts),
+            Dialect::GrpcWeb => self.render_grpc(problem, "application/grpc-web", parts),
+        }
+    }
+
+    fn render_grpc(&self, problem: Problem, media_type: &'static str, parts: &mut Parts) -> Bytes {
+        self.grpc.write(problem, media_type, parts);
+        Bytes::new()
+    }
+
+    fn render_http(&self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
         let problem = rejection.reason().problem();
         let mut fixed = |media_type, body| {
             parts.status = problem.status();
@@ -113,11 +144,7 @@ impl Renderer {
                 body
             }
         };
-        // Length and encoding may be those of the empty response which this one replaces. A HEAD is told the length too.
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        parts.headers.remove(CONTENT_ENCODING);
-        let no_store = HeaderValue::from_static("no-store");
-        parts.headers.insert(CACHE_CONTROL, no_store);
         if parts.status == StatusCode::SERVICE_UNAVAILABLE {
             let one_second = HeaderValue::from_static("1");
             parts.headers.insert(RETRY_AFTER, one_second);

@@ -3,20 +3,23 @@
 //! Every failure, at any stage, is one [`Rejection`]. The layer renders it, in one [`RejectionFormat`], and reports it, as
 //! one [`Decision`](crate::Decision). Nothing else answers a refused request.
 //!
-//! | [`Reason`]                                                | [`Problem`]            | status | code                   | challenge                       |
-//! |-----------------------------------------------------------|------------------------|--------|------------------------|---------------------------------|
-//! | `Missing`, `WrongScheme`                                  | `MissingKey`           | 401    | `AUTHENTICATION_ERROR` | one per scheme                  |
-//! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer |
-//! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer |
-//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongTenant` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token`, if by Bearer |
-//! | `Forbidden`, `OtherOrganization`                          | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer |
-//! | `Hidden`                                                  | `NotFound`             | 404    | `NOT_FOUND`            | none                            |
-//! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            |
-//! | `StoreFailed`, `StoreSlow`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      |
+//! | [`Reason`]                                                | [`Problem`]            | status | code                   | challenge                       | gRPC |
+//! |-----------------------------------------------------------|------------------------|--------|------------------------|---------------------------------|------|
+//! | `Missing`, `WrongScheme`                                  | `MissingKey`           | 401    | `AUTHENTICATION_ERROR` | one per scheme                  | 16   |
+//! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
+//! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
+//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongTenant` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token`, if by Bearer | 16 |
+//! | `Forbidden`, `OtherOrganization`, `Unlisted`              | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer | 7 |
+//! | `Hidden`                                                  | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
+//! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
+//! | `StoreFailed`, `StoreSlow`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      | 14   |
 //!
 //! Reasons on one row look alike outside, byte for byte. Every 401 carries one challenge per distinct accepted scheme, each
 //! with a realm (RFC 9110 §11.6.1); an error attribute stands only on the Bearer challenge, and only when the key came by
 //! Bearer (RFC 6750 §3.1). Every refusal is `Cache-Control: no-store`, and a refused HEAD has no body.
+//!
+//! A POST whose content type begins with `application/grpc` is answered as gRPC: status 200, the code in `grpc-status`, a sentence in
+//! `grpc-message`, no body, no challenge.
 //!
 //! # Problem types
 //!
@@ -39,17 +42,16 @@
 //! ## unavailable
 //! The key could not be checked just now. Try again.
 
+mod dialect;
 mod format;
 mod reason;
 
-use std::{
-    error::Error,
-    fmt,
-    io::{self, Write},
-    sync::Arc,
-};
+#[cfg(not(feature = "tracing"))]
+use std::io::{self, Write};
+use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
+pub(crate) use dialect::Dialect;
 pub use format::RejectionFormat;
 pub(crate) use format::Renderer;
 use http::{HeaderValue, Response, header::CACHE_CONTROL};
@@ -109,6 +111,9 @@ impl Rejection {
     /// A guard or an extractor without a layer around it: 500, and a line in the log that nobody overlooks.
     pub(crate) fn misconfigured(what: &str) -> Self {
         let advice = "was reached without an ApiKeyLayer around it; every request to it is refused with 500";
+        #[cfg(feature = "tracing")]
+        tracing::error!("{what} {advice}");
+        #[cfg(not(feature = "tracing"))]
         let _ = writeln!(io::stderr(), "tower-api-key: {what} {advice}");
         Self::new(Reason::Misconfigured)
     }

@@ -45,6 +45,8 @@ pub enum Reason {
     OtherOrganization,
     /// The resource belongs to another organization, and its existence is hidden.
     Hidden,
+    /// A table guard does not list this method and path, so that nobody may.
+    Unlisted,
     /// The store answered with an error, or panicked.
     StoreFailed,
     /// The store missed the deadline.
@@ -97,7 +99,7 @@ impl Reason {
             | Self::NotYetValid
             | Self::WrongEnvironment
             | Self::WrongTenant => Problem::InvalidKey,
-            Self::Forbidden | Self::OtherOrganization => Problem::Forbidden,
+            Self::Forbidden | Self::OtherOrganization | Self::Unlisted => Problem::Forbidden,
             Self::Hidden => Problem::NotFound,
             Self::Misconfigured => Problem::Internal,
             Self::StoreFailed | Self::StoreSlow => Problem::Unavailable,
@@ -122,6 +124,7 @@ impl Reason {
             Self::Forbidden => "forbidden",
             Self::OtherOrganization => "other_organization",
             Self::Hidden => "hidden",
+            Self::Unlisted => "unlisted",
             Self::StoreFailed => "store_failed",
             Self::StoreSlow => "store_slow",
             Self::Misconfigured => "misconfigured",
@@ -151,6 +154,17 @@ impl Problem {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The code of a gRPC response: `UNAUTHENTICATED`, `PERMISSION_DENIED`, `NOT_FOUND`, `INTERNAL`, `UNAVAILABLE`.
+    pub const fn grpc_status(self) -> u16 {
+        match self {
+            Self::MissingKey | Self::MalformedCredential | Self::AmbiguousCredential | Self::InvalidKey => 16,
+            Self::Forbidden => 7,
+            Self::NotFound => 5,
+            Self::Internal => 13,
+            Self::Unavailable => 14,
         }
     }
 }

@@ -21,7 +21,6 @@ use crate::error::ConfigError;
 /// A policy, made ready for reading.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    /// Every header that may carry a key.
     pub(super) carriers: Vec<HeaderName>,
     pub(super) headers: Vec<HeaderSource>,
     pub(super) queries: Vec<QuerySource>,
@@ -117,6 +116,11 @@ impl Reader {
             None => self.headers.push(HeaderSource { name: header, forms: vec![form] }),
         }
         Ok(())
+    }
+
+    /// Every header that may carry a key.
+    pub(crate) fn carriers(&self) -> &[HeaderName] {
+        &self.carriers
     }
 
     /// Reads the one credential of a request.

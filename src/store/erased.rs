@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{BoxError, KeyStore, Lookup};
-use crate::{key::KeyDigest, record::KeyRecord};
+use crate::{
+    key::{Digests, KeyDigest},
+    record::KeyRecord,
+};
 
 /// Why a store gave no answer.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ pub(crate) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
 pub(crate) trait ErasedStore: Send + Sync {
     fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Fault>;
 
-    fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> PendingAnswer;
+    /// The first record that is stored under one of these.
+    fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer;
 }
 
 impl<S: KeyStore> ErasedStore for S {
@@ -36,12 +40,17 @@ impl<S: KeyStore> ErasedStore for S {
         catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))).map_err(panicked)
     }
 
-    fn find(self: Arc<Self>, digest: KeyDigest, deadline: Duration) -> PendingAnswer {
+    fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer {
         Box::pin(async move {
             // Inside the block, so that a store that panics before it has made its future is caught too.
             let lookup = catching(async {
-                let found = KeyStore::find(&*self, &digest).await;
-                found.map_err(|error| Fault::Failed(error.into()))
+                for digest in digests.iter() {
+                    let found = KeyStore::find(&*self, digest).await.map_err(|error| Fault::Failed(error.into()))?;
+                    if found.is_some() {
+                        return Ok(found);
+                    }
+                }
+                Ok(None)
             });
             let answer = tokio::time::timeout(deadline, lookup).await;
             answer.unwrap_or(Err(Fault::Slow))?

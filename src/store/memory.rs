@@ -235,6 +235,18 @@ impl KeyRegistry for MemoryStore {
         Ok(removed)
     }
 
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
+        let mut books = self.books();
+        let rehashed = books.get(id).and_then(|stored| stored.rehashed(from, *to));
+        let checked = rehashed
+            .and_then(|record| if self.look_up(to).is_some() { Err(Refusal::DuplicateKey) } else { Ok(record) });
+        Ok(checked.inspect(|record| {
+            // Under both for a moment, so that no request misses it.
+            self.put(&mut books, record.clone());
+            self.0.by_digest.pin().remove(from);
+        }))
+    }
+
     async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
         let mut books = self.books();
         for one in uses {

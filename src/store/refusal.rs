@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use crate::record::{KeyId, KeyRecord, Status};
+use crate::{
+    key::KeyDigest,
+    record::{KeyId, KeyRecord, Status},
+};
 
 /// Why a store refused a change. Nothing was changed.
 ///
@@ -69,8 +72,8 @@ impl KeyRecord {
             (Some(_), None) => true,
             (Some(end), Some(later)) => later > end,
         };
+        // A digest is compared last: an update of a key that was rehashed meanwhile is late, and may be tried again.
         let is_another = self.id() != changed.id()
-            || self.digest() != changed.digest()
             || self.owner() != changed.owner()
             || self.organization() != changed.organization()
             || self.environment() != changed.environment()
@@ -83,8 +86,36 @@ impl KeyRecord {
             Err(Refusal::Replaced(id()))
         } else if self.version() != changed.version() {
             Err(Refusal::Changed(id()))
+        } else if self.digest() != changed.digest() {
+            Err(Refusal::Identity(id()))
         } else {
             Ok(changed.with_use(self.use_count(), self.last_used_at()).with_version(self.version() + 1))
+        }
+    }
+
+    /// What a store that holds this record puts in its place when the same key is hashed otherwise: with the digest `to` and the
+    /// next version. See [`KeyRegistry::rehash`](crate::KeyRegistry::rehash).
+    ///
+    /// ```
+    /// use tower_api_key::{KeyRecord, store::Refusal};
+    ///
+    /// let stored = KeyRecord::new("k1", [7; 32]);
+    /// let rehashed = stored.rehashed(&[7; 32].into(), [8; 32])?;
+    /// assert_eq!((rehashed.digest(), rehashed.version()), (&[8; 32].into(), 1));
+    /// assert_eq!(rehashed.rehashed(&[7; 32].into(), [8; 32]).err(), Some(Refusal::Changed("k1".into())));
+    /// # Ok::<(), Refusal>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for one whose digest is not `from`.
+    pub fn rehashed(&self, from: &KeyDigest, to: impl Into<KeyDigest>) -> Result<KeyRecord, Refusal> {
+        if self.status() == Status::Revoked {
+            Err(Refusal::Revoked(self.id().clone()))
+        } else if self.digest() != from {
+            Err(Refusal::Changed(self.id().clone()))
+        } else {
+            Ok(self.clone().with_digest(to.into()).with_version(self.version() + 1))
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{Filter, KeyStore, Refusal};
-use crate::record::{KeyId, KeyRecord, Status};
+use crate::{
+    key::KeyDigest,
+    record::{KeyId, KeyRecord, Status},
+};
 
 /// A store whose keys can be changed while they are served. A [`KeyManager`](crate::KeyManager) works over any of them.
 ///
@@ -111,6 +114,20 @@ pub trait KeyRegistry: KeyStore {
         user: &str,
     ) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
 
+    /// Stores a key under the digest `to`, if it is stored under `from`: the same key, hashed otherwise. Returns its record as it is now.
+    ///
+    /// Refuses with [`Refusal::NotFound`]; with whatever [`KeyRecord::rehashed`] says; with [`Refusal::DuplicateKey`] if `to` is another key's.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was changed: the key works under `from` as before.
+    fn rehash(
+        &self,
+        id: &KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
+
     /// Adds uses to the counts of keys, and moves their last use on, never back. An id that is not there is passed over. Neither
     /// a version nor anything else of a record is changed.
     ///
@@ -193,6 +210,10 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
 
     async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, R::Error> {
         R::remove_user(self, organization, user).await
+    }
+
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, R::Error> {
+        R::rehash(self, id, from, to).await
     }
 
     async fn record_uses(&self, uses: &[Use]) -> Result<(), R::Error> {

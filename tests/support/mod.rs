@@ -60,6 +60,7 @@ pub struct FaultyStore {
     pub finds: Arc<AtomicUsize>,
     broken: Arc<AtomicBool>,
     batches: Arc<AtomicUsize>,
+    rehashes: Arc<AtomicUsize>,
     batch_time: Arc<Mutex<Duration>>,
 }
 
@@ -170,6 +171,7 @@ impl Api {
             finds: Arc::default(),
             broken: Arc::default(),
             batches: Arc::default(),
+            rehashes: Arc::default(),
             batch_time: Arc::default(),
         };
         let clock = TestClock(Arc::new(Mutex::new(noon())));
@@ -292,11 +294,12 @@ impl Seen {
     /// Whatever may be a key in this request, so that its text can be looked for.
     fn remember(&self, request: &Request<Body>) {
         let mut secrets = self.secrets.lock().unwrap();
+        secrets.extend([LIVE, UNKNOWN].map(str::to_owned));
         let query = request.uri().query().unwrap_or_default();
         secrets.extend(query.split(['&', '=']).filter(|part| part.len() > 20).map(str::to_owned));
         for value in request.headers().values() {
             let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            secrets.extend(text.split([' ', ',']).filter(|part| part.len() > 20).map(str::to_owned));
+            secrets.extend(text.split([' ', ',', ';', '=']).filter(|part| part.len() > 20).map(str::to_owned));
         }
     }
 

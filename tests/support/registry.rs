@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use tower_api_key::{
-    KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
+    KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey},
     store::{Answered, BoxError, Cap, Filter, Use},
 };
@@ -62,6 +62,11 @@ impl FaultyStore {
         self.batches.load(Ordering::Relaxed)
     }
 
+    /// How often a key was moved to another digest.
+    pub fn rehashes(&self) -> usize {
+        self.rehashes.load(Ordering::Relaxed)
+    }
+
     /// Makes every batch of uses take this long.
     pub fn slow_batches(&self, time: Duration) {
         *self.batch_time.lock().unwrap() = time;
@@ -111,6 +116,14 @@ impl KeyRegistry for FaultyStore {
     async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, BoxError> {
         self.sound()?;
         Ok(self.keys.remove_user(organization, user).await?)
+    }
+
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, BoxError> {
+        self.sound()?;
+        self.rehashes.fetch_add(1, Ordering::Relaxed);
+        // Slow enough that the key is used meanwhile.
+        tokio::task::yield_now().await;
+        Ok(self.keys.rehash(id, from, to).await?)
     }
 
     async fn record_uses(&self, uses: &[Use]) -> Result<(), BoxError> {

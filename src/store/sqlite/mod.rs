@@ -195,6 +195,25 @@ impl KeyRegistry for SqliteStore {
         Ok(removed)
     }
 
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, sqlx::Error> {
+        let mut change = self.change().await?;
+        let Some(stored) = get(&mut change, id).await? else {
+            return Ok(Err(Refusal::NotFound(id.clone())));
+        };
+        let record = match stored.rehashed(from, *to) {
+            Ok(record) => record,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let query = sqlx::query("update api_keys set digest = ?2, version = ?3 where id = ?1").bind(id.as_str());
+        let query = query.bind(to.as_bytes().to_vec()).bind(row::number(record.version()));
+        match query.execute(&mut *change).await {
+            Ok(_) => change.commit().await?,
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(Err(Refusal::DuplicateKey)),
+            Err(error) => return Err(error),
+        }
+        Ok(Ok(record))
+    }
+
     async fn record_uses(&self, uses: &[Use]) -> Result<(), sqlx::Error> {
         let mut change = self.change().await?;
         for one in uses {

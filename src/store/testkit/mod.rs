@@ -20,6 +20,7 @@ mod cap;
 mod changes;
 mod faults;
 mod pages;
+mod rehash;
 mod uses;
 
 use std::{
@@ -56,6 +57,9 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     faults::a_change_that_is_dropped_happens_wholly_or_not_at_all(open().await).await;
     pages::pages_hold_every_key_once_newest_first(open().await).await;
     pages::a_filter_admits_what_it_says(open().await).await;
+    rehash::a_rehashed_key_is_found_under_its_new_digest_alone(open().await).await;
+    rehash::a_rehash_is_of_the_digest_that_was_used(open().await).await;
+    rehash::an_update_in_flight_never_undoes_a_rehash(open().await).await;
     uses::uses_add_up_and_never_go_back(open().await).await;
     uses::a_count_stays_at_its_most(open().await).await;
     uses::an_update_in_flight_loses_no_use(open().await).await;

@@ -1,8 +1,14 @@
 //! What came of a request, told once.
 
-use std::{error::Error, fmt, sync::Arc};
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "tracing")]
+mod trace;
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::{
+    key::KeyDigest,
     principal::Principal,
     record::{KeyId, KeyRecord},
     rejection::{Reason, Rejection},
@@ -33,6 +39,15 @@ pub struct Decision {
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
+    store_time: Option<Duration>,
+    outdated: Option<Outdated>,
+}
+
+/// A key that is stored under an older pepper than the newest.
+#[derive(Clone, Copy)]
+pub(crate) struct Outdated {
+    pub(crate) used: KeyDigest,
+    pub(crate) newest: KeyDigest,
 }
 
 /// What a [`Decision`] comes to.
@@ -63,27 +78,53 @@ pub enum Outcome {
 
 pub(crate) type Observer = Arc<dyn Fn(&Decision) + Send + Sync>;
 
+/// The observers that features bring, for every layer.
+pub(crate) fn built_in() -> Vec<Observer> {
+    vec![
+        #[cfg(feature = "tracing")]
+        Arc::new(trace::event),
+        #[cfg(feature = "metrics")]
+        Arc::new(metrics::count),
+    ]
+}
+
+/// Names the key on the current span, for whatever is logged from here on.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn record_on_span(principal: &Principal) {
+    #[cfg(feature = "tracing")]
+    trace::record_on_span(principal);
+}
+
 impl Decision {
-    pub(crate) fn passed(outcome: Outcome, principal: Option<&Principal>) -> Self {
-        Self {
-            outcome,
-            scheme: principal.map(Principal::scheme),
-            record: principal.map(|principal| principal.record().clone()),
-            cause: None,
-        }
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, scheme: None, record: None, cause: None, store_time: None, outdated: None }
+    }
+
+    pub(crate) fn accepted(principal: &Principal, outdated: Option<Outdated>) -> Self {
+        let record = Some(principal.record().clone());
+        Self { scheme: Some(principal.scheme()), record, outdated, ..Self::of(Outcome::Accepted) }
+    }
+
+    /// Let through without a principal.
+    pub(crate) fn nobody(outcome: Outcome) -> Self {
+        Self::of(outcome)
     }
 
     pub(crate) fn abandoned(scheme: &'static Scheme) -> Self {
-        Self { outcome: Outcome::Abandoned, scheme: Some(scheme), record: None, cause: None }
+        Self { scheme: Some(scheme), ..Self::of(Outcome::Abandoned) }
     }
 
     pub(crate) fn refused(rejection: &Rejection) -> Self {
         Self {
-            outcome: Outcome::Refused(rejection.reason()),
             scheme: rejection.scheme(),
             record: rejection.record().cloned(),
             cause: rejection.shared_cause(),
+            ..Self::of(Outcome::Refused(rejection.reason()))
         }
+    }
+
+    pub(crate) fn after_store_time(self, store_time: Option<Duration>) -> Self {
+        Self { store_time, ..self }
     }
 
     /// What it came to.
@@ -106,9 +147,46 @@ impl Decision {
         self.record.as_ref().and_then(KeyRecord::organization)
     }
 
+    /// How long the store was waited for; nothing where it answered at once, was not asked, or the caller went away.
+    pub fn store_time(&self) -> Option<Duration> {
+        self.store_time
+    }
+
+    /// Whether the key was accepted, but is stored under an older pepper than the newest, see
+    /// [`KeyHasher::with_older`](crate::KeyHasher::with_older). An old pepper that no decision needs may go.
+    pub fn is_outdated(&self) -> bool {
+        self.outdated.is_some()
+    }
+
+    pub(crate) fn outdated(&self) -> Option<Outdated> {
+        self.outdated
+    }
+
     /// The store's error, where it failed.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()
+    }
+}
+
+impl Outcome {
+    /// A label, fit for a log or a metric: `accepted`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Anonymous => "anonymous",
+            Self::Skipped => "skipped",
+            Self::Preflight => "preflight",
+            Self::Refused(_) => "refused",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// Why the request was refused, if it was.
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Refused(reason) => Some(reason),
+            _ => None,
+        }
     }
 }
 
@@ -120,6 +198,8 @@ impl fmt::Debug for Decision {
             .field("key_id", &self.key_id())
             .field("organization", &self.organization())
             .field("cause", &self.cause)
+            .field("store_time", &self.store_time)
+            .field("is_outdated", &self.is_outdated())
             .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,24 @@
+//! Decisions as metrics, through the `metrics` facade.
+
+use metrics::{counter, histogram};
+
+use super::{Decision, Outcome};
+use crate::rejection::Reason;
+
+pub(super) fn count(decision: &Decision) {
+    let requests = match decision.outcome() {
+        // Labels that are known here cost no allocation.
+        Outcome::Accepted => counter!("api_key_requests_total", "outcome" => "accepted", "reason" => "none"),
+        outcome => {
+            let reason = outcome.reason().map_or("none", Reason::as_str);
+            counter!("api_key_requests_total", "outcome" => outcome.as_str(), "reason" => reason)
+        }
+    };
+    requests.increment(1);
+    if let Some(time) = decision.store_time() {
+        histogram!("api_key_store_seconds").record(time);
+    }
+    if let Some(reason @ (Reason::StoreFailed | Reason::StoreSlow)) = decision.outcome().reason() {
+        counter!("api_key_store_errors_total", "reason" => reason.as_str()).increment(1);
+    }
+}

@@ -1,0 +1,38 @@
+//! Decisions as events of `tracing`, and the caller's name on the request's span.
+
+use tracing::Span;
+
+use super::Decision;
+use crate::{
+    principal::Principal,
+    record::KeyId,
+    rejection::{Problem, Reason},
+};
+
+macro_rules! event {
+    ($level:ident, $decision:ident) => {
+        tracing::$level!(
+            outcome = $decision.outcome().as_str(),
+            reason = $decision.outcome().reason().map(Reason::as_str),
+            scheme = $decision.scheme().map(display),
+            key_id = $decision.key_id().map(KeyId::as_str),
+            organization = $decision.organization(),
+            error = $decision.cause().map(display),
+            "API key"
+        )
+    };
+}
+
+/// One event per decision: what passes at DEBUG, what a caller did wrong at INFO, what the service did wrong at ERROR.
+pub(super) fn event(decision: &Decision) {
+    match decision.outcome().reason().map(Reason::problem) {
+        None => event!(debug, decision),
+        Some(Problem::Internal | Problem::Unavailable) => event!(error, decision),
+        Some(_) => event!(info, decision),
+    }
+}
+
+/// For a span that has the field `key_id`.
+pub(super) fn record_on_span(principal: &Principal) {
+    Span::current().record("key_id", principal.id().as_str());
+}

@@ -1,0 +1,80 @@
+//! The protocol in which a caller is refused: HTTP, or gRPC over it.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    response::Parts,
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::Problem;
+use crate::scheme::SchemePolicy;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Http,
+    /// A HEAD, which is told everything but the body.
+    HttpHead,
+    Grpc,
+    /// gRPC as browsers speak it.
+    GrpcWeb,
+}
+
+impl Dialect {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        match *request.method() {
+            Method::HEAD => Self::HttpHead,
+            Method::POST => Self::of_post(request.headers()),
+            _ => Self::Http,
+        }
+    }
+
+    fn of_post(headers: &HeaderMap) -> Self {
+        let media_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let begins_with = |prefix: &str| {
+            media_type.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
+        };
+        if !begins_with("application/grpc") {
+            Self::Http
+        } else if begins_with("application/grpc-web") {
+            Self::GrpcWeb
+        } else {
+            Self::Grpc
+        }
+    }
+}
+
+/// What each problem says in `grpc-message`.
+#[derive(Debug)]
+pub(super) struct GrpcMessages {
+    missing_key: HeaderValue,
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// What a `grpc-message` does not carry as it is: all but printable ASCII, and the sign of the encoding itself.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+impl GrpcMessages {
+    pub(super) fn new(policy: &SchemePolicy) -> Self {
+        let places: Vec<String> = policy.schemes().iter().map(ToString::to_string).collect();
+        let message = format!("{}. Send an API key by {}.", Problem::MissingKey.title(), places.join(" or "));
+        let encoded = utf8_percent_encode(&message, ENCODED).to_string();
+        let plain = HeaderValue::from_static(Problem::MissingKey.detail());
+        Self { missing_key: HeaderValue::from_str(&encoded).unwrap_or(plain) }
+    }
+
+    /// Makes `parts` a response that is nothing but trailers (gRPC over HTTP/2, "Trailers-Only").
+    pub(super) fn write(&self, problem: Problem, media_type: &'static str, parts: &mut Parts) {
+        let message = match problem {
+            Problem::MissingKey => self.missing_key.clone(),
+            problem => HeaderValue::from_static(problem.detail()),
+        };
+        parts.status = StatusCode::OK;
+        parts.headers.remove(CONTENT_LENGTH);
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        parts.headers.insert(GRPC_STATUS, HeaderValue::from(problem.grpc_status()));
+        parts.headers.insert(GRPC_MESSAGE, message);
+    }
+}

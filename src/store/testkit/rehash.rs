@@ -1,0 +1,69 @@
+//! The same key under another digest.
+
+use std::sync::Arc;
+
+use super::{KeyRegistry, find, insert, of_alice, race, sound, stored};
+use crate::{key::KeyDigest, record::KeyId, store::Refusal};
+
+fn digest(byte: u8) -> KeyDigest {
+    [byte; 32].into()
+}
+
+pub(super) async fn a_rehashed_key_is_found_under_its_new_digest_alone(registry: impl KeyRegistry) {
+    let read = of_alice("a", 1).with_name("a").grant("links", "read");
+    insert(&registry, read.clone()).await;
+    let rehashed = sound(registry.rehash(&"a".into(), &digest(1), &digest(2)).await).expect("a key can be rehashed");
+    assert_eq!((rehashed.digest(), rehashed.version()), (&digest(2), 1));
+    assert!(find(&registry, 1).await.is_none(), "the old digest still finds the key");
+    let Some(found) = find(&registry, 2).await else { panic!("the new digest does not find the key") };
+    let same = (found.id(), found.owner(), found.name(), found.permissions(), found.version());
+    assert_eq!(same, (read.id(), read.owner(), read.name(), read.permissions(), 1), "more than the digest was changed");
+    assert_eq!(stored(&registry, "a").await.digest(), &digest(2), "what the id finds");
+    let taken = registry.insert(of_alice("b", 2), None).await;
+    assert_eq!(sound(taken), Err(Refusal::DuplicateKey), "the new digest can be taken");
+    insert(&registry, of_alice("b", 1)).await;
+}
+
+pub(super) async fn a_rehash_is_of_the_digest_that_was_used(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("a", 1)).await;
+    insert(&registry, of_alice("b", 2)).await;
+    insert(&registry, of_alice("c", 3)).await;
+    sound(registry.revoke(&"c".into()).await).expect("a key can be revoked");
+    for (id, from, to, refusal) in [
+        ("nobody", 1, 9, Refusal::NotFound("nobody".into())),
+        ("a", 5, 9, Refusal::Changed("a".into())),
+        ("a", 1, 2, Refusal::DuplicateKey),
+        ("c", 3, 9, Refusal::Revoked("c".into())),
+    ] {
+        let answer = registry.rehash(&id.into(), &digest(from), &digest(to)).await;
+        assert_eq!(sound(answer).map(drop), Err(refusal), "{id} from {from} to {to}");
+    }
+    let found = [1, 2, 3, 9].map(|byte| find(&registry, byte));
+    for (byte, (found, id)) in found.into_iter().zip([Some("a"), Some("b"), Some("c"), None]).enumerate() {
+        let found = found.await.map(|record| record.id().clone());
+        assert_eq!(found, id.map(KeyId::from), "a refused rehash changed something: digest {byte}");
+    }
+}
+
+pub(super) async fn an_update_in_flight_never_undoes_a_rehash(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("a", 1)).await;
+    let read = stored(&registry, "a").await;
+    sound(registry.rehash(&"a".into(), &digest(1), &digest(2)).await).expect("a key can be rehashed");
+    let late = registry.update(read.with_name("late")).await;
+    assert_eq!(sound(late).map(drop), Err(Refusal::Changed("a".into())));
+
+    let registry = Arc::new(registry);
+    let won = race(&registry, |registry, number| async move {
+        if number % 2 == 0 {
+            sound(registry.rehash(&"a".into(), &digest(2), &digest(3)).await).is_ok()
+        } else {
+            let read = stored(&*registry, "a").await;
+            drop(sound(registry.update(read.with_name(number.to_string())).await));
+            false
+        }
+    });
+    assert_eq!(won.await, 1, "of many rehashes exactly one succeeds");
+    let found = [2, 3].map(|byte| find(&*registry, byte));
+    let [old, new] = found;
+    assert!(old.await.is_none() && new.await.is_some(), "an update undid a rehash");
+}
