@@ -55,6 +55,12 @@ pub enum ConfigError {
     /// A format to make keys with, of which only the shape is known.
     #[error("format: keys of the foreign format {0:?} cannot be generated")]
     ForeignFormat(String),
+    /// A row of a table guard that cannot be: its template, and why.
+    #[error("table: {0:?}: {1}")]
+    Route(String, String),
+    /// A table guard without rows, under which every request would be refused.
+    #[error("table: at least one row is needed")]
+    EmptyTable,
     /// A path template without exactly one `{name}` segment.
     #[error("organization: {0:?} must have exactly one segment in braces")]
     PathTemplate(String),

@@ -143,3 +143,30 @@ async fn a_head_through_a_get_route_is_refused_without_a_body() {
     assert_eq!(response.status(), 401);
     assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
 }
+
+/// The same table under every way to put one router into another.
+#[tokio::test]
+async fn a_table_guards_the_paths_that_its_router_sees() {
+    let table = |prefix: &str| {
+        let table = Require::table().route("GET", format!("{prefix}/links/{{id}}"), ("links", "read"));
+        table.route("DELETE", format!("{prefix}/links/{{id}}"), ("links", "delete")).build().unwrap()
+    };
+    let links =
+        || Router::new().route("/links/{id}", get("link").post("forgotten")).route("/forgotten", get("forgotten"));
+    let guarded = || links().layer(table(""));
+    for (name, app, prefix) in [
+        ("a router", guarded(), ""),
+        ("nested", Router::new().nest("/api", guarded()), "/api"),
+        ("nested twice", Router::new().nest("/v1", Router::new().nest("/api", guarded())), "/v1/api"),
+        ("nested under a parameter", Router::new().nest("/orgs/{org}", guarded()), "/orgs/acme"),
+        ("nested as a service", Router::new().nest_service("/api", guarded()), "/api"),
+        ("around what is nested", Router::new().nest("/api", links()).layer(table("/api")), "/api"),
+        ("around a service", Router::new().nest_service("/api", links()).layer(table("/api")), "/api"),
+        ("as a route layer", Router::new().nest("/api", links().route_layer(table(""))), "/api"),
+    ] {
+        let app = app.layer(required());
+        let says = async |path: &str| says(&app, &format!("{prefix}{path}"), Some(LIVE)).await;
+        assert_eq!(says("/links/7").await, (200, "link".into()), "{name}");
+        assert_eq!(says("/forgotten").await, (403, FORBIDDEN.into()), "{name}");
+    }
+}

@@ -6,12 +6,14 @@
 //! |---------------------------------------|-----------------------------------------------|
 //! | a principal that is allowed           | by calling the inner service                  |
 //! | a principal that is not               | 403; 404 after [`Require::or_not_found`]      |
+//! | anybody, for what a table lists open  | by calling the inner service                  |
 //! | nobody: anonymous, or a skipped path  | 401                                           |
 //! | a CORS preflight                      | by calling the inner service                  |
 //! | nothing: there is no layer around it  | 500, and a line on standard error             |
 
 mod path;
 mod service;
+mod table;
 
 use std::{fmt, sync::Arc};
 
@@ -19,6 +21,7 @@ use http::{Method, request::Parts};
 use tower_layer::Layer;
 
 pub use service::{GuardFuture, GuardedService};
+pub use table::TableBuilder;
 
 use crate::{
     error::ConfigError,
@@ -27,6 +30,7 @@ use crate::{
     rejection::{Reason, Rejection},
 };
 use path::PathPrefix;
+use table::{Entry, Table};
 
 /// A tower layer that lets a request pass only if its key is allowed to. It stands anywhere inside an
 /// [`ApiKeyLayer`](crate::ApiKeyLayer): on one route, on several, on a whole router.
@@ -56,6 +60,7 @@ enum Check {
     That(OwnCheck),
     Any(Vec<Require>),
     All(Vec<Require>),
+    Table(Table),
 }
 
 type OrganizationOf = Box<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
@@ -131,6 +136,37 @@ impl Require {
         Self::new(Check::All(checks.into_iter().map(Into::into).collect()))
     }
 
+    /// Any key passes: nobody does not.
+    pub fn authenticated() -> Self {
+        Self::that(|_, _| true)
+    }
+
+    /// A guard for many routes at once: one table of what each asks for. A method or path that is not listed is 403, also for a key that
+    /// may do everything, so that a forgotten row is found by the first test and is never a hole. Put it around a whole router, or around
+    /// any other service.
+    ///
+    /// ```
+    /// use axum::{Router, routing::{delete, get}};
+    /// use tower_api_key::Require;
+    ///
+    /// # fn main() -> Result<(), tower_api_key::ConfigError> {
+    /// let guard = Require::table()
+    ///     .route("GET", "/links", ("links", "read"))
+    ///     .route("POST", "/links", ("links", "create"))
+    ///     .any("/stats/{*rest}", Require::by_method("stats"))
+    ///     .route("GET", "/whoami", Require::authenticated())
+    ///     .build()?;
+    /// let app: Router = Router::new()
+    ///     .route("/links", get("links").post("created"))
+    ///     .route("/links/{id}", delete("deleted")) // forgotten above: 403
+    ///     .layer(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn table() -> TableBuilder {
+        TableBuilder::default()
+    }
+
     /// Answers 404 where it would answer 403, to hide that the resource exists (RFC 9110 §15.5.4).
     #[must_use]
     pub fn or_not_found(mut self) -> Self {
@@ -146,8 +182,14 @@ impl Require {
         match Caller::of(&parts.extensions, "a Require guard")? {
             Caller::Known(principal) => self.check(principal, parts).map_err(|reason| principal.refused(reason)),
             Caller::Nobody(Nobody::Preflight) if parts.method == Method::OPTIONS => Ok(()),
+            Caller::Nobody(_) if self.is_open(parts) => Ok(()),
             Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
         }
+    }
+
+    /// Whether a table lists the request for everybody.
+    fn is_open(&self, parts: &Parts) -> bool {
+        matches!(&*self.check, Check::Table(table) if matches!(table.entry(parts), Some(Entry::Open)))
     }
 
     fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
@@ -173,6 +215,11 @@ impl Require {
                 }
                 Err(refused)
             }
+            Check::Table(table) => match table.entry(parts) {
+                Some(Entry::Guarded(guard)) => guard.check(principal, parts),
+                Some(Entry::Open) => Ok(()),
+                None => Err(Reason::Unlisted),
+            },
             Check::All(checks) if checks.is_empty() => Err(Reason::Forbidden),
             Check::All(checks) => checks.iter().try_for_each(|check| check.check(principal, parts)),
         };
@@ -218,6 +265,7 @@ impl fmt::Debug for Require {
             Check::Organization(_) => f.write_str("Require(organization)"),
             Check::That(_) => f.write_str("Require(that ..)"),
             Check::Any(checks) => f.debug_tuple("Require::any").field(checks).finish(),
+            Check::Table(_) => f.write_str("Require(table)"),
             Check::All(checks) => f.debug_tuple("Require::all").field(checks).finish(),
         }
     }

@@ -24,8 +24,7 @@ impl PathPrefix {
     /// The segment after the prefix, percent-decoded as a router decodes it. None of a path with dot segments, which somebody
     /// further in might resolve to another path (RFC 3986 §5.2.4).
     pub(super) fn capture(&self, path: &str) -> Option<String> {
-        let is_dots = |segment: &str| [".", ".."].iter().any(|dots| percent_decode_str(segment).eq(dots.bytes()));
-        if path.split('/').any(is_dots) {
+        if has_dots(path) {
             return None;
         }
         let mut segments = path.strip_prefix('/')?.split('/');
@@ -37,6 +36,12 @@ impl PathPrefix {
         let captured = percent_decode_str(segments.next()?).decode_utf8().ok()?;
         (!captured.is_empty()).then(|| captured.into_owned())
     }
+}
+
+/// Whether the path has a segment `.` or `..`, encoded or not.
+pub(super) fn has_dots(path: &str) -> bool {
+    let is_dots = |segment: &str| [".", ".."].iter().any(|dots| percent_decode_str(segment).eq(dots.bytes()));
+    path.split('/').any(is_dots)
 }
 
 #[cfg(test)]

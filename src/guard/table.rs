@@ -1,0 +1,131 @@
+//! One table of routes and of what each asks for. What it does not list, nobody may.
+
+use std::fmt;
+
+use http::{Method, request::Parts};
+use matchit::Router;
+
+use super::{Check, Require, path::has_dots};
+use crate::error::ConfigError;
+
+/// The rows of a table guard, see [`Require::table`].
+///
+/// ```
+/// use tower_api_key::{Require, guard::TableBuilder};
+///
+/// fn shared_rows(table: TableBuilder) -> TableBuilder {
+///     table.open("/health").route("GET", "/version", Require::authenticated())
+/// }
+/// let guard = shared_rows(Require::table()).route("GET", "/links", ("links", "read")).build()?;
+/// # Ok::<(), tower_api_key::ConfigError>(())
+/// ```
+#[must_use = "a table does nothing until it is built"]
+#[derive(Default)]
+pub struct TableBuilder {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    /// None: every method.
+    method: Option<Result<Method, String>>,
+    template: String,
+    entry: Entry,
+}
+
+#[derive(Clone)]
+pub(super) enum Entry {
+    Guarded(Require),
+    Open,
+}
+
+/// Finds the row of a request.
+pub(super) struct Table {
+    paths: Router<Vec<(Option<Method>, Entry)>>,
+}
+
+// === impl TableBuilder ===
+
+impl TableBuilder {
+    /// Lists `method` on `template`, for keys that pass `guard`. A row for `GET` counts for `HEAD`.
+    ///
+    /// A template is a path as axum writes it: `/links/{id}` takes one segment, `/files/{*rest}` all that follow. It begins where the path
+    /// does that reaches the guard: under axum's `nest`, without the prefix.
+    pub fn route(self, method: impl AsRef<str>, template: impl Into<String>, guard: impl Into<Require>) -> Self {
+        let method = Method::from_bytes(method.as_ref().as_bytes()).map_err(|_| method.as_ref().to_owned());
+        self.row(Some(method), template, Entry::Guarded(guard.into()))
+    }
+
+    /// Lists every method on `template` that no row of its own lists.
+    pub fn any(self, template: impl Into<String>, guard: impl Into<Require>) -> Self {
+        self.row(None, template, Entry::Guarded(guard.into()))
+    }
+
+    /// Lists every method on `template` for whomever the layer lets through: also for nobody, where the layer is
+    /// [optional](crate::layer::ApiKeyLayerBuilder::optional) or [skips](crate::layer::ApiKeyLayerBuilder::skip) the path.
+    pub fn open(self, template: impl Into<String>) -> Self {
+        self.row(None, template, Entry::Open)
+    }
+
+    fn row(mut self, method: Option<Result<Method, String>>, template: impl Into<String>, entry: Entry) -> Self {
+        self.rows.push(Row { method, template: template.into(), entry });
+        self
+    }
+
+    /// Checks the rows, and makes the guard.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Route`] names the row: a method that is none, a template like `links`, `/{a}{b}` or `/{*rest}/x`, two templates for the
+    /// same paths (`/{a}` and `/{b}`), a row that is there twice. [`ConfigError::EmptyTable`] without rows.
+    pub fn build(self) -> Result<Require, ConfigError> {
+        if self.rows.is_empty() {
+            return Err(ConfigError::EmptyTable);
+        }
+        let mut listed: Vec<(String, Vec<(Option<Method>, Entry)>)> = Vec::new();
+        for Row { method, template, entry } in self.rows {
+            let invalid = |why: &str| ConfigError::Route(template.clone(), why.to_owned());
+            let method = method.transpose().map_err(|method| invalid(&format!("{method:?} is not a method")))?;
+            match listed.iter_mut().find(|(known, _)| *known == template) {
+                Some((_, entries)) if entries.iter().any(|(known, _)| *known == method) => {
+                    return Err(invalid("it is listed twice"));
+                }
+                Some((_, entries)) => entries.push((method, entry)),
+                None => listed.push((template, vec![(method, entry)])),
+            }
+        }
+        let mut paths = Router::new();
+        for (template, entries) in listed {
+            if !template.starts_with('/') {
+                return Err(ConfigError::Route(template, "it does not begin with a slash".to_owned()));
+            }
+            let inserted = paths.insert(template.as_str(), entries);
+            inserted.map_err(|error| ConfigError::Route(template, error.to_string()))?;
+        }
+        Ok(Require::new(Check::Table(Table { paths })))
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    /// The row of a request. A path with dot segments has none, since somebody further in might resolve it to another path (RFC 3986 §5.2.4).
+    pub(super) fn entry(&self, parts: &Parts) -> Option<&Entry> {
+        let path = parts.uri.path();
+        if has_dots(path) {
+            return None;
+        }
+        let entries = self.paths.at(path).ok()?.value;
+        let listed = |method: Option<&Method>| entries.iter().find(|(listed, _)| listed.as_ref() == method);
+        let by_get = || listed(Some(&Method::GET)).filter(|_| parts.method == Method::HEAD);
+        let (_, entry) = listed(Some(&parts.method)).or_else(by_get).or_else(|| listed(None))?;
+        Some(entry)
+    }
+}
+
+impl fmt::Debug for TableBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = self.rows.iter().map(|row| &row.template);
+        f.write_str("TableBuilder ")?;
+        f.debug_list().entries(rows).finish()
+    }
+}
