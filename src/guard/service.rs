@@ -12,7 +12,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Require;
-use crate::{body::ResponseBody, rejection::Rejection};
+use crate::{
+    body::ResponseBody,
+    rejection::{Dialect, Rejection},
+};
 
 /// A service behind a [`Require`] guard. It is ready when the inner one is.
 ///
@@ -60,7 +63,7 @@ pin_project! {
             future: F,
         },
         Refused {
-            rejection: Option<Rejection>,
+            refusal: Option<(Rejection, Dialect)>,
         },
     }
 }
@@ -93,7 +96,7 @@ where
                 // The service that was polled ready goes, with whatever permit it holds.
                 let unready = self.inner.clone();
                 drop(mem::replace(&mut self.inner, unready));
-                State::Refused { rejection: Some(rejection) }
+                State::Refused { refusal: Some((rejection, Dialect::of(&parts.method, &parts.headers))) }
             }
         };
         GuardFuture { state }
@@ -112,10 +115,10 @@ where
                 let response = ready!(future.poll(context))?;
                 Poll::Ready(Ok(response.map(ResponseBody::inner)))
             }
-            StateProjection::Refused { rejection } => {
-                let rejection = rejection.take().expect("a GuardFuture was polled after it was done");
-                let refusal = ResponseBody::refusal(Bytes::new());
-                Poll::Ready(Ok(rejection.into_response_with(refusal)))
+            StateProjection::Refused { refusal } => {
+                let (rejection, dialect) = refusal.take().expect("a GuardFuture was polled after it was done");
+                let empty = ResponseBody::refusal(Bytes::new());
+                Poll::Ready(Ok(rejection.into_response_with(dialect, empty)))
             }
         }
     }

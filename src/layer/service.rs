@@ -54,7 +54,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let dialect = Dialect::of(&request);
+        let dialect = Dialect::of(request.method(), request.headers());
         let authenticator = Arc::clone(&self.authenticator);
         match authenticator.admit(&mut request) {
             Admission::Pass(passed) => {

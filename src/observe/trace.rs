@@ -12,6 +12,7 @@ use crate::{
 macro_rules! event {
     ($level:ident, $decision:ident) => {
         tracing::$level!(
+            target: "tower_api_key",
             outcome = $decision.outcome().as_str(),
             reason = $decision.outcome().reason().map(Reason::as_str),
             scheme = $decision.scheme().map(display),

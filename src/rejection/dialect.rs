@@ -1,7 +1,7 @@
 //! The protocol in which a caller is refused: HTTP, or gRPC over it.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
     response::Parts,
 };
@@ -21,11 +21,21 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        match *request.method() {
+    /// The dialect of a request.
+    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        match *method {
             Method::HEAD => Self::HttpHead,
-            Method::POST => Self::of_post(request.headers()),
+            Method::POST => Self::of_post(headers),
             _ => Self::Http,
+        }
+    }
+
+    /// The content type of a gRPC response.
+    pub(super) const fn grpc_media_type(self) -> Option<&'static str> {
+        match self {
+            Self::Http | Self::HttpHead => None,
+            Self::Grpc => Some("application/grpc"),
+            Self::GrpcWeb => Some("application/grpc-web"),
         }
     }
 
@@ -44,37 +54,25 @@ impl Dialect {
     }
 }
 
-/// What each problem says in `grpc-message`.
-#[derive(Debug)]
-pub(super) struct GrpcMessages {
-    missing_key: HeaderValue,
-}
-
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// What a `grpc-message` does not carry as it is: all but printable ASCII, and the sign of the encoding itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-impl GrpcMessages {
-    pub(super) fn new(policy: &SchemePolicy) -> Self {
-        let places: Vec<String> = policy.schemes().iter().map(ToString::to_string).collect();
-        let message = format!("{}. Send an API key by {}.", Problem::MissingKey.title(), places.join(" or "));
-        let encoded = utf8_percent_encode(&message, ENCODED).to_string();
-        let plain = HeaderValue::from_static(Problem::MissingKey.detail());
-        Self { missing_key: HeaderValue::from_str(&encoded).unwrap_or(plain) }
-    }
+/// Makes `parts` a response that is nothing but trailers (gRPC over HTTP/2, "Trailers-Only").
+pub(super) fn write_grpc(problem: Problem, message: HeaderValue, media_type: &'static str, parts: &mut Parts) {
+    parts.status = StatusCode::OK;
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    parts.headers.insert(GRPC_STATUS, HeaderValue::from(problem.grpc_status()));
+    parts.headers.insert(GRPC_MESSAGE, message);
+}
 
-    /// Makes `parts` a response that is nothing but trailers (gRPC over HTTP/2, "Trailers-Only").
-    pub(super) fn write(&self, problem: Problem, media_type: &'static str, parts: &mut Parts) {
-        let message = match problem {
-            Problem::MissingKey => self.missing_key.clone(),
-            problem => HeaderValue::from_static(problem.detail()),
-        };
-        parts.status = StatusCode::OK;
-        parts.headers.remove(CONTENT_LENGTH);
-        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        parts.headers.insert(GRPC_STATUS, HeaderValue::from(problem.grpc_status()));
-        parts.headers.insert(GRPC_MESSAGE, message);
-    }
+/// What a caller without a key is told, who sees no challenge.
+pub(super) fn missing_key_message(policy: &SchemePolicy) -> HeaderValue {
+    let places: Vec<String> = policy.schemes().iter().map(ToString::to_string).collect();
+    let message = format!("{}. Send it by {}.", Problem::MissingKey.title(), places.join(" or "));
+    let encoded = utf8_percent_encode(&message, ENCODED).to_string();
+    HeaderValue::from_str(&encoded).unwrap_or(HeaderValue::from_static(Problem::MissingKey.detail()))
 }

@@ -11,7 +11,7 @@ use http::{
 
 use super::{
     Problem, Rejection,
-    dialect::{Dialect, GrpcMessages},
+    dialect::{Dialect, missing_key_message, write_grpc},
 };
 use crate::scheme::{Challenges, SchemePolicy};
 
@@ -91,12 +91,12 @@ impl fmt::Debug for RejectionFormat {
 pub(crate) struct Renderer {
     format: RejectionFormat,
     challenges: Challenges,
-    grpc: GrpcMessages,
+    missing_key_message: HeaderValue,
 }
 
 impl Renderer {
     pub(crate) fn new(format: RejectionFormat, challenges: Challenges, policy: &SchemePolicy) -> Self {
-        Self { format, challenges, grpc: GrpcMessages::new(policy) }
+        Self { format, challenges, missing_key_message: missing_key_message(policy) }
     }
 
     /// Makes `parts` the head of the refusal, keeps the headers that others have added, and returns its body.
@@ -105,21 +105,17 @@ impl Renderer {
         parts.headers.remove(CONTENT_ENCODING);
         let no_store = HeaderValue::from_static("no-store");
         parts.headers.insert(CACHE_CONTROL, no_store);
-        let problem = rejection.reason().problem();
-        match dialect {
-            Dialect::Http => self.render_http(rejection, parts),
-            Dialect::HttpHead => {
-                self.render_http(rejection, parts);
-                Bytes::new()
-            }
-            Dialect::Grpc => self.render_grpc(problem, "application/grpc", parts),
-            Dialect::GrpcWeb => self.render_grpc(problem, "application/grpc-web", parts),
+        if let Some(media_type) = dialect.grpc_media_type() {
+            let problem = rejection.reason().problem();
+            let message = match problem {
+                Problem::MissingKey => self.missing_key_message.clone(),
+                problem => HeaderValue::from_static(problem.detail()),
+            };
+            write_grpc(problem, message, media_type, parts);
+            return Bytes::new();
         }
-    }
-
-    fn render_grpc(&self, problem: Problem, media_type: &'static str, parts: &mut Parts) -> Bytes {
-        self.grpc.write(problem, media_type, parts);
-        Bytes::new()
+        let body = self.render_http(rejection, parts);
+        if dialect == Dialect::HttpHead { Bytes::new() } else { body }
     }
 
     fn render_http(&self, rejection: &Rejection, parts: &mut Parts) -> Bytes {

@@ -112,19 +112,23 @@ impl Rejection {
     pub(crate) fn misconfigured(what: &str) -> Self {
         let advice = "was reached without an ApiKeyLayer around it; every request to it is refused with 500";
         #[cfg(feature = "tracing")]
-        tracing::error!("{what} {advice}");
+        tracing::error!(target: "tower_api_key", "{what} {advice}");
         #[cfg(not(feature = "tracing"))]
         let _ = writeln!(io::stderr(), "tower-api-key: {what} {advice}");
         Self::new(Reason::Misconfigured)
     }
 
     /// A response with the right status, which carries this rejection up to the layer that renders it.
-    pub(crate) fn into_response_with<B>(self, empty: B) -> Response<B> {
-        let mut response = Response::new(empty);
-        *response.status_mut() = self.reason.problem().status();
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.extensions_mut().insert(self);
-        response
+    pub(crate) fn into_response_with<B>(self, dialect: Dialect, empty: B) -> Response<B> {
+        let (mut parts, ()) = Response::new(()).into_parts();
+        let problem = self.reason.problem();
+        parts.status = problem.status();
+        parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(media_type) = dialect.grpc_media_type() {
+            dialect::write_grpc(problem, HeaderValue::from_static(problem.detail()), media_type, &mut parts);
+        }
+        parts.extensions.insert(self);
+        Response::from_parts(parts, empty)
     }
 
     /// Why. Never tell the caller more than [`Reason::problem`] does.

@@ -4,6 +4,7 @@
 //! called, one decision, and no key text anywhere.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
+pub mod logs;
 pub mod registry;
 
 use std::{
@@ -247,6 +248,7 @@ impl Running {
         let app = self.app.clone();
         let seen = Arc::clone(&self.seen);
         async move {
+            logs::capture();
             seen.remember(&request);
             seen.decisions.lock().unwrap().clear();
             seen.principals.lock().unwrap().clear();
@@ -261,12 +263,15 @@ impl Running {
             let decision = decisions[0].clone();
             let principal = seen.principals.lock().unwrap().pop();
             seen.assert_no_secret(&format!("{parts:?} {body:?} {decision:?} {principal:?}"), place);
+            seen.assert_no_secret(&logs::take(), place);
             if let Outcome::Refused(_) = decision.outcome() {
                 assert_eq!(seen.calls.load(Ordering::Relaxed), calls, "inner was called, at {place}");
                 assert_eq!(parts.headers.get("cache-control").unwrap(), "no-store", "at {place}");
                 let challenged = parts.headers.contains_key("www-authenticate");
                 assert!(challenged || parts.status != 401, "a 401 without a challenge, at {place}");
-                assert_eq!(body.is_empty(), is_head, "the body of a refusal, at {place}");
+                let is_grpc = parts.headers.contains_key("grpc-status");
+                assert!(is_grpc != (parts.status != 200), "a refusal that is {}, at {place}", parts.status);
+                assert_eq!(body.is_empty(), is_head || is_grpc, "the body of a refusal, at {place}");
             } else {
                 assert_eq!(seen.calls.load(Ordering::Relaxed), calls + 1, "calls of inner, at {place}");
             }

@@ -1,0 +1,231 @@
+//! Peppers that change while keys are used.
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use base64::{Engine, engine::general_purpose as base64_of};
+use support::{
+    Api, Fault, LIVE, Running, UNKNOWN, accepted, refused,
+    registry::{admin, reader, text},
+    x_api_key,
+};
+use tower_api_key::{
+    ApiKey, ApiKeyLayer, KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyRegistry, KeyStore, Lookup, Reason,
+    manage::NewKey,
+    store::{BoxError, MemoryStore},
+};
+
+fn pepper(byte: u8) -> KeyHasher {
+    KeyHasher::hmac_sha256(&[byte; 32]).unwrap()
+}
+
+/// The newest pepper, and two that are older.
+fn changed() -> KeyHasher {
+    pepper(3).with_older(pepper(2)).with_older(pepper(1))
+}
+
+/// An API over one key that was hashed like this, and its manager.
+fn managed(stored: &KeyHasher, hasher: KeyHasher) -> (Running, KeyManager) {
+    let (api, manager) = Api::managed(|builder| builder.hasher(hasher).accept_any_format());
+    api.store.add("k1", LIVE, stored, |record| record);
+    (api.run(), manager)
+}
+
+fn digest(hasher: &KeyHasher) -> KeyDigest {
+    hasher.digest(&ApiKey::new(LIVE).unwrap())
+}
+
+/// Lets the tasks run that a request has left behind.
+async fn settle() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn stored_digest(api: &Running) -> KeyDigest {
+    *api.store.keys.get(&"k1".into()).await.unwrap().unwrap().digest()
+}
+
+#[tokio::test]
+async fn a_key_is_found_under_whatever_pepper_it_was_hashed() {
+    for stored in [pepper(3), pepper(2), pepper(1)] {
+        for fault in [Fault::None, Fault::Waits] {
+            let (api, _manager) = managed(&stored, changed());
+            api.store.set(fault);
+            assert_eq!(api.call(x_api_key(LIVE)).await, accepted(), "{fault:?}");
+            assert_eq!(api.call(x_api_key(UNKNOWN)).await, refused(Reason::Unknown, 401), "{fault:?}");
+        }
+    }
+    let (api, _manager) = managed(&pepper(4), changed());
+    assert_eq!(api.call(x_api_key(LIVE)).await, refused(Reason::Unknown, 401), "a pepper that nobody knows");
+    let (api, _manager) = managed(&KeyHasher::sha256(), pepper(3).with_older(KeyHasher::sha256()));
+    assert_eq!(api.call(x_api_key(LIVE)).await, accepted(), "from the time before there was a pepper");
+}
+
+#[tokio::test]
+async fn the_store_is_asked_for_the_newest_first_and_for_each_once() {
+    for (stored, look_ups) in [(pepper(3), 1), (pepper(2), 2), (pepper(1), 3)] {
+        let (api, _manager) = managed(&stored, changed());
+        api.store.set(Fault::Waits);
+        api.call(x_api_key(LIVE)).await;
+        assert_eq!(api.store.finds.load(Ordering::Relaxed), look_ups);
+    }
+    let (api, _manager) = managed(&pepper(3), changed());
+    api.store.set(Fault::Waits);
+    api.call(x_api_key(UNKNOWN)).await;
+    assert_eq!(api.store.finds.load(Ordering::Relaxed), 4, "each once, and the newest once more");
+    let (api, _manager) = managed(&pepper(3), pepper(3));
+    api.store.set(Fault::Waits);
+    api.call(x_api_key(UNKNOWN)).await;
+    assert_eq!(api.store.finds.load(Ordering::Relaxed), 1, "one pepper");
+}
+
+#[tokio::test]
+async fn a_key_that_is_used_moves_to_the_newest_pepper() {
+    let (api, _manager) = managed(&pepper(1), changed());
+    let first = api.answer(x_api_key(LIVE)).await;
+    assert!(first.decision.is_outdated());
+    settle().await;
+    assert_eq!(stored_digest(&api).await, digest(&pepper(3)));
+    let second = api.answer(x_api_key(LIVE)).await;
+    assert!(!second.decision.is_outdated());
+    assert_eq!(second.principal.unwrap().id().as_str(), "k1");
+    settle().await;
+    assert_eq!(api.store.rehashes(), 1);
+}
+
+#[tokio::test]
+async fn a_pepper_may_go_once_its_keys_have_moved() {
+    let (api, manager) = managed(&pepper(1), changed());
+    api.call(x_api_key(LIVE)).await;
+    settle().await;
+    drop(manager);
+    let layer = |hasher| ApiKeyLayer::builder(api.store.clone()).hasher(hasher).build().unwrap();
+    let call = async |hasher| {
+        let inner = tower::service_fn(async |_| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+        let service = tower::Layer::layer(&layer(hasher), inner);
+        tower::ServiceExt::oneshot(service, x_api_key(LIVE)).await.unwrap().status().as_u16()
+    };
+    assert_eq!(call(pepper(3)).await, 200);
+    assert_eq!(call(pepper(1)).await, 401);
+}
+
+#[tokio::test]
+async fn new_keys_are_hashed_under_the_newest_pepper() {
+    let (api, manager) = Api::managed(|builder| builder.hasher(changed()));
+    let api = api.run();
+    let issued = reader(&manager).await;
+    assert_eq!(issued.record().digest(), &pepper(3).digest(issued.key()));
+    let rotated = manager.regenerate(&admin(), issued.record().id().clone()).await.unwrap();
+    assert_eq!(rotated.record().digest(), &pepper(3).digest(rotated.key()));
+    let imported = manager.import(&admin(), rotated.key(), NewKey::bot("twin")).await;
+    assert!(imported.is_err(), "the key is there already");
+    assert_eq!(api.call(x_api_key(text(&rotated))).await, accepted());
+}
+
+#[tokio::test]
+async fn a_key_is_moved_once_however_often_it_is_used_meanwhile() {
+    let (api, _manager) = managed(&pepper(2), changed());
+    for _ in 0..5 {
+        assert_eq!(api.call(x_api_key(LIVE)).await, accepted());
+    }
+    settle().await;
+    assert!((1..=2).contains(&api.store.rehashes()), "{} times", api.store.rehashes());
+    assert_eq!(stored_digest(&api).await, digest(&pepper(3)));
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_move_a_key_still_serves_it() {
+    let (api, _manager) = managed(&pepper(2), changed());
+    api.store.break_writes(true);
+    for _ in 0..3 {
+        assert_eq!(api.call(x_api_key(LIVE)).await, accepted());
+        settle().await;
+    }
+    assert_eq!(stored_digest(&api).await, digest(&pepper(2)));
+    api.store.break_writes(false);
+    api.call(x_api_key(LIVE)).await;
+    settle().await;
+    assert_eq!(stored_digest(&api).await, digest(&pepper(3)), "it is tried again");
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_does_not_move() {
+    let (api, _manager) = managed(&pepper(2), changed());
+    let record = api.store.keys.get(&"k1".into()).await.unwrap().unwrap();
+    api.store.keys.update(record.with_expires_at(support::noon())).await.unwrap().unwrap();
+    assert_eq!(api.call(x_api_key(LIVE)).await, refused(Reason::Expired, 401));
+    settle().await;
+    assert_eq!((stored_digest(&api).await, api.store.rehashes()), (digest(&pepper(2)), 0));
+}
+
+/// Between two look-ups of one request, another node moves the key.
+#[tokio::test]
+async fn a_key_that_moves_while_it_is_looked_for_is_found() {
+    struct Moving {
+        keys: MemoryStore,
+        finds: AtomicUsize,
+    }
+    impl KeyStore for Moving {
+        type Error = BoxError;
+
+        async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, BoxError> {
+            if self.finds.fetch_add(1, Ordering::Relaxed) == 1 {
+                let (from, to) = (self::digest(&pepper(1)), self::digest(&pepper(2)));
+                self.keys.rehash(&"k1".into(), &from, &to).await??;
+            }
+            Ok(self.keys.find(digest).await?)
+        }
+
+        fn find_now(&self, digest: &KeyDigest) -> Lookup {
+            let _ = digest;
+            Lookup::Wait
+        }
+    }
+    let keys = MemoryStore::new();
+    keys.add(KeyRecord::for_key("k1", &ApiKey::new(LIVE).unwrap(), &pepper(1))).unwrap();
+    let store = Arc::new(Moving { keys, finds: AtomicUsize::new(0) });
+    let layer = ApiKeyLayer::builder(Arc::clone(&store)).hasher(pepper(2).with_older(pepper(1))).build().unwrap();
+    let inner = tower::service_fn(async |_| Ok::<_, std::convert::Infallible>(http::Response::new(String::new())));
+    let service = tower::Layer::layer(&layer, inner);
+    let response = tower::ServiceExt::oneshot(service, x_api_key(LIVE)).await.unwrap();
+    assert_eq!((response.status().as_u16(), store.finds.load(Ordering::Relaxed)), (200, 3));
+}
+
+#[tokio::test]
+async fn a_stored_digest_that_is_presented_as_a_key_never_authenticates() {
+    for (stored, hasher) in [
+        (KeyHasher::sha256(), KeyHasher::sha256()),
+        (pepper(3), changed()),
+        (pepper(1), changed()),
+        (KeyHasher::sha256(), pepper(3).with_older(KeyHasher::sha256())),
+    ] {
+        let (api, _manager) = managed(&stored, hasher);
+        let bytes = *digest(&stored).as_bytes();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let raw: String = bytes.iter().map(|byte| char::from(byte % 94 + 33)).collect();
+        let coded = [
+            hex.to_uppercase(),
+            hex,
+            base64_of::STANDARD.encode(bytes),
+            base64_of::STANDARD_NO_PAD.encode(bytes),
+            base64_of::URL_SAFE.encode(bytes),
+            base64_of::URL_SAFE_NO_PAD.encode(bytes),
+            raw,
+        ];
+        for key in coded {
+            assert_eq!(api.call(x_api_key(&key)).await, refused(Reason::Unknown, 401), "{key}");
+        }
+        assert_eq!(api.call(x_api_key(LIVE)).await, accepted());
+    }
+}
+
+#[test]
+fn a_hasher_shows_which_peppers_it_has_and_none_of_them() {
+    let hasher = pepper(0x41).with_older(pepper(0x42)).with_older(KeyHasher::sha256());
+    assert_eq!(format!("{hasher:?}"), "KeyHasher(hmac-sha256, older hmac-sha256, older sha256)");
+}
