@@ -1,0 +1,60 @@
+//! A wire between a client and a service: it carries every byte of one connection, and keeps what it has carried.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Wire {
+    /// Where a client finds its end.
+    pub(crate) url: String,
+    carried: Receiver<Exchange>,
+}
+
+/// What a client has sent, and what it was answered.
+pub(crate) struct Exchange {
+    pub(crate) request: String,
+    pub(crate) response: String,
+}
+
+impl Wire {
+    pub(crate) fn to(service: &str) -> Self {
+        let address = service.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, carried) = mpsc::channel();
+        thread::spawn(move || {
+            let (client, _) = listener.accept().unwrap();
+            drop(listener);
+            let service = TcpStream::connect(address).unwrap();
+            let (asking, asked) = (client.try_clone().unwrap(), service.try_clone().unwrap());
+            let request = thread::spawn(move || carry(asking, asked));
+            let response = carry(service, client);
+            let _ = sender.send(Exchange { request: request.join().unwrap(), response });
+        });
+        Self { url, carried }
+    }
+
+    /// To be called when the client has ended; `None` where it has sent nothing.
+    pub(crate) fn carried(self) -> Option<Exchange> {
+        self.carried.recv_timeout(PATIENCE).ok()
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream) -> String {
+    from.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut carried, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        carried.extend_from_slice(&buffer[..read]);
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+    String::from_utf8(carried).unwrap()
+}
