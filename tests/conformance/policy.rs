@@ -30,14 +30,14 @@ pub(crate) fn settings(policy: &Value, manager: &KeyManager) -> Result<Settings,
     let mut guards = Vec::new();
     for (member, value) in policy.as_object().into_iter().flatten() {
         builder = match member.as_str() {
-            "accept" | "query" | "multiple" | "layer" | "outer_layer" | "org_mismatch" | "cache_seconds" | "store" => {
-                builder
-            }
+            "accept" | "query" | "multiple" | "layer" | "outer_layer" | "org_mismatch" | "cache_seconds" | "store"
+            | "cookie" => builder,
             _ if value.is_null() => builder,
             "on_invalid" if value == "reject" => builder,
             "optional" if value == true => builder.optional(),
             "realm" => builder.realm(text(value)?),
             "hide_credentials" if value == true => builder.hide_credentials(),
+            "forward_identity" => builder.forward_identity(text(value)?),
             "preflight" if value == "skip" => builder.pass_preflight(),
             "preflight" if value == "authenticate" => builder,
             "optional" | "hide_credentials" if value == false => builder,
@@ -107,6 +107,8 @@ pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {
             ["header", name] => Scheme::header(name),
             ["header", name, word] => Scheme::header_with_word(name, word),
             ["query", name] => Scheme::query(name),
+            ["cookie", name] => Scheme::cookie(name),
+            ["basic"] => Scheme::basic(),
             _ => return Err(format!("accept {accepted}")),
         });
     }
@@ -114,6 +116,9 @@ pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {
         Value::Null => {}
         Value::String(name) => schemes.push(Scheme::query(name)),
         names => schemes.extend(texts(names)?.into_iter().map(Scheme::query)),
+    }
+    if !policy["cookie"].is_null() {
+        schemes.extend(texts(&policy["cookie"])?.into_iter().map(Scheme::cookie));
     }
     let conflict = match policy["multiple"].as_str() {
         None | Some("reject") => Conflict::Refuse,

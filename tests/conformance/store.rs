@@ -126,6 +126,10 @@ impl KeyRegistry for CaseStore {
         Ok(self.keys.remove_user(organization, user).await?)
     }
 
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, BoxError> {
+        Ok(self.keys.rehash(id, from, to).await?)
+    }
+
     async fn record_uses(&self, uses: &[Use]) -> Result<(), BoxError> {
         Ok(self.keys.record_uses(uses).await?)
     }
@@ -203,13 +207,24 @@ pub(crate) fn record(key: &Value, secret: &ApiKey, wildcards: bool, now: SystemT
             ("state", Some("not_yet_valid")) => record.with_not_before(now + Duration::from_mins(1)),
             ("state", Some("expired")) => record.with_expires_at(now - Duration::from_secs(1)),
             ("state", Some("valid"))
-            | ("id" | "secret" | "secret_ref" | "kind" | "grants" | "owner_active" | "store" | "remaining", _) => {
-                record
-            }
+            | (
+                "id" | "digest_alg" | "secret" | "secret_ref" | "kind" | "grants" | "owner_active" | "store"
+                | "remaining",
+                _,
+            ) => record,
             _ => return Err(format!("a key with an unknown {member}: {value}")),
         };
     }
     Ok(record)
+}
+
+/// How the layer of a case hashes: under a pepper where a key is from before, as a `legacy` one is.
+pub(crate) fn hasher(keys: &[Value]) -> Result<KeyHasher, Failure> {
+    if keys.iter().all(|key| key["digest_alg"].is_null()) {
+        return Ok(KeyHasher::sha256());
+    }
+    let pepper = KeyHasher::hmac_sha256(&[0x5a; 32]).map_err(|error| error.to_string())?;
+    Ok(pepper.with_older(KeyHasher::sha256()))
 }
 
 pub(crate) fn permissions(grants: &Value, wildcards: bool) -> Result<Permissions, Failure> {

@@ -190,13 +190,14 @@ fn charset(name: &str) -> BTreeSet<u8> {
 
 /// The headers and query names that may carry a key.
 fn check_locations(policy: &SchemePolicy, expect: &Value) -> Result<(), Failure> {
-    let (mut headers, mut queries) = (BTreeSet::new(), BTreeSet::new());
+    let (mut headers, mut queries, mut cookies) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for scheme in policy.schemes() {
         let place = scheme.to_string();
         match place.split(':').collect::<Vec<_>>()[..] {
             ["authorization", ..] => headers.insert("authorization".to_owned()),
             ["header", name, ..] => headers.insert(name.to_owned()),
             ["query", name] => queries.insert(name.to_owned()),
+            ["cookie", name] => cookies.insert(name.to_owned()),
             _ => return Err(format!("unknown place {place}")),
         };
     }
@@ -206,11 +207,11 @@ fn check_locations(policy: &SchemePolicy, expect: &Value) -> Result<(), Failure>
         let fits = match member.as_str() {
             "headers" => headers == lower,
             "query" | "queries" => queries == wanted,
-            "cookie" | "cookies" => wanted.is_empty(),
+            "cookie" | "cookies" => cookies == wanted,
             _ => return Err(format!("unknown {member}")),
         };
         if !fits {
-            return Err(format!("{member} are {headers:?} and {queries:?}, not {expected}"));
+            return Err(format!("{member} are {headers:?}, {queries:?} and {cookies:?}, not {expected}"));
         }
     }
     Ok(())

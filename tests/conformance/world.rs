@@ -21,7 +21,7 @@ use crate::{
     inner::{Reached, inner},
     policy::{self, Unbuilt},
     steps::prefix_of,
-    store::{CaseStore, Fault, Gate, Speed, record},
+    store::{CaseStore, Fault, Gate, Speed, hasher, record},
     support::{App, boxed},
 };
 
@@ -120,7 +120,8 @@ impl World {
         let format = KeyFormat::new(&prefix).or_else(|_| KeyFormat::new("tak"));
         let format = format.map_err(|error| Unbuilt::Refused(error.to_string()))?;
         let clock = Arc::clone(&self.now);
-        let manager = KeyManager::builder(store).format(format).accept_any_format();
+        let keys = case["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let manager = KeyManager::builder(store).format(format).accept_any_format().hasher(hasher(keys)?);
         let manager = manager.clock(move || *clock.lock().unwrap()).build();
         manager.map_err(|error| Unbuilt::Refused(error.to_string()))
     }
@@ -240,7 +241,7 @@ fn class(outcome: Outcome) -> &'static str {
             Reason::Revoked => "revoked",
             Reason::Disabled => "disabled",
             Reason::Expired | Reason::NotYetValid => "expired",
-            Reason::Forbidden => "forbidden",
+            Reason::Forbidden | Reason::Unlisted => "forbidden",
             Reason::OtherOrganization | Reason::Hidden => "wrong_org",
             Reason::StoreFailed | Reason::StoreSlow => "store_error",
             Reason::Misconfigured => "misconfigured",
