@@ -91,3 +91,8 @@ pub use store::{KeyRegistry, KeyStore, Lookup};
 #[cfg(all(doctest, feature = "manage", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Keeps the code of the page on migrating true.
+#[cfg(all(doctest, feature = "manage", feature = "sqlite"))]
+#[doc = include_str!("../docs/migrating.md")]
+struct Migrating;
