@@ -230,3 +230,92 @@ fn custom_store_keeps_its_key_over_a_restart() {
     assert_eq!(second.status(&["-H", "X-API-Key: x"], "/reports"), "401");
     second.stop();
 }
+
+#[test]
+#[ignore = "needs curl"]
+fn tower_only_serves_under_both_versions_of_http() {
+    let example = Example::start("tower_only");
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let status = |arguments: &[&str]| example.status(&[&[version], arguments].concat(), "/notes");
+        assert_eq!(status(&["-H", "X-API-Key: KEY:editor"]), "200");
+        assert_eq!(status(&["-X", "POST", "-H", "X-API-Key: KEY:editor"]), "200");
+        assert_eq!(status(&["-X", "POST", "-H", "X-API-Key: KEY:reader"]), "403");
+        assert_eq!(status(&["-X", "DELETE", "-H", "X-API-Key: KEY:editor"]), "403");
+        assert_eq!(status(&[]), "401");
+    }
+    example.follow_advice();
+    example.end_by("-INT");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn table_refuses_what_it_does_not_list() {
+    let example = Example::start("table");
+    for (key, method, path, status) in [
+        ("reader", "GET", "/links", "200"),
+        ("reader", "POST", "/links", "403"),
+        ("editor", "POST", "/links", "200"),
+        ("editor", "DELETE", "/links/7", "200"),
+        ("editor", "GET", "/links/7", "403"),
+        ("editor", "GET", "/nowhere", "403"),
+        ("reader", "GET", "/whoami", "200"),
+        ("reader", "GET", "/health", "200"),
+    ] {
+        let header = format!("X-API-Key: KEY:{key}");
+        assert_eq!(example.status(&["-X", method, "-H", &header], path), status, "{key} {method} {path}");
+    }
+    assert_eq!(example.status(&[], "/health"), "200");
+    assert_eq!(example.status(&[], "/whoami"), "401");
+    assert_eq!(example.status(&["-H", "X-API-Key: x"], "/health"), "401", "a bad key is refused everywhere");
+    example.follow_advice();
+    example.end_by("-INT");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn audit_writes_one_line_of_json_for_each_request() {
+    let example = Example::start("audit");
+    assert_eq!(example.status(&["-H", "X-API-Key: KEY:reporter"], "/reports"), "200");
+    assert_eq!(example.status(&["-H", "X-API-Key: demo_typo"], "/reports"), "401");
+    assert_eq!(example.status(&[], "/reports"), "401");
+    example.follow_advice();
+    let key = example.keys["reporter"].clone();
+    let folder = example.end_by("-INT");
+    let log = std::fs::read_to_string(folder.path().join("errors")).unwrap();
+    assert!(!log.contains(&key));
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen = lines.iter().map(|line| (line["outcome"].as_str(), line["reason"].as_str(), line["key"].as_str()));
+    let requests = [
+        (Some("accepted"), None, Some("reporter")),
+        (Some("refused"), Some("bad_format"), None),
+        (Some("refused"), Some("missing"), None),
+    ];
+    assert_eq!(seen.collect::<Vec<_>>(), [requests, requests].concat(), "the calls, and then the advice");
+    assert!(lines.iter().all(|line| line["at"].as_str().is_some_and(|at| at.ends_with('Z'))));
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn grpc_answers_with_a_grpc_status() {
+    let example = Example::start("grpc");
+    example.follow_advice();
+    let message = example.folder().path().join("message");
+    std::fs::write(&message, [0; 5]).unwrap();
+    let message = format!("@{}", message.display());
+    let checks = ["--data-binary", &*message];
+    // A refusal does not wait for the message, and older curls then take the end of the stream for an error.
+    let bare = ["-X", "POST"];
+    for (key, method, body, status) in [
+        ("x-api-key: KEY:service", "Check", checks, "0"),
+        ("authorization: Bearer KEY:service", "Check", checks, "0"),
+        ("x-api-key: KEY:service", "Watch", bare, "7"),
+        ("x-api-key: demo_typo", "Check", bare, "16"),
+        ("x-other: x", "Watch", bare, "16"),
+    ] {
+        let grpc = ["--http2-prior-knowledge", "-i", "-H", "content-type: application/grpc", "-H", key];
+        let path = format!("/grpc.health.v1.Health/{method}");
+        let (_, answer) = example.curl(&[&grpc[..], &body].concat(), &path);
+        assert!(answer.lines().any(|line| line == format!("grpc-status: {status}")), "{key} {method}: {answer}");
+    }
+    example.end_by("-INT");
+}
