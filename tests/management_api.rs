@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use support::{
-    Api, FaultyStore, TestClock, noon,
+    Api, FaultyStore, TestClock, logs, noon,
     registry::{admin, everything, user},
 };
 use tower::ServiceExt;
@@ -55,7 +55,10 @@ impl Keys {
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
+        logs::watch_for(logs::keys_in(&request));
         let answer = answer(self.app.clone().oneshot(request).await.unwrap()).await;
+        logs::watch_for(answer.json["key"].as_str().filter(|key| key.starts_with("acme_")).map(str::to_owned));
+        logs::assert_clean();
         assert_eq!(answer.headers["cache-control"], "no-store");
         if answer.status >= 400 {
             assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json", "{}", answer.json);

@@ -4,6 +4,8 @@
 #[path = "../examples/either.rs"]
 #[allow(dead_code, reason = "its main runs as an example")]
 mod either;
+#[path = "support/logs.rs"]
+mod logs;
 #[path = "../examples/token.rs"]
 #[allow(dead_code, reason = "its main runs as an example")]
 mod token;
@@ -71,7 +73,10 @@ impl Product {
     }
 
     async fn respond(&self, request: Request<Body>) -> Response<Body> {
-        self.app.clone().oneshot(request).await.unwrap()
+        logs::watch_for(logs::keys_in(&request));
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        logs::assert_clean();
+        response
     }
 
     async fn send(&self, request: Request<Body>) -> (u16, Value) {

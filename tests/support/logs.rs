@@ -1,31 +1,72 @@
-//! Every line that this thread logs, of every library, at TRACE.
+//! Every line that is logged, by every library, at TRACE: none shows a key.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
-use std::{cell::RefCell, io, sync::Once};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    io,
+    sync::{Mutex, Once},
+};
 
+use http::Request;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt};
 
 thread_local! {
+    /// What this thread has logged.
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-struct ThisThread;
+/// Whatever may be a key, in any test of the process.
+static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// From now on, whatever is logged is kept.
+/// The lines that have shown one.
+static LEAKS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Watched;
+
+/// From now on, whatever is logged is kept, and searched for keys.
 pub fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false).without_time();
-        lines.with_writer(ThisThread).finish().init();
+        lines.with_writer(Watched).finish().init();
     });
 }
 
-/// The lines since they were taken last.
+/// The lines of this thread since they were taken last.
 pub fn take() -> String {
     String::from_utf8(LINES.take()).unwrap()
 }
 
-impl MakeWriter<'_> for ThisThread {
+/// Whatever may be a key in this request.
+pub fn keys_in<B>(request: &Request<B>) -> Vec<String> {
+    let query = request.uri().query().unwrap_or_default();
+    let mut keys: Vec<_> = query.split(['&', '=']).map(str::to_owned).collect();
+    for (name, value) in request.headers() {
+        if !["content-type", "origin", "host", "user-agent"].contains(&name.as_str()) {
+            let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            keys.extend(text.split([' ', ',', ';', '=']).map(str::to_owned));
+        }
+    }
+    keys.retain(|key| key.len() > 20);
+    keys
+}
+
+/// Looks for these in every line from now on.
+pub fn watch_for(keys: impl IntoIterator<Item = String>) {
+    capture();
+    SECRETS.lock().unwrap().extend(keys);
+}
+
+/// No line of the process has shown a key so far.
+#[track_caller]
+pub fn assert_clean() {
+    let leaks = LEAKS.lock().unwrap();
+    assert!(leaks.is_empty(), "key text in a log line: {leaks:?}");
+}
+
+impl MakeWriter<'_> for Watched {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -33,10 +74,15 @@ impl MakeWriter<'_> for ThisThread {
     }
 }
 
-impl io::Write for ThisThread {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
-        Ok(bytes.len())
+impl io::Write for Watched {
+    /// Takes one whole line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        if SECRETS.lock().unwrap().iter().any(|key| text.contains(key.as_str())) {
+            LEAKS.lock().unwrap().push(text.into_owned());
+        }
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(line));
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

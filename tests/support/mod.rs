@@ -181,6 +181,13 @@ impl Api {
         Self { store, clock, builder, guards: Vec::new() }
     }
 
+    /// An API over a store of one's own.
+    pub fn over(store: impl KeyStore) -> Self {
+        let api = Self::new();
+        let builder = ApiKeyLayer::builder(store);
+        Self { builder, ..api }
+    }
+
     /// An API that knows [`LIVE`] under the id `live`.
     pub fn live() -> Self {
         Self::new().key("live", LIVE, |record| record)
@@ -248,7 +255,6 @@ impl Running {
         let app = self.app.clone();
         let seen = Arc::clone(&self.seen);
         async move {
-            logs::capture();
             seen.remember(&request);
             seen.decisions.lock().unwrap().clear();
             seen.principals.lock().unwrap().clear();
@@ -263,7 +269,7 @@ impl Running {
             let decision = decisions[0].clone();
             let principal = seen.principals.lock().unwrap().pop();
             seen.assert_no_secret(&format!("{parts:?} {body:?} {decision:?} {principal:?}"), place);
-            seen.assert_no_secret(&logs::take(), place);
+            logs::assert_clean();
             if let Outcome::Refused(_) = decision.outcome() {
                 assert_eq!(seen.calls.load(Ordering::Relaxed), calls, "inner was called, at {place}");
                 assert_eq!(parts.headers.get("cache-control").unwrap(), "no-store", "at {place}");
@@ -298,14 +304,9 @@ impl Running {
 impl Seen {
     /// Whatever may be a key in this request, so that its text can be looked for.
     fn remember(&self, request: &Request<Body>) {
-        let mut secrets = self.secrets.lock().unwrap();
-        secrets.extend([LIVE, UNKNOWN].map(str::to_owned));
-        let query = request.uri().query().unwrap_or_default();
-        secrets.extend(query.split(['&', '=']).filter(|part| part.len() > 20).map(str::to_owned));
-        for value in request.headers().values() {
-            let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            secrets.extend(text.split([' ', ',', ';', '=']).filter(|part| part.len() > 20).map(str::to_owned));
-        }
+        let keys = [logs::keys_in(request), [LIVE, UNKNOWN].map(str::to_owned).into()].concat();
+        logs::watch_for(keys.clone());
+        self.secrets.lock().unwrap().extend(keys);
     }
 
     fn assert_no_secret(&self, shown: &str, place: &std::panic::Location<'_>) {
