@@ -52,6 +52,8 @@
 //! | `serde`   | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
 //! | `sqlite`  | no      | `store::SqliteStore`: keys in a file, nothing to set up                            |
 //! | `manage`  | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
+//! | `tracing` | no      | one event per decision, and the key's id on the request's span                     |
+//! | `metrics` | no      | requests by outcome and reason, store latency and errors, through the facade       |
 //! | `testkit` | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
 
 #![forbid(unsafe_code)]
@@ -91,6 +93,11 @@ pub use store::{KeyRegistry, KeyStore, Lookup};
 #[cfg(all(doctest, feature = "manage", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Keeps the code of the page on peppers true.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/peppers.md")]
+struct Peppers;
 
 /// Keeps the code of the page on migrating true.
 #[cfg(all(doctest, feature = "manage", feature = "sqlite"))]

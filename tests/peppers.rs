@@ -98,6 +98,22 @@ async fn a_key_that_is_used_moves_to_the_newest_pepper() {
     assert_eq!(api.store.rehashes(), 1);
 }
 
+/// The first step of a change on many nodes: else they would move a key to and fro.
+#[tokio::test]
+async fn a_node_that_is_ready_for_the_next_pepper_finds_its_keys_and_moves_none() {
+    let ready = || pepper(1).with_next(pepper(2)).with_older(KeyHasher::sha256());
+    for stored in [pepper(1), pepper(2), KeyHasher::sha256()] {
+        let (api, _manager) = managed(&stored, ready());
+        let answer = api.answer(x_api_key(LIVE)).await;
+        assert_eq!((answer.status.as_u16(), answer.decision.is_outdated()), (200, false));
+        settle().await;
+        assert_eq!((stored_digest(&api).await, api.store.rehashes()), (digest(&stored), 0));
+    }
+    let (_, manager) = Api::managed(|builder| builder.hasher(ready()));
+    let issued = reader(&manager).await;
+    assert_eq!(issued.record().digest(), &pepper(1).digest(issued.key()), "new keys are still hashed as before");
+}
+
 #[tokio::test]
 async fn a_pepper_may_go_once_its_keys_have_moved() {
     let (api, manager) = managed(&pepper(1), changed());
@@ -227,5 +243,5 @@ async fn a_stored_digest_that_is_presented_as_a_key_never_authenticates() {
 #[test]
 fn a_hasher_shows_which_peppers_it_has_and_none_of_them() {
     let hasher = pepper(0x41).with_older(pepper(0x42)).with_older(KeyHasher::sha256());
-    assert_eq!(format!("{hasher:?}"), "KeyHasher(hmac-sha256, older hmac-sha256, older sha256)");
+    assert_eq!(format!("{hasher:?}"), "KeyHasher(hmac-sha256, or hmac-sha256, or sha256)");
 }

@@ -20,7 +20,10 @@ use super::{ApiKey, KeyDigest};
 #[derive(Clone)]
 pub struct KeyHasher {
     newest: Kind,
-    older: Vec<Kind>,
+    /// How else keys that are in use may have been hashed.
+    others: Vec<Kind>,
+    /// Whether such a key is moved to the newest when it is used.
+    moves: bool,
 }
 
 #[derive(Clone)]
@@ -43,7 +46,7 @@ pub struct PepperTooShort(pub usize);
 impl KeyHasher {
     /// SHA-256 of the key: the default.
     pub fn sha256() -> Self {
-        Self { newest: Kind::Sha256, older: Vec::new() }
+        Self::of(Kind::Sha256)
     }
 
     /// HMAC-SHA-256 of the key under a pepper: a secret that is kept apart from the database, so that
@@ -57,7 +60,7 @@ impl KeyHasher {
             return Err(PepperTooShort(pepper.len()));
         }
         let keyed = Hmac::new_from_slice(pepper).map_err(|_| PepperTooShort(pepper.len()))?;
-        Ok(Self { newest: Kind::Hmac(Box::new(keyed)), older: Vec::new() })
+        Ok(Self::of(Kind::Hmac(Box::new(keyed))))
     }
 
     /// Knows keys that were hashed like `older` too. New keys are hashed as before: this is the newest, and keys are looked for under
@@ -80,9 +83,20 @@ impl KeyHasher {
     /// ```
     #[must_use]
     pub fn with_older(mut self, older: Self) -> Self {
-        self.older.push(older.newest);
-        self.older.extend(older.older);
+        self.others.push(older.newest);
+        self.others.extend(older.others);
         self
+    }
+
+    /// Knows keys that were hashed like `next` too, as other nodes make them already, and moves none. It is the first step of changing
+    /// a pepper on many nodes: each learns the next one before any writes with it.
+    #[must_use]
+    pub fn with_next(self, next: Self) -> Self {
+        Self { moves: false, ..self.with_older(next) }
+    }
+
+    fn of(newest: Kind) -> Self {
+        Self { newest, others: Vec::new(), moves: true }
     }
 
     /// The digest under which a store keeps this key: the newest.
@@ -96,8 +110,13 @@ impl KeyHasher {
 
     /// Where else this key may be found when it is not under its `newest` digest, in order.
     pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {
-        let again = (!self.older.is_empty()).then_some(newest);
-        self.older.iter().map(|older| older.digest(key)).chain(again)
+        let again = (!self.others.is_empty()).then_some(newest);
+        self.others.iter().map(|other| other.digest(key)).chain(again)
+    }
+
+    /// Whether a key that is found elsewhere is moved.
+    pub(crate) fn moves(&self) -> bool {
+        self.moves
     }
 }
 
@@ -124,7 +143,7 @@ impl fmt::Debug for KeyHasher {
             Kind::Hmac(_) => "hmac-sha256",
         };
         write!(f, "KeyHasher({}", name(&self.newest))?;
-        self.older.iter().try_for_each(|older| write!(f, ", older {}", name(older)))?;
+        self.others.iter().try_for_each(|other| write!(f, ", or {}", name(other)))?;
         f.write_str(")")
     }
 }

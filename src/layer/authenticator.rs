@@ -157,7 +157,8 @@ impl Authenticator {
         }
         let decision = self.is_observed().then(|| {
             let used = *principal.record().digest();
-            let outdated = (used != presented.newest).then(|| Outdated { used, newest: presented.newest });
+            let is_outdated = self.hasher.moves() && used != presented.newest;
+            let outdated = is_outdated.then(|| Outdated { used, newest: presented.newest });
             Decision::accepted(&principal, outdated)
         });
         Caller::set_principal(request.extensions_mut(), principal);
