@@ -38,9 +38,12 @@ pub(super) enum Entry {
     Open,
 }
 
+/// The rows of one template. Without a method: for every one that has no row of its own.
+type Entries = Vec<(Option<Method>, Entry)>;
+
 /// Finds the row of a request.
 pub(super) struct Table {
-    paths: Router<Vec<(Option<Method>, Entry)>>,
+    paths: Router<Entries>,
 }
 
 // === impl TableBuilder ===
@@ -81,7 +84,7 @@ impl TableBuilder {
         if self.rows.is_empty() {
             return Err(ConfigError::EmptyTable);
         }
-        let mut listed: Vec<(String, Vec<(Option<Method>, Entry)>)> = Vec::new();
+        let mut listed: Vec<(String, Entries)> = Vec::new();
         for Row { method, template, entry } in self.rows {
             let invalid = |why: &str| ConfigError::Route(template.clone(), why.to_owned());
             let method = method.transpose().map_err(|method| invalid(&format!("{method:?} is not a method")))?;

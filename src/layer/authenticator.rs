@@ -158,7 +158,7 @@ impl Authenticator {
         let decision = self.is_observed().then(|| {
             let used = *principal.record().digest();
             let is_outdated = self.hasher.moves() && used != presented.newest;
-            let outdated = is_outdated.then(|| Outdated { used, newest: presented.newest });
+            let outdated = is_outdated.then_some(Outdated { used, newest: presented.newest });
             Decision::accepted(&principal, outdated)
         });
         Caller::set_principal(request.extensions_mut(), principal);

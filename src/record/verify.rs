@@ -22,7 +22,7 @@ pub(crate) struct Verified(KeyRecord);
 impl KeyRecord {
     /// Vouches for this record: one of the presented digests is its own, and nothing forbids its use.
     pub(crate) fn verify(self, presented: &Digests, bounds: &Bounds) -> Result<Verified, Rejection> {
-        let is_its_own = presented.iter().fold(false, |is_its_own, digest| is_its_own | (self.0.digest == *digest));
+        let is_its_own = presented.iter().filter(|digest| **digest == self.0.digest).count() > 0;
         match self.obstacle(bounds) {
             _ if !is_its_own => Err(Rejection::new(Reason::Unknown)),
             None => Ok(Verified(self)),

@@ -25,7 +25,7 @@ impl CookieSource {
         };
         if values.next().is_some() {
             Finding::Twice(Some(self.scheme))
-        } else if is_readable(key) && key.iter().all(is_cookie_octet) {
+        } else if is_readable(key) && key.iter().copied().all(is_cookie_octet) {
             Finding::Key(self.order, Credential { scheme: self.scheme, key: KeyText::Borrowed(key) })
         } else {
             Finding::Malformed(self.order, self.scheme)
@@ -76,6 +76,6 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// RFC 6265 §4.1.1, of visible ASCII.
-pub(super) fn is_cookie_octet(byte: &u8) -> bool {
-    !b"\",;\\".contains(byte)
+pub(super) fn is_cookie_octet(byte: u8) -> bool {
+    !b"\",;\\".contains(&byte)
 }

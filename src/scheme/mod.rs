@@ -149,7 +149,7 @@ impl Scheme {
         Self { place: Place::Cookie(Cow::Owned(name.into())), word: None }
     }
 
-    /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, whose WebSockets cannot set a header:
+    /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, which cannot set a header there:
     /// `new WebSocket(url, [NAME, KEY])`. The key is the protocol that follows `NAME`.
     ///
     /// Neither reaches your service; the client's other protocols do. Where your service accepts the WebSocket and selects
