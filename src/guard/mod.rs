@@ -182,14 +182,14 @@ impl Require {
         match Caller::of(&parts.extensions, "a Require guard")? {
             Caller::Known(principal) => self.check(principal, parts).map_err(|reason| principal.refused(reason)),
             Caller::Nobody(Nobody::Preflight) if parts.method == Method::OPTIONS => Ok(()),
-            Caller::Nobody(_) if self.is_open(parts) => Ok(()),
+            Caller::Nobody(_) if self.is_open(&parts.method, parts.uri.path()) => Ok(()),
             Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
         }
     }
 
     /// Whether a table lists the request for everybody.
-    fn is_open(&self, parts: &Parts) -> bool {
-        matches!(&*self.check, Check::Table(table) if matches!(table.entry(parts), Some(Entry::Open)))
+    fn is_open(&self, method: &Method, path: &str) -> bool {
+        matches!(&*self.check, Check::Table(table) if matches!(table.entry(method, path), Some(Entry::Open)))
     }
 
     fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
@@ -215,7 +215,7 @@ impl Require {
                 }
                 Err(refused)
             }
-            Check::Table(table) => match table.entry(parts) {
+            Check::Table(table) => match table.entry(&parts.method, parts.uri.path()) {
                 Some(Entry::Guarded(guard)) => guard.check(principal, parts),
                 Some(Entry::Open) => Ok(()),
                 None => Err(Reason::Unlisted),
