@@ -42,6 +42,7 @@
 //! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                                |
 //! | [`guard`]     | what a key must be allowed: [`Require`], [`Permissions`], [`Action`]                         |
 //! | [`rejection`] | why a request was refused, and what the caller is told: [`Rejection`], [`RejectionFormat`]   |
+//! | `openapi`     | schemes and guards in your OpenAPI document: `Security` (feature `utoipa`)                   |
 //! | observers     | [`Decision`] and its [`Outcome`]: what came of a request                                     |
 //!
 //! # Features
@@ -52,6 +53,7 @@
 //! | `serde`   | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
 //! | `sqlite`  | no      | `store::SqliteStore`: keys in a file, nothing to set up                            |
 //! | `manage`  | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
+//! | `utoipa`  | no      | `openapi::Security`: schemes and guards in an OpenAPI document of your own         |
 //! | `testkit` | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
 
 #![forbid(unsafe_code)]
@@ -67,6 +69,8 @@ pub mod key;
 pub mod layer;
 pub mod manage;
 mod observe;
+#[cfg(feature = "utoipa")]
+pub mod openapi;
 mod permission;
 mod principal;
 mod record;

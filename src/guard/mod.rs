@@ -12,6 +12,8 @@
 //! | nothing: there is no layer around it  | 500, and a line on standard error             |
 
 mod path;
+#[cfg(feature = "utoipa")]
+mod roles;
 mod service;
 mod table;
 
@@ -20,6 +22,8 @@ use std::{fmt, sync::Arc};
 use http::{Method, request::Parts};
 use tower_layer::Layer;
 
+#[cfg(feature = "utoipa")]
+pub(crate) use roles::{Roles, together};
 pub use service::{GuardFuture, GuardedService};
 pub use table::TableBuilder;
 
@@ -188,7 +192,7 @@ impl Require {
     }
 
     /// Whether a table lists the request for everybody.
-    fn is_open(&self, method: &Method, path: &str) -> bool {
+    pub(crate) fn is_open(&self, method: &Method, path: &str) -> bool {
         matches!(&*self.check, Check::Table(table) if matches!(table.entry(method, path), Some(Entry::Open)))
     }
 
