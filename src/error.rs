@@ -61,6 +61,12 @@ pub enum ConfigError {
     /// A table guard without rows, under which every request would be refused.
     #[error("table: at least one row is needed")]
     EmptyTable,
+    /// A guard was named on an operation, method and path, that the OpenAPI document does not have.
+    #[error("openapi: the document has no operation {0:?}")]
+    NoOperation(String),
+    /// An operation of the OpenAPI document that its guards let nobody call.
+    #[error("openapi: the guards of {0:?} let nobody pass")]
+    NobodyPasses(String),
     /// A path template without exactly one `{name}` segment.
     #[error("organization: {0:?} must have exactly one segment in braces")]
     PathTemplate(String),

@@ -42,6 +42,7 @@
 //! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                                |
 //! | [`guard`]     | what a key must be allowed: [`Require`], [`Permissions`], [`Action`]                         |
 //! | [`rejection`] | why a request was refused, and what the caller is told: [`Rejection`], [`RejectionFormat`]   |
+//! | `openapi`     | schemes and guards in your OpenAPI document: `Security` (feature `utoipa`)                   |
 //! | observers     | [`Decision`] and its [`Outcome`]: what came of a request                                     |
 //!
 //! # Features
@@ -54,6 +55,7 @@
 //! | `manage`  | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
 //! | `tracing` | no      | one event per decision, and the key's id on the request's span                     |
 //! | `metrics` | no      | requests by outcome and reason, store latency and errors, through the facade       |
+//! | `utoipa`  | no      | `openapi::Security`: schemes and guards in an OpenAPI document of your own         |
 //! | `testkit` | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
 
 #![forbid(unsafe_code)]
@@ -69,6 +71,8 @@ pub mod key;
 pub mod layer;
 pub mod manage;
 mod observe;
+#[cfg(feature = "utoipa")]
+pub mod openapi;
 mod permission;
 mod principal;
 mod record;

@@ -35,7 +35,10 @@ fn files_with(word: &str) -> Vec<String> {
 fn a_room_does_not_know_the_rooms_to_its_right() {
     let sources = sources();
     for (room, unknown) in [
-        ("scheme/", &["use tower", "store::", "record::", "principal::", "layer::", "guard::", "observe::"][..]),
+        (
+            "scheme/",
+            &["use tower", "utoipa::", "store::", "record::", "principal::", "layer::", "guard::", "observe::"][..],
+        ),
         (
             "key/",
             &["use tower", "store::", "record::", "principal::", "layer::", "guard::", "rejection::", "observe::"],
@@ -44,12 +47,13 @@ fn a_room_does_not_know_the_rooms_to_its_right() {
         ("record/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
         ("store/", &["use tower", "scheme::", "principal::", "layer::", "guard::", "rejection::", "observe::"]),
         ("principal.rs", &["use tower", "store::", "layer::", "guard::", "observe::"]),
-        ("guard/", &["store::", "scheme::", "observe::", "RejectionFormat"]),
+        ("guard/", &["store::", "scheme::", "observe::", "utoipa::", "RejectionFormat"]),
         ("manage/", &["use tower::", "guard::", "observe::Observer", "RejectionFormat"]),
         ("manage/issue.rs", &["axum", "http", "scheme::", "layer::", "observe::"]),
         ("manage/replace.rs", &["axum", "http", "scheme::", "layer::", "observe::"]),
         ("manage/http/", &["store::Key", "ErasedRegistry", "key::"]),
         ("rejection/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
+        ("openapi.rs", &["use tower", "axum", "store::", "record::", "principal::", "layer::", "manage::"]),
         ("body.rs", &["use tower", "crate::"]),
         ("observe/", &["use tower", "store::", "layer::", "guard::"]),
     ] {

@@ -154,11 +154,8 @@ impl KeyRegistry for Wrong {
                 self.overwrite(record.clone().with_use(stored.use_count(), stored.last_used_at())).await;
             }
             (Err(Refusal::NotFound(_)), Mistake::UpdateBringsBack) => self.overwrite(changed.clone()).await,
-            (Err(Refusal::Revoked(_)), Mistake::RevocationUndone) => {
-                self.overwrite(changed.clone()).await;
-                return Ok(Ok(changed));
-            }
-            (Err(Refusal::Changed(_)), Mistake::UpdateUndoesRehash) => {
+            (Err(Refusal::Revoked(_)), Mistake::RevocationUndone)
+            | (Err(Refusal::Changed(_)), Mistake::UpdateUndoesRehash) => {
                 self.overwrite(changed.clone()).await;
                 return Ok(Ok(changed));
             }

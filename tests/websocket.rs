@@ -1,4 +1,4 @@
-//! WebSockets under axum, with a real client.
+//! Keys of browsers that open a `WebSocket` under axum, with a real client.
 #![cfg(feature = "axum")]
 
 use std::net::SocketAddr;

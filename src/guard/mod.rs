@@ -12,6 +12,8 @@
 //! | nothing: there is no layer around it  | 500, and a line on standard error             |
 
 mod path;
+#[cfg(feature = "utoipa")]
+mod roles;
 mod service;
 mod table;
 
@@ -20,6 +22,8 @@ use std::{fmt, sync::Arc};
 use http::{Method, request::Parts};
 use tower_layer::Layer;
 
+#[cfg(feature = "utoipa")]
+pub(crate) use roles::{Roles, together};
 pub use service::{GuardFuture, GuardedService};
 pub use table::TableBuilder;
 
@@ -182,14 +186,14 @@ impl Require {
         match Caller::of(&parts.extensions, "a Require guard")? {
             Caller::Known(principal) => self.check(principal, parts).map_err(|reason| principal.refused(reason)),
             Caller::Nobody(Nobody::Preflight) if parts.method == Method::OPTIONS => Ok(()),
-            Caller::Nobody(_) if self.is_open(parts) => Ok(()),
+            Caller::Nobody(_) if self.is_open(&parts.method, parts.uri.path()) => Ok(()),
             Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
         }
     }
 
     /// Whether a table lists the request for everybody.
-    fn is_open(&self, parts: &Parts) -> bool {
-        matches!(&*self.check, Check::Table(table) if matches!(table.entry(parts), Some(Entry::Open)))
+    pub(crate) fn is_open(&self, method: &Method, path: &str) -> bool {
+        matches!(&*self.check, Check::Table(table) if matches!(table.entry(method, path), Some(Entry::Open)))
     }
 
     fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
@@ -215,7 +219,7 @@ impl Require {
                 }
                 Err(refused)
             }
-            Check::Table(table) => match table.entry(parts) {
+            Check::Table(table) => match table.entry(&parts.method, parts.uri.path()) {
                 Some(Entry::Guarded(guard)) => guard.check(principal, parts),
                 Some(Entry::Open) => Ok(()),
                 None => Err(Reason::Unlisted),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{Method, request::Parts};
+use http::Method;
 use matchit::Router;
 
 use super::{Check, Require, path::has_dots};
@@ -112,15 +112,14 @@ impl TableBuilder {
 
 impl Table {
     /// The row of a request. A path with dot segments has none, since somebody further in might resolve it to another path (RFC 3986 §5.2.4).
-    pub(super) fn entry(&self, parts: &Parts) -> Option<&Entry> {
-        let path = parts.uri.path();
+    pub(super) fn entry(&self, method: &Method, path: &str) -> Option<&Entry> {
         if has_dots(path) {
             return None;
         }
         let entries = self.paths.at(path).ok()?.value;
         let listed = |method: Option<&Method>| entries.iter().find(|(listed, _)| listed.as_ref() == method);
-        let by_get = || listed(Some(&Method::GET)).filter(|_| parts.method == Method::HEAD);
-        let (_, entry) = listed(Some(&parts.method)).or_else(by_get).or_else(|| listed(None))?;
+        let by_get = || listed(Some(&Method::GET)).filter(|_| method == Method::HEAD);
+        let (_, entry) = listed(Some(method)).or_else(by_get).or_else(|| listed(None))?;
         Some(entry)
     }
 }

@@ -158,11 +158,13 @@ impl Scheme {
         Self { place: Place::WebSocketProtocol(Cow::Owned(name.into())), word: None }
     }
 
+    #[cfg(feature = "utoipa")]
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
     /// The word before the key.
+    #[cfg(feature = "utoipa")]
     pub(crate) fn word(&self) -> Option<&str> {
         self.word.as_deref()
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{json, problem::Problem};
-use crate::scheme::{Place, Scheme, SchemePolicy};
+use crate::{openapi::accept, scheme::SchemePolicy};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,14 +29,12 @@ const WITH_BODY: [(&str, &str); 3] = [
 
 /// The document for a router that is nested under `prefix`, behind a layer with this policy.
 pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
-    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    let mut document = Document::openapi();
+    accept(policy, &mut document);
+    let mut document = serde_json::to_value(document).unwrap_or_default();
     let paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
     document["paths"] =
         paths.into_iter().map(|(path, item)| (full_path(prefix, &path), complete(prefix, item))).collect();
-    let schemes: Map<_, _> =
-        policy.schemes().iter().map(|scheme| (scheme.to_string().replace(':', "-"), security(scheme))).collect();
-    document["security"] = schemes.keys().map(|name| json!({ name: [] })).collect();
-    document["components"]["securitySchemes"] = schemes.into();
     document
 }
 
@@ -72,29 +70,5 @@ fn answer(description: &str, is_problem: bool) -> Value {
         json!({ "description": description, "content": problem })
     } else {
         json!({ "description": description })
-    }
-}
-
-/// OpenAPI knows `Bearer` and `Basic` as HTTP schemes; every other word is told as a key in the header `Authorization`.
-fn security(scheme: &Scheme) -> Value {
-    let api_key = |place, name, description: String| {
-        let mut security = json!({ "type": "apiKey", "in": place, "name": name });
-        if !description.is_empty() {
-            security["description"] = description.into();
-        }
-        security
-    };
-    match (scheme.place(), scheme.word()) {
-        _ if scheme.is_bearer() => json!({ "type": "http", "scheme": "bearer" }),
-        _ if scheme.is_basic() => {
-            json!({ "type": "http", "scheme": "basic", "description": "The user name is the key" })
-        }
-        (Place::Header(name), Some(word)) => api_key("header", name, format!("{word}, a space, and the key")),
-        (Place::Header(name), None) => api_key("header", name, String::new()),
-        (Place::Query(name), _) => api_key("query", name, String::new()),
-        (Place::Cookie(name), _) => api_key("cookie", name, String::new()),
-        (Place::WebSocketProtocol(name), _) => {
-            api_key("header", &"Sec-WebSocket-Protocol".into(), format!("{name}, a comma, and the key"))
-        }
     }
 }

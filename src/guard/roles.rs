@@ -1,0 +1,54 @@
+//! What guards ask for, in words: `links:create`. For a document; nothing is decided here.
+
+use http::Method;
+
+use super::{Check, Require, action_of, table::Entry};
+
+/// The permissions that a key needs together. None, where what is asked for has no name: an organization, a check of one's own.
+pub(crate) type Roles = Vec<String>;
+
+/// What a key needs to pass all of these guards: alternatives, one of which is enough. Without an alternative nobody passes.
+pub(crate) fn together<'a>(guards: impl IntoIterator<Item = &'a Require>, method: &Method, path: &str) -> Vec<Roles> {
+    let mut so_far = vec![Roles::new()];
+    for guard in guards {
+        let next = guard.roles(method, path);
+        let mut both = Vec::new();
+        for roles in &so_far {
+            both.extend(next.iter().map(|more| without_doubles(roles.iter().chain(more))));
+        }
+        so_far = both;
+    }
+    without_doubles(&so_far)
+}
+
+impl Require {
+    /// The alternatives of this guard, for a request with this method on a path; or on a template, whose braces stand for a segment.
+    fn roles(&self, method: &Method, path: &str) -> Vec<Roles> {
+        match &*self.check {
+            Check::Permission { resource, action } => vec![vec![format!("{resource}:{action}")]],
+            Check::ByMethod { resource } => {
+                action_of(method).into_iter().map(|action| vec![format!("{resource}:{action}")]).collect()
+            }
+            Check::Organization(_) | Check::That(_) => vec![Roles::new()],
+            Check::Any(checks) => checks.iter().flat_map(|check| check.roles(method, path)).collect(),
+            Check::All(checks) if checks.is_empty() => Vec::new(),
+            Check::All(checks) => together(checks, method, path),
+            Check::Table(table) => match table.entry(method, path) {
+                Some(Entry::Guarded(guard)) => guard.roles(method, path),
+                Some(Entry::Open) => vec![Roles::new()],
+                None => Vec::new(),
+            },
+        }
+    }
+}
+
+/// Each of these once, in order.
+fn without_doubles<'a, T: Clone + PartialEq + 'a>(all: impl IntoIterator<Item = &'a T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(one) {
+            once.push(one.clone());
+        }
+    }
+    once
+}

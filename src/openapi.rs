@@ -1,0 +1,286 @@
+//! What an application's OpenAPI document says about keys: read off the live policy and the live guards, so that it stays true.
+//!
+//! A document of [utoipa]'s in; the same document out, with its security filled in. Knows no store and no layer.
+//!
+//! ```
+//! use axum::{Json, Router, routing::{delete, get}};
+//! use serde_json::json;
+//! use tower_api_key::{ApiKeyLayer, Require, Scheme, openapi::Security, store::MemoryStore};
+//! use utoipa::OpenApi;
+//!
+//! #[utoipa::path(get, path = "/links", responses((status = 200, description = "All links")))]
+//! async fn list() {}
+//!
+//! #[utoipa::path(delete, path = "/links/{id}", params(("id" = String, Path)), responses((status = 204, description = "Gone")))]
+//! async fn remove() {}
+//!
+//! #[derive(OpenApi)]
+//! #[openapi(paths(list, remove))]
+//! struct Document;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let auth = ApiKeyLayer::builder(MemoryStore::new()).schemes([Scheme::bearer(), Scheme::token()]).build()?;
+//! let table = Require::table()
+//!     .route("GET", "/links", Require::authenticated())
+//!     .route("DELETE", "/links/{id}", ("links", "delete"))
+//!     .build()?;
+//!
+//! let mut document = Document::openapi();
+//! Security::new(auth.schemes()).guard_all(&table).describe(&mut document)?;
+//!
+//! let written = serde_json::to_value(&document)?;
+//! assert_eq!(written["components"]["securitySchemes"], json!({
+//!     "authorization-Bearer": { "type": "http", "scheme": "bearer" },
+//!     "authorization-Token": {
+//!         "type": "apiKey", "in": "header", "name": "authorization", "description": "Token, a space, and the key"
+//!     },
+//! }));
+//! assert_eq!(written["security"], json!([{ "authorization-Bearer": [] }, { "authorization-Token": [] }]));
+//! assert_eq!(written["paths"]["/links/{id}"]["delete"]["security"], json!([
+//!     { "authorization-Bearer": ["links:delete"] },
+//!     { "authorization-Token": ["links:delete"] },
+//! ]));
+//!
+//! let app: Router = Router::new()
+//!     .route("/links", get(list))
+//!     .route("/links/{id}", delete(remove))
+//!     .layer(table)
+//!     .layer(auth)
+//!     .route("/openapi.json", get(async || Json(document))); // for everybody: outside of the layer
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | a guard                                                     | in the operation's `security`, for each scheme         |
+//! |-------------------------------------------------------------|--------------------------------------------------------|
+//! | [`Require::permission`]`("links", "create")`                | `["links:create"]`                                     |
+//! | [`Require::by_method`]`("links")`                           | `["links:read"]` on a `GET`                            |
+//! | [`Require::all`], and several guards on one operation       | all their roles: `["links:read", "files:read"]`        |
+//! | [`Require::any`]                                            | one requirement for each alternative                   |
+//! | [`Require::authenticated`], `organization`, `that`          | `[]`: a key, and what else is asked for has no name    |
+//! | [`Require::table`]                                          | what the operation's row asks for                      |
+//! | a row that is [`open`](crate::guard::TableBuilder::open)    | the same as for `authenticated`, or `{}`: no key       |
+//!
+//! OpenAPI 3.1 calls these names roles, and leaves their meaning to the reader.
+//!
+//! | scheme                                     | described as                                                 |
+//! |--------------------------------------------|--------------------------------------------------------------|
+//! | `Authorization: Bearer`, `Basic`           | `http`                                                       |
+//! | `Authorization` with any other word        | `apiKey` in the header, its word in the description          |
+//! | a private header, a query parameter, a cookie | `apiKey`                                                  |
+//! | a WebSocket protocol                       | `apiKey` in the header `Sec-WebSocket-Protocol`, described   |
+//!
+//! A scheme's name in the document is its text form with `-` for `:` and `_` for what a name may not have there; a second scheme of the same
+//! name gets a number.
+//!
+//! [utoipa]: https://docs.rs/utoipa
+
+use http::Method;
+use utoipa::openapi::{
+    OpenApi, SecurityRequirement,
+    path::{Operation, PathItem},
+    security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+
+use crate::{
+    error::ConfigError,
+    guard::{Require, Roles, together},
+    scheme::{Place, Reader, Scheme, SchemePolicy},
+};
+
+/// What a document is to say about keys: a policy, and the guards of its operations.
+///
+/// ```
+/// use tower_api_key::{ConfigError, Require, SchemePolicy, openapi::Security};
+/// use utoipa::openapi::{HttpMethod, Info, OpenApi, PathItem, Paths, path::Operation};
+///
+/// let mut paths = Paths::new();
+/// paths.add_path_operation("/links", vec![HttpMethod::Post], Operation::new());
+/// let mut document = OpenApi::new(Info::new("Links", "1"), paths);
+///
+/// let create = Require::permission("links", "create"); // the one that guards the route
+/// let policy = SchemePolicy::default(); // or `layer.schemes()`
+/// Security::new(&policy).guard("POST", "/links", &create).describe(&mut document)?;
+///
+/// let refused = Security::new(&policy).guard("PUT", "/links", &create).describe(&mut document);
+/// assert_eq!(refused, Err(ConfigError::NoOperation("PUT /links".into())));
+/// # Ok::<(), ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it is written by `describe`"]
+pub struct Security {
+    policy: SchemePolicy,
+    guards: Vec<Guard>,
+}
+
+#[derive(Clone, Debug)]
+struct Guard {
+    /// `POST /links`; None: every operation.
+    operation: Option<String>,
+    require: Require,
+}
+
+// === impl Security ===
+
+impl Security {
+    /// Keys by this policy: that of the layer, [`ApiKeyLayer::schemes`](crate::ApiKeyLayer::schemes).
+    pub fn new(policy: &SchemePolicy) -> Self {
+        Self { policy: policy.clone(), guards: Vec::new() }
+    }
+
+    /// Names a guard on one operation, by its method and its path in the document: `("DELETE", "/links/{id}", &guard)`.
+    pub fn guard(mut self, method: impl AsRef<str>, path: impl AsRef<str>, guard: &Require) -> Self {
+        let operation = Some(format!("{} {}", method.as_ref(), path.as_ref()));
+        self.guards.push(Guard { operation, require: guard.clone() });
+        self
+    }
+
+    /// Names a guard on every operation but those that say their own security, as `security(())` in `utoipa::path` does. This is for a guard
+    /// around a whole router, as a [table](Require::table) is: the row of an operation is found as that of a request, so `/files/{*rest}`
+    /// counts for `/files/{name}`, and the names in braces do not matter. Rows without an operation are not in the document.
+    ///
+    /// A table under axum's `nest` knows no prefix: describe the document of that part, then `nest` it in the whole one.
+    pub fn guard_all(mut self, guard: &Require) -> Self {
+        self.guards.push(Guard { operation: None, require: guard.clone() });
+        self
+    }
+
+    /// Writes the schemes, one requirement for the whole document, and one for each operation with a guard.
+    ///
+    /// The document's own `security` and a scheme of the same name are replaced; an operation without a guard is left as it is. Where
+    /// the layer is optional, tell it of an operation without a guard yourself, with `security((), ("authorization-Bearer" = []))`.
+    ///
+    /// # Errors
+    ///
+    /// The document is then as it was.
+    ///
+    /// - [`ConfigError::NoOperation`]: `"PUT /links"` was named, and the document has no such operation. Methods are upper case.
+    /// - [`ConfigError::NobodyPasses`]: a guard lets nobody call an operation, because a table does not list it, its method means no action, or
+    ///   a list of guards is empty.
+    /// - What [`build`](crate::layer::ApiKeyLayerBuilder::build) says of a policy that no layer takes.
+    pub fn describe(&self, document: &mut OpenApi) -> Result<(), ConfigError> {
+        Reader::new(&self.policy)?;
+        let mut unknown: Vec<&String> = self.guards.iter().filter_map(|guard| guard.operation.as_ref()).collect();
+        let mut paths = document.paths.clone();
+        for (path, item) in &mut paths.paths {
+            for (method, operation) in operations(item) {
+                let name = format!("{method} {path}");
+                unknown.retain(|named| **named != name);
+                let is_named = |guard: &&Guard| match &guard.operation {
+                    Some(named) => *named == name,
+                    None => operation.security.is_none(),
+                };
+                let guards: Vec<&Require> = self.guards.iter().filter(is_named).map(|guard| &guard.require).collect();
+                if !guards.is_empty() {
+                    operation.security = Some(self.asked(&guards, &method, path, name)?);
+                }
+            }
+        }
+        if let Some(operation) = unknown.first() {
+            return Err(ConfigError::NoOperation((*operation).clone()));
+        }
+        document.paths = paths;
+        accept(&self.policy, document);
+        Ok(())
+    }
+
+    fn asked(
+        &self,
+        guards: &[&Require],
+        method: &Method,
+        path: &str,
+        name: String,
+    ) -> Result<Vec<SecurityRequirement>, ConfigError> {
+        let alternatives = together(guards.iter().copied(), method, path);
+        if alternatives.is_empty() {
+            return Err(ConfigError::NobodyPasses(name));
+        }
+        let mut security = requirements(&self.policy, &alternatives);
+        if guards.iter().all(|guard| guard.is_open(method, path)) {
+            security.insert(0, SecurityRequirement::default());
+        }
+        Ok(security)
+    }
+}
+
+// === the document ===
+
+/// Writes the schemes, and that a key by one of them is needed.
+pub(crate) fn accept(policy: &SchemePolicy, document: &mut OpenApi) {
+    document.security = Some(requirements(policy, &[Roles::new()]));
+    let components = document.components.get_or_insert_default();
+    components.add_security_schemes_from_iter(named(policy).into_iter().map(|(name, scheme)| (name, security(scheme))));
+}
+
+/// Each alternative, by each scheme.
+fn requirements(policy: &SchemePolicy, alternatives: &[Roles]) -> Vec<SecurityRequirement> {
+    let names: Vec<String> = named(policy).into_iter().map(|(name, _)| name).collect();
+    let by_each =
+        |roles: &Roles| -> Vec<_> { names.iter().map(|name| SecurityRequirement::new(name, roles)).collect() };
+    alternatives.iter().flat_map(by_each).collect()
+}
+
+/// Each scheme once, under a name that fits `^[a-zA-Z0-9._-]+$` and that no other one has.
+fn named(policy: &SchemePolicy) -> Vec<(String, &Scheme)> {
+    let mut named: Vec<(String, &Scheme)> = Vec::new();
+    for scheme in policy.schemes() {
+        if named.iter().any(|(_, known)| *known == scheme) {
+            continue;
+        }
+        let fit = |c: char| match c {
+            ':' => '-',
+            '.' | '-' => c,
+            _ if c.is_ascii_alphanumeric() => c,
+            _ => '_',
+        };
+        let text: String = scheme.to_string().chars().map(fit).collect();
+        let (mut name, mut number) = (text.clone(), 1);
+        while named.iter().any(|(taken, _)| *taken == name) {
+            number += 1;
+            name = format!("{text}-{number}");
+        }
+        named.push((name, scheme));
+    }
+    named
+}
+
+/// OpenAPI knows `Bearer` and `Basic` as HTTP schemes; every other word is told as a key in the header `Authorization`.
+fn security(scheme: &Scheme) -> SecurityScheme {
+    let http = HttpBuilder::new();
+    let api_key = match (scheme.place(), scheme.word()) {
+        _ if scheme.is_bearer() => return SecurityScheme::Http(http.scheme(HttpAuthScheme::Bearer).build()),
+        _ if scheme.is_basic() => {
+            let basic = http.scheme(HttpAuthScheme::Basic).description(Some("The user name is the key"));
+            return SecurityScheme::Http(basic.build());
+        }
+        (Place::Header(name), Some(word)) => {
+            ApiKey::Header(ApiKeyValue::with_description(&**name, &format!("{word}, a space, and the key")))
+        }
+        (Place::Header(name), None) => ApiKey::Header(ApiKeyValue::new(&**name)),
+        (Place::Query(name), _) => ApiKey::Query(ApiKeyValue::new(&**name)),
+        (Place::Cookie(name), _) => ApiKey::Cookie(ApiKeyValue::new(&**name)),
+        (Place::WebSocketProtocol(name), _) => {
+            let described = format!("{name}, a comma, and the key");
+            ApiKey::Header(ApiKeyValue::with_description("Sec-WebSocket-Protocol", &described))
+        }
+    };
+    SecurityScheme::ApiKey(api_key)
+}
+
+/// Every operation on a path, with its method.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let fixed = [
+        ("GET", &mut item.get),
+        ("PUT", &mut item.put),
+        ("POST", &mut item.post),
+        ("DELETE", &mut item.delete),
+        ("OPTIONS", &mut item.options),
+        ("HEAD", &mut item.head),
+        ("PATCH", &mut item.patch),
+        ("TRACE", &mut item.trace),
+        ("QUERY", &mut item.query),
+    ];
+    let fixed = fixed.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)));
+    let others = item.additional_operations.iter_mut().map(|(method, operation)| (method.as_str(), operation));
+    fixed.chain(others).filter_map(|(method, operation)| Some((Method::from_bytes(method.as_bytes()).ok()?, operation)))
+}
