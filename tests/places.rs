@@ -27,7 +27,10 @@ fn basic(user_pass: &str) -> String {
     format!("Basic {}", STANDARD.encode(user_pass.replace("KEY", LIVE)))
 }
 
-async fn table(scheme: Scheme, rows: &[(&str, &[(&str, &str)], Outside)]) {
+/// A name, header lines, and what comes of them.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Outside);
+
+async fn table(scheme: Scheme, rows: &[Row<'_>]) {
     let api = Api::live().layer(|layer| layer.schemes(scheme)).run();
     for (name, lines, expected) in rows {
         assert_eq!(&api.call(headers(lines)).await, expected, "{name}");
