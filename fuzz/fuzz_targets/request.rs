@@ -5,7 +5,7 @@
 //! cargo fuzz run --sanitizer none request    # on a stable toolchain
 //! ```
 //!
-//! Each line of the input is a header, `name:value`; the first is the target.
+//! Each line of the input is a header, `name:value`; the first is the target, after a `!` if it is a POST.
 #![no_main]
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use libfuzzer_sys::fuzz_target;
 use tower::{Layer, Service, service_fn};
 use tower_api_key::{
@@ -24,6 +24,7 @@ use tower_api_key::{
     store::FixedKeys,
 };
 
+/// In base64 it begins with `elFXQnVU`.
 const KEY: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
 static LAYERS: LazyLock<Vec<ApiKeyLayer>> = LazyLock::new(|| {
@@ -35,6 +36,9 @@ static LAYERS: LazyLock<Vec<ApiKeyLayer>> = LazyLock::new(|| {
             Scheme::x_api_key(),
             Scheme::header_with_word("x-auth", "Key"),
             Scheme::query("key"),
+            Scheme::cookie("key"),
+            Scheme::basic(),
+            Scheme::websocket_protocol("api-key"),
             Scheme::header("authorization"),
         ]
     };
@@ -42,7 +46,7 @@ static LAYERS: LazyLock<Vec<ApiKeyLayer>> = LazyLock::new(|| {
     [
         builder(Conflict::Refuse),
         builder(Conflict::EqualKeysCountOnce).hide_credentials(),
-        builder(Conflict::FirstWins).optional(),
+        builder(Conflict::FirstWins).optional().forward_identity("x-principal"),
         builder(Conflict::Refuse).formats([KeyFormat::foreign("zQ", "", None).unwrap()]),
     ]
     .map(|builder: ApiKeyLayerBuilder| builder.build().unwrap())
@@ -50,10 +54,14 @@ static LAYERS: LazyLock<Vec<ApiKeyLayer>> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
+    let (method, data) = match data {
+        [b'!', rest @ ..] => (Method::POST, rest),
+        _ => (Method::GET, data),
+    };
     let mut lines = data.split(|byte| *byte == b'\n');
     let Ok(target) = Uri::try_from(lines.next().unwrap_or_default()) else { return };
     let mut request = Request::new(());
-    *request.uri_mut() = target;
+    (*request.method_mut(), *request.uri_mut()) = (method, target);
     for line in lines.take(50) {
         let mut parts = line.splitn(2, |byte| *byte == b':');
         let name = HeaderName::from_bytes(parts.next().unwrap_or_default());
@@ -62,18 +70,21 @@ fuzz_target!(|data: &[u8]| {
             request.headers_mut().append(name, value);
         }
     }
-    let presents_the_key = data.windows(8).any(|part| part == &KEY.as_bytes()[..8]) || data.contains(&b'%');
+    let has = |start: &[u8; 8]| data.windows(8).any(|part| part == start);
+    // Plain, in base64, or in a query that is encoded somehow.
+    let presents_the_key = has(b"zQWBuTSO") || has(b"elFXQnVU") || data.contains(&b'%');
     for layer in LAYERS.iter() {
         let guard = Require::organization_in_path("/orgs/{organization}/").unwrap();
-        let inner = service_fn(|_: Request<()>| -> Ready<Result<Response<()>, Infallible>> {
-            ready(Ok(Response::new(())))
-        });
-        let guarded = Require::any([guard, Require::that(|_, _| true)]).layer(inner);
+        let inner =
+            service_fn(|_: Request<()>| -> Ready<Result<Response<()>, Infallible>> { ready(Ok(Response::new(()))) });
+        let table = Require::table().any("/links/{id}", guard.clone()).any("/{*rest}", guard).build().unwrap();
+        let guarded = Require::any([table, Require::authenticated()]).layer(inner);
         let mut service = layer.layer(guarded);
         let mut context = Context::from_waker(Waker::noop());
         let mut response = pin!(service.call(request.clone()));
         let Poll::Ready(Ok(response)) = response.as_mut().poll(&mut context) else { panic!("not at once") };
-        assert!(presents_the_key || response.status() != StatusCode::OK);
+        let is_refused = response.status() != StatusCode::OK || response.headers().contains_key("grpc-status");
+        assert!(presents_the_key || is_refused);
         assert!(response.status() != StatusCode::UNAUTHORIZED || response.headers().contains_key("www-authenticate"));
     }
 });
