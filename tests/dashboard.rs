@@ -1,52 +1,28 @@
 //! The dashboard as an administrator uses it, in a browser.
 #![cfg(all(feature = "manage", feature = "sqlite"))]
 
+#[path = "support/browser.rs"]
+mod browser;
 #[path = "support/example.rs"]
 mod example;
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
+use browser::Browser;
 use example::Example;
 
 use fantoccini::{
-    Client, ClientBuilder, Locator,
+    Client, Locator,
     actions::{InputSource, KeyAction, KeyActions},
     elements::Element,
     key::Key,
 };
-use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-
-/// The browser's driver. It ends with the test.
-struct Driver {
-    process: Child,
-    url: String,
-}
-
-impl Driver {
-    fn start() -> Self {
-        let mut command = Command::new("chromedriver");
-        let process = command.arg("--port=0").stdout(Stdio::piped()).spawn();
-        let mut process = process.expect("chromedriver is not installed");
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let port =
-            lines.find_map(|line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
-        Self { process, url: format!("http://127.0.0.1:{}", port.expect("chromedriver has no port")) }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 fn curl(arguments: &[&str]) -> String {
     let output = Command::new("curl").args(["--silent", "--show-error", "--max-time", "10"]).args(arguments).output();
@@ -204,14 +180,11 @@ impl Page {
 async fn an_administrator_walks_the_dashboard() {
     let server = Example::start("dashboard");
     let (admin, url) = (server.keys["admin"].clone(), server.url.clone());
-    let driver = Driver::start();
-    let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
-    let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
-    let mut builder = ClientBuilder::new(HttpConnector::new());
-    let client = builder.capabilities(capabilities.as_object().unwrap().clone()).connect(&driver.url).await.unwrap();
+    let browser = Browser::start().await;
+    let client = browser.client.clone();
 
     let session = client.session_id().await.unwrap().unwrap();
-    let chromium = format!("{}/session/{session}/goog/cdp/execute", driver.url);
+    let chromium = format!("{}/session/{session}/goog/cdp/execute", browser.driver_url);
     let page = Page { client: client.clone(), chromium, url, keys: vec![admin.clone()] };
     let walked = tokio::spawn(walk(page, admin)).await;
     client.close().await.unwrap();

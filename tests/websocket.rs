@@ -1,6 +1,9 @@
 //! Keys of browsers that open a `WebSocket` under axum, with a real client.
 #![cfg(feature = "axum")]
 
+#[path = "support/browser.rs"]
+mod browser;
+
 use std::net::SocketAddr;
 
 use axum::{
@@ -10,6 +13,8 @@ use axum::{
     response::Response,
     routing::get,
 };
+use browser::Browser;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_tungstenite::{
     connect_async,
@@ -76,4 +81,26 @@ async fn a_websocket_without_a_working_key_is_refused_in_the_handshake() {
             other => panic!("{offered}: {other:?}"),
         }
     }
+}
+
+/// A browser hangs up on a server that selects nothing of what it has offered.
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn chromium_opens_a_websocket_with_a_key() {
+    let (address, browser) = (serve().await, Browser::start().await);
+    let open = "const [url, protocols, done] = arguments;
+        const socket = new WebSocket(url, protocols);
+        socket.onmessage = (event) => done([socket.protocol, event.data]);
+        socket.onerror = () => done('refused');";
+    browser.client.goto(&format!("http://{address}/")).await.unwrap();
+    let open = async |protocols: Value| {
+        let arguments = vec![json!(format!("ws://{address}/")), protocols];
+        browser.client.execute_async(open, arguments).await.unwrap()
+    };
+    assert_eq!(open(json!(["api-key", KEY])).await, json!(["api-key", "deploy []"]));
+    assert_eq!(open(json!(["chat.v1", "api-key", KEY])).await, json!(["chat.v1", "deploy [\"chat.v1\"]"]));
+    assert_eq!(open(json!(["chat.v0", "api-key", KEY])).await, json!(["api-key", "deploy [\"chat.v0\"]"]));
+    assert_eq!(open(json!(["api-key", "wrong"])).await, "refused");
+    assert_eq!(open(json!(["chat.v1"])).await, "refused");
+    browser.client.clone().close().await.unwrap();
 }
