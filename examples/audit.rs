@@ -1,7 +1,7 @@
 //! An audit log: one line of JSON for each request, on standard error, written beside the requests.
 //!
 //! ```sh
-//! cargo run --example audit 2> audit.jsonl
+//! cargo run --quiet --example audit 2> audit.jsonl
 //! ```
 //!
 //! Then, in another terminal, the lines that it prints.
@@ -69,7 +69,7 @@ fn tell(lines: &SyncSender<Value>, decision: &Decision) {
         "error": decision.cause().map(ToString::to_string),
     });
     if lines.try_send(line).is_err() {
-        eprintln!("the audit log has lost a line");
+        eprintln!("{}", json!({ "lost": 1 }));
     }
 }
 

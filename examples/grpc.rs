@@ -1,4 +1,4 @@
-//! gRPC by tonic: the health service, behind keys. Whoever has a key may ask; who may watch has a permission.
+//! gRPC by tonic: the health service, behind keys. Any key may check; watching takes a permission.
 //!
 //! ```sh
 //! cargo run --example grpc

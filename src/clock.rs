@@ -12,6 +12,9 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub(crate) struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 
+/// Measures how long something takes.
+pub(crate) struct Stopwatch(Instant);
+
 impl Clock {
     /// The machine's own clock.
     pub(crate) fn system() -> Self {
@@ -31,8 +34,11 @@ impl Clock {
     }
 }
 
-/// Measures how long something takes.
-pub(crate) struct Stopwatch(Instant);
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
@@ -41,11 +47,5 @@ impl Stopwatch {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
     }
 }

@@ -34,7 +34,7 @@ pub enum ConfigError {
     /// A cookie name that is not a token (RFC 6265 §4.1.1).
     #[error("schemes: {0:?} is not a cookie name")]
     CookieName(String),
-    /// A name that is not a token, and no WebSocket client could offer (RFC 6455 §4.1).
+    /// A name that is not a token, so that no client could offer it as a subprotocol (RFC 6455 §4.1).
     #[error("schemes: {0:?} is not a subprotocol")]
     WebSocketProtocol(String),
     /// A realm with a control character, which a challenge cannot carry (RFC 9110 §11.5).

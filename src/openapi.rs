@@ -159,6 +159,7 @@ impl Security {
     ///   a list of guards is empty.
     /// - What [`build`](crate::layer::ApiKeyLayerBuilder::build) says of a policy that no layer takes.
     pub fn describe(&self, document: &mut OpenApi) -> Result<(), ConfigError> {
+        // Refuses what `build` refuses.
         Reader::new(&self.policy)?;
         let mut unknown: Vec<&String> = self.guards.iter().filter_map(|guard| guard.operation.as_ref()).collect();
         let mut paths = document.paths.clone();
@@ -180,7 +181,7 @@ impl Security {
             return Err(ConfigError::NoOperation((*operation).clone()));
         }
         document.paths = paths;
-        accept(&self.policy, document);
+        require_a_key(&self.policy, document);
         Ok(())
     }
 
@@ -206,7 +207,7 @@ impl Security {
 // === the document ===
 
 /// Writes the schemes, and that a key by one of them is needed.
-pub(crate) fn accept(policy: &SchemePolicy, document: &mut OpenApi) {
+pub(crate) fn require_a_key(policy: &SchemePolicy, document: &mut OpenApi) {
     document.security = Some(requirements(policy, &[Roles::new()]));
     let components = document.components.get_or_insert_default();
     components.add_security_schemes_from_iter(named(policy).into_iter().map(|(name, scheme)| (name, security(scheme))));

@@ -1,6 +1,9 @@
 //! Under axum: extractors, and every way to put a layer somewhere.
 #![cfg(feature = "axum")]
 
+#[path = "support/logs.rs"]
+mod logs;
+
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -48,10 +51,12 @@ struct Answer {
 }
 
 async fn call(app: &Router, path: &str, key: Option<&str>) -> Answer {
+    logs::watch_for(key.map(str::to_owned).filter(|key| key.len() > 8));
     let mut request = Request::get(path).body(Body::empty()).unwrap();
     request.headers_mut().extend(key.map(|key| (http::HeaderName::from_static("x-api-key"), key.parse().unwrap())));
     let (parts, body) = app.clone().oneshot(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
+    logs::assert_clean();
     Answer { status: parts.status, headers: parts.headers, body }
 }
 
@@ -148,11 +153,9 @@ async fn a_head_through_a_get_route_is_refused_without_a_body() {
 #[tokio::test]
 async fn a_table_guards_the_paths_that_its_router_sees() {
     let table = |prefix: &str| {
-        let table = Require::table().route("GET", format!("{prefix}/links/{{id}}"), ("links", "read"));
-        table.route("DELETE", format!("{prefix}/links/{{id}}"), ("links", "delete")).build().unwrap()
+        Require::table().route("GET", format!("{prefix}/links/{{id}}"), ("links", "read")).build().unwrap()
     };
-    let links =
-        || Router::new().route("/links/{id}", get("link").post("forgotten")).route("/forgotten", get("forgotten"));
+    let links = || Router::new().route("/links/{id}", get("link")).route("/forgotten", get("forgotten"));
     let guarded = || links().layer(table(""));
     for (name, app, prefix) in [
         ("a router", guarded(), ""),

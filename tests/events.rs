@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use http::{Request, Response};
 use support::{Api, Body, Fault, LIVE, UNKNOWN, bare, bearer, boxed, logs, with, x_api_key};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{ApiKeyLayer, Require, layer::ApiKeyLayerBuilder};
+use tower_api_key::{ApiKeyLayer, Reason, Require, layer::ApiKeyLayerBuilder};
 use tower_http::trace::TraceLayer;
 
 async fn send(layer: &ApiKeyLayer, request: Request<Body>) {
@@ -74,6 +74,16 @@ async fn every_decision_is_one_event_at_a_level_that_suits_production() {
         let lines = logs::take();
         assert_eq!(events(&lines), [expected], "{lines}");
     }
+}
+
+#[tokio::test]
+async fn a_guards_refusal_is_the_event_of_the_request() {
+    let api = Api::new().key("k1", LIVE, |record| record.with_organization("acme"));
+    let api = api.guard(Require::permission("links", "read")).run();
+    logs::take();
+    assert_eq!(api.call(x_api_key(LIVE)).await, support::refused(Reason::Forbidden, 403));
+    let event = "INFO API key outcome=\"refused\" reason=\"forbidden\" scheme=header:x-api-key key_id=\"k1\" organization=\"acme\"";
+    assert_eq!(events(&logs::take()), [event]);
 }
 
 #[tokio::test]

@@ -8,21 +8,27 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response};
-use support::{Api, Body, Fault, LIVE, Running, accepted, add, bare, boxed, passed, path, x_api_key};
+use support::{Api, App, Body, Fault, LIVE, Running, accepted, add, bare, boxed, passed, path, x_api_key};
 use tower::service_fn;
 use tower_api_key::{ApiKeyLayer, ConfigError, Outcome, layer::ApiKeyLayerBuilder, store::MemoryStore};
+
+/// A service that keeps the headers that it has received.
+fn recording() -> (App, Arc<Mutex<HeaderMap>>) {
+    let received = Arc::new(Mutex::new(HeaderMap::new()));
+    let taken = Arc::clone(&received);
+    let service = boxed(service_fn(move |request: Request<Body>| {
+        *taken.lock().unwrap() = request.headers().clone();
+        async { Ok::<_, Infallible>(Response::new(Body::default())) }
+    }));
+    (service, received)
+}
 
 /// An API that forwards in `x-principal`, and what its inner service has received.
 fn forwarding(
     id: &str,
     layer: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder,
 ) -> (Running, Arc<Mutex<HeaderMap>>) {
-    let received = Arc::new(Mutex::new(HeaderMap::new()));
-    let taken = Arc::clone(&received);
-    let inner = boxed(service_fn(move |request: Request<Body>| {
-        *taken.lock().unwrap() = request.headers().clone();
-        async { Ok::<_, Infallible>(Response::new(Body::default())) }
-    }));
+    let (inner, received) = recording();
     let api = Api::new().key(id, LIVE, |record| record).layer(|builder| layer(builder.forward_identity("X-Principal")));
     (api.run_over(inner), received)
 }
@@ -84,13 +90,8 @@ async fn an_id_that_no_field_value_carries_is_percent_encoded() {
 
 #[tokio::test]
 async fn a_nested_layers_principal_is_the_one_that_is_forwarded() {
+    let (service, received) = recording();
     let inner = Api::new().key("inner", LIVE, |record| record);
-    let received = Arc::new(Mutex::new(HeaderMap::new()));
-    let taken = Arc::clone(&received);
-    let service = boxed(service_fn(move |request: Request<Body>| {
-        *taken.lock().unwrap() = request.headers().clone();
-        async { Ok::<_, Infallible>(Response::new(Body::default())) }
-    }));
     let inner = inner.layer(|layer| layer.forward_identity("x-principal")).run_over(service);
     let outer = Api::new().key("outer", LIVE, |record| record);
     let outer = outer.layer(|layer| layer.forward_identity("x-principal")).run_over(inner.app);

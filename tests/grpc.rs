@@ -5,7 +5,7 @@ mod support;
 use std::net::SocketAddr;
 
 use http::{HeaderValue, Request};
-use support::{Api, Body, Fault, FaultyStore, LIVE, UNKNOWN, add, method, refused};
+use support::{Api, Body, Fault, FaultyStore, LIVE, UNKNOWN, add, logs, method, refused};
 use tokio::net::TcpListener;
 use tonic::{
     Code, Status,
@@ -29,6 +29,7 @@ struct Service {
 
 impl Service {
     async fn start(layered: bool, guard: Require) -> Self {
+        logs::watch_for([LIVE, UNKNOWN].map(str::to_owned));
         let store = Api::new().key("k1", LIVE, |record: KeyRecord| record.grant("health", "check")).store;
         let schemes = [Scheme::bearer(), Scheme::x_api_key(), Scheme::header("x-acme-key")];
         let layer = ApiKeyLayer::builder(store.clone()).schemes(schemes).build().unwrap();
@@ -46,7 +47,7 @@ impl Service {
         Self { client: HealthClient::new(connect(address).await), store }
     }
 
-    /// A guard on one method: whoever has a key may check, and who may watch has a permission.
+    /// A guard on one method: any key may check; watching takes a permission.
     async fn guarded() -> Self {
         let table = Require::table().route("POST", CHECK, Require::authenticated());
         Self::start(true, table.route("POST", WATCH, ("health", "watch")).build().unwrap()).await
@@ -54,13 +55,16 @@ impl Service {
 
     async fn check(&self, metadata: &[(&'static str, String)]) -> Result<i32, Status> {
         let answer = self.client.clone().check(request(metadata)).await;
+        logs::assert_clean();
         answer.map(|answer| answer.into_inner().status)
     }
 
     /// The first message of a stream.
     async fn watch(&self, metadata: &[(&'static str, String)]) -> Result<i32, Status> {
         let mut stream = self.client.clone().watch(request(metadata)).await?.into_inner();
-        Ok(stream.message().await?.unwrap().status)
+        let message = stream.message().await?.unwrap();
+        logs::assert_clean();
+        Ok(message.status)
     }
 }
 

@@ -188,7 +188,7 @@ async fn a_refusal_of_ones_own_is_never_a_success() {
     assert_eq!(api.answer(bearer(LIVE)).await.status, 403);
 }
 
-const REASONS: [(Reason, Problem); 18] = [
+const REASONS: [(Reason, Problem); 19] = [
     (Reason::Missing, Problem::MissingKey),
     (Reason::WrongScheme, Problem::MissingKey),
     (Reason::Malformed, Problem::MalformedCredential),
@@ -203,22 +203,26 @@ const REASONS: [(Reason, Problem); 18] = [
     (Reason::WrongTenant, Problem::InvalidKey),
     (Reason::Forbidden, Problem::Forbidden),
     (Reason::OtherOrganization, Problem::Forbidden),
+    (Reason::Unlisted, Problem::Forbidden),
     (Reason::Hidden, Problem::NotFound),
     (Reason::Misconfigured, Problem::Internal),
     (Reason::StoreFailed, Problem::Unavailable),
     (Reason::StoreSlow, Problem::Unavailable),
 ];
 
-/// The one table, as it is documented: reason, problem, status, code, and a heading for each problem type.
+/// The one table, as it is documented: reason, problem, status, code, gRPC, and a heading for each problem type.
 #[test]
 fn every_reason_has_one_problem_as_the_documentation_says() {
     let documentation = include_str!("../src/rejection/mod.rs");
     for (reason, problem) in REASONS {
         assert_eq!(reason.problem(), problem, "{reason:?}");
         let row = documentation.lines().find(|line| line.contains(&format!("`{reason:?}`"))).unwrap();
-        for cell in
-            [format!("`{problem:?}`"), format!(" {} ", problem.status().as_u16()), format!("`{}`", problem.code())]
-        {
+        for cell in [
+            format!("`{problem:?}`"),
+            format!(" {} ", problem.status().as_u16()),
+            format!("`{}`", problem.code()),
+            format!(" {} ", problem.grpc_status()),
+        ] {
             assert!(row.contains(&cell), "{cell} in {row}");
         }
         let (_, anchor) = problem.problem_type().split_once("/rejection/index.html#").unwrap();

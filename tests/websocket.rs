@@ -3,6 +3,8 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/logs.rs"]
+mod logs;
 
 use std::net::SocketAddr;
 
@@ -46,10 +48,12 @@ async fn serve() -> SocketAddr {
 
 /// The protocol that the server has selected, and its first message.
 async fn connect(address: SocketAddr, offered: &str) -> Result<(Option<String>, String), tungstenite::Error> {
+    logs::watch_for([KEY.to_owned()]);
     let mut request = format!("ws://{address}/").into_client_request()?;
     request.headers_mut().insert(PROTOCOLS, HeaderValue::from_str(offered).unwrap());
     let (mut socket, response) = connect_async(request).await?;
     assert!(!format!("{response:?}").contains(KEY), "{response:?}");
+    logs::assert_clean();
     let selected = response.headers().get(PROTOCOLS).map(|value| value.to_str().unwrap().to_owned());
     let message = futures_util::StreamExt::next(&mut socket).await.unwrap()?;
     Ok((selected, message.into_text()?.to_string()))

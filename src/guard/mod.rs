@@ -9,7 +9,7 @@
 //! | anybody, for what a table lists open  | by calling the inner service                  |
 //! | nobody: anonymous, or a skipped path  | 401                                           |
 //! | a CORS preflight                      | by calling the inner service                  |
-//! | nothing: there is no layer around it  | 500, and a line on standard error             |
+//! | nothing: there is no layer around it  | 500, and a loud line: an event of `tracing`, or standard error without that feature |
 
 mod path;
 #[cfg(feature = "utoipa")]

@@ -32,7 +32,6 @@ struct Row {
     entry: Entry,
 }
 
-#[derive(Clone)]
 pub(super) enum Entry {
     Guarded(Require),
     Open,
@@ -58,7 +57,7 @@ impl TableBuilder {
         self.row(Some(method), template, Entry::Guarded(guard.into()))
     }
 
-    /// Lists every method on `template` that no row of its own lists.
+    /// Lists `template` for every method that has no row of its own.
     pub fn any(self, template: impl Into<String>, guard: impl Into<Require>) -> Self {
         self.row(None, template, Entry::Guarded(guard.into()))
     }

@@ -21,9 +21,9 @@ use super::{ApiKey, KeyDigest};
 pub struct KeyHasher {
     newest: Kind,
     /// How else keys that are in use may have been hashed.
-    others: Vec<Kind>,
-    /// Whether such a key is moved to the newest when it is used.
-    moves: bool,
+    older: Vec<Kind>,
+    /// How other nodes hash already. While there is one, no key is moved here.
+    next: Vec<Kind>,
 }
 
 #[derive(Clone)]
@@ -65,7 +65,7 @@ impl KeyHasher {
 
     /// Knows keys that were hashed like `older` too. New keys are hashed as before: this is the newest, and keys are looked for under
     /// it first, then under each older one in the order in which they were added. Where none has it, the newest is asked once
-    /// more: a key that was in use may just have been moved there.
+    /// more, since the key may just have been moved there; so an unknown key costs one look-up more than there are peppers.
     ///
     /// A [`KeyManager`](crate::KeyManager) moves a key to the newest when it is used. The guide in `docs/peppers.md` shows how a pepper is changed
     /// while a service runs.
@@ -83,20 +83,24 @@ impl KeyHasher {
     /// ```
     #[must_use]
     pub fn with_older(mut self, older: Self) -> Self {
-        self.others.push(older.newest);
-        self.others.extend(older.others);
+        self.older.push(older.newest);
+        self.older.extend(older.older);
+        self.older.extend(older.next);
         self
     }
 
     /// Knows keys that were hashed like `next` too, as other nodes make them already, and moves none. It is the first step of changing
     /// a pepper on many nodes: each learns the next one before any writes with it.
     #[must_use]
-    pub fn with_next(self, next: Self) -> Self {
-        Self { moves: false, ..self.with_older(next) }
+    pub fn with_next(mut self, next: Self) -> Self {
+        self.next.push(next.newest);
+        self.next.extend(next.older);
+        self.next.extend(next.next);
+        self
     }
 
     fn of(newest: Kind) -> Self {
-        Self { newest, others: Vec::new(), moves: true }
+        Self { newest, older: Vec::new(), next: Vec::new() }
     }
 
     /// The digest under which a store keeps this key: the newest.
@@ -108,15 +112,17 @@ impl KeyHasher {
         self.newest.digest(key)
     }
 
-    /// Where else this key may be found when it is not under its `newest` digest, in order.
+    /// Where else this key may be found when it is not under its `newest` digest: in the order in which keys move, so that none is missed on
+    /// its way.
     pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {
-        let again = (!self.others.is_empty()).then_some(newest);
-        self.others.iter().map(|other| other.digest(key)).chain(again)
+        let again = (!self.older.is_empty()).then_some(newest);
+        let older = self.older.iter().map(|older| older.digest(key));
+        older.chain(again).chain(self.next.iter().map(|next| next.digest(key)))
     }
 
     /// Whether a key that is found elsewhere is moved.
     pub(crate) fn moves(&self) -> bool {
-        self.moves
+        self.next.is_empty()
     }
 }
 
@@ -143,7 +149,7 @@ impl fmt::Debug for KeyHasher {
             Kind::Hmac(_) => "hmac-sha256",
         };
         write!(f, "KeyHasher({}", name(&self.newest))?;
-        self.others.iter().try_for_each(|other| write!(f, ", or {}", name(other)))?;
+        self.older.iter().chain(&self.next).try_for_each(|other| write!(f, ", or {}", name(other)))?;
         f.write_str(")")
     }
 }

@@ -47,7 +47,7 @@ pub(super) enum Admission {
     Refuse(Rejection),
 }
 
-/// A request that goes on, marked with who its caller is.
+/// What is left to report and to add when the response is there.
 #[derive(Default)]
 pub(super) struct Passed {
     /// What will be reported, if anybody observes.
@@ -186,7 +186,7 @@ impl Authenticator {
             Nobody::Skipped => Outcome::Skipped,
             Nobody::Preflight => Outcome::Preflight,
         };
-        let decision = self.is_observed().then(|| Decision::nobody(outcome));
+        let decision = self.is_observed().then(|| Decision::of(outcome));
         Passed { decision, ..Passed::default() }
     }
 

@@ -117,9 +117,8 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Lets a request through unread when its path is not to be protected: without a principal, an outer layer's included. The path is
-    /// as the layer sees it: undecoded, and
-    /// under axum's `nest` without the prefix.
+    /// Lets a request through unread when its path is not to be protected: without a principal, an outer layer's included. The path
+    /// is as the layer sees it: undecoded, and under axum's `nest` without the prefix.
     ///
     /// Compare whole paths: `starts_with("/public")` lets `/public/../admin` and `/publication` through.
     pub fn skip(mut self, path: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
@@ -136,7 +135,7 @@ impl ApiKeyLayerBuilder {
 
     /// Tells the inner service the principal's id in the header `name`: percent-encoded, where it has a space, a percent sign, or what is
     /// not visible ASCII. Whatever the client has sent under this name is taken out, also when nobody is calling, and also
-    /// with underscores for hyphens.
+    /// with underscores for hyphens. Let nobody reach the service behind but through this layer.
     pub fn forward_identity(mut self, name: impl Into<String>) -> Self {
         self.forward_identity = Some(name.into());
         self
@@ -156,6 +155,8 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Tells `observer` of every request. May be called several times; all are told, in order. An observer must not block or panic.
+    ///
+    /// The features `tracing` and `metrics` observe every layer besides: see [`Decision`].
     pub fn observe(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
         self.observers.push(Arc::new(observer));
         self

@@ -71,7 +71,7 @@ impl ApiKeyLayer {
         ApiKeyLayerBuilder::new(Arc::new(store))
     }
 
-    /// The schemes that this layer accepts: every header and query parameter that may carry a key.
+    /// The schemes that this layer accepts: every place that may carry a key.
     pub fn schemes(&self) -> &SchemePolicy {
         &self.policy
     }

@@ -1,13 +1,20 @@
 //! New keys: made here, or brought from elsewhere.
 
-use std::time::SystemTime;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, checked_name, grants, to_micros};
 use crate::{
-    key::{ApiKey, FormatError, KeyDigest, base62_number, random_base62},
+    key::{ApiKey, Digests, FormatError, KeyDigest, base62_number, random_base62},
     permission::Action,
     record::{KeyId, KeyRecord, Owner},
+    store::{Fault, Refusal},
 };
+
+/// As long as a layer waits for a store.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl KeyManager {
     /// Makes a key. Its plain text is in the answer, once.
@@ -39,6 +46,7 @@ impl KeyManager {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));
         self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
             manager.0.formats.admit(&key, environment(&actor, &new)?.as_deref())?;
+            manager.check_other_peppers(&key, digest).await?;
             let record = manager.draft(&actor, new, digest)?.with_mask(key.mask(manager.0.mask));
             manager.insert(&actor, ChangeKind::Imported, &record).await?;
             Ok(record)
@@ -47,7 +55,7 @@ impl KeyManager {
     }
 
     /// Takes over a key from elsewhere, of which only the digest is at hand: as the manager's own hasher makes it. Its form cannot
-    /// be checked: the layer takes the key if it has one of the manager's formats.
+    /// be checked: the layer takes the key if it has one of the manager's formats. Nor does it see the same key under another pepper.
     ///
     /// # Errors
     ///
@@ -65,6 +73,21 @@ impl KeyManager {
             Ok(record)
         })
         .await
+    }
+
+    /// Whether the key is there already under another pepper: revoked, perhaps, which an import would undo.
+    async fn check_other_peppers(&self, key: &ApiKey, newest: KeyDigest) -> Result<(), ManageError> {
+        let mut others = self.0.hasher.others(key.expose().as_bytes(), newest);
+        let Some(first) = others.next() else {
+            return Ok(());
+        };
+        let digests = Digests { first, rest: others.collect() };
+        match Arc::clone(&self.0.store).find(digests, PATIENCE).await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Refusal::DuplicateKey.into()),
+            Err(Fault::Failed(error)) => Err(ManageError::Failed(error)),
+            Err(Fault::Slow) => Err(ManageError::Failed("the key store is too slow".into())),
+        }
     }
 
     async fn insert(&self, actor: &Actor, kind: ChangeKind, record: &KeyRecord) -> Result<(), ManageError> {

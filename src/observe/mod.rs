@@ -19,6 +19,23 @@ use crate::{
 ///
 /// It is told when the response is ready, so that it knows of a guard's refusal too; or when the caller has gone away.
 ///
+/// With the feature `tracing` each decision is an event of the target `tower_api_key`, and the span that is current when a key is accepted
+/// gets its `key_id`, if it has such a field. With the feature `metrics` each is counted.
+///
+/// | event of `tracing` | when                                                 |
+/// |--------------------|------------------------------------------------------|
+/// | `DEBUG`            | the request was let through, or its caller went away |
+/// | `INFO`             | it was refused: 401, 403, 404                        |
+/// | `ERROR`            | it could not be decided: 503, or 500                 |
+///
+/// Its fields are `outcome`, `reason`, `scheme`, `key_id`, `organization`, `error`, as far as there are any.
+///
+/// | metric                       | labels              | what                                                      |
+/// |------------------------------|---------------------|-----------------------------------------------------------|
+/// | `api_key_requests_total`     | `outcome`, `reason` | requests; the reason is `none` where nothing was refused  |
+/// | `api_key_store_seconds`      |                     | how long a store was waited for, in seconds: a histogram  |
+/// | `api_key_store_errors_total` | `reason`            | `store_failed`, `store_slow`                              |
+///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, Outcome, store::MemoryStore};
 ///
@@ -96,18 +113,14 @@ pub(crate) fn record_on_span(principal: &Principal) {
 }
 
 impl Decision {
-    fn of(outcome: Outcome) -> Self {
+    /// Of a request that has no key.
+    pub(crate) fn of(outcome: Outcome) -> Self {
         Self { outcome, scheme: None, record: None, cause: None, store_time: None, outdated: None }
     }
 
     pub(crate) fn accepted(principal: &Principal, outdated: Option<Outdated>) -> Self {
         let record = Some(principal.record().clone());
         Self { scheme: Some(principal.scheme()), record, outdated, ..Self::of(Outcome::Accepted) }
-    }
-
-    /// Let through without a principal.
-    pub(crate) fn nobody(outcome: Outcome) -> Self {
-        Self::of(outcome)
     }
 
     pub(crate) fn abandoned(scheme: &'static Scheme) -> Self {

@@ -22,7 +22,8 @@ impl Reader {
         }
     }
 
-    /// Removes every credential of ours, wherever it stands. An `Authorization` of somebody else's stays.
+    /// Removes every credential of ours, wherever it stands. An `Authorization` of somebody else's stays. WebSocket protocols go in any case:
+    /// see [`Reader::take_protocol`].
     pub(crate) fn hide(&self, headers: &mut HeaderMap, uri: &mut Uri) {
         for source in &self.headers {
             if headers.get_all(&source.name).iter().any(|value| source.claims(value.as_bytes())) {

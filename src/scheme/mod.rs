@@ -49,7 +49,6 @@ use std::{
 pub(crate) use challenge::Challenges;
 pub use policy::{Conflict, SchemePolicy};
 pub(crate) use read::Reader;
-
 pub(crate) use verdict::Credential;
 
 /// The longest key that is read, in bytes. Anything longer is refused before it is hashed.
@@ -63,7 +62,7 @@ pub(crate) fn is_readable(key: &[u8]) -> bool {
 /// One place where a request may carry a key.
 ///
 /// Names are checked when the layer is built, see [`ConfigError`](crate::ConfigError).
-/// The text form names the place: `authorization:Bearer`, `header:x-api-key`, `query:key`.
+/// The text form names the place: `authorization:Bearer`, `header:x-api-key`, `query:key`, `cookie:key`, `sec-websocket-protocol:api-key`.
 ///
 /// ```
 /// use tower_api_key::Scheme;

@@ -63,7 +63,7 @@ impl SchemePolicy {
         self
     }
 
-    /// The accepted schemes, in order: every header and query parameter that may carry a key.
+    /// The accepted schemes, in order: every place that may carry a key.
     ///
     /// ```
     /// use tower_api_key::SchemePolicy;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{json, problem::Problem};
-use crate::{openapi::accept, scheme::SchemePolicy};
+use crate::{openapi::require_a_key, scheme::SchemePolicy};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,7 +30,7 @@ const WITH_BODY: [(&str, &str); 3] = [
 /// The document for a router that is nested under `prefix`, behind a layer with this policy.
 pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
     let mut document = Document::openapi();
-    accept(policy, &mut document);
+    require_a_key(policy, &mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
     document["paths"] =
