@@ -158,6 +158,7 @@ const ORIGINS: &[(&str, &str, bool)] = &[
     (ORIGIN, "https://evil.example/https://api.example.com", false),
     (ORIGIN, "https://evil.example#@api.example.com/", false),
     (ORIGIN, "https://api.example.com@evil.example/", false),
+    (ORIGIN, "https://api.example.com:443@evil.example/", false),
     (ORIGIN, "https://user@api.example.com/", false),
     (ORIGIN, "https://user:password@api.example.com/", false),
     (ORIGIN, "ftp://api.example.com:443/", false),
@@ -265,6 +266,7 @@ fn what_could_never_be_sent_is_named_when_the_layer_is_built() {
         "https://[::1]x",
         "https://[fe80::1%25eth0]",
         "https://a[::1]",
+        "https://a[]",
     ] {
         assert_eq!(layer(origin, &Scheme::bearer(), LIVE).err(), Some(ConfigError::Origin), "{origin}");
     }
