@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// A layer, a guard or a manager that cannot be built. The text names the field and repeats the
-/// offending value, which is configuration and never a key.
+/// offending value, which is configuration and never a key; of a caller's URL it repeats nothing, for a password may stand in it.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, ConfigError, Scheme, store::MemoryStore};
@@ -37,6 +37,12 @@ pub enum ConfigError {
     /// A name that is not a token, so that no client could offer it as a subprotocol (RFC 6455 §4.1).
     #[error("schemes: {0:?} is not a subprotocol")]
     WebSocketProtocol(String),
+    /// A key that this scheme cannot carry: one with a semicolon, in a cookie.
+    #[error("key: {0} cannot carry it")]
+    KeyNotCarried(String),
+    /// What is no origin (RFC 6454 §4) of `http`, `https`, `ws` or `wss`: a relative URL, or one with a user, a path or a query.
+    #[error("origin: must be http, https, ws or wss, a host, and at most a port")]
+    Origin,
     /// A realm with a control character, which a challenge cannot carry (RFC 9110 §11.5).
     #[error("realm: {0:?} has a control character")]
     Realm(String),

@@ -43,6 +43,7 @@
 //! | [`guard`]     | what a key must be allowed: [`Require`], [`Permissions`], [`Action`]                         |
 //! | [`rejection`] | why a request was refused, and what the caller is told: [`Rejection`], [`RejectionFormat`]   |
 //! | `openapi`     | schemes and guards in your OpenAPI document: `Security` (feature `utoipa`)                   |
+//! | `client`      | the caller's side: a layer that adds a key to the requests for one origin                    |
 //! | observers     | [`Decision`] and its [`Outcome`]: what came of a request                                     |
 //!
 //! # Features
@@ -56,12 +57,15 @@
 //! | `tracing` | no      | one event per decision, and the key's id on the request's span                     |
 //! | `metrics` | no      | requests by outcome and reason, store latency and errors, through the facade       |
 //! | `utoipa`  | no      | `openapi::Security`: schemes and guards in an OpenAPI document of your own         |
+//! | `client`  | no      | `client::SendKeyLayer`: the caller's side, around hyper-util, reqwest or another     |
 //! | `testkit` | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+#[cfg(feature = "client")]
+pub mod client;
 mod clock;
 mod error;
 #[cfg(feature = "axum")]
@@ -94,7 +98,7 @@ pub use scheme::{Conflict, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 
 /// Keeps the README's code true.
-#[cfg(all(doctest, feature = "manage", feature = "sqlite"))]
+#[cfg(all(doctest, feature = "client", feature = "manage", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

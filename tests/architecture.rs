@@ -54,6 +54,8 @@ fn a_room_does_not_know_the_rooms_to_its_right() {
         ("manage/http/", &["store::Key", "ErasedRegistry", "key::"]),
         ("rejection/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
         ("openapi.rs", &["use tower", "axum", "store::", "record::", "principal::", "layer::", "manage::"]),
+        ("client/", &["store::", "record::", "principal::", "guard::", "manage::", "rejection::", "observe::"]),
+        ("client/", &["use tower::", "crate::layer", " layer::", "{layer::", "extensions"]),
         ("body.rs", &["use tower", "crate::"]),
         ("observe/", &["use tower", "store::", "layer::", "guard::"]),
     ] {

@@ -1,6 +1,6 @@
 //! Every example as a process of its own, called by curl, as its documentation says.
 
-#![cfg(all(feature = "manage", feature = "sqlite"))]
+#![cfg(all(feature = "client", feature = "manage", feature = "sqlite"))]
 
 #[path = "support/example.rs"]
 mod example;
@@ -21,6 +21,16 @@ fn quickstart_takes_three_header_styles() {
     assert_eq!(example.status(&[], "/whoami"), "401");
     example.follow_advice();
     example.end_by("-INT");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn client_calls_its_own_service_through_reqwest() {
+    let example = Example::start("client");
+    assert_eq!(example.next_line(), "reqwest got 200: hello, caller");
+    assert_eq!(example.next_line(), "reqwest got 200: hello, caller", "by a redirect");
+    example.follow_advice();
+    example.stop();
 }
 
 #[test]

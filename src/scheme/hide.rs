@@ -48,13 +48,13 @@ impl Reader {
         if self.protocols.is_empty() { None } else { websocket::take_out(&self.protocols, headers) }
     }
 
-    fn hides(&self, pair: &str) -> bool {
+    pub(super) fn hides(&self, pair: &str) -> bool {
         form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| self.queries.iter().any(|source| *source.name == *name))
     }
 }
 
 /// The same URI with another query. A part of a valid URI is valid, so there always is one.
-fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
+pub(super) fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
     let target = match query {
         "" => uri.path().to_owned(),
         query => format!("{}?{query}", uri.path()),

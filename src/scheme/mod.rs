@@ -39,6 +39,8 @@ mod policy;
 mod read;
 mod verdict;
 mod websocket;
+#[cfg(feature = "client")]
+mod write;
 
 use std::{
     borrow::Cow,
@@ -50,6 +52,8 @@ pub(crate) use challenge::Challenges;
 pub use policy::{Conflict, SchemePolicy};
 pub(crate) use read::Reader;
 pub(crate) use verdict::Credential;
+#[cfg(feature = "client")]
+pub(crate) use write::Writer;
 
 /// The longest key that is read, in bytes. Anything longer is refused before it is hashed.
 pub const MAX_KEY_LEN: usize = 512;

@@ -8,7 +8,10 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::Duration,
 };
@@ -23,6 +26,8 @@ pub struct Example {
     pub keys: BTreeMap<String, String>,
     /// The curl lines that it has printed, each with the status behind `#`.
     advice: Vec<String>,
+    /// What it has printed behind them.
+    said: Receiver<String>,
     /// Where its database is, and what it has written to standard error.
     folder: Arc<TempDir>,
 }
@@ -56,8 +61,9 @@ impl Example {
             keys.insert(name.to_owned(), key.to_owned());
         };
         let advice = lines.by_ref().skip(2).take_while(|line| !line.is_empty()).collect();
-        thread::spawn(move || lines.for_each(drop));
-        Self { name, process, url, keys, advice, folder }
+        let (say, said) = mpsc::channel();
+        thread::spawn(move || lines.for_each(|line| drop(say.send(line))));
+        Self { name, process, url, keys, advice, said, folder }
     }
 
     pub fn database(&self) -> PathBuf {
@@ -110,6 +116,11 @@ impl Example {
             let status = String::from_utf8(output.stdout).unwrap();
             assert_eq!(Some(&*status), expected.split(':').next(), "{line}");
         }
+    }
+
+    /// The next line that it prints behind its advice.
+    pub fn next_line(&self) -> String {
+        self.said.recv_timeout(Duration::from_secs(10)).expect("it prints no more")
     }
 
     pub fn stop(self) -> Arc<TempDir> {
