@@ -107,7 +107,7 @@ impl Scheme {
     }
 
     /// `Authorization: Basic CODED`, where the user name is the key (RFC 7617 §2): what `curl -u KEY:` sends, and every HTTP client that
-    /// takes a user name. The password counts for nothing.
+    /// takes a user name. The password counts for nothing, up to 512 bytes of it.
     ///
     /// A browser answers the challenge of this scheme with a dialog for name and password.
     pub const fn basic() -> Self {
