@@ -36,7 +36,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    println!("listening on {url}\n\nTry:");
+    let earlier =
+        if keys.is_empty() { format!("The keys of {database} were shown at its first start. ") } else { String::new() };
+    println!("listening on {url}\n\n{earlier}Try:");
     for ((name, issued), status) in keys.iter().zip([200, 200, 401, 401]) {
         println!("  curl -H 'X-API-Key: {}' {url}/v1/sandboxes   # {status}: {name}", issued.key().expose());
     }

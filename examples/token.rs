@@ -2,8 +2,8 @@
 //!
 //! ```sh
 //! cargo run --example token --features sqlite
-//! curl -H 'Authorization: Token KEY' http://127.0.0.1:3000/api/v1/external/groups           # 200
-//! curl -X POST -H 'Authorization: Token KEY' http://127.0.0.1:3000/api/v1/external/links    # 201
+//! curl -H 'Authorization: Token KEY' http://127.0.0.1:3000/api/v1/external/groups           # 200, for either key
+//! curl -X POST -H 'Authorization: Token KEY' http://127.0.0.1:3000/api/v1/external/links    # 201, or 403 for the key `limited`
 //! curl -H 'Authorization: Bearer KEY' http://127.0.0.1:3000/api/v1/external/groups          # 401: Token, not Bearer
 //! curl -c cookies -d account=alice http://127.0.0.1:3000/login                              # 200
 //! curl -b cookies -X POST http://127.0.0.1:3000/profile/api-key/generate                    # 201: the key, shown once
@@ -53,13 +53,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    println!("listening on {url}\n\nTry:");
+    let earlier =
+        if keys.is_empty() { format!("The keys of {database} were shown at its first start. ") } else { String::new() };
+    println!("listening on {url}\n\n{earlier}Try:");
     for ((name, issued), status) in keys.iter().zip([201, 403]) {
         let header = format!("-H 'Authorization: Token {}'", issued.key().expose());
         println!("  curl {header} {url}/api/v1/external/groups   # 200: {name}");
         println!("  curl -X POST {header} {url}/api/v1/external/links   # {status}: {name}");
+        let bearer = header.replace("Token", "Bearer");
+        println!("  curl {bearer} {url}/api/v1/external/groups   # 401: Token, not Bearer");
     }
-    println!("  curl -H 'Authorization: Bearer KEY' {url}/api/v1/external/groups   # 401: Token, not Bearer\n");
+    println!("  curl {url}/api/v1/external/groups   # 401: no key\n");
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
     Ok(manager.flush().await?)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --example x_api_key --features manage,sqlite
-//! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/stats              # 200
+//! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/stats              # 200, for any key but `other`
 //! curl -X POST -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/shortLinks # 200, or 403 for the key `stats`
 //! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_b/stats              # 403: another organization
 //! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/keys                          # 200 for the key `admin`
@@ -37,7 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    println!("listening on {url}\n\nTry:");
+    let earlier =
+        if keys.is_empty() { format!("The keys of {database} were shown at its first start. ") } else { String::new() };
+    println!("listening on {url}\n\n{earlier}Try:");
     let expected = [("org_a", 200, 403), ("org_a", 200, 200), ("org_a", 403, 403), ("org_b", 200, 200)];
     for ((name, issued), (own, links, keys)) in keys.iter().zip(expected) {
         let header = format!("-H 'x-api-key: {}'", issued.key().expose());

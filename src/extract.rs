@@ -1,6 +1,6 @@
 //! axum extractors, and a rejection as a response.
 
-use axum_core::{
+use axum::{
     body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},

@@ -77,6 +77,7 @@ pub mod manage;
 mod observe;
 #[cfg(feature = "utoipa")]
 pub mod openapi;
+mod path;
 mod permission;
 mod principal;
 mod record;

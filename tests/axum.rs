@@ -173,3 +173,53 @@ async fn a_table_guards_the_paths_that_its_router_sees() {
         assert_eq!(says("/forgotten").await, (403, FORBIDDEN.into()), "{name}");
     }
 }
+
+/// axum routes `/api//health` to `/{id}/health`, and its `nest` makes `/health` of it.
+#[tokio::test]
+async fn a_path_that_nest_cuts_otherwise_than_it_was_routed_is_neither_listed_nor_skipped() {
+    let routes = || {
+        Router::new()
+            .route("/health", get("healthy"))
+            .route("/{id}/health", get("secret"))
+            .route("/orgs/{org}", get("an organization"))
+            .fallback("nothing")
+    };
+    let table = Require::table().open("/health").any("/{id}/health", ("admin", "read")).build().unwrap();
+    let guarded = Router::new().nest("/api", routes().layer(table.clone())).layer(layer(ApiKeyLayerBuilder::optional));
+    assert_eq!(says(&guarded, "/api/health", None).await, (200, "healthy".into()));
+    assert_eq!(says(&guarded, "/api/7/health", None).await.0, 401);
+    assert_eq!(says(&guarded, "/api//health", None).await.0, 401);
+    assert_eq!(says(&guarded, "/api//health", Some(LIVE)).await.0, 403);
+    let inside = routes().layer(table).layer(layer(ApiKeyLayerBuilder::optional));
+    let inside = Router::new().nest("/api", inside);
+    assert_eq!(says(&inside, "/api//health", None).await.0, 401, "layer and guard inside");
+    let skipping = routes().layer(layer(|builder| builder.skip(|path| path == "/health")));
+    let skipping = Router::new().nest("/api", skipping);
+    assert_eq!(says(&skipping, "/api/health", None).await, (200, "healthy".into()));
+    assert_eq!(says(&skipping, "/api//health", None).await.0, 401, "skipped");
+
+    let keys = FixedKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap();
+    let service = Require::table()
+        .any("/api/admin/{*rest}", ("admin", "read"))
+        .any("/api/{tenant}/{*path}", Require::authenticated());
+    let inner = Router::new().route("/admin/{*rest}", get("admin")).route("/{tenant}/{*path}", get("tenant"));
+    let app = Router::new().nest_service("/api", inner).layer(service.build().unwrap());
+    let app = app.layer(ApiKeyLayer::builder(keys).build().unwrap());
+    assert_eq!(says(&app, "/api/acme/x", Some(LIVE)).await, (200, "tenant".into()));
+    assert_eq!(says(&app, "/api/admin/keys", Some(LIVE)).await.0, 403);
+    assert_eq!(says(&app, "/api//admin/keys", Some(LIVE)).await.0, 403, "a service under nest_service");
+}
+
+#[tokio::test]
+async fn an_organization_is_not_taken_from_a_path_that_nest_cuts_otherwise() {
+    let store = tower_api_key::store::MemoryStore::new();
+    let key = ApiKey::new(LIVE).unwrap();
+    let record = tower_api_key::KeyRecord::for_key("live", &key, &tower_api_key::KeyHasher::sha256());
+    store.add(record.with_organization("acme")).unwrap();
+    let guard = Require::organization_in_path("/{organization}").unwrap();
+    let inner =
+        Router::new().route("/{organization}", get("one")).route("/{organization}/{x}", get("two")).layer(guard);
+    let app = Router::new().nest("/api", inner).layer(ApiKeyLayer::builder(store).build().unwrap());
+    assert_eq!(says(&app, "/api/acme", Some(LIVE)).await, (200, "one".into()));
+    assert_eq!(says(&app, "/api//acme", Some(LIVE)).await.0, 403);
+}

@@ -34,7 +34,7 @@ fn forwarding(
 }
 
 fn claimed(mut request: Request<Body>) -> Request<Body> {
-    for name in ["x-principal", "x-principal", "x_principal", "X-Principal"] {
+    for name in ["x-principal", "x-principal", "x_principal", "X-Principal", "X.Principal", "x~principal"] {
         add(&mut request, name, "root");
     }
     request
@@ -43,7 +43,7 @@ fn claimed(mut request: Request<Body>) -> Request<Body> {
 /// Every value under a name that somebody might take for ours.
 fn identities(headers: &Mutex<HeaderMap>) -> Vec<(String, String)> {
     let headers = headers.lock().unwrap();
-    let alike = headers.iter().filter(|(name, _)| name.as_str().replace('_', "-") == "x-principal");
+    let alike = headers.iter().filter(|(name, _)| name.as_str().replace(['_', '.', '~'], "-") == "x-principal");
     alike.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
 }
 
@@ -55,6 +55,24 @@ async fn the_id_replaces_whatever_the_client_has_sent() {
         assert_eq!(api.call(claimed(x_api_key(LIVE))).await, accepted());
         assert_eq!(identities(&received), [("x-principal".to_owned(), "k1".to_owned())], "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn no_connection_option_takes_the_identity_out_again() {
+    let (api, received) = forwarding("k1", |layer| layer);
+    let kept = async |lines: &[&str]| {
+        let mut request = x_api_key(LIVE);
+        for line in lines {
+            add(&mut request, "connection", line);
+        }
+        assert_eq!(api.call(request).await, accepted());
+        let headers = received.lock().unwrap();
+        headers.get_all("connection").iter().map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(kept(&["X-Principal"]).await.is_empty());
+    assert_eq!(kept(&["close, x-principal ,x_principal"]).await, ["close"]);
+    assert_eq!(kept(&["close", "X-Principal, upgrade"]).await, ["close, upgrade"]);
+    assert_eq!(kept(&["keep-alive, x-other"]).await, ["keep-alive, x-other"]);
 }
 
 #[tokio::test]

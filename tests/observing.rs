@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use support::{Api, App, Body, Fault, LIVE, UNKNOWN, bare, bearer, boxed, x_api_key};
+use support::{Api, App, Body, Fault, LIVE, UNKNOWN, accepted, bare, bearer, boxed, refused, x_api_key};
 use tower::{ServiceExt, service_fn};
 use tower_api_key::{Outcome, Reason, Require, Scheme, layer::ApiKeyLayerBuilder};
 
@@ -77,4 +77,11 @@ async fn all_observers_are_told_in_order() {
     let api = Api::live().layer(told("first")).layer(told("second")).run();
     api.call(bare()).await;
     assert_eq!(*log.lock().unwrap(), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn an_observer_that_panics_changes_nothing_and_silences_nobody() {
+    let api = Api::live().layer(|layer| layer.observe(|_| panic!("an observer panics, on purpose"))).run();
+    assert_eq!(api.call(bearer(LIVE)).await, accepted());
+    assert_eq!(api.call(bearer(UNKNOWN)).await, refused(Reason::Unknown, 401));
 }

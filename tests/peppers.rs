@@ -11,7 +11,7 @@ use support::{
     x_api_key,
 };
 use tower_api_key::{
-    ApiKey, KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyRegistry, KeyStore, Owner, Reason, Status,
+    ApiKey, KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyRegistry, KeyStore, Owner, Reason, Require, Status,
     manage::{Actor, Edit, ManageError, NewKey},
     store::{BoxError, MemoryStore, Refusal},
 };
@@ -99,10 +99,10 @@ async fn a_key_that_is_used_moves_to_the_newest_pepper() {
 #[tokio::test]
 async fn a_node_that_is_ready_for_the_next_pepper_finds_its_keys_and_moves_none() {
     let ready = || pepper(1).with_next(pepper(2)).with_older(KeyHasher::sha256());
-    for stored in [pepper(1), pepper(2), KeyHasher::sha256()] {
+    for (stored, is_outdated) in [(pepper(1), false), (pepper(2), false), (KeyHasher::sha256(), true)] {
         let (api, _manager) = managed(&stored, ready());
         let answer = api.answer(x_api_key(LIVE)).await;
-        assert_eq!((answer.status.as_u16(), answer.decision.is_outdated()), (200, false));
+        assert_eq!((answer.status.as_u16(), answer.decision.is_outdated()), (200, is_outdated));
         settle().await;
         assert_eq!((stored_digest(&api).await, api.store.rehashes()), (digest(&stored), 0));
     }
@@ -160,6 +160,30 @@ async fn a_store_that_cannot_move_a_key_still_serves_it() {
     api.call(x_api_key(LIVE)).await;
     settle().await;
     assert_eq!(stored_digest(&api).await, digest(&pepper(3)), "it is tried again");
+}
+
+#[tokio::test]
+async fn keys_move_one_at_a_time() {
+    let (api, _manager) = managed(&pepper(2), changed());
+    api.store.add("k2", UNKNOWN, &pepper(2), |record| record);
+    assert_eq!(api.call(x_api_key(LIVE)).await, accepted());
+    assert_eq!(api.call(x_api_key(UNKNOWN)).await, accepted());
+    settle().await;
+    assert_eq!(api.store.rehashes(), 1, "the other one is moved at a later use");
+    api.call(x_api_key(UNKNOWN)).await;
+    settle().await;
+    assert_eq!(api.store.rehashes(), 2);
+}
+
+#[tokio::test]
+async fn a_good_key_moves_whatever_a_guard_says() {
+    let (api, _manager) = Api::managed(|builder| builder.hasher(changed()).accept_any_format());
+    api.store.add("k1", LIVE, &pepper(2), |record| record);
+    let api = api.guard(Require::permission("links", "read")).run();
+    let answer = api.answer(x_api_key(LIVE)).await;
+    assert_eq!((answer.status.as_u16(), answer.decision.is_outdated()), (403, true));
+    settle().await;
+    assert_eq!(stored_digest(&api).await, digest(&pepper(3)));
 }
 
 #[tokio::test]

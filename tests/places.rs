@@ -216,6 +216,14 @@ async fn a_key_among_the_protocols_never_reaches_the_service() {
 }
 
 #[tokio::test]
+async fn a_name_may_stand_where_another_ones_key_would() {
+    let schemes = [Scheme::websocket_protocol("b"), Scheme::websocket_protocol("a")];
+    let policy = SchemePolicy::new(schemes).on_conflict(Conflict::FirstWins);
+    let seen = seen(|layer| layer.schemes(policy), "sec-websocket-protocol", &["v1, a, b, KEY, v2"]).await;
+    assert_eq!(seen, ["v1, v2 (plain)"]);
+}
+
+#[tokio::test]
 async fn an_accepted_websocket_is_told_the_name_unless_the_service_selects() {
     let list = "sec-websocket-protocol";
     let selected = async |status: u16, selects: Option<&'static str>, offered: &str| {

@@ -52,11 +52,33 @@ async fn what_is_listed_is_guarded_and_what_is_not_is_403() {
         ("GET", "/stats/", unlisted()),
         ("GET", "/stats/../links", unlisted()),
         ("GET", "/stats/%2e%2E/links", unlisted()),
+        ("GET", "/stats/..%2flinks", unlisted()),
+        ("GET", "/stats/..%5clinks", unlisted()),
+        ("GET", "/stats/..;x/links", unlisted()),
+        ("GET", "/stats//links", unlisted()),
         ("GET", "/", unlisted()),
         ("GET", "/nowhere", unlisted()),
         ("OPTIONS", "*", unlisted()),
     ] {
         assert_eq!(api.call(request(verb, target)).await, expected, "{verb} {target}");
+    }
+}
+
+/// A service further in may decode first, or merge slashes, and find another path than the table did.
+#[tokio::test]
+async fn no_other_spelling_of_a_path_finds_a_weaker_row() {
+    let table = Require::table().any("/admin/{*rest}", ("admin", "read")).any("/{*rest}", Require::authenticated());
+    let api = Api::live().guard(table.build().unwrap()).run();
+    for (target, expected) in [
+        ("/admin/keys", refused(Reason::Forbidden, 403)),
+        ("/%61dmin/keys", refused(Reason::Unlisted, 403)),
+        ("//admin/keys", refused(Reason::Unlisted, 403)),
+        ("/public/..%2Fadmin/keys", refused(Reason::Unlisted, 403)),
+        ("/public/%61bc", accepted()),
+        ("/public/%7Eme/a%2Fb", accepted()),
+        ("/public/...", accepted()),
+    ] {
+        assert_eq!(api.call(request("GET", target)).await, expected, "{target}");
     }
 }
 
@@ -106,6 +128,7 @@ fn a_row_that_cannot_be_is_named() {
     };
     assert_eq!(refused(Require::table().route("GET", "links", key())), "links");
     assert_eq!(refused(Require::table().route("G T", "/links", key())), "/links");
+    assert_eq!(refused(Require::table().route("delete", "/links", key())), "/links");
     assert_eq!(refused(Require::table().route("GET", "/{a}{b}", key())), "/{a}{b}");
     assert_eq!(refused(Require::table().route("GET", "/{*rest}/x", key())), "/{*rest}/x");
     assert_eq!(refused(Require::table().any("/{a}", key()).any("/{b}", key())), "/{b}");

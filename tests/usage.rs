@@ -50,6 +50,19 @@ async fn many_uses_are_one_write_an_interval_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_use_counts_whatever_a_guard_has_said() {
+    let (api, manager) = Api::managed(|builder| builder.usage_interval(INTERVAL));
+    let issued = reader(&manager).await;
+    let table = Require::table().route("GET", "/links", ("links", "delete")).route("GET", "/", ("links", "read"));
+    let api = api.guard(table.build().unwrap()).run();
+    for target in ["/", "/links", "/unlisted"] {
+        api.call(support::path(bearer(issued.key().expose()), target)).await;
+    }
+    manager.flush().await.unwrap();
+    assert_eq!(stored(&manager, &issued).await.use_count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_is_written_at_most_once_per_interval() {
     let (api, manager, issued) = api().await;
     for second in 0..60 {

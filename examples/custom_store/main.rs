@@ -47,7 +47,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(ApiKeyLayer::builder(Customers(pool)).build()?);
     let listener = tokio::net::TcpListener::bind(env::var("ADDR").unwrap_or("127.0.0.1:3000".into())).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    println!("listening on {url}\n\nTry:\n  curl -H 'X-API-Key: {shown}' {url}/reports   # 200\n");
+    println!(
+        "listening on {url}\n\nTry:\n  curl -H 'X-API-Key: {shown}' {url}/reports   # 200\n  curl {url}/reports   # 401\n"
+    );
     let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let stopped = async move {
         tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = end.recv() => {} }

@@ -109,7 +109,7 @@ impl Require {
     /// [`ConfigError::PathTemplate`] for `"/orgs/"`, `"orgs/{organization}"`, `"/orgs/{organization}/links"`, `"/{a}/{b}"`.
     pub fn organization_in_path(template: &str) -> Result<Self, ConfigError> {
         let prefix = PathPrefix::parse(template)?;
-        Ok(Self::organization(move |parts| prefix.capture(parts.uri.path())))
+        Ok(Self::organization(move |parts| prefix.capture_of(parts)))
     }
 
     /// The key passes a check of your own.
@@ -186,14 +186,14 @@ impl Require {
         match Caller::of(&parts.extensions, "a Require guard")? {
             Caller::Known(principal) => self.check(principal, parts).map_err(|reason| principal.refused(reason)),
             Caller::Nobody(Nobody::Preflight) if parts.method == Method::OPTIONS => Ok(()),
-            Caller::Nobody(_) if self.is_open(&parts.method, parts.uri.path()) => Ok(()),
+            Caller::Nobody(_) if self.lists_openly(parts) => Ok(()),
             Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
         }
     }
 
     /// Whether a table lists the request for everybody.
-    pub(crate) fn is_open(&self, method: &Method, path: &str) -> bool {
-        matches!(&*self.check, Check::Table(table) if matches!(table.entry(method, path), Some(Entry::Open)))
+    fn lists_openly(&self, parts: &Parts) -> bool {
+        matches!(&*self.check, Check::Table(table) if matches!(table.entry_of(parts), Some(Entry::Open)))
     }
 
     fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
@@ -219,7 +219,7 @@ impl Require {
                 }
                 Err(refused)
             }
-            Check::Table(table) => match table.entry(&parts.method, parts.uri.path()) {
+            Check::Table(table) => match table.entry_of(parts) {
                 Some(Entry::Guarded(guard)) => guard.check(principal, parts),
                 Some(Entry::Open) => Ok(()),
                 None => Err(Reason::Unlisted),

@@ -22,6 +22,11 @@ pub(crate) fn together<'a>(guards: impl IntoIterator<Item = &'a Require>, method
 }
 
 impl Require {
+    /// Whether a table lists an operation for everybody.
+    pub(crate) fn is_open(&self, method: &Method, path: &str) -> bool {
+        matches!(&*self.check, Check::Table(table) if matches!(table.entry(method, path), Some(Entry::Open)))
+    }
+
     /// The alternatives of this guard, for a request with this method on a path; or on a template, whose braces stand for a segment.
     fn roles(&self, method: &Method, path: &str) -> Vec<Roles> {
         match &*self.check {

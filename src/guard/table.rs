@@ -1,12 +1,15 @@
 //! One table of routes and of what each asks for. What it does not list, nobody may.
 
-use std::fmt;
+use std::{fmt, ptr};
 
-use http::Method;
+use http::{Method, request::Parts};
 use matchit::Router;
 
-use super::{Check, Require, path::has_dots};
-use crate::error::ConfigError;
+use super::{Check, Require};
+use crate::{
+    error::ConfigError,
+    path::{is_ambiguous, with_unreserved_decoded},
+};
 
 /// The rows of a table guard, see [`Require::table`].
 ///
@@ -51,9 +54,16 @@ impl TableBuilder {
     /// Lists `method` on `template`, for keys that pass `guard`. A row for `GET` counts for `HEAD`.
     ///
     /// A template is a path as axum writes it: `/links/{id}` takes one segment, `/files/{*rest}` all that follow. It begins where the path
-    /// does that reaches the guard: under axum's `nest`, without the prefix.
+    /// does that reaches the guard: under axum's `nest`, without the prefix. Of two templates that fit the path, the one that says more
+    /// of it counts, as for axum's routes.
+    ///
+    /// A path that others may take for another one is not listed: with an empty segment inside (`//`), with a dot segment, however
+    /// it is coded, and with a letter that is percent-encoded, if the path has another row without.
     pub fn route(self, method: impl AsRef<str>, template: impl Into<String>, guard: impl Into<Require>) -> Self {
-        let method = Method::from_bytes(method.as_ref().as_bytes()).map_err(|_| method.as_ref().to_owned());
+        let method = method.as_ref();
+        // A method in lower case is another one, which nobody means.
+        let valid = Method::from_bytes(method.as_bytes()).ok().filter(|_| !method.contains(char::is_lowercase));
+        let method = valid.ok_or_else(|| method.to_owned());
         self.row(Some(method), template, Entry::Guarded(guard.into()))
     }
 
@@ -77,7 +87,7 @@ impl TableBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Route`] names the row: a method that is none, a template like `links`, `/{a}{b}` or `/{*rest}/x`, two templates for the
+    /// [`ConfigError::Route`] names the row: a method that is none or not in upper case, a template like `links`, `/{a}{b}` or `/{*rest}/x`, two templates for the
     /// same paths (`/{a}` and `/{b}`), a row that is there twice. [`ConfigError::EmptyTable`] without rows.
     pub fn build(self) -> Result<Require, ConfigError> {
         if self.rows.is_empty() {
@@ -86,7 +96,8 @@ impl TableBuilder {
         let mut listed: Vec<(String, Entries)> = Vec::new();
         for Row { method, template, entry } in self.rows {
             let invalid = |why: &str| ConfigError::Route(template.clone(), why.to_owned());
-            let method = method.transpose().map_err(|method| invalid(&format!("{method:?} is not a method")))?;
+            let method =
+                method.transpose().map_err(|method| invalid(&format!("{method:?} is not a method in upper case")))?;
             match listed.iter_mut().find(|(known, _)| *known == template) {
                 Some((_, entries)) if entries.iter().any(|(known, _)| *known == method) => {
                     return Err(invalid("it is listed twice"));
@@ -110,16 +121,28 @@ impl TableBuilder {
 // === impl Table ===
 
 impl Table {
-    /// The row of a request. A path with dot segments has none, since somebody further in might resolve it to another path (RFC 3986 §5.2.4).
+    /// The row of a request. A path that somebody else may take for another has none.
+    pub(super) fn entry_of(&self, parts: &Parts) -> Option<&Entry> {
+        let path = parts.uri.path();
+        if is_ambiguous(path, &parts.extensions) { None } else { self.entry(&parts.method, path) }
+    }
+
+    /// The row of this method and path.
     pub(super) fn entry(&self, method: &Method, path: &str) -> Option<&Entry> {
-        if has_dots(path) {
+        let entries = self.entries(path)?;
+        if let Some(decoded) = with_unreserved_decoded(path)
+            && !self.entries(&decoded).is_some_and(|others| ptr::eq(others, entries))
+        {
             return None;
         }
-        let entries = self.paths.at(path).ok()?.value;
         let listed = |method: Option<&Method>| entries.iter().find(|(listed, _)| listed.as_ref() == method);
         let by_get = || listed(Some(&Method::GET)).filter(|_| method == Method::HEAD);
         let (_, entry) = listed(Some(method)).or_else(by_get).or_else(|| listed(None))?;
         Some(entry)
+    }
+
+    fn entries(&self, path: &str) -> Option<&Entries> {
+        self.paths.at(path).ok().map(|found| found.value)
     }
 }
 

@@ -117,12 +117,12 @@ impl KeyHasher {
     pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {
         let again = (!self.older.is_empty()).then_some(newest);
         let older = self.older.iter().map(|older| older.digest(key));
-        older.chain(again).chain(self.next.iter().map(|next| next.digest(key)))
+        older.chain(again).chain(self.next(key))
     }
 
-    /// Whether a key that is found elsewhere is moved.
-    pub(crate) fn moves(&self) -> bool {
-        self.next.is_empty()
+    /// The digests of this key as other nodes make them already.
+    pub(crate) fn next<'k>(&'k self, key: &'k [u8]) -> impl Iterator<Item = KeyDigest> + 'k {
+        self.next.iter().map(|next| next.digest(key))
     }
 }
 

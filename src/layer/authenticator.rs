@@ -2,7 +2,11 @@
 //!
 //! A request in; an admitted request, a lookup to wait for, or a rejection out. Calls no service and renders nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     HeaderValue, Method, Request,
@@ -13,6 +17,7 @@ use super::forward::IdentityHeader;
 use crate::{
     key::{Digests, KeyDigest, KeyFormat, KeyHasher},
     observe::{self, Decision, Observer, Outcome, Outdated},
+    path::is_ambiguous,
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
     rejection::{Reason, Rejection, Renderer},
@@ -69,6 +74,8 @@ pub(super) struct Presented {
     scheme: &'static Scheme,
     /// Its digest under the newest pepper.
     newest: KeyDigest,
+    /// Its digests under peppers that other nodes use already.
+    next: Vec<KeyDigest>,
     /// What the store's answer is about.
     asked: Digests,
 }
@@ -109,7 +116,8 @@ impl Authenticator {
         }
         let newest = self.hasher.digest_bytes(key);
         let mut others = self.hasher.others(key, newest);
-        let mut presented = Presented { scheme, newest, asked: newest.into() };
+        let next = self.hasher.next(key).collect();
+        let mut presented = Presented { scheme, newest, next, asked: newest.into() };
         let asked = loop {
             match self.store.find_now(&presented.asked.first) {
                 Ok(Lookup::Found(record)) => break Asked::Answered(Ok(Some(record))),
@@ -156,9 +164,9 @@ impl Authenticator {
             header.set(request.headers_mut(), Some(principal.id()));
         }
         let decision = self.is_observed().then(|| {
-            let used = *principal.record().digest();
-            let is_outdated = self.hasher.moves() && used != presented.newest;
-            let outdated = is_outdated.then_some(Outdated { used, newest: presented.newest });
+            let (used, newest) = (*principal.record().digest(), presented.newest);
+            let is_outdated = used != newest && !presented.next.contains(&used);
+            let outdated = is_outdated.then_some(Outdated { used, newest, moves: presented.next.is_empty() });
             Decision::accepted(&principal, outdated)
         });
         Caller::set_principal(request.extensions_mut(), principal);
@@ -169,11 +177,16 @@ impl Authenticator {
     fn exempt<B>(&self, request: &Request<B>) -> Option<Nobody> {
         if self.pass_preflight && is_preflight(request) {
             Some(Nobody::Preflight)
-        } else if self.skip.as_ref().is_some_and(|skip| skip(request.uri().path())) {
+        } else if self.skips(request) {
             Some(Nobody::Skipped)
         } else {
             None
         }
+    }
+
+    fn skips<B>(&self, request: &Request<B>) -> bool {
+        let path = request.uri().path();
+        self.skip.as_ref().is_some_and(|skip| skip(path)) && !is_ambiguous(path, request.extensions())
     }
 
     fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody) -> Passed {
@@ -212,7 +225,8 @@ impl Authenticator {
 
     pub(super) fn tell(&self, decision: &Decision) {
         for observer in &self.observers {
-            observer(decision);
+            // Often told while a response is dropped, where a second panic would end the process.
+            let _ = catch_unwind(AssertUnwindSafe(|| observer(decision)));
         }
     }
 }

@@ -120,7 +120,10 @@ impl ApiKeyLayerBuilder {
     /// Lets a request through unread when its path is not to be protected: without a principal, an outer layer's included. The path
     /// is as the layer sees it: undecoded, and under axum's `nest` without the prefix.
     ///
-    /// Compare whole paths: `starts_with("/public")` lets `/public/../admin` and `/publication` through.
+    /// A path that others may take for another one is not skipped: with an empty segment inside (`//`), or a dot segment, however it is
+    /// coded.
+    ///
+    /// Compare whole paths: `starts_with("/public")` lets `/publication` through.
     pub fn skip(mut self, path: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.skip = Some(Box::new(path));
         self
@@ -154,7 +157,8 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Tells `observer` of every request. May be called several times; all are told, in order. An observer must not block or panic.
+    /// Tells `observer` of every request. May be called several times; all are told, in order. An observer must not block; if it panics, the
+    /// others are told all the same.
     ///
     /// The features `tracing` and `metrics` observe every layer besides: see [`Decision`].
     pub fn observe(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {

@@ -1,6 +1,6 @@
 //! Tells the inner service in a header who is calling, for proxies.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{error::ConfigError, record::KeyId, scheme::Reader};
@@ -15,13 +15,15 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 impl IdentityHeader {
     pub(super) fn new(name: &str, reader: &Reader) -> Result<Self, ConfigError> {
         let header = HeaderName::from_bytes(name.as_bytes()).ok();
-        let header = header.filter(|header| !reader.carriers().iter().any(|carrier| look_alike(carrier, header)));
+        let header = header
+            .filter(|header| !reader.carriers().iter().any(|carrier| look_alike(carrier.as_str(), header.as_str())));
         header.map(Self).ok_or_else(|| ConfigError::ForwardIdentity(name.to_owned()))
     }
 
-    /// Replaces whatever came in. An underscore for a hyphen counts as the same name, as it does where headers become variables.
+    /// Replaces whatever came in, and lets no `Connection` of the client's take it out again (RFC 9110 §7.6.1).
     pub(super) fn set(&self, headers: &mut HeaderMap, id: Option<&KeyId>) {
-        while let Some(sent) = headers.keys().find(|name| look_alike(name, &self.0)).cloned() {
+        self.keep_from_connection(headers);
+        while let Some(sent) = headers.keys().find(|name| look_alike(name.as_str(), self.0.as_str())).cloned() {
             headers.remove(sent);
         }
         if let Some(id) = id {
@@ -31,9 +33,26 @@ impl IdentityHeader {
             }
         }
     }
+
+    fn keep_from_connection(&self, headers: &mut HeaderMap) {
+        let names_ours = |option: &str| look_alike(option.trim(), self.0.as_str());
+        let lines = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
+        let options: Vec<String> = lines.flat_map(|line| line.split(',')).map(str::to_owned).collect();
+        if options.iter().any(|option| names_ours(option)) {
+            let kept: Vec<_> =
+                options.iter().map(|option| option.trim()).filter(|option| !names_ours(option)).collect();
+            headers.remove(CONNECTION);
+            if let Ok(kept) = HeaderValue::from_str(&kept.join(", "))
+                && !kept.is_empty()
+            {
+                headers.insert(CONNECTION, kept);
+            }
+        }
+    }
 }
 
-fn look_alike(a: &HeaderName, b: &HeaderName) -> bool {
-    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    a.as_str().bytes().map(folded).eq(b.as_str().bytes().map(folded))
+/// Whether two names are one where headers become variables: `HTTP_X_PRINCIPAL` is `x-principal`, `x_principal` and `x.principal`.
+fn look_alike(a: &str, b: &str) -> bool {
+    let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    a.bytes().map(folded).eq(b.bytes().map(folded))
 }

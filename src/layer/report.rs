@@ -80,7 +80,8 @@ impl Report {
 
     /// Makes `parts` the head of the refusal, and returns its body.
     fn render(mut self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
-        self.so_far.decision = self.authenticator.is_observed().then(|| Decision::refused(rejection));
+        let before = self.so_far.decision.take();
+        self.so_far.decision = self.authenticator.is_observed().then(|| Decision::refused(rejection, before));
         self.authenticator.renderer.render(rejection, self.dialect, parts)
     }
 }

@@ -1,57 +1,52 @@
 //! Moves keys to the newest pepper when they are used, beside the requests.
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use super::erased::ErasedRegistry;
-use crate::{
-    observe::{Decision, Outdated},
-    record::KeyId,
-};
+use crate::observe::{Decision, Outdated};
 
+/// One key at a time, so that other changes do not wait behind a crowd of them. A key that is not moved now is at a later use.
 pub(super) struct Rehash {
     registry: Arc<dyn ErasedRegistry>,
-    /// The keys that are being moved, each once, however often they are used meanwhile.
-    moving: Mutex<HashSet<KeyId>>,
+    is_moving: AtomicBool,
 }
 
 /// A key that is being moved, until this is dropped.
-struct Moving {
-    rehash: Arc<Rehash>,
-    id: KeyId,
-}
+struct Moving(Arc<Rehash>);
+
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Rehash {
     pub(super) fn new(registry: Arc<dyn ErasedRegistry>) -> Arc<Self> {
-        Arc::new(Self { registry, moving: Mutex::default() })
+        Arc::new(Self { registry, is_moving: AtomicBool::new(false) })
     }
 
-    /// Moves the key of an accepted request, if it has to be. What fails is tried again at the next use.
+    /// Moves the key of a request, if it has to be.
     pub(super) fn note(self: &Arc<Self>, decision: &Decision) {
-        let (Some(id), Some(Outdated { used, newest })) = (decision.key_id(), decision.outdated()) else {
+        let (Some(id), Some(Outdated { used, newest, moves: true })) = (decision.key_id(), decision.outdated()) else {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if self.moving().insert(id.clone()) {
-            let moving = Moving { rehash: Arc::clone(self), id: id.clone() };
+        if !self.is_moving.swap(true, Ordering::Relaxed) {
+            let (moving, id) = (Moving(Arc::clone(self)), id.clone());
             runtime.spawn(async move {
-                let registry = Arc::clone(&moving.rehash.registry);
-                let _ = registry.rehash(moving.id.clone(), used, newest).await;
+                let moved = Arc::clone(&moving.0.registry).rehash(id, used, newest);
+                let _ = tokio::time::timeout(PATIENCE, moved).await;
             });
         }
-    }
-
-    fn moving(&self) -> MutexGuard<'_, HashSet<KeyId>> {
-        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Moving {
     fn drop(&mut self) {
-        self.rehash.moving().remove(&self.id);
+        self.0.is_moving.store(false, Ordering::Relaxed);
     }
 }

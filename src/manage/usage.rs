@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     observe::{Decision, Outcome},
     record::KeyId,
-    rejection::Reason,
+    rejection::Problem,
     store::Use,
 };
 
@@ -60,11 +60,11 @@ impl Usage {
 
     /// Counts the use of a key that was verified, whatever a guard has said then.
     pub(super) fn count(self: &Arc<Self>, decision: &Decision) {
-        use Outcome::{Accepted, Refused};
-        let is_use = matches!(
-            decision.outcome(),
-            Accepted | Refused(Reason::Forbidden | Reason::OtherOrganization | Reason::Hidden)
-        );
+        let is_use = match decision.outcome() {
+            Outcome::Accepted => true,
+            Outcome::Refused(reason) => matches!(reason.problem(), Problem::Forbidden | Problem::NotFound),
+            _ => false,
+        };
         if let Some(id) = decision.key_id().filter(|_| is_use) {
             self.add(place_of_this_thread(), id.clone(), 1, self.clock.now());
             self.write_in_an_interval();

@@ -65,6 +65,8 @@ pub struct Decision {
 pub(crate) struct Outdated {
     pub(crate) used: KeyDigest,
     pub(crate) newest: KeyDigest,
+    /// Whether it may be moved: not while other nodes use a newer pepper still.
+    pub(crate) moves: bool,
 }
 
 /// What a [`Decision`] comes to.
@@ -127,8 +129,10 @@ impl Decision {
         Self { scheme: Some(scheme), ..Self::of(Outcome::Abandoned) }
     }
 
-    pub(crate) fn refused(rejection: &Rejection) -> Self {
+    /// Of a key that was accepted before, perhaps: then it is as outdated as it was.
+    pub(crate) fn refused(rejection: &Rejection, before: Option<Self>) -> Self {
         Self {
+            outdated: before.and_then(|before| before.outdated),
             scheme: rejection.scheme(),
             record: rejection.record().cloned(),
             cause: rejection.shared_cause(),
@@ -165,7 +169,7 @@ impl Decision {
         self.store_time
     }
 
-    /// Whether the key was accepted, but is stored under an older pepper than the newest, see
+    /// Whether the key is good, whatever a guard has said, but stored under an older pepper than the newest: see
     /// [`KeyHasher::with_older`](crate::KeyHasher::with_older). An old pepper that no decision needs may go.
     pub fn is_outdated(&self) -> bool {
         self.outdated.is_some()

@@ -19,7 +19,8 @@
 //! Bearer (RFC 6750 §3.1). Every refusal is `Cache-Control: no-store`, and a refused HEAD has no body.
 //!
 //! A POST whose content type begins with `application/grpc` is answered as gRPC: status 200, the code in `grpc-status`, a sentence in
-//! `grpc-message`, no body, no challenge.
+//! `grpc-message`, no body, no challenge. So the caller chooses how it is refused: whatever stands around the service and decides by the
+//! HTTP status alone, as a proxy does that asks it to authenticate for others, has to look at `grpc-status` too, or ask by GET.
 //!
 //! # Problem types
 //!

@@ -109,7 +109,7 @@ impl Scheme {
     /// `Authorization: Basic CODED`, where the user name is the key (RFC 7617 §2): what `curl -u KEY:` sends, and every HTTP client that
     /// takes a user name. The password counts for nothing, up to 512 bytes of it.
     ///
-    /// A browser answers the challenge of this scheme with a dialog for name and password.
+    /// A browser answers the challenge of this scheme with a dialog for name and password, and then sends them by itself, as it does a cookie.
     pub const fn basic() -> Self {
         Self { place: Place::Header(AUTHORIZATION), word: Some(Cow::Borrowed("Basic")) }
     }
@@ -147,7 +147,7 @@ impl Scheme {
     /// `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive; of a quoted value the quotes are part, so that it is malformed.
     ///
     /// A browser sends a cookie by itself, also when another site asks it to: set it `SameSite=Strict`, `HttpOnly` and `Secure`, and
-    /// refuse what changes something on behalf of another site (tower-http's `csrf`).
+    /// refuse what changes something on behalf of another site (tower-http's `csrf`; it lets the GET of a WebSocket's handshake pass).
     pub fn cookie(name: impl Into<String>) -> Self {
         Self { place: Place::Cookie(Cow::Owned(name.into())), word: None }
     }

@@ -38,18 +38,16 @@ impl ProtocolSource {
 /// Takes names and keys out of what is offered, and returns the first name that was: the protocol to select if nothing else is.
 pub(super) fn take_out(sources: &[ProtocolSource], headers: &mut HeaderMap) -> Option<HeaderValue> {
     let name_of = |protocol: &[u8]| sources.iter().map(|source| &source.name).find(|name| **name == protocol);
-    let mut protocols = offered(headers);
-    let (mut taken, mut kept) = (None, Vec::new());
-    while let Some(protocol) = protocols.next() {
-        if let Some(name) = name_of(protocol) {
-            taken.get_or_insert(name);
-            protocols.next();
-        } else {
-            kept.push(protocol);
-        }
-    }
-    drop(protocols);
-    let (taken, kept) = (taken?.clone(), kept.join(&b", "[..]));
+    let protocols: Vec<&[u8]> = offered(headers).collect();
+    let taken = protocols.iter().find_map(|protocol| name_of(protocol))?.clone();
+    // A name may stand where another one's key would.
+    let is_ours = |place: usize| {
+        name_of(protocols[place]).is_some()
+            || place.checked_sub(1).is_some_and(|name| name_of(protocols[name]).is_some())
+    };
+    let kept: Vec<&[u8]> =
+        (0..protocols.len()).filter(|place| !is_ours(*place)).map(|place| protocols[place]).collect();
+    let kept = kept.join(&b", "[..]);
     headers.remove(SEC_WEBSOCKET_PROTOCOL);
     if !kept.is_empty()
         && let Ok(kept) = HeaderValue::from_bytes(&kept)

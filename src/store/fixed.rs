@@ -73,6 +73,8 @@ impl FixedKeys {
 
     /// The one key that the environment variable `name` holds. The name becomes its id.
     ///
+    /// A key that people choose is too weak for a fast hash: make one by `openssl rand -hex 32`, say.
+    ///
     /// White space around the value, such as the line end of a secret that was read from a file, is not part of the key.
     ///
     /// # Errors
