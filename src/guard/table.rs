@@ -87,8 +87,8 @@ impl TableBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Route`] names the row: a method that is none or not in upper case, a template like `links`, `/{a}{b}` or `/{*rest}/x`, two templates for the
-    /// same paths (`/{a}` and `/{b}`), a row that is there twice. [`ConfigError::EmptyTable`] without rows.
+    /// [`ConfigError::Route`] names the row: a method that is none or not in upper case, a template like `links`, `/{a}{b}` or `/{*rest}/x`,
+    /// two templates for the same paths (`/{a}` and `/{b}`), a row that is there twice. [`ConfigError::EmptyTable`] without rows.
     pub fn build(self) -> Result<Require, ConfigError> {
         if self.rows.is_empty() {
             return Err(ConfigError::EmptyTable);
