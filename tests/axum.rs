@@ -198,6 +198,12 @@ async fn a_path_that_nest_cuts_otherwise_than_it_was_routed_is_neither_listed_no
     assert_eq!(says(&skipping, "/api/health", None).await, (200, "healthy".into()));
     assert_eq!(says(&skipping, "/api//health", None).await.0, 401, "skipped");
 
+    let part = Router::new()
+        .route("/admin", get("admin"))
+        .layer(Require::table().any("/{*rest}", Require::authenticated()).build().unwrap());
+    let app = Router::new().nest("/v{n}", part).layer(required());
+    assert_eq!(says(&app, "/v1/admin", Some(LIVE)).await.0, 403, "a prefix that nest does not cut");
+
     let keys = FixedKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap();
     let service = Require::table()
         .any("/api/admin/{*rest}", ("admin", "read"))

@@ -73,6 +73,8 @@ async fn no_connection_option_takes_the_identity_out_again() {
     assert_eq!(kept(&["close, x-principal ,x_principal"]).await, ["close"]);
     assert_eq!(kept(&["close", "X-Principal, upgrade"]).await, ["close, upgrade"]);
     assert_eq!(kept(&["keep-alive, x-other"]).await, ["keep-alive, x-other"]);
+    assert_eq!(kept(&[",,x-principal,, \"x-principal\", close"]).await, ["close"]);
+    assert_eq!(kept(&["keep-alive", "\u{e9}"]).await, ["keep-alive"]);
 }
 
 #[tokio::test]

@@ -67,16 +67,26 @@ async fn what_is_listed_is_guarded_and_what_is_not_is_403() {
 /// A service further in may decode first, or merge slashes, and find another path than the table did.
 #[tokio::test]
 async fn no_other_spelling_of_a_path_finds_a_weaker_row() {
-    let table = Require::table().any("/admin/{*rest}", ("admin", "read")).any("/{*rest}", Require::authenticated());
+    let table = Require::table().any("/admin", ("admin", "read")).any("/admin/{*rest}", ("admin", "read"));
+    let table = table.any("/{*rest}", Require::authenticated()).any("/listed", ("admin", "read"));
+    let table = table.any("/listed/", Require::authenticated());
     let api = Api::live().guard(table.build().unwrap()).run();
     for (target, expected) in [
         ("/admin/keys", refused(Reason::Forbidden, 403)),
         ("/%61dmin/keys", refused(Reason::Unlisted, 403)),
         ("//admin/keys", refused(Reason::Unlisted, 403)),
         ("/public/..%2Fadmin/keys", refused(Reason::Unlisted, 403)),
+        ("/admin%2Fkeys", refused(Reason::Unlisted, 403)),
+        ("/%2Fadmin/keys", refused(Reason::Unlisted, 403)),
+        ("/admin%5Ckeys", refused(Reason::Unlisted, 403)),
+        ("/admin;x/keys", refused(Reason::Unlisted, 403)),
+        ("/admin/", refused(Reason::Unlisted, 403)),
         ("/public/%61bc", accepted()),
         ("/public/%7Eme/a%2Fb", accepted()),
         ("/public/...", accepted()),
+        ("/public;x/", accepted()),
+        ("/listed", refused(Reason::Forbidden, 403)),
+        ("/listed/", accepted()),
     ] {
         assert_eq!(api.call(request("GET", target)).await, expected, "{target}");
     }

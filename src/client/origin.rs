@@ -55,7 +55,8 @@ impl<'u> Origin<&'u str> {
     /// Reads the authority itself: [`Uri`] lets `https://host:80x` and `https://a[::1]` pass, and finds a host and no port in them. Whoever
     /// reads them otherwise would send the key elsewhere.
     fn of(uri: &'u Uri) -> Option<Self> {
-        let scheme = uri.scheme_str()?;
+        // A path without its slash would be read as a part of the authority, once it is text again.
+        let scheme = uri.scheme_str().filter(|_| uri.path().starts_with('/'))?;
         let &(scheme, default) = SCHEMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme))?;
         let authority = uri.authority()?.as_str();
         // RFC 9110 §4.2.4: a user is an error, for it "is likely being used to obscure the authority".

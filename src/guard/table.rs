@@ -8,7 +8,7 @@ use matchit::Router;
 use super::{Check, Require};
 use crate::{
     error::ConfigError,
-    path::{is_ambiguous, with_unreserved_decoded},
+    path::{canonical, is_ambiguous, with_unreserved_decoded},
 };
 
 /// The rows of a table guard, see [`Require::table`].
@@ -40,12 +40,16 @@ pub(super) enum Entry {
     Open,
 }
 
-/// The rows of one template. Without a method: for every one that has no row of its own.
-type Entries = Vec<(Option<Method>, Entry)>;
+/// The rows of one template.
+struct Rows {
+    template: String,
+    /// Without a method: for every one that has no row of its own.
+    entries: Vec<(Option<Method>, Entry)>,
+}
 
 /// Finds the row of a request.
 pub(super) struct Table {
-    paths: Router<Entries>,
+    paths: Router<Rows>,
 }
 
 // === impl TableBuilder ===
@@ -57,8 +61,10 @@ impl TableBuilder {
     /// does that reaches the guard: under axum's `nest`, without the prefix. Of two templates that fit the path, the one that says more
     /// of it counts, as for axum's routes.
     ///
-    /// A path that others may take for another one is not listed: with an empty segment inside (`//`), with a dot segment, however
-    /// it is coded, and with a letter that is percent-encoded, if the path has another row without.
+    /// A path that others may take for another one is not listed: with an empty segment inside (`//`), a backslash, or a dot segment, however it
+    /// is coded; nor is one that has another row once it is decoded, cut at its semicolons, and without its last slash. Under axum the path
+    /// must be what was routed, but for the prefixes of `nest`: rewrite it outside of the router. That, too, needs the feature `axum`, so
+    /// without that feature put the guard outside of every `nest`.
     pub fn route(self, method: impl AsRef<str>, template: impl Into<String>, guard: impl Into<Require>) -> Self {
         let method = method.as_ref();
         // A method in lower case is another one, which nobody means.
@@ -93,26 +99,26 @@ impl TableBuilder {
         if self.rows.is_empty() {
             return Err(ConfigError::EmptyTable);
         }
-        let mut listed: Vec<(String, Entries)> = Vec::new();
+        let mut listed: Vec<Rows> = Vec::new();
         for Row { method, template, entry } in self.rows {
             let invalid = |why: &str| ConfigError::Route(template.clone(), why.to_owned());
             let method =
                 method.transpose().map_err(|method| invalid(&format!("{method:?} is not a method in upper case")))?;
-            match listed.iter_mut().find(|(known, _)| *known == template) {
-                Some((_, entries)) if entries.iter().any(|(known, _)| *known == method) => {
+            match listed.iter_mut().find(|rows| rows.template == template) {
+                Some(rows) if rows.entries.iter().any(|(known, _)| *known == method) => {
                     return Err(invalid("it is listed twice"));
                 }
-                Some((_, entries)) => entries.push((method, entry)),
-                None => listed.push((template, vec![(method, entry)])),
+                Some(rows) => rows.entries.push((method, entry)),
+                None => listed.push(Rows { template, entries: vec![(method, entry)] }),
             }
         }
         let mut paths = Router::new();
-        for (template, entries) in listed {
+        for rows in listed {
+            let template = rows.template.clone();
             if !template.starts_with('/') {
                 return Err(ConfigError::Route(template, "it does not begin with a slash".to_owned()));
             }
-            let inserted = paths.insert(template.as_str(), entries);
-            inserted.map_err(|error| ConfigError::Route(template, error.to_string()))?;
+            paths.insert(&template, rows).map_err(|error| ConfigError::Route(template, error.to_string()))?;
         }
         Ok(Require::new(Check::Table(Table { paths })))
     }
@@ -127,21 +133,24 @@ impl Table {
         if is_ambiguous(path, &parts.extensions) { None } else { self.entry(&parts.method, path) }
     }
 
-    /// The row of this method and path.
+    /// The row of this method and path, unless a service further in may read the path otherwise, and the path that it reads has another row.
     pub(super) fn entry(&self, method: &Method, path: &str) -> Option<&Entry> {
-        let entries = self.entries(path)?;
-        if let Some(decoded) = with_unreserved_decoded(path)
-            && !self.entries(&decoded).is_some_and(|others| ptr::eq(others, entries))
-        {
+        let rows = self.rows(path)?;
+        let is_one_of_these = |other: &Rows| ptr::eq(other, rows);
+        if with_unreserved_decoded(path).is_some_and(|other| !self.rows(&other).is_some_and(is_one_of_these)) {
             return None;
         }
-        let listed = |method: Option<&Method>| entries.iter().find(|(listed, _)| listed.as_ref() == method);
+        let canonical = canonical(path, rows.template.ends_with('/'));
+        if canonical.and_then(|other| self.rows(&other)).is_some_and(|other| !is_one_of_these(other)) {
+            return None;
+        }
+        let listed = |method: Option<&Method>| rows.entries.iter().find(|(listed, _)| listed.as_ref() == method);
         let by_get = || listed(Some(&Method::GET)).filter(|_| method == Method::HEAD);
         let (_, entry) = listed(Some(method)).or_else(by_get).or_else(|| listed(None))?;
         Some(entry)
     }
 
-    fn entries(&self, path: &str) -> Option<&Entries> {
+    fn rows(&self, path: &str) -> Option<&Rows> {
         self.paths.at(path).ok().map(|found| found.value)
     }
 }

@@ -17,7 +17,7 @@ use super::forward::IdentityHeader;
 use crate::{
     key::{Digests, KeyDigest, KeyFormat, KeyHasher},
     observe::{self, Decision, Observer, Outcome, Outdated},
-    path::is_ambiguous,
+    path::{canonical, is_ambiguous},
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
     rejection::{Reason, Rejection, Renderer},
@@ -186,7 +186,8 @@ impl Authenticator {
 
     fn skips<B>(&self, request: &Request<B>) -> bool {
         let path = request.uri().path();
-        self.skip.as_ref().is_some_and(|skip| skip(path)) && !is_ambiguous(path, request.extensions())
+        let Some(skip) = &self.skip else { return false };
+        skip(path) && !is_ambiguous(path, request.extensions()) && canonical(path, true).is_none_or(|path| skip(&path))
     }
 
     fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody) -> Passed {

@@ -16,14 +16,14 @@ impl IdentityHeader {
     pub(super) fn new(name: &str, reader: &Reader) -> Result<Self, ConfigError> {
         let header = HeaderName::from_bytes(name.as_bytes()).ok();
         let header = header
-            .filter(|header| !reader.carriers().iter().any(|carrier| look_alike(carrier.as_str(), header.as_str())));
+            .filter(|header| !reader.carriers().iter().any(|carrier| look_alike(carrier.as_ref(), header.as_ref())));
         header.map(Self).ok_or_else(|| ConfigError::ForwardIdentity(name.to_owned()))
     }
 
     /// Replaces whatever came in, and lets no `Connection` of the client's take it out again (RFC 9110 §7.6.1).
     pub(super) fn set(&self, headers: &mut HeaderMap, id: Option<&KeyId>) {
         self.keep_from_connection(headers);
-        while let Some(sent) = headers.keys().find(|name| look_alike(name.as_str(), self.0.as_str())).cloned() {
+        while let Some(sent) = headers.keys().find(|name| look_alike(name.as_ref(), self.0.as_ref())).cloned() {
             headers.remove(sent);
         }
         if let Some(id) = id {
@@ -35,14 +35,14 @@ impl IdentityHeader {
     }
 
     fn keep_from_connection(&self, headers: &mut HeaderMap) {
-        let names_ours = |option: &str| look_alike(option.trim(), self.0.as_str());
-        let lines = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
-        let options: Vec<String> = lines.flat_map(|line| line.split(',')).map(str::to_owned).collect();
-        if options.iter().any(|option| names_ours(option)) {
-            let kept: Vec<_> =
-                options.iter().map(|option| option.trim()).filter(|option| !names_ours(option)).collect();
+        let is_kept = |option: &&[u8]| HeaderName::from_bytes(option).is_ok() && !look_alike(option, self.0.as_ref());
+        let lines = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let options: Vec<&[u8]> = lines.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()).collect();
+        let kept: Vec<&[u8]> = options.iter().copied().filter(is_kept).collect();
+        if kept.len() < options.len() {
+            let kept = kept.join(&b", "[..]);
             headers.remove(CONNECTION);
-            if let Ok(kept) = HeaderValue::from_str(&kept.join(", "))
+            if let Ok(kept) = HeaderValue::from_bytes(&kept)
                 && !kept.is_empty()
             {
                 headers.insert(CONNECTION, kept);
@@ -52,7 +52,7 @@ impl IdentityHeader {
 }
 
 /// Whether two names are one where headers become variables: `HTTP_X_PRINCIPAL` is `x-principal`, `x_principal` and `x.principal`.
-fn look_alike(a: &str, b: &str) -> bool {
-    let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
-    a.bytes().map(folded).eq(b.bytes().map(folded))
+fn look_alike(a: &[u8], b: &[u8]) -> bool {
+    let folded = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    a.iter().map(folded).eq(b.iter().map(folded))
 }

@@ -22,7 +22,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::MayNot`] (`create`), [`ManageError::NotGranted`], [`ManageError::NoUser`], [`ManageError::Environment`],
-    /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`](crate::store::Refusal::Full) if the user has as many keys as
+    /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`] if the user has as many keys as
     /// users may have.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
@@ -41,7 +41,7 @@ impl KeyManager {
     ///
     /// As [`KeyManager::issue`]; [`ManageError::Format`] for a key that the layer would refuse by its form, or whose form is not that
     /// of its environment;
-    /// [`Refusal::DuplicateKey`](crate::store::Refusal::DuplicateKey).
+    /// [`Refusal::DuplicateKey`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));
         self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
@@ -59,7 +59,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::issue`]; [`Refusal::DuplicateKey`](crate::store::Refusal::DuplicateKey).
+    /// As [`KeyManager::issue`]; [`Refusal::DuplicateKey`].
     pub async fn import_digest(
         &self,
         actor: &Actor,
