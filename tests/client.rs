@@ -193,6 +193,16 @@ async fn one_origin_gets_the_key_and_others_lose_nothing() {
     }
 }
 
+/// As text it would name another host: `https://api.example.com*`.
+#[tokio::test]
+async fn a_path_without_its_slash_gets_no_key() {
+    let target = http::Uri::builder().scheme("https").authority("api.example.com").path_and_query("*").build().unwrap();
+    let mut request = plain();
+    *request.uri_mut() = target;
+    let sent = sent(&layer(ORIGIN, &Scheme::x_api_key(), LIVE).unwrap(), request).await;
+    assert!(sent.headers().is_empty());
+}
+
 #[tokio::test]
 async fn a_url_that_repeats_the_key_loses_it_at_another_origin() {
     let layer = layer(ORIGIN, &Scheme::query("key"), "a+b%").unwrap();
