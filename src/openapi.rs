@@ -137,7 +137,8 @@ impl Security {
 
     /// Names a guard on every operation but those that say their own security, as `security(())` in `utoipa::path` does. This is for a guard
     /// around a whole router, as a [table](Require::table) is: the row of an operation is found as that of a request, so `/files/{*rest}`
-    /// counts for `/files/{name}`, and the names in braces do not matter; a row of its own for one value, `/files/secret`, is not told. Rows without an operation are not in the document.
+    /// counts for `/files/{name}`, and the names in braces do not matter; a row of its own for one value, `/files/secret`, is not told. Rows
+    /// without an operation are not in the document.
     ///
     /// A table under axum's `nest` knows no prefix: describe the document of that part, then `nest` it in the whole one.
     pub fn guard_all(mut self, guard: &Require) -> Self {

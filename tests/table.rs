@@ -92,6 +92,15 @@ async fn no_other_spelling_of_a_path_finds_a_weaker_row() {
     }
 }
 
+/// A proxy that decodes letters alone, and leaves the slash in the id as it is.
+#[tokio::test]
+async fn letters_that_are_encoded_find_no_weaker_row_beside_what_stays_encoded() {
+    let table = Require::table().any("/admin/{id}", ("admin", "read")).any("/{x}/{y}", Require::authenticated());
+    let api = Api::live().guard(table.build().unwrap()).run();
+    assert_eq!(api.call(request("GET", "/%61dmin/a%2Fb")).await, refused(Reason::Unlisted, 403));
+    assert_eq!(api.call(request("GET", "/%61bc/a%2Fb")).await, accepted());
+}
+
 #[tokio::test]
 async fn only_an_open_row_lets_nobody_pass() {
     let missing = || refused(Reason::Missing, 401);

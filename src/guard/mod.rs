@@ -140,7 +140,7 @@ impl Require {
         Self::new(Check::All(checks.into_iter().map(Into::into).collect()))
     }
 
-    /// Any key passes: nobody does not.
+    /// Any key passes, and nobody without one.
     pub fn authenticated() -> Self {
         Self::that(|_, _| true)
     }

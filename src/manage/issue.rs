@@ -1,20 +1,14 @@
 //! New keys: made here, or brought from elsewhere.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
-use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, checked_name, grants, to_micros};
+use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, PATIENCE, checked_name, grants, to_micros};
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest, base62_number, random_base62},
     permission::Action,
     record::{KeyId, KeyRecord, Owner},
     store::{Fault, Refusal},
 };
-
-/// As long as a layer waits for a store.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 impl KeyManager {
     /// Makes a key. Its plain text is in the answer, once.

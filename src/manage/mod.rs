@@ -92,6 +92,9 @@ struct Shared {
     hooks: Vec<Hook>,
 }
 
+/// How long a store is waited for beside the requests: as long as a layer waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often a change is tried that others overtake.
 const ATTEMPTS: u32 = 16;
 

@@ -1,14 +1,11 @@
 //! Moves keys to the newest pepper when they are used, beside the requests.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use super::erased::ErasedRegistry;
+use super::{PATIENCE, erased::ErasedRegistry};
 use crate::observe::{Decision, Outdated};
 
 /// One key at a time, so that other changes do not wait behind a crowd of them. A key that is not moved now is at a later use.
@@ -19,8 +16,6 @@ pub(super) struct Rehash {
 
 /// A key that is being moved, until this is dropped.
 struct Moving(Arc<Rehash>);
-
-const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Rehash {
     pub(super) fn new(registry: Arc<dyn ErasedRegistry>) -> Arc<Self> {
