@@ -1,5 +1,6 @@
 //! Where records are kept. A store is given a digest and nothing else, so it cannot leak a key, or be injected by one.
 
+mod changes;
 mod erased;
 mod filter;
 mod fixed;
@@ -13,6 +14,7 @@ pub mod testkit;
 
 use std::{error::Error, sync::Arc};
 
+pub use changes::{Change, KeyChanges};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::Filter;
 pub use fixed::{FixedKeys, FixedKeysError};

@@ -1,0 +1,170 @@
+//! A PostgreSQL of one's own, from the installed programs, in a temporary folder.
+
+use std::{
+    env, fs, io,
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// A running server. It ends, and its folder goes, when this is dropped.
+pub struct Postgres {
+    pub port: u16,
+    server: Option<Child>,
+    folder: TempDir,
+}
+
+/// PostgreSQL refuses to run as root, so root runs it as nobody.
+const NOBODY: u32 = 65534;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+// === impl Postgres ===
+
+impl Postgres {
+    /// A new database cluster, and a server over it with these settings (`name=value`).
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if is_root() {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder as nobody's");
+        }
+        let mut initdb = program("initdb", folder.path());
+        initdb.arg("-D").arg(folder.path().join("data"));
+        run(initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]));
+        Self::serve(folder, settings)
+    }
+
+    /// A standby that follows this server.
+    pub fn standby(&self, settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if is_root() {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder as nobody's");
+        }
+        let mut copy = program("pg_basebackup", folder.path());
+        copy.arg("-D").arg(folder.path().join("data"));
+        run(copy.args(["-d", &self.url(), "-R", "-X", "stream", "-c", "fast", "--no-sync"]));
+        Self::serve(folder, settings)
+    }
+
+    fn serve(folder: TempDir, settings: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let mut postgres = Self { port, server: None, folder };
+        fs::write(postgres.data().join("postgresql.auto.conf"), {
+            let given = fs::read_to_string(postgres.data().join("postgresql.auto.conf")).unwrap_or_default();
+            settings.iter().fold(given, |conf, setting| conf + setting + "\n")
+        })
+        .expect("the settings");
+        postgres.resume();
+        postgres
+    }
+
+    /// Where it is reached.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Ends the server as a power cut would: `kill -9`.
+    pub fn kill(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        // The server's own processes see that it is gone, and go.
+        let _ = server.kill();
+        let _ = server.wait();
+    }
+
+    /// Starts the server again over the same data, and waits until it answers.
+    pub fn resume(&mut self) {
+        let mut server = program("postgres", self.folder.path());
+        server.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k", ""]);
+        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "restart_after_crash=off"]);
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).expect("a log");
+        let start = Instant::now();
+        // What is left of a server that was killed holds its memory for a moment.
+        while start.elapsed() < PATIENCE {
+            let mut child = server.stderr(log.try_clone().expect("the log")).spawn().expect("postgres");
+            while child.try_wait().expect("its state").is_none() && start.elapsed() < PATIENCE {
+                if self.is_ready() {
+                    self.server = Some(child);
+                    return;
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("postgres does not start: {}", self.log());
+    }
+
+    /// Makes a primary of a standby.
+    pub fn promote(&self) {
+        let mut promote = program("pg_ctl", self.folder.path());
+        run(promote.arg("promote").arg("-D").arg(self.data()).arg("-w"));
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut ready = program("pg_isready", self.folder.path());
+        ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]).status().is_ok_and(|status| status.success())
+    }
+
+    /// What the server has said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let mut stop = program("pg_ctl", self.folder.path());
+        let stopped = stop.arg("stop").arg("-D").arg(self.data()).args(["-m", "immediate"]).status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            let _ = server.kill();
+        }
+        let _ = server.wait();
+    }
+}
+
+/// One of PostgreSQL's programs, which does not run as root.
+fn program(name: &str, folder: &Path) -> Command {
+    let mut command = Command::new(find(name).unwrap_or_else(|| panic!("{name} is not installed: apt install postgresql")));
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+/// On the path, or where Debian keeps the newest.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|folder| folder.join(name));
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut debian: Vec<_> = debian.map(|version| version.path().join("bin").join(name)).collect();
+    debian.sort_by_key(|path| path.iter().rev().nth(2).and_then(|version| version.to_str()?.parse::<u32>().ok()));
+    on_path.chain(debian.into_iter().rev()).find(|path| path.is_file())
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+    match output {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => panic!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => panic!("{command:?}: {}", io::Error::other(error)),
+    }
+}
