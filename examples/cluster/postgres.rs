@@ -115,7 +115,10 @@ impl Postgres {
 
     fn is_ready(&self) -> bool {
         let mut ready = program("pg_isready", self.folder.path());
-        ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]).status().is_ok_and(|status| status.success())
+        ready
+            .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .status()
+            .is_ok_and(|status| status.success())
     }
 
     /// What the server has said.
@@ -138,7 +141,8 @@ impl Drop for Postgres {
 
 /// One of PostgreSQL's programs, which does not run as root.
 fn program(name: &str, folder: &Path) -> Command {
-    let mut command = Command::new(find(name).unwrap_or_else(|| panic!("{name} is not installed: apt install postgresql")));
+    let mut command =
+        Command::new(find(name).unwrap_or_else(|| panic!("{name} is not installed: apt install postgresql")));
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);
