@@ -5,10 +5,15 @@ use std::{
     convert::Infallible,
     hash::{BuildHasherDefault, Hasher},
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Use};
+use tokio::sync::broadcast::{
+    self,
+    error::{RecvError, TryRecvError},
+};
+
+use super::{Answered, Cap, Change, Filter, KeyChanges, KeyRegistry, KeyStore, Lookup, Refusal, Use};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -38,7 +43,33 @@ struct Shared {
     by_digest: ByDigest,
     /// What changes go through, one at a time.
     books: Mutex<Books>,
+    /// Whom changes are told, in their order, once somebody follows them.
+    changes: OnceLock<broadcast::Sender<Change>>,
 }
+
+/// The changes in a [`MemoryStore`], as they are made.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, store::{Change, KeyChanges, MemoryStore}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = MemoryStore::new();
+/// let mut changes = keys.changes();
+/// changes.connect().await?;
+/// keys.add(KeyRecord::new("k1", [7; 32]))?;
+/// assert_eq!(changes.next().await?, Change::Key([7; 32].into()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct MemoryChanges {
+    store: MemoryStore,
+    told: Option<broadcast::Receiver<Change>>,
+}
+
+/// The changes that a follower may be behind. If it is behind by more, it is told so.
+const CHANGES_KEPT: usize = 256;
 
 type ByDigest = papaya::HashMap<KeyDigest, KeyRecord, BuildHasherDefault<FirstBytes>>;
 
@@ -80,6 +111,11 @@ impl MemoryStore {
         self.insert_under(&mut self.books(), record, None)
     }
 
+    /// What is changed from when they are connected, for a `CachedStore`.
+    pub fn changes(&self) -> MemoryChanges {
+        MemoryChanges { store: self.clone(), told: None }
+    }
+
     fn insert_under(&self, books: &mut Books, record: KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
         self.check_insert(books, &record)?;
         if let Some(cap) = cap.filter(|cap| books.has_no_room(&record, *cap)) {
@@ -101,6 +137,7 @@ impl MemoryStore {
 
     fn put(&self, books: &mut Books, record: KeyRecord) {
         self.0.by_digest.pin().insert(*record.digest(), record.clone());
+        self.tell(record.digest());
         if let Some(user) = User::of(&record) {
             let keys = books.by_user.entry(user).or_default();
             let is_over = record.status() == Status::Revoked || record.replaced_by().is_some();
@@ -111,6 +148,19 @@ impl MemoryStore {
             keys.insert(record.id().clone());
         }
         books.by_id.insert(record.id().clone(), record);
+    }
+
+    /// Takes a digest away.
+    fn strike(&self, digest: &KeyDigest) {
+        self.0.by_digest.pin().remove(digest);
+        self.tell(digest);
+    }
+
+    fn tell(&self, changed: &KeyDigest) {
+        if let Some(changes) = self.0.changes.get() {
+            // Fails where nobody follows any more.
+            let _ = changes.send(Change::Key(*changed));
+        }
     }
 
     fn look_up(&self, digest: &KeyDigest) -> Option<KeyRecord> {
@@ -209,7 +259,7 @@ impl KeyRegistry for MemoryStore {
         let Some(removed) = books.by_id.remove(id) else {
             return Ok(Err(Refusal::NotFound(id.clone())));
         };
-        self.0.by_digest.pin().remove(removed.digest());
+        self.strike(removed.digest());
         if let Some(user) = User::of(&removed)
             && let Entry::Occupied(mut keys) = books.by_user.entry(user)
         {
@@ -228,9 +278,8 @@ impl KeyRegistry for MemoryStore {
         let keys = books.by_user.remove(&user).unwrap_or_default();
         let ids = keys.open.iter().chain(&keys.over);
         let removed: Vec<_> = ids.filter_map(|id| books.by_id.remove(id)).collect();
-        let by_digest = self.0.by_digest.pin();
         for record in &removed {
-            by_digest.remove(record.digest());
+            self.strike(record.digest());
         }
         Ok(removed)
     }
@@ -243,7 +292,7 @@ impl KeyRegistry for MemoryStore {
         Ok(checked.inspect(|record| {
             // Under both for a moment, so that no request misses it.
             self.put(&mut books, record.clone());
-            self.0.by_digest.pin().remove(from);
+            self.strike(from);
         }))
     }
 
@@ -258,6 +307,40 @@ impl KeyRegistry for MemoryStore {
             }
         }
         Ok(())
+    }
+}
+
+impl KeyChanges for MemoryChanges {
+    type Error = Infallible;
+
+    async fn connect(&mut self) -> Result<(), Infallible> {
+        let changes = self.store.0.changes.get_or_init(|| broadcast::Sender::new(CHANGES_KEPT));
+        self.told = Some(changes.subscribe());
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Change, Infallible> {
+        match self.told.as_mut() {
+            Some(told) => match told.recv().await {
+                Ok(change) => Ok(change),
+                Err(RecvError::Lagged(_) | RecvError::Closed) => Ok(Change::Any),
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<Vec<Change>, Infallible> {
+        // A change that is being made is told before its turn ends.
+        drop(self.store.books());
+        let mut changes = Vec::new();
+        while let Some(told) = self.told.as_mut() {
+            match told.try_recv() {
+                Ok(change) => changes.push(change),
+                Err(TryRecvError::Lagged(_)) => changes.push(Change::Any),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        Ok(changes)
     }
 }
 
