@@ -38,18 +38,21 @@ pub struct Node {
     pub relay: Relay,
 }
 
+/// What is measured is the way to the other node, and not the disk. Servers are killed here, but not the machine.
+const SETTINGS: [&str; 1] = ["fsync=off"];
+
 const LISTENERS: &str = "select client_port from pg_stat_activity where application_name = 'tower-api-key changes'";
 
 // === impl Cluster ===
 
 impl Cluster {
     pub async fn start() -> Self {
-        Self::over(Postgres::start(&[]), None).await
+        Self::over(Postgres::start(&SETTINGS), None).await
     }
 
     /// With a standby that has what the primary has answered.
     pub async fn with_standby() -> Self {
-        let primary = Postgres::start(&[]);
+        let primary = Postgres::start(&SETTINGS);
         let standby = primary.standby(&[]);
         let database = connect(&primary).await;
         for setting in ["alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"] {

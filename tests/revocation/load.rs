@@ -90,7 +90,8 @@ impl Caller {
         while !(victim.is_revoked() && refused_since.is_some_and(|since: Instant| since.elapsed() > linger)) {
             refused_since = if self.try_key(victim).await { refused_since.or(Some(Instant::now())) } else { None };
             assert!(begin.elapsed() < PATIENCE, "it is not refused");
-            sleep(pause).await;
+            let is_measured = victim.commit_was_sent() && refused_since.is_none();
+            sleep(if is_measured { pause } else { pause.max(PAUSE) }).await;
         }
     }
 }
