@@ -1,6 +1,10 @@
 //! The registries that come with the library, by the suite that every registry must pass.
 #![cfg(feature = "testkit")]
 
+#[cfg(feature = "postgres")]
+#[path = "support/postgres.rs"]
+mod postgres;
+
 use tower_api_key::store::{MemoryStore, testkit};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
@@ -18,4 +22,26 @@ async fn sqlite_is_a_registry() {
         tower_api_key::store::SqliteStore::open(folder.path().join(format!("{number}.db"))).await.unwrap()
     })
     .await;
+}
+
+#[cfg(feature = "postgres")]
+async fn check_postgres(settings: &[&str]) {
+    let server = postgres::Server::start(settings);
+    testkit::check(async || server.database().await.store().await).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+#[ignore = "needs postgres"]
+async fn postgres_is_a_registry() {
+    check_postgres(&[]).await;
+}
+
+/// Whatever isolation a server has as default, changes take turns.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+#[ignore = "needs postgres"]
+async fn postgres_is_a_registry_under_every_default_isolation() {
+    check_postgres(&["default_transaction_isolation='repeatable read'"]).await;
+    check_postgres(&["default_transaction_isolation='serializable'"]).await;
 }

@@ -7,8 +7,12 @@ mod erased;
 mod filter;
 mod fixed;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod refusal;
 mod registry;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "testkit")]
@@ -23,6 +27,8 @@ pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::Filter;
 pub use fixed::{FixedKeys, FixedKeysError};
 pub use memory::{MemoryChanges, MemoryStore};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresBuilder, PostgresChanges, PostgresStore};
 pub use refusal::Refusal;
 pub use registry::{Answered, Cap, KeyRegistry, Use};
 #[cfg(feature = "sqlite")]

@@ -1,7 +1,6 @@
 //! Keys in a file of their own, in `SQLite`.
 
 mod changes;
-mod row;
 
 use std::{path::Path, time::Duration};
 
@@ -12,7 +11,7 @@ use sqlx::{
 
 pub use changes::SqliteChanges;
 
-use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Use};
+use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Use, row};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
@@ -242,7 +241,7 @@ async fn get(connection: &mut SqliteConnection, id: &KeyId) -> Result<Option<Key
 }
 
 async fn insert(connection: &mut SqliteConnection, record: &KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
-    match row::bind(sqlx::query(INSERT), record)?.execute(&mut *connection).await {
+    match sqlx::query_with(INSERT, row::arguments::<Sqlite>(record)?).execute(&mut *connection).await {
         Ok(_) => {}
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             let taken = get(connection, record.id()).await?.is_some();
@@ -264,7 +263,7 @@ async fn update(connection: &mut SqliteConnection, changed: KeyRecord) -> Answer
     };
     let updated = stored.updated_to(changed);
     if let Ok(record) = &updated {
-        row::bind(sqlx::query(PUT), record)?.execute(connection).await?;
+        sqlx::query_with(PUT, row::arguments::<Sqlite>(record)?).execute(connection).await?;
     }
     Ok(updated)
 }

@@ -1,11 +1,11 @@
-//! A record as a row, and a row as a record.
+//! A record as a row, and a row as a record: the same twenty columns in every database.
 
 use std::{
     error::Error,
     time::{Duration, SystemTime},
 };
 
-use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
+use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Row, Type};
 
 use crate::{
     key::KeyDigest,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A row that does not hold a record: somebody else has written it.
-pub(super) fn decode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
+fn decode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
@@ -22,14 +22,21 @@ fn encode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Encode(error.into())
 }
 
-pub(super) fn record(row: &SqliteRow) -> Result<KeyRecord, sqlx::Error> {
+pub(super) fn record<R: Row>(row: &R) -> Result<KeyRecord, sqlx::Error>
+where
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> bool: Decode<'r, R::Database> + Type<R::Database>,
+{
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
     let time = |column: &str| row.try_get::<Option<i64>, _>(column)?.map(instant).transpose();
     let digest = KeyDigest::try_from(row.try_get::<Vec<u8>, _>("digest")?).map_err(decode)?;
     let mut record = KeyRecord::new(row.try_get::<String, _>("id")?, digest)
         .with_version(count(row.try_get("version")?))
         .with_status(status(&row.try_get::<String, _>("status")?)?)
-        .with_permissions(permissions(row)?)
+        .with_permissions(permissions(&row.try_get::<String, _>("permissions")?, row.try_get("wildcards")?)?)
         .with_not_before(time("not_before")?)
         .with_expires_at(time("expires_at")?)
         .with_use(count(row.try_get("use_count")?), time("last_used_at")?);
@@ -38,7 +45,8 @@ pub(super) fn record(row: &SqliteRow) -> Result<KeyRecord, sqlx::Error> {
         (Some(_), _) => record.with_owner(Owner::Bot),
         (None, _) => record,
     };
-    let metadata: Vec<(String, String)> = serde_json::from_str(row.try_get("metadata")?).map_err(decode)?;
+    let metadata: Vec<(String, String)> =
+        serde_json::from_str(&row.try_get::<String, _>("metadata")?).map_err(decode)?;
     record = metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text));
     if let Some(instant) = time("created_at")? {
         record = record.with_created_at(instant);
@@ -61,39 +69,49 @@ pub(super) fn record(row: &SqliteRow) -> Result<KeyRecord, sqlx::Error> {
 
 type WithText = fn(KeyRecord, String) -> KeyRecord;
 
-/// Binds the twenty columns in the order of the table.
-pub(super) fn bind<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    record: &KeyRecord,
-) -> Result<Query<'q, Sqlite, SqliteArguments>, sqlx::Error> {
+/// The twenty columns, in the order of the table.
+pub(super) fn arguments<D: Database>(record: &KeyRecord) -> Result<D::Arguments, sqlx::Error>
+where
+    for<'t> String: Encode<'t, D> + Type<D>,
+    for<'t> Option<String>: Encode<'t, D>,
+    for<'t> Vec<u8>: Encode<'t, D> + Type<D>,
+    for<'t> i64: Encode<'t, D> + Type<D>,
+    for<'t> Option<i64>: Encode<'t, D>,
+    for<'t> bool: Encode<'t, D> + Type<D>,
+{
     let (owner_type, user) = owner(record.owner());
     let status = match record.status() {
         Status::Active => "active",
         Status::Disabled => "disabled",
         Status::Revoked => "revoked",
     };
-    let metadata: Vec<_> = record.metadata().iter().collect();
-    Ok(query
-        .bind(record.id().to_string())
-        .bind(record.digest().as_bytes().to_vec())
-        .bind(number(record.version()))
-        .bind(status)
-        .bind(owner_type)
-        .bind(user.map(str::to_owned))
-        .bind(record.organization().map(str::to_owned))
-        .bind(record.environment().map(str::to_owned))
-        .bind(record.name().map(str::to_owned))
-        .bind(record.mask().map(str::to_owned))
-        .bind(serde_json::to_string(record.permissions()).map_err(encode)?)
-        .bind(record.permissions().has_wildcards())
-        .bind(serde_json::to_string(&metadata).map_err(encode)?)
-        .bind(record.created_at().map(micros))
-        .bind(record.not_before().map(micros))
-        .bind(record.expires_at().map(micros))
-        .bind(record.replaces().map(ToString::to_string))
-        .bind(record.replaced_by().map(ToString::to_string))
-        .bind(record.last_used_at().map(micros))
-        .bind(number(record.use_count())))
+    let permissions = serde_json::to_string(record.permissions()).map_err(encode)?;
+    let metadata = serde_json::to_string(&record.metadata().iter().collect::<Vec<_>>()).map_err(encode)?;
+    let mut row = D::Arguments::default();
+    let add = || -> Result<(), Box<dyn Error + Send + Sync>> {
+        row.add(record.id().to_string())?;
+        row.add(record.digest().as_bytes().to_vec())?;
+        row.add(number(record.version()))?;
+        row.add(status.to_owned())?;
+        row.add(owner_type.map(str::to_owned))?;
+        row.add(user.map(str::to_owned))?;
+        row.add(record.organization().map(str::to_owned))?;
+        row.add(record.environment().map(str::to_owned))?;
+        row.add(record.name().map(str::to_owned))?;
+        row.add(record.mask().map(str::to_owned))?;
+        row.add(permissions)?;
+        row.add(record.permissions().has_wildcards())?;
+        row.add(metadata)?;
+        row.add(record.created_at().map(micros))?;
+        row.add(record.not_before().map(micros))?;
+        row.add(record.expires_at().map(micros))?;
+        row.add(record.replaces().map(ToString::to_string))?;
+        row.add(record.replaced_by().map(ToString::to_string))?;
+        row.add(record.last_used_at().map(micros))?;
+        row.add(number(record.use_count()))
+    };
+    add().map_err(sqlx::Error::Encode)?;
+    Ok(row)
 }
 
 /// The columns `owner_type` and `user`.
@@ -105,9 +123,9 @@ pub(super) fn owner(owner: Option<&Owner>) -> (Option<&'static str>, Option<&str
     }
 }
 
-fn permissions(row: &SqliteRow) -> Result<Permissions, sqlx::Error> {
-    let permissions: Permissions = serde_json::from_str(row.try_get("permissions")?).map_err(decode)?;
-    Ok(if row.try_get("wildcards")? { permissions.with_wildcards() } else { permissions })
+fn permissions(text: &str, wildcards: bool) -> Result<Permissions, sqlx::Error> {
+    let permissions: Permissions = serde_json::from_str(text).map_err(decode)?;
+    Ok(if wildcards { permissions.with_wildcards() } else { permissions })
 }
 
 fn status(text: &str) -> Result<Status, sqlx::Error> {
@@ -119,7 +137,7 @@ fn status(text: &str) -> Result<Status, sqlx::Error> {
     }
 }
 
-/// SQLite's integers have a sign; no count comes near it.
+/// A database's integers have a sign; no count comes near it.
 pub(super) fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,55 @@
+-- Times are microseconds since 1970. A key itself is nowhere here: only its digest.
+create table api_keys (
+    id            text    collate "C" primary key,
+    digest        bytea   not null unique check (length(digest) = 32),
+    version       bigint  not null,
+    status        text    not null check (status in ('active', 'disabled', 'revoked')),
+    owner_type    text    check (owner_type in ('user', 'bot')),
+    user_id       text    collate "C" check ((user_id is not null) = (owner_type is not distinct from 'user')),
+    organization  text    collate "C",
+    environment   text    collate "C",
+    name          text,
+    mask          text,
+    permissions   jsonb   not null,
+    wildcards     boolean not null,
+    metadata      jsonb   not null,
+    created_at    bigint,
+    not_before    bigint,
+    expires_at    bigint,
+    replaces      text,
+    replaced_by   text,
+    last_used_at  bigint,
+    use_count     bigint  not null
+);
+
+create index api_keys_by_owner on api_keys (organization, owner_type, user_id, id);
+create index api_keys_that_count on api_keys (organization, owner_type, user_id)
+    where status <> 'revoked' and replaced_by is null;
+create index api_keys_by_organization on api_keys (organization, id);
+
+-- Whoever changes a key, tells so in the same transaction: two bytes of its digest, or * for all keys.
+create function api_keys_tell() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'TRUNCATE' then
+        perform pg_notify('tower_api_key', '*');
+    end if;
+    if tg_op in ('UPDATE', 'DELETE') then
+        perform pg_notify('tower_api_key', encode(substr(old.digest, 1, 2), 'hex'));
+    end if;
+    if tg_op in ('INSERT', 'UPDATE') then
+        perform pg_notify('tower_api_key', encode(substr(new.digest, 1, 2), 'hex'));
+    end if;
+    return null;
+end
+$$;
+
+-- Every column but the two that count uses, which no cache needs to know.
+create trigger api_keys_tell after insert or delete or update of
+    id, digest, version, status, owner_type, user_id, organization, environment, name, mask, permissions, wildcards,
+    metadata, created_at, not_before, expires_at, replaces, replaced_by
+    on api_keys for each row execute function api_keys_tell();
+create trigger api_keys_tell_all after truncate on api_keys for each statement execute function api_keys_tell();
+
+-- Also in a session that replicates, where other triggers rest.
+alter table api_keys enable always trigger api_keys_tell;
+alter table api_keys enable always trigger api_keys_tell_all;

@@ -1,0 +1,100 @@
+//! Where the database is, and how long it may take.
+
+use std::{fmt, time::Duration};
+
+use sqlx::postgres::PgConnectOptions;
+
+use super::{PostgresStore, migrations, pool::Pool};
+
+/// The settings of a [`PostgresStore`]. `Debug` does not show the URL: a password may stand in it.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_api_key::store::PostgresStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = PostgresStore::builder("postgres://keys@db.example/keys?sslmode=verify-full")
+///     .connections(16)
+///     .patience(Duration::from_secs(2))
+///     .open()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct PostgresBuilder {
+    url: String,
+    connections: u32,
+    patience: Duration,
+}
+
+const NAME: &str = "tower-api-key";
+
+// === impl PostgresBuilder ===
+
+impl PostgresBuilder {
+    pub(super) fn new(url: String) -> Self {
+        Self { url, connections: 8, patience: Duration::from_secs(5) }
+    }
+
+    /// The most connections at a time, beside the one that follows changes (default 8, at least 1).
+    pub fn connections(mut self, most: u32) -> Self {
+        self.connections = most;
+        self
+    }
+
+    /// How long a look-up or a change may take in all: the wait for a connection, a new one if need be, the statements, the commit
+    /// (default 5 s). The server ends a statement, and a transaction that its client has left, by the same measure.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// As [`PostgresStore::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`].
+    pub async fn open(self) -> Result<PostgresStore, sqlx::Error> {
+        let store = self.build()?;
+        let mut lent = store.pool.within(store.pool.lend()).await?;
+        migrations::run(&mut lent).await?;
+        lent.give_back();
+        Ok(store)
+    }
+
+    /// As [`PostgresStore::connect`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::connect`].
+    pub async fn connect(self) -> Result<PostgresStore, sqlx::Error> {
+        let store = self.build()?;
+        let work = async {
+            let mut lent = store.pool.lend().await?;
+            migrations::check(&mut lent).await?;
+            lent.give_back();
+            Ok(())
+        };
+        store.pool.within(work).await?;
+        Ok(store)
+    }
+
+    fn build(&self) -> Result<PostgresStore, sqlx::Error> {
+        let mut options: PgConnectOptions = self.url.parse()?;
+        if options.get_application_name().is_none() {
+            options = options.application_name(NAME);
+        }
+        Ok(PostgresStore { pool: Pool::new(options, self.connections, self.patience) })
+    }
+}
+
+impl fmt::Debug for PostgresBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresBuilder")
+            .field("connections", &self.connections)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}

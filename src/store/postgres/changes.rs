@@ -1,0 +1,204 @@
+//! The changes of keys as PostgreSQL tells them: `LISTEN`, and a heartbeat that goes the same way.
+
+use std::{fmt, io, time::Duration};
+
+use sqlx::{
+    Row,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+
+use super::pool::{prepare, within};
+use crate::store::{Change, KeyChanges};
+
+/// The changes of the keys in a [`PostgresStore`](super::PostgresStore), on a connection of their own.
+///
+/// Triggers tell them, so a change is told by whoever makes it: by this library in any process, or by hand in `psql`. A change is told
+/// when it is committed, and as two bytes of a digest at most: every role of a database can listen. Each heartbeat also
+/// proves that the triggers are still there.
+///
+/// Notifications do not pass through a pooler that lends a connection for one transaction, such as `PgBouncer` in its usual mode: then
+/// no heartbeat comes back, which is an error.
+///
+/// ```no_run
+/// use tower_api_key::store::{KeyChanges, PostgresStore};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = PostgresStore::open("postgres://keys@db.example/keys?sslmode=verify-full").await?;
+/// let mut changes = store.changes();
+/// changes.connect().await?;
+/// println!("{:?}", changes.next().await?);
+/// # Ok(())
+/// # }
+/// ```
+pub struct PostgresChanges {
+    options: PgConnectOptions,
+    patience: Duration,
+    /// `None` before `connect`, and once something has gone wrong: nothing is told over a connection that is in doubt.
+    channel: Option<Channel>,
+}
+
+/// A connection that listens.
+struct Channel {
+    listener: PgListener,
+    /// The server's process that serves it: no other has its number while it lives.
+    process: i32,
+    beats: u64,
+}
+
+/// What a notification says.
+enum Told {
+    Change(Change),
+    Beat,
+}
+
+const CHANNEL: &str = "tower_api_key";
+
+macro_rules! triggers {
+    () => {
+        "(select count(*) from pg_catalog.pg_trigger where tgrelid = to_regclass('api_keys') and tgenabled = 'A'
+            and tgname in ('api_keys_tell', 'api_keys_tell_all')) as triggers"
+    };
+}
+
+// === impl PostgresChanges ===
+
+impl PostgresChanges {
+    pub(super) fn new(options: &PgConnectOptions, patience: Duration) -> Self {
+        let name = format!("{} changes", options.get_application_name().unwrap_or_default());
+        Self { options: options.clone().application_name(&name), patience, channel: None }
+    }
+}
+
+impl KeyChanges for PostgresChanges {
+    type Error = sqlx::Error;
+
+    async fn connect(&mut self) -> Result<(), sqlx::Error> {
+        self.channel = None;
+        self.channel = Some(within(self.patience, Channel::open(&self.options, self.patience)).await?);
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Change, sqlx::Error> {
+        let channel = self.channel.as_mut().ok_or_else(lost)?;
+        loop {
+            match channel.hear().await {
+                Ok((Told::Change(change), _)) => return Ok(change),
+                Ok((Told::Beat, _)) => {}
+                Err(error) => {
+                    self.channel = None;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Cut short, it ends the channel.
+    async fn catch_up(&mut self) -> Result<Vec<Change>, sqlx::Error> {
+        let mut channel = self.channel.take().ok_or_else(lost)?;
+        let changes = within(self.patience, channel.beat()).await?;
+        self.channel = Some(channel);
+        Ok(changes)
+    }
+}
+
+impl fmt::Debug for PostgresChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresChanges")
+            .field("host", &self.options.get_host())
+            .field("port", &self.options.get_port())
+            .field("database", &self.options.get_database())
+            .field("is_connected", &self.channel.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Channel ===
+
+impl Channel {
+    async fn open(options: &PgConnectOptions, patience: Duration) -> Result<Self, sqlx::Error> {
+        // A listener of sqlx brings its connection back in silence if it can; from this pool it is given up together with it.
+        let pool =
+            PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None).acquire_timeout(patience);
+        let mut listener = PgListener::connect_with(&pool.connect_lazy_with(options.clone())).await?;
+        listener.eager_reconnect(false);
+        let process = prepare(&mut listener, patience).await?.try_get("process")?;
+        listener.listen(CHANNEL).await?;
+        let row = sqlx::query(concat!("select ", triggers!())).fetch_one(&mut listener).await?;
+        check_triggers(row.try_get("triggers")?)?;
+        Ok(Self { listener, process, beats: 0 })
+    }
+
+    /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
+    async fn beat(&mut self) -> Result<Vec<Change>, sqlx::Error> {
+        self.beats += 1;
+        let beat = format!("beat {} {}", self.process, self.beats);
+        let query = sqlx::query(concat!("select pg_notify($1, $2), ", triggers!())).bind(CHANNEL).bind(&beat);
+        check_triggers(query.fetch_one(&mut self.listener).await?.try_get("triggers")?)?;
+        let mut changes = Vec::new();
+        loop {
+            match self.hear().await? {
+                (Told::Change(change), _) => changes.push(change),
+                (Told::Beat, payload) if payload == beat => return Ok(changes),
+                (Told::Beat, _) => {}
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Result<(Told, String), sqlx::Error> {
+        // `None` is a connection that was lost, and would be made anew by the next call.
+        let notification = self.listener.try_recv().await?.ok_or_else(lost)?;
+        let payload = notification.payload().to_owned();
+        Ok((Told::from(payload.as_str()), payload))
+    }
+}
+
+fn check_triggers(count: i64) -> Result<(), sqlx::Error> {
+    if count == 2 {
+        return Ok(());
+    }
+    let why = "the triggers that tell of changed keys are missing, or not enabled always: run the migrations";
+    Err(sqlx::Error::Configuration(why.into()))
+}
+
+fn lost() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the connection that tells of changed keys is lost").into()
+}
+
+// === impl Told ===
+
+impl From<&str> for Told {
+    fn from(payload: &str) -> Self {
+        if payload.starts_with("beat ") {
+            return Self::Beat;
+        }
+        let is_hex = payload.len() == 4 && payload.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let beginning = is_hex.then(|| u16::from_str_radix(payload, 16).ok()).flatten();
+        // What this version does not know may be any change.
+        Self::Change(beginning.map_or(Change::Any, |bytes| Change::Beginning(bytes.to_be_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_and_not_understood_may_be_any_change() {
+        for (payload, expected) in [
+            ("00ff", Some(Change::Beginning([0, 255]))),
+            ("*", Some(Change::Any)),
+            ("", Some(Change::Any)),
+            ("00f", Some(Change::Any)),
+            ("00ff0", Some(Change::Any)),
+            ("zzzz", Some(Change::Any)),
+            ("+1ff", Some(Change::Any)),
+            ("beat 1 2", None),
+        ] {
+            let told = match Told::from(payload) {
+                Told::Change(change) => Some(change),
+                Told::Beat => None,
+            };
+            assert_eq!(told, expected, "{payload:?}");
+        }
+    }
+}

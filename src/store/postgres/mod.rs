@@ -1,0 +1,324 @@
+//! Keys in PostgreSQL, for as many nodes as need them.
+
+mod builder;
+mod changes;
+mod migrations;
+mod pool;
+mod statements;
+
+use std::{io, panic, sync::Arc};
+
+use sqlx::{PgConnection, Postgres};
+
+pub use builder::PostgresBuilder;
+pub use changes::PostgresChanges;
+use pool::Pool;
+
+use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Use, row};
+use crate::{
+    key::KeyDigest,
+    record::{KeyId, KeyRecord, Owner, Status},
+};
+
+/// Keys in a PostgreSQL database that many nodes share, with all that a [`KeyRegistry`] can do. Clones share the connections.
+///
+/// What one node changes, every other sees at its next look-up, which goes through an index on the digest. Several keys of one
+/// owner, and caps, are kept right between nodes by locks in the database, whatever isolation level the server has as default. Times are
+/// kept to the microsecond, attached values not at all; a text with a NUL in it, which PostgreSQL cannot hold, is an error.
+///
+/// ```no_run
+/// use tower_api_key::{KeyFormat, KeyManager, store::PostgresStore};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let url = "postgres://keys:secret@db.example/keys?sslmode=verify-full&sslrootcert=/etc/ssl/db-ca.pem";
+/// let store = PostgresStore::open(url).await?;
+/// let manager = KeyManager::builder(store).format(KeyFormat::new("acme")?).build()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # The URL
+///
+/// `postgres://user:password@host:port/database`, and settings behind a `?`:
+///
+/// | `sslmode`           | the connection                                                                                     |
+/// |---------------------|----------------------------------------------------------------------------------------------------|
+/// | `disable`, `allow`  | is not encrypted                                                                                   |
+/// | `prefer` (default)  | is encrypted if the server offers it: whoever stands between can take the offer away               |
+/// | `require`           | is encrypted, with whoever answers                                                                 |
+/// | `verify-ca`         | is with a server whose certificate the CA has signed, whatever its name                            |
+/// | **`verify-full`**   | is with the server of that name: the only mode that authenticates the server                       |
+///
+/// `sslrootcert` is the file of the CA (default: the system's CAs), `sslcert` and `sslkey` are the client's own. `application_name` is
+/// `tower-api-key` unless the URL gives another, and with ` changes` behind it on the connection of [`PostgresStore::changes`].
+/// `options=-csearch_path%3Dkeys` puts the tables into a schema of their own.
+///
+/// # A server that cannot be relied on
+///
+/// A replica is refused: it may be behind, and a revoked key would still work for as long. What is not done within the builder's
+/// `patience` is an error, and its connection is thrown away, so that a network that swallows everything holds up nothing for longer.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    pool: Arc<Pool>,
+}
+
+// === impl PostgresStore ===
+
+impl PostgresStore {
+    /// Connects, and brings the tables up to date, one node at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::connect`], and if the role may not make or alter tables that are not up to date.
+    pub async fn open(url: &str) -> Result<Self, sqlx::Error> {
+        Self::builder(url).open().await
+    }
+
+    /// Connects to tables that are up to date: for a role that may read and write rows, and nothing else.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_api_key::store::PostgresStore;
+    ///
+    /// // Once, when a new version is rolled out:
+    /// PostgresStore::open("postgres://owner@db.example/keys?sslmode=verify-full").await?.close().await;
+    /// // In each node:
+    /// let store = PostgresStore::connect("postgres://keys@db.example/keys?sslmode=verify-full").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The URL is wrong, the server cannot be reached in time or is not the one that `sslmode` asks for, is a replica, or refuses the role;
+    /// the tables are missing, too old, or too new for this library.
+    pub async fn connect(url: &str) -> Result<Self, sqlx::Error> {
+        Self::builder(url).connect().await
+    }
+
+    /// A store with settings of its own.
+    pub fn builder(url: impl Into<String>) -> PostgresBuilder {
+        PostgresBuilder::new(url.into())
+    }
+
+    /// What tells of every change to the keys, whoever makes it, over a connection of its own.
+    pub fn changes(&self) -> PostgresChanges {
+        PostgresChanges::new(&self.pool.options, self.pool.patience)
+    }
+
+    /// Closes the connections. Those in use are closed when their work is done; new work is refused.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+impl KeyStore for PostgresStore {
+    type Error = sqlx::Error;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
+        let (pool, digest) = (Arc::clone(&self.pool), *digest);
+        // It ends without its caller: otherwise each caller that goes away would cost a connection, and whoever likes could close them all.
+        let found = tokio::spawn(async move { pool.within(find(&pool, &digest)).await });
+        found.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => panic::resume_unwind(panic),
+            Err(error) => Err(io::Error::other(error).into()),
+        })
+    }
+}
+
+impl KeyRegistry for PostgresStore {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            lock_owner(&mut change, record.organization(), record.owner()).await?;
+            let answer = insert(&mut change, &record, cap).await?;
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
+        let work = async {
+            let mut lent = self.pool.lend_awake().await?;
+            let row = sqlx::query(statements::GET).bind(id.as_str()).fetch_optional(&mut *lent).await?;
+            lent.give_back();
+            row.as_ref().map(row::record).transpose()
+        };
+        self.pool.within(work).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        let work = async {
+            let mut lent = self.pool.lend_awake().await?;
+            let rows = statements::list(filter).build().fetch_all(&mut *lent).await?;
+            lent.give_back();
+            rows.iter().map(row::record).collect()
+        };
+        self.pool.within(work).await
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            let answer = update(&mut change, changed).await?;
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            lock_owner(&mut change, new.organization(), new.owner()).await?;
+            let answer = match update(&mut change, old).await? {
+                Ok(old) => insert(&mut change, &new, None).await?.map(|()| old),
+                Err(refusal) => Err(refusal),
+            };
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            let answer = match lock(&mut change, id).await? {
+                Some(stored) => {
+                    put(&mut change, stored.updated_to(stored.clone().with_status(Status::Revoked))).await?
+                }
+                None => Err(Refusal::NotFound(id.clone())),
+            };
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            let row = sqlx::query(statements::REMOVE).bind(id.as_str()).fetch_optional(&mut *change).await?;
+            let removed = row.as_ref().map(row::record).transpose()?;
+            change.end(removed.ok_or_else(|| Refusal::NotFound(id.clone()))).await
+        };
+        self.pool.within(work).await
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            lock_owner(&mut change, organization, Some(&Owner::User(user.to_owned()))).await?;
+            let ids = statements::lock_user(organization, user)
+                .build_query_scalar::<String>()
+                .fetch_all(&mut *change)
+                .await?;
+            let rows = sqlx::query(statements::REMOVE_ALL).bind(ids).fetch_all(&mut *change).await?;
+            let removed = rows.iter().map(row::record).collect::<Result<_, _>>()?;
+            change.commit().await?;
+            Ok(removed)
+        };
+        self.pool.within(work).await
+    }
+
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            let answer = match lock(&mut change, id).await?.map(|stored| stored.rehashed(from, *to)) {
+                Some(Ok(record)) => rehash(&mut change, record).await?,
+                Some(Err(refusal)) => Err(refusal),
+                None => Err(Refusal::NotFound(id.clone())),
+            };
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), sqlx::Error> {
+        let (ids, counts, times) = statements::add_up(uses);
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            sqlx::query(statements::LOCK_ALL).bind(&ids).execute(&mut *change).await?;
+            let query = sqlx::query(statements::RECORD_USES).bind(&ids).bind(counts).bind(times);
+            query.execute(&mut *change).await?;
+            change.commit().await
+        };
+        self.pool.within(work).await
+    }
+}
+
+async fn find(pool: &Arc<Pool>, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
+    loop {
+        let mut lent = pool.lend().await?;
+        let query = sqlx::query(statements::FIND).bind(&digest.as_bytes()[..]);
+        match query.fetch_optional(&mut *lent).await {
+            Ok(row) => {
+                lent.give_back();
+                return row.as_ref().map(row::record).transpose();
+            }
+            Err(error) if lent.is_worth_another(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+// === within a transaction ===
+// The lock of an owner comes before those of rows, and rows are locked in the order of their ids: so no two changes wait for each other.
+
+/// Until the transaction ends, nobody else adds a key for this owner: a count stays true, and who is removed stays so.
+async fn lock_owner(
+    connection: &mut PgConnection,
+    organization: Option<&str>,
+    owner: Option<&Owner>,
+) -> Result<(), sqlx::Error> {
+    let lock = statements::lock_number(organization, owner);
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(lock).execute(connection).await.map(drop)
+}
+
+async fn lock(connection: &mut PgConnection, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
+    let query = sqlx::query(statements::LOCK).bind(id.as_str());
+    query.fetch_optional(connection).await?.as_ref().map(row::record).transpose()
+}
+
+async fn insert(connection: &mut PgConnection, record: &KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+    loop {
+        let query = sqlx::query_with(statements::INSERT, row::arguments::<Postgres>(record)?);
+        if query.execute(&mut *connection).await?.rows_affected() == 1 {
+            break;
+        }
+        let query = sqlx::query_scalar::<_, String>(statements::IN_THE_WAY).bind(record.id().as_str());
+        let taken = query.bind(&record.digest().as_bytes()[..]).fetch_all(&mut *connection).await?;
+        if taken.iter().any(|id| id == record.id().as_str()) {
+            return Ok(Err(Refusal::DuplicateId(record.id().clone())));
+        }
+        if !taken.is_empty() {
+            return Ok(Err(Refusal::DuplicateKey));
+        }
+        // What was in the way was removed meanwhile.
+    }
+    let Some(cap) = cap else { return Ok(Ok(())) };
+    let count = statements::count(record, cap).build_query_scalar::<i64>().fetch_one(connection).await?;
+    Ok(if count < i64::from(cap.most) { Ok(()) } else { Err(Refusal::Full(cap.most)) })
+}
+
+async fn update(connection: &mut PgConnection, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+    match lock(connection, changed.id()).await? {
+        Some(stored) => put(connection, stored.updated_to(changed)).await,
+        None => Ok(Err(Refusal::NotFound(changed.id().clone()))),
+    }
+}
+
+/// In the place of the row with this id.
+async fn put(connection: &mut PgConnection, record: Result<KeyRecord, Refusal>) -> Answered<KeyRecord, sqlx::Error> {
+    if let Ok(record) = &record {
+        sqlx::query_with(statements::PUT, row::arguments::<Postgres>(record)?).execute(connection).await?;
+    }
+    Ok(record)
+}
+
+async fn rehash(connection: &mut PgConnection, record: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+    let query = sqlx::query(statements::REHASH).bind(record.id().as_str()).bind(&record.digest().as_bytes()[..]);
+    match query.bind(row::number(record.version())).execute(connection).await {
+        Ok(_) => Ok(Ok(record)),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(Refusal::DuplicateKey)),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,224 @@
+//! Connections that are lent, and taken back only when all went well. Whatever was cut short is thrown away: its server may
+//! never answer, and its transaction ends with it.
+
+use std::{
+    fmt, io,
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, PgExecutor, Row,
+    postgres::{PgConnectOptions, PgRow},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::store::{Answered, Refusal};
+
+/// At most so many connections to one server.
+pub(super) struct Pool {
+    pub(super) options: PgConnectOptions,
+    pub(super) patience: Duration,
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+/// A connection in use, and its place in the pool.
+pub(super) struct Lent {
+    connection: PgConnection,
+    pool: Arc<Pool>,
+    place: OwnedSemaphorePermit,
+    was_idle: bool,
+}
+
+/// A transaction. Dropped, it is rolled back by the end of its connection.
+pub(super) struct Transaction(Lent);
+
+// === impl Pool ===
+
+impl Pool {
+    pub(super) fn new(options: PgConnectOptions, connections: u32, patience: Duration) -> Arc<Self> {
+        let places = usize::try_from(connections.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Arc::new(Self { options, patience, places: Arc::new(Semaphore::new(places)), idle: Mutex::default() })
+    }
+
+    /// All that is done with a connection, the wait for it too, is done within this pool's patience.
+    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let done = within(self.patience, work).await;
+        if done.as_ref().is_err_and(is_silence) {
+            // What one connection has met, the idle ones may have met too.
+            self.idle().clear();
+        }
+        done
+    }
+
+    /// A connection that may have been closed by the server meanwhile: see [`Lent::is_worth_another`].
+    pub(super) async fn lend(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let idle = self.idle().pop();
+        let was_idle = idle.is_some();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        Ok(Lent { connection, pool: Arc::clone(self), place, was_idle })
+    }
+
+    /// A connection that has just answered.
+    pub(super) async fn lend_awake(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
+        loop {
+            let mut lent = self.lend().await?;
+            if !lent.was_idle {
+                return Ok(lent);
+            }
+            match lent.ping().await {
+                Ok(()) => return Ok(lent),
+                Err(error) if lent.is_worth_another(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Begins a transaction in which every statement sees what is committed before it.
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<Transaction, sqlx::Error> {
+        let mut lent = self.lend_awake().await?;
+        sqlx::raw_sql("begin isolation level read committed").execute(&mut *lent).await?;
+        Ok(Transaction(lent))
+    }
+
+    pub(super) async fn close(&self) {
+        self.places.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for connection in idle {
+            let _ = within(self.patience, connection.close()).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        prepare(&mut connection, self.patience).await?;
+        Ok(connection)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("host", &self.options.get_host())
+            .field("port", &self.options.get_port())
+            .field("database", &self.options.get_database())
+            .field("patience", &self.patience)
+            .field("free", &self.places.available_permits())
+            .field("idle", &self.idle().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Readies a new session, and refuses a server that only follows another one.
+pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) -> Result<PgRow, sqlx::Error> {
+    let patience = patience.as_millis().clamp(1, i32::MAX as u128);
+    // The server gives up when its client does, and finds out that a client has gone.
+    let settings = format!(
+        "select pg_is_in_recovery() as is_replica, pg_backend_pid() as process,
+            set_config('statement_timeout', '{patience}', false),
+            set_config('idle_in_transaction_session_timeout', '{patience}', false),
+            set_config('default_transaction_isolation', 'read committed', false),
+            set_config('tcp_keepalives_idle', '60', false)"
+    );
+    let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(session).await?;
+    if row.try_get("is_replica")? {
+        let why = "this PostgreSQL is a replica: it may be behind, so that a revoked key would still work";
+        return Err(sqlx::Error::Configuration(why.into()));
+    }
+    Ok(row)
+}
+
+/// What is not done within `patience` is cut short.
+pub(super) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(patience, work).await.unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer from PostgreSQL within {patience:?}")).into())
+    })
+}
+
+fn is_silence(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
+// === impl Lent ===
+
+impl Lent {
+    /// Takes the connection back. Without this it is closed.
+    pub(super) fn give_back(self) {
+        let Self { connection, pool, place, .. } = self;
+        if !pool.places.is_closed() {
+            pool.idle().push(connection);
+        }
+        drop(place);
+    }
+
+    /// Whether the server has closed this connection while nobody used it, so that nothing was done, and another may do it.
+    pub(super) fn is_worth_another(&self, error: &sqlx::Error) -> bool {
+        self.was_idle
+            && match error {
+                sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
+                // The server is going down, or has ended this session.
+                sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+                _ => false,
+            }
+    }
+}
+
+impl Deref for Lent {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+// === impl Transaction ===
+
+impl Transaction {
+    /// Commits what was done, or rolls back what was refused.
+    pub(super) async fn end<T>(mut self, answer: Result<T, Refusal>) -> Answered<T, sqlx::Error> {
+        let end = if answer.is_ok() { "commit" } else { "rollback" };
+        sqlx::raw_sql(end).execute(&mut *self.0).await?;
+        self.0.give_back();
+        Ok(answer)
+    }
+
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.end(Ok(())).await.map(drop)
+    }
+}
+
+impl Deref for Transaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}

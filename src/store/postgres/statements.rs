@@ -1,0 +1,134 @@
+//! What is asked of the database. Columns are named one by one, so that a node still works when a newer one has added a column.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use sqlx::{Postgres, QueryBuilder};
+
+use crate::{
+    record::{KeyRecord, Owner},
+    store::{Cap, Filter, Use, row},
+};
+
+macro_rules! columns {
+    () => {
+        "id, digest, version, status, owner_type, user_id as \"user\", organization, environment, name, mask,
+            permissions::text as permissions, wildcards, metadata::text as metadata, created_at, not_before, expires_at,
+            replaces, replaced_by, last_used_at, use_count"
+    };
+}
+
+pub(super) const FIND: &str = concat!("select ", columns!(), " from api_keys where digest = $1");
+
+pub(super) const GET: &str = concat!("select ", columns!(), " from api_keys where id = $1");
+
+pub(super) const LOCK: &str = concat!("select ", columns!(), " from api_keys where id = $1 for update");
+
+pub(super) const LOCK_ALL: &str = "select from api_keys where id = any($1) order by id for update";
+
+pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, status, owner_type, user_id, organization,
+        environment, name, mask, permissions, wildcards, metadata, created_at, not_before, expires_at, replaces,
+        replaced_by, last_used_at, use_count)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12, $13::jsonb, $14, $15, $16, $17, $18, $19, $20)
+    on conflict do nothing";
+
+pub(super) const IN_THE_WAY: &str = "select id from api_keys where id = $1 or digest = $2";
+
+/// All but what identifies a key, and but the two columns that count uses, which an update keeps.
+pub(super) const PUT: &str = "update api_keys set version = $3, status = $4, name = $9, mask = $10,
+        permissions = $11::jsonb, wildcards = $12, metadata = $13::jsonb, created_at = $14, not_before = $15,
+        expires_at = $16, replaced_by = $18
+    where id = $1";
+
+pub(super) const REHASH: &str = "update api_keys set digest = $2, version = $3 where id = $1";
+
+pub(super) const REMOVE: &str = concat!("delete from api_keys where id = $1 returning ", columns!());
+
+pub(super) const REMOVE_ALL: &str = concat!("delete from api_keys where id = any($1) returning ", columns!());
+
+pub(super) const RECORD_USES: &str = "update api_keys set
+        use_count = use_count + least(used.count, 9223372036854775807 - use_count),
+        last_used_at = greatest(last_used_at, used.last_at)
+    from unnest($1::text[], $2::bigint[], $3::bigint[]) as used (id, count, last_at) where api_keys.id = used.id";
+
+type Query = QueryBuilder<Postgres>;
+
+pub(super) fn list(filter: &Filter) -> Query {
+    let mut query = Query::new(concat!("select ", columns!(), " from api_keys where "));
+    is(&mut query, "organization", filter.organization.as_deref());
+    if let Some(owner) = &filter.owner {
+        is_owner(&mut query, Some(owner));
+    }
+    if let Some(environment) = &filter.environment {
+        query.push(" and environment = ").push_bind(environment.clone());
+    }
+    if !filter.revoked {
+        query.push(" and status <> 'revoked'");
+    }
+    if let Some(id) = &filter.after {
+        query.push(" and id < ").push_bind(id.to_string());
+    }
+    query.push(" order by id desc limit ").push_bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
+    query
+}
+
+/// How many keys, but this one, its owner has.
+pub(super) fn count(record: &KeyRecord, cap: Cap) -> Query {
+    let mut query = Query::new("select count(*) from api_keys where status <> 'revoked' and replaced_by is null and ");
+    is(&mut query, "organization", record.organization());
+    is_owner(&mut query, record.owner());
+    query.push(" and (expires_at is null or expires_at > ").push_bind(row::micros(cap.now));
+    query.push(") and id <> ").push_bind(record.id().to_string());
+    query
+}
+
+pub(super) fn lock_user(organization: Option<&str>, user: &str) -> Query {
+    let mut query = Query::new("select id from api_keys where ");
+    is(&mut query, "organization", organization);
+    is_owner(&mut query, Some(&Owner::User(user.to_owned())));
+    query.push(" order by id for update");
+    query
+}
+
+/// The number of an owner's lock, the same in every node. Two owners with one number would only wait for each other.
+pub(super) fn lock_number(organization: Option<&str>, owner: Option<&Owner>) -> i64 {
+    let (owner_type, user) = row::owner(owner);
+    let mut hash = Sha256::new_with_prefix("tower-api-key owner");
+    for part in [organization, owner_type, user] {
+        hash.update([u8::from(part.is_some())]);
+        let part = part.unwrap_or_default();
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    let number = hash.finalize().first_chunk().copied();
+    i64::from_be_bytes(number.unwrap_or_default())
+}
+
+/// The ids, the counts, and the times of the last use: each key once.
+pub(super) fn add_up(uses: &[Use]) -> (Vec<String>, Vec<i64>, Vec<i64>) {
+    let mut sums = BTreeMap::<&str, (i64, i64)>::new();
+    for one in uses {
+        let (count, last_at) = sums.entry(one.id.as_str()).or_insert((0, i64::MIN));
+        *count = count.saturating_add(row::number(one.count));
+        *last_at = row::micros(one.last_at).max(*last_at);
+    }
+    let ids = sums.keys().map(|id| (*id).to_owned()).collect();
+    let (counts, times) = sums.into_values().unzip();
+    (ids, counts, times)
+}
+
+fn is_owner(query: &mut Query, owner: Option<&Owner>) {
+    let (owner_type, user) = row::owner(owner);
+    query.push(" and ");
+    is(query, "owner_type", owner_type);
+    query.push(" and ");
+    is(query, "user_id", user);
+}
+
+/// `is not distinct from` says the same, but goes through no index.
+fn is(query: &mut Query, column: &str, value: Option<&str>) {
+    match value {
+        Some(value) => query.push(column).push(" = ").push_bind(value.to_owned()),
+        None => query.push(column).push(" is null"),
+    };
+}
