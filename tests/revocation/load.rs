@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{cluster::Cluster, victim::Victim};
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// One connection to a node.
@@ -84,12 +84,13 @@ impl Caller {
         false
     }
 
-    /// Calls until the key was revoked, and then refused for `linger`.
+    /// Calls until the key was revoked, and then refused for `linger`; or gives up.
     pub async fn hammer(&mut self, victim: &Victim, pause: Duration, linger: Duration) {
         let (begin, mut refused_since) = (Instant::now(), None);
-        while !(victim.is_revoked() && refused_since.is_some_and(|since: Instant| since.elapsed() > linger)) {
+        let is_over =
+            |since: Option<Instant>| victim.is_revoked() && since.is_some_and(|since| since.elapsed() > linger);
+        while !is_over(refused_since) && begin.elapsed() < PATIENCE {
             refused_since = if self.try_key(victim).await { refused_since.or(Some(Instant::now())) } else { None };
-            assert!(begin.elapsed() < PATIENCE, "it is not refused");
             let is_measured = victim.commit_was_sent() && refused_since.is_none();
             sleep(if is_measured { pause } else { pause.max(PAUSE) }).await;
         }

@@ -85,14 +85,6 @@ pub fn report(scenario: &str, victims: &[Arc<Victim>], bound: Duration) -> usize
     let mut lags: Vec<_> = stories.iter().map(|story| story.lag()).collect();
     lags.sort();
     let violations = stories.iter().map(|story| story.violations(bound)).sum();
-    {
-        let mut commits: Vec<_> = stories.iter().map(|s| s.done.unwrap() - s.sent.unwrap()).collect();
-        commits.sort();
-        let mut after: Vec<_> = stories.iter().map(|s| s.accepted.iter().max().unwrap().saturating_duration_since(s.done.unwrap())).collect();
-        after.sort();
-        let n = commits.len();
-        eprintln!("DEBUG commit p50 {:?} p99 {:?} max {:?}; after done p50 {:?} p99 {:?} max {:?}", commits[n/2], commits[n*99/100], commits[n-1], after[n/2], after[n*99/100], after[n-1]);
-    }
     let at = |percent: usize| milliseconds(lags[(lags.len() * percent).div_ceil(100) - 1]);
     println!(
         "revocation {scenario}: {} revocations, p50 {} ms, p99 {} ms, max {} ms, bound {} ms, violations {violations}",
