@@ -170,16 +170,22 @@ async fn live(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
         let took = answered - arrived;
         // A look-up that is joined was begun within the lease; one that was left behind by a change of latency takes the longest.
         let earlier = arrived.checked_sub(LEASE).unwrap_or(arrived);
-        let was_slow = reachable.was(earlier, answered, |(store, latency)| {
-            store != Store::Answers || latency > Duration::from_secs(1)
-        });
+        let was_slow = reachable
+            .was(earlier, answered, |(store, latency)| store != Store::Answers || latency > Duration::from_secs(1));
         match answer {
             Answer::Accepted => prop_assert!(
-                is_good[key].was(arrived.checked_sub(nodes[0].revocation_bound()).unwrap_or(arrived), answered, |good| good),
+                is_good[key].was(
+                    arrived.checked_sub(nodes[0].revocation_bound()).unwrap_or(arrived),
+                    answered,
+                    |good| good
+                ),
                 "key {key} was accepted after {took:?}, too long after it had ended"
             ),
             Answer::Refused => {
-                prop_assert!(is_good[key].was(arrived, answered, |good| !good), "key {key} was refused, though it was good");
+                prop_assert!(
+                    is_good[key].was(arrived, answered, |good| !good),
+                    "key {key} was refused, though it was good"
+                );
             }
             Answer::Failed => prop_assert!(was_slow, "no answer about key {key}, though the store gives some"),
         }

@@ -1,4 +1,5 @@
 //! A database with a channel of changes, under paused time: it can be slow, fail, hang; the channel can lag, fall silent, break.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::{
     collections::HashMap,

@@ -67,20 +67,21 @@ impl Following {
         self.timeline.instant(now)
     }
 
-    /// Whether every change that was committed a lease before `now` is known here.
-    pub(super) fn is_proven_at(&self, now: u64) -> bool {
-        self.is_proven_within(self.lease, now)
+    /// Whether every change is known here that was committed by `since`.
+    pub(super) fn is_proven(&self, since: u64) -> bool {
+        self.freshness.is_proven(since)
     }
 
-    pub(super) fn is_proven_within(&self, staleness: Duration, now: u64) -> bool {
-        self.freshness.is_proven(before(now, staleness))
+    /// Whether an answer about this key, of the noted epoch, was still true a lease before `now`.
+    pub(super) fn trusts(&self, digest: &KeyDigest, noted: Epoch, now: u64) -> bool {
+        self.freshness.trusts(slot(digest), noted, before(now, self.lease))
     }
 
     pub(super) fn epoch(&self, digest: &KeyDigest) -> Epoch {
         self.freshness.epoch(slot(digest))
     }
 
-    /// Whether nothing has happened to the key since `noted`.
+    /// Whether no change of this key was told since `noted`.
     pub(super) fn stands(&self, digest: &KeyDigest, noted: Epoch) -> bool {
         self.freshness.stands(slot(digest), noted)
     }

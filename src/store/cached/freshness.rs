@@ -54,12 +54,18 @@ impl Freshness {
         self.proven.store(sent + 1, Ordering::Release);
     }
 
+    /// Whether an answer of the noted epoch was still true at `since`.
+    pub(super) fn trusts(&self, slot: usize, noted: Epoch, since: u64) -> bool {
+        // In this order: what was told before the proof has moved the epoch on before the epoch is read.
+        self.is_proven(since) && self.stands(slot, noted)
+    }
+
     /// Whether every change that was committed before `since` is known here.
     pub(super) fn is_proven(&self, since: u64) -> bool {
         self.proven.load(Ordering::Acquire) > since
     }
 
-    /// Whether nothing has happened to the key since the epoch was noted. Says nothing unless [`Self::is_proven`] was asked before.
+    /// Whether no change was told since the epoch was noted.
     pub(super) fn stands(&self, slot: usize, noted: Epoch) -> bool {
         self.epoch(slot) == noted
     }

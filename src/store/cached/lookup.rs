@@ -89,10 +89,6 @@ impl<S: KeyStore> CachedStore<S> {
 impl<S> Cache<S> {
     /// The record in memory, if it was true a lease before `now`, or later.
     fn record(&self, digest: &KeyDigest, now: u64) -> Option<KeyRecord> {
-        // The proof first, the epoch second: what was told before the proof has moved the epoch on.
-        if !self.following.is_proven_at(now) {
-            return None;
-        }
         let entry = self.entries.record(digest)?;
         self.is_current(digest, &entry, now).then_some(entry.value)
     }
@@ -101,9 +97,6 @@ impl<S> Cache<S> {
     fn current(&self, digest: &KeyDigest, now: u64) -> Lookup {
         if let Some(record) = self.record(digest, now) {
             return Lookup::Found(record);
-        }
-        if !self.following.is_proven_at(now) {
-            return Lookup::Wait;
         }
         match self.entries.absence(digest) {
             Some(entry) if self.is_current(digest, &entry, now) => Lookup::Absent,
@@ -122,15 +115,15 @@ impl<S> Cache<S> {
     }
 
     fn is_current<T>(&self, digest: &KeyDigest, entry: &Entry<T>, now: u64) -> bool {
-        entry.asked_at >= before(now, self.ttl) && self.following.stands(digest, entry.epoch)
+        entry.asked_at >= before(now, self.ttl) && self.following.trusts(digest, entry.epoch, now)
     }
 
     /// A good record that was true `max_staleness` ago, or later.
     fn stale(&self, digest: &KeyDigest, max_staleness: Duration) -> Option<KeyRecord> {
         let now = self.following.now();
-        let is_proven = self.following.is_proven_within(max_staleness, now);
+        let since = before(now, max_staleness);
         let entry = self.entries.record(digest)?;
-        let is_known = is_proven || entry.asked_at >= before(now, max_staleness);
+        let is_known = self.following.is_proven(since) || entry.asked_at >= since;
         (is_known && self.following.stands(digest, entry.epoch) && is_good(&entry.value)).then_some(entry.value)
     }
 }

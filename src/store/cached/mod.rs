@@ -165,9 +165,10 @@ impl<S> CachedStore<S> {
 
     /// How the cache is doing.
     pub fn status(&self) -> CacheStatus {
+        let following = &self.cache.following;
         CacheStatus {
-            is_following: self.cache.following.is_proven_at(self.cache.following.now()),
-            lag: self.cache.following.lag(),
+            is_following: following.is_proven(follower::before(following.now(), following.lease)),
+            lag: following.lag(),
             entries: self.cache.entries.records(),
             absences: self.cache.entries.absences(),
             lookups: self.cache.lookups.load(atomic::Ordering::Relaxed),

@@ -1,5 +1,7 @@
 //! Keys in memory, changeable while they are served.
 
+mod changes;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     convert::Infallible,
@@ -8,12 +10,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use tokio::sync::broadcast::{
-    self,
-    error::{RecvError, TryRecvError},
-};
+use tokio::sync::broadcast;
 
-use super::{Answered, Cap, Change, Filter, KeyChanges, KeyRegistry, KeyStore, Lookup, Refusal, Use};
+pub use changes::MemoryChanges;
+
+use super::{Answered, Cap, Change, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Use};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -46,30 +47,6 @@ struct Shared {
     /// Whom changes are told, in their order, once somebody follows them.
     changes: OnceLock<broadcast::Sender<Change>>,
 }
-
-/// The changes in a [`MemoryStore`], as they are made.
-///
-/// ```
-/// use tower_api_key::{KeyRecord, store::{Change, KeyChanges, MemoryStore}};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let keys = MemoryStore::new();
-/// let mut changes = keys.changes();
-/// changes.connect().await?;
-/// keys.add(KeyRecord::new("k1", [7; 32]))?;
-/// assert_eq!(changes.next().await?, Change::Key([7; 32].into()));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct MemoryChanges {
-    store: MemoryStore,
-    told: Option<broadcast::Receiver<Change>>,
-}
-
-/// The changes that a follower may be behind. If it is behind by more, it is told so.
-const CHANGES_KEPT: usize = 256;
 
 type ByDigest = papaya::HashMap<KeyDigest, KeyRecord, BuildHasherDefault<FirstBytes>>;
 
@@ -113,7 +90,7 @@ impl MemoryStore {
 
     /// What is changed from when they are connected, for a `CachedStore`.
     pub fn changes(&self) -> MemoryChanges {
-        MemoryChanges { store: self.clone(), told: None }
+        MemoryChanges::new(self.clone())
     }
 
     fn insert_under(&self, books: &mut Books, record: KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
@@ -307,40 +284,6 @@ impl KeyRegistry for MemoryStore {
             }
         }
         Ok(())
-    }
-}
-
-impl KeyChanges for MemoryChanges {
-    type Error = Infallible;
-
-    async fn connect(&mut self) -> Result<(), Infallible> {
-        let changes = self.store.0.changes.get_or_init(|| broadcast::Sender::new(CHANGES_KEPT));
-        self.told = Some(changes.subscribe());
-        Ok(())
-    }
-
-    async fn next(&mut self) -> Result<Change, Infallible> {
-        match self.told.as_mut() {
-            Some(told) => match told.recv().await {
-                Ok(change) => Ok(change),
-                Err(RecvError::Lagged(_) | RecvError::Closed) => Ok(Change::Any),
-            },
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn catch_up(&mut self) -> Result<Vec<Change>, Infallible> {
-        // A change that is being made is told before its turn ends.
-        drop(self.store.books());
-        let mut changes = Vec::new();
-        while let Some(told) = self.told.as_mut() {
-            match told.try_recv() {
-                Ok(change) => changes.push(change),
-                Err(TryRecvError::Lagged(_)) => changes.push(Change::Any),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
-        }
-        Ok(changes)
     }
 }
 
