@@ -112,9 +112,9 @@ pub struct CacheStatus {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The store failed.
-    #[error("the store behind the cache failed: {0}")]
-    Store(#[source] Arc<dyn Error + Send + Sync>),
+    /// The store's own error.
+    #[error(transparent)]
+    Store(Arc<dyn Error + Send + Sync>),
     /// The look-up ended without an answer: the store panicked, or its runtime went away.
     #[error("the look-up ended without an answer")]
     Ended,
