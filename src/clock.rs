@@ -15,6 +15,10 @@ pub(crate) struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 /// Measures how long something takes.
 pub(crate) struct Stopwatch(Instant);
 
+/// The monotonic clock as nanoseconds since a start, so that an instant fits an atomic.
+#[cfg(feature = "cache")]
+pub(crate) struct Timeline(Instant);
+
 impl Clock {
     /// The machine's own clock.
     pub(crate) fn system() -> Self {
@@ -47,5 +51,21 @@ impl Stopwatch {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+#[cfg(feature = "cache")]
+impl Timeline {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// 584 years fit.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn instant(&self, now: u64) -> Instant {
+        self.0 + Duration::from_nanos(now)
     }
 }

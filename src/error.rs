@@ -55,6 +55,15 @@ pub enum ConfigError {
     /// A deadline of zero, under which no store that waits could ever answer.
     #[error("deadline: must be longer than zero")]
     Deadline,
+    /// A cache that may keep nothing.
+    #[error("entries: at least one is needed")]
+    Entries,
+    /// A lease of a cache that is shorter than 10 ms, within which no heartbeat would come back.
+    #[error("lease: must be 10 ms or longer")]
+    Lease,
+    /// A cache that is built outside of a tokio runtime, where nothing could follow the changes.
+    #[error("cache: must be built within a tokio runtime")]
+    NoRuntime,
     /// A manager without a format, which could make no key.
     #[error("format: at least one is needed")]
     NoFormat,

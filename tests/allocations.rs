@@ -91,3 +91,24 @@ fn an_accepted_request_allocates_one_insert_into_extensions() {
         }
     }
 }
+
+#[cfg(feature = "cache")]
+#[test]
+fn a_hit_in_a_cache_allocates_no_more_than_that() {
+    use tower_api_key::{KeyStore, store::CachedStore};
+
+    let keys = MemoryStore::new();
+    let record = KeyRecord::for_key("live", &ApiKey::new(LIVE).unwrap(), &KeyHasher::sha256());
+    keys.add(record.clone()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let cache = runtime.block_on(async {
+        let cache = CachedStore::builder(keys.clone(), keys.changes()).build().unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        cache.find(record.digest()).await.unwrap();
+        cache
+    });
+    let mut service = ApiKeyLayer::builder(cache.clone()).build().unwrap().layer(inner());
+    allocations(&mut service, bearer(LIVE));
+    assert_eq!(allocations(&mut service, bearer(LIVE)), one_insert(http::Extensions::new()));
+    assert_eq!(cache.status().lookups, 1);
+}

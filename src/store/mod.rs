@@ -1,5 +1,7 @@
 //! Where records are kept. A store is given a digest and nothing else, so it cannot leak a key, or be injected by one.
 
+#[cfg(feature = "cache")]
+mod cached;
 mod changes;
 mod erased;
 mod filter;
@@ -18,17 +20,19 @@ pub mod testkit;
 
 use std::{error::Error, sync::Arc};
 
+#[cfg(feature = "cache")]
+pub use cached::{CacheError, CacheStatus, CachedStore, CachedStoreBuilder};
 pub use changes::{Change, KeyChanges};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::Filter;
 pub use fixed::{FixedKeys, FixedKeysError};
-pub use memory::MemoryStore;
+pub use memory::{MemoryChanges, MemoryStore};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresBuilder, PostgresChanges, PostgresStore};
 pub use refusal::Refusal;
 pub use registry::{Answered, Cap, KeyRegistry, Use};
 #[cfg(feature = "sqlite")]
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteChanges, SqliteStore};
 
 use crate::{key::KeyDigest, record::KeyRecord};
 

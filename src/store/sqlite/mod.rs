@@ -1,11 +1,15 @@
 //! Keys in a file of their own, in `SQLite`.
 
+mod changes;
+
 use std::{path::Path, time::Duration};
 
 use sqlx::{
     Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+
+pub use changes::SqliteChanges;
 
 use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Use, row};
 use crate::{
@@ -82,6 +86,11 @@ impl SqliteStore {
         let writer = writer.connect_with(options.clone()).await?;
         migrate(&writer).await?;
         Ok(Self { readers: pool(READERS).connect_with(options).await?, writer })
+    }
+
+    /// What any process changes in the file from when they are connected, for a `CachedStore`.
+    pub fn changes(&self) -> SqliteChanges {
+        SqliteChanges::new(&self.readers.connect_options())
     }
 
     /// Closes the file. What was answered is in it already.

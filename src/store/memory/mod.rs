@@ -1,14 +1,20 @@
 //! Keys in memory, changeable while they are served.
 
+mod changes;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     convert::Infallible,
     hash::{BuildHasherDefault, Hasher},
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Use};
+use tokio::sync::broadcast;
+
+pub use changes::MemoryChanges;
+
+use super::{Answered, Cap, Change, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Use};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -38,6 +44,8 @@ struct Shared {
     by_digest: ByDigest,
     /// What changes go through, one at a time.
     books: Mutex<Books>,
+    /// Whom changes are told, in their order, once somebody follows them.
+    changes: OnceLock<broadcast::Sender<Change>>,
 }
 
 type ByDigest = papaya::HashMap<KeyDigest, KeyRecord, BuildHasherDefault<FirstBytes>>;
@@ -80,6 +88,11 @@ impl MemoryStore {
         self.insert_under(&mut self.books(), record, None)
     }
 
+    /// What is changed from when they are connected, for a `CachedStore`.
+    pub fn changes(&self) -> MemoryChanges {
+        MemoryChanges::new(self.clone())
+    }
+
     fn insert_under(&self, books: &mut Books, record: KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
         self.check_insert(books, &record)?;
         if let Some(cap) = cap.filter(|cap| books.has_no_room(&record, *cap)) {
@@ -101,6 +114,7 @@ impl MemoryStore {
 
     fn put(&self, books: &mut Books, record: KeyRecord) {
         self.0.by_digest.pin().insert(*record.digest(), record.clone());
+        self.tell(record.digest());
         if let Some(user) = User::of(&record) {
             let keys = books.by_user.entry(user).or_default();
             let is_over = record.status() == Status::Revoked || record.replaced_by().is_some();
@@ -111,6 +125,19 @@ impl MemoryStore {
             keys.insert(record.id().clone());
         }
         books.by_id.insert(record.id().clone(), record);
+    }
+
+    /// Takes a digest away.
+    fn strike(&self, digest: &KeyDigest) {
+        self.0.by_digest.pin().remove(digest);
+        self.tell(digest);
+    }
+
+    fn tell(&self, changed: &KeyDigest) {
+        if let Some(changes) = self.0.changes.get() {
+            // Fails where nobody follows any more.
+            let _ = changes.send(Change::Key(*changed));
+        }
     }
 
     fn look_up(&self, digest: &KeyDigest) -> Option<KeyRecord> {
@@ -209,7 +236,7 @@ impl KeyRegistry for MemoryStore {
         let Some(removed) = books.by_id.remove(id) else {
             return Ok(Err(Refusal::NotFound(id.clone())));
         };
-        self.0.by_digest.pin().remove(removed.digest());
+        self.strike(removed.digest());
         if let Some(user) = User::of(&removed)
             && let Entry::Occupied(mut keys) = books.by_user.entry(user)
         {
@@ -228,9 +255,8 @@ impl KeyRegistry for MemoryStore {
         let keys = books.by_user.remove(&user).unwrap_or_default();
         let ids = keys.open.iter().chain(&keys.over);
         let removed: Vec<_> = ids.filter_map(|id| books.by_id.remove(id)).collect();
-        let by_digest = self.0.by_digest.pin();
         for record in &removed {
-            by_digest.remove(record.digest());
+            self.strike(record.digest());
         }
         Ok(removed)
     }
@@ -243,7 +269,7 @@ impl KeyRegistry for MemoryStore {
         Ok(checked.inspect(|record| {
             // Under both for a moment, so that no request misses it.
             self.put(&mut books, record.clone());
-            self.0.by_digest.pin().remove(from);
+            self.strike(from);
         }))
     }
 

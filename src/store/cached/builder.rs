@@ -1,0 +1,102 @@
+//! The settings of a cache.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use tokio::runtime::Handle;
+
+use super::{Cache, CachedStore, entries::Entries, flights::Flights, follower::Following};
+use crate::{ConfigError, store::KeyChanges};
+
+/// The settings of a [`CachedStore`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_api_key::store::{CachedStore, MemoryStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_api_key::ConfigError> {
+/// let store = MemoryStore::new();
+/// let keys = CachedStore::builder(store.clone(), store.changes())
+///     .entries(10_000)
+///     .lease(Duration::from_millis(500))
+///     .ttl(Duration::from_mins(1))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing until it is built"]
+pub struct CachedStoreBuilder<S, C> {
+    store: S,
+    changes: C,
+    entries: usize,
+    lease: Duration,
+    ttl: Duration,
+}
+
+const SHORTEST_LEASE: Duration = Duration::from_millis(10);
+
+impl<S, C: KeyChanges> CachedStoreBuilder<S, C> {
+    pub(super) fn new(store: S, changes: C) -> Self {
+        Self { store, changes, entries: 100_000, lease: Duration::from_secs(1), ttl: Duration::from_mins(10) }
+    }
+
+    /// At most this many records are kept, and as many absences: 100,000. See `docs/operations.md` for their size.
+    pub fn entries(mut self, most: usize) -> Self {
+        self.entries = most;
+        self
+    }
+
+    /// For how long a heartbeat that came back lets the cache answer from memory, from when it was sent: 1 s. Four are sent in that time.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// The store is asked again for whatever is older: 10 minutes. Freshness does not hang on this, but what a database does without telling
+    /// anybody, such as a restore from a backup, is noticed by then.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// The cache, which begins to follow the changes in a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Entries`]; [`ConfigError::Lease`]; [`ConfigError::NoRuntime`] outside of a tokio runtime.
+    pub fn build(self) -> Result<CachedStore<S>, ConfigError> {
+        if self.entries == 0 {
+            return Err(ConfigError::Entries);
+        }
+        if self.lease < SHORTEST_LEASE {
+            return Err(ConfigError::Lease);
+        }
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let following = Arc::new(Following::new(self.lease));
+        let follower = runtime.spawn(Arc::clone(&following).follow(self.changes)).abort_handle();
+        let cache = Cache {
+            store: self.store,
+            entries: Entries::new(self.entries),
+            flights: Arc::new(Flights::default()),
+            following,
+            ttl: self.ttl,
+            lookups: AtomicU64::new(0),
+            follower,
+        };
+        Ok(CachedStore { cache: Arc::new(cache), stale_for: None })
+    }
+}
+
+impl<S, C> fmt::Debug for CachedStoreBuilder<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStoreBuilder")
+            .field("entries", &self.entries)
+            .field("lease", &self.lease)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! Look-ups that are on their way. Who asks for a key that is being looked up waits for that answer.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use super::{CacheError, freshness::Epoch};
+use crate::{key::KeyDigest, record::KeyRecord};
+
+#[derive(Default)]
+pub(super) struct Flights(Mutex<HashMap<KeyDigest, Flight>>);
+
+pub(super) type Outcome = Result<Option<KeyRecord>, CacheError>;
+
+/// A look-up on its way.
+#[derive(Clone)]
+struct Flight {
+    start: Start,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+/// When a look-up began, and which changes of its key had been told by then.
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    pub(super) at: u64,
+    pub(super) epoch: Epoch,
+}
+
+/// The look-up's own end. However it ends, nobody waits for it afterwards.
+pub(super) struct Pilot {
+    flights: Arc<Flights>,
+    digest: KeyDigest,
+    flight: Flight,
+}
+
+/// Somebody who waits.
+pub(super) struct Passenger {
+    pub(super) started: u64,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// What came of wanting an answer.
+pub(super) enum Boarding {
+    /// The answer is there already.
+    Known,
+    Joined(Passenger),
+    /// Nobody is asking: it is to be asked now.
+    First(Passenger, Pilot),
+}
+
+// === impl Flights ===
+
+impl Flights {
+    /// Joins the look-up of this key that began at `earliest` or later, with no change told since; else begins one, unless the answer
+    /// `is_known` by now.
+    pub(super) fn board(
+        self: &Arc<Self>,
+        digest: &KeyDigest,
+        earliest: u64,
+        start: Start,
+        is_known: impl FnOnce() -> bool,
+    ) -> Boarding {
+        let mut flights = self.lock();
+        let place = flights.entry(*digest);
+        if let Entry::Occupied(flight) = &place
+            && flight.get().start.at >= earliest
+            && flight.get().start.epoch == start.epoch
+        {
+            return Boarding::Joined(flight.get().passenger());
+        }
+        // A look-up keeps its answer before it leaves the list, so between here and there nothing is missed.
+        if is_known() {
+            return Boarding::Known;
+        }
+        let flight = Flight { start, outcome: watch::Sender::new(None) };
+        place.insert_entry(flight.clone());
+        let passenger = flight.passenger();
+        Boarding::First(passenger, Pilot { flights: Arc::clone(self), digest: *digest, flight })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<KeyDigest, Flight>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    fn passenger(&self) -> Passenger {
+        Passenger { started: self.start.at, outcome: self.outcome.subscribe() }
+    }
+}
+
+impl Pilot {
+    pub(super) fn start(&self) -> Start {
+        self.flight.start
+    }
+
+    pub(super) fn land(self, outcome: Outcome) {
+        self.flight.outcome.send_replace(Some(outcome));
+    }
+
+    /// Waits until nobody is waiting.
+    pub(super) async fn deserted(&self) {
+        self.flight.outcome.closed().await;
+    }
+
+    pub(super) fn is_deserted(&self) -> bool {
+        self.flight.outcome.is_closed()
+    }
+}
+
+impl Drop for Pilot {
+    fn drop(&mut self) {
+        if let Entry::Occupied(flight) = self.flights.lock().entry(self.digest)
+            && flight.get().outcome.same_channel(&self.flight.outcome)
+        {
+            flight.remove();
+        }
+    }
+}
+
+impl Passenger {
+    pub(super) async fn outcome(mut self) -> Outcome {
+        match self.outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(CacheError::Ended)),
+            Err(_) => Err(CacheError::Ended),
+        }
+    }
+}

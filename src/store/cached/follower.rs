@@ -1,0 +1,188 @@
+//! Follows the changes: tells the epochs, sends heartbeats, and says when the latest that came back was sent.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::freshness::{Epoch, Freshness};
+use crate::{
+    clock::Timeline,
+    key::KeyDigest,
+    store::{BoxError, Change, KeyChanges},
+};
+
+/// What the follower knows, and requests read.
+pub(super) struct Following {
+    pub(super) lease: Duration,
+    timeline: Timeline,
+    freshness: Freshness,
+    /// When the newest heartbeat that came back was sent; `None` while nothing is followed.
+    proof: watch::Sender<Option<u64>>,
+    /// Somebody waits for a heartbeat sent at this instant or later.
+    wanted: AtomicU64,
+    asked: Notify,
+    /// In nanoseconds; 0 before the first.
+    lag: AtomicU64,
+}
+
+/// Digests are told apart by their first two bytes.
+const SLOTS: usize = 1 << 16;
+
+/// Between two heartbeats that somebody waits for.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+// === impl Following ===
+
+impl Following {
+    pub(super) fn new(lease: Duration) -> Self {
+        Self {
+            lease,
+            timeline: Timeline::start(),
+            freshness: Freshness::new(SLOTS),
+            proof: watch::Sender::new(None),
+            wanted: AtomicU64::new(0),
+            asked: Notify::new(),
+            lag: AtomicU64::new(0),
+        }
+    }
+
+    /// Nanoseconds on the monotonic clock.
+    pub(super) fn now(&self) -> u64 {
+        self.timeline.now()
+    }
+
+    pub(super) fn instant(&self, now: u64) -> Instant {
+        self.timeline.instant(now)
+    }
+
+    /// Whether every change is known here that was committed by `since`.
+    pub(super) fn is_proven(&self, since: u64) -> bool {
+        self.freshness.is_proven(since)
+    }
+
+    /// Whether an answer about this key, of the noted epoch, was still true a lease before `now`.
+    pub(super) fn trusts(&self, digest: &KeyDigest, noted: Epoch, now: u64) -> bool {
+        self.freshness.trusts(slot(digest), noted, before(now, self.lease))
+    }
+
+    pub(super) fn epoch(&self, digest: &KeyDigest) -> Epoch {
+        self.freshness.epoch(slot(digest))
+    }
+
+    /// Whether no change of this key was told since `noted`.
+    pub(super) fn stands(&self, digest: &KeyDigest, noted: Epoch) -> bool {
+        self.freshness.stands(slot(digest), noted)
+    }
+
+    pub(super) fn lag(&self) -> Option<Duration> {
+        Some(self.lag.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+    }
+
+    /// Waits for a heartbeat that is sent at `since` or later to come back. False if none does.
+    pub(super) async fn prove_since(&self, since: u64) -> bool {
+        let mut proof = self.proof.subscribe();
+        self.wanted.fetch_max(since, Ordering::AcqRel);
+        self.asked.notify_one();
+        let proven = proof.wait_for(|proof| proof.is_none_or(|sent| sent >= since));
+        matches!(timeout(self.lease, proven).await, Ok(Ok(proof)) if proof.is_some())
+    }
+
+    pub(super) fn apply(&self, change: Change) {
+        match change {
+            Change::Key(digest) => self.freshness.changed(slot(&digest)),
+            Change::Beginning(bytes) => self.freshness.changed(usize::from(u16::from_be_bytes(bytes))),
+            Change::Any => self.freshness.changed_all(),
+        }
+    }
+
+    /// Follows for ever, over every loss of the channel.
+    pub(super) async fn follow<C: KeyChanges>(self: Arc<Self>, mut changes: C) {
+        let [shortest, longest] = RECONNECT_PAUSES;
+        let mut pause = shortest;
+        loop {
+            let Err(error) = self.follow_once(&mut changes).await;
+            if self.proof.send_replace(None).is_some() {
+                pause = shortest;
+            }
+            lost(&*error);
+            sleep(pause).await;
+            pause = longest.min(pause * 2);
+        }
+    }
+
+    /// Follows until the channel is lost.
+    async fn follow_once<C: KeyChanges>(&self, changes: &mut C) -> Result<Infallible, BoxError> {
+        timeout(CONNECT_PATIENCE, boxed(changes.connect())).await??;
+        let mut sent = self.beat(changes, true).await?;
+        loop {
+            let is_wanted = self.wanted.load(Ordering::Acquire) > sent;
+            let pause = if is_wanted { SHORTEST_PAUSE.min(self.lease / 4) } else { self.lease / 4 };
+            tokio::select! {
+                change = boxed(changes.next()) => self.apply(change?),
+                () = sleep_until(self.instant(sent) + pause) => sent = self.beat(changes, false).await?,
+                () = self.asked.notified() => {}
+            }
+        }
+    }
+
+    /// Sends a heartbeat, and says when it was sent once it is back. The first one after a loss finds nothing that can be trusted.
+    async fn beat<C: KeyChanges>(&self, changes: &mut C, is_first: bool) -> Result<u64, BoxError> {
+        let sent = self.now();
+        let told = timeout(self.lease, boxed(changes.catch_up())).await??;
+        if is_first {
+            self.apply(Change::Any);
+        }
+        for change in told {
+            self.apply(change);
+        }
+        let lag = self.now() - sent;
+        self.lag.store(lag.max(1), Ordering::Relaxed);
+        self.freshness.prove(sent);
+        self.proof.send_replace(Some(sent));
+        proven(Duration::from_nanos(lag));
+        Ok(sent)
+    }
+}
+
+async fn boxed<T, E: Into<BoxError>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, BoxError> {
+    answer.await.map_err(Into::into)
+}
+
+/// The instant that lies `distance` before `now`; 0 where there was none.
+pub(super) fn before(now: u64, distance: Duration) -> u64 {
+    now.saturating_sub(u64::try_from(distance.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn slot(digest: &KeyDigest) -> usize {
+    let [first, second, ..] = *digest.as_bytes();
+    usize::from(u16::from_be_bytes([first, second]))
+}
+
+#[allow(unused_variables, reason = "without the features nobody is told")]
+fn proven(lag: Duration) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::histogram!("api_key_changes_lag_seconds").record(lag);
+        metrics::gauge!("api_key_changes_followed").set(1.0);
+    }
+}
+
+#[allow(unused_variables, reason = "without the features nobody is told")]
+fn lost(error: &(dyn std::error::Error + Send + Sync + 'static)) {
+    #[cfg(feature = "metrics")]
+    metrics::gauge!("api_key_changes_followed").set(0.0);
+    #[cfg(feature = "tracing")]
+    tracing::warn!(error, "the changes of keys are not followed: every look-up goes to the store");
+}

@@ -1,0 +1,72 @@
+//! Whether an answer from memory may still be given. Instants in, yes or no out.
+//!
+//! Knows no store, no cache and no clock, and takes its atomics from the module around it: `tests/interleavings.rs` puts loom's there, and
+//! goes through every order in which threads can meet here.
+//!
+//! ```text
+//! follower   a change is told ─▶ its epoch moves on          a heartbeat comes back ─▶ proven = when it was sent
+//! look-up    note the epoch ─▶ ask the store ─▶ keep the answer with the noted epoch
+//! request    read proven ─▶ read the epoch ─▶ is the proof young enough, and the epoch still the noted one?
+//! ```
+//!
+//! The order of each line is what makes it right. Whatever was committed before a heartbeat was sent has moved its epoch on
+//! before that heartbeat is seen to be proven; so an entry whose epoch stands was true when the heartbeat was sent, or later.
+
+use super::atomics::{AtomicU32, AtomicU64, Ordering};
+
+pub(super) struct Freshness {
+    /// One more than the instant at which the newest heartbeat that came back was sent; 0 before the first.
+    proven: AtomicU64,
+    /// How often keys were changed, by the first bytes of their digests.
+    epochs: Box<[AtomicU32]>,
+}
+
+/// Which changes of a key an answer has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u32);
+
+// === impl Freshness ===
+
+impl Freshness {
+    pub(super) fn new(slots: usize) -> Self {
+        Self { proven: AtomicU64::new(0), epochs: (0..slots).map(|_| AtomicU32::new(0)).collect() }
+    }
+
+    /// To be noted before the store is asked.
+    pub(super) fn epoch(&self, slot: usize) -> Epoch {
+        Epoch(self.epochs[slot].load(Ordering::Acquire))
+    }
+
+    /// A key was changed: what was kept of it, or is being looked up, is worth nothing any more.
+    pub(super) fn changed(&self, slot: usize) {
+        self.epochs[slot].fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Any key may have been changed.
+    pub(super) fn changed_all(&self) {
+        for slot in 0..self.epochs.len() {
+            self.changed(slot);
+        }
+    }
+
+    /// A heartbeat came back that was sent at `sent`; every change that it has overtaken none of has been told.
+    pub(super) fn prove(&self, sent: u64) {
+        self.proven.store(sent + 1, Ordering::Release);
+    }
+
+    /// Whether an answer of the noted epoch was still true at `since`.
+    pub(super) fn trusts(&self, slot: usize, noted: Epoch, since: u64) -> bool {
+        // In this order: what was told before the proof has moved the epoch on before the epoch is read.
+        self.is_proven(since) && self.stands(slot, noted)
+    }
+
+    /// Whether every change that was committed before `since` is known here.
+    pub(super) fn is_proven(&self, since: u64) -> bool {
+        self.proven.load(Ordering::Acquire) > since
+    }
+
+    /// Whether no change was told since the epoch was noted.
+    pub(super) fn stands(&self, slot: usize, noted: Epoch) -> bool {
+        self.epoch(slot) == noted
+    }
+}

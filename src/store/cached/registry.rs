@@ -1,0 +1,78 @@
+//! Changes made through a cache: done in the store, and seen here at once. The other nodes, and a change whose answer is lost, are told by
+//! the changes that the cache follows.
+
+use super::{CacheError, CachedStore};
+use crate::{
+    key::KeyDigest,
+    record::{KeyId, KeyRecord},
+    store::{Answered, BoxError, Cap, Change, Filter, KeyRegistry, Use},
+};
+
+fn failed(error: impl Into<BoxError>) -> CacheError {
+    CacheError::Store(error.into().into())
+}
+
+impl<S: KeyRegistry> CachedStore<S> {
+    /// The answer of a change, after what it has changed is forgotten.
+    fn forgetting<T>(
+        &self,
+        answered: Answered<T, S::Error>,
+        changed: impl FnOnce(&T) -> Vec<KeyDigest>,
+    ) -> Answered<T, CacheError> {
+        let answer = answered.map_err(failed)?;
+        if let Ok(done) = &answer {
+            for digest in changed(done) {
+                self.cache.following.apply(Change::Key(digest));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), CacheError> {
+        let digest = *record.digest();
+        self.forgetting(self.cache.store.insert(record, cap).await, |()| vec![digest])
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, CacheError> {
+        self.cache.store.get(id).await.map_err(failed)
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, CacheError> {
+        self.cache.store.list(filter).await.map_err(failed)
+    }
+
+    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, CacheError> {
+        self.forgetting(self.cache.store.update(changed).await, |record| vec![*record.digest()])
+    }
+
+    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, CacheError> {
+        let digest = *new.digest();
+        self.forgetting(self.cache.store.replace(old, new).await, |old| vec![*old.digest(), digest])
+    }
+
+    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, CacheError> {
+        self.forgetting(self.cache.store.revoke(id).await, |record| vec![*record.digest()])
+    }
+
+    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, CacheError> {
+        self.forgetting(self.cache.store.remove(id).await, |record| vec![*record.digest()])
+    }
+
+    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, CacheError> {
+        let removed = self.cache.store.remove_user(organization, user).await.map_err(failed)?;
+        for record in &removed {
+            self.cache.following.apply(Change::Key(*record.digest()));
+        }
+        Ok(removed)
+    }
+
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, CacheError> {
+        self.forgetting(self.cache.store.rehash(id, from, to).await, |_| vec![*from, *to])
+    }
+
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), CacheError> {
+        self.cache.store.record_uses(uses).await.map_err(failed)
+    }
+}

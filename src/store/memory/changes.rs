@@ -1,0 +1,75 @@
+//! The changes of the keys in memory, as they are made.
+
+use std::{convert::Infallible, future::pending};
+
+use tokio::sync::broadcast::{
+    Receiver, Sender,
+    error::{RecvError, TryRecvError},
+};
+
+use super::MemoryStore;
+use crate::store::{Change, KeyChanges};
+
+/// The changes in a [`MemoryStore`], as they are made.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, store::{Change, KeyChanges, MemoryStore}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = MemoryStore::new();
+/// let mut changes = keys.changes();
+/// changes.connect().await?;
+/// keys.add(KeyRecord::new("k1", [7; 32]))?;
+/// assert_eq!(changes.next().await?, Change::Key([7; 32].into()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct MemoryChanges {
+    store: MemoryStore,
+    told: Option<Receiver<Change>>,
+}
+
+/// The changes that a follower may be behind. If it is behind by more, it is told so.
+const KEPT: usize = 256;
+
+impl MemoryChanges {
+    pub(super) fn new(store: MemoryStore) -> Self {
+        Self { store, told: None }
+    }
+}
+
+impl KeyChanges for MemoryChanges {
+    type Error = Infallible;
+
+    async fn connect(&mut self) -> Result<(), Infallible> {
+        let changes = self.store.0.changes.get_or_init(|| Sender::new(KEPT));
+        self.told = Some(changes.subscribe());
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Change, Infallible> {
+        match self.told.as_mut() {
+            Some(told) => match told.recv().await {
+                Ok(change) => Ok(change),
+                Err(RecvError::Lagged(_) | RecvError::Closed) => Ok(Change::Any),
+            },
+            None => pending().await,
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<Vec<Change>, Infallible> {
+        // A change that is being made is told before its turn ends.
+        drop(self.store.books());
+        let mut changes = Vec::new();
+        while let Some(told) = self.told.as_mut() {
+            match told.try_recv() {
+                Ok(change) => changes.push(change),
+                Err(TryRecvError::Lagged(_)) => changes.push(Change::Any),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        Ok(changes)
+    }
+}

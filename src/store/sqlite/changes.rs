@@ -1,0 +1,74 @@
+//! The changes in a file, by `pragma data_version`.
+
+use std::time::Duration;
+
+use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::time::sleep;
+
+use crate::store::{Change, KeyChanges};
+
+/// The changes in a [`SqliteStore`](crate::store::SqliteStore)'s file, made by whatever process.
+///
+/// SQLite tells that the file was changed, not what; so each change is [`Change::Any`], a write of uses too. The file is asked every 10 ms.
+///
+/// ```
+/// use tower_api_key::store::{CachedStore, SqliteStore};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = SqliteStore::open("keys.db").await?;
+/// let keys = CachedStore::builder(store.clone(), store.changes()).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SqliteChanges {
+    options: SqliteConnectOptions,
+    /// Writes nothing itself, so every change is another's. With the version that it saw last.
+    watch: Option<(SqliteConnection, i64)>,
+}
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+// === impl SqliteChanges ===
+
+impl SqliteChanges {
+    pub(super) fn new(options: &SqliteConnectOptions) -> Self {
+        Self { options: options.clone().create_if_missing(false), watch: None }
+    }
+
+    async fn was_changed(&mut self) -> Result<bool, sqlx::Error> {
+        let Some((connection, last)) = &mut self.watch else {
+            return Err(sqlx::Error::PoolClosed);
+        };
+        let version = version(connection).await?;
+        Ok(std::mem::replace(last, version) != version)
+    }
+}
+
+impl KeyChanges for SqliteChanges {
+    type Error = sqlx::Error;
+
+    async fn connect(&mut self) -> Result<(), sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        let version = version(&mut connection).await?;
+        self.watch = Some((connection, version));
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Change, sqlx::Error> {
+        loop {
+            sleep(PAUSE).await;
+            if self.was_changed().await? {
+                return Ok(Change::Any);
+            }
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<Vec<Change>, sqlx::Error> {
+        Ok(if self.was_changed().await? { vec![Change::Any] } else { Vec::new() })
+    }
+}
+
+async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("pragma data_version").fetch_one(connection).await
+}

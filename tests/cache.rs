@@ -1,0 +1,357 @@
+//! A cache over a store: what it asks, what it answers from memory, and what it never does.
+#![cfg(feature = "cache")]
+
+#[path = "support/database.rs"]
+mod database;
+
+use std::time::Duration;
+
+use database::{Channel, Database, Store};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tower_api_key::{
+    ConfigError, KeyDigest, KeyRecord, KeyRegistry, KeyStore, Lookup, Status,
+    store::{CacheError, CachedStore, MemoryStore},
+};
+
+const LEASE: Duration = Duration::from_secs(1);
+const TTL: Duration = Duration::from_mins(10);
+
+fn digest(first: u8) -> KeyDigest {
+    [first; 32].into()
+}
+
+fn record(first: u8) -> KeyRecord {
+    KeyRecord::new(format!("k{first}"), [first; 32])
+}
+
+/// A node over a database that knows the keys 1 and 2, following its changes.
+async fn node() -> (Database, Channel, CachedStore<Database>) {
+    let database = Database::new();
+    database.commit(record(1));
+    database.commit(record(2));
+    let channel = database.channel();
+    let node = CachedStore::builder(database.clone(), channel.clone()).build().unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert!(node.status().is_following);
+    (database, channel, node)
+}
+
+/// As the layer asks: at once if it can, else by waiting.
+async fn ask(node: &CachedStore<Database>, key: u8) -> Result<Option<KeyRecord>, CacheError> {
+    match node.find_now(&digest(key)) {
+        Lookup::Found(record) => Ok(Some(record)),
+        Lookup::Absent => Ok(None),
+        Lookup::Wait => node.find(&digest(key)).await,
+    }
+}
+
+async fn is_accepted(node: &CachedStore<Database>, key: u8) -> bool {
+    ask(node, key).await.unwrap().is_some_and(|record| record.status() == Status::Active)
+}
+
+fn is_in_memory(node: &CachedStore<Database>, key: u8) -> bool {
+    matches!(node.find_now(&digest(key)), Lookup::Found(_))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_looked_up_once_and_then_answered_from_memory() {
+    let (database, _, node) = node().await;
+    for _ in 0..100 {
+        assert!(is_accepted(&node, 1).await);
+    }
+    assert_eq!((database.lookups(), node.status().lookups, node.status().entries), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_is_looked_up_once() {
+    let (database, _, node) = node().await;
+    for _ in 0..100 {
+        assert!(!is_accepted(&node, 9).await);
+    }
+    assert_eq!((database.lookups(), node.status().absences), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_who_ask_at_once_for_one_key_make_one_look_up() {
+    for (key, is_known) in [(1, true), (9, false)] {
+        let (database, _, node) = node().await;
+        database.set_latency(Duration::from_millis(100));
+        let mut asking = JoinSet::new();
+        for number in 0..50 {
+            let node = node.clone();
+            asking.spawn(async move {
+                sleep(Duration::from_millis(number)).await;
+                is_accepted(&node, key).await
+            });
+        }
+        assert_eq!(asking.join_all().await, [is_known; 50]);
+        assert_eq!(database.lookups(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_goes_away_does_not_take_the_look_up_along() {
+    let (database, _, node) = node().await;
+    database.set_latency(Duration::from_millis(100));
+    let other = tokio::spawn({
+        let node = node.clone();
+        async move {
+            sleep(Duration::from_millis(20)).await;
+            is_accepted(&node, 1).await
+        }
+    });
+    assert!(timeout(Duration::from_millis(50), ask(&node, 1)).await.is_err());
+    assert!(other.await.unwrap());
+    assert_eq!(database.lookups(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_hangs_keeps_nobody_who_comes_later() {
+    let (database, _, node) = node().await;
+    database.set(Store::Hangs);
+    assert!(timeout(Duration::from_secs(3), ask(&node, 1)).await.is_err());
+    database.set(Store::Answers);
+    assert!(timeout(Duration::from_millis(1), is_accepted(&node, 1)).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_key_is_refused_as_soon_as_the_change_is_told() {
+    let (database, channel, node) = node().await;
+    channel.set_lag(Duration::from_millis(20));
+    assert!(is_accepted(&node, 1).await);
+    database.commit(record(1).with_status(Status::Revoked));
+    assert!(is_accepted(&node, 1).await);
+    sleep(Duration::from_millis(21)).await;
+    assert!(!is_accepted(&node, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_was_on_its_way_when_its_key_changed_is_not_kept() {
+    let (database, _, node) = node().await;
+    database.set_latency(Duration::from_millis(100));
+    let early = tokio::spawn({
+        let node = node.clone();
+        async move { is_accepted(&node, 1).await }
+    });
+    sleep(Duration::from_millis(80)).await; // it has read, and not answered yet
+    database.commit(record(1).with_status(Status::Revoked));
+    assert!(early.await.unwrap());
+    assert!(!is_in_memory(&node, 1));
+    assert!(!is_accepted(&node, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_works_at_once_though_it_was_unknown_a_moment_ago() {
+    let (database, channel, node) = node().await;
+    channel.set_lag(Duration::from_millis(300));
+    assert!(!is_accepted(&node, 9).await);
+    database.commit(record(9));
+    assert!(is_accepted(&node, 9).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_enabled_again_works_at_once() {
+    let (database, channel, node) = node().await;
+    channel.set_lag(Duration::from_millis(300));
+    database.commit(record(1).with_status(Status::Disabled));
+    sleep(Duration::from_secs(1)).await;
+    assert!(!is_accepted(&node, 1).await);
+    database.commit(record(1));
+    assert!(is_accepted(&node, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_channel_ends_the_answers_from_memory_within_the_lease() {
+    let (database, channel, node) = node().await;
+    assert!(is_accepted(&node, 1).await);
+    channel.set_silent(true);
+    database.commit(record(1).with_status(Status::Revoked));
+    sleep(LEASE - Duration::from_millis(300)).await;
+    assert!(is_in_memory(&node, 1), "the last heartbeat is younger than the lease");
+    sleep(Duration::from_millis(301)).await;
+    assert!(!is_accepted(&node, 1).await);
+    assert!(!node.status().is_following);
+    // The store answers in its place.
+    assert!(is_accepted(&node, 2).await);
+}
+
+/// The lease runs from when the heartbeat was sent: what comes back late proves little.
+#[tokio::test(start_paused = true)]
+async fn a_slow_heartbeat_counts_from_when_it_was_sent() {
+    let (_, channel, node) = node().await;
+    assert!(is_accepted(&node, 1).await);
+    channel.set_lag(Duration::from_millis(600)); // a heartbeat takes 900 ms
+    sleep(Duration::from_secs(10)).await;
+    channel.set_silent(true);
+    let silent_since = Instant::now();
+    while is_in_memory(&node, 1) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(silent_since.elapsed() <= Duration::from_millis(101), "{:?}", silent_since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_gap_nothing_is_trusted_that_was_kept_before() {
+    let (database, channel, node) = node().await;
+    assert!(is_accepted(&node, 1).await && is_accepted(&node, 2).await);
+    channel.set_down(true);
+    database.commit(record(1).with_status(Status::Revoked)); // nobody is told
+    sleep(Duration::from_millis(500)).await;
+    channel.set_down(false);
+    sleep(Duration::from_millis(300)).await;
+    assert!(node.status().is_following);
+    assert!(!is_in_memory(&node, 1) && !is_in_memory(&node, 2));
+    assert!(!is_accepted(&node, 1).await);
+    assert!(is_accepted(&node, 2).await && is_in_memory(&node, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_channel_and_store_nobody_is_let_in() {
+    let (database, channel, node) = node().await;
+    assert!(is_accepted(&node, 1).await);
+    channel.set_down(true);
+    database.set(Store::Fails);
+    sleep(LEASE + Duration::from_millis(1)).await;
+    assert!(matches!(ask(&node, 1).await, Err(CacheError::Store(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_answers_while_the_store_fails_and_the_channel_lives() {
+    let (database, _, node) = node().await;
+    assert!(is_accepted(&node, 1).await);
+    database.set(Store::Fails);
+    sleep(Duration::from_mins(5)).await;
+    assert!(is_accepted(&node, 1).await);
+    assert!(ask(&node, 2).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_older_than_the_ttl_is_asked_for_again() {
+    let (database, _, node) = node().await;
+    assert!(is_accepted(&node, 1).await);
+    sleep(TTL).await;
+    assert!(is_in_memory(&node, 1));
+    sleep(Duration::from_millis(1)).await;
+    assert!(is_accepted(&node, 1).await);
+    assert_eq!(database.lookups(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lenient_handle_accepts_what_is_stale_and_only_while_the_store_fails() {
+    let (database, channel, node) = node().await;
+    let lenient = node.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+    assert_eq!((node.revocation_bound(), lenient.revocation_bound()), (LEASE, Duration::from_mins(5)));
+    assert!(is_accepted(&node, 1).await);
+    channel.set_down(true);
+    database.commit(record(1).with_status(Status::Revoked));
+    for store in [Store::Fails, Store::Hangs] {
+        database.set(store);
+        sleep(Duration::from_mins(2)).await;
+        assert!(is_accepted(&lenient, 1).await, "{store:?}");
+        // The strict handle of the same cache stays strict, and nobody new is let in.
+        for result in [timeout(LEASE * 4, ask(&node, 1)).await, timeout(LEASE * 4, ask(&lenient, 2)).await] {
+            assert!(!matches!(result, Ok(Ok(_))), "{store:?}");
+        }
+    }
+    database.set(Store::Answers);
+    assert!(!is_accepted(&lenient, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lenient_handle_has_its_maximum() {
+    let (database, channel, node) = node().await;
+    let lenient = node.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+    assert!(is_accepted(&node, 1).await);
+    channel.set_down(true);
+    database.set(Store::Fails);
+    sleep(Duration::from_mins(5) - Duration::from_secs(1)).await;
+    assert!(is_accepted(&lenient, 1).await);
+    sleep(Duration::from_millis(1001)).await;
+    assert!(ask(&lenient, 1).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_is_bounded_and_unknown_keys_push_no_known_one_out() {
+    let (database, _, _) = node().await;
+    let node = CachedStore::builder(database.clone(), database.channel()).entries(64).build().unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert!(is_accepted(&node, 1).await);
+    for number in 0..10_000_u64 {
+        let mut unknown = [0; 32];
+        unknown[..8].copy_from_slice(&number.to_be_bytes());
+        unknown[31] = 1;
+        assert!(node.find(&unknown.into()).await.unwrap().is_none());
+    }
+    assert!(node.status().absences <= 64, "{:?}", node.status());
+    assert!(is_in_memory(&node, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_through_the_cache_is_seen_by_its_next_request() {
+    let store = MemoryStore::new();
+    let node = CachedStore::builder(store.clone(), database::Database::new().channel()).build().unwrap();
+    sleep(Duration::from_millis(1)).await; // it follows a channel that tells nothing of this store
+    node.insert(record(1), None).await.unwrap().unwrap();
+    assert!(node.find(&digest(1)).await.unwrap().is_some());
+    assert!(matches!(node.find_now(&digest(1)), Lookup::Found(_)));
+    node.revoke(&"k1".into()).await.unwrap().unwrap();
+    assert_eq!(node.find(&digest(1)).await.unwrap().unwrap().status(), Status::Revoked);
+    node.remove(&"k1".into()).await.unwrap().unwrap();
+    assert!(node.find(&digest(1)).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_tells_its_cache_of_every_change() {
+    let store = MemoryStore::new();
+    let node = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+    sleep(Duration::from_millis(1)).await;
+    let status = async || node.find(&digest(1)).await.unwrap().map(|record| record.status());
+    assert_eq!(status().await, None);
+    store.add(record(1)).unwrap();
+    assert_eq!(status().await, Some(Status::Active));
+    store.update(record(1).with_status(Status::Disabled)).await.unwrap().unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(status().await, Some(Status::Disabled));
+    store.rehash(&"k1".into(), &digest(1), &digest(2)).await.unwrap().unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(status().await, None);
+    assert!(node.find(&digest(2)).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_changes_than_are_kept_for_a_follower_are_no_loss() {
+    let store = MemoryStore::new();
+    store.add(record(1)).unwrap();
+    let node = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert!(node.find(&digest(1)).await.unwrap().is_some());
+    store.revoke(&"k1".into()).await.unwrap().unwrap();
+    for number in 0..1000_u16 {
+        let mut digest = [9; 32];
+        digest[8..10].copy_from_slice(&number.to_be_bytes());
+        store.add(KeyRecord::new(format!("other{number}"), digest)).unwrap();
+    }
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(node.find(&digest(1)).await.unwrap().unwrap().status(), Status::Revoked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_follower_ends_with_its_cache() {
+    let (database, channel, node) = node().await;
+    drop(node);
+    sleep(Duration::from_millis(1)).await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(tasks, 0);
+    drop((database, channel));
+}
+
+#[test]
+fn a_cache_that_could_not_work_is_not_built() {
+    let builder = || CachedStore::builder(MemoryStore::new(), MemoryStore::new().changes());
+    assert_eq!(builder().build().err(), Some(ConfigError::NoRuntime));
+    assert_eq!(builder().entries(0).build().err(), Some(ConfigError::Entries));
+    assert_eq!(builder().lease(Duration::from_millis(9)).build().err(), Some(ConfigError::Lease));
+}
