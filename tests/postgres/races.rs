@@ -60,13 +60,13 @@ async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
                         uses.reverse();
                     }
                     uses.rotate_left(usize::from(round));
-                    if task < 4 {
-                        store.record_uses(&uses).await.unwrap();
-                    } else if task == 4 {
-                        store.remove_user(Some("acme"), "alice").await.unwrap();
-                    } else {
-                        for number in [99, 50, 0, 75, 25] {
-                            let _refused = store.insert(record(number), None).await.unwrap();
+                    match task {
+                        0..4 => store.record_uses(&uses).await.unwrap(),
+                        4 => drop(store.remove_user(Some("acme"), "alice").await.unwrap()),
+                        _ => {
+                            for number in [99, 50, 0, 75, 25] {
+                                let _refused = store.insert(record(number), None).await.unwrap();
+                            }
                         }
                     }
                 }
