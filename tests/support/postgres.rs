@@ -1,4 +1,5 @@
 //! New databases on a server of one's own.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 #[path = "../../examples/cluster/postgres.rs"]
 mod server;
@@ -25,17 +26,19 @@ pub struct Database {
 
 impl Server {
     pub fn start(settings: &[&str]) -> Self {
-        // Tests take power cuts by `kill`, and need no disk that survives one.
         let settings = [&["fsync=off", "max_connections=200"], settings].concat();
         Self { postgres: Postgres::start(&settings), databases: AtomicUsize::new(0) }
     }
 
     pub async fn database(&self) -> Database {
         let name = format!("keys{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let mut admin = PgConnection::connect(&self.postgres.url()).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
+        sql(&self.postgres.url(), &format!("create database {name}")).await;
+        Database { url: self.url_of(&name), name }
+    }
+
+    pub fn url_of(&self, database: &str) -> String {
         let url = self.postgres.url();
-        Database { url: format!("{}{name}", url.strip_suffix("postgres").unwrap()), name }
+        format!("{}{database}", url.strip_suffix("postgres").unwrap())
     }
 }
 
@@ -45,4 +48,30 @@ impl Database {
     pub async fn store(&self) -> PostgresStore {
         PostgresStore::open(&self.url).await.unwrap()
     }
+
+    /// A session as any other program has it.
+    pub async fn session(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.unwrap()
+    }
+
+    /// By hand, in a session of its own.
+    pub async fn sql(&self, statements: &str) {
+        sql(&self.url, statements).await;
+    }
+
+    /// The same database by another role.
+    pub fn as_role(&self, role: &str) -> String {
+        self.url.replace("//postgres@", &format!("//{role}@"))
+    }
+}
+
+pub async fn sql(url: &str, statements: &str) {
+    let mut session = PgConnection::connect(url).await.unwrap();
+    run(&mut session, statements).await;
+    session.close().await.unwrap();
+}
+
+/// In this session.
+pub async fn run(session: &mut PgConnection, statements: &str) {
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(session).await.unwrap();
 }

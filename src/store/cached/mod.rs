@@ -74,7 +74,8 @@ struct Cache<S> {
     entries: Entries,
     flights: Arc<Flights>,
     following: Arc<Following>,
-    ttl: Duration,
+    /// In nanoseconds.
+    ttl: u64,
     lookups: atomic::AtomicU64,
     follower: AbortHandle,
 }
@@ -167,7 +168,7 @@ impl<S> CachedStore<S> {
     pub fn status(&self) -> CacheStatus {
         let following = &self.cache.following;
         CacheStatus {
-            is_following: following.is_proven(follower::before(following.now(), following.lease)),
+            is_following: following.is_proven(following.earliest(following.now())),
             lag: following.lag(),
             entries: self.cache.entries.records(),
             absences: self.cache.entries.absences(),

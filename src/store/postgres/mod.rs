@@ -235,11 +235,11 @@ impl KeyRegistry for PostgresStore {
     async fn record_uses(&self, uses: &[Use]) -> Result<(), sqlx::Error> {
         let (ids, counts, times) = statements::add_up(uses);
         let work = async {
-            let mut change = self.pool.begin().await?;
-            sqlx::query(statements::LOCK_ALL).bind(&ids).execute(&mut *change).await?;
-            let query = sqlx::query(statements::RECORD_USES).bind(&ids).bind(counts).bind(times);
-            query.execute(&mut *change).await?;
-            change.commit().await
+            let mut lent = self.pool.lend_awake().await?;
+            let query = sqlx::query(statements::RECORD_USES).bind(ids).bind(counts).bind(times);
+            query.execute(&mut *lent).await?;
+            lent.give_back();
+            Ok(())
         };
         self.pool.within(work).await
     }

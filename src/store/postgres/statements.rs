@@ -24,8 +24,6 @@ pub(super) const GET: &str = concat!("select ", columns!(), " from api_keys wher
 
 pub(super) const LOCK: &str = concat!("select ", columns!(), " from api_keys where id = $1 for update");
 
-pub(super) const LOCK_ALL: &str = "select from api_keys where id = any($1) order by id for update";
-
 pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, status, owner_type, user_id, organization,
         environment, name, mask, permissions, wildcards, metadata, created_at, not_before, expires_at, replaces,
         replaced_by, last_used_at, use_count)
@@ -46,10 +44,13 @@ pub(super) const REMOVE: &str = concat!("delete from api_keys where id = $1 retu
 
 pub(super) const REMOVE_ALL: &str = concat!("delete from api_keys where id = any($1) returning ", columns!());
 
-pub(super) const RECORD_USES: &str = "update api_keys set
-        use_count = use_count + least(used.count, 9223372036854775807 - use_count),
+/// Touches no row but those that it has locked in order: a second statement would see, and lock, what was inserted meanwhile.
+pub(super) const RECORD_USES: &str =
+    "with locked as (select id from api_keys where id = any($1) order by id for update)
+    update api_keys set use_count = use_count + least(used.count, 9223372036854775807 - use_count),
         last_used_at = greatest(last_used_at, used.last_at)
-    from unnest($1::text[], $2::bigint[], $3::bigint[]) as used (id, count, last_at) where api_keys.id = used.id";
+    from locked join unnest($1::text[], $2::bigint[], $3::bigint[]) as used (id, count, last_at) using (id)
+    where api_keys.id = locked.id";
 
 type Query = QueryBuilder<Postgres>;
 
@@ -68,7 +69,12 @@ pub(super) fn list(filter: &Filter) -> Query {
     if let Some(id) = &filter.after {
         query.push(" and id < ").push_bind(id.to_string());
     }
-    query.push(" order by id desc limit ").push_bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
+    // All but the id are the same in every row. Named, they let a column that is null be read off the index in order too.
+    query.push(match filter.owner {
+        Some(_) => " order by organization desc, owner_type desc, user_id desc, id desc limit ",
+        None => " order by organization desc, id desc limit ",
+    });
+    query.push_bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
     query
 }
 

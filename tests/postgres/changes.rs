@@ -1,0 +1,193 @@
+//! Every change is told, whoever makes it, and a channel that may have missed one is an error.
+
+use std::time::Duration;
+
+use tower_api_key::{
+    KeyRecord, KeyRegistry,
+    store::{Change, KeyChanges, PostgresChanges, PostgresStore, Use},
+};
+
+use crate::{
+    database::{Database, run},
+    of_alice, refused, server,
+};
+
+async fn following(store: &PostgresStore) -> PostgresChanges {
+    let mut changes = store.changes();
+    changes.connect().await.unwrap();
+    changes
+}
+
+fn key(byte: u8) -> Change {
+    Change::Beginning([byte; 2])
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn what_the_store_changes_is_told_and_a_use_is_not() {
+    let (_server, database) = server().await;
+    let (store, other) = (database.store().await, database.store().await);
+    let mut changes = following(&other).await;
+    let id = || "k".into();
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), [key(1)]);
+    let renamed = store.get(&id()).await.unwrap().unwrap().with_name("links");
+    let renamed = store.update(renamed).await.unwrap().unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), [key(1)]);
+    let used = Use { id: id(), count: 7, last_at: std::time::SystemTime::UNIX_EPOCH };
+    store.record_uses(&[used]).await.unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), []);
+    store.rehash(&id(), &[1; 32].into(), &[2; 32].into()).await.unwrap().unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), [key(1), key(2)]);
+    let old = store.get(&id()).await.unwrap().unwrap().with_replaced_by("new");
+    store.replace(old, of_alice("new", 3)).await.unwrap().unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), [key(2), key(3)]);
+    store.revoke(&id()).await.unwrap().unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), [key(2)]);
+    store.update(renamed).await.unwrap().unwrap_err();
+    store.revoke(&id()).await.unwrap().unwrap_err();
+    assert_eq!(changes.catch_up().await.unwrap(), []);
+    store.remove(&id()).await.unwrap().unwrap();
+    store.remove_user(Some("acme"), "alice").await.unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), [key(2), key(3)]);
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_change_by_hand_is_told_with_its_commit() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    let mut changes = following(&store).await;
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("other", 2), None).await.unwrap().unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), [key(1), key(2)]);
+    let revoke = "update api_keys set status = 'revoked' where id = 'k'";
+    let mut hand = database.session().await;
+    run(&mut hand, "begin").await;
+    run(&mut hand, revoke).await;
+    assert_eq!(changes.catch_up().await.unwrap(), [], "nothing is told before it is true");
+    run(&mut hand, "rollback").await;
+    assert_eq!(changes.catch_up().await.unwrap(), [], "what was rolled back never was");
+    for (session, statement, told) in [
+        ("", revoke, &[key(1)][..]),
+        // A session in which other triggers rest.
+        ("set session_replication_role = replica; ", revoke, &[key(1)]),
+        ("set search_path = ''; ", "update public.api_keys set name = 'x' where id = 'k'", &[key(1)]),
+        (
+            "create schema odd; create function odd.encode(bytea, text) returns text language sql as $$ select 'wrong' $$;
+             set search_path = odd, pg_catalog, public; ",
+            revoke,
+            &[key(1)],
+        ),
+        ("", "update api_keys set use_count = 99, last_used_at = 0", &[]),
+        ("", "update api_keys set expires_at = 0 where id = 'other'", &[key(2)]),
+        ("", "delete from api_keys where id = 'k'", &[key(1)]),
+        ("", "truncate api_keys", &[Change::Any]),
+    ] {
+        database.sql(&format!("{session}{statement}")).await;
+        assert_eq!(changes.catch_up().await.unwrap(), told, "{session}{statement}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_heartbeat_comes_behind_every_change_that_was_committed_before_it() {
+    let (_server, database) = server().await;
+    let mut changes = following(&database.store().await).await;
+    let writers: Vec<_> = (0..4_u8)
+        .map(|writer| {
+            let url = database.url.clone();
+            tokio::spawn(async move {
+                let store = PostgresStore::connect(&url).await.unwrap();
+                for byte in (writer..200).step_by(4) {
+                    store.insert(of_alice(format!("k{byte}"), byte), None).await.unwrap().unwrap();
+                }
+            })
+        })
+        .collect();
+    let (mut told, mut writing) = (Vec::new(), true);
+    while writing {
+        writing = writers.iter().any(|writer| !writer.is_finished());
+        // Cut short again and again, `next` loses nothing.
+        while let Ok(change) = tokio::time::timeout(Duration::from_micros(200), changes.next()).await {
+            told.push(change.unwrap());
+        }
+        if !writing || told.len() % 3 == 0 {
+            told.extend(changes.catch_up().await.unwrap());
+        }
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let mut bytes: Vec<_> = told.iter().map(|change| (0..200).find(|byte| *change == key(*byte)).unwrap()).collect();
+    bytes.sort_unstable();
+    assert_eq!(bytes, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn what_others_say_is_no_heartbeat_of_ours() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    let (mut here, mut there) = (following(&store).await, following(&store).await);
+    assert_eq!(there.catch_up().await.unwrap(), []);
+    database.sql("notify tower_api_key, 'something new'; notify other, '0101'").await;
+    assert_eq!(there.catch_up().await.unwrap(), [Change::Any]);
+    assert_eq!(here.next().await.unwrap(), Change::Any, "the beat of the other was passed over");
+    assert_eq!(here.catch_up().await.unwrap(), []);
+}
+
+async fn end_listener(database: &Database) {
+    let end =
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'tower-api-key changes'";
+    database.sql(end).await;
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_lost_connection_is_an_error_until_it_is_made_anew() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    let mut changes = store.changes();
+    changes.next().await.unwrap_err();
+    changes.catch_up().await.unwrap_err();
+    for heartbeat in [false, true] {
+        changes.connect().await.unwrap();
+        assert_eq!(changes.catch_up().await.unwrap(), []);
+        end_listener(&database).await;
+        store.insert(KeyRecord::new(format!("k{heartbeat}"), [u8::from(heartbeat); 32]), None).await.unwrap().unwrap();
+        if heartbeat {
+            changes.catch_up().await.unwrap_err();
+        } else {
+            changes.next().await.unwrap_err();
+        }
+        // It missed the insert, so it must not go on as if nothing had happened.
+        changes.next().await.unwrap_err();
+        changes.catch_up().await.unwrap_err();
+    }
+    changes.connect().await.unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), []);
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn triggers_that_do_not_always_tell_are_an_error() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    for damage in [
+        "alter table api_keys disable trigger all",
+        "alter table api_keys enable trigger api_keys_tell",
+        "alter table api_keys enable replica trigger api_keys_tell_all",
+        "drop trigger api_keys_tell_all on api_keys",
+    ] {
+        let mut changes = following(&store).await;
+        database.sql(damage).await;
+        refused(changes.catch_up().await, "triggers");
+        refused(changes.connect().await, "triggers");
+        if !damage.starts_with("drop") {
+            let repair = "alter table api_keys enable always trigger api_keys_tell;
+                alter table api_keys enable always trigger api_keys_tell_all";
+            database.sql(repair).await;
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What stands in the database, and how it is found.
+
+use std::{fs, path::Path};
+
+use sqlx::AssertSqlSafe;
+use tower_api_key::{
+    KeyFormat, KeyManager, KeyRegistry, KeyStore, Owner,
+    manage::{NewKey, Rotation},
+    store::{Cap, Filter},
+};
+
+use crate::{
+    database::Server,
+    of_alice, server,
+    support::registry::{admin, user},
+};
+
+/// Every file below, the write-ahead log and the server's own log too.
+fn everything_written(folder: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // The server removes files meanwhile.
+        bytes.extend(if path.is_dir() { everything_written(&path) } else { fs::read(&path).unwrap_or_default() });
+    }
+    bytes
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    let text = text.as_bytes();
+    let mut rest = bytes;
+    while let Some(place) = rest.iter().position(|byte| *byte == text[0]) {
+        rest = &rest[place..];
+        if rest.starts_with(text) {
+            return true;
+        }
+        rest = &rest[1..];
+    }
+    false
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn no_plain_text_of_a_key_is_in_the_data_or_a_log() {
+    let server = Server::start(&["log_statement=all", "log_min_duration_statement=0"]);
+    let database = server.database().await;
+    let manager = KeyManager::builder(database.store().await).format(KeyFormat::new("acme").unwrap()).build().unwrap();
+    let first = manager.issue(&user("alice"), NewKey::user("a name to be found")).await.unwrap();
+    let second = manager.regenerate(&user("alice"), first.record().id().clone()).await.unwrap();
+    let rotation = Rotation::with_grace(std::time::Duration::from_hours(1));
+    let third = manager.rotate(&user("alice"), second.record().id().clone(), rotation).await.unwrap();
+    let imported = KeyFormat::new("acme").unwrap().generate().unwrap();
+    manager.import(&admin(), &imported, NewKey::bot("imported")).await.unwrap();
+    database.sql("checkpoint").await;
+    let written = [everything_written(&server.postgres.data()), server.postgres.log().into_bytes()].concat();
+    assert!(holds(&written, "a name to be found"), "the search finds what is there");
+    assert!(server.postgres.log().contains("a name to be found"), "the log has the values");
+    for key in [first.key(), second.key(), third.key(), &imported] {
+        let (body, _) = key.expose()[5..].split_at(36);
+        for part in [key.expose(), body, &body[..18], &body[18..]] {
+            assert!(!holds(&written, part), "plain text of a key");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    for damage in ["permissions = '[]'", "permissions = '{\"links\": 7}'", "metadata = '7'"] {
+        database.sql(&format!("update api_keys set {damage}")).await;
+        let found = store.find(&[1; 32].into()).await;
+        assert!(matches!(found, Err(sqlx::Error::Decode(_))), "{damage}: {found:?}");
+        database.sql("update api_keys set permissions = '{}', metadata = '[]'").await;
+    }
+    assert!(store.find(&[1; 32].into()).await.unwrap().unwrap().permissions().is_empty());
+    for impossible in
+        ["status = 'odd'", "digest = 'short'", "owner_type = 'bot'", "user_id = null", "owner_type = null"]
+    {
+        let query = AssertSqlSafe(format!("update api_keys set {impossible}"));
+        let mut session = database.session().await;
+        sqlx::raw_sql(query).execute(&mut session).await.expect_err(impossible);
+    }
+}
+
+/// What PostgreSQL cannot hold is an error, and not half of a record.
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_nul_is_an_error() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    store.insert(of_alice("k", 1).with_name("a\0b"), None).await.unwrap_err();
+    store.insert(of_alice("k", 1).with_metadata("a", "\0"), None).await.unwrap_err();
+    assert!(store.get(&"k\0".into()).await.is_err() && store.get(&"k".into()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn every_statement_goes_through_an_index() {
+    let server = Server::start(&[
+        "session_preload_libraries=auto_explain",
+        "auto_explain.log_min_duration=0",
+        "autovacuum=off",
+        "log_line_prefix='<%a> '",
+    ]);
+    let database = server.database().await;
+    let store = database.store().await;
+    database
+        .sql(
+            "insert into api_keys select 'k' || n, sha256(n::text::bytea), 0, 'active', 'user', 'u' || n % 4, nullif('o' || n % 9, 'o3'), null, null,
+                null, '{}', false, '[]', null, null, null, null, null, null, 0 from generate_series(1, 20000) as n;
+             analyze api_keys",
+        )
+        .await;
+    let of_bot = of_alice("bot", 2).with_owner(Owner::Bot);
+    // Often enough that a plan for any value is tried too.
+    for round in 0..8 {
+        assert!(store.find(&[1; 32].into()).await.unwrap().is_none());
+        for filter in [Filter::default(), Filter::of_organization("acme"), Filter::of_organization("o7").limit(3)] {
+            for filter in [filter.clone(), filter.clone().after("k5"), filter.clone().environment("live")] {
+                let owned = filter.clone().owned_by(Owner::User("u1".into()));
+                for filter in [filter, owned.clone(), owned.owned_by(Owner::Bot)] {
+                    store.list(&filter).await.unwrap();
+                }
+            }
+        }
+        let cap = Cap { most: 9, now: std::time::SystemTime::UNIX_EPOCH };
+        for record in [of_alice("k", 1), of_bot.clone()] {
+            store.insert(record.clone(), Some(cap)).await.unwrap().unwrap();
+            store.insert(record.clone(), None).await.unwrap().unwrap_err();
+            let stored = store.get(record.id()).await.unwrap().unwrap();
+            store.update(stored.with_name("x")).await.unwrap().unwrap();
+            store.rehash(record.id(), record.digest(), &[99; 32].into()).await.unwrap().unwrap();
+            let used = tower_api_key::store::Use { id: record.id().clone(), count: 1, last_at: cap.now };
+            store.record_uses(&[used]).await.unwrap();
+            store.revoke(record.id()).await.unwrap().unwrap();
+            if round % 2 == 0 || record.owner() == Some(&Owner::Bot) {
+                store.remove(record.id()).await.unwrap().unwrap();
+            } else {
+                assert_eq!(store.remove_user(Some("acme"), "alice").await.unwrap().len(), 1);
+            }
+        }
+    }
+    let log = server.postgres.log();
+    let plans = log.split("\n<").filter(|line| line.starts_with("tower-api-key>") && line.contains(" plan:"));
+    let plans: Vec<_> = plans.filter(|plan| plan.contains("api_keys")).collect();
+    assert!(plans.len() > 300, "{} plans", plans.len());
+    for plan in &plans {
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+    }
+    for (statement, index) in [
+        ("where digest = $1", "api_keys_digest_key"),
+        ("where organization = $1 and status", "api_keys_by_organization"),
+        ("where organization is null and status", "api_keys_by_organization"),
+        ("where organization = $1 and owner_type", "api_keys_by_owner"),
+        ("select count(*)", "api_keys_that_count"),
+    ] {
+        let mut of_statement = plans.iter().filter(|plan| plan.contains(statement));
+        assert!(of_statement.any(|plan| plan.contains(index) && !plan.contains("Sort")), "{statement}: {index}");
+    }
+}

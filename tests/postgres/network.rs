@@ -1,0 +1,278 @@
+//! A server that does not answer, or not any more.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+use tower_api_key::{
+    KeyRegistry, KeyStore, Status,
+    store::{KeyChanges, PostgresStore},
+};
+
+use crate::{
+    database::{Database, run},
+    of_alice, server,
+};
+
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Passes on what is sent, until the connections of one time are swallowed: no byte passes, and nobody is told.
+struct Relay {
+    port: u16,
+    /// Connections made before this one are dead.
+    swallowed: Arc<AtomicUsize>,
+    made: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = Self {
+            port: listener.local_addr().unwrap().port(),
+            swallowed: Arc::new(AtomicUsize::new(0)),
+            made: Arc::new(AtomicUsize::new(0)),
+        };
+        let (swallowed, made) = (Arc::clone(&relay.swallowed), Arc::clone(&relay.made));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let number = made.fetch_add(1, Ordering::SeqCst);
+                let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+                tokio::spawn(pass(near_in, far_out, number, Arc::clone(&swallowed)));
+                tokio::spawn(pass(far_in, near_out, number, Arc::clone(&swallowed)));
+            }
+        });
+        relay
+    }
+
+    fn url(&self, database: &Database) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{}", self.port, database.name)
+    }
+
+    /// Swallows whatever is sent over the connections that there are, and over new ones too until `resume`.
+    fn stall(&self) {
+        self.swallowed.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// New connections pass again; old ones stay dead.
+    fn resume(&self) {
+        self.swallowed.store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: usize, swallowed: Arc<AtomicUsize>) {
+    let mut bytes = [0; 4096];
+    while let Ok(count) = from.read(&mut bytes).await {
+        if number < swallowed.load(Ordering::SeqCst) {
+            // Neither end learns of the other.
+            std::future::pending::<()>().await;
+        }
+        if count == 0 || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A store behind a relay, with a key in it.
+async fn behind_a_relay(port: u16, database: &Database, connections: u32) -> (Relay, PostgresStore) {
+    let relay = Relay::to(port).await;
+    let builder = PostgresStore::builder(relay.url(database)).connections(connections).patience(PATIENCE);
+    let store = builder.open().await.unwrap();
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    (relay, store)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_network_that_swallows_everything_holds_up_nothing_for_longer_than_its_patience() {
+    let (server, database) = server().await;
+    let (relay, store) = behind_a_relay(server.postgres.port, &database, 2).await;
+    relay.stall();
+    let start = Instant::now();
+    let look_ups: Vec<_> = (0..6)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.find(&[1; 32].into()).await })
+        })
+        .collect();
+    tokio::time::sleep(PATIENCE / 10).await;
+    for (number, look_up) in look_ups.into_iter().enumerate() {
+        // Some callers go away, others wait.
+        if number % 2 == 0 {
+            look_up.abort();
+        } else {
+            look_up.await.unwrap().unwrap_err();
+        }
+    }
+    assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
+    relay.resume();
+    let start = Instant::now();
+    for _ in 0..2 {
+        store.find(&[1; 32].into()).await.unwrap().unwrap();
+        store.get(&"k".into()).await.unwrap().unwrap();
+    }
+    assert!(start.elapsed() < PATIENCE, "the connections are usable at once: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_dropped_change_gives_its_place_back_at_once() {
+    let (server, database) = server().await;
+    let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
+    relay.stall();
+    tokio::time::timeout(PATIENCE / 10, store.revoke(&"k".into())).await.unwrap_err();
+    relay.resume();
+    let start = Instant::now();
+    store.revoke(&"k".into()).await.unwrap().unwrap();
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_caller_that_goes_away_costs_no_connection() {
+    let (_server, database) = server().await;
+    let store = PostgresStore::builder(&database.url).connections(1).open().await.unwrap();
+    let mut session = database.session().await;
+    let mut process = async || {
+        store.find(&[1; 32].into()).await.unwrap();
+        let process = "select pid from pg_stat_activity where application_name = 'tower-api-key'";
+        sqlx::query_scalar::<_, i32>(process).fetch_all(&mut session).await.unwrap()
+    };
+    let before = process().await;
+    for _ in 0..50 {
+        let digest = [1; 32].into();
+        let mut find = Box::pin(store.find(&digest));
+        let waker = std::task::Waker::noop();
+        assert!(find.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(process().await, before);
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_listener_that_hears_nothing_is_an_error_within_its_patience() {
+    let (server, database) = server().await;
+    let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
+    let mut changes = store.changes();
+    changes.connect().await.unwrap();
+    relay.stall();
+    let start = Instant::now();
+    changes.catch_up().await.unwrap_err();
+    changes.next().await.unwrap_err();
+    changes.connect().await.unwrap_err();
+    assert!(start.elapsed() < PATIENCE * 3, "{:?}", start.elapsed());
+    relay.resume();
+    changes.connect().await.unwrap();
+    assert_eq!(changes.catch_up().await.unwrap(), []);
+    relay.stall();
+    let start = Instant::now();
+    drop(changes);
+    drop(store);
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_change_that_waits_too_long_for_another_changes_nothing() {
+    let (_server, database) = server().await;
+    let store = PostgresStore::builder(&database.url).patience(PATIENCE).open().await.unwrap();
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    let mut other = database.session().await;
+    run(&mut other, "begin; select from api_keys where id = 'k' for update").await;
+    let start = Instant::now();
+    store.revoke(&"k".into()).await.unwrap_err();
+    assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
+    // Look-ups wait for nobody.
+    assert_eq!(store.find(&[1; 32].into()).await.unwrap().unwrap().status(), Status::Active);
+    tokio::time::sleep(PATIENCE / 2).await;
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut other).await.unwrap();
+    assert_eq!(waiting, 0, "the server has given up too");
+    run(&mut other, "rollback").await;
+    assert_eq!(store.get(&"k".into()).await.unwrap().unwrap().version(), 0);
+    store.revoke(&"k".into()).await.unwrap().unwrap();
+}
+
+/// A client that is cut off in the middle of a change keeps nobody else waiting.
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn the_locks_of_a_vanished_node_are_released() {
+    let (server, database) = server().await;
+    let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
+    let mut other = database.session().await;
+    run(&mut other, "begin; select from api_keys where id = 'k' for update").await;
+    let revoking = tokio::spawn(async move { store.revoke(&"k".into()).await });
+    tokio::time::sleep(PATIENCE / 5).await;
+    relay.stall();
+    // The other node has the lock now, in a transaction that goes on no further.
+    run(&mut other, "rollback").await;
+    revoking.await.unwrap().unwrap_err();
+    let start = Instant::now();
+    database.store().await.revoke(&"k".into()).await.unwrap().unwrap();
+    assert!(start.elapsed() < PATIENCE * 4, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_restarted_server_costs_no_look_up_and_no_change() {
+    let (mut server, database) = server().await;
+    let store = database.store().await;
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    for round in 0..4 {
+        // Several idle connections, all of which will be dead.
+        let look_ups: Vec<_> = (0..8)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.find(&[1; 32].into()).await })
+            })
+            .collect();
+        for look_up in look_ups {
+            look_up.await.unwrap().unwrap().unwrap();
+        }
+        if round < 2 {
+            server.postgres.kill();
+            server.postgres.resume();
+        } else {
+            database
+                .sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'tower-api-key'")
+                .await;
+        }
+        if round % 2 == 0 {
+            assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
+        } else {
+            let record = store.get(&"k".into()).await.unwrap().unwrap();
+            store.update(record.with_name("again")).await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_closed_store_refuses_work_and_leaves_no_session() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    store.find(&[1; 32].into()).await.unwrap();
+    store.close().await;
+    assert!(matches!(store.find(&[1; 32].into()).await, Err(sqlx::Error::PoolClosed)));
+    let sessions = "select count(*) from pg_stat_activity where application_name = 'tower-api-key'";
+    let mut session = database.session().await;
+    for _ in 0..50 {
+        if sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut session).await.unwrap() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("a session is left");
+}
