@@ -91,8 +91,7 @@ impl Caller {
             |since: Option<Instant>| victim.is_revoked() && since.is_some_and(|since| since.elapsed() > linger);
         while !is_over(refused_since) && begin.elapsed() < PATIENCE {
             refused_since = if self.try_key(victim).await { refused_since.or(Some(Instant::now())) } else { None };
-            let is_measured = victim.commit_was_sent() && refused_since.is_none();
-            sleep(if is_measured { pause } else { pause.max(PAUSE) }).await;
+            sleep(pause).await;
         }
     }
 }
