@@ -62,6 +62,12 @@ use super::KeyChanges;
 /// changes, so a record from memory may tell of fewer than there were. The store must answer with what was last committed: a
 /// replica that lags behind has no bound.
 ///
+/// | metric (feature `metrics`)    | what                                                                                  |
+/// |-------------------------------|---------------------------------------------------------------------------------------|
+/// | `api_key_cache_lookups_total` | how often the store was asked                                                         |
+/// | `api_key_changes_lag_seconds` | how long a heartbeat took, there and back: a histogram                                |
+/// | `api_key_changes_followed`    | 1, or 0 while the changes are not followed; feature `tracing` warns then, and says why |
+///
 /// The changes are followed by a task of the tokio runtime in which the cache is built, until the last clone is gone.
 pub struct CachedStore<S> {
     cache: Arc<Cache<S>>,
