@@ -1,7 +1,7 @@
 //! One verification, and the layer beside a bare service.
 //!
 //! ```sh
-//! cargo bench
+//! cargo bench --features cache
 //! ```
 //!
 //! Absolute times hold for one machine; compare the lines with each other. `bare` is the same service without the layer, and `sha256` is
@@ -113,6 +113,26 @@ mod service {
     fn layer_by_x_api_key(bencher: Bencher<'_, '_>) {
         let key = key();
         let service = layer(&key, |layer| layer).layer(inner());
+        call(bencher, service, &request("x-api-key", key.expose()));
+    }
+
+    #[cfg(feature = "cache")]
+    #[divan::bench]
+    fn layer_over_a_cache(bencher: Bencher<'_, '_>) {
+        use tower_api_key::store::CachedStore;
+
+        let (key, hasher) = (key(), KeyHasher::sha256());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let cache = runtime.block_on(async {
+            let store = store(&key, &hasher);
+            let cache = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+            while !cache.status().is_following {
+                tokio::task::yield_now().await;
+            }
+            cache.find(&hasher.digest(&key)).await.unwrap();
+            cache
+        });
+        let service = ApiKeyLayer::builder(cache).build().unwrap().layer(inner());
         call(bencher, service, &request("x-api-key", key.expose()));
     }
 
