@@ -156,6 +156,21 @@ async fn a_new_key_works_at_once_though_it_was_unknown_a_moment_ago() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_key_works_at_once_though_somebody_is_being_told_that_it_is_unknown() {
+    let (database, channel, node) = node().await;
+    channel.set_lag(Duration::from_millis(300));
+    database.set_latency(Duration::from_millis(100));
+    let early = tokio::spawn({
+        let node = node.clone();
+        async move { is_accepted(&node, 9).await }
+    });
+    sleep(Duration::from_millis(60)).await; // it has read, and not answered yet
+    database.commit(record(9));
+    assert!(is_accepted(&node, 9).await);
+    assert!(!early.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_is_enabled_again_works_at_once() {
     let (database, channel, node) = node().await;
     channel.set_lag(Duration::from_millis(300));
