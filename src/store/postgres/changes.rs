@@ -6,6 +6,7 @@ use sqlx::{
     Row,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
+use tokio::runtime::Handle;
 
 use super::pool::{prepare, within};
 use crate::store::{Change, KeyChanges};
@@ -39,7 +40,9 @@ pub struct PostgresChanges {
 
 /// A connection that listens.
 struct Channel {
-    listener: PgListener,
+    /// Always there, until the end.
+    listener: Option<PgListener>,
+    runtime: Handle,
     /// The server's process that serves it: no other has its number while it lives.
     process: i32,
     beats: u64,
@@ -125,7 +128,7 @@ impl Channel {
         listener.listen(CHANNEL).await?;
         let row = sqlx::query(concat!("select ", triggers!())).fetch_one(&mut listener).await?;
         check_triggers(row.try_get("triggers")?)?;
-        Ok(Self { listener, process, beats: 0 })
+        Ok(Self { listener: Some(listener), runtime: Handle::current(), process, beats: 0 })
     }
 
     /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
@@ -133,7 +136,7 @@ impl Channel {
         self.beats += 1;
         let beat = format!("beat {} {}", self.process, self.beats);
         let query = sqlx::query(concat!("select pg_notify($1, $2), ", triggers!())).bind(CHANNEL).bind(&beat);
-        check_triggers(query.fetch_one(&mut self.listener).await?.try_get("triggers")?)?;
+        check_triggers(query.fetch_one(self.listener()?).await?.try_get("triggers")?)?;
         let mut changes = Vec::new();
         loop {
             match self.hear().await? {
@@ -144,11 +147,23 @@ impl Channel {
         }
     }
 
+    fn listener(&mut self) -> Result<&mut PgListener, sqlx::Error> {
+        self.listener.as_mut().ok_or_else(lost)
+    }
+
     async fn hear(&mut self) -> Result<(Told, String), sqlx::Error> {
         // `None` is a connection that was lost, and would be made anew by the next call.
-        let notification = self.listener.try_recv().await?.ok_or_else(lost)?;
+        let notification = self.listener()?.try_recv().await?.ok_or_else(lost)?;
         let payload = notification.payload().to_owned();
         Ok((Told::from(payload.as_str()), payload))
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // A listener of sqlx says farewell in a task, and panics where there is no runtime.
+        let _context = self.runtime.enter();
+        drop(self.listener.take());
     }
 }
 
