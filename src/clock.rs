@@ -60,12 +60,17 @@ impl Timeline {
         Self(Instant::now())
     }
 
-    /// 584 years fit.
     pub(crate) fn now(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        nanos(self.0.elapsed())
     }
 
     pub(crate) fn instant(&self, now: u64) -> Instant {
         self.0 + Duration::from_nanos(now)
     }
+}
+
+/// 584 years fit.
+#[cfg(feature = "cache")]
+pub(crate) fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
 }

@@ -36,7 +36,7 @@
 //! |---------------|----------------------------------------------------------------------------------------------|
 //! | [`scheme`]    | where a credential may stand: [`Scheme`], [`SchemePolicy`]                                   |
 //! | [`key`]       | the key itself: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]            |
-//! | [`store`]     | where records are kept: [`KeyStore`], [`KeyRegistry`]; in memory, fixed, in SQLite, your own |
+//! | [`store`]     | where records are kept: [`KeyStore`], [`KeyRegistry`]; memory, SQLite, PostgreSQL, a cache |
 //! | [`manage`]    | the life of keys: [`KeyManager`], who may do what, and its HTTP API                          |
 //! | records       | [`KeyRecord`] with its [`KeyId`], [`Owner`], [`Status`]; [`Principal`]: who is calling       |
 //! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                                |
@@ -54,6 +54,7 @@
 //! | `serde`    | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
 //! | `sqlite`   | no      | `store::SqliteStore`: keys in a file, nothing to set up                            |
 //! | `postgres` | no      | `store::PostgresStore`: keys that many nodes share, with TLS, and word of changes  |
+//! | `cache`    | no      | `store::CachedStore`: answers from memory, with a bound on revocations             |
 //! | `manage`   | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
 //! | `tracing`  | no      | one event per decision, and the key's id on the request's span                     |
 //! | `metrics`  | no      | requests by outcome and reason, store latency and errors, through the facade       |

@@ -329,3 +329,22 @@ fn grpc_answers_with_a_grpc_status() {
     }
     example.end_by("-INT");
 }
+
+#[cfg(all(feature = "postgres", feature = "cache"))]
+#[test]
+#[ignore = "needs postgres"]
+fn cluster_refuses_on_one_node_what_is_revoked_on_the_other() {
+    let example = Example::start("cluster");
+    assert_eq!(example.keys.keys().collect::<Vec<_>>(), ["admin", "reader"]);
+    assert_eq!(example.urls.len(), 2);
+    assert_eq!(example.next_line(), "a new key: node one answers 200, node two 200");
+    let lag = example.next_line();
+    assert!(lag.starts_with("revoked on node one: refused on node two after "), "{lag}");
+    example.follow_advice();
+    let urls = example.urls.clone();
+    example.end_by("-INT");
+    for url in urls {
+        let address = url.strip_prefix("http://").unwrap();
+        assert!(std::net::TcpStream::connect(address).is_err(), "a node goes on without its cluster");
+    }
+}

@@ -51,16 +51,16 @@ fn mistyped(key: &ApiKey) -> String {
 
 #[test]
 fn unknown_keys_cost_one_look_up_each_and_no_memory() {
-    flood(100_000);
+    withstands(100_000);
 }
 
 #[test]
 #[ignore = "needs two minutes"]
 fn a_million_unknown_keys_cost_one_look_up_each_and_no_memory() {
-    flood(1_000_000);
+    withstands(1_000_000);
 }
 
-fn flood(unknown: usize) {
+fn withstands(unknown: usize) {
     let format = KeyFormat::new("acme").unwrap();
     let hasher = KeyHasher::sha256();
     let store = Counted(MemoryStore::new(), Arc::default());
@@ -85,7 +85,7 @@ fn flood(unknown: usize) {
     assert_eq!(lookups(), LIVE as u64);
 
     let (mut live_asked, mut passed, mut sent) = (0, 0, 0);
-    let mut send = |keys: usize| {
+    let mut flood = |keys: usize| {
         measure(|| {
             runtime.block_on(async {
                 for _ in 0..keys {
@@ -107,8 +107,8 @@ fn flood(unknown: usize) {
         })
         .bytes_current
     };
-    let filled = send(unknown / 2);
-    let grown = send(unknown / 2);
+    let filled = flood(unknown / 2);
+    let grown = flood(unknown / 2);
     let live_missed = lookups() - LIVE as u64 - passed;
     println!(
         "flood: {unknown} unknown keys, {passed} with a right checksum, {} look-ups; {live_asked} live requests, {live_missed} missed; \

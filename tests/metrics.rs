@@ -1,6 +1,9 @@
 //! What a Prometheus server scrapes: requests, store latency, store errors.
 #![cfg(feature = "metrics")]
 
+#[cfg(feature = "cache")]
+#[path = "support/database.rs"]
+mod database;
 mod support;
 
 use std::time::Duration;
@@ -74,4 +77,38 @@ fn the_store_is_timed_where_it_has_to_wait() {
     assert!(late.contains("api_key_store_errors_total{reason=\"store_slow\"} 1\n"), "{late}");
     let at_once = scraped(async { assert_eq!(Api::live().call(x_api_key(LIVE)).await, support::accepted()) });
     assert!(!at_once.contains("api_key_store"), "{at_once}");
+}
+
+#[cfg(feature = "cache")]
+#[test]
+fn the_lag_of_changes_is_exported_and_whether_they_are_followed() {
+    use tower_api_key::store::CachedStore;
+
+    let cached = |goes_down: bool| {
+        scraped(async move {
+            let database = database::Database::new();
+            let channel = database.channel();
+            channel.set_lag(Duration::from_millis(20));
+            let node = CachedStore::builder(database, channel.clone()).build().unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            for _ in 0..3 {
+                node.find(&[7; 32].into()).await.unwrap();
+            }
+            if goes_down {
+                channel.set_down(true);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        })
+    };
+    for (goes_down, followed) in [(false, 1), (true, 0)] {
+        let scraped = cached(goes_down);
+        for line in [
+            format!("api_key_changes_followed {followed}"),
+            "api_key_cache_lookups_total 1".to_owned(),
+            // There and back.
+            "api_key_changes_lag_seconds{quantile=\"1\"} 0.03".to_owned(),
+        ] {
+            assert!(scraped.lines().any(|scraped| scraped == line), "{line} is not in {scraped}");
+        }
+    }
 }

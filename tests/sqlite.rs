@@ -223,3 +223,29 @@ async fn a_dropped_change_frees_the_file() {
     }
     store.insert(KeyRecord::new("last", [255; 32]), None).await.unwrap().unwrap();
 }
+
+#[cfg(feature = "cache")]
+#[tokio::test]
+async fn a_cache_notices_what_another_has_changed_in_the_file() {
+    use tower_api_key::{Lookup, Status, store::CachedStore};
+
+    let file = File::new();
+    let (here, elsewhere) = (file.open().await, file.open().await);
+    let (kept, unknown) = (KeyRecord::new("k1", [1; 32]), KeyRecord::new("k2", [2; 32]));
+    elsewhere.insert(kept.clone(), None).await.unwrap().unwrap();
+    let cache = CachedStore::builder(here.clone(), here.changes()).build().unwrap();
+    let is_kept = || matches!(cache.find_now(kept.digest()), Lookup::Found(_));
+    support::until(async || cache.find(kept.digest()).await.unwrap().is_some() && is_kept()).await;
+
+    assert!(cache.find(unknown.digest()).await.unwrap().is_none());
+    elsewhere.insert(unknown.clone(), None).await.unwrap().unwrap();
+    assert!(cache.find(unknown.digest()).await.unwrap().is_some(), "a new key works at once");
+
+    elsewhere.revoke(kept.id()).await.unwrap().unwrap();
+    support::until(async || !is_kept()).await;
+    assert_eq!(cache.find(kept.digest()).await.unwrap().unwrap().status(), Status::Revoked);
+
+    // By hand, too.
+    sqlx::query("delete from api_keys where id = 'k2'").execute(&file.raw().await).await.unwrap();
+    support::until(async || cache.find(unknown.digest()).await.unwrap().is_none()).await;
+}

@@ -1,4 +1,5 @@
 //! A PostgreSQL of one's own, from the installed programs, in a temporary folder.
+#![allow(dead_code, unreachable_pub, reason = "the tests use more of it than the example")]
 
 use std::{
     env, fs, io,
@@ -10,31 +11,35 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
 
-/// A running server. It ends, and its folder goes, when this is dropped.
+/// A running server. It ends, and its folder goes, when this is dropped. It ends with this process too, however that ends.
 pub struct Postgres {
     pub port: u16,
-    server: Option<Child>,
+    server: Option<Server>,
     folder: TempDir,
+}
+
+struct Server {
+    process: Child,
+    /// Waits until its input is closed, and then ends the server.
+    watch: Child,
 }
 
 /// PostgreSQL refuses to run as root, so root runs it as nobody.
 const NOBODY: u32 = 65534;
-const PATIENCE: Duration = Duration::from_secs(30);
+const STEP: Duration = Duration::from_millis(20);
+const MOST_STEPS: usize = 1500;
 
 // === impl Postgres ===
 
 impl Postgres {
     /// A new database cluster, and a server over it with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        if is_root() {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder as nobody's");
-        }
+        let folder = folder();
         let mut initdb = program("initdb", folder.path());
         initdb.arg("-D").arg(folder.path().join("data"));
         run(initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]));
@@ -43,10 +48,7 @@ impl Postgres {
 
     /// A standby that follows this server.
     pub fn standby(&self, settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        if is_root() {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder as nobody's");
-        }
+        let folder = folder();
         let mut copy = program("pg_basebackup", folder.path());
         copy.arg("-D").arg(folder.path().join("data"));
         run(copy.args(["-d", &self.url(), "-R", "-X", "stream", "-c", "fast", "--no-sync"]));
@@ -79,31 +81,30 @@ impl Postgres {
     pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         // The server's own processes see that it is gone, and go.
-        let _ = server.kill();
-        let _ = server.wait();
+        let _ = server.process.kill();
+        server.end();
     }
 
     /// Starts the server again over the same data, and waits until it answers.
     pub fn resume(&mut self) {
-        let mut server = program("postgres", self.folder.path());
-        server.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k", ""]);
-        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "restart_after_crash=off"]);
+        let mut postgres = program("postgres", self.folder.path());
+        postgres.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k", ""]);
+        postgres.args(["-c", "listen_addresses=127.0.0.1", "-c", "restart_after_crash=off"]);
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).expect("a log");
-        let start = Instant::now();
-        // What is left of a server that was killed holds its memory for a moment.
-        while start.elapsed() < PATIENCE {
-            let mut child = server.stderr(log.try_clone().expect("the log")).spawn().expect("postgres");
-            while child.try_wait().expect("its state").is_none() && start.elapsed() < PATIENCE {
-                if self.is_ready() {
-                    self.server = Some(child);
-                    return;
-                }
-                thread::sleep(Duration::from_millis(20));
+        let mut server = None::<Server>;
+        for _ in 0..MOST_STEPS {
+            let log = log.try_clone().expect("the log");
+            let starting = server.get_or_insert_with(|| Server::start(postgres.stderr(log)));
+            if starting.process.try_wait().expect("its state").is_some() {
+                // What is left of a server that was killed holds its memory for a moment.
+                server.take().expect("it was started").end();
+            } else if self.is_ready() {
+                self.server = server;
+                return;
             }
-            let _ = child.kill();
-            let _ = child.wait();
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(STEP);
         }
+        server.into_iter().for_each(Server::end);
         panic!("postgres does not start: {}", self.log());
     }
 
@@ -129,14 +130,34 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
-        let mut stop = program("pg_ctl", self.folder.path());
-        let stopped = stop.arg("stop").arg("-D").arg(self.data()).args(["-m", "immediate"]).status();
-        if !stopped.is_ok_and(|status| status.success()) {
-            let _ = server.kill();
-        }
-        let _ = server.wait();
+        self.server.take().into_iter().for_each(Server::end);
     }
+}
+
+impl Server {
+    /// In process groups of their own, so that Ctrl-C ends first what uses the server.
+    fn start(postgres: &mut Command) -> Self {
+        let process = postgres.process_group(0).spawn().expect("postgres");
+        let mut watch = Command::new("sh");
+        watch.args(["-c", "read _; kill -QUIT \"$1\" 2>/dev/null", "sh", &process.id().to_string()]);
+        let watch = watch.process_group(0).stdin(Stdio::piped()).spawn().expect("sh");
+        Self { process, watch }
+    }
+
+    fn end(mut self) {
+        drop(self.watch.stdin.take());
+        let _ = self.watch.wait();
+        let _ = self.process.wait();
+    }
+}
+
+/// A temporary folder for a server.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    if is_root() {
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder as nobody's");
+    }
+    folder
 }
 
 /// One of PostgreSQL's programs, which does not run as root.

@@ -118,21 +118,32 @@ impl Authenticator {
         let mut others = self.hasher.others(key, newest);
         let next = self.hasher.next(key).collect();
         let mut presented = Presented { scheme, newest, next, asked: newest.into() };
+        // What the store has to wait for. A later digest that it knows at once comes first.
+        let mut unknown: Option<Digests> = None;
+        let mut digest = newest;
         let asked = loop {
-            match self.store.find_now(&presented.asked.first) {
-                Ok(Lookup::Found(record)) => break Asked::Answered(Ok(Some(record))),
-                Ok(Lookup::Absent) => match others.next() {
-                    Some(digest) => presented.asked = digest.into(),
-                    None => break Asked::Answered(Ok(None)),
+            match self.store.find_now(&digest) {
+                Ok(Lookup::Found(record)) => {
+                    presented.asked = digest.into();
+                    break Asked::Answered(Ok(Some(record)));
+                }
+                Ok(Lookup::Absent) => {}
+                Ok(Lookup::Wait) => match &mut unknown {
+                    Some(unknown) => unknown.rest.push(digest),
+                    None => unknown = Some(digest.into()),
                 },
                 Err(fault) => break Asked::Answered(Err(fault)),
-                Ok(Lookup::Wait) if !self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) => {
-                    return Err(bad_format());
-                }
-                Ok(Lookup::Wait) => {
-                    presented.asked.rest = others.collect();
-                    break Asked::Waiting(Arc::clone(&self.store).find(presented.asked.clone(), self.deadline));
-                }
+            }
+            match others.next() {
+                Some(other) => digest = other,
+                None => match unknown {
+                    Some(unknown) if self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) => {
+                        presented.asked = unknown.clone();
+                        break Asked::Waiting(Arc::clone(&self.store).find(unknown, self.deadline));
+                    }
+                    Some(_) => return Err(bad_format()),
+                    None => break Asked::Answered(Ok(None)),
+                },
             }
         };
         Ok((presented, asked))

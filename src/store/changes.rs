@@ -37,8 +37,8 @@ impl Change {
 
 /// The changes in a store, as they come, for a `CachedStore` to follow.
 ///
-/// A cache calls `connect` first, then the other two in turn. When any of them fails, or takes too long, the cache answers nothing more
-/// from memory, connects again, and forgets all that it had. So an implementation need not know what it has missed.
+/// A cache calls `connect` first, then the other two in turn. When any of them fails, or takes too long, nothing is proven any more:
+/// the cache connects again, and forgets all that it had. So an implementation need not know what it has missed.
 ///
 /// | a wrong answer                                           | what it does                                              |
 /// |----------------------------------------------------------|-----------------------------------------------------------|

@@ -22,7 +22,9 @@ use tempfile::TempDir;
 pub struct Example {
     pub name: &'static str,
     process: Child,
+    /// Where it listens; where several nodes do, the first.
     pub url: String,
+    pub urls: Vec<String>,
     pub keys: BTreeMap<String, String>,
     /// The curl lines that it has printed, each with the status behind `#`.
     advice: Vec<String>,
@@ -39,31 +41,39 @@ impl Example {
 
     /// Starts it over a database that another one has made.
     pub fn start_over(name: &'static str, folder: Arc<TempDir>) -> Self {
+        Self::start_with(name, folder, |command| command)
+    }
+
+    /// Starts it with what else its command says.
+    pub fn start_with(
+        name: &'static str,
+        folder: Arc<TempDir>,
+        command: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let program = env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples").join(name);
         let errors = File::options().create(true).append(true).open(folder.path().join("errors")).unwrap();
-        let mut process = Command::new(&program)
-            .env("ADDR", "127.0.0.1:0")
-            .env("DATABASE", folder.path().join("keys.db"))
+        let mut given = Command::new(&program);
+        given.env("ADDR", "127.0.0.1:0").env("DATABASE", folder.path().join("keys.db"));
+        let mut process = command(&mut given)
             .stdout(Stdio::piped())
             .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run `cargo build --examples` first", program.display()));
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let mut keys = BTreeMap::new();
-        let url = loop {
-            let Some(line) = lines.next() else {
-                panic!("it ended before it was ready: {}", errors_in(&folder));
-            };
+        let (mut keys, mut urls) = (BTreeMap::new(), Vec::new());
+        for line in lines.by_ref().take_while(|line| !line.is_empty()) {
             if let Some(url) = line.strip_prefix("listening on ") {
-                break url.to_owned();
+                urls.push(url.to_owned());
+            } else {
+                let (name, key) = line.strip_prefix("key ").unwrap().split_once(": ").unwrap();
+                keys.insert(name.to_owned(), key.to_owned());
             }
-            let (name, key) = line.strip_prefix("key ").unwrap().split_once(": ").unwrap();
-            keys.insert(name.to_owned(), key.to_owned());
-        };
-        let advice = lines.by_ref().skip(2).take_while(|line| !line.is_empty()).collect();
+        }
+        assert!(!urls.is_empty(), "it ended before it was ready: {}", errors_in(&folder));
+        let advice = lines.by_ref().skip(1).take_while(|line| !line.is_empty()).collect();
         let (say, said) = mpsc::channel();
         thread::spawn(move || lines.for_each(|line| drop(say.send(line))));
-        Self { name, process, url, keys, advice, said, folder }
+        Self { name, process, url: urls[0].clone(), urls, keys, advice, said, folder }
     }
 
     pub fn database(&self) -> PathBuf {
@@ -134,9 +144,14 @@ impl Example {
         self.folder()
     }
 
-    pub fn end_by(mut self, signal: &str) -> Arc<TempDir> {
+    /// Sends it a signal by `kill`: `-STOP`, say.
+    pub fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    pub fn end_by(mut self, signal: &str) -> Arc<TempDir> {
+        self.signal(signal);
         for _ in 0..100 {
             if let Some(status) = self.process.try_wait().unwrap() {
                 assert!(status.success(), "it ended with {status}");

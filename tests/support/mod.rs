@@ -27,6 +27,16 @@ use tower_api_key::{
     store::{BoxError, Filter, MemoryStore},
 };
 
+/// Waits until it is so, in real time.
+pub async fn until(is_so: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("it is not so after 10 s");
+}
+
 /// A key that works.
 pub const LIVE: &str = "live_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 /// A key that nobody knows.

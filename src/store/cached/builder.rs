@@ -9,7 +9,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{Cache, CachedStore, entries::Entries, flights::Flights, follower::Following};
-use crate::{ConfigError, store::KeyChanges};
+use crate::{ConfigError, clock::nanos, store::KeyChanges};
 
 /// The settings of a [`CachedStore`].
 ///
@@ -83,7 +83,7 @@ impl<S, C: KeyChanges> CachedStoreBuilder<S, C> {
             entries: Entries::new(self.entries),
             flights: Arc::new(Flights::default()),
             following,
-            ttl: self.ttl,
+            ttl: nanos(self.ttl),
             lookups: AtomicU64::new(0),
             follower,
         };

@@ -1,15 +1,21 @@
 //! What is kept: the records that were found, and which digests have none. Both are bounded, each for itself, so that unknown keys
 //! push no known one out.
 
-use quick_cache::sync::Cache;
+use foldhash::fast::RandomState;
+use quick_cache::{
+    OptionsBuilder, UnitWeighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
 use super::freshness::Epoch;
 use crate::{key::KeyDigest, record::KeyRecord};
 
 pub(super) struct Entries {
-    records: Cache<KeyDigest, Entry<KeyRecord>>,
-    absences: Cache<KeyDigest, Entry<()>>,
+    records: Map<KeyRecord>,
+    absences: Map<()>,
 }
+
+type Map<T> = Cache<KeyDigest, Entry<T>, UnitWeighter, RandomState>;
 
 /// An answer of the store, and what it has seen.
 #[derive(Clone)]
@@ -24,7 +30,7 @@ pub(super) struct Entry<T> {
 
 impl Entries {
     pub(super) fn new(most: usize) -> Self {
-        Self { records: Cache::new(most), absences: Cache::new(most) }
+        Self { records: records(most), absences: absences(most) }
     }
 
     pub(super) fn record(&self, digest: &KeyDigest) -> Option<Entry<KeyRecord>> {
@@ -49,4 +55,22 @@ impl Entries {
     pub(super) fn absences(&self) -> usize {
         self.absences.len()
     }
+}
+
+/// More shards than threads, so that two keys seldom share a lock.
+const SHARDS: usize = 64;
+
+fn records(most: usize) -> Map<KeyRecord> {
+    map(most, OptionsBuilder::new().shards(SHARDS))
+}
+
+/// Most unknown keys come once: little is kept for those that come again, and nothing is remembered of those that were pushed out.
+fn absences(most: usize) -> Map<()> {
+    map(most, OptionsBuilder::new().shards(SHARDS).hot_allocation(0.5).ghost_allocation(0.0))
+}
+
+fn map<T: Clone>(most: usize, options: &mut OptionsBuilder) -> Map<T> {
+    let options = options.estimated_items_capacity(most).weight_capacity(most as u64).build();
+    let options = options.expect("both capacities are set");
+    Cache::with_options(options, UnitWeighter, RandomState::default(), DefaultLifecycle::default())
 }

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::freshness::{Epoch, Freshness};
 use crate::{
-    clock::Timeline,
+    clock::{Timeline, nanos},
     key::KeyDigest,
     store::{BoxError, Change, KeyChanges},
 };
@@ -24,6 +24,8 @@ use crate::{
 /// What the follower knows, and requests read.
 pub(super) struct Following {
     pub(super) lease: Duration,
+    /// The lease in nanoseconds.
+    term: u64,
     timeline: Timeline,
     freshness: Freshness,
     /// When the newest heartbeat that came back was sent; `None` while nothing is followed.
@@ -49,6 +51,7 @@ impl Following {
     pub(super) fn new(lease: Duration) -> Self {
         Self {
             lease,
+            term: nanos(lease),
             timeline: Timeline::start(),
             freshness: Freshness::new(SLOTS),
             proof: watch::Sender::new(None),
@@ -63,6 +66,11 @@ impl Following {
         self.timeline.now()
     }
 
+    /// The instant that lies a lease before `now`.
+    pub(super) fn earliest(&self, now: u64) -> u64 {
+        now.saturating_sub(self.term)
+    }
+
     pub(super) fn instant(&self, now: u64) -> Instant {
         self.timeline.instant(now)
     }
@@ -74,7 +82,7 @@ impl Following {
 
     /// Whether an answer about this key, of the noted epoch, was still true a lease before `now`.
     pub(super) fn trusts(&self, digest: &KeyDigest, noted: Epoch, now: u64) -> bool {
-        self.freshness.trusts(slot(digest), noted, before(now, self.lease))
+        self.freshness.trusts(slot(digest), noted, self.earliest(now))
     }
 
     pub(super) fn epoch(&self, digest: &KeyDigest) -> Epoch {
@@ -158,11 +166,6 @@ impl Following {
 
 async fn boxed<T, E: Into<BoxError>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, BoxError> {
     answer.await.map_err(Into::into)
-}
-
-/// The instant that lies `distance` before `now`; 0 where there was none.
-pub(super) fn before(now: u64, distance: Duration) -> u64 {
-    now.saturating_sub(u64::try_from(distance.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn slot(digest: &KeyDigest) -> usize {

@@ -11,9 +11,9 @@ use super::{
     Cache, CacheError, CachedStore,
     entries::Entry,
     flights::{Boarding, Outcome, Passenger, Pilot, Start},
-    follower::before,
 };
 use crate::{
+    clock::nanos,
     key::KeyDigest,
     record::{KeyRecord, Status},
     store::{KeyStore, Lookup},
@@ -35,7 +35,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
     async fn find(&self, digest: &KeyDigest) -> Outcome {
         let arrived = self.cache.following.now();
         // What others have asked within the lease is worth as much as what is in memory: good enough to let in, not to refuse.
-        for earliest in [before(arrived, self.cache.following.lease), arrived] {
+        for earliest in [self.cache.following.earliest(arrived), arrived] {
             match self.cache.confirmed(digest, arrived).await {
                 Lookup::Found(record) => return Ok(Some(record)),
                 Lookup::Absent => return Ok(None),
@@ -115,13 +115,13 @@ impl<S> Cache<S> {
     }
 
     fn is_current<T>(&self, digest: &KeyDigest, entry: &Entry<T>, now: u64) -> bool {
-        entry.asked_at >= before(now, self.ttl) && self.following.trusts(digest, entry.epoch, now)
+        entry.asked_at >= now.saturating_sub(self.ttl) && self.following.trusts(digest, entry.epoch, now)
     }
 
     /// A good record that was true `max_staleness` ago, or later.
     fn stale(&self, digest: &KeyDigest, max_staleness: Duration) -> Option<KeyRecord> {
         let now = self.following.now();
-        let since = before(now, max_staleness);
+        let since = now.saturating_sub(nanos(max_staleness));
         let entry = self.entries.record(digest)?;
         let is_known = self.following.is_proven(since) || entry.asked_at >= since;
         (is_known && self.following.stands(digest, entry.epoch) && is_good(&entry.value)).then_some(entry.value)

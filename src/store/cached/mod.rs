@@ -62,6 +62,12 @@ use super::KeyChanges;
 /// changes, so a record from memory may tell of fewer than there were. The store must answer with what was last committed: a
 /// replica that lags behind has no bound.
 ///
+/// | metric (feature `metrics`)    | what                                                                                  |
+/// |-------------------------------|---------------------------------------------------------------------------------------|
+/// | `api_key_cache_lookups_total` | how often the store was asked                                                         |
+/// | `api_key_changes_lag_seconds` | how long a heartbeat took, there and back: a histogram                                |
+/// | `api_key_changes_followed`    | 1, or 0 while the changes are not followed; feature `tracing` warns then, and says why |
+///
 /// The changes are followed by a task of the tokio runtime in which the cache is built, until the last clone is gone.
 pub struct CachedStore<S> {
     cache: Arc<Cache<S>>,
@@ -74,7 +80,8 @@ struct Cache<S> {
     entries: Entries,
     flights: Arc<Flights>,
     following: Arc<Following>,
-    ttl: Duration,
+    /// In nanoseconds.
+    ttl: u64,
     lookups: atomic::AtomicU64,
     follower: AbortHandle,
 }
@@ -111,9 +118,9 @@ pub struct CacheStatus {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The store failed.
-    #[error("the store behind the cache failed: {0}")]
-    Store(#[source] Arc<dyn Error + Send + Sync>),
+    /// The store's own error.
+    #[error(transparent)]
+    Store(Arc<dyn Error + Send + Sync>),
     /// The look-up ended without an answer: the store panicked, or its runtime went away.
     #[error("the look-up ended without an answer")]
     Ended,
@@ -167,7 +174,7 @@ impl<S> CachedStore<S> {
     pub fn status(&self) -> CacheStatus {
         let following = &self.cache.following;
         CacheStatus {
-            is_following: following.is_proven(follower::before(following.now(), following.lease)),
+            is_following: following.is_proven(following.earliest(following.now())),
             lag: following.lag(),
             entries: self.cache.entries.records(),
             absences: self.cache.entries.absences(),

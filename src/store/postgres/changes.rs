@@ -43,9 +43,6 @@ struct Channel {
     /// Always there, until the end.
     listener: Option<PgListener>,
     runtime: Handle,
-    /// The server's process that serves it: no other has its number while it lives.
-    process: i32,
-    beats: u64,
 }
 
 /// What a notification says.
@@ -62,6 +59,14 @@ macro_rules! triggers {
             and tgname in ('api_keys_tell', 'api_keys_tell_all')) as triggers"
     };
 }
+
+/// Says something that nobody could have said before: whoever may connect may notify, too.
+const BEAT: &str = concat!(
+    "with beat as materialized (select 'beat ' || gen_random_uuid() as payload)
+        select pg_notify($1, payload)::text, payload, ",
+    triggers!(),
+    " from beat"
+);
 
 // === impl PostgresChanges ===
 
@@ -124,19 +129,18 @@ impl Channel {
             PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None).acquire_timeout(patience);
         let mut listener = PgListener::connect_with(&pool.connect_lazy_with(options.clone())).await?;
         listener.eager_reconnect(false);
-        let process = prepare(&mut listener, patience).await?.try_get("process")?;
+        prepare(&mut listener, patience).await?;
         listener.listen(CHANNEL).await?;
         let row = sqlx::query(concat!("select ", triggers!())).fetch_one(&mut listener).await?;
         check_triggers(row.try_get("triggers")?)?;
-        Ok(Self { listener: Some(listener), runtime: Handle::current(), process, beats: 0 })
+        Ok(Self { listener: Some(listener), runtime: Handle::current() })
     }
 
     /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
     async fn beat(&mut self) -> Result<Vec<Change>, sqlx::Error> {
-        self.beats += 1;
-        let beat = format!("beat {} {}", self.process, self.beats);
-        let query = sqlx::query(concat!("select pg_notify($1, $2), ", triggers!())).bind(CHANNEL).bind(&beat);
-        check_triggers(query.fetch_one(self.listener()?).await?.try_get("triggers")?)?;
+        let row = sqlx::query(BEAT).bind(CHANNEL).fetch_one(self.listener()?).await?;
+        check_triggers(row.try_get("triggers")?)?;
+        let beat: String = row.try_get("payload")?;
         let mut changes = Vec::new();
         loop {
             match self.hear().await? {

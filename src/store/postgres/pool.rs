@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgExecutor, Row,
-    postgres::{PgConnectOptions, PgRow},
-};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, Row, postgres::PgConnectOptions};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -123,11 +120,11 @@ impl fmt::Debug for Pool {
 }
 
 /// Readies a new session, and refuses a server that only follows another one.
-pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) -> Result<PgRow, sqlx::Error> {
+pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) -> Result<(), sqlx::Error> {
     // The server gives up a little before its client does, and so can still say why; and it finds out that a client has gone.
     let patience = (patience.as_millis() * 9 / 10).clamp(1, i32::MAX as u128);
     let settings = format!(
-        "select pg_is_in_recovery() as is_replica, pg_backend_pid() as process,
+        "select pg_is_in_recovery() as is_replica,
             set_config('statement_timeout', '{patience}', false),
             set_config('idle_in_transaction_session_timeout', '{patience}', false),
             set_config('default_transaction_isolation', 'read committed', false),
@@ -138,7 +135,7 @@ pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) ->
         let why = "this PostgreSQL is a replica: it may be behind, so that a revoked key would still work";
         return Err(sqlx::Error::Configuration(why.into()));
     }
-    Ok(row)
+    Ok(())
 }
 
 /// What is not done within `patience` is cut short.

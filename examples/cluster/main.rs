@@ -1,0 +1,125 @@
+//! Two nodes over one PostgreSQL: a key that is revoked on one is refused on the other, at once.
+//!
+//! ```sh
+//! cargo run --example cluster --features manage,postgres,cache
+//! ```
+//!
+//! It starts the installed PostgreSQL in a temporary folder, and two nodes, each a process of its own. How a node is built stands in
+//! `node.rs`; with the argument `node` this program is one, over the database `DATABASE_URL`, at `ADDR`.
+
+mod node;
+mod postgres;
+
+use std::{
+    env,
+    error::Error,
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use postgres::Postgres;
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tower_api_key::{
+    KeyFormat, KeyManager, Owner, Permissions,
+    manage::{Actor, Issued, NewKey},
+    store::PostgresStore,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    if env::args().nth(1).as_deref() == Some("node") {
+        return node::serve().await;
+    }
+
+    // A database, and the first keys in it.
+    let postgres = Postgres::start(&[]);
+    let (admin, reader) = first_keys(&postgres.url()).await?;
+    let (admin_key, reader_key) = (admin.key().expose(), reader.key().expose());
+
+    // Two nodes.
+    let (one, two) = (Node::start(&postgres.url())?, Node::start(&postgres.url())?);
+    println!("key admin: {admin_key}\nkey reader: {reader_key}\nlistening on {}\nlistening on {}", one.url, two.url);
+    println!("\nTry:");
+    for node in [&one, &two] {
+        println!("  curl {}/stats -H 'X-API-Key: {reader_key}'   # 200", node.url);
+    }
+    let id = reader.record().id();
+    println!("  curl -X DELETE {}/api/keys/{id} -H 'X-API-Key: {admin_key}'   # 200: revoked on node one", one.url);
+    println!("  sleep 1; curl {}/stats -H 'X-API-Key: {reader_key}'   # 401: refused on node two\n", two.url);
+
+    // The same with another key, faster than by hand.
+    show(&one.url, &two.url, admin_key).await?;
+
+    node::stopped().await;
+    Ok(())
+}
+
+async fn first_keys(database: &str) -> Result<(Issued, Issued), Box<dyn Error>> {
+    let store = PostgresStore::open(database).await?;
+    let manager = KeyManager::builder(store).format(KeyFormat::new("acme")?).build()?;
+    let keys: Permissions =
+        ["create", "read", "update", "delete"].map(|action| ("apiKeys", action)).into_iter().collect();
+    let everything = keys.grant("stats", "read");
+    let service = Actor::trusted(Owner::Bot, everything.clone());
+    let admin = manager.issue(&service, NewKey::bot("Administrator").permissions(everything)).await?;
+    let reader = manager.issue(&service, NewKey::bot("Reader").permissions(Permissions::new().grant("stats", "read")));
+    Ok((admin, reader.await?))
+}
+
+/// Makes a key on node one, uses it on both, revokes it on node one, and asks node two until it is refused.
+async fn show(one: &str, two: &str, admin: &str) -> Result<(), reqwest::Error> {
+    let client = Client::builder().no_proxy().build()?;
+    let new = json!({ "type": "bot", "name": "shown", "permissions": { "stats": ["read"] } });
+    let made = client.post(format!("{one}/api/keys")).header("x-api-key", admin).json(&new).send().await?;
+    let made: Value = made.error_for_status()?.json().await?;
+    let (id, key) = (made["id"].as_str().unwrap_or_default(), made["key"].as_str().unwrap_or_default());
+    let ask = async |node: &str| {
+        let answer = client.get(format!("{node}/stats")).header("x-api-key", key).send().await;
+        answer.map(|answer| answer.status().as_u16())
+    };
+    println!("a new key: node one answers {}, node two {}", ask(one).await?, ask(two).await?);
+    // Node two has it in memory by now.
+    ask(two).await?;
+
+    let revoke = client.delete(format!("{one}/api/keys/{id}")).header("x-api-key", admin);
+    revoke.send().await?.error_for_status()?;
+    let revoked = Instant::now();
+    let mut requests = 1;
+    while ask(two).await? == 200 {
+        requests += 1;
+    }
+    let lag = revoked.elapsed().as_secs_f64() * 1000.0;
+    println!("revoked on node one: refused on node two after {lag:.1} ms, at request {requests}");
+    Ok(())
+}
+
+/// A running node. It is ended when this is dropped, before the database.
+struct Node {
+    url: String,
+    process: Child,
+    /// What it prints more.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Node {
+    fn start(database: &str) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg("node").env("DATABASE_URL", database).env("ADDR", "127.0.0.1:0");
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
+        let mut output = BufReader::new(process.stdout.take().ok_or("no output")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let url = line.trim_end().strip_prefix("listening on ").ok_or("the node did not start")?.to_owned();
+        Ok(Self { url, process, _output: output })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // So that it ends as by Ctrl-C, and writes what it has counted.
+        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        let _ = self.process.wait();
+    }
+}

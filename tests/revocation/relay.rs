@@ -1,0 +1,118 @@
+//! Stands between a node and its database, and can stop forwarding without closing anything.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU16, Ordering},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
+
+pub struct Relay {
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// The database's port.
+    target: AtomicU16,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    is_cut: bool,
+    /// By the port from which the database is called: whether nothing is forwarded, either way.
+    cuts: Vec<(u16, watch::Sender<bool>)>,
+}
+
+// === impl Relay ===
+
+impl Relay {
+    pub async fn start(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared { target: target.into(), lines: Mutex::default() });
+        let accepting = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Ok((node, _)) = listener.accept().await {
+                tokio::spawn(Arc::clone(&accepting).forward(node));
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// Sends new connections to another database.
+    pub fn switch(&self, target: u16) {
+        self.shared.target.store(target, Ordering::SeqCst);
+    }
+
+    /// The ports from which it calls the database.
+    pub fn ports(&self) -> Vec<i32> {
+        self.shared.lines.lock().unwrap().cuts.iter().map(|(port, _)| (*port).into()).collect()
+    }
+
+    /// From now on nothing goes over this one connection, for good. Both its ends stay open.
+    pub fn cut(&self, port: i32) {
+        let lines = self.shared.lines.lock().unwrap();
+        let (_, cut) = lines.cuts.iter().find(|line| i32::from(line.0) == port).expect("no such connection");
+        cut.send_replace(true);
+    }
+
+    /// From now on nothing goes over any connection, new ones too.
+    pub fn cut_all(&self) {
+        self.shared.lines.lock().unwrap().set(true);
+    }
+
+    /// What was held back arrives, late.
+    pub fn mend(&self) {
+        self.shared.lines.lock().unwrap().set(false);
+    }
+}
+
+impl Shared {
+    async fn forward(self: Arc<Self>, node: TcpStream) {
+        let Ok(database) = TcpStream::connect(("127.0.0.1", self.target.load(Ordering::SeqCst))).await else { return };
+        node.set_nodelay(true).unwrap();
+        database.set_nodelay(true).unwrap();
+        let port = database.local_addr().unwrap().port();
+        let cut = {
+            let mut lines = self.lines.lock().unwrap();
+            let (cut, is_cut) = watch::channel(lines.is_cut);
+            lines.cuts.push((port, cut));
+            is_cut
+        };
+        let ((from_node, to_node), (from_database, to_database)) = (node.into_split(), database.into_split());
+        tokio::select! {
+            () = pump(from_node, to_database, cut.clone()) => {}
+            () = pump(from_database, to_node, cut) => {}
+        }
+        self.lines.lock().unwrap().cuts.retain(|line| line.0 != port);
+    }
+}
+
+impl Lines {
+    fn set(&mut self, is_cut: bool) {
+        self.is_cut = is_cut;
+        for (_, cut) in &self.cuts {
+            cut.send_replace(is_cut);
+        }
+    }
+}
+
+/// Forwards one way until an end closes. While the line is cut, nobody hears even of that.
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
+    let mut bytes = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut bytes).await.unwrap_or_default();
+        if cut.wait_for(|is_cut| !is_cut).await.is_err() || read == 0 || to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+}
