@@ -48,19 +48,19 @@
 //!
 //! # Features
 //!
-//! | feature   | default | what it brings                                                                     |
-//! |-----------|---------|------------------------------------------------------------------------------------|
-//! | `axum`    | yes     | [`Principal`] as an extractor, [`Rejection`] as a response, guards inside `nest`   |
-//! | `serde`   | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
-//! | `sqlite`  | no      | `store::SqliteStore`: keys in a file, nothing to set up                            |
-//! | `postgres`| no      | `store::PostgresStore`: keys that many nodes share, with TLS                       |
-//! | `cache`   | no      | `store::CachedStore`: answers from memory, with a bound on revocations             |
-//! | `manage`  | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
-//! | `tracing` | no      | one event per decision, and the key's id on the request's span                     |
-//! | `metrics` | no      | requests by outcome and reason, store latency and errors, through the facade       |
-//! | `utoipa`  | no      | `openapi::Security`: schemes and guards in an OpenAPI document of your own         |
-//! | `client`  | no      | `client::SendKeyLayer`: the caller's side, around hyper-util, reqwest or another   |
-//! | `testkit` | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
+//! | feature    | default | what it brings                                                                     |
+//! |------------|---------|------------------------------------------------------------------------------------|
+//! | `axum`     | yes     | [`Principal`] as an extractor, [`Rejection`] as a response, guards inside `nest`   |
+//! | `serde`    | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
+//! | `sqlite`   | no      | `store::SqliteStore`: keys in a file, nothing to set up                            |
+//! | `postgres` | no      | `store::PostgresStore`: keys that many nodes share, with TLS, and word of changes  |
+//! | `cache`    | no      | `store::CachedStore`: answers from memory, with a bound on revocations             |
+//! | `manage`   | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
+//! | `tracing`  | no      | one event per decision, and the key's id on the request's span                     |
+//! | `metrics`  | no      | requests by outcome and reason, store latency and errors, through the facade       |
+//! | `utoipa`   | no      | `openapi::Security`: schemes and guards in an OpenAPI document of your own         |
+//! | `client`   | no      | `client::SendKeyLayer`: the caller's side, around hyper-util, reqwest or another   |
+//! | `testkit`  | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

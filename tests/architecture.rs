@@ -101,6 +101,12 @@ fn a_registry_is_reached_through_the_manager_alone() {
 }
 
 #[test]
+fn a_database_is_known_to_its_store_alone() {
+    let known = files_with("sqlx");
+    assert!(known.iter().all(|path| path.starts_with("store/")), "{known:?}");
+}
+
+#[test]
 fn keys_come_from_the_operating_systems_generator_and_from_nowhere_else() {
     assert_eq!(files_with("SysRng"), ["key/format.rs"]);
     for other in ["thread_rng", "StdRng", "SmallRng", "rand::random", "rand::rng"] {

@@ -126,6 +126,23 @@ async fn a_network_that_swallows_everything_holds_up_nothing_for_longer_than_its
     assert!(start.elapsed() < PATIENCE, "the connections are usable at once: {:?}", start.elapsed());
 }
 
+/// What one of them has met, the others are not asked about one by one.
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn one_silent_connection_is_enough_to_give_up_all_idle_ones() {
+    let (server, database) = server().await;
+    let (relay, store) = behind_a_relay(server.postgres.port, &database, 4).await;
+    let digest = [1; 32].into();
+    let (a, b, c) = tokio::join!(store.find(&digest), store.find(&digest), store.find(&digest));
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    relay.stall();
+    store.find(&digest).await.unwrap_err();
+    relay.resume();
+    for _ in 0..4 {
+        store.find(&digest).await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn a_dropped_change_gives_its_place_back_at_once() {

@@ -43,29 +43,31 @@ async fn of_two_nodes_under_a_cap_of_one_exactly_one_adds_a_key() {
 async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
     let server = Server::start(&["deadlock_timeout=1ms"]);
     let store = server.database().await.store().await;
-    let record = |number: u8| of_alice(format!("k{number:03}"), number);
+    // Some stay, and between them in the order of ids others come and go.
+    let stays = |number: u8| of_alice(format!("k{number:03}"), number).with_organization("globex");
+    let goes = |number: u8| of_alice(format!("k{number:03}x"), 100 + number);
+    for number in 0..100 {
+        store.insert(stays(number), None).await.unwrap().unwrap();
+    }
     let tasks: Vec<_> = (0..6_u8)
         .map(|task| {
             let store = store.clone();
             tokio::spawn(async move {
-                for round in 0..40_u8 {
-                    let mut uses: Vec<_> = (0..100_u8)
-                        .map(|number| Use {
-                            id: record(number).id().clone(),
-                            count: 1,
-                            last_at: SystemTime::UNIX_EPOCH,
-                        })
-                        .collect();
+                for round in 0..40 {
+                    let ids =
+                        (0..100).flat_map(|number| [stays(number), goes(number)].map(|record| record.id().clone()));
+                    let once = |id| Use { id, count: 1, last_at: SystemTime::UNIX_EPOCH };
+                    let mut uses: Vec<_> = ids.map(once).collect();
                     if task % 2 == 0 {
                         uses.reverse();
                     }
-                    uses.rotate_left(usize::from(round));
+                    uses.rotate_left(round);
                     match task {
                         0..4 => store.record_uses(&uses).await.unwrap(),
                         4 => drop(store.remove_user(Some("acme"), "alice").await.unwrap()),
                         _ => {
                             for number in [99, 50, 0, 75, 25] {
-                                let _refused = store.insert(record(number), None).await.unwrap();
+                                let _refused = store.insert(goes(number), None).await.unwrap();
                             }
                         }
                     }
@@ -76,6 +78,8 @@ async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
     for task in tasks {
         task.await.unwrap();
     }
+    let counted = store.get(&"k042".into()).await.unwrap().unwrap().use_count();
+    assert_eq!(counted, 4 * 40);
 }
 
 /// The removal finds the old key alone; the new one must not slip in beside it.

@@ -45,7 +45,7 @@ impl PostgresBuilder {
     }
 
     /// How long a look-up or a change may take in all: the wait for a connection, a new one if need be, the statements, the commit
-    /// (default 5 s). The server ends a statement, and a transaction that its client has left, by the same measure.
+    /// (default 5 s). The server ends a statement, and a transaction that its client has left, after nine tenths of it.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

@@ -6,6 +6,7 @@ use sqlx::{
     Row,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
+use tokio::runtime::Handle;
 
 use super::pool::{prepare, within};
 use crate::store::{Change, KeyChanges};
@@ -39,7 +40,9 @@ pub struct PostgresChanges {
 
 /// A connection that listens.
 struct Channel {
-    listener: PgListener,
+    /// Always there, until the end.
+    listener: Option<PgListener>,
+    runtime: Handle,
 }
 
 /// What a notification says.
@@ -130,12 +133,12 @@ impl Channel {
         listener.listen(CHANNEL).await?;
         let row = sqlx::query(concat!("select ", triggers!())).fetch_one(&mut listener).await?;
         check_triggers(row.try_get("triggers")?)?;
-        Ok(Self { listener })
+        Ok(Self { listener: Some(listener), runtime: Handle::current() })
     }
 
     /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
     async fn beat(&mut self) -> Result<Vec<Change>, sqlx::Error> {
-        let row = sqlx::query(BEAT).bind(CHANNEL).fetch_one(&mut self.listener).await?;
+        let row = sqlx::query(BEAT).bind(CHANNEL).fetch_one(self.listener()?).await?;
         check_triggers(row.try_get("triggers")?)?;
         let beat: String = row.try_get("payload")?;
         let mut changes = Vec::new();
@@ -148,11 +151,23 @@ impl Channel {
         }
     }
 
+    fn listener(&mut self) -> Result<&mut PgListener, sqlx::Error> {
+        self.listener.as_mut().ok_or_else(lost)
+    }
+
     async fn hear(&mut self) -> Result<(Told, String), sqlx::Error> {
         // `None` is a connection that was lost, and would be made anew by the next call.
-        let notification = self.listener.try_recv().await?.ok_or_else(lost)?;
+        let notification = self.listener()?.try_recv().await?.ok_or_else(lost)?;
         let payload = notification.payload().to_owned();
         Ok((Told::from(payload.as_str()), payload))
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // A listener of sqlx says farewell in a task, and panics where there is no runtime.
+        let _context = self.runtime.enter();
+        drop(self.listener.take());
     }
 }
 

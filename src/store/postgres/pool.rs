@@ -121,8 +121,8 @@ impl fmt::Debug for Pool {
 
 /// Readies a new session, and refuses a server that only follows another one.
 pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) -> Result<(), sqlx::Error> {
-    let patience = patience.as_millis().clamp(1, i32::MAX as u128);
-    // The server gives up when its client does, and finds out that a client has gone.
+    // The server gives up a little before its client does, and so can still say why; and it finds out that a client has gone.
+    let patience = (patience.as_millis() * 9 / 10).clamp(1, i32::MAX as u128);
     let settings = format!(
         "select pg_is_in_recovery() as is_replica,
             set_config('statement_timeout', '{patience}', false),
