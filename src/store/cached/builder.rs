@@ -44,7 +44,8 @@ impl<S, C: KeyChanges> CachedStoreBuilder<S, C> {
         Self { store, changes, entries: 100_000, lease: Duration::from_secs(1), ttl: Duration::from_mins(10) }
     }
 
-    /// At most this many records are kept, and as many absences: 100,000. See `docs/operations.md` for their size.
+    /// At most this many records are kept, and as many absences: 100,000. Leave a tenth more room than there are keys in use, since the shards
+    /// of the cache are bounded, each for itself; below 10,000, a half. See `docs/operations.md` for their size.
     pub fn entries(mut self, most: usize) -> Self {
         self.entries = most;
         self

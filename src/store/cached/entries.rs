@@ -60,17 +60,23 @@ impl Entries {
 /// More shards than threads, so that two keys seldom share a lock.
 const SHARDS: usize = 64;
 
+/// As few entries as one shard may have.
+const SMALLEST_SHARD: usize = 32;
+
 fn records(most: usize) -> Map<KeyRecord> {
-    map(most, OptionsBuilder::new().shards(SHARDS))
+    map(most, &mut OptionsBuilder::new())
 }
 
 /// Most unknown keys come once: little is kept for those that come again, and nothing is remembered of those that were pushed out.
 fn absences(most: usize) -> Map<()> {
-    map(most, OptionsBuilder::new().shards(SHARDS).hot_allocation(0.5).ghost_allocation(0.0))
+    map(most, OptionsBuilder::new().hot_allocation(0.5).ghost_allocation(0.0))
 }
 
+/// At most so many, in shards of one size.
 fn map<T: Clone>(most: usize, options: &mut OptionsBuilder) -> Map<T> {
-    let options = options.estimated_items_capacity(most).weight_capacity(most as u64).build();
+    let shards = 1 << (most / SMALLEST_SHARD).clamp(1, SHARDS).ilog2();
+    let most = most - most % shards;
+    let options = options.shards(shards).estimated_items_capacity(most).weight_capacity(most as u64).build();
     let options = options.expect("both capacities are set");
     Cache::with_options(options, UnitWeighter, RandomState::default(), DefaultLifecycle::default())
 }

@@ -12,11 +12,12 @@ use crate::store::{Change, KeyChanges};
 /// SQLite tells that the file was changed, not what; so each change is [`Change::Any`], a write of uses too. The file is asked every 10 ms.
 ///
 /// ```
-/// use tower_api_key::store::{CachedStore, SqliteStore};
+/// use tower_api_key::store::{KeyChanges, SqliteStore};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = SqliteStore::open("keys.db").await?;
-/// let keys = CachedStore::builder(store.clone(), store.changes()).build()?;
+/// let mut changes = SqliteStore::open("keys.db").await?.changes();
+/// changes.connect().await?;
+/// println!("{:?}", changes.next().await?);
 /// # Ok(())
 /// # }
 /// ```
