@@ -52,6 +52,21 @@ async fn a_role_that_may_make_no_tables_serves_those_that_are_there() {
 
 #[tokio::test]
 #[ignore = "needs postgres"]
+async fn a_role_that_may_only_read_looks_keys_up_and_follows_changes() {
+    let (_server, database) = server().await;
+    let owner = database.store().await;
+    database.sql("create role reader login; grant select on api_keys, api_keys_schema to reader").await;
+    let store = PostgresStore::connect(&database.as_role("reader")).await.unwrap();
+    let mut changes = store.changes();
+    changes.connect().await.unwrap();
+    owner.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    assert_eq!(changes.catch_up().await.unwrap().len(), 1);
+    assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
+    store.revoke(&"k".into()).await.unwrap_err();
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
 async fn newer_tables_are_used_as_long_as_they_say_so() {
     let (_server, database) = server().await;
     let before = database.store().await;
