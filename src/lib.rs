@@ -114,3 +114,8 @@ struct Peppers;
 #[cfg(all(doctest, feature = "manage", feature = "sqlite"))]
 #[doc = include_str!("../docs/migrating.md")]
 struct Migrating;
+
+/// Keeps the code of the page on operations true.
+#[cfg(all(doctest, feature = "cache", feature = "postgres"))]
+#[doc = include_str!("../docs/operations.md")]
+struct Operations;

@@ -113,3 +113,29 @@ fn keys_come_from_the_operating_systems_generator_and_from_nowhere_else() {
         assert_eq!(files_with(other), Vec::<String>::new());
     }
 }
+
+/// Every row of the guide's table of failures names tests that there are.
+#[test]
+fn each_failure_in_the_guide_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let failures = guide.split("\n## ").find(|section| section.starts_with("Failures")).unwrap();
+    let rows: Vec<&str> = failures.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 10);
+    for row in rows {
+        let (_, last) = row.trim_end_matches([' ', '|']).rsplit_once('|').unwrap();
+        let words: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        let mut file = "outages.rs";
+        let mut names = 0;
+        for word in words.iter().rev() {
+            if word.contains('.') {
+                file = word;
+                continue;
+            }
+            let tests = fs::read_to_string(root.join("tests").join(file)).unwrap();
+            assert!(tests.contains(&format!("fn {word}(")), "{word} is not in {file}");
+            (file, names) = ("outages.rs", names + 1);
+        }
+        assert!(names > 0 || last.trim_start().starts_with("the same"), "no test in {row}");
+    }
+}
