@@ -228,6 +228,22 @@ async fn while_a_revocation_waits_for_a_standby_that_is_gone_keys_are_looked_up(
     assert_eq!(node.api.status(other).await, 200);
 }
 
+/// Whoever waits in a commit does not see that its client has gone.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn heartbeats_that_wait_leave_no_sessions_behind() {
+    let node = Node::start().await;
+    node.lose_standby().await;
+    node.store.revoke(&"k0".into()).await.unwrap_err();
+    let sessions = "select count(*) from pg_stat_activity where application_name = 'tower-api-key changes'";
+    let start = Instant::now();
+    while start.elapsed() < LEASE * 8 {
+        let sessions = sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut node.session().await).await.unwrap();
+        assert!(sessions <= 2, "{sessions} sessions of one listener, {:?} after", start.elapsed());
+        sleep(LEASE / 4).await;
+    }
+}
+
 /// For a minute: `STOPPED_SECONDS=60`. What is shorter says the same, since no timeout of a node is longer than five seconds.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
