@@ -175,7 +175,7 @@ fn check_triggers(count: i64) -> Result<(), sqlx::Error> {
     if count == 2 {
         return Ok(());
     }
-    let why = "the triggers that tell of changed keys are missing, or not enabled always: run the migrations";
+    let why = "the triggers that tell of changed keys are missing, or not `enable always`: see docs/operations.md";
     Err(sqlx::Error::Configuration(why.into()))
 }
 

@@ -20,9 +20,8 @@ const LOCK: i64 = 0x61_70_69_5f_6b_65_79_73;
 /// Brings the tables up to date. Each step happens with its version, or not at all.
 pub(super) async fn run(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     // A step over a large table, or the wait for another node's, takes what it takes.
-    sqlx::raw_sql("begin isolation level read committed; set local statement_timeout = 0")
-        .execute(&mut *connection)
-        .await?;
+    let begin = "begin isolation level read committed; set local statement_timeout = 0; set local lock_timeout = 0";
+    sqlx::raw_sql(begin).execute(&mut *connection).await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
     if stored(connection).await?.is_none() {
         let table = "create table if not exists api_keys_schema

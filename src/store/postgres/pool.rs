@@ -126,6 +126,8 @@ pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) ->
     let settings = format!(
         "select pg_is_in_recovery() as is_replica,
             set_config('statement_timeout', '{patience}', false),
+            -- A commit that notifies waits for its turn behind others, and no statement's time ends that.
+            set_config('lock_timeout', '{patience}', false),
             set_config('idle_in_transaction_session_timeout', '{patience}', false),
             set_config('default_transaction_isolation', 'read committed', false),
             set_config('tcp_keepalives_idle', '60', false)"
