@@ -41,7 +41,10 @@ pub(super) struct Following {
 const SLOTS: usize = 1 << 16;
 
 /// Between two heartbeats that somebody waits for.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
+
+/// How long somebody waits for one: then the store is asked instead.
+const FENCE_PATIENCE: Duration = Duration::from_millis(500);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
@@ -89,6 +92,12 @@ impl Following {
         self.freshness.epoch(slot(digest))
     }
 
+    /// Whether an answer about this key was still true at `since`, for all that is known. After a gap that is known of what was true before it.
+    pub(super) fn remembers(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
+        let slot = slot(digest);
+        self.freshness.remembers(slot, noted, since) || (asked_at >= since && self.freshness.is_unchanged(slot, noted))
+    }
+
     /// Whether no change of this key was told since `noted`.
     pub(super) fn stands(&self, digest: &KeyDigest, noted: Epoch) -> bool {
         self.freshness.stands(slot(digest), noted)
@@ -104,7 +113,7 @@ impl Following {
         self.wanted.fetch_max(since, Ordering::AcqRel);
         self.asked.notify_one();
         let proven = proof.wait_for(|proof| proof.is_none_or(|sent| sent >= since));
-        matches!(timeout(self.lease, proven).await, Ok(Ok(proof)) if proof.is_some())
+        matches!(timeout(self.lease.min(FENCE_PATIENCE), proven).await, Ok(Ok(proof)) if proof.is_some())
     }
 
     pub(super) fn apply(&self, change: Change) {

@@ -4,7 +4,7 @@
 //! goes through every order in which threads can meet here.
 //!
 //! ```text
-//! follower   a change is told ─▶ its epoch moves on          a heartbeat comes back ─▶ proven = when it was sent
+//! follower   a change is told ─▶ the epoch moves on          a heartbeat comes back ─▶ proven = when it was sent
 //! look-up    note the epoch ─▶ ask the store ─▶ keep the answer with the noted epoch
 //! request    read proven ─▶ read the epoch ─▶ is the proof young enough, and the epoch still the noted one?
 //! ```
@@ -17,39 +17,53 @@ use super::atomics::{AtomicU32, AtomicU64, Ordering};
 pub(super) struct Freshness {
     /// One more than the instant at which the newest heartbeat that came back was sent; 0 before the first.
     proven: AtomicU64,
+    /// How often any key may have been changed.
+    gaps: AtomicU32,
+    /// What was proven when the latest gaps came.
+    proven_before: [AtomicU64; GAPS_KEPT],
     /// How often keys were changed, by the first bytes of their digests.
-    epochs: Box<[AtomicU32]>,
+    changes: Box<[AtomicU32]>,
 }
 
-/// Which changes of a key an answer has seen.
+/// Which changes an answer has seen: the gaps, and those of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Epoch(u32);
+pub(super) struct Epoch {
+    gap: u32,
+    change: u32,
+}
+
+const GAPS_KEPT: usize = 8;
 
 // === impl Freshness ===
 
 impl Freshness {
     pub(super) fn new(slots: usize) -> Self {
-        Self { proven: AtomicU64::new(0), epochs: (0..slots).map(|_| AtomicU32::new(0)).collect() }
+        Self {
+            proven: AtomicU64::new(0),
+            gaps: AtomicU32::new(0),
+            proven_before: std::array::from_fn(|_| AtomicU64::new(0)),
+            changes: (0..slots).map(|_| AtomicU32::new(0)).collect(),
+        }
     }
 
     /// To be noted before the store is asked.
     pub(super) fn epoch(&self, slot: usize) -> Epoch {
-        Epoch(self.epochs[slot].load(Ordering::Acquire))
+        Epoch { gap: self.gaps.load(Ordering::Acquire), change: self.changes[slot].load(Ordering::Acquire) }
     }
 
     /// A key was changed: what was kept of it, or is being looked up, is worth nothing any more.
     pub(super) fn changed(&self, slot: usize) {
-        self.epochs[slot].fetch_add(1, Ordering::AcqRel);
+        self.changes[slot].fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Any key may have been changed.
+    /// Any key may have been changed. Told by one thread alone.
     pub(super) fn changed_all(&self) {
-        for slot in 0..self.epochs.len() {
-            self.changed(slot);
-        }
+        let gap = self.gaps.load(Ordering::Acquire);
+        self.proven_before[gap as usize % GAPS_KEPT].store(self.proven.load(Ordering::Acquire), Ordering::Release);
+        self.gaps.store(gap.wrapping_add(1), Ordering::Release);
     }
 
-    /// A heartbeat came back that was sent at `sent`; every change that it has overtaken none of has been told.
+    /// A heartbeat came back that was sent at `sent`, and every change that was committed before it has been told.
     pub(super) fn prove(&self, sent: u64) {
         self.proven.store(sent + 1, Ordering::Release);
     }
@@ -60,6 +74,18 @@ impl Freshness {
         self.is_proven(since) && self.stands(slot, noted)
     }
 
+    /// The same, where gaps do not matter: nothing was told of the key, and it was proven at `since` or later that nothing had been missed.
+    pub(super) fn remembers(&self, slot: usize, noted: Epoch, since: u64) -> bool {
+        let proven = self.proven.load(Ordering::Acquire);
+        let now = self.epoch(slot);
+        let proven = match now.gap.wrapping_sub(noted.gap) as usize {
+            0 => proven,
+            1..GAPS_KEPT => self.proven_before[noted.gap as usize % GAPS_KEPT].load(Ordering::Acquire),
+            _ => 0,
+        };
+        proven > since && now.change == noted.change
+    }
+
     /// Whether every change that was committed before `since` is known here.
     pub(super) fn is_proven(&self, since: u64) -> bool {
         self.proven.load(Ordering::Acquire) > since
@@ -68,5 +94,10 @@ impl Freshness {
     /// Whether no change was told since the epoch was noted.
     pub(super) fn stands(&self, slot: usize, noted: Epoch) -> bool {
         self.epoch(slot) == noted
+    }
+
+    /// Whether no change of the key itself was told since.
+    pub(super) fn is_unchanged(&self, slot: usize, noted: Epoch) -> bool {
+        self.epoch(slot).change == noted.change
     }
 }

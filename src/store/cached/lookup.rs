@@ -19,6 +19,9 @@ use crate::{
     store::{KeyStore, Lookup},
 };
 
+/// A look-up that began longer ago may be lost: whoever comes now asks again.
+const JOINABLE: Duration = Duration::from_millis(250);
+
 /// A look-up that nobody waits for any more goes on for so long: the key is soon asked for again.
 const UNWATCHED: Duration = Duration::from_secs(5);
 
@@ -34,8 +37,9 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 
     async fn find(&self, digest: &KeyDigest) -> Outcome {
         let arrived = self.cache.following.now();
-        // What others have asked within the lease is worth as much as what is in memory: good enough to let in, not to refuse.
-        for earliest in [self.cache.following.earliest(arrived), arrived] {
+        // What others have begun to ask is worth as much as what is in memory: good enough to let in, not to refuse.
+        let joinable = self.cache.following.earliest(arrived).max(arrived.saturating_sub(nanos(JOINABLE)));
+        for earliest in [joinable, arrived] {
             match self.cache.confirmed(digest, arrived).await {
                 Lookup::Found(record) => return Ok(Some(record)),
                 Lookup::Absent => return Ok(None),
@@ -123,8 +127,8 @@ impl<S> Cache<S> {
         let now = self.following.now();
         let since = now.saturating_sub(nanos(max_staleness));
         let entry = self.entries.record(digest)?;
-        let is_known = self.following.is_proven(since) || entry.asked_at >= since;
-        (is_known && self.following.stands(digest, entry.epoch) && is_good(&entry.value)).then_some(entry.value)
+        let is_known = self.following.remembers(digest, entry.epoch, entry.asked_at, since);
+        (is_known && is_good(&entry.value)).then_some(entry.value)
     }
 }
 
