@@ -179,11 +179,7 @@ async fn live(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
             .was(earlier, answered, |(store, latency)| store != Store::Answers || latency > Duration::from_secs(1));
         match answer {
             Answer::Accepted => prop_assert!(
-                is_good[key].was(
-                    arrived.checked_sub(nodes[0].revocation_bound()).unwrap_or(arrived),
-                    answered,
-                    |good| good
-                ),
+                is_good[key].was(arrived.checked_sub(bound).unwrap_or(arrived), answered, |good| good),
                 "key {key} was accepted after {took:?}, too long after it had ended"
             ),
             Answer::Refused => {
