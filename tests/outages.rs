@@ -202,7 +202,7 @@ async fn without_triggers_nothing_is_answered_from_memory() {
     }
     node.sql("update api_keys set status = 'revoked' where id = 'k0'").await;
     assert_eq!(node.api.status(key).await, 401, "at once");
-    for trigger in ["api_keys_tell", "api_keys_tell_all"] {
+    for trigger in ["api_keys_tell", "api_keys_tell_change", "api_keys_tell_all"] {
         node.sql(&format!("alter table api_keys enable always trigger {trigger}")).await;
     }
     wait_for(async || node.api.cache.status().is_following).await;

@@ -3,6 +3,8 @@
 
 #[path = "postgres/changes.rs"]
 mod changes;
+#[path = "postgres/channel.rs"]
+mod channel;
 #[path = "postgres/contents.rs"]
 mod contents;
 #[path = "support/postgres.rs"]

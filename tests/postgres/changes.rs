@@ -71,7 +71,7 @@ async fn a_change_by_hand_is_told_with_its_commit() {
     for (session, statement, told) in [
         ("", revoke, &[key(1)][..]),
         // A session in which other triggers rest.
-        ("set session_replication_role = replica; ", revoke, &[key(1)]),
+        ("set session_replication_role = replica; ", "update api_keys set status = 'active'", &[key(1)]),
         ("set search_path = ''; ", "update public.api_keys set name = 'x' where id = 'k'", &[key(1)]),
         (
             "create schema odd; create function odd.encode(bytea, text) returns text language sql as $$ select 'wrong' $$;
@@ -79,6 +79,7 @@ async fn a_change_by_hand_is_told_with_its_commit() {
             revoke,
             &[key(1)],
         ),
+        ("", revoke, &[]), // it is revoked
         ("", "update api_keys set use_count = 99, last_used_at = 0", &[]),
         ("", "update api_keys set expires_at = 0 where id = 'other'", &[key(2)]),
         ("", "delete from api_keys where id = 'k'", &[key(1)]),
@@ -187,6 +188,7 @@ async fn triggers_that_do_not_always_tell_are_an_error() {
         refused(changes.connect().await, "triggers");
         if !damage.starts_with("drop") {
             let repair = "alter table api_keys enable always trigger api_keys_tell;
+                alter table api_keys enable always trigger api_keys_tell_change;
                 alter table api_keys enable always trigger api_keys_tell_all";
             database.sql(repair).await;
         }

@@ -4,9 +4,9 @@ use std::{fs, path::Path};
 
 use sqlx::AssertSqlSafe;
 use tower_api_key::{
-    KeyFormat, KeyManager, KeyRegistry, KeyStore, Owner,
+    KeyFormat, KeyId, KeyManager, KeyRegistry, KeyStore, Owner,
     manage::{NewKey, Rotation},
-    store::{Cap, Filter},
+    store::{Cap, Filter, Refusal},
 };
 
 use crate::{
@@ -88,12 +88,20 @@ async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
 /// What PostgreSQL cannot hold is an error, and not half of a record.
 #[tokio::test]
 #[ignore = "needs postgres"]
-async fn a_nul_is_an_error() {
+async fn a_nul_is_an_error_to_write_and_nothing_to_find() {
     let (_server, database) = server().await;
     let store = database.store().await;
     store.insert(of_alice("k", 1).with_name("a\0b"), None).await.unwrap_err();
     store.insert(of_alice("k", 1).with_metadata("a", "\0"), None).await.unwrap_err();
-    assert!(store.get(&"k\0".into()).await.is_err() && store.get(&"k".into()).await.unwrap().is_none());
+    assert!(store.get(&"k".into()).await.unwrap().is_none());
+
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    let unknown = KeyId::from("k\0");
+    assert!(store.get(&unknown).await.unwrap().is_none());
+    assert_eq!(store.revoke(&unknown).await.unwrap().err(), Some(Refusal::NotFound(unknown.clone())));
+    assert_eq!(store.remove(&unknown).await.unwrap().err(), Some(Refusal::NotFound(unknown)));
+    assert!(store.list(&Filter::default().environment("\0")).await.unwrap().is_empty());
+    assert!(store.remove_user(None, "alice\0").await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ async fn sessions_have_the_names_that_the_url_gives() {
         let mut session = database.session().await;
         let names = "select application_name from pg_stat_activity where application_name <> '' order by 1";
         let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&mut session).await.unwrap();
-        assert_eq!(names, [name, &format!("{name} changes")]);
+        assert_eq!(names, [name, &format!("{name} changes"), &format!("{name} heartbeats")]);
         sql(
             &server.postgres.url(),
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name <> ''",

@@ -43,13 +43,20 @@ begin
 end
 $$;
 
--- Every column but the two that count uses, which no cache needs to know.
-create trigger api_keys_tell after insert or delete or update of
-    id, digest, version, status, owner_type, user_id, organization, environment, name, mask, permissions, wildcards,
-    metadata, created_at, not_before, expires_at, replaces, replaced_by
-    on api_keys for each row execute function api_keys_tell();
+create trigger api_keys_tell after insert or delete on api_keys for each row execute function api_keys_tell();
+
+-- Whatever differs, whoever has made it so, but the two columns that count uses, which no cache needs to know.
+create trigger api_keys_tell_change after update on api_keys for each row
+    when (row(old.id, old.digest, old.version, old.status, old.owner_type, old.user_id, old.organization, old.environment,
+            old.name, old.mask, old.permissions, old.wildcards, old.metadata, old.created_at, old.not_before,
+            old.expires_at, old.replaces, old.replaced_by)
+        is distinct from row(new.id, new.digest, new.version, new.status, new.owner_type, new.user_id, new.organization,
+            new.environment, new.name, new.mask, new.permissions, new.wildcards, new.metadata, new.created_at,
+            new.not_before, new.expires_at, new.replaces, new.replaced_by))
+    execute function api_keys_tell();
 create trigger api_keys_tell_all after truncate on api_keys for each statement execute function api_keys_tell();
 
 -- Also in a session that replicates, where other triggers rest.
 alter table api_keys enable always trigger api_keys_tell;
+alter table api_keys enable always trigger api_keys_tell_change;
 alter table api_keys enable always trigger api_keys_tell_all;

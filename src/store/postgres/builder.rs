@@ -58,8 +58,16 @@ impl PostgresBuilder {
     /// As [`PostgresStore::open`].
     pub async fn open(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
-        let mut lent = store.pool.within(store.pool.lend()).await?;
-        migrations::run(&mut lent).await?;
+        let work = async {
+            let mut lent = store.pool.lend().await?;
+            let is_up_to_date = migrations::is_up_to_date(&mut lent).await?;
+            Ok((lent, is_up_to_date))
+        };
+        let (mut lent, is_up_to_date) = store.pool.within(work).await?;
+        if !is_up_to_date {
+            // Takes what it takes.
+            migrations::run(&mut lent).await?;
+        }
         lent.give_back();
         Ok(store)
     }

@@ -1,9 +1,9 @@
-//! The changes of keys as PostgreSQL tells them: `LISTEN`, and a heartbeat that goes the same way.
+//! The changes of keys as PostgreSQL tells them: `LISTEN`, and a heartbeat that goes the same way, from another session to this one.
 
 use std::{fmt, io, time::Duration};
 
 use sqlx::{
-    Row,
+    Connection, PgConnection, Row,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::runtime::Handle;
@@ -11,13 +11,13 @@ use tokio::runtime::Handle;
 use super::pool::{prepare, within};
 use crate::store::{Change, KeyChanges};
 
-/// The changes of the keys in a [`PostgresStore`](super::PostgresStore), on a connection of their own.
+/// The changes of the keys in a [`PostgresStore`](super::PostgresStore), on two connections of their own: one listens, and the other sends the heartbeats.
 ///
 /// Triggers tell them, so a change is told by whoever makes it: by this library in any process, or by hand in `psql`. A change is told
 /// when it is committed, and as two bytes of a digest at most: every role of a database can listen. Each heartbeat also
-/// proves that the triggers are still there.
+/// proves that the table and its triggers are still those that were there.
 ///
-/// Notifications do not pass through a pooler that lends a connection for one transaction, such as `PgBouncer` in its usual mode: then
+/// Notifications do not pass through a pooler that lends a connection for one transaction, such as `PgBouncer` in its transaction mode: then
 /// no heartbeat comes back, which is an error.
 ///
 /// ```no_run
@@ -38,10 +38,14 @@ pub struct PostgresChanges {
     channel: Option<Channel>,
 }
 
-/// A connection that listens.
+/// A session that listens, and one that speaks. What a session tells itself comes back also where nothing else gets through: behind
+/// a pooler that lends its server for one transaction.
 struct Channel {
     /// Always there, until the end.
     listener: Option<PgListener>,
+    speaker: PgConnection,
+    /// The triggers that were there at first. A table in the place of the first one has others.
+    triggers: String,
     runtime: Handle,
 }
 
@@ -55,8 +59,11 @@ const CHANNEL: &str = "tower_api_key";
 
 macro_rules! triggers {
     () => {
-        "(select count(*) from pg_catalog.pg_trigger where tgrelid = to_regclass('api_keys') and tgenabled = 'A'
-            and tgname in ('api_keys_tell', 'api_keys_tell_all')) as triggers"
+        "(select string_agg(trigger.oid::text, ' ' order by trigger.oid) from pg_catalog.pg_trigger as trigger
+            join pg_catalog.pg_class as keys on keys.oid = trigger.tgrelid
+            where keys.oid = to_regclass('api_keys') and not keys.relhassubclass and trigger.tgenabled = 'A'
+            and trigger.tgname in ('api_keys_tell', 'api_keys_tell_change', 'api_keys_tell_all')
+            having count(*) = 3) as triggers"
     };
 }
 
@@ -72,8 +79,7 @@ const BEAT: &str = concat!(
 
 impl PostgresChanges {
     pub(super) fn new(options: &PgConnectOptions, patience: Duration) -> Self {
-        let name = format!("{} changes", options.get_application_name().unwrap_or_default());
-        Self { options: options.clone().application_name(&name), patience, channel: None }
+        Self { options: options.clone(), patience, channel: None }
     }
 }
 
@@ -127,19 +133,23 @@ impl Channel {
         // A listener of sqlx brings its connection back in silence if it can; from this pool it is given up together with it.
         let pool =
             PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None).acquire_timeout(patience);
-        let mut listener = PgListener::connect_with(&pool.connect_lazy_with(options.clone())).await?;
+        let mut listener = PgListener::connect_with(&pool.connect_lazy_with(named(options, "changes"))).await?;
         listener.eager_reconnect(false);
         prepare(&mut listener, patience).await?;
         listener.listen(CHANNEL).await?;
-        let row = sqlx::query(concat!("select ", triggers!())).fetch_one(&mut listener).await?;
-        check_triggers(row.try_get("triggers")?)?;
-        Ok(Self { listener: Some(listener), runtime: Handle::current() })
+        let mut speaker = PgConnection::connect_with(&named(options, "heartbeats")).await?;
+        prepare(&mut speaker, patience).await?;
+        let row = sqlx::query(concat!("select ", triggers!())).fetch_one(&mut speaker).await?;
+        let triggers = row.try_get::<Option<String>, _>("triggers")?.ok_or_else(without_triggers)?;
+        Ok(Self { listener: Some(listener), speaker, triggers, runtime: Handle::current() })
     }
 
     /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
     async fn beat(&mut self) -> Result<Vec<Change>, sqlx::Error> {
-        let row = sqlx::query(BEAT).bind(CHANNEL).fetch_one(self.listener()?).await?;
-        check_triggers(row.try_get("triggers")?)?;
+        let row = sqlx::query(BEAT).bind(CHANNEL).fetch_one(&mut self.speaker).await?;
+        if row.try_get::<Option<String>, _>("triggers")?.as_ref() != Some(&self.triggers) {
+            return Err(without_triggers());
+        }
         let beat: String = row.try_get("payload")?;
         let mut changes = Vec::new();
         loop {
@@ -151,13 +161,9 @@ impl Channel {
         }
     }
 
-    fn listener(&mut self) -> Result<&mut PgListener, sqlx::Error> {
-        self.listener.as_mut().ok_or_else(lost)
-    }
-
     async fn hear(&mut self) -> Result<(Told, String), sqlx::Error> {
         // `None` is a connection that was lost, and would be made anew by the next call.
-        let notification = self.listener()?.try_recv().await?.ok_or_else(lost)?;
+        let notification = self.listener.as_mut().ok_or_else(lost)?.try_recv().await?.ok_or_else(lost)?;
         let payload = notification.payload().to_owned();
         Ok((Told::from(payload.as_str()), payload))
     }
@@ -171,12 +177,16 @@ impl Drop for Channel {
     }
 }
 
-fn check_triggers(count: i64) -> Result<(), sqlx::Error> {
-    if count == 2 {
-        return Ok(());
-    }
-    let why = "the triggers that tell of changed keys are missing, or not `enable always`: see docs/operations.md";
-    Err(sqlx::Error::Configuration(why.into()))
+/// With the name of the application, and what the session is for.
+fn named(options: &PgConnectOptions, purpose: &str) -> PgConnectOptions {
+    let name = format!("{} {purpose}", options.get_application_name().unwrap_or_default());
+    options.clone().application_name(&name)
+}
+
+fn without_triggers() -> sqlx::Error {
+    let why = "the triggers that tell of changed keys are missing, were replaced, or are not `enable always`, or the table has \
+        children: see docs/operations.md";
+    sqlx::Error::Configuration(why.into())
 }
 
 fn lost() -> sqlx::Error {

@@ -39,15 +39,20 @@ pub(super) async fn run(connection: &mut PgConnection) -> Result<(), sqlx::Error
     Ok(())
 }
 
-/// Whether this library can work with the tables as they are.
-pub(super) async fn check(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Whether nothing is left to do. Tables that this library cannot work with are an error.
+pub(super) async fn is_up_to_date(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let (version, works_with) = stored(connection).await?.unwrap_or_default();
     check_not_too_new(version, works_with)?;
-    if version < VERSION {
-        let why = format!("the tables of the keys have version {version}, and {VERSION} is needed: run the migrations");
-        return Err(sqlx::Error::Configuration(why.into()));
+    Ok(version >= VERSION)
+}
+
+/// Whether this library can work with the tables as they are.
+pub(super) async fn check(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    if is_up_to_date(connection).await? {
+        return Ok(());
     }
-    Ok(())
+    let why = format!("the tables of the keys are missing, or older than version {VERSION}: run the migrations");
+    Err(sqlx::Error::Configuration(why.into()))
 }
 
 /// The version of the tables, and the oldest one that works with them; `None` where there is not even a table of versions.

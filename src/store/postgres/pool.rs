@@ -55,7 +55,9 @@ impl Pool {
 
     /// A connection that may have been closed by the server meanwhile: see [`Lent::is_worth_another`].
     pub(super) async fn lend(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        // Whoever comes too late to be served does not begin: cut short in the middle, it would cost the connection as well.
+        let place = timeout(self.patience / 2, Arc::clone(&self.places).acquire_owned()).await;
+        let place = place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
         let idle = self.idle().pop();
         let was_idle = idle.is_some();
         let connection = match idle {

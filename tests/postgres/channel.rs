@@ -1,0 +1,138 @@
+//! A channel that lets heartbeats through and changes not would be a lie: it is found out.
+
+use std::{
+    fs::{self, Permissions},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tower_api_key::{
+    KeyRegistry,
+    store::{Change, KeyChanges, PostgresStore},
+};
+
+use crate::{database::Server, of_alice, refused, server};
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn what_a_trigger_of_the_house_makes_of_a_use_is_told() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    let worn_out = "create function worn_out() returns trigger language plpgsql as
+            $$ begin if new.use_count > 9 then new.status := 'disabled'; end if; return new; end $$;
+        create trigger worn_out before update on api_keys for each row execute function worn_out()";
+    database.sql(worn_out).await;
+    let mut changes = store.changes();
+    changes.connect().await.unwrap();
+    database.sql("update api_keys set use_count = 9").await;
+    assert_eq!(changes.catch_up().await.unwrap(), []);
+    database.sql("update api_keys set use_count = 10").await;
+    assert_eq!(changes.catch_up().await.unwrap(), [Change::Beginning([1, 1])]);
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn another_table_in_the_place_of_the_first_is_an_error() {
+    const WATCHED: &str =
+        "create trigger api_keys_tell after insert or delete on copy for each row execute function api_keys_tell();
+        create trigger api_keys_tell_change after update on copy for each row execute function api_keys_tell();
+        create trigger api_keys_tell_all after truncate on copy for each statement execute function api_keys_tell();
+        alter table copy enable always trigger api_keys_tell;
+        alter table copy enable always trigger api_keys_tell_change;
+        alter table copy enable always trigger api_keys_tell_all";
+    let server = Server::start(&[]);
+    for (damage, is_mended_by_connecting) in [
+        (
+            format!(
+                "create table copy (like api_keys including all); {WATCHED};
+                begin; alter table api_keys rename to old; alter table copy rename to api_keys; commit"
+            ),
+            true,
+        ),
+        (
+            format!(
+                "begin; create table copy (like api_keys including all); drop table api_keys; {WATCHED};
+                alter table copy rename to api_keys; commit"
+            ),
+            true,
+        ),
+        ("create table vip () inherits (api_keys)".to_owned(), false),
+    ] {
+        let database = server.database().await;
+        let store = database.store().await;
+        let mut changes = store.changes();
+        changes.connect().await.unwrap();
+        assert_eq!(changes.catch_up().await.unwrap(), []);
+        database.sql(&damage).await;
+        refused(changes.catch_up().await, "triggers");
+        assert_eq!(changes.connect().await.is_ok(), is_mended_by_connecting, "{damage}");
+    }
+}
+
+/// A pooler in front of a server. It ends when it is dropped.
+struct Bouncer {
+    process: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Bouncer {
+    fn start(server: u16, mode: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={server} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n\
+             ignore_startup_parameters = extra_float_digits\n"
+        );
+        fs::write(folder.path().join("bouncer.ini"), settings).unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        // It refuses to run as root.
+        let program =
+            Command::new("pgbouncer").args(["-q", "-u", "nobody"]).arg(folder.path().join("bouncer.ini")).spawn();
+        Self { process: program.expect("pgbouncer"), port, _folder: folder }
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a session tells itself would come back through the pooler; what others tell it would not.
+#[tokio::test]
+#[ignore = "needs pgbouncer"]
+async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {
+    let server = Server::start(&[]);
+    for (mode, passes) in [("session", true), ("transaction", false)] {
+        let database = server.database().await;
+        let direct = database.store().await;
+        let bouncer = Bouncer::start(server.postgres.port, mode);
+        let url = database.url.replace(&server.postgres.port.to_string(), &bouncer.port.to_string());
+        let builder = || PostgresStore::builder(&url).patience(Duration::from_secs(2)).connect();
+        let pooled = timeout(Duration::from_secs(10), async {
+            loop {
+                match builder().await {
+                    Ok(store) => break store,
+                    Err(_) => sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
+        let mut changes = pooled.await.expect("a pooler within 10 s").changes();
+        let connected = changes.connect().await;
+        assert!(connected.is_ok() || !passes, "{mode}: {connected:?}");
+        sleep(Duration::from_millis(50)).await; // the pooler takes its server back
+        direct.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+        match changes.catch_up().await {
+            Ok(told) => assert!(passes && told == [Change::Beginning([1, 1])], "{mode}: {told:?}"),
+            Err(error) => assert!(!passes, "{mode}: {error}"),
+        }
+    }
+}
