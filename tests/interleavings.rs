@@ -1,5 +1,5 @@
-//! The cache's protocol under loom: every order in which the database, the follower and the requests can meet, as far as the memory model
-//! lets them. What is checked is the very file of the library; its atomics are loom's here.
+//! The cache's protocol under loom: every order in which the database, the follower and the requests can meet with up to three preemptions,
+//! as far as the memory model lets them. What is checked is the very file of the library; its atomics are loom's here.
 
 // Not all of it has a part in each play.
 #[allow(dead_code)]
@@ -181,6 +181,31 @@ fn what_was_kept_before_a_gap_or_looked_up_during_it_is_not_trusted() {
         world.commit(false, LEASE + 1);
         let (arrived, answer) = requests.join().unwrap();
         assert!(answer != Answer::Accepted || arrived <= LEASE, "{answer:?} at {arrived}");
+        follower.join().unwrap();
+    });
+}
+
+/// A lenient handle, while the channel breaks twice and the key is revoked in between, untold.
+#[test]
+fn what_is_remembered_over_gaps_is_no_older_than_it_was_allowed_to_be() {
+    const LONG: u64 = 2 * LEASE;
+    in_every_order(|| {
+        let world = World::new(true);
+        let follower = thread::spawn({
+            let world = Arc::clone(&world);
+            move || (world.reconnect(), world.reconnect())
+        });
+        let request = thread::spawn({
+            let world = Arc::clone(&world);
+            move || {
+                let arrived = world.now();
+                let (is_good, epoch) = world.kept.lock().unwrap().unwrap();
+                (arrived, is_good && world.freshness.remembers(KEY, epoch, world.now().saturating_sub(LONG)))
+            }
+        });
+        world.commit(false, LONG + 1);
+        let (arrived, is_accepted) = request.join().unwrap();
+        assert!(!is_accepted || arrived <= LONG, "at {arrived}");
         follower.join().unwrap();
     });
 }

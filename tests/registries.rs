@@ -45,3 +45,13 @@ async fn postgres_is_a_registry_under_every_default_isolation() {
     check_postgres(&["default_transaction_isolation='repeatable read'"]).await;
     check_postgres(&["default_transaction_isolation='serializable'"]).await;
 }
+
+#[cfg(feature = "cache")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_registry_in_a_cache_is_one_still() {
+    testkit::check(async || {
+        let store = MemoryStore::new();
+        tower_api_key::store::CachedStore::builder(store.clone(), store.changes()).build().unwrap()
+    })
+    .await;
+}

@@ -77,7 +77,7 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    /// Ends the server as a power cut would: `kill -9`.
+    /// Ends the server by `kill -9`.
     pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         // The server's own processes see that it is gone, and go.

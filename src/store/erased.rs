@@ -59,7 +59,7 @@ impl<S: KeyStore> ErasedStore for S {
 }
 
 /// The output of `future`, or the fault that it panicked. It is not polled again after a panic.
-async fn catching<F: Future>(future: F) -> Result<F::Output, Fault> {
+pub(super) async fn catching<F: Future>(future: F) -> Result<F::Output, Fault> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),

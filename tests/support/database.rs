@@ -13,9 +13,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tower_api_key::{
-    KeyDigest, KeyRecord, KeyStore,
-    store::{BoxError, Change, KeyChanges},
+    KeyDigest, KeyRecord, KeyStore, Lookup, Status,
+    store::{BoxError, CacheError, CachedStore, Change, KeyChanges},
 };
+
+/// The default.
+pub const LEASE: Duration = Duration::from_secs(1);
 
 /// Clones are the same database.
 #[derive(Clone)]
@@ -253,4 +256,43 @@ impl KeyChanges for Channel {
         self.read = end;
         Ok(told)
     }
+}
+
+// === a node over it ===
+
+pub fn digest(first: u8) -> KeyDigest {
+    [first; 32].into()
+}
+
+pub fn record(first: u8) -> KeyRecord {
+    KeyRecord::new(format!("k{first}"), [first; 32])
+}
+
+/// A node over a database that knows the keys 1 and 2, following its changes.
+pub async fn node() -> (Database, Channel, CachedStore<Database>) {
+    let database = Database::new();
+    database.commit(record(1));
+    database.commit(record(2));
+    let channel = database.channel();
+    let node = CachedStore::builder(database.clone(), channel.clone()).build().unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert!(node.status().is_following);
+    (database, channel, node)
+}
+
+/// As the layer asks: at once if it can, else by waiting.
+pub async fn ask(node: &CachedStore<Database>, key: u8) -> Result<Option<KeyRecord>, CacheError> {
+    match node.find_now(&digest(key)) {
+        Lookup::Found(record) => Ok(Some(record)),
+        Lookup::Absent => Ok(None),
+        Lookup::Wait => node.find(&digest(key)).await,
+    }
+}
+
+pub async fn is_accepted(node: &CachedStore<Database>, key: u8) -> bool {
+    ask(node, key).await.unwrap().is_some_and(|record| record.status() == Status::Active)
+}
+
+pub fn is_in_memory(node: &CachedStore<Database>, key: u8) -> bool {
+    matches!(node.find_now(&digest(key)), Lookup::Found(_))
 }

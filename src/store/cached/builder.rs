@@ -44,8 +44,8 @@ impl<S, C: KeyChanges> CachedStoreBuilder<S, C> {
         Self { store, changes, entries: 100_000, lease: Duration::from_secs(1), ttl: Duration::from_mins(10) }
     }
 
-    /// At most this many records are kept, and as many absences: 100,000. Leave a tenth more room than there are keys in use, since the shards
-    /// of the cache are bounded, each for itself; below 10,000, a half. See `docs/operations.md` for their size.
+    /// At most this many records are kept, and as many absences: 100,000. Each of up to 64 shards is bounded by itself, so leave a tenth more
+    /// room than there are keys in use, and a half more below 10,000. See `docs/operations.md` for their size.
     pub fn entries(mut self, most: usize) -> Self {
         self.entries = most;
         self
@@ -57,7 +57,7 @@ impl<S, C: KeyChanges> CachedStoreBuilder<S, C> {
         self
     }
 
-    /// The store is asked again for whatever is older: 10 minutes. Freshness does not hang on this, but what a database does without telling
+    /// How old an answer may be before the store is asked again: 10 minutes. Freshness does not hang on this, but what a database does without telling
     /// anybody, such as a restore from a backup, is noticed by then.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;

@@ -30,7 +30,7 @@ pub(super) struct Entry<T> {
 
 impl Entries {
     pub(super) fn new(most: usize) -> Self {
-        Self { records: records(most), absences: absences(most) }
+        Self { records: record_map(most), absences: absence_map(most) }
     }
 
     pub(super) fn record(&self, digest: &KeyDigest) -> Option<Entry<KeyRecord>> {
@@ -41,10 +41,23 @@ impl Entries {
         self.absences.get(digest)
     }
 
+    /// In the place of what was kept of this key, unless that was asked later.
     pub(super) fn keep(&self, digest: KeyDigest, found: Option<KeyRecord>, epoch: Epoch, asked_at: u64) {
-        match found {
-            Some(value) => self.records.insert(digest, Entry { value, epoch, asked_at }),
-            None => self.absences.insert(digest, Entry { value: (), epoch, asked_at }),
+        let record = self.records.peek(&digest).map(|kept| kept.asked_at);
+        let absence = self.absences.peek(&digest).map(|kept| kept.asked_at);
+        if record.max(absence) > Some(asked_at) {
+            return;
+        }
+        if let Some(value) = found {
+            self.records.insert(digest, Entry { value, epoch, asked_at });
+            if absence.is_some() {
+                self.absences.remove(&digest);
+            }
+        } else {
+            self.absences.insert(digest, Entry { value: (), epoch, asked_at });
+            if record.is_some() {
+                self.records.remove(&digest);
+            }
         }
     }
 
@@ -63,12 +76,12 @@ const SHARDS: usize = 64;
 /// As few entries as one shard may have.
 const SMALLEST_SHARD: usize = 32;
 
-fn records(most: usize) -> Map<KeyRecord> {
+fn record_map(most: usize) -> Map<KeyRecord> {
     map(most, &mut OptionsBuilder::new())
 }
 
 /// Most unknown keys come once: little is kept for those that come again, and nothing is remembered of those that were pushed out.
-fn absences(most: usize) -> Map<()> {
+fn absence_map(most: usize) -> Map<()> {
     map(most, OptionsBuilder::new().hot_allocation(0.5).ghost_allocation(0.0))
 }
 

@@ -30,25 +30,25 @@ pub(super) struct Start {
 }
 
 /// The look-up's own end. However it ends, nobody waits for it afterwards.
-pub(super) struct Pilot {
+pub(super) struct Leader {
     flights: Arc<Flights>,
     digest: KeyDigest,
     flight: Flight,
 }
 
 /// Somebody who waits.
-pub(super) struct Passenger {
+pub(super) struct Waiter {
     pub(super) started: u64,
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
 /// What came of wanting an answer.
-pub(super) enum Boarding {
+pub(super) enum Place {
     /// The answer is there already.
     Known,
-    Joined(Passenger),
+    Joined(Waiter),
     /// Nobody is asking: it is to be asked now.
-    First(Passenger, Pilot),
+    First(Waiter, Leader),
 }
 
 // === impl Flights ===
@@ -56,29 +56,29 @@ pub(super) enum Boarding {
 impl Flights {
     /// Joins the look-up of this key that began at `earliest` or later, with no change told since; else begins one, unless the answer
     /// `is_known` by now.
-    pub(super) fn board(
+    pub(super) fn join(
         self: &Arc<Self>,
         digest: &KeyDigest,
         earliest: u64,
         start: Start,
         is_known: impl FnOnce() -> bool,
-    ) -> Boarding {
+    ) -> Place {
         let mut flights = self.lock();
         let place = flights.entry(*digest);
         if let Entry::Occupied(flight) = &place
             && flight.get().start.at >= earliest
             && flight.get().start.epoch == start.epoch
         {
-            return Boarding::Joined(flight.get().passenger());
+            return Place::Joined(flight.get().waiter());
         }
         // A look-up keeps its answer before it leaves the list, so between here and there nothing is missed.
         if is_known() {
-            return Boarding::Known;
+            return Place::Known;
         }
         let flight = Flight { start, outcome: watch::Sender::new(None) };
         place.insert_entry(flight.clone());
-        let passenger = flight.passenger();
-        Boarding::First(passenger, Pilot { flights: Arc::clone(self), digest: *digest, flight })
+        let waiter = flight.waiter();
+        Place::First(waiter, Leader { flights: Arc::clone(self), digest: *digest, flight })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<KeyDigest, Flight>> {
@@ -87,12 +87,12 @@ impl Flights {
 }
 
 impl Flight {
-    fn passenger(&self) -> Passenger {
-        Passenger { started: self.start.at, outcome: self.outcome.subscribe() }
+    fn waiter(&self) -> Waiter {
+        Waiter { started: self.start.at, outcome: self.outcome.subscribe() }
     }
 }
 
-impl Pilot {
+impl Leader {
     pub(super) fn start(&self) -> Start {
         self.flight.start
     }
@@ -102,16 +102,16 @@ impl Pilot {
     }
 
     /// Waits until nobody is waiting.
-    pub(super) async fn deserted(&self) {
+    pub(super) async fn abandoned(&self) {
         self.flight.outcome.closed().await;
     }
 
-    pub(super) fn is_deserted(&self) -> bool {
+    pub(super) fn is_abandoned(&self) -> bool {
         self.flight.outcome.is_closed()
     }
 }
 
-impl Drop for Pilot {
+impl Drop for Leader {
     fn drop(&mut self) {
         if let Entry::Occupied(flight) = self.flights.lock().entry(self.digest)
             && flight.get().outcome.same_channel(&self.flight.outcome)
@@ -121,7 +121,7 @@ impl Drop for Pilot {
     }
 }
 
-impl Passenger {
+impl Waiter {
     pub(super) async fn outcome(mut self) -> Outcome {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(CacheError::Ended)),

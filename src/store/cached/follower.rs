@@ -1,4 +1,4 @@
-//! Follows the changes: tells the epochs, sends heartbeats, and says when the latest that came back was sent.
+//! Follows the changes: moves the epochs on, sends heartbeats, and says when the latest that came back was sent.
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,7 @@ use super::freshness::{Epoch, Freshness};
 use crate::{
     clock::{Timeline, nanos},
     key::KeyDigest,
-    store::{BoxError, Change, KeyChanges},
+    store::{BoxError, Change, KeyChanges, erased::catching},
 };
 
 /// What the follower knows, and requests read.
@@ -44,7 +44,7 @@ const SLOTS: usize = 1 << 16;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
 
 /// How long somebody waits for one: then the store is asked instead.
-const FENCE_PATIENCE: Duration = Duration::from_millis(500);
+const PROOF_PATIENCE: Duration = Duration::from_millis(500);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
@@ -92,7 +92,7 @@ impl Following {
         self.freshness.epoch(slot(digest))
     }
 
-    /// Whether an answer about this key was still true at `since`, for all that is known. After a gap that is known of what was true before it.
+    /// Whether an answer about this key was true at `since` or later, for all that is known. A gap ends what is proven, not what was true before it.
     pub(super) fn remembers(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
         let slot = slot(digest);
         self.freshness.remembers(slot, noted, since) || (asked_at >= since && self.freshness.is_unchanged(slot, noted))
@@ -113,13 +113,13 @@ impl Following {
         self.wanted.fetch_max(since, Ordering::AcqRel);
         self.asked.notify_one();
         let proven = proof.wait_for(|proof| proof.is_none_or(|sent| sent >= since));
-        matches!(timeout(self.lease.min(FENCE_PATIENCE), proven).await, Ok(Ok(proof)) if proof.is_some())
+        matches!(timeout(self.lease.min(PROOF_PATIENCE), proven).await, Ok(Ok(proof)) if proof.is_some())
     }
 
     pub(super) fn apply(&self, change: Change) {
         match change {
             Change::Key(digest) => self.freshness.changed(slot(&digest)),
-            Change::Beginning(bytes) => self.freshness.changed(usize::from(u16::from_be_bytes(bytes))),
+            Change::Beginning(bytes) => self.freshness.changed(slot_of(bytes)),
             Change::Any => self.freshness.changed_all(),
         }
     }
@@ -129,7 +129,9 @@ impl Following {
         let [shortest, longest] = RECONNECT_PAUSES;
         let mut pause = shortest;
         loop {
-            let Err(error) = self.follow_once(&mut changes).await;
+            // A channel that panics is lost.
+            let Err(error) =
+                catching(self.follow_once(&mut changes)).await.unwrap_or_else(|_| Err("the channel panicked".into()));
             if self.proof.send_replace(None).is_some() {
                 pause = shortest;
             }
@@ -145,10 +147,11 @@ impl Following {
         let mut sent = self.beat(changes, true).await?;
         loop {
             let is_wanted = self.wanted.load(Ordering::Acquire) > sent;
-            let pause = if is_wanted { SHORTEST_PAUSE.min(self.lease / 4) } else { self.lease / 4 };
+            // The slower the channel, the less it is asked.
+            let pause = if is_wanted { SHORTEST_PAUSE.max(self.lag().unwrap_or_default() * 4) } else { self.lease / 4 };
             tokio::select! {
                 change = boxed(changes.next()) => self.apply(change?),
-                () = sleep_until(self.instant(sent) + pause) => sent = self.beat(changes, false).await?,
+                () = sleep_until(self.instant(sent) + pause.min(self.lease / 4)) => sent = self.beat(changes, false).await?,
                 () = self.asked.notified() => {}
             }
         }
@@ -179,7 +182,11 @@ async fn boxed<T, E: Into<BoxError>>(answer: impl Future<Output = Result<T, E>>)
 
 fn slot(digest: &KeyDigest) -> usize {
     let [first, second, ..] = *digest.as_bytes();
-    usize::from(u16::from_be_bytes([first, second]))
+    slot_of([first, second])
+}
+
+fn slot_of(bytes: [u8; 2]) -> usize {
+    usize::from(u16::from_be_bytes(bytes))
 }
 
 #[allow(unused_variables, reason = "without the features nobody is told")]

@@ -1,7 +1,7 @@
 //! Whether an answer from memory may still be given. Instants in, yes or no out.
 //!
 //! Knows no store, no cache and no clock, and takes its atomics from the module around it: `tests/interleavings.rs` puts loom's there, and
-//! goes through every order in which threads can meet here.
+//! goes through the orders in which threads can meet here, with up to three preemptions.
 //!
 //! ```text
 //! follower   a change is told ─▶ the epoch moves on          a heartbeat comes back ─▶ proven = when it was sent
@@ -17,9 +17,9 @@ use super::atomics::{AtomicU32, AtomicU64, Ordering};
 pub(super) struct Freshness {
     /// One more than the instant at which the newest heartbeat that came back was sent; 0 before the first.
     proven: AtomicU64,
-    /// How often any key may have been changed.
+    /// How often it was told that any key may have been changed: after each loss of the channel, and by `Change::Any`.
     gaps: AtomicU32,
-    /// What was proven when the latest gaps came.
+    /// For each of the last gaps, what had been proven when it came.
     proven_before: [AtomicU64; GAPS_KEPT],
     /// How often keys were changed, by the first bytes of their digests.
     changes: Box<[AtomicU32]>,
@@ -74,13 +74,15 @@ impl Freshness {
         self.is_proven(since) && self.stands(slot, noted)
     }
 
-    /// The same, where gaps do not matter: nothing was told of the key, and it was proven at `since` or later that nothing had been missed.
+    /// The same for an answer from before a gap: whether it was true at `since` for all that was known then, and nothing was told of the key later.
     pub(super) fn remembers(&self, slot: usize, noted: Epoch, since: u64) -> bool {
+        // In this order: a place in the ring that was taken by a later gap is seen to be too far away.
+        let proven_before = self.proven_before[noted.gap as usize % GAPS_KEPT].load(Ordering::Acquire);
         let proven = self.proven.load(Ordering::Acquire);
         let now = self.epoch(slot);
         let proven = match now.gap.wrapping_sub(noted.gap) as usize {
             0 => proven,
-            1..GAPS_KEPT => self.proven_before[noted.gap as usize % GAPS_KEPT].load(Ordering::Acquire),
+            1..GAPS_KEPT => proven_before,
             _ => 0,
         };
         proven > since && now.change == noted.change

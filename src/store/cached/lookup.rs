@@ -1,6 +1,7 @@
 //! The way of one look-up through the cache.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     Cache, CacheError, CachedStore,
     entries::Entry,
-    flights::{Boarding, Outcome, Passenger, Pilot, Start},
+    flights::{Leader, Outcome, Place, Start, Waiter},
 };
 use crate::{
     clock::nanos,
@@ -18,6 +19,9 @@ use crate::{
     record::{KeyRecord, Status},
     store::{KeyStore, Lookup},
 };
+
+/// Memory would refuse the key, and no heartbeat has come back that was sent since the request arrived.
+struct Unproven;
 
 /// A look-up that began longer ago may be lost: whoever comes now asks again.
 const JOINABLE: Duration = Duration::from_millis(250);
@@ -38,22 +42,24 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
     async fn find(&self, digest: &KeyDigest) -> Outcome {
         let arrived = self.cache.following.now();
         // What others have begun to ask is worth as much as what is in memory: good enough to let in, not to refuse.
-        let joinable = self.cache.following.earliest(arrived).max(arrived.saturating_sub(nanos(JOINABLE)));
-        for earliest in [joinable, arrived] {
+        let mut earliest = self.cache.following.earliest(arrived).max(arrived.saturating_sub(nanos(JOINABLE)));
+        loop {
             match self.cache.confirmed(digest, arrived).await {
-                Lookup::Found(record) => return Ok(Some(record)),
-                Lookup::Absent => return Ok(None),
-                Lookup::Wait => {}
+                Ok(Lookup::Found(record)) => return Ok(Some(record)),
+                Ok(Lookup::Absent) => return Ok(None),
+                Ok(Lookup::Wait) => {}
+                Err(Unproven) => earliest = arrived,
             }
             let is_known = || earliest < arrived && !matches!(self.cache.current(digest, arrived), Lookup::Wait);
-            let Some(passenger) = self.board(digest, earliest, is_known) else { continue };
-            let started = passenger.started;
-            let found = self.outcome(digest, passenger).await?;
-            if started >= arrived || found.as_ref().is_some_and(is_good) {
-                return Ok(found);
+            let Some(waiter) = self.join(digest, earliest, is_known) else { continue };
+            let started = waiter.started;
+            match self.outcome(digest, waiter).await {
+                Ok(found) if started >= arrived || found.as_ref().is_some_and(is_good) => return Ok(found),
+                Err(error) if started >= arrived => return Err(error),
+                // It was asked before this request arrived, and may be better by now.
+                _ => earliest = arrived,
             }
         }
-        Err(CacheError::Ended)
     }
 }
 
@@ -61,26 +67,26 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 
 impl<S: KeyStore> CachedStore<S> {
     /// A place in a look-up that began at `earliest` or later, or in a new one; none if the answer `is_known` by now.
-    fn board(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Passenger> {
+    fn join(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Waiter> {
         let start = Start { at: self.cache.following.now(), epoch: self.cache.following.epoch(digest) };
-        match self.cache.flights.board(digest, earliest, start, is_known) {
-            Boarding::Known => None,
-            Boarding::Joined(passenger) => Some(passenger),
-            Boarding::First(passenger, pilot) => {
+        match self.cache.flights.join(digest, earliest, start, is_known) {
+            Place::Known => None,
+            Place::Joined(waiter) => Some(waiter),
+            Place::First(waiter, leader) => {
                 // In a task of its own: a caller who goes away does not take the look-up of the others along.
-                tokio::spawn(Arc::clone(&self.cache).look_up(*digest, pilot));
-                Some(passenger)
+                tokio::spawn(Arc::clone(&self.cache).look_up(*digest, leader));
+                Some(waiter)
             }
         }
     }
 
-    async fn outcome(&self, digest: &KeyDigest, passenger: Passenger) -> Outcome {
+    async fn outcome(&self, digest: &KeyDigest, waiter: Waiter) -> Outcome {
         let Some(max_staleness) = self.stale_for else {
-            return passenger.outcome().await;
+            return waiter.outcome().await;
         };
         let stale = || self.cache.stale(digest, max_staleness).map(Some);
-        let mut outcome = Box::pin(passenger.outcome());
-        match timeout(self.cache.following.lease, &mut outcome).await {
+        let mut outcome = pin!(waiter.outcome());
+        match timeout(self.cache.following.lease, outcome.as_mut()).await {
             Ok(outcome) => outcome.or_else(|error| stale().ok_or(error)),
             Err(_) => match stale() {
                 Some(stale) => Ok(stale),
@@ -109,12 +115,12 @@ impl<S> Cache<S> {
     }
 
     /// What is in memory, if it lets the key in, or was no better when this request arrived.
-    async fn confirmed(&self, digest: &KeyDigest, arrived: u64) -> Lookup {
+    async fn confirmed(&self, digest: &KeyDigest, arrived: u64) -> Result<Lookup, Unproven> {
         match self.current(digest, arrived) {
-            Lookup::Found(record) if is_good(&record) => Lookup::Found(record),
-            Lookup::Wait => Lookup::Wait,
-            _ if self.following.prove_since(arrived).await => self.current(digest, self.following.now()),
-            _ => Lookup::Wait,
+            Lookup::Found(record) if is_good(&record) => Ok(Lookup::Found(record)),
+            Lookup::Wait => Ok(Lookup::Wait),
+            _ if self.following.prove_since(arrived).await => Ok(self.current(digest, self.following.now())),
+            _ => Err(Unproven),
         }
     }
 
@@ -134,21 +140,21 @@ impl<S> Cache<S> {
 
 impl<S: KeyStore> Cache<S> {
     /// Asks the store, and keeps what it says, unless the key was changed meanwhile.
-    async fn look_up(self: Arc<Self>, digest: KeyDigest, pilot: Pilot) {
+    async fn look_up(self: Arc<Self>, digest: KeyDigest, leader: Leader) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
         metrics::counter!("api_key_cache_lookups_total").increment(1);
-        let Start { at, epoch } = pilot.start();
+        let Start { at, epoch } = leader.start();
         let found = tokio::select! {
             found = self.store.find(&digest) => found,
-            () = unwatched(&pilot, self.following.instant(at) + UNWATCHED) => return,
+            () = unwatched(&leader, self.following.instant(at) + UNWATCHED) => return,
         };
         if let Ok(found) = &found
             && self.following.stands(&digest, epoch)
         {
             self.entries.keep(digest, found.clone(), epoch, at);
         }
-        pilot.land(found.map_err(|error| CacheError::Store(error.into().into())));
+        leader.land(found.map_err(|error| CacheError::Store(error.into().into())));
     }
 }
 
@@ -158,11 +164,11 @@ fn is_good(record: &KeyRecord) -> bool {
 }
 
 /// Done at `end`, or when nobody waits any more, whichever is later.
-async fn unwatched(pilot: &Pilot, end: Instant) {
+async fn unwatched(leader: &Leader, end: Instant) {
     loop {
-        pilot.deserted().await;
+        leader.abandoned().await;
         sleep_until(end).await;
-        if pilot.is_deserted() {
+        if leader.is_abandoned() {
             return;
         }
     }

@@ -7,7 +7,8 @@
 //! | nothing, or the changes are not followed                 | the store is asked, once for all who ask at the same time   |
 //! | the same, and the store fails                            | 503, unless it was told to accept what is stale             |
 //!
-//! Memory alone lets in; on memory alone nobody is turned away. So a key that is made on one node works on all others at once.
+//! Memory alone lets in; nobody is told from memory alone that a key is unknown, disabled or revoked. So a key that is made, or switched on
+//! again, on one node works on all others at once. New permissions and other edits take as long as a revocation.
 
 mod builder;
 mod entries;
@@ -37,8 +38,8 @@ use super::KeyChanges;
 /// A store, with its answers kept in memory while the changes in it are followed.
 ///
 /// A key that is found in memory costs what it costs in a [`MemoryStore`](super::MemoryStore), and a clock that is read. A revoked key is
-/// refused by every request that arrives [`CachedStore::revocation_bound`] after the revocation was committed, or later, whatever
-/// happens to the network, the database or this process: the cache answers from memory only while a heartbeat, sent through
+/// refused by every request that arrives [`CachedStore::revocation_bound`] after the revocation was committed, or later, also while
+/// the network or the database fails, and after this process was stopped: the cache answers from memory only while a heartbeat, sent through
 /// the channel of the changes no longer ago than the lease (1 s), has come back. When none has, every look-up goes to the
 /// store; when that fails too, it is 503.
 ///
@@ -58,9 +59,11 @@ use super::KeyChanges;
 /// ```
 ///
 /// Clones share what is kept. A [`KeyRegistry`](crate::KeyRegistry) in a cache is one still: what is changed through the cache is seen by this
-/// node's next request, and by all others within the bound. Other edits (permissions, a name) take as long as a revocation; uses are no
-/// changes, so a record from memory may tell of fewer than there were. The store must answer with what was last committed: a
-/// replica that lags behind has no bound.
+/// node's next request, and by all others within the bound. Other edits (permissions, a name, times) take as long as a revocation; uses are no
+/// changes, so a record from memory may tell of fewer than there were.
+///
+/// The bound rests on a store that answers with what was last committed (a replica that lags behind has no bound, nor have two primaries), on
+/// changes that are all told, and on a monotonic clock that runs: on Linux it stands still while the whole machine is suspended.
 ///
 /// | metric (feature `metrics`)    | what                                                                                  |
 /// |-------------------------------|---------------------------------------------------------------------------------------|
@@ -108,13 +111,21 @@ pub struct CacheStatus {
     pub lag: Option<Duration>,
     /// The records in memory, current or not.
     pub entries: usize,
-    /// The digests in memory that have no record.
+    /// The digests in memory that have no record: negative entries.
     pub absences: usize,
     /// How often the store was asked.
     pub lookups: u64,
 }
 
 /// Why a [`CachedStore`] has no answer. Several requests may have waited for it, so they share it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tower_api_key::store::CacheError;
+///
+/// let error = CacheError::Store(Arc::new(std::io::Error::other("the database is down")));
+/// assert_eq!(error.to_string(), "the database is down");
+/// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum CacheError {
