@@ -101,7 +101,14 @@ pub use scheme::{Conflict, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 
 /// Keeps the README's code true.
-#[cfg(all(doctest, feature = "client", feature = "manage", feature = "sqlite"))]
+#[cfg(all(
+    doctest,
+    feature = "client",
+    feature = "manage",
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "cache"
+))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -46,7 +46,7 @@ fn a_room_does_not_know_the_rooms_to_its_right() {
         ("permission.rs", &["use tower", "crate::"]),
         ("record/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
         ("store/", &["use tower", "scheme::", "principal::", "layer::", "guard::", "rejection::", "observe::"]),
-        ("store/cached/freshness.rs", &["crate::", "std::", "tokio", "KeyDigest"]),
+        ("store/cached/freshness.rs", &["crate::", "std::sync", "std::time", "tokio", "KeyDigest"]),
         ("principal.rs", &["use tower", "store::", "layer::", "guard::", "observe::"]),
         ("guard/", &["store::", "scheme::", "observe::", "utoipa::", "RejectionFormat"]),
         ("manage/", &["use tower::", "guard::", "observe::Observer", "RejectionFormat"]),

@@ -365,7 +365,7 @@ async fn many_threads_are_all_answered() {
             }
         });
     }
-    timeout(Duration::from_secs(60), asking.join_all()).await.expect("somebody waits for ever");
+    timeout(Duration::from_mins(1), asking.join_all()).await.expect("somebody waits for ever");
 }
 
 #[tokio::test(start_paused = true)]

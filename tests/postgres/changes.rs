@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_api_key::{
-    KeyRecord, KeyRegistry,
-    store::{Change, KeyChanges, PostgresChanges, PostgresStore, Use},
+    KeyRecord, KeyRegistry, Status,
+    store::{Change, KeyChanges, PostgresChanges, PostgresStore, Refusal, Use},
 };
 
 use crate::{
@@ -88,6 +88,24 @@ async fn a_change_by_hand_is_told_with_its_commit() {
         database.sql(&format!("{session}{statement}")).await;
         assert_eq!(changes.catch_up().await.unwrap(), told, "{session}{statement}");
     }
+}
+
+/// Whoever has read the key before must not put back what was changed by hand meanwhile.
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn an_edit_does_not_undo_a_change_by_hand() {
+    let (_server, database) = server().await;
+    let store = database.store().await;
+    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    let read = store.get(&"k".into()).await.unwrap().unwrap();
+    database.sql("update api_keys set status = 'disabled', permissions = '{}' where id = 'k'").await;
+    let late = store.update(read.with_name("late")).await.unwrap();
+    assert_eq!(late.err(), Some(Refusal::Changed("k".into())));
+    let stored = store.get(&"k".into()).await.unwrap().unwrap();
+    assert_eq!((stored.status(), stored.version(), stored.name()), (Status::Disabled, 1, None));
+    database.sql("update api_keys set use_count = 7").await;
+    assert_eq!(store.get(&"k".into()).await.unwrap().unwrap().version(), 1);
+    assert_eq!(store.update(stored.with_name("in time")).await.unwrap().unwrap().version(), 2);
 }
 
 #[tokio::test]

@@ -74,6 +74,26 @@ async fn another_table_in_the_place_of_the_first_is_an_error() {
     }
 }
 
+#[cfg(feature = "cache")]
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_key_that_was_unknown_a_moment_ago_works_at_once_on_the_other_node() {
+    use tower_api_key::{KeyStore, store::CachedStore};
+
+    let (_server, database) = server().await;
+    let (here, there) = (database.store().await, database.store().await);
+    let there = CachedStore::builder(there.clone(), there.changes()).build().unwrap();
+    crate::support::until(async || there.status().is_following).await;
+    for byte in 0..100 {
+        for _ in 0..2 {
+            assert!(there.find(&[byte; 32].into()).await.unwrap().is_none());
+        }
+        here.insert(of_alice(format!("k{byte}"), byte), None).await.unwrap().unwrap();
+        assert!(there.find(&[byte; 32].into()).await.unwrap().is_some(), "key {byte}");
+    }
+    assert_eq!(there.status().lookups, 200);
+}
+
 /// A pooler in front of a server. It ends when it is dropped.
 struct Bouncer {
     process: Child,

@@ -165,7 +165,14 @@ async fn no_debug_shows_the_password() {
 
 #[tokio::test]
 async fn a_wrong_url_is_an_error_without_its_password() {
-    for url in ["", "nonsense", "postgres://u:a-secret@host:port/x", "postgres://u:a-secret@h/x?sslmode=maybe"] {
+    for url in [
+        "",
+        "nonsense",
+        "postgres://u:a-secret@host:port/x",
+        "postgres://u:a-secret@h/x?sslmode=maybe",
+        // sqlx would pass over it, and leave the server unverified.
+        "postgres://u:a-secret@h/x?sslmod=verify-full",
+    ] {
         let error = PostgresStore::connect(url).await.unwrap_err();
         assert!(matches!(error, sqlx::Error::Configuration(_)), "{error}");
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");

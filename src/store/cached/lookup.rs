@@ -27,7 +27,7 @@ struct Unproven;
 const JOINABLE: Duration = Duration::from_millis(250);
 
 /// A look-up that nobody waits for any more goes on for so long: the key is soon asked for again.
-const UNWATCHED: Duration = Duration::from_secs(5);
+const UNWATCHED: Duration = Duration::from_secs(1);
 
 impl<S: KeyStore> KeyStore for CachedStore<S> {
     type Error = CacheError;

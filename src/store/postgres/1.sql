@@ -47,16 +47,26 @@ create trigger api_keys_tell after insert or delete on api_keys for each row exe
 
 -- Whatever differs, whoever has made it so, but the two columns that count uses, which no cache needs to know.
 create trigger api_keys_tell_change after update on api_keys for each row
-    when (row(old.id, old.digest, old.version, old.status, old.owner_type, old.user_id, old.organization, old.environment,
-            old.name, old.mask, old.permissions, old.wildcards, old.metadata, old.created_at, old.not_before,
-            old.expires_at, old.replaces, old.replaced_by)
-        is distinct from row(new.id, new.digest, new.version, new.status, new.owner_type, new.user_id, new.organization,
-            new.environment, new.name, new.mask, new.permissions, new.wildcards, new.metadata, new.created_at,
-            new.not_before, new.expires_at, new.replaces, new.replaced_by))
+    when (to_jsonb(old) - 'use_count' - 'last_used_at' is distinct from to_jsonb(new) - 'use_count' - 'last_used_at')
     execute function api_keys_tell();
+
 create trigger api_keys_tell_all after truncate on api_keys for each statement execute function api_keys_tell();
+
+-- Whoever changes a key by hand need not know of versions: an edit that has read the key before is late all the same.
+create function api_keys_version() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    new.version := old.version + 1;
+    return new;
+end
+$$;
+
+create trigger api_keys_version before update on api_keys for each row
+    when (old.version = new.version
+        and to_jsonb(old) - 'use_count' - 'last_used_at' is distinct from to_jsonb(new) - 'use_count' - 'last_used_at')
+    execute function api_keys_version();
 
 -- Also in a session that replicates, where other triggers rest.
 alter table api_keys enable always trigger api_keys_tell;
 alter table api_keys enable always trigger api_keys_tell_change;
 alter table api_keys enable always trigger api_keys_tell_all;
+alter table api_keys enable always trigger api_keys_version;

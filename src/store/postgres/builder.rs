@@ -31,6 +31,28 @@ pub struct PostgresBuilder {
 
 const NAME: &str = "tower-api-key";
 
+/// What sqlx reads in a URL.
+const SETTINGS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+    "statement-cache-capacity",
+];
+
 // === impl PostgresBuilder ===
 
 impl PostgresBuilder {
@@ -38,7 +60,7 @@ impl PostgresBuilder {
         Self { url, connections: 8, patience: Duration::from_secs(5) }
     }
 
-    /// The most connections at a time, beside the one that follows changes (default 8, at least 1).
+    /// The most connections at a time, beside the two of [`PostgresStore::changes`] (default 8, at least 1).
     pub fn connections(mut self, most: u32) -> Self {
         self.connections = most;
         self
@@ -59,7 +81,7 @@ impl PostgresBuilder {
     pub async fn open(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
         let work = async {
-            let mut lent = store.pool.lend().await?;
+            let mut lent = store.pool.lend_awake().await?;
             let is_up_to_date = migrations::is_up_to_date(&mut lent).await?;
             Ok((lent, is_up_to_date))
         };
@@ -80,7 +102,7 @@ impl PostgresBuilder {
     pub async fn connect(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
         let work = async {
-            let mut lent = store.pool.lend().await?;
+            let mut lent = store.pool.lend_awake().await?;
             migrations::check(&mut lent).await?;
             lent.give_back();
             Ok(())
@@ -90,12 +112,26 @@ impl PostgresBuilder {
     }
 
     fn build(&self) -> Result<PostgresStore, sqlx::Error> {
+        check_settings(&self.url)?;
         let mut options: PgConnectOptions = self.url.parse()?;
         if options.get_application_name().is_none() {
             options = options.application_name(NAME);
         }
         Ok(PostgresStore { pool: Pool::new(options, self.connections, self.patience) })
     }
+}
+
+/// sqlx passes over what it does not know: a slip in `sslmode` would leave the server unverified.
+fn check_settings(url: &str) -> Result<(), sqlx::Error> {
+    let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
+    for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+        if !SETTINGS.contains(&&*name) && !name.starts_with("options[") {
+            return Err(sqlx::Error::Configuration(
+                format!("the URL has a setting that is not known: {name:?}").into(),
+            ));
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for PostgresBuilder {

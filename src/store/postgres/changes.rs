@@ -52,7 +52,7 @@ struct Channel {
 /// What a notification says.
 enum Told {
     Change(Change),
-    Beat,
+    Beat(String),
 }
 
 const CHANNEL: &str = "tower_api_key";
@@ -96,8 +96,8 @@ impl KeyChanges for PostgresChanges {
         let channel = self.channel.as_mut().ok_or_else(lost)?;
         loop {
             match channel.hear().await {
-                Ok((Told::Change(change), _)) => return Ok(change),
-                Ok((Told::Beat, _)) => {}
+                Ok(Told::Change(change)) => return Ok(change),
+                Ok(Told::Beat(_)) => {}
                 Err(error) => {
                     self.channel = None;
                     return Err(error);
@@ -154,18 +154,17 @@ impl Channel {
         let mut changes = Vec::new();
         loop {
             match self.hear().await? {
-                (Told::Change(change), _) => changes.push(change),
-                (Told::Beat, payload) if payload == beat => return Ok(changes),
-                (Told::Beat, _) => {}
+                Told::Change(change) => changes.push(change),
+                Told::Beat(told) if told == beat => return Ok(changes),
+                Told::Beat(_) => {}
             }
         }
     }
 
-    async fn hear(&mut self) -> Result<(Told, String), sqlx::Error> {
+    async fn hear(&mut self) -> Result<Told, sqlx::Error> {
         // `None` is a connection that was lost, and would be made anew by the next call.
         let notification = self.listener.as_mut().ok_or_else(lost)?.try_recv().await?.ok_or_else(lost)?;
-        let payload = notification.payload().to_owned();
-        Ok((Told::from(payload.as_str()), payload))
+        Ok(Told::from(notification.payload()))
     }
 }
 
@@ -198,7 +197,7 @@ fn lost() -> sqlx::Error {
 impl From<&str> for Told {
     fn from(payload: &str) -> Self {
         if payload.starts_with("beat ") {
-            return Self::Beat;
+            return Self::Beat(payload.to_owned());
         }
         let is_hex = payload.len() == 4 && payload.bytes().all(|byte| byte.is_ascii_hexdigit());
         let beginning = is_hex.then(|| u16::from_str_radix(payload, 16).ok()).flatten();
@@ -225,7 +224,7 @@ mod tests {
         ] {
             let told = match Told::from(payload) {
                 Told::Change(change) => Some(change),
-                Told::Beat => None,
+                Told::Beat(_) => None,
             };
             assert_eq!(told, expected, "{payload:?}");
         }

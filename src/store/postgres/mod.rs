@@ -9,6 +9,7 @@ mod statements;
 use std::{io, panic, sync::Arc};
 
 use sqlx::{PgConnection, Postgres};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub use builder::PostgresBuilder;
 pub use changes::PostgresChanges;
@@ -39,7 +40,7 @@ use crate::{
 ///
 /// # The URL
 ///
-/// `postgres://user:password@host:port/database`, and settings behind a `?`:
+/// `postgres://user:password@host:port/database`, and settings behind a `?`; one that is not known is an error:
 ///
 /// | `sslmode`           | the connection                                                                                     |
 /// |---------------------|----------------------------------------------------------------------------------------------------|
@@ -117,13 +118,18 @@ impl KeyStore for PostgresStore {
     type Error = sqlx::Error;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
-        let (pool, digest) = (Arc::clone(&self.pool), *digest);
-        // It ends without its caller: otherwise each caller that goes away would cost a connection, and whoever likes could close them all.
-        let found = tokio::spawn(async move { pool.within(find(&pool, &digest)).await });
-        found.await.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => panic::resume_unwind(panic),
-            Err(error) => Err(io::Error::other(error).into()),
-        })
+        let work = async {
+            // A caller that goes away while it waits gives up its place. Afterwards the look-up ends without it: otherwise each such caller would
+            // cost a connection, and whoever likes could close them all.
+            let place = self.pool.place().await?;
+            let (pool, digest) = (Arc::clone(&self.pool), *digest);
+            let found = tokio::spawn(async move { pool.within(find(&pool, place, &digest)).await });
+            found.await.unwrap_or_else(|error| match error.try_into_panic() {
+                Ok(panic) => panic::resume_unwind(panic),
+                Err(error) => Err(io::Error::other(error).into()),
+            })
+        };
+        pool::within(self.pool.patience, work).await
     }
 }
 
@@ -272,16 +278,20 @@ fn is_unheard_of(name: &str) -> bool {
     name.contains('\0')
 }
 
-async fn find(pool: &Arc<Pool>, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
+async fn find(
+    pool: &Arc<Pool>,
+    mut place: OwnedSemaphorePermit,
+    digest: &KeyDigest,
+) -> Result<Option<KeyRecord>, sqlx::Error> {
     loop {
-        let mut lent = pool.lend().await?;
+        let mut lent = pool.lend(place).await?;
         let query = sqlx::query(statements::FIND).bind(&digest.as_bytes()[..]);
         match query.fetch_optional(&mut *lent).await {
             Ok(row) => {
                 lent.give_back();
                 return row.as_ref().map(row::record).transpose();
             }
-            Err(error) if lent.is_worth_another(&error) => {}
+            Err(error) if lent.is_worth_another(&error) => place = lent.leave(),
             Err(error) => return Err(error),
         }
     }

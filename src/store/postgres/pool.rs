@@ -53,11 +53,14 @@ impl Pool {
         done
     }
 
-    /// A connection that may have been closed by the server meanwhile: see [`Lent::is_worth_another`].
-    pub(super) async fn lend(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
-        // Whoever comes too late to be served does not begin: cut short in the middle, it would cost the connection as well.
+    /// A place for a connection. Whoever comes too late to be served gets none: cut short in the middle, it would cost a connection as well.
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
         let place = timeout(self.patience / 2, Arc::clone(&self.places).acquire_owned()).await;
-        let place = place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
+        place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
+    }
+
+    /// A connection that may have been closed by the server meanwhile: see [`Lent::is_worth_another`].
+    pub(super) async fn lend(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Result<Lent, sqlx::Error> {
         let idle = self.idle().pop();
         let was_idle = idle.is_some();
         let connection = match idle {
@@ -70,7 +73,7 @@ impl Pool {
     /// A connection that has just answered.
     pub(super) async fn lend_awake(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
         loop {
-            let mut lent = self.lend().await?;
+            let mut lent = self.lend(self.place().await?).await?;
             if !lent.was_idle {
                 return Ok(lent);
             }
@@ -166,6 +169,11 @@ impl Lent {
             pool.idle().push(connection);
         }
         drop(place);
+    }
+
+    /// Closes the connection, and keeps its place.
+    pub(super) fn leave(self) -> OwnedSemaphorePermit {
+        self.place
     }
 
     /// Whether the server has closed this connection while nobody used it, so that nothing was done, and another may do it.
