@@ -14,7 +14,7 @@ mod example;
 mod load;
 #[path = "../examples/cluster/postgres.rs"]
 mod postgres;
-#[path = "revocation/relay.rs"]
+#[path = "support/relay.rs"]
 mod relay;
 #[path = "revocation/victim.rs"]
 mod victim;

@@ -130,7 +130,7 @@ impl Cluster {
 impl Node {
     async fn start(database: u16) -> Self {
         let relay = Relay::start(database).await;
-        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", relay.port);
+        let url = relay.url("postgres");
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let process = Example::start_with("cluster", folder, |command| command.arg("node").env("DATABASE_URL", url));
         let address = process.url.strip_prefix("http://").unwrap().parse().unwrap();
