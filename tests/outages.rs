@@ -14,6 +14,8 @@ mod load;
 mod postgres;
 #[path = "support/relay.rs"]
 mod relay;
+#[path = "support/until.rs"]
+mod until;
 #[path = "revocation/victim.rs"]
 mod victim;
 
@@ -24,7 +26,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cluster::{Cluster, wait_for};
+use cluster::Cluster;
 use database::Database;
 use http::{Request, Response};
 use load::Caller;
@@ -36,6 +38,7 @@ use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Status,
     store::{CachedStore, PostgresStore},
 };
+use until::until;
 
 const LEASE: Duration = Duration::from_secs(1);
 /// How long a request, a look-up and a change may take.
@@ -150,7 +153,7 @@ async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started
     assert_eq!(node.api.status(&known).await, 200);
     node.server.kill();
     let down = Instant::now();
-    wait_for(async || node.api.status(&known).await == 503).await;
+    until(async || node.api.status(&known).await == 503).await;
     assert!(down.elapsed() <= LEASE * 2, "{:?}", down.elapsed());
     for _ in 0..10 {
         assert_eq!([node.api.status(&known).await, node.api.status(&other).await], [503, 503]);
@@ -161,7 +164,7 @@ async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started
     node.server.resume();
     assert_eq!([node.api.status(&known).await, node.api.status(&other).await], [200, 200], "by a look-up");
     assert_eq!(node.api.status(&key()).await, 401);
-    wait_for(async || node.api.cache.status().is_following).await;
+    until(async || node.api.cache.status().is_following).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,12 +180,12 @@ async fn while_the_table_is_locked_known_keys_work_and_others_are_told_to_come_a
     assert!(start.elapsed() < DEADLINE * 3, "{:?}", start.elapsed());
     node.store.revoke(&"k0".into()).await.unwrap_err();
     // A node that was busy elsewhere for a lease may have asked in vain.
-    wait_for(async || node.api.status(known).await == 200).await;
+    until(async || node.api.status(known).await == 200).await;
     assert!(start.elapsed() > LEASE * 2, "later than any proof from before the lock");
     run(&mut session, "rollback").await;
     assert_eq!([node.api.status(known).await, node.api.status(other).await], [200, 200]);
     node.store.revoke(&"k0".into()).await.unwrap().unwrap();
-    wait_for(async || node.api.status(known).await == 401).await;
+    until(async || node.api.status(known).await == 401).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +195,7 @@ async fn without_triggers_nothing_is_answered_from_memory() {
     let key = &node.keys[0];
     assert_eq!(node.api.status(key).await, 200);
     node.sql("alter table api_keys disable trigger all").await;
-    wait_for(async || !node.api.cache.status().is_following).await;
+    until(async || !node.api.cache.status().is_following).await;
     for _ in 0..3 {
         let before = node.api.cache.status().lookups;
         assert_eq!(node.api.status(key).await, 200);
@@ -205,7 +208,7 @@ async fn without_triggers_nothing_is_answered_from_memory() {
     for trigger in ["api_keys_tell", "api_keys_tell_change", "api_keys_tell_all"] {
         node.sql(&format!("alter table api_keys enable always trigger {trigger}")).await;
     }
-    wait_for(async || node.api.cache.status().is_following).await;
+    until(async || node.api.cache.status().is_following).await;
 }
 
 /// A commit that waits for its standby keeps every later notification waiting, heartbeats too.
@@ -217,14 +220,14 @@ async fn while_a_revocation_waits_for_a_standby_that_is_gone_keys_are_looked_up(
     assert_eq!([node.api.status(waiting).await, node.api.status(other).await], [200, 200]);
     node.lose_standby().await;
     node.store.revoke(&"k0".into()).await.unwrap_err();
-    wait_for(async || !node.api.cache.status().is_following).await;
+    until(async || !node.api.cache.status().is_following).await;
     let before = node.api.cache.status().lookups;
     assert_eq!([node.api.status(waiting).await, node.api.status(other).await], [200, 200], "not yet revoked");
     assert_eq!(node.api.cache.status().lookups, before + 2);
     node.sql("alter system reset synchronous_standby_names").await;
     node.sql("select pg_reload_conf()").await;
-    wait_for(async || node.api.status(waiting).await == 401).await;
-    wait_for(async || node.api.cache.status().is_following).await;
+    until(async || node.api.status(waiting).await == 401).await;
+    until(async || node.api.cache.status().is_following).await;
     assert_eq!(node.api.status(other).await, 200);
 }
 
@@ -277,7 +280,7 @@ async fn a_node_that_was_stopped_for_longer_than_every_timeout_comes_back_and_be
     sleep(LEASE / 10).await;
     node.process.signal("-CONT");
     let resumed = Instant::now();
-    wait_for(async || Caller::connect(node.address).await.get("/stats", &good.key).await.0 == 200).await;
+    until(async || Caller::connect(node.address).await.get("/stats", &good.key).await.0 == 200).await;
     println!("outages: stopped for {seconds} s, a good key works {:?} after", resumed.elapsed());
     for asked in asking {
         assert_ne!(asked.await.unwrap(), 200, "a key that was revoked {seconds} s ago");
@@ -285,7 +288,7 @@ async fn a_node_that_was_stopped_for_longer_than_every_timeout_comes_back_and_be
     for victim in &victims {
         assert_eq!(caller.get("/stats", &victim.key).await.0, 401);
     }
-    wait_for(async || node.cache().await["is_following"] == true).await;
+    until(async || node.cache().await["is_following"] == true).await;
 }
 
 // === impl Api, Node ===
@@ -312,7 +315,7 @@ impl Node {
             store.insert(record(number, key), None).await.unwrap().unwrap();
         }
         let api = Api::over(CachedStore::builder(store.clone(), store.changes()).build().unwrap());
-        wait_for(async || api.cache.status().is_following).await;
+        until(async || api.cache.status().is_following).await;
         Self { server, store, api, keys }
     }
 
@@ -330,8 +333,7 @@ impl Node {
         self.sql("alter system set synchronous_standby_names = 'gone'").await;
         self.sql("select pg_reload_conf()").await;
         let is_set = "select current_setting('synchronous_standby_names') = 'gone'";
-        wait_for(async || sqlx::query_scalar::<_, bool>(is_set).fetch_one(&mut self.session().await).await.unwrap())
-            .await;
+        until(async || sqlx::query_scalar::<_, bool>(is_set).fetch_one(&mut self.session().await).await.unwrap()).await;
     }
 }
 

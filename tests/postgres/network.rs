@@ -13,6 +13,7 @@ use crate::{
     of_alice,
     relay::Relay,
     server,
+    support::until_within,
 };
 
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -218,11 +219,6 @@ async fn a_closed_store_refuses_work_and_leaves_no_session() {
     assert!(matches!(store.find(&[1; 32].into()).await, Err(sqlx::Error::PoolClosed)));
     let sessions = "select count(*) from pg_stat_activity where application_name = 'tower-api-key'";
     let mut session = database.session().await;
-    for _ in 0..50 {
-        if sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut session).await.unwrap() == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("a session is left");
+    let mut left = async || sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut session).await.unwrap();
+    until_within(Duration::from_secs(1), async || left().await == 0).await;
 }

@@ -8,19 +8,12 @@ use std::{
 
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::time::{Instant, sleep};
 use tower_api_key::{
     KeyFormat, KeyHasher, KeyRecord,
     store::{KeyRegistry, PostgresStore},
 };
 
-use crate::{
-    example::Example,
-    load::{Caller, PATIENCE},
-    postgres::Postgres,
-    relay::Relay,
-    victim::Victim,
-};
+use crate::{example::Example, load::Caller, postgres::Postgres, relay::Relay, until::until, victim::Victim};
 
 pub struct Cluster {
     pub nodes: [Node; 2],
@@ -59,7 +52,7 @@ impl Cluster {
             sqlx::query(setting).execute(&database).await.unwrap();
         }
         let synchronous = "select count(*) from pg_stat_replication where sync_state = 'sync'";
-        wait_for(async || sqlx::query_scalar::<_, i64>(synchronous).fetch_one(&database).await.unwrap() == 1).await;
+        until(async || sqlx::query_scalar::<_, i64>(synchronous).fetch_one(&database).await.unwrap() == 1).await;
         Self::over(primary, Some(standby)).await
     }
 
@@ -68,7 +61,7 @@ impl Cluster {
         let database = connect(&primary).await;
         let nodes = [Node::start(primary.port).await, Node::start(primary.port).await];
         for node in &nodes {
-            wait_for(async || node.cache().await["is_following"] == true).await;
+            until(async || node.cache().await["is_following"] == true).await;
         }
         Self { nodes, database: Arc::new(Mutex::new(database)), store, primary, standby }
     }
@@ -148,12 +141,4 @@ impl Node {
 async fn connect(postgres: &Postgres) -> PgPool {
     let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(2));
     options.connect(&postgres.url()).await.unwrap()
-}
-
-pub async fn wait_for(is_so: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < PATIENCE, "waited for too long");
-        sleep(Duration::from_millis(20)).await;
-    }
 }

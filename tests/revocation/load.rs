@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{cluster::Cluster, victim::Victim};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// One connection to a node.
