@@ -1,23 +1,10 @@
 //! What callers see while something is broken: the rows of the table in `docs/operations.md` that no other test shows.
 #![cfg(all(unix, feature = "manage", feature = "postgres", feature = "cache"))]
-#![allow(dead_code, unreachable_pub, reason = "most parts are those of another test, and only some of each are used")]
 
-#[path = "revocation/cluster.rs"]
+#[path = "support/cluster/mod.rs"]
 mod cluster;
 #[path = "support/database.rs"]
 mod database;
-#[path = "support/example.rs"]
-mod example;
-#[path = "revocation/load.rs"]
-mod load;
-#[path = "../examples/cluster/postgres.rs"]
-mod postgres;
-#[path = "support/relay.rs"]
-mod relay;
-#[path = "support/until.rs"]
-mod until;
-#[path = "revocation/victim.rs"]
-mod victim;
 
 use std::{
     convert::Infallible,
@@ -26,19 +13,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cluster::Cluster;
+use cluster::{
+    Cluster,
+    caller::Caller,
+    postgres::{self, run},
+    until::until,
+};
 use database::Database;
 use http::{Request, Response};
-use load::Caller;
-use postgres::Postgres;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Status,
     store::{CachedStore, PostgresStore},
 };
-use until::until;
 
 const LEASE: Duration = Duration::from_secs(1);
 /// How long a request, a look-up and a change may take.
@@ -52,7 +40,8 @@ struct Api<S> {
 
 /// The same over a server of its own, with keys in it.
 struct Node {
-    server: Postgres,
+    server: postgres::Server,
+    database: postgres::Database,
     store: PostgresStore,
     api: Api<PostgresStore>,
     keys: Vec<ApiKey>,
@@ -151,7 +140,7 @@ async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started
     let [known, other] = [node.keys[0].clone(), node.keys[1].clone()];
     let lenient = Api::over(node.api.cache.clone().accept_stale_while_store_fails(Duration::from_mins(5)));
     assert_eq!(node.api.status(&known).await, 200);
-    node.server.kill();
+    node.server.postgres.kill();
     let down = Instant::now();
     until(async || node.api.status(&known).await == 503).await;
     assert!(down.elapsed() <= LEASE * 2, "{:?}", down.elapsed());
@@ -161,7 +150,7 @@ async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started
         assert_eq!(node.api.status(&key()).await, 503, "a key that may be new");
     }
     node.store.revoke(&"k1".into()).await.unwrap_err();
-    node.server.resume();
+    node.server.postgres.resume();
     assert_eq!([node.api.status(&known).await, node.api.status(&other).await], [200, 200], "by a look-up");
     assert_eq!(node.api.status(&key()).await, 401);
     until(async || node.api.cache.status().is_following).await;
@@ -173,7 +162,7 @@ async fn while_the_table_is_locked_known_keys_work_and_others_are_told_to_come_a
     let node = Node::start().await;
     let [known, other] = &node.keys[..2] else { unreachable!() };
     assert_eq!(node.api.status(known).await, 200);
-    let mut session = node.session().await;
+    let mut session = node.database.session().await;
     run(&mut session, "begin; lock table api_keys in access exclusive mode").await;
     let start = Instant::now();
     assert_eq!([node.api.status(other).await, node.api.status(&key()).await], [503, 503]);
@@ -194,7 +183,7 @@ async fn without_triggers_nothing_is_answered_from_memory() {
     let node = Node::start().await;
     let key = &node.keys[0];
     assert_eq!(node.api.status(key).await, 200);
-    node.sql("alter table api_keys disable trigger all").await;
+    node.database.sql("alter table api_keys disable trigger all").await;
     until(async || !node.api.cache.status().is_following).await;
     for _ in 0..3 {
         let before = node.api.cache.status().lookups;
@@ -203,10 +192,10 @@ async fn without_triggers_nothing_is_answered_from_memory() {
         // Whoever asks in the very same moment shares a look-up.
         sleep(LEASE / 20).await;
     }
-    node.sql("update api_keys set status = 'revoked' where id = 'k0'").await;
+    node.database.sql("update api_keys set status = 'revoked' where id = 'k0'").await;
     assert_eq!(node.api.status(key).await, 401, "at once");
     for trigger in ["api_keys_tell", "api_keys_tell_change", "api_keys_tell_all"] {
-        node.sql(&format!("alter table api_keys enable always trigger {trigger}")).await;
+        node.database.sql(&format!("alter table api_keys enable always trigger {trigger}")).await;
     }
     until(async || node.api.cache.status().is_following).await;
 }
@@ -224,8 +213,8 @@ async fn while_a_revocation_waits_for_a_standby_that_is_gone_keys_are_looked_up(
     let before = node.api.cache.status().lookups;
     assert_eq!([node.api.status(waiting).await, node.api.status(other).await], [200, 200], "not yet revoked");
     assert_eq!(node.api.cache.status().lookups, before + 2);
-    node.sql("alter system reset synchronous_standby_names").await;
-    node.sql("select pg_reload_conf()").await;
+    node.database.sql("alter system reset synchronous_standby_names").await;
+    node.database.sql("select pg_reload_conf()").await;
     until(async || node.api.status(waiting).await == 401).await;
     until(async || node.api.cache.status().is_following).await;
     assert_eq!(node.api.status(other).await, 200);
@@ -241,7 +230,8 @@ async fn heartbeats_that_wait_leave_no_sessions_behind() {
     let sessions = "select count(*) from pg_stat_activity where application_name = 'tower-api-key changes'";
     let start = Instant::now();
     while start.elapsed() < LEASE * 8 {
-        let sessions = sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut node.session().await).await.unwrap();
+        let sessions =
+            sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut node.database.session().await).await.unwrap();
         assert!(sessions <= 2, "{sessions} sessions of one listener, {:?} after", start.elapsed());
         sleep(LEASE / 4).await;
     }
@@ -308,35 +298,26 @@ impl<S: KeyStore> Api<S> {
 
 impl Node {
     async fn start() -> Self {
-        let server = Postgres::start(&["fsync=off"]);
-        let store = PostgresStore::builder(server.url()).connections(2).patience(DEADLINE).open().await.unwrap();
+        let server = postgres::Server::start(&[]);
+        let database = server.database().await;
+        let store = PostgresStore::builder(&database.url).connections(2).patience(DEADLINE).open().await.unwrap();
         let keys: Vec<ApiKey> = (0..3).map(|_| key()).collect();
         for (number, key) in keys.iter().enumerate() {
             store.insert(record(number, key), None).await.unwrap().unwrap();
         }
         let api = Api::over(CachedStore::builder(store.clone(), store.changes()).build().unwrap());
         until(async || api.cache.status().is_following).await;
-        Self { server, store, api, keys }
-    }
-
-    async fn session(&self) -> PgConnection {
-        PgConnection::connect(&self.server.url()).await.unwrap()
-    }
-
-    /// By hand.
-    async fn sql(&self, statement: &str) {
-        run(&mut self.session().await, statement).await;
+        Self { server, database, store, api, keys }
     }
 
     /// From now on a commit waits for a standby that is not there.
     async fn lose_standby(&self) {
-        self.sql("alter system set synchronous_standby_names = 'gone'").await;
-        self.sql("select pg_reload_conf()").await;
+        self.database.sql("alter system set synchronous_standby_names = 'gone'").await;
+        self.database.sql("select pg_reload_conf()").await;
         let is_set = "select current_setting('synchronous_standby_names') = 'gone'";
-        until(async || sqlx::query_scalar::<_, bool>(is_set).fetch_one(&mut self.session().await).await.unwrap()).await;
+        until(async || {
+            sqlx::query_scalar::<_, bool>(is_set).fetch_one(&mut self.database.session().await).await.unwrap()
+        })
+        .await;
     }
-}
-
-async fn run(session: &mut PgConnection, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(session).await.unwrap();
 }

@@ -6,32 +6,25 @@
 #![cfg(all(unix, feature = "manage", feature = "postgres", feature = "cache"))]
 #![allow(unreachable_pub, reason = "the parts of one test")]
 
-#[path = "revocation/cluster.rs"]
+#[path = "support/cluster/mod.rs"]
 mod cluster;
-#[path = "support/example.rs"]
-mod example;
 #[path = "revocation/load.rs"]
 mod load;
-#[path = "../examples/cluster/postgres.rs"]
-mod postgres;
-#[path = "support/relay.rs"]
-mod relay;
-#[path = "support/until.rs"]
-mod until;
-#[path = "revocation/victim.rs"]
-mod victim;
 
 use std::{sync::Arc, time::Duration};
 
-use cluster::Cluster;
-use load::{Answers, Caller, Load};
+use cluster::{
+    Cluster,
+    caller::Caller,
+    until::until,
+    victim::{Victim, report},
+};
+use load::{Answers, Load};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinSet,
     time::sleep,
 };
-use until::until;
-use victim::{Victim, report};
 
 /// What the nodes promise by their defaults.
 const BOUND: Duration = Duration::from_secs(1);

@@ -1,4 +1,16 @@
 //! Two nodes, each a process, and their database behind a relay for each.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+
+pub mod caller;
+#[path = "../example.rs"]
+mod example;
+#[path = "../postgres.rs"]
+pub mod postgres;
+#[path = "../relay.rs"]
+mod relay;
+#[path = "../until.rs"]
+pub mod until;
+pub mod victim;
 
 use std::{
     net::SocketAddr,
@@ -6,14 +18,18 @@ use std::{
     time::Duration,
 };
 
+use caller::Caller;
+use example::Example;
+use postgres::{Postgres, Server};
+use relay::Relay;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tower_api_key::{
     KeyFormat, KeyHasher, KeyRecord,
     store::{KeyRegistry, PostgresStore},
 };
-
-use crate::{example::Example, load::Caller, postgres::Postgres, relay::Relay, until::until, victim::Victim};
+use until::until;
+use victim::Victim;
 
 pub struct Cluster {
     pub nodes: [Node; 2],
@@ -31,21 +47,18 @@ pub struct Node {
     pub relay: Relay,
 }
 
-/// What is measured is the way to the other node, and not the disk. Servers are killed here, but not the machine.
-const SETTINGS: [&str; 1] = ["fsync=off"];
-
 const LISTENERS: &str = "select client_port from pg_stat_activity where application_name = 'tower-api-key changes'";
 
 // === impl Cluster ===
 
 impl Cluster {
     pub async fn start() -> Self {
-        Self::over(Postgres::start(&SETTINGS), None).await
+        Self::over(Server::start(&[]).postgres, None).await
     }
 
     /// With a standby that has what the primary has answered.
     pub async fn with_standby() -> Self {
-        let primary = Postgres::start(&SETTINGS);
+        let primary = Server::start(&[]).postgres;
         let standby = primary.standby(&[]);
         let database = connect(&primary).await;
         for setting in ["alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"] {
