@@ -1,21 +1,10 @@
 //! What callers see while something is broken: the rows of the table in `docs/operations.md` that no other test shows.
 #![cfg(all(unix, feature = "manage", feature = "postgres", feature = "cache"))]
-#![allow(dead_code, unreachable_pub, reason = "most parts are those of another test, and only some of each are used")]
 
-#[path = "revocation/cluster.rs"]
+#[path = "support/cluster/mod.rs"]
 mod cluster;
 #[path = "support/database.rs"]
 mod database;
-#[path = "support/example.rs"]
-mod example;
-#[path = "revocation/load.rs"]
-mod load;
-#[path = "../examples/cluster/postgres.rs"]
-mod postgres;
-#[path = "revocation/relay.rs"]
-mod relay;
-#[path = "revocation/victim.rs"]
-mod victim;
 
 use std::{
     convert::Infallible,
@@ -24,13 +13,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cluster::{Cluster, wait_for};
+use cluster::{
+    Cluster,
+    caller::Caller,
+    postgres::{self, run},
+    until::until,
+};
 use database::Database;
 use http::{Request, Response};
-use load::Caller;
-use postgres::Postgres;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Status,
@@ -49,7 +40,8 @@ struct Api<S> {
 
 /// The same over a server of its own, with keys in it.
 struct Node {
-    server: Postgres,
+    server: postgres::Server,
+    database: postgres::Database,
     store: PostgresStore,
     api: Api<PostgresStore>,
     keys: Vec<ApiKey>,
@@ -148,9 +140,9 @@ async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started
     let [known, other] = [node.keys[0].clone(), node.keys[1].clone()];
     let lenient = Api::over(node.api.cache.clone().accept_stale_while_store_fails(Duration::from_mins(5)));
     assert_eq!(node.api.status(&known).await, 200);
-    node.server.kill();
+    node.server.postgres.kill();
     let down = Instant::now();
-    wait_for(async || node.api.status(&known).await == 503).await;
+    until(async || node.api.status(&known).await == 503).await;
     assert!(down.elapsed() <= LEASE * 2, "{:?}", down.elapsed());
     for _ in 0..10 {
         assert_eq!([node.api.status(&known).await, node.api.status(&other).await], [503, 503]);
@@ -158,10 +150,10 @@ async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started
         assert_eq!(node.api.status(&key()).await, 503, "a key that may be new");
     }
     node.store.revoke(&"k1".into()).await.unwrap_err();
-    node.server.resume();
+    node.server.postgres.resume();
     assert_eq!([node.api.status(&known).await, node.api.status(&other).await], [200, 200], "by a look-up");
     assert_eq!(node.api.status(&key()).await, 401);
-    wait_for(async || node.api.cache.status().is_following).await;
+    until(async || node.api.cache.status().is_following).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,19 +162,19 @@ async fn while_the_table_is_locked_known_keys_work_and_others_are_told_to_come_a
     let node = Node::start().await;
     let [known, other] = &node.keys[..2] else { unreachable!() };
     assert_eq!(node.api.status(known).await, 200);
-    let mut session = node.session().await;
+    let mut session = node.database.session().await;
     run(&mut session, "begin; lock table api_keys in access exclusive mode").await;
     let start = Instant::now();
     assert_eq!([node.api.status(other).await, node.api.status(&key()).await], [503, 503]);
     assert!(start.elapsed() < DEADLINE * 3, "{:?}", start.elapsed());
     node.store.revoke(&"k0".into()).await.unwrap_err();
     // A node that was busy elsewhere for a lease may have asked in vain.
-    wait_for(async || node.api.status(known).await == 200).await;
+    until(async || node.api.status(known).await == 200).await;
     assert!(start.elapsed() > LEASE * 2, "later than any proof from before the lock");
     run(&mut session, "rollback").await;
     assert_eq!([node.api.status(known).await, node.api.status(other).await], [200, 200]);
     node.store.revoke(&"k0".into()).await.unwrap().unwrap();
-    wait_for(async || node.api.status(known).await == 401).await;
+    until(async || node.api.status(known).await == 401).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,8 +183,8 @@ async fn without_triggers_nothing_is_answered_from_memory() {
     let node = Node::start().await;
     let key = &node.keys[0];
     assert_eq!(node.api.status(key).await, 200);
-    node.sql("alter table api_keys disable trigger all").await;
-    wait_for(async || !node.api.cache.status().is_following).await;
+    node.database.sql("alter table api_keys disable trigger all").await;
+    until(async || !node.api.cache.status().is_following).await;
     for _ in 0..3 {
         let before = node.api.cache.status().lookups;
         assert_eq!(node.api.status(key).await, 200);
@@ -200,12 +192,12 @@ async fn without_triggers_nothing_is_answered_from_memory() {
         // Whoever asks in the very same moment shares a look-up.
         sleep(LEASE / 20).await;
     }
-    node.sql("update api_keys set status = 'revoked' where id = 'k0'").await;
+    node.database.sql("update api_keys set status = 'revoked' where id = 'k0'").await;
     assert_eq!(node.api.status(key).await, 401, "at once");
     for trigger in ["api_keys_tell", "api_keys_tell_change", "api_keys_tell_all"] {
-        node.sql(&format!("alter table api_keys enable always trigger {trigger}")).await;
+        node.database.sql(&format!("alter table api_keys enable always trigger {trigger}")).await;
     }
-    wait_for(async || node.api.cache.status().is_following).await;
+    until(async || node.api.cache.status().is_following).await;
 }
 
 /// A commit that waits for its standby keeps every later notification waiting, heartbeats too.
@@ -217,14 +209,14 @@ async fn while_a_revocation_waits_for_a_standby_that_is_gone_keys_are_looked_up(
     assert_eq!([node.api.status(waiting).await, node.api.status(other).await], [200, 200]);
     node.lose_standby().await;
     node.store.revoke(&"k0".into()).await.unwrap_err();
-    wait_for(async || !node.api.cache.status().is_following).await;
+    until(async || !node.api.cache.status().is_following).await;
     let before = node.api.cache.status().lookups;
     assert_eq!([node.api.status(waiting).await, node.api.status(other).await], [200, 200], "not yet revoked");
     assert_eq!(node.api.cache.status().lookups, before + 2);
-    node.sql("alter system reset synchronous_standby_names").await;
-    node.sql("select pg_reload_conf()").await;
-    wait_for(async || node.api.status(waiting).await == 401).await;
-    wait_for(async || node.api.cache.status().is_following).await;
+    node.database.sql("alter system reset synchronous_standby_names").await;
+    node.database.sql("select pg_reload_conf()").await;
+    until(async || node.api.status(waiting).await == 401).await;
+    until(async || node.api.cache.status().is_following).await;
     assert_eq!(node.api.status(other).await, 200);
 }
 
@@ -235,11 +227,13 @@ async fn heartbeats_that_wait_leave_no_sessions_behind() {
     let node = Node::start().await;
     node.lose_standby().await;
     node.store.revoke(&"k0".into()).await.unwrap_err();
-    let sessions = "select count(*) from pg_stat_activity where application_name = 'tower-api-key changes'";
+    let sessions = "select count(*) from pg_stat_activity
+        where application_name in ('tower-api-key changes', 'tower-api-key heartbeats')";
     let start = Instant::now();
     while start.elapsed() < LEASE * 8 {
-        let sessions = sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut node.session().await).await.unwrap();
-        assert!(sessions <= 2, "{sessions} sessions of one listener, {:?} after", start.elapsed());
+        let sessions =
+            sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut node.database.session().await).await.unwrap();
+        assert!(sessions <= 4, "{sessions} sessions of one channel, {:?} after", start.elapsed());
         sleep(LEASE / 4).await;
     }
 }
@@ -277,7 +271,7 @@ async fn a_node_that_was_stopped_for_longer_than_every_timeout_comes_back_and_be
     sleep(LEASE / 10).await;
     node.process.signal("-CONT");
     let resumed = Instant::now();
-    wait_for(async || Caller::connect(node.address).await.get("/stats", &good.key).await.0 == 200).await;
+    until(async || Caller::connect(node.address).await.get("/stats", &good.key).await.0 == 200).await;
     println!("outages: stopped for {seconds} s, a good key works {:?} after", resumed.elapsed());
     for asked in asking {
         assert_ne!(asked.await.unwrap(), 200, "a key that was revoked {seconds} s ago");
@@ -285,7 +279,7 @@ async fn a_node_that_was_stopped_for_longer_than_every_timeout_comes_back_and_be
     for victim in &victims {
         assert_eq!(caller.get("/stats", &victim.key).await.0, 401);
     }
-    wait_for(async || node.cache().await["is_following"] == true).await;
+    until(async || node.cache().await["is_following"] == true).await;
 }
 
 // === impl Api, Node ===
@@ -305,36 +299,24 @@ impl<S: KeyStore> Api<S> {
 
 impl Node {
     async fn start() -> Self {
-        let server = Postgres::start(&["fsync=off"]);
-        let store = PostgresStore::builder(server.url()).connections(2).patience(DEADLINE).open().await.unwrap();
+        let server = postgres::Server::start(&[]);
+        let database = server.database().await;
+        let store = PostgresStore::builder(&database.url).connections(2).patience(DEADLINE).open().await.unwrap();
         let keys: Vec<ApiKey> = (0..3).map(|_| key()).collect();
         for (number, key) in keys.iter().enumerate() {
             store.insert(record(number, key), None).await.unwrap().unwrap();
         }
         let api = Api::over(CachedStore::builder(store.clone(), store.changes()).build().unwrap());
-        wait_for(async || api.cache.status().is_following).await;
-        Self { server, store, api, keys }
-    }
-
-    async fn session(&self) -> PgConnection {
-        PgConnection::connect(&self.server.url()).await.unwrap()
-    }
-
-    /// By hand.
-    async fn sql(&self, statement: &str) {
-        run(&mut self.session().await, statement).await;
+        until(async || api.cache.status().is_following).await;
+        Self { server, database, store, api, keys }
     }
 
     /// From now on a commit waits for a standby that is not there.
     async fn lose_standby(&self) {
-        self.sql("alter system set synchronous_standby_names = 'gone'").await;
-        self.sql("select pg_reload_conf()").await;
-        let is_set = "select current_setting('synchronous_standby_names') = 'gone'";
-        wait_for(async || sqlx::query_scalar::<_, bool>(is_set).fetch_one(&mut self.session().await).await.unwrap())
-            .await;
+        self.database.sql("alter system set synchronous_standby_names = 'gone'").await;
+        self.database.sql("select pg_reload_conf()").await;
+        // A process of the server makes it so, some time later.
+        let probe = "select pg_logical_emit_message(true, 'probe', '')";
+        until(async || timeout(Duration::from_millis(200), self.database.sql(probe)).await.is_err()).await;
     }
-}
-
-async fn run(session: &mut PgConnection, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(session).await.unwrap();
 }

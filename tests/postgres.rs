@@ -15,6 +15,8 @@ mod network;
 mod opening;
 #[path = "postgres/races.rs"]
 mod races;
+#[path = "support/relay.rs"]
+mod relay;
 mod support;
 #[path = "postgres/tls.rs"]
 mod tls;

@@ -6,29 +6,25 @@
 #![cfg(all(unix, feature = "manage", feature = "postgres", feature = "cache"))]
 #![allow(unreachable_pub, reason = "the parts of one test")]
 
-#[path = "revocation/cluster.rs"]
+#[path = "support/cluster/mod.rs"]
 mod cluster;
-#[path = "support/example.rs"]
-mod example;
 #[path = "revocation/load.rs"]
 mod load;
-#[path = "../examples/cluster/postgres.rs"]
-mod postgres;
-#[path = "revocation/relay.rs"]
-mod relay;
-#[path = "revocation/victim.rs"]
-mod victim;
 
 use std::{sync::Arc, time::Duration};
 
-use cluster::{Cluster, wait_for};
-use load::{Answers, Caller, Load};
+use cluster::{
+    Cluster,
+    caller::Caller,
+    until::until,
+    victim::{Victim, report},
+};
+use load::{Answers, Load};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinSet,
     time::sleep,
 };
-use victim::{Victim, report};
 
 /// What the nodes promise by their defaults.
 const BOUND: Duration = Duration::from_secs(1);
@@ -70,7 +66,7 @@ async fn a_listener_whose_backend_is_terminated_begins_anew() {
     let listener = run.cluster.listener().await;
     run.cluster.terminate(listener).await;
     run.revoke(100).await;
-    wait_for(async || run.cluster.nodes[1].cache().await["is_following"] == true).await;
+    until(async || run.cluster.nodes[1].cache().await["is_following"] == true).await;
     assert_ne!(run.cluster.listener().await, listener);
     run.end().await;
 }
@@ -84,7 +80,7 @@ async fn a_listener_that_hears_nothing_is_not_believed() {
     run.cluster.nodes[1].relay.cut(listener);
     run.revoke(100).await;
     sleep(2 * BOUND).await;
-    wait_for(async || run.cluster.nodes[1].cache().await["is_following"] == true).await;
+    until(async || run.cluster.nodes[1].cache().await["is_following"] == true).await;
     run.end().await;
 }
 
@@ -132,7 +128,7 @@ async fn a_node_that_was_stopped_does_not_believe_what_it_knew() {
             run.cluster.nodes[1].relay.cut_all();
         }
         run.revoke(50).await;
-        wait_for(async || stopped.iter().all(|victim| victim.is_revoked())).await;
+        until(async || stopped.iter().all(|victim| victim.is_revoked())).await;
         sleep(BOUND + BOUND / 2).await;
 
         // These wait in the node's sockets, and are the first thing that it sees.
@@ -235,7 +231,7 @@ impl Run {
         assert!(answers.accepted > 0);
         assert_eq!(report(self.scenario, &self.victims, BOUND), 0, "revoked keys were accepted too late");
         for node in &self.cluster.nodes {
-            wait_for(async || node.cache().await["is_following"] == true).await;
+            until(async || node.cache().await["is_following"] == true).await;
             let mut callers = JoinSet::new();
             for victims in self.victims.chunks(20) {
                 let (victims, address) = (victims.to_vec(), node.address);

@@ -77,6 +77,13 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
+    /// Gives a file or folder to the user that the server runs as.
+    pub fn own(path: &Path) {
+        if is_root() {
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("the file as nobody's");
+        }
+    }
+
     /// Ends the server by `kill -9`.
     pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };
@@ -154,9 +161,7 @@ impl Server {
 /// A temporary folder for a server.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    if is_root() {
-        chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder as nobody's");
-    }
+    Postgres::own(folder.path());
     folder
 }
 

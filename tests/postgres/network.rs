@@ -1,21 +1,8 @@
 //! A server that does not answer, or not any more.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    time::Instant,
-};
+use tokio::time::Instant;
 use tower_api_key::{
     KeyRegistry, KeyStore, Status,
     store::{KeyChanges, PostgresStore},
@@ -23,72 +10,18 @@ use tower_api_key::{
 
 use crate::{
     database::{Database, run},
-    of_alice, server,
+    of_alice,
+    relay::Relay,
+    server,
+    support::until_within,
 };
 
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Passes on what is sent, until the connections of one time are swallowed: no byte passes, and nobody is told.
-struct Relay {
-    port: u16,
-    /// Connections made before this one are dead.
-    swallowed: Arc<AtomicUsize>,
-    made: Arc<AtomicUsize>,
-}
-
-impl Relay {
-    async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let relay = Self {
-            port: listener.local_addr().unwrap().port(),
-            swallowed: Arc::new(AtomicUsize::new(0)),
-            made: Arc::new(AtomicUsize::new(0)),
-        };
-        let (swallowed, made) = (Arc::clone(&relay.swallowed), Arc::clone(&relay.made));
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let number = made.fetch_add(1, Ordering::SeqCst);
-                let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-                tokio::spawn(pass(near_in, far_out, number, Arc::clone(&swallowed)));
-                tokio::spawn(pass(far_in, near_out, number, Arc::clone(&swallowed)));
-            }
-        });
-        relay
-    }
-
-    fn url(&self, database: &Database) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{}", self.port, database.name)
-    }
-
-    /// Swallows whatever is sent over the connections that there are, and over new ones too until `resume`.
-    fn stall(&self) {
-        self.swallowed.store(usize::MAX, Ordering::SeqCst);
-    }
-
-    /// New connections pass again; old ones stay dead.
-    fn resume(&self) {
-        self.swallowed.store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
-    }
-}
-
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: usize, swallowed: Arc<AtomicUsize>) {
-    let mut bytes = [0; 4096];
-    while let Ok(count) = from.read(&mut bytes).await {
-        if number < swallowed.load(Ordering::SeqCst) {
-            // Neither end learns of the other.
-            std::future::pending::<()>().await;
-        }
-        if count == 0 || to.write_all(&bytes[..count]).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// A store behind a relay, with a key in it.
 async fn behind_a_relay(port: u16, database: &Database, connections: u32) -> (Relay, PostgresStore) {
-    let relay = Relay::to(port).await;
-    let builder = PostgresStore::builder(relay.url(database)).connections(connections).patience(PATIENCE);
+    let relay = Relay::start(port).await;
+    let builder = PostgresStore::builder(relay.url(&database.name)).connections(connections).patience(PATIENCE);
     let store = builder.open().await.unwrap();
     store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
     (relay, store)
@@ -99,7 +32,7 @@ async fn behind_a_relay(port: u16, database: &Database, connections: u32) -> (Re
 async fn a_network_that_swallows_everything_holds_up_nothing_for_longer_than_its_patience() {
     let (server, database) = server().await;
     let (relay, store) = behind_a_relay(server.postgres.port, &database, 2).await;
-    relay.stall();
+    relay.cut_all();
     let start = Instant::now();
     let look_ups: Vec<_> = (0..6)
         .map(|_| {
@@ -117,7 +50,7 @@ async fn a_network_that_swallows_everything_holds_up_nothing_for_longer_than_its
         }
     }
     assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
-    relay.resume();
+    relay.renew();
     let start = Instant::now();
     for _ in 0..2 {
         store.find(&[1; 32].into()).await.unwrap().unwrap();
@@ -135,9 +68,9 @@ async fn one_silent_connection_is_enough_to_give_up_all_idle_ones() {
     let digest = [1; 32].into();
     let (a, b, c) = tokio::join!(store.find(&digest), store.find(&digest), store.find(&digest));
     assert!(a.is_ok() && b.is_ok() && c.is_ok());
-    relay.stall();
+    relay.cut_all();
     store.find(&digest).await.unwrap_err();
-    relay.resume();
+    relay.renew();
     for _ in 0..4 {
         store.find(&digest).await.unwrap().unwrap();
     }
@@ -148,9 +81,9 @@ async fn one_silent_connection_is_enough_to_give_up_all_idle_ones() {
 async fn a_dropped_change_gives_its_place_back_at_once() {
     let (server, database) = server().await;
     let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
-    relay.stall();
+    relay.cut_all();
     tokio::time::timeout(PATIENCE / 10, store.revoke(&"k".into())).await.unwrap_err();
-    relay.resume();
+    relay.renew();
     let start = Instant::now();
     store.revoke(&"k".into()).await.unwrap().unwrap();
     assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
@@ -185,16 +118,16 @@ async fn a_listener_that_hears_nothing_is_an_error_within_its_patience() {
     let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
     let mut changes = store.changes();
     changes.connect().await.unwrap();
-    relay.stall();
+    relay.cut_all();
     let start = Instant::now();
     changes.catch_up().await.unwrap_err();
     changes.next().await.unwrap_err();
     changes.connect().await.unwrap_err();
     assert!(start.elapsed() < PATIENCE * 3, "{:?}", start.elapsed());
-    relay.resume();
+    relay.renew();
     changes.connect().await.unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), []);
-    relay.stall();
+    relay.cut_all();
     let start = Instant::now();
     drop(changes);
     drop(store);
@@ -233,7 +166,7 @@ async fn the_locks_of_a_vanished_node_are_released() {
     run(&mut other, "begin; select from api_keys where id = 'k' for update").await;
     let revoking = tokio::spawn(async move { store.revoke(&"k".into()).await });
     tokio::time::sleep(PATIENCE / 5).await;
-    relay.stall();
+    relay.cut_all();
     // The other node has the lock now, in a transaction that goes on no further.
     run(&mut other, "rollback").await;
     revoking.await.unwrap().unwrap_err();
@@ -286,11 +219,6 @@ async fn a_closed_store_refuses_work_and_leaves_no_session() {
     assert!(matches!(store.find(&[1; 32].into()).await, Err(sqlx::Error::PoolClosed)));
     let sessions = "select count(*) from pg_stat_activity where application_name = 'tower-api-key'";
     let mut session = database.session().await;
-    for _ in 0..50 {
-        if sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut session).await.unwrap() == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("a session is left");
+    let mut left = async || sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut session).await.unwrap();
+    until_within(Duration::from_secs(1), async || left().await == 0).await;
 }

@@ -1,4 +1,4 @@
-//! Requests to the nodes, over connections that are kept.
+//! Requests to the nodes while keys are revoked.
 
 use std::{
     net::SocketAddr,
@@ -9,20 +9,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::{task::JoinSet, time::sleep};
 
-use crate::{cluster::Cluster, victim::Victim};
+use crate::cluster::{Cluster, caller::Caller, victim::Victim};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(2);
-
-/// One connection to a node.
-pub struct Caller(BufReader<TcpStream>);
 
 /// Other keys in use, which are never refused; and the revoked ones, tried on both nodes again and again.
 pub struct Load {
@@ -42,58 +33,6 @@ struct Counts {
 pub struct Answers {
     pub accepted: usize,
     pub unavailable: usize,
-}
-
-// === impl Caller ===
-
-impl Caller {
-    pub async fn connect(node: SocketAddr) -> Self {
-        let stream = TcpStream::connect(node).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    pub async fn get(&mut self, path: &str, key: &str) -> (u16, Vec<u8>) {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: node\r\nx-api-key: {key}\r\n\r\n");
-        self.0.write_all(request.as_bytes()).await.unwrap();
-        let (mut head, mut length) = (String::new(), 0);
-        while !head.ends_with("\r\n\r\n") {
-            let start = head.len();
-            assert!(self.0.read_line(&mut head).await.unwrap() > 0, "the node has hung up");
-            if let Some(value) = head[start..].strip_prefix("content-length: ") {
-                length = value.trim_end().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).await.unwrap();
-        (head["HTTP/1.1 ".len()..][..3].parse().unwrap(), body)
-    }
-
-    /// Calls with a key that is revoked or will be, and keeps what came of it. Returns whether it was refused.
-    pub async fn try_key(&mut self, victim: &Victim) -> bool {
-        let start = Instant::now();
-        match self.get("/stats", &victim.key).await.0 {
-            200 => victim.accepted(start),
-            401 => {
-                assert!(victim.commit_was_sent(), "refused before it was revoked");
-                return true;
-            }
-            503 => {}
-            other => panic!("/stats answered {other}"),
-        }
-        false
-    }
-
-    /// Calls until the key was revoked, and then refused for `linger`; or gives up.
-    pub async fn hammer(&mut self, victim: &Victim, pause: Duration, linger: Duration) {
-        let (begin, mut refused_since) = (Instant::now(), None);
-        let is_over =
-            |since: Option<Instant>| victim.is_revoked() && since.is_some_and(|since| since.elapsed() > linger);
-        while !is_over(refused_since) && begin.elapsed() < PATIENCE {
-            refused_since = if self.try_key(victim).await { refused_since.or(Some(Instant::now())) } else { None };
-            sleep(pause).await;
-        }
-    }
 }
 
 // === impl Load ===

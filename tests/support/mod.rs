@@ -6,6 +6,7 @@
 
 pub mod logs;
 pub mod registry;
+mod until;
 
 use std::{
     convert::Infallible,
@@ -26,16 +27,8 @@ use tower_api_key::{
     layer::ApiKeyLayerBuilder,
     store::{BoxError, Filter, MemoryStore},
 };
-
-/// Waits until it is so, in real time.
-pub async fn until(is_so: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("it is not so after 10 s");
-}
+#[allow(unused_imports, reason = "few test files wait")]
+pub use until::{until, until_within};
 
 /// A key that works.
 pub const LIVE: &str = "live_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";

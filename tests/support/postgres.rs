@@ -25,6 +25,7 @@ pub struct Database {
 // === impl Server ===
 
 impl Server {
+    /// What is tested is not the disk: servers are killed here, but not the machine.
     pub fn start(settings: &[&str]) -> Self {
         let settings = [&["fsync=off", "max_connections=200"], settings].concat();
         Self { postgres: Postgres::start(&settings), databases: AtomicUsize::new(0) }

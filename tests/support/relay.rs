@@ -1,4 +1,5 @@
 //! Stands between a node and its database, and can stop forwarding without closing anything.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::sync::{
     Arc, Mutex,
@@ -27,6 +28,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Lines {
+    /// Whether new ones begin cut.
     is_cut: bool,
     /// By the port from which the database is called: whether nothing is forwarded, either way.
     cuts: Vec<(u16, watch::Sender<bool>)>,
@@ -46,6 +48,11 @@ impl Relay {
             }
         });
         Self { port, shared }
+    }
+
+    /// Where this database is reached through it.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Sends new connections to another database.
@@ -68,6 +75,11 @@ impl Relay {
     /// From now on nothing goes over any connection, new ones too.
     pub fn cut_all(&self) {
         self.shared.lines.lock().unwrap().set(true);
+    }
+
+    /// New connections forward again. Whatever is cut stays so, for good.
+    pub fn renew(&self) {
+        self.shared.lines.lock().unwrap().is_cut = false;
     }
 
     /// What was held back arrives, late.

@@ -1,4 +1,16 @@
 //! Two nodes, each a process, and their database behind a relay for each.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+
+pub mod caller;
+#[path = "../example.rs"]
+mod example;
+#[path = "../postgres.rs"]
+pub mod postgres;
+#[path = "../relay.rs"]
+mod relay;
+#[path = "../until.rs"]
+pub mod until;
+pub mod victim;
 
 use std::{
     net::SocketAddr,
@@ -6,21 +18,18 @@ use std::{
     time::Duration,
 };
 
+use caller::Caller;
+use example::Example;
+use postgres::{Postgres, Server};
+use relay::Relay;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::time::{Instant, sleep};
 use tower_api_key::{
     KeyFormat, KeyHasher, KeyRecord,
     store::{KeyRegistry, PostgresStore},
 };
-
-use crate::{
-    example::Example,
-    load::{Caller, PATIENCE},
-    postgres::Postgres,
-    relay::Relay,
-    victim::Victim,
-};
+use until::until;
+use victim::Victim;
 
 pub struct Cluster {
     pub nodes: [Node; 2],
@@ -38,28 +47,25 @@ pub struct Node {
     pub relay: Relay,
 }
 
-/// What is measured is the way to the other node, and not the disk. Servers are killed here, but not the machine.
-const SETTINGS: [&str; 1] = ["fsync=off"];
-
 const LISTENERS: &str = "select client_port from pg_stat_activity where application_name = 'tower-api-key changes'";
 
 // === impl Cluster ===
 
 impl Cluster {
     pub async fn start() -> Self {
-        Self::over(Postgres::start(&SETTINGS), None).await
+        Self::over(Server::start(&[]).postgres, None).await
     }
 
     /// With a standby that has what the primary has answered.
     pub async fn with_standby() -> Self {
-        let primary = Postgres::start(&SETTINGS);
+        let primary = Server::start(&[]).postgres;
         let standby = primary.standby(&[]);
         let database = connect(&primary).await;
         for setting in ["alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"] {
             sqlx::query(setting).execute(&database).await.unwrap();
         }
         let synchronous = "select count(*) from pg_stat_replication where sync_state = 'sync'";
-        wait_for(async || sqlx::query_scalar::<_, i64>(synchronous).fetch_one(&database).await.unwrap() == 1).await;
+        until(async || sqlx::query_scalar::<_, i64>(synchronous).fetch_one(&database).await.unwrap() == 1).await;
         Self::over(primary, Some(standby)).await
     }
 
@@ -68,7 +74,7 @@ impl Cluster {
         let database = connect(&primary).await;
         let nodes = [Node::start(primary.port).await, Node::start(primary.port).await];
         for node in &nodes {
-            wait_for(async || node.cache().await["is_following"] == true).await;
+            until(async || node.cache().await["is_following"] == true).await;
         }
         Self { nodes, database: Arc::new(Mutex::new(database)), store, primary, standby }
     }
@@ -130,7 +136,7 @@ impl Cluster {
 impl Node {
     async fn start(database: u16) -> Self {
         let relay = Relay::start(database).await;
-        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", relay.port);
+        let url = relay.url("postgres");
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let process = Example::start_with("cluster", folder, |command| command.arg("node").env("DATABASE_URL", url));
         let address = process.url.strip_prefix("http://").unwrap().parse().unwrap();
@@ -148,12 +154,4 @@ impl Node {
 async fn connect(postgres: &Postgres) -> PgPool {
     let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(2));
     options.connect(&postgres.url()).await.unwrap()
-}
-
-pub async fn wait_for(is_so: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < PATIENCE, "waited for too long");
-        sleep(Duration::from_millis(20)).await;
-    }
 }
