@@ -122,6 +122,13 @@ impl Postgres {
             .is_ok_and(|status| status.success())
     }
 
+    /// Gives a file or folder to the user that the server runs as.
+    pub fn own(path: &Path) {
+        if is_root() {
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("the file as nobody's");
+        }
+    }
+
     /// What the server has said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -154,9 +161,7 @@ impl Server {
 /// A temporary folder for a server.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    if is_root() {
-        chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder as nobody's");
-    }
+    Postgres::own(folder.path());
     folder
 }
 

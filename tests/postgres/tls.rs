@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -33,10 +33,7 @@ impl Encrypted {
     fn start(ca: &Ca, name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let own = |path: &Path, mode| {
-            // As root, the server runs as nobody.
-            if fs::metadata(path).unwrap().uid() == 0 {
-                chown(path, Some(65534), Some(65534)).unwrap();
-            }
+            Postgres::own(path);
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
         own(folder.path(), 0o755);
