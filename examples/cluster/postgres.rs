@@ -129,6 +129,13 @@ impl Postgres {
             .is_ok_and(|status| status.success())
     }
 
+    /// Gives a file or folder to the user that the server runs as.
+    pub fn own(path: &Path) {
+        if is_root() {
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("the file as nobody's");
+        }
+    }
+
     /// What the server has said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
