@@ -234,6 +234,16 @@ async fn what_is_older_than_the_ttl_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_absence_that_grows_too_old_while_it_is_confirmed_is_looked_up_again() {
+    let (database, channel, node) = node().await;
+    assert!(!is_accepted(&node, 9).await);
+    channel.set_lag(Duration::from_millis(20));
+    sleep(Duration::from_millis(599_990)).await;
+    assert!(!is_accepted(&node, 9).await);
+    assert_eq!(database.lookups(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cache_is_bounded_and_unknown_keys_push_no_known_one_out() {
     let (database, _, _) = node().await;
     let node = CachedStore::builder(database.clone(), database.channel()).entries(1000).build().unwrap();

@@ -51,7 +51,10 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
                 Err(Unproven) => earliest = arrived,
             }
             let is_known = || earliest < arrived && !matches!(self.cache.current(digest, arrived), Lookup::Wait);
-            let Some(waiter) = self.join(digest, earliest, is_known) else { continue };
+            let Some(waiter) = self.join(digest, earliest, is_known) else {
+                earliest = arrived;
+                continue;
+            };
             let started = waiter.started;
             match self.outcome(digest, waiter).await {
                 Ok(found) if started >= arrived || found.as_ref().is_some_and(is_good) => return Ok(found),
