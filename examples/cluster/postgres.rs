@@ -77,13 +77,6 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    /// Gives a file or folder to the user that the server runs as.
-    pub fn own(path: &Path) {
-        if is_root() {
-            chown(path, Some(NOBODY), Some(NOBODY)).expect("the file as nobody's");
-        }
-    }
-
     /// Ends the server by `kill -9`.
     pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };
