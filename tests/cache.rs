@@ -97,6 +97,26 @@ async fn a_look_up_that_hangs_keeps_nobody_who_comes_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_who_has_waited_for_a_heartbeat_in_vain() {
+    let (database, channel, node) = node().await;
+    assert!(!is_accepted(&node, 9).await);
+    channel.set_silent(true);
+    database.set(Store::Hangs);
+    let ask_after = |pause: u64| {
+        let node = node.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(pause)).await;
+            is_accepted(&node, 9).await
+        })
+    };
+    let (lost, later) = (ask_after(0), ask_after(400)); // the first one asks the store at 500 ms, the second at 900 ms
+    sleep(Duration::from_millis(700)).await;
+    database.set(Store::Answers);
+    assert!(!timeout(Duration::from_millis(300), later).await.expect("it joins what is lost").unwrap());
+    assert!(!lost.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revoked_key_is_refused_as_soon_as_the_change_is_told() {
     let (database, channel, node) = node().await;
     channel.set_lag(Duration::from_millis(20));

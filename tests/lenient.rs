@@ -85,3 +85,26 @@ async fn a_lenient_handle_does_not_accept_what_was_refused_here() {
         assert!(ask(&lenient, 1).await.is_err());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn nor_what_was_refused_while_the_channel_came_back() {
+    let (database, channel, node) = node().await;
+    let lenient = node.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+    assert!(is_accepted(&lenient, 1).await);
+    channel.set_down(true);
+    sleep(LEASE * 2).await;
+    database.commit(record(1).with_status(Status::Revoked));
+    database.set_latency(Duration::from_secs(10));
+    let asked = tokio::spawn({
+        let node = node.clone();
+        async move { is_accepted(&node, 1).await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    channel.set_down(false);
+    while !node.status().is_following {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!asked.is_finished() && !asked.await.unwrap());
+    database.set(Store::Fails);
+    assert!(ask(&lenient, 1).await.is_err());
+}

@@ -172,6 +172,9 @@ async fn a_wrong_url_is_an_error_without_its_password() {
         "postgres://u:a-secret@h/x?sslmode=maybe",
         // sqlx would pass over it, and leave the server unverified.
         "postgres://u:a-secret@h/x?sslmod=verify-full",
+        "postgres://u:a?-secret@h/x",
+        "postgres://u:?a-secret@h/x",
+        "postgres://u:5#?a-secret=@h/x",
     ] {
         let error = PostgresStore::connect(url).await.unwrap_err();
         assert!(matches!(error, sqlx::Error::Configuration(_)), "{error}");

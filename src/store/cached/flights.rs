@@ -19,6 +19,8 @@ pub(super) type Outcome = Result<Option<KeyRecord>, CacheError>;
 #[derive(Clone)]
 struct Flight {
     start: Start,
+    /// For so many nanoseconds others may join.
+    joinable: u64,
     outcome: watch::Sender<Option<Outcome>>,
 }
 
@@ -51,11 +53,14 @@ pub(super) enum Place {
     First(Waiter, Leader),
 }
 
+/// 250 ms.
+const JOINABLE: u64 = 250_000_000;
+
 // === impl Flights ===
 
 impl Flights {
     /// Joins the look-up of this key that began at `earliest` or later, with no change told since; else begins one, unless the answer
-    /// `is_known` by now.
+    /// `is_known` by now. One that takes long may be lost, or the store is slow: so the next one may be joined for twice as long.
     pub(super) fn join(
         self: &Arc<Self>,
         digest: &KeyDigest,
@@ -65,17 +70,20 @@ impl Flights {
     ) -> Place {
         let mut flights = self.lock();
         let place = flights.entry(*digest);
-        if let Entry::Occupied(flight) = &place
-            && flight.get().start.at >= earliest
-            && flight.get().start.epoch == start.epoch
-        {
-            return Place::Joined(flight.get().waiter());
+        let mut joinable = JOINABLE;
+        if let Entry::Occupied(flight) = &place {
+            let flight = flight.get();
+            let is_young = start.at.saturating_sub(flight.start.at) <= flight.joinable;
+            if is_young && flight.start.at >= earliest && flight.start.epoch == start.epoch {
+                return Place::Joined(flight.waiter());
+            }
+            joinable = if is_young { flight.joinable } else { flight.joinable.saturating_mul(2) };
         }
         // A look-up keeps its answer before it leaves the list, so between here and there nothing is missed.
         if is_known() {
             return Place::Known;
         }
-        let flight = Flight { start, outcome: watch::Sender::new(None) };
+        let flight = Flight { start, joinable, outcome: watch::Sender::new(None) };
         place.insert_entry(flight.clone());
         let waiter = flight.waiter();
         Place::First(waiter, Leader { flights: Arc::clone(self), digest: *digest, flight })

@@ -23,9 +23,6 @@ use crate::{
 /// Memory would refuse the key, and no heartbeat has come back that was sent since the request arrived.
 struct Unproven;
 
-/// A look-up that began longer ago may be lost: whoever comes now asks again.
-const JOINABLE: Duration = Duration::from_millis(250);
-
 /// A look-up that nobody waits for any more goes on for so long: the key is soon asked for again.
 const UNWATCHED: Duration = Duration::from_secs(1);
 
@@ -42,7 +39,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
     async fn find(&self, digest: &KeyDigest) -> Outcome {
         let arrived = self.cache.following.now();
         // What others have begun to ask is worth as much as what is in memory: good enough to let in, not to refuse.
-        let mut earliest = self.cache.following.earliest(arrived).max(arrived.saturating_sub(nanos(JOINABLE)));
+        let mut earliest = self.cache.following.earliest(arrived);
         loop {
             match self.cache.confirmed(digest, arrived).await {
                 Ok(Lookup::Found(record)) => return Ok(Some(record)),
@@ -152,8 +149,9 @@ impl<S: KeyStore> Cache<S> {
             found = self.store.find(&digest) => found,
             () = unwatched(&leader, self.following.instant(at) + UNWATCHED) => return,
         };
+        // A good record that was overtaken is worth nothing. What is bad takes the place of what was good, though nobody is refused by it.
         if let Ok(found) = &found
-            && self.following.stands(&digest, epoch)
+            && (self.following.stands(&digest, epoch) || !found.as_ref().is_some_and(is_good))
         {
             self.entries.keep(digest, found.clone(), epoch, at);
         }

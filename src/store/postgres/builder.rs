@@ -124,14 +124,18 @@ impl PostgresBuilder {
 /// sqlx passes over what it does not know: a slip in `sslmode` would leave the server unverified.
 fn check_settings(url: &str) -> Result<(), sqlx::Error> {
     let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
-    for (name, _) in form_urlencoded::parse(query.as_bytes()) {
-        if !SETTINGS.contains(&&*name) && !name.starts_with("options[") {
-            return Err(sqlx::Error::Configuration(
-                format!("the URL has a setting that is not known: {name:?}").into(),
-            ));
+    let unknown = form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| !SETTINGS.contains(&&**name) && !name.starts_with("options["));
+    match unknown {
+        None => Ok(()),
+        // What stands before it may be a part of a password.
+        Some(_) if query.contains('@') => {
+            Err(sqlx::Error::Configuration("the URL has a `?` before its `@`: write it as %3F".into()))
+        }
+        Some((name, _)) => {
+            Err(sqlx::Error::Configuration(format!("the URL has a setting that is not known: {name:?}").into()))
         }
     }
-    Ok(())
 }
 
 impl fmt::Debug for PostgresBuilder {

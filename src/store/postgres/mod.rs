@@ -40,7 +40,8 @@ use crate::{
 ///
 /// # The URL
 ///
-/// `postgres://user:password@host:port/database`, and settings behind a `?`; one that is not known is an error:
+/// `postgres://user:password@host:port/database`, and settings behind a `?`. One that sqlx does not know
+/// (`channel_binding`, `target_session_attrs`) is an error, lest a slip in `sslmode` be passed over:
 ///
 /// | `sslmode`           | the connection                                                                                     |
 /// |---------------------|----------------------------------------------------------------------------------------------------|
