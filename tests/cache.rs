@@ -307,41 +307,6 @@ async fn a_key_under_an_older_pepper_is_let_in_at_once_too() {
     assert_eq!(ask().now_or_never().expect("at once").unwrap().status(), 200);
 }
 
-#[tokio::test(start_paused = true)]
-async fn memory_tells_its_cache_of_every_change() {
-    let store = MemoryStore::new();
-    let node = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
-    sleep(Duration::from_millis(1)).await;
-    let status = async || node.find(&digest(1)).await.unwrap().map(|record| record.status());
-    assert_eq!(status().await, None);
-    store.add(record(1)).unwrap();
-    assert_eq!(status().await, Some(Status::Active));
-    store.update(record(1).with_status(Status::Disabled)).await.unwrap().unwrap();
-    sleep(Duration::from_millis(1)).await;
-    assert_eq!(status().await, Some(Status::Disabled));
-    store.rehash(&"k1".into(), &digest(1), &digest(2)).await.unwrap().unwrap();
-    sleep(Duration::from_millis(1)).await;
-    assert_eq!(status().await, None);
-    assert!(node.find(&digest(2)).await.unwrap().is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn more_changes_than_are_kept_for_a_follower_are_no_loss() {
-    let store = MemoryStore::new();
-    store.add(record(1)).unwrap();
-    let node = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
-    sleep(Duration::from_millis(1)).await;
-    assert!(node.find(&digest(1)).await.unwrap().is_some());
-    store.revoke(&"k1".into()).await.unwrap().unwrap();
-    for number in 0..1000_u16 {
-        let mut digest = [9; 32];
-        digest[8..10].copy_from_slice(&number.to_be_bytes());
-        store.add(KeyRecord::new(format!("other{number}"), digest)).unwrap();
-    }
-    sleep(Duration::from_millis(1)).await;
-    assert_eq!(node.find(&digest(1)).await.unwrap().unwrap().status(), Status::Revoked);
-}
-
 struct Panics(Channel);
 
 impl KeyChanges for Panics {
@@ -371,31 +336,6 @@ async fn a_channel_that_panics_is_lost_and_made_anew() {
     sleep(Duration::from_millis(200)).await;
     assert!(node.status().is_following);
     assert!(!is_accepted(&node, 1).await);
-}
-
-/// With threads that are threads: keys come and go, and everybody is answered, rightly.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_threads_are_all_answered() {
-    let store = MemoryStore::new();
-    let node = CachedStore::builder(store.clone(), store.changes()).lease(Duration::from_millis(200)).build().unwrap();
-    let mut asking = JoinSet::new();
-    for worker in 0..8_u8 {
-        let (store, node) = (store.clone(), node.clone());
-        asking.spawn(async move {
-            for round in 0..100_u8 {
-                let key = KeyRecord::new(format!("{worker}-{round}"), [worker ^ round; 32].map(|byte| byte ^ worker));
-                let digest = *key.digest();
-                let is_good =
-                    async || node.find(&digest).await.unwrap().is_some_and(|key| key.status() == Status::Active);
-                if store.add(key.clone()).is_ok() {
-                    assert!(is_good().await, "a new key works at once");
-                    assert!(node.find(&[255; 32].into()).await.unwrap().is_none());
-                    store.remove(key.id()).await.unwrap().unwrap();
-                }
-            }
-        });
-    }
-    timeout(Duration::from_mins(1), asking.join_all()).await.expect("somebody waits for ever");
 }
 
 #[tokio::test(start_paused = true)]
