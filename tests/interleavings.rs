@@ -19,6 +19,8 @@ use loom::{
 
 const KEY: usize = 0;
 const LEASE: u64 = 10;
+/// What a lenient handle may accept.
+const LONG: u64 = 2 * LEASE;
 
 /// A node, the database, and the time. A change is in the log at the moment at which it is committed.
 struct World {
@@ -100,6 +102,20 @@ impl World {
         }
     }
 
+    fn look_up_and_ask(&self) -> (u64, Answer) {
+        self.look_up();
+        self.ask()
+    }
+
+    /// As a lenient handle does when the store has failed.
+    fn ask_leniently(&self) -> (u64, Answer) {
+        let arrived = self.now();
+        let kept = *self.kept.lock().unwrap();
+        let since = self.now().saturating_sub(LONG);
+        let is_accepted = kept.is_some_and(|(is_good, epoch)| is_good && self.freshness.remembers(KEY, epoch, since));
+        (arrived, if is_accepted { Answer::Accepted } else { Answer::Unknown })
+    }
+
     /// Asks memory. When the request arrived, and what it was told.
     fn ask(&self) -> (u64, Answer) {
         let arrived = self.now();
@@ -115,116 +131,67 @@ impl World {
     }
 }
 
-fn in_every_order(play: impl Fn() + Send + Sync + 'static) {
+/// The key changes, and `then` passes, while a follower and a request go their ways. Whoever arrives afterwards is not told what is `wrong`.
+fn in_every_order(
+    was_good: bool,
+    then: u64,
+    wrong: Answer,
+    follower: fn(&World),
+    request: fn(&World) -> (u64, Answer),
+) {
     let mut model = Builder::new();
     model.preemption_bound = Some(3);
-    model.check(play);
+    model.check(move || {
+        let world = World::new(was_good);
+        let (following, asked) = (Arc::clone(&world), Arc::clone(&world));
+        let following = thread::spawn(move || follower(&following));
+        let asked = thread::spawn(move || request(&asked));
+        world.commit(!was_good, then);
+        let (arrived, answer) = asked.join().unwrap();
+        assert!(answer != wrong || arrived < then, "{answer:?} at {arrived}");
+        following.join().unwrap();
+    });
 }
 
 /// The follower has been stopped, and catches up while a request is being answered.
 #[test]
 fn a_key_that_was_revoked_longer_ago_than_the_lease_is_not_accepted() {
-    in_every_order(|| {
-        let world = World::new(true);
-        let follower = thread::spawn({
-            let world = Arc::clone(&world);
-            move || world.beat(world.beat(0))
-        });
-        let request = thread::spawn({
-            let world = Arc::clone(&world);
-            move || world.ask()
-        });
-        world.commit(false, LEASE + 1);
-        let (arrived, answer) = request.join().unwrap();
-        assert!(answer != Answer::Accepted || arrived <= LEASE, "{answer:?} at {arrived}");
-        follower.join().unwrap();
-    });
+    let catch_up = |world: &World| {
+        world.beat(world.beat(0));
+    };
+    in_every_order(true, LEASE + 1, Answer::Accepted, catch_up, World::ask);
 }
 
 #[test]
 fn a_look_up_that_is_overtaken_by_a_change_is_not_trusted() {
-    in_every_order(|| {
-        let world = World::new(true);
-        let follower = thread::spawn({
-            let world = Arc::clone(&world);
-            move || world.beat(0)
-        });
-        let requests = thread::spawn({
-            let world = Arc::clone(&world);
-            move || {
-                world.look_up();
-                world.ask()
-            }
-        });
-        world.commit(false, LEASE + 1);
-        let (arrived, answer) = requests.join().unwrap();
-        assert!(answer != Answer::Accepted || arrived <= LEASE, "{answer:?} at {arrived}");
-        follower.join().unwrap();
-    });
+    let beat = |world: &World| {
+        world.beat(0);
+    };
+    in_every_order(true, LEASE + 1, Answer::Accepted, beat, World::look_up_and_ask);
 }
 
 #[test]
 fn what_was_kept_before_a_gap_or_looked_up_during_it_is_not_trusted() {
-    in_every_order(|| {
-        let world = World::new(true);
-        let follower = thread::spawn({
-            let world = Arc::clone(&world);
-            move || world.reconnect()
-        });
-        let requests = thread::spawn({
-            let world = Arc::clone(&world);
-            move || {
-                world.look_up();
-                world.ask()
-            }
-        });
-        world.commit(false, LEASE + 1);
-        let (arrived, answer) = requests.join().unwrap();
-        assert!(answer != Answer::Accepted || arrived <= LEASE, "{answer:?} at {arrived}");
-        follower.join().unwrap();
-    });
+    let reconnect = |world: &World| {
+        world.reconnect();
+    };
+    in_every_order(true, LEASE + 1, Answer::Accepted, reconnect, World::look_up_and_ask);
 }
 
 /// A lenient handle, while the channel breaks twice and the key is revoked in between, untold.
 #[test]
 fn what_is_remembered_over_gaps_is_no_older_than_it_was_allowed_to_be() {
-    const LONG: u64 = 2 * LEASE;
-    in_every_order(|| {
-        let world = World::new(true);
-        let follower = thread::spawn({
-            let world = Arc::clone(&world);
-            move || (world.reconnect(), world.reconnect())
-        });
-        let request = thread::spawn({
-            let world = Arc::clone(&world);
-            move || {
-                let arrived = world.now();
-                let (is_good, epoch) = world.kept.lock().unwrap().unwrap();
-                (arrived, is_good && world.freshness.remembers(KEY, epoch, world.now().saturating_sub(LONG)))
-            }
-        });
-        world.commit(false, LONG + 1);
-        let (arrived, is_accepted) = request.join().unwrap();
-        assert!(!is_accepted || arrived <= LONG, "at {arrived}");
-        follower.join().unwrap();
-    });
+    let reconnect_twice = |world: &World| {
+        world.reconnect();
+        world.reconnect();
+    };
+    in_every_order(true, LONG + 1, Answer::Accepted, reconnect_twice, World::ask_leniently);
 }
 
 #[test]
 fn a_key_is_not_refused_after_it_has_become_good() {
-    in_every_order(|| {
-        let world = World::new(false);
-        let follower = thread::spawn({
-            let world = Arc::clone(&world);
-            move || world.beat(world.beat(0))
-        });
-        let request = thread::spawn({
-            let world = Arc::clone(&world);
-            move || world.ask()
-        });
-        world.commit(true, 1);
-        let (arrived, answer) = request.join().unwrap();
-        assert!(answer != Answer::Refused || arrived < 1, "{answer:?} at {arrived}");
-        follower.join().unwrap();
-    });
+    let catch_up = |world: &World| {
+        world.beat(world.beat(0));
+    };
+    in_every_order(false, 1, Answer::Refused, catch_up, World::ask);
 }
