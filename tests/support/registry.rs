@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
-    manage::{Actor, Issued, KeyManagerBuilder, NewKey},
+    manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
     store::{Answered, BoxError, Cap, Filter, Use},
 };
 
@@ -49,6 +49,22 @@ pub fn text(issued: &Issued) -> &str {
 
 pub fn id(issued: &Issued) -> &str {
     issued.record().id().as_str()
+}
+
+/// Makes keys in every way, one with `a name to be found`. What must be found nowhere: the keys, their bodies, the halves of those.
+pub async fn secrets_of_new_keys(manager: &KeyManager) -> Vec<String> {
+    let first = manager.issue(&user("alice"), NewKey::user("a name to be found")).await.unwrap();
+    let second = manager.regenerate(&user("alice"), first.record().id().clone()).await.unwrap();
+    let rotation = Rotation::with_grace(Duration::from_hours(1));
+    let third = manager.rotate(&user("alice"), second.record().id().clone(), rotation).await.unwrap();
+    let imported = KeyFormat::new("acme").unwrap().generate().unwrap();
+    manager.import(&admin(), &imported, NewKey::bot("imported")).await.unwrap();
+    let keys = [first.key(), second.key(), third.key(), &imported];
+    let parts = keys.into_iter().flat_map(|key| {
+        let (body, _) = key.expose()[5..].split_at(36);
+        [key.expose(), body, &body[..18], &body[18..]]
+    });
+    parts.map(str::to_owned).collect()
 }
 
 impl FaultyStore {
