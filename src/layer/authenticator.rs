@@ -98,13 +98,36 @@ impl Authenticator {
             Err(unread) if self.optional && unread.reason.is_nothing_of_ours() => {
                 return Admission::Pass(self.pass_nobody(request, Nobody::Anonymous));
             }
-            Err(unread) => Err(Rejection::new(unread.reason).by_scheme(unread.scheme)),
+            Err(unread) => Err(unread.into()),
         };
         let admission = asked.and_then(|(presented, asked)| match asked {
             Asked::Answered(answer) => self.conclude(request, &presented, answer).map(Admission::Pass),
             Asked::Waiting(lookup) => Ok(Admission::Wait(Waiting { presented, lookup })),
         });
         admission.unwrap_or_else(Admission::Refuse)
+    }
+
+    /// Who presents a key, without a service to call.
+    pub(super) fn authenticate<B>(
+        &self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Result<Principal, Rejection>> + Send + use<'_, B> {
+        let credential = self.reader.read(request.headers(), request.uri());
+        let asked = credential.map_err(Rejection::from).and_then(|credential| self.ask(&credential));
+        async move {
+            let verified = match asked {
+                Ok((presented, Asked::Answered(answer))) => self.verify(&presented, answer),
+                Ok((presented, Asked::Waiting(lookup))) => self.verify(&presented, lookup.await),
+                Err(rejection) => Err(rejection),
+            };
+            if self.is_observed() {
+                self.tell(&match &verified {
+                    Ok(principal) => Decision::accepted(principal, None),
+                    Err(rejection) => Decision::refused(rejection, None),
+                });
+            }
+            verified
+        }
     }
 
     /// Form, digest, store. The checksum is looked at only before the store has to wait: a key that is found needs none.
@@ -150,12 +173,7 @@ impl Authenticator {
     }
 
     /// Checks what the store has answered. An unknown key is compared too, with a record that never verifies.
-    pub(super) fn conclude<B>(
-        &self,
-        request: &mut Request<B>,
-        presented: &Presented,
-        answer: Answer,
-    ) -> Result<Passed, Rejection> {
+    fn verify(&self, presented: &Presented, answer: Answer) -> Result<Principal, Rejection> {
         let by_scheme = |rejection: Rejection| rejection.by_scheme(Some(presented.scheme));
         let record = match answer {
             Ok(record) => record.unwrap_or_else(|| self.dummy.clone()),
@@ -165,7 +183,17 @@ impl Authenticator {
             Err(Fault::Slow) => return Err(by_scheme(Rejection::new(Reason::StoreSlow))),
         };
         let verified = record.verify(&presented.asked, &self.bounds).map_err(by_scheme)?;
-        let principal = Principal::new(verified, presented.scheme);
+        Ok(Principal::new(verified, presented.scheme))
+    }
+
+    /// Leaves in the request who was found to be calling.
+    pub(super) fn conclude<B>(
+        &self,
+        request: &mut Request<B>,
+        presented: &Presented,
+        answer: Answer,
+    ) -> Result<Passed, Rejection> {
+        let principal = self.verify(presented, answer)?;
         observe::record_on_span(&principal);
         let protocol = self.reader.take_protocol(request.headers_mut());
         if self.hide_credentials {

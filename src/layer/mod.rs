@@ -12,10 +12,11 @@ use std::{fmt, sync::Arc};
 pub use crate::body::ResponseBody;
 pub use builder::ApiKeyLayerBuilder;
 pub use future::ResponseFuture;
+use http::Request;
 pub use service::ApiKeyService;
 use tower_layer::Layer;
 
-use crate::{scheme::SchemePolicy, store::KeyStore};
+use crate::{principal::Principal, rejection::Rejection, scheme::SchemePolicy, store::KeyStore};
 use authenticator::Authenticator;
 
 /// Protects a service with API keys.
@@ -69,6 +70,34 @@ impl ApiKeyLayer {
     /// | everything else    | off: a key is required, for every path and method, and stays in the request |
     pub fn builder(store: impl KeyStore) -> ApiKeyLayerBuilder {
         ApiKeyLayerBuilder::new(Arc::new(store))
+    }
+
+    /// Who presents a key in this request, without a service to call: for what no tower service carries, such as the upgrade of a
+    /// connection that another library accepts. Observers are told. Nobody is let through without a key: neither
+    /// `optional` nor `skip` says anything here.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_api_key::{ApiKey, ApiKeyLayer, store::FixedKeys};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = FixedKeys::new([("deploy", ApiKey::new("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")?)])?;
+    /// let layer = ApiKeyLayer::builder(keys).build()?;
+    /// let request = Request::get("/").header("x-api-key", "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ").body(())?;
+    /// assert_eq!(layer.authenticate(&request).await.unwrap().id().as_str(), "deploy");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The [`Rejection`] that the layer would answer with.
+    pub fn authenticate<B>(
+        &self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Result<Principal, Rejection>> + Send + use<'_, B> {
+        self.authenticator.authenticate(request)
     }
 
     /// The schemes that this layer accepts: every place that may carry a key.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use zeroize::Zeroizing;
 
 use super::{Conflict, Scheme};
-use crate::rejection::Reason;
+use crate::rejection::{Reason, Rejection};
 
 /// A well-formed key and the scheme that carried it.
 pub(crate) struct Credential<'r> {
@@ -56,6 +56,12 @@ impl Deref for KeyText<'_> {
             Self::Borrowed(key) => key,
             Self::Decoded(key) => key,
         }
+    }
+}
+
+impl From<Unread> for Rejection {
+    fn from(unread: Unread) -> Self {
+        Self::new(unread.reason).by_scheme(unread.scheme)
     }
 }
 
