@@ -27,6 +27,7 @@ mod digest;
 mod format;
 mod hasher;
 mod mask;
+mod sha256;
 
 pub(crate) use checksum::base62_number;
 pub(crate) use format::random_base62;
