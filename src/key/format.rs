@@ -18,7 +18,7 @@ use super::{
     ApiKey,
     checksum::{self, BASE62},
 };
-use crate::scheme::{MAX_KEY_LEN, is_readable};
+use crate::scheme::{MAX_KEY_LEN, all_bytes, is_readable};
 
 /// The form that all keys of one kind have: a prefix, a random body, a checksum.
 ///
@@ -192,11 +192,14 @@ impl KeyFormat {
 
     /// Length, alphabet and prefix.
     pub(crate) fn has_shape(&self, key: &[u8]) -> bool {
-        let Some(rest) = key.strip_prefix(self.prefix.as_bytes()).filter(|_| is_readable(key)) else {
+        let Some(rest) = key.strip_prefix(self.prefix.as_bytes()) else {
             return false;
         };
         match &self.shape {
-            Shape::Own { body } => rest.len() == body + checksum::LEN && rest.iter().all(u8::is_ascii_alphanumeric),
+            Shape::Own { body } => {
+                rest.len() == body + checksum::LEN && all_bytes(rest, |byte| byte.is_ascii_alphanumeric())
+            }
+            Shape::Foreign { .. } if !is_readable(key) => false,
             Shape::Foreign { separator, .. } if separator.is_empty() => !rest.is_empty(),
             Shape::Foreign { separator, parts } => {
                 let Ok(key) = str::from_utf8(key) else {

@@ -112,6 +112,11 @@ impl KeyHasher {
         self.newest.digest(key)
     }
 
+    /// Whether a key can be found under one digest only.
+    pub(crate) fn is_one(&self) -> bool {
+        self.older.is_empty() && self.next.is_empty()
+    }
+
     /// Where else this key may be found when it is not under its `newest` digest: in the order in which keys move, so that none is missed on
     /// its way.
     pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {

@@ -60,7 +60,19 @@ pub(super) struct Passed {
     /// Whether the key came in the URL (RFC 6750 §2.3).
     pub(super) by_query: bool,
     /// The WebSocket protocol to select, if the service selects none.
-    pub(super) protocol: Option<HeaderValue>,
+    pub(super) protocol: Option<Box<HeaderValue>>,
+}
+
+/// What can be said of a presented key without waiting.
+enum Checked {
+    Known(Known),
+    Waiting(Waiting),
+}
+
+/// Who presents a key, and whether it is stored under an older pepper.
+struct Known {
+    principal: Principal,
+    outdated: Option<Outdated>,
 }
 
 /// A key that the store has to wait for.
@@ -80,31 +92,24 @@ pub(super) struct Presented {
     asked: Digests,
 }
 
-/// The store's answer, or where it will come from.
-enum Asked {
-    Answered(Answer),
-    Waiting(PendingAnswer),
-}
-
 impl Authenticator {
     /// Goes as far as it can without waiting.
     pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Admission {
-        self.reader.mark_sensitive(request.headers_mut());
         if let Some(nobody) = self.exempt(request) {
             return Admission::Pass(self.pass_nobody(request, nobody));
         }
-        let asked = match self.reader.read(request.headers(), request.uri()) {
-            Ok(credential) => self.ask(&credential),
+        let checked = match self.reader.read(request.headers(), request.uri()) {
+            Ok(credential) => self.check(&credential),
             Err(unread) if self.optional && unread.reason.is_nothing_of_ours() => {
                 return Admission::Pass(self.pass_nobody(request, Nobody::Anonymous));
             }
             Err(unread) => Err(unread.into()),
         };
-        let admission = asked.and_then(|(presented, asked)| match asked {
-            Asked::Answered(answer) => self.conclude(request, &presented, answer).map(Admission::Pass),
-            Asked::Waiting(lookup) => Ok(Admission::Wait(Waiting { presented, lookup })),
-        });
-        admission.unwrap_or_else(Admission::Refuse)
+        match checked {
+            Ok(Checked::Known(known)) => Admission::Pass(self.accept(request, known)),
+            Ok(Checked::Waiting(waiting)) => Admission::Wait(waiting),
+            Err(rejection) => Admission::Refuse(rejection),
+        }
     }
 
     /// Who presents a key, without a service to call.
@@ -113,103 +118,134 @@ impl Authenticator {
         request: &Request<B>,
     ) -> impl Future<Output = Result<Principal, Rejection>> + Send + use<'_, B> {
         let credential = self.reader.read(request.headers(), request.uri());
-        let asked = credential.map_err(Rejection::from).and_then(|credential| self.ask(&credential));
+        let checked = credential.map_err(Rejection::from).and_then(|credential| self.check(&credential));
         async move {
-            let verified = match asked {
-                Ok((presented, Asked::Answered(answer))) => self.verify(&presented, answer),
-                Ok((presented, Asked::Waiting(lookup))) => self.verify(&presented, lookup.await),
+            let known = match checked {
+                Ok(Checked::Known(known)) => Ok(known),
+                Ok(Checked::Waiting(Waiting { presented, lookup })) => self.recognize(&presented, lookup.await),
                 Err(rejection) => Err(rejection),
             };
             if self.is_observed() {
-                self.tell(&match &verified {
-                    Ok(principal) => Decision::accepted(principal, None),
+                self.tell(&match &known {
+                    Ok(known) => Decision::accepted(&known.principal, known.outdated),
                     Err(rejection) => Decision::refused(rejection, None),
                 });
             }
-            verified
+            known.map(|known| known.principal)
         }
     }
 
-    /// Form, digest, store. The checksum is looked at only before the store has to wait: a key that is found needs none.
-    fn ask(&self, credential: &Credential<'_>) -> Result<(Presented, Asked), Rejection> {
+    /// Form, digest, store.
+    fn check(&self, credential: &Credential<'_>) -> Result<Checked, Rejection> {
         let Credential { scheme, key } = credential;
-        let bad_format = || Rejection::new(Reason::BadFormat).by_scheme(Some(scheme));
         if !self.any_format(|format| format.has_shape(key)) {
-            return Err(bad_format());
+            return Err(Rejection::new(Reason::BadFormat).by_scheme(Some(scheme)));
         }
         let newest = self.hasher.digest_bytes(key);
-        let mut others = self.hasher.others(key, newest);
+        let record = match self.store.find_now(&newest) {
+            Ok(Lookup::Found(record)) => record,
+            Ok(Lookup::Absent) if self.hasher.is_one() => self.dummy.clone(),
+            other => return self.ask_further(credential, newest, other),
+        };
+        let principal = self.verify(record, [&newest], scheme)?;
+        Ok(Checked::Known(Known { principal, outdated: None }))
+    }
+
+    /// Under which other pepper the store knows the key, or what has to be waited for. The checksum is looked at only before that: a key
+    /// that is found needs none.
+    fn ask_further(
+        &self,
+        Credential { scheme, key }: &Credential<'_>,
+        newest: KeyDigest,
+        mut answer: Result<Lookup, Fault>,
+    ) -> Result<Checked, Rejection> {
         let next = self.hasher.next(key).collect();
         let mut presented = Presented { scheme, newest, next, asked: newest.into() };
+        let mut others = self.hasher.others(key, newest);
         // What the store has to wait for. A later digest that it knows at once comes first.
         let mut unknown: Option<Digests> = None;
         let mut digest = newest;
-        let asked = loop {
-            match self.store.find_now(&digest) {
+        let answer = loop {
+            match answer {
                 Ok(Lookup::Found(record)) => {
                     presented.asked = digest.into();
-                    break Asked::Answered(Ok(Some(record)));
+                    break Ok(Some(record));
                 }
                 Ok(Lookup::Absent) => {}
                 Ok(Lookup::Wait) => match &mut unknown {
                     Some(unknown) => unknown.rest.push(digest),
                     None => unknown = Some(digest.into()),
                 },
-                Err(fault) => break Asked::Answered(Err(fault)),
+                Err(fault) => break Err(fault),
             }
             match others.next() {
                 Some(other) => digest = other,
                 None => match unknown {
                     Some(unknown) if self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) => {
                         presented.asked = unknown.clone();
-                        break Asked::Waiting(Arc::clone(&self.store).find(unknown, self.deadline));
+                        let lookup = Arc::clone(&self.store).find(unknown, self.deadline);
+                        return Ok(Checked::Waiting(Waiting { presented, lookup }));
                     }
-                    Some(_) => return Err(bad_format()),
-                    None => break Asked::Answered(Ok(None)),
+                    Some(_) => return Err(Rejection::new(Reason::BadFormat).by_scheme(Some(scheme))),
+                    None => break Ok(None),
                 },
             }
+            answer = self.store.find_now(&digest);
         };
-        Ok((presented, asked))
+        self.recognize(&presented, answer).map(Checked::Known)
     }
 
     /// Checks what the store has answered. An unknown key is compared too, with a record that never verifies.
-    fn verify(&self, presented: &Presented, answer: Answer) -> Result<Principal, Rejection> {
-        let by_scheme = |rejection: Rejection| rejection.by_scheme(Some(presented.scheme));
+    fn recognize(&self, presented: &Presented, answer: Answer) -> Result<Known, Rejection> {
+        let failed = |reason| Rejection::new(reason).by_scheme(Some(presented.scheme));
         let record = match answer {
             Ok(record) => record.unwrap_or_else(|| self.dummy.clone()),
-            Err(Fault::Failed(error)) => {
-                return Err(by_scheme(Rejection::new(Reason::StoreFailed).caused_by(error)));
-            }
-            Err(Fault::Slow) => return Err(by_scheme(Rejection::new(Reason::StoreSlow))),
+            Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
+            Err(Fault::Slow) => return Err(failed(Reason::StoreSlow)),
         };
-        let verified = record.verify(&presented.asked, &self.bounds).map_err(by_scheme)?;
-        Ok(Principal::new(verified, presented.scheme))
+        let principal = self.verify(record, presented.asked.iter(), presented.scheme)?;
+        let (used, newest) = (*principal.record().digest(), presented.newest);
+        let is_outdated = used != newest && !presented.next.contains(&used);
+        let outdated = is_outdated.then_some(Outdated { used, newest, moves: presented.next.is_empty() });
+        Ok(Known { principal, outdated })
     }
 
-    /// Leaves in the request who was found to be calling.
+    fn verify<'d>(
+        &self,
+        record: KeyRecord,
+        presented: impl IntoIterator<Item = &'d KeyDigest>,
+        scheme: &'static Scheme,
+    ) -> Result<Principal, Rejection> {
+        let verified = record.verify(presented, &self.bounds);
+        let verified = verified.map_err(|rejection| rejection.by_scheme(Some(scheme)))?;
+        Ok(Principal::new(verified, scheme))
+    }
+
+    /// Goes on with the answer of a store that had to wait.
     pub(super) fn conclude<B>(
         &self,
         request: &mut Request<B>,
         presented: &Presented,
         answer: Answer,
     ) -> Result<Passed, Rejection> {
-        let principal = self.verify(presented, answer)?;
+        Ok(self.accept(request, self.recognize(presented, answer)?))
+    }
+
+    /// Leaves in the request who was found to be calling.
+    fn accept<B>(&self, request: &mut Request<B>, Known { principal, outdated }: Known) -> Passed {
         observe::record_on_span(&principal);
-        let protocol = self.reader.take_protocol(request.headers_mut());
+        self.reader.mark_sensitive(request.headers_mut());
+        let protocol = self.reader.take_protocol(request.headers_mut()).map(Box::new);
         if self.hide_credentials {
             self.hide_credentials_of(request);
         }
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), Some(principal.id()));
         }
-        let decision = self.is_observed().then(|| {
-            let (used, newest) = (*principal.record().digest(), presented.newest);
-            let is_outdated = used != newest && !presented.next.contains(&used);
-            let outdated = is_outdated.then_some(Outdated { used, newest, moves: presented.next.is_empty() });
-            Decision::accepted(&principal, outdated)
-        });
+        let decision = self.is_observed().then(|| Decision::accepted(&principal, outdated));
+        let by_query = principal.scheme().is_query();
         Caller::set_principal(request.extensions_mut(), principal);
-        Ok(Passed { decision, by_query: presented.scheme.is_query(), protocol })
+        Passed { decision, by_query, protocol }
     }
 
     /// Whether this request needs no key at all.
@@ -230,6 +266,7 @@ impl Authenticator {
     }
 
     fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody) -> Passed {
+        self.reader.mark_sensitive(request.headers_mut());
         Caller::set_nobody(request.extensions_mut(), nobody);
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), None);

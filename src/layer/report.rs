@@ -59,23 +59,23 @@ impl Report {
     }
 
     /// Renders the refusal of a guard or an extractor further in; leaves every other response as it is.
-    pub(super) fn conclude<B>(mut self, response: Response<B>) -> Response<ResponseBody<B>> {
-        let (mut parts, body) = response.into_parts();
-        if let Some(rejection) = parts.extensions.remove::<Rejection>() {
+    pub(super) fn conclude<B>(mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
+        if let Some(rejection) = response.extensions_mut().remove::<Rejection>() {
+            let (mut parts, _) = response.into_parts();
             let refusal = self.render(&rejection, &mut parts);
             return Response::from_parts(parts, ResponseBody::refusal(refusal));
         }
         if self.so_far.by_query
-            && let Entry::Vacant(cache_control) = parts.headers.entry(CACHE_CONTROL)
+            && let Entry::Vacant(cache_control) = response.headers_mut().entry(CACHE_CONTROL)
         {
             // RFC 6750 §2.3
             cache_control.insert(HeaderValue::from_static("private"));
         }
-        let is_accepted = parts.status == StatusCode::SWITCHING_PROTOCOLS || parts.status.is_success();
+        let is_accepted = response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_success();
         if let Some(protocol) = self.so_far.protocol.take().filter(|_| is_accepted) {
-            parts.headers.entry(SEC_WEBSOCKET_PROTOCOL).or_insert(protocol);
+            response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL).or_insert(*protocol);
         }
-        Response::from_parts(parts, ResponseBody::inner(body))
+        response.map(ResponseBody::inner)
     }
 
     /// Makes `parts` the head of the refusal, and returns its body.

@@ -3,7 +3,7 @@
 use super::{KeyRecord, Status};
 use crate::{
     clock::Clock,
-    key::Digests,
+    key::KeyDigest,
     rejection::{Reason, Rejection},
 };
 
@@ -21,8 +21,12 @@ pub(crate) struct Verified(KeyRecord);
 
 impl KeyRecord {
     /// Vouches for this record: one of the presented digests is its own, and nothing forbids its use.
-    pub(crate) fn verify(self, presented: &Digests, bounds: &Bounds) -> Result<Verified, Rejection> {
-        let is_its_own = presented.iter().filter(|digest| **digest == self.0.digest).count() > 0;
+    pub(crate) fn verify<'d>(
+        self,
+        presented: impl IntoIterator<Item = &'d KeyDigest>,
+        bounds: &Bounds,
+    ) -> Result<Verified, Rejection> {
+        let is_its_own = presented.into_iter().filter(|digest| **digest == self.0.digest).count() > 0;
         match self.obstacle(bounds) {
             _ if !is_its_own => Err(Rejection::new(Reason::Unknown)),
             None => Ok(Verified(self)),

@@ -12,7 +12,7 @@ pub(super) fn trim_ows(mut value: &[u8]) -> &[u8] {
 /// no space follows; `None` where another word stands.
 pub(super) fn after_word<'v>(value: &'v [u8], word: &str) -> Option<&'v [u8]> {
     let (head, rest) = value.split_at_checked(word.len())?;
-    if !head.eq_ignore_ascii_case(word.as_bytes()) {
+    if head != word.as_bytes() && !head.eq_ignore_ascii_case(word.as_bytes()) {
         return None;
     }
     match rest {
@@ -36,6 +36,16 @@ pub(super) fn is_token68(key: &[u8]) -> bool {
     while let [rest @ .., b'='] = body {
         body = rest;
     }
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
-    !body.is_empty() && body.iter().all(allowed)
+    let is_mark = |byte: u8| (b'-'..=b'/').contains(&byte) | (byte == b'_') | (byte == b'~') | (byte == b'+');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() | is_mark(byte);
+    !body.is_empty() && all_bytes(body, allowed)
+}
+
+/// Whether all bytes are allowed. It looks at sixteen at once, the last ones perhaps twice, and ends early for none.
+pub(crate) fn all_bytes(text: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
+    let Some(last) = text.last_chunk::<16>() else {
+        return text.iter().all(|byte| allowed(*byte));
+    };
+    let forbidden = |chunk: &[u8; 16]| chunk.map(|byte| u8::from(!allowed(byte))).iter().fold(0, |any, one| any | one);
+    text.as_chunks().0.iter().fold(forbidden(last), |any, chunk| any | forbidden(chunk)) == 0
 }

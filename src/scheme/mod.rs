@@ -49,6 +49,7 @@ use std::{
 };
 
 pub(crate) use challenge::Challenges;
+pub(crate) use grammar::all_bytes;
 pub use policy::{Conflict, SchemePolicy};
 pub(crate) use read::Reader;
 pub(crate) use verdict::Credential;
@@ -60,7 +61,7 @@ pub const MAX_KEY_LEN: usize = 512;
 
 /// Whether a request could carry these bytes as a key: 1 to 512 of visible ASCII.
 pub(crate) fn is_readable(key: &[u8]) -> bool {
-    (1..=MAX_KEY_LEN).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic)
+    (1..=MAX_KEY_LEN).contains(&key.len()) && all_bytes(key, |byte| byte.is_ascii_graphic())
 }
 
 /// One place where a request may carry a key.

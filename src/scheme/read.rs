@@ -1,6 +1,6 @@
 //! Reads the credential out of a request's headers and query, without copying it unless it is coded.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::ControlFlow};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
@@ -16,7 +16,7 @@ use super::{
     verdict::{Credential, Finding, KeyText, Unread, Verdict},
     websocket::ProtocolSource,
 };
-use crate::error::ConfigError;
+use crate::{error::ConfigError, rejection::Reason};
 
 /// A policy, made ready for reading.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Reader {
 #[derive(Debug)]
 pub(super) struct HeaderSource {
     pub(super) name: HeaderName,
+    /// `Authorization`, which schemes of others use too.
+    is_shared: bool,
     forms: Vec<Form>,
 }
 
@@ -41,6 +43,7 @@ pub(super) struct HeaderSource {
 struct Form {
     order: usize,
     word: Option<Box<str>>,
+    is_basic: bool,
     scheme: &'static Scheme,
 }
 
@@ -106,14 +109,18 @@ impl Reader {
         {
             return Err(ConfigError::SchemeWord(word.clone().into_owned()));
         }
-        let form = Form { order, word: scheme.word.as_deref().map(Into::into), scheme: scheme.interned() };
+        let word = scheme.word.as_deref().map(Into::into);
+        let form = Form { order, word, is_basic: scheme.is_basic(), scheme: scheme.interned() };
         match self.headers.iter_mut().find(|source| source.name == header) {
             Some(source) => {
                 source.forms.push(form);
                 // A word is looked for before the value is taken whole.
                 source.forms.sort_by_key(|form| form.word.is_none());
             }
-            None => self.headers.push(HeaderSource { name: header, forms: vec![form] }),
+            None => {
+                let is_shared = header == AUTHORIZATION;
+                self.headers.push(HeaderSource { name: header, is_shared, forms: vec![form] });
+            }
         }
         Ok(())
     }
@@ -125,31 +132,50 @@ impl Reader {
 
     /// Reads the one credential of a request.
     pub(crate) fn read<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
+        let mut read = Err(Unread { reason: Reason::Missing, scheme: None });
+        let one_at_most = self.each_finding(headers, uri, |finding| match finding {
+            Finding::Nothing => ControlFlow::Continue(()),
+            Finding::Key(_, credential) if read.is_err() => {
+                read = Ok(credential);
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Break(()),
+        });
+        if one_at_most.is_continue() { read } else { self.judge(headers, uri) }
+    }
+
+    /// What all findings come to, where there are several, or one that is no key.
+    #[cold]
+    fn judge<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
         let mut verdict = Verdict::new(self.conflict);
-        for source in &self.headers {
-            verdict.add(source.find(headers));
-        }
-        for source in &self.queries {
-            verdict.add(source.find(uri));
-        }
-        for source in &self.cookies {
-            verdict.add(source.find(headers));
-        }
-        for source in &self.protocols {
-            verdict.add(source.find(headers));
-        }
+        let _ = self.each_finding(headers, uri, |finding| {
+            verdict.add(finding);
+            ControlFlow::Continue(())
+        });
         verdict.conclude()
+    }
+
+    fn each_finding<'r>(
+        &self,
+        headers: &'r HeaderMap,
+        uri: &'r Uri,
+        mut take: impl FnMut(Finding<'r>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.headers.iter().try_for_each(|source| take(source.find(headers)))?;
+        self.queries.iter().try_for_each(|source| take(source.find(uri)))?;
+        self.cookies.iter().try_for_each(|source| take(source.find(headers)))?;
+        self.protocols.iter().try_for_each(|source| take(source.find(headers)))
     }
 }
 
 impl HeaderSource {
     fn find<'r>(&self, headers: &'r HeaderMap) -> Finding<'r> {
-        let mut values = headers.get_all(&self.name).iter();
-        let Some(first) = values.next() else {
+        let Some(first) = headers.get(&self.name) else {
             return Finding::Nothing;
         };
         let first = self.read(first.as_bytes());
-        match values.next() {
+        let some_are_repeated = headers.len() > headers.keys_len();
+        match some_are_repeated.then(|| headers.get_all(&self.name).iter().nth(1)).flatten() {
             None => first,
             Some(second) => Finding::Twice(first.scheme().or(self.read(second.as_bytes()).scheme())),
         }
@@ -157,12 +183,11 @@ impl HeaderSource {
 
     fn read<'r>(&self, value: &'r [u8]) -> Finding<'r> {
         let value = trim_ows(value);
-        let shared = self.name == AUTHORIZATION;
-        if value.is_empty() && shared {
+        if value.is_empty() && self.is_shared {
             return Finding::Nothing;
         }
         self.forms.iter().find_map(|form| form.read(value)).unwrap_or_else(|| match self.forms.first() {
-            Some(form) if !shared => Finding::Malformed(form.order, form.scheme),
+            Some(form) if !self.is_shared => Finding::Malformed(form.order, form.scheme),
             _ => Finding::Foreign,
         })
     }
@@ -176,12 +201,12 @@ impl HeaderSource {
 impl Form {
     /// The key in this value, unless another word stands before it.
     fn read<'r>(&self, value: &'r [u8]) -> Option<Finding<'r>> {
-        let is_key = |key: &&[u8]| is_token68(key) && key.len() <= MAX_KEY_LEN;
+        let is_key = |key: &&[u8]| key.len() <= MAX_KEY_LEN && is_token68(key);
         let key = match &self.word {
             None => Some(value).filter(|value| is_readable(value)).map(KeyText::Borrowed),
             Some(word) => {
                 let coded = after_word(value, word)?;
-                if self.scheme.is_basic() {
+                if self.is_basic {
                     user_name(coded).filter(|name| is_readable(name)).map(KeyText::Decoded)
                 } else {
                     Some(coded).filter(is_key).map(KeyText::Borrowed)
