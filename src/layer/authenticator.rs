@@ -4,7 +4,9 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -48,7 +50,7 @@ pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
 /// What is to be done with a request.
 pub(super) enum Admission {
     Pass(Passed),
-    Wait(Waiting),
+    Wait(Box<Waiting>),
     Refuse(Rejection),
 }
 
@@ -66,13 +68,13 @@ pub(super) struct Passed {
 /// What can be said of a presented key without waiting.
 enum Checked {
     Known(Known),
-    Waiting(Waiting),
+    Waiting(Box<Waiting>),
 }
 
 /// Who presents a key, and whether it is stored under an older pepper.
 struct Known {
     principal: Principal,
-    outdated: Option<Outdated>,
+    outdated: Option<Box<Outdated>>,
 }
 
 /// A key that the store has to wait for.
@@ -92,46 +94,66 @@ pub(super) struct Presented {
     asked: Digests,
 }
 
+/// The answer of [`Authenticator::authenticate`].
+#[must_use = "futures do nothing unless polled"]
+pub(super) enum Authenticating<'a> {
+    Done(Option<Result<Principal, Rejection>>),
+    Waiting(&'a Authenticator, Box<Waiting>),
+}
+
+impl Future for Authenticating<'_> {
+    type Output = Result<Principal, Rejection>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Done(answer) => Poll::Ready(answer.take().expect("the future was polled after it was done")),
+            Self::Waiting(authenticator, waiting) => {
+                let answer = ready!(waiting.lookup.as_mut().poll(context));
+                Poll::Ready(authenticator.told(authenticator.recognize(&waiting.presented, answer)))
+            }
+        }
+    }
+}
+
 impl Authenticator {
     /// Goes as far as it can without waiting.
     pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Admission {
         if let Some(nobody) = self.exempt(request) {
             return Admission::Pass(self.pass_nobody(request, nobody));
         }
-        let checked = match self.reader.read(request.headers(), request.uri()) {
-            Ok(credential) => self.check(&credential),
-            Err(unread) if self.optional && unread.reason.is_nothing_of_ours() => {
-                return Admission::Pass(self.pass_nobody(request, Nobody::Anonymous));
-            }
-            Err(unread) => Err(unread.into()),
-        };
-        match checked {
+        match self.read_and_check(request) {
             Ok(Checked::Known(known)) => Admission::Pass(self.accept(request, known)),
             Ok(Checked::Waiting(waiting)) => Admission::Wait(waiting),
+            Err(rejection) if self.optional && rejection.reason().is_nothing_of_ours() => {
+                Admission::Pass(self.pass_nobody(request, Nobody::Anonymous))
+            }
             Err(rejection) => Admission::Refuse(rejection),
         }
     }
 
     /// Who presents a key, without a service to call.
-    pub(super) fn authenticate<B>(
-        &self,
-        request: &Request<B>,
-    ) -> impl Future<Output = Result<Principal, Rejection>> + Send + use<'_, B> {
-        let credential = self.reader.read(request.headers(), request.uri());
-        let checked = credential.map_err(Rejection::from).and_then(|credential| self.check(&credential));
-        async move {
-            let known = match checked {
-                Ok(Checked::Known(known)) => Ok(known),
-                Ok(Checked::Waiting(Waiting { presented, lookup })) => self.recognize(&presented, lookup.await),
-                Err(rejection) => Err(rejection),
-            };
-            if self.is_observed() {
-                self.tell(&match &known {
-                    Ok(known) => Decision::accepted(&known.principal, known.outdated),
-                    Err(rejection) => Decision::refused(rejection, None),
-                });
-            }
-            known.map(|known| known.principal)
+    pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authenticating<'_> {
+        match self.read_and_check(request) {
+            Ok(Checked::Known(known)) => Authenticating::Done(Some(self.told(Ok(known)))),
+            Ok(Checked::Waiting(waiting)) => Authenticating::Waiting(self, waiting),
+            Err(rejection) => Authenticating::Done(Some(self.told(Err(rejection)))),
+        }
+    }
+
+    fn told(&self, known: Result<Known, Rejection>) -> Result<Principal, Rejection> {
+        if self.is_observed() {
+            self.tell(&match &known {
+                Ok(known) => Decision::accepted(&known.principal, known.outdated.clone()),
+                Err(rejection) => Decision::refused(rejection, None),
+            });
+        }
+        known.map(|known| known.principal)
+    }
+
+    fn read_and_check<B>(&self, request: &Request<B>) -> Result<Checked, Rejection> {
+        match self.reader.read(request.headers(), request.uri()) {
+            Ok(credential) => self.check(&credential),
+            Err(unread) => Err(unread.into()),
         }
     }
 
@@ -184,7 +206,7 @@ impl Authenticator {
                     Some(unknown) if self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) => {
                         presented.asked = unknown.clone();
                         let lookup = Arc::clone(&self.store).find(unknown, self.deadline);
-                        return Ok(Checked::Waiting(Waiting { presented, lookup }));
+                        return Ok(Checked::Waiting(Box::new(Waiting { presented, lookup })));
                     }
                     Some(_) => return Err(Rejection::new(Reason::BadFormat).by_scheme(Some(scheme))),
                     None => break Ok(None),
@@ -206,7 +228,8 @@ impl Authenticator {
         let principal = self.verify(record, presented.asked.iter(), presented.scheme)?;
         let (used, newest) = (*principal.record().digest(), presented.newest);
         let is_outdated = used != newest && !presented.next.contains(&used);
-        let outdated = is_outdated.then_some(Outdated { used, newest, moves: presented.next.is_empty() });
+        let outdated =
+            is_outdated.then(|| Box::new(Outdated { used, newest, moves: presented.next.is_empty() }));
         Ok(Known { principal, outdated })
     }
 

@@ -61,7 +61,8 @@ where
                 let report = Report::new(authenticator, dialect, passed);
                 ResponseFuture::running(self.inner.call(request), report)
             }
-            Admission::Wait(Waiting { presented, lookup }) => {
+            Admission::Wait(waiting) => {
+                let Waiting { presented, lookup } = *waiting;
                 let so_far = authenticator.abandoned(&presented);
                 let report = Report::new(authenticator, dialect, so_far).timed();
                 ResponseFuture::waiting(lookup, Pending { inner: self.take_ready(), request, presented, report })

@@ -24,7 +24,7 @@ impl Rehash {
 
     /// Moves the key of a request, if it has to be.
     pub(super) fn note(self: &Arc<Self>, decision: &Decision) {
-        let (Some(id), Some(Outdated { used, newest, moves: true })) = (decision.key_id(), decision.outdated()) else {
+        let (Some(id), Some(&Outdated { used, newest, moves: true })) = (decision.key_id(), decision.outdated()) else {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {

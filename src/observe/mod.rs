@@ -57,7 +57,7 @@ pub struct Decision {
     record: Option<KeyRecord>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
     store_time: Option<Duration>,
-    outdated: Option<Outdated>,
+    outdated: Option<Box<Outdated>>,
 }
 
 /// A key that is stored under an older pepper than the newest.
@@ -120,7 +120,7 @@ impl Decision {
         Self { outcome, scheme: None, record: None, cause: None, store_time: None, outdated: None }
     }
 
-    pub(crate) fn accepted(principal: &Principal, outdated: Option<Outdated>) -> Self {
+    pub(crate) fn accepted(principal: &Principal, outdated: Option<Box<Outdated>>) -> Self {
         let record = Some(principal.record().clone());
         Self { scheme: Some(principal.scheme()), record, outdated, ..Self::of(Outcome::Accepted) }
     }
@@ -175,8 +175,8 @@ impl Decision {
         self.outdated.is_some()
     }
 
-    pub(crate) fn outdated(&self) -> Option<Outdated> {
-        self.outdated
+    pub(crate) fn outdated(&self) -> Option<&Outdated> {
+        self.outdated.as_deref()
     }
 
     /// The store's error, where it failed.

@@ -129,7 +129,7 @@ impl Renderer {
         let body = match &self.format.0 {
             Kind::ProblemJson => {
                 let plain = fixed("application/problem+json", problem.texts().problem_json);
-                rejection.problem_json.clone().unwrap_or(plain)
+                rejection.problem_json().unwrap_or(plain)
             }
             Kind::Json => fixed("application/json", problem.texts().json),
             Kind::Text => fixed("text/plain; charset=utf-8", problem.texts().text),

@@ -78,13 +78,19 @@ pub struct Rejection {
     reason: Reason,
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few rejections have. Apart, so that all others are small to move.
+#[derive(Clone, Default)]
+struct Rare {
     cause: Option<Arc<dyn Error + Send + Sync>>,
     problem_json: Option<Bytes>,
 }
 
 impl Rejection {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, scheme: None, record: None, cause: None, problem_json: None }
+        Self { reason, scheme: None, record: None, rare: None }
     }
 
     pub(crate) fn by_scheme(mut self, scheme: Option<&'static Scheme>) -> Self {
@@ -98,14 +104,14 @@ impl Rejection {
     }
 
     pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into().into());
+        self.rare.get_or_insert_default().cause = Some(cause.into().into());
         self
     }
 
     /// Says more, to a caller who is told in problem+json.
     #[cfg(feature = "manage")]
     pub(crate) fn with_problem_json(mut self, body: Bytes) -> Self {
-        self.problem_json = Some(body);
+        self.rare.get_or_insert_default().problem_json = Some(body);
         self
     }
 
@@ -148,12 +154,16 @@ impl Rejection {
     }
 
     pub(crate) fn shared_cause(&self) -> Option<Arc<dyn Error + Send + Sync>> {
-        self.cause.clone()
+        self.rare.as_ref()?.cause.clone()
+    }
+
+    fn problem_json(&self) -> Option<Bytes> {
+        self.rare.as_ref()?.problem_json.clone()
     }
 
     /// The store's error behind a [`Reason::StoreFailed`]. It is for the log, not for the caller.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.cause.as_deref()
+        self.rare.as_ref()?.cause.as_deref()
     }
 }
 
@@ -163,7 +173,7 @@ impl fmt::Debug for Rejection {
             .field("reason", &self.reason)
             .field("scheme", &self.scheme.map(ToString::to_string))
             .field("key", &self.record.as_ref().map(KeyRecord::id))
-            .field("cause", &self.cause)
+            .field("cause", &self.cause())
             .finish_non_exhaustive()
     }
 }
@@ -176,6 +186,6 @@ impl fmt::Display for Rejection {
 
 impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_deref().map(|cause| cause as _)
+        self.cause().map(|cause| cause as _)
     }
 }

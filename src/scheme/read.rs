@@ -1,6 +1,6 @@
 //! Reads the credential out of a request's headers and query, without copying it unless it is coded.
 
-use std::{borrow::Cow, ops::ControlFlow};
+use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
@@ -26,6 +26,7 @@ pub(crate) struct Reader {
     pub(super) queries: Vec<QuerySource>,
     pub(super) cookies: Vec<CookieSource>,
     pub(super) protocols: Vec<ProtocolSource>,
+    reads_beyond_headers: bool,
     conflict: Conflict,
 }
 
@@ -67,6 +68,7 @@ impl Reader {
             queries: Vec::new(),
             cookies: Vec::new(),
             protocols: Vec::new(),
+            reads_beyond_headers: false,
             conflict: policy.conflict(),
         };
         for (order, scheme) in policy.schemes().iter().enumerate() {
@@ -74,6 +76,8 @@ impl Reader {
                 reader.add(order, scheme)?;
             }
         }
+        let beyond = [reader.queries.len(), reader.cookies.len(), reader.protocols.len()];
+        reader.reads_beyond_headers = beyond != [0; 3];
         let carriers = reader.headers.iter().map(|source| source.name.clone());
         let carriers = carriers.chain((!reader.cookies.is_empty()).then_some(COOKIE));
         reader.carriers = carriers.chain((!reader.protocols.is_empty()).then_some(SEC_WEBSOCKET_PROTOCOL)).collect();
@@ -132,50 +136,40 @@ impl Reader {
 
     /// Reads the one credential of a request.
     pub(crate) fn read<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
-        let mut read = Err(Unread { reason: Reason::Missing, scheme: None });
-        let one_at_most = self.each_finding(headers, uri, |finding| match finding {
-            Finding::Nothing => ControlFlow::Continue(()),
-            Finding::Key(_, credential) if read.is_err() => {
-                read = Ok(credential);
-                ControlFlow::Continue(())
-            }
-            _ => ControlFlow::Break(()),
-        });
-        if one_at_most.is_continue() { read } else { self.judge(headers, uri) }
+        let some_are_repeated = headers.len() > headers.keys_len();
+        if self.reads_beyond_headers || some_are_repeated {
+            return self.judge(headers, uri);
+        }
+        let mut carriers = self.headers.iter().filter_map(|source| Some((source, headers.get(&source.name)?)));
+        let Some((source, value)) = carriers.next() else {
+            return Err(Unread { reason: Reason::Missing, scheme: None });
+        };
+        match source.read(value.as_bytes()) {
+            Finding::Key(_, credential) if carriers.next().is_none() => Ok(credential),
+            _ => self.judge(headers, uri),
+        }
     }
 
-    /// What all findings come to, where there are several, or one that is no key.
+    /// What all findings come to. [`Reader::read`] knows the plain cases, and comes to the same.
     #[cold]
     fn judge<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
         let mut verdict = Verdict::new(self.conflict);
-        let _ = self.each_finding(headers, uri, |finding| {
-            verdict.add(finding);
-            ControlFlow::Continue(())
-        });
+        self.headers.iter().for_each(|source| verdict.add(source.find(headers)));
+        self.queries.iter().for_each(|source| verdict.add(source.find(uri)));
+        self.cookies.iter().for_each(|source| verdict.add(source.find(headers)));
+        self.protocols.iter().for_each(|source| verdict.add(source.find(headers)));
         verdict.conclude()
-    }
-
-    fn each_finding<'r>(
-        &self,
-        headers: &'r HeaderMap,
-        uri: &'r Uri,
-        mut take: impl FnMut(Finding<'r>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        self.headers.iter().try_for_each(|source| take(source.find(headers)))?;
-        self.queries.iter().try_for_each(|source| take(source.find(uri)))?;
-        self.cookies.iter().try_for_each(|source| take(source.find(headers)))?;
-        self.protocols.iter().try_for_each(|source| take(source.find(headers)))
     }
 }
 
 impl HeaderSource {
     fn find<'r>(&self, headers: &'r HeaderMap) -> Finding<'r> {
-        let Some(first) = headers.get(&self.name) else {
+        let mut values = headers.get_all(&self.name).iter();
+        let Some(first) = values.next() else {
             return Finding::Nothing;
         };
         let first = self.read(first.as_bytes());
-        let some_are_repeated = headers.len() > headers.keys_len();
-        match some_are_repeated.then(|| headers.get_all(&self.name).iter().nth(1)).flatten() {
+        match values.next() {
             None => first,
             Some(second) => Finding::Twice(first.scheme().or(self.read(second.as_bytes()).scheme())),
         }
