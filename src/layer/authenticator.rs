@@ -228,8 +228,7 @@ impl Authenticator {
         let principal = self.verify(record, presented.asked.iter(), presented.scheme)?;
         let (used, newest) = (*principal.record().digest(), presented.newest);
         let is_outdated = used != newest && !presented.next.contains(&used);
-        let outdated =
-            is_outdated.then(|| Box::new(Outdated { used, newest, moves: presented.next.is_empty() }));
+        let outdated = is_outdated.then(|| Box::new(Outdated { used, newest, moves: presented.next.is_empty() }));
         Ok(Known { principal, outdated })
     }
 

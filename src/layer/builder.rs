@@ -6,6 +6,7 @@ use super::{
     ApiKeyLayer,
     authenticator::{Authenticator, SkipPath},
     forward::IdentityHeader,
+    lanes::Lanes,
 };
 use crate::{
     clock::Clock,
@@ -214,7 +215,7 @@ impl ApiKeyLayerBuilder {
             skip: self.skip,
             observers: self.observers,
         };
-        Ok(ApiKeyLayer { authenticator: Arc::new(authenticator), policy: Arc::new(self.policy) })
+        Ok(ApiKeyLayer { authenticator: Lanes::new(authenticator), policy: Arc::new(self.policy) })
     }
 }
 

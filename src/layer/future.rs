@@ -11,7 +11,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{ResponseBody, authenticator::Presented, report::Report};
-use crate::store::{Answer, PendingAnswer};
+use crate::{
+    clock::Stopwatch,
+    store::{Answer, PendingAnswer},
+};
 
 pin_project! {
     /// The response of an [`ApiKeyService`](super::ApiKeyService).
@@ -44,15 +47,15 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        /// The store has to wait. This is the only state that is boxed, and the box is the lookup.
+        /// The store has to wait. This is the only state that is boxed.
         Waiting {
             lookup: PendingAnswer,
-            pending: Option<Pending<S, B>>,
+            pending: Option<Box<Pending<S, B>>>,
         },
         Running {
             #[pin]
             future: S::Future,
-            report: Option<Report>,
+            report: Report,
         },
         Refused {
             response: Option<Response<Bytes>>,
@@ -66,6 +69,7 @@ pub(super) struct Pending<S, B> {
     pub(super) request: Request<B>,
     pub(super) presented: Presented,
     pub(super) report: Report,
+    pub(super) stopwatch: Option<Stopwatch>,
 }
 
 impl<S, B> ResponseFuture<S, B>
@@ -73,13 +77,12 @@ where
     S: Service<Request<B>>,
 {
     pub(super) fn waiting(lookup: PendingAnswer, pending: Pending<S, B>) -> Self {
-        let pending = Some(pending);
+        let pending = Some(Box::new(pending));
         let state = State::Waiting { lookup, pending };
         Self { state }
     }
 
     pub(super) fn running(future: S::Future, report: Report) -> Self {
-        let report = Some(report);
         let state = State::Running { future, report };
         Self { state }
     }
@@ -108,7 +111,7 @@ where
                 }
                 StateProjection::Running { future, report } => {
                     let response = ready!(future.poll(context))?;
-                    return Poll::Ready(Ok(once(report).conclude(response)));
+                    return Poll::Ready(Ok(report.conclude(response)));
                 }
                 StateProjection::Refused { response } => {
                     return Poll::Ready(Ok(once(response).map(ResponseBody::refusal)));
@@ -127,10 +130,12 @@ impl<S, B> Pending<S, B>
 where
     S: Service<Request<B>>,
 {
-    fn conclude(mut self, answer: Answer) -> State<S, B> {
-        match self.report.admit(&mut self.request, &self.presented, answer) {
-            Ok(()) => State::Running { future: self.inner.call(self.request), report: Some(self.report) },
-            Err(rejection) => State::Refused { response: Some(self.report.refuse(&rejection)) },
+    fn conclude(self, answer: Answer) -> State<S, B> {
+        let Self { mut inner, mut request, presented, mut report, stopwatch } = self;
+        let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
+        match report.admit(&mut request, &presented, answer, store_time) {
+            Ok(()) => State::Running { future: inner.call(request), report },
+            Err(rejection) => State::Refused { response: Some(report.refuse(&rejection)) },
         }
     }
 }

@@ -4,6 +4,7 @@ mod authenticator;
 mod builder;
 mod forward;
 mod future;
+mod lanes;
 mod report;
 mod service;
 
@@ -18,6 +19,7 @@ use tower_layer::Layer;
 
 use crate::{principal::Principal, rejection::Rejection, scheme::SchemePolicy, store::KeyStore};
 use authenticator::Authenticator;
+use lanes::Lanes;
 
 /// Protects a service with API keys.
 ///
@@ -52,7 +54,7 @@ use authenticator::Authenticator;
 /// protects the routes alone.
 #[derive(Clone)]
 pub struct ApiKeyLayer {
-    authenticator: Arc<Authenticator>,
+    authenticator: Lanes<Authenticator>,
     policy: Arc<SchemePolicy>,
 }
 
@@ -110,7 +112,7 @@ impl<S> Layer<S> for ApiKeyLayer {
     type Service = ApiKeyService<S>;
 
     fn layer(&self, inner: S) -> ApiKeyService<S> {
-        ApiKeyService::new(inner, Arc::clone(&self.authenticator))
+        ApiKeyService::new(inner, self.authenticator.clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a layer still has to do when the response comes back: render a refusal, report the outcome.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
@@ -9,7 +9,10 @@ use http::{
     response::Parts,
 };
 
-use super::authenticator::{Authenticator, Passed, Presented};
+use super::{
+    authenticator::{Authenticator, Passed, Presented},
+    lanes::Lane,
+};
 use crate::{
     body::ResponseBody,
     clock::Stopwatch,
@@ -20,23 +23,22 @@ use crate::{
 
 /// Goes with a request to its end, and tells the observers once: when the response is there, or when it will never be.
 pub(super) struct Report {
-    authenticator: Arc<Authenticator>,
+    authenticator: Lane<Authenticator>,
     dialect: Dialect,
     /// What is told, unless something else comes of the request.
     so_far: Passed,
-    /// Runs while the store is waited for, if anybody observes.
-    stopwatch: Option<Stopwatch>,
+    /// How long the store was waited for, if anybody observes.
     store_time: Option<Duration>,
 }
 
 impl Report {
-    pub(super) fn new(authenticator: Arc<Authenticator>, dialect: Dialect, so_far: Passed) -> Self {
-        Self { authenticator, dialect, so_far, stopwatch: None, store_time: None }
+    pub(super) fn new(authenticator: Lane<Authenticator>, dialect: Dialect, so_far: Passed) -> Self {
+        Self { authenticator, dialect, so_far, store_time: None }
     }
 
-    pub(super) fn timed(mut self) -> Self {
-        self.stopwatch = self.authenticator.is_observed().then(Stopwatch::start);
-        self
+    /// Runs while the store is waited for, if anybody observes.
+    pub(super) fn stopwatch(&self) -> Option<Stopwatch> {
+        self.authenticator.is_observed().then(Stopwatch::start)
     }
 
     /// Takes the answer of a store that had to wait.
@@ -45,21 +47,22 @@ impl Report {
         request: &mut Request<B>,
         presented: &Presented,
         answer: Answer,
+        store_time: Option<Duration>,
     ) -> Result<(), Rejection> {
-        self.store_time = self.stopwatch.take().map(|stopwatch| stopwatch.elapsed());
+        self.store_time = store_time;
         self.so_far = self.authenticator.conclude(request, presented, answer)?;
         Ok(())
     }
 
     /// Refuses the request itself.
-    pub(super) fn refuse(self, rejection: &Rejection) -> Response<Bytes> {
+    pub(super) fn refuse(mut self, rejection: &Rejection) -> Response<Bytes> {
         let (mut parts, ()) = Response::new(()).into_parts();
         let body = self.render(rejection, &mut parts);
         Response::from_parts(parts, body)
     }
 
     /// Renders the refusal of a guard or an extractor further in; leaves every other response as it is.
-    pub(super) fn conclude<B>(mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
+    pub(super) fn conclude<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
         if let Some(rejection) = response.extensions_mut().remove::<Rejection>() {
             let (mut parts, _) = response.into_parts();
             let refusal = self.render(&rejection, &mut parts);
@@ -79,7 +82,7 @@ impl Report {
     }
 
     /// Makes `parts` the head of the refusal, and returns its body.
-    fn render(mut self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
+    fn render(&mut self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
         let before = self.so_far.decision.take();
         self.so_far.decision = self.authenticator.is_observed().then(|| Decision::refused(rejection, before));
         self.authenticator.renderer.render(rejection, self.dialect, parts)
@@ -89,7 +92,10 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         if let Some(decision) = self.so_far.decision.take() {
-            self.authenticator.tell(&decision.after_store_time(self.store_time));
+            self.authenticator.tell(&match self.store_time {
+                Some(store_time) => decision.after_store_time(store_time),
+                None => decision,
+            });
         }
     }
 }

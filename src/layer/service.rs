@@ -2,7 +2,6 @@
 
 use std::{
     mem,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,6 +12,7 @@ use super::{
     ResponseBody, ResponseFuture,
     authenticator::{Admission, Authenticator, Passed, Waiting},
     future::Pending,
+    lanes::Lanes,
     report::Report,
 };
 use crate::rejection::Dialect;
@@ -30,13 +30,13 @@ use crate::rejection::Dialect;
 #[derive(Clone)]
 pub struct ApiKeyService<S> {
     inner: S,
-    authenticator: Arc<Authenticator>,
+    authenticator: Lanes<Authenticator>,
 }
 
 // === impl ApiKeyService ===
 
 impl<S> ApiKeyService<S> {
-    pub(super) fn new(inner: S, authenticator: Arc<Authenticator>) -> Self {
+    pub(super) fn new(inner: S, authenticator: Lanes<Authenticator>) -> Self {
         Self { inner, authenticator }
     }
 }
@@ -55,7 +55,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let dialect = Dialect::of(request.method(), request.headers());
-        let authenticator = Arc::clone(&self.authenticator);
+        let authenticator = self.authenticator.lane();
         match authenticator.admit(&mut request) {
             Admission::Pass(passed) => {
                 let report = Report::new(authenticator, dialect, passed);
@@ -64,8 +64,10 @@ where
             Admission::Wait(waiting) => {
                 let Waiting { presented, lookup } = *waiting;
                 let so_far = authenticator.abandoned(&presented);
-                let report = Report::new(authenticator, dialect, so_far).timed();
-                ResponseFuture::waiting(lookup, Pending { inner: self.take_ready(), request, presented, report })
+                let report = Report::new(authenticator, dialect, so_far);
+                let stopwatch = report.stopwatch();
+                let inner = self.take_ready();
+                ResponseFuture::waiting(lookup, Pending { inner, request, presented, report, stopwatch })
             }
             Admission::Refuse(rejection) => {
                 drop(self.take_ready());

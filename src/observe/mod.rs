@@ -55,9 +55,15 @@ pub struct Decision {
     outcome: Outcome,
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few decisions tell. Apart, so that all others are small to move.
+#[derive(Clone, Default)]
+struct Rare {
     cause: Option<Arc<dyn Error + Send + Sync>>,
     store_time: Option<Duration>,
-    outdated: Option<Box<Outdated>>,
+    outdated: Option<Outdated>,
 }
 
 /// A key that is stored under an older pepper than the newest.
@@ -117,12 +123,16 @@ pub(crate) fn record_on_span(principal: &Principal) {
 impl Decision {
     /// Of a request that has no key.
     pub(crate) fn of(outcome: Outcome) -> Self {
-        Self { outcome, scheme: None, record: None, cause: None, store_time: None, outdated: None }
+        Self { outcome, scheme: None, record: None, rare: None }
     }
 
     pub(crate) fn accepted(principal: &Principal, outdated: Option<Box<Outdated>>) -> Self {
         let record = Some(principal.record().clone());
-        Self { scheme: Some(principal.scheme()), record, outdated, ..Self::of(Outcome::Accepted) }
+        let mut decision = Self { scheme: Some(principal.scheme()), record, ..Self::of(Outcome::Accepted) };
+        if let Some(outdated) = outdated {
+            decision.rare().outdated = Some(*outdated);
+        }
+        decision
     }
 
     pub(crate) fn abandoned(scheme: &'static Scheme) -> Self {
@@ -131,17 +141,25 @@ impl Decision {
 
     /// Of a key that was accepted before, perhaps: then it is as outdated as it was.
     pub(crate) fn refused(rejection: &Rejection, before: Option<Self>) -> Self {
-        Self {
-            outdated: before.and_then(|before| before.outdated),
+        let mut decision = Self {
             scheme: rejection.scheme(),
             record: rejection.record().cloned(),
-            cause: rejection.shared_cause(),
+            rare: before.and_then(|before| before.rare),
             ..Self::of(Outcome::Refused(rejection.reason()))
+        };
+        if let Some(cause) = rejection.shared_cause() {
+            decision.rare().cause = Some(cause);
         }
+        decision
     }
 
-    pub(crate) fn after_store_time(self, store_time: Option<Duration>) -> Self {
-        Self { store_time, ..self }
+    pub(crate) fn after_store_time(mut self, store_time: Duration) -> Self {
+        self.rare().store_time = Some(store_time);
+        self
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     /// What it came to.
@@ -166,22 +184,22 @@ impl Decision {
 
     /// How long the store was waited for; nothing where it answered at once, was not asked, or the caller went away.
     pub fn store_time(&self) -> Option<Duration> {
-        self.store_time
+        self.rare.as_ref()?.store_time
     }
 
     /// Whether the key is good, whatever a guard has said, but stored under an older pepper than the newest: see
     /// [`KeyHasher::with_older`](crate::KeyHasher::with_older). An old pepper that no decision needs may go.
     pub fn is_outdated(&self) -> bool {
-        self.outdated.is_some()
+        self.outdated().is_some()
     }
 
     pub(crate) fn outdated(&self) -> Option<&Outdated> {
-        self.outdated.as_deref()
+        self.rare.as_ref()?.outdated.as_ref()
     }
 
     /// The store's error, where it failed.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.cause.as_deref()
+        self.rare.as_ref()?.cause.as_deref()
     }
 }
 
@@ -214,8 +232,8 @@ impl fmt::Debug for Decision {
             .field("scheme", &self.scheme.map(ToString::to_string))
             .field("key_id", &self.key_id())
             .field("organization", &self.organization())
-            .field("cause", &self.cause)
-            .field("store_time", &self.store_time)
+            .field("cause", &self.cause())
+            .field("store_time", &self.store_time())
             .field("is_outdated", &self.is_outdated())
             .finish_non_exhaustive()
     }

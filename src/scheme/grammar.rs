@@ -36,8 +36,11 @@ pub(super) fn is_token68(key: &[u8]) -> bool {
     while let [rest @ .., b'='] = body {
         body = rest;
     }
-    let is_mark = |byte: u8| (b'-'..=b'/').contains(&byte) | (byte == b'_') | (byte == b'~') | (byte == b'+');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() | is_mark(byte);
+    let allowed = |byte: u8| {
+        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let is_mark_or_digit = byte.wrapping_sub(b'-') <= b'9' - b'-'; // - . / and the digits
+        is_letter | is_mark_or_digit | (byte == b'_') | (byte == b'~') | (byte == b'+')
+    };
     !body.is_empty() && all_bytes(body, allowed)
 }
 
