@@ -19,7 +19,7 @@ mod table;
 
 use std::{fmt, sync::Arc};
 
-use http::{Method, request::Parts};
+use http::{Extensions, Method, request::Parts};
 use tower_layer::Layer;
 
 #[cfg(feature = "utoipa")]
@@ -182,6 +182,14 @@ impl Require {
         Self { check: Arc::new(check), hidden: false }
     }
 
+    /// What a guard says that asks for permissions alone, of a request with a principal. Nothing of the request has to be moved for that.
+    fn admit_by_permissions(&self, method: &Method, extensions: &Extensions) -> Option<Result<(), Rejection>> {
+        let principal = extensions.get::<Principal>()?;
+        let is_allowed = self.check.permissions(principal, method)?;
+        let reason = if self.hidden { Reason::Hidden } else { Reason::Forbidden };
+        Some(if is_allowed { Ok(()) } else { Err(principal.refused(reason)) })
+    }
+
     fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
         match Caller::of(&parts.extensions, "a Require guard")? {
             Caller::Known(principal) => self.check(principal, parts).map_err(|reason| principal.refused(reason)),
@@ -197,11 +205,9 @@ impl Require {
     }
 
     fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
-        let permissions = principal.record().permissions();
         let verdict = match &*self.check {
-            Check::Permission { resource, action } => allowed(permissions.allow(resource, action)),
-            Check::ByMethod { resource } => {
-                allowed(action_of(&parts.method).is_some_and(|action| permissions.allow(resource, &action)))
+            check @ (Check::Permission { .. } | Check::ByMethod { .. }) => {
+                allowed(check.permissions(principal, &parts.method) == Some(true))
             }
             Check::Organization(of) => match principal.organization() {
                 Some(own) if of(parts).as_deref() == Some(own) => Ok(()),
@@ -228,6 +234,20 @@ impl Require {
             Check::All(checks) => checks.iter().try_for_each(|check| check.check(principal, parts)),
         };
         verdict.map_err(|reason| if self.hidden { Reason::Hidden } else { reason })
+    }
+}
+
+impl Check {
+    /// Whether the principal has the permissions that are asked for; nothing, where anything else is asked for.
+    fn permissions(&self, principal: &Principal, method: &Method) -> Option<bool> {
+        let permissions = principal.record().permissions();
+        match self {
+            Self::Permission { resource, action } => Some(permissions.allow(resource, action)),
+            Self::ByMethod { resource } => {
+                Some(action_of(method).is_some_and(|action| permissions.allow(resource, &action)))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -88,15 +88,23 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (parts, body) = request.into_parts();
-        let state = match self.guard.admit(&parts) {
-            Ok(()) => State::Running { future: self.inner.call(Request::from_parts(parts, body)) },
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let verdict = match self.guard.admit_by_permissions(request.method(), request.extensions()) {
+            Some(verdict) => verdict,
+            None => {
+                let (parts, body) = request.into_parts();
+                let verdict = self.guard.admit(&parts);
+                request = Request::from_parts(parts, body);
+                verdict
+            }
+        };
+        let state = match verdict {
+            Ok(()) => State::Running { future: self.inner.call(request) },
             Err(rejection) => {
                 // The service that was polled ready goes, with whatever permit it holds.
                 let unready = self.inner.clone();
                 drop(mem::replace(&mut self.inner, unready));
-                State::Refused { refusal: Some((rejection, Dialect::of(&parts.method, &parts.headers))) }
+                State::Refused { refusal: Some((rejection, Dialect::of(request.method(), request.headers()))) }
             }
         };
         GuardFuture { state }

@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request,
+    HeaderValue, Method, Request, Response,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
@@ -22,7 +23,7 @@ use crate::{
     path::{canonical, is_ambiguous},
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
-    rejection::{Reason, Rejection, Renderer},
+    rejection::{Dialect, Reason, Rejection, Renderer},
     scheme::{Credential, Reader, Scheme},
     store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
 };
@@ -131,6 +132,14 @@ impl Authenticator {
         }
     }
 
+    /// Refuses a request that nobody has waited for.
+    pub(super) fn refuse(&self, rejection: &Rejection, dialect: Dialect) -> Response<Bytes> {
+        if self.is_observed() {
+            self.tell(&Decision::refused(rejection, None));
+        }
+        self.renderer.refusal(rejection, dialect)
+    }
+
     /// Who presents a key, without a service to call.
     pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authenticating<'_> {
         match self.read_and_check(request) {
@@ -161,15 +170,16 @@ impl Authenticator {
     fn check(&self, credential: &Credential<'_>) -> Result<Checked, Rejection> {
         let Credential { scheme, key } = credential;
         if !self.any_format(|format| format.has_shape(key)) {
-            return Err(Rejection::new(Reason::BadFormat).by_scheme(Some(scheme)));
+            return Err(bad_format(scheme));
         }
         let newest = self.hasher.digest_bytes(key);
-        let record = match self.store.find_now(&newest) {
-            Ok(Lookup::Found(record)) => record,
-            Ok(Lookup::Absent) if self.hasher.is_one() => self.dummy.clone(),
-            other => return self.ask_further(credential, newest, other),
+        let found = match self.store.find_now(&newest) {
+            Ok(Lookup::Found(record)) => Some(record),
+            Ok(Lookup::Absent) if self.hasher.is_one() => None,
+            Ok(Lookup::Wait) if self.hasher.is_one() && !self.has_checksum(key) => return Err(bad_format(scheme)),
+            answer => return self.ask_further(credential, newest, answer),
         };
-        let principal = self.verify(record, [&newest], scheme)?;
+        let principal = self.verify(found, [&newest], scheme)?;
         Ok(Checked::Known(Known { principal, outdated: None }))
     }
 
@@ -203,12 +213,12 @@ impl Authenticator {
             match others.next() {
                 Some(other) => digest = other,
                 None => match unknown {
-                    Some(unknown) if self.any_format(|format| format.has_shape(key) && format.has_checksum(key)) => {
+                    Some(unknown) if self.has_checksum(key) => {
                         presented.asked = unknown.clone();
                         let lookup = Arc::clone(&self.store).find(unknown, self.deadline);
                         return Ok(Checked::Waiting(Box::new(Waiting { presented, lookup })));
                     }
-                    Some(_) => return Err(Rejection::new(Reason::BadFormat).by_scheme(Some(scheme))),
+                    Some(_) => return Err(bad_format(scheme)),
                     None => break Ok(None),
                 },
             }
@@ -217,28 +227,32 @@ impl Authenticator {
         self.recognize(&presented, answer).map(Checked::Known)
     }
 
-    /// Checks what the store has answered. An unknown key is compared too, with a record that never verifies.
+    /// Checks what the store has answered.
     fn recognize(&self, presented: &Presented, answer: Answer) -> Result<Known, Rejection> {
         let failed = |reason| Rejection::new(reason).by_scheme(Some(presented.scheme));
-        let record = match answer {
-            Ok(record) => record.unwrap_or_else(|| self.dummy.clone()),
+        let found = match answer {
+            Ok(found) => found,
             Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
             Err(Fault::Slow) => return Err(failed(Reason::StoreSlow)),
         };
-        let principal = self.verify(record, presented.asked.iter(), presented.scheme)?;
+        let principal = self.verify(found, presented.asked.iter(), presented.scheme)?;
         let (used, newest) = (*principal.record().digest(), presented.newest);
         let is_outdated = used != newest && !presented.next.contains(&used);
         let outdated = is_outdated.then(|| Box::new(Outdated { used, newest, moves: presented.next.is_empty() }));
         Ok(Known { principal, outdated })
     }
 
+    /// An unknown key is compared too, with a record that never verifies.
     fn verify<'d>(
         &self,
-        record: KeyRecord,
+        found: Option<KeyRecord>,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
         scheme: &'static Scheme,
     ) -> Result<Principal, Rejection> {
-        let verified = record.verify(presented, &self.bounds);
+        let verified = match found {
+            Some(record) => record.verify(presented, &self.bounds),
+            None => Err(Rejection::new(self.dummy.examine(presented, &self.bounds).err().unwrap_or(Reason::Unknown))),
+        };
         let verified = verified.map_err(|rejection| rejection.by_scheme(Some(scheme)))?;
         Ok(Principal::new(verified, scheme))
     }
@@ -308,6 +322,10 @@ impl Authenticator {
         Passed { decision, ..Passed::default() }
     }
 
+    fn has_checksum(&self, key: &[u8]) -> bool {
+        self.any_format(|format| format.has_shape(key) && format.has_checksum(key))
+    }
+
     fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
         self.formats.is_empty() || self.formats.iter().any(fits)
     }
@@ -328,6 +346,10 @@ impl Authenticator {
             let _ = catch_unwind(AssertUnwindSafe(|| observer(decision)));
         }
     }
+}
+
+fn bad_format(scheme: &'static Scheme) -> Rejection {
+    Rejection::new(Reason::BadFormat).by_scheme(Some(scheme))
 }
 
 /// A CORS-preflight request, by the Fetch standard. Any other `OPTIONS` is a request like all others.

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, StatusCode,
     header::{CACHE_CONTROL, Entry, SEC_WEBSOCKET_PROTOCOL},
-    response::Parts,
 };
 
 use super::{
@@ -56,16 +55,16 @@ impl Report {
 
     /// Refuses the request itself.
     pub(super) fn refuse(mut self, rejection: &Rejection) -> Response<Bytes> {
-        let (mut parts, ()) = Response::new(()).into_parts();
-        let body = self.render(rejection, &mut parts);
-        Response::from_parts(parts, body)
+        self.note(rejection);
+        self.authenticator.renderer.refusal(rejection, self.dialect)
     }
 
     /// Renders the refusal of a guard or an extractor further in; leaves every other response as it is.
     pub(super) fn conclude<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
         if let Some(rejection) = response.extensions_mut().remove::<Rejection>() {
             let (mut parts, _) = response.into_parts();
-            let refusal = self.render(&rejection, &mut parts);
+            self.note(&rejection);
+            let refusal = self.authenticator.renderer.render(&rejection, self.dialect, &mut parts);
             return Response::from_parts(parts, ResponseBody::refusal(refusal));
         }
         if self.so_far.by_query
@@ -81,11 +80,9 @@ impl Report {
         response.map(ResponseBody::inner)
     }
 
-    /// Makes `parts` the head of the refusal, and returns its body.
-    fn render(&mut self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
+    fn note(&mut self, rejection: &Rejection) {
         let before = self.so_far.decision.take();
         self.so_far.decision = self.authenticator.is_observed().then(|| Decision::refused(rejection, before));
-        self.authenticator.renderer.render(rejection, self.dialect, parts)
     }
 }
 

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
-    authenticator::{Admission, Authenticator, Passed, Waiting},
+    authenticator::{Admission, Authenticator, Waiting},
     future::Pending,
     lanes::Lanes,
     report::Report,
@@ -55,24 +55,22 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let dialect = Dialect::of(request.method(), request.headers());
-        let authenticator = self.authenticator.lane();
-        match authenticator.admit(&mut request) {
+        match self.authenticator.admit(&mut request) {
             Admission::Pass(passed) => {
-                let report = Report::new(authenticator, dialect, passed);
+                let report = Report::new(self.authenticator.lane(), dialect, passed);
                 ResponseFuture::running(self.inner.call(request), report)
             }
             Admission::Wait(waiting) => {
                 let Waiting { presented, lookup } = *waiting;
-                let so_far = authenticator.abandoned(&presented);
-                let report = Report::new(authenticator, dialect, so_far);
+                let so_far = self.authenticator.abandoned(&presented);
+                let report = Report::new(self.authenticator.lane(), dialect, so_far);
                 let stopwatch = report.stopwatch();
                 let inner = self.take_ready();
                 ResponseFuture::waiting(lookup, Pending { inner, request, presented, report, stopwatch })
             }
             Admission::Refuse(rejection) => {
                 drop(self.take_ready());
-                let report = Report::new(authenticator, dialect, Passed::default());
-                ResponseFuture::refused(report.refuse(&rejection))
+                ResponseFuture::refused(self.authenticator.refuse(&rejection, dialect))
             }
         }
     }

@@ -26,11 +26,24 @@ impl KeyRecord {
         presented: impl IntoIterator<Item = &'d KeyDigest>,
         bounds: &Bounds,
     ) -> Result<Verified, Rejection> {
+        match self.examine(presented, bounds) {
+            Ok(()) => Ok(Verified(self)),
+            Err(Reason::Unknown) => Err(Rejection::new(Reason::Unknown)),
+            Err(reason) => Err(Rejection::new(reason).of_record(self)),
+        }
+    }
+
+    /// Compares the presented digests with this record's, all of them, and looks for an obstacle in any case.
+    pub(crate) fn examine<'d>(
+        &self,
+        presented: impl IntoIterator<Item = &'d KeyDigest>,
+        bounds: &Bounds,
+    ) -> Result<(), Reason> {
         let is_its_own = presented.into_iter().filter(|digest| **digest == self.0.digest).count() > 0;
         match self.obstacle(bounds) {
-            _ if !is_its_own => Err(Rejection::new(Reason::Unknown)),
-            None => Ok(Verified(self)),
-            Some(reason) => Err(Rejection::new(reason).of_record(self)),
+            _ if !is_its_own => Err(Reason::Unknown),
+            None => Ok(()),
+            Some(reason) => Err(reason),
         }
     }
 

@@ -12,8 +12,9 @@ use http::{
 use super::{
     Problem, Rejection,
     dialect::{Dialect, missing_key_message, write_grpc},
+    ready::{Ready, respond},
 };
-use crate::scheme::{Challenges, SchemePolicy};
+use crate::scheme::{Challenges, Scheme, SchemePolicy};
 
 /// How a refusal reads.
 ///
@@ -92,11 +93,27 @@ pub(crate) struct Renderer {
     format: RejectionFormat,
     challenges: Challenges,
     missing_key_message: HeaderValue,
+    ready: Ready,
 }
 
 impl Renderer {
     pub(crate) fn new(format: RejectionFormat, challenges: Challenges, policy: &SchemePolicy) -> Self {
-        Self { format, challenges, missing_key_message: missing_key_message(policy) }
+        let missing_key_message = missing_key_message(policy);
+        let renderer = Self { format, challenges, missing_key_message, ready: Ready::NONE };
+        let ready = match renderer.format.0 {
+            Kind::ProblemJson | Kind::Json | Kind::Text => Ready::new(&renderer),
+            Kind::Custom(_) => Ready::NONE,
+        };
+        Self { ready, ..renderer }
+    }
+
+    /// The refusal of a request that has no response yet.
+    pub(crate) fn refusal(&self, rejection: &Rejection, dialect: Dialect) -> Response<Bytes> {
+        let by_bearer = rejection.scheme().is_some_and(Scheme::is_bearer);
+        match self.ready.get(rejection.reason().problem(), by_bearer) {
+            Some(ready) if dialect == Dialect::Http && rejection.problem_json().is_none() => ready.clone(),
+            _ => respond(|parts| self.render(rejection, dialect, parts)),
+        }
     }
 
     /// Makes `parts` the head of the refusal, keeps the headers that others have added, and returns its body.

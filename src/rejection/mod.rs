@@ -45,6 +45,7 @@
 
 mod dialect;
 mod format;
+mod ready;
 mod reason;
 
 #[cfg(not(feature = "tracing"))]

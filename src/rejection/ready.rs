@@ -1,0 +1,82 @@
+//! Refusals that are made when the layer is built, by the one renderer. A copy costs half of what making one anew does.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, response::Parts};
+
+use super::{Dialect, Problem, Reason, Rejection, Renderer};
+use crate::scheme::Scheme;
+
+/// For each problem, in their order, the refusal of a request, and of one whose key came by Bearer.
+#[derive(Debug)]
+pub(super) struct Ready(Vec<[Response<Bytes>; 2]>);
+
+/// One reason for each problem.
+const REASONS: [Reason; 8] = [
+    Reason::Missing,
+    Reason::Malformed,
+    Reason::Ambiguous,
+    Reason::Unknown,
+    Reason::Forbidden,
+    Reason::Hidden,
+    Reason::Misconfigured,
+    Reason::StoreFailed,
+];
+
+static BEARER: Scheme = Scheme::bearer();
+
+impl Ready {
+    /// Nothing is made ready.
+    pub(super) const NONE: Self = Self(Vec::new());
+
+    pub(super) fn new(renderer: &Renderer) -> Self {
+        let refusal = |reason, scheme| {
+            let rejection = Rejection::new(reason).by_scheme(scheme);
+            let mut refusal = respond(|parts| renderer.render(&rejection, Dialect::Http, parts));
+            refusal.headers_mut().values_mut().for_each(keep);
+            refusal
+        };
+        Self(REASONS.map(|reason| [None, Some(&BEARER)].map(|scheme| refusal(reason, scheme))).into())
+    }
+
+    pub(super) fn get(&self, problem: Problem, by_bearer: bool) -> Option<&Response<Bytes>> {
+        Some(&self.0.get(problem as usize)?[usize::from(by_bearer)])
+    }
+}
+
+/// A response whose head is made along with its body.
+pub(super) fn respond(render: impl FnOnce(&mut Parts) -> Bytes) -> Response<Bytes> {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    let body = render(&mut parts);
+    Response::from_parts(parts, body)
+}
+
+/// Makes copies of this value point at it, so that they count no reference.
+///
+/// Each distinct value of the process is kept for good; they come from configuration, so there are few.
+fn keep(value: &mut HeaderValue) {
+    static VALUES: Mutex<BTreeSet<&'static [u8]>> = Mutex::new(BTreeSet::new());
+    let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = values.get(value.as_bytes()).copied().unwrap_or_else(|| Vec::leak(value.as_bytes().to_vec()));
+    values.insert(kept);
+    if let Ok(same) = HeaderValue::from_maybe_shared(Bytes::from_static(kept)) {
+        *value = same;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_reason_for_each_problem_in_their_order() {
+        for (number, reason) in REASONS.into_iter().enumerate() {
+            assert_eq!(reason.problem() as usize, number);
+        }
+        assert_eq!(REASONS.len(), Problem::Unavailable as usize + 1);
+    }
+}
