@@ -16,6 +16,7 @@ mod flights;
 mod follower;
 mod freshness;
 mod lookup;
+mod near;
 mod registry;
 
 use std::{
@@ -32,6 +33,7 @@ pub use builder::CachedStoreBuilder;
 use entries::Entries;
 use flights::Flights;
 use follower::Following;
+use near::CacheId;
 
 use super::KeyChanges;
 
@@ -79,6 +81,7 @@ pub struct CachedStore<S> {
 }
 
 struct Cache<S> {
+    id: CacheId,
     store: S,
     entries: Entries,
     flights: Arc<Flights>,
