@@ -59,9 +59,9 @@ async fn a_lease_that_ends_ends_it() {
     database.commit(record(1).with_status(Status::Revoked));
     sleep(Duration::from_millis(730)).await;
     while is_in_memory(&node, 1) {
+        assert!(silent_since.elapsed() <= database::LEASE, "{:?}", silent_since.elapsed());
         sleep(Duration::from_millis(1)).await;
     }
-    assert!(silent_since.elapsed() <= database::LEASE + Duration::from_millis(1), "{:?}", silent_since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +98,9 @@ async fn a_key_in_use_stays_in_the_map_while_others_flood_it() {
     for key in (2..=255).cycle().take(2000) {
         assert!(is_in_memory(&node, 1));
         sleep(Duration::from_millis(1)).await;
-        assert!(is_accepted(&node, key).await);
+        for _ in 0..3 {
+            assert!(is_accepted(&node, key).await);
+        }
     }
     let lookups = database.lookups();
     assert!(lookups > 1500, "no flood: {lookups}");

@@ -50,22 +50,25 @@ fn a_revoked_key_is_refused_by_the_next_request_on_every_thread() {
     let runtime = Runtime::new().unwrap();
     let cache = cache(&runtime, 0..100);
     let turn = Barrier::new(THREADS + 1);
+    // Whether it was in memory, and is so afterwards: who fails at once leaves the others waiting.
+    let ask_around = || {
+        let ask = |key| {
+            let was_in_memory = (0..10).all(|_| is_in_memory(&cache, key));
+            turn.wait();
+            turn.wait();
+            (was_in_memory, is_in_memory(&cache, key))
+        };
+        (0..100).map(ask).collect::<Vec<_>>()
+    };
     thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                for key in 0..100 {
-                    let was_in_memory = (0..10).all(|_| is_in_memory(&cache, key));
-                    turn.wait();
-                    turn.wait();
-                    let is_in_memory = is_in_memory(&cache, key);
-                    assert!(was_in_memory && !is_in_memory, "key {key}: {was_in_memory}, then {is_in_memory}");
-                }
-            });
-        }
+        let asking: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask_around)).collect();
         for key in 0..100 {
             turn.wait();
             runtime.block_on(cache.revoke(&format!("k{key}").into())).unwrap().unwrap();
             turn.wait();
+        }
+        for asked in asking {
+            assert_eq!(asked.join().unwrap(), [(true, false); 100]);
         }
     });
 }
