@@ -39,7 +39,8 @@ use super::KeyChanges;
 
 /// A store, with its answers kept in memory while the changes in it are followed.
 ///
-/// A key that is found in memory costs what it costs in a [`MemoryStore`](super::MemoryStore), and a clock that is read. A revoked key is
+/// A key that is found in memory costs what it costs in a [`MemoryStore`](super::MemoryStore), and a clock that is read. Each thread has up to 64
+/// records of its own at hand for that, which it may hold for longer than there is a cache. A revoked key is
 /// refused by every request that arrives [`CachedStore::revocation_bound`] after the revocation was committed, or later, also while
 /// the network or the database fails, and after this process was stopped: the cache answers from memory only while a heartbeat, sent through
 /// the channel of the changes no longer ago than the lease (1 s), has come back. When none has, every look-up goes to the
