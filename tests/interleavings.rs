@@ -102,6 +102,21 @@ impl World {
         }
     }
 
+    /// Asks a thread's own place, which is taken while the answer is trusted, and left at its end.
+    fn take_a_place_and_ask_there(&self) -> (u64, Answer) {
+        let proven_until = self.freshness.proven_until(LEASE);
+        let kept = *self.kept.lock().unwrap();
+        let since = self.now().saturating_sub(LEASE);
+        let place = kept.filter(|(is_good, epoch)| *is_good && self.freshness.trusts(KEY, *epoch, since));
+        let arrived = self.now();
+        match place {
+            Some((_, epoch)) if self.now() <= proven_until && self.freshness.stands(KEY, epoch) => {
+                (arrived, Answer::Accepted)
+            }
+            _ => (arrived, Answer::Unknown),
+        }
+    }
+
     fn look_up_and_ask(&self) -> (u64, Answer) {
         self.look_up();
         self.ask()
@@ -176,6 +191,14 @@ fn what_was_kept_before_a_gap_or_looked_up_during_it_is_not_trusted() {
         world.reconnect();
     };
     in_every_order(true, LEASE + 1, Answer::Accepted, reconnect, World::look_up_and_ask);
+}
+
+#[test]
+fn a_key_in_a_thread_s_own_place_is_accepted_no_longer_than_in_the_map() {
+    let catch_up = |world: &World| {
+        world.beat(world.beat(0));
+    };
+    in_every_order(true, LEASE + 1, Answer::Accepted, catch_up, World::take_a_place_and_ask_there);
 }
 
 /// A lenient handle, while the channel breaks twice and the key is revoked in between, untold.

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{Cache, CachedStore, entries::Entries, flights::Flights, follower::Following};
+use super::{Cache, CachedStore, entries::Entries, flights::Flights, follower::Following, near::CacheId};
 use crate::{ConfigError, clock::nanos, store::KeyChanges};
 
 /// The settings of a [`CachedStore`].
@@ -80,6 +80,7 @@ impl<S, C: KeyChanges> CachedStoreBuilder<S, C> {
         let following = Arc::new(Following::new(self.lease));
         let follower = runtime.spawn(Arc::clone(&following).follow(self.changes)).abort_handle();
         let cache = Cache {
+            id: CacheId::new(),
             store: self.store,
             entries: Entries::new(self.entries),
             flights: Arc::new(Flights::default()),

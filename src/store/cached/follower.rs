@@ -16,7 +16,7 @@ use tokio::{
 
 use super::freshness::{Epoch, Freshness};
 use crate::{
-    clock::{Timeline, nanos},
+    clock::{Timeline, monotonic, nanos},
     key::KeyDigest,
     store::{BoxError, Change, KeyChanges, erased::catching},
 };
@@ -66,7 +66,11 @@ impl Following {
 
     /// Nanoseconds on the monotonic clock.
     pub(super) fn now(&self) -> u64 {
-        self.timeline.now()
+        self.at(monotonic())
+    }
+
+    pub(super) fn at(&self, instant: Instant) -> u64 {
+        self.timeline.at(instant)
     }
 
     /// The instant that lies a lease before `now`.
@@ -81,6 +85,11 @@ impl Following {
     /// Whether every change is known here that was committed by `since`.
     pub(super) fn is_proven(&self, since: u64) -> bool {
         self.freshness.is_proven(since)
+    }
+
+    /// Until when what is proven by now counts.
+    pub(super) fn proven_until(&self) -> u64 {
+        self.freshness.proven_until(self.term)
     }
 
     /// Whether an answer about this key, of the noted epoch, was still true a lease before `now`.

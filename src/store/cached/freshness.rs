@@ -93,6 +93,12 @@ impl Freshness {
         self.proven.load(Ordering::Acquire) > since
     }
 
+    /// The last instant at which what is proven by now counts. To be read before the epoch, as in `trusts`: then an answer whose epoch stands may be given
+    /// until then.
+    pub(super) fn proven_until(&self, lease: u64) -> u64 {
+        self.proven.load(Ordering::Acquire).checked_sub(1).map_or(0, |sent| sent.saturating_add(lease))
+    }
+
     /// Whether no change was told since the epoch was noted.
     pub(super) fn stands(&self, slot: usize, noted: Epoch) -> bool {
         self.epoch(slot) == noted

@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     Cache, CacheError, CachedStore,
     entries::Entry,
-    flights::{Leader, Outcome, Place, Start, Waiter},
+    flights::{self, Leader, Outcome, Start, Waiter},
+    near::{self, Near, Place},
 };
 use crate::{
-    clock::nanos,
+    clock::{monotonic, nanos},
     key::KeyDigest,
     record::{KeyRecord, Status},
     store::{KeyStore, Lookup},
@@ -30,10 +31,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
     type Error = CacheError;
 
     fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        match self.cache.record(digest, self.cache.following.now()) {
-            Some(record) if is_good(&record) => Lookup::Found(record),
-            _ => Lookup::Wait,
-        }
+        self.cache.good(digest, monotonic()).map_or(Lookup::Wait, Lookup::Found)
     }
 
     async fn find(&self, digest: &KeyDigest) -> Outcome {
@@ -70,9 +68,9 @@ impl<S: KeyStore> CachedStore<S> {
     fn join(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Waiter> {
         let start = Start { at: self.cache.following.now(), epoch: self.cache.following.epoch(digest) };
         match self.cache.flights.join(digest, earliest, start, is_known) {
-            Place::Known => None,
-            Place::Joined(waiter) => Some(waiter),
-            Place::First(waiter, leader) => {
+            flights::Place::Known => None,
+            flights::Place::Joined(waiter) => Some(waiter),
+            flights::Place::First(waiter, leader) => {
                 // In a task of its own: a caller who goes away does not take the look-up of the others along.
                 tokio::spawn(Arc::clone(&self.cache).look_up(*digest, leader));
                 Some(waiter)
@@ -97,6 +95,25 @@ impl<S: KeyStore> CachedStore<S> {
 }
 
 impl<S> Cache<S> {
+    /// A good record in memory: this thread's, or else the one that all share.
+    fn good(&self, digest: &KeyDigest, now: Instant) -> Option<KeyRecord> {
+        let near = near::find(self.id, digest, now, |noted| self.following.stands(digest, noted));
+        if let Near::Found(record) = near {
+            return Some(record);
+        }
+        let (proven_until, at) = (self.following.proven_until(), self.following.at(now));
+        let entry = self.entries.record(digest)?;
+        if !is_good(&entry.value) || !self.is_current(digest, &entry, at) {
+            return None;
+        }
+        if let Near::Held = near {
+            return Some(entry.value);
+        }
+        let young_until = entry.asked_at.saturating_add(self.ttl);
+        let until = self.following.instant(proven_until.min(young_until).min(at + near::TERM));
+        Some(near::keep(Place { cache: self.id, digest: *digest, entry, until }))
+    }
+
     /// The record in memory, if it was true a lease before `now`, or later.
     fn record(&self, digest: &KeyDigest, now: u64) -> Option<KeyRecord> {
         let entry = self.entries.record(digest)?;

@@ -16,6 +16,7 @@ mod flights;
 mod follower;
 mod freshness;
 mod lookup;
+mod near;
 mod registry;
 
 use std::{
@@ -32,12 +33,14 @@ pub use builder::CachedStoreBuilder;
 use entries::Entries;
 use flights::Flights;
 use follower::Following;
+use near::CacheId;
 
 use super::KeyChanges;
 
 /// A store, with its answers kept in memory while the changes in it are followed.
 ///
-/// A key that is found in memory costs what it costs in a [`MemoryStore`](super::MemoryStore), and a clock that is read. A revoked key is
+/// A key that is found in memory costs what it costs in a [`MemoryStore`](super::MemoryStore), and a clock that is read. Each thread has up to 64
+/// records of its own at hand for that, which it may hold for longer than there is a cache. A revoked key is
 /// refused by every request that arrives [`CachedStore::revocation_bound`] after the revocation was committed, or later, also while
 /// the network or the database fails, and after this process was stopped: the cache answers from memory only while a heartbeat, sent through
 /// the channel of the changes no longer ago than the lease (1 s), has come back. When none has, every look-up goes to the
@@ -79,6 +82,7 @@ pub struct CachedStore<S> {
 }
 
 struct Cache<S> {
+    id: CacheId,
     store: S,
     entries: Entries,
     flights: Arc<Flights>,
