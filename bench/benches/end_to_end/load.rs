@@ -17,6 +17,12 @@ pub struct Load {
     pub latencies: Latencies,
 }
 
+impl Load {
+    pub fn rate(&self) -> f64 {
+        self.requests / self.seconds
+    }
+}
+
 /// # Errors
 ///
 /// If there is no `wrk`, and says how to get it.

@@ -43,22 +43,15 @@ impl Report {
         );
         println!("{:<18} {:>9} {:>8} {:>8}", "", "/s", "µs each", "µs each");
         for variant in Variant::ALL {
-            let [rate, user, system] = self.medians(variant);
+            let ([user, system], rate) = (self.user_and_system(variant), self.median_rate(variant));
             let latencies = self.latencies(variant);
             let latencies = PERCENTILES.map(|(_, per_mille)| format!("{:>7}", latencies.at(per_mille))).concat();
             println!("{:<18} {rate:>9.0} {user:>8.3} {system:>8.3} {:>16}{latencies}", variant.name(), "");
         }
-        println!();
+        println!("\nagainst a no-op layer: CPU in all; CPU in user mode; requests per second");
         for variant in Variant::ALL.into_iter().filter(|&variant| variant != Variant::NoOp) {
-            let (user, rate) = (self.against_no_op(variant, user), self.against_no_op(variant, rate));
-            let all = self.against_no_op(variant, |turn| turn.user_us + turn.system_us);
-            println!(
-                "{:<18} user CPU {}  user and system CPU {}  requests per second {}   of a no-op layer",
-                variant.name(),
-                user.text(),
-                all.text(),
-                rate.text()
-            );
+            let ratios = [Self::cpu, Self::user, Self::rate].map(|ratio| ratio(self, variant).text()).join("   ");
+            println!("{:<18} {ratios}", variant.name());
         }
         println!();
         for goal in self.goals() {
@@ -75,20 +68,43 @@ impl Report {
     }
 
     fn goals(&self) -> [Goal; 2] {
-        let ratio = |what| self.against_no_op(Variant::Ours, what);
+        let [user, rate] = [Self::user, Self::rate].map(|ratio| ratio(self, Variant::Ours));
         [
-            Goal { name: "user CPU per request, against a no-op layer", ratio: ratio(user), op: "≤", target: 1.03 },
-            Goal { name: "requests per second, against a no-op layer", ratio: ratio(rate), op: "≥", target: 0.97 },
+            Goal { name: "user CPU per request, against a no-op layer", ratio: user, op: "≤", target: 1.03 },
+            Goal { name: "requests per second, against a no-op layer", ratio: rate, op: "≥", target: 0.97 },
         ]
     }
 
-    fn against_no_op(&self, variant: Variant, what: fn(&Turn) -> f64) -> Quartiles {
-        let pairs = self.0[variant as usize].iter().zip(&self.0[Variant::NoOp as usize]);
-        Quartiles::of(pairs.map(|(turn, no_op)| what(turn) / what(no_op)))
+    /// User CPU per request. What a turn takes more than the no-op's turn of its round is exact, and the kernel does the same for both, so it is
+    /// user CPU; the split between the two is sampled by the kernel, 250 times a second or less, and taken from all turns of the no-op.
+    fn user(&self, variant: Variant) -> Quartiles {
+        let [no_op, _] = self.user_and_system(Variant::NoOp);
+        self.against_no_op(variant, |turn, beside| (no_op + turn.cpu_us() - beside.cpu_us()) / no_op)
     }
 
-    fn medians(&self, variant: Variant) -> [f64; 3] {
-        [rate, user, system].map(|what| Quartiles::of(self.0[variant as usize].iter().map(what)).value)
+    fn cpu(&self, variant: Variant) -> Quartiles {
+        self.against_no_op(variant, |turn, beside| turn.cpu_us() / beside.cpu_us())
+    }
+
+    fn rate(&self, variant: Variant) -> Quartiles {
+        self.against_no_op(variant, |turn, beside| turn.load.rate() / beside.load.rate())
+    }
+
+    fn against_no_op(&self, variant: Variant, ratio: impl Fn(&Turn, &Turn) -> f64) -> Quartiles {
+        let pairs = self.0[variant as usize].iter().zip(&self.0[Variant::NoOp as usize]);
+        Quartiles::of(pairs.map(|(turn, beside)| ratio(turn, beside)))
+    }
+
+    /// Microseconds per request, over all turns.
+    fn user_and_system(&self, variant: Variant) -> [f64; 2] {
+        let turns = &self.0[variant as usize];
+        let requests: f64 = turns.iter().map(|turn| turn.load.requests).sum();
+        [|turn: &Turn| turn.user_us, |turn: &Turn| turn.system_us]
+            .map(|used| turns.iter().map(|turn| used(turn) * turn.load.requests).sum::<f64>() / requests)
+    }
+
+    fn median_rate(&self, variant: Variant) -> f64 {
+        Quartiles::of(self.0[variant as usize].iter().map(|turn| turn.load.rate())).value
     }
 
     fn latencies(&self, variant: Variant) -> Latencies {
@@ -100,31 +116,20 @@ impl Report {
     }
 
     fn json(&self, variant: Variant) -> Value {
-        let [rate, user, system] = self.medians(variant);
+        let [user, system] = self.user_and_system(variant);
         let latencies = self.latencies(variant);
         let latencies = PERCENTILES.map(|(name, per_mille)| (name.to_owned(), json!(latencies.at(per_mille))));
         json!({
             "name": variant.name(),
-            "requests_per_second": rate,
+            "requests_per_second": self.median_rate(variant),
             "user_us": user,
             "system_us": system,
-            "user_ratio": self.against_no_op(variant, self::user).value,
-            "rate_ratio": self.against_no_op(variant, self::rate).value,
+            "cpu_ratio": self.cpu(variant).value,
+            "user_ratio": self.user(variant).value,
+            "rate_ratio": self.rate(variant).value,
             "latency_us": serde_json::Map::from_iter(latencies),
         })
     }
-}
-
-fn rate(turn: &Turn) -> f64 {
-    turn.load.requests / turn.load.seconds
-}
-
-fn user(turn: &Turn) -> f64 {
-    turn.user_us
-}
-
-fn system(turn: &Turn) -> f64 {
-    turn.system_us
 }
 
 impl Quartiles {
@@ -154,7 +159,7 @@ impl Goal {
     fn json(&self) -> Value {
         let Self { name, ratio: Quartiles { q1, value, q3 }, op, target } = self;
         json!({
-            "goal": 8, "name": name, "value": value, "q1": q1, "q3": q3, "op": op, "target": target,
+            "goal": 8, "part": name, "value": value, "q1": q1, "q3": q3, "op": op, "target": target,
             "ok": self.is_met(),
         })
     }

@@ -29,7 +29,9 @@ pub const SERVE: &str = "serve";
 /// What one variant did in its turn.
 pub struct Turn {
     pub load: Load,
+    /// Per request.
     pub user_us: f64,
+    /// Per request.
     pub system_us: f64,
 }
 
@@ -118,6 +120,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+impl Turn {
+    /// Of a request, in all.
+    pub fn cpu_us(&self) -> f64 {
+        self.user_us + self.system_us
     }
 }
 
