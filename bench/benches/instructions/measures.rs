@@ -24,12 +24,7 @@ pub const ALL: &[Measure] = &[
 ];
 
 impl Measure {
-    const fn new(
-        name: &'static str,
-        call: &'static str,
-        beside: Option<&'static str>,
-        compressions: u32,
-    ) -> Self {
+    const fn new(name: &'static str, call: &'static str, beside: Option<&'static str>, compressions: u32) -> Self {
         Self { name, call, beside, compressions }
     }
 
