@@ -1,4 +1,4 @@
-//! What is called, under valgrind.
+//! What is called, under valgrind: a layer with the default schemes and two formats, by a key of the first.
 
 use std::{
     convert::Infallible,
@@ -8,59 +8,60 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, HOST},
+};
 use sha2::block_api::compress256;
 use tower::{Layer, Service, service_fn};
 use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Require, store::MemoryStore};
 
 use crate::Result;
 
-/// 35 bytes: a block of SHA-256.
-const KEY: &str = "key_51FwqftsmMDHHbJAMEXXHCgGdZ6PzQr";
-/// 70 bytes: two blocks.
-const LONG: &str = "key_51FwqftsmMDHHbJAMEXXHCgGdZ6PzQrkey_51FwqftsmMDHHbJAMEXXHCgGdZ6PzQr";
-const UNKNOWN: &str = "key_51FwqftsmMDHHbJAMEXXHCgGdZ6PzQs";
+/// 52 bytes, one block of SHA-256. The keys are always the same, so that the counts are.
+const KEY: &str = "hopx_live_Dg4hNzZlbmdAQmm5aAVhgPRCKZqgcleHl1FT1ZtyRL";
+const UNKNOWN: &str = "hopx_live_leo6xVvGfdewXoVqDoTPMNJ6FaJ8i3NcgqdH3AaeYJ";
+/// 71 bytes, two blocks.
+const LONG: &str = "a_prefix_of_twenty_eight_byt_VchKmHLkQjfZBK8sku9Y8TCzaLlIocCfkYii1FcPeW";
+const FOREIGN: &str = "acme_live_FQYyDyW6NATDTovQKiefYEVHYxNOsMjWMMld0RCp6R";
 
 type Times = u32;
 
 pub fn call(name: &str, times: &str) -> Result<()> {
     let times: Times = times.parse()?;
-    let layer = layer(None);
-    let read = || Require::permission("links", "read");
+    let [key, unknown, long_key, foreign_key] = [KEY, UNKNOWN, LONG, FOREIGN].map(|key| ApiKey::new(key).unwrap());
+    let layer = layer([&key, &long_key]);
+    let may = |action| Require::permission("links", action);
+    let (bearer, nobody) = (bearer(&key), request());
     match name {
         "compression" => compress(times),
-        "hash" => hash(times),
-        "authenticate" => authenticate(&layer, &x_api_key(KEY), times),
-        "authenticate by Bearer" => authenticate(&layer, &bearer(KEY), times),
-        "authenticate a long key" => authenticate(&layer, &x_api_key(LONG), times),
-        "bare" => serve(bare(), &x_api_key(KEY), StatusCode::OK, times),
-        "bare, extensions in use" => serve(bare(), &in_use(x_api_key(KEY)), StatusCode::OK, times),
-        "bare, without a key" => serve(bare(), &Request::new(()), StatusCode::OK, times),
-        "layer" => serve(layer.layer(bare()), &x_api_key(KEY), StatusCode::OK, times),
-        "layer, extensions in use" => serve(layer.layer(bare()), &in_use(x_api_key(KEY)), StatusCode::OK, times),
-        "layer and guard" => serve(layer.layer(read().layer(bare())), &x_api_key(KEY), StatusCode::OK, times),
-        "forbidden" => {
-            let guarded = Require::permission("links", "write").layer(bare());
-            serve(layer.layer(guarded), &x_api_key(KEY), StatusCode::FORBIDDEN, times);
-        }
-        "missing" => serve(layer.layer(bare()), &Request::new(()), StatusCode::UNAUTHORIZED, times),
-        "unknown" => serve(layer.layer(bare()), &x_api_key(UNKNOWN), StatusCode::UNAUTHORIZED, times),
-        "foreign" => {
-            let layer = self::layer(Some(KeyFormat::new("acme")?));
-            serve(layer.layer(bare()), &x_api_key(KEY), StatusCode::UNAUTHORIZED, times);
-        }
+        "hash" => hash(&key, times),
+        "authenticate" => authenticate(&layer, &bearer, times),
+        "authenticate by X-API-Key" => authenticate(&layer, &x_api_key(&key), times),
+        "authenticate a long key" => authenticate(&layer, &self::bearer(&long_key), times),
+        "bare" => serve(bare(), &bearer, StatusCode::OK, times),
+        "bare, extensions in use" => serve(bare(), &in_use(bearer), StatusCode::OK, times),
+        "bare, without a key" => serve(bare(), &nobody, StatusCode::OK, times),
+        "layer" => serve(layer.layer(bare()), &bearer, StatusCode::OK, times),
+        "layer, extensions in use" => serve(layer.layer(bare()), &in_use(bearer), StatusCode::OK, times),
+        "layer and guard" => serve(layer.layer(may("read").layer(bare())), &bearer, StatusCode::OK, times),
+        "forbidden" => serve(layer.layer(may("write").layer(bare())), &bearer, StatusCode::FORBIDDEN, times),
+        "missing" => serve(layer.layer(bare()), &nobody, StatusCode::UNAUTHORIZED, times),
+        "unknown" => serve(layer.layer(bare()), &self::bearer(&unknown), StatusCode::UNAUTHORIZED, times),
+        "foreign" => serve(layer.layer(bare()), &self::bearer(&foreign_key), StatusCode::UNAUTHORIZED, times),
         _ => return Err(format!("no call {name}").into()),
     }
     Ok(())
 }
 
-fn layer(format: Option<KeyFormat>) -> ApiKeyLayer {
+fn layer(keys: [&ApiKey; 2]) -> ApiKeyLayer {
+    let formats = ["hopx_live", "a_prefix_of_twenty_eight_byt"].map(|prefix| KeyFormat::new(prefix).unwrap());
     let (store, hasher) = (MemoryStore::new(), KeyHasher::sha256());
-    for (id, key) in [("short", KEY), ("long", LONG)] {
-        let record = KeyRecord::for_key(id, &ApiKey::new(key).unwrap(), &hasher);
+    for (number, key) in keys.into_iter().enumerate() {
+        let record = KeyRecord::for_key(format!("key-{number}"), key, &hasher);
         store.add(record.with_organization("acme").grant("links", "read")).unwrap();
     }
-    ApiKeyLayer::builder(store).formats(format).build().unwrap()
+    ApiKeyLayer::builder(store).formats(formats).build().unwrap()
 }
 
 fn compress(times: Times) {
@@ -70,10 +71,10 @@ fn compress(times: Times) {
     }
 }
 
-fn hash(times: Times) {
-    let (key, hasher) = (ApiKey::new(KEY).unwrap(), KeyHasher::sha256());
+fn hash(key: &ApiKey, times: Times) {
+    let hasher = KeyHasher::sha256();
     for _ in 0..times {
-        black_box(hasher.digest(black_box(&key)));
+        black_box(hasher.digest(black_box(key)));
     }
 }
 
@@ -107,17 +108,23 @@ where
     }
 }
 
-fn x_api_key(key: &str) -> Request<()> {
-    with("x-api-key", key)
-}
-
-fn bearer(key: &str) -> Request<()> {
-    with("authorization", &format!("Bearer {key}"))
-}
-
-fn with(header: &'static str, value: &str) -> Request<()> {
+fn request() -> Request<()> {
     let mut request = Request::new(());
-    request.headers_mut().insert(header, HeaderValue::from_str(value).unwrap());
+    for (name, value) in [(HOST, "api.example.com"), (ACCEPT, "*/*")] {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    request
+}
+
+fn x_api_key(key: &ApiKey) -> Request<()> {
+    let mut request = request();
+    request.headers_mut().insert("x-api-key", key.expose().parse().unwrap());
+    request
+}
+
+fn bearer(key: &ApiKey) -> Request<()> {
+    let mut request = request();
+    request.headers_mut().insert(AUTHORIZATION, format!("Bearer {}", key.expose()).parse().unwrap());
     request
 }
 

@@ -12,8 +12,8 @@ pub struct Measure {
 pub const ALL: &[Measure] = &[
     Measure::new("hash", "hash", None, 1),
     Measure::new("verify", "authenticate", None, 1),
-    Measure::new("verify, by Bearer", "authenticate by Bearer", None, 1),
-    Measure::new("verify, a key of 70 bytes", "authenticate a long key", None, 2),
+    Measure::new("verify, by X-API-Key", "authenticate by X-API-Key", None, 1),
+    Measure::new("verify, a key of 71 bytes", "authenticate a long key", None, 2),
     Measure::new("layer", "layer", Some("bare"), 1),
     Measure::new("layer, extensions in use", "layer, extensions in use", Some("bare, extensions in use"), 1),
     Measure::new("guard", "layer and guard", Some("layer"), 0),

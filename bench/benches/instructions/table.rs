@@ -9,17 +9,17 @@ use crate::Result;
 const RUSTC: &str = "rustc 1.95.0";
 
 const TABLE: &[(&str, f64)] = &[
-    ("hash", 136.0),
-    ("verify", 1431.0),
-    ("verify, by Bearer", 1778.0),
-    ("verify, a key of 70 bytes", 1680.0),
-    ("layer", 2885.0),
-    ("layer, extensions in use", 2484.0),
+    ("hash", 138.0),
+    ("verify", 2972.0),
+    ("verify, by X-API-Key", 2540.0),
+    ("verify, a key of 71 bytes", 3427.0),
+    ("layer", 4440.0),
+    ("layer, extensions in use", 4039.0),
     ("guard", 353.0),
-    ("refuse: no key", 2947.0),
-    ("refuse: another format", 3896.0),
-    ("refuse: unknown", 4343.0),
-    ("refuse: forbidden", 5761.0),
+    ("refuse: no key", 3361.0),
+    ("refuse: another format", 4645.0),
+    ("refuse: unknown", 5952.0),
+    ("refuse: forbidden", 7671.0),
 ];
 
 /// Of a hundred.
