@@ -30,7 +30,7 @@ pub fn find_program() -> Result<()> {
     match Command::new("wrk").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status() {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err("the load is made by wrk, which is not here: apt-get install wrk, or brew install wrk".into())
+            Err("the load is made by wrk, which is not here: apt-get install wrk".into())
         }
         Err(error) => Err(format!("wrk: {error}").into()),
     }

@@ -62,7 +62,7 @@ impl Variant {
         let service = Router::new().route("/", get(async || "ok"));
         match self {
             Self::NoOp => service.layer(layer_fn(NoOp)),
-            Self::Ours => service.layer(ApiKeyLayer::builder(store(keys)).build().unwrap()),
+            Self::Ours => service.layer(ApiKeyLayer::builder(store(keys)).formats([format()]).build().unwrap()),
             Self::Bare => service,
             Self::Bearer => service.layer({
                 #[expect(deprecated, reason = "the one that people have")]
@@ -75,8 +75,12 @@ impl Variant {
 
 /// The first key is the one that is presented.
 pub fn keys() -> Vec<ApiKey> {
-    let format = KeyFormat::new("bench_live").unwrap();
+    let format = format();
     (0..KEYS).map(|_| format.generate().unwrap()).collect()
+}
+
+fn format() -> KeyFormat {
+    KeyFormat::new("hopx_live").unwrap()
 }
 
 fn store(keys: &[ApiKey]) -> MemoryStore {
