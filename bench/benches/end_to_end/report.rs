@@ -1,6 +1,6 @@
 //! What all turns say together: goal 8, and a table.
 
-use std::{array, fs};
+use std::{array, fs, path::Path};
 
 use serde_json::{Value, json};
 
@@ -64,6 +64,7 @@ impl Report {
         let goals: Vec<Value> = self.goals().iter().map(Goal::json).collect();
         let variants: Vec<Value> = Variant::ALL.into_iter().map(|variant| self.json(variant)).collect();
         let all = json!({ "goals": goals, "variants": variants });
+        let _ = Path::new(FILE).parent().map(fs::create_dir_all);
         Ok(fs::write(FILE, serde_json::to_string_pretty(&all)?)?)
     }
 
@@ -75,8 +76,9 @@ impl Report {
         ]
     }
 
-    /// User CPU per request. What a turn takes more than the no-op's turn of its round is exact, and the kernel does the same for both, so it is
-    /// user CPU; the split between the two is sampled by the kernel, 250 times a second or less, and taken from all turns of the no-op.
+    /// User CPU per request. The kernel only samples how much of a process's CPU is user CPU, a few hundred times a second, which is too coarse for
+    /// one turn; the sum it knows to the nanosecond. Its own work is the same for both turns of a pair: so what one takes more than the other is
+    /// counted as user CPU, and set beside the user CPU of the no-op over all its turns.
     fn user(&self, variant: Variant) -> Quartiles {
         let [no_op, _] = self.user_and_system(Variant::NoOp);
         self.against_no_op(variant, |turn, beside| (no_op + turn.cpu_us() - beside.cpu_us()) / no_op)
