@@ -1,11 +1,12 @@
-//! One verification, and the layer beside a bare service.
+//! Every stage of a check by itself, and the layer beside a bare service: for whoever changes one of them.
 //!
 //! ```sh
-//! cargo bench --features cache
+//! cargo bench --features cache             # all
+//! cargo bench --features cache -- stage    # read, hash, find, and all three
 //! ```
 //!
-//! Absolute times hold for one machine; compare the lines with each other. `bare` is the same service without the layer, and `sha256` is
-//! the hash that no check can avoid.
+//! Absolute times hold for one machine; compare the lines with each other. `bare` is the same service without the layer, and `hash` is
+//! what no check can avoid.
 
 #![allow(clippy::wildcard_imports, reason = "a group of benches is a module")]
 
@@ -71,33 +72,66 @@ where
     });
 }
 
-mod verification {
+/// One verification of a request that is there already.
+fn authenticate(bencher: Bencher<'_, '_>, layer: &ApiKeyLayer, request: &Request<()>) {
+    bencher.bench_local(|| {
+        let future = pin!(layer.authenticate(black_box(request)));
+        let Poll::Ready(verified) = future.poll(&mut Context::from_waker(Waker::noop())) else { panic!("not at once") };
+        verified
+    });
+}
+
+mod stage {
     use super::*;
 
+    /// Reads a key, and refuses it for its form, before it would be hashed.
     #[divan::bench]
-    fn sha256(bencher: Bencher<'_, '_>) {
+    fn read(bencher: Bencher<'_, '_>) {
+        let key = key();
+        let layer = layer(&key, |layer| layer.formats([KeyFormat::new("acme_live").unwrap()]));
+        authenticate(bencher, &layer, &request("x-api-key", key.expose()));
+    }
+
+    #[divan::bench]
+    fn read_nothing(bencher: Bencher<'_, '_>) {
+        authenticate(bencher, &layer(&key(), |layer| layer), &Request::new(()));
+    }
+
+    #[divan::bench]
+    fn hash(bencher: Bencher<'_, '_>) {
         let (key, hasher) = (key(), KeyHasher::sha256());
         bencher.bench_local(|| hasher.digest(black_box(&key)));
     }
 
     #[divan::bench]
-    fn hmac_sha256(bencher: Bencher<'_, '_>) {
+    fn hash_with_a_pepper(bencher: Bencher<'_, '_>) {
         let (key, hasher) = (key(), KeyHasher::hmac_sha256(&[7; 32]).unwrap());
         bencher.bench_local(|| hasher.digest(black_box(&key)));
     }
 
-    /// Hash, look up, compare.
+    /// Looks up, and compares.
     #[divan::bench]
-    fn hash_and_find(bencher: Bencher<'_, '_>) {
+    fn find(bencher: Bencher<'_, '_>) {
         let (key, hasher) = (key(), KeyHasher::sha256());
-        let store = store(&key, &hasher);
-        bencher.bench_local(|| {
-            let digest = hasher.digest(black_box(&key));
-            match store.find_now(&digest) {
-                Lookup::Found(record) if *record.digest() == digest => record,
-                _ => panic!("not found"),
-            }
+        let (store, digest) = (store(&key, &hasher), hasher.digest(&key));
+        bencher.bench_local(|| match store.find_now(black_box(&digest)) {
+            Lookup::Found(record) if *record.digest() == digest => record,
+            _ => panic!("not found"),
         });
+    }
+
+    /// All of them: read, hash, find.
+    #[divan::bench]
+    fn verify(bencher: Bencher<'_, '_>) {
+        let key = key();
+        authenticate(bencher, &layer(&key, |layer| layer), &request("x-api-key", key.expose()));
+    }
+
+    #[divan::bench]
+    fn verify_by_bearer(bencher: Bencher<'_, '_>) {
+        let key = key();
+        let request = request("authorization", &format!("Bearer {}", key.expose()));
+        authenticate(bencher, &layer(&key, |layer| layer), &request);
     }
 }
 
@@ -144,11 +178,23 @@ mod service {
     }
 
     #[divan::bench]
-    fn layer_format_and_guard(bencher: Bencher<'_, '_>) {
+    fn layer_and_guard(bencher: Bencher<'_, '_>) {
+        let key = key();
+        let service = layer(&key, |layer| layer).layer(Require::permission("links", "read").layer(inner()));
+        call(bencher, service, &request("x-api-key", key.expose()));
+    }
+
+    #[divan::bench]
+    fn layer_with_a_format(bencher: Bencher<'_, '_>) {
         let key = key();
         let layer = layer(&key, |layer| layer.formats([KeyFormat::new("hopx_live").unwrap()]));
-        let service = layer.layer(Require::permission("links", "read").layer(inner()));
-        call(bencher, service, &request("x-api-key", key.expose()));
+        call(bencher, layer.layer(inner()), &request("x-api-key", key.expose()));
+    }
+
+    #[divan::bench]
+    fn refused_missing(bencher: Bencher<'_, '_>) {
+        let service = layer(&key(), |layer| layer).layer(inner());
+        call(bencher, service, &Request::new(()));
     }
 
     #[divan::bench]
@@ -158,8 +204,9 @@ mod service {
     }
 
     #[divan::bench]
-    fn refused_missing(bencher: Bencher<'_, '_>) {
-        let service = layer(&key(), |layer| layer).layer(inner());
-        call(bencher, service, &Request::new(()));
+    fn refused_forbidden(bencher: Bencher<'_, '_>) {
+        let key = key();
+        let service = layer(&key, |layer| layer).layer(Require::permission("links", "write").layer(inner()));
+        call(bencher, service, &request("x-api-key", key.expose()));
     }
 }

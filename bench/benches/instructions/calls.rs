@@ -1,0 +1,136 @@
+//! What is called, under valgrind: a layer with the default schemes and two formats, by a key of the first.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    hint::black_box,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, HOST},
+};
+use sha2::block_api::compress256;
+use tower::{Layer, Service, service_fn};
+use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Require, store::MemoryStore};
+
+use crate::Result;
+
+/// 52 bytes, one block of SHA-256. The keys are always the same, so that the counts are.
+const KEY: &str = "hopx_live_Dg4hNzZlbmdAQmm5aAVhgPRCKZqgcleHl1FT1ZtyRL";
+const UNKNOWN: &str = "hopx_live_leo6xVvGfdewXoVqDoTPMNJ6FaJ8i3NcgqdH3AaeYJ";
+/// 71 bytes, two blocks.
+const LONG: &str = "a_prefix_of_twenty_eight_byt_VchKmHLkQjfZBK8sku9Y8TCzaLlIocCfkYii1FcPeW";
+const FOREIGN: &str = "acme_live_FQYyDyW6NATDTovQKiefYEVHYxNOsMjWMMld0RCp6R";
+
+type Times = u32;
+
+pub fn call(name: &str, times: &str) -> Result<()> {
+    let times: Times = times.parse()?;
+    let [key, unknown, long_key, foreign_key] = [KEY, UNKNOWN, LONG, FOREIGN].map(|key| ApiKey::new(key).unwrap());
+    let layer = layer([&key, &long_key]);
+    let may = |action| Require::permission("links", action);
+    let (bearer, nobody) = (bearer(&key), request());
+    match name {
+        "compression" => compress(times),
+        "hash" => hash(&key, times),
+        "authenticate" => authenticate(&layer, &bearer, times),
+        "authenticate by X-API-Key" => authenticate(&layer, &x_api_key(&key), times),
+        "authenticate a long key" => authenticate(&layer, &self::bearer(&long_key), times),
+        "bare" => serve(bare(), &bearer, StatusCode::OK, times),
+        "bare, extensions in use" => serve(bare(), &in_use(bearer), StatusCode::OK, times),
+        "bare, without a key" => serve(bare(), &nobody, StatusCode::OK, times),
+        "layer" => serve(layer.layer(bare()), &bearer, StatusCode::OK, times),
+        "layer, extensions in use" => serve(layer.layer(bare()), &in_use(bearer), StatusCode::OK, times),
+        "layer and guard" => serve(layer.layer(may("read").layer(bare())), &bearer, StatusCode::OK, times),
+        "forbidden" => serve(layer.layer(may("write").layer(bare())), &bearer, StatusCode::FORBIDDEN, times),
+        "missing" => serve(layer.layer(bare()), &nobody, StatusCode::UNAUTHORIZED, times),
+        "unknown" => serve(layer.layer(bare()), &self::bearer(&unknown), StatusCode::UNAUTHORIZED, times),
+        "foreign" => serve(layer.layer(bare()), &self::bearer(&foreign_key), StatusCode::UNAUTHORIZED, times),
+        _ => return Err(format!("no call {name}").into()),
+    }
+    Ok(())
+}
+
+fn layer(keys: [&ApiKey; 2]) -> ApiKeyLayer {
+    let formats = ["hopx_live", "a_prefix_of_twenty_eight_byt"].map(|prefix| KeyFormat::new(prefix).unwrap());
+    let (store, hasher) = (MemoryStore::new(), KeyHasher::sha256());
+    for (number, key) in keys.into_iter().enumerate() {
+        let record = KeyRecord::for_key(format!("key-{number}"), key, &hasher);
+        store.add(record.with_organization("acme").grant("links", "read")).unwrap();
+    }
+    ApiKeyLayer::builder(store).formats(formats).build().unwrap()
+}
+
+fn compress(times: Times) {
+    let mut state = [0; 8];
+    for _ in 0..times {
+        compress256(black_box(&mut state), black_box(&[[7; 64]]));
+    }
+}
+
+fn hash(key: &ApiKey, times: Times) {
+    let hasher = KeyHasher::sha256();
+    for _ in 0..times {
+        black_box(hasher.digest(black_box(key)));
+    }
+}
+
+fn authenticate(layer: &ApiKeyLayer, request: &Request<()>, times: Times) {
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        let future = pin!(layer.authenticate(black_box(request)));
+        let Poll::Ready(Ok(principal)) = future.poll(&mut context) else { panic!("not at once") };
+        black_box(principal);
+    }
+}
+
+fn bare() -> impl Service<Request<()>, Response = Response<()>, Error = Infallible, Future: Send> + Clone {
+    service_fn(|request: Request<()>| -> Ready<std::result::Result<Response<()>, Infallible>> {
+        black_box(request);
+        ready(Ok(Response::new(())))
+    })
+}
+
+/// A copy of the request in, the response dropped.
+fn serve<S, B>(mut service: S, request: &Request<()>, expected: StatusCode, times: Times)
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+{
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        assert!(service.poll_ready(&mut context).is_ready());
+        let future = pin!(service.call(black_box(request.clone())));
+        let Poll::Ready(Ok(response)) = future.poll(&mut context) else { panic!("not at once") };
+        assert_eq!(black_box(response).status(), expected);
+    }
+}
+
+fn request() -> Request<()> {
+    let mut request = Request::new(());
+    for (name, value) in [(HOST, "api.example.com"), (ACCEPT, "*/*")] {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    request
+}
+
+fn x_api_key(key: &ApiKey) -> Request<()> {
+    let mut request = request();
+    request.headers_mut().insert("x-api-key", key.expose().parse().unwrap());
+    request
+}
+
+fn bearer(key: &ApiKey) -> Request<()> {
+    let mut request = request();
+    request.headers_mut().insert(AUTHORIZATION, format!("Bearer {}", key.expose()).parse().unwrap());
+    request
+}
+
+/// With as many values in the extensions as a server and a router leave there, and room for more.
+fn in_use(mut request: Request<()>) -> Request<()> {
+    request.extensions_mut().insert(1_u8);
+    request.extensions_mut().insert(1_u16);
+    request
+}

@@ -1,0 +1,36 @@
+//! What is held to the table: a call, what it is compared with, and how often it compresses.
+
+use crate::{Result, callgrind::Counter};
+
+pub struct Measure {
+    pub name: &'static str,
+    call: &'static str,
+    beside: Option<&'static str>,
+    compressions: u32,
+}
+
+pub const ALL: &[Measure] = &[
+    Measure::new("hash", "hash", None, 1),
+    Measure::new("verify", "authenticate", None, 1),
+    Measure::new("verify, by X-API-Key", "authenticate by X-API-Key", None, 1),
+    Measure::new("verify, a key of 71 bytes", "authenticate a long key", None, 2),
+    Measure::new("layer", "layer", Some("bare"), 1),
+    Measure::new("layer, extensions in use", "layer, extensions in use", Some("bare, extensions in use"), 1),
+    Measure::new("guard", "layer and guard", Some("layer"), 0),
+    Measure::new("refuse: no key", "missing", Some("bare, without a key"), 0),
+    Measure::new("refuse: another format", "foreign", Some("bare"), 0),
+    Measure::new("refuse: unknown", "unknown", Some("bare"), 1),
+    Measure::new("refuse: forbidden", "forbidden", Some("bare"), 1),
+];
+
+impl Measure {
+    const fn new(name: &'static str, call: &'static str, beside: Option<&'static str>, compressions: u32) -> Self {
+        Self { name, call, beside, compressions }
+    }
+
+    pub fn count(&self, counter: &mut Counter) -> Result<f64> {
+        let beside = self.beside.map_or(Ok(0.0), |beside| counter.of(beside))?;
+        let compressions = f64::from(self.compressions) * counter.of("compression")?;
+        Ok(counter.of(self.call)? - beside - compressions)
+    }
+}
