@@ -14,35 +14,35 @@ use nix::{
 
 use crate::paired::Item;
 
+/// What is taken away.
 const FEW: usize = 1;
-const MANY: usize = 5;
 
 /// Beyond this many it is given up.
 const MOST: u64 = 5_000_000;
 
-/// Instructions for each call in user mode, or nothing where a child cannot be traced.
+/// Instructions for each of so many calls in user mode, or nothing where a child cannot be traced.
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
-pub fn of(item: &mut dyn Item) -> Option<f64> {
+pub fn of(item: &mut dyn Item, calls: usize) -> Option<f64> {
     // SAFETY: the child goes on in this thread alone, in code that waits for no other one, and never returns.
     #[allow(unsafe_code, reason = "what follows a fork cannot be checked by the compiler")]
     match unsafe { fork() }.ok()? {
-        ForkResult::Child => be_counted(item),
+        ForkResult::Child => be_counted(item, calls),
         ForkResult::Parent { child } => {
             let few = steps(child);
             let many = steps(child);
             let _ = kill(child, Signal::SIGKILL);
             let _ = waitpid(child, None);
-            Some((many? - few?) as f64 / (MANY - FEW) as f64)
+            Some((many? - few?) as f64 / calls as f64)
         }
     }
 }
 
 /// Stops before the calls and after them.
-fn be_counted(item: &mut dyn Item) -> ! {
+fn be_counted(item: &mut dyn Item, calls: usize) -> ! {
     let _ = ptrace::traceme();
-    item.prepare(MANY);
-    item.run(MANY);
-    for calls in [FEW, MANY] {
+    item.prepare(calls);
+    item.run(calls);
+    for calls in [FEW, FEW + calls] {
         item.prepare(calls);
         let _ = raise(Signal::SIGSTOP);
         item.run(calls);

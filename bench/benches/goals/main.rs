@@ -24,12 +24,14 @@ use report::Report;
 #[global_allocator]
 static ALLOCATOR: allocations::Counting = allocations::Counting;
 
-/// A goal, or the peers, and what measures it.
-type Room = (&'static [&'static str], fn(&mut Report));
+type Measure = fn(&mut Report);
+
+/// Goals, or the peers, and what measures them.
+type Room = (&'static [&'static str], Measure);
 
 const ROOMS: &[Room] = &[
     (&["1", "9", "15"], goal::verify::measure),
-    (&["2", "3", "4"], goal::layer::measure),
+    (&["2", "3", "4", "15"], goal::layer::measure),
     (&["5"], goal::refusals::measure),
     (&["6"], goal::guard::measure),
     (&["7"], goal::allocations::measure),
@@ -41,7 +43,7 @@ const ROOMS: &[Room] = &[
 ];
 
 /// What is measured in a process of its own, so that its memory is clean before and given back after.
-const CHILDREN: &[(&str, fn(&mut Report))] = &[("size", goal::size::measure), ("changes", goal::changes::measure)];
+const CHILDREN: &[(&str, Measure)] = &[("size", goal::size::measure), ("changes", goal::changes::measure)];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();

@@ -21,13 +21,15 @@ pub struct Repeat<F>(pub F);
 
 /// Items that are compared with each other.
 pub struct Group<'a> {
-    title: &'static str,
+    title: String,
     entries: Vec<Entry<'a>>,
 }
 
 struct Entry<'a> {
     name: String,
     item: Box<dyn Item + 'a>,
+    /// The calls whose instructions are counted.
+    counted: usize,
     /// The chunks of a slice.
     chunks: usize,
     /// Nanoseconds for a call, one for each round.
@@ -52,6 +54,9 @@ const SLICE: f64 = 500_000.0;
 
 const ROUNDS: usize = 121;
 
+/// The calls whose instructions are counted: each takes microseconds, one step at a time.
+const COUNTED: usize = 4;
+
 // === impl Repeat ===
 
 impl<F: FnMut(usize) -> R, R> Item for Repeat<F> {
@@ -65,13 +70,14 @@ impl<F: FnMut(usize) -> R, R> Item for Repeat<F> {
 // === impl Group ===
 
 impl<'a> Group<'a> {
-    pub fn new(title: &'static str) -> Self {
-        Self { title, entries: Vec::new() }
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), entries: Vec::new() }
     }
 
     /// Adds an item, and says under which number it stands in a round.
     pub fn add(&mut self, name: impl Into<String>, item: impl Item + 'a) -> usize {
         self.entries.push(Entry {
+            counted: COUNTED,
             name: name.into(),
             item: Box::new(item),
             chunks: 1,
@@ -80,6 +86,11 @@ impl<'a> Group<'a> {
             allocations: 0.0,
         });
         self.entries.len() - 1
+    }
+
+    /// Counts the instructions of so many calls of an item, where not all are alike.
+    pub fn count(&mut self, item: usize, calls: usize) {
+        self.entries[item].counted = calls;
     }
 
     /// Measures all items, in turn, in every round; the order is turned around each time.
@@ -126,7 +137,7 @@ impl<'a> Group<'a> {
             instructions: entry.instructions,
             allocations: Some(entry.allocations),
         };
-        Table { title: self.title.to_owned(), rows: self.entries.iter().enumerate().map(row).collect() }
+        Table { title: self.title.clone(), rows: self.entries.iter().enumerate().map(row).collect() }
     }
 }
 
@@ -141,7 +152,7 @@ impl Entry<'_> {
         self.item.prepare(CHUNK);
         let ((), account) = allocations::of(|| self.item.run(CHUNK));
         self.allocations = per_call(account.allocations);
-        self.instructions = instructions::of(&mut *self.item);
+        self.instructions = instructions::of(&mut *self.item, self.counted);
     }
 
     /// Nanoseconds for a call: the median of some chunks, so that an interrupt counts for nothing. The first only warms up.

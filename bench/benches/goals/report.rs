@@ -20,7 +20,8 @@ pub struct Report {
 /// A goal, or a part of one.
 #[derive(Serialize, Deserialize)]
 pub struct Goal {
-    pub goal: u8,
+    #[serde(rename = "goal")]
+    pub number: u8,
     /// Which part of it, where it has several.
     pub part: String,
     pub value: f64,
@@ -131,15 +132,16 @@ impl Report {
 // === impl Goal ===
 
 impl Goal {
-    fn new(goal: u8, part: String, spread: Spread, op: &str, target: f64, ok: bool) -> Self {
+    fn new(number: u8, part: String, spread: Spread, op: &str, target: f64, ok: bool) -> Self {
         let Spread { q1, median: value, q3 } = spread;
-        Self { goal, part, value, q1, q3, op: op.to_owned(), target, ok }
+        Self { number, part, value, q1, q3, op: op.to_owned(), target, ok }
     }
 
     fn line(&self) -> String {
-        let Self { goal, part, value, q1, q3, op, target, ok } = self;
+        let Self { number, part, value, q1, q3, op, target, ok } = self;
         let verdict = if *ok { "ok" } else { "short" };
-        let line = format!("goal {goal}: {value:.2} (target {op} {target:.2}) [{q1:.2} .. {q3:.2}] {verdict}  {part}");
+        let line =
+            format!("goal {number}: {value:.2} (target {op} {target:.2}) [{q1:.2} .. {q3:.2}] {verdict}  {part}");
         line.trim_end().to_owned()
     }
 }

@@ -153,8 +153,8 @@ fn readers(report: &mut Report, changer: &Changer<'_>) {
                 let before = changer.changes.load(Ordering::Relaxed);
                 let begin = Instant::now();
                 let percentile = percentile(changer.store, &hot);
-                let changes = changer.changes.load(Ordering::Relaxed) - before;
-                (percentile, rate(changes, begin.elapsed()))
+                let made = changer.changes.load(Ordering::Relaxed) - before;
+                (percentile, rate(made, begin.elapsed()))
             });
             rounds.push(slices.map(|(percentile, _)| percentile));
             made.push(slices.map(|(_, rate)| rate));

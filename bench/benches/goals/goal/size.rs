@@ -69,9 +69,8 @@ fn look_up(report: &mut Report, small: &MemoryStore, large: &MemoryStore, presen
         assert!(rig::verify(&small_layer, request).is_ok() && rig::verify(&large_layer, request).is_ok());
     }
     let lines = usize::try_from(taken).expect("bytes").min(available()) / LINE;
-    eprintln!("a pointer chase over {} MB beside a store of {} MB", (lines * LINE) >> 20, taken >> 20);
 
-    let mut group = Group::new("keys in a memory store");
+    let mut group = Group::new(format!("memory store of {} MB", taken >> 20));
     let few_hot = group
         .add(format!("verify, hot, {FEW} keys"), Repeat(|call| rig::verify(&small_layer, &requests[call % PRESENTED])));
     let many_hot = group.add(
@@ -82,7 +81,10 @@ fn look_up(report: &mut Report, small: &MemoryStore, large: &MemoryStore, presen
     group.add(format!("find_now, any of {FEW} keys"), few_cold);
     let many_cold = Cold { store: large, keys: many, random: Random::new(2), digests: Vec::new() };
     let many_cold = group.add(format!("find_now, any of {many} keys"), many_cold);
-    let chase = group.add("pointer chase over as many bytes", Chase::new(lines));
+    let chase = group.add(format!("pointer chase over {} MB", (lines * LINE) >> 20), Chase::new(lines));
+    for hot in [few_hot, many_hot] {
+        group.count(hot, PRESENTED);
+    }
     group.measure();
 
     if let [Some(few), Some(many)] = [few_hot, many_hot].map(|item| group.instructions(item)) {
@@ -94,16 +96,18 @@ fn look_up(report: &mut Report, small: &MemoryStore, large: &MemoryStore, presen
     report.table(group.table());
 }
 
-/// A store of `count` keys, and those that will be presented.
+/// A store of `count` keys, and those that will be presented: added among the others, since the last ones may lie otherwise in a map.
 fn store(count: u64, presented: &[ApiKey]) -> MemoryStore {
     let store = MemoryStore::new();
+    let (mut rest, pause) = (presented.iter().enumerate(), count / PRESENTED as u64);
     for number in 0..count {
         store.add(record(number)).expect("a new key");
-    }
-    for (number, key) in presented.iter().enumerate() {
-        store
-            .add(rig::two_grants(KeyRecord::for_key(id(u64::MAX - number as u64), key, &KeyHasher::sha256())))
-            .expect("a new key");
+        if number % pause == pause / 2
+            && let Some((place, key)) = rest.next()
+        {
+            let record = KeyRecord::for_key(id(u64::MAX - place as u64), key, &KeyHasher::sha256());
+            store.add(rig::two_grants(record)).expect("a new key");
+        }
     }
     store
 }
@@ -143,7 +147,7 @@ fn available() -> usize {
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|text| text.parse::<usize>().ok());
-    kilobytes.map_or(1 << 30, |kilobytes| kilobytes * 1024 / 10 * 7)
+    kilobytes.map_or(1 << 30, |kilobytes| kilobytes * 1024 / 2)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     hint::black_box,
+    slice,
     sync::Barrier,
     task::{Context, Poll},
     thread,
@@ -56,7 +57,7 @@ pub fn measure(report: &mut Report) {
 /// Verifications of one key.
 fn verifying(layer: &ApiKeyLayer, key: &ApiKey) -> Work {
     let layer = layer.clone();
-    let [request] = Carries::Bearer(&[key.clone()]).some();
+    let [request] = Carries::Bearer(slice::from_ref(key)).some();
     assert!(rig::verify(&layer, &request).is_ok());
     Box::new(move |calls| {
         for _ in 0..calls {
@@ -67,7 +68,7 @@ fn verifying(layer: &ApiKeyLayer, key: &ApiKey) -> Work {
 
 /// Calls of a service with a request that comes back, so that no time goes into making it: only its extensions are made anew.
 fn calling(layer: &ApiKeyLayer, key: &ApiKey) -> Work {
-    let [request] = Carries::Bearer(&[key.clone()]).some();
+    let [request] = Carries::Bearer(slice::from_ref(key)).some();
     let mut service = layer.layer(Returns);
     let mut request = Some(request);
     Box::new(move |calls| {
