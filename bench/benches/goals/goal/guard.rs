@@ -1,0 +1,33 @@
+//! Goal 6: what a guard adds to the layer, for a key with twenty resources.
+
+use tower::Layer;
+use tower_api_key::{ApiKeyLayer, KeyHasher, KeyRecord, Require};
+
+use crate::{
+    calls::Calls,
+    paired::{Group, Spread},
+    report::Report,
+    rig::{self, Bare, Carries, Keys},
+};
+
+pub fn measure(report: &mut Report) {
+    let keys = Keys::new();
+    let layer = rig::build(rig::one_scheme(ApiKeyLayer::builder(keys.store(&KeyHasher::sha256(), twenty_grants))));
+    let requests = || Carries::Bearer(&keys.presented).requests(|| ());
+    let guard = Require::permission("resource-13", "read");
+
+    let mut group = Group::new("guard");
+    let alone = group.add("layer", Calls::ok(layer.layer(Bare::<()>::new()), requests()));
+    let guarded = Calls::ok(layer.layer(guard.layer(Bare::<()>::new())), requests());
+    let guarded = group.add("layer and guard", guarded);
+    group.measure();
+
+    report.at_most(6, "guard, ns", 15.0, group.compare(|ns| ns[guarded] - ns[alone]));
+    let allocations = group.allocations(guarded) - group.allocations(alone);
+    report.at_most(6, "guard, allocations", 0.0, Spread::exact(allocations));
+    report.table(group.table());
+}
+
+fn twenty_grants(record: KeyRecord) -> KeyRecord {
+    (0..20).fold(record, |record, number| record.grant(format!("resource-{number:02}"), "read"))
+}

@@ -1,0 +1,11 @@
+//! The goals, each beside those that are measured with it.
+
+pub mod allocations;
+pub mod cache;
+pub mod changes;
+pub mod guard;
+pub mod layer;
+pub mod refusals;
+pub mod size;
+pub mod threads;
+pub mod verify;

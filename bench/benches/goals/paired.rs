@@ -1,0 +1,197 @@
+//! Measures items in turn, many short rounds, so that whatever slows the machine slows them all; and compares them round by round.
+
+use std::{hint::black_box, time::Instant};
+
+use crate::{
+    allocations, instructions,
+    report::{Row, Table},
+};
+
+/// Something that is called again and again.
+pub trait Item {
+    /// Makes what so many calls need. Not timed.
+    fn prepare(&mut self, _calls: usize) {}
+
+    /// So many calls.
+    fn run(&mut self, calls: usize);
+}
+
+/// A closure that needs nothing. It is told the number of the call.
+pub struct Repeat<F>(pub F);
+
+/// Items that are compared with each other.
+pub struct Group<'a> {
+    title: String,
+    entries: Vec<Entry<'a>>,
+}
+
+struct Entry<'a> {
+    name: String,
+    item: Box<dyn Item + 'a>,
+    /// The calls whose instructions are counted.
+    counted: usize,
+    /// The chunks of a slice.
+    chunks: usize,
+    /// Nanoseconds for a call, one for each round.
+    nanos: Vec<f64>,
+    instructions: Option<f64>,
+    allocations: f64,
+}
+
+/// A median, between its quartiles.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    pub q1: f64,
+    pub median: f64,
+    pub q3: f64,
+}
+
+/// The calls between two readings of the clock.
+const CHUNK: usize = 64;
+
+/// How long an item runs before it is the next one's turn, in nanoseconds.
+const SLICE: f64 = 500_000.0;
+
+const ROUNDS: usize = 121;
+
+/// The calls whose instructions are counted: each takes microseconds, one step at a time.
+const COUNTED: usize = 4;
+
+// === impl Repeat ===
+
+impl<F: FnMut(usize) -> R, R> Item for Repeat<F> {
+    fn run(&mut self, calls: usize) {
+        for call in 0..calls {
+            black_box((self.0)(black_box(call)));
+        }
+    }
+}
+
+// === impl Group ===
+
+impl<'a> Group<'a> {
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), entries: Vec::new() }
+    }
+
+    /// Adds an item, and says under which number it stands in a round.
+    pub fn add(&mut self, name: impl Into<String>, item: impl Item + 'a) -> usize {
+        self.entries.push(Entry {
+            counted: COUNTED,
+            name: name.into(),
+            item: Box::new(item),
+            chunks: 1,
+            nanos: Vec::new(),
+            instructions: None,
+            allocations: 0.0,
+        });
+        self.entries.len() - 1
+    }
+
+    /// Counts the instructions of so many calls of an item, where not all are alike.
+    pub fn count(&mut self, item: usize, calls: usize) {
+        self.entries[item].counted = calls;
+    }
+
+    /// Measures all items, in turn, in every round; the order is turned around each time.
+    pub fn measure(&mut self) {
+        for entry in &mut self.entries {
+            entry.calibrate();
+        }
+        for round in 0..ROUNDS {
+            let count = self.entries.len();
+            for place in 0..count {
+                let place = if round % 2 == 0 { place } else { count - 1 - place };
+                let nanos = self.entries[place].slice();
+                self.entries[place].nanos.push(nanos);
+            }
+        }
+    }
+
+    /// What `of` makes of each round: a ratio, or a difference. It is given nanoseconds for a call, by the items' numbers.
+    pub fn compare(&self, of: impl Fn(&[f64]) -> f64) -> Spread {
+        let rounds = self.entries.first().map_or(0, |entry| entry.nanos.len());
+        Spread::of((0..rounds).map(|round| {
+            let nanos: Vec<f64> = self.entries.iter().map(|entry| entry.nanos[round]).collect();
+            of(&nanos)
+        }))
+    }
+
+    pub fn nanos(&self, item: usize) -> f64 {
+        self.compare(|nanos| nanos[item]).median
+    }
+
+    pub fn allocations(&self, item: usize) -> f64 {
+        self.entries[item].allocations
+    }
+
+    pub fn instructions(&self, item: usize) -> Option<f64> {
+        self.entries[item].instructions
+    }
+
+    /// All items, for whoever wants to look at them.
+    pub fn table(&self) -> Table {
+        let row = |(place, entry): (usize, &Entry<'_>)| Row {
+            name: entry.name.clone(),
+            nanos: self.compare(|nanos| nanos[place]).into(),
+            instructions: entry.instructions,
+            allocations: Some(entry.allocations),
+        };
+        Table { title: self.title.clone(), rows: self.entries.iter().enumerate().map(row).collect() }
+    }
+}
+
+impl Entry<'_> {
+    /// Finds how many chunks make a slice, and counts what can be counted exactly.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+    fn calibrate(&mut self) {
+        for _ in 0..10 {
+            self.chunk();
+        }
+        self.chunks = (SLICE / self.chunk()).clamp(5.0, 1000.0) as usize;
+        self.item.prepare(CHUNK);
+        let ((), account) = allocations::of(|| self.item.run(CHUNK));
+        self.allocations = per_call(account.allocations);
+        self.instructions = instructions::of(&mut *self.item, self.counted);
+    }
+
+    /// Nanoseconds for a call: the median of some chunks, so that an interrupt counts for nothing. The first only warms up.
+    fn slice(&mut self) -> f64 {
+        self.chunk();
+        Spread::of((0..self.chunks).map(|_| self.chunk())).median / per_call_divisor()
+    }
+
+    /// Nanoseconds for a chunk.
+    fn chunk(&mut self) -> f64 {
+        self.item.prepare(CHUNK);
+        let begin = Instant::now();
+        self.item.run(CHUNK);
+        begin.elapsed().as_secs_f64() * 1e9
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a small count")]
+fn per_call(count: u64) -> f64 {
+    count as f64 / per_call_divisor()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a small count")]
+fn per_call_divisor() -> f64 {
+    CHUNK as f64
+}
+
+// === impl Spread ===
+
+impl Spread {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
+        Self { q1: at(1), median: at(2), q3: at(3) }
+    }
+
+    /// A value that was counted, not measured.
+    pub fn exact(value: f64) -> Self {
+        Self { q1: value, median: value, q3: value }
+    }
+}
