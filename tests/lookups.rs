@@ -223,6 +223,24 @@ fn no_look_up_allocates_once_the_key_is_familiar_or_if_it_never_is() {
     assert_eq!(measure(|| drop(found(&store, 9_999))).count_total, 0);
 }
 
+/// A thread has one handle for the two.
+#[test]
+fn a_key_takes_the_handle_of_one_that_is_not_asked_for_any_more() {
+    let alike = |middle| {
+        let mut bytes = [7; 32];
+        bytes[16] = middle;
+        KeyDigest::from(bytes)
+    };
+    let store = with([KeyRecord::new("k1", alike(1)), KeyRecord::new("k2", alike(2))]);
+    let find = |digest| (0..4).for_each(|_| assert!(matches!(store.find_now(&digest), Lookup::Found(_))));
+    find(alike(1));
+    assert_eq!(measure(|| find(alike(2))).count_total, 1);
+    assert_eq!(measure(|| find(alike(2))).count_total, 0);
+    let in_turn =
+        || (0..4).for_each(|round| assert!(matches!(store.find_now(&alike(1 + round % 2)), Lookup::Found(_))));
+    assert_eq!(measure(in_turn).count_total, 0);
+}
+
 /// Its own texts apart.
 #[test]
 fn a_key_of_many_with_equal_permissions_takes_160_bytes() {

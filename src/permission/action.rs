@@ -14,7 +14,7 @@ use std::{borrow::Cow, fmt};
 pub struct Action(Name);
 
 /// The order is the order in which actions are listed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Name {
     Named(Named),
     Custom(Cow<'static, str>),
@@ -106,6 +106,16 @@ impl From<String> for Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// Named ones by their name alone.
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(named) => named.fmt(f),
+            Self::Custom(name) => f.debug_tuple("Custom").field(name).finish(),
+        }
     }
 }
 

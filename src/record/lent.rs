@@ -60,9 +60,12 @@ pub(crate) fn recall(digest: &KeyDigest, stamp: Stamp) -> Option<KeyRecord> {
             return None;
         }
         let lent = place.lent.take()?;
-        let record = (lent.0.digest == *digest).then(|| KeyRecord(Handle::Lent(Arc::clone(&lent))));
+        let record = (lent.0.digest == *digest).then(|| {
+            // Of two that take turns one keeps its handle, and nothing is allocated.
+            place.seen.set(ptr::null());
+            KeyRecord(Handle::Lent(Arc::clone(&lent)))
+        });
         place.lent.set(Some(lent));
-        place.seen.set(ptr::null());
         record
     });
     recalled.ok().flatten()
