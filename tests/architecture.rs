@@ -43,7 +43,7 @@ fn a_room_does_not_know_the_rooms_to_its_right() {
             "key/",
             &["use tower", "store::", "record::", "principal::", "layer::", "guard::", "rejection::", "observe::"],
         ),
-        ("permission.rs", &["use tower", "crate::"]),
+        ("permission/", &["use tower", "crate::"]),
         ("record/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
         ("store/", &["use tower", "scheme::", "principal::", "layer::", "guard::", "rejection::", "observe::"]),
         ("store/cached/freshness.rs", &["crate::", "std::sync", "std::time", "tokio", "KeyDigest"]),

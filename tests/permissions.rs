@@ -1,5 +1,8 @@
 //! Permissions as values, and as JSON.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{collection::vec, prelude::*};
 use tower_api_key::{Action, Permissions};
 
 #[test]
@@ -34,6 +37,85 @@ fn grants_add_up_in_a_fixed_order() {
     assert_eq!(again, permissions);
     assert_eq!(format!("{:?}", Permissions::new().grant("*", "*").with_wildcards()), r#"wildcards {"*": ["*"]}"#);
     assert!(Permissions::new().is_empty() && !permissions.is_empty());
+}
+
+/// Of one action or all four, with one of your own or two.
+#[test]
+fn every_set_of_actions_lists_them_in_their_order_whatever_came_first() {
+    let all = ["create", "read", "update", "delete", "archive", "zap"];
+    for bits in 1..1_u8 << all.len() {
+        let chosen: Vec<&str> =
+            all.iter().enumerate().filter(|(place, _)| bits & 1 << place != 0).map(|(_, name)| *name).collect();
+        let forwards: Permissions = chosen.iter().map(|name| ("links", *name)).collect();
+        let backwards = chosen.iter().rev().fold(Permissions::new(), |set, name| set.grant("links", *name));
+        assert_eq!(forwards, backwards);
+        let listed: Vec<_> = backwards.iter().flat_map(|(_, actions)| actions).map(Action::as_str).collect();
+        assert_eq!(listed, chosen);
+        for name in all {
+            assert_eq!(forwards.allows("links", name), chosen.contains(&name), "{name} of {chosen:?}");
+        }
+    }
+}
+
+#[test]
+fn wildcards_alone_are_a_difference() {
+    let literal = Permissions::new().grant("*", "*");
+    assert_ne!(literal.clone().with_wildcards(), literal);
+    assert_ne!(Permissions::new().with_wildcards(), Permissions::new());
+    assert!(Permissions::new().with_wildcards().is_empty() && Permissions::new().with_wildcards().has_wildcards());
+}
+
+/// Names that begin or end alike, are empty, or as long as a word or two.
+const NAMES: [&str; 12] = [
+    "",
+    "*",
+    "a",
+    "a\0",
+    "links",
+    "resource",
+    "resource\0",
+    "resource-1",
+    "resource-2",
+    "resource-10",
+    "a resource-1",
+    "ä",
+];
+
+proptest! {
+    #[test]
+    fn permissions_are_a_map_of_sets(
+        grants in vec((0..NAMES.len(), 0..6_usize), 0..40),
+        others in vec((0..NAMES.len(), 0..6_usize), 0..4),
+        wildcards: bool,
+    ) {
+        let actions = ["create", "read", "update", "delete", "*", "export"];
+        let name = |(resource, action): &(usize, usize)| (NAMES[*resource], actions[*action]);
+        let mut model = BTreeMap::<&str, BTreeSet<Action>>::new();
+        for (resource, action) in grants.iter().map(name) {
+            model.entry(resource).or_default().insert(action.into());
+        }
+        let mut one_by_one = grants.iter().map(name).fold(Permissions::new(), |set, (resource, action)| set.grant(resource, action));
+        let mut at_once: Permissions = grants.iter().rev().map(name).collect();
+        prop_assert_eq!(&one_by_one, &at_once);
+        if wildcards {
+            (one_by_one, at_once) = (one_by_one.with_wildcards(), at_once.with_wildcards());
+        }
+        let listed: Vec<_> = one_by_one.iter().map(|(resource, actions)| (resource, actions.to_vec())).collect();
+        let expected: Vec<_> = model.iter().map(|(resource, actions)| (*resource, actions.iter().cloned().collect())).collect();
+        prop_assert_eq!(listed, expected);
+        let has = |resource, action| model.get(resource).is_some_and(|actions| actions.contains(&Action::from(action)));
+        for resource in NAMES.into_iter().chain(["resource-3", "Links"]) {
+            for action in actions.into_iter().chain(["Read"]) {
+                let any = has(resource, "*") || has("*", action) || has("*", "*");
+                let expected = has(resource, action) || wildcards && any;
+                prop_assert_eq!(one_by_one.allows(resource, action), expected, "{} {}", resource, action);
+                prop_assert_eq!(at_once.allows(resource, action), expected);
+            }
+        }
+        let wider = others.iter().map(name).fold(one_by_one.clone(), |set, (resource, action)| set.grant(resource, action));
+        let is_wider = others.iter().map(name).any(|(resource, action)| !has(resource, action));
+        prop_assert_eq!(wider != one_by_one, is_wider);
+    }
 }
 
 #[cfg(feature = "serde")]

@@ -23,7 +23,7 @@ impl KeyRecord {
     /// Says whose key it is.
     #[must_use]
     pub fn with_owner(self, owner: Owner) -> Self {
-        self.edit(|fields| fields.owner = Some(owner))
+        self.edit(|fields| fields.rare_mut().owner = Some(owner))
     }
 
     /// Says to which organization the key belongs.
@@ -35,19 +35,19 @@ impl KeyRecord {
     /// Says for which environment the key is: `live`, `test`.
     #[must_use]
     pub fn with_environment(self, environment: impl Into<String>) -> Self {
-        self.edit(|fields| fields.environment = Some(environment.into().into()))
+        self.edit(|fields| fields.rare_mut().environment = Some(environment.into().into()))
     }
 
     /// Gives the key a name, for people.
     #[must_use]
     pub fn with_name(self, name: impl Into<String>) -> Self {
-        self.edit(|fields| fields.name = Some(name.into().into()))
+        self.edit(|fields| fields.rare_mut().name = Some(name.into().into()))
     }
 
     /// Keeps what may be shown of the key, see [`Mask`](crate::Mask).
     #[must_use]
     pub fn with_mask(self, mask: impl Into<String>) -> Self {
-        self.edit(|fields| fields.mask = Some(mask.into().into()))
+        self.edit(|fields| fields.rare_mut().mask = Some(mask.into().into()))
     }
 
     /// Switches the key off or on.
@@ -59,45 +59,46 @@ impl KeyRecord {
     /// Says when the key was made.
     #[must_use]
     pub fn with_created_at(self, instant: SystemTime) -> Self {
-        self.edit(|fields| fields.created_at = Some(instant))
+        self.edit(|fields| fields.rare_mut().created_at = Some(instant))
     }
 
     /// Refuses the key before this instant; `None` takes that back.
     #[must_use]
     pub fn with_not_before(self, instant: impl Into<Option<SystemTime>>) -> Self {
-        self.edit(|fields| fields.not_before = instant.into())
+        self.edit(|fields| fields.time(|times| times.not_before = instant.into()))
     }
 
     /// Refuses the key from this instant on; `None` takes that back, and the key does not expire.
     #[must_use]
     pub fn with_expires_at(self, instant: impl Into<Option<SystemTime>>) -> Self {
-        self.edit(|fields| fields.expires_at = instant.into())
+        self.edit(|fields| fields.time(|times| times.expires_at = instant.into()))
     }
 
     /// Names the key whose place this one has taken.
     #[must_use]
     pub fn with_replaces(self, old: impl Into<KeyId>) -> Self {
-        self.edit(|fields| fields.replaces = Some(old.into()))
+        self.edit(|fields| fields.rare_mut().replaces = Some(old.into()))
     }
 
     /// Names the key that has taken this one's place. Until it expires, this one is in grace.
     #[must_use]
     pub fn with_replaced_by(self, new: impl Into<KeyId>) -> Self {
-        self.edit(|fields| fields.replaced_by = Some(new.into()))
+        self.edit(|fields| fields.rare_mut().replaced_by = Some(new.into()))
     }
 
     /// Says how often the record was changed, see [`KeyRegistry::update`](crate::KeyRegistry::update).
     #[must_use]
     pub fn with_version(self, version: u64) -> Self {
-        self.edit(|fields| fields.version = version)
+        self.edit(|fields| fields.rare_mut().version = version)
     }
 
     /// Says how often the key was used, and when last.
     #[must_use]
     pub fn with_use(self, count: u64, last_used_at: impl Into<Option<SystemTime>>) -> Self {
         self.edit(|fields| {
-            fields.use_count = count;
-            fields.last_used_at = last_used_at.into();
+            let rare = fields.rare_mut();
+            rare.use_count = count;
+            rare.last_used_at = last_used_at.into();
         })
     }
 
@@ -105,7 +106,7 @@ impl KeyRecord {
     #[must_use]
     pub fn with_metadata(self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.edit(|fields| {
-            fields.metadata.insert(name.into(), text.into());
+            fields.rare_mut().metadata.insert(name.into(), text.into());
         })
     }
 
@@ -113,7 +114,7 @@ impl KeyRecord {
     #[must_use]
     pub fn with<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.edit(|fields| {
-            fields.values.insert(value);
+            fields.rare_mut().values.insert(value);
         })
     }
 }

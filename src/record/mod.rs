@@ -1,21 +1,21 @@
 //! What a store keeps of a key: everything but the key.
 
+mod fields;
 mod identity;
+mod lent;
 mod making;
 mod reading;
 mod verify;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc};
 
-use http::Extensions;
-
+pub(crate) use fields::Fields;
 pub use identity::{KeyId, Owner, Status};
+pub(crate) use lent::{State, recall, remember};
 pub(crate) use verify::{Bounds, Verified};
 
-use crate::{
-    key::{ApiKey, KeyDigest, KeyHasher, Mask},
-    permission::Permissions,
-};
+use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
+use lent::Handle;
 
 /// What a store keeps of a key, and what a handler learns of its caller.
 ///
@@ -37,57 +37,14 @@ use crate::{
 /// assert_eq!(record.get::<Plan>().map(|plan| plan.0), Some("pro"));
 /// ```
 #[derive(Clone)]
-pub struct KeyRecord(Arc<Fields>);
-
-#[derive(Clone)]
-struct Fields {
-    digest: KeyDigest,
-    status: Status,
-    not_before: Option<SystemTime>,
-    expires_at: Option<SystemTime>,
-    organization: Option<Box<str>>,
-    environment: Option<Box<str>>,
-    permissions: Permissions,
-    id: KeyId,
-    owner: Option<Owner>,
-    name: Option<Box<str>>,
-    mask: Option<Box<str>>,
-    created_at: Option<SystemTime>,
-    replaces: Option<KeyId>,
-    replaced_by: Option<KeyId>,
-    version: u64,
-    last_used_at: Option<SystemTime>,
-    use_count: u64,
-    metadata: BTreeMap<String, String>,
-    values: Extensions,
-}
+pub struct KeyRecord(Handle);
 
 // === impl KeyRecord ===
 
 impl KeyRecord {
     /// A record of the key that is stored under `digest`. It is active, and may do nothing.
     pub fn new(id: impl Into<KeyId>, digest: impl Into<KeyDigest>) -> Self {
-        Self(Arc::new(Fields {
-            digest: digest.into(),
-            status: Status::Active,
-            not_before: None,
-            expires_at: None,
-            organization: None,
-            environment: None,
-            permissions: Permissions::new(),
-            id: id.into(),
-            owner: None,
-            name: None,
-            mask: None,
-            created_at: None,
-            replaces: None,
-            replaced_by: None,
-            version: 0,
-            last_used_at: None,
-            use_count: 0,
-            metadata: BTreeMap::new(),
-            values: Extensions::new(),
-        }))
+        Arc::new(Fields::new(id.into(), digest.into())).into()
     }
 
     /// A record of this key, hashed as the layer hashes, with its mask.
@@ -110,10 +67,11 @@ impl KeyRecord {
         self.with_replaces(old).edit(|fields| {
             fields.id = id;
             fields.digest = digest;
-            fields.replaced_by = None;
-            fields.version = 0;
-            fields.last_used_at = None;
-            fields.use_count = 0;
+            let rare = fields.rare_mut();
+            rare.replaced_by = None;
+            rare.version = 0;
+            rare.last_used_at = None;
+            rare.use_count = 0;
         })
     }
 
@@ -121,9 +79,27 @@ impl KeyRecord {
         self.edit(|fields| fields.digest = digest)
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut Fields)) -> Self {
-        change(Arc::make_mut(&mut self.0));
-        self
+    /// What a store keeps of it: one `Arc`, whoever has handed the record out.
+    pub(crate) fn into_fields(self) -> Arc<Fields> {
+        self.0.into_fields()
+    }
+
+    /// The same record, by a handle that nobody else counts.
+    #[cfg(feature = "cache")]
+    pub(crate) fn lent(&self) -> Self {
+        Self(self.0.clone().lent())
+    }
+
+    fn edit(self, change: impl FnOnce(&mut Fields)) -> Self {
+        let mut fields = self.into_fields();
+        change(Arc::make_mut(&mut fields));
+        fields.into()
+    }
+}
+
+impl From<Arc<Fields>> for KeyRecord {
+    fn from(fields: Arc<Fields>) -> Self {
+        Self(Handle::Own(fields))
     }
 }
 
@@ -131,23 +107,23 @@ impl KeyRecord {
 impl fmt::Debug for KeyRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyRecord")
-            .field("id", &self.0.id.as_str())
-            .field("mask", &self.0.mask)
-            .field("name", &self.0.name)
-            .field("owner", &self.0.owner)
-            .field("organization", &self.0.organization)
-            .field("environment", &self.0.environment)
-            .field("permissions", &self.0.permissions)
-            .field("status", &self.0.status)
-            .field("created_at", &self.0.created_at)
-            .field("not_before", &self.0.not_before)
-            .field("expires_at", &self.0.expires_at)
-            .field("replaces", &self.0.replaces)
-            .field("replaced_by", &self.0.replaced_by)
-            .field("version", &self.0.version)
-            .field("last_used_at", &self.0.last_used_at)
-            .field("use_count", &self.0.use_count)
-            .field("metadata", &self.0.metadata)
+            .field("id", &self.id().as_str())
+            .field("mask", &self.mask())
+            .field("name", &self.name())
+            .field("owner", &self.owner())
+            .field("organization", &self.organization())
+            .field("environment", &self.environment())
+            .field("permissions", &self.permissions())
+            .field("status", &self.status())
+            .field("created_at", &self.created_at())
+            .field("not_before", &self.not_before())
+            .field("expires_at", &self.expires_at())
+            .field("replaces", &self.replaces())
+            .field("replaced_by", &self.replaced_by())
+            .field("version", &self.version())
+            .field("last_used_at", &self.last_used_at())
+            .field("use_count", &self.use_count())
+            .field("metadata", &self.metadata())
             .finish_non_exhaustive()
     }
 }

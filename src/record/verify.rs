@@ -59,12 +59,12 @@ impl KeyRecord {
             Status::Disabled => return Some(Reason::Disabled),
             Status::Revoked => return Some(Reason::Revoked),
         }
-        if fields.not_before.is_some() || fields.expires_at.is_some() {
+        if fields.is_timed {
             let now = bounds.clock.now();
-            if fields.expires_at.is_some_and(|end| now >= end) {
+            if self.expires_at().is_some_and(|end| now >= end) {
                 return Some(Reason::Expired);
             }
-            if fields.not_before.is_some_and(|start| now < start) {
+            if self.not_before().is_some_and(|start| now < start) {
                 return Some(Reason::NotYetValid);
             }
         }
@@ -72,7 +72,7 @@ impl KeyRecord {
             return Some(Reason::WrongTenant);
         }
         if let Some(served) = &bounds.environments
-            && !fields.environment.as_ref().is_some_and(|own| served.contains(own))
+            && !self.environment().is_some_and(|own| served.iter().any(|served| **served == *own))
         {
             return Some(Reason::WrongEnvironment);
         }

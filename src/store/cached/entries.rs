@@ -49,6 +49,8 @@ impl Entries {
             return;
         }
         if let Some(value) = found {
+            // The store's own handle, if it has one, is one thread's to count.
+            let value = value.into_fields().into();
             self.records.insert(digest, Entry { value, epoch, asked_at });
             if absence.is_some() {
                 self.absences.remove(&digest);

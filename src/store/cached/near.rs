@@ -109,7 +109,7 @@ impl Place {
     /// The same, with a handle to the record that only this thread gives out.
     fn with_own_handle(&self) -> Self {
         let Entry { value, epoch, asked_at } = &self.entry;
-        let entry = Entry { value: value.clone(), epoch: *epoch, asked_at: *asked_at };
+        let entry = Entry { value: value.lent(), epoch: *epoch, asked_at: *asked_at };
         Self { cache: self.cache, digest: self.digest, entry, until: self.until }
     }
 }

@@ -61,7 +61,7 @@ impl KeyChanges for MemoryChanges {
 
     async fn catch_up(&mut self) -> Result<Vec<Change>, Infallible> {
         // A change that is being made is told before its turn ends.
-        drop(self.store.books());
+        drop(self.store.turn());
         let mut changes = Vec::new();
         while let Some(told) = self.told.as_mut() {
             match told.try_recv() {

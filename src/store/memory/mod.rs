@@ -1,12 +1,14 @@
 //! Keys in memory, changeable while they are served.
 
+mod books;
 mod changes;
+mod group;
+mod groups;
+mod sets;
+mod table;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     convert::Infallible,
-    hash::{BuildHasherDefault, Hasher},
-    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -17,13 +19,21 @@ pub use changes::MemoryChanges;
 use super::{Answered, Cap, Change, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Use};
 use crate::{
     key::KeyDigest,
-    record::{KeyId, KeyRecord, Owner, Status},
+    record::{Fields, KeyId, KeyRecord, Status},
 };
+use books::{Books, User};
+use table::Table;
 
 /// Keys in memory. Clones share the keys; a change is seen by the next request.
 ///
 /// A look-up takes no lock. Everything else takes turns, so each change sees what the one before has done, and none undoes a
 /// revocation. Keys are added here, or issued and changed by a [`KeyManager`](crate::KeyManager).
+///
+/// Equal sets of permissions are kept once. Each thread that looks keys up keeps handles of 256 records at most, which may outlive a
+/// change or a removal in memory; they are not handed out any more.
+///
+/// A digest is found by a hash of its first eight bytes, with a seed of the store's own. So keys whose SHA-256 was ground to begin alike do
+/// not meet, unless all eight bytes are the same, and they would have to be stored first: unknown keys never are.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyHasher, KeyRecord, store::MemoryStore};
@@ -41,34 +51,17 @@ pub struct MemoryStore(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     /// What requests read.
-    by_digest: ByDigest,
+    by_digest: Table,
     /// What changes go through, one at a time.
     books: Mutex<Books>,
     /// Whom changes are told, in their order, once somebody follows them.
     changes: OnceLock<broadcast::Sender<Change>>,
 }
 
-type ByDigest = papaya::HashMap<KeyDigest, KeyRecord, BuildHasherDefault<FirstBytes>>;
-
-/// Every record by its id, and whose keys are which.
-#[derive(Default)]
-struct Books {
-    by_id: BTreeMap<KeyId, KeyRecord>,
-    by_user: HashMap<User, Keys>,
-}
-
-/// The keys of a user: those that a cap may count, and those that it never counts again.
-#[derive(Default)]
-struct Keys {
-    open: BTreeSet<KeyId>,
-    over: BTreeSet<KeyId>,
-}
-
-/// A user in an organization, or in none.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct User {
-    organization: Option<Box<str>>,
-    id: Box<str>,
+/// One change, or one look into the books. What is not kept any more goes when others may have their turn: its values may ask for it.
+struct Turn<'s> {
+    books: MutexGuard<'s, Books>,
+    gone: Vec<Arc<Fields>>,
 }
 
 // === impl MemoryStore ===
@@ -85,7 +78,7 @@ impl MemoryStore {
     ///
     /// [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`].
     pub fn add(&self, record: KeyRecord) -> Result<(), Refusal> {
-        self.insert_under(&mut self.books(), record, None)
+        self.insert_under(record, None)
     }
 
     /// What is changed from when they are connected, for a `CachedStore`.
@@ -93,17 +86,18 @@ impl MemoryStore {
         MemoryChanges::new(self.clone())
     }
 
-    fn insert_under(&self, books: &mut Books, record: KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
-        self.check_insert(books, &record)?;
-        if let Some(cap) = cap.filter(|cap| books.has_no_room(&record, *cap)) {
+    fn insert_under(&self, record: KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
+        let mut turn = self.turn();
+        self.check_insert(&turn.books, &record)?;
+        if let Some(cap) = cap.filter(|cap| turn.books.has_no_room(&record, *cap)) {
             return Err(Refusal::Full(cap.most));
         }
-        self.put(books, record);
+        self.put(&mut turn, record);
         Ok(())
     }
 
     fn check_insert(&self, books: &Books, record: &KeyRecord) -> Result<(), Refusal> {
-        if books.by_id.contains_key(record.id()) {
+        if books.find(record.id()).is_some() {
             return Err(Refusal::DuplicateId(record.id().clone()));
         }
         if self.look_up(record.digest()).is_some() {
@@ -112,24 +106,17 @@ impl MemoryStore {
         Ok(())
     }
 
-    fn put(&self, books: &mut Books, record: KeyRecord) {
-        self.0.by_digest.pin().insert(*record.digest(), record.clone());
-        self.tell(record.digest());
-        if let Some(user) = User::of(&record) {
-            let keys = books.by_user.entry(user).or_default();
-            let is_over = record.status() == Status::Revoked || record.replaced_by().is_some();
-            if is_over {
-                keys.open.remove(record.id());
-            }
-            let keys = if is_over { &mut keys.over } else { &mut keys.open };
-            keys.insert(record.id().clone());
-        }
-        books.by_id.insert(record.id().clone(), record);
+    fn put(&self, turn: &mut Turn<'_>, record: KeyRecord) -> KeyRecord {
+        let (fields, old) = turn.books.write(record);
+        turn.gone.extend(old);
+        turn.gone.extend(self.0.by_digest.put(&mut turn.books.pen, &fields));
+        self.tell(&fields.digest);
+        fields.into()
     }
 
     /// Takes a digest away.
-    fn strike(&self, digest: &KeyDigest) {
-        self.0.by_digest.pin().remove(digest);
+    fn strike(&self, turn: &mut Turn<'_>, digest: &KeyDigest) {
+        turn.gone.extend(self.0.by_digest.remove(&mut turn.books.pen, digest));
         self.tell(digest);
     }
 
@@ -140,44 +127,14 @@ impl MemoryStore {
         }
     }
 
+    #[inline]
     fn look_up(&self, digest: &KeyDigest) -> Option<KeyRecord> {
-        self.0.by_digest.pin().get(digest).cloned()
+        self.0.by_digest.find(digest)
     }
 
     /// Every change checks first and cannot fail afterwards, so a poisoned lock is as good as new.
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Books {
-    fn get(&self, id: &KeyId) -> Result<&KeyRecord, Refusal> {
-        self.by_id.get(id).ok_or_else(|| Refusal::NotFound(id.clone()))
-    }
-
-    fn has_no_room(&self, record: &KeyRecord, cap: Cap) -> bool {
-        let of_the_owner: Box<dyn Iterator<Item = &KeyRecord>> = match User::of(record) {
-            Some(user) => {
-                let open = self.by_user.get(&user).into_iter().flat_map(|keys| &keys.open);
-                Box::new(open.filter_map(|id| self.by_id.get(id)))
-            }
-            None => Box::new(
-                self.by_id
-                    .values()
-                    .filter(|other| other.owner() == record.owner() && other.organization() == record.organization()),
-            ),
-        };
-        let counted = of_the_owner.filter(|other| cap.counts(other));
-        counted.take(cap.most as usize).count() == cap.most as usize
-    }
-}
-
-impl User {
-    fn of(record: &KeyRecord) -> Option<Self> {
-        let Some(Owner::User(id)) = record.owner() else {
-            return None;
-        };
-        Some(Self { organization: record.organization().map(Into::into), id: id.as_str().into() })
+    fn turn(&self) -> Turn<'_> {
+        Turn { books: self.0.books.lock().unwrap_or_else(PoisonError::into_inner), gone: Vec::new() }
     }
 }
 
@@ -195,92 +152,82 @@ impl KeyStore for MemoryStore {
 
 impl KeyRegistry for MemoryStore {
     async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
-        Ok(self.insert_under(&mut self.books(), record, cap))
+        Ok(self.insert_under(record, cap))
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
-        Ok(self.books().by_id.get(id).cloned())
+        Ok(self.turn().books.find(id))
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, Infallible> {
-        let end = filter.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let books = self.books();
-        let records = books.by_id.range::<KeyId, _>((Bound::Unbounded, end)).rev().map(|(_, record)| record);
-        Ok(records.filter(|record| filter.admits(record)).take(filter.limit).cloned().collect())
+        let turn = self.turn();
+        let records = turn.books.after(filter.after.as_ref());
+        Ok(records.filter(|record| filter.admits(record)).take(filter.limit).collect())
     }
 
     async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
-        let mut books = self.books();
-        let updated = books.get(changed.id()).and_then(|stored| stored.updated_to(changed.clone()));
-        Ok(updated.inspect(|record| self.put(&mut books, record.clone())))
+        let mut turn = self.turn();
+        let updated = turn.books.get(changed.id()).and_then(|stored| stored.updated_to(changed));
+        Ok(updated.map(|record| self.put(&mut turn, record)))
     }
 
     async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
-        let mut books = self.books();
-        let updated = books.get(old.id()).and_then(|stored| stored.updated_to(old.clone()));
-        let checked = updated.and_then(|old| self.check_insert(&books, &new).map(|()| old));
-        Ok(checked.inspect(|old| {
-            self.put(&mut books, new);
-            self.put(&mut books, old.clone());
+        let mut turn = self.turn();
+        let updated = turn.books.get(old.id()).and_then(|stored| stored.updated_to(old));
+        let checked = updated.and_then(|old| self.check_insert(&turn.books, &new).map(|()| old));
+        Ok(checked.map(|old| {
+            self.put(&mut turn, new);
+            self.put(&mut turn, old)
         }))
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
-        let mut books = self.books();
-        let updated = books.get(id).and_then(|stored| stored.updated_to(stored.clone().with_status(Status::Revoked)));
-        Ok(updated.inspect(|revoked| self.put(&mut books, revoked.clone())))
+        let mut turn = self.turn();
+        let stored = turn.books.get(id);
+        let updated = stored.and_then(|stored| stored.updated_to(stored.clone().with_status(Status::Revoked)));
+        Ok(updated.map(|revoked| self.put(&mut turn, revoked)))
     }
 
     async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
-        let mut books = self.books();
-        let Some(removed) = books.by_id.remove(id) else {
+        let mut turn = self.turn();
+        let Some(removed) = turn.books.strike(id) else {
             return Ok(Err(Refusal::NotFound(id.clone())));
         };
-        self.strike(removed.digest());
-        if let Some(user) = User::of(&removed)
-            && let Entry::Occupied(mut keys) = books.by_user.entry(user)
-        {
-            keys.get_mut().open.remove(id);
-            keys.get_mut().over.remove(id);
-            if keys.get().open.is_empty() && keys.get().over.is_empty() {
-                keys.remove();
-            }
-        }
+        self.strike(&mut turn, removed.digest());
         Ok(Ok(removed))
     }
 
     async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {
-        let mut books = self.books();
-        let user = User { organization: organization.map(Into::into), id: user.into() };
-        let keys = books.by_user.remove(&user).unwrap_or_default();
-        let ids = keys.open.iter().chain(&keys.over);
-        let removed: Vec<_> = ids.filter_map(|id| books.by_id.remove(id)).collect();
+        let mut turn = self.turn();
+        let removed = turn.books.strike_all(&User { organization: organization.map(Into::into), id: user.into() });
         for record in &removed {
-            self.strike(record.digest());
+            self.strike(&mut turn, record.digest());
         }
         Ok(removed)
     }
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
-        let mut books = self.books();
-        let rehashed = books.get(id).and_then(|stored| stored.rehashed(from, *to));
+        let mut turn = self.turn();
+        let rehashed = turn.books.get(id).and_then(|stored| stored.rehashed(from, *to));
         let checked = rehashed
             .and_then(|record| if self.look_up(to).is_some() { Err(Refusal::DuplicateKey) } else { Ok(record) });
-        Ok(checked.inspect(|record| {
+        Ok(checked.map(|record| {
             // Under both for a moment, so that no request misses it.
-            self.put(&mut books, record.clone());
-            self.strike(from);
+            let record = self.put(&mut turn, record);
+            self.strike(&mut turn, from);
+            record
         }))
     }
 
     async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
-        let mut books = self.books();
+        let mut turn = self.turn();
         for one in uses {
-            if let Some(record) = books.by_id.get_mut(&one.id) {
+            if let Some(record) = turn.books.find(&one.id) {
                 let count = record.use_count().saturating_add(one.count);
                 let last = record.last_used_at().max(Some(one.last_at));
-                *record = record.clone().with_use(count, last);
-                self.0.by_digest.pin().insert(*record.digest(), record.clone());
+                let (fields, old) = turn.books.write(record.with_use(count, last));
+                turn.gone.extend(old);
+                turn.gone.extend(self.0.by_digest.put(&mut turn.books.pen, &fields));
             }
         }
         Ok(())
@@ -289,28 +236,6 @@ impl KeyRegistry for MemoryStore {
 
 impl std::fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryStore").field("keys", &self.0.by_digest.len()).finish()
-    }
-}
-
-/// Takes the eight bytes that a digest hands over for its hash.
-#[derive(Default)]
-struct FirstBytes(u64);
-
-impl Hasher for FirstBytes {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_ne_bytes(word);
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = word;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+        f.debug_struct("MemoryStore").field("keys", &self.turn().books.len()).finish()
     }
 }

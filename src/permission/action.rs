@@ -1,0 +1,181 @@
+//! What can be done to a resource, and sets of that.
+
+use std::{borrow::Cow, fmt};
+
+/// Something that can be done to a resource: one of four that have names, or one of your own.
+///
+/// ```
+/// use tower_api_key::Action;
+///
+/// assert_eq!(Action::from("read"), Action::READ);
+/// assert_eq!(Action::from("archive").as_str(), "archive");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Action(Name);
+
+/// The order is the order in which actions are listed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Name {
+    Named(Named),
+    Custom(Cow<'static, str>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Named {
+    Create,
+    Read,
+    Update,
+    Delete,
+}
+
+/// The actions on one resource: the four as bits, and a list where one of your own is among them.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Actions {
+    named: u8,
+    /// All of them in their order, or nothing if the bits say it all.
+    listed: Vec<Action>,
+}
+
+// === impl Action ===
+
+impl Action {
+    /// `create`
+    pub const CREATE: Self = Self(Name::Named(Named::Create));
+    /// `read`
+    pub const READ: Self = Self(Name::Named(Named::Read));
+    /// `update`
+    pub const UPDATE: Self = Self(Name::Named(Named::Update));
+    /// `delete`
+    pub const DELETE: Self = Self(Name::Named(Named::Delete));
+
+    pub(super) const ANY: Self = Self(Name::Custom(Cow::Borrowed("*")));
+
+    /// The name, as it stands in JSON.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Name::Named(Named::Create) => "create",
+            Name::Named(Named::Read) => "read",
+            Name::Named(Named::Update) => "update",
+            Name::Named(Named::Delete) => "delete",
+            Name::Custom(name) => name,
+        }
+    }
+
+    /// None for one of your own.
+    #[inline]
+    fn bit(&self) -> Option<u8> {
+        match self.0 {
+            Name::Named(named) => Some(1 << named as u8),
+            Name::Custom(_) => None,
+        }
+    }
+}
+
+impl From<Cow<'static, str>> for Action {
+    #[inline]
+    fn from(name: Cow<'static, str>) -> Self {
+        Self(match &*name {
+            "create" => Name::Named(Named::Create),
+            "read" => Name::Named(Named::Read),
+            "update" => Name::Named(Named::Update),
+            "delete" => Name::Named(Named::Delete),
+            _ => Name::Custom(name),
+        })
+    }
+}
+
+impl From<&'static str> for Action {
+    #[inline]
+    fn from(name: &'static str) -> Self {
+        Cow::Borrowed(name).into()
+    }
+}
+
+impl From<&Action> for Action {
+    fn from(action: &Action) -> Self {
+        action.clone()
+    }
+}
+
+impl From<String> for Action {
+    fn from(name: String) -> Self {
+        Cow::<'static, str>::Owned(name).into()
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Named ones by their name alone.
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(named) => named.fmt(f),
+            Self::Custom(name) => f.debug_tuple("Custom").field(name).finish(),
+        }
+    }
+}
+
+// === impl Actions ===
+
+impl Actions {
+    #[inline]
+    pub(super) fn contain(&self, action: &Action) -> bool {
+        match action.bit() {
+            Some(bit) => self.named & bit != 0,
+            None => self.list(action),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn list(&self, action: &Action) -> bool {
+        self.listed.contains(action)
+    }
+
+    /// In their order.
+    pub(super) fn as_slice(&self) -> &[Action] {
+        if self.listed.is_empty() { NAMED[usize::from(self.named)] } else { &self.listed }
+    }
+
+    pub(super) fn add(&mut self, action: Action) {
+        let Err(place) = self.as_slice().binary_search(&action) else { return };
+        let bit = action.bit();
+        if bit.is_none() && self.listed.is_empty() {
+            self.listed = self.as_slice().to_vec();
+        }
+        if bit.is_none() || !self.listed.is_empty() {
+            self.listed.insert(place, action);
+        }
+        self.named |= bit.unwrap_or_default();
+    }
+}
+
+/// What the bits say, as a list.
+static NAMED: [&[Action]; 16] = {
+    const C: Action = Action::CREATE;
+    const R: Action = Action::READ;
+    const U: Action = Action::UPDATE;
+    const D: Action = Action::DELETE;
+    [
+        &[],
+        &[C],
+        &[R],
+        &[C, R],
+        &[U],
+        &[C, U],
+        &[R, U],
+        &[C, R, U],
+        &[D],
+        &[C, D],
+        &[R, D],
+        &[C, R, D],
+        &[U, D],
+        &[C, U, D],
+        &[R, U, D],
+        &[C, R, U, D],
+    ]
+};

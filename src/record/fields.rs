@@ -1,0 +1,72 @@
+//! The fields of a record: what each request looks at, and apart from it what most look at never.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use http::Extensions;
+
+use super::{KeyId, Owner, Status};
+use crate::{key::KeyDigest, permission::Permissions};
+
+/// In this order, so that what a check needs is in one line of the processor's cache, the counts of the `Arc` included.
+#[derive(Clone)]
+#[repr(C)]
+pub(crate) struct Fields {
+    pub(crate) digest: KeyDigest,
+    pub(super) status: Status,
+    /// Whether there is a time to be looked at.
+    pub(super) is_timed: bool,
+    pub(super) permissions: Permissions,
+    pub(crate) id: KeyId,
+    pub(super) organization: Option<Box<str>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What a small record does without.
+#[derive(Clone, Default)]
+pub(super) struct Rare {
+    pub(super) not_before: Option<SystemTime>,
+    pub(super) expires_at: Option<SystemTime>,
+    pub(super) environment: Option<Box<str>>,
+    pub(super) owner: Option<Owner>,
+    pub(super) name: Option<Box<str>>,
+    pub(super) mask: Option<Box<str>>,
+    pub(super) created_at: Option<SystemTime>,
+    pub(super) replaces: Option<KeyId>,
+    pub(super) replaced_by: Option<KeyId>,
+    pub(super) version: u64,
+    pub(super) last_used_at: Option<SystemTime>,
+    pub(super) use_count: u64,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) values: Extensions,
+}
+
+// === impl Fields ===
+
+impl Fields {
+    pub(super) fn new(id: KeyId, digest: KeyDigest) -> Self {
+        Self {
+            digest,
+            status: Status::Active,
+            is_timed: false,
+            permissions: Permissions::new(),
+            id,
+            organization: None,
+            rare: None,
+        }
+    }
+
+    pub(super) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Changes the times.
+    pub(super) fn time(&mut self, change: impl FnOnce(&mut Rare)) {
+        let rare = self.rare_mut();
+        change(rare);
+        self.is_timed = rare.not_before.is_some() || rare.expires_at.is_some();
+    }
+}
