@@ -24,7 +24,7 @@ use crate::{
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
     rejection::{Dialect, Reason, Rejection, Renderer},
-    scheme::{Credential, Reader, Scheme},
+    scheme::{Candidate, Credential, Reader, Scheme},
     store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
 };
 
@@ -66,16 +66,17 @@ pub(super) struct Passed {
     pub(super) protocol: Option<Box<HeaderValue>>,
 }
 
-/// What can be said of a presented key without waiting.
-enum Checked {
-    Known(Known),
+/// What else may come of a presented key than that it is known at once under the newest pepper.
+enum Otherwise {
+    Known(Box<Known>),
     Waiting(Box<Waiting>),
+    Refused(Rejection),
 }
 
 /// Who presents a key, and whether it is stored under an older pepper.
 struct Known {
     principal: Principal,
-    outdated: Option<Box<Outdated>>,
+    outdated: Option<Outdated>,
 }
 
 /// A key that the store has to wait for.
@@ -123,74 +124,95 @@ impl Authenticator {
             return Admission::Pass(self.pass_nobody(request, nobody));
         }
         match self.read_and_check(request) {
-            Ok(Checked::Known(known)) => Admission::Pass(self.accept(request, known)),
-            Ok(Checked::Waiting(waiting)) => Admission::Wait(waiting),
-            Err(rejection) if self.optional && rejection.reason().is_nothing_of_ours() => {
+            Ok(principal) => Admission::Pass(self.accept(request, principal, None)),
+            Err(Otherwise::Known(known)) => Admission::Pass(self.accept(request, known.principal, known.outdated)),
+            Err(Otherwise::Waiting(waiting)) => Admission::Wait(waiting),
+            Err(Otherwise::Refused(rejection)) if self.optional && rejection.reason().is_nothing_of_ours() => {
                 Admission::Pass(self.pass_nobody(request, Nobody::Anonymous))
             }
-            Err(rejection) => Admission::Refuse(rejection),
+            Err(Otherwise::Refused(rejection)) => Admission::Refuse(rejection),
         }
     }
 
     /// Refuses a request that nobody has waited for.
     pub(super) fn refuse(&self, rejection: &Rejection, dialect: Dialect) -> Response<Bytes> {
-        if self.is_observed() {
-            self.tell(&Decision::refused(rejection, None));
-        }
+        self.tell_of(|| Decision::refused(rejection, None));
         self.renderer.refusal(rejection, dialect)
     }
 
     /// Who presents a key, without a service to call.
     pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authenticating<'_> {
-        match self.read_and_check(request) {
-            Ok(Checked::Known(known)) => Authenticating::Done(Some(self.told(Ok(known)))),
-            Ok(Checked::Waiting(waiting)) => Authenticating::Waiting(self, waiting),
-            Err(rejection) => Authenticating::Done(Some(self.told(Err(rejection)))),
-        }
+        Authenticating::Done(Some(match self.read_and_check(request) {
+            Ok(principal) => {
+                self.tell_of(|| Decision::accepted(&principal, None));
+                Ok(principal)
+            }
+            Err(Otherwise::Waiting(waiting)) => return Authenticating::Waiting(self, waiting),
+            Err(Otherwise::Known(known)) => self.told(Ok(*known)),
+            Err(Otherwise::Refused(rejection)) => self.told(Err(rejection)),
+        }))
     }
 
     fn told(&self, known: Result<Known, Rejection>) -> Result<Principal, Rejection> {
-        if self.is_observed() {
-            self.tell(&match &known {
-                Ok(known) => Decision::accepted(&known.principal, known.outdated.clone()),
-                Err(rejection) => Decision::refused(rejection, None),
-            });
-        }
+        self.tell_of(|| match &known {
+            Ok(known) => Decision::accepted(&known.principal, known.outdated),
+            Err(rejection) => Decision::refused(rejection, None),
+        });
         known.map(|known| known.principal)
     }
 
-    fn read_and_check<B>(&self, request: &Request<B>) -> Result<Checked, Rejection> {
-        match self.reader.read(request.headers(), request.uri()) {
-            Ok(credential) => self.check(&credential),
-            Err(unread) => Err(unread.into()),
+    fn tell_of(&self, decision: impl FnOnce() -> Decision) {
+        if self.is_observed() {
+            self.tell(&decision());
         }
     }
 
-    /// Form, digest, store.
-    fn check(&self, credential: &Credential<'_>) -> Result<Checked, Rejection> {
-        let Credential { scheme, key } = credential;
-        if !self.any_format(|format| format.has_shape(key)) {
-            return Err(bad_format(scheme));
+    /// The plain case first. The long way comes to the same, and says what is wrong with all others.
+    fn read_and_check<B>(&self, request: &Request<B>) -> Result<Principal, Otherwise> {
+        if let Some(candidate) = self.reader.candidate(request.headers())
+            && self.has_form(&candidate)
+        {
+            return self.check(candidate.scheme, candidate.key);
         }
+        let refused = |rejection| Err(Otherwise::Refused(rejection));
+        match self.reader.read(request.headers(), request.uri()) {
+            Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
+                self.check(scheme, &key)
+            }
+            Ok(Credential { scheme, .. }) => refused(bad_format(scheme)),
+            Err(unread) => refused(unread.into()),
+        }
+    }
+
+    /// Whether it is a key, and has one of the formats. A format of our own leaves no doubt about the alphabet.
+    fn has_form(&self, candidate: &Candidate<'_>) -> bool {
+        let fits = |format: &KeyFormat| format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key());
+        if self.formats.is_empty() { candidate.is_key() } else { self.formats.iter().any(fits) }
+    }
+
+    /// Digest, store, verification of a key whose form is right.
+    fn check(&self, scheme: &'static Scheme, key: &[u8]) -> Result<Principal, Otherwise> {
         let newest = self.hasher.digest_bytes(key);
         let found = match self.store.find_now(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
             Ok(Lookup::Absent) if self.hasher.is_one() => None,
-            Ok(Lookup::Wait) if self.hasher.is_one() && !self.has_checksum(key) => return Err(bad_format(scheme)),
-            answer => return self.ask_further(credential, newest, answer),
+            Ok(Lookup::Wait) if self.hasher.is_one() && !self.has_checksum(key) => {
+                return Err(Otherwise::Refused(bad_format(scheme)));
+            }
+            answer => return self.ask_further(scheme, key, newest, answer),
         };
-        let principal = self.verify(found, [&newest], scheme)?;
-        Ok(Checked::Known(Known { principal, outdated: None }))
+        self.verify(found, [&newest], scheme).map_err(Otherwise::Refused)
     }
 
     /// Under which other pepper the store knows the key, or what has to be waited for. The checksum is looked at only before that: a key
     /// that is found needs none.
     fn ask_further(
         &self,
-        Credential { scheme, key }: &Credential<'_>,
+        scheme: &'static Scheme,
+        key: &[u8],
         newest: KeyDigest,
         mut answer: Result<Lookup, Fault>,
-    ) -> Result<Checked, Rejection> {
+    ) -> Result<Principal, Otherwise> {
         let next = self.hasher.next(key).collect();
         let mut presented = Presented { scheme, newest, next, asked: newest.into() };
         let mut others = self.hasher.others(key, newest);
@@ -216,15 +238,18 @@ impl Authenticator {
                     Some(unknown) if self.has_checksum(key) => {
                         presented.asked = unknown.clone();
                         let lookup = Arc::clone(&self.store).find(unknown, self.deadline);
-                        return Ok(Checked::Waiting(Box::new(Waiting { presented, lookup })));
+                        return Err(Otherwise::Waiting(Box::new(Waiting { presented, lookup })));
                     }
-                    Some(_) => return Err(bad_format(scheme)),
+                    Some(_) => return Err(Otherwise::Refused(bad_format(scheme))),
                     None => break Ok(None),
                 },
             }
             answer = self.store.find_now(&digest);
         };
-        self.recognize(&presented, answer).map(Checked::Known)
+        Err(match self.recognize(&presented, answer) {
+            Ok(known) => Otherwise::Known(Box::new(known)),
+            Err(rejection) => Otherwise::Refused(rejection),
+        })
     }
 
     /// Checks what the store has answered.
@@ -238,7 +263,7 @@ impl Authenticator {
         let principal = self.verify(found, presented.asked.iter(), presented.scheme)?;
         let (used, newest) = (*principal.record().digest(), presented.newest);
         let is_outdated = used != newest && !presented.next.contains(&used);
-        let outdated = is_outdated.then(|| Box::new(Outdated { used, newest, moves: presented.next.is_empty() }));
+        let outdated = is_outdated.then_some(Outdated { used, newest, moves: presented.next.is_empty() });
         Ok(Known { principal, outdated })
     }
 
@@ -264,11 +289,12 @@ impl Authenticator {
         presented: &Presented,
         answer: Answer,
     ) -> Result<Passed, Rejection> {
-        Ok(self.accept(request, self.recognize(presented, answer)?))
+        let known = self.recognize(presented, answer)?;
+        Ok(self.accept(request, known.principal, known.outdated))
     }
 
     /// Leaves in the request who was found to be calling.
-    fn accept<B>(&self, request: &mut Request<B>, Known { principal, outdated }: Known) -> Passed {
+    fn accept<B>(&self, request: &mut Request<B>, principal: Principal, outdated: Option<Outdated>) -> Passed {
         observe::record_on_span(&principal);
         self.reader.mark_sensitive(request.headers_mut());
         let protocol = self.reader.take_protocol(request.headers_mut()).map(Box::new);

@@ -126,11 +126,11 @@ impl Decision {
         Self { outcome, scheme: None, record: None, rare: None }
     }
 
-    pub(crate) fn accepted(principal: &Principal, outdated: Option<Box<Outdated>>) -> Self {
+    pub(crate) fn accepted(principal: &Principal, outdated: Option<Outdated>) -> Self {
         let record = Some(principal.record().clone());
         let mut decision = Self { scheme: Some(principal.scheme()), record, ..Self::of(Outcome::Accepted) };
         if let Some(outdated) = outdated {
-            decision.rare().outdated = Some(*outdated);
+            decision.rare().outdated = Some(outdated);
         }
         decision
     }

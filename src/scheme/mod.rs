@@ -51,7 +51,7 @@ use std::{
 pub(crate) use challenge::Challenges;
 pub(crate) use grammar::all_bytes;
 pub use policy::{Conflict, SchemePolicy};
-pub(crate) use read::Reader;
+pub(crate) use read::{Candidate, Reader};
 pub(crate) use verdict::Credential;
 #[cfg(feature = "client")]
 pub(crate) use write::Writer;

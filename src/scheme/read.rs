@@ -16,7 +16,7 @@ use super::{
     verdict::{Credential, Finding, KeyText, Unread, Verdict},
     websocket::ProtocolSource,
 };
-use crate::{error::ConfigError, rejection::Reason};
+use crate::error::ConfigError;
 
 /// A policy, made ready for reading.
 #[derive(Debug)]
@@ -46,6 +46,13 @@ struct Form {
     word: Option<Box<str>>,
     is_basic: bool,
     scheme: &'static Scheme,
+}
+
+/// What stands where a key would. Nobody has looked at its length or its alphabet yet.
+pub(crate) struct Candidate<'r> {
+    pub(crate) scheme: &'static Scheme,
+    pub(crate) key: &'r [u8],
+    follows_word: bool,
 }
 
 #[derive(Debug)]
@@ -134,31 +141,40 @@ impl Reader {
         &self.carriers
     }
 
-    /// Reads the one credential of a request.
-    pub(crate) fn read<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
+    /// The plain case: one header of one line, and no key elsewhere. Whatever is none, [`Reader::read`] reads.
+    pub(crate) fn candidate<'r>(&self, headers: &'r HeaderMap) -> Option<Candidate<'r>> {
         let some_are_repeated = headers.len() > headers.keys_len();
         if self.reads_beyond_headers || some_are_repeated {
-            return self.judge(headers, uri);
+            return None;
         }
-        let mut carriers = self.headers.iter().filter_map(|source| Some((source, headers.get(&source.name)?)));
-        let Some((source, value)) = carriers.next() else {
-            return Err(Unread { reason: Reason::Missing, scheme: None });
-        };
-        match source.read(value.as_bytes()) {
-            Finding::Key(_, credential) if carriers.next().is_none() => Ok(credential),
-            _ => self.judge(headers, uri),
+        let mut found = None;
+        for source in &self.headers {
+            if let Some(value) = headers.get(&source.name)
+                && found.replace((source, value)).is_some()
+            {
+                return None;
+            }
         }
+        let (source, value) = found?;
+        let value = trim_ows(value.as_bytes());
+        source.forms.iter().find_map(|form| form.candidate(value))
     }
 
-    /// What all findings come to. [`Reader::read`] knows the plain cases, and comes to the same.
-    #[cold]
-    fn judge<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
+    /// Reads the one credential of a request.
+    pub(crate) fn read<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
         let mut verdict = Verdict::new(self.conflict);
         self.headers.iter().for_each(|source| verdict.add(source.find(headers)));
         self.queries.iter().for_each(|source| verdict.add(source.find(uri)));
         self.cookies.iter().for_each(|source| verdict.add(source.find(headers)));
         self.protocols.iter().for_each(|source| verdict.add(source.find(headers)));
         verdict.conclude()
+    }
+}
+
+impl Candidate<'_> {
+    /// Whether it is a key by its length and its alphabet.
+    pub(crate) fn is_key(&self) -> bool {
+        if self.follows_word { is_key(self.key) } else { is_readable(self.key) }
     }
 }
 
@@ -193,9 +209,17 @@ impl HeaderSource {
 }
 
 impl Form {
+    /// What stands where the key would, unless another word stands before it, or it is coded.
+    fn candidate<'r>(&self, value: &'r [u8]) -> Option<Candidate<'r>> {
+        let (key, follows_word) = match &self.word {
+            Some(word) => (after_word(value, word)?, true),
+            None => (value, false),
+        };
+        (!self.is_basic).then_some(Candidate { scheme: self.scheme, key, follows_word })
+    }
+
     /// The key in this value, unless another word stands before it.
     fn read<'r>(&self, value: &'r [u8]) -> Option<Finding<'r>> {
-        let is_key = |key: &&[u8]| key.len() <= MAX_KEY_LEN && is_token68(key);
         let key = match &self.word {
             None => Some(value).filter(|value| is_readable(value)).map(KeyText::Borrowed),
             Some(word) => {
@@ -203,7 +227,7 @@ impl Form {
                 if self.is_basic {
                     user_name(coded).filter(|name| is_readable(name)).map(KeyText::Decoded)
                 } else {
-                    Some(coded).filter(is_key).map(KeyText::Borrowed)
+                    Some(coded).filter(|key| is_key(key)).map(KeyText::Borrowed)
                 }
             }
         };
@@ -212,6 +236,10 @@ impl Form {
             None => Finding::Malformed(self.order, self.scheme),
         })
     }
+}
+
+fn is_key(key: &[u8]) -> bool {
+    key.len() <= MAX_KEY_LEN && is_token68(key)
 }
 
 impl QuerySource {
