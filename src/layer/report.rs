@@ -59,8 +59,19 @@ impl Report {
         self.authenticator.renderer.refusal(rejection, self.dialect)
     }
 
-    /// Renders the refusal of a guard or an extractor further in; leaves every other response as it is.
-    pub(super) fn conclude<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
+    /// Leaves most responses as they are.
+    #[inline]
+    pub(super) fn conclude<B>(&mut self, response: Response<B>) -> Response<ResponseBody<B>> {
+        let is_refusal = response.extensions().get::<Rejection>().is_some();
+        if is_refusal || self.so_far.by_query || self.so_far.protocol.is_some() {
+            return self.change(response);
+        }
+        response.map(ResponseBody::inner)
+    }
+
+    /// Renders the refusal of a guard or an extractor further in, and adds what a key in the URL or among the protocols asks for.
+    #[cold]
+    fn change<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
         if let Some(rejection) = response.extensions_mut().remove::<Rejection>() {
             let (mut parts, _) = response.into_parts();
             self.note(&rejection);
