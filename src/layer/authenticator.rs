@@ -4,9 +4,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,6 +16,7 @@ use http::{
 
 use super::forward::IdentityHeader;
 use crate::{
+    clock::Stopwatch,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher},
     observe::{self, Decision, Observer, Outcome, Outdated},
     path::{canonical, is_ambiguous},
@@ -50,7 +49,7 @@ pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What is to be done with a request.
 pub(super) enum Admission {
-    Pass(Passed),
+    Pass,
     Wait(Box<Waiting>),
     Refuse(Rejection),
 }
@@ -96,42 +95,23 @@ pub(super) struct Presented {
     asked: Digests,
 }
 
-/// The answer of [`Authenticator::authenticate`].
-#[must_use = "futures do nothing unless polled"]
-pub(super) enum Authenticating<'a> {
-    Done(Option<Result<Principal, Rejection>>),
-    Waiting(&'a Authenticator, Box<Waiting>),
-}
-
-impl Future for Authenticating<'_> {
-    type Output = Result<Principal, Rejection>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Done(answer) => Poll::Ready(answer.take().expect("the future was polled after it was done")),
-            Self::Waiting(authenticator, waiting) => {
-                let answer = ready!(waiting.lookup.as_mut().poll(context));
-                Poll::Ready(authenticator.told(authenticator.recognize(&waiting.presented, answer)))
-            }
-        }
-    }
-}
-
 impl Authenticator {
     /// Goes as far as it can without waiting.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Admission {
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, passed: &mut Passed) -> Admission {
         if let Some(nobody) = self.exempt(request) {
-            return Admission::Pass(self.pass_nobody(request, nobody));
+            self.pass_nobody(request, nobody, passed);
+            return Admission::Pass;
         }
         match self.read_and_check(request) {
-            Ok(principal) => Admission::Pass(self.accept(request, principal, None)),
-            Err(Otherwise::Known(known)) => Admission::Pass(self.accept(request, known.principal, known.outdated)),
-            Err(Otherwise::Waiting(waiting)) => Admission::Wait(waiting),
+            Ok(principal) => self.accept(request, principal, None, passed),
+            Err(Otherwise::Known(known)) => self.accept(request, known.principal, known.outdated, passed),
+            Err(Otherwise::Waiting(waiting)) => return Admission::Wait(waiting),
             Err(Otherwise::Refused(rejection)) if self.optional && rejection.reason().is_nothing_of_ours() => {
-                Admission::Pass(self.pass_nobody(request, Nobody::Anonymous))
+                self.pass_nobody(request, Nobody::Anonymous, passed);
             }
-            Err(Otherwise::Refused(rejection)) => Admission::Refuse(rejection),
+            Err(Otherwise::Refused(rejection)) => return Admission::Refuse(rejection),
         }
+        Admission::Pass
     }
 
     /// Refuses a request that nobody has waited for.
@@ -141,22 +121,33 @@ impl Authenticator {
     }
 
     /// Who presents a key, without a service to call.
-    pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authenticating<'_> {
-        Authenticating::Done(Some(match self.read_and_check(request) {
+    pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Result<Result<Principal, Rejection>, Box<Waiting>> {
+        Ok(match self.read_and_check(request) {
             Ok(principal) => {
                 self.tell_of(|| Decision::accepted(&principal, None));
                 Ok(principal)
             }
-            Err(Otherwise::Waiting(waiting)) => return Authenticating::Waiting(self, waiting),
-            Err(Otherwise::Known(known)) => self.told(Ok(*known)),
-            Err(Otherwise::Refused(rejection)) => self.told(Err(rejection)),
-        }))
+            Err(Otherwise::Waiting(waiting)) => return Err(waiting),
+            Err(Otherwise::Known(known)) => self.told(Ok(*known), None),
+            Err(Otherwise::Refused(rejection)) => self.told(Err(rejection), None),
+        })
     }
 
-    fn told(&self, known: Result<Known, Rejection>) -> Result<Principal, Rejection> {
-        self.tell_of(|| match &known {
-            Ok(known) => Decision::accepted(&known.principal, known.outdated),
-            Err(rejection) => Decision::refused(rejection, None),
+    /// The same, once the store has answered.
+    pub(super) async fn authenticate_later(&self, waiting: Waiting) -> Result<Principal, Rejection> {
+        let stopwatch = self.is_observed().then(Stopwatch::start);
+        let answer = waiting.lookup.await;
+        let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
+        self.told(self.recognize(&waiting.presented, answer), store_time)
+    }
+
+    fn told(&self, known: Result<Known, Rejection>, store_time: Option<Duration>) -> Result<Principal, Rejection> {
+        self.tell_of(|| {
+            let decision = match &known {
+                Ok(known) => Decision::accepted(&known.principal, known.outdated),
+                Err(rejection) => Decision::refused(rejection, None),
+            };
+            decision.after_store_time(store_time)
         });
         known.map(|known| known.principal)
     }
@@ -288,26 +279,33 @@ impl Authenticator {
         request: &mut Request<B>,
         presented: &Presented,
         answer: Answer,
-    ) -> Result<Passed, Rejection> {
+        passed: &mut Passed,
+    ) -> Result<(), Rejection> {
         let known = self.recognize(presented, answer)?;
-        Ok(self.accept(request, known.principal, known.outdated))
+        self.accept(request, known.principal, known.outdated, passed);
+        Ok(())
     }
 
     /// Leaves in the request who was found to be calling.
-    fn accept<B>(&self, request: &mut Request<B>, principal: Principal, outdated: Option<Outdated>) -> Passed {
+    fn accept<B>(
+        &self,
+        request: &mut Request<B>,
+        principal: Principal,
+        outdated: Option<Outdated>,
+        passed: &mut Passed,
+    ) {
         observe::record_on_span(&principal);
         self.reader.mark_sensitive(request.headers_mut());
-        let protocol = self.reader.take_protocol(request.headers_mut()).map(Box::new);
+        passed.protocol = self.reader.take_protocol(request.headers_mut()).map(Box::new);
         if self.hide_credentials {
             self.hide_credentials_of(request);
         }
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), Some(principal.id()));
         }
-        let decision = self.is_observed().then(|| Decision::accepted(&principal, outdated));
-        let by_query = principal.scheme().is_query();
+        passed.decision = self.is_observed().then(|| Decision::accepted(&principal, outdated));
+        passed.by_query = principal.scheme().is_query();
         Caller::set_principal(request.extensions_mut(), principal);
-        Passed { decision, by_query, protocol }
     }
 
     /// Whether this request needs no key at all.
@@ -327,7 +325,7 @@ impl Authenticator {
         skip(path) && !is_ambiguous(path, request.extensions()) && canonical(path, true).is_none_or(|path| skip(&path))
     }
 
-    fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody) -> Passed {
+    fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody, passed: &mut Passed) {
         self.reader.mark_sensitive(request.headers_mut());
         Caller::set_nobody(request.extensions_mut(), nobody);
         if let Some(header) = &self.forward_identity {
@@ -338,14 +336,12 @@ impl Authenticator {
             Nobody::Skipped => Outcome::Skipped,
             Nobody::Preflight => Outcome::Preflight,
         };
-        let decision = self.is_observed().then(|| Decision::of(outcome));
-        Passed { decision, ..Passed::default() }
+        passed.decision = self.is_observed().then(|| Decision::of(outcome));
     }
 
     /// What is reported if the caller goes away while the store is waited for.
-    pub(super) fn abandoned(&self, presented: &Presented) -> Passed {
-        let decision = self.is_observed().then(|| Decision::abandoned(presented.scheme));
-        Passed { decision, ..Passed::default() }
+    pub(super) fn abandoned(&self, presented: &Presented) -> Option<Decision> {
+        self.is_observed().then(|| Decision::abandoned(presented.scheme))
     }
 
     fn has_checksum(&self, key: &[u8]) -> bool {

@@ -74,9 +74,9 @@ impl ApiKeyLayer {
         ApiKeyLayerBuilder::new(Arc::new(store))
     }
 
-    /// Who presents a key in this request, without a service to call: for what no tower service carries, such as the upgrade of a
-    /// connection that another library accepts. Observers are told. Nobody is let through without a key: neither
-    /// `optional` nor `skip` says anything here.
+    /// Who presents a key in this request, without a service to call: for what no tower service carries, such as a connection that another
+    /// library accepts. Observers are told. Nobody is let through without a key: neither `optional` nor `skip` says anything here, and
+    /// nothing is left in the request, or taken out of it.
     ///
     /// ```
     /// use http::Request;
@@ -99,7 +99,31 @@ impl ApiKeyLayer {
         &self,
         request: &Request<B>,
     ) -> impl Future<Output = Result<Principal, Rejection>> + Send + use<'_, B> {
-        self.authenticator.authenticate(request)
+        // At once, so that the future is one that may be sent, whatever the body is.
+        let known = self.authenticator.authenticate(request);
+        async move {
+            match known {
+                Ok(answer) => answer,
+                Err(waiting) => self.authenticator.authenticate_later(*waiting).await,
+            }
+        }
+    }
+
+    /// The same without waiting, for an interceptor that cannot: nothing where the store would have to wait.
+    ///
+    /// ```
+    /// # use http::Request;
+    /// # use tower_api_key::{ApiKeyLayer, Reason, store::MemoryStore};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = ApiKeyLayer::builder(MemoryStore::new()).build()?;
+    /// let request = Request::get("/").body(())?;
+    /// let answer = layer.authenticate_now(&request).expect("a store in memory never waits");
+    /// assert_eq!(answer.unwrap_err().reason(), Reason::Missing);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn authenticate_now<B>(&self, request: &Request<B>) -> Option<Result<Principal, Rejection>> {
+        self.authenticator.authenticate(request).ok()
     }
 
     /// The schemes that this layer accepts: every place that may carry a key.

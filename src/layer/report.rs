@@ -49,8 +49,7 @@ impl Report {
         store_time: Option<Duration>,
     ) -> Result<(), Rejection> {
         self.store_time = store_time;
-        self.so_far = self.authenticator.conclude(request, presented, answer)?;
-        Ok(())
+        self.authenticator.conclude(request, presented, answer, &mut self.so_far)
     }
 
     /// Refuses the request itself.
@@ -100,10 +99,7 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         if let Some(decision) = self.so_far.decision.take() {
-            self.authenticator.tell(&match self.store_time {
-                Some(store_time) => decision.after_store_time(store_time),
-                None => decision,
-            });
+            self.authenticator.tell(&decision.after_store_time(self.store_time));
         }
     }
 }

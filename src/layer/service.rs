@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
-    authenticator::{Admission, Authenticator, Waiting},
+    authenticator::{Admission, Authenticator, Passed, Waiting},
     future::Pending,
     lanes::Lanes,
     report::Report,
@@ -55,15 +55,16 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let dialect = Dialect::of(request.method(), request.headers());
-        match self.authenticator.admit(&mut request) {
-            Admission::Pass(passed) => {
+        let mut passed = Passed::default();
+        match self.authenticator.admit(&mut request, &mut passed) {
+            Admission::Pass => {
                 let report = Report::new(self.authenticator.lane(), dialect, passed);
                 ResponseFuture::running(self.inner.call(request), report)
             }
             Admission::Wait(waiting) => {
                 let Waiting { presented, lookup } = *waiting;
-                let so_far = self.authenticator.abandoned(&presented);
-                let report = Report::new(self.authenticator.lane(), dialect, so_far);
+                passed.decision = self.authenticator.abandoned(&presented);
+                let report = Report::new(self.authenticator.lane(), dialect, passed);
                 let stopwatch = report.stopwatch();
                 let inner = self.take_ready();
                 ResponseFuture::waiting(lookup, Pending { inner, request, presented, report, stopwatch })

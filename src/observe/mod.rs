@@ -153,8 +153,10 @@ impl Decision {
         decision
     }
 
-    pub(crate) fn after_store_time(mut self, store_time: Duration) -> Self {
-        self.rare().store_time = Some(store_time);
+    pub(crate) fn after_store_time(mut self, store_time: Option<Duration>) -> Self {
+        if store_time.is_some() {
+            self.rare().store_time = store_time;
+        }
         self
     }
 
