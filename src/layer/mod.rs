@@ -75,7 +75,7 @@ impl ApiKeyLayer {
     }
 
     /// Who presents a key in this request, without a service to call: for what no tower service carries, such as a connection that another
-    /// library accepts. Observers are told. Nobody is let through without a key: neither `optional` nor `skip` says anything here, and
+    /// library accepts. Observers are told what it comes to. Nobody is let through without a key: neither `optional` nor `skip` says anything here, and
     /// nothing is left in the request, or taken out of it.
     ///
     /// ```

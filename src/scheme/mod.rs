@@ -175,7 +175,8 @@ impl Scheme {
 
     /// Whether this is `Authorization: Bearer`, the only scheme that RFC 6750 speaks about.
     pub(crate) fn is_bearer(&self) -> bool {
-        self.challenge_name().eq_ignore_ascii_case("bearer")
+        let name = self.challenge_name();
+        name == "Bearer" || name.eq_ignore_ascii_case("bearer")
     }
 
     /// Whether the key is a user name in base64.

@@ -79,10 +79,8 @@ fn hash(key: &ApiKey, times: Times) {
 }
 
 fn authenticate(layer: &ApiKeyLayer, request: &Request<()>, times: Times) {
-    let mut context = Context::from_waker(Waker::noop());
     for _ in 0..times {
-        let future = pin!(layer.authenticate(black_box(request)));
-        let Poll::Ready(Ok(principal)) = future.poll(&mut context) else { panic!("not at once") };
+        let Some(Ok(principal)) = layer.authenticate_now(black_box(request)) else { panic!("not known at once") };
         black_box(principal);
     }
 }
