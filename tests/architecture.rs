@@ -80,8 +80,9 @@ fn one_place_vouches_for_a_key() {
 
 #[test]
 fn one_place_renders_and_one_reads_the_time() {
-    assert_eq!(files_with(".render("), ["layer/report.rs", "rejection/format.rs", "rejection/ready.rs"]);
-    assert_eq!(files_with("renderer.refusal("), ["layer/authenticator.rs", "layer/report.rs"]);
+    let of_others = |word| files_with(word).into_iter().filter(|file| !file.starts_with("rejection/"));
+    assert!(of_others(".render(").eq(["layer/report.rs"]));
+    assert!(of_others(".refusal(").eq(["layer/authenticator.rs", "layer/report.rs"]));
     assert_eq!(files_with("::now()"), ["clock.rs"]);
 }
 

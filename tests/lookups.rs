@@ -196,6 +196,48 @@ async fn the_last_one_to_let_go_of_a_record_may_ask_the_store() {
     assert!(slot.lock().unwrap().is_none() && found(&store, 3).is_some());
 }
 
+/// It asks for a turn each time that one of it goes.
+#[derive(Clone)]
+struct Busy(Arc<Mutex<Option<MemoryStore>>>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let store = self.0.lock().unwrap().clone();
+        if let Some(store) = store {
+            assert!(store.add(record(2)).is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_or_was_familiar_may_ask_the_store_when_it_goes() {
+    let alike = |number: u64| {
+        let mut bytes = *digest(number).as_bytes();
+        bytes[31] = 7;
+        KeyRecord::new(format!("k{number:06}"), bytes)
+    };
+    let store = with([record(2), alike(3), alike(4)]);
+    let busy = Busy(Arc::new(Mutex::new(Some(store.clone()))));
+    store.add(alike(1).with(busy.clone())).unwrap();
+    for refused in [alike(3).with_version(9), record(99)] {
+        store.update(refused.with(busy.clone())).await.unwrap().unwrap_err();
+    }
+    store.replace(alike(1).with(busy.clone()), alike(3).with(busy.clone())).await.unwrap().unwrap_err();
+    store.rehash(alike(1).id(), alike(1).digest(), alike(3).digest()).await.unwrap().unwrap_err();
+    let _ = store.revoke(alike(1).id()).await.unwrap().unwrap();
+    store.revoke(alike(1).id()).await.unwrap().unwrap_err();
+    for _ in 0..4 {
+        assert!(matches!(store.find_now(alike(1).digest()), Lookup::Found(_)));
+    }
+    let _ = store.remove(alike(1).id()).await.unwrap().unwrap();
+    for _ in 0..4 {
+        store.add(alike(3)).unwrap_err();
+        store.add(KeyRecord::new("again", *alike(3).digest())).unwrap_err();
+        store.rehash(alike(4).id(), alike(4).digest(), alike(3).digest()).await.unwrap().unwrap_err();
+    }
+    busy.0.lock().unwrap().take();
+}
+
 #[tokio::test]
 async fn literal_names_and_wildcards_are_not_mixed_up() {
     let literal = Permissions::new().grant("*", "*");

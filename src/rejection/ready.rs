@@ -71,6 +71,39 @@ fn keep(value: &mut HeaderValue) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        rejection::RejectionFormat,
+        scheme::{Challenges, SchemePolicy},
+    };
+
+    #[test]
+    fn a_refusal_that_is_ready_is_the_one_that_is_rendered() {
+        static PRIVATE: Scheme = Scheme::x_api_key();
+        let alike = [Reason::WrongScheme, Reason::BadFormat, Reason::Revoked, Reason::Unlisted, Reason::StoreSlow];
+        let schemes = [None, Some(&BEARER), Some(&PRIVATE)];
+        let dialects = [Dialect::Http, Dialect::HttpHead, Dialect::Grpc, Dialect::GrpcWeb];
+        for policy in [SchemePolicy::default(), Scheme::authorization("BEARER").into(), Scheme::x_api_key().into()] {
+            for realm in ["api", "Schl\u{fc}ssel \"\\"] {
+                for format in [RejectionFormat::problem_json(), RejectionFormat::json(), RejectionFormat::text()] {
+                    let renderer = Renderer::new(format, Challenges::new(&policy, realm).unwrap(), &policy);
+                    let same = |rejection: &Rejection, dialect| {
+                        let ready = renderer.refusal(rejection, dialect);
+                        let made = respond(|parts| renderer.render(rejection, dialect, parts));
+                        assert_eq!((ready.status(), ready.headers()), (made.status(), made.headers()));
+                        assert_eq!(ready.body(), made.body());
+                    };
+                    for reason in REASONS.into_iter().chain(alike) {
+                        for scheme in schemes {
+                            let rejection = Rejection::new(reason).by_scheme(scheme);
+                            for dialect in dialects {
+                                same(&rejection, dialect);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn there_is_a_reason_for_each_problem_in_their_order() {

@@ -263,3 +263,65 @@ impl QuerySource {
         Finding::Key(self.order, Credential { scheme: self.scheme, key })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::HOST;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    type Told = Result<(&'static Scheme, Vec<u8>), (Reason, Option<&'static Scheme>)>;
+
+    fn told(read: Result<Credential<'_>, Unread>) -> Told {
+        read.map(|read| (read.scheme, read.key.to_vec())).map_err(|unread| (unread.reason, unread.scheme))
+    }
+
+    fn schemes() -> impl Strategy<Value = Vec<Scheme>> {
+        let in_headers = vec![
+            Scheme::bearer(),
+            Scheme::token(),
+            Scheme::authorization("bearer"),
+            Scheme::basic(),
+            Scheme::header("authorization"),
+            Scheme::x_api_key(),
+            Scheme::header_with_word("x-api-key", "Key"),
+            Scheme::header_with_word("x-key", "Key"),
+        ];
+        let beyond = vec![Scheme::query("key"), Scheme::cookie("key"), Scheme::websocket_protocol("key")];
+        let beyond = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(beyond), 1..3)];
+        (vec(select(in_headers), 1..5), beyond).prop_map(|(headers, beyond)| [headers, beyond].concat())
+    }
+
+    /// Few keys, so that some are equal; in white space of all kinds, and behind words of ours, of others and none.
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        let space = || select(vec!["", "", "", " ", "  ", "\t", " \t"]);
+        let word =
+            select(vec!["", "", "Bearer ", "bEARER  ", "Bearer", "Token ", "Basic ", "Key ", "Key\t", "Digest "]);
+        let key = select(vec!["", "k", "k", "k=", "azp4", "azp4Og==", "=", "a,b", "a b", "key=k", "key, k", "\u{fc}"]);
+        let long = (508_usize..516).prop_map(|len| "k".repeat(len));
+        let key = prop_oneof![9 => key.prop_map(str::to_owned), 1 => long];
+        (space(), word, key, space()).prop_map(|(before, word, key, after)| [before, word, &key, after].concat().into())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4_096, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_plain_cases_come_to_what_all_findings_come_to(
+            schemes in schemes(),
+            conflict in select(vec![Conflict::Refuse, Conflict::EqualKeysCountOnce, Conflict::FirstWins]),
+            lines in vec((select(vec!["authorization", "x-api-key", "x-key", "cookie", "sec-websocket-protocol", "host"]), value()), 0..4),
+            uri in select(vec!["/", "/?key=k", "/?key=k&key=k", "/?key="]),
+        ) {
+            let reader = Reader::new(&SchemePolicy::new(schemes).on_conflict(conflict)).unwrap();
+            let (mut headers, uri) = (HeaderMap::new(), Uri::from_static(uri));
+            for (name, value) in lines {
+                headers.append(name, HeaderValue::from_bytes(&value).unwrap());
+            }
+            prop_assert_eq!(told(reader.read(&headers, &uri)), told(reader.judge(&headers, &uri)));
+            headers.remove(HOST);
+            prop_assert_eq!(told(reader.read(&headers, &uri)), told(reader.judge(&headers, &uri)));
+        }
+    }
+}

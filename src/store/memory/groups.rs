@@ -87,7 +87,8 @@ impl Groups {
     #[inline]
     fn from(&self, start: Start) -> impl Iterator<Item = &Group> {
         let last = self.groups.len() - 1;
-        (start.group..=start.group + last).map(move |number| &self.groups[number & last])
+        let first = start.group & last;
+        (first..=first + last).map(move |number| &self.groups[number & last])
     }
 }
 

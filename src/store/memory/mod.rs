@@ -64,7 +64,7 @@ struct Turn<'s> {
     gone: Vec<Arc<Fields>>,
 }
 
-// === impl MemoryStore ===
+// === impl MemoryStore, Turn ===
 
 impl MemoryStore {
     /// A store without keys.
@@ -100,7 +100,7 @@ impl MemoryStore {
         if books.find(record.id()).is_some() {
             return Err(Refusal::DuplicateId(record.id().clone()));
         }
-        if self.look_up(record.digest()).is_some() {
+        if self.0.by_digest.has(&books.pen, record.digest()) {
             return Err(Refusal::DuplicateKey);
         }
         Ok(())
@@ -138,6 +138,14 @@ impl MemoryStore {
     }
 }
 
+impl Turn<'_> {
+    /// What is refused goes later too. A caller's own record goes with the caller's arguments, behind the turn.
+    fn refuse(&mut self, record: KeyRecord, refusal: Refusal) -> Refusal {
+        self.gone.push(record.into_fields());
+        refusal
+    }
+}
+
 impl KeyStore for MemoryStore {
     type Error = Infallible;
 
@@ -167,25 +175,27 @@ impl KeyRegistry for MemoryStore {
 
     async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
-        let updated = turn.books.get(changed.id()).and_then(|stored| stored.updated_to(changed));
+        let updated = turn.books.get(changed.id()).and_then(|stored| stored.updated_to(changed.clone()));
         Ok(updated.map(|record| self.put(&mut turn, record)))
     }
 
     async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
-        let updated = turn.books.get(old.id()).and_then(|stored| stored.updated_to(old));
-        let checked = updated.and_then(|old| self.check_insert(&turn.books, &new).map(|()| old));
+        let updated = turn.books.get(old.id()).and_then(|stored| stored.updated_to(old.clone()));
+        let checked = updated.and_then(|old| match self.check_insert(&turn.books, &new) {
+            Ok(()) => Ok(old),
+            Err(refusal) => Err(turn.refuse(old, refusal)),
+        });
         Ok(checked.map(|old| {
-            self.put(&mut turn, new);
+            self.put(&mut turn, new.clone());
             self.put(&mut turn, old)
         }))
     }
 
     async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
-        let stored = turn.books.get(id);
-        let updated = stored.and_then(|stored| stored.updated_to(stored.clone().with_status(Status::Revoked)));
-        Ok(updated.map(|revoked| self.put(&mut turn, revoked)))
+        let updated = turn.books.get(id).and_then(|stored| stored.updated_to(stored.clone()));
+        Ok(updated.map(|record| self.put(&mut turn, record.with_status(Status::Revoked))))
     }
 
     async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
@@ -209,8 +219,10 @@ impl KeyRegistry for MemoryStore {
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
         let rehashed = turn.books.get(id).and_then(|stored| stored.rehashed(from, *to));
-        let checked = rehashed
-            .and_then(|record| if self.look_up(to).is_some() { Err(Refusal::DuplicateKey) } else { Ok(record) });
+        let checked = rehashed.and_then(|record| {
+            let is_taken = self.0.by_digest.has(&turn.books.pen, to);
+            if is_taken { Err(turn.refuse(record, Refusal::DuplicateKey)) } else { Ok(record) }
+        });
         Ok(checked.map(|record| {
             // Under both for a moment, so that no request misses it.
             let record = self.put(&mut turn, record);

@@ -53,6 +53,12 @@ impl Table {
         recall(digest, stamp).or_else(|| part.find(start, digest).map(|found| remember(found, stamp)))
     }
 
+    /// For whoever writes: no handle of the thread comes or goes, and with it none of a record that is not kept any more.
+    pub(super) fn has(&self, _: &Pen, digest: &KeyDigest) -> bool {
+        let (part, start) = self.start(digest);
+        part.find(start, digest).is_some()
+    }
+
     /// Puts the record in the place of the one with its digest, and hands that one out: its values may do whatever they like when they go.
     pub(super) fn put(&self, _: &mut Pen, record: &Arc<Fields>) -> Option<Arc<Fields>> {
         let (part, start) = self.start(&record.digest);
