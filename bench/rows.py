@@ -33,6 +33,7 @@ select md5(i::text), sha256(i::text::bytea), 1, 'active', 'user', 'user_' || i /
     null, null, null, null, null, 0
 from generate_series(1, %d) i;
 vacuum analyze api_keys;
+checkpoint;
 """
 SIZES = """
 select json_build_object('table', pg_table_size('api_keys'), 'indexes', pg_indexes_size('api_keys'),
@@ -67,6 +68,7 @@ def measure(folder, rows):
     run(*psql, text=SCHEMA.read_text(encoding="utf-8"))
     run(*psql, text=FILL % rows)
     sizes = json.loads(run(*psql, text=SIZES))
+    look_ups(folder, rows, CLIENTS)  # warms up
     return {
         "rows": rows,
         "table_bytes": sizes["table"] / rows,
