@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fills in what was measured: docs/performance.svg, and every table and figure of docs/performance.md and README.md.
+"""Fills in what was measured: docs/performance.svg, and what was measured in docs/performance.md,
+docs/operations.md and README.md.
 
     cargo bench --manifest-path bench/Cargo.toml --bench goals
     cargo bench --manifest-path bench/Cargo.toml --bench end_to_end
@@ -21,6 +22,7 @@ import chart
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 PAGE = ROOT / "docs" / "performance.md"
+GUIDE = ROOT / "docs" / "operations.md"
 README = ROOT / "README.md"
 
 # What is compared with what, and what a plain layer written by hand has reached on the machine that the targets were set on.
@@ -108,7 +110,7 @@ def main():
     found = Found(folder)
     if found.goals["goals"]:
         print(chart.write(folder))
-    for page in (PAGE, README):
+    for page in (PAGE, GUIDE, README):
         text = page.read_text(encoding="utf-8")
         text = re.sub(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", lambda match: table(match, found), text, flags=re.DOTALL)
         text = re.sub(r"<!--=(\w+)-->.*?<!--/-->", lambda match: figure(match, found), text, flags=re.DOTALL)
@@ -238,6 +240,15 @@ def less(all_of_it, *parts):
     return tuple(whole - sum(part) for whole, *part in zip(all_of_it, *parts))
 
 
+def cache(found):
+    rows = [("what", "`CachedStore`", "`MemoryStore`", "times")]
+    for what, name in (("a key verified", "verify"), ("a service with the layer; times: above bare", "layer")):
+        sides = (cost(found, "cache", f"{name}, {store}") for store in ("cache", "memory"))
+        cells = (f"{nanos:.0f} ns, {count:,.0f}" for nanos, count in sides)
+        rows.append((what, *cells, number_of(found.value(13, name))))
+    return rows
+
+
 def sizing(found):
     keys = (10**6, 10**8, 10**10)
     rows, cpu = found.rows, found.cpu_us("tower-api-key")
@@ -295,7 +306,7 @@ def apart(found):
 
 
 TABLES = {
-    "goals": goals, "peers": peers, "end_to_end": end_to_end, "stages": stages, "sizing": sizing, "apart": apart,
+    "goals": goals, "peers": peers, "end_to_end": end_to_end, "stages": stages, "cache": cache, "sizing": sizing, "apart": apart,
 }
 
 
