@@ -134,7 +134,7 @@ def table(match, found):
         return match[0]
     try:
         rows = make(found)
-    except (StopIteration, KeyError, TypeError):
+    except (StopIteration, RuntimeError, KeyError, TypeError):
         rows = None
     if not rows:
         print(f"look: the table {name} is left as it was: not all of it was measured")
@@ -317,8 +317,8 @@ def figure(match, found):
     name = match[1]
     try:
         return f"<!--={name}-->{FIGURES[name](found)}<!--/-->"
-    except (StopIteration, KeyError, TypeError) as error:
-        print(f"look: the figure {name} is left as it was: {error!r} was not measured")
+    except (StopIteration, RuntimeError, KeyError, TypeError):
+        print(f"look: the figure {name} is left as it was: it was not measured")
         return match[0]
 
 
