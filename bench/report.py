@@ -192,7 +192,7 @@ def peers(found):
 
 
 def end_to_end(found):
-    rows = [("service", "CPU in all", "user CPU", "requests/s", "CPU a request", "p50", "p99", "p99.9")]
+    rows = [("service", "CPU in all, times", "user CPU, times", "requests/s, times", "CPU a request", "p50", "p99", "p99.9")]
     for variant in found.whole["variants"]:
         late = variant["latency_us"]
         rows.append((
