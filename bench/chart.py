@@ -1,16 +1,10 @@
-#!/usr/bin/env python3
-"""Draws docs/performance.svg from what the benches have written.
-
-    cargo bench --manifest-path bench/Cargo.toml --bench goals
-    cargo bench --manifest-path bench/Cargo.toml --bench end_to_end    # if it is to be in the chart
-    python3 bench/chart.py
+"""Draws docs/performance.svg from what the benches have written, for report.py.
 
 Times become multiples of one SHA-256 of a key: a ratio holds for more machines than the one that was measured.
 """
 
 import json
 import math
-import sys
 from html import escape
 from pathlib import Path
 
@@ -19,8 +13,7 @@ CHART = BENCH.parent / "docs" / "performance.svg"
 
 # How a peer is called in the chart, and what it does not do.
 NAMES = {
-    "written by hand, verify": ("written by hand, no library", ""),
-    "layer written by hand": ("layer written by hand, no library", ""),
+    "written by hand": ("written by hand, no library", ""),
     "tollgate-auth, registry": ("tollgate-auth", "with a pepper"),
     "tollgate-auth, the same key again": ("tollgate-auth, same key again", "compares, no hash"),
     "tower-http ValidateRequestHeaderLayer::bearer": ("tower-http bearer", "one token, no caller"),
@@ -72,11 +65,9 @@ class Axis:
         return LABELS + share * (WIDTH - LABELS - VALUES)
 
 
-def main():
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else BENCH / "target"
+def write(folder):
+    """Draws what is in the folder, and says where."""
     goals = read(folder / "goals.json")
-    if goals is None:
-        sys.exit(f"{folder}/goals.json is not there: cargo bench --manifest-path bench/Cargo.toml --bench goals")
     logarithm = math.log10(MOST / LEAST)
     sha = Axis(
         [(tick, f"{tick:g}") for tick in (0.1, 1, 10, 100)],
@@ -96,7 +87,7 @@ def main():
         )
         panels.append(("A whole axum service over loopback", services(whole), share))
     CHART.write_text(draw(panels), encoding="utf-8")
-    print(CHART)
+    return CHART
 
 
 def read(path):
@@ -176,7 +167,3 @@ def draw_bar(bar, axis, middle):
         f'<rect class="bar{ours}" x="{start}" y="{middle - BAR // 2}" width="{max(end - start, 1):.1f}" height="{BAR}" rx="2"/>'
         f'<text class="value{ours}" x="{end + 8:.1f}" y="{middle + 4}">{escape(bar.label)}{note}</text>'
     )
-
-
-if __name__ == "__main__":
-    main()

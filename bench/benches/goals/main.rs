@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo bench --bench goals            # all of them, and what is measured for the chart
 //! cargo bench --bench goals -- 5 6     # these alone
-//! cargo bench --bench goals -- peers
+//! cargo bench --bench goals -- peers stages
 //! ```
 
 mod allocations;
@@ -26,12 +26,13 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 
 type Measure = fn(&mut Report);
 
-/// Goals, or the peers, and what measures them.
+/// Goals, the peers or the stages, and what measures them.
 type Room = (&'static [&'static str], Measure);
 
 const ROOMS: &[Room] = &[
     (&["1", "9", "15"], goal::verify::measure),
     (&["2", "3", "4", "15"], goal::layer::measure),
+    (&["stages"], goal::stages::measure),
     (&["5"], goal::refusals::measure),
     (&["6"], goal::guard::measure),
     (&["7"], goal::allocations::measure),

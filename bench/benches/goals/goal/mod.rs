@@ -7,5 +7,6 @@ pub mod guard;
 pub mod layer;
 pub mod refusals;
 pub mod size;
+pub mod stages;
 pub mod threads;
 pub mod verify;
