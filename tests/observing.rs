@@ -85,3 +85,11 @@ async fn an_observer_that_panics_changes_nothing_and_silences_nobody() {
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
     assert_eq!(api.call(bearer(UNKNOWN)).await, refused(Reason::Unknown, 401));
 }
+
+#[tokio::test]
+async fn observers_are_told_when_the_response_is_ready_however_long_its_future_is_kept() {
+    let api = Api::live().run();
+    let mut future = std::pin::pin!(api.app.clone().oneshot(bearer(LIVE)));
+    future.as_mut().await.unwrap();
+    assert_eq!(api.outcomes(), [Outcome::Accepted]);
+}

@@ -89,14 +89,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let verdict = match self.guard.admit_by_permissions(request.method(), request.extensions()) {
-            Some(verdict) => verdict,
-            None => {
-                let (parts, body) = request.into_parts();
-                let verdict = self.guard.admit(&parts);
-                request = Request::from_parts(parts, body);
-                verdict
-            }
+        let verdict = self.guard.admit_by_permissions(request.method(), request.extensions());
+        let verdict = if let Some(verdict) = verdict {
+            verdict
+        } else {
+            let (parts, body) = request.into_parts();
+            let verdict = self.guard.admit(&parts);
+            request = Request::from_parts(parts, body);
+            verdict
         };
         let state = match verdict {
             Ok(()) => State::Running { future: self.inner.call(request) },

@@ -75,8 +75,11 @@ impl ApiKeyLayer {
     }
 
     /// Who presents a key in this request, without a service to call: for what no tower service carries, such as a connection that another
-    /// library accepts. Observers are told what it comes to. Nobody is let through without a key: neither `optional` nor `skip` says anything here, and
-    /// nothing is left in the request, or taken out of it.
+    /// library accepts.
+    ///
+    /// The request is read when this is called; the future only waits for the store. Nobody is let through without a key: neither
+    /// `optional` nor `skip` says anything here. The request stays as it is: its credential is not marked sensitive, hidden, or taken out of
+    /// what a WebSocket client offers. Observers are told what it comes to, unless the future is dropped before the store has answered.
     ///
     /// ```
     /// use http::Request;

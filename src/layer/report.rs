@@ -65,15 +65,20 @@ impl Report {
         if is_refusal || self.so_far.by_query || self.so_far.protocol.is_some() {
             return self.change(response);
         }
+        self.tell();
         response.map(ResponseBody::inner)
     }
 
     /// Renders the refusal of a guard or an extractor further in, and adds what a key in the URL or among the protocols asks for.
     #[cold]
     fn change<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
-        if let Some(rejection) = response.extensions_mut().remove::<Rejection>() {
+        let rejection = response.extensions_mut().remove::<Rejection>();
+        if let Some(rejection) = &rejection {
+            self.note(rejection);
+        }
+        self.tell();
+        if let Some(rejection) = rejection {
             let (mut parts, _) = response.into_parts();
-            self.note(&rejection);
             let refusal = self.authenticator.renderer.render(&rejection, self.dialect, &mut parts);
             return Response::from_parts(parts, ResponseBody::refusal(refusal));
         }
@@ -90,16 +95,21 @@ impl Report {
         response.map(ResponseBody::inner)
     }
 
+    fn tell(&mut self) {
+        if let Some(decision) = self.so_far.decision.take() {
+            self.authenticator.tell(&decision.after_store_time(self.store_time));
+        }
+    }
+
     fn note(&mut self, rejection: &Rejection) {
         let before = self.so_far.decision.take();
         self.so_far.decision = self.authenticator.is_observed().then(|| Decision::refused(rejection, before));
     }
 }
 
+/// The response will never be.
 impl Drop for Report {
     fn drop(&mut self) {
-        if let Some(decision) = self.so_far.decision.take() {
-            self.authenticator.tell(&decision.after_store_time(self.store_time));
-        }
+        self.tell();
     }
 }

@@ -36,10 +36,12 @@ pub(super) fn is_token68(key: &[u8]) -> bool {
     while let [rest @ .., b'='] = body {
         body = rest;
     }
+    #[allow(clippy::needless_bitwise_bool, reason = "branches would be looked at byte by byte")]
     let allowed = |byte: u8| {
         let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
         let is_mark_or_digit = byte.wrapping_sub(b'-') <= b'9' - b'-'; // - . / and the digits
-        is_letter | is_mark_or_digit | (byte == b'_') | (byte == b'~') | (byte == b'+')
+        let is_other_mark = (byte == b'_') | (byte == b'~') | (byte == b'+');
+        is_letter | is_mark_or_digit | is_other_mark
     };
     !body.is_empty() && all_bytes(body, allowed)
 }

@@ -122,16 +122,13 @@ impl Reader {
         }
         let word = scheme.word.as_deref().map(Into::into);
         let form = Form { order, word, is_basic: scheme.is_basic(), scheme: scheme.interned() };
-        match self.headers.iter_mut().find(|source| source.name == header) {
-            Some(source) => {
-                source.forms.push(form);
-                // A word is looked for before the value is taken whole.
-                source.forms.sort_by_key(|form| form.word.is_none());
-            }
-            None => {
-                let is_shared = header == AUTHORIZATION;
-                self.headers.push(HeaderSource { name: header, is_shared, forms: vec![form] });
-            }
+        if let Some(source) = self.headers.iter_mut().find(|source| source.name == header) {
+            source.forms.push(form);
+            // A word is looked for before the value is taken whole.
+            source.forms.sort_by_key(|form| form.word.is_none());
+        } else {
+            let is_shared = header == AUTHORIZATION;
+            self.headers.push(HeaderSource { name: header, is_shared, forms: vec![form] });
         }
         Ok(())
     }
@@ -157,7 +154,8 @@ impl Reader {
         }
         let (source, value) = found?;
         let value = trim_ows(value.as_bytes());
-        source.forms.iter().find_map(|form| form.candidate(value))
+        let (form, key) = source.forms.iter().find_map(|form| Some((form, form.text(value)?)))?;
+        (!form.is_basic).then_some(Candidate { scheme: form.scheme, key, follows_word: form.word.is_some() })
     }
 
     /// Reads the one credential of a request.
@@ -174,7 +172,7 @@ impl Reader {
 impl Candidate<'_> {
     /// Whether it is a key by its length and its alphabet.
     pub(crate) fn is_key(&self) -> bool {
-        if self.follows_word { is_key(self.key) } else { is_readable(self.key) }
+        is_key(self.key, self.follows_word)
     }
 }
 
@@ -209,27 +207,21 @@ impl HeaderSource {
 }
 
 impl Form {
-    /// What stands where the key would, unless another word stands before it, or it is coded.
-    fn candidate<'r>(&self, value: &'r [u8]) -> Option<Candidate<'r>> {
-        let (key, follows_word) = match &self.word {
-            Some(word) => (after_word(value, word)?, true),
-            None => (value, false),
-        };
-        (!self.is_basic).then_some(Candidate { scheme: self.scheme, key, follows_word })
+    /// What stands where the key would, unless another word stands before it.
+    fn text<'r>(&self, value: &'r [u8]) -> Option<&'r [u8]> {
+        match &self.word {
+            Some(word) => after_word(value, word),
+            None => Some(value),
+        }
     }
 
     /// The key in this value, unless another word stands before it.
     fn read<'r>(&self, value: &'r [u8]) -> Option<Finding<'r>> {
-        let key = match &self.word {
-            None => Some(value).filter(|value| is_readable(value)).map(KeyText::Borrowed),
-            Some(word) => {
-                let coded = after_word(value, word)?;
-                if self.is_basic {
-                    user_name(coded).filter(|name| is_readable(name)).map(KeyText::Decoded)
-                } else {
-                    Some(coded).filter(|key| is_key(key)).map(KeyText::Borrowed)
-                }
-            }
+        let text = self.text(value)?;
+        let key = if self.is_basic {
+            user_name(text).filter(|name| is_readable(name)).map(KeyText::Decoded)
+        } else {
+            Some(text).filter(|key| is_key(key, self.word.is_some())).map(KeyText::Borrowed)
         };
         Some(match key {
             Some(key) => Finding::Key(self.order, Credential { scheme: self.scheme, key }),
@@ -238,8 +230,8 @@ impl Form {
     }
 }
 
-fn is_key(key: &[u8]) -> bool {
-    key.len() <= MAX_KEY_LEN && is_token68(key)
+fn is_key(text: &[u8], follows_word: bool) -> bool {
+    if follows_word { text.len() <= MAX_KEY_LEN && is_token68(text) } else { is_readable(text) }
 }
 
 impl QuerySource {
@@ -270,6 +262,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
+    use crate::rejection::Reason;
 
     type Told = Result<(&'static Scheme, Vec<u8>), (Reason, Option<&'static Scheme>)>;
 
@@ -304,6 +297,12 @@ mod tests {
         (space(), word, key, space()).prop_map(|(before, word, key, after)| [before, word, &key, after].concat().into())
     }
 
+    /// Whether a candidate that is a key is what the long way reads.
+    fn is_what_is_read(reader: &Reader, headers: &HeaderMap, uri: &Uri) -> bool {
+        let key = reader.candidate(headers).filter(Candidate::is_key);
+        key.is_none_or(|key| told(reader.read(headers, uri)) == Ok((key.scheme, key.key.to_vec())))
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4_096, ..ProptestConfig::default() })]
 
@@ -319,9 +318,9 @@ mod tests {
             for (name, value) in lines {
                 headers.append(name, HeaderValue::from_bytes(&value).unwrap());
             }
-            prop_assert_eq!(told(reader.read(&headers, &uri)), told(reader.judge(&headers, &uri)));
+            prop_assert!(is_what_is_read(&reader, &headers, &uri));
             headers.remove(HOST);
-            prop_assert_eq!(told(reader.read(&headers, &uri)), told(reader.judge(&headers, &uri)));
+            prop_assert!(is_what_is_read(&reader, &headers, &uri));
         }
     }
 }
