@@ -88,16 +88,21 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let verdict = self.guard.admit_by_permissions(request.method(), request.extensions());
-        let verdict = if let Some(verdict) = verdict {
-            verdict
-        } else {
-            let (parts, body) = request.into_parts();
-            let verdict = self.guard.admit(&parts);
-            request = Request::from_parts(parts, body);
-            verdict
-        };
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        if let Some(verdict) = self.guard.admit_by_permissions(request.method(), request.extensions()) {
+            return self.act(verdict, request);
+        }
+        let (parts, body) = request.into_parts();
+        let verdict = self.guard.admit(&parts);
+        self.act(verdict, Request::from_parts(parts, body))
+    }
+}
+
+impl<S: Clone> GuardedService<S> {
+    fn act<B>(&mut self, verdict: Result<(), Rejection>, request: Request<B>) -> GuardFuture<S::Future>
+    where
+        S: Service<Request<B>>,
+    {
         let state = match verdict {
             Ok(()) => State::Running { future: self.inner.call(request) },
             Err(rejection) => {
