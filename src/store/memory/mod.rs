@@ -2,6 +2,8 @@
 
 mod books;
 mod changes;
+mod group;
+mod groups;
 mod sets;
 mod table;
 
