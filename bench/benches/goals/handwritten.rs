@@ -3,8 +3,8 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    future::Ready,
     hash::{BuildHasherDefault, Hasher},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -27,6 +27,12 @@ pub struct Known {
     pub id: String,
     #[allow(dead_code, reason = "a handler would read it")]
     pub permissions: HashMap<String, Vec<String>>,
+}
+
+/// The response of a [`Checked`] service.
+pub enum CheckedFuture<F, R> {
+    Running(F),
+    Refused(Option<Response<R>>),
 }
 
 /// A digest is uniform already.
@@ -73,24 +79,39 @@ impl<S> Layer<S> for Table {
 
 impl<S, B, R> Service<Request<B>> for Checked<S>
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible, Future = Ready<Result<Response<R>, Infallible>>>,
-    R: Default,
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible, Future: Unpin>,
+    R: Default + Unpin,
 {
     type Response = Response<R>;
     type Error = Infallible;
-    type Future = S::Future;
+    type Future = CheckedFuture<S::Future, R>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.table.check(&request) {
             Some(known) => {
                 request.extensions_mut().insert(known);
-                self.inner.call(request)
+                CheckedFuture::Running(self.inner.call(request))
             }
-            None => std::future::ready(Ok(unauthorized())),
+            None => CheckedFuture::Refused(Some(unauthorized())),
+        }
+    }
+}
+
+impl<F, R> Future for CheckedFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, Infallible>> + Unpin,
+    R: Unpin,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        match self.get_mut() {
+            Self::Running(future) => Pin::new(future).poll(context),
+            Self::Refused(response) => Poll::Ready(Ok(response.take().expect("polled after it was done"))),
         }
     }
 }

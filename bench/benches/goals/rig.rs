@@ -2,10 +2,9 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     hint::black_box,
     marker::PhantomData,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 
@@ -42,6 +41,9 @@ pub enum Carries<'k> {
 
 /// Drops the request, and answers at once with an empty body of the type `R`.
 pub struct Bare<R>(PhantomData<fn() -> R>);
+
+/// Makes the response when it is polled, as the future of a handler does.
+pub struct Answers<R>(PhantomData<fn() -> R>);
 
 // === impl Keys ===
 
@@ -163,7 +165,7 @@ impl<R> Clone for Bare<R> {
 impl<B, R: Default> Service<Request<B>> for Bare<R> {
     type Response = Response<R>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<R>, Infallible>>;
+    type Future = Answers<R>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -171,6 +173,14 @@ impl<B, R: Default> Service<Request<B>> for Bare<R> {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         drop(black_box(request));
-        ready(Ok(Response::new(R::default())))
+        Answers(PhantomData)
+    }
+}
+
+impl<R: Default> Future for Answers<R> {
+    type Output = Result<Response<R>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(Response::new(R::default())))
     }
 }
