@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{
     ApiKey, KeyDigest,
-    sha256::{Hmac, sha256},
+    sha256::{Hmac, Padded},
 };
 
 /// How keys are hashed: everywhere the same, where they are issued and where they are checked.
@@ -105,11 +105,16 @@ impl KeyHasher {
 
     /// The digest under which a store keeps this key: the newest.
     pub fn digest(&self, key: &ApiKey) -> KeyDigest {
-        self.digest_bytes(key.expose().as_bytes())
+        self.newest.digest(key.expose().as_bytes())
     }
 
-    pub(crate) fn digest_bytes(&self, key: &[u8]) -> KeyDigest {
-        self.newest.digest(key)
+    /// The key, made ready for [`KeyHasher::digest_padded`].
+    pub(crate) fn padded<'k>(&self, key: &'k [u8]) -> Padded<'k> {
+        self.newest.padded(key)
+    }
+
+    pub(crate) fn digest_padded(&self, key: &Padded<'_>) -> KeyDigest {
+        self.newest.digest_padded(key)
     }
 
     /// Whether a key can be found under one digest only.
@@ -133,8 +138,19 @@ impl KeyHasher {
 
 impl Kind {
     fn digest(&self, key: &[u8]) -> KeyDigest {
+        self.digest_padded(&self.padded(key))
+    }
+
+    fn padded<'k>(&self, key: &'k [u8]) -> Padded<'k> {
         match self {
-            Self::Sha256 => sha256(key).into(),
+            Self::Sha256 => Padded::plain(key),
+            Self::Hmac(_) => Hmac::padded(key),
+        }
+    }
+
+    fn digest_padded(&self, key: &Padded<'_>) -> KeyDigest {
+        match self {
+            Self::Sha256 => key.digest().into(),
             Self::Hmac(keyed) => keyed.digest(key).into(),
         }
     }

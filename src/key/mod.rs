@@ -38,3 +38,4 @@ pub use digest::{InvalidDigest, KeyDigest};
 pub use format::{FormatError, KeyFormat};
 pub use hasher::{KeyHasher, PepperTooShort};
 pub use mask::Mask;
+pub(crate) use sha256::Padded;

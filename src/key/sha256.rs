@@ -20,8 +20,52 @@ pub(super) struct Hmac {
     outer: State,
 }
 
-pub(super) fn sha256(message: &[u8]) -> [u8; 32] {
-    finish(INITIAL, 0, message)
+/// A message and its padding (FIPS 180-4 §5.1.1).
+///
+/// Best made some time before it is hashed: a processor that loads at once what it has just stored piece by piece has to wait.
+pub(crate) struct Padded<'m> {
+    whole: &'m [[u8; BLOCK]],
+    last: [[u8; BLOCK]; 2],
+    /// Whether the length has no room behind the rest of the message.
+    takes_both: bool,
+}
+
+fn sha256(message: &[u8]) -> [u8; 32] {
+    Padded::plain(message).digest()
+}
+
+impl<'m> Padded<'m> {
+    pub(super) fn plain(message: &'m [u8]) -> Self {
+        Self::new(message, 0)
+    }
+
+    /// What follows `before` bytes, which were whole blocks.
+    fn new(message: &'m [u8], before: usize) -> Self {
+        let (whole, rest) = message.as_chunks();
+        let mut last = [[0; BLOCK]; 2];
+        last[0][..rest.len()].copy_from_slice(rest);
+        last[0][rest.len()] = 0x80;
+        let takes_both = rest.len() >= BLOCK - 8;
+        let bits = (before + message.len()) as u64 * 8;
+        last[usize::from(takes_both)][BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
+        Self { whole, last, takes_both }
+    }
+
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.digest_after(INITIAL)
+    }
+
+    fn digest_after(&self, mut state: State) -> [u8; 32] {
+        if !self.whole.is_empty() {
+            compress256(&mut state, self.whole);
+        }
+        compress256(&mut state, &self.last[..=usize::from(self.takes_both)]);
+        let mut digest = [0; 32];
+        for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
+            *bytes = word.to_be_bytes();
+        }
+        digest
+    }
 }
 
 impl Hmac {
@@ -41,32 +85,14 @@ impl Hmac {
         Self { inner: first_block(0x36), outer: first_block(0x5c) }
     }
 
-    pub(super) fn digest(&self, message: &[u8]) -> [u8; 32] {
-        finish(self.outer, BLOCK, &finish(self.inner, BLOCK, message))
+    /// The message, padded for [`Hmac::digest`].
+    pub(super) fn padded(message: &[u8]) -> Padded<'_> {
+        Padded::new(message, BLOCK)
     }
-}
 
-/// The digest of what `state` has seen, `before` bytes in whole blocks, and the rest of the message, padded by FIPS 180-4 §5.1.1.
-fn finish(mut state: State, before: usize, message: &[u8]) -> [u8; 32] {
-    let (whole, rest) = message.as_chunks::<BLOCK>();
-    if !whole.is_empty() {
-        compress256(&mut state, whole);
+    pub(super) fn digest(&self, message: &Padded<'_>) -> [u8; 32] {
+        Self::padded(&message.digest_after(self.inner)).digest_after(self.outer)
     }
-    let mut last = [0; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    last[rest.len()] = 0x80;
-    if rest.len() >= BLOCK - 8 {
-        compress256(&mut state, &[last]);
-        last = [0; BLOCK];
-    }
-    let bits = (before + message.len()) as u64 * 8;
-    last[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-    compress256(&mut state, &[last]);
-    let mut digest = [0; 32];
-    for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
-        *bytes = word.to_be_bytes();
-    }
-    digest
 }
 
 #[cfg(test)]
@@ -88,7 +114,8 @@ mod tests {
     #[test]
     fn the_code_is_that_of_rfc_4231() {
         // Test case 6: a key of 131 bytes.
-        let code = Hmac::new(&[0xaa; 131]).digest(b"Test Using Larger Than Block-Size Key - Hash Key First");
+        let code =
+            Hmac::new(&[0xaa; 131]).digest(&Hmac::padded(b"Test Using Larger Than Block-Size Key - Hash Key First"));
         assert_eq!(hex(code), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
     }
 
@@ -99,7 +126,7 @@ mod tests {
             let (message, secret) = (&message[..len], &message[..len]);
             assert_eq!(sha256(message), *sha2::Sha256::digest(message), "{len}");
             let general = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap().chain_update(message);
-            assert_eq!(Hmac::new(secret).digest(message), *general.finalize().into_bytes(), "{len}");
+            assert_eq!(Hmac::new(secret).digest(&Hmac::padded(message)), *general.finalize().into_bytes(), "{len}");
         }
     }
 }

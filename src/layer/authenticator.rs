@@ -17,7 +17,7 @@ use http::{
 use super::forward::IdentityHeader;
 use crate::{
     clock::Stopwatch,
-    key::{Digests, KeyDigest, KeyFormat, KeyHasher},
+    key::{Digests, KeyDigest, KeyFormat, KeyHasher, Padded},
     observe::{self, Decision, Observer, Outcome, Outdated},
     path::{canonical, is_ambiguous},
     principal::{Caller, Nobody, Principal},
@@ -160,15 +160,17 @@ impl Authenticator {
 
     /// The plain case first. The long way comes to the same, and says what is wrong with all others.
     fn read_and_check<B>(&self, request: &Request<B>) -> Result<Principal, Otherwise> {
-        if let Some(candidate) = self.reader.candidate(request.headers())
-            && self.has_form(&candidate)
-        {
-            return self.check(candidate.scheme, candidate.key);
+        if let Some(candidate) = self.reader.candidate(request.headers()) {
+            // Before the look at its form, which takes as long as it is better left alone.
+            let padded = self.hasher.padded(candidate.key);
+            if self.has_form(&candidate) {
+                return self.check(candidate.scheme, candidate.key, &padded);
+            }
         }
         let refused = |rejection| Err(Otherwise::Refused(rejection));
         match self.reader.read(request.headers(), request.uri()) {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
-                self.check(scheme, &key)
+                self.check(scheme, &key, &self.hasher.padded(&key))
             }
             Ok(Credential { scheme, .. }) => refused(bad_format(scheme)),
             Err(unread) => refused(unread.into()),
@@ -182,8 +184,8 @@ impl Authenticator {
     }
 
     /// Digest, store, verification of a key whose form is right.
-    fn check(&self, scheme: &'static Scheme, key: &[u8]) -> Result<Principal, Otherwise> {
-        let newest = self.hasher.digest_bytes(key);
+    fn check(&self, scheme: &'static Scheme, key: &[u8], padded: &Padded<'_>) -> Result<Principal, Otherwise> {
+        let newest = self.hasher.digest_padded(padded);
         let found = match self.store.find_now(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
             Ok(Lookup::Absent) if self.hasher.is_one() => None,
