@@ -10,8 +10,8 @@ use std::{
 use http::Request;
 use support::{Body, LIVE, UNKNOWN, bare, bearer, x_api_key};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyRecord, KeyStore, Outcome, Reason, Scheme, Status,
-    layer::ApiKeyLayerBuilder, store::MemoryStore,
+    ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyRecord, KeyStore, Outcome, Reason, Rejection, Scheme,
+    Status, layer::ApiKeyLayerBuilder, store::MemoryStore,
 };
 
 const REVOKED: &str = "acme_revoked_8Q4hV0cLr2sXyT6m";
@@ -60,7 +60,7 @@ async fn it_comes_to_what_the_layer_comes_to() {
         for (request, expected) in requests() {
             let answer = layer.authenticate(&request).await;
             let found = answer.as_ref().map(|principal| principal.id().as_str());
-            assert_eq!(found.map_err(|rejection| rejection.reason()), expected);
+            assert_eq!(found.map_err(Rejection::reason), expected);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Seven records and what tells them apart at a glance, in one line of the processor's cache.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use crate::{key::KeyDigest, record::Fields};
 
@@ -50,7 +50,7 @@ impl Group {
 
     pub(super) fn put(&mut self, place: usize, tag: Tag, record: Arc<Fields>) -> Option<Arc<Fields>> {
         self.tags.set(place, tag);
-        mem::replace(&mut self.records[place], Some(record))
+        self.records[place].replace(record)
     }
 
     /// What was in the place, and whether that is free again.

@@ -171,7 +171,7 @@ fn run_for(slice: Duration, work: &mut Work) -> Done {
         calls += 64.0;
         let elapsed = begin.elapsed();
         if elapsed >= slice {
-            let share = (time_on_core() - had).as_secs_f64() / elapsed.as_secs_f64();
+            let share = time_on_core().saturating_sub(had).as_secs_f64() / elapsed.as_secs_f64();
             return Done { rate: calls / elapsed.as_secs_f64(), share };
         }
     }
