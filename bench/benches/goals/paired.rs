@@ -23,6 +23,7 @@ pub struct Repeat<F>(pub F);
 pub struct Group<'a> {
     title: String,
     entries: Vec<Entry<'a>>,
+    slice: f64,
 }
 
 struct Entry<'a> {
@@ -71,7 +72,14 @@ impl<F: FnMut(usize) -> R, R> Item for Repeat<F> {
 
 impl<'a> Group<'a> {
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), entries: Vec::new() }
+        Self { title: title.into(), entries: Vec::new(), slice: SLICE }
+    }
+
+    /// Lets each item run so many times as long before it is the next one's turn: where one pushes out of the caches what another needs
+    /// at every call.
+    pub fn in_long_slices(mut self, times: f64) -> Self {
+        self.slice *= times;
+        self
     }
 
     /// Adds an item, and says under which number it stands in a round.
@@ -96,7 +104,7 @@ impl<'a> Group<'a> {
     /// Measures all items, in turn, in every round; the order is turned around each time.
     pub fn measure(&mut self) {
         for entry in &mut self.entries {
-            entry.calibrate();
+            entry.calibrate(self.slice);
         }
         for round in 0..ROUNDS {
             let count = self.entries.len();
@@ -105,6 +113,10 @@ impl<'a> Group<'a> {
                 let nanos = self.entries[place].slice();
                 self.entries[place].nanos.push(nanos);
             }
+        }
+        // Last: a fork leaves each page of memory to be copied at the next write to it.
+        for entry in &mut self.entries {
+            entry.instructions = instructions::of(&mut *entry.item, entry.counted);
         }
     }
 
@@ -142,17 +154,16 @@ impl<'a> Group<'a> {
 }
 
 impl Entry<'_> {
-    /// Finds how many chunks make a slice, and counts what can be counted exactly.
+    /// Finds how many chunks make a slice, and counts allocations.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
-    fn calibrate(&mut self) {
+    fn calibrate(&mut self, slice: f64) {
         for _ in 0..10 {
             self.chunk();
         }
-        self.chunks = (SLICE / self.chunk()).clamp(5.0, 1000.0) as usize;
+        self.chunks = (slice / self.chunk()).clamp(5.0, 1000.0) as usize;
         self.item.prepare(CHUNK);
         let ((), account) = allocations::of(|| self.item.run(CHUNK));
         self.allocations = per_call(account.allocations);
-        self.instructions = instructions::of(&mut *self.item, self.counted);
     }
 
     /// Nanoseconds for a call: the median of some chunks, so that an interrupt counts for nothing. The first only warms up.
