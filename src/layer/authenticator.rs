@@ -161,7 +161,7 @@ impl Authenticator {
     /// The plain case first. The long way comes to the same, and says what is wrong with all others.
     fn read_and_check<B>(&self, request: &Request<B>) -> Result<Principal, Otherwise> {
         if let Some(candidate) = self.reader.candidate(request.headers()) {
-            // Before the look at its form, which takes as long as it is better left alone.
+            // Before its form is looked at: by then what was stored can be loaded, and the hash does not wait.
             let padded = self.hasher.padded(candidate.key);
             if self.has_form(&candidate) {
                 return self.check(candidate.scheme, candidate.key, &padded);

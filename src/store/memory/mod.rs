@@ -27,7 +27,8 @@ use table::Table;
 /// Keys in memory. Clones share the keys; a change is seen by the next request.
 ///
 /// A look-up of a key that this thread knows takes no lock. That of another reads one of 256 parts, which a change of a key in the same part
-/// holds for some nanoseconds. Changes take turns, so each sees what the one before has done, and none undoes a revocation. Keys are added here, or issued and changed by a [`KeyManager`](crate::KeyManager).
+/// holds for some nanoseconds. Changes take turns, so each sees what the one before has done, and none undoes a revocation. Keys are added
+/// here, or issued and changed by a [`KeyManager`](crate::KeyManager).
 ///
 /// Equal sets of permissions are kept once. Each thread that looks keys up keeps handles of 256 records at most, which may outlive a
 /// change or a removal in memory; they are not handed out any more.
