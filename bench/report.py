@@ -205,7 +205,6 @@ def end_to_end(found):
 def stages(found):
     """Each stage alone, and what is left of the whole."""
     names = {
-        "read": "find the header, read the key, look at its form",
         "hash": "hash: the padding, and one compression",
         "find": "find the record, count it up and down, compare its digest",
     }
@@ -215,11 +214,11 @@ def stages(found):
     insert = less(cost(found, "layer", "bare, and a principal inserted"), cost(found, "layer", bare))
     left = less(verify, *(row[1:] for row in alone))
     rest = less(above, verify, insert)
-    how = ("`stages`: a key of another format is refused", "`stages`: of these, the compression {:.0f} ns and {:.0f}", "`stages`")
+    how = ("`stages`: of these, the compression {:.0f} ns and {:.0f}", "`stages`")
     compression = cost(found, "stages", "compression")
     rows = [(what, *costs, said.format(*compression)) for (what, *costs), said in zip(alone, how)]
     rows += [
-        ("status, times, permissions; the principal and its count", *left, "`verify` less the three"),
+        ("find the header, read the key, look at its form; status, times; the principal", *left, "`verify` less the two"),
         ("**verify**", *verify, "`stages`"),
         ("insert the principal into empty extensions, drop it with them", *insert, "`layer`: bare with an insert, less bare"),
         ("the rest of the layer: the dialect, the mark of the header, the future, a count of the layer", *rest, "what is left"),
@@ -364,11 +363,7 @@ FIGURES = {
     "with_mac_over_sha": lambda found: number_of(without_hash(found, SIPHASH) / found.ns("verification", "SHA-256 of the key")),
     "with_plain_over_sha": lambda found: number_of(without_hash(found, PLAIN) / found.ns("verification", "SHA-256 of the key")),
     "guard_instructions": lambda found: f"{less(cost(found, 'guard', 'layer and guard'), cost(found, 'guard', 'layer'))[1]:.0f}",
-    "refused_none": lambda found: ns(found.ns("refusals", "refused, no credential")),
-    "refused_unknown": lambda found: ns(found.ns("refusals", "refused, unknown key")),
-    "accepted_ns": lambda found: ns(found.ns("refusals", "accepted")),
-    "bare_ns": lambda found: ns(found.ns("layer", "bare, Bearer")),
-    "read_ns": lambda found: ns(found.ns("stages", "read")),
+    "read_ns": lambda found: ns(found.ns("stages", "verify") - found.ns("stages", "hash") - found.ns("stages", "find")),
     "flat_out": lambda found: amount(float(p99(found, "FlatOut")["name"].split()[1])),
     "neighbour": lambda found: number_of(median(p99(found, "Elsewhere")) / median(p99(found, "Nothing"))),
     "bytes_a_key": lambda found: number_of(found.value(12)),
