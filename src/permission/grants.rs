@@ -104,7 +104,7 @@ impl Grants {
         loop {
             // There is no grant at `FREE`.
             let grant = self.sorted.get(self.places[place] as usize)?;
-            if grant.resource.hash == hash && is_same(&grant.resource.name, resource) {
+            if grant.resource.hash == hash && *grant.resource.name == *resource {
                 return Some(&grant.actions);
             }
             place = (place + 1) & last;
@@ -168,25 +168,6 @@ impl Hash for Grants {
         self.wildcards.hash(state);
         self.sorted.hash(state);
     }
-}
-
-/// Whether two names whose hashes are the same are the same: in most cases by two words or none, without a call.
-#[inline]
-fn is_same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    match one.len() {
-        len if len != other.len() => false,
-        // No two names of one such length have one hash.
-        0..=8 => true,
-        9..=16 => one.first_chunk::<8>() == other.first_chunk() && one.last_chunk::<8>() == other.last_chunk(),
-        _ => is_same_at_length(one, other),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn is_same_at_length(one: &[u8], other: &[u8]) -> bool {
-    one == other
 }
 
 /// Of a few words, so a loop of multiplications. Names come from those who make keys; whoever makes them collide has a slow key.
