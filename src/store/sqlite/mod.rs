@@ -6,6 +6,7 @@ use std::{path::Path, time::Duration};
 
 use sqlx::{
     Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    error::DatabaseError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -41,6 +42,7 @@ pub struct SqliteStore {
 
 const READERS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
 const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
 
 const INSERT: &str = "insert into api_keys values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -83,7 +85,7 @@ impl SqliteStore {
             let in_step = !connection.is_in_transaction();
             Box::pin(async move { Ok(in_step) })
         });
-        let writer = writer.connect_with(options.clone()).await?;
+        let writer = first_connection(writer, &options).await?;
         migrate(&writer).await?;
         Ok(Self { readers: pool(READERS).connect_with(options).await?, writer })
     }
@@ -102,6 +104,20 @@ impl SqliteStore {
     /// Takes the file for writing at once, so that what is read is still true when it is changed.
     async fn change(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
         self.writer.begin_with("begin immediate").await
+    }
+}
+
+/// While another turns the journal of a new file into a log, SQLite says at once that it is busy: for that alone it does not wait.
+async fn first_connection(pool: SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let is_busy =
+        |error: &sqlx::Error| error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "5");
+    let mut tries = PATIENCE.as_millis() / PAUSE.as_millis();
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if is_busy(&error) && tries > 0 => tries -= 1,
+            opened => return opened,
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
