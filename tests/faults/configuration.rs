@@ -1,0 +1,1 @@
+//! C: what is set up wrongly is found when it is built or imported.

@@ -1,0 +1,20 @@
+//! Faults that were found once, each a test that is named after its line: `r04_…` for R4. A fault that stands for a kind is a table or a property.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod configuration;
+mod paths;
+mod reading;
+mod refusing;
+
+#[cfg(feature = "manage")]
+mod actors;
+#[cfg(feature = "manage")]
+mod management_api;
+mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod registries;
+#[cfg(feature = "sqlite")]
+mod sqlite;

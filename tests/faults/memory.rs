@@ -1,0 +1,1 @@
+//! S3: a list holds up no change.

@@ -1,0 +1,1 @@
+//! P, R9 and R20: a guard's answer is the strictest over every reading of a path, and says what was missing.
