@@ -284,12 +284,12 @@ async fn a_change_through_the_cache_is_seen_by_its_next_request() {
     let store = MemoryStore::new();
     let node = CachedStore::builder(store.clone(), database::Database::new().channel()).build().unwrap();
     sleep(Duration::from_millis(1)).await; // it follows a channel that tells nothing of this store
-    node.insert(record(1), None).await.unwrap().unwrap();
+    node.insert(record(1), None, None).await.unwrap().unwrap();
     assert!(node.find(&digest(1)).await.unwrap().is_some());
     assert!(matches!(node.find_now(&digest(1)), Lookup::Found(_)));
-    node.revoke(&"k1".into()).await.unwrap().unwrap();
+    node.revoke(&"k1".into(), None).await.unwrap().unwrap();
     assert_eq!(node.find(&digest(1)).await.unwrap().unwrap().status(), Status::Revoked);
-    node.remove(&"k1".into()).await.unwrap().unwrap();
+    node.remove(&"k1".into(), None).await.unwrap().unwrap();
     assert!(node.find(&digest(1)).await.unwrap().is_none());
 }
 

@@ -52,16 +52,16 @@ async fn a_change_is_seen_by_the_next_request() {
     let keys = api.store.keys.clone();
     let switch = async |status| {
         let record = keys.get(&"live".into()).await.unwrap().unwrap();
-        keys.update(record.with_status(status)).await.unwrap().unwrap();
+        keys.update(record.with_status(status), None).await.unwrap().unwrap();
     };
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
     switch(Status::Disabled).await;
     assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::Disabled, 401));
     switch(Status::Active).await;
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
-    keys.revoke(&"live".into()).await.unwrap().unwrap();
+    keys.revoke(&"live".into(), None).await.unwrap().unwrap();
     assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::Revoked, 401));
-    keys.remove_user(None, "alice").await.unwrap();
+    keys.remove_user(None, "alice", None).await.unwrap().unwrap();
     assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::Unknown, 401));
 }
 

@@ -124,7 +124,7 @@ async fn a_guard_on_one_method_denies_permission_there_alone() {
     let service = Service::guarded().await;
     assert_eq!(service.check(&key()).await.unwrap(), i32::from(Serving));
     status(service.watch(&key()).await, Code::PermissionDenied, Problem::Forbidden.detail());
-    let record = service.store.keys.remove(&"k1".into()).await.unwrap().unwrap();
+    let record = service.store.keys.remove(&"k1".into(), None).await.unwrap().unwrap();
     service.store.keys.add(record.grant("health", "watch")).unwrap();
     assert_eq!(service.watch(&key()).await.unwrap(), i32::from(Serving), "a stream passes whole");
 }

@@ -50,7 +50,7 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
         told.iter().map(|change| (change.kind(), change.key_id().as_str(), change.replacement())).collect();
     let (one, two, three) = (id(&first), id(&second), id(&third));
     assert_eq!(
-        seen[..8],
+        seen[..9],
         [
             (ChangeKind::Issued, one, None),
             (ChangeKind::Imported, imported.id().as_str(), None),
@@ -59,16 +59,18 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
             (ChangeKind::Enabled, one, None),
             (ChangeKind::Rotated, one, Some(second.record().id())),
             (ChangeKind::Regenerated, two, Some(third.record().id())),
+            // Whose grace has ended with that.
+            (ChangeKind::Revoked, one, None),
             (ChangeKind::Revoked, three, None),
         ]
     );
-    assert_eq!(seen[8..].len(), 4);
-    assert!(seen[8..].iter().all(|(kind, ..)| *kind == ChangeKind::Removed));
+    assert_eq!(seen[9..].len(), 4);
+    assert!(seen[9..].iter().all(|(kind, ..)| *kind == ChangeKind::Removed));
     assert_eq!((told[0].at(), told[2].at()), (noon(), noon() + HOUR));
     let versions: Vec<_> = told.iter().filter(|change| change.key_id().as_str() == one).map(Change::version).collect();
-    assert_eq!(versions, [0, 1, 1, 2, 3, 3], "switching on what is on is no change");
+    assert_eq!(versions, [0, 1, 1, 2, 3, 4, 4], "switching on what is on is no change");
     assert_eq!(told[0].actor().owner(), Some(&Owner::User("alice".into())));
-    assert_eq!((told[8].actor().owner(), told[8].actor().organization()), (Some(&Owner::Bot), Some("acme")));
+    assert_eq!((told[9].actor().owner(), told[9].actor().organization()), (Some(&Owner::Bot), Some("acme")));
     let shown = format!("{told:?}");
     assert!([&first, &second, &third].into_iter().all(|issued| !shown.contains(text(issued))));
 }

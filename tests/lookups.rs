@@ -68,7 +68,7 @@ async fn keys_that_come_and_go_leave_the_others_where_they_are() {
     let store = with((0..300).map(alike));
     for round in 1..=10 {
         for number in (0..300).filter(|number| number % 3 != 0) {
-            store.remove(alike(number).id()).await.unwrap().unwrap();
+            store.remove(alike(number).id(), None).await.unwrap().unwrap();
         }
         for number in 0..300 {
             let is_there = store.find(alike(number).digest()).await.unwrap().is_some();
@@ -99,19 +99,19 @@ async fn a_change_is_found_at_once_however_familiar_the_key() {
     made_familiar(&other, 1);
     assert_eq!(found(&store, 1).unwrap().name(), None);
     made_familiar(&store, 1);
-    store.update(record(1).with_name("new")).await.unwrap().unwrap();
+    store.update(record(1).with_name("new"), None).await.unwrap().unwrap();
     assert_eq!(found(&store, 1).unwrap().name(), Some("new"));
     made_familiar(&store, 1);
     store.record_uses(&[Use { id: "k000001".into(), count: 3, last_at: std::time::UNIX_EPOCH }]).await.unwrap();
     assert_eq!(found(&store, 1).unwrap().use_count(), 3);
     made_familiar(&store, 1);
-    store.revoke(&"k000001".into()).await.unwrap().unwrap();
+    store.revoke(&"k000001".into(), None).await.unwrap().unwrap();
     assert_eq!(found(&store, 1).unwrap().status(), Status::Revoked);
     made_familiar(&store, 2);
     store.rehash(&"k000002".into(), &digest(2), &digest(3)).await.unwrap().unwrap();
     assert!(found(&store, 2).is_none() && found(&store, 3).is_some());
     made_familiar(&store, 3);
-    store.remove(&"k000002".into()).await.unwrap().unwrap();
+    store.remove(&"k000002".into(), None).await.unwrap().unwrap();
     assert!(found(&store, 3).is_none());
     store.add(KeyRecord::new("again", digest(3))).unwrap();
     assert_eq!(found(&store, 3).unwrap().id().as_str(), "again");
@@ -136,7 +136,7 @@ fn no_thread_finds_an_old_record_after_a_revocation() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for number in 0..200 {
             turn.wait();
-            runtime.block_on(store.revoke(record(number).id())).unwrap().unwrap();
+            runtime.block_on(store.revoke(record(number).id(), None)).unwrap().unwrap();
             turn.wait();
         }
     });
@@ -164,8 +164,10 @@ fn a_key_that_is_changed_is_never_absent_and_never_older_than_before() {
         let mut records: Vec<_> = (0..8).map(record).collect();
         for round in 0..400 {
             for record in &mut records {
-                *record =
-                    runtime.block_on(store.update(record.clone().with_name(format!("{round}")))).unwrap().unwrap();
+                *record = runtime
+                    .block_on(store.update(record.clone().with_name(format!("{round}")), None))
+                    .unwrap()
+                    .unwrap();
             }
             for number in 0..10 {
                 store.add(self::record(100 + round * 10 + number)).unwrap();
@@ -192,7 +194,7 @@ async fn the_last_one_to_let_go_of_a_record_may_ask_the_store() {
     let store = with([record(2)]);
     let slot = Arc::new(Mutex::new(Some(store.clone())));
     store.add(record(1).with(Arc::new(Curious(slot.clone())))).unwrap();
-    store.update(record(1)).await.unwrap().unwrap();
+    store.update(record(1), None).await.unwrap().unwrap();
     assert!(slot.lock().unwrap().is_none() && found(&store, 3).is_some());
 }
 
@@ -220,16 +222,16 @@ async fn what_is_refused_or_was_familiar_may_ask_the_store_when_it_goes() {
     let busy = Busy(Arc::new(Mutex::new(Some(store.clone()))));
     store.add(alike(1).with(busy.clone())).unwrap();
     for refused in [alike(3).with_version(9), record(99)] {
-        store.update(refused.with(busy.clone())).await.unwrap().unwrap_err();
+        store.update(refused.with(busy.clone()), None).await.unwrap().unwrap_err();
     }
-    store.replace(alike(1).with(busy.clone()), alike(3).with(busy.clone())).await.unwrap().unwrap_err();
+    store.replace(alike(1).with(busy.clone()), alike(3).with(busy.clone()), None).await.unwrap().unwrap_err();
     store.rehash(alike(1).id(), alike(1).digest(), alike(3).digest()).await.unwrap().unwrap_err();
-    let _ = store.revoke(alike(1).id()).await.unwrap().unwrap();
-    store.revoke(alike(1).id()).await.unwrap().unwrap_err();
+    let _ = store.revoke(alike(1).id(), None).await.unwrap().unwrap();
+    store.revoke(alike(1).id(), None).await.unwrap().unwrap_err();
     for _ in 0..4 {
         assert!(matches!(store.find_now(alike(1).digest()), Lookup::Found(_)));
     }
-    let _ = store.remove(alike(1).id()).await.unwrap().unwrap();
+    let _ = store.remove(alike(1).id(), None).await.unwrap().unwrap();
     for _ in 0..4 {
         store.add(alike(3)).unwrap_err();
         store.add(KeyRecord::new("again", *alike(3).digest())).unwrap_err();
@@ -249,8 +251,12 @@ async fn literal_names_and_wildcards_are_not_mixed_up() {
     ]);
     let allows = |number| found(&store, number).unwrap().permissions().allows("links", "read");
     assert_eq!([1, 2, 3, 4].map(allows), [false, true, false, false]);
-    store.update(found(&store, 3).unwrap().with_permissions(literal.clone().with_wildcards())).await.unwrap().unwrap();
-    store.update(found(&store, 2).unwrap().with_permissions(literal)).await.unwrap().unwrap();
+    store
+        .update(found(&store, 3).unwrap().with_permissions(literal.clone().with_wildcards()), None)
+        .await
+        .unwrap()
+        .unwrap();
+    store.update(found(&store, 2).unwrap().with_permissions(literal), None).await.unwrap().unwrap();
     assert_eq!([1, 2, 3, 4].map(allows), [false, false, true, false]);
 }
 
@@ -305,7 +311,7 @@ async fn sets_of_permissions_that_no_key_has_are_not_kept() {
             let record = record(number).grant(format!("resource-{number}"), "read");
             let id = record.id().clone();
             store.add(record).unwrap();
-            store.remove(&id).await.unwrap().unwrap();
+            store.remove(&id, None).await.unwrap().unwrap();
         }
     };
     round(0).await;

@@ -25,7 +25,7 @@ async fn memory_tells_its_cache_of_every_change() {
     assert_eq!(status().await, None);
     store.add(record(1)).unwrap();
     assert_eq!(status().await, Some(Status::Active));
-    store.update(record(1).with_status(Status::Disabled)).await.unwrap().unwrap();
+    store.update(record(1).with_status(Status::Disabled), None).await.unwrap().unwrap();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(status().await, Some(Status::Disabled));
     store.rehash(&"k1".into(), &digest(1), &digest(2)).await.unwrap().unwrap();
@@ -41,7 +41,7 @@ async fn more_changes_than_are_kept_for_a_follower_are_no_loss() {
     let node = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
     sleep(Duration::from_millis(1)).await;
     assert!(node.find(&digest(1)).await.unwrap().is_some());
-    store.revoke(&"k1".into()).await.unwrap().unwrap();
+    store.revoke(&"k1".into(), None).await.unwrap().unwrap();
     for number in 0..1000_u16 {
         let mut digest = [9; 32];
         digest[8..10].copy_from_slice(&number.to_be_bytes());
@@ -68,7 +68,7 @@ async fn many_threads_are_all_answered() {
                 if store.add(key.clone()).is_ok() {
                     assert!(is_good().await, "a new key works at once");
                     assert!(node.find(&[255; 32].into()).await.unwrap().is_none());
-                    store.remove(key.id()).await.unwrap().unwrap();
+                    store.remove(key.id(), None).await.unwrap().unwrap();
                 }
             }
         });

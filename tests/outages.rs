@@ -149,7 +149,7 @@ async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started
         assert_eq!([lenient.status(&known).await, lenient.status(&other).await], [200, 503]);
         assert_eq!(node.api.status(&key()).await, 503, "a key that may be new");
     }
-    node.store.revoke(&"k1".into()).await.unwrap_err();
+    node.store.revoke(&"k1".into(), None).await.unwrap_err();
     node.server.postgres.resume();
     assert_eq!([node.api.status(&known).await, node.api.status(&other).await], [200, 200], "by a look-up");
     assert_eq!(node.api.status(&key()).await, 401);
@@ -167,13 +167,13 @@ async fn while_the_table_is_locked_known_keys_work_and_others_are_told_to_come_a
     let start = Instant::now();
     assert_eq!([node.api.status(other).await, node.api.status(&key()).await], [503, 503]);
     assert!(start.elapsed() < DEADLINE * 3, "{:?}", start.elapsed());
-    node.store.revoke(&"k0".into()).await.unwrap_err();
+    node.store.revoke(&"k0".into(), None).await.unwrap_err();
     // A node that was busy elsewhere for a lease may have asked in vain.
     until(async || node.api.status(known).await == 200).await;
     assert!(start.elapsed() > LEASE * 2, "later than any proof from before the lock");
     run(&mut session, "rollback").await;
     assert_eq!([node.api.status(known).await, node.api.status(other).await], [200, 200]);
-    node.store.revoke(&"k0".into()).await.unwrap().unwrap();
+    node.store.revoke(&"k0".into(), None).await.unwrap().unwrap();
     until(async || node.api.status(known).await == 401).await;
 }
 
@@ -208,7 +208,7 @@ async fn while_a_revocation_waits_for_a_standby_that_is_gone_keys_are_looked_up(
     let [waiting, other] = &node.keys[..2] else { unreachable!() };
     assert_eq!([node.api.status(waiting).await, node.api.status(other).await], [200, 200]);
     node.lose_standby().await;
-    node.store.revoke(&"k0".into()).await.unwrap_err();
+    node.store.revoke(&"k0".into(), None).await.unwrap_err();
     until(async || !node.api.cache.status().is_following).await;
     let before = node.api.cache.status().lookups;
     assert_eq!([node.api.status(waiting).await, node.api.status(other).await], [200, 200], "not yet revoked");
@@ -226,7 +226,7 @@ async fn while_a_revocation_waits_for_a_standby_that_is_gone_keys_are_looked_up(
 async fn heartbeats_that_wait_leave_no_sessions_behind() {
     let node = Node::start().await;
     node.lose_standby().await;
-    node.store.revoke(&"k0".into()).await.unwrap_err();
+    node.store.revoke(&"k0".into(), None).await.unwrap_err();
     let sessions = "select count(*) from pg_stat_activity
         where application_name in ('tower-api-key changes', 'tower-api-key heartbeats')";
     let start = Instant::now();
@@ -304,7 +304,7 @@ impl Node {
         let store = PostgresStore::builder(&database.url).connections(2).patience(DEADLINE).open().await.unwrap();
         let keys: Vec<ApiKey> = (0..3).map(|_| key()).collect();
         for (number, key) in keys.iter().enumerate() {
-            store.insert(record(number, key), None).await.unwrap().unwrap();
+            store.insert(record(number, key), None, None).await.unwrap().unwrap();
         }
         let api = Api::over(CachedStore::builder(store.clone(), store.changes()).build().unwrap());
         until(async || api.cache.status().is_following).await;

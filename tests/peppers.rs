@@ -190,7 +190,7 @@ async fn a_good_key_moves_whatever_a_guard_says() {
 async fn a_key_that_is_refused_does_not_move() {
     let (api, _manager) = managed(&pepper(2), changed());
     let record = api.store.keys.get(&"k1".into()).await.unwrap().unwrap();
-    api.store.keys.update(record.with_expires_at(support::noon())).await.unwrap().unwrap();
+    api.store.keys.update(record.with_expires_at(support::noon()), None).await.unwrap().unwrap();
     assert_eq!(api.call(x_api_key(LIVE)).await, refused(Reason::Expired, 401));
     settle().await;
     assert_eq!((stored_digest(&api).await, api.store.rehashes()), (digest(&pepper(2)), 0));

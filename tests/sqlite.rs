@@ -105,7 +105,7 @@ async fn many_may_open_a_new_file_at_once() {
     for (number, opened) in opening.collect::<Vec<_>>().into_iter().enumerate() {
         let store = opened.await.unwrap().unwrap();
         let byte = u8::try_from(number).unwrap();
-        store.insert(KeyRecord::new(format!("k{number}"), [byte; 32]), None).await.unwrap().unwrap();
+        store.insert(KeyRecord::new(format!("k{number}"), [byte; 32]), None, None).await.unwrap().unwrap();
     }
     let listed = file.open().await.list(&Filter::default()).await.unwrap();
     assert_eq!(listed.len(), 8);
@@ -204,7 +204,7 @@ async fn a_dropped_change_frees_the_file() {
     let file = File::new();
     let store = file.open().await;
     for number in 0..20_u8 {
-        let mut insert = Box::pin(store.insert(KeyRecord::new(format!("k{number}"), [number; 32]), None));
+        let mut insert = Box::pin(store.insert(KeyRecord::new(format!("k{number}"), [number; 32]), None, None));
         for _ in 0..number % 5 {
             let waker = std::task::Waker::noop();
             if insert.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_ready() {
@@ -213,7 +213,7 @@ async fn a_dropped_change_frees_the_file() {
             tokio::task::yield_now().await;
         }
     }
-    store.insert(KeyRecord::new("last", [255; 32]), None).await.unwrap().unwrap();
+    store.insert(KeyRecord::new("last", [255; 32]), None, None).await.unwrap().unwrap();
 }
 
 #[cfg(feature = "cache")]
@@ -224,16 +224,16 @@ async fn a_cache_notices_what_another_has_changed_in_the_file() {
     let file = File::new();
     let (here, elsewhere) = (file.open().await, file.open().await);
     let (kept, unknown) = (KeyRecord::new("k1", [1; 32]), KeyRecord::new("k2", [2; 32]));
-    elsewhere.insert(kept.clone(), None).await.unwrap().unwrap();
+    elsewhere.insert(kept.clone(), None, None).await.unwrap().unwrap();
     let cache = CachedStore::builder(here.clone(), here.changes()).build().unwrap();
     let is_kept = || matches!(cache.find_now(kept.digest()), Lookup::Found(_));
     support::until(async || cache.find(kept.digest()).await.unwrap().is_some() && is_kept()).await;
 
     assert!(cache.find(unknown.digest()).await.unwrap().is_none());
-    elsewhere.insert(unknown.clone(), None).await.unwrap().unwrap();
+    elsewhere.insert(unknown.clone(), None, None).await.unwrap().unwrap();
     assert!(cache.find(unknown.digest()).await.unwrap().is_some(), "a new key works at once");
 
-    elsewhere.revoke(kept.id()).await.unwrap().unwrap();
+    elsewhere.revoke(kept.id(), None).await.unwrap().unwrap();
     support::until(async || !is_kept()).await;
     assert_eq!(cache.find(kept.digest()).await.unwrap().unwrap().status(), Status::Revoked);
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use tower_api_key::{
-    KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup,
-    store::{Answered, Cap, Filter, MemoryStore, Refusal, Use, testkit},
+    KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Status,
+    store::{ActorKey, Answered, Cap, Filter, MemoryStore, Refusal, Replacement, Use, testkit},
 };
 
 /// What is wrong.
@@ -50,6 +50,36 @@ enum Mistake {
     LastUseWins,
     /// A revoked key can be switched on.
     RevocationUndone,
+    /// The actor is looked at before the change, in another transaction.
+    ActorBesideTheChange,
+    /// Whatever has become of the actor, but for its removal and its revocation.
+    ActorOfAnyVersion,
+    /// An actor that is expired acts on.
+    ActorBeyondItsExpiry,
+    /// An actor that is not there any more is taken for a trusted one.
+    RemovedActorTrusted,
+    /// What is wrong with the change is said before what is wrong with the actor.
+    ActorLast,
+    /// One method changes on anybody's behalf.
+    NoActorAt(Method),
+    /// A rotation leaves the earlier grace as it is.
+    GraceAfterGrace,
+    /// The earlier grace ends, but nobody who reads versions learns of it.
+    GraceEndsUnsaid,
+    /// Whatever key the replaced one names as its origin is revoked.
+    EndsOthersKeys,
+    /// Counted first, inserted later.
+    FirstBesideTheInsert,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Method {
+    Insert,
+    Update,
+    Replace,
+    Revoke,
+    Remove,
+    RemoveUser,
 }
 
 struct Wrong {
@@ -69,8 +99,30 @@ impl Wrong {
 
     /// Puts a record where it was, whatever has become of it.
     async fn overwrite(&self, record: KeyRecord) {
-        let _ = self.keys.remove(record.id()).await;
-        let _ = self.keys.insert(record, None).await;
+        let _ = self.keys.remove(record.id(), None).await;
+        let _ = self.keys.insert(record, None, None).await;
+    }
+
+    /// The actor as this method hands it on; `Err` where it was refused here already.
+    async fn actor(&self, method: Method, actor: Option<&ActorKey>) -> Result<Option<ActorKey>, Refusal> {
+        let Some(actor) = actor else { return Ok(None) };
+        let Ok(stored) = self.keys.get(actor.id()).await;
+        match self.mistake {
+            Mistake::ActorBesideTheChange => {
+                actor.check(stored.as_ref())?;
+                for _ in 0..4 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(None)
+            }
+            Mistake::ActorOfAnyVersion => {
+                Ok(Some(ActorKey::new(actor.id().clone(), stored.map_or(0, |stored| stored.version()))))
+            }
+            Mistake::ActorBeyondItsExpiry => Ok(Some(actor.clone().with_clock(|| SystemTime::UNIX_EPOCH))),
+            Mistake::RemovedActorTrusted if stored.is_none() => Ok(None),
+            Mistake::NoActorAt(careless) if careless == method => Ok(None),
+            _ => Ok(Some(actor.clone())),
+        }
     }
 }
 
@@ -99,12 +151,17 @@ impl KeyStore for Wrong {
 }
 
 impl KeyRegistry for Wrong {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
+        let actor = match self.actor(Method::Insert, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
         let record = if self.is(Mistake::ExpiryRoundedUp) { in_seconds(record) } else { record };
         let Some(counting) =
             cap.filter(|_| self.is(Mistake::CapPerEnvironment) || self.is(Mistake::CapBesideTheInsert))
         else {
-            return self.keys.insert(record, cap).await;
+            return self.keys.insert(record, cap, actor).await;
         };
         let mut filter = Filter::default();
         filter.organization = record.organization().map(str::to_owned);
@@ -118,14 +175,26 @@ impl KeyRegistry for Wrong {
         });
         if !everywhere {
             let cap = cap.filter(|_| counted.len() >= counting.most as usize);
-            return self.keys.insert(record, cap).await;
+            return self.keys.insert(record, cap, actor).await;
         }
         tokio::task::yield_now().await;
         if counted.len() >= counting.most as usize {
             Ok(Err(Refusal::Full(counting.most)))
         } else {
-            self.keys.insert(record, None).await
+            self.keys.insert(record, None, actor).await
         }
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
+        if self.is(Mistake::FirstBesideTheInsert) {
+            let mut any = Filter::default().with_revoked();
+            any.limit = 1;
+            any.organization = record.organization().map(str::to_owned);
+            let is_empty = self.keys.list(&any).await?.is_empty();
+            tokio::task::yield_now().await;
+            return if is_empty { self.keys.insert(record, None, None).await } else { Ok(Err(Refusal::NotEmpty)) };
+        }
+        self.keys.insert_first(record).await
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
@@ -143,12 +212,17 @@ impl KeyRegistry for Wrong {
         Ok(page)
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+        let actor = match self.actor(Method::Update, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
         let Some(stored) = self.keys.get(changed.id()).await? else {
-            return self.keys.update(changed).await;
+            return self.keys.update(changed, actor).await;
         };
         tokio::task::yield_now().await;
-        let updated = self.keys.update(changed.clone()).await?;
+        let updated = self.keys.update(changed.clone(), actor).await?;
         match (&updated, self.mistake) {
             (Ok(record), Mistake::UpdateLosesUses) => {
                 self.overwrite(record.clone().with_use(stored.use_count(), stored.last_used_at())).await;
@@ -164,40 +238,101 @@ impl KeyRegistry for Wrong {
         Ok(updated)
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, Infallible> {
+        let actor = match self.actor(Method::Replace, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
         if self.is(Mistake::ReplaceInTwoSteps) {
-            let updated = self.keys.update(old).await?;
+            let updated = self.keys.update(old, actor).await?;
             if updated.is_ok()
-                && let Err(refusal) = self.keys.insert(new, None).await?
+                && let Err(refusal) = self.keys.insert(new, None, None).await?
             {
                 return Ok(Err(refusal));
             }
-            return Ok(updated);
+            return Ok(updated.map(|old| Replacement::new(old, None)));
         }
         tokio::task::yield_now().await;
-        let replaced = self.keys.replace(old.clone(), new.clone()).await?;
+        let origin = match old.replaces() {
+            Some(origin) => self.keys.get(origin).await?,
+            None => None,
+        };
+        let replaced = self.keys.replace(old.clone(), new.clone(), actor).await?;
+        let done = |()| Replacement::new(old.clone(), None);
         match (&replaced, self.mistake) {
-            (Err(Refusal::Replaced(_)), Mistake::ReplacedTwice) => Ok(self.keys.insert(new, None).await?.map(|()| old)),
+            (Err(Refusal::Replaced(_)), Mistake::ReplacedTwice) => {
+                Ok(self.keys.insert(new, None, None).await?.map(done))
+            }
             (Err(Refusal::Revoked(_)), Mistake::ReplaceOverRevocation) => {
                 self.overwrite(old.clone()).await;
-                Ok(self.keys.insert(new, None).await?.map(|()| old))
+                Ok(self.keys.insert(new, None, None).await?.map(done))
+            }
+            (Ok(Replacement { old, ended: Some(_), .. }), Mistake::GraceAfterGrace) => {
+                self.overwrite(origin.unwrap()).await;
+                Ok(Ok(Replacement::new(old.clone(), None)))
+            }
+            (Ok(Replacement { old, ended: Some(_), .. }), Mistake::GraceEndsUnsaid) => {
+                let origin = origin.unwrap();
+                let ended = origin.clone().with_status(Status::Revoked).with_version(origin.version());
+                self.overwrite(ended.clone()).await;
+                Ok(Ok(Replacement::new(old.clone(), Some(ended))))
+            }
+            (Ok(_), Mistake::EndsOthersKeys) => {
+                if let Some(origin) = origin {
+                    let _ = self.keys.revoke(origin.id(), None).await?;
+                }
+                Ok(replaced)
             }
             _ => Ok(replaced),
         }
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
-        self.keys.revoke(id).await
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+        let actor = match self.actor(Method::Revoke, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        if self.is(Mistake::ActorLast)
+            && let None | Some(Status::Revoked) = self.keys.get(id).await?.map(|stored| stored.status())
+        {
+            return self.keys.revoke(id, None).await;
+        }
+        self.keys.revoke(id, actor).await
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
-        self.keys.remove(id).await
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+        let actor = match self.actor(Method::Remove, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        self.keys.remove(id, actor).await
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {
-        let removed = self.keys.remove_user(organization, user).await?;
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, Infallible> {
+        let actor = match self.actor(Method::RemoveUser, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        let removed = self.keys.remove_user(organization, user, actor).await?;
         if self.is(Mistake::UsersWithoutCase) {
-            self.keys.remove_user(organization, &format!("{}{}", user[..1].to_uppercase(), &user[1..])).await?;
+            let _ = self
+                .keys
+                .remove_user(organization, &format!("{}{}", user[..1].to_uppercase(), &user[1..]), None)
+                .await?;
         }
         Ok(removed)
     }
@@ -209,7 +344,7 @@ impl KeyRegistry for Wrong {
                 self.cache.lock().unwrap().insert(*from.as_bytes(), record.clone());
             }
             (Err(Refusal::Revoked(_)), Mistake::RehashOverRevocation) => {
-                let revoked = self.keys.remove(id).await?.unwrap();
+                let revoked = self.keys.remove(id, None).await?.unwrap();
                 return Ok(Ok(revoked));
             }
             _ => {}
@@ -258,6 +393,21 @@ fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
         Mistake::UpdateUndoesRehash,
         Mistake::LastUseWins,
         Mistake::RevocationUndone,
+        Mistake::ActorBesideTheChange,
+        Mistake::ActorOfAnyVersion,
+        Mistake::ActorBeyondItsExpiry,
+        Mistake::RemovedActorTrusted,
+        Mistake::ActorLast,
+        Mistake::NoActorAt(Method::Insert),
+        Mistake::NoActorAt(Method::Update),
+        Mistake::NoActorAt(Method::Replace),
+        Mistake::NoActorAt(Method::Revoke),
+        Mistake::NoActorAt(Method::Remove),
+        Mistake::NoActorAt(Method::RemoveUser),
+        Mistake::GraceAfterGrace,
+        Mistake::GraceEndsUnsaid,
+        Mistake::EndsOthersKeys,
+        Mistake::FirstBesideTheInsert,
     ];
     let all = all.map(found);
     std::panic::set_hook(loud);

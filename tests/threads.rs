@@ -64,7 +64,7 @@ fn a_revoked_key_is_refused_by_the_next_request_on_every_thread() {
         let asking: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask_around)).collect();
         for key in 0..100 {
             turn.wait();
-            runtime.block_on(cache.revoke(&format!("k{key}").into())).unwrap().unwrap();
+            runtime.block_on(cache.revoke(&format!("k{key}").into(), None)).unwrap().unwrap();
             turn.wait();
         }
         for asked in asking {

@@ -7,7 +7,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Owner, Status,
-    store::{Answered, Cap, Filter, Refusal, Use, testkit},
+    store::{ActorKey, Answered, Cap, Filter, Refusal, Replacement, Use, testkit},
 };
 
 #[derive(Default)]
@@ -31,9 +31,19 @@ impl KeyStore for Ledger {
 }
 
 impl KeyRegistry for Ledger {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
         let mut rows = self.rows();
-        Ok(check_insert(&rows, &record, cap).map(|()| rows.push(record)))
+        let checked = check_actor(&rows, actor).and_then(|()| check_insert(&rows, &record, cap));
+        Ok(checked.map(|()| rows.push(record)))
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
+        let mut rows = self.rows();
+        if !rows.is_empty() {
+            return Ok(Err(Refusal::NotEmpty));
+        }
+        rows.push(record);
+        Ok(Ok(()))
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
@@ -48,33 +58,55 @@ impl KeyRegistry for Ledger {
         Ok(listed)
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
-        Ok(update(&mut self.rows(), changed))
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+        let mut rows = self.rows();
+        Ok(check_actor(&rows, actor).and_then(|()| update(&mut rows, changed)))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, Infallible> {
         let mut rows = self.rows();
-        let checked = row(&mut rows, old.id()).and_then(|row| row.updated_to(old.clone()));
+        let checked = check_actor(&rows, actor).and_then(|()| row(&mut rows, old.id())?.updated_to(old.clone()));
         let checked = checked.and_then(|_| check_insert(&rows, &new, None));
-        Ok(checked.and_then(|()| update(&mut rows, old)).inspect(|_| rows.push(new)))
+        Ok(checked.and_then(|()| update(&mut rows, old)).map(|old| {
+            rows.push(new);
+            // Of the keys that replaced one another, one is in grace at most.
+            let earlier = old.replaces().and_then(|id| row(&mut rows, id).ok());
+            let ended = earlier.and_then(|row| {
+                *row = row.end_of_grace(&old)?;
+                Some(row.clone())
+            });
+            Replacement::new(old, ended)
+        }))
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut rows = self.rows();
-        let revoked = row(&mut rows, id).map(|row| row.clone().with_status(Status::Revoked));
+        let checked = check_actor(&rows, actor).and_then(|()| row(&mut rows, id));
+        let revoked = checked.map(|row| row.clone().with_status(Status::Revoked));
         Ok(revoked.and_then(|revoked| update(&mut rows, revoked)))
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut rows = self.rows();
-        let place = rows.iter().position(|row| row.id() == id);
-        Ok(place.map(|place| rows.remove(place)).ok_or_else(|| Refusal::NotFound(id.clone())))
+        let place = rows.iter().position(|row| row.id() == id).ok_or_else(|| Refusal::NotFound(id.clone()));
+        Ok(check_actor(&rows, actor).and_then(|()| Ok(rows.remove(place?))))
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, Infallible> {
         let leaves =
             |row: &KeyRecord| row.organization() == organization && row.owner() == Some(&Owner::User(user.to_owned()));
-        Ok(self.rows().extract_if(.., |row| leaves(row)).collect())
+        let mut rows = self.rows();
+        Ok(check_actor(&rows, actor).map(|()| rows.extract_if(.., |row| leaves(row)).collect()))
     }
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
@@ -104,6 +136,12 @@ impl KeyRegistry for Ledger {
 
 fn row<'r>(rows: &'r mut Rows<'_>, id: &KeyId) -> Result<&'r mut KeyRecord, Refusal> {
     rows.iter_mut().find(|row| row.id() == id).ok_or_else(|| Refusal::NotFound(id.clone()))
+}
+
+/// On whose behalf something is changed: under the lock of the change, so that nobody revokes that key meanwhile.
+fn check_actor(rows: &Rows<'_>, actor: Option<&ActorKey>) -> Result<(), Refusal> {
+    let Some(actor) = actor else { return Ok(()) };
+    actor.check(rows.iter().find(|row| row.id() == actor.id()))
 }
 
 fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {

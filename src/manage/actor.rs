@@ -4,6 +4,7 @@ use crate::{
     permission::{Action, Permissions},
     principal::Principal,
     record::{KeyId, KeyRecord, Owner},
+    store::ActorKey,
 };
 
 /// Who asks a [`KeyManager`](crate::KeyManager) for something: a principal, or somebody whom the product itself has signed in.
@@ -12,8 +13,8 @@ use crate::{
 /// needs the permission `apiKeys` for it: `create`, `read`, `update` or `delete`. No key that it makes or edits holds a permission
 /// that it lacks. A principal of one environment stays in that environment.
 ///
-/// A principal's key is one of the manager's own: it is read again before a change, so that a key that was revoked or edited meanwhile
-/// changes nothing more; and a key that was rotated away manages nothing, though it still works. Times are no permissions: a key
+/// A principal's key is one of the manager's own: it is read again in the transaction that changes, so that a key that was revoked or
+/// edited meanwhile changes nothing more; and a key that was rotated away manages nothing, though it still works. Times are no permissions: a key
 /// that expires may make one that does not.
 ///
 /// ```
@@ -30,6 +31,7 @@ pub struct Actor {
     environment: Option<String>,
     permissions: Permissions,
     key_id: Option<KeyId>,
+    key_version: u64,
 }
 
 /// The resource whose actions a key needs to manage keys.
@@ -39,7 +41,7 @@ impl Actor {
     /// Somebody whom the product has signed in by its own means, or the product itself at its first start. Whoever calls this vouches
     /// for the owner and the permissions: never take them from a body, a query or a header.
     pub fn trusted(owner: Owner, permissions: Permissions) -> Self {
-        Self { owner: Some(owner), organization: None, environment: None, permissions, key_id: None }
+        Self { owner: Some(owner), organization: None, environment: None, permissions, key_id: None, key_version: 0 }
     }
 
     /// The same, in this organization.
@@ -57,6 +59,7 @@ impl Actor {
             environment: record.environment().map(str::to_owned),
             permissions: record.permissions().clone(),
             key_id: Some(record.id().clone()),
+            key_version: record.version(),
         }
     }
 
@@ -83,6 +86,11 @@ impl Actor {
     /// The key by which the actor came, if by one.
     pub fn key_id(&self) -> Option<&KeyId> {
         self.key_id.as_ref()
+    }
+
+    /// The key by which the actor came, in the version that its permissions were read from.
+    pub(super) fn key(&self) -> Option<ActorKey> {
+        self.key_id.clone().map(|id| ActorKey::new(id, self.key_version))
     }
 
     pub(super) fn may(&self, action: &Action) -> bool {

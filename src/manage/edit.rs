@@ -15,12 +15,15 @@ impl KeyManager {
     /// then hold what the actor lacks, even if it did so before; [`Refusal::Revoked`](crate::store::Refusal::Revoked).
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: Edit) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.on_behalf_of(actor, Action::UPDATE, async move |manager, actor| {
-            let (before, after) = retried(|| manager.try_edit(&actor, &id, &edit)).await?;
-            for kind in Self::kinds(&before, &after, &edit) {
-                manager.tell(kind, &after, None, &actor);
+        self.on_behalf_of(actor, Action::UPDATE, move |manager, actor| {
+            let (id, edit) = (id.clone(), edit.clone());
+            async move {
+                let (before, after) = retried(|| manager.try_edit(&actor, &id, &edit)).await?;
+                for kind in Self::kinds(&before, &after, &edit) {
+                    manager.tell(kind, &after, None, &actor);
+                }
+                Ok(after)
             }
-            Ok(after)
         })
         .await
     }
@@ -49,7 +52,7 @@ impl KeyManager {
         if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
             return Ok((before, changed));
         }
-        let after = self.0.registry.clone().update(changed).await?;
+        let after = self.0.registry.clone().update(changed, self.key_of(actor)).await?;
         Ok((before, after))
     }
 

@@ -16,11 +16,14 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
     pub async fn revoke(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.on_behalf_of(actor, Action::DELETE, async move |manager, actor| {
-            manager.seen(&actor, &id).await?;
-            match manager.0.registry.clone().revoke(id.clone()).await {
-                Err(ManageError::Refused(Refusal::Revoked(_))) => manager.seen(&actor, &id).await,
-                revoked => revoked.inspect(|revoked| manager.tell(ChangeKind::Revoked, revoked, None, &actor)),
+        self.on_behalf_of(actor, Action::DELETE, move |manager, actor| {
+            let id = id.clone();
+            async move {
+                manager.seen(&actor, &id).await?;
+                match manager.0.registry.clone().revoke(id.clone(), manager.key_of(&actor)).await {
+                    Err(ManageError::Refused(Refusal::Revoked(_))) => manager.seen(&actor, &id).await,
+                    revoked => revoked.inspect(|revoked| manager.tell(ChangeKind::Revoked, revoked, None, &actor)),
+                }
             }
         })
         .await
@@ -33,11 +36,14 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
     pub async fn remove(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.on_behalf_of(actor, Action::DELETE, async move |manager, actor| {
-            manager.seen(&actor, &id).await?;
-            let removed = manager.0.registry.clone().remove(id).await?;
-            manager.tell(ChangeKind::Removed, &removed, None, &actor);
-            Ok(removed)
+        self.on_behalf_of(actor, Action::DELETE, move |manager, actor| {
+            let id = id.clone();
+            async move {
+                manager.seen(&actor, &id).await?;
+                let removed = manager.0.registry.clone().remove(id, manager.key_of(&actor)).await?;
+                manager.tell(ChangeKind::Removed, &removed, None, &actor);
+                Ok(removed)
+            }
         })
         .await
     }
@@ -49,16 +55,20 @@ impl KeyManager {
     /// [`ManageError::MayNot`] (`delete`), [`ManageError::OneEnvironment`].
     pub async fn remove_member(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
         let user = user.into();
-        self.on_behalf_of(actor, Action::DELETE, async move |manager, actor| {
-            if actor.environment().is_some() {
-                return Err(ManageError::OneEnvironment);
+        self.on_behalf_of(actor, Action::DELETE, move |manager, actor| {
+            let user = user.clone();
+            async move {
+                if actor.environment().is_some() {
+                    return Err(ManageError::OneEnvironment);
+                }
+                let organization = actor.organization().map(str::to_owned);
+                let key = manager.key_of(&actor);
+                let removed = manager.0.registry.clone().remove_user(organization, user, key).await?;
+                for record in &removed {
+                    manager.tell(ChangeKind::Removed, record, None, &actor);
+                }
+                Ok(removed.len())
             }
-            let organization = actor.organization().map(str::to_owned);
-            let removed = manager.0.registry.clone().remove_user(organization, user).await?;
-            for record in &removed {
-                manager.tell(ChangeKind::Removed, record, None, &actor);
-            }
-            Ok(removed.len())
         })
         .await
     }

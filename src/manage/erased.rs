@@ -6,28 +6,38 @@ use super::ManageError;
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{Answered, BoxError, Cap, Filter, KeyRegistry, Use},
+    store::{ActorKey, Answered, BoxError, Cap, Filter, KeyRegistry, Replacement, Use},
 };
 
 pub(super) type Done<T> = Pin<Box<dyn Future<Output = Result<T, ManageError>> + Send>>;
 
 /// A [`KeyRegistry`] of whatever type.
 pub(super) trait ErasedRegistry: Send + Sync {
-    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<Cap>) -> Done<()>;
+    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<Cap>, actor: Option<ActorKey>) -> Done<()>;
+    fn insert_first(self: Arc<Self>, record: KeyRecord) -> Done<()>;
     fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>>;
     fn list(self: Arc<Self>, filter: Filter) -> Done<Vec<KeyRecord>>;
-    fn update(self: Arc<Self>, changed: KeyRecord) -> Done<KeyRecord>;
-    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord) -> Done<KeyRecord>;
-    fn revoke(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
-    fn remove(self: Arc<Self>, id: KeyId) -> Done<KeyRecord>;
-    fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>>;
+    fn update(self: Arc<Self>, changed: KeyRecord, actor: Option<ActorKey>) -> Done<KeyRecord>;
+    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, actor: Option<ActorKey>) -> Done<Replacement>;
+    fn revoke(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
+    fn remove(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
+    fn remove_user(
+        self: Arc<Self>,
+        organization: Option<String>,
+        user: String,
+        actor: Option<ActorKey>,
+    ) -> Done<Vec<KeyRecord>>;
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
     fn record_uses(self: Arc<Self>, uses: Vec<Use>) -> Done<()>;
 }
 
 impl<R: KeyRegistry> ErasedRegistry for R {
-    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<Cap>) -> Done<()> {
-        Box::pin(async move { answered(KeyRegistry::insert(&*self, record, cap).await) })
+    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<Cap>, actor: Option<ActorKey>) -> Done<()> {
+        Box::pin(async move { answered(KeyRegistry::insert(&*self, record, cap, actor.as_ref()).await) })
+    }
+
+    fn insert_first(self: Arc<Self>, record: KeyRecord) -> Done<()> {
+        Box::pin(async move { answered(KeyRegistry::insert_first(&*self, record).await) })
     }
 
     fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>> {
@@ -38,24 +48,31 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         Box::pin(async move { sound(KeyRegistry::list(&*self, &filter).await) })
     }
 
-    fn update(self: Arc<Self>, changed: KeyRecord) -> Done<KeyRecord> {
-        Box::pin(async move { answered(KeyRegistry::update(&*self, changed).await) })
+    fn update(self: Arc<Self>, changed: KeyRecord, actor: Option<ActorKey>) -> Done<KeyRecord> {
+        Box::pin(async move { answered(KeyRegistry::update(&*self, changed, actor.as_ref()).await) })
     }
 
-    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord) -> Done<KeyRecord> {
-        Box::pin(async move { answered(KeyRegistry::replace(&*self, old, new).await) })
+    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, actor: Option<ActorKey>) -> Done<Replacement> {
+        Box::pin(async move { answered(KeyRegistry::replace(&*self, old, new, actor.as_ref()).await) })
     }
 
-    fn revoke(self: Arc<Self>, id: KeyId) -> Done<KeyRecord> {
-        Box::pin(async move { answered(KeyRegistry::revoke(&*self, &id).await) })
+    fn revoke(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
+        Box::pin(async move { answered(KeyRegistry::revoke(&*self, &id, actor.as_ref()).await) })
     }
 
-    fn remove(self: Arc<Self>, id: KeyId) -> Done<KeyRecord> {
-        Box::pin(async move { answered(KeyRegistry::remove(&*self, &id).await) })
+    fn remove(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
+        Box::pin(async move { answered(KeyRegistry::remove(&*self, &id, actor.as_ref()).await) })
     }
 
-    fn remove_user(self: Arc<Self>, organization: Option<String>, user: String) -> Done<Vec<KeyRecord>> {
-        Box::pin(async move { sound(KeyRegistry::remove_user(&*self, organization.as_deref(), &user).await) })
+    fn remove_user(
+        self: Arc<Self>,
+        organization: Option<String>,
+        user: String,
+        actor: Option<ActorKey>,
+    ) -> Done<Vec<KeyRecord>> {
+        Box::pin(async move {
+            answered(KeyRegistry::remove_user(&*self, organization.as_deref(), &user, actor.as_ref()).await)
+        })
     }
 
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord> {

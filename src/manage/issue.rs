@@ -19,12 +19,53 @@ impl KeyManager {
     /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`] if the user has as many keys as
     /// users may have.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
-        self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
-            let environment = environment(&actor, &new)?;
-            let key = manager.0.formats.generate(environment.as_deref())?;
-            let record = manager.draft(&actor, new, manager.0.hasher.digest(&key))?.with_mask(key.mask(manager.0.mask));
-            manager.insert(&actor, ChangeKind::Issued, &record).await?;
-            Ok(Issued { key, record })
+        self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
+            let new = new.clone();
+            async move {
+                let issued = manager.generate(&actor, new)?;
+                manager.insert(&actor, ChangeKind::Issued, &issued.record).await?;
+                Ok(issued)
+            }
+        })
+        .await
+    }
+
+    /// Makes the first key of a store, for a service that starts for the first time. `None` if there is a key already, of whatever owner
+    /// and status. Of several processes that start at once, one gets a key.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
+    /// use tower_api_key::manage::{Actor, NewKey};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let all = Permissions::new().grant("apiKeys", "create");
+    /// let service = Actor::trusted(Owner::Bot, all.clone());
+    /// let first = manager.bootstrap(&service, NewKey::bot("admin").permissions(all.clone())).await?;
+    /// assert!(first.is_some());
+    /// assert!(manager.bootstrap(&service, NewKey::bot("admin").permissions(all)).await?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyManager::issue`].
+    pub async fn bootstrap(&self, actor: &Actor, new: NewKey) -> Result<Option<Issued>, ManageError> {
+        self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
+            let new = new.clone();
+            async move {
+                let issued = manager.generate(&actor, new)?;
+                match manager.0.registry.clone().insert_first(issued.record.clone()).await {
+                    Err(ManageError::Refused(Refusal::NotEmpty)) => Ok(None),
+                    inserted => {
+                        inserted?;
+                        manager.tell(ChangeKind::Issued, &issued.record, None, &actor);
+                        Ok(Some(issued))
+                    }
+                }
+            }
         })
         .await
     }
@@ -38,12 +79,15 @@ impl KeyManager {
     /// [`Refusal::DuplicateKey`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));
-        self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
-            manager.0.formats.admit(&key, environment(&actor, &new)?.as_deref())?;
-            manager.check_other_peppers(&key, digest).await?;
-            let record = manager.draft(&actor, new, digest)?.with_mask(key.mask(manager.0.mask));
-            manager.insert(&actor, ChangeKind::Imported, &record).await?;
-            Ok(record)
+        self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
+            let (key, new) = (key.clone(), new.clone());
+            async move {
+                manager.0.formats.admit(&key, environment(&actor, &new)?.as_deref())?;
+                manager.check_other_peppers(&key, digest).await?;
+                let record = manager.draft(&actor, new, digest)?.with_mask(key.mask(manager.0.mask));
+                manager.insert(&actor, ChangeKind::Imported, &record).await?;
+                Ok(record)
+            }
         })
         .await
     }
@@ -61,10 +105,13 @@ impl KeyManager {
         new: NewKey,
     ) -> Result<KeyRecord, ManageError> {
         let digest = digest.into();
-        self.on_behalf_of(actor, Action::CREATE, async move |manager, actor| {
-            let record = manager.draft(&actor, new, digest)?;
-            manager.insert(&actor, ChangeKind::Imported, &record).await?;
-            Ok(record)
+        self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
+            let new = new.clone();
+            async move {
+                let record = manager.draft(&actor, new, digest)?;
+                manager.insert(&actor, ChangeKind::Imported, &record).await?;
+                Ok(record)
+            }
         })
         .await
     }
@@ -85,9 +132,16 @@ impl KeyManager {
     }
 
     async fn insert(&self, actor: &Actor, kind: ChangeKind, record: &KeyRecord) -> Result<(), ManageError> {
-        self.0.registry.clone().insert(record.clone(), self.cap(record)).await?;
+        self.0.registry.clone().insert(record.clone(), self.cap(record), self.key_of(actor)).await?;
         self.tell(kind, record, None, actor);
         Ok(())
+    }
+
+    /// A new key that this actor may make, not stored yet.
+    fn generate(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
+        let key = self.0.formats.generate(environment(actor, &new)?.as_deref())?;
+        let record = self.draft(actor, new, self.0.hasher.digest(&key))?.with_mask(key.mask(self.0.mask));
+        Ok(Issued { key, record })
     }
 
     /// The record of a key that this actor may make.

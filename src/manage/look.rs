@@ -40,7 +40,11 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`read`).
     pub async fn get(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.on_behalf_of(actor, Action::READ, async move |manager, actor| manager.seen(&actor, &id).await).await
+        self.on_behalf_of(actor, Action::READ, move |manager, actor| {
+            let id = id.clone();
+            async move { manager.seen(&actor, &id).await }
+        })
+        .await
     }
 
     /// The keys that `filter` admits, newest first; a limit of 0 counts as 1. Its organization is the actor's, whatever it says, and so is
@@ -49,17 +53,20 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::MayNot`] (`read`).
-    pub async fn list(&self, actor: &Actor, mut filter: Filter) -> Result<Page, ManageError> {
-        self.on_behalf_of(actor, Action::READ, async move |manager, actor| {
-            filter.organization = actor.organization().map(str::to_owned);
-            filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
-            let limit = filter.limit.max(1);
-            filter.limit = limit.saturating_add(1);
-            let mut records = manager.0.registry.clone().list(filter).await?;
-            let goes_on = records.len() > limit;
-            records.truncate(limit);
-            let next = records.last().filter(|_| goes_on).map(|last| last.id().clone());
-            Ok(Page { records, next })
+    pub async fn list(&self, actor: &Actor, filter: Filter) -> Result<Page, ManageError> {
+        self.on_behalf_of(actor, Action::READ, move |manager, actor| {
+            let mut filter = filter.clone();
+            async move {
+                filter.organization = actor.organization().map(str::to_owned);
+                filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
+                let limit = filter.limit.max(1);
+                filter.limit = limit.saturating_add(1);
+                let mut records = manager.0.registry.clone().list(filter).await?;
+                let goes_on = records.len() > limit;
+                records.truncate(limit);
+                let next = records.last().filter(|_| goes_on).map(|last| last.id().clone());
+                Ok(Page { records, next })
+            }
         })
         .await
     }

@@ -6,7 +6,7 @@
 //! | somebody who signed in   | [`Actor::trusted`], vouched for by the product                  |
 //! | the first start          | [`Actor::trusted`], the same                                    |
 //!
-//! Every call checks the actor, changes the registry in one atomic step, and then tells the hooks. It goes on to its end when its
+//! Every call checks the actor, changes the registry in one atomic step that checks the actor's key once more, and then tells the hooks. It goes on to its end when its
 //! caller goes away, so that no hook misses a change: for that it needs a tokio runtime. Besides what its `# Errors` say it may answer
 //! [`ManageError::Gone`], and [`ManageError::Failed`] when the registry fails.
 
@@ -47,7 +47,7 @@ use crate::{
     layer::ApiKeyLayerBuilder,
     permission::{Action, Permissions},
     record::{KeyId, KeyRecord},
-    store::{Cap, ErasedStore, KeyRegistry, Refusal},
+    store::{ActorKey, Cap, ErasedStore, KeyRegistry, Refusal},
 };
 use change::Hook;
 use erased::ErasedRegistry;
@@ -179,19 +179,32 @@ impl KeyManager {
         to_micros(self.0.clock.now())
     }
 
-    /// Does `work` for an actor who may.
+    /// Does `work` for an actor who may. The registry looks at the actor's key again when it changes something; if the key has changed by
+    /// then, the actor is looked up anew, and asked anew what it may do.
     async fn on_behalf_of<T, W, F>(&self, actor: &Actor, action: Action, work: W) -> Result<T, ManageError>
     where
         T: Send + 'static,
-        W: FnOnce(Self, Actor) -> F + Send + 'static,
+        W: Fn(Self, Actor) -> F + Send + 'static,
         F: Future<Output = Result<T, ManageError>> + Send,
     {
         let actor = actor.clone();
         self.to_the_end(async move |manager| {
+            for _ in 1..ATTEMPTS {
+                let actor = manager.present(actor.clone(), action.clone()).await?;
+                match work(manager.clone(), actor).await {
+                    Err(ManageError::Refused(Refusal::ActorChanged(_))) => tokio::task::yield_now().await,
+                    done => return done,
+                }
+            }
             let actor = manager.present(actor, action).await?;
             work(manager, actor).await
         })
         .await
+    }
+
+    /// What the registry looks at again: the actor's key, by this manager's clock.
+    fn key_of(&self, actor: &Actor) -> Option<ActorKey> {
+        actor.key().map(|key| key.timed_by(self.0.clock.clone()))
     }
 
     /// Runs `work` to its end, also when the caller goes away in the middle.

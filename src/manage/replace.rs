@@ -15,7 +15,9 @@ impl KeyManager {
     /// Puts a new key in the place of an old one, in one step: the old one is refused from the very next request on. If the step fails,
     /// the old one works as before.
     ///
-    /// The new key has the name, the permissions and the expiry of the old one; it is disabled if the old one was.
+    /// The new key has the name, the permissions and the expiry of the old one; it is disabled if the old one was. A key that the old one
+    /// had replaced, and that is still in grace, is revoked: of the keys that replaced one another, none but the newest and the one before
+    /// it works.
     ///
     /// # Errors
     ///
@@ -25,7 +27,8 @@ impl KeyManager {
         self.put_in_place(actor, id.into(), None).await
     }
 
-    /// Puts a new key beside an old one, which then stops by itself: after the grace, or at its own expiry if that comes first.
+    /// Puts a new key beside an old one, which then stops by itself: after the grace, or at its own expiry if that comes first. An earlier
+    /// grace ends at once, as with [`KeyManager::regenerate`].
     ///
     /// # Errors
     ///
@@ -35,8 +38,9 @@ impl KeyManager {
     }
 
     async fn put_in_place(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
-        self.on_behalf_of(actor, Action::UPDATE, async move |manager, actor| {
-            retried(|| manager.try_put_in_place(&actor, &id, rotation)).await
+        self.on_behalf_of(actor, Action::UPDATE, move |manager, actor| {
+            let id = id.clone();
+            async move { retried(|| manager.try_put_in_place(&actor, &id, rotation)).await }
         })
         .await
     }
@@ -68,8 +72,11 @@ impl KeyManager {
             }
         };
         let old = old.with_replaced_by(new_id.clone());
-        let old = self.0.registry.clone().replace(old, new.clone()).await?;
-        self.tell(kind, &old, Some(new_id), actor);
+        let done = self.0.registry.clone().replace(old, new.clone(), self.key_of(actor)).await?;
+        self.tell(kind, &done.old, Some(new_id), actor);
+        if let Some(ended) = &done.ended {
+            self.tell(ChangeKind::Revoked, ended, None, actor);
+        }
         Ok(Issued { key, record: new })
     }
 

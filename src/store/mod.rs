@@ -1,5 +1,6 @@
 //! Where records are kept. A store is given a digest and nothing else, so it cannot leak a key, or be injected by one.
 
+mod actor_key;
 #[cfg(feature = "cache")]
 mod cached;
 mod changes;
@@ -20,6 +21,7 @@ pub mod testkit;
 
 use std::{error::Error, sync::Arc};
 
+pub use actor_key::ActorKey;
 #[cfg(feature = "cache")]
 pub use cached::{CacheError, CacheStatus, CachedStore, CachedStoreBuilder};
 pub use changes::{Change, KeyChanges};
@@ -30,7 +32,7 @@ pub use memory::{MemoryChanges, MemoryStore};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresBuilder, PostgresChanges, PostgresStore};
 pub use refusal::Refusal;
-pub use registry::{Answered, Cap, KeyRegistry, Use};
+pub use registry::{Answered, Cap, KeyRegistry, Replacement, Use};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteChanges, SqliteStore};
 

@@ -20,6 +20,12 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// The key of the actor is not the one that was checked any more: it was changed, revoked or removed, or has expired.
+    #[error("the key {0}, on whose behalf this was asked for, was changed meanwhile or does not work any more")]
+    ActorChanged(KeyId),
+    /// There is a key in the store already, so that none is the first.
+    #[error("there are keys already")]
+    NotEmpty,
     /// There is a key with this id already.
     #[error("there is a key {0} already")]
     DuplicateId(KeyId),
@@ -91,6 +97,26 @@ impl KeyRecord {
         } else {
             Ok(changed.with_use(self.use_count(), self.last_used_at()).with_version(self.version() + 1))
         }
+    }
+
+    /// What a store that holds this record puts in its place when `heir`, the key that has replaced this one, is replaced in turn: the
+    /// grace of this key ends, so it is revoked, and has the next version. `None` where there is nothing to end. See
+    /// [`KeyRegistry::replace`](crate::KeyRegistry::replace).
+    ///
+    /// ```
+    /// use tower_api_key::{KeyRecord, Status};
+    ///
+    /// let first = KeyRecord::new("k1", [7; 32]).with_replaced_by("k2");
+    /// let second = KeyRecord::new("k2", [8; 32]).with_replaces("k1").with_replaced_by("k3");
+    /// let ended = first.end_of_grace(&second).expect("the first key is in grace");
+    /// assert_eq!((ended.status(), ended.version()), (Status::Revoked, 1));
+    /// assert!(ended.end_of_grace(&second).is_none());
+    /// assert!(KeyRecord::new("k1", [7; 32]).end_of_grace(&second).is_none());
+    /// ```
+    pub fn end_of_grace(&self, heir: &KeyRecord) -> Option<KeyRecord> {
+        let is_replaced = self.replaced_by() == Some(heir.id()) && heir.replaces() == Some(self.id());
+        let ends = is_replaced && self.id() != heir.id() && self.status() != Status::Revoked;
+        ends.then(|| self.clone().with_status(Status::Revoked).with_version(self.version() + 1))
     }
 
     /// What a store that holds this record puts in its place when the same key is hashed otherwise: with the digest `to` and the

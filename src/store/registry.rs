@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Filter, KeyStore, Refusal};
+use super::{ActorKey, Filter, KeyStore, Refusal};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
@@ -16,12 +16,22 @@ use crate::{
 ///
 /// | rule                                                             | kept by                                |
 /// |------------------------------------------------------------------|----------------------------------------|
+/// | a change is made on behalf of a key that still works             | [`ActorKey::check`], in the changing transaction |
+/// | of two first keys, one is                                        | one lock, and counting under it        |
 /// | an id and a digest are there once                                | unique indexes                         |
 /// | of two inserts under a cap of one, one succeeds                  | counting in the inserting transaction  |
 /// | a revoked key stays revoked, a removed one stays away            | [`KeyRecord::updated_to`]            |
 /// | an update is of the version that was read                        | [`KeyRecord::updated_to`]            |
+/// | of the keys that replaced one another, one is in grace at most   | [`KeyRecord::end_of_grace`]          |
 /// | a time is kept exactly, or a little earlier                      | rounding down                          |
 /// | names are compared byte by byte                                  | a binary collation                     |
+///
+/// # On whose behalf
+///
+/// A change takes the key of the actor on whose behalf it is made; `None` is a trusted actor. In the transaction that changes, the store
+/// reads the record of that key, keeps it from being changed until the transaction ends, and calls [`ActorKey::check`]. Otherwise somebody
+/// who keeps changes in flight would go on after the revocation of the key: what was checked before is not true any more. So after a
+/// revocation was answered, no change on behalf of that key is committed. [`Refusal::ActorChanged`] comes before every other refusal.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, Refusal}};
@@ -29,11 +39,11 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let keys = MemoryStore::new();
-/// keys.insert(KeyRecord::new("k1", [7; 32]), None).await??;
+/// keys.insert(KeyRecord::new("k1", [7; 32]), None, None).await??;
 ///
 /// let read = keys.get(&"k1".into()).await?.unwrap();
-/// keys.revoke(&"k1".into()).await??;
-/// let late = keys.update(read.with_name("late")).await?;
+/// keys.revoke(&"k1".into(), None).await??;
+/// let late = keys.update(read.with_name("late"), None).await?;
 /// assert_eq!(late.err(), Some(Refusal::Revoked("k1".into())));
 /// # Ok(())
 /// # }
@@ -43,12 +53,27 @@ use crate::{
 pub trait KeyRegistry: KeyStore {
     /// Adds a record. With a cap, only while its owner has room under it.
     ///
-    /// Refuses with [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`], [`Refusal::Full`], in this order.
+    /// Refuses with [`Refusal::ActorChanged`], [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`], [`Refusal::Full`], in this order.
     ///
     /// # Errors
     ///
     /// The store failed, and nothing was added.
-    fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> impl Future<Output = Answered<(), Self::Error>> + Send;
+    fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<Cap>,
+        actor: Option<&ActorKey>,
+    ) -> impl Future<Output = Answered<(), Self::Error>> + Send;
+
+    /// Adds the first record: only while the store holds none, of whatever owner and status. Of several callers at once, in whatever
+    /// process, one succeeds.
+    ///
+    /// Refuses with [`Refusal::NotEmpty`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was added.
+    fn insert_first(&self, record: KeyRecord) -> impl Future<Output = Answered<(), Self::Error>> + Send;
 
     /// The record with this id.
     ///
@@ -69,41 +94,63 @@ pub trait KeyRegistry: KeyStore {
     /// Stores `changed` if the stored record still has its version, and returns it with the next version. The stored use is
     /// kept: an update does not change it.
     ///
-    /// Refuses with [`Refusal::NotFound`], and with whatever [`KeyRecord::updated_to`] says.
+    /// Refuses with [`Refusal::ActorChanged`]; with [`Refusal::NotFound`]; with whatever [`KeyRecord::updated_to`] says.
     ///
     /// # Errors
     ///
     /// The store failed, and nothing was changed.
-    fn update(&self, changed: KeyRecord) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
+    fn update(
+        &self,
+        changed: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
-    /// In one step: an update to `old`, and the insert of `new`, which takes its place, under whatever cap. Returns `old` as it is now.
+    /// In one step: an update to `old`, and the insert of `new`, which takes its place, under whatever cap. The key that `old` itself has
+    /// replaced is revoked in the same step, if it is stored and not revoked yet: see [`KeyRecord::end_of_grace`]. So of the keys that
+    /// replaced one another, none but the newest and the one before it works.
     ///
     /// Refuses as [`KeyRegistry::update`] does, and then as [`KeyRegistry::insert`] without a cap.
     ///
     /// # Errors
     ///
     /// The store failed, and nothing was changed: the old key works as before.
-    fn replace(&self, old: KeyRecord, new: KeyRecord) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
+    fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> impl Future<Output = Answered<Replacement, Self::Error>> + Send;
 
     /// Switches a key off for good, whatever its version. The record stays, so that observers tell its use from that of an unknown key.
     ///
-    /// Refuses with [`Refusal::NotFound`]; with [`Refusal::Revoked`] for a key that was revoked before.
+    /// Refuses with [`Refusal::ActorChanged`]; with [`Refusal::NotFound`]; with [`Refusal::Revoked`] for a key that was revoked before.
     ///
     /// # Errors
     ///
     /// The store failed, and nothing was changed.
-    fn revoke(&self, id: &KeyId) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
+    fn revoke(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
     /// Removes a record, and returns it: its key is then unknown.
     ///
-    /// Refuses with [`Refusal::NotFound`].
+    /// Refuses with [`Refusal::ActorChanged`]; with [`Refusal::NotFound`].
     ///
     /// # Errors
     ///
     /// The store failed, and nothing was removed.
-    fn remove(&self, id: &KeyId) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
+    fn remove(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
     /// Removes every key of this user in this organization (`None`: the keys without one), and returns them. Bot keys stay.
+    /// The actor's own key may be among them.
+    ///
+    /// Refuses with [`Refusal::ActorChanged`].
     ///
     /// # Errors
     ///
@@ -112,7 +159,8 @@ pub trait KeyRegistry: KeyStore {
         &self,
         organization: Option<&str>,
         user: &str,
-    ) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
+        actor: Option<&ActorKey>,
+    ) -> impl Future<Output = Answered<Vec<KeyRecord>, Self::Error>> + Send;
 
     /// Stores a key under the digest `to`, if it is stored under `from`: the same key, hashed otherwise. Returns its record as it is now.
     ///
@@ -139,6 +187,23 @@ pub trait KeyRegistry: KeyStore {
 
 /// What a registry answers: a result, a refusal, or a fault of its own.
 pub type Answered<T, E> = Result<Result<T, Refusal>, E>;
+
+/// What a replacement has changed, besides the new record.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, store::Replacement};
+///
+/// let old = KeyRecord::new("k1", [7; 32]).with_replaced_by("k2");
+/// assert!(Replacement::new(old, None).ended.is_none());
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Replacement {
+    /// The replaced record as it is now.
+    pub old: KeyRecord,
+    /// The record of the key whose grace has ended: the one that `old` itself has replaced, if it was not revoked yet.
+    pub ended: Option<KeyRecord>,
+}
 
 /// How many keys an owner may have in an organization.
 ///
@@ -180,8 +245,12 @@ pub struct Use {
 }
 
 impl<R: KeyRegistry> KeyRegistry for Arc<R> {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), R::Error> {
-        R::insert(self, record, cap).await
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), R::Error> {
+        R::insert(self, record, cap, actor).await
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), R::Error> {
+        R::insert_first(self, record).await
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, R::Error> {
@@ -192,24 +261,34 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         R::list(self, filter).await
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, R::Error> {
-        R::update(self, changed).await
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, R::Error> {
+        R::update(self, changed, actor).await
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, R::Error> {
-        R::replace(self, old, new).await
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, R::Error> {
+        R::replace(self, old, new, actor).await
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, R::Error> {
-        R::revoke(self, id).await
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, R::Error> {
+        R::revoke(self, id, actor).await
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, R::Error> {
-        R::remove(self, id).await
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, R::Error> {
+        R::remove(self, id, actor).await
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, R::Error> {
-        R::remove_user(self, organization, user).await
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, R::Error> {
+        R::remove_user(self, organization, user, actor).await
     }
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, R::Error> {
@@ -221,7 +300,14 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
     }
 }
 
-// === impl Cap ===
+// === impl Replacement, Cap ===
+
+impl Replacement {
+    /// A replacement of `old`, with the end of this grace.
+    pub fn new(old: KeyRecord, ended: Option<KeyRecord>) -> Self {
+        Self { old, ended }
+    }
+}
 
 impl Cap {
     /// Whether a key counts: a disabled one does; a revoked, an expired and a replaced one do not.

@@ -197,7 +197,7 @@ impl Run {
         }
         let record = record(&key, &secret, self.world.wildcards, self.world.now())?;
         site.store.note(&record);
-        let inserted = site.store.insert(record, None).await.map_err(|error| error.to_string())?;
+        let inserted = site.store.insert(record, None, None).await.map_err(|error| error.to_string())?;
         let made = json!({"id": key["id"], "secret": secret.expose()});
         Ok(inserted.map(|()| made).map_err(|refusal| refusal.to_string()))
     }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tower_api_key::{
     ApiKey, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Permissions,
     Status,
-    store::{Answered, BoxError, Cap, Filter, MemoryStore, Use},
+    store::{ActorKey, Answered, BoxError, Cap, Filter, MemoryStore, Replacement, Use},
 };
 
 use crate::Failure;
@@ -94,8 +94,12 @@ impl KeyStore for CaseStore {
 
 /// Changes go to the keys as they are; the faults are those of look-ups.
 impl KeyRegistry for CaseStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), BoxError> {
-        Ok(self.keys.insert(record, cap).await?)
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
+        Ok(self.keys.insert(record, cap, actor).await?)
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), BoxError> {
+        Ok(self.keys.insert_first(record).await?)
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, BoxError> {
@@ -106,24 +110,34 @@ impl KeyRegistry for CaseStore {
         Ok(self.keys.list(filter).await?)
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, BoxError> {
-        Ok(self.keys.update(changed).await?)
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+        Ok(self.keys.update(changed, actor).await?)
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, BoxError> {
-        Ok(self.keys.replace(old, new).await?)
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, BoxError> {
+        Ok(self.keys.replace(old, new, actor).await?)
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
-        Ok(self.keys.revoke(id).await?)
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+        Ok(self.keys.revoke(id, actor).await?)
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
-        Ok(self.keys.remove(id).await?)
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+        Ok(self.keys.remove(id, actor).await?)
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, BoxError> {
-        Ok(self.keys.remove_user(organization, user).await?)
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, BoxError> {
+        Ok(self.keys.remove_user(organization, user, actor).await?)
     }
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, BoxError> {
@@ -157,7 +171,7 @@ impl CaseStore {
     pub(crate) async fn remove_everywhere(&self, owner: &str) {
         let organizations = self.organizations.lock().unwrap().clone();
         for organization in organizations {
-            let Ok(_) = self.keys.remove_user(organization.as_deref(), owner).await;
+            let Ok(_) = self.keys.remove_user(organization.as_deref(), owner, None).await;
         }
     }
 }

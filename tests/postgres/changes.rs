@@ -29,10 +29,10 @@ async fn what_the_store_changes_is_told_and_a_use_is_not() {
     let (store, other) = (database.store().await, database.store().await);
     let mut changes = following(&other).await;
     let id = || "k".into();
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(1)]);
     let renamed = store.get(&id()).await.unwrap().unwrap().with_name("links");
-    let renamed = store.update(renamed).await.unwrap().unwrap();
+    let renamed = store.update(renamed, None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(1)]);
     let used = Use { id: id(), count: 7, last_at: std::time::SystemTime::UNIX_EPOCH };
     store.record_uses(&[used]).await.unwrap();
@@ -40,15 +40,15 @@ async fn what_the_store_changes_is_told_and_a_use_is_not() {
     store.rehash(&id(), &[1; 32].into(), &[2; 32].into()).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(1), key(2)]);
     let old = store.get(&id()).await.unwrap().unwrap().with_replaced_by("new");
-    store.replace(old, of_alice("new", 3)).await.unwrap().unwrap();
+    store.replace(old, of_alice("new", 3), None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(2), key(3)]);
-    store.revoke(&id()).await.unwrap().unwrap();
+    store.revoke(&id(), None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(2)]);
-    store.update(renamed).await.unwrap().unwrap_err();
-    store.revoke(&id()).await.unwrap().unwrap_err();
+    store.update(renamed, None).await.unwrap().unwrap_err();
+    store.revoke(&id(), None).await.unwrap().unwrap_err();
     assert_eq!(changes.catch_up().await.unwrap(), []);
-    store.remove(&id()).await.unwrap().unwrap();
-    store.remove_user(Some("acme"), "alice").await.unwrap();
+    store.remove(&id(), None).await.unwrap().unwrap();
+    store.remove_user(Some("acme"), "alice", None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(2), key(3)]);
 }
 
@@ -58,8 +58,8 @@ async fn a_change_by_hand_is_told_with_its_commit() {
     let (_server, database) = server().await;
     let store = database.store().await;
     let mut changes = following(&store).await;
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
-    store.insert(of_alice("other", 2), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
+    store.insert(of_alice("other", 2), None, None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(1), key(2)]);
     let revoke = "update api_keys set status = 'revoked' where id = 'k'";
     let mut hand = database.session().await;
@@ -96,16 +96,16 @@ async fn a_change_by_hand_is_told_with_its_commit() {
 async fn an_edit_does_not_undo_a_change_by_hand() {
     let (_server, database) = server().await;
     let store = database.store().await;
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let read = store.get(&"k".into()).await.unwrap().unwrap();
     database.sql("update api_keys set status = 'disabled', permissions = '{}' where id = 'k'").await;
-    let late = store.update(read.with_name("late")).await.unwrap();
+    let late = store.update(read.with_name("late"), None).await.unwrap();
     assert_eq!(late.err(), Some(Refusal::Changed("k".into())));
     let stored = store.get(&"k".into()).await.unwrap().unwrap();
     assert_eq!((stored.status(), stored.version(), stored.name()), (Status::Disabled, 1, None));
     database.sql("update api_keys set use_count = 7").await;
     assert_eq!(store.get(&"k".into()).await.unwrap().unwrap().version(), 1);
-    assert_eq!(store.update(stored.with_name("in time")).await.unwrap().unwrap().version(), 2);
+    assert_eq!(store.update(stored.with_name("in time"), None).await.unwrap().unwrap().version(), 2);
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_heartbeat_comes_behind_every_change_that_was_committed_before_it() {
             tokio::spawn(async move {
                 let store = PostgresStore::connect(&url).await.unwrap();
                 for byte in (writer..200).step_by(4) {
-                    store.insert(of_alice(format!("k{byte}"), byte), None).await.unwrap().unwrap();
+                    store.insert(of_alice(format!("k{byte}"), byte), None, None).await.unwrap().unwrap();
                 }
             })
         })
@@ -174,7 +174,11 @@ async fn a_lost_connection_is_an_error_until_it_is_made_anew() {
         changes.connect().await.unwrap();
         assert_eq!(changes.catch_up().await.unwrap(), []);
         end_listener(&database).await;
-        store.insert(KeyRecord::new(format!("k{heartbeat}"), [u8::from(heartbeat); 32]), None).await.unwrap().unwrap();
+        store
+            .insert(KeyRecord::new(format!("k{heartbeat}"), [u8::from(heartbeat); 32]), None, None)
+            .await
+            .unwrap()
+            .unwrap();
         if heartbeat {
             changes.catch_up().await.unwrap_err();
         } else {

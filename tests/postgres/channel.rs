@@ -22,7 +22,7 @@ use crate::{database::Server, of_alice, refused, server};
 async fn what_a_trigger_of_the_house_makes_of_a_use_is_told() {
     let (_server, database) = server().await;
     let store = database.store().await;
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let worn_out = "create function worn_out() returns trigger language plpgsql as
             $$ begin if new.use_count > 9 then new.status := 'disabled'; end if; return new; end $$;
         create trigger worn_out before update on api_keys for each row execute function worn_out()";
@@ -88,7 +88,7 @@ async fn a_key_that_was_unknown_a_moment_ago_works_at_once_on_the_other_node() {
         for _ in 0..2 {
             assert!(there.find(&[byte; 32].into()).await.unwrap().is_none());
         }
-        here.insert(of_alice(format!("k{byte}"), byte), None).await.unwrap().unwrap();
+        here.insert(of_alice(format!("k{byte}"), byte), None, None).await.unwrap().unwrap();
         assert!(there.find(&[byte; 32].into()).await.unwrap().is_some(), "key {byte}");
     }
     assert_eq!(there.status().lookups, 200);
@@ -149,7 +149,7 @@ async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {
         let connected = changes.connect().await;
         assert!(connected.is_ok() || !passes, "{mode}: {connected:?}");
         sleep(Duration::from_millis(50)).await; // the pooler takes its server back
-        direct.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+        direct.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
         match changes.catch_up().await {
             Ok(told) => assert!(passes && told == [Change::Beginning([1, 1])], "{mode}: {told:?}"),
             Err(error) => assert!(!passes, "{mode}: {error}"),

@@ -55,7 +55,7 @@ async fn no_plain_text_of_a_key_is_in_the_data_or_a_log() {
 async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
     let (_server, database) = server().await;
     let store = database.store().await;
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     for damage in ["permissions = '[]'", "permissions = '{\"links\": 7}'", "metadata = '7'"] {
         database.sql(&format!("update api_keys set {damage}")).await;
         let found = store.find(&[1; 32].into()).await;
@@ -78,17 +78,17 @@ async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
 async fn a_nul_is_an_error_to_write_and_nothing_to_find() {
     let (_server, database) = server().await;
     let store = database.store().await;
-    store.insert(of_alice("k", 1).with_name("a\0b"), None).await.unwrap_err();
-    store.insert(of_alice("k", 1).with_metadata("a", "\0"), None).await.unwrap_err();
+    store.insert(of_alice("k", 1).with_name("a\0b"), None, None).await.unwrap_err();
+    store.insert(of_alice("k", 1).with_metadata("a", "\0"), None, None).await.unwrap_err();
     assert!(store.get(&"k".into()).await.unwrap().is_none());
 
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let unknown = KeyId::from("k\0");
     assert!(store.get(&unknown).await.unwrap().is_none());
-    assert_eq!(store.revoke(&unknown).await.unwrap().err(), Some(Refusal::NotFound(unknown.clone())));
-    assert_eq!(store.remove(&unknown).await.unwrap().err(), Some(Refusal::NotFound(unknown)));
+    assert_eq!(store.revoke(&unknown, None).await.unwrap().err(), Some(Refusal::NotFound(unknown.clone())));
+    assert_eq!(store.remove(&unknown, None).await.unwrap().err(), Some(Refusal::NotFound(unknown)));
     assert!(store.list(&Filter::default().environment("\0")).await.unwrap().is_empty());
-    assert!(store.remove_user(None, "alice\0").await.unwrap().is_empty());
+    assert!(store.remove_user(None, "alice\0", None).await.unwrap().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -123,18 +123,18 @@ async fn every_statement_goes_through_an_index() {
         }
         let cap = Cap { most: 9, now: std::time::SystemTime::UNIX_EPOCH };
         for record in [of_alice("k", 1), of_bot.clone()] {
-            store.insert(record.clone(), Some(cap)).await.unwrap().unwrap();
-            store.insert(record.clone(), None).await.unwrap().unwrap_err();
+            store.insert(record.clone(), Some(cap), None).await.unwrap().unwrap();
+            store.insert(record.clone(), None, None).await.unwrap().unwrap_err();
             let stored = store.get(record.id()).await.unwrap().unwrap();
-            store.update(stored.with_name("x")).await.unwrap().unwrap();
+            store.update(stored.with_name("x"), None).await.unwrap().unwrap();
             store.rehash(record.id(), record.digest(), &[99; 32].into()).await.unwrap().unwrap();
             let used = tower_api_key::store::Use { id: record.id().clone(), count: 1, last_at: cap.now };
             store.record_uses(&[used]).await.unwrap();
-            store.revoke(record.id()).await.unwrap().unwrap();
+            store.revoke(record.id(), None).await.unwrap().unwrap();
             if round % 2 == 0 || record.owner() == Some(&Owner::Bot) {
-                store.remove(record.id()).await.unwrap().unwrap();
+                store.remove(record.id(), None).await.unwrap().unwrap();
             } else {
-                assert_eq!(store.remove_user(Some("acme"), "alice").await.unwrap().len(), 1);
+                assert_eq!(store.remove_user(Some("acme"), "alice", None).await.unwrap().unwrap().len(), 1);
             }
         }
     }

@@ -23,7 +23,7 @@ async fn behind_a_relay(port: u16, database: &Database, connections: u32) -> (Re
     let relay = Relay::start(port).await;
     let builder = PostgresStore::builder(relay.url(&database.name)).connections(connections).patience(PATIENCE);
     let store = builder.open().await.unwrap();
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     (relay, store)
 }
 
@@ -82,10 +82,10 @@ async fn a_dropped_change_gives_its_place_back_at_once() {
     let (server, database) = server().await;
     let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
     relay.cut_all();
-    tokio::time::timeout(PATIENCE / 10, store.revoke(&"k".into())).await.unwrap_err();
+    tokio::time::timeout(PATIENCE / 10, store.revoke(&"k".into(), None)).await.unwrap_err();
     relay.renew();
     let start = Instant::now();
-    store.revoke(&"k".into()).await.unwrap().unwrap();
+    store.revoke(&"k".into(), None).await.unwrap().unwrap();
     assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
 }
 
@@ -139,11 +139,11 @@ async fn a_listener_that_hears_nothing_is_an_error_within_its_patience() {
 async fn a_change_that_waits_too_long_for_another_changes_nothing() {
     let (_server, database) = server().await;
     let store = PostgresStore::builder(&database.url).patience(PATIENCE).open().await.unwrap();
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let mut other = database.session().await;
     run(&mut other, "begin; select from api_keys where id = 'k' for update").await;
     let start = Instant::now();
-    store.revoke(&"k".into()).await.unwrap_err();
+    store.revoke(&"k".into(), None).await.unwrap_err();
     assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
     // Look-ups wait for nobody.
     assert_eq!(store.find(&[1; 32].into()).await.unwrap().unwrap().status(), Status::Active);
@@ -153,7 +153,7 @@ async fn a_change_that_waits_too_long_for_another_changes_nothing() {
     assert_eq!(waiting, 0, "the server has given up too");
     run(&mut other, "rollback").await;
     assert_eq!(store.get(&"k".into()).await.unwrap().unwrap().version(), 0);
-    store.revoke(&"k".into()).await.unwrap().unwrap();
+    store.revoke(&"k".into(), None).await.unwrap().unwrap();
 }
 
 /// A client that is cut off in the middle of a change keeps nobody else waiting.
@@ -164,14 +164,14 @@ async fn the_locks_of_a_vanished_node_are_released() {
     let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
     let mut other = database.session().await;
     run(&mut other, "begin; select from api_keys where id = 'k' for update").await;
-    let revoking = tokio::spawn(async move { store.revoke(&"k".into()).await });
+    let revoking = tokio::spawn(async move { store.revoke(&"k".into(), None).await });
     tokio::time::sleep(PATIENCE / 5).await;
     relay.cut_all();
     // The other node has the lock now, in a transaction that goes on no further.
     run(&mut other, "rollback").await;
     revoking.await.unwrap().unwrap_err();
     let start = Instant::now();
-    database.store().await.revoke(&"k".into()).await.unwrap().unwrap();
+    database.store().await.revoke(&"k".into(), None).await.unwrap().unwrap();
     assert!(start.elapsed() < PATIENCE * 4, "{:?}", start.elapsed());
 }
 
@@ -180,7 +180,7 @@ async fn the_locks_of_a_vanished_node_are_released() {
 async fn a_restarted_server_costs_no_look_up_and_no_change() {
     let (mut server, database) = server().await;
     let store = database.store().await;
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     for round in 0..4 {
         // Several idle connections, all of which will be dead.
         let look_ups: Vec<_> = (0..8)
@@ -204,7 +204,7 @@ async fn a_restarted_server_costs_no_look_up_and_no_change() {
             assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
         } else {
             let record = store.get(&"k".into()).await.unwrap().unwrap();
-            store.update(record.with_name("again")).await.unwrap().unwrap();
+            store.update(record.with_name("again"), None).await.unwrap().unwrap();
         }
     }
 }

@@ -17,7 +17,7 @@ async fn many_may_open_an_empty_database_at_once() {
     let opening = (0..8).map(|_| tokio::spawn(PostgresStore::builder(&database.url).connections(2).open()));
     for (byte, opened) in (0..).zip(opening.collect::<Vec<_>>()) {
         let store = opened.await.unwrap().unwrap();
-        store.insert(of_alice(format!("k{byte}"), byte), None).await.unwrap().unwrap();
+        store.insert(of_alice(format!("k{byte}"), byte), None, None).await.unwrap().unwrap();
     }
     let filter = Filter::of_organization("acme");
     assert_eq!(database.store().await.list(&filter).await.unwrap().len(), 8);
@@ -40,9 +40,9 @@ async fn a_role_that_may_make_no_tables_serves_those_that_are_there() {
     for store in [PostgresStore::connect(&app).await.unwrap(), PostgresStore::open(&app).await.unwrap()] {
         let mut changes = store.changes();
         changes.connect().await.unwrap();
-        store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+        store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
         assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
-        store.remove(&"k".into()).await.unwrap().unwrap();
+        store.remove(&"k".into(), None).await.unwrap().unwrap();
         assert_eq!(changes.catch_up().await.unwrap().len(), 2);
     }
 
@@ -59,10 +59,10 @@ async fn a_role_that_may_only_read_looks_keys_up_and_follows_changes() {
     let store = PostgresStore::connect(&database.as_role("reader")).await.unwrap();
     let mut changes = store.changes();
     changes.connect().await.unwrap();
-    owner.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    owner.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap().len(), 1);
     assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
-    store.revoke(&"k".into()).await.unwrap_err();
+    store.revoke(&"k".into(), None).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -70,15 +70,15 @@ async fn a_role_that_may_only_read_looks_keys_up_and_follows_changes() {
 async fn newer_tables_are_used_as_long_as_they_say_so() {
     let (_server, database) = server().await;
     let before = database.store().await;
-    before.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    before.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert!(before.find(&[1; 32].into()).await.unwrap().is_some());
     database.sql("alter table api_keys add column shade text; insert into api_keys_schema values (99, 1)").await;
     for store in [before, PostgresStore::connect(&database.url).await.unwrap(), database.store().await] {
         store.find(&[1; 32].into()).await.unwrap().unwrap();
         let record = store.get(&"k".into()).await.unwrap().unwrap();
-        store.update(record.with_name("again")).await.unwrap().unwrap();
-        store.insert(of_alice("new", 2), None).await.unwrap().unwrap();
-        store.remove(&"new".into()).await.unwrap().unwrap();
+        store.update(record.with_name("again"), None).await.unwrap().unwrap();
+        store.insert(of_alice("new", 2), None, None).await.unwrap().unwrap();
+        store.remove(&"new".into(), None).await.unwrap().unwrap();
     }
     database.sql("insert into api_keys_schema values (100, 50)").await;
     refused(PostgresStore::connect(&database.url).await, "newer version");
@@ -90,7 +90,7 @@ async fn newer_tables_are_used_as_long_as_they_say_so() {
 async fn a_replica_is_refused_until_it_is_promoted() {
     let primary = Postgres::start(&[]);
     let store = PostgresStore::open(&primary.url()).await.unwrap();
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let replica = primary.standby(&[]);
     refused(PostgresStore::open(&replica.url()).await, "replica");
     refused(PostgresStore::connect(&replica.url()).await, "replica");
@@ -111,7 +111,7 @@ async fn a_server_that_becomes_a_replica_is_refused_at_once() {
     primary.kill();
     primary.resume();
     refused(store.find(&[1; 32].into()).await, "replica");
-    refused(store.revoke(&"k".into()).await, "replica");
+    refused(store.revoke(&"k".into(), None).await, "replica");
     changes.catch_up().await.unwrap_err();
     refused(changes.connect().await, "replica");
 }
@@ -125,7 +125,7 @@ async fn the_tables_may_stand_in_a_schema_of_their_own() {
     let store = PostgresStore::open(&url).await.unwrap();
     let mut changes = store.changes();
     changes.connect().await.unwrap();
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap().len(), 1);
     refused(PostgresStore::connect(&database.url).await, "run the migrations");
 }

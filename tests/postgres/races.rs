@@ -25,7 +25,7 @@ async fn of_two_nodes_under_a_cap_of_one_exactly_one_adds_a_key() {
             let start = Arc::clone(&start);
             tokio::spawn(async move {
                 start.wait().await;
-                store.insert(of_alice(format!("{round}-{node}"), node + round), Some(cap)).await.unwrap()
+                store.insert(of_alice(format!("{round}-{node}"), node + round), Some(cap), None).await.unwrap()
             })
         });
         let mut answers = Vec::new();
@@ -34,7 +34,7 @@ async fn of_two_nodes_under_a_cap_of_one_exactly_one_adds_a_key() {
         }
         answers.sort_by_key(Result::is_err);
         assert_eq!(answers, [Ok(()), Err(Refusal::Full(1))]);
-        assert_eq!(nodes[0].remove_user(Some("acme"), "alice").await.unwrap().len(), 1);
+        assert_eq!(nodes[0].remove_user(Some("acme"), "alice", None).await.unwrap().unwrap().len(), 1);
     }
 }
 
@@ -47,7 +47,7 @@ async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
     let stays = |number: u8| of_alice(format!("k{number:03}"), number).with_organization("globex");
     let goes = |number: u8| of_alice(format!("k{number:03}x"), 100 + number);
     for number in 0..100 {
-        store.insert(stays(number), None).await.unwrap().unwrap();
+        store.insert(stays(number), None, None).await.unwrap().unwrap();
     }
     let tasks: Vec<_> = (0..6_u8)
         .map(|task| {
@@ -64,10 +64,10 @@ async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
                     uses.rotate_left(round);
                     match task {
                         0..4 => store.record_uses(&uses).await.unwrap(),
-                        4 => drop(store.remove_user(Some("acme"), "alice").await.unwrap()),
+                        4 => drop(store.remove_user(Some("acme"), "alice", None).await.unwrap()),
                         _ => {
                             for number in [99, 50, 0, 75, 25] {
-                                let _refused = store.insert(goes(number), None).await.unwrap();
+                                let _refused = store.insert(goes(number), None, None).await.unwrap();
                             }
                         }
                     }
@@ -90,18 +90,18 @@ async fn a_replacement_in_flight_leaves_no_key_to_a_removed_user() {
     let nodes: [PostgresStore; 2] = [database.store().await, database.store().await];
     for round in 0..4_u8 {
         let (old, new) = (of_alice(format!("old{round}"), round), of_alice(format!("new{round}"), 100 + round));
-        nodes[0].insert(old.clone(), None).await.unwrap().unwrap();
+        nodes[0].insert(old.clone(), None, None).await.unwrap().unwrap();
         let mut other = database.session().await;
         run(&mut other, "begin; select from api_keys for update").await;
         let [replacing, removing] = nodes.clone();
         let old = old.with_replaced_by(new.id().clone());
-        let replacing = tokio::spawn(async move { replacing.replace(old, new).await.unwrap() });
+        let replacing = tokio::spawn(async move { replacing.replace(old, new, None).await.unwrap() });
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        let removing = tokio::spawn(async move { removing.remove_user(Some("acme"), "alice").await.unwrap() });
+        let removing = tokio::spawn(async move { removing.remove_user(Some("acme"), "alice", None).await.unwrap() });
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         run(&mut other, "rollback").await;
         replacing.await.unwrap().unwrap();
-        assert_eq!(removing.await.unwrap().len(), 2);
+        assert_eq!(removing.await.unwrap().unwrap().len(), 2);
         assert!(nodes[0].list(&Filter::of_organization("acme").with_revoked()).await.unwrap().is_empty());
     }
 }

@@ -72,11 +72,11 @@ async fn verify_full_speaks_to_the_server_that_was_asked_for_and_to_nobody_else(
     let (ours, theirs) = (root(&ours, "ours.pem"), root(&theirs, "theirs.pem"));
 
     let store = server.open("127.0.0.1", &format!("sslmode=verify-full&sslrootcert={ours}")).await.unwrap();
-    store.insert(of_alice("k", 1), None).await.unwrap().unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
     let mut changes = store.changes();
     changes.connect().await.unwrap();
-    store.revoke(&"k".into()).await.unwrap().unwrap();
+    store.revoke(&"k".into(), None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap().len(), 1);
 
     for (host, settings) in [

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
-    store::{Answered, BoxError, Cap, Filter, Use},
+    store::{ActorKey, Answered, BoxError, Cap, Filter, Replacement, Use},
 };
 
 use super::{Api, FaultyStore};
@@ -94,9 +94,14 @@ impl FaultyStore {
 }
 
 impl KeyRegistry for FaultyStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), BoxError> {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
         self.sound()?;
-        Ok(self.keys.insert(record, cap).await?)
+        Ok(self.keys.insert(record, cap, actor).await?)
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), BoxError> {
+        self.sound()?;
+        Ok(self.keys.insert_first(record).await?)
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, BoxError> {
@@ -107,31 +112,41 @@ impl KeyRegistry for FaultyStore {
         Ok(self.keys.list(filter).await?)
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, BoxError> {
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
         self.sound()?;
-        Ok(self.keys.update(changed).await?)
+        Ok(self.keys.update(changed, actor).await?)
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, BoxError> {
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, BoxError> {
         self.sound()?;
         // What another task does meanwhile is done here.
         tokio::task::yield_now().await;
-        Ok(self.keys.replace(old, new).await?)
+        Ok(self.keys.replace(old, new, actor).await?)
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
         self.sound()?;
-        Ok(self.keys.revoke(id).await?)
+        Ok(self.keys.revoke(id, actor).await?)
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, BoxError> {
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
         self.sound()?;
-        Ok(self.keys.remove(id).await?)
+        Ok(self.keys.remove(id, actor).await?)
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, BoxError> {
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, BoxError> {
         self.sound()?;
-        Ok(self.keys.remove_user(organization, user).await?)
+        Ok(self.keys.remove_user(organization, user, actor).await?)
     }
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, BoxError> {

@@ -5,7 +5,7 @@ use super::{CacheError, CachedStore};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{Answered, BoxError, Cap, Change, Filter, KeyRegistry, Use},
+    store::{ActorKey, Answered, BoxError, Cap, Change, Filter, KeyRegistry, Replacement, Use},
 };
 
 fn failed(error: impl Into<BoxError>) -> CacheError {
@@ -30,9 +30,14 @@ impl<S: KeyRegistry> CachedStore<S> {
 }
 
 impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), CacheError> {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), CacheError> {
         let digest = *record.digest();
-        self.forgetting(self.cache.store.insert(record, cap).await, |()| vec![digest])
+        self.forgetting(self.cache.store.insert(record, cap, actor).await, |()| vec![digest])
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), CacheError> {
+        let digest = *record.digest();
+        self.forgetting(self.cache.store.insert_first(record).await, |()| vec![digest])
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, CacheError> {
@@ -43,29 +48,40 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
         self.cache.store.list(filter).await.map_err(failed)
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, CacheError> {
-        self.forgetting(self.cache.store.update(changed).await, |record| vec![*record.digest()])
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, CacheError> {
+        self.forgetting(self.cache.store.update(changed, actor).await, |record| vec![*record.digest()])
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, CacheError> {
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, CacheError> {
         let digest = *new.digest();
-        self.forgetting(self.cache.store.replace(old, new).await, |old| vec![*old.digest(), digest])
+        self.forgetting(self.cache.store.replace(old, new, actor).await, |done| {
+            let changed = [Some(&done.old), done.ended.as_ref()].into_iter().flatten();
+            changed.map(|record| *record.digest()).chain([digest]).collect()
+        })
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, CacheError> {
-        self.forgetting(self.cache.store.revoke(id).await, |record| vec![*record.digest()])
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, CacheError> {
+        self.forgetting(self.cache.store.revoke(id, actor).await, |record| vec![*record.digest()])
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, CacheError> {
-        self.forgetting(self.cache.store.remove(id).await, |record| vec![*record.digest()])
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, CacheError> {
+        self.forgetting(self.cache.store.remove(id, actor).await, |record| vec![*record.digest()])
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, CacheError> {
-        let removed = self.cache.store.remove_user(organization, user).await.map_err(failed)?;
-        for record in &removed {
-            self.cache.following.apply(Change::Key(*record.digest()));
-        }
-        Ok(removed)
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, CacheError> {
+        self.forgetting(self.cache.store.remove_user(organization, user, actor).await, |removed| {
+            removed.iter().map(|record| *record.digest()).collect()
+        })
     }
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, CacheError> {

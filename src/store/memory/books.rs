@@ -11,7 +11,7 @@ use std::{
 use super::{sets::Sets, table::Pen};
 use crate::{
     record::{Fields, KeyId, KeyRecord, Owner, Status},
-    store::{Cap, Refusal},
+    store::{ActorKey, Cap, Refusal},
 };
 
 #[derive(Default)]
@@ -48,6 +48,16 @@ impl Books {
 
     pub(super) fn get(&self, id: &KeyId) -> Result<KeyRecord, Refusal> {
         self.find(id).ok_or_else(|| Refusal::NotFound(id.clone()))
+    }
+
+    /// On whose behalf something is changed: while the books are locked, nobody else changes that key.
+    pub(super) fn check_actor(&self, actor: Option<&ActorKey>) -> Result<(), Refusal> {
+        actor.map_or(Ok(()), |actor| actor.check(self.find(actor.id()).as_ref()))
+    }
+
+    pub(super) fn get_for(&self, actor: Option<&ActorKey>, id: &KeyId) -> Result<KeyRecord, Refusal> {
+        self.check_actor(actor)?;
+        self.get(id)
     }
 
     pub(super) fn find(&self, id: &KeyId) -> Option<KeyRecord> {

@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 
 pub use changes::MemoryChanges;
 
-use super::{Answered, Cap, Change, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Use};
+use super::{ActorKey, Answered, Cap, Change, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Replacement, Use};
 use crate::{
     key::KeyDigest,
     record::{Fields, KeyId, KeyRecord, Status},
@@ -79,7 +79,7 @@ impl MemoryStore {
     ///
     /// [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`].
     pub fn add(&self, record: KeyRecord) -> Result<(), Refusal> {
-        self.insert_under(record, None)
+        self.insert_under(record, None, None)
     }
 
     /// What is changed from when they are connected, for a `CachedStore`.
@@ -87,8 +87,9 @@ impl MemoryStore {
         MemoryChanges::new(self.clone())
     }
 
-    fn insert_under(&self, record: KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
+    fn insert_under(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Result<(), Refusal> {
         let mut turn = self.turn();
+        turn.books.check_actor(actor)?;
         self.check_insert(&turn.books, &record)?;
         if let Some(cap) = cap.filter(|cap| turn.books.has_no_room(&record, *cap)) {
             return Err(Refusal::Full(cap.most));
@@ -160,8 +161,17 @@ impl KeyStore for MemoryStore {
 }
 
 impl KeyRegistry for MemoryStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), Infallible> {
-        Ok(self.insert_under(record, cap))
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
+        Ok(self.insert_under(record, cap, actor))
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
+        let mut turn = self.turn();
+        if turn.books.len() > 0 {
+            return Ok(Err(Refusal::NotEmpty));
+        }
+        self.put(&mut turn, record);
+        Ok(Ok(()))
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
@@ -174,33 +184,45 @@ impl KeyRegistry for MemoryStore {
         Ok(records.filter(|record| filter.admits(record)).take(filter.limit).collect())
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, Infallible> {
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
-        let updated = turn.books.get(changed.id()).and_then(|stored| stored.updated_to(changed.clone()));
+        let stored = turn.books.get_for(actor, changed.id());
+        let updated = stored.and_then(|stored| stored.updated_to(changed.clone()));
         Ok(updated.map(|record| self.put(&mut turn, record)))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, Infallible> {
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, Infallible> {
         let mut turn = self.turn();
-        let updated = turn.books.get(old.id()).and_then(|stored| stored.updated_to(old.clone()));
+        let updated = turn.books.get_for(actor, old.id()).and_then(|stored| stored.updated_to(old.clone()));
         let checked = updated.and_then(|old| match self.check_insert(&turn.books, &new) {
             Ok(()) => Ok(old),
             Err(refusal) => Err(turn.refuse(old, refusal)),
         });
         Ok(checked.map(|old| {
+            let earlier = old.replaces().and_then(|id| turn.books.find(id));
+            let ended = earlier.and_then(|earlier| earlier.end_of_grace(&old));
             self.put(&mut turn, new.clone());
-            self.put(&mut turn, old)
+            let ended = ended.map(|ended| self.put(&mut turn, ended));
+            Replacement::new(self.put(&mut turn, old), ended)
         }))
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
-        let updated = turn.books.get(id).and_then(|stored| stored.updated_to(stored.clone()));
+        let updated = turn.books.get_for(actor, id).and_then(|stored| stored.updated_to(stored.clone()));
         Ok(updated.map(|record| self.put(&mut turn, record.with_status(Status::Revoked))))
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, Infallible> {
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
+        if let Err(refusal) = turn.books.check_actor(actor) {
+            return Ok(Err(refusal));
+        }
         let Some(removed) = turn.books.strike(id) else {
             return Ok(Err(Refusal::NotFound(id.clone())));
         };
@@ -208,13 +230,21 @@ impl KeyRegistry for MemoryStore {
         Ok(Ok(removed))
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, Infallible> {
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, Infallible> {
         let mut turn = self.turn();
+        if let Err(refusal) = turn.books.check_actor(actor) {
+            return Ok(Err(refusal));
+        }
         let removed = turn.books.strike_all(&User { organization: organization.map(Into::into), id: user.into() });
         for record in &removed {
             self.strike(&mut turn, record.digest());
         }
-        Ok(removed)
+        Ok(Ok(removed))
     }
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {

@@ -6,7 +6,7 @@ mod migrations;
 mod pool;
 mod statements;
 
-use std::{io, panic, sync::Arc};
+use std::{collections::BTreeMap, io, panic, sync::Arc};
 
 use sqlx::{PgConnection, Postgres};
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,7 +15,7 @@ pub use builder::PostgresBuilder;
 pub use changes::PostgresChanges;
 use pool::Pool;
 
-use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Use, row};
+use super::{ActorKey, Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Replacement, Use, row};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -135,11 +135,26 @@ impl KeyStore for PostgresStore {
 }
 
 impl KeyRegistry for PostgresStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin().await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
-            let answer = insert(&mut change, &record, cap).await?;
+            let answer = match lock(&mut change, actor, &[]).await? {
+                Ok(_) => insert(&mut change, &record, cap).await?,
+                Err(refusal) => Err(refusal),
+            };
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            lock_number(&mut change, statements::first_lock_number()).await?;
+            lock_owner(&mut change, record.organization(), record.owner()).await?;
+            let is_empty = sqlx::query_scalar::<_, bool>(statements::IS_EMPTY).fetch_one(&mut *change).await?;
+            let answer = if is_empty { insert(&mut change, &record, None).await? } else { Err(Refusal::NotEmpty) };
             change.end(answer).await
         };
         self.pool.within(work).await
@@ -177,21 +192,11 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin().await?;
-            let answer = update(&mut change, changed).await?;
-            change.end(answer).await
-        };
-        self.pool.within(work).await
-    }
-
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
-        let work = async {
-            let mut change = self.pool.begin().await?;
-            lock_owner(&mut change, new.organization(), new.owner()).await?;
-            let answer = match update(&mut change, old).await? {
-                Ok(old) => insert(&mut change, &new, None).await?.map(|()| old),
+            let answer = match lock(&mut change, actor, &[changed.id()]).await? {
+                Ok(rows) => put(&mut change, rows.get(changed.id()).and_then(|row| row.updated_to(changed))).await?,
                 Err(refusal) => Err(refusal),
             };
             change.end(answer).await
@@ -199,51 +204,74 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
-        if is_unheard_of(id.as_str()) {
-            return Ok(Err(Refusal::NotFound(id.clone())));
-        }
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin().await?;
-            let answer = match lock(&mut change, id).await? {
-                Some(stored) => {
-                    put(&mut change, stored.updated_to(stored.clone().with_status(Status::Revoked))).await?
-                }
-                None => Err(Refusal::NotFound(id.clone())),
+            lock_owner(&mut change, new.organization(), new.owner()).await?;
+            let answer = replace(&mut change, old, &new, actor).await?;
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin().await?;
+            let revoked = |stored: &KeyRecord| stored.updated_to(stored.clone().with_status(Status::Revoked));
+            let answer = match lock(&mut change, actor, &[id]).await? {
+                Ok(rows) => put(&mut change, rows.get(id).and_then(revoked)).await?,
+                Err(refusal) => Err(refusal),
             };
             change.end(answer).await
         };
         self.pool.within(work).await
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
-        if is_unheard_of(id.as_str()) {
-            return Ok(Err(Refusal::NotFound(id.clone())));
-        }
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin().await?;
-            let row = sqlx::query(statements::REMOVE).bind(id.as_str()).fetch_optional(&mut *change).await?;
-            let removed = row.as_ref().map(row::record).transpose()?;
-            change.end(removed.ok_or_else(|| Refusal::NotFound(id.clone()))).await
+            let answer = match lock(&mut change, actor, &[id]).await? {
+                Ok(rows) => rows.get(id).cloned(),
+                Err(refusal) => Err(refusal),
+            };
+            if answer.is_ok() {
+                remove(&mut change, &[id]).await?;
+            }
+            change.end(answer).await
         };
         self.pool.within(work).await
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, sqlx::Error> {
-        if is_unheard_of(user) || organization.is_some_and(is_unheard_of) {
-            return Ok(Vec::new());
-        }
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin().await?;
             lock_owner(&mut change, organization, Some(&Owner::User(user.to_owned()))).await?;
-            let ids = statements::lock_user(organization, user)
-                .build_query_scalar::<String>()
-                .fetch_all(&mut *change)
-                .await?;
-            let rows = sqlx::query(statements::REMOVE_ALL).bind(ids).fetch_all(&mut *change).await?;
-            let removed = rows.iter().map(row::record).collect::<Result<_, _>>()?;
-            change.commit().await?;
-            Ok(removed)
+            let ids: Vec<KeyId> = if is_unheard_of(user) || organization.is_some_and(is_unheard_of) {
+                Vec::new()
+            } else {
+                let mut ids = statements::keys_of_user(organization, user);
+                let ids = ids.build_query_scalar::<String>();
+                ids.fetch_all(&mut *change).await?.into_iter().map(KeyId::from).collect()
+            };
+            let ids: Vec<&KeyId> = ids.iter().collect();
+            let answer = match lock(&mut change, actor, &ids).await? {
+                Ok(rows) => Ok(rows.only(&ids)),
+                Err(refusal) => Err(refusal),
+            };
+            if answer.is_ok() {
+                remove(&mut change, &ids).await?;
+            }
+            change.end(answer).await
         };
         self.pool.within(work).await
     }
@@ -251,10 +279,10 @@ impl KeyRegistry for PostgresStore {
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin().await?;
-            let answer = match lock(&mut change, id).await?.map(|stored| stored.rehashed(from, *to)) {
-                Some(Ok(record)) => rehash(&mut change, record).await?,
-                Some(Err(refusal)) => Err(refusal),
-                None => Err(Refusal::NotFound(id.clone())),
+            let rows = lock(&mut change, None, &[id]).await?;
+            let answer = match rows.and_then(|rows| rows.get(id)?.rehashed(from, *to)) {
+                Ok(record) => rehash(&mut change, record).await?,
+                Err(refusal) => Err(refusal),
             };
             change.end(answer).await
         };
@@ -307,13 +335,47 @@ async fn lock_owner(
     organization: Option<&str>,
     owner: Option<&Owner>,
 ) -> Result<(), sqlx::Error> {
-    let lock = statements::lock_number(organization, owner);
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(lock).execute(connection).await.map(drop)
+    lock_number(connection, statements::lock_number(organization, owner)).await
 }
 
-async fn lock(connection: &mut PgConnection, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
-    let query = sqlx::query(statements::LOCK).bind(id.as_str());
-    query.fetch_optional(connection).await?.as_ref().map(row::record).transpose()
+async fn lock_number(connection: &mut PgConnection, number: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(number).execute(connection).await.map(drop)
+}
+
+/// Rows that nobody else changes until the transaction ends, as they are now.
+struct Rows(Vec<KeyRecord>);
+
+impl Rows {
+    fn get(&self, id: &KeyId) -> Result<&KeyRecord, Refusal> {
+        self.0.iter().find(|row| row.id() == id).ok_or_else(|| Refusal::NotFound(id.clone()))
+    }
+
+    fn only(self, ids: &[&KeyId]) -> Vec<KeyRecord> {
+        let Self(mut rows) = self;
+        rows.retain(|row| ids.contains(&row.id()));
+        rows
+    }
+}
+
+/// Locks the rows that are to be changed, and holds that of the actor; then checks the actor, so that a wait for a lock is over by then.
+///
+/// An actor that changes itself is locked once and for the change: two that held their row first would wait for each other.
+async fn lock(connection: &mut PgConnection, actor: Option<&ActorKey>, ids: &[&KeyId]) -> Answered<Rows, sqlx::Error> {
+    let mut wanted: BTreeMap<&str, bool> = ids.iter().map(|id| (id.as_str(), true)).collect();
+    if let Some(actor) = actor {
+        wanted.entry(actor.id().as_str()).or_insert(false);
+    }
+    let wanted: Vec<_> = wanted.into_iter().filter(|(id, _)| !is_unheard_of(id)).collect();
+    let mut rows = Vec::new();
+    for together in wanted.chunk_by(|(_, one), (_, next)| one == next) {
+        let query = sqlx::query(if together[0].1 { statements::LOCK } else { statements::HOLD });
+        let ids: Vec<_> = together.iter().map(|(id, _)| *id).collect();
+        for row in query.bind(ids).fetch_all(&mut *connection).await? {
+            rows.push(row::record(&row)?);
+        }
+    }
+    let rows = Rows(rows);
+    Ok(actor.map_or(Ok(()), |actor| actor.check(rows.get(actor.id()).ok())).map(|()| rows))
 }
 
 async fn insert(connection: &mut PgConnection, record: &KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
@@ -337,11 +399,32 @@ async fn insert(connection: &mut PgConnection, record: &KeyRecord, cap: Option<C
     Ok(if count < i64::from(cap.most) { Ok(()) } else { Err(Refusal::Full(cap.most)) })
 }
 
-async fn update(connection: &mut PgConnection, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
-    match lock(connection, changed.id()).await? {
-        Some(stored) => put(connection, stored.updated_to(changed)).await,
-        None => Ok(Err(Refusal::NotFound(changed.id().clone()))),
+async fn replace(
+    connection: &mut PgConnection,
+    old: KeyRecord,
+    new: &KeyRecord,
+    actor: Option<&ActorKey>,
+) -> Answered<Replacement, sqlx::Error> {
+    let earlier = old.replaces().cloned();
+    let ids: Vec<_> = [Some(old.id()), earlier.as_ref()].into_iter().flatten().collect();
+    let rows = match lock(connection, actor, &ids).await? {
+        Ok(rows) => rows,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let old = match put(connection, rows.get(old.id()).and_then(|row| row.updated_to(old.clone()))).await? {
+        Ok(old) => old,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let ended = earlier.and_then(|id| rows.get(&id).ok()?.end_of_grace(&old));
+    if let Some(ended) = &ended {
+        let _ = put(connection, Ok(ended.clone())).await?;
     }
+    Ok(insert(connection, new, None).await?.map(|()| Replacement::new(old, ended)))
+}
+
+async fn remove(connection: &mut PgConnection, ids: &[&KeyId]) -> Result<(), sqlx::Error> {
+    let ids: Vec<_> = ids.iter().map(|id| id.as_str()).collect();
+    sqlx::query(statements::REMOVE).bind(ids).execute(connection).await.map(drop)
 }
 
 /// In the place of the row with this id.

@@ -212,10 +212,6 @@ impl Transaction {
         self.0.give_back();
         Ok(answer)
     }
-
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.end(Ok(())).await.map(drop)
-    }
 }
 
 impl Deref for Transaction {

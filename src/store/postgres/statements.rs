@@ -22,7 +22,14 @@ pub(super) const FIND: &str = concat!("select ", columns!(), " from api_keys whe
 
 pub(super) const GET: &str = concat!("select ", columns!(), " from api_keys where id = $1");
 
-pub(super) const LOCK: &str = concat!("select ", columns!(), " from api_keys where id = $1 for update");
+/// For a change of these keys.
+pub(super) const LOCK: &str =
+    concat!("select ", columns!(), " from api_keys where id = any($1) order by id for update");
+
+/// Against a change of these keys, on whose behalf others are changed: those who act for one key do not wait for each other.
+pub(super) const HOLD: &str = concat!("select ", columns!(), " from api_keys where id = any($1) order by id for share");
+
+pub(super) const IS_EMPTY: &str = "select not exists (select from api_keys)";
 
 pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, status, owner_type, user_id, organization,
         environment, name, mask, permissions, wildcards, metadata, created_at, not_before, expires_at, replaces,
@@ -40,9 +47,7 @@ pub(super) const PUT: &str = "update api_keys set version = $3, status = $4, nam
 
 pub(super) const REHASH: &str = "update api_keys set digest = $2, version = $3 where id = $1";
 
-pub(super) const REMOVE: &str = concat!("delete from api_keys where id = $1 returning ", columns!());
-
-pub(super) const REMOVE_ALL: &str = concat!("delete from api_keys where id = any($1) returning ", columns!());
+pub(super) const REMOVE: &str = "delete from api_keys where id = any($1)";
 
 /// Touches no row but those that it has locked in order: a second statement would see, and lock, what was inserted meanwhile.
 pub(super) const RECORD_USES: &str =
@@ -88,19 +93,27 @@ pub(super) fn count(record: &KeyRecord, cap: Cap) -> Query {
     query
 }
 
-pub(super) fn lock_user(organization: Option<&str>, user: &str) -> Query {
+pub(super) fn keys_of_user(organization: Option<&str>, user: &str) -> Query {
     let mut query = Query::new("select id from api_keys where ");
     is(&mut query, "organization", organization);
     is_owner(&mut query, Some(&Owner::User(user.to_owned())));
-    query.push(" order by id for update");
     query
 }
 
 /// The number of an owner's lock, the same in every node. Two owners with one number would only wait for each other.
 pub(super) fn lock_number(organization: Option<&str>, owner: Option<&Owner>) -> i64 {
     let (owner_type, user) = row::owner(owner);
-    let mut hash = Sha256::new_with_prefix("tower-api-key owner");
-    for part in [organization, owner_type, user] {
+    number_of("tower-api-key owner", &[organization, owner_type, user])
+}
+
+/// The number of the lock of those who would add the first key.
+pub(super) fn first_lock_number() -> i64 {
+    number_of("tower-api-key first", &[])
+}
+
+fn number_of(what: &str, parts: &[Option<&str>]) -> i64 {
+    let mut hash = Sha256::new_with_prefix(what);
+    for part in parts {
         hash.update([u8::from(part.is_some())]);
         let part = part.unwrap_or_default();
         hash.update(part.len().to_be_bytes());

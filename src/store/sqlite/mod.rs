@@ -12,7 +12,7 @@ use sqlx::{
 
 pub use changes::SqliteChanges;
 
-use super::{Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Use, row};
+use super::{ActorKey, Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Replacement, Use, row};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
@@ -105,6 +105,14 @@ impl SqliteStore {
     async fn change(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
         self.writer.begin_with("begin immediate").await
     }
+
+    /// The same on behalf of an actor, whose key is read when nobody else writes any more.
+    async fn change_for(&self, actor: Option<&ActorKey>) -> Answered<Transaction<'_, Sqlite>, sqlx::Error> {
+        let mut change = self.change().await?;
+        let Some(actor) = actor else { return Ok(Ok(change)) };
+        let stored = get(&mut change, actor.id()).await?;
+        Ok(actor.check(stored.as_ref()).map(|()| change))
+    }
 }
 
 /// While another turns the journal of a new file into a log, SQLite says at once that it is busy: for that alone it does not wait.
@@ -131,9 +139,25 @@ impl KeyStore for SqliteStore {
 }
 
 impl KeyRegistry for SqliteStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
-        let mut change = self.change().await?;
+    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
+        let mut change = match self.change_for(actor).await? {
+            Ok(change) => change,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         if let Err(refusal) = insert(&mut change, &record, cap).await? {
+            return Ok(Err(refusal));
+        }
+        change.commit().await?;
+        Ok(Ok(()))
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), sqlx::Error> {
+        let mut change = self.change().await?;
+        let any = sqlx::query_scalar::<_, bool>("select exists (select 1 from api_keys)");
+        if any.fetch_one(&mut *change).await? {
+            return Ok(Err(Refusal::NotEmpty));
+        }
+        if let Err(refusal) = insert(&mut change, &record, None).await? {
             return Ok(Err(refusal));
         }
         change.commit().await?;
@@ -162,8 +186,11 @@ impl KeyRegistry for SqliteStore {
         rows.iter().map(row::record).collect()
     }
 
-    async fn update(&self, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
-        let mut change = self.change().await?;
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+        let mut change = match self.change_for(actor).await? {
+            Ok(change) => change,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let record = match update(&mut change, changed).await? {
             Ok(record) => record,
             Err(refusal) => return Ok(Err(refusal)),
@@ -172,8 +199,16 @@ impl KeyRegistry for SqliteStore {
         Ok(Ok(record))
     }
 
-    async fn replace(&self, old: KeyRecord, new: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
-        let mut change = self.change().await?;
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, sqlx::Error> {
+        let mut change = match self.change_for(actor).await? {
+            Ok(change) => change,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let old = match update(&mut change, old).await? {
             Ok(old) => old,
             Err(refusal) => return Ok(Err(refusal)),
@@ -181,12 +216,23 @@ impl KeyRegistry for SqliteStore {
         if let Err(refusal) = insert(&mut change, &new, None).await? {
             return Ok(Err(refusal));
         }
+        let earlier = match old.replaces() {
+            Some(id) => get(&mut change, id).await?,
+            None => None,
+        };
+        let ended = earlier.and_then(|earlier| earlier.end_of_grace(&old));
+        if let Some(ended) = &ended {
+            put(&mut change, ended).await?;
+        }
         change.commit().await?;
-        Ok(Ok(old))
+        Ok(Ok(Replacement::new(old, ended)))
     }
 
-    async fn revoke(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
-        let mut change = self.change().await?;
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+        let mut change = match self.change_for(actor).await? {
+            Ok(change) => change,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let Some(stored) = get(&mut change, id).await? else {
             return Ok(Err(Refusal::NotFound(id.clone())));
         };
@@ -198,8 +244,11 @@ impl KeyRegistry for SqliteStore {
         Ok(Ok(revoked))
     }
 
-    async fn remove(&self, id: &KeyId) -> Answered<KeyRecord, sqlx::Error> {
-        let mut change = self.change().await?;
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+        let mut change = match self.change_for(actor).await? {
+            Ok(change) => change,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let query = sqlx::query("delete from api_keys where id = ? returning *").bind(id.as_str());
         let Some(row) = query.fetch_optional(&mut *change).await? else {
             return Ok(Err(Refusal::NotFound(id.clone())));
@@ -209,13 +258,21 @@ impl KeyRegistry for SqliteStore {
         Ok(Ok(removed))
     }
 
-    async fn remove_user(&self, organization: Option<&str>, user: &str) -> Result<Vec<KeyRecord>, sqlx::Error> {
-        let mut change = self.change().await?;
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, sqlx::Error> {
+        let mut change = match self.change_for(actor).await? {
+            Ok(change) => change,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let query = "delete from api_keys where organization is ? and owner_type = 'user' and user = ? returning *";
         let rows = sqlx::query(query).bind(organization).bind(user).fetch_all(&mut *change).await?;
         let removed = rows.iter().map(row::record).collect::<Result<_, _>>()?;
         change.commit().await?;
-        Ok(removed)
+        Ok(Ok(removed))
     }
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, sqlx::Error> {
@@ -279,9 +336,13 @@ async fn update(connection: &mut SqliteConnection, changed: KeyRecord) -> Answer
     };
     let updated = stored.updated_to(changed);
     if let Ok(record) = &updated {
-        sqlx::query_with(PUT, row::arguments::<Sqlite>(record)?).execute(connection).await?;
+        put(connection, record).await?;
     }
     Ok(updated)
+}
+
+async fn put(connection: &mut SqliteConnection, record: &KeyRecord) -> Result<(), sqlx::Error> {
+    sqlx::query_with(PUT, row::arguments::<Sqlite>(record)?).execute(connection).await.map(drop)
 }
 
 /// Brings the tables up to date, one process at a time. The version stands in a table of our own, so that the file may hold others' too.

@@ -9,19 +9,20 @@ pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry)
     insert(&registry, of_alice("revoked", 1).with_status(Status::Revoked)).await;
     insert(&registry, of_alice("expired", 2).with_expires_at(noon())).await;
     insert(&registry, of_alice("in grace", 3).with_replaced_by("newer").with_expires_at(noon() + SECOND)).await;
-    let early = registry.insert(of_alice("early", 4), Some(one_at(noon() - SECOND))).await;
+    let early = registry.insert(of_alice("early", 4), Some(one_at(noon() - SECOND)), None).await;
     assert_eq!(sound(early), Err(Refusal::Full(1)), "a key that expires in a second counts");
-    let first = registry.insert(of_alice("disabled", 5).with_status(Status::Disabled), Some(one_at(noon()))).await;
+    let first =
+        registry.insert(of_alice("disabled", 5).with_status(Status::Disabled), Some(one_at(noon())), None).await;
     assert_eq!(sound(first), Ok(()), "revoked, expired and replaced keys do not count");
-    assert_eq!(sound(registry.insert(of_alice("b", 6), Some(one_at(noon()))).await), Err(Refusal::Full(1)));
-    let two = registry.insert(of_alice("c", 7), Some(Cap { most: 2, now: noon() })).await;
+    assert_eq!(sound(registry.insert(of_alice("b", 6), Some(one_at(noon())), None).await), Err(Refusal::Full(1)));
+    let two = registry.insert(of_alice("c", 7), Some(Cap { most: 2, now: noon() }), None).await;
     assert_eq!(sound(two), Ok(()), "a cap of two");
-    let none = registry.insert(of_alice("d", 8), Some(Cap { most: 0, now: noon() })).await;
+    let none = registry.insert(of_alice("d", 8), Some(Cap { most: 0, now: noon() }), None).await;
     assert_eq!(sound(none), Err(Refusal::Full(0)), "a cap of none");
-    assert_eq!(sound(registry.revoke(&"disabled".into()).await).map(drop), Ok(()));
-    assert_eq!(sound(registry.revoke(&"c".into()).await).map(drop), Ok(()));
+    assert_eq!(sound(registry.revoke(&"disabled".into(), None).await).map(drop), Ok(()));
+    assert_eq!(sound(registry.revoke(&"c".into(), None).await).map(drop), Ok(()));
     assert_eq!(
-        sound(registry.insert(of_alice("e", 9), Some(one_at(noon()))).await),
+        sound(registry.insert(of_alice("e", 9), Some(one_at(noon())), None).await),
         Ok(()),
         "a revoked key makes room"
     );
@@ -38,21 +39,25 @@ pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl Key
         crate::KeyRecord::new("6", [6; 32]).with_owner(user("alice")),
         crate::KeyRecord::new("7", [7; 32]),
     ]) {
-        assert_eq!(sound(registry.insert(record, Some(one_at(noon()))).await), Ok(()), "key {byte}");
+        assert_eq!(sound(registry.insert(record, Some(one_at(noon())), None).await), Ok(()), "key {byte}");
     }
     for (byte, record) in (20..).zip([
         of_alice("20", 20).with_owner(user("Alice")),
         of_alice("21", 21).with_organization("Acme"),
         of_alice("22", 22).with_owner(user("alice ")),
     ]) {
-        assert_eq!(sound(registry.insert(record, Some(one_at(noon()))).await), Ok(()), "key {byte}, of another name");
+        assert_eq!(
+            sound(registry.insert(record, Some(one_at(noon())), None).await),
+            Ok(()),
+            "key {byte}, of another name"
+        );
     }
-    let elsewhere = registry.insert(of_alice("8", 8).with_environment("test"), Some(one_at(noon()))).await;
+    let elsewhere = registry.insert(of_alice("8", 8).with_environment("test"), Some(one_at(noon())), None).await;
     assert_eq!(sound(elsewhere), Err(Refusal::Full(1)), "a cap is of all environments");
-    let taken = registry.insert(of_alice("1", 8), Some(one_at(noon()))).await;
+    let taken = registry.insert(of_alice("1", 8), Some(one_at(noon())), None).await;
     assert_eq!(sound(taken), Err(Refusal::DuplicateId("1".into())), "what is wrong with a key comes before its cap");
     let without_organization = crate::KeyRecord::new("9", [9; 32]).with_owner(user("alice"));
-    let refused = registry.insert(without_organization, Some(one_at(noon()))).await;
+    let refused = registry.insert(without_organization, Some(one_at(noon())), None).await;
     assert_eq!(sound(refused), Err(Refusal::Full(1)), "keys without an organization count among themselves");
 }
 
@@ -64,7 +69,7 @@ pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(regist
             let id = format!("{round}-{number}");
             let record = of_alice(&id, 16 * round + number).with_owner(owner.clone());
             async move {
-                let inserted = sound(registry.insert(record, Some(one_at(noon()))).await);
+                let inserted = sound(registry.insert(record, Some(one_at(noon())), None).await);
                 assert!(matches!(inserted, Ok(()) | Err(Refusal::Full(1))), "{inserted:?}");
                 inserted.is_ok()
             }

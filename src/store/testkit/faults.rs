@@ -20,7 +20,7 @@ pub(super) async fn a_replacement_is_one_step(registry: impl KeyRegistry) {
     find(&registry, 1).await.expect("the old key is there");
     find(&registry, 2).await.ok_or(()).expect_err("the new key is not there");
     let new = of_alice("b", 2).with_replaces("a");
-    let answered = sound(registry.replace(retired(old.clone(), "b"), new).await).expect("a replacement");
+    let answered = sound(registry.replace(retired(old.clone(), "b"), new, None).await).expect("a replacement").old;
     assert_eq!((answered.id(), answered.version()), (old.id(), old.version() + 1), "the old record as it is now");
     let old_now = find(&registry, 1).await.expect("the record of a replaced key stays");
     assert_eq!((old_now.status(), old_now.replaced_by()), (Status::Revoked, Some(&KeyId::from("b"))));
@@ -29,10 +29,10 @@ pub(super) async fn a_replacement_is_one_step(registry: impl KeyRegistry) {
     assert_eq!((new_now.status(), new_now.replaces()), (Status::Active, Some(&KeyId::from("a"))));
 
     let in_grace = stored(&registry, "second").await.with_replaced_by("c").with_expires_at(noon());
-    assert!(sound(registry.replace(in_grace, of_alice("c", 4)).await).is_ok());
+    assert!(sound(registry.replace(in_grace, of_alice("c", 4), None).await).is_ok());
     let again = stored(&registry, "second").await.with_replaced_by("d");
     assert_eq!(
-        sound(registry.replace(again, of_alice("d", 5)).await).map(drop),
+        sound(registry.replace(again, of_alice("d", 5), None).await).map(drop),
         Err(Refusal::Replaced("second".into()))
     );
     assert!(find(&registry, 5).await.is_none(), "a key was replaced twice");
@@ -42,16 +42,16 @@ pub(super) async fn a_replacement_that_is_refused_in_the_middle_changes_nothing(
     insert(&registry, of_alice("a", 1)).await;
     insert(&registry, of_alice("taken", 9).with_organization("globex")).await;
     let old = stored(&registry, "a").await;
-    let replace = async |new| sound(registry.replace(retired(old.clone(), "b"), new).await).map(drop);
+    let replace = async |new| sound(registry.replace(retired(old.clone(), "b"), new, None).await).map(drop);
     assert_eq!(replace(of_alice("b", 9)).await, Err(Refusal::DuplicateKey));
     assert_eq!(replace(of_alice("taken", 2)).await, Err(Refusal::DuplicateId("taken".into())));
     let now = find(&registry, 1).await.expect("the old key is there");
     assert_eq!((now.status(), now.version(), now.replaced_by()), (Status::Active, old.version(), None));
     assert!(find(&registry, 2).await.is_none(), "a key was half made");
 
-    sound(registry.update(old.clone().with_name("renamed")).await).expect("an update");
+    sound(registry.update(old.clone().with_name("renamed"), None).await).expect("an update");
     assert_eq!(replace(of_alice("b", 2)).await, Err(Refusal::Changed("a".into())));
-    sound(registry.revoke(&"a".into()).await).expect("a revocation");
+    sound(registry.revoke(&"a".into(), None).await).expect("a revocation");
     assert_eq!(replace(of_alice("b", 2)).await, Err(Refusal::Revoked("a".into())));
     assert!(find(&registry, 2).await.is_none(), "a revoked key was replaced");
 }
@@ -68,16 +68,16 @@ pub(super) async fn a_replacement_in_flight_never_undoes_a_revocation(registry: 
             let (old, id) = (old.clone().with_replaced_by(new.id().clone()).with_expires_at(noon()), id.clone());
             async move {
                 if number == 7 {
-                    sound(registry.revoke(&id.into()).await).is_ok()
+                    sound(registry.revoke(&id.into(), None).await).is_ok()
                 } else {
-                    sound(registry.replace(old, new).await).is_ok()
+                    sound(registry.replace(old, new, None).await).is_ok()
                 }
             }
         })
         .await;
         assert_eq!(find(&*registry, round).await.map(|old| old.status()), Some(Status::Revoked));
         for number in 0..16 {
-            let _ = sound(registry.remove(&format!("{round}-{number}").into()).await);
+            let _ = sound(registry.remove(&format!("{round}-{number}").into(), None).await);
         }
     }
 }
@@ -89,7 +89,7 @@ pub(super) async fn of_racing_replacements_exactly_one_wins(registry: impl KeyRe
     let won = race(&registry, |registry, number| {
         let id = format!("b{number}");
         let (old, new) = (retired(old.clone(), &id), of_alice(&id, number));
-        async move { sound(registry.replace(old, new).await).is_ok() }
+        async move { sound(registry.replace(old, new, None).await).is_ok() }
     });
     assert_eq!(won.await, 1, "of racing replacements");
     let mut working = 0;
@@ -105,7 +105,7 @@ pub(super) async fn a_change_that_is_dropped_happens_wholly_or_not_at_all(regist
         let (id, new_id) = (format!("a{polls}"), format!("b{polls}"));
         insert(&registry, of_alice(&id, polls)).await;
         let (old, new) = (stored(&registry, &id).await, of_alice(&new_id, 100 + polls));
-        let mut change = Some(Box::pin(registry.replace(retired(old, &new_id), new)));
+        let mut change = Some(Box::pin(registry.replace(retired(old, &new_id), new, None)));
         for _ in 0..polls {
             if change.as_mut().is_some_and(|change| is_ready(change.as_mut())) {
                 change = None;

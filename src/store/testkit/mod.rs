@@ -107,7 +107,7 @@ async fn stored(registry: &impl KeyRegistry, id: &str) -> KeyRecord {
 }
 
 async fn insert(registry: &impl KeyRegistry, record: KeyRecord) {
-    assert_eq!(sound(registry.insert(record, None).await), Ok(()), "an insert without a cap");
+    assert_eq!(sound(registry.insert(record, None, None).await), Ok(()), "an insert without a cap");
 }
 
 /// Runs `task` for many numbers at once, and returns how often it was true.

@@ -19,7 +19,7 @@ pub(super) async fn a_rehashed_key_is_found_under_its_new_digest_alone(registry:
     let same = (found.id(), found.owner(), found.name(), found.permissions(), found.version());
     assert_eq!(same, (read.id(), read.owner(), read.name(), read.permissions(), 1), "more than the digest was changed");
     assert_eq!(stored(&registry, "a").await.digest(), &digest(2), "what the id finds");
-    let taken = registry.insert(of_alice("b", 2), None).await;
+    let taken = registry.insert(of_alice("b", 2), None, None).await;
     assert_eq!(sound(taken), Err(Refusal::DuplicateKey), "the new digest can be taken");
     insert(&registry, of_alice("b", 1)).await;
 }
@@ -28,7 +28,7 @@ pub(super) async fn a_rehash_is_of_the_digest_that_was_used(registry: impl KeyRe
     insert(&registry, of_alice("a", 1)).await;
     insert(&registry, of_alice("b", 2)).await;
     insert(&registry, of_alice("c", 3)).await;
-    sound(registry.revoke(&"c".into()).await).expect("a key can be revoked");
+    sound(registry.revoke(&"c".into(), None).await).expect("a key can be revoked");
     for (id, from, to, refusal) in [
         ("nobody", 1, 9, Refusal::NotFound("nobody".into())),
         ("a", 5, 9, Refusal::Changed("a".into())),
@@ -49,7 +49,7 @@ pub(super) async fn an_update_in_flight_never_undoes_a_rehash(registry: impl Key
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
     sound(registry.rehash(&"a".into(), &digest(1), &digest(2)).await).expect("a key can be rehashed");
-    let late = registry.update(read.with_name("late")).await;
+    let late = registry.update(read.with_name("late"), None).await;
     assert_eq!(sound(late).map(drop), Err(Refusal::Changed("a".into())));
 
     let registry = Arc::new(registry);
@@ -58,7 +58,7 @@ pub(super) async fn an_update_in_flight_never_undoes_a_rehash(registry: impl Key
             sound(registry.rehash(&"a".into(), &digest(2), &digest(3)).await).is_ok()
         } else {
             let read = stored(&*registry, "a").await;
-            drop(sound(registry.update(read.with_name(number.to_string())).await));
+            drop(sound(registry.update(read.with_name(number.to_string()), None).await));
             false
         }
     });

@@ -48,7 +48,7 @@ pub(super) async fn an_update_in_flight_loses_no_use(registry: impl KeyRegistry)
                 sound(registry.record_uses(&[used("a", 1, noon())]).await);
             } else {
                 let read = stored(&*registry, "a").await;
-                drop(sound(registry.update(read.with_name(number.to_string())).await));
+                drop(sound(registry.update(read.with_name(number.to_string()), None).await));
             }
             true
         })
@@ -61,10 +61,10 @@ pub(super) async fn uses_change_nothing_else(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
     sound(registry.record_uses(&[used("a", 1, noon())]).await);
-    let updated = sound(registry.update(read.clone().with_name("renamed").with_use(99, None)).await);
+    let updated = sound(registry.update(read.clone().with_name("renamed").with_use(99, None), None).await);
     let updated = updated.expect("a use is no change of version");
     assert_eq!((updated.use_count(), updated.last_used_at()), (1, Some(noon())), "an update keeps the stored use");
-    sound(registry.revoke(read.id()).await).expect("a revocation");
+    sound(registry.revoke(read.id(), None).await).expect("a revocation");
     assert_eq!(stored(&registry, "a").await.use_count(), 1);
     sound(registry.record_uses(&[used("a", 1, noon())]).await);
     let revoked = stored(&registry, "a").await;

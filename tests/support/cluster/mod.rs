@@ -87,7 +87,7 @@ impl Cluster {
             let key = format.generate().unwrap();
             let victim = Victim::new(format!("{name}-{number}"), &key);
             let record = KeyRecord::new(victim.id.clone(), KeyHasher::sha256().digest(&key)).grant("stats", "read");
-            self.store.insert(record, None).await.unwrap().unwrap();
+            self.store.insert(record, None, None).await.unwrap().unwrap();
             keys.push(Arc::new(victim));
         }
         keys

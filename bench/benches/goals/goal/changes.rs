@@ -105,7 +105,7 @@ fn update(store: &MemoryStore, random: &mut Random, keys: u64) -> f64 {
         let Ok(Some(record)) = read else { panic!("no key") };
         let changed = record.with_name("another name");
         let begin = Instant::now();
-        let updated = at_once(store.update(changed));
+        let updated = at_once(store.update(changed, None));
         time += begin.elapsed();
         // Of a revoked key it is refused, which is no change to be timed: there are few.
         let Ok(_) = updated;
@@ -119,7 +119,7 @@ fn revoke(store: &MemoryStore, round: u64) -> f64 {
     for number in round * CHANGES..(round + 1) * CHANGES {
         let id = key(number);
         let begin = Instant::now();
-        let revoked = at_once(store.revoke(&id));
+        let revoked = at_once(store.revoke(&id, None));
         time += begin.elapsed();
         assert!(matches!(revoked, Ok(Ok(_))), "not revoked");
     }
@@ -248,7 +248,7 @@ impl<'s> Changer<'s> {
         let number = random.below(self.keys);
         let read = at_once(store.get(&key(number)));
         let Ok(Some(record)) = read else { panic!("no key") };
-        let Ok(_) = at_once(store.update(record.with_name(format!("name {number}"))));
+        let Ok(_) = at_once(store.update(record.with_name(format!("name {number}")), None));
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 }
