@@ -36,16 +36,18 @@ use serde_json::Value;
 type Failure = String;
 
 /// Requirements that are not run, and why. Nothing else is skipped.
-const SKIPPED: [(&str, &str); 10] = [
+const SKIPPED: [(&str, &str); 12] = [
     ("rate_limit", "planned: limits"),
     ("rate_limit_headers", "planned: limits"),
     ("multi_limit", "planned: limits"),
     ("quota", "planned: limits"),
     ("suppress_challenge", "decided against: RFC 9110 §15.5.2 says that a 401 MUST have a challenge"),
     ("max_age", "decided against: give keys an expiry"),
+    ("max_key_age_seconds", "decided against: give keys an expiry"),
     ("key_parts", "decided against: a key is one secret, its id is the store's"),
     ("anonymous_fallback", "decided against: a bad key is 401, also when optional"),
     ("anonymous_principal", "decided against: nobody is no principal"),
+    ("validator", "decided against: a guard's `that` decides after the key is checked"),
     ("validator_hook", "decided against: a guard's `that` decides after the key is checked"),
 ];
 
@@ -122,6 +124,9 @@ impl Tally {
             Err(failure) => {
                 self.failed += 1;
                 println!("FAIL {id}: {failure}");
+                for expect in expectations(case) {
+                    println!("     {id} expects {expect}");
+                }
             }
         }
     }
@@ -142,6 +147,13 @@ fn skipped(case: &Value) -> Option<String> {
     let operations = steps.filter_map(|step| step["op"].as_str()).map(str::to_owned);
     let mut needed = texts(&case["requires"]).into_iter().chain(places).chain(members).chain(operations);
     needed.find(|name| SKIPPED.iter().any(|(skipped, _)| skipped == name))
+}
+
+/// All that a case expects, step by step.
+fn expectations(case: &Value) -> Vec<&Value> {
+    let steps = case["steps"].as_array().into_iter().flatten();
+    let steps = steps.flat_map(|step| [&step["expect"], &step["expect_counts"], &step["must_not_contain"]]);
+    [&case["expect"]].into_iter().chain(steps).filter(|expect| !expect.is_null()).collect()
 }
 
 fn run(case: &Value) -> Result<(), Failure> {

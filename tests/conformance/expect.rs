@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
 use serde_json::Value;
 
-use crate::{Failure, challenge, inner::Reached, world::Observed};
+use crate::{
+    Failure, challenge,
+    inner::Reached,
+    world::{Observed, known_as},
+};
 
 /// Responses of named steps.
 pub(crate) type Named = BTreeMap<String, Observed>;
@@ -43,7 +47,7 @@ fn check_member(
         "status" => one_of(&status, expected, &expect["status_any"]),
         "status_any" => one_of(&status, &expect["status"], expected),
         "principal" => {
-            let id = principal.map_or(Value::Null, |principal| principal.id().as_str().into());
+            let id = principal.map_or(Value::Null, |principal| known_as(principal.record()).into());
             one_of(&id, expected, &expect["principal_any"])
         }
         "inner_called" => one_of(&reached.is_some().into(), expected, &expect["inner_called_any"]),

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tower_api_key::{
-    Action, ApiKey, KeyId, KeyRecord, KeyRegistry, Owner, Permissions,
+    Action, ApiKey, KeyDigest, KeyHasher, KeyId, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Edit, Rotation},
 };
 
@@ -20,7 +20,7 @@ use crate::{
     expect::{self, Named},
     policy::Unbuilt,
     store::{Fault, Gate, Speed, generate, permissions, record},
-    world::{Site, World},
+    world::{Site, World, known_as},
 };
 
 /// A running case.
@@ -197,8 +197,9 @@ impl Run {
         }
         let record = record(&key, &secret, self.world.wildcards, self.world.now())?;
         site.store.note(&record);
+        let mut made = described(&record);
+        made["secret"] = secret.expose().into();
         let inserted = site.store.insert(record, None, None).await.map_err(|error| error.to_string())?;
-        let made = json!({"id": key["id"], "secret": secret.expose()});
         Ok(inserted.map(|()| made).map_err(|refusal| refusal.to_string()))
     }
 
@@ -215,12 +216,12 @@ impl Run {
             "disable" => manager.disable(&actor, id).await,
             "enable" => manager.enable(&actor, id).await,
             "set_grants" => manager.edit(&actor, id, Edit::new().permissions(asked)).await,
+            "rotate" if step["new_secret"].is_string() => return self.rotate_to(&stored, step, site).await,
             "rotate" => {
-                let grace = ["grace", "grace_seconds"].iter().find_map(|name| step[name].as_f64());
-                let grace = grace.map(Duration::from_secs_f64);
+                let grace = grace(step);
                 let issued = match grace {
-                    Some(grace) if !grace.is_zero() => manager.rotate(&actor, id, Rotation::with_grace(grace)).await,
-                    _ => manager.regenerate(&actor, id).await,
+                    Some(grace) => manager.rotate(&actor, id, Rotation::with_grace(grace)).await,
+                    None => manager.regenerate(&actor, id).await,
                 };
                 let issued = issued.map_err(|error| error.to_string())?;
                 let mut described = described(issued.record());
@@ -232,10 +233,36 @@ impl Run {
         changed.as_ref().map(described).map_err(ToString::to_string)
     }
 
+    /// Gives a record a secret that the case names, in one step. Without a grace the record itself takes the new secret and the old one
+    /// ends. With one, both work: an imported record takes the place of the old one, under whose id it is known to the case.
+    async fn rotate_to(&self, stored: &KeyRecord, step: &Value, site: &Site) -> Result<Value, String> {
+        let secret = ApiKey::new(step["new_secret"].as_str().unwrap_or_default()).map_err(|error| error.to_string())?;
+        let digest = KeyHasher::sha256().digest(&secret);
+        let mut rotated = match grace(step) {
+            None => {
+                let changed = site.store.rehash(stored.id(), stored.digest(), &digest).await;
+                let changed = changed.map_err(|error| error.to_string())?;
+                described(&changed.map_err(|refusal| refusal.to_string())?)
+            }
+            Some(grace) => {
+                let new_id = format!("{} with a new secret", stored.id());
+                let new = imported(stored, &new_id, digest);
+                let end = self.world.now() + grace;
+                let old = stored.clone().with_expires_at(stored.expires_at().map_or(end, |own| own.min(end)));
+                let replaced = site.store.replace(old.with_replaced_by(new_id.as_str()), new.clone(), None).await;
+                replaced.map_err(|error| error.to_string())?.map_err(|refusal| refusal.to_string())?;
+                described(&new)
+            }
+        };
+        rotated["secret"] = secret.expose().into();
+        Ok(rotated)
+    }
+
     /// Looks into a named result, or into all that was told and answered so far.
     async fn inspect(&self, step: &Value, site: &Site) -> Result<(), Failure> {
         let name = step["of"].as_str().ok_or("inspect without of")?;
-        let shown = match (self.results.get(name), name) {
+        let found = self.result(name);
+        let shown = match (&found, name) {
             (Some(result), _) => result.to_string(),
             (None, "log" | "logs" | "events" | "responses") => site.transcript.lock().unwrap().clone(),
             (None, "store") => site.shown().await,
@@ -247,12 +274,20 @@ impl Run {
         for (member, value) in step.as_object().into_iter().flatten() {
             match member.as_str() {
                 "do" | "of" => {}
-                "expect" => expect::result(value, self.results.get(name).unwrap_or(&Value::Null))?,
+                "expect" => expect::result(value, found.unwrap_or(&Value::Null))?,
                 "must_not_contain" => expect::must_not_contain(&shown, value)?,
                 _ => return Err(format!("inspect with an unknown {member}")),
             }
         }
         Ok(())
+    }
+
+    /// A named result, or a member of one: `made.record`.
+    fn result(&self, name: &str) -> Option<&Value> {
+        self.results.get(name).or_else(|| {
+            let (of, member) = name.rsplit_once('.')?;
+            self.results.get(of)?.get(member)
+        })
     }
 
     /// Puts the results of earlier steps where `${name.member}` stands.
@@ -294,11 +329,45 @@ fn actor(record: &KeyRecord, asked: &Permissions) -> Actor {
     }
 }
 
+/// For how long the old key goes on.
+fn grace(step: &Value) -> Option<Duration> {
+    let grace = ["grace", "grace_seconds"].iter().find_map(|name| step[name].as_f64())?;
+    Some(Duration::from_secs_f64(grace)).filter(|grace| !grace.is_zero())
+}
+
+/// The same key under another digest and id.
+fn imported(stored: &KeyRecord, id: &str, digest: KeyDigest) -> KeyRecord {
+    let mut new = KeyRecord::new(id, digest)
+        .with_permissions(stored.permissions().clone())
+        .with_not_before(stored.not_before())
+        .with_expires_at(stored.expires_at())
+        .with_replaces(stored.id().clone())
+        .with_metadata(crate::world::KNOWN_AS, stored.id().as_str());
+    if let Some(owner) = stored.owner() {
+        new = new.with_owner(owner.clone());
+    }
+    if let Some(organization) = stored.organization() {
+        new = new.with_organization(organization);
+    }
+    match stored.environment() {
+        Some(environment) => new.with_environment(environment),
+        None => new,
+    }
+}
+
 /// What a case may ask of a key.
 fn described(record: &KeyRecord) -> Value {
+    let mut members = members(record);
+    let mut whole = members.clone();
+    whole["debug"] = format!("{record:?}").into();
+    members["record"] = whole;
+    members
+}
+
+fn members(record: &KeyRecord) -> Value {
     let seconds = |instant: SystemTime| instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     json!({
-        "id": record.id().as_str(),
+        "id": known_as(record),
         "name": record.name(),
         "owner": record.owner().map(ToString::to_string),
         "org": record.organization(),
@@ -306,7 +375,6 @@ fn described(record: &KeyRecord) -> Value {
         "last_used": record.last_used_at().map(seconds),
         "use_count": record.use_count(),
         "replaces": record.replaces().map(ToString::to_string),
-        "record": format!("{record:?}"),
     })
 }
 

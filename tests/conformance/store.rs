@@ -27,7 +27,8 @@ pub(crate) enum Speed {
 
 pub(crate) enum Fault {
     None,
-    Fails,
+    /// With this text, which no answer may repeat.
+    Fails(String),
     FailsOnce,
     Slow(Duration),
     ReturnsOther,
@@ -66,13 +67,13 @@ impl KeyStore for CaseStore {
             gate.release.notified().await;
             return Ok(found);
         }
-        match self.fault {
-            Fault::Fails => return Err("the database is gone".into()),
+        match &self.fault {
+            Fault::Fails(why) => return Err(why.clone().into()),
             Fault::FailsOnce if call == 0 => return Err("the database was gone".into()),
             Fault::ReturnsOther => {
                 return Ok(self.all().await.into_iter().find(|record| record.digest() != digest));
             }
-            Fault::Slow(delay) => tokio::time::sleep(delay).await,
+            Fault::Slow(delay) => tokio::time::sleep(*delay).await,
             Fault::None | Fault::FailsOnce => {}
         }
         if let Some((id, row)) = self.rows.first() {
@@ -168,6 +169,14 @@ impl CaseStore {
         records
     }
 
+    /// The text of the store's error, which no answer may repeat.
+    pub(crate) fn fault_text(&self) -> Option<&str> {
+        match &self.fault {
+            Fault::Fails(why) => Some(why.as_str()).filter(|why| !why.is_empty()),
+            _ => None,
+        }
+    }
+
     pub(crate) async fn remove_everywhere(&self, owner: &str) {
         let organizations = self.organizations.lock().unwrap().clone();
         for organization in organizations {
@@ -181,10 +190,13 @@ impl Fault {
         Ok(match text {
             None => Self::None,
             // Our permissions are part of the record, so they fail with it.
-            Some("fails" | "grants_fail") => Self::Fails,
+            Some("fails" | "grants_fail") => Self::Fails("the database is gone".to_owned()),
             Some("fails_once") => Self::FailsOnce,
             Some("returns_other_record") => Self::ReturnsOther,
             Some(other) => {
+                if let Some(why) = other.strip_prefix("fails:") {
+                    return Ok(Self::Fails(why.to_owned()));
+                }
                 let delay = other.strip_prefix("slow:").and_then(|rest| rest.strip_suffix("ms"));
                 let delay = delay.and_then(|ms| ms.parse().ok());
                 Self::Slow(Duration::from_millis(delay.ok_or(format!("unknown store {other}"))?))

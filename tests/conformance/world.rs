@@ -14,7 +14,10 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower::{Layer, ServiceExt};
-use tower_api_key::{ApiKey, Decision, KeyFormat, KeyManager, Outcome, Reason, Rejection, key::InvalidKey};
+use tower_api_key::{
+    ApiKey, Decision, KeyFormat, KeyManager, KeyRecord, Outcome, Reason, Rejection, key::InvalidKey,
+    manage::KeyManagerBuilder,
+};
 
 use crate::{
     Failure,
@@ -63,6 +66,11 @@ impl World {
         let mut world =
             Self { sites: BTreeMap::new(), now, wildcards: requires.iter().any(|name| name == "wildcards") };
         for name in site_names(case) {
+            if name == UNGUARDED {
+                let site = world.unguarded(case)?;
+                world.sites.insert(name, site);
+                continue;
+            }
             let store = world.store(case, &name, speed, gate.cloned())?;
             let site = world.site(case, store)?;
             world.sites.insert(name, site);
@@ -97,15 +105,18 @@ impl World {
         let keys = case["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
         let here = |name: &str| name == site || (site.is_empty() && name == "inner");
         for key in keys.iter().filter(|key| key["store"].as_str().is_none_or(here)) {
+            if matches!(key["state"].as_str(), Some("deleted" | "unknown")) {
+                continue; // No record is left of it.
+            }
             if let Some(row) = key["digest"].as_str() {
                 store.rows.push((key["id"].as_str().unwrap_or("k").to_owned(), digest_bytes(row)));
                 continue;
             }
             let secret = match secret_of(key, keys)? {
-                Ok(secret) => secret,
-                Err(error) if case["unit"].is_object() => return Err(Unbuilt::Refused(error.to_string())),
-                // Refused at import, as at the door: the case goes on without the key.
-                Err(_) => continue,
+                Some(Ok(secret)) => secret,
+                Some(Err(error)) if case["unit"].is_object() => return Err(Unbuilt::Refused(error.to_string())),
+                // Rejected on import, as the layer rejects it; or a reference that nothing resolved. The case goes on without the key.
+                Some(Err(_)) | None => continue,
             };
             let record = record(key, &secret, self.wildcards, self.now())?;
             store.note(&record);
@@ -121,9 +132,19 @@ impl World {
         let format = format.map_err(|error| Unbuilt::Refused(error.to_string()))?;
         let clock = Arc::clone(&self.now);
         let keys = case["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let manager = KeyManager::builder(store).format(format).accept_any_format().hasher(hasher(keys)?);
+        let manager = over(store, &case["policy"])?.format(format).accept_any_format().hasher(hasher(keys)?);
         let manager = manager.clock(move || *clock.lock().unwrap()).build();
         manager.map_err(|error| Unbuilt::Refused(error.to_string()))
+    }
+
+    /// The layer `no_guard`: the same policy and the same keys, without what the policy requires of a key.
+    fn unguarded(&self, case: &Value) -> Result<Site, Unbuilt> {
+        let mut case = case.clone();
+        if let Some(policy) = case["policy"].as_object_mut() {
+            policy.retain(|member, _| !member.starts_with("require"));
+        }
+        let guarded = self.sites.get("").ok_or_else(|| "no layer to leave the guards out of".to_owned())?;
+        self.site(&case, Arc::clone(&guarded.store))
     }
 
     fn site(&self, case: &Value, store: Arc<CaseStore>) -> Result<Site, Unbuilt> {
@@ -186,6 +207,11 @@ impl Site {
         self.decisions.lock().unwrap().clear();
         self.reached.lock().unwrap().clear();
         let (mut parts, body) = self.respond(request).await?.into_parts();
+        if let Some(why) = self.store.fault_text()
+            && format!("{:?} {}", parts.headers, String::from_utf8_lossy(&body)).contains(why)
+        {
+            return Err(format!("the answer repeats the store's error {why:?}"));
+        }
         let mut decisions = std::mem::take(&mut *self.decisions.lock().unwrap());
         let outer = std::mem::take(&mut *self.outer_decisions.lock().unwrap());
         if decisions.is_empty() {
@@ -222,6 +248,32 @@ impl Site {
         let body = body.collect().await.map_err(|error| error.to_string())?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     }
+}
+
+/// The layer of a case that has the policy without its guards.
+const UNGUARDED: &str = "no_guard";
+
+/// Where a record that was imported in the place of another keeps the id by which the case knows it.
+pub(crate) const KNOWN_AS: &str = "known as";
+
+/// The id by which a case knows a record.
+pub(crate) fn known_as(record: &KeyRecord) -> &str {
+    record.metadata().get(KNOWN_AS).map_or(record.id().as_str(), String::as_str)
+}
+
+/// A manager over the store, or over a cache in front of it.
+#[cfg_attr(not(feature = "cache"), expect(clippy::unnecessary_wraps, unused_variables, reason = "there is no cache"))]
+fn over(store: Arc<CaseStore>, policy: &Value) -> Result<KeyManagerBuilder, Unbuilt> {
+    #[cfg(feature = "cache")]
+    if policy["cache_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0)
+        && tokio::runtime::Handle::try_current().is_ok()
+    {
+        let changes = store.keys.changes();
+        let ttl = Duration::from_secs_f64(policy["cache_seconds"].as_f64().unwrap_or_default());
+        let cached = tower_api_key::store::CachedStore::builder(store, changes).ttl(ttl).build();
+        return Ok(KeyManager::builder(cached.map_err(|error| Unbuilt::Refused(error.to_string()))?));
+    }
+    Ok(KeyManager::builder(store))
 }
 
 /// The reason class of the format that an outcome belongs to.
@@ -278,9 +330,13 @@ fn digest_bytes(row: &str) -> Vec<u8> {
     digest.filter(|_| row.len() == 64).unwrap_or_else(|| row.as_bytes().to_vec())
 }
 
-/// The key that a record describes, or the library's refusal of it.
-fn secret_of(key: &Value, keys: &[Value]) -> Result<Result<ApiKey, InvalidKey>, Failure> {
+/// The key that a record describes, or the library's refusal of it. Nothing for a reference that names no key of the case: it was not
+/// resolved, and its own text is no key.
+fn secret_of(key: &Value, keys: &[Value]) -> Result<Option<Result<ApiKey, InvalidKey>>, Failure> {
     let named = |reference: &str| keys.iter().find(|key| key["id"] == reference);
-    let text = key["secret"].as_str().or_else(|| named(key["secret_ref"].as_str()?)?["secret"].as_str());
-    Ok(ApiKey::new(text.ok_or("a key without a secret")?))
+    if let Some(text) = key["secret"].as_str() {
+        return Ok(Some(ApiKey::new(text)));
+    }
+    let reference = key["secret_ref"].as_str().ok_or("a key without a secret")?;
+    Ok(named(reference).and_then(|key| key["secret"].as_str()).map(ApiKey::new))
 }
