@@ -1,26 +1,127 @@
-//! Paths that somebody else may take for other ones. No table, no skipped path and no organization counts on such a path.
+//! Every way in which a path may be read further in. A table, a skipped path and an organization count only if they hold for each of them.
 
-use std::borrow::Cow;
+mod steps;
 
 use http::Extensions;
 use percent_encoding::percent_decode_str;
 
-/// Whether a router further out, or a service further in, may take a request with this path for one with another.
-pub(crate) fn is_ambiguous(path: &str, extensions: &Extensions) -> bool {
-    has_two_readings(path) || is_another(path, extensions)
+use steps::{STEPS, Step, decoded, without_last_slash};
+
+/// A path, and the other paths that a service further in may take it for.
+///
+/// A reading is what any sequence of [`STEPS`] makes of the path: a proxy decodes it once, a file server once more, a framework cuts parameters off.
+#[derive(Debug)]
+pub(crate) struct Readings<'p> {
+    path: &'p str,
+    /// First those that keep the last slash, if there is one; then those that are found only without it.
+    others: Vec<String>,
+    keeping_last_slash: usize,
 }
 
-/// Empty segments, which are merged or lost on the way: under axum's `nest` `/api//health` becomes `/health`, and has gone to `/{id}/health`.
-/// Backslashes, which a browser's URL takes for slashes. Dot segments, which are resolved (RFC 3986 §5.2.4), also by who decodes first,
-/// or cuts a segment at its semicolon.
-fn has_two_readings(path: &str) -> bool {
-    let decoded: Cow<'_, [u8]> = percent_decode_str(path).into();
-    let mut segments = decoded.split(|byte| b"/\\".contains(byte));
-    let is_dots = |segment: &[u8]| {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        name == b"." || name == b".."
+/// More readings than a path that is meant as it is written has.
+const MOST: usize = 64;
+/// The bytes of all readings of one path, so that a long path costs no more than some hundred microseconds.
+const MOST_BYTES: usize = 128 * 1024;
+
+impl<'p> Readings<'p> {
+    /// Every reading of the path of a request. None, where the path is refused whatever is listed: see [`Readings::of`]. Under axum also where it
+    /// has routed another path than this one with its prefixes before it.
+    pub(crate) fn of_request(path: &'p str, extensions: &Extensions) -> Option<Self> {
+        if is_another(path, extensions) { None } else { Self::of(path) }
+    }
+
+    /// Every reading of a path. None of a path that has an empty segment or a backslash as it is written, that has in any reading a dot segment
+    /// (RFC 3986 §5.2.4) or a control character, whose decoded form is not UTF-8, that is encoded more than twice, or that has too many readings.
+    ///
+    /// A path of plain characters has itself alone, and allocates nothing.
+    pub(crate) fn of(path: &'p str) -> Option<Self> {
+        if is_plain(path) {
+            let dropped = without_last_slash(path);
+            return Some(Self { path, others: Vec::from_iter(dropped), keeping_last_slash: 0 });
+        }
+        if is_malformed(path) {
+            return None;
+        }
+        let mut found = vec![path.to_owned()];
+        if !path.starts_with('/') {
+            found.push(format!("/{path}"));
+        }
+        follow(&mut found, &STEPS)?;
+        let keeping_last_slash = found.len() - 1;
+        if found.iter().any(|reading| reading.ends_with('/')) {
+            let and_drop_it = [&STEPS[..], &[without_last_slash]].concat();
+            follow(&mut found, &and_drop_it)?;
+        }
+        found.remove(0);
+        Some(Self { path, others: found, keeping_last_slash })
+    }
+
+    /// The path as it is written.
+    pub(crate) fn path(&self) -> &'p str {
+        self.path
+    }
+
+    /// Every other reading, and whether it is found only without the last slash.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (&str, bool)> {
+        let others = self.others.iter().enumerate();
+        others.map(|(number, reading)| (reading.as_str(), number >= self.keeping_last_slash))
+    }
+}
+
+/// Adds whatever these steps make of what was found, until nothing new comes. None if one of them is refused.
+fn follow(found: &mut Vec<String>, steps: &[Step]) -> Option<()> {
+    let mut next = 0;
+    while next < found.len() {
+        if is_refused(&found[next]) {
+            return None;
+        }
+        for step in steps {
+            if let Some(reading) = step(&found[next])
+                && !found.contains(&reading)
+            {
+                found.push(reading);
+            }
+        }
+        next += 1;
+        if found.len() > MOST || found.iter().map(String::len).sum::<usize>() > MOST_BYTES {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// Whether every reader takes the path as it is written, but perhaps for its last slash.
+fn is_plain(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\' | b'?' | b'#');
+    let (mut before, mut has_dots) = (0, false);
+    let is_plain = path.bytes().all(|byte| {
+        let is_after_slash = before == b'/';
+        before = byte;
+        has_dots |= is_after_slash && byte == b'.';
+        is_plain(byte) && !(is_after_slash && byte == b'/')
+    });
+    path.starts_with('/') && is_plain && !(has_dots && is_refused(path))
+}
+
+/// Whether the path has what nobody means: an empty segment, which is merged or lost on the way (under axum's `nest` `/api//health` becomes
+/// `/health`, and has gone to `/{id}/health`); a backslash, which a browser's URL takes for a slash; bytes that are no UTF-8, overlong
+/// forms among them, once it is decoded; or three encodings.
+fn is_malformed(path: &str) -> bool {
+    let is_utf8 = |path: &str| percent_decode_str(path).decode_utf8().is_ok();
+    let once = decoded(path);
+    let twice = once.as_deref().and_then(decoded);
+    let is_encoded_further = twice.as_deref().and_then(decoded).is_some();
+    let all_utf8 = [Some(path), once.as_deref(), twice.as_deref()].into_iter().flatten().all(is_utf8);
+    path.contains("//") || path.contains('\\') || is_encoded_further || !all_utf8
+}
+
+/// Whether a reading has a control character, or a dot segment: also for a reader who takes backslashes for slashes, or cuts parameters.
+fn is_refused(reading: &str) -> bool {
+    let is_dots = |segment: &str| {
+        let name = segment.split(';').next().unwrap_or_default();
+        name == "." || name == ".."
     };
-    path.contains("//") || path.contains('\\') || segments.any(is_dots)
+    reading.chars().any(char::is_control) || reading.split(['/', '\\']).any(is_dots)
 }
 
 /// Whether axum has routed another path than this one with its prefixes before it: `nest` has lost a slash, or has not cut a prefix
@@ -32,7 +133,8 @@ fn is_another(path: &str, extensions: &Extensions) -> bool {
     let Some(OriginalUri(original)) = extensions.get() else { return false };
     let nested = extensions.get().map_or("", NestedPath::as_str);
     let prefixes = nested.split('/').filter(|segment| !segment.is_empty()).count();
-    has_two_readings(original.path()) || without_prefixes(original.path(), prefixes) != path
+    without_prefixes(original.path(), prefixes) != path
+        || (original.path() != path && Readings::of(original.path()).is_none())
 }
 
 #[cfg(not(feature = "axum"))]
@@ -51,47 +153,18 @@ fn without_prefixes(path: &str, prefixes: usize) -> &str {
     left
 }
 
-/// How a service may read the path that decodes it, takes a backslash for a slash, cuts each segment at its semicolon, merges slashes and drops
-/// the last one, unless it is to be kept. None where that is the path itself.
-pub(crate) fn canonical(path: &str, keeps_last_slash: bool) -> Option<String> {
-    let is_canonical = |path: &str| !path.contains(['%', ';', '\\']) && !path.contains("//") && path.starts_with('/');
-    if is_canonical(path) && (keeps_last_slash || path == "/" || !path.ends_with('/')) {
-        return None;
-    }
-    let decoded = percent_decode_str(path).decode_utf8_lossy();
-    let segments = decoded.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default());
-    let mut canonical: String = segments.filter(|segment| !segment.is_empty()).flat_map(|name| ["/", name]).collect();
-    if canonical.is_empty() || (keeps_last_slash && path.ends_with('/')) {
-        canonical.push('/');
-    }
-    (canonical != path).then_some(canonical)
-}
-
-/// The same path with unreserved characters as they are (RFC 3986 §6.2.2.2), if it has some that are encoded.
-pub(crate) fn with_unreserved_decoded(path: &str) -> Option<String> {
-    let mut parts = path.split('%');
-    let mut decoded = parts.next().unwrap_or_default().to_owned();
-    let mut is_another = false;
-    for part in parts {
-        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte.filter(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte)) {
-            Some(byte) => {
-                is_another = true;
-                decoded.push(char::from(byte));
-                decoded.push_str(&part[2..]);
-            }
-            None => decoded.extend(["%", part]),
-        }
-    }
-    is_another.then_some(decoded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn others(path: &str) -> Option<Vec<String>> {
+        let readings = Readings::of(path)?;
+        assert_eq!(readings.path(), path);
+        Some(readings.others().map(|(reading, _)| reading.to_owned()).collect())
+    }
+
     #[test]
-    fn a_path_that_is_merged_or_resolved_has_two_readings() {
+    fn a_path_that_nobody_means_has_no_readings() {
         for path in [
             "//",
             "//a",
@@ -105,35 +178,80 @@ mod tests {
             "/a/..\\b",
             "/a/..;x/b",
             "/a/.;/b",
+            "/%252e%252e",
+            "/a/..%3Fx",
+            "/a/..%20",
+            "/a/..%253Bx%252Fb",
+            "/a%00",
+            "/a%09b",
+            "/a%0D%0Ab",
+            "/a%7F",
+            "/a%C2%85",
+            "/a%2500",
+            "/a\u{7f}",
+            "/a%FF",
+            "/a%C0%AFb",
+            "/a%E0%80%AFb",
+            "/a%25C0%25AFb",
+            "/a%25252Fb",
         ] {
-            assert!(has_two_readings(path), "{path}");
-        }
-        for path in
-            ["", "*", "/", "/a", "/a/", "/a/b.c", "/a/...", "/a/..b", "/a/b..", "/a/%2f", "/a;b/c", "/%252e%252e"]
-        {
-            assert!(!has_two_readings(path), "{path}");
+            assert_eq!(others(path), None, "{path}");
         }
     }
 
     #[test]
-    fn a_canonical_path_is_what_the_most_lenient_service_reads() {
-        for (path, expected) in [
-            ("/", None),
-            ("/a/b.c", None),
-            ("/a/", Some("/a")),
-            ("/a%2Fb", Some("/a/b")),
-            ("/a%2F%2Fb%2f", Some("/a/b")),
-            ("/a%5Cb", Some("/a/b")),
-            ("/a;x=1/b;", Some("/a/b")),
-            ("/%61", Some("/a")),
-            ("/%C3%A9", Some("/\u{e9}")),
-            ("/%2F", Some("/")),
-            ("*", Some("/*")),
-        ] {
-            assert_eq!(canonical(path, false).as_deref(), expected, "{path}");
+    fn a_plain_path_has_itself_alone() {
+        for path in ["/", "/a", "/a/b.c", "/a/b..", "/a:b/@c/(d)", "/{a}/{*b}", "/a.b/c~d!$&'()*+,=", "/.well-known/x"]
+        {
+            assert_eq!(others(path), Some(Vec::new()), "{path}");
         }
-        assert_eq!(canonical("/a/", true), None);
-        assert_eq!(canonical("/a%2Fb/", true).as_deref(), Some("/a/b/"));
+    }
+
+    #[test]
+    fn other_readings_are_what_any_sequence_of_steps_makes_of_a_path() {
+        for (path, expected) in [
+            ("/a/", &["/a"][..]),
+            ("/%61", &["/a"]),
+            ("/a%20b", &["/a b"]),
+            ("/caf%C3%A9", &["/caf\u{e9}"]),
+            ("/100%25", &["/100%"]),
+            ("/a%2Fb", &["/a/b"]),
+            ("/a%2F%2fb", &["/a//b", "/a/b"]),
+            ("/a%5Cb", &["/a\\b", "/a/b"]),
+            ("/a%252Fb", &["/a%2Fb", "/a/b"]),
+            ("/adm%2569n", &["/adm%69n", "/admin"]),
+            ("/a%3Fx", &["/a?x", "/a"]),
+            ("/a%23x", &["/a#x", "/a"]),
+            ("/a%253Fx", &["/a%3Fx", "/a?x", "/a"]),
+            ("/a%20", &["/a ", "/a"]),
+            ("/a;x=1/b;", &["/a/b"]),
+            // Cut before it is decoded, and after; and by a reader that leaves slashes encoded.
+            ("/a;x%2Fy", &["/a;x/y", "/a", "/a/y"]),
+            ("/a%3Bx%2Fy", &["/a;x%2Fy", "/a;x/y", "/a", "/a/y"]),
+            ("/%2F", &["//", "/"]),
+            ("*", &["/*"]),
+        ] {
+            assert_eq!(
+                others(path).as_deref(),
+                Some(&expected.iter().map(|&path| path.to_owned()).collect::<Vec<_>>()[..]),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn readings_without_the_last_slash_come_last() {
+        let readings = Readings::of("/a%2Fb/").unwrap();
+        let others: Vec<_> = readings.others().collect();
+        assert_eq!(others, [("/a/b/", false), ("/a%2Fb", true), ("/a/b", true)]);
+    }
+
+    #[test]
+    fn a_path_with_too_many_readings_or_bytes_has_none() {
+        let all_at_once = "/a%3Bb%253Bc%23d%2523e%3Ff%253Fg%2Fh%252Fi%5Cj%255Ck;l%2F%2Fm%20/";
+        assert_eq!(others(all_at_once), None);
+        assert_eq!(others(&format!("/{}%20a", "a".repeat(MOST_BYTES))), None);
+        assert_eq!(others(&format!("/{}%20a", "a".repeat(8192))).unwrap().len(), 1);
     }
 
     #[cfg(feature = "axum")]
@@ -149,23 +267,6 @@ mod tests {
             ("*", 1, "/"),
         ] {
             assert_eq!(without_prefixes(path, prefixes), left, "{path} without {prefixes}");
-        }
-    }
-
-    #[test]
-    fn unreserved_characters_are_decoded_and_no_others() {
-        for (path, decoded) in [
-            ("/admin", None),
-            ("/%61dmin", Some("/admin")),
-            ("/%61%2F%7e%2Fx", Some("/a%2F~%2Fx")),
-            ("/%2F", None),
-            ("/%", None),
-            ("/%6", None),
-            ("/%6g%+1", None),
-            ("/%C3%A9", None),
-            ("/\u{e9}%61", Some("/\u{e9}a")),
-        ] {
-            assert_eq!(with_unreserved_decoded(path).as_deref(), decoded, "{path}");
         }
     }
 }

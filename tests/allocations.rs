@@ -125,6 +125,19 @@ fn a_guard_allocates_nothing() {
 }
 
 #[test]
+fn a_table_allocates_nothing_for_a_plain_path() {
+    let layer = layer(&ApiKey::new(LIVE).unwrap());
+    let mut alone = layer.layer(inner());
+    let table = Require::table().any("/links/{id}", ("links", "read")).any("/{*rest}", ("links", "write"));
+    let mut guarded = layer.layer(table.build().unwrap().layer(inner()));
+    warm_up(|| allocations(&mut alone, bearer(LIVE)));
+    for path in ["/links/7", "/links/a.b~c:d@e", "/links/.well-known?a=%2F"] {
+        let request = || support::path(bearer(LIVE), path);
+        assert_eq!(allocations(&mut guarded, request()), allocations(&mut alone, request()), "{path}");
+    }
+}
+
+#[test]
 fn an_accepted_request_allocates_one_insert_into_extensions() {
     let hasher = KeyHasher::sha256();
     for format in [None, Some(KeyFormat::new("acme").unwrap())] {

@@ -58,7 +58,7 @@ fn a_room_does_not_know_the_rooms_to_its_right() {
         ("client/", &["store::", "record::", "principal::", "guard::", "manage::", "rejection::", "observe::"]),
         ("client/", &["use tower::", "crate::layer", " layer::", "{layer::", "extensions"]),
         ("body.rs", &["use tower", "crate::"]),
-        ("path.rs", &["use tower", "crate::"]),
+        ("path", &["use tower", "crate::"]),
         ("observe/", &["use tower", "store::", "layer::", "guard::"]),
     ] {
         let files = sources.iter().filter(|(path, _)| path.starts_with(room));

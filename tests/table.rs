@@ -92,13 +92,14 @@ async fn no_other_spelling_of_a_path_finds_a_weaker_row() {
     }
 }
 
-/// A proxy that decodes letters alone, and leaves the slash in the id as it is.
+/// A proxy that decodes letters alone, and leaves the slash in the id as it is. Decoded fully, `/abc/a/b` has no row.
 #[tokio::test]
 async fn letters_that_are_encoded_find_no_weaker_row_beside_what_stays_encoded() {
     let table = Require::table().any("/admin/{id}", ("admin", "read")).any("/{x}/{y}", Require::authenticated());
-    let api = Api::live().guard(table.build().unwrap()).run();
+    let api = Api::live().guard(table.any("/{x}/{y}/{z}", Require::authenticated()).build().unwrap()).run();
     assert_eq!(api.call(request("GET", "/%61dmin/a%2Fb")).await, refused(Reason::Unlisted, 403));
     assert_eq!(api.call(request("GET", "/%61bc/a%2Fb")).await, accepted());
+    assert_eq!(api.call(request("GET", "/%61bc/a%2Fb%2Fc")).await, refused(Reason::Unlisted, 403));
 }
 
 #[tokio::test]

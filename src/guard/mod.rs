@@ -14,6 +14,7 @@
 mod path;
 #[cfg(feature = "utoipa")]
 mod roles;
+mod rows;
 mod service;
 mod table;
 
@@ -34,7 +35,7 @@ use crate::{
     rejection::{Reason, Rejection},
 };
 use path::PathPrefix;
-use table::{Entry, Table};
+use table::Table;
 
 /// A tower layer that lets a request pass only if its key is allowed to. It stands anywhere inside an
 /// [`ApiKeyLayer`](crate::ApiKeyLayer): on one route, on several, on a whole router.
@@ -94,7 +95,8 @@ impl Require {
     }
 
     /// The key belongs to the organization that a segment of the path names, percent-decoded. The template begins where the path does
-    /// (under axum's `nest`: without the prefix) and ends with the one segment in braces.
+    /// (under axum's `nest`: without the prefix) and ends with the one segment in braces. A path that names two organizations, depending on
+    /// who reads it, names none: see [`Require::table`].
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -149,6 +151,16 @@ impl Require {
     /// may do everything, so that a forgotten row is found by the first test; beside a wide row it has that one, as `/links/export` has the row
     /// of `/links/{id}`. Put the guard around a whole router, or around any other service.
     ///
+    /// A request passes only if *every reading* of its path has a row that lets it pass. A reading is what a service further in may make of the
+    /// path: percent-decoded, once or twice, wholly or in part; cut at a decoded `?` or `#`; with parameters (`;x`) cut off each segment; with
+    /// backslashes as slashes, slashes merged, and spaces at the end or the last slash dropped. So `/files/a%2Fb` needs a row for `/files/a/b`
+    /// as well, and `/admin%3Fx` one that passes for `/admin`; `/links/caf%C3%A9` finds `/links/{id}` in every reading. What no client means
+    /// has no row: an empty segment (`//`) or a backslash as it is written, and, however they are encoded, dot segments, control characters,
+    /// bytes that are not UTF-8, a third encoding. The rule costs a path without such characters nothing.
+    ///
+    /// Names are compared exactly. Behind a service that ignores case, such as a file system on Windows or macOS, use wide rows no weaker than
+    /// the strict ones beside them.
+    ///
     /// ```
     /// use axum::{Router, routing::{delete, get}};
     /// use tower_api_key::Require;
@@ -201,7 +213,7 @@ impl Require {
 
     /// Whether a table lists the request for everybody.
     fn lists_openly(&self, parts: &Parts) -> bool {
-        matches!(&*self.check, Check::Table(table) if matches!(table.entry_of(parts), Some(Entry::Open)))
+        matches!(&*self.check, Check::Table(table) if table.entries_of(parts).is_some_and(|entries| entries.are_open()))
     }
 
     fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
@@ -225,11 +237,7 @@ impl Require {
                 }
                 Err(refused)
             }
-            Check::Table(table) => match table.entry_of(parts) {
-                Some(Entry::Guarded(guard)) => guard.check(principal, parts),
-                Some(Entry::Open) => Ok(()),
-                None => Err(Reason::Unlisted),
-            },
+            Check::Table(table) => table.check(principal, parts),
             Check::All(checks) if checks.is_empty() => Err(Reason::Forbidden),
             Check::All(checks) => checks.iter().try_for_each(|check| check.check(principal, parts)),
         };

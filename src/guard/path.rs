@@ -3,7 +3,7 @@
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-use crate::{error::ConfigError, path::is_ambiguous};
+use crate::{error::ConfigError, path::Readings};
 
 /// The segments before the captured one.
 pub(super) struct PathPrefix(Vec<Box<str>>);
@@ -22,10 +22,12 @@ impl PathPrefix {
         Ok(Self(segments.map(Into::into).collect()))
     }
 
-    /// The segment after the prefix, percent-decoded as a router decodes it. None of a path that somebody else may take for another.
+    /// The segment after the prefix, percent-decoded as a router decodes it. None where two readings of the path name two.
     pub(super) fn capture_of(&self, parts: &Parts) -> Option<String> {
-        let path = parts.uri.path();
-        if is_ambiguous(path, &parts.extensions) { None } else { self.capture(path) }
+        let readings = Readings::of_request(parts.uri.path(), &parts.extensions)?;
+        let captured = self.capture(readings.path())?;
+        let all_name_it = readings.others().all(|(reading, _)| self.capture(reading).as_ref() == Some(&captured));
+        all_name_it.then_some(captured)
     }
 
     fn capture(&self, path: &str) -> Option<String> {

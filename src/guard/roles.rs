@@ -24,7 +24,7 @@ pub(crate) fn together<'a>(guards: impl IntoIterator<Item = &'a Require>, method
 impl Require {
     /// Whether a table lists an operation for everybody.
     pub(crate) fn is_open(&self, method: &Method, path: &str) -> bool {
-        matches!(&*self.check, Check::Table(table) if matches!(table.entry(method, path), Some(Entry::Open)))
+        matches!(&*self.check, Check::Table(table) if table.entries(method, path).is_some_and(|entries| entries.are_open()))
     }
 
     /// The alternatives of this guard, for a request with this method on a path; or on a template, whose braces stand for a segment.
@@ -38,9 +38,8 @@ impl Require {
             Check::Any(checks) => checks.iter().flat_map(|check| check.roles(method, path)).collect(),
             Check::All(checks) if checks.is_empty() => Vec::new(),
             Check::All(checks) => together(checks, method, path),
-            Check::Table(table) => match table.entry(method, path) {
-                Some(Entry::Guarded(guard)) => guard.roles(method, path),
-                Some(Entry::Open) => vec![Roles::new()],
+            Check::Table(table) => match table.entries(method, path) {
+                Some(entries) => together(entries.iter().filter_map(Entry::guard), method, path),
                 None => Vec::new(),
             },
         }

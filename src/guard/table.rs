@@ -3,13 +3,12 @@
 use std::{fmt, ptr};
 
 use http::{Method, request::Parts};
-use matchit::Router;
 
-use super::{Check, Require};
-use crate::{
-    error::ConfigError,
-    path::{canonical, is_ambiguous, with_unreserved_decoded},
+use super::{
+    Check, Require,
+    rows::{Rows, RowsByPath},
 };
+use crate::{error::ConfigError, path::Readings, principal::Principal, rejection::Reason};
 
 /// The rows of a table guard, see [`Require::table`].
 ///
@@ -40,16 +39,15 @@ pub(super) enum Entry {
     Open,
 }
 
-/// The rows of one template.
-struct Rows {
-    template: String,
-    /// Without a method: for every one that has no row of its own.
-    entries: Vec<(Option<Method>, Entry)>,
-}
-
 /// Finds the row of a request.
 pub(super) struct Table {
-    paths: Router<Rows>,
+    paths: RowsByPath,
+}
+
+/// The row of a request, and the rows of every other reading of its path. All of them have to let it pass.
+pub(super) struct Entries<'t> {
+    own: &'t Entry,
+    others: Vec<&'t Entry>,
 }
 
 // === impl TableBuilder ===
@@ -61,9 +59,8 @@ impl TableBuilder {
     /// does that reaches the guard: under axum's `nest`, without the prefix. Of two templates that fit the path, the one that says more
     /// of it counts, as for axum's routes.
     ///
-    /// A path that others may take for another one is not listed: with an empty segment inside (`//`), a backslash, or a dot segment, however it
-    /// is coded; nor is one that has another row once it is decoded, cut at its semicolons, and without its last slash. Under axum the path
-    /// must be what was routed, but for the prefixes of `nest`: rewrite it outside of the router. That, too, needs the feature `axum`, so
+    /// The path is read in every way that a service further in may read it, see [`Require::table`]. Under axum the path
+    /// must be what was routed, but for the prefixes of `nest`: rewrite it outside of the router. That needs the feature `axum`, so
     /// without that feature put the guard outside of every `nest`.
     pub fn route(self, method: impl AsRef<str>, template: impl Into<String>, guard: impl Into<Require>) -> Self {
         let method = method.as_ref();
@@ -112,46 +109,82 @@ impl TableBuilder {
                 None => listed.push(Rows { template, entries: vec![(method, entry)] }),
             }
         }
-        let mut paths = Router::new();
-        for rows in listed {
-            let template = rows.template.clone();
-            if !template.starts_with('/') {
-                return Err(ConfigError::Route(template, "it does not begin with a slash".to_owned()));
-            }
-            paths.insert(&template, rows).map_err(|error| ConfigError::Route(template, error.to_string()))?;
-        }
-        Ok(Require::new(Check::Table(Table { paths })))
+        Ok(Require::new(Check::Table(Table { paths: RowsByPath::new(listed)? })))
     }
 }
 
 // === impl Table ===
 
 impl Table {
-    /// The row of a request. A path that somebody else may take for another has none.
-    pub(super) fn entry_of(&self, parts: &Parts) -> Option<&Entry> {
-        let path = parts.uri.path();
-        if is_ambiguous(path, &parts.extensions) { None } else { self.entry(&parts.method, path) }
+    /// Whether every row of the request lets this principal pass.
+    pub(super) fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
+        let entries = self.entries_of(parts).ok_or(Reason::Unlisted)?;
+        entries.own.check(principal, parts)?;
+        // What another path asks for is not what this one lacks: it has no row that every reader finds.
+        let as_another_path = |reason| if reason == Reason::Hidden { reason } else { Reason::Unlisted };
+        entries.others.iter().try_for_each(|entry| entry.check(principal, parts)).map_err(as_another_path)
     }
 
-    /// The row of this method and path, unless a service further in may read the path otherwise, and the path that it reads has another row.
-    pub(super) fn entry(&self, method: &Method, path: &str) -> Option<&Entry> {
-        let rows = self.rows(path)?;
-        let is_one_of_these = |other: &Rows| ptr::eq(other, rows);
-        if with_unreserved_decoded(path).is_some_and(|other| !self.rows(&other).is_some_and(is_one_of_these)) {
-            return None;
-        }
-        let canonical = canonical(path, rows.template.ends_with('/'));
-        if canonical.and_then(|other| self.rows(&other)).is_some_and(|other| !is_one_of_these(other)) {
-            return None;
-        }
-        let listed = |method: Option<&Method>| rows.entries.iter().find(|(listed, _)| listed.as_ref() == method);
-        let by_get = || listed(Some(&Method::GET)).filter(|_| method == Method::HEAD);
-        let (_, entry) = listed(Some(method)).or_else(by_get).or_else(|| listed(None))?;
-        Some(entry)
+    /// The rows of a request. None, if a reading of its path has no row.
+    pub(super) fn entries_of(&self, parts: &Parts) -> Option<Entries<'_>> {
+        let readings = Readings::of_request(parts.uri.path(), &parts.extensions)?;
+        self.entries_of_readings(&parts.method, &readings)
     }
 
-    fn rows(&self, path: &str) -> Option<&Rows> {
-        self.paths.at(path).ok().map(|found| found.value)
+    /// The same for a path or a template alone.
+    pub(super) fn entries(&self, method: &Method, path: &str) -> Option<Entries<'_>> {
+        self.entries_of_readings(method, &Readings::of(path)?)
+    }
+
+    fn entries_of_readings(&self, method: &Method, readings: &Readings<'_>) -> Option<Entries<'_>> {
+        let rows = self.paths.find(readings.path())?;
+        let mut entries = Entries { own: rows.entry(method)?, others: Vec::new() };
+        // A template that ends with a slash says that the slash counts.
+        let without_slash = rows.template.strip_suffix('/');
+        for (reading, is_cut) in readings.others() {
+            let found = self.paths.find_reading(reading);
+            if let Some(without_slash) = without_slash.filter(|_| is_cut)
+                && found.is_none_or(|found| self.paths.is_of(found, without_slash))
+            {
+                continue;
+            }
+            for rows in self.paths.all(found?) {
+                let entry = rows.entry(method)?;
+                if !entries.iter().any(|known| ptr::eq(known, entry)) {
+                    entries.others.push(entry);
+                }
+            }
+        }
+        Some(entries)
+    }
+}
+
+impl<'t> Entries<'t> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'t Entry> {
+        std::iter::once(self.own).chain(self.others.iter().copied())
+    }
+
+    /// Whether all of them are listed for everybody.
+    pub(super) fn are_open(&self) -> bool {
+        self.iter().all(|entry| matches!(entry, Entry::Open))
+    }
+}
+
+impl Entry {
+    /// None where the row is open.
+    #[cfg(feature = "utoipa")]
+    pub(super) fn guard(&self) -> Option<&Require> {
+        match self {
+            Self::Guarded(guard) => Some(guard),
+            Self::Open => None,
+        }
+    }
+
+    fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
+        match self {
+            Self::Guarded(guard) => guard.check(principal, parts),
+            Self::Open => Ok(()),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     clock::Stopwatch,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, Padded},
     observe::{self, Decision, Observer, Outcome, Outdated},
-    path::{canonical, is_ambiguous},
+    path::Readings,
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
     rejection::{Dialect, Reason, Rejection, Renderer},
@@ -324,7 +324,8 @@ impl Authenticator {
     fn skips<B>(&self, request: &Request<B>) -> bool {
         let path = request.uri().path();
         let Some(skip) = &self.skip else { return false };
-        skip(path) && !is_ambiguous(path, request.extensions()) && canonical(path, true).is_none_or(|path| skip(&path))
+        let readings = || Readings::of_request(path, request.extensions());
+        skip(path) && readings().is_some_and(|readings| readings.others().all(|(reading, _)| skip(reading)))
     }
 
     fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody, passed: &mut Passed) {

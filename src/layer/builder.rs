@@ -121,8 +121,8 @@ impl ApiKeyLayerBuilder {
     /// Lets a request through unread when its path is not to be protected: without a principal, an outer layer's included. The path
     /// is as the layer sees it: undecoded, and under axum's `nest` without the prefix.
     ///
-    /// A path that others may take for another one is not skipped: with an empty segment inside (`//`), a backslash, or a dot segment, however it
-    /// is coded; nor is one that would not be skipped once it is decoded and cut at its semicolons. Under axum's `nest` that needs the feature `axum`.
+    /// A path is skipped only if every reading of it is, as [`Require::table`](crate::Require::table) says: percent-decoded, cut at its parameters,
+    /// without its last slash and so on. So `/static/` is skipped only along with `/static`. Under axum's `nest` that needs the feature `axum`.
     ///
     /// Compare whole paths: `starts_with("/public")` lets `/publication` through.
     pub fn skip(mut self, path: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {

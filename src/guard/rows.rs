@@ -1,0 +1,78 @@
+//! The rows of a table, found by a path as axum finds a route.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use matchit::Router;
+
+use super::table::Entry;
+use crate::{error::ConfigError, path::Readings};
+
+/// The rows of one template.
+pub(super) struct Rows {
+    pub(super) template: String,
+    /// Without a method: for every one that has no row of its own.
+    pub(super) entries: Vec<(Option<Method>, Entry)>,
+}
+
+/// All rows, by the paths that they list, and by the other readings of these paths.
+pub(super) struct RowsByPath {
+    rows: Vec<Rows>,
+    listed: Router<usize>,
+    /// A row whose template has encoded characters or parameters of its own also counts for what a reader makes of them, unless that is listed.
+    readings: Router<Vec<usize>>,
+}
+
+impl Rows {
+    /// The row of this method. A row for `GET` counts for `HEAD`.
+    pub(super) fn entry(&self, method: &Method) -> Option<&Entry> {
+        let listed = |method: Option<&Method>| self.entries.iter().find(|(listed, _)| listed.as_ref() == method);
+        let by_get = || listed(Some(&Method::GET)).filter(|_| method == Method::HEAD);
+        let (_, entry) = listed(Some(method)).or_else(by_get).or_else(|| listed(None))?;
+        Some(entry)
+    }
+}
+
+impl RowsByPath {
+    pub(super) fn new(rows: Vec<Rows>) -> Result<Self, ConfigError> {
+        let mut listed = Router::new();
+        let mut readings = Router::new();
+        let mut unlisted = BTreeMap::<String, Vec<usize>>::new();
+        for (number, Rows { template, .. }) in rows.iter().enumerate() {
+            let invalid = |why: String| ConfigError::Route(template.clone(), why);
+            if !template.starts_with('/') {
+                return Err(invalid("it does not begin with a slash".to_owned()));
+            }
+            listed.insert(template, number).map_err(|error| invalid(error.to_string()))?;
+            readings.insert(template, vec![number]).map_err(|error| invalid(error.to_string()))?;
+            let others = Readings::of(template);
+            for (reading, _) in others.iter().flat_map(Readings::others).filter(|(_, is_cut)| !is_cut) {
+                unlisted.entry(reading.to_owned()).or_default().push(number);
+            }
+        }
+        for (reading, numbers) in unlisted {
+            // What is listed already stays with its own row.
+            let _ = readings.insert(reading, numbers);
+        }
+        Ok(Self { rows, listed, readings })
+    }
+
+    /// The rows that list this path.
+    pub(super) fn find(&self, path: &str) -> Option<&Rows> {
+        self.listed.at(path).ok().map(|found| &self.rows[*found.value])
+    }
+
+    /// The rows that count for another reading of a path.
+    pub(super) fn find_reading(&self, path: &str) -> Option<&[usize]> {
+        self.readings.at(path).ok().map(|found| &**found.value)
+    }
+
+    pub(super) fn all(&self, numbers: &[usize]) -> impl Iterator<Item = &Rows> {
+        numbers.iter().map(|number| &self.rows[*number])
+    }
+
+    /// Whether all of these are the rows of this template.
+    pub(super) fn is_of(&self, numbers: &[usize], template: &str) -> bool {
+        self.all(numbers).all(|rows| rows.template == template)
+    }
+}

@@ -1,0 +1,437 @@
+//! P1, P2 as a property: whatever a service behind a table serves, however it reads the path, the table lets this principal have it under that path.
+//!
+//! Random tables with strict rows beside wide ones; random paths of what readers disagree about; and as readers axum's router, nested and not,
+//! tower-http's `ServeDir`, and both behind proxies that decode, cut, merge and resolve in any order.
+
+use std::{cell::Cell, collections::BTreeMap, fs, path::Path};
+
+use axum::{Router, body::Body, routing::any};
+use http::{Method, Request, StatusCode, Uri, uri::PathAndQuery};
+use http_body_util::BodyExt;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::select,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_api_key::{ApiKey, ApiKeyLayer, KeyHasher, KeyRecord, Require, store::MemoryStore};
+use tower_http::services::ServeDir;
+
+const OWN: &str = "own_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+const BOTH: &str = "both_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+
+const TEMPLATES: [&str; 14] = [
+    "/",
+    "/admin",
+    "/admin/{*rest}",
+    "/{x}",
+    "/{x}/{y}",
+    "/{*rest}",
+    "/a",
+    "/a/admin",
+    "/files/{x}",
+    "/files/{x}/{y}",
+    "/files/{*rest}",
+    "/files/admin/{x}",
+    "/files/admin/a",
+    "/pub/{*rest}",
+];
+
+const PIECES: [&str; 54] = [
+    "/",
+    "/",
+    "/",
+    "/",
+    "/",
+    "admin",
+    "admin",
+    "files",
+    "files",
+    "pub",
+    "a",
+    "a",
+    "x",
+    "%2F",
+    "%2f",
+    "%252F",
+    "%5C",
+    "%255c",
+    "%3F",
+    "%253f",
+    "%23",
+    "%2523",
+    "%00",
+    "%09",
+    "%20",
+    "%2520",
+    ";",
+    ";x=1",
+    "%3B",
+    ".",
+    "..",
+    "%2e",
+    "%2E%2E",
+    "%252e%252e",
+    "//",
+    "\\",
+    "%25",
+    "%2525",
+    "%61dmin",
+    "%2561dmin",
+    "adm%69n",
+    "adm%2569n",
+    "\u{e9}",
+    "%C3%A9",
+    "%C3",
+    "%C0%AF",
+    "%C0%AE",
+    "%E0%80%AF",
+    "%FF",
+    "%u002F",
+    "%",
+    "%2",
+    "~",
+    ":",
+];
+
+const FILES: [&str; 12] = [
+    "admin",
+    "a",
+    "x",
+    "\u{e9}",
+    "admin;x=1",
+    "admin?a",
+    "a\\admin",
+    "files/a",
+    "files/admin/a",
+    "files/admin/x",
+    "pub/a",
+    "pub/admin/a",
+];
+
+/// What a row asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Asks {
+    Strict,
+    Own,
+    AnyKey,
+    Nothing,
+}
+
+type Row = (&'static str, Option<Method>, Asks);
+
+/// What a proxy does to a path before it goes on.
+#[derive(Clone, Copy, Debug)]
+enum Hop {
+    Decode,
+    DecodeAllButSlashes,
+    MergeSlashes,
+    Backslashes,
+    CutParameters,
+    ResolveDots,
+    DropLastSlash,
+    CutAtNul,
+    Trim,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Router,
+    /// The guard stands inside of what is nested.
+    Nested,
+    Files,
+}
+
+/// Which key a request has, if it has one.
+const CALLERS: [Option<&str>; 3] = [None, Some(OWN), Some(BOTH)];
+
+type Rows = BTreeMap<&'static str, Vec<(Option<Method>, Asks)>>;
+type Inner = BoxCloneSyncService<Request<Body>, http::Response<Body>, std::convert::Infallible>;
+
+/// The rows that can stand in one table.
+fn listed(rows: &[Row]) -> (Rows, matchit::Router<&'static str>) {
+    let (mut table, mut router) = (Rows::new(), matchit::Router::new());
+    for (template, method, asks) in rows {
+        if !table.contains_key(template) && router.insert(*template, *template).is_err() {
+            continue;
+        }
+        let of_path = table.entry(template).or_default();
+        // A row that is open is for every method.
+        let method = method.clone().filter(|_| *asks != Asks::Nothing);
+        if of_path.iter().all(|(known, _)| *known != method) {
+            of_path.push((method, *asks));
+        }
+    }
+    (table, router)
+}
+
+fn guard(rows: &Rows) -> Require {
+    let mut table = Require::table();
+    for (template, of_path) in rows {
+        for (method, asks) in of_path {
+            let guard = match asks {
+                Asks::Strict => Require::permission("strict", "read"),
+                Asks::Own => Require::permission("own", "read"),
+                Asks::AnyKey => Require::authenticated(),
+                Asks::Nothing => {
+                    table = table.open(*template);
+                    continue;
+                }
+            };
+            table = match method {
+                Some(method) => table.route(method.as_str(), *template, guard),
+                None => table.any(*template, guard),
+            };
+        }
+    }
+    table.build().unwrap()
+}
+
+/// Whether the table lets this caller have this very path.
+fn may_have(
+    (rows, router): &(Rows, matchit::Router<&'static str>),
+    method: &Method,
+    path: &str,
+    caller: Option<&str>,
+) -> bool {
+    let Ok(found) = router.at(path) else { return false };
+    let of_path = &rows[found.value];
+    let listed = |method: Option<&Method>| of_path.iter().find(|(known, _)| known.as_ref() == method);
+    let by_get = || listed(Some(&Method::GET)).filter(|_| *method == Method::HEAD);
+    match listed(Some(method)).or_else(by_get).or_else(|| listed(None)) {
+        None => false,
+        Some((_, Asks::Nothing)) => true,
+        Some((_, Asks::AnyKey | Asks::Own)) => caller.is_some(),
+        Some((_, Asks::Strict)) => caller == Some(BOTH),
+    }
+}
+
+impl Hop {
+    fn apply(self, path: &str) -> String {
+        let map_segments = |change: fn(&str) -> &str| path.split('/').map(change).collect::<Vec<_>>().join("/");
+        match self {
+            Self::Decode => percent_decode_str(path).decode_utf8_lossy().into_owned(),
+            Self::DecodeAllButSlashes => {
+                let kept = path
+                    .split("%2F")
+                    .map(|part| part.split("%2f").map(|part| Self::Decode.apply(part)).collect::<Vec<_>>().join("%2f"));
+                kept.collect::<Vec<_>>().join("%2F")
+            }
+            Self::MergeSlashes => {
+                let mut merged = path.to_owned();
+                while merged.contains("//") {
+                    merged = merged.replace("//", "/");
+                }
+                merged
+            }
+            Self::Backslashes => path.replace('\\', "/"),
+            Self::CutParameters => map_segments(|segment| segment.split(';').next().unwrap_or_default()),
+            Self::ResolveDots => {
+                let mut kept: Vec<&str> = Vec::new();
+                for segment in path.split('/').skip(1) {
+                    match segment {
+                        ".." => drop(kept.pop()),
+                        "." => {}
+                        segment => kept.push(segment),
+                    }
+                }
+                format!("/{}", kept.join("/"))
+            }
+            Self::DropLastSlash => path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path).to_owned(),
+            Self::CutAtNul => path.split('\0').next().unwrap_or_default().to_owned(),
+            Self::Trim => path.trim_end().to_owned(),
+        }
+    }
+
+    /// Writes the path into the request as it is, but for what no URI can have. So a `?` begins a query, and a `#` ends the path.
+    fn forward(self, request: &mut Request<Body>) -> Option<()> {
+        const UNSENT: &AsciiSet = &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'^').add(b'`').add(b'|');
+        let path = self.apply(request.uri().path());
+        let sent: String = path
+            .split_inclusive(|_| true)
+            .map(|part| if part.is_ascii() { utf8_percent_encode(part, UNSENT).to_string() } else { part.to_owned() })
+            .collect();
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.path_and_query = Some(sent.parse::<PathAndQuery>().ok().filter(|path| path.path().starts_with('/'))?);
+        *request.uri_mut() = Uri::from_parts(parts).ok()?;
+        Some(())
+    }
+}
+
+/// A service that says in its body under which path it serves; nothing else is a 200.
+fn inner(end: End, hops: Vec<Hop>, folder: &Path) -> Inner {
+    let router = Router::new().fallback(any(|request: Request<Body>| async move { request.uri().path().to_owned() }));
+    let files = ServeDir::new(folder).append_index_html_on_directories(false);
+    let service = service_fn(move |mut request: Request<Body>| {
+        let (router, files, hops) = (router.clone(), files.clone(), hops.clone());
+        async move {
+            if hops.iter().try_for_each(|hop| hop.forward(&mut request)).is_none() {
+                return Ok(refusal());
+            }
+            match end {
+                End::Router | End::Nested => router.oneshot(request).await,
+                End::Files => Ok(files.oneshot(request).await.unwrap().map(Body::new)),
+            }
+        }
+    });
+    BoxCloneSyncService::new(service)
+}
+
+fn refusal() -> http::Response<Body> {
+    let mut response = http::Response::new(Body::empty());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
+}
+
+fn app(guard: Require, end: End, hops: Vec<Hop>, folder: &Path) -> Router {
+    let keys = MemoryStore::new();
+    for (id, text, resources) in [("own", OWN, &["own"][..]), ("both", BOTH, &["own", "strict"])] {
+        let record = KeyRecord::for_key(id, &ApiKey::new(text).unwrap(), &KeyHasher::sha256());
+        keys.add(resources.iter().fold(record, |record, resource| record.grant(*resource, "read"))).unwrap();
+    }
+    let guarded = Router::new().fallback_service(inner(end, hops, folder)).layer(guard);
+    let router = if end == End::Nested { Router::new().nest("/api", guarded) } else { guarded };
+    router.layer(ApiKeyLayer::builder(keys).optional().build().unwrap())
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in FILES {
+        let file = folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, format!("/{name}")).unwrap();
+    }
+    folder
+}
+
+/// A path that is listed, written in another way.
+fn disguised() -> impl Strategy<Value = String> {
+    let slashes =
+        vec!["/", "/", "/", "%2F", "%2f", "%252F", "%5C", "%255c", "//", ";x/", "%3B/", "/%2e/", "/;/", "%2F%2F"];
+    let ends = vec![
+        "",
+        "",
+        "",
+        "/",
+        "%2F",
+        "%3Fx",
+        "%3f%2Fa",
+        "%253Fx",
+        "%23x",
+        "%2523",
+        "%00",
+        "%00x",
+        "%09",
+        "%20",
+        "%2520",
+        ";",
+        ";x",
+        "%3Bx",
+        "%3Bx%2Fy",
+        ";x%2Fy",
+        "%253Bx",
+        "%5C",
+        "%FF",
+        "%2F..%2Fadmin",
+        "?x",
+        "%3F%2F%2E%2E",
+    ];
+    let plain = vec!["admin", "admin/a", "a/admin", "files/a", "files/admin/a", "files/admin/x", "pub/admin/a", "a"];
+    let letter = select(vec![0, 0, 0, 0, 0, 0, 1, 2]);
+    let parts = (select(plain), vec(letter, 16), vec(select(slashes), 4), select(ends));
+    parts.prop_map(|(plain, letters, slashes, end)| {
+        let mut slashes = slashes.into_iter();
+        let mut path = "/".to_owned();
+        for (letter, encoded) in plain.chars().zip(letters) {
+            match (letter, encoded) {
+                ('/', _) => path += slashes.next().unwrap_or("/"),
+                (letter, 1) => path += &format!("%{:02X}", u32::from(letter)),
+                (letter, 2) => path += &format!("%25{:02x}", u32::from(letter)),
+                (letter, _) => path.push(letter),
+            }
+        }
+        path + end
+    })
+}
+
+/// Rows that are wide, and the strict ones beside them first.
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let wide = vec!["/{*rest}", "/{x}", "/{x}/{y}", "/files/{*rest}", "/files/{x}", "/files/{x}/{y}", "/pub/{*rest}"];
+    let wide = (select(wide), Just(None), select(vec![Asks::Own, Asks::AnyKey, Asks::Nothing]));
+    let strict = (select(&TEMPLATES[..]), Just(None), Just(Asks::Strict));
+    (vec(strict, 1..6), vec(wide, 1..6), vec(row(), 0..4))
+        .prop_map(|(strict, wide, others)| [strict, wide, others].concat())
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let asks = select(vec![Asks::Strict, Asks::Strict, Asks::Own, Asks::AnyKey, Asks::Nothing]);
+    (select(&TEMPLATES[..]), select(vec![None, None, Some(Method::GET), Some(Method::POST)]), asks)
+}
+
+fn hop() -> impl Strategy<Value = Hop> {
+    use Hop::{
+        Backslashes, CutAtNul, CutParameters, Decode, DecodeAllButSlashes, DropLastSlash, MergeSlashes, ResolveDots,
+        Trim,
+    };
+    select(vec![
+        Decode,
+        Decode,
+        Decode,
+        DecodeAllButSlashes,
+        MergeSlashes,
+        Backslashes,
+        CutParameters,
+        ResolveDots,
+        DropLastSlash,
+        CutAtNul,
+        Trim,
+    ])
+}
+
+#[test]
+fn p01_p02_what_a_service_serves_is_what_the_table_lets_the_caller_have() {
+    let folder = folder();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000);
+    let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::with_cases(cases) }, rng);
+    let random = vec(select(&PIECES[..]), 1..6).prop_map(|pieces| format!("/{}", pieces.concat()));
+    let path = prop_oneof![disguised(), disguised(), random];
+    let end = select(vec![End::Router, End::Nested, End::Files, End::Files]);
+    let method = select(vec![Method::GET, Method::GET, Method::HEAD, Method::POST]);
+    let strategy = (rows(), path, method, end, vec(hop(), 0..5));
+    let (served, served_otherwise) = (Cell::new(0), Cell::new(0));
+    let result = runner.run(&strategy, |(rows, path, method, end, hops)| {
+        let prefix = if end == End::Nested { "/api" } else { "" };
+        let Ok(uri) = format!("{prefix}{path}").parse::<Uri>() else { return Ok(()) };
+        let table = listed(&rows);
+        let app = app(guard(&table.0), end, hops, folder.path());
+        for caller in CALLERS {
+            let mut request = Request::builder().method(&method).uri(&uri).body(Body::empty()).unwrap();
+            request
+                .headers_mut()
+                .extend(caller.map(|key| (http::HeaderName::from_static("x-api-key"), key.parse().unwrap())));
+            // A HEAD is answered without a body, so that nothing is said of it but that it does no harm.
+            let answer = runtime.block_on(async {
+                let response = app.clone().oneshot(request).await.unwrap();
+                let status = response.status();
+                (status, response.into_body().collect().await.unwrap().to_bytes())
+            });
+            if answer.0 != 200 || answer.1.is_empty() {
+                continue;
+            }
+            let under = String::from_utf8(answer.1.to_vec()).unwrap();
+            served.set(served.get() + 1);
+            served_otherwise.set(served_otherwise.get() + usize::from(under != path));
+            prop_assert!(may_have(&table, &method, &under, caller), "{caller:?} got {under}");
+        }
+        Ok(())
+    });
+    result.unwrap();
+    assert!(
+        served.get() > 100 && served_otherwise.get() > 10,
+        "{served:?} served, {served_otherwise:?} by another path: that proves nothing"
+    );
+}
