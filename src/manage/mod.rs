@@ -9,6 +9,11 @@
 //! Every call checks the actor, changes the registry in one atomic step that checks the actor's key once more, and then tells the hooks. It goes on to its end when its
 //! caller goes away, so that no hook misses a change: for that it needs a tokio runtime. Besides what its `# Errors` say it may answer
 //! [`ManageError::Gone`], and [`ManageError::Failed`] when the registry fails.
+//!
+//! Every `Failed` is logged with its cause: as an ERROR event of the target `tower_api_key` with the feature `tracing`, otherwise as a line
+//! on standard error. The feature `metrics` counts it in `api_key_manage_errors_total`. Uses that cannot be written are logged once in an
+//! interval, and each attempt is counted in `api_key_usage_errors_total`; keys that cannot be moved to another pepper likewise, in
+//! `api_key_rehash_errors_total`.
 
 mod actor;
 mod builder;
@@ -24,6 +29,7 @@ mod issue;
 mod look;
 mod rehash;
 mod replace;
+mod report;
 mod request;
 mod usage;
 
@@ -125,7 +131,9 @@ impl KeyManager {
     ///
     /// [`ManageError::Failed`]; the uses stay counted.
     pub async fn flush(&self) -> Result<(), ManageError> {
-        self.to_the_end(async |manager| manager.0.usage.flush().await).await
+        let usage = Arc::clone(&self.0.usage);
+        let done = tokio::spawn(async move { usage.flush().await }).await;
+        done.unwrap_or_else(|error| Err(ManageError::Failed(error.into())))
     }
 
     /// What the router tells the time by.
@@ -214,8 +222,14 @@ impl KeyManager {
         W: FnOnce(Self) -> F,
         F: Future<Output = Result<T, ManageError>> + Send + 'static,
     {
-        let done = tokio::spawn(work(self.clone())).await;
-        done.unwrap_or_else(|error| Err(ManageError::Failed(error.into())))
+        let work = work(self.clone());
+        // Reported in the task: the caller may have gone away.
+        let done = tokio::spawn(async move { work.await.inspect_err(report::failed_call) }).await;
+        done.unwrap_or_else(|error| {
+            let panicked = ManageError::Failed(error.into());
+            report::failed_call(&panicked);
+            Err(panicked)
+        })
     }
 }
 

@@ -12,7 +12,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{ManageError, erased::ErasedRegistry};
+use super::{
+    ManageError,
+    erased::ErasedRegistry,
+    report::{Alarm, Work},
+};
 use crate::{
     clock::Clock,
     observe::{Decision, Outcome},
@@ -27,6 +31,7 @@ pub(super) struct Usage {
     interval: Duration,
     counts: [Mutex<Counts>; PLACES],
     is_due: AtomicBool,
+    alarm: Alarm,
     /// Who writes.
     turn: tokio::sync::Mutex<()>,
 }
@@ -54,6 +59,7 @@ impl Usage {
             interval,
             counts,
             is_due: AtomicBool::new(false),
+            alarm: Alarm::new(Work::Usage, interval),
             turn: tokio::sync::Mutex::default(),
         })
     }
@@ -77,7 +83,8 @@ impl Usage {
         let mut unwritten = Unwritten { usage: self, uses: self.take() };
         while !unwritten.uses.is_empty() {
             let batch = unwritten.uses.len().min(BATCH);
-            Arc::clone(&self.registry).record_uses(unwritten.uses[..batch].to_vec()).await?;
+            let written = Arc::clone(&self.registry).record_uses(unwritten.uses[..batch].to_vec()).await;
+            written.inspect_err(|error| self.alarm.failed(error))?;
             unwritten.uses.drain(..batch);
         }
         Ok(())

@@ -1,0 +1,103 @@
+//! Says in the log what the registry failed to do, with the cause, and counts it. A caller learns only that the store failed.
+
+#[cfg(not(feature = "tracing"))]
+use std::io::Write;
+use std::{
+    error::Error,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::ManageError;
+use crate::{clock::Stopwatch, key::FormatError};
+
+/// Failures of something that is tried again and again: each is counted, one in an interval is logged.
+pub(super) struct Alarm {
+    what: Work,
+    interval: Duration,
+    last: Mutex<Option<Stopwatch>>,
+}
+
+/// What failed.
+#[derive(Clone, Copy)]
+pub(super) enum Work {
+    Manage,
+    Usage,
+    Rehash,
+}
+
+/// Whatever interval uses are written in, a log line a second is enough.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// Reports a call that is answered with 503. What the caller got wrong is no failure.
+pub(super) fn failed_call(error: &ManageError) {
+    if matches!(error, ManageError::Failed(_) | ManageError::Format(FormatError::Generator)) {
+        count(Work::Manage);
+        log(Work::Manage, error);
+    }
+}
+
+impl Alarm {
+    pub(super) fn new(what: Work, interval: Duration) -> Self {
+        Self { what, interval: interval.max(SHORTEST), last: Mutex::default() }
+    }
+
+    /// Counts the failure, and logs it unless one was logged within the interval.
+    pub(super) fn failed(&self, error: &ManageError) {
+        count(self.what);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|last| last.elapsed() >= self.interval) {
+            *last = Some(Stopwatch::start());
+            drop(last);
+            log(self.what, error);
+        }
+    }
+}
+
+impl Work {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Manage => "API keys could not be managed",
+            Self::Usage => "uses of API keys could not be written; they stay counted",
+            Self::Rehash => "an API key could not be moved to the newest pepper",
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn log(what: Work, error: &ManageError) {
+    tracing::error!(target: "tower_api_key", error = chain(error), "{}", what.as_str());
+}
+
+#[cfg(not(feature = "tracing"))]
+fn log(what: Work, error: &ManageError) {
+    let _ = writeln!(std::io::stderr(), "tower-api-key: {}: {}", what.as_str(), chain(error));
+}
+
+#[cfg(feature = "metrics")]
+fn count(what: Work) {
+    let failures = match what {
+        Work::Manage => metrics::counter!("api_key_manage_errors_total"),
+        Work::Usage => metrics::counter!("api_key_usage_errors_total"),
+        Work::Rehash => metrics::counter!("api_key_rehash_errors_total"),
+    };
+    failures.increment(1);
+}
+
+#[cfg(not(feature = "metrics"))]
+fn count(_: Work) {}
+
+/// The error and all that is behind it. An error that repeats its source in its own text does not say it twice.
+fn chain(error: &ManageError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
