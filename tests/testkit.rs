@@ -10,7 +10,7 @@ use std::{
 };
 
 use tower_api_key::{
-    KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Status,
+    KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
     store::{ActorKey, Answered, Cap, Filter, MemoryStore, Refusal, Replacement, Use, testkit},
 };
 
@@ -26,6 +26,8 @@ enum Mistake {
     CapPerEnvironment,
     /// Counted first, inserted later.
     CapBesideTheInsert,
+    /// A cap is for the keys of users.
+    BotsWithoutCap,
     /// An expiry is kept in seconds, rounded up.
     ExpiryRoundedUp,
     /// `Alice` leaves with `alice`.
@@ -158,6 +160,7 @@ impl KeyRegistry for Wrong {
         };
         let actor = actor.as_ref();
         let record = if self.is(Mistake::ExpiryRoundedUp) { in_seconds(record) } else { record };
+        let cap = cap.filter(|_| !self.is(Mistake::BotsWithoutCap) || record.owner() != Some(&Owner::Bot));
         let Some(counting) =
             cap.filter(|_| self.is(Mistake::CapPerEnvironment) || self.is(Mistake::CapBesideTheInsert))
         else {
@@ -380,6 +383,7 @@ fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
         Mistake::StaleCache,
         Mistake::LimitBeforeFilter,
         Mistake::CapPerEnvironment,
+        Mistake::BotsWithoutCap,
         Mistake::CapBesideTheInsert,
         Mistake::ExpiryRoundedUp,
         Mistake::UsersWithoutCase,

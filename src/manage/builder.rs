@@ -40,10 +40,14 @@ pub struct KeyManagerBuilder {
     hasher: KeyHasher,
     mask: Mask,
     clock: Clock,
-    keys_per_user: Option<u32>,
+    keys_per_user: u32,
+    bots_per_organization: u32,
     usage_interval: Duration,
     hooks: Vec<Hook>,
 }
+
+/// How many keys a user, and the bots of an organization, may have unless it is said.
+const MOST_KEYS: u32 = 1_000;
 
 impl KeyManagerBuilder {
     pub(super) fn new(registry: impl KeyRegistry) -> Self {
@@ -55,7 +59,8 @@ impl KeyManagerBuilder {
             hasher: KeyHasher::default(),
             mask: Mask::default(),
             clock: Clock::system(),
-            keys_per_user: None,
+            keys_per_user: MOST_KEYS,
+            bots_per_organization: MOST_KEYS,
             usage_interval: Duration::from_secs(10),
             hooks: Vec::new(),
         }
@@ -100,10 +105,30 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// The most keys that a user may have in one organization; any number otherwise, as bots always. A disabled key counts; one that
-    /// is expired, revoked or replaced does not.
+    /// Sets the most keys that a user may have in one organization; 1,000 otherwise. A disabled key counts; one that is expired,
+    /// revoked or replaced does not. One more is refused with [`Refusal::Full`](crate::store::Refusal::Full), whoever asks for it.
     pub fn keys_per_user(mut self, most: u32) -> Self {
-        self.keys_per_user = Some(most);
+        self.keys_per_user = most;
+        self
+    }
+
+    /// Sets the most keys of bots that one organization may have; 1,000 otherwise, so that nobody who may create keys fills the disk with
+    /// them. They are counted as those of a user are; bots without an organization count among themselves. A trusted actor has no
+    /// more: set the limit higher.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = KeyManager::builder(MemoryStore::new())
+    ///     .format(KeyFormat::new("acme")?)
+    ///     .bots_per_organization(50_000)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bots_per_organization(mut self, most: u32) -> Self {
+        self.bots_per_organization = most;
         self
     }
 
@@ -143,6 +168,7 @@ impl KeyManagerBuilder {
             mask: self.mask,
             clock: self.clock,
             keys_per_user: self.keys_per_user,
+            bots_per_organization: self.bots_per_organization,
             usage,
             rehash,
             hooks: self.hooks,

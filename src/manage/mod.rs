@@ -52,7 +52,7 @@ use crate::{
     key::{KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
     permission::{Action, Permissions},
-    record::{KeyId, KeyRecord},
+    record::{KeyId, KeyRecord, Owner},
     store::{ActorKey, Cap, ErasedStore, KeyRegistry, Refusal},
 };
 use change::Hook;
@@ -92,7 +92,8 @@ struct Shared {
     hasher: KeyHasher,
     mask: Mask,
     clock: Clock,
-    keys_per_user: Option<u32>,
+    keys_per_user: u32,
+    bots_per_organization: u32,
     usage: Arc<Usage>,
     rehash: Arc<Rehash>,
     hooks: Vec<Hook>,
@@ -169,8 +170,11 @@ impl KeyManager {
     }
 
     fn cap(&self, record: &KeyRecord) -> Option<Cap> {
-        let is_user = matches!(record.owner(), Some(crate::Owner::User(_)));
-        self.0.keys_per_user.filter(|_| is_user).map(|most| Cap { most, now: self.now() })
+        let most = match record.owner()? {
+            Owner::User(_) => self.0.keys_per_user,
+            Owner::Bot => self.0.bots_per_organization,
+        };
+        Some(Cap { most, now: self.now() })
     }
 
     fn tell(&self, kind: ChangeKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {

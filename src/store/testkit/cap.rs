@@ -3,26 +3,29 @@
 use std::sync::Arc;
 
 use super::{Cap, KeyRegistry, Owner, Refusal, SECOND, insert, noon, of_alice, one_at, race, sound, stored};
-use crate::record::Status;
+use crate::record::{KeyRecord, Status};
 
-pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry) {
-    insert(&registry, of_alice("revoked", 1).with_status(Status::Revoked)).await;
-    insert(&registry, of_alice("expired", 2).with_expires_at(noon())).await;
-    insert(&registry, of_alice("in grace", 3).with_replaced_by("newer").with_expires_at(noon() + SECOND)).await;
-    let early = registry.insert(of_alice("early", 4), Some(one_at(noon() - SECOND)), None).await;
+pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry, owner: Option<Owner>) {
+    let of_owner = |id: &str, byte: u8| KeyRecord::new(id, [byte; 32]).with_organization("acme");
+    let of_owner =
+        |id: &str, byte: u8| owner.iter().fold(of_owner(id, byte), |record, owner| record.with_owner(owner.clone()));
+    insert(&registry, of_owner("revoked", 1).with_status(Status::Revoked)).await;
+    insert(&registry, of_owner("expired", 2).with_expires_at(noon())).await;
+    insert(&registry, of_owner("in grace", 3).with_replaced_by("newer").with_expires_at(noon() + SECOND)).await;
+    let early = registry.insert(of_owner("early", 4), Some(one_at(noon() - SECOND)), None).await;
     assert_eq!(sound(early), Err(Refusal::Full(1)), "a key that expires in a second counts");
     let first =
-        registry.insert(of_alice("disabled", 5).with_status(Status::Disabled), Some(one_at(noon())), None).await;
+        registry.insert(of_owner("disabled", 5).with_status(Status::Disabled), Some(one_at(noon())), None).await;
     assert_eq!(sound(first), Ok(()), "revoked, expired and replaced keys do not count");
-    assert_eq!(sound(registry.insert(of_alice("b", 6), Some(one_at(noon())), None).await), Err(Refusal::Full(1)));
-    let two = registry.insert(of_alice("c", 7), Some(Cap { most: 2, now: noon() }), None).await;
+    assert_eq!(sound(registry.insert(of_owner("b", 6), Some(one_at(noon())), None).await), Err(Refusal::Full(1)));
+    let two = registry.insert(of_owner("c", 7), Some(Cap { most: 2, now: noon() }), None).await;
     assert_eq!(sound(two), Ok(()), "a cap of two");
-    let none = registry.insert(of_alice("d", 8), Some(Cap { most: 0, now: noon() }), None).await;
+    let none = registry.insert(of_owner("d", 8), Some(Cap { most: 0, now: noon() }), None).await;
     assert_eq!(sound(none), Err(Refusal::Full(0)), "a cap of none");
     assert_eq!(sound(registry.revoke(&"disabled".into(), None).await).map(drop), Ok(()));
     assert_eq!(sound(registry.revoke(&"c".into(), None).await).map(drop), Ok(()));
     assert_eq!(
-        sound(registry.insert(of_alice("e", 9), Some(one_at(noon())), None).await),
+        sound(registry.insert(of_owner("e", 9), Some(one_at(noon())), None).await),
         Ok(()),
         "a revoked key makes room"
     );
@@ -36,8 +39,8 @@ pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl Key
         of_alice("3", 3).with_owner(user("bob")),
         of_alice("4", 4).with_owner(user("Bot")),
         of_alice("5", 5).with_owner(Owner::Bot),
-        crate::KeyRecord::new("6", [6; 32]).with_owner(user("alice")),
-        crate::KeyRecord::new("7", [7; 32]),
+        KeyRecord::new("6", [6; 32]).with_owner(user("alice")),
+        KeyRecord::new("7", [7; 32]),
     ]) {
         assert_eq!(sound(registry.insert(record, Some(one_at(noon())), None).await), Ok(()), "key {byte}");
     }
@@ -56,18 +59,21 @@ pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl Key
     assert_eq!(sound(elsewhere), Err(Refusal::Full(1)), "a cap is of all environments");
     let taken = registry.insert(of_alice("1", 8), Some(one_at(noon())), None).await;
     assert_eq!(sound(taken), Err(Refusal::DuplicateId("1".into())), "what is wrong with a key comes before its cap");
-    let without_organization = crate::KeyRecord::new("9", [9; 32]).with_owner(user("alice"));
+    let without_organization = KeyRecord::new("9", [9; 32]).with_owner(user("alice"));
     let refused = registry.insert(without_organization, Some(one_at(noon())), None).await;
     assert_eq!(sound(refused), Err(Refusal::Full(1)), "keys without an organization count among themselves");
 }
 
 pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(registry: impl KeyRegistry) {
     let registry = Arc::new(registry);
-    for round in 0..8 {
-        let owner = Owner::User(format!("user {round}"));
+    for round in 0..16 {
+        // The bots of one organization, as the keys of one user.
+        let owner = if round < 8 { Owner::User(format!("user {round}")) } else { Owner::Bot };
+        let organization = if round < 8 { "acme".to_owned() } else { format!("acme {round}") };
         let won = race(&registry, |registry, number| {
             let id = format!("{round}-{number}");
-            let record = of_alice(&id, 16 * round + number).with_owner(owner.clone());
+            let record =
+                of_alice(&id, 16 * round + number).with_owner(owner.clone()).with_organization(organization.clone());
             async move {
                 let inserted = sound(registry.insert(record, Some(one_at(noon())), None).await);
                 assert!(matches!(inserted, Ok(()) | Err(Refusal::Full(1))), "{inserted:?}");

@@ -47,7 +47,9 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     changes::a_removed_key_stays_away(open().await).await;
     changes::an_update_in_flight_never_brings_back_a_removed_key(open().await).await;
     changes::a_users_keys_go_with_the_user(open().await).await;
-    cap::a_cap_counts_what_works_or_could(open().await).await;
+    for owner in [Some(Owner::User("alice".into())), Some(Owner::Bot), None] {
+        cap::a_cap_counts_what_works_or_could(open().await, owner).await;
+    }
     cap::a_cap_is_of_one_owner_in_one_organization(open().await).await;
     cap::of_racing_inserts_under_a_cap_of_one_exactly_one_wins(open().await).await;
     faults::a_replacement_is_one_step(open().await).await;
