@@ -52,12 +52,15 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::MayNot`] (`delete`), [`ManageError::OneEnvironment`].
+    /// [`ManageError::MayNot`] (`delete`), [`ManageError::OwnKeysOnly`], [`ManageError::OneEnvironment`].
     pub async fn remove_member(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
         let user = user.into();
         self.on_behalf_of(actor, Action::DELETE, move |manager, actor| {
             let user = user.clone();
             async move {
+                if actor.is_own_keys_only() {
+                    return Err(ManageError::OwnKeysOnly);
+                }
                 if actor.environment().is_some() {
                     return Err(ManageError::OneEnvironment);
                 }

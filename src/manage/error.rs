@@ -46,6 +46,9 @@ pub enum ManageError {
     /// Only the user whose key it is may replace it: whoever sees its new text could act as that user.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
     NotYours(KeyId),
+    /// The actor is confined to its own keys: it makes no bot's key, which would outlive it, and removes no member.
+    #[error("who manages only keys of its own makes no bot's key, and removes no member")]
+    OwnKeysOnly,
     /// A user key was asked for by an actor that is no user.
     #[error("only a user has a user key")]
     NoUser,
@@ -66,6 +69,9 @@ pub enum ManageError {
         "the times cannot be: the key would expire before it begins, or is expired already, or its grace has no end"
     )]
     Expiry,
+    /// The key would end later than the key of the actor.
+    #[error("a key cannot end later than the key of its maker")]
+    Outlives,
     /// The key is expired, and an expired key is not replaced: issue another.
     #[error("the key {0} is expired: issue another")]
     Expired(KeyId),

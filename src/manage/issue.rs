@@ -11,13 +11,15 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Makes a key. Its plain text is in the answer, once.
+    /// Makes a key. Its plain text is in the answer, once. Made by an actor whose key expires, it expires no later: then, if no expiry is
+    /// named.
     ///
     /// # Errors
     ///
     /// [`ManageError::MayNot`] (`create`), [`ManageError::NotGranted`], [`ManageError::NoUser`], [`ManageError::Environment`],
-    /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::Expiry`]; [`Refusal::Full`] if the user has as many keys as
-    /// users may have.
+    /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::Expiry`], [`ManageError::Outlives`],
+    /// [`ManageError::OwnKeysOnly`]; [`Refusal::Full`] if the user has as many keys as users may have, or the organization as many
+    /// keys of bots.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
             let new = new.clone();
@@ -148,7 +150,8 @@ impl KeyManager {
     fn draft(&self, actor: &Actor, new: NewKey, digest: KeyDigest) -> Result<KeyRecord, ManageError> {
         grants(actor, &new.permissions)?;
         let now = self.now();
-        let (not_before, expires_at) = (new.not_before.map(to_micros), new.expires_at.map(to_micros));
+        let (not_before, expires_at) =
+            (new.not_before.map(to_micros), actor.end_of_new(new.expires_at.map(to_micros))?);
         check_times(now, not_before, expires_at)?;
         let mut record = KeyRecord::new(new_id(now)?, digest)
             .with_owner(owner(actor, new.is_bot)?)
@@ -179,6 +182,7 @@ pub(super) fn check_times(
 
 fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
     match actor.owner() {
+        _ if is_bot && actor.is_own_keys_only() => Err(ManageError::OwnKeysOnly),
         _ if is_bot => Ok(Owner::Bot),
         Some(user @ Owner::User(_)) => Ok(user.clone()),
         Some(Owner::Bot) | None => Err(ManageError::NoUser),

@@ -3,7 +3,7 @@
 use super::{Actor, KeyManager, ManageError};
 use crate::{
     permission::Action,
-    record::{KeyId, KeyRecord},
+    record::{KeyId, KeyRecord, Owner},
     store::Filter,
 };
 
@@ -48,7 +48,7 @@ impl KeyManager {
     }
 
     /// The keys that `filter` admits, newest first; a limit of 0 counts as 1. Its organization is the actor's, whatever it says, and so is
-    /// its environment, if the actor is confined to one.
+    /// its environment, if the actor is confined to one. So is its owner, if the actor is confined to its own keys.
     ///
     /// # Errors
     ///
@@ -59,6 +59,12 @@ impl KeyManager {
             async move {
                 filter.organization = actor.organization().map(str::to_owned);
                 filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
+                if actor.is_own_keys_only() {
+                    filter.owner = actor.owner().filter(|owner| matches!(owner, Owner::User(_))).cloned();
+                    if filter.owner.is_none() {
+                        return manager.own_key(&actor, &filter).await;
+                    }
+                }
                 let limit = filter.limit.max(1);
                 filter.limit = limit.saturating_add(1);
                 let mut records = manager.0.registry.clone().list(filter).await?;
@@ -71,8 +77,19 @@ impl KeyManager {
         .await
     }
 
+    /// The one key that an actor owns which is no user.
+    async fn own_key(&self, actor: &Actor, filter: &Filter) -> Result<Page, ManageError> {
+        let record = match actor.key_id() {
+            Some(id) => self.0.registry.clone().get(id.clone()).await?,
+            None => None,
+        };
+        let is_behind = |id: &KeyId| filter.after.as_ref().is_none_or(|after| id.as_str() < after.as_str());
+        let is_listed = |record: &KeyRecord| actor.sees(record) && filter.admits(record) && is_behind(record.id());
+        Ok(Page { records: record.into_iter().filter(is_listed).collect(), next: None })
+    }
+
     /// What the holder of this key may do now, or nothing if it does not work any more or was replaced. For a session that somebody has
-    /// begun with a key: keep the id, and ask at every request.
+    /// begun with a key: keep the id, and ask at every request. Confine the actor at every request too.
     ///
     /// # Errors
     ///

@@ -157,7 +157,7 @@ impl KeyManager {
             None => actor,
             Some(id) => {
                 let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::Gone)?;
-                self.actor_of(&record, &action).ok_or(ManageError::Gone)?
+                self.actor_of(&record, &action).ok_or(ManageError::Gone)?.confined_like(&actor)
             }
         };
         if actor.may(&action) { Ok(actor) } else { Err(ManageError::MayNot(action)) }
@@ -169,6 +169,7 @@ impl KeyManager {
         (record.obstacle_at(&self.0.clock).is_none() && is_in_time).then(|| Actor::of_record(record))
     }
 
+    /// Nobody makes a key without a cap; each key has an owner.
     fn cap(&self, record: &KeyRecord) -> Option<Cap> {
         let most = match record.owner()? {
             Owner::User(_) => self.0.keys_per_user,

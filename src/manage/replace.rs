@@ -15,7 +15,8 @@ impl KeyManager {
     /// Puts a new key in the place of an old one, in one step: the old one is refused from the very next request on. If the step fails,
     /// the old one works as before.
     ///
-    /// The new key has the name, the permissions and the expiry of the old one; it is disabled if the old one was. A key that the old one
+    /// The new key has the name, the permissions and the expiry of the old one; it is disabled if the old one was. Replaced by an actor whose
+    /// key expires, it expires no later than that. A key that the old one
     /// had replaced, and that is still in grace, is revoked: of the keys that replaced one another, none but the newest and the one before
     /// it works.
     ///
@@ -27,12 +28,13 @@ impl KeyManager {
         self.put_in_place(actor, id.into(), None).await
     }
 
-    /// Puts a new key beside an old one, which then stops by itself: after the grace, or at its own expiry if that comes first. An earlier
+    /// Puts a new key beside an old one, which then stops by itself: after the grace, at its own expiry, or when the actor's key expires,
+    /// whichever comes first. An earlier
     /// grace ends at once, as with [`KeyManager::regenerate`].
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::regenerate`]; [`ManageError::Expiry`] if the new key would never work, or the grace has no end.
+    /// As [`KeyManager::regenerate`]; [`ManageError::Outlives`] if the new key was to expire later than the actor's; [`ManageError::Expiry`] if the new key would never work, or the grace has no end.
     pub async fn rotate(&self, actor: &Actor, id: impl Into<KeyId>, rotation: Rotation) -> Result<Issued, ManageError> {
         self.put_in_place(actor, id.into(), Some(rotation)).await
     }
@@ -60,14 +62,16 @@ impl KeyManager {
             .clone()
             .reissued(new_id.clone(), self.0.hasher.digest(&key))
             .with_mask(key.mask(self.0.mask))
-            .with_created_at(now);
+            .with_created_at(now)
+            .with_expires_at(actor.earlier_end(old.expires_at()));
         let (kind, old, new) = match rotation {
             None => (ChangeKind::Regenerated, old.with_status(Status::Revoked), new),
             Some(Rotation { grace, expires_at }) => {
-                let expires_at = expires_at.map(to_micros).or(new.expires_at());
+                let asked = expires_at.map(|end| actor.end_of_new(Some(to_micros(end)))).transpose()?;
+                let expires_at = asked.flatten().or(new.expires_at());
                 let end_of_grace = now.checked_add(grace).map(to_micros).ok_or(ManageError::Expiry)?;
                 check_times(now, new.not_before(), expires_at)?;
-                let end = old.expires_at().map_or(end_of_grace, |own| own.min(end_of_grace));
+                let end = actor.earlier_end(old.expires_at().into_iter().chain([end_of_grace]).min());
                 (ChangeKind::Rotated, old.with_expires_at(end), new.with_expires_at(expires_at))
             }
         };

@@ -119,7 +119,7 @@ impl NewKey {
         self
     }
 
-    /// Refused from this instant on.
+    /// Refused from this instant on. Otherwise when the actor's key expires, if that does.
     pub fn expires_at(mut self, instant: SystemTime) -> Self {
         self.expires_at = Some(instant);
         self
@@ -158,7 +158,8 @@ impl Edit {
 }
 
 impl Rotation {
-    /// Both keys work for this long; the old one may stop earlier, by its own expiry. The new one expires when the old one would have.
+    /// Both keys work for this long; the old one may stop earlier, by its own expiry or the actor's. The new one expires when the old one
+    /// would have, or when the actor's key does if that comes first.
     pub fn with_grace(grace: Duration) -> Self {
         Self { grace, expires_at: None }
     }

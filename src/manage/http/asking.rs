@@ -26,6 +26,10 @@ pub(super) struct Asking {
     principal: Option<Principal>,
 }
 
+/// The mark of a router on its requests: each actor is confined to its own keys.
+#[derive(Clone, Copy)]
+pub(super) struct OwnKeysOnly;
+
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
@@ -72,11 +76,16 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let confined = parts.extensions.get::<OwnKeysOnly>().is_some();
+        let confine = |actor: Actor| if confined { actor.own_keys_only() } else { actor };
+        let signed_in = parts.extensions.get::<Actor>();
         if let Some(principal) = parts.extensions.get::<Principal>() {
-            return Ok(Self { actor: principal.into(), principal: Some(principal.clone()) });
+            let actor = Actor::from(principal);
+            let actor = signed_in.iter().fold(actor, |actor, signed_in| actor.confined_like(signed_in));
+            return Ok(Self { actor: confine(actor), principal: Some(principal.clone()) });
         }
-        if let Some(actor) = parts.extensions.get::<Actor>() {
-            return Ok(Self { actor: actor.clone(), principal: None });
+        if let Some(actor) = signed_in {
+            return Ok(Self { actor: confine(actor.clone()), principal: None });
         }
         match Caller::of(&parts.extensions, "the management API") {
             Ok(_) => Err(crate::Rejection::new(Reason::Missing).into_response()),

@@ -8,7 +8,7 @@ mod openapi;
 mod problem;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{
         DefaultBodyLimit, NestedPath, OriginalUri, Path, State,
         rejection::{NestedPathRejection, PathRejection},
@@ -29,7 +29,7 @@ use crate::{
     scheme::SchemePolicy,
     store::Filter,
 };
-use asking::{Asking, Body, Query, needs};
+use asking::{Asking, Body, OwnKeysOnly, Query, needs};
 use json::{CreateKey, EditKey, IssuedKey, Key, KeyList, ListKeys, Nothing, RotateKey};
 use problem::{Failure, Problem, problem};
 
@@ -62,7 +62,8 @@ impl KeyManager {
     /// | `GET /openapi.json`                                      | a key             | 200: this, as OpenAPI 3.1            |
     ///
     /// Who asks is the [`Principal`](crate::Principal) of the request; or an [`Actor`](super::Actor) that a sign-in of your own has put into
-    /// the request's extensions, where there is no principal. Both see the keys of their organization only. Errors are
+    /// the request's extensions, where there is no principal. Both see the keys of their organization only. Where there are both, the
+    /// principal asks, within the bounds of the actor. For members, take [`KeyManager::self_service_router`]. Errors are
     /// `application/problem+json` (RFC 9457); a 401 or 403 to a key is in the layer's own format. Answers are never stored in a cache.
     ///
     /// A body must be `application/json`; only `regenerate` and `DELETE` need none. Whatever a browser sends on behalf of another site is
@@ -93,11 +94,29 @@ impl KeyManager {
             .layer(map_response(no_store))
             .with_state(self.clone())
     }
+
+    /// The management API for members: [`KeyManager::router`], but each actor is confined to its own keys, as by
+    /// [`Actor::own_keys_only`](super::Actor::own_keys_only). Other keys are 404, and to make a bot's key is 403.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let auth = manager.layer().build()?;
+    /// let app: Router = Router::new().nest("/my/keys", manager.self_service_router(auth.schemes())).layer(auth);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn self_service_router(&self, policy: &SchemePolicy) -> Router {
+        self.router(policy).layer(Extension(OwnKeysOnly))
+    }
 }
 
 #[utoipa::path(post, path = "/", tag = "keys", request_body = CreateKey, responses(
     (status = 201, description = "The key, shown this once", body = IssuedKey),
-    (status = 409, description = "The user has as many keys as users may have", body = Problem, content_type = PROBLEM),
+    (status = 409, description = "The user, or the bots of the organization, have as many keys as they may have", body = Problem, content_type = PROBLEM),
 ))]
 async fn create(
     State(manager): State<KeyManager>,

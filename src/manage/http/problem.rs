@@ -43,9 +43,13 @@ pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
 pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
     use ManageError as E;
     let status = match error {
-        E::MayNot(_) | E::Gone | E::NotGranted { .. } | E::NotYours(_) | E::OneEnvironment => StatusCode::FORBIDDEN,
+        E::MayNot(_) | E::Gone | E::NotGranted { .. } | E::NotYours(_) | E::OwnKeysOnly | E::OneEnvironment => {
+            StatusCode::FORBIDDEN
+        }
         E::NotFound(_) | E::Refused(Refusal::NotFound(_)) => StatusCode::NOT_FOUND,
-        E::NoUser | E::Environment(_) | E::NoEnvironment | E::Name | E::Expiry => StatusCode::UNPROCESSABLE_ENTITY,
+        E::NoUser | E::Environment(_) | E::NoEnvironment | E::Name | E::Expiry | E::Outlives => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         E::Expired(_) | E::Refused(_) => StatusCode::CONFLICT,
         E::Format(_) | E::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
