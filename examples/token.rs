@@ -191,11 +191,11 @@ impl Account {
         Self { name, permissions }
     }
 
-    /// An account manages its own key, whatever the key may do.
+    /// An account manages its own key and no other, whatever the key may do.
     fn actor(&self) -> Actor {
         let actions = ["create", "read", "update", "delete"].into_iter();
         let permissions = actions.fold(self.permissions.clone(), |all, action| all.grant("apiKeys", action));
-        Actor::trusted(self.owner(), permissions)
+        Actor::trusted(self.owner(), permissions).own_keys_only()
     }
 
     fn owner(&self) -> Owner {
@@ -220,8 +220,8 @@ impl Account {
 
 const MOST_SESSIONS: usize = 10_000;
 
-/// Who has signed in, by the text of the session cookie.
-type Sessions = Arc<Mutex<HashMap<String, String>>>;
+/// Who has signed in, by the text of the session cookie; and how many had before.
+type Sessions = Arc<Mutex<HashMap<String, (u64, String)>>>;
 
 #[derive(Clone)]
 struct Hozip {
@@ -236,7 +236,7 @@ impl FromRef<Hozip> for KeyManager {
 }
 
 /// `account=alice`, or `{"account": "alice"}`; the account `account` where none is named.
-async fn login(State(hozip): State<Hozip>, body: Bytes) -> Result<Response, Response> {
+async fn login(State(hozip): State<Hozip>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
     let named: Value = serde_json::from_slice(&body).unwrap_or_default();
     let form = std::str::from_utf8(&body).ok().and_then(|form| form.strip_prefix("account="));
     let name = named["account"].as_str().or(form).unwrap_or("account").to_owned();
@@ -244,10 +244,14 @@ async fn login(State(hozip): State<Hozip>, body: Bytes) -> Result<Response, Resp
     let session = session.map_err(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())?;
     let cookie = format!("hozip_session={}; HttpOnly; SameSite=Strict; Path=/", session.expose());
     let mut sessions = hozip.sessions.lock().unwrap();
+    for earlier in presented(&headers) {
+        sessions.remove(earlier);
+    }
+    let begun = sessions.values().map(|(begun, _)| begun + 1).max().unwrap_or(0);
     if sessions.len() == MOST_SESSIONS {
         sessions.clear();
     }
-    sessions.insert(session.expose().to_owned(), name.clone());
+    sessions.insert(session.expose().to_owned(), (begun, name.clone()));
     Ok(([(SET_COOKIE, cookie)], Json(json!({ "account": name }))).into_response())
 }
 
@@ -256,7 +260,9 @@ impl FromRequestParts<Hozip> for Account {
 
     async fn from_request_parts(parts: &mut Parts, hozip: &Hozip) -> Result<Self, Response> {
         let sessions = hozip.sessions.lock().unwrap();
-        let name = session(&parts.headers).and_then(|session| sessions.get(session));
+        // Another port of this host may have set a cookie of the same name: what is no session is passed over, the oldest session counts.
+        let known = presented(&parts.headers).filter_map(|session| sessions.get(session));
+        let name = known.min_by_key(|(begun, _)| *begun).map(|(_, name)| name);
         name.map(Account::named).ok_or_else(|| {
             let challenge = [(WWW_AUTHENTICATE, "Session realm=\"hozip\"")];
             (StatusCode::UNAUTHORIZED, challenge, Json(json!({ "error": "sign in first: POST /login" })))
@@ -265,9 +271,9 @@ impl FromRequestParts<Hozip> for Account {
     }
 }
 
-fn session(headers: &HeaderMap) -> Option<&str> {
+fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    cookies.flat_map(|line| line.split("; ")).find_map(|cookie| cookie.strip_prefix("hozip_session="))
+    cookies.flat_map(|line| line.split("; ")).filter_map(|cookie| cookie.strip_prefix("hozip_session="))
 }
 
 const ADDR: &str = "127.0.0.1:3000";

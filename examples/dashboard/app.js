@@ -110,6 +110,7 @@ async function signOut() {
 async function enter(newSession) {
   session = newSession;
   find("#who").textContent = session.owner ?? "";
+  find("#whose").textContent = session.own_keys_only ? "Your keys in" : "Keys of";
   find("#organization").textContent = session.organization ?? "everyone";
   showSignedIn(true);
   await refresh();
@@ -273,6 +274,10 @@ function openCreate() {
   const bot = session.owner === "Bot";
   find("#type-user").disabled = bot;
   find("#bot-only").hidden = !bot;
+  find("#type-bot").disabled = session.own_keys_only;
+  find("#type-user").checked = session.own_keys_only;
+  find("#type-bot").checked = !session.own_keys_only;
+  find("#own-only").hidden = !session.own_keys_only;
   drawGrid(form, {});
   open(find("#create"));
 }

@@ -1,4 +1,4 @@
-//! A page for administrators over the management API, and a small API that its keys open. Keys live in a file, `dashboard.db`.
+//! A page for administrators and members over the management API, and a small API that its keys open. Keys live in a file, `dashboard.db`.
 //!
 //! ```sh
 //! cargo run --example dashboard --features manage,sqlite
@@ -6,18 +6,21 @@
 //!
 //! The first start prints the first administrator's key, once. Open the address that is printed and sign in with that key: it is
 //! exchanged for a session, and stays nowhere in the browser. `-- --new-admin-key` prints another, if that one was lost.
+//! `-- --new-member-key alice` prints a key of the member `alice`, who signs in likewise and manages her own keys only. Behind TLS, set
+//! `PUBLIC_URL=https://…`.
 
-mod sign_in;
+pub(crate) mod sign_in;
 
-use std::{env, error::Error, time::Duration};
+use std::{env, error::Error, path::Path, time::Duration};
 
 use axum::{
     Json, Router,
+    extract::Request,
     http::{
         HeaderName, HeaderValue,
         header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
     },
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn_with_state, map_request, map_response},
     response::Response,
     routing::get,
 };
@@ -25,24 +28,19 @@ use serde_json::{Value, json};
 use sign_in::Sessions;
 use tokio::{net::TcpListener, signal};
 use tower_api_key::{
-    ConfigError, KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require,
+    KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require,
     manage::{Actor, Issued, ManageError, NewKey},
-    store::{Filter, SqliteStore},
+    store::SqliteStore,
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // Keys.
     let database = env::var("DATABASE").unwrap_or_else(|_| "dashboard.db".to_owned());
-    let manager = KeyManager::builder(SqliteStore::open(database).await?)
-        .format(KeyFormat::new("acme")?)
-        .mask(Mask::LastFour)
-        .usage_interval(Duration::from_secs(1))
-        .on_change(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().key_id()))
-        .build()?;
-    let admin = admin_key(&manager).await?;
-    if let Some(admin) = &admin {
-        println!("key admin: {}", admin.key().expose());
+    let manager = manager(Path::new(&database)).await?;
+    let keys = first_keys(&manager, &env::args().skip(1).collect::<Vec<_>>()).await?;
+    for (name, issued) in &keys {
+        println!("key {name}: {}", issued.key().expose());
     }
 
     // Routes.
@@ -52,9 +50,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    println!("listening on {url}\n\nOpen {url} in a browser and sign in with the administrator's key, or try:");
-    if let Some(admin) = admin {
-        println!("  curl -H 'X-API-Key: {}' {url}/api/keys   # 200", admin.key().expose());
+    println!("listening on {url}\n\nOpen {url} in a browser and sign in with a key, or try:");
+    for (name, issued) in &keys {
+        println!("  curl -H 'X-API-Key: {}' {url}/api/keys   # 200: {name}", issued.key().expose());
     }
     println!("  curl {url}/api/keys   # 401: no key\n");
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
@@ -65,25 +63,67 @@ const ORGANIZATION: &str = "acme";
 const RESOURCES: [&str; 4] = ["links", "stats", "webhooks", "apiKeys"];
 const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 
-/// At the first start, or when asked for: a key that may do everything. There is no default key.
-async fn admin_key(manager: &KeyManager) -> Result<Option<Issued>, ManageError> {
-    let everything: Permissions =
-        RESOURCES.into_iter().flat_map(|resource| ACTIONS.map(|action| (resource, action))).collect();
-    let admin = Actor::trusted(Owner::User("admin".to_owned()), everything.clone()).in_organization(ORGANIZATION);
-    let keys = manager.list(&admin, Filter::default().with_revoked().limit(1)).await?;
-    if !keys.records.is_empty() && !env::args().any(|argument| argument == "--new-admin-key") {
-        return Ok(None);
-    }
-    Ok(Some(manager.issue(&admin, NewKey::user("Administrator").permissions(everything)).await?))
+/// Keys in the file `database`.
+pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error>> {
+    Ok(KeyManager::builder(SqliteStore::open(database).await?)
+        .format(KeyFormat::new("acme")?)
+        .mask(Mask::LastFour)
+        .usage_interval(Duration::from_secs(1))
+        .on_change(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().key_id()))
+        .build()?)
 }
 
-fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
+/// At the first start, or when asked for: a key that may do everything, or a member's. There is no default key.
+pub(crate) async fn first_keys(
+    manager: &KeyManager,
+    arguments: &[String],
+) -> Result<Vec<(String, Issued)>, ManageError> {
+    let first = manager.bootstrap(&administrator(), new_admin()).await?;
+    let mut keys: Vec<_> = first.into_iter().map(|admin| ("admin".to_owned(), admin)).collect();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--new-admin-key" if keys.is_empty() => {
+                keys.push(("admin".to_owned(), manager.issue(&administrator(), new_admin()).await?));
+            }
+            "--new-member-key" => {
+                let name = arguments.next().map_or("member", String::as_str);
+                keys.push((name.to_owned(), member_key(manager, name).await?));
+            }
+            _ => {}
+        }
+    }
+    Ok(keys)
+}
+
+/// A key that a member signs in with.
+async fn member_key(manager: &KeyManager, name: &str) -> Result<Issued, ManageError> {
+    let own_keys = ACTIONS.map(|action| ("apiKeys", action));
+    let may: Permissions = own_keys.into_iter().chain([("links", "read"), ("stats", "read")]).collect();
+    let member = Actor::trusted(Owner::User(name.to_owned()), may.clone()).in_organization(ORGANIZATION);
+    manager.issue(&member.own_keys_only(), NewKey::user("Member").permissions(may)).await
+}
+
+fn administrator() -> Actor {
+    Actor::trusted(Owner::User("admin".to_owned()), everything()).in_organization(ORGANIZATION)
+}
+
+fn new_admin() -> NewKey {
+    NewKey::user("Administrator").permissions(everything())
+}
+
+fn everything() -> Permissions {
+    RESOURCES.into_iter().flat_map(|resource| ACTIONS.map(|action| (resource, action))).collect()
+}
+
+pub(crate) fn app(manager: &KeyManager) -> Result<Router, Box<dyn Error>> {
     let auth = manager.layer().organization(ORGANIZATION).realm(ORGANIZATION).build()?;
-    let sessions = Sessions::new(manager.clone());
+    let is_secure = env::var("PUBLIC_URL").is_ok_and(|url| url.starts_with("https://"));
+    let sessions = Sessions::new(manager.clone(), is_secure)?;
     let api = Router::new()
         .route("/stats", get(stats).layer(Require::permission("stats", "read")))
         .route("/links", get(links).post(links).layer(Require::by_method("links")))
-        .nest("/keys", manager.router(auth.schemes()))
+        .nest("/keys", manager.router(auth.schemes()).layer(map_request(confine_members)))
         .layer(auth.clone());
     let admin = Router::new()
         .nest("/keys", manager.router(auth.schemes()))
@@ -96,6 +136,15 @@ fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
         .nest("/api", api)
         .nest("/admin", admin)
         .layer(map_response(secured)))
+}
+
+/// The bounds of a key that comes by itself: those that it has in a session.
+async fn confine_members(mut request: Request) -> Request {
+    let actor = request.extensions().get::<Principal>().map(|key| sign_in::confined(key.into()));
+    if let Some(actor) = actor {
+        request.extensions_mut().insert(actor);
+    }
+    request
 }
 
 async fn stats(key: Principal) -> Json<Value> {

@@ -1,8 +1,17 @@
-//! A session in exchange for an administrator's key.
+//! A session in exchange for a key: an administrator's, or a member's, who then manages its own keys only.
 //!
 //! The page sends the key once, in a header, through the same layer as every other request. What it gets is a cookie that no script
-//! can read and no other site can send. The server keeps which key that was, and asks at every request what it may do now: a session
-//! ends with its key.
+//! can read and no other site can send. The server keeps which key that was, in which version, and asks at every request what it may
+//! do now. A session ends for good when its key was changed in any way: it does not come back when a disabled key is enabled.
+//!
+//! # Cookies are shared by the ports of a host
+//!
+//! A server on another port, or a page that it serves, may set cookies here. So the cookie has a name that is made anew at each start, which
+//! others cannot guess and overwrite. Every cookie of that name is looked at: what is no session is passed over, and of several sessions
+//! the one counts that was begun first. The secret of a session is made here, at sign-in, and what the browser presented before is ended.
+//!
+//! On plain HTTP a server on another port can still read the cookie when the browser goes there: serve this only on hosts whose ports you
+//! trust. With `PUBLIC_URL=https://…` the cookie is `Secure` and its name begins with `__Host-`: nothing but this host can set it, over TLS.
 
 use std::{
     collections::HashMap,
@@ -24,7 +33,8 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyManager, Principal, Require,
+    ApiKey, ApiKeyLayer, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyManager, Owner, Principal, Require,
+    key::FormatError,
     manage::{Actor, ManageError},
 };
 
@@ -34,11 +44,16 @@ pub(crate) struct Sessions {
     manager: KeyManager,
     /// By the digest of the cookie: its text is nowhere here.
     open: Arc<Mutex<HashMap<KeyDigest, Session>>>,
+    cookie_name: Arc<str>,
+    is_secure: bool,
 }
 
+#[derive(Clone)]
 struct Session {
     key: KeyId,
-    ends: Instant,
+    /// Of the key's record, when the session was begun.
+    version: Option<u64>,
+    begun: Instant,
 }
 
 const LIFETIME: Duration = Duration::from_hours(8);
@@ -66,15 +81,17 @@ pub(crate) async fn require_session(State(sessions): State<Sessions>, mut reques
     }
 }
 
-async fn sign_in(State(sessions): State<Sessions>, key: Principal) -> Response {
+async fn sign_in(State(sessions): State<Sessions>, headers: HeaderMap, key: Principal) -> Response {
     let Ok(secret) = KeyFormat::new("session").and_then(|format| format.generate()) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     // A key that was rotated away works on for a while, but manages nothing.
     match sessions.manager.actor(key.id()).await {
         Ok(Some(actor)) => {
-            sessions.begin(&secret, key.id().clone());
-            ([(SET_COOKIE, cookie(secret.expose(), LIFETIME))], Json(described(&actor))).into_response()
+            sessions.end_presented(&headers);
+            sessions.begin(&secret, key.id().clone(), actor.key_version());
+            let cookie = sessions.cookie(secret.expose(), LIFETIME);
+            ([(SET_COOKIE, cookie)], Json(described(&confined(actor)))).into_response()
         }
         Ok(None) => unauthorized("This key was replaced: sign in with the new one."),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -86,42 +103,83 @@ async fn show(request: Request) -> Json<Value> {
 }
 
 async fn sign_out(State(sessions): State<Sessions>, headers: HeaderMap) -> Response {
-    if let Some(digest) = presented(&headers) {
-        sessions.open().remove(&digest);
+    sessions.end_presented(&headers);
+    ([(SET_COOKIE, sessions.cookie("", Duration::ZERO))], Json(json!({ "signed_in": false }))).into_response()
+}
+
+/// Who manages the keys of the whole organization. A bot's key does too: only administrators make one.
+const ADMINISTRATORS: [&str; 1] = ["admin"];
+
+/// A member manages its own keys only, by whatever way it came.
+pub(crate) fn confined(actor: Actor) -> Actor {
+    match actor.owner() {
+        Some(Owner::User(user)) if !ADMINISTRATORS.contains(&user.as_str()) => actor.own_keys_only(),
+        _ => actor,
     }
-    ([(SET_COOKIE, cookie("", Duration::ZERO))], Json(json!({ "signed_in": false }))).into_response()
 }
 
 impl Sessions {
-    pub(crate) fn new(manager: KeyManager) -> Self {
-        Self { manager, open: Arc::default() }
+    pub(crate) fn new(manager: KeyManager, is_secure: bool) -> Result<Self, FormatError> {
+        let random = KeyFormat::new("name")?.generate()?;
+        let prefix = if is_secure { "__Host-" } else { "" };
+        let cookie_name = format!("{prefix}dashboard_session_{}", &random.expose()[5..17]).into();
+        Ok(Self { manager, open: Arc::default(), cookie_name, is_secure })
     }
 
-    fn begin(&self, secret: &ApiKey, key: KeyId) {
-        let now = Instant::now();
+    fn begin(&self, secret: &ApiKey, key: KeyId, version: Option<u64>) {
         let mut open = self.open();
-        open.retain(|_, session| now < session.ends);
+        open.retain(|_, session| session.is_open());
         if open.values().filter(|session| session.key == key).count() >= SESSIONS_PER_KEY {
             open.retain(|_, session| session.key != key);
         }
-        open.insert(KeyHasher::sha256().digest(secret), Session { key, ends: now + LIFETIME });
+        open.insert(KeyHasher::sha256().digest(secret), Session { key, version, begun: Instant::now() });
     }
 
     async fn actor(&self, headers: &HeaderMap) -> Result<Option<Actor>, ManageError> {
-        match presented(headers).and_then(|digest| self.key(&digest)) {
-            Some(key) => self.manager.actor(&key).await,
-            None => Ok(None),
+        for (digest, session) in self.presented(headers) {
+            let actor = self.manager.actor(&session.key).await?;
+            match actor.filter(|actor| actor.key_version() == session.version) {
+                Some(actor) => return Ok(Some(confined(actor))),
+                None => drop(self.open().remove(&digest)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The sessions that a request presents, those that were begun first in front.
+    fn presented(&self, headers: &HeaderMap) -> Vec<(KeyDigest, Session)> {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let cookies = cookies.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+        let secrets = cookies.filter(|(name, _)| **name == *self.cookie_name).map(|(_, secret)| secret);
+        let digests = secrets.filter_map(|secret| Some(KeyHasher::sha256().digest(&ApiKey::new(secret).ok()?)));
+        let open = self.open();
+        let known = digests.filter_map(|digest| Some((digest, open.get(&digest)?.clone())));
+        let mut known: Vec<_> = known.filter(|(_, session)| session.is_open()).collect();
+        known.sort_by_key(|(_, session)| session.begun);
+        known
+    }
+
+    fn end_presented(&self, headers: &HeaderMap) {
+        for (digest, _) in self.presented(headers) {
+            self.open().remove(&digest);
         }
     }
 
-    fn key(&self, digest: &KeyDigest) -> Option<KeyId> {
-        let open = self.open();
-        let session = open.get(digest).filter(|session| Instant::now() < session.ends)?;
-        Some(session.key.clone())
+    fn cookie(&self, secret: &str, lifetime: Duration) -> String {
+        // A name with __Host- asks for this path.
+        let scope = if self.is_secure { "Secure; Path=/" } else { "Path=/admin" };
+        let (name, seconds) = (&self.cookie_name, lifetime.as_secs());
+        format!("{name}={secret}; HttpOnly; SameSite=Strict; {scope}; Max-Age={seconds}")
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<KeyDigest, Session>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn is_open(&self) -> bool {
+        self.begun.elapsed() < LIFETIME
     }
 }
 
@@ -131,19 +189,8 @@ fn described(actor: &Actor) -> Value {
         "owner": actor.owner().map(ToString::to_string),
         "organization": actor.organization(),
         "permissions": actor.permissions(),
+        "own_keys_only": actor.is_own_keys_only(),
     })
-}
-
-/// Behind TLS, add `Secure` here.
-fn cookie(secret: &str, lifetime: Duration) -> String {
-    format!("dashboard_session={secret}; HttpOnly; SameSite=Strict; Path=/admin; Max-Age={}", lifetime.as_secs())
-}
-
-fn presented(headers: &HeaderMap) -> Option<KeyDigest> {
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut cookies = cookies.flat_map(|line| line.split("; "));
-    let secret = cookies.find_map(|cookie| cookie.strip_prefix("dashboard_session="))?;
-    Some(KeyHasher::sha256().digest(&ApiKey::new(secret).ok()?))
 }
 
 fn unauthorized(detail: &str) -> Response {
