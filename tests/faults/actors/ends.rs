@@ -239,8 +239,10 @@ fn m04_property_nothing_that_an_actor_makes_or_replaces_outlives_its_key() {
 #[tokio::test]
 async fn m05_an_organization_has_a_thousand_bots_unless_it_is_set_otherwise() {
     for (bots, most) in [(None, 1000), (Some(3), 3)] {
-        let (_, manager) =
-            Api::managed(|builder| bots.into_iter().fold(builder, |builder, most| builder.bots_per_organization(most)));
+        let (_, manager) = Api::managed(|builder| match bots {
+            Some(most) => builder.bots_per_organization(most),
+            None => builder,
+        });
         let holder = NewKey::user("maker").permissions(everything());
         let holder = manager.issue(&user("alice"), holder).await.unwrap();
         let actor = manager.actor(holder.record().id()).await.unwrap().unwrap();
