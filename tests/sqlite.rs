@@ -115,7 +115,10 @@ async fn many_may_open_a_new_file_at_once() {
 async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let file = File::new();
     file.open().await.close().await;
-    sqlx::query("insert into api_keys_schema values (99)").execute(&file.raw().await).await.unwrap();
+    sqlx::query("insert into api_keys_schema (version, works_with) values (99, 99)")
+        .execute(&file.raw().await)
+        .await
+        .unwrap();
     let refused = SqliteStore::open(file.path()).await;
     assert!(matches!(refused, Err(sqlx::Error::Configuration(_))), "{refused:?}");
     let in_memory = SqliteStore::open(":memory:").await;

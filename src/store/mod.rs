@@ -34,7 +34,7 @@ pub use postgres::{PostgresBuilder, PostgresChanges, PostgresStore};
 pub use refusal::Refusal;
 pub use registry::{Answered, Cap, KeyRegistry, Replacement, Use};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteChanges, SqliteStore};
+pub use sqlite::{SqliteChanges, SqliteFault, SqliteStore};
 
 use crate::{key::KeyDigest, record::KeyRecord};
 

@@ -1,15 +1,17 @@
 //! The changes in a file, by `pragma data_version`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
+use super::file::Files;
 use crate::store::{Change, KeyChanges};
 
 /// The changes in a [`SqliteStore`](crate::store::SqliteStore)'s file, made by whatever process.
 ///
 /// SQLite tells that the file was changed, not what; so each change is [`Change::Any`], a write of uses too. The file is asked every 10 ms.
+/// Once the file was replaced, moved or removed, every call is an error: a cache then trusts nothing that it has in memory.
 ///
 /// ```
 /// use tower_api_key::store::{KeyChanges, SqliteStore};
@@ -24,6 +26,8 @@ use crate::store::{Change, KeyChanges};
 #[derive(Debug)]
 pub struct SqliteChanges {
     options: SqliteConnectOptions,
+    /// Those of the store: its look-ups go to them, so the changes of others would prove nothing.
+    files: Arc<Files>,
     /// Writes nothing itself, so every change is another's. With the version that it saw last.
     watch: Option<(SqliteConnection, i64)>,
 }
@@ -33,14 +37,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 // === impl SqliteChanges ===
 
 impl SqliteChanges {
-    pub(super) fn new(options: &SqliteConnectOptions) -> Self {
-        Self { options: options.clone().create_if_missing(false), watch: None }
+    pub(super) fn new(options: &SqliteConnectOptions, files: Arc<Files>) -> Self {
+        Self { options: options.clone(), files, watch: None }
     }
 
     async fn was_changed(&mut self) -> Result<bool, sqlx::Error> {
         let Some((connection, last)) = &mut self.watch else {
             return Err(sqlx::Error::PoolClosed);
         };
+        self.files.check()?;
         let version = version(connection).await?;
         Ok(std::mem::replace(last, version) != version)
     }
@@ -50,8 +55,10 @@ impl KeyChanges for SqliteChanges {
     type Error = sqlx::Error;
 
     async fn connect(&mut self) -> Result<(), sqlx::Error> {
+        self.files.check()?;
         let mut connection = self.options.connect().await?;
         let version = version(&mut connection).await?;
+        self.files.check()?;
         self.watch = Some((connection, version));
         Ok(())
     }

@@ -1,0 +1,14 @@
+-- Every list goes through one index, whatever it asks for, and reads the rows of its page alone: revoked keys stand apart from the others.
+drop index api_keys_by_owner;
+drop index api_keys_by_organization;
+drop index api_keys_that_count;
+
+create index api_keys_by_organization on api_keys (organization, (status = 'revoked'), id);
+create index api_keys_by_environment on api_keys (organization, environment, (status = 'revoked'), id);
+create index api_keys_by_owner on api_keys (organization, owner_type, user, (status = 'revoked'), id);
+create index api_keys_by_owner_and_environment
+    on api_keys (organization, owner_type, user, environment, (status = 'revoked'), id);
+
+-- A cap counts what is not expired: no further than to the cap.
+create index api_keys_that_count on api_keys (organization, owner_type, user, expires_at, id)
+    where status <> 'revoked' and replaced_by is null;

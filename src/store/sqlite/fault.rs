@@ -1,0 +1,63 @@
+//! Why a SQLite store does not answer, beside what SQLite itself says.
+
+use std::{error::Error, io, path::PathBuf};
+
+use thiserror::Error;
+
+/// A fault that [`SqliteStore`](crate::store::SqliteStore) finds itself. It is the cause inside of the [`sqlx::Error::Io`] that the store returns.
+///
+/// ```
+/// use tower_api_key::store::{BoxError, SqliteFault};
+///
+/// /// Whether the store has to be opened anew: `error` is what an observer or a `ManageError` carries.
+/// fn must_reopen(error: &BoxError) -> bool {
+///     matches!(SqliteFault::in_chain(&**error), Some(SqliteFault::Replaced(_)))
+/// }
+/// # assert!(!must_reopen(&"another".into()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SqliteFault {
+    /// This file was replaced, moved or removed while it was open. Nothing is answered until the store is opened again.
+    #[error(
+        "{0} is no longer the file that was opened: it was replaced, moved or removed. Open the store again, \
+        and repeat the changes that failed"
+    )]
+    Replaced(PathBuf),
+    /// The disk is full: no key is added, so that keys can still be revoked, disabled and removed.
+    #[error("no key is added to {0}: the disk is full. Revoking, disabling and removing keys still works")]
+    DiskFull(PathBuf),
+}
+
+// === impl SqliteFault ===
+
+impl SqliteFault {
+    /// Finds the fault among an error and its causes.
+    #[must_use]
+    pub fn in_chain<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
+        let mut error = Some(error);
+        while let Some(link) = error {
+            // An I/O error names the cause of what it carries as its own, and not what it carries.
+            let carried = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            let fault = match carried {
+                Some(carried) => carried.downcast_ref(),
+                None => link.downcast_ref(),
+            };
+            if fault.is_some() {
+                return fault;
+            }
+            error = link.source();
+        }
+        None
+    }
+}
+
+impl From<SqliteFault> for sqlx::Error {
+    fn from(fault: SqliteFault) -> Self {
+        let kind = match fault {
+            SqliteFault::Replaced(_) => io::ErrorKind::NotFound,
+            SqliteFault::DiskFull(_) => io::ErrorKind::StorageFull,
+        };
+        Self::Io(io::Error::new(kind, fault))
+    }
+}

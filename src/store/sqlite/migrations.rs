@@ -1,0 +1,90 @@
+//! The tables, brought up to date by one process at a time, and what a process needs of tables that it did not make.
+
+use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction, error::DatabaseError};
+
+/// One step. The version of a schema is the number of its steps.
+struct Migration {
+    sql: &'static str,
+    /// The oldest version whose library still works with the tables after this step.
+    works_with: i64,
+}
+
+const MIGRATIONS: [Migration; 2] =
+    [Migration { sql: include_str!("1.sql"), works_with: 1 }, Migration { sql: include_str!("2.sql"), works_with: 1 }];
+
+#[allow(clippy::cast_possible_wrap, reason = "there are few")]
+const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// How often another process is waited for that migrates a large file, each time as long as a change waits.
+const TURNS: u32 = 60;
+
+/// Brings the tables up to date. All steps happen, or none. The versions stand in a table of our own, so that the file may hold others' too.
+pub(super) async fn run(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    if is_up_to_date(&mut *writer.acquire().await?).await? {
+        return Ok(());
+    }
+    let mut change = turn(writer).await?;
+    let table = "create table if not exists api_keys_schema
+        (version integer not null, works_with integer) strict";
+    sqlx::query(table).execute(&mut *change).await?;
+    if !has_column(&mut change, "works_with").await? {
+        sqlx::query("alter table api_keys_schema add column works_with integer").execute(&mut *change).await?;
+    }
+    let version = stored(&mut change).await?;
+    for (number, migration) in (1..).zip(&MIGRATIONS).filter(|(number, _)| *number > version) {
+        sqlx::raw_sql(migration.sql).execute(&mut *change).await?;
+        let done = sqlx::query("insert into api_keys_schema (version, works_with) values (?, ?)");
+        done.bind::<i64>(number).bind(migration.works_with).execute(&mut *change).await?;
+    }
+    change.commit().await
+}
+
+/// Takes the file for writing, once nobody else has it.
+async fn turn(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    for _ in 1..TURNS {
+        match writer.begin_with("begin immediate").await {
+            Err(error) if is_busy(&error) => {}
+            begun => return begun,
+        }
+    }
+    writer.begin_with("begin immediate").await
+}
+
+/// Whether nothing is left to do. Tables that this library cannot work with are an error.
+async fn is_up_to_date(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if !has_column(connection, "version").await? {
+        return Ok(false);
+    }
+    Ok(has_column(connection, "works_with").await? && stored(connection).await? >= VERSION)
+}
+
+/// The version of the tables. Those that this library cannot work with are an error.
+async fn stored(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    // Where nothing is said of older libraries, the tables need one of their own version.
+    let newest = "select version, coalesce(works_with, version) as works_with from api_keys_schema order by version desc limit 1";
+    let row = sqlx::query(newest).fetch_optional(connection).await?;
+    let (version, works_with): (i64, i64) = match &row {
+        Some(row) => (row.try_get("version")?, row.try_get("works_with")?),
+        None => (0, 0),
+    };
+    if version > VERSION && works_with > VERSION {
+        let why = format!(
+            "the file belongs to a newer version of tower-api-key: its tables are of version {version}, which needs at \
+            least {works_with}, and this library knows {VERSION}"
+        );
+        return Err(sqlx::Error::Configuration(why.into()));
+    }
+    Ok(version)
+}
+
+async fn has_column(connection: &mut SqliteConnection, name: &str) -> Result<bool, sqlx::Error> {
+    let column = "select exists (select 1 from pragma_table_info('api_keys_schema') where name = ?)";
+    sqlx::query_scalar(column).bind(name).fetch_one(connection).await
+}
+
+/// Whether another process has the file.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    const BUSY: i32 = 5;
+    let code = error.as_database_error().and_then(DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff == BUSY)
+}

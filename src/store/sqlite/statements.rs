@@ -1,0 +1,107 @@
+//! What is asked of the database. Columns are named one by one, so that a process still works when a newer one has added a column.
+
+use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
+
+use crate::store::{Filter, row};
+
+macro_rules! columns {
+    () => {
+        "id, digest, version, status, owner_type, user, organization, environment, name, mask, permissions, wildcards, metadata, \
+         created_at, not_before, expires_at, replaces, replaced_by, last_used_at, use_count"
+    };
+}
+
+/// The row with this digest; or else another one, so that to find nothing is as much work as to find a key that is refused.
+pub(super) const FIND: &str = concat!(
+    "select * from (select ",
+    columns!(),
+    " from api_keys where digest >= ?1 order by digest limit 1) union all select * from (select ",
+    columns!(),
+    " from api_keys order by digest limit 1) limit 1"
+);
+
+pub(super) const GET: &str = concat!("select ", columns!(), " from api_keys where id = ?");
+
+pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, status, owner_type, user, organization, environment, name,
+        mask, permissions, wildcards, metadata, created_at, not_before, expires_at, replaces, replaced_by, last_used_at, use_count)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+
+/// All but what identifies a key, and but the two columns that count uses, which an update keeps.
+pub(super) const PUT: &str =
+    "update api_keys set version = ?3, status = ?4, name = ?9, mask = ?10, permissions = ?11, wildcards = ?12,
+        metadata = ?13, created_at = ?14, not_before = ?15, expires_at = ?16, replaced_by = ?18
+    where id = ?1";
+
+pub(super) const REHASH: &str = "update api_keys set digest = ?2, version = ?3 where id = ?1";
+
+pub(super) const REMOVE: &str = concat!("delete from api_keys where id = ? returning ", columns!());
+
+pub(super) const REMOVE_USER: &str =
+    concat!("delete from api_keys where organization is ? and owner_type = 'user' and user = ? returning ", columns!());
+
+pub(super) const RECORD_USE: &str =
+    "update api_keys set use_count = use_count + min(?2, 9223372036854775807 - use_count),
+        last_used_at = max(coalesce(last_used_at, ?3), ?3) where id = ?1";
+
+/// How many keys, but this one, its owner has: no further than to the cap.
+pub(super) const COUNT: &str = "select
+    (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
+        and status <> 'revoked' and replaced_by is null and expires_at is null and id <> ?5 limit ?6))
+    + (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
+        and status <> 'revoked' and replaced_by is null and expires_at > ?4 and id <> ?5 limit ?6))";
+
+/// The keys that are not revoked; or those and the others, each read in the order of the ids, and merged.
+macro_rules! lists {
+    ($where:literal) => {
+        [
+            concat!(
+                "select ",
+                columns!(),
+                " from api_keys where ",
+                $where,
+                " and (status = 'revoked') = 0 and id < ?2
+                order by id desc limit ?3"
+            ),
+            concat!(
+                "select ",
+                columns!(),
+                " from api_keys where ",
+                $where,
+                " and (status = 'revoked') = 0 and id < ?2
+                union all
+                select ",
+                columns!(),
+                " from api_keys where ",
+                $where,
+                " and (status = 'revoked') = 1 and id < ?2
+                order by id desc limit ?3"
+            ),
+        ]
+    };
+}
+
+pub(super) const LISTS: [[&str; 2]; 4] = [
+    lists!("organization is ?1"),
+    lists!("organization is ?1 and environment = ?4"),
+    lists!("organization is ?1 and owner_type is ?4 and user is ?5"),
+    lists!("organization is ?1 and owner_type is ?4 and user is ?5 and environment = ?6"),
+];
+
+pub(super) fn list(filter: &Filter) -> Query<'_, Sqlite, SqliteArguments> {
+    let number = 2 * usize::from(filter.owner.is_some()) + usize::from(filter.environment.is_some());
+    let query = sqlx::query(LISTS[number][usize::from(filter.revoked)]).bind(&filter.organization);
+    let query = match &filter.after {
+        Some(id) => query.bind(id.as_str()),
+        // Any blob is greater than every text.
+        None => query.bind(&[][..]),
+    };
+    let mut query = query.bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
+    if filter.owner.is_some() {
+        let (owner_type, user) = row::owner(filter.owner.as_ref());
+        query = query.bind(owner_type).bind(user);
+    }
+    match &filter.environment {
+        Some(environment) => query.bind(environment),
+        None => query,
+    }
+}
