@@ -24,8 +24,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     keys.add(KeyRecord::for_key("service", &service, &hasher))?;
     println!("key operator: {}\nkey service: {}", operator.expose(), service.expose());
 
-    // The layer, and one table of methods. What is not in it is PERMISSION_DENIED.
-    let auth = ApiKeyLayer::builder(keys).formats([format]).build()?;
+    // The layer, and one table of methods. What is not in it is PERMISSION_DENIED. `grpc` makes refusals trailers-only, with status 200 and a message;
+    // without it they would be 401 and 403, which clients map to UNAUTHENTICATED and PERMISSION_DENIED.
+    let auth = ApiKeyLayer::builder(keys).formats([format]).grpc().build()?;
     let guard = Require::table()
         .route("POST", CHECK, Require::authenticated())
         .route("POST", WATCH, ("health", "watch"))

@@ -55,6 +55,13 @@ impl<B> ResponseBody<B> {
     }
 }
 
+/// An empty body: what tower-http's `CorsLayer` around the layer answers a preflight with.
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::refusal(Bytes::new())
+    }
+}
+
 impl<B> Body for ResponseBody<B>
 where
     B: Body,

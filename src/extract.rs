@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use crate::{
     principal::{Caller, Principal},
-    rejection::{Dialect, Reason, Rejection},
+    rejection::{Reason, Rejection},
 };
 
 /// The caller of this request; refused where there is none.
@@ -47,6 +47,6 @@ impl<S: Sync> OptionalFromRequestParts<S> for Principal {
 /// An empty response, which the layer around the handler fills in.
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        self.into_response_with(Dialect::Http, Body::empty())
+        self.into_response_with(Body::empty())
     }
 }

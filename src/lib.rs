@@ -44,7 +44,7 @@
 //! | [`rejection`] | why a request was refused, and what the caller is told: [`Rejection`], [`RejectionFormat`]   |
 //! | `openapi`     | schemes and guards in your OpenAPI document: `Security` (feature `utoipa`)                   |
 //! | `client`      | the caller's side: a layer that adds a key to the requests for one origin                    |
-//! | observers     | [`Decision`] and its [`Outcome`]: what came of a request                                     |
+//! | observers     | [`Decision`] and its [`Outcome`]: what came of a request; [`RequestHead`]: which request     |
 //!
 //! # Features
 //!
@@ -73,6 +73,7 @@ mod error;
 #[cfg(feature = "axum")]
 mod extract;
 pub mod guard;
+mod head;
 pub mod key;
 pub mod layer;
 pub mod manage;
@@ -89,6 +90,7 @@ pub mod store;
 
 pub use error::ConfigError;
 pub use guard::Require;
+pub use head::RequestHead;
 pub use key::{ApiKey, KeyDigest, KeyFormat, KeyHasher, Mask};
 pub use layer::ApiKeyLayer;
 pub use manage::KeyManager;

@@ -144,6 +144,14 @@ impl<'r> Caller<'r> {
         extensions.insert(principal);
     }
 
+    /// Marks a request anonymous, unless an outer layer has accepted a key: then its principal stays, and is returned.
+    pub(crate) fn keep_or_set_anonymous(extensions: &mut Extensions) -> Option<&Principal> {
+        if extensions.get::<Principal>().is_none() {
+            extensions.insert(Nobody::Anonymous);
+        }
+        extensions.get()
+    }
+
     /// Replaces what an outer layer has found out.
     pub(crate) fn set_nobody(extensions: &mut Extensions, nobody: Nobody) {
         extensions.remove::<Principal>();

@@ -72,7 +72,7 @@ async fn every_decision_is_one_event_at_a_level_that_suits_production() {
         store.set(fault);
         send(&layer, request).await;
         let lines = logs::take();
-        assert_eq!(events(&lines), [expected], "{lines}");
+        assert_eq!(events(&lines), [format!("{expected} method=\"GET\" path=\"/\"")], "{lines}");
     }
 }
 
@@ -82,7 +82,7 @@ async fn a_guards_refusal_is_the_event_of_the_request() {
     let api = api.guard(Require::permission("links", "read")).run();
     logs::take();
     assert_eq!(api.call(x_api_key(LIVE)).await, support::refused(Reason::Forbidden, 403));
-    let event = "INFO API key outcome=\"refused\" reason=\"forbidden\" scheme=header:x-api-key key_id=\"k1\" organization=\"acme\"";
+    let event = "INFO API key outcome=\"refused\" reason=\"forbidden\" scheme=header:x-api-key key_id=\"k1\" organization=\"acme\" method=\"GET\" path=\"/\"";
     assert_eq!(events(&logs::take()), [event]);
 }
 

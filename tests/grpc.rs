@@ -16,7 +16,9 @@ use tonic_health::{
     ServingStatus,
     pb::{HealthCheckRequest, health_check_response::ServingStatus::Serving, health_client::HealthClient},
 };
-use tower_api_key::{ApiKeyLayer, KeyRecord, KeyRegistry, Problem, Reason, RejectionFormat, Require, Scheme};
+use tower_api_key::{
+    ApiKeyLayer, KeyRecord, KeyRegistry, Problem, Reason, RejectionFormat, Require, Scheme, layer::ApiKeyLayerBuilder,
+};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -29,10 +31,18 @@ struct Service {
 
 impl Service {
     async fn start(layered: bool, guard: Require) -> Self {
+        Self::start_with(layered, guard, ApiKeyLayerBuilder::grpc).await
+    }
+
+    async fn start_with(
+        layered: bool,
+        guard: Require,
+        edit: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder,
+    ) -> Self {
         logs::watch_for([LIVE, UNKNOWN].map(str::to_owned));
         let store = Api::new().key("k1", LIVE, |record: KeyRecord| record.grant("health", "check")).store;
         let schemes = [Scheme::bearer(), Scheme::x_api_key(), Scheme::header("x-acme-key")];
-        let layer = ApiKeyLayer::builder(store.clone()).schemes(schemes).build().unwrap();
+        let layer = edit(ApiKeyLayer::builder(store.clone()).schemes(schemes)).build().unwrap();
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_service_status("", ServingStatus::Serving).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -140,14 +150,36 @@ async fn what_is_hidden_is_not_found_and_what_is_unlisted_is_denied() {
 }
 
 #[tokio::test]
-async fn a_broken_store_is_unavailable_and_a_broken_set_up_is_internal() {
+async fn a_broken_store_is_unavailable_and_a_broken_set_up_is_an_error() {
     let service = Service::guarded().await;
     service.store.set(Fault::Fails);
     status(service.check(&key()).await, Code::Unavailable, Problem::Unavailable.detail());
     service.store.set(Fault::Waits);
     assert_eq!(service.check(&key()).await.unwrap(), i32::from(Serving));
     let without_a_layer = Service::start(false, Require::authenticated()).await;
-    status(without_a_layer.check(&key()).await, Code::Internal, Problem::Internal.detail());
+    // Only a layer speaks gRPC. A client makes `UNKNOWN` of an HTTP status 500.
+    assert_eq!(without_a_layer.check(&key()).await.unwrap_err().code(), Code::Unknown);
+}
+
+/// R17: without `grpc` a client sees an HTTP status, and makes the same code of it, for a call and for a stream. It knows no code for 404 but this one.
+#[tokio::test]
+async fn r17_tonics_client_maps_the_http_status_of_a_layer_that_does_not_serve_grpc() {
+    for format in [RejectionFormat::problem_json(), RejectionFormat::custom(|_| http::Response::new("own"))] {
+        let table = Require::table().route("POST", CHECK, Require::authenticated()).build().unwrap();
+        let service = Service::start_with(true, table, |layer| layer.rejection_format(format.clone())).await;
+        let unknown = [("x-api-key", UNKNOWN.to_owned())];
+        let code = |answer: Result<i32, Status>| answer.unwrap_err().code();
+        assert_eq!(service.check(&key()).await.unwrap(), i32::from(Serving));
+        assert_eq!(code(service.check(&[]).await), Code::Unauthenticated);
+        assert_eq!(code(service.watch(&[]).await), Code::Unauthenticated);
+        assert_eq!(code(service.check(&unknown).await), Code::Unauthenticated);
+        assert_eq!(code(service.watch(&key()).await), Code::PermissionDenied, "what is not listed");
+        service.store.set(Fault::Fails);
+        assert_eq!(code(service.check(&key()).await), Code::Unavailable);
+        let hidden = Require::permission("health", "stop").or_not_found();
+        let service = Service::start_with(true, hidden, |layer| layer.rejection_format(format)).await;
+        assert_eq!(code(service.check(&key()).await), Code::Unimplemented);
+    }
 }
 
 /// What stands on the wire, in every format: the message is in headers, so that nothing but them is sent.
@@ -158,7 +190,7 @@ async fn a_refusal_is_trailers_only() {
         RejectionFormat::json(),
         RejectionFormat::custom(|_| http::Response::new("own")),
     ] {
-        let api = Api::live().layer(|layer| layer.rejection_format(format)).run();
+        let api = Api::live().layer(|layer| layer.rejection_format(format).grpc()).run();
         for (asked, answered) in [
             ("application/grpc", "application/grpc"),
             ("application/grpc+proto", "application/grpc"),
@@ -186,7 +218,7 @@ async fn a_refusal_is_trailers_only() {
 
 #[tokio::test]
 async fn a_message_is_percent_encoded() {
-    let api = Api::live().layer(|layer| layer.schemes(Scheme::query("100%\u{e9}"))).run();
+    let api = Api::live().layer(|layer| layer.schemes(Scheme::query("100%\u{e9}")).grpc()).run();
     let answer = api.answer(post("application/grpc", "")).await;
     assert_eq!(answer.headers["grpc-message"], "API key required. Send it by query:100%25%C3%A9.");
 }

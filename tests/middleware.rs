@@ -294,7 +294,7 @@ fn nested(id: &'static str, key: &str, scheme: Scheme, inner: App) -> App {
 }
 
 #[tokio::test]
-async fn a_nested_layer_replaces_the_outer_principal() {
+async fn a_nested_layer_that_accepts_a_key_replaces_the_outer_principal() {
     let says_who = boxed(service_fn(async |request: Request<Body>| {
         let who = request.extensions().get::<Principal>().map(|key| key.id().to_string());
         Ok::<_, Infallible>(Response::new(Body::from(who.unwrap_or("nobody".into()))))
@@ -308,7 +308,7 @@ async fn a_nested_layer_replaces_the_outer_principal() {
     support::add(&mut both, "x-api-key", UNKNOWN);
     assert_eq!(who(both).await, "inner");
     assert_eq!(who(x_api_key(UNKNOWN)).await, "inner");
-    assert_eq!(who(bearer(LIVE)).await, "nobody", "the inner layer has seen nobody");
+    assert_eq!(who(bearer(LIVE)).await, "outer", "the inner layer has found no key of its own");
 }
 
 #[tokio::test]

@@ -12,10 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Require;
-use crate::{
-    body::ResponseBody,
-    rejection::{Dialect, Rejection},
-};
+use crate::{body::ResponseBody, rejection::Rejection};
 
 /// A service behind a [`Require`] guard. It is ready when the inner one is.
 ///
@@ -63,7 +60,7 @@ pin_project! {
             future: F,
         },
         Refused {
-            refusal: Option<(Rejection, Dialect)>,
+            rejection: Option<Rejection>,
         },
     }
 }
@@ -109,7 +106,7 @@ impl<S: Clone> GuardedService<S> {
                 // The service that was polled ready goes, with whatever permit it holds.
                 let unready = self.inner.clone();
                 drop(mem::replace(&mut self.inner, unready));
-                State::Refused { refusal: Some((rejection, Dialect::of(request.method(), request.headers()))) }
+                State::Refused { rejection: Some(rejection) }
             }
         };
         GuardFuture { state }
@@ -128,10 +125,10 @@ where
                 let response = ready!(future.poll(context))?;
                 Poll::Ready(Ok(response.map(ResponseBody::inner)))
             }
-            StateProjection::Refused { refusal } => {
-                let (rejection, dialect) = refusal.take().expect("a GuardFuture was polled after it was done");
+            StateProjection::Refused { rejection } => {
+                let rejection = rejection.take().expect("a GuardFuture was polled after it was done");
                 let empty = ResponseBody::refusal(Bytes::new());
-                Poll::Ready(Ok(rejection.into_response_with(dialect, empty)))
+                Poll::Ready(Ok(rejection.into_response_with(empty)))
             }
         }
     }

@@ -2,11 +2,7 @@
 //!
 //! A request in; an admitted request, a lookup to wait for, or a rejection out. Calls no service and renders nothing.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -14,11 +10,11 @@ use http::{
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
-use super::forward::IdentityHeader;
+use super::{forward::IdentityHeader, watched::Watched};
 use crate::{
     clock::Stopwatch,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, Padded},
-    observe::{self, Decision, Observer, Outcome, Outdated},
+    observe::{self, Decision, Observers, Outcome, Outdated},
     path::Readings,
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
@@ -28,6 +24,7 @@ use crate::{
 };
 
 /// All that a layer knows, behind one `Arc`.
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Authenticator {
     pub(super) reader: Reader,
     pub(super) renderer: Renderer,
@@ -38,11 +35,14 @@ pub(super) struct Authenticator {
     pub(super) dummy: KeyRecord,
     pub(super) deadline: Duration,
     pub(super) optional: bool,
+    pub(super) serves_grpc: bool,
     pub(super) pass_preflight: bool,
     pub(super) hide_credentials: bool,
     pub(super) forward_identity: Option<IdentityHeader>,
     pub(super) skip: Option<SkipPath>,
-    pub(super) observers: Vec<Observer>,
+    pub(super) observers: Observers,
+    /// Whether anything of a request is kept for observers, or for the format of refusals.
+    pub(super) is_watched: bool,
 }
 
 pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -59,10 +59,24 @@ pub(super) enum Admission {
 pub(super) struct Passed {
     /// What will be reported, if anybody observes.
     pub(super) decision: Option<Decision>,
-    /// Whether the key came in the URL (RFC 6750 §2.3).
-    pub(super) by_query: bool,
+    pub(super) watched: Watched,
+    pub(super) answer: AnswerTo,
+    /// Whether the principal is an outer layer's, which then renders and reports what a guard refuses to it.
+    pub(super) keeps_outer: bool,
     /// The WebSocket protocol to select, if the service selects none.
     pub(super) protocol: Option<Box<HeaderValue>>,
+}
+
+/// To whom a request is answered, and so what caches are told of the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum AnswerTo {
+    /// Anybody, with a key or without: no key was looked for.
+    #[default]
+    Anybody,
+    /// Anybody who presents no key of this layer's.
+    Anonymous,
+    /// The one caller whose key was accepted.
+    Principal,
 }
 
 /// What else may come of a presented key than that it is known at once under the newest pepper.
@@ -84,6 +98,12 @@ pub(super) struct Waiting {
     pub(super) lookup: PendingAnswer,
 }
 
+/// A request without a service to call, whose key the store has to wait for.
+pub(super) struct Asked {
+    waiting: Box<Waiting>,
+    watched: Watched,
+}
+
 /// What is kept of a presented key while the store is asked.
 pub(super) struct Presented {
     scheme: &'static Scheme,
@@ -98,8 +118,8 @@ pub(super) struct Presented {
 impl Authenticator {
     /// Goes as far as it can without waiting.
     pub(super) fn admit<B>(&self, request: &mut Request<B>, passed: &mut Passed) -> Admission {
-        if let Some(nobody) = self.exempt(request) {
-            self.pass_nobody(request, nobody, passed);
+        if let Some((nobody, outcome)) = self.exempt(request) {
+            self.pass_exempt(request, nobody, outcome, passed);
             return Admission::Pass;
         }
         match self.read_and_check(request) {
@@ -107,7 +127,7 @@ impl Authenticator {
             Err(Otherwise::Known(known)) => self.accept(request, known.principal, known.outdated, passed),
             Err(Otherwise::Waiting(waiting)) => return Admission::Wait(waiting),
             Err(Otherwise::Refused(rejection)) if self.optional && rejection.reason().is_nothing_of_ours() => {
-                self.pass_nobody(request, Nobody::Anonymous, passed);
+                self.pass_anonymous(request, passed);
             }
             Err(Otherwise::Refused(rejection)) => return Admission::Refuse(rejection),
         }
@@ -115,46 +135,55 @@ impl Authenticator {
     }
 
     /// Refuses a request that nobody has waited for.
-    pub(super) fn refuse(&self, rejection: &Rejection, dialect: Dialect) -> Response<Bytes> {
-        self.tell_of(|| Decision::refused(rejection, None));
-        self.renderer.refusal(rejection, dialect)
+    pub(super) fn refuse(&self, rejection: &Rejection, dialect: Dialect, mut watched: Watched) -> Response<Bytes> {
+        let render = watched.take_render();
+        self.tell_of(|| Decision::refused(rejection, None), watched);
+        self.renderer.refusal(rejection, dialect, render)
     }
 
     /// Who presents a key, without a service to call.
-    pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Result<Result<Principal, Rejection>, Box<Waiting>> {
-        Ok(match self.read_and_check(request) {
+    pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Result<Result<Principal, Rejection>, Box<Asked>> {
+        let known = self.read_and_check(request);
+        let watched = self.watch_untouched(request);
+        Ok(match known {
             Ok(principal) => {
-                self.tell_of(|| Decision::accepted(&principal, None));
+                self.tell_of(|| Decision::accepted(&principal, None), watched);
                 Ok(principal)
             }
-            Err(Otherwise::Waiting(waiting)) => return Err(waiting),
-            Err(Otherwise::Known(known)) => self.told(Ok(*known), None),
-            Err(Otherwise::Refused(rejection)) => self.told(Err(rejection), None),
+            Err(Otherwise::Waiting(waiting)) => return Err(Box::new(Asked { waiting, watched })),
+            Err(Otherwise::Known(known)) => self.told(Ok(*known), None, watched),
+            Err(Otherwise::Refused(rejection)) => self.told(Err(rejection), None, watched),
         })
     }
 
     /// The same, once the store has answered.
-    pub(super) async fn authenticate_later(&self, waiting: Waiting) -> Result<Principal, Rejection> {
+    pub(super) async fn authenticate_later(&self, Asked { waiting, watched }: Asked) -> Result<Principal, Rejection> {
         let stopwatch = self.is_observed().then(Stopwatch::start);
         let answer = waiting.lookup.await;
         let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
-        self.told(self.recognize(&waiting.presented, answer), store_time)
+        self.told(self.recognize(&waiting.presented, answer), store_time, watched)
     }
 
-    fn told(&self, known: Result<Known, Rejection>, store_time: Option<Duration>) -> Result<Principal, Rejection> {
-        self.tell_of(|| {
+    fn told(
+        &self,
+        known: Result<Known, Rejection>,
+        store_time: Option<Duration>,
+        watched: Watched,
+    ) -> Result<Principal, Rejection> {
+        let decision = || {
             let decision = match &known {
                 Ok(known) => Decision::accepted(&known.principal, known.outdated),
                 Err(rejection) => Decision::refused(rejection, None),
             };
             decision.after_store_time(store_time)
-        });
+        };
+        self.tell_of(decision, watched);
         known.map(|known| known.principal)
     }
 
-    fn tell_of(&self, decision: impl FnOnce() -> Decision) {
+    fn tell_of(&self, decision: impl FnOnce() -> Decision, watched: Watched) {
         if self.is_observed() {
-            self.tell(&decision());
+            self.tell(decision(), watched);
         }
     }
 
@@ -306,16 +335,16 @@ impl Authenticator {
             header.set(request.headers_mut(), Some(principal.id()));
         }
         passed.decision = self.is_observed().then(|| Decision::accepted(&principal, outdated));
-        passed.by_query = principal.scheme().is_query();
+        passed.answer = AnswerTo::Principal;
         Caller::set_principal(request.extensions_mut(), principal);
     }
 
     /// Whether this request needs no key at all.
-    fn exempt<B>(&self, request: &Request<B>) -> Option<Nobody> {
+    fn exempt<B>(&self, request: &Request<B>) -> Option<(Nobody, Outcome)> {
         if self.pass_preflight && is_preflight(request) {
-            Some(Nobody::Preflight)
+            Some((Nobody::Preflight, Outcome::Preflight))
         } else if self.skips(request) {
-            Some(Nobody::Skipped)
+            Some((Nobody::Skipped, Outcome::Skipped))
         } else {
             None
         }
@@ -328,17 +357,26 @@ impl Authenticator {
         skip(path) && readings().is_some_and(|readings| readings.others().all(|(reading, _)| skip(reading)))
     }
 
-    fn pass_nobody<B>(&self, request: &mut Request<B>, nobody: Nobody, passed: &mut Passed) {
+    /// Lets a request through that presents nothing of ours. The principal of an outer layer stays.
+    fn pass_anonymous<B>(&self, request: &mut Request<B>, passed: &mut Passed) {
+        self.reader.mark_sensitive(request.headers_mut());
+        let kept = Caller::keep_or_set_anonymous(request.extensions_mut());
+        passed.keeps_outer = kept.is_some();
+        if let Some(header) = &self.forward_identity {
+            let id = kept.map(|principal| principal.id().clone());
+            header.set(request.headers_mut(), id.as_ref());
+        }
+        passed.answer = AnswerTo::Anonymous;
+        passed.decision = self.is_observed().then(|| Decision::of(Outcome::Anonymous));
+    }
+
+    /// Lets a request through unread.
+    fn pass_exempt<B>(&self, request: &mut Request<B>, nobody: Nobody, outcome: Outcome, passed: &mut Passed) {
         self.reader.mark_sensitive(request.headers_mut());
         Caller::set_nobody(request.extensions_mut(), nobody);
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), None);
         }
-        let outcome = match nobody {
-            Nobody::Anonymous => Outcome::Anonymous,
-            Nobody::Skipped => Outcome::Skipped,
-            Nobody::Preflight => Outcome::Preflight,
-        };
         passed.decision = self.is_observed().then(|| Decision::of(outcome));
     }
 
@@ -363,13 +401,6 @@ impl Authenticator {
 
     pub(super) fn is_observed(&self) -> bool {
         !self.observers.is_empty()
-    }
-
-    pub(super) fn tell(&self, decision: &Decision) {
-        for observer in &self.observers {
-            // Often told while a response is dropped, where a second panic would end the process.
-            let _ = catch_unwind(AssertUnwindSafe(|| observer(decision)));
-        }
     }
 }
 

@@ -11,8 +11,9 @@ use super::{
 use crate::{
     clock::Clock,
     error::ConfigError,
+    head::RequestHead,
     key::{KeyFormat, KeyHasher},
-    observe::{self, Decision, Observer},
+    observe::{self, Decision, Observer, Observers},
     record::{Bounds, KeyRecord},
     rejection::{RejectionFormat, Renderer},
     scheme::{Challenges, Reader, SchemePolicy},
@@ -38,6 +39,7 @@ use crate::{
 /// # }
 /// ```
 #[must_use = "a builder does nothing until it is built"]
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct ApiKeyLayerBuilder {
     store: Arc<dyn ErasedStore>,
     policy: SchemePolicy,
@@ -48,11 +50,12 @@ pub struct ApiKeyLayerBuilder {
     bounds: Bounds,
     deadline: Duration,
     optional: bool,
+    serves_grpc: bool,
     pass_preflight: bool,
     hide_credentials: bool,
     forward_identity: Option<String>,
     skip: Option<SkipPath>,
-    observers: Vec<Observer>,
+    observers: Observers,
 }
 
 impl ApiKeyLayerBuilder {
@@ -67,6 +70,7 @@ impl ApiKeyLayerBuilder {
             bounds: Bounds { organization: None, environments: None, clock: Clock::system() },
             deadline: Duration::from_secs(5),
             optional: false,
+            serves_grpc: false,
             pass_preflight: false,
             hide_credentials: false,
             forward_identity: None,
@@ -105,9 +109,20 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Lets a request through, anonymous, when it presents nothing of ours. A bad key is 401 all the same.
+    /// Lets a request through, anonymous, when it presents nothing of ours. A bad key is 401 all the same. If an outer layer has accepted a key, its
+    /// principal stays.
     pub fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+
+    /// Refuses gRPC requests as gRPC does: a POST whose content type begins with `application/grpc` is answered with HTTP status 200 and the code
+    /// in `grpc-status`. Set it where a gRPC server is behind the layer and gRPC clients before it, not where a proxy goes by the HTTP status: see
+    /// [gRPC](crate::rejection#grpc).
+    ///
+    /// Without it a refusal is never a 2xx, whatever the content type.
+    pub fn grpc(mut self) -> Self {
+        self.serves_grpc = true;
         self
     }
 
@@ -139,7 +154,8 @@ impl ApiKeyLayerBuilder {
 
     /// Tells the inner service the principal's id in the header `name`: percent-encoded, where it has a space, a percent sign, or what is
     /// not visible ASCII. Whatever the client has sent under this name is taken out, also when nobody is calling, and also
-    /// with underscores for hyphens. Let nobody reach the service behind but through this layer.
+    /// with underscores for hyphens. Where an optional layer keeps the principal of an outer one, the header has that
+    /// principal's id. Let nobody reach the service behind but through this layer.
     pub fn forward_identity(mut self, name: impl Into<String>) -> Self {
         self.forward_identity = Some(name.into());
         self
@@ -163,7 +179,50 @@ impl ApiKeyLayerBuilder {
     ///
     /// The features `tracing` and `metrics` observe every layer besides: see [`Decision`].
     pub fn observe(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
-        self.observers.push(Arc::new(observer));
+        self.observers.push(Observer::Plain(Box::new(observer)));
+        self
+    }
+
+    /// Calls `observer` once for every request, with the decision and with what `capture` took from the head of the request. Use it for what a
+    /// [`Decision`] does not have: the peer's address, a request id.
+    ///
+    /// `capture` runs before the request reaches the inner service, `observer` when the response is ready. Neither may block. If `capture` panics,
+    /// the request is served, and `observer` is not called.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use tower_api_key::{ApiKeyLayer, store::MemoryStore};
+    ///
+    /// # #[derive(Clone)] struct ConnectInfo<T>(T); // axum's
+    /// let layer = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .observe_with(
+    ///         |head| {
+    ///             let peer = head.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    ///             (peer, head.headers().get("x-request-id").cloned())
+    ///         },
+    ///         |decision, (peer, id)| {
+    ///             let (method, path) = (decision.method(), decision.path());
+    ///             println!("{id:?} {peer:?} {method} {path} {}", decision.outcome().as_str());
+    ///         },
+    ///     )
+    ///     .build();
+    /// ```
+    pub fn observe_with<T: Send + 'static>(
+        mut self,
+        capture: impl Fn(&RequestHead<'_>) -> T + Send + Sync + 'static,
+        observer: impl Fn(&Decision, T) + Send + Sync + 'static,
+    ) -> Self {
+        let observer = Arc::new(observer);
+        self.observers.push(Observer::Capturing(Box::new(move |head| {
+            let (captured, observer) = (capture(head), Arc::clone(&observer));
+            Box::new(move |decision| observer(decision, captured))
+        })));
+        self
+    }
+
+    /// Calls `observer` with decisions that have neither method nor path.
+    pub(crate) fn observe_keys(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
+        self.observers.push(Observer::Own(Box::new(observer)));
         self
     }
 
@@ -199,8 +258,10 @@ impl ApiKeyLayerBuilder {
         }
         let reader = Reader::new(&self.policy)?;
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
+        let renderer = Renderer::new(self.format, Challenges::new(&self.policy, &self.realm)?, &self.policy);
         let authenticator = Authenticator {
-            renderer: Renderer::new(self.format, Challenges::new(&self.policy, &self.realm)?, &self.policy),
+            is_watched: self.observers.may_read_requests() || renderer.captures(),
+            renderer,
             reader,
             store: self.store,
             formats: self.formats,
@@ -209,6 +270,7 @@ impl ApiKeyLayerBuilder {
             dummy: KeyRecord::dummy(),
             deadline: self.deadline,
             optional: self.optional,
+            serves_grpc: self.serves_grpc,
             pass_preflight: self.pass_preflight,
             hide_credentials: self.hide_credentials,
             forward_identity,
@@ -230,6 +292,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("bounds", &self.bounds)
             .field("deadline", &self.deadline)
             .field("optional", &self.optional)
+            .field("grpc", &self.serves_grpc)
             .field("pass_preflight", &self.pass_preflight)
             .field("hide_credentials", &self.hide_credentials)
             .field("forward_identity", &self.forward_identity)

@@ -7,6 +7,7 @@ mod future;
 mod lanes;
 mod report;
 mod service;
+mod watched;
 
 use std::{fmt, sync::Arc};
 
@@ -48,9 +49,22 @@ use lanes::Lanes;
 /// # }
 /// ```
 ///
-/// A request passes through every layer of this type that it meets. A nested layer replaces the outer one's principal.
+/// # Nested layers
 ///
-/// Under axum, `Router::layer` protects the fallback too, so that an unknown path is a 401 without a key; `Router::route_layer`
+/// A request passes through every layer of this type that it meets, and each makes one decision. A nested layer that accepts a key replaces the
+/// outer layer's principal. A nested optional layer that finds no key of its own keeps it: what a guard further in refuses to that principal is
+/// then rendered and reported by the outer layer. A nested layer that skips a path removes it.
+///
+/// # Caches
+///
+/// The response to an accepted key gets `Cache-Control: private`, unless the service has set `Cache-Control`. It, the response to an anonymous
+/// request and every refusal get a `Vary` over the headers that may carry a key ([`SchemePolicy::header_names`]), merged into the service's own, so that no
+/// cache answers one caller with the response to another (RFC 9111 §4.1). A refusal is `no-store`. Skipped paths, preflights and gRPC
+/// responses are left alone.
+///
+/// # axum
+///
+/// `Router::layer` protects the fallback too, so that an unknown path is a 401 without a key; `Router::route_layer`
 /// protects the routes alone.
 #[derive(Clone)]
 pub struct ApiKeyLayer {
@@ -59,7 +73,10 @@ pub struct ApiKeyLayer {
 }
 
 impl ApiKeyLayer {
-    /// A layer that finds keys in `store`. The defaults are:
+    /// A layer that finds keys in `store`. Build layers from configuration, when the program starts: each distinct scheme, realm and text of a refusal is
+    /// kept as long as the process lives, so a layer for each request would use more and more memory.
+    ///
+    /// The defaults are:
     ///
     /// | setting            | default                                                               |
     /// |--------------------|-----------------------------------------------------------------------|
@@ -107,7 +124,7 @@ impl ApiKeyLayer {
         async move {
             match known {
                 Ok(answer) => answer,
-                Err(waiting) => self.authenticator.authenticate_later(*waiting).await,
+                Err(asked) => self.authenticator.authenticate_later(*asked).await,
             }
         }
     }

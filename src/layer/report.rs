@@ -1,6 +1,6 @@
 //! What a layer still has to do when the response comes back: render a refusal, report the outcome.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::{
-    authenticator::{Authenticator, Passed, Presented},
+    authenticator::{AnswerTo, Authenticator, Passed, Presented},
     lanes::Lane,
 };
 use crate::{
@@ -55,49 +55,66 @@ impl Report {
     /// Refuses the request itself.
     pub(super) fn refuse(mut self, rejection: &Rejection) -> Response<Bytes> {
         self.note(rejection);
-        self.authenticator.renderer.refusal(rejection, self.dialect)
+        let render = self.so_far.watched.take_render();
+        self.authenticator.renderer.refusal(rejection, self.dialect, render)
     }
 
-    /// Leaves most responses as they are.
+    /// Tells caches for whom the response is, and reports it.
     #[inline]
-    pub(super) fn conclude<B>(&mut self, response: Response<B>) -> Response<ResponseBody<B>> {
+    pub(super) fn conclude<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
         let is_refusal = response.extensions().get::<Rejection>().is_some();
-        if is_refusal || self.so_far.by_query || self.so_far.protocol.is_some() {
-            return self.change(response);
+        if is_refusal && !self.so_far.keeps_outer {
+            return self.render(response);
         }
         self.tell();
+        self.tell_caches(&mut response);
+        if self.so_far.protocol.is_some() {
+            self.select_protocol(&mut response);
+        }
         response.map(ResponseBody::inner)
     }
 
-    /// Renders the refusal of a guard or an extractor further in, and adds what a key in the URL or among the protocols asks for.
+    /// Renders the refusal of a guard or an extractor further in.
     #[cold]
-    fn change<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
-        let rejection = response.extensions_mut().remove::<Rejection>();
-        if let Some(rejection) = &rejection {
-            self.note(rejection);
-        }
+    fn render<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
+        let Some(rejection) = response.extensions_mut().remove::<Rejection>() else {
+            return response.map(ResponseBody::inner);
+        };
+        let render = self.so_far.watched.take_render();
+        self.note(&rejection);
         self.tell();
-        if let Some(rejection) = rejection {
-            let (mut parts, _) = response.into_parts();
-            let refusal = self.authenticator.renderer.render(&rejection, self.dialect, &mut parts);
-            return Response::from_parts(parts, ResponseBody::refusal(refusal));
+        let (mut parts, _) = response.into_parts();
+        let refusal = self.authenticator.renderer.render(&rejection, self.dialect, render, &mut parts);
+        Response::from_parts(parts, ResponseBody::refusal(refusal))
+    }
+
+    /// RFC 9111 §3.5 keeps shared caches from storing the answer to an `Authorization`, but not to a key in another header or in the query
+    /// (RFC 6750 §2.3). None stores a 401 of the service's own (RFC 9110 §15.1), or the answer to a POST, as every gRPC answer is.
+    #[inline]
+    fn tell_caches<B>(&self, response: &mut Response<B>) {
+        static PRIVATE: HeaderValue = HeaderValue::from_static("private");
+        if self.so_far.answer == AnswerTo::Anybody || self.dialect.is_grpc() {
+            return;
         }
-        if self.so_far.by_query
-            && let Entry::Vacant(cache_control) = response.headers_mut().entry(CACHE_CONTROL)
-        {
-            // RFC 6750 §2.3
-            cache_control.insert(HeaderValue::from_static("private"));
+        let is_private = self.so_far.answer == AnswerTo::Principal && response.status() != StatusCode::UNAUTHORIZED;
+        let headers = response.headers_mut();
+        if is_private && let Entry::Vacant(cache_control) = headers.entry(CACHE_CONTROL) {
+            cache_control.insert(PRIVATE.clone());
         }
+        self.authenticator.renderer.vary().write(headers);
+    }
+
+    /// Selects the WebSocket protocol that named the key, if the service has accepted and selected none.
+    fn select_protocol<B>(&mut self, response: &mut Response<B>) {
         let is_accepted = response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_success();
         if let Some(protocol) = self.so_far.protocol.take().filter(|_| is_accepted) {
             response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL).or_insert(*protocol);
         }
-        response.map(ResponseBody::inner)
     }
 
     fn tell(&mut self) {
         if let Some(decision) = self.so_far.decision.take() {
-            self.authenticator.tell(&decision.after_store_time(self.store_time));
+            self.authenticator.tell(decision.after_store_time(self.store_time), mem::take(&mut self.so_far.watched));
         }
     }
 

@@ -54,8 +54,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let dialect = Dialect::of(request.method(), request.headers());
-        let mut passed = Passed::default();
+        let dialect = Dialect::of(request.method(), request.headers(), self.authenticator.serves_grpc);
+        let mut passed = Passed { watched: self.authenticator.watch(&mut request), ..Passed::default() };
         match self.authenticator.admit(&mut request, &mut passed) {
             Admission::Pass => {
                 let report = Report::new(self.authenticator.lane(), dialect, passed);
@@ -71,7 +71,7 @@ where
             }
             Admission::Refuse(rejection) => {
                 drop(self.take_ready());
-                ResponseFuture::refused(self.authenticator.refuse(&rejection, dialect))
+                ResponseFuture::refused(self.authenticator.refuse(&rejection, dialect, passed.watched))
             }
         }
     }

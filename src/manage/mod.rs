@@ -122,8 +122,8 @@ impl KeyManager {
             .formats(self.0.formats.at_the_door())
             .hasher(self.0.hasher.clone())
             .timed_by(self.0.clock.clone())
-            .observe(move |decision| usage.count(decision))
-            .observe(move |decision| rehash.note(decision))
+            .observe_keys(move |decision| usage.count(decision))
+            .observe_keys(move |decision| rehash.note(decision))
     }
 
     /// Writes the uses that were counted since they were written last. Call it before the process ends.

@@ -2,10 +2,14 @@
 
 #[cfg(feature = "metrics")]
 mod metrics;
+mod observers;
 #[cfg(feature = "tracing")]
 mod trace;
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use http::Method;
+pub(crate) use observers::{Captured, Observer, Observers, RequestLine};
 
 use crate::{
     key::KeyDigest,
@@ -28,7 +32,7 @@ use crate::{
 /// | `INFO`             | it was refused: 401, 403, 404                        |
 /// | `ERROR`            | it could not be decided: 503, or 500                 |
 ///
-/// Its fields are `outcome`, `reason`, `scheme`, `key_id`, `organization`, `error`, as far as there are any.
+/// Its fields are `outcome`, `reason`, `scheme`, `key_id`, `organization`, `error`, as far as there are any, and `method` and `path`.
 ///
 /// | metric                       | labels              | what                                                      |
 /// |------------------------------|---------------------|-----------------------------------------------------------|
@@ -43,7 +47,8 @@ use crate::{
 /// let layer = ApiKeyLayer::builder(MemoryStore::new())
 ///     .observe(|decision| {
 ///         if let Outcome::Refused(reason) = decision.outcome() {
-///             eprintln!("refused: {reason:?}, key {:?}", decision.key_id());
+///             let (method, path) = (decision.method(), decision.path());
+///             eprintln!("{method} {path} refused: {reason:?}, key {:?}", decision.key_id());
 ///         }
 ///     })
 ///     .build()?;
@@ -55,6 +60,7 @@ pub struct Decision {
     outcome: Outcome,
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
+    request: Option<Box<RequestLine>>,
     rare: Option<Box<Rare>>,
 }
 
@@ -89,7 +95,7 @@ pub(crate) struct Outdated {
 pub enum Outcome {
     /// The key is good, and no guard refused it.
     Accepted,
-    /// Nothing of ours was presented, and the layer is optional.
+    /// No key of this layer's was presented, and the layer is optional. An outer layer may have accepted another key, which is in its own decision.
     Anonymous,
     /// The path is not protected.
     Skipped,
@@ -101,16 +107,15 @@ pub enum Outcome {
     Abandoned,
 }
 
-pub(crate) type Observer = Arc<dyn Fn(&Decision) + Send + Sync>;
-
 /// The observers that features bring, for every layer.
-pub(crate) fn built_in() -> Vec<Observer> {
-    vec![
-        #[cfg(feature = "tracing")]
-        Arc::new(trace::event),
-        #[cfg(feature = "metrics")]
-        Arc::new(metrics::count),
-    ]
+#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), expect(unused_mut))]
+pub(crate) fn built_in() -> Observers {
+    let mut observers = Observers::default();
+    #[cfg(feature = "tracing")]
+    observers.push(Observer::Logging(Box::new(trace::event), trace::is_on));
+    #[cfg(feature = "metrics")]
+    observers.push(Observer::Own(Box::new(metrics::count)));
+    observers
 }
 
 /// Names the key on the current span, for whatever is logged from here on.
@@ -123,7 +128,7 @@ pub(crate) fn record_on_span(principal: &Principal) {
 impl Decision {
     /// Of a request that has no key.
     pub(crate) fn of(outcome: Outcome) -> Self {
-        Self { outcome, scheme: None, record: None, rare: None }
+        Self { outcome, scheme: None, record: None, request: None, rare: None }
     }
 
     pub(crate) fn accepted(principal: &Principal, outdated: Option<Outdated>) -> Self {
@@ -167,6 +172,17 @@ impl Decision {
     /// What it came to.
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// Returns the method of the request.
+    pub fn method(&self) -> &Method {
+        self.request.as_ref().map_or(&Method::GET, |request| &request.method)
+    }
+
+    /// Returns the path of the request, undecoded, without its query, which may hold a key. Under axum's `nest` the prefix is missing, as
+    /// it is for the layer.
+    pub fn path(&self) -> &str {
+        self.request.as_ref().map_or("", |request| request.path.path())
     }
 
     /// The scheme that carried the key, or was attempted.
@@ -231,6 +247,8 @@ impl fmt::Debug for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decision")
             .field("outcome", &self.outcome)
+            .field("method", self.method())
+            .field("path", &self.path())
             .field("scheme", &self.scheme.map(ToString::to_string))
             .field("key_id", &self.key_id())
             .field("organization", &self.organization())

@@ -19,6 +19,8 @@ macro_rules! event {
             key_id = $decision.key_id().map(KeyId::as_str),
             organization = $decision.organization(),
             error = $decision.cause().map(display),
+            method = $decision.method().as_str(),
+            path = $decision.path(),
             "API key"
         )
     };
@@ -31,6 +33,11 @@ pub(super) fn event(decision: &Decision) {
         Some(Problem::Internal | Problem::Unavailable) => event!(error, decision),
         Some(_) => event!(info, decision),
     }
+}
+
+/// Whether a decision that concerns an operator would be logged.
+pub(super) fn is_on() -> bool {
+    tracing::enabled!(target: "tower_api_key", tracing::Level::ERROR)
 }
 
 /// For a span that has the field `key_id`.

@@ -1,8 +1,8 @@
-//! The protocol in which a caller is refused: HTTP, or gRPC over it.
+//! The protocol in which a caller is refused: HTTP, or gRPC over it where a layer serves it.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, TE},
     response::Parts,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -10,42 +10,53 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::Problem;
 use crate::scheme::SchemePolicy;
 
+/// How a request is refused. Only a layer that serves gRPC refuses otherwise than by an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Http,
     /// A HEAD, which is told everything but the body.
     HttpHead,
+    /// A gRPC client of a layer that does not serve gRPC. It maps the HTTP status, and tonic's reads a body as a message: it gets none.
+    HttpBodiless,
     Grpc,
     /// gRPC as browsers speak it.
     GrpcWeb,
 }
 
 impl Dialect {
-    /// The dialect of a request.
-    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
+    /// The dialect of a request to a layer, which serves gRPC or not.
+    pub(crate) fn of(method: &Method, headers: &HeaderMap, serves_grpc: bool) -> Self {
         match *method {
             Method::HEAD => Self::HttpHead,
-            Method::POST => Self::of_post(headers),
+            Method::POST => Self::of_post(headers, serves_grpc),
             _ => Self::Http,
         }
+    }
+
+    pub(crate) const fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWeb)
     }
 
     /// The content type of a gRPC response.
     pub(super) const fn grpc_media_type(self) -> Option<&'static str> {
         match self {
-            Self::Http | Self::HttpHead => None,
+            Self::Http | Self::HttpHead | Self::HttpBodiless => None,
             Self::Grpc => Some("application/grpc"),
             Self::GrpcWeb => Some("application/grpc-web"),
         }
     }
 
-    fn of_post(headers: &HeaderMap) -> Self {
+    fn of_post(headers: &HeaderMap, serves_grpc: bool) -> Self {
         let media_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         let begins_with = |prefix: &str| {
             media_type.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
         };
         if !begins_with("application/grpc") {
             Self::Http
+        } else if !serves_grpc {
+            // What every gRPC client sends (gRPC over HTTP/2, "Requests").
+            let expects_trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+            if expects_trailers { Self::HttpBodiless } else { Self::Http }
         } else if begins_with("application/grpc-web") {
             Self::GrpcWeb
         } else {

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER},
     response::Parts,
 };
 
@@ -14,12 +14,15 @@ use super::{
     dialect::{Dialect, missing_key_message, write_grpc},
     ready::{Ready, respond},
 };
-use crate::scheme::{Challenges, Scheme, SchemePolicy};
+use crate::{
+    head::RequestHead,
+    scheme::{Challenges, Scheme, SchemePolicy, Vary},
+};
 
 /// How a refusal reads.
 ///
-/// Whatever the format, the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` to a 503. A gRPC request is
-/// answered by a gRPC status in every format.
+/// Whatever the format, the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` to a 503. After
+/// [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc) a gRPC request is answered by a gRPC status in every format.
 ///
 /// ```
 /// use http::{HeaderValue, Response, header::CONTENT_TYPE};
@@ -42,9 +45,14 @@ enum Kind {
     Json,
     Text,
     Custom(Render),
+    CustomWith(Capture),
 }
 
 type Render = Arc<dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync>;
+
+/// Takes values from the head of a request, and returns what renders its refusal.
+type Capture = Arc<dyn Fn(&RequestHead<'_>) -> RenderOnce + Send + Sync>;
+pub(crate) type RenderOnce = Box<dyn FnOnce(&Rejection) -> Response<Bytes> + Send>;
 
 impl RejectionFormat {
     /// `application/problem+json` (RFC 9457), the default:
@@ -63,10 +71,38 @@ impl RejectionFormat {
         Self(Kind::Text)
     }
 
-    /// A response of your own: headers and body, and a status if it is not the problem's. A refusal is never a success: one that
-    /// has a 2xx status, as a new response has, gets the problem's.
+    /// A response of your own: headers and body, and a status if it is not the problem's. A refusal is never a success: the status is replaced
+    /// by the problem's unless it is a 4xx, a 5xx, or a redirect (3xx with `Location`, but no 304). A new response has 200, so it gets the problem's.
     pub fn custom<B: Into<Bytes>>(render: impl Fn(&Rejection) -> Response<B> + Send + Sync + 'static) -> Self {
         Self(Kind::Custom(Arc::new(move |rejection| render(rejection).map(Into::into))))
+    }
+
+    /// As [`custom`](Self::custom), with values of the request: `render` gets what `capture` took from its head, such as a request id.
+    ///
+    /// `capture` runs for every request, before it reaches the inner service, since a guard further in may refuse it later.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_api_key::RejectionFormat;
+    ///
+    /// RejectionFormat::custom_with(
+    ///     |head| (head.path().to_owned(), head.headers().get("x-request-id").cloned()),
+    ///     |rejection, (path, id)| {
+    ///         let mut response = Response::new(format!("{path}: {}\n", rejection.reason().problem().title()));
+    ///         response.headers_mut().extend(id.map(|id| (http::HeaderName::from_static("x-request-id"), id)));
+    ///         response
+    ///     },
+    /// );
+    /// ```
+    pub fn custom_with<T: Send + 'static, B: Into<Bytes>>(
+        capture: impl Fn(&RequestHead<'_>) -> T + Send + Sync + 'static,
+        render: impl Fn(&Rejection, T) -> Response<B> + Send + Sync + 'static,
+    ) -> Self {
+        let render = Arc::new(render);
+        Self(Kind::CustomWith(Arc::new(move |head| {
+            let (captured, render) = (capture(head), Arc::clone(&render));
+            Box::new(move |rejection| render(rejection, captured).map(Into::into))
+        })))
     }
 }
 
@@ -82,7 +118,7 @@ impl fmt::Debug for RejectionFormat {
             Kind::ProblemJson => "RejectionFormat(problem+json)",
             Kind::Json => "RejectionFormat(json)",
             Kind::Text => "RejectionFormat(text)",
-            Kind::Custom(_) => "RejectionFormat(custom)",
+            Kind::Custom(_) | Kind::CustomWith(_) => "RejectionFormat(custom)",
         })
     }
 }
@@ -92,6 +128,7 @@ impl fmt::Debug for RejectionFormat {
 pub(crate) struct Renderer {
     format: RejectionFormat,
     challenges: Challenges,
+    vary: Vary,
     missing_key_message: HeaderValue,
     ready: Ready,
 }
@@ -99,25 +136,55 @@ pub(crate) struct Renderer {
 impl Renderer {
     pub(crate) fn new(format: RejectionFormat, challenges: Challenges, policy: &SchemePolicy) -> Self {
         let missing_key_message = missing_key_message(policy);
-        let renderer = Self { format, challenges, missing_key_message, ready: Ready::NONE };
+        let vary = Vary::new(policy);
+        let renderer = Self { format, challenges, vary, missing_key_message, ready: Ready::NONE };
         let ready = match renderer.format.0 {
             Kind::ProblemJson | Kind::Json | Kind::Text => Ready::new(&renderer),
-            Kind::Custom(_) => Ready::NONE,
+            Kind::Custom(_) | Kind::CustomWith(_) => Ready::NONE,
         };
         Self { ready, ..renderer }
     }
 
+    /// The headers that every answer of the layer depends on.
+    pub(crate) fn vary(&self) -> &Vary {
+        &self.vary
+    }
+
+    /// Whether the format needs values of a request.
+    pub(crate) fn captures(&self) -> bool {
+        matches!(self.format.0, Kind::CustomWith(_))
+    }
+
+    /// Takes from the head of a request what the format needs to refuse it.
+    pub(crate) fn capture(&self, head: &RequestHead<'_>) -> Option<RenderOnce> {
+        match &self.format.0 {
+            Kind::CustomWith(capture) => Some(capture(head)),
+            _ => None,
+        }
+    }
+
     /// The refusal of a request that has no response yet.
-    pub(crate) fn refusal(&self, rejection: &Rejection, dialect: Dialect) -> Response<Bytes> {
+    pub(crate) fn refusal(
+        &self,
+        rejection: &Rejection,
+        dialect: Dialect,
+        render: Option<RenderOnce>,
+    ) -> Response<Bytes> {
         let by_bearer = rejection.scheme().is_some_and(Scheme::is_bearer);
         match self.ready.get(rejection.reason().problem(), by_bearer) {
             Some(ready) if dialect == Dialect::Http && rejection.problem_json().is_none() => ready.clone(),
-            _ => respond(|parts| self.render(rejection, dialect, parts)),
+            _ => respond(|parts| self.render(rejection, dialect, render, parts)),
         }
     }
 
     /// Makes `parts` the head of the refusal, keeps the headers that others have added, and returns its body.
-    pub(crate) fn render(&self, rejection: &Rejection, dialect: Dialect, parts: &mut Parts) -> Bytes {
+    pub(crate) fn render(
+        &self,
+        rejection: &Rejection,
+        dialect: Dialect,
+        render: Option<RenderOnce>,
+        parts: &mut Parts,
+    ) -> Bytes {
         // The encoding may be that of the empty response which this one replaces.
         parts.headers.remove(CONTENT_ENCODING);
         let no_store = HeaderValue::from_static("no-store");
@@ -131,31 +198,44 @@ impl Renderer {
             write_grpc(problem, message, media_type, parts);
             return Bytes::new();
         }
-        let body = self.render_http(rejection, parts);
-        if dialect == Dialect::HttpHead { Bytes::new() } else { body }
+        let body = self.render_http(rejection, render, parts);
+        self.vary.write(&mut parts.headers);
+        match dialect {
+            Dialect::HttpHead => Bytes::new(),
+            Dialect::HttpBodiless => {
+                parts.headers.remove(CONTENT_TYPE);
+                parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+                Bytes::new()
+            }
+            Dialect::Http | Dialect::Grpc | Dialect::GrpcWeb => body,
+        }
     }
 
-    fn render_http(&self, rejection: &Rejection, parts: &mut Parts) -> Bytes {
+    fn render_http(&self, rejection: &Rejection, render: Option<RenderOnce>, parts: &mut Parts) -> Bytes {
         let problem = rejection.reason().problem();
+        let own = match &self.format.0 {
+            Kind::Custom(render) => Some(render(rejection)),
+            _ => render.map(|render| render(rejection)),
+        };
         let mut fixed = |media_type, body| {
             parts.status = problem.status();
             let media_type = HeaderValue::from_static(media_type);
             parts.headers.insert(CONTENT_TYPE, media_type);
             Bytes::from_static(str::as_bytes(body))
         };
-        let body = match &self.format.0 {
-            Kind::ProblemJson => {
-                let plain = fixed("application/problem+json", problem.texts().problem_json);
-                rejection.problem_json().unwrap_or(plain)
-            }
-            Kind::Json => fixed("application/json", problem.texts().json),
-            Kind::Text => fixed("text/plain; charset=utf-8", problem.texts().text),
-            Kind::Custom(render) => {
-                let (own, body) = render(rejection).into_parts();
-                parts.status = if own.status.is_success() { problem.status() } else { own.status };
+        let body = match (&self.format.0, own) {
+            (_, Some(own)) => {
+                let (own, body) = own.into_parts();
+                parts.status = if is_refusal(own.status, &own.headers) { own.status } else { problem.status() };
                 parts.headers.extend(own.headers);
                 body
             }
+            (Kind::ProblemJson | Kind::Custom(_) | Kind::CustomWith(_), None) => {
+                let plain = fixed("application/problem+json", problem.texts().problem_json);
+                rejection.problem_json().unwrap_or(plain)
+            }
+            (Kind::Json, None) => fixed("application/json", problem.texts().json),
+            (Kind::Text, None) => fixed("text/plain; charset=utf-8", problem.texts().text),
         };
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if parts.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -165,6 +245,12 @@ impl Renderer {
         self.challenges.write(parts.status, problem, rejection.scheme(), &mut parts.headers);
         body
     }
+}
+
+/// Whether a response tells everybody that the request was refused: an error, or a redirect to elsewhere. A 304 would show what a cache holds.
+fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_elsewhere = status != StatusCode::NOT_MODIFIED && headers.contains_key(LOCATION);
+    status.is_client_error() || status.is_server_error() || (status.is_redirection() && is_elsewhere)
 }
 
 /// What one problem says, in every built-in format.

@@ -16,11 +16,18 @@
 //!
 //! Reasons on one row look alike outside, byte for byte. Every 401 carries one challenge per distinct accepted scheme, each
 //! with a realm (RFC 9110 §11.6.1); an error attribute stands only on the Bearer challenge, and only when the key came by
-//! Bearer (RFC 6750 §3.1). Every refusal is `Cache-Control: no-store`, and a refused HEAD has no body.
+//! Bearer (RFC 6750 §3.1). Every refusal is `Cache-Control: no-store`, with a `Vary` over the headers that may carry a key, and a refused HEAD has no body.
 //!
-//! A POST whose content type begins with `application/grpc` is answered as gRPC: status 200, the code in `grpc-status`, a sentence in
-//! `grpc-message`, no body, no challenge. So the caller chooses how it is refused: whatever stands around the service and decides by the
-//! HTTP status alone, as a proxy does that asks it to authenticate for others, has to look at `grpc-status` too, or ask by GET.
+//! # gRPC
+//!
+//! A refusal is never a 2xx, so that a proxy, a log or a ban that goes by the HTTP status recognizes it. The one exception is a layer that is built with
+//! [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc): it answers a POST whose content type begins with `application/grpc` as gRPC does, with status
+//! 200, the code in `grpc-status`, a sentence in `grpc-message`, no body, no challenge ("Trailers-Only"). The content type is the caller's choice; so do
+//! not build such a layer for a service that is asked to authenticate for others by HTTP status (nginx `auth_request`, Envoy `ext_authz` over HTTP).
+//!
+//! Without `grpc` a gRPC client gets the HTTP status with challenges. It maps 401 to `UNAUTHENTICATED`, 403 to `PERMISSION_DENIED`, 503 to
+//! `UNAVAILABLE`, but 404 to `UNIMPLEMENTED` and 500 to `UNKNOWN`, and it sees no message. A client that sends `te: trailers`, as gRPC over HTTP/2 does,
+//! gets no body, which tonic would read as a message.
 //!
 //! # Problem types
 //!
@@ -55,8 +62,9 @@ use std::{error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 pub(crate) use dialect::Dialect;
 pub use format::RejectionFormat;
-pub(crate) use format::Renderer;
+pub(crate) use format::{RenderOnce, Renderer};
 use http::{HeaderValue, Response, header::CACHE_CONTROL};
+pub(crate) use ready::keep;
 pub use reason::{Problem, Reason};
 
 use crate::{record::KeyRecord, scheme::Scheme};
@@ -126,17 +134,13 @@ impl Rejection {
         Self::new(Reason::Misconfigured)
     }
 
-    /// A response with the right status, which carries this rejection up to the layer that renders it.
-    pub(crate) fn into_response_with<B>(self, dialect: Dialect, empty: B) -> Response<B> {
-        let (mut parts, ()) = Response::new(()).into_parts();
-        let problem = self.reason.problem();
-        parts.status = problem.status();
-        parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(media_type) = dialect.grpc_media_type() {
-            dialect::write_grpc(problem, HeaderValue::from_static(problem.detail()), media_type, &mut parts);
-        }
-        parts.extensions.insert(self);
-        Response::from_parts(parts, empty)
+    /// A response with the right HTTP status, which carries this rejection up to the layer that renders it, as gRPC if it serves that.
+    pub(crate) fn into_response_with<B>(self, empty: B) -> Response<B> {
+        let mut response = Response::new(empty);
+        *response.status_mut() = self.reason.problem().status();
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.extensions_mut().insert(self);
+        response
     }
 
     /// Why. Never tell the caller more than [`Reason::problem`] does.

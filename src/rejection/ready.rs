@@ -1,8 +1,8 @@
 //! Refusals that are made when the layer is built, by the one renderer. A copy costs half of what making one anew does.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    collections::HashSet,
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -36,7 +36,7 @@ impl Ready {
     pub(super) fn new(renderer: &Renderer) -> Self {
         let refusal = |reason, scheme| {
             let rejection = Rejection::new(reason).by_scheme(scheme);
-            let mut refusal = respond(|parts| renderer.render(&rejection, Dialect::Http, parts));
+            let mut refusal = respond(|parts| renderer.render(&rejection, Dialect::Http, None, parts));
             refusal.headers_mut().values_mut().for_each(keep);
             refusal
         };
@@ -57,9 +57,9 @@ pub(super) fn respond(render: impl FnOnce(&mut Parts) -> Bytes) -> Response<Byte
 
 /// Makes copies of this value point at it, so that they count no reference.
 ///
-/// Each distinct value of the process is kept for good; they come from configuration, so there are few.
-fn keep(value: &mut HeaderValue) {
-    static VALUES: Mutex<BTreeSet<&'static [u8]>> = Mutex::new(BTreeSet::new());
+/// Each distinct value is kept as long as the process lives; values come from configuration, so there are few.
+pub(crate) fn keep(value: &mut HeaderValue) {
+    static VALUES: LazyLock<Mutex<HashSet<&'static [u8]>>> = LazyLock::new(Mutex::default);
     let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = values.get(value.as_bytes()).copied().unwrap_or_else(|| Vec::leak(value.as_bytes().to_vec()));
     values.insert(kept);
@@ -81,14 +81,14 @@ mod tests {
         static PRIVATE: Scheme = Scheme::x_api_key();
         let alike = [Reason::WrongScheme, Reason::BadFormat, Reason::Revoked, Reason::Unlisted, Reason::StoreSlow];
         let schemes = [None, Some(&BEARER), Some(&PRIVATE)];
-        let dialects = [Dialect::Http, Dialect::HttpHead, Dialect::Grpc, Dialect::GrpcWeb];
+        let dialects = [Dialect::Http, Dialect::HttpHead, Dialect::HttpBodiless, Dialect::Grpc, Dialect::GrpcWeb];
         for policy in [SchemePolicy::default(), Scheme::authorization("BEARER").into(), Scheme::x_api_key().into()] {
             for realm in ["api", "Schl\u{fc}ssel \"\\"] {
                 for format in [RejectionFormat::problem_json(), RejectionFormat::json(), RejectionFormat::text()] {
                     let renderer = Renderer::new(format, Challenges::new(&policy, realm).unwrap(), &policy);
                     let same = |rejection: &Rejection, dialect| {
-                        let ready = renderer.refusal(rejection, dialect);
-                        let made = respond(|parts| renderer.render(rejection, dialect, parts));
+                        let ready = renderer.refusal(rejection, dialect, None);
+                        let made = respond(|parts| renderer.render(rejection, dialect, None, parts));
                         assert_eq!((ready.status(), ready.headers()), (made.status(), made.headers()));
                         assert_eq!(ready.body(), made.body());
                     };

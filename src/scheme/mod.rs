@@ -37,6 +37,7 @@ mod grammar;
 mod hide;
 mod policy;
 mod read;
+mod vary;
 mod verdict;
 mod websocket;
 #[cfg(feature = "client")]
@@ -44,14 +45,16 @@ mod write;
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
 pub(crate) use challenge::Challenges;
 pub(crate) use grammar::all_bytes;
 pub use policy::{Conflict, SchemePolicy};
 pub(crate) use read::{Candidate, Reader};
+pub(crate) use vary::Vary;
 pub(crate) use verdict::Credential;
 #[cfg(feature = "client")]
 pub(crate) use write::Writer;
@@ -136,8 +139,7 @@ impl Scheme {
     ///
     /// A URL is written down where a header is not: in the access logs of every proxy, in a browser's history, in
     /// `Referer`, in error reports. RFC 6750 §2.3 says that it "SHOULD NOT be used" where a header can be.
-    /// The parameter's name and value are form-decoded, so a `+` in a key must be sent as `%2B`. A response to a key that
-    /// came this way is marked `Cache-Control: private`, unless the service says otherwise.
+    /// The parameter's name and value are form-decoded, so a `+` in a key must be sent as `%2B`.
     ///
     /// [`hide_credentials`](crate::layer::ApiKeyLayerBuilder::hide_credentials) takes the parameter out of the request's
     /// URI, but cannot reach a copy that something before the layer has made, as axum's `OriginalUri` is.
@@ -184,10 +186,6 @@ impl Scheme {
         self.challenge_name().eq_ignore_ascii_case("basic")
     }
 
-    pub(crate) fn is_query(&self) -> bool {
-        matches!(self.place, Place::Query(_))
-    }
-
     /// The scheme's name in a challenge: the word of an `Authorization`, `ApiKey` for every other place.
     fn challenge_name(&self) -> &str {
         match (&self.place, &self.word) {
@@ -198,15 +196,15 @@ impl Scheme {
 
     /// The one shared copy of this scheme, so that a principal points at it and counts no reference.
     ///
-    /// Each distinct scheme of the process is kept for good; they come from configuration, so there are few.
+    /// Each distinct scheme is kept as long as the process lives; schemes come from configuration, so there are few.
     fn interned(&self) -> &'static Scheme {
-        static SCHEMES: Mutex<Vec<&'static Scheme>> = Mutex::new(Vec::new());
+        static SCHEMES: LazyLock<Mutex<HashSet<&'static Scheme>>> = LazyLock::new(Mutex::default);
         let mut schemes = SCHEMES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = schemes.iter().find(|known| **known == self) {
+        if let Some(known) = schemes.get(self) {
             return known;
         }
         let kept: &'static Scheme = Box::leak(Box::new(self.clone()));
-        schemes.push(kept);
+        schemes.insert(kept);
         kept
     }
 }

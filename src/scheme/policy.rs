@@ -1,6 +1,11 @@
 //! Which schemes a service accepts, and what two credentials in one request mean.
 
-use super::Scheme;
+use http::{
+    HeaderName,
+    header::{COOKIE, SEC_WEBSOCKET_PROTOCOL},
+};
+
+use super::{Place, Scheme};
 
 /// An ordered set of schemes and a rule for conflicts.
 ///
@@ -74,6 +79,34 @@ impl SchemePolicy {
     /// ```
     pub fn schemes(&self) -> &[Scheme] {
         &self.schemes
+    }
+
+    /// Returns the request headers that may carry a key, each once: `authorization`, private headers, `cookie`, `sec-websocket-protocol`. A key in the
+    /// query is in none of them.
+    ///
+    /// Use it for middleware outside of the layer, which sees requests before the layer marks their keys sensitive: tower-http's
+    /// `SetSensitiveRequestHeadersLayer` takes these names.
+    ///
+    /// ```
+    /// use tower_api_key::{Scheme, SchemePolicy};
+    ///
+    /// let names: Vec<_> = SchemePolicy::default().header_names().collect();
+    /// assert_eq!(names, ["authorization", "x-api-key"]);
+    /// let policy = SchemePolicy::new([Scheme::cookie("key"), Scheme::query("key")]);
+    /// assert_eq!(policy.header_names().collect::<Vec<_>>(), ["cookie"]);
+    /// ```
+    pub fn header_names(&self) -> impl Iterator<Item = HeaderName> + use<> {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for scheme in &self.schemes {
+            let name = match &scheme.place {
+                Place::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok(),
+                Place::Cookie(_) => Some(COOKIE),
+                Place::WebSocketProtocol(_) => Some(SEC_WEBSOCKET_PROTOCOL),
+                Place::Query(_) => None,
+            };
+            names.extend(name.filter(|name| !names.contains(name)));
+        }
+        names.into_iter()
     }
 
     /// The rule for conflicts.

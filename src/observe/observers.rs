@@ -1,0 +1,109 @@
+//! The observers of a layer, and what each of them keeps of a request until its decision is made.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use http::{Method, uri::PathAndQuery};
+
+use super::Decision;
+use crate::head::RequestHead;
+
+/// The observers of one layer, in the order in which they are called.
+#[derive(Default)]
+pub(crate) struct Observers {
+    observers: Vec<Observer>,
+    /// Whether one of them captures values of the request.
+    capture: bool,
+}
+
+pub(crate) enum Observer {
+    /// One of the library's own, which reads neither method nor path.
+    Own(Observe),
+    /// One that reads them while the function says so.
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
+    Logging(Observe, fn() -> bool),
+    Plain(Observe),
+    Capturing(Capture),
+}
+
+pub(crate) type Observe = Box<dyn Fn(&Decision) + Send + Sync>;
+
+/// Takes values from the head of a request, and returns what is called with its decision.
+pub(crate) type Capture = Box<dyn Fn(&RequestHead<'_>) -> ObserveOnce + Send + Sync>;
+pub(crate) type ObserveOnce = Box<dyn FnOnce(&Decision) + Send>;
+
+/// What the capturing observers took from a request, in their order; `None` for one that panicked.
+pub(crate) type Captured = Vec<Option<ObserveOnce>>;
+
+/// The method and the path of a request. Its query may hold a key, so it is not kept.
+#[derive(Clone)]
+pub(crate) struct RequestLine {
+    pub(super) method: Method,
+    pub(super) path: PathAndQuery,
+}
+
+// === impl Observers, RequestLine ===
+
+impl Observers {
+    pub(crate) fn push(&mut self, observer: Observer) {
+        self.capture |= matches!(observer, Observer::Capturing(_));
+        self.observers.push(observer);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.observers.is_empty()
+    }
+
+    /// Whether an observer may ever read anything of a request.
+    pub(crate) fn may_read_requests(&self) -> bool {
+        self.observers.iter().any(|observer| !matches!(observer, Observer::Own(_)))
+    }
+
+    /// Whether an observer captures values of the request.
+    pub(crate) fn capture(&self) -> bool {
+        self.capture
+    }
+
+    /// Method and path, if an observer reads them.
+    pub(crate) fn line_of(&self, head: &RequestHead<'_>) -> Option<Box<RequestLine>> {
+        let reads = |observer: &Observer| match observer {
+            Observer::Own(_) => false,
+            Observer::Logging(_, is_on) => is_on(),
+            Observer::Plain(_) | Observer::Capturing(_) => true,
+        };
+        self.observers.iter().any(reads).then(|| Box::new(RequestLine::of(head)))
+    }
+
+    /// Takes from the head of a request what the capturing observers need of it later.
+    pub(crate) fn captured_of(&self, head: &RequestHead<'_>) -> Captured {
+        let captures = self.observers.iter().filter_map(|observer| match observer {
+            Observer::Capturing(capture) => Some(capture),
+            Observer::Own(_) | Observer::Logging(..) | Observer::Plain(_) => None,
+        });
+        captures.map(|capture| catch_unwind(AssertUnwindSafe(|| capture(head))).ok()).collect()
+    }
+
+    /// Calls every observer with the decision. A panic of one is caught: decisions are often made while a response is dropped, where a second
+    /// panic would end the process.
+    pub(crate) fn tell(&self, mut decision: Decision, request: Option<Box<RequestLine>>, captured: Captured) {
+        decision.request = request;
+        let mut captured = captured.into_iter();
+        for observer in &self.observers {
+            let _ = catch_unwind(AssertUnwindSafe(|| match observer {
+                Observer::Own(observe) | Observer::Logging(observe, _) | Observer::Plain(observe) => observe(&decision),
+                Observer::Capturing(_) => {
+                    if let Some(observe) = captured.next().flatten() {
+                        observe(&decision);
+                    }
+                }
+            }));
+        }
+    }
+}
+
+impl RequestLine {
+    fn of(head: &RequestHead<'_>) -> Self {
+        let path_and_query = head.uri().path_and_query().filter(|target| target.query().is_none()).cloned();
+        let path = path_and_query.or_else(|| PathAndQuery::try_from(head.path()).ok());
+        Self { method: head.method().clone(), path: path.unwrap_or(PathAndQuery::from_static("/")) }
+    }
+}

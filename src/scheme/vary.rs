@@ -1,0 +1,64 @@
+//! `Vary`: the headers that an answer depends on, because one of them may carry a key (RFC 9110 §12.5.5).
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{Entry, VARY},
+};
+
+use super::{SchemePolicy, grammar::trim_ows};
+use crate::rejection::keep;
+
+/// The headers of a policy, as one value that is made when the layer is built.
+#[derive(Debug)]
+pub(crate) struct Vary {
+    names: Vec<HeaderName>,
+    /// None if keys are read from the query alone: the URI is part of what a cache compares anyway.
+    value: Option<HeaderValue>,
+}
+
+impl Vary {
+    pub(crate) fn new(policy: &SchemePolicy) -> Self {
+        let names: Vec<HeaderName> = policy.header_names().collect();
+        let value = HeaderValue::from_str(&join(&names)).ok().filter(|_| !names.is_empty());
+        let value = value.map(|mut value| {
+            keep(&mut value);
+            value
+        });
+        Self { names, value }
+    }
+
+    /// Adds the headers to those that an answer depends on already.
+    #[inline]
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        let Some(value) = &self.value else { return };
+        match headers.entry(VARY) {
+            Entry::Vacant(vary) => {
+                vary.insert(value.clone());
+            }
+            Entry::Occupied(_) => self.merge(value, headers),
+        }
+    }
+
+    /// Into one line, without repeating a name. A `*` says more than any name.
+    #[cold]
+    fn merge(&self, value: &HeaderValue, headers: &mut HeaderMap) {
+        let lines: Vec<&[u8]> = headers.get_all(VARY).iter().map(HeaderValue::as_bytes).collect();
+        let listed = || lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).map(trim_ows);
+        if listed().any(|name| name == b"*") {
+            return;
+        }
+        let is_missing = |name: &&HeaderName| !listed().any(|listed| listed.eq_ignore_ascii_case(name.as_ref()));
+        let missing: Vec<&HeaderName> = self.names.iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let missing = join(missing);
+        let all = lines.into_iter().filter(|line| !trim_ows(line).is_empty()).chain([missing.as_bytes()]);
+        let merged = HeaderValue::from_bytes(&all.collect::<Vec<_>>().join(&b", "[..]));
+        headers.insert(VARY, merged.unwrap_or(value.clone()));
+    }
+}
+
+fn join(names: impl IntoIterator<Item: AsRef<str>>) -> String {
+    names.into_iter().map(|name| name.as_ref().to_owned()).collect::<Vec<_>>().join(", ")
+}
