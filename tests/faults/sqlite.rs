@@ -520,7 +520,9 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
                 0 => drop(manager.revoke(&admin(), id.clone()).await.unwrap()),
                 1 => drop(manager.disable(&admin(), id.clone()).await.unwrap()),
                 2 => {
-                    drop(manager.edit(&admin(), id.clone(), Edit::new().permissions(Permissions::new())).await.unwrap())
+                    drop(
+                        manager.edit(&admin(), id.clone(), Edit::new().permissions(Permissions::new())).await.unwrap(),
+                    );
                 }
                 _ => drop(manager.remove(&admin(), id.clone()).await.unwrap()),
             }
