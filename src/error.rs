@@ -64,7 +64,7 @@ pub enum ConfigError {
     /// A cache that is built outside of a tokio runtime, where nothing could follow the changes.
     #[error("cache: must be built within a tokio runtime")]
     NoRuntime,
-    /// A manager without a format, which could make no key.
+    /// A manager without a format, which could make no key; a layer that ignores other formats, and has none.
     #[error("format: at least one is needed")]
     NoFormat,
     /// A format to make keys with, of which only the shape is known.

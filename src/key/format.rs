@@ -214,6 +214,23 @@ impl KeyFormat {
         }
     }
 
+    /// Whether a text may be meant as a key of this form: it has the shape, or a word in it begins as such keys do, in whatever case. So a mistyped
+    /// key is ours, and a JWT is not.
+    pub(crate) fn claims(&self, text: &[u8]) -> bool {
+        let separator = match &self.shape {
+            Shape::Own { .. } => "",
+            Shape::Foreign { separator, .. } => separator,
+        };
+        let is_inside_a_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+        let begins = |text: &[u8]| {
+            let (prefix, rest) = text.split_at_checked(self.prefix.len())?;
+            let is_ours = prefix.eq_ignore_ascii_case(self.prefix.as_bytes()) && rest.starts_with(separator.as_bytes());
+            is_ours.then_some(())
+        };
+        let mut beginnings = (0..text.len()).filter(|place| *place == 0 || !is_inside_a_word(text[place - 1]));
+        self.has_shape(text) || (!self.prefix.is_empty() && beginnings.any(|place| begins(&text[place..]).is_some()))
+    }
+
     /// Whether a key of this shape ends with its checksum. A foreign key has none that we know.
     pub(crate) fn has_checksum(&self, key: &[u8]) -> bool {
         match self.shape {

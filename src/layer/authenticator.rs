@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response,
+    HeaderMap, HeaderValue, Method, Request, Response, Uri,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
@@ -36,6 +36,7 @@ pub(super) struct Authenticator {
     pub(super) deadline: Duration,
     pub(super) optional: bool,
     pub(super) serves_grpc: bool,
+    pub(super) ignores_other_formats: bool,
     pub(super) pass_preflight: bool,
     pub(super) hide_credentials: bool,
     pub(super) forward_identity: Option<IdentityHeader>,
@@ -196,14 +197,34 @@ impl Authenticator {
                 return self.check(candidate.scheme, candidate.key, &padded);
             }
         }
+        match self.others(request) {
+            Some(others) => {
+                let (headers, uri) = others.taken_out(request.headers(), request.uri());
+                self.check_all(&headers, &uri)
+            }
+            None => self.check_all(request.headers(), request.uri()),
+        }
+    }
+
+    /// The long way.
+    fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Result<Principal, Otherwise> {
         let refused = |rejection| Err(Otherwise::Refused(rejection));
-        match self.reader.read(request.headers(), request.uri()) {
+        match self.reader.read(headers, uri) {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
                 self.check(scheme, &key, &self.hasher.padded(&key))
             }
             Ok(Credential { scheme, .. }) => refused(bad_format(scheme)),
             Err(unread) => refused(unread.into()),
         }
+    }
+
+    /// What reads the credentials of others, where those are to be told by their format.
+    fn others<B>(&self, request: &Request<B>) -> Option<Reader> {
+        if !self.ignores_other_formats {
+            return None;
+        }
+        let is_ours = |text: &[u8]| self.formats.iter().any(|format| format.claims(text));
+        self.reader.of_others(request.headers(), request.uri(), &is_ours)
     }
 
     /// Whether it is a key, and has one of the formats. A format of our own leaves no doubt about the alphabet.
@@ -327,9 +348,11 @@ impl Authenticator {
     ) {
         observe::record_on_span(&principal);
         self.reader.mark_sensitive(request.headers_mut());
-        passed.protocol = self.reader.take_protocol(request.headers_mut()).map(Box::new);
+        let without_others = self.others(request).map(|others| self.reader.without(&others));
+        let reader = without_others.as_ref().unwrap_or(&self.reader);
+        passed.protocol = reader.take_protocol(request.headers_mut()).map(Box::new);
         if self.hide_credentials {
-            self.hide_credentials_of(request);
+            hide_credentials(reader, request);
         }
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), Some(principal.id()));
@@ -393,15 +416,15 @@ impl Authenticator {
         self.formats.is_empty() || self.formats.iter().any(fits)
     }
 
-    fn hide_credentials_of<B>(&self, request: &mut Request<B>) {
-        let mut uri = std::mem::take(request.uri_mut());
-        self.reader.hide(request.headers_mut(), &mut uri);
-        *request.uri_mut() = uri;
-    }
-
     pub(super) fn is_observed(&self) -> bool {
         !self.observers.is_empty()
     }
+}
+
+fn hide_credentials<B>(reader: &Reader, request: &mut Request<B>) {
+    let mut uri = std::mem::take(request.uri_mut());
+    reader.hide(request.headers_mut(), &mut uri);
+    *request.uri_mut() = uri;
 }
 
 fn bad_format(scheme: &'static Scheme) -> Rejection {

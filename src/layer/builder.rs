@@ -51,6 +51,7 @@ pub struct ApiKeyLayerBuilder {
     deadline: Duration,
     optional: bool,
     serves_grpc: bool,
+    ignores_other_formats: bool,
     pass_preflight: bool,
     hide_credentials: bool,
     forward_identity: Option<String>,
@@ -71,6 +72,7 @@ impl ApiKeyLayerBuilder {
             deadline: Duration::from_secs(5),
             optional: false,
             serves_grpc: false,
+            ignores_other_formats: false,
             pass_preflight: false,
             hide_credentials: false,
             forward_identity: None,
@@ -88,6 +90,30 @@ impl ApiKeyLayerBuilder {
     /// Refuses every key that has none of these formats, before it is hashed; and one whose checksum is wrong before a store has to wait.
     pub fn formats(mut self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
         self.formats = formats.into_iter().collect();
+        self
+    }
+
+    /// Ignores credentials that have none of the [`formats`](Self::formats), in whatever accepted scheme: they belong to another layer. Use it where keys and JWTs
+    /// both come by `Authorization: Bearer`.
+    ///
+    /// An optional layer lets such a request through, anonymous; a required one refuses it as a request without a key, 401. The credential conflicts with
+    /// no key and stays in the request, also after [`hide_credentials`](Self::hide_credentials). A text in which a word begins with the prefix of a format, in
+    /// whatever case, is a key of yours, mistyped or not: it is refused with 401 if it is not known. An empty place and a repeated header are refused as ever.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, KeyFormat, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .formats([KeyFormat::new("acme")?])
+    ///     .ignore_other_formats()
+    ///     .optional()
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ignore_other_formats(mut self) -> Self {
+        self.ignores_other_formats = true;
         self
     }
 
@@ -248,13 +274,17 @@ impl ApiKeyLayerBuilder {
     /// # Errors
     ///
     /// [`ConfigError`] names the setting that is wrong: no scheme, a header name with a space, an empty scheme word, a realm with
-    /// a line break, an empty list of environments, a deadline of zero, an identity in a header that carries keys.
+    /// a line break, an empty list of environments, a deadline of zero, an identity in a header that carries keys,
+    /// `ignore_other_formats` without `formats`.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
         if self.deadline.is_zero() {
             return Err(ConfigError::Deadline);
         }
         if self.bounds.environments.as_ref().is_some_and(Vec::is_empty) {
             return Err(ConfigError::NoEnvironment);
+        }
+        if self.ignores_other_formats && self.formats.is_empty() {
+            return Err(ConfigError::NoFormat);
         }
         let reader = Reader::new(&self.policy)?;
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
@@ -271,6 +301,7 @@ impl ApiKeyLayerBuilder {
             deadline: self.deadline,
             optional: self.optional,
             serves_grpc: self.serves_grpc,
+            ignores_other_formats: self.ignores_other_formats,
             pass_preflight: self.pass_preflight,
             hide_credentials: self.hide_credentials,
             forward_identity,
@@ -293,6 +324,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("deadline", &self.deadline)
             .field("optional", &self.optional)
             .field("grpc", &self.serves_grpc)
+            .field("ignore_other_formats", &self.ignores_other_formats)
             .field("pass_preflight", &self.pass_preflight)
             .field("hide_credentials", &self.hide_credentials)
             .field("forward_identity", &self.forward_identity)

@@ -9,7 +9,7 @@ use super::{
     verdict::{Credential, Finding, KeyText},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CookieSource {
     pub(super) name: Box<str>,
     pub(super) order: usize,
@@ -63,7 +63,7 @@ pub(super) fn hide(sources: &[CookieSource], headers: &mut HeaderMap) {
 }
 
 /// RFC 6265 §4.2.1, read as §5.2 reads a pair: white space around a name and around a value is not part of it.
-fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(super) fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     line.split(|byte| *byte == b';').map(split)
 }
 

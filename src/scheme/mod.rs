@@ -35,6 +35,7 @@ mod challenge;
 mod cookie;
 mod grammar;
 mod hide;
+mod others;
 mod policy;
 mod read;
 mod vary;

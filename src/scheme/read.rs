@@ -19,7 +19,7 @@ use super::{
 use crate::error::ConfigError;
 
 /// A policy, made ready for reading.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reader {
     pub(super) carriers: Vec<HeaderName>,
     pub(super) headers: Vec<HeaderSource>,
@@ -31,7 +31,7 @@ pub(crate) struct Reader {
 }
 
 /// A header that may carry a key, in one or several forms.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HeaderSource {
     pub(super) name: HeaderName,
     /// `Authorization`, which schemes of others use too.
@@ -40,7 +40,7 @@ pub(super) struct HeaderSource {
 }
 
 /// One scheme: the word that stands before the key, if any, and its place in the policy's order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Form {
     order: usize,
     word: Option<Box<str>>,
@@ -55,7 +55,7 @@ pub(crate) struct Candidate<'r> {
     follows_word: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct QuerySource {
     pub(super) name: Box<str>,
     order: usize,
@@ -198,6 +198,12 @@ impl HeaderSource {
             Some(form) if !self.is_shared => Finding::Malformed(form.order, form.scheme),
             _ => Finding::Foreign,
         })
+    }
+
+    /// The text of a credential and whether it is coded as Basic; a private header without a word of ours is taken whole.
+    pub(super) fn text<'r>(&self, value: &'r [u8]) -> Option<(bool, &'r [u8])> {
+        let found = self.forms.iter().find_map(|form| Some((form.scheme.is_basic(), form.text(value)?)));
+        found.or((!self.is_shared).then_some((false, value)))
     }
 
     /// Whether this value is ours, well-formed or not.

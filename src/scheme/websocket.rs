@@ -9,7 +9,7 @@ use super::{
     verdict::{Credential, Finding, KeyText},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ProtocolSource {
     pub(super) name: HeaderValue,
     pub(super) order: usize,
@@ -55,6 +55,13 @@ pub(super) fn take_out(sources: &[ProtocolSource], headers: &mut HeaderMap) -> O
         headers.insert(SEC_WEBSOCKET_PROTOCOL, kept);
     }
     Some(taken)
+}
+
+/// What is offered behind this name, wherever it stands; nothing behind the last.
+pub(super) fn keys_after<'r>(name: &HeaderValue, headers: &'r HeaderMap) -> impl Iterator<Item = &'r [u8]> {
+    let protocols: Vec<&[u8]> = offered(headers).collect();
+    let places: Vec<usize> = (0..protocols.len()).filter(|place| *name == protocols[*place]).collect();
+    places.into_iter().map(move |place| protocols.get(place + 1).copied().unwrap_or_default())
 }
 
 /// RFC 6455 §11.3.4: the lines are one list. RFC 9110 §5.6.1.2: empty elements count for nothing.

@@ -1,0 +1,71 @@
+//! Credentials that are somebody else's by the form of their text, in places that this policy reads too: a JWT after our `Bearer`.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, Uri, header::COOKIE};
+use zeroize::Zeroizing;
+
+use super::{Reader, cookie, grammar::trim_ows, read::HeaderSource, websocket};
+
+impl Reader {
+    /// A reader of those places alone that hold one credential each, whose text `is_ours` denies. `None` if no place does. An empty place and one that is
+    /// given twice stay ours.
+    pub(crate) fn of_others(&self, headers: &HeaderMap, uri: &Uri, is_ours: &dyn Fn(&[u8]) -> bool) -> Option<Self> {
+        let is_others = |text: Option<&[u8]>| text.is_some_and(|text| !text.is_empty() && !is_ours(text));
+        let mut others = self.clone();
+        others.headers.retain(|source| source.holds_others(headers, is_ours));
+        others.queries.retain(|source| {
+            let pairs = || form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+            let value = one(pairs().filter(|(name, _)| *name == *source.name).map(|(_, value)| value));
+            is_others(value.as_deref().map(str::as_bytes))
+        });
+        others.cookies.retain(|source| {
+            let lines = headers.get_all(COOKIE).iter();
+            let pairs = lines.flat_map(|line| cookie::pairs(line.as_bytes()));
+            is_others(one(pairs.filter(|(name, _)| *name == source.name.as_bytes()).map(|(_, value)| value)))
+        });
+        others.protocols.retain(|source| is_others(one(websocket::keys_after(&source.name, headers))));
+        let found =
+            [others.headers.len(), others.queries.len(), others.cookies.len(), others.protocols.len()] != [0; 4];
+        found.then_some(others)
+    }
+
+    /// This reader without the places of another.
+    pub(crate) fn without(&self, others: &Self) -> Self {
+        let mut ours = self.clone();
+        ours.headers.retain(|source| !others.headers.iter().any(|other| other.name == source.name));
+        ours.queries.retain(|source| !others.queries.iter().any(|other| other.name == source.name));
+        ours.cookies.retain(|source| !others.cookies.iter().any(|other| other.name == source.name));
+        ours.protocols.retain(|source| !others.protocols.iter().any(|other| other.name == source.name));
+        ours
+    }
+
+    /// A copy of headers and URI without what this reader reads.
+    pub(crate) fn taken_out(&self, headers: &HeaderMap, uri: &Uri) -> (HeaderMap, Uri) {
+        let (mut headers, mut uri) = (headers.clone(), uri.clone());
+        self.hide(&mut headers, &mut uri);
+        self.take_protocol(&mut headers);
+        (headers, uri)
+    }
+}
+
+impl HeaderSource {
+    /// Whether its one line holds a text after a word of ours, or a whole private value, that is not ours.
+    fn holds_others(&self, headers: &HeaderMap, is_ours: &dyn Fn(&[u8]) -> bool) -> bool {
+        let Some(value) = one(headers.get_all(&self.name).iter().map(HeaderValue::as_bytes)) else { return false };
+        let value = trim_ows(value);
+        match self.text(value) {
+            None | Some((_, [])) => false,
+            Some((true, coded)) => match STANDARD.decode(coded).map(Zeroizing::new) {
+                // The user name or the password.
+                Ok(pair) => !is_ours(&pair) && !pair.split(|byte| *byte == b':').any(is_ours),
+                Err(_) => !is_ours(coded),
+            },
+            Some((false, text)) => !is_ours(text),
+        }
+    }
+}
+
+/// The only item, if there is one and no other.
+fn one<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    items.next().filter(|_| items.next().is_none())
+}
