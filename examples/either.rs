@@ -19,7 +19,7 @@ use tower_api_key::{
     ConfigError, Conflict, KeyFormat, KeyManager, Owner, Permissions, Principal, RejectionFormat, Require, Scheme,
     SchemePolicy,
     manage::{Actor, Issued, ManageError, NewKey},
-    store::{Filter, SqliteStore},
+    store::SqliteStore,
 };
 
 #[tokio::main]
@@ -71,13 +71,13 @@ pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str
     let everything: Permissions = keys.into_iter().chain(sandboxes).collect();
     let here = Actor::trusted(Owner::Bot, everything.clone()).in_organization("acme");
     let elsewhere = here.clone().in_organization("globex");
-    if !manager.list(&here, Filter::default().with_revoked().limit(1)).await?.records.is_empty() {
-        return Ok(Vec::new());
-    }
     let key = |name: &str, environment: &str| NewKey::bot(name).environment(environment);
     let all = |name: &str, environment: &str| key(name, environment).permissions(everything.clone());
+    let Some(live) = manager.bootstrap(&here, all("Production", "live")).await? else {
+        return Ok(Vec::new());
+    };
     Ok(vec![
-        ("live", manager.issue(&here, all("Production", "live")).await?),
+        ("live", live),
         ("limited", manager.issue(&here, key("Reader", "live").grant("sandboxes", "read")).await?),
         ("test", manager.issue(&here, all("Tests", "test")).await?),
         ("foreign", manager.issue(&elsewhere, all("Another's", "live")).await?),

@@ -76,14 +76,12 @@ pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error
 
 /// At the first start, a key for each of two accounts. Later there is none to show: the file has only their digests.
 pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str, Issued)>, ManageError> {
-    let mut keys = Vec::new();
-    for name in ["account", "limited"] {
-        let account = Account::named(name);
-        if !account.has_had_a_key(manager).await? {
-            keys.push((name, account.generate(manager).await?));
-        }
-    }
-    Ok(keys)
+    let account = Account::named("account");
+    let Some(first) = manager.bootstrap(&account.actor(), account.new_key()).await? else {
+        return Ok(Vec::new());
+    };
+    let limited = Account::named("limited").generate(manager).await?;
+    Ok(vec![("account", first), ("limited", limited)])
 }
 
 /// Every endpoint needs a key, and `Token` is the only way to send it; the profile needs a signed-in account instead.
@@ -203,18 +201,16 @@ impl Account {
     }
 
     async fn generate(&self, manager: &KeyManager) -> Result<Issued, ManageError> {
-        let new = NewKey::user("API key").permissions(self.permissions.clone());
-        manager.issue(&self.actor(), new).await
+        manager.issue(&self.actor(), self.new_key()).await
+    }
+
+    fn new_key(&self) -> NewKey {
+        NewKey::user("API key").permissions(self.permissions.clone())
     }
 
     async fn key(&self, manager: &KeyManager) -> Result<Option<KeyRecord>, ManageError> {
         let filter = Filter::default().owned_by(self.owner()).limit(1);
         Ok(manager.list(&self.actor(), filter).await?.records.pop())
-    }
-
-    async fn has_had_a_key(&self, manager: &KeyManager) -> Result<bool, ManageError> {
-        let filter = Filter::default().owned_by(self.owner()).with_revoked().limit(1);
-        Ok(!manager.list(&self.actor(), filter).await?.records.is_empty())
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     ConfigError, KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require, Scheme,
     manage::{Actor, Change, Issued, ManageError, NewKey},
-    store::{Filter, SqliteStore},
+    store::SqliteStore,
 };
 
 #[tokio::main]
@@ -78,13 +78,13 @@ pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str
     let alice = Actor::trusted(Owner::User("alice".to_owned()), everything.clone()).in_organization("org_a");
     let here = Actor::trusted(Owner::Bot, everything.clone()).in_organization("org_a");
     let elsewhere = here.clone().in_organization("org_b");
-    if !manager.list(&here, Filter::default().with_revoked().limit(1)).await?.records.is_empty() {
-        return Ok(Vec::new());
-    }
     let user = NewKey::user("Alice's key").permissions(everything_but("apiKeys"));
+    let Some(user) = manager.bootstrap(&alice, user).await? else {
+        return Ok(Vec::new());
+    };
     let admin = NewKey::bot("Administration").permissions(everything.clone());
     Ok(vec![
-        ("user", manager.issue(&alice, user).await?),
+        ("user", user),
         ("admin", manager.issue(&here, admin).await?),
         ("stats", manager.issue(&here, NewKey::bot("Reports").permissions(stats)).await?),
         ("other", manager.issue(&elsewhere, NewKey::bot("Another's").permissions(everything)).await?),

@@ -4,7 +4,7 @@
 //! |--------------------------|-----------------------------------------------------------------|
 //! | a caller with a key      | `Actor::from(&principal)`                                       |
 //! | somebody who signed in   | [`Actor::trusted`], vouched for by the product                  |
-//! | the first start          | [`Actor::trusted`], the same                                    |
+//! | the first start          | [`Actor::trusted`], with [`KeyManager::bootstrap`]              |
 //!
 //! Every call checks the actor, changes the registry in one atomic step that checks the actor's key once more, and then tells the hooks. It goes on to its end when its
 //! caller goes away, so that no hook misses a change: for that it needs a tokio runtime. Besides what its `# Errors` say it may answer
@@ -77,8 +77,9 @@ use usage::Usage;
 /// // At the first start nobody has a key yet: the service itself makes one.
 /// let all = Permissions::new().grant("apiKeys", "create").grant("stats", "read");
 /// let service = Actor::trusted(Owner::Bot, all.clone());
-/// let issued = manager.issue(&service, NewKey::bot("first").permissions(all)).await?;
-/// println!("key first: {}", issued.key().expose());
+/// if let Some(issued) = manager.bootstrap(&service, NewKey::bot("first").permissions(all)).await? {
+///     println!("key first: {}", issued.key().expose());
+/// }
 /// # Ok(())
 /// # }
 /// ```

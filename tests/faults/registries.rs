@@ -1,1 +1,70 @@
 //! M1, M3, M13: check and act in one transaction, on every store.
+
+mod first;
+mod grace;
+#[cfg(feature = "manage")]
+mod http;
+mod in_flight;
+#[cfg(feature = "postgres")]
+#[path = "../support/postgres.rs"]
+mod postgres_server;
+mod races;
+
+use std::time::Duration;
+
+use tower_api_key::{
+    KeyFormat, KeyId, KeyManager, KeyRegistry, Owner, Status,
+    manage::{Actor, Issued, NewKey},
+    store::{Filter, MemoryStore},
+};
+
+use crate::support::registry::everything;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn manager(store: impl KeyRegistry) -> KeyManager {
+    KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).build().unwrap()
+}
+
+/// Somebody whom the product has signed in.
+fn trusted(owner: Owner, organization: &str) -> Actor {
+    Actor::trusted(owner, everything()).in_organization(organization)
+}
+
+/// A key that may do everything in this organization, and its holder as an actor.
+async fn thief(manager: &KeyManager, organization: &str) -> (Issued, Actor) {
+    let maker = trusted(Owner::User("thief".into()), organization);
+    let issued = manager.issue(&maker, NewKey::user("thief").permissions(everything())).await.unwrap();
+    let actor = manager.actor(issued.record().id()).await.unwrap().unwrap();
+    (issued, actor)
+}
+
+/// Every record of an organization, in what version and status.
+async fn everything_in(store: &impl KeyRegistry, organization: &str) -> Vec<(KeyId, u64, Status)> {
+    let filter = Filter::of_organization(organization).with_revoked().limit(100_000);
+    let Ok(records) = store.list(&filter).await else { panic!("the store failed") };
+    records.iter().map(|record| (record.id().clone(), record.version(), record.status())).collect()
+}
+
+/// What is there now, and was not there then.
+fn since<T: PartialEq>(then: &[T], now: Vec<T>) -> Vec<T> {
+    now.into_iter().filter(|one| !then.contains(one)).collect()
+}
+
+/// A file in memory, where there is such a place: what is raced for is not the disk.
+#[cfg(feature = "sqlite")]
+fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite() -> (tempfile::TempDir, tower_api_key::store::SqliteStore) {
+    let folder = folder();
+    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.db")).await.unwrap();
+    (folder, store)
+}
+
+fn memory() -> MemoryStore {
+    MemoryStore::new()
+}

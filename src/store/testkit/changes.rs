@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{KeyId, KeyRecord, KeyRegistry, Owner, Refusal, SECOND, find, insert, noon, of_alice, race, sound, stored};
+use super::{
+    KeyId, KeyRecord, KeyRegistry, Owner, Refusal, SECOND, all_removed, find, insert, noon, of_alice, race, sound,
+    stored,
+};
 use crate::{permission::Permissions, record::Status};
 
 /// All that a store has to keep, as one text.
@@ -198,12 +201,6 @@ pub(super) async fn an_update_in_flight_never_brings_back_a_removed_key(registry
         assert!(find(&*registry, round).await.is_none(), "a removed key came back");
         assert!(sound(registry.get(&id).await).is_none(), "a removed record came back");
     }
-}
-
-/// What was removed on behalf of a trusted actor.
-#[track_caller]
-fn all_removed<E: Into<crate::store::BoxError>>(answer: crate::store::Answered<Vec<KeyRecord>, E>) -> Vec<KeyRecord> {
-    sound(answer).expect("a removal is not refused")
 }
 
 pub(super) async fn a_users_keys_go_with_the_user(registry: impl KeyRegistry) {

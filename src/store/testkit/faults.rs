@@ -56,6 +56,54 @@ pub(super) async fn a_replacement_that_is_refused_in_the_middle_changes_nothing(
     assert!(find(&registry, 2).await.is_none(), "a revoked key was replaced");
 }
 
+/// Keys that replace one another: none but the newest and the one before it works.
+pub(super) async fn a_replacement_ends_an_earlier_grace(registry: impl KeyRegistry) {
+    insert(&registry, of_alice("k0", 0)).await;
+    for number in 1..6_u8 {
+        let (old, new) = (format!("k{}", number - 1), format!("k{number}"));
+        let read = stored(&registry, &old).await;
+        // The one that was regenerated is revoked already. A store that remembers look-ups has to forget this one.
+        let ends = number >= 2 && number != 5;
+        if ends {
+            let in_grace = find(&registry, number - 2).await.map(|record| record.status());
+            assert_eq!(in_grace, Some(Status::Active), "a key in grace works");
+        }
+        // By rotation and by regeneration.
+        let status = if number == 4 { Status::Revoked } else { Status::Active };
+        let read = read.with_replaced_by(new.as_str()).with_status(status);
+        let done = registry.replace(read, of_alice(&new, number).with_replaces(old.as_str()), None).await;
+        let done = sound(done).expect("a replacement");
+        assert_eq!(done.old.id().as_str(), old);
+        assert_eq!(done.ended.is_some(), ends, "whether replacement {number} has ended a grace");
+        if number >= 2 {
+            let ended = format!("k{}", number - 2);
+            let now = find(&registry, number - 2).await.expect("the record of a replaced key stays");
+            assert_eq!(now.status(), Status::Revoked, "the grace of {ended} goes on");
+            // It is replaced, which is one change, and then ended, which is another.
+            assert_eq!(now.version(), if ends { 2 } else { 1 }, "the version of {ended}");
+            if let Some(told) = &done.ended {
+                assert_eq!((told.id().as_str(), told.version(), told.status()), (&*ended, 2, Status::Revoked));
+            }
+        }
+    }
+    // A key that only names another as its origin has not replaced it.
+    insert(&registry, of_alice("other", 10)).await;
+    insert(&registry, of_alice("liar", 11).with_replaces("other")).await;
+    insert(&registry, of_alice("orphan", 12).with_replaces("nobody")).await;
+    for (id, new, byte) in [("liar", "liar's", 13), ("orphan", "orphan's", 14)] {
+        let read = stored(&registry, id).await.with_replaced_by(new);
+        let done = sound(registry.replace(read, of_alice(new, byte).with_replaces(id), None).await);
+        assert!(done.expect("a replacement").ended.is_none(), "{id} has replaced nothing");
+    }
+    assert_eq!(find(&registry, 10).await.map(|other| (other.status(), other.version())), Some((Status::Active, 0)));
+
+    // What is refused in the middle ends nothing.
+    let read = stored(&registry, "k5").await.with_replaced_by("taken");
+    let refused = sound(registry.replace(read, of_alice("taken", 10).with_replaces("k5"), None).await);
+    assert_eq!(refused.map(drop), Err(Refusal::DuplicateKey));
+    assert_eq!(find(&registry, 4).await.map(|old| old.status()), Some(Status::Active), "a grace ended for nothing");
+}
+
 /// One task rotates a key while another revokes it: the key ends revoked, whoever comes first.
 pub(super) async fn a_replacement_in_flight_never_undoes_a_revocation(registry: impl KeyRegistry) {
     let registry = Arc::new(registry);

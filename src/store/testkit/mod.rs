@@ -16,9 +16,11 @@
 //! The time is a value here: nothing sleeps, and nothing depends on the clock. Races are run by many tasks, so a runtime with several
 //! threads finds more.
 
+mod actors;
 mod cap;
 mod changes;
 mod faults;
+mod first;
 mod pages;
 mod rehash;
 mod uses;
@@ -28,7 +30,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{BoxError, Cap, KeyRegistry, Lookup, Refusal};
+use super::{Answered, BoxError, Cap, KeyRegistry, Lookup, Refusal};
 use crate::record::{KeyId, KeyRecord, Owner};
 
 /// Checks a registry in every respect. `open` gives a new one, without keys, each time.
@@ -47,6 +49,13 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     changes::a_removed_key_stays_away(open().await).await;
     changes::an_update_in_flight_never_brings_back_a_removed_key(open().await).await;
     changes::a_users_keys_go_with_the_user(open().await).await;
+    actors::a_change_on_behalf_of_a_key_that_works_is_made(open().await).await;
+    actors::a_change_on_behalf_of_a_key_that_changed_is_none(open().await).await;
+    actors::a_key_changes_itself(open().await).await;
+    actors::a_change_in_flight_never_outlives_the_revocation_of_its_actor(open().await).await;
+    actors::keys_change_each_other_without_a_circle(open().await).await;
+    first::none_but_the_first_key_is_the_first(open().await).await;
+    first::of_racing_first_keys_exactly_one_is(open().await).await;
     for owner in [Some(Owner::User("alice".into())), Some(Owner::Bot), None] {
         cap::a_cap_counts_what_works_or_could(open().await, owner).await;
     }
@@ -54,6 +63,7 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     cap::of_racing_inserts_under_a_cap_of_one_exactly_one_wins(open().await).await;
     faults::a_replacement_is_one_step(open().await).await;
     faults::a_replacement_that_is_refused_in_the_middle_changes_nothing(open().await).await;
+    faults::a_replacement_ends_an_earlier_grace(open().await).await;
     faults::a_replacement_in_flight_never_undoes_a_revocation(open().await).await;
     faults::of_racing_replacements_exactly_one_wins(open().await).await;
     faults::a_change_that_is_dropped_happens_wholly_or_not_at_all(open().await).await;
@@ -75,6 +85,12 @@ fn sound<T, E: Into<BoxError>>(answer: Result<T, E>) -> T {
         Ok(value) => value,
         Err(error) => panic!("the registry failed: {}", error.into()),
     }
+}
+
+/// What was removed on behalf of somebody who may.
+#[track_caller]
+fn all_removed<E: Into<BoxError>>(answer: Answered<Vec<KeyRecord>, E>) -> Vec<KeyRecord> {
+    sound(answer).expect("a removal is not refused")
 }
 
 fn noon() -> SystemTime {

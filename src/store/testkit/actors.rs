@@ -1,0 +1,254 @@
+//! On whose behalf a change is made, and what becomes of it when that key changes first.
+
+use std::sync::{Arc, Mutex};
+
+use super::{
+    KeyId, KeyRecord, KeyRegistry, Owner, Refusal, SECOND, all_removed, find, insert, noon, of_alice, race, sound,
+    stored,
+};
+use crate::{
+    record::Status,
+    store::{ActorKey, Filter, Use},
+};
+
+/// The changes that a registry makes on somebody's behalf.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Insert,
+    Update,
+    Replace,
+    Revoke,
+    Remove,
+    RemoveUser,
+}
+
+const CHANGES: [Change; 6] =
+    [Change::Insert, Change::Update, Change::Replace, Change::Revoke, Change::Remove, Change::RemoveUser];
+
+impl Change {
+    /// Makes this change to Alice's key `a`, under the digest 1; what it adds is `b`, under the digest 2.
+    async fn make(self, registry: &impl KeyRegistry, actor: Option<&ActorKey>) -> Result<(), Refusal> {
+        let a = sound(registry.get(&"a".into()).await).unwrap_or_else(|| of_alice("a", 1));
+        match self {
+            Self::Insert => sound(registry.insert(of_alice("b", 2), None, actor).await),
+            Self::Update => sound(registry.update(a.with_name("late"), actor).await).map(drop),
+            Self::Replace => {
+                sound(registry.replace(a.with_replaced_by("b"), of_alice("b", 2).with_replaces("a"), actor).await)
+                    .map(drop)
+            }
+            Self::Revoke => sound(registry.revoke(&"a".into(), actor).await).map(drop),
+            Self::Remove => sound(registry.remove(&"a".into(), actor).await).map(drop),
+            Self::RemoveUser => sound(registry.remove_user(Some("acme"), "alice", actor).await).map(drop),
+        }
+    }
+}
+
+fn bot(id: &str, byte: u8) -> KeyRecord {
+    of_alice(id, byte).with_owner(Owner::Bot)
+}
+
+fn changed<T>(id: &str) -> Result<T, Refusal> {
+    Err(Refusal::ActorChanged(id.into()))
+}
+
+async fn start_over(registry: &impl KeyRegistry) {
+    for id in ["a", "b", "actor"] {
+        let _absent = sound(registry.remove(&id.into(), None).await);
+    }
+    insert(registry, of_alice("a", 1)).await;
+    insert(registry, bot("actor", 3).with_expires_at(noon())).await;
+}
+
+pub(super) async fn a_change_on_behalf_of_a_key_that_changed_is_none(registry: impl KeyRegistry) {
+    for change in CHANGES {
+        for what in
+            ["renamed", "disabled", "enabled again", "revoked", "replaced", "removed", "expired", "rehashed", "early"]
+        {
+            start_over(&registry).await;
+            let mut actor = ActorKey::of(&stored(&registry, "actor").await).with_clock(|| noon() - SECOND);
+            let read = stored(&registry, "actor").await;
+            let update = async |changed| sound(registry.update(changed, None).await).expect("an update");
+            match what {
+                "renamed" => drop(update(read.with_name("renamed")).await),
+                "disabled" => drop(update(read.with_status(Status::Disabled)).await),
+                "enabled again" => {
+                    let disabled = update(read.with_status(Status::Disabled)).await;
+                    update(disabled.with_status(Status::Active)).await;
+                }
+                "revoked" => drop(sound(registry.revoke(read.id(), None).await).expect("a revocation")),
+                "replaced" => {
+                    let replaced = registry.replace(read.with_replaced_by("heir"), bot("heir", 4), None).await;
+                    sound(replaced).expect("a replacement");
+                    sound(registry.remove(&"heir".into(), None).await).expect("a removal");
+                }
+                "removed" => drop(sound(registry.remove(read.id(), None).await).expect("a removal")),
+                "rehashed" => {
+                    drop(sound(registry.rehash(read.id(), &[3; 32].into(), &[5; 32].into()).await).expect("a rehash"));
+                }
+                "expired" => actor = actor.with_clock(noon),
+                _ => {
+                    // A version that is not there yet is no better than one that is not there any more.
+                    actor = ActorKey::new("actor", read.version() + 1).with_clock(|| noon() - SECOND);
+                }
+            }
+            let answer = change.make(&registry, Some(&actor)).await;
+            assert_eq!(answer, changed("actor"), "{change:?} on behalf of a key that was {what}");
+            let a = stored(&registry, "a").await;
+            let is_as_before = (a.status(), a.version(), a.replaced_by(), a.name()) == (Status::Active, 0, None, None);
+            assert!(is_as_before, "{change:?} was refused, since its actor was {what}, and changed something: {a:?}");
+            assert!(
+                find(&registry, 2).await.is_none(),
+                "{change:?} was refused, since its actor was {what}, and added a key"
+            );
+        }
+    }
+}
+
+pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: impl KeyRegistry) {
+    for change in CHANGES {
+        start_over(&registry).await;
+        let actor = ActorKey::of(&stored(&registry, "actor").await).with_clock(|| noon() - SECOND);
+        let once = Use { id: "actor".into(), count: 1, last_at: noon() };
+        sound(registry.record_uses(&[once]).await);
+        assert_eq!(
+            change.make(&registry, Some(&actor)).await,
+            Ok(()),
+            "{change:?} on behalf of a key that was only used"
+        );
+    }
+    let nobody = ActorKey::new("nobody", 0);
+    for change in CHANGES {
+        let _ = sound(registry.remove(&"a".into(), None).await);
+        let _ = sound(registry.remove(&"b".into(), None).await);
+        let answer = change.make(&registry, Some(&nobody)).await;
+        assert_eq!(answer, changed("nobody"), "{change:?}: what is wrong with an actor comes first");
+    }
+    insert(&registry, of_alice("a", 1)).await;
+    sound(registry.revoke(&"a".into(), None).await).expect("a revocation");
+    for change in CHANGES {
+        let answer = change.make(&registry, Some(&nobody)).await;
+        assert_eq!(answer, changed("nobody"), "{change:?} to a revoked key: what is wrong with an actor comes first");
+    }
+}
+
+pub(super) async fn a_key_changes_itself(registry: impl KeyRegistry) {
+    let of_a = async || ActorKey::of(&stored(&registry, "a").await);
+    for change in CHANGES {
+        let _ = sound(registry.remove(&"a".into(), None).await);
+        let _ = sound(registry.remove(&"b".into(), None).await);
+        insert(&registry, of_alice("a", 1)).await;
+        assert_eq!(
+            change.make(&registry, Some(&of_a().await)).await,
+            Ok(()),
+            "{change:?} on behalf of the changed key"
+        );
+    }
+    insert(&registry, of_alice("a", 1)).await;
+    insert(&registry, of_alice("0", 10)).await;
+    insert(&registry, of_alice("z", 11)).await;
+    let own = of_a().await;
+    assert_eq!(all_removed(registry.remove_user(Some("acme"), "alice", Some(&own)).await).len(), 3, "the actor leaves");
+}
+
+/// Many tasks add, edit, replace, revoke and remove keys on behalf of one that is revoked: afterwards nothing happens any more.
+pub(super) async fn a_change_in_flight_never_outlives_the_revocation_of_its_actor(registry: impl KeyRegistry) {
+    let registry = Arc::new(registry);
+    for round in 0..8_u8 {
+        let id = format!("actor{round}");
+        insert(&*registry, bot(&id, 240 + round)).await;
+        for number in 0..16 {
+            insert(&*registry, of_alice(&format!("{round}-{number}"), number)).await;
+        }
+        let actor = ActorKey::of(&stored(&*registry, &id).await);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        race(&registry, |registry, number| {
+            let (id, actor, seen) = (KeyId::from(id.as_str()), actor.clone(), Arc::clone(&seen));
+            async move {
+                if number == 7 {
+                    end(&*registry, &id, round).await;
+                    let now = everything(&*registry).await;
+                    *seen.lock().expect("no task has panicked") = now;
+                } else {
+                    act(&*registry, round, number, &actor).await;
+                }
+                true
+            }
+        })
+        .await;
+        let seen = seen.lock().expect("no task has panicked").clone();
+        let changed: Vec<_> = everything(&*registry).await.into_iter().filter(|one| !seen.contains(one)).collect();
+        assert!(changed.is_empty(), "changed after the actor's key was ended: {changed:?}");
+        for (id, ..) in everything(&*registry).await {
+            let _ = sound(registry.remove(&id, None).await);
+        }
+    }
+}
+
+/// Revokes, disables, removes or replaces the actor.
+async fn end(registry: &impl KeyRegistry, id: &KeyId, round: u8) {
+    let read = stored(registry, id.as_str()).await;
+    match round % 4 {
+        0 => drop(sound(registry.revoke(id, None).await).expect("a revocation")),
+        1 => drop(sound(registry.update(read.with_status(Status::Disabled), None).await).expect("an update")),
+        2 => drop(sound(registry.remove(id, None).await).expect("a removal")),
+        _ => {
+            let old = read.with_status(Status::Revoked).with_replaced_by("heir");
+            sound(registry.replace(old, bot("heir", 230), None).await).expect("a replacement");
+        }
+    }
+}
+
+async fn act(registry: &impl KeyRegistry, round: u8, number: u8, actor: &ActorKey) {
+    let own = format!("{round}-{number}");
+    for step in 0..4_u8 {
+        let byte = 32 + number * 8 + step * 2;
+        let new = of_alice(&format!("{own}-{step}"), byte);
+        let Some(read) = sound(registry.get(&own.as_str().into()).await) else { return };
+        let answer = match (number + step) % 4 {
+            0 => sound(registry.insert(new, None, Some(actor)).await),
+            1 => sound(registry.update(read.with_name(step.to_string()), Some(actor)).await).map(drop),
+            2 => {
+                let old = read.with_replaced_by(new.id().clone());
+                sound(registry.replace(old, new, Some(actor)).await).map(drop)
+            }
+            _ if step == 3 => sound(registry.remove(&own.as_str().into(), Some(actor)).await).map(drop),
+            _ => sound(registry.revoke(&own.as_str().into(), Some(actor)).await).map(drop),
+        };
+        if let Err(Refusal::ActorChanged(_)) = answer {
+            return;
+        }
+    }
+}
+
+/// Each record of the organization, and which change it is at.
+async fn everything(registry: &impl KeyRegistry) -> Vec<(KeyId, u64, Status)> {
+    let all = sound(registry.list(&Filter::of_organization("acme").with_revoked().limit(10_000)).await);
+    all.iter().map(|record| (record.id().clone(), record.version(), record.status())).collect()
+}
+
+/// Keys that change each other, and themselves, and are used meanwhile: none waits for another in a circle.
+pub(super) async fn keys_change_each_other_without_a_circle(registry: impl KeyRegistry) {
+    for (id, byte) in [("a", 1), ("b", 2), ("c", 3)] {
+        insert(&registry, bot(id, byte)).await;
+    }
+    let registry = Arc::new(registry);
+    race(&registry, |registry, number| async move {
+        for step in 0..8 {
+            let ids = ["a", "b", "c"];
+            let (by, to) = (ids[usize::from(number) % 3], ids[(usize::from(number) / 3 + step) % 3]);
+            if number == 15 {
+                let uses = ids.map(|id| Use { id: id.into(), count: 1, last_at: noon() });
+                sound(registry.record_uses(&uses).await);
+                continue;
+            }
+            let actor = ActorKey::of(&stored(&*registry, by).await);
+            let read = stored(&*registry, to).await;
+            match sound(registry.update(read.with_name(step.to_string()), Some(&actor)).await) {
+                Ok(_) | Err(Refusal::ActorChanged(_) | Refusal::Changed(_)) => {}
+                Err(refusal) => panic!("an update was refused: {refusal}"),
+            }
+        }
+        true
+    })
+    .await;
+}

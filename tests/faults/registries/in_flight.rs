@@ -1,0 +1,174 @@
+//! M1: what waits for the writer when its actor's key ends; and what must not fail, since the key still works.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use tower_api_key::{
+    KeyManager, KeyRegistry, Owner,
+    manage::{Actor, Edit, Issued, ManageError, NewKey},
+};
+
+use super::{everything_in, manager, memory, since, thief, trusted};
+
+/// Somebody else holds the writer up for so long. The lock of a `MemoryStore` cannot be held from outside.
+const HELD_UP: Duration = Duration::from_millis(1500);
+/// Within this, what was spawned waits for the writer.
+const QUEUED: Duration = Duration::from_millis(100);
+
+/// Changes queue before and behind the end of the key, while the writer is held up; then it goes on.
+async fn queue<R: KeyRegistry + Clone>(
+    what: &str,
+    store: &R,
+    stolen: (Issued, Actor),
+    go_on: impl Future<Output = ()>,
+) {
+    let manager = manager(store.clone());
+    let (stolen, actor) = stolen;
+    let issue = |number: usize| {
+        let (manager, actor) = (manager.clone(), actor.clone());
+        tokio::spawn(async move { manager.issue(&actor, NewKey::bot(format!("spare {number}"))).await })
+    };
+    let mut issuing: Vec<_> = (0..8).map(issue).collect();
+    tokio::time::sleep(QUEUED).await;
+    let id = stolen.record().id().clone();
+    let ending = {
+        let (manager, admin) = (manager.clone(), trusted(Owner::Bot, "acme"));
+        tokio::spawn(async move { manager.revoke(&admin, id).await })
+    };
+    tokio::time::sleep(QUEUED).await;
+    issuing.extend((8..24).map(issue));
+    tokio::time::sleep(HELD_UP - 2 * QUEUED).await;
+    go_on.await;
+    ending.await.unwrap().unwrap();
+    let then = everything_in(store, "acme").await;
+    let mut gone = 0;
+    for issuing in issuing {
+        match issuing.await.unwrap() {
+            Ok(_) => {}
+            Err(ManageError::Gone) => gone += 1,
+            Err(error) => panic!("{error}: {error:?}"),
+        }
+    }
+    let late = since(&then, everything_in(store, "acme").await);
+    println!("{what}, held up for {HELD_UP:?}: {} after the revocation was answered, {gone} refused", late.len());
+    assert!(late.is_empty(), "{late:?}");
+    assert!(gone > 0, "nothing waited behind the revocation");
+}
+
+#[cfg(feature = "sqlite")]
+async fn hold_up(folder: &tempfile::TempDir) -> sqlx::SqliteConnection {
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("keys.db"));
+    let mut other = options.connect().await.unwrap();
+    sqlx::raw_sql("begin immediate").execute(&mut other).await.unwrap();
+    other
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread")]
+async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_was_revoked_in_sqlite() {
+    let (folder, store) = super::sqlite().await;
+    let stolen = thief(&manager(store.clone()), "acme").await;
+    let mut other = hold_up(&folder).await;
+    let go_on = async { drop(sqlx::raw_sql("rollback").execute(&mut other).await.unwrap()) };
+    queue("SQLite", &store, stolen, go_on).await;
+}
+
+/// By a lock of the actor's row, and of the table, where changes wait with what they have locked.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_was_revoked_in_postgres() {
+    let server = crate::registries::postgres_server::Server::start(&[]);
+    for held in ["select from api_keys for update", "lock table api_keys in share mode"] {
+        let database = server.database().await;
+        let store = database.store().await;
+        let stolen = thief(&manager(store.clone()), "acme").await;
+        let mut other = database.session().await;
+        crate::registries::postgres_server::run(&mut other, &format!("begin; {held}")).await;
+        let go_on = async { crate::registries::postgres_server::run(&mut other, "rollback").await };
+        queue(&format!("PostgreSQL, {held}"), &store, stolen, go_on).await;
+    }
+}
+
+/// The writer is held up until the key has expired.
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread")]
+async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_has_expired() {
+    let (folder, store) = super::sqlite().await;
+    let noon = crate::support::noon();
+    let now = Arc::new(Mutex::new(noon));
+    let clock = Arc::clone(&now);
+    let builder = KeyManager::builder(store.clone()).format(tower_api_key::KeyFormat::new("acme").unwrap());
+    let manager = builder.clock(move || *clock.lock().unwrap()).build().unwrap();
+    let end: SystemTime = noon + Duration::from_secs(1);
+    let new = NewKey::bot("thief").permissions(crate::support::registry::everything()).expires_at(end);
+    let stolen = manager.issue(&trusted(Owner::Bot, "acme"), new).await.unwrap();
+    let actor = manager.actor(stolen.record().id()).await.unwrap().unwrap();
+    let then = everything_in(&store, "acme").await;
+    let mut other = hold_up(&folder).await;
+    let issuing = {
+        let manager = manager.clone();
+        tokio::spawn(async move { manager.issue(&actor, NewKey::bot("spare").expires_at(end)).await })
+    };
+    tokio::time::sleep(QUEUED).await;
+    *now.lock().unwrap() = end;
+    sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    assert!(matches!(issuing.await.unwrap(), Err(ManageError::Gone)));
+    assert_eq!(everything_in(&store, "acme").await, then);
+}
+
+/// A key that is renamed, or moved to another digest, still works: what is done on its behalf is done.
+async fn check_renames<R: KeyRegistry + Clone>(store: R) {
+    let manager = manager(store.clone());
+    let (stolen, actor) = thief(&manager, "acme").await;
+    let id = stolen.record().id().clone();
+    let renaming = {
+        let (manager, admin, id) = (manager.clone(), trusted(Owner::Bot, "acme"), id.clone());
+        tokio::spawn(async move {
+            for number in 0..60_u8 {
+                manager.edit(&admin, id.clone(), Edit::new().name(format!("name {number}"))).await.unwrap();
+                let Ok(Some(read)) = store.get(&id).await else { panic!("the key is gone") };
+                assert!(matches!(store.rehash(&id, read.digest(), &[number; 32].into()).await, Ok(Ok(_))));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+    };
+    let mut done = 0;
+    while !renaming.is_finished() {
+        manager.issue(&actor, NewKey::bot("spare")).await.unwrap();
+        // An actor that changes itself, too.
+        manager.edit(&actor, id.clone(), Edit::new().enabled(true)).await.unwrap();
+        done += 1;
+    }
+    renaming.await.unwrap();
+    assert!(done > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m01_what_is_asked_for_by_a_key_that_is_renamed_meanwhile_is_done() {
+    check_renames(memory()).await;
+    #[cfg(feature = "sqlite")]
+    {
+        let (_folder, store) = super::sqlite().await;
+        check_renames(store).await;
+    }
+}
+
+/// `remove_member`, then her own issue; `revoke`, then a regenerate of another bot's key: as they arrive, one behind the other.
+#[tokio::test]
+async fn m01_an_actor_that_was_read_before_its_end_changes_nothing_after_it() {
+    let store = memory();
+    let manager = manager(store.clone());
+    let admin = trusted(Owner::Bot, "acme");
+    let bot = manager.issue(&admin, NewKey::bot("another").grant("links", "read")).await.unwrap();
+    let (_, actor) = thief(&manager, "acme").await;
+    manager.remove_member(&admin, "thief").await.unwrap();
+    assert!(matches!(manager.issue(&actor, NewKey::user("mine")).await, Err(ManageError::Gone)));
+    let (stolen, actor) = thief(&manager, "acme").await;
+    manager.revoke(&admin, stolen.record().id().clone()).await.unwrap();
+    let regenerated = manager.regenerate(&actor, bot.record().id().clone()).await;
+    assert!(matches!(regenerated, Err(ManageError::Gone)));
+}
