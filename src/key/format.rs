@@ -5,7 +5,7 @@
 //! └ prefix ┘ └──── body: 36 base62 digits ──────┘ └ CRC-32 of the body, six base62 digits
 //! ```
 //!
-//! A prefix of up to 13 characters, its underscore counted, 36 and 6 make 55 bytes: with SHA-256's padding that is one
+//! A prefix of up to 13 characters, its separator counted, 36 and 6 make 55 bytes: with SHA-256's padding that is one
 //! block of 64, and the hash is one compression.
 
 use std::fmt;
@@ -42,7 +42,8 @@ pub struct KeyFormat {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shape {
-    /// `prefix` (which ends with an underscore), a body of this many base62 digits, a checksum.
+    /// `prefix` (which ends with its separator, the last character of a key that is neither letter nor digit), a body of this many
+    /// base62 digits, a checksum.
     Own { body: usize },
     /// `prefix`, then non-empty parts behind a separator.
     Foreign { separator: Box<str>, parts: Option<usize> },
@@ -53,16 +54,22 @@ enum Shape {
 /// ```
 /// use tower_api_key::{KeyFormat, key::FormatError};
 ///
-/// assert_eq!(KeyFormat::new("acme.live"), Err(FormatError::Prefix));
+/// assert_eq!(KeyFormat::new("acme.live"), Err(FormatError::PrefixCharacter('.')));
 /// assert_eq!(KeyFormat::new("acme").unwrap().check("acme_typo"), Err(FormatError::Mismatch));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// A prefix of our own is one or more of `[A-Za-z0-9_]`; a foreign one is visible ASCII without the separator, and may be empty
-    /// where there is one.
-    #[error("the prefix is empty or has a character that it may not have")]
+    /// A prefix of our own is empty, or so long that no key fits behind it; a foreign one is not visible ASCII, holds the separator, or
+    /// is empty where there is no separator.
+    #[error("the prefix is empty or too long, or a foreign one has a space, a character beyond ASCII or the separator")]
     Prefix,
+    /// A prefix of our own is made of `[A-Za-z0-9_-]`: this character is none of them.
+    #[error("a prefix has letters (A-Z, a-z), digits, underscores (_) and hyphens (-), and not the character {0:?}")]
+    PrefixCharacter(char),
+    /// A separator behind a prefix is one of `_ - . ~`, which a URI, a header and a cookie all carry as they are: this is none of them.
+    #[error("the separator behind a prefix is one of _ - . ~, and not the character {0:?}")]
+    Separator(char),
     /// A body of fewer than 22 base62 digits has fewer than 128 random bits; a key has at most 512 characters.
     #[error("the body must have at least 22 digits, and the key at most 512 characters")]
     BodyLength,
@@ -88,19 +95,56 @@ const MIN_BODY: usize = 22;
 const BODY: usize = 36;
 
 impl KeyFormat {
-    /// Keys of our own: `prefix`, an underscore unless the prefix ends with one, 36 base62 digits, a checksum.
+    /// Keys of our own: `prefix`, a separator, 36 base62 digits, a checksum.
+    ///
+    /// A prefix has letters, digits, `_` and `-`. The separator is an underscore, unless the prefix ends with `_` or `-` itself, or
+    /// [`KeyFormat::separator`] says otherwise. Neither letter nor digit, it tells where the prefix ends: no key has two such formats
+    /// unless they have the same prefix and the same length.
+    ///
+    /// ```
+    /// use tower_api_key::KeyFormat;
+    ///
+    /// assert_eq!(KeyFormat::new("sk-live")?.to_string(), "sk-live_");
+    /// assert_eq!(KeyFormat::new("sk-")?.to_string(), "sk-");
+    /// # Ok::<(), tower_api_key::key::FormatError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`FormatError::Prefix`] for `""`, `"a.b"`, `"sk-live"`.
+    /// [`FormatError::PrefixCharacter`] for `"a.b"` and `"a b"`; [`FormatError::Prefix`] for `""` and one too long.
     pub fn new(prefix: &str) -> Result<Self, FormatError> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if prefix.is_empty() || !prefix.bytes().all(allowed) {
-            return Err(FormatError::Prefix);
+        if let Some(other) = prefix.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))) {
+            return Err(FormatError::PrefixCharacter(other));
         }
-        let underscore = if prefix.ends_with('_') { "" } else { "_" };
-        let format = Self { prefix: format!("{prefix}{underscore}").into(), shape: Shape::Own { body: BODY } };
-        format.within_limit().ok_or(FormatError::Prefix)
+        let separator = if prefix.ends_with(['_', '-']) { "" } else { "_" };
+        let format = Self { prefix: format!("{prefix}{separator}").into(), shape: Shape::Own { body: BODY } };
+        if prefix.is_empty() { Err(FormatError::Prefix) } else { format.within_limit().ok_or(FormatError::Prefix) }
+    }
+
+    /// Puts another separator behind the prefix: `_`, `-`, `.` or `~`. It replaces the one that is there.
+    ///
+    /// ```
+    /// use tower_api_key::KeyFormat;
+    ///
+    /// assert_eq!(KeyFormat::new("sk-live")?.separator('-')?.to_string(), "sk-live-");
+    /// # Ok::<(), tower_api_key::key::FormatError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Separator`] for any other character; [`FormatError::Foreign`] for a foreign format, which has its own.
+    pub fn separator(mut self, separator: char) -> Result<Self, FormatError> {
+        if self.is_foreign() {
+            return Err(FormatError::Foreign);
+        }
+        if !matches!(separator, '_' | '-' | '.' | '~') {
+            return Err(FormatError::Separator(separator));
+        }
+        let mut prefix = String::from(self.prefix);
+        prefix.pop();
+        prefix.push(separator);
+        self.prefix = prefix.into();
+        Ok(self)
     }
 
     /// Another number of base62 digits in the body, each 5.95 bits.

@@ -4,7 +4,7 @@ use super::checksum;
 
 /// Which part of a key is shown, so that a person can tell keys apart.
 ///
-/// At least 128 random bits stay unseen, or nothing is shown: `...`. Only what follows the last character that is neither letter
+/// At least 80 random bits stay unseen ([`Mask::UNSEEN_BITS`]; [`Mask::apply_leaving`] takes another number), or nothing is shown: `...`. Only what follows the last character that is neither letter
 /// nor digit counts as random; what stands before is taken for a public prefix. Each character counts as much as the
 /// smallest usual alphabet that fits holds. A shown digit of a checksum is subtracted, since it tells something of the body.
 ///
@@ -16,6 +16,7 @@ use super::checksum;
 /// let key = "a1b2c3d4e5f6g7h8i9j0klmnopqrstuvwxyz789";
 /// assert_eq!(Mask::HeadAndTail.apply(key), "a1b2c3d4...xyz789");
 /// assert_eq!(Mask::LastFour.apply(key), "...z789");
+/// assert_eq!(Mask::LastFour.apply("tak_live_9fQ2mZq8Rw1XyB6cT4"), "...6cT4");
 /// assert_eq!(Mask::LastFour.apply("hunter2"), "...");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,17 +29,33 @@ pub enum Mask {
     LastFour,
 }
 
-const UNSEEN_BITS: f64 = 128.0;
 const CHECKSUM_BITS: f64 = 32.0;
 
 impl Mask {
+    /// How many random bits stay unseen at least, unless a setting says otherwise: 2^80 guesses are out of reach of whoever can only ask
+    /// the service.
+    pub const UNSEEN_BITS: u32 = 80;
+
     /// The mask of a key, whatever text it is.
     pub fn apply(self, key: &str) -> String {
+        self.apply_leaving(key, Self::UNSEEN_BITS)
+    }
+
+    /// The mask of a key of which at least this many random bits must stay unseen, else `...`.
+    ///
+    /// ```
+    /// use tower_api_key::Mask;
+    ///
+    /// let key = "tak_live_9fQ2mZq8Rw1XyB6cT4"; // 18 random characters; 14 of them are 83 bits
+    /// assert_eq!(Mask::LastFour.apply_leaving(key, 83), "...6cT4");
+    /// assert_eq!(Mask::LastFour.apply_leaving(key, 128), "...");
+    /// ```
+    pub fn apply_leaving(self, key: &str, unseen: u32) -> String {
         let (head, tail) = match self {
             Self::HeadAndTail => (8, 6),
             Self::LastFour => (0, 4),
         };
-        let shown = (key.is_ascii() && unseen_bits(key.as_bytes(), head, tail) >= UNSEEN_BITS)
+        let shown = (key.is_ascii() && unseen_bits(key.as_bytes(), head, tail) >= f64::from(unseen))
             .then(|| (key.get(..head), key.get(key.len().saturating_sub(tail)..)));
         match shown {
             Some((Some(head), Some(tail))) => format!("{head}...{tail}"),

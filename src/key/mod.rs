@@ -28,6 +28,7 @@ mod format;
 mod hasher;
 mod mask;
 mod sha256;
+mod strength;
 
 pub(crate) use checksum::base62_number;
 pub(crate) use format::random_base62;
@@ -39,3 +40,4 @@ pub use format::{FormatError, KeyFormat};
 pub use hasher::{KeyHasher, PepperTooShort};
 pub use mask::Mask;
 pub(crate) use sha256::Padded;
+pub(crate) use strength::estimated_bits;

@@ -57,7 +57,10 @@ pub struct ApiKeyLayerBuilder {
     forward_identity: Option<String>,
     skip: Option<SkipPath>,
     observers: Observers,
+    when_built: Option<WhenBuilt>,
 }
+
+type WhenBuilt = Box<dyn FnOnce(&SchemePolicy) + Send + Sync>;
 
 impl ApiKeyLayerBuilder {
     pub(crate) fn new(store: Arc<dyn ErasedStore>) -> Self {
@@ -78,12 +81,19 @@ impl ApiKeyLayerBuilder {
             forward_identity: None,
             skip: None,
             observers: observe::built_in(),
+            when_built: None,
         }
     }
 
     /// Accepts these schemes, in this order: a list of [`Scheme`](crate::Scheme)s, or a [`SchemePolicy`] with a rule for conflicts.
     pub fn schemes(mut self, policy: impl Into<SchemePolicy>) -> Self {
         self.policy = policy.into();
+        self
+    }
+
+    /// Tells a manager which schemes the layer has, once it is built.
+    pub(crate) fn when_built(mut self, tell: impl FnOnce(&SchemePolicy) + Send + Sync + 'static) -> Self {
+        self.when_built = Some(Box::new(tell));
         self
     }
 
@@ -308,6 +318,9 @@ impl ApiKeyLayerBuilder {
             skip: self.skip,
             observers: self.observers,
         };
+        if let Some(tell) = self.when_built {
+            tell(&self.policy);
+        }
         Ok(ApiKeyLayer { authenticator: Lanes::new(authenticator), policy: Arc::new(self.policy) })
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use super::{
     KeyManager, Shared,
+    carried::Policies,
     change::{Change, Hook},
     erased::ErasedRegistry,
     formats::Formats,
@@ -14,6 +15,7 @@ use crate::{
     clock::Clock,
     error::ConfigError,
     key::{KeyFormat, KeyHasher, Mask},
+    scheme::{Reader, SchemePolicy},
     store::{ErasedStore, KeyRegistry},
 };
 
@@ -39,6 +41,8 @@ pub struct KeyManagerBuilder {
     formats: Formats,
     hasher: KeyHasher,
     mask: Mask,
+    unseen_bits: u32,
+    policy: SchemePolicy,
     clock: Clock,
     keys_per_user: u32,
     bots_per_organization: u32,
@@ -58,6 +62,8 @@ impl KeyManagerBuilder {
             formats: Formats::default(),
             hasher: KeyHasher::default(),
             mask: Mask::default(),
+            unseen_bits: Mask::UNSEEN_BITS,
+            policy: SchemePolicy::default(),
             clock: Clock::system(),
             keys_per_user: MOST_KEYS,
             bots_per_organization: MOST_KEYS,
@@ -102,6 +108,31 @@ impl KeyManagerBuilder {
     /// What is shown of a key later; the head and the tail otherwise.
     pub fn mask(mut self, mask: Mask) -> Self {
         self.mask = mask;
+        self
+    }
+
+    /// Shows a part of a key only if so many random bits of it stay unseen; 80 otherwise.
+    pub fn unseen_bits(mut self, bits: u32) -> Self {
+        self.unseen_bits = bits;
+        self
+    }
+
+    /// The schemes that the manager's layers have, unless a layer names others: see
+    /// [`ApiKeyLayerBuilder::schemes`](crate::layer::ApiKeyLayerBuilder::schemes). [`KeyManager::import`] refuses a key that none of them can
+    /// carry: `user1:part` by `Authorization: Bearer`, which takes token68 alone. `Bearer`, `Token` and `X-API-Key` otherwise.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyFormat, KeyManager, Scheme, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), tower_api_key::ConfigError> {
+    /// # let format = KeyFormat::new("acme").unwrap();
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).schemes([Scheme::bearer()]).build()?;
+    /// assert_eq!(manager.layer().build()?.schemes().schemes(), [Scheme::bearer()]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn schemes(mut self, schemes: impl Into<SchemePolicy>) -> Self {
+        self.policy = schemes.into();
         self
     }
 
@@ -155,9 +186,10 @@ impl KeyManagerBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoFormat`] without a format; [`ConfigError::ForeignFormat`] for one that cannot make keys.
+    /// [`ConfigError::NoFormat`] without a format; [`ConfigError::ForeignFormat`] for one that cannot make keys; what is wrong with a scheme.
     pub fn build(self) -> Result<KeyManager, ConfigError> {
         self.formats.check()?;
+        Reader::new(&self.policy)?;
         let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage_interval);
         let rehash = Rehash::new(Arc::clone(&self.registry));
         Ok(KeyManager(Arc::new(Shared {
@@ -166,6 +198,8 @@ impl KeyManagerBuilder {
             formats: self.formats,
             hasher: self.hasher,
             mask: self.mask,
+            unseen_bits: self.unseen_bits,
+            policies: Arc::new(Policies::new(self.policy)),
             clock: self.clock,
             keys_per_user: self.keys_per_user,
             bots_per_organization: self.bots_per_organization,

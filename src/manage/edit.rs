@@ -1,6 +1,6 @@
 //! Changes to a key that stays the same key.
 
-use super::{Actor, ChangeKind, Edit, KeyManager, ManageError, checked_name, grants, retried};
+use super::{Actor, ChangeKind, Edit, KeyManager, ManageError, check_permissions, checked_name, grants, retried};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Status},
@@ -11,7 +11,8 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::Name`]; [`ManageError::NotGranted`] if the key would
+    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::Name`], [`ManageError::PermissionName`],
+    /// [`ManageError::TooManyPermissions`]; [`ManageError::NotGranted`] if the key would
     /// then hold what the actor lacks, even if it did so before; [`Refusal::Revoked`](crate::store::Refusal::Revoked).
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: Edit) -> Result<KeyRecord, ManageError> {
         let id = id.into();
@@ -61,6 +62,7 @@ impl KeyManager {
             record = record.with_name(checked_name(name)?);
         }
         if let Some(permissions) = &edit.permissions {
+            check_permissions(permissions)?;
             record = record.with_permissions(permissions.clone());
         }
         match edit.enabled {

@@ -61,9 +61,27 @@ pub enum ManageError {
     /// An actor that is confined to one environment cannot remove a member, who may have keys in others.
     #[error("a key of one environment cannot remove a member, who may have keys in others")]
     OneEnvironment,
-    /// A name is 1 to 100 characters, none of them a control character, none of them white space at its ends.
-    #[error("a name is 1 to 100 characters, without line breaks and the like, and without white space at its ends")]
+    /// A name of a key, of an environment or of a text is 1 to 100 characters that can be seen, with no space at its ends.
+    ///
+    /// Refused are Unicode's control and format characters (Cc, Cf: U+202E, U+200B, the soft hyphen), line and paragraph separators, every
+    /// space but U+0020, all that a renderer may leave out (the variation selectors of some emoji too), private use and noncharacters: so
+    /// that a person can tell two names apart, and no name breaks a line of a log. Names are not normalized, and letters of several scripts
+    /// that look alike are not told apart.
+    #[error(
+        "a name is 1 to 100 visible characters, with single lines and plain spaces only, and without spaces at its ends"
+    )]
     Name,
+    /// The name of a resource or of an action is 1 to 64 characters that can be seen, as those of [`ManageError::Name`].
+    #[error(
+        "resources and actions have 1 to 64 characters, none of them a control character or one that cannot be seen"
+    )]
+    PermissionName,
+    /// A key has at most so many permissions, each a resource and an action.
+    #[error("a key has at most {most} permissions, each an action on a resource")]
+    TooManyPermissions {
+        /// The most of them: 256.
+        most: usize,
+    },
     /// The key would never work, since its expiry is past already or before its begin; or the end of a grace is beyond what a clock can say.
     #[error(
         "the times cannot be: the key would expire before it begins, or is expired already, or its grace has no end"
@@ -78,6 +96,9 @@ pub enum ManageError {
     /// The key cannot be made, or the imported key would be refused at the door.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// No scheme of the manager's layers can carry the imported key. The text names the schemes.
+    #[error("no request could carry the key by any of the schemes {0}")]
+    NotCarried(String),
     /// The registry has refused the change.
     #[error(transparent)]
     Refused(#[from] Refusal),

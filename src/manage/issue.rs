@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, PATIENCE, checked_name, grants, to_micros};
+use super::{
+    Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, PATIENCE, check_permissions, checked_name, grants,
+    to_micros,
+};
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest, base62_number, random_base62},
     permission::Action,
@@ -17,7 +20,8 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::MayNot`] (`create`), [`ManageError::NotGranted`], [`ManageError::NoUser`], [`ManageError::Environment`],
-    /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::Expiry`], [`ManageError::Outlives`],
+    /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::PermissionName`],
+    /// [`ManageError::TooManyPermissions`], [`ManageError::Expiry`], [`ManageError::Outlives`],
     /// [`ManageError::OwnKeysOnly`]; [`Refusal::Full`] if the user has as many keys as users may have, or the organization as many
     /// keys of bots.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
@@ -76,7 +80,9 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::issue`]; [`ManageError::Format`] for a key that the layer would refuse by its form, or whose form is not that
+    /// As [`KeyManager::issue`]; [`ManageError::NotCarried`] for a key that no scheme of the manager's layers can carry (of those that were
+    /// built of it; before the first, of the manager's own, see [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes));
+    /// [`ManageError::Format`] for a key that the layer would refuse by its form, or whose form is not that
     /// of its environment;
     /// [`Refusal::DuplicateKey`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
@@ -85,8 +91,9 @@ impl KeyManager {
             let (key, new) = (key.clone(), new.clone());
             async move {
                 manager.0.formats.admit(&key, environment(&actor, &new)?.as_deref())?;
+                manager.0.policies.admit(&key)?;
                 manager.check_other_peppers(&key, digest).await?;
-                let record = manager.draft(&actor, new, digest)?.with_mask(key.mask(manager.0.mask));
+                let record = manager.draft(&actor, new, digest)?.with_mask(manager.mask(&key));
                 manager.insert(&actor, ChangeKind::Imported, &record).await?;
                 Ok(record)
             }
@@ -95,7 +102,7 @@ impl KeyManager {
     }
 
     /// Takes over a key from elsewhere, of which only the digest is at hand: as the manager's own hasher makes it. Its form cannot
-    /// be checked: the layer takes the key if it has one of the manager's formats. Nor does it see the same key under another pepper.
+    /// be checked, nor whether any scheme can carry it: the layer takes the key if it has one of the manager's formats. Nor does it see the same key under another pepper.
     ///
     /// # Errors
     ///
@@ -142,13 +149,15 @@ impl KeyManager {
     /// A new key that this actor may make, not stored yet.
     fn generate(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         let key = self.0.formats.generate(environment(actor, &new)?.as_deref())?;
-        let record = self.draft(actor, new, self.0.hasher.digest(&key))?.with_mask(key.mask(self.0.mask));
+        let record = self.draft(actor, new, self.0.hasher.digest(&key))?.with_mask(self.mask(&key));
         Ok(Issued { key, record })
     }
 
     /// The record of a key that this actor may make.
     fn draft(&self, actor: &Actor, new: NewKey, digest: KeyDigest) -> Result<KeyRecord, ManageError> {
+        check_permissions(&new.permissions)?;
         grants(actor, &new.permissions)?;
+        new.metadata.iter().try_for_each(|(name, _)| checked_name(name).map(drop))?;
         let now = self.now();
         let (not_before, expires_at) =
             (new.not_before.map(to_micros), actor.end_of_new(new.expires_at.map(to_micros))?);

@@ -17,6 +17,7 @@
 
 mod actor;
 mod builder;
+mod carried;
 mod change;
 mod edit;
 mod end;
@@ -27,6 +28,7 @@ mod formats;
 mod http;
 mod issue;
 mod look;
+mod names;
 mod rehash;
 mod replace;
 mod report;
@@ -49,15 +51,17 @@ pub use request::{Edit, Issued, NewKey, Rotation};
 
 use crate::{
     clock::Clock,
-    key::{KeyHasher, Mask},
+    key::{ApiKey, KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
     permission::{Action, Permissions},
     record::{KeyId, KeyRecord, Owner},
     store::{ActorKey, Cap, ErasedStore, KeyRegistry, Refusal},
 };
+use carried::Policies;
 use change::Hook;
 use erased::ErasedRegistry;
 use formats::Formats;
+use names::{check_permissions, checked_name};
 use rehash::Rehash;
 use usage::Usage;
 
@@ -92,6 +96,8 @@ struct Shared {
     formats: Formats,
     hasher: KeyHasher,
     mask: Mask,
+    unseen_bits: u32,
+    policies: Arc<Policies>,
     clock: Clock,
     keys_per_user: u32,
     bots_per_organization: u32,
@@ -114,12 +120,15 @@ impl KeyManager {
         KeyManagerBuilder::new(registry)
     }
 
-    /// A layer that checks the keys of this manager: with its store, formats, hasher and clock; it counts uses, and moves a key
+    /// A layer that checks the keys of this manager: with its store, schemes, formats, hasher and clock; it counts uses, and moves a key
     /// that is used to the newest pepper. The rest is yours
     /// to set.
     pub fn layer(&self) -> ApiKeyLayerBuilder {
         let (usage, rehash) = (Arc::clone(&self.0.usage), Arc::clone(&self.0.rehash));
+        let policies = Arc::clone(&self.0.policies);
         ApiKeyLayerBuilder::new(Arc::clone(&self.0.store))
+            .schemes(self.0.policies.own().clone())
+            .when_built(move |policy| policies.note(policy))
             .formats(self.0.formats.at_the_door())
             .hasher(self.0.hasher.clone())
             .timed_by(self.0.clock.clone())
@@ -186,6 +195,11 @@ impl KeyManager {
             // The change stands, whatever a hook makes of it.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(&change)));
         }
+    }
+
+    /// What may be shown of this key later.
+    fn mask(&self, key: &ApiKey) -> String {
+        self.0.mask.apply_leaving(key.expose(), self.0.unseen_bits)
     }
 
     /// Now, to the microsecond: as exactly as every store keeps it.
@@ -266,13 +280,6 @@ fn grants(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
 fn to_micros(instant: SystemTime) -> SystemTime {
     let since = instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     instant - Duration::from_nanos(u64::from(since.subsec_nanos() % 1000))
-}
-
-/// A name of a key or of an environment.
-fn checked_name(name: &str) -> Result<&str, ManageError> {
-    let length = name.chars().count();
-    let is_good = (1..=100).contains(&length) && name.trim() == name && !name.contains(char::is_control);
-    if is_good { Ok(name) } else { Err(ManageError::Name) }
 }
 
 impl fmt::Debug for KeyManager {

@@ -61,7 +61,7 @@ impl KeyManager {
         let new = old
             .clone()
             .reissued(new_id.clone(), self.0.hasher.digest(&key))
-            .with_mask(key.mask(self.0.mask))
+            .with_mask(self.mask(&key))
             .with_created_at(now)
             .with_expires_at(actor.earlier_end(old.expires_at()));
         let (kind, old, new) = match rotation {

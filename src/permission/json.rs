@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, MapAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{Action, Permissions};
@@ -29,11 +29,30 @@ impl Serialize for Permissions {
 
 impl<'de> Deserialize<'de> for Permissions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Grants)
+        deserializer.deserialize_map(Grants { most: usize::MAX })
     }
 }
 
-struct Grants;
+#[cfg(feature = "manage")]
+impl Permissions {
+    /// From outside, where nobody vouches for their number: it is counted while they are read.
+    pub(crate) fn deserialize_at_most<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        most: usize,
+    ) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Grants { most })
+    }
+}
+
+/// Reads resources with their actions, at most so many pairs. What is stored has no limit: it was checked when it was made.
+struct Grants {
+    most: usize,
+}
+
+/// The actions on one resource, of which so many are left.
+struct Actions {
+    left: usize,
+}
 
 impl<'de> Visitor<'de> for Grants {
     type Value = Permissions;
@@ -45,12 +64,43 @@ impl<'de> Visitor<'de> for Grants {
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Permissions, M::Error> {
         let mut grants = Vec::new();
         let mut listed = BTreeSet::new();
-        while let Some((resource, actions)) = map.next_entry::<String, Vec<Action>>()? {
+        while let Some(resource) = map.next_key::<String>()? {
+            if listed.len() >= self.most {
+                return Err(M::Error::custom("too many permissions"));
+            }
             if !listed.insert(resource.clone()) {
                 return Err(M::Error::custom("a resource is listed twice"));
             }
+            let actions = map.next_value_seed(Actions { left: self.most - grants.len() })?;
             grants.extend(actions.into_iter().map(|action| (resource.clone(), action)));
         }
         Ok(grants.into_iter().collect())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Actions {
+    type Value = Vec<Action>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Action>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Actions {
+    type Value = Vec<Action>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of actions")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Vec<Action>, S::Error> {
+        let mut actions = Vec::new();
+        while let Some(action) = list.next_element()? {
+            if actions.len() >= self.left {
+                return Err(S::Error::custom("too many permissions"));
+            }
+            actions.push(action);
+        }
+        Ok(actions)
     }
 }

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 pub(crate) use fields::Fields;
 pub use identity::{KeyId, Owner, Status};
 pub(crate) use lent::{State, recall, remember};
-pub(crate) use verify::{Bounds, Verified};
+pub(crate) use verify::{Bounds, Obstacle, Verified};
 
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
 use lent::Handle;

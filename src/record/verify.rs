@@ -15,6 +15,26 @@ pub(crate) struct Bounds {
     pub(crate) clock: Clock,
 }
 
+/// What keeps a key from working, wherever it is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    Disabled,
+    Revoked,
+    Expired,
+    NotYetValid,
+}
+
+impl From<Obstacle> for Reason {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Disabled => Self::Disabled,
+            Obstacle::Revoked => Self::Revoked,
+            Obstacle::Expired => Self::Expired,
+            Obstacle::NotYetValid => Self::NotYetValid,
+        }
+    }
+}
+
 /// A record whose key was presented and may be used. Only [`KeyRecord::verify`] makes one.
 #[derive(Debug)]
 pub(crate) struct Verified(KeyRecord);
@@ -48,25 +68,30 @@ impl KeyRecord {
     }
 
     /// What keeps the key from working now, in whatever organization and environment.
-    pub(crate) fn obstacle_at(&self, clock: &Clock) -> Option<Reason> {
-        self.obstacle(&Bounds { organization: None, environments: None, clock: clock.clone() })
+    #[inline]
+    pub(crate) fn obstacle_at(&self, clock: &Clock) -> Option<Obstacle> {
+        let fields = &*self.0;
+        match fields.status {
+            Status::Active => {}
+            Status::Disabled => return Some(Obstacle::Disabled),
+            Status::Revoked => return Some(Obstacle::Revoked),
+        }
+        if fields.is_timed {
+            let now = clock.now();
+            if self.expires_at().is_some_and(|end| now >= end) {
+                return Some(Obstacle::Expired);
+            }
+            if self.not_before().is_some_and(|start| now < start) {
+                return Some(Obstacle::NotYetValid);
+            }
+        }
+        None
     }
 
     fn obstacle(&self, bounds: &Bounds) -> Option<Reason> {
         let fields = &*self.0;
-        match fields.status {
-            Status::Active => {}
-            Status::Disabled => return Some(Reason::Disabled),
-            Status::Revoked => return Some(Reason::Revoked),
-        }
-        if fields.is_timed {
-            let now = bounds.clock.now();
-            if self.expires_at().is_some_and(|end| now >= end) {
-                return Some(Reason::Expired);
-            }
-            if self.not_before().is_some_and(|start| now < start) {
-                return Some(Reason::NotYetValid);
-            }
+        if let Some(obstacle) = self.obstacle_at(&bounds.clock) {
+            return Some(obstacle.into());
         }
         if bounds.organization.is_some() && bounds.organization != fields.organization {
             return Some(Reason::WrongTenant);

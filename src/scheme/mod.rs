@@ -41,7 +41,6 @@ mod read;
 mod vary;
 mod verdict;
 mod websocket;
-#[cfg(feature = "client")]
 mod write;
 
 use std::{
@@ -185,6 +184,20 @@ impl Scheme {
     /// Whether the key is a user name in base64.
     pub(crate) fn is_basic(&self) -> bool {
         self.challenge_name().eq_ignore_ascii_case("basic")
+    }
+
+    /// Whether a browser adds the credential by itself, or follows a link that has it: so that another site can make it send one.
+    #[cfg(feature = "manage")]
+    pub(crate) fn is_ambient(&self) -> bool {
+        match &self.place {
+            Place::Header(name) => self.is_basic() || *name == "cookie",
+            Place::Query(_) | Place::Cookie(_) | Place::WebSocketProtocol(_) => true,
+        }
+    }
+
+    /// Whether a request can carry this key by this scheme: whether what is written is read again as the same key.
+    pub(crate) fn carries(&self, key: &str) -> bool {
+        write::Writer::new(self, key).is_ok()
     }
 
     /// The scheme's name in a challenge: the word of an `Authorization`, `ApiKey` for every other place.

@@ -64,6 +64,7 @@ impl Writer {
     }
 
     /// Takes this very key out of a URL that repeats it: the `Location` of a server that has sent its own query on.
+    #[cfg(feature = "client")]
     pub(crate) fn withdraw(&self, uri: &mut Uri) {
         let Written::Parameter(ours) = &self.credential else { return };
         let is_ours = |pair: &str| parse(pair).eq(parse(ours));
@@ -121,6 +122,7 @@ fn without(uri: &Uri, is_ours: impl Fn(&str) -> bool) -> String {
     pairs.filter(|pair| !is_ours(pair)).collect::<Vec<_>>().join("&")
 }
 
+#[cfg(feature = "client")]
 fn parse(pair: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(pair.as_bytes())
 }

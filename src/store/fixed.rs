@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{KeyStore, Lookup};
 use crate::{
-    key::{ApiKey, InvalidKey, KeyDigest, KeyHasher},
+    key::{ApiKey, InvalidKey, KeyDigest, KeyHasher, estimated_bits},
     permission::Action,
     record::KeyRecord,
 };
@@ -46,6 +46,25 @@ pub enum FixedKeysError {
     /// The variable holds what no request could carry as a key: it is empty, too long, or has a character that keys do not have.
     #[error("the environment variable {0} does not hold a key: {InvalidKey}")]
     Invalid(String),
+    /// The value begins or ends with a quotation mark: docker's `--env-file` keeps the quotes, as do most readers of such files.
+    #[error("the value of the environment variable {0} stands in quotes, which would be part of the key: remove them")]
+    Quoted(String),
+    /// The value is a line of a file of variables: `API_KEY=..`, `export API_KEY=..`.
+    #[error("the environment variable {0} holds a whole line, NAME=KEY: leave the key alone in its value")]
+    Assignment(String),
+    /// The value has a comma, a semicolon or white space in it. One variable holds one key: read each key from a variable of its own.
+    #[error(
+        "the environment variable {0} looks like several keys (a comma, a semicolon or white space stands in it): name one key"
+    )]
+    Several(String),
+    /// The key has fewer than 16 characters.
+    #[error(
+        "the key in the environment variable {0} is too short, it needs 16 characters: make one by `openssl rand -hex 32`"
+    )]
+    TooShort(String),
+    /// The key is a placeholder, a word, a pattern, or has few different characters: fewer than 64 bits by an estimate.
+    #[error("the key in the environment variable {0} is too guessable: make one by `openssl rand -hex 32`")]
+    Guessable(String),
     /// One key stands under two ids, or one id under two keys.
     #[error("the keys {0} and {1} are the same, or share their id")]
     Duplicate(String, String),
@@ -53,6 +72,8 @@ pub enum FixedKeysError {
 
 impl FixedKeys {
     /// These keys, each under its id.
+    ///
+    /// They are taken as they are: whoever calls this vouches for their strength. [`FixedKeys::from_env`] refuses weak ones.
     ///
     /// # Errors
     ///
@@ -73,20 +94,25 @@ impl FixedKeys {
 
     /// The one key that the environment variable `name` holds. The name becomes its id.
     ///
-    /// A key that people choose is too weak for a fast hash: make one by `openssl rand -hex 32`, say.
+    /// A key that people choose is too weak for a fast hash: make one by `openssl rand -hex 32`, say. A key needs 16 characters and 64
+    /// bits by an estimate, in which a repeated part, a row such as `1234` or `qwer`, and a common word count for little: 16 random
+    /// hexadecimal digits have 64 bits, a `changeme` or `my-secret-api-key` has far fewer.
     ///
     /// White space around the value, such as the line end of a secret that was read from a file, is not part of the key.
     ///
     /// # Errors
     ///
-    /// [`FixedKeysError::NotSet`]; [`FixedKeysError::Invalid`] for a value that is empty or cannot be a key. There is no default key.
+    /// [`FixedKeysError::NotSet`]; [`FixedKeysError::Invalid`] for a value that is empty or cannot be a key; for one that no caller would
+    /// present as it stands there, [`FixedKeysError::Quoted`], [`FixedKeysError::Assignment`] and [`FixedKeysError::Several`]; for a weak
+    /// one, [`FixedKeysError::TooShort`] and [`FixedKeysError::Guessable`]. No error repeats any part of the value. There is no default key.
     pub fn from_env(name: &str) -> Result<Self, FixedKeysError> {
         let text = env::var(name).map_err(|_| FixedKeysError::NotSet(name.to_owned()))?;
         Self::from_text(name, &Zeroizing::new(text))
     }
 
     fn from_text(name: &str, text: &str) -> Result<Self, FixedKeysError> {
-        let key = ApiKey::new(text.trim()).map_err(|_| FixedKeysError::Invalid(name.to_owned()))?;
+        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        let key = checked(text).map_err(|wrong| wrong(name.to_owned()))?;
         Self::new([(name, key)])
     }
 
@@ -97,6 +123,65 @@ impl FixedKeys {
         let records = self.0.into_iter();
         Self(records.map(|record| record.grant(resource, action.clone())).collect())
     }
+}
+
+const SHORTEST: usize = 16;
+const FEWEST_BITS: f64 = 64.0;
+
+/// The key that this text is, if somebody could present it and nobody could guess it.
+fn checked(text: &str) -> Result<ApiKey, fn(String) -> FixedKeysError> {
+    let escaped = text.trim_start_matches('\\');
+    if text.is_empty() {
+        Err(FixedKeysError::Invalid)
+    } else if is_assignment(text) {
+        Err(FixedKeysError::Assignment)
+    } else if escaped.starts_with(is_quote) || text.ends_with(is_quote) {
+        Err(FixedKeysError::Quoted)
+    } else if text
+        .contains(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '\u{ff0c}' | '\u{ff1b}' | '\u{3001}'))
+    {
+        Err(FixedKeysError::Several)
+    } else {
+        let key = ApiKey::new(text).map_err(|_| FixedKeysError::Invalid as fn(String) -> FixedKeysError)?;
+        if text.len() < SHORTEST {
+            Err(FixedKeysError::TooShort)
+        } else if is_placeholder(text) || estimated_bits(text) < FEWEST_BITS {
+            Err(FixedKeysError::Guessable)
+        } else {
+            Ok(key)
+        }
+    }
+}
+
+/// `NAME=KEY`, `export NAME=KEY`, `set NAME=KEY`. What has nothing but `=` behind it is a key in base64.
+fn is_assignment(text: &str) -> bool {
+    let words = ["export ", "set ", "setx ", "declare ", "$env:", "$"];
+    let line = words.iter().find_map(|word| text.strip_prefix(word)).unwrap_or(text).trim_start();
+    let Some((name, value)) = line.split_once('=') else {
+        return line.len() < text.len() && text.starts_with("export ");
+    };
+    let name = name.trim_end();
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name && !value.trim_start_matches('=').is_empty()
+}
+
+/// ASCII's quotation marks, and those that word processors and chats put in their place.
+fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '`' | '\u{b4}' | '\u{ab}' | '\u{bb}' | '\u{2039}' | '\u{203a}' | '\u{2018}'..='\u{201f}'
+        | '\u{2032}'..='\u{2037}' | '\u{275b}'..='\u{275e}' | '\u{300c}'..='\u{300f}' | '\u{301d}'..='\u{301f}'
+        | '\u{ff02}' | '\u{ff07}' | '\u{ff40}' | '\u{ff62}' | '\u{ff63}')
+}
+
+/// A variable that nobody has expanded, or a gap that nobody has filled in: `${API_KEY}`, `<your key>`, `{{key}}`, `%KEY%`.
+fn is_placeholder(text: &str) -> bool {
+    let pairs = [("${", "}"), ("$(", ")"), ("$", ""), ("{", "}"), ("<", ">"), ("[", "]"), ("%", "%")];
+    pairs.iter().any(|(begin, end)| {
+        let inside = text.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
+        inside.is_some_and(|inside| {
+            begin.len() + end.len() > 1 || inside.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+        })
+    })
 }
 
 impl FixedKeys {
@@ -123,10 +208,11 @@ mod tests {
 
     #[test]
     fn white_space_around_a_secret_is_not_part_of_the_key() {
-        let keys = FixedKeys::from_text("API_KEY", " secret-key\n").unwrap();
-        let digest = KeyHasher::sha256().digest(&ApiKey::new("secret-key").unwrap());
+        let text = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+        let keys = FixedKeys::from_text("API_KEY", &format!(" {text}\r\n")).unwrap();
+        let digest = KeyHasher::sha256().digest(&ApiKey::new(text).unwrap());
         assert!(matches!(keys.find_now(&digest), Lookup::Found(_)));
-        for text in ["", " \n", "two words"] {
+        for text in ["", " \n", "schl\u{fc}sselschl\u{fc}ssel"] {
             let error = FixedKeys::from_text("API_KEY", text).unwrap_err();
             assert_eq!(error, FixedKeysError::Invalid("API_KEY".into()));
         }

@@ -1,17 +1,25 @@
 //! Who asks, and what was sent: extractors that answer with a problem.
 
 use axum::{
-    Json,
-    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request, rejection::JsonRejection},
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE, request::Parts},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_TYPE, ORIGIN},
+        request::Parts,
+    },
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::MethodRouter,
 };
+use bytes::Bytes;
 use http_body::Body as _;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
-use super::problem::{Failure, of_error, problem, problem_json};
+use super::{
+    json::{ListKeys, Members},
+    problem::{Failure, of_error, problem, problem_json},
+};
 use crate::{
     manage::{Actor, KeyManager, ManageError},
     permission::Action,
@@ -94,42 +102,103 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+/// Takes the page behind a request out of it where it is of no account: another site can make a browser send what the browser adds by
+/// itself, but no private header.
+pub(super) async fn without_the_page_behind(mut request: Request) -> Request {
+    let extensions = request.extensions();
+    let is_private = extensions.get::<Principal>().is_some_and(|principal| {
+        let acts_itself = |actor: &Actor| actor.key_id() == Some(principal.id());
+        !principal.scheme().is_ambient() && extensions.get().is_none_or(acts_itself)
+    });
+    if is_private {
+        request.headers_mut().remove(ORIGIN);
+        request.headers_mut().remove("sec-fetch-site");
+    }
+    request
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Members> FromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        match <Json<T> as FromRequest<S>>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(refused(&rejection)),
+        if !is_json(request.headers()) {
+            return Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json."));
         }
+        let body = Bytes::from_request(request, state).await;
+        let body =
+            body.map_err(|rejection| problem(rejection.status(), "The body is too large, or did not come whole."))?;
+        parsed(&body).map(Self)
     }
 }
 
+/// Reads a body. What is wrong with it is said without a part of it.
+fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, Response> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let member = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
+        (member, error.into_inner())
+    });
+    let (member, error) = match read.and_then(|body| json.end().map(|()| body).map_err(|error| (String::new(), error)))
+    {
+        Ok(body) => return Ok(body),
+        Err(wrong) => wrong,
+    };
+    if error.classify() != Category::Data {
+        let (line, column) = (error.line(), error.column());
+        let detail = format!("The body is no JSON: line {line}, column {column}.");
+        return Err(problem(StatusCode::BAD_REQUEST, &detail));
+    }
+    if T::MEMBERS.iter().any(|(name, _)| *name == member) {
+        return Err(invalid::<T>(&member));
+    }
+    let text = error.to_string();
+    let said = |begin: &str| T::MEMBERS.iter().find(|(name, _)| text.starts_with(&format!("{begin} `{name}`")));
+    let names: Vec<&str> = T::MEMBERS.iter().map(|(name, _)| *name).collect();
+    let detail = match (said("missing field"), said("duplicate field")) {
+        (Some((name, expected)), _) => format!("{name}: it is missing; {expected}."),
+        (None, Some((name, _))) => format!("{name}: it is given twice."),
+        (None, None) if text.starts_with("unknown field") && names.is_empty() => "The body must be {}.".to_owned(),
+        (None, None) if text.starts_with("unknown field") => {
+            format!("There is a member that is none of {}.", names.join(", "))
+        }
+        (None, None) => "The body must be an object.".to_owned(),
+    };
+    Err(problem(StatusCode::UNPROCESSABLE_ENTITY, &detail))
+}
+
+/// The refusal of a member, with what it must be.
+pub(super) fn invalid<T: Members>(member: &str) -> Response {
+    let known = T::MEMBERS.iter().find(|(name, _)| *name == member);
+    let detail = known.map_or_else(String::new, |(name, expected)| format!("{name}: {expected}."));
+    problem(StatusCode::UNPROCESSABLE_ENTITY, &detail)
+}
+
+/// `application/json`, or another type in JSON (RFC 6839 §3.1).
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
 /// An empty body is none; any other must be JSON.
-impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Members> OptionalFromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Response> {
-        let media_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let is_json = media_type.is_none_or(|media_type| media_type.starts_with(b"application/json"));
-        if is_json && request.body().size_hint().exact() == Some(0) {
+        let may_be_none = !request.headers().contains_key(CONTENT_TYPE) || is_json(request.headers());
+        if may_be_none && request.body().size_hint().exact() == Some(0) {
             return Ok(None);
         }
         <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
 }
 
-impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+impl<S: Sync> FromRequestParts<S> for Query<ListKeys> {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        match axum::extract::Query::try_from_uri(&parts.uri) {
-            Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(rejection) => Err(problem(rejection.status(), &rejection.body_text())),
-        }
+        let list = ListKeys::parse(parts.uri.query().unwrap_or_default());
+        list.map(Self).map_err(|detail| problem(StatusCode::BAD_REQUEST, &detail))
     }
-}
-
-fn refused(rejection: &JsonRejection) -> Response {
-    problem(rejection.status(), &rejection.body_text())
 }

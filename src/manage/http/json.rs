@@ -6,15 +6,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     clock::Clock,
-    manage::{Actor, Edit, Issued, NewKey, Page, Rotation},
+    manage::{Actor, Edit, Issued, NewKey, Page, Rotation, names::MOST_PERMISSIONS},
     permission::Permissions,
-    record::{KeyRecord, Owner},
-    rejection::Reason,
+    record::{KeyRecord, Obstacle, Owner},
 };
 
 /// Whose key it is.
@@ -79,9 +78,9 @@ pub(super) struct Key {
 
 /// A key that was just made, with its text.
 #[derive(Serialize, ToSchema)]
-pub(super) struct IssuedKey {
+pub(super) struct IssuedKey<'i> {
     /// The key itself. It is kept nowhere, and never shown again.
-    key: String,
+    key: &'i str,
     #[serde(flatten)]
     record: Key,
 }
@@ -95,22 +94,23 @@ pub(super) struct KeyList {
 }
 
 /// Which keys are listed.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListKeys {
     /// The most keys of one page.
-    #[serde(default = "hundred")]
-    #[param(value_type = u8, minimum = 1, maximum = 255, default = 100)]
+    #[param(value_type = u8, minimum = 1, maximum = 255, default = 100, required = false)]
     pub(super) limit: NonZeroU8,
     /// `next` of the page before.
+    #[param(value_type = String, required = false)]
     pub(super) cursor: Option<String>,
     /// The keys of the user with this id only.
+    #[param(value_type = String, required = false)]
     pub(super) owner: Option<String>,
     /// The keys of this environment only.
+    #[param(value_type = String, required = false)]
     pub(super) environment: Option<String>,
     /// Revoked keys too.
-    #[serde(default)]
+    #[param(required = false)]
     pub(super) revoked: bool,
 }
 
@@ -123,38 +123,43 @@ pub(super) struct CreateKey {
     /// Resources, each with the actions that are granted.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
-    permissions: Named,
+    permissions: Few,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Name, required = false)]
     environment: Option<Name>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, format = DateTime, required = false)]
     not_before: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
 }
 
-/// What is to be changed. What is not there stays as it is.
+/// What is to be changed. What is not there stays as it is; `null` says nothing, and is refused.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Name, required = false)]
     name: Option<Name>,
-    #[schema(value_type = Option<std::collections::BTreeMap<String, Vec<String>>>)]
-    permissions: Option<Named>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>, required = false)]
+    permissions: Option<Few>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Switch, required = false)]
     status: Option<Switch>,
 }
 
-/// 1 to 100 characters, none of them a control character, no white space at either end.
+/// 1 to 100 characters that can be seen, the space among them, but at neither end.
 #[derive(Deserialize, ToSchema)]
 #[serde(transparent)]
-#[schema(
-    min_length = 1,
-    max_length = 100,
-    pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
-)]
+#[schema(min_length = 1, max_length = 100)]
 struct Name(String);
 
-/// Permissions whose names a person can tell apart.
+/// No more permissions than a key may have: counted before anything is done with them.
 #[derive(Default, Deserialize)]
 #[serde(transparent)]
-struct Named(#[serde(deserialize_with = "named")] Permissions);
+struct Few(#[serde(deserialize_with = "few")] Permissions);
 
 /// How the old key goes on.
 #[derive(Deserialize, ToSchema)]
@@ -162,10 +167,10 @@ struct Named(#[serde(deserialize_with = "named")] Permissions);
 pub(super) struct RotateKey {
     /// For how long both keys work, at most 90 days. The old key's own expiry may come first.
     #[schema(maximum = 7_776_000)]
-    #[serde(deserialize_with = "grace")]
     grace_seconds: u32,
     /// The new key's expiry; the old key's, if there is none.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
 }
 
@@ -174,6 +179,7 @@ pub(super) struct RotateKey {
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
+const HUNDRED: NonZeroU8 = NonZeroU8::MIN.saturating_add(99);
 const LONGEST_GRACE: u32 = 90 * 24 * 60 * 60;
 
 impl Key {
@@ -200,9 +206,9 @@ impl Key {
     }
 }
 
-impl IssuedKey {
-    pub(super) fn new(issued: &Issued, clock: &Clock) -> Self {
-        Self { key: issued.key().expose().to_owned(), record: Key::new(issued.record(), clock) }
+impl<'i> IssuedKey<'i> {
+    pub(super) fn new(issued: &'i Issued, clock: &Clock) -> Self {
+        Self { key: issued.key().expose(), record: Key::new(issued.record(), clock) }
     }
 }
 
@@ -239,7 +245,7 @@ impl EditKey {
         if let Some(Name(name)) = self.name {
             edit = edit.name(name);
         }
-        if let Some(Named(permissions)) = self.permissions {
+        if let Some(Few(permissions)) = self.permissions {
             edit = edit.permissions(read_by(permissions, actor));
         }
         if let Some(status) = self.status {
@@ -249,7 +255,72 @@ impl EditKey {
     }
 }
 
+impl ListKeys {
+    /// Reads a query string. The error names the parameter, never its value.
+    pub(super) fn parse(query: &str) -> Result<Self, String> {
+        let mut list = Self { limit: HUNDRED, cursor: None, owner: None, environment: None, revoked: false };
+        let mut seen = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let known = ["limit", "cursor", "owner", "environment", "revoked"].into_iter().find(|known| *known == name);
+            let Some(name) = known else {
+                return Err("There is a parameter that is none of limit, cursor, owner, environment, revoked.".into());
+            };
+            if seen.contains(&name) {
+                return Err(format!("{name}: it is given twice."));
+            }
+            seen.push(name);
+            match name {
+                "limit" => list.limit = value.parse().map_err(|_| "limit: it must be a number from 1 to 255.")?,
+                "revoked" => list.revoked = value.parse().map_err(|_| "revoked: it must be true or false.")?,
+                "cursor" => list.cursor = Some(value.into_owned()),
+                "owner" => list.owner = Some(value.into_owned()),
+                _ => list.environment = Some(value.into_owned()),
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// The members of a body, and what each must be: all that a refusal says of it.
+pub(super) trait Members {
+    const MEMBERS: &[(&str, &str)];
+}
+
+const NAME: &str = "it must be a string of 1 to 100 characters";
+const PERMISSIONS: &str = "it must be an object of resources, each once with a list of actions, 256 in all at most";
+const TIME: &str = "it must be a time as in RFC 3339, \"2027-01-15T08:00:00Z\"";
+
+impl Members for CreateKey {
+    const MEMBERS: &[(&str, &str)] = &[
+        ("type", "it must be \"user\" or \"bot\""),
+        ("name", NAME),
+        ("permissions", PERMISSIONS),
+        ("environment", NAME),
+        ("not_before", TIME),
+        ("expires_at", TIME),
+    ];
+}
+
+impl Members for EditKey {
+    const MEMBERS: &[(&str, &str)] =
+        &[("name", NAME), ("permissions", PERMISSIONS), ("status", "it must be \"active\" or \"disabled\"")];
+}
+
+impl Members for RotateKey {
+    const MEMBERS: &[(&str, &str)] =
+        &[("grace_seconds", "it must be a whole number from 0 to 7776000 (90 days)"), ("expires_at", TIME)];
+}
+
+impl Members for Nothing {
+    const MEMBERS: &[(&str, &str)] = &[];
+}
+
 impl RotateKey {
+    /// Whether the grace is short enough.
+    pub(super) fn is_short(&self) -> bool {
+        self.grace_seconds <= LONGEST_GRACE
+    }
+
     pub(super) fn into_rotation(self) -> Rotation {
         let rotation = Rotation::with_grace(Duration::from_secs(self.grace_seconds.into()));
         match self.expires_at {
@@ -267,10 +338,10 @@ fn read_by(permissions: Permissions, actor: &Actor) -> Permissions {
 fn state(record: &KeyRecord, clock: &Clock) -> State {
     match record.obstacle_at(clock) {
         None => State::Active,
-        Some(Reason::Disabled) => State::Disabled,
-        Some(Reason::Expired) => State::Expired,
-        Some(Reason::NotYetValid) => State::NotYetValid,
-        Some(_) => State::Revoked,
+        Some(Obstacle::Disabled) => State::Disabled,
+        Some(Obstacle::Revoked) => State::Revoked,
+        Some(Obstacle::Expired) => State::Expired,
+        Some(Obstacle::NotYetValid) => State::NotYetValid,
     }
 }
 
@@ -280,23 +351,11 @@ fn timestamp(instant: SystemTime) -> Timestamp {
     instant.try_into().unwrap_or(nearest)
 }
 
-fn hundred() -> NonZeroU8 {
-    NonZeroU8::MIN.saturating_add(99)
+/// A member that is there has a value: `null` is none, and says nothing yet.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
-/// Names of resources and actions that a person can tell apart: 1 to 64 characters, no control character.
-fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {
-    let permissions = Permissions::deserialize(deserializer)?;
-    let is_name = |name: &str| (1..=64).contains(&name.chars().count()) && !name.contains(char::is_control);
-    let all_named = permissions
-        .iter()
-        .all(|(resource, actions)| is_name(resource) && actions.iter().all(|action| is_name(action.as_str())));
-    let told = || D::Error::custom("resources and actions have 1 to 64 characters, none of them a control character");
-    if all_named { Ok(permissions) } else { Err(told()) }
-}
-
-fn grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let seconds = u32::deserialize(deserializer)?;
-    let too_long = || D::Error::custom(format!("the longest grace is {LONGEST_GRACE} seconds"));
-    if seconds <= LONGEST_GRACE { Ok(seconds) } else { Err(too_long()) }
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {
+    Permissions::deserialize_at_most(deserializer, MOST_PERMISSIONS)
 }

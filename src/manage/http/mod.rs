@@ -13,14 +13,19 @@ use axum::{
         DefaultBodyLimit, NestedPath, OriginalUri, Path, State,
         rejection::{NestedPathRejection, PathRejection},
     },
-    http::{HeaderValue, StatusCode, Uri, header::CACHE_CONTROL},
-    middleware::map_response,
+    http::{
+        HeaderValue, StatusCode, Uri,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    middleware::{map_request, map_response},
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post},
 };
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 use tower_http::csrf::CsrfLayer;
+use zeroize::Zeroizing;
 
 use super::{Edit, KeyManager};
 use crate::{
@@ -29,7 +34,7 @@ use crate::{
     scheme::SchemePolicy,
     store::Filter,
 };
-use asking::{Asking, Body, OwnKeysOnly, Query, needs};
+use asking::{Asking, Body, OwnKeysOnly, Query, invalid, needs, without_the_page_behind};
 use json::{CreateKey, EditKey, IssuedKey, Key, KeyList, ListKeys, Nothing, RotateKey};
 use problem::{Failure, Problem, problem};
 
@@ -67,16 +72,17 @@ impl KeyManager {
     /// `application/problem+json` (RFC 9457); a 401 or 403 to a key is in the layer's own format. Answers are never stored in a cache.
     ///
     /// A body must be `application/json`; only `regenerate` and `DELETE` need none. Whatever a browser sends on behalf of another site is
-    /// refused (`Sec-Fetch-Site`, `Origin`), so that the API is safe under a session cookie too.
+    /// refused (`Sec-Fetch-Site`, `Origin`), so that the API is safe under a session cookie too; but for a key in a private header, which no
+    /// browser adds by itself.
     ///
     /// `policy` is what the document says about credentials: that of the layer above.
-    pub fn router(&self, policy: &SchemePolicy) -> Router {
+    pub fn router<S: Clone + Send + Sync + 'static>(&self, policy: &SchemePolicy) -> Router<S> {
         let policy = policy.clone();
         let document = move |nested: Nested, OriginalUri(uri): OriginalUri| {
             let document = describe(&policy, nested, &uri);
             async { document }
         };
-        Router::new()
+        let routes = Router::new()
             .route("/", needs(Action::CREATE, post(create)))
             .route("/", needs(Action::READ, get(list)))
             .route("/{id}", needs(Action::READ, get(show)))
@@ -85,12 +91,46 @@ impl KeyManager {
             .route("/{id}/regenerate", needs(Action::UPDATE, post(regenerate)))
             .route("/{id}/rotate", needs(Action::UPDATE, post(rotate)))
             .route("/openapi.json", get(document))
-            .fallback(async || problem(StatusCode::NOT_FOUND, "There is nothing here."))
+            .fallback(async || problem(StatusCode::NOT_FOUND, "There is nothing here."));
+        self.served(routes)
+    }
+
+    /// The management API under `path`, to be merged: [`KeyManager::router`] nested there, which also answers under `path/`. (Under axum's
+    /// `nest` alone, `path/` is no route of the API but the application's own 404.)
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let auth = manager.layer().build()?;
+    /// let app: Router = Router::new().merge(manager.router_at("/api/keys", auth.schemes())).layer(auth);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As axum's [`Router::nest`], for a path that it cannot nest at: an empty one, `/`, one without a slash at its begin.
+    pub fn router_at<S: Clone + Send + Sync + 'static>(&self, path: &str, policy: &SchemePolicy) -> Router<S> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let slash = format!("{path}/");
+        let root = Router::new()
+            .route(&slash, needs(Action::CREATE, post(create)))
+            .route(&slash, needs(Action::READ, get(list)));
+        Router::new().nest(path, self.router(policy)).merge(self.served(root))
+    }
+
+    /// What holds for every route.
+    fn served<S>(&self, routes: Router<Self>) -> Router<S> {
+        routes
             .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "See Allow."))
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .layer(CsrfLayer::new().with_rejection_response(|_| {
                 problem(StatusCode::FORBIDDEN, "A browser sent this on behalf of another site.")
             }))
+            .layer(map_request(without_the_page_behind))
             .layer(map_response(no_store))
             .with_state(self.clone())
     }
@@ -109,7 +149,7 @@ impl KeyManager {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn self_service_router(&self, policy: &SchemePolicy) -> Router {
+    pub fn self_service_router<S: Clone + Send + Sync + 'static>(&self, policy: &SchemePolicy) -> Router<S> {
         self.router(policy).layer(Extension(OwnKeysOnly))
     }
 }
@@ -122,10 +162,10 @@ async fn create(
     State(manager): State<KeyManager>,
     asking: Asking,
     Body(body): Body<CreateKey>,
-) -> Result<(StatusCode, Json<IssuedKey>), Failure> {
+) -> Result<Response, Failure> {
     let new = body.into_new(asking.actor());
     let issued = asking.told(manager.issue(asking.actor(), new).await)?;
-    Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
+    created(&IssuedKey::new(&issued, manager.clock()))
 }
 
 #[utoipa::path(get, path = "/", tag = "keys", params(ListKeys), responses((status = 200, description = "Some keys", body = KeyList)))]
@@ -178,9 +218,9 @@ async fn regenerate(
     asking: Asking,
     id: Id,
     _: Option<Body<Nothing>>,
-) -> Result<(StatusCode, Json<IssuedKey>), Failure> {
+) -> Result<Response, Failure> {
     let issued = asking.told(manager.regenerate(asking.actor(), key_id(id)?).await)?;
-    Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
+    created(&IssuedKey::new(&issued, manager.clock()))
 }
 
 #[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path)), request_body = RotateKey, responses(
@@ -193,9 +233,12 @@ async fn rotate(
     asking: Asking,
     id: Id,
     Body(body): Body<RotateKey>,
-) -> Result<(StatusCode, Json<IssuedKey>), Failure> {
+) -> Result<Response, Failure> {
+    if !body.is_short() {
+        return Err(invalid::<RotateKey>("grace_seconds").into());
+    }
     let issued = asking.told(manager.rotate(asking.actor(), key_id(id)?, body.into_rotation()).await)?;
-    Ok((StatusCode::CREATED, Json(IssuedKey::new(&issued, manager.clock()))))
+    created(&IssuedKey::new(&issued, manager.clock()))
 }
 
 #[utoipa::path(delete, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
@@ -230,6 +273,34 @@ fn describe(policy: &SchemePolicy, nested: Nested, uri: &Uri) -> Json<Value> {
     let prefix = nested.ok().map(|path| path.as_str().to_owned());
     let prefix = prefix.or_else(|| uri.path().strip_suffix("/openapi.json").map(str::to_owned));
     Json(openapi::document(policy, &prefix.unwrap_or_default()))
+}
+
+/// The answer that shows a key. Its bytes are the only copy of the key that is left, and are wiped when they were sent.
+fn created(issued: &IssuedKey<'_>) -> Result<Response, Failure> {
+    let mut length = Length(0);
+    let mut written = serde_json::to_writer(&mut length, issued);
+    // It never grows: what it grew out of would be freed as it is.
+    let mut text = Zeroizing::new(Vec::with_capacity(length.0));
+    written = written.and_then(|()| serde_json::to_writer(&mut *text, issued));
+    if written.is_err() {
+        return Err(problem(StatusCode::SERVICE_UNAVAILABLE, "The key cannot be shown.").into());
+    }
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((StatusCode::CREATED, json, Bytes::from_owner(text)).into_response())
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn no_store(mut response: Response) -> impl IntoResponse {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{json, problem::Problem};
-use crate::{openapi::require_a_key, scheme::SchemePolicy};
+use crate::{manage::names, openapi::require_a_key, scheme::SchemePolicy};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,10 +32,24 @@ pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
     let mut document = Document::openapi();
     require_a_key(policy, &mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
+    describe_names(&mut document);
     let paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
     document["paths"] =
         paths.into_iter().map(|(path, item)| (full_path(prefix, &path), complete(prefix, item))).collect();
     document
+}
+
+/// The patterns of names, made of the table that the manager goes by.
+fn describe_names(document: &mut Value) {
+    let schemas = &mut document["components"]["schemas"];
+    schemas["Name"]["pattern"] = names::pattern(false).into();
+    let name = json!({ "type": "string", "minLength": 1, "maxLength": names::LONGEST_OF_A_PERMISSION, "pattern": names::pattern(true) });
+    for schema in ["CreateKey", "EditKey"] {
+        let permissions = &mut schemas[schema]["properties"]["permissions"];
+        permissions["propertyNames"] = name.clone();
+        permissions["additionalProperties"]["items"] = name.clone();
+        permissions["maxProperties"] = names::MOST_PERMISSIONS.into();
+    }
 }
 
 fn full_path(prefix: &str, path: &str) -> String {

@@ -47,15 +47,24 @@ pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
             StatusCode::FORBIDDEN
         }
         E::NotFound(_) | E::Refused(Refusal::NotFound(_)) => StatusCode::NOT_FOUND,
-        E::NoUser | E::Environment(_) | E::NoEnvironment | E::Name | E::Expiry | E::Outlives => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        E::NoUser
+        | E::Environment(_)
+        | E::NoEnvironment
+        | E::Name
+        | E::PermissionName
+        | E::TooManyPermissions { .. }
+        | E::NotCarried(_)
+        | E::Expiry
+        | E::Outlives => StatusCode::UNPROCESSABLE_ENTITY,
         E::Expired(_) | E::Refused(_) => StatusCode::CONFLICT,
         E::Format(_) | E::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let text = match status {
         // What was sent as an id may have been a key.
         StatusCode::NOT_FOUND => "there is no such key".to_owned(),
+        StatusCode::UNPROCESSABLE_ENTITY if matches!(error, E::Environment(_)) => {
+            "environment: there are no keys for the one that is named".to_owned()
+        }
         _ => error.to_string(),
     };
     let mut letters = text.chars();

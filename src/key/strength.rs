@@ -1,0 +1,343 @@
+//! How hard a key is to guess, at most: for keys that people may have made up.
+//!
+//! Reads a text from left to right. Each character counts as much as the smallest usual alphabet that has all of them holds, and these
+//! count less:
+//!
+//! | in the text                                                          | counts as                    |
+//! |----------------------------------------------------------------------|------------------------------|
+//! | four or more characters that stood before already: `abab`, `aaaa`    | one character                |
+//! | four or more in a row: `1234`, `dcba`, `qwer`                        | two characters               |
+//! | a common word, also as `p4ssw0rd`                                    | 8 bits                       |
+//! | five or more lower-case letters, but for hexadecimal digits          | 2.5 bits each                |
+//! | three or more decimal digits, but for hexadecimal digits             | 3.3 bits each                |
+//! | a mark between them: `-`, `_`, `.`                                   | 1 bit                        |
+//! | any character, where fewer than six differ                           | the bits of so many          |
+
+/// Words of placeholders and of keys that people make up.
+const WORDS: &[&str] = &[
+    "changeme",
+    "changethis",
+    "change",
+    "replace",
+    "insert",
+    "enter",
+    "placeholder",
+    "example",
+    "sample",
+    "dummy",
+    "default",
+    "demo",
+    "test",
+    "testing",
+    "tester",
+    "password",
+    "passwd",
+    "passwort",
+    "passphrase",
+    "pass",
+    "secret",
+    "private",
+    "public",
+    "token",
+    "apikey",
+    "api",
+    "key",
+    "keys",
+    "admin",
+    "administrator",
+    "root",
+    "user",
+    "username",
+    "guest",
+    "master",
+    "super",
+    "very",
+    "secure",
+    "strong",
+    "random",
+    "string",
+    "value",
+    "text",
+    "your",
+    "mine",
+    "my",
+    "here",
+    "this",
+    "that",
+    "the",
+    "is",
+    "a",
+    "for",
+    "and",
+    "not",
+    "with",
+    "me",
+    "please",
+    "todo",
+    "fixme",
+    "none",
+    "null",
+    "undefined",
+    "letmein",
+    "welcome",
+    "hello",
+    "world",
+    "login",
+    "access",
+    "account",
+    "client",
+    "server",
+    "service",
+    "production",
+    "prod",
+    "staging",
+    "development",
+    "develop",
+    "dev",
+    "local",
+    "localhost",
+    "live",
+    "company",
+    "foo",
+    "bar",
+    "baz",
+    "foobar",
+    "qux",
+    "abc",
+    "xyz",
+    "monkey",
+    "dragon",
+    "iloveyou",
+    "sunshine",
+    "princess",
+    "football",
+    "baseball",
+    "shadow",
+    "michael",
+    "batman",
+    "superman",
+    "trustno",
+    "whatever",
+    "starwars",
+    "summer",
+    "winter",
+    "spring",
+    "autumn",
+    "correct",
+    "horse",
+    "battery",
+    "staple",
+    "lorem",
+    "ipsum",
+    "dolor",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "lazy",
+    "dog",
+    "deadbeef",
+    "cafebabe",
+    "qwerty",
+    "azerty",
+    "qwertz",
+    "github",
+    "google",
+    "docker",
+    "rust",
+    "some",
+    "really",
+    "long",
+    "new",
+    "old",
+    "use",
+    "only",
+    "never",
+    "share",
+    "safe",
+    "unsafe",
+    "insecure",
+    "fake",
+    "temp",
+    "temporary",
+    "internal",
+    "external",
+    "basic",
+    "bearer",
+    "auth",
+    "authorization",
+    "supersecret",
+    "topsecret",
+    "to",
+    "be",
+    "set",
+    "put",
+    "fill",
+    "in",
+    "generate",
+    "made",
+    "up",
+    "one",
+    "two",
+    "three",
+    "database",
+];
+
+/// Rows that fingers follow, besides the alphabet and the digits.
+const ROWS: [&[u8]; 4] = [b"qwertyuiop", b"asdfghjkl", b"zxcvbnm", b"1234567890"];
+
+const WORD_BITS: f64 = 8.0;
+const LETTER_BITS: f64 = 2.5;
+const SEPARATOR_BITS: f64 = 1.0;
+
+/// An estimate of the bits that somebody has to guess who knows how people make keys up; 0 for a text beyond ASCII.
+pub(crate) fn estimated_bits(key: &str) -> f64 {
+    let text = key.as_bytes();
+    if !key.is_ascii() {
+        return 0.0;
+    }
+    let alphabet = Alphabet::of(text);
+    let lower = key.to_ascii_lowercase().into_bytes();
+    let plain: Vec<u8> = lower.iter().map(|byte| without_leet(*byte)).collect();
+    let (mut bits, mut at) = (0.0, 0);
+    while at < text.len() {
+        let (cost, length) = alphabet.step(text, &lower, &plain, at);
+        bits += cost;
+        at += length;
+    }
+    bits
+}
+
+struct Alphabet {
+    bits: f64,
+    is_hexadecimal: bool,
+}
+
+impl Alphabet {
+    fn of(text: &[u8]) -> Self {
+        let has = |class: fn(&u8) -> bool| text.iter().any(class);
+        let is_one_case = !has(u8::is_ascii_lowercase) || !has(u8::is_ascii_uppercase);
+        let in_digits = |byte: &u8| byte.is_ascii_hexdigit() || is_separator(*byte);
+        let is_hexadecimal = is_one_case && text.iter().all(in_digits) && has(u8::is_ascii_digit);
+        let mut size = 0_u32;
+        for (is_there, class) in [
+            (has(u8::is_ascii_digit), 10),
+            (has(u8::is_ascii_lowercase), if is_hexadecimal { 6 } else { 26 }),
+            (has(u8::is_ascii_uppercase), if is_hexadecimal { 6 } else { 26 }),
+            (text.iter().any(|byte| byte.is_ascii_punctuation() && !is_separator(*byte)), 32),
+        ] {
+            size += if is_there { class } else { 0 };
+        }
+        let mut seen = [false; 256];
+        text.iter().for_each(|byte| seen[usize::from(*byte)] = true);
+        let distinct = seen.into_iter().map(u32::from).sum();
+        let size = if distinct < 6 { size.min(distinct) } else { size };
+        Self { bits: f64::from(size.max(1)).log2(), is_hexadecimal }
+    }
+
+    /// What the next characters cost, and how many they are: the longest of what is found here.
+    fn step(&self, text: &[u8], lower: &[u8], plain: &[u8], at: usize) -> (f64, usize) {
+        let known = [
+            (self.bits, repeated(lower, at)),
+            (2.0 * self.bits, in_a_row(lower, at)),
+            (WORD_BITS, word(lower, at).max(word(plain, at))),
+        ];
+        let found = known.into_iter().filter(|(cost, length)| *length > 0 && *cost < self.plain(text, at, *length));
+        found.max_by_key(|(_, length)| *length).unwrap_or_else(|| (self.single(text, at), 1))
+    }
+
+    /// What so many characters cost if they are nothing that is known.
+    fn plain(&self, text: &[u8], at: usize, length: usize) -> f64 {
+        (at..at + length).map(|place| self.single(text, place)).sum()
+    }
+
+    fn single(&self, text: &[u8], at: usize) -> f64 {
+        let byte = text[at];
+        if is_separator(byte) {
+            SEPARATOR_BITS
+        } else if self.is_hexadecimal {
+            self.bits
+        } else if byte.is_ascii_lowercase() && run(text, at, u8::is_ascii_lowercase) >= 5 {
+            self.bits.min(LETTER_BITS)
+        } else if byte.is_ascii_digit() && run(text, at, u8::is_ascii_digit) >= 3 {
+            self.bits.min(10_f64.log2())
+        } else {
+            self.bits
+        }
+    }
+}
+
+/// How many characters of this class stand together around this place.
+fn run(text: &[u8], at: usize, class: fn(&u8) -> bool) -> usize {
+    let before = text[..at].iter().rev().take_while(|byte| class(byte)).count();
+    before + text[at..].iter().take_while(|byte| class(byte)).count()
+}
+
+/// How many characters from here on stood before already, four or more: also such as begin within themselves, as in `aaaaa`.
+fn repeated(text: &[u8], at: usize) -> usize {
+    let same = |from: usize| text[at..].iter().zip(&text[from..]).take_while(|(now, before)| now == before).count();
+    (0..at).map(same).max().filter(|length| *length >= 4).unwrap_or(0)
+}
+
+/// How many characters from here on follow each other in the alphabet, among the digits or on the keyboard, four or more, either way.
+fn in_a_row(text: &[u8], at: usize) -> usize {
+    let rest = &text[at..];
+    let counted = |step: i16| {
+        let follows = |pair: &&[u8]| {
+            let is_one_class = pair[0].is_ascii_digit() == pair[1].is_ascii_digit();
+            is_one_class && pair[0].is_ascii_alphanumeric() && i16::from(pair[1]) - i16::from(pair[0]) == step
+        };
+        1 + rest.windows(2).take_while(follows).count()
+    };
+    let on_the_row = |row: &[u8]| {
+        let place = |byte: &u8| row.iter().position(|key| key == byte);
+        let follows =
+            |pair: &&[u8]| matches!((place(&pair[0]), place(&pair[1])), (Some(a), Some(b)) if a.abs_diff(b) == 1);
+        1 + rest.windows(2).take_while(follows).count()
+    };
+    let rows = ROWS.into_iter().map(on_the_row);
+    [counted(1), counted(-1)].into_iter().chain(rows).max().filter(|length| *length >= 4).unwrap_or(0)
+}
+
+/// The length of the longest common word that begins here.
+fn word(text: &[u8], at: usize) -> usize {
+    let begins = |word: &&&str| text[at..].starts_with(word.as_bytes());
+    WORDS.iter().filter(begins).map(|word| word.len()).max().unwrap_or(0)
+}
+
+fn without_leet(byte: u8) -> u8 {
+    match byte {
+        b'0' => b'o',
+        b'1' | b'!' => b'i',
+        b'3' => b'e',
+        b'4' | b'@' => b'a',
+        b'5' | b'$' => b's',
+        b'7' => b't',
+        other => other,
+    }
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'-' | b'_' | b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{KeyFormat, random_base62};
+
+    #[test]
+    fn what_is_made_at_random_counts_for_what_it_holds() {
+        for _ in 0..2_000 {
+            let base62 = random_base62(22).unwrap();
+            assert!(estimated_bits(str::from_utf8(&base62).unwrap()) >= 64.0, "22 base62 digits");
+            let hexadecimal: String =
+                random_base62(32).unwrap().iter().map(|byte| format!("{:x}", byte % 16)).collect();
+            assert!(estimated_bits(&hexadecimal) >= 64.0, "{hexadecimal}");
+            let key = KeyFormat::new("sk-live").unwrap().generate().unwrap();
+            assert!(estimated_bits(key.expose()) >= 128.0);
+        }
+        assert!(estimated_bits("550e8400-e29b-41d4-a716-446655440000") >= 64.0, "a UUID");
+    }
+}

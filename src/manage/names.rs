@@ -1,0 +1,134 @@
+//! Names that a person can tell apart, and that break no line of a log.
+
+use super::ManageError;
+use crate::permission::Permissions;
+
+/// What a name may not have: characters that nobody sees, that turn the direction of what follows, or that end a line. The control
+/// characters (Unicode's category Cc), the format characters (Cf), the line and paragraph separators (Zl, Zp), every space but U+0020
+/// (Zs, and what looks like one), what a renderer may leave out (`Default_Ignorable_Code_Point`, with the variation selectors and the Hangul
+/// fillers), and what has no meaning of its own (private use, Co, and noncharacters). As of Unicode 16. In order.
+pub(crate) const INVISIBLE: &[(u32, u32)] = &[
+    (0x0000, 0x001F), // controls
+    (0x007F, 0x00A0), // controls; no-break space
+    (0x00AD, 0x00AD), // soft hyphen
+    (0x034F, 0x034F), // combining grapheme joiner
+    (0x0600, 0x0605), // Arabic number signs
+    (0x061C, 0x061C), // Arabic letter mark
+    (0x06DD, 0x06DD),
+    (0x070F, 0x070F),
+    (0x0890, 0x0891),
+    (0x08E2, 0x08E2),
+    (0x115F, 0x1160), // Hangul fillers
+    (0x1680, 0x1680), // Ogham space
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180F), // Mongolian selectors
+    (0x2000, 0x200F), // spaces, zero width, direction
+    (0x2028, 0x202F), // separators, direction, narrow space
+    (0x205F, 0x206F), // spaces, invisible operators, direction
+    (0x2800, 0x2800), // blank Braille pattern
+    (0x3000, 0x3000), // ideographic space
+    (0x3164, 0x3164), // Hangul filler
+    (0xE000, 0xF8FF), // private use
+    (0xFDD0, 0xFDEF), // noncharacters
+    (0xFE00, 0xFE0F), // variation selectors
+    (0xFEFF, 0xFEFF), // byte order mark
+    (0xFFA0, 0xFFA0), // Hangul filler
+    (0xFFF0, 0xFFFB),
+    (0xFFFE, 0xFFFF),
+    (0x110BD, 0x110BD),
+    (0x110CD, 0x110CD),
+    (0x13430, 0x1343F),
+    (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A),
+    (0x1FFFE, 0x1FFFF),
+    (0x2FFFE, 0x2FFFF),
+    (0x3FFFE, 0x3FFFF),
+    (0x4FFFE, 0x4FFFF),
+    (0x5FFFE, 0x5FFFF),
+    (0x6FFFE, 0x6FFFF),
+    (0x7FFFE, 0x7FFFF),
+    (0x8FFFE, 0x8FFFF),
+    (0x9FFFE, 0x9FFFF),
+    (0xAFFFE, 0xAFFFF),
+    (0xBFFFE, 0xBFFFF),
+    (0xCFFFE, 0xCFFFF),
+    (0xDFFFE, 0xDFFFF),
+    (0xE0000, 0xE0FFF),   // tags, selectors
+    (0xEFFFE, 0x10_FFFF), // noncharacters, private use
+];
+
+/// The longest name of a key or of an environment, and the longest of a resource or an action, in characters.
+pub(crate) const LONGEST: usize = 100;
+pub(crate) const LONGEST_OF_A_PERMISSION: usize = 64;
+
+/// The most pairs of a resource and an action in one key.
+pub(crate) const MOST_PERMISSIONS: usize = 256;
+
+/// A name of a key, of an environment or of a text that is kept with a key.
+pub(crate) fn checked_name(name: &str) -> Result<&str, ManageError> {
+    let is_good = is_name(name, LONGEST) && name.trim() == name;
+    if is_good { Ok(name) } else { Err(ManageError::Name) }
+}
+
+/// Refuses more permissions than a key may have, before anything is compared, and names that cannot be told apart.
+pub(crate) fn check_permissions(permissions: &Permissions) -> Result<(), ManageError> {
+    if permissions.iter().map(|(_, actions)| actions.len()).sum::<usize>() > MOST_PERMISSIONS {
+        return Err(ManageError::TooManyPermissions { most: MOST_PERMISSIONS });
+    }
+    let is_good = |name: &str| is_name(name, LONGEST_OF_A_PERMISSION);
+    let mut all = permissions.iter();
+    let all_good = all.all(|(resource, actions)| is_good(resource) && actions.iter().all(|one| is_good(one.as_str())));
+    if all_good { Ok(()) } else { Err(ManageError::PermissionName) }
+}
+
+fn is_name(name: &str, longest: usize) -> bool {
+    // A character has up to four bytes: what is far too long is not counted.
+    name.len() <= 4 * longest && (1..=longest).contains(&name.chars().count()) && !name.contains(is_invisible)
+}
+
+fn is_invisible(c: char) -> bool {
+    let c = u32::from(c);
+    let after = INVISIBLE.partition_point(|(first, _)| *first <= c);
+    after.checked_sub(1).is_some_and(|place| c <= INVISIBLE[place].1)
+}
+
+/// The same rule as a regular expression, for a schema.
+#[cfg(feature = "manage")]
+pub(crate) fn pattern(may_have_spaces_at_its_ends: bool) -> String {
+    let escaped = |code: u32| match char::from_u32(code) {
+        Some(c) if code > 0xFFFF => c.to_string(),
+        _ => format!("\\u{code:04x}"),
+    };
+    let range = |(first, last): &(u32, u32)| match first == last {
+        true => escaped(*first),
+        false => format!("{}-{}", escaped(*first), escaped(*last)),
+    };
+    let invisible: String = INVISIBLE.iter().map(range).collect();
+    if may_have_spaces_at_its_ends {
+        format!("^[^{invisible}]+$")
+    } else {
+        format!("^[^ {invisible}]([^{invisible}]*[^ {invisible}])?$")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_holds_what_std_knows_of() {
+        assert!(
+            INVISIBLE.is_sorted_by(|before, after| before.1 < after.0)
+                && INVISIBLE.iter().all(|(first, last)| first <= last)
+        );
+        for c in '\0'..=char::MAX {
+            if c.is_control() || (c.is_whitespace() && c != ' ') {
+                assert!(is_invisible(c), "{c:?}");
+            }
+            if c.is_alphanumeric() {
+                let fillers = matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+                assert!(!is_invisible(c) || fillers, "{c:?}");
+            }
+        }
+    }
+}
