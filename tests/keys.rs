@@ -31,8 +31,13 @@ fn generated_keys_differ_and_use_every_digit() {
 
 #[test]
 fn a_format_refuses_what_it_cannot_mean() {
-    for prefix in ["", "a.b", "sk-live", "a b", "\u{fc}"] {
-        assert_eq!(KeyFormat::new(prefix), Err(FormatError::Prefix), "{prefix}");
+    assert_eq!(KeyFormat::new(""), Err(FormatError::Prefix));
+    for (prefix, character) in [("a.b", '.'), ("a b", ' '), ("\u{fc}", '\u{fc}')] {
+        assert_eq!(KeyFormat::new(prefix), Err(FormatError::PrefixCharacter(character)), "{prefix}");
+    }
+    for separator in ['a', '0', '/', ' ', '\u{fc}'] {
+        let format = KeyFormat::new("sk-live").unwrap();
+        assert_eq!(format.separator(separator), Err(FormatError::Separator(separator)));
     }
     assert_eq!(KeyFormat::new(&"p".repeat(500)), Err(FormatError::Prefix));
     let format = || KeyFormat::new("k").unwrap();
@@ -118,7 +123,7 @@ fn a_digest_is_32_bytes_and_equal_only_to_itself() {
 }
 
 #[test]
-fn a_mask_shows_a_part_only_while_128_random_bits_stay_unseen() {
+fn a_mask_shows_a_part_only_while_enough_random_bits_stay_unseen() {
     let base62 = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJzQWBuTSO";
     for (mask, key, shown) in [
         (Mask::HeadAndTail, "a1b2c3d4e5f6g7h8i9j0klmnopqrstuvwxyz789", "a1b2c3d4...xyz789"),
@@ -137,6 +142,18 @@ fn a_mask_shows_a_part_only_while_128_random_bits_stay_unseen() {
         (Mask::HeadAndTail, "hunter2", "..."),
         (Mask::HeadAndTail, "", "..."),
         (Mask::HeadAndTail, "schl\u{fc}ssel-schl\u{fc}ssel-schl\u{fc}ssel-schl\u{fc}ssel", "..."),
+    ] {
+        assert_eq!(mask.apply_leaving(key, 128), shown, "{key}");
+    }
+    for (mask, key, shown) in [
+        (Mask::HeadAndTail, &base62[..28], "zQWBuTSO...HcVY5n"), // 14 base62 digits unseen: 83 bits
+        (Mask::HeadAndTail, &base62[..27], "..."),
+        (Mask::LastFour, &base62[..18], &format!("...{}", &base62[14..18])),
+        (Mask::LastFour, &base62[..17], "..."),
+        (Mask::LastFour, "0123456789abcdef01234567", "...4567"), // 20 hexadecimal digits: 80 bits
+        (Mask::LastFour, "0123456789abcdef0123456", "..."),
+        (Mask::LastFour, "550e8400-e29b-41d4-a716-446655440000", "..."),
+        (Mask::HeadAndTail, "hunter2", "..."),
     ] {
         assert_eq!(mask.apply(key), shown, "{key}");
     }
@@ -163,7 +180,7 @@ fn a_shown_checksum_counts_as_seen() {
                 (true, Mask::LastFour) => format!("...{}", &text[text.len() - 4..]),
                 (true, _) => format!("acme_liv...{}", &text[text.len() - 6..]),
             };
-            assert_eq!(key.mask(mask), expected, "{digits} digits");
+            assert_eq!(mask.apply_leaving(text, 128), expected, "{digits} digits");
         }
     }
 }
@@ -189,7 +206,7 @@ proptest! {
     fn a_mask_of_any_text_shows_at_most_fourteen_characters(text in any::<String>()) {
         for mask in [Mask::HeadAndTail, Mask::LastFour] {
             let shown = mask.apply(&text);
-            prop_assert!(shown == "..." || (shown.len() <= 17 && text.len() >= 26));
+            prop_assert!(shown == "..." || (shown.len() <= 17 && text.len() >= 18));
         }
     }
 

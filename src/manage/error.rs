@@ -68,7 +68,7 @@ pub enum ManageError {
     /// that a person can tell two names apart, and no name breaks a line of a log. Names are not normalized, and letters of several scripts
     /// that look alike are not told apart.
     #[error(
-        "a name is 1 to 100 visible characters, with single lines and plain spaces only, and without spaces at its ends"
+        "a name is 1 to 100 characters, none of them invisible, a line break or the like, and no space at its ends"
     )]
     Name,
     /// The name of a resource or of an action is 1 to 64 characters that can be seen, as those of [`ManageError::Name`].
