@@ -54,7 +54,7 @@ const SKIPPED: [(&str, &str); 12] = [
 /// Open questions (`choice`) that we answer otherwise than the case recommends, and why.
 const OTHERWISE: [(&str, &str); 2] = [
     ("R3-010", "a guard without any layer is 500: no caller can mend a service that is put together wrongly"),
-    ("MA-006", "fewer than 128 random bits would stay unseen"),
+    ("MA-006", "fewer than 80 random bits would stay unseen"),
 ];
 
 #[derive(Default)]

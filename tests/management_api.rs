@@ -248,11 +248,11 @@ async fn bodies_are_checked_and_the_problem_says_what_is_wrong() {
         (r#"{"type": "bot", "name": "x", "expires_at": "1999-01-01T00:00:00Z"}"#, 422, "expired already"),
         (r#"{"type": "bot", "name": "x", "environment": "a\nb"}"#, 422, "1 to 100 characters"),
         (r#"{"type": "bot", "name": "x", "environment": ""}"#, 422, "1 to 100 characters"),
-        (r#"{"type": "bot", "name": "x", "permissions": {"": ["read"]}}"#, 422, "resources and actions have 1 to 64"),
+        (r#"{"type": "bot", "name": "x", "permissions": {"": ["read"]}}"#, 422, "Resources and actions have 1 to 64"),
         (
             r#"{"type": "bot", "name": "x", "permissions": {"links": ["\u0000"]}}"#,
             422,
-            "resources and actions have 1 to 64",
+            "Resources and actions have 1 to 64",
         ),
         (
             r#"{"type": "bot", "name": "x", "environment": "live", "extra": 1}"#,
