@@ -87,3 +87,27 @@ fn measured(entries: usize) {
         assert!(each <= most, "{each} bytes for each, {rows:?}");
     }
 }
+
+/// As goal 12 of the benches counts it: all but the texts of a record, at its most just after the tables have grown.
+#[test]
+fn a_key_in_a_memory_store_takes_at_most_160_bytes() {
+    for count in [84_000_u32, 100_000, 170_000] {
+        let mut store = None;
+        let taken = measure(|| {
+            let filled = MemoryStore::new();
+            for number in 0..count {
+                let digest: [u8; 32] = Sha256::digest(number.to_be_bytes()).into();
+                let record = KeyRecord::new(format!("key_{number:020}"), digest)
+                    .with_organization(format!("org_{:010}", number / 100))
+                    .grant("links", "read")
+                    .grant("stats", "create");
+                filled.add(record).unwrap();
+            }
+            store = Some(filled);
+        });
+        let texts = "key_".len() + 20 + "org_".len() + 10;
+        let each = taken.bytes_current / i64::from(count) - i64::try_from(texts).unwrap();
+        println!("memory: {count} keys: {each} bytes for each");
+        assert!(each <= 160, "{each} bytes for each");
+    }
+}

@@ -55,6 +55,26 @@ impl Fields {
         }
     }
 
+    pub(crate) fn organization(&self) -> Option<&str> {
+        self.organization.as_deref()
+    }
+
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        self.rare()?.owner.as_ref()
+    }
+
+    pub(crate) fn expires_at(&self) -> Option<SystemTime> {
+        self.rare()?.expires_at
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.status == Status::Revoked
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.rare().is_some_and(|rare| rare.replaced_by.is_some())
+    }
+
     pub(super) fn rare(&self) -> Option<&Rare> {
         self.rare.as_deref()
     }

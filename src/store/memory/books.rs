@@ -1,43 +1,44 @@
-//! Every record by its id, and whose keys are which: what changes go through.
+//! Every record by its id, by its organization and by its owner: what changes and lists go through.
 
-use std::{
-    borrow::Borrow,
-    cmp::Ordering,
-    collections::{BTreeSet, HashMap, hash_map::Entry},
-    ops::Bound,
-    sync::Arc,
+use std::sync::Arc;
+
+use super::{
+    order::{ByEnd, ById, ByOrganization, ByOwner, End, Id, Place, Sorted, Whose},
+    sets::Sets,
+    table::Pen,
 };
-
-use super::{sets::Sets, table::Pen};
 use crate::{
-    record::{Fields, KeyId, KeyRecord, Owner, Status},
-    store::{ActorKey, Cap, Refusal},
+    record::{Fields, KeyId, KeyRecord},
+    store::{ActorKey, Cap, Filter, Refusal},
 };
 
 #[derive(Default)]
 pub(super) struct Books {
-    by_id: BTreeSet<ById>,
-    by_user: HashMap<User, Keys>,
+    by_id: Sorted<ById>,
+    live: Shelf,
+    revoked: Shelf,
+    /// Those that a cap may count.
+    open: Sorted<ByEnd>,
     sets: Sets,
     pub(super) pen: Pen,
 }
 
-/// A record in the order of the ids, without a copy of its own.
-struct ById(Arc<Fields>);
-
-/// The keys of a user: those that a cap may count, and those that it never counts again.
+/// Records that are listed together.
 #[derive(Default)]
-struct Keys {
-    open: BTreeSet<KeyId>,
-    over: BTreeSet<KeyId>,
+struct Shelf {
+    by_organization: Sorted<ByOrganization>,
+    /// Those that have an owner.
+    by_owner: Sorted<ByOwner>,
 }
 
 /// A user in an organization, or in none.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct User {
-    pub(super) organization: Option<Box<str>>,
-    pub(super) id: Box<str>,
+pub(super) struct User<'u> {
+    pub(super) organization: Option<&'u str>,
+    pub(super) id: &'u str,
 }
+
+/// The most records that are looked at in one turn.
+pub(super) const MOST_VISITS: usize = 256;
 
 // === impl Books ===
 
@@ -61,112 +62,155 @@ impl Books {
     }
 
     pub(super) fn find(&self, id: &KeyId) -> Option<KeyRecord> {
-        self.by_id.get(id.as_str()).map(ById::record)
+        self.by_id.get(Place::of_id(id.as_str())).map(record)
     }
 
-    /// The newest first, behind this id.
-    pub(super) fn after(&self, id: Option<&KeyId>) -> impl Iterator<Item = KeyRecord> {
-        let end = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_str()));
-        self.by_id.range::<str, _>((Bound::Unbounded, end)).rev().map(ById::record)
+    /// Adds to a page what is admitted behind this id. Returns where to go on, if it has seen enough for one turn.
+    pub(super) fn read_on(&self, filter: &Filter, after: Option<&KeyId>, page: &mut Vec<KeyRecord>) -> Option<KeyId> {
+        if page.len() >= filter.limit {
+            return None;
+        }
+        let mut live = self.live.behind(filter, after).peekable();
+        let mut revoked = filter.revoked.then(|| self.revoked.behind(filter, after)).into_iter().flatten().peekable();
+        for visits in 1.. {
+            let is_live_next = match (live.peek(), revoked.peek()) {
+                (Some(live), Some(revoked)) => live.id > revoked.id,
+                (live, _) => live.is_some(),
+            };
+            let next = record(if is_live_next { live.next() } else { revoked.next() }?);
+            let id = (visits == MOST_VISITS).then(|| next.id().clone());
+            if filter.admits(&next) {
+                page.push(next);
+            }
+            if page.len() >= filter.limit {
+                return None;
+            }
+            if id.is_some() {
+                return id;
+            }
+        }
+        None
     }
 
     /// Hands out what is written down, and what was before.
     pub(super) fn write(&mut self, record: KeyRecord) -> (Arc<Fields>, Option<Arc<Fields>>) {
-        let record = self.sets.share(record);
-        if let Some(user) = User::of(&record) {
-            let keys = self.by_user.entry(user).or_default();
-            let is_over = record.status() == Status::Revoked || record.replaced_by().is_some();
-            if is_over {
-                keys.open.remove(record.id());
-            }
-            let keys = if is_over { &mut keys.over } else { &mut keys.open };
-            keys.insert(record.id().clone());
-        }
-        let fields = record.into_fields();
-        let old = self.by_id.replace(ById(Arc::clone(&fields)));
-        (fields, old.map(|ById(old)| old))
+        let fields = self.sets.share(record).into_fields();
+        let old = self.by_id.put(&fields);
+        self.exchange(old.as_ref(), Some(&fields));
+        (fields, old)
     }
 
     pub(super) fn strike(&mut self, id: &KeyId) -> Option<KeyRecord> {
-        let ById(struck) = self.by_id.take(id.as_str())?;
-        let struck = KeyRecord::from(struck);
-        if let Some(user) = User::of(&struck)
-            && let Entry::Occupied(mut keys) = self.by_user.entry(user)
-        {
-            keys.get_mut().open.remove(id);
-            keys.get_mut().over.remove(id);
-            if keys.get().open.is_empty() && keys.get().over.is_empty() {
-                keys.remove();
-            }
-        }
-        Some(struck)
+        let struck = self.by_id.take(Place::of_id(id.as_str()))?;
+        self.exchange(Some(&struck), None);
+        Some(struck.into())
     }
 
-    pub(super) fn strike_all(&mut self, user: &User) -> Vec<KeyRecord> {
-        let keys = self.by_user.remove(user).unwrap_or_default();
-        let ids = keys.open.iter().chain(&keys.over);
-        ids.filter_map(|id| self.by_id.take(id.as_str())).map(|ById(struck)| struck.into()).collect()
+    /// Takes as long as the user has keys.
+    pub(super) fn strike_all(&mut self, user: &User<'_>) -> Vec<KeyRecord> {
+        let (first, last) = (user.place(Id::At("")), user.place(Id::Last));
+        let shelves = [&self.live, &self.revoked];
+        let ids = shelves.into_iter().flat_map(|shelf| shelf.by_owner.between(first, last));
+        let ids: Vec<KeyId> = ids.map(|record| record.id.clone()).collect();
+        ids.iter().filter_map(|id| self.strike(id)).collect()
     }
 
     pub(super) fn has_no_room(&self, record: &KeyRecord, cap: Cap) -> bool {
-        let of_the_owner: Box<dyn Iterator<Item = KeyRecord>> = match User::of(record) {
-            Some(user) => {
-                let open = self.by_user.get(&user).into_iter().flat_map(|keys| &keys.open);
-                Box::new(open.filter_map(|id| self.find(id)))
+        let most = cap.most as usize;
+        let place = |end, id| Place { organization: record.organization(), owner: Whose::of(record.owner()), end, id };
+        if record.owner().is_some() {
+            // One that ends at `now` counts no more.
+            let (first, last) = (place(End::At(cap.now), Id::Last), place(End::Never, Id::Last));
+            return self.open.between(first, last).take(most).count() == most;
+        }
+        let (first, last) = (place(End::Never, Id::At("")), place(End::Never, Id::Last));
+        let of_the_organization =
+            self.live.by_organization.between(first, last).filter(|other| other.owner().is_none());
+        of_the_organization.filter(|other| cap.counts(&self::record(other))).take(most).count() == most
+    }
+
+    /// In every order but that of the ids.
+    fn exchange(&mut self, old: Option<&Arc<Fields>>, new: Option<&Arc<Fields>>) {
+        for (shelf, is_here) in [(&mut self.live, false), (&mut self.revoked, true)] {
+            let [old, new] = [old, new].map(|record| record.filter(|record| record.is_revoked() == is_here));
+            shelf.by_organization.exchange(old, new);
+            let [old, new] = [old, new].map(|record| record.filter(|record| record.owner().is_some()));
+            shelf.by_owner.exchange(old, new);
+        }
+        let is_open = |record: &&Arc<Fields>| record.owner().is_some() && !record.is_revoked() && !record.is_replaced();
+        self.open.exchange(old.filter(is_open), new.filter(is_open));
+    }
+}
+
+// === impl Shelf ===
+
+impl Shelf {
+    /// Those of the filter's organization and owner, the newest first, behind this id.
+    fn behind<'s>(&'s self, filter: &Filter, after: Option<&KeyId>) -> Box<dyn Iterator<Item = &'s Arc<Fields>> + 's> {
+        let place = |id| Place {
+            organization: filter.organization.as_deref(),
+            owner: Whose::of(filter.owner.as_ref()),
+            end: End::Never,
+            id,
+        };
+        let (first, last) = (place(Id::At("")), place(after.map_or(Id::Last, |id| Id::At(id.as_str()))));
+        match &filter.owner {
+            Some(_) => Box::new(self.by_owner.between(first, last).rev()),
+            None => Box::new(self.by_organization.between(first, last).rev()),
+        }
+    }
+}
+
+impl User<'_> {
+    fn place<'p>(&'p self, id: Id<'p>) -> Place<'p> {
+        Place { organization: self.organization, owner: Whose::User(self.id), end: End::Never, id }
+    }
+}
+
+fn record(fields: &Arc<Fields>) -> KeyRecord {
+    Arc::clone(fields).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Owner, Status};
+
+    #[test]
+    fn one_turn_looks_at_a_bounded_number_of_records() {
+        let mut books = Books::default();
+        for number in 0..1000_u16 {
+            let mut digest = [0; 32];
+            digest[..2].copy_from_slice(&number.to_be_bytes());
+            let record = KeyRecord::new(format!("{number:04}"), digest).with_organization("acme");
+            books.write(if number % 2 == 0 {
+                record.with_status(Status::Revoked)
+            } else {
+                record.with_owner(Owner::Bot)
+            });
+        }
+        for (filter, all, turns) in [
+            (Filter::of_organization("acme"), 500, 2),
+            (Filter::of_organization("acme").with_revoked(), 1000, 4),
+            (Filter::of_organization("acme").owned_by(Owner::Bot), 500, 2),
+            (Filter::of_organization("acme").environment("live"), 0, 2),
+            (Filter::of_organization("acme").environment("live").with_revoked(), 0, 4),
+            (Filter::of_organization("globex").with_revoked(), 0, 1),
+            (Filter::default(), 0, 1),
+        ] {
+            let filter = filter.limit(usize::MAX);
+            let (mut page, mut counted, mut after) = (Vec::new(), 0, None);
+            loop {
+                let before = page.len();
+                after = books.read_on(&filter, after.as_ref(), &mut page);
+                counted += 1;
+                assert!(page.len() - before <= MOST_VISITS);
+                if after.is_none() {
+                    break;
+                }
             }
-            None => Box::new(
-                self.after(None)
-                    .filter(|other| other.owner() == record.owner() && other.organization() == record.organization()),
-            ),
-        };
-        let counted = of_the_owner.filter(|other| cap.counts(other));
-        counted.take(cap.most as usize).count() == cap.most as usize
-    }
-}
-
-// === impl ById, User ===
-
-impl ById {
-    fn record(&self) -> KeyRecord {
-        Arc::clone(&self.0).into()
-    }
-
-    fn id(&self) -> &str {
-        self.0.id.as_str()
-    }
-}
-
-impl Borrow<str> for ById {
-    fn borrow(&self) -> &str {
-        self.id()
-    }
-}
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.id() == other.id()
-    }
-}
-
-impl Eq for ById {}
-
-impl PartialOrd for ById {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ById {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.id().cmp(other.id())
-    }
-}
-
-impl User {
-    fn of(record: &KeyRecord) -> Option<Self> {
-        let Some(Owner::User(id)) = record.owner() else {
-            return None;
-        };
-        Some(Self { organization: record.organization().map(Into::into), id: id.as_str().into() })
+            assert_eq!((page.len(), counted), (all, turns), "{filter:?}");
+            assert!(page.is_sorted_by(|one, next| one.id() > next.id()));
+        }
     }
 }

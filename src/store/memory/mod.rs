@@ -4,12 +4,13 @@ mod books;
 mod changes;
 mod group;
 mod groups;
+mod order;
 mod sets;
 mod table;
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use tokio::sync::broadcast;
@@ -29,6 +30,10 @@ use table::Table;
 /// A look-up of a key that this thread knows takes no lock. That of another reads one of 256 parts, which a change of a key in the same part
 /// holds for some nanoseconds. Changes take turns, so each sees what the one before has done, and none undoes a revocation. Keys are added
 /// here, or issued and changed by a [`KeyManager`](crate::KeyManager).
+///
+/// A list reads the keys of its organization, or of its owner there, revoked ones apart, and looks at 256 at most before it lets changes and other tasks
+/// go on. So no change waits for a list of millions; a page that takes several turns is no snapshot, as pages are none of each other. A list by
+/// environment looks at the keys of all environments. The removal of a user takes one turn for all keys of that user.
 ///
 /// Equal sets of permissions are kept once. Each thread that looks keys up keeps handles of 256 records at most, which may outlive a
 /// change or a removal in memory; they are not handed out any more.
@@ -53,17 +58,20 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     /// What requests read.
     by_digest: Table,
-    /// What changes go through, one at a time.
-    books: Mutex<Books>,
+    /// What changes go through, one at a time. Those that read wait behind a change that waits.
+    books: RwLock<Books>,
     /// Whom changes are told, in their order, once somebody follows them.
     changes: OnceLock<broadcast::Sender<Change>>,
 }
 
-/// One change, or one look into the books. What is not kept any more goes when others may have their turn: its values may ask for it.
+/// One change. What is not kept any more goes when others may have their turn: its values may ask for it.
 struct Turn<'s> {
-    books: MutexGuard<'s, Books>,
+    books: RwLockWriteGuard<'s, Books>,
     gone: Vec<Arc<Fields>>,
 }
+
+/// The most uses that are recorded in one turn.
+const USES_AT_ONCE: usize = 32;
 
 // === impl MemoryStore, Turn ===
 
@@ -136,7 +144,12 @@ impl MemoryStore {
 
     /// Every change checks first and cannot fail afterwards, so a poisoned lock is as good as new.
     fn turn(&self) -> Turn<'_> {
-        Turn { books: self.0.books.lock().unwrap_or_else(PoisonError::into_inner), gone: Vec::new() }
+        Turn { books: self.0.books.write().unwrap_or_else(PoisonError::into_inner), gone: Vec::new() }
+    }
+
+    /// What is copied out of the books stays in them for as long, so nothing goes in here.
+    fn look(&self) -> RwLockReadGuard<'_, Books> {
+        self.0.books.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,13 +188,19 @@ impl KeyRegistry for MemoryStore {
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
-        Ok(self.turn().books.find(id))
+        Ok(self.look().find(id))
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, Infallible> {
-        let turn = self.turn();
-        let records = turn.books.after(filter.after.as_ref());
-        Ok(records.filter(|record| filter.admits(record)).take(filter.limit).collect())
+        let mut page = Vec::new();
+        let mut after = filter.after.clone();
+        loop {
+            after = self.look().read_on(filter, after.as_ref(), &mut page);
+            if after.is_none() {
+                return Ok(page);
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
@@ -240,7 +259,7 @@ impl KeyRegistry for MemoryStore {
         if let Err(refusal) = turn.books.check_actor(actor) {
             return Ok(Err(refusal));
         }
-        let removed = turn.books.strike_all(&User { organization: organization.map(Into::into), id: user.into() });
+        let removed = turn.books.strike_all(&User { organization, id: user });
         for record in &removed {
             self.strike(&mut turn, record.digest());
         }
@@ -263,14 +282,17 @@ impl KeyRegistry for MemoryStore {
     }
 
     async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
-        let mut turn = self.turn();
-        for one in uses {
-            if let Some(record) = turn.books.find(&one.id) {
-                let count = record.use_count().saturating_add(one.count);
-                let last = record.last_used_at().max(Some(one.last_at));
-                let (fields, old) = turn.books.write(record.with_use(count, last));
-                turn.gone.extend(old);
-                turn.gone.extend(self.0.by_digest.put(&mut turn.books.pen, &fields));
+        // Nothing is awaited between the turns, so all are recorded.
+        for some in uses.chunks(USES_AT_ONCE) {
+            let mut turn = self.turn();
+            for one in some {
+                if let Some(record) = turn.books.find(&one.id) {
+                    let count = record.use_count().saturating_add(one.count);
+                    let last = record.last_used_at().max(Some(one.last_at));
+                    let (fields, old) = turn.books.write(record.with_use(count, last));
+                    turn.gone.extend(old);
+                    turn.gone.extend(self.0.by_digest.put(&mut turn.books.pen, &fields));
+                }
             }
         }
         Ok(())
@@ -279,6 +301,6 @@ impl KeyRegistry for MemoryStore {
 
 impl std::fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryStore").field("keys", &self.turn().books.len()).finish()
+        f.debug_struct("MemoryStore").field("keys", &self.look().len()).finish()
     }
 }

@@ -1,25 +1,25 @@
 //! Equal sets of permissions, kept once.
 
 use std::{
-    collections::HashSet,
-    hash::{Hash, Hasher},
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
+    ops::Bound::{Excluded, Unbounded},
 };
 
 use crate::{permission::Permissions, record::KeyRecord};
 
-/// The sets that records have, and some that none has any more.
+/// The sets that records have, and some that none has any more. By a hash with a seed: of two with the same hash, the later is kept. A tree, since a
+/// hash table that grows moves all it has at once.
 #[derive(Default)]
 pub(super) struct Sets {
-    known: HashSet<Known>,
-    /// When there are so many, those that no record has are thrown away.
-    sweep_at: usize,
+    known: BTreeMap<u64, Permissions>,
+    seed: RandomState,
+    /// Where the sweep goes on.
+    swept: u64,
 }
 
-#[derive(PartialEq, Eq)]
-struct Known(Permissions);
-
-/// So few are not worth a sweep.
-const FEW: usize = 64;
+/// For each new set so many old ones are looked at: so those that no record has are fewer than the others, in the long run.
+const SWEPT_AT_ONCE: usize = 4;
 
 // === impl Sets ===
 
@@ -30,30 +30,30 @@ impl Sets {
         if *own == Permissions::new() {
             return record;
         }
-        let own = Known(own.clone());
-        match self.known.get(&own) {
-            Some(Known(known)) if known.is_same(&own.0) => record,
-            Some(Known(known)) => record.with_permissions(known.clone()),
-            None => {
+        let mut hasher = self.seed.build_hasher();
+        own.hash(&mut hasher);
+        let hash = hasher.finish();
+        match self.known.get(&hash) {
+            Some(known) if known.is_same(own) => record,
+            Some(known) if known == own => {
+                let known = known.clone();
+                record.with_permissions(known)
+            }
+            _ => {
                 self.sweep();
-                self.known.insert(own);
+                self.known.insert(hash, own.clone());
                 record
             }
         }
     }
 
-    /// Of twice as many each time as were left, so a set costs no more than two looks.
+    /// Throws away some of those that no record has.
     fn sweep(&mut self) {
-        if self.known.len() >= self.sweep_at.max(FEW) {
-            self.known.retain(|Known(set)| set.is_shared());
-            self.known.shrink_to(2 * self.known.len());
-            self.sweep_at = 2 * self.known.len();
+        let next = self.known.range((Excluded(self.swept), Unbounded)).take(SWEPT_AT_ONCE);
+        let next: Vec<(u64, bool)> = next.map(|(hash, set)| (*hash, set.is_shared())).collect();
+        self.swept = next.last().filter(|_| next.len() == SWEPT_AT_ONCE).map_or(0, |(hash, _)| *hash);
+        for (hash, _) in next.iter().filter(|(_, is_shared)| !is_shared) {
+            self.known.remove(hash);
         }
-    }
-}
-
-impl Hash for Known {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
     }
 }
