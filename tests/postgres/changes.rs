@@ -150,10 +150,15 @@ async fn what_others_say_is_no_heartbeat_of_ours() {
     let store = database.store().await;
     let (mut here, mut there) = (following(&store).await, following(&store).await);
     assert_eq!(there.catch_up().await.unwrap(), []);
-    database.sql("notify tower_api_key, 'something new'; notify other, '0101'").await;
+    database.sql("notify tower_api_key, 'on the channel that everybody knows'; notify other, '0101'").await;
+    assert_eq!(there.catch_up().await.unwrap(), []);
+    let something_new = "do $$ begin perform pg_notify('tower_api_key_' || nonce, 'something new') from api_keys_schema
+        where nonce is not null; end $$";
+    database.sql(something_new).await;
     assert_eq!(there.catch_up().await.unwrap(), [Change::Any]);
-    assert_eq!(here.next().await.unwrap(), Change::Any, "the beat of the other was passed over");
-    assert_eq!(here.catch_up().await.unwrap(), []);
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
+    assert_eq!(here.next().await.unwrap(), key(1), "the beats of the other were passed over");
+    assert_eq!(here.catch_up().await.unwrap(), [Change::Any], "with the heartbeat, and not before");
 }
 
 async fn end_listener(database: &Database) {

@@ -147,10 +147,12 @@ async fn every_statement_goes_through_an_index() {
     }
     for (statement, index) in [
         ("where digest = $1", "api_keys_digest_key"),
-        ("where organization = $1 and status", "api_keys_by_organization"),
-        ("where organization is null and status", "api_keys_by_organization"),
-        ("where organization = $1 and owner_type", "api_keys_by_owner"),
-        ("select count(*)", "api_keys_that_count"),
+        ("then 1 else 2 end) = 2 and organization = $1", "api_keys_list "),
+        ("then 1 else 2 end) = 2 and organization is null", "api_keys_list "),
+        ("then 3 else 4 end) = 4 and organization = $1", "api_keys_list_of_owner "),
+        ("then 5 else 6 end) = 6 and organization = $1", "api_keys_list_of_environment "),
+        ("then 7 else 8 end) = 8 and organization = $1", "api_keys_list_of_owner_and_environment "),
+        ("select count(*)", "api_keys_that_count_until"),
     ] {
         let mut of_statement = plans.iter().filter(|plan| plan.contains(statement));
         assert!(of_statement.any(|plan| plan.contains(index) && !plan.contains("Sort")), "{statement}: {index}");

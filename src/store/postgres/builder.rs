@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::{PostgresStore, migrations, pool::Pool};
+use super::{
+    PostgresStore, migrations,
+    pool::{Errand, Pool, prepare},
+};
 
 /// The settings of a [`PostgresStore`]. `Debug` does not show the URL: a password may stand in it.
 ///
@@ -81,7 +84,7 @@ impl PostgresBuilder {
     pub async fn open(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
         let work = async {
-            let mut lent = store.pool.lend_awake().await?;
+            let mut lent = store.pool.lend_awake(Errand::Change).await?;
             let is_up_to_date = migrations::is_up_to_date(&mut lent).await?;
             Ok((lent, is_up_to_date))
         };
@@ -89,6 +92,7 @@ impl PostgresBuilder {
         if !is_up_to_date {
             // Takes what it takes.
             migrations::run(&mut lent).await?;
+            store.pool.within(prepare(&mut *lent, self.patience)).await?;
         }
         lent.give_back();
         Ok(store)
@@ -102,7 +106,7 @@ impl PostgresBuilder {
     pub async fn connect(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
         let work = async {
-            let mut lent = store.pool.lend_awake().await?;
+            let mut lent = store.pool.lend_awake(Errand::Change).await?;
             migrations::check(&mut lent).await?;
             lent.give_back();
             Ok(())

@@ -4,7 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use sqlx::{
     Connection, PgConnection, Row,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow},
 };
 use tokio::runtime::Handle;
 
@@ -14,8 +14,11 @@ use crate::store::{Change, KeyChanges};
 /// The changes of the keys in a [`PostgresStore`](super::PostgresStore), on two connections of their own: one listens, and the other sends the heartbeats.
 ///
 /// Triggers tell them, so a change is told by whoever makes it: by this library in any process, or by hand in `psql`. A change is told
-/// when it is committed, and as two bytes of a digest at most: every role of a database can listen. Each heartbeat also
-/// proves that the table and its triggers are still those that were there.
+/// when it is committed, and as two bytes of a digest at most. Each heartbeat also proves that the table and its triggers are still those that were
+/// there.
+///
+/// The name of the channel has a random part, which only a role that may read the table `api_keys_schema` knows: no other role can listen, or
+/// notify. What is told and not understood counts as a change of any key ([`Change::Any`]); it is told with the next heartbeat, once, however often it was heard.
 ///
 /// Notifications do not pass through a pooler that lends a connection for one transaction, such as `PgBouncer` in its transaction mode: then
 /// no heartbeat comes back, which is an error.
@@ -44,9 +47,20 @@ struct Channel {
     /// Always there, until the end.
     listener: Option<PgListener>,
     speaker: PgConnection,
-    /// The triggers that were there at first. A table in the place of the first one has others.
-    triggers: String,
+    watched: Watched,
+    /// Something was told that may be any change. It is passed on with the next heartbeat: that is soon enough for the bound, and however
+    /// often it is told, a cache forgets everything once a heartbeat at most.
+    is_any: bool,
     runtime: Handle,
+}
+
+/// What was there at first, and must be there still.
+#[derive(PartialEq)]
+struct Watched {
+    /// What the channel is named by.
+    nonce: String,
+    /// A table in the place of the first one has others.
+    triggers: String,
 }
 
 /// What a notification says.
@@ -55,23 +69,28 @@ enum Told {
     Beat(String),
 }
 
-const CHANNEL: &str = "tower_api_key";
+/// So many changes in one heartbeat are as good as a change of any key: there are no more beginnings.
+const MANY: usize = 1 << 16;
 
-macro_rules! triggers {
+/// The nonce, and the triggers of a table in the same schema: they read the nonce there.
+macro_rules! watched {
     () => {
-        "(select string_agg(trigger.oid::text, ' ' order by trigger.oid) from pg_catalog.pg_trigger as trigger
+        "(select nonce::text from api_keys_schema where nonce is not null order by version limit 1) as nonce,
+        (select string_agg(trigger.oid::text, ' ' order by trigger.oid) from pg_catalog.pg_trigger as trigger
             join pg_catalog.pg_class as keys on keys.oid = trigger.tgrelid
-            where keys.oid = to_regclass('api_keys') and not keys.relhassubclass and trigger.tgenabled = 'A'
+            join pg_catalog.pg_class as versions on versions.relnamespace = keys.relnamespace
+            where keys.oid = to_regclass('api_keys') and versions.oid = to_regclass('api_keys_schema')
+            and not keys.relhassubclass and trigger.tgenabled = 'A'
             and trigger.tgname in ('api_keys_tell', 'api_keys_tell_change', 'api_keys_tell_all')
             having count(*) = 3) as triggers"
     };
 }
 
-/// Says something that nobody could have said before: whoever may connect may notify, too.
+/// Says something that nobody could have said before.
 const BEAT: &str = concat!(
     "with beat as materialized (select 'beat ' || gen_random_uuid() as payload)
         select pg_notify($1, payload)::text, payload, ",
-    triggers!(),
+    watched!(),
     " from beat"
 );
 
@@ -96,6 +115,7 @@ impl KeyChanges for PostgresChanges {
         let channel = self.channel.as_mut().ok_or_else(lost)?;
         loop {
             match channel.hear().await {
+                Ok(Told::Change(Change::Any)) => channel.is_any = true,
                 Ok(Told::Change(change)) => return Ok(change),
                 Ok(Told::Beat(_)) => {}
                 Err(error) => {
@@ -136,29 +156,33 @@ impl Channel {
         let mut listener = PgListener::connect_with(&pool.connect_lazy_with(named(options, "changes"))).await?;
         listener.eager_reconnect(false);
         prepare(&mut listener, patience).await?;
-        listener.listen(CHANNEL).await?;
         let mut speaker = PgConnection::connect_with(&named(options, "heartbeats")).await?;
         prepare(&mut speaker, patience).await?;
-        let row = sqlx::query(concat!("select ", triggers!())).fetch_one(&mut speaker).await?;
-        let triggers = row.try_get::<Option<String>, _>("triggers")?.ok_or_else(without_triggers)?;
-        Ok(Self { listener: Some(listener), speaker, triggers, runtime: Handle::current() })
+        let watched = Watched::read(&sqlx::query(concat!("select ", watched!())).fetch_one(&mut speaker).await?)?;
+        // Should it be another by now, no heartbeat says so before the first one has looked again.
+        listener.listen(&watched.channel()).await?;
+        Ok(Self { listener: Some(listener), speaker, watched, is_any: false, runtime: Handle::current() })
     }
 
     /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
     async fn beat(&mut self) -> Result<Vec<Change>, sqlx::Error> {
-        let row = sqlx::query(BEAT).bind(CHANNEL).fetch_one(&mut self.speaker).await?;
-        if row.try_get::<Option<String>, _>("triggers")?.as_ref() != Some(&self.triggers) {
+        let row = sqlx::query(BEAT).bind(self.watched.channel()).fetch_one(&mut self.speaker).await?;
+        if Watched::read(&row)? != self.watched {
             return Err(without_triggers());
         }
         let beat: String = row.try_get("payload")?;
         let mut changes = Vec::new();
         loop {
             match self.hear().await? {
+                Told::Change(Change::Any) => self.is_any = true,
+                Told::Change(_) if changes.len() == MANY => self.is_any = true,
                 Told::Change(change) => changes.push(change),
-                Told::Beat(told) if told == beat => return Ok(changes),
+                Told::Beat(told) if told == beat => break,
                 Told::Beat(_) => {}
             }
         }
+        changes.extend(std::mem::take(&mut self.is_any).then_some(Change::Any));
+        Ok(changes)
     }
 
     async fn hear(&mut self) -> Result<Told, sqlx::Error> {
@@ -182,9 +206,23 @@ fn named(options: &PgConnectOptions, purpose: &str) -> PgConnectOptions {
     options.clone().application_name(&name)
 }
 
+// === impl Watched ===
+
+impl Watched {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let text = |column| row.try_get::<Option<String>, _>(column)?.ok_or_else(without_triggers);
+        Ok(Self { triggers: text("triggers")?, nonce: text("nonce")? })
+    }
+
+    /// As the triggers name it.
+    fn channel(&self) -> String {
+        format!("tower_api_key_{}", self.nonce)
+    }
+}
+
 fn without_triggers() -> sqlx::Error {
-    let why = "the triggers that tell of changed keys are missing, were replaced, or are not `enable always`, or the table has \
-        children: see docs/operations.md";
+    let why = "the triggers that tell of changed keys are missing, were replaced, or are not `enable always`, the table has \
+        children, or the nonce of the channel is missing or was replaced: see docs/operations.md";
     sqlx::Error::Configuration(why.into())
 }
 

@@ -1,15 +1,55 @@
 //! The tables, brought up to date by one node at a time, and what a node needs of tables that it did not make.
 
-use sqlx::{PgConnection, Row};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 /// One step. The version of a schema is the number of its steps.
 struct Migration {
     sql: &'static str,
     /// The oldest version whose library still works with the tables after this step.
     works_with: i64,
+    /// Made before the step, while others read and write.
+    indexes: &'static [Index],
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration { sql: include_str!("1.sql"), works_with: 1 }];
+struct Index {
+    name: &'static str,
+    definition: &'static str,
+}
+
+const MIGRATIONS: [Migration; 2] = [
+    Migration { sql: include_str!("1.sql"), works_with: 1, indexes: &[] },
+    Migration { sql: include_str!("2.sql"), works_with: 1, indexes: &LISTS_AND_CAPS },
+];
+
+/// An index for each combination of the conditions of a list. The number in front is that index's alone, and parts revoked keys from others;
+/// `text_pattern_ops` orders by bytes, as the collation does, but is another order to the planner. So none is taken for another.
+const LISTS_AND_CAPS: [Index; 5] = [
+    Index {
+        name: "api_keys_list",
+        definition: "((case status when 'revoked' then 1 else 2 end), organization, id text_pattern_ops)",
+    },
+    Index {
+        name: "api_keys_list_of_owner",
+        definition: "((case status when 'revoked' then 3 else 4 end), organization, owner_type, user_id, id text_pattern_ops)",
+    },
+    Index {
+        name: "api_keys_list_of_environment",
+        definition: "((case status when 'revoked' then 5 else 6 end), organization, environment, id text_pattern_ops)
+            where environment is not null",
+    },
+    Index {
+        name: "api_keys_list_of_owner_and_environment",
+        definition: "((case status when 'revoked' then 7 else 8 end), organization, owner_type, user_id, environment,
+            id text_pattern_ops) where environment is not null",
+    },
+    Index {
+        name: "api_keys_that_count_until",
+        definition: "(organization, owner_type, user_id, expires_at) include (id)
+            where status <> 'revoked' and replaced_by is null",
+    },
+];
 
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -17,12 +57,14 @@ const VERSION: i64 = MIGRATIONS.len() as i64;
 /// Any number, the same in every node: only one node migrates at a time.
 const LOCK: i64 = 0x61_70_69_5f_6b_65_79_73;
 
-/// Brings the tables up to date. Each step happens with its version, or not at all.
+/// Between two tries to get the lock.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Brings the tables up to date. Each step happens with its version, or not at all. The connection has no deadlines afterwards.
 pub(super) async fn run(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     // A step over a large table, or the wait for another node's, takes what it takes.
-    let begin = "begin isolation level read committed; set local statement_timeout = 0; set local lock_timeout = 0";
-    sqlx::raw_sql(begin).execute(&mut *connection).await?;
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await?;
+    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0").execute(&mut *connection).await?;
+    lock(connection).await?;
     if stored(connection).await?.is_none() {
         let table = "create table if not exists api_keys_schema
             (version bigint primary key, works_with bigint not null)";
@@ -31,12 +73,49 @@ pub(super) async fn run(connection: &mut PgConnection) -> Result<(), sqlx::Error
     let (version, works_with) = stored(connection).await?.unwrap_or_default();
     check_not_too_new(version, works_with)?;
     for (number, migration) in (1..).zip(&MIGRATIONS).filter(|(number, _)| *number > version) {
+        for index in migration.indexes {
+            // In new tables, where there is nobody to keep waiting, at once.
+            if version > 0 {
+                index.drop_invalid(connection).await?;
+            }
+            index.make(connection, if version > 0 { "concurrently" } else { "" }).await?;
+        }
+        sqlx::raw_sql("begin isolation level read committed").execute(&mut *connection).await?;
         sqlx::raw_sql(migration.sql).execute(&mut *connection).await?;
         let done = sqlx::query("insert into api_keys_schema (version, works_with) values ($1, $2)");
         done.bind::<i64>(number).bind(migration.works_with).execute(&mut *connection).await?;
+        sqlx::raw_sql("commit").execute(&mut *connection).await?;
     }
-    sqlx::raw_sql("commit").execute(connection).await?;
+    sqlx::query("select pg_advisory_unlock($1)").bind(LOCK).execute(connection).await.map(drop)
+}
+
+/// Asks again and again, rather than wait: an index that is made while others write waits for every statement that has begun before, and one
+/// that waited for this lock would never end.
+async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let lock = "select pg_try_advisory_lock($1)";
+    while !sqlx::query_scalar::<_, bool>(lock).bind(LOCK).fetch_one(&mut *connection).await? {
+        tokio::time::sleep(PAUSE).await;
+    }
     Ok(())
+}
+
+impl Index {
+    /// One that was begun and not ended is begun anew.
+    async fn drop_invalid(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let is_invalid = "select not indisvalid from pg_catalog.pg_index where indexrelid = to_regclass($1)";
+        let is_invalid =
+            sqlx::query_scalar::<_, bool>(is_invalid).bind(self.name).fetch_optional(&mut *connection).await?;
+        if is_invalid == Some(true) {
+            let drop = format!("drop index concurrently {}", self.name);
+            sqlx::raw_sql(AssertSqlSafe(drop)).execute(connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn make(&self, connection: &mut PgConnection, how: &str) -> Result<(), sqlx::Error> {
+        let make = format!("create index {how} if not exists {} on api_keys {}", self.name, self.definition);
+        sqlx::raw_sql(AssertSqlSafe(make)).execute(connection).await.map(drop)
+    }
 }
 
 /// Whether nothing is left to do. Tables that this library cannot work with are an error.

@@ -6,14 +6,13 @@ mod migrations;
 mod pool;
 mod statements;
 
-use std::{collections::BTreeMap, io, panic, sync::Arc};
+use std::{collections::BTreeMap, hint::black_box, io, panic, sync::Arc};
 
 use sqlx::{PgConnection, Postgres};
-use tokio::sync::OwnedSemaphorePermit;
 
 pub use builder::PostgresBuilder;
 pub use changes::PostgresChanges;
-use pool::Pool;
+use pool::{Errand, Place, Pool};
 
 use super::{ActorKey, Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Replacement, Use, row};
 use crate::{
@@ -122,7 +121,7 @@ impl KeyStore for PostgresStore {
         let work = async {
             // A caller that goes away while it waits gives up its place. Afterwards the look-up ends without it: otherwise each such caller would
             // cost a connection, and whoever likes could close them all.
-            let place = self.pool.place().await?;
+            let place = self.pool.place(Errand::LookUp).await?;
             let (pool, digest) = (Arc::clone(&self.pool), *digest);
             let found = tokio::spawn(async move { pool.within(find(&pool, place, &digest)).await });
             found.await.unwrap_or_else(|error| match error.try_into_panic() {
@@ -137,7 +136,7 @@ impl KeyStore for PostgresStore {
 impl KeyRegistry for PostgresStore {
     async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin().await?;
+            let mut change = self.pool.begin(Errand::Add).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
             let answer = match lock(&mut change, actor, &[]).await? {
                 Ok(_) => insert(&mut change, &record, cap).await?,
@@ -150,7 +149,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn insert_first(&self, record: KeyRecord) -> Answered<(), sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin().await?;
+            let mut change = self.pool.begin(Errand::Add).await?;
             lock_number(&mut change, statements::first_lock_number()).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
             let is_empty = sqlx::query_scalar::<_, bool>(statements::IS_EMPTY).fetch_one(&mut *change).await?;
@@ -165,7 +164,7 @@ impl KeyRegistry for PostgresStore {
             return Ok(None);
         }
         let work = async {
-            let mut lent = self.pool.lend_awake().await?;
+            let mut lent = self.pool.lend_awake(Errand::Change).await?;
             let row = sqlx::query(statements::GET).bind(id.as_str()).fetch_optional(&mut *lent).await?;
             lent.give_back();
             row.as_ref().map(row::record).transpose()
@@ -184,7 +183,7 @@ impl KeyRegistry for PostgresStore {
             return Ok(Vec::new());
         }
         let work = async {
-            let mut lent = self.pool.lend_awake().await?;
+            let mut lent = self.pool.lend_awake(Errand::List).await?;
             let rows = statements::list(filter).build().fetch_all(&mut *lent).await?;
             lent.give_back();
             rows.iter().map(row::record).collect()
@@ -194,7 +193,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin().await?;
+            let mut change = self.pool.begin(Errand::Change).await?;
             let answer = match lock(&mut change, actor, &[changed.id()]).await? {
                 Ok(rows) => put(&mut change, rows.get(changed.id()).and_then(|row| row.updated_to(changed))).await?,
                 Err(refusal) => Err(refusal),
@@ -211,7 +210,7 @@ impl KeyRegistry for PostgresStore {
         actor: Option<&ActorKey>,
     ) -> Answered<Replacement, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin().await?;
+            let mut change = self.pool.begin(Errand::Add).await?;
             lock_owner(&mut change, new.organization(), new.owner()).await?;
             let answer = replace(&mut change, old, &new, actor).await?;
             change.end(answer).await
@@ -221,7 +220,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin().await?;
+            let mut change = self.pool.begin(Errand::Change).await?;
             let revoked = |stored: &KeyRecord| stored.updated_to(stored.clone().with_status(Status::Revoked));
             let answer = match lock(&mut change, actor, &[id]).await? {
                 Ok(rows) => put(&mut change, rows.get(id).and_then(revoked)).await?,
@@ -234,7 +233,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin().await?;
+            let mut change = self.pool.begin(Errand::Change).await?;
             let answer = match lock(&mut change, actor, &[id]).await? {
                 Ok(rows) => rows.get(id).cloned(),
                 Err(refusal) => Err(refusal),
@@ -254,7 +253,7 @@ impl KeyRegistry for PostgresStore {
         actor: Option<&ActorKey>,
     ) -> Answered<Vec<KeyRecord>, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin().await?;
+            let mut change = self.pool.begin(Errand::Add).await?;
             lock_owner(&mut change, organization, Some(&Owner::User(user.to_owned()))).await?;
             let ids: Vec<KeyId> = if is_unheard_of(user) || organization.is_some_and(is_unheard_of) {
                 Vec::new()
@@ -278,7 +277,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin().await?;
+            let mut change = self.pool.begin(Errand::Change).await?;
             let rows = lock(&mut change, None, &[id]).await?;
             let answer = match rows.and_then(|rows| rows.get(id)?.rehashed(from, *to)) {
                 Ok(record) => rehash(&mut change, record).await?,
@@ -292,7 +291,7 @@ impl KeyRegistry for PostgresStore {
     async fn record_uses(&self, uses: &[Use]) -> Result<(), sqlx::Error> {
         let (ids, counts, times) = statements::add_up(uses);
         let work = async {
-            let mut lent = self.pool.lend_awake().await?;
+            let mut lent = self.pool.lend_awake(Errand::Add).await?;
             let query = sqlx::query(statements::RECORD_USES).bind(ids).bind(counts).bind(times);
             query.execute(&mut *lent).await?;
             lent.give_back();
@@ -307,18 +306,19 @@ fn is_unheard_of(name: &str) -> bool {
     name.contains('\0')
 }
 
-async fn find(
-    pool: &Arc<Pool>,
-    mut place: OwnedSemaphorePermit,
-    digest: &KeyDigest,
-) -> Result<Option<KeyRecord>, sqlx::Error> {
+async fn find(pool: &Arc<Pool>, mut place: Place, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
     loop {
         let mut lent = pool.lend(place).await?;
         let query = sqlx::query(statements::FIND).bind(&digest.as_bytes()[..]);
         match query.fetch_optional(&mut *lent).await {
             Ok(row) => {
                 lent.give_back();
-                return row.as_ref().map(row::record).transpose();
+                let Some(row) = row else {
+                    // An unknown key takes as long as one whose row is read.
+                    black_box(pool.decoy().map(row::record));
+                    return Ok(None);
+                };
+                return row::record(&row).map(Some);
             }
             Err(error) if lent.is_worth_another(&error) => place = lent.leave(),
             Err(error) => return Err(error),

@@ -4,31 +4,59 @@
 use std::{
     fmt, io,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, Row, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, PgExecutor, Row,
+    postgres::{PgConnectOptions, PgRow},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
+use super::statements;
 use crate::store::{Answered, Refusal};
 
 /// At most so many connections to one server.
+///
+/// Management takes at most half of them, lists at most a quarter, and all that is no edit or revocation leaves one of management's free. So
+/// key checks wait for no management, and a revocation waits for neither lists nor new keys. Below four connections there is less to share.
 pub(super) struct Pool {
     pub(super) options: PgConnectOptions,
     pub(super) patience: Duration,
     places: Arc<Semaphore>,
+    managing: Arc<Semaphore>,
+    adding: Arc<Semaphore>,
+    listing: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
+    decoy: OnceLock<PgRow>,
+}
+
+/// What a connection is wanted for. Each takes its turn among its own kind before it waits with the next one above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Errand {
+    /// The check of a key.
+    LookUp,
+    /// An edit, a revocation, or a look at one key.
+    Change,
+    /// New keys, counts of uses, and the removal of a user: they may wait for a lock.
+    Add,
+    List,
+}
+
+/// A place in the pool, and the turns that led to it.
+pub(super) struct Place {
+    _turns: [Option<OwnedSemaphorePermit>; 4],
 }
 
 /// A connection in use, and its place in the pool.
 pub(super) struct Lent {
     connection: PgConnection,
     pool: Arc<Pool>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     was_idle: bool,
 }
 
@@ -40,7 +68,17 @@ pub(super) struct Transaction(Lent);
 impl Pool {
     pub(super) fn new(options: PgConnectOptions, connections: u32, patience: Duration) -> Arc<Self> {
         let places = usize::try_from(connections.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Arc::new(Self { options, patience, places: Arc::new(Semaphore::new(places)), idle: Mutex::default() })
+        let of = |permits: usize| Arc::new(Semaphore::new(permits.max(1)));
+        Arc::new(Self {
+            options,
+            patience,
+            places: of(places),
+            managing: of(places / 2),
+            adding: of((places / 2).saturating_sub(1)),
+            listing: of(places / 4),
+            idle: Mutex::default(),
+            decoy: OnceLock::new(),
+        })
     }
 
     /// All that is done with a connection, the wait for it too, is done within this pool's patience.
@@ -54,13 +92,25 @@ impl Pool {
     }
 
     /// A place for a connection. Whoever comes too late to be served gets none: cut short in the middle, it would cost a connection as well.
-    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
-        let place = timeout(self.patience / 2, Arc::clone(&self.places).acquire_owned()).await;
-        place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
+    pub(super) async fn place(&self, errand: Errand) -> Result<Place, sqlx::Error> {
+        let queues = [
+            (&self.listing, Errand::List),
+            (&self.adding, Errand::Add),
+            (&self.managing, Errand::Change),
+            (&self.places, Errand::LookUp),
+        ];
+        let queueing = async {
+            let mut turns = [const { None }; 4];
+            for (turn, (queue, _)) in turns.iter_mut().zip(queues).filter(|(_, (_, first))| *first <= errand) {
+                *turn = Some(Arc::clone(queue).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?);
+            }
+            Ok(Place { _turns: turns })
+        };
+        timeout(self.patience / 2, queueing).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
     /// A connection that may have been closed by the server meanwhile: see [`Lent::is_worth_another`].
-    pub(super) async fn lend(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Result<Lent, sqlx::Error> {
+    pub(super) async fn lend(self: &Arc<Self>, place: Place) -> Result<Lent, sqlx::Error> {
         let idle = self.idle().pop();
         let was_idle = idle.is_some();
         let connection = match idle {
@@ -71,9 +121,9 @@ impl Pool {
     }
 
     /// A connection that has just answered.
-    pub(super) async fn lend_awake(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
+    pub(super) async fn lend_awake(self: &Arc<Self>, errand: Errand) -> Result<Lent, sqlx::Error> {
         loop {
-            let mut lent = self.lend(self.place().await?).await?;
+            let mut lent = self.lend(self.place(errand).await?).await?;
             if !lent.was_idle {
                 return Ok(lent);
             }
@@ -86,14 +136,16 @@ impl Pool {
     }
 
     /// Begins a transaction in which every statement sees what is committed before it.
-    pub(super) async fn begin(self: &Arc<Self>) -> Result<Transaction, sqlx::Error> {
-        let mut lent = self.lend_awake().await?;
+    pub(super) async fn begin(self: &Arc<Self>, errand: Errand) -> Result<Transaction, sqlx::Error> {
+        let mut lent = self.lend_awake(errand).await?;
         sqlx::raw_sql("begin isolation level read committed").execute(&mut *lent).await?;
         Ok(Transaction(lent))
     }
 
     pub(super) async fn close(&self) {
-        self.places.close();
+        for queue in [&self.listing, &self.adding, &self.managing, &self.places] {
+            queue.close();
+        }
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
             let _ = within(self.patience, connection.close()).await;
@@ -103,7 +155,15 @@ impl Pool {
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         prepare(&mut connection, self.patience).await?;
+        if self.decoy.get().is_none() {
+            let _ = self.decoy.set(sqlx::query(statements::DECOY).fetch_one(&mut connection).await?);
+        }
         Ok(connection)
+    }
+
+    /// A row of no key, as long as that of a common one.
+    pub(super) fn decoy(&self) -> Option<&PgRow> {
+        self.decoy.get()
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
@@ -135,6 +195,9 @@ pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) ->
             set_config('lock_timeout', '{patience}', false),
             set_config('idle_in_transaction_session_timeout', '{patience}', false),
             set_config('default_transaction_isolation', 'read committed', false),
+            -- What has an order has an index with that order: whatever the statistics say, or do not say yet.
+            set_config('enable_sort', 'off', false),
+            set_config('jit', 'off', false),
             set_config('tcp_keepalives_idle', '60', false)"
     );
     let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(session).await?;
@@ -172,7 +235,7 @@ impl Lent {
     }
 
     /// Closes the connection, and keeps its place.
-    pub(super) fn leave(self) -> OwnedSemaphorePermit {
+    pub(super) fn leave(self) -> Place {
         self.place
     }
 

@@ -57,39 +57,85 @@ pub(super) const RECORD_USES: &str =
     from locked join unnest($1::text[], $2::bigint[], $3::bigint[]) as used (id, count, last_at) using (id)
     where api_keys.id = locked.id";
 
+/// As [`FIND`] answers for a common key.
+pub(super) const DECOY: &str = "select repeat('-', 26) as id, decode(repeat('00', 32), 'hex') as digest, 1::bigint as version,
+        'revoked' as status, 'user' as owner_type, repeat('-', 12) as \"user\", repeat('-', 12) as organization,
+        'live' as environment, repeat('-', 12) as name, repeat('-', 12) as mask,
+        '{\"links\": [\"read\", \"create\"], \"stats\": [\"read\"]}' as permissions, false as wildcards, '[]' as metadata,
+        0::bigint as created_at, null::bigint as not_before, 0::bigint as expires_at, null::text as replaces,
+        null::text as replaced_by, 0::bigint as last_used_at, 0::bigint as use_count";
+
 type Query = QueryBuilder<Postgres>;
 
+/// The page that `filter` asks for. Each combination of conditions has an index whose order no other index has, for `~>~` is the order of no
+/// other and the numbers are those of one index alone. So its plan is the same whatever the server knows of the rows, and it reads the rows of the page, and none besides.
 pub(super) fn list(filter: &Filter) -> Query {
-    let mut query = Query::new(concat!("select ", columns!(), " from api_keys where "));
-    is(&mut query, "organization", filter.organization.as_deref());
+    let mut query = Query::new("");
+    if filter.revoked {
+        query.push("select * from ((");
+        page(&mut query, filter, true);
+        query.push(") union all (");
+        page(&mut query, filter, false);
+        // As the two are ordered already: by the columns of which the condition says no value, for these are null, and then by the ids.
+        query.push(")) as pages order by ");
+        if filter.organization.is_none() {
+            query.push("organization desc, ");
+        }
+        if filter.owner == Some(Owner::Bot) {
+            query.push("\"user\" desc, ");
+        }
+        query.push("id using ~>~ limit ").push_bind(limit(filter.limit));
+    } else {
+        page(&mut query, filter, false);
+    }
+    query
+}
+
+/// The revoked keys of the page, or the others.
+fn page(query: &mut Query, filter: &Filter, is_revoked: bool) {
+    let (revoked, not_revoked) = match (&filter.owner, &filter.environment) {
+        (None, None) => (1, 2),
+        (Some(_), None) => (3, 4),
+        (None, Some(_)) => (5, 6),
+        (Some(_), Some(_)) => (7, 8),
+    };
+    let wanted = if is_revoked { revoked } else { not_revoked };
+    query.push(concat!("select ", columns!(), " from api_keys where "));
+    query.push(format_args!("(case status when 'revoked' then {revoked} else {not_revoked} end) = {wanted} and "));
+    is(query, "organization", filter.organization.as_deref());
     if let Some(owner) = &filter.owner {
-        is_owner(&mut query, Some(owner));
+        is_owner(query, Some(owner));
     }
     if let Some(environment) = &filter.environment {
         query.push(" and environment = ").push_bind(environment.clone());
     }
-    if !filter.revoked {
-        query.push(" and status <> 'revoked'");
-    }
     if let Some(id) = &filter.after {
-        query.push(" and id < ").push_bind(id.to_string());
+        query.push(" and id ~<~ ").push_bind(id.to_string());
     }
     // All but the id are the same in every row. Named, they let a column that is null be read off the index in order too.
     query.push(match filter.owner {
-        Some(_) => " order by organization desc, owner_type desc, user_id desc, id desc limit ",
-        None => " order by organization desc, id desc limit ",
+        Some(_) => " order by organization desc, owner_type desc, user_id desc, id using ~>~ limit ",
+        None => " order by organization desc, id using ~>~ limit ",
     });
-    query.push_bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
-    query
+    query.push_bind(limit(filter.limit));
 }
 
-/// How many keys, but this one, its owner has.
+/// How many keys, but this one, its owner has: at most as many as the cap says. The order is that of the one index that has no others among them.
 pub(super) fn count(record: &KeyRecord, cap: Cap) -> Query {
-    let mut query = Query::new("select count(*) from api_keys where status <> 'revoked' and replaced_by is null and ");
-    is(&mut query, "organization", record.organization());
-    is_owner(&mut query, record.owner());
-    query.push(" and (expires_at is null or expires_at > ").push_bind(row::micros(cap.now));
-    query.push(") and id <> ").push_bind(record.id().to_string());
+    let mut query = Query::new("select count(*) from (");
+    for (number, ends) in [" and expires_at is null", " and expires_at > "].into_iter().enumerate() {
+        query.push(if number == 0 { "(" } else { ") union all (" });
+        query.push("select 1 from api_keys where status <> 'revoked' and replaced_by is null and ");
+        is(&mut query, "organization", record.organization());
+        is_owner(&mut query, record.owner());
+        query.push(ends);
+        if number == 1 {
+            query.push_bind(row::micros(cap.now));
+        }
+        query.push(" and id <> ").push_bind(record.id().to_string());
+        query.push(" order by organization, owner_type, user_id, expires_at limit ").push_bind(i64::from(cap.most));
+    }
+    query.push(")) as counted");
     query
 }
 
@@ -142,6 +188,10 @@ fn is_owner(query: &mut Query, owner: Option<&Owner>) {
     is(query, "owner_type", owner_type);
     query.push(" and ");
     is(query, "user_id", user);
+}
+
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// `is not distinct from` says the same, but goes through no index.
