@@ -39,7 +39,7 @@ async fn queue<R: KeyRegistry + Clone>(
     };
     tokio::time::sleep(QUEUED).await;
     issuing.extend((8..24).map(issue));
-    tokio::time::sleep(HELD_UP - 2 * QUEUED).await;
+    tokio::time::sleep(HELD_UP.saturating_sub(2 * QUEUED)).await;
     go_on.await;
     ending.await.unwrap().unwrap();
     let then = everything_in(store, "acme").await;
@@ -72,7 +72,9 @@ async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_
     let (folder, store) = super::sqlite().await;
     let stolen = thief(&manager(store.clone()), "acme").await;
     let mut other = hold_up(&folder).await;
-    let go_on = async { drop(sqlx::raw_sql("rollback").execute(&mut other).await.unwrap()) };
+    let go_on = async {
+        sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    };
     queue("SQLite", &store, stolen, go_on).await;
 }
 
