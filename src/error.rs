@@ -85,4 +85,7 @@ pub enum ConfigError {
     /// A path template without exactly one `{name}` segment.
     #[error("organization: {0:?} must have exactly one segment in braces")]
     PathTemplate(String),
+    /// A host template without exactly one `{name}` label, or with nothing after it.
+    #[error("organization: {0:?} must have exactly one label in braces, and end with another label")]
+    HostTemplate(String),
 }

@@ -98,7 +98,7 @@ pub use observe::{Decision, Outcome};
 pub use permission::{Action, Permissions};
 pub use principal::Principal;
 pub use record::{KeyId, KeyRecord, Owner, Status};
-pub use rejection::{Problem, Reason, Rejection, RejectionFormat};
+pub use rejection::{MissingPermission, Problem, Reason, Rejection, RejectionFormat};
 pub use scheme::{Conflict, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 

@@ -1,13 +1,13 @@
 //! Who is calling, and what they may do.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use http::Extensions;
 
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Owner, Verified},
-    rejection::{Reason, Rejection},
+    rejection::{Missing, MissingPermission, Reason, Rejection},
     scheme::Scheme,
 };
 
@@ -77,9 +77,15 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as its own 403.
+    /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as its own 403, which names the
+    /// permission unless [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) is set.
     pub fn require(&self, resource: &str, action: impl Into<Action>) -> Result<(), Rejection> {
-        if self.allows(resource, action) { Ok(()) } else { Err(self.refused(Reason::Forbidden)) }
+        let action = action.into();
+        if self.record.permissions().allow(resource, &action) {
+            return Ok(());
+        }
+        let missing = Missing::new(vec![vec![MissingPermission::new(resource, action)]]);
+        Err(self.refused(Reason::Forbidden).lacking(missing.map(Arc::new)))
     }
 
     /// Goes on only if the key belongs to `organization`: that of a row which the handler has just loaded, say.

@@ -136,7 +136,10 @@ async fn a_handlers_refusal_reads_like_a_guards() {
     let post = Request::post("/links").header("authorization", format!("Bearer {LIVE}")).body(Body::empty()).unwrap();
     let response = app.oneshot(post).await.unwrap();
     assert_eq!(response.status(), 403);
-    assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="api", error="insufficient_scope""#);
+    assert_eq!(
+        response.headers()["www-authenticate"],
+        r#"Bearer realm="api", error="insufficient_scope", scope="links:create""#
+    );
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), FORBIDDEN);
 }
 

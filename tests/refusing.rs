@@ -116,7 +116,7 @@ async fn an_error_stands_on_the_bearer_challenge_only_if_the_key_came_by_bearer(
     let (invalid_token, invalid_request, insufficient_scope) = (
         r#"Bearer realm="api", error="invalid_token""#,
         r#"Bearer realm="api", error="invalid_request""#,
-        r#"Bearer realm="api", error="insufficient_scope""#,
+        r#"Bearer realm="api", error="insufficient_scope", scope="links:create""#,
     );
     let mut both = bearer(LIVE);
     add(&mut both, "x-api-key", LIVE);

@@ -11,6 +11,8 @@
 //! | a CORS preflight                      | by calling the inner service                  |
 //! | nothing: there is no layer around it  | 500, and a loud line: an event of `tracing`, or standard error without that feature |
 
+mod host;
+mod missing;
 mod path;
 #[cfg(feature = "utoipa")]
 mod roles;
@@ -23,6 +25,7 @@ use std::{fmt, sync::Arc};
 use http::{Extensions, Method, request::Parts};
 use tower_layer::Layer;
 
+pub use host::host_of;
 #[cfg(feature = "utoipa")]
 pub(crate) use roles::{Roles, together};
 pub use service::{GuardFuture, GuardedService};
@@ -34,6 +37,7 @@ use crate::{
     principal::{Caller, Nobody, Principal},
     rejection::{Reason, Rejection},
 };
+use host::HostTemplate;
 use path::PathPrefix;
 use table::Table;
 
@@ -85,10 +89,18 @@ impl Require {
 
     /// The key belongs to the organization that the request is about. A request about none, and a key without one, are refused.
     ///
-    /// ```
-    /// use tower_api_key::Require;
+    /// Take it from what your service itself goes by: a header that a client sets can be any. For paths and hosts there are
+    /// [`organization_in_path`](Self::organization_in_path) and [`organization_in_host`](Self::organization_in_host).
     ///
-    /// Require::organization(|parts| Some(parts.uri.host()?.split_once('.')?.0.to_owned()));
+    /// ```
+    /// use tower_api_key::{Require, guard::host_of};
+    ///
+    /// /// Which customer's domain this is.
+    /// fn customer(domain: &str) -> Option<String> {
+    ///     (domain == "links.acme.example").then(|| "acme".to_owned())
+    /// }
+    ///
+    /// Require::organization(|parts| customer(&host_of(parts)?));
     /// ```
     pub fn organization(of: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         Self::new(Check::Organization(Box::new(of)))
@@ -112,6 +124,26 @@ impl Require {
     pub fn organization_in_path(template: &str) -> Result<Self, ConfigError> {
         let prefix = PathPrefix::parse(template)?;
         Ok(Self::organization(move |parts| prefix.capture_of(parts)))
+    }
+
+    /// The key belongs to the organization that a label of the host names: exactly one in braces, with at least one after it. The host is read as
+    /// [`host_of`] says, from the request's target and from `Host`, and a request in which the two differ is refused with 403. It is compared
+    /// in lower case, so the organization's name has to be in lower case too.
+    ///
+    /// ```
+    /// use tower_api_key::Require;
+    ///
+    /// let guard = Require::organization_in_host("{organization}.example.com")?;
+    /// assert!(Require::organization_in_host("example.com").is_err());
+    /// # Ok::<(), tower_api_key::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::HostTemplate`] for `"example.com"`, `"{organization}"`, `"{a}.{b}.com"`, `"{organization}.example.com:8080"`.
+    pub fn organization_in_host(template: &str) -> Result<Self, ConfigError> {
+        let template = HostTemplate::parse(template)?;
+        Ok(Self::organization(move |parts| template.capture_of(parts)))
     }
 
     /// The key passes a check of your own.
@@ -198,13 +230,14 @@ impl Require {
     fn admit_by_permissions(&self, method: &Method, extensions: &Extensions) -> Option<Result<(), Rejection>> {
         let principal = extensions.get::<Principal>()?;
         let is_allowed = self.check.permissions(principal, method)?;
-        let reason = if self.hidden { Reason::Hidden } else { Reason::Forbidden };
-        Some(if is_allowed { Ok(()) } else { Err(principal.refused(reason)) })
+        Some(if is_allowed { Ok(()) } else { Err(self.without_permission(principal, method)) })
     }
 
     fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
         match Caller::of(&parts.extensions, "a Require guard")? {
-            Caller::Known(principal) => self.check(principal, parts).map_err(|reason| principal.refused(reason)),
+            Caller::Known(principal) => {
+                self.check(principal, parts).map_err(|reason| self.rejection(reason, principal, parts))
+            }
             Caller::Nobody(Nobody::Preflight) if parts.method == Method::OPTIONS => Ok(()),
             Caller::Nobody(_) if self.lists_openly(parts) => Ok(()),
             Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),

@@ -125,6 +125,14 @@ impl Table {
         entries.others.iter().try_for_each(|entry| entry.check(principal, parts)).map_err(as_another_path)
     }
 
+    /// What the row of a request asks for.
+    pub(super) fn guard_of(&self, parts: &Parts) -> Option<&Require> {
+        match self.entries_of(parts)?.own {
+            Entry::Guarded(guard) => Some(guard),
+            Entry::Open => None,
+        }
+    }
+
     /// The rows of a request. None, if a reading of its path has no row.
     pub(super) fn entries_of(&self, parts: &Parts) -> Option<Entries<'_>> {
         let readings = Readings::of_request(parts.uri.path(), &parts.extensions)?;

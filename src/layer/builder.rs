@@ -54,6 +54,7 @@ pub struct ApiKeyLayerBuilder {
     ignores_other_formats: bool,
     pass_preflight: bool,
     hide_credentials: bool,
+    hide_forbidden_details: bool,
     forward_identity: Option<String>,
     skip: Option<SkipPath>,
     observers: Observers,
@@ -78,6 +79,7 @@ impl ApiKeyLayerBuilder {
             ignores_other_formats: false,
             pass_preflight: false,
             hide_credentials: false,
+            hide_forbidden_details: false,
             forward_identity: None,
             skip: None,
             observers: observe::built_in(),
@@ -142,6 +144,17 @@ impl ApiKeyLayerBuilder {
     /// Answers refused requests in this format.
     pub fn rejection_format(mut self, format: RejectionFormat) -> Self {
         self.format = format;
+        self
+    }
+
+    /// Answers every 403 with the same body and challenge: the caller does not learn which permission the key lacks, nor whether a table lists the
+    /// route. Observers do: see [`Decision::missing_permissions`].
+    ///
+    /// Without it a guard's refusal names the permission (`It lacks the permission links:create.`), in problem+json, in text and in a gRPC
+    /// message, and as `scope` on the Bearer challenge (RFC 6750 §3). What is hidden by [`Require::or_not_found`](crate::Require::or_not_found)
+    /// is named in no case.
+    pub fn hide_forbidden_details(mut self) -> Self {
+        self.hide_forbidden_details = true;
         self
     }
 
@@ -299,6 +312,7 @@ impl ApiKeyLayerBuilder {
         let reader = Reader::new(&self.policy)?;
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
         let renderer = Renderer::new(self.format, Challenges::new(&self.policy, &self.realm)?, &self.policy);
+        let renderer = renderer.hiding_forbidden_details(self.hide_forbidden_details);
         let authenticator = Authenticator {
             is_watched: self.observers.may_read_requests() || renderer.captures(),
             renderer,
@@ -340,6 +354,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("ignore_other_formats", &self.ignores_other_formats)
             .field("pass_preflight", &self.pass_preflight)
             .field("hide_credentials", &self.hide_credentials)
+            .field("hide_forbidden_details", &self.hide_forbidden_details)
             .field("forward_identity", &self.forward_identity)
             .finish_non_exhaustive()
     }

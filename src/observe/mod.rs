@@ -15,7 +15,7 @@ use crate::{
     key::KeyDigest,
     principal::Principal,
     record::{KeyId, KeyRecord},
-    rejection::{Reason, Rejection},
+    rejection::{Missing, MissingPermission, Reason, Rejection},
     scheme::Scheme,
 };
 
@@ -32,7 +32,8 @@ use crate::{
 /// | `INFO`             | it was refused: 401, 403, 404                        |
 /// | `ERROR`            | it could not be decided: 503, or 500                 |
 ///
-/// Its fields are `outcome`, `reason`, `scheme`, `key_id`, `organization`, `error`, as far as there are any, and `method` and `path`.
+/// Its fields are `outcome`, `reason`, `scheme`, `key_id`, `organization`, `error`, as far as there are any, `missing_permissions` as
+/// `links:create stats:read`, and `method` and `path`.
 ///
 /// | metric                       | labels              | what                                                      |
 /// |------------------------------|---------------------|-----------------------------------------------------------|
@@ -70,6 +71,7 @@ struct Rare {
     cause: Option<Arc<dyn Error + Send + Sync>>,
     store_time: Option<Duration>,
     outdated: Option<Outdated>,
+    missing: Option<Arc<Missing>>,
 }
 
 /// A key that is stored under an older pepper than the newest.
@@ -155,6 +157,9 @@ impl Decision {
         if let Some(cause) = rejection.shared_cause() {
             decision.rare().cause = Some(cause);
         }
+        if let Some(missing) = rejection.missing() {
+            decision.rare().missing = Some(Arc::clone(missing));
+        }
         decision
     }
 
@@ -198,6 +203,12 @@ impl Decision {
     /// The organization of the key.
     pub fn organization(&self) -> Option<&str> {
         self.record.as_ref().and_then(KeyRecord::organization)
+    }
+
+    /// Returns the permissions that the key lacked, where a guard or [`Principal::require`] has refused it for that. Where one of several is
+    /// enough, all of them.
+    pub fn missing_permissions(&self) -> &[MissingPermission] {
+        self.rare.as_ref().and_then(|rare| rare.missing.as_deref()).map_or(&[], Missing::permissions)
     }
 
     /// How long the store was waited for; nothing where it answered at once, was not asked, or the caller went away.
@@ -252,6 +263,7 @@ impl fmt::Debug for Decision {
             .field("scheme", &self.scheme.map(ToString::to_string))
             .field("key_id", &self.key_id())
             .field("organization", &self.organization())
+            .field("missing_permissions", &self.missing_permissions())
             .field("cause", &self.cause())
             .field("store_time", &self.store_time())
             .field("is_outdated", &self.is_outdated())

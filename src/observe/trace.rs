@@ -19,6 +19,7 @@ macro_rules! event {
             key_id = $decision.key_id().map(KeyId::as_str),
             organization = $decision.organization(),
             error = $decision.cause().map(display),
+            missing_permissions = missing($decision),
             method = $decision.method().as_str(),
             path = $decision.path(),
             "API key"
@@ -33,6 +34,12 @@ pub(super) fn event(decision: &Decision) {
         Some(Problem::Internal | Problem::Unavailable) => event!(error, decision),
         Some(_) => event!(info, decision),
     }
+}
+
+/// `links:create stats:read`
+fn missing(decision: &Decision) -> Option<String> {
+    let names: Vec<String> = decision.missing_permissions().iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| names.join(" "))
 }
 
 /// Whether a decision that concerns an operator would be logged.

@@ -80,6 +80,12 @@ pub(super) fn write_grpc(problem: Problem, message: HeaderValue, media_type: &'s
     parts.headers.insert(GRPC_MESSAGE, message);
 }
 
+/// A sentence as a `grpc-message`.
+pub(super) fn message(sentence: &str, problem: Problem) -> HeaderValue {
+    let encoded = utf8_percent_encode(sentence, ENCODED).to_string();
+    HeaderValue::from_str(&encoded).unwrap_or(HeaderValue::from_static(problem.detail()))
+}
+
 /// What a caller without a key is told, who sees no challenge.
 pub(super) fn missing_key_message(policy: &SchemePolicy) -> HeaderValue {
     let places: Vec<String> = policy.schemes().iter().map(ToString::to_string).collect();

@@ -1,6 +1,6 @@
 //! The one renderer: from a rejection to a response.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -10,8 +10,9 @@ use http::{
 };
 
 use super::{
-    Problem, Rejection,
-    dialect::{Dialect, missing_key_message, write_grpc},
+    Problem, Reason, Rejection,
+    dialect::{Dialect, message, missing_key_message, write_grpc},
+    missing::{UNLISTED, in_json},
     ready::{Ready, respond},
 };
 use crate::{
@@ -130,6 +131,8 @@ pub(crate) struct Renderer {
     challenges: Challenges,
     vary: Vary,
     missing_key_message: HeaderValue,
+    /// Whether a 403 says what was missing.
+    hides_details: bool,
     ready: Ready,
 }
 
@@ -137,12 +140,27 @@ impl Renderer {
     pub(crate) fn new(format: RejectionFormat, challenges: Challenges, policy: &SchemePolicy) -> Self {
         let missing_key_message = missing_key_message(policy);
         let vary = Vary::new(policy);
-        let renderer = Self { format, challenges, vary, missing_key_message, ready: Ready::NONE };
+        let renderer = Self { format, challenges, vary, missing_key_message, hides_details: false, ready: Ready::NONE };
         let ready = match renderer.format.0 {
             Kind::ProblemJson | Kind::Json | Kind::Text => Ready::new(&renderer),
             Kind::Custom(_) | Kind::CustomWith(_) => Ready::NONE,
         };
         Self { ready, ..renderer }
+    }
+
+    /// Writes the same body into every 403, if this is so.
+    pub(crate) fn hiding_forbidden_details(self, hides_details: bool) -> Self {
+        Self { hides_details, ..self }
+    }
+
+    /// What a 403 says instead of the detail of its problem, and the `scope` of its challenge.
+    fn forbidden(&self, rejection: &Rejection) -> (Option<Cow<'static, str>>, Option<String>) {
+        match (rejection.reason(), rejection.missing()) {
+            _ if self.hides_details => (None, None),
+            (Reason::Unlisted, _) => (Some(UNLISTED.into()), None),
+            (Reason::Forbidden, Some(missing)) => (missing.detail().map(Cow::Owned), missing.scope()),
+            _ => (None, None),
+        }
     }
 
     /// The headers that every answer of the layer depends on.
@@ -172,7 +190,13 @@ impl Renderer {
     ) -> Response<Bytes> {
         let by_bearer = rejection.scheme().is_some_and(Scheme::is_bearer);
         match self.ready.get(rejection.reason().problem(), by_bearer) {
-            Some(ready) if dialect == Dialect::Http && rejection.problem_json().is_none() => ready.clone(),
+            Some(ready)
+                if dialect == Dialect::Http
+                    && rejection.problem_json().is_none()
+                    && self.forbidden(rejection) == (None, None) =>
+            {
+                ready.clone()
+            }
             _ => respond(|parts| self.render(rejection, dialect, render, parts)),
         }
     }
@@ -193,7 +217,10 @@ impl Renderer {
             let problem = rejection.reason().problem();
             let message = match problem {
                 Problem::MissingKey => self.missing_key_message.clone(),
-                problem => HeaderValue::from_static(problem.detail()),
+                problem => match self.forbidden(rejection).0 {
+                    Some(detail) => message(&detail, problem),
+                    None => HeaderValue::from_static(problem.detail()),
+                },
             };
             write_grpc(problem, message, media_type, parts);
             return Bytes::new();
@@ -217,6 +244,11 @@ impl Renderer {
             Kind::Custom(render) => Some(render(rejection)),
             _ => render.map(|render| render(rejection)),
         };
+        let (detail, scope) = self.forbidden(rejection);
+        let with_detail = |body: Bytes, quoted: fn(&str) -> String| match &detail {
+            Some(detail) => with_detail(&body, problem.detail(), &quoted(detail)),
+            None => body,
+        };
         let mut fixed = |media_type, body| {
             parts.status = problem.status();
             let media_type = HeaderValue::from_static(media_type);
@@ -232,19 +264,24 @@ impl Renderer {
             }
             (Kind::ProblemJson | Kind::Custom(_) | Kind::CustomWith(_), None) => {
                 let plain = fixed("application/problem+json", problem.texts().problem_json);
-                rejection.problem_json().unwrap_or(plain)
+                rejection.problem_json().unwrap_or_else(|| with_detail(plain, in_json))
             }
             (Kind::Json, None) => fixed("application/json", problem.texts().json),
-            (Kind::Text, None) => fixed("text/plain; charset=utf-8", problem.texts().text),
+            (Kind::Text, None) => with_detail(fixed("text/plain; charset=utf-8", problem.texts().text), str::to_owned),
         };
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if parts.status == StatusCode::SERVICE_UNAVAILABLE {
             let one_second = HeaderValue::from_static("1");
             parts.headers.insert(RETRY_AFTER, one_second);
         }
-        self.challenges.write(parts.status, problem, rejection.scheme(), &mut parts.headers);
+        self.challenges.write(parts.status, problem, rejection.scheme(), scope.as_deref(), &mut parts.headers);
         body
     }
+}
+
+/// A body with another detail in the place of its own.
+fn with_detail(body: &[u8], own: &str, detail: &str) -> Bytes {
+    String::from_utf8_lossy(body).replacen(own, detail, 1).into()
 }
 
 /// Whether a response tells everybody that the request was refused: an error, or a redirect to elsewhere. A 304 would show what a cache holds.

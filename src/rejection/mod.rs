@@ -14,7 +14,9 @@
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
 //! | `StoreFailed`, `StoreSlow`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      | 14   |
 //!
-//! Reasons on one row look alike outside, byte for byte. Every 401 carries one challenge per distinct accepted scheme, each
+//! Reasons on one row look alike outside, byte for byte, but for two details of a 403: a guard that asks for permissions names those that the key lacks,
+//! in the detail and in the `scope` of the Bearer challenge, and a table says that it does not list the route.
+//! [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) makes all of them alike. Every 401 carries one challenge per distinct accepted scheme, each
 //! with a realm (RFC 9110 §11.6.1); an error attribute stands only on the Bearer challenge, and only when the key came by
 //! Bearer (RFC 6750 §3.1). Every refusal is `Cache-Control: no-store`, with a `Vary` over the headers that may carry a key, and a refused HEAD has no body.
 //!
@@ -42,7 +44,7 @@
 //! ## invalid-key
 //! The key does not give access to this service. Whether it is mistyped, revoked or expired is not told.
 //! ## forbidden
-//! The key is good, but may not do this.
+//! The key is good, but may not do this: it lacks a permission, belongs to another organization, or asks for a route that is not listed.
 //! ## not-found
 //! There is no such resource.
 //! ## internal
@@ -52,6 +54,7 @@
 
 mod dialect;
 mod format;
+mod missing;
 mod ready;
 mod reason;
 
@@ -64,6 +67,8 @@ pub(crate) use dialect::Dialect;
 pub use format::RejectionFormat;
 pub(crate) use format::{RenderOnce, Renderer};
 use http::{HeaderValue, Response, header::CACHE_CONTROL};
+pub(crate) use missing::Missing;
+pub use missing::MissingPermission;
 pub(crate) use ready::keep;
 pub use reason::{Problem, Reason};
 
@@ -95,6 +100,7 @@ pub struct Rejection {
 struct Rare {
     cause: Option<Arc<dyn Error + Send + Sync>>,
     problem_json: Option<Bytes>,
+    missing: Option<Arc<Missing>>,
 }
 
 impl Rejection {
@@ -114,6 +120,13 @@ impl Rejection {
 
     pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.rare.get_or_insert_default().cause = Some(cause.into().into());
+        self
+    }
+
+    pub(crate) fn lacking(mut self, missing: Option<Arc<Missing>>) -> Self {
+        if missing.is_some() {
+            self.rare.get_or_insert_default().missing = missing;
+        }
         self
     }
 
@@ -160,6 +173,16 @@ impl Rejection {
 
     pub(crate) fn shared_cause(&self) -> Option<Arc<dyn Error + Send + Sync>> {
         self.rare.as_ref()?.cause.clone()
+    }
+
+    pub(crate) fn missing(&self) -> Option<&Arc<Missing>> {
+        self.rare.as_ref()?.missing.as_ref()
+    }
+
+    /// Returns the permissions that the key lacked, behind a [`Reason::Forbidden`] of a guard or of
+    /// [`Principal::require`](crate::Principal::require). Where one of several is enough, all of them. Empty otherwise.
+    pub fn missing_permissions(&self) -> &[MissingPermission] {
+        self.missing().map_or(&[], |missing| missing.permissions())
     }
 
     fn problem_json(&self) -> Option<Bytes> {

@@ -54,12 +54,13 @@ impl Challenges {
         Ok(challenges)
     }
 
-    /// Writes the challenges of a response with `status`, which tells of `problem` with a key that came by `scheme`.
+    /// Writes the challenges of a response with `status`, which tells of `problem` with a key that came by `scheme` and lacked `scope`.
     pub(crate) fn write(
         &self,
         status: StatusCode,
         problem: Problem,
         scheme: Option<&'static Scheme>,
+        scope: Option<&str>,
         headers: &mut HeaderMap,
     ) {
         let bearer = self.bearer.as_ref().filter(|_| scheme.is_some_and(Scheme::is_bearer));
@@ -70,7 +71,8 @@ impl Challenges {
                 headers.append(WWW_AUTHENTICATE, line.clone());
             }
         } else if let Some((_, line)) = error {
-            headers.append(WWW_AUTHENTICATE, line.clone());
+            let scoped = scope.and_then(|scope| with_scope(line, scope));
+            headers.append(WWW_AUTHENTICATE, scoped.unwrap_or_else(|| line.clone()));
         }
     }
 }
@@ -85,6 +87,11 @@ impl Bearer {
             Problem::MissingKey | Problem::NotFound | Problem::Internal | Problem::Unavailable => None,
         }
     }
+}
+
+/// A challenge that names the scope which was missing (RFC 6750 §3).
+fn with_scope(line: &HeaderValue, scope: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(&[line.as_bytes(), b", scope=\"", scope.as_bytes(), b"\""].concat()).ok()
 }
 
 /// RFC 9110 §5.6.4: a quote and a backslash are escaped inside a quoted string.
