@@ -69,7 +69,7 @@ enum Check {
     That(OwnCheck),
     Any(Vec<Require>),
     All(Vec<Require>),
-    Table(Table),
+    Table(Box<Table>),
 }
 
 type OrganizationOf = Box<dyn Fn(&Parts) -> Option<String> + Send + Sync>;

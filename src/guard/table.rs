@@ -109,7 +109,7 @@ impl TableBuilder {
                 None => listed.push(Rows { template, entries: vec![(method, entry)] }),
             }
         }
-        Ok(Require::new(Check::Table(Table { paths: RowsByPath::new(listed)? })))
+        Ok(Require::new(Check::Table(Box::new(Table { paths: RowsByPath::new(listed)? }))))
     }
 }
 

@@ -40,16 +40,13 @@ fn decode_where(path: &str, is_decoded: impl Fn(u8) -> bool) -> Option<String> {
     for part in parts {
         let digits = part.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte.filter(|byte| is_decoded(*byte)) {
-            Some(byte) => {
-                is_another = true;
-                decoded.push(byte);
-                decoded.extend_from_slice(&part.as_bytes()[2..]);
-            }
-            None => {
-                decoded.push(b'%');
-                decoded.extend_from_slice(part.as_bytes());
-            }
+        if let Some(byte) = byte.filter(|byte| is_decoded(*byte)) {
+            is_another = true;
+            decoded.push(byte);
+            decoded.extend_from_slice(&part.as_bytes()[2..]);
+        } else {
+            decoded.push(b'%');
+            decoded.extend_from_slice(part.as_bytes());
         }
     }
     is_another.then(|| String::from_utf8_lossy(&decoded).into_owned())

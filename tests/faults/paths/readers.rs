@@ -3,7 +3,7 @@
 //! Random tables with strict rows beside wide ones; random paths of what readers disagree about; and as readers axum's router, nested and not,
 //! tower-http's `ServeDir`, and both behind proxies that decode, cut, merge and resolve in any order.
 
-use std::{cell::Cell, collections::BTreeMap, fs, path::Path};
+use std::{cell::Cell, collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use axum::{Router, body::Body, routing::any};
 use http::{Method, Request, StatusCode, Uri, uri::PathAndQuery};
@@ -347,8 +347,8 @@ fn disguised() -> impl Strategy<Value = String> {
         for (letter, encoded) in plain.chars().zip(letters) {
             match (letter, encoded) {
                 ('/', _) => path += slashes.next().unwrap_or("/"),
-                (letter, 1) => path += &format!("%{:02X}", u32::from(letter)),
-                (letter, 2) => path += &format!("%25{:02x}", u32::from(letter)),
+                (letter, 1) => write!(path, "%{:02X}", u32::from(letter)).unwrap(),
+                (letter, 2) => write!(path, "%25{:02x}", u32::from(letter)).unwrap(),
                 (letter, _) => path.push(letter),
             }
         }
