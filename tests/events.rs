@@ -82,7 +82,7 @@ async fn a_guards_refusal_is_the_event_of_the_request() {
     let api = api.guard(Require::permission("links", "read")).run();
     logs::take();
     assert_eq!(api.call(x_api_key(LIVE)).await, support::refused(Reason::Forbidden, 403));
-    let event = "INFO API key outcome=\"refused\" reason=\"forbidden\" scheme=header:x-api-key key_id=\"k1\" organization=\"acme\" method=\"GET\" path=\"/\"";
+    let event = "INFO API key outcome=\"refused\" reason=\"forbidden\" scheme=header:x-api-key key_id=\"k1\" organization=\"acme\" missing_permissions=\"links:read\" method=\"GET\" path=\"/\"";
     assert_eq!(events(&logs::take()), [event]);
 }
 

@@ -133,7 +133,8 @@ async fn who_has_no_working_key_is_unauthenticated() {
 async fn a_guard_on_one_method_denies_permission_there_alone() {
     let service = Service::guarded().await;
     assert_eq!(service.check(&key()).await.unwrap(), i32::from(Serving));
-    status(service.watch(&key()).await, Code::PermissionDenied, Problem::Forbidden.detail());
+    let missing = "The API key may not do this. It lacks the permission health:watch.";
+    status(service.watch(&key()).await, Code::PermissionDenied, missing);
     let record = service.store.keys.remove(&"k1".into(), None).await.unwrap().unwrap();
     service.store.keys.add(record.grant("health", "watch")).unwrap();
     assert_eq!(service.watch(&key()).await.unwrap(), i32::from(Serving), "a stream passes whole");
@@ -146,7 +147,8 @@ async fn what_is_hidden_is_not_found_and_what_is_unlisted_is_denied() {
     status(service.check(&key()).await, Code::NotFound, Problem::NotFound.detail());
     let nothing_listed = Require::table().open("/elsewhere").build().unwrap();
     let service = Service::start(true, nothing_listed).await;
-    status(service.check(&key()).await, Code::PermissionDenied, Problem::Forbidden.detail());
+    let unlisted = "This method and path is in no row of the service's route table.";
+    status(service.check(&key()).await, Code::PermissionDenied, unlisted);
 }
 
 #[tokio::test]
