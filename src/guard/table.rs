@@ -140,6 +140,7 @@ impl Table {
     }
 
     /// The same for a path or a template alone.
+    #[cfg(feature = "utoipa")]
     pub(super) fn entries(&self, method: &Method, path: &str) -> Option<Entries<'_>> {
         self.entries_of_readings(method, &Readings::of(path)?)
     }
