@@ -66,7 +66,7 @@ fn tell(lines: &SyncSender<Value>, decision: &Decision) {
         "scheme": decision.scheme().map(ToString::to_string),
         "key": decision.key_id().map(KeyId::as_str),
         "organization": decision.organization(),
-        "error": decision.cause().map(ToString::to_string),
+        "error": decision.error().map(ToString::to_string),
     });
     if lines.try_send(line).is_err() {
         eprintln!("{}", json!({ "lost": 1 }));

@@ -37,6 +37,27 @@ pub enum ConfigError {
     /// A name that is not a token, so that no client could offer it as a subprotocol (RFC 6455 §4.1).
     #[error("schemes: {0:?} is not a subprotocol")]
     WebSocketProtocol(String),
+    /// Two schemes with one word that read its key in two ways: `Basic` by user name and by password.
+    #[error("schemes: {0} has the word of another scheme, which reads its key otherwise")]
+    ReadTwoWays(String),
+    /// An unadvertised scheme that the policy does not accept.
+    #[error("unadvertised: {0} is not one of the schemes")]
+    NotInPolicy(String),
+    /// A policy of which no scheme is advertised, so that a 401 would have no challenge (RFC 9110 §15.5.2).
+    #[error("unadvertised: at least one scheme must be advertised")]
+    NothingAdvertised,
+    /// A limit for keys that is 0, more than 4096 bytes, or less than a key of the layer's formats has.
+    #[error("max_key_len: {0} must be 1 to 4096, and no less than the length of the formats' keys")]
+    MaxKeyLen(usize),
+    /// A challenge parameter that is not a token (RFC 9110 §11.2), stands twice, is one that the layer writes itself, or has a control character
+    /// in its value.
+    #[error(
+        "challenge_param: {0:?} is no parameter name, is written by the layer or stands twice, or its value has a control character"
+    )]
+    ChallengeParam(String),
+    /// A base of problem types that is not a URI reference (RFC 3986).
+    #[error("problem_types: {0:?} is not a URI")]
+    ProblemTypes(String),
     /// A key that this scheme cannot carry: one with a semicolon, in a cookie.
     #[error("key: {0} cannot carry it")]
     KeyNotCarried(String),

@@ -98,7 +98,7 @@ pub use observe::{Decision, Outcome};
 pub use permission::{Action, Permissions};
 pub use principal::Principal;
 pub use record::{KeyId, KeyRecord, Owner, Status};
-pub use rejection::{MissingPermission, Problem, Reason, Rejection, RejectionFormat};
+pub use rejection::{Cause, MissingPermission, Problem, Reason, Rejection, RejectionFormat};
 pub use scheme::{Conflict, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 
@@ -123,6 +123,11 @@ struct Peppers;
 #[cfg(all(doctest, feature = "manage", feature = "sqlite"))]
 #[doc = include_str!("../docs/migrating.md")]
 struct Migrating;
+
+/// Keeps the code of the page on errors true.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/errors.md")]
+struct Errors;
 
 /// Keeps the code of the page on operations true.
 #[cfg(all(doctest, feature = "cache", feature = "postgres"))]

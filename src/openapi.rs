@@ -85,7 +85,7 @@ use utoipa::openapi::{
 use crate::{
     error::ConfigError,
     guard::{Require, Roles, together},
-    scheme::{Place, Reader, Scheme, SchemePolicy},
+    scheme::{KEY_LEN_LIMIT, KeyForm, Place, Reader, Scheme, SchemePolicy},
 };
 
 /// What a document is to say about keys: a policy, and the guards of its operations.
@@ -161,7 +161,7 @@ impl Security {
     /// - What [`build`](crate::layer::ApiKeyLayerBuilder::build) says of a policy that no layer takes.
     pub fn describe(&self, document: &mut OpenApi) -> Result<(), ConfigError> {
         // Refuses what `build` refuses.
-        Reader::new(&self.policy)?;
+        Reader::new(&self.policy, KEY_LEN_LIMIT)?;
         let mut unknown: Vec<&String> = self.guards.iter().filter_map(|guard| guard.operation.as_ref()).collect();
         let mut paths = document.paths.clone();
         for (path, item) in &mut paths.paths {
@@ -252,7 +252,8 @@ fn security(scheme: &Scheme) -> SecurityScheme {
     let api_key = match (scheme.place(), scheme.word()) {
         _ if scheme.is_bearer() => return SecurityScheme::Http(http.scheme(HttpAuthScheme::Bearer).build()),
         _ if scheme.is_basic() => {
-            let basic = http.scheme(HttpAuthScheme::Basic).description(Some("The user name is the key"));
+            let part = if scheme.key_form() == KeyForm::Password { "password" } else { "user name" };
+            let basic = http.scheme(HttpAuthScheme::Basic).description(Some(format!("The {part} is the key")));
             return SecurityScheme::Http(basic.build());
         }
         (Place::Header(name), Some(word)) => {

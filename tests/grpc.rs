@@ -124,9 +124,10 @@ async fn who_has_no_working_key_is_unauthenticated() {
     let unknown = [("x-api-key", UNKNOWN.to_owned())];
     status(service.check(&unknown).await, Code::Unauthenticated, Problem::InvalidKey.detail());
     let empty = [("authorization", "Bearer".to_owned())];
-    status(service.check(&empty).await, Code::Unauthenticated, Problem::MalformedCredential.detail());
+    status(service.check(&empty).await, Code::Unauthenticated, "The key is empty: send Authorization: Bearer KEY.");
     let two = [("x-api-key", LIVE.to_owned()), ("x-acme-key", LIVE.to_owned())];
-    status(service.check(&two).await, Code::Unauthenticated, Problem::AmbiguousCredential.detail());
+    let both = "Two credentials were sent, in X-API-Key and in x-acme-key: send one.";
+    status(service.check(&two).await, Code::Unauthenticated, both);
 }
 
 #[tokio::test]

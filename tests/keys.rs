@@ -84,16 +84,16 @@ fn a_foreign_format_checks_the_shape_alone() {
 #[test]
 fn a_foreign_format_takes_only_what_a_request_could_carry() {
     let format = KeyFormat::foreign("sk-", "", None).unwrap();
-    for key in ["sk-two words", "sk-schl\u{fc}ssel", "sk-line\n", &format!("sk-{}", "k".repeat(510))] {
+    for key in ["sk-two words", "sk-schl\u{fc}ssel", "sk-line\n", &format!("sk-{}", "k".repeat(4094))] {
         assert_eq!(format.check(key), Err(FormatError::Mismatch), "{key}");
         assert_eq!(ApiKey::new(key).unwrap_err(), InvalidKey, "{key}");
     }
-    assert_eq!(format.check(&format!("sk-{}", "k".repeat(509))), Ok(()));
+    assert_eq!(format.check(&format!("sk-{}", "k".repeat(4093))), Ok(()));
 }
 
 #[test]
 fn a_key_is_what_a_request_could_carry() {
-    for text in ["", "two words", "tab\t", "schl\u{fc}ssel", &"k".repeat(513)] {
+    for text in ["", "two words", "tab\t", "schl\u{fc}ssel", &"k".repeat(4097)] {
         assert_eq!(ApiKey::new(text).unwrap_err(), InvalidKey, "{text}");
     }
     assert_eq!(ApiKey::new("k").unwrap().expose(), "k");

@@ -50,7 +50,7 @@ fn requests_are_counted_by_outcome_and_reason() {
         "api_key_requests_total{outcome=\"accepted\",reason=\"none\"} 2",
         "api_key_requests_total{outcome=\"anonymous\",reason=\"none\"} 1",
         "api_key_requests_total{outcome=\"refused\",reason=\"unknown\"} 1",
-        "api_key_requests_total{outcome=\"refused\",reason=\"malformed\"} 1",
+        "api_key_requests_total{outcome=\"refused\",reason=\"malformed\",cause=\"empty\"} 1",
         "api_key_requests_total{outcome=\"refused\",reason=\"store_failed\"} 1",
         "api_key_store_errors_total{reason=\"store_failed\"} 1",
     ] {

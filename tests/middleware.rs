@@ -320,7 +320,7 @@ async fn a_nested_layer_renders_its_own_refusals() {
     let app = nested("outer", LIVE, Scheme::bearer(), nested("inner", UNKNOWN, Scheme::x_api_key(), guarded));
     let response = app.oneshot(bare()).await.unwrap();
     let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
-    assert_eq!(challenges, ["ApiKey realm=\"inner\""]);
+    assert_eq!(challenges, ["ApiKey realm=\"inner\", in=\"header\", name=\"X-API-Key\""]);
     assert!(response.extensions().get::<Rejection>().is_none());
 }
 

@@ -92,7 +92,7 @@ async fn the_challenge_of_basic_is_basic() {
     let api = Api::live().layer(|layer| layer.schemes([Scheme::basic(), Scheme::cookie("key")])).run();
     let answer = api.answer(bare()).await;
     let challenges: Vec<_> = answer.headers.get_all("www-authenticate").iter().collect();
-    assert_eq!(challenges, ["Basic realm=\"api\"", "ApiKey realm=\"api\""]);
+    assert_eq!(challenges, ["Basic realm=\"api\"", "ApiKey realm=\"api\", in=\"cookie\", name=\"key\""]);
 }
 
 /// One word has one meaning.

@@ -75,7 +75,7 @@ async fn a_private_header_is_the_key_or_asks_for_a_word() {
             ("the word", &[("x-auth", "key KEY")], accepted()),
             ("without the word", &[("x-auth", "KEY")], malformed()),
             ("another word", &[("x-auth", "Bearer KEY")], malformed()),
-            ("an authorization", &[("authorization", "Bearer KEY")], refused(Reason::Missing, 401)),
+            ("an authorization", &[("authorization", "Bearer KEY")], refused(Reason::WrongScheme, 401)),
         ],
     )
     .await;
@@ -159,8 +159,8 @@ async fn two_schemes_are_decided_by_the_rule_for_conflicts() {
     let unknown = || refused(Reason::Unknown, 401);
     let same: &[_] = &[("authorization", "Bearer KEY"), ("x-api-key", "KEY")];
     let differ: &[_] = &[("authorization", "Bearer KEY"), ("x-api-key", UNKNOWN)];
-    let first_bad: &[_] = &[("x-api-key", ""), ("authorization", "Bearer KEY")];
-    let second_bad: &[_] = &[("x-api-key", "KEY"), ("authorization", "Bearer")];
+    let first_bad: &[_] = &[("x-api-key", "a b"), ("authorization", "Bearer KEY")];
+    let second_bad: &[_] = &[("x-api-key", "KEY"), ("authorization", "Bearer a b")];
     let foreign: &[_] = &[("x-api-key", "KEY"), ("authorization", "Basic eDp5")];
     for (conflict, expected) in [
         (Conflict::Refuse, [ambiguous(), ambiguous(), ambiguous(), ambiguous()]),

@@ -27,12 +27,20 @@ async fn problem_json_is_the_default_and_says_no_more_than_the_table() {
         assert_eq!(answer.headers["content-type"], "application/problem+json");
         assert_eq!(answer.status, problem.status());
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        let missing = "The API key may not do this. It lacks the permission links:create.";
+        let detail = match problem {
+            Problem::MissingKey => {
+                "No API key was sent: send Authorization: Bearer KEY, Authorization: Token KEY or X-API-Key: KEY."
+            }
+            Problem::MalformedCredential => "The key is empty: send X-API-Key: KEY.",
+            Problem::Forbidden => "The API key may not do this. It lacks the permission links:create.",
+            problem => problem.detail(),
+        };
         let expected = json!({
             "type": problem.problem_type(),
             "title": problem.title(),
             "status": problem.status().as_u16(),
-            "detail": if problem == Problem::Forbidden { missing } else { problem.detail() },
+            "detail": detail,
+            "code": problem.as_str(),
         });
         assert_eq!(body, expected);
     }
@@ -98,7 +106,7 @@ async fn the_first_schemes_fault_is_not_put_on_the_bearer_challenge() {
     let mut request = bearer(LIVE);
     add(&mut request, "x-api-key", "a b");
     let answer = Api::live().layer(|layer| layer.schemes(policy)).run().answer(request).await;
-    assert_eq!(challenges(&answer), [r#"ApiKey realm="api""#, r#"Bearer realm="api""#]);
+    assert_eq!(challenges(&answer), [r#"ApiKey realm="api", in="header", name="X-API-Key""#, r#"Bearer realm="api""#]);
     assert_eq!(answer.decision.scheme(), Some(&Scheme::x_api_key()));
 }
 
@@ -106,14 +114,20 @@ async fn the_first_schemes_fault_is_not_put_on_the_bearer_challenge() {
 async fn a_401_names_every_accepted_scheme_once() {
     let schemes = [Scheme::x_api_key(), Scheme::authorization("token"), Scheme::token(), Scheme::query("key")];
     let answer = Api::live().layer(|layer| layer.schemes(schemes).realm(r#"a "b\c""#)).run().answer(bare()).await;
-    assert_eq!(challenges(&answer), [r#"ApiKey realm="a \"b\\c\"""#, r#"token realm="a \"b\\c\"""#]);
+    let expected = [
+        r#"ApiKey realm="a \"b\\c\"", in="header", name="X-API-Key""#,
+        r#"token realm="a \"b\\c\"""#,
+        r#"ApiKey realm="a \"b\\c\"", in="query", name="key""#,
+    ];
+    assert_eq!(challenges(&answer), expected);
 }
 
 /// RFC 6750 §3.1: an error code on the Bearer challenge, and only once a key came by Bearer.
 #[tokio::test]
 async fn an_error_stands_on_the_bearer_challenge_only_if_the_key_came_by_bearer() {
     let api = Api::live().guard(Require::permission("links", "create")).run();
-    let (plain, token, api_key) = (r#"Bearer realm="api""#, r#"Token realm="api""#, r#"ApiKey realm="api""#);
+    let (plain, token, api_key) =
+        (r#"Bearer realm="api""#, r#"Token realm="api""#, r#"ApiKey realm="api", in="header", name="X-API-Key""#);
     let (invalid_token, invalid_request, insufficient_scope) = (
         r#"Bearer realm="api", error="invalid_token""#,
         r#"Bearer realm="api", error="invalid_request""#,
@@ -144,7 +158,7 @@ async fn a_503_says_when_to_try_again_and_challenges_nobody() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.headers["retry-after"], "1");
     assert!(challenges(&answer).is_empty());
-    assert_eq!(answer.decision.cause().unwrap().to_string(), "the database is gone");
+    assert_eq!(answer.decision.error().unwrap().to_string(), "the database is gone");
 }
 
 #[tokio::test]

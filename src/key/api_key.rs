@@ -6,7 +6,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::Mask;
-use crate::scheme::is_readable;
+use crate::scheme::{KEY_LEN_LIMIT, is_readable};
 
 /// The plain text of a key. Its memory is wiped on drop; there is no `Display`, and `Debug` shows nothing of it.
 ///
@@ -25,7 +25,7 @@ use crate::scheme::is_readable;
 #[derive(Clone)]
 pub struct ApiKey(Zeroizing<Box<str>>);
 
-/// A text that no request could carry as a key: empty, longer than 512 bytes, or with a character outside visible ASCII.
+/// A text that no request could carry as a key: empty, longer than 4096 bytes, or with a character outside visible ASCII.
 ///
 /// ```
 /// use tower_api_key::{ApiKey, key::InvalidKey};
@@ -33,18 +33,23 @@ pub struct ApiKey(Zeroizing<Box<str>>);
 /// assert_eq!(ApiKey::new("two words").err(), Some(InvalidKey));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a key is 1 to 512 characters of visible ASCII")]
+#[error("a key is 1 to 4096 characters of visible ASCII")]
 pub struct InvalidKey;
 
 impl ApiKey {
-    /// Takes the text of an existing key.
+    /// Takes the text of an existing key. A layer reads keys of up to 512 bytes, unless
+    /// [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len) says more.
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] for what would be refused at the door too: `""`, `"two words"`, `"schlüssel"`, 513 characters.
+    /// [`InvalidKey`] for what no layer reads: `""`, `"two words"`, `"schlüssel"`, 4097 characters.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
         let text = Zeroizing::new(text.into());
-        if is_readable(text.as_bytes()) { Ok(Self(Zeroizing::new(text.as_str().into()))) } else { Err(InvalidKey) }
+        if is_readable(text.as_bytes(), KEY_LEN_LIMIT) {
+            Ok(Self(Zeroizing::new(text.as_str().into())))
+        } else {
+            Err(InvalidKey)
+        }
     }
 
     /// The plain text, for the one answer that shows it.

@@ -18,7 +18,7 @@ use super::{
     ApiKey,
     checksum::{self, BASE62},
 };
-use crate::scheme::{MAX_KEY_LEN, all_bytes, is_readable};
+use crate::scheme::{KEY_LEN_LIMIT, MAX_KEY_LEN, all_bytes, is_readable};
 
 /// The form that all keys of one kind have: a prefix, a random body, a checksum.
 ///
@@ -76,6 +76,9 @@ pub enum FormatError {
     /// A separator that is not visible ASCII, or fewer than two parts behind one.
     #[error("the parts of a foreign format cannot be told apart")]
     Parts,
+    /// The key has more bytes than this limit: see [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
+    #[error("the key is longer than {0} bytes, the limit of this service")]
+    TooLong(usize),
     /// The form of foreign keys is known, but not how they are made.
     #[error("a key of a foreign format cannot be generated")]
     Foreign,
@@ -243,7 +246,7 @@ impl KeyFormat {
             Shape::Own { body } => {
                 rest.len() == body + checksum::LEN && all_bytes(rest, |byte| byte.is_ascii_alphanumeric())
             }
-            Shape::Foreign { .. } if !is_readable(key) => false,
+            Shape::Foreign { .. } if !is_readable(key, KEY_LEN_LIMIT) => false,
             Shape::Foreign { separator, .. } if separator.is_empty() => !rest.is_empty(),
             Shape::Foreign { separator, parts } => {
                 let Ok(key) = str::from_utf8(key) else {
@@ -280,6 +283,14 @@ impl KeyFormat {
         match self.shape {
             Shape::Own { .. } => key.get(self.prefix.len()..).is_some_and(checksum::matches),
             Shape::Foreign { .. } => true,
+        }
+    }
+
+    /// The length of every key of this format, where they all have one.
+    pub(crate) fn key_len(&self) -> Option<usize> {
+        match self.shape {
+            Shape::Own { body } => Some(self.prefix.len() + body + checksum::LEN),
+            Shape::Foreign { .. } => None,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     principal::{Caller, Nobody, Principal},
     record::{Bounds, KeyRecord},
     rejection::{Dialect, Reason, Rejection, Renderer},
-    scheme::{Candidate, Credential, Reader, Scheme},
+    scheme::{Candidate, Credential, Diagnosis, Reader, Scheme},
     store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
 };
 
@@ -64,6 +64,8 @@ pub(super) struct Passed {
     pub(super) answer: AnswerTo,
     /// Whether the principal is an outer layer's, which then renders and reports what a guard refuses to it.
     pub(super) keeps_outer: bool,
+    /// Why a request that passes without a key has none.
+    pub(super) unread: Option<(Reason, Diagnosis)>,
     /// The WebSocket protocol to select, if the service selects none.
     pub(super) protocol: Option<Box<HeaderValue>>,
 }
@@ -128,6 +130,7 @@ impl Authenticator {
             Err(Otherwise::Known(known)) => self.accept(request, known.principal, known.outdated, passed),
             Err(Otherwise::Waiting(waiting)) => return Admission::Wait(waiting),
             Err(Otherwise::Refused(rejection)) if self.optional && rejection.reason().is_nothing_of_ours() => {
+                passed.unread = rejection.diagnosis().map(|diagnosis| (rejection.reason(), diagnosis));
                 self.pass_anonymous(request, passed);
             }
             Err(Otherwise::Refused(rejection)) => return Admission::Refuse(rejection),
@@ -229,8 +232,14 @@ impl Authenticator {
 
     /// Whether it is a key, and has one of the formats. A format of our own leaves no doubt about the alphabet.
     fn has_form(&self, candidate: &Candidate<'_>) -> bool {
-        let fits = |format: &KeyFormat| format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key());
-        if self.formats.is_empty() { candidate.is_key() } else { self.formats.iter().any(fits) }
+        let fits = |format: &KeyFormat| {
+            format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key(self.reader.max_key_len()))
+        };
+        if self.formats.is_empty() {
+            candidate.is_key(self.reader.max_key_len())
+        } else {
+            self.formats.iter().any(fits)
+        }
     }
 
     /// Digest, store, verification of a key whose form is right.

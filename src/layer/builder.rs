@@ -16,7 +16,7 @@ use crate::{
     observe::{self, Decision, Observer, Observers},
     record::{Bounds, KeyRecord},
     rejection::{RejectionFormat, Renderer},
-    scheme::{Challenges, Reader, SchemePolicy},
+    scheme::{Challenges, KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::ErasedStore,
 };
 
@@ -46,6 +46,8 @@ pub struct ApiKeyLayerBuilder {
     formats: Vec<KeyFormat>,
     hasher: KeyHasher,
     realm: String,
+    challenge_params: Vec<(String, String)>,
+    max_key_len: usize,
     format: RejectionFormat,
     bounds: Bounds,
     deadline: Duration,
@@ -71,6 +73,8 @@ impl ApiKeyLayerBuilder {
             formats: Vec::new(),
             hasher: KeyHasher::default(),
             realm: "api".to_owned(),
+            challenge_params: Vec::new(),
+            max_key_len: MAX_KEY_LEN,
             format: RejectionFormat::default(),
             bounds: Bounds { organization: None, environments: None, clock: Clock::system() },
             deadline: Duration::from_secs(5),
@@ -138,6 +142,34 @@ impl ApiKeyLayerBuilder {
     /// Names the protection space in every challenge (RFC 9110 §11.5).
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.realm = realm.into();
+        self
+    }
+
+    /// Adds a parameter to every challenge of this layer (RFC 9110 §11.2): `resource_metadata`, the URL of a document about the resource
+    /// (RFC 9728 §5.1), or `charset`. The value is quoted and escaped. May be called several times.
+    ///
+    /// A name that is not a token, one that the layer writes itself (`realm`, `error`, `scope`, `in`, `name`, `scheme`), one that stands twice, and a
+    /// value with a control character are a [`ConfigError::ChallengeParam`].
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, store::MemoryStore};
+    ///
+    /// let layer = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .challenge_param("resource_metadata", "https://api.example.com/.well-known/oauth-protected-resource")
+    ///     .build();
+    /// assert!(layer.is_ok());
+    /// ```
+    pub fn challenge_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.challenge_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Reads keys of up to this many bytes, 1 to 4096; up to [`MAX_KEY_LEN`] otherwise. A longer key is refused before it is hashed, and the
+    /// refusal names the limit.
+    ///
+    /// Servers and proxies bound a request's head too: hyper reads 400 KiB of it over HTTP/1, nginx 8 KiB a line.
+    pub fn max_key_len(mut self, bytes: usize) -> Self {
+        self.max_key_len = bytes;
         self
     }
 
@@ -298,7 +330,7 @@ impl ApiKeyLayerBuilder {
     ///
     /// [`ConfigError`] names the setting that is wrong: no scheme, a header name with a space, an empty scheme word, a realm with
     /// a line break, an empty list of environments, a deadline of zero, an identity in a header that carries keys,
-    /// `ignore_other_formats` without `formats`.
+    /// `ignore_other_formats` without `formats`, a limit for keys outside of 1 to 4096 bytes or below that of a format.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
         if self.deadline.is_zero() {
             return Err(ConfigError::Deadline);
@@ -309,9 +341,14 @@ impl ApiKeyLayerBuilder {
         if self.ignores_other_formats && self.formats.is_empty() {
             return Err(ConfigError::NoFormat);
         }
-        let reader = Reader::new(&self.policy)?;
+        let longest = self.formats.iter().filter_map(KeyFormat::key_len).max().unwrap_or(1);
+        if !(longest..=KEY_LEN_LIMIT).contains(&self.max_key_len) {
+            return Err(ConfigError::MaxKeyLen(self.max_key_len));
+        }
+        let reader = Reader::new(&self.policy, self.max_key_len)?;
+        let challenges = Challenges::new(&self.policy, &self.realm, &self.challenge_params)?;
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
-        let renderer = Renderer::new(self.format, Challenges::new(&self.policy, &self.realm)?, &self.policy);
+        let renderer = Renderer::new(self.format, challenges, &self.policy, self.max_key_len)?;
         let renderer = renderer.hiding_forbidden_details(self.hide_forbidden_details);
         let authenticator = Authenticator {
             is_watched: self.observers.may_read_requests() || renderer.captures(),
@@ -346,6 +383,8 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("formats", &self.formats)
             .field("hasher", &self.hasher)
             .field("realm", &self.realm)
+            .field("challenge_params", &self.challenge_params)
+            .field("max_key_len", &self.max_key_len)
             .field("rejection_format", &self.format)
             .field("bounds", &self.bounds)
             .field("deadline", &self.deadline)

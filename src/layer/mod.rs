@@ -84,6 +84,7 @@ impl ApiKeyLayer {
     /// | `formats`          | none: every key is looked up                                          |
     /// | `hasher`           | SHA-256                                                               |
     /// | `realm`            | `api`                                                                 |
+    /// | `max_key_len`      | 512 bytes                                                             |
     /// | `rejection_format` | problem+json                                                          |
     /// | `deadline`         | 5 s for a store that has to wait                                      |
     /// | everything else    | off: a key is required, for every path and method, and stays in the request |

@@ -80,6 +80,10 @@ impl Report {
         let Some(rejection) = response.extensions_mut().remove::<Rejection>() else {
             return response.map(ResponseBody::inner);
         };
+        let rejection = match self.so_far.unread {
+            Some((reason, diagnosis)) => rejection.unread(reason, diagnosis),
+            None => rejection,
+        };
         let render = self.so_far.watched.take_render();
         self.note(&rejection);
         self.tell();

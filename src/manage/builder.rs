@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     error::ConfigError,
     key::{KeyFormat, KeyHasher, Mask},
-    scheme::{Reader, SchemePolicy},
+    scheme::{KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::{ErasedStore, KeyRegistry},
 };
 
@@ -44,6 +44,7 @@ pub struct KeyManagerBuilder {
     unseen_bits: u32,
     policy: SchemePolicy,
     clock: Clock,
+    max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
     usage_interval: Duration,
@@ -65,6 +66,7 @@ impl KeyManagerBuilder {
             unseen_bits: Mask::UNSEEN_BITS,
             policy: SchemePolicy::default(),
             clock: Clock::system(),
+            max_key_len: MAX_KEY_LEN,
             keys_per_user: MOST_KEYS,
             bots_per_organization: MOST_KEYS,
             usage_interval: Duration::from_secs(10),
@@ -136,6 +138,13 @@ impl KeyManagerBuilder {
         self
     }
 
+    /// Reads and imports keys of up to this many bytes, 1 to 4096; up to [`MAX_KEY_LEN`] otherwise. See
+    /// [`ApiKeyLayerBuilder::max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len), which [`KeyManager::layer`] sets to this.
+    pub fn max_key_len(mut self, bytes: usize) -> Self {
+        self.max_key_len = bytes;
+        self
+    }
+
     /// Sets the most keys that a user may have in one organization; 1,000 otherwise. A disabled key counts; one that is expired,
     /// revoked or replaced does not. One more is refused with [`Refusal::Full`](crate::store::Refusal::Full), whoever asks for it.
     pub fn keys_per_user(mut self, most: u32) -> Self {
@@ -186,10 +195,14 @@ impl KeyManagerBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoFormat`] without a format; [`ConfigError::ForeignFormat`] for one that cannot make keys; what is wrong with a scheme.
+    /// [`ConfigError::NoFormat`] without a format; [`ConfigError::ForeignFormat`] for one that cannot make keys; what is wrong with a scheme;
+    /// [`ConfigError::MaxKeyLen`] for a limit outside of 1 to 4096 bytes, or below the length of the keys that are made.
     pub fn build(self) -> Result<KeyManager, ConfigError> {
         self.formats.check()?;
-        Reader::new(&self.policy)?;
+        if !(self.formats.longest()..=KEY_LEN_LIMIT).contains(&self.max_key_len) {
+            return Err(ConfigError::MaxKeyLen(self.max_key_len));
+        }
+        Reader::new(&self.policy, self.max_key_len)?;
         let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage_interval);
         let rehash = Rehash::new(Arc::clone(&self.registry));
         Ok(KeyManager(Arc::new(Shared {
@@ -201,6 +214,7 @@ impl KeyManagerBuilder {
             unseen_bits: self.unseen_bits,
             policies: Arc::new(Policies::new(self.policy)),
             clock: self.clock,
+            max_key_len: self.max_key_len,
             keys_per_user: self.keys_per_user,
             bots_per_organization: self.bots_per_organization,
             usage,

@@ -26,6 +26,11 @@ impl Formats {
         }
     }
 
+    /// The length of the longest keys that are made, or 1.
+    pub(super) fn longest(&self) -> usize {
+        self.own().filter_map(KeyFormat::key_len).max().unwrap_or(1)
+    }
+
     /// Makes a key for this environment.
     pub(super) fn generate(&self, environment: Option<&str>) -> Result<ApiKey, ManageError> {
         match (self.of(environment), environment) {

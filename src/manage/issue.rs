@@ -90,6 +90,9 @@ impl KeyManager {
         self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
             let (key, new) = (key.clone(), new.clone());
             async move {
+                if key.expose().len() > manager.0.max_key_len {
+                    return Err(FormatError::TooLong(manager.0.max_key_len).into());
+                }
                 manager.0.formats.admit(&key, environment(&actor, &new)?.as_deref())?;
                 manager.0.policies.admit(&key)?;
                 manager.check_other_peppers(&key, digest).await?;

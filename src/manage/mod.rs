@@ -99,6 +99,7 @@ struct Shared {
     unseen_bits: u32,
     policies: Arc<Policies>,
     clock: Clock,
+    max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
     usage: Arc<Usage>,
@@ -131,6 +132,7 @@ impl KeyManager {
             .when_built(move |policy| policies.note(policy))
             .formats(self.0.formats.at_the_door())
             .hasher(self.0.hasher.clone())
+            .max_key_len(self.0.max_key_len)
             .timed_by(self.0.clock.clone())
             .observe_keys(move |decision| usage.count(decision))
             .observe_keys(move |decision| rehash.note(decision))

@@ -11,7 +11,12 @@ pub(super) fn count(decision: &Decision) {
         Outcome::Accepted => counter!("api_key_requests_total", "outcome" => "accepted", "reason" => "none"),
         outcome => {
             let reason = outcome.reason().map_or("none", Reason::as_str);
-            counter!("api_key_requests_total", "outcome" => outcome.as_str(), "reason" => reason)
+            match decision.cause() {
+                None => counter!("api_key_requests_total", "outcome" => outcome.as_str(), "reason" => reason),
+                Some(cause) => {
+                    counter!("api_key_requests_total", "outcome" => outcome.as_str(), "reason" => reason, "cause" => cause.as_str())
+                }
+            }
         }
     };
     requests.increment(1);

@@ -15,7 +15,7 @@ use crate::{
     key::KeyDigest,
     principal::Principal,
     record::{KeyId, KeyRecord},
-    rejection::{Missing, MissingPermission, Reason, Rejection},
+    rejection::{Cause, Missing, MissingPermission, Reason, Rejection},
     scheme::Scheme,
 };
 
@@ -32,12 +32,12 @@ use crate::{
 /// | `INFO`             | it was refused: 401, 403, 404                        |
 /// | `ERROR`            | it could not be decided: 503, or 500                 |
 ///
-/// Its fields are `outcome`, `reason`, `scheme`, `key_id`, `organization`, `error`, as far as there are any, `missing_permissions` as
+/// Its fields are `outcome`, `reason`, `cause`, `scheme`, `key_id`, `organization`, `error`, as far as there are any, `missing_permissions` as
 /// `links:create stats:read`, and `method` and `path`.
 ///
 /// | metric                       | labels              | what                                                      |
 /// |------------------------------|---------------------|-----------------------------------------------------------|
-/// | `api_key_requests_total`     | `outcome`, `reason` | requests; the reason is `none` where nothing was refused  |
+/// | `api_key_requests_total`     | `outcome`, `reason` | requests; the reason is `none` where nothing was refused. A credential of a wrong form has the label `cause` too: one of [`Cause`] |
 /// | `api_key_store_seconds`      |                     | how long a store was waited for, in seconds: a histogram  |
 /// | `api_key_store_errors_total` | `reason`            | `store_failed`, `store_slow`                              |
 ///
@@ -59,6 +59,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Decision {
     outcome: Outcome,
+    cause: Option<Cause>,
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
     request: Option<Box<RequestLine>>,
@@ -68,7 +69,7 @@ pub struct Decision {
 /// What few decisions tell. Apart, so that all others are small to move.
 #[derive(Clone, Default)]
 struct Rare {
-    cause: Option<Arc<dyn Error + Send + Sync>>,
+    error: Option<Arc<dyn Error + Send + Sync>>,
     store_time: Option<Duration>,
     outdated: Option<Outdated>,
     missing: Option<Arc<Missing>>,
@@ -130,7 +131,7 @@ pub(crate) fn record_on_span(principal: &Principal) {
 impl Decision {
     /// Of a request that has no key.
     pub(crate) fn of(outcome: Outcome) -> Self {
-        Self { outcome, scheme: None, record: None, request: None, rare: None }
+        Self { outcome, cause: None, scheme: None, record: None, request: None, rare: None }
     }
 
     pub(crate) fn accepted(principal: &Principal, outdated: Option<Outdated>) -> Self {
@@ -149,13 +150,14 @@ impl Decision {
     /// Of a key that was accepted before, perhaps: then it is as outdated as it was.
     pub(crate) fn refused(rejection: &Rejection, before: Option<Self>) -> Self {
         let mut decision = Self {
+            cause: rejection.cause(),
             scheme: rejection.scheme(),
             record: rejection.record().cloned(),
             rare: before.and_then(|before| before.rare),
             ..Self::of(Outcome::Refused(rejection.reason()))
         };
-        if let Some(cause) = rejection.shared_cause() {
-            decision.rare().cause = Some(cause);
+        if let Some(error) = rejection.shared_error() {
+            decision.rare().error = Some(error);
         }
         if let Some(missing) = rejection.missing() {
             decision.rare().missing = Some(Arc::clone(missing));
@@ -226,9 +228,14 @@ impl Decision {
         self.rare.as_ref()?.outdated.as_ref()
     }
 
+    /// What was wrong with the form of what was sent, where the request was refused for it.
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
     /// The store's error, where it failed.
-    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.rare.as_ref()?.cause.as_deref()
+    pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.rare.as_ref()?.error.as_deref()
     }
 }
 
@@ -265,6 +272,7 @@ impl fmt::Debug for Decision {
             .field("organization", &self.organization())
             .field("missing_permissions", &self.missing_permissions())
             .field("cause", &self.cause())
+            .field("error", &self.error())
             .field("store_time", &self.store_time())
             .field("is_outdated", &self.is_outdated())
             .finish_non_exhaustive()

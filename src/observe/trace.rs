@@ -6,7 +6,7 @@ use super::Decision;
 use crate::{
     principal::Principal,
     record::KeyId,
-    rejection::{Problem, Reason},
+    rejection::{Cause, Problem, Reason},
 };
 
 macro_rules! event {
@@ -15,10 +15,11 @@ macro_rules! event {
             target: "tower_api_key",
             outcome = $decision.outcome().as_str(),
             reason = $decision.outcome().reason().map(Reason::as_str),
+            cause = $decision.cause().map(Cause::as_str),
             scheme = $decision.scheme().map(display),
             key_id = $decision.key_id().map(KeyId::as_str),
             organization = $decision.organization(),
-            error = $decision.cause().map(display),
+            error = $decision.error().map(display),
             missing_permissions = missing($decision),
             method = $decision.method().as_str(),
             path = $decision.path(),

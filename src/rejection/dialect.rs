@@ -88,8 +88,7 @@ pub(super) fn message(sentence: &str, problem: Problem) -> HeaderValue {
 
 /// What a caller without a key is told, who sees no challenge.
 pub(super) fn missing_key_message(policy: &SchemePolicy) -> HeaderValue {
-    let places: Vec<String> = policy.schemes().iter().map(ToString::to_string).collect();
+    let places: Vec<String> = policy.advertised().map(ToString::to_string).collect();
     let message = format!("{}. Send it by {}.", Problem::MissingKey.title(), places.join(" or "));
-    let encoded = utf8_percent_encode(&message, ENCODED).to_string();
-    HeaderValue::from_str(&encoded).unwrap_or(HeaderValue::from_static(Problem::MissingKey.detail()))
+    self::message(&message, Problem::MissingKey)
 }

@@ -14,8 +14,10 @@ use super::{
     dialect::{Dialect, message, missing_key_message, write_grpc},
     missing::{UNLISTED, in_json},
     ready::{Ready, respond},
+    said::Said,
 };
 use crate::{
+    error::ConfigError,
     head::RequestHead,
     scheme::{Challenges, Scheme, SchemePolicy, Vary},
 };
@@ -41,8 +43,9 @@ use crate::{
 pub struct RejectionFormat(Kind);
 
 #[derive(Clone)]
-enum Kind {
-    ProblemJson,
+pub(super) enum Kind {
+    /// With the base of problem types, if it is not this crate's documentation.
+    ProblemJson(Option<Arc<str>>),
     Json,
     Text,
     Custom(Render),
@@ -57,9 +60,46 @@ pub(crate) type RenderOnce = Box<dyn FnOnce(&Rejection) -> Response<Bytes> + Sen
 
 impl RejectionFormat {
     /// `application/problem+json` (RFC 9457), the default:
-    /// `{"type": "https://..", "title": "API key required", "status": 401, "detail": ".."}`.
+    /// `{"type": "https://..", "title": "API key required", "status": 401, "detail": "..", "code": "missing_key"}`. The code is
+    /// [`Problem::as_str`]; the detail of a credential in the wrong form says what was seen and what to send.
     pub fn problem_json() -> Self {
-        Self(Kind::ProblemJson)
+        Self(Kind::ProblemJson(None))
+    }
+
+    /// Writes problem types under a base URI of your own, in problem+json: `https://errors.example.com/keys#` makes
+    /// `https://errors.example.com/keys#missing-key`. The name of the problem (see the [module](super)) follows the base, after a `/` if the base ends with a
+    /// letter or a digit. With `about:blank` every type is `about:blank`, and the title is that of the status (RFC 9457 §4.2.1).
+    ///
+    /// A base that is not a URI reference is a [`ConfigError::ProblemTypes`] when the layer is built. Other formats have no types and
+    /// stay as they are.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, RejectionFormat, store::MemoryStore};
+    ///
+    /// let format = RejectionFormat::problem_json().problem_types("https://errors.example.com/keys#");
+    /// assert!(ApiKeyLayer::builder(MemoryStore::new()).rejection_format(format).build().is_ok());
+    /// ```
+    #[must_use]
+    pub fn problem_types(self, base: impl Into<String>) -> Self {
+        match self.0 {
+            Kind::ProblemJson(_) => Self(Kind::ProblemJson(Some(base.into().into()))),
+            other => Self(other),
+        }
+    }
+
+    pub(super) fn kind(&self) -> &Kind {
+        &self.0
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let is_uri = |base: &str| {
+            let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+            !base.is_empty() && base.bytes().all(allowed)
+        };
+        match &self.0 {
+            Kind::ProblemJson(Some(base)) if !is_uri(base) => Err(ConfigError::ProblemTypes(base.to_string())),
+            _ => Ok(()),
+        }
     }
 
     /// `application/json`: `{"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}`.
@@ -116,7 +156,7 @@ impl Default for RejectionFormat {
 impl fmt::Debug for RejectionFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Kind::ProblemJson => "RejectionFormat(problem+json)",
+            Kind::ProblemJson(_) => "RejectionFormat(problem+json)",
             Kind::Json => "RejectionFormat(json)",
             Kind::Text => "RejectionFormat(text)",
             Kind::Custom(_) | Kind::CustomWith(_) => "RejectionFormat(custom)",
@@ -133,19 +173,28 @@ pub(crate) struct Renderer {
     missing_key_message: HeaderValue,
     /// Whether a 403 says what was missing.
     hides_details: bool,
+    said: Said,
     ready: Ready,
 }
 
 impl Renderer {
-    pub(crate) fn new(format: RejectionFormat, challenges: Challenges, policy: &SchemePolicy) -> Self {
+    pub(crate) fn new(
+        format: RejectionFormat,
+        challenges: Challenges,
+        policy: &SchemePolicy,
+        max_key_len: usize,
+    ) -> Result<Self, ConfigError> {
+        format.check()?;
+        let said = Said::new(&format, policy, max_key_len);
         let missing_key_message = missing_key_message(policy);
         let vary = Vary::new(policy);
-        let renderer = Self { format, challenges, vary, missing_key_message, hides_details: false, ready: Ready::NONE };
+        let renderer =
+            Self { format, challenges, vary, missing_key_message, hides_details: false, said, ready: Ready::NONE };
         let ready = match renderer.format.0 {
-            Kind::ProblemJson | Kind::Json | Kind::Text => Ready::new(&renderer),
+            Kind::ProblemJson(_) | Kind::Json | Kind::Text => Ready::new(&renderer),
             Kind::Custom(_) | Kind::CustomWith(_) => Ready::NONE,
         };
-        Self { ready, ..renderer }
+        Ok(Self { ready, ..renderer })
     }
 
     /// Writes the same body into every 403, if this is so.
@@ -195,7 +244,11 @@ impl Renderer {
                     && rejection.problem_json().is_none()
                     && self.forbidden(rejection) == (None, None) =>
             {
-                ready.clone()
+                let mut refusal = ready.clone();
+                if let Some(said) = self.said.about(rejection) {
+                    said.replace(&mut refusal);
+                }
+                refusal
             }
             _ => respond(|parts| self.render(rejection, dialect, render, parts)),
         }
@@ -215,9 +268,10 @@ impl Renderer {
         parts.headers.insert(CACHE_CONTROL, no_store);
         if let Some(media_type) = dialect.grpc_media_type() {
             let problem = rejection.reason().problem();
-            let message = match problem {
-                Problem::MissingKey => self.missing_key_message.clone(),
-                problem => match self.forbidden(rejection).0 {
+            let message = match (self.said.about(rejection), problem) {
+                (Some(said), _) => message(&said.sentence, problem),
+                (None, Problem::MissingKey) => self.missing_key_message.clone(),
+                (None, problem) => match self.forbidden(rejection).0 {
                     Some(detail) => message(&detail, problem),
                     None => HeaderValue::from_static(problem.detail()),
                 },
@@ -249,11 +303,11 @@ impl Renderer {
             Some(detail) => with_detail(&body, problem.detail(), &quoted(detail)),
             None => body,
         };
-        let mut fixed = |media_type, body| {
+        let mut fixed = |media_type| {
             parts.status = problem.status();
             let media_type = HeaderValue::from_static(media_type);
             parts.headers.insert(CONTENT_TYPE, media_type);
-            Bytes::from_static(str::as_bytes(body))
+            self.said.body(rejection)
         };
         let body = match (&self.format.0, own) {
             (_, Some(own)) => {
@@ -262,12 +316,12 @@ impl Renderer {
                 parts.headers.extend(own.headers);
                 body
             }
-            (Kind::ProblemJson | Kind::Custom(_) | Kind::CustomWith(_), None) => {
-                let plain = fixed("application/problem+json", problem.texts().problem_json);
+            (Kind::ProblemJson(_) | Kind::Custom(_) | Kind::CustomWith(_), None) => {
+                let plain = fixed("application/problem+json");
                 rejection.problem_json().unwrap_or_else(|| with_detail(plain, in_json))
             }
-            (Kind::Json, None) => fixed("application/json", problem.texts().json),
-            (Kind::Text, None) => with_detail(fixed("text/plain; charset=utf-8", problem.texts().text), str::to_owned),
+            (Kind::Json, None) => fixed("application/json"),
+            (Kind::Text, None) => with_detail(fixed("text/plain; charset=utf-8"), str::to_owned),
         };
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if parts.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -291,59 +345,48 @@ fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 /// What one problem says, in every built-in format.
-struct Texts {
-    title: &'static str,
+pub(super) struct Texts {
+    pub(super) title: &'static str,
     code: &'static str,
     problem_type: &'static str,
+    /// What a problem's type ends with.
+    pub(super) anchor: &'static str,
     detail: &'static str,
-    problem_json: &'static str,
-    json: &'static str,
-    text: &'static str,
+    pub(super) json: &'static str,
 }
 
 macro_rules! texts {
-    ($status:literal, $error:literal, $code:literal, $anchor:literal, $title:literal, $detail:literal) => {
+    ($error:literal, $code:literal, $anchor:literal, $title:literal, $detail:literal) => {
         Texts {
             title: $title,
             code: $code,
             problem_type: concat!("https://docs.rs/tower-api-key/latest/tower_api_key/rejection/index.html#", $anchor),
+            anchor: $anchor,
             detail: $detail,
-            problem_json: concat!(
-                r#"{"type": "https://docs.rs/tower-api-key/latest/tower_api_key/rejection/index.html#"#,
-                $anchor,
-                r#"", "title": ""#,
-                $title,
-                r#"", "status": "#,
-                $status,
-                r#", "detail": ""#,
-                $detail,
-                r#""}"#
-            ),
             json: concat!(r#"{"error": ""#, $error, r#"", "code": ""#, $code, r#""}"#),
-            text: concat!($title, ". ", $detail, "\n"),
         }
     };
 }
 
 impl Problem {
     #[rustfmt::skip]
-    fn texts(self) -> &'static Texts {
+    pub(super) fn texts(self) -> &'static Texts {
         match self {
-            Self::MissingKey => &texts!("401", "Unauthorized", "AUTHENTICATION_ERROR", "missing-key",
+            Self::MissingKey => &texts!("Unauthorized", "AUTHENTICATION_ERROR", "missing-key",
                 "API key required", "Send an API key by one of the accepted schemes."),
-            Self::MalformedCredential => &texts!("401", "Unauthorized", "AUTHENTICATION_ERROR", "malformed-credential",
+            Self::MalformedCredential => &texts!("Unauthorized", "AUTHENTICATION_ERROR", "malformed-credential",
                 "Malformed credential", "No API key can be read from the credential that was sent."),
-            Self::AmbiguousCredential => &texts!("401", "Unauthorized", "AUTHENTICATION_ERROR", "ambiguous-credential",
+            Self::AmbiguousCredential => &texts!("Unauthorized", "AUTHENTICATION_ERROR", "ambiguous-credential",
                 "Ambiguous credential", "More than one credential was sent. Send one."),
-            Self::InvalidKey => &texts!("401", "Unauthorized", "AUTHENTICATION_ERROR", "invalid-key",
+            Self::InvalidKey => &texts!("Unauthorized", "AUTHENTICATION_ERROR", "invalid-key",
                 "Invalid API key", "The API key does not give access to this service."),
-            Self::Forbidden => &texts!("403", "Forbidden", "PERMISSION_DENIED", "forbidden",
+            Self::Forbidden => &texts!("Forbidden", "PERMISSION_DENIED", "forbidden",
                 "Forbidden", "The API key may not do this."),
-            Self::NotFound => &texts!("404", "Not Found", "NOT_FOUND", "not-found",
+            Self::NotFound => &texts!("Not Found", "NOT_FOUND", "not-found",
                 "Not found", "There is no such resource."),
-            Self::Internal => &texts!("500", "Internal Server Error", "INTERNAL_ERROR", "internal",
+            Self::Internal => &texts!("Internal Server Error", "INTERNAL_ERROR", "internal",
                 "Internal error", "The service is not set up correctly."),
-            Self::Unavailable => &texts!("503", "Service Unavailable", "UNAVAILABLE", "unavailable",
+            Self::Unavailable => &texts!("Service Unavailable", "UNAVAILABLE", "unavailable",
                 "Service unavailable", "The API key could not be checked. Try again."),
         }
     }

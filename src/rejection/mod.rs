@@ -14,9 +14,10 @@
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
 //! | `StoreFailed`, `StoreSlow`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      | 14   |
 //!
-//! Reasons on one row look alike outside, byte for byte, but for two details of a 403: a guard that asks for permissions names those that the key lacks,
+//! Reasons on one row look alike outside, byte for byte, but for a credential of a wrong form and two details of a 403. The [`Cause`] of a wrong form
+//! is a sentence in the detail, which says what was seen and what to send. A guard that asks for permissions names those that the key lacks,
 //! in the detail and in the `scope` of the Bearer challenge, and a table says that it does not list the route.
-//! [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) makes all of them alike. Every 401 carries one challenge per distinct accepted scheme, each
+//! [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) makes every 403 alike. Every 401 carries one challenge per distinct advertised scheme, each
 //! with a realm (RFC 9110 §11.6.1); an error attribute stands only on the Bearer challenge, and only when the key came by
 //! Bearer (RFC 6750 §3.1). Every refusal is `Cache-Control: no-store`, with a `Vary` over the headers that may carry a key, and a refused HEAD has no body.
 //!
@@ -33,7 +34,8 @@
 //!
 //! # Problem types
 //!
-//! The `type` member of a problem+json body (RFC 9457 §3.1.1) points to one of these.
+//! The `type` member of a problem+json body (RFC 9457 §3.1.1) points to one of these, unless [`RejectionFormat::problem_types`] says otherwise;
+//! the `code` member is the same name with underscores.
 //!
 //! ## missing-key
 //! No API key was sent, or not in a place where this service reads it. The `WWW-Authenticate` lines say which schemes it accepts.
@@ -52,17 +54,21 @@
 //! ## unavailable
 //! The key could not be checked just now. Try again.
 
+mod advice;
+mod cause;
 mod dialect;
 mod format;
 mod missing;
 mod ready;
 mod reason;
+mod said;
 
 #[cfg(not(feature = "tracing"))]
 use std::io::{self, Write};
 use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
+pub use cause::Cause;
 pub(crate) use dialect::Dialect;
 pub use format::RejectionFormat;
 pub(crate) use format::{RenderOnce, Renderer};
@@ -72,7 +78,10 @@ pub use missing::MissingPermission;
 pub(crate) use ready::keep;
 pub use reason::{Problem, Reason};
 
-use crate::{record::KeyRecord, scheme::Scheme};
+use crate::{
+    record::KeyRecord,
+    scheme::{Diagnosis, Scheme},
+};
 
 /// A refused request: why, by which scheme the key came, and whose key it was.
 ///
@@ -90,6 +99,7 @@ use crate::{record::KeyRecord, scheme::Scheme};
 #[derive(Clone)]
 pub struct Rejection {
     reason: Reason,
+    diagnosis: Option<Diagnosis>,
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
     rare: Option<Box<Rare>>,
@@ -98,18 +108,32 @@ pub struct Rejection {
 /// What few rejections have. Apart, so that all others are small to move.
 #[derive(Clone, Default)]
 struct Rare {
-    cause: Option<Arc<dyn Error + Send + Sync>>,
+    error: Option<Arc<dyn Error + Send + Sync>>,
     problem_json: Option<Bytes>,
     missing: Option<Arc<Missing>>,
 }
 
 impl Rejection {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, scheme: None, record: None, rare: None }
+        Self { reason, diagnosis: None, scheme: None, record: None, rare: None }
     }
 
     pub(crate) fn by_scheme(mut self, scheme: Option<&'static Scheme>) -> Self {
         self.scheme = scheme;
+        self
+    }
+
+    /// Says what is wrong with the form of what was sent.
+    pub(crate) fn diagnosed(mut self, diagnosis: Diagnosis) -> Self {
+        self.diagnosis = Some(diagnosis);
+        self
+    }
+
+    /// Says of a caller without a key what it has sent instead.
+    pub(crate) fn unread(mut self, reason: Reason, diagnosis: Diagnosis) -> Self {
+        if self.reason == Reason::Missing && self.diagnosis.is_none() {
+            (self.reason, self.diagnosis) = (reason, Some(diagnosis));
+        }
         self
     }
 
@@ -118,8 +142,8 @@ impl Rejection {
         self
     }
 
-    pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.rare.get_or_insert_default().cause = Some(cause.into().into());
+    pub(crate) fn caused_by(mut self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.rare.get_or_insert_default().error = Some(error.into().into());
         self
     }
 
@@ -171,8 +195,8 @@ impl Rejection {
         self.record.as_ref()
     }
 
-    pub(crate) fn shared_cause(&self) -> Option<Arc<dyn Error + Send + Sync>> {
-        self.rare.as_ref()?.cause.clone()
+    pub(crate) fn shared_error(&self) -> Option<Arc<dyn Error + Send + Sync>> {
+        self.rare.as_ref()?.error.clone()
     }
 
     pub(crate) fn missing(&self) -> Option<&Arc<Missing>> {
@@ -189,9 +213,18 @@ impl Rejection {
         self.rare.as_ref()?.problem_json.clone()
     }
 
+    /// What was wrong with the form of what was sent: for `Missing`, `WrongScheme`, `Malformed` and `Ambiguous`, where the layer has looked.
+    pub fn cause(&self) -> Option<Cause> {
+        self.diagnosis.map(|diagnosis| diagnosis.cause)
+    }
+
+    pub(crate) fn diagnosis(&self) -> Option<Diagnosis> {
+        self.diagnosis
+    }
+
     /// The store's error behind a [`Reason::StoreFailed`]. It is for the log, not for the caller.
-    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.rare.as_ref()?.cause.as_deref()
+    pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.rare.as_ref()?.error.as_deref()
     }
 }
 
@@ -202,6 +235,7 @@ impl fmt::Debug for Rejection {
             .field("scheme", &self.scheme.map(ToString::to_string))
             .field("key", &self.record.as_ref().map(KeyRecord::id))
             .field("cause", &self.cause())
+            .field("error", &self.error())
             .finish_non_exhaustive()
     }
 }
@@ -214,6 +248,6 @@ impl fmt::Display for Rejection {
 
 impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause().map(|cause| cause as _)
+        self.error().map(|error| error as _)
     }
 }

@@ -59,21 +59,26 @@ pub(super) fn respond(render: impl FnOnce(&mut Parts) -> Bytes) -> Response<Byte
 ///
 /// Each distinct value is kept as long as the process lives; values come from configuration, so there are few.
 pub(crate) fn keep(value: &mut HeaderValue) {
-    static VALUES: LazyLock<Mutex<HashSet<&'static [u8]>>> = LazyLock::new(Mutex::default);
-    let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
-    let kept = values.get(value.as_bytes()).copied().unwrap_or_else(|| Vec::leak(value.as_bytes().to_vec()));
-    values.insert(kept);
-    if let Ok(same) = HeaderValue::from_maybe_shared(Bytes::from_static(kept)) {
+    if let Ok(same) = HeaderValue::from_maybe_shared(Bytes::from_static(kept(value.as_bytes()))) {
         *value = same;
     }
+}
+
+/// The one copy of these bytes that is kept for good.
+pub(super) fn kept(bytes: &[u8]) -> &'static [u8] {
+    static KEPT: LazyLock<Mutex<HashSet<&'static [u8]>>> = LazyLock::new(Mutex::default);
+    let mut all = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = all.get(bytes).copied().unwrap_or_else(|| Vec::leak(bytes.to_vec()));
+    all.insert(kept);
+    kept
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        rejection::RejectionFormat,
-        scheme::{Challenges, SchemePolicy},
+        rejection::{Cause, RejectionFormat},
+        scheme::{Challenges, Diagnosis, SchemePolicy, Seen},
     };
 
     #[test]
@@ -85,13 +90,23 @@ mod tests {
         for policy in [SchemePolicy::default(), Scheme::authorization("BEARER").into(), Scheme::x_api_key().into()] {
             for realm in ["api", "Schl\u{fc}ssel \"\\"] {
                 for format in [RejectionFormat::problem_json(), RejectionFormat::json(), RejectionFormat::text()] {
-                    let renderer = Renderer::new(format, Challenges::new(&policy, realm).unwrap(), &policy);
+                    let challenges = Challenges::new(&policy, realm, &[]).unwrap();
+                    let renderer = Renderer::new(format, challenges, &policy, 512).unwrap();
                     let same = |rejection: &Rejection, dialect| {
                         let ready = renderer.refusal(rejection, dialect, None);
                         let made = respond(|parts| renderer.render(rejection, dialect, None, parts));
                         assert_eq!((ready.status(), ready.headers()), (made.status(), made.headers()));
                         assert_eq!(ready.body(), made.body());
                     };
+                    for diagnosis in [
+                        Diagnosis::new(Cause::Empty, Seen::Scheme(0)),
+                        Diagnosis::new(Cause::NoCredential, Seen::Nothing),
+                        Diagnosis::new(Cause::TwoPlaces, Seen::Schemes(7, 9)),
+                    ] {
+                        for dialect in dialects {
+                            same(&Rejection::new(Reason::Malformed).diagnosed(diagnosis), dialect);
+                        }
+                    }
                     for reason in REASONS.into_iter().chain(alike) {
                         for scheme in schemes {
                             let rejection = Rejection::new(reason).by_scheme(scheme);

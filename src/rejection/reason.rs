@@ -17,7 +17,7 @@ use http::StatusCode;
 pub enum Reason {
     /// No accepted scheme was presented.
     Missing,
-    /// `Authorization` carries a scheme that is not accepted here, and nothing else was presented.
+    /// `Authorization` carries what is not accepted here, and nothing else was presented: another scheme, or a key without one.
     WrongScheme,
     /// An accepted scheme was presented, but no key can be read from it.
     Malformed,
@@ -154,6 +154,26 @@ impl Problem {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A code of its own for each problem, fit for a program: `missing_key`, `invalid_key`. The `code` member of problem+json.
+    ///
+    /// ```
+    /// use tower_api_key::Problem;
+    ///
+    /// assert_eq!(Problem::AmbiguousCredential.as_str(), "ambiguous_credential");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingKey => "missing_key",
+            Self::MalformedCredential => "malformed_credential",
+            Self::AmbiguousCredential => "ambiguous_credential",
+            Self::InvalidKey => "invalid_key",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
         }
     }
 

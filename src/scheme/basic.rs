@@ -1,19 +1,34 @@
-//! The user name out of `Authorization: Basic`.
+//! The user name or the password out of `Authorization: Basic`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-/// Room for a key, a colon, and a password as long as a key.
-const MAX_CODED_LEN: usize = 1368;
+use crate::rejection::Cause;
 
-/// What stands before the colon (RFC 7617 §2); none of what is not base64, too long, or has no colon.
-pub(super) fn user_name(coded: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    if coded.len() > MAX_CODED_LEN {
-        return None;
+/// Which part of `user:password` is the key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Part {
+    User,
+    Password,
+}
+
+/// What stands before or after the first colon (RFC 7617 §2); an error for what is not base64, too long, or has no colon.
+pub(super) fn decode(coded: &[u8], part: Part, max_key_len: usize) -> Result<Zeroizing<Vec<u8>>, Cause> {
+    if coded.len() > max_coded_len(max_key_len) {
+        return Err(Cause::TooLong);
     }
-    let user_pass = Zeroizing::new(STANDARD.decode(coded).ok()?);
-    let colon = user_pass.iter().position(|byte| *byte == b':')?;
-    Some(Zeroizing::new(user_pass[..colon].to_vec()))
+    let user_pass = Zeroizing::new(STANDARD.decode(coded).map_err(|_| Cause::NotBase64)?);
+    let colon = user_pass.iter().position(|byte| *byte == b':').ok_or(Cause::NoColon)?;
+    let part = match part {
+        Part::User => &user_pass[..colon],
+        Part::Password => &user_pass[colon + 1..],
+    };
+    Ok(Zeroizing::new(part.to_vec()))
+}
+
+/// The length of a key, a colon, and another part as long as a key, in base64.
+const fn max_coded_len(max_key_len: usize) -> usize {
+    (2 * max_key_len + 1).div_ceil(3) * 4
 }
 
 #[cfg(test)]
@@ -21,24 +36,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_name_ends_before_the_first_colon() {
+    fn the_first_colon_divides_user_name_and_password() {
         for (coded, expected) in [
-            ("QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Some("Aladdin")), // RFC 7617 §2
-            ("a2V5Og==", Some("key")),
-            ("a2V5OmE6Yg==", Some("key")),
-            ("OnBhc3N3b3Jk", Some("")),
-            ("a2V5", None),
-            ("a2V5Og", None),
-            ("a2V5Oh==", None),
-            ("a2V5Og== ", None),
-            ("", None),
+            ("QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Ok(("Aladdin", "open sesame"))), // RFC 7617 §2
+            ("a2V5Og==", Ok(("key", ""))),
+            ("a2V5OmE6Yg==", Ok(("key", "a:b"))),
+            ("OnBhc3N3b3Jk", Ok(("", "password"))),
+            ("a2V5", Err(Cause::NoColon)),
+            ("a2V5Og", Err(Cause::NotBase64)),
+            ("a2V5Oh==", Err(Cause::NotBase64)),
+            ("a2V5Og== ", Err(Cause::NotBase64)),
+            ("", Err(Cause::NoColon)),
         ] {
-            let name = user_name(coded.as_bytes());
-            assert_eq!(name.as_ref().map(|name| &name[..]), expected.map(str::as_bytes), "{coded}");
+            for (part, expected) in
+                [(Part::User, expected.map(|(user, _)| user)), (Part::Password, expected.map(|(_, password)| password))]
+            {
+                let decoded = decode(coded.as_bytes(), part, 512);
+                assert_eq!(
+                    decoded.as_ref().map(|part| &part[..]),
+                    expected.as_ref().map(|part| part.as_bytes()),
+                    "{coded}"
+                );
+            }
         }
         let longest = STANDARD.encode(format!("{}:{}", "k".repeat(512), "p".repeat(512)));
-        assert_eq!(longest.len(), MAX_CODED_LEN);
-        assert_eq!(user_name(longest.as_bytes()).map(|name| name.len()), Some(512));
-        assert_eq!(user_name(STANDARD.encode([b':'; 1027]).as_bytes()), None);
+        assert_eq!(longest.len(), max_coded_len(512));
+        for part in [Part::User, Part::Password] {
+            assert_eq!(decode(longest.as_bytes(), part, 512).map(|part| part.len()), Ok(512));
+            assert_eq!(decode(STANDARD.encode([b':'; 1027]).as_bytes(), part, 512), Err(Cause::TooLong));
+        }
     }
 }

@@ -4,15 +4,18 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 
-use super::{Scheme, SchemePolicy};
+use super::{Scheme, SchemePolicy, grammar::is_tchar};
 use crate::{error::ConfigError, rejection::Problem};
 
-/// One challenge per distinct accepted scheme, each with a realm (RFC 9110 §11.6.1).
+/// One challenge per distinct advertised scheme, each with a realm (RFC 9110 §11.6.1). An `ApiKey` names its place.
 #[derive(Debug)]
 pub(crate) struct Challenges {
     lines: Vec<HeaderValue>,
     bearer: Option<Bearer>,
 }
+
+/// Parameters that the layer writes itself.
+const OWN_PARAMS: [&str; 6] = ["realm", "error", "scope", "in", "name", "scheme"];
 
 /// The challenges that RFC 6750 §3.1 asks for, once a key came by Bearer.
 #[derive(Debug)]
@@ -24,19 +27,22 @@ struct Bearer {
 }
 
 impl Challenges {
-    pub(crate) fn new(policy: &SchemePolicy, realm: &str) -> Result<Self, ConfigError> {
+    /// Challenges that carry `params` too, each a name and a value that is not quoted yet.
+    pub(crate) fn new(policy: &SchemePolicy, realm: &str, params: &[(String, String)]) -> Result<Self, ConfigError> {
         let invalid = || ConfigError::Realm(realm.to_owned());
         if realm.chars().any(char::is_control) {
             return Err(invalid());
         }
+        let params = write_params(params)?;
         let line = |scheme: &Scheme, error: &str| {
-            let line = format!("{} realm=\"{}\"{error}", scheme.challenge_name(), escape(realm));
+            let (name, place) = (scheme.challenge_name(), scheme.challenge_params());
+            let line = format!("{name} realm=\"{}\"{place}{error}{params}", escape(realm));
             HeaderValue::from_bytes(line.as_bytes()).map_err(|_| invalid())
         };
         let mut challenges = Self { lines: Vec::new(), bearer: None };
         let mut names: Vec<String> = Vec::new();
-        for scheme in policy.schemes() {
-            let name = scheme.challenge_name().to_ascii_lowercase();
+        for scheme in policy.advertised() {
+            let name = (scheme.challenge_name().to_ascii_lowercase() + &scheme.challenge_params()).to_ascii_lowercase();
             if names.contains(&name) {
                 continue;
             }
@@ -94,7 +100,22 @@ fn with_scope(line: &HeaderValue, scope: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&[line.as_bytes(), b", scope=\"", scope.as_bytes(), b"\""].concat()).ok()
 }
 
+/// `, name="value"` for each.
+fn write_params(params: &[(String, String)]) -> Result<String, ConfigError> {
+    let mut written = String::new();
+    for (number, (name, value)) in params.iter().enumerate() {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        let is_token = !name.is_empty() && name.bytes().all(is_tchar);
+        let is_used = OWN_PARAMS.iter().any(|own| is(own)) || params[..number].iter().any(|(other, _)| is(other));
+        if !is_token || is_used || value.chars().any(char::is_control) {
+            return Err(ConfigError::ChallengeParam(name.clone()));
+        }
+        written.extend([", ", name, "=\"", &escape(value), "\""]);
+    }
+    Ok(written)
+}
+
 /// RFC 9110 §5.6.4: a quote and a backslash are escaped inside a quoted string.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -6,6 +6,7 @@ use http::{
 };
 
 use super::{Place, Scheme};
+use crate::error::ConfigError;
 
 /// An ordered set of schemes and a rule for conflicts.
 ///
@@ -32,6 +33,7 @@ use super::{Place, Scheme};
 pub struct SchemePolicy {
     schemes: Vec<Scheme>,
     conflict: Conflict,
+    unadvertised: Vec<Scheme>,
 }
 
 /// What a request with two accepted schemes means. A repeated header is refused under every rule.
@@ -58,7 +60,7 @@ pub enum Conflict {
 impl SchemePolicy {
     /// A policy of these schemes, in this order, that refuses two of them in one request.
     pub fn new(schemes: impl IntoIterator<Item = Scheme>) -> Self {
-        Self { schemes: schemes.into_iter().collect(), conflict: Conflict::Refuse }
+        Self { schemes: schemes.into_iter().collect(), conflict: Conflict::Refuse, unadvertised: Vec::new() }
     }
 
     /// Decides what two accepted schemes in one request mean.
@@ -66,6 +68,47 @@ impl SchemePolicy {
     pub fn on_conflict(mut self, conflict: Conflict) -> Self {
         self.conflict = conflict;
         self
+    }
+
+    /// Accepts this scheme of the policy without naming it in a challenge or in the text of a refusal. A browser that reads no
+    /// `Basic` challenge opens no dialog. At least one scheme stays advertised, since every 401 carries a challenge (RFC 9110 §15.5.2):
+    /// else [`build`](crate::layer::ApiKeyLayerBuilder::build) is an error, as it is for a scheme that the policy does not have.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, ConfigError, Scheme, SchemePolicy, store::MemoryStore};
+    ///
+    /// let policy = SchemePolicy::new([Scheme::bearer(), Scheme::basic()]).unadvertised(Scheme::basic());
+    /// assert!(ApiKeyLayer::builder(MemoryStore::new()).schemes(policy).build().is_ok());
+    ///
+    /// let silent = SchemePolicy::new([Scheme::basic()]).unadvertised(Scheme::basic());
+    /// let refused = ApiKeyLayer::builder(MemoryStore::new()).schemes(silent).build();
+    /// assert_eq!(refused.err(), Some(ConfigError::NothingAdvertised));
+    /// ```
+    #[must_use]
+    pub fn unadvertised(mut self, scheme: Scheme) -> Self {
+        self.unadvertised.push(scheme);
+        self
+    }
+
+    /// Whether challenges name this scheme.
+    pub(crate) fn is_advertised(&self, scheme: &Scheme) -> bool {
+        !self.unadvertised.contains(scheme)
+    }
+
+    /// The schemes that challenges name.
+    pub(crate) fn advertised(&self) -> impl Iterator<Item = &Scheme> {
+        self.schemes.iter().filter(|scheme| self.is_advertised(scheme))
+    }
+
+    /// Whether every unadvertised scheme is one of the policy, and another one is left.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.schemes.is_empty() {
+            return Err(ConfigError::NoScheme);
+        }
+        if let Some(other) = self.unadvertised.iter().find(|scheme| !self.schemes.contains(scheme)) {
+            return Err(ConfigError::NotInPolicy(other.to_string()));
+        }
+        if self.advertised().next().is_none() { Err(ConfigError::NothingAdvertised) } else { Ok(()) }
     }
 
     /// The accepted schemes, in order: every place that may carry a key.

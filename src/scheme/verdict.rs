@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
-use super::{Conflict, Scheme};
-use crate::rejection::{Reason, Rejection};
+use super::{Conflict, Diagnosis, Scheme};
+use crate::rejection::{Cause, Reason, Rejection};
 
 /// A well-formed key and the scheme that carried it.
 pub(crate) struct Credential<'r> {
@@ -24,26 +24,43 @@ pub(crate) struct Unread {
     pub(crate) reason: Reason,
     /// The scheme that was attempted; of several, the Bearer one, for it is told what was wrong.
     pub(crate) scheme: Option<&'static Scheme>,
+    pub(crate) diagnosis: Diagnosis,
 }
 
-/// What one source holds.
+/// What one source holds. A number is a place in the policy's order.
 pub(super) enum Finding<'r> {
     Nothing,
     /// Somebody else's credential, in a header that we share.
-    Foreign,
-    Malformed(usize, &'static Scheme),
-    Twice(Option<&'static Scheme>),
+    Foreign(&'r [u8]),
+    /// A place for a key without a key, which conflicts with nothing.
+    Empty(usize, &'static Scheme),
+    Malformed(usize, &'static Scheme, Cause),
+    Twice(usize, Option<&'static Scheme>),
     Key(usize, Credential<'r>),
 }
+
+/// A key, or a scheme that was attempted and what is wrong.
+type Found<'r> = Result<Credential<'r>, (&'static Scheme, Cause)>;
 
 /// What the sources that were looked at so far come to.
 pub(super) struct Verdict<'r> {
     conflict: Conflict,
     /// The finding that stands first in the policy's order.
-    first: Option<(usize, Result<Credential<'r>, &'static Scheme>)>,
-    foreign: bool,
-    ambiguous: bool,
+    first: Option<(usize, Found<'r>)>,
+    /// The empty place that stands first in the policy's order.
+    empty: Option<(usize, &'static Scheme)>,
+    foreign: Option<&'r [u8]>,
+    ambiguous: Option<Diagnosis>,
     bearer: Option<&'static Scheme>,
+}
+
+/// What the findings come to, without a look at what is none of ours.
+pub(super) enum Conclusion<'r> {
+    Read(Credential<'r>),
+    Unread(Unread),
+    /// Nothing of ours, but somebody else's credential in a header that we share.
+    Foreign(&'r [u8]),
+    Nothing,
 }
 
 // === impl KeyText, Finding, Verdict ===
@@ -61,16 +78,16 @@ impl Deref for KeyText<'_> {
 
 impl From<Unread> for Rejection {
     fn from(unread: Unread) -> Self {
-        Self::new(unread.reason).by_scheme(unread.scheme)
+        Self::new(unread.reason).by_scheme(unread.scheme).diagnosed(unread.diagnosis)
     }
 }
 
 impl Finding<'_> {
     pub(super) fn scheme(&self) -> Option<&'static Scheme> {
         match self {
-            Finding::Nothing | Finding::Foreign => None,
-            Finding::Malformed(_, scheme) => Some(scheme),
-            Finding::Twice(scheme) => *scheme,
+            Finding::Nothing | Finding::Foreign(_) => None,
+            Finding::Empty(_, scheme) | Finding::Malformed(_, scheme, _) => Some(scheme),
+            Finding::Twice(_, scheme) => *scheme,
             Finding::Key(_, credential) => Some(credential.scheme),
         }
     }
@@ -78,33 +95,37 @@ impl Finding<'_> {
 
 impl<'r> Verdict<'r> {
     pub(super) fn new(conflict: Conflict) -> Self {
-        Self { conflict, first: None, foreign: false, ambiguous: false, bearer: None }
+        Self { conflict, first: None, empty: None, foreign: None, ambiguous: None, bearer: None }
     }
 
     pub(super) fn add(&mut self, finding: Finding<'r>) {
-        if let Some(scheme) = finding.scheme()
-            && scheme.is_bearer()
-        {
-            self.bearer = Some(scheme);
-        }
+        let scheme = finding.scheme();
         let (order, found) = match finding {
             Finding::Nothing => return,
-            Finding::Foreign => {
-                self.foreign = true;
+            Finding::Foreign(value) => {
+                self.foreign = Some(value);
                 return;
             }
-            Finding::Twice(_) => {
-                self.ambiguous = true;
+            Finding::Empty(order, scheme) => {
+                if self.empty.is_none_or(|(first, _)| order < first) {
+                    self.empty = Some((order, scheme));
+                }
                 return;
             }
-            Finding::Malformed(order, scheme) => (order, Err(scheme)),
+            Finding::Twice(order, _) => {
+                self.note_bearer(scheme);
+                self.ambiguous.get_or_insert(Diagnosis::of_scheme(Cause::Repeated, order));
+                return;
+            }
+            Finding::Malformed(order, scheme, cause) => (order, Err((scheme, cause))),
             Finding::Key(order, credential) => (order, Ok(credential)),
         };
+        self.note_bearer(scheme);
         let Some((first_order, first)) = &self.first else {
             self.first = Some((order, found));
             return;
         };
-        self.ambiguous |= match self.conflict {
+        let conflicts = match self.conflict {
             Conflict::Refuse => true,
             Conflict::FirstWins => false,
             Conflict::EqualKeysCountOnce => match (first, &found) {
@@ -112,23 +133,41 @@ impl<'r> Verdict<'r> {
                 _ => true,
             },
         };
+        if conflicts {
+            self.ambiguous.get_or_insert(Diagnosis::two_places(*first_order, order));
+        }
         if order < *first_order {
             self.first = Some((order, found));
         }
     }
 
-    pub(super) fn conclude(self) -> Result<Credential<'r>, Unread> {
-        let reason = match self.first {
-            Some((_, Ok(credential))) if !self.ambiguous => return Ok(credential),
-            _ if self.ambiguous => Reason::Ambiguous,
-            Some((_, Err(_))) => Reason::Malformed,
-            _ if self.foreign => Reason::WrongScheme,
-            _ => Reason::Missing,
-        };
-        let first = self.first.map(|(_, found)| match found {
-            Ok(credential) => credential.scheme,
-            Err(scheme) => scheme,
-        });
-        Err(Unread { reason, scheme: self.bearer.filter(|_| reason == Reason::Ambiguous).or(first) })
+    fn note_bearer(&mut self, scheme: Option<&'static Scheme>) {
+        if let Some(scheme) = scheme
+            && scheme.is_bearer()
+        {
+            self.bearer = Some(scheme);
+        }
+    }
+
+    pub(super) fn conclude(self) -> Conclusion<'r> {
+        let unread = |reason, scheme, diagnosis| Conclusion::Unread(Unread { reason, scheme, diagnosis });
+        if let Some(diagnosis) = self.ambiguous {
+            let first = self.first.map(|(_, found)| match found {
+                Ok(credential) => credential.scheme,
+                Err((scheme, _)) => scheme,
+            });
+            return unread(Reason::Ambiguous, self.bearer.or(first), diagnosis);
+        }
+        match (self.first, self.empty, self.foreign) {
+            (Some((_, Ok(credential))), _, _) => Conclusion::Read(credential),
+            (Some((order, Err((scheme, cause)))), _, _) => {
+                unread(Reason::Malformed, Some(scheme), Diagnosis::of_scheme(cause, order))
+            }
+            (None, Some((order, scheme)), _) => {
+                unread(Reason::Malformed, Some(scheme), Diagnosis::of_scheme(Cause::Empty, order))
+            }
+            (None, None, Some(value)) => Conclusion::Foreign(value),
+            (None, None, None) => Conclusion::Nothing,
+        }
     }
 }

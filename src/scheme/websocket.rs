@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 
 use super::{
     Scheme,
+    diagnosis::{Around, Rules},
     grammar::{is_tchar, trim_ows},
     is_readable,
     verdict::{Credential, Finding, KeyText},
@@ -17,20 +18,21 @@ pub(super) struct ProtocolSource {
 }
 
 impl ProtocolSource {
-    pub(super) fn find<'r>(&self, headers: &'r HeaderMap) -> Finding<'r> {
+    pub(super) fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> Finding<'r> {
         let mut protocols = offered(headers);
         if !protocols.any(|protocol| self.name == protocol) {
             return Finding::Nothing;
         }
         let key = protocols.next();
         if key.is_some_and(|key| self.name == key) || protocols.any(|protocol| self.name == protocol) {
-            return Finding::Twice(Some(self.scheme));
+            return Finding::Twice(self.order, Some(self.scheme));
         }
         match key {
-            Some(key) if is_readable(key) && key.iter().copied().all(is_tchar) => {
+            Some(key) if is_readable(key, rules.max_key_len) && key.iter().copied().all(is_tchar) => {
                 Finding::Key(self.order, Credential { scheme: self.scheme, key: KeyText::Borrowed(key) })
             }
-            _ => Finding::Malformed(self.order, self.scheme),
+            Some(key) => Finding::Malformed(self.order, self.scheme, rules.cause(key, Around::WholeWithoutCommas)),
+            None => Finding::Empty(self.order, self.scheme),
         }
     }
 }

@@ -7,7 +7,7 @@ use http::{
 };
 use zeroize::Zeroizing;
 
-use super::{Place, Reader, Scheme, SchemePolicy, grammar::trim_ows, hide::with_query};
+use super::{KEY_LEN_LIMIT, KeyForm, Place, Reader, Scheme, SchemePolicy, grammar::trim_ows, hide::with_query};
 use crate::error::ConfigError;
 
 /// A key, made ready for being sent by one scheme.
@@ -31,7 +31,7 @@ enum Written {
 impl Writer {
     /// Names are wrong where a [`Reader`] finds them wrong, and a key is carried where a [`Reader`] reads the same key again.
     pub(crate) fn new(scheme: &Scheme, key: &str) -> Result<Self, ConfigError> {
-        let reader = Reader::new(&SchemePolicy::new([scheme.clone()]))?;
+        let reader = Reader::new(&SchemePolicy::new([scheme.clone()]), KEY_LEN_LIMIT)?;
         let not_carried = || ConfigError::KeyNotCarried(scheme.to_string());
         let credential = Written::new(scheme, key).ok_or_else(not_carried)?;
         let writer = Self { reader, credential };
@@ -83,7 +83,11 @@ impl Written {
                 let value = Zeroizing::new(match &scheme.word {
                     None => key.to_owned(),
                     Some(word) if scheme.is_basic() => {
-                        let user_pass = Zeroizing::new(format!("{key}:")); // RFC 7617 §2, with an empty password
+                        // RFC 7617 §2, with nothing in the part that does not count.
+                        let user_pass = Zeroizing::new(match scheme.form {
+                            KeyForm::Password => format!(":{key}"),
+                            _ => format!("{key}:"),
+                        });
                         format!("{word} {}", *Zeroizing::new(STANDARD.encode(user_pass.as_bytes())))
                     }
                     Some(word) => format!("{word} {key}"),

@@ -1,0 +1,98 @@
+//! What was wrong with the form of what a caller sent.
+
+use std::fmt;
+
+/// What was wrong with the form of what a caller sent: a value without any part of a secret. [`Rejection::cause`](crate::Rejection::cause) and
+/// [`Decision::cause`](crate::Decision::cause) return it, beside the [`Reason`](crate::Reason); the caller reads it as a sentence. A key whose form is right has
+/// none, whatever else is wrong with it.
+///
+/// The page `docs/errors.md` lists every cause with its sentence and what to do.
+///
+/// ```
+/// use http::Request;
+/// use tower_api_key::{ApiKeyLayer, Cause, store::MemoryStore};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layer = ApiKeyLayer::builder(MemoryStore::new()).build()?;
+/// let request = Request::get("/").header("authorization", "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ").body(())?;
+/// let rejection = layer.authenticate_now(&request).expect("a store in memory never waits").unwrap_err();
+/// assert_eq!(rejection.cause(), Some(Cause::MissingScheme));
+/// assert_eq!(Cause::MissingScheme.as_str(), "missing_scheme");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// No credential is in the request, here or in a place that other services use.
+    NoCredential,
+    /// A key stands where a scheme and a key belong: `Authorization: KEY`.
+    MissingScheme,
+    /// The scheme is not accepted: `Authorization: Basic ..` where only Bearer is.
+    OtherScheme,
+    /// A key stands where other services read one and this one does not: in `X-API-Key`, in `?api_key`, in `Authorization`.
+    OtherPlace,
+    /// A colon follows the scheme: `Bearer: KEY`.
+    ColonAfterScheme,
+    /// Something else than a space follows the scheme: a tab, a comma, a quote.
+    NoSpaceAfterScheme,
+    /// A scheme stands before the key twice: `Bearer Bearer KEY`.
+    RepeatedScheme,
+    /// A scheme stands before the key, where the whole value is the key: `X-API-Key: Bearer KEY`.
+    UnexpectedScheme,
+    /// The key is in quotes: `Bearer "KEY"`.
+    Quoted,
+    /// The key is sent as a parameter: `Token token="KEY"`.
+    Parameter,
+    /// A comma divides several credentials in one value: `KEY, KEY`; `Basic .., Bearer KEY`.
+    SeveralInOneLine,
+    /// The key is longer than the layer's [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
+    TooLong,
+    /// The place for the key is empty: `X-API-Key:`, `Bearer` without a key, `?api_key=`.
+    Empty,
+    /// White space stands inside the key.
+    Whitespace,
+    /// The key has a character that keys in this place do not have.
+    Character,
+    /// What follows `Basic` is not base64 (RFC 7617 §2).
+    NotBase64,
+    /// What follows `Basic` has no colon once it is decoded (RFC 7617 §2).
+    NoColon,
+    /// Two places of the policy carry a credential.
+    TwoPlaces,
+    /// A header, query parameter, cookie or subprotocol is sent more than once.
+    Repeated,
+}
+
+impl Cause {
+    /// A label, fit for a log or a metric: `missing_scheme`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::MissingScheme => "missing_scheme",
+            Self::OtherScheme => "other_scheme",
+            Self::OtherPlace => "other_place",
+            Self::ColonAfterScheme => "colon_after_scheme",
+            Self::NoSpaceAfterScheme => "no_space_after_scheme",
+            Self::RepeatedScheme => "repeated_scheme",
+            Self::UnexpectedScheme => "unexpected_scheme",
+            Self::Quoted => "quoted",
+            Self::Parameter => "parameter",
+            Self::SeveralInOneLine => "several_in_one_line",
+            Self::TooLong => "too_long",
+            Self::Empty => "empty",
+            Self::Whitespace => "whitespace",
+            Self::Character => "character",
+            Self::NotBase64 => "not_base64",
+            Self::NoColon => "no_colon",
+            Self::TwoPlaces => "two_places",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

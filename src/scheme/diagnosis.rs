@@ -1,0 +1,232 @@
+//! What is wrong with the form of a credential that cannot be read. Only a request that is refused comes here.
+//!
+//! The texts of a request in; a [`Cause`] and a place of the policy out, and no byte of what was sent.
+
+use http::{HeaderMap, HeaderValue, Uri, header::COOKIE};
+
+use super::{
+    cookie,
+    grammar::{is_tchar, trim_ows},
+    known,
+};
+use crate::rejection::{Cause, Reason};
+
+/// What is wrong, and with what: so small that it is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Diagnosis {
+    pub(crate) cause: Cause,
+    pub(crate) seen: Seen,
+}
+
+/// What a sentence for the caller may name. A number is a place in the policy's order or in a list of known names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seen {
+    Nothing,
+    /// A scheme of the policy.
+    Scheme(u8),
+    /// Two schemes of the policy.
+    Schemes(u8, u8),
+    /// One of [`WORDS`](known::WORDS).
+    Word(u8),
+    /// One of [`PLACES`](known::PLACES).
+    Place(u8),
+}
+
+/// What holds for every place of a policy.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) max_key_len: usize,
+    /// Every word of the policy.
+    pub(super) words: Vec<Box<str>>,
+    /// The words of the policy that stand in `Authorization`.
+    pub(super) authorization_words: Vec<Box<str>>,
+    /// The scheme that is named where one in `Authorization` is to be.
+    pub(super) authorization: Seen,
+}
+
+/// Where a text stands that is no key.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Around {
+    /// After a word, and without commas.
+    Word,
+    /// The whole value, which may have commas.
+    Whole,
+    /// The whole value, which has no commas.
+    WholeWithoutCommas,
+    /// After a word, where commas may stand.
+    WordWithCommas,
+}
+
+impl Diagnosis {
+    pub(crate) const fn new(cause: Cause, seen: Seen) -> Self {
+        Self { cause, seen }
+    }
+
+    /// About the scheme that stands in this place of the policy's order.
+    pub(super) fn of_scheme(cause: Cause, order: usize) -> Self {
+        Self::new(cause, Seen::scheme(order))
+    }
+
+    pub(super) fn two_places(one: usize, other: usize) -> Self {
+        let seen = match (Seen::scheme(one.min(other)), Seen::scheme(one.max(other))) {
+            (Seen::Scheme(one), Seen::Scheme(other)) => Seen::Schemes(one, other),
+            _ => Seen::Nothing,
+        };
+        Self::new(Cause::TwoPlaces, seen)
+    }
+}
+
+impl Seen {
+    /// A policy of more schemes than a byte counts has some that are not named.
+    pub(super) fn scheme(order: usize) -> Self {
+        u8::try_from(order).map_or(Self::Nothing, Self::Scheme)
+    }
+}
+
+impl Around {
+    fn is_word(self) -> bool {
+        matches!(self, Self::Word | Self::WordWithCommas)
+    }
+}
+
+impl Rules {
+    fn is_word(&self, word: &[u8]) -> bool {
+        has(&self.words, word) || known::word(word).is_some()
+    }
+
+    /// Why this text is no key.
+    pub(super) fn cause(&self, text: &[u8], around: Around) -> Cause {
+        let allows_commas = matches!(around, Around::Whole | Around::WordWithCommas);
+        if text.is_empty() {
+            Cause::Empty
+        } else if around.is_word() && text.starts_with(b":") {
+            Cause::ColonAfterScheme
+        } else if leading_word(text).is_some_and(|word| self.is_word(word)) {
+            if around.is_word() { Cause::RepeatedScheme } else { Cause::UnexpectedScheme }
+        } else if around.is_word() && is_parameter(text) {
+            Cause::Parameter
+        } else if is_quoted(text) {
+            Cause::Quoted
+        } else if has_comma(text, allows_commas) {
+            Cause::SeveralInOneLine
+        } else if text.len() > self.max_key_len {
+            Cause::TooLong
+        } else if text.iter().any(u8::is_ascii_whitespace) {
+            Cause::Whitespace
+        } else {
+            Cause::Character
+        }
+    }
+
+    /// Why an `Authorization` that begins with no word of the policy is none of ours; or how it is, after all.
+    pub(super) fn foreign(&self, value: &[u8]) -> (Reason, Diagnosis) {
+        let (cause, seen) = self.other_word(value);
+        let is_ours =
+            cause == Cause::SeveralInOneLine && segments(value).any(|(word, _)| has(&self.authorization_words, word));
+        let reason = if is_ours { Reason::Malformed } else { Reason::WrongScheme };
+        (reason, Diagnosis::new(cause, seen.unwrap_or(self.authorization)))
+    }
+
+    /// What stands where a word of the policy is asked for, and what of it can be named.
+    pub(super) fn other_word(&self, value: &[u8]) -> (Cause, Option<Seen>) {
+        let head_len = value.iter().take_while(|byte| is_tchar(**byte)).count();
+        let (head, rest) = value.split_at(head_len);
+        let word = known::word(head).filter(|_| matches!(rest, [] | [b' ' | b'\t' | b':', ..]));
+        let has_second = segments(value).skip(1).any(|(word, rest)| !rest.is_empty() && self.is_word(word));
+        let is_list = !value.iter().any(|byte| matches!(byte, b'=' | b'"')) && segments(value).count() > 1;
+        let begins_with_word = rest.starts_with(b" ") || rest.starts_with(b"\t") || word.is_some();
+        if has_second || (is_list && !begins_with_word) {
+            (Cause::SeveralInOneLine, None)
+        } else if let Some(word) = word {
+            (Cause::OtherScheme, Some(Seen::Word(word)))
+        } else if value.iter().any(|byte| matches!(byte, b' ' | b'\t')) {
+            (Cause::OtherScheme, Some(Seen::Nothing))
+        } else {
+            (Cause::MissingScheme, None)
+        }
+    }
+}
+
+/// Why a request without any credential of the policy has none: it has a key where other services read one, or nothing at all.
+pub(super) fn of_others(headers: &HeaderMap, uri: &Uri) -> (Reason, Diagnosis) {
+    let other = |place| Diagnosis::new(Cause::OtherPlace, Seen::Place(place));
+    let mut found = None;
+    for (name, value) in headers {
+        if let Some(place) = is_candidate(name.as_str()).then(|| known::header(name.as_str())).flatten()
+            && !trim_ows(value.as_bytes()).is_empty()
+        {
+            if place == 0 {
+                return (Reason::WrongScheme, other(place));
+            }
+            found = found.or(Some(place));
+        }
+    }
+    let in_query = || {
+        let pairs = form_urlencoded::parse(uri.query()?.as_bytes());
+        pairs.filter(|(_, value)| !value.is_empty()).find_map(|(name, _)| known::query(&name))
+    };
+    let in_cookie = || {
+        let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        lines.flat_map(cookie::pairs).filter(|(_, value)| !value.is_empty()).find_map(|(name, _)| known::cookie(name))
+    };
+    let nothing = Diagnosis::new(Cause::NoCredential, Seen::Nothing);
+    (Reason::Missing, found.or_else(in_query).or_else(in_cookie).map_or(nothing, other))
+}
+
+/// Whether a header is worth comparing with the known ones: most of a request's are not.
+fn is_candidate(name: &str) -> bool {
+    name == "authorization"
+        || (name.len() <= 15 && ["key", "token", "authorization"].iter().any(|end| name.ends_with(end)))
+        || matches!(name, "x_api_key" | "api_key")
+}
+
+fn has(words: &[Box<str>], word: &[u8]) -> bool {
+    words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// The first word, without a colon behind it, if something follows.
+fn leading_word(text: &[u8]) -> Option<&[u8]> {
+    let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
+    let word = &text[..end];
+    Some(word.strip_suffix(b":").unwrap_or(word))
+}
+
+/// Straight or curly quotes at either end.
+fn is_quoted(text: &[u8]) -> bool {
+    let quotes: [&[u8]; 7] =
+        [b"\"", b"'", b"`", "\u{201c}".as_bytes(), "\u{201d}".as_bytes(), "\u{2018}".as_bytes(), "\u{2019}".as_bytes()];
+    quotes.iter().any(|quote| text.starts_with(quote) || text.ends_with(quote))
+}
+
+/// `token=KEY`, with a name that is used for this.
+fn is_parameter(text: &[u8]) -> bool {
+    let Some(end) = text.iter().position(|byte| *byte == b'=') else { return false };
+    known::is_parameter(trim_ows(&text[..end])) && text[end..].iter().any(|byte| *byte != b'=')
+}
+
+/// Whether a comma divides the text: any, or one with white space beside it.
+fn has_comma(text: &[u8], allows_commas: bool) -> bool {
+    if allows_commas {
+        text.windows(2).any(|pair| matches!(pair, [b',', b' ' | b'\t'] | [b' ' | b'\t', b',']))
+    } else {
+        text.contains(&b',')
+    }
+}
+
+/// The elements of a list (RFC 9110 §5.6.1), each as its first word and the rest. A comma in quotes divides nothing.
+fn segments(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = value.split(move |byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => return *byte == b',' && !quoted,
+        }
+        false
+    });
+    parts.map(trim_ows).filter(|part| !part.is_empty()).map(|part| {
+        let end = part.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(part.len());
+        (&part[..end], trim_ows(&part[end..]))
+    })
+}
