@@ -12,7 +12,8 @@ use crate::{
 ///
 /// Between that check and the change, the key may be revoked, disabled, edited, replaced, removed, or expire. So every change of a
 /// [`KeyRegistry`](crate::KeyRegistry) takes this key, reads its record in the transaction that changes, and calls
-/// [`ActorKey::check`]. The record must not change until the transaction ends: a row lock (`for share`), or one writer at a time.
+/// [`ActorKey::check`]. The record must not change until the transaction ends: a row lock, or one writer at a time. Changes on behalf of one
+/// key must not share that lock (`for share`): as long as some of them are always in flight, a revocation would never get it.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, KeyRegistry, Status, store::{ActorKey, MemoryStore, Refusal}};

@@ -6,7 +6,7 @@ mod migrations;
 mod pool;
 mod statements;
 
-use std::{collections::BTreeMap, hint::black_box, io, panic, sync::Arc};
+use std::{hint::black_box, io, panic, sync::Arc};
 
 use sqlx::{PgConnection, Postgres};
 
@@ -357,20 +357,14 @@ impl Rows {
     }
 }
 
-/// Locks the rows that are to be changed, and holds that of the actor; then checks the actor, so that a wait for a lock is over by then.
-///
-/// An actor that changes itself is locked once and for the change: two that held their row first would wait for each other.
+/// Locks the rows that are to be changed and that of the actor, one after the other in the order of their ids; then checks the actor, so
+/// that a wait for a lock is over by then.
 async fn lock(connection: &mut PgConnection, actor: Option<&ActorKey>, ids: &[&KeyId]) -> Answered<Rows, sqlx::Error> {
-    let mut wanted: BTreeMap<&str, bool> = ids.iter().map(|id| (id.as_str(), true)).collect();
-    if let Some(actor) = actor {
-        wanted.entry(actor.id().as_str()).or_insert(false);
-    }
-    let wanted: Vec<_> = wanted.into_iter().filter(|(id, _)| !is_unheard_of(id)).collect();
+    let wanted = ids.iter().copied().chain(actor.map(ActorKey::id)).map(KeyId::as_str);
+    let wanted: Vec<_> = wanted.filter(|id| !is_unheard_of(id)).collect();
     let mut rows = Vec::new();
-    for together in wanted.chunk_by(|(_, one), (_, next)| one == next) {
-        let query = sqlx::query(if together[0].1 { statements::LOCK } else { statements::HOLD });
-        let ids: Vec<_> = together.iter().map(|(id, _)| *id).collect();
-        for row in query.bind(ids).fetch_all(&mut *connection).await? {
+    if !wanted.is_empty() {
+        for row in sqlx::query(statements::LOCK).bind(wanted).fetch_all(connection).await? {
             rows.push(row::record(&row)?);
         }
     }

@@ -22,12 +22,10 @@ pub(super) const FIND: &str = concat!("select ", columns!(), " from api_keys whe
 
 pub(super) const GET: &str = concat!("select ", columns!(), " from api_keys where id = $1");
 
-/// For a change of these keys.
+/// Each of them waits for its turn. A lock that several may share would be had by one after the other, and whoever revokes the key on whose
+/// behalf they change would never have his.
 pub(super) const LOCK: &str =
     concat!("select ", columns!(), " from api_keys where id = any($1) order by id for update");
-
-/// Against a change of these keys, on whose behalf others are changed: those who act for one key do not wait for each other.
-pub(super) const HOLD: &str = concat!("select ", columns!(), " from api_keys where id = any($1) order by id for share");
 
 pub(super) const IS_EMPTY: &str = "select not exists (select from api_keys)";
 

@@ -91,7 +91,7 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_changed_is_none(registry: i
                     actor = ActorKey::new("actor", read.version() + 1).with_clock(|| noon() - SECOND);
                 }
             }
-            let answer = change.make(&registry, Some(&actor)).await;
+            let answer = Box::pin(change.make(&registry, Some(&actor))).await;
             assert_eq!(answer, changed("actor"), "{change:?} on behalf of a key that was {what}");
             let a = stored(&registry, "a").await;
             let is_as_before = (a.status(), a.version(), a.replaced_by(), a.name()) == (Status::Active, 0, None, None);
@@ -111,7 +111,7 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: imp
         let once = Use { id: "actor".into(), count: 1, last_at: noon() };
         sound(registry.record_uses(&[once]).await);
         assert_eq!(
-            change.make(&registry, Some(&actor)).await,
+            Box::pin(change.make(&registry, Some(&actor))).await,
             Ok(()),
             "{change:?} on behalf of a key that was only used"
         );
@@ -120,13 +120,13 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: imp
     for change in CHANGES {
         let _ = sound(registry.remove(&"a".into(), None).await);
         let _ = sound(registry.remove(&"b".into(), None).await);
-        let answer = change.make(&registry, Some(&nobody)).await;
+        let answer = Box::pin(change.make(&registry, Some(&nobody))).await;
         assert_eq!(answer, changed("nobody"), "{change:?}: what is wrong with an actor comes first");
     }
     insert(&registry, of_alice("a", 1)).await;
     sound(registry.revoke(&"a".into(), None).await).expect("a revocation");
     for change in CHANGES {
-        let answer = change.make(&registry, Some(&nobody)).await;
+        let answer = Box::pin(change.make(&registry, Some(&nobody))).await;
         assert_eq!(answer, changed("nobody"), "{change:?} to a revoked key: what is wrong with an actor comes first");
     }
 }
@@ -138,7 +138,7 @@ pub(super) async fn a_key_changes_itself(registry: impl KeyRegistry) {
         let _ = sound(registry.remove(&"b".into(), None).await);
         insert(&registry, of_alice("a", 1)).await;
         assert_eq!(
-            change.make(&registry, Some(&of_a().await)).await,
+            Box::pin(change.make(&registry, Some(&of_a().await))).await,
             Ok(()),
             "{change:?} on behalf of the changed key"
         );
@@ -165,11 +165,11 @@ pub(super) async fn a_change_in_flight_never_outlives_the_revocation_of_its_acto
             let (id, actor, seen) = (KeyId::from(id.as_str()), actor.clone(), Arc::clone(&seen));
             async move {
                 if number == 7 {
-                    end(&*registry, &id, round).await;
+                    Box::pin(end(&*registry, &id, round)).await;
                     let now = everything(&*registry).await;
                     *seen.lock().expect("no task has panicked") = now;
                 } else {
-                    act(&*registry, round, number, &actor).await;
+                    Box::pin(act(&*registry, round, number, &actor)).await;
                 }
                 true
             }

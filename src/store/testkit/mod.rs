@@ -39,6 +39,18 @@ use crate::record::{KeyId, KeyRecord, Owner};
 ///
 /// When the registry does not do what [`KeyRegistry`] says, or fails. The message says what went wrong.
 pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
+    // Boxed, since together they are more than the stack of a test's thread holds.
+    Box::pin(check_changes(&open)).await;
+    Box::pin(check_actors(&open)).await;
+    Box::pin(check_first(&open)).await;
+    Box::pin(check_cap(&open)).await;
+    Box::pin(check_faults(&open)).await;
+    Box::pin(check_pages(&open)).await;
+    Box::pin(check_rehash(&open)).await;
+    Box::pin(check_uses(&open)).await;
+}
+
+async fn check_changes<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     changes::records_come_back_whole(open().await).await;
     changes::times_are_rounded_down_if_at_all(open().await).await;
     changes::an_id_and_a_digest_are_there_once(open().await).await;
@@ -49,29 +61,50 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     changes::a_removed_key_stays_away(open().await).await;
     changes::an_update_in_flight_never_brings_back_a_removed_key(open().await).await;
     changes::a_users_keys_go_with_the_user(open().await).await;
+}
+
+async fn check_actors<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     actors::a_change_on_behalf_of_a_key_that_works_is_made(open().await).await;
     actors::a_change_on_behalf_of_a_key_that_changed_is_none(open().await).await;
     actors::a_key_changes_itself(open().await).await;
     actors::a_change_in_flight_never_outlives_the_revocation_of_its_actor(open().await).await;
     actors::keys_change_each_other_without_a_circle(open().await).await;
+}
+
+async fn check_first<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     first::none_but_the_first_key_is_the_first(open().await).await;
     first::of_racing_first_keys_exactly_one_is(open().await).await;
+}
+
+async fn check_cap<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     for owner in [Some(Owner::User("alice".into())), Some(Owner::Bot), None] {
         cap::a_cap_counts_what_works_or_could(open().await, owner).await;
     }
     cap::a_cap_is_of_one_owner_in_one_organization(open().await).await;
     cap::of_racing_inserts_under_a_cap_of_one_exactly_one_wins(open().await).await;
+}
+
+async fn check_faults<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     faults::a_replacement_is_one_step(open().await).await;
     faults::a_replacement_that_is_refused_in_the_middle_changes_nothing(open().await).await;
     faults::a_replacement_ends_an_earlier_grace(open().await).await;
     faults::a_replacement_in_flight_never_undoes_a_revocation(open().await).await;
     faults::of_racing_replacements_exactly_one_wins(open().await).await;
     faults::a_change_that_is_dropped_happens_wholly_or_not_at_all(open().await).await;
+}
+
+async fn check_pages<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     pages::pages_hold_every_key_once_newest_first(open().await).await;
     pages::a_filter_admits_what_it_says(open().await).await;
+}
+
+async fn check_rehash<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     rehash::a_rehashed_key_is_found_under_its_new_digest_alone(open().await).await;
     rehash::a_rehash_is_of_the_digest_that_was_used(open().await).await;
     rehash::an_update_in_flight_never_undoes_a_rehash(open().await).await;
+}
+
+async fn check_uses<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     uses::uses_add_up_and_never_go_back(open().await).await;
     uses::a_count_stays_at_its_most(open().await).await;
     uses::an_update_in_flight_loses_no_use(open().await).await;

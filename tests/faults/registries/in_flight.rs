@@ -174,3 +174,51 @@ async fn m01_an_actor_that_was_read_before_its_end_changes_nothing_after_it() {
     let regenerated = manager.regenerate(&actor, bot.record().id().clone()).await;
     assert!(matches!(regenerated, Err(ManageError::Gone)));
 }
+
+/// Edits of many keys, always some of them on their way, each of which holds the actor's row.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn m01_changes_in_flight_do_not_keep_their_actors_key_from_being_revoked_in_postgres() {
+    const CALLERS: usize = 96;
+    const NODES: usize = 8;
+    let server = crate::registries::postgres_server::Server::start(&[]);
+    let database = server.database().await;
+    // The revocation comes from a node of its own, where it does not wait for a connection behind the changes.
+    let there = manager(database.store().await);
+    let mut nodes = Vec::new();
+    for _ in 0..NODES {
+        nodes.push(manager(database.store().await));
+    }
+    for round in 0..3 {
+        let organization = format!("acme{round}");
+        let admin = trusted(Owner::Bot, &organization);
+        let (stolen, actor) = thief(&there, &organization).await;
+        let mut callers = Vec::new();
+        for number in 0..CALLERS {
+            let id = there.issue(&admin, NewKey::bot("x")).await.unwrap().record().id().clone();
+            let (here, actor) = (nodes[number % NODES].clone(), actor.clone());
+            callers.push(tokio::spawn(async move {
+                let mut edits = 0;
+                loop {
+                    match here.edit(&actor, id.clone(), Edit::new().name(format!("name {edits}"))).await {
+                        Ok(_) => edits += 1,
+                        Err(ManageError::Gone) => return edits,
+                        Err(error) => panic!("{error}: {error:?}"),
+                    }
+                }
+            }));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let begun = std::time::Instant::now();
+        let revoked = there.revoke(&admin, stolen.record().id().clone()).await;
+        let took = begun.elapsed();
+        revoked.unwrap();
+        let mut edits = 0;
+        for caller in callers {
+            edits += caller.await.unwrap();
+        }
+        println!("PostgreSQL: the revocation took {took:?} behind {CALLERS} callers and {edits} edits");
+        assert!(edits > 0);
+    }
+}
