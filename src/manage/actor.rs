@@ -146,15 +146,16 @@ impl Actor {
         }
     }
 
-    /// The actor within the bounds of another as well.
+    /// The actor within the bounds of another as well: its organization and its environment, whether it was confined to them or has no
+    /// others, and its own keys. What the other may do is no bound.
     pub(super) fn confined_like(mut self, other: &Self) -> Self {
         self.bounds.contradict |= other.bounds.contradict;
         self.bounds.own_keys_only |= other.bounds.own_keys_only;
-        let actor = match &other.bounds.organization {
+        let actor = match other.bounds.organization.as_ref().or(other.organization.as_ref()) {
             Some(organization) => self.in_organization(organization.clone()),
             None => self,
         };
-        match &other.bounds.environment {
+        match other.bounds.environment.as_ref().or(other.environment.as_ref()) {
             Some(environment) => actor.in_environment(environment.clone()),
             None => actor.within_bounds(),
         }

@@ -145,8 +145,9 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Sets the most keys that a user may have in one organization; 1,000 otherwise. A disabled key counts; one that is expired,
-    /// revoked or replaced does not. One more is refused with [`Refusal::Full`](crate::store::Refusal::Full), whoever asks for it.
+    /// Sets the most keys that a user may have in one organization; 1,000 otherwise. A disabled key counts, and a replaced one until its
+    /// grace ends; one that is expired or revoked does not. A replacement itself is always possible. One more is refused with
+    /// [`Refusal::Full`](crate::store::Refusal::Full), whoever asks for it.
     pub fn keys_per_user(mut self, most: u32) -> Self {
         self.keys_per_user = most;
         self

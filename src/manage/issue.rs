@@ -37,7 +37,7 @@ impl KeyManager {
     }
 
     /// Makes the first key of a store, for a service that starts for the first time. `None` if there is a key already, of whatever owner
-    /// and status. Of several processes that start at once, one gets a key.
+    /// and status. Of several processes that start at once, one gets a key. An actor with a key makes none, since its own was there before.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
@@ -59,6 +59,9 @@ impl KeyManager {
     ///
     /// As [`KeyManager::issue`].
     pub async fn bootstrap(&self, actor: &Actor, new: NewKey) -> Result<Option<Issued>, ManageError> {
+        if actor.key_id().is_some() {
+            return Ok(None);
+        }
         self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
             let new = new.clone();
             async move {

@@ -71,10 +71,6 @@ impl Fields {
         self.status == Status::Revoked
     }
 
-    pub(crate) fn is_replaced(&self) -> bool {
-        self.rare().is_some_and(|rare| rare.replaced_by.is_some())
-    }
-
     pub(super) fn rare(&self) -> Option<&Rare> {
         self.rare.as_deref()
     }

@@ -310,10 +310,9 @@ impl Replacement {
 }
 
 impl Cap {
-    /// Whether a key counts: a disabled one does; a revoked, an expired and a replaced one do not.
+    /// Whether a key counts: a disabled one does, and a replaced one until its grace ends; a revoked and an expired one do not. If a replaced
+    /// key did not count, who revokes its successor would have one more working key each time.
     pub fn counts(&self, record: &KeyRecord) -> bool {
-        record.status() != Status::Revoked
-            && record.replaced_by().is_none()
-            && record.expires_at().is_none_or(|end| self.now < end)
+        record.status() != Status::Revoked && record.expires_at().is_none_or(|end| self.now < end)
     }
 }

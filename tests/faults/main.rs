@@ -11,6 +11,8 @@ mod refusing;
 #[cfg(feature = "manage")]
 mod actors;
 #[cfg(feature = "manage")]
+mod attacks;
+#[cfg(feature = "manage")]
 mod management_api;
 mod memory;
 #[cfg(feature = "postgres")]

@@ -390,7 +390,7 @@ async fn s02_a_cap_counts_what_works_and_no_further_than_to_the_cap() {
     let hour = Duration::from_hours(1);
     add(&store, key("revoked", 1).with_status(Status::Revoked)).await;
     add(&store, key("expired", 2).with_expires_at(noon())).await;
-    add(&store, key("replaced", 3).with_replaced_by("x")).await;
+    add(&store, key("replaced", 3).with_replaced_by("x").with_expires_at(noon())).await;
     add(&store, key("later", 4).with_expires_at(noon() + hour)).await;
     store.insert(key("disabled", 5).with_status(Status::Disabled), cap, None).await.unwrap().unwrap();
     store.insert(key("one more", 6), cap, None).await.unwrap().unwrap_err();

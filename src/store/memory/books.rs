@@ -137,7 +137,7 @@ impl Books {
             let [old, new] = [old, new].map(|record| record.filter(|record| record.owner().is_some()));
             shelf.by_owner.exchange(old, new);
         }
-        let is_open = |record: &&Arc<Fields>| record.owner().is_some() && !record.is_revoked() && !record.is_replaced();
+        let is_open = |record: &&Arc<Fields>| record.owner().is_some() && !record.is_revoked();
         self.open.exchange(old.filter(is_open), new.filter(is_open));
     }
 }

@@ -47,7 +47,7 @@ const LISTS_AND_CAPS: [Index; 5] = [
     Index {
         name: "api_keys_that_count_until",
         definition: "(organization, owner_type, user_id, expires_at) include (id)
-            where status <> 'revoked' and replaced_by is null",
+            where status <> 'revoked'",
     },
 ];
 

@@ -123,7 +123,7 @@ pub(super) fn count(record: &KeyRecord, cap: Cap) -> Query {
     let mut query = Query::new("select count(*) from (");
     for (number, ends) in [" and expires_at is null", " and expires_at > "].into_iter().enumerate() {
         query.push(if number == 0 { "(" } else { ") union all (" });
-        query.push("select 1 from api_keys where status <> 'revoked' and replaced_by is null and ");
+        query.push("select 1 from api_keys where status <> 'revoked' and ");
         is(&mut query, "organization", record.organization());
         is_owner(&mut query, record.owner());
         query.push(ends);

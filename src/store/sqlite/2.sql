@@ -11,4 +11,4 @@ create index api_keys_by_owner_and_environment
 
 -- A cap counts what is not expired: no further than to the cap.
 create index api_keys_that_count on api_keys (organization, owner_type, user, expires_at, id)
-    where status <> 'revoked' and replaced_by is null;
+    where status <> 'revoked';

@@ -46,9 +46,9 @@ pub(super) const RECORD_USE: &str =
 /// How many keys, but this one, its owner has: no further than to the cap.
 pub(super) const COUNT: &str = "select
     (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
-        and status <> 'revoked' and replaced_by is null and expires_at is null and id <> ?5 limit ?6))
+        and status <> 'revoked' and expires_at is null and id <> ?5 limit ?6))
     + (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
-        and status <> 'revoked' and replaced_by is null and expires_at > ?4 and id <> ?5 limit ?6))";
+        and status <> 'revoked' and expires_at > ?4 and id <> ?5 limit ?6))";
 
 /// The keys that are not revoked; or those and the others, each read in the order of the ids, and merged.
 macro_rules! lists {

@@ -14,9 +14,12 @@ pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry,
     insert(&registry, of_owner("in grace", 3).with_replaced_by("newer").with_expires_at(noon() + SECOND)).await;
     let early = registry.insert(of_owner("early", 4), Some(one_at(noon() - SECOND)), None).await;
     assert_eq!(sound(early), Err(Refusal::Full(1)), "a key that expires in a second counts");
+    let in_grace = registry.insert(of_owner("late", 10), Some(one_at(noon())), None).await;
+    assert_eq!(sound(in_grace), Err(Refusal::Full(1)), "a replaced key counts while it works");
+    assert_eq!(sound(registry.revoke(&"in grace".into(), None).await).map(drop), Ok(()));
     let first =
         registry.insert(of_owner("disabled", 5).with_status(Status::Disabled), Some(one_at(noon())), None).await;
-    assert_eq!(sound(first), Ok(()), "revoked, expired and replaced keys do not count");
+    assert_eq!(sound(first), Ok(()), "revoked and expired keys do not count");
     assert_eq!(sound(registry.insert(of_owner("b", 6), Some(one_at(noon())), None).await), Err(Refusal::Full(1)));
     let two = registry.insert(of_owner("c", 7), Some(Cap { most: 2, now: noon() }), None).await;
     assert_eq!(sound(two), Ok(()), "a cap of two");
