@@ -211,7 +211,7 @@ async fn m01_changes_in_flight_do_not_keep_their_actors_key_from_being_revoked_i
             }));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         let revoked = there.revoke(&admin, stolen.record().id().clone()).await;
         let took = begun.elapsed();
         revoked.unwrap();
