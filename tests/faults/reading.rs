@@ -62,9 +62,13 @@ fn assert_says_nothing_of_the_key(answer: &Answer) {
     }
 }
 
+/// What is sent, what comes of it, and what the caller reads.
+type Row = (Sent<'static>, Reason, Cause, &'static [&'static str]);
+
 /// The policies, each with what was sent, what the answer is about, and what it says.
 #[rustfmt::skip]
-fn rows() -> Vec<(SchemePolicy, Vec<(Sent<'static>, Reason, Cause, &'static [&'static str])>)> {
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn rows() -> Vec<(SchemePolicy, Vec<Row>)> {
     use Cause as C;
     use Reason::{Ambiguous, Malformed, Missing, WrongScheme};
     let default = SchemePolicy::default;
