@@ -49,6 +49,8 @@ pub struct Actor {
     key_version: u64,
     /// When its key ends.
     expires_at: Option<SystemTime>,
+    /// Its key, as its permissions were read from.
+    record: Option<KeyRecord>,
     bounds: Bounds,
 }
 
@@ -77,6 +79,7 @@ impl Actor {
             key_id: None,
             key_version: 0,
             expires_at: None,
+            record: None,
             bounds: Bounds::default(),
         }
     }
@@ -142,6 +145,7 @@ impl Actor {
             key_id: Some(record.id().clone()),
             key_version: record.version(),
             expires_at: record.expires_at(),
+            record: Some(record.clone()),
             bounds: Bounds::default(),
         }
     }
@@ -219,7 +223,7 @@ impl Actor {
 
     /// The key by which the actor came, in the version that its permissions were read from.
     pub(super) fn key(&self) -> Option<ActorKey> {
-        self.key_id.clone().map(|id| ActorKey::new(id, self.key_version))
+        self.record.as_ref().map(ActorKey::as_read)
     }
 
     pub(super) fn may(&self, action: &Action) -> bool {
@@ -246,6 +250,11 @@ impl Actor {
             (Some(own), Some(asked)) if asked > own => Err(ManageError::Outlives),
             (own, asked) => Ok(asked.or(own)),
         }
+    }
+
+    /// Whether this key goes on when the actor's own has ended.
+    pub(super) fn ends_before(&self, record: &KeyRecord) -> bool {
+        self.earlier_end(record.expires_at()) != record.expires_at()
     }
 
     /// The end of a key that goes on: its own, or the actor's if that comes first.

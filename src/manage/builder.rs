@@ -9,6 +9,7 @@ use super::{
     erased::ErasedRegistry,
     formats::Formats,
     rehash::Rehash,
+    turns::Turns,
     usage::Usage,
 };
 use crate::{
@@ -218,6 +219,7 @@ impl KeyManagerBuilder {
             max_key_len: self.max_key_len,
             keys_per_user: self.keys_per_user,
             bots_per_organization: self.bots_per_organization,
+            turns: Turns::new(),
             usage,
             rehash,
             hooks: self.hooks,

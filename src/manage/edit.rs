@@ -1,6 +1,6 @@
 //! Changes to a key that stays the same key.
 
-use super::{Actor, ChangeKind, Edit, KeyManager, ManageError, check_permissions, checked_name, grants, retried};
+use super::{Actor, ChangeKind, Edit, KeyManager, ManageError, Work, check_permissions, checked_name, grants, retried};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Status},
@@ -13,10 +13,12 @@ impl KeyManager {
     ///
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::Name`], [`ManageError::PermissionName`],
     /// [`ManageError::TooManyPermissions`]; [`ManageError::NotGranted`] if the key would
-    /// then hold what the actor lacks, even if it did so before; [`Refusal::Revoked`](crate::store::Refusal::Revoked).
+    /// then hold what the actor lacks, even if it did so before; [`ManageError::Outlives`] if the edit enables a key that ends later than the
+    /// actor's, or gives it more; [`Refusal::Revoked`](crate::store::Refusal::Revoked).
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: Edit) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.on_behalf_of(actor, Action::UPDATE, move |manager, actor| {
+        let work = if edit.only_disables() { Work::TakesAway } else { Work::Adds };
+        self.in_turn(actor, Action::UPDATE, work, move |manager, actor| {
             let (id, edit) = (id.clone(), edit.clone());
             async move {
                 let (before, after) = retried(|| manager.try_edit(&actor, &id, &edit)).await?;
@@ -29,7 +31,8 @@ impl KeyManager {
         .await
     }
 
-    /// Switches a key off, for now. This gives nobody anything, so it needs `apiKeys: update` and nothing else.
+    /// Switches a key off, for now. This gives nobody anything, so it needs `apiKeys: update` and nothing else. Whoever may update the key can
+    /// enable it again, its own user among them: to end it for good, [revoke](KeyManager::revoke) it.
     ///
     /// # Errors
     ///
@@ -57,7 +60,8 @@ impl KeyManager {
         Ok((before, after))
     }
 
-    fn edited(actor: &Actor, mut record: KeyRecord, edit: &Edit) -> Result<KeyRecord, ManageError> {
+    fn edited(actor: &Actor, before: KeyRecord, edit: &Edit) -> Result<KeyRecord, ManageError> {
+        let mut record = before.clone();
         if let Some(name) = &edit.name {
             record = record.with_name(checked_name(name)?);
         }
@@ -67,13 +71,16 @@ impl KeyManager {
         }
         match edit.enabled {
             // What only takes away is not asked what it hands on.
-            Some(false) if edit.name.is_none() && edit.permissions.is_none() => {
-                return Ok(record.with_status(Status::Disabled));
-            }
+            Some(false) if edit.only_disables() => return Ok(record.with_status(Status::Disabled)),
             Some(enabled) => record = record.with_status(if enabled { Status::Active } else { Status::Disabled }),
             None => {}
         }
         grants(actor, record.permissions())?;
+        let enables = before.status() == Status::Disabled && record.status() == Status::Active;
+        let adds = before.permissions().first_beyond(record.permissions()).is_some();
+        if (enables || adds) && actor.ends_before(&record) {
+            return Err(ManageError::Outlives);
+        }
         Ok(record)
     }
 

@@ -33,6 +33,7 @@ mod rehash;
 mod replace;
 mod report;
 mod request;
+mod turns;
 mod usage;
 
 use std::{
@@ -63,6 +64,7 @@ use erased::ErasedRegistry;
 use formats::Formats;
 use names::{check_permissions, checked_name};
 use rehash::Rehash;
+use turns::{Turns, Work};
 use usage::Usage;
 
 /// Makes keys and manages their life, over any [`KeyRegistry`]. Clones share everything.
@@ -102,6 +104,7 @@ struct Shared {
     max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
+    turns: Turns,
     usage: Arc<Usage>,
     rehash: Arc<Rehash>,
     hooks: Vec<Hook>,
@@ -217,8 +220,28 @@ impl KeyManager {
         W: Fn(Self, Actor) -> F + Send + 'static,
         F: Future<Output = Result<T, ManageError>> + Send,
     {
+        let takes_away = action == Action::DELETE;
+        let reads = action == Action::READ;
+        let kind = if takes_away {
+            Work::TakesAway
+        } else if reads {
+            Work::Reads
+        } else {
+            Work::Adds
+        };
+        self.in_turn(actor, action, kind, work).await
+    }
+
+    async fn in_turn<T, W, F>(&self, actor: &Actor, action: Action, kind: Work, work: W) -> Result<T, ManageError>
+    where
+        T: Send + 'static,
+        W: Fn(Self, Actor) -> F + Send + 'static,
+        F: Future<Output = Result<T, ManageError>> + Send,
+    {
+        let turn = self.0.turns.take(actor, kind).await?;
         let actor = actor.clone();
         self.to_the_end(async move |manager| {
+            let _turn = turn;
             for _ in 1..ATTEMPTS {
                 let actor = manager.present(actor.clone(), action.clone()).await?;
                 match work(manager.clone(), actor).await {

@@ -138,6 +138,11 @@ impl Edit {
         Self::default()
     }
 
+    /// Whether it switches a key off, and nothing else.
+    pub(super) fn only_disables(&self) -> bool {
+        self.enabled == Some(false) && self.name.is_none() && self.permissions.is_none()
+    }
+
     /// Gives the key another name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());

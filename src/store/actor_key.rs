@@ -36,6 +36,8 @@ use crate::{
 pub struct ActorKey {
     id: KeyId,
     version: u64,
+    /// The record that was checked. What it may do decides, if its version has changed.
+    read: Option<KeyRecord>,
     clock: Clock,
 }
 
@@ -44,12 +46,18 @@ pub struct ActorKey {
 impl ActorKey {
     /// The key with this id, in this version. Its expiry is checked against the system's clock.
     pub fn new(id: impl Into<KeyId>, version: u64) -> Self {
-        Self { id: id.into(), version, clock: Clock::system() }
+        Self { id: id.into(), version, read: None, clock: Clock::system() }
     }
 
     /// The key of this record, in the record's version.
     pub fn of(record: &KeyRecord) -> Self {
         Self::new(record.id().clone(), record.version())
+    }
+
+    /// The same, but a change that takes nothing from the key and gives it nothing is no obstacle: a rename, or another digest. Otherwise
+    /// whoever may rename the key of an administrator could keep the administrator from every change.
+    pub(crate) fn as_read(record: &KeyRecord) -> Self {
+        Self { read: Some(record.clone()), ..Self::of(record) }
     }
 
     /// Sets the clock that the expiry is checked against.
@@ -92,8 +100,22 @@ impl ActorKey {
     /// expired or not yet valid.
     pub fn check(&self, stored: Option<&KeyRecord>) -> Result<(), Refusal> {
         let works = |record: &KeyRecord| {
-            *record.id() == self.id && record.version() == self.version && record.obstacle_at(&self.clock).is_none()
+            let is_as_checked =
+                record.version() == self.version || self.read.as_ref().is_some_and(|read| may_the_same(read, record));
+            *record.id() == self.id && is_as_checked && record.obstacle_at(&self.clock).is_none()
         };
         if stored.is_some_and(works) { Ok(()) } else { Err(Refusal::ActorChanged(self.id.clone())) }
     }
+}
+
+/// Whether what a key may do is the same in two versions of its record.
+fn may_the_same(one: &KeyRecord, other: &KeyRecord) -> bool {
+    one.status() == other.status()
+        && one.permissions() == other.permissions()
+        && one.owner() == other.owner()
+        && one.organization() == other.organization()
+        && one.environment() == other.environment()
+        && one.not_before() == other.not_before()
+        && one.expires_at() == other.expires_at()
+        && one.replaced_by() == other.replaced_by()
 }

@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use tower::ServiceExt;
 use tower_api_key::{
     ApiKeyLayer, Owner, Permissions,
-    manage::{Actor, ManageError, NewKey, Rotation},
+    manage::{Actor, Edit, ManageError, NewKey, Rotation},
     store::{Filter, Refusal},
 };
 
@@ -75,4 +75,54 @@ async fn m02_a_key_beside_an_actor_stays_in_the_organization_of_both() {
         let request = request.body(Body::from(r#"{"type": "bot", "name": "x"}"#)).unwrap();
         assert_eq!(app.oneshot(request).await.unwrap().status(), expected, "{beside:?}");
     }
+}
+
+/// Who may rename an administrator's key does not keep the administrator from revoking: each read of the key is followed by a rename here.
+#[tokio::test]
+async fn m01_renames_of_an_actors_key_are_no_obstacle_to_what_it_does() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let admin = manager.issue(&user("alice"), NewKey::user("admin").permissions(everything())).await.unwrap();
+    let store = api.store.clone();
+    let actor = Actor::from(&api.run().answer(bearer(text(&admin))).await.principal.unwrap());
+    let thief = manager.issue(&actor, NewKey::bot("thief")).await.unwrap();
+    store.rename_when_read(id(&admin));
+    manager.revoke(&actor, id(&thief)).await.unwrap();
+    manager.revoke(&user("alice"), id(&admin)).await.unwrap();
+    let late = manager.issue(&actor, NewKey::bot("late")).await;
+    assert!(matches!(late, Err(ManageError::Gone)), "{late:?}");
+}
+
+#[tokio::test]
+async fn m04_a_key_that_ends_gives_nothing_to_one_that_goes_on() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let end = crate::support::noon() + Duration::from_hours(1);
+    let new = NewKey::user("short").permissions(everything()).expires_at(end);
+    let short = manager.issue(&user("alice"), new).await.unwrap();
+    let actor = Actor::from(&api.run().answer(bearer(text(&short))).await.principal.unwrap());
+    let admin = user("alice");
+    let endless = manager.issue(&admin, NewKey::bot("low").grant("links", "read")).await.unwrap();
+    let more = Permissions::new().grant("links", "read").grant("links", "create");
+    let outlives = |done: Result<_, ManageError>| assert!(matches!(done, Err(ManageError::Outlives)), "{done:?}");
+    outlives(manager.edit(&actor, id(&endless), Edit::new().permissions(more.clone())).await);
+    manager.edit(&actor, id(&endless), Edit::new().name("renamed").permissions(Permissions::new())).await.unwrap();
+    manager.disable(&actor, id(&endless)).await.unwrap();
+    outlives(manager.enable(&actor, id(&endless)).await);
+    manager.edit(&actor, id(&short), Edit::new().permissions(everything())).await.unwrap();
+    let within = manager.issue(&admin, NewKey::bot("low").expires_at(end)).await.unwrap();
+    manager.edit(&actor, id(&within), Edit::new().permissions(more)).await.unwrap();
+}
+
+/// Calls that were given up leave no more work behind than the turns of one actor, and a revocation waits for none of them.
+#[tokio::test]
+async fn s01_a_crowd_of_calls_that_were_given_up_holds_up_no_revocation() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let alice = user("alice");
+    let victim = manager.issue(&alice, NewKey::bot("victim")).await.unwrap();
+    api.store.hold_inserts();
+    for _ in 0..200 {
+        let given_up = tokio::time::timeout(Duration::from_micros(10), manager.issue(&alice, NewKey::bot("x"))).await;
+        assert!(given_up.is_err());
+    }
+    tokio::time::timeout(Duration::from_secs(5), manager.revoke(&alice, id(&victim))).await.unwrap().unwrap();
+    assert!(api.store.held_inserts() <= 8, "{} calls go on", api.store.held_inserts());
 }

@@ -550,3 +550,19 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
         }
     }
 }
+
+/// What a power loss leaves of the reserve is made whole; a file of somebody else's stays.
+#[tokio::test]
+async fn m05_a_reserve_that_is_not_whole_is_made_anew() {
+    let text = b"tower-api-key keeps this".to_vec();
+    for (left, is_ours) in [(Vec::new(), true), (text, true), (vec![0; 2 << 20], true), (b"mine".to_vec(), false)] {
+        let file = File::new();
+        let reserve = file.beside("-reserve");
+        std::fs::write(&reserve, &left).unwrap();
+        let store = file.open().await;
+        add(&store, key("k1", 1)).await;
+        let content = std::fs::read(&reserve).unwrap();
+        assert_eq!(content.starts_with(b"tower-api-key keeps this space for revoking keys"), is_ours);
+        assert_eq!(content == left, !is_ours);
+    }
+}

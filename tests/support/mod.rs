@@ -11,7 +11,7 @@ mod until;
 use std::{
     convert::Infallible,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -22,8 +22,8 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Lookup, Outcome, Principal,
-    Reason, Require, Scheme,
+    ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Outcome,
+    Principal, Reason, Require, Scheme,
     layer::ApiKeyLayerBuilder,
     store::{BoxError, Filter, MemoryStore},
 };
@@ -66,6 +66,10 @@ pub struct FaultyStore {
     batches: Arc<AtomicUsize>,
     rehashes: Arc<AtomicUsize>,
     batch_time: Arc<Mutex<Duration>>,
+    /// How many inserts are held up for good, once they are.
+    held_inserts: Arc<OnceLock<AtomicUsize>>,
+    /// The key that is renamed each time after it was read.
+    renamed: Arc<OnceLock<KeyId>>,
 }
 
 pub struct Api {
@@ -177,6 +181,8 @@ impl Api {
             batches: Arc::default(),
             rehashes: Arc::default(),
             batch_time: Arc::default(),
+            held_inserts: Arc::default(),
+            renamed: Arc::default(),
         };
         let clock = TestClock(Arc::new(Mutex::new(noon())));
         let now = clock.clone();
@@ -324,6 +330,18 @@ impl Seen {
 impl FaultyStore {
     pub fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    pub fn hold_inserts(&self) {
+        self.held_inserts.get_or_init(AtomicUsize::default);
+    }
+
+    pub fn held_inserts(&self) -> usize {
+        self.held_inserts.get().map_or(0, |held| held.load(Ordering::Relaxed))
+    }
+
+    pub fn rename_when_read(&self, id: impl Into<KeyId>) {
+        self.renamed.get_or_init(|| id.into());
     }
 
     pub fn add(&self, id: &str, text: &str, hasher: &KeyHasher, edit: impl FnOnce(KeyRecord) -> KeyRecord) {

@@ -96,6 +96,10 @@ impl FaultyStore {
 impl KeyRegistry for FaultyStore {
     async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
         self.sound()?;
+        if let Some(held) = self.held_inserts.get() {
+            held.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        }
         Ok(self.keys.insert(record, cap, actor).await?)
     }
 
@@ -105,7 +109,15 @@ impl KeyRegistry for FaultyStore {
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, BoxError> {
-        Ok(self.keys.get(id).await?)
+        let read = self.keys.get(id).await?;
+        if let Some(record) = &read
+            && self.renamed.get() == Some(id)
+        {
+            let name = format!("{}, renamed", record.version());
+            // A revoked key keeps its name.
+            let _ = self.keys.update(record.clone().with_name(name), None).await?;
+        }
+        Ok(read)
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, BoxError> {

@@ -17,6 +17,14 @@ use super::file::{beside, private};
 #[derive(Debug)]
 pub(super) struct Reserve(PathBuf);
 
+/// The begin of a file that is ours.
+#[derive(PartialEq)]
+enum Begins {
+    Marked,
+    /// It is empty, cut short, or zeros: what a power loss leaves. It is made anew.
+    Unwritten,
+}
+
 /// More than the log holds when it is written back, see [`LOG_PAGES`]: so with this much space it always can be.
 const SIZE: usize = 2 << 20;
 
@@ -41,23 +49,25 @@ impl Reserve {
     /// Makes the file, unless it is there. One caller at a time: what is half written takes the space of a revocation.
     pub(super) fn keep(&self) -> io::Result<()> {
         match fs::metadata(&self.0) {
-            Ok(file) if file.len() >= SIZE as u64 => Ok(()),
+            Ok(file) if file.len() >= SIZE as u64 && self.begins() == Some(Begins::Marked) => Ok(()),
             // Whatever it is, it is not ours.
-            Ok(_) if !self.is_ours() => Ok(()),
+            Ok(_) if self.begins().is_none() => Ok(()),
             _ => self.write(),
         }
     }
 
     /// Removes the file. False if there is none.
     fn release(&self) -> bool {
-        self.is_ours() && fs::remove_file(&self.0).is_ok()
+        self.begins() == Some(Begins::Marked) && fs::remove_file(&self.0).is_ok()
     }
 
     fn write(&self) -> io::Result<()> {
         let new = beside(&self.0, &format!("-{}", std::process::id()));
         let written = private(&new).and_then(|mut file| {
             file.write_all(MARK)?;
-            (0..SIZE / NOISE.len()).try_for_each(|_| file.write_all(&NOISE))
+            (0..SIZE / NOISE.len()).try_for_each(|_| file.write_all(&NOISE))?;
+            // A file that has its name before its content would be empty after a power loss.
+            file.sync_all()
         });
         let kept = written.and_then(|()| fs::rename(&new, &self.0));
         if kept.is_err() {
@@ -70,9 +80,17 @@ impl Reserve {
         }
     }
 
-    fn is_ours(&self) -> bool {
-        let mut mark = [0; MARK.len()];
-        fs::File::open(&self.0).and_then(|mut file| file.read_exact(&mut mark)).is_ok() && mark == MARK
+    /// How the file begins, if it is ours.
+    fn begins(&self) -> Option<Begins> {
+        let mut begin = Vec::new();
+        fs::File::open(&self.0).and_then(|file| file.take(MARK.len() as u64).read_to_end(&mut begin)).ok()?;
+        if begin == MARK {
+            Some(Begins::Marked)
+        } else if MARK.starts_with(&begin) || begin.iter().all(|byte| *byte == 0) {
+            Some(Begins::Unwritten)
+        } else {
+            None
+        }
     }
 
     /// Does what takes access away. If the disk is full, again in the space of the reserve.

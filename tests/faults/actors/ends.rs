@@ -102,9 +102,14 @@ async fn m04_to_enable_and_to_edit_a_key_give_it_no_more_time() {
     let (manager, actor, _) = short_lived().await;
     let old = manager.issue(&admin(), NewKey::bot("theirs").expires_at(noon() + YEAR)).await.unwrap();
     manager.disable(&actor, id(&old)).await.unwrap();
-    manager.enable(&actor, id(&old)).await.unwrap();
-    let edit = Edit::new().name("renamed").permissions(Permissions::new().grant("links", "read"));
-    assert_eq!(manager.edit(&actor, id(&old), edit).await.unwrap().expires_at(), Some(noon() + YEAR));
+    let edit = Edit::new().name("renamed").permissions(Permissions::new());
+    assert_eq!(manager.edit(&actor, id(&old), edit.clone()).await.unwrap().expires_at(), Some(noon() + YEAR));
+    // What the key is given would go on after the actor's end.
+    let more = edit.permissions(Permissions::new().grant("links", "read"));
+    for edit in [more, Edit::new().enabled(true)] {
+        let refused = manager.edit(&actor, id(&old), edit).await;
+        assert!(matches!(refused, Err(ManageError::Outlives)), "{refused:?}");
+    }
 }
 
 #[tokio::test]
