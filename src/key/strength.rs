@@ -230,7 +230,9 @@ impl Alphabet {
             size += if is_there { class } else { 0 };
         }
         let mut seen = [false; 256];
-        text.iter().for_each(|byte| seen[usize::from(*byte)] = true);
+        for byte in text {
+            seen[usize::from(*byte)] = true;
+        }
         let distinct = seen.into_iter().map(u32::from).sum();
         let size = if distinct < 6 { size.min(distinct) } else { size };
         Self { bits: f64::from(size.max(1)).log2(), is_hexadecimal }

@@ -52,7 +52,7 @@ impl KeyManager {
 
     async fn try_edit(&self, actor: &Actor, id: &KeyId, edit: &Edit) -> Result<(KeyRecord, KeyRecord), ManageError> {
         let before = self.seen(actor, id).await?;
-        let changed = Self::edited(actor, before.clone(), edit)?;
+        let changed = Self::edited(actor, &before, edit)?;
         if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
             return Ok((before, changed));
         }
@@ -60,7 +60,7 @@ impl KeyManager {
         Ok((before, after))
     }
 
-    fn edited(actor: &Actor, before: KeyRecord, edit: &Edit) -> Result<KeyRecord, ManageError> {
+    fn edited(actor: &Actor, before: &KeyRecord, edit: &Edit) -> Result<KeyRecord, ManageError> {
         let mut record = before.clone();
         if let Some(name) = &edit.name {
             record = record.with_name(checked_name(name)?);

@@ -99,9 +99,8 @@ pub(crate) fn pattern(may_have_spaces_at_its_ends: bool) -> String {
         Some(c) if code > 0xFFFF => c.to_string(),
         _ => format!("\\u{code:04x}"),
     };
-    let range = |(first, last): &(u32, u32)| match first == last {
-        true => escaped(*first),
-        false => format!("{}-{}", escaped(*first), escaped(*last)),
+    let range = |(first, last): &(u32, u32)| {
+        if first == last { escaped(*first) } else { format!("{}-{}", escaped(*first), escaped(*last)) }
     };
     let invisible: String = INVISIBLE.iter().map(range).collect();
     if may_have_spaces_at_its_ends {

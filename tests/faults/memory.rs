@@ -153,6 +153,7 @@ async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
 /// The figures: a revocation, and a list, while others list a million keys.
 #[test]
 #[ignore = "needs a machine for itself: it prints times"]
+#[allow(clippy::disallowed_methods, reason = "it measures")]
 fn s03_a_million_keys_keep_nobody_waiting() {
     const KEYS: u32 = 1_000_000;
     let store = MemoryStore::new();

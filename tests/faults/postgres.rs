@@ -2,8 +2,6 @@
 //!
 //! The figures: `cargo test --release --all-features --test faults postgres::figures -- --ignored --nocapture --test-threads 1`.
 
-#[path = "../support/postgres.rs"]
-mod database;
 #[path = "postgres_figures.rs"]
 mod figures;
 
@@ -15,7 +13,7 @@ use tower_api_key::{
     store::{Cap, Change, Filter, KeyChanges, PostgresStore},
 };
 
-use database::{Database, Server, run};
+use crate::postgres_server::{Database, Server, run};
 
 /// `count` rows of an organization; in `set` the columns that are other than those of a bot's active key.
 async fn fill(database: &Database, organization: &str, count: u32, set: &str) {
@@ -100,7 +98,7 @@ async fn s02_a_list_reads_the_rows_of_its_page_and_none_besides() {
                 }
             }
             // A cap counts no further than it says.
-            let cap = Cap { most: 5, now: std::time::SystemTime::now() };
+            let cap = Cap { most: 5, now: crate::support::noon() };
             let mut record = KeyRecord::new(format!("new{round}"), [round; 32]).with_owner(Owner::Bot);
             if let Some(organization) = organization {
                 record = record.with_organization(organization);
@@ -366,7 +364,7 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
         while waiting().await < most_waiting {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let served = tokio::time::timeout(Duration::from_secs(10), async {
+        let all_found = tokio::time::timeout(Duration::from_secs(10), async {
             for _ in 0..50 {
                 store.find(&[byte; 32].into()).await.unwrap().unwrap();
             }
@@ -374,7 +372,7 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
             store.update(stored.with_name("served"), None).await.unwrap().unwrap();
             store.revoke(id.id(), None).await.unwrap().unwrap();
         });
-        served.await.expect("a check or a revocation waits behind those");
+        all_found.await.expect("a check or a revocation waits behind those");
         assert_eq!(waiting().await, most_waiting);
         run(&mut other, "commit").await;
         for task in tasks {

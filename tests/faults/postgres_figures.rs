@@ -1,4 +1,5 @@
 //! What is measured over PostgreSQL, printed.
+#![allow(clippy::disallowed_methods, clippy::large_futures, reason = "it measures")]
 
 use std::{
     sync::{
@@ -17,11 +18,8 @@ use tower_api_key::{
     store::{Filter, PostgresStore},
 };
 
-use super::{
-    REVOKED_BOTS,
-    database::{Database, Server, run},
-    fill, filters,
-};
+use super::{REVOKED_BOTS, fill, filters};
+use crate::postgres_server::{Database, Server, run};
 
 fn settings() -> [&'static str; 3] {
     ["shared_buffers=512MB", "max_wal_size=8GB", "maintenance_work_mem=256MB"]

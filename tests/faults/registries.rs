@@ -5,9 +5,6 @@ mod grace;
 #[cfg(feature = "manage")]
 mod http;
 mod in_flight;
-#[cfg(feature = "postgres")]
-#[path = "../support/postgres.rs"]
-mod postgres_server;
 mod races;
 
 use std::time::Duration;

@@ -535,13 +535,12 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
         let uses = [Use { id: ids[1].clone(), count: 1, last_at: noon() }];
         store.record_uses(&uses).await.unwrap();
 
-        match filler {
-            Some(filler) => fs::remove_file(filler).unwrap(),
-            None => {
-                let remount = format!("remount,size={}m", 2 * size.trim_end_matches('m').parse::<u32>().unwrap());
-                let mut mount = std::process::Command::new("mount");
-                assert!(mount.args(["-o", &remount]).arg(disk.0.other("keys")).status().unwrap().success());
-            }
+        if let Some(filler) = filler {
+            fs::remove_file(filler).unwrap();
+        } else {
+            let remount = format!("remount,size={}m", 2 * size.trim_end_matches('m').parse::<u32>().unwrap());
+            let mut mount = std::process::Command::new("mount");
+            assert!(mount.args(["-o", &remount]).arg(disk.0.other("keys")).status().unwrap().success());
         }
         // Without the filler there is space for the reserve, if for little more.
         if !filled {

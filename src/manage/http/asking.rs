@@ -132,6 +132,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Members> FromRequest<S> for Body<T> {
 }
 
 /// Reads a body. What is wrong with it is said without a part of it.
+#[allow(clippy::result_large_err, reason = "a response, as an extractor's rejection is")]
 fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, Response> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {

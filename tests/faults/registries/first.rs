@@ -116,7 +116,7 @@ mod processes {
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs postgres"]
     async fn m13_of_20_processes_at_once_over_one_database_one_makes_a_key() {
-        let server = crate::registries::postgres_server::Server::start(&[]);
+        let server = crate::postgres_server::Server::start(&[]);
         let url = server.database().await.url;
         assert_eq!(tokio::task::spawn_blocking(move || count(&url)).await.unwrap(), 1);
     }

@@ -68,6 +68,6 @@ async fn m03_of_the_keys_that_replaced_one_another_two_work() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn m03_of_the_keys_that_replaced_one_another_two_work_in_postgres() {
-    let server = crate::registries::postgres_server::Server::start(&[]);
+    let server = crate::postgres_server::Server::start(&[]);
     check("PostgreSQL", server.database().await.store().await).await;
 }

@@ -91,7 +91,7 @@ async fn m01_keys_that_48_callers_post_do_not_grow_after_the_delete_of_their_key
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs postgres"]
 async fn m01_keys_that_48_callers_post_do_not_grow_after_the_delete_of_their_key_in_postgres() {
-    let server = crate::registries::postgres_server::Server::start(&[]);
+    let server = crate::postgres_server::Server::start(&[]);
     for _ in 0..10 {
         check("PostgreSQL", server.database().await.store().await).await;
     }

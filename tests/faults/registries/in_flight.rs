@@ -83,14 +83,14 @@ async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_was_revoked_in_postgres() {
-    let server = crate::registries::postgres_server::Server::start(&[]);
+    let server = crate::postgres_server::Server::start(&[]);
     for held in ["select from api_keys for update", "lock table api_keys in share mode"] {
         let database = server.database().await;
         let store = database.store().await;
         let stolen = thief(&manager(store.clone()), "acme").await;
         let mut other = database.session().await;
-        crate::registries::postgres_server::run(&mut other, &format!("begin; {held}")).await;
-        let go_on = async { crate::registries::postgres_server::run(&mut other, "rollback").await };
+        crate::postgres_server::run(&mut other, &format!("begin; {held}")).await;
+        let go_on = async { crate::postgres_server::run(&mut other, "rollback").await };
         queue(&format!("PostgreSQL, {held}"), &store, stolen, go_on).await;
     }
 }
@@ -183,7 +183,7 @@ async fn m01_an_actor_that_was_read_before_its_end_changes_nothing_after_it() {
 async fn m01_changes_in_flight_do_not_keep_their_actors_key_from_being_revoked_in_postgres() {
     const CALLERS: usize = 96;
     const NODES: usize = 8;
-    let server = crate::registries::postgres_server::Server::start(&[]);
+    let server = crate::postgres_server::Server::start(&[]);
     let database = server.database().await;
     // The revocation comes from a node of its own, where it does not wait for a connection behind the changes.
     let there = manager(database.store().await);

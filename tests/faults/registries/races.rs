@@ -199,7 +199,7 @@ async fn m01_who_keeps_changes_in_flight_changes_nothing_after_his_keys_end_in_s
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs postgres"]
 async fn m01_who_keeps_changes_in_flight_changes_nothing_after_his_keys_end_in_postgres() {
-    let server = crate::registries::postgres_server::Server::start(&["deadlock_timeout=10ms"]);
+    let server = crate::postgres_server::Server::start(&["deadlock_timeout=10ms"]);
     let store = server.database().await.store().await;
     run("PostgreSQL", async || store.clone()).await;
 }
