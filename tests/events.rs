@@ -61,7 +61,7 @@ async fn every_decision_is_one_event_at_a_level_that_suits_production() {
         (
             Fault::None,
             with("authorization", "Bearer"),
-            "INFO API key outcome=\"refused\" reason=\"malformed\" scheme=authorization:Bearer",
+            "INFO API key outcome=\"refused\" reason=\"malformed\" cause=\"empty\" scheme=authorization:Bearer",
         ),
         (
             Fault::Fails,

@@ -288,7 +288,7 @@ async function create(form) {
     type: new FormData(form).get("type"),
     name: find("#name").value.trim(),
     permissions: ticked(form),
-    expires_at: day ? new Date(`${day}T23:59:59`).toISOString() : null,
+    expires_at: day ? new Date(`${day}T23:59:59`).toISOString() : undefined,
   };
   showKey(form, await call("POST", "/admin/keys", { body }));
 }

@@ -5,13 +5,14 @@ use percent_encoding::percent_decode_str;
 /// What a reader may do to a path; nothing where that changes nothing.
 pub(super) type Step = fn(&str) -> Option<String>;
 
-pub(super) const STEPS: [Step; 9] = [
+pub(super) const STEPS: [Step; 10] = [
     with_unreserved_decoded,
     with_all_but_slashes_decoded,
     decoded,
     |path| cut_at(path, '?'),
     |path| cut_at(path, '#'),
     without_parameters,
+    without_last_parameters,
     |path| path.contains('\\').then(|| path.replace('\\', "/")),
     with_slashes_merged,
     |path| Some(path.trim_end()).filter(|trimmed| trimmed.len() < path.len()).map(str::to_owned),
@@ -60,6 +61,13 @@ fn cut_at(path: &str, end: char) -> Option<String> {
 fn without_parameters(path: &str) -> Option<String> {
     let name = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
     path.contains(';').then(|| path.split('/').map(name).collect::<Vec<_>>().join("/"))
+}
+
+/// Cuts the parameters of the last segment alone, as RFC 2396 readers do.
+fn without_last_parameters(path: &str) -> Option<String> {
+    let last = path.rfind('/')?;
+    let end = path[last..].find(';')?;
+    Some(path[..last + end].to_owned())
 }
 
 fn with_slashes_merged(path: &str) -> Option<String> {

@@ -76,6 +76,9 @@ pub(crate) const PLACES: &[KnownPlace] = &[
     Query("apiKey"),
     Query("x-api-key"),
     Query("access_token"),
+    Query("auth_token"),
+    Query("token"),
+    Query("key"),
     Cookie("api_key"),
     Cookie("api-key"),
     Cookie("apikey"),
@@ -101,11 +104,11 @@ pub(super) fn header(name: &str) -> Option<u8> {
 }
 
 pub(super) fn query(name: &str) -> Option<u8> {
-    place_of(PLACES, |known| matches!(known, Query(known) if *known == name))
+    place_of(PLACES, |known| matches!(known, Query(known) if known.eq_ignore_ascii_case(name)))
 }
 
 pub(super) fn cookie(name: &[u8]) -> Option<u8> {
-    place_of(PLACES, |known| matches!(known, Cookie(known) if known.as_bytes() == name))
+    place_of(PLACES, |known| matches!(known, Cookie(known) if known.as_bytes().eq_ignore_ascii_case(name)))
 }
 
 fn place_of<T>(list: &[T], fits: impl FnMut(&T) -> bool) -> Option<u8> {

@@ -1,6 +1,6 @@
 //! Credentials that are somebody else's by the form of their text, in places that this policy reads too: a JWT after our `Bearer`.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, Uri, header::COOKIE};
 use zeroize::Zeroizing;
 
@@ -55,14 +55,25 @@ impl HeaderSource {
         let value = trim_ows(value);
         match self.text(value) {
             None | Some((_, [])) => false,
-            Some((true, coded)) => match STANDARD.decode(coded).map(Zeroizing::new) {
+            Some((true, coded)) => match lenient(coded) {
                 // The user name or the password.
-                Ok(pair) => !is_ours(&pair) && !pair.split(|byte| *byte == b':').any(is_ours),
-                Err(_) => !is_ours(coded),
+                Some(pair) => !is_ours(&pair) && !pair.split(|byte| *byte == b':').any(is_ours),
+                None => !is_ours(coded),
             },
             Some((false, text)) => !is_ours(text),
         }
     }
+}
+
+/// What this codes, also without padding, in the alphabet of URLs, and with spaces or quotes in it: a slip in the coding of a key of ours makes it
+/// nobody else's.
+fn lenient(coded: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let letters = coded.iter().filter(|byte| !b" \t\"'=".contains(byte)).map(|byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => *byte,
+    });
+    STANDARD_NO_PAD.decode(Zeroizing::new(letters.collect::<Vec<u8>>())).ok().map(Zeroizing::new)
 }
 
 /// The only item, if there is one and no other.

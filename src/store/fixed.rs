@@ -153,16 +153,22 @@ fn checked(text: &str) -> Result<ApiKey, fn(String) -> FixedKeysError> {
     }
 }
 
-/// `NAME=KEY`, `export NAME=KEY`, `set NAME=KEY`. What has nothing but `=` behind it is a key in base64.
+/// What callers write before a key, as a header or a word: `x-api-key: KEY`.
+const LABELS: [&str; 8] = ["x-api-key", "api-key", "api_key", "apikey", "authorization", "bearer", "token", "basic"];
+
+/// `NAME=KEY`, `export NAME=KEY`, `set NAME=KEY`, `x-api-key:KEY`. What has nothing but `=` behind it is a key in base64.
 fn is_assignment(text: &str) -> bool {
     let words = ["export ", "set ", "setx ", "declare ", "$env:", "$"];
     let line = words.iter().find_map(|word| text.strip_prefix(word)).unwrap_or(text).trim_start();
+    if line.split_once(':').is_some_and(|(label, _)| LABELS.iter().any(|known| label.eq_ignore_ascii_case(known))) {
+        return true;
+    }
     let Some((name, value)) = line.split_once('=') else {
         return line.len() < text.len() && text.starts_with("export ");
     };
     let name = name.trim_end();
-    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '-')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     is_name && !value.trim_start_matches('=').is_empty()
 }
 
@@ -173,8 +179,15 @@ fn is_quote(c: char) -> bool {
         | '\u{ff02}' | '\u{ff07}' | '\u{ff40}' | '\u{ff62}' | '\u{ff63}')
 }
 
-/// A variable that nobody has expanded, or a gap that nobody has filled in: `${API_KEY}`, `<your key>`, `{{key}}`, `%KEY%`.
+/// A variable that nobody has expanded, a gap that nobody has filled in, or a reference that nobody has resolved: `${API_KEY}`, `<your key>`,
+/// `{{key}}`, `%KEY%`, `/run/secrets/api_key`, `op://vault/item`.
 fn is_placeholder(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let refers = ["/run/", "/etc/", "/var/", "arn:", "vault:", "op:", "file:", "@microsoft."];
+    let speaks = ["://", "\\", "example", "your_", "your-"];
+    if refers.iter().any(|begin| lower.starts_with(begin)) || speaks.iter().any(|part| lower.contains(part)) {
+        return true;
+    }
     let pairs = [("${", "}"), ("$(", ")"), ("$", ""), ("{", "}"), ("<", ">"), ("[", "]"), ("%", "%")];
     pairs.iter().any(|(begin, end)| {
         let inside = text.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));

@@ -13,7 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body::Body as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::{
@@ -144,7 +144,9 @@ fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, Response> {
         Ok(body) => return Ok(body),
         Err(wrong) => wrong,
     };
-    if error.classify() != Category::Data {
+    // Where a text of a few is expected, serde_json takes a `null` for no JSON.
+    let is_json = error.classify() == Category::Data || serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    if !is_json {
         let (line, column) = (error.line(), error.column());
         let detail = format!("The body is no JSON: line {line}, column {column}.");
         return Err(problem(StatusCode::BAD_REQUEST, &detail));
