@@ -84,7 +84,7 @@ async fn measure(name: &str, store: impl KeyRegistry, samples: usize) -> Result<
     let mut times: [Vec<u64>; 4] = Default::default();
     for round in 0..samples + KEYS {
         for turn in 0..KINDS.len() {
-            let kind = (turn + round) % KINDS.len() ^ (round / 4 % 4);
+            let kind = ((turn + round) % KINDS.len()) ^ (round / 4 % 4);
             let key = &keys[kind][round * 7 % KEYS];
             let request = Request::builder().header("authorization", format!("Bearer {key}")).body(Body::empty())?;
             let started = Instant::now();
