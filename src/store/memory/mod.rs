@@ -10,7 +10,7 @@ mod table;
 
 use std::{
     convert::Infallible,
-    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use tokio::sync::broadcast;
@@ -58,8 +58,11 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     /// What requests read.
     by_digest: Table,
-    /// What changes go through, one at a time. Those that read wait behind a change that waits.
+    /// What changes go through, one at a time.
     books: RwLock<Books>,
+    /// Whoever waits for the books holds it. So who comes later and only reads waits behind a change that waits, and not the other way round: the lock
+    /// of the books alone lets a reader that comes at the right moment go first, again and again.
+    gate: Mutex<()>,
     /// Whom changes are told, in their order, once somebody follows them.
     changes: OnceLock<broadcast::Sender<Change>>,
 }
@@ -144,11 +147,13 @@ impl MemoryStore {
 
     /// Every change checks first and cannot fail afterwards, so a poisoned lock is as good as new.
     fn turn(&self) -> Turn<'_> {
+        let _gate = self.0.gate.lock();
         Turn { books: self.0.books.write().unwrap_or_else(PoisonError::into_inner), gone: Vec::new() }
     }
 
     /// What is copied out of the books stays in them for as long, so nothing goes in here.
     fn look(&self) -> RwLockReadGuard<'_, Books> {
+        let _gate = self.0.gate.lock();
         self.0.books.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
