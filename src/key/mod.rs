@@ -12,8 +12,9 @@
 //! # What is hidden from a timing observer
 //!
 //! Digests are compared in constant time, wherever they are compared. An unknown key is hashed, looked up and compared as a known one
-//! is, against a dummy record; what follows for a known one, its status and times, is a few nanoseconds more, where records are in memory. A
-//! store that reads a row has more to do for a known key: what remains of that over SQLite and PostgreSQL is measured in `docs/operations.md`.
+//! is, against a dummy record; what follows for a known one, its status and times, is a few nanoseconds more. A store that reads a row has much more to
+//! do for a known key: so those in SQLite and PostgreSQL read another key's row for an unknown one, and say in their documentation what was measured. A store of
+//! your own may tell the two apart by its time.
 //!
 //! What a map or a database index may still tell by its timing is something about the *digest* of the presented key. That is of no use: who
 //! cannot invert SHA-256 cannot choose the next guess by it. Without a pepper an attacker can compute digests, and so

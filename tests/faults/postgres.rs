@@ -323,6 +323,31 @@ async fn s06_another_nonce_or_none_is_an_error() {
     }
 }
 
+/// S5. For an unknown key another one's row is read, and nothing of it comes out.
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn s05_an_unknown_key_is_unknown_whatever_row_is_beside_it() {
+    let server = Server::start(&[]);
+    let database = server.database().await;
+    let store = database.store().await;
+    let is_known = async |byte: u8| store.find(&[byte; 32].into()).await.unwrap().is_some();
+    for byte in [0, 5, 255] {
+        assert!(!is_known(byte).await, "in an empty table");
+    }
+    for byte in [5, 7] {
+        store.insert(KeyRecord::new(format!("k{byte}"), [byte; 32]), None, None).await.unwrap().unwrap();
+    }
+    for damage in ["", "update api_keys set permissions = '[]' where id = 'k7'"] {
+        if !damage.is_empty() {
+            database.sql(damage).await;
+        }
+        for (byte, expected) in [(0, false), (4, false), (5, true), (6, false), (8, false), (255, false)] {
+            assert_eq!(is_known(byte).await, expected, "{byte} {damage}");
+        }
+        assert_eq!(store.find(&[7; 32].into()).await.is_err(), !damage.is_empty());
+    }
+}
+
 /// S2, and what S1 says of SQLite: lists that are held up take a quarter of the connections at most, and new keys leave one for a revocation.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]

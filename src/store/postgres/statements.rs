@@ -18,7 +18,9 @@ macro_rules! columns {
     };
 }
 
-pub(super) const FIND: &str = concat!("select ", columns!(), " from api_keys where digest = $1");
+/// The row of this key, or else of another one: so an unknown key costs what a known one does, here and at the server. Whose it is, the digest says.
+pub(super) const FIND: &str =
+    concat!("select ", columns!(), " from api_keys where digest >= $1 order by digest limit 1");
 
 pub(super) const GET: &str = concat!("select ", columns!(), " from api_keys where id = $1");
 
@@ -55,7 +57,7 @@ pub(super) const RECORD_USES: &str =
     from locked join unnest($1::text[], $2::bigint[], $3::bigint[]) as used (id, count, last_at) using (id)
     where api_keys.id = locked.id";
 
-/// As [`FIND`] answers for a common key.
+/// As [`FIND`] answers for a common key, for where there is no other one behind an unknown key.
 pub(super) const DECOY: &str = "select repeat('-', 26) as id, decode(repeat('00', 32), 'hex') as digest, 1::bigint as version,
         'revoked' as status, 'user' as owner_type, repeat('-', 12) as \"user\", repeat('-', 12) as organization,
         'live' as environment, repeat('-', 12) as name, repeat('-', 12) as mask,
