@@ -65,6 +65,10 @@ pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
         StatusCode::UNPROCESSABLE_ENTITY if matches!(error, E::Environment(_)) => {
             "environment: there are no keys for the one that is named".to_owned()
         }
+        // Names as a body has them: one that is longer may be a key in the wrong place.
+        StatusCode::FORBIDDEN if matches!(error, E::NotGranted { resource, action } if resource.len().max(action.as_str().len()) > 13) => {
+            "a key cannot hold a permission that its maker lacks: one of permissions".to_owned()
+        }
         _ => error.to_string(),
     };
     let mut letters = text.chars();
