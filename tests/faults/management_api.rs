@@ -1,6 +1,7 @@
 //! M6, M8 to M12, M14, C8, S9: what the management API takes and answers.
 
-use std::time::{Duration, Instant};
+#[cfg(feature = "sqlite")]
+use std::time::Duration;
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, header::CONTENT_TYPE};
@@ -323,14 +324,12 @@ async fn m11_a_key_has_at_most_256_permissions() {
     assert_eq!(stored, pairs(1, 8_000));
 }
 
-/// What it took before was 163 ms for 64 KiB of actions on one resource; printed, since a time is no assertion.
+/// Each action is found by halves: what is stored has no limit, and may be compared too.
 #[test]
-fn m11_many_actions_on_one_resource_are_compared_in_no_time() {
+fn m11_many_actions_on_one_resource_are_compared() {
     let many = pairs(1, 8_000);
-    let begun = Instant::now();
     assert!(many.cover(&many));
-    println!("8,000 actions compared in {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(!many.cover(&many.clone().grant("r0", "one more")));
 }
 
 #[tokio::test]
@@ -387,7 +386,9 @@ mod memory {
             while at < end {
                 chunk.fill(0);
                 let read = memory.read_at(&mut chunk, at).unwrap_or(0);
-                chunk.iter_mut().for_each(|byte| *byte ^= TURN);
+                for byte in &mut chunk {
+                    *byte ^= TURN;
+                }
                 let matches = chunk[..read]
                     .windows(turned.len())
                     .enumerate()
