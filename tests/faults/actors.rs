@@ -2,6 +2,7 @@
 
 mod bounds;
 mod ends;
+#[cfg(feature = "tracing")]
 mod failures;
 #[cfg(feature = "sqlite")]
 mod sessions;
