@@ -94,7 +94,7 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
         .rejection_format(RejectionFormat::json())
         .realm("hopx")
         .build()?;
-    Ok(routes()?.nest("/v1/keys", manager.router(auth.schemes())).layer(auth))
+    Ok(routes()?.merge(manager.router_at("/v1/keys", auth.schemes())).layer(auth))
 }
 
 fn routes() -> Result<Router, ConfigError> {

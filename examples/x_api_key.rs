@@ -104,7 +104,7 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
     });
     Ok(routes
         .route_layer(Require::organization_in_path("/api/orgs/{organization}")?)
-        .nest("/api/keys", manager.router(auth.schemes()))
+        .merge(manager.router_at("/api/keys", auth.schemes()))
         .layer(auth))
 }
 

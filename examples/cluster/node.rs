@@ -22,7 +22,7 @@ pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
     let auth = manager.layer().deadline(Duration::from_secs(1)).build()?;
     let app = Router::new()
         .route("/stats", get(stats).layer(Require::permission("stats", "read")))
-        .nest("/api/keys", manager.router(auth.schemes()))
+        .merge(manager.router_at("/api/keys", auth.schemes()))
         .layer(auth)
         .route("/cache", get(async move || cache(&keys)));
 

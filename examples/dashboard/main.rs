@@ -123,10 +123,10 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, Box<dyn Error>> {
     let api = Router::new()
         .route("/stats", get(stats).layer(Require::permission("stats", "read")))
         .route("/links", get(links).post(links).layer(Require::by_method("links")))
-        .nest("/keys", manager.router(auth.schemes()).layer(map_request(confine_members)))
+        .merge(manager.router_at("/keys", auth.schemes()).layer(map_request(confine_members)))
         .layer(auth.clone());
     let admin = Router::new()
-        .nest("/keys", manager.router(auth.schemes()))
+        .merge(manager.router_at("/keys", auth.schemes()))
         .layer(from_fn_with_state(sessions.clone(), sign_in::require_session))
         .nest("/session", sign_in::router(sessions, auth));
     Ok(Router::new()

@@ -12,7 +12,9 @@ use std::{fmt, sync::Arc};
 pub(crate) use fields::Fields;
 pub use identity::{KeyId, Owner, Status};
 pub(crate) use lent::{State, recall, remember};
-pub(crate) use verify::{Bounds, Obstacle, Verified};
+#[cfg(feature = "manage")]
+pub(crate) use verify::Obstacle;
+pub(crate) use verify::{Bounds, Verified};
 
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
 use lent::Handle;

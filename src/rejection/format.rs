@@ -202,6 +202,11 @@ impl Renderer {
         Self { hides_details, ..self }
     }
 
+    /// Whether a 403 may say more than the detail of its problem.
+    fn is_detailed(&self, rejection: &Rejection) -> bool {
+        !self.hides_details && (rejection.reason() == Reason::Unlisted || rejection.missing().is_some())
+    }
+
     /// What a 403 says instead of the detail of its problem, and the `scope` of its challenge.
     fn forbidden(&self, rejection: &Rejection) -> (Option<Cow<'static, str>>, Option<String>) {
         match (rejection.reason(), rejection.missing()) {
@@ -242,7 +247,7 @@ impl Renderer {
             Some(ready)
                 if dialect == Dialect::Http
                     && rejection.problem_json().is_none()
-                    && self.forbidden(rejection) == (None, None) =>
+                    && !self.is_detailed(rejection) =>
             {
                 let mut refusal = ready.clone();
                 if let Some(said) = self.said.about(rejection) {

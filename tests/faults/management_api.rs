@@ -226,6 +226,18 @@ async fn m09_a_slash_at_the_end_is_the_list_and_what_is_unknown_is_a_problem() {
 }
 
 #[tokio::test]
+async fn m09_a_slash_at_the_end_is_the_list_for_members_too() {
+    let mut keys = Keys::default().await;
+    let auth = keys.manager.layer().build().unwrap();
+    keys.app = Router::new().merge(keys.manager.self_service_router_at("/my/keys", auth.schemes())).layer(auth);
+    let list = keys.call("GET /my/keys", "").await;
+    let with_slash = keys.call("GET /my/keys/", "").await;
+    assert_eq!((with_slash.status, &with_slash.body), (200, &list.body));
+    // Its own keys only, and none of a bot.
+    assert_eq!(keys.call("POST /my/keys/", &bot("x")).await.status, 403);
+}
+
+#[tokio::test]
 async fn m10_a_refusal_names_the_member_and_repeats_nothing() {
     let keys = Keys::default().await;
     let id = keys.manager.issue(&admin(), NewKey::bot("x")).await.unwrap().record().id().to_string();

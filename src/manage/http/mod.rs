@@ -152,6 +152,20 @@ impl KeyManager {
     pub fn self_service_router<S: Clone + Send + Sync + 'static>(&self, policy: &SchemePolicy) -> Router<S> {
         self.router(policy).layer(Extension(OwnKeysOnly))
     }
+
+    /// The management API for members under `path`, to be merged: [`KeyManager::self_service_router`] nested there, which also answers
+    /// under `path/`, as [`KeyManager::router_at`] does.
+    ///
+    /// # Panics
+    ///
+    /// As [`KeyManager::router_at`].
+    pub fn self_service_router_at<S: Clone + Send + Sync + 'static>(
+        &self,
+        path: &str,
+        policy: &SchemePolicy,
+    ) -> Router<S> {
+        self.router_at(path, policy).layer(Extension(OwnKeysOnly))
+    }
 }
 
 #[utoipa::path(post, path = "/", tag = "keys", request_body = CreateKey, responses(
