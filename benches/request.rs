@@ -74,7 +74,7 @@ where
 
 /// One verification of a request that is there already.
 fn authenticate(bencher: Bencher<'_, '_>, layer: &ApiKeyLayer, request: &Request<()>) {
-    bencher.bench_local(|| layer.authenticate_now(black_box(request)).expect("a store in memory does not wait"));
+    bencher.bench_local(|| layer.try_authenticate(black_box(request)).expect("a store in memory does not wait"));
 }
 
 mod stage {
@@ -110,7 +110,7 @@ mod stage {
     fn find(bencher: Bencher<'_, '_>) {
         let (key, hasher) = (key(), KeyHasher::sha256());
         let (store, digest) = (store(&key, &hasher), hasher.digest(&key));
-        bencher.bench_local(|| match store.find_now(black_box(&digest)) {
+        bencher.bench_local(|| match store.try_find(black_box(&digest)) {
             Lookup::Found(record) if *record.digest() == digest => record,
             _ => panic!("not found"),
         });
@@ -155,7 +155,7 @@ mod service {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let cache = runtime.block_on(async {
             let store = store(&key, &hasher);
-            let cache = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+            let cache = CachedStore::builder(store.clone(), store.change_feed()).build().unwrap();
             while !cache.status().is_following {
                 tokio::task::yield_now().await;
             }

@@ -12,7 +12,7 @@ use axum::{Router, response::Redirect, routing::get};
 use http::{Request, Response};
 use tokio::{net::TcpListener, signal};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, Principal, Scheme, client::SendKeyLayer, store::FixedKeys};
+use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, Principal, Scheme, client::SendKeyLayer, store::StaticKeys};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
 #[tokio::main]
@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn protected(key: ApiKey) -> Result<Router, Box<dyn Error>> {
-    let auth = ApiKeyLayer::builder(FixedKeys::new([("caller", key)])?).build()?;
+    let auth = ApiKeyLayer::builder(StaticKeys::new([("caller", key)])?).build()?;
     Ok(Router::new().route("/hello", get(hello)).route("/old", get(async || Redirect::permanent("/hello"))).layer(auth))
 }
 

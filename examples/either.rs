@@ -16,7 +16,7 @@ use axum::{Json, Router, body::Bytes, http::StatusCode, routing::get};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_api_key::{
-    ConfigError, Conflict, KeyFormat, KeyManager, Owner, Permissions, Principal, RejectionFormat, Require, Scheme,
+    ConfigError, ConflictPolicy, KeyFormat, KeyManager, Owner, Permissions, Principal, RejectionFormat, Require, Scheme,
     SchemePolicy,
     manage::{Actor, Issued, ManageError, NewKey},
     store::SqliteStore,
@@ -69,9 +69,9 @@ pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str
     let keys = ["create", "read", "update", "delete"].map(|action| ("apiKeys", action));
     let sandboxes = [("sandboxes", "read"), ("sandboxes", "create")];
     let everything: Permissions = keys.into_iter().chain(sandboxes).collect();
-    let here = Actor::trusted(Owner::Bot, everything.clone()).in_organization("acme");
+    let here = Actor::trusted(Owner::ServiceAccount, everything.clone()).in_organization("acme");
     let elsewhere = here.clone().in_organization("globex");
-    let key = |name: &str, environment: &str| NewKey::bot(name).environment(environment);
+    let key = |name: &str, environment: &str| NewKey::service_account(name).environment(environment);
     let all = |name: &str, environment: &str| key(name, environment).permissions(everything.clone());
     let Some(live) = manager.bootstrap(&here, all("Production", "live")).await? else {
         return Ok(Vec::new());
@@ -88,7 +88,7 @@ pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str
 pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
     let auth = manager
         .layer()
-        .schemes(SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(Conflict::EqualKeysCountOnce))
+        .schemes(SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(ConflictPolicy::AllowIdentical))
         .environments(["live"])
         .organization("acme")
         .rejection_format(RejectionFormat::json())

@@ -36,7 +36,7 @@ use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     ConfigError, KeyFormat, KeyManager, KeyRecord, Owner, Permissions, Principal, Require, Scheme,
     manage::{Actor, Issued, ManageError, NewKey},
-    store::{Filter, Refusal, SqliteStore},
+    store::{KeyFilter, RegistryError, SqliteStore},
 };
 
 #[tokio::main]
@@ -165,10 +165,10 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, error) = match self {
             Self::NoKey => (StatusCode::NOT_FOUND, "there is no key: generate one".to_owned()),
-            Self::Manage(ManageError::Refused(Refusal::Full(_))) => {
+            Self::Manage(ManageError::Registry(RegistryError::LimitReached(_))) => {
                 (StatusCode::CONFLICT, "there is a key already: regenerate it, or revoke it first".to_owned())
             }
-            Self::Manage(error @ ManageError::Failed(_)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            Self::Manage(error @ ManageError::Store(_)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             Self::Manage(error) => (StatusCode::CONFLICT, error.to_string()),
         };
         (status, Json(json!({ "error": error }))).into_response()
@@ -209,7 +209,7 @@ impl Account {
     }
 
     async fn key(&self, manager: &KeyManager) -> Result<Option<KeyRecord>, ManageError> {
-        let filter = Filter::default().owned_by(self.owner()).limit(1);
+        let filter = KeyFilter::default().owner(self.owner()).limit(1);
         Ok(manager.list(&self.actor(), filter).await?.records.pop())
     }
 }

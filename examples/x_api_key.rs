@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     ConfigError, KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require, Scheme,
-    manage::{Actor, Change, Issued, ManageError, NewKey},
+    manage::{Actor, KeyEvent, Issued, ManageError, NewKey},
     store::SqliteStore,
 };
 
@@ -59,14 +59,14 @@ const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 /// One user key per user and organization; every change is told to an audit log.
 pub(crate) async fn manager(
     database: &Path,
-    audit: impl Fn(&Change) + Send + Sync + 'static,
+    audit: impl Fn(&KeyEvent) + Send + Sync + 'static,
 ) -> Result<KeyManager, Box<dyn Error>> {
     let store = SqliteStore::open(database).await?;
     let manager = KeyManager::builder(store).format(KeyFormat::new("h0p")?).keys_per_user(1).mask(Mask::LastFour);
-    Ok(manager.on_change(audit).build()?)
+    Ok(manager.on_event(audit).build()?)
 }
 
-fn audit(change: &Change) {
+fn audit(change: &KeyEvent) {
     let by = change.actor().owner().map(ToString::to_string);
     eprintln!("audit: {:?} {} by {by:?} in {:?}", change.kind(), change.key_id(), change.actor().organization());
 }
@@ -76,18 +76,18 @@ pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str
     let everything = everything_but("");
     let stats = Permissions::new().grant("stats", "read");
     let alice = Actor::trusted(Owner::User("alice".to_owned()), everything.clone()).in_organization("org_a");
-    let here = Actor::trusted(Owner::Bot, everything.clone()).in_organization("org_a");
+    let here = Actor::trusted(Owner::ServiceAccount, everything.clone()).in_organization("org_a");
     let elsewhere = here.clone().in_organization("org_b");
     let user = NewKey::user("Alice's key").permissions(everything_but("apiKeys"));
     let Some(user) = manager.bootstrap(&alice, user).await? else {
         return Ok(Vec::new());
     };
-    let admin = NewKey::bot("Administration").permissions(everything.clone());
+    let admin = NewKey::service_account("Administration").permissions(everything.clone());
     Ok(vec![
         ("user", user),
         ("admin", manager.issue(&here, admin).await?),
-        ("stats", manager.issue(&here, NewKey::bot("Reports").permissions(stats)).await?),
-        ("other", manager.issue(&elsewhere, NewKey::bot("Another's").permissions(everything)).await?),
+        ("stats", manager.issue(&here, NewKey::service_account("Reports").permissions(stats)).await?),
+        ("other", manager.issue(&elsewhere, NewKey::service_account("Another's").permissions(everything)).await?),
     ])
 }
 

@@ -27,7 +27,7 @@ pub enum ConfigError {
     HeaderName(String),
     /// A scheme word that is not a token (RFC 9110 §11.1).
     #[error("schemes: {0:?} is not a scheme word")]
-    SchemeWord(String),
+    AuthSchemeName(String),
     /// A query parameter without a name.
     #[error("schemes: a query parameter needs a name")]
     QueryName,
@@ -60,7 +60,7 @@ pub enum ConfigError {
     ProblemTypes(String),
     /// A key that this scheme cannot carry: one with a semicolon, in a cookie.
     #[error("key: {0} cannot carry it")]
-    KeyNotCarried(String),
+    UnsupportedKeyCharacters(String),
     /// What is no origin (RFC 6454 §4) of `http`, `https`, `ws` or `wss`: a relative URL, or one with a user, a path or a query.
     #[error("origin: must be http, https, ws or wss, a host, and at most a port")]
     Origin,
@@ -99,10 +99,10 @@ pub enum ConfigError {
     EmptyTable,
     /// A guard was named on an operation, method and path, that the OpenAPI document does not have.
     #[error("openapi: the document has no operation {0:?}")]
-    NoOperation(String),
+    UnknownOperation(String),
     /// An operation of the OpenAPI document that its guards let nobody call.
     #[error("openapi: the guards of {0:?} let nobody pass")]
-    NobodyPasses(String),
+    UnsatisfiableGuard(String),
     /// A path template without exactly one `{name}` segment.
     #[error("organization: {0:?} must have exactly one segment in braces")]
     PathTemplate(String),

@@ -99,7 +99,7 @@ pub use permission::{Action, Permissions};
 pub use principal::Principal;
 pub use record::{KeyId, KeyRecord, Owner, Status};
 pub use rejection::{Cause, MissingPermission, Problem, Reason, Rejection, RejectionFormat};
-pub use scheme::{Conflict, Scheme, SchemePolicy};
+pub use scheme::{ConflictPolicy, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 
 /// Keeps the README's code true.

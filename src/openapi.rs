@@ -179,7 +179,7 @@ impl Security {
             }
         }
         if let Some(operation) = unknown.first() {
-            return Err(ConfigError::NoOperation((*operation).clone()));
+            return Err(ConfigError::UnknownOperation((*operation).clone()));
         }
         document.paths = paths;
         require_a_key(&self.policy, document);
@@ -195,7 +195,7 @@ impl Security {
     ) -> Result<Vec<SecurityRequirement>, ConfigError> {
         let alternatives = together(guards.iter().copied(), method, path);
         if alternatives.is_empty() {
-            return Err(ConfigError::NobodyPasses(name));
+            return Err(ConfigError::UnsatisfiableGuard(name));
         }
         let mut security = requirements(&self.policy, &alternatives);
         if guards.iter().all(|guard| guard.is_open(method, path)) {

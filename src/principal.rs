@@ -94,7 +94,7 @@ impl Principal {
     ///
     /// A [`Rejection`] for [`Reason::OtherOrganization`]: 403.
     pub fn require_organization(&self, organization: &str) -> Result<(), Rejection> {
-        if self.organization() == Some(organization) { Ok(()) } else { Err(self.refused(Reason::OtherOrganization)) }
+        if self.organization() == Some(organization) { Ok(()) } else { Err(self.refused(Reason::ForeignResource)) }
     }
 
     /// The refusal of something that this principal asked for.
@@ -108,8 +108,8 @@ impl Principal {
     }
 
     /// The value of this type that the store attached to the key.
-    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.record.get()
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.record.extension()
     }
 
     /// All that the store keeps of the key.

@@ -185,7 +185,7 @@ fn a_hit_in_a_cache_allocates_no_more_than_that() {
     keys.add(record.clone()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let cache = runtime.block_on(async {
-        let cache = CachedStore::builder(keys.clone(), keys.changes()).build().unwrap();
+        let cache = CachedStore::builder(keys.clone(), keys.change_feed()).build().unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         cache.find(record.digest()).await.unwrap();
         cache

@@ -77,10 +77,10 @@ async fn nobody_is_let_through_without_a_key() {
 fn what_cannot_be_told_at_once_is_not_told_without_waiting() {
     let [memory, waits] = layers().map(|layer| layer.build().unwrap());
     for (request, expected) in requests() {
-        let answer = memory.authenticate_now(&request).expect("a store in memory does not wait");
+        let answer = memory.try_authenticate(&request).expect("a store in memory does not wait");
         assert_eq!(answer.map(|_| ()).map_err(|rejection| rejection.reason()), expected.map(|_| ()));
         let is_told = matches!(expected, Err(Reason::Missing | Reason::Ambiguous));
-        assert_eq!(waits.authenticate_now(&request).is_some(), is_told);
+        assert_eq!(waits.try_authenticate(&request).is_some(), is_told);
     }
 }
 
@@ -102,12 +102,12 @@ async fn observers_are_told_once_and_how_long_the_store_was_waited_for() {
 
 #[tokio::test]
 async fn a_key_under_an_older_pepper_is_known_to_be_outdated() {
-    let hasher = KeyHasher::hmac_sha256(&[7; 32]).unwrap().with_older(KeyHasher::sha256());
+    let hasher = KeyHasher::hmac_sha256(&[7; 32]).unwrap().with_previous(KeyHasher::sha256());
     for layer in layers() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&told);
         let layer =
-            layer.hasher(hasher.clone()).observe(move |decision| log.lock().unwrap().push(decision.is_outdated()));
+            layer.hasher(hasher.clone()).observe(move |decision| log.lock().unwrap().push(decision.used_previous_pepper()));
         layer.build().unwrap().authenticate(&bearer(LIVE)).await.unwrap();
         assert_eq!(*told.lock().unwrap(), [true]);
     }

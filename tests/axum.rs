@@ -13,7 +13,7 @@ use http::{Request, StatusCode, header::HeaderMap};
 use http_body_util::BodyExt;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, Principal, Rejection, RejectionFormat, Require, layer::ApiKeyLayerBuilder, store::FixedKeys,
+    ApiKey, ApiKeyLayer, Principal, Rejection, RejectionFormat, Require, layer::ApiKeyLayerBuilder, store::StaticKeys,
 };
 
 const LIVE: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
@@ -21,7 +21,7 @@ const UNAUTHORIZED: &str = r#"{"error": "Unauthorized", "code": "AUTHENTICATION_
 const FORBIDDEN: &str = r#"{"error": "Forbidden", "code": "PERMISSION_DENIED"}"#;
 
 fn layer(edit: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> ApiKeyLayer {
-    let keys = FixedKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap().grant("links", "read");
+    let keys = StaticKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap().grant("links", "read");
     let builder = ApiKeyLayer::builder(keys).rejection_format(RejectionFormat::json());
     edit(builder).build().unwrap()
 }
@@ -207,7 +207,7 @@ async fn a_path_that_nest_cuts_otherwise_than_it_was_routed_is_neither_listed_no
     let app = Router::new().nest("/v{n}", part).layer(required());
     assert_eq!(says(&app, "/v1/admin", Some(LIVE)).await.0, 403, "a prefix that nest does not cut");
 
-    let keys = FixedKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap();
+    let keys = StaticKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap();
     let service = Require::table()
         .any("/api/admin/{*rest}", ("admin", "read"))
         .any("/api/{tenant}/{*path}", Require::authenticated());

@@ -16,7 +16,7 @@ use tokio::{
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, ConfigError, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Lookup, Status,
-    store::{BoxError, CacheError, CachedStore, Change, KeyChanges, MemoryStore},
+    store::{BoxError, CacheError, CachedStore, Invalidation, ChangeFeed, MemoryStore},
 };
 
 const TTL: Duration = Duration::from_mins(10);
@@ -36,7 +36,7 @@ async fn an_unknown_key_is_looked_up_once() {
     for _ in 0..100 {
         assert!(!is_accepted(&node, 9).await);
     }
-    assert_eq!((database.lookups(), node.status().absences), (1, 1));
+    assert_eq!((database.lookups(), node.status().negative_entries), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,7 +275,7 @@ async fn a_cache_is_bounded_and_unknown_keys_push_no_known_one_out() {
         unknown[31] = 1;
         assert!(node.find(&unknown.into()).await.unwrap().is_none());
     }
-    assert!(node.status().absences <= 1000, "{:?}", node.status());
+    assert!(node.status().negative_entries <= 1000, "{:?}", node.status());
     assert!(is_in_memory(&node, 1));
 }
 
@@ -286,7 +286,7 @@ async fn a_change_through_the_cache_is_seen_by_its_next_request() {
     sleep(Duration::from_millis(1)).await; // it follows a channel that tells nothing of this store
     node.insert(record(1), None, None).await.unwrap().unwrap();
     assert!(node.find(&digest(1)).await.unwrap().is_some());
-    assert!(matches!(node.find_now(&digest(1)), Lookup::Found(_)));
+    assert!(matches!(node.try_find(&digest(1)), Lookup::Found(_)));
     node.revoke(&"k1".into(), None).await.unwrap().unwrap();
     assert_eq!(node.find(&digest(1)).await.unwrap().unwrap().status(), Status::Revoked);
     node.remove(&"k1".into(), None).await.unwrap().unwrap();
@@ -300,7 +300,7 @@ async fn a_key_under_an_older_pepper_is_let_in_at_once_too() {
     let key = ApiKey::new("an-older-key-of-32-characters-ok").unwrap();
     let (database, _, node) = node().await;
     database.commit(KeyRecord::for_key("older", &key, &older));
-    let layer = ApiKeyLayer::builder(node).hasher(newer.with_older(older)).build().unwrap();
+    let layer = ApiKeyLayer::builder(node).hasher(newer.with_previous(older)).build().unwrap();
     let service = layer.layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));
     let ask = || service.clone().oneshot(Request::builder().header("x-api-key", key.expose()).body(()).unwrap());
     assert_eq!(ask().await.unwrap().status(), 200);
@@ -309,18 +309,18 @@ async fn a_key_under_an_older_pepper_is_let_in_at_once_too() {
 
 struct Panics(Channel);
 
-impl KeyChanges for Panics {
+impl ChangeFeed for Panics {
     type Error = BoxError;
 
     async fn connect(&mut self) -> Result<(), BoxError> {
         self.0.connect().await
     }
 
-    async fn next(&mut self) -> Result<Change, BoxError> {
+    async fn next(&mut self) -> Result<Invalidation, BoxError> {
         self.0.next().await.inspect(|_| panic!("what has changed?"))
     }
 
-    async fn catch_up(&mut self) -> Result<Vec<Change>, BoxError> {
+    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, BoxError> {
         self.0.catch_up().await
     }
 }
@@ -350,7 +350,7 @@ async fn the_follower_ends_with_its_cache() {
 
 #[test]
 fn a_cache_that_could_not_work_is_not_built() {
-    let builder = || CachedStore::builder(MemoryStore::new(), MemoryStore::new().changes());
+    let builder = || CachedStore::builder(MemoryStore::new(), MemoryStore::new().change_feed());
     assert_eq!(builder().build().err(), Some(ConfigError::NoRuntime));
     assert_eq!(builder().entries(0).build().err(), Some(ConfigError::Entries));
     assert_eq!(builder().lease(Duration::from_millis(9)).build().err(), Some(ConfigError::Lease));

@@ -7,7 +7,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use support::{Api, Fault, LIVE, UNKNOWN, accepted, bearer, noon, refused, x_api_key};
 use tower_api_key::{
     KeyFormat, KeyHasher, KeyRecord, KeyRegistry, Outcome, Owner, Reason, Status, layer::ApiKeyLayerBuilder,
-    store::Filter,
+    store::KeyFilter,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ async fn a_change_is_seen_by_the_next_request() {
 async fn a_layer_bound_to_an_organization_serves_its_keys_only() {
     let bound =
         |edit: fn(KeyRecord) -> KeyRecord| Api::new().key("k1", LIVE, edit).layer(|layer| layer.organization("acme"));
-    let wrong = refused(Reason::WrongTenant, 401);
+    let wrong = refused(Reason::WrongOrganization, 401);
     assert_eq!(bound(|key| key.with_organization("acme")).call(bearer(LIVE)).await, accepted());
     assert_eq!(bound(|key| key.with_organization("acme2")).call(bearer(LIVE)).await, wrong);
     assert_eq!(bound(|key| key).call(bearer(LIVE)).await, wrong);
@@ -95,7 +95,7 @@ async fn refused_keys_look_alike_byte_for_byte() {
         ("acme_disabled000000000000000000000", |key| key.with_status(Status::Disabled), Reason::Disabled),
         ("acme_expired0000000000000000000000", |key| key.with_expires_at(noon()), Reason::Expired),
         ("acme_early000000000000000000000000", |key| key.with_not_before(noon() + SECOND), Reason::NotYetValid),
-        ("acme_tenant00000000000000000000000", |key| key.with_organization("globex"), Reason::WrongTenant),
+        ("acme_tenant00000000000000000000000", |key| key.with_organization("globex"), Reason::WrongOrganization),
         ("acme_environment000000000000000000", |key| key.with_environment("test"), Reason::WrongEnvironment),
     ];
     let mut api = Api::new().layer(|layer| {
@@ -156,7 +156,7 @@ async fn a_pepper_must_be_the_one_under_which_the_key_is_stored() {
 #[tokio::test]
 async fn a_stored_digest_presented_as_a_key_is_unknown() {
     let api = Api::live().run();
-    let digest = *api.store.keys.list(&Filter::default()).await.unwrap()[0].digest();
+    let digest = *api.store.keys.list(&KeyFilter::default()).await.unwrap()[0].digest();
     let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(api.call(x_api_key(&hex)).await, refused(Reason::Unknown, 401));
 }

@@ -25,7 +25,7 @@ fn places() -> [(Scheme, &'static str); 10] {
         (Scheme::authorization("Acme"), token68),
         (Scheme::x_api_key(), visible),
         (Scheme::header("Authorization"), visible),
-        (Scheme::header_with_word("X-Auth", "Key"), token68),
+        (Scheme::header_with_prefix("X-Auth", "Key"), token68),
         (Scheme::basic(), "[!-9;-~]{1,60}"),
         (Scheme::cookie("session"), "[!#-+\\--:<-\\[\\]-~]{1,60}"),
         (Scheme::websocket_protocol("api-key"), "[A-Za-z0-9!#$%&'*+.^_`|~-]{8,60}"),
@@ -235,7 +235,7 @@ async fn a_url_without_room_for_the_key_goes_without() {
 fn what_could_never_be_sent_is_named_when_the_layer_is_built() {
     let error = |scheme: Scheme, key: &str| layer(ORIGIN, &scheme, key).err();
     assert_eq!(error(Scheme::header("x key"), LIVE), Some(ConfigError::HeaderName("x key".into())));
-    assert_eq!(error(Scheme::authorization(""), LIVE), Some(ConfigError::SchemeWord(String::new())));
+    assert_eq!(error(Scheme::authorization(""), LIVE), Some(ConfigError::AuthSchemeName(String::new())));
     assert_eq!(error(Scheme::query(""), LIVE), Some(ConfigError::QueryName));
     assert_eq!(error(Scheme::cookie("a=b"), LIVE), Some(ConfigError::CookieName("a=b".into())));
     let with_comma = error(Scheme::websocket_protocol("a,b"), LIVE);
@@ -243,7 +243,7 @@ fn what_could_never_be_sent_is_named_when_the_layer_is_built() {
     for (scheme, key) in [
         (Scheme::bearer(), "a=b"),
         (Scheme::authorization("Acme"), "a,b"),
-        (Scheme::header_with_word("x-auth", "Key"), "a|b"),
+        (Scheme::header_with_prefix("x-auth", "Key"), "a|b"),
         (Scheme::basic(), "a:b"),
         (Scheme::cookie("session"), "a;b"),
         (Scheme::cookie("session"), "\"a\""),
@@ -251,7 +251,7 @@ fn what_could_never_be_sent_is_named_when_the_layer_is_built() {
         (Scheme::websocket_protocol("api-key"), "a=="),
         (Scheme::websocket_protocol("api-key"), "api-key"),
     ] {
-        let expected = ConfigError::KeyNotCarried(scheme.to_string());
+        let expected = ConfigError::UnsupportedKeyCharacters(scheme.to_string());
         assert_eq!(error(scheme, key), Some(expected), "{key}");
     }
     for origin in [

@@ -68,7 +68,7 @@ fn withstands(unknown: usize, live: usize, entries: usize) {
     }
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let cache = runtime
-        .block_on(async { CachedStore::builder(store.clone(), store.0.changes()).entries(entries).build().unwrap() });
+        .block_on(async { CachedStore::builder(store.clone(), store.0.change_feed()).entries(entries).build().unwrap() });
     let layer = ApiKeyLayer::builder(cache.clone()).formats([format.clone()]).build().unwrap();
     let mut service = layer.layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));
     let mut ask = async |key: &str| service.ready().await.unwrap().call(request(key)).await.unwrap().status();
@@ -112,9 +112,9 @@ fn withstands(unknown: usize, live: usize, entries: usize) {
         "flood: {unknown} unknown keys, {passed} with a right checksum, {} look-ups; {live_asked} live requests, {live_missed} missed; \
          {} absences kept in {filled} bytes, then {grown} bytes more",
         lookups() - live.len() as u64,
-        cache.status().absences,
+        cache.status().negative_entries,
     );
     assert_eq!(live_missed, 0);
-    assert!(cache.status().absences <= entries && cache.status().entries <= entries);
+    assert!(cache.status().negative_entries <= entries && cache.status().entries <= entries);
     assert!(grown < 100_000, "{grown} bytes more");
 }

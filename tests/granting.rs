@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use support::{Api, registry::admin};
 use tower_api_key::{
     KeyManager, Owner, Permissions,
-    manage::{Actor, Edit, NewKey, Rotation},
+    manage::{Actor, UpdateKey, NewKey, Rotation},
 };
 
 const RESOURCES: [&str; 4] = ["links", "stats", "apiKeys", "*"];
@@ -41,7 +41,7 @@ fn holds_more(key: &Permissions, maker: &Permissions) -> Option<(&'static str, &
 proptest! {
     #[test]
     fn what_is_covered_allows_nothing_more(maker in permissions(), key in permissions()) {
-        if maker.cover(&key) {
+        if maker.is_superset(&key) {
             prop_assert_eq!(holds_more(&key, &maker), None);
         } else {
             // What is not covered has a grant of its own that the maker lacks, or a `*` that means more there.
@@ -49,7 +49,7 @@ proptest! {
             let means_more = key.has_wildcards() && !maker.has_wildcards();
             prop_assert!(means_more || lacks.into_iter().any(|(resource, action)| !maker.allows(resource, action)));
         }
-        prop_assert!(maker.cover(&maker) && maker.cover(&Permissions::new()));
+        prop_assert!(maker.is_superset(&maker) && maker.is_superset(&Permissions::new()));
     }
 
     #[test]
@@ -77,12 +77,12 @@ async fn changed(actor: Actor, first: Permissions, asked: Permissions, change: i
     }
     let id = key_of_another(&manager, first).await;
     let record = match change {
-        1 => manager.edit(&actor, id, Edit::new().permissions(asked)).await.ok()?,
-        2 => manager.edit(&actor, id, Edit::new().name("renamed")).await.ok()?,
+        1 => manager.edit(&actor, id, UpdateKey::new().permissions(asked)).await.ok()?,
+        2 => manager.edit(&actor, id, UpdateKey::new().name("renamed")).await.ok()?,
         3 => manager.enable(&actor, id).await.ok()?,
         4 => manager.regenerate(&actor, id).await.ok()?.record().clone(),
         _ => {
-            let rotation = Rotation::with_grace(std::time::Duration::from_hours(1));
+            let rotation = Rotation::grace_period(std::time::Duration::from_hours(1));
             manager.rotate(&actor, id, rotation).await.ok()?.record().clone()
         }
     };
@@ -92,7 +92,7 @@ async fn changed(actor: Actor, first: Permissions, asked: Permissions, change: i
 /// A bot's key with these permissions, made by somebody who has them.
 async fn key_of_another(manager: &KeyManager, permissions: Permissions) -> String {
     let maker = manages(permissions.clone());
-    let issued = manager.issue(&maker, NewKey::bot("another's").permissions(permissions)).await.unwrap();
+    let issued = manager.issue(&maker, NewKey::service_account("another's").permissions(permissions)).await.unwrap();
     assert!(manager.get(&admin(), issued.record().id().clone()).await.is_ok());
     issued.record().id().to_string()
 }

@@ -143,7 +143,7 @@ async fn a_guard_on_one_method_denies_permission_there_alone() {
 
 #[tokio::test]
 async fn what_is_hidden_is_not_found_and_what_is_unlisted_is_denied() {
-    let hidden = Require::permission("health", "watch").or_not_found();
+    let hidden = Require::permission("health", "watch").hide_as_not_found();
     let service = Service::start(true, hidden).await;
     status(service.check(&key()).await, Code::NotFound, Problem::NotFound.detail());
     let nothing_listed = Require::table().open("/elsewhere").build().unwrap();
@@ -179,7 +179,7 @@ async fn r17_tonics_client_maps_the_http_status_of_a_layer_that_does_not_serve_g
         assert_eq!(code(service.watch(&key()).await), Code::PermissionDenied, "what is not listed");
         service.store.set(Fault::Fails);
         assert_eq!(code(service.check(&key()).await), Code::Unavailable);
-        let hidden = Require::permission("health", "stop").or_not_found();
+        let hidden = Require::permission("health", "stop").hide_as_not_found();
         let service = Service::start_with(true, hidden, |layer| layer.rejection_format(format)).await;
         assert_eq!(code(service.check(&key()).await), Code::Unimplemented);
     }

@@ -80,7 +80,7 @@ async fn a_method_means_an_action_and_an_unlisted_one_is_refused() {
 #[tokio::test]
 async fn an_organization_is_taken_from_the_path_and_never_from_a_header() {
     let own = || Require::organization_in_path("/orgs/{organization}/").unwrap();
-    let foreign = refused(Reason::OtherOrganization, 403);
+    let foreign = refused(Reason::ForeignResource, 403);
     let acme = api(|key| key.with_organization("acme inc")).guard(own()).run();
     assert_eq!(acme.call(path(bearer(LIVE), "/orgs/acme%20inc/links")).await, accepted());
     assert_eq!(acme.call(path(bearer(LIVE), "/orgs/globex/links")).await, foreign);
@@ -89,20 +89,20 @@ async fn an_organization_is_taken_from_the_path_and_never_from_a_header() {
     add(&mut claiming, "x-organization", "acme inc");
     assert_eq!(acme.call(claiming).await, foreign);
     assert_eq!(api(|key| key).guard(own()).call(path(bearer(LIVE), "/orgs/acme/links")).await, foreign);
-    let hidden = api(|key| key.with_organization("acme")).guard(own().or_not_found());
-    assert_eq!(hidden.call(path(bearer(LIVE), "/orgs/globex/links")).await, refused(Reason::Hidden, 404));
+    let hidden = api(|key| key.with_organization("acme")).guard(own().hide_as_not_found());
+    assert_eq!(hidden.call(path(bearer(LIVE), "/orgs/globex/links")).await, refused(Reason::ForeignResourceHidden, 404));
 }
 
 #[tokio::test]
 async fn a_guard_that_hides_hides_inside_any_and_all_too() {
-    let hiding = || Require::permission("links", "create").or_not_found();
+    let hiding = || Require::permission("links", "create").hide_as_not_found();
     let open = || Require::permission("links", "read");
     let call = |guard| api(|key| key).guard(guard).call(bearer(LIVE));
-    let hidden = refused(Reason::Hidden, 404);
+    let hidden = refused(Reason::ForeignResourceHidden, 404);
     assert_eq!(call(Require::any([open(), hiding(), open()])).await, hidden);
     assert_eq!(call(Require::all([hiding(), open()])).await, hidden);
     assert_eq!(call(Require::all([open(), hiding()])).await, forbidden());
-    assert_eq!(call(Require::any([open()]).or_not_found()).await, hidden);
+    assert_eq!(call(Require::any([open()]).hide_as_not_found()).await, hidden);
 }
 
 #[tokio::test]
@@ -115,13 +115,13 @@ async fn an_organization_may_be_taken_from_anything_in_the_request() {
         request
     };
     assert_eq!(api.call(asking("acme")).await, accepted());
-    assert_eq!(api.call(asking("globex")).await, refused(Reason::OtherOrganization, 403));
+    assert_eq!(api.call(asking("globex")).await, refused(Reason::ForeignResource, 403));
 }
 
 #[tokio::test]
 async fn a_check_of_ones_own_sees_key_and_request() {
-    let guard = || Require::that(|key, parts| key.owner() == Some(&Owner::Bot) && parts.method == Method::GET);
-    let bot = api(|key| key.with_owner(Owner::Bot)).guard(guard()).run();
+    let guard = || Require::predicate(|key, parts| key.owner() == Some(&Owner::ServiceAccount) && parts.method == Method::GET);
+    let bot = api(|key| key.with_owner(Owner::ServiceAccount)).guard(guard()).run();
     assert_eq!(bot.call(bearer(LIVE)).await, accepted());
     assert_eq!(bot.call(method(bearer(LIVE), Method::POST)).await, forbidden());
     assert_eq!(api(|key| key).guard(guard()).call(bearer(LIVE)).await, forbidden());
@@ -141,7 +141,7 @@ async fn wildcards_count_only_when_asked_for_and_never_across_organizations() {
         assert_eq!(granted(literal.clone()).call(own()).await, forbidden());
         assert_eq!(granted(literal.clone().with_wildcards()).call(own()).await, accepted());
         let elsewhere = granted(literal.with_wildcards()).call(foreign()).await;
-        assert_eq!(elsewhere, refused(Reason::OtherOrganization, 403));
+        assert_eq!(elsewhere, refused(Reason::ForeignResource, 403));
     }
     let partial = Permissions::new().grant("link*", "*").grant("*", "creat*").with_wildcards();
     assert_eq!(granted(partial).call(own()).await, forbidden());

@@ -126,34 +126,34 @@ fn a_digest_is_32_bytes_and_equal_only_to_itself() {
 fn a_mask_shows_a_part_only_while_enough_random_bits_stay_unseen() {
     let base62 = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJzQWBuTSO";
     for (mask, key, shown) in [
-        (Mask::HeadAndTail, "a1b2c3d4e5f6g7h8i9j0klmnopqrstuvwxyz789", "a1b2c3d4...xyz789"),
-        (Mask::HeadAndTail, &base62[..36], "zQWBuTSO...zQWBuT"),
-        (Mask::HeadAndTail, &base62[..35], "..."), // 21 base62 digits unseen: 125 bits
+        (Mask::FirstAndLast, "a1b2c3d4e5f6g7h8i9j0klmnopqrstuvwxyz789", "a1b2c3d4...xyz789"),
+        (Mask::FirstAndLast, &base62[..36], "zQWBuTSO...zQWBuT"),
+        (Mask::FirstAndLast, &base62[..35], "..."), // 21 base62 digits unseen: 125 bits
         (Mask::LastFour, &base62[..26], "...cnsD"), // 22: 131 bits
         (Mask::LastFour, &base62[..25], "..."),
         (Mask::LastFour, "0123456789abcdef0123456789abcdef", "..."), // 32 hexadecimal digits
         (Mask::LastFour, "0123456789abcdef0123456789abcdef0123", "...0123"),
         (Mask::LastFour, "550e8400-e29b-41d4-a716-446655440000", "..."), // a UUID
         (Mask::LastFour, "SK2a0747eba6abf96b7e3c3ff0b4530f6e", "..."),   // a public word, then 128 bits
-        (Mask::HeadAndTail, "live2a0747eba6abf96b7e3c3ff0b4530f6e012", "..."),
-        (Mask::HeadAndTail, "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6d", "..."), // base32: 125 bits
-        (Mask::HeadAndTail, "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6de", "mfrggzdf...3ho6de"),
-        (Mask::HeadAndTail, "a_long_public_prefix_zQWBuTSOoRi4A9spHcVY5n", "..."),
-        (Mask::HeadAndTail, "hunter2", "..."),
-        (Mask::HeadAndTail, "", "..."),
-        (Mask::HeadAndTail, "schl\u{fc}ssel-schl\u{fc}ssel-schl\u{fc}ssel-schl\u{fc}ssel", "..."),
+        (Mask::FirstAndLast, "live2a0747eba6abf96b7e3c3ff0b4530f6e012", "..."),
+        (Mask::FirstAndLast, "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6d", "..."), // base32: 125 bits
+        (Mask::FirstAndLast, "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6de", "mfrggzdf...3ho6de"),
+        (Mask::FirstAndLast, "a_long_public_prefix_zQWBuTSOoRi4A9spHcVY5n", "..."),
+        (Mask::FirstAndLast, "hunter2", "..."),
+        (Mask::FirstAndLast, "", "..."),
+        (Mask::FirstAndLast, "schl\u{fc}ssel-schl\u{fc}ssel-schl\u{fc}ssel-schl\u{fc}ssel", "..."),
     ] {
         assert_eq!(mask.apply_leaving(key, 128), shown, "{key}");
     }
     for (mask, key, shown) in [
-        (Mask::HeadAndTail, &base62[..28], "zQWBuTSO...cnsDkx"), // 14 base62 digits unseen: 83 bits
-        (Mask::HeadAndTail, &base62[..27], "..."),
+        (Mask::FirstAndLast, &base62[..28], "zQWBuTSO...cnsDkx"), // 14 base62 digits unseen: 83 bits
+        (Mask::FirstAndLast, &base62[..27], "..."),
         (Mask::LastFour, &base62[..18], &format!("...{}", &base62[14..18])),
         (Mask::LastFour, &base62[..17], "..."),
         (Mask::LastFour, "0123456789abcdef01234567", "...4567"), // 20 hexadecimal digits: 80 bits
         (Mask::LastFour, "0123456789abcdef0123456", "..."),
         (Mask::LastFour, "550e8400-e29b-41d4-a716-446655440000", "..."),
-        (Mask::HeadAndTail, "hunter2", "..."),
+        (Mask::FirstAndLast, "hunter2", "..."),
     ] {
         assert_eq!(mask.apply(key), shown, "{key}");
     }
@@ -164,9 +164,9 @@ fn a_mask_shows_a_part_only_while_enough_random_bits_stay_unseen() {
 fn a_shown_checksum_counts_as_seen() {
     // 26 digits are 155 bits, 27 are 161; the checksum gives away 32 of them, four of its digits 24.
     let cases = [
-        (36, Mask::HeadAndTail, true),
-        (27, Mask::HeadAndTail, true),
-        (26, Mask::HeadAndTail, false),
+        (36, Mask::FirstAndLast, true),
+        (27, Mask::FirstAndLast, true),
+        (26, Mask::FirstAndLast, false),
         (26, Mask::LastFour, true),
         (25, Mask::LastFour, false),
     ];
@@ -204,7 +204,7 @@ proptest! {
 
     #[test]
     fn a_mask_of_any_text_shows_at_most_fourteen_characters(text in any::<String>()) {
-        for mask in [Mask::HeadAndTail, Mask::LastFour] {
+        for mask in [Mask::FirstAndLast, Mask::LastFour] {
             let shown = mask.apply(&text);
             prop_assert!(shown == "..." || (shown.len() <= 17 && text.len() >= 18));
         }

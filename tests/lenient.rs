@@ -13,7 +13,7 @@ use tower_api_key::Status;
 #[tokio::test(start_paused = true)]
 async fn a_lenient_handle_accepts_what_is_stale_and_only_while_the_store_fails() {
     let (database, channel, node) = node().await;
-    let lenient = node.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+    let lenient = node.clone().stale_if_error(Duration::from_mins(5));
     assert_eq!((node.revocation_bound(), lenient.revocation_bound()), (LEASE, Duration::from_mins(5)));
     assert!(is_accepted(&node, 1).await);
     channel.set_down(true);
@@ -34,7 +34,7 @@ async fn a_lenient_handle_accepts_what_is_stale_and_only_while_the_store_fails()
 #[tokio::test(start_paused = true)]
 async fn a_lenient_handle_outlives_a_channel_that_breaks_and_comes_back() {
     let (database, channel, node) = node().await;
-    let lenient = node.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+    let lenient = node.clone().stale_if_error(Duration::from_mins(5));
     assert!(is_accepted(&node, 1).await && is_accepted(&node, 2).await);
     sleep(Duration::from_mins(8)).await; // what counts is when the key was last known to be good
     database.set(Store::Fails);
@@ -56,7 +56,7 @@ async fn a_lenient_handle_outlives_a_channel_that_breaks_and_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn a_lenient_handle_has_its_maximum() {
     let (database, channel, node) = node().await;
-    let lenient = node.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+    let lenient = node.clone().stale_if_error(Duration::from_mins(5));
     assert!(is_accepted(&node, 1).await);
     channel.set_down(true);
     database.set(Store::Fails);
@@ -71,7 +71,7 @@ async fn a_lenient_handle_has_its_maximum() {
 async fn a_lenient_handle_does_not_accept_what_was_refused_here() {
     for is_removed in [true, false] {
         let (database, channel, node) = node().await;
-        let lenient = node.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+        let lenient = node.clone().stale_if_error(Duration::from_mins(5));
         assert!(is_accepted(&lenient, 1).await);
         channel.set_down(true);
         sleep(LEASE * 2).await;
@@ -89,7 +89,7 @@ async fn a_lenient_handle_does_not_accept_what_was_refused_here() {
 #[tokio::test(start_paused = true)]
 async fn nor_what_was_refused_while_the_channel_came_back() {
     let (database, channel, node) = node().await;
-    let lenient = node.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+    let lenient = node.clone().stale_if_error(Duration::from_mins(5));
     assert!(is_accepted(&lenient, 1).await);
     channel.set_down(true);
     sleep(LEASE * 2).await;

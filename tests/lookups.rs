@@ -13,7 +13,7 @@ use std::{
 use allocation_counter::measure;
 use tower_api_key::{
     KeyDigest, KeyRecord, KeyRegistry, KeyStore, Lookup, Permissions, Status,
-    store::{MemoryStore, Use},
+    store::{MemoryStore, UsageDelta},
 };
 
 /// As uniform as a digest is.
@@ -39,10 +39,10 @@ fn with(records: impl IntoIterator<Item = KeyRecord>) -> MemoryStore {
 }
 
 fn found(store: &MemoryStore, number: u64) -> Option<KeyRecord> {
-    match store.find_now(&digest(number)) {
+    match store.try_find(&digest(number)) {
         Lookup::Found(record) => Some(record),
         Lookup::Absent => None,
-        Lookup::Wait => panic!("memory does not wait"),
+        Lookup::Pending => panic!("memory does not wait"),
     }
 }
 
@@ -102,7 +102,7 @@ async fn a_change_is_found_at_once_however_familiar_the_key() {
     store.update(record(1).with_name("new"), None).await.unwrap().unwrap();
     assert_eq!(found(&store, 1).unwrap().name(), Some("new"));
     made_familiar(&store, 1);
-    store.record_uses(&[Use { id: "k000001".into(), count: 3, last_at: std::time::UNIX_EPOCH }]).await.unwrap();
+    store.record_usage(&[UsageDelta { id: "k000001".into(), count: 3, last_used_at: std::time::UNIX_EPOCH }]).await.unwrap();
     assert_eq!(found(&store, 1).unwrap().use_count(), 3);
     made_familiar(&store, 1);
     store.revoke(&"k000001".into(), None).await.unwrap().unwrap();
@@ -193,7 +193,7 @@ impl Drop for Curious {
 async fn the_last_one_to_let_go_of_a_record_may_ask_the_store() {
     let store = with([record(2)]);
     let slot = Arc::new(Mutex::new(Some(store.clone())));
-    store.add(record(1).with(Arc::new(Curious(slot.clone())))).unwrap();
+    store.add(record(1).with_extension(Arc::new(Curious(slot.clone())))).unwrap();
     store.update(record(1), None).await.unwrap().unwrap();
     assert!(slot.lock().unwrap().is_none() && found(&store, 3).is_some());
 }
@@ -220,16 +220,16 @@ async fn what_is_refused_or_was_familiar_may_ask_the_store_when_it_goes() {
     };
     let store = with([record(2), alike(3), alike(4)]);
     let busy = Busy(Arc::new(Mutex::new(Some(store.clone()))));
-    store.add(alike(1).with(busy.clone())).unwrap();
+    store.add(alike(1).with_extension(busy.clone())).unwrap();
     for refused in [alike(3).with_version(9), record(99)] {
-        store.update(refused.with(busy.clone()), None).await.unwrap().unwrap_err();
+        store.update(refused.with_extension(busy.clone()), None).await.unwrap().unwrap_err();
     }
-    store.replace(alike(1).with(busy.clone()), alike(3).with(busy.clone()), None).await.unwrap().unwrap_err();
+    store.replace(alike(1).with_extension(busy.clone()), alike(3).with_extension(busy.clone()), None).await.unwrap().unwrap_err();
     store.rehash(alike(1).id(), alike(1).digest(), alike(3).digest()).await.unwrap().unwrap_err();
     let _ = store.revoke(alike(1).id(), None).await.unwrap().unwrap();
     store.revoke(alike(1).id(), None).await.unwrap().unwrap_err();
     for _ in 0..4 {
-        assert!(matches!(store.find_now(alike(1).digest()), Lookup::Found(_)));
+        assert!(matches!(store.try_find(alike(1).digest()), Lookup::Found(_)));
     }
     let _ = store.remove(alike(1).id(), None).await.unwrap().unwrap();
     for _ in 0..4 {
@@ -280,12 +280,12 @@ fn a_key_takes_the_handle_of_one_that_is_not_asked_for_any_more() {
         KeyDigest::from(bytes)
     };
     let store = with([KeyRecord::new("k1", alike(1)), KeyRecord::new("k2", alike(2))]);
-    let find = |digest| (0..4).for_each(|_| assert!(matches!(store.find_now(&digest), Lookup::Found(_))));
+    let find = |digest| (0..4).for_each(|_| assert!(matches!(store.try_find(&digest), Lookup::Found(_))));
     find(alike(1));
     assert_eq!(measure(|| find(alike(2))).count_total, 1);
     assert_eq!(measure(|| find(alike(2))).count_total, 0);
     let in_turn =
-        || (0..4).for_each(|round| assert!(matches!(store.find_now(&alike(1 + round % 2)), Lookup::Found(_))));
+        || (0..4).for_each(|round| assert!(matches!(store.try_find(&alike(1 + round % 2)), Lookup::Found(_))));
     assert_eq!(measure(in_turn).count_total, 0);
 }
 

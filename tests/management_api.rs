@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use tower_api_key::{
     KeyManager, Mask, Outcome, Owner, Permissions, Reason, Scheme,
     manage::{Actor, Issued, NewKey},
-    store::Filter,
+    store::KeyFilter,
 };
 
 /// The API under `/api/keys`, and an administrator's key.
@@ -39,7 +39,7 @@ struct Answer {
 impl Keys {
     async fn new() -> Self {
         let (api, manager) = Api::managed(|builder| builder.keys_per_user(1).mask(Mask::LastFour));
-        let admin = manager.issue(&admin(), NewKey::bot("admin").permissions(everything())).await.unwrap();
+        let admin = manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
         let decisions = Arc::new(std::sync::Mutex::new(Vec::new()));
         let told = Arc::clone(&decisions);
         let layer = manager.layer().observe(move |decision| told.lock().unwrap().push(decision.outcome()));
@@ -70,7 +70,7 @@ impl Keys {
 
     /// A key with these permissions, made by somebody who has them.
     async fn key(&self, permissions: Permissions) -> Issued {
-        self.manager.issue(&admin(), NewKey::bot("x").permissions(permissions)).await.unwrap()
+        self.manager.issue(&admin(), NewKey::service_account("x").permissions(permissions)).await.unwrap()
     }
 }
 
@@ -198,7 +198,7 @@ async fn nobody_makes_or_edits_a_key_beyond_their_own() {
 async fn another_organizations_key_is_not_there_and_owners_come_from_the_caller() {
     let keys = Keys::new().await;
     let elsewhere = admin().in_organization("globex");
-    let id = keys.manager.issue(&elsewhere, NewKey::bot("x")).await.unwrap().record().id().to_string();
+    let id = keys.manager.issue(&elsewhere, NewKey::service_account("x")).await.unwrap().record().id().to_string();
     for (line, body) in [
         (format!("GET /api/keys/{id}"), Value::Null),
         (format!("PATCH /api/keys/{id}"), json!({})),
@@ -308,7 +308,7 @@ async fn a_change_must_be_json() {
 #[tokio::test]
 async fn what_a_browser_sends_for_another_site_is_refused() {
     let (_, manager) = Api::managed(|builder| builder);
-    let id = manager.issue(&admin(), NewKey::bot("x")).await.unwrap().record().id().to_string();
+    let id = manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().to_string();
     let router: Router = manager.router(&Scheme::bearer().into());
     for (header, value, status) in [
         ("sec-fetch-site", "cross-site", 403),
@@ -408,7 +408,7 @@ async fn a_key_that_is_revoked_while_its_body_comes_makes_no_key() {
     keys.manager.revoke(&admin(), keys.admin.record().id().clone()).await.unwrap();
     last_byte.send(()).unwrap();
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::FORBIDDEN);
-    let listed = keys.manager.list(&admin(), Filter::default().with_revoked()).await.unwrap();
+    let listed = keys.manager.list(&admin(), KeyFilter::default().with_revoked()).await.unwrap();
     assert_eq!(listed.records.len(), 1, "a revoked key made a key");
 }
 
@@ -437,7 +437,7 @@ async fn the_router_nests_under_a_parameter() {
     let (_, manager) = Api::managed(|builder| builder);
     let layer = manager.layer().build().unwrap();
     let app = Router::new().nest("/orgs/{organization}/keys", manager.router(layer.schemes())).layer(layer);
-    let admin = manager.issue(&admin(), NewKey::bot("x").permissions(everything())).await.unwrap();
+    let admin = manager.issue(&admin(), NewKey::service_account("x").permissions(everything())).await.unwrap();
     let call = async |path: &str| {
         let line = format!("GET /orgs/acme/keys{path}");
         answer(app.clone().oneshot(request(&line, admin.key().expose(), "", "")).await.unwrap()).await
@@ -458,7 +458,7 @@ async fn the_openapi_document_tells_of_every_route_and_of_the_live_schemes() {
     let schemes = [Scheme::bearer(), Scheme::token(), Scheme::x_api_key(), Scheme::query("key")];
     let layer = manager.layer().schemes(schemes).build().unwrap();
     let app = Router::new().nest("/v1/keys", manager.router(layer.schemes())).layer(layer);
-    let admin = manager.issue(&admin(), NewKey::bot("x")).await.unwrap();
+    let admin = manager.issue(&admin(), NewKey::service_account("x")).await.unwrap();
     let response = app.oneshot(request("GET /v1/keys/openapi.json", admin.key().expose(), "", "")).await.unwrap();
     let document = answer(response).await.json;
     assert_eq!(document["openapi"], "3.1.0");

@@ -19,7 +19,7 @@ use tower_api_key::{
 #[tokio::test(start_paused = true)]
 async fn memory_tells_its_cache_of_every_change() {
     let store = MemoryStore::new();
-    let node = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+    let node = CachedStore::builder(store.clone(), store.change_feed()).build().unwrap();
     sleep(Duration::from_millis(1)).await;
     let status = async || node.find(&digest(1)).await.unwrap().map(|record| record.status());
     assert_eq!(status().await, None);
@@ -38,7 +38,7 @@ async fn memory_tells_its_cache_of_every_change() {
 async fn more_changes_than_are_kept_for_a_follower_are_no_loss() {
     let store = MemoryStore::new();
     store.add(record(1)).unwrap();
-    let node = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+    let node = CachedStore::builder(store.clone(), store.change_feed()).build().unwrap();
     sleep(Duration::from_millis(1)).await;
     assert!(node.find(&digest(1)).await.unwrap().is_some());
     store.revoke(&"k1".into(), None).await.unwrap().unwrap();
@@ -55,7 +55,7 @@ async fn more_changes_than_are_kept_for_a_follower_are_no_loss() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_threads_are_all_answered() {
     let store = MemoryStore::new();
-    let node = CachedStore::builder(store.clone(), store.changes()).lease(Duration::from_millis(200)).build().unwrap();
+    let node = CachedStore::builder(store.clone(), store.change_feed()).lease(Duration::from_millis(200)).build().unwrap();
     let mut asking = JoinSet::new();
     for worker in 0..8_u8 {
         let (store, node) = (store.clone(), node.clone());

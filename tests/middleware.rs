@@ -23,11 +23,11 @@ use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyDigest, KeyRecord, KeyStore, Outcome, Principal, Reason, Rejection, Require, Scheme,
     guard::{GuardFuture, GuardedService},
     layer::{ApiKeyService, ResponseBody, ResponseFuture},
-    store::{FixedKeys, MemoryStore},
+    store::{StaticKeys, MemoryStore},
 };
 
 fn layer() -> ApiKeyLayer {
-    let keys = FixedKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap();
+    let keys = StaticKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap();
     ApiKeyLayer::builder(keys).build().unwrap()
 }
 
@@ -78,7 +78,7 @@ impl Service<Request<Body>> for Strict {
 
 #[tokio::test]
 async fn the_service_that_was_polled_ready_is_the_one_that_is_called() {
-    let guard = Require::that(|_, _| true);
+    let guard = Require::predicate(|_, _| true);
     let api = Api::live();
     let store = api.store.clone();
     let mut service = ApiKeyLayer::builder(api.store).build().unwrap().layer(guard.layer(Strict::default()));
@@ -103,7 +103,7 @@ async fn a_request_whose_key_is_found_at_once_clones_no_service() {
 #[tokio::test(start_paused = true)]
 async fn a_concurrency_limit_below_loses_no_permit() {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::default())));
-    let guarded = Require::that(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
+    let guarded = Require::predicate(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
     let api = Api::live();
     let store = api.store.clone();
     let mut service = ApiKeyLayer::builder(api.store).build().unwrap().layer(guarded);
@@ -131,7 +131,7 @@ async fn a_concurrency_limit_below_loses_no_permit() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_request_leaves_its_permit_to_others() {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::default())));
-    let guarded = Require::that(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
+    let guarded = Require::predicate(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
     let mut service = ApiKeyLayer::builder(Api::live().store).build().unwrap().layer(guarded);
     let mut other = service.clone();
     for (request, status) in [(bearer(UNKNOWN), 401), (support::path(bearer(LIVE), "/forbidden"), 403)] {
@@ -151,7 +151,7 @@ async fn a_store_that_hangs_errs_or_panics_lets_nobody_in() {
             .layer(|layer| layer.deadline(Duration::from_secs(2)))
             .run();
         for (fault, reason) in [
-            (Fault::Hangs, Reason::StoreSlow),
+            (Fault::Hangs, Reason::StoreTimeout),
             (Fault::Fails, Reason::StoreFailed),
             (Fault::Panics, Reason::StoreFailed),
             (Fault::PanicsAtOnce, Reason::StoreFailed),
@@ -192,7 +192,7 @@ async fn the_deadline_is_five_seconds_by_default() {
     tokio::pin!(call);
     tokio::time::timeout(Duration::from_millis(4_999), &mut call).await.expect_err("too early");
     let answer = tokio::time::timeout(Duration::from_millis(2), call).await.expect("too late");
-    assert_eq!(answer, refused(Reason::StoreSlow, 503));
+    assert_eq!(answer, refused(Reason::StoreTimeout, 503));
 }
 
 #[tokio::test]
@@ -260,7 +260,7 @@ impl http_body::Body for Stream {
 #[tokio::test]
 async fn a_response_body_streams_through_untouched() {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Stream(0))));
-    let service = layer().layer(Require::that(|_, _| true).layer(inner));
+    let service = layer().layer(Require::predicate(|_, _| true).layer(inner));
     let mut body = service.clone().oneshot(bearer(LIVE)).await.unwrap().into_body();
     assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(7), false));
     let data = body.frame().await.unwrap().unwrap().into_data();
@@ -289,7 +289,7 @@ async fn any_body_type_fits() {
 
 /// A layer that knows one key, around a service that says who is calling.
 fn nested(id: &'static str, key: &str, scheme: Scheme, inner: App) -> App {
-    let keys = FixedKeys::new([(id, ApiKey::new(key).unwrap())]).unwrap();
+    let keys = StaticKeys::new([(id, ApiKey::new(key).unwrap())]).unwrap();
     boxed(ApiKeyLayer::builder(keys).schemes([scheme]).optional().realm(id).build().unwrap().layer(inner))
 }
 
@@ -371,7 +371,7 @@ async fn a_skipped_request_is_marked_too_in_every_line_and_not_hidden() {
 #[tokio::test]
 async fn every_credential_is_hidden_wherever_it_stood() {
     let policy = tower_api_key::SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer(), Scheme::query("key")])
-        .on_conflict(tower_api_key::Conflict::FirstWins);
+        .on_conflict(tower_api_key::ConflictPolicy::FirstWins);
     let inner = boxed(service_fn(async |request: Request<Body>| {
         assert_eq!((request.uri().to_string(), request.headers().len()), ("/".to_owned(), 0));
         Ok::<_, Infallible>(Response::new(Body::default()))

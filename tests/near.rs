@@ -21,7 +21,7 @@ use tower_api_key::{KeyRecord, KeyStore, Lookup, Status, store::CachedStore};
 const TERM: Duration = Duration::from_millis(10);
 
 fn id_now(node: &CachedStore<Database>, key: u8) -> Option<String> {
-    match node.find_now(&digest(key)) {
+    match node.try_find(&digest(key)) {
         Lookup::Found(record) => Some(record.id().to_string()),
         _ => None,
     }
@@ -135,7 +135,7 @@ impl Drop for LooksUp {
 async fn a_record_that_looks_up_a_key_as_it_is_dropped_may_do_so() {
     let (database, _, node) = node().await;
     let dropped = Arc::new(AtomicUsize::new(0));
-    database.commit(record(1).with(Arc::new(LooksUp(node.clone(), Arc::clone(&dropped)))));
+    database.commit(record(1).with_extension(Arc::new(LooksUp(node.clone(), Arc::clone(&dropped)))));
     sleep(Duration::from_millis(1)).await;
     assert!(is_accepted(&node, 1).await && is_in_memory(&node, 1));
     database.commit(record(1));

@@ -55,7 +55,7 @@ fn each_scheme_of_the_live_layer_is_described() {
         Scheme::authorization("Acme"),
         Scheme::header("authorization"),
         Scheme::x_api_key(),
-        Scheme::header_with_word("X-Auth", "Key"),
+        Scheme::header_with_prefix("X-Auth", "Key"),
         Scheme::query("api_key"),
         Scheme::cookie("session"),
         Scheme::websocket_protocol("acme.key"),
@@ -111,7 +111,7 @@ fn names_are_those_of_components_and_no_two_schemes_share_one() {
         Scheme::websocket_protocol("a~b"),
         Scheme::query("ключ:x"),
         Scheme::header("x-auth-word"),
-        Scheme::header_with_word("x-auth", "word"),
+        Scheme::header_with_prefix("x-auth", "word"),
         Scheme::query("authorization"),
     ];
     let layer = ApiKeyLayer::builder(MemoryStore::new()).schemes(schemes).build().unwrap();
@@ -159,7 +159,7 @@ fn a_guard_is_named_by_its_permissions() {
     for (operation, guard, expected) in [
         ("POST /links", may("links", "create"), asks(&[&["links:create"]])),
         ("POST /links", may("links", "archive"), asks(&[&["links:archive"]])),
-        ("POST /links", may("links", "create").or_not_found(), asks(&[&["links:create"]])),
+        ("POST /links", may("links", "create").hide_as_not_found(), asks(&[&["links:create"]])),
         ("POST /links", links(), asks(&[&["links:create"]])),
         ("GET /links", links(), asks(&[&["links:read"]])),
         ("HEAD /links", links(), asks(&[&["links:read"]])),
@@ -167,11 +167,11 @@ fn a_guard_is_named_by_its_permissions() {
         ("PATCH /links", links(), asks(&[&["links:update"]])),
         ("DELETE /links", links(), asks(&[&["links:delete"]])),
         ("GET /links", Require::authenticated(), asks(&[&[]])),
-        ("GET /links", Require::that(|_, _| true), asks(&[&[]])),
+        ("GET /links", Require::predicate(|_, _| true), asks(&[&[]])),
         ("GET /orgs/{organization}/links", organization, asks(&[&[]])),
         ("GET /links", Require::any([may("a", "read"), may("b", "read")]), asks(&[&["a:read"], &["b:read"]])),
         ("GET /links", Require::any([may("a", "read"), Require::authenticated()]), asks(&[&["a:read"], &[]])),
-        ("GET /links", Require::any([Require::authenticated(), Require::that(|_, _| true)]), asks(&[&[]])),
+        ("GET /links", Require::any([Require::authenticated(), Require::predicate(|_, _| true)]), asks(&[&[]])),
         ("GET /links", Require::all([may("b", "read"), may("a", "read")]), asks(&[&["b:read", "a:read"]])),
         (
             "GET /links",
@@ -227,9 +227,9 @@ fn an_operation_has_the_row_of_a_table_that_a_request_for_it_has() {
         ("GET /stats/{year}/{month}", Ok(asks(&[&["stats:read"]]))),
         ("GET /stats/{*rest}", Ok(asks(&[&["stats:read"]]))),
         ("GET /health", Ok(json!([{}, { "header-x-api-key": [] }]))),
-        ("PUT /links", Err(ConfigError::NobodyPasses("PUT /links".into()))),
-        ("GET /links/{id}", Err(ConfigError::NobodyPasses("GET /links/{id}".into()))),
-        ("OPTIONS /stats/{year}", Err(ConfigError::NobodyPasses("OPTIONS /stats/{year}".into()))),
+        ("PUT /links", Err(ConfigError::UnsatisfiableGuard("PUT /links".into()))),
+        ("GET /links/{id}", Err(ConfigError::UnsatisfiableGuard("GET /links/{id}".into()))),
+        ("OPTIONS /stats/{year}", Err(ConfigError::UnsatisfiableGuard("OPTIONS /stats/{year}".into()))),
     ] {
         assert_eq!(on(operation, &table()), expected, "{operation}");
     }
@@ -307,8 +307,8 @@ fn what_is_not_in_the_document_or_lets_nobody_pass_is_refused_by_value() {
     let nothing: [Require; 0] = [];
     let mut untouched = document(&["GET /links", "POST /links"]);
     let before = serde_json::to_value(&untouched).unwrap();
-    let missing = |operation: &str| ConfigError::NoOperation(operation.into());
-    let nobody = |operation: &str| ConfigError::NobodyPasses(operation.into());
+    let missing = |operation: &str| ConfigError::UnknownOperation(operation.into());
+    let nobody = |operation: &str| ConfigError::UnsatisfiableGuard(operation.into());
     for (method, path, guard, expected) in [
         ("PUT", "/links", may("links", "read"), missing("PUT /links")),
         ("GET", "/link", may("links", "read"), missing("GET /link")),

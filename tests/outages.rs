@@ -108,7 +108,7 @@ async fn in_a_cache_that_is_full_every_key_is_answered_rightly_and_memory_is_bou
         sleep(Duration::from_millis(1)).await;
     }
     let status = api.cache.status();
-    assert!(status.entries <= 64 && status.absences <= 64, "{status:?}");
+    assert!(status.entries <= 64 && status.negative_entries <= 64, "{status:?}");
     assert!((3000..=6000).contains(&status.lookups), "{status:?}");
 }
 
@@ -138,7 +138,7 @@ async fn heartbeats_that_take_longer_than_the_lease_leave_every_look_up_to_the_s
 async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started_again() {
     let mut node = Node::start().await;
     let [known, other] = [node.keys[0].clone(), node.keys[1].clone()];
-    let lenient = Api::over(node.api.cache.clone().accept_stale_while_store_fails(Duration::from_mins(5)));
+    let lenient = Api::over(node.api.cache.clone().stale_if_error(Duration::from_mins(5)));
     assert_eq!(node.api.status(&known).await, 200);
     node.server.postgres.kill();
     let down = Instant::now();
@@ -301,12 +301,12 @@ impl Node {
     async fn start() -> Self {
         let server = postgres::Server::start(&[]);
         let database = server.database().await;
-        let store = PostgresStore::builder(&database.url).connections(2).patience(DEADLINE).open().await.unwrap();
+        let store = PostgresStore::builder(&database.url).connections(2).operation_timeout(DEADLINE).open().await.unwrap();
         let keys: Vec<ApiKey> = (0..3).map(|_| key()).collect();
         for (number, key) in keys.iter().enumerate() {
             store.insert(record(number, key), None, None).await.unwrap().unwrap();
         }
-        let api = Api::over(CachedStore::builder(store.clone(), store.changes()).build().unwrap());
+        let api = Api::over(CachedStore::builder(store.clone(), store.change_feed()).build().unwrap());
         until(async || api.cache.status().is_following).await;
         Self { server, database, store, api, keys }
     }

@@ -12,8 +12,8 @@ use support::{
 };
 use tower_api_key::{
     ApiKey, KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyRegistry, KeyStore, Owner, Reason, Require, Status,
-    manage::{Actor, Edit, ManageError, NewKey},
-    store::{BoxError, MemoryStore, Refusal},
+    manage::{Actor, UpdateKey, ManageError, NewKey},
+    store::{BoxError, MemoryStore, RegistryError},
 };
 
 fn pepper(byte: u8) -> KeyHasher {
@@ -22,7 +22,7 @@ fn pepper(byte: u8) -> KeyHasher {
 
 /// The newest pepper, and two that are older.
 fn changed() -> KeyHasher {
-    pepper(3).with_older(pepper(2)).with_older(pepper(1))
+    pepper(3).with_previous(pepper(2)).with_previous(pepper(1))
 }
 
 /// An API over one key that was hashed like this, and its manager.
@@ -59,7 +59,7 @@ async fn a_key_is_found_under_whatever_pepper_it_was_hashed() {
     }
     let (api, _manager) = managed(&pepper(4), changed());
     assert_eq!(api.call(x_api_key(LIVE)).await, refused(Reason::Unknown, 401), "a pepper that nobody knows");
-    let (api, _manager) = managed(&KeyHasher::sha256(), pepper(3).with_older(KeyHasher::sha256()));
+    let (api, _manager) = managed(&KeyHasher::sha256(), pepper(3).with_previous(KeyHasher::sha256()));
     assert_eq!(api.call(x_api_key(LIVE)).await, accepted(), "from the time before there was a pepper");
 }
 
@@ -85,11 +85,11 @@ async fn the_store_is_asked_for_the_newest_first_and_for_each_older_one_once() {
 async fn a_key_that_is_used_moves_to_the_newest_pepper() {
     let (api, _manager) = managed(&pepper(1), changed());
     let first = api.answer(x_api_key(LIVE)).await;
-    assert!(first.decision.is_outdated());
+    assert!(first.decision.used_previous_pepper());
     settle().await;
     assert_eq!(stored_digest(&api).await, digest(&pepper(3)));
     let second = api.answer(x_api_key(LIVE)).await;
-    assert!(!second.decision.is_outdated());
+    assert!(!second.decision.used_previous_pepper());
     assert_eq!(second.principal.unwrap().id().as_str(), "k1");
     settle().await;
     assert_eq!(api.store.rehashes(), 1);
@@ -98,11 +98,11 @@ async fn a_key_that_is_used_moves_to_the_newest_pepper() {
 /// The first step of a change on many nodes: else they would move a key to and fro.
 #[tokio::test]
 async fn a_node_that_is_ready_for_the_next_pepper_finds_its_keys_and_moves_none() {
-    let ready = || pepper(1).with_next(pepper(2)).with_older(KeyHasher::sha256());
+    let ready = || pepper(1).with_upcoming(pepper(2)).with_previous(KeyHasher::sha256());
     for (stored, is_outdated) in [(pepper(1), false), (pepper(2), false), (KeyHasher::sha256(), true)] {
         let (api, _manager) = managed(&stored, ready());
         let answer = api.answer(x_api_key(LIVE)).await;
-        assert_eq!((answer.status.as_u16(), answer.decision.is_outdated()), (200, is_outdated));
+        assert_eq!((answer.status.as_u16(), answer.decision.used_previous_pepper()), (200, is_outdated));
         settle().await;
         assert_eq!((stored_digest(&api).await, api.store.rehashes()), (digest(&stored), 0));
     }
@@ -181,7 +181,7 @@ async fn a_good_key_moves_whatever_a_guard_says() {
     api.store.add("k1", LIVE, &pepper(2), |record| record);
     let api = api.guard(Require::permission("links", "read")).run();
     let answer = api.answer(x_api_key(LIVE)).await;
-    assert_eq!((answer.status.as_u16(), answer.decision.is_outdated()), (403, true));
+    assert_eq!((answer.status.as_u16(), answer.decision.used_previous_pepper()), (403, true));
     settle().await;
     assert_eq!(stored_digest(&api).await, digest(&pepper(3)));
 }
@@ -219,8 +219,8 @@ impl KeyStore for Moving {
 #[tokio::test]
 async fn a_key_that_moves_while_it_is_looked_for_is_found() {
     let sha256 = KeyHasher::sha256;
-    let two = || pepper(2).with_older(pepper(1));
-    let three = || pepper(1).with_next(pepper(2)).with_older(sha256());
+    let two = || pepper(2).with_previous(pepper(1));
+    let three = || pepper(1).with_upcoming(pepper(2)).with_previous(sha256());
     for (hasher, from, to) in [
         (two(), pepper(1), pepper(2)),
         (changed(), pepper(1), pepper(3)),
@@ -243,14 +243,14 @@ async fn a_key_that_moves_while_it_is_looked_for_is_found() {
 #[tokio::test]
 async fn a_key_that_is_there_under_another_pepper_cannot_be_imported() {
     for status in [Status::Active, Status::Revoked] {
-        for hasher in [changed(), pepper(2).with_next(pepper(1))] {
+        for hasher in [changed(), pepper(2).with_upcoming(pepper(1))] {
             let (api, manager) = Api::managed(|builder| builder.hasher(hasher).accept_any_format());
             api.store.add("k1", LIVE, &pepper(1), |record| record.with_status(status));
             let key = ApiKey::new(LIVE).unwrap();
-            let refused = manager.import(&admin(), &key, NewKey::bot("twin")).await;
-            assert!(matches!(refused, Err(ManageError::Refused(Refusal::DuplicateKey))), "{refused:?}");
+            let refused = manager.import(&admin(), &key, NewKey::service_account("twin")).await;
+            assert!(matches!(refused, Err(ManageError::Registry(RegistryError::DuplicateDigest))), "{refused:?}");
             let other = ApiKey::new(UNKNOWN).unwrap();
-            manager.import(&admin(), &other, NewKey::bot("new")).await.unwrap();
+            manager.import(&admin(), &other, NewKey::service_account("new")).await.unwrap();
         }
     }
 }
@@ -258,9 +258,9 @@ async fn a_key_that_is_there_under_another_pepper_cannot_be_imported() {
 #[tokio::test]
 async fn a_key_that_moves_while_it_is_edited_is_edited() {
     let (api, manager) = managed(&pepper(1), changed());
-    let admin = Actor::trusted(Owner::Bot, registry::everything());
+    let admin = Actor::trusted(Owner::ServiceAccount, registry::everything());
     api.call(x_api_key(LIVE)).await;
-    let edited = manager.edit(&admin, "k1", Edit::new().name("edited")).await.unwrap();
+    let edited = manager.edit(&admin, "k1", UpdateKey::new().name("edited")).await.unwrap();
     settle().await;
     let stored = api.store.keys.get(&"k1".into()).await.unwrap().unwrap();
     assert_eq!((edited.name(), stored.name()), (Some("edited"), Some("edited")));
@@ -273,7 +273,7 @@ async fn a_stored_digest_that_is_presented_as_a_key_never_authenticates() {
         (KeyHasher::sha256(), KeyHasher::sha256()),
         (pepper(3), changed()),
         (pepper(1), changed()),
-        (KeyHasher::sha256(), pepper(3).with_older(KeyHasher::sha256())),
+        (KeyHasher::sha256(), pepper(3).with_previous(KeyHasher::sha256())),
     ] {
         let (api, _manager) = managed(&stored, hasher);
         let bytes = *digest(&stored).as_bytes();
@@ -297,6 +297,6 @@ async fn a_stored_digest_that_is_presented_as_a_key_never_authenticates() {
 
 #[test]
 fn a_hasher_shows_which_peppers_it_has_and_none_of_them() {
-    let hasher = pepper(0x41).with_older(pepper(0x42)).with_older(KeyHasher::sha256());
+    let hasher = pepper(0x41).with_previous(pepper(0x42)).with_previous(KeyHasher::sha256());
     assert_eq!(format!("{hasher:?}"), "KeyHasher(hmac-sha256, or hmac-sha256, or sha256)");
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use support::{Api, Body, LIVE, Outside, UNKNOWN, accepted, add, bare, boxed, passed, refused};
 use tower::service_fn;
 use tower_api_key::{
-    ApiKeyLayer, ConfigError, Conflict, Outcome, Reason, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
+    ApiKeyLayer, ConfigError, ConflictPolicy, Outcome, Reason, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
     store::MemoryStore,
 };
 
@@ -218,7 +218,7 @@ async fn a_key_among_the_protocols_never_reaches_the_service() {
 #[tokio::test]
 async fn a_name_may_stand_where_another_ones_key_would() {
     let schemes = [Scheme::websocket_protocol("b"), Scheme::websocket_protocol("a")];
-    let policy = SchemePolicy::new(schemes).on_conflict(Conflict::FirstWins);
+    let policy = SchemePolicy::new(schemes).on_conflict(ConflictPolicy::FirstWins);
     let seen = seen(|layer| layer.schemes(policy), "sec-websocket-protocol", &["v1, a, b, KEY, v2"]).await;
     assert_eq!(seen, ["v1, v2 (plain)"]);
 }
@@ -255,7 +255,7 @@ async fn a_key_in_two_of_these_places_is_decided_by_the_rule_for_conflicts() {
     let schemes = || [Scheme::cookie("key"), Scheme::basic(), Scheme::websocket_protocol("api-key")];
     let both = [("cookie", "key=KEY"), ("sec-websocket-protocol", "api-key, KEY")];
     for (conflict, expected) in
-        [(Conflict::Refuse, ambiguous()), (Conflict::EqualKeysCountOnce, accepted()), (Conflict::FirstWins, accepted())]
+        [(ConflictPolicy::Reject, ambiguous()), (ConflictPolicy::AllowIdentical, accepted()), (ConflictPolicy::FirstWins, accepted())]
     {
         let policy = SchemePolicy::new(schemes()).on_conflict(conflict);
         let api = Api::live().layer(|layer| layer.schemes(policy)).run();

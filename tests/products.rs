@@ -26,8 +26,8 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use tower_api_key::{
     KeyManager, Mask, Owner, Permissions,
-    manage::{Actor, Change, ChangeKind, Issued, ManageError, NewKey},
-    store::Refusal,
+    manage::{Actor, KeyEvent, KeyEventKind, Issued, ManageError, NewKey},
+    store::RegistryError,
 };
 
 /// A product's service, and its first keys by name.
@@ -56,7 +56,7 @@ impl Product {
         product!(x_api_key, |_| {})
     }
 
-    async fn audited_h0p(audit: impl Fn(&Change) + Send + Sync + 'static) -> Self {
+    async fn audited_h0p(audit: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
         product!(x_api_key, audit)
     }
 
@@ -198,7 +198,7 @@ async fn hozip_06_plain_text_is_shown_once() {
 
 #[tokio::test]
 async fn hozip_07_a_key_is_masked_as_first_8_dots_last_6() {
-    assert_eq!(Mask::HeadAndTail.apply("a1b2c3d4e5f6g7h8i9j0klmnopqrstuvwxyz789"), "a1b2c3d4...xyz789");
+    assert_eq!(Mask::FirstAndLast.apply("a1b2c3d4e5f6g7h8i9j0klmnopqrstuvwxyz789"), "a1b2c3d4...xyz789");
     let hozip = Product::hozip().await;
     let cookie = sign_in(&hozip, "alice").await;
     let key = profile(&hozip, &cookie, GENERATE).await.1["key"].as_str().unwrap().to_owned();
@@ -289,7 +289,7 @@ async fn h0p_03_a_user_has_one_key_per_organization_which_goes_with_the_user() {
     let headers = &[("x-api-key", h0p.key("user"))];
     assert_eq!(h0p.send(request(STATS, headers)).await.1["by"], "alice");
 
-    let full = |issued: Result<Issued, ManageError>| matches!(issued, Err(ManageError::Refused(Refusal::Full(1))));
+    let full = |issued: Result<Issued, ManageError>| matches!(issued, Err(ManageError::Registry(RegistryError::LimitReached(1))));
     assert!(full(h0p.manager.issue(&member("alice", "org_a"), NewKey::user("second")).await));
     h0p.manager.issue(&member("alice", "org_b"), NewKey::user("elsewhere")).await.unwrap();
     let calls = (0..8).map(|_| {
@@ -304,7 +304,7 @@ async fn h0p_03_a_user_has_one_key_per_organization_which_goes_with_the_user() {
     }
     assert_eq!(won, 1, "two creates at once: exactly one wins");
 
-    assert_eq!(h0p.manager.remove_member(&member("carol", "org_a"), "alice").await.unwrap(), 1);
+    assert_eq!(h0p.manager.remove_user_keys(&member("carol", "org_a"), "alice").await.unwrap(), 1);
     assert_eq!(h0p.status(STATS, headers).await, 401);
 }
 
@@ -313,7 +313,7 @@ async fn h0p_04_a_bot_key_acts_as_bot_and_outlives_every_member() {
     let h0p = Product::h0p().await;
     let headers = &[("x-api-key", h0p.key("admin"))];
     for user in ["alice", "Bot"] {
-        h0p.manager.remove_member(&member("carol", "org_a"), user).await.unwrap();
+        h0p.manager.remove_user_keys(&member("carol", "org_a"), user).await.unwrap();
     }
     let (status, body) = h0p.send(request(STATS, headers)).await;
     assert_eq!((status, &body["by"], &body["organization"]), (200, &json!("Bot"), &json!("org_a")));
@@ -351,7 +351,7 @@ async fn h0p_05_type_and_permissions_are_chosen_at_creation_and_the_key_is_rando
 
     let (mut keys, mut digits) = (BTreeSet::new(), vec![BTreeSet::new(); 36]);
     for _ in 0..500 {
-        let issued = h0p.manager.issue(&member("carol", "org_b"), NewKey::bot("one of many")).await.unwrap();
+        let issued = h0p.manager.issue(&member("carol", "org_b"), NewKey::service_account("one of many")).await.unwrap();
         for (place, digit) in issued.key().expose()[4..40].char_indices() {
             digits[place].insert(digit);
         }
@@ -498,13 +498,13 @@ async fn h0p_14_usage_can_be_reviewed_and_an_audit_hook_sees_every_change() {
         .unwrap()
         .iter()
         .skip(4)
-        .map(|change: &Change| {
+        .map(|change: &KeyEvent| {
             let by = change.actor().key_id().map(ToString::to_string);
             (change.kind(), change.key_id().to_string(), by)
         })
         .collect();
     let by = Some(h0p.id("admin").to_owned());
-    assert_eq!(told, [(ChangeKind::Edited, id.to_owned(), by.clone()), (ChangeKind::Revoked, id.to_owned(), by)]);
+    assert_eq!(told, [(KeyEventKind::Edited, id.to_owned(), by.clone()), (KeyEventKind::Revoked, id.to_owned(), by)]);
 }
 
 const SANDBOXES: &str = "GET /v1/sandboxes";

@@ -6,7 +6,7 @@ use http::Request;
 use proptest::prelude::*;
 use support::{Api, Body, LIVE, Outside, UNKNOWN, accepted, add, bare, boxed, passed, path, refused, with};
 use tower::service_fn;
-use tower_api_key::{ApiKeyLayer, ConfigError, Conflict, Outcome, Reason, Scheme, SchemePolicy, store::MemoryStore};
+use tower_api_key::{ApiKeyLayer, ConfigError, ConflictPolicy, Outcome, Reason, Scheme, SchemePolicy, store::MemoryStore};
 
 fn headers(lines: &[(&str, &str)]) -> Request<Body> {
     let mut request = bare();
@@ -64,7 +64,7 @@ async fn an_authorization_is_a_word_spaces_and_a_token68() {
 async fn a_private_header_is_the_key_or_asks_for_a_word() {
     let malformed = || refused(Reason::Malformed, 401);
     table(
-        [Scheme::x_api_key(), Scheme::header_with_word("X-Auth", "Key")],
+        [Scheme::x_api_key(), Scheme::header_with_prefix("X-Auth", "Key")],
         &[
             ("the whole value", &[("x-api-key", "KEY")], accepted()),
             ("white space around", &[("x-api-key", "\t KEY ")], accepted()),
@@ -114,7 +114,7 @@ const TWICE: [(&str, &[(&str, &str)]); 5] = [
 
 #[tokio::test]
 async fn a_repeated_header_is_refused_under_every_rule() {
-    for conflict in [Conflict::Refuse, Conflict::EqualKeysCountOnce, Conflict::FirstWins] {
+    for conflict in [ConflictPolicy::Reject, ConflictPolicy::AllowIdentical, ConflictPolicy::FirstWins] {
         let schemes = [Scheme::bearer(), Scheme::token(), Scheme::x_api_key()];
         let policy = SchemePolicy::new(schemes).on_conflict(conflict);
         let api = Api::live().layer(|layer| layer.schemes(policy)).run();
@@ -163,9 +163,9 @@ async fn two_schemes_are_decided_by_the_rule_for_conflicts() {
     let second_bad: &[_] = &[("x-api-key", "KEY"), ("authorization", "Bearer a b")];
     let foreign: &[_] = &[("x-api-key", "KEY"), ("authorization", "Basic eDp5")];
     for (conflict, expected) in [
-        (Conflict::Refuse, [ambiguous(), ambiguous(), ambiguous(), ambiguous()]),
-        (Conflict::EqualKeysCountOnce, [accepted(), ambiguous(), ambiguous(), ambiguous()]),
-        (Conflict::FirstWins, [accepted(), unknown(), malformed(), accepted()]),
+        (ConflictPolicy::Reject, [ambiguous(), ambiguous(), ambiguous(), ambiguous()]),
+        (ConflictPolicy::AllowIdentical, [accepted(), ambiguous(), ambiguous(), ambiguous()]),
+        (ConflictPolicy::FirstWins, [accepted(), unknown(), malformed(), accepted()]),
     ] {
         let policy = SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(conflict);
         let api = Api::live().layer(|layer| layer.schemes(policy)).run();
@@ -179,7 +179,7 @@ async fn two_schemes_are_decided_by_the_rule_for_conflicts() {
 #[tokio::test]
 async fn the_first_scheme_is_the_first_of_the_policy_not_of_the_request() {
     let schemes = [Scheme::bearer(), Scheme::x_api_key(), Scheme::token()];
-    let policy = SchemePolicy::new(schemes).on_conflict(Conflict::FirstWins);
+    let policy = SchemePolicy::new(schemes).on_conflict(ConflictPolicy::FirstWins);
     let api = Api::live().layer(|layer| layer.schemes(policy)).run();
     let token_first = headers(&[("authorization", "Token nobody"), ("x-api-key", "KEY")]);
     let answer = api.answer(token_first).await;
@@ -265,8 +265,8 @@ fn a_wrong_setting_is_named() {
     assert_eq!(error(vec![], "api"), Some(ConfigError::NoScheme));
     assert_eq!(error(vec![Scheme::header("")], "api"), Some(ConfigError::HeaderName(String::new())));
     assert_eq!(error(vec![Scheme::header("x key")], "api"), Some(ConfigError::HeaderName("x key".into())));
-    assert_eq!(error(vec![Scheme::authorization("")], "api"), Some(ConfigError::SchemeWord(String::new())));
-    assert_eq!(error(vec![Scheme::authorization("A B")], "api"), Some(ConfigError::SchemeWord("A B".into())));
+    assert_eq!(error(vec![Scheme::authorization("")], "api"), Some(ConfigError::AuthSchemeName(String::new())));
+    assert_eq!(error(vec![Scheme::authorization("A B")], "api"), Some(ConfigError::AuthSchemeName("A B".into())));
     assert_eq!(error(vec![Scheme::query("")], "api"), Some(ConfigError::QueryName));
     assert_eq!(error(bearer(), "a\r\nb"), Some(ConfigError::Realm("a\r\nb".into())));
     assert_eq!(error(bearer(), "a\"b\\c, \u{e9}"), None);
@@ -290,7 +290,7 @@ proptest! {
         if let Ok(target) = format!("/?{query}").parse() {
             *request.uri_mut() = target;
         }
-        let schemes = [Scheme::bearer(), Scheme::x_api_key(), Scheme::header_with_word("x-auth", "Key"), Scheme::query("k")];
+        let schemes = [Scheme::bearer(), Scheme::x_api_key(), Scheme::header_with_prefix("x-auth", "Key"), Scheme::query("k")];
         let call = Api::live().layer(|layer| layer.schemes(schemes)).call(request);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         prop_assert_eq!(runtime.block_on(call).status, 401);

@@ -48,11 +48,11 @@ fn a_new_record_is_active_and_may_do_nothing() {
 
 #[test]
 fn a_changed_copy_leaves_the_original_as_it_was() {
-    let original = KeyRecord::new("k1", [7; 32]).grant("stats", "read").with("plan");
-    let copy = original.clone().grant("links", "read").with("other plan");
+    let original = KeyRecord::new("k1", [7; 32]).grant("stats", "read").with_extension("plan");
+    let copy = original.clone().grant("links", "read").with_extension("other plan");
     assert!(copy.permissions().allows("stats", "read") && copy.permissions().allows("links", "read"));
     assert!(!original.permissions().allows("links", "read"));
-    assert_eq!((original.get::<&str>(), copy.get::<&str>()), (Some(&"plan"), Some(&"other plan")));
+    assert_eq!((original.extension::<&str>(), copy.extension::<&str>()), (Some(&"plan"), Some(&"other plan")));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceBuilder, ServiceExt, util::MapRequestLayer};
-use tower_api_key::{ApiKey, ApiKeyLayer, Scheme, client::SendKeyLayer, store::FixedKeys};
+use tower_api_key::{ApiKey, ApiKeyLayer, Scheme, client::SendKeyLayer, store::StaticKeys};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
 const KEY: &str = "live_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
@@ -64,7 +64,7 @@ impl Origin {
 async fn two_origins(scheme: &Scheme) -> (Origin, Origin) {
     let (home_listener, home) = Origin::bind().await.unwrap();
     let (away_listener, away) = Origin::bind().await.unwrap();
-    let auth = ApiKeyLayer::builder(FixedKeys::new([("caller", ApiKey::new(KEY).unwrap())]).unwrap());
+    let auth = ApiKeyLayer::builder(StaticKeys::new([("caller", ApiKey::new(KEY).unwrap())]).unwrap());
     let to = |target: String| get(async move || Redirect::temporary(&target));
     let elsewhere = away.clone();
     let repeated = async move |request: Request| {
@@ -95,7 +95,7 @@ async fn a_redirect_to_another_origin_does_not_take_the_key_along() {
         Scheme::bearer(),
         Scheme::authorization("Acme"),
         Scheme::x_api_key(),
-        Scheme::header_with_word("x-auth", "Key"),
+        Scheme::header_with_prefix("x-auth", "Key"),
         Scheme::basic(),
         Scheme::cookie("session"),
         Scheme::websocket_protocol("api-key"),

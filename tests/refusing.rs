@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use support::{Api, App, Body, Fault, LIVE, UNKNOWN, add, bare, bearer, boxed, method, with, x_api_key};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{Conflict, Problem, Reason, RejectionFormat, Require, Scheme, SchemePolicy};
+use tower_api_key::{ConflictPolicy, Problem, Reason, RejectionFormat, Require, Scheme, SchemePolicy};
 
 fn challenges(answer: &support::Answer) -> Vec<&str> {
     let lines = answer.headers.get_all("www-authenticate").iter();
@@ -102,7 +102,7 @@ async fn a_status_of_ones_own_keeps_the_challenge_that_belongs_to_the_reason() {
 /// The key that decided did not come by Bearer, though another did.
 #[tokio::test]
 async fn the_first_schemes_fault_is_not_put_on_the_bearer_challenge() {
-    let policy = SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(Conflict::FirstWins);
+    let policy = SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(ConflictPolicy::FirstWins);
     let mut request = bearer(LIVE);
     add(&mut request, "x-api-key", "a b");
     let answer = Api::live().layer(|layer| layer.schemes(policy)).run().answer(request).await;
@@ -215,14 +215,14 @@ const REASONS: [(Reason, Problem); 19] = [
     (Reason::Expired, Problem::InvalidKey),
     (Reason::NotYetValid, Problem::InvalidKey),
     (Reason::WrongEnvironment, Problem::InvalidKey),
-    (Reason::WrongTenant, Problem::InvalidKey),
+    (Reason::WrongOrganization, Problem::InvalidKey),
     (Reason::Forbidden, Problem::Forbidden),
-    (Reason::OtherOrganization, Problem::Forbidden),
-    (Reason::Unlisted, Problem::Forbidden),
-    (Reason::Hidden, Problem::NotFound),
+    (Reason::ForeignResource, Problem::Forbidden),
+    (Reason::NoMatchingRoute, Problem::Forbidden),
+    (Reason::ForeignResourceHidden, Problem::NotFound),
     (Reason::Misconfigured, Problem::Internal),
     (Reason::StoreFailed, Problem::Unavailable),
-    (Reason::StoreSlow, Problem::Unavailable),
+    (Reason::StoreTimeout, Problem::Unavailable),
 ];
 
 /// The one table, as it is documented: reason, problem, status, code, gRPC, and a heading for each problem type.
@@ -250,7 +250,7 @@ fn every_reason_has_one_problem_as_the_documentation_says() {
 
 #[tokio::test]
 async fn a_hidden_resource_is_404_in_every_format() {
-    let hiding = || Require::permission("links", "create").or_not_found();
+    let hiding = || Require::permission("links", "create").hide_as_not_found();
     let call = |format| Api::live().layer(|layer| layer.rejection_format(format)).guard(hiding()).run();
     let json = call(RejectionFormat::json()).answer(bearer(LIVE)).await;
     assert_eq!((json.status.as_u16(), &*json.body), (404, &br#"{"error": "Not Found", "code": "NOT_FOUND"}"#[..]));

@@ -51,7 +51,7 @@ async fn postgres_is_a_registry_under_every_default_isolation() {
 async fn a_registry_in_a_cache_is_one_still() {
     testkit::check(async || {
         let store = MemoryStore::new();
-        tower_api_key::store::CachedStore::builder(store.clone(), store.changes()).build().unwrap()
+        tower_api_key::store::CachedStore::builder(store.clone(), store.change_feed()).build().unwrap()
     })
     .await;
 }

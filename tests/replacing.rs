@@ -17,7 +17,7 @@ use support::{
 use tower_api_key::{
     KeyFormat, KeyManager, Reason, Status,
     manage::{ManageError, NewKey, Rotation},
-    store::{Filter, Refusal},
+    store::{KeyFilter, RegistryError},
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -43,7 +43,7 @@ async fn a_regenerated_key_is_refused_on_the_very_next_request() {
     let stored = manager.get(&admin(), id(&old)).await.unwrap();
     assert_eq!((stored.status(), stored.replaced_by()), (Status::Revoked, Some(after.id())));
     let again = manager.regenerate(&user("alice"), id(&old)).await;
-    assert!(matches!(again, Err(ManageError::Refused(Refusal::Revoked(_)))));
+    assert!(matches!(again, Err(ManageError::Registry(RegistryError::Revoked(_)))));
 }
 
 #[tokio::test]
@@ -54,16 +54,16 @@ async fn a_failing_store_leaves_the_old_key_as_it_was() {
     api.store.break_writes(true);
     for failed in [
         refusal(manager.regenerate(&admin(), id(&old)).await),
-        refusal(manager.rotate(&admin(), id(&old), Rotation::with_grace(HOUR)).await),
+        refusal(manager.rotate(&admin(), id(&old), Rotation::grace_period(HOUR)).await),
         refusal(manager.revoke(&admin(), id(&old)).await),
         refusal(manager.disable(&admin(), id(&old)).await),
-        refusal(manager.issue(&admin(), NewKey::bot("second")).await),
+        refusal(manager.issue(&admin(), NewKey::service_account("second")).await),
     ] {
         assert_eq!(failed, "Failed(\"the disk is full\")");
     }
     api.store.break_writes(false);
     assert_eq!(api.call(bearer(text(&old))).await, accepted());
-    let listed = manager.list(&admin(), Filter::default().with_revoked()).await.unwrap();
+    let listed = manager.list(&admin(), KeyFilter::default().with_revoked()).await.unwrap();
     assert_eq!(listed.records.len(), 1);
     assert_eq!(listed.records[0].version(), 0);
 }
@@ -73,7 +73,7 @@ async fn after_a_rotation_both_keys_work_until_the_grace_is_over() {
     let (api, manager) = Api::managed(|builder| builder);
     let api = api.run();
     let old = reader(&manager).await;
-    let new = manager.rotate(&admin(), id(&old), Rotation::with_grace(HOUR)).await.unwrap();
+    let new = manager.rotate(&admin(), id(&old), Rotation::grace_period(HOUR)).await.unwrap();
     for (now, expected) in [
         (noon(), accepted()),
         (noon() + HOUR - Duration::from_nanos(1), accepted()),
@@ -96,12 +96,12 @@ async fn a_grace_never_extends_the_old_expiry() {
         (None, Duration::ZERO, Some(noon()), None),
     ] {
         let (_, manager) = Api::managed(|builder| builder);
-        let mut new = NewKey::bot("job");
+        let mut new = NewKey::service_account("job");
         if let Some(instant) = expires_at {
             new = new.expires_at(instant);
         }
         let old = manager.issue(&admin(), new).await.unwrap();
-        let new = manager.rotate(&admin(), id(&old), Rotation::with_grace(grace)).await.unwrap();
+        let new = manager.rotate(&admin(), id(&old), Rotation::grace_period(grace)).await.unwrap();
         let stored = manager.get(&admin(), id(&old)).await.unwrap();
         assert_eq!(
             (stored.expires_at(), new.record().expires_at()),
@@ -115,7 +115,7 @@ async fn a_grace_never_extends_the_old_expiry() {
 async fn a_grace_has_an_end() {
     let (_, manager) = Api::managed(|builder| builder);
     let old = reader(&manager).await;
-    let for_ever = manager.rotate(&admin(), id(&old), Rotation::with_grace(Duration::MAX)).await;
+    let for_ever = manager.rotate(&admin(), id(&old), Rotation::grace_period(Duration::MAX)).await;
     assert!(matches!(for_ever, Err(ManageError::Expiry)));
 }
 
@@ -131,10 +131,10 @@ async fn a_lower_cap_does_not_keep_a_leaked_key_from_being_replaced() {
 #[tokio::test]
 async fn a_rotation_may_give_the_new_key_an_expiry_of_its_own() {
     let (api, manager) = Api::managed(|builder| builder);
-    let old = manager.issue(&admin(), NewKey::bot("job").expires_at(noon() + HOUR)).await.unwrap();
-    let expired = Rotation::with_grace(HOUR).expires_at(noon());
+    let old = manager.issue(&admin(), NewKey::service_account("job").expires_at(noon() + HOUR)).await.unwrap();
+    let expired = Rotation::grace_period(HOUR).expires_at(noon());
     assert_eq!(refusal(manager.rotate(&admin(), id(&old), expired).await), "Expiry");
-    let later = Rotation::with_grace(HOUR).expires_at(noon() + HOUR * 48);
+    let later = Rotation::grace_period(HOUR).expires_at(noon() + HOUR * 48);
     let new = manager.rotate(&admin(), id(&old), later).await.unwrap();
     assert_eq!(new.record().expires_at(), Some(noon() + HOUR * 48));
     api.clock.set(noon() + HOUR);
@@ -147,11 +147,11 @@ async fn a_rotation_may_give_the_new_key_an_expiry_of_its_own() {
 #[tokio::test]
 async fn a_key_is_replaced_once_and_not_after_its_end() {
     let (api, manager) = Api::managed(|builder| builder);
-    let old = manager.issue(&admin(), NewKey::bot("job").expires_at(noon() + HOUR)).await.unwrap();
-    let other = manager.issue(&admin(), NewKey::bot("other").expires_at(noon() + HOUR)).await.unwrap();
-    manager.rotate(&admin(), id(&old), Rotation::with_grace(HOUR)).await.unwrap();
-    let again = manager.rotate(&admin(), id(&old), Rotation::with_grace(HOUR)).await;
-    assert!(matches!(again, Err(ManageError::Refused(Refusal::Replaced(_)))));
+    let old = manager.issue(&admin(), NewKey::service_account("job").expires_at(noon() + HOUR)).await.unwrap();
+    let other = manager.issue(&admin(), NewKey::service_account("other").expires_at(noon() + HOUR)).await.unwrap();
+    manager.rotate(&admin(), id(&old), Rotation::grace_period(HOUR)).await.unwrap();
+    let again = manager.rotate(&admin(), id(&old), Rotation::grace_period(HOUR)).await;
+    assert!(matches!(again, Err(ManageError::Registry(RegistryError::Replaced(_)))));
     api.clock.set(noon() + HOUR);
     assert!(matches!(manager.regenerate(&admin(), id(&other)).await, Err(ManageError::Expired(_))));
 }
@@ -163,7 +163,7 @@ async fn of_two_that_regenerate_one_key_at_once_one_wins() {
     let (admin, id) = (admin(), id(&old));
     let (a, b) = tokio::join!(manager.regenerate(&admin, id), manager.regenerate(&admin, id));
     assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1);
-    let listed = manager.list(&admin, Filter::default()).await.unwrap();
+    let listed = manager.list(&admin, KeyFilter::default()).await.unwrap();
     assert_eq!(listed.records.len(), 1, "one working key is left");
 }
 

@@ -47,7 +47,7 @@ impl KeyStore for Rows {
 /// What a cache of so many entries takes when it is full: bytes.
 fn full(entries: usize, rows: Rows) -> i64 {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let changes = MemoryStore::new().changes();
+    let changes = MemoryStore::new().change_feed();
     let mut cache = None;
     let taken = measure(|| {
         runtime.block_on(async {
@@ -61,7 +61,7 @@ fn full(entries: usize, rows: Rows) -> i64 {
         });
     });
     let status = cache.unwrap().status();
-    let kept = status.entries + status.absences;
+    let kept = status.entries + status.negative_entries;
     assert!(kept <= entries && kept * 100 >= entries * 95, "{status:?}");
     taken.bytes_current
 }

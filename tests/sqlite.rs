@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tower_api_key::{
     KeyFormat, KeyManager, KeyRecord, KeyRegistry, KeyStore, Permissions,
     manage::{ManageError, NewKey},
-    store::{Filter, SqliteStore},
+    store::{KeyFilter, SqliteStore},
 };
 
 struct File {
@@ -107,7 +107,7 @@ async fn many_may_open_a_new_file_at_once() {
         let byte = u8::try_from(number).unwrap();
         store.insert(KeyRecord::new(format!("k{number}"), [byte; 32]), None, None).await.unwrap().unwrap();
     }
-    let listed = file.open().await.list(&Filter::default()).await.unwrap();
+    let listed = file.open().await.list(&KeyFilter::default()).await.unwrap();
     assert_eq!(listed.len(), 8);
 }
 
@@ -159,11 +159,11 @@ async fn a_change_that_fails_in_the_middle_leaves_the_old_state() {
     ] {
         sqlx::query(trigger).execute(&raw).await.unwrap();
         let regenerated = manager.regenerate(&admin(), id.clone()).await;
-        assert!(matches!(regenerated, Err(ManageError::Failed(_))));
+        assert!(matches!(regenerated, Err(ManageError::Store(_))));
         sqlx::query("drop trigger broken").execute(&raw).await.unwrap();
         let now = store.get(&id).await.unwrap().unwrap();
         assert_eq!((now.version(), now.status(), now.replaced_by()), (0, tower_api_key::Status::Active, None));
-        assert_eq!(store.list(&Filter::of_organization("acme").with_revoked()).await.unwrap().len(), 1);
+        assert_eq!(store.list(&KeyFilter::organization("acme").with_revoked()).await.unwrap().len(), 1);
     }
     manager.regenerate(&admin(), id).await.unwrap();
 }
@@ -192,11 +192,11 @@ async fn a_wildcard_is_kept_as_what_it_was() {
     let manager = manager(file.open().await);
     let literal = Permissions::new().grant("*", "read");
     let all = tower_api_key::manage::Actor::trusted(
-        tower_api_key::Owner::Bot,
+        tower_api_key::Owner::ServiceAccount,
         everything().grant("*", "*").grant("*", "read").with_wildcards(),
     );
     for (permissions, allowed) in [(literal.clone(), false), (literal.with_wildcards(), true)] {
-        let issued = manager.issue(&all, NewKey::bot("x").permissions(permissions)).await.unwrap();
+        let issued = manager.issue(&all, NewKey::service_account("x").permissions(permissions)).await.unwrap();
         let kept = manager.get(&all, issued.record().id().clone()).await.unwrap();
         assert_eq!(kept.permissions().allows("stats", "read"), allowed);
     }
@@ -229,7 +229,7 @@ async fn a_cache_notices_what_another_has_changed_in_the_file() {
     let (kept, unknown) = (KeyRecord::new("k1", [1; 32]), KeyRecord::new("k2", [2; 32]));
     elsewhere.insert(kept.clone(), None, None).await.unwrap().unwrap();
     let cache = CachedStore::builder(here.clone(), here.changes()).build().unwrap();
-    let is_kept = || matches!(cache.find_now(kept.digest()), Lookup::Found(_));
+    let is_kept = || matches!(cache.try_find(kept.digest()), Lookup::Found(_));
     support::until(async || cache.find(kept.digest()).await.unwrap().is_some() && is_kept()).await;
 
     assert!(cache.find(unknown.digest()).await.unwrap().is_none());

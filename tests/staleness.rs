@@ -105,10 +105,10 @@ fn record(key: usize) -> KeyRecord {
 
 async fn ask(node: CachedStore<Database>, key: usize) -> Asked {
     let arrived = Instant::now();
-    let found = match node.find_now(&digest(key)) {
+    let found = match node.try_find(&digest(key)) {
         Lookup::Found(record) => Ok(Some(record)),
         Lookup::Absent => Ok(None),
-        Lookup::Wait => match timeout(DEADLINE, node.find(&digest(key))).await {
+        Lookup::Pending => match timeout(DEADLINE, node.find(&digest(key))).await {
             Ok(found) => found.map_err(|_| ()),
             Err(_) => Err(()),
         },
@@ -128,7 +128,7 @@ async fn live(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
         .iter()
         .map(|channel| CachedStore::builder(database.clone(), channel.clone()).entries(ENTRIES).build().unwrap())
         .collect();
-    nodes.push(nodes[0].clone().accept_stale_while_store_fails(MAX_STALENESS));
+    nodes.push(nodes[0].clone().stale_if_error(MAX_STALENESS));
     let mut is_good: Vec<_> = (0..KEYS).map(|_| History::new(false)).collect();
     // Whether the store answers, and how slowly.
     let mut reachable = History::new((Store::Answers, Duration::ZERO));
@@ -194,7 +194,7 @@ async fn live(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
         prop_assert!(was_slow || took <= LEASE * 3, "key {key} waited {took:?}");
     }
     for node in nodes {
-        prop_assert!(node.status().entries <= ENTRIES && node.status().absences <= ENTRIES);
+        prop_assert!(node.status().entries <= ENTRIES && node.status().negative_entries <= ENTRIES);
     }
     Ok(())
 }

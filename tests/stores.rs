@@ -7,7 +7,7 @@ use std::{sync::Arc, thread};
 use support::{Api, LIVE, accepted, bearer};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyDigest, KeyHasher, KeyRecord, KeyStore, Lookup, Reason,
-    store::{FixedKeys, FixedKeysError, MemoryStore, Refusal},
+    store::{StaticKeys, StaticKeysError, MemoryStore, RegistryError},
 };
 
 fn record(id: &str, byte: u8) -> KeyRecord {
@@ -18,9 +18,9 @@ fn record(id: &str, byte: u8) -> KeyRecord {
 fn a_key_and_an_id_are_added_once() {
     let keys = MemoryStore::new();
     keys.add(record("a", 1)).unwrap();
-    assert_eq!(keys.add(record("a", 2)), Err(Refusal::DuplicateId("a".into())));
-    assert_eq!(keys.add(record("b", 1)), Err(Refusal::DuplicateKey));
-    assert!(matches!(keys.find_now(&[2; 32].into()), Lookup::Absent));
+    assert_eq!(keys.add(record("a", 2)), Err(RegistryError::DuplicateId("a".into())));
+    assert_eq!(keys.add(record("b", 1)), Err(RegistryError::DuplicateDigest));
+    assert!(matches!(keys.try_find(&[2; 32].into()), Lookup::Absent));
 }
 
 #[test]
@@ -41,17 +41,17 @@ fn of_many_threads_that_add_one_key_exactly_one_succeeds() {
 async fn a_shared_store_is_a_store() {
     let keys = Arc::new(MemoryStore::new());
     keys.add(record("a", 1)).unwrap();
-    assert!(matches!(KeyStore::find_now(&keys, &[1; 32].into()), Lookup::Found(_)));
+    assert!(matches!(KeyStore::try_find(&keys, &[1; 32].into()), Lookup::Found(_)));
     assert!(KeyStore::find(&keys, &[2; 32].into()).await.unwrap().is_none());
     ApiKeyLayer::builder(keys).build().unwrap();
 }
 
 #[tokio::test]
 async fn fixed_keys_are_found_at_once_and_by_waiting() {
-    let keys = FixedKeys::new([("a", ApiKey::new(LIVE).unwrap())]).unwrap();
+    let keys = StaticKeys::new([("a", ApiKey::new(LIVE).unwrap())]).unwrap();
     let digest = KeyHasher::sha256().digest(&ApiKey::new(LIVE).unwrap());
     let id = |record: Option<KeyRecord>| record.map(|record| record.id().to_string());
-    let at_once = |digest: &KeyDigest| match keys.find_now(digest) {
+    let at_once = |digest: &KeyDigest| match keys.try_find(digest) {
         Lookup::Found(record) => Some(record),
         _ => None,
     };
@@ -65,22 +65,22 @@ async fn fixed_keys_are_found_at_once_and_by_waiting() {
 fn fixed_keys_differ_and_their_error_repeats_no_key() {
     let key = || ApiKey::new(LIVE).unwrap();
     let other = ApiKey::new("another-key").unwrap();
-    let error = FixedKeys::new([("a", key()), ("b", key())]).unwrap_err();
-    assert_eq!(error, FixedKeysError::Duplicate("a".into(), "b".into()));
+    let error = StaticKeys::new([("a", key()), ("b", key())]).unwrap_err();
+    assert_eq!(error, StaticKeysError::Duplicate("a".into(), "b".into()));
     assert!(!format!("{error} {error:?}").contains(LIVE));
-    assert!(FixedKeys::new([("a", key()), ("a", other)]).is_err());
-    assert!(!format!("{:?}", FixedKeys::new([("a", key())])).contains(LIVE));
+    assert!(StaticKeys::new([("a", key()), ("a", other)]).is_err());
+    assert!(!format!("{:?}", StaticKeys::new([("a", key())])).contains(LIVE));
 }
 
 /// The environment is read, never written: `PATH` is there, and cannot be a key.
 #[test]
 fn a_key_from_the_environment_must_be_there_and_be_a_key() {
     let name = "TOWER_API_KEY_TEST_THAT_IS_NOT_SET";
-    assert_eq!(FixedKeys::from_env(name).unwrap_err(), FixedKeysError::NotSet(name.into()));
-    let error = FixedKeys::from_env("CARGO_PKG_NAME").unwrap_err();
-    assert_eq!(error, FixedKeysError::TooShort("CARGO_PKG_NAME".into()));
-    let error = FixedKeys::from_env("CARGO_PKG_DESCRIPTION").unwrap_err();
-    assert_eq!(error, FixedKeysError::Several("CARGO_PKG_DESCRIPTION".into()));
+    assert_eq!(StaticKeys::from_env(name).unwrap_err(), StaticKeysError::NotSet(name.into()));
+    let error = StaticKeys::from_env("CARGO_PKG_NAME").unwrap_err();
+    assert_eq!(error, StaticKeysError::TooShort("CARGO_PKG_NAME".into()));
+    let error = StaticKeys::from_env("CARGO_PKG_DESCRIPTION").unwrap_err();
+    assert_eq!(error, StaticKeysError::Several("CARGO_PKG_DESCRIPTION".into()));
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -88,12 +88,12 @@ struct Plan(&'static str);
 
 #[tokio::test]
 async fn a_typed_value_comes_back_by_its_type() {
-    let api = Api::new().key("k1", LIVE, |key| key.with(Plan("pro")).with(7_u32).with(Plan("free"))).run();
+    let api = Api::new().key("k1", LIVE, |key| key.with_extension(Plan("pro")).with_extension(7_u32).with_extension(Plan("free"))).run();
     let principal = api.answer(bearer(LIVE)).await.principal.unwrap();
-    assert_eq!(principal.get::<Plan>(), Some(&Plan("free")));
-    assert_eq!(principal.get::<u32>(), Some(&7));
-    assert_eq!(principal.get::<u64>(), None);
+    assert_eq!(principal.extension::<Plan>(), Some(&Plan("free")));
+    assert_eq!(principal.extension::<u32>(), Some(&7));
+    assert_eq!(principal.extension::<u64>(), None);
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
     assert_eq!(principal.require("links", "create").unwrap_err().reason(), Reason::Forbidden);
-    assert_eq!(principal.require_organization("acme").unwrap_err().reason(), Reason::OtherOrganization);
+    assert_eq!(principal.require_organization("acme").unwrap_err().reason(), Reason::ForeignResource);
 }

@@ -4,9 +4,9 @@ mod support;
 
 use http::{Method, Request};
 use support::{Api, Body, LIVE, Running, accepted, bare, method, passed, path, refused, x_api_key};
-use tower_api_key::{ConfigError, Outcome, Reason, Require, guard::TableBuilder, layer::ApiKeyLayerBuilder};
+use tower_api_key::{ConfigError, Outcome, Reason, Require, guard::RouteTableBuilder, layer::ApiKeyLayerBuilder};
 
-fn links() -> TableBuilder {
+fn links() -> RouteTableBuilder {
     Require::table()
         .route("GET", "/links", ("links", "read"))
         .route("POST", "/links", ("links", "create"))
@@ -30,7 +30,7 @@ fn request(verb: &str, target: &str) -> Request<Body> {
 async fn what_is_listed_is_guarded_and_what_is_not_is_403() {
     let api = api(|layer| layer);
     let forbidden = || refused(Reason::Forbidden, 403);
-    let unlisted = || refused(Reason::Unlisted, 403);
+    let unlisted = || refused(Reason::NoMatchingRoute, 403);
     for (verb, target, expected) in [
         ("GET", "/links", accepted()),
         ("HEAD", "/links", accepted()),
@@ -73,14 +73,14 @@ async fn no_other_spelling_of_a_path_finds_a_weaker_row() {
     let api = Api::live().guard(table.build().unwrap()).run();
     for (target, expected) in [
         ("/admin/keys", refused(Reason::Forbidden, 403)),
-        ("/%61dmin/keys", refused(Reason::Unlisted, 403)),
-        ("//admin/keys", refused(Reason::Unlisted, 403)),
-        ("/public/..%2Fadmin/keys", refused(Reason::Unlisted, 403)),
-        ("/admin%2Fkeys", refused(Reason::Unlisted, 403)),
-        ("/%2Fadmin/keys", refused(Reason::Unlisted, 403)),
-        ("/admin%5Ckeys", refused(Reason::Unlisted, 403)),
-        ("/admin;x/keys", refused(Reason::Unlisted, 403)),
-        ("/admin/", refused(Reason::Unlisted, 403)),
+        ("/%61dmin/keys", refused(Reason::NoMatchingRoute, 403)),
+        ("//admin/keys", refused(Reason::NoMatchingRoute, 403)),
+        ("/public/..%2Fadmin/keys", refused(Reason::NoMatchingRoute, 403)),
+        ("/admin%2Fkeys", refused(Reason::NoMatchingRoute, 403)),
+        ("/%2Fadmin/keys", refused(Reason::NoMatchingRoute, 403)),
+        ("/admin%5Ckeys", refused(Reason::NoMatchingRoute, 403)),
+        ("/admin;x/keys", refused(Reason::NoMatchingRoute, 403)),
+        ("/admin/", refused(Reason::NoMatchingRoute, 403)),
         ("/public/%61bc", accepted()),
         ("/public/%7Eme/a%2Fb", accepted()),
         ("/public/...", accepted()),
@@ -97,9 +97,9 @@ async fn no_other_spelling_of_a_path_finds_a_weaker_row() {
 async fn letters_that_are_encoded_find_no_weaker_row_beside_what_stays_encoded() {
     let table = Require::table().any("/admin/{id}", ("admin", "read")).any("/{x}/{y}", Require::authenticated());
     let api = Api::live().guard(table.any("/{x}/{y}/{z}", Require::authenticated()).build().unwrap()).run();
-    assert_eq!(api.call(request("GET", "/%61dmin/a%2Fb")).await, refused(Reason::Unlisted, 403));
+    assert_eq!(api.call(request("GET", "/%61dmin/a%2Fb")).await, refused(Reason::NoMatchingRoute, 403));
     assert_eq!(api.call(request("GET", "/%61bc/a%2Fb")).await, accepted());
-    assert_eq!(api.call(request("GET", "/%61bc/a%2Fb%2Fc")).await, refused(Reason::Unlisted, 403));
+    assert_eq!(api.call(request("GET", "/%61bc/a%2Fb%2Fc")).await, refused(Reason::NoMatchingRoute, 403));
 }
 
 #[tokio::test]
@@ -131,9 +131,9 @@ async fn a_preflight_passes_to_a_cors_layer_further_in() {
 
 #[tokio::test]
 async fn a_table_is_a_guard_like_any_other() {
-    let hidden = links().build().unwrap().or_not_found();
+    let hidden = links().build().unwrap().hide_as_not_found();
     let api = Api::live().guard(hidden).run();
-    assert_eq!(api.call(request("GET", "/nowhere")).await, refused(Reason::Hidden, 404));
+    assert_eq!(api.call(request("GET", "/nowhere")).await, refused(Reason::ForeignResourceHidden, 404));
     let either = Require::any([links().build().unwrap(), Require::permission("links", "archive")]);
     let api = Api::new().key("live", LIVE, |record| record.grant("links", "archive")).guard(either).run();
     assert_eq!(api.call(request("GET", "/nowhere")).await, accepted());
@@ -142,7 +142,7 @@ async fn a_table_is_a_guard_like_any_other() {
 #[test]
 fn a_row_that_cannot_be_is_named() {
     let key = Require::authenticated;
-    let refused = |table: TableBuilder| match table.build() {
+    let refused = |table: RouteTableBuilder| match table.build() {
         Err(ConfigError::Route(template, _)) => template,
         other => panic!("{other:?}"),
     };

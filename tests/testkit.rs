@@ -11,7 +11,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
-    store::{ActorKey, Answered, Cap, Filter, MemoryStore, Refusal, Replacement, Use, testkit},
+    store::{ActorKey, Answered, KeyLimit, KeyFilter, MemoryStore, RegistryError, Replacement, UsageDelta, testkit},
 };
 
 /// What is wrong.
@@ -106,7 +106,7 @@ impl Wrong {
     }
 
     /// The actor as this method hands it on; `Err` where it was refused here already.
-    async fn actor(&self, method: Method, actor: Option<&ActorKey>) -> Result<Option<ActorKey>, Refusal> {
+    async fn actor(&self, method: Method, actor: Option<&ActorKey>) -> Result<Option<ActorKey>, RegistryError> {
         let Some(actor) = actor else { return Ok(None) };
         let Ok(stored) = self.keys.get(actor.id()).await;
         match self.mistake {
@@ -140,7 +140,7 @@ impl KeyStore for Wrong {
     type Error = Infallible;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
-        let Lookup::Found(record) = self.keys.find_now(digest) else {
+        let Lookup::Found(record) = self.keys.try_find(digest) else {
             let former = self.cache.lock().unwrap().get(digest.as_bytes()).cloned();
             return Ok(former.filter(|_| self.is(Mistake::RehashKeepsTheOld)));
         };
@@ -153,20 +153,20 @@ impl KeyStore for Wrong {
 }
 
 impl KeyRegistry for Wrong {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
         let actor = match self.actor(Method::Insert, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let actor = actor.as_ref();
         let record = if self.is(Mistake::ExpiryRoundedUp) { in_seconds(record) } else { record };
-        let cap = cap.filter(|_| !self.is(Mistake::BotsWithoutCap) || record.owner() != Some(&Owner::Bot));
+        let cap = cap.filter(|_| !self.is(Mistake::BotsWithoutCap) || record.owner() != Some(&Owner::ServiceAccount));
         let Some(counting) =
             cap.filter(|_| self.is(Mistake::CapPerEnvironment) || self.is(Mistake::CapBesideTheInsert))
         else {
             return self.keys.insert(record, cap, actor).await;
         };
-        let mut filter = Filter::default();
+        let mut filter = KeyFilter::default();
         filter.organization = record.organization().map(str::to_owned);
         filter.owner = record.owner().cloned();
         let mut counted = self.keys.list(&filter).await?;
@@ -177,12 +177,12 @@ impl KeyRegistry for Wrong {
                 && (everywhere || other.environment() == record.environment())
         });
         if !everywhere {
-            let cap = cap.filter(|_| counted.len() >= counting.most as usize);
+            let cap = cap.filter(|_| counted.len() >= counting.max as usize);
             return self.keys.insert(record, cap, actor).await;
         }
         tokio::task::yield_now().await;
-        if counted.len() >= counting.most as usize {
-            Ok(Err(Refusal::Full(counting.most)))
+        if counted.len() >= counting.max as usize {
+            Ok(Err(RegistryError::LimitReached(counting.max)))
         } else {
             self.keys.insert(record, None, actor).await
         }
@@ -190,12 +190,12 @@ impl KeyRegistry for Wrong {
 
     async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
         if self.is(Mistake::FirstBesideTheInsert) {
-            let mut any = Filter::default().with_revoked();
+            let mut any = KeyFilter::default().with_revoked();
             any.limit = 1;
             any.organization = record.organization().map(str::to_owned);
             let is_empty = self.keys.list(&any).await?.is_empty();
             tokio::task::yield_now().await;
-            return if is_empty { self.keys.insert(record, None, None).await } else { Ok(Err(Refusal::NotEmpty)) };
+            return if is_empty { self.keys.insert(record, None, None).await } else { Ok(Err(RegistryError::NotEmpty)) };
         }
         self.keys.insert_first(record).await
     }
@@ -204,14 +204,14 @@ impl KeyRegistry for Wrong {
         self.keys.get(id).await
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, Infallible> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, Infallible> {
         if !self.is(Mistake::LimitBeforeFilter) {
             return self.keys.list(filter).await;
         }
         let mut all = filter.clone();
         (all.owner, all.environment, all.revoked) = (None, None, true);
         let mut page = self.keys.list(&all).await?;
-        page.retain(|record| filter.admits(record));
+        page.retain(|record| filter.matches(record));
         Ok(page)
     }
 
@@ -228,11 +228,11 @@ impl KeyRegistry for Wrong {
         let updated = self.keys.update(changed.clone(), actor).await?;
         match (&updated, self.mistake) {
             (Ok(record), Mistake::UpdateLosesUses) => {
-                self.overwrite(record.clone().with_use(stored.use_count(), stored.last_used_at())).await;
+                self.overwrite(record.clone().with_usage(stored.use_count(), stored.last_used_at())).await;
             }
-            (Err(Refusal::NotFound(_)), Mistake::UpdateBringsBack) => self.overwrite(changed.clone()).await,
-            (Err(Refusal::Revoked(_)), Mistake::RevocationUndone)
-            | (Err(Refusal::Changed(_)), Mistake::UpdateUndoesRehash) => {
+            (Err(RegistryError::NotFound(_)), Mistake::UpdateBringsBack) => self.overwrite(changed.clone()).await,
+            (Err(RegistryError::Revoked(_)), Mistake::RevocationUndone)
+            | (Err(RegistryError::VersionConflict(_)), Mistake::UpdateUndoesRehash) => {
                 self.overwrite(changed.clone()).await;
                 return Ok(Ok(changed));
             }
@@ -269,10 +269,10 @@ impl KeyRegistry for Wrong {
         let replaced = self.keys.replace(old.clone(), new.clone(), actor).await?;
         let done = |()| Replacement::new(old.clone(), None);
         match (&replaced, self.mistake) {
-            (Err(Refusal::Replaced(_)), Mistake::ReplacedTwice) => {
+            (Err(RegistryError::Replaced(_)), Mistake::ReplacedTwice) => {
                 Ok(self.keys.insert(new, None, None).await?.map(done))
             }
-            (Err(Refusal::Revoked(_)), Mistake::ReplaceOverRevocation) => {
+            (Err(RegistryError::Revoked(_)), Mistake::ReplaceOverRevocation) => {
                 self.overwrite(old.clone()).await;
                 Ok(self.keys.insert(new, None, None).await?.map(done))
             }
@@ -346,7 +346,7 @@ impl KeyRegistry for Wrong {
             (Ok(record), Mistake::RehashKeepsTheOld) => {
                 self.cache.lock().unwrap().insert(*from.as_bytes(), record.clone());
             }
-            (Err(Refusal::Revoked(_)), Mistake::RehashOverRevocation) => {
+            (Err(RegistryError::Revoked(_)), Mistake::RehashOverRevocation) => {
                 let revoked = self.keys.remove(id, None).await?.unwrap();
                 return Ok(Ok(revoked));
             }
@@ -355,12 +355,12 @@ impl KeyRegistry for Wrong {
         Ok(rehashed)
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), Infallible> {
         if !self.is(Mistake::LastUseWins) {
-            return self.keys.record_uses(uses).await;
+            return self.keys.record_usage(uses).await;
         }
         let by_id: HashMap<_, _> = uses.iter().map(|one| (one.id.clone(), one.clone())).collect();
-        self.keys.record_uses(&by_id.into_values().collect::<Vec<_>>()).await
+        self.keys.record_usage(&by_id.into_values().collect::<Vec<_>>()).await
     }
 }
 

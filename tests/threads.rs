@@ -24,7 +24,7 @@ fn digest(key: u8) -> KeyDigest {
 }
 
 fn is_in_memory(cache: &CachedStore<MemoryStore>, key: u8) -> bool {
-    matches!(cache.find_now(&digest(key)), Lookup::Found(_))
+    matches!(cache.try_find(&digest(key)), Lookup::Found(_))
 }
 
 /// A cache that has these keys in memory.
@@ -34,7 +34,7 @@ fn cache(runtime: &Runtime, keys: impl Iterator<Item = u8> + Clone) -> CachedSto
         store.add(KeyRecord::new(format!("k{key}"), digest(key))).unwrap();
     }
     runtime.block_on(async {
-        let cache = CachedStore::builder(store.clone(), store.changes()).lease(Duration::from_mins(1)).build().unwrap();
+        let cache = CachedStore::builder(store.clone(), store.change_feed()).lease(Duration::from_mins(1)).build().unwrap();
         while !cache.status().is_following {
             sleep(Duration::from_millis(1)).await;
         }

@@ -22,7 +22,7 @@ use tokio_tungstenite::{
     connect_async,
     tungstenite::{self, client::IntoClientRequest, http::HeaderValue},
 };
-use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Scheme, store::FixedKeys};
+use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Scheme, store::StaticKeys};
 
 const KEY: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 const PROTOCOLS: &str = "sec-websocket-protocol";
@@ -37,7 +37,7 @@ async fn greet(key: Principal, headers: HeaderMap, upgrade: WebSocketUpgrade) ->
 }
 
 async fn serve() -> SocketAddr {
-    let keys = FixedKeys::new([("deploy", ApiKey::new(KEY).unwrap())]).unwrap();
+    let keys = StaticKeys::new([("deploy", ApiKey::new(KEY).unwrap())]).unwrap();
     let layer = ApiKeyLayer::builder(keys).schemes(Scheme::websocket_protocol("api-key")).build().unwrap();
     let app = Router::new().route("/", get(greet)).layer(layer);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -62,9 +62,9 @@ async fn first_keys(database: &str) -> Result<(Issued, Issued), Box<dyn Error>> 
     let keys: Permissions =
         ["create", "read", "update", "delete"].map(|action| ("apiKeys", action)).into_iter().collect();
     let everything = keys.grant("stats", "read");
-    let service = Actor::trusted(Owner::Bot, everything.clone());
-    let admin = manager.issue(&service, NewKey::bot("Administrator").permissions(everything)).await?;
-    let reader = manager.issue(&service, NewKey::bot("Reader").permissions(Permissions::new().grant("stats", "read")));
+    let service = Actor::trusted(Owner::ServiceAccount, everything.clone());
+    let admin = manager.issue(&service, NewKey::service_account("Administrator").permissions(everything)).await?;
+    let reader = manager.issue(&service, NewKey::service_account("Reader").permissions(Permissions::new().grant("stats", "read")));
     Ok((admin, reader.await?))
 }
 

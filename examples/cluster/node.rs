@@ -14,7 +14,7 @@ pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
     // Keys: in the database, and in memory for ten minutes. What is in memory counts for as long as it is proven that no change was
     // missed, and never longer than `revocation_bound`.
     let store = PostgresStore::open(&env::var("DATABASE_URL")?).await?;
-    let changes = store.changes();
+    let changes = store.change_feed();
     let keys = CachedStore::builder(store, changes).ttl(Duration::from_mins(10)).build()?;
     let manager = KeyManager::builder(keys.clone()).format(KeyFormat::new("acme")?).build()?;
 

@@ -22,7 +22,7 @@ impl KeyStore for Customers {
             let stored = KeyDigest::try_from(row.try_get::<Vec<u8>, _>("key_sha256")?);
             let stored = stored.map_err(|error| sqlx::Error::Decode(error.into()))?;
             let record = KeyRecord::new(row.try_get::<i64, _>("id")?, stored);
-            Ok(record.grant("reports", "read").with(Plan(row.try_get("plan")?)))
+            Ok(record.grant("reports", "read").with_extension(Plan(row.try_get("plan")?)))
         })
         .transpose()
     }
@@ -58,5 +58,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn reports(key: Principal) -> Json<Value> {
-    Json(json!({ "customer": key.id().as_str(), "plan": key.get::<Plan>().map(|plan| plan.0.as_str()) }))
+    Json(json!({ "customer": key.id().as_str(), "plan": key.extension::<Plan>().map(|plan| plan.0.as_str()) }))
 }

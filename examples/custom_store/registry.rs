@@ -7,7 +7,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Owner, Status,
-    store::{ActorKey, Answered, Cap, Filter, Refusal, Replacement, Use, testkit},
+    store::{ActorKey, Answered, KeyLimit, KeyFilter, RegistryError, Replacement, UsageDelta, testkit},
 };
 
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl KeyStore for Ledger {
 }
 
 impl KeyRegistry for Ledger {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
         let mut rows = self.rows();
         let checked = check_actor(&rows, actor).and_then(|()| check_insert(&rows, &record, cap));
         Ok(checked.map(|()| rows.push(record)))
@@ -40,7 +40,7 @@ impl KeyRegistry for Ledger {
     async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
         let mut rows = self.rows();
         if !rows.is_empty() {
-            return Ok(Err(Refusal::NotEmpty));
+            return Ok(Err(RegistryError::NotEmpty));
         }
         rows.push(record);
         Ok(Ok(()))
@@ -50,9 +50,9 @@ impl KeyRegistry for Ledger {
         Ok(self.rows().iter().find(|row| row.id() == id).cloned())
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, Infallible> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, Infallible> {
         let mut listed = self.rows().clone();
-        listed.retain(|row| filter.admits(row) && filter.after.as_ref().is_none_or(|after| row.id() < after));
+        listed.retain(|row| filter.matches(row) && filter.after.as_ref().is_none_or(|after| row.id() < after));
         listed.sort_by(|a, b| b.id().cmp(a.id()));
         listed.truncate(filter.limit);
         Ok(listed)
@@ -70,7 +70,7 @@ impl KeyRegistry for Ledger {
         actor: Option<&ActorKey>,
     ) -> Answered<Replacement, Infallible> {
         let mut rows = self.rows();
-        let checked = check_actor(&rows, actor).and_then(|()| row(&mut rows, old.id())?.updated_to(old.clone()));
+        let checked = check_actor(&rows, actor).and_then(|()| row(&mut rows, old.id())?.apply_update(old.clone()));
         let checked = checked.and_then(|_| check_insert(&rows, &new, None));
         Ok(checked.and_then(|()| update(&mut rows, old)).map(|old| {
             rows.push(new);
@@ -93,7 +93,7 @@ impl KeyRegistry for Ledger {
 
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut rows = self.rows();
-        let place = rows.iter().position(|row| row.id() == id).ok_or_else(|| Refusal::NotFound(id.clone()));
+        let place = rows.iter().position(|row| row.id() == id).ok_or_else(|| RegistryError::NotFound(id.clone()));
         Ok(check_actor(&rows, actor).and_then(|()| Ok(rows.remove(place?))))
     }
 
@@ -113,54 +113,54 @@ impl KeyRegistry for Ledger {
         let mut rows = self.rows();
         let is_taken = rows.iter().any(|row| row.digest() == to);
         Ok(row(&mut rows, id).and_then(|row| {
-            let rehashed = row.rehashed(from, *to)?;
+            let rehashed = row.apply_rehash(from, *to)?;
             if is_taken {
-                return Err(Refusal::DuplicateKey);
+                return Err(RegistryError::DuplicateDigest);
             }
             *row = rehashed;
             Ok(row.clone())
         }))
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), Infallible> {
         let mut rows = self.rows();
         for one in uses {
             if let Ok(row) = row(&mut rows, &one.id) {
-                let last = row.last_used_at().max(Some(one.last_at));
-                *row = row.clone().with_use(row.use_count().saturating_add(one.count), last);
+                let last = row.last_used_at().max(Some(one.last_used_at));
+                *row = row.clone().with_usage(row.use_count().saturating_add(one.count), last);
             }
         }
         Ok(())
     }
 }
 
-fn row<'r>(rows: &'r mut Rows<'_>, id: &KeyId) -> Result<&'r mut KeyRecord, Refusal> {
-    rows.iter_mut().find(|row| row.id() == id).ok_or_else(|| Refusal::NotFound(id.clone()))
+fn row<'r>(rows: &'r mut Rows<'_>, id: &KeyId) -> Result<&'r mut KeyRecord, RegistryError> {
+    rows.iter_mut().find(|row| row.id() == id).ok_or_else(|| RegistryError::NotFound(id.clone()))
 }
 
 /// On whose behalf something is changed: under the lock of the change, so that nobody revokes that key meanwhile.
-fn check_actor(rows: &Rows<'_>, actor: Option<&ActorKey>) -> Result<(), Refusal> {
+fn check_actor(rows: &Rows<'_>, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
     let Some(actor) = actor else { return Ok(()) };
     actor.check(rows.iter().find(|row| row.id() == actor.id()))
 }
 
-fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<Cap>) -> Result<(), Refusal> {
+fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<KeyLimit>) -> Result<(), RegistryError> {
     if rows.iter().any(|row| row.id() == new.id()) {
-        return Err(Refusal::DuplicateId(new.id().clone()));
+        return Err(RegistryError::DuplicateId(new.id().clone()));
     }
     if rows.iter().any(|row| row.digest() == new.digest()) {
-        return Err(Refusal::DuplicateKey);
+        return Err(RegistryError::DuplicateDigest);
     }
     let Some(cap) = cap else { return Ok(()) };
     let of_the_owner = |row: &&KeyRecord| row.owner() == new.owner() && row.organization() == new.organization();
     let counted = rows.iter().filter(of_the_owner).filter(|row| cap.counts(row));
-    if counted.count() < cap.most as usize { Ok(()) } else { Err(Refusal::Full(cap.most)) }
+    if counted.count() < cap.max as usize { Ok(()) } else { Err(RegistryError::LimitReached(cap.max)) }
 }
 
 /// What may not be changed, and when, is the same for every registry.
-fn update(rows: &mut Rows<'_>, changed: KeyRecord) -> Result<KeyRecord, Refusal> {
+fn update(rows: &mut Rows<'_>, changed: KeyRecord) -> Result<KeyRecord, RegistryError> {
     let row = row(rows, changed.id())?;
-    *row = row.updated_to(changed)?;
+    *row = row.apply_update(changed)?;
     Ok(row.clone())
 }
 

@@ -69,7 +69,7 @@ pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error
         .format(KeyFormat::new("acme")?)
         .mask(Mask::LastFour)
         .usage_interval(Duration::from_secs(1))
-        .on_change(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().key_id()))
+        .on_event(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().key_id()))
         .build()?)
 }
 

@@ -30,7 +30,7 @@ impl Require {
     #[cold]
     pub(super) fn without_permission(&self, principal: &Principal, method: &Method) -> Rejection {
         if self.hidden {
-            return principal.refused(Reason::Hidden);
+            return principal.refused(Reason::ForeignResourceHidden);
         }
         let lacked = self.check.lacked(principal.record().permissions(), method);
         let missing = Missing::new(lacked.into_iter().map(|permission| vec![permission]).collect());

@@ -29,7 +29,7 @@ pub use host::host_of;
 #[cfg(feature = "utoipa")]
 pub(crate) use roles::{Roles, together};
 pub use service::{GuardFuture, GuardedService};
-pub use table::TableBuilder;
+pub use table::RouteTableBuilder;
 
 use crate::{
     error::ConfigError,
@@ -153,7 +153,7 @@ impl Require {
     ///
     /// Require::that(|key, _parts| key.owner() == Some(&Owner::Bot));
     /// ```
-    pub fn that(check: impl Fn(&Principal, &Parts) -> bool + Send + Sync + 'static) -> Self {
+    pub fn predicate(check: impl Fn(&Principal, &Parts) -> bool + Send + Sync + 'static) -> Self {
         Self::new(Check::That(Box::new(check)))
     }
 
@@ -176,7 +176,7 @@ impl Require {
 
     /// Any key passes, and nobody without one.
     pub fn authenticated() -> Self {
-        Self::that(|_, _| true)
+        Self::predicate(|_, _| true)
     }
 
     /// A guard for many routes at once: one table of what each asks for. A method or path that is not listed is 403, also for a key that
@@ -211,13 +211,13 @@ impl Require {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn table() -> TableBuilder {
-        TableBuilder::default()
+    pub fn table() -> RouteTableBuilder {
+        RouteTableBuilder::default()
     }
 
     /// Answers 404 where it would answer 403, to hide that the resource exists (RFC 9110 §15.5.4).
     #[must_use]
-    pub fn or_not_found(mut self) -> Self {
+    pub fn hide_as_not_found(mut self) -> Self {
         self.hidden = true;
         self
     }
@@ -256,7 +256,7 @@ impl Require {
             }
             Check::Organization(of) => match principal.organization() {
                 Some(own) if of(parts).as_deref() == Some(own) => Ok(()),
-                _ => Err(Reason::OtherOrganization),
+                _ => Err(Reason::ForeignResource),
             },
             Check::That(check) => allowed(check(principal, parts)),
             Check::Any(checks) => {
@@ -264,7 +264,7 @@ impl Require {
                 for check in checks {
                     match check.check(principal, parts) {
                         Ok(()) => return Ok(()),
-                        Err(Reason::Hidden) => refused = Reason::Hidden,
+                        Err(Reason::ForeignResourceHidden) => refused = Reason::ForeignResourceHidden,
                         Err(_) => {}
                     }
                 }
@@ -274,7 +274,7 @@ impl Require {
             Check::All(checks) if checks.is_empty() => Err(Reason::Forbidden),
             Check::All(checks) => checks.iter().try_for_each(|check| check.check(principal, parts)),
         };
-        verdict.map_err(|reason| if self.hidden { Reason::Hidden } else { reason })
+        verdict.map_err(|reason| if self.hidden { Reason::ForeignResourceHidden } else { reason })
     }
 }
 

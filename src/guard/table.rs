@@ -23,7 +23,7 @@ use crate::{error::ConfigError, path::Readings, principal::Principal, rejection:
 /// ```
 #[must_use = "a table does nothing until it is built"]
 #[derive(Default)]
-pub struct TableBuilder {
+pub struct RouteTableBuilder {
     rows: Vec<Row>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Entries<'t> {
 
 // === impl TableBuilder ===
 
-impl TableBuilder {
+impl RouteTableBuilder {
     /// Lists `method` on `template`, for keys that pass `guard`. A row for `GET` counts for `HEAD`.
     ///
     /// A template is a path as axum writes it: `/links/{id}` takes one segment, `/files/{*rest}` all that follow. It begins where the path
@@ -118,10 +118,10 @@ impl TableBuilder {
 impl Table {
     /// Whether every row of the request lets this principal pass.
     pub(super) fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
-        let entries = self.entries_of(parts).ok_or(Reason::Unlisted)?;
+        let entries = self.entries_of(parts).ok_or(Reason::NoMatchingRoute)?;
         entries.own.check(principal, parts)?;
         // What another path asks for is not what this one lacks: it has no row that every reader finds.
-        let as_another_path = |reason| if reason == Reason::Hidden { reason } else { Reason::Unlisted };
+        let as_another_path = |reason| if reason == Reason::ForeignResourceHidden { reason } else { Reason::NoMatchingRoute };
         entries.others.iter().try_for_each(|entry| entry.check(principal, parts)).map_err(as_another_path)
     }
 
@@ -197,7 +197,7 @@ impl Entry {
     }
 }
 
-impl fmt::Debug for TableBuilder {
+impl fmt::Debug for RouteTableBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows.iter().map(|row| &row.template);
         f.write_str("TableBuilder ")?;

@@ -82,7 +82,7 @@ impl KeyHasher {
     /// # }
     /// ```
     #[must_use]
-    pub fn with_older(mut self, older: Self) -> Self {
+    pub fn with_previous(mut self, older: Self) -> Self {
         self.older.push(older.newest);
         self.older.extend(older.older);
         self.older.extend(older.next);
@@ -92,7 +92,7 @@ impl KeyHasher {
     /// Knows keys that were hashed like `next` too, as other nodes make them already, and moves none. It is the first step of changing
     /// a pepper on many nodes: each learns the next one before any writes with it.
     #[must_use]
-    pub fn with_next(mut self, next: Self) -> Self {
+    pub fn with_upcoming(mut self, next: Self) -> Self {
         self.next.push(next.newest);
         self.next.extend(next.older);
         self.next.extend(next.next);

@@ -24,7 +24,7 @@ use super::checksum;
 pub enum Mask {
     /// The first eight and the last six characters: `hopx_liv...0mLq17`.
     #[default]
-    HeadAndTail,
+    FirstAndLast,
     /// The last four characters: `...Lq17`.
     LastFour,
 }
@@ -52,7 +52,7 @@ impl Mask {
     /// ```
     pub fn apply_leaving(self, key: &str, unseen: u32) -> String {
         let (head, tail) = match self {
-            Self::HeadAndTail => (8, 6),
+            Self::FirstAndLast => (8, 6),
             Self::LastFour => (0, 4),
         };
         let shown = (key.is_ascii() && unseen_bits(key.as_bytes(), head, tail) >= f64::from(unseen))

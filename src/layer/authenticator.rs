@@ -245,10 +245,10 @@ impl Authenticator {
     /// Digest, store, verification of a key whose form is right.
     fn check(&self, scheme: &'static Scheme, key: &[u8], padded: &Padded<'_>) -> Result<Principal, Otherwise> {
         let newest = self.hasher.digest_padded(padded);
-        let found = match self.store.find_now(&newest) {
+        let found = match self.store.try_find(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
             Ok(Lookup::Absent) if self.hasher.is_one() => None,
-            Ok(Lookup::Wait) if self.hasher.is_one() && !self.has_checksum(key) => {
+            Ok(Lookup::Pending) if self.hasher.is_one() && !self.has_checksum(key) => {
                 return Err(Otherwise::Refused(bad_format(scheme)));
             }
             answer => return self.ask_further(scheme, key, newest, answer),
@@ -278,7 +278,7 @@ impl Authenticator {
                     break Ok(Some(record));
                 }
                 Ok(Lookup::Absent) => {}
-                Ok(Lookup::Wait) => match &mut unknown {
+                Ok(Lookup::Pending) => match &mut unknown {
                     Some(unknown) => unknown.rest.push(digest),
                     None => unknown = Some(digest.into()),
                 },
@@ -296,7 +296,7 @@ impl Authenticator {
                     None => break Ok(None),
                 },
             }
-            answer = self.store.find_now(&digest);
+            answer = self.store.try_find(&digest);
         };
         Err(match self.recognize(&presented, answer) {
             Ok(known) => Otherwise::Known(Box::new(known)),
@@ -310,7 +310,7 @@ impl Authenticator {
         let found = match answer {
             Ok(found) => found,
             Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
-            Err(Fault::Slow) => return Err(failed(Reason::StoreSlow)),
+            Err(Fault::Slow) => return Err(failed(Reason::StoreTimeout)),
         };
         let principal = self.verify(found, presented.asked.iter(), presented.scheme)?;
         let (used, newest) = (*principal.record().digest(), presented.newest);

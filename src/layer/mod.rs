@@ -143,7 +143,7 @@ impl ApiKeyLayer {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn authenticate_now<B>(&self, request: &Request<B>) -> Option<Result<Principal, Rejection>> {
+    pub fn try_authenticate<B>(&self, request: &Request<B>) -> Option<Result<Principal, Rejection>> {
         self.authenticator.authenticate(request).ok()
     }
 

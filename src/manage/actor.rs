@@ -240,14 +240,14 @@ impl Actor {
     fn owns(&self, record: &KeyRecord) -> bool {
         match self.owner() {
             Some(user @ Owner::User(_)) => record.owner() == Some(user),
-            Some(Owner::Bot) | None => self.key_id() == Some(record.id()),
+            Some(Owner::ServiceAccount) | None => self.key_id() == Some(record.id()),
         }
     }
 
     /// The end of a new key for which `asked` was asked: that, or the actor's own.
     pub(super) fn end_of_new(&self, asked: Option<SystemTime>) -> Result<Option<SystemTime>, ManageError> {
         match (self.expires_at, asked) {
-            (Some(own), Some(asked)) if asked > own => Err(ManageError::Outlives),
+            (Some(own), Some(asked)) if asked > own => Err(ManageError::OutlivesActor),
             (own, asked) => Ok(asked.or(own)),
         }
     }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 use super::{
     KeyManager, Shared,
     carried::Policies,
-    change::{Change, Hook},
+    event::{KeyEvent, Hook},
     erased::ErasedRegistry,
     formats::Formats,
     rehash::Rehash,
@@ -169,7 +169,7 @@ impl KeyManagerBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn bots_per_organization(mut self, most: u32) -> Self {
+    pub fn service_accounts_per_organization(mut self, most: u32) -> Self {
         self.bots_per_organization = most;
         self
     }
@@ -182,7 +182,7 @@ impl KeyManagerBuilder {
 
     /// Tells `hook` of every change, after it is durable. May be called several times; all are told, in order. A hook must not
     /// block; if it panics, the change stands.
-    pub fn on_change(mut self, hook: impl Fn(&Change) + Send + Sync + 'static) -> Self {
+    pub fn on_event(mut self, hook: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
         self.hooks.push(Arc::new(hook));
         self
     }

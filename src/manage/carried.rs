@@ -39,6 +39,6 @@ impl Policies {
             return Ok(());
         }
         let names: Vec<String> = schemes.iter().map(ToString::to_string).collect();
-        Err(ManageError::NotCarried(names.join(", ")))
+        Err(ManageError::UnsupportedKeyCharacters(names.join(", ")))
     }
 }

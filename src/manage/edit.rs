@@ -1,6 +1,6 @@
 //! Changes to a key that stays the same key.
 
-use super::{Actor, ChangeKind, Edit, KeyManager, ManageError, Work, check_permissions, checked_name, grants, retried};
+use super::{Actor, KeyEventKind, UpdateKey, KeyManager, ManageError, Work, check_permissions, checked_name, grants, retried};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Status},
@@ -15,7 +15,7 @@ impl KeyManager {
     /// [`ManageError::TooManyPermissions`]; [`ManageError::NotGranted`] if the key would
     /// then hold what the actor lacks, even if it did so before; [`ManageError::Outlives`] if the edit enables a key that ends later than the
     /// actor's, or gives it more; [`Refusal::Revoked`](crate::store::Refusal::Revoked).
-    pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: Edit) -> Result<KeyRecord, ManageError> {
+    pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: UpdateKey) -> Result<KeyRecord, ManageError> {
         let id = id.into();
         let work = if edit.only_disables() { Work::TakesAway } else { Work::Adds };
         self.in_turn(actor, Action::UPDATE, work, move |manager, actor| {
@@ -38,7 +38,7 @@ impl KeyManager {
     ///
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`Refusal::Revoked`](crate::store::Refusal::Revoked).
     pub async fn disable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        self.edit(actor, id, Edit::new().enabled(false)).await
+        self.edit(actor, id, UpdateKey::new().enabled(false)).await
     }
 
     /// Switches a key on again.
@@ -47,10 +47,10 @@ impl KeyManager {
     ///
     /// As [`KeyManager::edit`].
     pub async fn enable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
-        self.edit(actor, id, Edit::new().enabled(true)).await
+        self.edit(actor, id, UpdateKey::new().enabled(true)).await
     }
 
-    async fn try_edit(&self, actor: &Actor, id: &KeyId, edit: &Edit) -> Result<(KeyRecord, KeyRecord), ManageError> {
+    async fn try_edit(&self, actor: &Actor, id: &KeyId, edit: &UpdateKey) -> Result<(KeyRecord, KeyRecord), ManageError> {
         let before = self.seen(actor, id).await?;
         let changed = Self::edited(actor, &before, edit)?;
         if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
@@ -60,7 +60,7 @@ impl KeyManager {
         Ok((before, after))
     }
 
-    fn edited(actor: &Actor, before: &KeyRecord, edit: &Edit) -> Result<KeyRecord, ManageError> {
+    fn edited(actor: &Actor, before: &KeyRecord, edit: &UpdateKey) -> Result<KeyRecord, ManageError> {
         let mut record = before.clone();
         if let Some(name) = &edit.name {
             record = record.with_name(checked_name(name)?);
@@ -79,15 +79,15 @@ impl KeyManager {
         let enables = before.status() == Status::Disabled && record.status() == Status::Active;
         let adds = before.permissions().first_beyond(record.permissions()).is_some();
         if (enables || adds) && actor.ends_before(&record) {
-            return Err(ManageError::Outlives);
+            return Err(ManageError::OutlivesActor);
         }
         Ok(record)
     }
 
-    fn kinds(before: &KeyRecord, after: &KeyRecord, edit: &Edit) -> Vec<ChangeKind> {
+    fn kinds(before: &KeyRecord, after: &KeyRecord, edit: &UpdateKey) -> Vec<KeyEventKind> {
         let switched = (before.status() != after.status())
-            .then(|| if after.status() == Status::Active { ChangeKind::Enabled } else { ChangeKind::Disabled });
-        let edited = (edit.name.is_some() || edit.permissions.is_some()).then_some(ChangeKind::Edited);
+            .then(|| if after.status() == Status::Active { KeyEventKind::Enabled } else { KeyEventKind::Disabled });
+        let edited = (edit.name.is_some() || edit.permissions.is_some()).then_some(KeyEventKind::Edited);
         edited.into_iter().chain(switched).collect()
     }
 }

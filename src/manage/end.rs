@@ -1,10 +1,10 @@
 //! The end of a key.
 
-use super::{Actor, ChangeKind, KeyManager, ManageError};
+use super::{Actor, KeyEventKind, KeyManager, ManageError};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord},
-    store::Refusal,
+    store::RegistryError,
 };
 
 impl KeyManager {
@@ -21,8 +21,8 @@ impl KeyManager {
             async move {
                 manager.seen(&actor, &id).await?;
                 match manager.0.registry.clone().revoke(id.clone(), manager.key_of(&actor)).await {
-                    Err(ManageError::Refused(Refusal::Revoked(_))) => manager.seen(&actor, &id).await,
-                    revoked => revoked.inspect(|revoked| manager.tell(ChangeKind::Revoked, revoked, None, &actor)),
+                    Err(ManageError::Registry(RegistryError::Revoked(_))) => manager.seen(&actor, &id).await,
+                    revoked => revoked.inspect(|revoked| manager.tell(KeyEventKind::Revoked, revoked, None, &actor)),
                 }
             }
         })
@@ -41,7 +41,7 @@ impl KeyManager {
             async move {
                 manager.seen(&actor, &id).await?;
                 let removed = manager.0.registry.clone().remove(id, manager.key_of(&actor)).await?;
-                manager.tell(ChangeKind::Removed, &removed, None, &actor);
+                manager.tell(KeyEventKind::Removed, &removed, None, &actor);
                 Ok(removed)
             }
         })
@@ -53,7 +53,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::MayNot`] (`delete`), [`ManageError::OwnKeysOnly`], [`ManageError::OneEnvironment`].
-    pub async fn remove_member(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
+    pub async fn remove_user_keys(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
         let user = user.into();
         self.on_behalf_of(actor, Action::DELETE, move |manager, actor| {
             let user = user.clone();
@@ -62,13 +62,13 @@ impl KeyManager {
                     return Err(ManageError::OwnKeysOnly);
                 }
                 if actor.environment().is_some() {
-                    return Err(ManageError::OneEnvironment);
+                    return Err(ManageError::EnvironmentRestricted);
                 }
                 let organization = actor.organization().map(str::to_owned);
                 let key = manager.key_of(&actor);
                 let removed = manager.0.registry.clone().remove_user(organization, user, key).await?;
                 for record in &removed {
-                    manager.tell(ChangeKind::Removed, record, None, &actor);
+                    manager.tell(KeyEventKind::Removed, record, None, &actor);
                 }
                 Ok(removed.len())
             }

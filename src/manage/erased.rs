@@ -6,17 +6,17 @@ use super::ManageError;
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, Answered, BoxError, Cap, Filter, KeyRegistry, Replacement, Use},
+    store::{ActorKey, Answered, BoxError, KeyLimit, KeyFilter, KeyRegistry, Replacement, UsageDelta},
 };
 
 pub(super) type Done<T> = Pin<Box<dyn Future<Output = Result<T, ManageError>> + Send>>;
 
 /// A [`KeyRegistry`] of whatever type.
 pub(super) trait ErasedRegistry: Send + Sync {
-    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<Cap>, actor: Option<ActorKey>) -> Done<()>;
+    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<ActorKey>) -> Done<()>;
     fn insert_first(self: Arc<Self>, record: KeyRecord) -> Done<()>;
     fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>>;
-    fn list(self: Arc<Self>, filter: Filter) -> Done<Vec<KeyRecord>>;
+    fn list(self: Arc<Self>, filter: KeyFilter) -> Done<Vec<KeyRecord>>;
     fn update(self: Arc<Self>, changed: KeyRecord, actor: Option<ActorKey>) -> Done<KeyRecord>;
     fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, actor: Option<ActorKey>) -> Done<Replacement>;
     fn revoke(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
@@ -28,11 +28,11 @@ pub(super) trait ErasedRegistry: Send + Sync {
         actor: Option<ActorKey>,
     ) -> Done<Vec<KeyRecord>>;
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
-    fn record_uses(self: Arc<Self>, uses: Vec<Use>) -> Done<()>;
+    fn record_usage(self: Arc<Self>, uses: Vec<UsageDelta>) -> Done<()>;
 }
 
 impl<R: KeyRegistry> ErasedRegistry for R {
-    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<Cap>, actor: Option<ActorKey>) -> Done<()> {
+    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<ActorKey>) -> Done<()> {
         Box::pin(async move { answered(KeyRegistry::insert(&*self, record, cap, actor.as_ref()).await) })
     }
 
@@ -44,7 +44,7 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         Box::pin(async move { sound(KeyRegistry::get(&*self, &id).await) })
     }
 
-    fn list(self: Arc<Self>, filter: Filter) -> Done<Vec<KeyRecord>> {
+    fn list(self: Arc<Self>, filter: KeyFilter) -> Done<Vec<KeyRecord>> {
         Box::pin(async move { sound(KeyRegistry::list(&*self, &filter).await) })
     }
 
@@ -79,13 +79,13 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         Box::pin(async move { answered(KeyRegistry::rehash(&*self, &id, &from, &to).await) })
     }
 
-    fn record_uses(self: Arc<Self>, uses: Vec<Use>) -> Done<()> {
-        Box::pin(async move { sound(KeyRegistry::record_uses(&*self, &uses).await) })
+    fn record_usage(self: Arc<Self>, uses: Vec<UsageDelta>) -> Done<()> {
+        Box::pin(async move { sound(KeyRegistry::record_usage(&*self, &uses).await) })
     }
 }
 
 fn sound<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T, ManageError> {
-    answer.map_err(|error| ManageError::Failed(error.into()))
+    answer.map_err(|error| ManageError::Store(error.into()))
 }
 
 fn answered<T, E: Into<BoxError>>(answer: Answered<T, E>) -> Result<T, ManageError> {

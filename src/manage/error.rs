@@ -6,7 +6,7 @@ use crate::{
     key::FormatError,
     permission::Action,
     record::KeyId,
-    store::{BoxError, Refusal},
+    store::{BoxError, RegistryError},
 };
 
 /// Why a manager did not do what it was asked. Nothing was changed. The text never repeats a key.
@@ -28,13 +28,13 @@ use crate::{
 pub enum ManageError {
     /// The actor may not do this to keys: it lacks this action on the resource `apiKeys`.
     #[error("this needs the permission apiKeys: {0}")]
-    MayNot(Action),
+    PermissionDenied(Action),
     /// The key of whoever asks does not work any more; or it was rotated away, and then only looks.
     #[error("the key of whoever asks does not work any more, or was replaced")]
-    Gone,
+    ActorInvalid,
     /// The key would hold a permission that the actor lacks.
     #[error("a key cannot hold a permission that its maker lacks: {resource}: {action}")]
-    NotGranted {
+    Escalation {
         /// The resource.
         resource: String,
         /// The action on it.
@@ -45,13 +45,13 @@ pub enum ManageError {
     NotFound(KeyId),
     /// Only the user whose key it is may replace it: whoever sees its new text could act as that user.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
-    NotYours(KeyId),
+    NotOwner(KeyId),
     /// The actor is confined to its own keys: it makes no bot's key, which would outlive it, and removes no member.
     #[error("who manages only keys of its own makes no bot's key, and removes no member")]
     OwnKeysOnly,
     /// A user key was asked for by an actor that is no user.
     #[error("only a user has a user key")]
-    NoUser,
+    UserRequired,
     /// The actor is confined to another environment, or the manager has no format for it.
     #[error("there are no keys for the environment {0:?}")]
     Environment(String),
@@ -60,7 +60,7 @@ pub enum ManageError {
     NoEnvironment,
     /// An actor that is confined to one environment cannot remove a member, who may have keys in others.
     #[error("a key of one environment cannot remove a member, who may have keys in others")]
-    OneEnvironment,
+    EnvironmentRestricted,
     /// A name of a key, of an environment or of a text is 1 to 100 characters that can be seen, with no space at its ends.
     ///
     /// Refused are Unicode's control and format characters (Cc, Cf: U+202E, U+200B, the soft hyphen), line and paragraph separators, every
@@ -89,7 +89,7 @@ pub enum ManageError {
     Expiry,
     /// The key would end later than the key of the actor.
     #[error("a key cannot end later than the key of its maker")]
-    Outlives,
+    OutlivesActor,
     /// The key is expired, and an expired key is not replaced: issue another.
     #[error("the key {0} is expired: issue another")]
     Expired(KeyId),
@@ -98,11 +98,11 @@ pub enum ManageError {
     Format(#[from] FormatError),
     /// No scheme of the manager's layers can carry the imported key. The text names the schemes.
     #[error("no request could carry the key by any of the schemes {0}")]
-    NotCarried(String),
+    UnsupportedKeyCharacters(String),
     /// The registry has refused the change.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Registry(#[from] RegistryError),
     /// The registry has failed. The text behind it is for logs, not for callers.
     #[error("the key store failed")]
-    Failed(#[source] BoxError),
+    Store(#[source] BoxError),
 }

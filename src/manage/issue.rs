@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    Actor, ChangeKind, Issued, KeyManager, ManageError, NewKey, PATIENCE, check_permissions, checked_name, grants,
+    Actor, KeyEventKind, Issued, KeyManager, ManageError, NewKey, PATIENCE, check_permissions, checked_name, grants,
     to_micros,
 };
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest, base62_number, random_base62},
     permission::Action,
     record::{KeyId, KeyRecord, Owner},
-    store::{Fault, Refusal},
+    store::{Fault, RegistryError},
 };
 
 impl KeyManager {
@@ -29,7 +29,7 @@ impl KeyManager {
             let new = new.clone();
             async move {
                 let issued = manager.generate(&actor, new)?;
-                manager.insert(&actor, ChangeKind::Issued, &issued.record).await?;
+                manager.insert(&actor, KeyEventKind::Issued, &issued.record).await?;
                 Ok(issued)
             }
         })
@@ -67,10 +67,10 @@ impl KeyManager {
             async move {
                 let issued = manager.generate(&actor, new)?;
                 match manager.0.registry.clone().insert_first(issued.record.clone()).await {
-                    Err(ManageError::Refused(Refusal::NotEmpty)) => Ok(None),
+                    Err(ManageError::Registry(RegistryError::NotEmpty)) => Ok(None),
                     inserted => {
                         inserted?;
-                        manager.tell(ChangeKind::Issued, &issued.record, None, &actor);
+                        manager.tell(KeyEventKind::Issued, &issued.record, None, &actor);
                         Ok(Some(issued))
                     }
                 }
@@ -100,7 +100,7 @@ impl KeyManager {
                 manager.0.policies.admit(&key)?;
                 manager.check_other_peppers(&key, digest).await?;
                 let record = manager.draft(&actor, new, digest)?.with_mask(manager.mask(&key));
-                manager.insert(&actor, ChangeKind::Imported, &record).await?;
+                manager.insert(&actor, KeyEventKind::Imported, &record).await?;
                 Ok(record)
             }
         })
@@ -124,7 +124,7 @@ impl KeyManager {
             let new = new.clone();
             async move {
                 let record = manager.draft(&actor, new, digest)?;
-                manager.insert(&actor, ChangeKind::Imported, &record).await?;
+                manager.insert(&actor, KeyEventKind::Imported, &record).await?;
                 Ok(record)
             }
         })
@@ -140,13 +140,13 @@ impl KeyManager {
         let digests = Digests { first, rest: others.collect() };
         match Arc::clone(&self.0.store).find(digests, PATIENCE).await {
             Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(Refusal::DuplicateKey.into()),
-            Err(Fault::Failed(error)) => Err(ManageError::Failed(error)),
-            Err(Fault::Slow) => Err(ManageError::Failed("the key store is too slow".into())),
+            Ok(Some(_)) => Err(RegistryError::DuplicateDigest.into()),
+            Err(Fault::Failed(error)) => Err(ManageError::Store(error)),
+            Err(Fault::Slow) => Err(ManageError::Store("the key store is too slow".into())),
         }
     }
 
-    async fn insert(&self, actor: &Actor, kind: ChangeKind, record: &KeyRecord) -> Result<(), ManageError> {
+    async fn insert(&self, actor: &Actor, kind: KeyEventKind, record: &KeyRecord) -> Result<(), ManageError> {
         self.0.registry.clone().insert(record.clone(), self.cap(record), self.key_of(actor)).await?;
         self.tell(kind, record, None, actor);
         Ok(())
@@ -198,9 +198,9 @@ pub(super) fn check_times(
 fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
     match actor.owner() {
         _ if is_bot && actor.is_own_keys_only() => Err(ManageError::OwnKeysOnly),
-        _ if is_bot => Ok(Owner::Bot),
+        _ if is_bot => Ok(Owner::ServiceAccount),
         Some(user @ Owner::User(_)) => Ok(user.clone()),
-        Some(Owner::Bot) | None => Err(ManageError::NoUser),
+        Some(Owner::ServiceAccount) | None => Err(ManageError::UserRequired),
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Actor, KeyManager, ManageError};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Owner},
-    store::Filter,
+    store::KeyFilter,
 };
 
 /// Some keys of a list, and where it goes on.
@@ -53,7 +53,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::MayNot`] (`read`).
-    pub async fn list(&self, actor: &Actor, filter: Filter) -> Result<Page, ManageError> {
+    pub async fn list(&self, actor: &Actor, filter: KeyFilter) -> Result<Page, ManageError> {
         self.on_behalf_of(actor, Action::READ, move |manager, actor| {
             let mut filter = filter.clone();
             async move {
@@ -78,13 +78,13 @@ impl KeyManager {
     }
 
     /// The one key that an actor owns which is no user.
-    async fn own_key(&self, actor: &Actor, filter: &Filter) -> Result<Page, ManageError> {
+    async fn own_key(&self, actor: &Actor, filter: &KeyFilter) -> Result<Page, ManageError> {
         let record = match actor.key_id() {
             Some(id) => self.0.registry.clone().get(id.clone()).await?,
             None => None,
         };
         let is_behind = |id: &KeyId| filter.after.as_ref().is_none_or(|after| id.as_str() < after.as_str());
-        let is_listed = |record: &KeyRecord| actor.sees(record) && filter.admits(record) && is_behind(record.id());
+        let is_listed = |record: &KeyRecord| actor.sees(record) && filter.matches(record) && is_behind(record.id());
         Ok(Page { records: record.into_iter().filter(is_listed).collect(), next: None })
     }
 

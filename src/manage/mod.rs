@@ -18,7 +18,7 @@
 mod actor;
 mod builder;
 mod carried;
-mod change;
+mod event;
 mod edit;
 mod end;
 mod erased;
@@ -45,10 +45,10 @@ use std::{
 
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
-pub use change::{Change, ChangeKind};
+pub use event::{KeyEvent, KeyEventKind};
 pub use error::ManageError;
 pub use look::Page;
-pub use request::{Edit, Issued, NewKey, Rotation};
+pub use request::{UpdateKey, Issued, NewKey, Rotation};
 
 use crate::{
     clock::Clock,
@@ -56,10 +56,10 @@ use crate::{
     layer::ApiKeyLayerBuilder,
     permission::{Action, Permissions},
     record::{KeyId, KeyRecord, Owner},
-    store::{ActorKey, Cap, ErasedStore, KeyRegistry, Refusal},
+    store::{ActorKey, KeyLimit, ErasedStore, KeyRegistry, RegistryError},
 };
 use carried::Policies;
-use change::Hook;
+use event::Hook;
 use erased::ErasedRegistry;
 use formats::Formats;
 use names::{check_permissions, checked_name};
@@ -149,7 +149,7 @@ impl KeyManager {
     pub async fn flush(&self) -> Result<(), ManageError> {
         let usage = Arc::clone(&self.0.usage);
         let done = tokio::spawn(async move { usage.flush().await }).await;
-        done.unwrap_or_else(|error| Err(ManageError::Failed(error.into())))
+        done.unwrap_or_else(|error| Err(ManageError::Store(error.into())))
     }
 
     /// What the router tells the time by.
@@ -171,11 +171,11 @@ impl KeyManager {
         let actor = match actor.key_id() {
             None => actor,
             Some(id) => {
-                let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::Gone)?;
-                self.actor_of(&record, &action).ok_or(ManageError::Gone)?.confined_like(&actor)
+                let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::ActorInvalid)?;
+                self.actor_of(&record, &action).ok_or(ManageError::ActorInvalid)?.confined_like(&actor)
             }
         };
-        if actor.may(&action) { Ok(actor) } else { Err(ManageError::MayNot(action)) }
+        if actor.may(&action) { Ok(actor) } else { Err(ManageError::PermissionDenied(action)) }
     }
 
     /// What the holder of this key may do now. A key in grace still reads, but changes nothing: least of all its heir.
@@ -185,17 +185,17 @@ impl KeyManager {
     }
 
     /// Nobody makes a key without a cap; each key has an owner.
-    fn cap(&self, record: &KeyRecord) -> Option<Cap> {
+    fn cap(&self, record: &KeyRecord) -> Option<KeyLimit> {
         let most = match record.owner()? {
             Owner::User(_) => self.0.keys_per_user,
-            Owner::Bot => self.0.bots_per_organization,
+            Owner::ServiceAccount => self.0.bots_per_organization,
         };
-        Some(Cap { most, now: self.now() })
+        Some(KeyLimit { max: most, at: self.now() })
     }
 
-    fn tell(&self, kind: ChangeKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {
+    fn tell(&self, kind: KeyEventKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {
         let (key_id, version, at) = (record.id().clone(), record.version(), self.now());
-        let change = Change { kind, key_id, version, replacement, actor: actor.clone(), at };
+        let change = KeyEvent { kind, key_id, version, replacement, actor: actor.clone(), at };
         for hook in &self.0.hooks {
             // The change stands, whatever a hook makes of it.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(&change)));
@@ -245,7 +245,7 @@ impl KeyManager {
             for _ in 1..ATTEMPTS {
                 let actor = manager.present(actor.clone(), action.clone()).await?;
                 match work(manager.clone(), actor).await {
-                    Err(ManageError::Refused(Refusal::ActorChanged(_))) => tokio::task::yield_now().await,
+                    Err(ManageError::Registry(RegistryError::ActorChanged(_))) => tokio::task::yield_now().await,
                     done => return done,
                 }
             }
@@ -271,7 +271,7 @@ impl KeyManager {
         // Reported in the task: the caller may have gone away.
         let done = tokio::spawn(async move { work.await.inspect_err(report::failed_call) }).await;
         done.unwrap_or_else(|error| {
-            let panicked = ManageError::Failed(error.into());
+            let panicked = ManageError::Store(error.into());
             report::failed_call(&panicked);
             Err(panicked)
         })
@@ -285,7 +285,7 @@ where
 {
     for _ in 1..ATTEMPTS {
         match attempt().await {
-            Err(ManageError::Refused(Refusal::Changed(_))) => tokio::task::yield_now().await,
+            Err(ManageError::Registry(RegistryError::VersionConflict(_))) => tokio::task::yield_now().await,
             done => return done,
         }
     }
@@ -296,7 +296,7 @@ where
 fn grants(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
     match actor.permissions().first_beyond(permissions) {
         Some((resource, action)) => {
-            Err(ManageError::NotGranted { resource: resource.to_owned(), action: action.clone() })
+            Err(ManageError::Escalation { resource: resource.to_owned(), action: action.clone() })
         }
         None => Ok(()),
     }

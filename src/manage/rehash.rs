@@ -45,8 +45,8 @@ impl Rehash {
             let (moving, id) = (Moving(Arc::clone(self)), id.clone());
             runtime.spawn(async move {
                 let moved = Arc::clone(&moving.0.registry).rehash(id, used, newest);
-                let slow = |_| Err(ManageError::Failed("the key store is too slow".into()));
-                if let Err(error @ ManageError::Failed(_)) =
+                let slow = |_| Err(ManageError::Store("the key store is too slow".into()));
+                if let Err(error @ ManageError::Store(_)) =
                     tokio::time::timeout(PATIENCE, moved).await.unwrap_or_else(slow)
                 {
                     moving.0.alarm.failed(&error);

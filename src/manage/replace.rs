@@ -1,14 +1,14 @@
 //! A new key in the place of an old one: at once, or with grace.
 
 use super::{
-    Actor, ChangeKind, Issued, KeyManager, ManageError, Rotation, grants,
+    Actor, KeyEventKind, Issued, KeyManager, ManageError, Rotation, grants,
     issue::{check_times, new_id},
     retried, to_micros,
 };
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Owner, Status},
-    store::Refusal,
+    store::RegistryError,
 };
 
 impl KeyManager {
@@ -65,21 +65,21 @@ impl KeyManager {
             .with_created_at(now)
             .with_expires_at(actor.earlier_end(old.expires_at()));
         let (kind, old, new) = match rotation {
-            None => (ChangeKind::Regenerated, old.with_status(Status::Revoked), new),
+            None => (KeyEventKind::Regenerated, old.with_status(Status::Revoked), new),
             Some(Rotation { grace, expires_at }) => {
                 let asked = expires_at.map(|end| actor.end_of_new(Some(to_micros(end)))).transpose()?;
                 let expires_at = asked.flatten().or(new.expires_at());
                 let end_of_grace = now.checked_add(grace).map(to_micros).ok_or(ManageError::Expiry)?;
                 check_times(now, new.not_before(), expires_at)?;
                 let end = actor.earlier_end(old.expires_at().into_iter().chain([end_of_grace]).min());
-                (ChangeKind::Rotated, old.with_expires_at(end), new.with_expires_at(expires_at))
+                (KeyEventKind::Rotated, old.with_expires_at(end), new.with_expires_at(expires_at))
             }
         };
         let old = old.with_replaced_by(new_id.clone());
         let done = self.0.registry.clone().replace(old, new.clone(), self.key_of(actor)).await?;
         self.tell(kind, &done.old, Some(new_id), actor);
         if let Some(ended) = &done.ended {
-            self.tell(ChangeKind::Revoked, ended, None, actor);
+            self.tell(KeyEventKind::Revoked, ended, None, actor);
         }
         Ok(Issued { key, record: new })
     }
@@ -88,14 +88,14 @@ impl KeyManager {
     fn check_replaceable(&self, actor: &Actor, old: &KeyRecord) -> Result<(), ManageError> {
         let id = || old.id().clone();
         if matches!(old.owner(), Some(Owner::User(_))) && old.owner() != actor.owner() {
-            return Err(ManageError::NotYours(id()));
+            return Err(ManageError::NotOwner(id()));
         }
         grants(actor, old.permissions())?;
         if old.status() == Status::Revoked {
-            return Err(Refusal::Revoked(id()).into());
+            return Err(RegistryError::Revoked(id()).into());
         }
         if old.replaced_by().is_some() {
-            return Err(Refusal::Replaced(id()).into());
+            return Err(RegistryError::Replaced(id()).into());
         }
         if old.expires_at().is_some_and(|end| end <= self.now()) {
             return Err(ManageError::Expired(id()));

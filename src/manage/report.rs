@@ -31,7 +31,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Reports a call that is answered with 503. What the caller got wrong is no failure.
 pub(super) fn failed_call(error: &ManageError) {
-    if matches!(error, ManageError::Failed(_) | ManageError::Format(FormatError::Generator)) {
+    if matches!(error, ManageError::Store(_) | ManageError::Format(FormatError::Generator)) {
         count(Work::Manage);
         log(Work::Manage, error);
     }

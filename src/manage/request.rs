@@ -38,7 +38,7 @@ pub struct NewKey {
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "describes a change; KeyManager::edit makes it"]
-pub struct Edit {
+pub struct UpdateKey {
     pub(super) name: Option<String>,
     pub(super) permissions: Option<Permissions>,
     pub(super) enabled: Option<bool>,
@@ -91,7 +91,7 @@ impl NewKey {
     }
 
     /// A key of the actor's organization. It outlives every member.
-    pub fn bot(name: impl Into<String>) -> Self {
+    pub fn service_account(name: impl Into<String>) -> Self {
         Self { is_bot: true, ..Self::user(name) }
     }
 
@@ -132,7 +132,7 @@ impl NewKey {
     }
 }
 
-impl Edit {
+impl UpdateKey {
     /// Changes nothing yet.
     pub fn new() -> Self {
         Self::default()
@@ -165,7 +165,7 @@ impl Edit {
 impl Rotation {
     /// Both keys work for this long; the old one may stop earlier, by its own expiry or the actor's. The new one expires when the old one
     /// would have, or when the actor's key does if that comes first.
-    pub fn with_grace(grace: Duration) -> Self {
+    pub fn grace_period(grace: Duration) -> Self {
         Self { grace, expires_at: None }
     }
 

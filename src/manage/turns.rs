@@ -57,7 +57,7 @@ impl Turns {
         }
         match timeout(PATIENCE, Arc::clone(lane).acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(ManageError::Failed("too many calls of one actor at a time".into())),
+            Ok(Err(_)) | Err(_) => Err(ManageError::Store("too many calls of one actor at a time".into())),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     observe::{Decision, Outcome},
     record::KeyId,
     rejection::Problem,
-    store::Use,
+    store::UsageDelta,
 };
 
 pub(super) struct Usage {
@@ -39,7 +39,7 @@ pub(super) struct Usage {
 /// Uses that go back where they came from, unless they were written: also when the registry panics.
 struct Unwritten<'u> {
     usage: &'u Usage,
-    uses: Vec<Use>,
+    uses: Vec<UsageDelta>,
 }
 
 /// How often, and when last.
@@ -83,21 +83,21 @@ impl Usage {
         let mut unwritten = Unwritten { usage: self, uses: self.take() };
         while !unwritten.uses.is_empty() {
             let batch = unwritten.uses.len().min(BATCH);
-            let written = Arc::clone(&self.registry).record_uses(unwritten.uses[..batch].to_vec()).await;
+            let written = Arc::clone(&self.registry).record_usage(unwritten.uses[..batch].to_vec()).await;
             written.inspect_err(|error| self.alarm.failed(error))?;
             unwritten.uses.drain(..batch);
         }
         Ok(())
     }
 
-    fn take(&self) -> Vec<Use> {
+    fn take(&self) -> Vec<UsageDelta> {
         let mut all = Counts::new();
         for place in 0..PLACES {
             for (id, (count, last_at)) in std::mem::take(&mut *self.place(place)) {
                 add(&mut all, id, count, last_at);
             }
         }
-        all.into_iter().map(|(id, (count, last_at))| Use { id, count, last_at }).collect()
+        all.into_iter().map(|(id, (count, last_at))| UsageDelta { id, count, last_used_at: last_at }).collect()
     }
 
     fn write_in_an_interval(self: &Arc<Self>) {
@@ -129,7 +129,7 @@ impl Usage {
 
 impl Drop for Unwritten<'_> {
     fn drop(&mut self) {
-        for Use { id, count, last_at } in self.uses.drain(..) {
+        for UsageDelta { id, count, last_used_at: last_at } in self.uses.drain(..) {
             self.usage.add(0, id, count, last_at);
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn count(decision: &Decision) {
     if let Some(time) = decision.store_time() {
         histogram!("api_key_store_seconds").record(time);
     }
-    if let Some(reason @ (Reason::StoreFailed | Reason::StoreSlow)) = decision.outcome().reason() {
+    if let Some(reason @ (Reason::StoreFailed | Reason::StoreTimeout)) = decision.outcome().reason() {
         counter!("api_key_store_errors_total", "reason" => reason.as_str()).increment(1);
     }
 }

@@ -220,7 +220,7 @@ impl Decision {
 
     /// Whether the key is good, whatever a guard has said, but stored under an older pepper than the newest: see
     /// [`KeyHasher::with_older`](crate::KeyHasher::with_older). An old pepper that no decision needs may go.
-    pub fn is_outdated(&self) -> bool {
+    pub fn used_previous_pepper(&self) -> bool {
         self.outdated().is_some()
     }
 
@@ -274,7 +274,7 @@ impl fmt::Debug for Decision {
             .field("cause", &self.cause())
             .field("error", &self.error())
             .field("store_time", &self.store_time())
-            .field("is_outdated", &self.is_outdated())
+            .field("is_outdated", &self.used_previous_pepper())
             .finish_non_exhaustive()
     }
 }

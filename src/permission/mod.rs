@@ -85,7 +85,7 @@ impl Permissions {
     /// assert!(maker.cover(&Permissions::new().grant("stats", "read")));
     /// assert!(!maker.cover(&Permissions::new().grant("stats", "delete")));
     /// ```
-    pub fn cover(&self, others: &Permissions) -> bool {
+    pub fn is_superset(&self, others: &Permissions) -> bool {
         self.first_beyond(others).is_none()
     }
 

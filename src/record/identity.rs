@@ -26,7 +26,7 @@ pub enum Owner {
     /// A person or an account, by its id. The key goes when the owner goes.
     User(String),
     /// Nobody in particular: the key belongs to its organization, and outlives every member.
-    Bot,
+    ServiceAccount,
 }
 
 /// Whether a key works, times apart.
@@ -107,7 +107,7 @@ impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::User(id) => id,
-            Self::Bot => "Bot",
+            Self::ServiceAccount => "Bot",
         })
     }
 }

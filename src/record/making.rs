@@ -94,7 +94,7 @@ impl KeyRecord {
 
     /// Says how often the key was used, and when last.
     #[must_use]
-    pub fn with_use(self, count: u64, last_used_at: impl Into<Option<SystemTime>>) -> Self {
+    pub fn with_usage(self, count: u64, last_used_at: impl Into<Option<SystemTime>>) -> Self {
         self.edit(|fields| {
             let rare = fields.rare_mut();
             rare.use_count = count;
@@ -112,7 +112,7 @@ impl KeyRecord {
 
     /// Attaches a value, which a handler gets back by its type: `key.get::<Plan>()`.
     #[must_use]
-    pub fn with<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
+    pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.edit(|fields| {
             fields.rare_mut().values.insert(value);
         })

@@ -60,7 +60,7 @@ impl KeyRecord {
     /// # Ok::<(), tower_api_key::key::FormatError>(())
     /// ```
     pub fn for_key(id: impl Into<KeyId>, key: &ApiKey, hasher: &KeyHasher) -> Self {
-        Self::new(id, hasher.digest(key)).with_mask(key.mask(Mask::HeadAndTail))
+        Self::new(id, hasher.digest(key)).with_mask(key.mask(Mask::FirstAndLast))
     }
 
     /// The same for another key: all but what is told of one key alone.

@@ -98,7 +98,7 @@ impl KeyRecord {
     }
 
     /// The attached value of this type.
-    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.0.rare()?.values.get()
     }
 }

@@ -94,7 +94,7 @@ impl KeyRecord {
             return Some(obstacle.into());
         }
         if bounds.organization.is_some() && bounds.organization != fields.organization {
-            return Some(Reason::WrongTenant);
+            return Some(Reason::WrongOrganization);
         }
         if let Some(served) = &bounds.environments
             && !self.environment().is_some_and(|own| served.iter().any(|served| **served == *own))

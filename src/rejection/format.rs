@@ -204,14 +204,14 @@ impl Renderer {
 
     /// Whether a 403 may say more than the detail of its problem.
     fn is_detailed(&self, rejection: &Rejection) -> bool {
-        !self.hides_details && (rejection.reason() == Reason::Unlisted || rejection.missing().is_some())
+        !self.hides_details && (rejection.reason() == Reason::NoMatchingRoute || rejection.missing().is_some())
     }
 
     /// What a 403 says instead of the detail of its problem, and the `scope` of its challenge.
     fn forbidden(&self, rejection: &Rejection) -> (Option<Cow<'static, str>>, Option<String>) {
         match (rejection.reason(), rejection.missing()) {
             _ if self.hides_details => (None, None),
-            (Reason::Unlisted, _) => (Some(UNLISTED.into()), None),
+            (Reason::NoMatchingRoute, _) => (Some(UNLISTED.into()), None),
             (Reason::Forbidden, Some(missing)) => (missing.detail().map(Cow::Owned), missing.scope()),
             _ => (None, None),
         }

@@ -22,7 +22,7 @@ const REASONS: [Reason; 8] = [
     Reason::Ambiguous,
     Reason::Unknown,
     Reason::Forbidden,
-    Reason::Hidden,
+    Reason::ForeignResourceHidden,
     Reason::Misconfigured,
     Reason::StoreFailed,
 ];
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_refusal_that_is_ready_is_the_one_that_is_rendered() {
         static PRIVATE: Scheme = Scheme::x_api_key();
-        let alike = [Reason::WrongScheme, Reason::BadFormat, Reason::Revoked, Reason::Unlisted, Reason::StoreSlow];
+        let alike = [Reason::WrongScheme, Reason::BadFormat, Reason::Revoked, Reason::NoMatchingRoute, Reason::StoreTimeout];
         let schemes = [None, Some(&BEARER), Some(&PRIVATE)];
         let dialects = [Dialect::Http, Dialect::HttpHead, Dialect::HttpBodiless, Dialect::Grpc, Dialect::GrpcWeb];
         for policy in [SchemePolicy::default(), Scheme::authorization("BEARER").into(), Scheme::x_api_key().into()] {

@@ -38,19 +38,19 @@ pub enum Reason {
     /// The key belongs to an environment (live, test) that is not served here.
     WrongEnvironment,
     /// The key belongs to an organization that is not served here.
-    WrongTenant,
+    WrongOrganization,
     /// The key lacks a permission.
     Forbidden,
     /// The resource belongs to another organization.
-    OtherOrganization,
+    ForeignResource,
     /// The resource belongs to another organization, and its existence is hidden.
-    Hidden,
+    ForeignResourceHidden,
     /// A table guard does not list this method and path, so that nobody may.
-    Unlisted,
+    NoMatchingRoute,
     /// The store answered with an error, or panicked.
     StoreFailed,
     /// The store missed the deadline.
-    StoreSlow,
+    StoreTimeout,
     /// A guard or an extractor was reached without any `ApiKeyLayer` around it.
     Misconfigured,
 }
@@ -98,11 +98,11 @@ impl Reason {
             | Self::Expired
             | Self::NotYetValid
             | Self::WrongEnvironment
-            | Self::WrongTenant => Problem::InvalidKey,
-            Self::Forbidden | Self::OtherOrganization | Self::Unlisted => Problem::Forbidden,
-            Self::Hidden => Problem::NotFound,
+            | Self::WrongOrganization => Problem::InvalidKey,
+            Self::Forbidden | Self::ForeignResource | Self::NoMatchingRoute => Problem::Forbidden,
+            Self::ForeignResourceHidden => Problem::NotFound,
             Self::Misconfigured => Problem::Internal,
-            Self::StoreFailed | Self::StoreSlow => Problem::Unavailable,
+            Self::StoreFailed | Self::StoreTimeout => Problem::Unavailable,
         }
     }
 
@@ -120,13 +120,13 @@ impl Reason {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::WrongEnvironment => "wrong_environment",
-            Self::WrongTenant => "wrong_tenant",
+            Self::WrongOrganization => "wrong_tenant",
             Self::Forbidden => "forbidden",
-            Self::OtherOrganization => "other_organization",
-            Self::Hidden => "hidden",
-            Self::Unlisted => "unlisted",
+            Self::ForeignResource => "other_organization",
+            Self::ForeignResourceHidden => "hidden",
+            Self::NoMatchingRoute => "unlisted",
             Self::StoreFailed => "store_failed",
-            Self::StoreSlow => "store_slow",
+            Self::StoreTimeout => "store_slow",
             Self::Misconfigured => "misconfigured",
         }
     }

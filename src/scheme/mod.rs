@@ -63,7 +63,7 @@ pub(crate) use challenge::Challenges;
 pub(crate) use diagnosis::{Diagnosis, Seen};
 pub(crate) use grammar::all_bytes;
 pub(crate) use known::{PLACES, WORDS};
-pub use policy::{Conflict, SchemePolicy};
+pub use policy::{ConflictPolicy, SchemePolicy};
 pub(crate) use read::{Candidate, Reader};
 pub(crate) use vary::Vary;
 pub(crate) use verdict::Credential;
@@ -179,7 +179,7 @@ impl Scheme {
     }
 
     /// `NAME: WORD KEY`, in a private header that asks for a word before the key.
-    pub fn header_with_word(name: impl Into<String>, word: impl Into<String>) -> Self {
+    pub fn header_with_prefix(name: impl Into<String>, word: impl Into<String>) -> Self {
         Self { word: Some(Cow::Owned(word.into())), ..Self::header(name) }
     }
 

@@ -32,7 +32,7 @@ use crate::error::ConfigError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemePolicy {
     schemes: Vec<Scheme>,
-    conflict: Conflict,
+    conflict: ConflictPolicy,
     unadvertised: Vec<Scheme>,
 }
 
@@ -47,12 +47,12 @@ pub struct SchemePolicy {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Conflict {
+pub enum ConflictPolicy {
     /// The request is refused as ambiguous (RFC 6750 §2: "MUST NOT use more than one method").
     #[default]
-    Refuse,
+    Reject,
     /// Equal keys count as one, which the first scheme in the policy's order carried; different keys are refused.
-    EqualKeysCountOnce,
+    AllowIdentical,
     /// The first scheme in the policy's order wins. If its key is refused, the second is not tried.
     FirstWins,
 }
@@ -60,12 +60,12 @@ pub enum Conflict {
 impl SchemePolicy {
     /// A policy of these schemes, in this order, that refuses two of them in one request.
     pub fn new(schemes: impl IntoIterator<Item = Scheme>) -> Self {
-        Self { schemes: schemes.into_iter().collect(), conflict: Conflict::Refuse, unadvertised: Vec::new() }
+        Self { schemes: schemes.into_iter().collect(), conflict: ConflictPolicy::Reject, unadvertised: Vec::new() }
     }
 
     /// Decides what two accepted schemes in one request mean.
     #[must_use]
-    pub fn on_conflict(mut self, conflict: Conflict) -> Self {
+    pub fn on_conflict(mut self, conflict: ConflictPolicy) -> Self {
         self.conflict = conflict;
         self
     }
@@ -153,7 +153,7 @@ impl SchemePolicy {
     }
 
     /// The rule for conflicts.
-    pub fn conflict(&self) -> Conflict {
+    pub fn conflict(&self) -> ConflictPolicy {
         self.conflict
     }
 }

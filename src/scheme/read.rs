@@ -8,7 +8,7 @@ use http::{
 };
 
 use super::{
-    Conflict, KeyForm, Place, Scheme, SchemePolicy,
+    ConflictPolicy, KeyForm, Place, Scheme, SchemePolicy,
     basic::{self, Part},
     cookie::CookieSource,
     diagnosis::{self, Around, Rules, Seen},
@@ -31,7 +31,7 @@ pub(crate) struct Reader {
     pub(super) cookies: Vec<CookieSource>,
     pub(super) protocols: Vec<ProtocolSource>,
     reads_beyond_headers: bool,
-    conflict: Conflict,
+    conflict: ConflictPolicy,
     rules: Rules,
 }
 
@@ -131,7 +131,7 @@ impl Reader {
         if let Some(word) = &scheme.word
             && (word.is_empty() || !word.bytes().all(is_tchar))
         {
-            return Err(ConfigError::SchemeWord(word.clone().into_owned()));
+            return Err(ConfigError::AuthSchemeName(word.clone().into_owned()));
         }
         let word: Option<Box<str>> = scheme.word.as_deref().map(Into::into);
         let form = Form { order, word, coding: Coding::of(scheme), scheme: scheme.interned() };
@@ -416,8 +416,8 @@ mod tests {
             Scheme::basic_password(),
             Scheme::header("authorization"),
             Scheme::x_api_key(),
-            Scheme::header_with_word("x-api-key", "Key"),
-            Scheme::header_with_word("x-key", "Key"),
+            Scheme::header_with_prefix("x-api-key", "Key"),
+            Scheme::header_with_prefix("x-key", "Key"),
         ];
         let beyond = vec![Scheme::query("key"), Scheme::cookie("key"), Scheme::websocket_protocol("key")];
         let beyond = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(beyond), 1..3)];
@@ -454,7 +454,7 @@ mod tests {
         #[test]
         fn the_plain_cases_come_to_what_all_findings_come_to(
             schemes in schemes(),
-            conflict in select(vec![Conflict::Refuse, Conflict::EqualKeysCountOnce, Conflict::FirstWins]),
+            conflict in select(vec![ConflictPolicy::Reject, ConflictPolicy::AllowIdentical, ConflictPolicy::FirstWins]),
             lines in vec((select(vec!["authorization", "x-api-key", "x-key", "cookie", "sec-websocket-protocol", "host"]), value()), 0..4),
             uri in select(vec!["/", "/?key=k", "/?key=k&key=k", "/?key="]),
             max_key_len in select(vec![512, 1, 4096]),
@@ -477,7 +477,7 @@ mod tests {
         #[test]
         fn r07_an_empty_credential_conflicts_with_nothing(
             schemes in schemes(),
-            conflict in select(vec![Conflict::Refuse, Conflict::EqualKeysCountOnce, Conflict::FirstWins]),
+            conflict in select(vec![ConflictPolicy::Reject, ConflictPolicy::AllowIdentical, ConflictPolicy::FirstWins]),
             lines in vec((select(vec!["authorization", "x-api-key", "x-key", "cookie", "sec-websocket-protocol"]), value()), 0..3),
             query in select(vec!["", "key=k", "key=a%20b"]),
             (place, empty) in select(vec![

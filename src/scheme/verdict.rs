@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
-use super::{Conflict, Diagnosis, Scheme};
+use super::{ConflictPolicy, Diagnosis, Scheme};
 use crate::rejection::{Cause, Reason, Rejection};
 
 /// A well-formed key and the scheme that carried it.
@@ -44,7 +44,7 @@ type Found<'r> = Result<Credential<'r>, (&'static Scheme, Cause)>;
 
 /// What the sources that were looked at so far come to.
 pub(super) struct Verdict<'r> {
-    conflict: Conflict,
+    conflict: ConflictPolicy,
     /// The finding that stands first in the policy's order.
     first: Option<(usize, Found<'r>)>,
     /// The empty place that stands first in the policy's order.
@@ -94,7 +94,7 @@ impl Finding<'_> {
 }
 
 impl<'r> Verdict<'r> {
-    pub(super) fn new(conflict: Conflict) -> Self {
+    pub(super) fn new(conflict: ConflictPolicy) -> Self {
         Self { conflict, first: None, empty: None, foreign: None, ambiguous: None, bearer: None }
     }
 
@@ -126,9 +126,9 @@ impl<'r> Verdict<'r> {
             return;
         };
         let conflicts = match self.conflict {
-            Conflict::Refuse => true,
-            Conflict::FirstWins => false,
-            Conflict::EqualKeysCountOnce => match (first, &found) {
+            ConflictPolicy::Reject => true,
+            ConflictPolicy::FirstWins => false,
+            ConflictPolicy::AllowIdentical => match (first, &found) {
                 (Ok(first), Ok(found)) => *first.key != *found.key,
                 _ => true,
             },

@@ -32,7 +32,7 @@ impl Writer {
     /// Names are wrong where a [`Reader`] finds them wrong, and a key is carried where a [`Reader`] reads the same key again.
     pub(crate) fn new(scheme: &Scheme, key: &str) -> Result<Self, ConfigError> {
         let reader = Reader::new(&SchemePolicy::new([scheme.clone()]), KEY_LEN_LIMIT)?;
-        let not_carried = || ConfigError::KeyNotCarried(scheme.to_string());
+        let not_carried = || ConfigError::UnsupportedKeyCharacters(scheme.to_string());
         let credential = Written::new(scheme, key).ok_or_else(not_carried)?;
         let writer = Self { reader, credential };
         let (mut headers, mut uri) = (HeaderMap::new(), Uri::from_static("/"));

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Refusal;
+use super::RegistryError;
 use crate::{
     clock::Clock,
     record::{KeyId, KeyRecord},
@@ -98,13 +98,13 @@ impl ActorKey {
     ///
     /// [`Refusal::ActorChanged`] if there is no record, if it has another version, or if the key does not work now: it is revoked, disabled,
     /// expired or not yet valid.
-    pub fn check(&self, stored: Option<&KeyRecord>) -> Result<(), Refusal> {
+    pub fn check(&self, stored: Option<&KeyRecord>) -> Result<(), RegistryError> {
         let works = |record: &KeyRecord| {
             let is_as_checked =
                 record.version() == self.version || self.read.as_ref().is_some_and(|read| may_the_same(read, record));
             *record.id() == self.id && is_as_checked && record.obstacle_at(&self.clock).is_none()
         };
-        if stored.is_some_and(works) { Ok(()) } else { Err(Refusal::ActorChanged(self.id.clone())) }
+        if stored.is_some_and(works) { Ok(()) } else { Err(RegistryError::ActorChanged(self.id.clone())) }
     }
 }
 

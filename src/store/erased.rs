@@ -29,15 +29,15 @@ pub(crate) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// A [`KeyStore`] of whatever type.
 pub(crate) trait ErasedStore: Send + Sync {
-    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Fault>;
+    fn try_find(&self, digest: &KeyDigest) -> Result<Lookup, Fault>;
 
     /// The first record that is stored under one of these.
     fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer;
 }
 
 impl<S: KeyStore> ErasedStore for S {
-    fn find_now(&self, digest: &KeyDigest) -> Result<Lookup, Fault> {
-        catch_unwind(AssertUnwindSafe(|| KeyStore::find_now(self, digest))).map_err(panicked)
+    fn try_find(&self, digest: &KeyDigest) -> Result<Lookup, Fault> {
+        catch_unwind(AssertUnwindSafe(|| KeyStore::try_find(self, digest))).map_err(panicked)
     }
 
     fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer {

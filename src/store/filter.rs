@@ -12,7 +12,7 @@ use crate::record::{KeyId, KeyRecord, Owner, Status};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Filter {
+pub struct KeyFilter {
     /// The keys of this organization; with `None`, those that have none.
     pub organization: Option<String>,
     /// The keys of this environment; with `None`, of any.
@@ -29,21 +29,21 @@ pub struct Filter {
 
 // === impl Filter ===
 
-impl Default for Filter {
+impl Default for KeyFilter {
     fn default() -> Self {
         Self { organization: None, environment: None, owner: None, revoked: false, after: None, limit: 100 }
     }
 }
 
-impl Filter {
+impl KeyFilter {
     /// The keys of this organization that are not revoked, the first 100.
-    pub fn of_organization(organization: impl Into<String>) -> Self {
+    pub fn organization(organization: impl Into<String>) -> Self {
         Self { organization: Some(organization.into()), ..Self::default() }
     }
 
     /// Those of this owner.
     #[must_use]
-    pub fn owned_by(mut self, owner: Owner) -> Self {
+    pub fn owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self
     }
@@ -77,7 +77,7 @@ impl Filter {
     }
 
     /// Whether this record is one of them, its place in the order and the limit apart.
-    pub fn admits(&self, record: &KeyRecord) -> bool {
+    pub fn matches(&self, record: &KeyRecord) -> bool {
         record.organization() == self.organization.as_deref()
             && (self.environment.is_none() || record.environment() == self.environment.as_deref())
             && (self.owner.is_none() || record.owner() == self.owner.as_ref())

@@ -3,14 +3,14 @@
 mod actor_key;
 #[cfg(feature = "cache")]
 mod cached;
-mod changes;
+mod change_feed;
 mod erased;
 mod filter;
-mod fixed;
+mod static_keys;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod refusal;
+mod registry_error;
 mod registry;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod row;
@@ -24,15 +24,15 @@ use std::{error::Error, sync::Arc};
 pub use actor_key::ActorKey;
 #[cfg(feature = "cache")]
 pub use cached::{CacheError, CacheStatus, CachedStore, CachedStoreBuilder};
-pub use changes::{Change, KeyChanges};
+pub use change_feed::{Invalidation, ChangeFeed};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
-pub use filter::Filter;
-pub use fixed::{FixedKeys, FixedKeysError};
-pub use memory::{MemoryChanges, MemoryStore};
+pub use filter::KeyFilter;
+pub use static_keys::{StaticKeys, StaticKeysError};
+pub use memory::{MemoryChangeFeed, MemoryStore};
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresBuilder, PostgresChanges, PostgresStore};
-pub use refusal::Refusal;
-pub use registry::{Answered, Cap, KeyRegistry, Replacement, Use};
+pub use postgres::{PostgresStoreBuilder, PostgresChangeFeed, PostgresStore};
+pub use registry_error::RegistryError;
+pub use registry::{Answered, KeyLimit, KeyRegistry, Replacement, UsageDelta};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteChanges, SqliteFault, SqliteStore};
 
@@ -79,8 +79,8 @@ pub trait KeyStore: Send + Sync + 'static {
     fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
 
     /// Answers without waiting, where the store can. It is asked first; only [`Lookup::Wait`] leads to [`KeyStore::find`].
-    fn find_now(&self, _digest: &KeyDigest) -> Lookup {
-        Lookup::Wait
+    fn try_find(&self, _digest: &KeyDigest) -> Lookup {
+        Lookup::Pending
     }
 }
 
@@ -99,7 +99,7 @@ pub enum Lookup {
     /// There is none.
     Absent,
     /// The store has to wait to know.
-    Wait,
+    Pending,
 }
 
 impl From<Option<KeyRecord>> for Lookup {
@@ -115,7 +115,7 @@ impl<S: KeyStore> KeyStore for Arc<S> {
         S::find(self, digest).await
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        S::find_now(self, digest)
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        S::try_find(self, digest)
     }
 }

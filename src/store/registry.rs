@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{ActorKey, Filter, KeyStore, Refusal};
+use super::{ActorKey, KeyFilter, KeyStore, RegistryError};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
@@ -61,7 +61,7 @@ pub trait KeyRegistry: KeyStore {
     fn insert(
         &self,
         record: KeyRecord,
-        cap: Option<Cap>,
+        cap: Option<KeyLimit>,
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Answered<(), Self::Error>> + Send;
 
@@ -89,7 +89,7 @@ pub trait KeyRegistry: KeyStore {
     /// # Errors
     ///
     /// The store failed.
-    fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
+    fn list(&self, filter: &KeyFilter) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
 
     /// Stores `changed` if the stored record still has its version, and returns it with the next version. The stored use is
     /// kept: an update does not change it.
@@ -182,11 +182,11 @@ pub trait KeyRegistry: KeyStore {
     /// # Errors
     ///
     /// The store failed, and nothing was recorded.
-    fn record_uses(&self, uses: &[Use]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn record_usage(&self, uses: &[UsageDelta]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// What a registry answers: a result, a refusal, or a fault of its own.
-pub type Answered<T, E> = Result<Result<T, Refusal>, E>;
+pub type Answered<T, E> = Result<Result<T, RegistryError>, E>;
 
 /// What a replacement has changed, besides the new record.
 ///
@@ -218,11 +218,11 @@ pub struct Replacement {
 /// assert!(!cap.counts(&record.with_expires_at(now)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cap {
+pub struct KeyLimit {
     /// The most keys that may count.
-    pub most: u32,
+    pub max: u32,
     /// The instant at which they are counted.
-    pub now: SystemTime,
+    pub at: SystemTime,
 }
 
 /// How often one key was used since the last time that was recorded.
@@ -235,17 +235,17 @@ pub struct Cap {
 /// assert_eq!(once.count, 1);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Use {
+pub struct UsageDelta {
     /// Which key.
     pub id: KeyId,
     /// How often.
     pub count: u64,
     /// When last.
-    pub last_at: SystemTime,
+    pub last_used_at: SystemTime,
 }
 
 impl<R: KeyRegistry> KeyRegistry for Arc<R> {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), R::Error> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), R::Error> {
         R::insert(self, record, cap, actor).await
     }
 
@@ -257,7 +257,7 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         R::get(self, id).await
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, R::Error> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, R::Error> {
         R::list(self, filter).await
     }
 
@@ -295,8 +295,8 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         R::rehash(self, id, from, to).await
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), R::Error> {
-        R::record_uses(self, uses).await
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), R::Error> {
+        R::record_usage(self, uses).await
     }
 }
 
@@ -309,10 +309,10 @@ impl Replacement {
     }
 }
 
-impl Cap {
+impl KeyLimit {
     /// Whether a key counts: a disabled one does, and a replaced one until its grace ends; a revoked and an expired one do not. If a replaced
     /// key did not count, who revokes its successor would have one more working key each time.
     pub fn counts(&self, record: &KeyRecord) -> bool {
-        record.status() != Status::Revoked && record.expires_at().is_none_or(|end| self.now < end)
+        record.status() != Status::Revoked && record.expires_at().is_none_or(|end| self.at < end)
     }
 }

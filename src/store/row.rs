@@ -39,10 +39,10 @@ where
         .with_permissions(permissions(&row.try_get::<String, _>("permissions")?, row.try_get("wildcards")?)?)
         .with_not_before(time("not_before")?)
         .with_expires_at(time("expires_at")?)
-        .with_use(count(row.try_get("use_count")?), time("last_used_at")?);
+        .with_usage(count(row.try_get("use_count")?), time("last_used_at")?);
     record = match (text("owner_type")?.as_deref(), text("user")?) {
         (Some("user"), Some(user)) => record.with_owner(Owner::User(user)),
-        (Some(_), _) => record.with_owner(Owner::Bot),
+        (Some(_), _) => record.with_owner(Owner::ServiceAccount),
         (None, _) => record,
     };
     let metadata: Vec<(String, String)> =
@@ -118,7 +118,7 @@ where
 pub(super) fn owner(owner: Option<&Owner>) -> (Option<&'static str>, Option<&str>) {
     match owner {
         Some(Owner::User(user)) => (Some("user"), Some(user)),
-        Some(Owner::Bot) => (Some("bot"), None),
+        Some(Owner::ServiceAccount) => (Some("bot"), None),
         None => (None, None),
     }
 }

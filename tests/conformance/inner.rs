@@ -22,7 +22,7 @@ pub(crate) struct Reached {
 impl Reached {
     pub(crate) fn kind(&self) -> Option<&'static str> {
         self.principal.as_ref()?.owner().map(|owner| match owner {
-            Owner::Bot => "bot",
+            Owner::ServiceAccount => "bot",
             _ => "user",
         })
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tower_api_key::{
-    Conflict, KeyFormat, KeyManager, RejectionFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
+    ConflictPolicy, KeyFormat, KeyManager, RejectionFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
 };
 
 use crate::Failure;
@@ -77,17 +77,17 @@ fn guard(policy: &Value, member: &str, value: &Value) -> Result<Option<Require>,
             let template = template.strip_prefix("path:").ok_or(format!("org_from {template}"))?;
             let guard = Require::organization_in_path(template).map_err(|error| Unbuilt::Refused(error.to_string()))?;
             let hidden = [json!("404"), json!(404)].contains(&policy["org_mismatch"]);
-            if hidden { guard.or_not_found() } else { guard }
+            if hidden { guard.hide_as_not_found() } else { guard }
         }
         "allow_principals" => {
             let listed = texts(value)?;
-            Require::that(move |key, _| listed.iter().any(|id| id == key.id().as_str()))
+            Require::predicate(move |key, _| listed.iter().any(|id| id == key.id().as_str()))
         }
         "deny_principals" => {
             let listed = texts(value)?;
-            Require::that(move |key, _| listed.iter().all(|id| id != key.id().as_str()))
+            Require::predicate(move |key, _| listed.iter().all(|id| id != key.id().as_str()))
         }
-        "require" if *value == json!([]) => Require::that(|_, _| true),
+        "require" if *value == json!([]) => Require::predicate(|_, _| true),
         "require" => Require::all(permissions(value)?),
         "require_any" => Require::any(permissions(value)?),
         "require_expr" => expression(value)?,
@@ -105,7 +105,7 @@ pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {
             ["authorization", word] => Scheme::authorization(word),
             ["header", "x-api-key"] => Scheme::x_api_key(),
             ["header", name] => Scheme::header(name),
-            ["header", name, word] => Scheme::header_with_word(name, word),
+            ["header", name, word] => Scheme::header_with_prefix(name, word),
             ["query", name] => Scheme::query(name),
             ["cookie", name] => Scheme::cookie(name),
             ["basic"] => Scheme::basic(),
@@ -121,9 +121,9 @@ pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {
         schemes.extend(texts(&policy["cookie"])?.into_iter().map(Scheme::cookie));
     }
     let conflict = match policy["multiple"].as_str() {
-        None | Some("reject") => Conflict::Refuse,
-        Some("first") => Conflict::FirstWins,
-        Some("equal") => Conflict::EqualKeysCountOnce,
+        None | Some("reject") => ConflictPolicy::Reject,
+        Some("first") => ConflictPolicy::FirstWins,
+        Some("equal") => ConflictPolicy::AllowIdentical,
         Some(other) => return Err(format!("multiple {other}")),
     };
     Ok(SchemePolicy::new(schemes).on_conflict(conflict))
@@ -173,7 +173,7 @@ fn by_method(value: &Value) -> Result<Require, Failure> {
         }
         table.push((method.clone(), asked));
     }
-    Ok(Require::that(move |key, parts| {
+    Ok(Require::predicate(move |key, parts| {
         let row = |method: &str| table.iter().find(|row| row.0 == method);
         let row = row(parts.method.as_str()).or_else(|| row("GET").filter(|_| parts.method == http::Method::HEAD));
         row.is_some_and(|(_, asked)| asked.iter().all(|(resource, action)| key.allows(resource, action.clone())))

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower_api_key::{
     Action, ApiKey, KeyDigest, KeyHasher, KeyId, KeyRecord, KeyRegistry, Owner, Permissions,
-    manage::{Actor, Edit, Rotation},
+    manage::{Actor, UpdateKey, Rotation},
 };
 
 use crate::{
@@ -215,12 +215,12 @@ impl Run {
             "delete" => manager.remove(&actor, id).await,
             "disable" => manager.disable(&actor, id).await,
             "enable" => manager.enable(&actor, id).await,
-            "set_grants" => manager.edit(&actor, id, Edit::new().permissions(asked)).await,
+            "set_grants" => manager.edit(&actor, id, UpdateKey::new().permissions(asked)).await,
             "rotate" if step["new_secret"].is_string() => return self.rotate_to(&stored, step, site).await,
             "rotate" => {
                 let grace = grace(step);
                 let issued = match grace {
-                    Some(grace) => manager.rotate(&actor, id, Rotation::with_grace(grace)).await,
+                    Some(grace) => manager.rotate(&actor, id, Rotation::grace_period(grace)).await,
                     None => manager.regenerate(&actor, id).await,
                 };
                 let issued = issued.map_err(|error| error.to_string())?;
@@ -322,7 +322,7 @@ fn actor(record: &KeyRecord, asked: &Permissions) -> Actor {
     let permissions: Permissions = grants.chain(manages).collect();
     let wildcards = record.permissions().has_wildcards() || asked.has_wildcards();
     let permissions = if wildcards { permissions.with_wildcards() } else { permissions };
-    let actor = Actor::trusted(record.owner().cloned().unwrap_or(Owner::Bot), permissions);
+    let actor = Actor::trusted(record.owner().cloned().unwrap_or(Owner::ServiceAccount), permissions);
     match record.organization() {
         Some(organization) => actor.in_organization(organization),
         None => actor,

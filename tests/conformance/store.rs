@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tower_api_key::{
     ApiKey, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Permissions,
     Status,
-    store::{ActorKey, Answered, BoxError, Cap, Filter, MemoryStore, Replacement, Use},
+    store::{ActorKey, Answered, BoxError, KeyLimit, KeyFilter, MemoryStore, Replacement, UsageDelta},
 };
 
 use crate::Failure;
@@ -83,19 +83,19 @@ impl KeyStore for CaseStore {
         Ok(self.keys.find(digest).await?)
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         let sound = matches!(self.fault, Fault::None) && self.rows.is_empty() && self.gate.is_none();
         if self.speed == Speed::AtOnce && sound {
             self.calls.fetch_add(1, Ordering::Relaxed);
-            return self.keys.find_now(digest);
+            return self.keys.try_find(digest);
         }
-        Lookup::Wait
+        Lookup::Pending
     }
 }
 
 /// Changes go to the keys as they are; the faults are those of look-ups.
 impl KeyRegistry for CaseStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
         Ok(self.keys.insert(record, cap, actor).await?)
     }
 
@@ -107,7 +107,7 @@ impl KeyRegistry for CaseStore {
         Ok(self.keys.get(id).await?)
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, BoxError> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, BoxError> {
         Ok(self.keys.list(filter).await?)
     }
 
@@ -145,8 +145,8 @@ impl KeyRegistry for CaseStore {
         Ok(self.keys.rehash(id, from, to).await?)
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), BoxError> {
-        Ok(self.keys.record_uses(uses).await?)
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), BoxError> {
+        Ok(self.keys.record_usage(uses).await?)
     }
 }
 
@@ -161,7 +161,7 @@ impl CaseStore {
         let organizations = self.organizations.lock().unwrap().clone();
         let mut records = Vec::new();
         for organization in organizations {
-            let mut filter = Filter::default().with_revoked().limit(usize::MAX);
+            let mut filter = KeyFilter::default().with_revoked().limit(usize::MAX);
             filter.organization = organization;
             let Ok(listed) = self.keys.list(&filter).await;
             records.extend(listed);
@@ -217,11 +217,11 @@ pub(crate) fn record(key: &Value, secret: &ApiKey, wildcards: bool, now: SystemT
             ("org", Some(org)) => record.with_organization(org),
             ("keyspace", Some(keyspace)) => record.with_environment(keyspace),
             ("owner", Some(owner)) => match key["kind"].as_str() {
-                Some("bot") if key["org"].is_string() => record.with_owner(Owner::Bot),
-                Some("bot") => record.with_owner(Owner::Bot).with_organization(owner),
+                Some("bot") if key["org"].is_string() => record.with_owner(Owner::ServiceAccount),
+                Some("bot") => record.with_owner(Owner::ServiceAccount).with_organization(owner),
                 _ => record.with_owner(Owner::User(owner.to_owned())),
             },
-            ("kind", Some("bot")) => record.with_owner(Owner::Bot),
+            ("kind", Some("bot")) => record.with_owner(Owner::ServiceAccount),
             ("env", Some(env)) => record.with_environment(env),
             ("created_by", Some(creator)) => record.with_metadata("created_by", creator),
             ("owner_active", _) if value == false => record.with_status(Status::Disabled),
@@ -250,7 +250,7 @@ pub(crate) fn hasher(keys: &[Value]) -> Result<KeyHasher, Failure> {
         return Ok(KeyHasher::sha256());
     }
     let pepper = KeyHasher::hmac_sha256(&[0x5a; 32]).map_err(|error| error.to_string())?;
-    Ok(pepper.with_older(KeyHasher::sha256()))
+    Ok(pepper.with_previous(KeyHasher::sha256()))
 }
 
 pub(crate) fn permissions(grants: &Value, wildcards: bool) -> Result<Permissions, Failure> {

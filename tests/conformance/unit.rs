@@ -48,7 +48,7 @@ fn futures_now<F: Future>(future: F) -> Result<F::Output, Failure> {
 /// Our mask that comes nearest to a style.
 fn mask(style: Option<&str>) -> Result<Mask, Failure> {
     match style {
-        None | Some("head8-tail6" | "head4") => Ok(Mask::HeadAndTail),
+        None | Some("head8-tail6" | "head4") => Ok(Mask::FirstAndLast),
         Some("last4" | "stars-last4") => Ok(Mask::LastFour),
         Some(other) => Err(format!("unknown style {other}")),
     }

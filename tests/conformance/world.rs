@@ -268,7 +268,7 @@ fn over(store: Arc<CaseStore>, policy: &Value) -> Result<KeyManagerBuilder, Unbu
     if policy["cache_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0)
         && tokio::runtime::Handle::try_current().is_ok()
     {
-        let changes = store.keys.changes();
+        let changes = store.keys.change_feed();
         let ttl = Duration::from_secs_f64(policy["cache_seconds"].as_f64().unwrap_or_default());
         let cached = tower_api_key::store::CachedStore::builder(store, changes).ttl(ttl).build();
         return Ok(KeyManager::builder(cached.map_err(|error| Unbuilt::Refused(error.to_string()))?));
@@ -289,13 +289,13 @@ fn class(outcome: Outcome) -> &'static str {
             Reason::Malformed => "malformed",
             Reason::Ambiguous => "ambiguous",
             Reason::BadFormat => "key_format",
-            Reason::Unknown | Reason::WrongEnvironment | Reason::WrongTenant => "unknown_key",
+            Reason::Unknown | Reason::WrongEnvironment | Reason::WrongOrganization => "unknown_key",
             Reason::Revoked => "revoked",
             Reason::Disabled => "disabled",
             Reason::Expired | Reason::NotYetValid => "expired",
-            Reason::Forbidden | Reason::Unlisted => "forbidden",
-            Reason::OtherOrganization | Reason::Hidden => "wrong_org",
-            Reason::StoreFailed | Reason::StoreSlow => "store_error",
+            Reason::Forbidden | Reason::NoMatchingRoute => "forbidden",
+            Reason::ForeignResource | Reason::ForeignResourceHidden => "wrong_org",
+            Reason::StoreFailed | Reason::StoreTimeout => "store_error",
             Reason::Misconfigured => "misconfigured",
             _ => "unknown to this driver",
         },

@@ -7,8 +7,8 @@ use http::{Request, StatusCode};
 use tower::ServiceExt;
 use tower_api_key::{
     ApiKeyLayer, Owner, Permissions,
-    manage::{Actor, Edit, ManageError, NewKey, Rotation},
-    store::{Filter, Refusal},
+    manage::{Actor, UpdateKey, ManageError, NewKey, Rotation},
+    store::{KeyFilter, RegistryError},
 };
 
 use crate::support::{
@@ -26,7 +26,7 @@ async fn m03_a_key_in_grace_counts_when_its_successor_has_ended() {
         for _ in 0..20 {
             match manager.issue(&alice, NewKey::user("k")).await {
                 Ok(key) => {
-                    let grace = Rotation::with_grace(Duration::from_hours(90 * 24));
+                    let grace = Rotation::grace_period(Duration::from_hours(90 * 24));
                     let heir = manager.rotate(&alice, id(&key), grace).await.unwrap();
                     if removes {
                         manager.remove(&alice, id(&heir)).await.unwrap();
@@ -34,11 +34,11 @@ async fn m03_a_key_in_grace_counts_when_its_successor_has_ended() {
                         manager.revoke(&alice, id(&heir)).await.unwrap();
                     }
                 }
-                Err(ManageError::Refused(Refusal::Full(2))) => full += 1,
+                Err(ManageError::Registry(RegistryError::LimitReached(2))) => full += 1,
                 other => panic!("{other:?}"),
             }
         }
-        let live = manager.list(&alice, Filter::default()).await.unwrap().records.len();
+        let live = manager.list(&alice, KeyFilter::default()).await.unwrap().records.len();
         assert_eq!((live, full), (2, 18), "removes: {removes}");
     }
 }
@@ -50,17 +50,17 @@ async fn m13_an_actor_with_a_key_makes_no_first_key() {
     let principal = api.run().answer(bearer(text(&issued))).await.principal.unwrap();
     let thief = Actor::from(&principal);
     manager.remove(&user("alice"), id(&issued)).await.unwrap();
-    let first = manager.bootstrap(&thief, NewKey::bot("admin").permissions(everything())).await;
+    let first = manager.bootstrap(&thief, NewKey::service_account("admin").permissions(everything())).await;
     assert!(matches!(first, Ok(None)), "{first:?}");
-    assert!(manager.bootstrap(&user("alice"), NewKey::bot("admin")).await.unwrap().is_some(), "the store is empty");
+    assert!(manager.bootstrap(&user("alice"), NewKey::service_account("admin")).await.unwrap().is_some(), "the store is empty");
 }
 
 /// An actor that a sign-in has put beside a key confines it, also where the actor was not confined but is of another organization.
 #[tokio::test]
 async fn m02_a_key_beside_an_actor_stays_in_the_organization_of_both() {
     let (_, manager) = Api::managed(|builder| builder);
-    let globex = Actor::trusted(Owner::Bot, everything()).in_organization("globex");
-    let key = manager.issue(&globex, NewKey::bot("bot").permissions(everything())).await.unwrap();
+    let globex = Actor::trusted(Owner::ServiceAccount, everything()).in_organization("globex");
+    let key = manager.issue(&globex, NewKey::service_account("bot").permissions(everything())).await.unwrap();
     let auth: ApiKeyLayer = manager.layer().build().unwrap();
     let alice = |permissions| Actor::trusted(Owner::User("alice".to_owned()), permissions);
     for (beside, expected) in [
@@ -84,12 +84,12 @@ async fn m01_renames_of_an_actors_key_are_no_obstacle_to_what_it_does() {
     let admin = manager.issue(&user("alice"), NewKey::user("admin").permissions(everything())).await.unwrap();
     let store = api.store.clone();
     let actor = Actor::from(&api.run().answer(bearer(text(&admin))).await.principal.unwrap());
-    let thief = manager.issue(&actor, NewKey::bot("thief")).await.unwrap();
+    let thief = manager.issue(&actor, NewKey::service_account("thief")).await.unwrap();
     store.rename_when_read(id(&admin));
     manager.revoke(&actor, id(&thief)).await.unwrap();
     manager.revoke(&user("alice"), id(&admin)).await.unwrap();
-    let late = manager.issue(&actor, NewKey::bot("late")).await;
-    assert!(matches!(late, Err(ManageError::Gone)), "{late:?}");
+    let late = manager.issue(&actor, NewKey::service_account("late")).await;
+    assert!(matches!(late, Err(ManageError::ActorInvalid)), "{late:?}");
 }
 
 #[tokio::test]
@@ -100,16 +100,16 @@ async fn m04_a_key_that_ends_gives_nothing_to_one_that_goes_on() {
     let short = manager.issue(&user("alice"), new).await.unwrap();
     let actor = Actor::from(&api.run().answer(bearer(text(&short))).await.principal.unwrap());
     let admin = user("alice");
-    let endless = manager.issue(&admin, NewKey::bot("low").grant("links", "read")).await.unwrap();
+    let endless = manager.issue(&admin, NewKey::service_account("low").grant("links", "read")).await.unwrap();
     let more = Permissions::new().grant("links", "read").grant("links", "create");
-    let outlives = |done: Result<_, ManageError>| assert!(matches!(done, Err(ManageError::Outlives)), "{done:?}");
-    outlives(manager.edit(&actor, id(&endless), Edit::new().permissions(more.clone())).await);
-    manager.edit(&actor, id(&endless), Edit::new().name("renamed").permissions(Permissions::new())).await.unwrap();
+    let outlives = |done: Result<_, ManageError>| assert!(matches!(done, Err(ManageError::OutlivesActor)), "{done:?}");
+    outlives(manager.edit(&actor, id(&endless), UpdateKey::new().permissions(more.clone())).await);
+    manager.edit(&actor, id(&endless), UpdateKey::new().name("renamed").permissions(Permissions::new())).await.unwrap();
     manager.disable(&actor, id(&endless)).await.unwrap();
     outlives(manager.enable(&actor, id(&endless)).await);
-    manager.edit(&actor, id(&short), Edit::new().permissions(everything())).await.unwrap();
-    let within = manager.issue(&admin, NewKey::bot("low").expires_at(end)).await.unwrap();
-    manager.edit(&actor, id(&within), Edit::new().permissions(more)).await.unwrap();
+    manager.edit(&actor, id(&short), UpdateKey::new().permissions(everything())).await.unwrap();
+    let within = manager.issue(&admin, NewKey::service_account("low").expires_at(end)).await.unwrap();
+    manager.edit(&actor, id(&within), UpdateKey::new().permissions(more)).await.unwrap();
 }
 
 /// Calls that were given up leave no more work behind than the turns of one actor, and a revocation waits for none of them.
@@ -117,10 +117,10 @@ async fn m04_a_key_that_ends_gives_nothing_to_one_that_goes_on() {
 async fn s01_a_crowd_of_calls_that_were_given_up_holds_up_no_revocation() {
     let (api, manager) = Api::managed(|builder| builder);
     let alice = user("alice");
-    let victim = manager.issue(&alice, NewKey::bot("victim")).await.unwrap();
+    let victim = manager.issue(&alice, NewKey::service_account("victim")).await.unwrap();
     api.store.hold_inserts();
     for _ in 0..200 {
-        let given_up = tokio::time::timeout(Duration::from_micros(10), manager.issue(&alice, NewKey::bot("x"))).await;
+        let given_up = tokio::time::timeout(Duration::from_micros(10), manager.issue(&alice, NewKey::service_account("x"))).await;
         assert!(given_up.is_err());
     }
     tokio::time::timeout(Duration::from_secs(5), manager.revoke(&alice, id(&victim))).await.unwrap().unwrap();

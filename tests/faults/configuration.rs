@@ -7,7 +7,7 @@ use tower_api_key::{
     Action, ApiKey, KeyFormat, KeyManager, KeyRecord, Mask, Permissions, Scheme,
     key::FormatError,
     manage::{ManageError, NewKey},
-    store::{FixedKeys, MemoryStore},
+    store::{StaticKeys, MemoryStore},
 };
 
 use crate::support::registry::{admin, everything};
@@ -36,7 +36,7 @@ fn the_environment_of_this_process() {
         if env::var_os(&name).is_none() {
             break;
         }
-        let told = FixedKeys::from_env(&name).map_or_else(|error| format!("{error:?}: {error}"), |_| "good".to_owned());
+        let told = StaticKeys::from_env(&name).map_or_else(|error| format!("{error:?}: {error}"), |_| "good".to_owned());
         println!("\n{name} says {told}");
     }
 }
@@ -134,19 +134,19 @@ async fn c04_a_key_that_no_scheme_can_carry_is_refused_when_imported() {
         let _layer = by_the_layer.layer().schemes(schemes.to_vec()).build().unwrap();
         for manager in [by_the_manager, by_the_layer] {
             for key in refused {
-                let imported = manager.import(&admin(), &ApiKey::new(*key).unwrap(), NewKey::bot("x")).await;
-                let Err(error @ ManageError::NotCarried(_)) = imported else {
+                let imported = manager.import(&admin(), &ApiKey::new(*key).unwrap(), NewKey::service_account("x")).await;
+                let Err(error @ ManageError::UnsupportedKeyCharacters(_)) = imported else {
                     panic!("{key} by {schemes:?}: {imported:?}")
                 };
                 assert!(!error.to_string().contains(key));
             }
             for key in taken {
-                manager.import(&admin(), &ApiKey::new(*key).unwrap(), NewKey::bot("x")).await.unwrap();
+                manager.import(&admin(), &ApiKey::new(*key).unwrap(), NewKey::service_account("x")).await.unwrap();
             }
         }
     }
     let default = builder().build().unwrap();
-    default.import(&admin(), &ApiKey::new("user1:part").unwrap(), NewKey::bot("x")).await.unwrap();
+    default.import(&admin(), &ApiKey::new("user1:part").unwrap(), NewKey::service_account("x")).await.unwrap();
 }
 
 proptest! {
@@ -198,7 +198,7 @@ async fn c07_a_mask_shows_a_part_while_80_bits_stay_unseen() {
         let manager =
             KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme").unwrap()).accept_any_format();
         let manager = manager.mask(Mask::LastFour).unseen_bits(bits).build().unwrap();
-        let record = manager.import(&admin(), &key, NewKey::bot("x")).await.unwrap();
+        let record = manager.import(&admin(), &key, NewKey::service_account("x")).await.unwrap();
         assert_eq!(record.mask(), Some(mask), "{bits}");
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_api_key::{
     KeyManager, Permissions, Scheme,
-    manage::{Edit, ManageError, NewKey},
+    manage::{UpdateKey, ManageError, NewKey},
 };
 
 use crate::support::{
@@ -34,7 +34,7 @@ struct Answer {
 impl Keys {
     async fn new(schemes: impl IntoIterator<Item = Scheme>) -> Self {
         let (_, manager) = Api::managed(|builder| builder);
-        let made = manager.issue(&admin(), NewKey::bot("admin").permissions(everything())).await.unwrap();
+        let made = manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
         let layer = manager.layer().schemes(schemes.into_iter().collect::<Vec<_>>()).build().unwrap();
         let app = Router::new().merge(manager.router_at("/api/keys", layer.schemes())).layer(layer);
         Self { app, manager, admin: made.key().expose().to_owned() }
@@ -178,11 +178,11 @@ async fn m08_a_name_that_nobody_can_see_is_refused() {
                 assert_eq!(answer.status, 422, "{c:?}: {body} {}", answer.body);
                 assert!(!answer.body.contains(c), "{c:?} is repeated");
             }
-            let refused = keys.manager.issue(&admin(), NewKey::bot(&name)).await;
+            let refused = keys.manager.issue(&admin(), NewKey::service_account(&name)).await;
             assert!(matches!(refused, Err(ManageError::Name)), "{c:?}");
-            let refused = keys.manager.issue(&admin(), NewKey::bot("x").metadata(&name, "y")).await;
+            let refused = keys.manager.issue(&admin(), NewKey::service_account("x").metadata(&name, "y")).await;
             assert!(matches!(refused, Err(ManageError::Name)), "{c:?}");
-            let refused = keys.manager.issue(&admin(), NewKey::bot("x").grant(&name, "read")).await;
+            let refused = keys.manager.issue(&admin(), NewKey::service_account("x").grant(&name, "read")).await;
             assert!(matches!(refused, Err(ManageError::PermissionName)), "{c:?}");
         }
     }
@@ -240,7 +240,7 @@ async fn m09_a_slash_at_the_end_is_the_list_for_members_too() {
 #[tokio::test]
 async fn m10_a_refusal_names_the_member_and_repeats_nothing() {
     let keys = Keys::default().await;
-    let id = keys.manager.issue(&admin(), NewKey::bot("x")).await.unwrap().record().id().to_string();
+    let id = keys.manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().to_string();
     let secret = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
     let mut cases = Vec::new();
     for wrong in [
@@ -322,13 +322,13 @@ async fn m11_a_key_has_at_most_256_permissions() {
         let answer = keys.call("POST /api/keys", &all(&permissions)).await;
         assert_eq!(answer.status, if is_too_many { 422 } else { 403 }, "{resources} x {actions}: {}", answer.body);
         let rich = tower_api_key::manage::Actor::trusted(
-            tower_api_key::Owner::Bot,
+            tower_api_key::Owner::ServiceAccount,
             permissions.clone().grant("apiKeys", "create").grant("apiKeys", "update"),
         );
-        let made = keys.manager.issue(&rich, NewKey::bot("x").permissions(permissions.clone())).await;
+        let made = keys.manager.issue(&rich, NewKey::service_account("x").permissions(permissions.clone())).await;
         assert_eq!(matches!(made, Err(ManageError::TooManyPermissions { most: 256 })), is_too_many);
-        let plain = keys.manager.issue(&rich, NewKey::bot("x")).await.unwrap();
-        let edited = keys.manager.edit(&rich, plain.record().id().clone(), Edit::new().permissions(permissions)).await;
+        let plain = keys.manager.issue(&rich, NewKey::service_account("x")).await.unwrap();
+        let edited = keys.manager.edit(&rich, plain.record().id().clone(), UpdateKey::new().permissions(permissions)).await;
         assert_eq!(matches!(edited, Err(ManageError::TooManyPermissions { most: 256 })), is_too_many);
     }
     // What is stored already is read, however much it is.
@@ -340,14 +340,14 @@ async fn m11_a_key_has_at_most_256_permissions() {
 #[test]
 fn m11_many_actions_on_one_resource_are_compared() {
     let many = pairs(1, 8_000);
-    assert!(many.cover(&many));
-    assert!(!many.cover(&many.clone().grant("r0", "one more")));
+    assert!(many.is_superset(&many));
+    assert!(!many.is_superset(&many.clone().grant("r0", "one more")));
 }
 
 #[tokio::test]
 async fn s09_null_is_refused_until_it_means_something() {
     let keys = Keys::default().await;
-    let id = keys.manager.issue(&admin(), NewKey::bot("x")).await.unwrap().record().id().to_string();
+    let id = keys.manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().to_string();
     for member in ["type", "name", "permissions", "environment", "not_before", "expires_at"] {
         let mut body = json!({"type": "bot", "name": "x"});
         body[member] = Value::Null;
@@ -417,10 +417,10 @@ mod memory {
 #[tokio::test]
 async fn m14_the_answers_own_bytes_are_the_only_copy_of_a_new_key() {
     let keys = Keys::default().await;
-    let old = keys.manager.issue(&admin(), NewKey::bot("x")).await.unwrap().record().id().to_string();
+    let old = keys.manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().to_string();
     for line in ["POST /api/keys".to_owned(), format!("POST /api/keys/{old}/regenerate"), "rotate".to_owned()] {
         let (line, body) = if line == "rotate" {
-            let id = keys.manager.issue(&admin(), NewKey::bot("x")).await.unwrap().record().id().to_string();
+            let id = keys.manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().to_string();
             (format!("POST /api/keys/{id}/rotate"), json!({"grace_seconds": 60}).to_string())
         } else {
             (line.clone(), if line.ends_with("keys") { bot("x") } else { "{}".into() })
@@ -461,8 +461,8 @@ fn some_keys() -> impl Iterator<Item = tower_api_key::KeyRecord> {
     let of = |id: &str, byte: u8| KeyRecord::new(id, [byte; 32]).with_created_at(day(20_000));
     [
         of("never used", 1).with_status(Status::Revoked),
-        of("used long ago", 2).with_status(Status::Revoked).with_use(1, day(20_100)),
-        of("used lately", 3).with_status(Status::Revoked).with_use(1, day(20_500)),
+        of("used long ago", 2).with_status(Status::Revoked).with_usage(1, day(20_100)),
+        of("used lately", 3).with_status(Status::Revoked).with_usage(1, day(20_500)),
         of("made lately", 4).with_status(Status::Revoked).with_created_at(day(20_500)),
         of("works", 5),
         of("disabled", 6).with_status(Status::Disabled),

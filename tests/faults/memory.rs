@@ -16,7 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tower_api_key::{
     KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
-    store::{Cap, Filter, MemoryStore, Refusal, Use},
+    store::{KeyLimit, KeyFilter, MemoryStore, RegistryError, UsageDelta},
 };
 
 fn record(number: u32) -> KeyRecord {
@@ -31,17 +31,17 @@ fn ids(records: &[KeyRecord]) -> Vec<&str> {
 /// What was done between two turns of a list is seen by those that come after.
 #[tokio::test]
 async fn s03_a_list_lets_changes_go_on_between_its_turns() {
-    let acme = || Filter::of_organization("acme").limit(10_000);
+    let acme = || KeyFilter::organization("acme").limit(10_000);
     for (filter, set) in [
         (acme(), KeyRecord::with_environment as fn(KeyRecord, String) -> KeyRecord),
         (acme().with_revoked(), KeyRecord::with_environment),
         (acme().environment("live"), KeyRecord::with_name),
-        (acme().owned_by(Owner::Bot), KeyRecord::with_name),
-        (acme().owned_by(Owner::Bot).environment("live").with_revoked(), KeyRecord::with_name),
+        (acme().owner(Owner::ServiceAccount), KeyRecord::with_name),
+        (acme().owner(Owner::ServiceAccount).environment("live").with_revoked(), KeyRecord::with_name),
     ] {
         let store = MemoryStore::new();
         for number in 0..5000 {
-            let record = set(record(number), "x".into()).with_organization("acme").with_owner(Owner::Bot);
+            let record = set(record(number), "x".into()).with_organization("acme").with_owner(Owner::ServiceAccount);
             store.add(record).unwrap();
         }
         let admitted = usize::from(filter.environment.is_none());
@@ -76,32 +76,32 @@ async fn s03_a_page_touches_nobody_elses_keys_and_no_revoked_ones() {
             .add(match number {
                 100 => record.with_organization("small"),
                 200 => record.with_organization("big").with_owner(alice()),
-                300 => record.with_organization("big").with_owner(Owner::Bot),
+                300 => record.with_organization("big").with_owner(Owner::ServiceAccount),
                 400 => record,
                 _ if number % 2 == 0 => {
-                    record.with_organization("big").with_owner(Owner::Bot).with_status(Status::Revoked)
+                    record.with_organization("big").with_owner(Owner::ServiceAccount).with_status(Status::Revoked)
                 }
                 _ => record.with_organization("other").with_owner(alice()),
             })
             .unwrap();
     }
     for (filter, expected) in [
-        (Filter::of_organization("small"), &["key_0000000100"][..]),
-        (Filter::of_organization("big"), &["key_0000000300", "key_0000000200"]),
-        (Filter::of_organization("big").after("key_0000000250"), &["key_0000000200"]),
-        (Filter::of_organization("big").owned_by(alice()).with_revoked(), &["key_0000000200"]),
-        (Filter::of_organization("big").owned_by(Owner::Bot), &["key_0000000300"]),
-        (Filter::of_organization("big").owned_by(Owner::Bot).environment("live"), &[]),
-        (Filter::of_organization("nobody").with_revoked(), &[]),
-        (Filter::default(), &["key_0000000400"]),
-        (Filter::default().owned_by(Owner::Bot), &[]),
-        (Filter::of_organization("other").limit(2), &["key_0000004999", "key_0000004997"]),
-        (Filter::of_organization("big").with_revoked().limit(2), &["key_0000004998", "key_0000004996"]),
+        (KeyFilter::organization("small"), &["key_0000000100"][..]),
+        (KeyFilter::organization("big"), &["key_0000000300", "key_0000000200"]),
+        (KeyFilter::organization("big").after("key_0000000250"), &["key_0000000200"]),
+        (KeyFilter::organization("big").owner(alice()).with_revoked(), &["key_0000000200"]),
+        (KeyFilter::organization("big").owner(Owner::ServiceAccount), &["key_0000000300"]),
+        (KeyFilter::organization("big").owner(Owner::ServiceAccount).environment("live"), &[]),
+        (KeyFilter::organization("nobody").with_revoked(), &[]),
+        (KeyFilter::default(), &["key_0000000400"]),
+        (KeyFilter::default().owner(Owner::ServiceAccount), &[]),
+        (KeyFilter::organization("other").limit(2), &["key_0000004999", "key_0000004997"]),
+        (KeyFilter::organization("big").with_revoked().limit(2), &["key_0000004998", "key_0000004996"]),
         (
-            Filter::of_organization("big").with_revoked().after("key_0000000301").limit(2),
+            KeyFilter::organization("big").with_revoked().after("key_0000000301").limit(2),
             &["key_0000000300", "key_0000000298"],
         ),
-        (Filter::of_organization("other").limit(0), &[]),
+        (KeyFilter::organization("other").limit(0), &[]),
     ] {
         let list = pin!(store.list(&filter)).poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(Ok(listed)) = list else { panic!("{filter:?} takes several turns") };
@@ -114,27 +114,27 @@ async fn s03_a_page_touches_nobody_elses_keys_and_no_revoked_ones() {
 async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
     let store = MemoryStore::new();
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    let of_bot = |number| record(number).with_organization("acme").with_owner(Owner::Bot);
-    let listed = async |filter: Filter| store.list(&filter).await.unwrap().len();
-    let cap = |most, now| Some(Cap { most, now: at(now) });
+    let of_bot = |number| record(number).with_organization("acme").with_owner(Owner::ServiceAccount);
+    let listed = async |filter: KeyFilter| store.list(&filter).await.unwrap().len();
+    let cap = |most, now| Some(KeyLimit { max, at: at(now) });
     store.insert(of_bot(1).with_expires_at(at(20)), cap(1, 5), None).await.unwrap().unwrap();
-    assert_eq!(store.insert(of_bot(2), cap(1, 19), None).await.unwrap(), Err(Refusal::Full(1)));
+    assert_eq!(store.insert(of_bot(2), cap(1, 19), None).await.unwrap(), Err(RegistryError::LimitReached(1)));
     // It ends at 20, and then sooner.
     let sooner = store.get(of_bot(1).id()).await.unwrap().unwrap().with_expires_at(at(10));
     let sooner = store.update(sooner, None).await.unwrap().unwrap();
-    assert_eq!(store.insert(of_bot(2), cap(1, 9), None).await.unwrap(), Err(Refusal::Full(1)));
+    assert_eq!(store.insert(of_bot(2), cap(1, 9), None).await.unwrap(), Err(RegistryError::LimitReached(1)));
     store.insert(of_bot(2), cap(1, 10), None).await.unwrap().unwrap();
-    assert_eq!(store.insert(of_bot(3), cap(2, 9), None).await.unwrap(), Err(Refusal::Full(2)));
+    assert_eq!(store.insert(of_bot(3), cap(2, 9), None).await.unwrap(), Err(RegistryError::LimitReached(2)));
     // Replaced, it counts no more, and is listed.
     store.replace(sooner.with_replaced_by(of_bot(3).id().clone()), of_bot(3), None).await.unwrap().unwrap();
-    assert_eq!(store.insert(of_bot(4), cap(2, 9), None).await.unwrap(), Err(Refusal::Full(2)));
-    assert_eq!(listed(Filter::of_organization("acme").owned_by(Owner::Bot)).await, 3);
+    assert_eq!(store.insert(of_bot(4), cap(2, 9), None).await.unwrap(), Err(RegistryError::LimitReached(2)));
+    assert_eq!(listed(KeyFilter::organization("acme").owner(Owner::ServiceAccount)).await, 3);
     store.revoke(of_bot(2).id(), None).await.unwrap().unwrap();
-    assert_eq!(listed(Filter::of_organization("acme")).await, 2);
-    assert_eq!(listed(Filter::of_organization("acme").with_revoked()).await, 3);
+    assert_eq!(listed(KeyFilter::organization("acme")).await, 2);
+    assert_eq!(listed(KeyFilter::organization("acme").with_revoked()).await, 3);
     store.insert(of_bot(4), cap(2, 10), None).await.unwrap().unwrap();
-    let used = Use { id: of_bot(4).id().clone(), count: 3, last_at: at(9) };
-    store.record_uses(&vec![used; 100]).await.unwrap();
+    let used = UsageDelta { id: of_bot(4).id().clone(), count: 3, last_used_at: at(9) };
+    store.record_usage(&vec![used; 100]).await.unwrap();
     assert_eq!(store.get(of_bot(4).id()).await.unwrap().unwrap().use_count(), 300);
     // A user's are removed, revoked ones too, and nobody else's.
     for (number, organization, user) in [(5, "acme", "bob"), (6, "acme", "bob"), (7, "globex", "bob"), (8, "acme", "b")]
@@ -144,10 +144,10 @@ async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
     store.revoke(record(5).id(), None).await.unwrap().unwrap();
     let removed = store.remove_user(Some("acme"), "bob", None).await.unwrap().unwrap();
     assert_eq!(removed.len(), 2);
-    assert!(removed.iter().all(|gone| matches!(store.find_now(gone.digest()), Lookup::Absent)));
-    assert_eq!(listed(Filter::of_organization("acme").with_revoked().owned_by(Owner::User("bob".into()))).await, 0);
-    assert_eq!(listed(Filter::of_organization("globex")).await, 1);
-    assert_eq!(listed(Filter::of_organization("acme").owned_by(Owner::User("b".into()))).await, 1);
+    assert!(removed.iter().all(|gone| matches!(store.try_find(gone.digest()), Lookup::Absent)));
+    assert_eq!(listed(KeyFilter::organization("acme").with_revoked().owner(Owner::User("bob".into()))).await, 0);
+    assert_eq!(listed(KeyFilter::organization("globex")).await, 1);
+    assert_eq!(listed(KeyFilter::organization("acme").owner(Owner::User("b".into()))).await, 1);
 }
 
 /// The figures: a revocation, and a list, while others list a million keys.
@@ -158,7 +158,7 @@ fn s03_a_million_keys_keep_nobody_waiting() {
     const KEYS: u32 = 1_000_000;
     let store = MemoryStore::new();
     for number in 0..KEYS {
-        let record = record(number).with_organization("big").with_environment("test").with_owner(Owner::Bot);
+        let record = record(number).with_organization("big").with_environment("test").with_owner(Owner::ServiceAccount);
         store.add(if number % 2 == 0 { record.with_status(Status::Revoked) } else { record }).unwrap();
     }
     let done = |work: &mut dyn FnMut()| {
@@ -169,10 +169,10 @@ fn s03_a_million_keys_keep_nobody_waiting() {
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let ends = Arc::new(AtomicBool::new(false));
     let filters = [
-        Filter::of_organization("big"),
-        Filter::of_organization("small"),
-        Filter::of_organization("big").environment("live").with_revoked(),
-        Filter::of_organization("big").owned_by(Owner::Bot).after("key_0000000003"),
+        KeyFilter::organization("big"),
+        KeyFilter::organization("small"),
+        KeyFilter::organization("big").environment("live").with_revoked(),
+        KeyFilter::organization("big").owner(Owner::ServiceAccount).after("key_0000000003"),
     ];
     let alone = runtime();
     for filter in &filters {
@@ -217,17 +217,17 @@ fn s03_a_million_keys_keep_nobody_waiting() {
             times[250], times[495], times[499]
         );
     }
-    let uses: Vec<Use> = (0..500)
-        .map(|number| Use { id: record(number * 1999).id().clone(), count: 1, last_at: SystemTime::UNIX_EPOCH })
+    let uses: Vec<UsageDelta> = (0..500)
+        .map(|number| UsageDelta { id: record(number * 1999).id().clone(), count: 1, last_used_at: SystemTime::UNIX_EPOCH })
         .collect();
-    println!("500 uses: {:.1?}", done(&mut || alone.block_on(store.record_uses(&uses)).unwrap()));
+    println!("500 uses: {:.1?}", done(&mut || alone.block_on(store.record_usage(&uses)).unwrap()));
     println!("Debug: {:.1?}", done(&mut || drop(format!("{store:?}"))));
     println!(
         "a removed user without keys: {:.1?}",
         done(&mut || drop(alone.block_on(store.remove_user(Some("big"), "x", None)).unwrap()))
     );
-    let cap = Cap { most: 1000, now: SystemTime::UNIX_EPOCH };
-    let new = record(KEYS).with_organization("big").with_owner(Owner::Bot);
+    let cap = KeyLimit { max: 1000, at: SystemTime::UNIX_EPOCH };
+    let new = record(KEYS).with_organization("big").with_owner(Owner::ServiceAccount);
     println!(
         "an insert under a cap of 1000: {:.1?}",
         done(&mut || drop(alone.block_on(store.insert(new.clone(), Some(cap), None)).unwrap()))

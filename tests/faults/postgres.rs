@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgListener};
 use tower_api_key::{
     KeyRecord, KeyRegistry, KeyStore, Owner, Status,
-    store::{Cap, Change, Filter, KeyChanges, PostgresStore},
+    store::{KeyLimit, Invalidation, KeyFilter, ChangeFeed, PostgresStore},
 };
 
 use crate::postgres_server::{Database, Server, run};
@@ -33,10 +33,10 @@ const ENABLE: &str = "alter table api_keys enable always trigger api_keys_tell;
     alter table api_keys enable always trigger api_keys_version";
 
 /// Every combination of the conditions of a list.
-fn filters(organization: Option<&str>) -> Vec<Filter> {
+fn filters(organization: Option<&str>) -> Vec<KeyFilter> {
     let mut filters = Vec::new();
     for number in 0..24_u8 {
-        let mut filter = Filter::default().limit(20);
+        let mut filter = KeyFilter::default().limit(20);
         filter.organization = organization.map(str::to_owned);
         filter.revoked = number & 1 > 0;
         if number & 2 > 0 {
@@ -47,8 +47,8 @@ fn filters(organization: Option<&str>) -> Vec<Filter> {
         }
         filters.push(match number / 8 {
             0 => filter,
-            1 => filter.owned_by(Owner::Bot),
-            _ => filter.owned_by(Owner::User("alice".into())),
+            1 => filter.owner(Owner::ServiceAccount),
+            _ => filter.owner(Owner::User("alice".into())),
         });
     }
     filters
@@ -91,15 +91,15 @@ async fn s02_a_list_reads_the_rows_of_its_page_and_none_besides() {
         for organization in [Some("big"), Some("small"), Some("other"), Some("nobody"), None] {
             for filter in filters(organization) {
                 let listed = store.list(&filter).await.unwrap();
-                assert!(listed.iter().all(|record| filter.admits(record)) && listed.len() <= 20);
+                assert!(listed.iter().all(|record| filter.matches(record)) && listed.len() <= 20);
                 assert!(listed.is_sorted_by(|one, next| one.id() > next.id()));
                 if organization == Some("big") && filter.revoked && filter.owner != Some(Owner::User("alice".into())) {
                     assert_eq!(listed.len(), 20, "{filter:?}");
                 }
             }
             // A cap counts no further than it says.
-            let cap = Cap { most: 5, now: crate::support::noon() };
-            let mut record = KeyRecord::new(format!("new{round}"), [round; 32]).with_owner(Owner::Bot);
+            let cap = KeyLimit { max: 5, at: crate::support::noon() };
+            let mut record = KeyRecord::new(format!("new{round}"), [round; 32]).with_owner(Owner::ServiceAccount);
             if let Some(organization) = organization {
                 record = record.with_organization(organization);
             }
@@ -201,18 +201,18 @@ async fn s06_a_node_of_version_1_hears_what_nodes_of_version_2_change() {
     let before = triggers.fetch_one(&mut session).await.unwrap();
 
     let store = database.store().await;
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     assert_eq!(sqlx::query_scalar::<_, String>(TRIGGERS).fetch_one(&mut session).await.unwrap(), before);
     store.revoke(&"k".into(), None).await.unwrap().unwrap();
     let told = tokio::time::timeout(Duration::from_secs(5), old.recv()).await.expect("a change").unwrap();
     assert_eq!(told.payload(), "0101");
-    assert_eq!(changes.catch_up().await.unwrap(), [Change::Beginning([1, 1])]);
+    assert_eq!(changes.catch_up().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
     // And what the old one changes is told to the new one.
     let listed: Vec<String> = sqlx::query_scalar(LIST).bind("acme").fetch_all(&mut session).await.unwrap();
     assert_eq!(listed, ["old"]);
     run(&mut session, "update api_keys set version = 1, status = 'revoked' where id = 'old'").await;
-    assert_eq!(changes.catch_up().await.unwrap(), [Change::Beginning([2, 2])]);
+    assert_eq!(changes.catch_up().await.unwrap(), [Invalidation::DigestPrefix([2, 2])]);
     let works_with = "select works_with from api_keys_schema order by version desc limit 1";
     assert_eq!(sqlx::query_scalar::<_, i64>(works_with).fetch_one(&mut session).await.unwrap(), 1);
 }
@@ -231,7 +231,7 @@ async fn s06_a_role_that_may_only_connect_does_not_learn_the_channel() {
     let server = Server::start(&["log_statement=none"]);
     let database = server.database().await;
     let store = database.store().await;
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     let channel = channel(&database).await;
     let nonce = channel.strip_prefix("tower_api_key_").unwrap();
@@ -269,7 +269,7 @@ async fn s06_what_is_not_understood_is_any_change_once_a_heartbeat() {
     let server = Server::start(&[]);
     let database = server.database().await;
     let store = database.store().await;
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     let channel = channel(&database).await;
     for payload in ["*", "something new", "beat 1", "00f", "''; --", "", &"x".repeat(7000)] {
@@ -281,13 +281,13 @@ async fn s06_what_is_not_understood_is_any_change_once_a_heartbeat() {
         assert!(next.is_err(), "{payload:?}: {next:?}");
         let told = changes.catch_up().await.unwrap();
         assert!(
-            if payload.starts_with("beat") { told.is_empty() } else { told == [Change::Any] },
+            if payload.starts_with("beat") { told.is_empty() } else { told == [Invalidation::All] },
             "{payload:?}: {told:?}"
         );
         assert_eq!(changes.catch_up().await.unwrap(), []);
     }
     store.insert(KeyRecord::new("k", [1; 32]), None, None).await.unwrap().unwrap();
-    assert_eq!(changes.next().await.unwrap(), Change::Beginning([1, 1]), "the feed goes on");
+    assert_eq!(changes.next().await.unwrap(), Invalidation::DigestPrefix([1, 1]), "the feed goes on");
 }
 
 /// S6. As where the triggers are missing.
@@ -306,7 +306,7 @@ async fn s06_another_nonce_or_none_is_an_error() {
     ] {
         let database = server.database().await;
         let store = database.store().await;
-        let mut changes = store.changes();
+        let mut changes = store.change_feed();
         changes.connect().await.unwrap();
         assert_eq!(changes.catch_up().await.unwrap(), []);
         database.sql(damage).await;
@@ -317,7 +317,7 @@ async fn s06_another_nonce_or_none_is_an_error() {
         assert_eq!(again.is_ok(), is_mended_by_connecting, "{damage}: {again:?}");
         if again.is_ok() {
             store.insert(KeyRecord::new("k", [1; 32]), None, None).await.unwrap().unwrap();
-            assert_eq!(changes.catch_up().await.unwrap(), [Change::Beginning([1, 1])]);
+            assert_eq!(changes.catch_up().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
         }
         database.sql("alter role postgres reset search_path").await;
     }
@@ -364,7 +364,7 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
         create role app login;
         grant select, insert, update, delete on api_keys to app; grant select on api_keys_schema, gate to app";
     database.sql(slow).await;
-    let builder = PostgresStore::builder(database.as_role("app")).connections(8).patience(Duration::from_secs(20));
+    let builder = PostgresStore::builder(database.as_role("app")).connections(8).operation_timeout(Duration::from_secs(20));
     let store = builder.connect().await.unwrap();
     for (byte, most_waiting) in [(1, 2), (2, 3)] {
         let id = KeyRecord::new(format!("k{byte}"), [byte; 32]);
@@ -376,7 +376,7 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
                 let store = store.clone();
                 tokio::spawn(async move {
                     if byte == 1 {
-                        return store.list(&Filter::of_organization("slow")).await.map(drop);
+                        return store.list(&KeyFilter::organization("slow")).await.map(drop);
                     }
                     let record = KeyRecord::new(format!("new{number}"), [100 + number; 32]).with_organization("slow");
                     store.insert(record, None, None).await.map(|added| added.unwrap())

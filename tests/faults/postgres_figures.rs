@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Owner, Status,
-    store::{Filter, PostgresStore},
+    store::{KeyFilter, PostgresStore},
 };
 
 use super::{REVOKED_BOTS, fill, filters};
@@ -95,7 +95,7 @@ async fn s02_lists_of_a_million_rows() {
         println!("size of {name}: {} MB", size.fetch_one(&mut session).await.unwrap() >> 20);
     }
     println!("key checks beside eight listers, each of a million rows:");
-    beside_listers(&store, known, 8, &Filter::of_organization("big")).await;
+    beside_listers(&store, known, 8, &KeyFilter::organization("big")).await;
     let (time, _) = timed(sqlx::raw_sql(VERSION_1).execute(&mut session)).await;
     println!("what version 1 asked: {time:.1?}");
     assert!(slowest <= Duration::from_millis(20));
@@ -148,10 +148,10 @@ async fn s02_key_checks_beside_512_listers() {
     )
     .await;
     store.insert(KeyRecord::new("known", [1; 32]), None, None).await.unwrap().unwrap();
-    beside_listers(&store, [1; 32], 512, &Filter::of_organization("big").limit(20)).await;
+    beside_listers(&store, [1; 32], 512, &KeyFilter::organization("big").limit(20)).await;
 }
 
-async fn beside_listers(store: &PostgresStore, known: [u8; 32], listers: usize, filter: &Filter) {
+async fn beside_listers(store: &PostgresStore, known: [u8; 32], listers: usize, filter: &KeyFilter) {
     let check = async || {
         let mut times = Vec::new();
         let end = Instant::now() + Duration::from_secs(5);
@@ -218,7 +218,7 @@ async fn s06_a_flood_of_notifications() {
         ("a stranger, 10,000 a second on the old channel", Some("tower_api_key")),
         ("one who may read the table, 10,000 a second on ours", Some(&*channel)),
     ] {
-        let node = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+        let node = CachedStore::builder(store.clone(), store.change_feed()).build().unwrap();
         super::super::support::until(async || node.status().is_following).await;
         let ends = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicUsize::new(0));
@@ -242,7 +242,7 @@ async fn s06_a_flood_of_notifications() {
             for byte in 0..100 {
                 let digest = [byte; 32].into();
                 asked += 1;
-                match node.find_now(&digest) {
+                match node.try_find(&digest) {
                     Lookup::Found(_) => hits += 1,
                     _ => drop(node.find(&digest).await.unwrap().unwrap()),
                 }

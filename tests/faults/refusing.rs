@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_key::{
-    ApiKeyLayer, ConfigError, Conflict, Decision, KeyFormat, Outcome, Principal, Reason, RejectionFormat, Require,
+    ApiKeyLayer, ConfigError, ConflictPolicy, Decision, KeyFormat, Outcome, Principal, Reason, RejectionFormat, Require,
     Scheme, SchemePolicy, layer::ApiKeyLayerBuilder, store::MemoryStore,
 };
 use tower_http::{
@@ -196,7 +196,7 @@ async fn r19_a_custom_format_gets_path_and_request_id() {
                 response
             },
         );
-        let guard = Require::that(|_, parts| parts.method != Method::DELETE);
+        let guard = Require::predicate(|_, parts| parts.method != Method::DELETE);
         let api =
             Api::live().fault(fault).layer(|layer| layer.rejection_format(format)).guard(guard).run_over(handler());
         for (verb, key, status, reason) in [
@@ -452,7 +452,7 @@ async fn r15_what_the_service_says_to_caches_counts_and_its_vary_is_merged() {
 async fn r15_skipped_paths_and_preflights_are_left_alone_and_a_guards_refusal_is_not() {
     let api = Api::live().layer(|layer| layer.pass_preflight().skip(|path| path == "/health"));
     let api = api
-        .guard(Require::that(|_, parts| parts.uri.path() != "/forbidden"))
+        .guard(Require::predicate(|_, parts| parts.uri.path() != "/forbidden"))
         .run_over(answering(&[("vary", "origin")]));
     let mut preflight = method(bare(), Method::OPTIONS);
     add(&mut preflight, "origin", "https://x.example");
@@ -504,7 +504,7 @@ async fn r17_a_refusal_is_never_a_success_whatever_the_content_type() {
     ] {
         for grpc_client in [false, true] {
             let api = Api::live().layer(|layer| layer.rejection_format(format.clone()));
-            let api = api.guard(Require::that(|_, parts| parts.uri.path() != "/forbidden").or_not_found()).run();
+            let api = api.guard(Require::predicate(|_, parts| parts.uri.path() != "/forbidden").hide_as_not_found()).run();
             for content_type in GRPC_TYPES {
                 for (target, key, fault, status) in [
                     ("/", "", Fault::None, 401),
@@ -582,7 +582,7 @@ async fn p4_cors_outside_of_the_layer_covers_refusals_and_a_trace_with_headers_s
     let policy = [
         Scheme::bearer(),
         Scheme::x_api_key(),
-        Scheme::header_with_word("x-acme", "Key"),
+        Scheme::header_with_prefix("x-acme", "Key"),
         Scheme::cookie("session"),
         Scheme::websocket_protocol("api-key"),
     ];
@@ -663,7 +663,7 @@ async fn r13_what_has_none_of_the_formats_belongs_to_another_layer() {
     };
     let all = || {
         let headers =
-            [Scheme::bearer(), Scheme::basic(), Scheme::x_api_key(), Scheme::header_with_word("x-acme", "Key")];
+            [Scheme::bearer(), Scheme::basic(), Scheme::x_api_key(), Scheme::header_with_prefix("x-acme", "Key")];
         headers.into_iter().chain([Scheme::query("key"), Scheme::cookie("key"), Scheme::websocket_protocol("api-key")])
     };
     for foreign in ["aaa.bbb.ccc", "0123456789abcdef", &long] {
@@ -708,7 +708,7 @@ async fn r13_what_has_none_of_the_formats_belongs_to_another_layer() {
 async fn r13_a_key_of_ours_does_not_conflict_with_a_foreign_credential() {
     let format = KeyFormat::new("acme").unwrap();
     let key = format.generate().unwrap();
-    for conflict in [Conflict::Refuse, Conflict::EqualKeysCountOnce, Conflict::FirstWins] {
+    for conflict in [ConflictPolicy::Reject, ConflictPolicy::AllowIdentical, ConflictPolicy::FirstWins] {
         for fault in [Fault::None, Fault::Waits] {
             let kept: Log<Request<()>> = Log::default();
             let keeping = Arc::clone(&kept);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tower_api_key::{
     KeyFormat, KeyId, KeyManager, KeyRegistry, Owner, Status,
     manage::{Actor, Issued, NewKey},
-    store::{Filter, MemoryStore},
+    store::{KeyFilter, MemoryStore},
 };
 
 use crate::support::registry::everything;
@@ -22,7 +22,7 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Whoever races makes more keys than an owner has otherwise.
 fn manager(store: impl KeyRegistry) -> KeyManager {
     let builder = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap());
-    builder.keys_per_user(1_000_000).bots_per_organization(1_000_000).build().unwrap()
+    builder.keys_per_user(1_000_000).service_accounts_per_organization(1_000_000).build().unwrap()
 }
 
 /// Somebody whom the product has signed in.
@@ -40,7 +40,7 @@ async fn thief(manager: &KeyManager, organization: &str) -> (Issued, Actor) {
 
 /// Every record of an organization, in what version and status.
 async fn everything_in(store: &impl KeyRegistry, organization: &str) -> Vec<(KeyId, u64, Status)> {
-    let filter = Filter::of_organization(organization).with_revoked().limit(100_000);
+    let filter = KeyFilter::organization(organization).with_revoked().limit(100_000);
     let Ok(records) = store.list(&filter).await else { panic!("the store failed") };
     records.iter().map(|record| (record.id().clone(), record.version(), record.status())).collect()
 }

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tower_api_key::{
     KeyDigest, KeyRecord, KeyRegistry, KeyStore, Owner, Permissions, Status,
-    store::{Cap, Filter, KeyChanges, SqliteFault, SqliteStore, Use},
+    store::{KeyLimit, KeyFilter, ChangeFeed, SqliteFault, SqliteStore, UsageDelta},
 };
 
 use crate::support::noon;
@@ -58,7 +58,7 @@ async fn sql(pool: &SqlitePool, statement: impl Into<String>) {
 }
 
 fn key(id: &str, byte: u8) -> KeyRecord {
-    KeyRecord::new(id, [byte; 32]).with_organization("acme").with_owner(Owner::Bot)
+    KeyRecord::new(id, [byte; 32]).with_organization("acme").with_owner(Owner::ServiceAccount)
 }
 
 async fn add(store: &SqliteStore, record: KeyRecord) {
@@ -131,17 +131,17 @@ async fn s04_a_file_that_was_replaced_answers_nothing_until_it_is_opened_anew() 
         replace(&file, how).await;
 
         let id = record.id();
-        let uses = [Use { id: id.clone(), count: 1, last_at: noon() }];
+        let uses = [UsageDelta { id: id.clone(), count: 1, last_used_at: noon() }];
         for (what, error) in [
             ("find", store.find(record.digest()).await.err()),
             ("find unknown", store.find(&[9; 32].into()).await.err()),
             ("get", store.get(id).await.err()),
-            ("list", store.list(&Filter::of_organization("acme")).await.err()),
+            ("list", store.list(&KeyFilter::organization("acme")).await.err()),
             ("insert", store.insert(key("k3", 3), None, None).await.err()),
             ("update", store.update(record.clone().with_name("x"), None).await.err()),
             ("revoke", store.revoke(id, None).await.err()),
             ("remove", store.remove(id, None).await.err()),
-            ("record_uses", store.record_uses(&uses).await.err()),
+            ("record_uses", store.record_usage(&uses).await.err()),
             ("catch_up", changes.catch_up().await.err()),
             ("next", changes.next().await.err()),
             ("connect", changes.connect().await.err()),
@@ -197,7 +197,7 @@ async fn s04_a_cache_over_a_file_that_was_replaced_trusts_nothing() {
         let record = key("k1", 1);
         add(&store, record.clone()).await;
         let cache = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
-        let is_kept = || matches!(cache.find_now(record.digest()), Lookup::Found(_));
+        let is_kept = || matches!(cache.try_find(record.digest()), Lookup::Found(_));
         crate::support::until(async || cache.find(record.digest()).await.unwrap().is_some() && is_kept()).await;
         replace(&file, how).await;
         crate::support::until_within(cache.revocation_bound() * 5, async || !is_kept()).await;
@@ -259,13 +259,13 @@ async fn s08_an_old_process_works_over_a_newer_file() {
         );
         let revoked = store.revoke(&second.as_str().into(), None).await.unwrap().unwrap();
         assert_eq!(store.find(revoked.digest()).await.unwrap().unwrap().status(), Status::Revoked);
-        let uses = [Use { id: first.as_str().into(), count: 1, last_at: noon() }];
-        store.record_uses(&uses).await.unwrap();
+        let uses = [UsageDelta { id: first.as_str().into(), count: 1, last_used_at: noon() }];
+        store.record_usage(&uses).await.unwrap();
         store.rehash(&first.as_str().into(), &[byte; 32].into(), &[byte + 20; 32].into()).await.unwrap().unwrap();
         add(&store, key(&third, byte + 30)).await;
         store.remove(&third.as_str().into(), None).await.unwrap().unwrap();
         store.remove_user(Some("acme"), "alice", None).await.unwrap().unwrap();
-        assert!(!store.list(&Filter::of_organization("acme").with_revoked()).await.unwrap().is_empty());
+        assert!(!store.list(&KeyFilter::organization("acme").with_revoked()).await.unwrap().is_empty());
     }
 }
 
@@ -314,7 +314,7 @@ async fn s08_a_file_of_the_first_version_is_brought_up_to_date_with_its_keys() {
             assert_eq!((found.status() == Status::Active, found.version(), found.use_count()), (number % 2 == 0, 3, 7));
             assert!(found.permissions().allows("links", "read"));
         }
-        assert_eq!(store.list(&Filter::of_organization("acme").limit(1000)).await.unwrap().len(), 50);
+        assert_eq!(store.list(&KeyFilter::organization("acme").limit(1000)).await.unwrap().len(), 50);
     }
 }
 
@@ -328,7 +328,7 @@ async fn s02_every_filter_lists_what_it_admits_page_by_page() {
     let file = File::new();
     let store = file.open().await;
     let mut all = Vec::new();
-    let owners = [Some(Owner::User("alice".into())), Some(Owner::User("bob".into())), Some(Owner::Bot), None];
+    let owners = [Some(Owner::User("alice".into())), Some(Owner::User("bob".into())), Some(Owner::ServiceAccount), None];
     for number in 0..192_u8 {
         let mut record = KeyRecord::new(format!("k{:03}", u32::from(number) * 37 % 192), [number; 32]);
         if number % 3 > 0 {
@@ -348,7 +348,7 @@ async fn s02_every_filter_lists_what_it_admits_page_by_page() {
     }
     all.sort_by(|one, other| other.id().as_str().cmp(one.id().as_str()));
     for (organization, environment, owner, revoked) in filters(&owners) {
-        let mut filter = Filter::default().limit(7);
+        let mut filter = KeyFilter::default().limit(7);
         (filter.organization, filter.environment, filter.owner, filter.revoked) =
             (organization, environment, owner, revoked);
         let mut listed = Vec::new();
@@ -359,7 +359,7 @@ async fn s02_every_filter_lists_what_it_admits_page_by_page() {
             listed.extend(page.iter().map(|record| record.id().to_string()));
         }
         let expected: Vec<_> =
-            all.iter().filter(|record| filter.admits(record)).map(|record| record.id().to_string()).collect();
+            all.iter().filter(|record| filter.matches(record)).map(|record| record.id().to_string()).collect();
         assert_eq!(listed, expected, "{filter:?}");
     }
 }
@@ -386,7 +386,7 @@ fn filters(owners: &[Option<Owner>]) -> impl Iterator<Item = Parts> + '_ {
 async fn s02_a_cap_counts_what_works_and_no_further_than_to_the_cap() {
     let file = File::new();
     let store = file.open().await;
-    let cap = Some(Cap { most: 2, now: noon() });
+    let cap = Some(KeyLimit { max: 2, at: noon() });
     let hour = Duration::from_hours(1);
     add(&store, key("revoked", 1).with_status(Status::Revoked)).await;
     add(&store, key("expired", 2).with_expires_at(noon())).await;
@@ -412,7 +412,7 @@ async fn s01_a_crowd_of_lists_keeps_nobody_else_waiting() {
         .map(|_| {
             let (store, done) = (store.clone(), Arc::clone(&done));
             tokio::spawn(async move {
-                let listed = store.list(&Filter::of_organization("acme")).await;
+                let listed = store.list(&KeyFilter::organization("acme")).await;
                 done.fetch_add(1, Ordering::Relaxed);
                 listed.map(|page| page.len())
             })
@@ -424,7 +424,7 @@ async fn s01_a_crowd_of_lists_keeps_nobody_else_waiting() {
     let other = &"other".into();
     assert!(store.find(&[255; 32].into()).await.unwrap().is_some());
     assert!(store.get(other).await.unwrap().is_some());
-    assert_eq!(store.list(&Filter::of_organization("globex")).await.unwrap().len(), 1);
+    assert_eq!(store.list(&KeyFilter::organization("globex")).await.unwrap().len(), 1);
     store.revoke(other, None).await.unwrap().unwrap();
     let done = done.load(Ordering::Relaxed);
     assert!(done < CROWD / 2, "{done} lists of another tenant were done first");
@@ -489,7 +489,7 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
     use crate::support::registry::admin;
     use tower_api_key::{
         KeyFormat, KeyManager,
-        manage::{Edit, ManageError, NewKey},
+        manage::{UpdateKey, ManageError, NewKey},
     };
 
     for (size, filled) in [("4m", false), ("8m", true)] {
@@ -497,17 +497,17 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
         let store = disk.0.open().await;
         let manager = KeyManager::builder(store.clone())
             .format(KeyFormat::new("acme").unwrap())
-            .bots_per_organization(u32::MAX)
+            .service_accounts_per_organization(u32::MAX)
             .build()
             .unwrap();
         let mut issued = Vec::new();
         let refused = loop {
-            match manager.issue(&admin(), NewKey::bot("one of many").grant("links", "read")).await {
+            match manager.issue(&admin(), NewKey::service_account("one of many").grant("links", "read")).await {
                 Ok(key) => issued.push(key.record().clone()),
                 Err(error) => break error,
             }
         };
-        let ManageError::Failed(cause) = refused else { panic!("{refused}") };
+        let ManageError::Store(cause) = refused else { panic!("{refused}") };
         assert!(matches!(SqliteFault::in_chain(&*cause), Some(SqliteFault::DiskFull(_))), "{cause}");
         assert!(issued.len() > 200, "{size}: {} keys", issued.len());
         // Somebody else takes what is left, also of what a change leaves over.
@@ -520,20 +520,20 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
                 1 => drop(manager.disable(&admin(), id.clone()).await.unwrap()),
                 2 => {
                     drop(
-                        manager.edit(&admin(), id.clone(), Edit::new().permissions(Permissions::new())).await.unwrap(),
+                        manager.edit(&admin(), id.clone(), UpdateKey::new().permissions(Permissions::new())).await.unwrap(),
                     );
                 }
                 _ => drop(manager.remove(&admin(), id.clone()).await.unwrap()),
             }
-            let another = manager.issue(&admin(), NewKey::bot("one more")).await;
-            assert!(matches!(another, Err(ManageError::Failed(_))), "{size}: no key takes the space of a revocation");
+            let another = manager.issue(&admin(), NewKey::service_account("one more")).await;
+            assert!(matches!(another, Err(ManageError::Store(_))), "{size}: no key takes the space of a revocation");
         }
         assert_eq!(store.get(&ids[0]).await.unwrap().unwrap().status(), Status::Revoked);
         assert_eq!(store.get(&ids[1]).await.unwrap().unwrap().status(), Status::Disabled);
         assert!(store.get(&ids[3]).await.unwrap().is_none());
-        assert_eq!(store.list(&Filter::of_organization("acme")).await.unwrap().len(), 100);
-        let uses = [Use { id: ids[1].clone(), count: 1, last_at: noon() }];
-        store.record_uses(&uses).await.unwrap();
+        assert_eq!(store.list(&KeyFilter::organization("acme")).await.unwrap().len(), 100);
+        let uses = [UsageDelta { id: ids[1].clone(), count: 1, last_used_at: noon() }];
+        store.record_usage(&uses).await.unwrap();
 
         if let Some(filler) = filler {
             fs::remove_file(filler).unwrap();
@@ -544,7 +544,7 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
         }
         // Without the filler there is space for the reserve, if for little more.
         if !filled {
-            manager.issue(&admin(), NewKey::bot("again")).await.unwrap();
+            manager.issue(&admin(), NewKey::service_account("again")).await.unwrap();
             assert!(disk.0.beside("-reserve").exists());
         }
     }

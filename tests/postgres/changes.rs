@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_api_key::{
     KeyRecord, KeyRegistry, Status,
-    store::{Change, KeyChanges, PostgresChanges, PostgresStore, Refusal, Use},
+    store::{Invalidation, ChangeFeed, PostgresChangeFeed, PostgresStore, RegistryError, UsageDelta},
 };
 
 use crate::{
@@ -12,14 +12,14 @@ use crate::{
     of_alice, refused, server,
 };
 
-async fn following(store: &PostgresStore) -> PostgresChanges {
-    let mut changes = store.changes();
+async fn following(store: &PostgresStore) -> PostgresChangeFeed {
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     changes
 }
 
-fn key(byte: u8) -> Change {
-    Change::Beginning([byte; 2])
+fn key(byte: u8) -> Invalidation {
+    Invalidation::DigestPrefix([byte; 2])
 }
 
 #[tokio::test]
@@ -34,8 +34,8 @@ async fn what_the_store_changes_is_told_and_a_use_is_not() {
     let renamed = store.get(&id()).await.unwrap().unwrap().with_name("links");
     let renamed = store.update(renamed, None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(1)]);
-    let used = Use { id: id(), count: 7, last_at: std::time::SystemTime::UNIX_EPOCH };
-    store.record_uses(&[used]).await.unwrap();
+    let used = UsageDelta { id: id(), count: 7, last_used_at: std::time::SystemTime::UNIX_EPOCH };
+    store.record_usage(&[used]).await.unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), []);
     store.rehash(&id(), &[1; 32].into(), &[2; 32].into()).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap(), [key(1), key(2)]);
@@ -83,7 +83,7 @@ async fn a_change_by_hand_is_told_with_its_commit() {
         ("", "update api_keys set use_count = 99, last_used_at = 0", &[]),
         ("", "update api_keys set expires_at = 0 where id = 'other'", &[key(2)]),
         ("", "delete from api_keys where id = 'k'", &[key(1)]),
-        ("", "truncate api_keys", &[Change::Any]),
+        ("", "truncate api_keys", &[Invalidation::All]),
     ] {
         database.sql(&format!("{session}{statement}")).await;
         assert_eq!(changes.catch_up().await.unwrap(), told, "{session}{statement}");
@@ -100,7 +100,7 @@ async fn an_edit_does_not_undo_a_change_by_hand() {
     let read = store.get(&"k".into()).await.unwrap().unwrap();
     database.sql("update api_keys set status = 'disabled', permissions = '{}' where id = 'k'").await;
     let late = store.update(read.with_name("late"), None).await.unwrap();
-    assert_eq!(late.err(), Some(Refusal::Changed("k".into())));
+    assert_eq!(late.err(), Some(RegistryError::VersionConflict("k".into())));
     let stored = store.get(&"k".into()).await.unwrap().unwrap();
     assert_eq!((stored.status(), stored.version(), stored.name()), (Status::Disabled, 1, None));
     database.sql("update api_keys set use_count = 7").await;
@@ -155,10 +155,10 @@ async fn what_others_say_is_no_heartbeat_of_ours() {
     let something_new = "do $$ begin perform pg_notify('tower_api_key_' || nonce, 'something new') from api_keys_schema
         where nonce is not null; end $$";
     database.sql(something_new).await;
-    assert_eq!(there.catch_up().await.unwrap(), [Change::Any]);
+    assert_eq!(there.catch_up().await.unwrap(), [Invalidation::All]);
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert_eq!(here.next().await.unwrap(), key(1), "the beats of the other were passed over");
-    assert_eq!(here.catch_up().await.unwrap(), [Change::Any], "with the heartbeat, and not before");
+    assert_eq!(here.catch_up().await.unwrap(), [Invalidation::All], "with the heartbeat, and not before");
 }
 
 async fn end_listener(database: &Database) {
@@ -172,7 +172,7 @@ async fn end_listener(database: &Database) {
 async fn a_lost_connection_is_an_error_until_it_is_made_anew() {
     let (_server, database) = server().await;
     let store = database.store().await;
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.next().await.unwrap_err();
     changes.catch_up().await.unwrap_err();
     for heartbeat in [false, true] {

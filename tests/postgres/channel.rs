@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tower_api_key::{
     KeyRegistry,
-    store::{Change, KeyChanges, PostgresStore},
+    store::{Invalidation, ChangeFeed, PostgresStore},
 };
 
 use crate::{database::Server, of_alice, refused, server};
@@ -27,12 +27,12 @@ async fn what_a_trigger_of_the_house_makes_of_a_use_is_told() {
             $$ begin if new.use_count > 9 then new.status := 'disabled'; end if; return new; end $$;
         create trigger worn_out before update on api_keys for each row execute function worn_out()";
     database.sql(worn_out).await;
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     database.sql("update api_keys set use_count = 9").await;
     assert_eq!(changes.catch_up().await.unwrap(), []);
     database.sql("update api_keys set use_count = 10").await;
-    assert_eq!(changes.catch_up().await.unwrap(), [Change::Beginning([1, 1])]);
+    assert_eq!(changes.catch_up().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn another_table_in_the_place_of_the_first_is_an_error() {
     ] {
         let database = server.database().await;
         let store = database.store().await;
-        let mut changes = store.changes();
+        let mut changes = store.change_feed();
         changes.connect().await.unwrap();
         assert_eq!(changes.catch_up().await.unwrap(), []);
         database.sql(&damage).await;
@@ -82,7 +82,7 @@ async fn a_key_that_was_unknown_a_moment_ago_works_at_once_on_the_other_node() {
 
     let (_server, database) = server().await;
     let (here, there) = (database.store().await, database.store().await);
-    let there = CachedStore::builder(there.clone(), there.changes()).build().unwrap();
+    let there = CachedStore::builder(there.clone(), there.change_feed()).build().unwrap();
     crate::support::until(async || there.status().is_following).await;
     for byte in 0..100 {
         for _ in 0..2 {
@@ -136,7 +136,7 @@ async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {
         let direct = database.store().await;
         let bouncer = Bouncer::start(server.postgres.port, mode);
         let url = database.url.replace(&server.postgres.port.to_string(), &bouncer.port.to_string());
-        let builder = || PostgresStore::builder(&url).patience(Duration::from_secs(2)).connect();
+        let builder = || PostgresStore::builder(&url).operation_timeout(Duration::from_secs(2)).connect();
         let pooled = timeout(Duration::from_secs(10), async {
             loop {
                 match builder().await {
@@ -145,13 +145,13 @@ async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {
                 }
             }
         });
-        let mut changes = pooled.await.expect("a pooler within 10 s").changes();
+        let mut changes = pooled.await.expect("a pooler within 10 s").change_feed();
         let connected = changes.connect().await;
         assert!(connected.is_ok() || !passes, "{mode}: {connected:?}");
         sleep(Duration::from_millis(50)).await; // the pooler takes its server back
         direct.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
         match changes.catch_up().await {
-            Ok(told) => assert!(passes && told == [Change::Beginning([1, 1])], "{mode}: {told:?}"),
+            Ok(told) => assert!(passes && told == [Invalidation::DigestPrefix([1, 1])], "{mode}: {told:?}"),
             Err(error) => assert!(!passes, "{mode}: {error}"),
         }
     }

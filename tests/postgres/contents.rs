@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use sqlx::AssertSqlSafe;
 use tower_api_key::{
     KeyFormat, KeyId, KeyManager, KeyRegistry, KeyStore, Owner,
-    store::{Cap, Filter, Refusal},
+    store::{KeyLimit, KeyFilter, RegistryError},
 };
 
 use crate::{database::Server, of_alice, server, support::registry::secrets_of_new_keys};
@@ -86,9 +86,9 @@ async fn a_nul_is_an_error_to_write_and_nothing_to_find() {
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let unknown = KeyId::from("k\0");
     assert!(store.get(&unknown).await.unwrap().is_none());
-    assert_eq!(store.revoke(&unknown, None).await.unwrap().err(), Some(Refusal::NotFound(unknown.clone())));
-    assert_eq!(store.remove(&unknown, None).await.unwrap().err(), Some(Refusal::NotFound(unknown)));
-    assert!(store.list(&Filter::default().environment("\0")).await.unwrap().is_empty());
+    assert_eq!(store.revoke(&unknown, None).await.unwrap().err(), Some(RegistryError::NotFound(unknown.clone())));
+    assert_eq!(store.remove(&unknown, None).await.unwrap().err(), Some(RegistryError::NotFound(unknown)));
+    assert!(store.list(&KeyFilter::default().environment("\0")).await.unwrap().is_empty());
     assert!(store.remove_user(None, "alice\0", None).await.unwrap().unwrap().is_empty());
 }
 
@@ -110,29 +110,29 @@ async fn every_statement_goes_through_an_index() {
              analyze api_keys",
         )
         .await;
-    let of_bot = of_alice("bot", 2).with_owner(Owner::Bot);
+    let of_bot = of_alice("bot", 2).with_owner(Owner::ServiceAccount);
     // Often enough that a plan for any value is tried too.
     for round in 0..8 {
         assert!(store.find(&[1; 32].into()).await.unwrap().is_none());
-        for filter in [Filter::default(), Filter::of_organization("acme"), Filter::of_organization("o7").limit(3)] {
+        for filter in [KeyFilter::default(), KeyFilter::organization("acme"), KeyFilter::organization("o7").limit(3)] {
             for filter in [filter.clone(), filter.clone().after("k5"), filter.clone().environment("live")] {
-                let owned = filter.clone().owned_by(Owner::User("u1".into()));
-                for filter in [filter, owned.clone(), owned.owned_by(Owner::Bot)] {
+                let owned = filter.clone().owner(Owner::User("u1".into()));
+                for filter in [filter, owned.clone(), owned.owner(Owner::ServiceAccount)] {
                     store.list(&filter).await.unwrap();
                 }
             }
         }
-        let cap = Cap { most: 9, now: std::time::SystemTime::UNIX_EPOCH };
+        let cap = KeyLimit { max: 9, at: std::time::SystemTime::UNIX_EPOCH };
         for record in [of_alice("k", 1), of_bot.clone()] {
             store.insert(record.clone(), Some(cap), None).await.unwrap().unwrap();
             store.insert(record.clone(), None, None).await.unwrap().unwrap_err();
             let stored = store.get(record.id()).await.unwrap().unwrap();
             store.update(stored.with_name("x"), None).await.unwrap().unwrap();
             store.rehash(record.id(), record.digest(), &[99; 32].into()).await.unwrap().unwrap();
-            let used = tower_api_key::store::Use { id: record.id().clone(), count: 1, last_at: cap.now };
-            store.record_uses(&[used]).await.unwrap();
+            let used = tower_api_key::store::UsageDelta { id: record.id().clone(), count: 1, last_used_at: cap.at };
+            store.record_usage(&[used]).await.unwrap();
             store.revoke(record.id(), None).await.unwrap().unwrap();
-            if round % 2 == 0 || record.owner() == Some(&Owner::Bot) {
+            if round % 2 == 0 || record.owner() == Some(&Owner::ServiceAccount) {
                 store.remove(record.id(), None).await.unwrap().unwrap();
             } else {
                 assert_eq!(store.remove_user(Some("acme"), "alice", None).await.unwrap().unwrap().len(), 1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_api_key::{
     KeyRegistry, KeyStore, Status,
-    store::{KeyChanges, PostgresStore},
+    store::{ChangeFeed, PostgresStore},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// A store behind a relay, with a key in it.
 async fn behind_a_relay(port: u16, database: &Database, connections: u32) -> (Relay, PostgresStore) {
     let relay = Relay::start(port).await;
-    let builder = PostgresStore::builder(relay.url(&database.name)).connections(connections).patience(PATIENCE);
+    let builder = PostgresStore::builder(relay.url(&database.name)).connections(connections).operation_timeout(PATIENCE);
     let store = builder.open().await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     (relay, store)
@@ -116,7 +116,7 @@ async fn a_caller_that_goes_away_costs_no_connection() {
 async fn a_listener_that_hears_nothing_is_an_error_within_its_patience() {
     let (server, database) = server().await;
     let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     relay.cut_all();
     let start = Instant::now();
@@ -138,7 +138,7 @@ async fn a_listener_that_hears_nothing_is_an_error_within_its_patience() {
 #[ignore = "needs postgres"]
 async fn a_change_that_waits_too_long_for_another_changes_nothing() {
     let (_server, database) = server().await;
-    let store = PostgresStore::builder(&database.url).patience(PATIENCE).open().await.unwrap();
+    let store = PostgresStore::builder(&database.url).operation_timeout(PATIENCE).open().await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let mut other = database.session().await;
     run(&mut other, "begin; select from api_keys where id = 'k' for update").await;

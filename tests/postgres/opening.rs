@@ -2,7 +2,7 @@
 
 use tower_api_key::{
     KeyRegistry, KeyStore,
-    store::{Filter, KeyChanges, PostgresStore},
+    store::{KeyFilter, ChangeFeed, PostgresStore},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ async fn many_may_open_an_empty_database_at_once() {
         let store = opened.await.unwrap().unwrap();
         store.insert(of_alice(format!("k{byte}"), byte), None, None).await.unwrap().unwrap();
     }
-    let filter = Filter::of_organization("acme");
+    let filter = KeyFilter::organization("acme");
     assert_eq!(database.store().await.list(&filter).await.unwrap().len(), 8);
 }
 
@@ -38,7 +38,7 @@ async fn a_role_that_may_make_no_tables_serves_those_that_are_there() {
         .sql("grant select, insert, update, delete on api_keys to app; grant select on api_keys_schema to app")
         .await;
     for store in [PostgresStore::connect(&app).await.unwrap(), PostgresStore::open(&app).await.unwrap()] {
-        let mut changes = store.changes();
+        let mut changes = store.change_feed();
         changes.connect().await.unwrap();
         store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
         assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
@@ -57,7 +57,7 @@ async fn a_role_that_may_only_read_looks_keys_up_and_follows_changes() {
     let owner = database.store().await;
     database.sql("create role reader login; grant select on api_keys, api_keys_schema to reader").await;
     let store = PostgresStore::connect(&database.as_role("reader")).await.unwrap();
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     owner.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap().len(), 1);
@@ -105,7 +105,7 @@ async fn a_replica_is_refused_until_it_is_promoted() {
 async fn a_server_that_becomes_a_replica_is_refused_at_once() {
     let mut primary = Postgres::start(&[]);
     let store = PostgresStore::open(&primary.url()).await.unwrap();
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     std::fs::write(primary.data().join("standby.signal"), "").unwrap();
     primary.kill();
@@ -123,7 +123,7 @@ async fn the_tables_may_stand_in_a_schema_of_their_own() {
     database.sql("create schema hidden").await;
     let url = format!("{}?options=-csearch_path%3Dhidden", database.url);
     let store = PostgresStore::open(&url).await.unwrap();
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap().len(), 1);
@@ -136,7 +136,7 @@ async fn sessions_have_the_names_that_the_url_gives() {
     let (server, database) = server().await;
     for (setting, name) in [("", "tower-api-key"), ("?application_name=links", "links")] {
         let store = PostgresStore::open(&format!("{}{setting}", database.url)).await.unwrap();
-        let mut changes = store.changes();
+        let mut changes = store.change_feed();
         changes.connect().await.unwrap();
         let mut session = database.session().await;
         let names = "select application_name from pg_stat_activity where application_name <> '' order by 1";
@@ -157,7 +157,7 @@ async fn no_debug_shows_the_password() {
     let server = Server::start(&[]);
     let url = server.postgres.url().replace("//postgres@", "//postgres:a-secret@");
     let store = PostgresStore::open(&url).await.unwrap();
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     let shown = format!("{store:#?}{changes:#?}{:#?}", PostgresStore::builder(&url));
     assert!(shown.contains("127.0.0.1") && !shown.contains("secret"), "{shown}");

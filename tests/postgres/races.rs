@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use tokio::sync::Barrier;
 use tower_api_key::{
     KeyRegistry,
-    store::{Cap, Filter, PostgresStore, Refusal, Use},
+    store::{KeyLimit, KeyFilter, PostgresStore, RegistryError, UsageDelta},
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 async fn of_two_nodes_under_a_cap_of_one_exactly_one_adds_a_key() {
     let (_server, database) = server().await;
     let nodes = [database.store().await, database.store().await];
-    let cap = Cap { most: 1, now: SystemTime::UNIX_EPOCH };
+    let cap = KeyLimit { max: 1, at: SystemTime::UNIX_EPOCH };
     for round in 0..30 {
         let start = Arc::new(Barrier::new(2));
         let adding = nodes.clone().into_iter().zip([0, 100]).map(|(store, node)| {
@@ -33,7 +33,7 @@ async fn of_two_nodes_under_a_cap_of_one_exactly_one_adds_a_key() {
             answers.push(adding.await.unwrap());
         }
         answers.sort_by_key(Result::is_err);
-        assert_eq!(answers, [Ok(()), Err(Refusal::Full(1))]);
+        assert_eq!(answers, [Ok(()), Err(RegistryError::LimitReached(1))]);
         assert_eq!(nodes[0].remove_user(Some("acme"), "alice", None).await.unwrap().unwrap().len(), 1);
     }
 }
@@ -56,14 +56,14 @@ async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
                 for round in 0..40 {
                     let ids =
                         (0..100).flat_map(|number| [stays(number), goes(number)].map(|record| record.id().clone()));
-                    let once = |id| Use { id, count: 1, last_at: SystemTime::UNIX_EPOCH };
+                    let once = |id| UsageDelta { id, count: 1, last_used_at: SystemTime::UNIX_EPOCH };
                     let mut uses: Vec<_> = ids.map(once).collect();
                     if task % 2 == 0 {
                         uses.reverse();
                     }
                     uses.rotate_left(round);
                     match task {
-                        0..4 => store.record_uses(&uses).await.unwrap(),
+                        0..4 => store.record_usage(&uses).await.unwrap(),
                         4 => drop(store.remove_user(Some("acme"), "alice", None).await.unwrap()),
                         _ => {
                             for number in [99, 50, 0, 75, 25] {
@@ -102,6 +102,6 @@ async fn a_replacement_in_flight_leaves_no_key_to_a_removed_user() {
         run(&mut other, "rollback").await;
         replacing.await.unwrap().unwrap();
         assert_eq!(removing.await.unwrap().unwrap().len(), 2);
-        assert!(nodes[0].list(&Filter::of_organization("acme").with_revoked()).await.unwrap().is_empty());
+        assert!(nodes[0].list(&KeyFilter::organization("acme").with_revoked()).await.unwrap().is_empty());
     }
 }

@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tempfile::TempDir;
 use tower_api_key::{
     KeyRegistry, KeyStore,
-    store::{KeyChanges, PostgresStore},
+    store::{ChangeFeed, PostgresStore},
 };
 
 use crate::{database::Postgres, of_alice};
@@ -74,7 +74,7 @@ async fn verify_full_speaks_to_the_server_that_was_asked_for_and_to_nobody_else(
     let store = server.open("127.0.0.1", &format!("sslmode=verify-full&sslrootcert={ours}")).await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
-    let mut changes = store.changes();
+    let mut changes = store.change_feed();
     changes.connect().await.unwrap();
     store.revoke(&"k".into(), None).await.unwrap().unwrap();
     assert_eq!(changes.catch_up().await.unwrap().len(), 1);

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower_api_key::{
     KeyDigest, KeyRecord, KeyStore, Lookup, Status,
-    store::{BoxError, CacheError, CachedStore, Change, KeyChanges},
+    store::{BoxError, CacheError, CachedStore, Invalidation, ChangeFeed},
 };
 
 /// The default.
@@ -34,7 +34,7 @@ struct Shared {
 struct State {
     records: HashMap<KeyDigest, KeyRecord>,
     /// What was committed, and when.
-    log: Vec<(Instant, Change)>,
+    log: Vec<(Instant, Invalidation)>,
     lookups: u64,
     latency: Duration,
     store: Store,
@@ -106,7 +106,7 @@ impl Database {
     }
 
     fn announce(&self, digest: KeyDigest) {
-        self.state().log.push((Instant::now(), Change::Key(digest)));
+        self.state().log.push((Instant::now(), Invalidation::Digest(digest)));
         self.0.news.send_modify(|news| *news += 1);
     }
 
@@ -183,12 +183,12 @@ impl Channel {
     }
 
     /// The next change that is not at hand yet.
-    fn unread(&self) -> Option<(Instant, Change)> {
+    fn unread(&self) -> Option<(Instant, Invalidation)> {
         self.database.state().log.get(self.read).copied()
     }
 }
 
-impl KeyChanges for Channel {
+impl ChangeFeed for Channel {
     type Error = BoxError;
 
     async fn connect(&mut self) -> Result<(), BoxError> {
@@ -210,7 +210,7 @@ impl KeyChanges for Channel {
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Change, BoxError> {
+    async fn next(&mut self) -> Result<Invalidation, BoxError> {
         let mut news = self.database.0.news.subscribe();
         loop {
             let (lag, is_silent) = self.line()?;
@@ -230,7 +230,7 @@ impl KeyChanges for Channel {
         }
     }
 
-    async fn catch_up(&mut self) -> Result<Vec<Change>, BoxError> {
+    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, BoxError> {
         let mut news = self.database.0.news.subscribe();
         let (lag, _) = self.line()?;
         if !lag.is_zero() {
@@ -282,10 +282,10 @@ pub async fn node() -> (Database, Channel, CachedStore<Database>) {
 
 /// As the layer asks: at once if it can, else by waiting.
 pub async fn ask(node: &CachedStore<Database>, key: u8) -> Result<Option<KeyRecord>, CacheError> {
-    match node.find_now(&digest(key)) {
+    match node.try_find(&digest(key)) {
         Lookup::Found(record) => Ok(Some(record)),
         Lookup::Absent => Ok(None),
-        Lookup::Wait => node.find(&digest(key)).await,
+        Lookup::Pending => node.find(&digest(key)).await,
     }
 }
 
@@ -294,5 +294,5 @@ pub async fn is_accepted(node: &CachedStore<Database>, key: u8) -> bool {
 }
 
 pub fn is_in_memory(node: &CachedStore<Database>, key: u8) -> bool {
-    matches!(node.find_now(&digest(key)), Lookup::Found(_))
+    matches!(node.try_find(&digest(key)), Lookup::Found(_))
 }

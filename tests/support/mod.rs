@@ -25,7 +25,7 @@ use tower_api_key::{
     ApiKey, ApiKeyLayer, Decision, KeyDigest, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Outcome,
     Principal, Reason, Require, Scheme,
     layer::ApiKeyLayerBuilder,
-    store::{BoxError, Filter, MemoryStore},
+    store::{BoxError, KeyFilter, MemoryStore},
 };
 #[allow(unused_imports, reason = "few test files wait")]
 pub use until::{until, until_within};
@@ -360,7 +360,7 @@ impl KeyStore for FaultyStore {
             Fault::Fails => Err("the database is gone".into()),
             Fault::Hangs => std::future::pending().await,
             Fault::Panics => panic!("the store panics, on purpose"),
-            Fault::ReturnsOther => Ok(self.keys.list(&Filter::default()).await?.first().cloned()),
+            Fault::ReturnsOther => Ok(self.keys.list(&KeyFilter::default()).await?.first().cloned()),
             Fault::None | Fault::Waits | Fault::PanicsAtOnce => {
                 tokio::task::yield_now().await;
                 Ok(self.keys.find(digest).await?)
@@ -368,12 +368,12 @@ impl KeyStore for FaultyStore {
         }
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         let fault = *self.fault.lock().unwrap();
         match fault {
-            Fault::None => self.keys.find_now(digest),
+            Fault::None => self.keys.try_find(digest),
             Fault::PanicsAtOnce => panic!("the store panics at once, on purpose"),
-            _ => Lookup::Wait,
+            _ => Lookup::Pending,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
-    store::{ActorKey, Answered, BoxError, Cap, Filter, Replacement, Use},
+    store::{ActorKey, Answered, BoxError, KeyLimit, KeyFilter, Replacement, UsageDelta},
 };
 
 use super::{Api, FaultyStore};
@@ -24,7 +24,7 @@ impl Api {
 
 /// Whoever may do everything to links and keys, in `acme`.
 pub fn admin() -> Actor {
-    Actor::trusted(Owner::Bot, everything()).in_organization("acme")
+    Actor::trusted(Owner::ServiceAccount, everything()).in_organization("acme")
 }
 
 /// The same, as a user.
@@ -39,7 +39,7 @@ pub fn everything() -> Permissions {
 
 /// A bot's key that may read links.
 pub async fn reader(manager: &KeyManager) -> Issued {
-    manager.issue(&admin(), NewKey::bot("reader").grant("links", "read")).await.unwrap()
+    manager.issue(&admin(), NewKey::service_account("reader").grant("links", "read")).await.unwrap()
 }
 
 /// The plain text of a new key.
@@ -55,10 +55,10 @@ pub fn id(issued: &Issued) -> &str {
 pub async fn secrets_of_new_keys(manager: &KeyManager) -> Vec<String> {
     let first = manager.issue(&user("alice"), NewKey::user("a name to be found")).await.unwrap();
     let second = manager.regenerate(&user("alice"), first.record().id().clone()).await.unwrap();
-    let rotation = Rotation::with_grace(Duration::from_hours(1));
+    let rotation = Rotation::grace_period(Duration::from_hours(1));
     let third = manager.rotate(&user("alice"), second.record().id().clone(), rotation).await.unwrap();
     let imported = KeyFormat::new("acme").unwrap().generate().unwrap();
-    manager.import(&admin(), &imported, NewKey::bot("imported")).await.unwrap();
+    manager.import(&admin(), &imported, NewKey::service_account("imported")).await.unwrap();
     let keys = [first.key(), second.key(), third.key(), &imported];
     let parts = keys.into_iter().flat_map(|key| {
         let (body, _) = key.expose()[5..].split_at(36);
@@ -94,7 +94,7 @@ impl FaultyStore {
 }
 
 impl KeyRegistry for FaultyStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
         self.sound()?;
         if let Some(held) = self.held_inserts.get() {
             held.fetch_add(1, Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl KeyRegistry for FaultyStore {
         Ok(read)
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, BoxError> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, BoxError> {
         Ok(self.keys.list(filter).await?)
     }
 
@@ -169,13 +169,13 @@ impl KeyRegistry for FaultyStore {
         Ok(self.keys.rehash(id, from, to).await?)
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), BoxError> {
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), BoxError> {
         self.sound()?;
         self.batches.fetch_add(1, Ordering::Relaxed);
         let time = *self.batch_time.lock().unwrap();
         if !time.is_zero() {
             tokio::time::sleep(time).await;
         }
-        Ok(self.keys.record_uses(uses).await?)
+        Ok(self.keys.record_usage(uses).await?)
     }
 }

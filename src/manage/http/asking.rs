@@ -52,7 +52,7 @@ pub(super) fn needs(action: Action, route: MethodRouter<KeyManager>) -> MethodRo
             if asking.actor.may(&action) {
                 next.run(request).await
             } else {
-                asking.failed(&ManageError::MayNot(action)).into_response()
+                asking.failed(&ManageError::PermissionDenied(action)).into_response()
             }
         }
     }))

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     clock::Clock,
-    manage::{Actor, Edit, Issued, NewKey, Page, Rotation, names::MOST_PERMISSIONS},
+    manage::{Actor, UpdateKey, Issued, NewKey, Page, Rotation, names::MOST_PERMISSIONS},
     permission::Permissions,
     record::{KeyRecord, Obstacle, Owner},
 };
@@ -184,7 +184,7 @@ const LONGEST_GRACE: u32 = 90 * 24 * 60 * 60;
 
 impl Key {
     pub(super) fn new(record: &KeyRecord, clock: &Clock) -> Self {
-        let r#type = record.owner().map(|owner| if *owner == Owner::Bot { KeyType::Bot } else { KeyType::User });
+        let r#type = record.owner().map(|owner| if *owner == Owner::ServiceAccount { KeyType::Bot } else { KeyType::User });
         Self {
             id: record.id().to_string(),
             r#type,
@@ -223,7 +223,7 @@ impl CreateKey {
     pub(super) fn into_new(self, actor: &Actor) -> NewKey {
         let new = match self.r#type {
             KeyType::User => NewKey::user(self.name.0),
-            KeyType::Bot => NewKey::bot(self.name.0),
+            KeyType::Bot => NewKey::service_account(self.name.0),
         };
         let mut new = new.permissions(read_by(self.permissions.0, actor));
         if let Some(Name(environment)) = self.environment {
@@ -240,8 +240,8 @@ impl CreateKey {
 }
 
 impl EditKey {
-    pub(super) fn into_edit(self, actor: &Actor) -> Edit {
-        let mut edit = Edit::new();
+    pub(super) fn into_edit(self, actor: &Actor) -> UpdateKey {
+        let mut edit = UpdateKey::new();
         if let Some(Name(name)) = self.name {
             edit = edit.name(name);
         }
@@ -322,7 +322,7 @@ impl RotateKey {
     }
 
     pub(super) fn into_rotation(self) -> Rotation {
-        let rotation = Rotation::with_grace(Duration::from_secs(self.grace_seconds.into()));
+        let rotation = Rotation::grace_period(Duration::from_secs(self.grace_seconds.into()));
         match self.expires_at {
             Some(instant) => rotation.expires_at(instant.into()),
             None => rotation,

@@ -27,12 +27,12 @@ use serde_json::Value;
 use tower_http::csrf::CsrfLayer;
 use zeroize::Zeroizing;
 
-use super::{Edit, KeyManager};
+use super::{UpdateKey, KeyManager};
 use crate::{
     permission::Action,
     record::{KeyId, Owner},
     scheme::SchemePolicy,
-    store::Filter,
+    store::KeyFilter,
 };
 use asking::{Asking, Body, OwnKeysOnly, Query, invalid, needs, without_the_page_behind};
 use json::{CreateKey, EditKey, IssuedKey, Key, KeyList, ListKeys, Nothing, RotateKey};
@@ -188,7 +188,7 @@ async fn list(
     asking: Asking,
     Query(query): Query<ListKeys>,
 ) -> Result<Json<KeyList>, Failure> {
-    let mut filter = Filter::default().limit(query.limit.get().into());
+    let mut filter = KeyFilter::default().limit(query.limit.get().into());
     filter.revoked = query.revoked;
     filter.environment = query.environment;
     filter.owner = query.owner.map(Owner::User);
@@ -217,7 +217,7 @@ async fn edit(
     id: Id,
     Body(body): Body<EditKey>,
 ) -> Result<Json<Key>, Failure> {
-    let edit: Edit = body.into_edit(asking.actor());
+    let edit: UpdateKey = body.into_edit(asking.actor());
     let record = asking.told(manager.edit(asking.actor(), key_id(id)?, edit).await)?;
     Ok(Json(Key::new(&record, manager.clock())))
 }

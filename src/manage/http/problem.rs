@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{manage::ManageError, store::Refusal};
+use crate::{manage::ManageError, store::RegistryError};
 
 /// What went wrong (RFC 9457).
 #[derive(Serialize, ToSchema)]
@@ -43,21 +43,21 @@ pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
 pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
     use ManageError as E;
     let status = match error {
-        E::MayNot(_) | E::Gone | E::NotGranted { .. } | E::NotYours(_) | E::OwnKeysOnly | E::OneEnvironment => {
+        E::PermissionDenied(_) | E::ActorInvalid | E::Escalation { .. } | E::NotOwner(_) | E::OwnKeysOnly | E::EnvironmentRestricted => {
             StatusCode::FORBIDDEN
         }
-        E::NotFound(_) | E::Refused(Refusal::NotFound(_)) => StatusCode::NOT_FOUND,
-        E::NoUser
+        E::NotFound(_) | E::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
+        E::UserRequired
         | E::Environment(_)
         | E::NoEnvironment
         | E::Name
         | E::PermissionName
         | E::TooManyPermissions { .. }
-        | E::NotCarried(_)
+        | E::UnsupportedKeyCharacters(_)
         | E::Expiry
-        | E::Outlives => StatusCode::UNPROCESSABLE_ENTITY,
-        E::Expired(_) | E::Refused(_) => StatusCode::CONFLICT,
-        E::Format(_) | E::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+        | E::OutlivesActor => StatusCode::UNPROCESSABLE_ENTITY,
+        E::Expired(_) | E::Registry(_) => StatusCode::CONFLICT,
+        E::Format(_) | E::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let text = match status {
         // What was sent as an id may have been a key.
@@ -66,7 +66,7 @@ pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
             "environment: there are no keys for the one that is named".to_owned()
         }
         // Names as a body has them: one that is longer may be a key in the wrong place.
-        StatusCode::FORBIDDEN if matches!(error, E::NotGranted { resource, action } if resource.len().max(action.as_str().len()) > 13) => {
+        StatusCode::FORBIDDEN if matches!(error, E::Escalation { resource, action } if resource.len().max(action.as_str().len()) > 13) => {
             "a key cannot hold a permission that its maker lacks: one of permissions".to_owned()
         }
         _ => error.to_string(),

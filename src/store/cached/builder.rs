@@ -9,7 +9,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{Cache, CachedStore, entries::Entries, flights::Flights, follower::Following, near::CacheId};
-use crate::{ConfigError, clock::nanos, store::KeyChanges};
+use crate::{ConfigError, clock::nanos, store::ChangeFeed};
 
 /// The settings of a [`CachedStore`].
 ///
@@ -39,7 +39,7 @@ pub struct CachedStoreBuilder<S, C> {
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(10);
 
-impl<S, C: KeyChanges> CachedStoreBuilder<S, C> {
+impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
     pub(super) fn new(store: S, changes: C) -> Self {
         Self { store, changes, entries: 100_000, lease: Duration::from_secs(1), ttl: Duration::from_mins(10) }
     }

@@ -18,7 +18,7 @@ use super::freshness::{Epoch, Freshness};
 use crate::{
     clock::{Timeline, monotonic, nanos},
     key::KeyDigest,
-    store::{BoxError, Change, KeyChanges, erased::catching},
+    store::{BoxError, Invalidation, ChangeFeed, erased::catching},
 };
 
 /// What the follower knows, and requests read.
@@ -125,16 +125,16 @@ impl Following {
         matches!(timeout(self.lease.min(PROOF_PATIENCE), proven).await, Ok(Ok(proof)) if proof.is_some())
     }
 
-    pub(super) fn apply(&self, change: Change) {
+    pub(super) fn apply(&self, change: Invalidation) {
         match change {
-            Change::Key(digest) => self.freshness.changed(slot(&digest)),
-            Change::Beginning(bytes) => self.freshness.changed(slot_of(bytes)),
-            Change::Any => self.freshness.changed_all(),
+            Invalidation::Digest(digest) => self.freshness.changed(slot(&digest)),
+            Invalidation::DigestPrefix(bytes) => self.freshness.changed(slot_of(bytes)),
+            Invalidation::All => self.freshness.changed_all(),
         }
     }
 
     /// Follows for ever, over every loss of the channel.
-    pub(super) async fn follow<C: KeyChanges>(self: Arc<Self>, mut changes: C) {
+    pub(super) async fn follow<C: ChangeFeed>(self: Arc<Self>, mut changes: C) {
         let [shortest, longest] = RECONNECT_PAUSES;
         let mut pause = shortest;
         loop {
@@ -151,7 +151,7 @@ impl Following {
     }
 
     /// Follows until the channel is lost.
-    async fn follow_once<C: KeyChanges>(&self, changes: &mut C) -> Result<Infallible, BoxError> {
+    async fn follow_once<C: ChangeFeed>(&self, changes: &mut C) -> Result<Infallible, BoxError> {
         timeout(CONNECT_PATIENCE, boxed(changes.connect())).await??;
         let mut sent = self.beat(changes, true).await?;
         loop {
@@ -167,11 +167,11 @@ impl Following {
     }
 
     /// Sends a heartbeat, and says when it was sent once it is back. The first one after a loss finds nothing that can be trusted.
-    async fn beat<C: KeyChanges>(&self, changes: &mut C, is_first: bool) -> Result<u64, BoxError> {
+    async fn beat<C: ChangeFeed>(&self, changes: &mut C, is_first: bool) -> Result<u64, BoxError> {
         let sent = self.now();
         let told = timeout(self.lease, boxed(changes.catch_up())).await??;
         if is_first {
-            self.apply(Change::Any);
+            self.apply(Invalidation::All);
         }
         for change in told {
             self.apply(change);

@@ -30,8 +30,8 @@ const UNWATCHED: Duration = Duration::from_secs(1);
 impl<S: KeyStore> KeyStore for CachedStore<S> {
     type Error = CacheError;
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
-        self.cache.good(digest, monotonic()).map_or(Lookup::Wait, Lookup::Found)
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        self.cache.good(digest, monotonic()).map_or(Lookup::Pending, Lookup::Found)
     }
 
     async fn find(&self, digest: &KeyDigest) -> Outcome {
@@ -42,10 +42,10 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
             match self.cache.confirmed(digest, arrived).await {
                 Ok(Lookup::Found(record)) => return Ok(Some(record)),
                 Ok(Lookup::Absent) => return Ok(None),
-                Ok(Lookup::Wait) => {}
+                Ok(Lookup::Pending) => {}
                 Err(Unproven) => earliest = arrived,
             }
-            let is_known = || earliest < arrived && !matches!(self.cache.current(digest, arrived), Lookup::Wait);
+            let is_known = || earliest < arrived && !matches!(self.cache.current(digest, arrived), Lookup::Pending);
             let Some(waiter) = self.join(digest, earliest, is_known) else {
                 earliest = arrived;
                 continue;
@@ -127,7 +127,7 @@ impl<S> Cache<S> {
         }
         match self.entries.absence(digest) {
             Some(entry) if self.is_current(digest, &entry, now) => Lookup::Absent,
-            _ => Lookup::Wait,
+            _ => Lookup::Pending,
         }
     }
 
@@ -135,7 +135,7 @@ impl<S> Cache<S> {
     async fn confirmed(&self, digest: &KeyDigest, arrived: u64) -> Result<Lookup, Unproven> {
         match self.current(digest, arrived) {
             Lookup::Found(record) if is_good(&record) => Ok(Lookup::Found(record)),
-            Lookup::Wait => Ok(Lookup::Wait),
+            Lookup::Pending => Ok(Lookup::Pending),
             _ if self.following.prove_since(arrived).await => Ok(self.current(digest, self.following.now())),
             _ => Err(Unproven),
         }

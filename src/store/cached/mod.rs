@@ -35,7 +35,7 @@ use flights::Flights;
 use follower::Following;
 use near::CacheId;
 
-use super::KeyChanges;
+use super::ChangeFeed;
 
 /// A store, with its answers kept in memory while the changes in it are followed.
 ///
@@ -116,7 +116,7 @@ pub struct CacheStatus {
     /// The records in memory, current or not.
     pub entries: usize,
     /// The digests in memory that have no record: negative entries.
-    pub absences: usize,
+    pub negative_entries: usize,
     /// How often the store was asked.
     pub lookups: u64,
 }
@@ -150,7 +150,7 @@ mod atomics {
 
 impl<S> CachedStore<S> {
     /// A cache over `store`, which follows `changes`: those of the very same store.
-    pub fn builder<C: KeyChanges>(store: S, changes: C) -> CachedStoreBuilder<S, C> {
+    pub fn builder<C: ChangeFeed>(store: S, changes: C) -> CachedStoreBuilder<S, C> {
         CachedStoreBuilder::new(store, changes)
     }
 
@@ -180,7 +180,7 @@ impl<S> CachedStore<S> {
     /// # }
     /// ```
     #[must_use]
-    pub fn accept_stale_while_store_fails(mut self, max_staleness: Duration) -> Self {
+    pub fn stale_if_error(mut self, max_staleness: Duration) -> Self {
         self.stale_for = Some(max_staleness);
         self
     }
@@ -192,7 +192,7 @@ impl<S> CachedStore<S> {
             is_following: following.is_proven(following.earliest(following.now())),
             lag: following.lag(),
             entries: self.cache.entries.records(),
-            absences: self.cache.entries.absences(),
+            negative_entries: self.cache.entries.absences(),
             lookups: self.cache.lookups.load(atomic::Ordering::Relaxed),
         }
     }

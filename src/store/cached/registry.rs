@@ -5,7 +5,7 @@ use super::{CacheError, CachedStore};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, Answered, BoxError, Cap, Change, Filter, KeyRegistry, Replacement, Use},
+    store::{ActorKey, Answered, BoxError, KeyLimit, Invalidation, KeyFilter, KeyRegistry, Replacement, UsageDelta},
 };
 
 fn failed(error: impl Into<BoxError>) -> CacheError {
@@ -22,7 +22,7 @@ impl<S: KeyRegistry> CachedStore<S> {
         let answer = answered.map_err(failed)?;
         if let Ok(done) = &answer {
             for digest in changed(done) {
-                self.cache.following.apply(Change::Key(digest));
+                self.cache.following.apply(Invalidation::Digest(digest));
             }
         }
         Ok(answer)
@@ -30,7 +30,7 @@ impl<S: KeyRegistry> CachedStore<S> {
 }
 
 impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), CacheError> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), CacheError> {
         let digest = *record.digest();
         self.forgetting(self.cache.store.insert(record, cap, actor).await, |()| vec![digest])
     }
@@ -44,7 +44,7 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
         self.cache.store.get(id).await.map_err(failed)
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, CacheError> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, CacheError> {
         self.cache.store.list(filter).await.map_err(failed)
     }
 
@@ -88,7 +88,7 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
         self.forgetting(self.cache.store.rehash(id, from, to).await, |_| vec![*from, *to])
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), CacheError> {
-        self.cache.store.record_uses(uses).await.map_err(failed)
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), CacheError> {
+        self.cache.store.record_usage(uses).await.map_err(failed)
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     record::{Fields, KeyId, KeyRecord},
-    store::{ActorKey, Cap, Filter, Refusal},
+    store::{ActorKey, KeyLimit, KeyFilter, RegistryError},
 };
 
 #[derive(Default)]
@@ -47,16 +47,16 @@ impl Books {
         self.by_id.len()
     }
 
-    pub(super) fn get(&self, id: &KeyId) -> Result<KeyRecord, Refusal> {
-        self.find(id).ok_or_else(|| Refusal::NotFound(id.clone()))
+    pub(super) fn get(&self, id: &KeyId) -> Result<KeyRecord, RegistryError> {
+        self.find(id).ok_or_else(|| RegistryError::NotFound(id.clone()))
     }
 
     /// On whose behalf something is changed: while the books are locked, nobody else changes that key.
-    pub(super) fn check_actor(&self, actor: Option<&ActorKey>) -> Result<(), Refusal> {
+    pub(super) fn check_actor(&self, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
         actor.map_or(Ok(()), |actor| actor.check(self.find(actor.id()).as_ref()))
     }
 
-    pub(super) fn get_for(&self, actor: Option<&ActorKey>, id: &KeyId) -> Result<KeyRecord, Refusal> {
+    pub(super) fn get_for(&self, actor: Option<&ActorKey>, id: &KeyId) -> Result<KeyRecord, RegistryError> {
         self.check_actor(actor)?;
         self.get(id)
     }
@@ -66,7 +66,7 @@ impl Books {
     }
 
     /// Adds to a page what is admitted behind this id. Returns where to go on, if it has seen enough for one turn.
-    pub(super) fn read_on(&self, filter: &Filter, after: Option<&KeyId>, page: &mut Vec<KeyRecord>) -> Option<KeyId> {
+    pub(super) fn read_on(&self, filter: &KeyFilter, after: Option<&KeyId>, page: &mut Vec<KeyRecord>) -> Option<KeyId> {
         if page.len() >= filter.limit {
             return None;
         }
@@ -79,7 +79,7 @@ impl Books {
             };
             let next = record(if is_live_next { live.next() } else { revoked.next() }?);
             let id = (visits == MOST_VISITS).then(|| next.id().clone());
-            if filter.admits(&next) {
+            if filter.matches(&next) {
                 page.push(next);
             }
             if page.len() >= filter.limit {
@@ -115,12 +115,12 @@ impl Books {
         ids.iter().filter_map(|id| self.strike(id)).collect()
     }
 
-    pub(super) fn has_no_room(&self, record: &KeyRecord, cap: Cap) -> bool {
-        let most = cap.most as usize;
+    pub(super) fn has_no_room(&self, record: &KeyRecord, cap: KeyLimit) -> bool {
+        let most = cap.max as usize;
         let place = |end, id| Place { organization: record.organization(), owner: Whose::of(record.owner()), end, id };
         if record.owner().is_some() {
             // One that ends at `now` counts no more.
-            let (first, last) = (place(End::At(cap.now), Id::Last), place(End::Never, Id::Last));
+            let (first, last) = (place(End::At(cap.at), Id::Last), place(End::Never, Id::Last));
             return self.open.between(first, last).take(most).count() == most;
         }
         let (first, last) = (place(End::Never, Id::At("")), place(End::Never, Id::Last));
@@ -146,7 +146,7 @@ impl Books {
 
 impl Shelf {
     /// Those of the filter's organization and owner, the newest first, behind this id.
-    fn behind<'s>(&'s self, filter: &Filter, after: Option<&KeyId>) -> Box<dyn Iterator<Item = &'s Arc<Fields>> + 's> {
+    fn behind<'s>(&'s self, filter: &KeyFilter, after: Option<&KeyId>) -> Box<dyn Iterator<Item = &'s Arc<Fields>> + 's> {
         let place = |id| Place {
             organization: filter.organization.as_deref(),
             owner: Whose::of(filter.owner.as_ref()),
@@ -186,17 +186,17 @@ mod tests {
             books.write(if number % 2 == 0 {
                 record.with_status(Status::Revoked)
             } else {
-                record.with_owner(Owner::Bot)
+                record.with_owner(Owner::ServiceAccount)
             });
         }
         for (filter, all, turns) in [
-            (Filter::of_organization("acme"), 500, 2),
-            (Filter::of_organization("acme").with_revoked(), 1000, 4),
-            (Filter::of_organization("acme").owned_by(Owner::Bot), 500, 2),
-            (Filter::of_organization("acme").environment("live"), 0, 2),
-            (Filter::of_organization("acme").environment("live").with_revoked(), 0, 4),
-            (Filter::of_organization("globex").with_revoked(), 0, 1),
-            (Filter::default(), 0, 1),
+            (KeyFilter::organization("acme"), 500, 2),
+            (KeyFilter::organization("acme").with_revoked(), 1000, 4),
+            (KeyFilter::organization("acme").owner(Owner::ServiceAccount), 500, 2),
+            (KeyFilter::organization("acme").environment("live"), 0, 2),
+            (KeyFilter::organization("acme").environment("live").with_revoked(), 0, 4),
+            (KeyFilter::organization("globex").with_revoked(), 0, 1),
+            (KeyFilter::default(), 0, 1),
         ] {
             let filter = filter.limit(usize::MAX);
             let (mut page, mut counted, mut after) = (Vec::new(), 0, None);

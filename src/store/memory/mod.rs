@@ -1,7 +1,7 @@
 //! Keys in memory, changeable while they are served.
 
 mod books;
-mod changes;
+mod change_feed;
 mod group;
 mod groups;
 mod order;
@@ -15,9 +15,9 @@ use std::{
 
 use tokio::sync::broadcast;
 
-pub use changes::MemoryChanges;
+pub use change_feed::MemoryChangeFeed;
 
-use super::{ActorKey, Answered, Cap, Change, Filter, KeyRegistry, KeyStore, Lookup, Refusal, Replacement, Use};
+use super::{ActorKey, Answered, KeyLimit, Invalidation, KeyFilter, KeyRegistry, KeyStore, Lookup, RegistryError, Replacement, UsageDelta};
 use crate::{
     key::KeyDigest,
     record::{Fields, KeyId, KeyRecord, Status},
@@ -64,7 +64,7 @@ struct Shared {
     /// of the books alone lets a reader that comes at the right moment go first, again and again.
     gate: Mutex<()>,
     /// Whom changes are told, in their order, once somebody follows them.
-    changes: OnceLock<broadcast::Sender<Change>>,
+    changes: OnceLock<broadcast::Sender<Invalidation>>,
 }
 
 /// One change. What is not kept any more goes when others may have their turn: its values may ask for it.
@@ -89,32 +89,32 @@ impl MemoryStore {
     /// # Errors
     ///
     /// [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`].
-    pub fn add(&self, record: KeyRecord) -> Result<(), Refusal> {
+    pub fn add(&self, record: KeyRecord) -> Result<(), RegistryError> {
         self.insert_under(record, None, None)
     }
 
     /// What is changed from when they are connected, for a `CachedStore`.
-    pub fn changes(&self) -> MemoryChanges {
-        MemoryChanges::new(self.clone())
+    pub fn change_feed(&self) -> MemoryChangeFeed {
+        MemoryChangeFeed::new(self.clone())
     }
 
-    fn insert_under(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Result<(), Refusal> {
+    fn insert_under(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
         let mut turn = self.turn();
         turn.books.check_actor(actor)?;
         self.check_insert(&turn.books, &record)?;
         if let Some(cap) = cap.filter(|cap| turn.books.has_no_room(&record, *cap)) {
-            return Err(Refusal::Full(cap.most));
+            return Err(RegistryError::LimitReached(cap.max));
         }
         self.put(&mut turn, record);
         Ok(())
     }
 
-    fn check_insert(&self, books: &Books, record: &KeyRecord) -> Result<(), Refusal> {
+    fn check_insert(&self, books: &Books, record: &KeyRecord) -> Result<(), RegistryError> {
         if books.find(record.id()).is_some() {
-            return Err(Refusal::DuplicateId(record.id().clone()));
+            return Err(RegistryError::DuplicateId(record.id().clone()));
         }
         if self.0.by_digest.has(&books.pen, record.digest()) {
-            return Err(Refusal::DuplicateKey);
+            return Err(RegistryError::DuplicateDigest);
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl MemoryStore {
     fn tell(&self, changed: &KeyDigest) {
         if let Some(changes) = self.0.changes.get() {
             // Fails where nobody follows any more.
-            let _ = changes.send(Change::Key(*changed));
+            let _ = changes.send(Invalidation::Digest(*changed));
         }
     }
 
@@ -160,7 +160,7 @@ impl MemoryStore {
 
 impl Turn<'_> {
     /// What is refused goes later too. A caller's own record goes with the caller's arguments, behind the turn.
-    fn refuse(&mut self, record: KeyRecord, refusal: Refusal) -> Refusal {
+    fn refuse(&mut self, record: KeyRecord, refusal: RegistryError) -> RegistryError {
         self.gone.push(record.into_fields());
         refusal
     }
@@ -173,20 +173,20 @@ impl KeyStore for MemoryStore {
         Ok(self.look_up(digest))
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         self.look_up(digest).into()
     }
 }
 
 impl KeyRegistry for MemoryStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
         Ok(self.insert_under(record, cap, actor))
     }
 
     async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
         let mut turn = self.turn();
         if turn.books.len() > 0 {
-            return Ok(Err(Refusal::NotEmpty));
+            return Ok(Err(RegistryError::NotEmpty));
         }
         self.put(&mut turn, record);
         Ok(Ok(()))
@@ -196,7 +196,7 @@ impl KeyRegistry for MemoryStore {
         Ok(self.look().find(id))
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, Infallible> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, Infallible> {
         let mut page = Vec::new();
         let mut after = filter.after.clone();
         loop {
@@ -211,7 +211,7 @@ impl KeyRegistry for MemoryStore {
     async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
         let stored = turn.books.get_for(actor, changed.id());
-        let updated = stored.and_then(|stored| stored.updated_to(changed.clone()));
+        let updated = stored.and_then(|stored| stored.apply_update(changed.clone()));
         Ok(updated.map(|record| self.put(&mut turn, record)))
     }
 
@@ -222,7 +222,7 @@ impl KeyRegistry for MemoryStore {
         actor: Option<&ActorKey>,
     ) -> Answered<Replacement, Infallible> {
         let mut turn = self.turn();
-        let updated = turn.books.get_for(actor, old.id()).and_then(|stored| stored.updated_to(old.clone()));
+        let updated = turn.books.get_for(actor, old.id()).and_then(|stored| stored.apply_update(old.clone()));
         let checked = updated.and_then(|old| match self.check_insert(&turn.books, &new) {
             Ok(()) => Ok(old),
             Err(refusal) => Err(turn.refuse(old, refusal)),
@@ -238,7 +238,7 @@ impl KeyRegistry for MemoryStore {
 
     async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
-        let updated = turn.books.get_for(actor, id).and_then(|stored| stored.updated_to(stored.clone()));
+        let updated = turn.books.get_for(actor, id).and_then(|stored| stored.apply_update(stored.clone()));
         Ok(updated.map(|record| self.put(&mut turn, record.with_status(Status::Revoked))))
     }
 
@@ -248,7 +248,7 @@ impl KeyRegistry for MemoryStore {
             return Ok(Err(refusal));
         }
         let Some(removed) = turn.books.strike(id) else {
-            return Ok(Err(Refusal::NotFound(id.clone())));
+            return Ok(Err(RegistryError::NotFound(id.clone())));
         };
         self.strike(&mut turn, removed.digest());
         Ok(Ok(removed))
@@ -273,10 +273,10 @@ impl KeyRegistry for MemoryStore {
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
-        let rehashed = turn.books.get(id).and_then(|stored| stored.rehashed(from, *to));
+        let rehashed = turn.books.get(id).and_then(|stored| stored.apply_rehash(from, *to));
         let checked = rehashed.and_then(|record| {
             let is_taken = self.0.by_digest.has(&turn.books.pen, to);
-            if is_taken { Err(turn.refuse(record, Refusal::DuplicateKey)) } else { Ok(record) }
+            if is_taken { Err(turn.refuse(record, RegistryError::DuplicateDigest)) } else { Ok(record) }
         });
         Ok(checked.map(|record| {
             // Under both for a moment, so that no request misses it.
@@ -286,15 +286,15 @@ impl KeyRegistry for MemoryStore {
         }))
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), Infallible> {
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), Infallible> {
         // Nothing is awaited between the turns, so all are recorded.
         for some in uses.chunks(USES_AT_ONCE) {
             let mut turn = self.turn();
             for one in some {
                 if let Some(record) = turn.books.find(&one.id) {
                     let count = record.use_count().saturating_add(one.count);
-                    let last = record.last_used_at().max(Some(one.last_at));
-                    let (fields, old) = turn.books.write(record.with_use(count, last));
+                    let last = record.last_used_at().max(Some(one.last_used_at));
+                    let (fields, old) = turn.books.write(record.with_usage(count, last));
                     turn.gone.extend(old);
                     turn.gone.extend(self.0.by_digest.put(&mut turn.books.pen, &fields));
                 }

@@ -191,7 +191,7 @@ impl<'p> Whose<'p> {
     pub(super) fn of(owner: Option<&'p Owner>) -> Self {
         match owner {
             None => Self::Nobodys,
-            Some(Owner::Bot) => Self::Bot,
+            Some(Owner::ServiceAccount) => Self::Bot,
             Some(Owner::User(user)) => Self::User(user),
         }
     }

@@ -26,7 +26,7 @@ use super::{
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct PostgresBuilder {
+pub struct PostgresStoreBuilder {
     url: String,
     connections: u32,
     patience: Duration,
@@ -58,7 +58,7 @@ const SETTINGS: [&str; 18] = [
 
 // === impl PostgresBuilder ===
 
-impl PostgresBuilder {
+impl PostgresStoreBuilder {
     pub(super) fn new(url: String) -> Self {
         Self { url, connections: 8, patience: Duration::from_secs(5) }
     }
@@ -71,7 +71,7 @@ impl PostgresBuilder {
 
     /// How long a look-up or a change may take in all: the wait for a connection, a new one if need be, the statements, the commit
     /// (default 5 s). The server ends a statement, and a transaction that its client has left, after nine tenths of it.
-    pub fn patience(mut self, patience: Duration) -> Self {
+    pub fn operation_timeout(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
@@ -142,7 +142,7 @@ fn check_settings(url: &str) -> Result<(), sqlx::Error> {
     }
 }
 
-impl fmt::Debug for PostgresBuilder {
+impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresBuilder")
             .field("connections", &self.connections)

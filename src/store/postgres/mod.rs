@@ -1,7 +1,7 @@
 //! Keys in PostgreSQL, for as many nodes as need them.
 
 mod builder;
-mod changes;
+mod change_feed;
 mod migrations;
 mod pool;
 mod statements;
@@ -10,11 +10,11 @@ use std::{hint::black_box, io, panic, sync::Arc};
 
 use sqlx::{PgConnection, Postgres, Row, postgres::PgRow};
 
-pub use builder::PostgresBuilder;
-pub use changes::PostgresChanges;
+pub use builder::PostgresStoreBuilder;
+pub use change_feed::PostgresChangeFeed;
 use pool::{Errand, Place, Pool};
 
-use super::{ActorKey, Answered, Cap, Filter, KeyRegistry, KeyStore, Refusal, Replacement, Use, row};
+use super::{ActorKey, Answered, KeyLimit, KeyFilter, KeyRegistry, KeyStore, RegistryError, Replacement, UsageDelta, row};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -105,13 +105,13 @@ impl PostgresStore {
     }
 
     /// A store with settings of its own.
-    pub fn builder(url: impl Into<String>) -> PostgresBuilder {
-        PostgresBuilder::new(url.into())
+    pub fn builder(url: impl Into<String>) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(url.into())
     }
 
     /// What tells of every change to the keys, whoever makes it, over connections of its own.
-    pub fn changes(&self) -> PostgresChanges {
-        PostgresChanges::new(&self.pool.options, self.pool.patience)
+    pub fn change_feed(&self) -> PostgresChangeFeed {
+        PostgresChangeFeed::new(&self.pool.options, self.pool.patience)
     }
 
     /// Closes the connections. Those in use are closed when their work is done; new work is refused.
@@ -140,7 +140,7 @@ impl KeyStore for PostgresStore {
 }
 
 impl KeyRegistry for PostgresStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Errand::Add).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
@@ -159,7 +159,7 @@ impl KeyRegistry for PostgresStore {
             lock_number(&mut change, statements::first_lock_number()).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
             let is_empty = sqlx::query_scalar::<_, bool>(statements::IS_EMPTY).fetch_one(&mut *change).await?;
-            let answer = if is_empty { insert(&mut change, &record, None).await? } else { Err(Refusal::NotEmpty) };
+            let answer = if is_empty { insert(&mut change, &record, None).await? } else { Err(RegistryError::NotEmpty) };
             change.end(answer).await
         };
         self.pool.within(work).await
@@ -178,10 +178,10 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, sqlx::Error> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, sqlx::Error> {
         let user = filter.owner.as_ref().and_then(|owner| match owner {
             Owner::User(user) => Some(user.as_str()),
-            Owner::Bot => None,
+            Owner::ServiceAccount => None,
         });
         let after = filter.after.as_ref().map(KeyId::as_str);
         let texts = [filter.organization.as_deref(), filter.environment.as_deref(), user, after];
@@ -201,7 +201,7 @@ impl KeyRegistry for PostgresStore {
         let work = async {
             let mut change = self.pool.begin(Errand::Change).await?;
             let answer = match lock(&mut change, actor, &[changed.id()]).await? {
-                Ok(rows) => put(&mut change, rows.get(changed.id()).and_then(|row| row.updated_to(changed))).await?,
+                Ok(rows) => put(&mut change, rows.get(changed.id()).and_then(|row| row.apply_update(changed))).await?,
                 Err(refusal) => Err(refusal),
             };
             change.end(answer).await
@@ -227,7 +227,7 @@ impl KeyRegistry for PostgresStore {
     async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Errand::Change).await?;
-            let revoked = |stored: &KeyRecord| stored.updated_to(stored.clone().with_status(Status::Revoked));
+            let revoked = |stored: &KeyRecord| stored.apply_update(stored.clone().with_status(Status::Revoked));
             let answer = match lock(&mut change, actor, &[id]).await? {
                 Ok(rows) => put(&mut change, rows.get(id).and_then(revoked)).await?,
                 Err(refusal) => Err(refusal),
@@ -285,7 +285,7 @@ impl KeyRegistry for PostgresStore {
         let work = async {
             let mut change = self.pool.begin(Errand::Change).await?;
             let rows = lock(&mut change, None, &[id]).await?;
-            let answer = match rows.and_then(|rows| rows.get(id)?.rehashed(from, *to)) {
+            let answer = match rows.and_then(|rows| rows.get(id)?.apply_rehash(from, *to)) {
                 Ok(record) => rehash(&mut change, record).await?,
                 Err(refusal) => Err(refusal),
             };
@@ -294,7 +294,7 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), sqlx::Error> {
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), sqlx::Error> {
         let (ids, counts, times) = statements::add_up(uses);
         let work = async {
             let mut lent = self.pool.lend_awake(Errand::Add).await?;
@@ -362,8 +362,8 @@ async fn lock_number(connection: &mut PgConnection, number: i64) -> Result<(), s
 struct Rows(Vec<KeyRecord>);
 
 impl Rows {
-    fn get(&self, id: &KeyId) -> Result<&KeyRecord, Refusal> {
-        self.0.iter().find(|row| row.id() == id).ok_or_else(|| Refusal::NotFound(id.clone()))
+    fn get(&self, id: &KeyId) -> Result<&KeyRecord, RegistryError> {
+        self.0.iter().find(|row| row.id() == id).ok_or_else(|| RegistryError::NotFound(id.clone()))
     }
 
     fn only(self, ids: &[&KeyId]) -> Vec<KeyRecord> {
@@ -388,7 +388,7 @@ async fn lock(connection: &mut PgConnection, actor: Option<&ActorKey>, ids: &[&K
     Ok(actor.map_or(Ok(()), |actor| actor.check(rows.get(actor.id()).ok())).map(|()| rows))
 }
 
-async fn insert(connection: &mut PgConnection, record: &KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+async fn insert(connection: &mut PgConnection, record: &KeyRecord, cap: Option<KeyLimit>) -> Answered<(), sqlx::Error> {
     loop {
         let query = sqlx::query_with(statements::INSERT, row::arguments::<Postgres>(record)?);
         if query.execute(&mut *connection).await?.rows_affected() == 1 {
@@ -397,16 +397,16 @@ async fn insert(connection: &mut PgConnection, record: &KeyRecord, cap: Option<C
         let query = sqlx::query_scalar::<_, String>(statements::IN_THE_WAY).bind(record.id().as_str());
         let taken = query.bind(&record.digest().as_bytes()[..]).fetch_all(&mut *connection).await?;
         if taken.iter().any(|id| id == record.id().as_str()) {
-            return Ok(Err(Refusal::DuplicateId(record.id().clone())));
+            return Ok(Err(RegistryError::DuplicateId(record.id().clone())));
         }
         if !taken.is_empty() {
-            return Ok(Err(Refusal::DuplicateKey));
+            return Ok(Err(RegistryError::DuplicateDigest));
         }
         // What was in the way was removed meanwhile.
     }
     let Some(cap) = cap else { return Ok(Ok(())) };
     let count = statements::count(record, cap).build_query_scalar::<i64>().fetch_one(connection).await?;
-    Ok(if count < i64::from(cap.most) { Ok(()) } else { Err(Refusal::Full(cap.most)) })
+    Ok(if count < i64::from(cap.max) { Ok(()) } else { Err(RegistryError::LimitReached(cap.max)) })
 }
 
 async fn replace(
@@ -421,7 +421,7 @@ async fn replace(
         Ok(rows) => rows,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let old = match put(connection, rows.get(old.id()).and_then(|row| row.updated_to(old.clone()))).await? {
+    let old = match put(connection, rows.get(old.id()).and_then(|row| row.apply_update(old.clone()))).await? {
         Ok(old) => old,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -438,7 +438,7 @@ async fn remove(connection: &mut PgConnection, ids: &[&KeyId]) -> Result<(), sql
 }
 
 /// In the place of the row with this id.
-async fn put(connection: &mut PgConnection, record: Result<KeyRecord, Refusal>) -> Answered<KeyRecord, sqlx::Error> {
+async fn put(connection: &mut PgConnection, record: Result<KeyRecord, RegistryError>) -> Answered<KeyRecord, sqlx::Error> {
     if let Ok(record) = &record {
         sqlx::query_with(statements::PUT, row::arguments::<Postgres>(record)?).execute(connection).await?;
     }
@@ -449,7 +449,7 @@ async fn rehash(connection: &mut PgConnection, record: KeyRecord) -> Answered<Ke
     let query = sqlx::query(statements::REHASH).bind(record.id().as_str()).bind(&record.digest().as_bytes()[..]);
     match query.bind(row::number(record.version())).execute(connection).await {
         Ok(_) => Ok(Ok(record)),
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(Refusal::DuplicateKey)),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(RegistryError::DuplicateDigest)),
         Err(error) => Err(error),
     }
 }

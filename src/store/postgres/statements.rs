@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder};
 
 use crate::{
     record::{KeyRecord, Owner},
-    store::{Cap, Filter, Use, row},
+    store::{KeyLimit, KeyFilter, UsageDelta, row},
 };
 
 macro_rules! columns {
@@ -69,7 +69,7 @@ type Query = QueryBuilder<Postgres>;
 
 /// The page that `filter` asks for. Each combination of conditions has an index whose order no other index has, for `~>~` is the order of no
 /// other and the numbers are those of one index alone. So its plan is the same whatever the server knows of the rows, and it reads the rows of the page, and none besides.
-pub(super) fn list(filter: &Filter) -> Query {
+pub(super) fn list(filter: &KeyFilter) -> Query {
     let mut query = Query::new("");
     if filter.revoked {
         query.push("select * from ((");
@@ -81,7 +81,7 @@ pub(super) fn list(filter: &Filter) -> Query {
         if filter.organization.is_none() {
             query.push("organization desc, ");
         }
-        if filter.owner == Some(Owner::Bot) {
+        if filter.owner == Some(Owner::ServiceAccount) {
             query.push("\"user\" desc, ");
         }
         query.push("id using ~>~ limit ").push_bind(limit(filter.limit));
@@ -92,7 +92,7 @@ pub(super) fn list(filter: &Filter) -> Query {
 }
 
 /// The revoked keys of the page, or the others.
-fn page(query: &mut Query, filter: &Filter, is_revoked: bool) {
+fn page(query: &mut Query, filter: &KeyFilter, is_revoked: bool) {
     let (revoked, not_revoked) = match (&filter.owner, &filter.environment) {
         (None, None) => (1, 2),
         (Some(_), None) => (3, 4),
@@ -121,7 +121,7 @@ fn page(query: &mut Query, filter: &Filter, is_revoked: bool) {
 }
 
 /// How many keys, but this one, its owner has: at most as many as the cap says. The order is that of the one index that has no others among them.
-pub(super) fn count(record: &KeyRecord, cap: Cap) -> Query {
+pub(super) fn count(record: &KeyRecord, cap: KeyLimit) -> Query {
     let mut query = Query::new("select count(*) from (");
     for (number, ends) in [" and expires_at is null", " and expires_at > "].into_iter().enumerate() {
         query.push(if number == 0 { "(" } else { ") union all (" });
@@ -130,10 +130,10 @@ pub(super) fn count(record: &KeyRecord, cap: Cap) -> Query {
         is_owner(&mut query, record.owner());
         query.push(ends);
         if number == 1 {
-            query.push_bind(row::micros(cap.now));
+            query.push_bind(row::micros(cap.at));
         }
         query.push(" and id <> ").push_bind(record.id().to_string());
-        query.push(" order by organization, owner_type, user_id, expires_at limit ").push_bind(i64::from(cap.most));
+        query.push(" order by organization, owner_type, user_id, expires_at limit ").push_bind(i64::from(cap.max));
     }
     query.push(")) as counted");
     query
@@ -170,12 +170,12 @@ fn number_of(what: &str, parts: &[Option<&str>]) -> i64 {
 }
 
 /// The ids, the counts, and the times of the last use: each key once.
-pub(super) fn add_up(uses: &[Use]) -> (Vec<String>, Vec<i64>, Vec<i64>) {
+pub(super) fn add_up(uses: &[UsageDelta]) -> (Vec<String>, Vec<i64>, Vec<i64>) {
     let mut sums = BTreeMap::<&str, (i64, i64)>::new();
     for one in uses {
         let (count, last_at) = sums.entry(one.id.as_str()).or_insert((0, i64::MIN));
         *count = count.saturating_add(row::number(one.count));
-        *last_at = row::micros(one.last_at).max(*last_at);
+        *last_at = row::micros(one.last_used_at).max(*last_at);
     }
     let ids = sums.keys().map(|id| (*id).to_owned()).collect();
     let (counts, times) = sums.into_values().unzip();

@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
 use super::file::Files;
-use crate::store::{Change, KeyChanges};
+use crate::store::{Invalidation, ChangeFeed};
 
 /// The changes in a [`SqliteStore`](crate::store::SqliteStore)'s file, made by whatever process.
 ///
@@ -51,7 +51,7 @@ impl SqliteChanges {
     }
 }
 
-impl KeyChanges for SqliteChanges {
+impl ChangeFeed for SqliteChanges {
     type Error = sqlx::Error;
 
     async fn connect(&mut self) -> Result<(), sqlx::Error> {
@@ -63,17 +63,17 @@ impl KeyChanges for SqliteChanges {
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Change, sqlx::Error> {
+    async fn next(&mut self) -> Result<Invalidation, sqlx::Error> {
         loop {
             sleep(PAUSE).await;
             if self.was_changed().await? {
-                return Ok(Change::Any);
+                return Ok(Invalidation::All);
             }
         }
     }
 
-    async fn catch_up(&mut self) -> Result<Vec<Change>, sqlx::Error> {
-        Ok(if self.was_changed().await? { vec![Change::Any] } else { Vec::new() })
+    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
+        Ok(if self.was_changed().await? { vec![Invalidation::All] } else { Vec::new() })
     }
 }
 

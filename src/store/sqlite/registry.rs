@@ -4,14 +4,14 @@ use super::{SqliteStore, reserve::is_full, statements, writes::get};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, Answered, Cap, Filter, KeyRegistry, Refusal, Replacement, Use, row},
+    store::{ActorKey, Answered, KeyLimit, KeyFilter, KeyRegistry, RegistryError, Replacement, UsageDelta, row},
 };
 
 /// So many rows of a page are decoded before requests go in between.
 const ROWS: usize = 16;
 
 impl KeyRegistry for SqliteStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<Cap>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
+    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
         self.adding(self.try_insert(record, cap, actor).await)
     }
 
@@ -23,7 +23,7 @@ impl KeyRegistry for SqliteStore {
         self.0.reading(async { get(&mut *self.0.gets.acquire().await?, id).await }).await
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<KeyRecord>, sqlx::Error> {
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, sqlx::Error> {
         let mut turn = self.0.turn(filter.organization.as_deref()).await?;
         let rows = self.0.reading(statements::list(filter).fetch_all(&mut *turn.connection)).await?;
         let mut records = Vec::with_capacity(rows.len());
@@ -73,9 +73,9 @@ impl KeyRegistry for SqliteStore {
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, sqlx::Error> {
         let mut change = self.change().await?;
         let Some(stored) = get(&mut change, id).await? else {
-            return Ok(Err(Refusal::NotFound(id.clone())));
+            return Ok(Err(RegistryError::NotFound(id.clone())));
         };
-        let record = match stored.rehashed(from, *to) {
+        let record = match stored.apply_rehash(from, *to) {
             Ok(record) => record,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -83,17 +83,17 @@ impl KeyRegistry for SqliteStore {
         let query = query.bind(to.as_bytes().to_vec()).bind(row::number(record.version()));
         match query.execute(&mut *change).await {
             Ok(_) => change.commit().await?,
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(Err(Refusal::DuplicateKey)),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(Err(RegistryError::DuplicateDigest)),
             Err(error) => return Err(error),
         }
         Ok(Ok(record))
     }
 
-    async fn record_uses(&self, uses: &[Use]) -> Result<(), sqlx::Error> {
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), sqlx::Error> {
         let mut change = self.change().await?;
         for one in uses {
             let query = sqlx::query(statements::RECORD_USE).bind(one.id.as_str());
-            query.bind(row::number(one.count)).bind(row::micros(one.last_at)).execute(&mut *change).await?;
+            query.bind(row::number(one.count)).bind(row::micros(one.last_used_at)).execute(&mut *change).await?;
         }
         change.commit().await
     }

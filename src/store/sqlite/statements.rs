@@ -2,7 +2,7 @@
 
 use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
 
-use crate::store::{Filter, row};
+use crate::store::{KeyFilter, row};
 
 macro_rules! columns {
     () => {
@@ -87,7 +87,7 @@ pub(super) const LISTS: [[&str; 2]; 4] = [
     lists!("organization is ?1 and owner_type is ?4 and user is ?5 and environment = ?6"),
 ];
 
-pub(super) fn list(filter: &Filter) -> Query<'_, Sqlite, SqliteArguments> {
+pub(super) fn list(filter: &KeyFilter) -> Query<'_, Sqlite, SqliteArguments> {
     let number = 2 * usize::from(filter.owner.is_some()) + usize::from(filter.environment.is_some());
     let query = sqlx::query(LISTS[number][usize::from(filter.revoked)]).bind(&filter.organization);
     let query = match &filter.after {

@@ -5,7 +5,7 @@ use sqlx::{Sqlite, SqliteConnection};
 use super::{SqliteStore, change::Change, fault::SqliteFault, reserve::is_full, statements};
 use crate::{
     record::{KeyId, KeyRecord, Status},
-    store::{ActorKey, Answered, Cap, Refusal, Replacement, row},
+    store::{ActorKey, Answered, KeyLimit, RegistryError, Replacement, row},
 };
 
 impl SqliteStore {
@@ -39,7 +39,7 @@ impl SqliteStore {
     pub(super) async fn try_insert(
         &self,
         record: KeyRecord,
-        cap: Option<Cap>,
+        cap: Option<KeyLimit>,
         actor: Option<&ActorKey>,
     ) -> Answered<(), sqlx::Error> {
         let mut change = match self.change_for(actor).await? {
@@ -58,7 +58,7 @@ impl SqliteStore {
         let mut change = self.change().await?;
         let any = sqlx::query_scalar::<_, bool>("select exists (select 1 from api_keys)");
         if any.fetch_one(&mut *change).await? {
-            return Ok(Err(Refusal::NotEmpty));
+            return Ok(Err(RegistryError::NotEmpty));
         }
         self.keep_reserve(&change)?;
         if let Err(refusal) = insert(&mut change, &record, None).await? {
@@ -121,7 +121,7 @@ impl SqliteStore {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let Some(stored) = get(&mut change, id).await? else {
-            return Ok(Err(Refusal::NotFound(id.clone())));
+            return Ok(Err(RegistryError::NotFound(id.clone())));
         };
         let revoked = match update(&mut change, stored.with_status(Status::Revoked)).await? {
             Ok(revoked) => revoked,
@@ -138,7 +138,7 @@ impl SqliteStore {
         };
         let query = sqlx::query(statements::REMOVE).bind(id.as_str());
         let Some(row) = query.fetch_optional(&mut *change).await? else {
-            return Ok(Err(Refusal::NotFound(id.clone())));
+            return Ok(Err(RegistryError::NotFound(id.clone())));
         };
         let removed = row::record(&row)?;
         change.commit().await?;
@@ -169,28 +169,28 @@ pub(super) async fn get(connection: &mut SqliteConnection, id: &KeyId) -> Result
     query.fetch_optional(connection).await?.as_ref().map(row::record).transpose()
 }
 
-async fn insert(connection: &mut SqliteConnection, record: &KeyRecord, cap: Option<Cap>) -> Answered<(), sqlx::Error> {
+async fn insert(connection: &mut SqliteConnection, record: &KeyRecord, cap: Option<KeyLimit>) -> Answered<(), sqlx::Error> {
     match sqlx::query_with(statements::INSERT, row::arguments::<Sqlite>(record)?).execute(&mut *connection).await {
         Ok(_) => {}
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             let taken = get(connection, record.id()).await?.is_some();
-            return Ok(Err(if taken { Refusal::DuplicateId(record.id().clone()) } else { Refusal::DuplicateKey }));
+            return Ok(Err(if taken { RegistryError::DuplicateId(record.id().clone()) } else { RegistryError::DuplicateDigest }));
         }
         Err(error) => return Err(error),
     }
     let Some(cap) = cap else { return Ok(Ok(())) };
     let (owner_type, user) = row::owner(record.owner());
     let count = sqlx::query_scalar::<_, i64>(statements::COUNT).bind(record.organization()).bind(owner_type).bind(user);
-    let count = count.bind(row::micros(cap.now)).bind(record.id().as_str()).bind(i64::from(cap.most));
-    let has_room = count.fetch_one(&mut *connection).await? < i64::from(cap.most);
-    Ok(if has_room { Ok(()) } else { Err(Refusal::Full(cap.most)) })
+    let count = count.bind(row::micros(cap.at)).bind(record.id().as_str()).bind(i64::from(cap.max));
+    let has_room = count.fetch_one(&mut *connection).await? < i64::from(cap.max);
+    Ok(if has_room { Ok(()) } else { Err(RegistryError::LimitReached(cap.max)) })
 }
 
 async fn update(connection: &mut SqliteConnection, changed: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
     let Some(stored) = get(connection, changed.id()).await? else {
-        return Ok(Err(Refusal::NotFound(changed.id().clone())));
+        return Ok(Err(RegistryError::NotFound(changed.id().clone())));
     };
-    let updated = stored.updated_to(changed);
+    let updated = stored.apply_update(changed);
     if let Ok(record) = &updated {
         put(connection, record).await?;
     }

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use super::{
-    KeyId, KeyRecord, KeyRegistry, Owner, Refusal, SECOND, all_removed, find, insert, noon, of_alice, race, sound,
+    KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed, find, insert, noon, of_alice, race, sound,
     stored,
 };
 use crate::{
     record::Status,
-    store::{ActorKey, Filter, Use},
+    store::{ActorKey, KeyFilter, UsageDelta},
 };
 
 /// The changes that a registry makes on somebody's behalf.
@@ -27,7 +27,7 @@ const CHANGES: [Change; 6] =
 
 impl Change {
     /// Makes this change to Alice's key `a`, under the digest 1; what it adds is `b`, under the digest 2.
-    async fn make(self, registry: &impl KeyRegistry, actor: Option<&ActorKey>) -> Result<(), Refusal> {
+    async fn make(self, registry: &impl KeyRegistry, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
         let a = sound(registry.get(&"a".into()).await).unwrap_or_else(|| of_alice("a", 1));
         match self {
             Self::Insert => sound(registry.insert(of_alice("b", 2), None, actor).await),
@@ -44,11 +44,11 @@ impl Change {
 }
 
 fn bot(id: &str, byte: u8) -> KeyRecord {
-    of_alice(id, byte).with_owner(Owner::Bot)
+    of_alice(id, byte).with_owner(Owner::ServiceAccount)
 }
 
-fn changed<T>(id: &str) -> Result<T, Refusal> {
-    Err(Refusal::ActorChanged(id.into()))
+fn changed<T>(id: &str) -> Result<T, RegistryError> {
+    Err(RegistryError::ActorChanged(id.into()))
 }
 
 async fn start_over(registry: &impl KeyRegistry) {
@@ -108,8 +108,8 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: imp
     for change in CHANGES {
         start_over(&registry).await;
         let actor = ActorKey::of(&stored(&registry, "actor").await).with_clock(|| noon() - SECOND);
-        let once = Use { id: "actor".into(), count: 1, last_at: noon() };
-        sound(registry.record_uses(&[once]).await);
+        let once = UsageDelta { id: "actor".into(), count: 1, last_used_at: noon() };
+        sound(registry.record_usage(&[once]).await);
         assert_eq!(
             Box::pin(change.make(&registry, Some(&actor))).await,
             Ok(()),
@@ -214,7 +214,7 @@ async fn act(registry: &impl KeyRegistry, round: u8, number: u8, actor: &ActorKe
             _ if step == 3 => sound(registry.remove(&own.as_str().into(), Some(actor)).await).map(drop),
             _ => sound(registry.revoke(&own.as_str().into(), Some(actor)).await).map(drop),
         };
-        if let Err(Refusal::ActorChanged(_)) = answer {
+        if let Err(RegistryError::ActorChanged(_)) = answer {
             return;
         }
     }
@@ -222,7 +222,7 @@ async fn act(registry: &impl KeyRegistry, round: u8, number: u8, actor: &ActorKe
 
 /// Each record of the organization, and which change it is at.
 async fn everything(registry: &impl KeyRegistry) -> Vec<(KeyId, u64, Status)> {
-    let all = sound(registry.list(&Filter::of_organization("acme").with_revoked().limit(10_000)).await);
+    let all = sound(registry.list(&KeyFilter::organization("acme").with_revoked().limit(10_000)).await);
     all.iter().map(|record| (record.id().clone(), record.version(), record.status())).collect()
 }
 
@@ -237,14 +237,14 @@ pub(super) async fn keys_change_each_other_without_a_circle(registry: impl KeyRe
             let ids = ["a", "b", "c"];
             let (by, to) = (ids[usize::from(number) % 3], ids[(usize::from(number) / 3 + step) % 3]);
             if number == 15 {
-                let uses = ids.map(|id| Use { id: id.into(), count: 1, last_at: noon() });
-                sound(registry.record_uses(&uses).await);
+                let uses = ids.map(|id| UsageDelta { id: id.into(), count: 1, last_used_at: noon() });
+                sound(registry.record_usage(&uses).await);
                 continue;
             }
             let actor = ActorKey::of(&stored(&*registry, by).await);
             let read = stored(&*registry, to).await;
             match sound(registry.update(read.with_name(step.to_string()), Some(&actor)).await) {
-                Ok(_) | Err(Refusal::ActorChanged(_) | Refusal::Changed(_)) => {}
+                Ok(_) | Err(RegistryError::ActorChanged(_) | RegistryError::VersionConflict(_)) => {}
                 Err(refusal) => panic!("an update was refused: {refusal}"),
             }
         }

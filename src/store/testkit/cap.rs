@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cap, KeyRegistry, Owner, Refusal, SECOND, insert, noon, of_alice, one_at, race, sound, stored};
+use super::{KeyLimit, KeyRegistry, Owner, RegistryError, SECOND, insert, noon, of_alice, one_at, race, sound, stored};
 use crate::record::{KeyRecord, Status};
 
 pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry, owner: Option<Owner>) {
@@ -13,18 +13,18 @@ pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry,
     insert(&registry, of_owner("expired", 2).with_expires_at(noon())).await;
     insert(&registry, of_owner("in grace", 3).with_replaced_by("newer").with_expires_at(noon() + SECOND)).await;
     let early = registry.insert(of_owner("early", 4), Some(one_at(noon() - SECOND)), None).await;
-    assert_eq!(sound(early), Err(Refusal::Full(1)), "a key that expires in a second counts");
+    assert_eq!(sound(early), Err(RegistryError::LimitReached(1)), "a key that expires in a second counts");
     let in_grace = registry.insert(of_owner("late", 10), Some(one_at(noon())), None).await;
-    assert_eq!(sound(in_grace), Err(Refusal::Full(1)), "a replaced key counts while it works");
+    assert_eq!(sound(in_grace), Err(RegistryError::LimitReached(1)), "a replaced key counts while it works");
     assert_eq!(sound(registry.revoke(&"in grace".into(), None).await).map(drop), Ok(()));
     let first =
         registry.insert(of_owner("disabled", 5).with_status(Status::Disabled), Some(one_at(noon())), None).await;
     assert_eq!(sound(first), Ok(()), "revoked and expired keys do not count");
-    assert_eq!(sound(registry.insert(of_owner("b", 6), Some(one_at(noon())), None).await), Err(Refusal::Full(1)));
-    let two = registry.insert(of_owner("c", 7), Some(Cap { most: 2, now: noon() }), None).await;
+    assert_eq!(sound(registry.insert(of_owner("b", 6), Some(one_at(noon())), None).await), Err(RegistryError::LimitReached(1)));
+    let two = registry.insert(of_owner("c", 7), Some(KeyLimit { max: 2, at: noon() }), None).await;
     assert_eq!(sound(two), Ok(()), "a cap of two");
-    let none = registry.insert(of_owner("d", 8), Some(Cap { most: 0, now: noon() }), None).await;
-    assert_eq!(sound(none), Err(Refusal::Full(0)), "a cap of none");
+    let none = registry.insert(of_owner("d", 8), Some(KeyLimit { max: 0, at: noon() }), None).await;
+    assert_eq!(sound(none), Err(RegistryError::LimitReached(0)), "a cap of none");
     assert_eq!(sound(registry.revoke(&"disabled".into(), None).await).map(drop), Ok(()));
     assert_eq!(sound(registry.revoke(&"c".into(), None).await).map(drop), Ok(()));
     assert_eq!(
@@ -41,7 +41,7 @@ pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl Key
         of_alice("2", 2).with_organization("globex"),
         of_alice("3", 3).with_owner(user("bob")),
         of_alice("4", 4).with_owner(user("Bot")),
-        of_alice("5", 5).with_owner(Owner::Bot),
+        of_alice("5", 5).with_owner(Owner::ServiceAccount),
         KeyRecord::new("6", [6; 32]).with_owner(user("alice")),
         KeyRecord::new("7", [7; 32]),
     ]) {
@@ -59,19 +59,19 @@ pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl Key
         );
     }
     let elsewhere = registry.insert(of_alice("8", 8).with_environment("test"), Some(one_at(noon())), None).await;
-    assert_eq!(sound(elsewhere), Err(Refusal::Full(1)), "a cap is of all environments");
+    assert_eq!(sound(elsewhere), Err(RegistryError::LimitReached(1)), "a cap is of all environments");
     let taken = registry.insert(of_alice("1", 8), Some(one_at(noon())), None).await;
-    assert_eq!(sound(taken), Err(Refusal::DuplicateId("1".into())), "what is wrong with a key comes before its cap");
+    assert_eq!(sound(taken), Err(RegistryError::DuplicateId("1".into())), "what is wrong with a key comes before its cap");
     let without_organization = KeyRecord::new("9", [9; 32]).with_owner(user("alice"));
     let refused = registry.insert(without_organization, Some(one_at(noon())), None).await;
-    assert_eq!(sound(refused), Err(Refusal::Full(1)), "keys without an organization count among themselves");
+    assert_eq!(sound(refused), Err(RegistryError::LimitReached(1)), "keys without an organization count among themselves");
 }
 
 pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(registry: impl KeyRegistry) {
     let registry = Arc::new(registry);
     for round in 0..16 {
         // The bots of one organization, as the keys of one user.
-        let owner = if round < 8 { Owner::User(format!("user {round}")) } else { Owner::Bot };
+        let owner = if round < 8 { Owner::User(format!("user {round}")) } else { Owner::ServiceAccount };
         let organization = if round < 8 { "acme".to_owned() } else { format!("acme {round}") };
         let won = race(&registry, |registry, number| {
             let id = format!("{round}-{number}");
@@ -79,7 +79,7 @@ pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(regist
                 of_alice(&id, 16 * round + number).with_owner(owner.clone()).with_organization(organization.clone());
             async move {
                 let inserted = sound(registry.insert(record, Some(one_at(noon())), None).await);
-                assert!(matches!(inserted, Ok(()) | Err(Refusal::Full(1))), "{inserted:?}");
+                assert!(matches!(inserted, Ok(()) | Err(RegistryError::LimitReached(1))), "{inserted:?}");
                 inserted.is_ok()
             }
         });
@@ -89,7 +89,7 @@ pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(regist
 }
 
 async fn stored_count(registry: &impl KeyRegistry) -> usize {
-    let listed = sound(registry.list(&crate::store::Filter::of_organization("acme")).await);
+    let listed = sound(registry.list(&crate::store::KeyFilter::organization("acme")).await);
     for record in &listed {
         stored(registry, record.id().as_str()).await;
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    KeyId, KeyRecord, KeyRegistry, Owner, Refusal, SECOND, all_removed, find, insert, noon, of_alice, race, sound,
+    KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed, find, insert, noon, of_alice, race, sound,
     stored,
 };
 use crate::{permission::Permissions, record::Status};
@@ -29,7 +29,7 @@ fn full_record() -> KeyRecord {
         .with_replaces("older")
         .with_replaced_by("newer")
         .with_version(7)
-        .with_use(3, noon())
+        .with_usage(3, noon())
         .with_metadata("team", "infra")
         .with_metadata("", "")
 }
@@ -37,7 +37,7 @@ fn full_record() -> KeyRecord {
 pub(super) async fn records_come_back_whole(registry: impl KeyRegistry) {
     let bare = KeyRecord::new("bare", [2; 32]);
     let bot = KeyRecord::new("bot", [3; 32])
-        .with_owner(Owner::Bot)
+        .with_owner(Owner::ServiceAccount)
         .with_expires_at(SystemTime::UNIX_EPOCH - SECOND)
         .with_organization("");
     for record in [full_record(), bare, bot] {
@@ -69,9 +69,9 @@ pub(super) async fn times_are_rounded_down_if_at_all(registry: impl KeyRegistry)
 pub(super) async fn an_id_and_a_digest_are_there_once(registry: impl KeyRegistry) {
     insert(&registry, KeyRecord::new("a", [1; 32])).await;
     let same_id = registry.insert(KeyRecord::new("a", [2; 32]), None, None).await;
-    assert_eq!(sound(same_id), Err(Refusal::DuplicateId("a".into())));
+    assert_eq!(sound(same_id), Err(RegistryError::DuplicateId("a".into())));
     let same_digest = registry.insert(KeyRecord::new("b", [1; 32]), None, None).await;
-    assert_eq!(sound(same_digest), Err(Refusal::DuplicateKey));
+    assert_eq!(sound(same_digest), Err(RegistryError::DuplicateDigest));
     assert!(find(&registry, 2).await.is_none() && sound(registry.get(&"b".into()).await).is_none());
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn an_update_is_of_the_version_that_was_read(registry: impl Key
     let first = sound(registry.update(read.clone().with_name("first"), None).await).expect("the first update");
     assert_eq!((first.name(), first.version()), (Some("first"), read.version() + 1));
     let second = sound(registry.update(read.with_name("second"), None).await);
-    assert_eq!(second.map(drop), Err(Refusal::Changed("a".into())));
+    assert_eq!(second.map(drop), Err(RegistryError::VersionConflict("a".into())));
     assert_eq!(find(&registry, 1).await.as_ref().and_then(KeyRecord::name), Some("first"), "what a request finds");
 
     let registry = Arc::new(registry);
@@ -97,10 +97,10 @@ pub(super) async fn an_update_is_of_the_version_that_was_read(registry: impl Key
 pub(super) async fn an_update_keeps_what_identifies_a_key(registry: impl KeyRegistry) {
     let record = of_alice("a", 1).with_expires_at(noon());
     insert(&registry, record.clone()).await;
-    let identity = Err(Refusal::Identity("a".into()));
+    let identity = Err(RegistryError::ImmutableField("a".into()));
     for (what, changed) in [
         ("a digest", of_alice("a", 2).with_expires_at(noon())),
-        ("an owner", record.clone().with_owner(Owner::Bot)),
+        ("an owner", record.clone().with_owner(Owner::ServiceAccount)),
         ("an organization", record.clone().with_organization("globex")),
         ("an environment", record.clone().with_environment("live")),
         ("an origin", record.clone().with_replaces("b")),
@@ -112,7 +112,7 @@ pub(super) async fn an_update_keeps_what_identifies_a_key(registry: impl KeyRegi
     let shorter = sound(registry.update(record.with_expires_at(noon() - SECOND), None).await);
     assert_eq!(shorter.map(|record| record.expires_at()), Ok(Some(noon() - SECOND)));
     let nobody = registry.update(KeyRecord::new("nobody", [9; 32]), None).await;
-    assert_eq!(sound(nobody).map(drop), Err(Refusal::NotFound("nobody".into())));
+    assert_eq!(sound(nobody).map(drop), Err(RegistryError::NotFound("nobody".into())));
     assert!(find(&registry, 9).await.is_none(), "an update inserted a key");
 }
 
@@ -123,13 +123,13 @@ pub(super) async fn a_revoked_key_stays_revoked(registry: impl KeyRegistry) {
     assert_eq!(revoked.status(), Status::Revoked);
     assert_eq!(find(&registry, 1).await.map(|record| record.status()), Some(Status::Revoked));
     let again = registry.revoke(&"a".into(), None).await;
-    assert_eq!(sound(again).map(drop), Err(Refusal::Revoked("a".into())));
+    assert_eq!(sound(again).map(drop), Err(RegistryError::Revoked("a".into())));
     for status in [Status::Active, Status::Disabled] {
         let undone = registry.update(revoked.clone().with_status(status), None).await;
-        assert_eq!(sound(undone).map(drop), Err(Refusal::Revoked("a".into())));
+        assert_eq!(sound(undone).map(drop), Err(RegistryError::Revoked("a".into())));
     }
     let nobody = registry.revoke(&"nobody".into(), None).await;
-    assert_eq!(sound(nobody).map(drop), Err(Refusal::NotFound("nobody".into())));
+    assert_eq!(sound(nobody).map(drop), Err(RegistryError::NotFound("nobody".into())));
 }
 
 /// Many tasks switch a key off and on while one revokes it: nobody sees it work afterwards.
@@ -166,17 +166,17 @@ pub(super) async fn a_removed_key_stays_away(registry: impl KeyRegistry) {
     let removed = sound(registry.remove(&"a".into(), None).await).expect("a key can be removed");
     assert!(find(&registry, 1).await.is_none(), "a removed key is found");
     assert_eq!(shown(&removed), shown(&read));
-    assert_eq!(sound(registry.remove(&"a".into(), None).await).map(drop), Err(Refusal::NotFound("a".into())));
+    assert_eq!(sound(registry.remove(&"a".into(), None).await).map(drop), Err(RegistryError::NotFound("a".into())));
     let late = registry.update(read.clone().with_name("late"), None).await;
-    assert_eq!(sound(late).map(drop), Err(Refusal::NotFound("a".into())));
+    assert_eq!(sound(late).map(drop), Err(RegistryError::NotFound("a".into())));
     let replaced = registry.replace(read.with_replaced_by("b"), of_alice("b", 2), None).await;
-    assert_eq!(sound(replaced).map(drop), Err(Refusal::NotFound("a".into())));
+    assert_eq!(sound(replaced).map(drop), Err(RegistryError::NotFound("a".into())));
     assert!(find(&registry, 1).await.is_none() && find(&registry, 2).await.is_none());
     assert!(all_removed(registry.remove_user(Some("acme"), "alice", None).await).is_empty(), "it was removed before");
     insert(&registry, of_alice("a", 1)).await;
     assert_eq!(all_removed(registry.remove_user(Some("acme"), "alice", None).await).len(), 1);
     let late = registry.update(of_alice("a", 1), None).await;
-    assert_eq!(sound(late).map(drop), Err(Refusal::NotFound("a".into())));
+    assert_eq!(sound(late).map(drop), Err(RegistryError::NotFound("a".into())));
 }
 
 /// Many tasks update keys while others remove them: none comes back.
@@ -209,7 +209,7 @@ pub(super) async fn a_users_keys_go_with_the_user(registry: impl KeyRegistry) {
     insert(&registry, of_alice("2", 2).with_status(Status::Revoked)).await;
     insert(&registry, of_alice("3", 3).with_organization("globex")).await;
     insert(&registry, KeyRecord::new("4", [4; 32]).with_owner(alice)).await;
-    insert(&registry, of_alice("5", 5).with_owner(Owner::Bot)).await;
+    insert(&registry, of_alice("5", 5).with_owner(Owner::ServiceAccount)).await;
     insert(&registry, of_alice("6", 6).with_owner(Owner::User("Bot".into()))).await;
     insert(&registry, of_alice("7", 7).with_owner(Owner::User("Alice".into()))).await;
     insert(&registry, of_alice("8", 8).with_organization("ACME")).await;

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use super::{KeyId, KeyRecord, KeyRegistry, Refusal, find, insert, noon, of_alice, race, sound, stored};
+use super::{KeyId, KeyRecord, KeyRegistry, RegistryError, find, insert, noon, of_alice, race, sound, stored};
 use crate::record::Status;
 
 fn retired(old: KeyRecord, by: &str) -> KeyRecord {
@@ -33,7 +33,7 @@ pub(super) async fn a_replacement_is_one_step(registry: impl KeyRegistry) {
     let again = stored(&registry, "second").await.with_replaced_by("d");
     assert_eq!(
         sound(registry.replace(again, of_alice("d", 5), None).await).map(drop),
-        Err(Refusal::Replaced("second".into()))
+        Err(RegistryError::Replaced("second".into()))
     );
     assert!(find(&registry, 5).await.is_none(), "a key was replaced twice");
 }
@@ -43,16 +43,16 @@ pub(super) async fn a_replacement_that_is_refused_in_the_middle_changes_nothing(
     insert(&registry, of_alice("taken", 9).with_organization("globex")).await;
     let old = stored(&registry, "a").await;
     let replace = async |new| sound(registry.replace(retired(old.clone(), "b"), new, None).await).map(drop);
-    assert_eq!(replace(of_alice("b", 9)).await, Err(Refusal::DuplicateKey));
-    assert_eq!(replace(of_alice("taken", 2)).await, Err(Refusal::DuplicateId("taken".into())));
+    assert_eq!(replace(of_alice("b", 9)).await, Err(RegistryError::DuplicateDigest));
+    assert_eq!(replace(of_alice("taken", 2)).await, Err(RegistryError::DuplicateId("taken".into())));
     let now = find(&registry, 1).await.expect("the old key is there");
     assert_eq!((now.status(), now.version(), now.replaced_by()), (Status::Active, old.version(), None));
     assert!(find(&registry, 2).await.is_none(), "a key was half made");
 
     sound(registry.update(old.clone().with_name("renamed"), None).await).expect("an update");
-    assert_eq!(replace(of_alice("b", 2)).await, Err(Refusal::Changed("a".into())));
+    assert_eq!(replace(of_alice("b", 2)).await, Err(RegistryError::VersionConflict("a".into())));
     sound(registry.revoke(&"a".into(), None).await).expect("a revocation");
-    assert_eq!(replace(of_alice("b", 2)).await, Err(Refusal::Revoked("a".into())));
+    assert_eq!(replace(of_alice("b", 2)).await, Err(RegistryError::Revoked("a".into())));
     assert!(find(&registry, 2).await.is_none(), "a revoked key was replaced");
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn a_replacement_ends_an_earlier_grace(registry: impl KeyRegist
     // What is refused in the middle ends nothing.
     let read = stored(&registry, "k5").await.with_replaced_by("taken");
     let refused = sound(registry.replace(read, of_alice("taken", 10).with_replaces("k5"), None).await);
-    assert_eq!(refused.map(drop), Err(Refusal::DuplicateKey));
+    assert_eq!(refused.map(drop), Err(RegistryError::DuplicateDigest));
     assert_eq!(find(&registry, 4).await.map(|old| old.status()), Some(Status::Active), "a grace ended for nothing");
 }
 

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{KeyRegistry, Refusal, find, insert, of_alice, race, sound};
+use super::{KeyRegistry, RegistryError, find, insert, of_alice, race, sound};
 use crate::record::{KeyRecord, Owner, Status};
 
 pub(super) async fn none_but_the_first_key_is_the_first(registry: impl KeyRegistry) {
     assert_eq!(sound(registry.insert_first(of_alice("a", 1)).await), Ok(()), "the first key");
     assert!(find(&registry, 1).await.is_some(), "the first key is found");
-    assert_eq!(sound(registry.insert_first(of_alice("b", 2)).await), Err(Refusal::NotEmpty), "the second key");
-    assert_eq!(sound(registry.insert_first(of_alice("a", 1)).await), Err(Refusal::NotEmpty), "the first key again");
+    assert_eq!(sound(registry.insert_first(of_alice("b", 2)).await), Err(RegistryError::NotEmpty), "the second key");
+    assert_eq!(sound(registry.insert_first(of_alice("a", 1)).await), Err(RegistryError::NotEmpty), "the first key again");
     assert!(find(&registry, 2).await.is_none(), "what was refused is found");
     sound(registry.remove(&"a".into(), None).await).expect("a removal");
-    let revoked = KeyRecord::new("other", [3; 32]).with_owner(Owner::Bot).with_status(Status::Revoked);
+    let revoked = KeyRecord::new("other", [3; 32]).with_owner(Owner::ServiceAccount).with_status(Status::Revoked);
     insert(&registry, revoked).await;
     let refused = sound(registry.insert_first(of_alice("b", 2)).await);
-    assert_eq!(refused, Err(Refusal::NotEmpty), "a revoked key of another organization is a key");
+    assert_eq!(refused, Err(RegistryError::NotEmpty), "a revoked key of another organization is a key");
     sound(registry.remove(&"other".into(), None).await).expect("a removal");
     assert_eq!(
         sound(registry.insert_first(of_alice("b", 2)).await),
@@ -32,7 +32,7 @@ pub(super) async fn of_racing_first_keys_exactly_one_is(registry: impl KeyRegist
             let record = of_alice(&format!("{round}-{number}"), number).with_owner(owner);
             match sound(registry.insert_first(record).await) {
                 Ok(()) => true,
-                Err(Refusal::NotEmpty) => false,
+                Err(RegistryError::NotEmpty) => false,
                 Err(refusal) => panic!("a first key was refused: {refusal}"),
             }
         });

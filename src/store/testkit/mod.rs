@@ -30,7 +30,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Answered, BoxError, Cap, KeyRegistry, Lookup, Refusal};
+use super::{Answered, BoxError, KeyLimit, KeyRegistry, Lookup, RegistryError};
 use crate::record::{KeyId, KeyRecord, Owner};
 
 /// Checks a registry in every respect. `open` gives a new one, without keys, each time.
@@ -77,7 +77,7 @@ async fn check_first<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
 }
 
 async fn check_cap<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
-    for owner in [Some(Owner::User("alice".into())), Some(Owner::Bot), None] {
+    for owner in [Some(Owner::User("alice".into())), Some(Owner::ServiceAccount), None] {
         cap::a_cap_counts_what_works_or_could(open().await, owner).await;
     }
     cap::a_cap_is_of_one_owner_in_one_organization(open().await).await;
@@ -137,17 +137,17 @@ fn of_alice(id: &str, byte: u8) -> KeyRecord {
     KeyRecord::new(id, [byte; 32]).with_owner(Owner::User("alice".into())).with_organization("acme")
 }
 
-fn one_at(now: SystemTime) -> Cap {
-    Cap { most: 1, now }
+fn one_at(now: SystemTime) -> KeyLimit {
+    KeyLimit { max: 1, at: now }
 }
 
 /// The record as a request would find it.
 async fn find(registry: &impl KeyRegistry, byte: u8) -> Option<KeyRecord> {
     let digest = [byte; 32].into();
-    match registry.find_now(&digest) {
+    match registry.try_find(&digest) {
         Lookup::Found(record) => Some(record),
         Lookup::Absent => None,
-        Lookup::Wait => sound(registry.find(&digest).await),
+        Lookup::Pending => sound(registry.find(&digest).await),
     }
 }
 

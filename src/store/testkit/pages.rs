@@ -1,7 +1,7 @@
 //! Lists, page by page.
 
 use super::{KeyId, KeyRecord, KeyRegistry, Owner, insert, of_alice, sound};
-use crate::{record::Status, store::Filter};
+use crate::{record::Status, store::KeyFilter};
 
 pub(super) async fn pages_hold_every_key_once_newest_first(registry: impl KeyRegistry) {
     // Ids in the order of their bytes, in which capitals come before small letters, and letters beyond ASCII last.
@@ -13,7 +13,7 @@ pub(super) async fn pages_hold_every_key_once_newest_first(registry: impl KeyReg
     expected.reverse();
     for limit in [1, 2, 3, 7, 100] {
         let mut seen = Vec::new();
-        let mut filter = Filter::of_organization("acme").limit(limit);
+        let mut filter = KeyFilter::organization("acme").limit(limit);
         loop {
             let page = sound(registry.list(&filter).await);
             assert!(page.len() <= limit, "a page of {} under a limit of {limit}", page.len());
@@ -23,8 +23,8 @@ pub(super) async fn pages_hold_every_key_once_newest_first(registry: impl KeyReg
         }
         assert_eq!(seen, expected, "pages of {limit}");
     }
-    assert!(sound(registry.list(&Filter::of_organization("acme").limit(0)).await).is_empty());
-    let behind = registry.list(&Filter::of_organization("acme").after("Z")).await;
+    assert!(sound(registry.list(&KeyFilter::organization("acme").limit(0)).await).is_empty());
+    let behind = registry.list(&KeyFilter::organization("acme").after("Z")).await;
     let behind: Vec<_> = sound(behind).iter().map(|record| record.id().to_string()).collect();
     assert_eq!(behind, ["B", "2", "10", "1"], "a page behind an id that is not there");
 }
@@ -33,30 +33,30 @@ pub(super) async fn a_filter_admits_what_it_says(registry: impl KeyRegistry) {
     let bob = Owner::User("bob".into());
     insert(&registry, of_alice("1", 1)).await;
     insert(&registry, of_alice("2", 2).with_owner(bob.clone()).with_environment("live")).await;
-    insert(&registry, of_alice("3", 3).with_owner(Owner::Bot).with_environment("test")).await;
+    insert(&registry, of_alice("3", 3).with_owner(Owner::ServiceAccount).with_environment("test")).await;
     insert(&registry, of_alice("4", 4).with_status(Status::Revoked)).await;
     insert(&registry, of_alice("5", 5).with_organization("globex")).await;
     insert(&registry, KeyRecord::new("6", [6; 32])).await;
     insert(&registry, of_alice("7", 7).with_status(Status::Disabled)).await;
-    let acme = || Filter::of_organization("acme");
+    let acme = || KeyFilter::organization("acme");
     let mut pages = Vec::new();
-    let mut filter = acme().owned_by(Owner::User("alice".into())).limit(1);
+    let mut filter = acme().owner(Owner::User("alice".into())).limit(1);
     while let [record] = &sound(registry.list(&filter).await)[..] {
         filter = filter.after(record.id().clone());
         pages.push(record.id().to_string());
     }
     assert_eq!(pages, ["7", "1"], "pages of one, among keys that the filter does not admit");
     for (filter, expected) in [
-        (Filter::of_organization("ACME"), &[][..]),
-        (acme().owned_by(Owner::User("ALICE".into())), &[]),
+        (KeyFilter::organization("ACME"), &[][..]),
+        (acme().owner(Owner::User("ALICE".into())), &[]),
         (acme(), &["7", "3", "2", "1"]),
         (acme().with_revoked(), &["7", "4", "3", "2", "1"]),
-        (acme().owned_by(Owner::User("alice".into())), &["7", "1"]),
-        (acme().owned_by(bob), &["2"]),
-        (acme().owned_by(Owner::Bot), &["3"]),
+        (acme().owner(Owner::User("alice".into())), &["7", "1"]),
+        (acme().owner(bob), &["2"]),
+        (acme().owner(Owner::ServiceAccount), &["3"]),
         (acme().environment("live"), &["2"]),
-        (Filter::of_organization("nobody"), &[]),
-        (Filter::default(), &["6"]),
+        (KeyFilter::organization("nobody"), &[]),
+        (KeyFilter::default(), &["6"]),
     ] {
         let listed = sound(registry.list(&filter).await);
         let ids: Vec<_> = listed.iter().map(|record| record.id().as_str()).collect();

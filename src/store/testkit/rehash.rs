@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{KeyRegistry, find, insert, of_alice, race, sound, stored};
-use crate::{key::KeyDigest, record::KeyId, store::Refusal};
+use crate::{key::KeyDigest, record::KeyId, store::RegistryError};
 
 fn digest(byte: u8) -> KeyDigest {
     [byte; 32].into()
@@ -20,7 +20,7 @@ pub(super) async fn a_rehashed_key_is_found_under_its_new_digest_alone(registry:
     assert_eq!(same, (read.id(), read.owner(), read.name(), read.permissions(), 1), "more than the digest was changed");
     assert_eq!(stored(&registry, "a").await.digest(), &digest(2), "what the id finds");
     let taken = registry.insert(of_alice("b", 2), None, None).await;
-    assert_eq!(sound(taken), Err(Refusal::DuplicateKey), "the new digest can be taken");
+    assert_eq!(sound(taken), Err(RegistryError::DuplicateDigest), "the new digest can be taken");
     insert(&registry, of_alice("b", 1)).await;
 }
 
@@ -30,10 +30,10 @@ pub(super) async fn a_rehash_is_of_the_digest_that_was_used(registry: impl KeyRe
     insert(&registry, of_alice("c", 3)).await;
     sound(registry.revoke(&"c".into(), None).await).expect("a key can be revoked");
     for (id, from, to, refusal) in [
-        ("nobody", 1, 9, Refusal::NotFound("nobody".into())),
-        ("a", 5, 9, Refusal::Changed("a".into())),
-        ("a", 1, 2, Refusal::DuplicateKey),
-        ("c", 3, 9, Refusal::Revoked("c".into())),
+        ("nobody", 1, 9, RegistryError::NotFound("nobody".into())),
+        ("a", 5, 9, RegistryError::VersionConflict("a".into())),
+        ("a", 1, 2, RegistryError::DuplicateDigest),
+        ("c", 3, 9, RegistryError::Revoked("c".into())),
     ] {
         let answer = registry.rehash(&id.into(), &digest(from), &digest(to)).await;
         assert_eq!(sound(answer).map(drop), Err(refusal), "{id} from {from} to {to}");
@@ -50,7 +50,7 @@ pub(super) async fn an_update_in_flight_never_undoes_a_rehash(registry: impl Key
     let read = stored(&registry, "a").await;
     sound(registry.rehash(&"a".into(), &digest(1), &digest(2)).await).expect("a key can be rehashed");
     let late = registry.update(read.with_name("late"), None).await;
-    assert_eq!(sound(late).map(drop), Err(Refusal::Changed("a".into())));
+    assert_eq!(sound(late).map(drop), Err(RegistryError::VersionConflict("a".into())));
 
     let registry = Arc::new(registry);
     let won = race(&registry, |registry, number| async move {

@@ -6,8 +6,8 @@ use axum::Router;
 use serde_json::{Value, json};
 use tower_api_key::{
     KeyFormat, KeyId, KeyManager, KeyRecord, Owner, Permissions, Principal,
-    manage::{Actor, Edit, Issued, KeyManagerBuilder, ManageError, NewKey, Rotation},
-    store::Filter,
+    manage::{Actor, UpdateKey, Issued, KeyManagerBuilder, ManageError, NewKey, Rotation},
+    store::KeyFilter,
 };
 
 use super::call;
@@ -42,7 +42,7 @@ impl Keys {
     async fn new() -> Self {
         let (_, manager) = Api::managed(environments);
         let new = |environment: &str| NewKey::user("key").permissions(everything()).environment(environment);
-        let bot = NewKey::bot("key").permissions(everything()).environment("live");
+        let bot = NewKey::service_account("key").permissions(everything()).environment("live");
         let mut by_name = Vec::new();
         for (name, actor, new) in [
             ("member", user("alice", "acme"), new("live")),
@@ -84,10 +84,10 @@ impl Keys {
         let (manager, id) = (&self.manager, self.id(name).clone());
         match method {
             "get" => manager.get(actor, id).await.map(drop),
-            "edit" => manager.edit(actor, id, Edit::new().name("taken")).await.map(drop),
+            "edit" => manager.edit(actor, id, UpdateKey::new().name("taken")).await.map(drop),
             "disable" => manager.disable(actor, id).await.map(drop),
             "enable" => manager.enable(actor, id).await.map(drop),
-            "rotate" => manager.rotate(actor, id, Rotation::with_grace(Duration::from_hours(1))).await.map(drop),
+            "rotate" => manager.rotate(actor, id, Rotation::grace_period(Duration::from_hours(1))).await.map(drop),
             "regenerate" => manager.regenerate(actor, id).await.map(drop),
             "revoke" => manager.revoke(actor, id).await.map(drop),
             "remove" => manager.remove(actor, id).await.map(drop),
@@ -95,7 +95,7 @@ impl Keys {
         }
     }
 
-    async fn listed(&self, actor: &Actor, filter: Filter) -> Vec<&'static str> {
+    async fn listed(&self, actor: &Actor, filter: KeyFilter) -> Vec<&'static str> {
         let listed = self.manager.list(actor, filter).await.unwrap().records;
         let names = self.by_name.iter().filter(|(_, issued)| listed.iter().any(|one| one.id() == issued.record().id()));
         let names: Vec<_> = names.map(|(name, _)| *name).collect();
@@ -122,7 +122,7 @@ async fn actors(keys: &Keys) -> Vec<(&'static str, Actor, Vec<&'static str>)> {
         ("in two environments", alice.clone().in_environment("live").in_environment("test"), vec![]),
         (
             "trusted bot, own keys",
-            Actor::trusted(Owner::Bot, everything()).in_organization("acme").own_keys_only(),
+            Actor::trusted(Owner::ServiceAccount, everything()).in_organization("acme").own_keys_only(),
             vec![],
         ),
         ("principal", Actor::from(&member), live.clone()),
@@ -147,14 +147,14 @@ async fn m02_an_actor_knows_of_no_key_out_of_its_bounds_by_any_method() {
             for name in NAMES.into_iter().filter(|name| !known.contains(name)) {
                 let done = keys.by(method, &actor, name).await;
                 let told = format!("{method} of {name} by {actor_name}: {done:?}");
-                assert!(matches!(done, Err(ManageError::NotFound(_) | ManageError::MayNot(_))), "{told}");
+                assert!(matches!(done, Err(ManageError::NotFound(_) | ManageError::PermissionDenied(_))), "{told}");
                 assert_eq!(keys.stored(name).await.map(|record| record.version()), Some(0), "{told}");
             }
             for name in known {
                 let keys = Keys::new().await;
                 let (_, actor, _) = actors(&keys).await.swap_remove(index);
                 let done = keys.by(method, &actor, name).await;
-                assert!(matches!(done, Ok(()) | Err(ManageError::NotYours(_))), "{method} of {name}: {done:?}");
+                assert!(matches!(done, Ok(()) | Err(ManageError::NotOwner(_))), "{method} of {name}: {done:?}");
             }
         }
     }
@@ -165,19 +165,19 @@ async fn m02_a_list_shows_own_keys_whatever_the_filter_says() {
     let keys = Keys::new().await;
     for (actor_name, actor, known) in actors(&keys).await {
         if actor.permissions().is_empty() {
-            assert!(matches!(keys.manager.list(&actor, Filter::default()).await, Err(ManageError::MayNot(_))));
+            assert!(matches!(keys.manager.list(&actor, KeyFilter::default()).await, Err(ManageError::PermissionDenied(_))));
             continue;
         }
-        assert_eq!(keys.listed(&actor, Filter::of_organization("globex").with_revoked()).await, known, "{actor_name}");
+        assert_eq!(keys.listed(&actor, KeyFilter::organization("globex").with_revoked()).await, known, "{actor_name}");
         if actor.is_own_keys_only() {
-            let of_bob = Filter::of_organization("acme").owned_by(Owner::User("bob".into()));
+            let of_bob = KeyFilter::organization("acme").owner(Owner::User("bob".into()));
             assert_eq!(keys.listed(&actor, of_bob).await, known, "{actor_name}, who asks for a colleague's");
-            let of_bots = keys.listed(&actor, Filter::default().owned_by(Owner::Bot)).await;
+            let of_bots = keys.listed(&actor, KeyFilter::default().owner(Owner::ServiceAccount)).await;
             assert!(of_bots.iter().all(|name| known.contains(name)), "{actor_name}: {of_bots:?}");
         }
     }
     let bot = Actor::from(&keys.principal("bot").await).own_keys_only();
-    assert!(keys.listed(&bot, Filter::default().after(keys.id("bot").clone())).await.is_empty(), "the second page");
+    assert!(keys.listed(&bot, KeyFilter::default().after(keys.id("bot").clone())).await.is_empty(), "the second page");
 }
 
 #[tokio::test]
@@ -189,22 +189,22 @@ async fn m02_who_manages_its_own_keys_makes_keys_of_its_own_only_and_removes_no_
         |refused: Result<(), ManageError>| assert!(matches!(refused, Err(ManageError::OwnKeysOnly)), "{refused:?}");
     let imported = KeyFormat::new("acme_live").unwrap().generate().unwrap();
     for actor in [member.clone(), user("alice", "acme").own_keys_only().in_environment("live")] {
-        own_only(manager.issue(&actor, NewKey::bot("outlives her")).await.map(drop));
-        own_only(manager.import(&actor, &imported, NewKey::bot("outlives her")).await.map(drop));
-        own_only(manager.import_digest(&actor, [9; 32], NewKey::bot("outlives her")).await.map(drop));
-        own_only(manager.remove_member(&actor, "bob").await.map(drop));
-        own_only(manager.remove_member(&actor, "alice").await.map(drop));
+        own_only(manager.issue(&actor, NewKey::service_account("outlives her")).await.map(drop));
+        own_only(manager.import(&actor, &imported, NewKey::service_account("outlives her")).await.map(drop));
+        own_only(manager.import_digest(&actor, [9; 32], NewKey::service_account("outlives her")).await.map(drop));
+        own_only(manager.remove_user_keys(&actor, "bob").await.map(drop));
+        own_only(manager.remove_user_keys(&actor, "alice").await.map(drop));
         let issued = manager.issue(&actor, NewKey::user("hers")).await.unwrap();
         assert_eq!(issued.record().owner(), Some(&Owner::User("alice".into())));
         assert_eq!((issued.record().organization(), issued.record().environment()), (Some("acme"), Some("live")));
         let elsewhere = manager.issue(&actor, NewKey::user("hers").environment("test")).await;
         assert!(matches!(elsewhere, Err(ManageError::Environment(_))), "{elsewhere:?}");
     }
-    let by_environment = manager.remove_member(&user("admin", "acme").in_environment("live"), "bob").await;
-    assert!(matches!(by_environment, Err(ManageError::OneEnvironment)));
+    let by_environment = manager.remove_user_keys(&user("admin", "acme").in_environment("live"), "bob").await;
+    assert!(matches!(by_environment, Err(ManageError::EnvironmentRestricted)));
     let bot = Actor::from(&keys.principal("bot").await).own_keys_only();
-    own_only(manager.issue(&bot, NewKey::bot("another")).await.map(drop));
-    assert!(matches!(manager.issue(&bot, NewKey::user("whose?")).await, Err(ManageError::NoUser)));
+    own_only(manager.issue(&bot, NewKey::service_account("another")).await.map(drop));
+    assert!(matches!(manager.issue(&bot, NewKey::user("whose?")).await, Err(ManageError::UserRequired)));
     assert!(keys.stored("colleague").await.is_some());
 }
 
@@ -213,13 +213,13 @@ async fn m02_a_confined_actor_stays_confined_when_its_key_is_edited_or_replaced(
     let keys = Keys::new().await;
     let (manager, admin) = (&keys.manager, user("admin", "acme"));
     let member = Actor::from(&keys.principal("member").await).own_keys_only();
-    manager.edit(&admin, keys.id("member").clone(), Edit::new().name("edited")).await.unwrap();
+    manager.edit(&admin, keys.id("member").clone(), UpdateKey::new().name("edited")).await.unwrap();
     assert!(matches!(manager.get(&member, keys.id("colleague").clone()).await, Err(ManageError::NotFound(_))));
     let heir = manager.regenerate(&member, keys.id("own").clone()).await.unwrap();
     manager.get(&member, heir.record().id().clone()).await.unwrap();
     assert_eq!(heir.record().owner(), Some(&Owner::User("alice".into())));
     manager.regenerate(&member, keys.id("member").clone()).await.unwrap();
-    assert!(matches!(manager.get(&member, keys.id("own").clone()).await, Err(ManageError::Gone)));
+    assert!(matches!(manager.get(&member, keys.id("own").clone()).await, Err(ManageError::ActorInvalid)));
 }
 
 /// What each route answers to a member for a key, by its own or another's.

@@ -7,8 +7,8 @@ use proptest::{prelude::*, test_runner::Config};
 use serde_json::{Value, json};
 use tower_api_key::{
     KeyFormat, KeyId, KeyManager, KeyRecord, Permissions,
-    manage::{Actor, Edit, Issued, ManageError, NewKey, Rotation},
-    store::{Filter, Refusal},
+    manage::{Actor, UpdateKey, Issued, ManageError, NewKey, Rotation},
+    store::{KeyFilter, RegistryError},
 };
 
 use super::call;
@@ -38,7 +38,7 @@ async fn m04_a_key_that_ends_makes_none_that_ends_later() {
     let (manager, actor, _) = short_lived().await;
     let own = Some(noon() + HOUR);
     let imported = || KeyFormat::new("acme").unwrap().generate().unwrap();
-    for (number, new) in [NewKey::user("x"), NewKey::bot("x")].into_iter().enumerate() {
+    for (number, new) in [NewKey::user("x"), NewKey::service_account("x")].into_iter().enumerate() {
         let later = new.clone().expires_at(noon() + HOUR + Duration::from_micros(1));
         let digest = |number: usize| [u8::try_from(number).unwrap() + 100; 32];
         for refused in [
@@ -46,7 +46,7 @@ async fn m04_a_key_that_ends_makes_none_that_ends_later() {
             manager.import(&actor, &imported(), later.clone()).await.map(drop),
             manager.import_digest(&actor, digest(number), later).await.map(drop),
         ] {
-            assert!(matches!(refused, Err(ManageError::Outlives)), "{refused:?}");
+            assert!(matches!(refused, Err(ManageError::OutlivesActor)), "{refused:?}");
         }
         assert_eq!(end(&manager.issue(&actor, new.clone()).await.unwrap()), own, "no end was asked for");
         assert_eq!(manager.import(&actor, &imported(), new.clone()).await.unwrap().expires_at(), own);
@@ -60,7 +60,7 @@ async fn m04_a_key_that_ends_makes_none_that_ends_later() {
             "it would begin when its maker has ended: {afterwards:?}"
         );
     }
-    let without_end = manager.issue(&admin(), NewKey::bot("x").expires_at(noon() + 100 * YEAR)).await.unwrap();
+    let without_end = manager.issue(&admin(), NewKey::service_account("x").expires_at(noon() + 100 * YEAR)).await.unwrap();
     assert_eq!(end(&without_end), Some(noon() + 100 * YEAR), "a trusted actor has no end");
 }
 
@@ -69,7 +69,7 @@ async fn m04_a_key_that_ends_replaces_none_by_one_that_ends_later() {
     for theirs in [None, Some(noon() + YEAR), Some(noon() + HOUR / 2)] {
         for grace in [None, Some(Duration::ZERO), Some(HOUR / 4), Some(YEAR)] {
             let (manager, actor, own) = short_lived().await;
-            let bot = NewKey::bot("theirs");
+            let bot = NewKey::service_account("theirs");
             let bot = manager.issue(&admin(), theirs.into_iter().fold(bot, NewKey::expires_at)).await.unwrap();
             for old in [&bot, &own] {
                 let old = id(old);
@@ -77,10 +77,10 @@ async fn m04_a_key_that_ends_replaces_none_by_one_that_ends_later() {
                 let new = match grace {
                     None => manager.regenerate(&actor, old).await.unwrap(),
                     Some(grace) => {
-                        let later = Rotation::with_grace(grace).expires_at(noon() + HOUR * 2);
+                        let later = Rotation::grace_period(grace).expires_at(noon() + HOUR * 2);
                         let refused = manager.rotate(&actor, old, later).await;
-                        assert!(matches!(refused, Err(ManageError::Outlives)), "{refused:?}");
-                        manager.rotate(&actor, old, Rotation::with_grace(grace)).await.unwrap()
+                        assert!(matches!(refused, Err(ManageError::OutlivesActor)), "{refused:?}");
+                        manager.rotate(&actor, old, Rotation::grace_period(grace)).await.unwrap()
                     }
                 };
                 assert_eq!(end(&new), before.into_iter().chain([noon() + HOUR]).min());
@@ -100,25 +100,25 @@ async fn m04_a_key_that_ends_replaces_none_by_one_that_ends_later() {
 #[tokio::test]
 async fn m04_to_enable_and_to_edit_a_key_give_it_no_more_time() {
     let (manager, actor, _) = short_lived().await;
-    let old = manager.issue(&admin(), NewKey::bot("theirs").expires_at(noon() + YEAR)).await.unwrap();
+    let old = manager.issue(&admin(), NewKey::service_account("theirs").expires_at(noon() + YEAR)).await.unwrap();
     manager.disable(&actor, id(&old)).await.unwrap();
-    let edit = Edit::new().name("renamed").permissions(Permissions::new());
+    let edit = UpdateKey::new().name("renamed").permissions(Permissions::new());
     assert_eq!(manager.edit(&actor, id(&old), edit.clone()).await.unwrap().expires_at(), Some(noon() + YEAR));
     // What the key is given would go on after the actor's end.
     let more = edit.permissions(Permissions::new().grant("links", "read"));
-    for edit in [more, Edit::new().enabled(true)] {
+    for edit in [more, UpdateKey::new().enabled(true)] {
         let refused = manager.edit(&actor, id(&old), edit).await;
-        assert!(matches!(refused, Err(ManageError::Outlives)), "{refused:?}");
+        assert!(matches!(refused, Err(ManageError::OutlivesActor)), "{refused:?}");
     }
 }
 
 #[tokio::test]
 async fn m04_the_end_is_that_of_the_key_as_it_is_now() {
     let (api, manager) = Api::managed(|builder| builder);
-    let everlasting = manager.issue(&admin(), NewKey::bot("admin").permissions(everything())).await.unwrap();
+    let everlasting = manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
     let principal = api.run().answer(bearer(text(&everlasting))).await.principal.unwrap();
     let then = Actor::from(&principal);
-    assert_eq!(end(&manager.issue(&then, NewKey::bot("x")).await.unwrap()), None);
+    assert_eq!(end(&manager.issue(&then, NewKey::service_account("x")).await.unwrap()), None);
     // A session that is asked about at every request has the end of its key too.
     let (manager, _, short) = short_lived().await;
     let session = manager.actor(short.record().id()).await.unwrap().unwrap();
@@ -180,24 +180,24 @@ async fn ask(manager: &KeyManager, actor: &Actor, ids: &[KeyId], ask: Ask) -> Re
     let id = |which: usize| ids[which % ids.len()].clone();
     match ask {
         Ask::Issue { is_bot, not_before, end } => {
-            let new = if is_bot { NewKey::bot("new") } else { NewKey::user("new") };
+            let new = if is_bot { NewKey::service_account("new") } else { NewKey::user("new") };
             let new = not_before.map(at).into_iter().fold(new, NewKey::not_before);
             manager.issue(actor, end.map(at).into_iter().fold(new, NewKey::expires_at)).await.map(drop)
         }
         Ask::Regenerate { which } => manager.regenerate(actor, id(which)).await.map(drop),
         Ask::Rotate { which, grace, end } => {
-            let rotation = Rotation::with_grace(Duration::from_secs(60 * grace));
+            let rotation = Rotation::grace_period(Duration::from_secs(60 * grace));
             let rotation = end.map(at).into_iter().fold(rotation, Rotation::expires_at);
             manager.rotate(actor, id(which), rotation).await.map(drop)
         }
-        Ask::Switch { which, on } => manager.edit(actor, id(which), Edit::new().enabled(on)).await.map(drop),
-        Ask::Edit { which } => manager.edit(actor, id(which), Edit::new().name("edited")).await.map(drop),
+        Ask::Switch { which, on } => manager.edit(actor, id(which), UpdateKey::new().enabled(on)).await.map(drop),
+        Ask::Edit { which } => manager.edit(actor, id(which), UpdateKey::new().name("edited")).await.map(drop),
         Ask::Revoke { which } => manager.revoke(actor, id(which)).await.map(drop),
     }
 }
 
 async fn all(manager: &KeyManager) -> Vec<KeyRecord> {
-    manager.list(&admin(), Filter::default().with_revoked().limit(1000)).await.unwrap().records
+    manager.list(&admin(), KeyFilter::default().with_revoked().limit(1000)).await.unwrap().records
 }
 
 /// No record that an actor's call made or changed ends later than the actor's key, unless it did before and was not put into another's place.
@@ -206,7 +206,7 @@ async fn nothing_outlives(own_end: Option<u64>, theirs: Vec<Option<u64>>, asked:
     let new = NewKey::user("the actor's").permissions(everything());
     let own = manager.issue(&user("alice"), own_end.map(at).into_iter().fold(new, NewKey::expires_at)).await.unwrap();
     for (number, end) in theirs.into_iter().enumerate() {
-        let new = if number % 2 == 0 { NewKey::bot("theirs") } else { NewKey::user("hers") };
+        let new = if number % 2 == 0 { NewKey::service_account("theirs") } else { NewKey::user("hers") };
         manager.issue(&user("alice"), end.map(at).into_iter().fold(new, NewKey::expires_at)).await.unwrap();
     }
     let principal = api.run().answer(bearer(text(&own))).await.principal.unwrap();
@@ -245,48 +245,48 @@ fn m04_property_nothing_that_an_actor_makes_or_replaces_outlives_its_key() {
 async fn m05_an_organization_has_a_thousand_bots_unless_it_is_set_otherwise() {
     for (bots, most) in [(None, 1000), (Some(3), 3)] {
         let (_, manager) = Api::managed(|builder| match bots {
-            Some(most) => builder.bots_per_organization(most),
+            Some(most) => builder.service_accounts_per_organization(most),
             None => builder,
         });
         let holder = NewKey::user("maker").permissions(everything());
         let holder = manager.issue(&user("alice"), holder).await.unwrap();
         let actor = manager.actor(holder.record().id()).await.unwrap().unwrap();
         for _ in 0..most {
-            manager.issue(&actor, NewKey::bot("x")).await.unwrap();
+            manager.issue(&actor, NewKey::service_account("x")).await.unwrap();
         }
         let full = |refused: Result<(), ManageError>| {
-            assert!(matches!(refused, Err(ManageError::Refused(Refusal::Full(count))) if count == most), "{refused:?}");
+            assert!(matches!(refused, Err(ManageError::Registry(RegistryError::LimitReached(count))) if count == most), "{refused:?}");
         };
         let imported = KeyFormat::new("acme").unwrap().generate().unwrap();
-        full(manager.issue(&actor, NewKey::bot("x")).await.map(drop));
-        full(manager.issue(&admin(), NewKey::bot("x")).await.map(drop));
-        full(manager.import(&admin(), &imported, NewKey::bot("x")).await.map(drop));
-        full(manager.import_digest(&admin(), [9; 32], NewKey::bot("x")).await.map(drop));
-        manager.issue(&admin().in_organization("globex"), NewKey::bot("x")).await.unwrap();
+        full(manager.issue(&actor, NewKey::service_account("x")).await.map(drop));
+        full(manager.issue(&admin(), NewKey::service_account("x")).await.map(drop));
+        full(manager.import(&admin(), &imported, NewKey::service_account("x")).await.map(drop));
+        full(manager.import_digest(&admin(), [9; 32], NewKey::service_account("x")).await.map(drop));
+        manager.issue(&admin().in_organization("globex"), NewKey::service_account("x")).await.unwrap();
         manager.issue(&user("alice"), NewKey::user("x")).await.unwrap();
-        let newest = manager.list(&admin(), Filter::default().owned_by(tower_api_key::Owner::Bot)).await.unwrap();
+        let newest = manager.list(&admin(), KeyFilter::default().owner(tower_api_key::Owner::ServiceAccount)).await.unwrap();
         let newest = newest.records[0].id().clone();
-        manager.rotate(&admin(), newest.clone(), Rotation::with_grace(HOUR)).await.unwrap();
-        full(manager.issue(&admin(), NewKey::bot("x")).await.map(drop));
+        manager.rotate(&admin(), newest.clone(), Rotation::grace_period(HOUR)).await.unwrap();
+        full(manager.issue(&admin(), NewKey::service_account("x")).await.map(drop));
         let heir = manager.get(&admin(), newest.clone()).await.unwrap().replaced_by().unwrap().clone();
         manager.revoke(&admin(), heir).await.unwrap();
-        full(manager.issue(&admin(), NewKey::bot("x")).await.map(drop));
+        full(manager.issue(&admin(), NewKey::service_account("x")).await.map(drop));
         manager.revoke(&admin(), newest).await.unwrap();
-        manager.issue(&admin(), NewKey::bot("x")).await.unwrap();
-        full(manager.issue(&admin(), NewKey::bot("x")).await.map(drop));
+        manager.issue(&admin(), NewKey::service_account("x")).await.unwrap();
+        full(manager.issue(&admin(), NewKey::service_account("x")).await.map(drop));
     }
 }
 
 #[tokio::test]
 async fn m05_expired_bots_make_room() {
-    let (api, manager) = Api::managed(|builder| builder.bots_per_organization(3));
+    let (api, manager) = Api::managed(|builder| builder.service_accounts_per_organization(3));
     for minutes in [1, 2, 3] {
-        manager.issue(&admin(), NewKey::bot("x").expires_at(at(minutes))).await.unwrap();
+        manager.issue(&admin(), NewKey::service_account("x").expires_at(at(minutes))).await.unwrap();
     }
     for minutes in [1, 2, 3] {
-        assert!(manager.issue(&admin(), NewKey::bot("x")).await.is_err());
+        assert!(manager.issue(&admin(), NewKey::service_account("x")).await.is_err());
         api.clock.set(at(minutes));
-        manager.issue(&admin(), NewKey::bot("x")).await.unwrap();
+        manager.issue(&admin(), NewKey::service_account("x")).await.unwrap();
     }
 }
 
@@ -297,14 +297,14 @@ async fn m05_a_user_has_a_thousand_keys_unless_it_is_set_otherwise() {
         manager.issue(&user("alice"), NewKey::user("x")).await.unwrap();
     }
     let full = manager.issue(&user("alice"), NewKey::user("x")).await;
-    assert!(matches!(full, Err(ManageError::Refused(Refusal::Full(1000)))));
+    assert!(matches!(full, Err(ManageError::Registry(RegistryError::LimitReached(1000)))));
     manager.issue(&user("bob"), NewKey::user("x")).await.unwrap();
 }
 
 #[tokio::test]
 async fn m05_a_full_organization_is_409_over_http() {
-    let (_, manager) = Api::managed(|builder| builder.bots_per_organization(1));
-    let issued = manager.issue(&admin(), NewKey::bot("admin").permissions(everything())).await.unwrap();
+    let (_, manager) = Api::managed(|builder| builder.service_accounts_per_organization(1));
+    let issued = manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
     let auth = manager.layer().build().unwrap();
     let app = Router::new().nest("/keys", manager.router(auth.schemes())).layer(auth);
     let body = json!({ "type": "bot", "name": "x" });

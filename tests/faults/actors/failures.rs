@@ -6,7 +6,7 @@ use axum::Router;
 use serde_json::{Value, json};
 use tower_api_key::{
     KeyHasher, KeyManager,
-    manage::{Edit, Issued, ManageError, NewKey, Rotation},
+    manage::{UpdateKey, Issued, ManageError, NewKey, Rotation},
 };
 
 use super::call;
@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 async fn broken() -> (Api, KeyManager, Issued) {
     logs::capture();
     let (api, manager) = Api::managed(|builder| builder.usage_interval(INTERVAL));
-    let issued = manager.issue(&admin(), NewKey::bot("admin").permissions(everything())).await.unwrap();
+    let issued = manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
     api.store.break_writes(true);
     logs::take();
     (api, manager, issued)
@@ -63,20 +63,20 @@ async fn m07_each_503_of_the_management_api_is_an_event_with_its_cause() {
 async fn m07_each_call_of_a_manager_that_fails_is_an_event() {
     let (_api, manager, issued) = broken().await;
     let (actor, id) = (admin(), id(&issued));
-    let hour = Rotation::with_grace(Duration::from_hours(1));
+    let hour = Rotation::grace_period(Duration::from_hours(1));
     let failed: [(&str, Result<(), ManageError>); 9] = [
-        ("issue", manager.issue(&actor, NewKey::bot("x")).await.map(drop)),
-        ("import_digest", manager.import_digest(&actor, [9; 32], NewKey::bot("x")).await.map(drop)),
-        ("edit", manager.edit(&actor, id, Edit::new().name("x")).await.map(drop)),
+        ("issue", manager.issue(&actor, NewKey::service_account("x")).await.map(drop)),
+        ("import_digest", manager.import_digest(&actor, [9; 32], NewKey::service_account("x")).await.map(drop)),
+        ("edit", manager.edit(&actor, id, UpdateKey::new().name("x")).await.map(drop)),
         ("disable", manager.disable(&actor, id).await.map(drop)),
         ("regenerate", manager.regenerate(&actor, id).await.map(drop)),
         ("rotate", manager.rotate(&actor, id, hour).await.map(drop)),
         ("revoke", manager.revoke(&actor, id).await.map(drop)),
         ("remove", manager.remove(&actor, id).await.map(drop)),
-        ("remove_member", manager.remove_member(&actor, "alice").await.map(drop)),
+        ("remove_member", manager.remove_user_keys(&actor, "alice").await.map(drop)),
     ];
     for (method, done) in &failed {
-        assert!(matches!(done, Err(ManageError::Failed(_))), "{method}: {done:?}");
+        assert!(matches!(done, Err(ManageError::Store(_))), "{method}: {done:?}");
     }
     assert_eq!(errors().len(), failed.len());
 }
@@ -107,7 +107,7 @@ async fn m07_uses_that_cannot_be_written_are_one_event_an_interval() {
 async fn m07_a_key_that_cannot_be_moved_to_another_pepper_is_an_event_an_interval() {
     logs::capture();
     let old = KeyHasher::hmac_sha256(&[1; 32]).unwrap();
-    let new = KeyHasher::hmac_sha256(&[2; 32]).unwrap().with_older(old.clone());
+    let new = KeyHasher::hmac_sha256(&[2; 32]).unwrap().with_previous(old.clone());
     let (api, before) = Api::managed(|builder| builder.hasher(old));
     let issued = reader(&before).await;
     let manager = KeyManager::builder(api.store.clone())
@@ -136,7 +136,7 @@ fn m07_failures_are_counted() {
         runtime.block_on(async {
             let (api, manager, issued) = broken().await;
             for _ in 0..3 {
-                assert!(manager.issue(&admin(), NewKey::bot("x")).await.is_err());
+                assert!(manager.issue(&admin(), NewKey::service_account("x")).await.is_err());
             }
             let api = api.run();
             api.call(bearer(text(&issued))).await;

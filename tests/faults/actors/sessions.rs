@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower_api_key::{
     KeyManager, Owner, Permissions,
-    manage::{Actor, Edit, Issued, Rotation},
+    manage::{Actor, UpdateKey, Issued, Rotation},
 };
 
 use super::{Answer, call};
@@ -91,13 +91,13 @@ async fn m15_a_session_does_not_live_again_when_its_key_does() {
                     manager.enable(&operator, key).await.unwrap();
                 }
                 "edited" => {
-                    let weaker = Edit::new().permissions(Permissions::new().grant("apiKeys", "read"));
+                    let weaker = UpdateKey::new().permissions(Permissions::new().grant("apiKeys", "read"));
                     manager.edit(&operator, key, weaker).await.unwrap();
                 }
-                "renamed" => drop(manager.edit(&operator, key, Edit::new().name("other")).await.unwrap()),
+                "renamed" => drop(manager.edit(&operator, key, UpdateKey::new().name("other")).await.unwrap()),
                 "regenerated" => drop(manager.regenerate(&operator, key).await.unwrap()),
                 "rotated" => {
-                    let rotation = Rotation::with_grace(std::time::Duration::from_hours(1));
+                    let rotation = Rotation::grace_period(std::time::Duration::from_hours(1));
                     manager.rotate(&operator, key, rotation).await.unwrap();
                 }
                 "revoked" => drop(manager.revoke(&operator, key).await.unwrap()),

@@ -19,7 +19,7 @@ fn request(target: &str, hosts: &[&str]) -> Request<Body> {
 }
 
 fn foreign() -> Outside {
-    refused(Reason::OtherOrganization, 403)
+    refused(Reason::ForeignResource, 403)
 }
 
 #[tokio::test]

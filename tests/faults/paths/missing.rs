@@ -28,9 +28,9 @@ fn missing(answer: &Answer) -> Vec<String> {
 #[tokio::test]
 async fn r09_a_403_names_the_missing_permission() {
     let may = |resource: &str, action: &'static str| Require::permission(resource, action);
-    let hidden = || Require::permission("secret", "read").or_not_found();
+    let hidden = || Require::permission("secret", "read").hide_as_not_found();
     let table = || Require::table().route("GET", "/", ("links", "create")).build().unwrap();
-    let is_bot = || Require::that(|key, _| key.owner() == Some(&Owner::Bot));
+    let is_bot = || Require::predicate(|key, _| key.owner() == Some(&Owner::ServiceAccount));
     let elsewhere = || Require::organization(|_| Some("globex".to_owned()));
     let one = "It lacks the permission links:create.";
     for (guard, told, scope, permissions) in [
@@ -99,10 +99,10 @@ async fn r09_a_403_names_the_missing_permission() {
 #[tokio::test]
 async fn r09_nothing_else_is_named() {
     for (guard, reason) in [
-        (Require::that(|_, _| false), Reason::Forbidden),
-        (Require::organization(|_| Some("globex".to_owned())), Reason::OtherOrganization),
+        (Require::predicate(|_, _| false), Reason::Forbidden),
+        (Require::organization(|_| Some("globex".to_owned())), Reason::ForeignResource),
         (Require::any(Vec::<Require>::new()), Reason::Forbidden),
-        (Require::all([Require::organization(|_| None), Require::permission("a", "read")]), Reason::OtherOrganization),
+        (Require::all([Require::organization(|_| None), Require::permission("a", "read")]), Reason::ForeignResource),
     ] {
         let answer = api(guard, |layer| layer).answer(bearer(LIVE)).await;
         assert_eq!(answer.decision.outcome().reason(), Some(reason));
@@ -110,9 +110,9 @@ async fn r09_nothing_else_is_named() {
         assert_eq!(challenge(&answer), r#"Bearer realm="api", error="insufficient_scope""#);
     }
     for guard in [
-        Require::permission("secret", "read").or_not_found(),
-        Require::any([Require::permission("a", "read"), Require::permission("secret", "read").or_not_found()]),
-        Require::table().any("/", ("secret", "read")).build().unwrap().or_not_found(),
+        Require::permission("secret", "read").hide_as_not_found(),
+        Require::any([Require::permission("a", "read"), Require::permission("secret", "read").hide_as_not_found()]),
+        Require::table().any("/", ("secret", "read")).build().unwrap().hide_as_not_found(),
     ] {
         let answer = api(guard, |layer| layer).answer(bearer(LIVE)).await;
         assert_eq!((answer.status.as_u16(), missing(&answer).len()), (404, 0));
@@ -143,12 +143,12 @@ async fn r09_a_name_that_cannot_be_told_is_left_out() {
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn r09_a_handlers_refusal_names_it_too() {
-    use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Rejection, store::FixedKeys};
+    use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Rejection, store::StaticKeys};
 
     async fn archive(key: Principal) -> Result<&'static str, Rejection> {
         key.require("links", "archive").map(|()| "archived")
     }
-    let keys = FixedKeys::new([("k1", ApiKey::new(LIVE).unwrap())]).unwrap();
+    let keys = StaticKeys::new([("k1", ApiKey::new(LIVE).unwrap())]).unwrap();
     let app =
         axum::Router::new().route("/", axum::routing::get(archive)).layer(ApiKeyLayer::builder(keys).build().unwrap());
     let request = Request::get("/").header("authorization", format!("Bearer {LIVE}")).body(axum::body::Body::empty());
@@ -165,7 +165,7 @@ async fn r09_every_403_is_alike_where_the_details_are_hidden() {
     for guard in [
         Require::permission("links", "create"),
         Require::any([("a", "read"), ("b", "read")]),
-        Require::that(|_, _| false),
+        Require::predicate(|_, _| false),
         Require::organization(|_| None),
         Require::table().any("/elsewhere", Require::authenticated()).build().unwrap(),
     ] {
@@ -185,10 +185,10 @@ async fn r20_what_a_table_does_not_list_is_told_from_what_is_not_allowed() {
     let api = api(table.build().unwrap(), |layer| layer);
     let unlisted = "This method and path is in no row of the service's route table.";
     for (verb, target, reason, told) in [
-        (Method::GET, "/links/", Reason::Unlisted, unlisted),
-        (Method::GET, "/nothing?key=secret", Reason::Unlisted, unlisted),
-        (Method::DELETE, "/links", Reason::Unlisted, unlisted),
-        (Method::GET, "/lin%6bs", Reason::Unlisted, unlisted),
+        (Method::GET, "/links/", Reason::NoMatchingRoute, unlisted),
+        (Method::GET, "/nothing?key=secret", Reason::NoMatchingRoute, unlisted),
+        (Method::DELETE, "/links", Reason::NoMatchingRoute, unlisted),
+        (Method::GET, "/lin%6bs", Reason::NoMatchingRoute, unlisted),
         (
             Method::POST,
             "/links",

@@ -1,9 +1,9 @@
 //! P1, P2: what a table, a skipped path and an organization make of paths that can be read in several ways.
 
 use crate::support::{Api, LIVE, Outside, Running, accepted, bare, passed, path, refused, x_api_key};
-use tower_api_key::{KeyRecord, Outcome, Reason, Require, guard::TableBuilder, layer::ApiKeyLayerBuilder};
+use tower_api_key::{KeyRecord, Outcome, Reason, Require, guard::RouteTableBuilder, layer::ApiKeyLayerBuilder};
 
-fn api(table: TableBuilder, grants: &[&'static str]) -> Running {
+fn api(table: RouteTableBuilder, grants: &[&'static str]) -> Running {
     let grant = |key: KeyRecord| grants.iter().fold(key, |key, resource| key.grant(*resource, "read"));
     Api::new().key("k1", LIVE, grant).guard(table.build().unwrap()).run()
 }
@@ -13,7 +13,7 @@ async fn get(api: &Running, target: &str) -> Outside {
 }
 
 fn unlisted() -> Outside {
-    refused(Reason::Unlisted, 403)
+    refused(Reason::NoMatchingRoute, 403)
 }
 
 /// `%3F` is a `?` for a reader that decodes before it looks for the query, and so on.
@@ -137,7 +137,7 @@ async fn p01_every_row_has_to_let_the_request_pass_whichever_reader_finds_it() {
         Require::table()
             .route("GET", "/files/{name}", ("files", "read"))
             .route("GET", "/files/{folder}/{name}", ("folders", "read"))
-            .route("GET", "/files/hidden/{name}", Require::permission("hidden", "read").or_not_found())
+            .route("GET", "/files/hidden/{name}", Require::permission("hidden", "read").hide_as_not_found())
             .open("/open/{name}")
             .any("/open/{a}/{b}", ("files", "read"))
             .route("POST", "/made/{name}", Require::authenticated())
@@ -151,7 +151,7 @@ async fn p01_every_row_has_to_let_the_request_pass_whichever_reader_finds_it() {
         assert_eq!(get(&api(table(), grants), "/files/a%2Fb").await, expected, "{grants:?}");
     }
     let both = api(table(), &["files", "folders"]);
-    assert_eq!(get(&both, "/files/hidden%2Fb").await, refused(Reason::Hidden, 404));
+    assert_eq!(get(&both, "/files/hidden%2Fb").await, refused(Reason::ForeignResourceHidden, 404));
     assert_eq!(get(&both, "/open/a%2Fb").await, accepted());
     assert_eq!(get(&both, "/made/a%2Fb").await, unlisted(), "a row, but none for this method");
     let optional = Api::live().layer(ApiKeyLayerBuilder::optional).guard(table().build().unwrap()).run();
@@ -227,7 +227,7 @@ async fn p02_every_reading_of_a_path_names_the_same_organization() {
     ] {
         let api = Api::new().key("k1", LIVE, |key| key.with_organization(organization)).guard(guard()).run();
         for target in targets {
-            let expected = if target.contains(';') { refused(Reason::OtherOrganization, 403) } else { accepted() };
+            let expected = if target.contains(';') { refused(Reason::ForeignResource, 403) } else { accepted() };
             assert_eq!(get(&api, target).await, expected, "{target}");
         }
     }
@@ -248,7 +248,7 @@ async fn p02_every_reading_of_a_path_names_the_same_organization() {
         let api = Api::new().key("k1", LIVE, |key| key.with_organization(own)).guard(guard()).run();
         for claim in claims {
             let target = format!("/orgs/{claim}/x");
-            assert_eq!(get(&api, &target).await, refused(Reason::OtherOrganization, 403), "{target} by {own}");
+            assert_eq!(get(&api, &target).await, refused(Reason::ForeignResource, 403), "{target} by {own}");
         }
     }
 }

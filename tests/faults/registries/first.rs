@@ -7,8 +7,8 @@ use crate::support::registry::everything;
 
 /// Whether this start has made the first key.
 async fn start(manager: &KeyManager) -> bool {
-    let service = trusted(Owner::Bot, "acme");
-    manager.bootstrap(&service, NewKey::bot("first").permissions(everything())).await.unwrap().is_some()
+    let service = trusted(Owner::ServiceAccount, "acme");
+    manager.bootstrap(&service, NewKey::service_account("first").permissions(everything())).await.unwrap().is_some()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,15 +36,15 @@ async fn m13_of_many_starts_at_once_one_makes_a_key() {
 async fn m13_a_store_with_any_key_has_had_its_first() {
     let store = memory();
     let manager = manager(store.clone());
-    let elsewhere = trusted(Owner::Bot, "globex");
-    let other = manager.issue(&elsewhere, NewKey::bot("another's")).await.unwrap();
+    let elsewhere = trusted(Owner::ServiceAccount, "globex");
+    let other = manager.issue(&elsewhere, NewKey::service_account("another's")).await.unwrap();
     assert!(!start(&manager).await);
     manager.revoke(&elsewhere, other.record().id().clone()).await.unwrap();
     assert!(!start(&manager).await);
     manager.remove(&elsewhere, other.record().id().clone()).await.unwrap();
     assert!(start(&manager).await);
     let Ok(Err(refusal)) = store.insert_first(tower_api_key::KeyRecord::new("k", [7; 32])).await else { panic!() };
-    assert_eq!(refusal, tower_api_key::store::Refusal::NotEmpty);
+    assert_eq!(refusal, tower_api_key::store::RegistryError::NotEmpty);
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -16,10 +16,10 @@ async fn working(store: &impl KeyStore, issued: &[tower_api_key::manage::Issued]
     let mut working = 0;
     for issued in issued {
         let digest = issued.record().digest();
-        let record = match store.find_now(digest) {
+        let record = match store.try_find(digest) {
             Lookup::Found(record) => Some(record),
             Lookup::Absent => None,
-            Lookup::Wait => store.find(digest).await.unwrap_or_else(|_| panic!("the store failed")),
+            Lookup::Pending => store.find(digest).await.unwrap_or_else(|_| panic!("the store failed")),
         };
         working += usize::from(record.is_some_and(|record| record.status() == Status::Active));
     }
@@ -30,7 +30,7 @@ async fn check<R: KeyRegistry + Clone>(what: &str, store: R) {
     let builder = KeyManager::builder(store.clone()).format(KeyFormat::new("acme").unwrap()).keys_per_user(1);
     let manager = builder.build().unwrap();
     let alice = trusted(Owner::User("alice".into()), "acme");
-    for new in [NewKey::user("hers"), NewKey::bot("nobody's")] {
+    for new in [NewKey::user("hers"), NewKey::service_account("nobody's")] {
         let mut issued = vec![manager.issue(&alice, new.clone()).await.unwrap()];
         for number in 0..30 {
             let id = issued.last().unwrap().record().id().clone();
@@ -38,7 +38,7 @@ async fn check<R: KeyRegistry + Clone>(what: &str, store: R) {
             let next = if number % 7 == 5 {
                 manager.regenerate(&alice, id).await
             } else {
-                manager.rotate(&alice, id, Rotation::with_grace(DAYS_90)).await
+                manager.rotate(&alice, id, Rotation::grace_period(DAYS_90)).await
             };
             issued.push(next.unwrap());
             let live = working(&store, &issued).await;
@@ -59,7 +59,7 @@ async fn m03_of_the_keys_that_replaced_one_another_two_work() {
     #[cfg(feature = "cache")]
     {
         let store = memory();
-        let cached = tower_api_key::store::CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+        let cached = tower_api_key::store::CachedStore::builder(store.clone(), store.change_feed()).build().unwrap();
         check("a cache", std::sync::Arc::new(cached)).await;
     }
 }

@@ -37,8 +37,8 @@ async fn list(app: &Router, key: &str) -> BTreeSet<String> {
 
 async fn check(what: &str, store: impl KeyRegistry) {
     let manager = manager(store);
-    let admin = NewKey::bot("administrator").permissions(everything());
-    let admin = manager.issue(&trusted(Owner::Bot, "acme"), admin).await.unwrap();
+    let admin = NewKey::service_account("administrator").permissions(everything());
+    let admin = manager.issue(&trusted(Owner::ServiceAccount, "acme"), admin).await.unwrap();
     let admin = admin.key().expose();
     let (stolen, _) = thief(&manager, "acme").await;
     let layer = manager.layer().build().unwrap();

@@ -7,7 +7,7 @@ use std::{
 
 use tower_api_key::{
     KeyManager, KeyRegistry, Owner,
-    manage::{Actor, Edit, Issued, ManageError, NewKey},
+    manage::{Actor, UpdateKey, Issued, ManageError, NewKey},
 };
 
 use super::{everything_in, manager, memory, since, thief, trusted};
@@ -28,13 +28,13 @@ async fn queue<R: KeyRegistry + Clone>(
     let (stolen, actor) = stolen;
     let issue = |number: usize| {
         let (manager, actor) = (manager.clone(), actor.clone());
-        tokio::spawn(async move { manager.issue(&actor, NewKey::bot(format!("spare {number}"))).await })
+        tokio::spawn(async move { manager.issue(&actor, NewKey::service_account(format!("spare {number}"))).await })
     };
     let mut issuing: Vec<_> = (0..8).map(issue).collect();
     tokio::time::sleep(QUEUED).await;
     let id = stolen.record().id().clone();
     let ending = {
-        let (manager, admin) = (manager.clone(), trusted(Owner::Bot, "acme"));
+        let (manager, admin) = (manager.clone(), trusted(Owner::ServiceAccount, "acme"));
         tokio::spawn(async move { manager.revoke(&admin, id).await })
     };
     tokio::time::sleep(QUEUED).await;
@@ -47,7 +47,7 @@ async fn queue<R: KeyRegistry + Clone>(
     for issuing in issuing {
         match issuing.await.unwrap() {
             Ok(_) => {}
-            Err(ManageError::Gone) => gone += 1,
+            Err(ManageError::ActorInvalid) => gone += 1,
             Err(error) => panic!("{error}: {error:?}"),
         }
     }
@@ -106,19 +106,19 @@ async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_
     let builder = KeyManager::builder(store.clone()).format(tower_api_key::KeyFormat::new("acme").unwrap());
     let manager = builder.clock(move || *clock.lock().unwrap()).build().unwrap();
     let end: SystemTime = noon + Duration::from_secs(1);
-    let new = NewKey::bot("thief").permissions(crate::support::registry::everything()).expires_at(end);
-    let stolen = manager.issue(&trusted(Owner::Bot, "acme"), new).await.unwrap();
+    let new = NewKey::service_account("thief").permissions(crate::support::registry::everything()).expires_at(end);
+    let stolen = manager.issue(&trusted(Owner::ServiceAccount, "acme"), new).await.unwrap();
     let actor = manager.actor(stolen.record().id()).await.unwrap().unwrap();
     let then = everything_in(&store, "acme").await;
     let mut other = hold_up(&folder).await;
     let issuing = {
         let manager = manager.clone();
-        tokio::spawn(async move { manager.issue(&actor, NewKey::bot("spare").expires_at(end)).await })
+        tokio::spawn(async move { manager.issue(&actor, NewKey::service_account("spare").expires_at(end)).await })
     };
     tokio::time::sleep(QUEUED).await;
     *now.lock().unwrap() = end;
     sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
-    assert!(matches!(issuing.await.unwrap(), Err(ManageError::Gone)));
+    assert!(matches!(issuing.await.unwrap(), Err(ManageError::ActorInvalid)));
     assert_eq!(everything_in(&store, "acme").await, then);
 }
 
@@ -128,10 +128,10 @@ async fn check_renames<R: KeyRegistry + Clone>(store: R) {
     let (stolen, actor) = thief(&manager, "acme").await;
     let id = stolen.record().id().clone();
     let renaming = {
-        let (manager, admin, id) = (manager.clone(), trusted(Owner::Bot, "acme"), id.clone());
+        let (manager, admin, id) = (manager.clone(), trusted(Owner::ServiceAccount, "acme"), id.clone());
         tokio::spawn(async move {
             for number in 0..20_u8 {
-                manager.edit(&admin, id.clone(), Edit::new().name(format!("name {number}"))).await.unwrap();
+                manager.edit(&admin, id.clone(), UpdateKey::new().name(format!("name {number}"))).await.unwrap();
                 let Ok(Some(read)) = store.get(&id).await else { panic!("the key is gone") };
                 assert!(matches!(store.rehash(&id, read.digest(), &[number; 32].into()).await, Ok(Ok(_))));
                 // Slower than a change takes on a busy machine, which is tried 16 times.
@@ -141,9 +141,9 @@ async fn check_renames<R: KeyRegistry + Clone>(store: R) {
     };
     let mut done = 0;
     while !renaming.is_finished() {
-        manager.issue(&actor, NewKey::bot("spare")).await.unwrap();
+        manager.issue(&actor, NewKey::service_account("spare")).await.unwrap();
         // An actor that changes itself, too.
-        manager.edit(&actor, id.clone(), Edit::new().enabled(true)).await.unwrap();
+        manager.edit(&actor, id.clone(), UpdateKey::new().enabled(true)).await.unwrap();
         done += 1;
     }
     renaming.await.unwrap();
@@ -165,15 +165,15 @@ async fn m01_what_is_asked_for_by_a_key_that_is_renamed_meanwhile_is_done() {
 async fn m01_an_actor_that_was_read_before_its_end_changes_nothing_after_it() {
     let store = memory();
     let manager = manager(store.clone());
-    let admin = trusted(Owner::Bot, "acme");
-    let bot = manager.issue(&admin, NewKey::bot("another").grant("links", "read")).await.unwrap();
+    let admin = trusted(Owner::ServiceAccount, "acme");
+    let bot = manager.issue(&admin, NewKey::service_account("another").grant("links", "read")).await.unwrap();
     let (_, actor) = thief(&manager, "acme").await;
-    manager.remove_member(&admin, "thief").await.unwrap();
-    assert!(matches!(manager.issue(&actor, NewKey::user("mine")).await, Err(ManageError::Gone)));
+    manager.remove_user_keys(&admin, "thief").await.unwrap();
+    assert!(matches!(manager.issue(&actor, NewKey::user("mine")).await, Err(ManageError::ActorInvalid)));
     let (stolen, actor) = thief(&manager, "acme").await;
     manager.revoke(&admin, stolen.record().id().clone()).await.unwrap();
     let regenerated = manager.regenerate(&actor, bot.record().id().clone()).await;
-    assert!(matches!(regenerated, Err(ManageError::Gone)));
+    assert!(matches!(regenerated, Err(ManageError::ActorInvalid)));
 }
 
 /// Edits of many keys, always some of them on their way, each of which holds the actor's row.
@@ -193,18 +193,18 @@ async fn m01_changes_in_flight_do_not_keep_their_actors_key_from_being_revoked_i
     }
     for round in 0..3 {
         let organization = format!("acme{round}");
-        let admin = trusted(Owner::Bot, &organization);
+        let admin = trusted(Owner::ServiceAccount, &organization);
         let (stolen, actor) = thief(&there, &organization).await;
         let mut callers = Vec::new();
         for number in 0..CALLERS {
-            let id = there.issue(&admin, NewKey::bot("x")).await.unwrap().record().id().clone();
+            let id = there.issue(&admin, NewKey::service_account("x")).await.unwrap().record().id().clone();
             let (here, actor) = (nodes[number % NODES].clone(), actor.clone());
             callers.push(tokio::spawn(async move {
                 let mut edits = 0;
                 loop {
-                    match here.edit(&actor, id.clone(), Edit::new().name(format!("name {edits}"))).await {
+                    match here.edit(&actor, id.clone(), UpdateKey::new().name(format!("name {edits}"))).await {
                         Ok(_) => edits += 1,
-                        Err(ManageError::Gone) => return edits,
+                        Err(ManageError::ActorInvalid) => return edits,
                         Err(error) => panic!("{error}: {error:?}"),
                     }
                 }

@@ -5,8 +5,8 @@ use std::env;
 use tokio::task::yield_now;
 use tower_api_key::{
     KeyId, KeyManager, KeyRegistry, Owner, Permissions,
-    manage::{Actor, Edit, ManageError, NewKey, Rotation},
-    store::Refusal,
+    manage::{Actor, UpdateKey, ManageError, NewKey, Rotation},
+    store::RegistryError,
 };
 
 use super::{HOUR, everything_in, manager, memory, since, thief, trusted};
@@ -63,27 +63,27 @@ impl Deed {
             || <[u8; 32]>::try_from(&victim.as_str().repeat(2).into_bytes()[..32]).unwrap().map(|byte| byte ^ step);
         match self {
             Self::Issue => manager.issue(actor, NewKey::user("spare").grant("links", "read")).await.map(drop),
-            Self::Import => manager.import_digest(actor, digest(), NewKey::bot("spare")).await.map(drop),
-            Self::Edit => manager.edit(actor, victim.clone(), Edit::new().name(format!("name {step}"))).await.map(drop),
+            Self::Import => manager.import_digest(actor, digest(), NewKey::service_account("spare")).await.map(drop),
+            Self::Edit => manager.edit(actor, victim.clone(), UpdateKey::new().name(format!("name {step}"))).await.map(drop),
             Self::Regenerate => {
                 let new = manager.regenerate(actor, victim.clone()).await?;
                 *victim = new.record().id().clone();
                 Ok(())
             }
             Self::Rotate => {
-                let new = manager.rotate(actor, victim.clone(), Rotation::with_grace(HOUR)).await?;
+                let new = manager.rotate(actor, victim.clone(), Rotation::grace_period(HOUR)).await?;
                 *victim = new.record().id().clone();
                 Ok(())
             }
             Self::Revoke => manager.revoke(actor, self.fresh(manager, actor).await?).await.map(drop),
             Self::Remove => manager.remove(actor, self.fresh(manager, actor).await?).await.map(drop),
-            Self::RemoveMember => manager.remove_member(actor, "bob").await.map(drop),
+            Self::RemoveMember => manager.remove_user_keys(actor, "bob").await.map(drop),
         }
     }
 
     /// One more key to end.
     async fn fresh(self, manager: &KeyManager, actor: &Actor) -> Result<KeyId, ManageError> {
-        let issued = manager.issue(actor, NewKey::bot("short-lived")).await?;
+        let issued = manager.issue(actor, NewKey::service_account("short-lived")).await?;
         Ok(issued.record().id().clone())
     }
 }
@@ -94,13 +94,13 @@ impl End {
             Self::Revoke => manager.revoke(admin, id.clone()).await.map(drop),
             Self::Disable => manager.disable(admin, id.clone()).await.map(drop),
             Self::Remove => manager.remove(admin, id.clone()).await.map(drop),
-            Self::RemoveMember => manager.remove_member(admin, "thief").await.map(drop),
+            Self::RemoveMember => manager.remove_user_keys(admin, "thief").await.map(drop),
             Self::Regenerate => {
                 // Only the user may replace a user's key.
                 let user = trusted(Owner::User("thief".into()), admin.organization().unwrap());
                 manager.regenerate(&user, id.clone()).await.map(drop)
             }
-            Self::Strip => manager.edit(admin, id.clone(), Edit::new().permissions(Permissions::new())).await.map(drop),
+            Self::Strip => manager.edit(admin, id.clone(), UpdateKey::new().permissions(Permissions::new())).await.map(drop),
         }
     }
 }
@@ -108,22 +108,22 @@ impl End {
 /// How many changes were made before the end of the key, and which after it was answered.
 async fn race(manager: &KeyManager, store: &impl KeyRegistry, round: usize) -> (usize, Vec<String>) {
     let organization = format!("acme{round}");
-    let admin = trusted(Owner::Bot, &organization);
+    let admin = trusted(Owner::ServiceAccount, &organization);
     let (stolen, actor) = thief(manager, &organization).await;
     let end = ENDS[round % ENDS.len()];
     let mut callers = Vec::new();
     for number in 0..CALLERS {
         let deed = DEEDS[(round / ENDS.len() + number) % DEEDS.len()];
-        let new = NewKey::bot("victim").grant("links", "read");
+        let new = NewKey::service_account("victim").grant("links", "read");
         let mut victim = manager.issue(&admin, new).await.unwrap().record().id().clone();
         let (manager, actor) = (manager.clone(), actor.clone());
         callers.push(tokio::spawn(async move {
             for step in 0..8 {
                 match deed.once(&manager, &actor, &mut victim, step).await {
                     Ok(()) => {}
-                    Err(ManageError::Gone | ManageError::MayNot(_)) => return usize::from(step),
+                    Err(ManageError::ActorInvalid | ManageError::PermissionDenied(_)) => return usize::from(step),
                     // The end has removed it.
-                    Err(ManageError::NotFound(_) | ManageError::Refused(Refusal::NotFound(_))) => return 0,
+                    Err(ManageError::NotFound(_) | ManageError::Registry(RegistryError::NotFound(_))) => return 0,
                     Err(error) => panic!("{deed:?} at {end:?}: {error} {error:?}"),
                 }
             }

@@ -19,7 +19,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum RegistryError {
     /// The key of the actor is not the one that was checked any more: it was changed, revoked or removed, or has expired.
     #[error("the key {0}, on whose behalf this was asked for, was changed meanwhile or does not work any more")]
     ActorChanged(KeyId),
@@ -31,10 +31,10 @@ pub enum Refusal {
     DuplicateId(KeyId),
     /// The key is in the store already, under another id.
     #[error("the key is in the store already")]
-    DuplicateKey,
+    DuplicateDigest,
     /// The owner has as many keys as the cap allows.
     #[error("the owner has as many keys as one may have: {0}")]
-    Full(u32),
+    LimitReached(u32),
     /// There is no key with this id.
     #[error("there is no key {0}")]
     NotFound(KeyId),
@@ -46,10 +46,10 @@ pub enum Refusal {
     Replaced(KeyId),
     /// The record was changed since it was read.
     #[error("the key {0} was changed meanwhile")]
-    Changed(KeyId),
+    VersionConflict(KeyId),
     /// An update would give the record another id, digest, owner, organization, environment or origin, or a later expiry.
     #[error("an update may not change what identifies {0}, nor let it live longer")]
-    Identity(KeyId),
+    ImmutableField(KeyId),
 }
 
 /// What registries share.
@@ -71,7 +71,7 @@ impl KeyRecord {
     ///
     /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for another version; [`Refusal::Replaced`] where both
     /// say what has replaced them, and differ; [`Refusal::Identity`].
-    pub fn updated_to(&self, changed: KeyRecord) -> Result<KeyRecord, Refusal> {
+    pub fn apply_update(&self, changed: KeyRecord) -> Result<KeyRecord, RegistryError> {
         let id = || self.id().clone();
         let lives_longer = match (self.expires_at(), changed.expires_at()) {
             (None, _) => false,
@@ -85,17 +85,17 @@ impl KeyRecord {
             || self.environment() != changed.environment()
             || self.replaces() != changed.replaces();
         if is_another || lives_longer {
-            Err(Refusal::Identity(id()))
+            Err(RegistryError::ImmutableField(id()))
         } else if self.status() == Status::Revoked {
-            Err(Refusal::Revoked(id()))
+            Err(RegistryError::Revoked(id()))
         } else if self.replaced_by().is_some() && self.replaced_by() != changed.replaced_by() {
-            Err(Refusal::Replaced(id()))
+            Err(RegistryError::Replaced(id()))
         } else if self.version() != changed.version() {
-            Err(Refusal::Changed(id()))
+            Err(RegistryError::VersionConflict(id()))
         } else if self.digest() != changed.digest() {
-            Err(Refusal::Identity(id()))
+            Err(RegistryError::ImmutableField(id()))
         } else {
-            Ok(changed.with_use(self.use_count(), self.last_used_at()).with_version(self.version() + 1))
+            Ok(changed.with_usage(self.use_count(), self.last_used_at()).with_version(self.version() + 1))
         }
     }
 
@@ -135,11 +135,11 @@ impl KeyRecord {
     /// # Errors
     ///
     /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for one whose digest is not `from`.
-    pub fn rehashed(&self, from: &KeyDigest, to: impl Into<KeyDigest>) -> Result<KeyRecord, Refusal> {
+    pub fn apply_rehash(&self, from: &KeyDigest, to: impl Into<KeyDigest>) -> Result<KeyRecord, RegistryError> {
         if self.status() == Status::Revoked {
-            Err(Refusal::Revoked(self.id().clone()))
+            Err(RegistryError::Revoked(self.id().clone()))
         } else if self.digest() != from {
-            Err(Refusal::Changed(self.id().clone()))
+            Err(RegistryError::VersionConflict(self.id().clone()))
         } else {
             Ok(self.clone().with_digest(to.into()).with_version(self.version() + 1))
         }

@@ -19,8 +19,8 @@ use crate::record::KeyId;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Change {
-    pub(super) kind: ChangeKind,
+pub struct KeyEvent {
+    pub(super) kind: KeyEventKind,
     pub(super) key_id: KeyId,
     pub(super) version: u64,
     pub(super) replacement: Option<KeyId>,
@@ -39,7 +39,7 @@ pub struct Change {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum ChangeKind {
+pub enum KeyEventKind {
     /// It was made.
     Issued,
     /// It was taken over from elsewhere.
@@ -60,11 +60,11 @@ pub enum ChangeKind {
     Removed,
 }
 
-pub(super) type Hook = Arc<dyn Fn(&Change) + Send + Sync>;
+pub(super) type Hook = Arc<dyn Fn(&KeyEvent) + Send + Sync>;
 
-impl Change {
+impl KeyEvent {
     /// What was done.
-    pub fn kind(&self) -> ChangeKind {
+    pub fn kind(&self) -> KeyEventKind {
         self.kind
     }
 

@@ -9,7 +9,7 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use super::pool::{prepare, within};
-use crate::store::{Change, KeyChanges};
+use crate::store::{Invalidation, ChangeFeed};
 
 /// The changes of the keys in a [`PostgresStore`](super::PostgresStore), on two connections of their own: one listens, and the other sends the heartbeats.
 ///
@@ -34,7 +34,7 @@ use crate::store::{Change, KeyChanges};
 /// # Ok(())
 /// # }
 /// ```
-pub struct PostgresChanges {
+pub struct PostgresChangeFeed {
     options: PgConnectOptions,
     patience: Duration,
     /// `None` before `connect`, and once something has gone wrong: nothing is told over a connection that is in doubt.
@@ -65,7 +65,7 @@ struct Watched {
 
 /// What a notification says.
 enum Told {
-    Change(Change),
+    Change(Invalidation),
     Beat(String),
 }
 
@@ -96,13 +96,13 @@ const BEAT: &str = concat!(
 
 // === impl PostgresChanges ===
 
-impl PostgresChanges {
+impl PostgresChangeFeed {
     pub(super) fn new(options: &PgConnectOptions, patience: Duration) -> Self {
         Self { options: options.clone(), patience, channel: None }
     }
 }
 
-impl KeyChanges for PostgresChanges {
+impl ChangeFeed for PostgresChangeFeed {
     type Error = sqlx::Error;
 
     async fn connect(&mut self) -> Result<(), sqlx::Error> {
@@ -111,11 +111,11 @@ impl KeyChanges for PostgresChanges {
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Change, sqlx::Error> {
+    async fn next(&mut self) -> Result<Invalidation, sqlx::Error> {
         let channel = self.channel.as_mut().ok_or_else(lost)?;
         loop {
             match channel.hear().await {
-                Ok(Told::Change(Change::Any)) => channel.is_any = true,
+                Ok(Told::Change(Invalidation::All)) => channel.is_any = true,
                 Ok(Told::Change(change)) => return Ok(change),
                 Ok(Told::Beat(_)) => {}
                 Err(error) => {
@@ -127,7 +127,7 @@ impl KeyChanges for PostgresChanges {
     }
 
     /// Cut short, it ends the channel.
-    async fn catch_up(&mut self) -> Result<Vec<Change>, sqlx::Error> {
+    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
         let mut channel = self.channel.take().ok_or_else(lost)?;
         let changes = within(self.patience, channel.beat()).await?;
         self.channel = Some(channel);
@@ -135,7 +135,7 @@ impl KeyChanges for PostgresChanges {
     }
 }
 
-impl fmt::Debug for PostgresChanges {
+impl fmt::Debug for PostgresChangeFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresChanges")
             .field("host", &self.options.get_host())
@@ -165,7 +165,7 @@ impl Channel {
     }
 
     /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
-    async fn beat(&mut self) -> Result<Vec<Change>, sqlx::Error> {
+    async fn beat(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
         let row = sqlx::query(BEAT).bind(self.watched.channel()).fetch_one(&mut self.speaker).await?;
         if Watched::read(&row)? != self.watched {
             return Err(without_triggers());
@@ -174,14 +174,14 @@ impl Channel {
         let mut changes = Vec::new();
         loop {
             match self.hear().await? {
-                Told::Change(Change::Any) => self.is_any = true,
+                Told::Change(Invalidation::All) => self.is_any = true,
                 Told::Change(_) if changes.len() == MANY => self.is_any = true,
                 Told::Change(change) => changes.push(change),
                 Told::Beat(told) if told == beat => break,
                 Told::Beat(_) => {}
             }
         }
-        changes.extend(std::mem::take(&mut self.is_any).then_some(Change::Any));
+        changes.extend(std::mem::take(&mut self.is_any).then_some(Invalidation::All));
         Ok(changes)
     }
 
@@ -240,7 +240,7 @@ impl From<&str> for Told {
         let is_hex = payload.len() == 4 && payload.bytes().all(|byte| byte.is_ascii_hexdigit());
         let beginning = is_hex.then(|| u16::from_str_radix(payload, 16).ok()).flatten();
         // What this version does not know may be any change.
-        Self::Change(beginning.map_or(Change::Any, |bytes| Change::Beginning(bytes.to_be_bytes())))
+        Self::Change(beginning.map_or(Invalidation::All, |bytes| Invalidation::DigestPrefix(bytes.to_be_bytes())))
     }
 }
 
@@ -251,13 +251,13 @@ mod tests {
     #[test]
     fn what_is_told_and_not_understood_may_be_any_change() {
         for (payload, expected) in [
-            ("00ff", Some(Change::Beginning([0, 255]))),
-            ("*", Some(Change::Any)),
-            ("", Some(Change::Any)),
-            ("00f", Some(Change::Any)),
-            ("00ff0", Some(Change::Any)),
-            ("zzzz", Some(Change::Any)),
-            ("+1ff", Some(Change::Any)),
+            ("00ff", Some(Invalidation::DigestPrefix([0, 255]))),
+            ("*", Some(Invalidation::All)),
+            ("", Some(Invalidation::All)),
+            ("00f", Some(Invalidation::All)),
+            ("00ff0", Some(Invalidation::All)),
+            ("zzzz", Some(Invalidation::All)),
+            ("+1ff", Some(Invalidation::All)),
             ("beat 1 2", None),
         ] {
             let told = match Told::from(payload) {

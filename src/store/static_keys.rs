@@ -27,7 +27,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct FixedKeys(Vec<KeyRecord>);
+pub struct StaticKeys(Vec<KeyRecord>);
 
 /// Why there are no fixed keys. The text never repeats a key.
 ///
@@ -39,7 +39,7 @@ pub struct FixedKeys(Vec<KeyRecord>);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum FixedKeysError {
+pub enum StaticKeysError {
     /// The environment variable is not set, or not UTF-8.
     #[error("the environment variable {0} is not set")]
     NotSet(String),
@@ -70,7 +70,7 @@ pub enum FixedKeysError {
     Duplicate(String, String),
 }
 
-impl FixedKeys {
+impl StaticKeys {
     /// These keys, each under its id.
     ///
     /// They are taken as they are: whoever calls this vouches for their strength. [`FixedKeys::from_env`] refuses weak ones.
@@ -78,14 +78,14 @@ impl FixedKeys {
     /// # Errors
     ///
     /// [`FixedKeysError::Duplicate`] where two keys or two ids are equal.
-    pub fn new<I: Into<String>>(keys: impl IntoIterator<Item = (I, ApiKey)>) -> Result<Self, FixedKeysError> {
+    pub fn new<I: Into<String>>(keys: impl IntoIterator<Item = (I, ApiKey)>) -> Result<Self, StaticKeysError> {
         let mut records: Vec<KeyRecord> = Vec::new();
         for (id, key) in keys {
             let record = KeyRecord::for_key(id.into(), &key, &KeyHasher::sha256());
             let same = |known: &&KeyRecord| known.id() == record.id() || known.digest() == record.digest();
             if let Some(known) = records.iter().find(same) {
                 let names = (known.id().to_string(), record.id().to_string());
-                return Err(FixedKeysError::Duplicate(names.0, names.1));
+                return Err(StaticKeysError::Duplicate(names.0, names.1));
             }
             records.push(record);
         }
@@ -105,12 +105,12 @@ impl FixedKeys {
     /// [`FixedKeysError::NotSet`]; [`FixedKeysError::Invalid`] for a value that is empty or cannot be a key; for one that no caller would
     /// present as it stands there, [`FixedKeysError::Quoted`], [`FixedKeysError::Assignment`] and [`FixedKeysError::Several`]; for a weak
     /// one, [`FixedKeysError::TooShort`] and [`FixedKeysError::Guessable`]. No error repeats any part of the value. There is no default key.
-    pub fn from_env(name: &str) -> Result<Self, FixedKeysError> {
-        let text = env::var(name).map_err(|_| FixedKeysError::NotSet(name.to_owned()))?;
+    pub fn from_env(name: &str) -> Result<Self, StaticKeysError> {
+        let text = env::var(name).map_err(|_| StaticKeysError::NotSet(name.to_owned()))?;
         Self::from_text(name, &Zeroizing::new(text))
     }
 
-    fn from_text(name: &str, text: &str) -> Result<Self, FixedKeysError> {
+    fn from_text(name: &str, text: &str) -> Result<Self, StaticKeysError> {
         let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         let key = checked(text).map_err(|wrong| wrong(name.to_owned()))?;
         Self::new([(name, key)])
@@ -129,24 +129,24 @@ const SHORTEST: usize = 16;
 const FEWEST_BITS: f64 = 64.0;
 
 /// The key that this text is, if somebody could present it and nobody could guess it.
-fn checked(text: &str) -> Result<ApiKey, fn(String) -> FixedKeysError> {
+fn checked(text: &str) -> Result<ApiKey, fn(String) -> StaticKeysError> {
     let escaped = text.trim_start_matches('\\');
     if text.is_empty() {
-        Err(FixedKeysError::Invalid)
+        Err(StaticKeysError::Invalid)
     } else if is_assignment(text) {
-        Err(FixedKeysError::Assignment)
+        Err(StaticKeysError::Assignment)
     } else if escaped.starts_with(is_quote) || text.ends_with(is_quote) {
-        Err(FixedKeysError::Quoted)
+        Err(StaticKeysError::Quoted)
     } else if text
         .contains(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '\u{ff0c}' | '\u{ff1b}' | '\u{3001}'))
     {
-        Err(FixedKeysError::Several)
+        Err(StaticKeysError::Several)
     } else {
-        let key = ApiKey::new(text).map_err(|_| FixedKeysError::Invalid as fn(String) -> FixedKeysError)?;
+        let key = ApiKey::new(text).map_err(|_| StaticKeysError::Invalid as fn(String) -> StaticKeysError)?;
         if text.len() < SHORTEST {
-            Err(FixedKeysError::TooShort)
+            Err(StaticKeysError::TooShort)
         } else if is_placeholder(text) || estimated_bits(text) < FEWEST_BITS {
-            Err(FixedKeysError::Guessable)
+            Err(StaticKeysError::Guessable)
         } else {
             Ok(key)
         }
@@ -197,20 +197,20 @@ fn is_placeholder(text: &str) -> bool {
     })
 }
 
-impl FixedKeys {
+impl StaticKeys {
     fn look_up(&self, digest: &KeyDigest) -> Option<KeyRecord> {
         self.0.iter().find(|record| record.digest() == digest).cloned()
     }
 }
 
-impl KeyStore for FixedKeys {
+impl KeyStore for StaticKeys {
     type Error = Infallible;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
         Ok(self.look_up(digest))
     }
 
-    fn find_now(&self, digest: &KeyDigest) -> Lookup {
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
         self.look_up(digest).into()
     }
 }
@@ -222,12 +222,12 @@ mod tests {
     #[test]
     fn white_space_around_a_secret_is_not_part_of_the_key() {
         let text = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
-        let keys = FixedKeys::from_text("API_KEY", &format!(" {text}\r\n")).unwrap();
+        let keys = StaticKeys::from_text("API_KEY", &format!(" {text}\r\n")).unwrap();
         let digest = KeyHasher::sha256().digest(&ApiKey::new(text).unwrap());
-        assert!(matches!(keys.find_now(&digest), Lookup::Found(_)));
+        assert!(matches!(keys.try_find(&digest), Lookup::Found(_)));
         for text in ["", " \n", "schl\u{fc}sselschl\u{fc}ssel"] {
-            let error = FixedKeys::from_text("API_KEY", text).unwrap_err();
-            assert_eq!(error, FixedKeysError::Invalid("API_KEY".into()));
+            let error = StaticKeys::from_text("API_KEY", text).unwrap_err();
+            assert_eq!(error, StaticKeysError::Invalid("API_KEY".into()));
         }
     }
 }

@@ -11,13 +11,13 @@ use crate::key::KeyDigest;
 /// assert_ne!(Change::Key([7; 32].into()), Change::Beginning([7, 7]));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Invalidation {
     /// The key stored under this digest.
-    Key(KeyDigest),
+    Digest(KeyDigest),
     /// Some key whose digest begins with these two bytes. So a channel that others can read says little about a digest.
-    Beginning([u8; 2]),
+    DigestPrefix([u8; 2]),
     /// Some key, or many.
-    Any,
+    All,
 }
 
 /// The changes in a store, as they come, for a `CachedStore` to follow.
@@ -65,7 +65,7 @@ pub enum Change {
 ///     }
 /// }
 /// ```
-pub trait KeyChanges: Send + 'static {
+pub trait ChangeFeed: Send + 'static {
     /// Why nothing can be followed.
     type Error: Into<BoxError>;
 
@@ -81,7 +81,7 @@ pub trait KeyChanges: Send + 'static {
     /// # Errors
     ///
     /// The channel is lost.
-    fn next(&mut self) -> impl Future<Output = Result<Change, Self::Error>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Invalidation, Self::Error>> + Send;
 
     /// Waits until every change that was committed before this call has been told, by `next` or in the answer.
     ///
@@ -90,5 +90,5 @@ pub trait KeyChanges: Send + 'static {
     /// # Errors
     ///
     /// The channel is lost.
-    fn catch_up(&mut self) -> impl Future<Output = Result<Vec<Change>, Self::Error>> + Send;
+    fn catch_up(&mut self) -> impl Future<Output = Result<Vec<Invalidation>, Self::Error>> + Send;
 }

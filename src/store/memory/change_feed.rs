@@ -8,7 +8,7 @@ use tokio::sync::broadcast::{
 };
 
 use super::MemoryStore;
-use crate::store::{Change, KeyChanges};
+use crate::store::{Invalidation, ChangeFeed};
 
 /// The changes in a [`MemoryStore`], as they are made.
 ///
@@ -26,21 +26,21 @@ use crate::store::{Change, KeyChanges};
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct MemoryChanges {
+pub struct MemoryChangeFeed {
     store: MemoryStore,
-    told: Option<Receiver<Change>>,
+    told: Option<Receiver<Invalidation>>,
 }
 
 /// The changes that a follower may be behind. If it is behind by more, it is told so.
 const KEPT: usize = 256;
 
-impl MemoryChanges {
+impl MemoryChangeFeed {
     pub(super) fn new(store: MemoryStore) -> Self {
         Self { store, told: None }
     }
 }
 
-impl KeyChanges for MemoryChanges {
+impl ChangeFeed for MemoryChangeFeed {
     type Error = Infallible;
 
     async fn connect(&mut self) -> Result<(), Infallible> {
@@ -49,24 +49,24 @@ impl KeyChanges for MemoryChanges {
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Change, Infallible> {
+    async fn next(&mut self) -> Result<Invalidation, Infallible> {
         match self.told.as_mut() {
             Some(told) => match told.recv().await {
                 Ok(change) => Ok(change),
-                Err(RecvError::Lagged(_) | RecvError::Closed) => Ok(Change::Any),
+                Err(RecvError::Lagged(_) | RecvError::Closed) => Ok(Invalidation::All),
             },
             None => pending().await,
         }
     }
 
-    async fn catch_up(&mut self) -> Result<Vec<Change>, Infallible> {
+    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, Infallible> {
         // A change that is being made is told before its turn ends.
         drop(self.store.turn());
         let mut changes = Vec::new();
         while let Some(told) = self.told.as_mut() {
             match told.try_recv() {
                 Ok(change) => changes.push(change),
-                Err(TryRecvError::Lagged(_)) => changes.push(Change::Any),
+                Err(TryRecvError::Lagged(_)) => changes.push(Invalidation::All),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
