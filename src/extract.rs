@@ -8,7 +8,7 @@ use axum::{
 use http::request::Parts;
 
 use crate::{
-    principal::{Caller, Principal},
+    principal::{CallerIdentity, Principal},
     rejection::{Reason, Rejection},
 };
 
@@ -21,9 +21,9 @@ impl<S: Sync> FromRequestParts<S> for Principal {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        match Caller::of(&parts.extensions, "a Principal extractor")? {
-            Caller::Known(principal) => Ok(principal.clone()),
-            Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
+        match CallerIdentity::of(&parts.extensions, "a Principal extractor")? {
+            CallerIdentity::Known(principal) => Ok(principal.clone()),
+            CallerIdentity::Nobody(_) => Err(Rejection::new(Reason::Missing)),
         }
     }
 }
@@ -37,9 +37,9 @@ impl<S: Sync> OptionalFromRequestParts<S> for Principal {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
-        match Caller::of(&parts.extensions, "an Option<Principal> extractor")? {
-            Caller::Known(principal) => Ok(Some(principal.clone())),
-            Caller::Nobody(_) => Ok(None),
+        match CallerIdentity::of(&parts.extensions, "an Option<Principal> extractor")? {
+            CallerIdentity::Known(principal) => Ok(Some(principal.clone())),
+            CallerIdentity::Nobody(_) => Ok(None),
         }
     }
 }

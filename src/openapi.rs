@@ -84,7 +84,7 @@ use utoipa::openapi::{
 
 use crate::{
     error::ConfigError,
-    guard::{Require, Roles, together},
+    guard::{Require, Roles, intersect},
     scheme::{KEY_LEN_LIMIT, KeyForm, Place, Reader, Scheme, SchemePolicy},
 };
 
@@ -193,7 +193,7 @@ impl Security {
         path: &str,
         name: String,
     ) -> Result<Vec<SecurityRequirement>, ConfigError> {
-        let alternatives = together(guards.iter().copied(), method, path);
+        let alternatives = intersect(guards.iter().copied(), method, path);
         if alternatives.is_empty() {
             return Err(ConfigError::UnsatisfiableGuard(name));
         }

@@ -131,35 +131,35 @@ impl fmt::Debug for Principal {
 
 /// The mark that a layer leaves on a request that it let through without a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Nobody {
+pub(crate) enum Unauthenticated {
     Anonymous,
     Skipped,
     Preflight,
 }
 
 /// What the layer found out about a request, as guards and extractors see it.
-pub(crate) enum Caller<'r> {
+pub(crate) enum CallerIdentity<'r> {
     Known(&'r Principal),
-    Nobody(Nobody),
+    Nobody(Unauthenticated),
 }
 
-impl<'r> Caller<'r> {
+impl<'r> CallerIdentity<'r> {
     /// Replaces what an outer layer has found out.
     pub(crate) fn set_principal(extensions: &mut Extensions, principal: Principal) {
-        extensions.remove::<Nobody>();
+        extensions.remove::<Unauthenticated>();
         extensions.insert(principal);
     }
 
     /// Marks a request anonymous, unless an outer layer has accepted a key: then its principal stays, and is returned.
     pub(crate) fn keep_or_set_anonymous(extensions: &mut Extensions) -> Option<&Principal> {
         if extensions.get::<Principal>().is_none() {
-            extensions.insert(Nobody::Anonymous);
+            extensions.insert(Unauthenticated::Anonymous);
         }
         extensions.get()
     }
 
     /// Replaces what an outer layer has found out.
-    pub(crate) fn set_nobody(extensions: &mut Extensions, nobody: Nobody) {
+    pub(crate) fn set_unauthenticated(extensions: &mut Extensions, nobody: Unauthenticated) {
         extensions.remove::<Principal>();
         extensions.insert(nobody);
     }
@@ -168,7 +168,7 @@ impl<'r> Caller<'r> {
     pub(crate) fn of(extensions: &'r Extensions, who_asks: &str) -> Result<Self, Rejection> {
         if let Some(principal) = extensions.get::<Principal>() {
             Ok(Self::Known(principal))
-        } else if let Some(nobody) = extensions.get::<Nobody>() {
+        } else if let Some(nobody) = extensions.get::<Unauthenticated>() {
             Ok(Self::Nobody(*nobody))
         } else {
             Err(Rejection::misconfigured(who_asks))

@@ -312,16 +312,16 @@ struct Panics(Channel);
 impl ChangeFeed for Panics {
     type Error = BoxError;
 
-    async fn connect(&mut self) -> Result<(), BoxError> {
-        self.0.connect().await
+    async fn subscribe(&mut self) -> Result<(), BoxError> {
+        self.0.subscribe().await
     }
 
     async fn next(&mut self) -> Result<Invalidation, BoxError> {
         self.0.next().await.inspect(|_| panic!("what has changed?"))
     }
 
-    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, BoxError> {
-        self.0.catch_up().await
+    async fn recv(&mut self) -> Result<Vec<Invalidation>, BoxError> {
+        self.0.recv().await
     }
 }
 

@@ -228,7 +228,7 @@ async fn a_cache_notices_what_another_has_changed_in_the_file() {
     let (here, elsewhere) = (file.open().await, file.open().await);
     let (kept, unknown) = (KeyRecord::new("k1", [1; 32]), KeyRecord::new("k2", [2; 32]));
     elsewhere.insert(kept.clone(), None, None).await.unwrap().unwrap();
-    let cache = CachedStore::builder(here.clone(), here.changes()).build().unwrap();
+    let cache = CachedStore::builder(here.clone(), here.change_feed()).build().unwrap();
     let is_kept = || matches!(cache.try_find(kept.digest()), Lookup::Found(_));
     support::until(async || cache.find(kept.digest()).await.unwrap().is_some() && is_kept()).await;
 

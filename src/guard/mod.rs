@@ -15,7 +15,7 @@ mod host;
 mod missing;
 mod path;
 #[cfg(feature = "utoipa")]
-mod roles;
+mod openapi_roles;
 mod rows;
 mod service;
 mod table;
@@ -27,14 +27,14 @@ use tower_layer::Layer;
 
 pub use host::host_of;
 #[cfg(feature = "utoipa")]
-pub(crate) use roles::{Roles, together};
+pub(crate) use openapi_roles::{Roles, intersect};
 pub use service::{GuardFuture, GuardedService};
 pub use table::RouteTableBuilder;
 
 use crate::{
     error::ConfigError,
     permission::{Action, Resource},
-    principal::{Caller, Nobody, Principal},
+    principal::{CallerIdentity, Unauthenticated, Principal},
     rejection::{Reason, Rejection},
 };
 use host::HostTemplate;
@@ -234,13 +234,13 @@ impl Require {
     }
 
     fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
-        match Caller::of(&parts.extensions, "a Require guard")? {
-            Caller::Known(principal) => {
+        match CallerIdentity::of(&parts.extensions, "a Require guard")? {
+            CallerIdentity::Known(principal) => {
                 self.check(principal, parts).map_err(|reason| self.rejection(reason, principal, parts))
             }
-            Caller::Nobody(Nobody::Preflight) if parts.method == Method::OPTIONS => Ok(()),
-            Caller::Nobody(_) if self.lists_openly(parts) => Ok(()),
-            Caller::Nobody(_) => Err(Rejection::new(Reason::Missing)),
+            CallerIdentity::Nobody(Unauthenticated::Preflight) if parts.method == Method::OPTIONS => Ok(()),
+            CallerIdentity::Nobody(_) if self.lists_openly(parts) => Ok(()),
+            CallerIdentity::Nobody(_) => Err(Rejection::new(Reason::Missing)),
         }
     }
 

@@ -10,15 +10,15 @@ use http::{
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
-use super::{forward::IdentityHeader, watched::Watched};
+use super::{forward::IdentityHeader, observation::Observation};
 use crate::{
     clock::Stopwatch,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, Padded},
-    observe::{self, Decision, Observers, Outcome, Outdated},
+    observe::{self, Decision, Observers, Outcome, PreviousPepper},
     path::Readings,
-    principal::{Caller, Nobody, Principal},
+    principal::{CallerIdentity, Unauthenticated, Principal},
     record::{Bounds, KeyRecord},
-    rejection::{Dialect, Reason, Rejection, Renderer},
+    rejection::{ResponseProtocol, Reason, Rejection, Renderer},
     scheme::{Candidate, Credential, Diagnosis, Reader, Scheme},
     store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
 };
@@ -51,16 +51,16 @@ pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
 /// What is to be done with a request.
 pub(super) enum Admission {
     Pass,
-    Wait(Box<Waiting>),
+    Wait(Box<PendingLookup>),
     Refuse(Rejection),
 }
 
 /// What is left to report and to add when the response is there.
 #[derive(Default)]
-pub(super) struct Passed {
+pub(super) struct ResponseActions {
     /// What will be reported, if anybody observes.
     pub(super) decision: Option<Decision>,
-    pub(super) watched: Watched,
+    pub(super) watched: Observation,
     pub(super) answer: AnswerTo,
     /// Whether the principal is an outer layer's, which then renders and reports what a guard refuses to it.
     pub(super) keeps_outer: bool,
@@ -83,32 +83,32 @@ pub(super) enum AnswerTo {
 }
 
 /// What else may come of a presented key than that it is known at once under the newest pepper.
-enum Otherwise {
-    Known(Box<Known>),
-    Waiting(Box<Waiting>),
+enum SlowCheck {
+    Known(Box<Accepted>),
+    Waiting(Box<PendingLookup>),
     Refused(Rejection),
 }
 
 /// Who presents a key, and whether it is stored under an older pepper.
-struct Known {
+struct Accepted {
     principal: Principal,
-    outdated: Option<Outdated>,
+    outdated: Option<PreviousPepper>,
 }
 
 /// A key that the store has to wait for.
-pub(super) struct Waiting {
-    pub(super) presented: Presented,
+pub(super) struct PendingLookup {
+    pub(super) presented: PendingCredential,
     pub(super) lookup: PendingAnswer,
 }
 
 /// A request without a service to call, whose key the store has to wait for.
 pub(super) struct Asked {
-    waiting: Box<Waiting>,
-    watched: Watched,
+    waiting: Box<PendingLookup>,
+    watched: Observation,
 }
 
 /// What is kept of a presented key while the store is asked.
-pub(super) struct Presented {
+pub(super) struct PendingCredential {
     scheme: &'static Scheme,
     /// Its digest under the newest pepper.
     newest: KeyDigest,
@@ -120,28 +120,28 @@ pub(super) struct Presented {
 
 impl Authenticator {
     /// Goes as far as it can without waiting.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, passed: &mut Passed) -> Admission {
-        if let Some((nobody, outcome)) = self.exempt(request) {
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, passed: &mut ResponseActions) -> Admission {
+        if let Some((nobody, outcome)) = self.bypass(request) {
             self.pass_exempt(request, nobody, outcome, passed);
             return Admission::Pass;
         }
         match self.read_and_check(request) {
             Ok(principal) => self.accept(request, principal, None, passed),
-            Err(Otherwise::Known(known)) => self.accept(request, known.principal, known.outdated, passed),
-            Err(Otherwise::Waiting(waiting)) => return Admission::Wait(waiting),
-            Err(Otherwise::Refused(rejection)) if self.optional && rejection.reason().is_nothing_of_ours() => {
+            Err(SlowCheck::Known(known)) => self.accept(request, known.principal, known.outdated, passed),
+            Err(SlowCheck::Waiting(waiting)) => return Admission::Wait(waiting),
+            Err(SlowCheck::Refused(rejection)) if self.optional && rejection.reason().is_nothing_of_ours() => {
                 passed.unread = rejection.diagnosis().map(|diagnosis| (rejection.reason(), diagnosis));
                 self.pass_anonymous(request, passed);
             }
-            Err(Otherwise::Refused(rejection)) => return Admission::Refuse(rejection),
+            Err(SlowCheck::Refused(rejection)) => return Admission::Refuse(rejection),
         }
         Admission::Pass
     }
 
     /// Refuses a request that nobody has waited for.
-    pub(super) fn refuse(&self, rejection: &Rejection, dialect: Dialect, mut watched: Watched) -> Response<Bytes> {
+    pub(super) fn refuse(&self, rejection: &Rejection, dialect: ResponseProtocol, mut watched: Observation) -> Response<Bytes> {
         let render = watched.take_render();
-        self.tell_of(|| Decision::refused(rejection, None), watched);
+        self.emit_decision(|| Decision::refused(rejection, None), watched);
         self.renderer.refusal(rejection, dialect, render)
     }
 
@@ -151,12 +151,12 @@ impl Authenticator {
         let watched = self.watch_untouched(request);
         Ok(match known {
             Ok(principal) => {
-                self.tell_of(|| Decision::accepted(&principal, None), watched);
+                self.emit_decision(|| Decision::accepted(&principal, None), watched);
                 Ok(principal)
             }
-            Err(Otherwise::Waiting(waiting)) => return Err(Box::new(Asked { waiting, watched })),
-            Err(Otherwise::Known(known)) => self.told(Ok(*known), None, watched),
-            Err(Otherwise::Refused(rejection)) => self.told(Err(rejection), None, watched),
+            Err(SlowCheck::Waiting(waiting)) => return Err(Box::new(Asked { waiting, watched })),
+            Err(SlowCheck::Known(known)) => self.emit_result(Ok(*known), None, watched),
+            Err(SlowCheck::Refused(rejection)) => self.emit_result(Err(rejection), None, watched),
         })
     }
 
@@ -165,14 +165,14 @@ impl Authenticator {
         let stopwatch = self.is_observed().then(Stopwatch::start);
         let answer = waiting.lookup.await;
         let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
-        self.told(self.recognize(&waiting.presented, answer), store_time, watched)
+        self.emit_result(self.check_answer(&waiting.presented, answer), store_time, watched)
     }
 
-    fn told(
+    fn emit_result(
         &self,
-        known: Result<Known, Rejection>,
+        known: Result<Accepted, Rejection>,
         store_time: Option<Duration>,
-        watched: Watched,
+        watched: Observation,
     ) -> Result<Principal, Rejection> {
         let decision = || {
             let decision = match &known {
@@ -181,18 +181,18 @@ impl Authenticator {
             };
             decision.after_store_time(store_time)
         };
-        self.tell_of(decision, watched);
+        self.emit_decision(decision, watched);
         known.map(|known| known.principal)
     }
 
-    fn tell_of(&self, decision: impl FnOnce() -> Decision, watched: Watched) {
+    fn emit_decision(&self, decision: impl FnOnce() -> Decision, watched: Observation) {
         if self.is_observed() {
-            self.tell(decision(), watched);
+            self.emit(decision(), watched);
         }
     }
 
     /// The plain case first. The long way comes to the same, and says what is wrong with all others.
-    fn read_and_check<B>(&self, request: &Request<B>) -> Result<Principal, Otherwise> {
+    fn read_and_check<B>(&self, request: &Request<B>) -> Result<Principal, SlowCheck> {
         if let Some(candidate) = self.reader.candidate(request.headers()) {
             // Before its form is looked at: by then what was stored can be loaded, and the hash does not wait.
             let padded = self.hasher.padded(candidate.key);
@@ -210,8 +210,8 @@ impl Authenticator {
     }
 
     /// The long way.
-    fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Result<Principal, Otherwise> {
-        let refused = |rejection| Err(Otherwise::Refused(rejection));
+    fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Result<Principal, SlowCheck> {
+        let refused = |rejection| Err(SlowCheck::Refused(rejection));
         match self.reader.read(headers, uri) {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
                 self.check(scheme, &key, &self.hasher.padded(&key))
@@ -243,30 +243,30 @@ impl Authenticator {
     }
 
     /// Digest, store, verification of a key whose form is right.
-    fn check(&self, scheme: &'static Scheme, key: &[u8], padded: &Padded<'_>) -> Result<Principal, Otherwise> {
+    fn check(&self, scheme: &'static Scheme, key: &[u8], padded: &Padded<'_>) -> Result<Principal, SlowCheck> {
         let newest = self.hasher.digest_padded(padded);
         let found = match self.store.try_find(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
             Ok(Lookup::Absent) if self.hasher.is_one() => None,
             Ok(Lookup::Pending) if self.hasher.is_one() && !self.has_checksum(key) => {
-                return Err(Otherwise::Refused(bad_format(scheme)));
+                return Err(SlowCheck::Refused(bad_format(scheme)));
             }
-            answer => return self.ask_further(scheme, key, newest, answer),
+            answer => return self.try_other_peppers(scheme, key, newest, answer),
         };
-        self.verify(found, [&newest], scheme).map_err(Otherwise::Refused)
+        self.verify(found, [&newest], scheme).map_err(SlowCheck::Refused)
     }
 
     /// Under which other pepper the store knows the key, or what has to be waited for. The checksum is looked at only before that: a key
     /// that is found needs none.
-    fn ask_further(
+    fn try_other_peppers(
         &self,
         scheme: &'static Scheme,
         key: &[u8],
         newest: KeyDigest,
         mut answer: Result<Lookup, Fault>,
-    ) -> Result<Principal, Otherwise> {
+    ) -> Result<Principal, SlowCheck> {
         let next = self.hasher.next(key).collect();
-        let mut presented = Presented { scheme, newest, next, asked: newest.into() };
+        let mut presented = PendingCredential { scheme, newest, next, asked: newest.into() };
         let mut others = self.hasher.others(key, newest);
         // What the store has to wait for. A later digest that it knows at once comes first.
         let mut unknown: Option<Digests> = None;
@@ -290,22 +290,22 @@ impl Authenticator {
                     Some(unknown) if self.has_checksum(key) => {
                         presented.asked = unknown.clone();
                         let lookup = Arc::clone(&self.store).find(unknown, self.deadline);
-                        return Err(Otherwise::Waiting(Box::new(Waiting { presented, lookup })));
+                        return Err(SlowCheck::Waiting(Box::new(PendingLookup { presented, lookup })));
                     }
-                    Some(_) => return Err(Otherwise::Refused(bad_format(scheme))),
+                    Some(_) => return Err(SlowCheck::Refused(bad_format(scheme))),
                     None => break Ok(None),
                 },
             }
             answer = self.store.try_find(&digest);
         };
-        Err(match self.recognize(&presented, answer) {
-            Ok(known) => Otherwise::Known(Box::new(known)),
-            Err(rejection) => Otherwise::Refused(rejection),
+        Err(match self.check_answer(&presented, answer) {
+            Ok(known) => SlowCheck::Known(Box::new(known)),
+            Err(rejection) => SlowCheck::Refused(rejection),
         })
     }
 
     /// Checks what the store has answered.
-    fn recognize(&self, presented: &Presented, answer: Answer) -> Result<Known, Rejection> {
+    fn check_answer(&self, presented: &PendingCredential, answer: Answer) -> Result<Accepted, Rejection> {
         let failed = |reason| Rejection::new(reason).by_scheme(Some(presented.scheme));
         let found = match answer {
             Ok(found) => found,
@@ -315,8 +315,8 @@ impl Authenticator {
         let principal = self.verify(found, presented.asked.iter(), presented.scheme)?;
         let (used, newest) = (*principal.record().digest(), presented.newest);
         let is_outdated = used != newest && !presented.next.contains(&used);
-        let outdated = is_outdated.then_some(Outdated { used, newest, moves: presented.next.is_empty() });
-        Ok(Known { principal, outdated })
+        let outdated = is_outdated.then_some(PreviousPepper { used, newest, moves: presented.next.is_empty() });
+        Ok(Accepted { principal, outdated })
     }
 
     /// An unknown key is compared too, with a record that never verifies.
@@ -338,11 +338,11 @@ impl Authenticator {
     pub(super) fn conclude<B>(
         &self,
         request: &mut Request<B>,
-        presented: &Presented,
+        presented: &PendingCredential,
         answer: Answer,
-        passed: &mut Passed,
+        passed: &mut ResponseActions,
     ) -> Result<(), Rejection> {
-        let known = self.recognize(presented, answer)?;
+        let known = self.check_answer(presented, answer)?;
         self.accept(request, known.principal, known.outdated, passed);
         Ok(())
     }
@@ -352,8 +352,8 @@ impl Authenticator {
         &self,
         request: &mut Request<B>,
         principal: Principal,
-        outdated: Option<Outdated>,
-        passed: &mut Passed,
+        outdated: Option<PreviousPepper>,
+        passed: &mut ResponseActions,
     ) {
         observe::record_on_span(&principal);
         self.reader.mark_sensitive(request.headers_mut());
@@ -368,15 +368,15 @@ impl Authenticator {
         }
         passed.decision = self.is_observed().then(|| Decision::accepted(&principal, outdated));
         passed.answer = AnswerTo::Principal;
-        Caller::set_principal(request.extensions_mut(), principal);
+        CallerIdentity::set_principal(request.extensions_mut(), principal);
     }
 
     /// Whether this request needs no key at all.
-    fn exempt<B>(&self, request: &Request<B>) -> Option<(Nobody, Outcome)> {
+    fn bypass<B>(&self, request: &Request<B>) -> Option<(Unauthenticated, Outcome)> {
         if self.pass_preflight && is_preflight(request) {
-            Some((Nobody::Preflight, Outcome::Preflight))
+            Some((Unauthenticated::Preflight, Outcome::Preflight))
         } else if self.skips(request) {
-            Some((Nobody::Skipped, Outcome::Skipped))
+            Some((Unauthenticated::Skipped, Outcome::Skipped))
         } else {
             None
         }
@@ -390,9 +390,9 @@ impl Authenticator {
     }
 
     /// Lets a request through that presents nothing of ours. The principal of an outer layer stays.
-    fn pass_anonymous<B>(&self, request: &mut Request<B>, passed: &mut Passed) {
+    fn pass_anonymous<B>(&self, request: &mut Request<B>, passed: &mut ResponseActions) {
         self.reader.mark_sensitive(request.headers_mut());
-        let kept = Caller::keep_or_set_anonymous(request.extensions_mut());
+        let kept = CallerIdentity::keep_or_set_anonymous(request.extensions_mut());
         passed.keeps_outer = kept.is_some();
         if let Some(header) = &self.forward_identity {
             let id = kept.map(|principal| principal.id().clone());
@@ -403,9 +403,9 @@ impl Authenticator {
     }
 
     /// Lets a request through unread.
-    fn pass_exempt<B>(&self, request: &mut Request<B>, nobody: Nobody, outcome: Outcome, passed: &mut Passed) {
+    fn pass_exempt<B>(&self, request: &mut Request<B>, nobody: Unauthenticated, outcome: Outcome, passed: &mut ResponseActions) {
         self.reader.mark_sensitive(request.headers_mut());
-        Caller::set_nobody(request.extensions_mut(), nobody);
+        CallerIdentity::set_unauthenticated(request.extensions_mut(), nobody);
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), None);
         }
@@ -413,7 +413,7 @@ impl Authenticator {
     }
 
     /// What is reported if the caller goes away while the store is waited for.
-    pub(super) fn abandoned(&self, presented: &Presented) -> Option<Decision> {
+    pub(super) fn abandoned(&self, presented: &PendingCredential) -> Option<Decision> {
         self.is_observed().then(|| Decision::abandoned(presented.scheme))
     }
 

@@ -6,7 +6,7 @@ use super::{
     ApiKeyLayer,
     authenticator::{Authenticator, SkipPath},
     forward::IdentityHeader,
-    lanes::Lanes,
+    sharded_arc::ShardedArc,
 };
 use crate::{
     clock::Clock,
@@ -372,7 +372,7 @@ impl ApiKeyLayerBuilder {
         if let Some(tell) = self.when_built {
             tell(&self.policy);
         }
-        Ok(ApiKeyLayer { authenticator: Lanes::new(authenticator), policy: Arc::new(self.policy) })
+        Ok(ApiKeyLayer { authenticator: ShardedArc::new(authenticator), policy: Arc::new(self.policy) })
     }
 }
 

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{ResponseBody, authenticator::Presented, report::Report};
+use super::{ResponseBody, authenticator::PendingCredential, report::Report};
 use crate::{
     clock::Stopwatch,
     store::{Answer, PendingAnswer},
@@ -67,7 +67,7 @@ pin_project! {
 pub(super) struct Pending<S, B> {
     pub(super) inner: S,
     pub(super) request: Request<B>,
-    pub(super) presented: Presented,
+    pub(super) presented: PendingCredential,
     pub(super) report: Report,
     pub(super) stopwatch: Option<Stopwatch>,
 }

@@ -4,10 +4,10 @@ mod authenticator;
 mod builder;
 mod forward;
 mod future;
-mod lanes;
+mod sharded_arc;
 mod report;
 mod service;
-mod watched;
+mod observation;
 
 use std::{fmt, sync::Arc};
 
@@ -20,7 +20,7 @@ use tower_layer::Layer;
 
 use crate::{principal::Principal, rejection::Rejection, scheme::SchemePolicy, store::KeyStore};
 use authenticator::Authenticator;
-use lanes::Lanes;
+use sharded_arc::ShardedArc;
 
 /// Protects a service with API keys.
 ///
@@ -68,7 +68,7 @@ use lanes::Lanes;
 /// protects the routes alone.
 #[derive(Clone)]
 pub struct ApiKeyLayer {
-    authenticator: Lanes<Authenticator>,
+    authenticator: ShardedArc<Authenticator>,
     policy: Arc<SchemePolicy>,
 }
 

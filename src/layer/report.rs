@@ -9,29 +9,29 @@ use http::{
 };
 
 use super::{
-    authenticator::{AnswerTo, Authenticator, Passed, Presented},
-    lanes::Lane,
+    authenticator::{AnswerTo, Authenticator, ResponseActions, PendingCredential},
+    sharded_arc::ArcShard,
 };
 use crate::{
     body::ResponseBody,
     clock::Stopwatch,
     observe::Decision,
-    rejection::{Dialect, Rejection},
+    rejection::{ResponseProtocol, Rejection},
     store::Answer,
 };
 
 /// Goes with a request to its end, and tells the observers once: when the response is there, or when it will never be.
 pub(super) struct Report {
-    authenticator: Lane<Authenticator>,
-    dialect: Dialect,
+    authenticator: ArcShard<Authenticator>,
+    dialect: ResponseProtocol,
     /// What is told, unless something else comes of the request.
-    so_far: Passed,
+    so_far: ResponseActions,
     /// How long the store was waited for, if anybody observes.
     store_time: Option<Duration>,
 }
 
 impl Report {
-    pub(super) fn new(authenticator: Lane<Authenticator>, dialect: Dialect, so_far: Passed) -> Self {
+    pub(super) fn new(authenticator: ArcShard<Authenticator>, dialect: ResponseProtocol, so_far: ResponseActions) -> Self {
         Self { authenticator, dialect, so_far, store_time: None }
     }
 
@@ -44,7 +44,7 @@ impl Report {
     pub(super) fn admit<B>(
         &mut self,
         request: &mut Request<B>,
-        presented: &Presented,
+        presented: &PendingCredential,
         answer: Answer,
         store_time: Option<Duration>,
     ) -> Result<(), Rejection> {
@@ -66,8 +66,8 @@ impl Report {
         if is_refusal && !self.so_far.keeps_outer {
             return self.render(response);
         }
-        self.tell();
-        self.tell_caches(&mut response);
+        self.emit();
+        self.set_cache_headers(&mut response);
         if self.so_far.protocol.is_some() {
             self.select_protocol(&mut response);
         }
@@ -86,7 +86,7 @@ impl Report {
         };
         let render = self.so_far.watched.take_render();
         self.note(&rejection);
-        self.tell();
+        self.emit();
         let (mut parts, _) = response.into_parts();
         let refusal = self.authenticator.renderer.render(&rejection, self.dialect, render, &mut parts);
         Response::from_parts(parts, ResponseBody::refusal(refusal))
@@ -95,7 +95,7 @@ impl Report {
     /// RFC 9111 §3.5 keeps shared caches from storing the answer to an `Authorization`, but not to a key in another header or in the query
     /// (RFC 6750 §2.3). None stores a 401 of the service's own (RFC 9110 §15.1), or the answer to a POST, as every gRPC answer is.
     #[inline]
-    fn tell_caches<B>(&self, response: &mut Response<B>) {
+    fn set_cache_headers<B>(&self, response: &mut Response<B>) {
         static PRIVATE: HeaderValue = HeaderValue::from_static("private");
         if self.so_far.answer == AnswerTo::Anybody || self.dialect.is_grpc() {
             return;
@@ -116,9 +116,9 @@ impl Report {
         }
     }
 
-    fn tell(&mut self) {
+    fn emit(&mut self) {
         if let Some(decision) = self.so_far.decision.take() {
-            self.authenticator.tell(decision.after_store_time(self.store_time), mem::take(&mut self.so_far.watched));
+            self.authenticator.emit(decision.after_store_time(self.store_time), mem::take(&mut self.so_far.watched));
         }
     }
 
@@ -131,6 +131,6 @@ impl Report {
 /// The response will never be.
 impl Drop for Report {
     fn drop(&mut self) {
-        self.tell();
+        self.emit();
     }
 }

@@ -10,12 +10,12 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
-    authenticator::{Admission, Authenticator, Passed, Waiting},
+    authenticator::{Admission, Authenticator, ResponseActions, PendingLookup},
     future::Pending,
-    lanes::Lanes,
+    sharded_arc::ShardedArc,
     report::Report,
 };
-use crate::rejection::Dialect;
+use crate::rejection::ResponseProtocol;
 
 /// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer). It is ready when the inner one is.
 ///
@@ -30,13 +30,13 @@ use crate::rejection::Dialect;
 #[derive(Clone)]
 pub struct ApiKeyService<S> {
     inner: S,
-    authenticator: Lanes<Authenticator>,
+    authenticator: ShardedArc<Authenticator>,
 }
 
 // === impl ApiKeyService ===
 
 impl<S> ApiKeyService<S> {
-    pub(super) fn new(inner: S, authenticator: Lanes<Authenticator>) -> Self {
+    pub(super) fn new(inner: S, authenticator: ShardedArc<Authenticator>) -> Self {
         Self { inner, authenticator }
     }
 }
@@ -54,17 +54,17 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let dialect = Dialect::of(request.method(), request.headers(), self.authenticator.serves_grpc);
-        let mut passed = Passed { watched: self.authenticator.watch(&mut request), ..Passed::default() };
+        let dialect = ResponseProtocol::of(request.method(), request.headers(), self.authenticator.serves_grpc);
+        let mut passed = ResponseActions { watched: self.authenticator.watch(&mut request), ..ResponseActions::default() };
         match self.authenticator.admit(&mut request, &mut passed) {
             Admission::Pass => {
-                let report = Report::new(self.authenticator.lane(), dialect, passed);
+                let report = Report::new(self.authenticator.shard(), dialect, passed);
                 ResponseFuture::running(self.inner.call(request), report)
             }
             Admission::Wait(waiting) => {
-                let Waiting { presented, lookup } = *waiting;
+                let PendingLookup { presented, lookup } = *waiting;
                 passed.decision = self.authenticator.abandoned(&presented);
-                let report = Report::new(self.authenticator.lane(), dialect, passed);
+                let report = Report::new(self.authenticator.shard(), dialect, passed);
                 let stopwatch = report.stopwatch();
                 let inner = self.take_ready();
                 ResponseFuture::waiting(lookup, Pending { inner, request, presented, report, stopwatch })

@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use super::{
     KeyManager, Shared,
-    carried::Policies,
+    presentable::Policies,
     event::{KeyEvent, Hook},
     erased::ErasedRegistry,
     formats::Formats,
     rehash::Rehash,
-    turns::Turns,
+    concurrency::ActorQueues,
     usage::Usage,
 };
 use crate::{
@@ -219,7 +219,7 @@ impl KeyManagerBuilder {
             max_key_len: self.max_key_len,
             keys_per_user: self.keys_per_user,
             bots_per_organization: self.bots_per_organization,
-            turns: Turns::new(),
+            turns: ActorQueues::new(),
             usage,
             rehash,
             hooks: self.hooks,

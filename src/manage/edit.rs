@@ -1,6 +1,6 @@
 //! Changes to a key that stays the same key.
 
-use super::{Actor, KeyEventKind, UpdateKey, KeyManager, ManageError, Work, check_permissions, checked_name, grants, retried};
+use super::{Actor, KeyEventKind, UpdateKey, KeyManager, ManageError, WorkKind, check_permissions, checked_name, check_no_escalation, retried};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Status},
@@ -17,13 +17,13 @@ impl KeyManager {
     /// actor's, or gives it more; [`Refusal::Revoked`](crate::store::Refusal::Revoked).
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: UpdateKey) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        let work = if edit.only_disables() { Work::TakesAway } else { Work::Adds };
+        let work = if edit.only_disables() { WorkKind::TakesAway } else { WorkKind::Adds };
         self.in_turn(actor, Action::UPDATE, work, move |manager, actor| {
             let (id, edit) = (id.clone(), edit.clone());
             async move {
                 let (before, after) = retried(|| manager.try_edit(&actor, &id, &edit)).await?;
                 for kind in Self::kinds(&before, &after, &edit) {
-                    manager.tell(kind, &after, None, &actor);
+                    manager.notify(kind, &after, None, &actor);
                 }
                 Ok(after)
             }
@@ -51,7 +51,7 @@ impl KeyManager {
     }
 
     async fn try_edit(&self, actor: &Actor, id: &KeyId, edit: &UpdateKey) -> Result<(KeyRecord, KeyRecord), ManageError> {
-        let before = self.seen(actor, id).await?;
+        let before = self.visible_key(actor, id).await?;
         let changed = Self::edited(actor, &before, edit)?;
         if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
             return Ok((before, changed));
@@ -75,7 +75,7 @@ impl KeyManager {
             Some(enabled) => record = record.with_status(if enabled { Status::Active } else { Status::Disabled }),
             None => {}
         }
-        grants(actor, record.permissions())?;
+        check_no_escalation(actor, record.permissions())?;
         let enables = before.status() == Status::Disabled && record.status() == Status::Active;
         let adds = before.permissions().first_beyond(record.permissions()).is_some();
         if (enables || adds) && actor.ends_before(&record) {

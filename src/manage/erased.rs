@@ -33,35 +33,35 @@ pub(super) trait ErasedRegistry: Send + Sync {
 
 impl<R: KeyRegistry> ErasedRegistry for R {
     fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<ActorKey>) -> Done<()> {
-        Box::pin(async move { answered(KeyRegistry::insert(&*self, record, cap, actor.as_ref()).await) })
+        Box::pin(async move { map_registry_error(KeyRegistry::insert(&*self, record, cap, actor.as_ref()).await) })
     }
 
     fn insert_first(self: Arc<Self>, record: KeyRecord) -> Done<()> {
-        Box::pin(async move { answered(KeyRegistry::insert_first(&*self, record).await) })
+        Box::pin(async move { map_registry_error(KeyRegistry::insert_first(&*self, record).await) })
     }
 
     fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>> {
-        Box::pin(async move { sound(KeyRegistry::get(&*self, &id).await) })
+        Box::pin(async move { map_store_error(KeyRegistry::get(&*self, &id).await) })
     }
 
     fn list(self: Arc<Self>, filter: KeyFilter) -> Done<Vec<KeyRecord>> {
-        Box::pin(async move { sound(KeyRegistry::list(&*self, &filter).await) })
+        Box::pin(async move { map_store_error(KeyRegistry::list(&*self, &filter).await) })
     }
 
     fn update(self: Arc<Self>, changed: KeyRecord, actor: Option<ActorKey>) -> Done<KeyRecord> {
-        Box::pin(async move { answered(KeyRegistry::update(&*self, changed, actor.as_ref()).await) })
+        Box::pin(async move { map_registry_error(KeyRegistry::update(&*self, changed, actor.as_ref()).await) })
     }
 
     fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, actor: Option<ActorKey>) -> Done<Replacement> {
-        Box::pin(async move { answered(KeyRegistry::replace(&*self, old, new, actor.as_ref()).await) })
+        Box::pin(async move { map_registry_error(KeyRegistry::replace(&*self, old, new, actor.as_ref()).await) })
     }
 
     fn revoke(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
-        Box::pin(async move { answered(KeyRegistry::revoke(&*self, &id, actor.as_ref()).await) })
+        Box::pin(async move { map_registry_error(KeyRegistry::revoke(&*self, &id, actor.as_ref()).await) })
     }
 
     fn remove(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
-        Box::pin(async move { answered(KeyRegistry::remove(&*self, &id, actor.as_ref()).await) })
+        Box::pin(async move { map_registry_error(KeyRegistry::remove(&*self, &id, actor.as_ref()).await) })
     }
 
     fn remove_user(
@@ -71,23 +71,23 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         actor: Option<ActorKey>,
     ) -> Done<Vec<KeyRecord>> {
         Box::pin(async move {
-            answered(KeyRegistry::remove_user(&*self, organization.as_deref(), &user, actor.as_ref()).await)
+            map_registry_error(KeyRegistry::remove_user(&*self, organization.as_deref(), &user, actor.as_ref()).await)
         })
     }
 
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord> {
-        Box::pin(async move { answered(KeyRegistry::rehash(&*self, &id, &from, &to).await) })
+        Box::pin(async move { map_registry_error(KeyRegistry::rehash(&*self, &id, &from, &to).await) })
     }
 
     fn record_usage(self: Arc<Self>, uses: Vec<UsageDelta>) -> Done<()> {
-        Box::pin(async move { sound(KeyRegistry::record_usage(&*self, &uses).await) })
+        Box::pin(async move { map_store_error(KeyRegistry::record_usage(&*self, &uses).await) })
     }
 }
 
-fn sound<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T, ManageError> {
+fn map_store_error<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T, ManageError> {
     answer.map_err(|error| ManageError::Store(error.into()))
 }
 
-fn answered<T, E: Into<BoxError>>(answer: Answered<T, E>) -> Result<T, ManageError> {
-    Ok(sound(answer)??)
+fn map_registry_error<T, E: Into<BoxError>>(answer: Answered<T, E>) -> Result<T, ManageError> {
+    Ok(map_store_error(answer)??)
 }

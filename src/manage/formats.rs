@@ -41,7 +41,7 @@ impl Formats {
     }
 
     /// Refuses a key that the layer would refuse at the door, or that has the form of another environment.
-    pub(super) fn admit(&self, key: &ApiKey, environment: Option<&str>) -> Result<(), FormatError> {
+    pub(super) fn check_imported(&self, key: &ApiKey, environment: Option<&str>) -> Result<(), FormatError> {
         let has = |format: &KeyFormat| format.check(key.expose());
         let own = self.own().find(|format| has(format) != Err(FormatError::Mismatch));
         match own {
@@ -57,7 +57,7 @@ impl Formats {
     }
 
     /// What the layer takes; everything, if it is empty.
-    pub(super) fn at_the_door(&self) -> Vec<KeyFormat> {
+    pub(super) fn layer_formats(&self) -> Vec<KeyFormat> {
         if self.any { Vec::new() } else { self.own().chain(&self.others).cloned().collect() }
     }
 

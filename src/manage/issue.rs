@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    Actor, KeyEventKind, Issued, KeyManager, ManageError, NewKey, PATIENCE, check_permissions, checked_name, grants,
+    Actor, KeyEventKind, Issued, KeyManager, ManageError, NewKey, PATIENCE, check_permissions, checked_name, check_no_escalation,
     to_micros,
 };
 use crate::{
@@ -25,7 +25,7 @@ impl KeyManager {
     /// [`ManageError::OwnKeysOnly`]; [`Refusal::Full`] if the user has as many keys as users may have, or the organization as many
     /// keys of bots.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
-        self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
+        self.as_actor(actor, Action::CREATE, move |manager, actor| {
             let new = new.clone();
             async move {
                 let issued = manager.generate(&actor, new)?;
@@ -62,7 +62,7 @@ impl KeyManager {
         if actor.key_id().is_some() {
             return Ok(None);
         }
-        self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
+        self.as_actor(actor, Action::CREATE, move |manager, actor| {
             let new = new.clone();
             async move {
                 let issued = manager.generate(&actor, new)?;
@@ -70,7 +70,7 @@ impl KeyManager {
                     Err(ManageError::Registry(RegistryError::NotEmpty)) => Ok(None),
                     inserted => {
                         inserted?;
-                        manager.tell(KeyEventKind::Issued, &issued.record, None, &actor);
+                        manager.notify(KeyEventKind::Issued, &issued.record, None, &actor);
                         Ok(Some(issued))
                     }
                 }
@@ -90,13 +90,13 @@ impl KeyManager {
     /// [`Refusal::DuplicateKey`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));
-        self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
+        self.as_actor(actor, Action::CREATE, move |manager, actor| {
             let (key, new) = (key.clone(), new.clone());
             async move {
                 if key.expose().len() > manager.0.max_key_len {
                     return Err(FormatError::TooLong(manager.0.max_key_len).into());
                 }
-                manager.0.formats.admit(&key, environment(&actor, &new)?.as_deref())?;
+                manager.0.formats.check_imported(&key, environment(&actor, &new)?.as_deref())?;
                 manager.0.policies.admit(&key)?;
                 manager.check_other_peppers(&key, digest).await?;
                 let record = manager.draft(&actor, new, digest)?.with_mask(manager.mask(&key));
@@ -120,7 +120,7 @@ impl KeyManager {
         new: NewKey,
     ) -> Result<KeyRecord, ManageError> {
         let digest = digest.into();
-        self.on_behalf_of(actor, Action::CREATE, move |manager, actor| {
+        self.as_actor(actor, Action::CREATE, move |manager, actor| {
             let new = new.clone();
             async move {
                 let record = manager.draft(&actor, new, digest)?;
@@ -148,7 +148,7 @@ impl KeyManager {
 
     async fn insert(&self, actor: &Actor, kind: KeyEventKind, record: &KeyRecord) -> Result<(), ManageError> {
         self.0.registry.clone().insert(record.clone(), self.cap(record), self.key_of(actor)).await?;
-        self.tell(kind, record, None, actor);
+        self.notify(kind, record, None, actor);
         Ok(())
     }
 
@@ -162,7 +162,7 @@ impl KeyManager {
     /// The record of a key that this actor may make.
     fn draft(&self, actor: &Actor, new: NewKey, digest: KeyDigest) -> Result<KeyRecord, ManageError> {
         check_permissions(&new.permissions)?;
-        grants(actor, &new.permissions)?;
+        check_no_escalation(actor, &new.permissions)?;
         new.metadata.iter().try_for_each(|(name, _)| checked_name(name).map(drop))?;
         let now = self.now();
         let (not_before, expires_at) =

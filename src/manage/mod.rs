@@ -17,23 +17,23 @@
 
 mod actor;
 mod builder;
-mod carried;
+mod presentable;
 mod event;
 mod edit;
-mod end;
+mod revoke;
 mod erased;
 mod error;
 mod formats;
 #[cfg(feature = "manage")]
 mod http;
 mod issue;
-mod look;
-mod names;
+mod query;
+mod validation;
 mod rehash;
-mod replace;
-mod report;
+mod rotate;
+mod failure_log;
 mod request;
-mod turns;
+mod concurrency;
 mod usage;
 
 use std::{
@@ -47,7 +47,7 @@ pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
 pub use event::{KeyEvent, KeyEventKind};
 pub use error::ManageError;
-pub use look::Page;
+pub use query::Page;
 pub use request::{UpdateKey, Issued, NewKey, Rotation};
 
 use crate::{
@@ -58,13 +58,13 @@ use crate::{
     record::{KeyId, KeyRecord, Owner},
     store::{ActorKey, KeyLimit, ErasedStore, KeyRegistry, RegistryError},
 };
-use carried::Policies;
+use presentable::Policies;
 use event::Hook;
 use erased::ErasedRegistry;
 use formats::Formats;
-use names::{check_permissions, checked_name};
+use validation::{check_permissions, checked_name};
 use rehash::Rehash;
-use turns::{Turns, Work};
+use concurrency::{ActorQueues, WorkKind};
 use usage::Usage;
 
 /// Makes keys and manages their life, over any [`KeyRegistry`]. Clones share everything.
@@ -104,7 +104,7 @@ struct Shared {
     max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
-    turns: Turns,
+    turns: ActorQueues,
     usage: Arc<Usage>,
     rehash: Arc<Rehash>,
     hooks: Vec<Hook>,
@@ -133,7 +133,7 @@ impl KeyManager {
         ApiKeyLayerBuilder::new(Arc::clone(&self.0.store))
             .schemes(self.0.policies.own().clone())
             .when_built(move |policy| policies.note(policy))
-            .formats(self.0.formats.at_the_door())
+            .formats(self.0.formats.layer_formats())
             .hasher(self.0.hasher.clone())
             .max_key_len(self.0.max_key_len)
             .timed_by(self.0.clock.clone())
@@ -161,13 +161,13 @@ impl KeyManager {
 
 impl KeyManager {
     /// The key with this id, if the actor knows of it.
-    async fn seen(&self, actor: &Actor, id: &KeyId) -> Result<KeyRecord, ManageError> {
+    async fn visible_key(&self, actor: &Actor, id: &KeyId) -> Result<KeyRecord, ManageError> {
         let record = self.0.registry.clone().get(id.clone()).await?;
         record.filter(|record| actor.sees(record)).ok_or_else(|| ManageError::NotFound(id.clone()))
     }
 
     /// The actor as it is now, if it may do this: a body may have come slowly, and its key have been revoked meanwhile.
-    async fn present(&self, actor: Actor, action: Action) -> Result<Actor, ManageError> {
+    async fn authorize(&self, actor: Actor, action: Action) -> Result<Actor, ManageError> {
         let actor = match actor.key_id() {
             None => actor,
             Some(id) => {
@@ -193,7 +193,7 @@ impl KeyManager {
         Some(KeyLimit { max: most, at: self.now() })
     }
 
-    fn tell(&self, kind: KeyEventKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {
+    fn notify(&self, kind: KeyEventKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {
         let (key_id, version, at) = (record.id().clone(), record.version(), self.now());
         let change = KeyEvent { kind, key_id, version, replacement, actor: actor.clone(), at };
         for hook in &self.0.hooks {
@@ -214,7 +214,7 @@ impl KeyManager {
 
     /// Does `work` for an actor who may. The registry looks at the actor's key again when it changes something; if the key has changed by
     /// then, the actor is looked up anew, and asked anew what it may do.
-    async fn on_behalf_of<T, W, F>(&self, actor: &Actor, action: Action, work: W) -> Result<T, ManageError>
+    async fn as_actor<T, W, F>(&self, actor: &Actor, action: Action, work: W) -> Result<T, ManageError>
     where
         T: Send + 'static,
         W: Fn(Self, Actor) -> F + Send + 'static,
@@ -223,16 +223,16 @@ impl KeyManager {
         let takes_away = action == Action::DELETE;
         let reads = action == Action::READ;
         let kind = if takes_away {
-            Work::TakesAway
+            WorkKind::TakesAway
         } else if reads {
-            Work::Reads
+            WorkKind::Reads
         } else {
-            Work::Adds
+            WorkKind::Adds
         };
         self.in_turn(actor, action, kind, work).await
     }
 
-    async fn in_turn<T, W, F>(&self, actor: &Actor, action: Action, kind: Work, work: W) -> Result<T, ManageError>
+    async fn in_turn<T, W, F>(&self, actor: &Actor, action: Action, kind: WorkKind, work: W) -> Result<T, ManageError>
     where
         T: Send + 'static,
         W: Fn(Self, Actor) -> F + Send + 'static,
@@ -240,16 +240,16 @@ impl KeyManager {
     {
         let turn = self.0.turns.take(actor, kind).await?;
         let actor = actor.clone();
-        self.to_the_end(async move |manager| {
+        self.spawn_uncancellable(async move |manager| {
             let _turn = turn;
             for _ in 1..ATTEMPTS {
-                let actor = manager.present(actor.clone(), action.clone()).await?;
+                let actor = manager.authorize(actor.clone(), action.clone()).await?;
                 match work(manager.clone(), actor).await {
                     Err(ManageError::Registry(RegistryError::ActorChanged(_))) => tokio::task::yield_now().await,
                     done => return done,
                 }
             }
-            let actor = manager.present(actor, action).await?;
+            let actor = manager.authorize(actor, action).await?;
             work(manager, actor).await
         })
         .await
@@ -261,7 +261,7 @@ impl KeyManager {
     }
 
     /// Runs `work` to its end, also when the caller goes away in the middle.
-    async fn to_the_end<T, W, F>(&self, work: W) -> Result<T, ManageError>
+    async fn spawn_uncancellable<T, W, F>(&self, work: W) -> Result<T, ManageError>
     where
         T: Send + 'static,
         W: FnOnce(Self) -> F,
@@ -269,10 +269,10 @@ impl KeyManager {
     {
         let work = work(self.clone());
         // Reported in the task: the caller may have gone away.
-        let done = tokio::spawn(async move { work.await.inspect_err(report::failed_call) }).await;
+        let done = tokio::spawn(async move { work.await.inspect_err(failure_log::failed_call) }).await;
         done.unwrap_or_else(|error| {
             let panicked = ManageError::Store(error.into());
-            report::failed_call(&panicked);
+            failure_log::failed_call(&panicked);
             Err(panicked)
         })
     }
@@ -293,7 +293,7 @@ where
 }
 
 /// Whether the actor holds all that the key is to hold.
-fn grants(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
+fn check_no_escalation(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
     match actor.permissions().first_beyond(permissions) {
         Some((resource, action)) => {
             Err(ManageError::Escalation { resource: resource.to_owned(), action: action.clone() })

@@ -11,9 +11,9 @@ use std::{
 use super::{
     ManageError, PATIENCE,
     erased::ErasedRegistry,
-    report::{Alarm, Work},
+    failure_log::{Alarm, Work},
 };
-use crate::observe::{Decision, Outdated};
+use crate::observe::{Decision, PreviousPepper};
 
 /// One key at a time, so that other changes do not wait behind a crowd of them. A key that is not moved now is at a later use.
 pub(super) struct Rehash {
@@ -35,7 +35,7 @@ impl Rehash {
 
     /// Moves the key of a request, if it has to be.
     pub(super) fn note(self: &Arc<Self>, decision: &Decision) {
-        let (Some(id), Some(&Outdated { used, newest, moves: true })) = (decision.key_id(), decision.outdated()) else {
+        let (Some(id), Some(&PreviousPepper { used, newest, moves: true })) = (decision.key_id(), decision.outdated()) else {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {

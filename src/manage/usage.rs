@@ -15,7 +15,7 @@ use std::{
 use super::{
     ManageError,
     erased::ErasedRegistry,
-    report::{Alarm, Work},
+    failure_log::{Alarm, Work},
 };
 use crate::{
     clock::Clock,

@@ -63,21 +63,21 @@ pub struct Decision {
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
     request: Option<Box<RequestLine>>,
-    rare: Option<Box<Rare>>,
+    rare: Option<Box<DecisionDetails>>,
 }
 
 /// What few decisions tell. Apart, so that all others are small to move.
 #[derive(Clone, Default)]
-struct Rare {
+struct DecisionDetails {
     error: Option<Arc<dyn Error + Send + Sync>>,
     store_time: Option<Duration>,
-    outdated: Option<Outdated>,
+    outdated: Option<PreviousPepper>,
     missing: Option<Arc<Missing>>,
 }
 
 /// A key that is stored under an older pepper than the newest.
 #[derive(Clone, Copy)]
-pub(crate) struct Outdated {
+pub(crate) struct PreviousPepper {
     pub(crate) used: KeyDigest,
     pub(crate) newest: KeyDigest,
     /// Whether it may be moved: not while other nodes use a newer pepper still.
@@ -134,11 +134,11 @@ impl Decision {
         Self { outcome, cause: None, scheme: None, record: None, request: None, rare: None }
     }
 
-    pub(crate) fn accepted(principal: &Principal, outdated: Option<Outdated>) -> Self {
+    pub(crate) fn accepted(principal: &Principal, outdated: Option<PreviousPepper>) -> Self {
         let record = Some(principal.record().clone());
         let mut decision = Self { scheme: Some(principal.scheme()), record, ..Self::of(Outcome::Accepted) };
         if let Some(outdated) = outdated {
-            decision.rare().outdated = Some(outdated);
+            decision.details().outdated = Some(outdated);
         }
         decision
     }
@@ -157,22 +157,22 @@ impl Decision {
             ..Self::of(Outcome::Refused(rejection.reason()))
         };
         if let Some(error) = rejection.shared_error() {
-            decision.rare().error = Some(error);
+            decision.details().error = Some(error);
         }
         if let Some(missing) = rejection.missing() {
-            decision.rare().missing = Some(Arc::clone(missing));
+            decision.details().missing = Some(Arc::clone(missing));
         }
         decision
     }
 
     pub(crate) fn after_store_time(mut self, store_time: Option<Duration>) -> Self {
         if store_time.is_some() {
-            self.rare().store_time = store_time;
+            self.details().store_time = store_time;
         }
         self
     }
 
-    fn rare(&mut self) -> &mut Rare {
+    fn details(&mut self) -> &mut DecisionDetails {
         self.rare.get_or_insert_default()
     }
 
@@ -224,7 +224,7 @@ impl Decision {
         self.outdated().is_some()
     }
 
-    pub(crate) fn outdated(&self) -> Option<&Outdated> {
+    pub(crate) fn outdated(&self) -> Option<&PreviousPepper> {
         self.rare.as_ref()?.outdated.as_ref()
     }
 

@@ -84,7 +84,7 @@ impl Observers {
 
     /// Calls every observer with the decision. A panic of one is caught: decisions are often made while a response is dropped, where a second
     /// panic would end the process.
-    pub(crate) fn tell(&self, mut decision: Decision, request: Option<Box<RequestLine>>, captured: Captured) {
+    pub(crate) fn emit(&self, mut decision: Decision, request: Option<Box<RequestLine>>, captured: Captured) {
         decision.request = request;
         let mut captured = captured.into_iter();
         for observer in &self.observers {

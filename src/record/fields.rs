@@ -18,12 +18,12 @@ pub(crate) struct Fields {
     pub(super) permissions: Permissions,
     pub(crate) id: KeyId,
     pub(super) organization: Option<Box<str>>,
-    rare: Option<Box<Rare>>,
+    rare: Option<Box<ColdFields>>,
 }
 
 /// What a small record does without.
 #[derive(Clone, Default)]
-pub(super) struct Rare {
+pub(super) struct ColdFields {
     pub(super) not_before: Option<SystemTime>,
     pub(super) expires_at: Option<SystemTime>,
     pub(super) environment: Option<Box<str>>,
@@ -60,28 +60,28 @@ impl Fields {
     }
 
     pub(crate) fn owner(&self) -> Option<&Owner> {
-        self.rare()?.owner.as_ref()
+        self.cold()?.owner.as_ref()
     }
 
     pub(crate) fn expires_at(&self) -> Option<SystemTime> {
-        self.rare()?.expires_at
+        self.cold()?.expires_at
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
         self.status == Status::Revoked
     }
 
-    pub(super) fn rare(&self) -> Option<&Rare> {
+    pub(super) fn cold(&self) -> Option<&ColdFields> {
         self.rare.as_deref()
     }
 
-    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+    pub(super) fn cold_mut(&mut self) -> &mut ColdFields {
         self.rare.get_or_insert_default()
     }
 
     /// Changes the times.
-    pub(super) fn time(&mut self, change: impl FnOnce(&mut Rare)) {
-        let rare = self.rare_mut();
+    pub(super) fn time(&mut self, change: impl FnOnce(&mut ColdFields)) {
+        let rare = self.cold_mut();
         change(rare);
         self.is_timed = rare.not_before.is_some() || rare.expires_at.is_some();
     }

@@ -2,22 +2,22 @@
 
 mod fields;
 mod identity;
-mod lent;
-mod making;
-mod reading;
+mod thread_cache;
+mod setters;
+mod getters;
 mod verify;
 
 use std::{fmt, sync::Arc};
 
 pub(crate) use fields::Fields;
 pub use identity::{KeyId, Owner, Status};
-pub(crate) use lent::{State, recall, remember};
+pub(crate) use thread_cache::{GenerationCounter, get, insert};
 #[cfg(feature = "manage")]
 pub(crate) use verify::Obstacle;
 pub(crate) use verify::{Bounds, Verified};
 
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
-use lent::Handle;
+use thread_cache::Handle;
 
 /// What a store keeps of a key, and what a handler learns of its caller.
 ///
@@ -64,12 +64,12 @@ impl KeyRecord {
     }
 
     /// The same for another key: all but what is told of one key alone.
-    pub(crate) fn reissued(self, id: KeyId, digest: KeyDigest) -> Self {
+    pub(crate) fn successor(self, id: KeyId, digest: KeyDigest) -> Self {
         let old = self.id().clone();
         self.with_replaces(old).edit(|fields| {
             fields.id = id;
             fields.digest = digest;
-            let rare = fields.rare_mut();
+            let rare = fields.cold_mut();
             rare.replaced_by = None;
             rare.version = 0;
             rare.last_used_at = None;
@@ -89,7 +89,7 @@ impl KeyRecord {
     /// The same record, by a handle that nobody else counts.
     #[cfg(feature = "cache")]
     pub(crate) fn lent(&self) -> Self {
-        Self(self.0.clone().lent())
+        Self(self.0.clone().into_local())
     }
 
     fn edit(self, change: impl FnOnce(&mut Fields)) -> Self {

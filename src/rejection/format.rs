@@ -11,10 +11,10 @@ use http::{
 
 use super::{
     Problem, Reason, Rejection,
-    dialect::{Dialect, message, missing_key_message, write_grpc},
+    protocol::{ResponseProtocol, message, missing_key_message, write_grpc},
     missing::{UNLISTED, in_json},
-    ready::{Ready, respond},
-    said::Said,
+    prerendered::{Prerendered, respond},
+    diagnosis_texts::DiagnosisTexts,
 };
 use crate::{
     error::ConfigError,
@@ -173,8 +173,8 @@ pub(crate) struct Renderer {
     missing_key_message: HeaderValue,
     /// Whether a 403 says what was missing.
     hides_details: bool,
-    said: Said,
-    ready: Ready,
+    said: DiagnosisTexts,
+    ready: Prerendered,
 }
 
 impl Renderer {
@@ -185,14 +185,14 @@ impl Renderer {
         max_key_len: usize,
     ) -> Result<Self, ConfigError> {
         format.check()?;
-        let said = Said::new(&format, policy, max_key_len);
+        let said = DiagnosisTexts::new(&format, policy, max_key_len);
         let missing_key_message = missing_key_message(policy);
         let vary = Vary::new(policy);
         let renderer =
-            Self { format, challenges, vary, missing_key_message, hides_details: false, said, ready: Ready::NONE };
+            Self { format, challenges, vary, missing_key_message, hides_details: false, said, ready: Prerendered::NONE };
         let ready = match renderer.format.0 {
-            Kind::ProblemJson(_) | Kind::Json | Kind::Text => Ready::new(&renderer),
-            Kind::Custom(_) | Kind::CustomWith(_) => Ready::NONE,
+            Kind::ProblemJson(_) | Kind::Json | Kind::Text => Prerendered::new(&renderer),
+            Kind::Custom(_) | Kind::CustomWith(_) => Prerendered::NONE,
         };
         Ok(Self { ready, ..renderer })
     }
@@ -239,13 +239,13 @@ impl Renderer {
     pub(crate) fn refusal(
         &self,
         rejection: &Rejection,
-        dialect: Dialect,
+        dialect: ResponseProtocol,
         render: Option<RenderOnce>,
     ) -> Response<Bytes> {
         let by_bearer = rejection.scheme().is_some_and(Scheme::is_bearer);
         match self.ready.get(rejection.reason().problem(), by_bearer) {
             Some(ready)
-                if dialect == Dialect::Http
+                if dialect == ResponseProtocol::Http
                     && rejection.problem_json().is_none()
                     && !self.is_detailed(rejection) =>
             {
@@ -263,7 +263,7 @@ impl Renderer {
     pub(crate) fn render(
         &self,
         rejection: &Rejection,
-        dialect: Dialect,
+        dialect: ResponseProtocol,
         render: Option<RenderOnce>,
         parts: &mut Parts,
     ) -> Bytes {
@@ -287,13 +287,13 @@ impl Renderer {
         let body = self.render_http(rejection, render, parts);
         self.vary.write(&mut parts.headers);
         match dialect {
-            Dialect::HttpHead => Bytes::new(),
-            Dialect::HttpBodiless => {
+            ResponseProtocol::HttpHead => Bytes::new(),
+            ResponseProtocol::HttpBodiless => {
                 parts.headers.remove(CONTENT_TYPE);
                 parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
                 Bytes::new()
             }
-            Dialect::Http | Dialect::Grpc | Dialect::GrpcWeb => body,
+            ResponseProtocol::Http | ResponseProtocol::Grpc | ResponseProtocol::GrpcWeb => body,
         }
     }
 

@@ -56,12 +56,12 @@
 
 mod advice;
 mod cause;
-mod dialect;
+mod protocol;
 mod format;
 mod missing;
-mod ready;
+mod prerendered;
 mod reason;
-mod said;
+mod diagnosis_texts;
 
 #[cfg(not(feature = "tracing"))]
 use std::io::{self, Write};
@@ -69,13 +69,13 @@ use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
 pub use cause::Cause;
-pub(crate) use dialect::Dialect;
+pub(crate) use protocol::ResponseProtocol;
 pub use format::RejectionFormat;
 pub(crate) use format::{RenderOnce, Renderer};
 use http::{HeaderValue, Response, header::CACHE_CONTROL};
 pub(crate) use missing::Missing;
 pub use missing::MissingPermission;
-pub(crate) use ready::keep;
+pub(crate) use prerendered::intern_header_value;
 pub use reason::{Problem, Reason};
 
 use crate::{
@@ -102,12 +102,12 @@ pub struct Rejection {
     diagnosis: Option<Diagnosis>,
     scheme: Option<&'static Scheme>,
     record: Option<KeyRecord>,
-    rare: Option<Box<Rare>>,
+    rare: Option<Box<RejectionDetails>>,
 }
 
 /// What few rejections have. Apart, so that all others are small to move.
 #[derive(Clone, Default)]
-struct Rare {
+struct RejectionDetails {
     error: Option<Arc<dyn Error + Send + Sync>>,
     problem_json: Option<Bytes>,
     missing: Option<Arc<Missing>>,

@@ -7,7 +7,7 @@ use super::{
     diagnosis::{Around, Rules},
     grammar::trim_ows,
     is_readable,
-    verdict::{Credential, Finding, KeyText},
+    resolve::{Credential, SourceResult, KeyText},
 };
 
 #[derive(Clone, Debug)]
@@ -18,20 +18,20 @@ pub(super) struct CookieSource {
 }
 
 impl CookieSource {
-    pub(super) fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> Finding<'r> {
+    pub(super) fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> SourceResult<'r> {
         let pairs = headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes()));
         let mut values = pairs.filter(|(name, _)| self.is_named(name)).map(|(_, value)| value);
         let Some(key) = values.next() else {
-            return Finding::Nothing;
+            return SourceResult::Nothing;
         };
         if values.next().is_some() {
-            Finding::Twice(self.order, Some(self.scheme))
+            SourceResult::Twice(self.order, Some(self.scheme))
         } else if key.is_empty() {
-            Finding::Empty(self.order, self.scheme)
+            SourceResult::Empty(self.order, self.scheme)
         } else if is_readable(key, rules.max_key_len) && key.iter().copied().all(is_cookie_octet) {
-            Finding::Key(self.order, Credential { scheme: self.scheme, key: KeyText::Borrowed(key) })
+            SourceResult::Key(self.order, Credential { scheme: self.scheme, key: KeyText::Borrowed(key) })
         } else {
-            Finding::Malformed(self.order, self.scheme, rules.cause(key, Around::WholeWithoutCommas))
+            SourceResult::Malformed(self.order, self.scheme, rules.cause(key, Around::WholeWithoutCommas))
         }
     }
 

@@ -31,15 +31,15 @@ pub(crate) const WORDS: &[&str] = &[
 ];
 
 /// A place where other services read a key.
-pub(crate) enum KnownPlace {
+pub(crate) enum ForeignCarrier {
     Header(&'static str),
     Query(&'static str),
     Cookie(&'static str),
 }
 
-use KnownPlace::{Cookie, Header, Query};
+use ForeignCarrier::{Cookie, Header, Query};
 
-impl KnownPlace {
+impl ForeignCarrier {
     /// In words: `the header X-API-Key`.
     pub(crate) fn field(&self) -> String {
         match self {
@@ -51,7 +51,7 @@ impl KnownPlace {
 }
 
 /// Places where other services read a key. `Authorization` comes first.
-pub(crate) const PLACES: &[KnownPlace] = &[
+pub(crate) const PLACES: &[ForeignCarrier] = &[
     Header("Authorization"),
     Header("X-API-Key"),
     Header("Api-Key"),

@@ -46,7 +46,7 @@ mod policy;
 mod read;
 mod usage;
 mod vary;
-mod verdict;
+mod resolve;
 mod websocket;
 mod write;
 
@@ -66,7 +66,7 @@ pub(crate) use known::{PLACES, WORDS};
 pub use policy::{ConflictPolicy, SchemePolicy};
 pub(crate) use read::{Candidate, Reader};
 pub(crate) use vary::Vary;
-pub(crate) use verdict::Credential;
+pub(crate) use resolve::Credential;
 #[cfg(feature = "client")]
 pub(crate) use write::Writer;
 

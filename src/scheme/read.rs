@@ -14,7 +14,7 @@ use super::{
     diagnosis::{self, Around, Rules, Seen},
     grammar::{after_word, is_tchar, is_token68, trim_ows},
     is_readable,
-    verdict::{Conclusion, Credential, Finding, KeyText, Unread, Verdict},
+    resolve::{Resolution, Credential, SourceResult, KeyText, CredentialError, Resolver},
     websocket::ProtocolSource,
 };
 use crate::{
@@ -176,23 +176,23 @@ impl Reader {
     }
 
     /// Reads the one credential of a request.
-    pub(crate) fn read<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, Unread> {
-        let mut verdict = Verdict::new(self.conflict);
+    pub(crate) fn read<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri) -> Result<Credential<'r>, CredentialError> {
+        let mut verdict = Resolver::new(self.conflict);
         self.headers.iter().for_each(|source| verdict.add(source.find(headers, &self.rules)));
         self.queries.iter().for_each(|source| verdict.add(source.find(uri, &self.rules)));
         self.cookies.iter().for_each(|source| verdict.add(source.find(headers, &self.rules)));
         self.protocols.iter().for_each(|source| verdict.add(source.find(headers, &self.rules)));
-        let (reason, diagnosis) = match verdict.conclude() {
-            Conclusion::Read(credential) => return Ok(credential),
-            Conclusion::Unread(unread) => return Err(unread),
-            Conclusion::Foreign(value) => self.rules.foreign(value),
-            Conclusion::Nothing => diagnosis::of_others(headers, uri),
+        let (reason, diagnosis) = match verdict.resolve() {
+            Resolution::Read(credential) => return Ok(credential),
+            Resolution::Unread(unread) => return Err(unread),
+            Resolution::Foreign(value) => self.rules.foreign(value),
+            Resolution::Nothing => diagnosis::of_others(headers, uri),
         };
         let scheme = match diagnosis.seen {
             Seen::Scheme(order) if reason == Reason::Malformed => self.scheme(order.into()),
             _ => None,
         };
-        Err(Unread { reason, scheme, diagnosis })
+        Err(CredentialError { reason, scheme, diagnosis })
     }
 
     /// The longest key that is read.
@@ -232,33 +232,33 @@ impl Candidate<'_> {
 }
 
 impl HeaderSource {
-    fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> Finding<'r> {
+    fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> SourceResult<'r> {
         let mut values = headers.get_all(&self.name).iter();
         let Some(first) = values.next() else {
-            return Finding::Nothing;
+            return SourceResult::Nothing;
         };
         let first = self.read(first.as_bytes(), rules);
         match values.next() {
             None => first,
             Some(second) => {
                 let scheme = first.scheme().or(self.read(second.as_bytes(), rules).scheme());
-                Finding::Twice(self.forms.first().map_or(0, |form| form.order), scheme)
+                SourceResult::Twice(self.forms.first().map_or(0, |form| form.order), scheme)
             }
         }
     }
 
-    fn read<'r>(&self, value: &'r [u8], rules: &Rules) -> Finding<'r> {
+    fn read<'r>(&self, value: &'r [u8], rules: &Rules) -> SourceResult<'r> {
         let value = trim_ows(value);
         if value.is_empty() && self.is_shared {
-            return Finding::Nothing;
+            return SourceResult::Nothing;
         }
         if let Some(finding) = self.forms.iter().find_map(|form| form.read(value, rules)) {
             return finding;
         }
         match self.forms.first() {
-            Some(form) if !self.is_shared && value.is_empty() => Finding::Empty(form.order, form.scheme),
-            Some(form) if !self.is_shared => Finding::Malformed(form.order, form.scheme, rules.other_word(value).0),
-            _ => Finding::Foreign(value),
+            Some(form) if !self.is_shared && value.is_empty() => SourceResult::Empty(form.order, form.scheme),
+            Some(form) if !self.is_shared => SourceResult::Malformed(form.order, form.scheme, rules.other_word(value).0),
+            _ => SourceResult::Foreign(value),
         }
     }
 
@@ -289,7 +289,7 @@ impl Form {
     }
 
     /// The key in this value, unless another word stands before it.
-    fn read<'r>(&self, value: &'r [u8], rules: &Rules) -> Option<Finding<'r>> {
+    fn read<'r>(&self, value: &'r [u8], rules: &Rules) -> Option<SourceResult<'r>> {
         let text = self.text(value)?;
         let key = match self.coding {
             Coding::Basic(part) => self.decode(text, part, rules),
@@ -297,13 +297,13 @@ impl Form {
             _ => Err(rules.cause(text, self.around())),
         };
         Some(match key {
-            Ok(key) => Finding::Key(self.order, Credential { scheme: self.scheme, key }),
+            Ok(key) => SourceResult::Key(self.order, Credential { scheme: self.scheme, key }),
             Err(Cause::Empty) => match self.after_word_without_space(value) {
-                None => Finding::Empty(self.order, self.scheme),
-                Some(b':') => Finding::Malformed(self.order, self.scheme, Cause::ColonAfterScheme),
-                Some(_) => Finding::Malformed(self.order, self.scheme, Cause::NoSpaceAfterScheme),
+                None => SourceResult::Empty(self.order, self.scheme),
+                Some(b':') => SourceResult::Malformed(self.order, self.scheme, Cause::ColonAfterScheme),
+                Some(_) => SourceResult::Malformed(self.order, self.scheme, Cause::NoSpaceAfterScheme),
             },
-            Err(cause) => Finding::Malformed(self.order, self.scheme, cause),
+            Err(cause) => SourceResult::Malformed(self.order, self.scheme, cause),
         })
     }
 
@@ -367,27 +367,27 @@ fn is_key(text: &[u8], coding: Coding, max_len: usize) -> bool {
 }
 
 impl QuerySource {
-    fn find<'r>(&self, uri: &'r Uri, rules: &Rules) -> Finding<'r> {
+    fn find<'r>(&self, uri: &'r Uri, rules: &Rules) -> SourceResult<'r> {
         let query = uri.query().unwrap_or_default();
         let mut values =
             form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| *name == *self.name).map(|(_, value)| value);
         let Some(value) = values.next() else {
-            return Finding::Nothing;
+            return SourceResult::Nothing;
         };
         if values.next().is_some() {
-            return Finding::Twice(self.order, Some(self.scheme));
+            return SourceResult::Twice(self.order, Some(self.scheme));
         }
         if value.is_empty() {
-            return Finding::Empty(self.order, self.scheme);
+            return SourceResult::Empty(self.order, self.scheme);
         }
         if !is_readable(value.as_bytes(), rules.max_key_len) {
-            return Finding::Malformed(self.order, self.scheme, rules.cause(value.as_bytes(), Around::Whole));
+            return SourceResult::Malformed(self.order, self.scheme, rules.cause(value.as_bytes(), Around::Whole));
         }
         let key = match value {
             Cow::Borrowed(text) => KeyText::Borrowed(text.as_bytes()),
             Cow::Owned(text) => KeyText::Decoded(text.into_bytes().into()),
         };
-        Finding::Key(self.order, Credential { scheme: self.scheme, key })
+        SourceResult::Key(self.order, Credential { scheme: self.scheme, key })
     }
 }
 
@@ -401,7 +401,7 @@ mod tests {
 
     type Told = Result<(&'static Scheme, Vec<u8>), (Reason, Option<&'static Scheme>)>;
 
-    fn told(read: Result<Credential<'_>, Unread>) -> Told {
+    fn told(read: Result<Credential<'_>, CredentialError>) -> Told {
         read.map(|read| (read.scheme, read.key.to_vec())).map_err(|unread| (unread.reason, unread.scheme))
     }
 

@@ -6,7 +6,7 @@ use http::{
 };
 
 use super::{SchemePolicy, grammar::trim_ows};
-use crate::rejection::keep;
+use crate::rejection::intern_header_value;
 
 /// The headers of a policy, as one value that is made when the layer is built.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Vary {
         let names: Vec<HeaderName> = policy.header_names().collect();
         let value = HeaderValue::from_str(&join(&names)).ok().filter(|_| !names.is_empty());
         let value = value.map(|mut value| {
-            keep(&mut value);
+            intern_header_value(&mut value);
             value
         });
         Self { names, value }

@@ -7,7 +7,7 @@ use super::{
     diagnosis::{Around, Rules},
     grammar::{is_tchar, trim_ows},
     is_readable,
-    verdict::{Credential, Finding, KeyText},
+    resolve::{Credential, SourceResult, KeyText},
 };
 
 #[derive(Clone, Debug)]
@@ -18,21 +18,21 @@ pub(super) struct ProtocolSource {
 }
 
 impl ProtocolSource {
-    pub(super) fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> Finding<'r> {
+    pub(super) fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> SourceResult<'r> {
         let mut protocols = offered(headers);
         if !protocols.any(|protocol| self.name == protocol) {
-            return Finding::Nothing;
+            return SourceResult::Nothing;
         }
         let key = protocols.next();
         if key.is_some_and(|key| self.name == key) || protocols.any(|protocol| self.name == protocol) {
-            return Finding::Twice(self.order, Some(self.scheme));
+            return SourceResult::Twice(self.order, Some(self.scheme));
         }
         match key {
             Some(key) if is_readable(key, rules.max_key_len) && key.iter().copied().all(is_tchar) => {
-                Finding::Key(self.order, Credential { scheme: self.scheme, key: KeyText::Borrowed(key) })
+                SourceResult::Key(self.order, Credential { scheme: self.scheme, key: KeyText::Borrowed(key) })
             }
-            Some(key) => Finding::Malformed(self.order, self.scheme, rules.cause(key, Around::WholeWithoutCommas)),
-            None => Finding::Empty(self.order, self.scheme),
+            Some(key) => SourceResult::Malformed(self.order, self.scheme, rules.cause(key, Around::WholeWithoutCommas)),
+            None => SourceResult::Empty(self.order, self.scheme),
         }
     }
 }

@@ -74,7 +74,7 @@ pub trait ChangeFeed: Send + 'static {
     /// # Errors
     ///
     /// The channel cannot be reached. It is tried again.
-    fn connect(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn subscribe(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// The next change. Dropping the future before it is done loses no change.
     ///
@@ -90,5 +90,5 @@ pub trait ChangeFeed: Send + 'static {
     /// # Errors
     ///
     /// The channel is lost.
-    fn catch_up(&mut self) -> impl Future<Output = Result<Vec<Invalidation>, Self::Error>> + Send;
+    fn recv(&mut self) -> impl Future<Output = Result<Vec<Invalidation>, Self::Error>> + Send;
 }

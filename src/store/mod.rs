@@ -34,7 +34,7 @@ pub use postgres::{PostgresStoreBuilder, PostgresChangeFeed, PostgresStore};
 pub use registry_error::RegistryError;
 pub use registry::{Answered, KeyLimit, KeyRegistry, Replacement, UsageDelta};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteChanges, SqliteFault, SqliteStore};
+pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore};
 
 use crate::{key::KeyDigest, record::KeyRecord};
 

@@ -125,8 +125,8 @@ async fn s04_a_file_that_was_replaced_answers_nothing_until_it_is_opened_anew() 
         let store = file.open().await;
         let record = key("k2", 2);
         add(&store, record.clone()).await;
-        let mut changes = store.changes();
-        changes.connect().await.unwrap();
+        let mut changes = store.change_feed();
+        changes.subscribe().await.unwrap();
         assert!(store.find(record.digest()).await.unwrap().is_some());
         replace(&file, how).await;
 
@@ -142,9 +142,9 @@ async fn s04_a_file_that_was_replaced_answers_nothing_until_it_is_opened_anew() 
             ("revoke", store.revoke(id, None).await.err()),
             ("remove", store.remove(id, None).await.err()),
             ("record_uses", store.record_usage(&uses).await.err()),
-            ("catch_up", changes.catch_up().await.err()),
+            ("catch_up", changes.recv().await.err()),
             ("next", changes.next().await.err()),
-            ("connect", changes.connect().await.err()),
+            ("connect", changes.subscribe().await.err()),
         ] {
             let error = error.unwrap_or_else(|| panic!("{what} answers, {how}"));
             assert!(is_replaced(&error), "{what}, {how}: {error}");
@@ -196,7 +196,7 @@ async fn s04_a_cache_over_a_file_that_was_replaced_trusts_nothing() {
         let store = file.open().await;
         let record = key("k1", 1);
         add(&store, record.clone()).await;
-        let cache = CachedStore::builder(store.clone(), store.changes()).build().unwrap();
+        let cache = CachedStore::builder(store.clone(), store.change_feed()).build().unwrap();
         let is_kept = || matches!(cache.try_find(record.digest()), Lookup::Found(_));
         crate::support::until(async || cache.find(record.digest()).await.unwrap().is_some() && is_kept()).await;
         replace(&file, how).await;

@@ -28,11 +28,11 @@ async fn what_a_trigger_of_the_house_makes_of_a_use_is_told() {
         create trigger worn_out before update on api_keys for each row execute function worn_out()";
     database.sql(worn_out).await;
     let mut changes = store.change_feed();
-    changes.connect().await.unwrap();
+    changes.subscribe().await.unwrap();
     database.sql("update api_keys set use_count = 9").await;
-    assert_eq!(changes.catch_up().await.unwrap(), []);
+    assert_eq!(changes.recv().await.unwrap(), []);
     database.sql("update api_keys set use_count = 10").await;
-    assert_eq!(changes.catch_up().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
+    assert_eq!(changes.recv().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
 }
 
 #[tokio::test]
@@ -66,11 +66,11 @@ async fn another_table_in_the_place_of_the_first_is_an_error() {
         let database = server.database().await;
         let store = database.store().await;
         let mut changes = store.change_feed();
-        changes.connect().await.unwrap();
-        assert_eq!(changes.catch_up().await.unwrap(), []);
+        changes.subscribe().await.unwrap();
+        assert_eq!(changes.recv().await.unwrap(), []);
         database.sql(&damage).await;
-        refused(changes.catch_up().await, "triggers");
-        assert_eq!(changes.connect().await.is_ok(), is_mended_by_connecting, "{damage}");
+        refused(changes.recv().await, "triggers");
+        assert_eq!(changes.subscribe().await.is_ok(), is_mended_by_connecting, "{damage}");
     }
 }
 
@@ -146,11 +146,11 @@ async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {
             }
         });
         let mut changes = pooled.await.expect("a pooler within 10 s").change_feed();
-        let connected = changes.connect().await;
+        let connected = changes.subscribe().await;
         assert!(connected.is_ok() || !passes, "{mode}: {connected:?}");
         sleep(Duration::from_millis(50)).await; // the pooler takes its server back
         direct.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-        match changes.catch_up().await {
+        match changes.recv().await {
             Ok(told) => assert!(passes && told == [Invalidation::DigestPrefix([1, 1])], "{mode}: {told:?}"),
             Err(error) => assert!(!passes, "{mode}: {error}"),
         }

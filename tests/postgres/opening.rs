@@ -39,11 +39,11 @@ async fn a_role_that_may_make_no_tables_serves_those_that_are_there() {
         .await;
     for store in [PostgresStore::connect(&app).await.unwrap(), PostgresStore::open(&app).await.unwrap()] {
         let mut changes = store.change_feed();
-        changes.connect().await.unwrap();
+        changes.subscribe().await.unwrap();
         store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
         assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
         store.remove(&"k".into(), None).await.unwrap().unwrap();
-        assert_eq!(changes.catch_up().await.unwrap().len(), 2);
+        assert_eq!(changes.recv().await.unwrap().len(), 2);
     }
 
     database.sql("delete from api_keys_schema").await;
@@ -58,9 +58,9 @@ async fn a_role_that_may_only_read_looks_keys_up_and_follows_changes() {
     database.sql("create role reader login; grant select on api_keys, api_keys_schema to reader").await;
     let store = PostgresStore::connect(&database.as_role("reader")).await.unwrap();
     let mut changes = store.change_feed();
-    changes.connect().await.unwrap();
+    changes.subscribe().await.unwrap();
     owner.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-    assert_eq!(changes.catch_up().await.unwrap().len(), 1);
+    assert_eq!(changes.recv().await.unwrap().len(), 1);
     assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
     store.revoke(&"k".into(), None).await.unwrap_err();
 }
@@ -106,14 +106,14 @@ async fn a_server_that_becomes_a_replica_is_refused_at_once() {
     let mut primary = Postgres::start(&[]);
     let store = PostgresStore::open(&primary.url()).await.unwrap();
     let mut changes = store.change_feed();
-    changes.connect().await.unwrap();
+    changes.subscribe().await.unwrap();
     std::fs::write(primary.data().join("standby.signal"), "").unwrap();
     primary.kill();
     primary.resume();
     refused(store.find(&[1; 32].into()).await, "replica");
     refused(store.revoke(&"k".into(), None).await, "replica");
-    changes.catch_up().await.unwrap_err();
-    refused(changes.connect().await, "replica");
+    changes.recv().await.unwrap_err();
+    refused(changes.subscribe().await, "replica");
 }
 
 #[tokio::test]
@@ -124,9 +124,9 @@ async fn the_tables_may_stand_in_a_schema_of_their_own() {
     let url = format!("{}?options=-csearch_path%3Dhidden", database.url);
     let store = PostgresStore::open(&url).await.unwrap();
     let mut changes = store.change_feed();
-    changes.connect().await.unwrap();
+    changes.subscribe().await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-    assert_eq!(changes.catch_up().await.unwrap().len(), 1);
+    assert_eq!(changes.recv().await.unwrap().len(), 1);
     refused(PostgresStore::connect(&database.url).await, "run the migrations");
 }
 
@@ -137,7 +137,7 @@ async fn sessions_have_the_names_that_the_url_gives() {
     for (setting, name) in [("", "tower-api-key"), ("?application_name=links", "links")] {
         let store = PostgresStore::open(&format!("{}{setting}", database.url)).await.unwrap();
         let mut changes = store.change_feed();
-        changes.connect().await.unwrap();
+        changes.subscribe().await.unwrap();
         let mut session = database.session().await;
         let names = "select application_name from pg_stat_activity where application_name <> '' order by 1";
         let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&mut session).await.unwrap();
@@ -158,7 +158,7 @@ async fn no_debug_shows_the_password() {
     let url = server.postgres.url().replace("//postgres@", "//postgres:a-secret@");
     let store = PostgresStore::open(&url).await.unwrap();
     let mut changes = store.change_feed();
-    changes.connect().await.unwrap();
+    changes.subscribe().await.unwrap();
     let shown = format!("{store:#?}{changes:#?}{:#?}", PostgresStore::builder(&url));
     assert!(shown.contains("127.0.0.1") && !shown.contains("secret"), "{shown}");
 }

@@ -75,9 +75,9 @@ async fn verify_full_speaks_to_the_server_that_was_asked_for_and_to_nobody_else(
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
     let mut changes = store.change_feed();
-    changes.connect().await.unwrap();
+    changes.subscribe().await.unwrap();
     store.revoke(&"k".into(), None).await.unwrap().unwrap();
-    assert_eq!(changes.catch_up().await.unwrap().len(), 1);
+    assert_eq!(changes.recv().await.unwrap().len(), 1);
 
     for (host, settings) in [
         // Another CA has signed for it, and the system's CAs know it neither.

@@ -191,7 +191,7 @@ impl Channel {
 impl ChangeFeed for Channel {
     type Error = BoxError;
 
-    async fn connect(&mut self) -> Result<(), BoxError> {
+    async fn subscribe(&mut self) -> Result<(), BoxError> {
         let (is_down, is_silent) = {
             let line = self.state.lock().unwrap();
             (line.is_down, line.is_silent)
@@ -230,7 +230,7 @@ impl ChangeFeed for Channel {
         }
     }
 
-    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, BoxError> {
+    async fn recv(&mut self) -> Result<Vec<Invalidation>, BoxError> {
         let mut news = self.database.0.news.subscribe();
         let (lag, _) = self.line()?;
         if !lag.is_zero() {

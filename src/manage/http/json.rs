@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     clock::Clock,
-    manage::{Actor, UpdateKey, Issued, NewKey, Page, Rotation, names::MOST_PERMISSIONS},
+    manage::{Actor, UpdateKey, Issued, NewKey, Page, Rotation, validation::MOST_PERMISSIONS},
     permission::Permissions,
     record::{KeyRecord, Obstacle, Owner},
 };
@@ -177,7 +177,7 @@ pub(super) struct RotateKey {
 /// `{}`, or no body.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
+pub(super) struct EmptyBody {}
 
 const HUNDRED: NonZeroU8 = NonZeroU8::MIN.saturating_add(99);
 const LONGEST_GRACE: u32 = 90 * 24 * 60 * 60;
@@ -311,7 +311,7 @@ impl Members for RotateKey {
         &[("grace_seconds", "it must be a whole number from 0 to 7776000 (90 days)"), ("expires_at", TIME)];
 }
 
-impl Members for Nothing {
+impl Members for EmptyBody {
     const MEMBERS: &[(&str, &str)] = &[];
 }
 

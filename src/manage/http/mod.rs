@@ -2,7 +2,7 @@
 //!
 //! A request with an actor in; a change by the manager; JSON or a problem out. Decides nothing about keys itself.
 
-mod asking;
+mod extract;
 mod json;
 mod openapi;
 mod problem;
@@ -34,9 +34,9 @@ use crate::{
     scheme::SchemePolicy,
     store::KeyFilter,
 };
-use asking::{Asking, Body, OwnKeysOnly, Query, invalid, needs, without_the_page_behind};
-use json::{CreateKey, EditKey, IssuedKey, Key, KeyList, ListKeys, Nothing, RotateKey};
-use problem::{Failure, Problem, problem};
+use extract::{RequestActor, Body, OwnKeysOnly, Query, invalid, require_action, without_the_page_behind};
+use json::{CreateKey, EditKey, IssuedKey, Key, KeyList, ListKeys, EmptyBody, RotateKey};
+use problem::{ApiError, Problem, problem};
 
 const LARGEST_BODY: usize = 64 * 1024;
 
@@ -83,13 +83,13 @@ impl KeyManager {
             async { document }
         };
         let routes = Router::new()
-            .route("/", needs(Action::CREATE, post(create)))
-            .route("/", needs(Action::READ, get(list)))
-            .route("/{id}", needs(Action::READ, get(show)))
-            .route("/{id}", needs(Action::UPDATE, patch(edit)))
-            .route("/{id}", needs(Action::DELETE, delete(revoke)))
-            .route("/{id}/regenerate", needs(Action::UPDATE, post(regenerate)))
-            .route("/{id}/rotate", needs(Action::UPDATE, post(rotate)))
+            .route("/", require_action(Action::CREATE, post(create)))
+            .route("/", require_action(Action::READ, get(list)))
+            .route("/{id}", require_action(Action::READ, get(show)))
+            .route("/{id}", require_action(Action::UPDATE, patch(edit)))
+            .route("/{id}", require_action(Action::DELETE, delete(revoke)))
+            .route("/{id}/regenerate", require_action(Action::UPDATE, post(regenerate)))
+            .route("/{id}/rotate", require_action(Action::UPDATE, post(rotate)))
             .route("/openapi.json", get(document))
             .fallback(async || problem(StatusCode::NOT_FOUND, "There is nothing here."));
         self.served(routes)
@@ -117,8 +117,8 @@ impl KeyManager {
         let path = path.strip_suffix('/').unwrap_or(path);
         let slash = format!("{path}/");
         let root = Router::new()
-            .route(&slash, needs(Action::CREATE, post(create)))
-            .route(&slash, needs(Action::READ, get(list)));
+            .route(&slash, require_action(Action::CREATE, post(create)))
+            .route(&slash, require_action(Action::READ, get(list)));
         Router::new().nest(path, self.router(policy)).merge(self.served(root))
     }
 
@@ -174,26 +174,26 @@ impl KeyManager {
 ))]
 async fn create(
     State(manager): State<KeyManager>,
-    asking: Asking,
+    asking: RequestActor,
     Body(body): Body<CreateKey>,
-) -> Result<Response, Failure> {
+) -> Result<Response, ApiError> {
     let new = body.into_new(asking.actor());
-    let issued = asking.told(manager.issue(asking.actor(), new).await)?;
+    let issued = asking.map_err(manager.issue(asking.actor(), new).await)?;
     created(&IssuedKey::new(&issued, manager.clock()))
 }
 
 #[utoipa::path(get, path = "/", tag = "keys", params(ListKeys), responses((status = 200, description = "Some keys", body = KeyList)))]
 async fn list(
     State(manager): State<KeyManager>,
-    asking: Asking,
+    asking: RequestActor,
     Query(query): Query<ListKeys>,
-) -> Result<Json<KeyList>, Failure> {
+) -> Result<Json<KeyList>, ApiError> {
     let mut filter = KeyFilter::default().limit(query.limit.get().into());
     filter.revoked = query.revoked;
     filter.environment = query.environment;
     filter.owner = query.owner.map(Owner::User);
     filter.after = query.cursor.map(KeyId::from);
-    let page = asking.told(manager.list(asking.actor(), filter).await)?;
+    let page = asking.map_err(manager.list(asking.actor(), filter).await)?;
     Ok(Json(KeyList::new(&page, manager.clock())))
 }
 
@@ -201,8 +201,8 @@ async fn list(
     (status = 200, description = "The key", body = Key),
     (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
 ))]
-async fn show(State(manager): State<KeyManager>, asking: Asking, id: Id) -> Result<Json<Key>, Failure> {
-    let record = asking.told(manager.get(asking.actor(), key_id(id)?).await)?;
+async fn show(State(manager): State<KeyManager>, asking: RequestActor, id: Id) -> Result<Json<Key>, ApiError> {
+    let record = asking.map_err(manager.get(asking.actor(), key_id(id)?).await)?;
     Ok(Json(Key::new(&record, manager.clock())))
 }
 
@@ -213,27 +213,27 @@ async fn show(State(manager): State<KeyManager>, asking: Asking, id: Id) -> Resu
 ))]
 async fn edit(
     State(manager): State<KeyManager>,
-    asking: Asking,
+    asking: RequestActor,
     id: Id,
     Body(body): Body<EditKey>,
-) -> Result<Json<Key>, Failure> {
+) -> Result<Json<Key>, ApiError> {
     let edit: UpdateKey = body.into_edit(asking.actor());
-    let record = asking.told(manager.edit(asking.actor(), key_id(id)?, edit).await)?;
+    let record = asking.map_err(manager.edit(asking.actor(), key_id(id)?, edit).await)?;
     Ok(Json(Key::new(&record, manager.clock())))
 }
 
-#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = Nothing, responses(
+#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = EmptyBody, responses(
     (status = 201, description = "The new key, shown this once; the old one works no more", body = IssuedKey),
     (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
     (status = 409, description = "The key was revoked, replaced or is expired", body = Problem, content_type = PROBLEM),
 ))]
 async fn regenerate(
     State(manager): State<KeyManager>,
-    asking: Asking,
+    asking: RequestActor,
     id: Id,
-    _: Option<Body<Nothing>>,
-) -> Result<Response, Failure> {
-    let issued = asking.told(manager.regenerate(asking.actor(), key_id(id)?).await)?;
+    _: Option<Body<EmptyBody>>,
+) -> Result<Response, ApiError> {
+    let issued = asking.map_err(manager.regenerate(asking.actor(), key_id(id)?).await)?;
     created(&IssuedKey::new(&issued, manager.clock()))
 }
 
@@ -244,14 +244,14 @@ async fn regenerate(
 ))]
 async fn rotate(
     State(manager): State<KeyManager>,
-    asking: Asking,
+    asking: RequestActor,
     id: Id,
     Body(body): Body<RotateKey>,
-) -> Result<Response, Failure> {
+) -> Result<Response, ApiError> {
     if !body.is_short() {
         return Err(invalid::<RotateKey>("grace_seconds").into());
     }
-    let issued = asking.told(manager.rotate(asking.actor(), key_id(id)?, body.into_rotation()).await)?;
+    let issued = asking.map_err(manager.rotate(asking.actor(), key_id(id)?, body.into_rotation()).await)?;
     created(&IssuedKey::new(&issued, manager.clock()))
 }
 
@@ -259,8 +259,8 @@ async fn rotate(
     (status = 200, description = "The key, revoked", body = Key),
     (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
 ))]
-async fn revoke(State(manager): State<KeyManager>, asking: Asking, id: Id) -> Result<Json<Key>, Failure> {
-    let record = asking.told(manager.revoke(asking.actor(), key_id(id)?).await)?;
+async fn revoke(State(manager): State<KeyManager>, asking: RequestActor, id: Id) -> Result<Json<Key>, ApiError> {
+    let record = asking.map_err(manager.revoke(asking.actor(), key_id(id)?).await)?;
     Ok(Json(Key::new(&record, manager.clock())))
 }
 
@@ -274,7 +274,7 @@ struct ById {
     id: String,
 }
 
-fn key_id(id: Id) -> Result<KeyId, Failure> {
+fn key_id(id: Id) -> Result<KeyId, ApiError> {
     match id {
         Ok(Path(ById { id })) => Ok(id.into()),
         Err(rejection) => Err(problem(rejection.status(), "The path is no UTF-8.").into()),
@@ -290,7 +290,7 @@ fn describe(policy: &SchemePolicy, nested: Nested, uri: &Uri) -> Json<Value> {
 }
 
 /// The answer that shows a key. Its bytes are the only copy of the key that is left, and are wiped when they were sent.
-fn created(issued: &IssuedKey<'_>) -> Result<Response, Failure> {
+fn created(issued: &IssuedKey<'_>) -> Result<Response, ApiError> {
     let mut length = Length(0);
     let mut written = serde_json::to_writer(&mut length, issued);
     // It never grows: what it grew out of would be freed as it is.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{json, problem::Problem};
-use crate::{manage::names, openapi::require_a_key, scheme::SchemePolicy};
+use crate::{manage::validation, openapi::require_a_key, scheme::SchemePolicy};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -42,13 +42,13 @@ pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
 /// The patterns of names, made of the table that the manager goes by.
 fn describe_names(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
-    schemas["Name"]["pattern"] = names::pattern(false).into();
-    let name = json!({ "type": "string", "minLength": 1, "maxLength": names::LONGEST_OF_A_PERMISSION, "pattern": names::pattern(true) });
+    schemas["Name"]["pattern"] = validation::pattern(false).into();
+    let name = json!({ "type": "string", "minLength": 1, "maxLength": validation::LONGEST_OF_A_PERMISSION, "pattern": validation::pattern(true) });
     for schema in ["CreateKey", "EditKey"] {
         let permissions = &mut schemas[schema]["properties"]["permissions"];
         permissions["propertyNames"] = name.clone();
         permissions["additionalProperties"]["items"] = name.clone();
-        permissions["maxProperties"] = names::MOST_PERMISSIONS.into();
+        permissions["maxProperties"] = validation::MOST_PERMISSIONS.into();
     }
 }
 

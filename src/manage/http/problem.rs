@@ -22,7 +22,7 @@ pub(super) struct Problem<'p> {
 }
 
 /// An answer that is no success.
-pub(super) struct Failure(Box<Response>);
+pub(super) struct ApiError(Box<Response>);
 
 pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
     let mut response = (status, problem_json(status, detail)).into_response();
@@ -76,13 +76,13 @@ pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
     (status, format!("{first}{}.", letters.as_str()))
 }
 
-impl From<Response> for Failure {
+impl From<Response> for ApiError {
     fn from(response: Response) -> Self {
         Self(Box::new(response))
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         *self.0
     }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{Cache, CachedStore, entries::Entries, flights::Flights, follower::Following, near::CacheId};
+use super::{Cache, CachedStore, entries::Entries, single_flight::SingleFlight, follower::FeedState, local_cache::CacheId};
 use crate::{ConfigError, clock::nanos, store::ChangeFeed};
 
 /// The settings of a [`CachedStore`].
@@ -77,13 +77,13 @@ impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
             return Err(ConfigError::Lease);
         }
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
-        let following = Arc::new(Following::new(self.lease));
+        let following = Arc::new(FeedState::new(self.lease));
         let follower = runtime.spawn(Arc::clone(&following).follow(self.changes)).abort_handle();
         let cache = Cache {
             id: CacheId::new(),
             store: self.store,
             entries: Entries::new(self.entries),
-            flights: Arc::new(Flights::default()),
+            flights: Arc::new(SingleFlight::default()),
             following,
             ttl: nanos(self.ttl),
             lookups: AtomicU64::new(0),

@@ -18,11 +18,11 @@ use super::freshness::{Epoch, Freshness};
 use crate::{
     clock::{Timeline, monotonic, nanos},
     key::KeyDigest,
-    store::{BoxError, Invalidation, ChangeFeed, erased::catching},
+    store::{BoxError, Invalidation, ChangeFeed, erased::catch_unwind},
 };
 
 /// What the follower knows, and requests read.
-pub(super) struct Following {
+pub(super) struct FeedState {
     pub(super) lease: Duration,
     /// The lease in nanoseconds.
     term: u64,
@@ -50,7 +50,7 @@ const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::f
 
 // === impl Following ===
 
-impl Following {
+impl FeedState {
     pub(super) fn new(lease: Duration) -> Self {
         Self {
             lease,
@@ -74,7 +74,7 @@ impl Following {
     }
 
     /// The instant that lies a lease before `now`.
-    pub(super) fn earliest(&self, now: u64) -> u64 {
+    pub(super) fn lease_start(&self, now: u64) -> u64 {
         now.saturating_sub(self.term)
     }
 
@@ -93,8 +93,8 @@ impl Following {
     }
 
     /// Whether an answer about this key, of the noted epoch, was still true a lease before `now`.
-    pub(super) fn trusts(&self, digest: &KeyDigest, noted: Epoch, now: u64) -> bool {
-        self.freshness.trusts(slot(digest), noted, self.earliest(now))
+    pub(super) fn is_fresh(&self, digest: &KeyDigest, noted: Epoch, now: u64) -> bool {
+        self.freshness.is_fresh(slot(digest), noted, self.lease_start(now))
     }
 
     pub(super) fn epoch(&self, digest: &KeyDigest) -> Epoch {
@@ -102,14 +102,14 @@ impl Following {
     }
 
     /// Whether an answer about this key was true at `since` or later, for all that is known. A gap ends what is proven, not what was true before it.
-    pub(super) fn remembers(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
+    pub(super) fn was_fresh_at(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
         let slot = slot(digest);
-        self.freshness.remembers(slot, noted, since) || (asked_at >= since && self.freshness.is_unchanged(slot, noted))
+        self.freshness.was_fresh_at(slot, noted, since) || (asked_at >= since && self.freshness.is_unchanged(slot, noted))
     }
 
     /// Whether no change of this key was told since `noted`.
-    pub(super) fn stands(&self, digest: &KeyDigest, noted: Epoch) -> bool {
-        self.freshness.stands(slot(digest), noted)
+    pub(super) fn is_current(&self, digest: &KeyDigest, noted: Epoch) -> bool {
+        self.freshness.is_current(slot(digest), noted)
     }
 
     pub(super) fn lag(&self) -> Option<Duration> {
@@ -140,7 +140,7 @@ impl Following {
         loop {
             // A channel that panics is lost.
             let Err(error) =
-                catching(self.follow_once(&mut changes)).await.unwrap_or_else(|_| Err("the channel panicked".into()));
+                catch_unwind(self.follow_once(&mut changes)).await.unwrap_or_else(|_| Err("the channel panicked".into()));
             if self.proof.send_replace(None).is_some() {
                 pause = shortest;
             }
@@ -152,24 +152,24 @@ impl Following {
 
     /// Follows until the channel is lost.
     async fn follow_once<C: ChangeFeed>(&self, changes: &mut C) -> Result<Infallible, BoxError> {
-        timeout(CONNECT_PATIENCE, boxed(changes.connect())).await??;
-        let mut sent = self.beat(changes, true).await?;
+        timeout(CONNECT_PATIENCE, boxed(changes.subscribe())).await??;
+        let mut sent = self.send_heartbeat(changes, true).await?;
         loop {
             let is_wanted = self.wanted.load(Ordering::Acquire) > sent;
             // The slower the channel, the less it is asked.
             let pause = if is_wanted { SHORTEST_PAUSE.max(self.lag().unwrap_or_default() * 4) } else { self.lease / 4 };
             tokio::select! {
                 change = boxed(changes.next()) => self.apply(change?),
-                () = sleep_until(self.instant(sent) + pause.min(self.lease / 4)) => sent = self.beat(changes, false).await?,
+                () = sleep_until(self.instant(sent) + pause.min(self.lease / 4)) => sent = self.send_heartbeat(changes, false).await?,
                 () = self.asked.notified() => {}
             }
         }
     }
 
     /// Sends a heartbeat, and says when it was sent once it is back. The first one after a loss finds nothing that can be trusted.
-    async fn beat<C: ChangeFeed>(&self, changes: &mut C, is_first: bool) -> Result<u64, BoxError> {
+    async fn send_heartbeat<C: ChangeFeed>(&self, changes: &mut C, is_first: bool) -> Result<u64, BoxError> {
         let sent = self.now();
-        let told = timeout(self.lease, boxed(changes.catch_up())).await??;
+        let told = timeout(self.lease, boxed(changes.recv())).await??;
         if is_first {
             self.apply(Invalidation::All);
         }

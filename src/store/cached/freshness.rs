@@ -69,13 +69,13 @@ impl Freshness {
     }
 
     /// Whether an answer of the noted epoch was still true at `since`.
-    pub(super) fn trusts(&self, slot: usize, noted: Epoch, since: u64) -> bool {
+    pub(super) fn is_fresh(&self, slot: usize, noted: Epoch, since: u64) -> bool {
         // In this order: what was told before the proof has moved the epoch on before the epoch is read.
-        self.is_proven(since) && self.stands(slot, noted)
+        self.is_proven(since) && self.is_current(slot, noted)
     }
 
     /// The same for an answer from before a gap: whether it was true at `since` for all that was known then, and nothing was told of the key later.
-    pub(super) fn remembers(&self, slot: usize, noted: Epoch, since: u64) -> bool {
+    pub(super) fn was_fresh_at(&self, slot: usize, noted: Epoch, since: u64) -> bool {
         // In this order: a place in the ring that was taken by a later gap is seen to be too far away.
         let proven_before = self.proven_before[noted.gap as usize % GAPS_KEPT].load(Ordering::Acquire);
         let proven = self.proven.load(Ordering::Acquire);
@@ -100,7 +100,7 @@ impl Freshness {
     }
 
     /// Whether no change was told since the epoch was noted.
-    pub(super) fn stands(&self, slot: usize, noted: Epoch) -> bool {
+    pub(super) fn is_current(&self, slot: usize, noted: Epoch) -> bool {
         self.epoch(slot) == noted
     }
 

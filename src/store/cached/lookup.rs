@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     Cache, CacheError, CachedStore,
     entries::Entry,
-    flights::{self, Leader, Outcome, Start, Waiter},
-    near::{self, Near, Place},
+    single_flight::{self, Leader, Outcome, Start, Waiter},
+    local_cache::{self, LocalHit, LocalEntry},
 };
 use crate::{
     clock::{monotonic, nanos},
@@ -37,7 +37,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
     async fn find(&self, digest: &KeyDigest) -> Outcome {
         let arrived = self.cache.following.now();
         // What others have begun to ask is worth as much as what is in memory: good enough to let in, not to refuse.
-        let mut earliest = self.cache.following.earliest(arrived);
+        let mut earliest = self.cache.following.lease_start(arrived);
         loop {
             match self.cache.confirmed(digest, arrived).await {
                 Ok(Lookup::Found(record)) => return Ok(Some(record)),
@@ -68,9 +68,9 @@ impl<S: KeyStore> CachedStore<S> {
     fn join(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Waiter> {
         let start = Start { at: self.cache.following.now(), epoch: self.cache.following.epoch(digest) };
         match self.cache.flights.join(digest, earliest, start, is_known) {
-            flights::Place::Known => None,
-            flights::Place::Joined(waiter) => Some(waiter),
-            flights::Place::First(waiter, leader) => {
+            single_flight::Join::Known => None,
+            single_flight::Join::Joined(waiter) => Some(waiter),
+            single_flight::Join::First(waiter, leader) => {
                 // In a task of its own: a caller who goes away does not take the look-up of the others along.
                 tokio::spawn(Arc::clone(&self.cache).look_up(*digest, leader));
                 Some(waiter)
@@ -97,8 +97,8 @@ impl<S: KeyStore> CachedStore<S> {
 impl<S> Cache<S> {
     /// A good record in memory: this thread's, or else the one that all share.
     fn good(&self, digest: &KeyDigest, now: Instant) -> Option<KeyRecord> {
-        let near = near::find(self.id, digest, now, |noted| self.following.stands(digest, noted));
-        if let Near::Found(record) = near {
+        let near = local_cache::find(self.id, digest, now, |noted| self.following.is_current(digest, noted));
+        if let LocalHit::Hit(record) = near {
             return Some(record);
         }
         let (proven_until, at) = (self.following.proven_until(), self.following.at(now));
@@ -106,12 +106,12 @@ impl<S> Cache<S> {
         if !is_good(&entry.value) || !self.is_current(digest, &entry, at) {
             return None;
         }
-        if let Near::Held = near {
+        if let LocalHit::Occupied = near {
             return Some(entry.value);
         }
         let young_until = entry.asked_at.saturating_add(self.ttl);
-        let until = self.following.instant(proven_until.min(young_until).min(at + near::TERM));
-        Some(near::keep(Place { cache: self.id, digest: *digest, entry, until }))
+        let until = self.following.instant(proven_until.min(young_until).min(at + local_cache::SLOT_TTL));
+        Some(local_cache::insert(LocalEntry { cache: self.id, digest: *digest, entry, until }))
     }
 
     /// The record in memory, if it was true a lease before `now`, or later.
@@ -142,7 +142,7 @@ impl<S> Cache<S> {
     }
 
     fn is_current<T>(&self, digest: &KeyDigest, entry: &Entry<T>, now: u64) -> bool {
-        entry.asked_at >= now.saturating_sub(self.ttl) && self.following.trusts(digest, entry.epoch, now)
+        entry.asked_at >= now.saturating_sub(self.ttl) && self.following.is_fresh(digest, entry.epoch, now)
     }
 
     /// A good record that was true `max_staleness` ago, or later.
@@ -150,7 +150,7 @@ impl<S> Cache<S> {
         let now = self.following.now();
         let since = now.saturating_sub(nanos(max_staleness));
         let entry = self.entries.record(digest)?;
-        let is_known = self.following.remembers(digest, entry.epoch, entry.asked_at, since);
+        let is_known = self.following.was_fresh_at(digest, entry.epoch, entry.asked_at, since);
         (is_known && is_good(&entry.value)).then_some(entry.value)
     }
 }
@@ -168,11 +168,11 @@ impl<S: KeyStore> Cache<S> {
         };
         // A good record that was overtaken is worth nothing. What is bad takes the place of what was good, though nobody is refused by it.
         if let Ok(found) = &found
-            && (self.following.stands(&digest, epoch) || !found.as_ref().is_some_and(is_good))
+            && (self.following.is_current(&digest, epoch) || !found.as_ref().is_some_and(is_good))
         {
             self.entries.keep(digest, found.clone(), epoch, at);
         }
-        leader.land(found.map_err(|error| CacheError::Store(error.into().into())));
+        leader.complete(found.map_err(|error| CacheError::Store(error.into().into())));
     }
 }
 

@@ -12,11 +12,11 @@
 
 mod builder;
 mod entries;
-mod flights;
+mod single_flight;
 mod follower;
 mod freshness;
 mod lookup;
-mod near;
+mod local_cache;
 mod registry;
 
 use std::{
@@ -31,9 +31,9 @@ use tokio::task::AbortHandle;
 
 pub use builder::CachedStoreBuilder;
 use entries::Entries;
-use flights::Flights;
-use follower::Following;
-use near::CacheId;
+use single_flight::SingleFlight;
+use follower::FeedState;
+use local_cache::CacheId;
 
 use super::ChangeFeed;
 
@@ -85,8 +85,8 @@ struct Cache<S> {
     id: CacheId,
     store: S,
     entries: Entries,
-    flights: Arc<Flights>,
-    following: Arc<Following>,
+    flights: Arc<SingleFlight>,
+    following: Arc<FeedState>,
     /// In nanoseconds.
     ttl: u64,
     lookups: atomic::AtomicU64,
@@ -189,7 +189,7 @@ impl<S> CachedStore<S> {
     pub fn status(&self) -> CacheStatus {
         let following = &self.cache.following;
         CacheStatus {
-            is_following: following.is_proven(following.earliest(following.now())),
+            is_following: following.is_proven(following.lease_start(following.now())),
             lag: following.lag(),
             entries: self.cache.entries.records(),
             negative_entries: self.cache.entries.absences(),

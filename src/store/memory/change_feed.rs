@@ -43,7 +43,7 @@ impl MemoryChangeFeed {
 impl ChangeFeed for MemoryChangeFeed {
     type Error = Infallible;
 
-    async fn connect(&mut self) -> Result<(), Infallible> {
+    async fn subscribe(&mut self) -> Result<(), Infallible> {
         let changes = self.store.0.changes.get_or_init(|| Sender::new(KEPT));
         self.told = Some(changes.subscribe());
         Ok(())
@@ -59,7 +59,7 @@ impl ChangeFeed for MemoryChangeFeed {
         }
     }
 
-    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, Infallible> {
+    async fn recv(&mut self) -> Result<Vec<Invalidation>, Infallible> {
         // A change that is being made is told before its turn ends.
         drop(self.store.turn());
         let mut changes = Vec::new();

@@ -1,11 +1,11 @@
 //! Keys in memory, changeable while they are served.
 
-mod books;
+mod index;
 mod change_feed;
 mod group;
 mod groups;
 mod order;
-mod sets;
+mod permission_interner;
 mod table;
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
     key::KeyDigest,
     record::{Fields, KeyId, KeyRecord, Status},
 };
-use books::{Books, User};
+use index::{Index, User};
 use table::Table;
 
 /// Keys in memory. Clones share the keys; a change is seen by the next request.
@@ -59,7 +59,7 @@ struct Shared {
     /// What requests read.
     by_digest: Table,
     /// What changes go through, one at a time.
-    books: RwLock<Books>,
+    books: RwLock<Index>,
     /// Whoever waits for the books holds it. So who comes later and only reads waits behind a change that waits, and not the other way round: the lock
     /// of the books alone lets a reader that comes at the right moment go first, again and again.
     gate: Mutex<()>,
@@ -68,8 +68,8 @@ struct Shared {
 }
 
 /// One change. What is not kept any more goes when others may have their turn: its values may ask for it.
-struct Turn<'s> {
-    books: RwLockWriteGuard<'s, Books>,
+struct IndexGuard<'s> {
+    books: RwLockWriteGuard<'s, Index>,
     gone: Vec<Arc<Fields>>,
 }
 
@@ -102,14 +102,14 @@ impl MemoryStore {
         let mut turn = self.turn();
         turn.books.check_actor(actor)?;
         self.check_insert(&turn.books, &record)?;
-        if let Some(cap) = cap.filter(|cap| turn.books.has_no_room(&record, *cap)) {
+        if let Some(cap) = cap.filter(|cap| turn.books.is_at_limit(&record, *cap)) {
             return Err(RegistryError::LimitReached(cap.max));
         }
         self.put(&mut turn, record);
         Ok(())
     }
 
-    fn check_insert(&self, books: &Books, record: &KeyRecord) -> Result<(), RegistryError> {
+    fn check_insert(&self, books: &Index, record: &KeyRecord) -> Result<(), RegistryError> {
         if books.find(record.id()).is_some() {
             return Err(RegistryError::DuplicateId(record.id().clone()));
         }
@@ -119,8 +119,8 @@ impl MemoryStore {
         Ok(())
     }
 
-    fn put(&self, turn: &mut Turn<'_>, record: KeyRecord) -> KeyRecord {
-        let (fields, old) = turn.books.write(record);
+    fn put(&self, turn: &mut IndexGuard<'_>, record: KeyRecord) -> KeyRecord {
+        let (fields, old) = turn.books.upsert(record);
         turn.gone.extend(old);
         turn.gone.extend(self.0.by_digest.put(&mut turn.books.pen, &fields));
         self.tell(&fields.digest);
@@ -128,7 +128,7 @@ impl MemoryStore {
     }
 
     /// Takes a digest away.
-    fn strike(&self, turn: &mut Turn<'_>, digest: &KeyDigest) {
+    fn strike(&self, turn: &mut IndexGuard<'_>, digest: &KeyDigest) {
         turn.gone.extend(self.0.by_digest.remove(&mut turn.books.pen, digest));
         self.tell(digest);
     }
@@ -146,19 +146,19 @@ impl MemoryStore {
     }
 
     /// Every change checks first and cannot fail afterwards, so a poisoned lock is as good as new.
-    fn turn(&self) -> Turn<'_> {
+    fn turn(&self) -> IndexGuard<'_> {
         let _gate = self.0.gate.lock();
-        Turn { books: self.0.books.write().unwrap_or_else(PoisonError::into_inner), gone: Vec::new() }
+        IndexGuard { books: self.0.books.write().unwrap_or_else(PoisonError::into_inner), gone: Vec::new() }
     }
 
     /// What is copied out of the books stays in them for as long, so nothing goes in here.
-    fn look(&self) -> RwLockReadGuard<'_, Books> {
+    fn look(&self) -> RwLockReadGuard<'_, Index> {
         let _gate = self.0.gate.lock();
         self.0.books.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Turn<'_> {
+impl IndexGuard<'_> {
     /// What is refused goes later too. A caller's own record goes with the caller's arguments, behind the turn.
     fn refuse(&mut self, record: KeyRecord, refusal: RegistryError) -> RegistryError {
         self.gone.push(record.into_fields());
@@ -247,7 +247,7 @@ impl KeyRegistry for MemoryStore {
         if let Err(refusal) = turn.books.check_actor(actor) {
             return Ok(Err(refusal));
         }
-        let Some(removed) = turn.books.strike(id) else {
+        let Some(removed) = turn.books.remove(id) else {
             return Ok(Err(RegistryError::NotFound(id.clone())));
         };
         self.strike(&mut turn, removed.digest());
@@ -264,7 +264,7 @@ impl KeyRegistry for MemoryStore {
         if let Err(refusal) = turn.books.check_actor(actor) {
             return Ok(Err(refusal));
         }
-        let removed = turn.books.strike_all(&User { organization, id: user });
+        let removed = turn.books.remove_user(&User { organization, id: user });
         for record in &removed {
             self.strike(&mut turn, record.digest());
         }
@@ -294,7 +294,7 @@ impl KeyRegistry for MemoryStore {
                 if let Some(record) = turn.books.find(&one.id) {
                     let count = record.use_count().saturating_add(one.count);
                     let last = record.last_used_at().max(Some(one.last_used_at));
-                    let (fields, old) = turn.books.write(record.with_usage(count, last));
+                    let (fields, old) = turn.books.upsert(record.with_usage(count, last));
                     turn.gone.extend(old);
                     turn.gone.extend(self.0.by_digest.put(&mut turn.books.pen, &fields));
                 }

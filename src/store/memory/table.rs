@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     key::KeyDigest,
-    record::{Fields, KeyRecord, State, recall, remember},
+    record::{Fields, KeyRecord, GenerationCounter, get, insert},
 };
 
 pub(super) struct Table {
@@ -34,13 +34,13 @@ pub(super) struct Table {
 #[derive(Default)]
 #[repr(align(128))]
 struct Part {
-    state: State,
+    state: GenerationCounter,
     groups: RwLock<Groups>,
 }
 
 /// Whoever has it is the only one who writes.
 #[derive(Default)]
-pub(super) struct Pen(());
+pub(super) struct WriteToken(());
 
 // === impl Table ===
 
@@ -49,29 +49,29 @@ impl Table {
     pub(super) fn find(&self, digest: &KeyDigest) -> Option<KeyRecord> {
         let (part, start) = self.start(digest);
         // Before the search: what is changed meanwhile gets another stamp.
-        let stamp = part.state.stamp();
-        recall(digest, stamp).or_else(|| Some(remember(part.find(start, digest)?, stamp)))
+        let stamp = part.state.generation();
+        get(digest, stamp).or_else(|| Some(insert(part.find(start, digest)?, stamp)))
     }
 
     /// For whoever writes: no handle of the thread comes or goes, and with it none of a record that is not kept any more.
-    pub(super) fn has(&self, _: &Pen, digest: &KeyDigest) -> bool {
+    pub(super) fn has(&self, _: &WriteToken, digest: &KeyDigest) -> bool {
         let (part, start) = self.start(digest);
         part.read().find(start, digest).is_some()
     }
 
     /// Puts the record in the place of the one with its digest, and hands that one out: its values may do whatever they like when they go.
-    pub(super) fn put(&self, _: &mut Pen, record: &Arc<Fields>) -> Option<Arc<Fields>> {
+    pub(super) fn put(&self, _: &mut WriteToken, record: &Arc<Fields>) -> Option<Arc<Fields>> {
         let (part, start) = self.start(&record.digest);
         self.make_room(part);
         let old = part.write().put(start, Arc::clone(record));
-        part.state.changed();
+        part.state.advance();
         old
     }
 
-    pub(super) fn remove(&self, _: &mut Pen, digest: &KeyDigest) -> Option<Arc<Fields>> {
+    pub(super) fn remove(&self, _: &mut WriteToken, digest: &KeyDigest) -> Option<Arc<Fields>> {
         let (part, start) = self.start(digest);
         let old = part.write().remove(start, digest);
-        part.state.changed();
+        part.state.advance();
         old
     }
 

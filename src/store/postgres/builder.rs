@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::{
     PostgresStore, migrations,
-    pool::{Errand, Pool, prepare},
+    pool::{Purpose, Pool, prepare},
 };
 
 /// The settings of a [`PostgresStore`]. `Debug` does not show the URL: a password may stand in it.
@@ -84,7 +84,7 @@ impl PostgresStoreBuilder {
     pub async fn open(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
         let work = async {
-            let mut lent = store.pool.lend_awake(Errand::Change).await?;
+            let mut lent = store.pool.acquire_checked(Purpose::Change).await?;
             let is_up_to_date = migrations::is_up_to_date(&mut lent).await?;
             Ok((lent, is_up_to_date))
         };
@@ -94,7 +94,7 @@ impl PostgresStoreBuilder {
             migrations::run(&mut lent).await?;
             store.pool.within(prepare(&mut *lent, self.patience)).await?;
         }
-        lent.give_back();
+        lent.release();
         Ok(store)
     }
 
@@ -106,9 +106,9 @@ impl PostgresStoreBuilder {
     pub async fn connect(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
         let work = async {
-            let mut lent = store.pool.lend_awake(Errand::Change).await?;
+            let mut lent = store.pool.acquire_checked(Purpose::Change).await?;
             migrations::check(&mut lent).await?;
-            lent.give_back();
+            lent.release();
             Ok(())
         };
         store.pool.within(work).await?;

@@ -64,7 +64,7 @@ struct Watched {
 }
 
 /// What a notification says.
-enum Told {
+enum Notification {
     Change(Invalidation),
     Beat(String),
 }
@@ -105,7 +105,7 @@ impl PostgresChangeFeed {
 impl ChangeFeed for PostgresChangeFeed {
     type Error = sqlx::Error;
 
-    async fn connect(&mut self) -> Result<(), sqlx::Error> {
+    async fn subscribe(&mut self) -> Result<(), sqlx::Error> {
         self.channel = None;
         self.channel = Some(within(self.patience, Channel::open(&self.options, self.patience)).await?);
         Ok(())
@@ -115,9 +115,9 @@ impl ChangeFeed for PostgresChangeFeed {
         let channel = self.channel.as_mut().ok_or_else(lost)?;
         loop {
             match channel.hear().await {
-                Ok(Told::Change(Invalidation::All)) => channel.is_any = true,
-                Ok(Told::Change(change)) => return Ok(change),
-                Ok(Told::Beat(_)) => {}
+                Ok(Notification::Change(Invalidation::All)) => channel.is_any = true,
+                Ok(Notification::Change(change)) => return Ok(change),
+                Ok(Notification::Beat(_)) => {}
                 Err(error) => {
                     self.channel = None;
                     return Err(error);
@@ -127,9 +127,9 @@ impl ChangeFeed for PostgresChangeFeed {
     }
 
     /// Cut short, it ends the channel.
-    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
+    async fn recv(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
         let mut channel = self.channel.take().ok_or_else(lost)?;
-        let changes = within(self.patience, channel.beat()).await?;
+        let changes = within(self.patience, channel.send_heartbeat()).await?;
         self.channel = Some(channel);
         Ok(changes)
     }
@@ -165,7 +165,7 @@ impl Channel {
     }
 
     /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
-    async fn beat(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
+    async fn send_heartbeat(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
         let row = sqlx::query(BEAT).bind(self.watched.channel()).fetch_one(&mut self.speaker).await?;
         if Watched::read(&row)? != self.watched {
             return Err(without_triggers());
@@ -174,21 +174,21 @@ impl Channel {
         let mut changes = Vec::new();
         loop {
             match self.hear().await? {
-                Told::Change(Invalidation::All) => self.is_any = true,
-                Told::Change(_) if changes.len() == MANY => self.is_any = true,
-                Told::Change(change) => changes.push(change),
-                Told::Beat(told) if told == beat => break,
-                Told::Beat(_) => {}
+                Notification::Change(Invalidation::All) => self.is_any = true,
+                Notification::Change(_) if changes.len() == MANY => self.is_any = true,
+                Notification::Change(change) => changes.push(change),
+                Notification::Beat(told) if told == beat => break,
+                Notification::Beat(_) => {}
             }
         }
         changes.extend(std::mem::take(&mut self.is_any).then_some(Invalidation::All));
         Ok(changes)
     }
 
-    async fn hear(&mut self) -> Result<Told, sqlx::Error> {
+    async fn hear(&mut self) -> Result<Notification, sqlx::Error> {
         // `None` is a connection that was lost, and would be made anew by the next call.
         let notification = self.listener.as_mut().ok_or_else(lost)?.try_recv().await?.ok_or_else(lost)?;
-        Ok(Told::from(notification.payload()))
+        Ok(Notification::from(notification.payload()))
     }
 }
 
@@ -232,7 +232,7 @@ fn lost() -> sqlx::Error {
 
 // === impl Told ===
 
-impl From<&str> for Told {
+impl From<&str> for Notification {
     fn from(payload: &str) -> Self {
         if payload.starts_with("beat ") {
             return Self::Beat(payload.to_owned());
@@ -260,9 +260,9 @@ mod tests {
             ("+1ff", Some(Invalidation::All)),
             ("beat 1 2", None),
         ] {
-            let told = match Told::from(payload) {
-                Told::Change(change) => Some(change),
-                Told::Beat(_) => None,
+            let told = match Notification::from(payload) {
+                Notification::Change(change) => Some(change),
+                Notification::Beat(_) => None,
             };
             assert_eq!(told, expected, "{payload:?}");
         }

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, Postgres, Row, postgres::PgRow};
 
 pub use builder::PostgresStoreBuilder;
 pub use change_feed::PostgresChangeFeed;
-use pool::{Errand, Place, Pool};
+use pool::{Purpose, Permit, Pool};
 
 use super::{ActorKey, Answered, KeyLimit, KeyFilter, KeyRegistry, KeyStore, RegistryError, Replacement, UsageDelta, row};
 use crate::{
@@ -111,7 +111,7 @@ impl PostgresStore {
 
     /// What tells of every change to the keys, whoever makes it, over connections of its own.
     pub fn change_feed(&self) -> PostgresChangeFeed {
-        PostgresChangeFeed::new(&self.pool.options, self.pool.patience)
+        PostgresChangeFeed::new(&self.pool.options, self.pool.operation_timeout)
     }
 
     /// Closes the connections. Those in use are closed when their work is done; new work is refused.
@@ -127,7 +127,7 @@ impl KeyStore for PostgresStore {
         let work = async {
             // A caller that goes away while it waits gives up its place. Afterwards the look-up ends without it: otherwise each such caller would
             // cost a connection, and whoever likes could close them all.
-            let place = self.pool.place(Errand::LookUp).await?;
+            let place = self.pool.permit(Purpose::LookUp).await?;
             let (pool, digest) = (Arc::clone(&self.pool), *digest);
             let found = tokio::spawn(async move { pool.within(find(&pool, place, &digest)).await });
             found.await.unwrap_or_else(|error| match error.try_into_panic() {
@@ -135,14 +135,14 @@ impl KeyStore for PostgresStore {
                 Err(error) => Err(io::Error::other(error).into()),
             })
         };
-        pool::within(self.pool.patience, work).await
+        pool::within(self.pool.operation_timeout, work).await
     }
 }
 
 impl KeyRegistry for PostgresStore {
     async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin(Errand::Add).await?;
+            let mut change = self.pool.begin(Purpose::Add).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
             let answer = match lock(&mut change, actor, &[]).await? {
                 Ok(_) => insert(&mut change, &record, cap).await?,
@@ -155,7 +155,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn insert_first(&self, record: KeyRecord) -> Answered<(), sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin(Errand::Add).await?;
+            let mut change = self.pool.begin(Purpose::Add).await?;
             lock_number(&mut change, statements::first_lock_number()).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
             let is_empty = sqlx::query_scalar::<_, bool>(statements::IS_EMPTY).fetch_one(&mut *change).await?;
@@ -166,13 +166,13 @@ impl KeyRegistry for PostgresStore {
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
-        if is_unheard_of(id.as_str()) {
+        if contains_nul(id.as_str()) {
             return Ok(None);
         }
         let work = async {
-            let mut lent = self.pool.lend_awake(Errand::Change).await?;
+            let mut lent = self.pool.acquire_checked(Purpose::Change).await?;
             let row = sqlx::query(statements::GET).bind(id.as_str()).fetch_optional(&mut *lent).await?;
-            lent.give_back();
+            lent.release();
             row.as_ref().map(row::record).transpose()
         };
         self.pool.within(work).await
@@ -185,13 +185,13 @@ impl KeyRegistry for PostgresStore {
         });
         let after = filter.after.as_ref().map(KeyId::as_str);
         let texts = [filter.organization.as_deref(), filter.environment.as_deref(), user, after];
-        if texts.into_iter().flatten().any(is_unheard_of) {
+        if texts.into_iter().flatten().any(contains_nul) {
             return Ok(Vec::new());
         }
         let work = async {
-            let mut lent = self.pool.lend_awake(Errand::List).await?;
+            let mut lent = self.pool.acquire_checked(Purpose::List).await?;
             let rows = statements::list(filter).build().fetch_all(&mut *lent).await?;
-            lent.give_back();
+            lent.release();
             rows.iter().map(row::record).collect()
         };
         self.pool.within(work).await
@@ -199,7 +199,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin(Errand::Change).await?;
+            let mut change = self.pool.begin(Purpose::Change).await?;
             let answer = match lock(&mut change, actor, &[changed.id()]).await? {
                 Ok(rows) => put(&mut change, rows.get(changed.id()).and_then(|row| row.apply_update(changed))).await?,
                 Err(refusal) => Err(refusal),
@@ -216,7 +216,7 @@ impl KeyRegistry for PostgresStore {
         actor: Option<&ActorKey>,
     ) -> Answered<Replacement, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin(Errand::Add).await?;
+            let mut change = self.pool.begin(Purpose::Add).await?;
             lock_owner(&mut change, new.organization(), new.owner()).await?;
             let answer = replace(&mut change, old, &new, actor).await?;
             change.end(answer).await
@@ -226,7 +226,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin(Errand::Change).await?;
+            let mut change = self.pool.begin(Purpose::Change).await?;
             let revoked = |stored: &KeyRecord| stored.apply_update(stored.clone().with_status(Status::Revoked));
             let answer = match lock(&mut change, actor, &[id]).await? {
                 Ok(rows) => put(&mut change, rows.get(id).and_then(revoked)).await?,
@@ -239,7 +239,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin(Errand::Change).await?;
+            let mut change = self.pool.begin(Purpose::Change).await?;
             let answer = match lock(&mut change, actor, &[id]).await? {
                 Ok(rows) => rows.get(id).cloned(),
                 Err(refusal) => Err(refusal),
@@ -259,9 +259,9 @@ impl KeyRegistry for PostgresStore {
         actor: Option<&ActorKey>,
     ) -> Answered<Vec<KeyRecord>, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin(Errand::Add).await?;
+            let mut change = self.pool.begin(Purpose::Add).await?;
             lock_owner(&mut change, organization, Some(&Owner::User(user.to_owned()))).await?;
-            let ids: Vec<KeyId> = if is_unheard_of(user) || organization.is_some_and(is_unheard_of) {
+            let ids: Vec<KeyId> = if contains_nul(user) || organization.is_some_and(contains_nul) {
                 Vec::new()
             } else {
                 let mut ids = statements::keys_of_user(organization, user);
@@ -283,7 +283,7 @@ impl KeyRegistry for PostgresStore {
 
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
-            let mut change = self.pool.begin(Errand::Change).await?;
+            let mut change = self.pool.begin(Purpose::Change).await?;
             let rows = lock(&mut change, None, &[id]).await?;
             let answer = match rows.and_then(|rows| rows.get(id)?.apply_rehash(from, *to)) {
                 Ok(record) => rehash(&mut change, record).await?,
@@ -297,10 +297,10 @@ impl KeyRegistry for PostgresStore {
     async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), sqlx::Error> {
         let (ids, counts, times) = statements::add_up(uses);
         let work = async {
-            let mut lent = self.pool.lend_awake(Errand::Add).await?;
+            let mut lent = self.pool.acquire_checked(Purpose::Add).await?;
             let query = sqlx::query(statements::RECORD_USES).bind(ids).bind(counts).bind(times);
             query.execute(&mut *lent).await?;
-            lent.give_back();
+            lent.release();
             Ok(())
         };
         self.pool.within(work).await
@@ -308,24 +308,24 @@ impl KeyRegistry for PostgresStore {
 }
 
 /// PostgreSQL holds no NUL, so nothing is there by such a name: no fault of the database, and no reason to ask it.
-fn is_unheard_of(name: &str) -> bool {
+fn contains_nul(name: &str) -> bool {
     name.contains('\0')
 }
 
-async fn find(pool: &Arc<Pool>, mut place: Place, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
+async fn find(pool: &Arc<Pool>, mut place: Permit, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
     loop {
-        let mut lent = pool.lend(place).await?;
+        let mut lent = pool.acquire(place).await?;
         let query = sqlx::query(statements::FIND).bind(&digest.as_bytes()[..]);
         match query.fetch_optional(&mut *lent).await {
             Ok(row) => {
-                lent.give_back();
+                lent.release();
                 let Some(row) = row else {
                     black_box(pool.decoy().map(|decoy| record_of(decoy, digest)));
                     return Ok(None);
                 };
                 return record_of(&row, digest);
             }
-            Err(error) if lent.is_worth_another(&error) => place = lent.leave(),
+            Err(error) if lent.is_retryable(&error) => place = lent.discard(),
             Err(error) => return Err(error),
         }
     }
@@ -377,7 +377,7 @@ impl Rows {
 /// that a wait for a lock is over by then.
 async fn lock(connection: &mut PgConnection, actor: Option<&ActorKey>, ids: &[&KeyId]) -> Answered<Rows, sqlx::Error> {
     let wanted = ids.iter().copied().chain(actor.map(ActorKey::id)).map(KeyId::as_str);
-    let wanted: Vec<_> = wanted.filter(|id| !is_unheard_of(id)).collect();
+    let wanted: Vec<_> = wanted.filter(|id| !contains_nul(id)).collect();
     let mut rows = Vec::new();
     if !wanted.is_empty() {
         for row in sqlx::query(statements::LOCK).bind(wanted).fetch_all(connection).await? {

@@ -26,7 +26,7 @@ use crate::store::{Answered, RegistryError};
 /// key checks wait for no management, and a revocation waits for neither lists nor new keys. Below four connections there is less to share.
 pub(super) struct Pool {
     pub(super) options: PgConnectOptions,
-    pub(super) patience: Duration,
+    pub(super) operation_timeout: Duration,
     places: Arc<Semaphore>,
     managing: Arc<Semaphore>,
     adding: Arc<Semaphore>,
@@ -37,7 +37,7 @@ pub(super) struct Pool {
 
 /// What a connection is wanted for. Each takes its turn among its own kind before it waits with the next one above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Errand {
+pub(super) enum Purpose {
     /// The check of a key.
     LookUp,
     /// An edit, a revocation, or a look at one key.
@@ -48,20 +48,20 @@ pub(super) enum Errand {
 }
 
 /// A place in the pool, and the turns that led to it.
-pub(super) struct Place {
+pub(super) struct Permit {
     _turns: [Option<OwnedSemaphorePermit>; 4],
 }
 
 /// A connection in use, and its place in the pool.
-pub(super) struct Lent {
+pub(super) struct PooledConnection {
     connection: PgConnection,
     pool: Arc<Pool>,
-    place: Place,
+    place: Permit,
     was_idle: bool,
 }
 
 /// A transaction. Dropped, it is rolled back by the end of its connection.
-pub(super) struct Transaction(Lent);
+pub(super) struct PgTransaction(PooledConnection);
 
 // === impl Pool ===
 
@@ -71,7 +71,7 @@ impl Pool {
         let of = |permits: usize| Arc::new(Semaphore::new(permits.max(1)));
         Arc::new(Self {
             options,
-            patience,
+            operation_timeout: patience,
             places: of(places),
             managing: of(places / 2),
             adding: of((places / 2).saturating_sub(1)),
@@ -83,8 +83,8 @@ impl Pool {
 
     /// All that is done with a connection, the wait for it too, is done within this pool's patience.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-        let done = within(self.patience, work).await;
-        if done.as_ref().is_err_and(is_silence) {
+        let done = within(self.operation_timeout, work).await;
+        if done.as_ref().is_err_and(is_timeout) {
             // What one connection has met, the idle ones may have met too.
             self.idle().clear();
         }
@@ -92,54 +92,54 @@ impl Pool {
     }
 
     /// A place for a connection. Whoever comes too late to be served gets none: cut short in the middle, it would cost a connection as well.
-    pub(super) async fn place(&self, errand: Errand) -> Result<Place, sqlx::Error> {
+    pub(super) async fn permit(&self, errand: Purpose) -> Result<Permit, sqlx::Error> {
         let queues = [
-            (&self.listing, Errand::List),
-            (&self.adding, Errand::Add),
-            (&self.managing, Errand::Change),
-            (&self.places, Errand::LookUp),
+            (&self.listing, Purpose::List),
+            (&self.adding, Purpose::Add),
+            (&self.managing, Purpose::Change),
+            (&self.places, Purpose::LookUp),
         ];
         let queueing = async {
             let mut turns = [const { None }; 4];
             for (turn, (queue, _)) in turns.iter_mut().zip(queues).filter(|(_, (_, first))| *first <= errand) {
                 *turn = Some(Arc::clone(queue).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?);
             }
-            Ok(Place { _turns: turns })
+            Ok(Permit { _turns: turns })
         };
-        timeout(self.patience / 2, queueing).await.map_err(|_| sqlx::Error::PoolTimedOut)?
+        timeout(self.operation_timeout / 2, queueing).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
     /// A connection that may have been closed by the server meanwhile: see [`Lent::is_worth_another`].
-    pub(super) async fn lend(self: &Arc<Self>, place: Place) -> Result<Lent, sqlx::Error> {
+    pub(super) async fn acquire(self: &Arc<Self>, place: Permit) -> Result<PooledConnection, sqlx::Error> {
         let idle = self.idle().pop();
         let was_idle = idle.is_some();
         let connection = match idle {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        Ok(Lent { connection, pool: Arc::clone(self), place, was_idle })
+        Ok(PooledConnection { connection, pool: Arc::clone(self), place, was_idle })
     }
 
     /// A connection that has just answered.
-    pub(super) async fn lend_awake(self: &Arc<Self>, errand: Errand) -> Result<Lent, sqlx::Error> {
+    pub(super) async fn acquire_checked(self: &Arc<Self>, errand: Purpose) -> Result<PooledConnection, sqlx::Error> {
         loop {
-            let mut lent = self.lend(self.place(errand).await?).await?;
+            let mut lent = self.acquire(self.permit(errand).await?).await?;
             if !lent.was_idle {
                 return Ok(lent);
             }
             match lent.ping().await {
                 Ok(()) => return Ok(lent),
-                Err(error) if lent.is_worth_another(&error) => {}
+                Err(error) if lent.is_retryable(&error) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
     /// Begins a transaction in which every statement sees what is committed before it.
-    pub(super) async fn begin(self: &Arc<Self>, errand: Errand) -> Result<Transaction, sqlx::Error> {
-        let mut lent = self.lend_awake(errand).await?;
+    pub(super) async fn begin(self: &Arc<Self>, errand: Purpose) -> Result<PgTransaction, sqlx::Error> {
+        let mut lent = self.acquire_checked(errand).await?;
         sqlx::raw_sql("begin isolation level read committed").execute(&mut *lent).await?;
-        Ok(Transaction(lent))
+        Ok(PgTransaction(lent))
     }
 
     pub(super) async fn close(&self) {
@@ -148,13 +148,13 @@ impl Pool {
         }
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
-            let _ = within(self.patience, connection.close()).await;
+            let _ = within(self.operation_timeout, connection.close()).await;
         }
     }
 
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
-        prepare(&mut connection, self.patience).await?;
+        prepare(&mut connection, self.operation_timeout).await?;
         if self.decoy.get().is_none() {
             let _ = self.decoy.set(sqlx::query(statements::DECOY).fetch_one(&mut connection).await?);
         }
@@ -177,7 +177,7 @@ impl fmt::Debug for Pool {
             .field("host", &self.options.get_host())
             .field("port", &self.options.get_port())
             .field("database", &self.options.get_database())
-            .field("patience", &self.patience)
+            .field("patience", &self.operation_timeout)
             .field("free", &self.places.available_permits())
             .field("idle", &self.idle().len())
             .finish_non_exhaustive()
@@ -218,15 +218,15 @@ pub(super) async fn within<T>(
     })
 }
 
-fn is_silence(error: &sqlx::Error) -> bool {
+fn is_timeout(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
 // === impl Lent ===
 
-impl Lent {
+impl PooledConnection {
     /// Takes the connection back. Without this it is closed.
-    pub(super) fn give_back(self) {
+    pub(super) fn release(self) {
         let Self { connection, pool, place, .. } = self;
         if !pool.places.is_closed() {
             pool.idle().push(connection);
@@ -235,12 +235,12 @@ impl Lent {
     }
 
     /// Closes the connection, and keeps its place.
-    pub(super) fn leave(self) -> Place {
+    pub(super) fn discard(self) -> Permit {
         self.place
     }
 
     /// Whether the server has closed this connection while nobody used it, so that nothing was done, and another may do it.
-    pub(super) fn is_worth_another(&self, error: &sqlx::Error) -> bool {
+    pub(super) fn is_retryable(&self, error: &sqlx::Error) -> bool {
         self.was_idle
             && match error {
                 sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
@@ -251,7 +251,7 @@ impl Lent {
     }
 }
 
-impl Deref for Lent {
+impl Deref for PooledConnection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -259,7 +259,7 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
@@ -267,17 +267,17 @@ impl DerefMut for Lent {
 
 // === impl Transaction ===
 
-impl Transaction {
+impl PgTransaction {
     /// Commits what was done, or rolls back what was refused.
     pub(super) async fn end<T>(mut self, answer: Result<T, RegistryError>) -> Answered<T, sqlx::Error> {
         let end = if answer.is_ok() { "commit" } else { "rollback" };
         sqlx::raw_sql(end).execute(&mut *self.0).await?;
-        self.0.give_back();
+        self.0.release();
         Ok(answer)
     }
 }
 
-impl Deref for Transaction {
+impl Deref for PgTransaction {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -285,7 +285,7 @@ impl Deref for Transaction {
     }
 }
 
-impl DerefMut for Transaction {
+impl DerefMut for PgTransaction {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.0
     }

@@ -50,7 +50,7 @@ pub(super) struct Connections {
 }
 
 /// The connection for lists, and the turn of an organization, given back together.
-pub(super) struct Turn<'c> {
+pub(super) struct WriteGuard<'c> {
     pub(super) connection: PoolConnection<Sqlite>,
     _lane: SemaphorePermit<'c>,
 }
@@ -110,12 +110,12 @@ impl Connections {
 
     /// The connection for lists, once it is this organization's turn: its lists wait for each other first, so that
     /// another organization waits for one of them at most.
-    pub(super) async fn turn(&self, organization: Option<&str>) -> Result<Turn<'_>, sqlx::Error> {
+    pub(super) async fn turn(&self, organization: Option<&str>) -> Result<WriteGuard<'_>, sqlx::Error> {
         self.files.check()?;
         let turn = async {
             let lane = &self.lanes[lane(organization)];
             let lane = lane.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            Ok(Turn { connection: self.lists.acquire().await?, _lane: lane })
+            Ok(WriteGuard { connection: self.lists.acquire().await?, _lane: lane })
         };
         timeout(PATIENCE, turn).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }

@@ -1,7 +1,7 @@
 //! Keys in a file of their own, in `SQLite`.
 
-mod change;
-mod changes;
+mod transaction;
+mod change_feed;
 mod connections;
 mod fault;
 mod file;
@@ -15,7 +15,7 @@ use std::{hint::black_box, path::Path, sync::Arc};
 
 use sqlx::Row;
 
-pub use changes::SqliteChanges;
+pub use change_feed::SqliteChangeFeed;
 use connections::Connections;
 pub use fault::SqliteFault;
 
@@ -68,8 +68,8 @@ impl SqliteStore {
     }
 
     /// What any process changes in the file from when they are connected, for a `CachedStore`.
-    pub fn changes(&self) -> SqliteChanges {
-        SqliteChanges::new(&self.0.lookups.connect_options(), Arc::clone(&self.0.files))
+    pub fn change_feed(&self) -> SqliteChangeFeed {
+        SqliteChangeFeed::new(&self.0.lookups.connect_options(), Arc::clone(&self.0.files))
     }
 
     /// Closes the file. What was answered is in it already.

@@ -2,7 +2,7 @@
 
 use sqlx::{Sqlite, SqliteConnection};
 
-use super::{SqliteStore, change::Change, fault::SqliteFault, reserve::is_full, statements};
+use super::{SqliteStore, transaction::Transaction, fault::SqliteFault, reserve::is_full, statements};
 use crate::{
     record::{KeyId, KeyRecord, Status},
     store::{ActorKey, Answered, KeyLimit, RegistryError, Replacement, row},
@@ -10,12 +10,12 @@ use crate::{
 
 impl SqliteStore {
     /// Takes the file for writing at once, so that what is read is still true when it is changed.
-    pub(super) async fn change(&self) -> Result<Change<'_>, sqlx::Error> {
-        Change::begin(&self.0.writer, &self.0.files).await
+    pub(super) async fn change(&self) -> Result<Transaction<'_>, sqlx::Error> {
+        Transaction::begin(&self.0.writer, &self.0.files).await
     }
 
     /// The same on behalf of an actor, whose key is read when nobody else writes any more.
-    async fn change_for(&self, actor: Option<&ActorKey>) -> Answered<Change<'_>, sqlx::Error> {
+    async fn change_for(&self, actor: Option<&ActorKey>) -> Answered<Transaction<'_>, sqlx::Error> {
         let mut change = self.change().await?;
         let Some(actor) = actor else { return Ok(Ok(change)) };
         let stored = get(&mut change, actor.id()).await?;
@@ -23,7 +23,7 @@ impl SqliteStore {
     }
 
     /// An error if a key that is added in this change would leave no space to revoke it.
-    fn keep_reserve(&self, _change: &Change<'_>) -> Result<(), sqlx::Error> {
+    fn keep_reserve(&self, _change: &Transaction<'_>) -> Result<(), sqlx::Error> {
         self.0.reserve.keep().map_err(|_| self.full())
     }
 

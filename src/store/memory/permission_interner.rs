@@ -11,7 +11,7 @@ use crate::{permission::Permissions, record::KeyRecord};
 /// The sets that records have, and some that none has any more. By a hash with a seed: of two with the same hash, the later is kept. A tree, since a
 /// hash table that grows moves all it has at once.
 #[derive(Default)]
-pub(super) struct Sets {
+pub(super) struct PermissionInterner {
     known: BTreeMap<u64, Permissions>,
     seed: RandomState,
     /// Where the sweep goes on.
@@ -23,9 +23,9 @@ const SWEPT_AT_ONCE: usize = 4;
 
 // === impl Sets ===
 
-impl Sets {
+impl PermissionInterner {
     /// The record with the copy of its permissions that is known.
-    pub(super) fn share(&mut self, record: KeyRecord) -> KeyRecord {
+    pub(super) fn intern(&mut self, record: KeyRecord) -> KeyRecord {
         let own = record.permissions();
         if *own == Permissions::new() {
             return record;
@@ -40,7 +40,7 @@ impl Sets {
                 record.with_permissions(known)
             }
             _ => {
-                self.sweep();
+                self.gc();
                 self.known.insert(hash, own.clone());
                 record
             }
@@ -48,7 +48,7 @@ impl Sets {
     }
 
     /// Throws away some of those that no record has.
-    fn sweep(&mut self) {
+    fn gc(&mut self) {
         let next = self.known.range((Excluded(self.swept), Unbounded)).take(SWEPT_AT_ONCE);
         let next: Vec<(u64, bool)> = next.map(|(hash, set)| (*hash, set.is_shared())).collect();
         self.swept = next.last().filter(|_| next.len() == SWEPT_AT_ONCE).map_or(0, |(hash, _)| *hash);

@@ -23,7 +23,7 @@ impl KeyRecord {
     /// Says whose key it is.
     #[must_use]
     pub fn with_owner(self, owner: Owner) -> Self {
-        self.edit(|fields| fields.rare_mut().owner = Some(owner))
+        self.edit(|fields| fields.cold_mut().owner = Some(owner))
     }
 
     /// Says to which organization the key belongs.
@@ -35,19 +35,19 @@ impl KeyRecord {
     /// Says for which environment the key is: `live`, `test`.
     #[must_use]
     pub fn with_environment(self, environment: impl Into<String>) -> Self {
-        self.edit(|fields| fields.rare_mut().environment = Some(environment.into().into()))
+        self.edit(|fields| fields.cold_mut().environment = Some(environment.into().into()))
     }
 
     /// Gives the key a name, for people.
     #[must_use]
     pub fn with_name(self, name: impl Into<String>) -> Self {
-        self.edit(|fields| fields.rare_mut().name = Some(name.into().into()))
+        self.edit(|fields| fields.cold_mut().name = Some(name.into().into()))
     }
 
     /// Keeps what may be shown of the key, see [`Mask`](crate::Mask).
     #[must_use]
     pub fn with_mask(self, mask: impl Into<String>) -> Self {
-        self.edit(|fields| fields.rare_mut().mask = Some(mask.into().into()))
+        self.edit(|fields| fields.cold_mut().mask = Some(mask.into().into()))
     }
 
     /// Switches the key off or on.
@@ -59,7 +59,7 @@ impl KeyRecord {
     /// Says when the key was made.
     #[must_use]
     pub fn with_created_at(self, instant: SystemTime) -> Self {
-        self.edit(|fields| fields.rare_mut().created_at = Some(instant))
+        self.edit(|fields| fields.cold_mut().created_at = Some(instant))
     }
 
     /// Refuses the key before this instant; `None` takes that back.
@@ -77,26 +77,26 @@ impl KeyRecord {
     /// Names the key whose place this one has taken.
     #[must_use]
     pub fn with_replaces(self, old: impl Into<KeyId>) -> Self {
-        self.edit(|fields| fields.rare_mut().replaces = Some(old.into()))
+        self.edit(|fields| fields.cold_mut().replaces = Some(old.into()))
     }
 
     /// Names the key that has taken this one's place. Until it expires, this one is in grace.
     #[must_use]
     pub fn with_replaced_by(self, new: impl Into<KeyId>) -> Self {
-        self.edit(|fields| fields.rare_mut().replaced_by = Some(new.into()))
+        self.edit(|fields| fields.cold_mut().replaced_by = Some(new.into()))
     }
 
     /// Says how often the record was changed, see [`KeyRegistry::update`](crate::KeyRegistry::update).
     #[must_use]
     pub fn with_version(self, version: u64) -> Self {
-        self.edit(|fields| fields.rare_mut().version = version)
+        self.edit(|fields| fields.cold_mut().version = version)
     }
 
     /// Says how often the key was used, and when last.
     #[must_use]
     pub fn with_usage(self, count: u64, last_used_at: impl Into<Option<SystemTime>>) -> Self {
         self.edit(|fields| {
-            let rare = fields.rare_mut();
+            let rare = fields.cold_mut();
             rare.use_count = count;
             rare.last_used_at = last_used_at.into();
         })
@@ -106,7 +106,7 @@ impl KeyRecord {
     #[must_use]
     pub fn with_metadata(self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.edit(|fields| {
-            fields.rare_mut().metadata.insert(name.into(), text.into());
+            fields.cold_mut().metadata.insert(name.into(), text.into());
         })
     }
 
@@ -114,7 +114,7 @@ impl KeyRecord {
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.edit(|fields| {
-            fields.rare_mut().values.insert(value);
+            fields.cold_mut().values.insert(value);
         })
     }
 }

@@ -8,12 +8,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Response, response::Parts};
 
-use super::{Dialect, Problem, Reason, Rejection, Renderer};
+use super::{ResponseProtocol, Problem, Reason, Rejection, Renderer};
 use crate::scheme::Scheme;
 
 /// For each problem, in their order, the refusal of a request, and of one whose key came by Bearer.
 #[derive(Debug)]
-pub(super) struct Ready(Vec<[Response<Bytes>; 2]>);
+pub(super) struct Prerendered(Vec<[Response<Bytes>; 2]>);
 
 /// One reason for each problem.
 const REASONS: [Reason; 8] = [
@@ -29,15 +29,15 @@ const REASONS: [Reason; 8] = [
 
 static BEARER: Scheme = Scheme::bearer();
 
-impl Ready {
+impl Prerendered {
     /// Nothing is made ready.
     pub(super) const NONE: Self = Self(Vec::new());
 
     pub(super) fn new(renderer: &Renderer) -> Self {
         let refusal = |reason, scheme| {
             let rejection = Rejection::new(reason).by_scheme(scheme);
-            let mut refusal = respond(|parts| renderer.render(&rejection, Dialect::Http, None, parts));
-            refusal.headers_mut().values_mut().for_each(keep);
+            let mut refusal = respond(|parts| renderer.render(&rejection, ResponseProtocol::Http, None, parts));
+            refusal.headers_mut().values_mut().for_each(intern_header_value);
             refusal
         };
         Self(REASONS.map(|reason| [None, Some(&BEARER)].map(|scheme| refusal(reason, scheme))).into())
@@ -58,7 +58,7 @@ pub(super) fn respond(render: impl FnOnce(&mut Parts) -> Bytes) -> Response<Byte
 /// Makes copies of this value point at it, so that they count no reference.
 ///
 /// Each distinct value is kept as long as the process lives; values come from configuration, so there are few.
-pub(crate) fn keep(value: &mut HeaderValue) {
+pub(crate) fn intern_header_value(value: &mut HeaderValue) {
     if let Ok(same) = HeaderValue::from_maybe_shared(Bytes::from_static(kept(value.as_bytes()))) {
         *value = same;
     }
@@ -86,7 +86,7 @@ mod tests {
         static PRIVATE: Scheme = Scheme::x_api_key();
         let alike = [Reason::WrongScheme, Reason::BadFormat, Reason::Revoked, Reason::NoMatchingRoute, Reason::StoreTimeout];
         let schemes = [None, Some(&BEARER), Some(&PRIVATE)];
-        let dialects = [Dialect::Http, Dialect::HttpHead, Dialect::HttpBodiless, Dialect::Grpc, Dialect::GrpcWeb];
+        let dialects = [ResponseProtocol::Http, ResponseProtocol::HttpHead, ResponseProtocol::HttpBodiless, ResponseProtocol::Grpc, ResponseProtocol::GrpcWeb];
         for policy in [SchemePolicy::default(), Scheme::authorization("BEARER").into(), Scheme::x_api_key().into()] {
             for realm in ["api", "Schl\u{fc}ssel \"\\"] {
                 for format in [RejectionFormat::problem_json(), RejectionFormat::json(), RejectionFormat::text()] {

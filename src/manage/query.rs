@@ -40,9 +40,9 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`read`).
     pub async fn get(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.on_behalf_of(actor, Action::READ, move |manager, actor| {
+        self.as_actor(actor, Action::READ, move |manager, actor| {
             let id = id.clone();
-            async move { manager.seen(&actor, &id).await }
+            async move { manager.visible_key(&actor, &id).await }
         })
         .await
     }
@@ -54,7 +54,7 @@ impl KeyManager {
     ///
     /// [`ManageError::MayNot`] (`read`).
     pub async fn list(&self, actor: &Actor, filter: KeyFilter) -> Result<Page, ManageError> {
-        self.on_behalf_of(actor, Action::READ, move |manager, actor| {
+        self.as_actor(actor, Action::READ, move |manager, actor| {
             let mut filter = filter.clone();
             async move {
                 filter.organization = actor.organization().map(str::to_owned);
@@ -96,7 +96,7 @@ impl KeyManager {
     /// [`ManageError::Failed`].
     pub async fn actor(&self, id: &KeyId) -> Result<Option<Actor>, ManageError> {
         let id = id.clone();
-        self.to_the_end(async move |manager| {
+        self.spawn_uncancellable(async move |manager| {
             let record = manager.0.registry.clone().get(id).await?;
             Ok(record.and_then(|record| manager.actor_of(&record, &Action::UPDATE)))
         })

@@ -21,7 +21,7 @@ use crate::{key::KeyDigest, record::KeyRecord};
 pub(super) struct CacheId(u64);
 
 /// A key, in which cache, what was found, and the end of its term.
-pub(super) struct Place {
+pub(super) struct LocalEntry {
     pub(super) cache: CacheId,
     pub(super) digest: KeyDigest,
     pub(super) entry: Entry<KeyRecord>,
@@ -29,46 +29,46 @@ pub(super) struct Place {
 }
 
 /// What a thread has for a key.
-pub(super) enum Near {
-    Found(KeyRecord),
+pub(super) enum LocalHit {
+    Hit(KeyRecord),
     /// Another key holds the place.
-    Held,
-    Free,
+    Occupied,
+    Vacant,
 }
 
 /// 10 ms.
-pub(super) const TERM: u64 = 10_000_000;
+pub(super) const SLOT_TTL: u64 = 10_000_000;
 
 const PLACES: u8 = 64;
 
 thread_local! {
     /// Empty before the first key is found.
-    static NEAR: RefCell<Vec<Option<Place>>> = const { RefCell::new(Vec::new()) };
+    static NEAR: RefCell<Vec<Option<LocalEntry>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Looks in the place of this key: whether its epoch `stands`, only the caller knows.
-pub(super) fn find(cache: CacheId, digest: &KeyDigest, now: Instant, stands: impl FnOnce(Epoch) -> bool) -> Near {
-    let found = NEAR.try_with(|near| match near.borrow().get(number(digest)) {
+pub(super) fn find(cache: CacheId, digest: &KeyDigest, now: Instant, stands: impl FnOnce(Epoch) -> bool) -> LocalHit {
+    let found = NEAR.try_with(|near| match near.borrow().get(slot_index(digest)) {
         Some(Some(place)) if now <= place.until => match place.is_of(cache, digest) {
-            true if stands(place.entry.epoch) => Near::Found(place.entry.value.clone()),
-            true => Near::Free,
-            false => Near::Held,
+            true if stands(place.entry.epoch) => LocalHit::Hit(place.entry.value.clone()),
+            true => LocalHit::Vacant,
+            false => LocalHit::Occupied,
         },
-        _ => Near::Free,
+        _ => LocalHit::Vacant,
     });
     // A thread that ends has no places any more.
-    found.unwrap_or(Near::Held)
+    found.unwrap_or(LocalHit::Occupied)
 }
 
 /// Gives a key its place, which is free. Returns the record as it is to be given out.
-pub(super) fn keep(new: Place) -> KeyRecord {
+pub(super) fn insert(new: LocalEntry) -> KeyRecord {
     let mut left = None;
     let kept = NEAR.try_with(|near| {
         let mut near = near.borrow_mut();
         if near.is_empty() {
             near.resize_with(PLACES.into(), || None);
         }
-        let place = &mut near[number(&new.digest)];
+        let place = &mut near[slot_index(&new.digest)];
         match place {
             Some(held) if held.is_same_answer(&new) => held.until = new.until,
             _ => left = place.replace(new.with_own_handle()),
@@ -80,7 +80,7 @@ pub(super) fn keep(new: Place) -> KeyRecord {
     kept.ok().flatten().unwrap_or(new.entry.value)
 }
 
-fn number(digest: &KeyDigest) -> usize {
+fn slot_index(digest: &KeyDigest) -> usize {
     let [.., last] = *digest.as_bytes();
     usize::from(last % PLACES)
 }
@@ -96,7 +96,7 @@ impl CacheId {
 
 // === impl Place ===
 
-impl Place {
+impl LocalEntry {
     fn is_of(&self, cache: CacheId, digest: &KeyDigest) -> bool {
         self.cache == cache && self.digest == *digest
     }

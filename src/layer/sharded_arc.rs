@@ -13,14 +13,14 @@ use std::{
 };
 
 /// What a layer and its services hold.
-pub(super) struct Lanes<T>(Arc<[Lane<T>; LANES]>);
+pub(super) struct ShardedArc<T>(Arc<[ArcShard<T>; LANES]>);
 
 /// What a request holds.
-pub(super) struct Lane<T>(Arc<Counted<T>>);
+pub(super) struct ArcShard<T>(Arc<CachePadded<T>>);
 
 /// As wide as two cache lines, which some processors fetch together.
 #[repr(align(128))]
-struct Counted<T>(Arc<T>);
+struct CachePadded<T>(Arc<T>);
 
 const LANES: usize = 16;
 
@@ -33,27 +33,27 @@ thread_local! {
 
 // === impl Lanes, Lane ===
 
-impl<T> Lanes<T> {
+impl<T> ShardedArc<T> {
     pub(super) fn new(value: T) -> Self {
         let value = Arc::new(value);
-        Self(Arc::new(array::from_fn(|_| Lane(Arc::new(Counted(Arc::clone(&value)))))))
+        Self(Arc::new(array::from_fn(|_| ArcShard(Arc::new(CachePadded(Arc::clone(&value)))))))
     }
 
     /// This thread's own.
-    pub(super) fn lane(&self) -> Lane<T> {
+    pub(super) fn shard(&self) -> ArcShard<T> {
         // A thread that is ending has lost its number.
-        let Lane(counted) = &self.0[LANE.try_with(|lane| *lane).unwrap_or_default()];
-        Lane(Arc::clone(counted))
+        let ArcShard(counted) = &self.0[LANE.try_with(|lane| *lane).unwrap_or_default()];
+        ArcShard(Arc::clone(counted))
     }
 }
 
-impl<T> Clone for Lanes<T> {
+impl<T> Clone for ShardedArc<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Deref for Lanes<T> {
+impl<T> Deref for ShardedArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -61,7 +61,7 @@ impl<T> Deref for Lanes<T> {
     }
 }
 
-impl<T> Deref for Lane<T> {
+impl<T> Deref for ArcShard<T> {
     type Target = T;
 
     fn deref(&self) -> &T {

@@ -12,7 +12,7 @@ use crate::scheme::SchemePolicy;
 
 /// How a request is refused. Only a layer that serves gRPC refuses otherwise than by an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum ResponseProtocol {
     Http,
     /// A HEAD, which is told everything but the body.
     HttpHead,
@@ -23,7 +23,7 @@ pub(crate) enum Dialect {
     GrpcWeb,
 }
 
-impl Dialect {
+impl ResponseProtocol {
     /// The dialect of a request to a layer, which serves gRPC or not.
     pub(crate) fn of(method: &Method, headers: &HeaderMap, serves_grpc: bool) -> Self {
         match *method {

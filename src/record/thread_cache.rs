@@ -21,41 +21,41 @@ use crate::key::KeyDigest;
 #[derive(Clone)]
 pub(super) enum Handle {
     Own(Arc<Fields>),
-    Lent(Arc<Lent>),
+    Local(Arc<LocalArc>),
 }
 
 /// What a handle of a thread's own counts.
-pub(super) struct Lent(Arc<Fields>);
+pub(super) struct LocalArc(Arc<Fields>);
 
 /// A handle of this thread, for one record of many.
-struct Place {
+struct Slot {
     /// Under which the handle may be handed out.
-    stamp: Cell<Stamp>,
-    lent: Cell<Option<Arc<Lent>>>,
+    stamp: Cell<Generation>,
+    lent: Cell<Option<Arc<LocalArc>>>,
     /// What was found last and is not lent: where it was. It may be there no more.
     seen: Cell<*const Fields>,
 }
 
 /// What a store, or a part of one, has become by its changes so far.
-pub(crate) struct State(AtomicU64);
+pub(crate) struct GenerationCounter(AtomicU64);
 
 /// Tells a state from every other one, of whatever store.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp(u64);
+pub(crate) struct Generation(u64);
 
 /// One for each last byte of a digest.
 const PLACES: usize = 256;
 
 thread_local! {
-    static HANDLES: [Place; PLACES] =
-        const { [const { Place { stamp: Cell::new(Stamp(0)), lent: Cell::new(None), seen: Cell::new(ptr::null()) } }; PLACES] };
+    static HANDLES: [Slot; PLACES] =
+        const { [const { Slot { stamp: Cell::new(Generation(0)), lent: Cell::new(None), seen: Cell::new(ptr::null()) } }; PLACES] };
 }
 
 /// The record with this digest, if it was found under this stamp.
 #[inline]
-pub(crate) fn recall(digest: &KeyDigest, stamp: Stamp) -> Option<KeyRecord> {
+pub(crate) fn get(digest: &KeyDigest, stamp: Generation) -> Option<KeyRecord> {
     let recalled = HANDLES.try_with(|handles| {
-        let place = &handles[place_of(digest)];
+        let place = &handles[slot_of(digest)];
         if place.stamp.get() != stamp {
             return None;
         }
@@ -63,7 +63,7 @@ pub(crate) fn recall(digest: &KeyDigest, stamp: Stamp) -> Option<KeyRecord> {
         let record = (lent.0.digest == *digest).then(|| {
             // Of two that take turns one keeps its handle, and nothing is allocated.
             place.seen.set(ptr::null());
-            KeyRecord(Handle::Lent(Arc::clone(&lent)))
+            KeyRecord(Handle::Local(Arc::clone(&lent)))
         });
         place.lent.set(Some(lent));
         record
@@ -72,13 +72,13 @@ pub(crate) fn recall(digest: &KeyDigest, stamp: Stamp) -> Option<KeyRecord> {
 }
 
 /// The record that was found under this stamp, by a handle of this thread once it was found twice in a row.
-pub(crate) fn remember(found: Arc<Fields>, stamp: Stamp) -> KeyRecord {
+pub(crate) fn insert(found: Arc<Fields>, stamp: Generation) -> KeyRecord {
     let remembered = HANDLES.try_with(|handles| {
-        let place = &handles[place_of(&found.digest)];
+        let place = &handles[slot_of(&found.digest)];
         let held = place.lent.take();
         let lent = match &held {
             Some(lent) if Arc::ptr_eq(&lent.0, &found) => Arc::clone(lent),
-            _ if place.seen.get() == Arc::as_ptr(&found) => Arc::new(Lent(Arc::clone(&found))),
+            _ if place.seen.get() == Arc::as_ptr(&found) => Arc::new(LocalArc(Arc::clone(&found))),
             _ => {
                 place.seen.set(Arc::as_ptr(&found));
                 place.lent.set(held);
@@ -92,32 +92,32 @@ pub(crate) fn remember(found: Arc<Fields>, stamp: Stamp) -> KeyRecord {
     });
     match remembered {
         // What was held before goes here, where its values may ask for whatever they like.
-        Ok(Some((lent, _held))) => KeyRecord(Handle::Lent(lent)),
+        Ok(Some((lent, _held))) => KeyRecord(Handle::Local(lent)),
         _ => found.into(),
     }
 }
 
 #[inline]
-fn place_of(digest: &KeyDigest) -> usize {
+fn slot_of(digest: &KeyDigest) -> usize {
     usize::from(digest.as_bytes()[31])
 }
 
 // === impl State ===
 
-impl State {
-    pub(crate) fn stamp(&self) -> Stamp {
-        Stamp(self.0.load(Ordering::Acquire))
+impl GenerationCounter {
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.0.load(Ordering::Acquire))
     }
 
     /// What was changed is there already: whoever sees the new stamp sees it.
-    pub(crate) fn changed(&self) {
+    pub(crate) fn advance(&self) {
         let Self(new) = Self::default();
         self.0.store(new.into_inner(), Ordering::Release);
     }
 }
 
 /// With a stamp that nobody else has.
-impl Default for State {
+impl Default for GenerationCounter {
     fn default() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed).into())
@@ -128,14 +128,14 @@ impl Default for State {
 
 impl Handle {
     #[cfg(feature = "cache")]
-    pub(super) fn lent(self) -> Self {
-        Self::Lent(Arc::new(Lent(self.into_fields())))
+    pub(super) fn into_local(self) -> Self {
+        Self::Local(Arc::new(LocalArc(self.into_fields())))
     }
 
     pub(super) fn into_fields(self) -> Arc<Fields> {
         match self {
             Self::Own(fields) => fields,
-            Self::Lent(lent) => Arc::clone(&lent.0),
+            Self::Local(lent) => Arc::clone(&lent.0),
         }
     }
 }
@@ -147,7 +147,7 @@ impl Deref for Handle {
     fn deref(&self) -> &Fields {
         match self {
             Self::Own(fields) => fields,
-            Self::Lent(lent) => &lent.0,
+            Self::Local(lent) => &lent.0,
         }
     }
 }

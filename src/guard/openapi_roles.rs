@@ -8,17 +8,17 @@ use super::{Check, Require, action_of, table::Entry};
 pub(crate) type Roles = Vec<String>;
 
 /// What a key needs to pass all of these guards: alternatives, one of which is enough. Without an alternative nobody passes.
-pub(crate) fn together<'a>(guards: impl IntoIterator<Item = &'a Require>, method: &Method, path: &str) -> Vec<Roles> {
+pub(crate) fn intersect<'a>(guards: impl IntoIterator<Item = &'a Require>, method: &Method, path: &str) -> Vec<Roles> {
     let mut so_far = vec![Roles::new()];
     for guard in guards {
         let next = guard.roles(method, path);
         let mut both = Vec::new();
         for roles in &so_far {
-            both.extend(next.iter().map(|more| without_doubles(roles.iter().chain(more))));
+            both.extend(next.iter().map(|more| dedup(roles.iter().chain(more))));
         }
         so_far = both;
     }
-    without_doubles(&so_far)
+    dedup(&so_far)
 }
 
 impl Require {
@@ -37,9 +37,9 @@ impl Require {
             Check::Organization(_) | Check::That(_) => vec![Roles::new()],
             Check::Any(checks) => checks.iter().flat_map(|check| check.roles(method, path)).collect(),
             Check::All(checks) if checks.is_empty() => Vec::new(),
-            Check::All(checks) => together(checks, method, path),
+            Check::All(checks) => intersect(checks, method, path),
             Check::Table(table) => match table.entries(method, path) {
-                Some(entries) => together(entries.iter().filter_map(Entry::guard), method, path),
+                Some(entries) => intersect(entries.iter().filter_map(Entry::guard), method, path),
                 None => Vec::new(),
             },
         }
@@ -47,7 +47,7 @@ impl Require {
 }
 
 /// Each of these once, in order.
-fn without_doubles<'a, T: Clone + PartialEq + 'a>(all: impl IntoIterator<Item = &'a T>) -> Vec<T> {
+fn dedup<'a, T: Clone + PartialEq + 'a>(all: impl IntoIterator<Item = &'a T>) -> Vec<T> {
     let mut once = Vec::new();
     for one in all {
         if !once.contains(one) {

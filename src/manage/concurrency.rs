@@ -18,7 +18,7 @@ use super::{Actor, ManageError, PATIENCE};
 
 /// What a call does to access.
 #[derive(Clone, Copy)]
-pub(super) enum Work {
+pub(super) enum WorkKind {
     Reads,
     /// Makes keys, or gives them more.
     Adds,
@@ -26,7 +26,7 @@ pub(super) enum Work {
     TakesAway,
 }
 
-pub(super) struct Turns {
+pub(super) struct ActorQueues {
     hasher: RandomState,
     lanes: [[Arc<Semaphore>; LANES]; 3],
 }
@@ -37,7 +37,7 @@ const LANES: usize = 128;
 /// The most calls of one lane that are with the registry at a time.
 const AT_ONCE: usize = 8;
 
-impl Turns {
+impl ActorQueues {
     pub(super) fn new() -> Self {
         let lanes = array::from_fn(|_| array::from_fn(|_| Arc::new(Semaphore::new(AT_ONCE))));
         Self { hasher: RandomState::new(), lanes }
@@ -48,7 +48,7 @@ impl Turns {
     /// # Errors
     ///
     /// [`ManageError::Failed`] after as long as the registry itself may take.
-    pub(super) async fn take(&self, actor: &Actor, work: Work) -> Result<OwnedSemaphorePermit, ManageError> {
+    pub(super) async fn take(&self, actor: &Actor, work: WorkKind) -> Result<OwnedSemaphorePermit, ManageError> {
         let lane = self.hasher.hash_one((actor.organization(), actor.owner(), actor.key_id()));
         #[allow(clippy::cast_possible_truncation, reason = "any of its bits will do")]
         let lane = &self.lanes[work as usize][lane as usize % LANES];

@@ -1,7 +1,7 @@
 //! A new key in the place of an old one: at once, or with grace.
 
 use super::{
-    Actor, KeyEventKind, Issued, KeyManager, ManageError, Rotation, grants,
+    Actor, KeyEventKind, Issued, KeyManager, ManageError, Rotation, check_no_escalation,
     issue::{check_times, new_id},
     retried, to_micros,
 };
@@ -25,7 +25,7 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::NotGranted`], [`ManageError::NotYours`],
     /// [`ManageError::Expired`], [`Refusal::Revoked`], [`Refusal::Replaced`].
     pub async fn regenerate(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<Issued, ManageError> {
-        self.put_in_place(actor, id.into(), None).await
+        self.replace_key(actor, id.into(), None).await
     }
 
     /// Puts a new key beside an old one, which then stops by itself: after the grace, at its own expiry, or when the actor's key expires,
@@ -36,31 +36,31 @@ impl KeyManager {
     ///
     /// As [`KeyManager::regenerate`]; [`ManageError::Outlives`] if the new key was to expire later than the actor's; [`ManageError::Expiry`] if the new key would never work, or the grace has no end.
     pub async fn rotate(&self, actor: &Actor, id: impl Into<KeyId>, rotation: Rotation) -> Result<Issued, ManageError> {
-        self.put_in_place(actor, id.into(), Some(rotation)).await
+        self.replace_key(actor, id.into(), Some(rotation)).await
     }
 
-    async fn put_in_place(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
-        self.on_behalf_of(actor, Action::UPDATE, move |manager, actor| {
+    async fn replace_key(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
+        self.as_actor(actor, Action::UPDATE, move |manager, actor| {
             let id = id.clone();
-            async move { retried(|| manager.try_put_in_place(&actor, &id, rotation)).await }
+            async move { retried(|| manager.try_replace_key(&actor, &id, rotation)).await }
         })
         .await
     }
 
-    async fn try_put_in_place(
+    async fn try_replace_key(
         &self,
         actor: &Actor,
         id: &KeyId,
         rotation: Option<Rotation>,
     ) -> Result<Issued, ManageError> {
-        let old = self.seen(actor, id).await?;
+        let old = self.visible_key(actor, id).await?;
         let now = self.now();
         self.check_replaceable(actor, &old)?;
         let key = self.0.formats.generate(old.environment())?;
         let new_id = new_id(now)?;
         let new = old
             .clone()
-            .reissued(new_id.clone(), self.0.hasher.digest(&key))
+            .successor(new_id.clone(), self.0.hasher.digest(&key))
             .with_mask(self.mask(&key))
             .with_created_at(now)
             .with_expires_at(actor.earlier_end(old.expires_at()));
@@ -77,9 +77,9 @@ impl KeyManager {
         };
         let old = old.with_replaced_by(new_id.clone());
         let done = self.0.registry.clone().replace(old, new.clone(), self.key_of(actor)).await?;
-        self.tell(kind, &done.old, Some(new_id), actor);
+        self.notify(kind, &done.old, Some(new_id), actor);
         if let Some(ended) = &done.ended {
-            self.tell(KeyEventKind::Revoked, ended, None, actor);
+            self.notify(KeyEventKind::Revoked, ended, None, actor);
         }
         Ok(Issued { key, record: new })
     }
@@ -90,7 +90,7 @@ impl KeyManager {
         if matches!(old.owner(), Some(Owner::User(_))) && old.owner() != actor.owner() {
             return Err(ManageError::NotOwner(id()));
         }
-        grants(actor, old.permissions())?;
+        check_no_escalation(actor, old.permissions())?;
         if old.status() == Status::Revoked {
             return Err(RegistryError::Revoked(id()).into());
         }

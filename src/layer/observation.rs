@@ -11,7 +11,7 @@ use crate::{
 
 /// What observers, and a format that captures, need of the head of a request later.
 #[derive(Default)]
-pub(super) struct Watched {
+pub(super) struct Observation {
     line: Option<Box<RequestLine>>,
     captured: Option<Box<Captured>>,
 }
@@ -22,7 +22,7 @@ struct Captured {
     render: Option<RenderOnce>,
 }
 
-impl Watched {
+impl Observation {
     /// Takes what renders a refusal of this request.
     pub(super) fn take_render(&mut self) -> Option<RenderOnce> {
         self.captured.as_mut()?.render.take()
@@ -32,9 +32,9 @@ impl Watched {
 impl Authenticator {
     /// Keeps what observers and format need of a request, before it moves into the inner service.
     #[inline]
-    pub(super) fn watch<B>(&self, request: &mut Request<B>) -> Watched {
+    pub(super) fn watch<B>(&self, request: &mut Request<B>) -> Observation {
         if !self.is_watched {
-            return Watched::default();
+            return Observation::default();
         }
         if self.observers.capture() || self.renderer.captures() {
             self.reader.mark_sensitive(request.headers_mut());
@@ -43,12 +43,12 @@ impl Authenticator {
     }
 
     /// The same for a request that stays as it is.
-    pub(super) fn watch_untouched<B>(&self, request: &Request<B>) -> Watched {
+    pub(super) fn watch_untouched<B>(&self, request: &Request<B>) -> Observation {
         if !self.is_watched {
-            return Watched::default();
+            return Observation::default();
         }
         if !self.observers.capture() {
-            return Watched { line: self.observers.line_of(&RequestHead::from(request)), captured: None };
+            return Observation { line: self.observers.line_of(&RequestHead::from(request)), captured: None };
         }
         let mut headers = request.headers().clone();
         self.reader.mark_sensitive(&mut headers);
@@ -56,17 +56,17 @@ impl Authenticator {
     }
 
     /// Calls the observers.
-    pub(super) fn tell(&self, decision: Decision, watched: Watched) {
+    pub(super) fn emit(&self, decision: Decision, watched: Observation) {
         let captured = watched.captured.map_or_else(Vec::new, |captured| captured.observers);
-        self.observers.tell(decision, watched.line, captured);
+        self.observers.emit(decision, watched.line, captured);
     }
 
-    fn keep_of(&self, head: &RequestHead<'_>) -> Watched {
+    fn keep_of(&self, head: &RequestHead<'_>) -> Observation {
         let is_captured = self.observers.capture() || self.renderer.captures();
         let captured = is_captured.then(|| {
             let render = self.renderer.capture(head);
             Box::new(Captured { observers: self.observers.captured_of(head), render })
         });
-        Watched { line: self.observers.line_of(head), captured }
+        Observation { line: self.observers.line_of(head), captured }
     }
 }

@@ -6,23 +6,23 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header::CONTENT_LENGTH};
 
-use super::{Problem, Rejection, RejectionFormat, advice::Advice, format::Kind, ready::kept};
+use super::{Problem, Rejection, RejectionFormat, advice::Advice, format::Kind, prerendered::kept};
 use crate::scheme::{Diagnosis, SchemePolicy};
 
 /// What the refusals of a layer say.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct DiagnosisTexts {
     format: RejectionFormat,
     advice: Advice,
     /// For each problem, in their order.
     plain: Vec<Bytes>,
     /// In order, for a binary search.
-    about_form: Vec<((usize, Diagnosis), Saying)>,
+    about_form: Vec<((usize, Diagnosis), DiagnosisText)>,
 }
 
 /// A sentence for a caller, and the body that holds it.
 #[derive(Clone, Debug)]
-pub(super) struct Saying {
+pub(super) struct DiagnosisText {
     pub(super) sentence: Box<str>,
     body: Bytes,
     length: HeaderValue,
@@ -39,7 +39,7 @@ const PROBLEMS: [Problem; 8] = [
     Problem::Unavailable,
 ];
 
-impl Said {
+impl DiagnosisTexts {
     pub(super) fn new(format: &RejectionFormat, policy: &SchemePolicy, max_key_len: usize) -> Self {
         let advice = Advice::new(policy, max_key_len);
         let plain = |problem: Problem| match problem {
@@ -56,7 +56,7 @@ impl Said {
     }
 
     /// What is said besides the problem: for a credential of a wrong form.
-    pub(super) fn about(&self, rejection: &Rejection) -> Option<Cow<'_, Saying>> {
+    pub(super) fn about(&self, rejection: &Rejection) -> Option<Cow<'_, DiagnosisText>> {
         let diagnosis = rejection.diagnosis().filter(|diagnosis| diagnosis.cause != super::Cause::NoCredential)?;
         let problem = rejection.reason().problem();
         let found = self.about_form.binary_search_by_key(&(problem as usize, diagnosis), |(key, _)| *key);
@@ -73,14 +73,14 @@ impl Said {
         }
     }
 
-    fn make(&self, problem: Problem, diagnosis: Diagnosis) -> Saying {
+    fn make(&self, problem: Problem, diagnosis: Diagnosis) -> DiagnosisText {
         let sentence = self.advice.sentence(diagnosis);
         let body = Bytes::from(body(&self.format, problem, &sentence));
-        Saying { sentence: sentence.into(), length: HeaderValue::from(body.len()), body }
+        DiagnosisText { sentence: sentence.into(), length: HeaderValue::from(body.len()), body }
     }
 }
 
-impl Saying {
+impl DiagnosisText {
     /// Says this in a refusal that is ready but for it.
     pub(super) fn replace(&self, refusal: &mut Response<Bytes>) {
         *refusal.body_mut() = self.body.clone();

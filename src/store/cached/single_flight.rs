@@ -11,7 +11,7 @@ use super::{CacheError, freshness::Epoch};
 use crate::{key::KeyDigest, record::KeyRecord};
 
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<KeyDigest, Flight>>);
+pub(super) struct SingleFlight(Mutex<HashMap<KeyDigest, Flight>>);
 
 pub(super) type Outcome = Result<Option<KeyRecord>, CacheError>;
 
@@ -33,7 +33,7 @@ pub(super) struct Start {
 
 /// The look-up's own end. However it ends, nobody waits for it afterwards.
 pub(super) struct Leader {
-    flights: Arc<Flights>,
+    flights: Arc<SingleFlight>,
     digest: KeyDigest,
     flight: Flight,
 }
@@ -45,7 +45,7 @@ pub(super) struct Waiter {
 }
 
 /// What came of wanting an answer.
-pub(super) enum Place {
+pub(super) enum Join {
     /// The answer is there already.
     Known,
     Joined(Waiter),
@@ -58,7 +58,7 @@ const JOINABLE: u64 = 250_000_000;
 
 // === impl Flights ===
 
-impl Flights {
+impl SingleFlight {
     /// Joins the look-up of this key that began at `earliest` or later, with no change told since; else begins one, unless the answer
     /// `is_known` by now. One that takes long may be lost, or the store is slow: so the next one may be joined for twice as long.
     pub(super) fn join(
@@ -67,7 +67,7 @@ impl Flights {
         earliest: u64,
         start: Start,
         is_known: impl FnOnce() -> bool,
-    ) -> Place {
+    ) -> Join {
         let mut flights = self.lock();
         let place = flights.entry(*digest);
         let mut joinable = JOINABLE;
@@ -75,18 +75,18 @@ impl Flights {
             let flight = flight.get();
             let is_young = start.at.saturating_sub(flight.start.at) <= flight.joinable;
             if is_young && flight.start.at >= earliest && flight.start.epoch == start.epoch {
-                return Place::Joined(flight.waiter());
+                return Join::Joined(flight.waiter());
             }
             joinable = if is_young { flight.joinable } else { flight.joinable.saturating_mul(2) };
         }
         // A look-up keeps its answer before it leaves the list, so between here and there nothing is missed.
         if is_known() {
-            return Place::Known;
+            return Join::Known;
         }
         let flight = Flight { start, joinable, outcome: watch::Sender::new(None) };
         place.insert_entry(flight.clone());
         let waiter = flight.waiter();
-        Place::First(waiter, Leader { flights: Arc::clone(self), digest: *digest, flight })
+        Join::First(waiter, Leader { flights: Arc::clone(self), digest: *digest, flight })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<KeyDigest, Flight>> {
@@ -105,7 +105,7 @@ impl Leader {
         self.flight.start
     }
 
-    pub(super) fn land(self, outcome: Outcome) {
+    pub(super) fn complete(self, outcome: Outcome) {
         self.flight.outcome.send_replace(Some(outcome));
     }
 

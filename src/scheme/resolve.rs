@@ -20,7 +20,7 @@ pub(crate) enum KeyText<'r> {
 }
 
 /// Why there is no credential: `Missing`, `WrongScheme`, `Malformed` or `Ambiguous`.
-pub(crate) struct Unread {
+pub(crate) struct CredentialError {
     pub(crate) reason: Reason,
     /// The scheme that was attempted; of several, the Bearer one, for it is told what was wrong.
     pub(crate) scheme: Option<&'static Scheme>,
@@ -28,7 +28,7 @@ pub(crate) struct Unread {
 }
 
 /// What one source holds. A number is a place in the policy's order.
-pub(super) enum Finding<'r> {
+pub(super) enum SourceResult<'r> {
     Nothing,
     /// Somebody else's credential, in a header that we share.
     Foreign(&'r [u8]),
@@ -43,7 +43,7 @@ pub(super) enum Finding<'r> {
 type Found<'r> = Result<Credential<'r>, (&'static Scheme, Cause)>;
 
 /// What the sources that were looked at so far come to.
-pub(super) struct Verdict<'r> {
+pub(super) struct Resolver<'r> {
     conflict: ConflictPolicy,
     /// The finding that stands first in the policy's order.
     first: Option<(usize, Found<'r>)>,
@@ -55,9 +55,9 @@ pub(super) struct Verdict<'r> {
 }
 
 /// What the findings come to, without a look at what is none of ours.
-pub(super) enum Conclusion<'r> {
+pub(super) enum Resolution<'r> {
     Read(Credential<'r>),
-    Unread(Unread),
+    Unread(CredentialError),
     /// Nothing of ours, but somebody else's credential in a header that we share.
     Foreign(&'r [u8]),
     Nothing,
@@ -76,49 +76,49 @@ impl Deref for KeyText<'_> {
     }
 }
 
-impl From<Unread> for Rejection {
-    fn from(unread: Unread) -> Self {
+impl From<CredentialError> for Rejection {
+    fn from(unread: CredentialError) -> Self {
         Self::new(unread.reason).by_scheme(unread.scheme).diagnosed(unread.diagnosis)
     }
 }
 
-impl Finding<'_> {
+impl SourceResult<'_> {
     pub(super) fn scheme(&self) -> Option<&'static Scheme> {
         match self {
-            Finding::Nothing | Finding::Foreign(_) => None,
-            Finding::Empty(_, scheme) | Finding::Malformed(_, scheme, _) => Some(scheme),
-            Finding::Twice(_, scheme) => *scheme,
-            Finding::Key(_, credential) => Some(credential.scheme),
+            SourceResult::Nothing | SourceResult::Foreign(_) => None,
+            SourceResult::Empty(_, scheme) | SourceResult::Malformed(_, scheme, _) => Some(scheme),
+            SourceResult::Twice(_, scheme) => *scheme,
+            SourceResult::Key(_, credential) => Some(credential.scheme),
         }
     }
 }
 
-impl<'r> Verdict<'r> {
+impl<'r> Resolver<'r> {
     pub(super) fn new(conflict: ConflictPolicy) -> Self {
         Self { conflict, first: None, empty: None, foreign: None, ambiguous: None, bearer: None }
     }
 
-    pub(super) fn add(&mut self, finding: Finding<'r>) {
+    pub(super) fn add(&mut self, finding: SourceResult<'r>) {
         let scheme = finding.scheme();
         let (order, found) = match finding {
-            Finding::Nothing => return,
-            Finding::Foreign(value) => {
+            SourceResult::Nothing => return,
+            SourceResult::Foreign(value) => {
                 self.foreign = Some(value);
                 return;
             }
-            Finding::Empty(order, scheme) => {
+            SourceResult::Empty(order, scheme) => {
                 if self.empty.is_none_or(|(first, _)| order < first) {
                     self.empty = Some((order, scheme));
                 }
                 return;
             }
-            Finding::Twice(order, _) => {
+            SourceResult::Twice(order, _) => {
                 self.note_bearer(scheme);
                 self.ambiguous.get_or_insert(Diagnosis::of_scheme(Cause::Repeated, order));
                 return;
             }
-            Finding::Malformed(order, scheme, cause) => (order, Err((scheme, cause))),
-            Finding::Key(order, credential) => (order, Ok(credential)),
+            SourceResult::Malformed(order, scheme, cause) => (order, Err((scheme, cause))),
+            SourceResult::Key(order, credential) => (order, Ok(credential)),
         };
         self.note_bearer(scheme);
         let Some((first_order, first)) = &self.first else {
@@ -149,8 +149,8 @@ impl<'r> Verdict<'r> {
         }
     }
 
-    pub(super) fn conclude(self) -> Conclusion<'r> {
-        let unread = |reason, scheme, diagnosis| Conclusion::Unread(Unread { reason, scheme, diagnosis });
+    pub(super) fn resolve(self) -> Resolution<'r> {
+        let unread = |reason, scheme, diagnosis| Resolution::Unread(CredentialError { reason, scheme, diagnosis });
         if let Some(diagnosis) = self.ambiguous {
             let first = self.first.map(|(_, found)| match found {
                 Ok(credential) => credential.scheme,
@@ -159,15 +159,15 @@ impl<'r> Verdict<'r> {
             return unread(Reason::Ambiguous, self.bearer.or(first), diagnosis);
         }
         match (self.first, self.empty, self.foreign) {
-            (Some((_, Ok(credential))), _, _) => Conclusion::Read(credential),
+            (Some((_, Ok(credential))), _, _) => Resolution::Read(credential),
             (Some((order, Err((scheme, cause)))), _, _) => {
                 unread(Reason::Malformed, Some(scheme), Diagnosis::of_scheme(cause, order))
             }
             (None, Some((order, scheme)), _) => {
                 unread(Reason::Malformed, Some(scheme), Diagnosis::of_scheme(Cause::Empty, order))
             }
-            (None, None, Some(value)) => Conclusion::Foreign(value),
-            (None, None, None) => Conclusion::Nothing,
+            (None, None, Some(value)) => Resolution::Foreign(value),
+            (None, None, None) => Resolution::Nothing,
         }
     }
 }

@@ -18,18 +18,18 @@ use serde_json::error::Category;
 
 use super::{
     json::{ListKeys, Members},
-    problem::{Failure, of_error, problem, problem_json},
+    problem::{ApiError, of_error, problem, problem_json},
 };
 use crate::{
     manage::{Actor, KeyManager, ManageError},
     permission::Action,
-    principal::{Caller, Principal},
+    principal::{CallerIdentity, Principal},
     rejection::Reason,
 };
 
 /// The actor of a request, and the principal behind it, if there is one.
 #[derive(Clone)]
-pub(super) struct Asking {
+pub(super) struct RequestActor {
     actor: Actor,
     principal: Option<Principal>,
 }
@@ -45,8 +45,8 @@ pub(super) struct Body<T>(pub(super) T);
 pub(super) struct Query<T>(pub(super) T);
 
 /// A route whose actor must be allowed to do this to keys.
-pub(super) fn needs(action: Action, route: MethodRouter<KeyManager>) -> MethodRouter<KeyManager> {
-    route.route_layer(middleware::from_fn(move |asking: Asking, request: Request, next: Next| {
+pub(super) fn require_action(action: Action, route: MethodRouter<KeyManager>) -> MethodRouter<KeyManager> {
+    route.route_layer(middleware::from_fn(move |asking: RequestActor, request: Request, next: Next| {
         let action = action.clone();
         async move {
             if asking.actor.may(&action) {
@@ -58,17 +58,17 @@ pub(super) fn needs(action: Action, route: MethodRouter<KeyManager>) -> MethodRo
     }))
 }
 
-impl Asking {
+impl RequestActor {
     pub(super) fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    pub(super) fn told<T>(&self, done: Result<T, ManageError>) -> Result<T, Failure> {
+    pub(super) fn map_err<T>(&self, done: Result<T, ManageError>) -> Result<T, ApiError> {
         done.map_err(|error| self.failed(&error))
     }
 
     /// What the caller is told. A 403 to a key goes through the layer, which renders it in its own format and reports it.
-    fn failed(&self, error: &ManageError) -> Failure {
+    fn failed(&self, error: &ManageError) -> ApiError {
         let (status, detail) = of_error(error);
         match &self.principal {
             Some(principal) if status == StatusCode::FORBIDDEN => {
@@ -80,7 +80,7 @@ impl Asking {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Asking {
+impl<S: Sync> FromRequestParts<S> for RequestActor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
@@ -95,7 +95,7 @@ impl<S: Sync> FromRequestParts<S> for Asking {
         if let Some(actor) = signed_in {
             return Ok(Self { actor: confine(actor.clone()), principal: None });
         }
-        match Caller::of(&parts.extensions, "the management API") {
+        match CallerIdentity::of(&parts.extensions, "the management API") {
             Ok(_) => Err(crate::Rejection::new(Reason::Missing).into_response()),
             Err(misconfigured) => Err(misconfigured.into_response()),
         }

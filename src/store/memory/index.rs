@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     order::{ByEnd, ById, ByOrganization, ByOwner, End, Id, Place, Sorted, Whose},
-    sets::Sets,
-    table::Pen,
+    permission_interner::PermissionInterner,
+    table::WriteToken,
 };
 use crate::{
     record::{Fields, KeyId, KeyRecord},
@@ -13,14 +13,14 @@ use crate::{
 };
 
 #[derive(Default)]
-pub(super) struct Books {
+pub(super) struct Index {
     by_id: Sorted<ById>,
     live: Shelf,
     revoked: Shelf,
     /// Those that a cap may count.
     open: Sorted<ByEnd>,
-    sets: Sets,
-    pub(super) pen: Pen,
+    sets: PermissionInterner,
+    pub(super) pen: WriteToken,
 }
 
 /// Records that are listed together.
@@ -42,7 +42,7 @@ pub(super) const MOST_VISITS: usize = 256;
 
 // === impl Books ===
 
-impl Books {
+impl Index {
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -93,29 +93,29 @@ impl Books {
     }
 
     /// Hands out what is written down, and what was before.
-    pub(super) fn write(&mut self, record: KeyRecord) -> (Arc<Fields>, Option<Arc<Fields>>) {
-        let fields = self.sets.share(record).into_fields();
+    pub(super) fn upsert(&mut self, record: KeyRecord) -> (Arc<Fields>, Option<Arc<Fields>>) {
+        let fields = self.sets.intern(record).into_fields();
         let old = self.by_id.put(&fields);
         self.exchange(old.as_ref(), Some(&fields));
         (fields, old)
     }
 
-    pub(super) fn strike(&mut self, id: &KeyId) -> Option<KeyRecord> {
+    pub(super) fn remove(&mut self, id: &KeyId) -> Option<KeyRecord> {
         let struck = self.by_id.take(Place::of_id(id.as_str()))?;
         self.exchange(Some(&struck), None);
         Some(struck.into())
     }
 
     /// Takes as long as the user has keys.
-    pub(super) fn strike_all(&mut self, user: &User<'_>) -> Vec<KeyRecord> {
+    pub(super) fn remove_user(&mut self, user: &User<'_>) -> Vec<KeyRecord> {
         let (first, last) = (user.place(Id::At("")), user.place(Id::Last));
         let shelves = [&self.live, &self.revoked];
         let ids = shelves.into_iter().flat_map(|shelf| shelf.by_owner.between(first, last));
         let ids: Vec<KeyId> = ids.map(|record| record.id.clone()).collect();
-        ids.iter().filter_map(|id| self.strike(id)).collect()
+        ids.iter().filter_map(|id| self.remove(id)).collect()
     }
 
-    pub(super) fn has_no_room(&self, record: &KeyRecord, cap: KeyLimit) -> bool {
+    pub(super) fn is_at_limit(&self, record: &KeyRecord, cap: KeyLimit) -> bool {
         let most = cap.max as usize;
         let place = |end, id| Place { organization: record.organization(), owner: Whose::of(record.owner()), end, id };
         if record.owner().is_some() {
@@ -178,12 +178,12 @@ mod tests {
 
     #[test]
     fn one_turn_looks_at_a_bounded_number_of_records() {
-        let mut books = Books::default();
+        let mut books = Index::default();
         for number in 0..1000_u16 {
             let mut digest = [0; 32];
             digest[..2].copy_from_slice(&number.to_be_bytes());
             let record = KeyRecord::new(format!("{number:04}"), digest).with_organization("acme");
-            books.write(if number % 2 == 0 {
+            books.upsert(if number % 2 == 0 {
                 record.with_status(Status::Revoked)
             } else {
                 record.with_owner(Owner::ServiceAccount)

@@ -16,13 +16,13 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
     pub async fn revoke(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.on_behalf_of(actor, Action::DELETE, move |manager, actor| {
+        self.as_actor(actor, Action::DELETE, move |manager, actor| {
             let id = id.clone();
             async move {
-                manager.seen(&actor, &id).await?;
+                manager.visible_key(&actor, &id).await?;
                 match manager.0.registry.clone().revoke(id.clone(), manager.key_of(&actor)).await {
-                    Err(ManageError::Registry(RegistryError::Revoked(_))) => manager.seen(&actor, &id).await,
-                    revoked => revoked.inspect(|revoked| manager.tell(KeyEventKind::Revoked, revoked, None, &actor)),
+                    Err(ManageError::Registry(RegistryError::Revoked(_))) => manager.visible_key(&actor, &id).await,
+                    revoked => revoked.inspect(|revoked| manager.notify(KeyEventKind::Revoked, revoked, None, &actor)),
                 }
             }
         })
@@ -36,12 +36,12 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
     pub async fn remove(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.on_behalf_of(actor, Action::DELETE, move |manager, actor| {
+        self.as_actor(actor, Action::DELETE, move |manager, actor| {
             let id = id.clone();
             async move {
-                manager.seen(&actor, &id).await?;
+                manager.visible_key(&actor, &id).await?;
                 let removed = manager.0.registry.clone().remove(id, manager.key_of(&actor)).await?;
-                manager.tell(KeyEventKind::Removed, &removed, None, &actor);
+                manager.notify(KeyEventKind::Removed, &removed, None, &actor);
                 Ok(removed)
             }
         })
@@ -55,7 +55,7 @@ impl KeyManager {
     /// [`ManageError::MayNot`] (`delete`), [`ManageError::OwnKeysOnly`], [`ManageError::OneEnvironment`].
     pub async fn remove_user_keys(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
         let user = user.into();
-        self.on_behalf_of(actor, Action::DELETE, move |manager, actor| {
+        self.as_actor(actor, Action::DELETE, move |manager, actor| {
             let user = user.clone();
             async move {
                 if actor.is_own_keys_only() {
@@ -68,7 +68,7 @@ impl KeyManager {
                 let key = manager.key_of(&actor);
                 let removed = manager.0.registry.clone().remove_user(organization, user, key).await?;
                 for record in &removed {
-                    manager.tell(KeyEventKind::Removed, record, None, &actor);
+                    manager.notify(KeyEventKind::Removed, record, None, &actor);
                 }
                 Ok(removed.len())
             }

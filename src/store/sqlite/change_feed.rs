@@ -24,7 +24,7 @@ use crate::store::{Invalidation, ChangeFeed};
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct SqliteChanges {
+pub struct SqliteChangeFeed {
     options: SqliteConnectOptions,
     /// Those of the store: its look-ups go to them, so the changes of others would prove nothing.
     files: Arc<Files>,
@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 // === impl SqliteChanges ===
 
-impl SqliteChanges {
+impl SqliteChangeFeed {
     pub(super) fn new(options: &SqliteConnectOptions, files: Arc<Files>) -> Self {
         Self { options: options.clone(), files, watch: None }
     }
@@ -51,10 +51,10 @@ impl SqliteChanges {
     }
 }
 
-impl ChangeFeed for SqliteChanges {
+impl ChangeFeed for SqliteChangeFeed {
     type Error = sqlx::Error;
 
-    async fn connect(&mut self) -> Result<(), sqlx::Error> {
+    async fn subscribe(&mut self) -> Result<(), sqlx::Error> {
         self.files.check()?;
         let mut connection = self.options.connect().await?;
         let version = version(&mut connection).await?;
@@ -72,7 +72,7 @@ impl ChangeFeed for SqliteChanges {
         }
     }
 
-    async fn catch_up(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
+    async fn recv(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
         Ok(if self.was_changed().await? { vec![Invalidation::All] } else { Vec::new() })
     }
 }
