@@ -2,7 +2,7 @@
 //! under `/v1/keys`.
 //!
 //! ```sh
-//! cargo run --example either --features manage,sqlite
+//! cargo run --example either --features admin-api,sqlite
 //! curl -H 'X-API-Key: KEY' http://127.0.0.1:3000/v1/sandboxes                     # 200
 //! curl -H 'Authorization: Bearer KEY' http://127.0.0.1:3000/v1/sandboxes          # 200
 //! curl -X POST -H 'X-API-Key: KEY' -H 'Content-Type: application/json' \
@@ -16,8 +16,8 @@ use axum::{Json, Router, body::Bytes, http::StatusCode, routing::get};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_api_key::{
-    ConfigError, ConflictPolicy, KeyFormat, KeyManager, Owner, Permissions, Principal, RejectionFormat, Require, Scheme,
-    SchemePolicy,
+    ConfigError, ConflictPolicy, KeyFormat, KeyManager, Owner, Permissions, Principal, RejectionFormat, Require,
+    Scheme, SchemePolicy,
     manage::{Actor, Issued, ManageError, NewKey},
     store::SqliteStore,
 };

@@ -1,7 +1,7 @@
 //! H0p: organizations, user and bot keys, permissions, in `x-api-key`; keys are managed under `/api/keys`.
 //!
 //! ```sh
-//! cargo run --example x_api_key --features manage,sqlite
+//! cargo run --example x_api_key --features admin-api,sqlite
 //! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/stats              # 200, for any key but `other`
 //! curl -X POST -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/shortLinks # 200, or 403 for the key `stats`
 //! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_b/stats              # 403: another organization
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     ConfigError, KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require, Scheme,
-    manage::{Actor, KeyEvent, Issued, ManageError, NewKey},
+    manage::{Actor, Issued, KeyEvent, ManageError, NewKey},
     store::SqliteStore,
 };
 

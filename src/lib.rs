@@ -6,7 +6,7 @@
 #![cfg_attr(feature = "axum", doc = "```")]
 #![cfg_attr(not(feature = "axum"), doc = "```ignore")]
 //! use axum::{Router, routing::{get, post}};
-//! use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Require, store::FixedKeys};
+//! use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Require, store::StaticKeys};
 //!
 //! async fn create(key: Principal) -> String {
 //!     format!("made by {}\n", key.id())
@@ -14,8 +14,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let secret = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
-//! // In a service: FixedKeys::from_env("API_KEY")?
-//! let keys = FixedKeys::new([("deploy", ApiKey::new(secret)?)])?.grant("links", "create");
+//! // In a service: StaticKeys::from_env("API_KEY")?
+//! let keys = StaticKeys::new([("deploy", ApiKey::new(secret)?)])?.grant("links", "create");
 //!
 //! let app: Router = Router::new()
 //!     .route("/links", post(create).layer(Require::permission("links", "create")))
@@ -106,7 +106,7 @@ pub use store::{KeyRegistry, KeyStore, Lookup};
 #[cfg(all(
     doctest,
     feature = "client",
-    feature = "manage",
+    feature = "admin-api",
     feature = "sqlite",
     feature = "postgres",
     feature = "cache"
@@ -120,7 +120,7 @@ struct Readme;
 struct Peppers;
 
 /// Keeps the code of the page on migrating true.
-#[cfg(all(doctest, feature = "manage", feature = "sqlite"))]
+#[cfg(all(doctest, feature = "admin-api", feature = "sqlite"))]
 #[doc = include_str!("../docs/migrating.md")]
 struct Migrating;
 

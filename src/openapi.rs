@@ -59,7 +59,7 @@
 //! | [`Require::any`]                                            | one requirement for each alternative                   |
 //! | [`Require::authenticated`], `organization`, `that`          | `[]`: a key, and what else is asked for has no name    |
 //! | [`Require::table`]                                          | what the operation's row asks for                      |
-//! | a row that is [`open`](crate::guard::TableBuilder::open)    | the same as for `authenticated`, or `{}`: no key       |
+//! | a row that is [`open`](crate::guard::RouteTableBuilder::open)    | the same as for `authenticated`, or `{}`: no key       |
 //!
 //! OpenAPI 3.1 calls these names roles, and leaves their meaning to the reader.
 //!
@@ -103,7 +103,7 @@ use crate::{
 /// Security::new(&policy).guard("POST", "/links", &create).describe(&mut document)?;
 ///
 /// let refused = Security::new(&policy).guard("PUT", "/links", &create).describe(&mut document);
-/// assert_eq!(refused, Err(ConfigError::NoOperation("PUT /links".into())));
+/// assert_eq!(refused, Err(ConfigError::UnknownOperation("PUT /links".into())));
 /// # Ok::<(), ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -155,8 +155,8 @@ impl Security {
     ///
     /// The document is then as it was.
     ///
-    /// - [`ConfigError::NoOperation`]: `"PUT /links"` was named, and the document has no such operation. Methods are upper case.
-    /// - [`ConfigError::NobodyPasses`]: a guard lets nobody call an operation, because a table does not list it, its method means no action, or
+    /// - [`ConfigError::UnknownOperation`]: `"PUT /links"` was named, and the document has no such operation. Methods are upper case.
+    /// - [`ConfigError::UnsatisfiableGuard`]: a guard lets nobody call an operation, because a table does not list it, its method means no action, or
     ///   a list of guards is empty.
     /// - What [`build`](crate::layer::ApiKeyLayerBuilder::build) says of a policy that no layer takes.
     pub fn describe(&self, document: &mut OpenApi) -> Result<(), ConfigError> {

@@ -92,7 +92,7 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] for [`Reason::OtherOrganization`]: 403.
+    /// A [`Rejection`] for [`Reason::ForeignResource`]: 403.
     pub fn require_organization(&self, organization: &str) -> Result<(), Rejection> {
         if self.organization() == Some(organization) { Ok(()) } else { Err(self.refused(Reason::ForeignResource)) }
     }

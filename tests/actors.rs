@@ -11,7 +11,7 @@ use support::{
 use tower_api_key::{
     KeyFormat, Owner, Permissions,
     key::FormatError,
-    manage::{Actor, UpdateKey, ManageError, NewKey, Rotation},
+    manage::{Actor, ManageError, NewKey, Rotation, UpdateKey},
     store::KeyFilter,
 };
 

@@ -106,8 +106,9 @@ async fn a_key_under_an_older_pepper_is_known_to_be_outdated() {
     for layer in layers() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&told);
-        let layer =
-            layer.hasher(hasher.clone()).observe(move |decision| log.lock().unwrap().push(decision.used_previous_pepper()));
+        let layer = layer
+            .hasher(hasher.clone())
+            .observe(move |decision| log.lock().unwrap().push(decision.used_previous_pepper()));
         layer.build().unwrap().authenticate(&bearer(LIVE)).await.unwrap();
         assert_eq!(*told.lock().unwrap(), [true]);
     }

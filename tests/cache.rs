@@ -16,7 +16,7 @@ use tokio::{
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, ConfigError, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Lookup, Status,
-    store::{BoxError, CacheError, CachedStore, Invalidation, ChangeFeed, MemoryStore},
+    store::{BoxError, CacheError, CachedStore, ChangeFeed, Invalidation, MemoryStore},
 };
 
 const TTL: Duration = Duration::from_mins(10);
@@ -320,8 +320,8 @@ impl ChangeFeed for Panics {
         self.0.next().await.inspect(|_| panic!("what has changed?"))
     }
 
-    async fn recv(&mut self) -> Result<Vec<Invalidation>, BoxError> {
-        self.0.recv().await
+    async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, BoxError> {
+        self.0.heartbeat().await
     }
 }
 

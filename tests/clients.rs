@@ -4,7 +4,7 @@
 //! where the document warns of a mistake, the mistake.
 //! Python is `python3`, or the program that `PYTHON` names; it must have `requests`.
 
-#![cfg(all(feature = "manage", feature = "sqlite"))]
+#![cfg(all(feature = "admin-api", feature = "sqlite"))]
 
 #[path = "support/example.rs"]
 mod example;

@@ -1,5 +1,5 @@
 //! The dashboard as an administrator and a member use it, in a browser.
-#![cfg(all(feature = "manage", feature = "sqlite"))]
+#![cfg(all(feature = "admin-api", feature = "sqlite"))]
 
 #[path = "support/browser.rs"]
 mod browser;

@@ -1,6 +1,6 @@
 //! Every example as a process of its own, called by curl, as its documentation says.
 
-#![cfg(all(feature = "client", feature = "manage", feature = "sqlite"))]
+#![cfg(all(feature = "client", feature = "admin-api", feature = "sqlite"))]
 
 #[path = "support/example.rs"]
 mod example;

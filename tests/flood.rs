@@ -67,8 +67,9 @@ fn withstands(unknown: usize, live: usize, entries: usize) {
         store.0.add(KeyRecord::for_key(format!("k{number}"), key, &hasher)).unwrap();
     }
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    let cache = runtime
-        .block_on(async { CachedStore::builder(store.clone(), store.0.change_feed()).entries(entries).build().unwrap() });
+    let cache = runtime.block_on(async {
+        CachedStore::builder(store.clone(), store.0.change_feed()).entries(entries).build().unwrap()
+    });
     let layer = ApiKeyLayer::builder(cache.clone()).formats([format.clone()]).build().unwrap();
     let mut service = layer.layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));
     let mut ask = async |key: &str| service.ready().await.unwrap().call(request(key)).await.unwrap().status();

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use support::{Api, registry::admin};
 use tower_api_key::{
     KeyManager, Owner, Permissions,
-    manage::{Actor, UpdateKey, NewKey, Rotation},
+    manage::{Actor, NewKey, Rotation, UpdateKey},
 };
 
 const RESOURCES: [&str; 4] = ["links", "stats", "apiKeys", "*"];

@@ -90,7 +90,10 @@ async fn an_organization_is_taken_from_the_path_and_never_from_a_header() {
     assert_eq!(acme.call(claiming).await, foreign);
     assert_eq!(api(|key| key).guard(own()).call(path(bearer(LIVE), "/orgs/acme/links")).await, foreign);
     let hidden = api(|key| key.with_organization("acme")).guard(own().hide_as_not_found());
-    assert_eq!(hidden.call(path(bearer(LIVE), "/orgs/globex/links")).await, refused(Reason::ForeignResourceHidden, 404));
+    assert_eq!(
+        hidden.call(path(bearer(LIVE), "/orgs/globex/links")).await,
+        refused(Reason::ForeignResourceHidden, 404)
+    );
 }
 
 #[tokio::test]
@@ -120,7 +123,8 @@ async fn an_organization_may_be_taken_from_anything_in_the_request() {
 
 #[tokio::test]
 async fn a_check_of_ones_own_sees_key_and_request() {
-    let guard = || Require::predicate(|key, parts| key.owner() == Some(&Owner::ServiceAccount) && parts.method == Method::GET);
+    let guard =
+        || Require::predicate(|key, parts| key.owner() == Some(&Owner::ServiceAccount) && parts.method == Method::GET);
     let bot = api(|key| key.with_owner(Owner::ServiceAccount)).guard(guard()).run();
     assert_eq!(bot.call(bearer(LIVE)).await, accepted());
     assert_eq!(bot.call(method(bearer(LIVE), Method::POST)).await, forbidden());

@@ -15,7 +15,7 @@ use support::{
 };
 use tower_api_key::{
     KeyFormat, KeyManager, KeyRegistry, Owner, Status,
-    manage::{KeyEvent, KeyEventKind, UpdateKey, NewKey, Rotation},
+    manage::{KeyEvent, KeyEventKind, NewKey, Rotation, UpdateKey},
     store::MemoryStore,
 };
 
@@ -67,7 +67,8 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
     assert_eq!(seen[9..].len(), 4);
     assert!(seen[9..].iter().all(|(kind, ..)| *kind == KeyEventKind::Removed));
     assert_eq!((told[0].at(), told[2].at()), (noon(), noon() + HOUR));
-    let versions: Vec<_> = told.iter().filter(|change| change.key_id().as_str() == one).map(KeyEvent::version).collect();
+    let versions: Vec<_> =
+        told.iter().filter(|change| change.key_id().as_str() == one).map(KeyEvent::version).collect();
     assert_eq!(versions, [0, 1, 1, 2, 3, 4, 4], "switching on what is on is no change");
     assert_eq!(told[0].actor().owner(), Some(&Owner::User("alice".into())));
     assert_eq!((told[9].actor().owner(), told[9].actor().organization()), (Some(&Owner::ServiceAccount), Some("acme")));

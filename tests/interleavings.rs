@@ -97,7 +97,7 @@ impl World {
     fn look_up(&self) {
         let epoch = self.freshness.epoch(KEY);
         let is_good = self.database.lock().unwrap().is_good;
-        if self.freshness.stands(KEY, epoch) {
+        if self.freshness.is_current(KEY, epoch) {
             *self.kept.lock().unwrap() = Some((is_good, epoch));
         }
     }
@@ -107,10 +107,10 @@ impl World {
         let proven_until = self.freshness.proven_until(LEASE);
         let kept = *self.kept.lock().unwrap();
         let since = self.now().saturating_sub(LEASE);
-        let place = kept.filter(|(is_good, epoch)| *is_good && self.freshness.trusts(KEY, *epoch, since));
+        let place = kept.filter(|(is_good, epoch)| *is_good && self.freshness.is_fresh(KEY, *epoch, since));
         let arrived = self.now();
         match place {
-            Some((_, epoch)) if self.now() <= proven_until && self.freshness.stands(KEY, epoch) => {
+            Some((_, epoch)) if self.now() <= proven_until && self.freshness.is_current(KEY, epoch) => {
                 (arrived, Answer::Accepted)
             }
             _ => (arrived, Answer::Unknown),
@@ -127,7 +127,8 @@ impl World {
         let arrived = self.now();
         let kept = *self.kept.lock().unwrap();
         let since = self.now().saturating_sub(LONG);
-        let is_accepted = kept.is_some_and(|(is_good, epoch)| is_good && self.freshness.remembers(KEY, epoch, since));
+        let is_accepted =
+            kept.is_some_and(|(is_good, epoch)| is_good && self.freshness.was_fresh_at(KEY, epoch, since));
         (arrived, if is_accepted { Answer::Accepted } else { Answer::Unknown })
     }
 
@@ -137,9 +138,9 @@ impl World {
         let kept = *self.kept.lock().unwrap();
         let since = self.now().saturating_sub(LEASE);
         let answer = match kept {
-            Some((true, epoch)) if self.freshness.trusts(KEY, epoch, since) => Answer::Accepted,
+            Some((true, epoch)) if self.freshness.is_fresh(KEY, epoch, since) => Answer::Accepted,
             // Refused only behind a heartbeat that was sent after the request arrived.
-            Some((false, epoch)) if self.freshness.trusts(KEY, epoch, arrived) => Answer::Refused,
+            Some((false, epoch)) if self.freshness.is_fresh(KEY, epoch, arrived) => Answer::Refused,
             _ => Answer::Unknown,
         };
         (arrived, answer)

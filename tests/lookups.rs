@@ -102,7 +102,10 @@ async fn a_change_is_found_at_once_however_familiar_the_key() {
     store.update(record(1).with_name("new"), None).await.unwrap().unwrap();
     assert_eq!(found(&store, 1).unwrap().name(), Some("new"));
     made_familiar(&store, 1);
-    store.record_usage(&[UsageDelta { id: "k000001".into(), count: 3, last_used_at: std::time::UNIX_EPOCH }]).await.unwrap();
+    store
+        .record_usage(&[UsageDelta { id: "k000001".into(), count: 3, last_used_at: std::time::UNIX_EPOCH }])
+        .await
+        .unwrap();
     assert_eq!(found(&store, 1).unwrap().use_count(), 3);
     made_familiar(&store, 1);
     store.revoke(&"k000001".into(), None).await.unwrap().unwrap();
@@ -224,7 +227,11 @@ async fn what_is_refused_or_was_familiar_may_ask_the_store_when_it_goes() {
     for refused in [alike(3).with_version(9), record(99)] {
         store.update(refused.with_extension(busy.clone()), None).await.unwrap().unwrap_err();
     }
-    store.replace(alike(1).with_extension(busy.clone()), alike(3).with_extension(busy.clone()), None).await.unwrap().unwrap_err();
+    store
+        .replace(alike(1).with_extension(busy.clone()), alike(3).with_extension(busy.clone()), None)
+        .await
+        .unwrap()
+        .unwrap_err();
     store.rehash(alike(1).id(), alike(1).digest(), alike(3).digest()).await.unwrap().unwrap_err();
     let _ = store.revoke(alike(1).id(), None).await.unwrap().unwrap();
     store.revoke(alike(1).id(), None).await.unwrap().unwrap_err();

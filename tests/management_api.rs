@@ -1,5 +1,5 @@
 //! The management API over HTTP: who may do what, what is refused and how it reads.
-#![cfg(feature = "manage")]
+#![cfg(feature = "admin-api")]
 
 mod support;
 

@@ -11,7 +11,7 @@ use support::{
 use tower_api_key::{
     ApiKey, ConfigError, KeyFormat, KeyHasher, KeyManager, KeyRecord, Mask, Owner, Permissions, Reason, Status,
     key::FormatError,
-    manage::{UpdateKey, Issued, ManageError, NewKey, Rotation},
+    manage::{Issued, ManageError, NewKey, Rotation, UpdateKey},
     store::{KeyFilter, MemoryStore, RegistryError},
 };
 
@@ -131,7 +131,8 @@ async fn a_member_leaves_user_keys_die_and_bot_keys_stay() {
 async fn a_user_has_as_many_keys_as_the_manager_allows_and_bots_any_number() {
     let (api, manager) = Api::managed(|builder| builder.keys_per_user(1));
     let alice = user("alice");
-    let full = |done: Result<Issued, ManageError>| matches!(done, Err(ManageError::Registry(RegistryError::LimitReached(1))));
+    let full =
+        |done: Result<Issued, ManageError>| matches!(done, Err(ManageError::Registry(RegistryError::LimitReached(1))));
     let first = manager.issue(&alice, NewKey::user("first").expires_at(noon() + HOUR * 2)).await.unwrap();
     assert!(full(manager.issue(&alice, NewKey::user("second")).await));
     let again = manager.import(&alice, &ApiKey::new(text(&first)).unwrap(), NewKey::user("again")).await;
@@ -210,7 +211,10 @@ async fn a_key_that_would_be_refused_at_the_door_is_refused_at_import() {
         assert!(matches!(imported, Err(ManageError::Format(found)) if found == error), "{key}");
     }
     let (api, anything) = Api::managed(tower_api_key::manage::KeyManagerBuilder::accept_any_format);
-    anything.import(&admin(), &ApiKey::new("0123456789abcdef").unwrap(), NewKey::service_account("rails")).await.unwrap();
+    anything
+        .import(&admin(), &ApiKey::new("0123456789abcdef").unwrap(), NewKey::service_account("rails"))
+        .await
+        .unwrap();
     assert_eq!(api.call(bearer("0123456789abcdef")).await, accepted());
 }
 

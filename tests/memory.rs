@@ -55,7 +55,8 @@ async fn more_changes_than_are_kept_for_a_follower_are_no_loss() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_threads_are_all_answered() {
     let store = MemoryStore::new();
-    let node = CachedStore::builder(store.clone(), store.change_feed()).lease(Duration::from_millis(200)).build().unwrap();
+    let node =
+        CachedStore::builder(store.clone(), store.change_feed()).lease(Duration::from_millis(200)).build().unwrap();
     let mut asking = JoinSet::new();
     for worker in 0..8_u8 {
         let (store, node) = (store.clone(), node.clone());

@@ -74,7 +74,7 @@ fn the_store_is_timed_where_it_has_to_wait() {
     assert!(answered.contains("api_key_store_seconds_count 1\n"), "{answered}");
     let late = slow(10);
     assert!(late.contains("api_key_store_seconds_sum 0.01\n"), "{late}");
-    assert!(late.contains("api_key_store_errors_total{reason=\"store_slow\"} 1\n"), "{late}");
+    assert!(late.contains("api_key_store_errors_total{reason=\"store_timeout\"} 1\n"), "{late}");
     let at_once = scraped(async { assert_eq!(Api::live().call(x_api_key(LIVE)).await, support::accepted()) });
     assert!(!at_once.contains("api_key_store"), "{at_once}");
 }

@@ -23,7 +23,7 @@ use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyDigest, KeyRecord, KeyStore, Outcome, Principal, Reason, Rejection, Require, Scheme,
     guard::{GuardFuture, GuardedService},
     layer::{ApiKeyService, ResponseBody, ResponseFuture},
-    store::{StaticKeys, MemoryStore},
+    store::{MemoryStore, StaticKeys},
 };
 
 fn layer() -> ApiKeyLayer {
@@ -103,7 +103,8 @@ async fn a_request_whose_key_is_found_at_once_clones_no_service() {
 #[tokio::test(start_paused = true)]
 async fn a_concurrency_limit_below_loses_no_permit() {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::default())));
-    let guarded = Require::predicate(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
+    let guarded =
+        Require::predicate(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
     let api = Api::live();
     let store = api.store.clone();
     let mut service = ApiKeyLayer::builder(api.store).build().unwrap().layer(guarded);
@@ -131,7 +132,8 @@ async fn a_concurrency_limit_below_loses_no_permit() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_request_leaves_its_permit_to_others() {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::default())));
-    let guarded = Require::predicate(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
+    let guarded =
+        Require::predicate(|_, parts| parts.uri.path() != "/forbidden").layer(ConcurrencyLimit::new(inner, 1));
     let mut service = ApiKeyLayer::builder(Api::live().store).build().unwrap().layer(guarded);
     let mut other = service.clone();
     for (request, status) in [(bearer(UNKNOWN), 401), (support::path(bearer(LIVE), "/forbidden"), 403)] {

@@ -1,5 +1,5 @@
 //! What callers see while something is broken: the rows of the table in `docs/operations.md` that no other test shows.
-#![cfg(all(unix, feature = "manage", feature = "postgres", feature = "cache"))]
+#![cfg(all(unix, feature = "admin-api", feature = "postgres", feature = "cache"))]
 
 #[path = "support/cluster/mod.rs"]
 mod cluster;
@@ -301,7 +301,8 @@ impl Node {
     async fn start() -> Self {
         let server = postgres::Server::start(&[]);
         let database = server.database().await;
-        let store = PostgresStore::builder(&database.url).connections(2).operation_timeout(DEADLINE).open().await.unwrap();
+        let store =
+            PostgresStore::builder(&database.url).connections(2).operation_timeout(DEADLINE).open().await.unwrap();
         let keys: Vec<ApiKey> = (0..3).map(|_| key()).collect();
         for (number, key) in keys.iter().enumerate() {
             store.insert(record(number, key), None, None).await.unwrap().unwrap();

@@ -12,7 +12,7 @@ use support::{
 };
 use tower_api_key::{
     ApiKey, KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyRegistry, KeyStore, Owner, Reason, Require, Status,
-    manage::{Actor, UpdateKey, ManageError, NewKey},
+    manage::{Actor, ManageError, NewKey, UpdateKey},
     store::{BoxError, MemoryStore, RegistryError},
 };
 

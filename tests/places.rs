@@ -254,9 +254,11 @@ async fn an_accepted_websocket_is_told_the_name_unless_the_service_selects() {
 async fn a_key_in_two_of_these_places_is_decided_by_the_rule_for_conflicts() {
     let schemes = || [Scheme::cookie("key"), Scheme::basic(), Scheme::websocket_protocol("api-key")];
     let both = [("cookie", "key=KEY"), ("sec-websocket-protocol", "api-key, KEY")];
-    for (conflict, expected) in
-        [(ConflictPolicy::Reject, ambiguous()), (ConflictPolicy::AllowIdentical, accepted()), (ConflictPolicy::FirstWins, accepted())]
-    {
+    for (conflict, expected) in [
+        (ConflictPolicy::Reject, ambiguous()),
+        (ConflictPolicy::AllowIdentical, accepted()),
+        (ConflictPolicy::FirstWins, accepted()),
+    ] {
         let policy = SchemePolicy::new(schemes()).on_conflict(conflict);
         let api = Api::live().layer(|layer| layer.schemes(policy)).run();
         assert_eq!(api.call(headers(&both)).await, expected, "{conflict:?}");

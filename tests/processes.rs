@@ -1,6 +1,6 @@
 //! The dashboard as a process: killed in the middle of its work, and two of them on one file.
 
-#![cfg(all(feature = "manage", feature = "sqlite"))]
+#![cfg(all(feature = "admin-api", feature = "sqlite"))]
 
 #[path = "support/example.rs"]
 mod example;

@@ -1,5 +1,5 @@
 //! The three products' documents, line by line, against the very services of `examples/`, keys in SQLite.
-#![cfg(all(feature = "manage", feature = "sqlite"))]
+#![cfg(all(feature = "admin-api", feature = "sqlite"))]
 
 #[path = "../examples/either.rs"]
 #[allow(dead_code, reason = "its main runs as an example")]
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use tower_api_key::{
     KeyManager, Mask, Owner, Permissions,
-    manage::{Actor, KeyEvent, KeyEventKind, Issued, ManageError, NewKey},
+    manage::{Actor, Issued, KeyEvent, KeyEventKind, ManageError, NewKey},
     store::RegistryError,
 };
 
@@ -289,7 +289,9 @@ async fn h0p_03_a_user_has_one_key_per_organization_which_goes_with_the_user() {
     let headers = &[("x-api-key", h0p.key("user"))];
     assert_eq!(h0p.send(request(STATS, headers)).await.1["by"], "alice");
 
-    let full = |issued: Result<Issued, ManageError>| matches!(issued, Err(ManageError::Registry(RegistryError::LimitReached(1))));
+    let full = |issued: Result<Issued, ManageError>| {
+        matches!(issued, Err(ManageError::Registry(RegistryError::LimitReached(1))))
+    };
     assert!(full(h0p.manager.issue(&member("alice", "org_a"), NewKey::user("second")).await));
     h0p.manager.issue(&member("alice", "org_b"), NewKey::user("elsewhere")).await.unwrap();
     let calls = (0..8).map(|_| {
@@ -351,7 +353,8 @@ async fn h0p_05_type_and_permissions_are_chosen_at_creation_and_the_key_is_rando
 
     let (mut keys, mut digits) = (BTreeSet::new(), vec![BTreeSet::new(); 36]);
     for _ in 0..500 {
-        let issued = h0p.manager.issue(&member("carol", "org_b"), NewKey::service_account("one of many")).await.unwrap();
+        let issued =
+            h0p.manager.issue(&member("carol", "org_b"), NewKey::service_account("one of many")).await.unwrap();
         for (place, digit) in issued.key().expose()[4..40].char_indices() {
             digits[place].insert(digit);
         }

@@ -6,7 +6,9 @@ use http::Request;
 use proptest::prelude::*;
 use support::{Api, Body, LIVE, Outside, UNKNOWN, accepted, add, bare, boxed, passed, path, refused, with};
 use tower::service_fn;
-use tower_api_key::{ApiKeyLayer, ConfigError, ConflictPolicy, Outcome, Reason, Scheme, SchemePolicy, store::MemoryStore};
+use tower_api_key::{
+    ApiKeyLayer, ConfigError, ConflictPolicy, Outcome, Reason, Scheme, SchemePolicy, store::MemoryStore,
+};
 
 fn headers(lines: &[(&str, &str)]) -> Request<Body> {
     let mut request = bare();

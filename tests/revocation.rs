@@ -3,7 +3,7 @@
 //! Each scenario prints one line. Its lags are from the commit of a revocation to the last request that any node accepted with that
 //! key. A violation is a request that was accepted though it began later than the bound after the commit was answered.
 
-#![cfg(all(unix, feature = "manage", feature = "postgres", feature = "cache"))]
+#![cfg(all(unix, feature = "admin-api", feature = "postgres", feature = "cache"))]
 #![allow(unreachable_pub, reason = "the parts of one test")]
 
 #[path = "support/cluster/mod.rs"]

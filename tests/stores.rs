@@ -7,7 +7,7 @@ use std::{sync::Arc, thread};
 use support::{Api, LIVE, accepted, bearer};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyDigest, KeyHasher, KeyRecord, KeyStore, Lookup, Reason,
-    store::{StaticKeys, StaticKeysError, MemoryStore, RegistryError},
+    store::{MemoryStore, RegistryError, StaticKeys, StaticKeysError},
 };
 
 fn record(id: &str, byte: u8) -> KeyRecord {
@@ -88,7 +88,9 @@ struct Plan(&'static str);
 
 #[tokio::test]
 async fn a_typed_value_comes_back_by_its_type() {
-    let api = Api::new().key("k1", LIVE, |key| key.with_extension(Plan("pro")).with_extension(7_u32).with_extension(Plan("free"))).run();
+    let api = Api::new()
+        .key("k1", LIVE, |key| key.with_extension(Plan("pro")).with_extension(7_u32).with_extension(Plan("free")))
+        .run();
     let principal = api.answer(bearer(LIVE)).await.principal.unwrap();
     assert_eq!(principal.extension::<Plan>(), Some(&Plan("free")));
     assert_eq!(principal.extension::<u32>(), Some(&7));

@@ -11,7 +11,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
-    store::{ActorKey, Answered, KeyLimit, KeyFilter, MemoryStore, RegistryError, Replacement, UsageDelta, testkit},
+    store::{ActorKey, Answered, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta, testkit},
 };
 
 /// What is wrong.
@@ -153,7 +153,12 @@ impl KeyStore for Wrong {
 }
 
 impl KeyRegistry for Wrong {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), Infallible> {
         let actor = match self.actor(Method::Insert, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -195,7 +200,11 @@ impl KeyRegistry for Wrong {
             any.organization = record.organization().map(str::to_owned);
             let is_empty = self.keys.list(&any).await?.is_empty();
             tokio::task::yield_now().await;
-            return if is_empty { self.keys.insert(record, None, None).await } else { Ok(Err(RegistryError::NotEmpty)) };
+            return if is_empty {
+                self.keys.insert(record, None, None).await
+            } else {
+                Ok(Err(RegistryError::NotEmpty))
+            };
         }
         self.keys.insert_first(record).await
     }

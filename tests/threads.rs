@@ -34,7 +34,8 @@ fn cache(runtime: &Runtime, keys: impl Iterator<Item = u8> + Clone) -> CachedSto
         store.add(KeyRecord::new(format!("k{key}"), digest(key))).unwrap();
     }
     runtime.block_on(async {
-        let cache = CachedStore::builder(store.clone(), store.change_feed()).lease(Duration::from_mins(1)).build().unwrap();
+        let cache =
+            CachedStore::builder(store.clone(), store.change_feed()).lease(Duration::from_mins(1)).build().unwrap();
         while !cache.status().is_following {
             sleep(Duration::from_millis(1)).await;
         }

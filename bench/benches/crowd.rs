@@ -50,20 +50,20 @@ async fn main() -> Result<()> {
 
 async fn measure(path: std::path::PathBuf, rows: u64, callers: u64) -> Result<()> {
     let manager = KeyManager::builder(SqliteStore::open(&path).await?).format(KeyFormat::new("acme")?);
-    let manager = manager.bots_per_organization(u32::MAX).build()?;
+    let manager = manager.service_accounts_per_organization(u32::MAX).build()?;
     let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await?;
     sqlx::query(FILL).bind(i64::try_from(rows)?).execute(&raw).await?;
     raw.close().await;
 
     let all: Permissions =
         ["create", "read", "update", "delete"].map(|action| ("apiKeys", action)).into_iter().collect();
-    let of = |name: &str| Actor::trusted(Owner::Bot, all.clone()).in_organization(name);
+    let of = |name: &str| Actor::trusted(Owner::ServiceAccount, all.clone()).in_organization(name);
     let mut lister = String::new();
     for _ in 0..200 {
-        let issued = manager.issue(&of("crowd"), NewKey::bot("lister").permissions(all.clone())).await?;
+        let issued = manager.issue(&of("crowd"), NewKey::service_account("lister").permissions(all.clone())).await?;
         issued.key().expose().clone_into(&mut lister);
     }
-    let quiet = manager.issue(&of("quiet"), NewKey::bot("quiet").permissions(all.clone())).await?;
+    let quiet = manager.issue(&of("quiet"), NewKey::service_account("quiet").permissions(all.clone())).await?;
 
     let auth = manager.layer().build()?;
     let app =
@@ -92,7 +92,7 @@ async fn measure(path: std::path::PathBuf, rows: u64, callers: u64) -> Result<()
     Sample::of(&app, "GET", "/api/keys", key, Duration::from_secs(3)).await.print("list of another tenant, beside it");
     let mut revocations = Vec::new();
     for _ in 0..20 {
-        let issued = manager.issue(&of("quiet"), NewKey::bot("short")).await?;
+        let issued = manager.issue(&of("quiet"), NewKey::service_account("short")).await?;
         let started = Instant::now();
         let path = format!("/api/keys/{}", issued.record().id());
         assert_eq!(ask(&app, "DELETE", &path, key).await, 200);

@@ -58,10 +58,10 @@ async fn measure(name: &str, store: impl KeyRegistry, samples: usize) -> Result<
     let clock = Arc::clone(&now);
     let instant = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let format = KeyFormat::new("acme")?;
-    let manager = KeyManager::builder(store).format(format.clone()).bots_per_organization(u32::MAX);
+    let manager = KeyManager::builder(store).format(format.clone()).service_accounts_per_organization(u32::MAX);
     let manager = manager.clock(move || instant(clock.load(Ordering::Relaxed))).build()?;
     let all: Permissions = [("apiKeys", "create"), ("apiKeys", "delete"), ("links", "read")].into_iter().collect();
-    let actor = Actor::trusted(Owner::Bot, all).in_organization("acme");
+    let actor = Actor::trusted(Owner::ServiceAccount, all).in_organization("acme");
 
     let mut keys: [Vec<String>; 4] = Default::default();
     for _ in 0..KEYS {
@@ -69,7 +69,7 @@ async fn measure(name: &str, store: impl KeyRegistry, samples: usize) -> Result<
             keys[unknown].push(format.generate()?.expose().to_owned());
         }
         // The same record, but for what is wrong with it.
-        let new = || NewKey::bot("a key").grant("links", "read").expires_at(instant(1_800_000_060));
+        let new = || NewKey::service_account("a key").grant("links", "read").expires_at(instant(1_800_000_060));
         let later = new().expires_at(instant(1_900_000_000));
         let revoked = manager.issue(&actor, later).await?;
         manager.revoke(&actor, revoked.record().id().clone()).await?;

@@ -1,7 +1,7 @@
 //! Two nodes over one PostgreSQL: a key that is revoked on one is refused on the other, at once.
 //!
 //! ```sh
-//! cargo run --example cluster --features manage,postgres,cache
+//! cargo run --example cluster --features admin-api,postgres,cache
 //! ```
 //!
 //! It starts the installed PostgreSQL in a temporary folder, and two nodes, each a process of its own. How a node is built stands in
@@ -64,7 +64,8 @@ async fn first_keys(database: &str) -> Result<(Issued, Issued), Box<dyn Error>> 
     let everything = keys.grant("stats", "read");
     let service = Actor::trusted(Owner::ServiceAccount, everything.clone());
     let admin = manager.issue(&service, NewKey::service_account("Administrator").permissions(everything)).await?;
-    let reader = manager.issue(&service, NewKey::service_account("Reader").permissions(Permissions::new().grant("stats", "read")));
+    let reader = manager
+        .issue(&service, NewKey::service_account("Reader").permissions(Permissions::new().grant("stats", "read")));
     Ok((admin, reader.await?))
 }
 

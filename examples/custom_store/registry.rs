@@ -7,7 +7,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Owner, Status,
-    store::{ActorKey, Answered, KeyLimit, KeyFilter, RegistryError, Replacement, UsageDelta, testkit},
+    store::{ActorKey, Answered, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta, testkit},
 };
 
 #[derive(Default)]
@@ -31,7 +31,12 @@ impl KeyStore for Ledger {
 }
 
 impl KeyRegistry for Ledger {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), Infallible> {
         let mut rows = self.rows();
         let checked = check_actor(&rows, actor).and_then(|()| check_insert(&rows, &record, cap));
         Ok(checked.map(|()| rows.push(record)))

@@ -1,7 +1,7 @@
 //! A page for administrators and members over the management API, and a small API that its keys open. Keys live in a file, `dashboard.db`.
 //!
 //! ```sh
-//! cargo run --example dashboard --features manage,sqlite
+//! cargo run --example dashboard --features admin-api,sqlite
 //! ```
 //!
 //! The first start prints the first administrator's key, once. Open the address that is printed and sign in with that key: it is

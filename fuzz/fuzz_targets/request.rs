@@ -20,21 +20,21 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use libfuzzer_sys::fuzz_target;
 use tower::{Layer, Service, service_fn};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, Conflict, KeyFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
-    store::FixedKeys,
+    ApiKey, ApiKeyLayer, ConflictPolicy, KeyFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
+    store::StaticKeys,
 };
 
 /// In base64 it begins with `elFXQnVU`.
 const KEY: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
 static LAYERS: LazyLock<Vec<ApiKeyLayer>> = LazyLock::new(|| {
-    let keys = || FixedKeys::new([("k1", ApiKey::new(KEY).unwrap())]).unwrap();
+    let keys = || StaticKeys::new([("k1", ApiKey::new(KEY).unwrap())]).unwrap();
     let schemes = || {
         [
             Scheme::bearer(),
             Scheme::token(),
             Scheme::x_api_key(),
-            Scheme::header_with_word("x-auth", "Key"),
+            Scheme::header_with_prefix("x-auth", "Key"),
             Scheme::query("key"),
             Scheme::cookie("key"),
             Scheme::basic(),
@@ -44,10 +44,10 @@ static LAYERS: LazyLock<Vec<ApiKeyLayer>> = LazyLock::new(|| {
     };
     let builder = |conflict| ApiKeyLayer::builder(keys()).schemes(SchemePolicy::new(schemes()).on_conflict(conflict));
     [
-        builder(Conflict::Refuse),
-        builder(Conflict::EqualKeysCountOnce).hide_credentials(),
-        builder(Conflict::FirstWins).optional().forward_identity("x-principal"),
-        builder(Conflict::Refuse).formats([KeyFormat::foreign("zQ", "", None).unwrap()]),
+        builder(ConflictPolicy::Reject),
+        builder(ConflictPolicy::AllowIdentical).hide_credentials(),
+        builder(ConflictPolicy::FirstWins).optional().forward_identity("x-principal"),
+        builder(ConflictPolicy::Reject).formats([KeyFormat::foreign("zQ", "", None).unwrap()]),
     ]
     .map(|builder: ApiKeyLayerBuilder| builder.build().unwrap())
     .into()

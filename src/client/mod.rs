@@ -137,9 +137,9 @@ impl SendKeyLayer {
     ///
     /// - [`ConfigError::Origin`] for anything but a scheme (`http`, `https`, `ws`, `wss`), a host and at most a port:
     ///   `api.example.com`, `https://user@api.example.com`, `https://api.example.com/v1`. A `/` at the end is no path.
-    /// - [`ConfigError::HeaderName`], [`SchemeWord`](ConfigError::SchemeWord), [`CookieName`](ConfigError::CookieName),
+    /// - [`ConfigError::HeaderName`], [`AuthSchemeName`](ConfigError::AuthSchemeName), [`CookieName`](ConfigError::CookieName),
     ///   [`WebSocketProtocol`](ConfigError::WebSocketProtocol), [`QueryName`](ConfigError::QueryName) for a scheme whose name is wrong.
-    /// - [`ConfigError::KeyNotCarried`] for a key outside the scheme's alphabet, see the [schemes](crate::scheme): `a:b` as a user name,
+    /// - [`ConfigError::UnsupportedKeyCharacters`] for a key outside the scheme's alphabet, see the [schemes](crate::scheme): `a:b` as a user name,
     ///   `a;b` in a cookie, `a,b` behind a word or among protocols.
     pub fn new(origin: &str, scheme: Scheme, key: &ApiKey) -> Result<Self, ConfigError> {
         let (origin, writer) = (Origin::parse(origin)?, Writer::new(&scheme, key.expose())?);

@@ -5,7 +5,7 @@
 //! | the layer left                        | a guard answers                               |
 //! |---------------------------------------|-----------------------------------------------|
 //! | a principal that is allowed           | by calling the inner service                  |
-//! | a principal that is not               | 403; 404 after [`Require::or_not_found`]      |
+//! | a principal that is not               | 403; 404 after [`Require::hide_as_not_found`]      |
 //! | anybody, for what a table lists open  | by calling the inner service                  |
 //! | nobody: anonymous, or a skipped path  | 401                                           |
 //! | a CORS preflight                      | by calling the inner service                  |
@@ -13,9 +13,9 @@
 
 mod host;
 mod missing;
-mod path;
 #[cfg(feature = "utoipa")]
 mod openapi_roles;
+mod path;
 mod rows;
 mod service;
 mod table;
@@ -34,7 +34,7 @@ pub use table::RouteTableBuilder;
 use crate::{
     error::ConfigError,
     permission::{Action, Resource},
-    principal::{CallerIdentity, Unauthenticated, Principal},
+    principal::{CallerIdentity, Principal, Unauthenticated},
     rejection::{Reason, Rejection},
 };
 use host::HostTemplate;
@@ -113,7 +113,7 @@ impl Require {
     /// ```
     /// use tower_api_key::Require;
     ///
-    /// let guard = Require::organization_in_path("/orgs/{organization}/")?.or_not_found();
+    /// let guard = Require::organization_in_path("/orgs/{organization}/")?.hide_as_not_found();
     /// assert!(Require::organization_in_path("/orgs/").is_err());
     /// # Ok::<(), tower_api_key::ConfigError>(())
     /// ```
@@ -151,7 +151,7 @@ impl Require {
     /// ```
     /// use tower_api_key::{Owner, Require};
     ///
-    /// Require::that(|key, _parts| key.owner() == Some(&Owner::Bot));
+    /// Require::predicate(|key, _parts| key.owner() == Some(&Owner::ServiceAccount));
     /// ```
     pub fn predicate(check: impl Fn(&Principal, &Parts) -> bool + Send + Sync + 'static) -> Self {
         Self::new(Check::That(Box::new(check)))

@@ -13,9 +13,9 @@ use crate::{error::ConfigError, path::Readings, principal::Principal, rejection:
 /// The rows of a table guard, see [`Require::table`].
 ///
 /// ```
-/// use tower_api_key::{Require, guard::TableBuilder};
+/// use tower_api_key::{Require, guard::RouteTableBuilder};
 ///
-/// fn shared_rows(table: TableBuilder) -> TableBuilder {
+/// fn shared_rows(table: RouteTableBuilder) -> RouteTableBuilder {
 ///     table.open("/health").route("GET", "/version", Require::authenticated())
 /// }
 /// let guard = shared_rows(Require::table()).route("GET", "/links", ("links", "read")).build()?;
@@ -50,7 +50,7 @@ pub(super) struct Entries<'t> {
     others: Vec<&'t Entry>,
 }
 
-// === impl TableBuilder ===
+// === impl RouteTableBuilder ===
 
 impl RouteTableBuilder {
     /// Lists `method` on `template`, for keys that pass `guard`. A row for `GET` counts for `HEAD`.
@@ -121,7 +121,8 @@ impl Table {
         let entries = self.entries_of(parts).ok_or(Reason::NoMatchingRoute)?;
         entries.own.check(principal, parts)?;
         // What another path asks for is not what this one lacks: it has no row that every reader finds.
-        let as_another_path = |reason| if reason == Reason::ForeignResourceHidden { reason } else { Reason::NoMatchingRoute };
+        let as_another_path =
+            |reason| if reason == Reason::ForeignResourceHidden { reason } else { Reason::NoMatchingRoute };
         entries.others.iter().try_for_each(|entry| entry.check(principal, parts)).map_err(as_another_path)
     }
 

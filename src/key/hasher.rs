@@ -76,8 +76,8 @@ impl KeyHasher {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let (new, old) = ([0x5a; 32], [0xa5; 32]);
     /// let hasher = KeyHasher::hmac_sha256(&new)?
-    ///     .with_older(KeyHasher::hmac_sha256(&old)?)
-    ///     .with_older(KeyHasher::sha256()); // from the time before there was a pepper
+    ///     .with_previous(KeyHasher::hmac_sha256(&old)?)
+    ///     .with_previous(KeyHasher::sha256()); // from the time before there was a pepper
     /// # Ok(())
     /// # }
     /// ```

@@ -14,7 +14,7 @@ use super::checksum;
 /// use tower_api_key::Mask;
 ///
 /// let key = "a1b2c3d4e5f6g7h8i9j0klmnopqrstuvwxyz789";
-/// assert_eq!(Mask::HeadAndTail.apply(key), "a1b2c3d4...xyz789");
+/// assert_eq!(Mask::FirstAndLast.apply(key), "a1b2c3d4...xyz789");
 /// assert_eq!(Mask::LastFour.apply(key), "...z789");
 /// assert_eq!(Mask::LastFour.apply("tak_live_9fQ2mZq8Rw1XyB6cT4"), "...6cT4");
 /// assert_eq!(Mask::LastFour.apply("hunter2"), "...");

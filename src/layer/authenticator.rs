@@ -16,9 +16,9 @@ use crate::{
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, Padded},
     observe::{self, Decision, Observers, Outcome, PreviousPepper},
     path::Readings,
-    principal::{CallerIdentity, Unauthenticated, Principal},
+    principal::{CallerIdentity, Principal, Unauthenticated},
     record::{Bounds, KeyRecord},
-    rejection::{ResponseProtocol, Reason, Rejection, Renderer},
+    rejection::{Reason, Rejection, Renderer, ResponseProtocol},
     scheme::{Candidate, Credential, Diagnosis, Reader, Scheme},
     store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
 };
@@ -139,7 +139,12 @@ impl Authenticator {
     }
 
     /// Refuses a request that nobody has waited for.
-    pub(super) fn refuse(&self, rejection: &Rejection, dialect: ResponseProtocol, mut watched: Observation) -> Response<Bytes> {
+    pub(super) fn refuse(
+        &self,
+        rejection: &Rejection,
+        dialect: ResponseProtocol,
+        mut watched: Observation,
+    ) -> Response<Bytes> {
         let render = watched.take_render();
         self.emit_decision(|| Decision::refused(rejection, None), watched);
         self.renderer.refusal(rejection, dialect, render)
@@ -403,7 +408,13 @@ impl Authenticator {
     }
 
     /// Lets a request through unread.
-    fn pass_exempt<B>(&self, request: &mut Request<B>, nobody: Unauthenticated, outcome: Outcome, passed: &mut ResponseActions) {
+    fn pass_exempt<B>(
+        &self,
+        request: &mut Request<B>,
+        nobody: Unauthenticated,
+        outcome: Outcome,
+        passed: &mut ResponseActions,
+    ) {
         self.reader.mark_sensitive(request.headers_mut());
         CallerIdentity::set_unauthenticated(request.extensions_mut(), nobody);
         if let Some(header) = &self.forward_identity {

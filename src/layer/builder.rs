@@ -183,7 +183,7 @@ impl ApiKeyLayerBuilder {
     /// route. Observers do: see [`Decision::missing_permissions`].
     ///
     /// Without it a guard's refusal names the permission (`It lacks the permission links:create.`), in problem+json, in text and in a gRPC
-    /// message, and as `scope` on the Bearer challenge (RFC 6750 §3). What is hidden by [`Require::or_not_found`](crate::Require::or_not_found)
+    /// message, and as `scope` on the Bearer challenge (RFC 6750 §3). What is hidden by [`Require::hide_as_not_found`](crate::Require::hide_as_not_found)
     /// is named in no case.
     pub fn hide_forbidden_details(mut self) -> Self {
         self.hide_forbidden_details = true;

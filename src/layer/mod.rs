@@ -4,10 +4,10 @@ mod authenticator;
 mod builder;
 mod forward;
 mod future;
-mod sharded_arc;
+mod observation;
 mod report;
 mod service;
-mod observation;
+mod sharded_arc;
 
 use std::{fmt, sync::Arc};
 
@@ -27,11 +27,11 @@ use sharded_arc::ShardedArc;
 /// ```
 /// use http::{Request, Response, StatusCode};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
-/// use tower_api_key::{ApiKey, ApiKeyLayer, Principal, store::FixedKeys};
+/// use tower_api_key::{ApiKey, ApiKeyLayer, Principal, store::StaticKeys};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let keys = FixedKeys::new([("deploy", ApiKey::new("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")?)])?;
+/// let keys = StaticKeys::new([("deploy", ApiKey::new("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")?)])?;
 /// let service = ServiceBuilder::new()
 ///     .layer(ApiKeyLayer::builder(keys).build()?)
 ///     .service(service_fn(async |request: Request<String>| {
@@ -101,11 +101,11 @@ impl ApiKeyLayer {
     ///
     /// ```
     /// use http::Request;
-    /// use tower_api_key::{ApiKey, ApiKeyLayer, store::FixedKeys};
+    /// use tower_api_key::{ApiKey, ApiKeyLayer, store::StaticKeys};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let keys = FixedKeys::new([("deploy", ApiKey::new("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")?)])?;
+    /// let keys = StaticKeys::new([("deploy", ApiKey::new("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")?)])?;
     /// let layer = ApiKeyLayer::builder(keys).build()?;
     /// let request = Request::get("/").header("x-api-key", "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ").body(())?;
     /// assert_eq!(layer.authenticate(&request).await.unwrap().id().as_str(), "deploy");
@@ -138,7 +138,7 @@ impl ApiKeyLayer {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let layer = ApiKeyLayer::builder(MemoryStore::new()).build()?;
     /// let request = Request::get("/").body(())?;
-    /// let answer = layer.authenticate_now(&request).expect("a store in memory never waits");
+    /// let answer = layer.try_authenticate(&request).expect("a store in memory never waits");
     /// assert_eq!(answer.unwrap_err().reason(), Reason::Missing);
     /// # Ok(())
     /// # }

@@ -9,14 +9,14 @@ use http::{
 };
 
 use super::{
-    authenticator::{AnswerTo, Authenticator, ResponseActions, PendingCredential},
+    authenticator::{AnswerTo, Authenticator, PendingCredential, ResponseActions},
     sharded_arc::ArcShard,
 };
 use crate::{
     body::ResponseBody,
     clock::Stopwatch,
     observe::Decision,
-    rejection::{ResponseProtocol, Rejection},
+    rejection::{Rejection, ResponseProtocol},
     store::Answer,
 };
 
@@ -31,7 +31,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(authenticator: ArcShard<Authenticator>, dialect: ResponseProtocol, so_far: ResponseActions) -> Self {
+    pub(super) fn new(
+        authenticator: ArcShard<Authenticator>,
+        dialect: ResponseProtocol,
+        so_far: ResponseActions,
+    ) -> Self {
         Self { authenticator, dialect, so_far, store_time: None }
     }
 

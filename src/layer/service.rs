@@ -10,10 +10,10 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
-    authenticator::{Admission, Authenticator, ResponseActions, PendingLookup},
+    authenticator::{Admission, Authenticator, PendingLookup, ResponseActions},
     future::Pending,
-    sharded_arc::ShardedArc,
     report::Report,
+    sharded_arc::ShardedArc,
 };
 use crate::rejection::ResponseProtocol;
 
@@ -55,7 +55,8 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let dialect = ResponseProtocol::of(request.method(), request.headers(), self.authenticator.serves_grpc);
-        let mut passed = ResponseActions { watched: self.authenticator.watch(&mut request), ..ResponseActions::default() };
+        let mut passed =
+            ResponseActions { watched: self.authenticator.watch(&mut request), ..ResponseActions::default() };
         match self.authenticator.admit(&mut request, &mut passed) {
             Admission::Pass => {
                 let report = Report::new(self.authenticator.shard(), dialect, passed);

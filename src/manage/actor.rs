@@ -104,7 +104,7 @@ impl Actor {
     /// ```
     /// use tower_api_key::{Owner, Permissions, manage::Actor};
     ///
-    /// let ci = Actor::trusted(Owner::Bot, Permissions::new().grant("apiKeys", "create")).in_environment("test");
+    /// let ci = Actor::trusted(Owner::ServiceAccount, Permissions::new().grant("apiKeys", "create")).in_environment("test");
     /// assert_eq!(ci.environment(), Some("test"));
     /// assert!(ci.in_environment("live").permissions().is_empty());
     /// ```

@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use super::{
     KeyManager, Shared,
-    presentable::Policies,
-    event::{KeyEvent, Hook},
-    erased::ErasedRegistry,
-    formats::Formats,
-    rehash::Rehash,
     concurrency::ActorQueues,
+    erased::ErasedRegistry,
+    event::{Hook, KeyEvent},
+    formats::Formats,
+    presentable::Policies,
+    rehash::Rehash,
     usage::Usage,
 };
 use crate::{
@@ -102,7 +102,7 @@ impl KeyManagerBuilder {
     }
 
     /// Hashes keys like this; with SHA-256 otherwise. Changing it makes every key that is stored unknown, unless the new hasher
-    /// knows the old one: see [`KeyHasher::with_older`].
+    /// knows the old one: see [`KeyHasher::with_previous`].
     pub fn hasher(mut self, hasher: KeyHasher) -> Self {
         self.hasher = hasher;
         self
@@ -148,7 +148,7 @@ impl KeyManagerBuilder {
 
     /// Sets the most keys that a user may have in one organization; 1,000 otherwise. A disabled key counts, and a replaced one until its
     /// grace ends; one that is expired or revoked does not. A replacement itself is always possible. One more is refused with
-    /// [`Refusal::Full`](crate::store::Refusal::Full), whoever asks for it.
+    /// [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached), whoever asks for it.
     pub fn keys_per_user(mut self, most: u32) -> Self {
         self.keys_per_user = most;
         self
@@ -164,7 +164,7 @@ impl KeyManagerBuilder {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let manager = KeyManager::builder(MemoryStore::new())
     ///     .format(KeyFormat::new("acme")?)
-    ///     .bots_per_organization(50_000)
+    ///     .service_accounts_per_organization(50_000)
     ///     .build()?;
     /// # Ok(())
     /// # }

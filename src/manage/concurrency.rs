@@ -47,7 +47,7 @@ impl ActorQueues {
     ///
     /// # Errors
     ///
-    /// [`ManageError::Failed`] after as long as the registry itself may take.
+    /// [`ManageError::Store`] after as long as the registry itself may take.
     pub(super) async fn take(&self, actor: &Actor, work: WorkKind) -> Result<OwnedSemaphorePermit, ManageError> {
         let lane = self.hasher.hash_one((actor.organization(), actor.owner(), actor.key_id()));
         #[allow(clippy::cast_possible_truncation, reason = "any of its bits will do")]

@@ -1,6 +1,9 @@
 //! Changes to a key that stays the same key.
 
-use super::{Actor, KeyEventKind, UpdateKey, KeyManager, ManageError, WorkKind, check_permissions, checked_name, check_no_escalation, retried};
+use super::{
+    Actor, KeyEventKind, KeyManager, ManageError, UpdateKey, WorkKind, check_no_escalation, check_permissions,
+    checked_name, retried,
+};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Status},
@@ -11,10 +14,10 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::Name`], [`ManageError::PermissionName`],
-    /// [`ManageError::TooManyPermissions`]; [`ManageError::NotGranted`] if the key would
-    /// then hold what the actor lacks, even if it did so before; [`ManageError::Outlives`] if the edit enables a key that ends later than the
-    /// actor's, or gives it more; [`Refusal::Revoked`](crate::store::Refusal::Revoked).
+    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`), [`ManageError::Name`], [`ManageError::PermissionName`],
+    /// [`ManageError::TooManyPermissions`]; [`ManageError::Escalation`] if the key would
+    /// then hold what the actor lacks, even if it did so before; [`ManageError::OutlivesActor`] if the edit enables a key that ends later than the
+    /// actor's, or gives it more; [`RegistryError::Revoked`](crate::store::RegistryError::Revoked).
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: UpdateKey) -> Result<KeyRecord, ManageError> {
         let id = id.into();
         let work = if edit.only_disables() { WorkKind::TakesAway } else { WorkKind::Adds };
@@ -36,7 +39,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`Refusal::Revoked`](crate::store::Refusal::Revoked).
+    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`), [`RegistryError::Revoked`](crate::store::RegistryError::Revoked).
     pub async fn disable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         self.edit(actor, id, UpdateKey::new().enabled(false)).await
     }
@@ -50,7 +53,12 @@ impl KeyManager {
         self.edit(actor, id, UpdateKey::new().enabled(true)).await
     }
 
-    async fn try_edit(&self, actor: &Actor, id: &KeyId, edit: &UpdateKey) -> Result<(KeyRecord, KeyRecord), ManageError> {
+    async fn try_edit(
+        &self,
+        actor: &Actor,
+        id: &KeyId,
+        edit: &UpdateKey,
+    ) -> Result<(KeyRecord, KeyRecord), ManageError> {
         let before = self.visible_key(actor, id).await?;
         let changed = Self::edited(actor, &before, edit)?;
         if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {

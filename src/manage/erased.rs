@@ -6,7 +6,7 @@ use super::ManageError;
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, Answered, BoxError, KeyLimit, KeyFilter, KeyRegistry, Replacement, UsageDelta},
+    store::{ActorKey, Answered, BoxError, KeyFilter, KeyLimit, KeyRegistry, Replacement, UsageDelta},
 };
 
 pub(super) type Done<T> = Pin<Box<dyn Future<Output = Result<T, ManageError>> + Send>>;

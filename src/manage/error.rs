@@ -17,9 +17,9 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
-/// let nobody = Actor::trusted(Owner::Bot, Permissions::new());
+/// let nobody = Actor::trusted(Owner::ServiceAccount, Permissions::new());
 /// let refused = manager.revoke(&nobody, "key_1").await;
-/// assert!(matches!(refused, Err(ManageError::MayNot(action)) if action.as_str() == "delete"));
+/// assert!(matches!(refused, Err(ManageError::PermissionDenied(action)) if action.as_str() == "delete"));
 /// # Ok(())
 /// # }
 /// ```

@@ -13,7 +13,7 @@ use crate::record::KeyId;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let manager = KeyManager::builder(MemoryStore::new())
 ///     .format(KeyFormat::new("acme")?)
-///     .on_change(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().owner()))
+///     .on_event(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().owner()))
 ///     .build()?;
 /// # Ok(())
 /// # }
@@ -31,10 +31,10 @@ pub struct KeyEvent {
 /// What was done to a key.
 ///
 /// ```
-/// use tower_api_key::manage::{Change, ChangeKind};
+/// use tower_api_key::manage::{KeyEvent, KeyEventKind};
 ///
-/// fn ends_a_key(change: &Change) -> bool {
-///     matches!(change.kind(), ChangeKind::Revoked | ChangeKind::Removed | ChangeKind::Regenerated)
+/// fn ends_a_key(change: &KeyEvent) -> bool {
+///     matches!(change.kind(), KeyEventKind::Revoked | KeyEventKind::Removed | KeyEventKind::Regenerated)
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    Actor, KeyEventKind, Issued, KeyManager, ManageError, NewKey, PATIENCE, check_permissions, checked_name, check_no_escalation,
-    to_micros,
+    Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, PATIENCE, check_no_escalation, check_permissions,
+    checked_name, to_micros,
 };
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest, base62_number, random_base62},
@@ -19,10 +19,10 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::MayNot`] (`create`), [`ManageError::NotGranted`], [`ManageError::NoUser`], [`ManageError::Environment`],
+    /// [`ManageError::PermissionDenied`] (`create`), [`ManageError::Escalation`], [`ManageError::UserRequired`], [`ManageError::Environment`],
     /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::PermissionName`],
-    /// [`ManageError::TooManyPermissions`], [`ManageError::Expiry`], [`ManageError::Outlives`],
-    /// [`ManageError::OwnKeysOnly`]; [`Refusal::Full`] if the user has as many keys as users may have, or the organization as many
+    /// [`ManageError::TooManyPermissions`], [`ManageError::Expiry`], [`ManageError::OutlivesActor`],
+    /// [`ManageError::OwnKeysOnly`]; [`RegistryError::LimitReached`] if the user has as many keys as users may have, or the organization as many
     /// keys of bots.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         self.as_actor(actor, Action::CREATE, move |manager, actor| {
@@ -47,10 +47,10 @@ impl KeyManager {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
     /// let all = Permissions::new().grant("apiKeys", "create");
-    /// let service = Actor::trusted(Owner::Bot, all.clone());
-    /// let first = manager.bootstrap(&service, NewKey::bot("admin").permissions(all.clone())).await?;
+    /// let service = Actor::trusted(Owner::ServiceAccount, all.clone());
+    /// let first = manager.bootstrap(&service, NewKey::service_account("admin").permissions(all.clone())).await?;
     /// assert!(first.is_some());
-    /// assert!(manager.bootstrap(&service, NewKey::bot("admin").permissions(all)).await?.is_none());
+    /// assert!(manager.bootstrap(&service, NewKey::service_account("admin").permissions(all)).await?.is_none());
     /// # Ok(())
     /// # }
     /// ```
@@ -83,11 +83,11 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::issue`]; [`ManageError::NotCarried`] for a key that no scheme of the manager's layers can carry (of those that were
+    /// As [`KeyManager::issue`]; [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme of the manager's layers can carry (of those that were
     /// built of it; before the first, of the manager's own, see [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes));
     /// [`ManageError::Format`] for a key that the layer would refuse by its form, or whose form is not that
     /// of its environment;
-    /// [`Refusal::DuplicateKey`].
+    /// [`RegistryError::DuplicateDigest`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));
         self.as_actor(actor, Action::CREATE, move |manager, actor| {
@@ -112,7 +112,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::issue`]; [`Refusal::DuplicateKey`].
+    /// As [`KeyManager::issue`]; [`RegistryError::DuplicateDigest`].
     pub async fn import_digest(
         &self,
         actor: &Actor,

@@ -8,7 +8,7 @@
 //!
 //! Every call checks the actor, changes the registry in one atomic step that checks the actor's key once more, and then tells the hooks. It goes on to its end when its
 //! caller goes away, so that no hook misses a change: for that it needs a tokio runtime. Besides what its `# Errors` say it may answer
-//! [`ManageError::Gone`], and [`ManageError::Failed`] when the registry fails.
+//! [`ManageError::ActorInvalid`], and [`ManageError::Store`] when the registry fails.
 //!
 //! Every `Failed` is logged with its cause: as an ERROR event of the target `tower_api_key` with the feature `tracing`, otherwise as a line
 //! on standard error. The feature `metrics` counts it in `api_key_manage_errors_total`. Uses that cannot be written are logged once in an
@@ -17,24 +17,24 @@
 
 mod actor;
 mod builder;
-mod presentable;
-mod event;
+mod concurrency;
 mod edit;
-mod revoke;
 mod erased;
 mod error;
+mod event;
+mod failure_log;
 mod formats;
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 mod http;
 mod issue;
+mod presentable;
 mod query;
-mod validation;
 mod rehash;
-mod rotate;
-mod failure_log;
 mod request;
-mod concurrency;
+mod revoke;
+mod rotate;
 mod usage;
+mod validation;
 
 use std::{
     fmt,
@@ -45,10 +45,10 @@ use std::{
 
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
-pub use event::{KeyEvent, KeyEventKind};
 pub use error::ManageError;
+pub use event::{KeyEvent, KeyEventKind};
 pub use query::Page;
-pub use request::{UpdateKey, Issued, NewKey, Rotation};
+pub use request::{Issued, NewKey, Rotation, UpdateKey};
 
 use crate::{
     clock::Clock,
@@ -56,16 +56,16 @@ use crate::{
     layer::ApiKeyLayerBuilder,
     permission::{Action, Permissions},
     record::{KeyId, KeyRecord, Owner},
-    store::{ActorKey, KeyLimit, ErasedStore, KeyRegistry, RegistryError},
+    store::{ActorKey, ErasedStore, KeyLimit, KeyRegistry, RegistryError},
 };
-use presentable::Policies;
-use event::Hook;
-use erased::ErasedRegistry;
-use formats::Formats;
-use validation::{check_permissions, checked_name};
-use rehash::Rehash;
 use concurrency::{ActorQueues, WorkKind};
+use erased::ErasedRegistry;
+use event::Hook;
+use formats::Formats;
+use presentable::Policies;
+use rehash::Rehash;
 use usage::Usage;
+use validation::{check_permissions, checked_name};
 
 /// Makes keys and manages their life, over any [`KeyRegistry`]. Clones share everything.
 ///
@@ -82,8 +82,8 @@ use usage::Usage;
 ///
 /// // At the first start nobody has a key yet: the service itself makes one.
 /// let all = Permissions::new().grant("apiKeys", "create").grant("stats", "read");
-/// let service = Actor::trusted(Owner::Bot, all.clone());
-/// if let Some(issued) = manager.bootstrap(&service, NewKey::bot("first").permissions(all)).await? {
+/// let service = Actor::trusted(Owner::ServiceAccount, all.clone());
+/// if let Some(issued) = manager.bootstrap(&service, NewKey::service_account("first").permissions(all)).await? {
 ///     println!("key first: {}", issued.key().expose());
 /// }
 /// # Ok(())
@@ -145,7 +145,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::Failed`]; the uses stay counted.
+    /// [`ManageError::Store`]; the uses stay counted.
     pub async fn flush(&self) -> Result<(), ManageError> {
         let usage = Arc::clone(&self.0.usage);
         let done = tokio::spawn(async move { usage.flush().await }).await;
@@ -153,7 +153,7 @@ impl KeyManager {
     }
 
     /// What the router tells the time by.
-    #[cfg(feature = "manage")]
+    #[cfg(feature = "admin-api")]
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
     }

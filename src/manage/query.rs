@@ -10,10 +10,10 @@ use crate::{
 /// Some keys of a list, and where it goes on.
 ///
 /// ```
-/// use tower_api_key::{KeyManager, manage::{Actor, ManageError}, store::Filter};
+/// use tower_api_key::{KeyManager, manage::{Actor, ManageError}, store::KeyFilter};
 ///
 /// async fn count(manager: &KeyManager, actor: &Actor) -> Result<usize, ManageError> {
-///     let mut filter = Filter::default();
+///     let mut filter = KeyFilter::default();
 ///     let mut count = 0;
 ///     loop {
 ///         let page = manager.list(actor, filter.clone()).await?;
@@ -28,7 +28,7 @@ use crate::{
 pub struct Page {
     /// The records, newest first.
     pub records: Vec<KeyRecord>,
-    /// What [`Filter::after`] takes for the next page, if there is one.
+    /// What [`KeyFilter::after`] takes for the next page, if there is one.
     pub next: Option<KeyId>,
 }
 
@@ -37,7 +37,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`read`).
+    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`read`).
     pub async fn get(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
         self.as_actor(actor, Action::READ, move |manager, actor| {
@@ -52,7 +52,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::MayNot`] (`read`).
+    /// [`ManageError::PermissionDenied`] (`read`).
     pub async fn list(&self, actor: &Actor, filter: KeyFilter) -> Result<Page, ManageError> {
         self.as_actor(actor, Action::READ, move |manager, actor| {
             let mut filter = filter.clone();
@@ -93,7 +93,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::Failed`].
+    /// [`ManageError::Store`].
     pub async fn actor(&self, id: &KeyId) -> Result<Option<Actor>, ManageError> {
         let id = id.clone();
         self.spawn_uncancellable(async move |manager| {

@@ -35,7 +35,8 @@ impl Rehash {
 
     /// Moves the key of a request, if it has to be.
     pub(super) fn note(self: &Arc<Self>, decision: &Decision) {
-        let (Some(id), Some(&PreviousPepper { used, newest, moves: true })) = (decision.key_id(), decision.outdated()) else {
+        let (Some(id), Some(&PreviousPepper { used, newest, moves: true })) = (decision.key_id(), decision.outdated())
+        else {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {

@@ -15,7 +15,7 @@ use crate::{
 /// ```
 /// use tower_api_key::manage::NewKey;
 ///
-/// let key = NewKey::bot("nightly build").grant("links", "create").environment("live");
+/// let key = NewKey::service_account("nightly build").grant("links", "create").environment("live");
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "describes a key; KeyManager::issue makes it"]
@@ -32,9 +32,9 @@ pub struct NewKey {
 /// What is to be changed about a key. What is not named stays as it is.
 ///
 /// ```
-/// use tower_api_key::{Permissions, manage::Edit};
+/// use tower_api_key::{Permissions, manage::UpdateKey};
 ///
-/// let edit = Edit::new().name("reports").permissions(Permissions::new().grant("stats", "read"));
+/// let edit = UpdateKey::new().name("reports").permissions(Permissions::new().grant("stats", "read"));
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "describes a change; KeyManager::edit makes it"]
@@ -50,7 +50,7 @@ pub struct UpdateKey {
 /// use std::time::Duration;
 /// use tower_api_key::manage::Rotation;
 ///
-/// let a_day_for_both = Rotation::with_grace(Duration::from_hours(24));
+/// let a_day_for_both = Rotation::grace_period(Duration::from_hours(24));
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use = "describes a rotation; KeyManager::rotate does it"]

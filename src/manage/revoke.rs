@@ -13,7 +13,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
+    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`delete`).
     pub async fn revoke(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
         self.as_actor(actor, Action::DELETE, move |manager, actor| {
@@ -33,7 +33,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`delete`).
+    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`delete`).
     pub async fn remove(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
         self.as_actor(actor, Action::DELETE, move |manager, actor| {
@@ -52,7 +52,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::MayNot`] (`delete`), [`ManageError::OwnKeysOnly`], [`ManageError::OneEnvironment`].
+    /// [`ManageError::PermissionDenied`] (`delete`), [`ManageError::OwnKeysOnly`], [`ManageError::EnvironmentRestricted`].
     pub async fn remove_user_keys(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
         let user = user.into();
         self.as_actor(actor, Action::DELETE, move |manager, actor| {

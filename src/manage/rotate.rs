@@ -1,7 +1,7 @@
 //! A new key in the place of an old one: at once, or with grace.
 
 use super::{
-    Actor, KeyEventKind, Issued, KeyManager, ManageError, Rotation, check_no_escalation,
+    Actor, Issued, KeyEventKind, KeyManager, ManageError, Rotation, check_no_escalation,
     issue::{check_times, new_id},
     retried, to_micros,
 };
@@ -22,8 +22,8 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::MayNot`] (`update`), [`ManageError::NotGranted`], [`ManageError::NotYours`],
-    /// [`ManageError::Expired`], [`Refusal::Revoked`], [`Refusal::Replaced`].
+    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`), [`ManageError::Escalation`], [`ManageError::NotOwner`],
+    /// [`ManageError::Expired`], [`RegistryError::Revoked`], [`RegistryError::Replaced`].
     pub async fn regenerate(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<Issued, ManageError> {
         self.replace_key(actor, id.into(), None).await
     }
@@ -34,7 +34,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::regenerate`]; [`ManageError::Outlives`] if the new key was to expire later than the actor's; [`ManageError::Expiry`] if the new key would never work, or the grace has no end.
+    /// As [`KeyManager::regenerate`]; [`ManageError::OutlivesActor`] if the new key was to expire later than the actor's; [`ManageError::Expiry`] if the new key would never work, or the grace has no end.
     pub async fn rotate(&self, actor: &Actor, id: impl Into<KeyId>, rotation: Rotation) -> Result<Issued, ManageError> {
         self.replace_key(actor, id.into(), Some(rotation)).await
     }

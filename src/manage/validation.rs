@@ -93,7 +93,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// The same rule as a regular expression, for a schema.
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 pub(crate) fn pattern(may_have_spaces_at_its_ends: bool) -> String {
     let escaped = |code: u32| match char::from_u32(code) {
         Some(c) if code > 0xFFFF => c.to_string(),

@@ -39,7 +39,7 @@ use crate::{
 /// |------------------------------|---------------------|-----------------------------------------------------------|
 /// | `api_key_requests_total`     | `outcome`, `reason` | requests; the reason is `none` where nothing was refused. A credential of a wrong form has the label `cause` too: one of [`Cause`] |
 /// | `api_key_store_seconds`      |                     | how long a store was waited for, in seconds: a histogram  |
-/// | `api_key_store_errors_total` | `reason`            | `store_failed`, `store_slow`                              |
+/// | `api_key_store_errors_total` | `reason`            | `store_failed`, `store_timeout`                              |
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, Outcome, store::MemoryStore};
@@ -219,7 +219,7 @@ impl Decision {
     }
 
     /// Whether the key is good, whatever a guard has said, but stored under an older pepper than the newest: see
-    /// [`KeyHasher::with_older`](crate::KeyHasher::with_older). An old pepper that no decision needs may go.
+    /// [`KeyHasher::with_previous`](crate::KeyHasher::with_previous). An old pepper that no decision needs may go.
     pub fn used_previous_pepper(&self) -> bool {
         self.outdated().is_some()
     }

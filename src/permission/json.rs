@@ -33,7 +33,7 @@ impl<'de> Deserialize<'de> for Permissions {
     }
 }
 
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 impl Permissions {
     /// From outside, where nobody vouches for their number: it is counted while they are read.
     pub(crate) fn deserialize_at_most<'de, D: Deserializer<'de>>(

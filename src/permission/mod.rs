@@ -82,8 +82,8 @@ impl Permissions {
     /// use tower_api_key::Permissions;
     ///
     /// let maker = Permissions::new().grant("stats", "read").grant("links", "create");
-    /// assert!(maker.cover(&Permissions::new().grant("stats", "read")));
-    /// assert!(!maker.cover(&Permissions::new().grant("stats", "delete")));
+    /// assert!(maker.is_superset(&Permissions::new().grant("stats", "read")));
+    /// assert!(!maker.is_superset(&Permissions::new().grant("stats", "delete")));
     /// ```
     pub fn is_superset(&self, others: &Permissions) -> bool {
         self.first_beyond(others).is_none()

@@ -18,7 +18,7 @@ pub struct KeyId(Box<str>);
 /// use tower_api_key::Owner;
 ///
 /// assert_eq!(Owner::User("alice".into()).to_string(), "alice");
-/// assert_eq!(Owner::Bot.to_string(), "Bot");
+/// assert_eq!(Owner::ServiceAccount.to_string(), "Bot");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

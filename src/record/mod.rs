@@ -1,10 +1,10 @@
 //! What a store keeps of a key: everything but the key.
 
 mod fields;
-mod identity;
-mod thread_cache;
-mod setters;
 mod getters;
+mod identity;
+mod setters;
+mod thread_cache;
 mod verify;
 
 use std::{fmt, sync::Arc};
@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 pub(crate) use fields::Fields;
 pub use identity::{KeyId, Owner, Status};
 pub(crate) use thread_cache::{GenerationCounter, get, insert};
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 pub(crate) use verify::Obstacle;
 pub(crate) use verify::{Bounds, Verified};
 
@@ -33,10 +33,10 @@ use thread_cache::Handle;
 ///     .with_owner(Owner::User("alice".into()))
 ///     .with_organization("acme")
 ///     .grant("reports", "read")
-///     .with(Plan("pro"));
+///     .with_extension(Plan("pro"));
 ///
 /// assert_eq!(record.id().as_str(), "42");
-/// assert_eq!(record.get::<Plan>().map(|plan| plan.0), Some("pro"));
+/// assert_eq!(record.extension::<Plan>().map(|plan| plan.0), Some("pro"));
 /// ```
 #[derive(Clone)]
 pub struct KeyRecord(Handle);

@@ -110,7 +110,7 @@ impl KeyRecord {
         })
     }
 
-    /// Attaches a value, which a handler gets back by its type: `key.get::<Plan>()`.
+    /// Attaches a value, which a handler gets back by its type: `key.extension::<Plan>()`.
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.edit(|fields| {

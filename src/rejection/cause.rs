@@ -15,7 +15,7 @@ use std::fmt;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let layer = ApiKeyLayer::builder(MemoryStore::new()).build()?;
 /// let request = Request::get("/").header("authorization", "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ").body(())?;
-/// let rejection = layer.authenticate_now(&request).expect("a store in memory never waits").unwrap_err();
+/// let rejection = layer.try_authenticate(&request).expect("a store in memory never waits").unwrap_err();
 /// assert_eq!(rejection.cause(), Some(Cause::MissingScheme));
 /// assert_eq!(Cause::MissingScheme.as_str(), "missing_scheme");
 /// # Ok(())

@@ -11,10 +11,10 @@ use http::{
 
 use super::{
     Problem, Reason, Rejection,
-    protocol::{ResponseProtocol, message, missing_key_message, write_grpc},
+    diagnosis_texts::DiagnosisTexts,
     missing::{UNLISTED, in_json},
     prerendered::{Prerendered, respond},
-    diagnosis_texts::DiagnosisTexts,
+    protocol::{ResponseProtocol, message, missing_key_message, write_grpc},
 };
 use crate::{
     error::ConfigError,
@@ -188,8 +188,15 @@ impl Renderer {
         let said = DiagnosisTexts::new(&format, policy, max_key_len);
         let missing_key_message = missing_key_message(policy);
         let vary = Vary::new(policy);
-        let renderer =
-            Self { format, challenges, vary, missing_key_message, hides_details: false, said, ready: Prerendered::NONE };
+        let renderer = Self {
+            format,
+            challenges,
+            vary,
+            missing_key_message,
+            hides_details: false,
+            said,
+            ready: Prerendered::NONE,
+        };
         let ready = match renderer.format.0 {
             Kind::ProblemJson(_) | Kind::Json | Kind::Text => Prerendered::new(&renderer),
             Kind::Custom(_) | Kind::CustomWith(_) => Prerendered::NONE,

@@ -8,11 +8,11 @@
 //! | `Missing`, `WrongScheme`                                  | `MissingKey`           | 401    | `AUTHENTICATION_ERROR` | one per scheme                  | 16   |
 //! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
 //! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
-//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongTenant` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token`, if by Bearer | 16 |
-//! | `Forbidden`, `OtherOrganization`, `Unlisted`              | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer | 7 |
+//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token`, if by Bearer | 16 |
+//! | `Forbidden`, `ForeignResource`, `Unlisted`              | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer | 7 |
 //! | `Hidden`                                                  | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
-//! | `StoreFailed`, `StoreSlow`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      | 14   |
+//! | `StoreFailed`, `StoreTimeout`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      | 14   |
 //!
 //! Reasons on one row look alike outside, byte for byte, but for a credential of a wrong form and two details of a 403. The [`Cause`] of a wrong form
 //! is a sentence in the detail, which says what was seen and what to send. A guard that asks for permissions names those that the key lacks,
@@ -56,12 +56,12 @@
 
 mod advice;
 mod cause;
-mod protocol;
+mod diagnosis_texts;
 mod format;
 mod missing;
 mod prerendered;
+mod protocol;
 mod reason;
-mod diagnosis_texts;
 
 #[cfg(not(feature = "tracing"))]
 use std::io::{self, Write};
@@ -69,13 +69,13 @@ use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
 pub use cause::Cause;
-pub(crate) use protocol::ResponseProtocol;
 pub use format::RejectionFormat;
 pub(crate) use format::{RenderOnce, Renderer};
 use http::{HeaderValue, Response, header::CACHE_CONTROL};
 pub(crate) use missing::Missing;
 pub use missing::MissingPermission;
 pub(crate) use prerendered::intern_header_value;
+pub(crate) use protocol::ResponseProtocol;
 pub use reason::{Problem, Reason};
 
 use crate::{
@@ -155,7 +155,7 @@ impl Rejection {
     }
 
     /// Says more, to a caller who is told in problem+json.
-    #[cfg(feature = "manage")]
+    #[cfg(feature = "admin-api")]
     pub(crate) fn with_problem_json(mut self, body: Bytes) -> Self {
         self.rare.get_or_insert_default().problem_json = Some(body);
         self

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Response, response::Parts};
 
-use super::{ResponseProtocol, Problem, Reason, Rejection, Renderer};
+use super::{Problem, Reason, Rejection, Renderer, ResponseProtocol};
 use crate::scheme::Scheme;
 
 /// For each problem, in their order, the refusal of a request, and of one whose key came by Bearer.
@@ -84,9 +84,16 @@ mod tests {
     #[test]
     fn a_refusal_that_is_ready_is_the_one_that_is_rendered() {
         static PRIVATE: Scheme = Scheme::x_api_key();
-        let alike = [Reason::WrongScheme, Reason::BadFormat, Reason::Revoked, Reason::NoMatchingRoute, Reason::StoreTimeout];
+        let alike =
+            [Reason::WrongScheme, Reason::BadFormat, Reason::Revoked, Reason::NoMatchingRoute, Reason::StoreTimeout];
         let schemes = [None, Some(&BEARER), Some(&PRIVATE)];
-        let dialects = [ResponseProtocol::Http, ResponseProtocol::HttpHead, ResponseProtocol::HttpBodiless, ResponseProtocol::Grpc, ResponseProtocol::GrpcWeb];
+        let dialects = [
+            ResponseProtocol::Http,
+            ResponseProtocol::HttpHead,
+            ResponseProtocol::HttpBodiless,
+            ResponseProtocol::Grpc,
+            ResponseProtocol::GrpcWeb,
+        ];
         for policy in [SchemePolicy::default(), Scheme::authorization("BEARER").into(), Scheme::x_api_key().into()] {
             for realm in ["api", "Schl\u{fc}ssel \"\\"] {
                 for format in [RejectionFormat::problem_json(), RejectionFormat::json(), RejectionFormat::text()] {

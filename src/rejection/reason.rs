@@ -120,13 +120,13 @@ impl Reason {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::WrongEnvironment => "wrong_environment",
-            Self::WrongOrganization => "wrong_tenant",
+            Self::WrongOrganization => "wrong_organization",
             Self::Forbidden => "forbidden",
-            Self::ForeignResource => "other_organization",
-            Self::ForeignResourceHidden => "hidden",
-            Self::NoMatchingRoute => "unlisted",
+            Self::ForeignResource => "foreign_resource",
+            Self::ForeignResourceHidden => "foreign_resource_hidden",
+            Self::NoMatchingRoute => "no_matching_route",
             Self::StoreFailed => "store_failed",
-            Self::StoreTimeout => "store_slow",
+            Self::StoreTimeout => "store_timeout",
             Self::Misconfigured => "misconfigured",
         }
     }

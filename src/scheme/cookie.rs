@@ -7,7 +7,7 @@ use super::{
     diagnosis::{Around, Rules},
     grammar::trim_ows,
     is_readable,
-    resolve::{Credential, SourceResult, KeyText},
+    resolve::{Credential, KeyText, SourceResult},
 };
 
 #[derive(Clone, Debug)]

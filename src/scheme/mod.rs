@@ -9,7 +9,7 @@
 //! | [`Scheme::authorization`]          | `Authorization: WORD KEY`       | token68                |
 //! | [`Scheme::x_api_key`]              | `X-API-Key: KEY`                | visible ASCII          |
 //! | [`Scheme::header`]                 | `NAME: KEY`                     | visible ASCII          |
-//! | [`Scheme::header_with_word`]       | `NAME: WORD KEY`                | token68                |
+//! | [`Scheme::header_with_prefix`]       | `NAME: WORD KEY`                | token68                |
 //! | [`Scheme::basic`]                  | `Authorization: Basic CODED`    | the user name, decoded |
 //! | [`Scheme::basic_password`]         | `Authorization: Basic CODED`    | the password, decoded  |
 //! | [`Scheme::cookie`]                 | `Cookie: NAME=KEY`              | cookie octets          |
@@ -29,7 +29,7 @@
 //!    word, visible ASCII in a private header, the user name or password and a query value, cookie-octets (RFC 6265 §4.1.1) in a cookie, a token (RFC 9110 §5.6.2) in a list of protocols.
 //! 5. A credential header, query parameter, cookie or protocol that is given twice is refused, equal or not. Several `Cookie` and
 //!    several `Sec-WebSocket-Protocol` lines are one (RFC 9113 §8.2.3, RFC 6455 §11.3.4).
-//! 6. Two schemes in one request are decided by the policy's [`Conflict`] rule.
+//! 6. Two schemes in one request are decided by the policy's [`ConflictPolicy`] rule.
 //!
 //! An `Authorization` with a word outside the policy and any header, cookie or protocol outside the policy are somebody else's and
 //! are left alone.
@@ -44,9 +44,9 @@ mod known;
 mod others;
 mod policy;
 mod read;
+mod resolve;
 mod usage;
 mod vary;
-mod resolve;
 mod websocket;
 mod write;
 
@@ -65,8 +65,8 @@ pub(crate) use grammar::all_bytes;
 pub(crate) use known::{PLACES, WORDS};
 pub use policy::{ConflictPolicy, SchemePolicy};
 pub(crate) use read::{Candidate, Reader};
-pub(crate) use vary::Vary;
 pub(crate) use resolve::Credential;
+pub(crate) use vary::Vary;
 #[cfg(feature = "client")]
 pub(crate) use write::Writer;
 
@@ -270,7 +270,7 @@ impl Scheme {
     }
 
     /// Whether a browser adds the credential by itself, or follows a link that has it: so that another site can make it send one.
-    #[cfg(feature = "manage")]
+    #[cfg(feature = "admin-api")]
     pub(crate) fn is_ambient(&self) -> bool {
         match &self.place {
             Place::Header(name) => self.is_basic() || **name == *"cookie",

@@ -13,7 +13,7 @@ use crate::error::ConfigError;
 /// A plain list of schemes is a policy too:
 ///
 /// ```
-/// use tower_api_key::{ApiKeyLayer, Conflict, Scheme, SchemePolicy, store::MemoryStore};
+/// use tower_api_key::{ApiKeyLayer, ConflictPolicy, Scheme, SchemePolicy, store::MemoryStore};
 ///
 /// # fn main() -> Result<(), tower_api_key::ConfigError> {
 /// ApiKeyLayer::builder(MemoryStore::new())
@@ -23,7 +23,7 @@ use crate::error::ConfigError;
 /// ApiKeyLayer::builder(MemoryStore::new())
 ///     .schemes(
 ///         SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()])
-///             .on_conflict(Conflict::EqualKeysCountOnce),
+///             .on_conflict(ConflictPolicy::AllowIdentical),
 ///     )
 ///     .build()?;
 /// # Ok(())
@@ -39,11 +39,11 @@ pub struct SchemePolicy {
 /// What a request with two accepted schemes means. A repeated header is refused under every rule.
 ///
 /// ```
-/// use tower_api_key::{Conflict, Scheme, SchemePolicy};
+/// use tower_api_key::{ConflictPolicy, Scheme, SchemePolicy};
 ///
 /// let policy = SchemePolicy::new([Scheme::bearer(), Scheme::x_api_key()]);
-/// assert_eq!(policy.conflict(), Conflict::Refuse);
-/// let policy = policy.on_conflict(Conflict::FirstWins);
+/// assert_eq!(policy.conflict(), ConflictPolicy::Reject);
+/// let policy = policy.on_conflict(ConflictPolicy::FirstWins);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -14,7 +14,7 @@ use super::{
     diagnosis::{self, Around, Rules, Seen},
     grammar::{after_word, is_tchar, is_token68, trim_ows},
     is_readable,
-    resolve::{Resolution, Credential, SourceResult, KeyText, CredentialError, Resolver},
+    resolve::{Credential, CredentialError, KeyText, Resolution, Resolver, SourceResult},
     websocket::ProtocolSource,
 };
 use crate::{
@@ -257,7 +257,9 @@ impl HeaderSource {
         }
         match self.forms.first() {
             Some(form) if !self.is_shared && value.is_empty() => SourceResult::Empty(form.order, form.scheme),
-            Some(form) if !self.is_shared => SourceResult::Malformed(form.order, form.scheme, rules.other_word(value).0),
+            Some(form) if !self.is_shared => {
+                SourceResult::Malformed(form.order, form.scheme, rules.other_word(value).0)
+            }
             _ => SourceResult::Foreign(value),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 /// key must not share that lock (`for share`): as long as some of them are always in flight, a revocation would never get it.
 ///
 /// ```
-/// use tower_api_key::{KeyRecord, KeyRegistry, Status, store::{ActorKey, MemoryStore, Refusal}};
+/// use tower_api_key::{KeyRecord, KeyRegistry, Status, store::{ActorKey, MemoryStore, RegistryError}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +28,7 @@ use crate::{
 ///
 /// keys.revoke(&"admin".into(), None).await??;
 /// let late = keys.insert(KeyRecord::new("k2", [3; 32]), None, Some(&actor)).await?;
-/// assert_eq!(late, Err(Refusal::ActorChanged("admin".into())));
+/// assert_eq!(late, Err(RegistryError::ActorChanged("admin".into())));
 /// # Ok(())
 /// # }
 /// ```
@@ -83,12 +83,12 @@ impl ActorKey {
     /// Whether the actor may still act. `stored` is the record with this id, read in the transaction that changes, when every lock is held.
     ///
     /// ```
-    /// use tower_api_key::{KeyRecord, Status, store::{ActorKey, Refusal}};
+    /// use tower_api_key::{KeyRecord, Status, store::{ActorKey, RegistryError}};
     ///
     /// let record = KeyRecord::new("k1", [7; 32]);
     /// let actor = ActorKey::of(&record);
     /// assert_eq!(actor.check(Some(&record)), Ok(()));
-    /// let changed = Err(Refusal::ActorChanged("k1".into()));
+    /// let changed = Err(RegistryError::ActorChanged("k1".into()));
     /// assert_eq!(actor.check(None), changed);
     /// assert_eq!(actor.check(Some(&record.clone().with_version(1))), changed);
     /// assert_eq!(actor.check(Some(&record.with_status(Status::Revoked))), changed);
@@ -96,7 +96,7 @@ impl ActorKey {
     ///
     /// # Errors
     ///
-    /// [`Refusal::ActorChanged`] if there is no record, if it has another version, or if the key does not work now: it is revoked, disabled,
+    /// [`RegistryError::ActorChanged`] if there is no record, if it has another version, or if the key does not work now: it is revoked, disabled,
     /// expired or not yet valid.
     pub fn check(&self, stored: Option<&KeyRecord>) -> Result<(), RegistryError> {
         let works = |record: &KeyRecord| {

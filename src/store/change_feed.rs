@@ -6,9 +6,9 @@ use crate::key::KeyDigest;
 /// Which keys were changed, added or removed.
 ///
 /// ```
-/// use tower_api_key::store::Change;
+/// use tower_api_key::store::Invalidation;
 ///
-/// assert_ne!(Change::Key([7; 32].into()), Change::Beginning([7, 7]));
+/// assert_ne!(Invalidation::Digest([7; 32].into()), Invalidation::DigestPrefix([7, 7]));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidation {
@@ -29,39 +29,39 @@ pub enum Invalidation {
 /// |----------------------------------------------------------|-----------------------------------------------------------|
 /// | a change that was not one                                | one look-up more                                          |
 /// | a change that is never told                              | **a revoked key works until its entry is too old**        |
-/// | a `catch_up` that returns before the changes before it   | **a revoked key works until they come**                   |
+/// | a `heartbeat` that returns before the changes before it   | **a revoked key works until they come**                   |
 /// | an error, or silence                                     | every look-up goes to the store                           |
 ///
 /// Where a table has a column that counts its versions, three queries are enough; a change is then told within the pause.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_api_key::store::{BoxError, Change, KeyChanges};
+/// use tower_api_key::store::{BoxError, ChangeFeed, Invalidation};
 ///
 /// struct Versions { seen: i64 /* and a connection */ }
 /// # impl Versions { async fn select_max_version(&self) -> Result<i64, BoxError> { Ok(0) } }
 ///
-/// impl KeyChanges for Versions {
+/// impl ChangeFeed for Versions {
 ///     type Error = BoxError;
 ///
-///     async fn connect(&mut self) -> Result<(), BoxError> {
+///     async fn subscribe(&mut self) -> Result<(), BoxError> {
 ///         self.seen = self.select_max_version().await?;
 ///         Ok(())
 ///     }
 ///
-///     async fn next(&mut self) -> Result<Change, BoxError> {
+///     async fn next(&mut self) -> Result<Invalidation, BoxError> {
 ///         loop {
 ///             tokio::time::sleep(Duration::from_millis(20)).await;
-///             if let [change, ..] = self.catch_up().await?[..] {
+///             if let [change, ..] = self.heartbeat().await?[..] {
 ///                 return Ok(change);
 ///             }
 ///         }
 ///     }
 ///
-///     async fn catch_up(&mut self) -> Result<Vec<Change>, BoxError> {
+///     async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, BoxError> {
 ///         let now = self.select_max_version().await?; // in the database that the look-ups go to
 ///         let was_changed = std::mem::replace(&mut self.seen, now) != now;
-///         Ok(if was_changed { vec![Change::Any] } else { Vec::new() })
+///         Ok(if was_changed { vec![Invalidation::All] } else { Vec::new() })
 ///     }
 /// }
 /// ```
@@ -90,5 +90,5 @@ pub trait ChangeFeed: Send + 'static {
     /// # Errors
     ///
     /// The channel is lost.
-    fn recv(&mut self) -> impl Future<Output = Result<Vec<Invalidation>, Self::Error>> + Send;
+    fn heartbeat(&mut self) -> impl Future<Output = Result<Vec<Invalidation>, Self::Error>> + Send;
 }

@@ -43,7 +43,7 @@ impl<S: KeyStore> ErasedStore for S {
     fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer {
         Box::pin(async move {
             // Inside the block, so that a store that panics before it has made its future is caught too.
-            let lookup = catch_unwind(async {
+            let lookup = catch_panic(async {
                 for digest in digests.iter() {
                     let found = KeyStore::find(&*self, digest).await.map_err(|error| Fault::Failed(error.into()))?;
                     if found.is_some() {
@@ -59,7 +59,7 @@ impl<S: KeyStore> ErasedStore for S {
 }
 
 /// The output of `future`, or the fault that it panicked. It is not polled again after a panic.
-pub(super) async fn catch_unwind<F: Future>(future: F) -> Result<F::Output, Fault> {
+pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Fault> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),

@@ -5,9 +5,9 @@ use crate::record::{KeyId, KeyRecord, Owner, Status};
 /// Which records are listed. The default is all keys without an organization that are not revoked, the first 100.
 ///
 /// ```
-/// use tower_api_key::{Owner, store::Filter};
+/// use tower_api_key::{Owner, store::KeyFilter};
 ///
-/// let filter = Filter::of_organization("acme").owned_by(Owner::User("alice".into())).limit(20);
+/// let filter = KeyFilter::organization("acme").owner(Owner::User("alice".into())).limit(20);
 /// assert_eq!(filter.organization.as_deref(), Some("acme"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,16 +6,16 @@ mod cached;
 mod change_feed;
 mod erased;
 mod filter;
-mod static_keys;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod registry_error;
 mod registry;
+mod registry_error;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod static_keys;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
@@ -24,17 +24,17 @@ use std::{error::Error, sync::Arc};
 pub use actor_key::ActorKey;
 #[cfg(feature = "cache")]
 pub use cached::{CacheError, CacheStatus, CachedStore, CachedStoreBuilder};
-pub use change_feed::{Invalidation, ChangeFeed};
+pub use change_feed::{ChangeFeed, Invalidation};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::KeyFilter;
-pub use static_keys::{StaticKeys, StaticKeysError};
 pub use memory::{MemoryChangeFeed, MemoryStore};
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresStoreBuilder, PostgresChangeFeed, PostgresStore};
-pub use registry_error::RegistryError;
+pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder};
 pub use registry::{Answered, KeyLimit, KeyRegistry, Replacement, UsageDelta};
+pub use registry_error::RegistryError;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore};
+pub use static_keys::{StaticKeys, StaticKeysError};
 
 use crate::{key::KeyDigest, record::KeyRecord};
 
@@ -78,7 +78,7 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Whatever keeps the store from answering; the caller is told 503. "No such key" is `Ok(None)`.
     fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
 
-    /// Answers without waiting, where the store can. It is asked first; only [`Lookup::Wait`] leads to [`KeyStore::find`].
+    /// Answers without waiting, where the store can. It is asked first; only [`Lookup::Pending`] leads to [`KeyStore::find`].
     fn try_find(&self, _digest: &KeyDigest) -> Lookup {
         Lookup::Pending
     }

@@ -11,7 +11,7 @@ use crate::{
 /// A store whose keys can be changed while they are served. A [`KeyManager`](crate::KeyManager) works over any of them.
 ///
 /// Each method is atomic: it happens wholly or not at all, also when two callers race, when the store fails in the middle and when the
-/// future is dropped. What a method refuses is a [`Refusal`], a value; an `Error` is a fault of the store alone. So an implementation
+/// future is dropped. What a method refuses is a [`RegistryError`], a value; an `Error` is a fault of the store alone. So an implementation
 /// passes its database's errors on with `?`, and answers a refusal with `Ok(Err(refusal))`.
 ///
 /// | rule                                                             | kept by                                |
@@ -20,8 +20,8 @@ use crate::{
 /// | of two first keys, one is                                        | one lock, and counting under it        |
 /// | an id and a digest are there once                                | unique indexes                         |
 /// | of two inserts under a cap of one, one succeeds                  | counting in the inserting transaction  |
-/// | a revoked key stays revoked, a removed one stays away            | [`KeyRecord::updated_to`]            |
-/// | an update is of the version that was read                        | [`KeyRecord::updated_to`]            |
+/// | a revoked key stays revoked, a removed one stays away            | [`KeyRecord::apply_update`]            |
+/// | an update is of the version that was read                        | [`KeyRecord::apply_update`]            |
 /// | of the keys that replaced one another, one is in grace at most   | [`KeyRecord::end_of_grace`]          |
 /// | a time is kept exactly, or a little earlier                      | rounding down                          |
 /// | names are compared byte by byte                                  | a binary collation                     |
@@ -31,10 +31,10 @@ use crate::{
 /// A change takes the key of the actor on whose behalf it is made; `None` is a trusted actor. In the transaction that changes, the store
 /// reads the record of that key, keeps it from being changed until the transaction ends, and calls [`ActorKey::check`]. Otherwise somebody
 /// who keeps changes in flight would go on after the revocation of the key: what was checked before is not true any more. So after a
-/// revocation was answered, no change on behalf of that key is committed. [`Refusal::ActorChanged`] comes before every other refusal.
+/// revocation was answered, no change on behalf of that key is committed. [`RegistryError::ActorChanged`] comes before every other refusal.
 ///
 /// ```
-/// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, Refusal}};
+/// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, RegistryError}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -44,7 +44,7 @@ use crate::{
 /// let read = keys.get(&"k1".into()).await?.unwrap();
 /// keys.revoke(&"k1".into(), None).await??;
 /// let late = keys.update(read.with_name("late"), None).await?;
-/// assert_eq!(late.err(), Some(Refusal::Revoked("k1".into())));
+/// assert_eq!(late.err(), Some(RegistryError::Revoked("k1".into())));
 /// # Ok(())
 /// # }
 /// ```
@@ -53,7 +53,7 @@ use crate::{
 pub trait KeyRegistry: KeyStore {
     /// Adds a record. With a cap, only while its owner has room under it.
     ///
-    /// Refuses with [`Refusal::ActorChanged`], [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`], [`Refusal::Full`], in this order.
+    /// Refuses with [`RegistryError::ActorChanged`], [`RegistryError::DuplicateId`], [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ pub trait KeyRegistry: KeyStore {
     /// Adds the first record: only while the store holds none, of whatever owner and status. Of several callers at once, in whatever
     /// process, one succeeds.
     ///
-    /// Refuses with [`Refusal::NotEmpty`].
+    /// Refuses with [`RegistryError::NotEmpty`].
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ pub trait KeyRegistry: KeyStore {
     /// Stores `changed` if the stored record still has its version, and returns it with the next version. The stored use is
     /// kept: an update does not change it.
     ///
-    /// Refuses with [`Refusal::ActorChanged`]; with [`Refusal::NotFound`]; with whatever [`KeyRecord::updated_to`] says.
+    /// Refuses with [`RegistryError::ActorChanged`]; with [`RegistryError::NotFound`]; with whatever [`KeyRecord::apply_update`] says.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ pub trait KeyRegistry: KeyStore {
 
     /// Switches a key off for good, whatever its version. The record stays, so that observers tell its use from that of an unknown key.
     ///
-    /// Refuses with [`Refusal::ActorChanged`]; with [`Refusal::NotFound`]; with [`Refusal::Revoked`] for a key that was revoked before.
+    /// Refuses with [`RegistryError::ActorChanged`]; with [`RegistryError::NotFound`]; with [`RegistryError::Revoked`] for a key that was revoked before.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ pub trait KeyRegistry: KeyStore {
 
     /// Removes a record, and returns it: its key is then unknown.
     ///
-    /// Refuses with [`Refusal::ActorChanged`]; with [`Refusal::NotFound`].
+    /// Refuses with [`RegistryError::ActorChanged`]; with [`RegistryError::NotFound`].
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ pub trait KeyRegistry: KeyStore {
     /// Removes every key of this user in this organization (`None`: the keys without one), and returns them. Bot keys stay.
     /// The actor's own key may be among them.
     ///
-    /// Refuses with [`Refusal::ActorChanged`].
+    /// Refuses with [`RegistryError::ActorChanged`].
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ pub trait KeyRegistry: KeyStore {
 
     /// Stores a key under the digest `to`, if it is stored under `from`: the same key, hashed otherwise. Returns its record as it is now.
     ///
-    /// Refuses with [`Refusal::NotFound`]; with whatever [`KeyRecord::rehashed`] says; with [`Refusal::DuplicateKey`] if `to` is another key's.
+    /// Refuses with [`RegistryError::NotFound`]; with whatever [`KeyRecord::apply_rehash`] says; with [`RegistryError::DuplicateDigest`] if `to` is another key's.
     ///
     /// # Errors
     ///
@@ -209,10 +209,10 @@ pub struct Replacement {
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use tower_api_key::{KeyRecord, store::Cap};
+/// use tower_api_key::{KeyRecord, store::KeyLimit};
 ///
 /// let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-/// let cap = Cap { most: 1, now };
+/// let cap = KeyLimit { max: 1, at: now };
 /// let record = KeyRecord::new("k1", [7; 32]);
 /// assert!(cap.counts(&record));
 /// assert!(!cap.counts(&record.with_expires_at(now)));
@@ -229,9 +229,9 @@ pub struct KeyLimit {
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use tower_api_key::store::Use;
+/// use tower_api_key::store::UsageDelta;
 ///
-/// let once = Use { id: "k1".into(), count: 1, last_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000) };
+/// let once = UsageDelta { id: "k1".into(), count: 1, last_used_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000) };
 /// assert_eq!(once.count, 1);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,7 +245,12 @@ pub struct UsageDelta {
 }
 
 impl<R: KeyRegistry> KeyRegistry for Arc<R> {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), R::Error> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), R::Error> {
         R::insert(self, record, cap, actor).await
     }
 

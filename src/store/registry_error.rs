@@ -10,12 +10,12 @@ use crate::{
 /// Why a store refused a change. Nothing was changed.
 ///
 /// ```
-/// use tower_api_key::{KeyRecord, store::{MemoryStore, Refusal}};
+/// use tower_api_key::{KeyRecord, store::{MemoryStore, RegistryError}};
 ///
 /// let keys = MemoryStore::new();
 /// keys.add(KeyRecord::new("k1", [7; 32]))?;
-/// assert_eq!(keys.add(KeyRecord::new("k2", [7; 32])), Err(Refusal::DuplicateKey));
-/// # Ok::<(), Refusal>(())
+/// assert_eq!(keys.add(KeyRecord::new("k2", [7; 32])), Err(RegistryError::DuplicateDigest));
+/// # Ok::<(), RegistryError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -58,19 +58,19 @@ impl KeyRecord {
     /// [`KeyRegistry::update`](crate::KeyRegistry::update).
     ///
     /// ```
-    /// use tower_api_key::{KeyRecord, store::Refusal};
+    /// use tower_api_key::{KeyRecord, store::RegistryError};
     ///
     /// let stored = KeyRecord::new("k1", [7; 32]);
-    /// let renamed = stored.updated_to(stored.clone().with_name("reports"))?;
+    /// let renamed = stored.apply_update(stored.clone().with_name("reports"))?;
     /// assert_eq!((renamed.name(), renamed.version()), (Some("reports"), 1));
-    /// assert_eq!(renamed.updated_to(stored).err(), Some(Refusal::Changed("k1".into())));
-    /// # Ok::<(), Refusal>(())
+    /// assert_eq!(renamed.apply_update(stored).err(), Some(RegistryError::VersionConflict("k1".into())));
+    /// # Ok::<(), RegistryError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for another version; [`Refusal::Replaced`] where both
-    /// say what has replaced them, and differ; [`Refusal::Identity`].
+    /// [`RegistryError::Revoked`] for a revoked key; [`RegistryError::VersionConflict`] for another version; [`RegistryError::Replaced`] where both
+    /// say what has replaced them, and differ; [`RegistryError::ImmutableField`].
     pub fn apply_update(&self, changed: KeyRecord) -> Result<KeyRecord, RegistryError> {
         let id = || self.id().clone();
         let lives_longer = match (self.expires_at(), changed.expires_at()) {
@@ -123,18 +123,18 @@ impl KeyRecord {
     /// next version. See [`KeyRegistry::rehash`](crate::KeyRegistry::rehash).
     ///
     /// ```
-    /// use tower_api_key::{KeyRecord, store::Refusal};
+    /// use tower_api_key::{KeyRecord, store::RegistryError};
     ///
     /// let stored = KeyRecord::new("k1", [7; 32]);
-    /// let rehashed = stored.rehashed(&[7; 32].into(), [8; 32])?;
+    /// let rehashed = stored.apply_rehash(&[7; 32].into(), [8; 32])?;
     /// assert_eq!((rehashed.digest(), rehashed.version()), (&[8; 32].into(), 1));
-    /// assert_eq!(rehashed.rehashed(&[7; 32].into(), [8; 32]).err(), Some(Refusal::Changed("k1".into())));
-    /// # Ok::<(), Refusal>(())
+    /// assert_eq!(rehashed.apply_rehash(&[7; 32].into(), [8; 32]).err(), Some(RegistryError::VersionConflict("k1".into())));
+    /// # Ok::<(), RegistryError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Refusal::Revoked`] for a revoked key; [`Refusal::Changed`] for one whose digest is not `from`.
+    /// [`RegistryError::Revoked`] for a revoked key; [`RegistryError::VersionConflict`] for one whose digest is not `from`.
     pub fn apply_rehash(&self, from: &KeyDigest, to: impl Into<KeyDigest>) -> Result<KeyRecord, RegistryError> {
         if self.status() == Status::Revoked {
             Err(RegistryError::Revoked(self.id().clone()))

@@ -18,10 +18,10 @@ use crate::{
 /// [`MemoryStore`](super::MemoryStore).
 ///
 /// ```
-/// use tower_api_key::{ApiKey, ApiKeyLayer, store::FixedKeys};
+/// use tower_api_key::{ApiKey, ApiKeyLayer, store::StaticKeys};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let keys = FixedKeys::new([("deploy", ApiKey::new("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")?)])?.grant("links", "create");
+/// let keys = StaticKeys::new([("deploy", ApiKey::new("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ")?)])?.grant("links", "create");
 /// let layer = ApiKeyLayer::builder(keys).build()?;
 /// # Ok(())
 /// # }
@@ -32,10 +32,10 @@ pub struct StaticKeys(Vec<KeyRecord>);
 /// Why there are no fixed keys. The text never repeats a key.
 ///
 /// ```
-/// use tower_api_key::store::{FixedKeys, FixedKeysError};
+/// use tower_api_key::store::{StaticKeys, StaticKeysError};
 ///
-/// let missing = FixedKeys::from_env("NO_SUCH_VARIABLE").err();
-/// assert_eq!(missing, Some(FixedKeysError::NotSet("NO_SUCH_VARIABLE".into())));
+/// let missing = StaticKeys::from_env("NO_SUCH_VARIABLE").err();
+/// assert_eq!(missing, Some(StaticKeysError::NotSet("NO_SUCH_VARIABLE".into())));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -73,11 +73,11 @@ pub enum StaticKeysError {
 impl StaticKeys {
     /// These keys, each under its id.
     ///
-    /// They are taken as they are: whoever calls this vouches for their strength. [`FixedKeys::from_env`] refuses weak ones.
+    /// They are taken as they are: whoever calls this vouches for their strength. [`StaticKeys::from_env`] refuses weak ones.
     ///
     /// # Errors
     ///
-    /// [`FixedKeysError::Duplicate`] where two keys or two ids are equal.
+    /// [`StaticKeysError::Duplicate`] where two keys or two ids are equal.
     pub fn new<I: Into<String>>(keys: impl IntoIterator<Item = (I, ApiKey)>) -> Result<Self, StaticKeysError> {
         let mut records: Vec<KeyRecord> = Vec::new();
         for (id, key) in keys {
@@ -102,9 +102,9 @@ impl StaticKeys {
     ///
     /// # Errors
     ///
-    /// [`FixedKeysError::NotSet`]; [`FixedKeysError::Invalid`] for a value that is empty or cannot be a key; for one that no caller would
-    /// present as it stands there, [`FixedKeysError::Quoted`], [`FixedKeysError::Assignment`] and [`FixedKeysError::Several`]; for a weak
-    /// one, [`FixedKeysError::TooShort`] and [`FixedKeysError::Guessable`]. No error repeats any part of the value. There is no default key.
+    /// [`StaticKeysError::NotSet`]; [`StaticKeysError::Invalid`] for a value that is empty or cannot be a key; for one that no caller would
+    /// present as it stands there, [`StaticKeysError::Quoted`], [`StaticKeysError::Assignment`] and [`StaticKeysError::Several`]; for a weak
+    /// one, [`StaticKeysError::TooShort`] and [`StaticKeysError::Guessable`]. No error repeats any part of the value. There is no default key.
     pub fn from_env(name: &str) -> Result<Self, StaticKeysError> {
         let text = env::var(name).map_err(|_| StaticKeysError::NotSet(name.to_owned()))?;
         Self::from_text(name, &Zeroizing::new(text))

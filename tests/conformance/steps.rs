@@ -12,7 +12,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower_api_key::{
     Action, ApiKey, KeyDigest, KeyHasher, KeyId, KeyRecord, KeyRegistry, Owner, Permissions,
-    manage::{Actor, UpdateKey, Rotation},
+    manage::{Actor, Rotation, UpdateKey},
 };
 
 use crate::{

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tower_api_key::{
     ApiKey, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Permissions,
     Status,
-    store::{ActorKey, Answered, BoxError, KeyLimit, KeyFilter, MemoryStore, Replacement, UsageDelta},
+    store::{ActorKey, Answered, BoxError, KeyFilter, KeyLimit, MemoryStore, Replacement, UsageDelta},
 };
 
 use crate::Failure;
@@ -95,7 +95,12 @@ impl KeyStore for CaseStore {
 
 /// Changes go to the keys as they are; the faults are those of look-ups.
 impl KeyRegistry for CaseStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), BoxError> {
         Ok(self.keys.insert(record, cap, actor).await?)
     }
 

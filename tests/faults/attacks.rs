@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use tower::ServiceExt;
 use tower_api_key::{
     ApiKeyLayer, Owner, Permissions,
-    manage::{Actor, UpdateKey, ManageError, NewKey, Rotation},
+    manage::{Actor, ManageError, NewKey, Rotation, UpdateKey},
     store::{KeyFilter, RegistryError},
 };
 
@@ -52,7 +52,10 @@ async fn m13_an_actor_with_a_key_makes_no_first_key() {
     manager.remove(&user("alice"), id(&issued)).await.unwrap();
     let first = manager.bootstrap(&thief, NewKey::service_account("admin").permissions(everything())).await;
     assert!(matches!(first, Ok(None)), "{first:?}");
-    assert!(manager.bootstrap(&user("alice"), NewKey::service_account("admin")).await.unwrap().is_some(), "the store is empty");
+    assert!(
+        manager.bootstrap(&user("alice"), NewKey::service_account("admin")).await.unwrap().is_some(),
+        "the store is empty"
+    );
 }
 
 /// An actor that a sign-in has put beside a key confines it, also where the actor was not confined but is of another organization.
@@ -120,7 +123,8 @@ async fn s01_a_crowd_of_calls_that_were_given_up_holds_up_no_revocation() {
     let victim = manager.issue(&alice, NewKey::service_account("victim")).await.unwrap();
     api.store.hold_inserts();
     for _ in 0..200 {
-        let given_up = tokio::time::timeout(Duration::from_micros(10), manager.issue(&alice, NewKey::service_account("x"))).await;
+        let given_up =
+            tokio::time::timeout(Duration::from_micros(10), manager.issue(&alice, NewKey::service_account("x"))).await;
         assert!(given_up.is_err());
     }
     tokio::time::timeout(Duration::from_secs(5), manager.revoke(&alice, id(&victim))).await.unwrap().unwrap();

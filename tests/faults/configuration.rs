@@ -7,7 +7,7 @@ use tower_api_key::{
     Action, ApiKey, KeyFormat, KeyManager, KeyRecord, Mask, Permissions, Scheme,
     key::FormatError,
     manage::{ManageError, NewKey},
-    store::{StaticKeys, MemoryStore},
+    store::{MemoryStore, StaticKeys},
 };
 
 use crate::support::registry::{admin, everything};
@@ -36,7 +36,8 @@ fn the_environment_of_this_process() {
         if env::var_os(&name).is_none() {
             break;
         }
-        let told = StaticKeys::from_env(&name).map_or_else(|error| format!("{error:?}: {error}"), |_| "good".to_owned());
+        let told =
+            StaticKeys::from_env(&name).map_or_else(|error| format!("{error:?}: {error}"), |_| "good".to_owned());
         println!("\n{name} says {told}");
     }
 }
@@ -134,7 +135,8 @@ async fn c04_a_key_that_no_scheme_can_carry_is_refused_when_imported() {
         let _layer = by_the_layer.layer().schemes(schemes.to_vec()).build().unwrap();
         for manager in [by_the_manager, by_the_layer] {
             for key in refused {
-                let imported = manager.import(&admin(), &ApiKey::new(*key).unwrap(), NewKey::service_account("x")).await;
+                let imported =
+                    manager.import(&admin(), &ApiKey::new(*key).unwrap(), NewKey::service_account("x")).await;
                 let Err(error @ ManageError::UnsupportedKeyCharacters(_)) = imported else {
                     panic!("{key} by {schemes:?}: {imported:?}")
                 };

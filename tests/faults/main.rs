@@ -12,11 +12,11 @@ mod paths;
 mod reading;
 mod refusing;
 
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 mod actors;
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 mod attacks;
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 mod management_api;
 mod memory;
 #[cfg(feature = "postgres")]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_api_key::{
     KeyManager, Permissions, Scheme,
-    manage::{UpdateKey, ManageError, NewKey},
+    manage::{ManageError, NewKey, UpdateKey},
 };
 
 use crate::support::{
@@ -328,7 +328,8 @@ async fn m11_a_key_has_at_most_256_permissions() {
         let made = keys.manager.issue(&rich, NewKey::service_account("x").permissions(permissions.clone())).await;
         assert_eq!(matches!(made, Err(ManageError::TooManyPermissions { most: 256 })), is_too_many);
         let plain = keys.manager.issue(&rich, NewKey::service_account("x")).await.unwrap();
-        let edited = keys.manager.edit(&rich, plain.record().id().clone(), UpdateKey::new().permissions(permissions)).await;
+        let edited =
+            keys.manager.edit(&rich, plain.record().id().clone(), UpdateKey::new().permissions(permissions)).await;
         assert_eq!(matches!(edited, Err(ManageError::TooManyPermissions { most: 256 })), is_too_many);
     }
     // What is stored already is read, however much it is.
@@ -420,7 +421,8 @@ async fn m14_the_answers_own_bytes_are_the_only_copy_of_a_new_key() {
     let old = keys.manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().to_string();
     for line in ["POST /api/keys".to_owned(), format!("POST /api/keys/{old}/regenerate"), "rotate".to_owned()] {
         let (line, body) = if line == "rotate" {
-            let id = keys.manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().to_string();
+            let id =
+                keys.manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().to_string();
             (format!("POST /api/keys/{id}/rotate"), json!({"grace_seconds": 60}).to_string())
         } else {
             (line.clone(), if line.ends_with("keys") { bot("x") } else { "{}".into() })

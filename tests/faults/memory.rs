@@ -16,7 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tower_api_key::{
     KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
-    store::{KeyLimit, KeyFilter, MemoryStore, RegistryError, UsageDelta},
+    store::{KeyFilter, KeyLimit, MemoryStore, RegistryError, UsageDelta},
 };
 
 fn record(number: u32) -> KeyRecord {
@@ -116,7 +116,7 @@ async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let of_bot = |number| record(number).with_organization("acme").with_owner(Owner::ServiceAccount);
     let listed = async |filter: KeyFilter| store.list(&filter).await.unwrap().len();
-    let cap = |most, now| Some(KeyLimit { max, at: at(now) });
+    let cap = |max, now| Some(KeyLimit { max, at: at(now) });
     store.insert(of_bot(1).with_expires_at(at(20)), cap(1, 5), None).await.unwrap().unwrap();
     assert_eq!(store.insert(of_bot(2), cap(1, 19), None).await.unwrap(), Err(RegistryError::LimitReached(1)));
     // It ends at 20, and then sooner.
@@ -218,7 +218,11 @@ fn s03_a_million_keys_keep_nobody_waiting() {
         );
     }
     let uses: Vec<UsageDelta> = (0..500)
-        .map(|number| UsageDelta { id: record(number * 1999).id().clone(), count: 1, last_used_at: SystemTime::UNIX_EPOCH })
+        .map(|number| UsageDelta {
+            id: record(number * 1999).id().clone(),
+            count: 1,
+            last_used_at: SystemTime::UNIX_EPOCH,
+        })
         .collect();
     println!("500 uses: {:.1?}", done(&mut || alone.block_on(store.record_usage(&uses)).unwrap()));
     println!("Debug: {:.1?}", done(&mut || drop(format!("{store:?}"))));

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgListener};
 use tower_api_key::{
     KeyRecord, KeyRegistry, KeyStore, Owner, Status,
-    store::{KeyLimit, Invalidation, KeyFilter, ChangeFeed, PostgresStore},
+    store::{ChangeFeed, Invalidation, KeyFilter, KeyLimit, PostgresStore},
 };
 
 use crate::postgres_server::{Database, Server, run};
@@ -207,12 +207,12 @@ async fn s06_a_node_of_version_1_hears_what_nodes_of_version_2_change() {
     store.revoke(&"k".into(), None).await.unwrap().unwrap();
     let told = tokio::time::timeout(Duration::from_secs(5), old.recv()).await.expect("a change").unwrap();
     assert_eq!(told.payload(), "0101");
-    assert_eq!(changes.recv().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
     // And what the old one changes is told to the new one.
     let listed: Vec<String> = sqlx::query_scalar(LIST).bind("acme").fetch_all(&mut session).await.unwrap();
     assert_eq!(listed, ["old"]);
     run(&mut session, "update api_keys set version = 1, status = 'revoked' where id = 'old'").await;
-    assert_eq!(changes.recv().await.unwrap(), [Invalidation::DigestPrefix([2, 2])]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [Invalidation::DigestPrefix([2, 2])]);
     let works_with = "select works_with from api_keys_schema order by version desc limit 1";
     assert_eq!(sqlx::query_scalar::<_, i64>(works_with).fetch_one(&mut session).await.unwrap(), 1);
 }
@@ -259,7 +259,7 @@ async fn s06_a_role_that_may_only_connect_does_not_learn_the_channel() {
     let denied = sqlx::raw_sql(own).execute(&mut stranger).await.unwrap_err();
     assert!(denied.to_string().contains("permission denied for function"), "{denied}");
     run(&mut stranger, "notify tower_api_key, '*'; notify tower_api_key, '0101'; notify tower_api_key_, '*'").await;
-    assert_eq!(changes.recv().await.unwrap(), [], "what a stranger says is not heard");
+    assert_eq!(changes.heartbeat().await.unwrap(), [], "what a stranger says is not heard");
 }
 
 /// S6. Whoever may read the table is trusted with the channel, and can still cost no more than this.
@@ -279,12 +279,12 @@ async fn s06_what_is_not_understood_is_any_change_once_a_heartbeat() {
         database.sql(&flood).await;
         let next = tokio::time::timeout(Duration::from_millis(200), changes.next()).await;
         assert!(next.is_err(), "{payload:?}: {next:?}");
-        let told = changes.recv().await.unwrap();
+        let told = changes.heartbeat().await.unwrap();
         assert!(
             if payload.starts_with("beat") { told.is_empty() } else { told == [Invalidation::All] },
             "{payload:?}: {told:?}"
         );
-        assert_eq!(changes.recv().await.unwrap(), []);
+        assert_eq!(changes.heartbeat().await.unwrap(), []);
     }
     store.insert(KeyRecord::new("k", [1; 32]), None, None).await.unwrap().unwrap();
     assert_eq!(changes.next().await.unwrap(), Invalidation::DigestPrefix([1, 1]), "the feed goes on");
@@ -308,16 +308,16 @@ async fn s06_another_nonce_or_none_is_an_error() {
         let store = database.store().await;
         let mut changes = store.change_feed();
         changes.subscribe().await.unwrap();
-        assert_eq!(changes.recv().await.unwrap(), []);
+        assert_eq!(changes.heartbeat().await.unwrap(), []);
         database.sql(damage).await;
         if !damage.contains("search_path") {
-            changes.recv().await.unwrap_err();
+            changes.heartbeat().await.unwrap_err();
         }
         let again = changes.subscribe().await;
         assert_eq!(again.is_ok(), is_mended_by_connecting, "{damage}: {again:?}");
         if again.is_ok() {
             store.insert(KeyRecord::new("k", [1; 32]), None, None).await.unwrap().unwrap();
-            assert_eq!(changes.recv().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
+            assert_eq!(changes.heartbeat().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
         }
         database.sql("alter role postgres reset search_path").await;
     }
@@ -364,7 +364,8 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
         create role app login;
         grant select, insert, update, delete on api_keys to app; grant select on api_keys_schema, gate to app";
     database.sql(slow).await;
-    let builder = PostgresStore::builder(database.as_role("app")).connections(8).operation_timeout(Duration::from_secs(20));
+    let builder =
+        PostgresStore::builder(database.as_role("app")).connections(8).operation_timeout(Duration::from_secs(20));
     let store = builder.connect().await.unwrap();
     for (byte, most_waiting) in [(1, 2), (2, 3)] {
         let id = KeyRecord::new(format!("k{byte}"), [byte; 32]);

@@ -4,10 +4,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, Response};
 use serde_json::Value;
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, Cause, ConfigError, ConflictPolicy, KeyHasher, Outcome, Problem, Reason, RejectionFormat, Require,
-    Scheme, SchemePolicy,
+    ApiKey, ApiKeyLayer, Cause, ConfigError, ConflictPolicy, KeyHasher, Outcome, Problem, Reason, RejectionFormat,
+    Require, Scheme, SchemePolicy,
     layer::ApiKeyLayerBuilder,
-    store::{StaticKeys, MemoryStore},
+    store::{MemoryStore, StaticKeys},
 };
 
 use crate::support::{Answer, Api, Body, Running, accepted, add, bare, method, passed, path, refused};
@@ -326,7 +326,10 @@ async fn r01_a_challenge_can_be_followed() {
     for (scheme, expected) in [
         (Scheme::x_api_key(), r#"ApiKey realm="api", in="header", name="X-API-Key""#),
         (Scheme::header("X-Auth-Token"), r#"ApiKey realm="api", in="header", name="X-Auth-Token""#),
-        (Scheme::header_with_prefix("X-Auth", "Key"), r#"ApiKey realm="api", in="header", name="X-Auth", scheme="Key""#),
+        (
+            Scheme::header_with_prefix("X-Auth", "Key"),
+            r#"ApiKey realm="api", in="header", name="X-Auth", scheme="Key""#,
+        ),
         (Scheme::query("api_key"), r#"ApiKey realm="api", in="query", name="api_key""#),
         (Scheme::query("a\"\r\n\u{e9}"), r#"ApiKey realm="api", in="query", name="a%22%0D%0A%C3%A9""#),
         (Scheme::cookie("session"), r#"ApiKey realm="api", in="cookie", name="session""#),
@@ -395,9 +398,11 @@ async fn r10_r11_a_client_sends_what_the_layer_reads() {
     use tower_api_key::client::SendKeyLayer;
 
     let key = ApiKey::new("7|abc,DEF:ghi").unwrap();
-    for scheme in
-        [Scheme::basic_password(), Scheme::bearer().visible_ascii(), Scheme::header_with_prefix("x", "K").visible_ascii()]
-    {
+    for scheme in [
+        Scheme::basic_password(),
+        Scheme::bearer().visible_ascii(),
+        Scheme::header_with_prefix("x", "K").visible_ascii(),
+    ] {
         let layer = ApiKeyLayer::builder(StaticKeys::new([("k1", key.clone())]).unwrap())
             .schemes(scheme.clone())
             .build()
@@ -539,7 +544,7 @@ async fn c06_the_longest_key_is_a_setting_and_is_named_in_the_refusal() {
     let _ = KeyHasher::sha256().digest(&ApiKey::new(long(700)).unwrap());
 }
 
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 #[tokio::test]
 async fn c06_a_manager_imports_what_its_layer_reads() {
     use tower_api_key::{

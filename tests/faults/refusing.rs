@@ -13,8 +13,8 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_key::{
-    ApiKeyLayer, ConfigError, ConflictPolicy, Decision, KeyFormat, Outcome, Principal, Reason, RejectionFormat, Require,
-    Scheme, SchemePolicy, layer::ApiKeyLayerBuilder, store::MemoryStore,
+    ApiKeyLayer, ConfigError, ConflictPolicy, Decision, KeyFormat, Outcome, Principal, Reason, RejectionFormat,
+    Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder, store::MemoryStore,
 };
 use tower_http::{
     cors::CorsLayer,
@@ -504,7 +504,8 @@ async fn r17_a_refusal_is_never_a_success_whatever_the_content_type() {
     ] {
         for grpc_client in [false, true] {
             let api = Api::live().layer(|layer| layer.rejection_format(format.clone()));
-            let api = api.guard(Require::predicate(|_, parts| parts.uri.path() != "/forbidden").hide_as_not_found()).run();
+            let api =
+                api.guard(Require::predicate(|_, parts| parts.uri.path() != "/forbidden").hide_as_not_found()).run();
             for content_type in GRPC_TYPES {
                 for (target, key, fault, status) in [
                     ("/", "", Fault::None, 401),

@@ -2,7 +2,7 @@
 
 mod first;
 mod grace;
-#[cfg(feature = "manage")]
+#[cfg(feature = "admin-api")]
 mod http;
 mod in_flight;
 mod races;

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tower_api_key::{
     KeyDigest, KeyRecord, KeyRegistry, KeyStore, Owner, Permissions, Status,
-    store::{KeyLimit, KeyFilter, ChangeFeed, SqliteFault, SqliteStore, UsageDelta},
+    store::{ChangeFeed, KeyFilter, KeyLimit, SqliteFault, SqliteStore, UsageDelta},
 };
 
 use crate::support::noon;
@@ -142,7 +142,7 @@ async fn s04_a_file_that_was_replaced_answers_nothing_until_it_is_opened_anew() 
             ("revoke", store.revoke(id, None).await.err()),
             ("remove", store.remove(id, None).await.err()),
             ("record_uses", store.record_usage(&uses).await.err()),
-            ("catch_up", changes.recv().await.err()),
+            ("catch_up", changes.heartbeat().await.err()),
             ("next", changes.next().await.err()),
             ("connect", changes.subscribe().await.err()),
         ] {
@@ -328,7 +328,8 @@ async fn s02_every_filter_lists_what_it_admits_page_by_page() {
     let file = File::new();
     let store = file.open().await;
     let mut all = Vec::new();
-    let owners = [Some(Owner::User("alice".into())), Some(Owner::User("bob".into())), Some(Owner::ServiceAccount), None];
+    let owners =
+        [Some(Owner::User("alice".into())), Some(Owner::User("bob".into())), Some(Owner::ServiceAccount), None];
     for number in 0..192_u8 {
         let mut record = KeyRecord::new(format!("k{:03}", u32::from(number) * 37 % 192), [number; 32]);
         if number % 3 > 0 {
@@ -482,14 +483,14 @@ impl Drop for SmallDisk {
     }
 }
 
-#[cfg(all(target_os = "linux", feature = "manage"))]
+#[cfg(all(target_os = "linux", feature = "admin-api"))]
 #[tokio::test]
 #[ignore = "needs root, to mount a small file system"]
 async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
     use crate::support::registry::admin;
     use tower_api_key::{
         KeyFormat, KeyManager,
-        manage::{UpdateKey, ManageError, NewKey},
+        manage::{ManageError, NewKey, UpdateKey},
     };
 
     for (size, filled) in [("4m", false), ("8m", true)] {
@@ -520,7 +521,10 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
                 1 => drop(manager.disable(&admin(), id.clone()).await.unwrap()),
                 2 => {
                     drop(
-                        manager.edit(&admin(), id.clone(), UpdateKey::new().permissions(Permissions::new())).await.unwrap(),
+                        manager
+                            .edit(&admin(), id.clone(), UpdateKey::new().permissions(Permissions::new()))
+                            .await
+                            .unwrap(),
                     );
                 }
                 _ => drop(manager.remove(&admin(), id.clone()).await.unwrap()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_api_key::{
     KeyRecord, KeyRegistry, Status,
-    store::{Invalidation, ChangeFeed, PostgresChangeFeed, PostgresStore, RegistryError, UsageDelta},
+    store::{ChangeFeed, Invalidation, PostgresChangeFeed, PostgresStore, RegistryError, UsageDelta},
 };
 
 use crate::{
@@ -30,26 +30,26 @@ async fn what_the_store_changes_is_told_and_a_use_is_not() {
     let mut changes = following(&other).await;
     let id = || "k".into();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap(), [key(1)]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [key(1)]);
     let renamed = store.get(&id()).await.unwrap().unwrap().with_name("links");
     let renamed = store.update(renamed, None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap(), [key(1)]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [key(1)]);
     let used = UsageDelta { id: id(), count: 7, last_used_at: std::time::SystemTime::UNIX_EPOCH };
     store.record_usage(&[used]).await.unwrap();
-    assert_eq!(changes.recv().await.unwrap(), []);
+    assert_eq!(changes.heartbeat().await.unwrap(), []);
     store.rehash(&id(), &[1; 32].into(), &[2; 32].into()).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap(), [key(1), key(2)]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [key(1), key(2)]);
     let old = store.get(&id()).await.unwrap().unwrap().with_replaced_by("new");
     store.replace(old, of_alice("new", 3), None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap(), [key(2), key(3)]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [key(2), key(3)]);
     store.revoke(&id(), None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap(), [key(2)]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [key(2)]);
     store.update(renamed, None).await.unwrap().unwrap_err();
     store.revoke(&id(), None).await.unwrap().unwrap_err();
-    assert_eq!(changes.recv().await.unwrap(), []);
+    assert_eq!(changes.heartbeat().await.unwrap(), []);
     store.remove(&id(), None).await.unwrap().unwrap();
     store.remove_user(Some("acme"), "alice", None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap(), [key(2), key(3)]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [key(2), key(3)]);
 }
 
 #[tokio::test]
@@ -60,14 +60,14 @@ async fn a_change_by_hand_is_told_with_its_commit() {
     let mut changes = following(&store).await;
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     store.insert(of_alice("other", 2), None, None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap(), [key(1), key(2)]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [key(1), key(2)]);
     let revoke = "update api_keys set status = 'revoked' where id = 'k'";
     let mut hand = database.session().await;
     run(&mut hand, "begin").await;
     run(&mut hand, revoke).await;
-    assert_eq!(changes.recv().await.unwrap(), [], "nothing is told before it is true");
+    assert_eq!(changes.heartbeat().await.unwrap(), [], "nothing is told before it is true");
     run(&mut hand, "rollback").await;
-    assert_eq!(changes.recv().await.unwrap(), [], "what was rolled back never was");
+    assert_eq!(changes.heartbeat().await.unwrap(), [], "what was rolled back never was");
     for (session, statement, told) in [
         ("", revoke, &[key(1)][..]),
         // A session in which other triggers rest.
@@ -86,7 +86,7 @@ async fn a_change_by_hand_is_told_with_its_commit() {
         ("", "truncate api_keys", &[Invalidation::All]),
     ] {
         database.sql(&format!("{session}{statement}")).await;
-        assert_eq!(changes.recv().await.unwrap(), told, "{session}{statement}");
+        assert_eq!(changes.heartbeat().await.unwrap(), told, "{session}{statement}");
     }
 }
 
@@ -132,7 +132,7 @@ async fn a_heartbeat_comes_behind_every_change_that_was_committed_before_it() {
             told.push(change.unwrap());
         }
         if !writing || told.len() % 3 == 0 {
-            told.extend(changes.recv().await.unwrap());
+            told.extend(changes.heartbeat().await.unwrap());
         }
     }
     for writer in writers {
@@ -149,16 +149,16 @@ async fn what_others_say_is_no_heartbeat_of_ours() {
     let (_server, database) = server().await;
     let store = database.store().await;
     let (mut here, mut there) = (following(&store).await, following(&store).await);
-    assert_eq!(there.recv().await.unwrap(), []);
+    assert_eq!(there.heartbeat().await.unwrap(), []);
     database.sql("notify tower_api_key, 'on the channel that everybody knows'; notify other, '0101'").await;
-    assert_eq!(there.recv().await.unwrap(), []);
+    assert_eq!(there.heartbeat().await.unwrap(), []);
     let something_new = "do $$ begin perform pg_notify('tower_api_key_' || nonce, 'something new') from api_keys_schema
         where nonce is not null; end $$";
     database.sql(something_new).await;
-    assert_eq!(there.recv().await.unwrap(), [Invalidation::All]);
+    assert_eq!(there.heartbeat().await.unwrap(), [Invalidation::All]);
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     assert_eq!(here.next().await.unwrap(), key(1), "the beats of the other were passed over");
-    assert_eq!(here.recv().await.unwrap(), [Invalidation::All], "with the heartbeat, and not before");
+    assert_eq!(here.heartbeat().await.unwrap(), [Invalidation::All], "with the heartbeat, and not before");
 }
 
 async fn end_listener(database: &Database) {
@@ -174,10 +174,10 @@ async fn a_lost_connection_is_an_error_until_it_is_made_anew() {
     let store = database.store().await;
     let mut changes = store.change_feed();
     changes.next().await.unwrap_err();
-    changes.recv().await.unwrap_err();
+    changes.heartbeat().await.unwrap_err();
     for heartbeat in [false, true] {
         changes.subscribe().await.unwrap();
-        assert_eq!(changes.recv().await.unwrap(), []);
+        assert_eq!(changes.heartbeat().await.unwrap(), []);
         end_listener(&database).await;
         store
             .insert(KeyRecord::new(format!("k{heartbeat}"), [u8::from(heartbeat); 32]), None, None)
@@ -185,17 +185,17 @@ async fn a_lost_connection_is_an_error_until_it_is_made_anew() {
             .unwrap()
             .unwrap();
         if heartbeat {
-            changes.recv().await.unwrap_err();
+            changes.heartbeat().await.unwrap_err();
         } else {
             let next = tokio::time::timeout(Duration::from_secs(5), changes.next()).await;
             next.expect("it does not wait for what it will never hear").unwrap_err();
         }
         // It missed the insert, so it must not go on as if nothing had happened.
         changes.next().await.unwrap_err();
-        changes.recv().await.unwrap_err();
+        changes.heartbeat().await.unwrap_err();
     }
     changes.subscribe().await.unwrap();
-    assert_eq!(changes.recv().await.unwrap(), []);
+    assert_eq!(changes.heartbeat().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn triggers_that_do_not_always_tell_are_an_error() {
     ] {
         let mut changes = following(&store).await;
         database.sql(damage).await;
-        refused(changes.recv().await, "triggers");
+        refused(changes.heartbeat().await, "triggers");
         refused(changes.subscribe().await, "triggers");
         if !damage.starts_with("drop") {
             let repair = "alter table api_keys enable always trigger api_keys_tell;

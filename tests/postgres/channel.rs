@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tower_api_key::{
     KeyRegistry,
-    store::{Invalidation, ChangeFeed, PostgresStore},
+    store::{ChangeFeed, Invalidation, PostgresStore},
 };
 
 use crate::{database::Server, of_alice, refused, server};
@@ -30,9 +30,9 @@ async fn what_a_trigger_of_the_house_makes_of_a_use_is_told() {
     let mut changes = store.change_feed();
     changes.subscribe().await.unwrap();
     database.sql("update api_keys set use_count = 9").await;
-    assert_eq!(changes.recv().await.unwrap(), []);
+    assert_eq!(changes.heartbeat().await.unwrap(), []);
     database.sql("update api_keys set use_count = 10").await;
-    assert_eq!(changes.recv().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
+    assert_eq!(changes.heartbeat().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
 }
 
 #[tokio::test]
@@ -67,9 +67,9 @@ async fn another_table_in_the_place_of_the_first_is_an_error() {
         let store = database.store().await;
         let mut changes = store.change_feed();
         changes.subscribe().await.unwrap();
-        assert_eq!(changes.recv().await.unwrap(), []);
+        assert_eq!(changes.heartbeat().await.unwrap(), []);
         database.sql(&damage).await;
-        refused(changes.recv().await, "triggers");
+        refused(changes.heartbeat().await, "triggers");
         assert_eq!(changes.subscribe().await.is_ok(), is_mended_by_connecting, "{damage}");
     }
 }
@@ -150,7 +150,7 @@ async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {
         assert!(connected.is_ok() || !passes, "{mode}: {connected:?}");
         sleep(Duration::from_millis(50)).await; // the pooler takes its server back
         direct.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-        match changes.recv().await {
+        match changes.heartbeat().await {
             Ok(told) => assert!(passes && told == [Invalidation::DigestPrefix([1, 1])], "{mode}: {told:?}"),
             Err(error) => assert!(!passes, "{mode}: {error}"),
         }

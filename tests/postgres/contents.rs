@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use sqlx::AssertSqlSafe;
 use tower_api_key::{
     KeyFormat, KeyId, KeyManager, KeyRegistry, KeyStore, Owner,
-    store::{KeyLimit, KeyFilter, RegistryError},
+    store::{KeyFilter, KeyLimit, RegistryError},
 };
 
 use crate::{database::Server, of_alice, server, support::registry::secrets_of_new_keys};

@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// A store behind a relay, with a key in it.
 async fn behind_a_relay(port: u16, database: &Database, connections: u32) -> (Relay, PostgresStore) {
     let relay = Relay::start(port).await;
-    let builder = PostgresStore::builder(relay.url(&database.name)).connections(connections).operation_timeout(PATIENCE);
+    let builder =
+        PostgresStore::builder(relay.url(&database.name)).connections(connections).operation_timeout(PATIENCE);
     let store = builder.open().await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     (relay, store)
@@ -120,13 +121,13 @@ async fn a_listener_that_hears_nothing_is_an_error_within_its_patience() {
     changes.subscribe().await.unwrap();
     relay.cut_all();
     let start = Instant::now();
-    changes.recv().await.unwrap_err();
+    changes.heartbeat().await.unwrap_err();
     changes.next().await.unwrap_err();
     changes.subscribe().await.unwrap_err();
     assert!(start.elapsed() < PATIENCE * 3, "{:?}", start.elapsed());
     relay.renew();
     changes.subscribe().await.unwrap();
-    assert_eq!(changes.recv().await.unwrap(), []);
+    assert_eq!(changes.heartbeat().await.unwrap(), []);
     relay.cut_all();
     let start = Instant::now();
     drop(changes);

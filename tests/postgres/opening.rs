@@ -2,7 +2,7 @@
 
 use tower_api_key::{
     KeyRegistry, KeyStore,
-    store::{KeyFilter, ChangeFeed, PostgresStore},
+    store::{ChangeFeed, KeyFilter, PostgresStore},
 };
 
 use crate::{
@@ -43,7 +43,7 @@ async fn a_role_that_may_make_no_tables_serves_those_that_are_there() {
         store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
         assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
         store.remove(&"k".into(), None).await.unwrap().unwrap();
-        assert_eq!(changes.recv().await.unwrap().len(), 2);
+        assert_eq!(changes.heartbeat().await.unwrap().len(), 2);
     }
 
     database.sql("delete from api_keys_schema").await;
@@ -60,7 +60,7 @@ async fn a_role_that_may_only_read_looks_keys_up_and_follows_changes() {
     let mut changes = store.change_feed();
     changes.subscribe().await.unwrap();
     owner.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap().len(), 1);
+    assert_eq!(changes.heartbeat().await.unwrap().len(), 1);
     assert!(store.find(&[1; 32].into()).await.unwrap().is_some());
     store.revoke(&"k".into(), None).await.unwrap_err();
 }
@@ -112,7 +112,7 @@ async fn a_server_that_becomes_a_replica_is_refused_at_once() {
     primary.resume();
     refused(store.find(&[1; 32].into()).await, "replica");
     refused(store.revoke(&"k".into(), None).await, "replica");
-    changes.recv().await.unwrap_err();
+    changes.heartbeat().await.unwrap_err();
     refused(changes.subscribe().await, "replica");
 }
 
@@ -126,7 +126,7 @@ async fn the_tables_may_stand_in_a_schema_of_their_own() {
     let mut changes = store.change_feed();
     changes.subscribe().await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap().len(), 1);
+    assert_eq!(changes.heartbeat().await.unwrap().len(), 1);
     refused(PostgresStore::connect(&database.url).await, "run the migrations");
 }
 

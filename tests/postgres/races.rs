@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use tokio::sync::Barrier;
 use tower_api_key::{
     KeyRegistry,
-    store::{KeyLimit, KeyFilter, PostgresStore, RegistryError, UsageDelta},
+    store::{KeyFilter, KeyLimit, PostgresStore, RegistryError, UsageDelta},
 };
 
 use crate::{

@@ -77,7 +77,7 @@ async fn verify_full_speaks_to_the_server_that_was_asked_for_and_to_nobody_else(
     let mut changes = store.change_feed();
     changes.subscribe().await.unwrap();
     store.revoke(&"k".into(), None).await.unwrap().unwrap();
-    assert_eq!(changes.recv().await.unwrap().len(), 1);
+    assert_eq!(changes.heartbeat().await.unwrap().len(), 1);
 
     for (host, settings) in [
         // Another CA has signed for it, and the system's CAs know it neither.

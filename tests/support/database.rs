@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower_api_key::{
     KeyDigest, KeyRecord, KeyStore, Lookup, Status,
-    store::{BoxError, CacheError, CachedStore, Invalidation, ChangeFeed},
+    store::{BoxError, CacheError, CachedStore, ChangeFeed, Invalidation},
 };
 
 /// The default.
@@ -230,7 +230,7 @@ impl ChangeFeed for Channel {
         }
     }
 
-    async fn recv(&mut self) -> Result<Vec<Invalidation>, BoxError> {
+    async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, BoxError> {
         let mut news = self.database.0.news.subscribe();
         let (lag, _) = self.line()?;
         if !lag.is_zero() {

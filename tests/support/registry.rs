@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
-    store::{ActorKey, Answered, BoxError, KeyLimit, KeyFilter, Replacement, UsageDelta},
+    store::{ActorKey, Answered, BoxError, KeyFilter, KeyLimit, Replacement, UsageDelta},
 };
 
 use super::{Api, FaultyStore};
@@ -94,7 +94,12 @@ impl FaultyStore {
 }
 
 impl KeyRegistry for FaultyStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), BoxError> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), BoxError> {
         self.sound()?;
         if let Some(held) = self.held_inserts.get() {
             held.fetch_add(1, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     clock::Clock,
-    manage::{Actor, UpdateKey, Issued, NewKey, Page, Rotation, validation::MOST_PERMISSIONS},
+    manage::{Actor, Issued, NewKey, Page, Rotation, UpdateKey, validation::MOST_PERMISSIONS},
     permission::Permissions,
     record::{KeyRecord, Obstacle, Owner},
 };
@@ -184,7 +184,8 @@ const LONGEST_GRACE: u32 = 90 * 24 * 60 * 60;
 
 impl Key {
     pub(super) fn new(record: &KeyRecord, clock: &Clock) -> Self {
-        let r#type = record.owner().map(|owner| if *owner == Owner::ServiceAccount { KeyType::Bot } else { KeyType::User });
+        let r#type =
+            record.owner().map(|owner| if *owner == Owner::ServiceAccount { KeyType::Bot } else { KeyType::User });
         Self {
             id: record.id().to_string(),
             r#type,

@@ -27,15 +27,15 @@ use serde_json::Value;
 use tower_http::csrf::CsrfLayer;
 use zeroize::Zeroizing;
 
-use super::{UpdateKey, KeyManager};
+use super::{KeyManager, UpdateKey};
 use crate::{
     permission::Action,
     record::{KeyId, Owner},
     scheme::SchemePolicy,
     store::KeyFilter,
 };
-use extract::{RequestActor, Body, OwnKeysOnly, Query, invalid, require_action, without_the_page_behind};
-use json::{CreateKey, EditKey, IssuedKey, Key, KeyList, ListKeys, EmptyBody, RotateKey};
+use extract::{Body, OwnKeysOnly, Query, RequestActor, invalid, require_action, without_the_page_behind};
+use json::{CreateKey, EditKey, EmptyBody, IssuedKey, Key, KeyList, ListKeys, RotateKey};
 use problem::{ApiError, Problem, problem};
 
 const LARGEST_BODY: usize = 64 * 1024;

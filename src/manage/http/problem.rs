@@ -43,9 +43,12 @@ pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
 pub(super) fn of_error(error: &ManageError) -> (StatusCode, String) {
     use ManageError as E;
     let status = match error {
-        E::PermissionDenied(_) | E::ActorInvalid | E::Escalation { .. } | E::NotOwner(_) | E::OwnKeysOnly | E::EnvironmentRestricted => {
-            StatusCode::FORBIDDEN
-        }
+        E::PermissionDenied(_)
+        | E::ActorInvalid
+        | E::Escalation { .. }
+        | E::NotOwner(_)
+        | E::OwnKeysOnly
+        | E::EnvironmentRestricted => StatusCode::FORBIDDEN,
         E::NotFound(_) | E::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
         E::UserRequired
         | E::Environment(_)

@@ -8,7 +8,9 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{Cache, CachedStore, entries::Entries, single_flight::SingleFlight, follower::FeedState, local_cache::CacheId};
+use super::{
+    Cache, CachedStore, entries::Entries, follower::FeedState, local_cache::CacheId, single_flight::SingleFlight,
+};
 use crate::{ConfigError, clock::nanos, store::ChangeFeed};
 
 /// The settings of a [`CachedStore`].
@@ -20,7 +22,7 @@ use crate::{ConfigError, clock::nanos, store::ChangeFeed};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_api_key::ConfigError> {
 /// let store = MemoryStore::new();
-/// let keys = CachedStore::builder(store.clone(), store.changes())
+/// let keys = CachedStore::builder(store.clone(), store.change_feed())
 ///     .entries(10_000)
 ///     .lease(Duration::from_millis(500))
 ///     .ttl(Duration::from_mins(1))

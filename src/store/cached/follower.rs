@@ -18,7 +18,7 @@ use super::freshness::{Epoch, Freshness};
 use crate::{
     clock::{Timeline, monotonic, nanos},
     key::KeyDigest,
-    store::{BoxError, Invalidation, ChangeFeed, erased::catch_unwind},
+    store::{BoxError, ChangeFeed, Invalidation, erased::catch_panic},
 };
 
 /// What the follower knows, and requests read.
@@ -104,7 +104,8 @@ impl FeedState {
     /// Whether an answer about this key was true at `since` or later, for all that is known. A gap ends what is proven, not what was true before it.
     pub(super) fn was_fresh_at(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
         let slot = slot(digest);
-        self.freshness.was_fresh_at(slot, noted, since) || (asked_at >= since && self.freshness.is_unchanged(slot, noted))
+        self.freshness.was_fresh_at(slot, noted, since)
+            || (asked_at >= since && self.freshness.is_unchanged(slot, noted))
     }
 
     /// Whether no change of this key was told since `noted`.
@@ -139,8 +140,9 @@ impl FeedState {
         let mut pause = shortest;
         loop {
             // A channel that panics is lost.
-            let Err(error) =
-                catch_unwind(self.follow_once(&mut changes)).await.unwrap_or_else(|_| Err("the channel panicked".into()));
+            let Err(error) = catch_panic(self.follow_once(&mut changes))
+                .await
+                .unwrap_or_else(|_| Err("the channel panicked".into()));
             if self.proof.send_replace(None).is_some() {
                 pause = shortest;
             }
@@ -169,7 +171,7 @@ impl FeedState {
     /// Sends a heartbeat, and says when it was sent once it is back. The first one after a loss finds nothing that can be trusted.
     async fn send_heartbeat<C: ChangeFeed>(&self, changes: &mut C, is_first: bool) -> Result<u64, BoxError> {
         let sent = self.now();
-        let told = timeout(self.lease, boxed(changes.recv())).await??;
+        let told = timeout(self.lease, boxed(changes.heartbeat())).await??;
         if is_first {
             self.apply(Invalidation::All);
         }

@@ -17,7 +17,7 @@ use super::atomics::{AtomicU32, AtomicU64, Ordering};
 pub(super) struct Freshness {
     /// One more than the instant at which the newest heartbeat that came back was sent; 0 before the first.
     proven: AtomicU64,
-    /// How often it was told that any key may have been changed: after each loss of the channel, and by `Change::Any`.
+    /// How often it was told that any key may have been changed: after each loss of the channel, and by `Invalidation::All`.
     gaps: AtomicU32,
     /// For each of the last gaps, what had been proven when it came.
     proven_before: [AtomicU64; GAPS_KEPT],

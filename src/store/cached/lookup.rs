@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     Cache, CacheError, CachedStore,
     entries::Entry,
+    local_cache::{self, LocalEntry, LocalHit},
     single_flight::{self, Leader, Outcome, Start, Waiter},
-    local_cache::{self, LocalHit, LocalEntry},
 };
 use crate::{
     clock::{monotonic, nanos},

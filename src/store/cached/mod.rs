@@ -12,12 +12,12 @@
 
 mod builder;
 mod entries;
-mod single_flight;
 mod follower;
 mod freshness;
-mod lookup;
 mod local_cache;
+mod lookup;
 mod registry;
+mod single_flight;
 
 use std::{
     error::Error,
@@ -31,9 +31,9 @@ use tokio::task::AbortHandle;
 
 pub use builder::CachedStoreBuilder;
 use entries::Entries;
-use single_flight::SingleFlight;
 use follower::FeedState;
 use local_cache::CacheId;
+use single_flight::SingleFlight;
 
 use super::ChangeFeed;
 
@@ -53,7 +53,7 @@ use super::ChangeFeed;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // In a service: PostgresStore::open("postgres://…").await?
 /// let store = MemoryStore::new();
-/// let keys = CachedStore::builder(store.clone(), store.changes()).entries(50_000).build()?;
+/// let keys = CachedStore::builder(store.clone(), store.change_feed()).entries(50_000).build()?;
 /// assert_eq!(keys.revocation_bound(), std::time::Duration::from_secs(1));
 ///
 /// let layer = ApiKeyLayer::builder(keys).build()?;
@@ -101,7 +101,7 @@ struct Cache<S> {
 /// use tower_api_key::store::{CachedStore, MemoryStore};
 ///
 /// let store = MemoryStore::new();
-/// let keys = CachedStore::builder(store.clone(), store.changes()).build()?;
+/// let keys = CachedStore::builder(store.clone(), store.change_feed()).build()?;
 /// assert!(!keys.status().is_following); // not yet
 /// # Ok(())
 /// # }
@@ -156,7 +156,7 @@ impl<S> CachedStore<S> {
 
     /// A revoked key is refused by every request that arrives this long after the revocation was committed, or later.
     ///
-    /// It is the lease, or what [`CachedStore::accept_stale_while_store_fails`] was told, whichever is longer.
+    /// It is the lease, or what [`CachedStore::stale_if_error`] was told, whichever is longer.
     pub fn revocation_bound(&self) -> Duration {
         self.cache.following.lease.max(self.stale_for.unwrap_or_default())
     }
@@ -172,8 +172,8 @@ impl<S> CachedStore<S> {
     /// use tower_api_key::store::{CachedStore, MemoryStore};
     ///
     /// let store = MemoryStore::new();
-    /// let strict = CachedStore::builder(store.clone(), store.changes()).build()?;
-    /// let lenient = strict.clone().accept_stale_while_store_fails(Duration::from_mins(5));
+    /// let strict = CachedStore::builder(store.clone(), store.change_feed()).build()?;
+    /// let lenient = strict.clone().stale_if_error(Duration::from_mins(5));
     /// assert_eq!(strict.revocation_bound(), Duration::from_secs(1));
     /// assert_eq!(lenient.revocation_bound(), Duration::from_mins(5));
     /// # Ok(())

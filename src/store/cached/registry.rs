@@ -5,7 +5,7 @@ use super::{CacheError, CachedStore};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, Answered, BoxError, KeyLimit, Invalidation, KeyFilter, KeyRegistry, Replacement, UsageDelta},
+    store::{ActorKey, Answered, BoxError, Invalidation, KeyFilter, KeyLimit, KeyRegistry, Replacement, UsageDelta},
 };
 
 fn failed(error: impl Into<BoxError>) -> CacheError {
@@ -30,7 +30,12 @@ impl<S: KeyRegistry> CachedStore<S> {
 }
 
 impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), CacheError> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), CacheError> {
         let digest = *record.digest();
         self.forgetting(self.cache.store.insert(record, cap, actor).await, |()| vec![digest])
     }

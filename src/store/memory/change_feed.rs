@@ -8,20 +8,20 @@ use tokio::sync::broadcast::{
 };
 
 use super::MemoryStore;
-use crate::store::{Invalidation, ChangeFeed};
+use crate::store::{ChangeFeed, Invalidation};
 
 /// The changes in a [`MemoryStore`], as they are made.
 ///
 /// ```
-/// use tower_api_key::{KeyRecord, store::{Change, KeyChanges, MemoryStore}};
+/// use tower_api_key::{KeyRecord, store::{ChangeFeed, Invalidation, MemoryStore}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let keys = MemoryStore::new();
-/// let mut changes = keys.changes();
-/// changes.connect().await?;
+/// let mut changes = keys.change_feed();
+/// changes.subscribe().await?;
 /// keys.add(KeyRecord::new("k1", [7; 32]))?;
-/// assert_eq!(changes.next().await?, Change::Key([7; 32].into()));
+/// assert_eq!(changes.next().await?, Invalidation::Digest([7; 32].into()));
 /// # Ok(())
 /// # }
 /// ```
@@ -59,7 +59,7 @@ impl ChangeFeed for MemoryChangeFeed {
         }
     }
 
-    async fn recv(&mut self) -> Result<Vec<Invalidation>, Infallible> {
+    async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, Infallible> {
         // A change that is being made is told before its turn ends.
         drop(self.store.turn());
         let mut changes = Vec::new();

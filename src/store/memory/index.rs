@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     record::{Fields, KeyId, KeyRecord},
-    store::{ActorKey, KeyLimit, KeyFilter, RegistryError},
+    store::{ActorKey, KeyFilter, KeyLimit, RegistryError},
 };
 
 #[derive(Default)]
@@ -66,7 +66,12 @@ impl Index {
     }
 
     /// Adds to a page what is admitted behind this id. Returns where to go on, if it has seen enough for one turn.
-    pub(super) fn read_on(&self, filter: &KeyFilter, after: Option<&KeyId>, page: &mut Vec<KeyRecord>) -> Option<KeyId> {
+    pub(super) fn read_on(
+        &self,
+        filter: &KeyFilter,
+        after: Option<&KeyId>,
+        page: &mut Vec<KeyRecord>,
+    ) -> Option<KeyId> {
         if page.len() >= filter.limit {
             return None;
         }
@@ -146,7 +151,11 @@ impl Index {
 
 impl Shelf {
     /// Those of the filter's organization and owner, the newest first, behind this id.
-    fn behind<'s>(&'s self, filter: &KeyFilter, after: Option<&KeyId>) -> Box<dyn Iterator<Item = &'s Arc<Fields>> + 's> {
+    fn behind<'s>(
+        &'s self,
+        filter: &KeyFilter,
+        after: Option<&KeyId>,
+    ) -> Box<dyn Iterator<Item = &'s Arc<Fields>> + 's> {
         let place = |id| Place {
             organization: filter.organization.as_deref(),
             owner: Whose::of(filter.owner.as_ref()),

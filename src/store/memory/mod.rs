@@ -1,9 +1,9 @@
 //! Keys in memory, changeable while they are served.
 
-mod index;
 mod change_feed;
 mod group;
 mod groups;
+mod index;
 mod order;
 mod permission_interner;
 mod table;
@@ -17,7 +17,10 @@ use tokio::sync::broadcast;
 
 pub use change_feed::MemoryChangeFeed;
 
-use super::{ActorKey, Answered, KeyLimit, Invalidation, KeyFilter, KeyRegistry, KeyStore, Lookup, RegistryError, Replacement, UsageDelta};
+use super::{
+    ActorKey, Answered, Invalidation, KeyFilter, KeyLimit, KeyRegistry, KeyStore, Lookup, RegistryError, Replacement,
+    UsageDelta,
+};
 use crate::{
     key::KeyDigest,
     record::{Fields, KeyId, KeyRecord, Status},
@@ -88,7 +91,7 @@ impl MemoryStore {
     ///
     /// # Errors
     ///
-    /// [`Refusal::DuplicateId`], [`Refusal::DuplicateKey`].
+    /// [`RegistryError::DuplicateId`], [`RegistryError::DuplicateDigest`].
     pub fn add(&self, record: KeyRecord) -> Result<(), RegistryError> {
         self.insert_under(record, None, None)
     }
@@ -98,7 +101,12 @@ impl MemoryStore {
         MemoryChangeFeed::new(self.clone())
     }
 
-    fn insert_under(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
+    fn insert_under(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Result<(), RegistryError> {
         let mut turn = self.turn();
         turn.books.check_actor(actor)?;
         self.check_insert(&turn.books, &record)?;
@@ -179,7 +187,12 @@ impl KeyStore for MemoryStore {
 }
 
 impl KeyRegistry for MemoryStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), Infallible> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), Infallible> {
         Ok(self.insert_under(record, cap, actor))
     }
 

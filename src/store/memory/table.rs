@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     key::KeyDigest,
-    record::{Fields, KeyRecord, GenerationCounter, get, insert},
+    record::{Fields, GenerationCounter, KeyRecord, get, insert},
 };
 
 pub(super) struct Table {

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::{
     PostgresStore, migrations,
-    pool::{Purpose, Pool, prepare},
+    pool::{Pool, Purpose, prepare},
 };
 
 /// The settings of a [`PostgresStore`]. `Debug` does not show the URL: a password may stand in it.
@@ -18,7 +18,7 @@ use super::{
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = PostgresStore::builder("postgres://keys@db.example/keys?sslmode=verify-full")
 ///     .connections(16)
-///     .patience(Duration::from_secs(2))
+///     .operation_timeout(Duration::from_secs(2))
 ///     .open()
 ///     .await?;
 /// # Ok(())
@@ -56,14 +56,14 @@ const SETTINGS: [&str; 18] = [
     "statement-cache-capacity",
 ];
 
-// === impl PostgresBuilder ===
+// === impl PostgresStoreBuilder ===
 
 impl PostgresStoreBuilder {
     pub(super) fn new(url: String) -> Self {
         Self { url, connections: 8, patience: Duration::from_secs(5) }
     }
 
-    /// The most connections at a time, beside the two of [`PostgresStore::changes`] (default 8, at least 1).
+    /// The most connections at a time, beside the two of [`PostgresStore::change_feed`] (default 8, at least 1).
     pub fn connections(mut self, most: u32) -> Self {
         self.connections = most;
         self

@@ -9,7 +9,7 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use super::pool::{prepare, within};
-use crate::store::{Invalidation, ChangeFeed};
+use crate::store::{ChangeFeed, Invalidation};
 
 /// The changes of the keys in a [`PostgresStore`](super::PostgresStore), on two connections of their own: one listens, and the other sends the heartbeats.
 ///
@@ -18,18 +18,18 @@ use crate::store::{Invalidation, ChangeFeed};
 /// there.
 ///
 /// The name of the channel has a random part, which only a role that may read the table `api_keys_schema` knows: no other role can listen, or
-/// notify. What is told and not understood counts as a change of any key ([`Change::Any`]); it is told with the next heartbeat, once, however often it was heard.
+/// notify. What is told and not understood counts as a change of any key ([`Invalidation::All`]); it is told with the next heartbeat, once, however often it was heard.
 ///
 /// Notifications do not pass through a pooler that lends a connection for one transaction, such as `PgBouncer` in its transaction mode: then
 /// no heartbeat comes back, which is an error.
 ///
 /// ```no_run
-/// use tower_api_key::store::{KeyChanges, PostgresStore};
+/// use tower_api_key::store::{ChangeFeed, PostgresStore};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = PostgresStore::open("postgres://keys@db.example/keys?sslmode=verify-full").await?;
-/// let mut changes = store.changes();
-/// changes.connect().await?;
+/// let mut changes = store.change_feed();
+/// changes.subscribe().await?;
 /// println!("{:?}", changes.next().await?);
 /// # Ok(())
 /// # }
@@ -94,7 +94,7 @@ const BEAT: &str = concat!(
     " from beat"
 );
 
-// === impl PostgresChanges ===
+// === impl PostgresChangeFeed ===
 
 impl PostgresChangeFeed {
     pub(super) fn new(options: &PgConnectOptions, patience: Duration) -> Self {
@@ -114,7 +114,7 @@ impl ChangeFeed for PostgresChangeFeed {
     async fn next(&mut self) -> Result<Invalidation, sqlx::Error> {
         let channel = self.channel.as_mut().ok_or_else(lost)?;
         loop {
-            match channel.hear().await {
+            match channel.recv().await {
                 Ok(Notification::Change(Invalidation::All)) => channel.is_any = true,
                 Ok(Notification::Change(change)) => return Ok(change),
                 Ok(Notification::Beat(_)) => {}
@@ -127,7 +127,7 @@ impl ChangeFeed for PostgresChangeFeed {
     }
 
     /// Cut short, it ends the channel.
-    async fn recv(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
+    async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
         let mut channel = self.channel.take().ok_or_else(lost)?;
         let changes = within(self.patience, channel.send_heartbeat()).await?;
         self.channel = Some(channel);
@@ -173,7 +173,7 @@ impl Channel {
         let beat: String = row.try_get("payload")?;
         let mut changes = Vec::new();
         loop {
-            match self.hear().await? {
+            match self.recv().await? {
                 Notification::Change(Invalidation::All) => self.is_any = true,
                 Notification::Change(_) if changes.len() == MANY => self.is_any = true,
                 Notification::Change(change) => changes.push(change),
@@ -185,7 +185,7 @@ impl Channel {
         Ok(changes)
     }
 
-    async fn hear(&mut self) -> Result<Notification, sqlx::Error> {
+    async fn recv(&mut self) -> Result<Notification, sqlx::Error> {
         // `None` is a connection that was lost, and would be made anew by the next call.
         let notification = self.listener.as_mut().ok_or_else(lost)?.try_recv().await?.ok_or_else(lost)?;
         Ok(Notification::from(notification.payload()))

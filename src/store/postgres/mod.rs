@@ -12,9 +12,11 @@ use sqlx::{PgConnection, Postgres, Row, postgres::PgRow};
 
 pub use builder::PostgresStoreBuilder;
 pub use change_feed::PostgresChangeFeed;
-use pool::{Purpose, Permit, Pool};
+use pool::{Permit, Pool, Purpose};
 
-use super::{ActorKey, Answered, KeyLimit, KeyFilter, KeyRegistry, KeyStore, RegistryError, Replacement, UsageDelta, row};
+use super::{
+    ActorKey, Answered, KeyFilter, KeyLimit, KeyRegistry, KeyStore, RegistryError, Replacement, UsageDelta, row,
+};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -52,13 +54,13 @@ use crate::{
 ///
 /// `sslrootcert` is the file of the CA (default: the system's CAs), `sslcert` and `sslkey` are the client's own. `application_name` is
 /// `tower-api-key` unless the URL gives another, and with ` changes` or ` heartbeats` behind it on the two connections of
-/// [`PostgresStore::changes`].
+/// [`PostgresStore::change_feed`].
 /// `options=-csearch_path%3Dkeys` puts the tables into a schema of their own.
 ///
 /// # A server that cannot be relied on
 ///
 /// A replica is refused: it may be behind, and a revoked key would still work for as long. What is not done within the builder's
-/// `patience` is an error, and its connection is thrown away, so that a network that swallows everything holds up nothing for longer.
+/// `operation_timeout` is an error, and its connection is thrown away, so that a network that swallows everything holds up nothing for longer.
 ///
 /// # Timing
 ///
@@ -140,7 +142,12 @@ impl KeyStore for PostgresStore {
 }
 
 impl KeyRegistry for PostgresStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Add).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
@@ -159,7 +166,8 @@ impl KeyRegistry for PostgresStore {
             lock_number(&mut change, statements::first_lock_number()).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
             let is_empty = sqlx::query_scalar::<_, bool>(statements::IS_EMPTY).fetch_one(&mut *change).await?;
-            let answer = if is_empty { insert(&mut change, &record, None).await? } else { Err(RegistryError::NotEmpty) };
+            let answer =
+                if is_empty { insert(&mut change, &record, None).await? } else { Err(RegistryError::NotEmpty) };
             change.end(answer).await
         };
         self.pool.within(work).await
@@ -438,7 +446,10 @@ async fn remove(connection: &mut PgConnection, ids: &[&KeyId]) -> Result<(), sql
 }
 
 /// In the place of the row with this id.
-async fn put(connection: &mut PgConnection, record: Result<KeyRecord, RegistryError>) -> Answered<KeyRecord, sqlx::Error> {
+async fn put(
+    connection: &mut PgConnection,
+    record: Result<KeyRecord, RegistryError>,
+) -> Answered<KeyRecord, sqlx::Error> {
     if let Ok(record) = &record {
         sqlx::query_with(statements::PUT, row::arguments::<Postgres>(record)?).execute(connection).await?;
     }

@@ -208,7 +208,7 @@ pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) ->
     Ok(())
 }
 
-/// What is not done within `patience` is cut short.
+/// What is not done within `operation_timeout` is cut short.
 pub(super) async fn within<T>(
     patience: Duration,
     work: impl Future<Output = Result<T, sqlx::Error>>,

@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder};
 
 use crate::{
     record::{KeyRecord, Owner},
-    store::{KeyLimit, KeyFilter, UsageDelta, row},
+    store::{KeyFilter, KeyLimit, UsageDelta, row},
 };
 
 macro_rules! columns {

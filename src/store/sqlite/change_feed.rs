@@ -6,19 +6,19 @@ use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::time::sleep;
 
 use super::file::Files;
-use crate::store::{Invalidation, ChangeFeed};
+use crate::store::{ChangeFeed, Invalidation};
 
 /// The changes in a [`SqliteStore`](crate::store::SqliteStore)'s file, made by whatever process.
 ///
-/// SQLite tells that the file was changed, not what; so each change is [`Change::Any`], a write of uses too. The file is asked every 10 ms.
+/// SQLite tells that the file was changed, not what; so each change is [`Invalidation::All`], a write of uses too. The file is asked every 10 ms.
 /// Once the file was replaced, moved or removed, every call is an error: a cache then trusts nothing that it has in memory.
 ///
 /// ```
-/// use tower_api_key::store::{KeyChanges, SqliteStore};
+/// use tower_api_key::store::{ChangeFeed, SqliteStore};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let mut changes = SqliteStore::open("keys.db").await?.changes();
-/// changes.connect().await?;
+/// let mut changes = SqliteStore::open("keys.db").await?.change_feed();
+/// changes.subscribe().await?;
 /// println!("{:?}", changes.next().await?);
 /// # Ok(())
 /// # }
@@ -34,7 +34,7 @@ pub struct SqliteChangeFeed {
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-// === impl SqliteChanges ===
+// === impl SqliteChangeFeed ===
 
 impl SqliteChangeFeed {
     pub(super) fn new(options: &SqliteConnectOptions, files: Arc<Files>) -> Self {
@@ -72,7 +72,7 @@ impl ChangeFeed for SqliteChangeFeed {
         }
     }
 
-    async fn recv(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
+    async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
         Ok(if self.was_changed().await? { vec![Invalidation::All] } else { Vec::new() })
     }
 }

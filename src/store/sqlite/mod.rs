@@ -1,6 +1,5 @@
 //! Keys in a file of their own, in `SQLite`.
 
-mod transaction;
 mod change_feed;
 mod connections;
 mod fault;
@@ -9,6 +8,7 @@ mod migrations;
 mod registry;
 mod reserve;
 mod statements;
+mod transaction;
 mod writes;
 
 use std::{hint::black_box, path::Path, sync::Arc};

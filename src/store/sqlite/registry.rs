@@ -4,14 +4,19 @@ use super::{SqliteStore, reserve::is_full, statements, writes::get};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, Answered, KeyLimit, KeyFilter, KeyRegistry, RegistryError, Replacement, UsageDelta, row},
+    store::{ActorKey, Answered, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta, row},
 };
 
 /// So many rows of a page are decoded before requests go in between.
 const ROWS: usize = 16;
 
 impl KeyRegistry for SqliteStore {
-    async fn insert(&self, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<&ActorKey>) -> Answered<(), sqlx::Error> {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), sqlx::Error> {
         self.adding(self.try_insert(record, cap, actor).await)
     }
 
@@ -83,7 +88,9 @@ impl KeyRegistry for SqliteStore {
         let query = query.bind(to.as_bytes().to_vec()).bind(row::number(record.version()));
         match query.execute(&mut *change).await {
             Ok(_) => change.commit().await?,
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(Err(RegistryError::DuplicateDigest)),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                return Ok(Err(RegistryError::DuplicateDigest));
+            }
             Err(error) => return Err(error),
         }
         Ok(Ok(record))

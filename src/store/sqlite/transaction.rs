@@ -7,14 +7,14 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use super::file::Files;
 
 /// Dropped, it is rolled back.
-pub(super) struct Transaction<'f> {
+pub(super) struct WriteTransaction<'f> {
     transaction: Transaction<'static, Sqlite>,
     files: &'f Files,
 }
 
 // === impl Change ===
 
-impl<'f> Transaction<'f> {
+impl<'f> WriteTransaction<'f> {
     /// Takes the file for writing.
     pub(super) async fn begin(writer: &SqlitePool, files: &'f Files) -> Result<Self, sqlx::Error> {
         files.check()?;
@@ -27,7 +27,7 @@ impl<'f> Transaction<'f> {
     }
 }
 
-impl Deref for Transaction<'_> {
+impl Deref for WriteTransaction<'_> {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
@@ -35,7 +35,7 @@ impl Deref for Transaction<'_> {
     }
 }
 
-impl DerefMut for Transaction<'_> {
+impl DerefMut for WriteTransaction<'_> {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.transaction
     }

@@ -2,7 +2,7 @@
 
 use sqlx::{Sqlite, SqliteConnection};
 
-use super::{SqliteStore, transaction::Transaction, fault::SqliteFault, reserve::is_full, statements};
+use super::{SqliteStore, fault::SqliteFault, reserve::is_full, statements, transaction::WriteTransaction};
 use crate::{
     record::{KeyId, KeyRecord, Status},
     store::{ActorKey, Answered, KeyLimit, RegistryError, Replacement, row},
@@ -10,12 +10,12 @@ use crate::{
 
 impl SqliteStore {
     /// Takes the file for writing at once, so that what is read is still true when it is changed.
-    pub(super) async fn change(&self) -> Result<Transaction<'_>, sqlx::Error> {
-        Transaction::begin(&self.0.writer, &self.0.files).await
+    pub(super) async fn change(&self) -> Result<WriteTransaction<'_>, sqlx::Error> {
+        WriteTransaction::begin(&self.0.writer, &self.0.files).await
     }
 
     /// The same on behalf of an actor, whose key is read when nobody else writes any more.
-    async fn change_for(&self, actor: Option<&ActorKey>) -> Answered<Transaction<'_>, sqlx::Error> {
+    async fn change_for(&self, actor: Option<&ActorKey>) -> Answered<WriteTransaction<'_>, sqlx::Error> {
         let mut change = self.change().await?;
         let Some(actor) = actor else { return Ok(Ok(change)) };
         let stored = get(&mut change, actor.id()).await?;
@@ -23,7 +23,7 @@ impl SqliteStore {
     }
 
     /// An error if a key that is added in this change would leave no space to revoke it.
-    fn keep_reserve(&self, _change: &Transaction<'_>) -> Result<(), sqlx::Error> {
+    fn keep_reserve(&self, _change: &WriteTransaction<'_>) -> Result<(), sqlx::Error> {
         self.0.reserve.keep().map_err(|_| self.full())
     }
 
@@ -169,12 +169,20 @@ pub(super) async fn get(connection: &mut SqliteConnection, id: &KeyId) -> Result
     query.fetch_optional(connection).await?.as_ref().map(row::record).transpose()
 }
 
-async fn insert(connection: &mut SqliteConnection, record: &KeyRecord, cap: Option<KeyLimit>) -> Answered<(), sqlx::Error> {
+async fn insert(
+    connection: &mut SqliteConnection,
+    record: &KeyRecord,
+    cap: Option<KeyLimit>,
+) -> Answered<(), sqlx::Error> {
     match sqlx::query_with(statements::INSERT, row::arguments::<Sqlite>(record)?).execute(&mut *connection).await {
         Ok(_) => {}
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             let taken = get(connection, record.id()).await?.is_some();
-            return Ok(Err(if taken { RegistryError::DuplicateId(record.id().clone()) } else { RegistryError::DuplicateDigest }));
+            return Ok(Err(if taken {
+                RegistryError::DuplicateId(record.id().clone())
+            } else {
+                RegistryError::DuplicateDigest
+            }));
         }
         Err(error) => return Err(error),
     }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::{
-    KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed, find, insert, noon, of_alice, race, sound,
-    stored,
+    KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed, find, insert, noon, of_alice, race,
+    sound, stored,
 };
 use crate::{
     record::Status,

@@ -20,7 +20,10 @@ pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry,
     let first =
         registry.insert(of_owner("disabled", 5).with_status(Status::Disabled), Some(one_at(noon())), None).await;
     assert_eq!(sound(first), Ok(()), "revoked and expired keys do not count");
-    assert_eq!(sound(registry.insert(of_owner("b", 6), Some(one_at(noon())), None).await), Err(RegistryError::LimitReached(1)));
+    assert_eq!(
+        sound(registry.insert(of_owner("b", 6), Some(one_at(noon())), None).await),
+        Err(RegistryError::LimitReached(1))
+    );
     let two = registry.insert(of_owner("c", 7), Some(KeyLimit { max: 2, at: noon() }), None).await;
     assert_eq!(sound(two), Ok(()), "a cap of two");
     let none = registry.insert(of_owner("d", 8), Some(KeyLimit { max: 0, at: noon() }), None).await;
@@ -61,10 +64,18 @@ pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl Key
     let elsewhere = registry.insert(of_alice("8", 8).with_environment("test"), Some(one_at(noon())), None).await;
     assert_eq!(sound(elsewhere), Err(RegistryError::LimitReached(1)), "a cap is of all environments");
     let taken = registry.insert(of_alice("1", 8), Some(one_at(noon())), None).await;
-    assert_eq!(sound(taken), Err(RegistryError::DuplicateId("1".into())), "what is wrong with a key comes before its cap");
+    assert_eq!(
+        sound(taken),
+        Err(RegistryError::DuplicateId("1".into())),
+        "what is wrong with a key comes before its cap"
+    );
     let without_organization = KeyRecord::new("9", [9; 32]).with_owner(user("alice"));
     let refused = registry.insert(without_organization, Some(one_at(noon())), None).await;
-    assert_eq!(sound(refused), Err(RegistryError::LimitReached(1)), "keys without an organization count among themselves");
+    assert_eq!(
+        sound(refused),
+        Err(RegistryError::LimitReached(1)),
+        "keys without an organization count among themselves"
+    );
 }
 
 pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(registry: impl KeyRegistry) {

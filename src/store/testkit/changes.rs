@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed, find, insert, noon, of_alice, race, sound,
-    stored,
+    KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed, find, insert, noon, of_alice, race,
+    sound, stored,
 };
 use crate::{permission::Permissions, record::Status};
 

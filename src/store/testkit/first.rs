@@ -9,7 +9,11 @@ pub(super) async fn none_but_the_first_key_is_the_first(registry: impl KeyRegist
     assert_eq!(sound(registry.insert_first(of_alice("a", 1)).await), Ok(()), "the first key");
     assert!(find(&registry, 1).await.is_some(), "the first key is found");
     assert_eq!(sound(registry.insert_first(of_alice("b", 2)).await), Err(RegistryError::NotEmpty), "the second key");
-    assert_eq!(sound(registry.insert_first(of_alice("a", 1)).await), Err(RegistryError::NotEmpty), "the first key again");
+    assert_eq!(
+        sound(registry.insert_first(of_alice("a", 1)).await),
+        Err(RegistryError::NotEmpty),
+        "the first key again"
+    );
     assert!(find(&registry, 2).await.is_none(), "what was refused is found");
     sound(registry.remove(&"a".into(), None).await).expect("a removal");
     let revoked = KeyRecord::new("other", [3; 32]).with_owner(Owner::ServiceAccount).with_status(Status::Revoked);

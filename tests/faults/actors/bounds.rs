@@ -6,7 +6,7 @@ use axum::Router;
 use serde_json::{Value, json};
 use tower_api_key::{
     KeyFormat, KeyId, KeyManager, KeyRecord, Owner, Permissions, Principal,
-    manage::{Actor, UpdateKey, Issued, KeyManagerBuilder, ManageError, NewKey, Rotation},
+    manage::{Actor, Issued, KeyManagerBuilder, ManageError, NewKey, Rotation, UpdateKey},
     store::KeyFilter,
 };
 
@@ -165,7 +165,10 @@ async fn m02_a_list_shows_own_keys_whatever_the_filter_says() {
     let keys = Keys::new().await;
     for (actor_name, actor, known) in actors(&keys).await {
         if actor.permissions().is_empty() {
-            assert!(matches!(keys.manager.list(&actor, KeyFilter::default()).await, Err(ManageError::PermissionDenied(_))));
+            assert!(matches!(
+                keys.manager.list(&actor, KeyFilter::default()).await,
+                Err(ManageError::PermissionDenied(_))
+            ));
             continue;
         }
         assert_eq!(keys.listed(&actor, KeyFilter::organization("globex").with_revoked()).await, known, "{actor_name}");

@@ -7,7 +7,7 @@ use proptest::{prelude::*, test_runner::Config};
 use serde_json::{Value, json};
 use tower_api_key::{
     KeyFormat, KeyId, KeyManager, KeyRecord, Permissions,
-    manage::{Actor, UpdateKey, Issued, ManageError, NewKey, Rotation},
+    manage::{Actor, Issued, ManageError, NewKey, Rotation, UpdateKey},
     store::{KeyFilter, RegistryError},
 };
 
@@ -60,7 +60,8 @@ async fn m04_a_key_that_ends_makes_none_that_ends_later() {
             "it would begin when its maker has ended: {afterwards:?}"
         );
     }
-    let without_end = manager.issue(&admin(), NewKey::service_account("x").expires_at(noon() + 100 * YEAR)).await.unwrap();
+    let without_end =
+        manager.issue(&admin(), NewKey::service_account("x").expires_at(noon() + 100 * YEAR)).await.unwrap();
     assert_eq!(end(&without_end), Some(noon() + 100 * YEAR), "a trusted actor has no end");
 }
 
@@ -115,7 +116,8 @@ async fn m04_to_enable_and_to_edit_a_key_give_it_no_more_time() {
 #[tokio::test]
 async fn m04_the_end_is_that_of_the_key_as_it_is_now() {
     let (api, manager) = Api::managed(|builder| builder);
-    let everlasting = manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
+    let everlasting =
+        manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
     let principal = api.run().answer(bearer(text(&everlasting))).await.principal.unwrap();
     let then = Actor::from(&principal);
     assert_eq!(end(&manager.issue(&then, NewKey::service_account("x")).await.unwrap()), None);
@@ -255,7 +257,10 @@ async fn m05_an_organization_has_a_thousand_bots_unless_it_is_set_otherwise() {
             manager.issue(&actor, NewKey::service_account("x")).await.unwrap();
         }
         let full = |refused: Result<(), ManageError>| {
-            assert!(matches!(refused, Err(ManageError::Registry(RegistryError::LimitReached(count))) if count == most), "{refused:?}");
+            assert!(
+                matches!(refused, Err(ManageError::Registry(RegistryError::LimitReached(count))) if count == most),
+                "{refused:?}"
+            );
         };
         let imported = KeyFormat::new("acme").unwrap().generate().unwrap();
         full(manager.issue(&actor, NewKey::service_account("x")).await.map(drop));
@@ -264,7 +269,8 @@ async fn m05_an_organization_has_a_thousand_bots_unless_it_is_set_otherwise() {
         full(manager.import_digest(&admin(), [9; 32], NewKey::service_account("x")).await.map(drop));
         manager.issue(&admin().in_organization("globex"), NewKey::service_account("x")).await.unwrap();
         manager.issue(&user("alice"), NewKey::user("x")).await.unwrap();
-        let newest = manager.list(&admin(), KeyFilter::default().owner(tower_api_key::Owner::ServiceAccount)).await.unwrap();
+        let newest =
+            manager.list(&admin(), KeyFilter::default().owner(tower_api_key::Owner::ServiceAccount)).await.unwrap();
         let newest = newest.records[0].id().clone();
         manager.rotate(&admin(), newest.clone(), Rotation::grace_period(HOUR)).await.unwrap();
         full(manager.issue(&admin(), NewKey::service_account("x")).await.map(drop));

@@ -6,7 +6,7 @@ use axum::Router;
 use serde_json::{Value, json};
 use tower_api_key::{
     KeyHasher, KeyManager,
-    manage::{UpdateKey, Issued, ManageError, NewKey, Rotation},
+    manage::{Issued, ManageError, NewKey, Rotation, UpdateKey},
 };
 
 use super::call;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower_api_key::{
     KeyManager, Owner, Permissions,
-    manage::{Actor, UpdateKey, Issued, Rotation},
+    manage::{Actor, Issued, Rotation, UpdateKey},
 };
 
 use super::{Answer, call};

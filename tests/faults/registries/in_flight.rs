@@ -7,7 +7,7 @@ use std::{
 
 use tower_api_key::{
     KeyManager, KeyRegistry, Owner,
-    manage::{Actor, UpdateKey, Issued, ManageError, NewKey},
+    manage::{Actor, Issued, ManageError, NewKey, UpdateKey},
 };
 
 use super::{everything_in, manager, memory, since, thief, trusted};
@@ -160,7 +160,7 @@ async fn m01_what_is_asked_for_by_a_key_that_is_renamed_meanwhile_is_done() {
     }
 }
 
-/// `remove_member`, then her own issue; `revoke`, then a regenerate of another bot's key: as they arrive, one behind the other.
+/// `remove_user_keys`, then her own issue; `revoke`, then a regenerate of another bot's key: as they arrive, one behind the other.
 #[tokio::test]
 async fn m01_an_actor_that_was_read_before_its_end_changes_nothing_after_it() {
     let store = memory();

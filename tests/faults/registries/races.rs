@@ -5,7 +5,7 @@ use std::env;
 use tokio::task::yield_now;
 use tower_api_key::{
     KeyId, KeyManager, KeyRegistry, Owner, Permissions,
-    manage::{Actor, UpdateKey, ManageError, NewKey, Rotation},
+    manage::{Actor, ManageError, NewKey, Rotation, UpdateKey},
     store::RegistryError,
 };
 
@@ -64,7 +64,9 @@ impl Deed {
         match self {
             Self::Issue => manager.issue(actor, NewKey::user("spare").grant("links", "read")).await.map(drop),
             Self::Import => manager.import_digest(actor, digest(), NewKey::service_account("spare")).await.map(drop),
-            Self::Edit => manager.edit(actor, victim.clone(), UpdateKey::new().name(format!("name {step}"))).await.map(drop),
+            Self::Edit => {
+                manager.edit(actor, victim.clone(), UpdateKey::new().name(format!("name {step}"))).await.map(drop)
+            }
             Self::Regenerate => {
                 let new = manager.regenerate(actor, victim.clone()).await?;
                 *victim = new.record().id().clone();
@@ -100,7 +102,9 @@ impl End {
                 let user = trusted(Owner::User("thief".into()), admin.organization().unwrap());
                 manager.regenerate(&user, id.clone()).await.map(drop)
             }
-            Self::Strip => manager.edit(admin, id.clone(), UpdateKey::new().permissions(Permissions::new())).await.map(drop),
+            Self::Strip => {
+                manager.edit(admin, id.clone(), UpdateKey::new().permissions(Permissions::new())).await.map(drop)
+            }
         }
     }
 }

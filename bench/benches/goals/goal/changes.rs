@@ -180,7 +180,7 @@ fn hot(keys: u64) -> Vec<KeyDigest> {
 
 fn look_up(store: &MemoryStore, digests: &[KeyDigest]) {
     for digest in digests {
-        let found = store.find_now(black_box(digest));
+        let found = store.try_find(black_box(digest));
         assert!(matches!(black_box(&found), Lookup::Found(_)), "no key");
     }
 }

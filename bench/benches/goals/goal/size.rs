@@ -79,9 +79,9 @@ fn look_up(report: &mut Report, small: &MemoryStore, large: &MemoryStore, presen
         Repeat(|call| rig::verify(&large_layer, &requests[call % PRESENTED])),
     );
     let few_cold = Cold { store: small, keys: FEW, random: Random::new(1), digests: Vec::new() };
-    group.add(format!("find_now, any of {FEW} keys"), few_cold);
+    group.add(format!("try_find, any of {FEW} keys"), few_cold);
     let many_cold = Cold { store: large, keys: many, random: Random::new(2), digests: Vec::new() };
-    let many_cold = group.add(format!("find_now, any of {many} keys"), many_cold);
+    let many_cold = group.add(format!("try_find, any of {many} keys"), many_cold);
     let chase = group.add(format!("pointer chase over {} MB", (lines * LINE) >> 20), Chase::new(lines));
     for hot in [few_hot, many_hot] {
         group.count(hot, PRESENTED);
@@ -166,7 +166,7 @@ impl Item for Cold<'_> {
 
     fn run(&mut self, calls: usize) {
         for digest in &self.digests[..calls] {
-            let found = self.store.find_now(black_box(digest));
+            let found = self.store.try_find(black_box(digest));
             assert!(matches!(black_box(&found), Lookup::Found(_)), "no key");
         }
     }

@@ -22,7 +22,7 @@ pub fn measure(report: &mut Report) {
     let text = |call: usize| presented[call % PRESENTED].expose().as_bytes();
     let found = |call: usize| {
         let digest = black_box(&digests[call % PRESENTED]);
-        match store.find_now(digest) {
+        match store.try_find(digest) {
             Lookup::Found(record) if record.digest() == digest => record,
             _ => panic!("no key"),
         }
