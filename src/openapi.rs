@@ -85,7 +85,7 @@ use utoipa::openapi::{
 use crate::{
     error::ConfigError,
     guard::{Require, Roles, intersect},
-    scheme::{KEY_LEN_LIMIT, KeyForm, Place, Reader, Scheme, SchemePolicy},
+    scheme::{Carrier, KEY_LEN_LIMIT, KeyForm, Reader, Scheme, SchemePolicy},
 };
 
 /// What a document is to say about keys: a policy, and the guards of its operations.
@@ -256,13 +256,13 @@ fn security(scheme: &Scheme) -> SecurityScheme {
             let basic = http.scheme(HttpAuthScheme::Basic).description(Some(format!("The {part} is the key")));
             return SecurityScheme::Http(basic.build());
         }
-        (Place::Header(name), Some(word)) => {
+        (Carrier::Header(name), Some(word)) => {
             ApiKey::Header(ApiKeyValue::with_description(&**name, &format!("{word}, a space, and the key")))
         }
-        (Place::Header(name), None) => ApiKey::Header(ApiKeyValue::new(&**name)),
-        (Place::Query(name), _) => ApiKey::Query(ApiKeyValue::new(&**name)),
-        (Place::Cookie(name), _) => ApiKey::Cookie(ApiKeyValue::new(&**name)),
-        (Place::WebSocketProtocol(name), _) => {
+        (Carrier::Header(name), None) => ApiKey::Header(ApiKeyValue::new(&**name)),
+        (Carrier::Query(name), _) => ApiKey::Query(ApiKeyValue::new(&**name)),
+        (Carrier::Cookie(name), _) => ApiKey::Cookie(ApiKeyValue::new(&**name)),
+        (Carrier::WebSocketProtocol(name), _) => {
             let described = format!("{name}, a comma, and the key");
             ApiKey::Header(ApiKeyValue::with_description("Sec-WebSocket-Protocol", &described))
         }

@@ -39,7 +39,7 @@ use crate::{
 };
 use host::HostTemplate;
 use path::PathPrefix;
-use table::Table;
+use table::RouteTable;
 
 /// A tower layer that lets a request pass only if its key is allowed to. It stands anywhere inside an
 /// [`ApiKeyLayer`](crate::ApiKeyLayer): on one route, on several, on a whole router.
@@ -69,7 +69,7 @@ enum Check {
     That(OwnCheck),
     Any(Vec<Require>),
     All(Vec<Require>),
-    Table(Box<Table>),
+    Table(Box<RouteTable>),
 }
 
 type OrganizationOf = Box<dyn Fn(&Parts) -> Option<String> + Send + Sync>;

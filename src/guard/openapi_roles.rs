@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Check, Require, action_of, table::Entry};
+use super::{Check, Require, action_of, table::RouteEntry};
 
 /// The permissions that a key needs together. None, where what is asked for has no name: an organization, a check of one's own.
 pub(crate) type Roles = Vec<String>;
@@ -39,7 +39,7 @@ impl Require {
             Check::All(checks) if checks.is_empty() => Vec::new(),
             Check::All(checks) => intersect(checks, method, path),
             Check::Table(table) => match table.entries(method, path) {
-                Some(entries) => intersect(entries.iter().filter_map(Entry::guard), method, path),
+                Some(entries) => intersect(entries.iter().filter_map(RouteEntry::guard), method, path),
                 None => Vec::new(),
             },
         }

@@ -5,27 +5,27 @@ use std::collections::BTreeMap;
 use http::Method;
 use matchit::Router;
 
-use super::table::Entry;
+use super::table::RouteEntry;
 use crate::{error::ConfigError, path::Readings};
 
 /// The rows of one template.
-pub(super) struct Rows {
+pub(super) struct RouteIndex {
     pub(super) template: String,
     /// Without a method: for every one that has no row of its own.
-    pub(super) entries: Vec<(Option<Method>, Entry)>,
+    pub(super) entries: Vec<(Option<Method>, RouteEntry)>,
 }
 
 /// All rows, by the paths that they list, and by the other readings of these paths.
 pub(super) struct RowsByPath {
-    rows: Vec<Rows>,
+    rows: Vec<RouteIndex>,
     listed: Router<usize>,
     /// A row whose template has encoded characters or parameters of its own also counts for what a reader makes of them, unless that is listed.
     readings: Router<Vec<usize>>,
 }
 
-impl Rows {
+impl RouteIndex {
     /// The row of this method. A row for `GET` counts for `HEAD`.
-    pub(super) fn entry(&self, method: &Method) -> Option<&Entry> {
+    pub(super) fn entry(&self, method: &Method) -> Option<&RouteEntry> {
         let listed = |method: Option<&Method>| self.entries.iter().find(|(listed, _)| listed.as_ref() == method);
         let by_get = || listed(Some(&Method::GET)).filter(|_| method == Method::HEAD);
         let (_, entry) = listed(Some(method)).or_else(by_get).or_else(|| listed(None))?;
@@ -34,11 +34,11 @@ impl Rows {
 }
 
 impl RowsByPath {
-    pub(super) fn new(rows: Vec<Rows>) -> Result<Self, ConfigError> {
+    pub(super) fn new(rows: Vec<RouteIndex>) -> Result<Self, ConfigError> {
         let mut listed = Router::new();
         let mut readings = Router::new();
         let mut unlisted = BTreeMap::<String, Vec<usize>>::new();
-        for (number, Rows { template, .. }) in rows.iter().enumerate() {
+        for (number, RouteIndex { template, .. }) in rows.iter().enumerate() {
             let invalid = |why: String| ConfigError::Route(template.clone(), why);
             if !template.starts_with('/') {
                 return Err(invalid("it does not begin with a slash".to_owned()));
@@ -58,7 +58,7 @@ impl RowsByPath {
     }
 
     /// The rows that list this path.
-    pub(super) fn find(&self, path: &str) -> Option<&Rows> {
+    pub(super) fn find(&self, path: &str) -> Option<&RouteIndex> {
         self.listed.at(path).ok().map(|found| &self.rows[*found.value])
     }
 
@@ -67,7 +67,7 @@ impl RowsByPath {
         self.readings.at(path).ok().map(|found| &**found.value)
     }
 
-    pub(super) fn all(&self, numbers: &[usize]) -> impl Iterator<Item = &Rows> {
+    pub(super) fn all(&self, numbers: &[usize]) -> impl Iterator<Item = &RouteIndex> {
         numbers.iter().map(|number| &self.rows[*number])
     }
 

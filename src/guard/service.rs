@@ -48,13 +48,13 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct GuardFuture<F> {
         #[pin]
-        state: State<F>,
+        state: GuardState<F>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F> {
+    enum GuardState<F> {
         Running {
             #[pin]
             future: F,
@@ -101,12 +101,12 @@ impl<S: Clone> GuardedService<S> {
         S: Service<Request<B>>,
     {
         let state = match verdict {
-            Ok(()) => State::Running { future: self.inner.call(request) },
+            Ok(()) => GuardState::Running { future: self.inner.call(request) },
             Err(rejection) => {
                 // The service that was polled ready goes, with whatever permit it holds.
                 let unready = self.inner.clone();
                 drop(mem::replace(&mut self.inner, unready));
-                State::Refused { rejection: Some(rejection) }
+                GuardState::Refused { rejection: Some(rejection) }
             }
         };
         GuardFuture { state }

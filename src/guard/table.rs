@@ -6,7 +6,7 @@ use http::{Method, request::Parts};
 
 use super::{
     Check, Require,
-    rows::{Rows, RowsByPath},
+    rows::{RouteIndex, RowsByPath},
 };
 use crate::{error::ConfigError, path::Readings, principal::Principal, rejection::Reason};
 
@@ -31,23 +31,23 @@ struct Row {
     /// None: every method.
     method: Option<Result<Method, String>>,
     template: String,
-    entry: Entry,
+    entry: RouteEntry,
 }
 
-pub(super) enum Entry {
+pub(super) enum RouteEntry {
     Guarded(Require),
     Open,
 }
 
 /// Finds the row of a request.
-pub(super) struct Table {
+pub(super) struct RouteTable {
     paths: RowsByPath,
 }
 
 /// The row of a request, and the rows of every other reading of its path. All of them have to let it pass.
-pub(super) struct Entries<'t> {
-    own: &'t Entry,
-    others: Vec<&'t Entry>,
+pub(super) struct RouteEntries<'t> {
+    own: &'t RouteEntry,
+    others: Vec<&'t RouteEntry>,
 }
 
 // === impl RouteTableBuilder ===
@@ -67,21 +67,21 @@ impl RouteTableBuilder {
         // A method in lower case is another one, which nobody means.
         let valid = Method::from_bytes(method.as_bytes()).ok().filter(|_| !method.contains(char::is_lowercase));
         let method = valid.ok_or_else(|| method.to_owned());
-        self.row(Some(method), template, Entry::Guarded(guard.into()))
+        self.row(Some(method), template, RouteEntry::Guarded(guard.into()))
     }
 
     /// Lists `template` for every method that has no row of its own.
     pub fn any(self, template: impl Into<String>, guard: impl Into<Require>) -> Self {
-        self.row(None, template, Entry::Guarded(guard.into()))
+        self.row(None, template, RouteEntry::Guarded(guard.into()))
     }
 
     /// Lists every method on `template` for whomever the layer lets through: also for nobody, where the layer is
     /// [optional](crate::layer::ApiKeyLayerBuilder::optional) or [skips](crate::layer::ApiKeyLayerBuilder::skip) the path.
     pub fn open(self, template: impl Into<String>) -> Self {
-        self.row(None, template, Entry::Open)
+        self.row(None, template, RouteEntry::Open)
     }
 
-    fn row(mut self, method: Option<Result<Method, String>>, template: impl Into<String>, entry: Entry) -> Self {
+    fn row(mut self, method: Option<Result<Method, String>>, template: impl Into<String>, entry: RouteEntry) -> Self {
         self.rows.push(Row { method, template: template.into(), entry });
         self
     }
@@ -96,7 +96,7 @@ impl RouteTableBuilder {
         if self.rows.is_empty() {
             return Err(ConfigError::EmptyTable);
         }
-        let mut listed: Vec<Rows> = Vec::new();
+        let mut listed: Vec<RouteIndex> = Vec::new();
         for Row { method, template, entry } in self.rows {
             let invalid = |why: &str| ConfigError::Route(template.clone(), why.to_owned());
             let method =
@@ -106,16 +106,16 @@ impl RouteTableBuilder {
                     return Err(invalid("it is listed twice"));
                 }
                 Some(rows) => rows.entries.push((method, entry)),
-                None => listed.push(Rows { template, entries: vec![(method, entry)] }),
+                None => listed.push(RouteIndex { template, entries: vec![(method, entry)] }),
             }
         }
-        Ok(Require::new(Check::Table(Box::new(Table { paths: RowsByPath::new(listed)? }))))
+        Ok(Require::new(Check::Table(Box::new(RouteTable { paths: RowsByPath::new(listed)? }))))
     }
 }
 
 // === impl Table ===
 
-impl Table {
+impl RouteTable {
     /// Whether every row of the request lets this principal pass.
     pub(super) fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
         let entries = self.entries_of(parts).ok_or(Reason::NoMatchingRoute)?;
@@ -129,26 +129,26 @@ impl Table {
     /// What the row of a request asks for.
     pub(super) fn guard_of(&self, parts: &Parts) -> Option<&Require> {
         match self.entries_of(parts)?.own {
-            Entry::Guarded(guard) => Some(guard),
-            Entry::Open => None,
+            RouteEntry::Guarded(guard) => Some(guard),
+            RouteEntry::Open => None,
         }
     }
 
     /// The rows of a request. None, if a reading of its path has no row.
-    pub(super) fn entries_of(&self, parts: &Parts) -> Option<Entries<'_>> {
+    pub(super) fn entries_of(&self, parts: &Parts) -> Option<RouteEntries<'_>> {
         let readings = Readings::of_request(parts.uri.path(), &parts.extensions)?;
         self.entries_of_readings(&parts.method, &readings)
     }
 
     /// The same for a path or a template alone.
     #[cfg(feature = "utoipa")]
-    pub(super) fn entries(&self, method: &Method, path: &str) -> Option<Entries<'_>> {
+    pub(super) fn entries(&self, method: &Method, path: &str) -> Option<RouteEntries<'_>> {
         self.entries_of_readings(method, &Readings::of(path)?)
     }
 
-    fn entries_of_readings(&self, method: &Method, readings: &Readings<'_>) -> Option<Entries<'_>> {
+    fn entries_of_readings(&self, method: &Method, readings: &Readings<'_>) -> Option<RouteEntries<'_>> {
         let rows = self.paths.find(readings.path())?;
-        let mut entries = Entries { own: rows.entry(method)?, others: Vec::new() };
+        let mut entries = RouteEntries { own: rows.entry(method)?, others: Vec::new() };
         // A template that ends with a slash says that the slash counts.
         let without_slash = rows.template.strip_suffix('/');
         for (reading, is_cut) in readings.others() {
@@ -169,18 +169,18 @@ impl Table {
     }
 }
 
-impl<'t> Entries<'t> {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &'t Entry> {
+impl<'t> RouteEntries<'t> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'t RouteEntry> {
         std::iter::once(self.own).chain(self.others.iter().copied())
     }
 
     /// Whether all of them are listed for everybody.
     pub(super) fn are_open(&self) -> bool {
-        self.iter().all(|entry| matches!(entry, Entry::Open))
+        self.iter().all(|entry| matches!(entry, RouteEntry::Open))
     }
 }
 
-impl Entry {
+impl RouteEntry {
     /// None where the row is open.
     #[cfg(feature = "utoipa")]
     pub(super) fn guard(&self) -> Option<&Require> {

@@ -20,15 +20,15 @@ use super::{
 /// ```
 #[derive(Clone)]
 pub struct KeyHasher {
-    newest: Kind,
+    newest: HashKind,
     /// How else keys that are in use may have been hashed.
-    older: Vec<Kind>,
+    older: Vec<HashKind>,
     /// How other nodes hash already. While there is one, no key is moved here.
-    next: Vec<Kind>,
+    next: Vec<HashKind>,
 }
 
 #[derive(Clone)]
-enum Kind {
+enum HashKind {
     Sha256,
     Hmac(Box<Hmac>),
 }
@@ -47,7 +47,7 @@ pub struct PepperTooShort(pub usize);
 impl KeyHasher {
     /// SHA-256 of the key: the default.
     pub fn sha256() -> Self {
-        Self::of(Kind::Sha256)
+        Self::of(HashKind::Sha256)
     }
 
     /// HMAC-SHA-256 of the key under a pepper: a secret that is kept apart from the database, so that
@@ -60,7 +60,7 @@ impl KeyHasher {
         if pepper.len() < 32 {
             return Err(PepperTooShort(pepper.len()));
         }
-        Ok(Self::of(Kind::Hmac(Box::new(Hmac::new(pepper)))))
+        Ok(Self::of(HashKind::Hmac(Box::new(Hmac::new(pepper)))))
     }
 
     /// Knows keys that were hashed like `older` too. New keys are hashed as before: this is the newest, and keys are looked for under
@@ -99,7 +99,7 @@ impl KeyHasher {
         self
     }
 
-    fn of(newest: Kind) -> Self {
+    fn of(newest: HashKind) -> Self {
         Self { newest, older: Vec::new(), next: Vec::new() }
     }
 
@@ -136,7 +136,7 @@ impl KeyHasher {
     }
 }
 
-impl Kind {
+impl HashKind {
     fn digest(&self, key: &[u8]) -> KeyDigest {
         self.digest_padded(&self.padded(key))
     }
@@ -164,9 +164,9 @@ impl Default for KeyHasher {
 
 impl fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |kind: &Kind| match kind {
-            Kind::Sha256 => "sha256",
-            Kind::Hmac(_) => "hmac-sha256",
+        let name = |kind: &HashKind| match kind {
+            HashKind::Sha256 => "sha256",
+            HashKind::Hmac(_) => "hmac-sha256",
         };
         write!(f, "KeyHasher({}", name(&self.newest))?;
         self.older.iter().chain(&self.next).try_for_each(|other| write!(f, ", or {}", name(other)))?;

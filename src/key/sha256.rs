@@ -8,16 +8,16 @@ use sha2::block_api::compress256;
 const BLOCK: usize = 64;
 
 /// FIPS 180-4 §5.3.3.
-const INITIAL: State =
+const INITIAL: HashState =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-type State = [u32; 8];
+type HashState = [u32; 8];
 
 /// HMAC-SHA-256 under one secret, with both of its first blocks compressed already.
 #[derive(Clone)]
 pub(super) struct Hmac {
-    inner: State,
-    outer: State,
+    inner: HashState,
+    outer: HashState,
 }
 
 /// A message and its padding (FIPS 180-4 §5.1.1).
@@ -55,7 +55,7 @@ impl<'m> Padded<'m> {
         self.digest_after(INITIAL)
     }
 
-    fn digest_after(&self, mut state: State) -> [u8; 32] {
+    fn digest_after(&self, mut state: HashState) -> [u8; 32] {
         if !self.whole.is_empty() {
             compress256(&mut state, self.whole);
         }

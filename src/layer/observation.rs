@@ -13,12 +13,12 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Observation {
     line: Option<Box<RequestLine>>,
-    captured: Option<Box<Captured>>,
+    captured: Option<Box<CapturedRequest>>,
 }
 
 /// What was captured from a request.
-struct Captured {
-    observers: observe::Captured,
+struct CapturedRequest {
+    observers: observe::CapturedObservers,
     render: Option<RenderOnce>,
 }
 
@@ -65,7 +65,7 @@ impl Authenticator {
         let is_captured = self.observers.capture() || self.renderer.captures();
         let captured = is_captured.then(|| {
             let render = self.renderer.capture(head);
-            Box::new(Captured { observers: self.observers.captured_of(head), render })
+            Box::new(CapturedRequest { observers: self.observers.captured_of(head), render })
         });
         Observation { line: self.observers.line_of(head), captured }
     }

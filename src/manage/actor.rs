@@ -51,12 +51,12 @@ pub struct Actor {
     expires_at: Option<SystemTime>,
     /// Its key, as its permissions were read from.
     record: Option<KeyRecord>,
-    bounds: Bounds,
+    bounds: ActorBounds,
 }
 
 /// To what an actor was confined besides what its key says. Kept when the key is read again.
 #[derive(Clone, Debug, Default)]
-struct Bounds {
+struct ActorBounds {
     organization: Option<String>,
     environment: Option<String>,
     own_keys_only: bool,
@@ -80,7 +80,7 @@ impl Actor {
             key_version: 0,
             expires_at: None,
             record: None,
-            bounds: Bounds::default(),
+            bounds: ActorBounds::default(),
         }
     }
 
@@ -146,7 +146,7 @@ impl Actor {
             key_version: record.version(),
             expires_at: record.expires_at(),
             record: Some(record.clone()),
-            bounds: Bounds::default(),
+            bounds: ActorBounds::default(),
         }
     }
 

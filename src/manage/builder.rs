@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use super::{
-    KeyManager, Shared,
+    KeyManager, ManagerState,
     concurrency::ActorQueues,
     erased::ErasedRegistry,
     event::{Hook, KeyEvent},
@@ -207,7 +207,7 @@ impl KeyManagerBuilder {
         Reader::new(&self.policy, self.max_key_len)?;
         let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage_interval);
         let rehash = Rehash::new(Arc::clone(&self.registry));
-        Ok(KeyManager(Arc::new(Shared {
+        Ok(KeyManager(Arc::new(ManagerState {
             store: self.store,
             registry: self.registry,
             formats: self.formats,

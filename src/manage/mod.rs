@@ -90,9 +90,9 @@ use validation::{check_permissions, checked_name};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct KeyManager(Arc<Shared>);
+pub struct KeyManager(Arc<ManagerState>);
 
-struct Shared {
+struct ManagerState {
     store: Arc<dyn ErasedStore>,
     registry: Arc<dyn ErasedRegistry>,
     formats: Formats,

@@ -9,7 +9,7 @@ mod trace;
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use http::Method;
-pub(crate) use observers::{Captured, Observer, Observers, RequestLine};
+pub(crate) use observers::{CapturedObservers, Observer, Observers, RequestLine};
 
 use crate::{
     key::KeyDigest,

@@ -22,17 +22,17 @@ pub(crate) enum Observer {
     #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
     Logging(Observe, fn() -> bool),
     Plain(Observe),
-    Capturing(Capture),
+    Capturing(CaptureObserve),
 }
 
 pub(crate) type Observe = Box<dyn Fn(&Decision) + Send + Sync>;
 
 /// Takes values from the head of a request, and returns what is called with its decision.
-pub(crate) type Capture = Box<dyn Fn(&RequestHead<'_>) -> ObserveOnce + Send + Sync>;
+pub(crate) type CaptureObserve = Box<dyn Fn(&RequestHead<'_>) -> ObserveOnce + Send + Sync>;
 pub(crate) type ObserveOnce = Box<dyn FnOnce(&Decision) + Send>;
 
 /// What the capturing observers took from a request, in their order; `None` for one that panicked.
-pub(crate) type Captured = Vec<Option<ObserveOnce>>;
+pub(crate) type CapturedObservers = Vec<Option<ObserveOnce>>;
 
 /// The method and the path of a request. Its query may hold a key, so it is not kept.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ impl Observers {
     }
 
     /// Takes from the head of a request what the capturing observers need of it later.
-    pub(crate) fn captured_of(&self, head: &RequestHead<'_>) -> Captured {
+    pub(crate) fn captured_of(&self, head: &RequestHead<'_>) -> CapturedObservers {
         let captures = self.observers.iter().filter_map(|observer| match observer {
             Observer::Capturing(capture) => Some(capture),
             Observer::Own(_) | Observer::Logging(..) | Observer::Plain(_) => None,
@@ -84,7 +84,7 @@ impl Observers {
 
     /// Calls every observer with the decision. A panic of one is caught: decisions are often made while a response is dropped, where a second
     /// panic would end the process.
-    pub(crate) fn emit(&self, mut decision: Decision, request: Option<Box<RequestLine>>, captured: Captured) {
+    pub(crate) fn emit(&self, mut decision: Decision, request: Option<Box<RequestLine>>, captured: CapturedObservers) {
         decision.request = request;
         let mut captured = captured.into_iter();
         for observer in &self.observers {

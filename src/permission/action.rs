@@ -16,11 +16,11 @@ use std::{
 /// assert_eq!(Action::from("archive").as_str(), "archive");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Action(Name);
+pub struct Action(ActionName);
 
 /// The order is the order in which actions are listed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Name {
+enum ActionName {
     Named(Named),
     Custom(Text),
 }
@@ -56,24 +56,24 @@ pub(super) struct Actions {
 
 impl Action {
     /// `create`
-    pub const CREATE: Self = Self(Name::Named(Named::Create));
+    pub const CREATE: Self = Self(ActionName::Named(Named::Create));
     /// `read`
-    pub const READ: Self = Self(Name::Named(Named::Read));
+    pub const READ: Self = Self(ActionName::Named(Named::Read));
     /// `update`
-    pub const UPDATE: Self = Self(Name::Named(Named::Update));
+    pub const UPDATE: Self = Self(ActionName::Named(Named::Update));
     /// `delete`
-    pub const DELETE: Self = Self(Name::Named(Named::Delete));
+    pub const DELETE: Self = Self(ActionName::Named(Named::Delete));
 
-    pub(super) const ANY: Self = Self(Name::Custom(Text::Static("*")));
+    pub(super) const ANY: Self = Self(ActionName::Custom(Text::Static("*")));
 
     /// The name, as it stands in JSON.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Name::Named(Named::Create) => "create",
-            Name::Named(Named::Read) => "read",
-            Name::Named(Named::Update) => "update",
-            Name::Named(Named::Delete) => "delete",
-            Name::Custom(name) => name.as_str(),
+            ActionName::Named(Named::Create) => "create",
+            ActionName::Named(Named::Read) => "read",
+            ActionName::Named(Named::Update) => "update",
+            ActionName::Named(Named::Delete) => "delete",
+            ActionName::Custom(name) => name.as_str(),
         }
     }
 
@@ -81,8 +81,8 @@ impl Action {
     #[inline]
     fn bit(&self) -> Option<u8> {
         match self.0 {
-            Name::Named(named) => Some(1 << named as u8),
-            Name::Custom(_) => None,
+            ActionName::Named(named) => Some(1 << named as u8),
+            ActionName::Custom(_) => None,
         }
     }
 }
@@ -104,9 +104,9 @@ impl From<Cow<'static, str>> for Action {
     #[inline]
     fn from(name: Cow<'static, str>) -> Self {
         Self(match (Named::of(&name), name) {
-            (Some(named), _) => Name::Named(named),
-            (None, Cow::Borrowed(name)) => Name::Custom(Text::Static(name)),
-            (None, Cow::Owned(name)) => Name::Custom(name.into_boxed_str().into()),
+            (Some(named), _) => ActionName::Named(named),
+            (None, Cow::Borrowed(name)) => ActionName::Custom(Text::Static(name)),
+            (None, Cow::Owned(name)) => ActionName::Custom(name.into_boxed_str().into()),
         })
     }
 }
@@ -116,8 +116,8 @@ impl From<&str> for Action {
     #[inline]
     fn from(name: &str) -> Self {
         Self(match Named::of(name) {
-            Some(named) => Name::Named(named),
-            None => Name::Custom(Text::copied(name)),
+            Some(named) => ActionName::Named(named),
+            None => ActionName::Custom(Text::copied(name)),
         })
     }
 }
@@ -147,7 +147,7 @@ impl fmt::Display for Action {
 }
 
 /// Named ones by their name alone.
-impl fmt::Debug for Name {
+impl fmt::Debug for ActionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(named) => named.fmt(f),

@@ -29,7 +29,7 @@ impl Serialize for Permissions {
 
 impl<'de> Deserialize<'de> for Permissions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Grants { most: usize::MAX })
+        deserializer.deserialize_map(PermissionMap { most: usize::MAX })
     }
 }
 
@@ -40,21 +40,21 @@ impl Permissions {
         deserializer: D,
         most: usize,
     ) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Grants { most })
+        deserializer.deserialize_map(PermissionMap { most })
     }
 }
 
 /// Reads resources with their actions, at most so many pairs. What is stored has no limit: it was checked when it was made.
-struct Grants {
+struct PermissionMap {
     most: usize,
 }
 
 /// The actions on one resource, of which so many are left.
-struct Actions {
+struct ActionList {
     left: usize,
 }
 
-impl<'de> Visitor<'de> for Grants {
+impl<'de> Visitor<'de> for PermissionMap {
     type Value = Permissions;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,14 +71,14 @@ impl<'de> Visitor<'de> for Grants {
             if !listed.insert(resource.clone()) {
                 return Err(M::Error::custom("a resource is listed twice"));
             }
-            let actions = map.next_value_seed(Actions { left: self.most - grants.len() })?;
+            let actions = map.next_value_seed(ActionList { left: self.most - grants.len() })?;
             grants.extend(actions.into_iter().map(|action| (resource.clone(), action)));
         }
         Ok(grants.into_iter().collect())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Actions {
+impl<'de> DeserializeSeed<'de> for ActionList {
     type Value = Vec<Action>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Action>, D::Error> {
@@ -86,7 +86,7 @@ impl<'de> DeserializeSeed<'de> for Actions {
     }
 }
 
-impl<'de> Visitor<'de> for Actions {
+impl<'de> Visitor<'de> for ActionList {
     type Value = Vec<Action>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@ pub use identity::{KeyId, Owner, Status};
 pub(crate) use thread_cache::{GenerationCounter, get, insert};
 #[cfg(feature = "admin-api")]
 pub(crate) use verify::Obstacle;
-pub(crate) use verify::{Bounds, Verified};
+pub(crate) use verify::{LayerBounds, Verified};
 
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
 use thread_cache::Handle;

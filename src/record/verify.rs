@@ -9,7 +9,7 @@ use crate::{
 
 /// What a layer asks of a key besides that it is known.
 #[derive(Debug)]
-pub(crate) struct Bounds {
+pub(crate) struct LayerBounds {
     pub(crate) organization: Option<Box<str>>,
     pub(crate) environments: Option<Vec<Box<str>>>,
     pub(crate) clock: Clock,
@@ -44,7 +44,7 @@ impl KeyRecord {
     pub(crate) fn verify<'d>(
         self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
-        bounds: &Bounds,
+        bounds: &LayerBounds,
     ) -> Result<Verified, Rejection> {
         match self.examine(presented, bounds) {
             Ok(()) => Ok(Verified(self)),
@@ -57,7 +57,7 @@ impl KeyRecord {
     pub(crate) fn examine<'d>(
         &self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
-        bounds: &Bounds,
+        bounds: &LayerBounds,
     ) -> Result<(), Reason> {
         let is_its_own = presented.into_iter().filter(|digest| **digest == self.0.digest).count() > 0;
         match self.obstacle(bounds) {
@@ -88,7 +88,7 @@ impl KeyRecord {
         None
     }
 
-    fn obstacle(&self, bounds: &Bounds) -> Option<Reason> {
+    fn obstacle(&self, bounds: &LayerBounds) -> Option<Reason> {
         let fields = &*self.0;
         if let Some(obstacle) = self.obstacle_at(&bounds.clock) {
             return Some(obstacle.into());

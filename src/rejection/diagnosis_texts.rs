@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header::CONTENT_LENGTH};
 
-use super::{Problem, Rejection, RejectionFormat, advice::Advice, format::Kind, prerendered::kept};
+use super::{Problem, Rejection, RejectionFormat, advice::Advice, format::FormatKind, prerendered::kept};
 use crate::scheme::{Diagnosis, SchemePolicy};
 
 /// What the refusals of a layer say.
@@ -92,10 +92,10 @@ impl DiagnosisText {
 fn body(format: &RejectionFormat, problem: Problem, detail: &str) -> String {
     let texts = problem.texts();
     let base = match format.kind() {
-        Kind::ProblemJson(base) => base.as_deref(),
-        Kind::Custom(_) | Kind::CustomWith(_) => None,
-        Kind::Json => return texts.json.to_owned(),
-        Kind::Text => return format!("{}. {detail}\n", texts.title),
+        FormatKind::ProblemJson(base) => base.as_deref(),
+        FormatKind::Custom(_) | FormatKind::CustomWith(_) => None,
+        FormatKind::Json => return texts.json.to_owned(),
+        FormatKind::Text => return format!("{}. {detail}\n", texts.title),
     };
     let (problem_type, title) = match base {
         None => (problem.problem_type().to_owned(), texts.title),

@@ -40,22 +40,22 @@ use crate::{
 /// let layer = ApiKeyLayer::builder(MemoryStore::new()).rejection_format(errors).build();
 /// ```
 #[derive(Clone)]
-pub struct RejectionFormat(Kind);
+pub struct RejectionFormat(FormatKind);
 
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum FormatKind {
     /// With the base of problem types, if it is not this crate's documentation.
     ProblemJson(Option<Arc<str>>),
     Json,
     Text,
     Custom(Render),
-    CustomWith(Capture),
+    CustomWith(CaptureRender),
 }
 
 type Render = Arc<dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync>;
 
 /// Takes values from the head of a request, and returns what renders its refusal.
-type Capture = Arc<dyn Fn(&RequestHead<'_>) -> RenderOnce + Send + Sync>;
+type CaptureRender = Arc<dyn Fn(&RequestHead<'_>) -> RenderOnce + Send + Sync>;
 pub(crate) type RenderOnce = Box<dyn FnOnce(&Rejection) -> Response<Bytes> + Send>;
 
 impl RejectionFormat {
@@ -63,7 +63,7 @@ impl RejectionFormat {
     /// `{"type": "https://..", "title": "API key required", "status": 401, "detail": "..", "code": "missing_key"}`. The code is
     /// [`Problem::as_str`]; the detail of a credential in the wrong form says what was seen and what to send.
     pub fn problem_json() -> Self {
-        Self(Kind::ProblemJson(None))
+        Self(FormatKind::ProblemJson(None))
     }
 
     /// Writes problem types under a base URI of your own, in problem+json: `https://errors.example.com/keys#` makes
@@ -82,12 +82,12 @@ impl RejectionFormat {
     #[must_use]
     pub fn problem_types(self, base: impl Into<String>) -> Self {
         match self.0 {
-            Kind::ProblemJson(_) => Self(Kind::ProblemJson(Some(base.into().into()))),
+            FormatKind::ProblemJson(_) => Self(FormatKind::ProblemJson(Some(base.into().into()))),
             other => Self(other),
         }
     }
 
-    pub(super) fn kind(&self) -> &Kind {
+    pub(super) fn kind(&self) -> &FormatKind {
         &self.0
     }
 
@@ -97,25 +97,25 @@ impl RejectionFormat {
             !base.is_empty() && base.bytes().all(allowed)
         };
         match &self.0 {
-            Kind::ProblemJson(Some(base)) if !is_uri(base) => Err(ConfigError::ProblemTypes(base.to_string())),
+            FormatKind::ProblemJson(Some(base)) if !is_uri(base) => Err(ConfigError::ProblemTypes(base.to_string())),
             _ => Ok(()),
         }
     }
 
     /// `application/json`: `{"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}`.
     pub fn json() -> Self {
-        Self(Kind::Json)
+        Self(FormatKind::Json)
     }
 
     /// `text/plain`: one line.
     pub fn text() -> Self {
-        Self(Kind::Text)
+        Self(FormatKind::Text)
     }
 
     /// A response of your own: headers and body, and a status if it is not the problem's. A refusal is never a success: the status is replaced
     /// by the problem's unless it is a 4xx, a 5xx, or a redirect (3xx with `Location`, but no 304). A new response has 200, so it gets the problem's.
     pub fn custom<B: Into<Bytes>>(render: impl Fn(&Rejection) -> Response<B> + Send + Sync + 'static) -> Self {
-        Self(Kind::Custom(Arc::new(move |rejection| render(rejection).map(Into::into))))
+        Self(FormatKind::Custom(Arc::new(move |rejection| render(rejection).map(Into::into))))
     }
 
     /// As [`custom`](Self::custom), with values of the request: `render` gets what `capture` took from its head, such as a request id.
@@ -140,7 +140,7 @@ impl RejectionFormat {
         render: impl Fn(&Rejection, T) -> Response<B> + Send + Sync + 'static,
     ) -> Self {
         let render = Arc::new(render);
-        Self(Kind::CustomWith(Arc::new(move |head| {
+        Self(FormatKind::CustomWith(Arc::new(move |head| {
             let (captured, render) = (capture(head), Arc::clone(&render));
             Box::new(move |rejection| render(rejection, captured).map(Into::into))
         })))
@@ -156,10 +156,10 @@ impl Default for RejectionFormat {
 impl fmt::Debug for RejectionFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Kind::ProblemJson(_) => "RejectionFormat(problem+json)",
-            Kind::Json => "RejectionFormat(json)",
-            Kind::Text => "RejectionFormat(text)",
-            Kind::Custom(_) | Kind::CustomWith(_) => "RejectionFormat(custom)",
+            FormatKind::ProblemJson(_) => "RejectionFormat(problem+json)",
+            FormatKind::Json => "RejectionFormat(json)",
+            FormatKind::Text => "RejectionFormat(text)",
+            FormatKind::Custom(_) | FormatKind::CustomWith(_) => "RejectionFormat(custom)",
         })
     }
 }
@@ -198,8 +198,8 @@ impl Renderer {
             ready: Prerendered::NONE,
         };
         let ready = match renderer.format.0 {
-            Kind::ProblemJson(_) | Kind::Json | Kind::Text => Prerendered::new(&renderer),
-            Kind::Custom(_) | Kind::CustomWith(_) => Prerendered::NONE,
+            FormatKind::ProblemJson(_) | FormatKind::Json | FormatKind::Text => Prerendered::new(&renderer),
+            FormatKind::Custom(_) | FormatKind::CustomWith(_) => Prerendered::NONE,
         };
         Ok(Self { ready, ..renderer })
     }
@@ -231,13 +231,13 @@ impl Renderer {
 
     /// Whether the format needs values of a request.
     pub(crate) fn captures(&self) -> bool {
-        matches!(self.format.0, Kind::CustomWith(_))
+        matches!(self.format.0, FormatKind::CustomWith(_))
     }
 
     /// Takes from the head of a request what the format needs to refuse it.
     pub(crate) fn capture(&self, head: &RequestHead<'_>) -> Option<RenderOnce> {
         match &self.format.0 {
-            Kind::CustomWith(capture) => Some(capture(head)),
+            FormatKind::CustomWith(capture) => Some(capture(head)),
             _ => None,
         }
     }
@@ -307,7 +307,7 @@ impl Renderer {
     fn render_http(&self, rejection: &Rejection, render: Option<RenderOnce>, parts: &mut Parts) -> Bytes {
         let problem = rejection.reason().problem();
         let own = match &self.format.0 {
-            Kind::Custom(render) => Some(render(rejection)),
+            FormatKind::Custom(render) => Some(render(rejection)),
             _ => render.map(|render| render(rejection)),
         };
         let (detail, scope) = self.forbidden(rejection);
@@ -328,12 +328,12 @@ impl Renderer {
                 parts.headers.extend(own.headers);
                 body
             }
-            (Kind::ProblemJson(_) | Kind::Custom(_) | Kind::CustomWith(_), None) => {
+            (FormatKind::ProblemJson(_) | FormatKind::Custom(_) | FormatKind::CustomWith(_), None) => {
                 let plain = fixed("application/problem+json");
                 rejection.problem_json().unwrap_or_else(|| with_detail(plain, in_json))
             }
-            (Kind::Json, None) => fixed("application/json"),
-            (Kind::Text, None) => with_detail(fixed("text/plain; charset=utf-8"), str::to_owned),
+            (FormatKind::Json, None) => fixed("application/json"),
+            (FormatKind::Text, None) => with_detail(fixed("text/plain; charset=utf-8"), str::to_owned),
         };
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if parts.status == StatusCode::SERVICE_UNAVAILABLE {

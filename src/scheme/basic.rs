@@ -7,21 +7,21 @@ use crate::rejection::Cause;
 
 /// Which part of `user:password` is the key.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Part {
+pub(super) enum BasicPart {
     User,
     Password,
 }
 
 /// What stands before or after the first colon (RFC 7617 §2); an error for what is not base64, too long, or has no colon.
-pub(super) fn decode(coded: &[u8], part: Part, max_key_len: usize) -> Result<Zeroizing<Vec<u8>>, Cause> {
+pub(super) fn decode(coded: &[u8], part: BasicPart, max_key_len: usize) -> Result<Zeroizing<Vec<u8>>, Cause> {
     if coded.len() > max_coded_len(max_key_len) {
         return Err(Cause::TooLong);
     }
     let user_pass = Zeroizing::new(STANDARD.decode(coded).map_err(|_| Cause::NotBase64)?);
     let colon = user_pass.iter().position(|byte| *byte == b':').ok_or(Cause::NoColon)?;
     let part = match part {
-        Part::User => &user_pass[..colon],
-        Part::Password => &user_pass[colon + 1..],
+        BasicPart::User => &user_pass[..colon],
+        BasicPart::Password => &user_pass[colon + 1..],
     };
     Ok(Zeroizing::new(part.to_vec()))
 }
@@ -48,9 +48,10 @@ mod tests {
             ("a2V5Og== ", Err(Cause::NotBase64)),
             ("", Err(Cause::NoColon)),
         ] {
-            for (part, expected) in
-                [(Part::User, expected.map(|(user, _)| user)), (Part::Password, expected.map(|(_, password)| password))]
-            {
+            for (part, expected) in [
+                (BasicPart::User, expected.map(|(user, _)| user)),
+                (BasicPart::Password, expected.map(|(_, password)| password)),
+            ] {
                 let decoded = decode(coded.as_bytes(), part, 512);
                 assert_eq!(
                     decoded.as_ref().map(|part| &part[..]),
@@ -61,7 +62,7 @@ mod tests {
         }
         let longest = STANDARD.encode(format!("{}:{}", "k".repeat(512), "p".repeat(512)));
         assert_eq!(longest.len(), max_coded_len(512));
-        for part in [Part::User, Part::Password] {
+        for part in [BasicPart::User, BasicPart::Password] {
             assert_eq!(decode(longest.as_bytes(), part, 512).map(|part| part.len()), Ok(512));
             assert_eq!(decode(STANDARD.encode([b':'; 1027]).as_bytes(), part, 512), Err(Cause::TooLong));
         }

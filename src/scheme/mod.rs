@@ -95,13 +95,13 @@ pub(crate) fn is_readable(key: &[u8], max: usize) -> bool {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scheme {
-    place: Place,
+    place: Carrier,
     word: Option<Cow<'static, str>>,
     form: KeyForm,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum Carrier {
     Header(Spelled),
     Query(Cow<'static, str>),
     Cookie(Cow<'static, str>),
@@ -168,14 +168,14 @@ impl Scheme {
 
     /// `X-API-Key: KEY`.
     pub const fn x_api_key() -> Self {
-        Self::whole(Place::Header(Spelled { lower: Cow::Borrowed("x-api-key"), given: Cow::Borrowed("X-API-Key") }))
+        Self::whole(Carrier::Header(Spelled { lower: Cow::Borrowed("x-api-key"), given: Cow::Borrowed("X-API-Key") }))
     }
 
     /// `NAME: KEY`, in a private header whose whole value is the key.
     ///
     /// `Scheme::header("authorization")` accepts a key without any word before it.
     pub fn header(name: impl Into<String>) -> Self {
-        Self::whole(Place::Header(Spelled::new(name.into())))
+        Self::whole(Carrier::Header(Spelled::new(name.into())))
     }
 
     /// `NAME: WORD KEY`, in a private header that asks for a word before the key.
@@ -192,7 +192,7 @@ impl Scheme {
     /// [`hide_credentials`](crate::layer::ApiKeyLayerBuilder::hide_credentials) takes the parameter out of the request's
     /// URI, but cannot reach a copy that something before the layer has made, as axum's `OriginalUri` is.
     pub fn query(name: impl Into<String>) -> Self {
-        Self::whole(Place::Query(Cow::Owned(name.into())))
+        Self::whole(Carrier::Query(Cow::Owned(name.into())))
     }
 
     /// `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive; of a quoted value the quotes are part, so that it is malformed.
@@ -200,7 +200,7 @@ impl Scheme {
     /// A browser sends a cookie by itself, also when another site asks it to: set it `SameSite=Strict`, `HttpOnly` and `Secure`, and
     /// refuse what changes something on behalf of another site (tower-http's `csrf`; it lets the GET of a WebSocket's handshake pass).
     pub fn cookie(name: impl Into<String>) -> Self {
-        Self::whole(Place::Cookie(Cow::Owned(name.into())))
+        Self::whole(Carrier::Cookie(Cow::Owned(name.into())))
     }
 
     /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, which cannot set a header there:
@@ -209,7 +209,7 @@ impl Scheme {
     /// Neither reaches your service; the client's other protocols do. Where your service accepts the WebSocket and selects
     /// none of them, the layer answers `NAME`, since a browser hangs up on a server that selects nothing of what it has offered.
     pub fn websocket_protocol(name: impl Into<String>) -> Self {
-        Self::whole(Place::WebSocketProtocol(Cow::Owned(name.into())))
+        Self::whole(Carrier::WebSocketProtocol(Cow::Owned(name.into())))
     }
 
     /// Accepts a key of visible ASCII after the word, where token68 (RFC 9110 §11.2) is the rule: `Authorization: Bearer 7|abcDEF`. The
@@ -233,16 +233,16 @@ impl Scheme {
     }
 
     const fn word_in_authorization(word: Cow<'static, str>) -> Self {
-        Self { place: Place::Header(AUTHORIZATION), word: Some(word), form: KeyForm::Usual }
+        Self { place: Carrier::Header(AUTHORIZATION), word: Some(word), form: KeyForm::Usual }
     }
 
     /// A place whose whole value is the key.
-    const fn whole(place: Place) -> Self {
+    const fn whole(place: Carrier) -> Self {
         Self { place, word: None, form: KeyForm::Usual }
     }
 
     #[cfg(feature = "utoipa")]
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Carrier {
         &self.place
     }
 
@@ -273,8 +273,8 @@ impl Scheme {
     #[cfg(feature = "admin-api")]
     pub(crate) fn is_ambient(&self) -> bool {
         match &self.place {
-            Place::Header(name) => self.is_basic() || **name == *"cookie",
-            Place::Query(_) | Place::Cookie(_) | Place::WebSocketProtocol(_) => true,
+            Carrier::Header(name) => self.is_basic() || **name == *"cookie",
+            Carrier::Query(_) | Carrier::Cookie(_) | Carrier::WebSocketProtocol(_) => true,
         }
     }
 
@@ -286,7 +286,7 @@ impl Scheme {
     /// The scheme's name in a challenge: the word of an `Authorization`, `ApiKey` for every other place.
     fn challenge_name(&self) -> &str {
         match (&self.place, &self.word) {
-            (Place::Header(name), Some(word)) if *name == AUTHORIZATION => word,
+            (Carrier::Header(name), Some(word)) if *name == AUTHORIZATION => word,
             _ => "ApiKey",
         }
     }
@@ -309,14 +309,14 @@ impl Scheme {
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.place, &self.word) {
-            (Place::Header(name), Some(word)) if *name == AUTHORIZATION => {
+            (Carrier::Header(name), Some(word)) if *name == AUTHORIZATION => {
                 write!(f, "authorization:{word}")
             }
-            (Place::Header(name), Some(word)) => write!(f, "header:{}:{word}", &**name),
-            (Place::Header(name), None) => write!(f, "header:{}", &**name),
-            (Place::Query(name), _) => write!(f, "query:{name}"),
-            (Place::Cookie(name), _) => write!(f, "cookie:{name}"),
-            (Place::WebSocketProtocol(name), _) => write!(f, "sec-websocket-protocol:{name}"),
+            (Carrier::Header(name), Some(word)) => write!(f, "header:{}:{word}", &**name),
+            (Carrier::Header(name), None) => write!(f, "header:{}", &**name),
+            (Carrier::Query(name), _) => write!(f, "query:{name}"),
+            (Carrier::Cookie(name), _) => write!(f, "cookie:{name}"),
+            (Carrier::WebSocketProtocol(name), _) => write!(f, "sec-websocket-protocol:{name}"),
         }?;
         f.write_str(match self.form {
             KeyForm::Usual => "",

@@ -5,7 +5,7 @@ use http::{
     header::{COOKIE, SEC_WEBSOCKET_PROTOCOL},
 };
 
-use super::{Place, Scheme};
+use super::{Carrier, Scheme};
 use crate::error::ConfigError;
 
 /// An ordered set of schemes and a rule for conflicts.
@@ -142,10 +142,10 @@ impl SchemePolicy {
         let mut names: Vec<HeaderName> = Vec::new();
         for scheme in &self.schemes {
             let name = match &scheme.place {
-                Place::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok(),
-                Place::Cookie(_) => Some(COOKIE),
-                Place::WebSocketProtocol(_) => Some(SEC_WEBSOCKET_PROTOCOL),
-                Place::Query(_) => None,
+                Carrier::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok(),
+                Carrier::Cookie(_) => Some(COOKIE),
+                Carrier::WebSocketProtocol(_) => Some(SEC_WEBSOCKET_PROTOCOL),
+                Carrier::Query(_) => None,
             };
             names.extend(name.filter(|name| !names.contains(name)));
         }

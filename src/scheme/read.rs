@@ -8,8 +8,8 @@ use http::{
 };
 
 use super::{
-    ConflictPolicy, KeyForm, Place, Scheme, SchemePolicy,
-    basic::{self, Part},
+    Carrier, ConflictPolicy, KeyForm, Scheme, SchemePolicy,
+    basic::{self, BasicPart},
     cookie::CookieSource,
     diagnosis::{self, Around, Rules, Seen},
     grammar::{after_word, is_tchar, is_token68, trim_ows},
@@ -58,7 +58,7 @@ struct Form {
 enum Coding {
     Token68,
     VisibleAscii,
-    Basic(Part),
+    Basic(BasicPart),
 }
 
 /// What stands where a key would. Nobody has looked at its length or its alphabet yet.
@@ -108,16 +108,16 @@ impl Reader {
         let interned = || scheme.interned();
         let is_token = |name: &str| !name.is_empty() && name.bytes().all(is_tchar);
         match &scheme.place {
-            Place::Header(name) => self.add_header(name, order, scheme)?,
-            Place::Query(name) if name.is_empty() => return Err(ConfigError::QueryName),
-            Place::Query(name) => {
+            Carrier::Header(name) => self.add_header(name, order, scheme)?,
+            Carrier::Query(name) if name.is_empty() => return Err(ConfigError::QueryName),
+            Carrier::Query(name) => {
                 self.queries.push(QuerySource { name: name.as_ref().into(), order, scheme: interned() });
             }
-            Place::Cookie(name) if !is_token(name) => return Err(ConfigError::CookieName(name.to_string())),
-            Place::Cookie(name) => {
+            Carrier::Cookie(name) if !is_token(name) => return Err(ConfigError::CookieName(name.to_string())),
+            Carrier::Cookie(name) => {
                 self.cookies.push(CookieSource { name: name.as_ref().into(), order, scheme: interned() });
             }
-            Place::WebSocketProtocol(name) => {
+            Carrier::WebSocketProtocol(name) => {
                 let valid = HeaderValue::from_str(name).ok().filter(|_| is_token(name));
                 let name = valid.ok_or_else(|| ConfigError::WebSocketProtocol(name.to_string()))?;
                 self.protocols.push(ProtocolSource { name, order, scheme: interned() });
@@ -310,7 +310,7 @@ impl Form {
     }
 
     /// The key out of `user:password`, or why there is none.
-    fn decode<'r>(&self, coded: &[u8], part: Part, rules: &Rules) -> Result<KeyText<'r>, Cause> {
+    fn decode<'r>(&self, coded: &[u8], part: BasicPart, rules: &Rules) -> Result<KeyText<'r>, Cause> {
         if coded.is_empty() {
             return Err(Cause::Empty);
         }
@@ -353,8 +353,8 @@ impl Form {
 impl Coding {
     fn of(scheme: &Scheme) -> Self {
         match scheme.form {
-            KeyForm::Password => Self::Basic(Part::Password),
-            _ if scheme.is_basic() => Self::Basic(Part::User),
+            KeyForm::Password => Self::Basic(BasicPart::Password),
+            _ if scheme.is_basic() => Self::Basic(BasicPart::User),
             KeyForm::Usual if scheme.word.is_some() => Self::Token68,
             KeyForm::Usual | KeyForm::VisibleAscii => Self::VisibleAscii,
         }

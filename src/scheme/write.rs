@@ -7,7 +7,7 @@ use http::{
 };
 use zeroize::Zeroizing;
 
-use super::{KEY_LEN_LIMIT, KeyForm, Place, Reader, Scheme, SchemePolicy, grammar::trim_ows, hide::with_query};
+use super::{Carrier, KEY_LEN_LIMIT, KeyForm, Reader, Scheme, SchemePolicy, grammar::trim_ows, hide::with_query};
 use crate::error::ConfigError;
 
 /// A key, made ready for being sent by one scheme.
@@ -79,7 +79,7 @@ impl Writer {
 impl Written {
     fn new(scheme: &Scheme, key: &str) -> Option<Self> {
         Some(match &scheme.place {
-            Place::Header(name) => {
+            Carrier::Header(name) => {
                 let value = Zeroizing::new(match &scheme.word {
                     None => key.to_owned(),
                     Some(word) if scheme.is_basic() => {
@@ -96,12 +96,12 @@ impl Written {
                 value.set_sensitive(true);
                 Self::Header(HeaderName::from_bytes(name.as_bytes()).ok()?, value)
             }
-            Place::Query(name) => {
+            Carrier::Query(name) => {
                 let mut pair = form_urlencoded::Serializer::new(String::new());
                 Self::Parameter(pair.append_pair(name, key).finish().into())
             }
-            Place::Cookie(name) => Self::Element(COOKIE, b';', format!("{name}={key}").into_bytes().into()),
-            Place::WebSocketProtocol(name) => {
+            Carrier::Cookie(name) => Self::Element(COOKIE, b';', format!("{name}={key}").into_bytes().into()),
+            Carrier::WebSocketProtocol(name) => {
                 Self::Element(SEC_WEBSOCKET_PROTOCOL, b',', format!("{name}, {key}").into_bytes().into())
             }
         })

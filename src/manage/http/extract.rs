@@ -42,7 +42,7 @@ pub(super) struct OwnKeysOnly;
 pub(super) struct Body<T>(pub(super) T);
 
 /// A query string.
-pub(super) struct Query<T>(pub(super) T);
+pub(super) struct QueryParams<T>(pub(super) T);
 
 /// A route whose actor must be allowed to do this to keys.
 pub(super) fn require_action(action: Action, route: MethodRouter<KeyManager>) -> MethodRouter<KeyManager> {
@@ -197,7 +197,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Members> OptionalFromRequest<S> for B
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Query<ListKeys> {
+impl<S: Sync> FromRequestParts<S> for QueryParams<ListKeys> {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {

@@ -29,7 +29,7 @@ pub(super) enum KeyType {
 /// Whether a key works now.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum State {
+pub(super) enum KeyState {
     Active,
     Disabled,
     Revoked,
@@ -58,7 +58,7 @@ pub(super) struct Key {
     /// Resources, each with the actions that are granted.
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
     permissions: Permissions,
-    status: State,
+    status: KeyState,
     /// What may be shown of the key.
     mask: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -119,14 +119,14 @@ pub(super) struct ListKeys {
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateKey {
     r#type: KeyType,
-    name: Name,
+    name: KeyName,
     /// Resources, each with the actions that are granted.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
     permissions: Few,
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Name, required = false)]
-    environment: Option<Name>,
+    #[schema(value_type = KeyName, required = false)]
+    environment: Option<KeyName>,
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, format = DateTime, required = false)]
     not_before: Option<Timestamp>,
@@ -140,8 +140,8 @@ pub(super) struct CreateKey {
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Name, required = false)]
-    name: Option<Name>,
+    #[schema(value_type = KeyName, required = false)]
+    name: Option<KeyName>,
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>, required = false)]
     permissions: Option<Few>,
@@ -154,7 +154,7 @@ pub(super) struct EditKey {
 #[derive(Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(min_length = 1, max_length = 100)]
-struct Name(String);
+struct KeyName(String);
 
 /// No more permissions than a key may have: counted before anything is done with them.
 #[derive(Default, Deserialize)]
@@ -227,7 +227,7 @@ impl CreateKey {
             KeyType::Bot => NewKey::service_account(self.name.0),
         };
         let mut new = new.permissions(read_by(self.permissions.0, actor));
-        if let Some(Name(environment)) = self.environment {
+        if let Some(KeyName(environment)) = self.environment {
             new = new.environment(environment);
         }
         if let Some(instant) = self.not_before {
@@ -243,7 +243,7 @@ impl CreateKey {
 impl EditKey {
     pub(super) fn into_edit(self, actor: &Actor) -> UpdateKey {
         let mut edit = UpdateKey::new();
-        if let Some(Name(name)) = self.name {
+        if let Some(KeyName(name)) = self.name {
             edit = edit.name(name);
         }
         if let Some(Few(permissions)) = self.permissions {
@@ -336,13 +336,13 @@ fn read_by(permissions: Permissions, actor: &Actor) -> Permissions {
     if actor.permissions().has_wildcards() { permissions.with_wildcards() } else { permissions }
 }
 
-fn state(record: &KeyRecord, clock: &Clock) -> State {
+fn state(record: &KeyRecord, clock: &Clock) -> KeyState {
     match record.obstacle_at(clock) {
-        None => State::Active,
-        Some(Obstacle::Disabled) => State::Disabled,
-        Some(Obstacle::Revoked) => State::Revoked,
-        Some(Obstacle::Expired) => State::Expired,
-        Some(Obstacle::NotYetValid) => State::NotYetValid,
+        None => KeyState::Active,
+        Some(Obstacle::Disabled) => KeyState::Disabled,
+        Some(Obstacle::Revoked) => KeyState::Revoked,
+        Some(Obstacle::Expired) => KeyState::Expired,
+        Some(Obstacle::NotYetValid) => KeyState::NotYetValid,
     }
 }
 

@@ -34,9 +34,9 @@ use crate::{
     scheme::SchemePolicy,
     store::KeyFilter,
 };
-use extract::{Body, OwnKeysOnly, Query, RequestActor, invalid, require_action, without_the_page_behind};
+use extract::{Body, OwnKeysOnly, QueryParams, RequestActor, invalid, require_action, without_the_page_behind};
 use json::{CreateKey, EditKey, EmptyBody, IssuedKey, Key, KeyList, ListKeys, RotateKey};
-use problem::{ApiError, Problem, problem};
+use problem::{ApiError, ProblemBody, problem};
 
 const LARGEST_BODY: usize = 64 * 1024;
 
@@ -170,7 +170,7 @@ impl KeyManager {
 
 #[utoipa::path(post, path = "/", tag = "keys", request_body = CreateKey, responses(
     (status = 201, description = "The key, shown this once", body = IssuedKey),
-    (status = 409, description = "The user, or the bots of the organization, have as many keys as they may have", body = Problem, content_type = PROBLEM),
+    (status = 409, description = "The user, or the bots of the organization, have as many keys as they may have", body = ProblemBody, content_type = PROBLEM),
 ))]
 async fn create(
     State(manager): State<KeyManager>,
@@ -186,7 +186,7 @@ async fn create(
 async fn list(
     State(manager): State<KeyManager>,
     asking: RequestActor,
-    Query(query): Query<ListKeys>,
+    QueryParams(query): QueryParams<ListKeys>,
 ) -> Result<Json<KeyList>, ApiError> {
     let mut filter = KeyFilter::default().limit(query.limit.get().into());
     filter.revoked = query.revoked;
@@ -199,22 +199,22 @@ async fn list(
 
 #[utoipa::path(get, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
     (status = 200, description = "The key", body = Key),
-    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM),
 ))]
-async fn show(State(manager): State<KeyManager>, asking: RequestActor, id: Id) -> Result<Json<Key>, ApiError> {
+async fn show(State(manager): State<KeyManager>, asking: RequestActor, id: IdInPath) -> Result<Json<Key>, ApiError> {
     let record = asking.map_err(manager.get(asking.actor(), key_id(id)?).await)?;
     Ok(Json(Key::new(&record, manager.clock())))
 }
 
 #[utoipa::path(patch, path = "/{id}", tag = "keys", params(("id" = String, Path)), request_body = EditKey, responses(
     (status = 200, description = "The key as it is now", body = Key),
-    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
-    (status = 409, description = "The key was revoked", body = Problem, content_type = PROBLEM),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM),
+    (status = 409, description = "The key was revoked", body = ProblemBody, content_type = PROBLEM),
 ))]
 async fn edit(
     State(manager): State<KeyManager>,
     asking: RequestActor,
-    id: Id,
+    id: IdInPath,
     Body(body): Body<EditKey>,
 ) -> Result<Json<Key>, ApiError> {
     let edit: UpdateKey = body.into_edit(asking.actor());
@@ -224,13 +224,13 @@ async fn edit(
 
 #[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = EmptyBody, responses(
     (status = 201, description = "The new key, shown this once; the old one works no more", body = IssuedKey),
-    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
-    (status = 409, description = "The key was revoked, replaced or is expired", body = Problem, content_type = PROBLEM),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM),
+    (status = 409, description = "The key was revoked, replaced or is expired", body = ProblemBody, content_type = PROBLEM),
 ))]
 async fn regenerate(
     State(manager): State<KeyManager>,
     asking: RequestActor,
-    id: Id,
+    id: IdInPath,
     _: Option<Body<EmptyBody>>,
 ) -> Result<Response, ApiError> {
     let issued = asking.map_err(manager.regenerate(asking.actor(), key_id(id)?).await)?;
@@ -239,13 +239,13 @@ async fn regenerate(
 
 #[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path)), request_body = RotateKey, responses(
     (status = 201, description = "The new key, shown this once; the old one works for the grace", body = IssuedKey),
-    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
-    (status = 409, description = "The key was revoked, replaced or is expired", body = Problem, content_type = PROBLEM),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM),
+    (status = 409, description = "The key was revoked, replaced or is expired", body = ProblemBody, content_type = PROBLEM),
 ))]
 async fn rotate(
     State(manager): State<KeyManager>,
     asking: RequestActor,
-    id: Id,
+    id: IdInPath,
     Body(body): Body<RotateKey>,
 ) -> Result<Response, ApiError> {
     if !body.is_short() {
@@ -257,26 +257,26 @@ async fn rotate(
 
 #[utoipa::path(delete, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
     (status = 200, description = "The key, revoked", body = Key),
-    (status = 404, description = "There is no such key", body = Problem, content_type = PROBLEM),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM),
 ))]
-async fn revoke(State(manager): State<KeyManager>, asking: RequestActor, id: Id) -> Result<Json<Key>, ApiError> {
+async fn revoke(State(manager): State<KeyManager>, asking: RequestActor, id: IdInPath) -> Result<Json<Key>, ApiError> {
     let record = asking.map_err(manager.revoke(asking.actor(), key_id(id)?).await)?;
     Ok(Json(Key::new(&record, manager.clock())))
 }
 
 const PROBLEM: &str = "application/problem+json";
 
-type Id = Result<Path<ById>, PathRejection>;
+type IdInPath = Result<Path<KeyPath>, PathRejection>;
 
 /// The one parameter that is ours: the router may be nested under others.
 #[derive(Deserialize)]
-struct ById {
+struct KeyPath {
     id: String,
 }
 
-fn key_id(id: Id) -> Result<KeyId, ApiError> {
+fn key_id(id: IdInPath) -> Result<KeyId, ApiError> {
     match id {
-        Ok(Path(ById { id })) => Ok(id.into()),
+        Ok(Path(KeyPath { id })) => Ok(id.into()),
         Err(rejection) => Err(problem(rejection.status(), "The path is no UTF-8.").into()),
     }
 }

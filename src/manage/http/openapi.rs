@@ -3,14 +3,14 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{json, problem::Problem};
+use super::{json, problem::ProblemBody};
 use crate::{manage::validation, openapi::require_a_key, scheme::SchemePolicy};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "API keys", description = "Make, list, edit, replace and revoke API keys."),
     paths(super::create, super::list, super::show, super::edit, super::regenerate, super::rotate, super::revoke),
-    components(schemas(Problem, json::Key))
+    components(schemas(ProblemBody, json::Key))
 )]
 struct Document;
 

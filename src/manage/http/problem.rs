@@ -12,7 +12,7 @@ use crate::{manage::ManageError, store::RegistryError};
 
 /// What went wrong (RFC 9457).
 #[derive(Serialize, ToSchema)]
-pub(super) struct Problem<'p> {
+pub(super) struct ProblemBody<'p> {
     /// `about:blank`: the status says all.
     r#type: &'static str,
     title: &'p str,
@@ -35,7 +35,7 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
 
 pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
     let title = status.canonical_reason().unwrap_or_default();
-    let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), detail };
+    let problem = ProblemBody { r#type: "about:blank", title, status: status.as_u16(), detail };
     serde_json::to_vec(&problem).unwrap_or_default().into()
 }
 

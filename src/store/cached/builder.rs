@@ -9,7 +9,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
-    Cache, CachedStore, entries::Entries, follower::FeedState, local_cache::CacheId, single_flight::SingleFlight,
+    Cache, CachedStore, entries::CacheEntries, follower::FeedState, local_cache::CacheId, single_flight::SingleFlight,
 };
 use crate::{ConfigError, clock::nanos, store::ChangeFeed};
 
@@ -84,7 +84,7 @@ impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
         let cache = Cache {
             id: CacheId::new(),
             store: self.store,
-            entries: Entries::new(self.entries),
+            entries: CacheEntries::new(self.entries),
             flights: Arc::new(SingleFlight::default()),
             following,
             ttl: nanos(self.ttl),

@@ -10,16 +10,16 @@ use quick_cache::{
 use super::freshness::Epoch;
 use crate::{key::KeyDigest, record::KeyRecord};
 
-pub(super) struct Entries {
+pub(super) struct CacheEntries {
     records: Map<KeyRecord>,
     absences: Map<()>,
 }
 
-type Map<T> = Cache<KeyDigest, Entry<T>, UnitWeighter, RandomState>;
+type Map<T> = Cache<KeyDigest, CacheEntry<T>, UnitWeighter, RandomState>;
 
 /// An answer of the store, and what it has seen.
 #[derive(Clone)]
-pub(super) struct Entry<T> {
+pub(super) struct CacheEntry<T> {
     pub(super) value: T,
     pub(super) epoch: Epoch,
     /// When the look-up began.
@@ -28,16 +28,16 @@ pub(super) struct Entry<T> {
 
 // === impl Entries ===
 
-impl Entries {
+impl CacheEntries {
     pub(super) fn new(most: usize) -> Self {
         Self { records: record_map(most), absences: absence_map(most) }
     }
 
-    pub(super) fn record(&self, digest: &KeyDigest) -> Option<Entry<KeyRecord>> {
+    pub(super) fn record(&self, digest: &KeyDigest) -> Option<CacheEntry<KeyRecord>> {
         self.records.get(digest)
     }
 
-    pub(super) fn absence(&self, digest: &KeyDigest) -> Option<Entry<()>> {
+    pub(super) fn absence(&self, digest: &KeyDigest) -> Option<CacheEntry<()>> {
         self.absences.get(digest)
     }
 
@@ -51,12 +51,12 @@ impl Entries {
         if let Some(value) = found {
             // The store's own handle, if it has one, is one thread's to count.
             let value = value.into_fields().into();
-            self.records.insert(digest, Entry { value, epoch, asked_at });
+            self.records.insert(digest, CacheEntry { value, epoch, asked_at });
             if absence.is_some() {
                 self.absences.remove(&digest);
             }
         } else {
-            self.absences.insert(digest, Entry { value: (), epoch, asked_at });
+            self.absences.insert(digest, CacheEntry { value: (), epoch, asked_at });
             if record.is_some() {
                 self.records.remove(&digest);
             }

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{entries::Entry, freshness::Epoch};
+use super::{entries::CacheEntry, freshness::Epoch};
 use crate::{key::KeyDigest, record::KeyRecord};
 
 /// Tells the caches of a process apart. Given once, unlike an address.
@@ -24,7 +24,7 @@ pub(super) struct CacheId(u64);
 pub(super) struct LocalEntry {
     pub(super) cache: CacheId,
     pub(super) digest: KeyDigest,
-    pub(super) entry: Entry<KeyRecord>,
+    pub(super) entry: CacheEntry<KeyRecord>,
     pub(super) until: Instant,
 }
 
@@ -108,8 +108,8 @@ impl LocalEntry {
 
     /// The same, with a handle to the record that only this thread gives out.
     fn with_own_handle(&self) -> Self {
-        let Entry { value, epoch, asked_at } = &self.entry;
-        let entry = Entry { value: value.lent(), epoch: *epoch, asked_at: *asked_at };
+        let CacheEntry { value, epoch, asked_at } = &self.entry;
+        let entry = CacheEntry { value: value.lent(), epoch: *epoch, asked_at: *asked_at };
         Self { cache: self.cache, digest: self.digest, entry, until: self.until }
     }
 }

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Cache, CacheError, CachedStore,
-    entries::Entry,
+    entries::CacheEntry,
     local_cache::{self, LocalEntry, LocalHit},
-    single_flight::{self, Leader, Outcome, Start, Waiter},
+    single_flight::{self, FlightKey, Leader, LookupResult, Waiter},
 };
 use crate::{
     clock::{monotonic, nanos},
@@ -34,7 +34,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
         self.cache.good(digest, monotonic()).map_or(Lookup::Pending, Lookup::Found)
     }
 
-    async fn find(&self, digest: &KeyDigest) -> Outcome {
+    async fn find(&self, digest: &KeyDigest) -> LookupResult {
         let arrived = self.cache.following.now();
         // What others have begun to ask is worth as much as what is in memory: good enough to let in, not to refuse.
         let mut earliest = self.cache.following.lease_start(arrived);
@@ -66,7 +66,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 impl<S: KeyStore> CachedStore<S> {
     /// A place in a look-up that began at `earliest` or later, or in a new one; none if the answer `is_known` by now.
     fn join(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Waiter> {
-        let start = Start { at: self.cache.following.now(), epoch: self.cache.following.epoch(digest) };
+        let start = FlightKey { at: self.cache.following.now(), epoch: self.cache.following.epoch(digest) };
         match self.cache.flights.join(digest, earliest, start, is_known) {
             single_flight::Join::Known => None,
             single_flight::Join::Joined(waiter) => Some(waiter),
@@ -78,7 +78,7 @@ impl<S: KeyStore> CachedStore<S> {
         }
     }
 
-    async fn outcome(&self, digest: &KeyDigest, waiter: Waiter) -> Outcome {
+    async fn outcome(&self, digest: &KeyDigest, waiter: Waiter) -> LookupResult {
         let Some(max_staleness) = self.stale_for else {
             return waiter.outcome().await;
         };
@@ -141,7 +141,7 @@ impl<S> Cache<S> {
         }
     }
 
-    fn is_current<T>(&self, digest: &KeyDigest, entry: &Entry<T>, now: u64) -> bool {
+    fn is_current<T>(&self, digest: &KeyDigest, entry: &CacheEntry<T>, now: u64) -> bool {
         entry.asked_at >= now.saturating_sub(self.ttl) && self.following.is_fresh(digest, entry.epoch, now)
     }
 
@@ -161,7 +161,7 @@ impl<S: KeyStore> Cache<S> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
         metrics::counter!("api_key_cache_lookups_total").increment(1);
-        let Start { at, epoch } = leader.start();
+        let FlightKey { at, epoch } = leader.start();
         let found = tokio::select! {
             found = self.store.find(&digest) => found,
             () = unwatched(&leader, self.following.instant(at) + UNWATCHED) => return,

@@ -30,7 +30,7 @@ use thiserror::Error;
 use tokio::task::AbortHandle;
 
 pub use builder::CachedStoreBuilder;
-use entries::Entries;
+use entries::CacheEntries;
 use follower::FeedState;
 use local_cache::CacheId;
 use single_flight::SingleFlight;
@@ -84,7 +84,7 @@ pub struct CachedStore<S> {
 struct Cache<S> {
     id: CacheId,
     store: S,
-    entries: Entries,
+    entries: CacheEntries,
     flights: Arc<SingleFlight>,
     following: Arc<FeedState>,
     /// In nanoseconds.

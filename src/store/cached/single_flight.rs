@@ -13,20 +13,20 @@ use crate::{key::KeyDigest, record::KeyRecord};
 #[derive(Default)]
 pub(super) struct SingleFlight(Mutex<HashMap<KeyDigest, Flight>>);
 
-pub(super) type Outcome = Result<Option<KeyRecord>, CacheError>;
+pub(super) type LookupResult = Result<Option<KeyRecord>, CacheError>;
 
 /// A look-up on its way.
 #[derive(Clone)]
 struct Flight {
-    start: Start,
+    start: FlightKey,
     /// For so many nanoseconds others may join.
     joinable: u64,
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: watch::Sender<Option<LookupResult>>,
 }
 
 /// When a look-up began, and which changes of its key had been told by then.
 #[derive(Clone, Copy)]
-pub(super) struct Start {
+pub(super) struct FlightKey {
     pub(super) at: u64,
     pub(super) epoch: Epoch,
 }
@@ -41,7 +41,7 @@ pub(super) struct Leader {
 /// Somebody who waits.
 pub(super) struct Waiter {
     pub(super) started: u64,
-    outcome: watch::Receiver<Option<Outcome>>,
+    outcome: watch::Receiver<Option<LookupResult>>,
 }
 
 /// What came of wanting an answer.
@@ -65,7 +65,7 @@ impl SingleFlight {
         self: &Arc<Self>,
         digest: &KeyDigest,
         earliest: u64,
-        start: Start,
+        start: FlightKey,
         is_known: impl FnOnce() -> bool,
     ) -> Join {
         let mut flights = self.lock();
@@ -101,11 +101,11 @@ impl Flight {
 }
 
 impl Leader {
-    pub(super) fn start(&self) -> Start {
+    pub(super) fn start(&self) -> FlightKey {
         self.flight.start
     }
 
-    pub(super) fn complete(self, outcome: Outcome) {
+    pub(super) fn complete(self, outcome: LookupResult) {
         self.flight.outcome.send_replace(Some(outcome));
     }
 
@@ -130,7 +130,7 @@ impl Drop for Leader {
 }
 
 impl Waiter {
-    pub(super) async fn outcome(mut self) -> Outcome {
+    pub(super) async fn outcome(mut self) -> LookupResult {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(CacheError::Ended)),
             Err(_) => Err(CacheError::Ended),

@@ -15,7 +15,7 @@ pub(super) struct Groups {
 
 /// Where the search for a digest begins, and what it looks for.
 #[derive(Clone, Copy)]
-pub(super) struct Start {
+pub(super) struct ProbeStart {
     pub(super) group: usize,
     pub(super) tag: Tag,
 }
@@ -32,12 +32,12 @@ impl Groups {
         Self { groups: (0..groups).map(|_| Group::default()).collect(), room: room(groups) }
     }
 
-    pub(super) fn find(&self, start: Start, digest: &KeyDigest) -> Option<&Arc<Fields>> {
+    pub(super) fn find(&self, start: ProbeStart, digest: &KeyDigest) -> Option<&Arc<Fields>> {
         self.search(start, digest).map(|(_, _, record)| record)
     }
 
     #[inline]
-    fn search(&self, start: Start, digest: &KeyDigest) -> Option<(usize, usize, &Arc<Fields>)> {
+    fn search(&self, start: ProbeStart, digest: &KeyDigest) -> Option<(usize, usize, &Arc<Fields>)> {
         for number in self.from(start) {
             match self.groups[number].find(start.tag, digest) {
                 Ok((place, record)) => return Some((number, place, record)),
@@ -54,21 +54,21 @@ impl Groups {
     }
 
     /// Hands out the record that was in its place. There is room for it.
-    pub(super) fn put(&mut self, start: Start, record: Arc<Fields>) -> Option<Arc<Fields>> {
+    pub(super) fn put(&mut self, start: ProbeStart, record: Arc<Fields>) -> Option<Arc<Fields>> {
         let known = self.search(start, &record.digest).map(|(number, place, _)| (number, place, false));
         let (number, place, is_free) = known.or_else(|| self.vacancy(start)).expect("some places always stay free");
         self.room -= usize::from(is_free);
         self.groups[number].put(place, start.tag, record)
     }
 
-    fn vacancy(&self, start: Start) -> Option<(usize, usize, bool)> {
+    fn vacancy(&self, start: ProbeStart) -> Option<(usize, usize, bool)> {
         self.from(start).find_map(|number| {
             let (place, is_free) = self.groups[number].vacancy()?;
             Some((number, place, is_free))
         })
     }
 
-    pub(super) fn remove(&mut self, start: Start, digest: &KeyDigest) -> Option<Arc<Fields>> {
+    pub(super) fn remove(&mut self, start: ProbeStart, digest: &KeyDigest) -> Option<Arc<Fields>> {
         let (number, place, _) = self.search(start, digest)?;
         let (record, is_free) = self.groups[number].clear(place);
         self.room += usize::from(is_free);
@@ -81,7 +81,7 @@ impl Groups {
 
     /// Every group once.
     #[inline]
-    fn from(&self, start: Start) -> impl Iterator<Item = usize> + use<> {
+    fn from(&self, start: ProbeStart) -> impl Iterator<Item = usize> + use<> {
         let count = self.groups.len();
         let last = count.wrapping_sub(1);
         let first = start.group & last;

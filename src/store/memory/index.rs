@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    order::{ByEnd, ById, ByOrganization, ByOwner, End, Id, Place, Sorted, Whose},
+    order::{End, ExpiryOrder, IdBound, IdOrder, OrganizationOrder, OwnerOrder, SortKey, Sorted, Whose},
     permission_interner::PermissionInterner,
     table::WriteToken,
 };
@@ -14,11 +14,11 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct Index {
-    by_id: Sorted<ById>,
+    by_id: Sorted<IdOrder>,
     live: Shelf,
     revoked: Shelf,
     /// Those that a cap may count.
-    open: Sorted<ByEnd>,
+    open: Sorted<ExpiryOrder>,
     sets: PermissionInterner,
     pub(super) pen: WriteToken,
 }
@@ -26,9 +26,9 @@ pub(super) struct Index {
 /// Records that are listed together.
 #[derive(Default)]
 struct Shelf {
-    by_organization: Sorted<ByOrganization>,
+    by_organization: Sorted<OrganizationOrder>,
     /// Those that have an owner.
-    by_owner: Sorted<ByOwner>,
+    by_owner: Sorted<OwnerOrder>,
 }
 
 /// A user in an organization, or in none.
@@ -62,7 +62,7 @@ impl Index {
     }
 
     pub(super) fn find(&self, id: &KeyId) -> Option<KeyRecord> {
-        self.by_id.get(Place::of_id(id.as_str())).map(record)
+        self.by_id.get(SortKey::of_id(id.as_str())).map(record)
     }
 
     /// Adds to a page what is admitted behind this id. Returns where to go on, if it has seen enough for one turn.
@@ -106,14 +106,14 @@ impl Index {
     }
 
     pub(super) fn remove(&mut self, id: &KeyId) -> Option<KeyRecord> {
-        let struck = self.by_id.take(Place::of_id(id.as_str()))?;
+        let struck = self.by_id.take(SortKey::of_id(id.as_str()))?;
         self.exchange(Some(&struck), None);
         Some(struck.into())
     }
 
     /// Takes as long as the user has keys.
     pub(super) fn remove_user(&mut self, user: &User<'_>) -> Vec<KeyRecord> {
-        let (first, last) = (user.place(Id::At("")), user.place(Id::Last));
+        let (first, last) = (user.place(IdBound::At("")), user.place(IdBound::Last));
         let shelves = [&self.live, &self.revoked];
         let ids = shelves.into_iter().flat_map(|shelf| shelf.by_owner.between(first, last));
         let ids: Vec<KeyId> = ids.map(|record| record.id.clone()).collect();
@@ -122,13 +122,14 @@ impl Index {
 
     pub(super) fn is_at_limit(&self, record: &KeyRecord, cap: KeyLimit) -> bool {
         let most = cap.max as usize;
-        let place = |end, id| Place { organization: record.organization(), owner: Whose::of(record.owner()), end, id };
+        let place =
+            |end, id| SortKey { organization: record.organization(), owner: Whose::of(record.owner()), end, id };
         if record.owner().is_some() {
             // One that ends at `now` counts no more.
-            let (first, last) = (place(End::At(cap.at), Id::Last), place(End::Never, Id::Last));
+            let (first, last) = (place(End::At(cap.at), IdBound::Last), place(End::Never, IdBound::Last));
             return self.open.between(first, last).take(most).count() == most;
         }
-        let (first, last) = (place(End::Never, Id::At("")), place(End::Never, Id::Last));
+        let (first, last) = (place(End::Never, IdBound::At("")), place(End::Never, IdBound::Last));
         let of_the_organization =
             self.live.by_organization.between(first, last).filter(|other| other.owner().is_none());
         of_the_organization.filter(|other| cap.counts(&self::record(other))).take(most).count() == most
@@ -156,13 +157,13 @@ impl Shelf {
         filter: &KeyFilter,
         after: Option<&KeyId>,
     ) -> Box<dyn Iterator<Item = &'s Arc<Fields>> + 's> {
-        let place = |id| Place {
+        let place = |id| SortKey {
             organization: filter.organization.as_deref(),
             owner: Whose::of(filter.owner.as_ref()),
             end: End::Never,
             id,
         };
-        let (first, last) = (place(Id::At("")), place(after.map_or(Id::Last, |id| Id::At(id.as_str()))));
+        let (first, last) = (place(IdBound::At("")), place(after.map_or(IdBound::Last, |id| IdBound::At(id.as_str()))));
         match &filter.owner {
             Some(_) => Box::new(self.by_owner.between(first, last).rev()),
             None => Box::new(self.by_organization.between(first, last).rev()),
@@ -171,8 +172,8 @@ impl Shelf {
 }
 
 impl User<'_> {
-    fn place<'p>(&'p self, id: Id<'p>) -> Place<'p> {
-        Place { organization: self.organization, owner: Whose::User(self.id), end: End::Never, id }
+    fn place<'p>(&'p self, id: IdBound<'p>) -> SortKey<'p> {
+        SortKey { organization: self.organization, owner: Whose::User(self.id), end: End::Never, id }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     record::{Fields, KeyId, KeyRecord, Status},
 };
 use index::{Index, User};
-use table::Table;
+use table::DigestTable;
 
 /// Keys in memory. Clones share the keys; a change is seen by the next request.
 ///
@@ -55,12 +55,12 @@ use table::Table;
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct MemoryStore(Arc<Shared>);
+pub struct MemoryStore(Arc<MemoryState>);
 
 #[derive(Default)]
-struct Shared {
+struct MemoryState {
     /// What requests read.
-    by_digest: Table,
+    by_digest: DigestTable,
     /// What changes go through, one at a time.
     books: RwLock<Index>,
     /// Whoever waits for the books holds it. So who comes later and only reads waits behind a change that waits, and not the other way round: the lock

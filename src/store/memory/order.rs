@@ -17,22 +17,22 @@ const RUN: usize = 512;
 
 /// What records are ordered by. Their ids are told apart in each order.
 pub(super) trait Order: 'static {
-    fn place(record: &Fields) -> Place<'_>;
+    fn place(record: &Fields) -> SortKey<'_>;
 }
 
-pub(super) enum ById {}
-pub(super) enum ByOrganization {}
-pub(super) enum ByOwner {}
+pub(super) enum IdOrder {}
+pub(super) enum OrganizationOrder {}
+pub(super) enum OwnerOrder {}
 /// Those of an owner by the time at which they end.
-pub(super) enum ByEnd {}
+pub(super) enum ExpiryOrder {}
 
 /// Where a record is in an order; what the order does not look at is the same in each of its places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place<'p> {
+pub(super) struct SortKey<'p> {
     pub(super) organization: Option<&'p str>,
     pub(super) owner: Whose<'p>,
     pub(super) end: End,
-    pub(super) id: Id<'p>,
+    pub(super) id: IdBound<'p>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ pub(super) enum End {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Id<'p> {
+pub(super) enum IdBound<'p> {
     At(&'p str),
     /// Behind every id.
     Last,
@@ -62,7 +62,7 @@ impl<O: Order> Sorted<O> {
         self.len
     }
 
-    pub(super) fn get(&self, place: Place<'_>) -> Option<&Arc<Fields>> {
+    pub(super) fn get(&self, place: SortKey<'_>) -> Option<&Arc<Fields>> {
         let (run, found) = self.search(place);
         let place = found.ok()?;
         Some(&self.runs[run][place])
@@ -96,7 +96,7 @@ impl<O: Order> Sorted<O> {
         None
     }
 
-    pub(super) fn take(&mut self, place: Place<'_>) -> Option<Arc<Fields>> {
+    pub(super) fn take(&mut self, place: SortKey<'_>) -> Option<Arc<Fields>> {
         let (number, found) = self.search(place);
         let place = found.ok()?;
         let run = &mut self.runs[number];
@@ -125,8 +125,8 @@ impl<O: Order> Sorted<O> {
     /// The records from the one place to before the other, which is no earlier.
     pub(super) fn between(
         &self,
-        from: Place<'_>,
-        to: Place<'_>,
+        from: SortKey<'_>,
+        to: SortKey<'_>,
     ) -> impl DoubleEndedIterator<Item = &Arc<Fields>> + use<'_, O> {
         let [(first, start), (last, end)] = [from, to].map(|place| self.search(place));
         let [start, end] = [start, end].map(|place| place.unwrap_or_else(|place| place));
@@ -139,7 +139,7 @@ impl<O: Order> Sorted<O> {
     }
 
     /// The run that has this place, or would have it, and where in it.
-    fn search(&self, place: Place<'_>) -> (usize, Result<usize, usize>) {
+    fn search(&self, place: SortKey<'_>) -> (usize, Result<usize, usize>) {
         let behind = self.runs.partition_point(|run| run.first().is_some_and(|first| O::place(first) <= place));
         let number = behind.saturating_sub(1);
         let run = self.runs.get(number).map(Vec::as_slice).unwrap_or_default();
@@ -155,35 +155,35 @@ impl<O> Default for Sorted<O> {
 
 // === impl Order ===
 
-impl Order for ById {
-    fn place(record: &Fields) -> Place<'_> {
-        Place::of_id(record.id.as_str())
+impl Order for IdOrder {
+    fn place(record: &Fields) -> SortKey<'_> {
+        SortKey::of_id(record.id.as_str())
     }
 }
 
-impl Order for ByOrganization {
-    fn place(record: &Fields) -> Place<'_> {
-        Place { organization: record.organization(), ..Place::of_id(record.id.as_str()) }
+impl Order for OrganizationOrder {
+    fn place(record: &Fields) -> SortKey<'_> {
+        SortKey { organization: record.organization(), ..SortKey::of_id(record.id.as_str()) }
     }
 }
 
-impl Order for ByOwner {
-    fn place(record: &Fields) -> Place<'_> {
-        Place { owner: Whose::of(record.owner()), ..ByOrganization::place(record) }
+impl Order for OwnerOrder {
+    fn place(record: &Fields) -> SortKey<'_> {
+        SortKey { owner: Whose::of(record.owner()), ..OrganizationOrder::place(record) }
     }
 }
 
-impl Order for ByEnd {
-    fn place(record: &Fields) -> Place<'_> {
-        Place { end: record.expires_at().map_or(End::Never, End::At), ..ByOwner::place(record) }
+impl Order for ExpiryOrder {
+    fn place(record: &Fields) -> SortKey<'_> {
+        SortKey { end: record.expires_at().map_or(End::Never, End::At), ..OwnerOrder::place(record) }
     }
 }
 
 // === impl Place, Whose ===
 
-impl<'p> Place<'p> {
+impl<'p> SortKey<'p> {
     pub(super) fn of_id(id: &'p str) -> Self {
-        Self { organization: None, owner: Whose::Nobodys, end: End::Never, id: Id::At(id) }
+        Self { organization: None, owner: Whose::Nobodys, end: End::Never, id: IdBound::At(id) }
     }
 }
 
@@ -204,8 +204,8 @@ mod tests {
     use super::*;
     use crate::record::KeyRecord;
 
-    fn records(of: &Sorted<ById>) -> Vec<u32> {
-        let all = of.between(Place::of_id(""), Place { id: Id::Last, ..Place::of_id("") });
+    fn records(of: &Sorted<IdOrder>) -> Vec<u32> {
+        let all = of.between(SortKey::of_id(""), SortKey { id: IdBound::Last, ..SortKey::of_id("") });
         all.map(|record| record.id.as_str().parse().unwrap()).collect()
     }
 
@@ -220,7 +220,7 @@ mod tests {
             |number| number / 2 + number % 2 * 50_000,
         ];
         for order in orders {
-            let (mut sorted, mut map) = (Sorted::<ById>::default(), BTreeMap::new());
+            let (mut sorted, mut map) = (Sorted::<IdOrder>::default(), BTreeMap::new());
             for number in (0..4000).map(order) {
                 let record = KeyRecord::new(format!("{number:06}"), [0; 32]).into_fields();
                 assert!(sorted.put(&record).is_none());
@@ -229,19 +229,20 @@ mod tests {
             for number in (0..4000).step_by(3).map(order) {
                 let (id, record) = (format!("{number:06}"), map.remove(&number).unwrap());
                 assert!(sorted.put(&record).is_some_and(|old| Arc::ptr_eq(&old, &record)));
-                assert!(sorted.get(Place::of_id(&id)).is_some());
-                assert!(sorted.take(Place::of_id(&id)).is_some());
-                assert!(sorted.get(Place::of_id(&id)).is_none() && sorted.take(Place::of_id(&id)).is_none());
+                assert!(sorted.get(SortKey::of_id(&id)).is_some());
+                assert!(sorted.take(SortKey::of_id(&id)).is_some());
+                assert!(sorted.get(SortKey::of_id(&id)).is_none() && sorted.take(SortKey::of_id(&id)).is_none());
             }
             assert_eq!(records(&sorted), map.keys().copied().collect::<Vec<_>>());
             assert_eq!(sorted.len(), map.len());
             assert!(sorted.runs.len() < 24 && sorted.runs.iter().all(|run| !run.is_empty() && run.len() <= RUN));
             let (from, to) = (order(100).min(order(900)), order(100).max(order(900)));
-            let between = sorted.between(Place::of_id(&format!("{from:06}")), Place::of_id(&format!("{to:06}"))).rev();
+            let between =
+                sorted.between(SortKey::of_id(&format!("{from:06}")), SortKey::of_id(&format!("{to:06}"))).rev();
             let between: Vec<u32> = between.map(|record| record.id.as_str().parse().unwrap()).collect();
             assert_eq!(between, map.range(from..to).rev().map(|(number, _)| *number).collect::<Vec<u32>>());
             for number in map.keys() {
-                sorted.take(Place::of_id(&format!("{number:06}"))).unwrap();
+                sorted.take(SortKey::of_id(&format!("{number:06}"))).unwrap();
             }
             assert!(sorted.runs.is_empty() && records(&sorted).is_empty());
         }

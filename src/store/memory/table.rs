@@ -17,23 +17,23 @@ use std::{
 
 use super::{
     group::Tag,
-    groups::{Groups, Start},
+    groups::{Groups, ProbeStart},
 };
 use crate::{
     key::KeyDigest,
     record::{Fields, GenerationCounter, KeyRecord, get, insert},
 };
 
-pub(super) struct Table {
+pub(super) struct DigestTable {
     /// Odd, and known to nobody: whoever makes digests cannot tell which of them meet.
     seed: u64,
-    parts: Box<[Part; 256]>,
+    parts: Box<[TableShard; 256]>,
 }
 
 /// Each grows for itself, so that no change waits for a copy of all records. On cache lines of its own: a part that is read is written to.
 #[derive(Default)]
 #[repr(align(128))]
-struct Part {
+struct TableShard {
     state: GenerationCounter,
     groups: RwLock<Groups>,
 }
@@ -44,7 +44,7 @@ pub(super) struct WriteToken(());
 
 // === impl Table ===
 
-impl Table {
+impl DigestTable {
     #[inline]
     pub(super) fn find(&self, digest: &KeyDigest) -> Option<KeyRecord> {
         let (part, start) = self.start(digest);
@@ -76,7 +76,7 @@ impl Table {
     }
 
     /// For one more, while everybody reads what there is.
-    fn make_room(&self, part: &Part) {
+    fn make_room(&self, part: &TableShard) {
         let full = part.read();
         if !full.is_full() {
             return;
@@ -93,25 +93,25 @@ impl Table {
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "both halves are asked for")]
-    fn start(&self, digest: &KeyDigest) -> (&Part, Start) {
+    fn start(&self, digest: &KeyDigest) -> (&TableShard, ProbeStart) {
         let [word, ..] = digest.as_bytes().as_chunks::<8>().0 else { unreachable!("a digest has 32 bytes") };
         // All bits of the product, folded, so that each depends on each of the word.
         let product = u128::from(u64::from_le_bytes(*word)) * u128::from(self.seed);
         let [part, tag, _, _, group @ ..] = ((product >> 64) as u64 ^ product as u64).to_le_bytes();
-        (&self.parts[usize::from(part)], Start { group: u32::from_le_bytes(group) as usize, tag: Tag::new(tag) })
+        (&self.parts[usize::from(part)], ProbeStart { group: u32::from_le_bytes(group) as usize, tag: Tag::new(tag) })
     }
 }
 
-impl Default for Table {
+impl Default for DigestTable {
     fn default() -> Self {
-        let parts = Box::new(array::from_fn(|_| Part::default()));
+        let parts = Box::new(array::from_fn(|_| TableShard::default()));
         Self { seed: RandomState::new().hash_one(()) | 1, parts }
     }
 }
 
-impl Part {
+impl TableShard {
     #[inline]
-    fn find(&self, start: Start, digest: &KeyDigest) -> Option<Arc<Fields>> {
+    fn find(&self, start: ProbeStart, digest: &KeyDigest) -> Option<Arc<Fields>> {
         self.read().find(start, digest).cloned()
     }
 

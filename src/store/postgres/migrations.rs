@@ -5,46 +5,46 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 /// One step. The version of a schema is the number of its steps.
-struct Migration {
+struct PgMigration {
     sql: &'static str,
     /// The oldest version whose library still works with the tables after this step.
     works_with: i64,
     /// Made before the step, while others read and write.
-    indexes: &'static [Index],
+    indexes: &'static [IndexDefinition],
 }
 
-struct Index {
+struct IndexDefinition {
     name: &'static str,
     definition: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
-    Migration { sql: include_str!("1.sql"), works_with: 1, indexes: &[] },
-    Migration { sql: include_str!("2.sql"), works_with: 1, indexes: &LISTS_AND_CAPS },
+const MIGRATIONS: [PgMigration; 2] = [
+    PgMigration { sql: include_str!("1.sql"), works_with: 1, indexes: &[] },
+    PgMigration { sql: include_str!("2.sql"), works_with: 1, indexes: &LISTS_AND_CAPS },
 ];
 
 /// An index for each combination of the conditions of a list. The number in front is that index's alone, and parts revoked keys from others;
 /// `text_pattern_ops` orders by bytes, as the collation does, but is another order to the planner. So none is taken for another.
-const LISTS_AND_CAPS: [Index; 5] = [
-    Index {
+const LISTS_AND_CAPS: [IndexDefinition; 5] = [
+    IndexDefinition {
         name: "api_keys_list",
         definition: "((case status when 'revoked' then 1 else 2 end), organization, id text_pattern_ops)",
     },
-    Index {
+    IndexDefinition {
         name: "api_keys_list_of_owner",
         definition: "((case status when 'revoked' then 3 else 4 end), organization, owner_type, user_id, id text_pattern_ops)",
     },
-    Index {
+    IndexDefinition {
         name: "api_keys_list_of_environment",
         definition: "((case status when 'revoked' then 5 else 6 end), organization, environment, id text_pattern_ops)
             where environment is not null",
     },
-    Index {
+    IndexDefinition {
         name: "api_keys_list_of_owner_and_environment",
         definition: "((case status when 'revoked' then 7 else 8 end), organization, owner_type, user_id, environment,
             id text_pattern_ops) where environment is not null",
     },
-    Index {
+    IndexDefinition {
         name: "api_keys_that_count_until",
         definition: "(organization, owner_type, user_id, expires_at) include (id)
             where status <> 'revoked'",
@@ -99,7 +99,7 @@ async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-impl Index {
+impl IndexDefinition {
     /// One that was begun and not ended is begun anew.
     async fn drop_invalid(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let is_invalid = "select not indisvalid from pg_catalog.pg_index where indexrelid = to_regclass($1)";

@@ -367,9 +367,9 @@ async fn lock_number(connection: &mut PgConnection, number: i64) -> Result<(), s
 }
 
 /// Rows that nobody else changes until the transaction ends, as they are now.
-struct Rows(Vec<KeyRecord>);
+struct LockedRows(Vec<KeyRecord>);
 
-impl Rows {
+impl LockedRows {
     fn get(&self, id: &KeyId) -> Result<&KeyRecord, RegistryError> {
         self.0.iter().find(|row| row.id() == id).ok_or_else(|| RegistryError::NotFound(id.clone()))
     }
@@ -383,7 +383,11 @@ impl Rows {
 
 /// Locks the rows that are to be changed and that of the actor, one after the other in the order of their ids; then checks the actor, so
 /// that a wait for a lock is over by then.
-async fn lock(connection: &mut PgConnection, actor: Option<&ActorKey>, ids: &[&KeyId]) -> Answered<Rows, sqlx::Error> {
+async fn lock(
+    connection: &mut PgConnection,
+    actor: Option<&ActorKey>,
+    ids: &[&KeyId],
+) -> Answered<LockedRows, sqlx::Error> {
     let wanted = ids.iter().copied().chain(actor.map(ActorKey::id)).map(KeyId::as_str);
     let wanted: Vec<_> = wanted.filter(|id| !contains_nul(id)).collect();
     let mut rows = Vec::new();
@@ -392,7 +396,7 @@ async fn lock(connection: &mut PgConnection, actor: Option<&ActorKey>, ids: &[&K
             rows.push(row::record(&row)?);
         }
     }
-    let rows = Rows(rows);
+    let rows = LockedRows(rows);
     Ok(actor.map_or(Ok(()), |actor| actor.check(rows.get(actor.id()).ok())).map(|()| rows))
 }
 

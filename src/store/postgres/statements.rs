@@ -65,12 +65,12 @@ pub(super) const DECOY: &str = "select repeat('-', 26) as id, decode(repeat('00'
         0::bigint as created_at, null::bigint as not_before, 0::bigint as expires_at, null::text as replaces,
         null::text as replaced_by, 0::bigint as last_used_at, 0::bigint as use_count";
 
-type Query = QueryBuilder<Postgres>;
+type PgQuery = QueryBuilder<Postgres>;
 
 /// The page that `filter` asks for. Each combination of conditions has an index whose order no other index has, for `~>~` is the order of no
 /// other and the numbers are those of one index alone. So its plan is the same whatever the server knows of the rows, and it reads the rows of the page, and none besides.
-pub(super) fn list(filter: &KeyFilter) -> Query {
-    let mut query = Query::new("");
+pub(super) fn list(filter: &KeyFilter) -> PgQuery {
+    let mut query = PgQuery::new("");
     if filter.revoked {
         query.push("select * from ((");
         page(&mut query, filter, true);
@@ -92,7 +92,7 @@ pub(super) fn list(filter: &KeyFilter) -> Query {
 }
 
 /// The revoked keys of the page, or the others.
-fn page(query: &mut Query, filter: &KeyFilter, is_revoked: bool) {
+fn page(query: &mut PgQuery, filter: &KeyFilter, is_revoked: bool) {
     let (revoked, not_revoked) = match (&filter.owner, &filter.environment) {
         (None, None) => (1, 2),
         (Some(_), None) => (3, 4),
@@ -121,8 +121,8 @@ fn page(query: &mut Query, filter: &KeyFilter, is_revoked: bool) {
 }
 
 /// How many keys, but this one, its owner has: at most as many as the cap says. The order is that of the one index that has no others among them.
-pub(super) fn count(record: &KeyRecord, cap: KeyLimit) -> Query {
-    let mut query = Query::new("select count(*) from (");
+pub(super) fn count(record: &KeyRecord, cap: KeyLimit) -> PgQuery {
+    let mut query = PgQuery::new("select count(*) from (");
     for (number, ends) in [" and expires_at is null", " and expires_at > "].into_iter().enumerate() {
         query.push(if number == 0 { "(" } else { ") union all (" });
         query.push("select 1 from api_keys where status <> 'revoked' and ");
@@ -139,8 +139,8 @@ pub(super) fn count(record: &KeyRecord, cap: KeyLimit) -> Query {
     query
 }
 
-pub(super) fn keys_of_user(organization: Option<&str>, user: &str) -> Query {
-    let mut query = Query::new("select id from api_keys where ");
+pub(super) fn keys_of_user(organization: Option<&str>, user: &str) -> PgQuery {
+    let mut query = PgQuery::new("select id from api_keys where ");
     is(&mut query, "organization", organization);
     is_owner(&mut query, Some(&Owner::User(user.to_owned())));
     query
@@ -182,7 +182,7 @@ pub(super) fn add_up(uses: &[UsageDelta]) -> (Vec<String>, Vec<i64>, Vec<i64>) {
     (ids, counts, times)
 }
 
-fn is_owner(query: &mut Query, owner: Option<&Owner>) {
+fn is_owner(query: &mut PgQuery, owner: Option<&Owner>) {
     let (owner_type, user) = row::owner(owner);
     query.push(" and ");
     is(query, "owner_type", owner_type);
@@ -195,7 +195,7 @@ fn limit(rows: usize) -> i64 {
 }
 
 /// `is not distinct from` says the same, but goes through no index.
-fn is(query: &mut Query, column: &str, value: Option<&str>) {
+fn is(query: &mut PgQuery, column: &str, value: Option<&str>) {
     match value {
         Some(value) => query.push(column).push(" = ").push_bind(value.to_owned()),
         None => query.push(column).push(" is null"),

@@ -3,14 +3,16 @@
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction, error::DatabaseError};
 
 /// One step. The version of a schema is the number of its steps.
-struct Migration {
+struct SqliteMigration {
     sql: &'static str,
     /// The oldest version whose library still works with the tables after this step.
     works_with: i64,
 }
 
-const MIGRATIONS: [Migration; 2] =
-    [Migration { sql: include_str!("1.sql"), works_with: 1 }, Migration { sql: include_str!("2.sql"), works_with: 1 }];
+const MIGRATIONS: [SqliteMigration; 2] = [
+    SqliteMigration { sql: include_str!("1.sql"), works_with: 1 },
+    SqliteMigration { sql: include_str!("2.sql"), works_with: 1 },
+];
 
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;
