@@ -73,6 +73,16 @@ mod error;
 #[cfg(feature = "axum")]
 mod extract;
 pub mod guard;
+#[cfg(any(doc, doctest))]
+#[cfg(all(
+    feature = "admin-api",
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "cache",
+    feature = "client",
+    feature = "testkit"
+))]
+pub mod guide;
 mod head;
 pub mod key;
 pub mod layer;
