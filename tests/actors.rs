@@ -69,7 +69,7 @@ async fn managing_keys_needs_the_permission_for_each_action() {
     for allowed in ["none", "create", "read", "update", "delete"] {
         let actor = Actor::trusted(Owner::User("alice".into()), Permissions::new().grant("apiKeys", allowed));
         let actor = actor.in_organization("acme");
-        let may_not = |action: &str| format!("MayNot(Action({}))", action[..1].to_uppercase() + &action[1..]);
+        let may_not = |action: &str| format!("PermissionDenied(Action({}))", action[..1].to_uppercase() + &action[1..]);
         for (needed, done) in [
             ("create", manager.issue(&actor, NewKey::service_account("new")).await.map(drop)),
             ("create", manager.import_digest(&actor, [7; 32], NewKey::service_account("new")).await.map(drop)),

@@ -1,4 +1,4 @@
-//! What a room must not know, read off its source.
+//! What a module must not know, read off its source.
 
 use std::{
     fs,
@@ -32,9 +32,9 @@ fn files_with(word: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_room_does_not_know_the_rooms_to_its_right() {
+fn a_module_does_not_know_the_modules_to_its_right() {
     let sources = sources();
-    for (room, unknown) in [
+    for (module, unknown) in [
         (
             "scheme/",
             &["use tower", "utoipa::", "store::", "record::", "principal::", "layer::", "guard::", "observe::"][..],
@@ -51,7 +51,7 @@ fn a_room_does_not_know_the_rooms_to_its_right() {
         ("guard/", &["store::", "scheme::", "observe::", "utoipa::", "RejectionFormat"]),
         ("manage/", &["use tower::", "guard::", "observe::Observer", "RejectionFormat"]),
         ("manage/issue.rs", &["axum", "http", "scheme::", "layer::", "observe::"]),
-        ("manage/replace.rs", &["axum", "http", "scheme::", "layer::", "observe::"]),
+        ("manage/rotate.rs", &["axum", "http", "scheme::", "layer::", "observe::"]),
         ("manage/http/", &["store::Key", "ErasedRegistry", "key::"]),
         ("rejection/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
         ("openapi.rs", &["use tower", "axum", "store::", "record::", "principal::", "layer::", "manage::"]),
@@ -61,8 +61,8 @@ fn a_room_does_not_know_the_rooms_to_its_right() {
         ("path", &["use tower", "crate::"]),
         ("observe/", &["use tower", "store::", "layer::", "guard::"]),
     ] {
-        let files = sources.iter().filter(|(path, _)| path.starts_with(room));
-        assert!(files.clone().count() > 0, "{room} is gone");
+        let files = sources.iter().filter(|(path, _)| path.starts_with(module));
+        assert!(files.clone().count() > 0, "{module} is gone");
         for (path, code) in files {
             for word in unknown {
                 let knows = code.lines().find(|line| line.contains(word));
@@ -87,10 +87,10 @@ fn one_place_renders_and_one_reads_the_time() {
 }
 
 #[test]
-fn only_fixed_keys_bring_the_text_of_a_key_into_a_store() {
+fn only_static_keys_bring_the_text_of_a_key_into_a_store() {
     let files = files_with("ApiKey");
     let stores: Vec<_> = files.iter().filter(|path| path.starts_with("store/")).collect();
-    assert_eq!(stores, ["store/fixed.rs"]);
+    assert_eq!(stores, ["store/static_keys.rs"]);
 }
 
 /// So that the actor is looked up again, and the work goes on when its caller goes away.

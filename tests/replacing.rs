@@ -59,7 +59,7 @@ async fn a_failing_store_leaves_the_old_key_as_it_was() {
         refusal(manager.disable(&admin(), id(&old)).await),
         refusal(manager.issue(&admin(), NewKey::service_account("second")).await),
     ] {
-        assert_eq!(failed, "Failed(\"the disk is full\")");
+        assert_eq!(failed, "Store(\"the disk is full\")");
     }
     api.store.break_writes(false);
     assert_eq!(api.call(bearer(text(&old))).await, accepted());
@@ -140,7 +140,7 @@ async fn a_rotation_may_give_the_new_key_an_expiry_of_its_own() {
     api.clock.set(noon() + HOUR);
     assert_eq!(
         refusal(manager.regenerate(&admin(), id(&old)).await),
-        format!("Refused(Replaced({:?}))", old.record().id())
+        format!("Registry(Replaced({:?}))", old.record().id())
     );
 }
 

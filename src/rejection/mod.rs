@@ -9,8 +9,8 @@
 //! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
 //! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
 //! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token`, if by Bearer | 16 |
-//! | `Forbidden`, `ForeignResource`, `Unlisted`              | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer | 7 |
-//! | `Hidden`                                                  | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
+//! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`            | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer | 7 |
+//! | `ForeignResourceHidden`                                   | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
 //! | `StoreFailed`, `StoreTimeout`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      | 14   |
 //!
