@@ -72,8 +72,8 @@ impl Check {
             Self::ByMethod { resource } => (resource, action_of(method)?),
             _ => return None,
         };
-        let is_lacked = !permissions.allow_on(resource, &action);
-        is_lacked.then(|| MissingPermission::new(resource.to_string(), action))
+        let is_lacked = !permissions.allow(resource, &action);
+        is_lacked.then(|| MissingPermission::new(resource.clone(), action))
     }
 }
 

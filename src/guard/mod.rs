@@ -33,7 +33,7 @@ pub use table::RouteTableBuilder;
 
 use crate::{
     error::ConfigError,
-    permission::{Action, Resource},
+    permission::Action,
     principal::{CallerIdentity, Principal, Unauthenticated},
     rejection::{Reason, Rejection},
 };
@@ -63,8 +63,8 @@ pub struct Require {
 }
 
 enum Check {
-    Permission { resource: Resource, action: Action },
-    ByMethod { resource: Resource },
+    Permission { resource: Box<str>, action: Action },
+    ByMethod { resource: Box<str> },
     Organization(OrganizationOf),
     That(OwnCheck),
     Any(Vec<Require>),
@@ -78,13 +78,13 @@ type OwnCheck = Box<dyn Fn(&Principal, &Parts) -> bool + Send + Sync>;
 impl Require {
     /// The key may do `action` to `resource`.
     pub fn permission(resource: impl Into<String>, action: impl Into<Action>) -> Self {
-        Self::new(Check::Permission { resource: Resource::from(resource.into()), action: action.into() })
+        Self::new(Check::Permission { resource: resource.into().into(), action: action.into() })
     }
 
     /// The key may do to `resource` what the method means: `POST` create, `GET` and `HEAD` read, `PUT` and `PATCH` update,
     /// `DELETE` delete. Every other method is refused.
     pub fn by_method(resource: impl Into<String>) -> Self {
-        Self::new(Check::ByMethod { resource: Resource::from(resource.into()) })
+        Self::new(Check::ByMethod { resource: resource.into().into() })
     }
 
     /// The key belongs to the organization that the request is about. A request about none, and a key without one, are refused.
@@ -283,9 +283,9 @@ impl Check {
     fn permissions(&self, principal: &Principal, method: &Method) -> Option<bool> {
         let permissions = principal.record().permissions();
         match self {
-            Self::Permission { resource, action } => Some(permissions.allow_on(resource, action)),
+            Self::Permission { resource, action } => Some(permissions.allow(resource, action)),
             Self::ByMethod { resource } => {
-                Some(action_of(method).is_some_and(|action| permissions.allow_on(resource, &action)))
+                Some(action_of(method).is_some_and(|action| permissions.allow(resource, &action)))
             }
             _ => None,
         }

@@ -8,7 +8,6 @@ mod json;
 use std::{fmt, hash::Hasher, sync::Arc};
 
 pub use action::Action;
-pub(crate) use grants::Resource;
 
 use grants::Grants;
 
@@ -66,14 +65,9 @@ impl Permissions {
         self.allow(resource, &action.into())
     }
 
-    /// The same for a resource whose hash is known.
     #[inline]
-    pub(crate) fn allow_on(&self, resource: &Resource, action: &Action) -> bool {
-        self.0.as_ref().is_some_and(|grants| grants.allow(resource, action))
-    }
-
     pub(crate) fn allow(&self, resource: &str, action: &Action) -> bool {
-        self.0.as_ref().is_some_and(|grants| grants.allow_named(resource, action))
+        self.0.as_ref().is_some_and(|grants| grants.allow(resource, action))
     }
 
     /// Whether everything that `others` grant is granted here too: a key made under these may hold those.

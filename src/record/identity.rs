@@ -1,6 +1,8 @@
 //! The names on a record: which key, whose, and whether it works.
 
-use std::{borrow::Borrow, fmt};
+use std::{borrow::Borrow, convert::Infallible, fmt, str::FromStr};
+
+use thiserror::Error;
 
 /// The public name of a key: it may be logged and shown, and says nothing of the key.
 ///
@@ -29,14 +31,14 @@ pub enum Owner {
     ServiceAccount,
 }
 
-/// Whether a key works, times apart.
+/// Whether a key works, apart from its times.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, Status};
 ///
 /// let record = KeyRecord::new("k1", [7; 32]);
 /// assert_eq!(record.status(), Status::Active);
-/// assert_eq!(record.with_status(Status::Disabled).status(), Status::Disabled);
+/// assert_eq!("disabled".parse(), Ok(Status::Disabled)); // as a database column holds it
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -50,10 +52,16 @@ pub enum Status {
     Revoked,
 }
 
-// === impl KeyId, Owner ===
+/// The text names no [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("a status is active, disabled or revoked")]
+#[non_exhaustive]
+pub struct InvalidStatus;
+
+// === impl KeyId, Owner, Status ===
 
 impl KeyId {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -71,9 +79,30 @@ impl From<String> for KeyId {
     }
 }
 
+impl From<&KeyId> for KeyId {
+    fn from(id: &KeyId) -> Self {
+        id.clone()
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = Infallible;
+
+    fn from_str(id: &str) -> Result<Self, Infallible> {
+        Ok(id.into())
+    }
+}
+
 /// A row's number.
 impl From<i64> for KeyId {
     fn from(id: i64) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
+/// A row's number.
+impl From<u64> for KeyId {
+    fn from(id: u64) -> Self {
         Self(id.to_string().into())
     }
 }
@@ -109,5 +138,34 @@ impl fmt::Display for Owner {
             Self::User(id) => id,
             Self::ServiceAccount => "Bot",
         })
+    }
+}
+
+impl Status {
+    /// Returns the name: `active`, `disabled` or `revoked`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Reads the name in lower case, as [`Status::as_str`] writes it.
+impl FromStr for Status {
+    type Err = InvalidStatus;
+
+    fn from_str(name: &str) -> Result<Self, InvalidStatus> {
+        [Self::Active, Self::Disabled, Self::Revoked]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+            .ok_or(InvalidStatus)
     }
 }
