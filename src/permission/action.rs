@@ -44,12 +44,11 @@ enum Named {
     Delete,
 }
 
-/// The actions on one resource: the four as bits, and a list where one of your own is among them.
+/// The actions on one resource. The four that have names are bits too, since they are what guards ask for.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Actions {
     named: u8,
-    /// All of them in their order, or nothing if the bits say it all.
-    listed: Vec<Action>,
+    sorted: Vec<Action>,
 }
 
 // === impl Action ===
@@ -234,56 +233,19 @@ impl Actions {
     pub(super) fn contain(&self, action: &Action) -> bool {
         match action.bit() {
             Some(bit) => self.named & bit != 0,
-            None => self.list(action),
+            None => self.sorted.binary_search(action).is_ok(),
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn list(&self, action: &Action) -> bool {
-        self.listed.binary_search(action).is_ok()
     }
 
     /// In their order.
     pub(super) fn as_slice(&self) -> &[Action] {
-        if self.listed.is_empty() { NAMED[usize::from(self.named)] } else { &self.listed }
+        &self.sorted
     }
 
     pub(super) fn add(&mut self, action: Action) {
-        let Err(place) = self.as_slice().binary_search(&action) else { return };
-        let bit = action.bit();
-        if bit.is_none() && self.listed.is_empty() {
-            self.listed = self.as_slice().to_vec();
+        if let Err(place) = self.sorted.binary_search(&action) {
+            self.named |= action.bit().unwrap_or_default();
+            self.sorted.insert(place, action);
         }
-        if bit.is_none() || !self.listed.is_empty() {
-            self.listed.insert(place, action);
-        }
-        self.named |= bit.unwrap_or_default();
     }
 }
-
-/// What the bits say, as a list.
-static NAMED: [&[Action]; 16] = {
-    const C: Action = Action::CREATE;
-    const R: Action = Action::READ;
-    const U: Action = Action::UPDATE;
-    const D: Action = Action::DELETE;
-    [
-        &[],
-        &[C],
-        &[R],
-        &[C, R],
-        &[U],
-        &[C, U],
-        &[R, U],
-        &[C, R, U],
-        &[D],
-        &[C, D],
-        &[R, D],
-        &[C, R, D],
-        &[U, D],
-        &[C, U, D],
-        &[R, U, D],
-        &[C, R, U, D],
-    ]
-};
