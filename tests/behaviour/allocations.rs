@@ -1,0 +1,195 @@
+//! What allocates, counted. A key is verified without; an accepted request allocates what `http::Extensions` needs for one
+//! insert, and nothing else: three times when they are empty, once when they are in use. A guard adds nothing. The response of the inner service has
+//! a header already, as nearly every response has, so that its map has space for what caches are told.
+
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use crate::support::{Body, LIVE, bearer, x_api_key};
+use allocation_counter::measure;
+use http::{Request, Response};
+use tower::{Layer, Service, service_fn};
+use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require, store::MemoryStore};
+
+thread_local! {
+    /// The next response of the inner service, made where nothing is counted.
+    static RESPONSE: Cell<Option<Response<()>>> = const { Cell::new(None) };
+}
+
+fn inner() -> impl Service<Request<Body>, Response = Response<()>, Error = Infallible, Future: Send> + Clone {
+    service_fn(|request: Request<Body>| -> Ready<Result<Response<()>, Infallible>> {
+        assert!(request.extensions().get::<Principal>().is_some());
+        ready(Ok(RESPONSE.take().unwrap()))
+    })
+}
+
+/// Allocations of one call; the request is made, and the response dropped, outside.
+fn allocations<S, B>(service: &mut S, request: Request<Body>) -> u64
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+{
+    let (mut request, mut response) = (Some(request), None);
+    RESPONSE.set(Some(Response::builder().header("content-type", "text/plain").body(()).unwrap()));
+    let counted = measure(|| {
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(&mut context).is_ready());
+        let mut future = pin!(service.call(request.take().unwrap()));
+        let Poll::Ready(Ok(answer)) = future.as_mut().poll(&mut context) else { panic!("not at once") };
+        response = Some(answer);
+    });
+    assert!(response.unwrap().status().is_success());
+    counted.count_total
+}
+
+/// As many headers as make a header map full, so that one more would make it grow.
+fn crowded(mut request: Request<Body>, headers: usize) -> Request<Body> {
+    for number in request.headers().len()..headers {
+        crate::support::add(&mut request, &format!("x-{number}"), "x");
+    }
+    request
+}
+
+/// What the map of extensions needs for one value of a principal's size.
+fn one_insert(mut extensions: http::Extensions) -> u64 {
+    measure(|| {
+        extensions.insert([0_usize; size_of::<Principal>() / size_of::<usize>()]);
+    })
+    .count_total
+}
+
+fn in_use(mut request: Request<Body>) -> Request<Body> {
+    for value in [1_u8, 2] {
+        request.extensions_mut().insert(value);
+        request.extensions_mut().insert(u32::from(value));
+    }
+    request
+}
+
+/// Makes what is made once for each thread, and for each key that a thread sees for the second time.
+fn warm_up(mut once: impl FnMut() -> u64) {
+    for _ in 0..3 {
+        once();
+    }
+}
+
+/// A layer that knows one key, which may read links.
+fn layer(key: &ApiKey) -> ApiKeyLayer {
+    let keys = MemoryStore::new();
+    let record = KeyRecord::for_key("live", key, &KeyHasher::sha256());
+    keys.add(record.grant("links", "read").with_organization("acme")).unwrap();
+    ApiKeyLayer::builder(keys).build().unwrap()
+}
+
+/// Allocations of one verification, without those of dropping the principal.
+fn allocations_of_verifying(layer: &ApiKeyLayer, request: &Request<Body>) -> u64 {
+    let mut principal = None;
+    let counted = measure(|| {
+        let mut future = pin!(layer.authenticate(request));
+        let Poll::Ready(answer) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("not at once")
+        };
+        principal = Some(answer);
+    });
+    assert_eq!(principal.unwrap().unwrap().id().as_str(), "live");
+    counted.count_total
+}
+
+#[test]
+fn verifying_a_key_allocates_nothing() {
+    // One block of SHA-256, and two.
+    for key in [LIVE.to_owned(), LIVE.repeat(2)] {
+        let layer = layer(&ApiKey::new(&key).unwrap());
+        warm_up(|| allocations_of_verifying(&layer, &bearer(&key)));
+        for request in [bearer(&key), x_api_key(&key), in_use(bearer(&key)), crowded(bearer(&key), 48)] {
+            assert_eq!(allocations_of_verifying(&layer, &request), 0);
+        }
+    }
+}
+
+#[test]
+fn the_layer_allocates_three_times_on_empty_extensions_and_once_on_those_in_use() {
+    let mut service = layer(&ApiKey::new(LIVE).unwrap()).layer(inner());
+    warm_up(|| allocations(&mut service, bearer(LIVE)));
+    for request in [bearer, x_api_key] {
+        assert_eq!(allocations(&mut service, request(LIVE)), 3);
+        assert_eq!(allocations(&mut service, in_use(request(LIVE))), 1);
+    }
+}
+
+#[test]
+fn a_guard_allocates_nothing() {
+    let layer = layer(&ApiKey::new(LIVE).unwrap());
+    let mut alone = layer.layer(inner());
+    let mut guarded = layer.layer(Require::permission("links", "read").layer(inner()));
+    warm_up(|| allocations(&mut alone, bearer(LIVE)));
+    assert_eq!(allocations(&mut guarded, bearer(LIVE)), allocations(&mut alone, bearer(LIVE)));
+}
+
+#[test]
+fn a_table_allocates_nothing_for_a_plain_path() {
+    let layer = layer(&ApiKey::new(LIVE).unwrap());
+    let mut alone = layer.layer(inner());
+    // Beside a wide row matchit itself allocates, to come back to it.
+    let table = Require::table().any("/links/{id}", ("links", "read")).any("/stats", ("links", "write"));
+    let mut guarded = layer.layer(table.build().unwrap().layer(inner()));
+    warm_up(|| allocations(&mut alone, bearer(LIVE)));
+    for path in ["/links/7", "/links/a.b~c:d@e", "/links/.well-known?a=%2F"] {
+        let request = || crate::support::path(bearer(LIVE), path);
+        assert_eq!(allocations(&mut guarded, request()), allocations(&mut alone, request()), "{path}");
+    }
+}
+
+#[test]
+fn an_accepted_request_allocates_one_insert_into_extensions() {
+    let hasher = KeyHasher::sha256();
+    for format in [None, Some(KeyFormat::new("acme").unwrap())] {
+        let key = format.as_ref().map_or(ApiKey::new(LIVE).unwrap(), |format| format.generate().unwrap());
+        let keys = MemoryStore::new();
+        let record = KeyRecord::for_key("live", &key, &hasher).grant("links", "read").with_organization("acme");
+        keys.add(record).unwrap();
+        let layer = ApiKeyLayer::builder(keys).formats(format).build().unwrap();
+        let mut service = layer.layer(Require::permission("links", "read").layer(inner()));
+        warm_up(|| allocations(&mut service, bearer(key.expose())));
+        for request in [bearer, x_api_key] {
+            let fresh = request(key.expose());
+            assert_eq!(allocations(&mut service, fresh), one_insert(http::Extensions::new()));
+            for headers in [6, 12, 24, 48] {
+                let crowded = crowded(request(key.expose()), headers);
+                assert_eq!(
+                    allocations(&mut service, crowded),
+                    one_insert(http::Extensions::new()),
+                    "{headers} headers"
+                );
+            }
+            let used = in_use(request(key.expose()));
+            let extensions = in_use(crate::support::bare()).extensions().clone();
+            assert_eq!((allocations(&mut service, used), one_insert(extensions)), (1, 1));
+        }
+    }
+}
+
+#[cfg(feature = "cache")]
+#[test]
+fn a_hit_in_a_cache_allocates_no_more_than_that() {
+    use tower_api_key::{KeyStore, store::CachedStore};
+
+    let keys = MemoryStore::new();
+    let record = KeyRecord::for_key("live", &ApiKey::new(LIVE).unwrap(), &KeyHasher::sha256());
+    keys.add(record.clone()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let cache = runtime.block_on(async {
+        let cache = CachedStore::builder(keys.clone(), keys.change_feed()).build().unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        cache.find(record.digest()).await.unwrap();
+        cache
+    });
+    let mut service = ApiKeyLayer::builder(cache.clone()).build().unwrap().layer(inner());
+    allocations(&mut service, bearer(LIVE));
+    assert_eq!(allocations(&mut service, bearer(LIVE)), one_insert(http::Extensions::new()));
+    assert_eq!(cache.status().lookups, 1);
+}

@@ -1,0 +1,74 @@
+//! What the library does, seen through its public API, in one process and without anything from outside.
+
+#[cfg(feature = "cache")]
+#[path = "../support/database.rs"]
+mod database;
+#[cfg(all(feature = "testkit", feature = "postgres"))]
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod actors;
+mod allocations;
+mod architecture;
+mod authenticate;
+#[cfg(feature = "axum")]
+mod axum;
+#[cfg(feature = "cache")]
+mod cache;
+#[cfg(feature = "cache")]
+mod cache_memory;
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "tracing")]
+mod events;
+#[cfg(feature = "cache")]
+mod flood;
+mod forwarded_identity;
+mod grpc;
+mod guards;
+mod header_credentials;
+mod key_events;
+mod key_manager;
+mod keys;
+#[cfg(feature = "cache")]
+mod local_cache;
+#[cfg(feature = "admin-api")]
+mod management_api;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod middleware;
+mod observers;
+#[cfg(feature = "utoipa")]
+mod openapi;
+mod other_credentials;
+mod peppers;
+mod permissions;
+mod privilege_escalation;
+#[cfg(all(feature = "admin-api", feature = "sqlite"))]
+mod product_contracts;
+mod records;
+#[cfg(feature = "client")]
+mod redirects;
+#[cfg(feature = "testkit")]
+mod registries;
+mod rejection_responses;
+mod rotation;
+mod route_table;
+mod single_flight;
+#[cfg(feature = "cache")]
+mod sizing;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "cache")]
+mod stale_if_error;
+#[cfg(feature = "cache")]
+mod staleness;
+mod stores;
+#[cfg(feature = "testkit")]
+mod testkit;
+#[cfg(feature = "cache")]
+mod threads;
+mod usage;
+mod verification;

@@ -1,0 +1,108 @@
+//! What a Prometheus server scrapes: requests, store latency, store errors.
+#[cfg(feature = "cache")]
+use std::time::Duration;
+
+use crate::support::{Api, Fault, LIVE, UNKNOWN, bare, bearer, x_api_key};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tower_api_key::{
+    KeyDigest, KeyRecord, KeyStore,
+    layer::ApiKeyLayerBuilder,
+    store::{BoxError, MemoryStore},
+};
+
+/// Takes 20 ms to answer.
+struct Slow(MemoryStore);
+
+impl KeyStore for Slow {
+    type Error = BoxError;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, BoxError> {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(self.0.find(digest).await?)
+    }
+}
+
+/// What a Prometheus server would scrape after `work`.
+fn scraped(work: impl Future<Output = ()>) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(work));
+    recorder.handle().render()
+}
+
+#[test]
+fn requests_are_counted_by_outcome_and_reason() {
+    let scraped = scraped(async {
+        let api = Api::live().layer(ApiKeyLayerBuilder::optional).run();
+        for request in [x_api_key(LIVE), bearer(LIVE), bare(), x_api_key(UNKNOWN), x_api_key("")] {
+            api.call(request).await;
+        }
+        api.store.set(Fault::Fails);
+        api.call(x_api_key(LIVE)).await;
+    });
+    for line in [
+        "api_key_requests_total{outcome=\"accepted\",reason=\"none\"} 2",
+        "api_key_requests_total{outcome=\"anonymous\",reason=\"none\"} 1",
+        "api_key_requests_total{outcome=\"refused\",reason=\"unknown\"} 1",
+        "api_key_requests_total{outcome=\"refused\",reason=\"malformed\",cause=\"empty\"} 1",
+        "api_key_requests_total{outcome=\"refused\",reason=\"store_failed\"} 1",
+        "api_key_store_errors_total{reason=\"store_failed\"} 1",
+    ] {
+        assert!(scraped.lines().any(|scraped| scraped == line), "{line} is not in {scraped}");
+    }
+    assert!(!scraped.contains(LIVE) && !scraped.contains(UNKNOWN), "{scraped}");
+}
+
+#[test]
+fn the_store_is_timed_where_it_has_to_wait() {
+    let slow = |deadline: u64| {
+        scraped(async move {
+            let keys = Api::live().store.keys;
+            let deadline = Duration::from_millis(deadline);
+            let api = Api::over(Slow(keys)).layer(|layer| layer.deadline(deadline)).run();
+            api.call(x_api_key(LIVE)).await;
+        })
+    };
+    let answered = slow(100);
+    assert!(answered.contains("api_key_store_seconds_sum 0.02\n"), "{answered}");
+    assert!(answered.contains("api_key_store_seconds_count 1\n"), "{answered}");
+    let late = slow(10);
+    assert!(late.contains("api_key_store_seconds_sum 0.01\n"), "{late}");
+    assert!(late.contains("api_key_store_errors_total{reason=\"store_timeout\"} 1\n"), "{late}");
+    let at_once = scraped(async { assert_eq!(Api::live().call(x_api_key(LIVE)).await, crate::support::accepted()) });
+    assert!(!at_once.contains("api_key_store"), "{at_once}");
+}
+
+#[cfg(feature = "cache")]
+#[test]
+fn the_lag_of_changes_is_exported_and_whether_they_are_followed() {
+    use tower_api_key::store::CachedStore;
+
+    let cached = |goes_down: bool| {
+        scraped(async move {
+            let database = crate::database::Database::new();
+            let channel = database.channel();
+            channel.set_lag(Duration::from_millis(20));
+            let node = CachedStore::builder(database, channel.clone()).build().unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            for _ in 0..3 {
+                node.find(&[7; 32].into()).await.unwrap();
+            }
+            if goes_down {
+                channel.set_down(true);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        })
+    };
+    for (goes_down, followed) in [(false, 1), (true, 0)] {
+        let scraped = cached(goes_down);
+        for line in [
+            format!("api_key_changes_followed {followed}"),
+            "api_key_cache_lookups_total 1".to_owned(),
+            // There and back.
+            "api_key_changes_lag_seconds{quantile=\"1\"} 0.03".to_owned(),
+        ] {
+            assert!(scraped.lines().any(|scraped| scraped == line), "{line} is not in {scraped}");
+        }
+    }
+}

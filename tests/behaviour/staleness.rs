@@ -1,0 +1,210 @@
+//! Whatever happens to the store, the channel and the keys: a key is accepted only if it was good within the bound, refused only if it was bad
+//! while the request was on its way, and nobody waits for ever.
+
+use std::time::Duration;
+
+use crate::database::{Channel, Database, LEASE, Store};
+use proptest::{collection::vec, prelude::*, sample::select};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tower_api_key::{KeyDigest, KeyRecord, KeyStore, Lookup, Status, store::CachedStore};
+
+/// The layer's own.
+const DEADLINE: Duration = Duration::from_secs(5);
+const KEYS: usize = 3;
+/// So few that keys push each other out.
+const ENTRIES: usize = 2;
+const NODES: usize = 2;
+/// Behind the nodes: a handle of the first one that accepts what is stale.
+const LENIENT: usize = NODES;
+const MAX_STALENESS: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A key is made, or put back; switched off; revoked; removed.
+    Add(usize),
+    Disable(usize),
+    Revoke(usize),
+    Remove(usize),
+    /// A node is asked about a key, so many times.
+    Ask(usize, usize, usize),
+    Latency(Duration),
+    Store(Store),
+    Lag(usize, Duration),
+    Silent(usize, bool),
+    Terminate(usize),
+    Down(usize, bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let (key, node) = (0..KEYS, 0..NODES);
+    let lag = select(vec![0, 1, 30, 300, 800]).prop_map(Duration::from_millis);
+    prop_oneof![
+        3 => key.clone().prop_map(Event::Add),
+        1 => key.clone().prop_map(Event::Disable),
+        2 => key.clone().prop_map(Event::Revoke),
+        1 => key.clone().prop_map(Event::Remove),
+        12 => (0..=LENIENT, key, 1..4_usize).prop_map(|(node, key, times)| Event::Ask(node, key, times)),
+        1 => select(vec![0, 10, 400, 2500]).prop_map(|millis| Event::Latency(Duration::from_millis(millis))),
+        1 => select(vec![Store::Answers, Store::Answers, Store::Fails, Store::Hangs]).prop_map(Event::Store),
+        1 => (node.clone(), lag).prop_map(|(node, lag)| Event::Lag(node, lag)),
+        1 => (node.clone(), any::<bool>()).prop_map(|(node, is_silent)| Event::Silent(node, is_silent)),
+        1 => node.clone().prop_map(Event::Terminate),
+        1 => (node, any::<bool>()).prop_map(|(node, is_down)| Event::Down(node, is_down)),
+    ]
+}
+
+/// What was so, and from when to when.
+struct History<T>(Vec<(Instant, T)>);
+
+impl<T: Copy> History<T> {
+    fn new(first: T) -> Self {
+        Self(vec![(Instant::now(), first)])
+    }
+
+    fn push(&mut self, value: T) {
+        self.0.push((Instant::now(), value));
+    }
+
+    /// Whether it was so at some instant between these, both included.
+    fn was(&self, from: Instant, to: Instant, is_it: impl Fn(T) -> bool) -> bool {
+        let ends = self.0.iter().skip(1).map(|(end, _)| *end).chain([Instant::now()]);
+        self.0.iter().zip(ends).any(|((start, value), end)| *start <= to && end >= from && is_it(*value))
+    }
+}
+
+/// A request: what was asked, when, and what came of it when.
+struct Asked {
+    key: usize,
+    bound: Duration,
+    arrived: Instant,
+    answered: Instant,
+    answer: Answer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Accepted,
+    Refused,
+    Failed,
+}
+
+fn digest(key: usize) -> KeyDigest {
+    [u8::try_from(key).unwrap(); 32].into()
+}
+
+fn record(key: usize) -> KeyRecord {
+    KeyRecord::new(format!("k{key}"), digest(key))
+}
+
+async fn ask(node: CachedStore<Database>, key: usize) -> Asked {
+    let arrived = Instant::now();
+    let found = match node.try_find(&digest(key)) {
+        Lookup::Found(record) => Ok(Some(record)),
+        Lookup::Absent => Ok(None),
+        Lookup::Pending => match timeout(DEADLINE, node.find(&digest(key))).await {
+            Ok(found) => found.map_err(|_| ()),
+            Err(_) => Err(()),
+        },
+    };
+    let answer = match found {
+        Ok(Some(record)) if record.status() == Status::Active => Answer::Accepted,
+        Ok(_) => Answer::Refused,
+        Err(()) => Answer::Failed,
+    };
+    Asked { key, bound: node.revocation_bound(), arrived, answered: Instant::now(), answer }
+}
+
+async fn live(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
+    let database = Database::new();
+    let channels: Vec<Channel> = (0..NODES).map(|_| database.channel()).collect();
+    let mut nodes: Vec<_> = channels
+        .iter()
+        .map(|channel| CachedStore::builder(database.clone(), channel.clone()).entries(ENTRIES).build().unwrap())
+        .collect();
+    nodes.push(nodes[0].clone().stale_if_error(MAX_STALENESS));
+    let mut is_good: Vec<_> = (0..KEYS).map(|_| History::new(false)).collect();
+    // Whether the store answers, and how slowly.
+    let mut reachable = History::new((Store::Answers, Duration::ZERO));
+    let mut asking = JoinSet::new();
+    let (mut store, mut latency) = (Store::Answers, Duration::ZERO);
+    for (pause, event) in events {
+        sleep(Duration::from_millis(pause)).await;
+        match event {
+            Event::Add(key) => {
+                database.commit(record(key));
+                is_good[key].push(true);
+            }
+            Event::Disable(key) | Event::Revoke(key) => {
+                let status = if matches!(event, Event::Revoke(_)) { Status::Revoked } else { Status::Disabled };
+                database.commit(record(key).with_status(status));
+                is_good[key].push(false);
+            }
+            Event::Remove(key) => {
+                database.remove(&digest(key));
+                is_good[key].push(false);
+            }
+            Event::Ask(node, key, times) => {
+                for _ in 0..times {
+                    asking.spawn(ask(nodes[node].clone(), key));
+                }
+            }
+            Event::Latency(time) => {
+                latency = time;
+                database.set_latency(time);
+                reachable.push((store, latency));
+            }
+            Event::Store(now) => {
+                store = now;
+                database.set(now);
+                reachable.push((store, latency));
+            }
+            Event::Lag(node, lag) => channels[node].set_lag(lag),
+            Event::Silent(node, is_silent) => channels[node].set_silent(is_silent),
+            Event::Terminate(node) => channels[node].terminate(),
+            Event::Down(node, is_down) => channels[node].set_down(is_down),
+        }
+    }
+    let asked = asking.join_all().await;
+    for Asked { key, bound, arrived, answered, answer } in asked {
+        let took = answered - arrived;
+        // A look-up that is joined was begun within the lease; one that was left behind by a change of latency takes the longest.
+        let earlier = arrived.checked_sub(LEASE).unwrap_or(arrived);
+        let was_slow = reachable
+            .was(earlier, answered, |(store, latency)| store != Store::Answers || latency > Duration::from_secs(1));
+        match answer {
+            Answer::Accepted => prop_assert!(
+                is_good[key].was(arrived.checked_sub(bound).unwrap_or(arrived), answered, |good| good),
+                "key {key} was accepted after {took:?}, too long after it had ended"
+            ),
+            Answer::Refused => {
+                prop_assert!(
+                    is_good[key].was(arrived, answered, |good| !good),
+                    "key {key} was refused, though it was good"
+                );
+            }
+            Answer::Failed => prop_assert!(was_slow, "no answer about key {key}, though the store gives some"),
+        }
+        prop_assert!(was_slow || took <= LEASE * 3, "key {key} waited {took:?}");
+    }
+    for node in nodes {
+        prop_assert!(node.status().entries <= ENTRIES && node.status().negative_entries <= ENTRIES);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(
+        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500)
+    ) })]
+
+    #[test]
+    fn accepted_within_the_bound_refused_while_bad_and_never_kept_waiting(
+        events in vec((select(vec![0_u64, 0, 1, 5, 40, 200, 260, 900, 1001]), event()), 1..60)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(live(events))?;
+    }
+}

@@ -1,0 +1,43 @@
+//! What a store in PostgreSQL must do besides being a registry.
+#![cfg(feature = "postgres")]
+
+mod changes;
+mod channel;
+#[cfg(all(unix, feature = "admin-api", feature = "cache"))]
+#[path = "../support/cluster/mod.rs"]
+mod cluster;
+mod contents;
+#[path = "../support/postgres.rs"]
+mod database;
+mod network;
+mod opening;
+#[cfg(all(unix, feature = "admin-api", feature = "cache"))]
+mod outages;
+mod races;
+#[path = "../support/relay.rs"]
+mod relay;
+#[cfg(all(unix, feature = "admin-api", feature = "cache"))]
+mod revocation;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
+
+use tower_api_key::{KeyRecord, Owner};
+
+/// A server with one database.
+async fn server() -> (database::Server, database::Database) {
+    let server = database::Server::start(&[]);
+    let database = server.database().await;
+    (server, database)
+}
+
+/// Alice's key in acme, under the digest of this byte.
+fn of_alice(id: impl Into<tower_api_key::KeyId>, byte: u8) -> KeyRecord {
+    KeyRecord::new(id, [byte; 32]).with_owner(Owner::User("alice".into())).with_organization("acme")
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, sqlx::Error>, why: &str) {
+    let error = result.unwrap_err();
+    assert!(matches!(error, sqlx::Error::Configuration(_)) && error.to_string().contains(why), "{error}");
+}

@@ -1,0 +1,245 @@
+//! How long a revoked key may still work: two nodes as processes, with a cache each, and what may go wrong between them.
+//!
+//! Each scenario prints one line. Its lags are from the commit of a revocation to the last request that any node accepted with that
+//! key. A violation is a request that was accepted though it began later than the bound after the commit was answered.
+
+#![allow(unreachable_pub, reason = "the parts of one test")]
+
+mod load;
+
+use std::{sync::Arc, time::Duration};
+
+use self::load::{Answers, Load};
+use crate::cluster::{
+    Cluster,
+    caller::Caller,
+    until::until,
+    victim::{Victim, report},
+};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::JoinSet,
+    time::sleep,
+};
+
+/// What the nodes promise by their defaults.
+const BOUND: Duration = Duration::from_secs(1);
+
+/// One scenario has the machine for itself.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+/// The cluster, its keys, and who uses them.
+struct Run {
+    scenario: &'static str,
+    cluster: Cluster,
+    victims: Vec<Arc<Victim>>,
+    /// How many of them were revoked, or will be soon.
+    begun: usize,
+    load: Load,
+    revocations: JoinSet<()>,
+    _machine: MutexGuard<'static, ()>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_revoked_key_is_refused_by_the_other_node() {
+    let mut run = Run::start("plain", 1000, async || Cluster::start().await).await;
+    while run.begun < 1000 {
+        run.revoke_one(Duration::from_millis(1));
+        while run.revocations.len() >= 8 {
+            run.revocations.join_next().await.unwrap().unwrap();
+        }
+    }
+    let answers = run.end().await;
+    assert_eq!(answers.unavailable, 0, "while nothing went wrong");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_listener_whose_backend_is_terminated_begins_anew() {
+    let mut run = Run::start("listener-terminated", 150, async || Cluster::start().await).await;
+    run.revoke(50).await;
+    let listener = run.cluster.listener().await;
+    run.cluster.terminate(listener).await;
+    run.revoke(100).await;
+    until(async || run.cluster.nodes[1].cache().await["is_following"] == true).await;
+    assert_ne!(run.cluster.listener().await, listener);
+    run.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_listener_that_hears_nothing_is_not_believed() {
+    let mut run = Run::start("listener-blackholed", 150, async || Cluster::start().await).await;
+    run.revoke(50).await;
+    let listener = run.cluster.listener().await;
+    run.cluster.nodes[1].relay.cut(listener);
+    run.revoke(100).await;
+    sleep(2 * BOUND).await;
+    until(async || run.cluster.nodes[1].cache().await["is_following"] == true).await;
+    run.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_server_that_is_killed_and_started_again_has_forgotten_no_revocation() {
+    let mut run = Run::start("server-killed", 150, async || Cluster::start().await).await;
+    run.revoke(50).await;
+    run.cluster.kill_server();
+    // These are tried again until there is a server.
+    run.revoke(20).await;
+    sleep(2 * BOUND).await;
+    run.cluster.resume_server();
+    run.revoke(80).await;
+    run.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_standby_that_takes_over_has_forgotten_no_revocation() {
+    let mut run = Run::start("failover", 150, async || Cluster::with_standby().await).await;
+    run.revoke(50).await;
+    run.cluster.fail_over().await;
+    run.revoke(100).await;
+    run.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_node_that_was_stopped_does_not_believe_what_it_knew() {
+    let mut run = Run::start("node-stopped", 200, async || Cluster::start().await).await;
+    run.revoke(50).await;
+    // In the second round the database can be heard a little later than the callers.
+    for (first, is_deaf) in [(50, false), (100, true)] {
+        let stopped = run.victims[first..first + 50].to_vec();
+        let address = run.cluster.nodes[1].address;
+        let mut callers = Vec::new();
+        for victim in &stopped {
+            let mut caller = Caller::connect(address).await;
+            assert!(!caller.try_key(victim).await);
+            callers.push(caller);
+        }
+        run.cluster.nodes[1].process.signal("-STOP");
+        if is_deaf {
+            run.cluster.nodes[1].relay.cut_all();
+        }
+        run.revoke(50).await;
+        until(async || stopped.iter().all(|victim| victim.is_revoked())).await;
+        sleep(BOUND + BOUND / 2).await;
+
+        // These wait in the node's sockets, and are the first thing that it sees.
+        for (victim, mut caller) in stopped.iter().cloned().zip(callers) {
+            run.revocations.spawn(async move {
+                caller.try_key(&victim).await;
+            });
+        }
+        sleep(BOUND / 10).await;
+        run.cluster.nodes[1].process.signal("-CONT");
+        for victim in stopped {
+            run.revocations.spawn(async move {
+                Caller::connect(address).await.try_key(&victim).await;
+            });
+        }
+        sleep(BOUND / 5).await;
+        run.cluster.nodes[1].relay.mend();
+    }
+    run.revoke(50).await;
+    run.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_node_that_is_cut_off_lets_nobody_in() {
+    let mut run = Run::start("partitioned", 150, async || Cluster::start().await).await;
+    run.revoke(50).await;
+    run.cluster.nodes[1].relay.cut_all();
+    run.revoke(50).await;
+    sleep(BOUND).await;
+    let good = Arc::clone(&run.victims[149]);
+    let (status, _) = Caller::connect(run.cluster.nodes[1].address).await.get("/stats", &good.key).await;
+    sleep(BOUND).await;
+    run.cluster.nodes[1].relay.mend();
+    run.revoke(50).await;
+    let answers = run.end().await;
+    assert_eq!(status, 503, "for a good key too");
+    assert!(answers.unavailable > 0, "nobody was told that the store is gone");
+}
+
+// === impl Run ===
+
+impl Run {
+    async fn start(scenario: &'static str, count: usize, cluster: impl AsyncFnOnce() -> Cluster) -> Self {
+        let machine = MACHINE.lock().await;
+        let cluster = cluster().await;
+        let (victims, in_use) = (cluster.keys("victim", count).await, cluster.keys("in-use", 50).await);
+        let node = &cluster.nodes[1];
+        let promised = node.cache().await["revocation_bound_ms"].as_u64().unwrap();
+        assert_eq!(u128::from(promised), BOUND.as_millis());
+        let mut caller = Caller::connect(node.address).await;
+        for _ in 0..2 {
+            for victim in &victims {
+                assert!(!caller.try_key(victim).await);
+                assert!(victim.was_accepted());
+            }
+        }
+        let cached = node.cache().await["entries"].as_u64().unwrap();
+        assert!(cached >= count as u64, "{cached} keys are in memory");
+        let load = Load::start(&cluster, &in_use, &victims);
+        Self { scenario, cluster, victims, begun: 0, load, revocations: JoinSet::new(), _machine: machine }
+    }
+
+    /// Begins so many revocations, one after the other, whether or not those before are done.
+    async fn revoke(&mut self, count: usize) {
+        for _ in 0..count {
+            self.revoke_one(Duration::from_millis(10));
+            sleep(Duration::from_millis(12)).await;
+        }
+    }
+
+    /// Revokes the next key while it is in use on node two.
+    fn revoke_one(&mut self, pause: Duration) {
+        let (victim, node) = (Arc::clone(&self.victims[self.begun]), self.cluster.nodes[1].address);
+        let database = Arc::clone(&self.cluster.database);
+        self.begun += 1;
+        self.revocations.spawn(async move {
+            let mut caller = Caller::connect(node).await;
+            tokio::join!(caller.hammer(&victim, pause, Duration::from_millis(50)), async {
+                sleep(Duration::from_millis(5)).await;
+                loop {
+                    let database = database.lock().unwrap().clone();
+                    if victim.revoke(&database).await.is_ok() {
+                        break;
+                    }
+                    sleep(Duration::from_millis(20)).await;
+                }
+            });
+        });
+    }
+
+    /// Waits until the revocations are done, tries all these keys for a while, and prints the line.
+    async fn end(mut self) -> Answers {
+        while let Some(revocation) = self.revocations.join_next().await {
+            revocation.unwrap();
+        }
+        sleep(BOUND + BOUND / 2).await;
+        let answers = self.load.stop().await;
+        assert_eq!(self.begun, self.victims.len());
+        assert!(answers.accepted > 0);
+        assert_eq!(report(self.scenario, &self.victims, BOUND), 0, "revoked keys were accepted too late");
+        for node in &self.cluster.nodes {
+            until(async || node.cache().await["is_following"] == true).await;
+            let mut callers = JoinSet::new();
+            for victims in self.victims.chunks(20) {
+                let (victims, address) = (victims.to_vec(), node.address);
+                callers.spawn(async move {
+                    let mut caller = Caller::connect(address).await;
+                    for victim in victims {
+                        assert!(caller.try_key(&victim).await, "a revoked key is not refused");
+                    }
+                });
+            }
+            callers.join_all().await;
+        }
+        answers
+    }
+}

@@ -1,0 +1,16 @@
+//! The examples as processes, with the programs that their users have: curl, Python, Node, PHP, a browser.
+#![cfg(all(feature = "admin-api", feature = "sqlite"))]
+
+#[path = "../support/browser.rs"]
+mod browser;
+#[path = "../support/example.rs"]
+mod example;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod dashboard;
+#[cfg(feature = "client")]
+mod examples;
+mod multi_process;
+mod websocket;
