@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::support::{
-    Api, bearer, noon,
+    Api, bearer,
     registry::{admin, everything, id, reader, text, user},
+    t0,
 };
 use tower_api_key::{
     KeyFormat, Owner, Permissions,
@@ -160,16 +161,16 @@ async fn a_principal_of_one_environment_stays_in_it() {
 #[tokio::test]
 async fn a_session_stands_for_what_its_key_may_do_now() {
     let (api, manager) = Api::managed(|builder| builder);
-    let new = NewKey::service_account("admin").permissions(everything()).expires_at(noon() + HOUR);
+    let new = NewKey::service_account("admin").permissions(everything()).expires_at(t0() + HOUR);
     let issued = manager.issue(&admin(), new).await.unwrap();
     let id = issued.record().id();
     let actor = manager.actor(id).await.unwrap().unwrap();
     assert_eq!((actor.organization(), actor.key_id()), (Some("acme"), Some(id)));
     manager.edit(&admin(), id.clone(), UpdateKey::new().permissions(Permissions::new())).await.unwrap();
     assert!(manager.actor(id).await.unwrap().unwrap().permissions().is_empty());
-    api.clock.set(noon() + HOUR);
+    api.clock.set(t0() + HOUR);
     assert!(manager.actor(id).await.unwrap().is_none(), "an expired key");
-    api.clock.set(noon());
+    api.clock.set(t0());
     manager.revoke(&admin(), id.clone()).await.unwrap();
     assert!(manager.actor(id).await.unwrap().is_none(), "a revoked key");
     assert!(manager.actor(&"nobody".into()).await.unwrap().is_none());

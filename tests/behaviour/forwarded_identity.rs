@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::support::{Api, App, Body, Fault, LIVE, Running, accepted, add, bare, boxed, passed, path, x_api_key};
+use crate::support::{Api, App, Body, Fault, LIVE, TestApi, accepted, add, bare, boxed, passed, path, x_api_key};
 use http::{HeaderMap, Request, Response};
 use tower::service_fn;
 use tower_api_key::{ApiKeyLayer, ConfigError, Outcome, layer::ApiKeyLayerBuilder, store::MemoryStore};
@@ -25,7 +25,7 @@ fn recording() -> (App, Arc<Mutex<HeaderMap>>) {
 fn forwarding(
     id: &str,
     layer: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder,
-) -> (Running, Arc<Mutex<HeaderMap>>) {
+) -> (TestApi, Arc<Mutex<HeaderMap>>) {
     let (inner, received) = recording();
     let api = Api::new().key(id, LIVE, |record| record).layer(|builder| layer(builder.forward_identity("X-Principal")));
     (api.run_over(inner), received)

@@ -9,7 +9,7 @@ fn api(edit: impl FnOnce(KeyRecord) -> KeyRecord) -> Api {
     Api::new().key("k1", LIVE, edit)
 }
 
-fn forbidden() -> crate::support::Outside {
+fn forbidden() -> crate::support::Observed {
     refused(Reason::Forbidden, 403)
 }
 

@@ -1,6 +1,6 @@
 //! Where a credential may stand, and what is read of it: tables of (name, request, expected).
 
-use crate::support::{Api, Body, LIVE, Outside, UNKNOWN, accepted, add, bare, boxed, passed, path, refused, with};
+use crate::support::{Api, Body, LIVE, Observed, UNKNOWN, accepted, add, bare, boxed, passed, path, refused, with};
 use http::Request;
 use proptest::prelude::*;
 use tower::service_fn;
@@ -17,7 +17,7 @@ fn headers(lines: &[(&str, &str)]) -> Request<Body> {
 }
 
 /// A name, header lines, and what comes of them.
-type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Outside);
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Observed);
 
 async fn table(policy: impl Into<SchemePolicy>, rows: &[Row<'_>]) {
     let api = Api::live().layer(|layer| layer.schemes(policy)).run();

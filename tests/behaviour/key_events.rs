@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::support::{
-    Api, accepted, bearer, noon,
+    Api, accepted, bearer,
     registry::{admin, id, reader, text, user},
+    t0,
 };
 use tower_api_key::{
     KeyFormat, KeyManager, KeyRegistry, Owner, Status,
@@ -32,7 +33,7 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
     let alice = user("alice");
     let first = manager.issue(&alice, NewKey::user("first")).await.unwrap();
     let imported = manager.import_digest(&alice, [9; 32], NewKey::user("imported")).await.unwrap();
-    api.clock.set(noon() + HOUR);
+    api.clock.set(t0() + HOUR);
     manager.edit(&alice, id(&first), UpdateKey::new().name("renamed").enabled(false)).await.unwrap();
     manager.enable(&alice, id(&first)).await.unwrap();
     manager.enable(&alice, id(&first)).await.unwrap();
@@ -64,7 +65,7 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
     );
     assert_eq!(seen[9..].len(), 4);
     assert!(seen[9..].iter().all(|(kind, ..)| *kind == KeyEventKind::Removed));
-    assert_eq!((told[0].at(), told[2].at()), (noon(), noon() + HOUR));
+    assert_eq!((told[0].at(), told[2].at()), (t0(), t0() + HOUR));
     let versions: Vec<_> =
         told.iter().filter(|change| change.key_id().as_str() == one).map(KeyEvent::version).collect();
     assert_eq!(versions, [0, 1, 1, 2, 3, 4, 4], "switching on what is on is no change");

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::support::{
-    Api, accepted, bearer, noon, refused,
+    Api, accepted, bearer, refused,
     registry::{admin, id, reader, text, user},
+    t0,
 };
 use tower_api_key::{
     ApiKey, ConfigError, KeyFormat, KeyHasher, KeyManager, KeyRecord, Mask, Owner, Permissions, Reason, Status,
@@ -19,7 +20,7 @@ const HOUR: Duration = Duration::from_hours(1);
 async fn an_issued_key_works_and_its_record_tells_of_it() {
     let (api, manager) = Api::managed(|builder| builder.mask(Mask::LastFour));
     let api = api.run();
-    let new = NewKey::user("laptop").grant("links", "read").metadata("team", "infra").expires_at(noon() + HOUR);
+    let new = NewKey::user("laptop").grant("links", "read").metadata("team", "infra").expires_at(t0() + HOUR);
     let issued = manager.issue(&user("alice"), new).await.unwrap();
     let principal = api.answer(bearer(text(&issued))).await.principal.unwrap();
     let record = principal.record();
@@ -27,7 +28,7 @@ async fn an_issued_key_works_and_its_record_tells_of_it() {
     assert_eq!(record.owner(), Some(&Owner::User("alice".into())));
     assert_eq!((record.organization(), record.environment()), (Some("acme"), None));
     assert_eq!(record.permissions(), &Permissions::new().grant("links", "read"));
-    assert_eq!((record.created_at(), record.expires_at()), (Some(noon()), Some(noon() + HOUR)));
+    assert_eq!((record.created_at(), record.expires_at()), (Some(t0()), Some(t0() + HOUR)));
     assert_eq!(record.mask(), Some(&*format!("...{}", &text(&issued)[text(&issued).len() - 4..])));
     assert_eq!(record.metadata()["team"], "infra");
     assert_eq!(format!("{:?}", issued.key()), "ApiKey(..)");
@@ -39,7 +40,7 @@ async fn ids_are_in_the_order_in_which_keys_were_made() {
     let (api, manager) = Api::managed(|builder| builder);
     let mut ids = Vec::new();
     for second in 0..50 {
-        api.clock.set(noon() + Duration::from_secs(second * 1000));
+        api.clock.set(t0() + Duration::from_secs(second * 1000));
         ids.push(reader(&manager).await.record().id().clone());
     }
     assert!(ids.is_sorted(), "{ids:?}");
@@ -54,14 +55,14 @@ async fn ids_are_in_the_order_in_which_keys_were_made() {
 async fn what_is_answered_is_what_is_kept_to_the_microsecond() {
     let (api, manager) = Api::managed(|builder| builder);
     let odd = Duration::from_nanos(1_234_567);
-    api.clock.set(noon() + odd);
-    let new = NewKey::service_account("x").not_before(noon() + odd * 2).expires_at(noon() + HOUR + odd);
+    api.clock.set(t0() + odd);
+    let new = NewKey::service_account("x").not_before(t0() + odd * 2).expires_at(t0() + HOUR + odd);
     let issued = manager.issue(&admin(), new).await.unwrap();
-    let micros = |nanos| noon() + Duration::from_nanos(nanos);
+    let micros = |nanos| t0() + Duration::from_nanos(nanos);
     assert_eq!(issued.record().created_at(), Some(micros(1_234_000)));
     assert_eq!(issued.record().not_before(), Some(micros(2_469_000)));
     assert_eq!(issued.record().expires_at(), Some(micros(1_234_000) + HOUR));
-    let at_once = NewKey::service_account("x").expires_at(noon() + odd + Duration::from_nanos(400));
+    let at_once = NewKey::service_account("x").expires_at(t0() + odd + Duration::from_nanos(400));
     assert!(matches!(manager.issue(&admin(), at_once).await, Err(ManageError::Expiry)));
 }
 
@@ -131,7 +132,7 @@ async fn a_user_has_as_many_keys_as_the_manager_allows_and_bots_any_number() {
     let alice = user("alice");
     let full =
         |done: Result<Issued, ManageError>| matches!(done, Err(ManageError::Registry(RegistryError::LimitReached(1))));
-    let first = manager.issue(&alice, NewKey::user("first").expires_at(noon() + HOUR * 2)).await.unwrap();
+    let first = manager.issue(&alice, NewKey::user("first").expires_at(t0() + HOUR * 2)).await.unwrap();
     assert!(full(manager.issue(&alice, NewKey::user("second")).await));
     let again = manager.import(&alice, &ApiKey::new(text(&first)).unwrap(), NewKey::user("again")).await;
     assert!(matches!(again, Err(ManageError::Registry(RegistryError::DuplicateDigest))));
@@ -140,7 +141,7 @@ async fn a_user_has_as_many_keys_as_the_manager_allows_and_bots_any_number() {
     manager.enable(&alice, id(&first)).await.unwrap();
     let second = manager.rotate(&alice, id(&first), Rotation::grace_period(HOUR)).await.unwrap();
     assert!(full(manager.issue(&alice, NewKey::user("third")).await), "one in grace does not count, its heir does");
-    api.clock.set(noon() + HOUR * 2);
+    api.clock.set(t0() + HOUR * 2);
     assert!(manager.issue(&alice, NewKey::user("third")).await.is_ok(), "an expired key does not count");
     assert!(full(manager.issue(&alice, NewKey::user("fourth")).await));
     manager.issue(&user("bob"), NewKey::user("bob's")).await.unwrap();
@@ -173,14 +174,14 @@ async fn names_and_times_are_checked() {
     let key = reader(&manager).await;
     assert!(matches!(manager.edit(&admin(), id(&key), UpdateKey::new().name("")).await, Err(ManageError::Name)));
     for new in [
-        NewKey::service_account("x").expires_at(noon()),
-        NewKey::service_account("x").expires_at(noon() - HOUR),
-        NewKey::service_account("x").not_before(noon() + HOUR).expires_at(noon() + HOUR),
+        NewKey::service_account("x").expires_at(t0()),
+        NewKey::service_account("x").expires_at(t0() - HOUR),
+        NewKey::service_account("x").not_before(t0() + HOUR).expires_at(t0() + HOUR),
     ] {
         assert!(matches!(manager.issue(&admin(), new).await, Err(ManageError::Expiry)));
     }
-    let window = NewKey::service_account("x").not_before(noon() + HOUR).expires_at(noon() + HOUR * 2);
-    assert_eq!(manager.issue(&admin(), window).await.unwrap().record().not_before(), Some(noon() + HOUR));
+    let window = NewKey::service_account("x").not_before(t0() + HOUR).expires_at(t0() + HOUR * 2);
+    assert_eq!(manager.issue(&admin(), window).await.unwrap().record().not_before(), Some(t0() + HOUR));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ mod postgres;
 mod support;
 
 mod actors;
-mod allocations;
+
 mod architecture;
 mod authenticate;
 #[cfg(feature = "axum")]
@@ -29,6 +29,7 @@ mod forwarded_identity;
 mod grpc;
 mod guards;
 mod header_credentials;
+mod interleavings;
 mod key_events;
 mod key_manager;
 mod keys;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::support::{
-    Api, FaultyStore, TestClock, logs, noon,
+    Api, FaultyStore, TestClock, logs,
     registry::{admin, everything, user},
+    t0,
 };
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -124,7 +125,7 @@ async fn a_key_is_made_shown_once_read_edited_replaced_and_revoked() {
     assert_eq!(rotated.status, 201);
     let old = keys.call(&format!("GET /api/keys/{second}"), &Value::Null).await;
     assert_eq!((&old.json["status"], &old.json["replaced_by"]), (&json!("active"), &rotated.json["id"]));
-    keys.clock.set(noon() + std::time::Duration::from_mins(1));
+    keys.clock.set(t0() + std::time::Duration::from_mins(1));
     let old = keys.call(&format!("GET /api/keys/{second}"), &Value::Null).await;
     assert_eq!(old.json["status"], "expired");
     let revoked = keys.call(&format!("DELETE /api/keys/{}", rotated.json["id"].as_str().unwrap()), &Value::Null).await;

@@ -370,7 +370,7 @@ async fn the_roles_in_the_document_are_what_the_guard_asks_for() {
     }
 }
 
-async fn call(operation: &str, guard: &Require, roles: &[Value]) -> crate::support::Outside {
+async fn call(operation: &str, guard: &Require, roles: &[Value]) -> crate::support::Observed {
     let (verb, target) = operation.split_once(' ').unwrap();
     let target = target.replace(['{', '}'], "");
     let grant = |record| {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::support::{Api, Body, LIVE, Outside, UNKNOWN, accepted, add, bare, boxed, passed, refused};
+use crate::support::{Api, Body, LIVE, Observed, UNKNOWN, accepted, add, bare, boxed, passed, refused};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, Response, StatusCode};
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn basic(user_pass: &str) -> String {
 }
 
 /// A name, header lines, and what comes of them.
-type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Outside);
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Observed);
 
 async fn table(scheme: Scheme, rows: &[Row<'_>]) {
     let api = Api::live().layer(|layer| layer.schemes(scheme)).run();
@@ -35,15 +35,15 @@ async fn table(scheme: Scheme, rows: &[Row<'_>]) {
     }
 }
 
-fn malformed() -> Outside {
+fn malformed() -> Observed {
     refused(Reason::Malformed, 401)
 }
 
-fn missing() -> Outside {
+fn missing() -> Observed {
     refused(Reason::Missing, 401)
 }
 
-fn ambiguous() -> Outside {
+fn ambiguous() -> Observed {
     refused(Reason::Ambiguous, 401)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{
-    Api, Fault, LIVE, Running, UNKNOWN, accepted, refused,
+    Api, Fault, LIVE, TestApi, UNKNOWN, accepted, refused,
     registry::{self, admin, reader, text},
     x_api_key,
 };
@@ -24,7 +24,7 @@ fn changed() -> KeyHasher {
 }
 
 /// An API over one key that was hashed like this, and its manager.
-fn managed(stored: &KeyHasher, hasher: KeyHasher) -> (Running, KeyManager) {
+fn managed(stored: &KeyHasher, hasher: KeyHasher) -> (TestApi, KeyManager) {
     let (api, manager) = Api::managed(|builder| builder.hasher(hasher).accept_any_format());
     api.store.add("k1", LIVE, stored, |record| record);
     (api.run(), manager)
@@ -41,7 +41,7 @@ async fn settle() {
     }
 }
 
-async fn stored_digest(api: &Running) -> KeyDigest {
+async fn stored_digest(api: &TestApi) -> KeyDigest {
     *api.store.keys.get(&"k1".into()).await.unwrap().unwrap().digest()
 }
 
@@ -188,7 +188,7 @@ async fn a_good_key_moves_whatever_a_guard_says() {
 async fn a_key_that_is_refused_does_not_move() {
     let (api, _manager) = managed(&pepper(2), changed());
     let record = api.store.keys.get(&"k1".into()).await.unwrap().unwrap();
-    api.store.keys.update(record.with_expires_at(crate::support::noon()), None).await.unwrap().unwrap();
+    api.store.keys.update(record.with_expires_at(crate::support::t0()), None).await.unwrap().unwrap();
     assert_eq!(api.call(x_api_key(LIVE)).await, refused(Reason::Expired, 401));
     settle().await;
     assert_eq!((stored_digest(&api).await, api.store.rehashes()), (digest(&pepper(2)), 0));

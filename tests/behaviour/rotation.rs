@@ -9,8 +9,9 @@ use std::{
 };
 
 use crate::support::{
-    Api, accepted, bearer, noon, refused,
+    Api, accepted, bearer, refused,
     registry::{admin, id, reader, text, user},
+    t0,
 };
 use tower_api_key::{
     KeyFormat, KeyManager, Reason, Status,
@@ -29,7 +30,7 @@ fn refusal<T>(done: Result<T, ManageError>) -> String {
 async fn a_regenerated_key_is_refused_on_the_very_next_request() {
     let (api, manager) = Api::managed(|builder| builder.keys_per_user(1));
     let api = api.run();
-    let new = NewKey::user("laptop").grant("links", "read").expires_at(noon() + HOUR).metadata("team", "infra");
+    let new = NewKey::user("laptop").grant("links", "read").expires_at(t0() + HOUR).metadata("team", "infra");
     let old = manager.issue(&user("alice"), new).await.unwrap();
     let new = manager.regenerate(&user("alice"), id(&old)).await.unwrap();
     assert_eq!(api.call(bearer(text(&old))).await, refused(Reason::Revoked, 401));
@@ -73,9 +74,9 @@ async fn after_a_rotation_both_keys_work_until_the_grace_is_over() {
     let old = reader(&manager).await;
     let new = manager.rotate(&admin(), id(&old), Rotation::grace_period(HOUR)).await.unwrap();
     for (now, expected) in [
-        (noon(), accepted()),
-        (noon() + HOUR - Duration::from_nanos(1), accepted()),
-        (noon() + HOUR, refused(Reason::Expired, 401)),
+        (t0(), accepted()),
+        (t0() + HOUR - Duration::from_nanos(1), accepted()),
+        (t0() + HOUR, refused(Reason::Expired, 401)),
     ] {
         api.clock.set(now);
         assert_eq!(api.call(bearer(text(&old))).await, expected);
@@ -88,10 +89,10 @@ async fn after_a_rotation_both_keys_work_until_the_grace_is_over() {
 #[tokio::test]
 async fn a_grace_never_extends_the_old_expiry() {
     for (expires_at, grace, ends_at, new_ends_at) in [
-        (Some(noon() + HOUR), HOUR * 2, Some(noon() + HOUR), Some(noon() + HOUR)),
-        (Some(noon() + HOUR * 3), HOUR * 2, Some(noon() + HOUR * 2), Some(noon() + HOUR * 3)),
-        (None, HOUR * 2, Some(noon() + HOUR * 2), None),
-        (None, Duration::ZERO, Some(noon()), None),
+        (Some(t0() + HOUR), HOUR * 2, Some(t0() + HOUR), Some(t0() + HOUR)),
+        (Some(t0() + HOUR * 3), HOUR * 2, Some(t0() + HOUR * 2), Some(t0() + HOUR * 3)),
+        (None, HOUR * 2, Some(t0() + HOUR * 2), None),
+        (None, Duration::ZERO, Some(t0()), None),
     ] {
         let (_, manager) = Api::managed(|builder| builder);
         let mut new = NewKey::service_account("job");
@@ -129,13 +130,13 @@ async fn a_lower_cap_does_not_keep_a_leaked_key_from_being_replaced() {
 #[tokio::test]
 async fn a_rotation_may_give_the_new_key_an_expiry_of_its_own() {
     let (api, manager) = Api::managed(|builder| builder);
-    let old = manager.issue(&admin(), NewKey::service_account("job").expires_at(noon() + HOUR)).await.unwrap();
-    let expired = Rotation::grace_period(HOUR).expires_at(noon());
+    let old = manager.issue(&admin(), NewKey::service_account("job").expires_at(t0() + HOUR)).await.unwrap();
+    let expired = Rotation::grace_period(HOUR).expires_at(t0());
     assert_eq!(refusal(manager.rotate(&admin(), id(&old), expired).await), "Expiry");
-    let later = Rotation::grace_period(HOUR).expires_at(noon() + HOUR * 48);
+    let later = Rotation::grace_period(HOUR).expires_at(t0() + HOUR * 48);
     let new = manager.rotate(&admin(), id(&old), later).await.unwrap();
-    assert_eq!(new.record().expires_at(), Some(noon() + HOUR * 48));
-    api.clock.set(noon() + HOUR);
+    assert_eq!(new.record().expires_at(), Some(t0() + HOUR * 48));
+    api.clock.set(t0() + HOUR);
     assert_eq!(
         refusal(manager.regenerate(&admin(), id(&old)).await),
         format!("Registry(Replaced({:?}))", old.record().id())
@@ -145,12 +146,12 @@ async fn a_rotation_may_give_the_new_key_an_expiry_of_its_own() {
 #[tokio::test]
 async fn a_key_is_replaced_once_and_not_after_its_end() {
     let (api, manager) = Api::managed(|builder| builder);
-    let old = manager.issue(&admin(), NewKey::service_account("job").expires_at(noon() + HOUR)).await.unwrap();
-    let other = manager.issue(&admin(), NewKey::service_account("other").expires_at(noon() + HOUR)).await.unwrap();
+    let old = manager.issue(&admin(), NewKey::service_account("job").expires_at(t0() + HOUR)).await.unwrap();
+    let other = manager.issue(&admin(), NewKey::service_account("other").expires_at(t0() + HOUR)).await.unwrap();
     manager.rotate(&admin(), id(&old), Rotation::grace_period(HOUR)).await.unwrap();
     let again = manager.rotate(&admin(), id(&old), Rotation::grace_period(HOUR)).await;
     assert!(matches!(again, Err(ManageError::Registry(RegistryError::Replaced(_)))));
-    api.clock.set(noon() + HOUR);
+    api.clock.set(t0() + HOUR);
     assert!(matches!(manager.regenerate(&admin(), id(&other)).await, Err(ManageError::Expired(_))));
 }
 

@@ -1,6 +1,6 @@
 //! One table of routes: what it lists is guarded, what it does not list is 403.
 
-use crate::support::{Api, Body, LIVE, Running, accepted, bare, method, passed, path, refused, x_api_key};
+use crate::support::{Api, Body, LIVE, TestApi, accepted, bare, method, passed, path, refused, x_api_key};
 use http::{Method, Request};
 use tower_api_key::{ConfigError, Outcome, Reason, Require, guard::RouteTableBuilder, layer::ApiKeyLayerBuilder};
 
@@ -14,7 +14,7 @@ fn links() -> RouteTableBuilder {
         .open("/health")
 }
 
-fn api(layer: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> Running {
+fn api(layer: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> TestApi {
     let guard = links().build().unwrap();
     let key = |record: tower_api_key::KeyRecord| record.grant("links", "read").grant("stats", "read");
     Api::new().key("live", LIVE, key).layer(layer).guard(guard).run()

@@ -3,21 +3,22 @@
 use std::time::Duration;
 
 use crate::support::{
-    Api, Running, bearer, noon,
+    Api, TestApi, bearer,
     registry::{admin, reader},
+    t0,
 };
 use tower_api_key::{KeyManager, KeyRecord, Require, manage::Issued};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// An API with a key that may read links, and no more.
-async fn api() -> (Running, KeyManager, Issued) {
+async fn api() -> (TestApi, KeyManager, Issued) {
     let (api, manager) = Api::managed(|builder| builder.usage_interval(INTERVAL));
     let issued = reader(&manager).await;
     (api.guard(Require::by_method("links")).run(), manager, issued)
 }
 
-async fn use_it(api: &Running, issued: &Issued, times: usize) {
+async fn use_it(api: &TestApi, issued: &Issued, times: usize) {
     for _ in 0..times {
         api.call(bearer(issued.key().expose())).await;
     }
@@ -36,13 +37,13 @@ async fn let_time_pass(time: Duration) {
 async fn many_uses_are_one_write_an_interval_later() {
     let (api, manager, issued) = api().await;
     use_it(&api, &issued, 50).await;
-    api.clock.set(noon() + Duration::from_secs(5));
+    api.clock.set(t0() + Duration::from_secs(5));
     use_it(&api, &issued, 50).await;
     assert_eq!((api.store.batches(), stored(&manager, &issued).await.use_count()), (0, 0), "off the request path");
     let_time_pass(INTERVAL).await;
     let record = stored(&manager, &issued).await;
     assert_eq!((api.store.batches(), record.use_count()), (1, 100));
-    assert_eq!(record.last_used_at(), Some(noon() + Duration::from_secs(5)));
+    assert_eq!(record.last_used_at(), Some(t0() + Duration::from_secs(5)));
     let_time_pass(INTERVAL * 10).await;
     assert_eq!(api.store.batches(), 1, "nothing is written where nothing was used");
 }
@@ -64,7 +65,7 @@ async fn a_use_counts_whatever_a_guard_has_said() {
 async fn a_key_is_written_at_most_once_per_interval() {
     let (api, manager, issued) = api().await;
     for second in 0..60 {
-        api.clock.set(noon() + Duration::from_secs(second));
+        api.clock.set(t0() + Duration::from_secs(second));
         use_it(&api, &issued, 3).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use crate::support::{Api, Fault, LIVE, UNKNOWN, accepted, bearer, noon, refused, x_api_key};
+use crate::support::{Api, Fault, LIVE, UNKNOWN, accepted, bearer, refused, t0, x_api_key};
 use tower_api_key::{
     KeyFormat, KeyHasher, KeyRecord, KeyRegistry, Outcome, Owner, Reason, Status, layer::ApiKeyLayerBuilder,
     store::KeyFilter,
@@ -12,26 +12,26 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_key_at_its_expiry_instant_is_expired() {
-    let api = Api::new().key("k1", LIVE, |record| record.with_expires_at(noon() + SECOND)).run();
+    let api = Api::new().key("k1", LIVE, |record| record.with_expires_at(t0() + SECOND)).run();
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
-    api.clock.set(noon() + SECOND - Duration::from_nanos(1));
+    api.clock.set(t0() + SECOND - Duration::from_nanos(1));
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
-    api.clock.set(noon() + SECOND);
+    api.clock.set(t0() + SECOND);
     assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::Expired, 401));
 }
 
 #[tokio::test]
 async fn a_key_works_from_its_first_instant_on() {
-    let api = Api::new().key("k1", LIVE, |record| record.with_not_before(noon() + SECOND)).run();
+    let api = Api::new().key("k1", LIVE, |record| record.with_not_before(t0() + SECOND)).run();
     assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::NotYetValid, 401));
-    api.clock.set(noon() + SECOND);
+    api.clock.set(t0() + SECOND);
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
 }
 
 #[tokio::test]
 async fn a_key_without_an_expiry_does_not_expire() {
     let api = Api::live().run();
-    api.clock.set(noon() + Duration::from_hours(10 * 365 * 24));
+    api.clock.set(t0() + Duration::from_hours(10 * 365 * 24));
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
 }
 
@@ -39,7 +39,7 @@ async fn a_key_without_an_expiry_does_not_expire() {
 async fn the_clock_is_read_only_for_a_key_with_a_time() {
     let unread = |layer: ApiKeyLayerBuilder| layer.clock(|| panic!("the clock is read"));
     assert_eq!(Api::live().layer(unread).call(bearer(LIVE)).await, accepted());
-    let timeless = |record: KeyRecord| record.with_expires_at(noon()).with_expires_at(None);
+    let timeless = |record: KeyRecord| record.with_expires_at(t0()).with_expires_at(None);
     assert_eq!(Api::new().key("k1", LIVE, timeless).layer(unread).call(bearer(LIVE)).await, accepted());
 }
 
@@ -91,8 +91,8 @@ async fn refused_keys_look_alike_byte_for_byte() {
     let keys: [(&str, Edit, Reason); 6] = [
         ("acme_revoked0000000000000000000000", |key| key.with_status(Status::Revoked), Reason::Revoked),
         ("acme_disabled000000000000000000000", |key| key.with_status(Status::Disabled), Reason::Disabled),
-        ("acme_expired0000000000000000000000", |key| key.with_expires_at(noon()), Reason::Expired),
-        ("acme_early000000000000000000000000", |key| key.with_not_before(noon() + SECOND), Reason::NotYetValid),
+        ("acme_expired0000000000000000000000", |key| key.with_expires_at(t0()), Reason::Expired),
+        ("acme_early000000000000000000000000", |key| key.with_not_before(t0() + SECOND), Reason::NotYetValid),
         ("acme_tenant00000000000000000000000", |key| key.with_organization("globex"), Reason::WrongOrganization),
         ("acme_environment000000000000000000", |key| key.with_environment("test"), Reason::WrongEnvironment),
     ];

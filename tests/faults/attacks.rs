@@ -98,7 +98,7 @@ async fn m01_renames_of_an_actors_key_are_no_obstacle_to_what_it_does() {
 #[tokio::test]
 async fn m04_a_key_that_ends_gives_nothing_to_one_that_goes_on() {
     let (api, manager) = Api::managed(|builder| builder);
-    let end = crate::support::noon() + Duration::from_hours(1);
+    let end = crate::support::t0() + Duration::from_hours(1);
     let new = NewKey::user("short").permissions(everything()).expires_at(end);
     let short = manager.issue(&user("alice"), new).await.unwrap();
     let actor = Actor::from(&api.run().answer(bearer(text(&short))).await.principal.unwrap());

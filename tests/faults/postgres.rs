@@ -98,7 +98,7 @@ async fn s02_a_list_reads_the_rows_of_its_page_and_none_besides() {
                 }
             }
             // A cap counts no further than it says.
-            let cap = KeyLimit { max: 5, at: crate::support::noon() };
+            let cap = KeyLimit { max: 5, at: crate::support::t0() };
             let mut record = KeyRecord::new(format!("new{round}"), [round; 32]).with_owner(Owner::ServiceAccount);
             if let Some(organization) = organization {
                 record = record.with_organization(organization);

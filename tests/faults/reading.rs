@@ -10,7 +10,7 @@ use tower_api_key::{
     store::{MemoryStore, StaticKeys},
 };
 
-use crate::support::{Answer, Api, Body, Running, accepted, add, bare, method, passed, path, refused};
+use crate::support::{Answer, Api, Body, TestApi, accepted, add, bare, method, passed, path, refused};
 
 const K: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
@@ -36,7 +36,7 @@ fn request(sent: Sent<'_>) -> Request<Body> {
     request
 }
 
-fn api(policy: impl Into<SchemePolicy>) -> Running {
+fn api(policy: impl Into<SchemePolicy>) -> TestApi {
     let policy = policy.into();
     Api::new().key("k1", K, |record| record).layer(|layer| layer.schemes(policy)).run()
 }

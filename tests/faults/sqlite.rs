@@ -17,7 +17,7 @@ use tower_api_key::{
     store::{ChangeFeed, KeyFilter, KeyLimit, SqliteFault, SqliteStore, UsageDelta},
 };
 
-use crate::support::noon;
+use crate::support::t0;
 
 const FIRST_TABLES: &str = include_str!("../../src/store/sqlite/1.sql");
 
@@ -131,7 +131,7 @@ async fn s04_a_file_that_was_replaced_answers_nothing_until_it_is_opened_anew() 
         replace(&file, how).await;
 
         let id = record.id();
-        let uses = [UsageDelta { id: id.clone(), count: 1, last_used_at: noon() }];
+        let uses = [UsageDelta { id: id.clone(), count: 1, last_used_at: t0() }];
         for (what, error) in [
             ("find", store.find(record.digest()).await.err()),
             ("find unknown", store.find(&[9; 32].into()).await.err()),
@@ -259,7 +259,7 @@ async fn s08_an_old_process_works_over_a_newer_file() {
         );
         let revoked = store.revoke(&second.as_str().into(), None).await.unwrap().unwrap();
         assert_eq!(store.find(revoked.digest()).await.unwrap().unwrap().status(), Status::Revoked);
-        let uses = [UsageDelta { id: first.as_str().into(), count: 1, last_used_at: noon() }];
+        let uses = [UsageDelta { id: first.as_str().into(), count: 1, last_used_at: t0() }];
         store.record_usage(&uses).await.unwrap();
         store.rehash(&first.as_str().into(), &[byte; 32].into(), &[byte + 20; 32].into()).await.unwrap().unwrap();
         add(&store, key(&third, byte + 30)).await;
@@ -387,15 +387,15 @@ fn filters(owners: &[Option<Owner>]) -> impl Iterator<Item = Parts> + '_ {
 async fn s02_a_cap_counts_what_works_and_no_further_than_to_the_cap() {
     let file = File::new();
     let store = file.open().await;
-    let cap = Some(KeyLimit { max: 2, at: noon() });
+    let cap = Some(KeyLimit { max: 2, at: t0() });
     let hour = Duration::from_hours(1);
     add(&store, key("revoked", 1).with_status(Status::Revoked)).await;
-    add(&store, key("expired", 2).with_expires_at(noon())).await;
-    add(&store, key("replaced", 3).with_replaced_by("x").with_expires_at(noon())).await;
-    add(&store, key("later", 4).with_expires_at(noon() + hour)).await;
+    add(&store, key("expired", 2).with_expires_at(t0())).await;
+    add(&store, key("replaced", 3).with_replaced_by("x").with_expires_at(t0())).await;
+    add(&store, key("later", 4).with_expires_at(t0() + hour)).await;
     store.insert(key("disabled", 5).with_status(Status::Disabled), cap, None).await.unwrap().unwrap();
     store.insert(key("one more", 6), cap, None).await.unwrap().unwrap_err();
-    store.insert(key("expires", 7).with_expires_at(noon() + hour), cap, None).await.unwrap().unwrap_err();
+    store.insert(key("expires", 7).with_expires_at(t0() + hour), cap, None).await.unwrap().unwrap_err();
 }
 
 /// The order of what is done shows it: nothing here depends on how long anything takes.
@@ -536,7 +536,7 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
         assert_eq!(store.get(&ids[1]).await.unwrap().unwrap().status(), Status::Disabled);
         assert!(store.get(&ids[3]).await.unwrap().is_none());
         assert_eq!(store.list(&KeyFilter::organization("acme")).await.unwrap().len(), 100);
-        let uses = [UsageDelta { id: ids[1].clone(), count: 1, last_used_at: noon() }];
+        let uses = [UsageDelta { id: ids[1].clone(), count: 1, last_used_at: t0() }];
         store.record_usage(&uses).await.unwrap();
 
         if let Some(filler) = filler {

@@ -36,7 +36,7 @@ pub const LIVE: &str = "live_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 pub const UNKNOWN: &str = "gone_aXWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
 /// The time at which every test begins.
-pub fn noon() -> SystemTime {
+pub fn t0() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)
 }
 
@@ -81,7 +81,7 @@ pub struct Api {
 
 /// A running [`Api`].
 #[derive(Clone)]
-pub struct Running {
+pub struct TestApi {
     pub app: App,
     pub store: FaultyStore,
     pub clock: TestClock,
@@ -101,7 +101,7 @@ pub struct TestClock(Arc<Mutex<SystemTime>>);
 
 /// What came of a call, inside and outside.
 #[derive(Debug, PartialEq)]
-pub struct Outside {
+pub struct Observed {
     pub outcome: Outcome,
     pub status: u16,
 }
@@ -116,16 +116,16 @@ pub struct Answer {
     pub principal: Option<Principal>,
 }
 
-pub fn accepted() -> Outside {
-    Outside { outcome: Outcome::Accepted, status: 200 }
+pub fn accepted() -> Observed {
+    Observed { outcome: Outcome::Accepted, status: 200 }
 }
 
-pub fn passed(outcome: Outcome) -> Outside {
-    Outside { outcome, status: 200 }
+pub fn passed(outcome: Outcome) -> Observed {
+    Observed { outcome, status: 200 }
 }
 
-pub fn refused(reason: Reason, status: u16) -> Outside {
-    Outside { outcome: Outcome::Refused(reason), status }
+pub fn refused(reason: Reason, status: u16) -> Observed {
+    Observed { outcome: Outcome::Refused(reason), status }
 }
 
 // === requests ===
@@ -184,7 +184,7 @@ impl Api {
             held_inserts: Arc::default(),
             renamed: Arc::default(),
         };
-        let clock = TestClock(Arc::new(Mutex::new(noon())));
+        let clock = TestClock(Arc::new(Mutex::new(t0())));
         let now = clock.clone();
         let builder = ApiKeyLayer::builder(store.clone()).clock(move || now.get());
         Self { store, clock, builder, guards: Vec::new() }
@@ -223,12 +223,12 @@ impl Api {
         self
     }
 
-    pub fn run(self) -> Running {
+    pub fn run(self) -> TestApi {
         let inner = BoxCloneSyncService::new(service_fn(async |_| Ok(Response::new(Body::from("inner")))));
         self.run_over(inner)
     }
 
-    pub fn run_over(self, inner: App) -> Running {
+    pub fn run_over(self, inner: App) -> TestApi {
         let seen = Arc::new(Seen::default());
         let told = Arc::clone(&seen);
         let layer = self.builder.observe(move |decision| told.decisions.lock().unwrap().push(decision.clone()));
@@ -242,19 +242,19 @@ impl Api {
         for guard in &self.guards {
             app = boxed(guard.layer(app));
         }
-        Running { app: boxed(layer.layer(app)), store: self.store, clock: self.clock, seen }
+        TestApi { app: boxed(layer.layer(app)), store: self.store, clock: self.clock, seen }
     }
 
     /// The one call of a test.
-    pub async fn call(self, request: Request<Body>) -> Outside {
+    pub async fn call(self, request: Request<Body>) -> Observed {
         self.run().call(request).await
     }
 }
 
-impl Running {
-    pub async fn call(&self, request: Request<Body>) -> Outside {
+impl TestApi {
+    pub async fn call(&self, request: Request<Body>) -> Observed {
         let answer = self.answer(request).await;
-        Outside { outcome: answer.decision.outcome(), status: answer.status.as_u16() }
+        Observed { outcome: answer.decision.outcome(), status: answer.status.as_u16() }
     }
 
     /// Calls, and checks the rules that hold for every answer.

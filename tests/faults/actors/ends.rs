@@ -13,8 +13,9 @@ use tower_api_key::{
 
 use super::call;
 use crate::support::{
-    Api, bearer, noon,
+    Api, bearer,
     registry::{admin, everything, id, text, user},
+    t0,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -23,7 +24,7 @@ const YEAR: Duration = Duration::from_hours(365 * 24);
 /// A manager, and an actor by a key that ends in an hour.
 async fn short_lived() -> (KeyManager, Actor, Issued) {
     let (api, manager) = Api::managed(|builder| builder);
-    let new = NewKey::user("short").permissions(everything()).expires_at(noon() + HOUR);
+    let new = NewKey::user("short").permissions(everything()).expires_at(t0() + HOUR);
     let issued = manager.issue(&user("alice"), new).await.unwrap();
     let principal = api.run().answer(bearer(text(&issued))).await.principal.unwrap();
     (manager, Actor::from(&principal), issued)
@@ -36,10 +37,10 @@ fn end(issued: &Issued) -> Option<SystemTime> {
 #[tokio::test]
 async fn m04_a_key_that_ends_makes_none_that_ends_later() {
     let (manager, actor, _) = short_lived().await;
-    let own = Some(noon() + HOUR);
+    let own = Some(t0() + HOUR);
     let imported = || KeyFormat::new("acme").unwrap().generate().unwrap();
     for (number, new) in [NewKey::user("x"), NewKey::service_account("x")].into_iter().enumerate() {
-        let later = new.clone().expires_at(noon() + HOUR + Duration::from_micros(1));
+        let later = new.clone().expires_at(t0() + HOUR + Duration::from_micros(1));
         let digest = |number: usize| [u8::try_from(number).unwrap() + 100; 32];
         for refused in [
             manager.issue(&actor, later.clone()).await.map(drop),
@@ -51,23 +52,23 @@ async fn m04_a_key_that_ends_makes_none_that_ends_later() {
         assert_eq!(end(&manager.issue(&actor, new.clone()).await.unwrap()), own, "no end was asked for");
         assert_eq!(manager.import(&actor, &imported(), new.clone()).await.unwrap().expires_at(), own);
         assert_eq!(manager.import_digest(&actor, digest(number), new.clone()).await.unwrap().expires_at(), own);
-        let earlier = noon() + HOUR / 2;
+        let earlier = t0() + HOUR / 2;
         assert_eq!(end(&manager.issue(&actor, new.clone().expires_at(earlier)).await.unwrap()), Some(earlier));
-        assert_eq!(end(&manager.issue(&actor, new.clone().expires_at(noon() + HOUR)).await.unwrap()), own);
-        let afterwards = manager.issue(&actor, new.not_before(noon() + HOUR)).await;
+        assert_eq!(end(&manager.issue(&actor, new.clone().expires_at(t0() + HOUR)).await.unwrap()), own);
+        let afterwards = manager.issue(&actor, new.not_before(t0() + HOUR)).await;
         assert!(
             matches!(afterwards, Err(ManageError::Expiry)),
             "it would begin when its maker has ended: {afterwards:?}"
         );
     }
     let without_end =
-        manager.issue(&admin(), NewKey::service_account("x").expires_at(noon() + 100 * YEAR)).await.unwrap();
-    assert_eq!(end(&without_end), Some(noon() + 100 * YEAR), "a trusted actor has no end");
+        manager.issue(&admin(), NewKey::service_account("x").expires_at(t0() + 100 * YEAR)).await.unwrap();
+    assert_eq!(end(&without_end), Some(t0() + 100 * YEAR), "a trusted actor has no end");
 }
 
 #[tokio::test]
 async fn m04_a_key_that_ends_replaces_none_by_one_that_ends_later() {
-    for theirs in [None, Some(noon() + YEAR), Some(noon() + HOUR / 2)] {
+    for theirs in [None, Some(t0() + YEAR), Some(t0() + HOUR / 2)] {
         for grace in [None, Some(Duration::ZERO), Some(HOUR / 4), Some(YEAR)] {
             let (manager, actor, own) = short_lived().await;
             let bot = NewKey::service_account("theirs");
@@ -78,18 +79,18 @@ async fn m04_a_key_that_ends_replaces_none_by_one_that_ends_later() {
                 let new = match grace {
                     None => manager.regenerate(&actor, old).await.unwrap(),
                     Some(grace) => {
-                        let later = Rotation::grace_period(grace).expires_at(noon() + HOUR * 2);
+                        let later = Rotation::grace_period(grace).expires_at(t0() + HOUR * 2);
                         let refused = manager.rotate(&actor, old, later).await;
                         assert!(matches!(refused, Err(ManageError::OutlivesActor)), "{refused:?}");
                         manager.rotate(&actor, old, Rotation::grace_period(grace)).await.unwrap()
                     }
                 };
-                assert_eq!(end(&new), before.into_iter().chain([noon() + HOUR]).min());
+                assert_eq!(end(&new), before.into_iter().chain([t0() + HOUR]).min());
                 let after = manager.get(&admin(), old).await.unwrap().expires_at();
                 match grace {
                     None => assert_eq!(after, before),
                     Some(grace) => {
-                        let ends = before.into_iter().chain([noon() + HOUR, noon() + grace]);
+                        let ends = before.into_iter().chain([t0() + HOUR, t0() + grace]);
                         assert_eq!(after, ends.min(), "a grace goes on when its maker has ended");
                     }
                 }
@@ -101,10 +102,10 @@ async fn m04_a_key_that_ends_replaces_none_by_one_that_ends_later() {
 #[tokio::test]
 async fn m04_to_enable_and_to_edit_a_key_give_it_no_more_time() {
     let (manager, actor, _) = short_lived().await;
-    let old = manager.issue(&admin(), NewKey::service_account("theirs").expires_at(noon() + YEAR)).await.unwrap();
+    let old = manager.issue(&admin(), NewKey::service_account("theirs").expires_at(t0() + YEAR)).await.unwrap();
     manager.disable(&actor, id(&old)).await.unwrap();
     let edit = UpdateKey::new().name("renamed").permissions(Permissions::new());
-    assert_eq!(manager.edit(&actor, id(&old), edit.clone()).await.unwrap().expires_at(), Some(noon() + YEAR));
+    assert_eq!(manager.edit(&actor, id(&old), edit.clone()).await.unwrap().expires_at(), Some(t0() + YEAR));
     // What the key is given would go on after the actor's end.
     let more = edit.permissions(Permissions::new().grant("links", "read"));
     for edit in [more, UpdateKey::new().enabled(true)] {
@@ -124,7 +125,7 @@ async fn m04_the_end_is_that_of_the_key_as_it_is_now() {
     // A session that is asked about at every request has the end of its key too.
     let (manager, _, short) = short_lived().await;
     let session = manager.actor(short.record().id()).await.unwrap().unwrap();
-    assert_eq!(end(&manager.issue(&session.own_keys_only(), NewKey::user("x")).await.unwrap()), Some(noon() + HOUR));
+    assert_eq!(end(&manager.issue(&session.own_keys_only(), NewKey::user("x")).await.unwrap()), Some(t0() + HOUR));
 }
 
 #[tokio::test]
@@ -175,7 +176,7 @@ fn asks() -> impl Strategy<Value = Ask> {
 }
 
 fn at(minutes: u64) -> SystemTime {
-    noon() + Duration::from_secs(60 * minutes)
+    t0() + Duration::from_secs(60 * minutes)
 }
 
 async fn ask(manager: &KeyManager, actor: &Actor, ids: &[KeyId], ask: Ask) -> Result<(), ManageError> {

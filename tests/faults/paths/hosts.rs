@@ -1,10 +1,10 @@
 //! P3: the organization that a host names, from the request's target and from `Host`.
 
-use crate::support::{Api, Body, LIVE, Outside, Running, accepted, add, path, refused, x_api_key};
+use crate::support::{Api, Body, LIVE, Observed, TestApi, accepted, add, path, refused, x_api_key};
 use http::{Request, Version};
 use tower_api_key::{ConfigError, Reason, Require};
 
-fn api(organization: &str) -> Running {
+fn api(organization: &str) -> TestApi {
     let guard = Require::organization_in_host("{organization}.Example.com").unwrap();
     Api::new().key("k1", LIVE, |key| key.with_organization(organization)).guard(guard).run()
 }
@@ -18,7 +18,7 @@ fn request(target: &str, hosts: &[&str]) -> Request<Body> {
     request
 }
 
-fn foreign() -> Outside {
+fn foreign() -> Observed {
     refused(Reason::ForeignResource, 403)
 }
 

@@ -1,12 +1,12 @@
 //! R9, R20: a 403 says which permission was missing, or that no row lists the route.
 
-use crate::support::{Answer, Api, Body, LIVE, Running, add, bearer, method, path, x_api_key};
+use crate::support::{Answer, Api, Body, LIVE, TestApi, add, bearer, method, path, x_api_key};
 use http::{Method, Request};
 use tower_api_key::{Owner, Reason, RejectionFormat, Require, layer::ApiKeyLayerBuilder};
 
 const PLAIN: &str = "The API key may not do this.";
 
-fn api(guard: Require, layer: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> Running {
+fn api(guard: Require, layer: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> TestApi {
     let key = |key: tower_api_key::KeyRecord| key.grant("held", "read").with_organization("acme");
     Api::new().key("k1", LIVE, key).layer(layer).guard(guard).run()
 }

@@ -1,18 +1,18 @@
 //! P1, P2: what a table, a skipped path and an organization make of paths that can be read in several ways.
 
-use crate::support::{Api, LIVE, Outside, Running, accepted, bare, passed, path, refused, x_api_key};
+use crate::support::{Api, LIVE, Observed, TestApi, accepted, bare, passed, path, refused, x_api_key};
 use tower_api_key::{KeyRecord, Outcome, Reason, Require, guard::RouteTableBuilder, layer::ApiKeyLayerBuilder};
 
-fn api(table: RouteTableBuilder, grants: &[&'static str]) -> Running {
+fn api(table: RouteTableBuilder, grants: &[&'static str]) -> TestApi {
     let grant = |key: KeyRecord| grants.iter().fold(key, |key, resource| key.grant(*resource, "read"));
     Api::new().key("k1", LIVE, grant).guard(table.build().unwrap()).run()
 }
 
-async fn get(api: &Running, target: &str) -> Outside {
+async fn get(api: &TestApi, target: &str) -> Observed {
     api.call(path(x_api_key(LIVE), target)).await
 }
 
-fn unlisted() -> Outside {
+fn unlisted() -> Observed {
     refused(Reason::NoMatchingRoute, 403)
 }
 

@@ -100,7 +100,7 @@ async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_
 #[tokio::test(flavor = "multi_thread")]
 async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_has_expired() {
     let (folder, store) = super::sqlite().await;
-    let noon = crate::support::noon();
+    let noon = crate::support::t0();
     let now = Arc::new(Mutex::new(noon));
     let clock = Arc::clone(&now);
     let builder = KeyManager::builder(store.clone()).format(tower_api_key::KeyFormat::new("acme").unwrap());

@@ -10,9 +10,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::support::{Body, LIVE, bearer, x_api_key};
+mod support;
+
 use allocation_counter::measure;
 use http::{Request, Response};
+use support::{Body, LIVE, bearer, x_api_key};
 use tower::{Layer, Service, service_fn};
 use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require, store::MemoryStore};
 
@@ -49,7 +51,7 @@ where
 /// As many headers as make a header map full, so that one more would make it grow.
 fn crowded(mut request: Request<Body>, headers: usize) -> Request<Body> {
     for number in request.headers().len()..headers {
-        crate::support::add(&mut request, &format!("x-{number}"), "x");
+        support::add(&mut request, &format!("x-{number}"), "x");
     }
     request
 }
@@ -139,7 +141,7 @@ fn a_table_allocates_nothing_for_a_plain_path() {
     let mut guarded = layer.layer(table.build().unwrap().layer(inner()));
     warm_up(|| allocations(&mut alone, bearer(LIVE)));
     for path in ["/links/7", "/links/a.b~c:d@e", "/links/.well-known?a=%2F"] {
-        let request = || crate::support::path(bearer(LIVE), path);
+        let request = || support::path(bearer(LIVE), path);
         assert_eq!(allocations(&mut guarded, request()), allocations(&mut alone, request()), "{path}");
     }
 }
@@ -167,7 +169,7 @@ fn an_accepted_request_allocates_one_insert_into_extensions() {
                 );
             }
             let used = in_use(request(key.expose()));
-            let extensions = in_use(crate::support::bare()).extensions().clone();
+            let extensions = in_use(support::bare()).extensions().clone();
             assert_eq!((allocations(&mut service, used), one_insert(extensions)), (1, 1));
         }
     }

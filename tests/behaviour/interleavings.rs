@@ -3,7 +3,7 @@
 
 // Not all of it has a part in each play.
 #[allow(dead_code)]
-#[path = "../src/store/cached/freshness.rs"]
+#[path = "../../src/store/cached/freshness.rs"]
 mod freshness;
 
 mod atomics {
