@@ -17,6 +17,8 @@ mod actors;
 #[cfg(feature = "manage")]
 mod attacks;
 #[cfg(feature = "manage")]
+mod forms;
+#[cfg(feature = "manage")]
 mod management_api;
 mod memory;
 #[cfg(feature = "postgres")]
