@@ -134,6 +134,34 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
+    /// Switches a key off for now, whatever its version: so whoever may rename a key, again and again, keeps nobody from switching it off. A key that
+    /// is off already may stay as it is.
+    ///
+    /// A store of one's own need not have this method. Without it the record is read and updated, a few times if it changes in between.
+    ///
+    /// Refuses with [`Refusal::ActorChanged`]; with [`Refusal::NotFound`]; with [`Refusal::Revoked`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was changed.
+    fn disable(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send {
+        async move {
+            for _ in 1..ATTEMPTS {
+                let stored = self.get(id).await?;
+                match self.update(switched_off(stored, id), actor).await? {
+                    Err(Refusal::Changed(_)) => {}
+                    done => return Ok(done),
+                }
+            }
+            let stored = self.get(id).await?;
+            self.update(switched_off(stored, id), actor).await
+        }
+    }
+
     /// Removes a record, and returns it: its key is then unknown.
     ///
     /// Refuses with [`Refusal::ActorChanged`]; with [`Refusal::NotFound`].
@@ -183,6 +211,14 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// The store failed, and nothing was recorded.
     fn record_uses(&self, uses: &[Use]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// How often a key is switched off that others change meanwhile.
+const ATTEMPTS: u32 = 16;
+
+/// A record that is not there is looked for again in the update, which checks the actor first.
+fn switched_off(stored: Option<KeyRecord>, id: &KeyId) -> KeyRecord {
+    stored.unwrap_or_else(|| KeyRecord::new(id.clone(), [0; 32])).with_status(Status::Disabled)
 }
 
 /// What a registry answers: a result, a refusal, or a fault of its own.
@@ -276,6 +312,10 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
 
     async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, R::Error> {
         R::revoke(self, id, actor).await
+    }
+
+    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, R::Error> {
+        R::disable(self, id, actor).await
     }
 
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, R::Error> {

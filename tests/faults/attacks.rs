@@ -126,3 +126,16 @@ async fn s01_a_crowd_of_calls_that_were_given_up_holds_up_no_revocation() {
     tokio::time::timeout(Duration::from_secs(5), manager.revoke(&alice, id(&victim))).await.unwrap().unwrap();
     assert!(api.store.held_inserts() <= 8, "{} calls go on", api.store.held_inserts());
 }
+
+/// Who may rename its own key does not keep an administrator from switching it off: each read of the key is followed by a rename here.
+#[tokio::test]
+async fn m01_renames_of_a_key_keep_nobody_from_disabling_it() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let thief = manager.issue(&user("thief"), NewKey::user("thief").permissions(everything())).await.unwrap();
+    api.store.rename_when_read(id(&thief));
+    let disabled = manager.disable(&user("alice"), id(&thief)).await.unwrap();
+    assert_eq!(disabled.status(), tower_api_key::Status::Disabled);
+    let again = manager.disable(&user("alice"), id(&thief)).await.unwrap();
+    assert_eq!(again.status(), tower_api_key::Status::Disabled);
+    assert_eq!(api.run().call(bearer(text(&thief))).await.status, 401);
+}

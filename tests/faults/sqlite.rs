@@ -432,6 +432,49 @@ async fn s01_a_crowd_of_lists_keeps_nobody_else_waiting() {
     crowd.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
+/// What gives somebody more waits in a line of its own: whoever has many keys, and so many turns with a manager, holds up no revocation.
+#[tokio::test]
+async fn s01_a_crowd_of_additions_keeps_no_revocation_waiting() {
+    const CROWD: usize = 200;
+    let file = File::new();
+    let store = file.open().await;
+    for (byte, id) in (0..).zip(["revoked", "disabled", "removed", "renamed", "old"]) {
+        add(&store, key(id, byte)).await;
+    }
+    let done = Arc::new(AtomicUsize::new(0));
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|number| {
+            let (store, done) = (store.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut digest = [255; 32];
+                digest[0] = u8::try_from(number).unwrap();
+                let new = KeyRecord::new(format!("new {number}"), digest).with_organization("acme");
+                match number % 4 {
+                    0 => {
+                        let renamed = store.get(&"renamed".into()).await.unwrap().unwrap();
+                        drop(store.update(renamed.with_name(number.to_string()), None).await);
+                    }
+                    1 => {
+                        let old = store.get(&"old".into()).await.unwrap().unwrap();
+                        drop(store.replace(old.with_replaced_by(new.id().clone()), new, None).await);
+                    }
+                    _ => drop(store.insert(new, None, None).await),
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+            })
+        })
+        .collect();
+    while done.load(Ordering::Relaxed) < 3 {
+        tokio::task::yield_now().await;
+    }
+    store.revoke(&"revoked".into(), None).await.unwrap().unwrap();
+    store.disable(&"disabled".into(), None).await.unwrap().unwrap();
+    store.remove(&"removed".into(), None).await.unwrap().unwrap();
+    let done = done.load(Ordering::Relaxed);
+    assert!(done < CROWD / 2, "{done} additions were done first");
+    crowd.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 /// An unknown key has another key's row decoded: whatever is in it, it is none of its business.
 #[tokio::test]
 async fn s05_an_unknown_key_is_unknown_whatever_other_rows_hold() {
