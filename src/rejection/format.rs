@@ -245,9 +245,7 @@ impl Renderer {
         let by_bearer = rejection.scheme().is_some_and(Scheme::is_bearer);
         match self.ready.get(rejection.reason().problem(), by_bearer) {
             Some(ready)
-                if dialect == Dialect::Http
-                    && rejection.problem_json().is_none()
-                    && !self.is_detailed(rejection) =>
+                if dialect == Dialect::Http && rejection.problem_json().is_none() && !self.is_detailed(rejection) =>
             {
                 let mut refusal = ready.clone();
                 if let Some(said) = self.said.about(rejection) {
