@@ -44,6 +44,7 @@ mod known;
 mod others;
 mod policy;
 mod read;
+mod suspect;
 mod usage;
 mod vary;
 mod verdict;

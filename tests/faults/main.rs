@@ -11,6 +11,7 @@ mod configuration;
 mod paths;
 mod reading;
 mod refusing;
+mod slips;
 
 #[cfg(feature = "manage")]
 mod actors;
