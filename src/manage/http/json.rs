@@ -372,8 +372,14 @@ fn present_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
 /// A time as RFC 3339 has it, and in no other form that a parser may know.
 fn present_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let instant = text.parse().ok().filter(|_| is_rfc3339(&text));
+    let instant = if is_rfc3339(&text) { text.parse().ok().or_else(|| last_instant(&text)) } else { None };
     instant.map(Some).ok_or_else(|| D::Error::custom("no time"))
+}
+
+/// The last days of the year 9999, which many write for "never", are beyond what a [`Timestamp`] can say: the last one that it can.
+fn last_instant(text: &str) -> Option<Timestamp> {
+    let rest = text.strip_prefix("9999-12-3")?;
+    format!("9998-12-3{rest}").parse::<Timestamp>().ok().map(|_| Timestamp::MAX)
 }
 
 /// Whether it has the form `2027-01-15T08:00:00Z`, with a fraction or an offset. What the digits say is not looked at.
