@@ -122,3 +122,14 @@ async fn m08_a_name_is_no_character_that_leaves_a_blank() {
         assert_eq!(keys.call("POST", "/keys", &body).await.0 == 201, is_one, "{name:?}");
     }
 }
+
+#[tokio::test]
+async fn m10_an_empty_cursor_is_no_last_page() {
+    let keys = Keys::new().await;
+    for path in ["/keys?cursor=", "/keys?cursor", "/keys?limit=3&cursor="] {
+        let (status, problem) = keys.call("GET", path, "").await;
+        assert_eq!(status, 400, "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().starts_with("cursor: "), "{path}: {problem}");
+    }
+    assert_eq!(keys.call("GET", "/keys?limit=3", "").await.1["keys"].as_array().unwrap().len(), 2);
+}

@@ -104,7 +104,7 @@ pub(super) struct ListKeys {
     #[param(value_type = u8, minimum = 1, maximum = 255, default = 100, required = false)]
     pub(super) limit: NonZeroU8,
     /// `next` of the page before.
-    #[param(value_type = String, required = false)]
+    #[param(value_type = String, min_length = 1, required = false)]
     pub(super) cursor: Option<String>,
     /// The keys of the user with this id only.
     #[param(value_type = String, required = false)]
@@ -276,6 +276,10 @@ impl ListKeys {
             match name {
                 "limit" => list.limit = value.parse().map_err(|_| "limit: it must be a number from 1 to 255.")?,
                 "revoked" => list.revoked = value.parse().map_err(|_| "revoked: it must be true or false.")?,
+                // Behind an empty one there is no key: a client that has none yet would take that for the end.
+                "cursor" if value.is_empty() => {
+                    return Err("cursor: it must be `next` of the page before; leave it out for the first page.".into());
+                }
                 "cursor" => list.cursor = Some(value.into_owned()),
                 "owner" => list.owner = Some(value.into_owned()),
                 _ => list.environment = Some(value.into_owned()),
