@@ -261,8 +261,8 @@ impl KeyFormat {
         }
     }
 
-    /// Whether a text may be meant as a key of this form: it has the shape, or a word in it begins as such keys do, in whatever case. So a mistyped
-    /// key is ours, and a JWT is not.
+    /// Whether a text may be meant as a key of this form: it has the shape, a part of it is such a key, or a word in it begins as such keys do, in
+    /// whatever case. So a mistyped key is ours, and a JWT is not.
     pub(crate) fn claims(&self, text: &[u8]) -> bool {
         let separator = match &self.shape {
             Shape::Own { .. } => "",
@@ -275,7 +275,15 @@ impl KeyFormat {
             is_ours.then_some(())
         };
         let mut beginnings = (0..text.len()).filter(|place| *place == 0 || !is_inside_a_word(text[place - 1]));
-        self.has_shape(text) || (!self.prefix.is_empty() && beginnings.any(|place| begins(&text[place..]).is_some()))
+        self.has_shape(text)
+            || self.is_within(text)
+            || (!self.prefix.is_empty() && beginnings.any(|place| begins(&text[place..]).is_some()))
+    }
+
+    /// Whether a whole key of ours is a part of the text, with letters around it: `BearerKEY`.
+    fn is_within(&self, text: &[u8]) -> bool {
+        let Some(len) = self.key_len().filter(|len| *len <= text.len()) else { return false };
+        text.windows(len).any(|part| self.has_shape(part) && self.has_checksum(part))
     }
 
     /// Whether a key of this shape ends with its checksum. A foreign key has none that we know.

@@ -6,8 +6,9 @@
 //! | in the text                                                          | counts as                    |
 //! |----------------------------------------------------------------------|------------------------------|
 //! | four or more characters that stood before already: `abab`, `aaaa`    | one character                |
-//! | four or more in a row: `1234`, `dcba`, `qwer`                        | two characters               |
-//! | a common word, also as `p4ssw0rd`                                    | 8 bits                       |
+//! | four or more in a row: `1234`, `dcba`, `qwer`, `1qaz`, `!QAZ`        | two characters               |
+//! | six or more of two such rows in turn: `a1b2c3`                       | four characters              |
+//! | a common word, also as `p4ssw0rd`, or a hash that is on every list   | 8 bits                       |
 //! | five or more lower-case letters, but for hexadecimal digits          | 2.5 bits each                |
 //! | three or more decimal digits, but for hexadecimal digits             | 3.3 bits each                |
 //! | a mark between them: `-`, `_`, `.`                                   | 1 bit                        |
@@ -184,8 +185,32 @@ const WORDS: &[&str] = &[
     "database",
 ];
 
-/// Rows that fingers follow, besides the alphabet and the digits.
-const ROWS: [&[u8]; 4] = [b"qwertyuiop", b"asdfghjkl", b"zxcvbnm", b"1234567890"];
+/// Rows that fingers follow, besides the alphabet and the digits: along the keyboard, down its columns one way and the other, and between two rows.
+const ROWS: [&[u8]; 9] = [
+    b"qwertyuiop",
+    b"asdfghjkl",
+    b"zxcvbnm",
+    b"1234567890",
+    b"1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.0p;/",
+    b"1qazxsw23edcvfr45tgbnhy67ujm,ki89ol./;p0",
+    b"zaq1xsw2cde3vfr4bgt5nhy6mju7,ki8.lo9/;p0",
+    b"1q2w3e4r5t6y7u8i9o0p",
+    b"q1w2e3r4t5y6u7i8o9p0",
+];
+
+/// Hashes that everybody can look up: MD5 of nothing, of `password`, `test`, `admin`, `123456`; SHA-1 of nothing, of `password`; SHA-256 of nothing, of
+/// `password`.
+const HASHES: [&str; 9] = [
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "5f4dcc3b5aa765d61d8327deb882cf99",
+    "098f6bcd4621d373cade4e832627b4f6",
+    "21232f297a57a5a743894a0e4a801fc3",
+    "e10adc3949ba59abbe56e057f20f883e",
+    "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "5baa61e4c9b93f3f0682250b6cf8331b7ee68fd8",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
+];
 
 const WORD_BITS: f64 = 8.0;
 const LETTER_BITS: f64 = 2.5;
@@ -200,9 +225,10 @@ pub(crate) fn estimated_bits(key: &str) -> f64 {
     let alphabet = Alphabet::of(text);
     let lower = key.to_ascii_lowercase().into_bytes();
     let plain: Vec<u8> = lower.iter().map(|byte| without_leet(*byte)).collect();
+    let unshifted: Vec<u8> = lower.iter().map(|byte| without_shift(*byte)).collect();
     let (mut bits, mut at) = (0.0, 0);
     while at < text.len() {
-        let (cost, length) = alphabet.step(text, &lower, &plain, at);
+        let (cost, length) = alphabet.step([text, &lower, &plain, &unshifted], at);
         bits += cost;
         at += length;
     }
@@ -239,10 +265,11 @@ impl Alphabet {
     }
 
     /// What the next characters cost, and how many they are: the longest of what is found here.
-    fn step(&self, text: &[u8], lower: &[u8], plain: &[u8], at: usize) -> (f64, usize) {
+    fn step(&self, [text, lower, plain, unshifted]: [&[u8]; 4], at: usize) -> (f64, usize) {
         let known = [
             (self.bits, repeated(lower, at)),
-            (2.0 * self.bits, in_a_row(lower, at)),
+            (2.0 * self.bits, in_a_row(lower, at).max(in_a_row(unshifted, at))),
+            (4.0 * self.bits, in_two_rows(lower, at)),
             (WORD_BITS, word(lower, at).max(word(plain, at))),
         ];
         let found = known.into_iter().filter(|(cost, length)| *length > 0 && *cost < self.plain(text, at, *length));
@@ -302,10 +329,25 @@ fn in_a_row(text: &[u8], at: usize) -> usize {
     [counted(1), counted(-1)].into_iter().chain(rows).max().filter(|length| *length >= 4).unwrap_or(0)
 }
 
-/// The length of the longest common word that begins here.
+/// How many characters from here on are two rows of letters or digits in turn, six or more: `a1b2c3`.
+fn in_two_rows(text: &[u8], at: usize) -> usize {
+    let mut directions = [0; 2];
+    let follows = |(number, three): &(usize, &[u8])| {
+        let is_one_class = three[0].is_ascii_digit() == three[2].is_ascii_digit() && three[0].is_ascii_alphanumeric();
+        let step = i16::from(three[2]) - i16::from(three[0]);
+        let direction = &mut directions[number % 2];
+        let goes_on = *direction == 0 || *direction == step;
+        *direction = step;
+        is_one_class && step.abs() == 1 && goes_on
+    };
+    let length = 2 + text[at..].windows(3).enumerate().take_while(follows).count();
+    if length >= 6 { length } else { 0 }
+}
+
+/// The length of the longest common word, or hash of one, that begins here.
 fn word(text: &[u8], at: usize) -> usize {
     let begins = |word: &&&str| text[at..].starts_with(word.as_bytes());
-    WORDS.iter().filter(begins).map(|word| word.len()).max().unwrap_or(0)
+    WORDS.iter().chain(&HASHES).filter(begins).map(|word| word.len()).max().unwrap_or(0)
 }
 
 fn without_leet(byte: u8) -> u8 {
@@ -318,6 +360,12 @@ fn without_leet(byte: u8) -> u8 {
         b'7' => b't',
         other => other,
     }
+}
+
+/// The digit under a mark, on the keyboard of the United States.
+fn without_shift(byte: u8) -> u8 {
+    let place = b")!@#$%^&*(".iter().position(|mark| *mark == byte);
+    place.and_then(|digit| u8::try_from(digit).ok()).map_or(byte, |digit| b'0' + digit)
 }
 
 fn is_separator(byte: u8) -> bool {

@@ -10,6 +10,9 @@ use http::{
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
+use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
+
 use super::{forward::IdentityHeader, observation::Observation};
 use crate::{
     clock::Stopwatch,
@@ -116,6 +119,8 @@ pub(super) struct PendingCredential {
     next: Vec<KeyDigest>,
     /// What the store's answer is about.
     asked: Digests,
+    /// What the text of the key looks like, for a refusal.
+    suspected: Option<Diagnosis>,
 }
 
 impl Authenticator {
@@ -202,7 +207,8 @@ impl Authenticator {
             // Before its form is looked at: by then what was stored can be loaded, and the hash does not wait.
             let padded = self.hasher.padded(candidate.key);
             if self.has_form(&candidate) {
-                return self.check(candidate.scheme, candidate.key, &padded);
+                let checked = self.check(candidate.scheme, candidate.key, &padded);
+                return checked.map_err(|otherwise| self.suspecting(otherwise, candidate.scheme, candidate.key));
             }
         }
         match self.others(request) {
@@ -219,10 +225,28 @@ impl Authenticator {
         let refused = |rejection| Err(SlowCheck::Refused(rejection));
         match self.reader.read(headers, uri) {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
-                self.check(scheme, &key, &self.hasher.padded(&key))
+                let checked = self.check(scheme, &key, &self.hasher.padded(&key));
+                checked.map_err(|otherwise| self.suspecting(otherwise, scheme, &key))
             }
-            Ok(Credential { scheme, .. }) => refused(bad_format(scheme)),
+            Ok(Credential { scheme, key }) => {
+                Err(self.suspecting(SlowCheck::Refused(bad_format(scheme)), scheme, &key))
+            }
             Err(unread) => refused(unread.into()),
+        }
+    }
+
+    /// Says of a key that gives no access what its text looks like, also once the store has answered.
+    #[cold]
+    fn suspecting(&self, otherwise: SlowCheck, scheme: &'static Scheme, key: &[u8]) -> SlowCheck {
+        match otherwise {
+            SlowCheck::Refused(rejection) => {
+                SlowCheck::Refused(rejection.suspected(|| self.reader.suspect(scheme, key)))
+            }
+            SlowCheck::Waiting(mut waiting) => {
+                waiting.presented.suspected = self.reader.suspect(scheme, key);
+                SlowCheck::Waiting(waiting)
+            }
+            known @ SlowCheck::Known(_) => known,
         }
     }
 
@@ -231,7 +255,8 @@ impl Authenticator {
         if !self.ignores_other_formats {
             return None;
         }
-        let is_ours = |text: &[u8]| self.formats.iter().any(|format| format.claims(text));
+        let is_claimed = |text: &[u8]| self.formats.iter().any(|format| format.claims(text));
+        let is_ours = |text: &[u8]| is_claimed(text) || is_claimed_once_decoded(text, is_claimed);
         self.reader.of_others(request.headers(), request.uri(), &is_ours)
     }
 
@@ -271,7 +296,7 @@ impl Authenticator {
         mut answer: Result<Lookup, Fault>,
     ) -> Result<Principal, SlowCheck> {
         let next = self.hasher.next(key).collect();
-        let mut presented = PendingCredential { scheme, newest, next, asked: newest.into() };
+        let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None };
         let mut others = self.hasher.others(key, newest);
         // What the store has to wait for. A later digest that it knows at once comes first.
         let mut unknown: Option<Digests> = None;
@@ -317,10 +342,12 @@ impl Authenticator {
             Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
             Err(Fault::Slow) => return Err(failed(Reason::StoreTimeout)),
         };
-        let principal = self.verify(found, presented.asked.iter(), presented.scheme)?;
+        let verified = self.verify(found, presented.asked.iter(), presented.scheme);
+        let principal = verified.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
         let (used, newest) = (*principal.record().digest(), presented.newest);
-        let is_outdated = used != newest && !presented.next.contains(&used);
-        let outdated = is_outdated.then_some(PreviousPepper { used, newest, moves: presented.next.is_empty() });
+        let used_previous_pepper = used != newest && !presented.next.contains(&used);
+        let outdated =
+            used_previous_pepper.then_some(PreviousPepper { used, newest, moves: presented.next.is_empty() });
         Ok(Accepted { principal, outdated })
     }
 
@@ -445,6 +472,23 @@ fn hide_credentials<B>(reader: &Reader, request: &mut Request<B>) {
     let mut uri = std::mem::take(request.uri_mut());
     reader.hide(request.headers_mut(), &mut uri);
     *request.uri_mut() = uri;
+}
+
+/// Whether a text is ours as a URL carries it, `%5F` for `_`, coded up to three times. What is coded further is nobody's JWT: ours too.
+fn is_claimed_once_decoded(text: &[u8], is_claimed: impl Fn(&[u8]) -> bool) -> bool {
+    let decode = |text: &[u8]| Zeroizing::new(percent_decode(text).collect::<Vec<u8>>());
+    let mut text = Zeroizing::new(text.to_vec());
+    for _ in 0..3 {
+        let decoded = decode(&text);
+        if *decoded == *text {
+            return false;
+        }
+        if is_claimed(&decoded) {
+            return true;
+        }
+        text = decoded;
+    }
+    *decode(&text) != *text
 }
 
 fn bad_format(scheme: &'static Scheme) -> Rejection {

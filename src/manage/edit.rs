@@ -34,7 +34,8 @@ impl KeyManager {
         .await
     }
 
-    /// Switches a key off, for now. This gives nobody anything, so it needs `apiKeys: update` and nothing else. Whoever may update the key can
+    /// Switches a key off, for now. This gives nobody anything, so it needs `apiKeys: update` and nothing else; and no change that others make
+    /// meanwhile keeps it from being done. Whoever may update the key can
     /// enable it again, its own user among them: to end it for good, [revoke](KeyManager::revoke) it.
     ///
     /// # Errors
@@ -60,6 +61,10 @@ impl KeyManager {
         edit: &UpdateKey,
     ) -> Result<(KeyRecord, KeyRecord), ManageError> {
         let before = self.visible_key(actor, id).await?;
+        if edit.only_disables() && before.status() != Status::Disabled {
+            let after = self.0.registry.clone().disable(id.clone(), self.key_of(actor)).await?;
+            return Ok((before, after));
+        }
         let changed = Self::edited(actor, &before, edit)?;
         if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
             return Ok((before, changed));

@@ -20,6 +20,7 @@ pub(super) trait ErasedRegistry: Send + Sync {
     fn update(self: Arc<Self>, changed: KeyRecord, actor: Option<ActorKey>) -> Done<KeyRecord>;
     fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, actor: Option<ActorKey>) -> Done<Replacement>;
     fn revoke(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
+    fn disable(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
     fn remove(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
     fn remove_user(
         self: Arc<Self>,
@@ -58,6 +59,10 @@ impl<R: KeyRegistry> ErasedRegistry for R {
 
     fn revoke(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
         Box::pin(async move { map_registry_error(KeyRegistry::revoke(&*self, &id, actor.as_ref()).await) })
+    }
+
+    fn disable(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
+        Box::pin(async move { map_registry_error(KeyRegistry::disable(&*self, &id, actor.as_ref()).await) })
     }
 
     fn remove(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {

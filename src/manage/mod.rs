@@ -241,16 +241,18 @@ impl KeyManager {
         let turn = self.0.turns.take(actor, kind).await?;
         let actor = actor.clone();
         self.spawn_uncancellable(async move |manager| {
-            let _turn = turn;
-            for _ in 1..ATTEMPTS {
-                let actor = manager.authorize(actor.clone(), action.clone()).await?;
-                match work(manager.clone(), actor).await {
-                    Err(ManageError::Registry(RegistryError::ActorChanged(_))) => tokio::task::yield_now().await,
-                    done => return done,
+            let work = async move {
+                for _ in 1..ATTEMPTS {
+                    let actor = manager.authorize(actor.clone(), action.clone()).await?;
+                    match work(manager.clone(), actor).await {
+                        Err(ManageError::Registry(RegistryError::ActorChanged(_))) => tokio::task::yield_now().await,
+                        done => return done,
+                    }
                 }
-            }
-            let actor = manager.authorize(actor, action).await?;
-            work(manager, actor).await
+                let actor = manager.authorize(actor, action).await?;
+                work(manager.clone(), actor).await
+            };
+            turn.spend(work).await
         })
         .await
     }

@@ -33,6 +33,10 @@ const OF_A_SCHEME: [Cause; 16] = [
     Cause::Repeated,
 ];
 
+/// What may be wrong with a key that the store does not accept.
+const SUSPECTED: [Cause; 5] =
+    [Cause::RepeatedScheme, Cause::UnexpectedScheme, Cause::Quoted, Cause::Parameter, Cause::SeveralInOneLine];
+
 /// With more schemes than this, the pairs of them are not made ready.
 const PAIRED: usize = 12;
 
@@ -58,10 +62,11 @@ impl Advice {
                 let problem =
                     if cause == Cause::Repeated { Problem::AmbiguousCredential } else { Problem::MalformedCredential };
                 foreseen.push((problem, diagnosis));
-                if matches!(cause, Cause::MissingScheme | Cause::SeveralInOneLine) {
+                if matches!(cause, Cause::MissingScheme | Cause::NoSpaceAfterScheme | Cause::SeveralInOneLine) {
                     foreseen.push((Problem::MissingKey, diagnosis));
                 }
             }
+            foreseen.extend(SUSPECTED.map(|cause| (Problem::InvalidKey, Diagnosis::new(cause, Seen::Scheme(order)))));
             for other in numbers(self.schemes.len().min(PAIRED)).filter(|other| order < *other) {
                 let pair = Diagnosis::new(Cause::TwoPlaces, Seen::Schemes(order, other));
                 foreseen.push((Problem::AmbiguousCredential, pair));
@@ -96,7 +101,10 @@ impl Advice {
                     Seen::Word(word) => WORDS.get(usize::from(word)).copied(),
                     _ => None,
                 };
-                format!("{} is not accepted here: send {send}.", word.unwrap_or("The scheme that was sent"))
+                let word = word.unwrap_or("The scheme that was sent");
+                // The name of a header, in its value: `Authorization: X-API-Key: KEY`.
+                let as_what = if all.contains(&format!("{word}: ")) { "as a scheme" } else { "here" };
+                format!("{word} is not accepted {as_what}: send {send}.")
             }
             Cause::OtherPlace => {
                 let place = match diagnosis.seen {

@@ -4,7 +4,8 @@ use std::fmt;
 
 /// What was wrong with the form of what a caller sent: a value without any part of a secret. [`Rejection::cause`](crate::Rejection::cause) and
 /// [`Decision::cause`](crate::Decision::cause) return it, beside the [`Reason`](crate::Reason); the caller reads it as a sentence. A key whose form is right has
-/// none, whatever else is wrong with it.
+/// none, whatever else is wrong with it. A key that gives no access and looks like a slip (`"KEY"`, `Bearer:KEY`, in a place for visible ASCII) has one beside
+/// its own reason, which the text of the key alone decides.
 ///
 /// The page `docs/errors.md` lists every cause with its sentence and what to do.
 ///
@@ -34,7 +35,7 @@ pub enum Cause {
     OtherPlace,
     /// A colon follows the scheme: `Bearer: KEY`.
     ColonAfterScheme,
-    /// Something else than a space follows the scheme: a tab, a comma, a quote.
+    /// Something else than a space follows the scheme: a tab, a comma, a quote, the key itself (`BearerKEY`).
     NoSpaceAfterScheme,
     /// A scheme stands before the key twice: `Bearer Bearer KEY`.
     RepeatedScheme,

@@ -129,6 +129,14 @@ impl Rejection {
         self
     }
 
+    /// Says of a key that gives no access what its text looks like.
+    pub(crate) fn suspected(mut self, diagnosis: impl FnOnce() -> Option<Diagnosis>) -> Self {
+        if self.reason.problem() == Problem::InvalidKey {
+            self.diagnosis = diagnosis();
+        }
+        self
+    }
+
     /// Says of a caller without a key what it has sent instead.
     pub(crate) fn unread(mut self, reason: Reason, diagnosis: Diagnosis) -> Self {
         if self.reason == Reason::Missing && self.diagnosis.is_none() {
@@ -213,7 +221,8 @@ impl Rejection {
         self.rare.as_ref()?.problem_json.clone()
     }
 
-    /// What was wrong with the form of what was sent: for `Missing`, `WrongScheme`, `Malformed` and `Ambiguous`, where the layer has looked.
+    /// What was wrong with the form of what was sent: for `Missing`, `WrongScheme`, `Malformed` and `Ambiguous`, where the layer has looked. For a key
+    /// that gives no access, what its text looks like, if it looks wrong: in quotes, say.
     pub fn cause(&self) -> Option<Cause> {
         self.diagnosis.map(|diagnosis| diagnosis.cause)
     }

@@ -32,14 +32,17 @@ pub(crate) enum Seen {
     Place(u8),
 }
 
+/// What is shorter is a part of a word rather than a key.
+pub(super) const SHORTEST_KEY: usize = 16;
+
 /// What holds for every place of a policy.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) max_key_len: usize,
     /// Every word of the policy.
     pub(super) words: Vec<Box<str>>,
-    /// The words of the policy that stand in `Authorization`.
-    pub(super) authorization_words: Vec<Box<str>>,
+    /// The words of the policy that stand in `Authorization`, each with its scheme.
+    pub(super) authorization_words: Vec<(Box<str>, Seen)>,
     /// The scheme that is named where one in `Authorization` is to be.
     pub(super) authorization: Seen,
 }
@@ -90,7 +93,7 @@ impl Around {
 }
 
 impl Rules {
-    fn is_word(&self, word: &[u8]) -> bool {
+    pub(super) fn is_word(&self, word: &[u8]) -> bool {
         has(&self.words, word) || known::word(word).is_some()
     }
 
@@ -114,15 +117,21 @@ impl Rules {
         } else if text.iter().any(u8::is_ascii_whitespace) {
             Cause::Whitespace
         } else {
-            Cause::Character
+            self.suspect(text, around.is_word()).unwrap_or(Cause::Character)
         }
     }
 
     /// Why an `Authorization` that begins with no word of the policy is none of ours; or how it is, after all.
     pub(super) fn foreign(&self, value: &[u8]) -> (Reason, Diagnosis) {
-        let (cause, seen) = self.other_word(value);
-        let is_ours =
-            cause == Cause::SeveralInOneLine && segments(value).any(|(word, _)| has(&self.authorization_words, word));
+        let (mut cause, mut seen) = self.other_word(value);
+        let is_accepted =
+            |word: &[u8]| self.authorization_words.iter().any(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes()));
+        let is_ours = cause == Cause::SeveralInOneLine && segments(value).any(|(word, _)| is_accepted(word));
+        if cause == Cause::MissingScheme
+            && let Some((_, scheme)) = self.authorization_words.iter().find(|(word, _)| is_glued_to(value, word))
+        {
+            (cause, seen) = (Cause::NoSpaceAfterScheme, Some(*scheme));
+        }
         let reason = if is_ours { Reason::Malformed } else { Reason::WrongScheme };
         (reason, Diagnosis::new(cause, seen.unwrap_or(self.authorization)))
     }
@@ -184,6 +193,17 @@ fn has(words: &[Box<str>], word: &[u8]) -> bool {
     words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
 }
 
+/// Whether this word is followed by what may be a key, without a space: `BearerKEY`, `Bearer%20KEY`.
+pub(super) fn is_glued_to(value: &[u8], word: &str) -> bool {
+    let Some((head, rest)) = value.split_at_checked(word.len()).filter(|(_, rest)| rest.len() >= SHORTEST_KEY) else {
+        return false;
+    };
+    let is_beginning = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'+');
+    // The last letter first: few keys share it.
+    let has_end = head.last().map(u8::to_ascii_lowercase) == word.as_bytes().last().map(u8::to_ascii_lowercase);
+    has_end && head.eq_ignore_ascii_case(word.as_bytes()) && is_beginning(rest[0])
+}
+
 /// The first word, without a colon behind it, if something follows.
 fn leading_word(text: &[u8]) -> Option<&[u8]> {
     let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
@@ -192,7 +212,7 @@ fn leading_word(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// Straight or curly quotes at either end.
-fn is_quoted(text: &[u8]) -> bool {
+pub(super) fn is_quoted(text: &[u8]) -> bool {
     let quotes: [&[u8]; 7] =
         [b"\"", b"'", b"`", "\u{201c}".as_bytes(), "\u{201d}".as_bytes(), "\u{2018}".as_bytes(), "\u{2019}".as_bytes()];
     quotes.iter().any(|quote| text.starts_with(quote) || text.ends_with(quote))

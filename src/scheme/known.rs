@@ -11,6 +11,7 @@ pub(crate) const WORDS: &[&str] = &[
     "API_KEY",
     "X-API-Key",
     "Key",
+    "Authorization",
     "JWT",
     "DPoP",
     "GNAP",

@@ -45,6 +45,7 @@ mod others;
 mod policy;
 mod read;
 mod resolve;
+mod suspect;
 mod usage;
 mod vary;
 mod websocket;

@@ -11,7 +11,7 @@ use super::{
     Carrier, ConflictPolicy, KeyForm, Scheme, SchemePolicy,
     basic::{self, BasicPart},
     cookie::CookieSource,
-    diagnosis::{self, Around, Rules, Seen},
+    diagnosis::{self, Around, Rules, Seen, is_glued_to},
     grammar::{after_word, is_tchar, is_token68, trim_ows},
     is_readable,
     resolve::{Credential, CredentialError, KeyText, Resolution, Resolver, SourceResult},
@@ -32,7 +32,7 @@ pub(crate) struct Reader {
     pub(super) protocols: Vec<ProtocolSource>,
     reads_beyond_headers: bool,
     conflict: ConflictPolicy,
-    rules: Rules,
+    pub(super) rules: Rules,
 }
 
 /// A header that may carry a key, in one or several forms.
@@ -200,6 +200,16 @@ impl Reader {
         self.rules.max_key_len
     }
 
+    /// The place of a scheme in the policy's order.
+    pub(super) fn order_of(&self, scheme: &'static Scheme) -> Option<usize> {
+        let headers = self.headers.iter().flat_map(|source| &source.forms).map(|form| (form.order, form.scheme));
+        let queries = self.queries.iter().map(|source| (source.order, source.scheme));
+        let cookies = self.cookies.iter().map(|source| (source.order, source.scheme));
+        let protocols = self.protocols.iter().map(|source| (source.order, source.scheme));
+        let mut all = headers.chain(queries).chain(cookies).chain(protocols);
+        all.find(|(_, other)| std::ptr::eq(*other, scheme)).map(|(order, _)| order)
+    }
+
     /// The scheme of a header that stands in this place of the policy's order.
     fn scheme(&self, order: usize) -> Option<&'static Scheme> {
         let mut forms = self.headers.iter().flat_map(|source| &source.forms);
@@ -214,12 +224,17 @@ impl Rules {
         let of_authorization: Vec<&Scheme> =
             policy.schemes().iter().filter(|scheme| scheme.is_in_authorization()).collect();
         let named = of_authorization.iter().find(|scheme| policy.is_advertised(scheme)).or(of_authorization.first());
-        let order = named.and_then(|named| policy.schemes().iter().position(|scheme| scheme == *named));
+        let seen = |named: &Scheme| {
+            policy.schemes().iter().position(|scheme| scheme == named).map_or(Seen::Nothing, Seen::scheme)
+        };
         Self {
             max_key_len,
             words: words(policy.schemes().iter().collect()),
-            authorization_words: words(of_authorization),
-            authorization: order.map_or(Seen::Nothing, Seen::scheme),
+            authorization_words: of_authorization
+                .iter()
+                .filter_map(|scheme| Some((scheme.word.as_deref()?.into(), seen(scheme))))
+                .collect(),
+            authorization: named.map_or(Seen::Nothing, |named| seen(named)),
         }
     }
 }
@@ -257,8 +272,14 @@ impl HeaderSource {
         }
         match self.forms.first() {
             Some(form) if !self.is_shared && value.is_empty() => SourceResult::Empty(form.order, form.scheme),
-            Some(form) if !self.is_shared => {
-                SourceResult::Malformed(form.order, form.scheme, rules.other_word(value).0)
+            Some(first) if !self.is_shared => {
+                let (cause, _) = rules.other_word(value);
+                let glued =
+                    self.forms.iter().find(|form| form.word.as_ref().is_some_and(|word| is_glued_to(value, word)));
+                match glued.filter(|_| cause == Cause::MissingScheme) {
+                    Some(form) => SourceResult::Malformed(form.order, form.scheme, Cause::NoSpaceAfterScheme),
+                    None => SourceResult::Malformed(first.order, first.scheme, cause),
+                }
             }
             _ => SourceResult::Foreign(value),
         }

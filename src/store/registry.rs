@@ -29,7 +29,7 @@ use crate::{
 /// # On whose behalf
 ///
 /// A change takes the key of the actor on whose behalf it is made; `None` is a trusted actor. In the transaction that changes, the store
-/// reads the record of that key, keeps it from being changed until the transaction ends, and calls [`ActorKey::check`]. Otherwise somebody
+/// reads the record of that key, keeps it from being changed until the transaction ends, and calls [`ActorKey::check`]. SlowCheck somebody
 /// who keeps changes in flight would go on after the revocation of the key: what was checked before is not true any more. So after a
 /// revocation was answered, no change on behalf of that key is committed. [`RegistryError::ActorChanged`] comes before every other refusal.
 ///
@@ -134,6 +134,34 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send;
 
+    /// Switches a key off for now, whatever its version: so whoever may rename a key, again and again, keeps nobody from switching it off. A key that
+    /// is off already may stay as it is.
+    ///
+    /// A store of one's own need not have this method. Without it the record is read and updated, a few times if it changes in between.
+    ///
+    /// Refuses with [`RegistryError::ActorChanged`]; with [`RegistryError::NotFound`]; with [`RegistryError::Revoked`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was changed.
+    fn disable(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> impl Future<Output = Answered<KeyRecord, Self::Error>> + Send {
+        async move {
+            for _ in 1..ATTEMPTS {
+                let stored = self.get(id).await?;
+                match self.update(switched_off(stored, id), actor).await? {
+                    Err(RegistryError::VersionConflict(_)) => {}
+                    done => return Ok(done),
+                }
+            }
+            let stored = self.get(id).await?;
+            self.update(switched_off(stored, id), actor).await
+        }
+    }
+
     /// Removes a record, and returns it: its key is then unknown.
     ///
     /// Refuses with [`RegistryError::ActorChanged`]; with [`RegistryError::NotFound`].
@@ -183,6 +211,14 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// The store failed, and nothing was recorded.
     fn record_usage(&self, uses: &[UsageDelta]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// How often a key is switched off that others change meanwhile.
+const ATTEMPTS: u32 = 16;
+
+/// A record that is not there is looked for again in the update, which checks the actor first.
+fn switched_off(stored: Option<KeyRecord>, id: &KeyId) -> KeyRecord {
+    stored.unwrap_or_else(|| KeyRecord::new(id.clone(), [0; 32])).with_status(Status::Disabled)
 }
 
 /// What a registry answers: a result, a refusal, or a fault of its own.
@@ -283,6 +319,10 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         R::revoke(self, id, actor).await
     }
 
+    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, R::Error> {
+        R::disable(self, id, actor).await
+    }
+
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, R::Error> {
         R::remove(self, id, actor).await
     }
@@ -305,7 +345,7 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
     }
 }
 
-// === impl Replacement, Cap ===
+// === impl Replacement, KeyLimit ===
 
 impl Replacement {
     /// A replacement of `old`, with the end of this grace.

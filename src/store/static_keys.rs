@@ -49,12 +49,13 @@ pub enum StaticKeysError {
     /// The value begins or ends with a quotation mark: docker's `--env-file` keeps the quotes, as do most readers of such files.
     #[error("the value of the environment variable {0} stands in quotes, which would be part of the key: remove them")]
     Quoted(String),
-    /// The value is a line of a file of variables: `API_KEY=..`, `export API_KEY=..`.
+    /// The value is a line of a file of variables, `API_KEY=..`, `export API_KEY=..`, or has what stands before a key in a request: `x-api-key:..`,
+    /// `Bearer%20..`.
     #[error("the environment variable {0} holds a whole line, NAME=KEY: leave the key alone in its value")]
     Assignment(String),
-    /// The value has a comma, a semicolon or white space in it. One variable holds one key: read each key from a variable of its own.
+    /// The value has a comma, a semicolon or white space in it, or a bar or ampersand between what may all be keys. One variable holds one key: read each key from a variable of its own.
     #[error(
-        "the environment variable {0} looks like several keys (a comma, a semicolon or white space stands in it): name one key"
+        "the environment variable {0} looks like several keys (a comma, a semicolon, a bar, an ampersand or white space stands in it): name one key"
     )]
     Several(String),
     /// The key has fewer than 16 characters.
@@ -95,7 +96,7 @@ impl StaticKeys {
     /// The one key that the environment variable `name` holds. The name becomes its id.
     ///
     /// A key that people choose is too weak for a fast hash: make one by `openssl rand -hex 32`, say. A key needs 16 characters and 64
-    /// bits by an estimate, in which a repeated part, a row such as `1234` or `qwer`, and a common word count for little: 16 random
+    /// bits by an estimate, in which a repeated part, a row such as `1234`, `qwer` or `1qaz`, and a common word count for little: 16 random
     /// hexadecimal digits have 64 bits, a `changeme` or `my-secret-api-key` has far fewer.
     ///
     /// White space around the value, such as the line end of a secret that was read from a file, is not part of the key.
@@ -135,10 +136,14 @@ fn checked(text: &str) -> Result<ApiKey, fn(String) -> StaticKeysError> {
         Err(StaticKeysError::Invalid)
     } else if is_assignment(text) {
         Err(StaticKeysError::Assignment)
-    } else if escaped.starts_with(is_quote) || text.ends_with(is_quote) {
+    } else if escaped.starts_with(is_quote)
+        || text.ends_with(is_quote)
+        || ["%22", "%27"].iter().any(|q| text.starts_with(q))
+    {
         Err(StaticKeysError::Quoted)
     } else if text
         .contains(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '\u{ff0c}' | '\u{ff1b}' | '\u{3001}'))
+        || is_joined(text)
     {
         Err(StaticKeysError::Several)
     } else {
@@ -153,11 +158,22 @@ fn checked(text: &str) -> Result<ApiKey, fn(String) -> StaticKeysError> {
     }
 }
 
+/// Whether a bar or an ampersand divides the text into what may all be keys. Laravel's `7|KEY` is one.
+fn is_joined(text: &str) -> bool {
+    let mut parts = text.split(['|', '&']);
+    parts.clone().count() > 1 && parts.all(|part| part.len() >= SHORTEST)
+}
+
 /// What callers write before a key, as a header or a word: `x-api-key: KEY`.
 const LABELS: [&str; 8] = ["x-api-key", "api-key", "api_key", "apikey", "authorization", "bearer", "token", "basic"];
 
-/// `NAME=KEY`, `export NAME=KEY`, `set NAME=KEY`, `x-api-key:KEY`. What has nothing but `=` behind it is a key in base64.
+/// `NAME=KEY`, `export NAME=KEY`, `set NAME=KEY`, `x-api-key:KEY`, `Bearer%20KEY`. What has nothing but `=` behind it is a key in base64.
 fn is_assignment(text: &str) -> bool {
+    if text.get(.."bearer".len()).is_some_and(|word| word.eq_ignore_ascii_case("bearer"))
+        && !text.contains(char::is_whitespace)
+    {
+        return true;
+    }
     let words = ["export ", "set ", "setx ", "declare ", "$env:", "$"];
     let line = words.iter().find_map(|word| text.strip_prefix(word)).unwrap_or(text).trim_start();
     if line.split_once(':').is_some_and(|(label, _)| LABELS.iter().any(|known| label.eq_ignore_ascii_case(known))) {
@@ -188,7 +204,7 @@ fn is_placeholder(text: &str) -> bool {
     if refers.iter().any(|begin| lower.starts_with(begin)) || speaks.iter().any(|part| lower.contains(part)) {
         return true;
     }
-    let pairs = [("${", "}"), ("$(", ")"), ("$", ""), ("{", "}"), ("<", ">"), ("[", "]"), ("%", "%")];
+    let pairs = [("${", "}"), ("$(", ")"), ("$", ""), ("{", "}"), ("<", ">"), ("[", "]"), ("(", ")"), ("%", "%")];
     pairs.iter().any(|(begin, end)| {
         let inside = text.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
         inside.is_some_and(|inside| {

@@ -69,6 +69,8 @@ mod staleness;
 mod stores;
 #[cfg(feature = "testkit")]
 mod testkit;
+#[cfg(feature = "testkit")]
+mod testkit_whole;
 #[cfg(feature = "cache")]
 mod threads;
 mod usage;

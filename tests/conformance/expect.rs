@@ -217,7 +217,11 @@ fn sensitive(headers: &HeaderMap, expected: &Value) -> Result<(), Failure> {
         Value::Object(names) => names.iter().map(|(name, marked)| (name.as_str(), *marked == true)).collect(),
         other => return Err(format!("sensitive {other}")),
     };
+    let names_it = |name: &str| *expected != Value::Bool(true) && !headers.contains_key(name);
     for (name, marked) in wanted {
+        if names_it(name) {
+            return Err(format!("{name} is not there"));
+        }
         if headers.get_all(name).iter().any(|value| value.is_sensitive() != marked) {
             return Err(format!("{name} is marked wrongly"));
         }

@@ -91,7 +91,7 @@ impl Run {
                 let begun = clock();
                 let observed = site.call(request).await?;
                 expect::check(&step["expect"], &observed, begun.elapsed(), &self.responses)?;
-                if let Some(name) = step["name"].as_str() {
+                if let Some(name) = step["name"].as_str().or(step["as"].as_str()) {
                     self.responses.insert(name.to_owned(), observed);
                 }
                 Ok(())

@@ -130,3 +130,42 @@ async fn s01_a_crowd_of_calls_that_were_given_up_holds_up_no_revocation() {
     tokio::time::timeout(Duration::from_secs(5), manager.revoke(&alice, id(&victim))).await.unwrap().unwrap();
     assert!(api.store.held_inserts() <= 8, "{} calls go on", api.store.held_inserts());
 }
+
+/// Who may rename its own key does not keep an administrator from switching it off: each read of the key is followed by a rename here.
+#[tokio::test]
+async fn m01_renames_of_a_key_keep_nobody_from_disabling_it() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let thief = manager.issue(&user("thief"), NewKey::user("thief").permissions(everything())).await.unwrap();
+    api.store.rename_when_read(id(&thief));
+    let disabled = manager.disable(&user("alice"), id(&thief)).await.unwrap();
+    assert_eq!(disabled.status(), tower_api_key::Status::Disabled);
+    let again = manager.disable(&user("alice"), id(&thief)).await.unwrap();
+    assert_eq!(again.status(), tower_api_key::Status::Disabled);
+    assert_eq!(api.run().call(bearer(text(&thief))).await.status, 401);
+}
+
+/// Who has many keys has many turns, but no more than a few calls of all actors are with the registry: a revocation stands behind those alone. What the registry
+/// never answers keeps its turn for as long as a call may take.
+#[tokio::test(start_paused = true)]
+async fn s01_a_crowd_with_many_keys_holds_up_no_revocation() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let victim = manager.issue(&user("alice"), NewKey::service_account("victim")).await.unwrap();
+    api.store.hold_inserts();
+    let crowd = |from: usize| {
+        (from..from + 500).map(|number| {
+            let manager = manager.clone();
+            tokio::spawn(
+                async move { manager.issue(&user(&format!("user {number}")), NewKey::service_account("x")).await },
+            )
+        })
+    };
+    let first: Vec<_> = crowd(0).collect();
+    manager.revoke(&user("alice"), id(&victim)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(api.store.held_inserts(), 32);
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let second: Vec<_> = crowd(500).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(api.store.held_inserts() > 32, "what is stuck keeps others waiting for good");
+    first.iter().chain(&second).for_each(tokio::task::JoinHandle::abort);
+}

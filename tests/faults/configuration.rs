@@ -59,6 +59,7 @@ fn c01_a_key_in_quotes_is_refused_at_start() {
     let end = marks.map(|mark| format!("{K}{mark}\n"));
     let values: Vec<&str> = both.iter().chain(&begin).chain(&end).map(String::as_str).collect();
     all_are("Quoted", &values);
+    all_are("Quoted", &[&format!("%22{K}%22"), &format!("%27{K}%27")]);
 }
 
 #[test]
@@ -69,6 +70,10 @@ fn c02_several_keys_in_one_variable_are_refused_at_start() {
     let lines = ["API_KEY=", "export API_KEY=", "api_key = ", "$env:API_KEY=", "export API_KEY=\""]
         .map(|begin| format!("{begin}{K}"));
     all_are("Assignment", &lines.each_ref().map(String::as_str));
+    let joined = ["|", "&"].map(|between| format!("{K}{between}b2b2b2b2b2b2b2b2"));
+    all_are("Several", &joined.each_ref().map(String::as_str));
+    let glued = ["Bearer", "bearer", "Bearer%20", "Bearer_"].map(|begin| format!("{begin}{K}"));
+    all_are("Assignment", &glued.each_ref().map(String::as_str));
 }
 
 #[test]
@@ -102,6 +107,19 @@ fn c03_a_short_or_guessable_key_is_refused_at_start() {
             "sk_test_1234567890abcdef",
             "XXXXXXXXXXXXXXXXXXXXXXXX",
             "fedcba9876543210",
+            "1qaz2wsx3edc4rfv",
+            "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
+            "zaq12wsxcde34rfv",
+            "1qazxsw23edcvfr45tgb",
+            "!QAZ2wsx#EDC4rfv",
+            "!QAZ@WSX#EDC$RFV",
+            "1q2w3e4r5t6y7u8i",
+            "q1w2e3r4t5y6u7i8",
+            "a1b2c3d4e5f6g7h8",
+            "!@#$%^&*()!@#$%^&*()",
+            "d41d8cd98f00b204e9800998ecf8427e",
+            "5f4dcc3b5aa765d61d8327deb882cf99",
+            "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
         ],
     );
     all_are(
@@ -113,6 +131,8 @@ fn c03_a_short_or_guessable_key_is_refused_at_start() {
             "mP2kX9vQ7rT4wZ8nB3cL6yH1",
             "hopx_live_4fK0aQ9tJm2XzV7bRc1NwYs8LdPe6GuHoTiA30qm7X",
             "jx8W3mVYbUq1nTz0cKfRpg==",
+            "7|abcDEFghi0123456789zQWBuTSOoRi4A9spHcVY",
+            "d41d8cd98f00b204e9800998ecf8427f",
             "mfrggzdfmztwq2lknnwg23tpobyxe43u",
         ],
     );

@@ -11,11 +11,14 @@ mod configuration;
 mod paths;
 mod reading;
 mod refusing;
+mod slips;
 
 #[cfg(feature = "admin-api")]
 mod actors;
 #[cfg(feature = "admin-api")]
 mod attacks;
+#[cfg(feature = "admin-api")]
+mod forms;
 #[cfg(feature = "admin-api")]
 mod management_api;
 mod memory;

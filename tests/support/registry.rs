@@ -151,6 +151,11 @@ impl KeyRegistry for FaultyStore {
         Ok(self.keys.revoke(id, actor).await?)
     }
 
+    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+        self.sound()?;
+        Ok(self.keys.disable(id, actor).await?)
+    }
+
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
         self.sound()?;
         Ok(self.keys.remove(id, actor).await?)

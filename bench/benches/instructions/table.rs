@@ -17,8 +17,8 @@ const TABLE: &[(&str, f64)] = &[
     ("layer, extensions in use", 2850.3),
     ("guard", 328.2),
     ("refuse: no key", 2489.8),
-    ("refuse: another format", 3158.1),
-    ("refuse: unknown", 2423.0),
+    ("refuse: another format", 3516.0),
+    ("refuse: unknown", 2779.0),
     ("refuse: forbidden", 18279.2),
 ];
 

@@ -131,25 +131,33 @@ impl<S: Send + Sync, T: DeserializeOwned + Members> FromRequest<S> for Body<T> {
     }
 }
 
+const NO_OBJECT: &str = "The body must be an object.";
+
 /// Reads a body. What is wrong with it is said without a part of it.
 #[allow(clippy::result_large_err, reason = "a response, as an extractor's rejection is")]
 fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, Response> {
+    // serde takes a list of values for an object of them.
+    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let member = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
         (member, error.into_inner())
     });
-    let (member, error) = match read.and_then(|body| json.end().map(|()| body).map_err(|error| (String::new(), error)))
-    {
-        Ok(body) => return Ok(body),
+    let read = read.and_then(|body| json.end().map(|()| body).map_err(|error| (String::new(), error)));
+    let (member, error) = match read {
+        Ok(body) if is_object => return Ok(body),
+        Ok(_) => return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, NO_OBJECT)),
         Err(wrong) => wrong,
     };
-    // Where a text of a few is expected, serde_json takes a `null` for no JSON.
+    // What serde_json takes for no JSON may be some: half of a surrogate pair, say.
     let is_json = error.classify() == Category::Data || serde_json::from_slice::<IgnoredAny>(body).is_ok();
     if !is_json {
         let (line, column) = (error.line(), error.column());
         let detail = format!("The body is no JSON: line {line}, column {column}.");
         return Err(problem(StatusCode::BAD_REQUEST, &detail));
+    }
+    if !is_object {
+        return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, NO_OBJECT));
     }
     if T::MEMBERS.iter().any(|(name, _)| *name == member) {
         return Err(invalid::<T>(&member));
@@ -164,7 +172,7 @@ fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, Response> {
         (None, None) if text.starts_with("unknown field") => {
             format!("There is a member that is none of {}.", names.join(", "))
         }
-        (None, None) => "The body must be an object.".to_owned(),
+        (None, None) => NO_OBJECT.to_owned(),
     };
     Err(problem(StatusCode::UNPROCESSABLE_ENTITY, &detail))
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, IntoDeserializer},
+};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -101,7 +104,7 @@ pub(super) struct ListKeys {
     #[param(value_type = u8, minimum = 1, maximum = 255, default = 100, required = false)]
     pub(super) limit: NonZeroU8,
     /// `next` of the page before.
-    #[param(value_type = String, required = false)]
+    #[param(value_type = String, min_length = 1, required = false)]
     pub(super) cursor: Option<String>,
     /// The keys of the user with this id only.
     #[param(value_type = String, required = false)]
@@ -118,6 +121,7 @@ pub(super) struct ListKeys {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateKey {
+    #[serde(deserialize_with = "word")]
     r#type: KeyType,
     name: KeyName,
     /// Resources, each with the actions that are granted.
@@ -127,10 +131,10 @@ pub(super) struct CreateKey {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = KeyName, required = false)]
     environment: Option<KeyName>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present_time")]
     #[schema(value_type = String, format = DateTime, required = false)]
     not_before: Option<Timestamp>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present_time")]
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
 }
@@ -145,7 +149,7 @@ pub(super) struct EditKey {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>, required = false)]
     permissions: Option<Few>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present_word")]
     #[schema(value_type = Switch, required = false)]
     status: Option<Switch>,
 }
@@ -169,7 +173,7 @@ pub(super) struct RotateKey {
     #[schema(maximum = 7_776_000)]
     grace_seconds: u32,
     /// The new key's expiry; the old key's, if there is none.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present_time")]
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
 }
@@ -273,6 +277,10 @@ impl ListKeys {
             match name {
                 "limit" => list.limit = value.parse().map_err(|_| "limit: it must be a number from 1 to 255.")?,
                 "revoked" => list.revoked = value.parse().map_err(|_| "revoked: it must be true or false.")?,
+                // Behind an empty one there is no key: a client that has none yet would take that for the end.
+                "cursor" if value.is_empty() => {
+                    return Err("cursor: it must be `next` of the page before; leave it out for the first page.".into());
+                }
                 "cursor" => list.cursor = Some(value.into_owned()),
                 "owner" => list.owner = Some(value.into_owned()),
                 _ => list.environment = Some(value.into_owned()),
@@ -355,6 +363,49 @@ fn timestamp(instant: SystemTime) -> Timestamp {
 /// A member that is there has a value: `null` is none, and says nothing yet.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// One of a few words. serde also takes an object of the word and `null` for it.
+fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    T::deserialize(String::deserialize(deserializer)?.into_deserializer())
+}
+
+fn present_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    word(deserializer).map(Some)
+}
+
+/// A time as RFC 3339 has it, and in no other form that a parser may know.
+fn present_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let instant = if is_rfc3339(&text) { text.parse().ok().or_else(|| last_instant(&text)) } else { None };
+    instant.map(Some).ok_or_else(|| D::Error::custom("no time"))
+}
+
+/// The last days of the year 9999, which many write for "never", are beyond what a [`Timestamp`] can say: the last one that it can.
+fn last_instant(text: &str) -> Option<Timestamp> {
+    let rest = text.strip_prefix("9999-12-3")?;
+    format!("9998-12-3{rest}").parse::<Timestamp>().ok().map(|_| Timestamp::MAX)
+}
+
+/// Whether it has the form `2027-01-15T08:00:00Z`, with a fraction or an offset. What the digits say is not looked at.
+fn is_rfc3339(text: &str) -> bool {
+    let has_form = |text: &str, form: &str| {
+        let fits = |(letter, wanted): (u8, u8)| match wanted {
+            b'0' => letter.is_ascii_digit(),
+            b'T' => matches!(letter, b'T' | b't' | b' '),
+            b'+' => matches!(letter, b'+' | b'-'),
+            _ => letter == wanted,
+        };
+        text.len() == form.len() && text.bytes().zip(form.bytes()).all(fits)
+    };
+    let Some((begin, mut rest)) = text.split_at_checked(19) else { return false };
+    if let Some(fraction) = rest.strip_prefix('.') {
+        rest = fraction.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        if rest.len() == fraction.len() {
+            return false;
+        }
+    }
+    has_form(begin, "0000-00-00T00:00:00") && (matches!(rest, "Z" | "z") || has_form(rest, "+00:00"))
 }
 
 fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {

@@ -74,6 +74,10 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
         self.forgetting(self.cache.store.revoke(id, actor).await, |record| vec![*record.digest()])
     }
 
+    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, CacheError> {
+        self.forgetting(self.cache.store.disable(id, actor).await, |record| vec![*record.digest()])
+    }
+
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, CacheError> {
         self.forgetting(self.cache.store.remove(id, actor).await, |record| vec![*record.digest()])
     }

@@ -255,6 +255,12 @@ impl KeyRegistry for MemoryStore {
         Ok(updated.map(|record| self.put(&mut turn, record.with_status(Status::Revoked))))
     }
 
+    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+        let mut turn = self.turn();
+        let updated = turn.books.get_for(actor, id).and_then(|stored| stored.apply_update(stored.clone()));
+        Ok(updated.map(|record| self.put(&mut turn, record.with_status(Status::Disabled))))
+    }
+
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
         let mut turn = self.turn();
         if let Err(refusal) = turn.books.check_actor(actor) {

@@ -245,6 +245,19 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
+    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin(Purpose::Change).await?;
+            let disabled = |stored: &KeyRecord| stored.apply_update(stored.clone().with_status(Status::Disabled));
+            let answer = match lock(&mut change, actor, &[id]).await? {
+                Ok(rows) => put(&mut change, rows.get(id).and_then(disabled)).await?,
+                Err(refusal) => Err(refusal),
+            };
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Change).await?;

@@ -45,6 +45,8 @@ pub(super) struct Connections {
     lanes: [Semaphore; LANES],
     /// One: writers wait for it here, and keep no reader from the file.
     pub(super) writer: SqlitePool,
+    /// What may give somebody more takes turns before it waits for the writer: so what takes something away waits for one of them, not for a crowd.
+    additions: Semaphore,
     pub(super) files: Arc<Files>,
     pub(super) reserve: Reserve,
 }
@@ -85,6 +87,7 @@ impl Connections {
             lists: pool(1, &opened).connect_lazy_with(options),
             lanes: std::array::from_fn(|_| Semaphore::new(1)),
             writer,
+            additions: Semaphore::new(1),
             files,
             reserve,
         })
@@ -100,6 +103,12 @@ impl Connections {
         let read = reading.await;
         self.files.check()?;
         read
+    }
+
+    /// The turn of one change that adds something.
+    pub(super) async fn addition(&self) -> Result<SemaphorePermit<'_>, sqlx::Error> {
+        let turn = timeout(PATIENCE, self.additions.acquire()).await;
+        turn.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
     }
 
     pub(super) async fn close(&self) {

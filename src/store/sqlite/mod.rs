@@ -29,7 +29,9 @@ use crate::{key::KeyDigest, record::KeyRecord};
 /// (write-ahead log, `synchronous = full`). Times are kept to the microsecond, attached values not at all.
 ///
 /// - **Connections.** Look-ups, reads of single keys, lists and changes have connections of their own, so none waits for another kind.
-///   Lists run one at a time; the lists of one organization wait for each other first. A call waits 5 s at most, and is then an error.
+///   Lists run one at a time; the lists of one organization wait for each other first. Changes that add something wait for each other before
+///   they wait for the connection: so revoking, disabling and removing wait for one of them at most. A call waits 5 s at most in each line, and
+///   is then an error.
 /// - **Files.** A new file has the mode 0600, as have `-wal`, `-shm` and `-reserve` beside it. The mode of an existing file is kept.
 /// - **A replaced file.** On Unix each call compares the device and inode of the file, its `-wal` and its `-shm` with those that were
 ///   opened. Once one differs, every call returns [`SqliteFault::Replaced`] until the store is opened again. Elsewhere a call notices

@@ -3,7 +3,7 @@
 use super::{SqliteStore, reserve::is_full, statements, writes::get};
 use crate::{
     key::KeyDigest,
-    record::{KeyId, KeyRecord},
+    record::{KeyId, KeyRecord, Status},
     store::{ActorKey, Answered, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta, row},
 };
 
@@ -17,6 +17,7 @@ impl KeyRegistry for SqliteStore {
         cap: Option<KeyLimit>,
         actor: Option<&ActorKey>,
     ) -> Answered<(), sqlx::Error> {
+        let _turn = self.0.addition().await?;
         self.adding(self.try_insert(record, cap, actor).await)
     }
 
@@ -42,6 +43,7 @@ impl KeyRegistry for SqliteStore {
     }
 
     async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+        let _turn = self.0.addition().await?;
         let done = self.try_update(changed.clone(), actor).await;
         if done.as_ref().is_err_and(is_full) && !self.grows(&changed).await? {
             return self.0.reserve.spend(|| self.try_update(changed.clone(), actor)).await;
@@ -55,11 +57,16 @@ impl KeyRegistry for SqliteStore {
         new: KeyRecord,
         actor: Option<&ActorKey>,
     ) -> Answered<Replacement, sqlx::Error> {
+        let _turn = self.0.addition().await?;
         self.adding(self.try_replace(old, new, actor).await)
     }
 
     async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
-        self.0.reserve.spend(|| self.try_revoke(id, actor)).await
+        self.0.reserve.spend(|| self.try_switch(id, Status::Revoked, actor)).await
+    }
+
+    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+        self.0.reserve.spend(|| self.try_switch(id, Status::Disabled, actor)).await
     }
 
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {

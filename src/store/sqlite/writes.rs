@@ -115,7 +115,13 @@ impl SqliteStore {
         Ok(Ok(Replacement::new(old, ended)))
     }
 
-    pub(super) async fn try_revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+    /// Takes the status of a key, whatever its version, to one that is no better.
+    pub(super) async fn try_switch(
+        &self,
+        id: &KeyId,
+        status: Status,
+        actor: Option<&ActorKey>,
+    ) -> Answered<KeyRecord, sqlx::Error> {
         let mut change = match self.change_for(actor).await? {
             Ok(change) => change,
             Err(refusal) => return Ok(Err(refusal)),
@@ -123,12 +129,15 @@ impl SqliteStore {
         let Some(stored) = get(&mut change, id).await? else {
             return Ok(Err(RegistryError::NotFound(id.clone())));
         };
-        let revoked = match update(&mut change, stored.with_status(Status::Revoked)).await? {
-            Ok(revoked) => revoked,
+        if stored.status() == status && status == Status::Disabled {
+            return Ok(Ok(stored));
+        }
+        let switched = match update(&mut change, stored.with_status(status)).await? {
+            Ok(switched) => switched,
             Err(refusal) => return Ok(Err(refusal)),
         };
         change.commit().await?;
-        Ok(Ok(revoked))
+        Ok(Ok(switched))
     }
 
     pub(super) async fn try_remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {

@@ -18,12 +18,20 @@ enum Change {
     Update,
     Replace,
     Revoke,
+    Disable,
     Remove,
     RemoveUser,
 }
 
-const CHANGES: [Change; 6] =
-    [Change::Insert, Change::Update, Change::Replace, Change::Revoke, Change::Remove, Change::RemoveUser];
+const CHANGES: [Change; 7] = [
+    Change::Insert,
+    Change::Update,
+    Change::Replace,
+    Change::Revoke,
+    Change::Disable,
+    Change::Remove,
+    Change::RemoveUser,
+];
 
 impl Change {
     /// Makes this change to Alice's key `a`, under the digest 1; what it adds is `b`, under the digest 2.
@@ -37,6 +45,7 @@ impl Change {
                     .map(drop)
             }
             Self::Revoke => sound(registry.revoke(&"a".into(), actor).await).map(drop),
+            Self::Disable => sound(registry.disable(&"a".into(), actor).await).map(drop),
             Self::Remove => sound(registry.remove(&"a".into(), actor).await).map(drop),
             Self::RemoveUser => sound(registry.remove_user(Some("acme"), "alice", actor).await).map(drop),
         }

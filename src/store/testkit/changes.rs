@@ -12,11 +12,11 @@ use super::{
 use crate::{permission::Permissions, record::Status};
 
 /// All that a store has to keep, as one text.
-fn shown(record: &KeyRecord) -> String {
+pub(super) fn shown(record: &KeyRecord) -> String {
     format!("{record:?} {:?} {}", record.digest().as_bytes(), record.permissions().has_wildcards())
 }
 
-fn full_record() -> KeyRecord {
+pub(super) fn full_record() -> KeyRecord {
     of_alice("full", 1)
         .with_environment("live")
         .with_name("naïve \"name\" with 'quotes'; --")

@@ -24,6 +24,7 @@ mod first;
 mod pages;
 mod rehash;
 mod uses;
+mod whole;
 
 use std::{
     sync::Arc,
@@ -48,6 +49,7 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     Box::pin(check_pages(&open)).await;
     Box::pin(check_rehash(&open)).await;
     Box::pin(check_uses(&open)).await;
+    Box::pin(check_whole(&open)).await;
 }
 
 async fn check_changes<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
@@ -109,6 +111,17 @@ async fn check_uses<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     uses::a_count_stays_at_its_most(open().await).await;
     uses::an_update_in_flight_loses_no_use(open().await).await;
     uses::uses_change_nothing_else(open().await).await;
+}
+
+async fn check_whole<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
+    whole::the_first_record_comes_back_whole(open().await).await;
+    whole::a_list_has_whole_records_and_as_many_as_it_may(open().await).await;
+    whole::an_update_is_stored_whole(open().await).await;
+    whole::a_replacement_is_stored_whole(open().await).await;
+    whole::what_ends_a_key_changes_nothing_else(open().await).await;
+    whole::a_key_is_disabled_whatever_its_version(open().await).await;
+    whole::a_rehash_and_a_use_change_nothing_else(open().await).await;
+    whole::a_user_leaves_with_keys_of_every_status(open().await).await;
 }
 
 /// What a registry answered, unless it failed.

@@ -116,3 +116,58 @@ async fn p03_a_server_of_hyper_refuses_a_target_and_a_host_that_differ() {
     }
     server.abort();
 }
+
+/// The same over HTTP/2, where the host stands in `:authority`, and a `Host` may be sent beside it.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn p03_an_authority_and_a_host_that_differ_are_refused_over_http2() {
+    use axum::{Router, routing::get};
+    use hyper_util::{
+        client::legacy::Client,
+        rt::{TokioExecutor, TokioIo},
+        server::conn::auto::Builder,
+        service::TowerToHyperService,
+    };
+    use tokio::net::{TcpListener, TcpStream};
+    use tower_api_key::{ApiKey, ApiKeyLayer, KeyHasher, KeyRecord, store::MemoryStore};
+
+    let keys = MemoryStore::new();
+    let record = KeyRecord::for_key("k1", &ApiKey::new(LIVE).unwrap(), &KeyHasher::sha256());
+    keys.add(record.with_organization("org_a")).unwrap();
+    let guarded = Router::new().route("/data", get("data")).layer(Require::organization_in_host("{o}.x").unwrap());
+    let app = guarded.clone().nest("/api", guarded).layer(ApiKeyLayer::builder(keys).build().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let app = TowerToHyperService::new(app.clone());
+            tokio::spawn(async move {
+                let connection = Builder::new(TokioExecutor::new());
+                let _ = connection.http2_only().serve_connection(TokioIo::new(stream), app).await;
+            });
+        }
+    });
+    let connect = tower::service_fn(move |_: http::Uri| {
+        Box::pin(async move { TcpStream::connect(address).await.map(TokioIo::new) })
+    });
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build::<_, Body>(connect);
+    for (target, hosts, status) in [
+        ("http://org_a.x/data", &[][..], 200),
+        ("http://ORG_A.x:8080/api/data", &[], 200),
+        ("http://org_a.x/data", &["org_a.x"], 200),
+        ("http://org_b.x/data", &[], 403),
+        ("http://org_a.x/data", &["org_b.x"], 403),
+        ("http://org_b.x/data", &["org_a.x"], 403),
+        ("http://org_a.x/api/data", &["org_b.x"], 403),
+        ("http://org_b.x/api/data", &["org_a.x"], 403),
+        ("http://org_a.x/data", &["org_a.x", "org_b.x"], 403),
+        ("http://org_a.x/data", &["org_a.x", "org_a.x"], 403),
+        ("http://org_a.x/data", &[""], 403),
+    ] {
+        let mut sent = request(target, hosts);
+        *sent.version_mut() = Version::HTTP_2;
+        let answer = client.request(sent).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (status, Version::HTTP_2), "{target} {hosts:?}");
+    }
+    server.abort();
+}
