@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use super::{
     ApiKeyLayer,
-    authenticator::{Authenticator, SkipPath},
+    admit::{Authenticator, SkipPath},
+    check::Checker,
     forward::IdentityHeader,
     sharded_arc::ShardedArc,
 };
@@ -350,9 +351,7 @@ impl ApiKeyLayerBuilder {
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
         let renderer = Renderer::new(self.format, challenges, &self.policy, self.max_key_len)?;
         let renderer = renderer.hiding_forbidden_details(self.hide_forbidden_details);
-        let authenticator = Authenticator {
-            is_watched: self.observers.may_read_requests() || renderer.captures(),
-            renderer,
+        let checker = Checker {
             reader,
             store: self.store,
             formats: self.formats,
@@ -360,9 +359,14 @@ impl ApiKeyLayerBuilder {
             bounds: self.bounds,
             dummy: KeyRecord::dummy(),
             deadline: self.deadline,
+            ignores_other_formats: self.ignores_other_formats,
+        };
+        let authenticator = Authenticator {
+            is_watched: self.observers.may_read_requests() || renderer.captures(),
+            renderer,
+            checker,
             optional: self.optional,
             serves_grpc: self.serves_grpc,
-            ignores_other_formats: self.ignores_other_formats,
             pass_preflight: self.pass_preflight,
             hide_credentials: self.hide_credentials,
             forward_identity,

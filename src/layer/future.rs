@@ -10,7 +10,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{ResponseBody, authenticator::PendingCredential, report::Report};
+use super::{ResponseBody, check::PendingCredential, report::Report};
 use crate::{
     clock::Stopwatch,
     store::{Answer, PendingAnswer},

@@ -1,7 +1,8 @@
 //! The layer: reads, checks, then calls the inner service or refuses; renders every refusal, reports every request.
 
-mod authenticator;
+mod admit;
 mod builder;
+mod check;
 mod forward;
 mod future;
 mod observation;
@@ -19,7 +20,7 @@ pub use service::ApiKeyService;
 use tower_layer::Layer;
 
 use crate::{principal::Principal, rejection::Rejection, scheme::SchemePolicy, store::KeyStore};
-use authenticator::Authenticator;
+use admit::Authenticator;
 use sharded_arc::ShardedArc;
 
 /// Protects a service with API keys.

@@ -2,7 +2,7 @@
 
 use http::Request;
 
-use super::authenticator::Authenticator;
+use super::admit::Authenticator;
 use crate::{
     head::RequestHead,
     observe::{self, Decision, RequestLine},
@@ -37,7 +37,7 @@ impl Authenticator {
             return Observation::default();
         }
         if self.observers.capture() || self.renderer.captures() {
-            self.reader.mark_sensitive(request.headers_mut());
+            self.checker.reader.mark_sensitive(request.headers_mut());
         }
         self.keep_of(&RequestHead::from(&*request))
     }
@@ -51,7 +51,7 @@ impl Authenticator {
             return Observation { line: self.observers.line_of(&RequestHead::from(request)), captured: None };
         }
         let mut headers = request.headers().clone();
-        self.reader.mark_sensitive(&mut headers);
+        self.checker.reader.mark_sensitive(&mut headers);
         self.keep_of(&RequestHead::with_headers(request, &headers))
     }
 

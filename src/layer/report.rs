@@ -9,7 +9,8 @@ use http::{
 };
 
 use super::{
-    authenticator::{AnswerTo, Authenticator, PendingCredential, ResponseActions},
+    admit::{AnswerTo, Authenticator, ResponseActions},
+    check::PendingCredential,
     sharded_arc::ArcShard,
 };
 use crate::{

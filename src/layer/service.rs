@@ -10,7 +10,8 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
-    authenticator::{Admission, Authenticator, PendingLookup, ResponseActions},
+    admit::{Admission, Authenticator, ResponseActions},
+    check::PendingLookup,
     future::Pending,
     report::Report,
     sharded_arc::ShardedArc,

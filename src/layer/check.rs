@@ -1,0 +1,267 @@
+//! Checks the key of a request: read, form, digest, lookup, verify. The order is the security.
+//!
+//! A request in; a principal, a lookup to wait for, or a rejection out. Changes nothing in the request, calls no service, renders nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Request, Uri};
+use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
+
+use crate::{
+    key::{Digests, KeyDigest, KeyFormat, KeyHasher, Padded},
+    observe::PreviousPepper,
+    principal::Principal,
+    record::{KeyRecord, LayerBounds},
+    rejection::{Reason, Rejection},
+    scheme::{Candidate, Credential, Diagnosis, Reader, Scheme},
+    store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
+};
+
+/// What is accepted as a key, and where keys are looked up.
+pub(super) struct Checker {
+    pub(super) reader: Reader,
+    pub(super) store: Arc<dyn ErasedStore>,
+    pub(super) formats: Vec<KeyFormat>,
+    pub(super) hasher: KeyHasher,
+    pub(super) bounds: LayerBounds,
+    pub(super) dummy: KeyRecord,
+    pub(super) deadline: Duration,
+    pub(super) ignores_other_formats: bool,
+}
+
+/// How far a check comes without waiting.
+///
+/// The first variant is the fast path. The others are boxed or rare, so that the type stays narrow: a wider one costs the fast path a third more.
+pub(super) enum Check {
+    /// The store knows the key at once, under the current pepper.
+    Accepted(Principal),
+    Slow(Box<SlowCheck>),
+    Rejected(Rejection),
+}
+
+/// Any outcome other than an immediate match under the current pepper, or a rejection.
+pub(super) enum SlowCheck {
+    /// Under another pepper.
+    Accepted(Accepted),
+    Pending(PendingLookup),
+}
+
+/// An authenticated caller, and whether its key is stored under a previous pepper.
+pub(super) struct Accepted {
+    pub(super) principal: Principal,
+    pub(super) outdated: Option<PreviousPepper>,
+}
+
+/// A lookup that the store could not answer at once.
+pub(super) struct PendingLookup {
+    pub(super) presented: PendingCredential,
+    pub(super) lookup: PendingAnswer,
+}
+
+/// What is kept of a presented key during its lookup.
+pub(super) struct PendingCredential {
+    pub(super) scheme: &'static Scheme,
+    /// Its digest under the newest pepper.
+    newest: KeyDigest,
+    /// Its digests under peppers that other nodes use already.
+    next: Vec<KeyDigest>,
+    /// The digests that the store looks up.
+    asked: Digests,
+    /// What the text of the key looks like, for a rejection.
+    suspected: Option<Diagnosis>,
+}
+
+impl Checker {
+    /// Fast path: one credential in one header. Otherwise the full parser runs; it returns the same result or the exact reason.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
+        if let Some(candidate) = self.reader.candidate(request.headers()) {
+            // Before its form is looked at: by then what was stored can be loaded, and the hash does not wait.
+            let padded = self.hasher.padded(candidate.key);
+            if self.has_form(&candidate) {
+                return self.check_key(candidate.scheme, candidate.key, &padded);
+            }
+        }
+        match self.others(request) {
+            Some(others) => {
+                let (headers, uri) = others.taken_out(request.headers(), request.uri());
+                self.check_all(&headers, &uri)
+            }
+            None => self.check_all(request.headers(), request.uri()),
+        }
+    }
+
+    /// The full parser.
+    fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Check {
+        match self.reader.read(headers, uri) {
+            Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
+                self.check_key(scheme, &key, &self.hasher.padded(&key))
+            }
+            Ok(Credential { scheme, key }) => self.suspecting(Check::Rejected(bad_format(scheme)), scheme, &key),
+            Err(unread) => Check::Rejected(unread.into()),
+        }
+    }
+
+    /// Digest, store, verification of a key whose form is right.
+    fn check_key(&self, scheme: &'static Scheme, key: &[u8], padded: &Padded<'_>) -> Check {
+        let newest = self.hasher.digest_padded(padded);
+        let found = match self.store.try_find(&newest) {
+            Ok(Lookup::Found(record)) => Some(record),
+            Ok(Lookup::Absent) if self.hasher.is_one() => None,
+            Ok(Lookup::Pending) if self.hasher.is_one() && !self.has_checksum(key) => {
+                return self.suspecting(Check::Rejected(bad_format(scheme)), scheme, key);
+            }
+            answer => return self.suspecting(self.try_other_peppers(scheme, key, newest, answer), scheme, key),
+        };
+        match self.verify(found, [&newest], scheme) {
+            Ok(principal) => Check::Accepted(principal),
+            Err(rejection) => self.suspecting(Check::Rejected(rejection), scheme, key),
+        }
+    }
+
+    /// Tries the other peppers; returns a pending lookup if the store cannot answer at once. The checksum is verified only before a lookup
+    /// that waits: a key that is found needs none.
+    fn try_other_peppers(
+        &self,
+        scheme: &'static Scheme,
+        key: &[u8],
+        newest: KeyDigest,
+        mut answer: Result<Lookup, Fault>,
+    ) -> Check {
+        let next = self.hasher.next(key).collect();
+        let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None };
+        let mut others = self.hasher.others(key, newest);
+        // What the store has to wait for. A later digest that it knows at once comes first.
+        let mut unknown: Option<Digests> = None;
+        let mut digest = newest;
+        let answer = loop {
+            match answer {
+                Ok(Lookup::Found(record)) => {
+                    presented.asked = digest.into();
+                    break Ok(Some(record));
+                }
+                Ok(Lookup::Absent) => {}
+                Ok(Lookup::Pending) => match &mut unknown {
+                    Some(unknown) => unknown.rest.push(digest),
+                    None => unknown = Some(digest.into()),
+                },
+                Err(fault) => break Err(fault),
+            }
+            match others.next() {
+                Some(other) => digest = other,
+                None => match unknown {
+                    Some(unknown) if self.has_checksum(key) => {
+                        presented.asked = unknown.clone();
+                        let lookup = Arc::clone(&self.store).find(unknown, self.deadline);
+                        return Check::Slow(Box::new(SlowCheck::Pending(PendingLookup { presented, lookup })));
+                    }
+                    Some(_) => return Check::Rejected(bad_format(scheme)),
+                    None => break Ok(None),
+                },
+            }
+            answer = self.store.try_find(&digest);
+        };
+        match self.check_answer(&presented, answer) {
+            Ok(accepted) => Check::Slow(Box::new(SlowCheck::Accepted(accepted))),
+            Err(rejection) => Check::Rejected(rejection),
+        }
+    }
+
+    /// Verifies what the store has answered.
+    pub(super) fn check_answer(&self, presented: &PendingCredential, answer: Answer) -> Result<Accepted, Rejection> {
+        let failed = |reason| Rejection::new(reason).by_scheme(Some(presented.scheme));
+        let found = match answer {
+            Ok(found) => found,
+            Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
+            Err(Fault::Slow) => return Err(failed(Reason::StoreTimeout)),
+        };
+        let verified = self.verify(found, presented.asked.iter(), presented.scheme);
+        let principal = verified.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
+        let (used, newest) = (*principal.record().digest(), presented.newest);
+        let used_previous_pepper = used != newest && !presented.next.contains(&used);
+        let outdated =
+            used_previous_pepper.then_some(PreviousPepper { used, newest, moves: presented.next.is_empty() });
+        Ok(Accepted { principal, outdated })
+    }
+
+    /// Compares an unknown key too, with a record that never verifies.
+    fn verify<'d>(
+        &self,
+        found: Option<KeyRecord>,
+        presented: impl IntoIterator<Item = &'d KeyDigest>,
+        scheme: &'static Scheme,
+    ) -> Result<Principal, Rejection> {
+        let verified = match found {
+            Some(record) => record.verify(presented, &self.bounds),
+            None => Err(Rejection::new(self.dummy.examine(presented, &self.bounds).err().unwrap_or(Reason::Unknown))),
+        };
+        let verified = verified.map_err(|rejection| rejection.by_scheme(Some(scheme)))?;
+        Ok(Principal::new(verified, scheme))
+    }
+
+    /// Adds to a key that gives no access what its text looks like, also once the store has answered.
+    #[cold]
+    fn suspecting(&self, check: Check, scheme: &'static Scheme, key: &[u8]) -> Check {
+        match check {
+            Check::Rejected(rejection) => Check::Rejected(rejection.suspected(|| self.reader.suspect(scheme, key))),
+            Check::Slow(mut slow) => {
+                if let SlowCheck::Pending(pending) = &mut *slow {
+                    pending.presented.suspected = self.reader.suspect(scheme, key);
+                }
+                Check::Slow(slow)
+            }
+            accepted @ Check::Accepted(_) => accepted,
+        }
+    }
+
+    /// A reader of the credentials that belong to other systems, if those are recognized by their format.
+    pub(super) fn others<B>(&self, request: &Request<B>) -> Option<Reader> {
+        if !self.ignores_other_formats {
+            return None;
+        }
+        let is_claimed = |text: &[u8]| self.formats.iter().any(|format| format.claims(text));
+        let is_ours = |text: &[u8]| is_claimed(text) || is_claimed_once_decoded(text, is_claimed);
+        self.reader.of_others(request.headers(), request.uri(), &is_ours)
+    }
+
+    /// Whether the text is a key in one of the formats. A format of our own implies the alphabet.
+    fn has_form(&self, candidate: &Candidate<'_>) -> bool {
+        let fits = |format: &KeyFormat| {
+            format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key(self.reader.max_key_len()))
+        };
+        if self.formats.is_empty() {
+            candidate.is_key(self.reader.max_key_len())
+        } else {
+            self.formats.iter().any(fits)
+        }
+    }
+
+    fn has_checksum(&self, key: &[u8]) -> bool {
+        self.any_format(|format| format.has_shape(key) && format.has_checksum(key))
+    }
+
+    fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
+        self.formats.is_empty() || self.formats.iter().any(fits)
+    }
+}
+
+/// Whether a text is ours as a URL carries it, `%5F` for `_`, coded up to three times. What is coded further is nobody's JWT: ours too.
+fn is_claimed_once_decoded(text: &[u8], is_claimed: impl Fn(&[u8]) -> bool) -> bool {
+    let decode = |text: &[u8]| Zeroizing::new(percent_decode(text).collect::<Vec<u8>>());
+    let mut text = Zeroizing::new(text.to_vec());
+    for _ in 0..3 {
+        let decoded = decode(&text);
+        if *decoded == *text {
+            return false;
+        }
+        if is_claimed(&decoded) {
+            return true;
+        }
+        text = decoded;
+    }
+    *decode(&text) != *text
+}
+
+fn bad_format(scheme: &'static Scheme) -> Rejection {
+    Rejection::new(Reason::BadFormat).by_scheme(Some(scheme))
+}
