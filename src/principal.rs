@@ -103,7 +103,11 @@ impl Principal {
     }
 
     /// The scheme by which the key came.
-    pub fn scheme(&self) -> &'static Scheme {
+    pub fn scheme(&self) -> &Scheme {
+        self.scheme
+    }
+
+    pub(crate) fn interned_scheme(&self) -> &'static Scheme {
         self.scheme
     }
 

@@ -136,7 +136,7 @@ impl Decision {
 
     pub(crate) fn accepted(principal: &Principal, outdated: Option<PreviousPepper>) -> Self {
         let record = Some(principal.record().clone());
-        let mut decision = Self { scheme: Some(principal.scheme()), record, ..Self::of(Outcome::Accepted) };
+        let mut decision = Self { scheme: Some(principal.interned_scheme()), record, ..Self::of(Outcome::Accepted) };
         if let Some(outdated) = outdated {
             decision.details().outdated = Some(outdated);
         }
@@ -151,7 +151,7 @@ impl Decision {
     pub(crate) fn refused(rejection: &Rejection, before: Option<Self>) -> Self {
         let mut decision = Self {
             cause: rejection.cause(),
-            scheme: rejection.scheme(),
+            scheme: rejection.interned_scheme(),
             record: rejection.record().cloned(),
             rare: before.and_then(|before| before.rare),
             ..Self::of(Outcome::Refused(rejection.reason()))
@@ -193,7 +193,7 @@ impl Decision {
     }
 
     /// The scheme that carried the key, or was attempted.
-    pub fn scheme(&self) -> Option<&'static Scheme> {
+    pub fn scheme(&self) -> Option<&Scheme> {
         self.scheme
     }
 

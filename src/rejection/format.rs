@@ -340,7 +340,7 @@ impl Renderer {
             let one_second = HeaderValue::from_static("1");
             parts.headers.insert(RETRY_AFTER, one_second);
         }
-        self.challenges.write(parts.status, problem, rejection.scheme(), scope.as_deref(), &mut parts.headers);
+        self.challenges.write(parts.status, problem, rejection.interned_scheme(), scope.as_deref(), &mut parts.headers);
         body
     }
 }

@@ -194,7 +194,11 @@ impl Rejection {
     }
 
     /// The scheme that was attempted, if one was.
-    pub fn scheme(&self) -> Option<&'static Scheme> {
+    pub fn scheme(&self) -> Option<&Scheme> {
+        self.scheme
+    }
+
+    pub(crate) fn interned_scheme(&self) -> Option<&'static Scheme> {
         self.scheme
     }
 

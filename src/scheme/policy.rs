@@ -172,8 +172,20 @@ impl From<Scheme> for SchemePolicy {
     }
 }
 
-impl<I: IntoIterator<Item = Scheme>> From<I> for SchemePolicy {
-    fn from(schemes: I) -> Self {
+impl<const N: usize> From<[Scheme; N]> for SchemePolicy {
+    fn from(schemes: [Scheme; N]) -> Self {
         Self::new(schemes)
+    }
+}
+
+impl From<Vec<Scheme>> for SchemePolicy {
+    fn from(schemes: Vec<Scheme>) -> Self {
+        Self::new(schemes)
+    }
+}
+
+impl From<&[Scheme]> for SchemePolicy {
+    fn from(schemes: &[Scheme]) -> Self {
+        Self::new(schemes.iter().cloned())
     }
 }

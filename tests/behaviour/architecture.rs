@@ -75,14 +75,14 @@ fn a_module_does_not_know_the_modules_to_its_right() {
 #[test]
 fn one_place_vouches_for_a_key() {
     assert_eq!(files_with("Verified("), ["record/verify.rs"]);
-    assert_eq!(files_with("Principal::new("), ["layer/authenticator.rs"]);
+    assert_eq!(files_with("Principal::new("), ["layer/check.rs"]);
 }
 
 #[test]
 fn one_place_renders_and_one_reads_the_time() {
     let of_others = |word| files_with(word).into_iter().filter(|file| !file.starts_with("rejection/"));
     assert!(of_others(".render(").eq(["layer/report.rs"]));
-    assert!(of_others(".refusal(").eq(["layer/authenticator.rs", "layer/report.rs"]));
+    assert!(of_others(".refusal(").eq(["layer/admit.rs", "layer/report.rs"]));
     assert_eq!(files_with("::now()"), ["clock.rs"]);
 }
 

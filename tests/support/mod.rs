@@ -300,8 +300,8 @@ impl TestApi {
     }
 
     /// The schemes of the decisions since the last call began.
-    pub fn schemes(&self) -> Vec<Option<&'static Scheme>> {
-        self.seen.decisions.lock().unwrap().iter().map(Decision::scheme).collect()
+    pub fn schemes(&self) -> Vec<Option<Scheme>> {
+        self.seen.decisions.lock().unwrap().iter().map(|decision| decision.scheme().cloned()).collect()
     }
 
     /// The outcomes of the decisions since the last call began.
