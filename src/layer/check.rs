@@ -5,8 +5,6 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request, Uri};
-use percent_encoding::percent_decode;
-use zeroize::Zeroizing;
 
 use crate::{
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, Padded},
@@ -219,8 +217,7 @@ impl Checker {
         if !self.ignores_other_formats {
             return None;
         }
-        let is_claimed = |text: &[u8]| self.formats.iter().any(|format| format.claims(text));
-        let is_ours = |text: &[u8]| is_claimed(text) || is_claimed_once_decoded(text, is_claimed);
+        let is_ours = |text: &[u8]| self.formats.iter().any(|format| format.claims(text));
         self.reader.of_others(request.headers(), request.uri(), &is_ours)
     }
 
@@ -243,23 +240,6 @@ impl Checker {
     fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
         self.formats.is_empty() || self.formats.iter().any(fits)
     }
-}
-
-/// Whether a text is ours as a URL carries it, `%5F` for `_`, coded up to three times. What is coded further is nobody's JWT: ours too.
-fn is_claimed_once_decoded(text: &[u8], is_claimed: impl Fn(&[u8]) -> bool) -> bool {
-    let decode = |text: &[u8]| Zeroizing::new(percent_decode(text).collect::<Vec<u8>>());
-    let mut text = Zeroizing::new(text.to_vec());
-    for _ in 0..3 {
-        let decoded = decode(&text);
-        if *decoded == *text {
-            return false;
-        }
-        if is_claimed(&decoded) {
-            return true;
-        }
-        text = decoded;
-    }
-    *decode(&text) != *text
 }
 
 fn bad_format(scheme: &'static Scheme) -> Rejection {

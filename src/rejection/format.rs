@@ -24,7 +24,7 @@ use crate::{
 
 /// How a refusal reads.
 ///
-/// Whatever the format, the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` to a 503. After
+/// Whatever the format, the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` to a 503 that has none. After
 /// [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc) a gRPC request is answered by a gRPC status in every format.
 ///
 /// ```
@@ -323,7 +323,8 @@ impl Renderer {
         };
         let body = match (&self.format.0, own) {
             (_, Some(own)) => {
-                let (own, body) = own.into_parts();
+                let (mut own, body) = own.into_parts();
+                own.headers.remove(CACHE_CONTROL); // `no-store` stays
                 parts.status = if is_refusal(own.status, &own.headers) { own.status } else { problem.status() };
                 parts.headers.extend(own.headers);
                 body
@@ -338,7 +339,7 @@ impl Renderer {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if parts.status == StatusCode::SERVICE_UNAVAILABLE {
             let one_second = HeaderValue::from_static("1");
-            parts.headers.insert(RETRY_AFTER, one_second);
+            parts.headers.entry(RETRY_AFTER).or_insert(one_second);
         }
         self.challenges.write(parts.status, problem, rejection.interned_scheme(), scope.as_deref(), &mut parts.headers);
         body

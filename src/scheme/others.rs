@@ -2,14 +2,16 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, Uri, header::COOKIE};
+use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 use super::{Reader, cookie, grammar::trim_ows, read::HeaderSource, websocket};
 
 impl Reader {
     /// A reader of those places alone that hold one credential each, whose text `is_ours` denies. `None` if no place does. An empty place and one that is
-    /// given twice stay ours.
+    /// given twice stay ours, and so does a text that is ours once it is percent-decoded.
     pub(crate) fn of_others(&self, headers: &HeaderMap, uri: &Uri, is_ours: &dyn Fn(&[u8]) -> bool) -> Option<Self> {
+        let is_ours: &dyn Fn(&[u8]) -> bool = &|text| is_ours(text) || is_ours_once_decoded(text, is_ours);
         let is_others = |text: Option<&[u8]>| text.is_some_and(|text| !text.is_empty() && !is_ours(text));
         let mut others = self.clone();
         others.headers.retain(|source| source.holds_others(headers, is_ours));
@@ -79,4 +81,21 @@ fn lenient(coded: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 /// The only item, if there is one and no other.
 fn one<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     items.next().filter(|_| items.next().is_none())
+}
+
+/// Whether a text is ours as a URL carries it, `%5F` for `_`, coded up to three times. What is coded further is nobody's JWT: ours too.
+fn is_ours_once_decoded(text: &[u8], is_ours: &dyn Fn(&[u8]) -> bool) -> bool {
+    let decode = |text: &[u8]| Zeroizing::new(percent_decode(text).collect::<Vec<u8>>());
+    let mut text = Zeroizing::new(text.to_vec());
+    for _ in 0..3 {
+        let decoded = decode(&text);
+        if *decoded == *text {
+            return false;
+        }
+        if is_ours(&decoded) {
+            return true;
+        }
+        text = decoded;
+    }
+    *decode(&text) != *text
 }

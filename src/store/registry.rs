@@ -29,7 +29,7 @@ use crate::{
 /// # On whose behalf
 ///
 /// A change takes the key of the actor on whose behalf it is made; `None` is a trusted actor. In the transaction that changes, the store
-/// reads the record of that key, keeps it from being changed until the transaction ends, and calls [`ActorKey::check`]. SlowCheck somebody
+/// reads the record of that key, keeps it from being changed until the transaction ends, and calls [`ActorKey::check`]. Somebody
 /// who keeps changes in flight would go on after the revocation of the key: what was checked before is not true any more. So after a
 /// revocation was answered, no change on behalf of that key is committed. [`RegistryError::ActorChanged`] comes before every other refusal.
 ///

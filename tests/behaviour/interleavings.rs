@@ -1,5 +1,6 @@
 //! The cache's protocol under loom: every order in which the database, the follower and the requests can meet with up to three preemptions,
 //! as far as the memory model lets them. What is checked is the very file of the library; its atomics are loom's here.
+#![cfg(feature = "cache")]
 
 // Not all of it has a part in each play.
 #[allow(dead_code)]

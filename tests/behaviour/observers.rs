@@ -50,7 +50,7 @@ async fn a_caller_that_goes_away_before_the_store_answers_was_not_judged() {
     let gone = tokio::time::timeout(std::time::Duration::from_secs(1), api.app.clone().oneshot(bearer(LIVE)));
     gone.await.expect_err("it never answers");
     assert_eq!(api.outcomes(), [Outcome::Abandoned]);
-    assert_eq!(api.schemes(), [Some(&Scheme::bearer())]);
+    assert_eq!(api.schemes(), [Some(Scheme::bearer())]);
     assert_eq!(api.calls(), 0);
 }
 

@@ -216,6 +216,24 @@ async fn r19_a_custom_format_gets_path_and_request_id() {
     }
 }
 
+/// No cache keeps a refusal, whatever its format says; how long a caller waits is the format's to say.
+#[tokio::test]
+async fn r15_a_custom_refusal_is_kept_by_no_cache() {
+    let format = RejectionFormat::custom(|_| {
+        let own = Response::builder().header("cache-control", "public, max-age=60").header("retry-after", "7");
+        own.body("own").unwrap()
+    });
+    for (fault, key, status) in [(Fault::None, UNKNOWN, 401), (Fault::Waits, "", 401), (Fault::Fails, LIVE, 503)] {
+        let format = format.clone();
+        let api = Api::live().fault(fault).layer(|layer| layer.rejection_format(format)).run();
+        let response = api.app.clone().oneshot(request("GET", "/links", key, "r6")).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(all(response.headers(), "cache-control"), ["no-store"], "{status}");
+        assert_eq!(all(response.headers(), "retry-after"), ["7"], "{status}");
+        assert_eq!(body(response).await, "own");
+    }
+}
+
 /// A layer with one key under `id`, around `inner`.
 fn nest(
     id: &'static str,
@@ -665,7 +683,10 @@ async fn r13_what_has_none_of_the_formats_belongs_to_another_layer() {
     let all = || {
         let headers =
             [Scheme::bearer(), Scheme::basic(), Scheme::x_api_key(), Scheme::header_with_prefix("x-acme", "Key")];
-        headers.into_iter().chain([Scheme::query("key"), Scheme::cookie("key"), Scheme::websocket_protocol("api-key")])
+        headers
+            .into_iter()
+            .chain([Scheme::query("key"), Scheme::cookie("key"), Scheme::websocket_protocol("api-key")])
+            .collect::<Vec<_>>()
     };
     for foreign in ["aaa.bbb.ccc", "0123456789abcdef", &long] {
         for (name, request) in [

@@ -186,6 +186,15 @@ impl KeyStore for MemoryStore {
     }
 }
 
+impl MemoryStore {
+    /// Takes a key that is not revoked to this status, whatever its version.
+    fn switch(&self, id: &KeyId, status: Status, actor: Option<&ActorKey>) -> Result<KeyRecord, RegistryError> {
+        let mut turn = self.turn();
+        let updated = turn.books.get_for(actor, id).and_then(|stored| stored.apply_update(stored.clone()));
+        updated.map(|record| self.put(&mut turn, record.with_status(status)))
+    }
+}
+
 impl KeyRegistry for MemoryStore {
     async fn insert(
         &self,
@@ -250,15 +259,11 @@ impl KeyRegistry for MemoryStore {
     }
 
     async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
-        let mut turn = self.turn();
-        let updated = turn.books.get_for(actor, id).and_then(|stored| stored.apply_update(stored.clone()));
-        Ok(updated.map(|record| self.put(&mut turn, record.with_status(Status::Revoked))))
+        Ok(self.switch(id, Status::Revoked, actor))
     }
 
     async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
-        let mut turn = self.turn();
-        let updated = turn.books.get_for(actor, id).and_then(|stored| stored.apply_update(stored.clone()));
-        Ok(updated.map(|record| self.put(&mut turn, record.with_status(Status::Disabled))))
+        Ok(self.switch(id, Status::Disabled, actor))
     }
 
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {

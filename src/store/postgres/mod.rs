@@ -141,6 +141,22 @@ impl KeyStore for PostgresStore {
     }
 }
 
+impl PostgresStore {
+    /// Takes a key that is not revoked to this status, whatever its version.
+    async fn switch(&self, id: &KeyId, status: Status, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+        let work = async {
+            let mut change = self.pool.begin(Purpose::Change).await?;
+            let switched = |stored: &KeyRecord| stored.apply_update(stored.clone().with_status(status));
+            let answer = match lock(&mut change, actor, &[id]).await? {
+                Ok(rows) => put(&mut change, rows.get(id).and_then(switched)).await?,
+                Err(refusal) => Err(refusal),
+            };
+            change.end(answer).await
+        };
+        self.pool.within(work).await
+    }
+}
+
 impl KeyRegistry for PostgresStore {
     async fn insert(
         &self,
@@ -233,29 +249,11 @@ impl KeyRegistry for PostgresStore {
     }
 
     async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
-        let work = async {
-            let mut change = self.pool.begin(Purpose::Change).await?;
-            let revoked = |stored: &KeyRecord| stored.apply_update(stored.clone().with_status(Status::Revoked));
-            let answer = match lock(&mut change, actor, &[id]).await? {
-                Ok(rows) => put(&mut change, rows.get(id).and_then(revoked)).await?,
-                Err(refusal) => Err(refusal),
-            };
-            change.end(answer).await
-        };
-        self.pool.within(work).await
+        self.switch(id, Status::Revoked, actor).await
     }
 
     async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
-        let work = async {
-            let mut change = self.pool.begin(Purpose::Change).await?;
-            let disabled = |stored: &KeyRecord| stored.apply_update(stored.clone().with_status(Status::Disabled));
-            let answer = match lock(&mut change, actor, &[id]).await? {
-                Ok(rows) => put(&mut change, rows.get(id).and_then(disabled)).await?,
-                Err(refusal) => Err(refusal),
-            };
-            change.end(answer).await
-        };
-        self.pool.within(work).await
+        self.switch(id, Status::Disabled, actor).await
     }
 
     async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
