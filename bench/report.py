@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Fills in what was measured: docs/performance.svg, and what was measured in docs/performance.md,
-docs/operations.md and README.md.
+"""Fills in what was measured: docs/performance.svg, and the tables and figures of docs/performance.md,
+docs/design/performance-log.md and README.md.
 
     cargo bench --manifest-path bench/Cargo.toml --bench goals
     cargo bench --manifest-path bench/Cargo.toml --bench end_to_end
     python3 bench/rows.py
     python3 bench/report.py
 
-A table stands between `<!-- NAME -->` and `<!-- /NAME -->`, a figure between `<!--=NAME-->` and `<!--/-->`. What was not measured is left as it
-is, and said; so is a goal that is short and has no paragraph, or is met and has one.
+A table is between `<!-- NAME -->` and `<!-- /NAME -->`, a figure between `<!--=NAME-->` and `<!--/-->`. Leaves what was not measured as it
+is, and prints its name. Prints each goal that is short and has no paragraph in the log, or is met and has one.
 """
 
 import json
@@ -22,7 +22,7 @@ import chart
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 PAGE = ROOT / "docs" / "performance.md"
-GUIDE = ROOT / "docs" / "operations.md"
+LOG = ROOT / "docs" / "design" / "performance-log.md"
 README = ROOT / "README.md"
 
 # What is compared with what, and what a plain layer written by hand has reached on the machine that the targets were set on.
@@ -59,7 +59,7 @@ BY_HAND = {
     (12, ""): "87 to 139",
 }
 
-# In bytes, by tests/sizing.rs: docs/operations.md.
+# In bytes, by tests/behaviour/sizing.rs: docs/design/performance-log.md.
 CACHED_RECORD = 1870
 # An id and an organization, as the goals' keys have them; the bench leaves them out of a key's bytes.
 OWN_TEXTS = 38
@@ -67,7 +67,7 @@ OWN_TEXTS = 38
 TOLD_CHANGE = 1 + 4 + 4 + len("tower_api_key") + 1 + 4 + 1
 TOLD_BEAT = TOLD_CHANGE - 4 + 41
 
-# Nanoseconds, measured once, apart from the library: the table under goal 15 in the page.
+# Nanoseconds, measured once, apart from the library: the table under goal 15 in the log.
 HASH, SIPHASH, PLAIN = 61, 26, 6
 
 TTL, EPOCHS, MONTH = 600, 65_536, 30 * 86_400
@@ -110,7 +110,7 @@ def main():
     found = Found(folder)
     if found.goals["goals"]:
         print(chart.write(folder))
-    for page in (PAGE, GUIDE, README):
+    for page in (PAGE, LOG, README):
         text = page.read_text(encoding="utf-8")
         text = re.sub(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", lambda match: table(match, found), text, flags=re.DOTALL)
         text = re.sub(r"<!--=(\w+)-->.*?<!--/-->", lambda match: figure(match, found), text, flags=re.DOTALL)
@@ -203,10 +203,10 @@ def end_to_end(found):
 
 
 def stages(found):
-    """Each stage alone, and what is left of the whole."""
+    """Each stage alone, and the remainder of the whole."""
     names = {
-        "hash": "hash: the padding, and one compression",
-        "find": "find the record, count it up and down, compare its digest",
+        "hash": "hash: padding and one compression",
+        "find": "find the record, count its reference, compare its digest",
     }
     alone = [(what, *cost(found, "stages", name)) for name, what in names.items()]
     verify, layer, bare = cost(found, "stages", "verify"), "layer, one scheme", "bare, Bearer"
@@ -214,18 +214,18 @@ def stages(found):
     insert = less(cost(found, "layer", "bare, and a principal inserted"), cost(found, "layer", bare))
     left = less(verify, *(row[1:] for row in alone))
     rest = less(above, verify, insert)
-    how = ("`stages`: of these, the compression {:.0f} ns and {:.0f}", "`stages`")
+    how = ("`stages`; of it, the compression {:.0f} ns and {:.0f}", "`stages`")
     compression = cost(found, "stages", "compression")
     rows = [(what, *costs, said.format(*compression)) for (what, *costs), said in zip(alone, how)]
     rows += [
-        ("find the header, read the key, look at its form; status, times; the principal", *left, "`verify` less the two"),
+        ("find the header, parse the key, check its form, status and times; make the principal", *left, "`verify` less these two"),
         ("**verify**", *verify, "`stages`"),
-        ("insert the principal into empty extensions, drop it with them", *insert, "`layer`: bare with an insert, less bare"),
-        ("the rest of the layer: the dialect, the mark of the header, the future, a count of the layer", *rest, "what is left"),
+        ("insert the principal into empty extensions, drop both", *insert, "`layer`: bare with an insert, less bare"),
+        ("the rest of the layer: protocol, mark of the header, future, a reference count", *rest, "the remainder"),
         ("**layer above bare**", *above, "`layer`: with the layer, less bare"),
     ]
     return [
-        ("stage", "ns", "instructions", "how it was had"),
+        ("stage", "ns", "instructions", "computed from"),
         *((what, f"{nanos:.0f}", f"{count:,.0f}", how) for what, nanos, count, how in rows),
     ]
 
@@ -241,7 +241,7 @@ def less(all_of_it, *parts):
 
 def cache(found):
     rows = [("what", "`CachedStore`", "`MemoryStore`", "times")]
-    for what, name in (("a key verified", "verify"), ("a service with the layer; times: above bare", "layer")):
+    for what, name in (("a key verified", "verify"), ("a service with the layer; ratio above bare", "layer")):
         sides = (cost(found, "cache", f"{name}, {store}") for store in ("cache", "memory"))
         cells = (f"{nanos:.0f} ns, {count:,.0f}" for nanos, count in sides)
         rows.append((what, *cells, number_of(found.value(13, name))))
@@ -267,21 +267,21 @@ def sizing(found):
         ("keys in use", *map(amount, in_use), "1 of 100"),
         ("requests/s", *map(amount, requests), "keys in use ÷ 10 s"),
         ("cores for the whole service", *map(number_of, cores), f"requests × {cpu:.2f} µs (end to end, user and system)"),
-        ("of these for the layer", *(number_of(n * layer_us / 1e6) for n in requests), f"requests × {layer_us:.2f} µs, more than with a no-op layer"),
+        ("of them for the layer", *(number_of(n * layer_us / 1e6) for n in requests), f"requests × {layer_us:.2f} µs, more than with a no-op layer"),
         ("nodes", *map(str, nodes), f"{CORES} cores each, half busy; 2 at least"),
         ("`MemoryStore`, each node", *(size(n * each) for n in keys), f"keys × ({found.value(12):.0f} + {OWN_TEXTS} of texts) bytes (goal 12)"),
-        ("`CachedStore` with all in use", *(size(n * 1.1 * CACHED_RECORD) for n in in_use), f"keys in use × 1.1 × {CACHED_RECORD:,} bytes (`tests/sizing.rs`)"),
+        ("`CachedStore` with all in use", *(size(n * 1.1 * CACHED_RECORD) for n in in_use), f"keys in use × 1.1 × {CACHED_RECORD:,} bytes (`sizing.rs`)"),
         ("rows in PostgreSQL, with indexes", *(size(n * row_bytes) for n in keys), f"keys × ({rows['table_bytes']:.0f} + {rows['index_bytes']:.0f}) bytes (`rows.py`)"),
-        ("of these the index on `digest`", *(size(n * rows["digest_index_bytes"]) for n in keys), f"keys × {rows['digest_index_bytes']:.0f} bytes"),
-        ("look-ups/s, any node sees any key", *map(amount, anywhere), "keys in use × nodes ÷ ttl, requests at most"),
-        ("look-ups/s, a key has its two nodes", *map(amount, per_key), "keys in use × 2 ÷ ttl"),
-        ("servers for the latter", *(str(math.ceil(n / (rate / 2))) for n in per_key), f"half of {amount(rate)} look-ups/s each (`rows.py`)"),
-        ("hits that one server needs", *(percent(max(0, 1 - rate / 2 / n)) for n in requests), f"1 − {amount(rate / 2)} ÷ requests"),
-        ("hits that there are", *(percent(1 - n / r) for n, r in zip(per_key, requests)), "1 − look-ups ÷ requests, two nodes for a key"),
+        ("of them the index on `digest`", *(size(n * rows["digest_index_bytes"]) for n in keys), f"keys × {rows['digest_index_bytes']:.0f} bytes"),
+        ("lookups/s, any node sees any key", *map(amount, anywhere), "keys in use × nodes ÷ ttl, requests at most"),
+        ("lookups/s, two nodes for each key", *map(amount, per_key), "keys in use × 2 ÷ ttl"),
+        ("servers for them", *(str(math.ceil(n / (rate / 2))) for n in per_key), f"half of {amount(rate)} lookups/s each (`rows.py`)"),
+        ("hit rate that one server needs", *(percent(max(0, 1 - rate / 2 / n)) for n in requests), f"1 − {amount(rate / 2)} ÷ requests"),
+        ("actual hit rate", *(percent(1 - n / r) for n, r in zip(per_key, requests)), "1 − lookups ÷ requests, two nodes for a key"),
         ("changes/s", *map(number_of, changes), "keys ÷ 30 days"),
-        ("told to all nodes", *(size(n * m * TOLD_CHANGE) + "/s" for n, m in zip(changes, nodes)), f"changes × nodes × {TOLD_CHANGE} bytes"),
-        ("heartbeats told to all nodes", *(size(4 * n * n * TOLD_BEAT) + "/s" for n in nodes), f"4/s × nodes² × {TOLD_BEAT} bytes, lease 1 s"),
-        ("how long no change hits an entry", *(span(EPOCHS / n) for n in changes), f"{EPOCHS:,} epochs ÷ changes/s"),
+        ("notifications to all nodes", *(size(n * m * TOLD_CHANGE) + "/s" for n, m in zip(changes, nodes)), f"changes × nodes × {TOLD_CHANGE} bytes"),
+        ("heartbeats to all nodes", *(size(4 * n * n * TOLD_BEAT) + "/s" for n in nodes), f"4/s × nodes² × {TOLD_BEAT} bytes, lease 1 s"),
+        ("time until a change hits an entry", *(span(EPOCHS / n) for n in changes), f"{EPOCHS:,} epochs ÷ changes/s"),
     ]
 
 
@@ -295,11 +295,11 @@ def apart(found):
         ("each of 64 databases", "", "how"),
         ("rows", amount(keys), "10 billion ÷ 64"),
         ("table and indexes", size(keys * (rows["table_bytes"] + rows["index_bytes"])), "as above"),
-        ("of these the index on `digest`", size(keys * rows["digest_index_bytes"]), "fits in memory"),
-        ("look-ups/s", amount(look_ups), f"a server does {amount(rows['look_ups_per_second'])} while all is in memory"),
+        ("of them the index on `digest`", size(keys * rows["digest_index_bytes"]), "fits in memory"),
+        ("lookups/s", amount(look_ups), f"a server does {amount(rows['look_ups_per_second'])} while all is in memory"),
         ("changes/s", number_of(changes), "rows ÷ 30 days"),
-        ("how long no change hits an entry", span(EPOCHS / changes), "longer than the ttl of 10 minutes"),
-        ("heartbeats told", f"{4 * nodes * nodes:,}/s", f"4/s × {nodes}² nodes; see [operations](operations.md#sizing)"),
+        ("time until a change hits an entry", span(EPOCHS / changes), "longer than the ttl of 10 minutes"),
+        ("heartbeats", f"{4 * nodes * nodes:,}/s", f"4/s × {nodes}² nodes"),
         ("connections", f"{nodes * 10:,}", f"{nodes} nodes × (8 + 2)"),
     ]
 
@@ -380,8 +380,8 @@ def without_hash(found, nanos):
 
 
 def paragraphs(found):
-    """Where the page and the goals disagree."""
-    text = PAGE.read_text(encoding="utf-8")
+    """Where the log and the goals disagree."""
+    text = LOG.read_text(encoding="utf-8")
     told = {int(number) for names in re.findall(r"^\*\*Goals? ([\d, and]+)", text, re.MULTILINE) for number in re.findall(r"\d+", names)}
     short = {goal["goal"] for goal in found.all_goals() if not goal["ok"]}
     measured = {goal["goal"] for goal in found.all_goals()}

@@ -123,23 +123,3 @@ pub use store::{KeyRegistry, KeyStore, Lookup};
 ))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// Keeps the code of the page on peppers true.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/peppers.md")]
-struct Peppers;
-
-/// Keeps the code of the page on migrating true.
-#[cfg(all(doctest, feature = "admin-api", feature = "sqlite"))]
-#[doc = include_str!("../docs/migrating.md")]
-struct Migrating;
-
-/// Keeps the code of the page on errors true.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/errors.md")]
-struct Errors;
-
-/// Keeps the code of the page on operations true.
-#[cfg(all(doctest, feature = "cache", feature = "postgres"))]
-#[doc = include_str!("../docs/operations.md")]
-struct Operations;

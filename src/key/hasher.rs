@@ -67,7 +67,7 @@ impl KeyHasher {
     /// it first, then under each older one in the order in which they were added. Where none has it, the newest is asked once
     /// more, since the key may just have been moved there; so an unknown key costs one look-up more than there are peppers.
     ///
-    /// A [`KeyManager`](crate::KeyManager) moves a key to the newest when it is used. The guide in `docs/peppers.md` shows how a pepper is changed
+    /// A [`KeyManager`](crate::KeyManager) moves a key to the newest when it is used. The runbook "Rotate a pepper" shows how a pepper is changed
     /// while a service runs.
     ///
     /// ```

@@ -7,7 +7,7 @@ use std::fmt;
 /// none, whatever else is wrong with it. A key that gives no access and looks like a slip (`"KEY"`, `Bearer:KEY`, in a place for visible ASCII) has one beside
 /// its own reason, which the text of the key alone decides.
 ///
-/// The page `docs/errors.md` lists every cause with its sentence and what to do.
+/// The guide's chapter on error responses lists every cause with its sentence and what to do.
 ///
 /// ```
 /// use http::Request;

@@ -120,7 +120,7 @@ fn keys_come_from_the_operating_systems_generator_and_from_nowhere_else() {
 #[test]
 fn each_failure_in_the_guide_has_its_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guide = fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let guide = fs::read_to_string(root.join("docs/guide/src/deployment.md")).unwrap();
     let failures = guide.split("\n## ").find(|section| section.starts_with("Failures")).unwrap();
     let rows: Vec<&str> = failures.lines().filter(|line| line.starts_with('|')).skip(2).collect();
     assert!(rows.len() > 10);

@@ -1,4 +1,4 @@
-//! What a cache's entries take in memory: the figures of `docs/operations.md`.
+//! What a cache's entries take in memory: the figures of `docs/design/performance-log.md`.
 use std::convert::Infallible;
 
 use allocation_counter::measure;

@@ -445,7 +445,7 @@ async fn m14_the_answers_own_bytes_are_the_only_copy_of_a_new_key() {
 /// The statement as the page has it.
 #[cfg(feature = "sqlite")]
 fn documented_purge() -> String {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/src/runbooks.md")).unwrap();
     let statement =
         page.lines().find(|line| line.starts_with("delete from api_keys where status = 'revoked'")).unwrap();
     statement.split(';').next().unwrap().to_owned()

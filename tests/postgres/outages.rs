@@ -1,4 +1,4 @@
-//! What callers see while something is broken: the rows of the table in `docs/operations.md` that no other test shows.
+//! What callers see while something is broken: the rows of the table in the guide's chapter on deployment that no other test shows.
 #[path = "../support/database.rs"]
 mod database;
 

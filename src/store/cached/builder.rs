@@ -47,7 +47,7 @@ impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
     }
 
     /// At most this many records are kept, and as many absences: 100,000. Each of up to 64 shards is bounded by itself, so leave a tenth more
-    /// room than there are keys in use, and a half more below 10,000. See `docs/operations.md` for their size.
+    /// room than there are keys in use, and a half more below 10,000. See the chapter on deployment for their size.
     pub fn entries(mut self, most: usize) -> Self {
         self.entries = most;
         self

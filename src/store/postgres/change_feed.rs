@@ -222,7 +222,7 @@ impl Watched {
 
 fn without_triggers() -> sqlx::Error {
     let why = "the triggers that tell of changed keys are missing, were replaced, or are not `enable always`, the table has \
-        children, or the nonce of the channel is missing or was replaced: see docs/operations.md";
+        children, or the nonce of the channel is missing or was replaced: see \"A stuck change feed\" in the guide";
     sqlx::Error::Configuration(why.into())
 }
 
