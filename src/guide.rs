@@ -1,45 +1,31 @@
-//! The guide: a chapter for each task, from the first key to a cluster. Its code is compiled and run with the tests.
+//! The guide: one chapter for each task, from the first key to a cluster. The tests compile and run its code.
+//!
+//! The chapters are the pages of the book in `docs/guide/`. In the book, a link to another chapter ends in `.md`; here,
+//! `rustdoc-links.md` is in front of each chapter and defines the same labels as paths of modules.
 
 #![allow(clippy::doc_markdown, reason = "chapters are prose")]
 
-#[doc = include_str!("../docs/guide/src/concepts.md")]
-pub mod concepts {}
+macro_rules! chapters {
+    ($($name:ident: $file:literal,)*) => {$(
+        #[doc = include_str!("../docs/guide/rustdoc-links.md")]
+        #[doc = include_str!(concat!("../docs/guide/src/", $file))]
+        pub mod $name {}
+    )*};
+}
 
-#[doc = include_str!("../docs/guide/src/getting-started.md")]
-pub mod getting_started {}
-
-#[doc = include_str!("../docs/guide/src/credentials.md")]
-pub mod credentials {}
-
-#[doc = include_str!("../docs/guide/src/authorization.md")]
-pub mod authorization {}
-
-#[doc = include_str!("../docs/guide/src/stores.md")]
-pub mod stores {}
-
-#[doc = include_str!("../docs/guide/src/managing-keys.md")]
-pub mod managing_keys {}
-
-#[doc = include_str!("../docs/guide/src/errors.md")]
-pub mod errors {}
-
-#[doc = include_str!("../docs/guide/src/observability.md")]
-pub mod observability {}
-
-#[doc = include_str!("../docs/guide/src/testing.md")]
-pub mod testing {}
-
-#[doc = include_str!("../docs/guide/src/deployment.md")]
-pub mod deployment {}
-
-#[doc = include_str!("../docs/guide/src/runbooks.md")]
-pub mod runbooks {}
-
-#[doc = include_str!("../docs/guide/src/recipes.md")]
-pub mod recipes {}
-
-#[doc = include_str!("../docs/guide/src/migrating.md")]
-pub mod migrating {}
-
-#[doc = include_str!("../docs/guide/src/security.md")]
-pub mod security {}
+chapters! {
+    concepts: "concepts.md",
+    getting_started: "getting-started.md",
+    credentials: "credentials.md",
+    authorization: "authorization.md",
+    stores: "stores.md",
+    managing_keys: "managing-keys.md",
+    errors: "errors.md",
+    observability: "observability.md",
+    testing: "testing.md",
+    deployment: "deployment.md",
+    runbooks: "runbooks.md",
+    recipes: "recipes.md",
+    migrating: "migrating.md",
+    security: "security.md",
+}
