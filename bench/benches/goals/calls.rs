@@ -5,7 +5,7 @@ use std::{convert::Infallible, hint::black_box};
 use http::{Request, Response, StatusCode};
 use tower::Service;
 
-use crate::{paired::Item, rig};
+use crate::{item::Item, rig};
 
 /// Calls of `service` with the requests that `make` makes.
 pub struct Calls<S, M, B> {

@@ -12,7 +12,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork},
 };
 
-use crate::paired::Item;
+use crate::item::Item;
 
 /// What is taken away.
 const FEW: usize = 1;

@@ -12,10 +12,12 @@ mod child;
 mod goal;
 mod handwritten;
 mod instructions;
+mod item;
 mod paired;
 mod peer;
 mod report;
 mod rig;
+mod spread;
 
 use std::env;
 

@@ -1,23 +1,13 @@
 //! Measures items in turn, many short rounds, so that whatever slows the machine slows them all; and compares them round by round.
 
-use std::{hint::black_box, time::Instant};
+use std::time::Instant;
 
 use crate::{
     allocations, instructions,
+    item::Item,
     report::{Row, Table},
+    spread::Spread,
 };
-
-/// Something that is called again and again.
-pub trait Item {
-    /// Makes what so many calls need. Not timed.
-    fn prepare(&mut self, _calls: usize) {}
-
-    /// So many calls.
-    fn run(&mut self, calls: usize);
-}
-
-/// A closure that needs nothing. It is told the number of the call.
-pub struct Repeat<F>(pub F);
 
 /// Items that are compared with each other.
 pub struct Group<'a> {
@@ -39,14 +29,6 @@ struct Entry<'a> {
     allocations: f64,
 }
 
-/// A median, between its quartiles.
-#[derive(Clone, Copy, Debug)]
-pub struct Spread {
-    pub q1: f64,
-    pub median: f64,
-    pub q3: f64,
-}
-
 /// The calls between two readings of the clock.
 const CHUNK: usize = 64;
 
@@ -57,16 +39,6 @@ const ROUNDS: usize = 121;
 
 /// The calls whose instructions are counted: each takes microseconds, one step at a time.
 const COUNTED: usize = 4;
-
-// === impl Repeat ===
-
-impl<F: FnMut(usize) -> R, R> Item for Repeat<F> {
-    fn run(&mut self, calls: usize) {
-        for call in 0..calls {
-            black_box((self.0)(black_box(call)));
-        }
-    }
-}
 
 // === impl Group ===
 
@@ -189,20 +161,4 @@ fn per_call(count: u64) -> f64 {
 #[allow(clippy::cast_precision_loss, reason = "a small count")]
 fn per_call_divisor() -> f64 {
     CHUNK as f64
-}
-
-// === impl Spread ===
-
-impl Spread {
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
-        Self { q1: at(1), median: at(2), q3: at(3) }
-    }
-
-    /// A value that was counted, not measured.
-    pub fn exact(value: f64) -> Self {
-        Self { q1: value, median: value, q3: value }
-    }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::paired::Spread;
+use crate::spread::Spread;
 
 /// All that was found so far.
 #[derive(Default, Serialize, Deserialize)]

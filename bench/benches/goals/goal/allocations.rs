@@ -5,9 +5,9 @@ use tower::Layer;
 
 use crate::{
     allocations,
-    paired::Spread,
     report::Report,
     rig::{self, Bare, Carries, Keys},
+    spread::Spread,
 };
 
 pub fn measure(report: &mut Report) {

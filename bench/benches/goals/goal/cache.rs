@@ -13,7 +13,8 @@ use tower_api_key::{
 
 use crate::{
     calls::Calls,
-    paired::{Group, Repeat},
+    item::Repeat,
+    paired::Group,
     report::Report,
     rig::{self, Bare, Carries, Keys, PRESENTED},
 };

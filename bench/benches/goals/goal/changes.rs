@@ -17,9 +17,9 @@ use super::{
     threads::pin,
 };
 use crate::{
-    paired::Spread,
     report::{Report, Row, Table},
     rig::at_once,
+    spread::Spread,
 };
 
 const KEYS: u64 = 1_000_000;

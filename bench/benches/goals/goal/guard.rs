@@ -5,9 +5,10 @@ use tower_api_key::{ApiKeyLayer, KeyHasher, KeyRecord, Require};
 
 use crate::{
     calls::Calls,
-    paired::{Group, Spread},
+    paired::Group,
     report::Report,
     rig::{self, Bare, Carries, Keys},
+    spread::Spread,
 };
 
 pub fn measure(report: &mut Report) {

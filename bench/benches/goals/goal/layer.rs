@@ -14,7 +14,8 @@ use tower_api_key::{ApiKeyLayer, KeyHasher, Principal};
 use crate::{
     calls::Calls,
     handwritten::Table,
-    paired::{Group, Repeat},
+    item::Repeat,
+    paired::Group,
     report::Report,
     rig::{self, Bare, Carries, Keys, PRESENTED},
 };

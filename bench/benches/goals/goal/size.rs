@@ -8,9 +8,11 @@ use tower_api_key::{ApiKey, ApiKeyLayer, KeyDigest, KeyHasher, KeyRecord, KeySto
 
 use crate::{
     allocations,
-    paired::{Group, Item, Repeat, Spread},
+    item::{Item, Repeat},
+    paired::Group,
     report::Report,
     rig::{self, Carries, PRESENTED},
+    spread::Spread,
 };
 
 /// Says with how many keys it is measured, for whoever has less memory or less time.

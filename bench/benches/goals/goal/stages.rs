@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256, block_api::compress256};
 use tower_api_key::{KeyDigest, KeyHasher, KeyStore, Lookup};
 
 use crate::{
-    paired::{Group, Repeat},
+    item::Repeat,
+    paired::Group,
     report::Report,
     rig::{self, Carries, Keys, PRESENTED},
 };

@@ -21,9 +21,9 @@ use tower::{Layer, Service};
 use tower_api_key::{ApiKey, ApiKeyLayer};
 
 use crate::{
-    paired::Spread,
     report::Report,
     rig::{self, Carries, Keys},
+    spread::Spread,
 };
 
 /// So many calls.

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     handwritten::Table,
-    paired::{Group, Repeat},
+    item::Repeat,
+    paired::Group,
     peer::jwt,
     report::Report,
     rig::{self, Carries, Keys, PRESENTED},

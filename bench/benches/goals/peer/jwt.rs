@@ -5,7 +5,7 @@ use std::hint::black_box;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 
-use crate::paired::{Item, Repeat};
+use crate::item::{Item, Repeat};
 
 #[derive(Serialize, Deserialize)]
 struct Claims {

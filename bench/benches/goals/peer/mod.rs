@@ -13,7 +13,8 @@ use tower::Layer;
 use crate::{
     calls::Calls,
     handwritten::Table,
-    paired::{Group, Repeat},
+    item::Repeat,
+    paired::Group,
     report::Report,
     rig::{self, Bare, Carries, Keys, PRESENTED},
 };

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use prefixed_api_key::{PrefixedApiKey, PrefixedApiKeyController};
 
-use crate::paired::{Item, Repeat};
+use crate::item::{Item, Repeat};
 
 pub fn check() -> impl Item {
     let controller = PrefixedApiKeyController::configure().prefix("hopx".to_owned()).seam_defaults().finalize();

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use jiff::Timestamp;
 use tollgate_auth::{CredentialVerifier, HmacRegistry, SessionCredential};
 
-use crate::paired::{Item, Repeat};
+use crate::item::{Item, Repeat};
 
 const KEYS: usize = 10_000;
 
