@@ -55,12 +55,17 @@
 //! | `sqlite`   | no      | `store::SqliteStore`: keys in a file, nothing to set up                            |
 //! | `postgres` | no      | `store::PostgresStore`: keys that many nodes share, with TLS, and word of changes  |
 //! | `cache`    | no      | `store::CachedStore`: answers from memory, with a bound on revocations             |
-//! | `manage`   | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
+//! | `admin-api` | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
 //! | `tracing`  | no      | one event per decision, and the key's id on the request's span                     |
 //! | `metrics`  | no      | requests by outcome and reason, store latency and errors, through the facade       |
 //! | `utoipa`   | no      | `openapi::Security`: schemes and guards in an OpenAPI document of your own         |
 //! | `client`   | no      | `client::SendKeyLayer`: the caller's side, around hyper-util, reqwest or another   |
 //! | `testkit`  | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
+//!
+//! The crate needs Rust 1.88. The features `sqlite` and `postgres` need Rust 1.94, because sqlx 0.9 does.
+//! `postgres` brings TLS by rustls; `postgres-no-tls` leaves the choice to a feature of sqlx in your own
+//! `Cargo.toml`, such as `tls-native-tls`. `sqlite` bundles SQLite; set `LIBSQLITE3_SYS_USE_PKG_CONFIG=1`
+//! in the environment of the build to link the system's.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,6 +1,7 @@
 //! What allocates, counted. A key is verified without; an accepted request allocates what `http::Extensions` needs for one
 //! insert, and nothing else: three times when they are empty, once when they are in use. A guard adds nothing. The response of the inner service has
 //! a header already, as nearly every response has, so that its map has space for what caches are told.
+#![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 
 use std::{
     cell::Cell,

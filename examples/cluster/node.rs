@@ -15,7 +15,7 @@ pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
     // missed, and never longer than `revocation_bound`.
     let store = PostgresStore::open(&env::var("DATABASE_URL")?).await?;
     let changes = store.change_feed();
-    let keys = CachedStore::builder(store, changes).ttl(Duration::from_mins(10)).build()?;
+    let keys = CachedStore::builder(store, changes).ttl(Duration::from_secs(600)).build()?;
     let manager = KeyManager::builder(keys.clone()).format(KeyFormat::new("acme")?).build()?;
 
     // Routes.

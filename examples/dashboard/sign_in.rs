@@ -56,7 +56,7 @@ struct Session {
     begun: Instant,
 }
 
-const LIFETIME: Duration = Duration::from_hours(8);
+const LIFETIME: Duration = Duration::from_secs(8 * 3_600);
 
 /// One more ends them all.
 const SESSIONS_PER_KEY: usize = 100;

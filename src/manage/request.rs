@@ -50,7 +50,7 @@ pub struct UpdateKey {
 /// use std::time::Duration;
 /// use tower_api_key::manage::Rotation;
 ///
-/// let a_day_for_both = Rotation::grace_period(Duration::from_hours(24));
+/// let a_day_for_both = Rotation::grace_period(Duration::from_secs(86_400));
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use = "describes a rotation; KeyManager::rotate does it"]

@@ -7,11 +7,11 @@ mod change_feed;
 mod erased;
 mod filter;
 mod memory;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "postgres-no-tls")]
 mod postgres;
 mod registry;
 mod registry_error;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -28,7 +28,7 @@ pub use change_feed::{ChangeFeed, Invalidation};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::KeyFilter;
 pub use memory::{MemoryChangeFeed, MemoryStore};
-#[cfg(feature = "postgres")]
+#[cfg(feature = "postgres-no-tls")]
 pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder};
 pub use registry::{Answered, KeyLimit, KeyRegistry, Replacement, UsageDelta};
 pub use registry_error::RegistryError;

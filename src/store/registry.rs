@@ -247,7 +247,7 @@ pub struct Replacement {
 /// use std::time::{Duration, SystemTime};
 /// use tower_api_key::{KeyRecord, store::KeyLimit};
 ///
-/// let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+/// let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
 /// let cap = KeyLimit { max: 1, at: now };
 /// let record = KeyRecord::new("k1", [7; 32]);
 /// assert!(cap.counts(&record));
@@ -267,7 +267,7 @@ pub struct KeyLimit {
 /// use std::time::{Duration, SystemTime};
 /// use tower_api_key::store::UsageDelta;
 ///
-/// let once = UsageDelta { id: "k1".into(), count: 1, last_used_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000) };
+/// let once = UsageDelta { id: "k1".into(), count: 1, last_used_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) };
 /// assert_eq!(once.count, 1);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

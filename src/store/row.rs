@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_time_is_kept_to_the_microsecond_and_never_rounded_up() {
         let epoch = SystemTime::UNIX_EPOCH;
-        let year = Duration::from_hours(8766);
+        let year = Duration::from_secs(8_766 * 3_600);
         for (time, kept) in [
             (epoch, epoch),
             (epoch + year * 50 + Duration::from_micros(1), epoch + year * 50 + Duration::from_micros(1)),

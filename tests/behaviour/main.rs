@@ -1,4 +1,5 @@
 //! What the library does, seen through its public API, in one process and without anything from outside.
+#![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 
 #[cfg(feature = "cache")]
 #[path = "../support/database.rs"]

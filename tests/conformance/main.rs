@@ -2,6 +2,7 @@
 //!
 //! The cases are those under `tests/conformance/`, theirs and ours, or in the file that `CONFORMANCE_CASES` names. Every case runs twice: over a
 //! store that answers at once, and over one that has to wait. See `tests/conformance/README.md`.
+#![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 
 mod challenge;
 mod expect;

@@ -1,4 +1,5 @@
 //! What a store in PostgreSQL must do besides being a registry.
+#![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 #![cfg(feature = "postgres")]
 
 mod changes;

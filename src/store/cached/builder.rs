@@ -25,7 +25,7 @@ use crate::{ConfigError, clock::nanos, store::ChangeFeed};
 /// let keys = CachedStore::builder(store.clone(), store.change_feed())
 ///     .entries(10_000)
 ///     .lease(Duration::from_millis(500))
-///     .ttl(Duration::from_mins(1))
+///     .ttl(Duration::from_secs(60))
 ///     .build()?;
 /// # Ok(())
 /// # }
@@ -43,7 +43,7 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(10);
 
 impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
     pub(super) fn new(store: S, changes: C) -> Self {
-        Self { store, changes, entries: 100_000, lease: Duration::from_secs(1), ttl: Duration::from_mins(10) }
+        Self { store, changes, entries: 100_000, lease: Duration::from_secs(1), ttl: Duration::from_secs(600) }
     }
 
     /// At most this many records are kept, and as many absences: 100,000. Each of up to 64 shards is bounded by itself, so leave a tenth more

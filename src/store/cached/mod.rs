@@ -173,9 +173,9 @@ impl<S> CachedStore<S> {
     ///
     /// let store = MemoryStore::new();
     /// let strict = CachedStore::builder(store.clone(), store.change_feed()).build()?;
-    /// let lenient = strict.clone().stale_if_error(Duration::from_mins(5));
+    /// let lenient = strict.clone().stale_if_error(Duration::from_secs(300));
     /// assert_eq!(strict.revocation_bound(), Duration::from_secs(1));
-    /// assert_eq!(lenient.revocation_bound(), Duration::from_mins(5));
+    /// assert_eq!(lenient.revocation_bound(), Duration::from_secs(300));
     /// # Ok(())
     /// # }
     /// ```

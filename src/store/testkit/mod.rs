@@ -140,7 +140,7 @@ fn all_removed<E: Into<BoxError>>(answer: Answered<Vec<KeyRecord>, E>) -> Vec<Ke
 }
 
 fn noon() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)
+    SystemTime::UNIX_EPOCH + Duration::from_secs(500_000 * 3_600)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
