@@ -102,6 +102,7 @@ mod record;
 pub mod rejection;
 pub mod scheme;
 pub mod store;
+mod thread_index;
 
 pub use error::ConfigError;
 pub use guard::Require;

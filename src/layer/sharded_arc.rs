@@ -1,37 +1,23 @@
-//! One value that many threads count references to, each on a cache line of its own.
+//! One value with several reference counts, each on a cache line of its own.
 //!
-//! A count that two threads change is handed to and fro between their caches, at every request. So there are several counts, and a
-//! thread takes always the same one.
+//! Threads that clone one `Arc` pass its count from core to core at every request. So there is one
+//! count per shard, and a thread always uses the same shard.
 
-use std::{
-    array,
-    ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{array, ops::Deref, sync::Arc};
 
-/// What a layer and its services hold.
-pub(super) struct ShardedArc<T>(Arc<[ArcShard<T>; LANES]>);
+use crate::thread_index::{SHARDS, thread_index};
 
-/// What a request holds.
+/// Held by a layer and its services.
+pub(super) struct ShardedArc<T>(Arc<[ArcShard<T>; SHARDS]>);
+
+/// Held by a request.
 pub(super) struct ArcShard<T>(Arc<CachePadded<T>>);
 
-/// As wide as two cache lines, which some processors fetch together.
+/// Two cache lines wide, which some processors fetch together.
 #[repr(align(128))]
 struct CachePadded<T>(Arc<T>);
 
-const LANES: usize = 16;
-
-thread_local! {
-    static LANE: usize = {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        THREADS.fetch_add(1, Ordering::Relaxed) % LANES
-    };
-}
-
-// === impl Lanes, Lane ===
+// === impl ShardedArc, ArcShard ===
 
 impl<T> ShardedArc<T> {
     pub(super) fn new(value: T) -> Self {
@@ -39,10 +25,9 @@ impl<T> ShardedArc<T> {
         Self(Arc::new(array::from_fn(|_| ArcShard(Arc::new(CachePadded(Arc::clone(&value)))))))
     }
 
-    /// This thread's own.
+    /// Returns a reference that this thread's shard counts.
     pub(super) fn shard(&self) -> ArcShard<T> {
-        // A thread that is ending has lost its number.
-        let ArcShard(counted) = &self.0[LANE.try_with(|lane| *lane).unwrap_or_default()];
+        let ArcShard(counted) = &self.0[thread_index()];
         ArcShard(Arc::clone(counted))
     }
 }

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -23,13 +23,14 @@ use crate::{
     record::KeyId,
     rejection::Problem,
     store::UsageDelta,
+    thread_index::{SHARDS, thread_index},
 };
 
 pub(super) struct Usage {
     registry: Arc<dyn ErasedRegistry>,
     clock: Clock,
     interval: Duration,
-    counts: [Mutex<Counts>; PLACES],
+    counts: [Mutex<Counts>; SHARDS],
     is_due: AtomicBool,
     alarm: Alarm,
     /// Who writes.
@@ -44,8 +45,6 @@ struct Unwritten<'u> {
 
 /// How often, and when last.
 type Counts = HashMap<KeyId, (u64, SystemTime)>;
-
-const PLACES: usize = 16;
 
 /// The most keys of one write, which keeps other writers waiting.
 const BATCH: usize = 500;
@@ -72,7 +71,7 @@ impl Usage {
             _ => false,
         };
         if let Some(id) = decision.key_id().filter(|_| is_use) {
-            self.add(place_of_this_thread(), id.clone(), 1, self.clock.now());
+            self.add(thread_index(), id.clone(), 1, self.clock.now());
             self.write_in_an_interval();
         }
     }
@@ -92,7 +91,7 @@ impl Usage {
 
     fn take(&self) -> Vec<UsageDelta> {
         let mut all = Counts::new();
-        for place in 0..PLACES {
+        for place in 0..SHARDS {
             for (id, (count, last_at)) in std::mem::take(&mut *self.place(place)) {
                 add(&mut all, id, count, last_at);
             }
@@ -138,12 +137,4 @@ impl Drop for Unwritten<'_> {
 fn add(counts: &mut Counts, id: KeyId, count: u64, last_at: SystemTime) {
     let entry = counts.entry(id).or_insert((0, last_at));
     *entry = (entry.0 + count, entry.1.max(last_at));
-}
-
-fn place_of_this_thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static PLACE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % PLACES;
-    }
-    PLACE.with(|place| *place)
 }

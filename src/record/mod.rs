@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc};
 
 pub(crate) use fields::Fields;
 pub use identity::{KeyId, Owner, Status};
-pub(crate) use thread_cache::{GenerationCounter, get, insert};
+pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
 #[cfg(feature = "admin-api")]
 pub(crate) use verify::Obstacle;
 pub(crate) use verify::{LayerBounds, Verified};
@@ -86,12 +86,6 @@ impl KeyRecord {
         self.0.into_fields()
     }
 
-    /// The same record, by a handle that nobody else counts.
-    #[cfg(feature = "cache")]
-    pub(crate) fn lent(&self) -> Self {
-        Self(self.0.clone().into_local())
-    }
-
     fn edit(self, change: impl FnOnce(&mut Fields)) -> Self {
         let mut fields = self.into_fields();
         change(Arc::make_mut(&mut fields));
@@ -101,7 +95,7 @@ impl KeyRecord {
 
 impl From<Arc<Fields>> for KeyRecord {
     fn from(fields: Arc<Fields>) -> Self {
-        Self(Handle::Own(fields))
+        Self(Handle::Shared(fields))
     }
 }
 

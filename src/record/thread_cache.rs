@@ -1,8 +1,8 @@
-//! Handles that no other thread counts.
+//! Per-thread `Arc` handles that avoid contention on a shared reference count.
 //!
-//! The count of an `Arc` that two threads clone goes from core to core, and both wait for it. So each thread has a few handles of its
-//! own: an `Arc` around the record's, which only this thread hands out. A handle is handed out again only under the stamp that its store
-//! gave when it was found, and a store never gives a stamp again that it has changed something under.
+//! When two threads clone one `Arc`, its count moves from core to core and both wait for it. So each
+//! thread caches a few records behind an `Arc` of its own, which no other thread clones. A store
+//! stamps what it caches; a record is returned only while its store accepts the stamp.
 
 use std::{
     cell::Cell,
@@ -20,122 +20,122 @@ use crate::key::KeyDigest;
 /// How a record is held.
 #[derive(Clone)]
 pub(super) enum Handle {
-    Own(Arc<Fields>),
+    Shared(Arc<Fields>),
     Local(Arc<LocalArc>),
 }
 
-/// What a handle of a thread's own counts.
+/// A record whose reference count belongs to one thread.
 pub(super) struct LocalArc(Arc<Fields>);
 
-/// A handle of this thread, for one record of many.
-struct Slot {
-    /// Under which the handle may be handed out.
-    stamp: Cell<Generation>,
-    lent: Cell<Option<Arc<LocalArc>>>,
-    /// What was found last and is not lent: where it was. It may be there no more.
-    seen: Cell<*const Fields>,
+/// The records that one thread found lately, each in the slot that the last byte of its digest names.
+///
+/// A record takes a slot when it is found twice in a row. So of two records that alternate, one keeps
+/// the slot and nothing is allocated.
+pub(crate) struct ThreadCache<S, const SLOTS: usize>([Slot<S>; SLOTS]);
+
+struct Slot<S> {
+    stamp: Cell<Option<S>>,
+    held: Cell<Option<Arc<LocalArc>>>,
+    /// The address of the record found last that is not held. It may be freed; only compared.
+    candidate: Cell<*const Fields>,
 }
 
-/// What a store, or a part of one, has become by its changes so far.
+/// Counts the changes of a store, or of a part of one.
 pub(crate) struct GenerationCounter(AtomicU64);
 
-/// Tells a state from every other one, of whatever store.
+/// Identifies one state of one store: no other state of any store in the process has the same value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
-/// One for each last byte of a digest.
-const PLACES: usize = 256;
+// === impl ThreadCache ===
 
-thread_local! {
-    static HANDLES: [Slot; PLACES] =
-        const { [const { Slot { stamp: Cell::new(Generation(0)), lent: Cell::new(None), seen: Cell::new(ptr::null()) } }; PLACES] };
-}
+impl<S: Copy, const SLOTS: usize> ThreadCache<S, SLOTS> {
+    pub(crate) const fn new() -> Self {
+        Self(
+            [const { Slot { stamp: Cell::new(None), held: Cell::new(None), candidate: Cell::new(ptr::null()) } };
+                SLOTS],
+        )
+    }
 
-/// The record with this digest, if it was found under this stamp.
-#[inline]
-pub(crate) fn get(digest: &KeyDigest, stamp: Generation) -> Option<KeyRecord> {
-    let recalled = HANDLES.try_with(|handles| {
-        let place = &handles[slot_of(digest)];
-        if place.stamp.get() != stamp {
+    /// Returns the record with this digest if its stamp is still valid.
+    #[inline]
+    pub(crate) fn get(&self, digest: &KeyDigest, is_valid: impl FnOnce(S) -> bool) -> Option<KeyRecord> {
+        let slot = self.slot(digest);
+        if !slot.stamp.get().is_some_and(is_valid) {
             return None;
         }
-        let lent = place.lent.take()?;
-        let record = (lent.0.digest == *digest).then(|| {
-            // Of two that take turns one keeps its handle, and nothing is allocated.
-            place.seen.set(ptr::null());
-            KeyRecord(Handle::Local(Arc::clone(&lent)))
+        let held = slot.held.take()?;
+        let record = (held.0.digest == *digest).then(|| {
+            slot.candidate.set(ptr::null());
+            KeyRecord(Handle::Local(Arc::clone(&held)))
         });
-        place.lent.set(Some(lent));
+        slot.held.set(Some(held));
         record
-    });
-    recalled.ok().flatten()
-}
+    }
 
-/// The record that was found under this stamp, by a handle of this thread once it was found twice in a row.
-pub(crate) fn insert(found: Arc<Fields>, stamp: Generation) -> KeyRecord {
-    let remembered = HANDLES.try_with(|handles| {
-        let place = &handles[slot_of(&found.digest)];
-        let held = place.lent.take();
-        let lent = match &held {
-            Some(lent) if Arc::ptr_eq(&lent.0, &found) => Arc::clone(lent),
-            _ if place.seen.get() == Arc::as_ptr(&found) => Arc::new(LocalArc(Arc::clone(&found))),
+    /// Returns the found record, and caches it under this stamp once it was found twice in a row.
+    pub(crate) fn insert(&self, found: Arc<Fields>, stamp: S) -> KeyRecord {
+        let slot = self.slot(&found.digest);
+        let old = slot.held.take();
+        let local = match &old {
+            Some(held) if Arc::ptr_eq(&held.0, &found) => Arc::clone(held),
+            _ if slot.candidate.get() == Arc::as_ptr(&found) => Arc::new(LocalArc(found)),
             _ => {
-                place.seen.set(Arc::as_ptr(&found));
-                place.lent.set(held);
-                return None;
+                slot.candidate.set(Arc::as_ptr(&found));
+                slot.held.set(old);
+                return found.into();
             }
         };
-        place.stamp.set(stamp);
-        place.seen.set(ptr::null());
-        place.lent.set(Some(Arc::clone(&lent)));
-        Some((lent, held))
-    });
-    match remembered {
-        // What was held before goes here, where its values may ask for whatever they like.
-        Ok(Some((lent, _held))) => KeyRecord(Handle::Local(lent)),
-        _ => found.into(),
+        slot.stamp.set(Some(stamp));
+        slot.candidate.set(ptr::null());
+        slot.held.set(Some(Arc::clone(&local)));
+        // Last: the record may own user values, and their `Drop` may use this cache.
+        drop(old);
+        KeyRecord(Handle::Local(local))
+    }
+
+    #[inline]
+    fn slot(&self, digest: &KeyDigest) -> &Slot<S> {
+        let [.., last] = *digest.as_bytes();
+        &self.0[usize::from(last) % SLOTS]
     }
 }
 
-#[inline]
-fn slot_of(digest: &KeyDigest) -> usize {
-    usize::from(digest.as_bytes()[31])
-}
-
-// === impl State ===
+// === impl GenerationCounter, Generation ===
 
 impl GenerationCounter {
     pub(crate) fn generation(&self) -> Generation {
         Generation(self.0.load(Ordering::Acquire))
     }
 
-    /// What was changed is there already: whoever sees the new stamp sees it.
+    /// Called after the change: a thread that reads the new generation also sees the change.
     pub(crate) fn advance(&self) {
-        let Self(new) = Self::default();
-        self.0.store(new.into_inner(), Ordering::Release);
+        let Generation(new) = Generation::unique();
+        self.0.store(new, Ordering::Release);
     }
 }
 
-/// With a stamp that nobody else has.
 impl Default for GenerationCounter {
     fn default() -> Self {
+        let Generation(first) = Generation::unique();
+        Self(first.into())
+    }
+}
+
+impl Generation {
+    pub(crate) fn unique() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed).into())
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 // === impl Handle ===
 
 impl Handle {
-    #[cfg(feature = "cache")]
-    pub(super) fn into_local(self) -> Self {
-        Self::Local(Arc::new(LocalArc(self.into_fields())))
-    }
-
     pub(super) fn into_fields(self) -> Arc<Fields> {
         match self {
-            Self::Own(fields) => fields,
-            Self::Local(lent) => Arc::clone(&lent.0),
+            Self::Shared(fields) => fields,
+            Self::Local(local) => Arc::clone(&local.0),
         }
     }
 }
@@ -146,8 +146,8 @@ impl Deref for Handle {
     #[inline]
     fn deref(&self) -> &Fields {
         match self {
-            Self::Own(fields) => fields,
-            Self::Local(lent) => &lent.0,
+            Self::Shared(fields) => fields,
+            Self::Local(local) => &local.0,
         }
     }
 }

@@ -72,7 +72,5 @@ mod stores;
 mod testkit;
 #[cfg(feature = "testkit")]
 mod testkit_whole;
-#[cfg(feature = "cache")]
-mod threads;
 mod usage;
 mod verification;

@@ -8,10 +8,8 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{
-    Cache, CachedStore, entries::CacheEntries, follower::FeedState, local_cache::CacheId, single_flight::SingleFlight,
-};
-use crate::{ConfigError, clock::nanos, store::ChangeFeed};
+use super::{Cache, CachedStore, entries::CacheEntries, follower::FeedState, single_flight::SingleFlight};
+use crate::{ConfigError, clock::nanos, record::Generation, store::ChangeFeed};
 
 /// The settings of a [`CachedStore`].
 ///
@@ -82,7 +80,7 @@ impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
         let following = Arc::new(FeedState::new(self.lease));
         let follower = runtime.spawn(Arc::clone(&following).follow(self.changes)).abort_handle();
         let cache = Cache {
-            id: CacheId::new(),
+            id: Generation::unique(),
             store: self.store,
             entries: CacheEntries::new(self.entries),
             flights: Arc::new(SingleFlight::default()),

@@ -11,21 +11,38 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     Cache, CacheError, CachedStore,
     entries::CacheEntry,
-    local_cache::{self, LocalEntry, LocalHit},
+    freshness::Epoch,
     single_flight::{self, FlightKey, Leader, LookupResult, Waiter},
 };
 use crate::{
     clock::{monotonic, nanos},
     key::KeyDigest,
-    record::{KeyRecord, Status},
+    record::{Generation, KeyRecord, Status, ThreadCache},
     store::{KeyStore, Lookup},
 };
+
+/// Under which conditions a thread may answer from its own cache.
+#[derive(Clone, Copy)]
+struct Stamp {
+    cache: Generation,
+    epoch: Epoch,
+    /// The proof of freshness, the record's age and the thread's own term all last until here.
+    until: Instant,
+}
 
 /// Memory would refuse the key, and no heartbeat has come back that was sent since the request arrived.
 struct Unproven;
 
 /// A look-up that nobody waits for any more goes on for so long: the key is soon asked for again.
 const UNWATCHED: Duration = Duration::from_secs(1);
+
+/// 2 ms in nanoseconds. A thread then asks the shared map again, so that the map learns which keys
+/// are in use and evicts others.
+const STAMP_TTL: u64 = 2_000_000;
+
+thread_local! {
+    static FOUND: ThreadCache<Stamp, 64> = const { ThreadCache::new() };
+}
 
 impl<S: KeyStore> KeyStore for CachedStore<S> {
     type Error = CacheError;
@@ -95,10 +112,12 @@ impl<S: KeyStore> CachedStore<S> {
 }
 
 impl<S> Cache<S> {
-    /// A good record in memory: this thread's, or else the one that all share.
+    /// Returns a record that grants access: from this thread's cache, or else from the shared map.
     fn good(&self, digest: &KeyDigest, now: Instant) -> Option<KeyRecord> {
-        let near = local_cache::find(self.id, digest, now, |noted| self.following.is_current(digest, noted));
-        if let LocalHit::Hit(record) = near {
+        let is_valid = |stamp: Stamp| {
+            stamp.cache == self.id && now <= stamp.until && self.following.is_current(digest, stamp.epoch)
+        };
+        if let Ok(Some(record)) = FOUND.try_with(|cache| cache.get(digest, is_valid)) {
             return Some(record);
         }
         let (proven_until, at) = (self.following.proven_until(), self.following.at(now));
@@ -106,12 +125,11 @@ impl<S> Cache<S> {
         if !is_good(&entry.value) || !self.is_current(digest, &entry, at) {
             return None;
         }
-        if let LocalHit::Occupied = near {
-            return Some(entry.value);
-        }
-        let young_until = entry.asked_at.saturating_add(self.ttl);
-        let until = self.following.instant(proven_until.min(young_until).min(at + local_cache::SLOT_TTL));
-        Some(local_cache::insert(LocalEntry { cache: self.id, digest: *digest, entry, until }))
+        let CacheEntry { value, epoch, asked_at } = entry;
+        let young_until = asked_at.saturating_add(self.ttl);
+        let until = self.following.instant(proven_until.min(young_until).min(at + STAMP_TTL));
+        let (found, stamp) = (value.into_fields(), Stamp { cache: self.id, epoch, until });
+        Some(FOUND.try_with(|cache| cache.insert(Arc::clone(&found), stamp)).unwrap_or_else(|_| found.into()))
     }
 
     /// The record in memory, if it was true a lease before `now`, or later.

@@ -14,7 +14,6 @@ mod builder;
 mod entries;
 mod follower;
 mod freshness;
-mod local_cache;
 mod lookup;
 mod registry;
 mod single_flight;
@@ -32,10 +31,10 @@ use tokio::task::AbortHandle;
 pub use builder::CachedStoreBuilder;
 use entries::CacheEntries;
 use follower::FeedState;
-use local_cache::CacheId;
 use single_flight::SingleFlight;
 
 use super::ChangeFeed;
+use crate::record::Generation;
 
 /// A store, with its answers kept in memory while the changes in it are followed.
 ///
@@ -82,7 +81,7 @@ pub struct CachedStore<S> {
 }
 
 struct Cache<S> {
-    id: CacheId,
+    id: Generation,
     store: S,
     entries: CacheEntries,
     flights: Arc<SingleFlight>,

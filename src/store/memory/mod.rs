@@ -1,8 +1,6 @@
 //! Keys in memory, changeable while they are served.
 
 mod change_feed;
-mod group;
-mod groups;
 mod index;
 mod order;
 mod permission_interner;

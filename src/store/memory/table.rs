@@ -1,12 +1,13 @@
-//! The records by their digests: read by everybody, written by one at a time.
+//! The records by their digests: many readers, one writer at a time.
 //!
 //! ```text
-//! digest ── × seed ──▶ part ──▶ group: seven tags, seven records ──▶ record: its digest in its first line
+//! digest ── × seed ──▶ hash ──▶ one of 256 shards ──▶ hash table ──▶ record
 //! ```
 //!
-//! A look-up waits for memory twice, if no cache of the processor holds what it needs. A thread answers for the keys that it knows by itself: [`recall`]. For any other it reads one of 256 parts, which a change holds for no
-//! longer than one record takes to be put in the place of another: a reader finds the old one or the new one, and never none. A part
-//! that is full is copied, and the copy takes its place when it is complete.
+//! Each thread answers for the keys it knows from its own cache. A lookup of any other key read-locks
+//! one shard. A change write-locks that shard only while it swaps one record for another, so a reader
+//! finds the old record or the new one, and never none. A full shard is copied to a larger table
+//! while readers use the old one.
 
 use std::{
     array,
@@ -15,112 +16,138 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::{
-    group::Tag,
-    groups::{Groups, ProbeStart},
-};
+use hashbrown::{HashTable, hash_table::Entry};
+
 use crate::{
     key::KeyDigest,
-    record::{Fields, GenerationCounter, KeyRecord, get, insert},
+    record::{Fields, Generation, GenerationCounter, KeyRecord, ThreadCache},
 };
 
 pub(super) struct DigestTable {
-    /// Odd, and known to nobody: whoever makes digests cannot tell which of them meet.
+    /// Odd and secret, so that nobody who chooses digests can make them collide.
     seed: u64,
-    parts: Box<[TableShard; 256]>,
+    shards: Box<[TableShard; 256]>,
 }
 
-/// Each grows for itself, so that no change waits for a copy of all records. On cache lines of its own: a part that is read is written to.
+/// Each shard grows by itself, so that no change waits for a copy of all records. Readers write to
+/// the lock, so each shard has cache lines of its own.
 #[derive(Default)]
 #[repr(align(128))]
 struct TableShard {
     state: GenerationCounter,
-    groups: RwLock<Groups>,
+    records: RwLock<HashTable<Arc<Fields>>>,
 }
 
-/// Whoever has it is the only one who writes.
+/// Proof that the caller holds the write lock of the index.
 #[derive(Default)]
 pub(super) struct WriteToken(());
 
-// === impl Table ===
+thread_local! {
+    /// The records that this thread found lately, valid while their shard has the same generation.
+    static FOUND: ThreadCache<Generation, 256> = const { ThreadCache::new() };
+}
+
+// === impl DigestTable ===
 
 impl DigestTable {
     #[inline]
     pub(super) fn find(&self, digest: &KeyDigest) -> Option<KeyRecord> {
-        let (part, start) = self.start(digest);
-        // Before the search: what is changed meanwhile gets another stamp.
-        let stamp = part.state.generation();
-        get(digest, stamp).or_else(|| Some(insert(part.find(start, digest)?, stamp)))
+        let (shard, hash) = self.locate(digest);
+        // Read before the search: a change in between gives the shard another generation.
+        let generation = shard.state.generation();
+        let cached = FOUND.try_with(|cache| cache.get(digest, |found_under| found_under == generation));
+        if let Ok(Some(record)) = cached {
+            return Some(record);
+        }
+        let found = shard.find(hash, digest)?;
+        let record = FOUND.try_with(|cache| cache.insert(Arc::clone(&found), generation));
+        Some(record.unwrap_or_else(|_| found.into()))
     }
 
-    /// For whoever writes: no handle of the thread comes or goes, and with it none of a record that is not kept any more.
+    /// For writers: leaves the thread's cache alone, so no removed record is dropped here.
     pub(super) fn has(&self, _: &WriteToken, digest: &KeyDigest) -> bool {
-        let (part, start) = self.start(digest);
-        part.read().find(start, digest).is_some()
+        let (shard, hash) = self.locate(digest);
+        shard.find(hash, digest).is_some()
     }
 
-    /// Puts the record in the place of the one with its digest, and hands that one out: its values may do whatever they like when they go.
+    /// Stores the record; returns the one it replaces, so that the caller can drop it after unlocking.
     pub(super) fn put(&self, _: &mut WriteToken, record: &Arc<Fields>) -> Option<Arc<Fields>> {
-        let (part, start) = self.start(&record.digest);
-        self.make_room(part);
-        let old = part.write().put(start, Arc::clone(record));
-        part.state.advance();
+        let (shard, hash) = self.locate(&record.digest);
+        self.reserve(shard);
+        let mut records = shard.write();
+        let rehash = |record: &Arc<Fields>| self.hash(&record.digest);
+        let old = match records.entry(hash, |other| other.digest == record.digest, rehash) {
+            Entry::Occupied(mut entry) => Some(mem::replace(entry.get_mut(), Arc::clone(record))),
+            Entry::Vacant(entry) => {
+                entry.insert(Arc::clone(record));
+                None
+            }
+        };
+        drop(records);
+        shard.state.advance();
         old
     }
 
     pub(super) fn remove(&self, _: &mut WriteToken, digest: &KeyDigest) -> Option<Arc<Fields>> {
-        let (part, start) = self.start(digest);
-        let old = part.write().remove(start, digest);
-        part.state.advance();
-        old
+        let (shard, hash) = self.locate(digest);
+        let entry =
+            shard.write().find_entry(hash, |record| record.digest == *digest).ok().map(|entry| entry.remove().0);
+        shard.state.advance();
+        entry
     }
 
-    /// For one more, while everybody reads what there is.
-    fn make_room(&self, part: &TableShard) {
-        let full = part.read();
-        if !full.is_full() {
+    /// Makes space for one more record. Readers use the old table while the new one is filled.
+    fn reserve(&self, shard: &TableShard) {
+        let full = shard.read();
+        if full.len() < full.capacity() {
             return;
         }
-        let mut grown = Groups::for_records(full.records().count() + 1);
-        for record in full.records() {
-            let (_, start) = self.start(&record.digest);
-            grown.put(start, Arc::clone(record));
+        let mut grown = HashTable::with_capacity(full.len() * 4 / 3 + 1);
+        for record in full.iter() {
+            grown.insert_unique(self.hash(&record.digest), Arc::clone(record), |record| self.hash(&record.digest));
         }
         drop(full);
-        let full = mem::replace(&mut *part.write(), grown);
+        let full = mem::replace(&mut *shard.write(), grown);
         drop(full);
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "both halves are asked for")]
-    fn start(&self, digest: &KeyDigest) -> (&TableShard, ProbeStart) {
+    fn locate(&self, digest: &KeyDigest) -> (&TableShard, u64) {
+        let hash = self.hash(digest);
+        // The table takes its tags from the highest bits and its buckets from the lowest.
+        let [.., shard, _] = hash.to_le_bytes();
+        (&self.shards[usize::from(shard)], hash)
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+    fn hash(&self, digest: &KeyDigest) -> u64 {
         let [word, ..] = digest.as_bytes().as_chunks::<8>().0 else { unreachable!("a digest has 32 bytes") };
-        // All bits of the product, folded, so that each depends on each of the word.
+        // Folding the product makes each bit depend on every bit of the word.
         let product = u128::from(u64::from_le_bytes(*word)) * u128::from(self.seed);
-        let [part, tag, _, _, group @ ..] = ((product >> 64) as u64 ^ product as u64).to_le_bytes();
-        (&self.parts[usize::from(part)], ProbeStart { group: u32::from_le_bytes(group) as usize, tag: Tag::new(tag) })
+        (product >> 64) as u64 ^ product as u64
     }
 }
 
 impl Default for DigestTable {
     fn default() -> Self {
-        let parts = Box::new(array::from_fn(|_| TableShard::default()));
-        Self { seed: RandomState::new().hash_one(()) | 1, parts }
+        let shards = Box::new(array::from_fn(|_| TableShard::default()));
+        Self { seed: RandomState::new().hash_one(()) | 1, shards }
     }
 }
 
 impl TableShard {
     #[inline]
-    fn find(&self, start: ProbeStart, digest: &KeyDigest) -> Option<Arc<Fields>> {
-        self.read().find(start, digest).cloned()
+    fn find(&self, hash: u64, digest: &KeyDigest) -> Option<Arc<Fields>> {
+        self.read().find(hash, |record| record.digest == *digest).cloned()
     }
 
-    /// Nothing panics while it is written, so a poisoned lock is as good as new.
-    fn read(&self) -> RwLockReadGuard<'_, Groups> {
-        self.groups.read().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing panics under the write lock, so a poisoned lock is still consistent.
+    fn read(&self) -> RwLockReadGuard<'_, HashTable<Arc<Fields>>> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Groups> {
-        self.groups.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, HashTable<Arc<Fields>>> {
+        self.records.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+#[path = "../support/mod.rs"]
 mod support;
+// Here, since tokio answers no ending thread in a process that has paused its clock.
+#[cfg(feature = "cache")]
+mod threads;
 
 use allocation_counter::measure;
 use http::{Request, Response};
@@ -192,6 +196,8 @@ fn a_hit_in_a_cache_allocates_no_more_than_that() {
         cache
     });
     let mut service = ApiKeyLayer::builder(cache.clone()).build().unwrap().layer(inner());
+    // A thread keeps a record that it has found twice in a row.
+    allocations(&mut service, bearer(LIVE));
     allocations(&mut service, bearer(LIVE));
     assert_eq!(allocations(&mut service, bearer(LIVE)), one_insert(http::Extensions::new()));
     assert_eq!(cache.status().lookups, 1);
