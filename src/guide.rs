@@ -7,7 +7,7 @@
 
 macro_rules! chapters {
     ($($name:ident: $file:literal,)*) => {$(
-        #[doc = include_str!("../docs/guide/rustdoc-links.md")]
+        #[cfg_attr(not(doctest), doc = include_str!("../docs/guide/rustdoc-links.md"))]
         #[doc = include_str!(concat!("../docs/guide/src/", $file))]
         pub mod $name {}
     )*};

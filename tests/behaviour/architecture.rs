@@ -1,29 +1,39 @@
-//! What a module must not know, read off its source.
+//! Reads rules off the source: which module must not know which, and which pages name which tests.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Every file of the library: its path below `src`, and its text without comments.
-fn sources() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut folders, mut files) = (vec![root.clone()], Vec::<PathBuf>::new());
+/// Every file below `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
-        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        (path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/"), code.join("\n"))
-    };
-    files.into_iter().map(read).collect()
+    files
 }
 
-/// Where `word` stands in the code.
+fn read(path: PathBuf) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// Every file of the library: its path below `src`, and its text without comments.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let without_comments = |path: PathBuf| {
+        let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+        let text = read(path);
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (name, code.join("\n"))
+    };
+    files(&root).into_iter().map(without_comments).collect()
+}
+
+/// The files with `word` in their code.
 fn files_with(word: &str) -> Vec<String> {
     let mut files: Vec<_> =
         sources().into_iter().filter(|(_, code)| code.contains(word)).map(|(path, _)| path).collect();
@@ -116,11 +126,11 @@ fn keys_come_from_the_operating_systems_generator_and_from_nowhere_else() {
     }
 }
 
-/// Every row of the guide's table of failures names tests that there are.
+/// Every row of the guide's table of failures names tests that exist.
 #[test]
 fn each_failure_in_the_guide_has_its_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guide = fs::read_to_string(root.join("docs/guide/src/deployment.md")).unwrap();
+    let guide = read(root.join("docs/guide/src/deployment.md"));
     let failures = guide.split("\n## ").find(|section| section.starts_with("Failures")).unwrap();
     let rows: Vec<&str> = failures.lines().filter(|line| line.starts_with('|')).skip(2).collect();
     assert!(rows.len() > 10);
@@ -134,10 +144,38 @@ fn each_failure_in_the_guide_has_its_test() {
                 file = word;
                 continue;
             }
-            let tests = fs::read_to_string(root.join("tests").join(file)).unwrap();
+            let tests = read(root.join("tests").join(file));
             assert!(tests.contains(&format!("fn {word}(")), "{word} is not in {file}");
             (file, names) = ("postgres/outages.rs", names + 1);
         }
         assert!(names > 0 || last.trim_start().starts_with("the same"), "no test in {row}");
+    }
+}
+
+/// Every row of the guide's table of attacks names tests that exist.
+#[test]
+fn each_attack_in_the_guide_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests: String = ["tests", "src"].iter().flat_map(|folder| files(&root.join(folder))).map(read).collect();
+    let guide = read(root.join("docs/guide/src/security.md"));
+    let attacks = guide.split("\n## ").find(|section| section.starts_with("Attacks")).unwrap();
+    let rows: Vec<&str> = attacks.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 20);
+    for row in rows {
+        let (_, last) = row.trim_end_matches([' ', '|']).rsplit_once('|').unwrap();
+        let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test in {row}");
+        for name in names {
+            assert!(tests.contains(&format!("fn {name}(")), "there is no test {name}");
+        }
+    }
+}
+
+#[test]
+fn the_pages_to_read_first_are_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (page, most) in [("README.md", 150), ("docs/performance.md", 100)] {
+        let lines = read(root.join(page)).lines().count();
+        assert!(lines <= most, "{page} has {lines} lines");
     }
 }
