@@ -1,4 +1,4 @@
-//! Who manages keys, and what they may hand on.
+//! The actor of a management call, with its permissions and bounds.
 
 use std::time::SystemTime;
 
@@ -10,26 +10,29 @@ use crate::{
     store::ActorKey,
 };
 
-/// Who asks a [`KeyManager`](crate::KeyManager) for something: a principal, or somebody whom the product itself has signed in.
+/// The caller of a [`KeyManager`](crate::KeyManager): a [`Principal`], or a user that your application
+/// has authenticated.
 ///
-/// An actor sees and changes the keys of its own organization only (those without an organization, if it has none itself), and
-/// needs the permission `apiKeys` for it: `create`, `read`, `update` or `delete`. No key that it makes or edits holds a permission
-/// that it lacks.
+/// An actor sees and changes the keys of its own organization only; without an organization, the keys
+/// without one. It needs the permission `create`, `read`, `update` or `delete` on `apiKeys`. It cannot
+/// give a key a permission that it lacks itself.
 ///
 /// # Bounds
 ///
-/// | an actor is confined to | by                                                                                         |
-/// |-------------------------|--------------------------------------------------------------------------------------------|
-/// | one organization        | its key; for a trusted actor [`in_organization`](Actor::in_organization)                   |
-/// | one environment         | its key, if that is of one; otherwise [`in_environment`](Actor::in_environment)            |
-/// | its own keys            | [`own_keys_only`](Actor::own_keys_only): self-service for a member                         |
-/// | its own end             | its key, if that expires: no key that it makes or replaces ends later                      |
+/// | an actor is confined to | by                                                                              |
+/// |-------------------------|---------------------------------------------------------------------------------|
+/// | one organization        | its key; for a trusted actor [`in_organization`](Actor::in_organization)        |
+/// | one environment         | its key, if it has one; otherwise [`in_environment`](Actor::in_environment)     |
+/// | its own keys            | [`own_keys_only`](Actor::own_keys_only): self-service for a user                |
+/// | its own expiry          | its key: no key that it issues or replaces expires later                        |
 ///
-/// A key outside of the bounds is [`NotFound`](super::ManageError::NotFound), as if it were not there. Bounds only narrow: an actor with a key
-/// that is confined to another organization or environment than its key's may do nothing.
+/// For a key outside the bounds, every call returns [`NotFound`](super::ManageError::NotFound). Bounds
+/// can only narrow: an actor confined to an organization or environment other than its key's has no
+/// permissions.
 ///
-/// A principal's key is one of the manager's own: it is read again in the transaction that changes, so that a key that was revoked or
-/// edited meanwhile changes nothing more; and a key that was rotated away manages nothing, though it still works. The bounds stay.
+/// If the actor has a key, the manager reads it again in the transaction of each change. A key that
+/// was revoked or edited meanwhile changes nothing, and a replaced key in its grace period is
+/// read-only. The bounds still apply.
 ///
 /// ```
 /// use tower_api_key::{Owner, Permissions, manage::Actor};
@@ -47,14 +50,14 @@ pub struct Actor {
     permissions: Permissions,
     key_id: Option<KeyId>,
     key_version: u64,
-    /// When its key ends.
+    /// The expiry of its key.
     expires_at: Option<SystemTime>,
-    /// Its key, as its permissions were read from.
+    /// The record of its key, the source of its permissions.
     record: Option<KeyRecord>,
     bounds: ActorBounds,
 }
 
-/// To what an actor was confined besides what its key says. Kept when the key is read again.
+/// The bounds that were set on an actor, besides those of its key. They survive a reload of the key.
 #[derive(Clone, Debug, Default)]
 struct ActorBounds {
     organization: Option<String>,
@@ -64,12 +67,15 @@ struct ActorBounds {
     contradict: bool,
 }
 
-/// The resource whose actions a key needs to manage keys.
+/// The resource of the permissions to manage keys.
 pub(super) const API_KEYS: &str = "apiKeys";
 
 impl Actor {
-    /// Somebody whom the product has signed in by its own means, or the product itself at its first start. Whoever calls this vouches
-    /// for the owner and the permissions: never take them from a body, a query or a header.
+    /// Creates an actor without a key: a user that your application has authenticated, or the
+    /// application itself at its first start.
+    ///
+    /// The manager trusts the owner and the permissions: never take them from a body, a query or a
+    /// header. The type's documentation has an example.
     pub fn trusted(owner: Owner, permissions: Permissions) -> Self {
         Self {
             owner: Some(owner),
@@ -84,8 +90,10 @@ impl Actor {
         }
     }
 
-    /// Puts a trusted actor into this organization, instead of the one that was named before. An actor with a key stays in its key's
-    /// organization; confined to another, it may do nothing.
+    /// Sets the organization of a trusted actor.
+    ///
+    /// An actor with a key stays in the organization of its key; in another organization, it has no
+    /// permissions.
     #[must_use]
     pub fn in_organization(mut self, organization: impl Into<String>) -> Self {
         let organization = organization.into();
@@ -98,8 +106,9 @@ impl Actor {
         self.within_bounds()
     }
 
-    /// Confines the actor to the keys of this environment: it sees no others, and makes its keys there. Confined to two, it may do
-    /// nothing.
+    /// Confines the actor to this environment: it sees only keys of it, and issues keys in it.
+    ///
+    /// Confined to two environments, the actor has no permissions.
     ///
     /// ```
     /// use tower_api_key::{Owner, Permissions, manage::Actor};
@@ -116,11 +125,12 @@ impl Actor {
         self.within_bounds()
     }
 
-    /// Confines the actor to its own keys, whatever its permissions: to those of its user in its organization. An actor that is no user
-    /// owns only the key by which it came; without a key, none.
+    /// Confines the actor to its own keys: those of its user in its organization.
     ///
-    /// It then makes keys of its own user, but none of a bot, which would outlive the member, and removes no member. All other keys
-    /// are [`NotFound`](super::ManageError::NotFound). Cannot be taken back.
+    /// An actor that is not a user owns only the key it authenticated with; without a key, none. All
+    /// other keys are [`NotFound`](super::ManageError::NotFound). The actor issues user keys, but no
+    /// service-account keys, since they would outlive the user; and it removes no users. The bound
+    /// cannot be lifted.
     ///
     /// ```
     /// use tower_api_key::{Principal, manage::Actor};
@@ -135,7 +145,7 @@ impl Actor {
         self
     }
 
-    /// What the holder of a key with this record may do. The record must have been verified.
+    /// Returns the actor of a verified key.
     pub(super) fn of_record(record: &KeyRecord) -> Self {
         Self {
             owner: record.owner().cloned(),
@@ -150,8 +160,8 @@ impl Actor {
         }
     }
 
-    /// The actor within the bounds of another as well: its organization and its environment, whether it was confined to them or has no
-    /// others, and its own keys. What the other may do is no bound.
+    /// Adds the bounds of another actor: its organization, its environment, and the bound to own keys.
+    /// The permissions of the other actor are not a bound.
     pub(super) fn confined_like(mut self, other: &Self) -> Self {
         self.bounds.contradict |= other.bounds.contradict;
         self.bounds.own_keys_only |= other.bounds.own_keys_only;
@@ -175,43 +185,45 @@ impl Actor {
         self
     }
 
-    /// To whom the change is attributed.
+    /// Returns the user or service account that changes are attributed to.
     pub fn owner(&self) -> Option<&Owner> {
         self.owner.as_ref()
     }
 
-    /// Whose keys the actor sees.
+    /// Returns the organization of the keys that the actor sees.
     pub fn organization(&self) -> Option<&str> {
         self.organization.as_deref()
     }
 
-    /// To which environment the actor is confined, if to one.
+    /// Returns the environment that the actor is confined to.
     pub fn environment(&self) -> Option<&str> {
         self.environment.as_deref()
     }
 
-    /// Whether the actor is confined to its own keys: see [`Actor::own_keys_only`].
+    /// Returns whether [`Actor::own_keys_only`] was called.
     pub fn is_own_keys_only(&self) -> bool {
         self.bounds.own_keys_only
     }
 
-    /// What the actor may do, and hand on.
+    /// Returns the permissions of the actor, which are also the most it can grant.
     pub fn permissions(&self) -> &Permissions {
         &self.permissions
     }
 
-    /// The key by which the actor came, if by one.
+    /// Returns the id of the key that the actor authenticated with.
     pub fn key_id(&self) -> Option<&KeyId> {
         self.key_id.as_ref()
     }
 
-    /// The version of that key's record, as it was read: any change of the key gives it another. A session that was begun with a key ends
-    /// with that version, if a key that was disabled and enabled must not bring it back.
+    /// Returns the version of the actor's key record; each change of the key increments it.
+    ///
+    /// Compare it to end a session when its key changes. Otherwise a session of a disabled key works
+    /// again after the key is enabled.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
     ///
-    /// /// `version` is what the session has kept at sign-in.
+    /// /// `version` was stored in the session at sign-in.
     /// async fn in_session(manager: &KeyManager, key: &KeyId, version: u64) -> Result<Option<Actor>, ManageError> {
     ///     let actor = manager.actor(key).await?;
     ///     Ok(actor.filter(|actor| actor.key_version() == Some(version)).map(Actor::own_keys_only))
@@ -221,7 +233,7 @@ impl Actor {
         self.key_id.as_ref().map(|_| self.key_version)
     }
 
-    /// The key by which the actor came, in the version that its permissions were read from.
+    /// Returns the actor's key in the version that its permissions came from.
     pub(super) fn key(&self) -> Option<ActorKey> {
         self.record.as_ref().map(ActorKey::as_read)
     }
@@ -230,7 +242,7 @@ impl Actor {
         self.permissions.allow(API_KEYS, action)
     }
 
-    /// Whether this key is one of those that the actor knows of. The one place that decides it.
+    /// Whether the actor sees this key. No other code decides it.
     pub(super) fn sees(&self, record: &KeyRecord) -> bool {
         record.organization() == self.organization()
             && (self.environment.is_none() || record.environment() == self.environment())
@@ -244,7 +256,7 @@ impl Actor {
         }
     }
 
-    /// The end of a new key for which `asked` was asked: that, or the actor's own.
+    /// Returns the expiry of a new key: the requested one, or that of the actor's key.
     pub(super) fn end_of_new(&self, asked: Option<SystemTime>) -> Result<Option<SystemTime>, ManageError> {
         match (self.expires_at, asked) {
             (Some(own), Some(asked)) if asked > own => Err(ManageError::OutlivesActor),
@@ -252,12 +264,12 @@ impl Actor {
         }
     }
 
-    /// Whether this key goes on when the actor's own has ended.
+    /// Whether this key expires later than the actor's own.
     pub(super) fn ends_before(&self, record: &KeyRecord) -> bool {
         self.earlier_end(record.expires_at()) != record.expires_at()
     }
 
-    /// The end of a key that goes on: its own, or the actor's if that comes first.
+    /// Returns the earlier of `end` and the expiry of the actor's key.
     pub(super) fn earlier_end(&self, end: Option<SystemTime>) -> Option<SystemTime> {
         self.expires_at.into_iter().chain(end).min()
     }

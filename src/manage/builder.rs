@@ -1,4 +1,4 @@
-//! The settings of a manager, checked when it is built.
+//! The builder of a [`KeyManager`].
 
 use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
@@ -20,7 +20,9 @@ use crate::{
     store::{ErasedStore, KeyRegistry},
 };
 
-/// The settings of a [`KeyManager`]. At least one format is needed; the other defaults stand at each setting.
+/// Configures a [`KeyManager`]. Set at least one format; all other settings have defaults.
+///
+/// A clone of the builder shares the registry and the event hooks.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyManager, Mask, store::MemoryStore};
@@ -35,6 +37,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct KeyManagerBuilder {
     store: Arc<dyn ErasedStore>,
@@ -52,8 +55,8 @@ pub struct KeyManagerBuilder {
     hooks: Vec<Hook>,
 }
 
-/// How many keys a user, and the bots of an organization, may have unless it is said.
-const MOST_KEYS: u32 = 1_000;
+/// The default limit of keys per user, and of service-account keys per organization.
+const DEFAULT_KEY_LIMIT: u32 = 1_000;
 
 impl KeyManagerBuilder {
     pub(super) fn new(registry: impl KeyRegistry) -> Self {
@@ -68,20 +71,22 @@ impl KeyManagerBuilder {
             policy: SchemePolicy::default(),
             clock: Clock::system(),
             max_key_len: MAX_KEY_LEN,
-            keys_per_user: MOST_KEYS,
-            bots_per_organization: MOST_KEYS,
+            keys_per_user: DEFAULT_KEY_LIMIT,
+            bots_per_organization: DEFAULT_KEY_LIMIT,
             usage_interval: Duration::from_secs(10),
             hooks: Vec::new(),
         }
     }
 
-    /// Makes keys of this format, where no environment is named.
+    /// Issues keys of this format, for keys without an environment and for environments without a
+    /// format.
     pub fn format(mut self, format: KeyFormat) -> Self {
         self.formats.plain = Some(format);
         self
     }
 
-    /// Makes keys of this format for this environment. Named twice, the second format counts.
+    /// Issues keys of this format in this environment. A second format for the same environment
+    /// replaces the first.
     pub fn environment(mut self, environment: impl Into<String>, format: KeyFormat) -> Self {
         let environment = environment.into();
         self.formats.by_environment.retain(|(name, _)| *name != environment);
@@ -89,40 +94,59 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Takes keys of this format too, from elsewhere: see [`KeyManager::import`].
+    /// Also accepts keys of this format, which another system issued: see [`KeyManager::import`].
+    ///
+    /// ```
+    /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = KeyManager::builder(MemoryStore::new())
+    ///     .format(KeyFormat::new("acme_v2")?)
+    ///     .also_accept(KeyFormat::new("acme")?)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn also_accept(mut self, format: KeyFormat) -> Self {
         self.formats.others.push(format);
         self
     }
 
-    /// Takes keys of whatever form from elsewhere. Every key is then looked up, mistyped ones too.
+    /// Accepts imported keys of any format. [`KeyManager::import`] has an example.
+    ///
+    /// The layer then looks up every key in the store, mistyped keys too.
     pub fn accept_any_format(mut self) -> Self {
         self.formats.any = true;
         self
     }
 
-    /// Hashes keys like this; with SHA-256 otherwise. Changing it makes every key that is stored unknown, unless the new hasher
-    /// knows the old one: see [`KeyHasher::with_previous`].
+    /// Sets the hasher; the default is SHA-256.
+    ///
+    /// A new hasher makes all stored keys unknown, unless it includes the old one: see
+    /// [`KeyHasher::with_previous`], which has an example.
     pub fn hasher(mut self, hasher: KeyHasher) -> Self {
         self.hasher = hasher;
         self
     }
 
-    /// What is shown of a key later; the head and the tail otherwise.
+    /// Sets the part of a key that lists show; the default is [`Mask::FirstAndLast`].
     pub fn mask(mut self, mask: Mask) -> Self {
         self.mask = mask;
         self
     }
 
-    /// Shows a part of a key only if so many random bits of it stay unseen; 80 otherwise.
+    /// Sets how many random bits of a key its mask must hide; the default is 80.
     pub fn unseen_bits(mut self, bits: u32) -> Self {
         self.unseen_bits = bits;
         self
     }
 
-    /// The schemes that the manager's layers have, unless a layer names others: see
-    /// [`ApiKeyLayerBuilder::schemes`](crate::layer::ApiKeyLayerBuilder::schemes). [`KeyManager::import`] refuses a key that none of them can
-    /// carry: `user1:part` by `Authorization: Bearer`, which takes token68 alone. `Bearer`, `Token` and `X-API-Key` otherwise.
+    /// Sets the default schemes of the manager's layers; without it, `Bearer`, `Token` and `X-API-Key`.
+    ///
+    /// A layer can replace them with
+    /// [`ApiKeyLayerBuilder::schemes`](crate::layer::ApiKeyLayerBuilder::schemes).
+    /// [`KeyManager::import`] rejects a key that no scheme can carry, such as `user1:part` with
+    /// `Authorization: Bearer`, which allows token68 characters only.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, Scheme, store::MemoryStore};
@@ -139,24 +163,29 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Reads and imports keys of up to this many bytes, 1 to 4096; up to [`MAX_KEY_LEN`] otherwise. See
-    /// [`ApiKeyLayerBuilder::max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len), which [`KeyManager::layer`] sets to this.
+    /// Sets the maximum length of presented and imported keys in bytes, 1 to 4096; the default is
+    /// [`MAX_KEY_LEN`]. [`KeyManager::layer`] passes it to
+    /// [`ApiKeyLayerBuilder::max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
     pub fn max_key_len(mut self, bytes: usize) -> Self {
         self.max_key_len = bytes;
         self
     }
 
-    /// Sets the most keys that a user may have in one organization; 1,000 otherwise. A disabled key counts, and a replaced one until its
-    /// grace ends; one that is expired or revoked does not. A replacement itself is always possible. One more is refused with
-    /// [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached), whoever asks for it.
-    pub fn keys_per_user(mut self, most: u32) -> Self {
-        self.keys_per_user = most;
+    /// Limits the keys of a user in one organization; the default is 1,000.
+    ///
+    /// Disabled keys count, and replaced keys until the end of their grace period. Expired and revoked
+    /// keys do not count. Replacing a key is always possible. Beyond the limit, every actor gets
+    /// [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached).
+    pub fn keys_per_user(mut self, max: u32) -> Self {
+        self.keys_per_user = max;
         self
     }
 
-    /// Sets the most keys of bots that one organization may have; 1,000 otherwise, so that nobody who may create keys fills the disk with
-    /// them. They are counted as those of a user are; bots without an organization count among themselves. A trusted actor has no
-    /// more: set the limit higher.
+    /// Limits the service-account keys of one organization; the default is 1,000.
+    ///
+    /// The limit keeps an actor with `apiKeys: create` from filling the disk. It counts keys as
+    /// [`keys_per_user`](Self::keys_per_user) does, and applies to trusted actors too. Keys without an
+    /// organization share one limit.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
@@ -169,36 +198,58 @@ impl KeyManagerBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn service_accounts_per_organization(mut self, most: u32) -> Self {
-        self.bots_per_organization = most;
+    pub fn service_accounts_per_organization(mut self, max: u32) -> Self {
+        self.bots_per_organization = max;
         self
     }
 
-    /// Writes the uses of keys this long after the first of them: what a crash may lose. 10 seconds otherwise.
+    /// Sets the interval between usage writes; the default is 10 seconds. A crash loses the usage of
+    /// one interval at most.
     pub fn usage_interval(mut self, interval: Duration) -> Self {
         self.usage_interval = interval;
         self
     }
 
-    /// Tells `hook` of every change, after it is durable. May be called several times; all are told, in order. A hook must not
-    /// block; if it panics, the change stands.
+    /// Calls `hook` for every change of a key, after the change is durable. [`KeyEvent`] has an
+    /// example.
+    ///
+    /// Several hooks run in the order in which you add them. A hook must not block. If it panics, the
+    /// change remains.
     pub fn on_event(mut self, hook: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
         self.hooks.push(Arc::new(hook));
         self
     }
 
-    /// Takes the time from `now`, in the layers too, for tests.
+    /// Replaces the system clock, in the manager's layers too. For tests.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = KeyManager::builder(MemoryStore::new())
+    ///     .format(KeyFormat::new("acme")?)
+    ///     .clock(|| SystemTime::UNIX_EPOCH)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Clock::new(now);
         self
     }
 
-    /// Checks the settings, and makes the manager.
+    /// Checks the settings and builds the manager.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoFormat`] without a format; [`ConfigError::ForeignFormat`] for one that cannot make keys; what is wrong with a scheme;
-    /// [`ConfigError::MaxKeyLen`] for a limit outside of 1 to 4096 bytes, or below the length of the keys that are made.
+    /// - [`ConfigError::NoFormat`] without a format: add one with [`format`](Self::format) or
+    ///   [`environment`](Self::environment).
+    /// - [`ConfigError::ForeignFormat`] for a format that cannot generate keys: use
+    ///   [`also_accept`](Self::also_accept) for it.
+    /// - [`ConfigError::MaxKeyLen`] for a length outside 1 to 4096, or shorter than the issued keys.
+    /// - The errors of a scheme, as listed for
+    ///   [`ApiKeyLayerBuilder::build`](crate::layer::ApiKeyLayerBuilder::build).
     pub fn build(self) -> Result<KeyManager, ConfigError> {
         self.formats.check()?;
         if !(self.formats.longest()..=KEY_LEN_LIMIT).contains(&self.max_key_len) {

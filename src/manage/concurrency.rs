@@ -1,8 +1,8 @@
-//! Bounds how many calls wait for the registry at a time: those of one actor, so that a crowd of them holds up nobody else; and all those that
-//! read or add, so that a crowd with many keys holds up nothing that takes access away.
+//! Limits how many calls wait for the registry at a time.
 //!
-//! A call takes its turn before its work is spawned: who gives up while it waits leaves nothing behind. Calls that take access away have
-//! turns of their own, which no crowd of other calls uses up.
+//! A limit per actor keeps one busy actor from blocking others. A limit for all reads and all
+//! additions keeps many actors from blocking revocations, which have a separate limit. A call waits
+//! for its turn before its work is spawned, so a caller who gives up leaves no work behind.
 
 use std::{
     array,
@@ -18,20 +18,20 @@ use tokio::{
 
 use super::{Actor, ManageError, PATIENCE};
 
-/// What a call does to access.
+/// Selects the limits of a call.
 #[derive(Clone, Copy)]
 pub(super) enum WorkKind {
-    Reads,
-    /// Makes keys, or gives them more.
-    Adds,
-    /// Revokes, disables, removes.
-    TakesAway,
+    Read,
+    /// Issues keys, or adds permissions.
+    Add,
+    /// Revokes, disables or removes keys.
+    Revoke,
 }
 
 pub(super) struct ActorQueues {
     hasher: RandomState,
     lanes: [[Arc<Semaphore>; LANES]; 3],
-    /// Of whatever actor.
+    /// The limits over all actors.
     all: [Arc<Semaphore>; 3],
 }
 
@@ -41,13 +41,13 @@ pub(super) struct Turn {
     among_all: OwnedSemaphorePermit,
 }
 
-/// Actors share a lane by chance alone: the seed of the hash is random.
+/// Actors share a lane by chance only: the seed of the hash is random.
 const LANES: usize = 128;
 
-/// The most calls of one lane that are with the registry at a time.
+/// The limit of concurrent calls in one lane.
 const AT_ONCE: usize = 8;
 
-/// The most calls of all actors: reads, additions, and what takes away, which is bounded by its lanes.
+/// The limits over all actors: reads, additions, and revocations, which only their lanes limit.
 const OF_ALL: [usize; 3] = [64, 32, LANES * AT_ONCE];
 
 // === impl ActorQueues, Turn ===
@@ -62,10 +62,10 @@ impl ActorQueues {
     ///
     /// # Errors
     ///
-    /// [`ManageError::Store`] after as long as the registry itself may take.
+    /// [`ManageError::Store`] after [`PATIENCE`].
     pub(super) async fn take(&self, actor: &Actor, work: WorkKind) -> Result<Turn, ManageError> {
         let lane = self.hasher.hash_one((actor.organization(), actor.owner(), actor.key_id()));
-        #[allow(clippy::cast_possible_truncation, reason = "any of its bits will do")]
+        #[allow(clippy::cast_possible_truncation, reason = "any bits of the hash serve")]
         let lane = &self.lanes[work as usize][lane as usize % LANES];
         let turn = async {
             let own = Arc::clone(lane).acquire_owned().await?;
@@ -74,13 +74,14 @@ impl ActorQueues {
         };
         match timeout(PATIENCE, turn).await {
             Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(ManageError::Store("too many calls at a time".into())),
+            Ok(Err(_)) | Err(_) => Err(ManageError::Store("too many concurrent calls".into())),
         }
     }
 }
 
 impl Turn {
-    /// Does `work` in this turn. A registry that is stuck with it keeps others waiting no longer than a sound one would.
+    /// Runs `work` in this turn. If the registry hangs, other actors wait for [`PATIENCE`] at most;
+    /// the lane stays occupied until the work ends.
     pub(super) async fn spend<T>(self, work: impl Future<Output = T>) -> T {
         let Self { own: _own, among_all } = self;
         let mut work = pin!(work);

@@ -1,8 +1,10 @@
-//! Changes to a key that stays the same key.
+//! Changes of a key's name, permissions and status.
 
 use super::{
-    Actor, KeyEventKind, KeyManager, ManageError, UpdateKey, WorkKind, check_no_escalation, check_permissions,
-    checked_name, retried,
+    Actor, KeyEventKind, KeyManager, ManageError, UpdateKey, check_no_escalation,
+    concurrency::WorkKind,
+    run::{is_version_conflict, retried},
+    validation::{check_permissions, checked_name},
 };
 use crate::{
     permission::Action,
@@ -10,21 +12,34 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Changes the name or the permissions of a key, or switches it off or on. The next request sees it.
+    /// Changes the name or the permissions of a key, or disables or enables it. The next request with
+    /// the key sees the change.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyId, KeyManager, KeyRecord, Permissions};
+    /// use tower_api_key::manage::{Actor, ManageError, UpdateKey};
+    ///
+    /// async fn make_read_only(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
+    ///     manager.edit(admin, id, UpdateKey::new().permissions(Permissions::new().grant("links", "read"))).await
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`), [`ManageError::Name`], [`ManageError::PermissionName`],
-    /// [`ManageError::TooManyPermissions`]; [`ManageError::Escalation`] if the key would
-    /// then hold what the actor lacks, even if it did so before; [`ManageError::OutlivesActor`] if the edit enables a key that ends later than the
-    /// actor's, or gives it more; [`RegistryError::Revoked`](crate::store::RegistryError::Revoked).
+    /// - [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`).
+    /// - [`ManageError::Name`], [`ManageError::PermissionName`], [`ManageError::TooManyPermissions`].
+    /// - [`ManageError::Escalation`] if the key would have a permission that the actor lacks, even if
+    ///   it had the permission before.
+    /// - [`ManageError::OutlivesActor`] if the key expires later than the actor's, and the edit enables
+    ///   it or adds a permission.
+    /// - [`RegistryError::Revoked`](crate::store::RegistryError::Revoked).
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: UpdateKey) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        let work = if edit.only_disables() { WorkKind::TakesAway } else { WorkKind::Adds };
-        self.in_turn(actor, Action::UPDATE, work, move |manager, actor| {
+        let kind = if edit.only_disables() { WorkKind::Revoke } else { WorkKind::Add };
+        self.run_as(actor, Action::UPDATE, kind, move |manager, actor| {
             let (id, edit) = (id.clone(), edit.clone());
             async move {
-                let (before, after) = retried(|| manager.try_edit(&actor, &id, &edit)).await?;
+                let (before, after) = retried(is_version_conflict, || manager.try_edit(&actor, &id, &edit)).await?;
                 for kind in Self::kinds(&before, &after, &edit) {
                     manager.notify(kind, &after, None, &actor);
                 }
@@ -34,22 +49,33 @@ impl KeyManager {
         .await
     }
 
-    /// Switches a key off, for now. This gives nobody anything, so it needs `apiKeys: update` and nothing else; and no change that others make
-    /// meanwhile keeps it from being done. Whoever may update the key can
-    /// enable it again, its own user among them: to end it for good, [revoke](KeyManager::revoke) it.
+    /// Disables a key. It needs `apiKeys: update` only, and no concurrent change makes it fail.
+    ///
+    /// Every actor with `apiKeys: update` can enable the key again, its own user too. To end a key
+    /// permanently, [revoke](KeyManager::revoke) it.
+    ///
+    /// ```
+    /// # use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
+    /// # async fn pause(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<(), ManageError> {
+    /// manager.disable(admin, id.clone()).await?;
+    /// manager.enable(admin, id).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`), [`RegistryError::Revoked`](crate::store::RegistryError::Revoked).
+    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`),
+    /// [`RegistryError::Revoked`](crate::store::RegistryError::Revoked).
     pub async fn disable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         self.edit(actor, id, UpdateKey::new().enabled(false)).await
     }
 
-    /// Switches a key on again.
+    /// Enables a disabled key; [`KeyManager::disable`] has an example.
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::edit`].
+    /// Those of [`KeyManager::edit`].
     pub async fn enable(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         self.edit(actor, id, UpdateKey::new().enabled(true)).await
     }
@@ -83,7 +109,7 @@ impl KeyManager {
             record = record.with_permissions(permissions.clone());
         }
         match edit.enabled {
-            // What only takes away is not asked what it hands on.
+            // Disabling adds nothing, so it needs no check for escalation.
             Some(false) if edit.only_disables() => return Ok(record.with_status(Status::Disabled)),
             Some(enabled) => record = record.with_status(if enabled { Status::Active } else { Status::Disabled }),
             None => {}

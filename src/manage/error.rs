@@ -1,5 +1,6 @@
-//! Why a manager does not do what it is asked.
+//! Errors of a manager, and their HTTP status.
 
+use http::StatusCode;
 use thiserror::Error;
 
 use crate::{
@@ -9,100 +10,156 @@ use crate::{
     store::{BoxError, RegistryError},
 };
 
-/// Why a manager did not do what it was asked. Nothing was changed. The text never repeats a key.
+/// An error of a [`KeyManager`](crate::KeyManager). Nothing was changed. The text never contains a key.
+///
+/// [`status`](Self::status) maps it to an HTTP status. With the feature `axum` it is a response, so
+/// that a handler can return it:
 ///
 /// ```
-/// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, manage::{Actor, ManageError}, store::MemoryStore};
+/// # #[cfg(feature = "axum")]
+/// # mod api {
+/// use axum::extract::{Path, State};
+/// use tower_api_key::{KeyManager, Principal, manage::{Actor, ManageError}};
 ///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
-/// let nobody = Actor::trusted(Owner::ServiceAccount, Permissions::new());
-/// let refused = manager.revoke(&nobody, "key_1").await;
-/// assert!(matches!(refused, Err(ManageError::PermissionDenied(action)) if action.as_str() == "delete"));
-/// # Ok(())
+/// async fn revoke(key: Principal, State(manager): State<KeyManager>, Path(id): Path<String>) -> Result<(), ManageError> {
+///     manager.revoke(&Actor::from(&key), id).await?;
+///     Ok(())
+/// }
 /// # }
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ManageError {
-    /// The actor may not do this to keys: it lacks this action on the resource `apiKeys`.
+    /// The actor lacks this action on the resource `apiKeys`.
     #[error("this needs the permission apiKeys: {0}")]
     PermissionDenied(Action),
-    /// The key of whoever asks does not work any more; or it was rotated away, and then only looks.
-    #[error("the key of whoever asks does not work any more, or was replaced")]
+    /// The actor's key is no longer valid; or it was replaced, is in its grace period and therefore
+    /// read-only.
+    #[error("the caller's key is no longer valid, or was replaced and is read-only")]
     ActorInvalid,
-    /// The key would hold a permission that the actor lacks.
-    #[error("a key cannot hold a permission that its maker lacks: {resource}: {action}")]
+    /// The key would have a permission that the actor lacks.
+    #[error("cannot grant a permission that the caller lacks: {resource}: {action}")]
+    #[non_exhaustive]
     Escalation {
         /// The resource.
         resource: String,
         /// The action on it.
         action: Action,
     },
-    /// There is no such key among those that the actor sees.
+    /// The actor sees no key with this id.
     #[error("there is no key {0}")]
     NotFound(KeyId),
-    /// Only the user whose key it is may replace it: whoever sees its new text could act as that user.
+    /// Another user owns the key. Only the owner may replace it, since the plain text of the new key
+    /// allows to act as the owner.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
     NotOwner(KeyId),
-    /// The actor is confined to its own keys: it makes no bot's key, which would outlive it, and removes no member.
-    #[error("who manages only keys of its own makes no bot's key, and removes no member")]
+    /// The actor is confined to its own keys, so it issues no service-account key and removes no user.
+    #[error("a caller confined to its own keys cannot issue service-account keys or remove users")]
     OwnKeysOnly,
-    /// A user key was asked for by an actor that is no user.
-    #[error("only a user has a user key")]
+    /// The request is for a user key, but the actor is not a user.
+    #[error("only a user can have a user key, and the caller is not a user")]
     UserRequired,
-    /// The actor is confined to another environment, or the manager has no format for it.
-    #[error("there are no keys for the environment {0:?}")]
+    /// The manager has no format for the environment, or the actor is confined to another one. Add a
+    /// format with [`KeyManagerBuilder::environment`](super::KeyManagerBuilder::environment).
+    #[error("no keys are issued for the environment {0:?}: it has no format, or is not the caller's")]
     Environment(String),
-    /// No environment was named, and the manager has no format for keys without one.
-    #[error("name an environment: there are no keys without one")]
+    /// The request has no environment, and the manager issues no keys without one. Set
+    /// [`NewKey::environment`](super::NewKey::environment).
+    #[error("set an environment: no keys are issued without one")]
     NoEnvironment,
-    /// An actor that is confined to one environment cannot remove a member, who may have keys in others.
-    #[error("a key of one environment cannot remove a member, who may have keys in others")]
+    /// The actor is confined to one environment. It cannot remove a user, who may have keys in others.
+    #[error("a caller confined to one environment cannot remove a user, who may have keys in others")]
     EnvironmentRestricted,
-    /// A name of a key, of an environment or of a text is 1 to 100 characters that can be seen, with no space at its ends.
+    /// The name of a key, an environment or a metadata text is invalid.
     ///
-    /// Refused are Unicode's control and format characters (Cc, Cf: U+202E, U+200B, the soft hyphen), line and paragraph separators, every
-    /// space but U+0020, all that a renderer may leave out (the variation selectors of some emoji too), private use and noncharacters: so
-    /// that a person can tell two names apart, and no name breaks a line of a log. Names are not normalized, and letters of several scripts
-    /// that look alike are not told apart.
-    #[error(
-        "a name is 1 to 100 characters, none of them invisible, a line break or the like, and no space at its ends"
-    )]
+    /// A name has 1 to 100 characters and no space at either end, so that a person can distinguish two
+    /// names and no name breaks a log line. It must not contain:
+    ///
+    /// - Unicode control and format characters (Cc, Cf: U+202E, U+200B, the soft hyphen);
+    /// - line and paragraph separators, and spaces other than U+0020;
+    /// - characters that a renderer may omit, such as the variation selectors of some emoji;
+    /// - private-use characters and noncharacters.
+    ///
+    /// Names are not normalized. Similar letters of different scripts are different.
+    #[error("a name must have 1 to 100 characters, no space at either end, no line break and no invisible character")]
     Name,
-    /// The name of a resource or of an action is 1 to 64 characters that can be seen, as those of [`ManageError::Name`].
-    #[error(
-        "resources and actions have 1 to 64 characters, none of them a control character or one that cannot be seen"
-    )]
+    /// The name of a resource or an action is invalid: 1 to 64 characters, as in [`ManageError::Name`].
+    #[error("resources and actions must have 1 to 64 characters, none of them invisible or a control character")]
     PermissionName,
-    /// A key has at most so many permissions, each a resource and an action.
-    #[error("a key has at most {most} permissions, each an action on a resource")]
+    /// The key would have too many permissions. Each pair of a resource and an action counts.
+    #[error("a key can have at most {most} permissions, each an action on a resource")]
     TooManyPermissions {
-        /// The most of them: 256.
+        /// The maximum: 256.
         most: usize,
     },
-    /// The key would never work, since its expiry is past already or before its begin; or the end of a grace is beyond what a clock can say.
-    #[error(
-        "the times cannot be: the key would expire before it begins, or is expired already, or its grace has no end"
-    )]
+    /// The key would never work, since its expiry is in the past or before its start; or the end of the
+    /// grace period is not a representable time.
+    #[error("invalid times: the key is already expired, expires before it starts, or has too long a grace period")]
     Expiry,
-    /// The key would end later than the key of the actor.
-    #[error("a key cannot end later than the key of its maker")]
+    /// The key would expire later than the actor's key.
+    #[error("a key cannot expire later than the caller's own key")]
     OutlivesActor,
-    /// The key is expired, and an expired key is not replaced: issue another.
-    #[error("the key {0} is expired: issue another")]
+    /// The key is expired, so it cannot be replaced. Issue a new key.
+    #[error("the key {0} is expired: issue a new one")]
     Expired(KeyId),
-    /// The key cannot be made, or the imported key would be refused at the door.
+    /// The key cannot be generated, or the layer would reject the imported key by its format.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// No scheme of the manager's layers can carry the imported key. The text names the schemes.
-    #[error("no request could carry the key by any of the schemes {0}")]
+    /// No scheme of the manager's layers can carry the imported key. The text lists the schemes.
+    #[error("none of these schemes can carry the key: {0}")]
     UnsupportedKeyCharacters(String),
-    /// The registry has refused the change.
+    /// The registry rejected the change.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The registry has failed. The text behind it is for logs, not for callers.
+    /// The registry failed. Log the source; do not show it to callers.
     #[error("the key store failed")]
     Store(#[source] BoxError),
+}
+
+impl ManageError {
+    /// Returns the HTTP status of this error. The management API sends the same.
+    ///
+    /// | status | errors                                                                                 |
+    /// |--------|----------------------------------------------------------------------------------------|
+    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `NotOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
+    /// | 404    | `NotFound`, [`RegistryError::NotFound`]                                                |
+    /// | 409    | `Expired`, every other [`RegistryError`]                                               |
+    /// | 422    | `UserRequired`, `Environment`, `NoEnvironment`, `Name`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
+    /// | 503    | `Format`, `Store`                                                                      |
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, manage::Actor, store::MemoryStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let reader = Actor::trusted(Owner::ServiceAccount, Permissions::new().grant("apiKeys", "read"));
+    /// assert_eq!(manager.get(&reader, "key_1").await.unwrap_err().status(), StatusCode::NOT_FOUND);
+    /// assert_eq!(manager.revoke(&reader, "key_1").await.unwrap_err().status(), StatusCode::FORBIDDEN);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::PermissionDenied(_)
+            | Self::ActorInvalid
+            | Self::Escalation { .. }
+            | Self::NotOwner(_)
+            | Self::OwnKeysOnly
+            | Self::EnvironmentRestricted => StatusCode::FORBIDDEN,
+            Self::NotFound(_) | Self::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
+            Self::UserRequired
+            | Self::Environment(_)
+            | Self::NoEnvironment
+            | Self::Name
+            | Self::PermissionName
+            | Self::TooManyPermissions { .. }
+            | Self::UnsupportedKeyCharacters(_)
+            | Self::Expiry
+            | Self::OutlivesActor => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Expired(_) | Self::Registry(_) => StatusCode::CONFLICT,
+            Self::Format(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
 }

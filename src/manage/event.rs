@@ -1,11 +1,14 @@
-//! What has changed, told after it is durable.
+//! Events: one for each change of a key, after it is durable.
 
 use std::{sync::Arc, time::SystemTime};
 
 use super::Actor;
 use crate::record::KeyId;
 
-/// One change to one key. Handed to every hook once, after the store has it for good; never with the key itself.
+/// A change of one key. Every hook receives it once, after the change is durable.
+///
+/// It never contains the plain text of a key. Register a hook with
+/// [`KeyManagerBuilder::on_event`](super::KeyManagerBuilder::on_event).
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
@@ -13,7 +16,7 @@ use crate::record::KeyId;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let manager = KeyManager::builder(MemoryStore::new())
 ///     .format(KeyFormat::new("acme")?)
-///     .on_event(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().owner()))
+///     .on_event(|event| eprintln!("{:?} {} by {:?}", event.kind(), event.key_id(), event.actor().owner()))
 ///     .build()?;
 /// # Ok(())
 /// # }
@@ -28,68 +31,68 @@ pub struct KeyEvent {
     pub(super) at: SystemTime,
 }
 
-/// What was done to a key.
+/// The kind of a [`KeyEvent`].
 ///
 /// ```
 /// use tower_api_key::manage::{KeyEvent, KeyEventKind};
 ///
-/// fn ends_a_key(change: &KeyEvent) -> bool {
-///     matches!(change.kind(), KeyEventKind::Revoked | KeyEventKind::Removed | KeyEventKind::Regenerated)
+/// fn ends_a_key(event: &KeyEvent) -> bool {
+///     matches!(event.kind(), KeyEventKind::Revoked | KeyEventKind::Removed | KeyEventKind::Regenerated)
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyEventKind {
-    /// It was made.
+    /// The key was issued.
     Issued,
-    /// It was taken over from elsewhere.
+    /// The key was imported from another system.
     Imported,
-    /// Another key has taken its place, at once.
+    /// The key was replaced at once.
     Regenerated,
-    /// Another key takes its place, and it goes on for a while.
+    /// The key was replaced, and works until the end of its grace period.
     Rotated,
-    /// Its name or its permissions are others.
+    /// The name or the permissions were changed.
     Edited,
-    /// It was switched off.
+    /// The key was disabled.
     Disabled,
-    /// It was switched on.
+    /// The key was enabled.
     Enabled,
-    /// It was switched off for good.
+    /// The key was revoked.
     Revoked,
-    /// It was removed, with its record.
+    /// The key was deleted with its record.
     Removed,
 }
 
 pub(super) type Hook = Arc<dyn Fn(&KeyEvent) + Send + Sync>;
 
 impl KeyEvent {
-    /// What was done.
+    /// Returns the kind of the change.
     pub fn kind(&self) -> KeyEventKind {
         self.kind
     }
 
-    /// To which key.
+    /// Returns the id of the changed key.
     pub fn key_id(&self) -> &KeyId {
         &self.key_id
     }
 
-    /// The version of the key's record after the change: hooks may be told of racing changes in another order than that in which they
-    /// happened.
+    /// Returns the version of the record after the change. Concurrent changes may reach a hook out of
+    /// order; the version gives the true order.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The key that takes its place.
+    /// Returns the id of the new key, if this one was replaced.
     pub fn replacement(&self) -> Option<&KeyId> {
         self.replacement.as_ref()
     }
 
-    /// By whom, in which organization.
+    /// Returns the actor that made the change, with its organization.
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// When.
+    /// Returns the time of the change.
     pub fn at(&self) -> SystemTime {
         self.at
     }

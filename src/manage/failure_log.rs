@@ -1,4 +1,5 @@
-//! Says in the log what the registry failed to do, with the cause, and counts it. A caller learns only that the store failed.
+//! Logs and counts failures of the registry. Callers see only that the store failed; the log has the
+//! cause.
 
 #[cfg(not(feature = "tracing"))]
 use std::io::Write;
@@ -11,14 +12,14 @@ use std::{
 use super::ManageError;
 use crate::{clock::Stopwatch, key::FormatError};
 
-/// Failures of something that is tried again and again: each is counted, one in an interval is logged.
+/// Reports failures of background work, which is retried: counts each, logs one per interval.
 pub(super) struct Alarm {
     what: Work,
     interval: Duration,
     last: Mutex<Option<Stopwatch>>,
 }
 
-/// What failed.
+/// The work that failed.
 #[derive(Clone, Copy)]
 pub(super) enum Work {
     Manage,
@@ -26,10 +27,10 @@ pub(super) enum Work {
     Rehash,
 }
 
-/// Whatever interval uses are written in, a log line a second is enough.
+/// The lower bound of the log interval, even if usage is written more often.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Reports a call that is answered with 503. What the caller got wrong is no failure.
+/// Reports a call that fails with 503. An error of the caller is not reported.
 pub(super) fn failed_call(error: &ManageError) {
     if matches!(error, ManageError::Store(_) | ManageError::Format(FormatError::Generator)) {
         count(Work::Manage);
@@ -42,7 +43,7 @@ impl Alarm {
         Self { what, interval: interval.max(SHORTEST), last: Mutex::default() }
     }
 
-    /// Counts the failure, and logs it unless one was logged within the interval.
+    /// Counts the failure, and logs it unless another was logged within the interval.
     pub(super) fn failed(&self, error: &ManageError) {
         count(self.what);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,9 +58,9 @@ impl Alarm {
 impl Work {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Manage => "API keys could not be managed",
-            Self::Usage => "uses of API keys could not be written; they stay counted",
-            Self::Rehash => "an API key could not be moved to the newest pepper",
+            Self::Manage => "a key management call failed",
+            Self::Usage => "API key usage could not be written; it stays counted and is retried",
+            Self::Rehash => "rehashing an API key to the current pepper failed",
         }
     }
 }
@@ -87,7 +88,7 @@ fn count(what: Work) {
 #[cfg(not(feature = "metrics"))]
 fn count(_: Work) {}
 
-/// The error and all that is behind it. An error that repeats its source in its own text does not say it twice.
+/// Joins the error and its sources. Skips a source that the text before already ends with.
 fn chain(error: &ManageError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

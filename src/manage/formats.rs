@@ -1,4 +1,4 @@
-//! Which forms of keys a manager makes and takes.
+//! The formats of the keys that a manager issues and accepts.
 
 use super::ManageError;
 use crate::{
@@ -6,10 +6,12 @@ use crate::{
     key::{ApiKey, FormatError, KeyFormat},
 };
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Formats {
+    /// For keys without an environment, and for environments without a format.
     pub(super) plain: Option<KeyFormat>,
     pub(super) by_environment: Vec<(String, KeyFormat)>,
+    /// Accepted, never issued.
     pub(super) others: Vec<KeyFormat>,
     pub(super) any: bool,
 }
@@ -26,12 +28,12 @@ impl Formats {
         }
     }
 
-    /// The length of the longest keys that are made, or 1.
+    /// Returns the length of the longest issued keys, at least 1.
     pub(super) fn longest(&self) -> usize {
         self.own().filter_map(KeyFormat::key_len).max().unwrap_or(1)
     }
 
-    /// Makes a key for this environment.
+    /// Generates a key for this environment.
     pub(super) fn generate(&self, environment: Option<&str>) -> Result<ApiKey, ManageError> {
         match (self.of(environment), environment) {
             (Some(format), _) => Ok(format.generate()?),
@@ -40,7 +42,8 @@ impl Formats {
         }
     }
 
-    /// Refuses a key that the layer would refuse at the door, or that has the form of another environment.
+    /// Rejects a key that the layer would reject by its format, or that has the format of another
+    /// environment.
     pub(super) fn check_imported(&self, key: &ApiKey, environment: Option<&str>) -> Result<(), FormatError> {
         let has = |format: &KeyFormat| format.check(key.expose());
         let own = self.own().find(|format| has(format) != Err(FormatError::Mismatch));
@@ -56,7 +59,7 @@ impl Formats {
         named.map(|(_, format)| format).or(self.plain.as_ref())
     }
 
-    /// What the layer takes; everything, if it is empty.
+    /// Returns the formats that a layer accepts. An empty list accepts all.
     pub(super) fn layer_formats(&self) -> Vec<KeyFormat> {
         if self.any { Vec::new() } else { self.own().chain(&self.others).cloned().collect() }
     }

@@ -1,10 +1,12 @@
-//! New keys: made here, or brought from elsewhere.
+//! New keys: issued, or imported from another system.
 
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, PATIENCE, check_no_escalation, check_permissions,
-    checked_name, to_micros,
+    Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, PATIENCE, check_no_escalation,
+    concurrency::WorkKind,
+    to_micros,
+    validation::{check_permissions, checked_name},
 };
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest, base62_number, random_base62},
@@ -14,18 +16,30 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Makes a key. Its plain text is in the answer, once. Made by an actor whose key expires, it expires no later: then, if no expiry is
-    /// named.
+    /// Issues a key. The result is the only place with its plain text: show it once.
+    ///
+    /// If the actor's key expires, the new key expires no later, and at the same time by default.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyManager, manage::{Actor, ManageError, NewKey}};
+    ///
+    /// async fn issue(manager: &KeyManager, actor: &Actor) -> Result<String, ManageError> {
+    ///     let issued = manager.issue(actor, NewKey::service_account("nightly build").grant("links", "read")).await?;
+    ///     Ok(issued.key().expose().to_owned())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ManageError::PermissionDenied`] (`create`), [`ManageError::Escalation`], [`ManageError::UserRequired`], [`ManageError::Environment`],
-    /// [`ManageError::NoEnvironment`], [`ManageError::Name`], [`ManageError::PermissionName`],
-    /// [`ManageError::TooManyPermissions`], [`ManageError::Expiry`], [`ManageError::OutlivesActor`],
-    /// [`ManageError::OwnKeysOnly`]; [`RegistryError::LimitReached`] if the user has as many keys as users may have, or the organization as many
-    /// keys of bots.
+    /// - [`ManageError::PermissionDenied`] (`create`), [`ManageError::Escalation`],
+    ///   [`ManageError::OwnKeysOnly`], [`ManageError::UserRequired`].
+    /// - [`ManageError::Environment`], [`ManageError::NoEnvironment`].
+    /// - [`ManageError::Name`], [`ManageError::PermissionName`], [`ManageError::TooManyPermissions`].
+    /// - [`ManageError::Expiry`], [`ManageError::OutlivesActor`].
+    /// - [`RegistryError::LimitReached`] if the user, or the service accounts of the organization, have
+    ///   the maximum number of keys.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
-        self.as_actor(actor, Action::CREATE, move |manager, actor| {
+        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
                 let issued = manager.generate(&actor, new)?;
@@ -36,8 +50,10 @@ impl KeyManager {
         .await
     }
 
-    /// Makes the first key of a store, for a service that starts for the first time. `None` if there is a key already, of whatever owner
-    /// and status. Of several processes that start at once, one gets a key. An actor with a key makes none, since its own was there before.
+    /// Issues the first key of an empty store, for a service that starts for the first time.
+    ///
+    /// Returns `None` if the store has any key, of any owner and status. If several processes start at
+    /// once, one gets a key. An actor with a key always gets `None`, since its own key exists.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
@@ -57,12 +73,12 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::issue`].
+    /// Those of [`KeyManager::issue`].
     pub async fn bootstrap(&self, actor: &Actor, new: NewKey) -> Result<Option<Issued>, ManageError> {
         if actor.key_id().is_some() {
             return Ok(None);
         }
-        self.as_actor(actor, Action::CREATE, move |manager, actor| {
+        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
                 let issued = manager.generate(&actor, new)?;
@@ -79,27 +95,51 @@ impl KeyManager {
         .await
     }
 
-    /// Takes over a key from elsewhere, of which the plain text is at hand.
+    /// Imports a key of another system by its plain text.
+    ///
+    /// The manager accepts formats of other systems after
+    /// [`also_accept`](super::KeyManagerBuilder::also_accept) or
+    /// [`accept_any_format`](super::KeyManagerBuilder::accept_any_format).
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKey, KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
+    /// use tower_api_key::manage::{Actor, NewKey};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let format = KeyFormat::new("acme")?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).accept_any_format().build()?;
+    /// let admin = Actor::trusted(Owner::ServiceAccount, Permissions::new().grant("apiKeys", "create"));
+    /// let key: ApiKey = "51FwqftsmMDHHbJAMEXXHCgG".parse()?;
+    /// let record = manager.import(&admin, &key, NewKey::service_account("legacy")).await?;
+    /// assert_eq!(record.name(), Some("legacy"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::issue`]; [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme of the manager's layers can carry (of those that were
-    /// built of it; before the first, of the manager's own, see [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes));
-    /// [`ManageError::Format`] for a key that the layer would refuse by its form, or whose form is not that
-    /// of its environment;
-    /// [`RegistryError::DuplicateDigest`].
+    /// Those of [`KeyManager::issue`], and:
+    ///
+    /// - [`ManageError::Format`] for a key that the layer would reject by its format, or that has the
+    ///   format of another environment.
+    /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry: no scheme of the
+    ///   layers built from this manager, or of
+    ///   [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes) before the first is built.
+    /// - [`RegistryError::DuplicateDigest`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));
-        self.as_actor(actor, Action::CREATE, move |manager, actor| {
+        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let (key, new) = (key.clone(), new.clone());
             async move {
                 if key.expose().len() > manager.0.max_key_len {
                     return Err(FormatError::TooLong(manager.0.max_key_len).into());
                 }
-                manager.0.formats.check_imported(&key, environment(&actor, &new)?.as_deref())?;
-                manager.0.policies.admit(&key)?;
+                let environment = environment(&actor, &new)?;
+                manager.0.formats.check_imported(&key, environment.as_deref())?;
+                manager.0.policies.check_carried(&key)?;
                 manager.check_other_peppers(&key, digest).await?;
-                let record = manager.draft(&actor, new, digest)?.with_mask(manager.mask(&key));
+                let record = manager.draft(&actor, new, environment, digest)?.with_mask(manager.mask(&key));
                 manager.insert(&actor, KeyEventKind::Imported, &record).await?;
                 Ok(record)
             }
@@ -107,12 +147,22 @@ impl KeyManager {
         .await
     }
 
-    /// Takes over a key from elsewhere, of which only the digest is at hand: as the manager's own hasher makes it. Its form cannot
-    /// be checked, nor whether any scheme can carry it: the layer takes the key if it has one of the manager's formats. Nor does it see the same key under another pepper.
+    /// Imports a key of another system by its digest, which must be from the manager's own hasher.
+    ///
+    /// Without the plain text, the manager cannot check the format, the schemes, or whether the key
+    /// exists under another pepper. The layer accepts the key only if it has a format of the manager.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyManager, KeyRecord, manage::{Actor, ManageError, NewKey}};
+    ///
+    /// async fn import(manager: &KeyManager, admin: &Actor, sha256: [u8; 32]) -> Result<KeyRecord, ManageError> {
+    ///     manager.import_digest(admin, sha256, NewKey::service_account("legacy")).await
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::issue`]; [`RegistryError::DuplicateDigest`].
+    /// Those of [`KeyManager::issue`]; [`RegistryError::DuplicateDigest`].
     pub async fn import_digest(
         &self,
         actor: &Actor,
@@ -120,10 +170,11 @@ impl KeyManager {
         new: NewKey,
     ) -> Result<KeyRecord, ManageError> {
         let digest = digest.into();
-        self.as_actor(actor, Action::CREATE, move |manager, actor| {
+        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
-                let record = manager.draft(&actor, new, digest)?;
+                let environment = environment(&actor, &new)?;
+                let record = manager.draft(&actor, new, environment, digest)?;
                 manager.insert(&actor, KeyEventKind::Imported, &record).await?;
                 Ok(record)
             }
@@ -131,7 +182,8 @@ impl KeyManager {
         .await
     }
 
-    /// Whether the key is there already under another pepper: revoked, perhaps, which an import would undo.
+    /// Rejects a key that the store has under another pepper. It may be revoked there, and an import
+    /// would undo that.
     async fn check_other_peppers(&self, key: &ApiKey, newest: KeyDigest) -> Result<(), ManageError> {
         let mut others = self.0.hasher.others(key.expose().as_bytes(), newest);
         let Some(first) = others.next() else {
@@ -142,25 +194,32 @@ impl KeyManager {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(RegistryError::DuplicateDigest.into()),
             Err(Fault::Failed(error)) => Err(ManageError::Store(error)),
-            Err(Fault::Slow) => Err(ManageError::Store("the key store is too slow".into())),
+            Err(Fault::Slow) => Err(ManageError::Store("the key store timed out".into())),
         }
     }
 
     async fn insert(&self, actor: &Actor, kind: KeyEventKind, record: &KeyRecord) -> Result<(), ManageError> {
-        self.0.registry.clone().insert(record.clone(), self.cap(record), self.key_of(actor)).await?;
+        self.0.registry.clone().insert(record.clone(), self.limit_of(record), self.key_of(actor)).await?;
         self.notify(kind, record, None, actor);
         Ok(())
     }
 
-    /// A new key that this actor may make, not stored yet.
+    /// Generates a key that the actor may issue, without storing it.
     fn generate(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
-        let key = self.0.formats.generate(environment(actor, &new)?.as_deref())?;
-        let record = self.draft(actor, new, self.0.hasher.digest(&key))?.with_mask(self.mask(&key));
+        let environment = environment(actor, &new)?;
+        let key = self.0.formats.generate(environment.as_deref())?;
+        let record = self.draft(actor, new, environment, self.0.hasher.digest(&key))?.with_mask(self.mask(&key));
         Ok(Issued { key, record })
     }
 
-    /// The record of a key that this actor may make.
-    fn draft(&self, actor: &Actor, new: NewKey, digest: KeyDigest) -> Result<KeyRecord, ManageError> {
+    /// Returns the record of a new key, if the actor may issue it.
+    fn draft(
+        &self,
+        actor: &Actor,
+        new: NewKey,
+        environment: Option<String>,
+        digest: KeyDigest,
+    ) -> Result<KeyRecord, ManageError> {
         check_permissions(&new.permissions)?;
         check_no_escalation(actor, &new.permissions)?;
         new.metadata.iter().try_for_each(|(name, _)| checked_name(name).map(drop))?;
@@ -174,7 +233,7 @@ impl KeyManager {
             .with_created_at(now)
             .with_not_before(not_before)
             .with_expires_at(expires_at);
-        if let Some(environment) = environment(actor, &new)? {
+        if let Some(environment) = environment {
             record = record.with_environment(environment);
         }
         if let Some(organization) = actor.organization() {
@@ -185,7 +244,7 @@ impl KeyManager {
     }
 }
 
-/// Whether a key would ever work.
+/// Rejects a key that would never work.
 pub(super) fn check_times(
     now: SystemTime,
     not_before: Option<SystemTime>,
@@ -204,7 +263,7 @@ fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
     }
 }
 
-/// The environment of a new key: the one that is named, if the actor may name it, or the actor's own.
+/// Returns the environment of a new key: the requested one if the actor may use it, or the actor's.
 fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>, ManageError> {
     match (actor.environment(), &new.environment) {
         (Some(own), Some(named)) if own != named => Err(ManageError::Environment(named.clone())),
@@ -214,7 +273,7 @@ fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>, ManageErro
     }
 }
 
-/// Begins with the time in milliseconds, so that ids are in the order in which they were made; 71 random bits follow.
+/// Returns a new id: the time in milliseconds, so that ids sort by creation, and 71 random bits.
 pub(super) fn new_id(now: SystemTime) -> Result<KeyId, FormatError> {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

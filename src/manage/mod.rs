@@ -1,19 +1,32 @@
-//! The life of a key: issue, show once, regenerate, rotate, edit, disable, revoke.
+//! Managing keys: issue, regenerate, rotate, edit, disable, revoke.
 //!
-//! | who asks                 | is                                                              |
+//! | the actor is             | write                                                           |
 //! |--------------------------|-----------------------------------------------------------------|
 //! | a caller with a key      | `Actor::from(&principal)`                                       |
-//! | somebody who signed in   | [`Actor::trusted`], vouched for by the product                  |
+//! | a signed-in user         | [`Actor::trusted`]: your application has authenticated the user |
 //! | the first start          | [`Actor::trusted`], with [`KeyManager::bootstrap`]              |
 //!
-//! Every call checks the actor, changes the registry in one atomic step that checks the actor's key once more, and then tells the hooks. It goes on to its end when its
-//! caller goes away, so that no hook misses a change: for that it needs a tokio runtime. Besides what its `# Errors` say it may answer
-//! [`ManageError::ActorInvalid`], and [`ManageError::Store`] when the registry fails.
+//! Each call checks the actor, changes the registry in one transaction that checks the actor's key
+//! again, and then calls the event hooks. A call finishes even if its caller disconnects, so that no
+//! hook misses a change; this requires a tokio runtime.
 //!
-//! Every `Failed` is logged with its cause: as an ERROR event of the target `tower_api_key` with the feature `tracing`, otherwise as a line
-//! on standard error. The feature `metrics` counts it in `api_key_manage_errors_total`. Uses that cannot be written are logged once in an
-//! interval, and each attempt is counted in `api_key_usage_errors_total`; keys that cannot be moved to another pepper likewise, in
-//! `api_key_rehash_errors_total`.
+//! # Errors
+//!
+//! Besides the errors that each method lists, any method can return [`ManageError::ActorInvalid`],
+//! and [`ManageError::Store`] if the registry fails. [`ManageError::status`] maps an error to an HTTP
+//! status. With the feature `axum` the error is a response too.
+//!
+//! # Logs and metrics
+//!
+//! A failure of the registry or of the random number generator is logged with its cause: as an
+//! `ERROR` event with the target `tower_api_key` (feature `tracing`), otherwise as a line on standard
+//! error. Failed usage writes and failed rehashes are logged once per interval.
+//!
+//! | counter (feature `metrics`)      | counts                                          |
+//! |----------------------------------|-------------------------------------------------|
+//! | `api_key_manage_errors_total`    | failed calls                                    |
+//! | `api_key_usage_errors_total`     | failed attempts to write usage                  |
+//! | `api_key_rehash_errors_total`    | failed attempts to rehash a key                 |
 
 mod actor;
 mod builder;
@@ -28,13 +41,18 @@ mod formats;
 mod http;
 mod issue;
 mod presentable;
+#[cfg(feature = "axum")]
+mod problem;
 mod query;
 mod rehash;
 mod request;
 mod revoke;
 mod rotate;
+mod run;
 mod usage;
 mod validation;
+#[cfg(feature = "admin-api")]
+mod view;
 
 use std::{
     fmt,
@@ -49,27 +67,28 @@ pub use error::ManageError;
 pub use event::{KeyEvent, KeyEventKind};
 pub use query::Page;
 pub use request::{Issued, NewKey, Rotation, UpdateKey};
+#[cfg(feature = "admin-api")]
+pub use view::KeyView;
 
 use crate::{
     clock::Clock,
     key::{ApiKey, KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
-    permission::{Action, Permissions},
+    permission::Permissions,
     record::{KeyId, KeyRecord, Owner},
-    store::{ActorKey, ErasedStore, KeyLimit, KeyRegistry, RegistryError},
+    store::{ErasedStore, KeyLimit, KeyRegistry},
 };
-use concurrency::{ActorQueues, WorkKind};
+use concurrency::ActorQueues;
 use erased::ErasedRegistry;
 use event::Hook;
 use formats::Formats;
 use presentable::Policies;
 use rehash::Rehash;
 use usage::Usage;
-use validation::{check_permissions, checked_name};
 
-/// Makes keys and manages their life, over any [`KeyRegistry`]. Clones share everything.
+/// Issues and manages keys in any [`KeyRegistry`]. Clones share all state.
 ///
-/// Its methods run on a tokio runtime, and panic without one.
+/// Call its methods on a tokio runtime; they panic without one.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
@@ -80,7 +99,7 @@ use validation::{check_permissions, checked_name};
 /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
 /// let auth = manager.layer().realm("acme").build()?;
 ///
-/// // At the first start nobody has a key yet: the service itself makes one.
+/// // At the first start the store is empty: the service itself issues the first key.
 /// let all = Permissions::new().grant("apiKeys", "create").grant("stats", "read");
 /// let service = Actor::trusted(Owner::ServiceAccount, all.clone());
 /// if let Some(issued) = manager.bootstrap(&service, NewKey::service_account("first").permissions(all)).await? {
@@ -110,23 +129,28 @@ struct ManagerState {
     hooks: Vec<Hook>,
 }
 
-/// How long a store is waited for beside the requests: as long as a layer waits.
+/// The timeout of a store outside of requests; a layer has the same default.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often a change is tried that others overtake.
-const ATTEMPTS: u32 = 16;
 
 // === impl KeyManager ===
 
 impl KeyManager {
-    /// A manager over `registry`.
+    /// Configures a manager of the keys in `registry`.
     pub fn builder(registry: impl KeyRegistry) -> KeyManagerBuilder {
         KeyManagerBuilder::new(registry)
     }
 
-    /// A layer that checks the keys of this manager: with its store, schemes, formats, hasher and clock; it counts uses, and moves a key
-    /// that is used to the newest pepper. The rest is yours
-    /// to set.
+    /// Configures a layer that verifies this manager's keys. It has the manager's store, schemes,
+    /// formats, hasher and clock. It counts usage, and rehashes a used key to the current pepper.
+    ///
+    /// ```
+    /// use tower_api_key::{ConfigError, KeyFormat, KeyManager, store::MemoryStore};
+    ///
+    /// # let format = KeyFormat::new("acme").unwrap();
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
+    /// let auth = manager.layer().realm("acme").optional().build()?;
+    /// # Ok::<(), ConfigError>(())
+    /// ```
     pub fn layer(&self) -> ApiKeyLayerBuilder {
         let (usage, rehash) = (Arc::clone(&self.0.usage), Arc::clone(&self.0.rehash));
         let policies = Arc::clone(&self.0.policies);
@@ -141,160 +165,61 @@ impl KeyManager {
             .observe_keys(move |decision| rehash.note(decision))
     }
 
-    /// Writes the uses that were counted since they were written last. Call it before the process ends.
+    /// Writes the usage counted since the last write. Call it before the process exits.
+    ///
+    /// ```
+    /// # async fn shutdown(manager: tower_api_key::KeyManager) {
+    /// if let Err(error) = manager.flush().await {
+    ///     eprintln!("usage of the last seconds is lost: {error}");
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ManageError::Store`]; the uses stay counted.
+    /// [`ManageError::Store`]; the usage stays counted, so you can call it again.
     pub async fn flush(&self) -> Result<(), ManageError> {
         let usage = Arc::clone(&self.0.usage);
         let done = tokio::spawn(async move { usage.flush().await }).await;
         done.unwrap_or_else(|error| Err(ManageError::Store(error.into())))
     }
 
-    /// What the router tells the time by.
+    /// The time of the key views in the HTTP API.
     #[cfg(feature = "admin-api")]
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
     }
-}
 
-impl KeyManager {
-    /// The key with this id, if the actor knows of it.
-    async fn visible_key(&self, actor: &Actor, id: &KeyId) -> Result<KeyRecord, ManageError> {
-        let record = self.0.registry.clone().get(id.clone()).await?;
-        record.filter(|record| actor.sees(record)).ok_or_else(|| ManageError::NotFound(id.clone()))
-    }
-
-    /// The actor as it is now, if it may do this: a body may have come slowly, and its key have been revoked meanwhile.
-    async fn authorize(&self, actor: Actor, action: Action) -> Result<Actor, ManageError> {
-        let actor = match actor.key_id() {
-            None => actor,
-            Some(id) => {
-                let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::ActorInvalid)?;
-                self.actor_of(&record, &action).ok_or(ManageError::ActorInvalid)?.confined_like(&actor)
-            }
-        };
-        if actor.may(&action) { Ok(actor) } else { Err(ManageError::PermissionDenied(action)) }
-    }
-
-    /// What the holder of this key may do now. A key in grace still reads, but changes nothing: least of all its heir.
-    fn actor_of(&self, record: &KeyRecord, action: &Action) -> Option<Actor> {
-        let is_in_time = record.replaced_by().is_none() || *action == Action::READ;
-        (record.obstacle_at(&self.0.clock).is_none() && is_in_time).then(|| Actor::of_record(record))
-    }
-
-    /// Nobody makes a key without a cap; each key has an owner.
-    fn cap(&self, record: &KeyRecord) -> Option<KeyLimit> {
-        let most = match record.owner()? {
+    /// Returns the limit that a new key counts against. Every issued key has an owner, so none is
+    /// without a limit.
+    fn limit_of(&self, record: &KeyRecord) -> Option<KeyLimit> {
+        let max = match record.owner()? {
             Owner::User(_) => self.0.keys_per_user,
             Owner::ServiceAccount => self.0.bots_per_organization,
         };
-        Some(KeyLimit { max: most, at: self.now() })
+        Some(KeyLimit { max, at: self.now() })
     }
 
     fn notify(&self, kind: KeyEventKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {
         let (key_id, version, at) = (record.id().clone(), record.version(), self.now());
-        let change = KeyEvent { kind, key_id, version, replacement, actor: actor.clone(), at };
+        let event = KeyEvent { kind, key_id, version, replacement, actor: actor.clone(), at };
         for hook in &self.0.hooks {
-            // The change stands, whatever a hook makes of it.
-            let _ = catch_unwind(AssertUnwindSafe(|| hook(&change)));
+            // The change is durable already: a panic of a hook does not undo it.
+            let _ = catch_unwind(AssertUnwindSafe(|| hook(&event)));
         }
     }
 
-    /// What may be shown of this key later.
     fn mask(&self, key: &ApiKey) -> String {
         self.0.mask.apply_leaving(key.expose(), self.0.unseen_bits)
     }
 
-    /// Now, to the microsecond: as exactly as every store keeps it.
+    /// The current time in whole microseconds, the precision of every store.
     fn now(&self) -> SystemTime {
         to_micros(self.0.clock.now())
     }
-
-    /// Does `work` for an actor who may. The registry looks at the actor's key again when it changes something; if the key has changed by
-    /// then, the actor is looked up anew, and asked anew what it may do.
-    async fn as_actor<T, W, F>(&self, actor: &Actor, action: Action, work: W) -> Result<T, ManageError>
-    where
-        T: Send + 'static,
-        W: Fn(Self, Actor) -> F + Send + 'static,
-        F: Future<Output = Result<T, ManageError>> + Send,
-    {
-        let takes_away = action == Action::DELETE;
-        let reads = action == Action::READ;
-        let kind = if takes_away {
-            WorkKind::TakesAway
-        } else if reads {
-            WorkKind::Reads
-        } else {
-            WorkKind::Adds
-        };
-        self.in_turn(actor, action, kind, work).await
-    }
-
-    async fn in_turn<T, W, F>(&self, actor: &Actor, action: Action, kind: WorkKind, work: W) -> Result<T, ManageError>
-    where
-        T: Send + 'static,
-        W: Fn(Self, Actor) -> F + Send + 'static,
-        F: Future<Output = Result<T, ManageError>> + Send,
-    {
-        let turn = self.0.turns.take(actor, kind).await?;
-        let actor = actor.clone();
-        self.spawn_uncancellable(async move |manager| {
-            let work = async move {
-                for _ in 1..ATTEMPTS {
-                    let actor = manager.authorize(actor.clone(), action.clone()).await?;
-                    match work(manager.clone(), actor).await {
-                        Err(ManageError::Registry(RegistryError::ActorChanged(_))) => tokio::task::yield_now().await,
-                        done => return done,
-                    }
-                }
-                let actor = manager.authorize(actor, action).await?;
-                work(manager.clone(), actor).await
-            };
-            turn.spend(work).await
-        })
-        .await
-    }
-
-    /// What the registry looks at again: the actor's key, by this manager's clock.
-    fn key_of(&self, actor: &Actor) -> Option<ActorKey> {
-        actor.key().map(|key| key.timed_by(self.0.clock.clone()))
-    }
-
-    /// Runs `work` to its end, also when the caller goes away in the middle.
-    async fn spawn_uncancellable<T, W, F>(&self, work: W) -> Result<T, ManageError>
-    where
-        T: Send + 'static,
-        W: FnOnce(Self) -> F,
-        F: Future<Output = Result<T, ManageError>> + Send + 'static,
-    {
-        let work = work(self.clone());
-        // Reported in the task: the caller may have gone away.
-        let done = tokio::spawn(async move { work.await.inspect_err(failure_log::failed_call) }).await;
-        done.unwrap_or_else(|error| {
-            let panicked = ManageError::Store(error.into());
-            failure_log::failed_call(&panicked);
-            Err(panicked)
-        })
-    }
 }
 
-/// Tries again, a few times, what another change has overtaken.
-async fn retried<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, ManageError>
-where
-    F: Future<Output = Result<T, ManageError>>,
-{
-    for _ in 1..ATTEMPTS {
-        match attempt().await {
-            Err(ManageError::Registry(RegistryError::VersionConflict(_))) => tokio::task::yield_now().await,
-            done => return done,
-        }
-    }
-    attempt().await
-}
-
-/// Whether the actor holds all that the key is to hold.
+/// Rejects permissions that the actor does not hold itself.
 fn check_no_escalation(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
     match actor.permissions().first_beyond(permissions) {
         Some((resource, action)) => {

@@ -1,11 +1,11 @@
-//! Which schemes the manager's layers have: a key that none of them can carry is of no use to anybody.
+//! The schemes of a manager's layers. A key that none of them can carry is not imported.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::ManageError;
 use crate::{key::ApiKey, scheme::SchemePolicy};
 
-/// What the layers that were built of a manager accept, each policy once; the manager's own until the first is built.
+/// The distinct policies of the layers that were built from a manager; its own before the first.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     own: SchemePolicy,
@@ -17,12 +17,12 @@ impl Policies {
         Self { own, built: Mutex::default() }
     }
 
-    /// What a layer has unless it says otherwise.
+    /// The default policy of a layer.
     pub(super) fn own(&self) -> &SchemePolicy {
         &self.own
     }
 
-    /// Remembers a layer that was built.
+    /// Adds the policy of a new layer.
     pub(super) fn note(&self, policy: &SchemePolicy) {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if !built.contains(policy) {
@@ -30,8 +30,8 @@ impl Policies {
         }
     }
 
-    /// Refuses a key that no request could present.
-    pub(super) fn admit(&self, key: &ApiKey) -> Result<(), ManageError> {
+    /// Rejects a key that no request could present.
+    pub(super) fn check_carried(&self, key: &ApiKey) -> Result<(), ManageError> {
         let built = self.built.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let policies = if built.is_empty() { vec![self.own.clone()] } else { built };
         let schemes: Vec<_> = policies.iter().flat_map(SchemePolicy::schemes).collect();

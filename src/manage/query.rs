@@ -1,13 +1,13 @@
-//! What there is: one key, some keys, what the holder of a key may do.
+//! Reading keys: one, a list, the actor of a key.
 
-use super::{Actor, KeyManager, ManageError};
+use super::{Actor, KeyManager, ManageError, concurrency::WorkKind, run::spawn_uncancellable};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Owner},
     store::KeyFilter,
 };
 
-/// Some keys of a list, and where it goes on.
+/// One page of a list, from [`KeyManager::list`].
 ///
 /// ```
 /// use tower_api_key::{KeyManager, manage::{Actor, ManageError}, store::KeyFilter};
@@ -28,33 +28,44 @@ use crate::{
 pub struct Page {
     /// The records, newest first.
     pub records: Vec<KeyRecord>,
-    /// What [`KeyFilter::after`] takes for the next page, if there is one.
+    /// The argument of [`KeyFilter::after`] for the next page; `None` on the last page.
     pub next: Option<KeyId>,
 }
 
 impl KeyManager {
-    /// One key.
+    /// Returns one key.
+    ///
+    /// ```
+    /// # use tower_api_key::{KeyManager, manage::{Actor, ManageError}};
+    /// # async fn show(manager: &KeyManager, actor: &Actor) -> Result<(), ManageError> {
+    /// let record = manager.get(actor, "key_1").await?;
+    /// println!("{}: {:?}", record.id(), record.status());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`read`).
     pub async fn get(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.as_actor(actor, Action::READ, move |manager, actor| {
+        self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {
             let id = id.clone();
             async move { manager.visible_key(&actor, &id).await }
         })
         .await
     }
 
-    /// The keys that `filter` admits, newest first; a limit of 0 counts as 1. Its organization is the actor's, whatever it says, and so is
-    /// its environment, if the actor is confined to one. So is its owner, if the actor is confined to its own keys.
+    /// Returns the keys that `filter` matches, newest first. [`Page`] has an example.
+    ///
+    /// The bounds of the actor override the filter: its organization always, its environment if it is
+    /// confined to one, its owner if it is confined to its own keys. A limit of 0 counts as 1.
     ///
     /// # Errors
     ///
     /// [`ManageError::PermissionDenied`] (`read`).
     pub async fn list(&self, actor: &Actor, filter: KeyFilter) -> Result<Page, ManageError> {
-        self.as_actor(actor, Action::READ, move |manager, actor| {
+        self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {
             let mut filter = filter.clone();
             async move {
                 filter.organization = actor.organization().map(str::to_owned);
@@ -77,7 +88,7 @@ impl KeyManager {
         .await
     }
 
-    /// The one key that an actor owns which is no user.
+    /// Lists the only key that an actor owns if it is not a user: its own.
     async fn own_key(&self, actor: &Actor, filter: &KeyFilter) -> Result<Page, ManageError> {
         let record = match actor.key_id() {
             Some(id) => self.0.registry.clone().get(id.clone()).await?,
@@ -88,15 +99,18 @@ impl KeyManager {
         Ok(Page { records: record.into_iter().filter(is_listed).collect(), next: None })
     }
 
-    /// What the holder of this key may do now, or nothing if it does not work any more or was replaced. For a session that somebody has
-    /// begun with a key: keep the id, and ask at every request. Confine the actor at every request too.
+    /// Returns the actor of a key; `None` if the key is invalid or was replaced.
+    ///
+    /// Use it for a session that started with a key: keep the key's id in the session, and call this
+    /// in each request. Apply bounds such as [`Actor::own_keys_only`] in each request too.
+    /// [`Actor::key_version`] has an example.
     ///
     /// # Errors
     ///
     /// [`ManageError::Store`].
     pub async fn actor(&self, id: &KeyId) -> Result<Option<Actor>, ManageError> {
-        let id = id.clone();
-        self.spawn_uncancellable(async move |manager| {
+        let (manager, id) = (self.clone(), id.clone());
+        spawn_uncancellable(async move {
             let record = manager.0.registry.clone().get(id).await?;
             Ok(record.and_then(|record| manager.actor_of(&record, &Action::UPDATE)))
         })

@@ -1,4 +1,4 @@
-//! Moves keys to the newest pepper when they are used, beside the requests.
+//! Rehashes used keys to the current pepper, in the background.
 
 use std::{
     sync::{
@@ -15,17 +15,18 @@ use super::{
 };
 use crate::observe::{Decision, PreviousPepper};
 
-/// One key at a time, so that other changes do not wait behind a crowd of them. A key that is not moved now is at a later use.
+/// Rehashes one key at a time, so that other changes do not queue behind it. A key that it skips is
+/// rehashed at a later use.
 pub(super) struct Rehash {
     registry: Arc<dyn ErasedRegistry>,
     is_moving: AtomicBool,
     alarm: Alarm,
 }
 
-/// One line in so long says that keys do not move.
+/// Failed rehashes are logged once in this time.
 const ALARM_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A key that is being moved, until this is dropped.
+/// Marks that a rehash is running, until dropped.
 struct Moving(Arc<Rehash>);
 
 impl Rehash {
@@ -33,7 +34,7 @@ impl Rehash {
         Arc::new(Self { registry, is_moving: AtomicBool::new(false), alarm: Alarm::new(Work::Rehash, ALARM_INTERVAL) })
     }
 
-    /// Moves the key of a request, if it has to be.
+    /// Rehashes the key of a request that used a previous pepper.
     pub(super) fn note(self: &Arc<Self>, decision: &Decision) {
         let (Some(id), Some(&PreviousPepper { used, newest, moves: true })) = (decision.key_id(), decision.outdated())
         else {
@@ -46,7 +47,7 @@ impl Rehash {
             let (moving, id) = (Moving(Arc::clone(self)), id.clone());
             runtime.spawn(async move {
                 let moved = Arc::clone(&moving.0.registry).rehash(id, used, newest);
-                let slow = |_| Err(ManageError::Store("the key store is too slow".into()));
+                let slow = |_| Err(ManageError::Store("the key store timed out".into()));
                 if let Err(error @ ManageError::Store(_)) =
                     tokio::time::timeout(PATIENCE, moved).await.unwrap_or_else(slow)
                 {

@@ -1,4 +1,4 @@
-//! What is asked of a manager.
+//! Requests to a [`KeyManager`](crate::KeyManager), and the answer with a new key.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +8,9 @@ use crate::{
     record::KeyRecord,
 };
 
-/// A key that is to be made: whose, its name, and what it may do.
+/// Describes a new key for [`KeyManager::issue`](crate::KeyManager::issue).
 ///
-/// The owner and the organization are the actor's, and stand nowhere here.
+/// The key gets the actor's organization, and for a user key the actor's user.
 ///
 /// ```
 /// use tower_api_key::manage::NewKey;
@@ -18,7 +18,7 @@ use crate::{
 /// let key = NewKey::service_account("nightly build").grant("links", "create").environment("live");
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "describes a key; KeyManager::issue makes it"]
+#[must_use = "it only describes a key: pass it to KeyManager::issue"]
 pub struct NewKey {
     pub(super) is_bot: bool,
     pub(super) name: String,
@@ -29,7 +29,8 @@ pub struct NewKey {
     pub(super) metadata: Vec<(String, String)>,
 }
 
-/// What is to be changed about a key. What is not named stays as it is.
+/// Describes a change of a key for [`KeyManager::edit`](crate::KeyManager::edit). Fields that you do
+/// not set stay as they are.
 ///
 /// ```
 /// use tower_api_key::{Permissions, manage::UpdateKey};
@@ -37,14 +38,14 @@ pub struct NewKey {
 /// let edit = UpdateKey::new().name("reports").permissions(Permissions::new().grant("stats", "read"));
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use = "describes a change; KeyManager::edit makes it"]
+#[must_use = "it only describes a change: pass it to KeyManager::edit"]
 pub struct UpdateKey {
     pub(super) name: Option<String>,
     pub(super) permissions: Option<Permissions>,
     pub(super) enabled: Option<bool>,
 }
 
-/// How a key is replaced while the old one goes on for a while.
+/// Describes a replacement with a grace period for [`KeyManager::rotate`](crate::KeyManager::rotate).
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,13 +54,14 @@ pub struct UpdateKey {
 /// let a_day_for_both = Rotation::grace_period(Duration::from_secs(86_400));
 /// ```
 #[derive(Clone, Copy, Debug)]
-#[must_use = "describes a rotation; KeyManager::rotate does it"]
+#[must_use = "it only describes a rotation: pass it to KeyManager::rotate"]
 pub struct Rotation {
     pub(super) grace: Duration,
     pub(super) expires_at: Option<SystemTime>,
 }
 
-/// A key that has just been made: the one answer with its plain text.
+/// A new key with its plain text, from [`KeyManager::issue`](crate::KeyManager::issue),
+/// [`regenerate`](crate::KeyManager::regenerate) and [`rotate`](crate::KeyManager::rotate).
 ///
 /// ```
 /// use tower_api_key::manage::Issued;
@@ -74,10 +76,11 @@ pub struct Issued {
     pub(super) record: KeyRecord,
 }
 
-// === impl NewKey, Edit, Rotation, Issued ===
+// === impl NewKey, UpdateKey, Rotation, Issued ===
 
 impl NewKey {
-    /// A key of the actor's own user. It goes when the user goes.
+    /// Describes a key of the actor's user. [`remove_user_keys`](crate::KeyManager::remove_user_keys)
+    /// deletes it when the user leaves.
     pub fn user(name: impl Into<String>) -> Self {
         Self {
             is_bot: false,
@@ -90,42 +93,51 @@ impl NewKey {
         }
     }
 
-    /// A key of the actor's organization. It outlives every member.
+    /// Describes a key of the actor's organization. It does not depend on any user.
     pub fn service_account(name: impl Into<String>) -> Self {
         Self { is_bot: true, ..Self::user(name) }
     }
 
-    /// Grants `action` on `resource` besides what is granted already.
+    /// Adds the permission for `action` on `resource`.
     pub fn grant(mut self, resource: impl Into<String>, action: impl Into<Action>) -> Self {
         self.permissions = self.permissions.grant(resource, action);
         self
     }
 
-    /// Replaces what is granted.
+    /// Replaces all permissions.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = permissions;
         self
     }
 
-    /// For this environment, in the format that the manager has for it. Otherwise for the actor's own, if it is confined to one.
+    /// Sets the environment, which selects the format of the key. The default is the environment of
+    /// the actor, if it has one.
     pub fn environment(mut self, environment: impl Into<String>) -> Self {
         self.environment = Some(environment.into());
         self
     }
 
-    /// Refused before this instant.
+    /// Rejects the key before this instant.
     pub fn not_before(mut self, instant: SystemTime) -> Self {
         self.not_before = Some(instant);
         self
     }
 
-    /// Refused from this instant on. Otherwise when the actor's key expires, if that does.
+    /// Rejects the key from this instant on. The default is the expiry of the actor's key, if it has
+    /// one.
     pub fn expires_at(mut self, instant: SystemTime) -> Self {
         self.expires_at = Some(instant);
         self
     }
 
-    /// Keeps a text under a name.
+    /// Adds a text that the store keeps with the key. Read it with
+    /// [`KeyRecord::metadata`](crate::KeyRecord::metadata).
+    ///
+    /// ```
+    /// use tower_api_key::manage::NewKey;
+    ///
+    /// let key = NewKey::user("laptop").metadata("plan", "pro");
+    /// ```
     pub fn metadata(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.metadata.push((name.into(), text.into()));
         self
@@ -133,29 +145,29 @@ impl NewKey {
 }
 
 impl UpdateKey {
-    /// Changes nothing yet.
+    /// Describes no change yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether it switches a key off, and nothing else.
+    /// Whether the only change is to disable the key.
     pub(super) fn only_disables(&self) -> bool {
         self.enabled == Some(false) && self.name.is_none() && self.permissions.is_none()
     }
 
-    /// Gives the key another name.
+    /// Sets the name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Replaces what is granted.
+    /// Replaces all permissions.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = Some(permissions);
         self
     }
 
-    /// Switches the key on or off.
+    /// Enables or disables the key.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = Some(enabled);
         self
@@ -163,13 +175,15 @@ impl UpdateKey {
 }
 
 impl Rotation {
-    /// Both keys work for this long; the old one may stop earlier, by its own expiry or the actor's. The new one expires when the old one
-    /// would have, or when the actor's key does if that comes first.
+    /// Sets how long both keys work. The old key may expire earlier, at its own expiry or with the
+    /// actor's key.
+    ///
+    /// The new key gets the expiry that the old one had, or that of the actor's key if it is earlier.
     pub fn grace_period(grace: Duration) -> Self {
         Self { grace, expires_at: None }
     }
 
-    /// Gives the new key an expiry of its own.
+    /// Sets the expiry of the new key.
     pub fn expires_at(mut self, instant: SystemTime) -> Self {
         self.expires_at = Some(instant);
         self
@@ -177,12 +191,12 @@ impl Rotation {
 }
 
 impl Issued {
-    /// The plain text. It is kept nowhere else: show it once.
+    /// Returns the plain text. It is stored nowhere: show it once.
     pub fn key(&self) -> &ApiKey {
         &self.key
     }
 
-    /// What the store keeps of it.
+    /// Returns the stored record of the key.
     pub fn record(&self) -> &KeyRecord {
         &self.record
     }

@@ -1,6 +1,6 @@
-//! The end of a key.
+//! Revocation and removal.
 
-use super::{Actor, KeyEventKind, KeyManager, ManageError};
+use super::{Actor, KeyEventKind, KeyManager, ManageError, concurrency::WorkKind};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord},
@@ -8,15 +8,28 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Switches a key off for good. The very next request with it is refused. A key that it has replaced, and that is still in grace,
-    /// goes on. Revoking a revoked key changes nothing, and is told to nobody.
+    /// Revokes a key permanently. The next request with it is rejected; the record is kept, so that
+    /// logs show later use as revoked.
+    ///
+    /// A key that this one replaced keeps its grace period. Revoking a revoked key succeeds, changes
+    /// nothing, and calls no hook.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyId, KeyManager, Status, manage::{Actor, ManageError}};
+    ///
+    /// async fn leaked(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<(), ManageError> {
+    ///     let record = manager.revoke(admin, id).await?;
+    ///     assert_eq!(record.status(), Status::Revoked);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`delete`).
     pub async fn revoke(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.as_actor(actor, Action::DELETE, move |manager, actor| {
+        self.run_as(actor, Action::DELETE, WorkKind::Revoke, move |manager, actor| {
             let id = id.clone();
             async move {
                 manager.visible_key(&actor, &id).await?;
@@ -29,14 +42,23 @@ impl KeyManager {
         .await
     }
 
-    /// Removes a key and its record, so that nothing is left to look up. [`KeyManager::revoke`] keeps the record.
+    /// Deletes a key with its record. To keep the record, [revoke](KeyManager::revoke) the key.
+    ///
+    /// ```
+    /// # use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
+    /// # async fn forget(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<(), ManageError> {
+    /// let removed = manager.remove(admin, id).await?;
+    /// println!("deleted {}", removed.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`delete`).
     pub async fn remove(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<KeyRecord, ManageError> {
         let id = id.into();
-        self.as_actor(actor, Action::DELETE, move |manager, actor| {
+        self.run_as(actor, Action::DELETE, WorkKind::Revoke, move |manager, actor| {
             let id = id.clone();
             async move {
                 manager.visible_key(&actor, &id).await?;
@@ -48,14 +70,25 @@ impl KeyManager {
         .await
     }
 
-    /// Removes every key of a user who leaves the actor's organization, and returns how many there were. Bot keys stay.
+    /// Deletes all keys of a user in the actor's organization, and returns their number. Call it when
+    /// a user leaves. Service-account keys stay.
+    ///
+    /// ```
+    /// # use tower_api_key::{KeyManager, manage::{Actor, ManageError}};
+    /// # async fn left(manager: &KeyManager, admin: &Actor) -> Result<(), ManageError> {
+    /// let count = manager.remove_user_keys(admin, "alice").await?;
+    /// println!("deleted {count} keys of alice");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ManageError::PermissionDenied`] (`delete`), [`ManageError::OwnKeysOnly`], [`ManageError::EnvironmentRestricted`].
+    /// [`ManageError::PermissionDenied`] (`delete`), [`ManageError::OwnKeysOnly`],
+    /// [`ManageError::EnvironmentRestricted`].
     pub async fn remove_user_keys(&self, actor: &Actor, user: impl Into<String>) -> Result<usize, ManageError> {
         let user = user.into();
-        self.as_actor(actor, Action::DELETE, move |manager, actor| {
+        self.run_as(actor, Action::DELETE, WorkKind::Revoke, move |manager, actor| {
             let user = user.clone();
             async move {
                 if actor.is_own_keys_only() {

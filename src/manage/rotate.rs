@@ -1,9 +1,11 @@
-//! A new key in the place of an old one: at once, or with grace.
+//! Replacing a key by a new one: at once, or with a grace period.
 
 use super::{
     Actor, Issued, KeyEventKind, KeyManager, ManageError, Rotation, check_no_escalation,
+    concurrency::WorkKind,
     issue::{check_times, new_id},
-    retried, to_micros,
+    run::{is_version_conflict, retried},
+    to_micros,
 };
 use crate::{
     permission::Action,
@@ -12,37 +14,60 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Puts a new key in the place of an old one, in one step: the old one is refused from the very next request on. If the step fails,
-    /// the old one works as before.
+    /// Replaces a key at once: the next request with the old key is rejected. If the call fails, the
+    /// old key works as before.
     ///
-    /// The new key has the name, the permissions and the expiry of the old one; it is disabled if the old one was. Replaced by an actor whose
-    /// key expires, it expires no later than that. A key that the old one
-    /// had replaced, and that is still in grace, is revoked: of the keys that replaced one another, none but the newest and the one before
-    /// it works.
+    /// The new key has the name, the permissions, the status and the expiry of the old one. If the
+    /// actor's key expires earlier, the new key expires with it. A predecessor that is still in its
+    /// grace period is revoked.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
+    ///
+    /// async fn regenerate(manager: &KeyManager, actor: &Actor, id: KeyId) -> Result<String, ManageError> {
+    ///     let issued = manager.regenerate(actor, id).await?;
+    ///     Ok(issued.key().expose().to_owned()) // show it once
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`), [`ManageError::Escalation`], [`ManageError::NotOwner`],
-    /// [`ManageError::Expired`], [`RegistryError::Revoked`], [`RegistryError::Replaced`].
+    /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`),
+    /// [`ManageError::Escalation`], [`ManageError::NotOwner`], [`ManageError::Expired`],
+    /// [`RegistryError::Revoked`], [`RegistryError::Replaced`].
     pub async fn regenerate(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<Issued, ManageError> {
         self.replace_key(actor, id.into(), None).await
     }
 
-    /// Puts a new key beside an old one, which then stops by itself: after the grace, at its own expiry, or when the actor's key expires,
-    /// whichever comes first. An earlier
-    /// grace ends at once, as with [`KeyManager::regenerate`].
+    /// Replaces a key with a grace period, in which both keys work.
+    ///
+    /// The old key expires after the grace period, at its own expiry, or with the actor's key,
+    /// whichever comes first. A predecessor that is still in an earlier grace period is revoked.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, Issued, ManageError, Rotation}};
+    ///
+    /// async fn rotate(manager: &KeyManager, actor: &Actor, id: KeyId) -> Result<Issued, ManageError> {
+    ///     manager.rotate(actor, id, Rotation::grace_period(Duration::from_secs(24 * 60 * 60))).await
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`KeyManager::regenerate`]; [`ManageError::OutlivesActor`] if the new key was to expire later than the actor's; [`ManageError::Expiry`] if the new key would never work, or the grace has no end.
+    /// Those of [`KeyManager::regenerate`], and:
+    ///
+    /// - [`ManageError::OutlivesActor`] if the requested expiry is later than that of the actor's key.
+    /// - [`ManageError::Expiry`] if the new key would never work, or the end of the grace period is
+    ///   not a representable time.
     pub async fn rotate(&self, actor: &Actor, id: impl Into<KeyId>, rotation: Rotation) -> Result<Issued, ManageError> {
         self.replace_key(actor, id.into(), Some(rotation)).await
     }
 
     async fn replace_key(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
-        self.as_actor(actor, Action::UPDATE, move |manager, actor| {
+        self.run_as(actor, Action::UPDATE, WorkKind::Add, move |manager, actor| {
             let id = id.clone();
-            async move { retried(|| manager.try_replace_key(&actor, &id, rotation)).await }
+            async move { retried(is_version_conflict, || manager.try_replace_key(&actor, &id, rotation)).await }
         })
         .await
     }
@@ -84,7 +109,7 @@ impl KeyManager {
         Ok(Issued { key, record: new })
     }
 
-    /// Whether the actor may see the text of a key that stands in the place of this one.
+    /// Whether the actor may receive the plain text of this key's replacement.
     fn check_replaceable(&self, actor: &Actor, old: &KeyRecord) -> Result<(), ManageError> {
         let id = || old.id().clone();
         if matches!(old.owner(), Some(Owner::User(_))) && old.owner() != actor.owner() {

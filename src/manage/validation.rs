@@ -1,12 +1,15 @@
-//! Names that a person can tell apart, and that break no line of a log.
+//! Rules for names: a person can distinguish them, and they break no log line.
 
 use super::ManageError;
 use crate::permission::Permissions;
 
-/// What a name may not have: characters that nobody sees, that turn the direction of what follows, or that end a line. The control
-/// characters (Unicode's category Cc), the format characters (Cf), the line and paragraph separators (Zl, Zp), every space but U+0020
-/// (Zs, and what looks like one), what a renderer may leave out (`Default_Ignorable_Code_Point`, with the variation selectors and the Hangul
-/// fillers), and what has no meaning of its own (private use, Co, and noncharacters). As of Unicode 16. In order.
+/// The characters that names must not contain, as sorted ranges (Unicode 16): invisible characters,
+/// and those that change the text direction or end a line.
+///
+/// They are the control characters (category Cc), format characters (Cf), line and paragraph
+/// separators (Zl, Zp), spaces other than U+0020 (Zs, and characters that look like one),
+/// `Default_Ignorable_Code_Point` with variation selectors and Hangul fillers, private use (Co), and
+/// noncharacters.
 pub(crate) const INVISIBLE: &[(u32, u32)] = &[
     (0x0000, 0x001F), // controls
     (0x007F, 0x00A0), // controls; no-break space
@@ -33,13 +36,13 @@ pub(crate) const INVISIBLE: &[(u32, u32)] = &[
     (0xFE00, 0xFE0F), // variation selectors
     (0xFEFF, 0xFEFF), // byte order mark
     (0xFFA0, 0xFFA0), // Hangul filler
-    (0xFFF0, 0xFFFC), // unassigned, annotations, the place of an object
+    (0xFFF0, 0xFFFC), // unassigned, annotations, object replacement
     (0xFFFE, 0xFFFF),
     (0x110BD, 0x110BD),
     (0x110CD, 0x110CD),
     (0x13430, 0x1343F),
     (0x1BCA0, 0x1BCA3),
-    (0x1D159, 0x1D159), // a note head that is not there
+    (0x1D159, 0x1D159), // null note head
     (0x1D173, 0x1D17A),
     (0x1FFFE, 0x1FFFF),
     (0x2FFFE, 0x2FFFF),
@@ -58,42 +61,44 @@ pub(crate) const INVISIBLE: &[(u32, u32)] = &[
     (0xEFFFE, 0x10_FFFF), // noncharacters, private use
 ];
 
-/// The longest name of a key or of an environment, and the longest of a resource or an action, in characters.
-pub(crate) const LONGEST: usize = 100;
-pub(crate) const LONGEST_OF_A_PERMISSION: usize = 64;
+/// The maximum length of the name of a key or an environment, in characters.
+pub(crate) const MAX_NAME: usize = 100;
 
-/// The most pairs of a resource and an action in one key.
-pub(crate) const MOST_PERMISSIONS: usize = 256;
+/// The maximum length of a resource or an action, in characters.
+pub(crate) const MAX_PERMISSION_NAME: usize = 64;
 
-/// A name of a key, of an environment or of a text that is kept with a key.
+/// The maximum number of permissions of a key.
+pub(crate) const MAX_PERMISSIONS: usize = 256;
+
+/// Checks the name of a key, an environment or a metadata text.
 pub(crate) fn checked_name(name: &str) -> Result<&str, ManageError> {
-    let is_good = is_name(name, LONGEST) && name.trim() == name;
+    let is_good = is_name(name, MAX_NAME) && name.trim() == name;
     if is_good { Ok(name) } else { Err(ManageError::Name) }
 }
 
-/// Refuses more permissions than a key may have, before anything is compared, and names that cannot be told apart.
+/// Rejects too many permissions, before anything compares them, and invalid names.
 pub(crate) fn check_permissions(permissions: &Permissions) -> Result<(), ManageError> {
-    if permissions.iter().map(|(_, actions)| actions.len()).sum::<usize>() > MOST_PERMISSIONS {
-        return Err(ManageError::TooManyPermissions { most: MOST_PERMISSIONS });
+    if permissions.iter().map(|(_, actions)| actions.len()).sum::<usize>() > MAX_PERMISSIONS {
+        return Err(ManageError::TooManyPermissions { most: MAX_PERMISSIONS });
     }
-    let is_good = |name: &str| is_name(name, LONGEST_OF_A_PERMISSION);
+    let is_good = |name: &str| is_name(name, MAX_PERMISSION_NAME);
     let mut all = permissions.iter();
     let all_good = all.all(|(resource, actions)| is_good(resource) && actions.iter().all(|one| is_good(one.as_str())));
     if all_good { Ok(()) } else { Err(ManageError::PermissionName) }
 }
 
 fn is_name(name: &str, longest: usize) -> bool {
-    // A character has up to four bytes: what is far too long is not counted.
+    // A character has up to four bytes, so the characters of a far longer text are not counted.
     name.len() <= 4 * longest && (1..=longest).contains(&name.chars().count()) && !name.contains(is_invisible)
 }
 
 fn is_invisible(c: char) -> bool {
     let c = u32::from(c);
     let after = INVISIBLE.partition_point(|(first, _)| *first <= c);
-    after.checked_sub(1).is_some_and(|place| c <= INVISIBLE[place].1)
+    after.checked_sub(1).is_some_and(|index| c <= INVISIBLE[index].1)
 }
 
-/// The same rule as a regular expression, for a schema.
+/// Returns the same rule as a regular expression, for the OpenAPI document.
 #[cfg(feature = "admin-api")]
 pub(crate) fn pattern(may_have_spaces_at_its_ends: bool) -> String {
     let escaped = |code: u32| match char::from_u32(code) {

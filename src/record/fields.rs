@@ -12,32 +12,32 @@ use crate::{key::KeyDigest, permission::Permissions};
 #[repr(C)]
 pub(crate) struct Fields {
     pub(crate) digest: KeyDigest,
-    pub(super) status: Status,
+    pub(crate) status: Status,
     /// Whether there is a time to be looked at.
-    pub(super) is_timed: bool,
-    pub(super) permissions: Permissions,
+    pub(crate) is_timed: bool,
+    pub(crate) permissions: Permissions,
     pub(crate) id: KeyId,
-    pub(super) organization: Option<Box<str>>,
-    rare: Option<Box<ColdFields>>,
+    pub(crate) organization: Option<Box<str>>,
+    pub(crate) rare: Option<Box<ColdFields>>,
 }
 
 /// What a small record does without.
 #[derive(Clone, Default)]
-pub(super) struct ColdFields {
-    pub(super) not_before: Option<SystemTime>,
-    pub(super) expires_at: Option<SystemTime>,
-    pub(super) environment: Option<Box<str>>,
-    pub(super) owner: Option<Owner>,
-    pub(super) name: Option<Box<str>>,
-    pub(super) mask: Option<Box<str>>,
-    pub(super) created_at: Option<SystemTime>,
-    pub(super) replaces: Option<KeyId>,
-    pub(super) replaced_by: Option<KeyId>,
-    pub(super) version: u64,
-    pub(super) last_used_at: Option<SystemTime>,
-    pub(super) use_count: u64,
-    pub(super) metadata: BTreeMap<String, String>,
-    pub(super) values: Extensions,
+pub(crate) struct ColdFields {
+    pub(crate) not_before: Option<SystemTime>,
+    pub(crate) expires_at: Option<SystemTime>,
+    pub(crate) environment: Option<Box<str>>,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) mask: Option<Box<str>>,
+    pub(crate) created_at: Option<SystemTime>,
+    pub(crate) replaces: Option<KeyId>,
+    pub(crate) replaced_by: Option<KeyId>,
+    pub(crate) version: u64,
+    pub(crate) last_used_at: Option<SystemTime>,
+    pub(crate) use_count: u64,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) values: Extensions,
 }
 
 // === impl Fields ===

@@ -9,6 +9,8 @@ mod verify;
 
 use std::{fmt, sync::Arc};
 
+#[cfg(feature = "admin-api")]
+pub(crate) use fields::ColdFields;
 pub(crate) use fields::Fields;
 pub use identity::{KeyId, Owner, Status};
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
@@ -84,6 +86,12 @@ impl KeyRecord {
     /// What a store keeps of it: one `Arc`, whoever has handed the record out.
     pub(crate) fn into_fields(self) -> Arc<Fields> {
         self.0.into_fields()
+    }
+
+    /// Returns all fields, for code that destructures them without `..` and so handles each.
+    #[cfg(feature = "admin-api")]
+    pub(crate) fn fields(&self) -> &Fields {
+        &self.0
     }
 
     fn edit(self, change: impl FnOnce(&mut Fields)) -> Self {

@@ -37,6 +37,8 @@ mod keys;
 #[cfg(feature = "cache")]
 mod local_cache;
 #[cfg(feature = "admin-api")]
+mod manage_responses;
+#[cfg(feature = "admin-api")]
 mod management_api;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -181,7 +181,7 @@ async fn nobody_makes_or_edits_a_key_beyond_their_own() {
     ] {
         let answer = keys.send(request(&line, clerk.key().expose(), "application/json", &body.to_string())).await;
         assert_eq!(answer.status, 403, "{line} {body}");
-        assert_eq!(answer.json["detail"], "A key cannot hold a permission that its maker lacks: links: read.");
+        assert_eq!(answer.json["detail"], "Cannot grant a permission that the caller lacks: links: read.");
     }
     let off = request(
         &format!("PATCH /api/keys/{strong}"),
@@ -211,10 +211,13 @@ async fn another_organizations_key_is_not_there_and_owners_come_from_the_caller(
         body[identity] = json!("globex");
         let answer = keys.call("POST /api/keys", &body).await;
         assert_eq!(answer.status, 422);
-        assert!(answer.json["detail"].as_str().unwrap().starts_with("There is a member that is none of type, name"));
+        assert!(answer.json["detail"].as_str().unwrap().starts_with("Unknown member: use type, name"));
     }
     let whose = keys.call("POST /api/keys", &json!({"type": "user", "name": "x"})).await;
-    assert_eq!((whose.status, &whose.json["detail"]), (422, &json!("Only a user has a user key.")));
+    assert_eq!(
+        (whose.status, &whose.json["detail"]),
+        (422, &json!("Only a user can have a user key, and the caller is not a user."))
+    );
 }
 
 #[tokio::test]
@@ -222,41 +225,45 @@ async fn bodies_are_checked_and_the_problem_says_what_is_wrong() {
     let keys = Keys::new().await;
     let post = "POST /api/keys";
     for (body, status, detail) in [
-        ("", 400, "The body is no JSON: line 1, column 0"),
-        ("{", 400, "The body is no JSON: line 1, column 1"),
-        ("[]", 422, "The body must be an object."),
-        (r#"{"type": "bot"}"#, 422, "name: it is missing; it must be a string"),
-        (r#"{"name": "x"}"#, 422, "type: it is missing; it must be"),
-        (r#"{"type": "robot", "name": "x"}"#, 422, "type: it must be \"user\" or \"bot\"."),
-        (r#"{"type": "bot", "name": 7}"#, 422, "name: it must be a string of 1 to 100 characters."),
+        ("", 400, "The body is not valid JSON: line 1, column 0"),
+        ("{", 400, "The body is not valid JSON: line 1, column 1"),
+        ("[]", 422, "The body must be a JSON object."),
+        (r#"{"type": "bot"}"#, 422, "name: missing; must be a string"),
+        (r#"{"name": "x"}"#, 422, "type: missing; must be"),
+        (r#"{"type": "robot", "name": "x"}"#, 422, "type: must be \"user\" or \"bot\"."),
+        (r#"{"type": "bot", "name": 7}"#, 422, "name: must be a string of 1 to 100 characters."),
         (r#"{"type": "bot", "name": ""}"#, 422, "1 to 100 characters"),
         (r#"{"type": "bot", "name": " x"}"#, 422, "1 to 100 characters"),
-        (r#"{"type": "bot", "name": "x", "permissions": []}"#, 422, "permissions: it must be an object of resources"),
+        (
+            r#"{"type": "bot", "name": "x", "permissions": []}"#,
+            422,
+            "permissions: must be an object that maps each resource",
+        ),
         (
             r#"{"type": "bot", "name": "x", "permissions": {"links": "read"}}"#,
             422,
-            "permissions: it must be an object of resources",
+            "permissions: must be an object that maps each resource",
         ),
         (
             r#"{"type": "bot", "name": "x", "permissions": {"a": [], "a": []}}"#,
             422,
-            "permissions: it must be an object of resources, each once",
+            "permissions: must be an object that maps each resource once",
         ),
         (r#"{"type": "bot", "name": "x", "expires_at": "tomorrow"}"#, 422, "expires_at: "),
-        (r#"{"type": "bot", "name": "x", "expires_at": "1999-01-01T00:00:00Z"}"#, 422, "expired already"),
+        (r#"{"type": "bot", "name": "x", "expires_at": "1999-01-01T00:00:00Z"}"#, 422, "already expired"),
         (r#"{"type": "bot", "name": "x", "environment": "a\nb"}"#, 422, "1 to 100 characters"),
         (r#"{"type": "bot", "name": "x", "environment": ""}"#, 422, "1 to 100 characters"),
-        (r#"{"type": "bot", "name": "x", "permissions": {"": ["read"]}}"#, 422, "Resources and actions have 1 to 64"),
+        (
+            r#"{"type": "bot", "name": "x", "permissions": {"": ["read"]}}"#,
+            422,
+            "Resources and actions must have 1 to 64",
+        ),
         (
             r#"{"type": "bot", "name": "x", "permissions": {"links": ["\u0000"]}}"#,
             422,
-            "Resources and actions have 1 to 64",
+            "Resources and actions must have 1 to 64",
         ),
-        (
-            r#"{"type": "bot", "name": "x", "environment": "live", "extra": 1}"#,
-            422,
-            "There is a member that is none of type",
-        ),
+        (r#"{"type": "bot", "name": "x", "environment": "live", "extra": 1}"#, 422, "Unknown member: use type"),
     ] {
         let answer = keys.send(request(post, keys.admin.key().expose(), "application/json", body)).await;
         assert_eq!(answer.status, status, "{body}");

@@ -56,7 +56,7 @@ async fn s09_a_list_of_values_is_no_body() {
     ] {
         for body in bodies {
             let (status, problem) = keys.call(method, &path, body).await;
-            assert_eq!((status, &problem["detail"]), (422, &"The body must be an object.".into()), "{body}");
+            assert_eq!((status, &problem["detail"]), (422, &"The body must be a JSON object.".into()), "{body}");
         }
     }
     assert_eq!(keys.bot().await, before);

@@ -197,7 +197,7 @@ async fn m08_a_name_that_nobody_can_see_is_refused() {
         assert_eq!(keys.call("POST /api/keys", &bot(name)).await.status, 201, "{name}");
     }
     let document: Value = serde_json::from_str(&keys.call("GET /api/keys/openapi.json", "").await.body).unwrap();
-    let pattern = document["components"]["schemas"]["Name"]["pattern"].as_str().unwrap();
+    let pattern = document["components"]["schemas"]["KeyName"]["pattern"].as_str().unwrap();
     for part in ["\\u00ad", "\\u2028-\\u202f", "\\ufeff", "\u{e0000}-\u{e0fff}"] {
         assert!(pattern.contains(part), "{part} in {pattern}");
     }

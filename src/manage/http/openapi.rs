@@ -1,33 +1,46 @@
-//! The document that describes the API, made of the types and handlers themselves.
+//! The OpenAPI document of the API, generated from its types and handlers.
 
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{json, problem::ProblemBody};
-use crate::{manage::validation, openapi::require_a_key, scheme::SchemePolicy};
+use super::{handlers, responses::ProblemBody};
+use crate::{
+    manage::{KeyView, validation},
+    openapi::require_a_key,
+    scheme::SchemePolicy,
+};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "API keys", description = "Make, list, edit, replace and revoke API keys."),
-    paths(super::create, super::list, super::show, super::edit, super::regenerate, super::rotate, super::revoke),
-    components(schemas(ProblemBody, json::Key))
+    info(title = "API keys", description = "Issue, list, edit, replace and revoke API keys."),
+    paths(
+        handlers::create,
+        handlers::list,
+        handlers::show,
+        handlers::edit,
+        handlers::regenerate,
+        handlers::rotate,
+        handlers::revoke
+    ),
+    components(schemas(ProblemBody, KeyView))
 )]
 struct Document;
 
-/// What an operation may answer besides its own: any, and one that has a body.
+/// The responses of every operation, in addition to its own.
 const ANY: [(&str, &str); 4] = [
-    ("400", "The request cannot be read"),
-    ("401", "A working API key is needed"),
-    ("403", "The key may not do this, or a browser asked on behalf of another site"),
-    ("503", "The key store does not answer"),
+    ("400", "The request is malformed"),
+    ("401", "A valid API key is required"),
+    ("403", "The caller lacks a permission, or a browser sent the request from another site"),
+    ("503", "The key store failed"),
 ];
+/// The responses of every operation with a request body.
 const WITH_BODY: [(&str, &str); 3] = [
     ("413", "The body is too large"),
     ("415", "The body is not application/json"),
-    ("422", "The body says something that cannot be"),
+    ("422", "A member of the body is invalid"),
 ];
 
-/// The document for a router that is nested under `prefix`, behind a layer with this policy.
+/// Returns the document of a router that is nested under `prefix`, behind a layer with this policy.
 pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
     let mut document = Document::openapi();
     require_a_key(policy, &mut document);
@@ -39,16 +52,19 @@ pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
     document
 }
 
-/// The patterns of names, made of the table that the manager goes by.
+/// Adds the patterns of names, generated from the table that the manager checks them with.
 fn describe_names(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
-    schemas["Name"]["pattern"] = validation::pattern(false).into();
-    let name = json!({ "type": "string", "minLength": 1, "maxLength": validation::LONGEST_OF_A_PERMISSION, "pattern": validation::pattern(true) });
+    schemas["KeyName"]["pattern"] = validation::pattern(false).into();
+    let name = json!({
+        "type": "string", "minLength": 1, "maxLength": validation::MAX_PERMISSION_NAME,
+        "pattern": validation::pattern(true),
+    });
     for schema in ["CreateKey", "EditKey"] {
         let permissions = &mut schemas[schema]["properties"]["permissions"];
         permissions["propertyNames"] = name.clone();
         permissions["additionalProperties"]["items"] = name.clone();
-        permissions["maxProperties"] = validation::MOST_PERMISSIONS.into();
+        permissions["maxProperties"] = validation::MAX_PERMISSIONS.into();
     }
 }
 
@@ -59,7 +75,7 @@ fn full_path(prefix: &str, path: &str) -> String {
     }
 }
 
-/// Adds the answers that operations share, and what the prefix asks for.
+/// Adds the shared responses, and the path parameters of the prefix.
 fn complete(prefix: &str, mut item: Value) -> Value {
     for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
         let with_body = if operation["requestBody"].is_object() { &WITH_BODY[..] } else { &[] };
@@ -77,7 +93,7 @@ fn complete(prefix: &str, mut item: Value) -> Value {
     item
 }
 
-/// A 401 and a 403 are in the layer's own format.
+/// Describes a response. A 401 and a 403 have the layer's own format, so they have no schema.
 fn answer(description: &str, is_problem: bool) -> Value {
     let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     if is_problem {

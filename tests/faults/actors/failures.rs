@@ -91,7 +91,7 @@ async fn m07_uses_that_cannot_be_written_are_one_event_an_interval() {
     }
     let logged = errors();
     assert_eq!(logged.len(), 1, "a flood of lines: {logged:?}");
-    assert!(logged[0].contains("uses of API keys could not be written") && logged[0].contains("the disk is full"));
+    assert!(logged[0].contains("API key usage could not be written") && logged[0].contains("the disk is full"));
     tokio::time::sleep(INTERVAL * 5 + Duration::from_secs(1)).await;
     let later = errors().len();
     assert!((4..=6).contains(&later), "{later} in five intervals");

@@ -1,0 +1,143 @@
+//! The handlers: one for each operation of the API. Their attributes describe them in the OpenAPI
+//! document.
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    response::Response,
+};
+use serde::Deserialize;
+
+use super::{
+    bodies::{CreateKey, EditKey, EmptyBody, RotateKey},
+    extract::{ApiError, CanCreate, CanDelete, CanRead, CanUpdate, RequestActor},
+    list::ListKeys,
+    parse::{Body, QueryParams, invalid},
+    responses::{IssuedKey, KeyList, ProblemBody, created},
+};
+use crate::{
+    manage::{KeyManager, KeyView, problem::PROBLEM_JSON},
+    record::{KeyId, Owner},
+    store::KeyFilter,
+};
+
+#[utoipa::path(post, path = "/", tag = "keys", request_body = CreateKey, responses(
+    (status = 201, description = "The key, with its plain text, which no later response contains", body = IssuedKey),
+    (status = 409, description = "The user, or the service accounts of the organization, have the maximum number of keys", body = ProblemBody, content_type = PROBLEM_JSON),
+))]
+pub(super) async fn create(
+    State(manager): State<KeyManager>,
+    caller: RequestActor<CanCreate>,
+    Body(body): Body<CreateKey>,
+) -> Result<Response, ApiError> {
+    let new = body.into_new(caller.actor());
+    let issued = caller.map_err(manager.issue(caller.actor(), new).await)?;
+    created(&IssuedKey::new(&issued, manager.clock()))
+}
+
+#[utoipa::path(get, path = "/", tag = "keys", params(ListKeys), responses(
+    (status = 200, description = "One page of the keys, newest first", body = KeyList),
+))]
+pub(super) async fn list(
+    State(manager): State<KeyManager>,
+    caller: RequestActor<CanRead>,
+    QueryParams(query): QueryParams<ListKeys>,
+) -> Result<Json<KeyList>, ApiError> {
+    let mut filter = KeyFilter::default().limit(query.limit.get().into());
+    filter.revoked = query.revoked;
+    filter.environment = query.environment;
+    filter.owner = query.owner.map(Owner::User);
+    filter.after = query.cursor.map(KeyId::from);
+    let page = caller.map_err(manager.list(caller.actor(), filter).await)?;
+    Ok(Json(KeyList::new(&page, manager.clock())))
+}
+
+#[utoipa::path(get, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
+    (status = 200, description = "The key", body = KeyView),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
+))]
+pub(super) async fn show(
+    State(manager): State<KeyManager>,
+    caller: RequestActor<CanRead>,
+    id: IdInPath,
+) -> Result<Json<KeyView>, ApiError> {
+    let record = caller.map_err(manager.get(caller.actor(), key_id(id)?).await)?;
+    Ok(Json(KeyView::new(&record, manager.clock())))
+}
+
+#[utoipa::path(patch, path = "/{id}", tag = "keys", params(("id" = String, Path)), request_body = EditKey, responses(
+    (status = 200, description = "The changed key", body = KeyView),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The key is revoked", body = ProblemBody, content_type = PROBLEM_JSON),
+))]
+pub(super) async fn edit(
+    State(manager): State<KeyManager>,
+    caller: RequestActor<CanUpdate>,
+    id: IdInPath,
+    Body(body): Body<EditKey>,
+) -> Result<Json<KeyView>, ApiError> {
+    let edit = body.into_edit(caller.actor());
+    let record = caller.map_err(manager.edit(caller.actor(), key_id(id)?, edit).await)?;
+    Ok(Json(KeyView::new(&record, manager.clock())))
+}
+
+#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = EmptyBody, responses(
+    (status = 201, description = "The new key, with its plain text, which no later response contains; the old key is revoked", body = IssuedKey),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The key is revoked, replaced or expired", body = ProblemBody, content_type = PROBLEM_JSON),
+))]
+pub(super) async fn regenerate(
+    State(manager): State<KeyManager>,
+    caller: RequestActor<CanUpdate>,
+    id: IdInPath,
+    _: Option<Body<EmptyBody>>,
+) -> Result<Response, ApiError> {
+    let issued = caller.map_err(manager.regenerate(caller.actor(), key_id(id)?).await)?;
+    created(&IssuedKey::new(&issued, manager.clock()))
+}
+
+#[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path)), request_body = RotateKey, responses(
+    (status = 201, description = "The new key, with its plain text, which no later response contains; the old key works until the end of the grace period", body = IssuedKey),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The key is revoked, replaced or expired", body = ProblemBody, content_type = PROBLEM_JSON),
+))]
+pub(super) async fn rotate(
+    State(manager): State<KeyManager>,
+    caller: RequestActor<CanUpdate>,
+    id: IdInPath,
+    Body(body): Body<RotateKey>,
+) -> Result<Response, ApiError> {
+    if !body.is_short() {
+        return Err(invalid::<RotateKey>("grace_seconds"));
+    }
+    let issued = caller.map_err(manager.rotate(caller.actor(), key_id(id)?, body.into_rotation()).await)?;
+    created(&IssuedKey::new(&issued, manager.clock()))
+}
+
+#[utoipa::path(delete, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
+    (status = 200, description = "The revoked key", body = KeyView),
+    (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
+))]
+pub(super) async fn revoke(
+    State(manager): State<KeyManager>,
+    caller: RequestActor<CanDelete>,
+    id: IdInPath,
+) -> Result<Json<KeyView>, ApiError> {
+    let record = caller.map_err(manager.revoke(caller.actor(), key_id(id)?).await)?;
+    Ok(Json(KeyView::new(&record, manager.clock())))
+}
+
+type IdInPath = Result<Path<KeyPath>, PathRejection>;
+
+/// The `{id}` of the path. It ignores the parameters of a path that the router is nested under.
+#[derive(Deserialize)]
+pub(super) struct KeyPath {
+    id: String,
+}
+
+fn key_id(id: IdInPath) -> Result<KeyId, ApiError> {
+    match id {
+        Ok(Path(KeyPath { id })) => Ok(id.into()),
+        Err(rejection) => Err(ApiError::problem(rejection.status(), "The path is not valid UTF-8.")),
+    }
+}

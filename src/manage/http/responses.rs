@@ -1,0 +1,88 @@
+//! The bodies of responses.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::extract::ApiError;
+use crate::{
+    clock::Clock,
+    manage::{Issued, KeyView, Page},
+};
+
+/// A new key, with its plain text.
+#[derive(Serialize, ToSchema)]
+pub(super) struct IssuedKey<'i> {
+    /// The plain text of the key. It is stored nowhere, and no later response contains it.
+    key: &'i str,
+    #[serde(flatten)]
+    record: KeyView,
+}
+
+/// One page of keys, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyList {
+    keys: Vec<KeyView>,
+    /// The `cursor` of the next page; `null` on the last page.
+    next: Option<String>,
+}
+
+/// The schema of an error (RFC 9457). `manage/problem.rs` writes it.
+#[derive(ToSchema)]
+#[schema(as = Problem, description = "An error (RFC 9457).")]
+#[allow(dead_code, reason = "only its schema is used")]
+pub(super) struct ProblemBody {
+    /// `about:blank`: the meaning is that of the status.
+    r#type: String,
+    title: String,
+    status: u16,
+    /// A sentence that says what is wrong.
+    detail: String,
+}
+
+impl<'i> IssuedKey<'i> {
+    pub(super) fn new(issued: &'i Issued, clock: &Clock) -> Self {
+        Self { key: issued.key().expose(), record: KeyView::new(issued.record(), clock) }
+    }
+}
+
+impl KeyList {
+    pub(super) fn new(page: &Page, clock: &Clock) -> Self {
+        let keys = page.records.iter().map(|record| KeyView::new(record, clock)).collect();
+        Self { keys, next: page.next.as_ref().map(ToString::to_string) }
+    }
+}
+
+/// Returns the response with the plain text of a key. The body is the last copy of the plain text, and
+/// is wiped after it was sent.
+pub(super) fn created(issued: &IssuedKey<'_>) -> Result<Response, ApiError> {
+    let mut length = Length(0);
+    let mut written = serde_json::to_writer(&mut length, issued);
+    // A buffer that grew would leave a copy of its content behind, so it has its full length at once.
+    let mut text = Zeroizing::new(Vec::with_capacity(length.0));
+    written = written.and_then(|()| serde_json::to_writer(&mut *text, issued));
+    if written.is_err() {
+        return Err(ApiError::problem(StatusCode::SERVICE_UNAVAILABLE, "The response could not be written."));
+    }
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((StatusCode::CREATED, json, Bytes::from_owner(text)).into_response())
+}
+
+/// Counts the bytes that are written to it.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Errors as `application/problem+json` (RFC 9457): one writer for [`ManageError`] as a response and
+//! for the HTTP API.
+
+use std::fmt::Write;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+
+use super::ManageError;
+
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The longest resource or action that a detail repeats. A longer one may be a key in the wrong field.
+const LONGEST_REPEATED: usize = 13;
+
+/// A response in `application/problem+json`: `{"type": "about:blank", "title", "status", "detail"}`,
+/// with `Retry-After: 1` if the status is 503.
+///
+/// The detail is the text of the error, without ids, environments and long names that the caller sent:
+/// one of them may be a key in the wrong field.
+///
+/// ```
+/// use axum::response::IntoResponse;
+/// use tower_api_key::manage::ManageError;
+///
+/// let response = ManageError::NotFound("key_1".into()).into_response();
+/// assert_eq!(response.status(), 404);
+/// assert_eq!(response.headers()["content-type"], "application/problem+json");
+/// ```
+impl IntoResponse for ManageError {
+    fn into_response(self) -> Response {
+        problem(self.status(), &self.detail())
+    }
+}
+
+impl ManageError {
+    /// Returns a sentence for the caller, without a value that may be a key.
+    pub(super) fn detail(&self) -> String {
+        let text = match self {
+            _ if self.status() == StatusCode::NOT_FOUND => "there is no such key".to_owned(),
+            Self::Environment(_) => "no keys are issued for this environment".to_owned(),
+            Self::Escalation { resource, action } if resource.len().max(action.as_str().len()) > LONGEST_REPEATED => {
+                "cannot grant a permission that the caller lacks: one of permissions".to_owned()
+            }
+            _ => self.to_string(),
+        };
+        let mut letters = text.chars();
+        let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+        format!("{first}{}.", letters.as_str())
+    }
+}
+
+/// Returns a problem as a response.
+pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
+    let mut response = (status, problem_json(status, detail)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Returns the body of a problem. The feature `axum` has no `serde_json`, so it is written by hand.
+pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
+    let title = status.canonical_reason().unwrap_or_default();
+    let mut json = format!(r#"{{"type":"about:blank","title":"{title}","status":{},"detail":""#, status.as_u16());
+    for letter in detail.chars() {
+        match letter {
+            '"' | '\\' => json.extend(['\\', letter]),
+            '\0'..='\u{1f}' => {
+                let _ = write!(json, "\\u{:04x}", u32::from(letter));
+            }
+            _ => json.push(letter),
+        }
+    }
+    json.push_str(r#""}"#);
+    json.into()
+}

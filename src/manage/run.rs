@@ -1,0 +1,115 @@
+//! Runs one call of a [`KeyManager`]: waits for a turn, checks the actor, and finishes the work even
+//! if the caller disconnects.
+
+use super::{
+    Actor, KeyManager, ManageError,
+    concurrency::{Turn, WorkKind},
+    failure_log,
+};
+use crate::{
+    permission::Action,
+    record::{KeyId, KeyRecord},
+    store::{ActorKey, RegistryError},
+};
+
+/// How often a change is attempted while other changes overtake it.
+const ATTEMPTS: u32 = 16;
+
+impl KeyManager {
+    /// Runs `work` as `actor`, who needs `action` on `apiKeys`. Every method with an actor uses it.
+    ///
+    /// It waits for a turn among the calls of this actor, and spawns the rest, so that a caller who
+    /// disconnects does not stop a change halfway. The task reads the actor's key again and checks
+    /// its permission. The registry compares that key once more in the transaction of the change;
+    /// if the key has changed, the check and `work` run again.
+    pub(super) async fn run_as<T, W, F>(
+        &self,
+        actor: &Actor,
+        action: Action,
+        kind: WorkKind,
+        work: W,
+    ) -> Result<T, ManageError>
+    where
+        T: Send + 'static,
+        W: Fn(Self, Actor) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, ManageError>> + Send,
+    {
+        let turn: Turn = self.0.turns.take(actor, kind).await?;
+        let (manager, actor) = (self.clone(), actor.clone());
+        spawn_uncancellable(turn.spend(async move {
+            let is_retryable = |error: &RegistryError| matches!(error, RegistryError::ActorChanged(_));
+            retried(is_retryable, || async {
+                let actor = manager.authorize(&actor, &action).await?;
+                work(manager.clone(), actor).await
+            })
+            .await
+        }))
+        .await
+    }
+
+    /// Returns the actor as its key is now, if it has the permission. The request may be old: its
+    /// body may have arrived slowly, and the key may have been revoked meanwhile.
+    async fn authorize(&self, actor: &Actor, action: &Action) -> Result<Actor, ManageError> {
+        let current = match actor.key_id() {
+            None => actor.clone(),
+            Some(id) => {
+                let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::ActorInvalid)?;
+                self.actor_of(&record, action).ok_or(ManageError::ActorInvalid)?.confined_like(actor)
+            }
+        };
+        if current.may(action) { Ok(current) } else { Err(ManageError::PermissionDenied(action.clone())) }
+    }
+
+    /// Returns the actor of a valid key. A replaced key in its grace period may read but change
+    /// nothing, least of all the key that replaced it.
+    pub(super) fn actor_of(&self, record: &KeyRecord, action: &Action) -> Option<Actor> {
+        let is_current = record.replaced_by().is_none() || *action == Action::READ;
+        (record.obstacle_at(&self.0.clock).is_none() && is_current).then(|| Actor::of_record(record))
+    }
+
+    /// Returns the actor's key for the registry to compare, with this manager's clock.
+    pub(super) fn key_of(&self, actor: &Actor) -> Option<ActorKey> {
+        actor.key().map(|key| key.timed_by(self.0.clock.clone()))
+    }
+
+    /// Returns the key with this id, if the actor sees it.
+    pub(super) async fn visible_key(&self, actor: &Actor, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        let record = self.0.registry.clone().get(id.clone()).await?;
+        record.filter(|record| actor.sees(record)).ok_or_else(|| ManageError::NotFound(id.clone()))
+    }
+}
+
+/// Runs `work` in a task of its own, which finishes even if the caller disconnects.
+pub(super) async fn spawn_uncancellable<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ManageError>> + Send + 'static,
+) -> Result<T, ManageError> {
+    // Logged in the task, since the caller may be gone.
+    let done = tokio::spawn(async move { work.await.inspect_err(failure_log::failed_call) }).await;
+    done.unwrap_or_else(|error| {
+        let panicked = ManageError::Store(error.into());
+        failure_log::failed_call(&panicked);
+        Err(panicked)
+    })
+}
+
+/// Repeats an attempt, a few times, while the registry rejects it with a retryable error.
+pub(super) async fn retried<T, F>(
+    is_retryable: fn(&RegistryError) -> bool,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, ManageError>
+where
+    F: Future<Output = Result<T, ManageError>>,
+{
+    for _ in 1..ATTEMPTS {
+        match attempt().await {
+            Err(ManageError::Registry(error)) if is_retryable(&error) => tokio::task::yield_now().await,
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
+/// Whether another change overtook this one: read the record and try again.
+pub(super) fn is_version_conflict(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::VersionConflict(_))
+}

@@ -1,0 +1,186 @@
+//! A serializable view of a record. The HTTP API shows keys with it.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    clock::Clock,
+    permission::Permissions,
+    record::{ColdFields, Fields, KeyRecord, Obstacle, Owner},
+};
+
+/// A [`KeyRecord`] as the management API shows it, with times in RFC 3339 and without the digest.
+///
+/// Use it for responses of your own handlers. `status` is the state at the time of the conversion:
+/// `active`, `disabled`, `revoked`, `expired` or `not_yet_valid`. [`KeyView::at`] takes the time from
+/// you, for instance from a test clock.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use serde_json::json;
+/// use tower_api_key::{KeyRecord, Owner, manage::KeyView};
+///
+/// let record = KeyRecord::new("key_1", [7; 32])
+///     .with_owner(Owner::User("alice".into()))
+///     .with_name("laptop")
+///     .with_created_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+///     .grant("links", "read");
+/// assert_eq!(
+///     serde_json::to_value(KeyView::from(&record))?,
+///     json!({
+///         "id": "key_1", "type": "user", "owner": "alice", "name": "laptop",
+///         "organization": null, "environment": null,
+///         "permissions": {"links": ["read"]}, "status": "active", "mask": null,
+///         "created_at": "2027-01-15T08:00:00Z", "not_before": null, "expires_at": null,
+///         "last_used_at": null, "use_count": 0, "replaces": null, "replaced_by": null,
+///     }),
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Key, description = "A key, without its plain text.")]
+pub struct KeyView {
+    id: String,
+    r#type: Option<KeyType>,
+    /// The id of the user, or `Bot`.
+    owner: Option<String>,
+    name: Option<String>,
+    organization: Option<String>,
+    environment: Option<String>,
+    /// The permitted actions for each resource.
+    #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
+    permissions: Permissions,
+    status: KeyState,
+    /// The part of the key that may be shown.
+    mask: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
+    use_count: u64,
+    /// The id of the key that this one replaced.
+    replaces: Option<String>,
+    /// The id of the key that replaced this one. This one works until it expires.
+    replaced_by: Option<String>,
+}
+
+/// The kind of owner.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeyType {
+    /// A key of a user. It is deleted when the user leaves.
+    User,
+    /// A key of an organization (a service account). It does not depend on any user.
+    Bot,
+}
+
+/// The state of a key at one time.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum KeyState {
+    Active,
+    Disabled,
+    Revoked,
+    Expired,
+    NotYetValid,
+}
+
+// === impl KeyView ===
+
+impl KeyView {
+    /// Returns the view of a record at a time, which decides whether the key is expired or not yet
+    /// valid.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use tower_api_key::{KeyRecord, manage::KeyView};
+    ///
+    /// let record = KeyRecord::new("key_1", [7; 32]).with_expires_at(SystemTime::UNIX_EPOCH);
+    /// let view = serde_json::to_value(KeyView::at(&record, SystemTime::UNIX_EPOCH))?;
+    /// assert_eq!(view["status"], "expired");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn at(record: &KeyRecord, now: SystemTime) -> Self {
+        Self::new(record, &Clock::new(move || now))
+    }
+
+    pub(super) fn new(record: &KeyRecord, clock: &Clock) -> Self {
+        // Without `..`: a new field of a record must be added here, or left out explicitly.
+        let Fields { digest: _, status: _, is_timed: _, permissions, id, organization, rare } = record.fields();
+        let none = ColdFields::default();
+        let ColdFields {
+            not_before,
+            expires_at,
+            environment,
+            owner,
+            name,
+            mask,
+            created_at,
+            replaces,
+            replaced_by,
+            version: _,
+            last_used_at,
+            use_count,
+            metadata: _,
+            values: _,
+        } = rare.as_deref().unwrap_or(&none);
+        Self {
+            id: id.to_string(),
+            r#type: owner.as_ref().map(KeyType::from),
+            owner: owner.as_ref().map(ToString::to_string),
+            name: name.as_deref().map(str::to_owned),
+            organization: organization.as_deref().map(str::to_owned),
+            environment: environment.as_deref().map(str::to_owned),
+            permissions: permissions.clone(),
+            status: record.obstacle_at(clock).into(),
+            mask: mask.as_deref().map(str::to_owned),
+            created_at: created_at.map(timestamp),
+            not_before: not_before.map(timestamp),
+            expires_at: expires_at.map(timestamp),
+            last_used_at: last_used_at.map(timestamp),
+            use_count: *use_count,
+            replaces: replaces.as_ref().map(ToString::to_string),
+            replaced_by: replaced_by.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl From<&KeyRecord> for KeyView {
+    fn from(record: &KeyRecord) -> Self {
+        Self::new(record, &Clock::system())
+    }
+}
+
+impl From<&Owner> for KeyType {
+    fn from(owner: &Owner) -> Self {
+        match owner {
+            Owner::User(_) => Self::User,
+            Owner::ServiceAccount => Self::Bot,
+        }
+    }
+}
+
+impl From<Option<Obstacle>> for KeyState {
+    fn from(obstacle: Option<Obstacle>) -> Self {
+        match obstacle {
+            None => Self::Active,
+            Some(Obstacle::Disabled) => Self::Disabled,
+            Some(Obstacle::Revoked) => Self::Revoked,
+            Some(Obstacle::Expired) => Self::Expired,
+            Some(Obstacle::NotYetValid) => Self::NotYetValid,
+        }
+    }
+}
+
+/// Returns the instant, or the nearest one with a year of four digits.
+fn timestamp(instant: SystemTime) -> Timestamp {
+    let nearest = if instant < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
+    instant.try_into().unwrap_or(nearest)
+}
