@@ -1,6 +1,7 @@
-//! What an application's OpenAPI document says about keys: read off the live policy and the live guards, so that it stays true.
+//! Adds API-key security to the OpenAPI document of your application, from the policy and the
+//! guards that it uses. The document therefore cannot differ from the code.
 //!
-//! A document of [utoipa]'s in; the same document out, with its security filled in. Knows no store and no layer.
+//! [`Security::describe`] changes a document of [utoipa].
 //!
 //! ```
 //! use axum::{Json, Router, routing::{delete, get}};
@@ -11,7 +12,7 @@
 //! #[utoipa::path(get, path = "/links", responses((status = 200, description = "All links")))]
 //! async fn list() {}
 //!
-//! #[utoipa::path(delete, path = "/links/{id}", params(("id" = String, Path)), responses((status = 204, description = "Gone")))]
+//! #[utoipa::path(delete, path = "/links/{id}", params(("id" = String, Path)), responses((status = 204, description = "Deleted")))]
 //! async fn remove() {}
 //!
 //! #[derive(OpenApi)]
@@ -46,32 +47,36 @@
 //!     .route("/links/{id}", delete(remove))
 //!     .layer(table)
 //!     .layer(auth)
-//!     .route("/openapi.json", get(async || Json(document))); // for everybody: outside of the layer
+//!     .route("/openapi.json", get(async || Json(document))); // public: added after the layer
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! | a guard                                                     | in the operation's `security`, for each scheme         |
+//! # Guards
+//!
+//! | guard                                                       | `security` of the operation, for each scheme           |
 //! |-------------------------------------------------------------|--------------------------------------------------------|
 //! | [`Require::permission`]`("links", "create")`                | `["links:create"]`                                     |
 //! | [`Require::by_method`]`("links")`                           | `["links:read"]` on a `GET`                            |
 //! | [`Require::all`], and several guards on one operation       | all their roles: `["links:read", "files:read"]`        |
 //! | [`Require::any`]                                            | one requirement for each alternative                   |
-//! | [`Require::authenticated`], `organization`, `that`          | `[]`: a key, and what else is asked for has no name    |
-//! | [`Require::table`]                                          | what the operation's row asks for                      |
-//! | a row that is [`open`](crate::guard::RouteTableBuilder::open)    | the same as for `authenticated`, or `{}`: no key       |
+//! | [`Require::authenticated`], `organization`, `predicate`     | `[]`: a key; other conditions have no name             |
+//! | [`Require::table`]                                          | that of the row for the operation                      |
+//! | an [`open`](crate::guard::RouteTableBuilder::open) row      | that of `authenticated`, or `{}`: no key               |
 //!
-//! OpenAPI 3.1 calls these names roles, and leaves their meaning to the reader.
+//! OpenAPI 3.1 calls these names roles, and does not define their meaning.
+//!
+//! # Schemes
 //!
 //! | scheme                                     | described as                                                 |
 //! |--------------------------------------------|--------------------------------------------------------------|
 //! | `Authorization: Bearer`, `Basic`           | `http`                                                       |
-//! | `Authorization` with any other word        | `apiKey` in the header, its word in the description          |
-//! | a private header, a query parameter, a cookie | `apiKey`                                                  |
-//! | a WebSocket protocol                       | `apiKey` in the header `Sec-WebSocket-Protocol`, described   |
+//! | `Authorization` with another auth-scheme   | `apiKey` in the header, with the auth-scheme in its description |
+//! | private header, query parameter, cookie    | `apiKey`                                                     |
+//! | WebSocket protocol                         | `apiKey` in the header `Sec-WebSocket-Protocol`, with a description |
 //!
-//! A scheme's name in the document is its text form with `-` for `:` and `_` for what a name may not have there; a second scheme of the same
-//! name gets a number.
+//! The name of a scheme in the document is its text form, with `-` for `:` and `_` for other
+//! characters that OpenAPI does not allow. A second scheme with the same name gets a number.
 //!
 //! [utoipa]: https://docs.rs/utoipa
 
@@ -88,7 +93,7 @@ use crate::{
     scheme::{Carrier, KEY_LEN_LIMIT, KeyForm, Reader, Scheme, SchemePolicy},
 };
 
-/// What a document is to say about keys: a policy, and the guards of its operations.
+/// Describes the security of a document: a policy, and the guards of its operations.
 ///
 /// ```
 /// use tower_api_key::{ConfigError, Require, SchemePolicy, openapi::Security};
@@ -98,7 +103,7 @@ use crate::{
 /// paths.add_path_operation("/links", vec![HttpMethod::Post], Operation::new());
 /// let mut document = OpenApi::new(Info::new("Links", "1"), paths);
 ///
-/// let create = Require::permission("links", "create"); // the one that guards the route
+/// let create = Require::permission("links", "create"); // the guard of the route
 /// let policy = SchemePolicy::default(); // or `layer.schemes()`
 /// Security::new(&policy).guard("POST", "/links", &create).describe(&mut document)?;
 ///
@@ -107,7 +112,7 @@ use crate::{
 /// # Ok::<(), ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it is written by `describe`"]
+#[must_use = "call `describe` to write it into a document"]
 pub struct Security {
     policy: SchemePolicy,
     guards: Vec<Guard>,
@@ -115,7 +120,7 @@ pub struct Security {
 
 #[derive(Clone, Debug)]
 struct Guard {
-    /// `POST /links`; None: every operation.
+    /// `POST /links`; `None` for every operation.
     operation: Option<String>,
     require: Require,
 }
@@ -123,44 +128,54 @@ struct Guard {
 // === impl Security ===
 
 impl Security {
-    /// Keys by this policy: that of the layer, [`ApiKeyLayer::schemes`](crate::ApiKeyLayer::schemes).
+    /// Describes the schemes of this policy. Pass that of the layer,
+    /// [`ApiKeyLayer::schemes`](crate::ApiKeyLayer::schemes).
     pub fn new(policy: &SchemePolicy) -> Self {
         Self { policy: policy.clone(), guards: Vec::new() }
     }
 
-    /// Names a guard on one operation, by its method and its path in the document: `("DELETE", "/links/{id}", &guard)`.
+    /// Adds the guard of one operation, with its method and its path in the document:
+    /// `("DELETE", "/links/{id}", &guard)`. The type's documentation has an example.
     pub fn guard(mut self, method: impl AsRef<str>, path: impl AsRef<str>, guard: &Require) -> Self {
         let operation = Some(format!("{} {}", method.as_ref(), path.as_ref()));
         self.guards.push(Guard { operation, require: guard.clone() });
         self
     }
 
-    /// Names a guard on every operation but those that say their own security, as `security(())` in `utoipa::path` does. This is for a guard
-    /// around a whole router, as a [table](Require::table) is: the row of an operation is found as that of a request, so `/files/{*rest}`
-    /// counts for `/files/{name}`, and the names in braces do not matter; a row of its own for one value, `/files/secret`, is not told. Rows
-    /// without an operation are not in the document.
+    /// Adds a guard of every operation, such as a [table](Require::table) around a router. The
+    /// [module](self) has an example.
     ///
-    /// A table under axum's `nest` knows no prefix: describe the document of that part, then `nest` it in the whole one.
+    /// Operations with a security of their own, such as `security(())` in `utoipa::path`, are
+    /// skipped. The row of an operation is found like that of a request: `/files/{*rest}` matches
+    /// `/files/{name}`, and the names in braces do not matter. A row for one value, such as
+    /// `/files/secret`, and rows without an operation do not appear in the document.
+    ///
+    /// A table under axum's `nest` has paths without the prefix. Describe the document of that
+    /// part, then nest it in the whole document.
     pub fn guard_all(mut self, guard: &Require) -> Self {
         self.guards.push(Guard { operation: None, require: guard.clone() });
         self
     }
 
-    /// Writes the schemes, one requirement for the whole document, and one for each operation with a guard.
+    /// Writes the schemes, a requirement for the whole document, and one for each operation with a
+    /// guard.
     ///
-    /// The document's own `security` and a scheme of the same name are replaced; an operation without a guard is left as it is. Where
-    /// the layer is optional, tell it of an operation without a guard yourself, with `security((), ("authorization-Bearer" = []))`.
+    /// The document's `security` and schemes with the same name are replaced. An operation without
+    /// a guard keeps its own. If the layer is optional, describe such an operation yourself, with
+    /// `security((), ("authorization-Bearer" = []))`. The type's documentation has an example.
     ///
     /// # Errors
     ///
-    /// The document is then as it was.
+    /// An error leaves the document unchanged.
     ///
-    /// - [`ConfigError::UnknownOperation`]: `"PUT /links"` was named, and the document has no such operation. Methods are upper case.
-    /// - [`ConfigError::UnsatisfiableGuard`]: a guard lets nobody call an operation, because a table does not list it, its method means no action, or
-    ///   a list of guards is empty.
-    /// - What [`build`](crate::layer::ApiKeyLayerBuilder::build) says of a policy that no layer takes.
+    /// - [`ConfigError::UnknownOperation`]: a guard is for `"PUT /links"`, and the document has no
+    ///   such operation. Methods are upper case.
+    /// - [`ConfigError::UnsatisfiableGuard`]: no key can call an operation, because a table does
+    ///   not list it, its method maps to no action, or a list of guards is empty.
+    /// - The errors of [`build`](crate::layer::ApiKeyLayerBuilder::build) for a policy that no
+    ///   layer accepts.
     pub fn describe(&self, document: &mut OpenApi) -> Result<(), ConfigError> {
-        // Refuses what `build` refuses.
+        // Rejects every policy that `build` rejects.
         Reader::new(&self.policy, KEY_LEN_LIMIT)?;
         let mut unknown: Vec<&String> = self.guards.iter().filter_map(|guard| guard.operation.as_ref()).collect();
         let mut paths = document.paths.clone();
@@ -174,7 +189,7 @@ impl Security {
                 };
                 let guards: Vec<&Require> = self.guards.iter().filter(is_named).map(|guard| &guard.require).collect();
                 if !guards.is_empty() {
-                    operation.security = Some(self.asked(&guards, &method, path, name)?);
+                    operation.security = Some(self.requirements_of(&guards, &method, path, name)?);
                 }
             }
         }
@@ -186,7 +201,7 @@ impl Security {
         Ok(())
     }
 
-    fn asked(
+    fn requirements_of(
         &self,
         guards: &[&Require],
         method: &Method,
@@ -207,14 +222,14 @@ impl Security {
 
 // === the document ===
 
-/// Writes the schemes, and that a key by one of them is needed.
+/// Writes the schemes, and a requirement for a key with one of them.
 pub(crate) fn require_a_key(policy: &SchemePolicy, document: &mut OpenApi) {
     document.security = Some(requirements(policy, &[Roles::new()]));
     let components = document.components.get_or_insert_default();
     components.add_security_schemes_from_iter(named(policy).into_iter().map(|(name, scheme)| (name, security(scheme))));
 }
 
-/// Each alternative, by each scheme.
+/// Returns a requirement for each alternative and each scheme.
 fn requirements(policy: &SchemePolicy, alternatives: &[Roles]) -> Vec<SecurityRequirement> {
     let names: Vec<String> = named(policy).into_iter().map(|(name, _)| name).collect();
     let by_each =
@@ -222,7 +237,7 @@ fn requirements(policy: &SchemePolicy, alternatives: &[Roles]) -> Vec<SecurityRe
     alternatives.iter().flat_map(by_each).collect()
 }
 
-/// Each scheme once, under a name that fits `^[a-zA-Z0-9._-]+$` and that no other one has.
+/// Returns the distinct schemes, each with a unique name that matches `^[a-zA-Z0-9._-]+$`.
 fn named(policy: &SchemePolicy) -> Vec<(String, &Scheme)> {
     let mut named: Vec<(String, &Scheme)> = Vec::new();
     for scheme in policy.schemes() {
@@ -246,7 +261,8 @@ fn named(policy: &SchemePolicy) -> Vec<(String, &Scheme)> {
     named
 }
 
-/// OpenAPI knows `Bearer` and `Basic` as HTTP schemes; every other word is told as a key in the header `Authorization`.
+/// Describes a scheme. `Bearer` and `Basic` are HTTP schemes in OpenAPI. Every other auth-scheme
+/// becomes a key in the header `Authorization`.
 fn security(scheme: &Scheme) -> SecurityScheme {
     let http = HttpBuilder::new();
     let api_key = match (scheme.place(), scheme.word()) {
@@ -270,7 +286,7 @@ fn security(scheme: &Scheme) -> SecurityScheme {
     SecurityScheme::ApiKey(api_key)
 }
 
-/// Every operation on a path, with its method.
+/// Returns every operation of a path, with its method.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let fixed = [
         ("GET", &mut item.get),

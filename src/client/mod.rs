@@ -1,4 +1,4 @@
-//! The caller's side: adds a key to the requests for one origin, and to no others.
+//! The client side: adds a key to requests for one origin, and to no others.
 //!
 //! ```no_run
 //! use http::Request;
@@ -12,7 +12,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let key: ApiKey = std::env::var("ACME_KEY")?.parse()?;
 //! let client = ServiceBuilder::new()
-//!     .layer(FollowRedirectLayer::new()) // outside: each hop is judged anew
+//!     .layer(FollowRedirectLayer::new()) // outside: each hop is checked again
 //!     .layer(SendKeyLayer::new("http://api.example.com", Scheme::bearer(), &key)?)
 //!     .service(Client::builder(TokioExecutor::new()).build_http());
 //!
@@ -22,43 +22,51 @@
 //! # }
 //! ```
 //!
-//! It goes around any client that is a tower service over [`Request`]; the example `client` of this project has `reqwest`.
+//! The layer wraps any client that is a tower service over [`Request`]. The example `client` of
+//! this project uses `reqwest`.
 //!
 //! # Which requests get the key
 //!
-//! Those whose URI has the layer's own scheme, host and port (RFC 6454 §4). A default port may stand there or not, the host is compared
-//! without regard to case, an IPv6 address in any spelling. All others go on without the key, and lose nothing of their own:
+//! Requests to the layer's scheme, host and port (RFC 6454 §4). The default port may be
+//! omitted, the case of the host does not matter, and an IPv6 address may have any spelling. All
+//! other requests are sent without the key and otherwise unchanged:
 //!
-//! - another scheme, host or port; so `http://` of a host that the layer knows as `https://`, and a subdomain;
-//! - a URI without scheme and host (`/links`, with a `Host` header): nobody can tell where it goes;
-//! - a URI with a user (`https://api.example.com@…`), as RFC 9110 §4.2.4 advises.
+//! - another scheme, host or port: `http://` where the layer has `https://`, or a subdomain;
+//! - a URI without scheme and host (`/links`, with a `Host` header), since its destination is
+//!   unknown;
+//! - a URI with user information (`https://api.example.com@…`), as RFC 9110 §4.2.4 advises.
 //!
 //! # Redirects
 //!
-//! A layer that follows redirects stands **outside** of this one, as above, and each request that it makes is a request like any other here.
-//! One that stands inside follows with the key that it was given: most take `Authorization` and `Cookie` off a request for another origin,
-//! but not `X-API-Key`. So switch it off: `reqwest::ClientBuilder::redirect(Policy::none())`.
+//! Put a layer that follows redirects **outside** this one, as above. This layer then checks each
+//! hop.
 //!
-//! A key in the query is in the URL that a server may repeat: `Location: https://elsewhere.example/?api_key=KEY`. Where the parameter holds this key,
-//! it is taken out of requests for other origins. In another place (`?next=%2F%3Fapi_key%3D…`) it is not found; that is one more reason to send
-//! keys in headers.
+//! A client that follows redirects inside this layer sends the key along: most remove
+//! `Authorization` and `Cookie` for another origin, but not `X-API-Key`. So disable redirects in
+//! the client: `reqwest::ClientBuilder::redirect(Policy::none())`.
 //!
-//! # What a request has already
+//! A server may repeat a key of the query in a redirect: `Location:
+//! https://elsewhere.example/?api_key=KEY`. The layer removes a parameter with this key from
+//! requests for other origins. It does not find the key inside another value
+//! (`?next=%2F%3Fapi_key%3D…`), so prefer schemes that use headers.
 //!
-//! It carries one key in this place when it leaves, and so is never refused as ambiguous for what stood there before:
+//! # Credentials that a request already has
 //!
-//! | scheme            | what goes                                              | what stays                          |
-//! |-------------------|--------------------------------------------------------|-------------------------------------|
-//! | in a header       | every line of this header, whosever credential it is   | every other header                  |
-//! | in a cookie       | cookies of this name                                   | all others; they become one line    |
-//! | among protocols   | this name, and the protocol that follows it            | all others, before the key's name   |
-//! | in the query      | parameters of this name                                | all others, byte for byte           |
+//! The layer replaces a credential in the place of its scheme, so that the server does not reject
+//! the request as ambiguous:
 //!
-//! # The plain text
+//! | scheme             | replaced                                     | kept                                     |
+//! |--------------------|----------------------------------------------|------------------------------------------|
+//! | header             | all lines of this header                     | all other headers                        |
+//! | cookie             | cookies with this name                       | all other cookies, joined into one line  |
+//! | WebSocket protocol | this name, and the protocol after it         | all other protocols, before the key      |
+//! | query              | parameters with this name                    | all other parameters, byte for byte      |
 //!
-//! The layer has to keep what it sends, for as long as it or a request lives. Values of headers are marked sensitive, so that `Debug`
-//! does not show them and HTTP/2 does not index them; but they are shared with the requests, and their memory is not wiped, other
-//! than that of an [`ApiKey`].
+//! # The plain text in memory
+//!
+//! The layer keeps the value that it sends. Header values are marked sensitive, so that `Debug`
+//! does not show them and HTTP/2 does not index them. Requests share them, and their memory is not
+//! wiped, unlike that of an [`ApiKey`].
 
 mod origin;
 
@@ -79,7 +87,7 @@ use crate::{
 };
 use origin::Origin;
 
-/// Adds a key to the requests for one origin: see the [module](self).
+/// Adds a key to requests for one origin. The [module](self) describes which requests get it.
 ///
 /// ```
 /// use http::Request;
@@ -106,7 +114,7 @@ pub struct SendKeyLayer {
     sender: Arc<Sender>,
 }
 
-/// A client behind a [`SendKeyLayer`]. It is ready when the inner one is, and its future is the inner one's.
+/// The service of a [`SendKeyLayer`]. Its readiness and its future are those of the inner client.
 ///
 /// ```
 /// use tower::Layer;
@@ -131,16 +139,21 @@ struct Sender {
 // === impl SendKeyLayer, SendKey ===
 
 impl SendKeyLayer {
-    /// A layer that sends `key` to `origin`, as `https://api.example.com` or `http://[::1]:3000`, by `scheme`.
+    /// Creates a layer that sends `key` with `scheme` to `origin`, such as
+    /// `https://api.example.com` or `http://[::1]:3000`. The type's documentation has an example.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::Origin`] for anything but a scheme (`http`, `https`, `ws`, `wss`), a host and at most a port:
-    ///   `api.example.com`, `https://user@api.example.com`, `https://api.example.com/v1`. A `/` at the end is no path.
-    /// - [`ConfigError::HeaderName`], [`AuthSchemeName`](ConfigError::AuthSchemeName), [`CookieName`](ConfigError::CookieName),
-    ///   [`WebSocketProtocol`](ConfigError::WebSocketProtocol), [`QueryName`](ConfigError::QueryName) for a scheme whose name is wrong.
-    /// - [`ConfigError::UnsupportedKeyCharacters`] for a key outside the scheme's alphabet, see the [schemes](crate::scheme): `a:b` as a user name,
-    ///   `a;b` in a cookie, `a,b` behind a word or among protocols.
+    /// - [`ConfigError::Origin`] unless the origin is a scheme (`http`, `https`, `ws`, `wss`), a
+    ///   host and an optional port. `api.example.com`, `https://user@api.example.com` and
+    ///   `https://api.example.com/v1` are errors; a trailing `/` is allowed.
+    /// - [`ConfigError::HeaderName`], [`AuthSchemeName`](ConfigError::AuthSchemeName),
+    ///   [`CookieName`](ConfigError::CookieName),
+    ///   [`WebSocketProtocol`](ConfigError::WebSocketProtocol) or
+    ///   [`QueryName`](ConfigError::QueryName) for a scheme with an invalid name.
+    /// - [`ConfigError::UnsupportedKeyCharacters`] for a key with characters that the
+    ///   [scheme](crate::scheme) cannot carry: `a:b` as a user name, `a;b` in a cookie, `a,b` after
+    ///   an auth-scheme or in a WebSocket protocol.
     pub fn new(origin: &str, scheme: Scheme, key: &ApiKey) -> Result<Self, ConfigError> {
         let (origin, writer) = (Origin::parse(origin)?, Writer::new(&scheme, key.expose())?);
         let sender = Sender { origin, scheme, writer };

@@ -1,4 +1,4 @@
-//! Whom a key is for: a scheme, a host and a port (RFC 6454 §4), out of a URL or not at all.
+//! The origin that a key is for: scheme, host and port (RFC 6454 §4).
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -6,14 +6,14 @@ use http::Uri;
 
 use crate::error::ConfigError;
 
-/// A layer's own, or that of a request, with its host borrowed.
+/// The origin of a layer, or that of a request, which borrows its host.
 pub(super) struct Origin<H = String> {
     scheme: &'static str,
     host: Host<H>,
     port: u16,
 }
 
-/// A name, or an IPv6 address, which has many spellings.
+/// A name, or a parsed IPv6 address, since an address has several spellings.
 enum Host<H> {
     Name(H),
     V6(Ipv6Addr),
@@ -24,11 +24,11 @@ const SCHEMES: [(&str, u16); 4] = [("http", 80), ("https", 443), ("ws", 80), ("w
 // === impl Origin ===
 
 impl Origin {
-    /// An origin, and nothing else: no user, no path but `/`, no query, no fragment.
+    /// Parses a URL that is an origin only: no user, no path but `/`, no query, no fragment.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let uri: Uri = text.parse().map_err(|_| ConfigError::Origin)?;
         let Origin { scheme, host, port } = Origin::of(&uri).ok_or(ConfigError::Origin)?;
-        // `Uri` forgets a fragment.
+        // `Uri` drops a fragment.
         if uri.path() != "/" || text.contains(['?', '#']) {
             return Err(ConfigError::Origin);
         }
@@ -39,7 +39,7 @@ impl Origin {
         Ok(Self { scheme, host, port })
     }
 
-    /// Whether a request for `uri` goes to this origin. What cannot be told does not.
+    /// Whether a request for `uri` is for this origin. False if the origin of `uri` is unclear.
     pub(super) fn is_of(&self, uri: &Uri) -> bool {
         let Some(other) = Origin::of(uri) else { return false };
         let same_host = match (&self.host, other.host) {
@@ -52,14 +52,15 @@ impl Origin {
 }
 
 impl<'u> Origin<&'u str> {
-    /// Reads the authority itself: [`Uri`] lets `https://host:80x` and `https://a[::1]` pass, and finds a host and no port in them. Whoever
-    /// reads them otherwise would send the key elsewhere.
+    /// Parses the authority itself. [`Uri`] accepts `https://host:80x` and `https://a[::1]`, with a
+    /// host and no port. A client that parses them differently would send the key to another host.
     fn of(uri: &'u Uri) -> Option<Self> {
-        // A path without its slash would be read as a part of the authority, once it is text again.
+        // Without its slash, the path would become part of the authority when the URI is formatted.
         let scheme = uri.scheme_str().filter(|_| uri.path().starts_with('/'))?;
         let &(scheme, default) = SCHEMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme))?;
         let authority = uri.authority()?.as_str();
-        // RFC 9110 §4.2.4: a user is an error, for it "is likely being used to obscure the authority".
+        // RFC 9110 §4.2.4: a user is an error, for it "is likely being used to obscure the
+        // authority".
         if authority.contains('@') {
             return None;
         }

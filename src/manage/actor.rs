@@ -10,12 +10,12 @@ use crate::{
     store::ActorKey,
 };
 
-/// The caller of a [`KeyManager`](crate::KeyManager): a [`Principal`], or a user that your application
-/// has authenticated.
+/// The caller of a [`KeyManager`](crate::KeyManager): a [`Principal`], or a user that your
+/// application has authenticated.
 ///
-/// An actor sees and changes the keys of its own organization only; without an organization, the keys
-/// without one. It needs the permission `create`, `read`, `update` or `delete` on `apiKeys`. It cannot
-/// give a key a permission that it lacks itself.
+/// An actor sees and changes the keys of its own organization only; without an organization, the
+/// keys without one. It needs the permission `create`, `read`, `update` or `delete` on `apiKeys`.
+/// It cannot give a key a permission that it lacks itself.
 ///
 /// # Bounds
 ///
@@ -26,9 +26,9 @@ use crate::{
 /// | its own keys            | [`own_keys_only`](Actor::own_keys_only): self-service for a user                |
 /// | its own expiry          | its key: no key that it issues or replaces expires later                        |
 ///
-/// For a key outside the bounds, every call returns [`NotFound`](super::ManageError::NotFound). Bounds
-/// can only narrow: an actor confined to an organization or environment other than its key's has no
-/// permissions.
+/// For a key outside the bounds, every call returns [`NotFound`](super::ManageError::NotFound).
+/// Bounds can only narrow: an actor confined to an organization or environment other than its key's
+/// has no permissions.
 ///
 /// If the actor has a key, the manager reads it again in the transaction of each change. A key that
 /// was revoked or edited meanwhile changes nothing, and a replaced key in its grace period is
@@ -57,7 +57,8 @@ pub struct Actor {
     bounds: ActorBounds,
 }
 
-/// The bounds that were set on an actor, besides those of its key. They survive a reload of the key.
+/// The bounds that were set on an actor, besides those of its key. They survive a reload of the
+/// key.
 #[derive(Clone, Debug, Default)]
 struct ActorBounds {
     organization: Option<String>,
@@ -127,10 +128,10 @@ impl Actor {
 
     /// Confines the actor to its own keys: those of its user in its organization.
     ///
-    /// An actor that is not a user owns only the key it authenticated with; without a key, none. All
-    /// other keys are [`NotFound`](super::ManageError::NotFound). The actor issues user keys, but no
-    /// service-account keys, since they would outlive the user; and it removes no users. The bound
-    /// cannot be lifted.
+    /// An actor that is not a user owns only the key it authenticated with; without a key, none.
+    /// All other keys are [`NotFound`](super::ManageError::NotFound). The actor issues user keys,
+    /// but no service-account keys, since they would outlive the user; and it removes no users. The
+    /// bound cannot be lifted.
     ///
     /// ```
     /// use tower_api_key::{Principal, manage::Actor};
@@ -160,8 +161,8 @@ impl Actor {
         }
     }
 
-    /// Adds the bounds of another actor: its organization, its environment, and the bound to own keys.
-    /// The permissions of the other actor are not a bound.
+    /// Adds the bounds of another actor: its organization, its environment, and the bound to own
+    /// keys. The permissions of the other actor are not a bound.
     pub(super) fn confined_like(mut self, other: &Self) -> Self {
         self.bounds.contradict |= other.bounds.contradict;
         self.bounds.own_keys_only |= other.bounds.own_keys_only;
@@ -217,8 +218,8 @@ impl Actor {
 
     /// Returns the version of the actor's key record; each change of the key increments it.
     ///
-    /// Compare it to end a session when its key changes. Otherwise a session of a disabled key works
-    /// again after the key is enabled.
+    /// Compare it to end a session when its key changes. Otherwise a session of a disabled key
+    /// works again after the key is enabled.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};

@@ -141,7 +141,8 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Sets the default schemes of the manager's layers; without it, `Bearer`, `Token` and `X-API-Key`.
+    /// Sets the default schemes of the manager's layers; without it, `Bearer`, `Token` and
+    /// `X-API-Key`.
     ///
     /// A layer can replace them with
     /// [`ApiKeyLayerBuilder::schemes`](crate::layer::ApiKeyLayerBuilder::schemes).
@@ -173,9 +174,9 @@ impl KeyManagerBuilder {
 
     /// Limits the keys of a user in one organization; the default is 1,000.
     ///
-    /// Disabled keys count, and replaced keys until the end of their grace period. Expired and revoked
-    /// keys do not count. Replacing a key is always possible. Beyond the limit, every actor gets
-    /// [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached).
+    /// Disabled keys count, and replaced keys until the end of their grace period. Expired and
+    /// revoked keys do not count. Replacing a key is always possible. Beyond the limit, every actor
+    /// gets [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached).
     pub fn keys_per_user(mut self, max: u32) -> Self {
         self.keys_per_user = max;
         self
@@ -184,8 +185,8 @@ impl KeyManagerBuilder {
     /// Limits the service-account keys of one organization; the default is 1,000.
     ///
     /// The limit keeps an actor with `apiKeys: create` from filling the disk. It counts keys as
-    /// [`keys_per_user`](Self::keys_per_user) does, and applies to trusted actors too. Keys without an
-    /// organization share one limit.
+    /// [`keys_per_user`](Self::keys_per_user) does, and applies to trusted actors too. Keys without
+    /// an organization share one limit.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
@@ -203,8 +204,8 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Sets the interval between usage writes; the default is 10 seconds. A crash loses the usage of
-    /// one interval at most.
+    /// Sets the interval between usage writes; the default is 10 seconds. A crash loses the usage
+    /// of one interval at most.
     pub fn usage_interval(mut self, interval: Duration) -> Self {
         self.usage_interval = interval;
         self
@@ -213,8 +214,8 @@ impl KeyManagerBuilder {
     /// Calls `hook` for every change of a key, after the change is durable. [`KeyEvent`] has an
     /// example.
     ///
-    /// Several hooks run in the order in which you add them. A hook must not block. If it panics, the
-    /// change remains.
+    /// Several hooks run in the order in which you add them. A hook must not block. If it panics,
+    /// the change remains.
     pub fn on_event(mut self, hook: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
         self.hooks.push(Arc::new(hook));
         self
@@ -247,7 +248,8 @@ impl KeyManagerBuilder {
     ///   [`environment`](Self::environment).
     /// - [`ConfigError::ForeignFormat`] for a format that cannot generate keys: use
     ///   [`also_accept`](Self::also_accept) for it.
-    /// - [`ConfigError::MaxKeyLen`] for a length outside 1 to 4096, or shorter than the issued keys.
+    /// - [`ConfigError::MaxKeyLen`] for a length outside 1 to 4096, or shorter than the issued
+    ///   keys.
     /// - The errors of a scheme, as listed for
     ///   [`ApiKeyLayerBuilder::build`](crate::layer::ApiKeyLayerBuilder::build).
     pub fn build(self) -> Result<KeyManager, ConfigError> {

@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Changes the name or the permissions of a key, or disables or enables it. The next request with
-    /// the key sees the change.
+    /// Changes the name or the permissions of a key, or disables or enables it. The next request
+    /// with the key sees the change.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, KeyRecord, Permissions};
@@ -27,11 +27,12 @@ impl KeyManager {
     /// # Errors
     ///
     /// - [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`).
-    /// - [`ManageError::Name`], [`ManageError::PermissionName`], [`ManageError::TooManyPermissions`].
-    /// - [`ManageError::Escalation`] if the key would have a permission that the actor lacks, even if
-    ///   it had the permission before.
-    /// - [`ManageError::OutlivesActor`] if the key expires later than the actor's, and the edit enables
-    ///   it or adds a permission.
+    /// - [`ManageError::Name`], [`ManageError::PermissionName`],
+    ///   [`ManageError::TooManyPermissions`].
+    /// - [`ManageError::Escalation`] if the key would have a permission that the actor lacks, even
+    ///   if it had the permission before.
+    /// - [`ManageError::OutlivesActor`] if the key expires later than the actor's, and the edit
+    ///   enables it or adds a permission.
     /// - [`RegistryError::Revoked`](crate::store::RegistryError::Revoked).
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: UpdateKey) -> Result<KeyRecord, ManageError> {
         let id = id.into();

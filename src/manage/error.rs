@@ -10,7 +10,8 @@ use crate::{
     store::{BoxError, RegistryError},
 };
 
-/// An error of a [`KeyManager`](crate::KeyManager). Nothing was changed. The text never contains a key.
+/// An error of a [`KeyManager`](crate::KeyManager). Nothing was changed. The text never contains a
+/// key.
 ///
 /// [`status`](Self::status) maps it to an HTTP status. With the feature `axum` it is a response, so
 /// that a handler can return it:
@@ -49,31 +50,33 @@ pub enum ManageError {
     /// The actor sees no key with this id.
     #[error("there is no key {0}")]
     NotFound(KeyId),
-    /// Another user owns the key. Only the owner may replace it, since the plain text of the new key
-    /// allows to act as the owner.
+    /// Another user owns the key. Only the owner may replace it, since the plain text of the new
+    /// key allows to act as the owner.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
     NotOwner(KeyId),
-    /// The actor is confined to its own keys, so it issues no service-account key and removes no user.
+    /// The actor is confined to its own keys, so it issues no service-account key and removes no
+    /// user.
     #[error("a caller confined to its own keys cannot issue service-account keys or remove users")]
     OwnKeysOnly,
     /// The request is for a user key, but the actor is not a user.
     #[error("only a user can have a user key, and the caller is not a user")]
     UserRequired,
-    /// The manager has no format for the environment, or the actor is confined to another one. Add a
-    /// format with [`KeyManagerBuilder::environment`](super::KeyManagerBuilder::environment).
+    /// The manager has no format for the environment, or the actor is confined to another one. Add
+    /// a format with [`KeyManagerBuilder::environment`](super::KeyManagerBuilder::environment).
     #[error("no keys are issued for the environment {0:?}: it has no format, or is not the caller's")]
     Environment(String),
     /// The request has no environment, and the manager issues no keys without one. Set
     /// [`NewKey::environment`](super::NewKey::environment).
     #[error("set an environment: no keys are issued without one")]
     NoEnvironment,
-    /// The actor is confined to one environment. It cannot remove a user, who may have keys in others.
+    /// The actor is confined to one environment. It cannot remove a user, who may have keys in
+    /// others.
     #[error("a caller confined to one environment cannot remove a user, who may have keys in others")]
     EnvironmentRestricted,
     /// The name of a key, an environment or a metadata text is invalid.
     ///
-    /// A name has 1 to 100 characters and no space at either end, so that a person can distinguish two
-    /// names and no name breaks a log line. It must not contain:
+    /// A name has 1 to 100 characters and no space at either end, so that a person can distinguish
+    /// two names and no name breaks a log line. It must not contain:
     ///
     /// - Unicode control and format characters (Cc, Cf: U+202E, U+200B, the soft hyphen);
     /// - line and paragraph separators, and spaces other than U+0020;
@@ -83,7 +86,8 @@ pub enum ManageError {
     /// Names are not normalized. Similar letters of different scripts are different.
     #[error("a name must have 1 to 100 characters, no space at either end, no line break and no invisible character")]
     Name,
-    /// The name of a resource or an action is invalid: 1 to 64 characters, as in [`ManageError::Name`].
+    /// The name of a resource or an action is invalid: 1 to 64 characters, as in
+    /// [`ManageError::Name`].
     #[error("resources and actions must have 1 to 64 characters, none of them invisible or a control character")]
     PermissionName,
     /// The key would have too many permissions. Each pair of a resource and an action counts.
@@ -92,8 +96,8 @@ pub enum ManageError {
         /// The maximum: 256.
         most: usize,
     },
-    /// The key would never work, since its expiry is in the past or before its start; or the end of the
-    /// grace period is not a representable time.
+    /// The key would never work, since its expiry is in the past or before its start; or the end of
+    /// the grace period is not a representable time.
     #[error("invalid times: the key is already expired, expires before it starts, or has too long a grace period")]
     Expiry,
     /// The key would expire later than the actor's key.

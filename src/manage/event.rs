@@ -76,8 +76,8 @@ impl KeyEvent {
         &self.key_id
     }
 
-    /// Returns the version of the record after the change. Concurrent changes may reach a hook out of
-    /// order; the version gives the true order.
+    /// Returns the version of the record after the change. Concurrent changes may reach a hook out
+    /// of order; the version gives the true order.
     pub fn version(&self) -> u64 {
         self.version
     }

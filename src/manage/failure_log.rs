@@ -1,5 +1,5 @@
-//! Logs and counts failures of the registry. Callers see only that the store failed; the log has the
-//! cause.
+//! Logs and counts failures of the registry. Callers see only that the store failed; the log has
+//! the cause.
 
 #[cfg(not(feature = "tracing"))]
 use std::io::Write;

@@ -34,10 +34,11 @@ impl KeyManager {
     /// - [`ManageError::PermissionDenied`] (`create`), [`ManageError::Escalation`],
     ///   [`ManageError::OwnKeysOnly`], [`ManageError::UserRequired`].
     /// - [`ManageError::Environment`], [`ManageError::NoEnvironment`].
-    /// - [`ManageError::Name`], [`ManageError::PermissionName`], [`ManageError::TooManyPermissions`].
+    /// - [`ManageError::Name`], [`ManageError::PermissionName`],
+    ///   [`ManageError::TooManyPermissions`].
     /// - [`ManageError::Expiry`], [`ManageError::OutlivesActor`].
-    /// - [`RegistryError::LimitReached`] if the user, or the service accounts of the organization, have
-    ///   the maximum number of keys.
+    /// - [`RegistryError::LimitReached`] if the user, or the service accounts of the organization,
+    ///   have the maximum number of keys.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
@@ -52,8 +53,8 @@ impl KeyManager {
 
     /// Issues the first key of an empty store, for a service that starts for the first time.
     ///
-    /// Returns `None` if the store has any key, of any owner and status. If several processes start at
-    /// once, one gets a key. An actor with a key always gets `None`, since its own key exists.
+    /// Returns `None` if the store has any key, of any owner and status. If several processes start
+    /// at once, one gets a key. An actor with a key always gets `None`, since its own key exists.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
@@ -121,11 +122,12 @@ impl KeyManager {
     ///
     /// Those of [`KeyManager::issue`], and:
     ///
-    /// - [`ManageError::Format`] for a key that the layer would reject by its format, or that has the
-    ///   format of another environment.
-    /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry: no scheme of the
-    ///   layers built from this manager, or of
-    ///   [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes) before the first is built.
+    /// - [`ManageError::Format`] for a key that the layer would reject by its format, or that has
+    ///   the format of another environment.
+    /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry: no scheme of
+    ///   the layers built from this manager, or of
+    ///   [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes) before the first is
+    ///   built.
     /// - [`RegistryError::DuplicateDigest`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));
@@ -150,7 +152,8 @@ impl KeyManager {
     /// Imports a key of another system by its digest, which must be from the manager's own hasher.
     ///
     /// Without the plain text, the manager cannot check the format, the schemes, or whether the key
-    /// exists under another pepper. The layer accepts the key only if it has a format of the manager.
+    /// exists under another pepper. The layer accepts the key only if it has a format of the
+    /// manager.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, KeyRecord, manage::{Actor, ManageError, NewKey}};
@@ -182,8 +185,8 @@ impl KeyManager {
         .await
     }
 
-    /// Rejects a key that the store has under another pepper. It may be revoked there, and an import
-    /// would undo that.
+    /// Rejects a key that the store has under another pepper. It may be revoked there, and an
+    /// import would undo that.
     async fn check_other_peppers(&self, key: &ApiKey, newest: KeyDigest) -> Result<(), ManageError> {
         let mut others = self.0.hasher.others(key.expose().as_bytes(), newest);
         let Some(first) = others.next() else {

@@ -7,20 +7,20 @@
 //! | the first start          | [`Actor::trusted`], with [`KeyManager::bootstrap`]              |
 //!
 //! Each call checks the actor, changes the registry in one transaction that checks the actor's key
-//! again, and then calls the event hooks. A call finishes even if its caller disconnects, so that no
-//! hook misses a change; this requires a tokio runtime.
+//! again, and then calls the event hooks. A call finishes even if its caller disconnects, so that
+//! no hook misses a change; this requires a tokio runtime.
 //!
 //! # Errors
 //!
 //! Besides the errors that each method lists, any method can return [`ManageError::ActorInvalid`],
-//! and [`ManageError::Store`] if the registry fails. [`ManageError::status`] maps an error to an HTTP
-//! status. With the feature `axum` the error is a response too.
+//! and [`ManageError::Store`] if the registry fails. [`ManageError::status`] maps an error to an
+//! HTTP status. With the feature `axum` the error is a response too.
 //!
 //! # Logs and metrics
 //!
 //! A failure of the registry or of the random number generator is logged with its cause: as an
-//! `ERROR` event with the target `tower_api_key` (feature `tracing`), otherwise as a line on standard
-//! error. Failed usage writes and failed rehashes are logged once per interval.
+//! `ERROR` event with the target `tower_api_key` (feature `tracing`), otherwise as a line on
+//! standard error. Failed usage writes and failed rehashes are logged once per interval.
 //!
 //! | counter (feature `metrics`)      | counts                                          |
 //! |----------------------------------|-------------------------------------------------|

@@ -1,5 +1,5 @@
-//! Errors as `application/problem+json` (RFC 9457): one writer for [`ManageError`] as a response and
-//! for the HTTP API.
+//! Errors as `application/problem+json` (RFC 9457): one writer for [`ManageError`] as a response
+//! and for the HTTP API.
 
 use std::fmt::Write;
 
@@ -14,14 +14,15 @@ use super::ManageError;
 
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// The longest resource or action that a detail repeats. A longer one may be a key in the wrong field.
+/// The longest resource or action that a detail repeats. A longer one may be a key in the wrong
+/// field.
 const LONGEST_REPEATED: usize = 13;
 
-/// A response in `application/problem+json`: `{"type": "about:blank", "title", "status", "detail"}`,
-/// with `Retry-After: 1` if the status is 503.
+/// A response in `application/problem+json`: `{"type": "about:blank", "title", "status",
+/// "detail"}`, with `Retry-After: 1` if the status is 503.
 ///
-/// The detail is the text of the error, without ids, environments and long names that the caller sent:
-/// one of them may be a key in the wrong field.
+/// The detail is the text of the error, without ids, environments and long names that the caller
+/// sent: one of them may be a key in the wrong field.
 ///
 /// ```
 /// use axum::response::IntoResponse;

@@ -58,8 +58,8 @@ impl KeyManager {
 
     /// Returns the keys that `filter` matches, newest first. [`Page`] has an example.
     ///
-    /// The bounds of the actor override the filter: its organization always, its environment if it is
-    /// confined to one, its owner if it is confined to its own keys. A limit of 0 counts as 1.
+    /// The bounds of the actor override the filter: its organization always, its environment if it
+    /// is confined to one, its owner if it is confined to its own keys. A limit of 0 counts as 1.
     ///
     /// # Errors
     ///
@@ -101,8 +101,8 @@ impl KeyManager {
 
     /// Returns the actor of a key; `None` if the key is invalid or was replaced.
     ///
-    /// Use it for a session that started with a key: keep the key's id in the session, and call this
-    /// in each request. Apply bounds such as [`Actor::own_keys_only`] in each request too.
+    /// Use it for a session that started with a key: keep the key's id in the session, and call
+    /// this in each request. Apply bounds such as [`Actor::own_keys_only`] in each request too.
     /// [`Actor::key_version`] has an example.
     ///
     /// # Errors

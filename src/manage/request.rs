@@ -29,8 +29,8 @@ pub struct NewKey {
     pub(super) metadata: Vec<(String, String)>,
 }
 
-/// Describes a change of a key for [`KeyManager::edit`](crate::KeyManager::edit). Fields that you do
-/// not set stay as they are.
+/// Describes a change of a key for [`KeyManager::edit`](crate::KeyManager::edit). Fields that you
+/// do not set stay as they are.
 ///
 /// ```
 /// use tower_api_key::{Permissions, manage::UpdateKey};
@@ -45,7 +45,8 @@ pub struct UpdateKey {
     pub(super) enabled: Option<bool>,
 }
 
-/// Describes a replacement with a grace period for [`KeyManager::rotate`](crate::KeyManager::rotate).
+/// Describes a replacement with a grace period for
+/// [`KeyManager::rotate`](crate::KeyManager::rotate).
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,8 +80,8 @@ pub struct Issued {
 // === impl NewKey, UpdateKey, Rotation, Issued ===
 
 impl NewKey {
-    /// Describes a key of the actor's user. [`remove_user_keys`](crate::KeyManager::remove_user_keys)
-    /// deletes it when the user leaves.
+    /// Describes a key of the actor's user.
+    /// [`remove_user_keys`](crate::KeyManager::remove_user_keys) deletes it when the user leaves.
     pub fn user(name: impl Into<String>) -> Self {
         Self {
             is_bot: false,
@@ -123,8 +124,8 @@ impl NewKey {
         self
     }
 
-    /// Rejects the key from this instant on. The default is the expiry of the actor's key, if it has
-    /// one.
+    /// Rejects the key from this instant on. The default is the expiry of the actor's key, if it
+    /// has one.
     pub fn expires_at(mut self, instant: SystemTime) -> Self {
         self.expires_at = Some(instant);
         self
@@ -178,7 +179,8 @@ impl Rotation {
     /// Sets how long both keys work. The old key may expire earlier, at its own expiry or with the
     /// actor's key.
     ///
-    /// The new key gets the expiry that the old one had, or that of the actor's key if it is earlier.
+    /// The new key gets the expiry that the old one had, or that of the actor's key if it is
+    /// earlier.
     pub fn grace_period(grace: Duration) -> Self {
         Self { grace, expires_at: None }
     }

@@ -11,8 +11,8 @@ impl KeyManager {
     /// Revokes a key permanently. The next request with it is rejected; the record is kept, so that
     /// logs show later use as revoked.
     ///
-    /// A key that this one replaced keeps its grace period. Revoking a revoked key succeeds, changes
-    /// nothing, and calls no hook.
+    /// A key that this one replaced keeps its grace period. Revoking a revoked key succeeds,
+    /// changes nothing, and calls no hook.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, Status, manage::{Actor, ManageError}};
@@ -70,8 +70,8 @@ impl KeyManager {
         .await
     }
 
-    /// Deletes all keys of a user in the actor's organization, and returns their number. Call it when
-    /// a user leaves. Service-account keys stay.
+    /// Deletes all keys of a user in the actor's organization, and returns their number. Call it
+    /// when a user leaves. Service-account keys stay.
     ///
     /// ```
     /// # use tower_api_key::{KeyManager, manage::{Actor, ManageError}};

@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Replaces a key at once: the next request with the old key is rejected. If the call fails, the
-    /// old key works as before.
+    /// Replaces a key at once: the next request with the old key is rejected. If the call fails,
+    /// the old key works as before.
     ///
     /// The new key has the name, the permissions, the status and the expiry of the old one. If the
     /// actor's key expires earlier, the new key expires with it. A predecessor that is still in its
@@ -57,7 +57,8 @@ impl KeyManager {
     ///
     /// Those of [`KeyManager::regenerate`], and:
     ///
-    /// - [`ManageError::OutlivesActor`] if the requested expiry is later than that of the actor's key.
+    /// - [`ManageError::OutlivesActor`] if the requested expiry is later than that of the actor's
+    ///   key.
     /// - [`ManageError::Expiry`] if the new key would never work, or the end of the grace period is
     ///   not a representable time.
     pub async fn rotate(&self, actor: &Actor, id: impl Into<KeyId>, rotation: Rotation) -> Result<Issued, ManageError> {

@@ -1,5 +1,5 @@
-//! Runs one call of a [`KeyManager`]: waits for a turn, checks the actor, and finishes the work even
-//! if the caller disconnects.
+//! Runs one call of a [`KeyManager`]: waits for a turn, checks the actor, and finishes the work
+//! even if the caller disconnects.
 
 use super::{
     Actor, KeyManager, ManageError,

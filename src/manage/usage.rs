@@ -1,7 +1,7 @@
-//! Counts the uses of keys beside the requests, and writes them in batches.
+//! Counts the usage of keys in memory, and writes it to the registry in batches.
 //!
-//! Each thread counts in a place of its own, so that requests do not wait for each other. The first use after a write starts the
-//! clock of the next: whatever is counted is written one interval later, each key once.
+//! Threads count in separate maps, so that requests do not contend. The first use after a write
+//! starts a timer; after one interval, the counts are written, once per key.
 
 use std::{
     collections::HashMap,
@@ -33,20 +33,20 @@ pub(super) struct Usage {
     counts: [Mutex<Counts>; SHARDS],
     is_due: AtomicBool,
     alarm: Alarm,
-    /// Who writes.
+    /// Held during a write.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// Uses that go back where they came from, unless they were written: also when the registry panics.
+/// Counts that are added back unless they were written, even if the registry panics.
 struct Unwritten<'u> {
     usage: &'u Usage,
     uses: Vec<UsageDelta>,
 }
 
-/// How often, and when last.
+/// The number of uses and the last time, for each key.
 type Counts = HashMap<KeyId, (u64, SystemTime)>;
 
-/// The most keys of one write, which keeps other writers waiting.
+/// The maximum number of keys in one write, which blocks other writers.
 const BATCH: usize = 500;
 
 impl Usage {
@@ -63,12 +63,12 @@ impl Usage {
         })
     }
 
-    /// Counts the use of a key that was verified, whatever a guard has said then.
+    /// Counts the use of a verified key, even if a guard rejected the request.
     pub(super) fn count(self: &Arc<Self>, decision: &Decision) {
         let is_use = match decision.outcome() {
             Outcome::Accepted => true,
-            Outcome::Refused(reason) => matches!(reason.problem(), Problem::Forbidden | Problem::NotFound),
-            _ => false,
+            Outcome::Refused(reason) => is_use(reason.problem()),
+            Outcome::Anonymous | Outcome::Skipped | Outcome::Preflight | Outcome::Abandoned => false,
         };
         if let Some(id) = decision.key_id().filter(|_| is_use) {
             self.add(thread_index(), id.clone(), 1, self.clock.now());
@@ -76,7 +76,7 @@ impl Usage {
         }
     }
 
-    /// Writes what was counted, after whatever is being written. What cannot be written stays counted.
+    /// Waits for a running write, then writes all counts. Counts that cannot be written are kept.
     pub(super) async fn flush(&self) -> Result<(), ManageError> {
         let _turn = self.turn.lock().await;
         let mut unwritten = Unwritten { usage: self, uses: self.take() };
@@ -131,6 +131,20 @@ impl Drop for Unwritten<'_> {
         for UsageDelta { id, count, last_used_at: last_at } in self.uses.drain(..) {
             self.usage.add(0, id, count, last_at);
         }
+    }
+}
+
+/// Whether a rejection is a use of the key. It is one if the key was verified and a guard rejected
+/// the request. A new problem must be placed here.
+fn is_use(problem: Problem) -> bool {
+    match problem {
+        Problem::Forbidden | Problem::NotFound => true,
+        Problem::MissingKey
+        | Problem::MalformedCredential
+        | Problem::AmbiguousCredential
+        | Problem::InvalidKey
+        | Problem::Internal
+        | Problem::Unavailable => false,
     }
 }
 

@@ -8,8 +8,8 @@ use crate::permission::Permissions;
 ///
 /// They are the control characters (category Cc), format characters (Cf), line and paragraph
 /// separators (Zl, Zp), spaces other than U+0020 (Zs, and characters that look like one),
-/// `Default_Ignorable_Code_Point` with variation selectors and Hangul fillers, private use (Co), and
-/// noncharacters.
+/// `Default_Ignorable_Code_Point` with variation selectors and Hangul fillers, private use (Co),
+/// and noncharacters.
 pub(crate) const INVISIBLE: &[(u32, u32)] = &[
     (0x0000, 0x001F), // controls
     (0x007F, 0x00A0), // controls; no-break space

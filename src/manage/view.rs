@@ -15,8 +15,8 @@ use crate::{
 /// A [`KeyRecord`] as the management API shows it, with times in RFC 3339 and without the digest.
 ///
 /// Use it for responses of your own handlers. `status` is the state at the time of the conversion:
-/// `active`, `disabled`, `revoked`, `expired` or `not_yet_valid`. [`KeyView::at`] takes the time from
-/// you, for instance from a test clock.
+/// `active`, `disabled`, `revoked`, `expired` or `not_yet_valid`. [`KeyView::at`] takes the time
+/// from you, for instance from a test clock.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};

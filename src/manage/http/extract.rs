@@ -21,8 +21,8 @@ use crate::{
 /// Extracts the actor of a request, if it has the permission `A` on `apiKeys`.
 ///
 /// It comes before the body in a handler's arguments, so a caller without the permission gets 403
-/// before the body is read. The manager checks the permission again, with the key as it is then: the
-/// body may arrive slowly, and the key may be revoked meanwhile.
+/// before the body is read. The manager checks the permission again, with the key as it is then:
+/// the body may arrive slowly, and the key may be revoked meanwhile.
 pub(super) struct RequestActor<A> {
     identity: Identity,
     requires: PhantomData<A>,
@@ -109,8 +109,8 @@ impl Identity {
         Err(Rejection::new(Reason::Missing))
     }
 
-    /// Returns the response for an error. A 403 to a key is a rejection, so that the layer renders it
-    /// in its own format and reports it.
+    /// Returns the response for an error. A 403 to a key is a rejection, so that the layer renders
+    /// it in its own format and reports it.
     fn error(&self, error: ManageError) -> ApiError {
         match &self.principal {
             Some(principal) if error.status() == StatusCode::FORBIDDEN => {

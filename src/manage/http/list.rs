@@ -44,7 +44,8 @@ impl ListKeys {
             match name {
                 "limit" => list.limit = value.parse().map_err(|_| "limit: must be a number from 1 to 255.")?,
                 "revoked" => list.revoked = value.parse().map_err(|_| "revoked: must be true or false.")?,
-                // An empty cursor matches no key. A client would take the empty page for the last one.
+                // An empty cursor matches no key. A client would take the empty page for the last
+                // one.
                 "cursor" if value.is_empty() => {
                     return Err("cursor: must be `next` of the previous page; omit it for the first page.".into());
                 }

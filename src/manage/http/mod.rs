@@ -1,7 +1,7 @@
 //! The management API: an axum router over a [`KeyManager`].
 //!
-//! It turns a request with an actor into a call of the manager, and the result into JSON or a problem.
-//! The manager makes all decisions about keys.
+//! It turns a request with an actor into a call of the manager, and the result into JSON or a
+//! problem. The manager makes all decisions about keys.
 
 mod bodies;
 mod extract;
@@ -75,18 +75,18 @@ impl KeyManager {
     /// # Actors
     ///
     /// The actor is the [`Principal`](crate::Principal) of the request. Without one, it is the
-    /// [`Actor`](super::Actor) that your own sign-in put into the request extensions. With both, the
-    /// principal acts within the bounds of the actor. Actors see the keys of their organization only.
-    /// For users who manage their own keys, see [`KeyManager::self_service_router`].
+    /// [`Actor`](super::Actor) that your own sign-in put into the request extensions. With both,
+    /// the principal acts within the bounds of the actor. Actors see the keys of their organization
+    /// only. For users who manage their own keys, see [`KeyManager::self_service_router`].
     ///
     /// # Errors
     ///
     /// Errors are `application/problem+json` (RFC 9457), with the status of
-    /// [`ManageError::status`](super::ManageError::status). A 401, and a 403 to a request with a key,
-    /// have the format of the layer instead. No response may be cached.
+    /// [`ManageError::status`](super::ManageError::status). A 401, and a 403 to a request with a
+    /// key, have the format of the layer instead. No response may be cached.
     ///
-    /// A body must be `application/json`; `regenerate` and `DELETE` need none. Cross-site requests of
-    /// browsers (`Sec-Fetch-Site`, `Origin`) are rejected, which makes the API safe with session
+    /// A body must be `application/json`; `regenerate` and `DELETE` need none. Cross-site requests
+    /// of browsers (`Sec-Fetch-Site`, `Origin`) are rejected, which makes the API safe with session
     /// cookies. A key in a private header is exempt, since browsers do not add it by themselves.
     ///
     /// `policy` is the policy of the layer outside; the OpenAPI document describes it.
@@ -131,8 +131,8 @@ impl KeyManager {
         Router::new().nest(path, self.router(policy)).merge(self.served(root))
     }
 
-    /// Returns the management API for users: [`KeyManager::router`], with each actor confined to its
-    /// own keys by [`Actor::own_keys_only`](super::Actor::own_keys_only).
+    /// Returns the management API for users: [`KeyManager::router`], with each actor confined to
+    /// its own keys by [`Actor::own_keys_only`](super::Actor::own_keys_only).
     ///
     /// Other keys are 404. Issuing a service-account key is 403.
     ///
@@ -151,8 +151,8 @@ impl KeyManager {
         self.router(policy).layer(Extension(OwnKeysOnly))
     }
 
-    /// Returns [`KeyManager::self_service_router`] nested under `path`, which also serves `path/`, like
-    /// [`KeyManager::router_at`]. Merge it.
+    /// Returns [`KeyManager::self_service_router`] nested under `path`, which also serves `path/`,
+    /// like [`KeyManager::router_at`]. Merge it.
     ///
     /// ```
     /// use axum::Router;

@@ -58,12 +58,13 @@ impl KeyList {
     }
 }
 
-/// Returns the response with the plain text of a key. The body is the last copy of the plain text, and
-/// is wiped after it was sent.
+/// Returns the response with the plain text of a key. The body is the last copy of the plain text,
+/// and is wiped after it was sent.
 pub(super) fn created(issued: &IssuedKey<'_>) -> Result<Response, ApiError> {
     let mut length = Length(0);
     let mut written = serde_json::to_writer(&mut length, issued);
-    // A buffer that grew would leave a copy of its content behind, so it has its full length at once.
+    // A buffer that grew would leave a copy of its content behind, so it has its full length at
+    // once.
     let mut text = Zeroizing::new(Vec::with_capacity(length.0));
     written = written.and_then(|()| serde_json::to_writer(&mut *text, issued));
     if written.is_err() {
