@@ -8,19 +8,19 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Tells the time. Read only for a record that has a time in it.
+/// The wall clock. Read only for records that contain a time.
 #[derive(Clone)]
 pub(crate) struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 
-/// Measures how long something takes.
+/// Measures durations.
 pub(crate) struct Stopwatch(Instant);
 
-/// The monotonic clock as nanoseconds since a start, so that an instant fits an atomic.
+/// Converts monotonic instants to nanoseconds since a start, so that they fit into an atomic.
 #[cfg(feature = "cache")]
 pub(crate) struct Timeline(Instant);
 
 impl Clock {
-    /// The machine's own clock.
+    /// Returns the system clock.
     pub(crate) fn system() -> Self {
         Self(None)
     }
@@ -69,13 +69,13 @@ impl Timeline {
     }
 }
 
-/// The monotonic clock: to be compared with, since that costs less than to count nanoseconds.
+/// Returns the monotonic time. Comparing instants is cheaper than converting them to nanoseconds.
 #[cfg(feature = "cache")]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// 584 years fit.
+/// Returns the duration in nanoseconds; 584 years fit.
 #[cfg(feature = "cache")]
 pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())

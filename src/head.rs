@@ -1,15 +1,17 @@
-//! The head of a request, borrowed while the layer decides.
+//! The head of a request, borrowed while the layer processes it.
 
 use std::fmt;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
-/// The head of a request, borrowed: what
-/// [`observe_with`](crate::layer::ApiKeyLayerBuilder::observe_with) and
-/// [`RejectionFormat::custom_with`](crate::RejectionFormat::custom_with) read before the request reaches the inner service.
+/// Borrows the method, URI, headers and extensions of a request.
 ///
-/// The headers that may carry a key are marked sensitive, so their `Debug` shows no value. A key in the query is still part of
-/// [`uri`](Self::uri): log [`path`](Self::path).
+/// [`observe_with`](crate::layer::ApiKeyLayerBuilder::observe_with) and
+/// [`RejectionFormat::custom_with`](crate::RejectionFormat::custom_with) receive it before the
+/// request reaches the inner service.
+///
+/// Headers that may contain a key are marked sensitive, so their `Debug` shows no value. A key in
+/// the query is still part of [`uri`](Self::uri): log [`path`](Self::path) instead.
 ///
 /// ```
 /// use http::Request;
@@ -41,7 +43,8 @@ impl<'r> RequestHead<'r> {
         self.method
     }
 
-    /// Returns the URI as the layer sees it: under axum's `nest` without the prefix. Its query may hold a key.
+    /// Returns the URI as the layer receives it: under axum's `nest` without the prefix. Its query
+    /// may contain a key.
     pub fn uri(&self) -> &'r Uri {
         self.uri
     }
@@ -68,7 +71,7 @@ impl<'r, B> From<&'r Request<B>> for RequestHead<'r> {
     }
 }
 
-/// Method and path.
+/// Shows the method and the path only.
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead").field("method", self.method).field("path", &self.path()).finish_non_exhaustive()

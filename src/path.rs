@@ -1,4 +1,5 @@
-//! Every way in which a path may be read further in. A table, a skipped path and an organization count only if they hold for each of them.
+//! All readings of a path by proxies and services behind the layer. A route table, a skipped path
+//! and an organization apply only if they hold for every reading.
 
 mod steps;
 
@@ -7,33 +8,43 @@ use percent_encoding::percent_decode_str;
 
 use steps::{STEPS, Step, decoded, without_last_slash};
 
-/// A path, and the other paths that a service further in may take it for.
+/// A path, and the other paths that a service behind the layer may read it as.
 ///
-/// A reading is what any sequence of [`STEPS`] makes of the path: a proxy decodes it once, a file server once more, a framework cuts parameters off.
+/// A reading is the result of any sequence of [`STEPS`]: a proxy decodes the path once, a file
+/// server once more, a framework cuts off parameters.
 #[derive(Debug)]
 pub(crate) struct Readings<'p> {
     path: &'p str,
-    /// First those that keep the last slash, if there is one; then those that are found only without it.
+    /// First the readings that keep a trailing slash, then those that exist only without it.
     others: Vec<String>,
     keeping_last_slash: usize,
 }
 
-/// More readings than a path that is meant as it is written has.
-const MOST: usize = 64;
-/// The bytes of all readings of one path, so that a long path costs no more than some hundred microseconds.
-const MOST_BYTES: usize = 128 * 1024;
+/// The most readings of one path. Legitimate paths have fewer.
+const MAX_READINGS: usize = 64;
+/// The most bytes in all readings of one path, so that a long path costs at most some hundred
+/// microseconds.
+const MAX_BYTES: usize = 128 * 1024;
 
 impl<'p> Readings<'p> {
-    /// Every reading of the path of a request. None, where the path is refused whatever is listed: see [`Readings::of`]. Under axum also where it
-    /// has routed another path than this one with its prefixes before it.
+    /// Returns all readings of a request's path, or `None` if the path must be rejected: see
+    /// [`Readings::of`].
+    ///
+    /// Under axum, also returns `None` if axum routed a path other than this one with its prefixes
+    /// in front.
     pub(crate) fn of_request(path: &'p str, extensions: &Extensions) -> Option<Self> {
         if is_another(path, extensions) { None } else { Self::of(path) }
     }
 
-    /// Every reading of a path. None of a path that has an empty segment or a backslash as it is written, that has in any reading a dot segment
-    /// (RFC 3986 §5.2.4) or a control character, whose decoded form is not UTF-8, that is encoded more than twice, or that has too many readings.
+    /// Returns all readings of a path, or `None` if the path must be rejected:
     ///
-    /// A path of plain characters has itself alone, and allocates nothing.
+    /// - it contains an empty segment or a backslash as written,
+    /// - a reading contains a dot segment (RFC 3986 §5.2.4) or a control character,
+    /// - its decoded form is not UTF-8,
+    /// - it is percent-encoded more than twice, or
+    /// - it has too many readings.
+    ///
+    /// A path of plain characters has no other reading and allocates nothing.
     pub(crate) fn of(path: &'p str) -> Option<Self> {
         if is_plain(path) {
             let dropped = without_last_slash(path);
@@ -56,19 +67,20 @@ impl<'p> Readings<'p> {
         Some(Self { path, others: found, keeping_last_slash })
     }
 
-    /// The path as it is written.
+    /// Returns the path as written.
     pub(crate) fn path(&self) -> &'p str {
         self.path
     }
 
-    /// Every other reading, and whether it is found only without the last slash.
+    /// Returns every other reading, and whether it exists only without the trailing slash.
     pub(crate) fn others(&self) -> impl Iterator<Item = (&str, bool)> {
         let others = self.others.iter().enumerate();
         others.map(|(number, reading)| (reading.as_str(), number >= self.keeping_last_slash))
     }
 }
 
-/// Adds whatever these steps make of what was found, until nothing new comes. None if one of them is refused.
+/// Applies the steps to all readings until there are no new ones. Returns `None` if the path must
+/// be rejected.
 fn follow(found: &mut Vec<String>, steps: &[Step]) -> Option<()> {
     let mut next = 0;
     while next < found.len() {
@@ -83,14 +95,14 @@ fn follow(found: &mut Vec<String>, steps: &[Step]) -> Option<()> {
             }
         }
         next += 1;
-        if found.len() > MOST || found.iter().map(String::len).sum::<usize>() > MOST_BYTES {
+        if found.len() > MAX_READINGS || found.iter().map(String::len).sum::<usize>() > MAX_BYTES {
             return None;
         }
     }
     Some(())
 }
 
-/// Whether every reader takes the path as it is written, but perhaps for its last slash.
+/// Returns whether every reader uses the path as written, except perhaps for its trailing slash.
 fn is_plain(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\' | b'?' | b'#');
     let (mut before, mut has_dots) = (0, false);
@@ -103,9 +115,13 @@ fn is_plain(path: &str) -> bool {
     path.starts_with('/') && is_plain && !(has_dots && is_refused(path))
 }
 
-/// Whether the path has what nobody means: an empty segment, which is merged or lost on the way (under axum's `nest` `/api//health` becomes
-/// `/health`, and has gone to `/{id}/health`); a backslash, which a browser's URL takes for a slash; bytes that are no UTF-8, overlong
-/// forms among them, once it is decoded; or three encodings.
+/// Returns whether the path contains something that no legitimate client sends:
+///
+/// - an empty segment, which proxies merge or drop (under axum's `nest`, `/api//health` becomes
+///   `/health` although axum routed it to `/{id}/health`),
+/// - a backslash, which browsers read as a slash,
+/// - bytes that are not UTF-8 once decoded, such as overlong forms, or
+/// - three levels of percent-encoding.
 fn is_malformed(path: &str) -> bool {
     let is_utf8 = |path: &str| percent_decode_str(path).decode_utf8().is_ok();
     let once = decoded(path);
@@ -115,19 +131,21 @@ fn is_malformed(path: &str) -> bool {
     path.contains("//") || path.contains('\\') || is_encoded_further || !all_utf8
 }
 
-/// Whether a reading has a control character, or a dot segment: also for a reader who takes backslashes for slashes, or cuts parameters.
+/// Returns whether a reading contains a control character or a dot segment, also if backslashes are
+/// read as slashes or parameters are cut off.
 fn is_refused(reading: &str) -> bool {
     let is_dots = |segment: &str| {
         let name = segment.split(';').next().unwrap_or_default();
         name == "." || name == ".."
     };
-    // A reader that takes `//host/path` for a URL sees `/path` of another host.
+    // A reader that parses `//host/path` as a URL gets `/path` on another host.
     let is_url = reading.starts_with("//");
     is_url || reading.chars().any(char::is_control) || reading.split(['/', '\\']).any(is_dots)
 }
 
-/// Whether axum has routed another path than this one with its prefixes before it: `nest` has lost a slash, or has not cut a prefix
-/// like `/v{n}`; or somebody has put another path into the request.
+/// Returns whether axum routed a path other than this one with its prefixes in front: `nest`
+/// dropped a slash, did not strip a prefix like `/v{n}`, or a middleware changed the path of the
+/// request.
 #[cfg(feature = "axum")]
 fn is_another(path: &str, extensions: &Extensions) -> bool {
     use axum::extract::{NestedPath, OriginalUri};
@@ -144,13 +162,13 @@ fn is_another(_: &str, _: &Extensions) -> bool {
     false
 }
 
-/// What is left of a path without so many segments at its beginning.
+/// Returns the path without its first `prefixes` segments.
 #[cfg(feature = "axum")]
 fn without_prefixes(path: &str, prefixes: usize) -> &str {
     let mut left = path;
     for _ in 0..prefixes {
         let next_slash = left.get(1..).and_then(|rest| rest.find('/'));
-        left = next_slash.map_or("/", |place| &left[place + 1..]);
+        left = next_slash.map_or("/", |index| &left[index + 1..]);
     }
     left
 }
@@ -166,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_nobody_means_has_no_readings() {
+    fn a_malformed_path_has_no_readings() {
         for path in [
             "//",
             "//a",
@@ -205,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_path_has_itself_alone() {
+    fn a_plain_path_has_no_other_reading() {
         for path in ["/", "/a", "/a/b.c", "/a/b..", "/a:b/@c/(d)", "/{a}/{*b}", "/a.b/c~d!$&'()*+,=", "/.well-known/x"]
         {
             assert_eq!(others(path), Some(Vec::new()), "{path}");
@@ -213,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn other_readings_are_what_any_sequence_of_steps_makes_of_a_path() {
+    fn other_readings_are_the_results_of_all_sequences_of_steps() {
         for (path, expected) in [
             ("/a/", &["/a"][..]),
             ("/%61", &["/a"]),
@@ -230,7 +248,7 @@ mod tests {
             ("/a%253Fx", &["/a%3Fx", "/a?x", "/a"]),
             ("/a%20", &["/a ", "/a"]),
             ("/a;x=1/b;", &["/a/b", "/a;x=1/b"]),
-            // Cut before it is decoded, and after; and by a reader that leaves slashes encoded.
+            // Cut before decoding, after it, and by a reader that leaves slashes encoded.
             ("/a;x%2Fy", &["/a;x/y", "/a", "/a/y"]),
             ("/a%3Bx%2Fy", &["/a;x%2Fy", "/a;x/y", "/a", "/a/y"]),
             ("*", &["/*"]),
@@ -244,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn readings_without_the_last_slash_come_last() {
+    fn readings_without_the_trailing_slash_come_last() {
         let readings = Readings::of("/a%2Fb/").unwrap();
         let others: Vec<_> = readings.others().collect();
         assert_eq!(others, [("/a/b/", false), ("/a%2Fb", true), ("/a/b", true)]);
@@ -254,7 +272,7 @@ mod tests {
     fn a_path_with_too_many_readings_or_bytes_has_none() {
         let all_at_once = "/a%3Bb%253Bc%23d%2523e%3Ff%253Fg%2Fh%252Fi%5Cj%255Ck;l%2F%2Fm%20/";
         assert_eq!(others(all_at_once), None);
-        assert_eq!(others(&format!("/{}%20a", "a".repeat(MOST_BYTES))), None);
+        assert_eq!(others(&format!("/{}%20a", "a".repeat(MAX_BYTES))), None);
         assert_eq!(others(&format!("/{}%20a", "a".repeat(8192))).unwrap().len(), 1);
     }
 

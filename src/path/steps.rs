@@ -1,8 +1,8 @@
-//! What a reader may do to a path.
+//! The transformations that a reader may apply to a path.
 
 use percent_encoding::percent_decode_str;
 
-/// What a reader may do to a path; nothing where that changes nothing.
+/// A transformation that a reader may apply to a path. Returns `None` if it changes nothing.
 pub(super) type Step = fn(&str) -> Option<String>;
 
 pub(super) const STEPS: [Step; 10] = [
@@ -24,12 +24,12 @@ pub(super) fn decoded(path: &str) -> Option<String> {
     (decoded != path).then(|| decoded.into_owned())
 }
 
-/// Decodes unreserved characters alone (RFC 3986 §6.2.2.2).
+/// Decodes only unreserved characters (RFC 3986 §6.2.2.2).
 fn with_unreserved_decoded(path: &str) -> Option<String> {
     decode_where(path, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
-/// Decodes everything but slashes, as proxies do that keep segments apart.
+/// Decodes everything but slashes, as proxies do that preserve segments.
 fn with_all_but_slashes_decoded(path: &str) -> Option<String> {
     decode_where(path, |byte| byte != b'/')
 }
@@ -57,13 +57,13 @@ fn cut_at(path: &str, end: char) -> Option<String> {
     path.split_once(end).map(|(path, _)| path.to_owned())
 }
 
-/// Cuts every segment at its semicolon (RFC 3986 §3.3).
+/// Cuts every segment off at its semicolon (RFC 3986 §3.3).
 fn without_parameters(path: &str) -> Option<String> {
     let name = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
     path.contains(';').then(|| path.split('/').map(name).collect::<Vec<_>>().join("/"))
 }
 
-/// Cuts the parameters of the last segment alone, as RFC 2396 readers do.
+/// Cuts off the parameters of the last segment only, as RFC 2396 readers do.
 fn without_last_parameters(path: &str) -> Option<String> {
     let last = path.rfind('/')?;
     let end = path[last..].find(';')?;

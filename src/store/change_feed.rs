@@ -1,9 +1,9 @@
-//! What a cache follows: the changes of the keys in a store, and the proof that none was missed.
+//! The change feed of a store: which keys changed, and the proof that no change was missed.
 
 use super::BoxError;
 use crate::key::KeyDigest;
 
-/// Which keys were changed, added or removed.
+/// Names the keys that were changed, added or removed.
 ///
 /// ```
 /// use tower_api_key::store::Invalidation;
@@ -12,27 +12,30 @@ use crate::key::KeyDigest;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidation {
-    /// The key stored under this digest.
+    /// The key with this digest.
     Digest(KeyDigest),
-    /// Some key whose digest begins with these two bytes. So a channel that others can read says little about a digest.
+    /// Keys whose digest begins with these two bytes. A channel that others can read then reveals
+    /// little about a digest.
     DigestPrefix([u8; 2]),
-    /// Some key, or many.
+    /// Any keys.
     All,
 }
 
-/// The changes in a store, as they come, for a `CachedStore` to follow.
+/// Reports the changes in a store to a `CachedStore`.
 ///
-/// A cache calls `connect` first, then the other two in turn. When any of them fails, or takes too long, nothing is proven any more:
-/// the cache connects again, and forgets all that it had. So an implementation need not know what it has missed.
+/// A cache calls `subscribe` first, then `next` and `heartbeat` in turn. When one of them fails or
+/// times out, the cache subscribes again and invalidates all its entries. So an implementation need
+/// not know which changes it has missed.
 ///
-/// | a wrong answer                                           | what it does                                              |
-/// |----------------------------------------------------------|-----------------------------------------------------------|
-/// | a change that was not one                                | one look-up more                                          |
-/// | a change that is never told                              | **a revoked key works until its entry is too old**        |
-/// | a `heartbeat` that returns before the changes before it   | **a revoked key works until they come**                   |
-/// | an error, or silence                                     | every look-up goes to the store                           |
+/// | a faulty feed                                       | effect                                      |
+/// |-----------------------------------------------------|---------------------------------------------|
+/// | reports a change that did not happen                | one extra lookup                            |
+/// | never reports a change                              | **a revoked key works until the TTL ends**  |
+/// | completes `heartbeat` before the changes before it  | **a revoked key works until they arrive**   |
+/// | returns an error, or does not return                | every lookup queries the store              |
 ///
-/// Where a table has a column that counts its versions, three queries are enough; a change is then told within the pause.
+/// If a table has a version column that grows with every change, a poll of its maximum is enough.
+/// The example reports a change within 20 ms:
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,29 +69,33 @@ pub enum Invalidation {
 /// }
 /// ```
 pub trait ChangeFeed: Send + 'static {
-    /// Why nothing can be followed.
+    /// The error of a feed that cannot be followed. The cache logs it and subscribes again.
     type Error: Into<BoxError>;
 
-    /// Begins anew: every change that is committed after this returns will be told.
+    /// Starts a new subscription: every change committed after this returns is reported.
     ///
     /// # Errors
     ///
-    /// The channel cannot be reached. It is tried again.
+    /// Returns an error if the channel cannot be reached. The cache retries with a growing pause.
     fn subscribe(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// The next change. Dropping the future before it is done loses no change.
+    /// Waits for the next change and returns it.
+    ///
+    /// The future must be cancel safe: dropping it loses no change.
     ///
     /// # Errors
     ///
-    /// The channel is lost.
+    /// Returns an error if the channel is lost.
     fn next(&mut self) -> impl Future<Output = Result<Invalidation, Self::Error>> + Send;
 
-    /// Waits until every change that was committed before this call has been told, by `next` or in the answer.
+    /// Waits until every change committed before this call has been reported, by `next` or in the
+    /// result.
     ///
-    /// This is the heartbeat: it has to go the way that the changes go. A database that is merely reachable proves nothing.
+    /// The heartbeat must take the same path as the changes. A query that only shows that the
+    /// database is reachable proves nothing.
     ///
     /// # Errors
     ///
-    /// The channel is lost.
+    /// Returns an error if the channel is lost.
     fn heartbeat(&mut self) -> impl Future<Output = Result<Vec<Invalidation>, Self::Error>> + Send;
 }

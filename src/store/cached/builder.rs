@@ -1,4 +1,4 @@
-//! The settings of a cache.
+//! The builder of a cache.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::{Cache, CachedStore, entries::CacheEntries, follower::FeedState, single_flight::SingleFlight};
 use crate::{ConfigError, clock::nanos, record::Generation, store::ChangeFeed};
 
-/// The settings of a [`CachedStore`].
+/// Builds a [`CachedStore`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,43 +37,51 @@ pub struct CachedStoreBuilder<S, C> {
     ttl: Duration,
 }
 
-const SHORTEST_LEASE: Duration = Duration::from_millis(10);
+const MIN_LEASE: Duration = Duration::from_millis(10);
 
 impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
     pub(super) fn new(store: S, changes: C) -> Self {
         Self { store, changes, entries: 100_000, lease: Duration::from_secs(1), ttl: Duration::from_secs(600) }
     }
 
-    /// At most this many records are kept, and as many absences: 100,000. Each of up to 64 shards is bounded by itself, so leave a tenth more
-    /// room than there are keys in use, and a half more below 10,000. See the chapter on deployment for their size.
-    pub fn entries(mut self, most: usize) -> Self {
-        self.entries = most;
+    /// Sets how many records are kept at most, and how many negative entries (default 100,000).
+    ///
+    /// Each of up to 64 shards has its own limit. So allow 10 % more entries than there are keys in
+    /// use, and 50 % more below 10,000. [`guide::deployment`](crate::guide::deployment) gives the
+    /// size of an entry.
+    pub fn entries(mut self, max: usize) -> Self {
+        self.entries = max;
         self
     }
 
-    /// For how long a heartbeat that came back lets the cache answer from memory, from when it was sent: 1 s. Four are sent in that time.
+    /// Sets how long a heartbeat lets the cache answer from memory, from when it was sent
+    /// (default 1 s). Four heartbeats are sent in that time.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// How old an answer may be before the store is asked again: 10 minutes. Freshness does not hang on this, but what a database does without telling
-    /// anybody, such as a restore from a backup, is noticed by then.
+    /// Sets the age at which an entry is looked up again (default 10 minutes).
+    ///
+    /// Not needed for freshness. It bounds how long changes that bypass the change feed, such as a
+    /// restore from a backup, stay unnoticed.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// The cache, which begins to follow the changes in a task of its own.
+    /// Builds the cache and spawns the task that follows the change feed.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Entries`]; [`ConfigError::Lease`]; [`ConfigError::NoRuntime`] outside of a tokio runtime.
+    /// - [`ConfigError::Entries`] if the cache would hold no entries
+    /// - [`ConfigError::Lease`] if the lease is shorter than 10 ms
+    /// - [`ConfigError::NoRuntime`] outside of a tokio runtime
     pub fn build(self) -> Result<CachedStore<S>, ConfigError> {
         if self.entries == 0 {
             return Err(ConfigError::Entries);
         }
-        if self.lease < SHORTEST_LEASE {
+        if self.lease < MIN_LEASE {
             return Err(ConfigError::Lease);
         }
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;

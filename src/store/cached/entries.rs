@@ -1,5 +1,5 @@
-//! What is kept: the records that were found, and which digests have none. Both are bounded, each for itself, so that unknown keys
-//! push no known one out.
+//! The cached entries: records, and negative entries for digests without a record. Each kind has
+//! its own limit, so unknown keys evict no known one.
 
 use foldhash::fast::RandomState;
 use quick_cache::{
@@ -12,86 +12,88 @@ use crate::{key::KeyDigest, record::KeyRecord};
 
 pub(super) struct CacheEntries {
     records: Map<KeyRecord>,
-    absences: Map<()>,
+    negative: Map<()>,
 }
 
 type Map<T> = Cache<KeyDigest, CacheEntry<T>, UnitWeighter, RandomState>;
 
-/// An answer of the store, and what it has seen.
+/// A result of the store, with the epoch in which it was looked up.
 #[derive(Clone)]
 pub(super) struct CacheEntry<T> {
     pub(super) value: T,
     pub(super) epoch: Epoch,
-    /// When the look-up began.
+    /// When the lookup began.
     pub(super) asked_at: u64,
 }
 
-// === impl Entries ===
+// === impl CacheEntries ===
 
 impl CacheEntries {
-    pub(super) fn new(most: usize) -> Self {
-        Self { records: record_map(most), absences: absence_map(most) }
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { records: record_map(capacity), negative: negative_map(capacity) }
     }
 
     pub(super) fn record(&self, digest: &KeyDigest) -> Option<CacheEntry<KeyRecord>> {
         self.records.get(digest)
     }
 
-    pub(super) fn absence(&self, digest: &KeyDigest) -> Option<CacheEntry<()>> {
-        self.absences.get(digest)
+    pub(super) fn negative(&self, digest: &KeyDigest) -> Option<CacheEntry<()>> {
+        self.negative.get(digest)
     }
 
-    /// In the place of what was kept of this key, unless that was asked later.
-    pub(super) fn keep(&self, digest: KeyDigest, found: Option<KeyRecord>, epoch: Epoch, asked_at: u64) {
-        let record = self.records.peek(&digest).map(|kept| kept.asked_at);
-        let absence = self.absences.peek(&digest).map(|kept| kept.asked_at);
-        if record.max(absence) > Some(asked_at) {
+    /// Stores the result unless a newer lookup has already stored one.
+    pub(super) fn insert(&self, digest: KeyDigest, found: Option<KeyRecord>, epoch: Epoch, asked_at: u64) {
+        let record = self.records.peek(&digest).map(|entry| entry.asked_at);
+        let negative = self.negative.peek(&digest).map(|entry| entry.asked_at);
+        if record.max(negative) > Some(asked_at) {
             return;
         }
         if let Some(value) = found {
-            // The store's own handle, if it has one, is one thread's to count.
+            // The record may hold a per-thread handle of the store; only its own thread may count
+            // references to that one.
             let value = value.into_fields().into();
             self.records.insert(digest, CacheEntry { value, epoch, asked_at });
-            if absence.is_some() {
-                self.absences.remove(&digest);
+            if negative.is_some() {
+                self.negative.remove(&digest);
             }
         } else {
-            self.absences.insert(digest, CacheEntry { value: (), epoch, asked_at });
+            self.negative.insert(digest, CacheEntry { value: (), epoch, asked_at });
             if record.is_some() {
                 self.records.remove(&digest);
             }
         }
     }
 
-    pub(super) fn records(&self) -> usize {
+    pub(super) fn record_count(&self) -> usize {
         self.records.len()
     }
 
-    pub(super) fn absences(&self) -> usize {
-        self.absences.len()
+    pub(super) fn negative_count(&self) -> usize {
+        self.negative.len()
     }
 }
 
-/// More shards than threads, so that two keys seldom share a lock.
+/// The number of shards: more than threads, so that two keys seldom share a lock.
 const SHARDS: usize = 64;
 
-/// As few entries as one shard may have.
-const SMALLEST_SHARD: usize = 32;
+/// The smallest capacity of a shard.
+const MIN_SHARD_CAPACITY: usize = 32;
 
-fn record_map(most: usize) -> Map<KeyRecord> {
-    map(most, &mut OptionsBuilder::new())
+fn record_map(capacity: usize) -> Map<KeyRecord> {
+    map(capacity, &mut OptionsBuilder::new())
 }
 
-/// Most unknown keys come once: little is kept for those that come again, and nothing is remembered of those that were pushed out.
-fn absence_map(most: usize) -> Map<()> {
-    map(most, OptionsBuilder::new().hot_allocation(0.5).ghost_allocation(0.0))
+/// Returns the map of negative entries. Most unknown keys come once, so only half of it is reserved
+/// for keys that come again, and evicted keys are not tracked.
+fn negative_map(capacity: usize) -> Map<()> {
+    map(capacity, OptionsBuilder::new().hot_allocation(0.5).ghost_allocation(0.0))
 }
 
-/// At most so many, in shards of one size.
-fn map<T: Clone>(most: usize, options: &mut OptionsBuilder) -> Map<T> {
-    let shards = 1 << (most / SMALLEST_SHARD).clamp(1, SHARDS).ilog2();
-    let most = most - most % shards;
-    let options = options.shards(shards).estimated_items_capacity(most).weight_capacity(most as u64).build();
+/// Returns a map of at most `capacity` entries, in shards of equal size.
+fn map<T: Clone>(capacity: usize, options: &mut OptionsBuilder) -> Map<T> {
+    let shards = 1 << (capacity / MIN_SHARD_CAPACITY).clamp(1, SHARDS).ilog2();
+    let capacity = capacity - capacity % shards;
+    let options = options.shards(shards).estimated_items_capacity(capacity).weight_capacity(capacity as u64).build();
     let options = options.expect("both capacities are set");
     Cache::with_options(options, UnitWeighter, RandomState::default(), DefaultLifecycle::default())
 }

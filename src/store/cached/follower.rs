@@ -1,4 +1,5 @@
-//! Follows the changes: moves the epochs on, sends heartbeats, and says when the latest that came back was sent.
+//! Follows the change feed: advances epochs, sends heartbeats, and records when the newest one that
+//! came back was sent.
 
 use std::{
     convert::Infallible,
@@ -21,50 +22,52 @@ use crate::{
     store::{BoxError, ChangeFeed, Invalidation, erased::catch_panic},
 };
 
-/// What the follower knows, and requests read.
+/// The state that the follower writes and requests read.
 pub(super) struct FeedState {
     pub(super) lease: Duration,
     /// The lease in nanoseconds.
-    term: u64,
+    lease_nanos: u64,
     timeline: Timeline,
     freshness: Freshness,
-    /// When the newest heartbeat that came back was sent; `None` while nothing is followed.
+    /// When the newest heartbeat that came back was sent; `None` while the feed is down.
     proof: watch::Sender<Option<u64>>,
-    /// Somebody waits for a heartbeat sent at this instant or later.
-    wanted: AtomicU64,
-    asked: Notify,
-    /// In nanoseconds; 0 before the first.
+    /// A request waits for a heartbeat sent at this instant or later.
+    requested_at: AtomicU64,
+    /// Wakes the follower when a request needs a heartbeat.
+    wake: Notify,
+    /// In nanoseconds; 0 before the first heartbeat.
     lag: AtomicU64,
 }
 
-/// Digests are told apart by their first two bytes.
+/// One slot for each value of a digest's first two bytes.
 const SLOTS: usize = 1 << 16;
 
-/// Between two heartbeats that somebody waits for.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
+/// The shortest time between two heartbeats that requests wait for.
+const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(25);
 
-/// How long somebody waits for one: then the store is asked instead.
-const PROOF_PATIENCE: Duration = Duration::from_millis(500);
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request waits for a heartbeat before it queries the store instead.
+const PROOF_TIMEOUT: Duration = Duration::from_millis(500);
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first and the longest pause between two attempts to subscribe.
 const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
-// === impl Following ===
+// === impl FeedState ===
 
 impl FeedState {
     pub(super) fn new(lease: Duration) -> Self {
         Self {
             lease,
-            term: nanos(lease),
+            lease_nanos: nanos(lease),
             timeline: Timeline::start(),
             freshness: Freshness::new(SLOTS),
             proof: watch::Sender::new(None),
-            wanted: AtomicU64::new(0),
-            asked: Notify::new(),
+            requested_at: AtomicU64::new(0),
+            wake: Notify::new(),
             lag: AtomicU64::new(0),
         }
     }
 
-    /// Nanoseconds on the monotonic clock.
+    /// Returns the time on the monotonic clock, in nanoseconds.
     pub(super) fn now(&self) -> u64 {
         self.at(monotonic())
     }
@@ -73,26 +76,27 @@ impl FeedState {
         self.timeline.at(instant)
     }
 
-    /// The instant that lies a lease before `now`.
+    /// Returns the instant one lease before `now`.
     pub(super) fn lease_start(&self, now: u64) -> u64 {
-        now.saturating_sub(self.term)
+        now.saturating_sub(self.lease_nanos)
     }
 
     pub(super) fn instant(&self, now: u64) -> Instant {
         self.timeline.instant(now)
     }
 
-    /// Whether every change is known here that was committed by `since`.
+    /// Returns whether every change committed by `since` has been applied.
     pub(super) fn is_proven(&self, since: u64) -> bool {
         self.freshness.is_proven(since)
     }
 
-    /// Until when what is proven by now counts.
+    /// Returns when the lease of the newest heartbeat ends.
     pub(super) fn proven_until(&self) -> u64 {
-        self.freshness.proven_until(self.term)
+        self.freshness.proven_until(self.lease_nanos)
     }
 
-    /// Whether an answer about this key, of the noted epoch, was still true a lease before `now`.
+    /// Returns whether a result for this key with the noted epoch was still true one lease before
+    /// `now`.
     pub(super) fn is_fresh(&self, digest: &KeyDigest, noted: Epoch, now: u64) -> bool {
         self.freshness.is_fresh(slot(digest), noted, self.lease_start(now))
     }
@@ -101,14 +105,15 @@ impl FeedState {
         self.freshness.epoch(slot(digest))
     }
 
-    /// Whether an answer about this key was true at `since` or later, for all that is known. A gap ends what is proven, not what was true before it.
+    /// Returns whether a result for this key is known to have been true at `since` or later. A gap
+    /// ends the proof for later instants, not for those before it.
     pub(super) fn was_fresh_at(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
         let slot = slot(digest);
         self.freshness.was_fresh_at(slot, noted, since)
             || (asked_at >= since && self.freshness.is_unchanged(slot, noted))
     }
 
-    /// Whether no change of this key was told since `noted`.
+    /// Returns whether no change of this key was reported since `noted`.
     pub(super) fn is_current(&self, digest: &KeyDigest, noted: Epoch) -> bool {
         self.freshness.is_current(slot(digest), noted)
     }
@@ -117,13 +122,14 @@ impl FeedState {
         Some(self.lag.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
-    /// Waits for a heartbeat that is sent at `since` or later to come back. False if none does.
+    /// Waits until a heartbeat sent at `since` or later has come back. Returns false on timeout, or
+    /// when the feed is lost.
     pub(super) async fn prove_since(&self, since: u64) -> bool {
         let mut proof = self.proof.subscribe();
-        self.wanted.fetch_max(since, Ordering::AcqRel);
-        self.asked.notify_one();
+        self.requested_at.fetch_max(since, Ordering::AcqRel);
+        self.wake.notify_one();
         let proven = proof.wait_for(|proof| proof.is_none_or(|sent| sent >= since));
-        matches!(timeout(self.lease.min(PROOF_PATIENCE), proven).await, Ok(Ok(proof)) if proof.is_some())
+        matches!(timeout(self.lease.min(PROOF_TIMEOUT), proven).await, Ok(Ok(proof)) if proof.is_some())
     }
 
     pub(super) fn apply(&self, change: Invalidation) {
@@ -134,61 +140,67 @@ impl FeedState {
         }
     }
 
-    /// Follows for ever, over every loss of the channel.
-    pub(super) async fn follow<C: ChangeFeed>(self: Arc<Self>, mut changes: C) {
+    /// Follows the feed forever and subscribes again after each loss.
+    pub(super) async fn follow<C: ChangeFeed>(self: Arc<Self>, mut feed: C) {
         let [shortest, longest] = RECONNECT_PAUSES;
         let mut pause = shortest;
         loop {
-            // A channel that panics is lost.
-            let Err(error) = catch_panic(self.follow_once(&mut changes))
+            // A feed that panics counts as lost.
+            let Err(error) = catch_panic(self.follow_once(&mut feed))
                 .await
-                .unwrap_or_else(|_| Err("the channel panicked".into()));
+                .unwrap_or_else(|_| Err("the change feed panicked".into()));
             if self.proof.send_replace(None).is_some() {
                 pause = shortest;
             }
-            lost(&*error);
+            report_lost(&*error);
             sleep(pause).await;
             pause = longest.min(pause * 2);
         }
     }
 
-    /// Follows until the channel is lost.
-    async fn follow_once<C: ChangeFeed>(&self, changes: &mut C) -> Result<Infallible, BoxError> {
-        timeout(CONNECT_PATIENCE, boxed(changes.subscribe())).await??;
-        let mut sent = self.send_heartbeat(changes, true).await?;
+    /// Follows the feed until it is lost.
+    async fn follow_once<C: ChangeFeed>(&self, feed: &mut C) -> Result<Infallible, BoxError> {
+        timeout(SUBSCRIBE_TIMEOUT, boxed(feed.subscribe())).await??;
+        let mut sent = self.send_heartbeat(feed, true).await?;
         loop {
-            let is_wanted = self.wanted.load(Ordering::Acquire) > sent;
-            // The slower the channel, the less it is asked.
-            let pause = if is_wanted { SHORTEST_PAUSE.max(self.lag().unwrap_or_default() * 4) } else { self.lease / 4 };
+            let is_requested = self.requested_at.load(Ordering::Acquire) > sent;
+            let pause = if is_requested {
+                // A slow feed gets fewer heartbeats.
+                MIN_HEARTBEAT_INTERVAL.max(self.lag().unwrap_or_default() * 4)
+            } else {
+                self.lease / 4
+            };
+            let due = self.instant(sent) + pause.min(self.lease / 4);
             tokio::select! {
-                change = boxed(changes.next()) => self.apply(change?),
-                () = sleep_until(self.instant(sent) + pause.min(self.lease / 4)) => sent = self.send_heartbeat(changes, false).await?,
-                () = self.asked.notified() => {}
+                change = boxed(feed.next()) => self.apply(change?),
+                () = sleep_until(due) => sent = self.send_heartbeat(feed, false).await?,
+                () = self.wake.notified() => {}
             }
         }
     }
 
-    /// Sends a heartbeat, and says when it was sent once it is back. The first one after a loss finds nothing that can be trusted.
-    async fn send_heartbeat<C: ChangeFeed>(&self, changes: &mut C, is_first: bool) -> Result<u64, BoxError> {
+    /// Sends a heartbeat, waits until it is back, and returns when it was sent. The first one after
+    /// a loss invalidates all entries.
+    async fn send_heartbeat<C: ChangeFeed>(&self, feed: &mut C, is_first: bool) -> Result<u64, BoxError> {
         let sent = self.now();
-        let told = timeout(self.lease, boxed(changes.heartbeat())).await??;
+        let changes = timeout(self.lease, boxed(feed.heartbeat())).await??;
         if is_first {
             self.apply(Invalidation::All);
         }
-        for change in told {
+        for change in changes {
             self.apply(change);
         }
         let lag = self.now() - sent;
         self.lag.store(lag.max(1), Ordering::Relaxed);
         self.freshness.prove(sent);
         self.proof.send_replace(Some(sent));
-        proven(Duration::from_nanos(lag));
+        report_heartbeat(Duration::from_nanos(lag));
         Ok(sent)
     }
 }
 
-async fn boxed<T, E: Into<BoxError>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, BoxError> {
-    answer.await.map_err(Into::into)
+async fn boxed<T, E: Into<BoxError>>(result: impl Future<Output = Result<T, E>>) -> Result<T, BoxError> {
+    result.await.map_err(Into::into)
 }
 
 fn slot(digest: &KeyDigest) -> usize {
@@ -200,8 +212,8 @@ fn slot_of(bytes: [u8; 2]) -> usize {
     usize::from(u16::from_be_bytes(bytes))
 }
 
-#[allow(unused_variables, reason = "without the features nobody is told")]
-fn proven(lag: Duration) {
+#[allow(unused_variables, reason = "used by the feature `metrics` only")]
+fn report_heartbeat(lag: Duration) {
     #[cfg(feature = "metrics")]
     {
         metrics::histogram!("api_key_changes_lag_seconds").record(lag);
@@ -209,10 +221,10 @@ fn proven(lag: Duration) {
     }
 }
 
-#[allow(unused_variables, reason = "without the features nobody is told")]
-fn lost(error: &(dyn std::error::Error + Send + Sync + 'static)) {
+#[allow(unused_variables, reason = "used by the feature `tracing` only")]
+fn report_lost(error: &(dyn std::error::Error + Send + Sync + 'static)) {
     #[cfg(feature = "metrics")]
     metrics::gauge!("api_key_changes_followed").set(0.0);
     #[cfg(feature = "tracing")]
-    tracing::warn!(error, "the changes of keys are not followed: every look-up goes to the store");
+    tracing::warn!(error, "the change feed is lost: every lookup queries the store");
 }

@@ -1,31 +1,35 @@
-//! Whether an answer from memory may still be given. Instants in, yes or no out.
+//! Decides whether a cached result may still be used, from instants and epochs alone.
 //!
-//! Knows no store, no cache and no clock, and takes its atomics from the module around it: `tests/interleavings.rs` puts loom's there, and
-//! goes through the orders in which threads can meet here, with up to three preemptions.
+//! This module knows no store, no cache and no clock, and takes its atomics from its parent module.
+//! `tests/behaviour/interleavings.rs` replaces them with loom's and explores all thread
+//! interleavings with up to three preemptions.
 //!
 //! ```text
-//! follower   a change is told ─▶ the epoch moves on          a heartbeat comes back ─▶ proven = when it was sent
-//! look-up    note the epoch ─▶ ask the store ─▶ keep the answer with the noted epoch
-//! request    read proven ─▶ read the epoch ─▶ is the proof young enough, and the epoch still the noted one?
+//! follower   change arrives ─▶ advance the epoch      heartbeat returns ─▶ proven = when it was sent
+//! lookup     read the epoch ─▶ query the store ─▶ insert the result with that epoch
+//! request    read proven ─▶ read the epoch ─▶ use the entry if the proof is recent and the epoch equal
 //! ```
 //!
-//! The order of each line is what makes it right. Whatever was committed before a heartbeat was sent has moved its epoch on
-//! before that heartbeat is seen to be proven; so an entry whose epoch stands was true when the heartbeat was sent, or later.
+//! Correctness depends on the order within each line. A change that was committed before a
+//! heartbeat was sent advances its epoch before that heartbeat counts as proven. So an entry whose
+//! epoch is unchanged was true when the heartbeat was sent, or later.
 
 use super::atomics::{AtomicU32, AtomicU64, Ordering};
 
 pub(super) struct Freshness {
-    /// One more than the instant at which the newest heartbeat that came back was sent; 0 before the first.
+    /// One more than the instant at which the newest heartbeat that came back was sent; 0 before
+    /// the first one.
     proven: AtomicU64,
-    /// How often it was told that any key may have been changed: after each loss of the channel, and by `Invalidation::All`.
+    /// The number of gaps, after which any key may have changed: each loss of the feed, and each
+    /// `Invalidation::All`.
     gaps: AtomicU32,
-    /// For each of the last gaps, what had been proven when it came.
+    /// The value of `proven` at each of the last gaps.
     proven_before: [AtomicU64; GAPS_KEPT],
-    /// How often keys were changed, by the first bytes of their digests.
+    /// The number of changes per slot. A slot holds the keys with equal first digest bytes.
     changes: Box<[AtomicU32]>,
 }
 
-/// Which changes an answer has seen: the gaps, and those of its key.
+/// The gaps, and the changes of its key, that a result reflects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Epoch {
     gap: u32,
@@ -46,37 +50,41 @@ impl Freshness {
         }
     }
 
-    /// To be noted before the store is asked.
+    /// Returns the current epoch. Read it before querying the store.
     pub(super) fn epoch(&self, slot: usize) -> Epoch {
         Epoch { gap: self.gaps.load(Ordering::Acquire), change: self.changes[slot].load(Ordering::Acquire) }
     }
 
-    /// A key was changed: what was kept of it, or is being looked up, is worth nothing any more.
+    /// Invalidates the entries and the lookups in flight of all keys in the slot.
     pub(super) fn changed(&self, slot: usize) {
         self.changes[slot].fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Any key may have been changed. Told by one thread alone.
+    /// Invalidates all entries. Must be called by one thread at a time.
     pub(super) fn changed_all(&self) {
         let gap = self.gaps.load(Ordering::Acquire);
         self.proven_before[gap as usize % GAPS_KEPT].store(self.proven.load(Ordering::Acquire), Ordering::Release);
         self.gaps.store(gap.wrapping_add(1), Ordering::Release);
     }
 
-    /// A heartbeat came back that was sent at `sent`, and every change that was committed before it has been told.
+    /// Records that a heartbeat sent at `sent` has come back, so every change committed before it
+    /// has been applied.
     pub(super) fn prove(&self, sent: u64) {
         self.proven.store(sent + 1, Ordering::Release);
     }
 
-    /// Whether an answer of the noted epoch was still true at `since`.
+    /// Returns whether a result with the noted epoch was still true at `since`.
     pub(super) fn is_fresh(&self, slot: usize, noted: Epoch, since: u64) -> bool {
-        // In this order: what was told before the proof has moved the epoch on before the epoch is read.
+        // In this order: changes reported before the proof have advanced the epoch before it is
+        // read here.
         self.is_proven(since) && self.is_current(slot, noted)
     }
 
-    /// The same for an answer from before a gap: whether it was true at `since` for all that was known then, and nothing was told of the key later.
+    /// Returns the same as [`is_fresh`](Self::is_fresh), but also accepts a result from before a
+    /// gap: it was proven true at `since`, and no change of its key was reported later.
     pub(super) fn was_fresh_at(&self, slot: usize, noted: Epoch, since: u64) -> bool {
-        // In this order: a place in the ring that was taken by a later gap is seen to be too far away.
+        // In this order: if a later gap has overwritten this element of the ring, the gap count
+        // read afterwards shows that the noted gap is too old.
         let proven_before = self.proven_before[noted.gap as usize % GAPS_KEPT].load(Ordering::Acquire);
         let proven = self.proven.load(Ordering::Acquire);
         let now = self.epoch(slot);
@@ -88,23 +96,25 @@ impl Freshness {
         proven > since && now.change == noted.change
     }
 
-    /// Whether every change that was committed before `since` is known here.
+    /// Returns whether every change committed before `since` has been applied.
     pub(super) fn is_proven(&self, since: u64) -> bool {
         self.proven.load(Ordering::Acquire) > since
     }
 
-    /// The last instant at which what is proven by now counts. To be read before the epoch, as in `trusts`: then an answer whose epoch stands may be given
-    /// until then.
+    /// Returns the end of the current lease. Read it before the epoch, as
+    /// [`is_fresh`](Self::is_fresh) does: then a result whose epoch is unchanged may be used until
+    /// that instant.
     pub(super) fn proven_until(&self, lease: u64) -> u64 {
         self.proven.load(Ordering::Acquire).checked_sub(1).map_or(0, |sent| sent.saturating_add(lease))
     }
 
-    /// Whether no change was told since the epoch was noted.
+    /// Returns whether no change and no gap was reported since the epoch was noted.
     pub(super) fn is_current(&self, slot: usize, noted: Epoch) -> bool {
         self.epoch(slot) == noted
     }
 
-    /// Whether no change of the key itself was told since.
+    /// Returns whether no change of the slot was reported since the epoch was noted; gaps do not
+    /// count.
     pub(super) fn is_unchanged(&self, slot: usize, noted: Epoch) -> bool {
         self.epoch(slot).change == noted.change
     }

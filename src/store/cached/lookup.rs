@@ -1,4 +1,4 @@
-//! The way of one look-up through the cache.
+//! One lookup through the cache.
 
 use std::{
     pin::pin,
@@ -21,22 +21,22 @@ use crate::{
     store::{KeyStore, Lookup},
 };
 
-/// Under which conditions a thread may answer from its own cache.
+/// When a thread may answer from its own cache.
 #[derive(Clone, Copy)]
 struct Stamp {
     cache: Generation,
     epoch: Epoch,
-    /// The proof of freshness, the record's age and the thread's own term all last until here.
+    /// The end of the lease, of the entry's TTL or of [`STAMP_TTL`], whichever is first.
     until: Instant,
 }
 
-/// Memory would refuse the key, and no heartbeat has come back that was sent since the request arrived.
+/// The cached result is negative, and the feed has not been confirmed since the request arrived.
 struct Unproven;
 
-/// A look-up that nobody waits for any more goes on for so long: the key is soon asked for again.
-const UNWATCHED: Duration = Duration::from_secs(1);
+/// How long an abandoned lookup keeps running, because clients usually retry.
+const ABANDONED_FOR: Duration = Duration::from_secs(1);
 
-/// 2 ms in nanoseconds. A thread then asks the shared map again, so that the map learns which keys
+/// 2 ms in nanoseconds. A thread then reads the shared map again, so that the map learns which keys
 /// are in use and evicts others.
 const STAMP_TTL: u64 = 2_000_000;
 
@@ -53,7 +53,8 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 
     async fn find(&self, digest: &KeyDigest) -> LookupResult {
         let arrived = self.cache.following.now();
-        // What others have begun to ask is worth as much as what is in memory: good enough to let in, not to refuse.
+        // A lookup that started before this request may be used to accept the key, like a cache
+        // entry, but not to reject it.
         let mut earliest = self.cache.following.lease_start(arrived);
         loop {
             match self.cache.confirmed(digest, arrived).await {
@@ -71,7 +72,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
             match self.outcome(digest, waiter).await {
                 Ok(found) if started >= arrived || found.as_ref().is_some_and(is_good) => return Ok(found),
                 Err(error) if started >= arrived => return Err(error),
-                // It was asked before this request arrived, and may be better by now.
+                // The lookup started before this request arrived, so the key may be valid by now.
                 _ => earliest = arrived,
             }
         }
@@ -81,14 +82,15 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 // === impl CachedStore ===
 
 impl<S: KeyStore> CachedStore<S> {
-    /// A place in a look-up that began at `earliest` or later, or in a new one; none if the answer `is_known` by now.
+    /// Joins a lookup that began at `earliest` or later, or begins one. Returns `None` if the
+    /// result `is_known` by now.
     fn join(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Waiter> {
         let start = FlightKey { at: self.cache.following.now(), epoch: self.cache.following.epoch(digest) };
         match self.cache.flights.join(digest, earliest, start, is_known) {
             single_flight::Join::Known => None,
             single_flight::Join::Joined(waiter) => Some(waiter),
             single_flight::Join::First(waiter, leader) => {
-                // In a task of its own: a caller who goes away does not take the look-up of the others along.
+                // In its own task: a client that disconnects does not cancel the lookup of others.
                 tokio::spawn(Arc::clone(&self.cache).look_up(*digest, leader));
                 Some(waiter)
             }
@@ -112,7 +114,7 @@ impl<S: KeyStore> CachedStore<S> {
 }
 
 impl<S> Cache<S> {
-    /// Returns a record that grants access: from this thread's cache, or else from the shared map.
+    /// Returns the cached record of an active key, from this thread's cache or the shared one.
     fn good(&self, digest: &KeyDigest, now: Instant) -> Option<KeyRecord> {
         let is_valid = |stamp: Stamp| {
             stamp.cache == self.id && now <= stamp.until && self.following.is_current(digest, stamp.epoch)
@@ -126,30 +128,32 @@ impl<S> Cache<S> {
             return None;
         }
         let CacheEntry { value, epoch, asked_at } = entry;
-        let young_until = asked_at.saturating_add(self.ttl);
-        let until = self.following.instant(proven_until.min(young_until).min(at + STAMP_TTL));
+        let expires = asked_at.saturating_add(self.ttl);
+        let until = self.following.instant(proven_until.min(expires).min(at + STAMP_TTL));
         let (found, stamp) = (value.into_fields(), Stamp { cache: self.id, epoch, until });
         Some(FOUND.try_with(|cache| cache.insert(Arc::clone(&found), stamp)).unwrap_or_else(|_| found.into()))
     }
 
-    /// The record in memory, if it was true a lease before `now`, or later.
+    /// Returns the cached record if it was true one lease before `now`, or later.
     fn record(&self, digest: &KeyDigest, now: u64) -> Option<KeyRecord> {
         let entry = self.entries.record(digest)?;
         self.is_current(digest, &entry, now).then_some(entry.value)
     }
 
-    /// The same, where it may be known that there is none.
+    /// Returns the cached result, record or negative entry, if it was true one lease before `now`,
+    /// or later.
     fn current(&self, digest: &KeyDigest, now: u64) -> Lookup {
         if let Some(record) = self.record(digest, now) {
             return Lookup::Found(record);
         }
-        match self.entries.absence(digest) {
+        match self.entries.negative(digest) {
             Some(entry) if self.is_current(digest, &entry, now) => Lookup::Absent,
             _ => Lookup::Pending,
         }
     }
 
-    /// What is in memory, if it lets the key in, or was no better when this request arrived.
+    /// Returns the cached result if it accepts the key, or if it was still true when this request
+    /// arrived.
     async fn confirmed(&self, digest: &KeyDigest, arrived: u64) -> Result<Lookup, Unproven> {
         match self.current(digest, arrived) {
             Lookup::Found(record) if is_good(&record) => Ok(Lookup::Found(record)),
@@ -163,7 +167,7 @@ impl<S> Cache<S> {
         entry.asked_at >= now.saturating_sub(self.ttl) && self.following.is_fresh(digest, entry.epoch, now)
     }
 
-    /// A good record that was true `max_staleness` ago, or later.
+    /// Returns the cached record of an active key if it was true `max_staleness` ago, or later.
     fn stale(&self, digest: &KeyDigest, max_staleness: Duration) -> Option<KeyRecord> {
         let now = self.following.now();
         let since = now.saturating_sub(nanos(max_staleness));
@@ -174,7 +178,7 @@ impl<S> Cache<S> {
 }
 
 impl<S: KeyStore> Cache<S> {
-    /// Asks the store, and keeps what it says, unless the key was changed meanwhile.
+    /// Queries the store and caches the result, unless the key was changed in the meantime.
     async fn look_up(self: Arc<Self>, digest: KeyDigest, leader: Leader) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
@@ -182,25 +186,26 @@ impl<S: KeyStore> Cache<S> {
         let FlightKey { at, epoch } = leader.start();
         let found = tokio::select! {
             found = self.store.find(&digest) => found,
-            () = unwatched(&leader, self.following.instant(at) + UNWATCHED) => return,
+            () = abandoned_until(&leader, self.following.instant(at) + ABANDONED_FOR) => return,
         };
-        // A good record that was overtaken is worth nothing. What is bad takes the place of what was good, though nobody is refused by it.
+        // If the key was changed during the lookup, an active record may be outdated: drop it. A
+        // negative result still replaces a cached active record, although it rejects no request.
         if let Ok(found) = &found
             && (self.following.is_current(&digest, epoch) || !found.as_ref().is_some_and(is_good))
         {
-            self.entries.keep(digest, found.clone(), epoch, at);
+            self.entries.insert(digest, found.clone(), epoch, at);
         }
         leader.complete(found.map_err(|error| CacheError::Store(error.into().into())));
     }
 }
 
-/// Memory lets such a key in at once.
+/// Returns whether a cached record may accept its key without confirmation.
 fn is_good(record: &KeyRecord) -> bool {
     record.status() == Status::Active
 }
 
-/// Done at `end`, or when nobody waits any more, whichever is later.
-async fn unwatched(leader: &Leader, end: Instant) {
+/// Completes at `end`, or when the lookup has no waiters, whichever is later.
+async fn abandoned_until(leader: &Leader, end: Instant) {
     loop {
         leader.abandoned().await;
         sleep_until(end).await;

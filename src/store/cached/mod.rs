@@ -1,14 +1,15 @@
-//! A store's answers in memory, with a bound on how long a revoked key may still work.
+//! A cache in front of a store, with a bound on how long a revoked key may still work.
 //!
-//! | what a request finds                                     | what becomes of it                                          |
-//! |----------------------------------------------------------|-------------------------------------------------------------|
-//! | an active record, and the changes are followed           | answered at once, from memory                               |
-//! | a key that is unknown or off, and the changes are followed | told so when the next heartbeat is back: it may be new    |
-//! | nothing, or the changes are not followed                 | the store is asked, once for all who ask at the same time   |
-//! | the same, and the store fails                            | 503, unless it was told to accept what is stale             |
+//! | cache state                                      | result                                          |
+//! |--------------------------------------------------|-------------------------------------------------|
+//! | active record, feed connected                    | answered at once, from memory                   |
+//! | unknown, disabled or revoked key, feed connected | rejected after the next heartbeat               |
+//! | no entry, or feed not connected                  | one store lookup, shared by concurrent requests |
+//! | the same, and the store fails                    | 503, unless `stale_if_error` is set             |
 //!
-//! Memory alone lets in; nobody is told from memory alone that a key is unknown, disabled or revoked. So a key that is made, or switched on
-//! again, on one node works on all others at once. New permissions and other edits take as long as a revocation.
+//! A cached record can accept a key, but a cache entry alone never rejects one. So a key that one
+//! node issues or enables works on all other nodes at once. New permissions and other edits take
+//! as long as a revocation.
 
 mod builder;
 mod entries;
@@ -36,14 +37,16 @@ use single_flight::SingleFlight;
 use super::ChangeFeed;
 use crate::record::Generation;
 
-/// A store, with its answers kept in memory while the changes in it are followed.
+/// A store that caches lookups in memory and invalidates them through a change feed.
 ///
-/// A key that is found in memory costs what it costs in a [`MemoryStore`](super::MemoryStore), and a clock that is read. Each thread has up to 64
-/// records of its own at hand for that, which it may hold for longer than there is a cache. A revoked key is
-/// refused by every request that arrives [`CachedStore::revocation_bound`] after the revocation was committed, or later, also while
-/// the network or the database fails, and after this process was stopped: the cache answers from memory only while a heartbeat, sent through
-/// the channel of the changes no longer ago than the lease (1 s), has come back. When none has, every look-up goes to the
-/// store; when that fails too, it is 503.
+/// Requests that arrive [`CachedStore::revocation_bound`] or more after a revocation was committed
+/// are rejected. This also holds while the network or the database fails, and after this process
+/// was suspended. The cache answers from memory only while its lease is valid: a heartbeat that was
+/// sent through the change feed within the last lease (1 s) has come back. Without a lease, every
+/// lookup queries the store; if that fails too, the response is 503.
+///
+/// A cache hit costs a lookup in a [`MemoryStore`](super::MemoryStore) plus one clock read. For
+/// this, each thread keeps up to 64 records, which may outlive the cache.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, KeyRecord, store::{CachedStore, MemoryStore}};
@@ -60,23 +63,29 @@ use crate::record::Generation;
 /// # }
 /// ```
 ///
-/// Clones share what is kept. A [`KeyRegistry`](crate::KeyRegistry) in a cache is one still: what is changed through the cache is seen by this
-/// node's next request, and by all others within the bound. Other edits (permissions, a name, times) take as long as a revocation; uses are no
-/// changes, so a record from memory may tell of fewer than there were.
+/// Clones share one cache. If the store is a [`KeyRegistry`](crate::KeyRegistry), so is the cache:
+/// this node's next request sees a change made through it, and all other nodes see it within the
+/// bound. Edits of permissions, names and times take as long as a revocation. Usage is not a
+/// change, so the use count of a cached record may be too low.
 ///
-/// The bound rests on a store that answers with what was last committed (a replica that lags behind has no bound, nor have two primaries), on
-/// changes that are all told, and on a monotonic clock that runs: on Linux it stands still while the whole machine is suspended.
+/// The bound rests on three assumptions:
 ///
-/// | metric (feature `metrics`)    | what                                                                                  |
-/// |-------------------------------|---------------------------------------------------------------------------------------|
-/// | `api_key_cache_lookups_total` | how often the store was asked                                                         |
-/// | `api_key_changes_lag_seconds` | how long a heartbeat took, there and back: a histogram                                |
-/// | `api_key_changes_followed`    | 1, or 0 while the changes are not followed; feature `tracing` warns then, and says why |
+/// - The store returns the last committed state. There is no bound with a lagging replica, or with
+///   two primaries.
+/// - The change feed reports every change.
+/// - The monotonic clock runs. On Linux it stops while the whole machine is suspended.
 ///
-/// The changes are followed by a task of the tokio runtime in which the cache is built, until the last clone is gone.
+/// | metric (feature `metrics`)    | meaning                                                     |
+/// |-------------------------------|-------------------------------------------------------------|
+/// | `api_key_cache_lookups_total` | lookups in the store                                        |
+/// | `api_key_changes_lag_seconds` | round-trip time of a heartbeat: a histogram                 |
+/// | `api_key_changes_followed`    | 1, or 0 while the feed is down (feature `tracing` logs why) |
+///
+/// A task follows the change feed until the last clone is dropped. It runs on the tokio runtime in
+/// which the cache is built.
 pub struct CachedStore<S> {
     cache: Arc<Cache<S>>,
-    /// For how long this handle serves what it cannot prove, when the store fails.
+    /// How long this handle may serve unproven records while the store fails.
     stale_for: Option<Duration>,
 }
 
@@ -92,7 +101,7 @@ struct Cache<S> {
     follower: AbortHandle,
 }
 
-/// How a cache is doing.
+/// The state of a cache, as returned by [`CachedStore::status`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -108,19 +117,20 @@ struct Cache<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStatus {
-    /// Whether answers are given from memory: a heartbeat that was sent within the lease has come back.
+    /// Whether the cache answers from memory: a heartbeat sent within the lease has come back.
     pub is_following: bool,
-    /// How long the newest heartbeat took that came back: a change takes about half of it. Feature `metrics` exports each one.
+    /// The round-trip time of the newest heartbeat that came back. A change takes about half of
+    /// it. The feature `metrics` exports each one.
     pub lag: Option<Duration>,
-    /// The records in memory, current or not.
+    /// The number of records in memory, current or not.
     pub entries: usize,
-    /// The digests in memory that have no record: negative entries.
+    /// The number of negative entries in memory: digests without a record.
     pub negative_entries: usize,
-    /// How often the store was asked.
+    /// The number of lookups in the store since the cache was built.
     pub lookups: u64,
 }
 
-/// Why a [`CachedStore`] has no answer. Several requests may have waited for it, so they share it.
+/// An error of a [`CachedStore`]. Concurrent requests that wait for one lookup share its error.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -132,15 +142,15 @@ pub struct CacheStatus {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The store's own error.
+    /// The store returned this error.
     #[error(transparent)]
     Store(Arc<dyn Error + Send + Sync>),
-    /// The look-up ended without an answer: the store panicked, or its runtime went away.
-    #[error("the look-up ended without an answer")]
+    /// The lookup ended without a result: the store panicked, or its runtime shut down.
+    #[error("the lookup ended without a result")]
     Ended,
 }
 
-/// The atomics of [`freshness`].
+/// The atomics that [`freshness`] uses.
 mod atomics {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
@@ -148,21 +158,29 @@ mod atomics {
 // === impl CachedStore ===
 
 impl<S> CachedStore<S> {
-    /// A cache over `store`, which follows `changes`: those of the very same store.
+    /// Returns a builder for a cache over `store` that follows `changes`, the feed of that store.
+    ///
+    /// See [`CachedStore`] for an example.
     pub fn builder<C: ChangeFeed>(store: S, changes: C) -> CachedStoreBuilder<S, C> {
         CachedStoreBuilder::new(store, changes)
     }
 
-    /// A revoked key is refused by every request that arrives this long after the revocation was committed, or later.
+    /// Returns the longest time for which a revoked key may still be accepted.
     ///
-    /// It is the lease, or what [`CachedStore::stale_if_error`] was told, whichever is longer.
+    /// Requests that arrive this long after the revocation was committed, or later, are rejected.
+    /// The bound is the lease or the `max_staleness` of [`CachedStore::stale_if_error`], whichever
+    /// is longer. See [`CachedStore`] for an example.
     pub fn revocation_bound(&self) -> Duration {
         self.cache.following.lease.max(self.stale_for.unwrap_or_default())
     }
 
-    /// This handle prefers availability to freshness: where the store fails, or says nothing for the length of a lease, it accepts keys that it
-    /// knew to be good at most `max_staleness` ago. **A key that was revoked meanwhile works for as long.** Handles are per
-    /// layer: other clones of this cache stay as strict as they were. Nobody is refused on what is stale: that is 503 still.
+    /// Makes this handle accept stale records while the store fails (compare RFC 5861 §4).
+    ///
+    /// If the store fails, or does not answer within a lease, this handle accepts keys that were
+    /// known to be valid at most `max_staleness` ago. **A key that was revoked in the meantime
+    /// works for that long.** The setting belongs to this handle, so use one handle per layer:
+    /// other clones of the cache stay strict. Stale entries never reject a key; the response is
+    /// then 503.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -184,14 +202,14 @@ impl<S> CachedStore<S> {
         self
     }
 
-    /// How the cache is doing.
+    /// Returns the current state of the cache. See [`CacheStatus`] for an example.
     pub fn status(&self) -> CacheStatus {
         let following = &self.cache.following;
         CacheStatus {
             is_following: following.is_proven(following.lease_start(following.now())),
             lag: following.lag(),
-            entries: self.cache.entries.records(),
-            negative_entries: self.cache.entries.absences(),
+            entries: self.cache.entries.record_count(),
+            negative_entries: self.cache.entries.negative_count(),
             lookups: self.cache.lookups.load(atomic::Ordering::Relaxed),
         }
     }

@@ -1,5 +1,5 @@
-//! Changes made through a cache: done in the store, and seen here at once. The other nodes, and a change whose answer is lost, are told by
-//! the changes that the cache follows.
+//! Changes made through a cache: the store performs them, and this cache invalidates the keys at
+//! once. The change feed covers the other nodes, and changes whose result is lost.
 
 use super::{CacheError, CachedStore};
 use crate::{
@@ -13,7 +13,7 @@ fn failed(error: impl Into<BoxError>) -> CacheError {
 }
 
 impl<S: KeyRegistry> CachedStore<S> {
-    /// The answer of a change, after what it has changed is forgotten.
+    /// Invalidates the changed keys and returns the result of the change.
     fn forgetting<T>(
         &self,
         answered: Answered<T, S::Error>,

@@ -1,4 +1,4 @@
-//! Look-ups that are on their way. Who asks for a key that is being looked up waits for that answer.
+//! Lookups in flight. Concurrent requests for one key share one lookup.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -15,52 +15,58 @@ pub(super) struct SingleFlight(Mutex<HashMap<KeyDigest, Flight>>);
 
 pub(super) type LookupResult = Result<Option<KeyRecord>, CacheError>;
 
-/// A look-up on its way.
+/// A lookup in flight.
 #[derive(Clone)]
 struct Flight {
     start: FlightKey,
-    /// For so many nanoseconds others may join.
-    joinable: u64,
+    /// For how many nanoseconds after the start others may join.
+    join_window: u64,
     outcome: watch::Sender<Option<LookupResult>>,
 }
 
-/// When a look-up began, and which changes of its key had been told by then.
+/// The start of a lookup: the instant, and the epoch of its key.
 #[derive(Clone, Copy)]
 pub(super) struct FlightKey {
     pub(super) at: u64,
     pub(super) epoch: Epoch,
 }
 
-/// The look-up's own end. However it ends, nobody waits for it afterwards.
+/// The handle of the task that performs the lookup. Dropping it fails all waiters that have no
+/// result yet.
 pub(super) struct Leader {
     flights: Arc<SingleFlight>,
     digest: KeyDigest,
     flight: Flight,
 }
 
-/// Somebody who waits.
+/// A request that waits for a lookup.
 pub(super) struct Waiter {
+    /// When the lookup began.
     pub(super) started: u64,
     outcome: watch::Receiver<Option<LookupResult>>,
 }
 
-/// What came of wanting an answer.
+/// The result of [`SingleFlight::join`].
 pub(super) enum Join {
-    /// The answer is there already.
+    /// The result is in the cache already.
     Known,
+    /// A lookup is in flight.
     Joined(Waiter),
-    /// Nobody is asking: it is to be asked now.
+    /// No lookup is in flight: the caller has to perform it.
     First(Waiter, Leader),
 }
 
-/// 250 ms.
-const JOINABLE: u64 = 250_000_000;
+/// The join window of the first lookup of a key: 250 ms.
+const JOIN_WINDOW: u64 = 250_000_000;
 
-// === impl Flights ===
+// === impl SingleFlight ===
 
 impl SingleFlight {
-    /// Joins the look-up of this key that began at `earliest` or later, with no change told since; else begins one, unless the answer
-    /// `is_known` by now. One that takes long may be lost, or the store is slow: so the next one may be joined for twice as long.
+    /// Joins the lookup of this key that began at `earliest` or later, if no change of the key was
+    /// reported since. Otherwise begins a lookup, unless the result `is_known` by now.
+    ///
+    /// A lookup that takes longer than its join window may be lost, or the store is slow: so the
+    /// next one has twice the window.
     pub(super) fn join(
         self: &Arc<Self>,
         digest: &KeyDigest,
@@ -69,22 +75,23 @@ impl SingleFlight {
         is_known: impl FnOnce() -> bool,
     ) -> Join {
         let mut flights = self.lock();
-        let place = flights.entry(*digest);
-        let mut joinable = JOINABLE;
-        if let Entry::Occupied(flight) = &place {
+        let entry = flights.entry(*digest);
+        let mut join_window = JOIN_WINDOW;
+        if let Entry::Occupied(flight) = &entry {
             let flight = flight.get();
-            let is_young = start.at.saturating_sub(flight.start.at) <= flight.joinable;
-            if is_young && flight.start.at >= earliest && flight.start.epoch == start.epoch {
+            let is_in_window = start.at.saturating_sub(flight.start.at) <= flight.join_window;
+            if is_in_window && flight.start.at >= earliest && flight.start.epoch == start.epoch {
                 return Join::Joined(flight.waiter());
             }
-            joinable = if is_young { flight.joinable } else { flight.joinable.saturating_mul(2) };
+            join_window = if is_in_window { flight.join_window } else { flight.join_window.saturating_mul(2) };
         }
-        // A look-up keeps its answer before it leaves the list, so between here and there nothing is missed.
+        // A lookup inserts its result into the cache before it leaves this map, so a result is
+        // never in neither of them.
         if is_known() {
             return Join::Known;
         }
-        let flight = Flight { start, joinable, outcome: watch::Sender::new(None) };
-        place.insert_entry(flight.clone());
+        let flight = Flight { start, join_window, outcome: watch::Sender::new(None) };
+        entry.insert_entry(flight.clone());
         let waiter = flight.waiter();
         Join::First(waiter, Leader { flights: Arc::clone(self), digest: *digest, flight })
     }
@@ -109,7 +116,7 @@ impl Leader {
         self.flight.outcome.send_replace(Some(outcome));
     }
 
-    /// Waits until nobody is waiting.
+    /// Completes when the lookup has no waiters.
     pub(super) async fn abandoned(&self) {
         self.flight.outcome.closed().await;
     }

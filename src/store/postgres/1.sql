@@ -1,4 +1,4 @@
--- Times are microseconds since 1970. A key itself is nowhere here: only its digest.
+-- Times are microseconds since 1970. Keys are stored as digests only, never as plain text.
 create table api_keys (
     id            text    collate "C" primary key,
     digest        bytea   not null unique check (length(digest) = 32),
@@ -27,7 +27,8 @@ create index api_keys_that_count on api_keys (organization, owner_type, user_id)
     where status <> 'revoked' and replaced_by is null;
 create index api_keys_by_organization on api_keys (organization, id);
 
--- Whoever changes a key, tells so in the same transaction: two bytes of its digest, or * for all keys.
+-- Every change of a key notifies in its own transaction: two bytes of the digest, or * for all
+-- keys.
 create function api_keys_tell() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'TRUNCATE' then
@@ -45,14 +46,16 @@ $$;
 
 create trigger api_keys_tell after insert or delete on api_keys for each row execute function api_keys_tell();
 
--- Whatever differs, whoever has made it so, but the two columns that count uses, which no cache needs to know.
+-- Any difference counts, whichever client makes it, except in the two usage columns, which caches
+-- ignore.
 create trigger api_keys_tell_change after update on api_keys for each row
     when (to_jsonb(old) - 'use_count' - 'last_used_at' is distinct from to_jsonb(new) - 'use_count' - 'last_used_at')
     execute function api_keys_tell();
 
 create trigger api_keys_tell_all after truncate on api_keys for each statement execute function api_keys_tell();
 
--- Whoever changes a key by hand need not know of versions: an edit that has read the key before is late all the same.
+-- Increments the version for manual SQL changes, so that an edit based on an earlier read fails
+-- with a version conflict.
 create function api_keys_version() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     new.version := old.version + 1;
@@ -65,7 +68,7 @@ create trigger api_keys_version before update on api_keys for each row
         and to_jsonb(old) - 'use_count' - 'last_used_at' is distinct from to_jsonb(new) - 'use_count' - 'last_used_at')
     execute function api_keys_version();
 
--- Also in a session that replicates, where other triggers rest.
+-- Also in a replication session, in which other triggers do not fire.
 alter table api_keys enable always trigger api_keys_tell;
 alter table api_keys enable always trigger api_keys_tell_change;
 alter table api_keys enable always trigger api_keys_tell_all;

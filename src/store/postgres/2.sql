@@ -1,9 +1,11 @@
--- What only those who may read this table know: the channel is named by it, so that nobody else can listen there, or notify.
+-- A secret part of the channel name. Only roles that may read this table know it, so no other role
+-- can listen on the channel or notify.
 alter table api_keys_schema add column nonce uuid;
 update api_keys_schema set nonce = gen_random_uuid() where version = (select min(version) from api_keys_schema);
 
--- As before, on two channels: nodes of version 1 still listen on the one that everybody knows. It runs with the rights of its owner, for whoever
--- may change a key need not be one who may read the nonce.
+-- As before, but on two channels: nodes of version 1 still listen on the public one. The function
+-- runs with the rights of its owner, because a role that may change keys need not be allowed to
+-- read the nonce.
 create or replace function api_keys_tell() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -28,5 +30,5 @@ begin
 end
 $$;
 
--- Else anybody could put it behind a table of his own, and have it say what he likes.
+-- Otherwise any role could attach the function to its own table and send forged notifications.
 revoke execute on function api_keys_tell() from public;

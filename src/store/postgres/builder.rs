@@ -1,4 +1,4 @@
-//! Where the database is, and how long it may take.
+//! The builder of a PostgreSQL store.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use super::{
     pool::{Pool, Purpose, prepare},
 };
 
-/// The settings of a [`PostgresStore`]. `Debug` does not show the URL: a password may stand in it.
+/// Builds a [`PostgresStore`]. `Debug` omits the URL, which may contain a password.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -29,12 +29,12 @@ use super::{
 pub struct PostgresStoreBuilder {
     url: String,
     connections: u32,
-    patience: Duration,
+    operation_timeout: Duration,
 }
 
 const NAME: &str = "tower-api-key";
 
-/// What sqlx reads in a URL.
+/// The URL parameters that sqlx reads.
 const SETTINGS: [&str; 18] = [
     "sslmode",
     "ssl-mode",
@@ -60,55 +60,58 @@ const SETTINGS: [&str; 18] = [
 
 impl PostgresStoreBuilder {
     pub(super) fn new(url: String) -> Self {
-        Self { url, connections: 8, patience: Duration::from_secs(5) }
+        Self { url, connections: 8, operation_timeout: Duration::from_secs(5) }
     }
 
-    /// The most connections at a time, beside the two of [`PostgresStore::change_feed`] (default 8, at least 1).
-    pub fn connections(mut self, most: u32) -> Self {
-        self.connections = most;
+    /// Sets the most connections at a time (default 8, at least 1). The two connections of
+    /// [`PostgresStore::change_feed`] are extra.
+    pub fn connections(mut self, max: u32) -> Self {
+        self.connections = max;
         self
     }
 
-    /// How long a look-up or a change may take in all: the wait for a connection, a new one if need be, the statements, the commit
-    /// (default 5 s). The server ends a statement, and a transaction that its client has left, after nine tenths of it.
-    pub fn operation_timeout(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets how long a lookup or a change may take in total (default 5 s): the wait for a
+    /// connection, a new connection if necessary, the statements and the commit.
+    ///
+    /// After 90 % of it, the server ends a statement, and a transaction whose client is gone.
+    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.operation_timeout = timeout;
         self
     }
 
-    /// As [`PostgresStore::open`].
+    /// Connects to the database and runs the migrations, as [`PostgresStore::open`] does.
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::open`].
+    /// Returns the errors of [`PostgresStore::open`].
     pub async fn open(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
         let work = async {
-            let mut lent = store.pool.acquire_checked(Purpose::Change).await?;
-            let is_up_to_date = migrations::is_up_to_date(&mut lent).await?;
-            Ok((lent, is_up_to_date))
+            let mut connection = store.pool.acquire_checked(Purpose::Change).await?;
+            let is_up_to_date = migrations::is_up_to_date(&mut connection).await?;
+            Ok((connection, is_up_to_date))
         };
-        let (mut lent, is_up_to_date) = store.pool.within(work).await?;
+        let (mut connection, is_up_to_date) = store.pool.within(work).await?;
         if !is_up_to_date {
-            // Takes what it takes.
-            migrations::run(&mut lent).await?;
-            store.pool.within(prepare(&mut *lent, self.patience)).await?;
+            // No timeout: migrations may be slow.
+            migrations::run(&mut connection).await?;
+            store.pool.within(prepare(&mut *connection, self.operation_timeout)).await?;
         }
-        lent.release();
+        connection.release();
         Ok(store)
     }
 
-    /// As [`PostgresStore::connect`].
+    /// Connects to the database without running migrations, as [`PostgresStore::connect`] does.
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::connect`].
+    /// Returns the errors of [`PostgresStore::connect`].
     pub async fn connect(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
         let work = async {
-            let mut lent = store.pool.acquire_checked(Purpose::Change).await?;
-            migrations::check(&mut lent).await?;
-            lent.release();
+            let mut connection = store.pool.acquire_checked(Purpose::Change).await?;
+            migrations::check(&mut connection).await?;
+            connection.release();
             Ok(())
         };
         store.pool.within(work).await?;
@@ -121,32 +124,33 @@ impl PostgresStoreBuilder {
         if options.get_application_name().is_none() {
             options = options.application_name(NAME);
         }
-        Ok(PostgresStore { pool: Pool::new(options, self.connections, self.patience) })
+        Ok(PostgresStore { pool: Pool::new(options, self.connections, self.operation_timeout) })
     }
 }
 
-/// sqlx passes over what it does not know: a slip in `sslmode` would leave the server unverified.
+/// Rejects unknown URL parameters. sqlx ignores them, so a typo in `sslmode` would leave the server
+/// unverified.
 fn check_settings(url: &str) -> Result<(), sqlx::Error> {
     let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
     let unknown = form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| !SETTINGS.contains(&&**name) && !name.starts_with("options["));
     match unknown {
         None => Ok(()),
-        // What stands before it may be a part of a password.
+        // The text before the `@` may be part of a password, so the error must not show it.
         Some(_) if query.contains('@') => {
             Err(sqlx::Error::Configuration("the URL has a `?` before its `@`: write it as %3F".into()))
         }
         Some((name, _)) => {
-            Err(sqlx::Error::Configuration(format!("the URL has a setting that is not known: {name:?}").into()))
+            Err(sqlx::Error::Configuration(format!("the URL has an unknown parameter: {name:?}").into()))
         }
     }
 }
 
 impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresBuilder")
+        f.debug_struct("PostgresStoreBuilder")
             .field("connections", &self.connections)
-            .field("patience", &self.patience)
+            .field("operation_timeout", &self.operation_timeout)
             .finish_non_exhaustive()
     }
 }

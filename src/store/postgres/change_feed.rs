@@ -1,4 +1,5 @@
-//! The changes of keys as PostgreSQL tells them: `LISTEN`, and a heartbeat that goes the same way, from another session to this one.
+//! The change feed of PostgreSQL: `LISTEN`, and a heartbeat that another session sends through the
+//! same channel.
 
 use std::{fmt, io, time::Duration};
 
@@ -11,17 +12,20 @@ use tokio::runtime::Handle;
 use super::pool::{prepare, within};
 use crate::store::{ChangeFeed, Invalidation};
 
-/// The changes of the keys in a [`PostgresStore`](super::PostgresStore), on two connections of their own: one listens, and the other sends the heartbeats.
+/// Reports the changes of keys in a [`PostgresStore`](super::PostgresStore), by `LISTEN`/`NOTIFY`.
 ///
-/// Triggers tell them, so a change is told by whoever makes it: by this library in any process, or by hand in `psql`. A change is told
-/// when it is committed, and as two bytes of a digest at most. Each heartbeat also proves that the table and its triggers are still those that were
-/// there.
+/// The feed opens two connections: one listens, the other sends the heartbeats. Triggers send the
+/// notifications, so manual SQL changes propagate like those of this library. A notification is
+/// sent when the change is committed, and contains at most two bytes of a digest. Each heartbeat
+/// also verifies that the table and its triggers have not been replaced.
 ///
-/// The name of the channel has a random part, which only a role that may read the table `api_keys_schema` knows: no other role can listen, or
-/// notify. What is told and not understood counts as a change of any key ([`Invalidation::All`]); it is told with the next heartbeat, once, however often it was heard.
+/// The channel name has a random part that only roles with read access to the table
+/// `api_keys_schema` know, so no other role can listen or notify. A notification that this version
+/// cannot parse counts as a change of any key ([`Invalidation::All`]). It is reported once, with
+/// the next heartbeat, however often it arrives.
 ///
-/// Notifications do not pass through a pooler that lends a connection for one transaction, such as `PgBouncer` in its transaction mode: then
-/// no heartbeat comes back, which is an error.
+/// Notifications do not pass through a transaction pooler, such as `PgBouncer` in transaction
+/// mode: then no heartbeat comes back, which is an error.
 ///
 /// ```no_run
 /// use tower_api_key::store::{ChangeFeed, PostgresStore};
@@ -36,43 +40,47 @@ use crate::store::{ChangeFeed, Invalidation};
 /// ```
 pub struct PostgresChangeFeed {
     options: PgConnectOptions,
-    patience: Duration,
-    /// `None` before `connect`, and once something has gone wrong: nothing is told over a connection that is in doubt.
+    operation_timeout: Duration,
+    /// `None` before `subscribe` and after an error: a connection in doubt is not used again.
     channel: Option<Channel>,
 }
 
-/// A session that listens, and one that speaks. What a session tells itself comes back also where nothing else gets through: behind
-/// a pooler that lends its server for one transaction.
+/// Two sessions: one listens, the other notifies.
+///
+/// A session's own notifications come back even behind a transaction pooler, which drops all
+/// others. So the heartbeats need a second session.
 struct Channel {
-    /// Always there, until the end.
+    /// `Some` until drop.
     listener: Option<PgListener>,
-    speaker: PgConnection,
+    notifier: PgConnection,
     watched: Watched,
-    /// Something was told that may be any change. It is passed on with the next heartbeat: that is soon enough for the bound, and however
-    /// often it is told, a cache forgets everything once a heartbeat at most.
+    /// Whether a notification may be a change of any key. It is reported with the next heartbeat:
+    /// that is soon enough for the bound, and limits the cache to one full invalidation a
+    /// heartbeat.
     is_any: bool,
     runtime: Handle,
 }
 
-/// What was there at first, and must be there still.
+/// The parts of the schema that must not change while the feed is open.
 #[derive(PartialEq)]
 struct Watched {
-    /// What the channel is named by.
+    /// The random part of the channel name.
     nonce: String,
-    /// A table in the place of the first one has others.
+    /// The object ids of the triggers, which differ if the table was replaced.
     triggers: String,
 }
 
-/// What a notification says.
+/// A parsed notification.
 enum Notification {
     Change(Invalidation),
-    Beat(String),
+    Heartbeat(String),
 }
 
-/// So many changes in one heartbeat are as good as a change of any key: there are no more beginnings.
-const MANY: usize = 1 << 16;
+/// The most changes in one heartbeat. There are no more digest prefixes than this, so more changes
+/// count as a change of any key.
+const MAX_CHANGES: usize = 1 << 16;
 
-/// The nonce, and the triggers of a table in the same schema: they read the nonce there.
+/// The nonce, and the triggers of a table in the same schema, where they read the nonce.
 macro_rules! watched {
     () => {
         "(select nonce::text from api_keys_schema where nonce is not null order by version limit 1) as nonce,
@@ -86,8 +94,9 @@ macro_rules! watched {
     };
 }
 
-/// Says something that nobody could have said before.
-const BEAT: &str = concat!(
+/// Sends a random payload made by the server: any role that knows the channel can notify, so a
+/// predictable payload could be forged.
+const HEARTBEAT: &str = concat!(
     "with beat as materialized (select 'beat ' || gen_random_uuid() as payload)
         select pg_notify($1, payload)::text, payload, ",
     watched!(),
@@ -97,8 +106,8 @@ const BEAT: &str = concat!(
 // === impl PostgresChangeFeed ===
 
 impl PostgresChangeFeed {
-    pub(super) fn new(options: &PgConnectOptions, patience: Duration) -> Self {
-        Self { options: options.clone(), patience, channel: None }
+    pub(super) fn new(options: &PgConnectOptions, operation_timeout: Duration) -> Self {
+        Self { options: options.clone(), operation_timeout, channel: None }
     }
 }
 
@@ -107,7 +116,8 @@ impl ChangeFeed for PostgresChangeFeed {
 
     async fn subscribe(&mut self) -> Result<(), sqlx::Error> {
         self.channel = None;
-        self.channel = Some(within(self.patience, Channel::open(&self.options, self.patience)).await?);
+        let opening = Channel::open(&self.options, self.operation_timeout);
+        self.channel = Some(within(self.operation_timeout, opening).await?);
         Ok(())
     }
 
@@ -117,7 +127,7 @@ impl ChangeFeed for PostgresChangeFeed {
             match channel.recv().await {
                 Ok(Notification::Change(Invalidation::All)) => channel.is_any = true,
                 Ok(Notification::Change(change)) => return Ok(change),
-                Ok(Notification::Beat(_)) => {}
+                Ok(Notification::Heartbeat(_)) => {}
                 Err(error) => {
                     self.channel = None;
                     return Err(error);
@@ -126,10 +136,10 @@ impl ChangeFeed for PostgresChangeFeed {
         }
     }
 
-    /// Cut short, it ends the channel.
+    /// Not cancel safe: dropping the future closes the channel.
     async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
         let mut channel = self.channel.take().ok_or_else(lost)?;
-        let changes = within(self.patience, channel.send_heartbeat()).await?;
+        let changes = within(self.operation_timeout, channel.send_heartbeat()).await?;
         self.channel = Some(channel);
         Ok(changes)
     }
@@ -137,7 +147,7 @@ impl ChangeFeed for PostgresChangeFeed {
 
 impl fmt::Debug for PostgresChangeFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresChanges")
+        f.debug_struct("PostgresChangeFeed")
             .field("host", &self.options.get_host())
             .field("port", &self.options.get_port())
             .field("database", &self.options.get_database())
@@ -149,36 +159,41 @@ impl fmt::Debug for PostgresChangeFeed {
 // === impl Channel ===
 
 impl Channel {
-    async fn open(options: &PgConnectOptions, patience: Duration) -> Result<Self, sqlx::Error> {
-        // A listener of sqlx brings its connection back in silence if it can; from this pool it is given up together with it.
-        let pool =
-            PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None).acquire_timeout(patience);
+    async fn open(options: &PgConnectOptions, operation_timeout: Duration) -> Result<Self, sqlx::Error> {
+        // A sqlx listener reconnects silently if its pool allows it. This pool has one connection
+        // and belongs to this channel, so both are dropped together.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .acquire_timeout(operation_timeout);
         let mut listener = PgListener::connect_with(&pool.connect_lazy_with(named(options, "changes"))).await?;
         listener.eager_reconnect(false);
-        prepare(&mut listener, patience).await?;
-        let mut speaker = PgConnection::connect_with(&named(options, "heartbeats")).await?;
-        prepare(&mut speaker, patience).await?;
-        let watched = Watched::read(&sqlx::query(concat!("select ", watched!())).fetch_one(&mut speaker).await?)?;
-        // Should it be another by now, no heartbeat says so before the first one has looked again.
+        prepare(&mut listener, operation_timeout).await?;
+        let mut notifier = PgConnection::connect_with(&named(options, "heartbeats")).await?;
+        prepare(&mut notifier, operation_timeout).await?;
+        let watched = Watched::read(&sqlx::query(concat!("select ", watched!())).fetch_one(&mut notifier).await?)?;
+        // If the nonce has changed since it was read, the first heartbeat detects it.
         listener.listen(&watched.channel()).await?;
-        Ok(Self { listener: Some(listener), speaker, watched, is_any: false, runtime: Handle::current() })
+        Ok(Self { listener: Some(listener), notifier, watched, is_any: false, runtime: Handle::current() })
     }
 
-    /// Sends a notification, and returns the changes that come before it. Notifications come in the order of their commits.
+    /// Sends a notification and returns the changes that arrive before it. Notifications arrive in
+    /// commit order.
     async fn send_heartbeat(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
-        let row = sqlx::query(BEAT).bind(self.watched.channel()).fetch_one(&mut self.speaker).await?;
+        let row = sqlx::query(HEARTBEAT).bind(self.watched.channel()).fetch_one(&mut self.notifier).await?;
         if Watched::read(&row)? != self.watched {
-            return Err(without_triggers());
+            return Err(triggers_changed());
         }
-        let beat: String = row.try_get("payload")?;
+        let sent: String = row.try_get("payload")?;
         let mut changes = Vec::new();
         loop {
             match self.recv().await? {
                 Notification::Change(Invalidation::All) => self.is_any = true,
-                Notification::Change(_) if changes.len() == MANY => self.is_any = true,
+                Notification::Change(_) if changes.len() == MAX_CHANGES => self.is_any = true,
                 Notification::Change(change) => changes.push(change),
-                Notification::Beat(told) if told == beat => break,
-                Notification::Beat(_) => {}
+                Notification::Heartbeat(received) if received == sent => break,
+                Notification::Heartbeat(_) => {}
             }
         }
         changes.extend(std::mem::take(&mut self.is_any).then_some(Invalidation::All));
@@ -186,7 +201,7 @@ impl Channel {
     }
 
     async fn recv(&mut self) -> Result<Notification, sqlx::Error> {
-        // `None` is a connection that was lost, and would be made anew by the next call.
+        // `None` means that the connection was lost; the next call would reconnect.
         let notification = self.listener.as_mut().ok_or_else(lost)?.try_recv().await?.ok_or_else(lost)?;
         Ok(Notification::from(notification.payload()))
     }
@@ -194,13 +209,13 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // A listener of sqlx says farewell in a task, and panics where there is no runtime.
+        // A sqlx listener spawns a task when it is dropped, and panics outside of a runtime.
         let _context = self.runtime.enter();
         drop(self.listener.take());
     }
 }
 
-/// With the name of the application, and what the session is for.
+/// Returns the options with the purpose of the session appended to the application name.
 fn named(options: &PgConnectOptions, purpose: &str) -> PgConnectOptions {
     let name = format!("{} {purpose}", options.get_application_name().unwrap_or_default());
     options.clone().application_name(&name)
@@ -210,37 +225,37 @@ fn named(options: &PgConnectOptions, purpose: &str) -> PgConnectOptions {
 
 impl Watched {
     fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let text = |column| row.try_get::<Option<String>, _>(column)?.ok_or_else(without_triggers);
+        let text = |column| row.try_get::<Option<String>, _>(column)?.ok_or_else(triggers_changed);
         Ok(Self { triggers: text("triggers")?, nonce: text("nonce")? })
     }
 
-    /// As the triggers name it.
+    /// Returns the channel name, which the triggers build in the same way.
     fn channel(&self) -> String {
         format!("tower_api_key_{}", self.nonce)
     }
 }
 
-fn without_triggers() -> sqlx::Error {
-    let why = "the triggers that tell of changed keys are missing, were replaced, or are not `enable always`, the table has \
-        children, or the nonce of the channel is missing or was replaced: see \"A stuck change feed\" in the guide";
+fn triggers_changed() -> sqlx::Error {
+    let why = "the triggers of the change feed are missing, were replaced, or are not `enable always`, the table has child \
+        tables, or the nonce of the channel is missing or was replaced: see \"A stuck change feed\" in the guide";
     sqlx::Error::Configuration(why.into())
 }
 
 fn lost() -> sqlx::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the connection that tells of changed keys is lost").into()
+    io::Error::new(io::ErrorKind::NotConnected, "the connection of the change feed is lost").into()
 }
 
-// === impl Told ===
+// === impl Notification ===
 
 impl From<&str> for Notification {
     fn from(payload: &str) -> Self {
         if payload.starts_with("beat ") {
-            return Self::Beat(payload.to_owned());
+            return Self::Heartbeat(payload.to_owned());
         }
         let is_hex = payload.len() == 4 && payload.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let beginning = is_hex.then(|| u16::from_str_radix(payload, 16).ok()).flatten();
-        // What this version does not know may be any change.
-        Self::Change(beginning.map_or(Invalidation::All, |bytes| Invalidation::DigestPrefix(bytes.to_be_bytes())))
+        let prefix = is_hex.then(|| u16::from_str_radix(payload, 16).ok()).flatten();
+        // A payload of a newer version may be any change.
+        Self::Change(prefix.map_or(Invalidation::All, |bytes| Invalidation::DigestPrefix(bytes.to_be_bytes())))
     }
 }
 
@@ -249,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_and_not_understood_may_be_any_change() {
+    fn an_unknown_payload_invalidates_all_keys() {
         for (payload, expected) in [
             ("00ff", Some(Invalidation::DigestPrefix([0, 255]))),
             ("*", Some(Invalidation::All)),
@@ -260,11 +275,11 @@ mod tests {
             ("+1ff", Some(Invalidation::All)),
             ("beat 1 2", None),
         ] {
-            let told = match Notification::from(payload) {
+            let change = match Notification::from(payload) {
                 Notification::Change(change) => Some(change),
-                Notification::Beat(_) => None,
+                Notification::Heartbeat(_) => None,
             };
-            assert_eq!(told, expected, "{payload:?}");
+            assert_eq!(change, expected, "{payload:?}");
         }
     }
 }

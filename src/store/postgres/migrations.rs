@@ -1,15 +1,15 @@
-//! The tables, brought up to date by one node at a time, and what a node needs of tables that it did not make.
+//! Migrates the tables, on one node at a time, and checks tables that another node has migrated.
 
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-/// One step. The version of a schema is the number of its steps.
+/// One migration. The version of a schema is the number of its migrations.
 struct PgMigration {
     sql: &'static str,
-    /// The oldest version whose library still works with the tables after this step.
+    /// The oldest schema version whose library works with the tables after this migration.
     works_with: i64,
-    /// Made before the step, while others read and write.
+    /// Created before the migration, concurrently with reads and writes.
     indexes: &'static [IndexDefinition],
 }
 
@@ -20,12 +20,15 @@ struct IndexDefinition {
 
 const MIGRATIONS: [PgMigration; 2] = [
     PgMigration { sql: include_str!("1.sql"), works_with: 1, indexes: &[] },
-    PgMigration { sql: include_str!("2.sql"), works_with: 1, indexes: &LISTS_AND_CAPS },
+    PgMigration { sql: include_str!("2.sql"), works_with: 1, indexes: &LISTS_AND_LIMITS },
 ];
 
-/// An index for each combination of the conditions of a list. The number in front is that index's alone, and parts revoked keys from others;
-/// `text_pattern_ops` orders by bytes, as the collation does, but is another order to the planner. So none is taken for another.
-const LISTS_AND_CAPS: [IndexDefinition; 5] = [
+/// An index for each combination of list conditions.
+///
+/// The leading number is unique to the index and separates revoked keys from others.
+/// `text_pattern_ops` orders by bytes, as the collation does, but the planner treats it as a
+/// different order. So the planner never uses one index in place of another.
+const LISTS_AND_LIMITS: [IndexDefinition; 5] = [
     IndexDefinition {
         name: "api_keys_list",
         definition: "((case status when 'revoked' then 1 else 2 end), organization, id text_pattern_ops)",
@@ -54,15 +57,16 @@ const LISTS_AND_CAPS: [IndexDefinition; 5] = [
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// Any number, the same in every node: only one node migrates at a time.
+/// The id of the advisory lock, equal on all nodes, so that only one node migrates at a time.
 const LOCK: i64 = 0x61_70_69_5f_6b_65_79_73;
 
-/// Between two tries to get the lock.
+/// The pause between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Brings the tables up to date. Each step happens with its version, or not at all. The connection has no deadlines afterwards.
+/// Migrates the tables. Each migration and its version are committed together. Afterwards the
+/// connection has no timeouts.
 pub(super) async fn run(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    // A step over a large table, or the wait for another node's, takes what it takes.
+    // No timeout: a migration of a large table, or the wait for another node's, may be slow.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0").execute(&mut *connection).await?;
     lock(connection).await?;
     if stored(connection).await?.is_none() {
@@ -74,11 +78,11 @@ pub(super) async fn run(connection: &mut PgConnection) -> Result<(), sqlx::Error
     check_not_too_new(version, works_with)?;
     for (number, migration) in (1..).zip(&MIGRATIONS).filter(|(number, _)| *number > version) {
         for index in migration.indexes {
-            // In new tables, where there is nobody to keep waiting, at once.
+            // New tables have no readers, so their indexes need not be created concurrently.
             if version > 0 {
                 index.drop_invalid(connection).await?;
             }
-            index.make(connection, if version > 0 { "concurrently" } else { "" }).await?;
+            index.create(connection, if version > 0 { "concurrently" } else { "" }).await?;
         }
         sqlx::raw_sql("begin isolation level read committed").execute(&mut *connection).await?;
         sqlx::raw_sql(migration.sql).execute(&mut *connection).await?;
@@ -89,8 +93,8 @@ pub(super) async fn run(connection: &mut PgConnection) -> Result<(), sqlx::Error
     sqlx::query("select pg_advisory_unlock($1)").bind(LOCK).execute(connection).await.map(drop)
 }
 
-/// Asks again and again, rather than wait: an index that is made while others write waits for every statement that has begun before, and one
-/// that waited for this lock would never end.
+/// Takes the lock by polling. `create index concurrently` waits for all statements that began
+/// before it, so it would deadlock with a statement that waits for this lock.
 async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let lock = "select pg_try_advisory_lock($1)";
     while !sqlx::query_scalar::<_, bool>(lock).bind(LOCK).fetch_one(&mut *connection).await? {
@@ -100,7 +104,7 @@ async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 }
 
 impl IndexDefinition {
-    /// One that was begun and not ended is begun anew.
+    /// Drops the index if an earlier attempt to create it was interrupted.
     async fn drop_invalid(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let is_invalid = "select not indisvalid from pg_catalog.pg_index where indexrelid = to_regclass($1)";
         let is_invalid =
@@ -112,32 +116,34 @@ impl IndexDefinition {
         Ok(())
     }
 
-    async fn make(&self, connection: &mut PgConnection, how: &str) -> Result<(), sqlx::Error> {
-        let make = format!("create index {how} if not exists {} on api_keys {}", self.name, self.definition);
-        sqlx::raw_sql(AssertSqlSafe(make)).execute(connection).await.map(drop)
+    async fn create(&self, connection: &mut PgConnection, how: &str) -> Result<(), sqlx::Error> {
+        let create = format!("create index {how} if not exists {} on api_keys {}", self.name, self.definition);
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(connection).await.map(drop)
     }
 }
 
-/// Whether nothing is left to do. Tables that this library cannot work with are an error.
+/// Returns whether no migration is left to run. Fails if this library does not work with the
+/// tables.
 pub(super) async fn is_up_to_date(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let (version, works_with) = stored(connection).await?.unwrap_or_default();
     check_not_too_new(version, works_with)?;
     Ok(version >= VERSION)
 }
 
-/// Whether this library can work with the tables as they are.
+/// Fails unless this library works with the tables as they are.
 pub(super) async fn check(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     if is_up_to_date(connection).await? {
         return Ok(());
     }
-    let why = format!("the tables of the keys are missing, or older than version {VERSION}: run the migrations");
+    let why = format!("the API key tables are missing, or older than version {VERSION}: run the migrations");
     Err(sqlx::Error::Configuration(why.into()))
 }
 
-/// The version of the tables, and the oldest one that works with them; `None` where there is not even a table of versions.
+/// Returns the version of the tables, and the oldest version that works with them; `None` if there
+/// is no version table.
 async fn stored(connection: &mut PgConnection) -> Result<Option<(i64, i64)>, sqlx::Error> {
-    let there = "select to_regclass('api_keys_schema') is not null";
-    if !sqlx::query_scalar::<_, bool>(there).fetch_one(&mut *connection).await? {
+    let exists = "select to_regclass('api_keys_schema') is not null";
+    if !sqlx::query_scalar::<_, bool>(exists).fetch_one(&mut *connection).await? {
         return Ok(None);
     }
     let newest = "select version, works_with from api_keys_schema order by version desc limit 1";
@@ -148,8 +154,10 @@ async fn stored(connection: &mut PgConnection) -> Result<Option<(i64, i64)>, sql
 
 fn check_not_too_new(version: i64, works_with: i64) -> Result<(), sqlx::Error> {
     if version > VERSION && works_with > VERSION {
-        let why =
-            format!("the database belongs to a newer version of tower-api-key: {version}, and this one is {VERSION}");
+        let why = format!(
+            "the tables are of schema version {version}, which needs at least {works_with}; this version of \
+            tower-api-key supports {VERSION}: upgrade it"
+        );
         return Err(sqlx::Error::Configuration(why.into()));
     }
     Ok(())

@@ -1,4 +1,4 @@
--- Times are microseconds since 1970. A key itself is nowhere here: only its digest.
+-- Times are microseconds since 1970. Keys are stored as digests only, never as plain text.
 create table api_keys (
     id            text    not null primary key,
     digest        blob    not null unique check (length(digest) = 32),

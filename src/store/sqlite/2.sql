@@ -1,4 +1,5 @@
--- Every list goes through one index, whatever it asks for, and reads the rows of its page alone: revoked keys stand apart from the others.
+-- Every list, whatever its filter, uses one index and reads only the rows of its page: revoked keys
+-- are separated from the others.
 drop index api_keys_by_owner;
 drop index api_keys_by_organization;
 drop index api_keys_that_count;
@@ -9,6 +10,6 @@ create index api_keys_by_owner on api_keys (organization, owner_type, user, (sta
 create index api_keys_by_owner_and_environment
     on api_keys (organization, owner_type, user, environment, (status = 'revoked'), id);
 
--- A cap counts what is not expired: no further than to the cap.
+-- A key limit counts the keys that are not expired, and stops at the limit.
 create index api_keys_that_count on api_keys (organization, owner_type, user, expires_at, id)
     where status <> 'revoked';

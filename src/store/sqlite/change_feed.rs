@@ -1,4 +1,4 @@
-//! The changes in a file, by `pragma data_version`.
+//! The change feed of SQLite, by `pragma data_version`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,10 +8,11 @@ use tokio::time::sleep;
 use super::file::Files;
 use crate::store::{ChangeFeed, Invalidation};
 
-/// The changes in a [`SqliteStore`](crate::store::SqliteStore)'s file, made by whatever process.
+/// Reports the changes in the file of a [`SqliteStore`](crate::store::SqliteStore), by any process.
 ///
-/// SQLite tells that the file was changed, not what; so each change is [`Invalidation::All`], a write of uses too. The file is asked every 10 ms.
-/// Once the file was replaced, moved or removed, every call is an error: a cache then trusts nothing that it has in memory.
+/// SQLite reports that the file was changed, but not how. So each change is an
+/// [`Invalidation::All`], including a write of usage. The feed polls the file every 10 ms. Once the
+/// file was replaced, moved or removed, every call fails, so a cache uses none of its entries.
 ///
 /// ```
 /// use tower_api_key::store::{ChangeFeed, SqliteStore};
@@ -26,9 +27,10 @@ use crate::store::{ChangeFeed, Invalidation};
 #[derive(Debug)]
 pub struct SqliteChangeFeed {
     options: SqliteConnectOptions,
-    /// Those of the store: its look-ups go to them, so the changes of others would prove nothing.
+    /// The files that the store reads. Changes in other files would prove nothing.
     files: Arc<Files>,
-    /// Writes nothing itself, so every change is another's. With the version that it saw last.
+    /// A connection that never writes, so every change is another connection's, and the version
+    /// that it saw last.
     watch: Option<(SqliteConnection, i64)>,
 }
 

@@ -1,4 +1,4 @@
-//! The connections to one file: each kind of question has its own, so that none waits for another kind.
+//! The connections to one file. Each kind of operation has its own, so no kind waits for another.
 
 use std::{
     path::Path,
@@ -23,35 +23,36 @@ use super::{
     reserve::{self, Reserve},
 };
 
-/// How long a connection, or another process, is waited for.
+/// How long an operation waits for a connection, or for another process.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How many look-ups go on at once.
+/// The number of concurrent lookups.
 const LOOKUPS: u32 = 4;
 
-/// Lists of as many organizations may wait for the one connection at once.
+/// The number of organizations whose lists may wait for the one connection at the same time.
 const LANES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Connections {
-    /// For the keys of requests.
+    /// Reads keys for requests.
     pub(super) lookups: SqlitePool,
-    /// For single keys that are managed.
+    /// Reads single keys for management.
     pub(super) gets: SqlitePool,
-    /// One: a list is long work.
+    /// One connection for lists, which take long.
     lists: SqlitePool,
     lanes: [Semaphore; LANES],
-    /// One: writers wait for it here, and keep no reader from the file.
+    /// One connection: writers wait for it in this process and block no reader of the file.
     pub(super) writer: SqlitePool,
-    /// What may give somebody more takes turns before it waits for the writer: so what takes something away waits for one of them, not for a crowd.
+    /// Held by changes that may add access while they wait for the writer. So a change that takes
+    /// access away waits for one of them at most.
     additions: Semaphore,
     pub(super) files: Arc<Files>,
     pub(super) reserve: Reserve,
 }
 
-/// The connection for lists, and the turn of an organization, given back together.
+/// The connection for lists and the permit of an organization, released together.
 pub(super) struct WriteGuard<'c> {
     pub(super) connection: PoolConnection<Sqlite>,
     _lane: SemaphorePermit<'c>,
@@ -60,11 +61,11 @@ pub(super) struct WriteGuard<'c> {
 // === impl Connections ===
 
 impl Connections {
-    /// Opens the file, and brings its tables up to date.
+    /// Opens the file and runs the migrations.
     pub(super) async fn open(path: &Path) -> Result<Self, sqlx::Error> {
-        // Later connections are to open the same file, whatever the current folder is then.
+        // Later connections must open the same file even if the working directory changes.
         let path = std::path::absolute(path)?;
-        // What went wrong, SQLite says too: it does not make the file.
+        // If this fails, SQLite reports an error too, as it does not create the file.
         let _ = file::create(&path);
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -72,13 +73,13 @@ impl Connections {
             .pragma("wal_autocheckpoint", reserve::LOG_PAGES)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(PATIENCE);
-        // Known once the first connection has opened them.
+        // Set once the first connection has opened the files.
         let opened = Arc::new(OnceLock::<Arc<Files>>::new());
         let (writer, files) = first_connection(&path, &opened, &options).await?;
         let _ = opened.set(Arc::clone(&files));
         let reserve = Reserve::of(&std::fs::canonicalize(&path)?);
         let begun = writer.begin_with("begin immediate").await?;
-        // Made again before a key is added.
+        // An error does not matter here: `keep` is called again before a key is added.
         let _ = reserve.keep();
         begun.rollback().await?;
         Ok(Self {
@@ -93,8 +94,10 @@ impl Connections {
         })
     }
 
-    /// What these connections answer, if they have asked the file that others open too. A new connection to another file is never made:
-    /// with the log of this one beside it, that would spoil it.
+    /// Runs a read and fails if the path no longer leads to the file that was opened.
+    ///
+    /// The store never connects to another file under the same path: next to the log of the first
+    /// file, that would corrupt it.
     pub(super) async fn reading<T>(
         &self,
         reading: impl Future<Output = Result<T, sqlx::Error>>,
@@ -105,7 +108,7 @@ impl Connections {
         read
     }
 
-    /// The turn of one change that adds something.
+    /// Waits for the permit of a change that may add access.
     pub(super) async fn addition(&self) -> Result<SemaphorePermit<'_>, sqlx::Error> {
         let turn = timeout(PATIENCE, self.additions.acquire()).await;
         turn.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
@@ -117,7 +120,7 @@ impl Connections {
         }
     }
 
-    /// The connection for lists, once it is this organization's turn: its lists wait for each other first, so that
+    /// Acquires the connection for lists. Lists of one organization queue for its permit first, so
     /// another organization waits for one of them at most.
     pub(super) async fn turn(&self, organization: Option<&str>) -> Result<WriteGuard<'_>, sqlx::Error> {
         self.files.check()?;
@@ -130,13 +133,14 @@ impl Connections {
     }
 }
 
-/// The writer, with the tables up to date, and the files that it has opened: the path led to the same one before and after.
+/// Opens the writer and runs the migrations. Returns the writer and the files it has opened, which
+/// are at the path both before and after.
 async fn first_connection(
     path: &Path,
     opened: &Arc<OnceLock<Arc<Files>>>,
     options: &SqliteConnectOptions,
 ) -> Result<(SqlitePool, Arc<Files>), sqlx::Error> {
-    // To open a file for writing may replace it once, where one file system lies over another.
+    // On an overlay file system, opening a file for writing may replace it once.
     for _ in 0..3 {
         let before = Files::at(path).ok();
         let writer = writer(opened, options).await?;
@@ -150,9 +154,11 @@ async fn first_connection(
     Err(SqliteFault::Replaced(path.to_owned()).into())
 }
 
-/// While another turns the journal of a new file into a log, SQLite says at once that it is busy: for that alone it does not wait.
+/// Opens the writer and retries while SQLite is busy. While another connection switches a new file
+/// to WAL mode, SQLite fails at once, without the busy timeout.
 async fn writer(opened: &Arc<OnceLock<Arc<Files>>>, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-    // SQLite itself ends a transaction when the disk is full, say; a connection that has lost count is not used again.
+    // SQLite itself rolls back a transaction on some errors, such as a full disk. A connection
+    // whose transaction depth no longer matches is not used again.
     let pool = pool(1, opened).before_acquire(|connection, _| {
         let in_step = !connection.is_in_transaction();
         Box::pin(async move { Ok(in_step) })
@@ -167,7 +173,8 @@ async fn writer(opened: &Arc<OnceLock<Arc<Files>>>, options: &SqliteConnectOptio
     }
 }
 
-/// Connections that stay open, so that the system gives the name of the file to no other. Each has opened the file that the first one has.
+/// Returns a pool of connections that stay open, so that the system does not reuse the identity of
+/// the file. Each connection must have opened the file of the first one.
 fn pool(most: u32, opened: &Arc<OnceLock<Arc<Files>>>) -> SqlitePoolOptions {
     let opened = Arc::clone(opened);
     SqlitePoolOptions::new()
@@ -175,7 +182,7 @@ fn pool(most: u32, opened: &Arc<OnceLock<Arc<Files>>>) -> SqlitePoolOptions {
         .acquire_timeout(PATIENCE)
         .idle_timeout(None)
         .max_lifetime(None)
-        // It would ask a thread of this process whether it is there.
+        // The ping would only reach the connection's worker thread in this process.
         .test_before_acquire(false)
         .after_connect(move |_, _| {
             let checked = opened.get().map_or(Ok(()), |files| files.check());
@@ -185,7 +192,7 @@ fn pool(most: u32, opened: &Arc<OnceLock<Arc<Files>>>) -> SqlitePoolOptions {
 
 fn lane(organization: Option<&str>) -> usize {
     let bytes = organization.unwrap_or_default().bytes();
-    // FNV-1a. Two organizations in one lane would only wait for each other.
+    // FNV-1a. Two organizations with the same hash only wait for each other.
     let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash >> 16) as usize % LANES
 }

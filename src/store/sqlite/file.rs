@@ -1,4 +1,4 @@
-//! The file: made so that its owner alone reads it, and known again later by what the system calls it.
+//! The database file: created with access for its owner alone, and identified by device and inode.
 
 use std::{
     ffi::OsString,
@@ -9,28 +9,29 @@ use std::{
 
 use super::fault::SqliteFault;
 
-/// The files of an open database: itself, its log and the index of its log. While a connection is open, SQLite replaces none of them.
+/// The files of an open database: the database, its log and the index of its log. SQLite replaces
+/// none of them while a connection is open.
 #[derive(Debug)]
 pub(super) struct Files {
     files: [(PathBuf, Option<Identity>); 3],
     is_replaced: AtomicBool,
 }
 
-/// What a file is called by the system, whatever its path. It is not given to another file while this one is open.
+/// The device and inode of a file. The system does not reuse them while the file is open.
 #[cfg(unix)]
 type Identity = (u64, u64);
 
-/// Elsewhere an open database can be neither moved nor removed: Windows refuses it.
+/// Empty elsewhere: Windows does not allow moving or removing an open database.
 #[cfg(not(unix))]
 type Identity = ();
 
-/// So many links lead to a file at most.
+/// The most symbolic links to follow.
 const LINKS: u32 = 40;
 
 // === impl Files ===
 
 impl Files {
-    /// The files that are at `path` now.
+    /// Returns the files that are at `path` now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         // SQLite follows links before it names the log.
         let target = fs::canonicalize(path)?;
@@ -39,17 +40,18 @@ impl Files {
         Ok(Self { files: [file?, log?, index?], is_replaced: AtomicBool::new(false) })
     }
 
-    /// The database itself.
+    /// Returns the path of the database.
     pub(super) fn path(&self) -> &Path {
         &self.files[0].0
     }
 
-    /// Whether the database itself is the same file as there.
+    /// Returns whether both have the same database file.
     pub(super) fn is_file_of(&self, other: &Self) -> bool {
         self.files[0] == other.files[0]
     }
 
-    /// An error unless the paths still lead to the files that were opened. Once one did not, the error stays.
+    /// Fails unless the paths still lead to the files that were opened. After the first failure,
+    /// every call fails.
     pub(super) fn check(&self) -> Result<(), sqlx::Error> {
         if !self.is_replaced.load(Ordering::Relaxed) {
             let Some((path, _)) = self.changed()? else { return Ok(()) };
@@ -61,7 +63,7 @@ impl Files {
 
     fn changed(&self) -> io::Result<Option<&(PathBuf, Option<Identity>)>> {
         for file in &self.files {
-            // What was not there at first belongs to no connection of ours.
+            // A file that did not exist at first belongs to none of our connections.
             if file.1.is_some() && identity(&file.0)? != file.1 {
                 return Ok(Some(file));
             }
@@ -70,7 +72,7 @@ impl Files {
     }
 }
 
-/// `None` if there is no such file.
+/// Returns the identity of the file, or `None` if there is no such file.
 fn identity(path: &Path) -> io::Result<Option<Identity>> {
     match fs::metadata(path) {
         #[cfg(unix)]
@@ -82,14 +84,15 @@ fn identity(path: &Path) -> io::Result<Option<Identity>> {
     }
 }
 
-/// The path with this at its end.
+/// Returns the path with `ending` appended.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     name.into()
 }
 
-/// Makes an empty file at `path`, unless there is one, which its owner alone may read or write. What SQLite makes beside it has the same mode.
+/// Creates an empty file at `path` that only its owner may read or write, unless a file exists.
+/// SQLite creates its other files with the same mode.
 pub(super) fn create(path: &Path) -> io::Result<()> {
     let mut target = path.to_owned();
     for _ in 0..LINKS {
@@ -99,7 +102,8 @@ pub(super) fn create(path: &Path) -> io::Result<()> {
     if target.try_exists()? {
         return Ok(());
     }
-    // To close a file frees all locks that this process has on it, SQLite's too. So it is closed before it has its name.
+    // Closing a file releases all locks that this process holds on it, including SQLite's. So the
+    // new file is closed before it gets its name.
     let new = unused(&target)?;
     let linked = fs::hard_link(&new, &target);
     let _ = fs::remove_file(&new);
@@ -113,7 +117,7 @@ pub(super) fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A new empty file beside `target`.
+/// Creates an empty file with a new name next to `target`.
 fn unused(target: &Path) -> io::Result<PathBuf> {
     let mut number = 0_u32;
     loop {
@@ -126,7 +130,7 @@ fn unused(target: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// A new file for its owner alone.
+/// Creates a file that only its owner may read or write. Fails if it exists.
 pub(super) fn private(path: &Path) -> io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,11 +1,12 @@
-//! The tables, brought up to date by one process at a time, and what a process needs of tables that it did not make.
+//! Migrates the tables, in one process at a time, and checks tables that another process has
+//! migrated.
 
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction, error::DatabaseError};
 
-/// One step. The version of a schema is the number of its steps.
+/// One migration. The version of a schema is the number of its migrations.
 struct SqliteMigration {
     sql: &'static str,
-    /// The oldest version whose library still works with the tables after this step.
+    /// The oldest schema version whose library works with the tables after this migration.
     works_with: i64,
 }
 
@@ -17,10 +18,12 @@ const MIGRATIONS: [SqliteMigration; 2] = [
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// How often another process is waited for that migrates a large file, each time as long as a change waits.
+/// How often to wait for another process that migrates a large file, each time for the timeout of a
+/// change.
 const TURNS: u32 = 60;
 
-/// Brings the tables up to date. All steps happen, or none. The versions stand in a table of our own, so that the file may hold others' too.
+/// Migrates the tables in one transaction. The versions are in a separate table, so the file may
+/// also hold other tables.
 pub(super) async fn run(writer: &SqlitePool) -> Result<(), sqlx::Error> {
     if is_up_to_date(&mut *writer.acquire().await?).await? {
         return Ok(());
@@ -41,7 +44,7 @@ pub(super) async fn run(writer: &SqlitePool) -> Result<(), sqlx::Error> {
     change.commit().await
 }
 
-/// Takes the file for writing, once nobody else has it.
+/// Begins a write transaction once no other process has one.
 async fn turn(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
     for _ in 1..TURNS {
         match writer.begin_with("begin immediate").await {
@@ -52,7 +55,8 @@ async fn turn(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx:
     writer.begin_with("begin immediate").await
 }
 
-/// Whether nothing is left to do. Tables that this library cannot work with are an error.
+/// Returns whether no migration is left to run. Fails if this library does not work with the
+/// tables.
 async fn is_up_to_date(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     if !has_column(connection, "version").await? {
         return Ok(false);
@@ -60,9 +64,9 @@ async fn is_up_to_date(connection: &mut SqliteConnection) -> Result<bool, sqlx::
     Ok(has_column(connection, "works_with").await? && stored(connection).await? >= VERSION)
 }
 
-/// The version of the tables. Those that this library cannot work with are an error.
+/// Returns the version of the tables. Fails if this library does not work with them.
 async fn stored(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    // Where nothing is said of older libraries, the tables need one of their own version.
+    // Without a value of `works_with`, the tables need a library of their own version.
     let newest = "select version, coalesce(works_with, version) as works_with from api_keys_schema order by version desc limit 1";
     let row = sqlx::query(newest).fetch_optional(connection).await?;
     let (version, works_with): (i64, i64) = match &row {
@@ -71,8 +75,8 @@ async fn stored(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     };
     if version > VERSION && works_with > VERSION {
         let why = format!(
-            "the file belongs to a newer version of tower-api-key: its tables are of version {version}, which needs at \
-            least {works_with}, and this library knows {VERSION}"
+            "the tables are of schema version {version}, which needs at least {works_with}; this version of \
+            tower-api-key supports {VERSION}: upgrade it"
         );
         return Err(sqlx::Error::Configuration(why.into()));
     }
@@ -84,7 +88,7 @@ async fn has_column(connection: &mut SqliteConnection, name: &str) -> Result<boo
     sqlx::query_scalar(column).bind(name).fetch_one(connection).await
 }
 
-/// Whether another process has the file.
+/// Returns whether another process has locked the file.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     const BUSY: i32 = 5;
     let code = error.as_database_error().and_then(DatabaseError::code).and_then(|code| code.parse::<i32>().ok());

@@ -1,6 +1,7 @@
-//! Space for the changes that take access away, kept in a file for when the disk is full.
+//! A file that reserves disk space for changes that take access away.
 //!
-//! While that file is there, or can be made, keys are added. A revocation that finds the disk full removes it, and has its space.
+//! Keys can be added only while the file exists or can be created. A revocation that finds the disk
+//! full removes the file and uses its space.
 
 use std::{
     fs,
@@ -13,50 +14,52 @@ use sqlx::error::DatabaseError;
 
 use super::file::{beside, private};
 
-/// The file beside the database.
+/// The reserve file, next to the database.
 #[derive(Debug)]
 pub(super) struct Reserve(PathBuf);
 
-/// The begin of a file that is ours.
+/// How a file of ours begins.
 #[derive(PartialEq)]
 enum Begins {
     Marked,
-    /// It is empty, cut short, or zeros: what a power loss leaves. It is made anew.
+    /// Empty, cut short or zeros, as after a power loss. The file is written again.
     Unwritten,
 }
 
-/// More than the log holds when it is written back, see [`LOG_PAGES`]: so with this much space it always can be.
+/// The size of the file. More than the log holds at a checkpoint, see [`LOG_PAGES`], so this much
+/// space always suffices for one.
 const SIZE: usize = 2 << 20;
 
-/// The log is written back to the database when it has so many pages, of 4 KiB.
+/// The number of pages, of 4 KiB, at which the log is checkpointed into the database.
 pub(super) const LOG_PAGES: &str = "256";
 
-/// No other file begins so.
+/// The first bytes, which identify a file as ours.
 const MARK: &[u8] =
     b"tower-api-key keeps this space for revoking keys when the disk is full. The file may be removed.\n";
 
-/// A file system may need a moment to free what was removed.
+/// The pauses between attempts: a file system may need a moment to free the space.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(200)];
 
 // === impl Reserve ===
 
 impl Reserve {
-    /// That of the database whose file is at `path`, links followed.
+    /// Returns the reserve of the database at `path`, in which links are already resolved.
     pub(super) fn of(path: &Path) -> Self {
         Self(beside(path, "-reserve"))
     }
 
-    /// Makes the file, unless it is there. One caller at a time: what is half written takes the space of a revocation.
+    /// Creates the file unless it exists. Call it from one task at a time: a half-written file
+    /// takes the space of a revocation.
     pub(super) fn keep(&self) -> io::Result<()> {
         match fs::metadata(&self.0) {
             Ok(file) if file.len() >= SIZE as u64 && self.begins() == Some(Begins::Marked) => Ok(()),
-            // Whatever it is, it is not ours.
+            // Another program's file has this name: leave it alone.
             Ok(_) if self.begins().is_none() => Ok(()),
             _ => self.write(),
         }
     }
 
-    /// Removes the file. False if there is none.
+    /// Removes the file. Returns whether it existed.
     fn release(&self) -> bool {
         self.begins() == Some(Begins::Marked) && fs::remove_file(&self.0).is_ok()
     }
@@ -66,7 +69,7 @@ impl Reserve {
         let written = private(&new).and_then(|mut file| {
             file.write_all(MARK)?;
             (0..SIZE / NOISE.len()).try_for_each(|_| file.write_all(&NOISE))?;
-            // A file that has its name before its content would be empty after a power loss.
+            // Without this, the file could be empty after a power loss.
             file.sync_all()
         });
         let kept = written.and_then(|()| fs::rename(&new, &self.0));
@@ -74,13 +77,13 @@ impl Reserve {
             let _ = fs::remove_file(&new);
         }
         match kept {
-            // Where no file can be made, as in a folder that is read-only, there is no reserve.
+            // If no file can be created, as in a read-only directory, there is no reserve.
             Err(error) if is_no_space(error.kind()) => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// How the file begins, if it is ours.
+    /// Returns how the file begins, or `None` if it is not ours.
     fn begins(&self) -> Option<Begins> {
         let mut begin = Vec::new();
         fs::File::open(&self.0).and_then(|file| file.take(MARK.len() as u64).read_to_end(&mut begin)).ok()?;
@@ -93,7 +96,8 @@ impl Reserve {
         }
     }
 
-    /// Does what takes access away. If the disk is full, again in the space of the reserve.
+    /// Runs a change that takes access away. If the disk is full, removes the file and runs the
+    /// change again.
     pub(super) async fn spend<T, F>(&self, change: impl Fn() -> F) -> Result<T, sqlx::Error>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
@@ -113,7 +117,7 @@ impl Reserve {
     }
 }
 
-/// What no file system makes smaller.
+/// Bytes that no file system can compress.
 static NOISE: [u8; 1 << 12] = noise();
 
 const fn noise() -> [u8; 1 << 12] {
@@ -133,7 +137,8 @@ fn is_no_space(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Whether SQLite has found the disk full. For the index of its log it says but that it cannot write: `SQLITE_IOERR`.
+/// Returns whether SQLite found the disk full. For the index of its log, SQLite reports only
+/// `SQLITE_IOERR`.
 pub(super) fn is_full(error: &sqlx::Error) -> bool {
     const FULL: i32 = 13;
     const IO_ERROR: i32 = 10;
