@@ -1,13 +1,20 @@
-//! An audit log: one line of JSON for each request, on standard error, written beside the requests.
+//! Writes an audit log: one JSON line a request, on standard error, from a separate thread.
 //!
 //! ```sh
 //! cargo run --quiet --example audit 2> audit.jsonl
 //! ```
 //!
-//! Then, in another terminal, the lines that it prints.
+//! It prints its key, and these lines with the key filled in:
+//!
+//! ```sh
+//! curl http://127.0.0.1:3000/reports -H 'X-API-Key: REPORTER'    # 200
+//! curl http://127.0.0.1:3000/reports -H 'X-API-Key: demo_typo'   # 401: malformed
+//! curl http://127.0.0.1:3000/reports                             # 401: no key
+//! ```
+
+mod common;
 
 use std::{
-    env,
     error::Error,
     io::{self, Write},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
@@ -17,38 +24,35 @@ use std::{
 use axum::{Json, Router, routing::get};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     ApiKeyLayer, Decision, KeyFormat, KeyHasher, KeyId, KeyRecord, Principal, Reason, store::MemoryStore,
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Keys. Each is shown once, here; the store keeps only its digest.
+    // The key. It is printed once; the store keeps its digest.
     let keys = MemoryStore::new();
     let (format, hasher) = (KeyFormat::new("demo")?, KeyHasher::sha256());
     let key = format.generate()?;
     keys.add(KeyRecord::for_key("reporter", &key, &hasher).with_organization("acme"))?;
     println!("key reporter: {}", key.expose());
 
-    // The layer, and a thread that writes what the layer tells.
-    let (lines, written) = sync_channel(10_000);
-    let writer = thread::spawn(|| write(written));
-    let auth = ApiKeyLayer::builder(keys).formats([format]).observe(move |decision| tell(&lines, decision)).build()?;
+    // The layer, with an observer that sends each decision to a writer thread.
+    let (lines, received) = sync_channel(10_000);
+    let writer = thread::spawn(|| write(received));
+    let auth = ApiKeyLayer::builder(keys).formats([format]).observe(move |decision| log(&lines, decision)).build()?;
 
-    // Routes.
+    // The routes.
     let app = Router::new().route("/reports", get(reports)).layer(auth);
 
     // Serve.
-    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
-    let listener = TcpListener::bind(address).await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let (listener, url) = common::listen().await?;
     println!("listening on {url}\n\nTry:");
     println!("  curl {url}/reports -H 'X-API-Key: {}'   # 200", key.expose());
-    println!("  curl {url}/reports -H 'X-API-Key: demo_typo'   # 401");
-    println!("  curl {url}/reports   # 401\n");
-    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
-    // The last sender went with the server, so the writer comes to its end.
+    println!("  curl {url}/reports -H 'X-API-Key: demo_typo'   # 401: malformed");
+    println!("  curl {url}/reports   # 401: no key\n");
+    axum::serve(listener, app).with_graceful_shutdown(common::stopped()).await?;
+    // The server has dropped the last sender, so the writer ends.
     writer.join().map_err(|_| "the writer panicked")??;
     Ok(())
 }
@@ -57,8 +61,9 @@ async fn reports(key: Principal) -> Json<Value> {
     Json(json!({ "for": key.id().as_str() }))
 }
 
-/// An observer must not block: when the writer does not keep up, the line is lost, and that is said aloud.
-fn tell(lines: &SyncSender<Value>, decision: &Decision) {
+/// Sends a line to the writer. An observer must not block: if the writer is too slow, the line is
+/// dropped and the loss is logged.
+fn log(lines: &SyncSender<Value>, decision: &Decision) {
     let line = json!({
         "at": Timestamp::now().to_string(),
         "outcome": decision.outcome().as_str(),
@@ -79,19 +84,4 @@ fn write(lines: Receiver<Value>) -> io::Result<()> {
         writeln!(log, "{line}")?;
     }
     Ok(())
-}
-
-const ADDR: &str = "127.0.0.1:3000";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
 }

@@ -1,16 +1,25 @@
-//! The caller's side: reqwest with a key for one origin. The service that it calls runs here too.
+//! Sends a key from a client: reqwest with a key for one origin. The service runs here too.
 //!
 //! ```sh
 //! cargo run --example client --features client
 //! ```
 //!
-//! It calls by itself; the lines that it prints do the same by hand. hyper-util's client stands in the documentation of the module `client`.
+//! It calls the service twice, and prints these lines with the key filled in:
+//!
+//! ```sh
+//! curl http://127.0.0.1:3000/hello -H 'Authorization: Bearer KEY'            # 200
+//! curl http://127.0.0.1:3000/old -H 'Authorization: Bearer KEY' --location   # 200: redirected
+//! curl http://127.0.0.1:3000/hello                                           # 401: no key
+//! ```
+//!
+//! The documentation of the module `client` shows the same with hyper-util's client.
 
-use std::{env, error::Error};
+mod common;
+
+use std::error::Error;
 
 use axum::{Router, response::Redirect, routing::get};
 use http::{Request, Response};
-use tokio::{net::TcpListener, signal};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, Principal, Scheme, client::SendKeyLayer, store::StaticKeys};
 use tower_http::follow_redirect::FollowRedirectLayer;
@@ -19,18 +28,18 @@ use tower_http::follow_redirect::FollowRedirectLayer;
 async fn main() -> Result<(), Box<dyn Error>> {
     // The service.
     let key = KeyFormat::new("demo")?.generate()?;
-    let listener = TcpListener::bind(env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned())).await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let (listener, url) = common::listen().await?;
     println!("key caller: {}\nlistening on {url}\n\nTry:", key.expose());
     println!("  curl {url}/hello -H 'Authorization: Bearer {}'   # 200", key.expose());
-    println!("  curl {url}/old -H 'Authorization: Bearer {}' --location   # 200: by a redirect", key.expose());
-    println!("  curl {url}/hello   # 401\n");
-    let service = axum::serve(listener, protected(key.clone())?).with_graceful_shutdown(stopped());
+    println!("  curl {url}/old -H 'Authorization: Bearer {}' --location   # 200: redirected", key.expose());
+    println!("  curl {url}/hello   # 401: no key\n");
+    let service = axum::serve(listener, protected(key.clone())?).with_graceful_shutdown(common::stopped());
     let service = tokio::spawn(service.into_future());
 
-    // Its client. The key is added to each request for `url`, a redirected one too, and to no other.
+    // The client. `SendKeyLayer` adds the key to each request to `url`, including redirected ones,
+    // and to no other request.
     let inner = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none()) // redirects are followed outside, below
+        .redirect(reqwest::redirect::Policy::none()) // `FollowRedirectLayer` follows them
         .no_proxy() // the service is on this machine
         .build()?;
     let client = ServiceBuilder::new()
@@ -41,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             async move { inner.execute(request.try_into()?).await.map(Response::from) }
         }));
 
-    // Calls, without a word about the key.
+    // The calls. Their code does not mention the key.
     for path in ["/hello", "/old"] {
         let request = Request::get(format!("{url}{path}")).body(reqwest::Body::default())?;
         let response = reqwest::Response::from(client.clone().oneshot(request).await?);
@@ -59,19 +68,4 @@ fn protected(key: ApiKey) -> Result<Router, Box<dyn Error>> {
 
 async fn hello(key: Principal) -> String {
     format!("hello, {}", key.id())
-}
-
-const ADDR: &str = "127.0.0.1:3000";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
 }

@@ -1,5 +1,5 @@
-//! Hopx: `X-API-Key` or `Authorization: Bearer`, exact error bodies, live and test keys; keys are managed
-//! under `/v1/keys`.
+//! Shows two header styles, exact error bodies, and live and test keys, as the product Hopx has
+//! them.
 //!
 //! ```sh
 //! cargo run --example either --features admin-api,sqlite
@@ -9,12 +9,16 @@
 //!   -d '{"template_id": "52", "timeout_seconds": 3600}' http://127.0.0.1:3000/v1/sandboxes    # 201
 //! curl http://127.0.0.1:3000/v1/sandboxes    # 401 {"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}
 //! ```
+//!
+//! It prints its keys, and these lines with the keys filled in. The management API is under
+//! `/v1/keys`.
+
+mod common;
 
 use std::{env, error::Error, path::Path};
 
 use axum::{Json, Router, body::Bytes, http::StatusCode, routing::get};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     ConfigError, ConflictPolicy, KeyFormat, KeyManager, Owner, Permissions, Principal, RejectionFormat, Require,
     Scheme, SchemePolicy,
@@ -27,18 +31,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let database = env::var("DATABASE").unwrap_or_else(|_| "hopx.db".to_owned());
     let manager = manager(Path::new(&database)).await?;
     let keys = first_keys(&manager).await?;
-    for (name, issued) in &keys {
-        println!("key {name}: {}", issued.key().expose());
-    }
-
+    common::print_keys(&keys);
     let app = app(&manager)?;
 
-    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
-    let listener = TcpListener::bind(address).await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let earlier =
-        if keys.is_empty() { format!("The keys of {database} were shown at its first start. ") } else { String::new() };
-    println!("listening on {url}\n\n{earlier}Try:");
+    let (listener, url) = common::listen().await?;
+    println!("listening on {url}\n\n{}", common::heading(&keys, &database));
     for ((name, issued), status) in keys.iter().zip([200, 200, 401, 401]) {
         println!("  curl -H 'X-API-Key: {}' {url}/v1/sandboxes   # {status}: {name}", issued.key().expose());
     }
@@ -50,12 +47,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("  curl -H 'X-API-Key: {limited}' {create}   # 403: limited");
         println!("  curl -H 'X-API-Key: {live}' {url}/v1/keys   # 200: live");
     }
-    println!("  curl {url}/v1/sandboxes   # 401\n");
-    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    println!("  curl {url}/v1/sandboxes   # 401: no key\n");
+    axum::serve(listener, app).with_graceful_shutdown(common::stopped()).await?;
     Ok(manager.flush().await?)
 }
 
-/// Live keys begin with `hopx_live_`, test keys with `hopx_test_`.
+/// Returns a manager whose live keys begin with `hopx_live_` and test keys with `hopx_test_`.
 pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error>> {
     let store = SqliteStore::open(database).await?;
     let manager = KeyManager::builder(store)
@@ -64,7 +61,7 @@ pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error
     Ok(manager.build()?)
 }
 
-/// At the first start, three keys of the organization that is served here, and one of another.
+/// Issues, at the first start, three keys of the organization `acme` and one of another.
 pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str, Issued)>, ManageError> {
     let keys = ["create", "read", "update", "delete"].map(|action| ("apiKeys", action));
     let sandboxes = [("sandboxes", "read"), ("sandboxes", "create")];
@@ -84,7 +81,8 @@ pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str
     ])
 }
 
-/// Production, for one organization: test keys, and the keys of others, are 401.
+/// Returns the production service of one organization. Test keys, and keys of other organizations,
+/// are rejected with 401.
 pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
     let auth = manager
         .layer()
@@ -111,22 +109,7 @@ async fn list(key: Principal) -> Json<Value> {
 }
 
 async fn create(key: Principal, body: Bytes) -> (StatusCode, Json<Value>) {
-    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let made = json!({ "id": "sbx_1", "template_id": asked["template_id"], "made_by": key.id().as_str() });
-    (StatusCode::CREATED, Json(made))
-}
-
-const ADDR: &str = "127.0.0.1:3000";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
+    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let created = json!({ "id": "sbx_1", "template_id": request["template_id"], "made_by": key.id().as_str() });
+    (StatusCode::CREATED, Json(created))
 }

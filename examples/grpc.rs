@@ -1,22 +1,31 @@
-//! gRPC by tonic: the health service, behind keys. Any key may check; watching takes a permission.
+//! Protects a tonic service: any key may call `Check`, and `Watch` needs a permission.
 //!
 //! ```sh
 //! cargo run --example grpc
 //! ```
 //!
-//! Then, in another terminal, the lines that it prints. A gRPC answer is always 200 for HTTP; what it comes to is its `grpc-status`. With
-//! tonic's client the key is metadata: `request.metadata_mut().insert("x-api-key", key.parse()?)`.
+//! It prints its keys, and curl lines with the keys filled in:
+//!
+//! | method and key           | HTTP status | `grpc-status`          |
+//! |--------------------------|-------------|------------------------|
+//! | `Check`, key `service`   | 200         | 0                      |
+//! | `Watch`, key `service`   | 200         | 7, `PERMISSION_DENIED` |
+//! | `Check`, no key          | 200         | 16, `UNAUTHENTICATED`  |
+//!
+//! With tonic's client, send the key as metadata:
+//! `request.metadata_mut().insert("x-api-key", key.parse()?)`.
 
-use std::{env, error::Error};
+mod common;
 
-use tokio::{net::TcpListener, signal};
+use std::error::Error;
+
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::ServingStatus;
 use tower_api_key::{ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Require, store::MemoryStore};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Keys. Each is shown once, here; the store keeps only its digest.
+    // The keys. They are printed once; the store keeps their digests.
     let keys = MemoryStore::new();
     let (format, hasher) = (KeyFormat::new("demo")?, KeyHasher::sha256());
     let (operator, service) = (format.generate()?, format.generate()?);
@@ -24,8 +33,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     keys.add(KeyRecord::for_key("service", &service, &hasher))?;
     println!("key operator: {}\nkey service: {}", operator.expose(), service.expose());
 
-    // The layer, and one table of methods. What is not in it is PERMISSION_DENIED. `grpc` makes refusals trailers-only, with status 200 and a message;
-    // without it they would be 401 and 403, which clients map to UNAUTHENTICATED and PERMISSION_DENIED.
+    // The layer, and a table of methods. Methods missing from the table are PERMISSION_DENIED.
+    // With `grpc`, rejections are trailers-only responses with status 200 and a message. Without
+    // it, they are 401 and 403, which clients map to UNAUTHENTICATED and PERMISSION_DENIED.
     let auth = ApiKeyLayer::builder(keys).formats([format]).grpc().build()?;
     let guard = Require::table()
         .route("POST", CHECK, Require::authenticated())
@@ -37,21 +47,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     reporter.set_service_status("", ServingStatus::Serving).await;
 
     // Serve.
-    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
-    let listener = TcpListener::bind(address).await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let (listener, url) = common::listen().await?;
     println!("listening on {url}\n\nTry:");
     println!(
         "  {MESSAGE} | {CURL} --data-binary @- {url}{CHECK} -H 'x-api-key: {}'   # 200: grpc-status 0",
         service.expose()
     );
     println!(
-        "  {CURL} -X POST {url}{WATCH} -H 'x-api-key: {}'   # 200: grpc-status 7, it may not watch",
+        "  {CURL} -X POST {url}{WATCH} -H 'x-api-key: {}'   # 200: grpc-status 7, no permission",
         service.expose()
     );
-    println!("  {CURL} -X POST {url}{CHECK}   # 200: grpc-status 16\n");
+    println!("  {CURL} -X POST {url}{CHECK}   # 200: grpc-status 16, no key\n");
     let server = Server::builder().layer(auth).layer(guard).add_service(health);
-    server.serve_with_incoming_shutdown(TcpIncoming::from(listener), stopped()).await?;
+    server.serve_with_incoming_shutdown(TcpIncoming::from(listener), common::stopped()).await?;
     Ok(())
 }
 
@@ -60,20 +68,5 @@ const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 const CURL: &str = "curl -i --http2-prior-knowledge -H 'content-type: application/grpc'";
 
-/// The empty message: a flag and a length, five zero bytes.
+/// Prints an empty message: a flag and a length, five zero bytes.
 const MESSAGE: &str = "head -c5 /dev/zero";
-
-const ADDR: &str = "127.0.0.1:50051";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
-}

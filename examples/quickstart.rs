@@ -1,24 +1,33 @@
-//! Two keys, three header styles, one permission guard.
+//! Protects an axum API with two keys, three header styles and one permission guard.
 //!
 //! ```sh
 //! cargo run --example quickstart
 //! ```
 //!
-//! Then, in another terminal, the lines that it prints. No key: 401. A key that may not create links: 403.
+//! It prints its keys, and these lines with the keys filled in:
+//!
+//! ```sh
+//! curl http://127.0.0.1:3000/whoami -H 'Authorization: Bearer EDITOR'   # 200
+//! curl http://127.0.0.1:3000/whoami -H 'Authorization: Token EDITOR'    # 200
+//! curl -X POST http://127.0.0.1:3000/links -H 'X-API-Key: EDITOR'       # 200
+//! curl -X POST http://127.0.0.1:3000/links -H 'X-API-Key: READER'       # 403: read only
+//! curl http://127.0.0.1:3000/whoami                                     # 401: no key
+//! ```
 
-use std::{env, error::Error};
+mod common;
+
+use std::error::Error;
 
 use axum::{
     Json, Router,
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
 use tower_api_key::{ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require, store::MemoryStore};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Keys. Each is shown once, here; the store keeps only its digest.
+    // The keys. They are printed once; the store keeps their digests.
     let keys = MemoryStore::new();
     let (format, hasher) = (KeyFormat::new("demo")?, KeyHasher::sha256());
     let (editor, reader) = (format.generate()?, format.generate()?);
@@ -26,27 +35,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     keys.add(KeyRecord::for_key("reader", &reader, &hasher).grant("links", "read"))?;
     println!("key editor: {}\nkey reader: {}", editor.expose(), reader.expose());
 
-    // The layer. Bearer, Token and X-API-Key are its default.
+    // The layer. By default it accepts Bearer, Token and X-API-Key.
     let auth = ApiKeyLayer::builder(keys).formats([format]).build()?;
 
-    // Routes.
+    // The routes.
     let app = Router::new()
         .route("/whoami", get(whoami))
         .route("/links", post(create).layer(Require::permission("links", "create")))
         .layer(auth);
 
     // Serve.
-    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
-    let listener = TcpListener::bind(address).await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let (listener, url) = common::listen().await?;
     println!("listening on {url}\n\nTry:");
     println!("  curl {url}/whoami -H 'Authorization: Bearer {}'   # 200", editor.expose());
     println!("  curl {url}/whoami -H 'Authorization: Token {}'   # 200", editor.expose());
     println!("  curl {url}/whoami -H 'X-API-Key: {}'   # 200", editor.expose());
     println!("  curl -X POST {url}/links -H 'X-API-Key: {}'   # 200", editor.expose());
-    println!("  curl -X POST {url}/links -H 'X-API-Key: {}'   # 403: it may only read", reader.expose());
-    println!("  curl {url}/whoami   # 401\n");
-    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    println!("  curl -X POST {url}/links -H 'X-API-Key: {}'   # 403: read only", reader.expose());
+    println!("  curl {url}/whoami   # 401: no key\n");
+    axum::serve(listener, app).with_graceful_shutdown(common::stopped()).await?;
     Ok(())
 }
 
@@ -56,19 +63,4 @@ async fn whoami(key: Principal) -> Json<Value> {
 
 async fn create(key: Principal) -> Json<Value> {
     Json(json!({ "created_by": key.id().as_str() }))
-}
-
-const ADDR: &str = "127.0.0.1:3000";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
 }

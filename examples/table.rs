@@ -1,12 +1,23 @@
-//! One table of routes and permissions. What is not in it is 403, whoever asks.
+//! Authorizes all routes in one table. Routes missing from the table are denied with 403.
 //!
 //! ```sh
 //! cargo run --example table
 //! ```
 //!
-//! Then, in another terminal, the lines that it prints.
+//! It prints its keys, and these lines with the keys filled in:
+//!
+//! ```sh
+//! curl http://127.0.0.1:3000/links -H 'X-API-Key: READER'               # 200
+//! curl -X POST http://127.0.0.1:3000/links -H 'X-API-Key: READER'       # 403: read only
+//! curl -X DELETE http://127.0.0.1:3000/links/7 -H 'X-API-Key: EDITOR'   # 200
+//! curl http://127.0.0.1:3000/links/7 -H 'X-API-Key: EDITOR'             # 403: not in the table
+//! curl http://127.0.0.1:3000/health                                     # 200: public
+//! curl http://127.0.0.1:3000/links                                      # 401: no key
+//! ```
 
-use std::{env, error::Error};
+mod common;
+
+use std::error::Error;
 
 use axum::{
     Json, Router,
@@ -14,12 +25,11 @@ use axum::{
     routing::{delete, get},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
 use tower_api_key::{ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require, store::MemoryStore};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Keys. Each is shown once, here; the store keeps only its digest.
+    // The keys. They are printed once; the store keeps their digests.
     let keys = MemoryStore::new();
     let (format, hasher) = (KeyFormat::new("demo")?, KeyHasher::sha256());
     let (editor, reader) = (format.generate()?, format.generate()?);
@@ -28,7 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     keys.add(KeyRecord::for_key("reader", &reader, &hasher).grant("links", "read"))?;
     println!("key editor: {}\nkey reader: {}", editor.expose(), reader.expose());
 
-    // The layer. What is open needs no key, so a request without one goes on to the table.
+    // The layer, and the table. `optional` passes requests without a key to the table, which allows
+    // them on open routes only.
     let auth = ApiKeyLayer::builder(keys).formats([format]).optional().build()?;
     let guard = Require::table()
         .route("GET", "/links", ("links", "read"))
@@ -38,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .open("/health")
         .build()?;
 
-    // Routes.
+    // The routes.
     let app = Router::new()
         .route("/links", get(list).post(create))
         .route("/links/{id}", delete(remove).get(show))
@@ -48,17 +59,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(auth);
 
     // Serve.
-    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
-    let listener = TcpListener::bind(address).await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let (listener, url) = common::listen().await?;
     println!("listening on {url}\n\nTry:");
     println!("  curl {url}/links -H 'X-API-Key: {}'   # 200", reader.expose());
-    println!("  curl -X POST {url}/links -H 'X-API-Key: {}'   # 403: it may only read", reader.expose());
+    println!("  curl -X POST {url}/links -H 'X-API-Key: {}'   # 403: read only", reader.expose());
     println!("  curl -X DELETE {url}/links/7 -H 'X-API-Key: {}'   # 200", editor.expose());
-    println!("  curl {url}/links/7 -H 'X-API-Key: {}'   # 403: forgotten in the table", editor.expose());
-    println!("  curl {url}/health   # 200");
-    println!("  curl {url}/links   # 401\n");
-    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    println!("  curl {url}/links/7 -H 'X-API-Key: {}'   # 403: not in the table", editor.expose());
+    println!("  curl {url}/health   # 200: public");
+    println!("  curl {url}/links   # 401: no key\n");
+    axum::serve(listener, app).with_graceful_shutdown(common::stopped()).await?;
     Ok(())
 }
 
@@ -84,19 +93,4 @@ async fn whoami(key: Principal) -> Json<Value> {
 
 async fn health() -> Json<Value> {
     Json(json!({ "healthy": true }))
-}
-
-const ADDR: &str = "127.0.0.1:3000";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
 }

@@ -1,4 +1,5 @@
-//! Hozip: one key per account, in `Authorization: Token`, managed on the account's profile.
+//! Shows one key per account, in `Authorization: Token`, managed on a profile page behind a
+//! session, as the product Hozip has it.
 //!
 //! ```sh
 //! cargo run --example token --features sqlite
@@ -9,6 +10,8 @@
 //! curl -b cookies -X POST http://127.0.0.1:3000/profile/api-key/generate                    # 201: the key, shown once
 //! curl -b cookies http://127.0.0.1:3000/profile/api-key/                                    # 200: masked
 //! ```
+
+mod common;
 
 use std::{
     collections::HashMap,
@@ -32,7 +35,6 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     ConfigError, KeyFormat, KeyManager, KeyRecord, Owner, Permissions, Principal, Require, Scheme,
     manage::{Actor, Issued, ManageError, NewKey},
@@ -44,18 +46,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let database = env::var("DATABASE").unwrap_or_else(|_| "hozip.db".to_owned());
     let manager = manager(Path::new(&database)).await?;
     let keys = first_keys(&manager).await?;
-    for (name, issued) in &keys {
-        println!("key {name}: {}", issued.key().expose());
-    }
-
+    common::print_keys(&keys);
     let app = app(&manager)?;
 
-    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
-    let listener = TcpListener::bind(address).await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let earlier =
-        if keys.is_empty() { format!("The keys of {database} were shown at its first start. ") } else { String::new() };
-    println!("listening on {url}\n\n{earlier}Try:");
+    let (listener, url) = common::listen().await?;
+    println!("listening on {url}\n\n{}", common::heading(&keys, &database));
     for ((name, issued), status) in keys.iter().zip([201, 403]) {
         let header = format!("-H 'Authorization: Token {}'", issued.key().expose());
         println!("  curl {header} {url}/api/v1/external/groups   # 200: {name}");
@@ -64,17 +59,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("  curl {bearer} {url}/api/v1/external/groups   # 401: Token, not Bearer");
     }
     println!("  curl {url}/api/v1/external/groups   # 401: no key\n");
-    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    axum::serve(listener, app).with_graceful_shutdown(common::stopped()).await?;
     Ok(manager.flush().await?)
 }
 
-/// One key per account, in the file `database`.
+/// Returns a manager of one key per account, in the file `database`.
 pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error>> {
     let store = SqliteStore::open(database).await?;
     Ok(KeyManager::builder(store).format(KeyFormat::new("hozip")?).keys_per_user(1).build()?)
 }
 
-/// At the first start, a key for each of two accounts. Later there is none to show: the file has only their digests.
+/// Issues, at the first start, a key for each of two accounts. Later starts cannot show them: the
+/// file has their digests only.
 pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str, Issued)>, ManageError> {
     let account = Account::named("account");
     let Some(first) = manager.bootstrap(&account.actor(), account.new_key()).await? else {
@@ -84,7 +80,8 @@ pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str
     Ok(vec![("account", first), ("limited", limited)])
 }
 
-/// Every endpoint needs a key, and `Token` is the only way to send it; the profile needs a signed-in account instead.
+/// Returns the service. Its endpoints need a key in `Authorization: Token`; the profile needs a
+/// session instead.
 pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
     let auth = manager.layer().schemes([Scheme::token()]).realm("hozip").build()?;
     let hozip = Hozip { manager: manager.clone(), sessions: Sessions::default() };
@@ -138,7 +135,7 @@ async fn regenerate(State(manager): State<KeyManager>, account: Account) -> Answ
 
 async fn revoke(State(manager): State<KeyManager>, account: Account) -> Answer {
     let mut key = Some(account.key(&manager).await?.ok_or(Failure::NoKey)?);
-    // Another request may regenerate it meanwhile: no key is left in the end.
+    // Another request may regenerate the key in the meantime, so revoke until none is left.
     while let Some(old) = key {
         manager.revoke(&account.actor(), old.id().clone()).await?;
         key = account.key(&manager).await?;
@@ -175,7 +172,7 @@ impl IntoResponse for Failure {
     }
 }
 
-// === accounts and sessions: a stand-in for the product's own log-in, which would ask for a password ===
+// === accounts and sessions: a stand-in for your own login, which would verify a password ===
 
 struct Account {
     name: String,
@@ -189,7 +186,7 @@ impl Account {
         Self { name, permissions }
     }
 
-    /// An account manages its own key and no other, whatever the key may do.
+    /// Returns an actor that manages the account's own key only, whatever the key may do.
     fn actor(&self) -> Actor {
         let actions = ["create", "read", "update", "delete"].into_iter();
         let permissions = actions.fold(self.permissions.clone(), |all, action| all.grant("apiKeys", action));
@@ -214,9 +211,9 @@ impl Account {
     }
 }
 
-const MOST_SESSIONS: usize = 10_000;
+const MAX_SESSIONS: usize = 10_000;
 
-/// Who has signed in, by the text of the session cookie; and how many had before.
+/// The session number and the account, by the value of the session cookie.
 type Sessions = Arc<Mutex<HashMap<String, (u64, String)>>>;
 
 #[derive(Clone)]
@@ -231,7 +228,8 @@ impl FromRef<Hozip> for KeyManager {
     }
 }
 
-/// `account=alice`, or `{"account": "alice"}`; the account `account` where none is named.
+/// Starts a session from `account=alice` or `{"account": "alice"}`. The default account is
+/// `account`.
 async fn login(State(hozip): State<Hozip>, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
     let named: Value = serde_json::from_slice(&body).unwrap_or_default();
     let form = std::str::from_utf8(&body).ok().and_then(|form| form.strip_prefix("account="));
@@ -243,11 +241,11 @@ async fn login(State(hozip): State<Hozip>, headers: HeaderMap, body: Bytes) -> R
     for earlier in presented(&headers) {
         sessions.remove(earlier);
     }
-    let begun = sessions.values().map(|(begun, _)| begun + 1).max().unwrap_or(0);
-    if sessions.len() == MOST_SESSIONS {
+    let number = sessions.values().map(|(number, _)| number + 1).max().unwrap_or(0);
+    if sessions.len() == MAX_SESSIONS {
         sessions.clear();
     }
-    sessions.insert(session.expose().to_owned(), (begun, name.clone()));
+    sessions.insert(session.expose().to_owned(), (number, name.clone()));
     Ok(([(SET_COOKIE, cookie)], Json(json!({ "account": name }))).into_response())
 }
 
@@ -256,9 +254,10 @@ impl FromRequestParts<Hozip> for Account {
 
     async fn from_request_parts(parts: &mut Parts, hozip: &Hozip) -> Result<Self, Response> {
         let sessions = hozip.sessions.lock().unwrap();
-        // Another port of this host may have set a cookie of the same name: what is no session is passed over, the oldest session counts.
+        // A service on another port of this host may have set a cookie of the same name. So ignore
+        // cookies without a session, and use the oldest session.
         let known = presented(&parts.headers).filter_map(|session| sessions.get(session));
-        let name = known.min_by_key(|(begun, _)| *begun).map(|(_, name)| name);
+        let name = known.min_by_key(|(number, _)| *number).map(|(_, name)| name);
         name.map(Account::named).ok_or_else(|| {
             let challenge = [(WWW_AUTHENTICATE, "Session realm=\"hozip\"")];
             (StatusCode::UNAUTHORIZED, challenge, Json(json!({ "error": "sign in first: POST /login" })))
@@ -270,19 +269,4 @@ impl FromRequestParts<Hozip> for Account {
 fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     cookies.flat_map(|line| line.split("; ")).filter_map(|cookie| cookie.strip_prefix("hozip_session="))
-}
-
-const ADDR: &str = "127.0.0.1:3000";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
 }

@@ -1,4 +1,5 @@
-//! H0p: organizations, user and bot keys, permissions, in `x-api-key`; keys are managed under `/api/keys`.
+//! Shows organizations, keys of users and service accounts, and permissions, as the product H0p has
+//! them.
 //!
 //! ```sh
 //! cargo run --example x_api_key --features admin-api,sqlite
@@ -7,6 +8,11 @@
 //! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_b/stats              # 403: another organization
 //! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/keys                          # 200 for the key `admin`
 //! ```
+//!
+//! It prints its keys, and these lines with the keys filled in. The management API is under
+//! `/api/keys`.
+
+mod common;
 
 use std::{env, error::Error, path::Path};
 
@@ -16,7 +22,6 @@ use axum::{
     routing::{MethodRouter, any},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     ConfigError, KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require, Scheme,
     manage::{Actor, Issued, KeyEvent, ManageError, NewKey},
@@ -28,18 +33,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let database = env::var("DATABASE").unwrap_or_else(|_| "h0p.db".to_owned());
     let manager = manager(Path::new(&database), audit).await?;
     let keys = first_keys(&manager).await?;
-    for (name, issued) in &keys {
-        println!("key {name}: {}", issued.key().expose());
-    }
-
+    common::print_keys(&keys);
     let app = app(&manager)?;
 
-    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
-    let listener = TcpListener::bind(address).await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let earlier =
-        if keys.is_empty() { format!("The keys of {database} were shown at its first start. ") } else { String::new() };
-    println!("listening on {url}\n\n{earlier}Try:");
+    let (listener, url) = common::listen().await?;
+    println!("listening on {url}\n\n{}", common::heading(&keys, &database));
     let expected = [("org_a", 200, 403), ("org_a", 200, 200), ("org_a", 403, 403), ("org_b", 200, 200)];
     for ((name, issued), (own, links, keys)) in keys.iter().zip(expected) {
         let header = format!("-H 'x-api-key: {}'", issued.key().expose());
@@ -48,15 +46,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("  curl {header} {url}/api/keys   # {keys}: {name}");
         println!("  curl {header} {url}/api/orgs/org_c/stats   # 403: {name}, another organization");
     }
-    println!("  curl -H 'x-api-key: KEY' {url}/api/keys   # 401: no such key\n");
-    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    println!("  curl -H 'x-api-key: KEY' {url}/api/keys   # 401: unknown key\n");
+    axum::serve(listener, app).with_graceful_shutdown(common::stopped()).await?;
     Ok(manager.flush().await?)
 }
 
 const RESOURCES: [&str; 6] = ["shortLinks", "domains", "stats", "files", "apiKeys", "webhooks"];
 const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 
-/// One user key per user and organization; every change is told to an audit log.
+/// Returns a manager that allows one user key per user and organization, and logs every change.
 pub(crate) async fn manager(
     database: &Path,
     audit: impl Fn(&KeyEvent) + Send + Sync + 'static,
@@ -66,12 +64,13 @@ pub(crate) async fn manager(
     Ok(manager.on_event(audit).build()?)
 }
 
-fn audit(change: &KeyEvent) {
-    let by = change.actor().owner().map(ToString::to_string);
-    eprintln!("audit: {:?} {} by {by:?} in {:?}", change.kind(), change.key_id(), change.actor().organization());
+fn audit(event: &KeyEvent) {
+    let by = event.actor().owner().map(ToString::to_string);
+    eprintln!("audit: {:?} {} by {by:?} in {:?}", event.kind(), event.key_id(), event.actor().organization());
 }
 
-/// At the first start, a user's key and two bots' in `org_a`, and a bot's in `org_b`.
+/// Issues, at the first start, a key of a user and two of service accounts in `org_a`, and one of a
+/// service account in `org_b`.
 pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str, Issued)>, ManageError> {
     let everything = everything_but("");
     let stats = Permissions::new().grant("stats", "read");
@@ -96,7 +95,8 @@ pub(crate) fn everything_but(excepted: &str) -> Permissions {
     resources.flat_map(|resource| ACTIONS.map(|action| (resource, action))).collect()
 }
 
-/// `x-api-key` is the only header that counts; the organization in the path must be the key's own.
+/// Returns the service. It reads keys from `x-api-key` only, and the organization in the path must
+/// be the organization of the key.
 pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
     let auth = manager.layer().schemes([Scheme::x_api_key()]).realm("h0p").build()?;
     let routes = RESOURCES.iter().fold(Router::new(), |routes, resource| {
@@ -108,7 +108,7 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, ConfigError> {
         .layer(auth))
 }
 
-/// POST creates, GET reads, PUT updates, DELETE deletes: if the key may.
+/// Requires the permission of the method: POST creates, GET reads, PUT updates, DELETE deletes.
 fn handler(resource: &'static str) -> MethodRouter {
     any(move |method: Method, key: Principal| async move { describe(resource, &method, &key) })
         .layer(Require::by_method(resource))
@@ -121,19 +121,4 @@ fn describe(resource: &str, method: &Method, key: &Principal) -> Json<Value> {
         "method": method.as_str(),
         "by": key.owner().map(ToString::to_string),
     }))
-}
-
-const ADDR: &str = "127.0.0.1:3000";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
 }

@@ -1,12 +1,23 @@
-//! Two nodes over one PostgreSQL: a key that is revoked on one is refused on the other, at once.
+//! Runs two nodes over one PostgreSQL: a key revoked on one node is rejected on the other at once.
 //!
 //! ```sh
 //! cargo run --example cluster --features admin-api,postgres,cache
 //! ```
 //!
-//! It starts the installed PostgreSQL in a temporary folder, and two nodes, each a process of its own. How a node is built stands in
-//! `node.rs`; with the argument `node` this program is one, over the database `DATABASE_URL`, at `ADDR`.
+//! It prints its keys, the two nodes, and these lines with everything filled in:
+//!
+//! ```sh
+//! curl NODE_ONE/stats -H 'X-API-Key: READER'                     # 200
+//! curl -X DELETE NODE_ONE/api/keys/ID -H 'X-API-Key: ADMIN'      # 200: revoked on node one
+//! sleep 1; curl NODE_TWO/stats -H 'X-API-Key: READER'            # 401: rejected on node two
+//! ```
+//!
+//! It starts the installed PostgreSQL in a temporary directory, and two nodes as separate
+//! processes. `node.rs` shows how to build a node. With the argument `node`, this program is a node
+//! over the database `DATABASE_URL`, at `ADDR`.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod node;
 mod postgres;
 
@@ -33,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return node::serve().await;
     }
 
-    // A database, and the first keys in it.
+    // A database with the first keys.
     let postgres = Postgres::start(&[]);
     let (admin, reader) = first_keys(&postgres.url()).await?;
     let (admin_key, reader_key) = (admin.key().expose(), reader.key().expose());
@@ -47,12 +58,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let id = reader.record().id();
     println!("  curl -X DELETE {}/api/keys/{id} -H 'X-API-Key: {admin_key}'   # 200: revoked on node one", one.url);
-    println!("  sleep 1; curl {}/stats -H 'X-API-Key: {reader_key}'   # 401: refused on node two\n", two.url);
+    println!("  sleep 1; curl {}/stats -H 'X-API-Key: {reader_key}'   # 401: rejected on node two\n", two.url);
 
-    // The same with another key, faster than by hand.
-    show(&one.url, &two.url, admin_key).await?;
+    // The same steps with another key, without the pause.
+    measure(&one.url, &two.url, admin_key).await?;
 
-    node::stopped().await;
+    common::stopped().await;
     Ok(())
 }
 
@@ -69,38 +80,39 @@ async fn first_keys(database: &str) -> Result<(Issued, Issued), Box<dyn Error>> 
     Ok((admin, reader.await?))
 }
 
-/// Makes a key on node one, uses it on both, revokes it on node one, and asks node two until it is refused.
-async fn show(one: &str, two: &str, admin: &str) -> Result<(), reqwest::Error> {
+/// Issues a key on node one, uses it on both nodes, revokes it on node one, and sends requests to
+/// node two until it rejects the key.
+async fn measure(one: &str, two: &str, admin: &str) -> Result<(), reqwest::Error> {
     let client = Client::builder().no_proxy().build()?;
-    let new = json!({ "type": "bot", "name": "shown", "permissions": { "stats": ["read"] } });
-    let made = client.post(format!("{one}/api/keys")).header("x-api-key", admin).json(&new).send().await?;
-    let made: Value = made.error_for_status()?.json().await?;
-    let (id, key) = (made["id"].as_str().unwrap_or_default(), made["key"].as_str().unwrap_or_default());
-    let ask = async |node: &str| {
-        let answer = client.get(format!("{node}/stats")).header("x-api-key", key).send().await;
-        answer.map(|answer| answer.status().as_u16())
+    let new = json!({ "type": "bot", "name": "measured", "permissions": { "stats": ["read"] } });
+    let issued = client.post(format!("{one}/api/keys")).header("x-api-key", admin).json(&new).send().await?;
+    let issued: Value = issued.error_for_status()?.json().await?;
+    let (id, key) = (issued["id"].as_str().unwrap_or_default(), issued["key"].as_str().unwrap_or_default());
+    let status = async |node: &str| {
+        let response = client.get(format!("{node}/stats")).header("x-api-key", key).send().await;
+        response.map(|response| response.status().as_u16())
     };
-    println!("a new key: node one answers {}, node two {}", ask(one).await?, ask(two).await?);
-    // Node two has it in memory by now.
-    ask(two).await?;
+    println!("a new key: node one answers {}, node two {}", status(one).await?, status(two).await?);
+    // Node two has cached the key by now.
+    status(two).await?;
 
     let revoke = client.delete(format!("{one}/api/keys/{id}")).header("x-api-key", admin);
     revoke.send().await?.error_for_status()?;
     let revoked = Instant::now();
     let mut requests = 1;
-    while ask(two).await? == 200 {
+    while status(two).await? == 200 {
         requests += 1;
     }
     let lag = revoked.elapsed().as_secs_f64() * 1000.0;
-    println!("revoked on node one: refused on node two after {lag:.1} ms, at request {requests}");
+    println!("revoked on node one: rejected on node two after {lag:.1} ms, at request {requests}");
     Ok(())
 }
 
-/// A running node. It is ended when this is dropped, before the database.
+/// A running node. Dropping it ends the process; it is dropped before the database.
 struct Node {
     url: String,
     process: Child,
-    /// What it prints more.
+    /// Kept open, so that the node can print more.
     _output: BufReader<ChildStdout>,
 }
 
@@ -119,7 +131,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // So that it ends as by Ctrl-C, and writes what it has counted.
+        // SIGTERM is a graceful shutdown, in which the node writes its usage counts.
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! A PostgreSQL of one's own, from the installed programs, in a temporary folder.
+//! Runs the installed PostgreSQL in a temporary directory.
 #![allow(dead_code, unreachable_pub, reason = "the tests use more of it than the example")]
 
 use std::{
@@ -16,7 +16,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A running server. It ends, and its folder goes, when this is dropped. It ends with this process too, however that ends.
+/// A running server. Dropping it ends the server and removes its directory. The server also ends
+/// when this process ends, however that happens.
 pub struct Postgres {
     pub port: u16,
     server: Option<Server>,
@@ -25,19 +26,19 @@ pub struct Postgres {
 
 struct Server {
     process: Child,
-    /// Waits until its input is closed, and then ends the server.
+    /// Ends the server when its standard input is closed.
     watch: Child,
 }
 
-/// PostgreSQL refuses to run as root, so root runs it as nobody.
+/// The user `nobody`. PostgreSQL does not run as root, so root runs it as this user.
 const NOBODY: u32 = 65534;
-const STEP: Duration = Duration::from_millis(20);
-const MOST_STEPS: usize = 1500;
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const MAX_POLLS: usize = 1500;
 
 // === impl Postgres ===
 
 impl Postgres {
-    /// A new database cluster, and a server over it with these settings (`name=value`).
+    /// Creates a database cluster and starts a server over it with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Self {
         let folder = folder();
         let mut initdb = program("initdb", folder.path());
@@ -46,7 +47,7 @@ impl Postgres {
         Self::serve(folder, settings)
     }
 
-    /// A standby that follows this server.
+    /// Starts a standby that follows this server.
     pub fn standby(&self, settings: &[&str]) -> Self {
         let folder = folder();
         let mut copy = program("pg_basebackup", folder.path());
@@ -67,48 +68,48 @@ impl Postgres {
         postgres
     }
 
-    /// Where it is reached.
+    /// Returns the URL of the database.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// The folder of its data.
+    /// Returns the data directory.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Ends the server by `kill -9`.
+    /// Ends the server with SIGKILL.
     pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };
-        // The server's own processes see that it is gone, and go.
+        // The server's child processes notice that it is gone, and end.
         let _ = server.process.kill();
         server.end();
     }
 
-    /// Starts the server again over the same data, and waits until it answers.
+    /// Starts the server again over the same data and waits until it accepts connections.
     pub fn resume(&mut self) {
         let mut postgres = program("postgres", self.folder.path());
         postgres.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k", ""]);
         postgres.args(["-c", "listen_addresses=127.0.0.1", "-c", "restart_after_crash=off"]);
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).expect("a log");
         let mut server = None::<Server>;
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_POLLS {
             let log = log.try_clone().expect("the log");
             let starting = server.get_or_insert_with(|| Server::start(postgres.stderr(log)));
             if starting.process.try_wait().expect("its state").is_some() {
-                // What is left of a server that was killed holds its memory for a moment.
+                // The child processes of a killed server hold its shared memory for a moment.
                 server.take().expect("it was started").end();
             } else if self.is_ready() {
                 self.server = server;
                 return;
             }
-            thread::sleep(STEP);
+            thread::sleep(POLL_INTERVAL);
         }
         server.into_iter().for_each(Server::end);
         panic!("postgres does not start: {}", self.log());
     }
 
-    /// Makes a primary of a standby.
+    /// Promotes a standby to primary.
     pub fn promote(&self) {
         let mut promote = program("pg_ctl", self.folder.path());
         run(promote.arg("promote").arg("-D").arg(self.data()).arg("-w"));
@@ -122,14 +123,14 @@ impl Postgres {
             .is_ok_and(|status| status.success())
     }
 
-    /// Gives a file or folder to the user that the server runs as.
+    /// Changes the owner of a file or directory to the user that the server runs as.
     pub fn own(path: &Path) {
         if is_root() {
-            chown(path, Some(NOBODY), Some(NOBODY)).expect("the file as nobody's");
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("root may change the owner");
         }
     }
 
-    /// What the server has said.
+    /// Returns the server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -142,7 +143,7 @@ impl Drop for Postgres {
 }
 
 impl Server {
-    /// In process groups of their own, so that Ctrl-C ends first what uses the server.
+    /// Starts the server in its own process group, so that Ctrl-C ends its clients first.
     fn start(postgres: &mut Command) -> Self {
         let process = postgres.process_group(0).spawn().expect("postgres");
         let mut watch = Command::new("sh");
@@ -158,14 +159,14 @@ impl Server {
     }
 }
 
-/// A temporary folder for a server.
+/// Creates a temporary directory for a server.
 fn folder() -> TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = tempfile::tempdir().expect("a temporary directory");
     Postgres::own(folder.path());
     folder
 }
 
-/// One of PostgreSQL's programs, which does not run as root.
+/// Returns a command for one of PostgreSQL's programs, which do not run as root.
 fn program(name: &str, folder: &Path) -> Command {
     let mut command =
         Command::new(find(name).unwrap_or_else(|| panic!("{name} is not installed: apt install postgresql")));
@@ -176,7 +177,7 @@ fn program(name: &str, folder: &Path) -> Command {
     command
 }
 
-/// On the path, or where Debian keeps the newest.
+/// Finds a program in `PATH`, or in Debian's directory of the newest version.
 fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).map(|folder| folder.join(name));

@@ -16,7 +16,7 @@ let interrupted = null;
 
 // The server
 
-const refusal = (status, message) => Object.assign(new Error(message), { status });
+const rejection = (status, message) => Object.assign(new Error(message), { status });
 
 async function call(method, path, { body, headers } = {}) {
   const mutation = method !== "GET" && { "Content-Type": "application/json" };
@@ -27,20 +27,20 @@ async function call(method, path, { body, headers } = {}) {
     credentials: "same-origin",
     cache: "no-store",
   }).catch(() => {
-    throw refusal(0, "The server cannot be reached. Check your connection, then try again.");
+    throw rejection(0, "The server cannot be reached. Check your connection, then try again.");
   });
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw refusal(response.status, reason(response, answer));
+  if (!response.ok) throw rejection(response.status, reason(response, answer));
   return answer;
 }
 
 function reason(response, { detail, title }) {
-  return detail || title || `That did not work: the server answered ${response.status}.`;
+  return detail || title || `The request failed with status ${response.status}.`;
 }
 
 const keyPath = (key, action = "") => `/admin/keys/${encodeURIComponent(key.id)}${action}`;
 
-// Running: every request belongs to a part of the page, which is busy meanwhile and shows what went wrong.
+// Requests: each one belongs to a part of the page, which is busy until the response arrives and shows errors.
 
 async function run(part, work) {
   const focused = document.activeElement;
@@ -69,7 +69,7 @@ function busy(part, yes) {
   for (const button of findAll("button", part)) button.disabled = yes;
 }
 
-// A disabled button loses the focus, and so does a row that is gone.
+// A disabled button loses the focus, and so does a removed row.
 function returnFocus(to) {
   for (const element of [to, find("#new-key"), find("#admin-key")]) {
     const { activeElement } = document;
@@ -110,7 +110,7 @@ async function signOut() {
 async function enter(newSession) {
   session = newSession;
   find("#who").textContent = session.owner ?? "";
-  find("#whose").textContent = session.own_keys_only ? "Your keys in" : "Keys of";
+  find("#list-title").textContent = session.own_keys_only ? "Your keys in" : "Keys of";
   find("#organization").textContent = session.organization ?? "everyone";
   showSignedIn(true);
   await refresh();
@@ -126,7 +126,7 @@ function leave(message) {
   returnFocus();
 }
 
-// What was typed is there again when the same administrator is back.
+// Keeps an open dialog, so that the same user finds the input again after signing in.
 function interrupt() {
   const dialog = find("dialog[open]:not(#shown)");
   interrupted = dialog && { dialog, by: session.key_id };
@@ -198,7 +198,7 @@ function drawKey(key) {
   return row;
 }
 
-// A key is replaced once, and a user's key by that user alone.
+// A key can be replaced once. Only the user may replace a user's key.
 const replaceable = (key) => !key.replaced_by && key.status !== "expired" && (key.type !== "user" || key.owner === session.owner);
 
 const newRow = () => find("tr", document.importNode(find("#row").content, true));
@@ -301,7 +301,7 @@ function openEdit() {
   open(find("#edit"));
 }
 
-// Only what was changed here: somebody else may have changed the rest meanwhile.
+// Returns only the fields changed here, since another user may have changed the others.
 function edited(form) {
   const body = {};
   const name = find("#edit-name").value.trim();
@@ -349,7 +349,7 @@ const ACTIONS = {
   edit: openEdit,
   rotate: () => open(find("#rotate")),
   regenerate: () => openConfirm("Regenerate", "You get a new key. The old key stops working at once.", regenerate),
-  revoke: () => openConfirm("Revoke", "The key stops working at once, for ever.", revoke),
+  revoke: () => openConfirm("Revoke", "The key stops working at once and cannot be restored.", revoke),
 };
 
 function act({ target }) {

@@ -1,14 +1,26 @@
-//! A page for administrators and members over the management API, and a small API that its keys open. Keys live in a file, `dashboard.db`.
+//! Serves a web page over the management API, for administrators and members, and a small API.
 //!
 //! ```sh
 //! cargo run --example dashboard --features admin-api,sqlite
 //! ```
 //!
-//! The first start prints the first administrator's key, once. Open the address that is printed and sign in with that key: it is
-//! exchanged for a session, and stays nowhere in the browser. `-- --new-admin-key` prints another, if that one was lost.
-//! `-- --new-member-key alice` prints a key of the member `alice`, who signs in likewise and manages her own keys only. Behind TLS, set
-//! `PUBLIC_URL=https://…`.
+//! The first start prints the key of the first administrator, once, and these lines with the key
+//! filled in. Keys are stored in the file `dashboard.db`.
+//!
+//! ```sh
+//! curl -H 'X-API-Key: ADMIN' http://127.0.0.1:3000/api/keys   # 200
+//! curl http://127.0.0.1:3000/api/keys                         # 401: no key
+//! ```
+//!
+//! Open <http://127.0.0.1:3000> and sign in with the key. The server exchanges it for a session;
+//! the browser does not keep the key.
+//!
+//! - `-- --new-admin-key` prints another administrator key, if the first one is lost.
+//! - `-- --new-member-key alice` prints a key of the member `alice`, who manages her own keys only.
+//! - Behind TLS, set `PUBLIC_URL=https://…`.
 
+#[path = "../common/mod.rs"]
+mod common;
 pub(crate) mod sign_in;
 
 use std::{env, error::Error, path::Path, time::Duration};
@@ -26,7 +38,6 @@ use axum::{
 };
 use serde_json::{Value, json};
 use sign_in::Sessions;
-use tokio::{net::TcpListener, signal};
 use tower_api_key::{
     KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require,
     manage::{Actor, Issued, ManageError, NewKey},
@@ -35,27 +46,23 @@ use tower_api_key::{
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Keys.
+    // The keys.
     let database = env::var("DATABASE").unwrap_or_else(|_| "dashboard.db".to_owned());
     let manager = manager(Path::new(&database)).await?;
     let keys = first_keys(&manager, &env::args().skip(1).collect::<Vec<_>>()).await?;
-    for (name, issued) in &keys {
-        println!("key {name}: {}", issued.key().expose());
-    }
+    common::print_keys(&keys);
 
-    // Routes.
+    // The routes.
     let app = app(&manager)?;
 
     // Serve.
-    let address = env::var("ADDR").unwrap_or_else(|_| ADDR.to_owned());
-    let listener = TcpListener::bind(address).await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let (listener, url) = common::listen().await?;
     println!("listening on {url}\n\nOpen {url} in a browser and sign in with a key, or try:");
     for (name, issued) in &keys {
         println!("  curl -H 'X-API-Key: {}' {url}/api/keys   # 200: {name}", issued.key().expose());
     }
     println!("  curl {url}/api/keys   # 401: no key\n");
-    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    axum::serve(listener, app).with_graceful_shutdown(common::stopped()).await?;
     Ok(manager.flush().await?)
 }
 
@@ -63,17 +70,18 @@ const ORGANIZATION: &str = "acme";
 const RESOURCES: [&str; 4] = ["links", "stats", "webhooks", "apiKeys"];
 const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 
-/// Keys in the file `database`.
+/// Returns a manager of the keys in the file `database`.
 pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error>> {
     Ok(KeyManager::builder(SqliteStore::open(database).await?)
         .format(KeyFormat::new("acme")?)
         .mask(Mask::LastFour)
         .usage_interval(Duration::from_secs(1))
-        .on_event(|change| eprintln!("{:?} {} by {:?}", change.kind(), change.key_id(), change.actor().key_id()))
+        .on_event(|event| eprintln!("{:?} {} by {:?}", event.kind(), event.key_id(), event.actor().key_id()))
         .build()?)
 }
 
-/// At the first start, or when asked for: a key that may do everything, or a member's. There is no default key.
+/// Issues an administrator key at the first start, and the keys that the arguments request. There
+/// is no default key.
 pub(crate) async fn first_keys(
     manager: &KeyManager,
     arguments: &[String],
@@ -96,7 +104,7 @@ pub(crate) async fn first_keys(
     Ok(keys)
 }
 
-/// A key that a member signs in with.
+/// Issues a key for a member to sign in with.
 async fn member_key(manager: &KeyManager, name: &str) -> Result<Issued, ManageError> {
     let own_keys = ACTIONS.map(|action| ("apiKeys", action));
     let may: Permissions = own_keys.into_iter().chain([("links", "read"), ("stats", "read")]).collect();
@@ -138,7 +146,7 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, Box<dyn Error>> {
         .layer(map_response(secured)))
 }
 
-/// The bounds of a key that comes by itself: those that it has in a session.
+/// Restricts a key that is sent directly in the same way as in a session.
 async fn confine_members(mut request: Request) -> Request {
     let actor = request.extensions().get::<Principal>().map(|key| sign_in::confined(key.into()));
     if let Some(actor) = actor {
@@ -159,7 +167,8 @@ fn file(media_type: &'static str, text: &'static str) -> ([(HeaderName, &'static
     ([(CONTENT_TYPE, media_type)], text)
 }
 
-/// The page runs its own script and nothing else, stands in no frame, and tells nobody where it is.
+/// Adds security headers: only the page's own script runs, no site may frame the page, and it sends
+/// no referrer.
 async fn secured(mut response: Response) -> Response {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -172,19 +181,4 @@ async fn secured(mut response: Response) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-const ADDR: &str = "127.0.0.1:3000";
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
 }

@@ -1,17 +1,21 @@
-//! A session in exchange for a key: an administrator's, or a member's, who then manages its own keys only.
+//! Exchanges a key for a session, for administrators and for members, who manage their own keys
+//! only.
 //!
-//! The page sends the key once, in a header, through the same layer as every other request. What it gets is a cookie that no script
-//! can read and no other site can send. The server keeps which key that was, in which version, and asks at every request what it may
-//! do now. A session ends for good when its key was changed in any way: it does not come back when a disabled key is enabled.
+//! The page sends the key once, in a header, through the same layer as every other request. The
+//! response sets a cookie that no script can read and no other site can send. The server stores the
+//! id and the version of the key, and reads the current permissions on every request. Any change of
+//! the key ends its sessions for good: enabling a disabled key does not restore them.
 //!
 //! # Cookies are shared by the ports of a host
 //!
-//! A server on another port, or a page that it serves, may set cookies here. So the cookie has a name that is made anew at each start, which
-//! others cannot guess and overwrite. Every cookie of that name is looked at: what is no session is passed over, and of several sessions
-//! the one counts that was begun first. The secret of a session is made here, at sign-in, and what the browser presented before is ended.
+//! A server on another port of this host can set cookies here. So each start chooses a random
+//! cookie name, which others cannot guess and overwrite. The server reads every cookie of that
+//! name, ignores those without a session, and uses the session that began first. Sign-in creates a
+//! new session secret and ends the sessions that the browser presented.
 //!
-//! On plain HTTP a server on another port can still read the cookie when the browser goes there: serve this only on hosts whose ports you
-//! trust. With `PUBLIC_URL=https://…` the cookie is `Secure` and its name begins with `__Host-`: nothing but this host can set it, over TLS.
+//! Over plain HTTP, a server on another port can still read the cookie when the browser visits it.
+//! Use plain HTTP only on hosts whose ports you all trust. With `PUBLIC_URL=https://…` the cookie
+//! is `Secure` and its name begins with `__Host-`, so only this host can set it, over TLS.
 
 use std::{
     collections::HashMap,
@@ -38,11 +42,11 @@ use tower_api_key::{
     manage::{Actor, ManageError},
 };
 
-/// Who has signed in. Clones share the sessions.
+/// The open sessions. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Sessions {
     manager: KeyManager,
-    /// By the digest of the cookie: its text is nowhere here.
+    /// By the digest of the cookie; the cookie itself is not stored.
     open: Arc<Mutex<HashMap<KeyDigest, Session>>>,
     cookie_name: Arc<str>,
     is_secure: bool,
@@ -51,14 +55,14 @@ pub(crate) struct Sessions {
 #[derive(Clone)]
 struct Session {
     key: KeyId,
-    /// Of the key's record, when the session was begun.
+    /// The version of the key's record at sign-in.
     version: Option<u64>,
     begun: Instant,
 }
 
 const LIFETIME: Duration = Duration::from_secs(8 * 3_600);
 
-/// One more ends them all.
+/// The most sessions of one key. One more ends all of them.
 const SESSIONS_PER_KEY: usize = 100;
 
 pub(crate) fn router(sessions: Sessions, auth: ApiKeyLayer) -> Router {
@@ -69,7 +73,7 @@ pub(crate) fn router(sessions: Sessions, auth: ApiKeyLayer) -> Router {
     with_a_key.merge(with_a_session).route("/", delete(sign_out)).with_state(sessions)
 }
 
-/// Lets a request through for whoever has signed in.
+/// Rejects requests without a session with 401. Passes the actor of the session to the handler.
 pub(crate) async fn require_session(State(sessions): State<Sessions>, mut request: Request, next: Next) -> Response {
     match sessions.actor(request.headers()).await {
         Ok(Some(actor)) => {
@@ -85,7 +89,7 @@ async fn sign_in(State(sessions): State<Sessions>, headers: HeaderMap, key: Prin
     let Ok(secret) = KeyFormat::new("session").and_then(|format| format.generate()) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // A key that was rotated away works on for a while, but manages nothing.
+    // A replaced key still works during its grace period, but cannot manage keys.
     match sessions.manager.actor(key.id()).await {
         Ok(Some(actor)) => {
             sessions.end_presented(&headers);
@@ -107,10 +111,11 @@ async fn sign_out(State(sessions): State<Sessions>, headers: HeaderMap) -> Respo
     ([(SET_COOKIE, sessions.cookie("", Duration::ZERO))], Json(json!({ "signed_in": false }))).into_response()
 }
 
-/// Who manages the keys of the whole organization. A bot's key does too: only administrators make one.
+/// The users that manage the keys of the whole organization. Keys of service accounts do too: only
+/// administrators can create them.
 const ADMINISTRATORS: [&str; 1] = ["admin"];
 
-/// A member manages its own keys only, by whatever way it came.
+/// Restricts the actor of a member to the member's own keys.
 pub(crate) fn confined(actor: Actor) -> Actor {
     match actor.owner() {
         Some(Owner::User(user)) if !ADMINISTRATORS.contains(&user.as_str()) => actor.own_keys_only(),
@@ -146,7 +151,7 @@ impl Sessions {
         Ok(None)
     }
 
-    /// The sessions that a request presents, those that were begun first in front.
+    /// Returns the sessions of a request's cookies, the oldest first.
     fn presented(&self, headers: &HeaderMap) -> Vec<(KeyDigest, Session)> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
         let cookies = cookies.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
@@ -166,7 +171,7 @@ impl Sessions {
     }
 
     fn cookie(&self, secret: &str, lifetime: Duration) -> String {
-        // A name with __Host- asks for this path.
+        // The prefix `__Host-` requires this path.
         let scope = if self.is_secure { "Secure; Path=/" } else { "Path=/admin" };
         let (name, seconds) = (&self.cookie_name, lifetime.as_secs());
         format!("{name}={secret}; HttpOnly; SameSite=Strict; {scope}; Max-Age={seconds}")

@@ -1,12 +1,12 @@
 //! The three products' documents, line by line, against the very services of `examples/`, keys in SQLite.
 #[path = "../../examples/either.rs"]
-#[allow(dead_code, reason = "its main runs as an example")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "an example, with its main and the code that examples share")]
 mod either;
 #[path = "../../examples/token.rs"]
-#[allow(dead_code, reason = "its main runs as an example")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "an example, with its main and the code that examples share")]
 mod token;
 #[path = "../../examples/x_api_key.rs"]
-#[allow(dead_code, reason = "its main runs as an example")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "an example, with its main and the code that examples share")]
 mod x_api_key;
 
 use std::{

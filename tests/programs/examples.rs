@@ -334,7 +334,7 @@ fn cluster_refuses_on_one_node_what_is_revoked_on_the_other() {
     assert_eq!(example.urls.len(), 2);
     assert_eq!(example.next_line(), "a new key: node one answers 200, node two 200");
     let lag = example.next_line();
-    assert!(lag.starts_with("revoked on node one: refused on node two after "), "{lag}");
+    assert!(lag.starts_with("revoked on node one: rejected on node two after "), "{lag}");
     example.follow_advice();
     let urls = example.urls.clone();
     example.end_by("-INT");

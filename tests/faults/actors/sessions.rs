@@ -12,10 +12,10 @@ use super::{Answer, call};
 use crate::support::registry::{id, text};
 
 #[path = "../../../examples/dashboard/main.rs"]
-#[allow(dead_code, reason = "its main runs as an example")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "an example, with its main and the code that examples share")]
 mod dashboard;
 #[path = "../../../examples/token.rs"]
-#[allow(dead_code, reason = "its main runs as an example")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "an example, with its main and the code that examples share")]
 mod token;
 
 struct Dashboard {
