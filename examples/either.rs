@@ -3,11 +3,12 @@
 //!
 //! ```sh
 //! cargo run --example either --features admin-api,sqlite
-//! curl -H 'X-API-Key: KEY' http://127.0.0.1:3000/v1/sandboxes                     # 200
-//! curl -H 'Authorization: Bearer KEY' http://127.0.0.1:3000/v1/sandboxes          # 200
+//! URL=http://127.0.0.1:3000
+//! curl -H 'X-API-Key: KEY' $URL/v1/sandboxes   # 200
+//! curl -H 'Authorization: Bearer KEY' $URL/v1/sandboxes   # 200
 //! curl -X POST -H 'X-API-Key: KEY' -H 'Content-Type: application/json' \
-//!   -d '{"template_id": "52", "timeout_seconds": 3600}' http://127.0.0.1:3000/v1/sandboxes    # 201
-//! curl http://127.0.0.1:3000/v1/sandboxes    # 401 {"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}
+//!   -d '{"template_id": "52", "timeout_seconds": 3600}' $URL/v1/sandboxes   # 201
+//! curl $URL/v1/sandboxes   # 401 {"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}
 //! ```
 //!
 //! It prints its keys, and these lines with the keys filled in. The management API is under
@@ -52,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(manager.flush().await?)
 }
 
-/// Returns a manager whose live keys begin with `hopx_live_` and test keys with `hopx_test_`.
+/// Returns a manager. Live keys begin with `hopx_live_`, test keys with `hopx_test_`.
 pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error>> {
     let store = SqliteStore::open(database).await?;
     let manager = KeyManager::builder(store)

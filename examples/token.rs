@@ -3,12 +3,13 @@
 //!
 //! ```sh
 //! cargo run --example token --features sqlite
-//! curl -H 'Authorization: Token KEY' http://127.0.0.1:3000/api/v1/external/groups           # 200, for either key
-//! curl -X POST -H 'Authorization: Token KEY' http://127.0.0.1:3000/api/v1/external/links    # 201, or 403 for the key `limited`
-//! curl -H 'Authorization: Bearer KEY' http://127.0.0.1:3000/api/v1/external/groups          # 401: Token, not Bearer
-//! curl -c cookies -d account=alice http://127.0.0.1:3000/login                              # 200
-//! curl -b cookies -X POST http://127.0.0.1:3000/profile/api-key/generate                    # 201: the key, shown once
-//! curl -b cookies http://127.0.0.1:3000/profile/api-key/                                    # 200: masked
+//! URL=http://127.0.0.1:3000
+//! curl -H 'Authorization: Token KEY' $URL/api/v1/external/groups   # 200, for either key
+//! curl -X POST -H 'Authorization: Token KEY' $URL/api/v1/external/links   # 201; 403 for `limited`
+//! curl -H 'Authorization: Bearer KEY' $URL/api/v1/external/groups   # 401: Token, not Bearer
+//! curl -c cookies -d account=alice $URL/login   # 200
+//! curl -b cookies -X POST $URL/profile/api-key/generate   # 201: the key, shown once
+//! curl -b cookies $URL/profile/api-key/   # 200: masked
 //! ```
 
 mod common;

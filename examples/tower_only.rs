@@ -9,9 +9,9 @@
 //! ```sh
 //! curl http://127.0.0.1:3000/notes -H 'Authorization: Bearer EDITOR'                       # 200
 //! curl --http2-prior-knowledge http://127.0.0.1:3000/notes -H 'X-API-Key: EDITOR'          # 200
-//! curl -X POST http://127.0.0.1:3000/notes -H 'X-API-Key: READER'                          # 403: read only
-//! curl http://127.0.0.1:3000/elsewhere -H 'X-API-Key: EDITOR'                              # 403: not in the table
-//! curl http://127.0.0.1:3000/notes                                                         # 401: no key
+//! curl -X POST http://127.0.0.1:3000/notes -H 'X-API-Key: READER'   # 403: read only
+//! curl http://127.0.0.1:3000/elsewhere -H 'X-API-Key: EDITOR'   # 403: not in the table
+//! curl http://127.0.0.1:3000/notes   # 401: no key
 //! ```
 
 mod common;

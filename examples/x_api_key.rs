@@ -3,10 +3,11 @@
 //!
 //! ```sh
 //! cargo run --example x_api_key --features admin-api,sqlite
-//! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/stats              # 200, for any key but `other`
-//! curl -X POST -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_a/shortLinks # 200, or 403 for the key `stats`
-//! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/orgs/org_b/stats              # 403: another organization
-//! curl -H 'x-api-key: KEY' http://127.0.0.1:3000/api/keys                          # 200 for the key `admin`
+//! URL=http://127.0.0.1:3000
+//! curl -H 'x-api-key: KEY' $URL/api/orgs/org_a/stats   # 200; 403 for `other`
+//! curl -X POST -H 'x-api-key: KEY' $URL/api/orgs/org_a/shortLinks   # 200; 403 for `stats`
+//! curl -H 'x-api-key: KEY' $URL/api/orgs/org_b/stats   # 403: another organization
+//! curl -H 'x-api-key: KEY' $URL/api/keys   # 200 for `admin`
 //! ```
 //!
 //! It prints its keys, and these lines with the keys filled in. The management API is under

@@ -14,7 +14,7 @@
 //! new session secret and ends the sessions that the browser presented.
 //!
 //! Over plain HTTP, a server on another port can still read the cookie when the browser visits it.
-//! Use plain HTTP only on hosts whose ports you all trust. With `PUBLIC_URL=https://…` the cookie
+//! Use plain HTTP only on hosts where you trust all ports. With `PUBLIC_URL=https://…` the cookie
 //! is `Secure` and its name begins with `__Host-`, so only this host can set it, over TLS.
 
 use std::{

@@ -14,8 +14,8 @@ use crate::key::KeyDigest;
 pub enum Invalidation {
     /// The key with this digest.
     Digest(KeyDigest),
-    /// Keys whose digest begins with these two bytes. A channel that others can read then reveals
-    /// little about a digest.
+    /// Keys with digests that begin with these two bytes. A channel that others can read then
+    /// reveals little about a digest.
     DigestPrefix([u8; 2]),
     /// Any keys.
     All,
@@ -27,12 +27,12 @@ pub enum Invalidation {
 /// times out, the cache subscribes again and invalidates all its entries. So an implementation need
 /// not know which changes it has missed.
 ///
-/// | a faulty feed                                       | effect                                      |
-/// |-----------------------------------------------------|---------------------------------------------|
-/// | reports a change that did not happen                | one extra lookup                            |
-/// | never reports a change                              | **a revoked key works until the TTL ends**  |
-/// | completes `heartbeat` before the changes before it  | **a revoked key works until they arrive**   |
-/// | returns an error, or does not return                | every lookup queries the store              |
+/// | a faulty feed                                | effect                                     |
+/// |----------------------------------------------|--------------------------------------------|
+/// | reports a change that did not happen         | one extra lookup                           |
+/// | never reports a change                       | **a revoked key works until the TTL ends** |
+/// | completes `heartbeat` before earlier changes | **a revoked key works until they arrive**  |
+/// | returns an error, or does not return         | every lookup queries the store             |
 ///
 /// If a table has a version column that grows with every change, a poll of its maximum is enough.
 /// The example reports a change within 20 ms:

@@ -5,14 +5,14 @@
 //! interleavings with up to three preemptions.
 //!
 //! ```text
-//! follower   change arrives ─▶ advance the epoch      heartbeat returns ─▶ proven = when it was sent
+//! follower   change arrives ─▶ advance the epoch    heartbeat returns ─▶ proven = time of sending
 //! lookup     read the epoch ─▶ query the store ─▶ insert the result with that epoch
-//! request    read proven ─▶ read the epoch ─▶ use the entry if the proof is recent and the epoch equal
+//! request    read proven ─▶ read the epoch ─▶ use the entry if proof and epoch are current
 //! ```
 //!
 //! Correctness depends on the order within each line. A change that was committed before a
-//! heartbeat was sent advances its epoch before that heartbeat counts as proven. So an entry whose
-//! epoch is unchanged was true when the heartbeat was sent, or later.
+//! heartbeat was sent advances its epoch before that heartbeat counts as proven. So an entry with
+//! an unchanged epoch was true when the heartbeat was sent, or later.
 
 use super::atomics::{AtomicU32, AtomicU64, Ordering};
 
@@ -102,7 +102,7 @@ impl Freshness {
     }
 
     /// Returns the end of the current lease. Read it before the epoch, as
-    /// [`is_fresh`](Self::is_fresh) does: then a result whose epoch is unchanged may be used until
+    /// [`is_fresh`](Self::is_fresh) does: then a result with an unchanged epoch may be used until
     /// that instant.
     pub(super) fn proven_until(&self, lease: u64) -> u64 {
         self.proven.load(Ordering::Acquire).checked_sub(1).map_or(0, |sent| sent.saturating_add(lease))

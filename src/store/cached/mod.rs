@@ -1,11 +1,13 @@
 //! A cache in front of a store, with a bound on how long a revoked key may still work.
 //!
-//! | cache state                                      | result                                          |
-//! |--------------------------------------------------|-------------------------------------------------|
-//! | active record, feed connected                    | answered at once, from memory                   |
-//! | unknown, disabled or revoked key, feed connected | rejected after the next heartbeat               |
-//! | no entry, or feed not connected                  | one store lookup, shared by concurrent requests |
-//! | the same, and the store fails                    | 503, unless `stale_if_error` is set             |
+//! | cache entry                      | change feed | result                                   |
+//! |----------------------------------|-------------|------------------------------------------|
+//! | active record                    | followed    | accepted at once, from memory            |
+//! | unknown, disabled or revoked key | followed    | rejected after the next heartbeat        |
+//! | none                             | followed    | one store lookup for concurrent requests |
+//! | any                              | lost        | the same                                 |
+//!
+//! If a store lookup fails, the response is 503, unless `stale_if_error` is set.
 //!
 //! A cached record can accept a key, but a cache entry alone never rejects one. So a key that one
 //! node issues or enables works on all other nodes at once. New permissions and other edits take

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 /// One migration. The version of a schema is the number of its migrations.
 struct PgMigration {
     sql: &'static str,
-    /// The oldest schema version whose library works with the tables after this migration.
+    /// The schema version of the oldest library that works with the tables after this migration.
     works_with: i64,
     /// Created before the migration, concurrently with reads and writes.
     indexes: &'static [IndexDefinition],

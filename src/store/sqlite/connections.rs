@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The number of concurrent lookups.
 const LOOKUPS: u32 = 4;
 
-/// The number of organizations whose lists may wait for the one connection at the same time.
+/// The number of organizations that may wait for the one connection at the same time.
 const LANES: usize = 64;
 
 #[derive(Debug)]
@@ -158,7 +158,7 @@ async fn first_connection(
 /// to WAL mode, SQLite fails at once, without the busy timeout.
 async fn writer(opened: &Arc<OnceLock<Arc<Files>>>, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     // SQLite itself rolls back a transaction on some errors, such as a full disk. A connection
-    // whose transaction depth no longer matches is not used again.
+    // with a mismatched transaction depth is not used again.
     let pool = pool(1, opened).before_acquire(|connection, _| {
         let in_step = !connection.is_in_transaction();
         Box::pin(async move { Ok(in_step) })

@@ -6,7 +6,7 @@ use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction, error::Databa
 /// One migration. The version of a schema is the number of its migrations.
 struct SqliteMigration {
     sql: &'static str,
-    /// The oldest schema version whose library works with the tables after this migration.
+    /// The schema version of the oldest library that works with the tables after this migration.
     works_with: i64,
 }
 

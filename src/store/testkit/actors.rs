@@ -1,4 +1,4 @@
-//! On whose behalf a change is made, and what becomes of it when that key changes first.
+//! Changes with an actor, which fail if the actor's key changes first.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use crate::{
     store::{ActorKey, KeyFilter, UsageDelta},
 };
 
-/// The changes that a registry makes on somebody's behalf.
+/// The changes that take an actor.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Insert,
@@ -34,7 +34,7 @@ const CHANGES: [Change; 7] = [
 ];
 
 impl Change {
-    /// Makes this change to Alice's key `a`, under the digest 1; what it adds is `b`, under the digest 2.
+    /// Changes Alice's key `a`, with the digest 1, or adds the key `b`, with the digest 2.
     async fn make(self, registry: &impl KeyRegistry, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
         let a = sound(registry.get(&"a".into()).await).unwrap_or_else(|| of_alice("a", 1));
         match self {
@@ -96,18 +96,18 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_changed_is_none(registry: i
                 }
                 "expired" => actor = actor.with_clock(noon),
                 _ => {
-                    // A version that is not there yet is no better than one that is not there any more.
+                    // A version that does not exist yet must fail like one that no longer exists.
                     actor = ActorKey::new("actor", read.version() + 1).with_clock(|| noon() - SECOND);
                 }
             }
             let answer = Box::pin(change.make(&registry, Some(&actor))).await;
-            assert_eq!(answer, changed("actor"), "{change:?} on behalf of a key that was {what}");
+            assert_eq!(answer, changed("actor"), "{change:?} by an actor with a key that was {what}");
             let a = stored(&registry, "a").await;
             let is_as_before = (a.status(), a.version(), a.replaced_by(), a.name()) == (Status::Active, 0, None, None);
-            assert!(is_as_before, "{change:?} was refused, since its actor was {what}, and changed something: {a:?}");
+            assert!(is_as_before, "{change:?} failed because its actor was {what}, but changed the key: {a:?}");
             assert!(
                 find(&registry, 2).await.is_none(),
-                "{change:?} was refused, since its actor was {what}, and added a key"
+                "{change:?} failed because its actor was {what}, but added a key"
             );
         }
     }
@@ -122,21 +122,21 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: imp
         assert_eq!(
             Box::pin(change.make(&registry, Some(&actor))).await,
             Ok(()),
-            "{change:?} on behalf of a key that was only used"
+            "{change:?} by an actor with a key that was only used"
         );
     }
-    let nobody = ActorKey::new("nobody", 0);
+    let unknown = ActorKey::new("unknown", 0);
     for change in CHANGES {
         let _ = sound(registry.remove(&"a".into(), None).await);
         let _ = sound(registry.remove(&"b".into(), None).await);
-        let answer = Box::pin(change.make(&registry, Some(&nobody))).await;
-        assert_eq!(answer, changed("nobody"), "{change:?}: what is wrong with an actor comes first");
+        let answer = Box::pin(change.make(&registry, Some(&unknown))).await;
+        assert_eq!(answer, changed("unknown"), "{change:?}: the actor must be checked first");
     }
     insert(&registry, of_alice("a", 1)).await;
     sound(registry.revoke(&"a".into(), None).await).expect("a revocation");
     for change in CHANGES {
-        let answer = Box::pin(change.make(&registry, Some(&nobody))).await;
-        assert_eq!(answer, changed("nobody"), "{change:?} to a revoked key: what is wrong with an actor comes first");
+        let answer = Box::pin(change.make(&registry, Some(&unknown))).await;
+        assert_eq!(answer, changed("unknown"), "{change:?} of a revoked key: the actor must be checked first");
     }
 }
 
@@ -149,17 +149,22 @@ pub(super) async fn a_key_changes_itself(registry: impl KeyRegistry) {
         assert_eq!(
             Box::pin(change.make(&registry, Some(&of_a().await))).await,
             Ok(()),
-            "{change:?} on behalf of the changed key"
+            "{change:?} by the changed key itself"
         );
     }
     insert(&registry, of_alice("a", 1)).await;
     insert(&registry, of_alice("0", 10)).await;
     insert(&registry, of_alice("z", 11)).await;
     let own = of_a().await;
-    assert_eq!(all_removed(registry.remove_user(Some("acme"), "alice", Some(&own)).await).len(), 3, "the actor leaves");
+    assert_eq!(
+        all_removed(registry.remove_user(Some("acme"), "alice", Some(&own)).await).len(),
+        3,
+        "an actor removes its own user"
+    );
 }
 
-/// Many tasks add, edit, replace, revoke and remove keys on behalf of one that is revoked: afterwards nothing happens any more.
+/// Many tasks add, edit, replace, revoke and remove keys as one actor, and the key of the actor is
+/// revoked meanwhile. After the revocation, no change may succeed.
 pub(super) async fn a_change_in_flight_never_outlives_the_revocation_of_its_actor(registry: impl KeyRegistry) {
     let registry = Arc::new(registry);
     for round in 0..8_u8 {
@@ -186,7 +191,7 @@ pub(super) async fn a_change_in_flight_never_outlives_the_revocation_of_its_acto
         .await;
         let seen = seen.lock().expect("no task has panicked").clone();
         let changed: Vec<_> = everything(&*registry).await.into_iter().filter(|one| !seen.contains(one)).collect();
-        assert!(changed.is_empty(), "changed after the actor's key was ended: {changed:?}");
+        assert!(changed.is_empty(), "changed after the actor's key had ended: {changed:?}");
         for (id, ..) in everything(&*registry).await {
             let _ = sound(registry.remove(&id, None).await);
         }
@@ -229,13 +234,13 @@ async fn act(registry: &impl KeyRegistry, round: u8, number: u8, actor: &ActorKe
     }
 }
 
-/// Each record of the organization, and which change it is at.
+/// Returns the id, version and status of each record of the organization.
 async fn everything(registry: &impl KeyRegistry) -> Vec<(KeyId, u64, Status)> {
     let all = sound(registry.list(&KeyFilter::organization("acme").with_revoked().limit(10_000)).await);
     all.iter().map(|record| (record.id().clone(), record.version(), record.status())).collect()
 }
 
-/// Keys that change each other, and themselves, and are used meanwhile: none waits for another in a circle.
+/// Keys change each other and themselves, and are used at the same time. There must be no deadlock.
 pub(super) async fn keys_change_each_other_without_a_circle(registry: impl KeyRegistry) {
     for (id, byte) in [("a", 1), ("b", 2), ("c", 3)] {
         insert(&registry, bot(id, byte)).await;
@@ -254,7 +259,7 @@ pub(super) async fn keys_change_each_other_without_a_circle(registry: impl KeyRe
             let read = stored(&*registry, to).await;
             match sound(registry.update(read.with_name(step.to_string()), Some(&actor)).await) {
                 Ok(_) | Err(RegistryError::ActorChanged(_) | RegistryError::VersionConflict(_)) => {}
-                Err(refusal) => panic!("an update was refused: {refusal}"),
+                Err(error) => panic!("an update failed: {error}"),
             }
         }
         true

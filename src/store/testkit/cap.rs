@@ -1,4 +1,4 @@
-//! How many keys an owner may have.
+//! The limit of keys per owner.
 
 use std::sync::Arc;
 
@@ -13,27 +13,31 @@ pub(super) async fn a_cap_counts_what_works_or_could(registry: impl KeyRegistry,
     insert(&registry, of_owner("expired", 2).with_expires_at(noon())).await;
     insert(&registry, of_owner("in grace", 3).with_replaced_by("newer").with_expires_at(noon() + SECOND)).await;
     let early = registry.insert(of_owner("early", 4), Some(one_at(noon() - SECOND)), None).await;
-    assert_eq!(sound(early), Err(RegistryError::LimitReached(1)), "a key that expires in a second counts");
+    assert_eq!(sound(early), Err(RegistryError::LimitReached(1)), "a key that expires in a second must count");
     let in_grace = registry.insert(of_owner("late", 10), Some(one_at(noon())), None).await;
-    assert_eq!(sound(in_grace), Err(RegistryError::LimitReached(1)), "a replaced key counts while it works");
+    assert_eq!(
+        sound(in_grace),
+        Err(RegistryError::LimitReached(1)),
+        "a replaced key must count during its grace period"
+    );
     assert_eq!(sound(registry.revoke(&"in grace".into(), None).await).map(drop), Ok(()));
     let first =
         registry.insert(of_owner("disabled", 5).with_status(Status::Disabled), Some(one_at(noon())), None).await;
-    assert_eq!(sound(first), Ok(()), "revoked and expired keys do not count");
+    assert_eq!(sound(first), Ok(()), "revoked and expired keys must not count");
     assert_eq!(
         sound(registry.insert(of_owner("b", 6), Some(one_at(noon())), None).await),
         Err(RegistryError::LimitReached(1))
     );
     let two = registry.insert(of_owner("c", 7), Some(KeyLimit { max: 2, at: noon() }), None).await;
-    assert_eq!(sound(two), Ok(()), "a cap of two");
+    assert_eq!(sound(two), Ok(()), "a limit of two");
     let none = registry.insert(of_owner("d", 8), Some(KeyLimit { max: 0, at: noon() }), None).await;
-    assert_eq!(sound(none), Err(RegistryError::LimitReached(0)), "a cap of none");
+    assert_eq!(sound(none), Err(RegistryError::LimitReached(0)), "a limit of zero");
     assert_eq!(sound(registry.revoke(&"disabled".into(), None).await).map(drop), Ok(()));
     assert_eq!(sound(registry.revoke(&"c".into(), None).await).map(drop), Ok(()));
     assert_eq!(
         sound(registry.insert(of_owner("e", 9), Some(one_at(noon())), None).await),
         Ok(()),
-        "a revoked key makes room"
+        "a revoked key must not count"
     );
 }
 
@@ -58,30 +62,30 @@ pub(super) async fn a_cap_is_of_one_owner_in_one_organization(registry: impl Key
         assert_eq!(
             sound(registry.insert(record, Some(one_at(noon())), None).await),
             Ok(()),
-            "key {byte}, of another name"
+            "key {byte}: names must be compared exactly"
         );
     }
     let elsewhere = registry.insert(of_alice("8", 8).with_environment("test"), Some(one_at(noon())), None).await;
-    assert_eq!(sound(elsewhere), Err(RegistryError::LimitReached(1)), "a cap is of all environments");
+    assert_eq!(sound(elsewhere), Err(RegistryError::LimitReached(1)), "a limit must count all environments");
     let taken = registry.insert(of_alice("1", 8), Some(one_at(noon())), None).await;
     assert_eq!(
         sound(taken),
         Err(RegistryError::DuplicateId("1".into())),
-        "what is wrong with a key comes before its cap"
+        "a duplicate id must be reported before the limit"
     );
     let without_organization = KeyRecord::new("9", [9; 32]).with_owner(user("alice"));
     let refused = registry.insert(without_organization, Some(one_at(noon())), None).await;
     assert_eq!(
         sound(refused),
         Err(RegistryError::LimitReached(1)),
-        "keys without an organization count among themselves"
+        "keys without an organization must count as one group"
     );
 }
 
 pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(registry: impl KeyRegistry) {
     let registry = Arc::new(registry);
     for round in 0..16 {
-        // The bots of one organization, as the keys of one user.
+        // The service accounts of one organization count like the keys of one user.
         let owner = if round < 8 { Owner::User(format!("user {round}")) } else { Owner::ServiceAccount };
         let organization = if round < 8 { "acme".to_owned() } else { format!("acme {round}") };
         let won = race(&registry, |registry, number| {
@@ -94,7 +98,7 @@ pub(super) async fn of_racing_inserts_under_a_cap_of_one_exactly_one_wins(regist
                 inserted.is_ok()
             }
         });
-        assert_eq!(won.await, 1, "of racing inserts under a cap of one");
+        assert_eq!(won.await, 1, "racing inserts that succeed under a limit of one");
     }
     assert_eq!(stored_count(&*registry).await, 8);
 }

@@ -1,4 +1,4 @@
-//! Insert, update, revoke, remove.
+//! Inserts, updates, revocations and removals.
 
 use std::{
     sync::Arc,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{permission::Permissions, record::Status};
 
-/// All that a store has to keep, as one text.
+/// Returns everything that a store must keep, as one string.
 pub(super) fn shown(record: &KeyRecord) -> String {
     format!("{record:?} {:?} {}", record.digest().as_bytes(), record.permissions().has_wildcards())
 }
@@ -44,20 +44,21 @@ pub(super) async fn records_come_back_whole(registry: impl KeyRegistry) {
         insert(&registry, record.clone()).await;
         let digest = record.digest().as_bytes()[0];
         assert_eq!(shown(&stored(&registry, record.id().as_str()).await), shown(&record), "a record by its id");
-        let found = find(&registry, digest).await.expect("an inserted key is found by its digest");
+        let found = find(&registry, digest).await.expect("an inserted key must be found by its digest");
         assert_eq!(shown(&found), shown(&record), "a record by its digest");
     }
-    assert!(find(&registry, 9).await.is_none(), "a digest that nobody inserted is found");
-    assert!(sound(registry.get(&"nobody".into()).await).is_none(), "an id that nobody inserted is found");
+    assert!(find(&registry, 9).await.is_none(), "a digest that was never inserted was found");
+    assert!(sound(registry.get(&"unknown".into()).await).is_none(), "an id that was never inserted was found");
 }
 
-/// A store may keep times less exactly than the clock tells them, but no key may outlive its expiry.
+/// A store may round times down, but no key may outlive its expiry.
 pub(super) async fn times_are_rounded_down_if_at_all(registry: impl KeyRegistry) {
     let odd = Duration::from_nanos(1_999_999_999);
     insert(&registry, of_alice("a", 1).with_expires_at(noon() + odd).with_not_before(noon() - odd)).await;
-    let record = find(&registry, 1).await.expect("an inserted key is found");
-    let expiry = record.expires_at().expect("an expiry is kept");
-    assert!(expiry <= noon() + odd && expiry > noon() + odd - SECOND, "an expiry was moved from {odd:?} after noon");
+    let record = find(&registry, 1).await.expect("an inserted key must be found");
+    let expiry = record.expires_at().expect("an expiry must be kept");
+    let is_rounded_down = expiry <= noon() + odd && expiry > noon() + odd - SECOND;
+    assert!(is_rounded_down, "an expiry must be rounded down by less than a second: {expiry:?}");
     let before_the_epoch = SystemTime::UNIX_EPOCH - SECOND;
     let far = noon() + SECOND * 3600 * 24 * 365 * 900;
     for (byte, instant) in [(2, before_the_epoch), (3, SystemTime::UNIX_EPOCH), (4, far)] {
@@ -83,7 +84,11 @@ pub(super) async fn an_update_is_of_the_version_that_was_read(registry: impl Key
     assert_eq!((first.name(), first.version()), (Some("first"), read.version() + 1));
     let second = sound(registry.update(read.with_name("second"), None).await);
     assert_eq!(second.map(drop), Err(RegistryError::VersionConflict("a".into())));
-    assert_eq!(find(&registry, 1).await.as_ref().and_then(KeyRecord::name), Some("first"), "what a request finds");
+    assert_eq!(
+        find(&registry, 1).await.as_ref().and_then(KeyRecord::name),
+        Some("first"),
+        "the record that a request finds"
+    );
 
     let registry = Arc::new(registry);
     let read = stored(&*registry, "a").await;
@@ -91,7 +96,7 @@ pub(super) async fn an_update_is_of_the_version_that_was_read(registry: impl Key
         let changed = read.clone().with_name(number.to_string());
         async move { sound(registry.update(changed, None).await).is_ok() }
     });
-    assert_eq!(won.await, 1, "of many updates of one version exactly one succeeds");
+    assert_eq!(won.await, 1, "concurrent updates of one version that succeed");
 }
 
 pub(super) async fn an_update_keeps_what_identifies_a_key(registry: impl KeyRegistry) {
@@ -111,8 +116,8 @@ pub(super) async fn an_update_keeps_what_identifies_a_key(registry: impl KeyRegi
     }
     let shorter = sound(registry.update(record.with_expires_at(noon() - SECOND), None).await);
     assert_eq!(shorter.map(|record| record.expires_at()), Ok(Some(noon() - SECOND)));
-    let nobody = registry.update(KeyRecord::new("nobody", [9; 32]), None).await;
-    assert_eq!(sound(nobody).map(drop), Err(RegistryError::NotFound("nobody".into())));
+    let unknown = registry.update(KeyRecord::new("unknown", [9; 32]), None).await;
+    assert_eq!(sound(unknown).map(drop), Err(RegistryError::NotFound("unknown".into())));
     assert!(find(&registry, 9).await.is_none(), "an update inserted a key");
 }
 
@@ -128,11 +133,11 @@ pub(super) async fn a_revoked_key_stays_revoked(registry: impl KeyRegistry) {
         let undone = registry.update(revoked.clone().with_status(status), None).await;
         assert_eq!(sound(undone).map(drop), Err(RegistryError::Revoked("a".into())));
     }
-    let nobody = registry.revoke(&"nobody".into(), None).await;
-    assert_eq!(sound(nobody).map(drop), Err(RegistryError::NotFound("nobody".into())));
+    let unknown = registry.revoke(&"unknown".into(), None).await;
+    assert_eq!(sound(unknown).map(drop), Err(RegistryError::NotFound("unknown".into())));
 }
 
-/// Many tasks switch a key off and on while one revokes it: nobody sees it work afterwards.
+/// Many tasks disable and enable a key while one revokes it. Afterwards it must be revoked.
 pub(super) async fn an_update_in_flight_never_undoes_a_revocation(registry: impl KeyRegistry) {
     let registry = Arc::new(registry);
     for round in 0..8 {
@@ -162,9 +167,9 @@ pub(super) async fn an_update_in_flight_never_undoes_a_revocation(registry: impl
 pub(super) async fn a_removed_key_stays_away(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
-    assert!(find(&registry, 1).await.is_some(), "an inserted key is found");
-    let removed = sound(registry.remove(&"a".into(), None).await).expect("a key can be removed");
-    assert!(find(&registry, 1).await.is_none(), "a removed key is found");
+    assert!(find(&registry, 1).await.is_some(), "an inserted key must be found");
+    let removed = sound(registry.remove(&"a".into(), None).await).expect("a removal must succeed");
+    assert!(find(&registry, 1).await.is_none(), "a removed key was found");
     assert_eq!(shown(&removed), shown(&read));
     assert_eq!(sound(registry.remove(&"a".into(), None).await).map(drop), Err(RegistryError::NotFound("a".into())));
     let late = registry.update(read.clone().with_name("late"), None).await;
@@ -172,14 +177,17 @@ pub(super) async fn a_removed_key_stays_away(registry: impl KeyRegistry) {
     let replaced = registry.replace(read.with_replaced_by("b"), of_alice("b", 2), None).await;
     assert_eq!(sound(replaced).map(drop), Err(RegistryError::NotFound("a".into())));
     assert!(find(&registry, 1).await.is_none() && find(&registry, 2).await.is_none());
-    assert!(all_removed(registry.remove_user(Some("acme"), "alice", None).await).is_empty(), "it was removed before");
+    assert!(
+        all_removed(registry.remove_user(Some("acme"), "alice", None).await).is_empty(),
+        "a removed key was removed again"
+    );
     insert(&registry, of_alice("a", 1)).await;
     assert_eq!(all_removed(registry.remove_user(Some("acme"), "alice", None).await).len(), 1);
     let late = registry.update(of_alice("a", 1), None).await;
     assert_eq!(sound(late).map(drop), Err(RegistryError::NotFound("a".into())));
 }
 
-/// Many tasks update keys while others remove them: none comes back.
+/// Many tasks update keys while others remove them. No removed key may come back.
 pub(super) async fn an_update_in_flight_never_brings_back_a_removed_key(registry: impl KeyRegistry) {
     let registry = Arc::new(registry);
     for round in 0..16 {
@@ -223,6 +231,10 @@ pub(super) async fn a_users_keys_go_with_the_user(registry: impl KeyRegistry) {
     }
     assert!(all_removed(registry.remove_user(Some("acme"), "alice", None).await).is_empty());
     assert_eq!(all_removed(registry.remove_user(None, "alice", None).await).len(), 1);
-    assert_eq!(all_removed(registry.remove_user(Some("acme"), "Bot", None).await).len(), 1, "a user who is called Bot");
-    assert!(find(&registry, 5).await.is_some(), "a bot's key outlives every member");
+    assert_eq!(
+        all_removed(registry.remove_user(Some("acme"), "Bot", None).await).len(),
+        1,
+        "the keys of a user named Bot"
+    );
+    assert!(find(&registry, 5).await.is_some(), "a removal of a user removed a service account's key");
 }

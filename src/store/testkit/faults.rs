@@ -1,4 +1,4 @@
-//! Replacements, which are two changes in one step, and changes that are cut short.
+//! Replacements, which are two changes in one transaction, and cancelled changes.
 
 use std::{
     pin::Pin,
@@ -17,15 +17,15 @@ pub(super) async fn a_replacement_is_one_step(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     insert(&registry, of_alice("second", 3)).await;
     let old = stored(&registry, "a").await;
-    find(&registry, 1).await.expect("the old key is there");
-    find(&registry, 2).await.ok_or(()).expect_err("the new key is not there");
+    find(&registry, 1).await.expect("the old key must exist");
+    find(&registry, 2).await.ok_or(()).expect_err("the new key must not exist yet");
     let new = of_alice("b", 2).with_replaces("a");
     let answered = sound(registry.replace(retired(old.clone(), "b"), new, None).await).expect("a replacement").old;
-    assert_eq!((answered.id(), answered.version()), (old.id(), old.version() + 1), "the old record as it is now");
-    let old_now = find(&registry, 1).await.expect("the record of a replaced key stays");
+    assert_eq!((answered.id(), answered.version()), (old.id(), old.version() + 1), "the returned old record");
+    let old_now = find(&registry, 1).await.expect("the record of a replaced key must be kept");
     assert_eq!((old_now.status(), old_now.replaced_by()), (Status::Revoked, Some(&KeyId::from("b"))));
     assert_eq!(old_now.version(), old.version() + 1);
-    let new_now = find(&registry, 2).await.expect("the new key is there");
+    let new_now = find(&registry, 2).await.expect("the new key must exist");
     assert_eq!((new_now.status(), new_now.replaces()), (Status::Active, Some(&KeyId::from("a"))));
 
     let in_grace = stored(&registry, "second").await.with_replaced_by("c").with_expires_at(noon());
@@ -45,9 +45,9 @@ pub(super) async fn a_replacement_that_is_refused_in_the_middle_changes_nothing(
     let replace = async |new| sound(registry.replace(retired(old.clone(), "b"), new, None).await).map(drop);
     assert_eq!(replace(of_alice("b", 9)).await, Err(RegistryError::DuplicateDigest));
     assert_eq!(replace(of_alice("taken", 2)).await, Err(RegistryError::DuplicateId("taken".into())));
-    let now = find(&registry, 1).await.expect("the old key is there");
+    let now = find(&registry, 1).await.expect("the old key must exist");
     assert_eq!((now.status(), now.version(), now.replaced_by()), (Status::Active, old.version(), None));
-    assert!(find(&registry, 2).await.is_none(), "a key was half made");
+    assert!(find(&registry, 2).await.is_none(), "a failed replacement added a key");
 
     sound(registry.update(old.clone().with_name("renamed"), None).await).expect("an update");
     assert_eq!(replace(of_alice("b", 2)).await, Err(RegistryError::VersionConflict("a".into())));
@@ -56,55 +56,63 @@ pub(super) async fn a_replacement_that_is_refused_in_the_middle_changes_nothing(
     assert!(find(&registry, 2).await.is_none(), "a revoked key was replaced");
 }
 
-/// Keys that replace one another: none but the newest and the one before it works.
+/// A chain of replacements: only the newest key and the one before it may work.
 pub(super) async fn a_replacement_ends_an_earlier_grace(registry: impl KeyRegistry) {
     insert(&registry, of_alice("k0", 0)).await;
     for number in 1..6_u8 {
         let (old, new) = (format!("k{}", number - 1), format!("k{number}"));
         let read = stored(&registry, &old).await;
-        // The one that was regenerated is revoked already. A store that remembers look-ups has to forget this one.
+        // A regenerated key is revoked already. A store that caches lookups must invalidate this
+        // one.
         let ends = number >= 2 && number != 5;
         if ends {
             let in_grace = find(&registry, number - 2).await.map(|record| record.status());
-            assert_eq!(in_grace, Some(Status::Active), "a key in grace works");
+            assert_eq!(in_grace, Some(Status::Active), "a key must work in its grace period");
         }
-        // By rotation and by regeneration.
+        // Both by rotation and by regeneration.
         let status = if number == 4 { Status::Revoked } else { Status::Active };
         let read = read.with_replaced_by(new.as_str()).with_status(status);
         let done = registry.replace(read, of_alice(&new, number).with_replaces(old.as_str()), None).await;
         let done = sound(done).expect("a replacement");
         assert_eq!(done.old.id().as_str(), old);
-        assert_eq!(done.ended.is_some(), ends, "whether replacement {number} has ended a grace");
+        assert_eq!(done.ended.is_some(), ends, "whether replacement {number} has ended a grace period");
         if number >= 2 {
             let ended = format!("k{}", number - 2);
-            let now = find(&registry, number - 2).await.expect("the record of a replaced key stays");
-            assert_eq!(now.status(), Status::Revoked, "the grace of {ended} goes on");
-            // It is replaced, which is one change, and then ended, which is another.
+            let now = find(&registry, number - 2).await.expect("the record of a replaced key must be kept");
+            assert_eq!(now.status(), Status::Revoked, "the grace period of {ended} has not ended");
+            // The replacement is one change, the end of the grace period another.
             assert_eq!(now.version(), if ends { 2 } else { 1 }, "the version of {ended}");
-            if let Some(told) = &done.ended {
-                assert_eq!((told.id().as_str(), told.version(), told.status()), (&*ended, 2, Status::Revoked));
+            if let Some(returned) = &done.ended {
+                assert_eq!(
+                    (returned.id().as_str(), returned.version(), returned.status()),
+                    (&*ended, 2, Status::Revoked)
+                );
             }
         }
     }
-    // A key that only names another as its origin has not replaced it.
+    // A key that only names another key in `replaces` has not replaced it.
     insert(&registry, of_alice("other", 10)).await;
     insert(&registry, of_alice("liar", 11).with_replaces("other")).await;
-    insert(&registry, of_alice("orphan", 12).with_replaces("nobody")).await;
+    insert(&registry, of_alice("orphan", 12).with_replaces("unknown")).await;
     for (id, new, byte) in [("liar", "liar's", 13), ("orphan", "orphan's", 14)] {
         let read = stored(&registry, id).await.with_replaced_by(new);
         let done = sound(registry.replace(read, of_alice(new, byte).with_replaces(id), None).await);
-        assert!(done.expect("a replacement").ended.is_none(), "{id} has replaced nothing");
+        assert!(done.expect("a replacement").ended.is_none(), "{id} has replaced no key");
     }
     assert_eq!(find(&registry, 10).await.map(|other| (other.status(), other.version())), Some((Status::Active, 0)));
 
-    // What is refused in the middle ends nothing.
+    // A replacement that fails ends no grace period.
     let read = stored(&registry, "k5").await.with_replaced_by("taken");
     let refused = sound(registry.replace(read, of_alice("taken", 10).with_replaces("k5"), None).await);
     assert_eq!(refused.map(drop), Err(RegistryError::DuplicateDigest));
-    assert_eq!(find(&registry, 4).await.map(|old| old.status()), Some(Status::Active), "a grace ended for nothing");
+    assert_eq!(
+        find(&registry, 4).await.map(|old| old.status()),
+        Some(Status::Active),
+        "a failed replacement ended a grace period"
+    );
 }
 
-/// One task rotates a key while another revokes it: the key ends revoked, whoever comes first.
+/// Tasks rotate a key while another revokes it. The key must be revoked in the end, in any order.
 pub(super) async fn a_replacement_in_flight_never_undoes_a_revocation(registry: impl KeyRegistry) {
     let registry = Arc::new(registry);
     for round in 0..16 {
@@ -139,15 +147,15 @@ pub(super) async fn of_racing_replacements_exactly_one_wins(registry: impl KeyRe
         let (old, new) = (retired(old.clone(), &id), of_alice(&id, number));
         async move { sound(registry.replace(old, new, None).await).is_ok() }
     });
-    assert_eq!(won.await, 1, "of racing replacements");
+    assert_eq!(won.await, 1, "racing replacements that succeed");
     let mut working = 0;
     for number in 0..16 {
         working += usize::from(find(&*registry, number).await.is_some());
     }
-    assert_eq!(working, 1, "keys that racing replacements have made");
+    assert_eq!(working, 1, "keys that racing replacements have added");
 }
 
-/// Polls a replacement a few times and drops it, as a server does when its caller goes away.
+/// Polls a replacement a few times and drops it, as a server does when its client disconnects.
 pub(super) async fn a_change_that_is_dropped_happens_wholly_or_not_at_all(registry: impl KeyRegistry) {
     for polls in 0..12 {
         let (id, new_id) = (format!("a{polls}"), format!("b{polls}"));
@@ -161,7 +169,7 @@ pub(super) async fn a_change_that_is_dropped_happens_wholly_or_not_at_all(regist
             tokio::task::yield_now().await;
         }
         drop(change);
-        // Changes take turns, so this one comes after whatever has become of the dropped one.
+        // Changes are serialized, so this one happens after the dropped one has ended.
         insert(&registry, of_alice(&format!("c{polls}"), 200 + polls)).await;
         let old = find(&registry, polls).await.map(|record| record.status());
         let new = find(&registry, 100 + polls).await.map(|record| record.status());

@@ -7,25 +7,21 @@ use crate::record::{KeyRecord, Owner, Status};
 
 pub(super) async fn none_but_the_first_key_is_the_first(registry: impl KeyRegistry) {
     assert_eq!(sound(registry.insert_first(of_alice("a", 1)).await), Ok(()), "the first key");
-    assert!(find(&registry, 1).await.is_some(), "the first key is found");
+    assert!(find(&registry, 1).await.is_some(), "the first key must be found");
     assert_eq!(sound(registry.insert_first(of_alice("b", 2)).await), Err(RegistryError::NotEmpty), "the second key");
     assert_eq!(
         sound(registry.insert_first(of_alice("a", 1)).await),
         Err(RegistryError::NotEmpty),
         "the first key again"
     );
-    assert!(find(&registry, 2).await.is_none(), "what was refused is found");
+    assert!(find(&registry, 2).await.is_none(), "a rejected key was found");
     sound(registry.remove(&"a".into(), None).await).expect("a removal");
     let revoked = KeyRecord::new("other", [3; 32]).with_owner(Owner::ServiceAccount).with_status(Status::Revoked);
     insert(&registry, revoked).await;
     let refused = sound(registry.insert_first(of_alice("b", 2)).await);
-    assert_eq!(refused, Err(RegistryError::NotEmpty), "a revoked key of another organization is a key");
+    assert_eq!(refused, Err(RegistryError::NotEmpty), "a revoked key of another organization must count");
     sound(registry.remove(&"other".into(), None).await).expect("a removal");
-    assert_eq!(
-        sound(registry.insert_first(of_alice("b", 2)).await),
-        Ok(()),
-        "the first key of a store that is empty again"
-    );
+    assert_eq!(sound(registry.insert_first(of_alice("b", 2)).await), Ok(()), "the first key of an emptied store");
 }
 
 pub(super) async fn of_racing_first_keys_exactly_one_is(registry: impl KeyRegistry) {
@@ -37,10 +33,10 @@ pub(super) async fn of_racing_first_keys_exactly_one_is(registry: impl KeyRegist
             match sound(registry.insert_first(record).await) {
                 Ok(()) => true,
                 Err(RegistryError::NotEmpty) => false,
-                Err(refusal) => panic!("a first key was refused: {refusal}"),
+                Err(error) => panic!("a first key was rejected: {error}"),
             }
         });
-        assert_eq!(won.await, 1, "of racing first keys");
+        assert_eq!(won.await, 1, "racing first keys that succeed");
         for number in 0..16 {
             let _ = sound(registry.remove(&format!("{round}-{number}").into(), None).await);
         }

@@ -1,4 +1,4 @@
-//! What every [`KeyRegistry`] must do, as one function for the tests of its author.
+//! A test suite for every [`KeyRegistry`], as one function that you call from a test.
 //!
 //! ```
 //! use tower_api_key::store::{MemoryStore, testkit};
@@ -11,10 +11,11 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! It cannot make your database fail, or lose a connection in the middle of a transaction: test that beside it.
+//! The suite cannot make your database fail, or drop a connection during a transaction: test that
+//! separately.
 //!
-//! The time is a value here: nothing sleeps, and nothing depends on the clock. Races are run by many tasks, so a runtime with several
-//! threads finds more.
+//! Times are fixed values: nothing sleeps, and nothing depends on the clock. Races run in many
+//! tasks, so use a runtime with several threads.
 
 mod actors;
 mod cap;
@@ -34,13 +35,17 @@ use std::{
 use super::{Answered, BoxError, KeyLimit, KeyRegistry, Lookup, RegistryError};
 use crate::record::{KeyId, KeyRecord, Owner};
 
-/// Checks a registry in every respect. `open` gives a new one, without keys, each time.
+/// Checks that a registry does what [`KeyRegistry`] requires. `open` must return a new, empty
+/// registry on each call.
+///
+/// See [the module](self) for an example.
 ///
 /// # Panics
 ///
-/// When the registry does not do what [`KeyRegistry`] says, or fails. The message says what went wrong.
+/// Panics if the registry breaks a requirement, or returns an error of its own. The message says
+/// which requirement it is.
 pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
-    // Boxed, since together they are more than the stack of a test's thread holds.
+    // Boxed: together, the futures are too large for the stack of a test thread.
     Box::pin(check_changes(&open)).await;
     Box::pin(check_actors(&open)).await;
     Box::pin(check_first(&open)).await;
@@ -124,7 +129,7 @@ async fn check_whole<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     whole::a_user_leaves_with_keys_of_every_status(open().await).await;
 }
 
-/// What a registry answered, unless it failed.
+/// Unwraps the result of a registry. Panics if the registry failed.
 #[track_caller]
 fn sound<T, E: Into<BoxError>>(answer: Result<T, E>) -> T {
     match answer {
@@ -133,10 +138,10 @@ fn sound<T, E: Into<BoxError>>(answer: Result<T, E>) -> T {
     }
 }
 
-/// What was removed on behalf of somebody who may.
+/// Unwraps the records that an authorized removal returned.
 #[track_caller]
 fn all_removed<E: Into<BoxError>>(answer: Answered<Vec<KeyRecord>, E>) -> Vec<KeyRecord> {
-    sound(answer).expect("a removal is not refused")
+    sound(answer).expect("a removal must succeed")
 }
 
 fn noon() -> SystemTime {
@@ -145,7 +150,7 @@ fn noon() -> SystemTime {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Alice's key in acme, under the digest of this byte.
+/// Returns a key of Alice in `acme`, with the digest of this byte.
 fn of_alice(id: &str, byte: u8) -> KeyRecord {
     KeyRecord::new(id, [byte; 32]).with_owner(Owner::User("alice".into())).with_organization("acme")
 }
@@ -154,7 +159,7 @@ fn one_at(now: SystemTime) -> KeyLimit {
     KeyLimit { max: 1, at: now }
 }
 
-/// The record as a request would find it.
+/// Finds the record as a request does.
 async fn find(registry: &impl KeyRegistry, byte: u8) -> Option<KeyRecord> {
     let digest = [byte; 32].into();
     match registry.try_find(&digest) {
@@ -164,17 +169,17 @@ async fn find(registry: &impl KeyRegistry, byte: u8) -> Option<KeyRecord> {
     }
 }
 
-/// The record with this id, which must be there.
+/// Returns the record with this id. Panics if there is none.
 async fn stored(registry: &impl KeyRegistry, id: &str) -> KeyRecord {
-    let Some(record) = sound(registry.get(&id.into()).await) else { panic!("the key {id} is gone") };
+    let Some(record) = sound(registry.get(&id.into()).await) else { panic!("the key {id} is missing") };
     record
 }
 
 async fn insert(registry: &impl KeyRegistry, record: KeyRecord) {
-    assert_eq!(sound(registry.insert(record, None, None).await), Ok(()), "an insert without a cap");
+    assert_eq!(sound(registry.insert(record, None, None).await), Ok(()), "an insert without a limit");
 }
 
-/// Runs `task` for many numbers at once, and returns how often it was true.
+/// Runs `task` for many numbers concurrently and returns how often it returned true.
 async fn race<R: KeyRegistry, F: Future<Output = bool> + Send + 'static>(
     registry: &Arc<R>,
     task: impl Fn(Arc<R>, u8) -> F,

@@ -4,7 +4,7 @@ use super::{KeyId, KeyRecord, KeyRegistry, Owner, insert, of_alice, sound};
 use crate::{record::Status, store::KeyFilter};
 
 pub(super) async fn pages_hold_every_key_once_newest_first(registry: impl KeyRegistry) {
-    // Ids in the order of their bytes, in which capitals come before small letters, and letters beyond ASCII last.
+    // Ids in byte order: upper case before lower case, non-ASCII letters last.
     let ids = ["1", "10", "2", "B", "a", "aa", "ä"];
     for (byte, id) in (1..).zip(["aa", "2", "ä", "10", "B", "1", "a"]) {
         insert(&registry, of_alice(id, byte)).await;
@@ -15,7 +15,7 @@ pub(super) async fn pages_hold_every_key_once_newest_first(registry: impl KeyReg
         let mut seen = Vec::new();
         let mut filter = KeyFilter::organization("acme").limit(limit);
         loop {
-            assert!(seen.len() <= ids.len(), "pages of {limit} go on and on: {seen:?}");
+            assert!(seen.len() <= ids.len(), "pages of {limit} do not end: {seen:?}");
             let page = sound(registry.list(&filter).await);
             assert!(page.len() <= limit, "a page of {} under a limit of {limit}", page.len());
             let Some(last) = page.last() else { break };
@@ -27,7 +27,7 @@ pub(super) async fn pages_hold_every_key_once_newest_first(registry: impl KeyReg
     assert!(sound(registry.list(&KeyFilter::organization("acme").limit(0)).await).is_empty());
     let behind = registry.list(&KeyFilter::organization("acme").after("Z")).await;
     let behind: Vec<_> = sound(behind).iter().map(|record| record.id().to_string()).collect();
-    assert_eq!(behind, ["B", "2", "10", "1"], "a page behind an id that is not there");
+    assert_eq!(behind, ["B", "2", "10", "1"], "a page after an id that does not exist");
 }
 
 pub(super) async fn a_filter_admits_what_it_says(registry: impl KeyRegistry) {
@@ -45,9 +45,9 @@ pub(super) async fn a_filter_admits_what_it_says(registry: impl KeyRegistry) {
     while let [record] = &sound(registry.list(&filter).await)[..] {
         filter = filter.after(record.id().clone());
         pages.push(record.id().to_string());
-        assert!(pages.len() < 9, "pages of one go on and on: {pages:?}");
+        assert!(pages.len() < 9, "pages of one do not end: {pages:?}");
     }
-    assert_eq!(pages, ["7", "1"], "pages of one, among keys that the filter does not admit");
+    assert_eq!(pages, ["7", "1"], "pages of one, among keys that the filter does not match");
     for (filter, expected) in [
         (KeyFilter::organization("ACME"), &[][..]),
         (acme().owner(Owner::User("ALICE".into())), &[]),
@@ -57,7 +57,7 @@ pub(super) async fn a_filter_admits_what_it_says(registry: impl KeyRegistry) {
         (acme().owner(bob), &["2"]),
         (acme().owner(Owner::ServiceAccount), &["3"]),
         (acme().environment("live"), &["2"]),
-        (KeyFilter::organization("nobody"), &[]),
+        (KeyFilter::organization("unknown"), &[]),
         (KeyFilter::default(), &["6"]),
     ] {
         let listed = sound(registry.list(&filter).await);

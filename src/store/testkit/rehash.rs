@@ -1,4 +1,4 @@
-//! The same key under another digest.
+//! Rehashes: the same key with another digest.
 
 use std::sync::Arc;
 
@@ -14,13 +14,17 @@ pub(super) async fn a_rehashed_key_is_found_under_its_new_digest_alone(registry:
     insert(&registry, read.clone()).await;
     let rehashed = sound(registry.rehash(&"a".into(), &digest(1), &digest(2)).await).expect("a key can be rehashed");
     assert_eq!((rehashed.digest(), rehashed.version()), (&digest(2), 1));
-    assert!(find(&registry, 1).await.is_none(), "the old digest still finds the key");
-    let Some(found) = find(&registry, 2).await else { panic!("the new digest does not find the key") };
+    assert!(find(&registry, 1).await.is_none(), "the old digest must not find the key");
+    let Some(found) = find(&registry, 2).await else { panic!("the new digest must find the key") };
     let same = (found.id(), found.owner(), found.name(), found.permissions(), found.version());
-    assert_eq!(same, (read.id(), read.owner(), read.name(), read.permissions(), 1), "more than the digest was changed");
-    assert_eq!(stored(&registry, "a").await.digest(), &digest(2), "what the id finds");
+    assert_eq!(
+        same,
+        (read.id(), read.owner(), read.name(), read.permissions(), 1),
+        "a rehash must change the digest only"
+    );
+    assert_eq!(stored(&registry, "a").await.digest(), &digest(2), "the record by its id");
     let taken = registry.insert(of_alice("b", 2), None, None).await;
-    assert_eq!(sound(taken), Err(RegistryError::DuplicateDigest), "the new digest can be taken");
+    assert_eq!(sound(taken), Err(RegistryError::DuplicateDigest), "the new digest must be unique");
     insert(&registry, of_alice("b", 1)).await;
 }
 
@@ -30,7 +34,7 @@ pub(super) async fn a_rehash_is_of_the_digest_that_was_used(registry: impl KeyRe
     insert(&registry, of_alice("c", 3)).await;
     sound(registry.revoke(&"c".into(), None).await).expect("a key can be revoked");
     for (id, from, to, refusal) in [
-        ("nobody", 1, 9, RegistryError::NotFound("nobody".into())),
+        ("unknown", 1, 9, RegistryError::NotFound("unknown".into())),
         ("a", 5, 9, RegistryError::VersionConflict("a".into())),
         ("a", 1, 2, RegistryError::DuplicateDigest),
         ("c", 3, 9, RegistryError::Revoked("c".into())),
@@ -41,7 +45,7 @@ pub(super) async fn a_rehash_is_of_the_digest_that_was_used(registry: impl KeyRe
     let found = [1, 2, 3, 9].map(|byte| find(&registry, byte));
     for (byte, (found, id)) in found.into_iter().zip([Some("a"), Some("b"), Some("c"), None]).enumerate() {
         let found = found.await.map(|record| record.id().clone());
-        assert_eq!(found, id.map(KeyId::from), "a refused rehash changed something: digest {byte}");
+        assert_eq!(found, id.map(KeyId::from), "a failed rehash changed digest {byte}");
     }
 }
 
@@ -62,7 +66,7 @@ pub(super) async fn an_update_in_flight_never_undoes_a_rehash(registry: impl Key
             false
         }
     });
-    assert_eq!(won.await, 1, "of many rehashes exactly one succeeds");
+    assert_eq!(won.await, 1, "concurrent rehashes that succeed");
     let found = [2, 3].map(|byte| find(&*registry, byte));
     let [old, new] = found;
     assert!(old.await.is_none() && new.await.is_some(), "an update undid a rehash");

@@ -1,4 +1,4 @@
-//! How often keys were used, and when last.
+//! Usage: use counts, and the time of the last use.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(super) async fn uses_add_up_and_never_go_back(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     insert(&registry, of_alice("b", 2)).await;
     assert_eq!(stored(&registry, "a").await.last_used_at(), None, "before its first use");
-    let batch = [used("a", 1, noon()), used("nobody", 1, noon()), used("b", 1, noon() + SECOND), used("a", 1, noon())];
+    let batch = [used("a", 1, noon()), used("unknown", 1, noon()), used("b", 1, noon() + SECOND), used("a", 1, noon())];
     sound(registry.record_usage(&batch).await);
     sound(registry.record_usage(&[used("a", 3, noon() - SECOND)]).await);
     sound(registry.record_usage(&[]).await);
@@ -27,7 +27,7 @@ pub(super) async fn uses_add_up_and_never_go_back(registry: impl KeyRegistry) {
         true
     })
     .await;
-    assert_eq!(stored(&*registry, "a").await.use_count(), 21, "racing batches add up");
+    assert_eq!(stored(&*registry, "a").await.use_count(), 21, "the sum of racing batches");
 }
 
 pub(super) async fn a_count_stays_at_its_most(registry: impl KeyRegistry) {
@@ -38,7 +38,7 @@ pub(super) async fn a_count_stays_at_its_most(registry: impl KeyRegistry) {
     assert!(stored(&registry, "a").await.use_count() >= u64::MAX >> 1);
 }
 
-/// Updates and uses of one key go on side by side, and none is lost.
+/// Updates and usage of one key are recorded concurrently. No use may be lost.
 pub(super) async fn an_update_in_flight_loses_no_use(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let registry = Arc::new(registry);
@@ -54,7 +54,7 @@ pub(super) async fn an_update_in_flight_loses_no_use(registry: impl KeyRegistry)
         })
         .await;
     }
-    assert_eq!(stored(&*registry, "a").await.use_count(), 64, "uses that an update has lost");
+    assert_eq!(stored(&*registry, "a").await.use_count(), 64, "an update must not lose uses");
 }
 
 pub(super) async fn uses_change_nothing_else(registry: impl KeyRegistry) {
@@ -62,8 +62,12 @@ pub(super) async fn uses_change_nothing_else(registry: impl KeyRegistry) {
     let read = stored(&registry, "a").await;
     sound(registry.record_usage(&[used("a", 1, noon())]).await);
     let updated = sound(registry.update(read.clone().with_name("renamed").with_usage(99, None), None).await);
-    let updated = updated.expect("a use is no change of version");
-    assert_eq!((updated.use_count(), updated.last_used_at()), (1, Some(noon())), "an update keeps the stored use");
+    let updated = updated.expect("usage must not change the version");
+    assert_eq!(
+        (updated.use_count(), updated.last_used_at()),
+        (1, Some(noon())),
+        "an update must keep the stored usage"
+    );
     sound(registry.revoke(read.id(), None).await).expect("a revocation");
     assert_eq!(stored(&registry, "a").await.use_count(), 1);
     sound(registry.record_usage(&[used("a", 1, noon())]).await);

@@ -1,4 +1,4 @@
-//! What a change stores is all of it, and what it does not mean stays as it is.
+//! Each change stores all its fields, and leaves all other fields unchanged.
 
 use std::time::SystemTime;
 
@@ -17,11 +17,11 @@ fn digest(byte: u8) -> crate::key::KeyDigest {
     [byte; 32].into()
 }
 
-/// What a request and a manager find is what was answered.
+/// Asserts that lookups by id and by digest return the record that the change returned.
 async fn assert_kept(registry: &impl KeyRegistry, byte: u8, answered: &KeyRecord, what: &str) {
     let by_id = stored(registry, answered.id().as_str()).await;
     assert_eq!(shown(&by_id), shown(answered), "{what}: a record by its id");
-    let Some(by_digest) = find(registry, byte).await else { panic!("{what}: the key is not found") };
+    let Some(by_digest) = find(registry, byte).await else { panic!("{what}: the key was not found") };
     assert_eq!(shown(&by_digest), shown(answered), "{what}: a record by its digest");
 }
 
@@ -45,14 +45,18 @@ pub(super) async fn a_list_has_whole_records_and_as_many_as_it_may(registry: imp
         assert_eq!(listed, [shown(record)], "{filter:?}");
     }
     for id in ["Full", "FULL", "full ", " full", "ful", "full\u{200b}", ""] {
-        assert!(sound(registry.get(&id.into()).await).is_none(), "the id {id:?} finds the key `full`");
+        assert!(sound(registry.get(&id.into()).await).is_none(), "the id {id:?} must not find the key `full`");
     }
     for number in 0..130_u8 {
         insert(&registry, of_alice(&format!("many{number}"), number + 100).with_organization("many")).await;
     }
     let all = sound(registry.list(&KeyFilter::organization("many").limit(1000)).await);
-    assert_eq!(all.len(), 130, "a page of at most a thousand");
-    assert_eq!(all_removed(registry.remove_user(Some("many"), "alice", None).await).len(), 130, "all keys of a user");
+    assert_eq!(all.len(), 130, "keys in a page with a limit of 1,000");
+    assert_eq!(
+        all_removed(registry.remove_user(Some("many"), "alice", None).await).len(),
+        130,
+        "the removed keys of a user"
+    );
     assert!(sound(registry.list(&KeyFilter::organization("many").with_revoked()).await).is_empty());
 }
 
@@ -72,15 +76,15 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
         .with_status(Status::Disabled)
         .with_replaced_by("heir");
     let answered = sound(registry.update(changed.clone(), None).await).expect("an update");
-    assert_eq!(shown(&answered), shown(&changed.with_version(1)), "the answer of an update");
+    assert_eq!(shown(&answered), shown(&changed.with_version(1)), "the result of an update");
     assert_kept(&registry, 1, &answered, "an update").await;
     let less = answered.with_permissions(Permissions::new()).with_status(Status::Active).with_not_before(None);
     let answered = sound(registry.update(less.clone(), None).await).expect("an update");
-    assert_eq!(shown(&answered), shown(&less.with_version(2)), "the answer of an update that takes away");
-    assert_kept(&registry, 1, &answered, "an update that takes away").await;
+    assert_eq!(shown(&answered), shown(&less.with_version(2)), "the result of an update that removes fields");
+    assert_kept(&registry, 1, &answered, "an update that removes fields").await;
 }
 
-/// A grace has an end, and the new key has its own.
+/// The old key gets the end of its grace period, the new key keeps its own expiry.
 pub(super) async fn a_replacement_is_stored_whole(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 9).with_environment("live").grant("links", "read")).await;
     sound(registry.record_usage(&[UsageDelta { id: "a".into(), count: 3, last_used_at: noon() }]).await);
@@ -88,9 +92,9 @@ pub(super) async fn a_replacement_is_stored_whole(registry: impl KeyRegistry) {
     let old = read.with_replaced_by("full").with_expires_at(noon() + SECOND);
     let new = full_record().with_replaces("a").with_version(0).with_usage(0, None);
     let done = sound(registry.replace(old.clone(), new.clone(), None).await).expect("a replacement");
-    assert_eq!(shown(&done.old), shown(&old.with_version(1)), "the answer of a replacement");
+    assert_eq!(shown(&done.old), shown(&old.with_version(1)), "the result of a replacement");
     assert_kept(&registry, 9, &done.old, "the replaced key").await;
-    assert_kept(&registry, 1, &new, "the key in its place").await;
+    assert_kept(&registry, 1, &new, "the new key").await;
 }
 
 pub(super) async fn what_ends_a_key_changes_nothing_else(registry: impl KeyRegistry) {
@@ -101,16 +105,20 @@ pub(super) async fn what_ends_a_key_changes_nothing_else(registry: impl KeyRegis
     }
     let on = sound(registry.update(middle.clone().with_status(Status::Active), None).await).expect("an update");
     let off = sound(registry.disable(&"full".into(), None).await).expect("a key can be disabled");
-    assert_eq!(shown(&off), shown(&on.with_status(Status::Disabled).with_version(9)), "a key that was disabled");
+    assert_eq!(shown(&off), shown(&on.with_status(Status::Disabled).with_version(9)), "the result of a disable");
     assert_kept(&registry, 1, &off, "a disabled key").await;
     let revoked = sound(registry.revoke(&"full".into(), None).await).expect("a key can be revoked");
-    assert_eq!(shown(&revoked), shown(&off.with_status(Status::Revoked).with_version(10)), "a key that was revoked");
+    assert_eq!(
+        shown(&revoked),
+        shown(&off.with_status(Status::Revoked).with_version(10)),
+        "the result of a revocation"
+    );
     assert_kept(&registry, 1, &revoked, "a revoked key").await;
-    assert_kept(&registry, 2, &first, "the key before one that was revoked").await;
-    assert_kept(&registry, 3, &last, "the heir of a key that was revoked").await;
+    assert_kept(&registry, 2, &first, "the predecessor of a revoked key").await;
+    assert_kept(&registry, 3, &last, "the successor of a revoked key").await;
 }
 
-/// Whoever may rename a key keeps nobody from switching it off.
+/// A disable ignores the version, so a concurrent edit cannot prevent it.
 pub(super) async fn a_key_is_disabled_whatever_its_version(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
@@ -121,12 +129,12 @@ pub(super) async fn a_key_is_disabled_whatever_its_version(registry: impl KeyReg
     let late = registry.update(read.with_name("late"), None).await;
     assert_eq!(sound(late).map(drop), Err(RegistryError::VersionConflict("a".into())));
     let again = sound(registry.disable(&"a".into(), None).await).map(|record| record.status());
-    assert_eq!(again, Ok(Status::Disabled), "a key that is disabled already");
+    assert_eq!(again, Ok(Status::Disabled), "a disable of a disabled key");
     sound(registry.revoke(&"a".into(), None).await).expect("a key can be revoked");
     let revoked = registry.disable(&"a".into(), None).await;
     assert_eq!(sound(revoked).map(drop), Err(RegistryError::Revoked("a".into())));
-    let nobody = registry.disable(&"nobody".into(), None).await;
-    assert_eq!(sound(nobody).map(drop), Err(RegistryError::NotFound("nobody".into())));
+    let unknown = registry.disable(&"unknown".into(), None).await;
+    assert_eq!(sound(unknown).map(drop), Err(RegistryError::NotFound("unknown".into())));
 }
 
 pub(super) async fn a_rehash_and_a_use_change_nothing_else(registry: impl KeyRegistry) {
@@ -138,13 +146,13 @@ pub(super) async fn a_rehash_and_a_use_change_nothing_else(registry: impl KeyReg
     sound(registry.record_usage(&[UsageDelta { id: "full".into(), count: 4, last_used_at: noon() + SECOND }]).await);
     let used = |record: KeyRecord| shown(&record.with_usage(7, noon() + SECOND));
     assert_eq!(shown(&stored(&registry, "full").await), used(rehashed.clone()), "a use");
-    // A cache need not forget a key for a use.
-    assert_eq!(find(&registry, 2).await.map(used), Some(used(rehashed)), "a use, by the digest");
+    // Usage need not invalidate a cached record, so the found record may lack it.
+    assert_eq!(find(&registry, 2).await.map(used), Some(used(rehashed)), "a use, found by the digest");
     insert(&registry, of_alice("a", 3)).await;
     for count in [3, u64::MAX] {
         sound(registry.record_usage(&[UsageDelta { id: "a".into(), count, last_used_at: noon() }]).await);
     }
-    assert!(stored(&registry, "a").await.use_count() >= u64::MAX >> 1, "a count stays at its most");
+    assert!(stored(&registry, "a").await.use_count() >= u64::MAX >> 1, "a use count must not overflow");
 }
 
 pub(super) async fn a_user_leaves_with_keys_of_every_status(registry: impl KeyRegistry) {
@@ -165,7 +173,7 @@ pub(super) async fn a_user_leaves_with_keys_of_every_status(registry: impl KeyRe
     let expected: Vec<_> = kinds.iter().map(shown).collect();
     assert_eq!(removed.iter().map(shown).collect::<Vec<_>>(), expected, "the keys of a user");
     for (byte, record) in (1..).zip(&kinds) {
-        assert!(find(&registry, byte).await.is_none(), "a key is found whose user has left: {record:?}");
+        assert!(find(&registry, byte).await.is_none(), "a key of a removed user was found: {record:?}");
     }
     let left = sound(registry.list(&KeyFilter::organization("acme").with_revoked()).await);
     assert_eq!(left.iter().map(|record| record.id().clone()).collect::<Vec<_>>(), [KeyId::from("bot")]);
