@@ -1,12 +1,12 @@
-//! Every stage of a check by itself, and the layer beside a bare service: for whoever changes one of them.
+//! Measures each stage of a verification, and the layer next to a bare service.
 //!
 //! ```sh
 //! cargo bench --features cache             # all
 //! cargo bench --features cache -- stage    # read, hash, find, and all three
 //! ```
 //!
-//! Absolute times hold for one machine; compare the lines with each other. `bare` is the same service without the layer, and `hash` is
-//! what no check can avoid.
+//! Absolute times hold for one machine; compare the lines with each other. `bare` is the same
+//! service without the layer. `hash` is the cost that no verification can avoid.
 
 #![allow(clippy::wildcard_imports, reason = "a group of benches is a module")]
 
@@ -34,7 +34,7 @@ fn key() -> ApiKey {
     KeyFormat::new("hopx_live").unwrap().generate().unwrap()
 }
 
-/// A store that knows `key` under `hasher`.
+/// Returns a store that has `key` under `hasher`.
 fn store(key: &ApiKey, hasher: &KeyHasher) -> MemoryStore {
     let store = MemoryStore::new();
     let record = KeyRecord::for_key("k1", key, hasher).with_organization("acme").grant("links", "read");
@@ -59,7 +59,7 @@ fn request(header: &'static str, value: &str) -> Request<()> {
     request
 }
 
-/// One call, from the request to the response. The request is made outside.
+/// One call, from request to response. The request is created outside the measurement.
 fn call<S, B>(bencher: Bencher<'_, '_>, mut service: S, request: &Request<()>)
 where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
@@ -72,7 +72,7 @@ where
     });
 }
 
-/// One verification of a request that is there already.
+/// One verification of an existing request.
 fn authenticate(bencher: Bencher<'_, '_>, layer: &ApiKeyLayer, request: &Request<()>) {
     bencher.bench_local(|| layer.try_authenticate(black_box(request)).expect("a store in memory does not wait"));
 }
@@ -80,7 +80,7 @@ fn authenticate(bencher: Bencher<'_, '_>, layer: &ApiKeyLayer, request: &Request
 mod stage {
     use super::*;
 
-    /// Reads a key, and refuses it for its form, before it would be hashed.
+    /// Reads a key and rejects its format before hashing.
     #[divan::bench]
     fn read(bencher: Bencher<'_, '_>) {
         let key = key();
@@ -105,7 +105,7 @@ mod stage {
         bencher.bench_local(|| hasher.digest(black_box(&key)));
     }
 
-    /// Looks up, and compares.
+    /// Looks the key up and compares.
     #[divan::bench]
     fn find(bencher: Bencher<'_, '_>) {
         let (key, hasher) = (key(), KeyHasher::sha256());
@@ -116,7 +116,7 @@ mod stage {
         });
     }
 
-    /// All of them: read, hash, find.
+    /// All stages: read, hash, look up.
     #[divan::bench]
     fn verify(bencher: Bencher<'_, '_>) {
         let key = key();

@@ -1,6 +1,7 @@
-//! What allocates, counted. A key is verified without; an accepted request allocates what `http::Extensions` needs for one
-//! insert, and nothing else: three times when they are empty, once when they are in use. A guard adds nothing. The response of the inner service has
-//! a header already, as nearly every response has, so that its map has space for what caches are told.
+//! Counts allocations. Verifying a key allocates nothing. An accepted request allocates what
+//! `http::Extensions` needs for one insert: three times if they are empty, once if they are in use.
+//! A guard adds nothing. The inner response already has a header, as nearly every response has, so
+//! its map has space for the cache headers.
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 #[path = "../support/mod.rs"]
 mod support;
-// Here, since tokio answers no ending thread in a process that has paused its clock.
+// Run here, because tokio's paused clock does not support threads that end.
 #[cfg(feature = "cache")]
 mod threads;
 
@@ -24,7 +25,7 @@ use tower::{Layer, Service, service_fn};
 use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require, store::MemoryStore};
 
 thread_local! {
-    /// The next response of the inner service, made where nothing is counted.
+    /// The next response of the inner service, created outside the measurement.
     static RESPONSE: Cell<Option<Response<()>>> = const { Cell::new(None) };
 }
 
@@ -35,7 +36,8 @@ fn inner() -> impl Service<Request<Body>, Response = Response<()>, Error = Infal
     })
 }
 
-/// Allocations of one call; the request is made, and the response dropped, outside.
+/// Returns the allocations of one call. The request is created and the response dropped outside the
+/// measurement.
 fn allocations<S, B>(service: &mut S, request: Request<Body>) -> u64
 where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
@@ -53,7 +55,7 @@ where
     counted.count_total
 }
 
-/// As many headers as make a header map full, so that one more would make it grow.
+/// As many headers as fill a header map, so that one more makes it grow.
 fn crowded(mut request: Request<Body>, headers: usize) -> Request<Body> {
     for number in request.headers().len()..headers {
         support::add(&mut request, &format!("x-{number}"), "x");
@@ -61,7 +63,7 @@ fn crowded(mut request: Request<Body>, headers: usize) -> Request<Body> {
     request
 }
 
-/// What the map of extensions needs for one value of a principal's size.
+/// Returns the allocations of the extensions map for one value of a principal's size.
 fn one_insert(mut extensions: http::Extensions) -> u64 {
     measure(|| {
         extensions.insert([0_usize; size_of::<Principal>() / size_of::<usize>()]);
@@ -77,14 +79,14 @@ fn in_use(mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-/// Makes what is made once for each thread, and for each key that a thread sees for the second time.
+/// Warms up state that is created once per thread, and once per key that a thread finds twice.
 fn warm_up(mut once: impl FnMut() -> u64) {
     for _ in 0..3 {
         once();
     }
 }
 
-/// A layer that knows one key, which may read links.
+/// Returns a layer with one key that may read links.
 fn layer(key: &ApiKey) -> ApiKeyLayer {
     let keys = MemoryStore::new();
     let record = KeyRecord::for_key("live", key, &KeyHasher::sha256());
@@ -92,7 +94,7 @@ fn layer(key: &ApiKey) -> ApiKeyLayer {
     ApiKeyLayer::builder(keys).build().unwrap()
 }
 
-/// Allocations of one verification, without those of dropping the principal.
+/// Returns the allocations of one verification, without dropping the principal.
 fn allocations_of_verifying(layer: &ApiKeyLayer, request: &Request<Body>) -> u64 {
     let mut principal = None;
     let counted = measure(|| {
@@ -108,7 +110,7 @@ fn allocations_of_verifying(layer: &ApiKeyLayer, request: &Request<Body>) -> u64
 
 #[test]
 fn verifying_a_key_allocates_nothing() {
-    // One block of SHA-256, and two.
+    // Keys of one SHA-256 block, and of two.
     for key in [LIVE.to_owned(), LIVE.repeat(2)] {
         let layer = layer(&ApiKey::new(&key).unwrap());
         warm_up(|| allocations_of_verifying(&layer, &bearer(&key)));
@@ -141,7 +143,7 @@ fn a_guard_allocates_nothing() {
 fn a_table_allocates_nothing_for_a_plain_path() {
     let layer = layer(&ApiKey::new(LIVE).unwrap());
     let mut alone = layer.layer(inner());
-    // Beside a wide row matchit itself allocates, to come back to it.
+    // With a wildcard row, matchit itself allocates in order to backtrack.
     let table = Require::table().any("/links/{id}", ("links", "read")).any("/stats", ("links", "write"));
     let mut guarded = layer.layer(table.build().unwrap().layer(inner()));
     warm_up(|| allocations(&mut alone, bearer(LIVE)));
@@ -196,7 +198,7 @@ fn a_hit_in_a_cache_allocates_no_more_than_that() {
         cache
     });
     let mut service = ApiKeyLayer::builder(cache.clone()).build().unwrap().layer(inner());
-    // A thread keeps a record that it has found twice in a row.
+    // A thread caches a record that it finds twice in a row.
     allocations(&mut service, bearer(LIVE));
     allocations(&mut service, bearer(LIVE));
     assert_eq!(allocations(&mut service, bearer(LIVE)), one_insert(http::Extensions::new()));

@@ -1,4 +1,5 @@
-//! A cache on threads that are threads: what one is told, all know; and a thread that ends is answered still.
+//! Tests the cache with real threads: a change reaches all of them, and a thread that ends still
+//! gets results.
 use std::{
     cell::RefCell,
     sync::{
@@ -25,7 +26,7 @@ fn is_in_memory(cache: &CachedStore<MemoryStore>, key: u8) -> bool {
     matches!(cache.try_find(&digest(key)), Lookup::Found(_))
 }
 
-/// A cache that has these keys in memory.
+/// Returns a cache that holds these keys.
 fn cache(runtime: &Runtime, keys: impl Iterator<Item = u8> + Clone) -> CachedStore<MemoryStore> {
     let store = MemoryStore::new();
     for key in keys.clone() {
@@ -49,7 +50,8 @@ fn a_revoked_key_is_refused_by_the_next_request_on_every_thread() {
     let runtime = Runtime::new().unwrap();
     let cache = cache(&runtime, 0..100);
     let turn = Barrier::new(THREADS + 1);
-    // Whether it was in memory, and is so afterwards: who fails at once leaves the others waiting.
+    // Returns whether the key was cached and still is. Failing early here would leave the other
+    // threads waiting.
     let ask_around = || {
         let ask = |key| {
             let was_in_memory = (0..10).all(|_| is_in_memory(&cache, key));

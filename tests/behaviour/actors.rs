@@ -1,4 +1,4 @@
-//! Who may do what to which keys.
+//! Tests which actors may change which keys.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tower_api_key::{
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What a manager refused, by its `Debug` form, which names the variant and its values.
+/// Returns the `Debug` form of a manager's error, which names the variant and its values.
 fn refusal<T>(done: Result<T, ManageError>) -> String {
     format!("{:?}", done.err().expect("refused"))
 }

@@ -1,11 +1,12 @@
-//! Reads rules off the source: which module must not know which, and which pages name which tests.
+//! Checks architecture rules in the source: forbidden dependencies between modules, and tests that
+//! pages name.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Every file below `folder`.
+/// Returns every file below `folder`.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -21,7 +22,7 @@ fn read(path: PathBuf) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// Every file of the library: its path below `src`, and its text without comments.
+/// Returns every source file: its path below `src`, and its text without comments.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let without_comments = |path: PathBuf| {
@@ -33,7 +34,7 @@ fn sources() -> Vec<(String, String)> {
     files(&root).into_iter().map(without_comments).collect()
 }
 
-/// The files with `word` in their code.
+/// Returns the files that contain `word` in code.
 fn files_with(word: &str) -> Vec<String> {
     let mut files: Vec<_> =
         sources().into_iter().filter(|(_, code)| code.contains(word)).map(|(path, _)| path).collect();
@@ -103,7 +104,8 @@ fn only_static_keys_bring_the_text_of_a_key_into_a_store() {
     assert_eq!(stores, ["store/static_keys.rs"]);
 }
 
-/// So that the actor is looked up again, and the work goes on when its caller goes away.
+/// Ensures that the actor is looked up again and that the work continues when the client
+/// disconnects.
 #[test]
 fn a_registry_is_reached_through_the_manager_alone() {
     let reach = ["builder", "erased", "mod", "rehash", "usage"].map(|file| format!("manage/{file}.rs"));
@@ -126,7 +128,7 @@ fn keys_come_from_the_operating_systems_generator_and_from_nowhere_else() {
     }
 }
 
-/// Every row of the guide's table of failures names tests that exist.
+/// Every row of the guide's table of failures names existing tests.
 #[test]
 fn each_failure_in_the_guide_has_its_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -152,7 +154,7 @@ fn each_failure_in_the_guide_has_its_test() {
     }
 }
 
-/// Every row of the guide's table of attacks names tests that exist.
+/// Every row of the guide's table of attacks names existing tests.
 #[test]
 fn each_attack_in_the_guide_has_its_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

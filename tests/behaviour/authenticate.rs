@@ -1,4 +1,5 @@
-//! Who presents a key, without a service: the same as through the layer, but for what the layer does to a request.
+//! Tests `authenticate`, without a service: the same result as through the layer, without effects
+//! on the request.
 
 use std::{
     convert::Infallible,
@@ -22,7 +23,7 @@ fn store() -> MemoryStore {
     keys
 }
 
-/// The same keys, for which it has to be waited.
+/// The same keys in a store that answers asynchronously.
 struct Waits(MemoryStore);
 
 impl KeyStore for Waits {
@@ -112,7 +113,7 @@ async fn a_key_under_an_older_pepper_is_known_to_be_outdated() {
     }
 }
 
-/// Its future may be sent, whatever the request's body is: a handler may wait for it.
+/// The future is `Send` for any request body, so a handler may await it.
 #[test]
 fn a_body_that_cannot_be_shared_is_no_hindrance() {
     fn is_sent(_: impl Send) {}

@@ -1,4 +1,4 @@
-//! Under axum: extractors, and every way to put a layer somewhere.
+//! Tests the integration with axum: extractors, and every way to apply a layer.
 
 use axum::{
     Router,
@@ -148,7 +148,7 @@ async fn a_head_through_a_get_route_is_refused_without_a_body() {
     assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
 }
 
-/// The same table under every way to put one router into another.
+/// The same table under every way to combine routers.
 #[tokio::test]
 async fn a_table_guards_the_paths_that_its_router_sees() {
     let table = |prefix: &str| {
@@ -173,7 +173,7 @@ async fn a_table_guards_the_paths_that_its_router_sees() {
     }
 }
 
-/// axum routes `/api//health` to `/{id}/health`, and its `nest` makes `/health` of it.
+/// axum routes `/api//health` to `/{id}/health`, and its `nest` turns it into `/health`.
 #[tokio::test]
 async fn a_path_that_nest_cuts_otherwise_than_it_was_routed_is_neither_listed_nor_skipped() {
     let routes = || {

@@ -1,4 +1,4 @@
-//! A cache over a store: what it asks, what it answers from memory, and what it never does.
+//! Tests a cache over a store: its lookups, its cache hits, and its invariants.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -43,7 +43,7 @@ async fn who_is_to_be_refused_waits_for_one_heartbeat_and_no_longer() {
     for _ in 0..100 {
         let asked = Instant::now();
         assert!(!is_accepted(&node, 9).await);
-        // At most one that is on its way already, a pause, and one there and back.
+        // At most one heartbeat in flight, a pause, and one round trip.
         assert!(asked.elapsed() <= Duration::from_millis(6 + 25 + 6 + 2), "{:?}", asked.elapsed());
         sleep(Duration::from_millis(3)).await;
     }
@@ -184,11 +184,11 @@ async fn a_silent_channel_ends_the_answers_from_memory_within_the_lease() {
     sleep(Duration::from_millis(301)).await;
     assert!(!is_accepted(&node, 1).await);
     assert!(!node.status().is_following);
-    // The store answers in its place.
+    // The store is queried instead.
     assert!(is_accepted(&node, 2).await);
 }
 
-/// The lease runs from when the heartbeat was sent: what comes back late proves little.
+/// The lease begins when the heartbeat is sent, so a late heartbeat proves little.
 #[tokio::test(start_paused = true)]
 async fn a_slow_heartbeat_counts_from_when_it_was_sent() {
     let (_, channel, node) = node().await;
@@ -289,7 +289,8 @@ async fn a_change_through_the_cache_is_seen_by_its_next_request() {
     assert!(node.find(&digest(1)).await.unwrap().is_none());
 }
 
-/// Else each request with a key under an older pepper would wait for a heartbeat, to be sure that the newest does not know it.
+/// Otherwise each request with a key under an older pepper would wait for a heartbeat to prove that
+/// the newest pepper does not match.
 #[tokio::test(start_paused = true)]
 async fn a_key_under_an_older_pepper_is_let_in_at_once_too() {
     let (older, newer) = (KeyHasher::sha256(), KeyHasher::hmac_sha256(&[7; 32]).unwrap());

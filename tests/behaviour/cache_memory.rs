@@ -1,4 +1,4 @@
-//! A cache over memory, which tells of its changes as they are made.
+//! Tests a cache over a `MemoryStore`, which reports changes as they are made.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn more_changes_than_are_kept_for_a_follower_are_no_loss() {
     assert_eq!(node.find(&digest(1)).await.unwrap().unwrap().status(), Status::Revoked);
 }
 
-/// With threads that are threads: keys come and go, and everybody is answered, rightly.
+/// With real threads: keys are added and removed, and every request gets a correct response.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_threads_are_all_answered() {
     let store = MemoryStore::new();

@@ -1,4 +1,5 @@
-//! What the caller's layer writes is what the service's layer reads, and only one origin is told.
+//! Tests the client layer: the service's layer reads the key that it writes, and only one origin
+//! receives it.
 
 use std::convert::Infallible;
 
@@ -11,7 +12,7 @@ use tower_api_key::{ApiKey, ConfigError, Scheme, client::SendKeyLayer};
 
 const ORIGIN: &str = "https://api.example.com";
 
-/// Every place that a key may stand in, and the alphabet of its keys.
+/// Every place for a key, and the alphabet of its keys.
 fn places() -> [(Scheme, &'static str); 10] {
     let token68 = "[A-Za-z0-9._~+/-]{1,60}={0,2}";
     let visible = "[!-~]{1,60}";
@@ -33,7 +34,7 @@ fn layer(origin: &str, scheme: &Scheme, key: &str) -> Result<SendKeyLayer, Confi
     SendKeyLayer::new(origin, scheme.clone(), &ApiKey::new(key).unwrap())
 }
 
-/// The request as it leaves. The inner service panics if it was not polled ready.
+/// Returns the request as it is sent. The inner service panics unless it was polled ready.
 async fn sent(layer: &SendKeyLayer, request: Request<Body>) -> Request<Body> {
     let inner = service_fn(async |request: Request<Body>| Ok::<_, Infallible>(request));
     let Ok(request) = layer.layer(ConcurrencyLimit::new(inner, 1)).oneshot(request).await;
@@ -44,7 +45,7 @@ fn plain() -> Request<Body> {
     path(bare(), &format!("{ORIGIN}/links"))
 }
 
-/// A request with something of its own in every place, and with what stands beside it.
+/// Returns a request that already has a value in every place, and other values next to it.
 fn crowded() -> Request<Body> {
     let mut request = path(bare(), &format!("{ORIGIN}/links?a=%41&api+key=own&&b&api%20key=own#c"));
     for (header, value) in [
@@ -125,7 +126,7 @@ async fn no_key_is_shown() {
     assert_eq!(format!("{layer:?}"), shown);
 }
 
-/// The layer's origin, a request's URI, and whether that gets the key.
+/// The origin of the layer, the URI of a request, and whether it receives the key.
 const ORIGINS: &[(&str, &str, bool)] = &[
     (ORIGIN, "https://api.example.com", true),
     (ORIGIN, "https://api.example.com/links?a=1", true),
@@ -189,7 +190,7 @@ async fn one_origin_gets_the_key_and_others_lose_nothing() {
     }
 }
 
-/// As text it would name another host: `https://api.example.com*`.
+/// As a string, it would name another host: `https://api.example.com*`.
 #[tokio::test]
 async fn a_path_without_its_slash_gets_no_key() {
     let target = http::Uri::builder().scheme("https").authority("api.example.com").path_and_query("*").build().unwrap();
@@ -216,7 +217,7 @@ async fn a_url_that_repeats_the_key_loses_it_at_another_origin() {
     }
 }
 
-/// The longest URI that there is has 65,534 bytes.
+/// The longest possible URI has 65,534 bytes.
 #[tokio::test]
 async fn a_url_without_room_for_the_key_goes_without() {
     let layer = layer(ORIGIN, &Scheme::query("key"), LIVE).unwrap();

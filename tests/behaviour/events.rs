@@ -1,4 +1,4 @@
-//! What is logged of a request: one event, and the key's id on its span.
+//! Tests the log of a request: one event, and the key's id on its span.
 
 use std::convert::Infallible;
 
@@ -18,7 +18,7 @@ async fn send(layer: &ApiKeyLayer, request: Request<Body>) {
     let _ = traced.layer(layer.layer(inner)).oneshot(request).await.unwrap();
 }
 
-/// The lines that the library itself has logged.
+/// Returns the lines that the library itself logged.
 fn events(lines: &str) -> Vec<String> {
     let own = lines.lines().filter_map(|line| Some((line.split_once("tower_api_key: ")?, line)));
     own.map(|((before, event), line)| {

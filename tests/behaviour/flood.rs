@@ -1,5 +1,5 @@
-//! A flood of unknown keys, through the whole layer: memory stays flat, live keys stay in memory, and each unknown key that passes the offline
-//! check is looked up once.
+//! Tests a flood of unknown keys through the whole layer: memory stays flat, known keys stay
+//! cached, and each unknown key with a valid checksum is looked up once.
 use std::{
     convert::Infallible,
     sync::{
@@ -18,10 +18,10 @@ use tower_api_key::{
     store::{CachedStore, MemoryStore},
 };
 
-/// A live key is asked for after so many unknown ones.
+/// The number of unknown keys between two requests with a known key.
 const ONE_IN: usize = 10;
 
-/// A database: what it is asked, it counts.
+/// A database that counts its lookups.
 #[derive(Clone)]
 struct Counted(MemoryStore, Arc<AtomicU64>);
 
@@ -39,7 +39,7 @@ fn request(key: &str) -> Request<()> {
     Request::builder().header("x-api-key", key).body(()).unwrap()
 }
 
-/// A key whose form is right, and whose checksum is not.
+/// Returns a well-formed key with a wrong checksum.
 fn mistyped(key: &ApiKey) -> String {
     let (kept, last) = key.expose().split_at(key.expose().len() - 1);
     format!("{kept}{}", if last == "A" { "B" } else { "A" })

@@ -1,4 +1,4 @@
-//! The header that tells the inner service who is calling.
+//! Tests the header that forwards the caller's identity to the inner service.
 
 use std::{
     convert::Infallible,
@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response};
 use tower::service_fn;
 use tower_api_key::{ApiKeyLayer, ConfigError, Outcome, layer::ApiKeyLayerBuilder, store::MemoryStore};
 
-/// A service that keeps the headers that it has received.
+/// A service that records the headers it receives.
 fn recording() -> (App, Arc<Mutex<HeaderMap>>) {
     let received = Arc::new(Mutex::new(HeaderMap::new()));
     let taken = Arc::clone(&received);
@@ -21,7 +21,8 @@ fn recording() -> (App, Arc<Mutex<HeaderMap>>) {
     (service, received)
 }
 
-/// An API that forwards in `x-principal`, and what its inner service has received.
+/// Returns an API that forwards the identity in `x-principal`, and the headers that its inner
+/// service received.
 fn forwarding(
     id: &str,
     layer: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder,
@@ -38,7 +39,7 @@ fn claimed(mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-/// Every value under a name that somebody might take for ours.
+/// Returns every value under a name that could be mistaken for ours.
 fn identities(headers: &Mutex<HeaderMap>) -> Vec<(String, String)> {
     let headers = headers.lock().unwrap();
     let alike = headers.iter().filter(|(name, _)| name.as_str().replace(['_', '.', '~'], "-") == "x-principal");

@@ -1,4 +1,4 @@
-//! gRPC: a real tonic server and client, unary and streaming.
+//! Tests gRPC with a real tonic server and client, unary and streaming.
 
 use std::net::SocketAddr;
 
@@ -55,7 +55,7 @@ impl Service {
         Self { client: HealthClient::new(connect(address).await), store }
     }
 
-    /// A guard on one method: any key may check; watching takes a permission.
+    /// A guard on one method: any key may check, and watching needs a permission.
     async fn guarded() -> Self {
         let table = Require::table().route("POST", CHECK, Require::authenticated());
         Self::start(true, table.route("POST", WATCH, ("health", "watch")).build().unwrap()).await
@@ -67,7 +67,7 @@ impl Service {
         answer.map(|answer| answer.into_inner().status)
     }
 
-    /// The first message of a stream.
+    /// Returns the first message of a stream.
     async fn watch(&self, metadata: &[(&'static str, String)]) -> Result<i32, Status> {
         let mut stream = self.client.clone().watch(request(metadata)).await?.into_inner();
         let message = stream.message().await?.unwrap();
@@ -158,11 +158,12 @@ async fn a_broken_store_is_unavailable_and_a_broken_set_up_is_an_error() {
     service.store.set(Fault::Waits);
     assert_eq!(service.check(&key()).await.unwrap(), i32::from(Serving));
     let without_a_layer = Service::start(false, Require::authenticated()).await;
-    // Only a layer speaks gRPC. A client makes `UNKNOWN` of an HTTP status 500.
+    // Only a layer renders gRPC errors. A client maps HTTP status 500 to `UNKNOWN`.
     assert_eq!(without_a_layer.check(&key()).await.unwrap_err().code(), Code::Unknown);
 }
 
-/// R17: without `grpc` a client sees an HTTP status, and makes the same code of it, for a call and for a stream. It knows no code for 404 but this one.
+/// R17: without `grpc`, a client gets an HTTP status and maps it to the same code, for a call and
+/// for a stream. Only 404 has another code.
 #[tokio::test]
 async fn r17_tonics_client_maps_the_http_status_of_a_layer_that_does_not_serve_grpc() {
     for format in [RejectionFormat::problem_json(), RejectionFormat::custom(|_| http::Response::new("own"))] {
@@ -183,7 +184,7 @@ async fn r17_tonics_client_maps_the_http_status_of_a_layer_that_does_not_serve_g
     }
 }
 
-/// What stands on the wire, in every format: the message is in headers, so that nothing but them is sent.
+/// Tests the wire format: in every format, the message is in the headers, so only headers are sent.
 #[tokio::test]
 async fn a_refusal_is_trailers_only() {
     for format in [

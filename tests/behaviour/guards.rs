@@ -1,4 +1,4 @@
-//! What a key must be allowed, and what happens where there is no key.
+//! Tests guards: required permissions, and requests without a key.
 
 use crate::support::{Api, LIVE, UNKNOWN, accepted, add, bare, bearer, boxed, method, passed, path, refused};
 use http::{Method, StatusCode};

@@ -1,4 +1,4 @@
-//! Where a credential may stand, and what is read of it: tables of (name, request, expected).
+//! Tests where credentials are read from, as tables of (name, request, expected).
 
 use crate::support::{Api, Body, LIVE, Observed, UNKNOWN, accepted, add, bare, boxed, passed, path, refused, with};
 use http::Request;
@@ -16,7 +16,7 @@ fn headers(lines: &[(&str, &str)]) -> Request<Body> {
     request
 }
 
-/// A name, header lines, and what comes of them.
+/// A name, header lines, and the expected result.
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Observed);
 
 async fn table(policy: impl Into<SchemePolicy>, rows: &[Row<'_>]) {
@@ -277,7 +277,7 @@ fn a_wrong_setting_is_named() {
 }
 
 proptest! {
-    /// Whatever the header lines hold: no panic, and nobody gets in who does not present the key.
+    /// For any header lines: no panic, and no request is accepted without presenting the key.
     #[test]
     fn any_request_is_answered(lines in proptest::collection::vec((0_usize..4, any::<Vec<u8>>()), 0..4), query in "[ -~]{0,30}") {
         let mut request = bare();
@@ -296,7 +296,7 @@ proptest! {
         prop_assert_eq!(runtime.block_on(call).status, 401);
     }
 
-    /// The key gets in, whatever the white space around it and the case of the word.
+    /// The key is accepted with any white space around it and any case of the auth-scheme.
     #[test]
     fn a_good_request_gets_in(before in "[ \t]{0,3}", word in "[Bb][Ee][Aa][Rr][Ee][Rr]", spaces in " {1,5}", after in "[ \t]{0,3}") {
         let call = Api::live().call(with("authorization", format!("{before}{word}{spaces}{LIVE}{after}")));

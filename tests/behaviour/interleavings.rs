@@ -1,8 +1,9 @@
-//! The cache's protocol under loom: every order in which the database, the follower and the requests can meet with up to three preemptions,
-//! as far as the memory model lets them. What is checked is the very file of the library; its atomics are loom's here.
+//! Tests the cache protocol under loom, over all interleavings of database, follower and requests
+//! with up to three preemptions, as far as the memory model allows. It includes the library's own
+//! file, with loom's atomics.
 #![cfg(feature = "cache")]
 
-// Not all of it has a part in each play.
+// Not every test uses all of it.
 #[allow(dead_code)]
 #[path = "../../src/store/cached/freshness.rs"]
 mod freshness;
@@ -20,35 +21,35 @@ use loom::{
 
 const KEY: usize = 0;
 const LEASE: u64 = 10;
-/// What a lenient handle may accept.
+/// The staleness that a lenient handle may accept.
 const LONG: u64 = 2 * LEASE;
 
-/// A node, the database, and the time. A change is in the log at the moment at which it is committed.
+/// A node, the database, and the time. A change is in the log from the moment of its commit.
 struct World {
     time: AtomicU64,
     database: Mutex<Database>,
     freshness: Freshness,
-    /// What the node has kept: whether the key is good, and the epoch.
+    /// The cached result: whether the key is active, and the epoch.
     kept: Mutex<Option<(bool, Epoch)>>,
 }
 
 struct Database {
     is_good: bool,
-    /// How many changes were committed.
+    /// The number of committed changes.
     log: usize,
 }
 
-/// What a request has seen.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Accepted,
     Refused,
-    /// The store would be asked.
+    /// The store would be queried.
     Unknown,
 }
 
 impl World {
-    /// The node has a connection, an answer in memory, and a heartbeat of the instant 0.
+    /// The node is connected and has a cached result and a heartbeat at instant 0.
     fn new(is_good: bool) -> Arc<Self> {
         let freshness = Freshness::new(1);
         freshness.prove(0);
@@ -61,7 +62,7 @@ impl World {
         self.time.load(Ordering::SeqCst)
     }
 
-    /// Commits, and lets so much time pass afterwards.
+    /// Commits a change and then advances the time.
     fn commit(&self, is_good: bool, then: u64) {
         {
             let mut database = self.database.lock().unwrap();
@@ -71,7 +72,8 @@ impl World {
         self.time.fetch_add(then, Ordering::SeqCst);
     }
 
-    /// A heartbeat: whatever was committed before it is told before it is back. Returns how much of the log has been read.
+    /// Performs a heartbeat: changes committed before it are reported before it completes. Returns
+    /// how much of the log has been read.
     fn beat(&self, read: usize) -> usize {
         let sent = self.now();
         let end = self.database.lock().unwrap().log;
@@ -82,7 +84,7 @@ impl World {
         end
     }
 
-    /// Connects anew: what was committed before is never told.
+    /// Reconnects: earlier changes are never reported.
     fn reconnect(&self) -> usize {
         let read = self.database.lock().unwrap().log;
         let sent = self.now();
@@ -103,7 +105,8 @@ impl World {
         }
     }
 
-    /// Asks a thread's own place, which is taken while the answer is trusted, and left at its end.
+    /// Reads a thread's own slot, which is filled while the result is fresh, and is left at its
+    /// end.
     fn take_a_place_and_ask_there(&self) -> (u64, Answer) {
         let proven_until = self.freshness.proven_until(LEASE);
         let kept = *self.kept.lock().unwrap();
@@ -123,7 +126,7 @@ impl World {
         self.ask()
     }
 
-    /// As a lenient handle does when the store has failed.
+    /// Reads the cache as a lenient handle does when the store has failed.
     fn ask_leniently(&self) -> (u64, Answer) {
         let arrived = self.now();
         let kept = *self.kept.lock().unwrap();
@@ -133,14 +136,14 @@ impl World {
         (arrived, if is_accepted { Answer::Accepted } else { Answer::Unknown })
     }
 
-    /// Asks memory. When the request arrived, and what it was told.
+    /// Reads the cache. Returns when the request arrived, and its result.
     fn ask(&self) -> (u64, Answer) {
         let arrived = self.now();
         let kept = *self.kept.lock().unwrap();
         let since = self.now().saturating_sub(LEASE);
         let answer = match kept {
             Some((true, epoch)) if self.freshness.is_fresh(KEY, epoch, since) => Answer::Accepted,
-            // Refused only behind a heartbeat that was sent after the request arrived.
+            // Rejected only after a heartbeat that was sent after the request arrived.
             Some((false, epoch)) if self.freshness.is_fresh(KEY, epoch, arrived) => Answer::Refused,
             _ => Answer::Unknown,
         };
@@ -148,7 +151,8 @@ impl World {
     }
 }
 
-/// The key changes, and `then` passes, while a follower and a request go their ways. Whoever arrives afterwards is not told what is `wrong`.
+/// The key changes and `then` passes, while a follower and a request run concurrently. No later
+/// request may get the result `wrong`.
 fn in_every_order(
     was_good: bool,
     then: u64,
@@ -170,7 +174,7 @@ fn in_every_order(
     });
 }
 
-/// The follower has been stopped, and catches up while a request is being answered.
+/// The follower was suspended, and catches up while a request is processed.
 #[test]
 fn a_key_that_was_revoked_longer_ago_than_the_lease_is_not_accepted() {
     let catch_up = |world: &World| {
@@ -203,7 +207,8 @@ fn a_key_in_a_thread_s_own_place_is_accepted_no_longer_than_in_the_map() {
     in_every_order(true, LEASE + 1, Answer::Accepted, catch_up, World::take_a_place_and_ask_there);
 }
 
-/// A lenient handle, while the channel breaks twice and the key is revoked in between, untold.
+/// A lenient handle, while the channel breaks twice and the key is revoked in between without a
+/// notification.
 #[test]
 fn what_is_remembered_over_gaps_is_no_older_than_it_was_allowed_to_be() {
     let reconnect_twice = |world: &World| {

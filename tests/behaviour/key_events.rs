@@ -1,4 +1,4 @@
-//! Who is told of a change, and when.
+//! Tests key events: which handlers receive a change, and when.
 
 use std::{
     pin::pin,
@@ -58,7 +58,7 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
             (KeyEventKind::Enabled, one, None),
             (KeyEventKind::Rotated, one, Some(second.record().id())),
             (KeyEventKind::Regenerated, two, Some(third.record().id())),
-            // Whose grace has ended with that.
+            // The key whose grace period ended with the change.
             (KeyEventKind::Revoked, one, None),
             (KeyEventKind::Revoked, three, None),
         ]
@@ -86,7 +86,7 @@ async fn a_hook_is_told_after_the_change_is_durable_and_not_of_one_that_failed()
 
     let (versions, store) = (Arc::new(Mutex::new(Vec::new())), MemoryStore::new());
     let (seen, keys) = (Arc::clone(&versions), store.clone());
-    // A store in memory answers at the first poll.
+    // A memory store completes at the first poll.
     let manager = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).on_event(move |change| {
         let mut stored = pin!(keys.get(change.key_id()));
         let stored = stored.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -1,4 +1,4 @@
-//! The life of a key: issue, import, edit, revoke, and how many of them a user has.
+//! Tests the life cycle of a key: issue, import, edit, revoke, and the limit per user.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ async fn edits_are_seen_by_the_next_request() {
     assert!(matches!(manager.get(&admin, id).await, Err(ManageError::NotFound(_))));
 }
 
-/// Many edit and switch one key while one revokes it: it stays revoked.
+/// Many tasks edit, disable and enable one key while another revokes it: it stays revoked.
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_in_flight_never_undo_a_revocation() {
     let (_, manager) = Api::managed(|builder| builder);

@@ -1,4 +1,4 @@
-//! The key itself: made, checked, masked, and never shown.
+//! Tests keys: generated, validated, masked, and never shown.
 
 use std::collections::BTreeSet;
 
@@ -80,7 +80,7 @@ fn a_foreign_format_checks_the_shape_alone() {
     assert_eq!(any.body_len(36), Err(FormatError::Foreign));
 }
 
-/// A format refuses at import what the layer would refuse at the door.
+/// A format rejects at import every key that the layer would reject.
 #[test]
 fn a_foreign_format_takes_only_what_a_request_could_carry() {
     let format = KeyFormat::foreign("sk-", "", None).unwrap();
@@ -159,10 +159,10 @@ fn a_mask_shows_a_part_only_while_enough_random_bits_stay_unseen() {
     }
 }
 
-/// The shown checksum gives away 32 bits of the body, which must not leave fewer than 128.
+/// The shown checksum reveals 32 bits of the body, of which at least 128 must remain.
 #[test]
 fn a_shown_checksum_counts_as_seen() {
-    // 26 digits are 155 bits, 27 are 161; the checksum gives away 32 of them, four of its digits 24.
+    // 26 digits are 155 bits, 27 are 161. The checksum reveals 32 of them, four of its digits 24.
     let cases = [
         (36, Mask::FirstAndLast, true),
         (27, Mask::FirstAndLast, true),

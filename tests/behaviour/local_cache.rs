@@ -1,4 +1,5 @@
-//! What a thread keeps of a cache for itself: it is true, it is of this cache and this key, and the map hears of it.
+//! Tests each thread's own part of a cache: its entries are true, belong to this cache and this
+//! key, and the shared map learns of their use.
 
 use std::{
     sync::{
@@ -13,7 +14,7 @@ use allocation_counter::measure;
 use tokio::time::{Instant, sleep};
 use tower_api_key::{KeyRecord, KeyStore, Lookup, Status, store::CachedStore};
 
-/// For so long a key is answered without the map.
+/// For this long, a key is served without the shared map.
 const TERM: Duration = Duration::from_millis(2);
 
 fn id_now(node: &CachedStore<Database>, key: u8) -> Option<String> {
@@ -74,7 +75,7 @@ async fn caches_on_one_thread_do_not_mix() {
     assert_eq!(id_now(&third, 1), None);
 }
 
-/// 64 lie between them.
+/// 64 slots lie between them.
 #[tokio::test(start_paused = true)]
 async fn keys_that_share_a_place_are_told_apart() {
     let (database, node) = node_with([record(1), record(65)], 100).await;
@@ -100,7 +101,7 @@ async fn a_key_in_use_stays_in_the_map_while_others_flood_it() {
     }
     let lookups = database.lookups();
     assert!(lookups > 1500, "no flood: {lookups}");
-    // This way goes by the map alone.
+    // This path uses the shared map only.
     database.set(Store::Fails);
     assert!(node.find(&digest(1)).await.unwrap().is_some());
     assert_eq!(database.lookups(), lookups);
@@ -117,7 +118,7 @@ async fn a_hit_allocates_nothing() {
     assert_eq!(database.lookups(), 1);
 }
 
-/// A value of the user's that looks up a key as it is dropped.
+/// A user's value that looks up a key when it is dropped.
 struct LooksUp(CachedStore<Database>, Arc<AtomicUsize>);
 
 impl Drop for LooksUp {

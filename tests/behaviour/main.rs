@@ -1,4 +1,4 @@
-//! What the library does, seen through its public API, in one process and without anything from outside.
+//! Tests the library through its public API, in one process and without external programs.
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 
 #[cfg(feature = "cache")]

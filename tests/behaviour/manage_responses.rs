@@ -1,4 +1,5 @@
-//! A manager's errors and records as responses: the same in the HTTP API and in a handler of your own.
+//! Tests a manager's errors and records as responses: the HTTP API and your own handlers return the
+//! same.
 
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ async fn read(response: Response<Body>) -> (StatusCode, String, Value) {
     (parts.status, media_type, serde_json::from_slice(&body).unwrap())
 }
 
-/// Sends a request of `actor`, without a key, to a router of the management API.
+/// Sends a request of `actor`, without a key, to a management router.
 async fn send(router: &Router, actor: &Actor, line: &str, body: &Value) -> (StatusCode, String, Value) {
     let (method, path) = line.split_once(' ').unwrap();
     let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
@@ -188,7 +189,7 @@ async fn every_reference_of_the_openapi_document_resolves() {
     for reference in references {
         assert!(document.pointer(&reference[1..]).is_some(), "{reference} does not resolve");
     }
-    // The schema of a problem names the members that the writer writes.
+    // The schema of a problem has the members that the writer writes.
     let problem = read(ManageError::ActorInvalid.into_response()).await.2;
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let mut written = names(&problem);

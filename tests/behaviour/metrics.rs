@@ -1,4 +1,4 @@
-//! What a Prometheus server scrapes: requests, store latency, store errors.
+//! Tests the metrics that a Prometheus server scrapes: requests, store latency, store errors.
 #[cfg(feature = "cache")]
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl KeyStore for Slow {
     }
 }
 
-/// What a Prometheus server would scrape after `work`.
+/// Returns the metrics after `work`, as a Prometheus server would scrape them.
 fn scraped(work: impl Future<Output = ()>) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -99,7 +99,7 @@ fn the_lag_of_changes_is_exported_and_whether_they_are_followed() {
         for line in [
             format!("api_key_changes_followed {followed}"),
             "api_key_cache_lookups_total 1".to_owned(),
-            // There and back.
+            // A round trip.
             "api_key_changes_lag_seconds{quantile=\"1\"} 0.03".to_owned(),
         ] {
             assert!(scraped.lines().any(|scraped| scraped == line), "{line} is not in {scraped}");

@@ -1,4 +1,4 @@
-//! What every tower middleware owes the services around it.
+//! Tests the contract between a tower middleware and the services around it.
 
 use std::{
     convert::Infallible,
@@ -44,7 +44,7 @@ fn everything_may_cross_threads() {
     send::<GuardFuture<<App as Service<Request<Body>>>::Future>>();
 }
 
-/// A service that must be polled ready before each call, and that counts who holds it.
+/// A service that must be polled ready before each call and counts its permits.
 #[derive(Default)]
 struct Strict {
     ready: bool,
@@ -97,7 +97,7 @@ async fn a_request_whose_key_is_found_at_once_clones_no_service() {
     assert_eq!(clones.load(Ordering::Relaxed), 0);
 }
 
-/// One permit: whatever is refused, dropped or broken must give it back.
+/// One permit: rejected, dropped and failed requests must release it.
 #[tokio::test(start_paused = true)]
 async fn a_concurrency_limit_below_loses_no_permit() {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::default())));
@@ -113,20 +113,20 @@ async fn a_concurrency_limit_below_loses_no_permit() {
             let ready = tokio::time::timeout(limit, service.ready()).await;
             let response = ready.expect("the permit is lost").unwrap().call(request);
             if fault == Fault::Hangs {
-                // The client goes away in mid-lookup.
+                // The client disconnects during a lookup.
                 let _ = tokio::time::timeout(limit, response).await;
             } else {
                 response.await.unwrap();
             }
         }
     }
-    // A future that is never polled holds the permit no longer than it lives.
+    // A future that is never polled holds the permit only until it is dropped.
     store.set(Fault::Hangs);
     drop(service.ready().await.unwrap().call(bearer(LIVE)));
     tokio::time::timeout(limit, service.ready()).await.expect("the permit is lost").unwrap();
 }
 
-/// A service keeps no permit of a request that it has refused.
+/// A service keeps no permit for a rejected request.
 #[tokio::test(start_paused = true)]
 async fn a_refused_request_leaves_its_permit_to_others() {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::default())));
@@ -167,7 +167,7 @@ async fn a_store_that_hangs_errs_or_panics_lets_nobody_in() {
     }
 }
 
-/// A store that panics before it has made its future.
+/// A store that panics before it returns its future.
 struct Eager;
 
 impl KeyStore for Eager {
@@ -213,7 +213,7 @@ async fn a_refusal_of_the_inner_services_own_is_left_alone() {
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "inner");
 }
 
-/// A body of three frames, the last of them trailers, whose data is no `Bytes`.
+/// A body of three frames, the last of them trailers. Its data is not `Bytes`.
 struct Stream(u8);
 
 struct Chunk(Bytes);
@@ -276,7 +276,7 @@ async fn a_response_body_streams_through_untouched() {
     assert!(body.is_end_stream() && body.frame().await.is_none());
 }
 
-/// A service of no particular request and response body at all.
+/// A service that is generic over request and response bodies.
 #[tokio::test]
 async fn any_body_type_fits() {
     #[derive(Debug)]
@@ -287,7 +287,7 @@ async fn any_body_type_fits() {
     assert_eq!(response.status(), StatusCode::OK);
 }
 
-/// A layer that knows one key, around a service that says who is calling.
+/// A layer with one key, around a service that returns the caller's identity.
 fn nested(id: &'static str, key: &str, scheme: Scheme, inner: App) -> App {
     let keys = StaticKeys::new([(id, ApiKey::new(key).unwrap())]).unwrap();
     boxed(ApiKeyLayer::builder(keys).schemes([scheme]).optional().realm(id).build().unwrap().layer(inner))

@@ -1,4 +1,4 @@
-//! One decision per request, with all that is known of it.
+//! Tests observers: one complete decision per request.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,4 @@
-//! An application's OpenAPI document says what the live layer and the live guards do.
+//! Tests that an application's OpenAPI document describes its layer and guards.
 
 use crate::support::{Api, LIVE, accepted, method, path, refused, x_api_key};
 use http::Method;
@@ -8,7 +8,7 @@ use tower_api_key::{
 };
 use utoipa::openapi::{HttpMethod, Info, OpenApi, PathItem, Paths, SecurityRequirement, path::Operation};
 
-/// A document of these operations: `GET /links`.
+/// Returns a document with operations such as `GET /links`.
 fn document(operations: &[&str]) -> OpenApi {
     let mut paths = Paths::new();
     for operation in operations {
@@ -24,7 +24,7 @@ fn described(security: &Security, mut document: OpenApi) -> Result<Value, Config
     Ok(serde_json::to_value(document).unwrap())
 }
 
-/// What the document says of one operation whose key comes by `X-API-Key`.
+/// Returns the document's description of one operation that reads keys from `X-API-Key`.
 fn on(operation: &str, guard: &Require) -> Result<Value, ConfigError> {
     let (method, path) = operation.split_once(' ').unwrap();
     let security = Security::new(&Scheme::x_api_key().into()).guard_all(guard);
@@ -32,7 +32,7 @@ fn on(operation: &str, guard: &Require) -> Result<Value, ConfigError> {
     Ok(written["paths"][path][method.to_lowercase()]["security"].take())
 }
 
-/// One alternative for each list of roles.
+/// Returns one alternative for each list of roles.
 fn asks(alternatives: &[&[&str]]) -> Value {
     alternatives.iter().map(|roles| json!({ "header-x-api-key": roles })).collect()
 }
@@ -340,7 +340,8 @@ fn describing_again_changes_nothing_and_a_part_can_be_nested() {
 
 // === the truth ===
 
-/// A key with the roles of any alternative passes the live guard; with one role less it does not.
+/// A key with the roles of any alternative passes the live guard; with one role less it is
+/// rejected.
 #[tokio::test]
 async fn the_roles_in_the_document_are_what_the_guard_asks_for() {
     let nested = || {

@@ -1,4 +1,4 @@
-//! Keys in less usual places: the Basic user name, a cookie, a WebSocket's subprotocols.
+//! Tests less common places for keys: the Basic user name, cookies, and WebSocket subprotocols.
 
 use std::convert::Infallible;
 
@@ -20,12 +20,12 @@ fn headers(lines: &[(&str, &str)]) -> Request<Body> {
     request
 }
 
-/// `user:password`, coded.
+/// Returns `user:password` in base64.
 fn basic(user_pass: &str) -> String {
     format!("Basic {}", STANDARD.encode(user_pass.replace("KEY", LIVE)))
 }
 
-/// A name, header lines, and what comes of them.
+/// A name, header lines, and the expected result.
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Observed);
 
 async fn table(scheme: Scheme, rows: &[Row<'_>]) {
@@ -93,7 +93,7 @@ async fn the_challenge_of_basic_is_basic() {
     assert_eq!(challenges, ["Basic realm=\"api\"", "ApiKey realm=\"api\", in=\"cookie\", name=\"key\""]);
 }
 
-/// One word has one meaning.
+/// One auth-scheme has one meaning.
 #[tokio::test]
 async fn the_word_basic_is_always_that_of_rfc_7617() {
     table(
@@ -138,7 +138,7 @@ async fn a_cookie_is_found_by_its_name() {
     .await;
 }
 
-/// What the inner service sees of a header, line by line, and whether each line is sensitive.
+/// Returns the lines of a header that the inner service sees, and whether each is sensitive.
 async fn seen(
     layer: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder,
     header: &'static str,
@@ -155,7 +155,7 @@ async fn seen(
     if header != "cookie" {
         add(&mut request, "upgrade", "websocket");
     }
-    // Not through `answer`: here the inner service shows the key on purpose.
+    // Not through `answer`: here the inner service shows the key intentionally.
     let api = Api::live().layer(layer).run_over(inner);
     let response = tower::ServiceExt::oneshot(api.app.clone(), request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -294,7 +294,7 @@ fn a_scheme_names_its_place() {
 }
 
 proptest! {
-    /// Whatever the lines hold: no panic, and nobody gets in who does not present the key.
+    /// For any lines: no panic, and no request is accepted without presenting the key.
     #[test]
     fn any_line_is_answered(lines in proptest::collection::vec((0_usize..3, "[ -~]{0,40}"), 0..4)) {
         let mut request = bare();

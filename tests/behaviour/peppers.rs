@@ -1,4 +1,4 @@
-//! Peppers that change while keys are used.
+//! Tests pepper rotation while keys are in use.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,12 +18,12 @@ fn pepper(byte: u8) -> KeyHasher {
     KeyHasher::hmac_sha256(&[byte; 32]).unwrap()
 }
 
-/// The newest pepper, and two that are older.
+/// The newest pepper, and two older ones.
 fn changed() -> KeyHasher {
     pepper(3).with_previous(pepper(2)).with_previous(pepper(1))
 }
 
-/// An API over one key that was hashed like this, and its manager.
+/// Returns an API over one key that was hashed like this, and its manager.
 fn managed(stored: &KeyHasher, hasher: KeyHasher) -> (TestApi, KeyManager) {
     let (api, manager) = Api::managed(|builder| builder.hasher(hasher).accept_any_format());
     api.store.add("k1", LIVE, stored, |record| record);
@@ -34,7 +34,7 @@ fn digest(hasher: &KeyHasher) -> KeyDigest {
     hasher.digest(&ApiKey::new(LIVE).unwrap())
 }
 
-/// Lets the tasks run that a request has left behind.
+/// Runs the tasks that a request has spawned.
 async fn settle() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -93,7 +93,8 @@ async fn a_key_that_is_used_moves_to_the_newest_pepper() {
     assert_eq!(api.store.rehashes(), 1);
 }
 
-/// The first step of a change on many nodes: else they would move a key to and fro.
+/// The first step of a rollout on many nodes. Otherwise the nodes would rehash a key back and
+/// forth.
 #[tokio::test]
 async fn a_node_that_is_ready_for_the_next_pepper_finds_its_keys_and_moves_none() {
     let ready = || pepper(1).with_upcoming(pepper(2)).with_previous(KeyHasher::sha256());
@@ -194,11 +195,11 @@ async fn a_key_that_is_refused_does_not_move() {
     assert_eq!((stored_digest(&api).await, api.store.rehashes()), (digest(&pepper(2)), 0));
 }
 
-/// Another node moves the key between two look-ups of one request.
+/// Another node rehashes the key between two lookups of one request.
 struct Moving {
     keys: MemoryStore,
     finds: AtomicUsize,
-    /// Before which look-up, and from which pepper to which.
+    /// The lookup before which the key is rehashed, and the peppers.
     moves: (usize, KeyHasher, KeyHasher),
 }
 
@@ -237,7 +238,7 @@ async fn a_key_that_moves_while_it_is_looked_for_is_found() {
     }
 }
 
-/// An import would else bring a revoked key back, under another digest.
+/// Otherwise an import would restore a revoked key, under another digest.
 #[tokio::test]
 async fn a_key_that_is_there_under_another_pepper_cannot_be_imported() {
     for status in [Status::Active, Status::Revoked] {

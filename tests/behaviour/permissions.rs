@@ -1,4 +1,4 @@
-//! Permissions as values, and as JSON.
+//! Tests permissions as values and as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ fn grants_add_up_in_a_fixed_order() {
     assert!(Permissions::new().is_empty() && !permissions.is_empty());
 }
 
-/// Of one action or all four, with one of your own or two.
+/// Permissions for one action or all four, with one or two custom ones.
 #[test]
 fn every_set_of_actions_lists_them_in_their_order_whatever_came_first() {
     let all = ["create", "read", "update", "delete", "archive", "zap"];
@@ -65,7 +65,7 @@ fn wildcards_alone_are_a_difference() {
     assert!(Permissions::new().with_wildcards().is_empty() && Permissions::new().with_wildcards().has_wildcards());
 }
 
-/// Names that begin or end alike, are empty, or as long as a word or two.
+/// Names with equal beginnings or ends, empty names, and names of one or two machine words.
 const NAMES: [&str; 12] = [
     "",
     "*",

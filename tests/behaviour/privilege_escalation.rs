@@ -1,4 +1,4 @@
-//! No key holds more than its maker, whatever is asked for.
+//! Tests privilege escalation: no key gets more than its issuer has.
 
 use crate::support::{Api, registry::admin};
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -10,7 +10,7 @@ use tower_api_key::{
 const RESOURCES: [&str; 4] = ["links", "stats", "apiKeys", "*"];
 const ACTIONS: [&str; 6] = ["create", "read", "update", "delete", "archive", "*"];
 
-/// Any permissions over a few names, `*` among them, with and without a meaning.
+/// Any permissions over a few names, including `*`, with and without wildcards.
 fn permissions() -> impl Strategy<Value = Permissions> {
     let grant = (select(&RESOURCES[..]), select(&ACTIONS[..]));
     (vec(grant, 0..8), any::<bool>()).prop_map(|(grants, wildcards)| {
@@ -19,14 +19,14 @@ fn permissions() -> impl Strategy<Value = Permissions> {
     })
 }
 
-/// An actor who may manage keys, and besides may do this.
+/// An actor that may manage keys and has these permissions.
 fn manages(permissions: Permissions) -> Actor {
     let actions = ["create", "read", "update", "delete"].into_iter();
     let permissions = actions.fold(permissions, |all, action| all.grant("apiKeys", action));
     Actor::trusted(Owner::User("alice".into()), permissions).in_organization("acme")
 }
 
-/// Names that were asked for, and names that nobody thought of.
+/// Names that were requested, and names that were not.
 fn everything() -> impl Iterator<Item = (&'static str, &'static str)> {
     let resources = RESOURCES.into_iter().chain(["unthought of"]);
     resources.flat_map(|resource| ACTIONS.into_iter().chain(["invent"]).map(move |action| (resource, action)))
@@ -42,7 +42,8 @@ proptest! {
         if maker.is_superset(&key) {
             prop_assert_eq!(holds_more(&key, &maker), None);
         } else {
-            // What is not covered has a grant of its own that the maker lacks, or a `*` that means more there.
+            // Every missing permission has a grant that the issuer lacks, or a `*` that means more
+            // there.
             let lacks = key.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)));
             let means_more = key.has_wildcards() && !maker.has_wildcards();
             prop_assert!(means_more || lacks.into_iter().any(|(resource, action)| !maker.allows(resource, action)));
@@ -66,7 +67,8 @@ proptest! {
     }
 }
 
-/// What a key may do after the actor has made or changed it; nothing if it was refused.
+/// Returns the permissions of a key after the actor issued or changed it; none if the change was
+/// rejected.
 async fn changed(actor: Actor, first: Permissions, asked: Permissions, change: i32) -> Option<Permissions> {
     let (_, manager) = Api::managed(|builder| builder);
     if change == 0 {
@@ -87,7 +89,7 @@ async fn changed(actor: Actor, first: Permissions, asked: Permissions, change: i
     Some(record.permissions().clone())
 }
 
-/// A bot's key with these permissions, made by somebody who has them.
+/// Returns a service account's key with these permissions, issued by an actor that has them.
 async fn key_of_another(manager: &KeyManager, permissions: Permissions) -> String {
     let maker = manages(permissions.clone());
     let issued = manager.issue(&maker, NewKey::service_account("another's").permissions(permissions)).await.unwrap();

@@ -1,4 +1,4 @@
-//! A record keeps what it is given, and a key's life changes only what it says.
+//! Tests records: they keep their values, and each change of a key changes only its own fields.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! A key and redirects, over loopback: hyper-util's client, and two origins.
+//! Tests a key with redirects, over loopback: hyper-util's client, and two origins.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use tower_http::follow_redirect::FollowRedirectLayer;
 
 const KEY: &str = "live_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
-/// A service on a port of its own, and what it was sent.
+/// A service on its own port, and the requests that it received.
 struct Origin {
     url: String,
     seen: Arc<Mutex<Vec<String>>>,
@@ -51,14 +51,14 @@ impl Origin {
         self.seen.lock().unwrap().iter().any(|line| secrets.iter().any(|secret| line.contains(secret)))
     }
 
-    /// The paths that were asked for since the last time.
+    /// Returns the paths that were requested since the last call.
     fn paths(&self) -> Vec<String> {
         let lines = std::mem::take(&mut *self.seen.lock().unwrap());
         lines.iter().map(|line| line.split([' ', '?']).next().unwrap().to_owned()).collect()
     }
 }
 
-/// An origin that lets nobody in without the key, and one that takes whatever comes.
+/// Two origins: one rejects requests without the key, the other accepts all requests.
 async fn two_origins(scheme: &Scheme) -> (Origin, Origin) {
     let (home_listener, home) = Origin::bind().await.unwrap();
     let (away_listener, away) = Origin::bind().await.unwrap();
@@ -120,7 +120,7 @@ async fn a_redirect_to_another_origin_does_not_take_the_key_along() {
     }
 }
 
-/// Why the documentation asks for the other order; and a leak that this file's origins see.
+/// The reason for the documented order, and a leak that the origins of this file detect.
 #[tokio::test]
 async fn a_follower_inside_takes_a_private_header_along() {
     let scheme = Scheme::x_api_key();

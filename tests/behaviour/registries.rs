@@ -1,4 +1,4 @@
-//! The registries that come with the library, by the suite that every registry must pass.
+//! Tests the library's registries with the suite that every registry must pass.
 use tower_api_key::store::{MemoryStore, testkit};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
@@ -31,7 +31,7 @@ async fn postgres_is_a_registry() {
     check_postgres(&[]).await;
 }
 
-/// Whatever isolation a server has as default, changes take turns.
+/// Changes are serialized under any default isolation level of the server.
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 #[ignore = "needs postgres"]

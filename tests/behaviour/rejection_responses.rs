@@ -1,4 +1,4 @@
-//! What a refused caller is told, in every format.
+//! Tests rejection responses, in every format.
 
 use crate::support::{Api, App, Body, Fault, LIVE, UNKNOWN, add, bare, bearer, boxed, method, with, x_api_key};
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -97,7 +97,7 @@ async fn a_status_of_ones_own_keeps_the_challenge_that_belongs_to_the_reason() {
     assert_eq!(challenges(&down.answer(bearer(LIVE)).await), [plain]);
 }
 
-/// The key that decided did not come by Bearer, though another did.
+/// The rejected key was not sent as Bearer, although another credential was.
 #[tokio::test]
 async fn the_first_schemes_fault_is_not_put_on_the_bearer_challenge() {
     let policy = SchemePolicy::new([Scheme::x_api_key(), Scheme::bearer()]).on_conflict(ConflictPolicy::FirstWins);
@@ -120,7 +120,7 @@ async fn a_401_names_every_accepted_scheme_once() {
     assert_eq!(challenges(&answer), expected);
 }
 
-/// RFC 6750 §3.1: an error code on the Bearer challenge, and only once a key came by Bearer.
+/// RFC 6750 §3.1: the Bearer challenge has an error code only if a key was sent as Bearer.
 #[tokio::test]
 async fn an_error_stands_on_the_bearer_challenge_only_if_the_key_came_by_bearer() {
     let api = Api::live().guard(Require::permission("links", "create")).run();
@@ -187,7 +187,7 @@ async fn headers_that_others_add_to_a_guards_refusal_stay() {
     assert_eq!(length, body.len().to_string(), "not the length of the empty response");
 }
 
-/// A service that is never to be called.
+/// A service that must never be called.
 fn unreachable_inner() -> App {
     boxed(service_fn(async |_| -> Result<Response<Body>, std::convert::Infallible> { unreachable!() }))
 }
@@ -223,7 +223,8 @@ const REASONS: [(Reason, Problem); 19] = [
     (Reason::StoreTimeout, Problem::Unavailable),
 ];
 
-/// The one table, as it is documented: reason, problem, status, code, gRPC, and a heading for each problem type.
+/// The documented table: reason, problem, status, code, gRPC code, and a heading for each problem
+/// type.
 #[test]
 fn every_reason_has_one_problem_as_the_documentation_says() {
     let documentation = include_str!("../../src/rejection/mod.rs");

@@ -1,4 +1,4 @@
-//! A new key in the place of an old one: at once, or with grace.
+//! Tests replacing a key, at once or with a grace period.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use tower_api_key::{
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What a manager refused, by its `Debug` form, which names the variant and its values.
+/// Returns the `Debug` form of a manager's error, which names the variant and its values.
 fn refusal<T>(done: Result<T, ManageError>) -> String {
     format!("{:?}", done.err().expect("refused"))
 }
@@ -176,7 +176,8 @@ async fn the_replacement_of_a_disabled_key_is_disabled() {
     assert_eq!(api.call(bearer(text(&new))).await, refused(Reason::Disabled, 401));
 }
 
-/// One task regenerates a key as fast as it can; three call with the newest key that they know to be old.
+/// One task regenerates a key as fast as it can. Three tasks call with the newest key that they
+/// know to be replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_old_key_is_accepted_after_its_regenerate_was_answered_in_10_000_rounds() {
     let (api, manager) = Api::managed(|builder| builder);

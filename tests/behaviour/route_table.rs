@@ -1,4 +1,4 @@
-//! One table of routes: what it lists is guarded, what it does not list is 403.
+//! Tests the route table: listed routes are guarded, all others are 403.
 
 use crate::support::{Api, Body, LIVE, TestApi, accepted, bare, method, passed, path, refused, x_api_key};
 use http::{Method, Request};
@@ -62,7 +62,8 @@ async fn what_is_listed_is_guarded_and_what_is_not_is_403() {
     }
 }
 
-/// A service further in may decode first, or merge slashes, and find another path than the table did.
+/// A service behind the table may decode first, or merge slashes, and get another path than the
+/// table.
 #[tokio::test]
 async fn no_other_spelling_of_a_path_finds_a_weaker_row() {
     let table = Require::table().any("/admin", ("admin", "read")).any("/admin/{*rest}", ("admin", "read"));
@@ -90,7 +91,8 @@ async fn no_other_spelling_of_a_path_finds_a_weaker_row() {
     }
 }
 
-/// A proxy that decodes letters alone, and leaves the slash in the id as it is. Decoded fully, `/abc/a/b` has no row.
+/// A proxy that decodes only letters and leaves the slash in the id encoded. Fully decoded,
+/// `/abc/a/b` has no row.
 #[tokio::test]
 async fn letters_that_are_encoded_find_no_weaker_row_beside_what_stays_encoded() {
     let table = Require::table().any("/admin/{id}", ("admin", "read")).any("/{x}/{y}", Require::authenticated());

@@ -1,4 +1,4 @@
-//! Keys in memory: what a look-up finds while others change the keys, and what it costs.
+//! Tests the memory store: lookups during concurrent changes, and their cost.
 
 use std::{
     pin::pin,
@@ -16,7 +16,7 @@ use tower_api_key::{
     store::{MemoryStore, UsageDelta},
 };
 
-/// As uniform as a digest is.
+/// Uniform, like a digest.
 fn digest(number: u64) -> KeyDigest {
     let mut bytes = [0; 32];
     for (place, word) in (0..).zip(bytes.chunks_mut(8)) {
@@ -55,7 +55,7 @@ fn every_key_is_found_and_no_other() {
     }
 }
 
-/// Some begin alike, so that they are looked for in one place.
+/// Some have equal prefixes, so that they share a bucket.
 #[tokio::test]
 async fn keys_that_come_and_go_leave_the_others_where_they_are() {
     let alike = |number: u64| {
@@ -83,7 +83,7 @@ async fn keys_that_come_and_go_leave_the_others_where_they_are() {
     }
 }
 
-/// Looked up often, so that the thread has a handle of its own.
+/// Looked up often, so that the thread has its own handle.
 fn made_familiar(store: &MemoryStore, number: u64) {
     for _ in 0..4 {
         assert!(found(store, number).is_some());
@@ -120,7 +120,7 @@ async fn a_change_is_found_at_once_however_familiar_the_key() {
     assert_eq!(found(&store, 3).unwrap().id().as_str(), "again");
 }
 
-/// On other threads than the one that changes it.
+/// On threads other than the one that changes the key.
 #[test]
 fn no_thread_finds_an_old_record_after_a_revocation() {
     let store = with((0..200).map(record));
@@ -145,7 +145,7 @@ fn no_thread_finds_an_old_record_after_a_revocation() {
     });
 }
 
-/// While it is changed and moved to other digests, and while the table grows around it.
+/// While it is changed and rehashed, and while the table grows.
 #[test]
 fn a_key_that_is_changed_is_never_absent_and_never_older_than_before() {
     let store = with((0..8).map(record));
@@ -180,7 +180,7 @@ fn a_key_that_is_changed_is_never_absent_and_never_older_than_before() {
     });
 }
 
-/// It asks the store when it goes.
+/// A value that queries the store when it is dropped.
 struct Curious(Arc<Mutex<Option<MemoryStore>>>);
 
 impl Drop for Curious {
@@ -201,7 +201,7 @@ async fn the_last_one_to_let_go_of_a_record_may_ask_the_store() {
     assert!(slot.lock().unwrap().is_none() && found(&store, 3).is_some());
 }
 
-/// It asks for a turn each time that one of it goes.
+/// A value that takes the write lock each time that a part of it is dropped.
 #[derive(Clone)]
 struct Busy(Arc<Mutex<Option<MemoryStore>>>);
 
@@ -278,7 +278,7 @@ fn no_look_up_allocates_once_the_key_is_familiar_or_if_it_never_is() {
     assert_eq!(measure(|| drop(found(&store, 9_999))).count_total, 0);
 }
 
-/// A thread has one handle for the two.
+/// A thread has one handle for both.
 #[test]
 fn a_key_takes_the_handle_of_one_that_is_not_asked_for_any_more() {
     let alike = |middle| {
@@ -296,7 +296,7 @@ fn a_key_takes_the_handle_of_one_that_is_not_asked_for_any_more() {
     assert_eq!(measure(in_turn).count_total, 0);
 }
 
-/// Its own texts apart.
+/// Without its own texts.
 #[test]
 fn a_key_of_many_with_equal_permissions_takes_160_bytes() {
     let mut store = None;

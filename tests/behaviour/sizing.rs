@@ -1,4 +1,4 @@
-//! What a cache's entries take in memory: the figures of `docs/design/performance-log.md`.
+//! Tests the size of cache entries: the figures of `docs/design/performance-log.md`.
 use std::convert::Infallible;
 
 use allocation_counter::measure;
@@ -9,13 +9,13 @@ use tower_api_key::{
     store::{CachedStore, MemoryStore},
 };
 
-/// What all keys are. A record is made anew for each look-up, as from a row.
+/// The common fields of all keys. Each lookup creates a new record, as from a row.
 #[derive(Clone, Copy, Debug)]
 enum Rows {
     Absent,
-    /// An id and an owner, and nothing that may be done.
+    /// An id and an owner, without permissions.
     Bare,
-    /// All that a product shows, three permissions on two resources, one more text.
+    /// A full record: three permissions on two resources, and one more text.
     Full,
 }
 
@@ -42,7 +42,7 @@ impl KeyStore for Rows {
     }
 }
 
-/// What a cache of so many entries takes when it is full: bytes.
+/// Returns the bytes that a full cache of this many entries takes.
 fn full(entries: usize, rows: Rows) -> i64 {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let changes = MemoryStore::new().change_feed();
@@ -50,7 +50,7 @@ fn full(entries: usize, rows: Rows) -> i64 {
     let taken = measure(|| {
         runtime.block_on(async {
             let built = CachedStore::builder(rows, changes).entries(entries).build().unwrap();
-            // More than fit.
+            // More entries than fit.
             for number in 0..entries * 2 {
                 let digest: [u8; 32] = Sha256::digest(number.to_be_bytes()).into();
                 assert_eq!(built.find(&digest.into()).await.unwrap().is_none(), matches!(rows, Rows::Absent));
@@ -86,7 +86,8 @@ fn measured(entries: usize) {
     }
 }
 
-/// As goal 12 of the benches counts it: all but the texts of a record, at its most just after the tables have grown.
+/// Counted as in goal 12 of the benches: everything but the texts of a record, at its peak just
+/// after the tables grew.
 #[test]
 fn a_key_in_a_memory_store_takes_at_most_160_bytes() {
     for count in [84_000_u32, 100_000, 170_000] {

@@ -1,4 +1,4 @@
-//! What a store in a file must do besides being a registry.
+//! Tests the requirements of a file store beyond those of a registry.
 
 use std::{fs, path::Path};
 
@@ -31,7 +31,7 @@ impl File {
         SqliteStore::open(self.path()).await.unwrap()
     }
 
-    /// The file as any other program sees it.
+    /// The file as another program sees it.
     async fn raw(&self) -> SqlitePool {
         SqlitePool::connect_with(SqliteConnectOptions::new().filename(self.path())).await.unwrap()
     }
@@ -59,7 +59,7 @@ async fn keys_survive_a_restart() {
     assert_eq!(response.status(), 200);
 }
 
-/// Every file that SQLite has made, and a dump.
+/// Every file that SQLite has created, and a dump.
 async fn everything_written(file: &File) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in fs::read_dir(file.folder.path()).unwrap() {
@@ -239,7 +239,7 @@ async fn a_cache_notices_what_another_has_changed_in_the_file() {
     crate::support::until(async || !is_kept()).await;
     assert_eq!(cache.find(kept.digest()).await.unwrap().unwrap().status(), Status::Revoked);
 
-    // By hand, too.
+    // By manual SQL, too.
     sqlx::query("delete from api_keys where id = 'k2'").execute(&file.raw().await).await.unwrap();
     crate::support::until(async || cache.find(unknown.digest()).await.unwrap().is_none()).await;
 }

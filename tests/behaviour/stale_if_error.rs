@@ -1,4 +1,4 @@
-//! A handle of a cache that prefers availability to freshness.
+//! Tests a cache handle that prefers availability to freshness.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn a_lenient_handle_accepts_what_is_stale_and_only_while_the_store_fails()
         database.set(store);
         sleep(Duration::from_mins(2)).await;
         assert!(is_accepted(&lenient, 1).await, "{store:?}");
-        // The strict handle of the same cache stays strict, and nobody new is let in.
+        // The strict handle of the same cache stays strict, and no new key is accepted.
         for result in [timeout(LEASE * 4, ask(&node, 1)).await, timeout(LEASE * 4, ask(&lenient, 2)).await] {
             assert!(!matches!(result, Ok(Ok(_))), "{store:?}");
         }
@@ -41,7 +41,7 @@ async fn a_lenient_handle_outlives_a_channel_that_breaks_and_comes_back() {
         assert!(is_accepted(&lenient, 1).await, "minute {minute}");
         assert!(ask(&node, 1).await.is_err(), "minute {minute}");
     }
-    // What is told of a key counts at once.
+    // A reported change of a key takes effect at once.
     database.commit(record(2).with_status(Status::Revoked));
     sleep(Duration::from_millis(1)).await;
     assert!(ask(&lenient, 2).await.is_err());
@@ -62,7 +62,7 @@ async fn a_lenient_handle_has_its_maximum() {
     assert!(ask(&lenient, 1).await.is_err());
 }
 
-/// What this node has seen itself is no less true for the channel being down.
+/// Results that this node has seen remain true when the channel is down.
 #[tokio::test(start_paused = true)]
 async fn a_lenient_handle_does_not_accept_what_was_refused_here() {
     for is_removed in [true, false] {

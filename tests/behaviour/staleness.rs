@@ -1,5 +1,6 @@
-//! Whatever happens to the store, the channel and the keys: a key is accepted only if it was good within the bound, refused only if it was bad
-//! while the request was on its way, and nobody waits for ever.
+//! Tests the staleness bound as a property, under any events of store, channel and keys. A key is
+//! accepted only if it was valid within the bound, rejected only if it was invalid during the
+//! request, and no request waits forever.
 
 use std::time::Duration;
 
@@ -11,24 +12,24 @@ use tokio::{
 };
 use tower_api_key::{KeyDigest, KeyRecord, KeyStore, Lookup, Status, store::CachedStore};
 
-/// The layer's own.
+/// The deadline of the layer.
 const DEADLINE: Duration = Duration::from_secs(5);
 const KEYS: usize = 3;
-/// So few that keys push each other out.
+/// So few that keys evict each other.
 const ENTRIES: usize = 2;
 const NODES: usize = 2;
-/// Behind the nodes: a handle of the first one that accepts what is stale.
+/// After the nodes: a stale-accepting handle of the first node.
 const LENIENT: usize = NODES;
 const MAX_STALENESS: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A key is made, or put back; switched off; revoked; removed.
+    /// A key is added, restored, disabled, revoked or removed.
     Add(usize),
     Disable(usize),
     Revoke(usize),
     Remove(usize),
-    /// A node is asked about a key, so many times.
+    /// A node looks up a key this many times.
     Ask(usize, usize, usize),
     Latency(Duration),
     Store(Store),
@@ -56,7 +57,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What was so, and from when to when.
+/// A state, and the interval in which it held.
 struct History<T>(Vec<(Instant, T)>);
 
 impl<T: Copy> History<T> {
@@ -68,14 +69,14 @@ impl<T: Copy> History<T> {
         self.0.push((Instant::now(), value));
     }
 
-    /// Whether it was so at some instant between these, both included.
+    /// Returns whether it held at some instant in this closed interval.
     fn was(&self, from: Instant, to: Instant, is_it: impl Fn(T) -> bool) -> bool {
         let ends = self.0.iter().skip(1).map(|(end, _)| *end).chain([Instant::now()]);
         self.0.iter().zip(ends).any(|((start, value), end)| *start <= to && end >= from && is_it(*value))
     }
 }
 
-/// A request: what was asked, when, and what came of it when.
+/// A request: its key, its start, its result and its end.
 struct Asked {
     key: usize,
     bound: Duration,
@@ -126,7 +127,7 @@ async fn live(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
         .collect();
     nodes.push(nodes[0].clone().stale_if_error(MAX_STALENESS));
     let mut is_good: Vec<_> = (0..KEYS).map(|_| History::new(false)).collect();
-    // Whether the store answers, and how slowly.
+    // Whether the store responds, and its latency.
     let mut reachable = History::new((Store::Answers, Duration::ZERO));
     let mut asking = JoinSet::new();
     let (mut store, mut latency) = (Store::Answers, Duration::ZERO);
@@ -170,7 +171,8 @@ async fn live(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
     let asked = asking.join_all().await;
     for Asked { key, bound, arrived, answered, answer } in asked {
         let took = answered - arrived;
-        // A look-up that is joined was begun within the lease; one that was left behind by a change of latency takes the longest.
+        // A joined lookup began within the lease. A lookup left behind by a change of latency takes
+        // the longest.
         let earlier = arrived.checked_sub(LEASE).unwrap_or(arrived);
         let was_slow = reachable
             .was(earlier, answered, |(store, latency)| store != Store::Answers || latency > Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! The stores that come with the library, besides what every registry must do.
+//! Tests the library's stores, beyond the requirements of every registry.
 
 use std::{sync::Arc, thread};
 
@@ -70,7 +70,7 @@ fn fixed_keys_differ_and_their_error_repeats_no_key() {
     assert!(!format!("{:?}", StaticKeys::new([("a", key())])).contains(LIVE));
 }
 
-/// The environment is read, never written: `PATH` is there, and cannot be a key.
+/// Only reads the environment: `PATH` is set, and cannot be a key.
 #[test]
 fn a_key_from_the_environment_must_be_there_and_be_a_key() {
     let name = "TOWER_API_KEY_TEST_THAT_IS_NOT_SET";

@@ -1,4 +1,5 @@
-//! The testkit itself: it refuses registries that lose a part of what they store, or change more than they were told to.
+//! Tests the testkit: it rejects registries that lose a part of what they store, or change too
+//! much.
 
 use std::{
     convert::Infallible,
@@ -11,19 +12,19 @@ use tower_api_key::{
     store::{ActorKey, Answered, KeyFilter, KeyLimit, MemoryStore, Replacement, UsageDelta, testkit},
 };
 
-/// What is wrong.
+/// The mistake of a registry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mistake {
     None,
-    /// A record loses this on its way.
+    /// A record loses this field.
     Loses(Way, Part),
-    /// Each page is the first.
+    /// Every page is the first one.
     PageWithoutPlace,
-    /// A page begins with the last key of the page before.
+    /// A page begins with the last key of the previous page.
     PageTwice,
     AtMostAHundredListed,
     ExpiredUnlisted,
-    /// The organization that is called "" is none.
+    /// The organization "" is stored as none.
     EmptyIsNone,
     IdsTrimmed,
     IdsWithoutCase,
@@ -31,10 +32,10 @@ enum Mistake {
     UseEnables,
     DisabledStays,
     ExpiredStays,
-    /// All but the first hundred keys of a user.
+    /// Removes only the first hundred keys of a user.
     HundredLeave,
     HeirsRevoked,
-    /// A key that is switched off is replaced by what was read before.
+    /// A disable overwrites the record with an outdated copy.
     DisableUndoes,
 }
 
@@ -65,7 +66,7 @@ struct Wrong {
     mistake: Mistake,
 }
 
-/// The record without this part.
+/// Returns the record without this field.
 fn without(part: Part, record: &KeyRecord) -> KeyRecord {
     let record = record.clone();
     match part {
@@ -96,13 +97,13 @@ impl Wrong {
         self.mistake == mistake
     }
 
-    /// Puts a record where it was.
+    /// Restores a record.
     async fn overwrite(&self, record: KeyRecord) {
         let _ = self.keys.remove(record.id(), None).await;
         let _ = self.keys.insert(record, None, None).await;
     }
 
-    /// What was stored loses its part.
+    /// The stored record loses its field.
     async fn lose(&self, way: Way, stored: &KeyRecord) {
         if let Mistake::Loses(at, part) = self.mistake
             && at == way

@@ -1,4 +1,4 @@
-//! How often keys are used, and when last: counted beside the requests, written in batches.
+//! Tests usage: counted per request, written in batches.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tower_api_key::{KeyManager, KeyRecord, Require, manage::Issued};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// An API with a key that may read links, and no more.
+/// Returns an API with a key that may only read links.
 async fn api() -> (TestApi, KeyManager, Issued) {
     let (api, manager) = Api::managed(|builder| builder.usage_interval(INTERVAL));
     let issued = reader(&manager).await;
@@ -28,7 +28,7 @@ async fn stored(manager: &KeyManager, issued: &Issued) -> KeyRecord {
     manager.get(&admin(), issued.record().id().clone()).await.unwrap()
 }
 
-/// Lets the writer run that is due by now.
+/// Runs the writer that is due.
 async fn let_time_pass(time: Duration) {
     tokio::time::sleep(time + Duration::from_millis(1)).await;
 }
@@ -85,7 +85,7 @@ async fn a_flush_writes_what_is_counted_and_loses_nothing() {
     assert_eq!((api.store.batches(), stored(&manager, &issued).await.use_count()), (1, 3), "written once");
 }
 
-/// The timer's write has begun and hangs: a flush at the end waits for it.
+/// The timer's write has begun and hangs; a final flush waits for it.
 #[tokio::test(start_paused = true)]
 async fn a_flush_waits_for_the_write_that_is_going_on() {
     let (api, manager, issued) = api().await;

@@ -1,4 +1,4 @@
-//! Which keys are accepted, and that the others look alike.
+//! Tests which keys are accepted, and that all rejections look alike.
 
 use std::{sync::atomic::Ordering, time::Duration};
 

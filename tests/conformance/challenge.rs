@@ -1,4 +1,4 @@
-//! Reads `WWW-Authenticate` by the grammar of RFC 9110 §11.6.1, and checks what a case says of it.
+//! Parses `WWW-Authenticate` by the grammar of RFC 9110 §11.6.1 and checks it against a case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +90,7 @@ fn names(value: &Value) -> BTreeSet<String> {
     names.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// `#challenge`: scheme, then parameters with commas between, each once.
+/// Parses `#challenge`: a scheme, then comma-separated parameters, each at most once.
 fn parse(line: &str) -> Result<Vec<Challenge>, Failure> {
     let mut challenges: Vec<Challenge> = Vec::new();
     for item in split_outside_quotes(line) {

@@ -1,4 +1,4 @@
-//! Checks every member of `expect` against what was observed.
+//! Checks every member of `expect` against the observations.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     world::{Observed, known_as},
 };
 
-/// Responses of named steps.
+/// The responses of named steps.
 pub(crate) type Named = BTreeMap<String, Observed>;
 
 pub(crate) fn check(expect: &Value, observed: &Observed, took: Duration, named: &Named) -> Result<(), Failure> {
@@ -53,7 +53,7 @@ fn check_member(
         "inner_called" => one_of(&reached.is_some().into(), expected, &expect["inner_called_any"]),
         "reason" => one_of(&observed.reason.into(), expected, &expect["reason_any"]),
         "reason_any" => one_of(&observed.reason.into(), &expect["reason"], expected),
-        // Read with the member that they widen.
+        // Members that only extend another member.
         "principal_any" if expect.get("principal").is_some() => Ok(()),
         "inner_called_any" if expect.get("inner_called").is_some() => Ok(()),
         "no_www_ok" | "build_error_ok" => Ok(()),
@@ -87,7 +87,7 @@ fn check_member(
     }
 }
 
-/// The headers that must be there: a challenge is not required of an allowed status other than 401.
+/// Checks the required headers. Allowed statuses other than 401 need no challenge.
 fn required(present: &Value, expect: &Value, observed: &Observed) -> Value {
     let mut present = present.clone();
     if let Some(headers) = present.as_object_mut()
@@ -158,7 +158,7 @@ fn headers_exact(headers: &HeaderMap, expected: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Compares members of a named result; `*` is anything that is there.
+/// Compares members of a named result; `*` matches any value that exists.
 pub(crate) fn result(expect: &Value, result: &Value) -> Result<(), Failure> {
     for (member, expected) in expect.as_object().into_iter().flatten() {
         let found = &result[member];
@@ -178,7 +178,7 @@ pub(crate) fn must_not_contain(text: &str, forbidden: &Value) -> Result<(), Fail
     }
 }
 
-/// Members that the body must have: with these values (`*`: any), or by name.
+/// Checks the required members of the body, with these values (`*`: any), or by name.
 fn json_members(body: &[u8], expected: &Value) -> Result<(), Failure> {
     let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let has = |name: &str| if body.get(name).is_some() { Ok(()) } else { Err(format!("{name} is not there")) };
@@ -208,7 +208,8 @@ fn inner_request(reached: &Reached, expected: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The named headers are marked: one, a list, or names with yes or no; `true` stands for the usual ones.
+/// Checks that the named headers are marked sensitive: one, a list, or names with yes or no. `true`
+/// selects the usual ones.
 fn sensitive(headers: &HeaderMap, expected: &Value) -> Result<(), Failure> {
     let wanted: Vec<(&str, bool)> = match expected {
         Value::Bool(true) => vec![("authorization", true), ("x-api-key", true)],

@@ -1,4 +1,4 @@
-//! The service behind the layer: it remembers what reached it.
+//! The inner service, which records its requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +27,7 @@ impl Reached {
         })
     }
 
-    /// To whom the key's actions are attributed; for a bot key, that is its organization.
+    /// The subject of the key's actions; for a service account's key, its organization.
     pub(crate) fn owner(&self) -> Option<String> {
         let principal = self.principal.as_ref()?;
         match principal.owner()? {
@@ -37,7 +37,8 @@ impl Reached {
     }
 }
 
-/// Answers 200, or what the case's note says: `Inner service answers 401 with WWW-Authenticate: Basic realm="inner".`
+/// Returns 200, or the response that the case's note describes: `Inner service answers 401 with
+/// WWW-Authenticate: Basic realm="inner".`
 pub(crate) fn inner(note: &str, log: Arc<Mutex<Vec<Reached>>>) -> Result<App, Failure> {
     let said = note.split_once("nner service answers ").map(|(_, answer)| answer);
     let answer = said.filter(|answer| answer.starts_with(|char: char| char.is_ascii_digit())).unwrap_or("200");

@@ -1,7 +1,8 @@
-//! Drives the public API from black-box cases that were collected from other projects' tests.
+//! Runs black-box cases, collected from other projects' tests, against the public API.
 //!
-//! The cases are those under `tests/conformance/`, theirs and ours, or in the file that `CONFORMANCE_CASES` names. Every case runs twice: over a
-//! store that answers at once, and over one that has to wait. See `tests/conformance/README.md`.
+//! The cases are in `tests/conformance/`, theirs and ours, or in the file that `CONFORMANCE_CASES`
+//! names. Every case runs twice: over a synchronous and over an asynchronous store. See
+//! `tests/conformance/README.md`.
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 
 mod challenge;
@@ -26,10 +27,10 @@ use std::{
 
 use serde_json::Value;
 
-/// What went wrong in a case.
+/// The failures of a case.
 type Failure = String;
 
-/// Requirements that are not run, and why. Nothing else is skipped.
+/// Requirements that are skipped, with the reason. Nothing else is skipped.
 const SKIPPED: [(&str, &str); 12] = [
     ("rate_limit", "planned: limits"),
     ("rate_limit_headers", "planned: limits"),
@@ -45,7 +46,7 @@ const SKIPPED: [(&str, &str); 12] = [
     ("validator_hook", "decided against: a guard's `that` decides after the key is checked"),
 ];
 
-/// Open questions (`choice`) that we answer otherwise than the case recommends, and why.
+/// Open questions (`choice`) with an answer other than the case recommends, and the reason.
 const OTHERWISE: [(&str, &str); 2] = [
     ("R3-010", "a guard without any layer is 500: no caller can mend a service that is put together wrongly"),
     ("MA-006", "fewer than 80 random bits would stay unseen"),
@@ -76,7 +77,7 @@ fn committed(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(file)
 }
 
-/// Whether there are cases in the file, and none fails.
+/// Returns whether the file has cases and all of them pass.
 fn run_file(suite: &str, file: &Path) -> Result<bool, Box<dyn Error>> {
     let content: Value = serde_json::from_slice(&fs::read(file)?)?;
     let cases = content["cases"].as_array().ok_or("no cases in the file")?;
@@ -126,8 +127,8 @@ impl Tally {
     }
 }
 
-/// The first requirement of a case that is not run, whether the case lists it or only uses it: as a place for a key, as a member
-/// of its policy, as an operation.
+/// Returns the first skipped requirement of a case, whether the case lists it or only uses it: as a
+/// place for a key, as a member of its policy, or as an operation.
 fn skipped(case: &Value) -> Option<String> {
     let texts = |list: &Value| -> Vec<String> {
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -143,7 +144,7 @@ fn skipped(case: &Value) -> Option<String> {
     needed.find(|name| SKIPPED.iter().any(|(skipped, _)| skipped == name))
 }
 
-/// All that a case expects, step by step.
+/// Checks all expectations of a case, step by step.
 fn expectations(case: &Value) -> Vec<&Value> {
     let steps = case["steps"].as_array().into_iter().flatten();
     let steps = steps.flat_map(|step| [&step["expect"], &step["expect_counts"], &step["must_not_contain"]]);
@@ -167,7 +168,7 @@ fn run(case: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The keys of a case. One of a few letters may be in a log line by chance.
+/// Returns the keys of a case. A key of a few letters may appear in a log line by chance.
 fn keys_of(case: &Value) -> Vec<String> {
     let keys = case["keys"].as_array().into_iter().flatten();
     keys.filter_map(|key| key["secret"].as_str()).filter(|key| key.len() > 8).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! From a case's neutral policy to a layer and its guards.
+//! Translates a case's neutral policy to a layer and its guards.
 
 use serde_json::{Value, json};
 use tower_api_key::{
@@ -7,7 +7,8 @@ use tower_api_key::{
 
 use crate::Failure;
 
-/// Why there is no layer: the library refused to build one, or this driver does not understand the case.
+/// The reason for having no layer: the library refused to build it, or this driver does not support
+/// the case.
 pub(crate) enum Unbuilt {
     Refused(String),
     NotUnderstood(Failure),
@@ -19,7 +20,7 @@ impl From<Failure> for Unbuilt {
     }
 }
 
-/// A layer that is ready but for its clock and observers, and the guards inside it, outermost first.
+/// A layer without its clock and observers, and its guards, outermost first.
 pub(crate) struct Settings {
     pub(crate) builder: ApiKeyLayerBuilder,
     pub(crate) guards: Vec<Require>,
@@ -50,7 +51,7 @@ pub(crate) fn settings(policy: &Value, manager: &KeyManager) -> Result<Settings,
             }
             guarding => match guard(policy, guarding, value)? {
                 Some(guard) => {
-                    // Whose resource it is comes before what may be done to it.
+                    // The owner of the resource is checked before the permission.
                     let place = if guarding == "org_from" { 0 } else { guards.len() };
                     guards.insert(place, guard);
                     builder
@@ -62,14 +63,14 @@ pub(crate) fn settings(policy: &Value, manager: &KeyManager) -> Result<Settings,
     Ok(Settings { builder, guards })
 }
 
-/// The guards alone, for a case that puts no layer around them.
+/// Returns only the guards, for a case without a layer.
 pub(crate) fn guards_only(policy: &Value) -> Result<Vec<Require>, Unbuilt> {
     let members = policy.as_object().into_iter().flatten();
     let guards = members.map(|(member, value)| guard(policy, member, value));
     guards.filter_map(Result::transpose).collect()
 }
 
-/// The guard that a member of the policy stands for, if it is one. An empty `require` asks for nothing.
+/// Returns the guard of a policy member, if it is one. An empty `require` requires nothing.
 fn guard(policy: &Value, member: &str, value: &Value) -> Result<Option<Require>, Unbuilt> {
     Ok(Some(match member {
         "org_from" => {
@@ -129,7 +130,8 @@ pub(crate) fn schemes(policy: &Value) -> Result<SchemePolicy, Failure> {
     Ok(SchemePolicy::new(schemes).on_conflict(conflict))
 }
 
-/// A foreign format: shape only. Without a separator, the prefix alone is asked for.
+/// Returns a foreign format, which only checks the shape. Without a separator, only the prefix is
+/// checked.
 pub(crate) fn key_format(value: &Value) -> Result<KeyFormat, Unbuilt> {
     let prefix = value["prefix"].as_str().unwrap_or_default();
     let separator = value["separator"].as_str().unwrap_or_default();
@@ -162,7 +164,7 @@ fn expression(value: &Value) -> Result<Require, Failure> {
     }
 }
 
-/// A table of methods. What it does not list is refused; `HEAD` is listed with `GET`.
+/// Returns a table of methods. Methods missing from it are rejected; `HEAD` is listed with `GET`.
 fn by_method(value: &Value) -> Result<Require, Failure> {
     let mut table: Vec<(String, Vec<(String, String)>)> = Vec::new();
     for (method, permissions) in value.as_object().ok_or("require_by_method is no table")? {

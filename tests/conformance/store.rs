@@ -1,4 +1,4 @@
-//! The store of a case: keys in memory, with the case's fault, counting look-ups.
+//! The store of a case: keys in memory, with the fault of the case. It counts lookups.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ pub(crate) enum Speed {
 
 pub(crate) enum Fault {
     None,
-    /// With this text, which no answer may repeat.
+    /// Fails with this text, which no response may contain.
     Fails(String),
     FailsOnce,
     Slow(Duration),
@@ -36,14 +36,14 @@ pub(crate) enum Fault {
 
 pub(crate) struct CaseStore {
     pub(crate) keys: MemoryStore,
-    /// Digests as they stand in a row, whether they are 32 bytes or not.
+    /// Digests as stored in a row, even if they are not 32 bytes.
     pub(crate) rows: Vec<(String, Vec<u8>)>,
     pub(crate) fault: Fault,
     pub(crate) speed: Speed,
     pub(crate) calls: AtomicUsize,
-    /// Those that keys belong to.
+    /// The organizations of the keys.
     pub(crate) organizations: Mutex<BTreeSet<Option<String>>>,
-    /// Holds a look-up while something happens to the store.
+    /// Holds up a lookup while the store changes.
     pub(crate) gate: Option<Gate>,
 }
 
@@ -93,7 +93,7 @@ impl KeyStore for CaseStore {
     }
 }
 
-/// Changes go to the keys as they are; the faults are those of look-ups.
+/// Changes bypass the faults, which affect lookups only.
 impl KeyRegistry for CaseStore {
     async fn insert(
         &self,
@@ -156,12 +156,12 @@ impl KeyRegistry for CaseStore {
 }
 
 impl CaseStore {
-    /// Remembers to which organization a key belongs.
+    /// Records the organization of a key.
     pub(crate) fn note(&self, record: &KeyRecord) {
         self.organizations.lock().unwrap().insert(record.organization().map(str::to_owned));
     }
 
-    /// Every record, whatever its organization.
+    /// Returns every record, of any organization.
     pub(crate) async fn all(&self) -> Vec<KeyRecord> {
         let organizations = self.organizations.lock().unwrap().clone();
         let mut records = Vec::new();
@@ -174,7 +174,7 @@ impl CaseStore {
         records
     }
 
-    /// The text of the store's error, which no answer may repeat.
+    /// The text of the store's error, which no response may contain.
     pub(crate) fn fault_text(&self) -> Option<&str> {
         match &self.fault {
             Fault::Fails(why) => Some(why.as_str()).filter(|why| !why.is_empty()),
@@ -194,7 +194,7 @@ impl Fault {
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, Failure> {
         Ok(match text {
             None => Self::None,
-            // Our permissions are part of the record, so they fail with it.
+            // Permissions are part of the record, so they fail with it.
             Some("fails" | "grants_fail") => Self::Fails("the database is gone".to_owned()),
             Some("fails_once") => Self::FailsOnce,
             Some("returns_other_record") => Self::ReturnsOther,
@@ -210,7 +210,7 @@ impl Fault {
     }
 }
 
-/// Makes the record that `key` describes, under `secret`.
+/// Builds the record that `key` describes, with `secret`.
 pub(crate) fn record(key: &Value, secret: &ApiKey, wildcards: bool, now: SystemTime) -> Result<KeyRecord, Failure> {
     let id = key["id"].as_str().ok_or("a key without an id")?;
     let mut record =
@@ -249,7 +249,7 @@ pub(crate) fn record(key: &Value, secret: &ApiKey, wildcards: bool, now: SystemT
     Ok(record)
 }
 
-/// How the layer of a case hashes: under a pepper where a key is from before, as a `legacy` one is.
+/// Returns the hasher of a case: with a pepper if the case has a `legacy` key.
 pub(crate) fn hasher(keys: &[Value]) -> Result<KeyHasher, Failure> {
     if keys.iter().all(|key| key["digest_alg"].is_null()) {
         return Ok(KeyHasher::sha256());
@@ -269,7 +269,7 @@ pub(crate) fn permissions(grants: &Value, wildcards: bool) -> Result<Permissions
     Ok(if wildcards { permissions.with_wildcards() } else { permissions })
 }
 
-/// A key for a record that the case does not give a secret.
+/// Generates a key for a record without a secret.
 pub(crate) fn generate(prefix: &str) -> Result<ApiKey, Failure> {
     let format = KeyFormat::new(prefix).map_err(|error| error.to_string())?;
     format.generate().map_err(|error| error.to_string())

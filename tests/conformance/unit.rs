@@ -1,4 +1,4 @@
-//! Cases without HTTP.
+//! Runs cases without HTTP.
 
 use std::collections::BTreeSet;
 
@@ -39,13 +39,13 @@ pub(crate) fn run(case: &Value) -> Result<(), Failure> {
     }
 }
 
-/// A store in memory answers at once.
+/// A memory store completes at the first poll.
 fn futures_now<F: Future>(future: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     Ok(runtime.map_err(|error| error.to_string())?.block_on(future))
 }
 
-/// Our mask that comes nearest to a style.
+/// Returns the mask that is closest to a style.
 fn mask(style: Option<&str>) -> Result<Mask, Failure> {
     match style {
         None | Some("head8-tail6" | "head4") => Ok(Mask::FirstAndLast),
@@ -81,7 +81,7 @@ fn check_mask(input: &str, shown: &str, expect: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many characters of the input are shown in place: at its begin and at its end.
+/// Returns how many characters of the input the mask shows in place, at both ends.
 fn revealed(input: &str, shown: &str) -> usize {
     let (head, tail) = shown.split_once("...").unwrap_or((shown, ""));
     let same = |a: &mut dyn Iterator<Item = char>, b: &mut dyn Iterator<Item = char>| {
@@ -109,7 +109,7 @@ fn check_build<T>(built: Result<T, Unbuilt>, expect: &Value) -> Result<(), Failu
     }
 }
 
-/// A key that has the form, or has not: by `build`, or by the reason class.
+/// Checks that a key has the format or not, by `build` or by the reason class.
 fn check_parsed(parsed: Result<(), Unbuilt>, expect: &Value) -> Result<(), Failure> {
     let classes: &[&str] = if parsed.is_ok() { &["ok"] } else { &["key_format", "malformed"] };
     for (member, expected) in expect.as_object().into_iter().flatten() {
@@ -147,7 +147,7 @@ fn check_keys(case: &Value) -> Result<(), Failure> {
                     secret.bytes().all(|byte| allowed.contains(&byte))
                 })
             }
-            // 36 base62 digits; the checksum and the prefix hold none.
+            // 36 base62 digits; the checksum and the prefix have none.
             "min_entropy_bits" => expected.as_f64().is_some_and(|bits| bits <= 36.0 * 62_f64.log2()),
             "starts_with" => texts.iter().all(|key| key.starts_with(expected.as_str().unwrap_or_default())),
             _ => return Err(format!("unknown {member}")),
@@ -162,7 +162,7 @@ fn check_keys(case: &Value) -> Result<(), Failure> {
     }
 }
 
-/// A named alphabet, or a character class such as `[A-Za-z0-9_]`.
+/// Returns a named alphabet, or a character class such as `[A-Za-z0-9_]`.
 fn charset(name: &str) -> BTreeSet<u8> {
     let class = match name {
         "base62" | "alphanumeric" => "A-Za-z0-9_",
@@ -188,7 +188,7 @@ fn charset(name: &str) -> BTreeSet<u8> {
     allowed
 }
 
-/// The headers and query names that may carry a key.
+/// Returns the headers and query names that may carry a key.
 fn check_locations(policy: &SchemePolicy, expect: &Value) -> Result<(), Failure> {
     let (mut headers, mut queries, mut cookies) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for scheme in policy.schemes() {

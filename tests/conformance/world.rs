@@ -1,4 +1,4 @@
-//! A real tower service for a case: layers, guards, and an inner service that remembers what reached it.
+//! A real tower service for a case: layers, guards, and an inner service that records its requests.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ use crate::{
     support::{App, boxed},
 };
 
-/// One layer, its store, and what can be seen of it.
+/// One layer, its store, and the observations.
 #[derive(Clone)]
 pub(crate) struct Site {
     app: App,
@@ -37,7 +37,7 @@ pub(crate) struct Site {
     decisions: Arc<Mutex<Vec<Decision>>>,
     outer_decisions: Arc<Mutex<Vec<Decision>>>,
     reached: Arc<Mutex<Vec<Reached>>>,
-    /// All that was told and answered, as `Debug` shows it.
+    /// All events and responses as `Debug` shows them.
     pub(crate) transcript: Arc<Mutex<String>>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct World {
     pub(crate) wildcards: bool,
 }
 
-/// What came of one request.
+/// The result of one request.
 #[derive(Clone)]
 pub(crate) struct Observed {
     pub(crate) status: StatusCode,
@@ -115,7 +115,8 @@ impl World {
             let secret = match secret_of(key, keys)? {
                 Some(Ok(secret)) => secret,
                 Some(Err(error)) if case["unit"].is_object() => return Err(Unbuilt::Refused(error.to_string())),
-                // Rejected on import, as the layer rejects it; or a reference that nothing resolved. The case goes on without the key.
+                // The import failed, as the layer would reject it, or a reference was not resolved.
+                // The case continues without the key.
                 Some(Err(_)) | None => continue,
             };
             let record = record(key, &secret, self.wildcards, self.now())?;
@@ -125,7 +126,7 @@ impl World {
         Ok(Arc::new(store))
     }
 
-    /// A manager that takes keys of whatever form, as the cases have them, by the clock of the case.
+    /// Returns a manager that accepts keys of any format, with the clock of the case.
     fn manager(&self, case: &Value, store: Arc<CaseStore>) -> Result<KeyManager, Unbuilt> {
         let prefix = prefix_of(case);
         let format = KeyFormat::new(&prefix).or_else(|_| KeyFormat::new("tak"));
@@ -137,7 +138,7 @@ impl World {
         manager.map_err(|error| Unbuilt::Refused(error.to_string()))
     }
 
-    /// The layer `no_guard`: the same policy and the same keys, without what the policy requires of a key.
+    /// Builds the layer `no_guard`: the same policy and keys, without guards.
     fn unguarded(&self, case: &Value) -> Result<Site, Unbuilt> {
         let mut case = case.clone();
         if let Some(policy) = case["policy"].as_object_mut() {
@@ -197,7 +198,7 @@ impl World {
 }
 
 impl Site {
-    /// All that the store keeps, as `Debug` shows it.
+    /// Returns the contents of the store as `Debug` shows them.
     pub(crate) async fn shown(&self) -> String {
         format!("{:?} {:?}", self.store.keys, self.store.all().await)
     }
@@ -240,7 +241,7 @@ impl Site {
         })
     }
 
-    /// Without a look at decisions, for requests that run side by side.
+    /// Calls without checking decisions, for concurrent requests.
     pub(crate) async fn respond(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
         let response = self.app.clone().oneshot(request).await;
         let Ok(response) = response;
@@ -250,18 +251,18 @@ impl Site {
     }
 }
 
-/// The layer of a case that has the policy without its guards.
+/// The name of the layer without the guards of its case.
 const UNGUARDED: &str = "no_guard";
 
-/// Where a record that was imported in the place of another keeps the id by which the case knows it.
+/// The map from imported replacements to the ids by which the case knows them.
 pub(crate) const KNOWN_AS: &str = "known as";
 
-/// The id by which a case knows a record.
+/// Returns the id by which a case knows a record.
 pub(crate) fn known_as(record: &KeyRecord) -> &str {
     record.metadata().get(KNOWN_AS).map_or(record.id().as_str(), String::as_str)
 }
 
-/// A manager over the store, or over a cache in front of it.
+/// Returns a manager over the store, or over a cache of it.
 #[cfg_attr(not(feature = "cache"), expect(clippy::unnecessary_wraps, unused_variables, reason = "there is no cache"))]
 fn over(store: Arc<CaseStore>, policy: &Value) -> Result<KeyManagerBuilder, Unbuilt> {
     #[cfg(feature = "cache")]
@@ -276,7 +277,7 @@ fn over(store: Arc<CaseStore>, policy: &Value) -> Result<KeyManagerBuilder, Unbu
     Ok(KeyManager::builder(store))
 }
 
-/// The reason class of the format that an outcome belongs to.
+/// Returns the reason class, in the cases' format, of an outcome.
 fn class(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Accepted => "ok",
@@ -303,7 +304,8 @@ fn class(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The layers that a case names, in its steps or beside its keys; one without a name otherwise.
+/// Returns the layers that a case names, in its steps or next to its keys, or else one without a
+/// name.
 fn site_names(case: &Value) -> Vec<String> {
     let list = |member: &str, name: &str| -> Vec<String> {
         let items = case[member].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -323,15 +325,16 @@ fn has_store(case: &Value, name: &str) -> bool {
     case["keys"].as_array().is_some_and(|keys| keys.iter().any(|key| key["store"] == name))
 }
 
-/// A digest as a row has it: 64 hex digits are 32 bytes; anything else is taken as it stands.
+/// Returns a digest as stored in a row: 64 hex digits are 32 bytes; any other text is used as it
+/// is.
 fn digest_bytes(row: &str) -> Vec<u8> {
     let byte = |at: usize| u8::from_str_radix(row.get(at..at + 2)?, 16).ok();
     let digest: Option<Vec<u8>> = (0..64).step_by(2).map(byte).collect();
     digest.filter(|_| row.len() == 64).unwrap_or_else(|| row.as_bytes().to_vec())
 }
 
-/// The key that a record describes, or the library's refusal of it. Nothing for a reference that names no key of the case: it was not
-/// resolved, and its own text is no key.
+/// Returns the key that a record describes, or the library's error. Returns `None` for a reference
+/// to an unknown key: it was not resolved, and its text is not a key.
 fn secret_of(key: &Value, keys: &[Value]) -> Result<Option<Result<ApiKey, InvalidKey>>, Failure> {
     let named = |reference: &str| keys.iter().find(|key| key["id"] == reference);
     if let Some(text) = key["secret"].as_str() {

@@ -1,4 +1,4 @@
-//! M2, M4, M5, M7, M15: what an actor is confined to, and what is seen of its failures.
+//! M2, M4, M5, M7, M15: the restrictions of an actor, and the reports of its failures.
 
 mod bounds;
 mod ends;
@@ -19,7 +19,7 @@ struct Answer {
     json: Value,
 }
 
-/// `POST /path`, with these headers and whatever `prepare` puts into the request.
+/// Sends `POST /path` with these headers, after `prepare` has changed the request.
 async fn call(
     app: &Router,
     line: &str,

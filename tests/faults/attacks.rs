@@ -1,4 +1,5 @@
-//! What attacks on the mended library found: M3 and M5 (a grace that outlives its successor), M13 (a first key by a key), M2 (an actor beside a key).
+//! Attacks found these: M3 and M5 (a grace period that outlives the successor), M13 (a first key by
+//! a key), M2 (an actor next to a key).
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::support::{
     registry::{everything, id, text, user},
 };
 
-/// Who rotates a key and ends its successor, again and again, has no more working keys than the cap and as many in grace.
+/// An owner who repeatedly rotates a key and ends its successor never has more working keys than
+/// the limit, plus as many in their grace period.
 #[tokio::test]
 async fn m03_a_key_in_grace_counts_when_its_successor_has_ended() {
     for removes in [false, true] {
@@ -58,7 +60,8 @@ async fn m13_an_actor_with_a_key_makes_no_first_key() {
     );
 }
 
-/// An actor that a sign-in has put beside a key confines it, also where the actor was not confined but is of another organization.
+/// An actor that a session adds next to a key restricts the key, even if the actor is unrestricted
+/// but belongs to another organization.
 #[tokio::test]
 async fn m02_a_key_beside_an_actor_stays_in_the_organization_of_both() {
     let (_, manager) = Api::managed(|builder| builder);
@@ -80,7 +83,8 @@ async fn m02_a_key_beside_an_actor_stays_in_the_organization_of_both() {
     }
 }
 
-/// Who may rename an administrator's key does not keep the administrator from revoking: each read of the key is followed by a rename here.
+/// A member who may rename an administrator's key cannot prevent a revocation: here, each read of
+/// the key is followed by a rename.
 #[tokio::test]
 async fn m01_renames_of_an_actors_key_are_no_obstacle_to_what_it_does() {
     let (api, manager) = Api::managed(|builder| builder);
@@ -115,7 +119,8 @@ async fn m04_a_key_that_ends_gives_nothing_to_one_that_goes_on() {
     manager.edit(&actor, id(&within), UpdateKey::new().permissions(more)).await.unwrap();
 }
 
-/// Calls that were given up leave no more work behind than the turns of one actor, and a revocation waits for none of them.
+/// Abandoned calls leave at most the permits of one actor in use, and a revocation waits for none
+/// of them.
 #[tokio::test]
 async fn s01_a_crowd_of_calls_that_were_given_up_holds_up_no_revocation() {
     let (api, manager) = Api::managed(|builder| builder);
@@ -131,7 +136,8 @@ async fn s01_a_crowd_of_calls_that_were_given_up_holds_up_no_revocation() {
     assert!(api.store.held_inserts() <= 8, "{} calls go on", api.store.held_inserts());
 }
 
-/// Who may rename its own key does not keep an administrator from switching it off: each read of the key is followed by a rename here.
+/// An owner who may rename its own key cannot prevent a disable: here, each read of the key is
+/// followed by a rename.
 #[tokio::test]
 async fn m01_renames_of_a_key_keep_nobody_from_disabling_it() {
     let (api, manager) = Api::managed(|builder| builder);
@@ -144,8 +150,9 @@ async fn m01_renames_of_a_key_keep_nobody_from_disabling_it() {
     assert_eq!(api.run().call(bearer(text(&thief))).await.status, 401);
 }
 
-/// Who has many keys has many turns, but no more than a few calls of all actors are with the registry: a revocation stands behind those alone. What the registry
-/// never answers keeps its turn for as long as a call may take.
+/// An owner of many keys has many permits, but only a few calls of all actors use the registry at a
+/// time. A revocation waits for those alone. A call that never completes holds its permit until its
+/// timeout.
 #[tokio::test(start_paused = true)]
 async fn s01_a_crowd_with_many_keys_holds_up_no_revocation() {
     let (api, manager) = Api::managed(|builder| builder);

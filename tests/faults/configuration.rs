@@ -1,4 +1,4 @@
-//! C: what is set up wrongly is found when it is built or imported.
+//! C: a wrong configuration is detected when it is built or imported.
 
 use std::{collections::HashMap, env, process::Command};
 
@@ -14,7 +14,7 @@ use crate::support::registry::{admin, everything};
 
 const K: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
-/// What `from_env` says of each value: in a process of its own, whose environment nobody else reads.
+/// Tests `from_env` for each value, in a separate process with its own environment.
 fn from_env(values: &[&str]) -> Vec<String> {
     let mut child = Command::new(env::current_exe().unwrap());
     child.args(["--exact", "configuration::the_environment_of_this_process", "--ignored", "--nocapture"]);
@@ -174,7 +174,7 @@ async fn c04_a_key_that_no_scheme_can_carry_is_refused_when_imported() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 256, ..ProptestConfig::default() })]
 
-    /// C5: what is generated is recognized by its own format and by no other.
+    /// C5: a generated key is recognized by its own format and by no other.
     #[test]
     fn c05_a_key_has_the_form_that_made_it_and_no_other(
         prefixes in proptest::collection::vec("[a-b_-]{1,4}", 1..6), separators in proptest::collection::vec("[_.~-]?", 6),

@@ -1,4 +1,5 @@
-//! S9, M8: one body has one form. What serde and a parser of times also know is refused.
+//! S9, M8: each body has exactly one form. Other forms that serde and a time parser would accept
+//! are rejected.
 
 use axum::{Router, body::Body};
 use http::{Request, header::CONTENT_TYPE};
@@ -15,7 +16,7 @@ use crate::support::{
 struct Keys {
     app: Router,
     admin: String,
-    /// A bot's key that may read links.
+    /// A service account's key that may read links.
     path: String,
 }
 
@@ -37,7 +38,7 @@ impl Keys {
         (parts.status.as_u16(), serde_json::from_slice(&body).unwrap())
     }
 
-    /// The key as it is now, but for the time.
+    /// Returns the current key, without its times.
     async fn bot(&self) -> Value {
         self.call("GET", &self.path, "").await.1
     }

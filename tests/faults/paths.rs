@@ -1,4 +1,5 @@
-//! P, R9 and R20: a guard's answer is the strictest over every reading of a path, and says what was missing.
+//! P, R9, R20: a guard applies the strictest result over all readings of a path, and reports the
+//! missing permission.
 
 mod hosts;
 mod missing;

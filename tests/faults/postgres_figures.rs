@@ -1,4 +1,4 @@
-//! What is measured over PostgreSQL, printed.
+//! Prints measurements over PostgreSQL.
 #![allow(clippy::disallowed_methods, clippy::large_futures, reason = "it measures")]
 
 use std::{
@@ -30,7 +30,7 @@ fn sorted(mut times: Vec<Duration>) -> Vec<Duration> {
     times
 }
 
-/// Of sorted times.
+/// Returns a percentile of sorted times.
 fn at(times: &[Duration], part: f64) -> Duration {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
     let place = ((times.len() - 1) as f64 * part) as usize;
@@ -43,7 +43,7 @@ async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
     (start.elapsed(), done)
 }
 
-/// S2: a million revoked rows in one organization, and lists of it and of others.
+/// S2: a million revoked rows in one organization, and lists of it and of other organizations.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs postgres, and a minute"]
 async fn s02_lists_of_a_million_rows() {
@@ -100,7 +100,7 @@ async fn s02_lists_of_a_million_rows() {
     println!("what version 1 asked: {time:.1?}");
     assert!(slowest <= Duration::from_millis(20));
 
-    // The way from version 1: the indexes are made while a writer writes.
+    // The migration from version 1: the indexes are created during writes.
     let drop = "drop index api_keys_list, api_keys_list_of_owner, api_keys_list_of_environment, api_keys_list_of_owner_and_environment,
             api_keys_that_count_until;
         create or replace function api_keys_tell() returns trigger language plpgsql as $$ begin return null; end $$;
@@ -133,7 +133,7 @@ async fn s02_lists_of_a_million_rows() {
 
 fn drop_store(_: PostgresStore) {}
 
-/// S1 and S2: 512 listers of an organization with 10,000 keys, and key checks.
+/// S1, S2: 512 tasks list an organization with 10,000 keys, during key checks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs postgres, and a minute"]
 async fn s02_key_checks_beside_512_listers() {
@@ -198,7 +198,7 @@ async fn beside_listers(store: &PostgresStore, known: [u8; 32], listers: usize, 
     );
 }
 
-/// S6: a role that may only connect notifies as fast as it can.
+/// S6: a role that may only connect sends notifications as fast as it can.
 #[cfg(feature = "cache")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs postgres"]
@@ -265,7 +265,7 @@ async fn s06_a_flood_of_notifications() {
     }
 }
 
-/// S5: how long a refusal takes, by why it is one. `SAMPLES` of each, in turn.
+/// S5: the time of a rejection by its reason, `SAMPLES` of each, interleaved.
 #[tokio::test(flavor = "current_thread")]
 #[ignore = "needs postgres, and minutes"]
 async fn s05_refusals_by_their_reason() {
@@ -304,7 +304,7 @@ async fn s05_refusals_by_their_reason() {
     let mut service = ServiceBuilder::new().layer(layer).service(inner);
     let mut times: [Vec<Duration>; 4] = std::array::from_fn(|_| Vec::with_capacity(samples));
     for round in 0..samples + 1000 {
-        // In another order each time, so that none comes always behind the same one.
+        // In a different order each time, so that no reason always follows the same one.
         for step in 0..4 {
             let kind = (step * (1 + 2 * (round % 2)) + round / 2) % 4;
             let authorization = format!("Bearer {}", keys[kind].expose());

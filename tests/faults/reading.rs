@@ -1,4 +1,5 @@
-//! R1 to R8, R10 to R12, R16, R18, C6: what a caller sent in the wrong form or place, and is told about it.
+//! R1 to R8, R10 to R12, R16, R18, C6: credentials in a wrong form or place, and the response to
+//! them.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, Response};
@@ -14,7 +15,8 @@ use crate::support::{Answer, Api, Body, TestApi, accepted, add, bare, method, pa
 
 const K: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
-/// Header lines, or a target under the name `?`. `KEY` stands for the key, `CODED(..)` for base64.
+/// Header lines, or a target under the name `?`. `KEY` is replaced by the key, `CODED(..)` by its
+/// base64.
 type Sent<'a> = &'a [(&'a str, &'a str)];
 
 fn filled(text: &str) -> String {
@@ -50,7 +52,7 @@ fn challenges(answer: &Answer) -> Vec<&str> {
     answer.headers.get_all("www-authenticate").iter().map(|line| line.to_str().unwrap()).collect()
 }
 
-/// No piece of six characters of the key, in whatever case and coding, nor of what else may be one.
+/// No six characters of the key, in any case and encoding, or of another possible key.
 #[track_caller]
 fn assert_says_nothing_of_the_key(answer: &Answer) {
     let shown = format!("{:?} {:?} {:?}", answer.headers, answer.body, answer.decision).to_lowercase();
@@ -62,10 +64,10 @@ fn assert_says_nothing_of_the_key(answer: &Answer) {
     }
 }
 
-/// What is sent, what comes of it, and what the caller reads.
+/// The request, the expected result, and the text of the response.
 type Row = (Sent<'static>, Reason, Cause, &'static [&'static str]);
 
-/// The policies, each with what was sent, what the answer is about, and what it says.
+/// The policies, each with a request, the subject of the response, and its text.
 #[rustfmt::skip]
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn rows() -> Vec<(SchemePolicy, Vec<Row>)> {
@@ -189,7 +191,8 @@ fn rows() -> Vec<(SchemePolicy, Vec<Row>)> {
     ]
 }
 
-/// R2 to R6, R8, C6: every row of the table, in problem+json, text and gRPC, for the caller and for the observer.
+/// R2 to R6, R8, C6: every row of the table, in problem+json, text and gRPC, for the client and for
+/// the observer.
 #[tokio::test]
 async fn r03_each_wrong_form_has_a_sentence_for_the_caller_and_a_cause_for_the_observer() {
     let mut wrong = Vec::new();
@@ -231,7 +234,7 @@ async fn r02_another_place_is_a_wrong_scheme_and_the_detail_names_the_right_one(
     assert!(detail(&answer).contains("X-API-Key"), "{}", detail(&answer));
     let answer = api(Scheme::bearer()).answer(request(&[("x-api-key", "KEY")])).await;
     assert!(detail(&answer).contains("Authorization: Bearer"), "{}", detail(&answer));
-    // An optional layer leaves it to others, and a guard behind it says the same.
+    // An optional layer ignores it, and a guard behind the layer reports the same.
     let optional = |api: Api| api.layer(|layer| layer.schemes([Scheme::x_api_key()]).optional());
     let sent = || request(&[("authorization", "Bearer KEY")]);
     assert_eq!(optional(Api::new()).run().call(sent()).await, passed(Outcome::Anonymous));

@@ -1,4 +1,4 @@
-//! M1, M3, M13: check and act in one transaction, on every store.
+//! M1, M3, M13: every store checks and acts in one transaction.
 
 mod first;
 mod grace;
@@ -19,18 +19,18 @@ use crate::support::registry::everything;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Whoever races makes more keys than an owner has otherwise.
+/// Racing requests create more keys than an owner has otherwise.
 fn manager(store: impl KeyRegistry) -> KeyManager {
     let builder = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap());
     builder.keys_per_user(1_000_000).service_accounts_per_organization(1_000_000).build().unwrap()
 }
 
-/// Somebody whom the product has signed in.
+/// Returns an actor for a user that the product has authenticated.
 fn trusted(owner: Owner, organization: &str) -> Actor {
     Actor::trusted(owner, everything()).in_organization(organization)
 }
 
-/// A key that may do everything in this organization, and its holder as an actor.
+/// A key with all permissions in this organization, and its holder as an actor.
 async fn thief(manager: &KeyManager, organization: &str) -> (Issued, Actor) {
     let maker = trusted(Owner::User("thief".into()), organization);
     let issued = manager.issue(&maker, NewKey::user("thief").permissions(everything())).await.unwrap();
@@ -38,19 +38,19 @@ async fn thief(manager: &KeyManager, organization: &str) -> (Issued, Actor) {
     (issued, actor)
 }
 
-/// Every record of an organization, in what version and status.
+/// Returns every record of an organization, with its version and status.
 async fn everything_in(store: &impl KeyRegistry, organization: &str) -> Vec<(KeyId, u64, Status)> {
     let filter = KeyFilter::organization(organization).with_revoked().limit(100_000);
     let Ok(records) = store.list(&filter).await else { panic!("the store failed") };
     records.iter().map(|record| (record.id().clone(), record.version(), record.status())).collect()
 }
 
-/// What is there now, and was not there then.
+/// Returns what exists now and did not exist then.
 fn since<T: PartialEq>(then: &[T], now: Vec<T>) -> Vec<T> {
     now.into_iter().filter(|one| !then.contains(one)).collect()
 }
 
-/// A file in memory, where there is such a place: what is raced for is not the disk.
+/// A file in memory, if possible: the race is not about the disk.
 #[cfg(feature = "sqlite")]
 fn folder() -> tempfile::TempDir {
     let memory = std::path::Path::new("/dev/shm");

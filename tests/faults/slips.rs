@@ -1,4 +1,5 @@
-//! R3, R4, R13: slips in the writing of a key that a place for visible ASCII reads as a key, or that stand glued to a word.
+//! R3, R4, R13: typing errors in a key that a place for visible ASCII accepts, or that are attached
+//! to an auth-scheme.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::support::{Answer, Api, Body, Fault, accepted, add, bare, method, pass
 
 const K: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
-/// A request with this line, or with this query under the name `?`.
+/// Returns a request with this line, or with this query under the name `?`.
 fn sent(name: &str, value: &str) -> Request<Body> {
     let mut request = bare();
     match name {
@@ -23,7 +24,7 @@ fn filled(text: &str) -> String {
     text.replace('*', K)
 }
 
-/// What is sent in the place of a key, what the caller reads, and what observers get.
+/// The text sent as a key, the text of the response, and the observed reason.
 const SLIPS: [(&str, Cause, &str); 21] = [
     ("\"*\"", Cause::Quoted, "The key is in quotes"),
     ("'*'", Cause::Quoted, "The key is in quotes"),
@@ -48,7 +49,7 @@ const SLIPS: [(&str, Cause, &str); 21] = [
     ("*;*", Cause::SeveralInOneLine, "more than one credential"),
 ];
 
-/// The places that read all of these as keys.
+/// The places that read all of these texts as keys.
 fn places() -> [(Scheme, &'static str, &'static str); 4] {
     [
         (Scheme::x_api_key(), "x-api-key", ""),
@@ -63,8 +64,8 @@ fn cause_in(scheme: &Scheme, cause: Cause) -> Cause {
     if has_word && cause == Cause::UnexpectedScheme { Cause::RepeatedScheme } else { cause }
 }
 
-/// Each is told, whatever the store knows of it: an unknown, a revoked, an expired, a disabled key, one that is not valid yet and one of another format
-/// are answered alike, byte for byte.
+/// Each typing error is reported for every state of the key: unknown, revoked, expired, disabled,
+/// not yet valid and of another format get the same bytes.
 #[tokio::test]
 async fn r03_a_slip_that_reads_as_a_key_is_told_and_tells_nothing_of_the_store() {
     type UpdateKey = fn(KeyRecord) -> KeyRecord;
@@ -116,7 +117,8 @@ async fn r03_a_slip_that_reads_as_a_key_is_told_and_tells_nothing_of_the_store()
     }
 }
 
-/// Who has such keys uses them: a slip is looked for in what is refused alone.
+/// Existing keys of this form keep working: only rejected credentials are checked for typing
+/// errors.
 #[tokio::test]
 async fn r03_a_key_that_looks_like_a_slip_is_accepted_if_it_is_stored() {
     for (slip, ..) in SLIPS {
@@ -166,7 +168,8 @@ async fn r04_a_key_that_is_glued_to_a_word_is_told_that_a_space_is_missing() {
     }
 }
 
-/// The name of a header in its value: the answer does not say at once that it is not accepted and that it is.
+/// The name of a header in its value: one response must not say both that it is accepted and that
+/// it is not.
 #[tokio::test]
 async fn r05_the_name_of_a_header_is_no_scheme() {
     let api = Api::new().run();
@@ -179,7 +182,7 @@ async fn r05_the_name_of_a_header_is_no_scheme() {
     }
 }
 
-/// A key of ours behind `%XX`, or with something glued to it, is no credential of another layer.
+/// A key of ours after `%XX`, or with text attached, is not a credential of another layer.
 #[tokio::test]
 async fn r13_a_key_of_ours_that_is_coded_or_glued_is_not_another_layers() {
     let acme = KeyFormat::new("acme").unwrap();

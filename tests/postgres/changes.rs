@@ -1,4 +1,4 @@
-//! Every change is told, whoever makes it, and a channel that may have missed one is an error.
+//! Every change is reported, from any client, and a feed that may have missed one returns an error.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn a_change_by_hand_is_told_with_its_commit() {
     assert_eq!(changes.heartbeat().await.unwrap(), [], "what was rolled back never was");
     for (session, statement, told) in [
         ("", revoke, &[key(1)][..]),
-        // A session in which other triggers rest.
+        // A session in which ordinary triggers do not fire.
         ("set session_replication_role = replica; ", "update api_keys set status = 'active'", &[key(1)]),
         ("set search_path = ''; ", "update public.api_keys set name = 'x' where id = 'k'", &[key(1)]),
         (
@@ -90,7 +90,7 @@ async fn a_change_by_hand_is_told_with_its_commit() {
     }
 }
 
-/// Whoever has read the key before must not put back what was changed by hand meanwhile.
+/// An edit based on an earlier read must not overwrite a manual change.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn an_edit_does_not_undo_a_change_by_hand() {
@@ -127,7 +127,7 @@ async fn a_heartbeat_comes_behind_every_change_that_was_committed_before_it() {
     let (mut told, mut writing) = (Vec::new(), true);
     while writing {
         writing = writers.iter().any(|writer| !writer.is_finished());
-        // Cut short again and again, `next` loses nothing.
+        // Cancelled repeatedly, `next` loses no change.
         while let Ok(change) = tokio::time::timeout(Duration::from_micros(200), changes.next()).await {
             told.push(change.unwrap());
         }
@@ -190,7 +190,7 @@ async fn a_lost_connection_is_an_error_until_it_is_made_anew() {
             let next = tokio::time::timeout(Duration::from_secs(5), changes.next()).await;
             next.expect("it does not wait for what it will never hear").unwrap_err();
         }
-        // It missed the insert, so it must not go on as if nothing had happened.
+        // It missed the insert, so it must return an error.
         changes.next().await.unwrap_err();
         changes.heartbeat().await.unwrap_err();
     }

@@ -1,4 +1,4 @@
-//! A channel that lets heartbeats through and changes not would be a lie: it is found out.
+//! A channel that passes heartbeats but drops changes must be detected.
 
 use std::{
     fs::{self, Permissions},
@@ -94,7 +94,7 @@ async fn a_key_that_was_unknown_a_moment_ago_works_at_once_on_the_other_node() {
     assert_eq!(there.status().lookups, 200);
 }
 
-/// A pooler in front of a server. It ends when it is dropped.
+/// A pooler in front of a server. Dropping it ends the process.
 struct Bouncer {
     process: Child,
     port: u16,
@@ -112,7 +112,7 @@ impl Bouncer {
         );
         fs::write(folder.path().join("bouncer.ini"), settings).unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        // It refuses to run as root.
+        // It does not run as root.
         let program =
             Command::new("pgbouncer").args(["-q", "-u", "nobody"]).arg(folder.path().join("bouncer.ini")).spawn();
         Self { process: program.expect("pgbouncer"), port, _folder: folder }
@@ -126,7 +126,7 @@ impl Drop for Bouncer {
     }
 }
 
-/// What a session tells itself would come back through the pooler; what others tell it would not.
+/// A session's own notifications return through the pooler; those of other sessions do not.
 #[tokio::test]
 #[ignore = "needs pgbouncer"]
 async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {

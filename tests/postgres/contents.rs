@@ -1,4 +1,4 @@
-//! What stands in the database, and how it is found.
+//! Tests the contents of the database, and its queries.
 
 use std::{fs, path::Path};
 
@@ -10,12 +10,12 @@ use tower_api_key::{
 
 use crate::{database::Server, of_alice, server, support::registry::secrets_of_new_keys};
 
-/// Every file below, the write-ahead log and the server's own log too.
+/// Returns every file of the data directory, including the write-ahead log, and the server's log.
 fn everything_written(folder: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // The server removes files meanwhile.
+        // The server may remove files at the same time.
         bytes.extend(if path.is_dir() { everything_written(&path) } else { fs::read(&path).unwrap_or_default() });
     }
     bytes
@@ -73,7 +73,7 @@ async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
     }
 }
 
-/// What PostgreSQL cannot hold is an error, and not half of a record.
+/// Values that PostgreSQL cannot store are errors; no partial record is stored.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn a_nul_is_an_error_to_write_and_nothing_to_find() {
@@ -111,7 +111,7 @@ async fn every_statement_goes_through_an_index() {
         )
         .await;
     let of_bot = of_alice("bot", 2).with_owner(Owner::ServiceAccount);
-    // Often enough that a plan for any value is tried too.
+    // Often enough that the server also tries a generic plan.
     for round in 0..8 {
         assert!(store.find(&[1; 32].into()).await.unwrap().is_none());
         for filter in [KeyFilter::default(), KeyFilter::organization("acme"), KeyFilter::organization("o7").limit(3)] {

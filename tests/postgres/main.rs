@@ -1,4 +1,4 @@
-//! What a store in PostgreSQL must do besides being a registry.
+//! Tests the requirements of a PostgreSQL store beyond those of a registry.
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 #![cfg(feature = "postgres")]
 

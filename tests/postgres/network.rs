@@ -1,4 +1,4 @@
-//! A server that does not answer, or not any more.
+//! Tests a server that does not respond, or no longer responds.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A store behind a relay, with a key in it.
+/// Returns a store behind a relay, with a key in it.
 async fn behind_a_relay(port: u16, database: &Database, connections: u32) -> (Relay, PostgresStore) {
     let relay = Relay::start(port).await;
     let builder =
@@ -43,7 +43,7 @@ async fn a_network_that_swallows_everything_holds_up_nothing_for_longer_than_its
         .collect();
     tokio::time::sleep(PATIENCE / 10).await;
     for (number, look_up) in look_ups.into_iter().enumerate() {
-        // Some callers go away, others wait.
+        // Some callers give up, others wait.
         if number % 2 == 0 {
             look_up.abort();
         } else {
@@ -60,7 +60,7 @@ async fn a_network_that_swallows_everything_holds_up_nothing_for_longer_than_its
     assert!(start.elapsed() < PATIENCE, "the connections are usable at once: {:?}", start.elapsed());
 }
 
-/// What one of them has met, the others are not asked about one by one.
+/// After one connection failed, the others are not tried one by one.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn one_silent_connection_is_enough_to_give_up_all_idle_ones() {
@@ -146,7 +146,7 @@ async fn a_change_that_waits_too_long_for_another_changes_nothing() {
     let start = Instant::now();
     store.revoke(&"k".into(), None).await.unwrap_err();
     assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
-    // Look-ups wait for nobody.
+    // Lookups wait for no other operation.
     assert_eq!(store.find(&[1; 32].into()).await.unwrap().unwrap().status(), Status::Active);
     tokio::time::sleep(PATIENCE / 2).await;
     let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
@@ -157,7 +157,7 @@ async fn a_change_that_waits_too_long_for_another_changes_nothing() {
     store.revoke(&"k".into(), None).await.unwrap().unwrap();
 }
 
-/// A client that is cut off in the middle of a change keeps nobody else waiting.
+/// A client that is disconnected during a change blocks no other client.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn the_locks_of_a_vanished_node_are_released() {
@@ -168,7 +168,7 @@ async fn the_locks_of_a_vanished_node_are_released() {
     let revoking = tokio::spawn(async move { store.revoke(&"k".into(), None).await });
     tokio::time::sleep(PATIENCE / 5).await;
     relay.cut_all();
-    // The other node has the lock now, in a transaction that goes on no further.
+    // The other node holds the lock now, in a transaction that does not proceed.
     run(&mut other, "rollback").await;
     revoking.await.unwrap().unwrap_err();
     let start = Instant::now();
@@ -183,7 +183,7 @@ async fn a_restarted_server_costs_no_look_up_and_no_change() {
     let store = database.store().await;
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     for round in 0..4 {
-        // Several idle connections, all of which will be dead.
+        // Several idle connections, all of which will be closed.
         let look_ups: Vec<_> = (0..8)
             .map(|_| {
                 let store = store.clone();

@@ -1,4 +1,4 @@
-//! Who may open which database.
+//! Tests opening a database: roles, versions and settings.
 
 use tower_api_key::{
     KeyRegistry, KeyStore,
@@ -99,7 +99,7 @@ async fn a_replica_is_refused_until_it_is_promoted() {
     assert!(promoted.find(&[1; 32].into()).await.unwrap().is_some());
 }
 
-/// The address of a primary may become that of a replica while a node runs.
+/// The address of a primary may later lead to a replica.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn a_server_that_becomes_a_replica_is_refused_at_once() {
@@ -170,7 +170,7 @@ async fn a_wrong_url_is_an_error_without_its_password() {
         "nonsense",
         "postgres://u:a-secret@host:port/x",
         "postgres://u:a-secret@h/x?sslmode=maybe",
-        // sqlx would pass over it, and leave the server unverified.
+        // sqlx would ignore it and leave the server unverified.
         "postgres://u:a-secret@h/x?sslmod=verify-full",
         "postgres://u:a?-secret@h/x",
         "postgres://u:?a-secret@h/x",

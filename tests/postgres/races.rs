@@ -1,4 +1,4 @@
-//! Changes of several nodes at once.
+//! Tests concurrent changes by several nodes.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -43,7 +43,7 @@ async fn of_two_nodes_under_a_cap_of_one_exactly_one_adds_a_key() {
 async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
     let server = Server::start(&["deadlock_timeout=1ms"]);
     let store = server.database().await.store().await;
-    // Some stay, and between them in the order of ids others come and go.
+    // Some keys stay, and others, between them in id order, are added and removed.
     let stays = |number: u8| of_alice(format!("k{number:03}"), number).with_organization("globex");
     let goes = |number: u8| of_alice(format!("k{number:03}x"), 100 + number);
     for number in 0..100 {
@@ -82,7 +82,7 @@ async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
     assert_eq!(counted, 4 * 40);
 }
 
-/// The removal finds the old key alone; the new one must not slip in beside it.
+/// The removal sees only the old key; the new one must not be missed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn a_replacement_in_flight_leaves_no_key_to_a_removed_user() {

@@ -1,4 +1,4 @@
-//! Who answers is who was asked for.
+//! Tests that TLS verifies the server.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ fn ca() -> Ca {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A server that speaks to nobody without TLS, with a certificate for `name`.
+/// A server that requires TLS, with a certificate for `name`.
 struct Encrypted {
     postgres: Postgres,
     folder: TempDir,
@@ -80,7 +80,7 @@ async fn verify_full_speaks_to_the_server_that_was_asked_for_and_to_nobody_else(
     assert_eq!(changes.heartbeat().await.unwrap().len(), 1);
 
     for (host, settings) in [
-        // Another CA has signed for it, and the system's CAs know it neither.
+        // Another CA signed its certificate, and the system's CAs do not trust that CA.
         ("127.0.0.1", format!("sslmode=verify-full&sslrootcert={theirs}")),
         ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={theirs}")),
         ("127.0.0.1", "sslmode=verify-full".to_owned()),

@@ -1,8 +1,9 @@
-//! The snippets of the three products' documents, each run by its own client against the product's example.
+//! Runs the snippets of the three products' documents, each with its own client, against the
+//! product's example.
 //!
-//! They stand in `clients/*.md`, with the documents' hosts and placeholders: a test puts in a host and a key, and
-//! where the document warns of a mistake, the mistake.
-//! Python is `python3`, or the program that `PYTHON` names; it must have `requests`.
+//! They are in `clients/*.md`, with the documents' hosts and placeholders. A test inserts a host
+//! and a key, and where the document warns of a mistake, the mistake. Python is `python3`, or the
+//! program that `PYTHON` names; it needs `requests`.
 
 #[path = "clients/wire.rs"]
 mod wire;
@@ -19,11 +20,11 @@ use wire::Wire;
 struct Document {
     text: &'static str,
     host: &'static str,
-    /// What it prints in place of a key.
+    /// The document's placeholder for a key.
     placeholder: &'static str,
-    /// Where it puts the key otherwise.
+    /// The other place of the key.
     variable: &'static str,
-    /// What it is the document of.
+    /// The product of the document.
     example: &'static str,
 }
 
@@ -35,7 +36,7 @@ enum Client {
     Php,
 }
 
-/// A running example, and the client that calls it as its document says.
+/// A running example, and the client that calls it as documented.
 struct Product {
     document: Document,
     client: Client,
@@ -168,7 +169,8 @@ impl Client {
         }
     }
 
-    /// The program, and the name of the file that it runs: Node takes a bare `await` from a module alone.
+    /// The program, and the name of the file that it runs: Node allows top-level `await` in a
+    /// module only.
     fn program(self) -> (String, &'static str) {
         match self {
             Self::Curl => ("bash".to_owned(), "snippet.sh"),
@@ -194,7 +196,7 @@ impl Product {
         Self { document, client, example }
     }
 
-    /// The client's snippet under a heading.
+    /// Returns the client's snippet under a heading.
     fn snippet(&self, heading: &str) -> String {
         let language = self.client.language();
         let between = |text: &'static str, start: &str, end: &str| {
@@ -205,7 +207,8 @@ impl Product {
         between(section, &format!("\n```{language}\n"), "\n```\n").to_owned()
     }
 
-    /// Runs a snippet with the key of that name, or as it was copied, without any key; status and body of the answer.
+    /// Runs a snippet with the named key, or unchanged, without a key. Returns the status and body
+    /// of the response.
     #[track_caller]
     fn call(&self, snippet: &str, key: Option<&str>) -> (u16, String) {
         let key = key.map(|name| self.example.keys[name].as_str());
@@ -248,7 +251,7 @@ impl Product {
         command.output().unwrap_or_else(|error| panic!("{program}: {error}; install it"))
     }
 
-    /// Each client prints JSON in a manner of its own, but the texts in it as they are.
+    /// Each client formats JSON in its own way, but prints texts unchanged.
     #[track_caller]
     fn assert_printed(&self, code: &str, body: &str, printed: &str) {
         let prints = self.client.prints(code);

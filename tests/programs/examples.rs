@@ -1,4 +1,4 @@
-//! Every example as a process of its own, called by curl, as its documentation says.
+//! Runs every example as a process and calls it with curl, as documented.
 
 use crate::example::Example;
 use serde_json::Value;
@@ -81,7 +81,7 @@ fn hozips_profile_manages_the_one_key_of_an_account() {
     example.stop();
 }
 
-/// The management API under `path`, with the key `name` in the header `x-api-key`.
+/// Tests the management API under `path`, with the key `name` in the header `x-api-key`.
 fn manages(example: Example, name: &str, path: &str, used_at: &str, permissions: &str) {
     let auth = format!("x-api-key: {}", example.keys[name]);
     let (auth, json) = (auth.as_str(), "content-type: application/json");
@@ -116,7 +116,7 @@ fn h0ps_and_hopxs_keys_are_managed_over_http_and_survive_a_restart() {
     manages(hopx, "live", "/v1/keys", "/v1/sandboxes", r#"{"sandboxes": ["read"]}"#);
 }
 
-/// H0p writes uses ten seconds after the first: what is counted when it ends is written at the end.
+/// H0p writes usage ten seconds after the first use; the rest is written at shutdown.
 #[test]
 #[ignore = "needs curl"]
 fn uses_are_written_when_a_service_ends() {
@@ -135,7 +135,7 @@ fn uses_are_written_when_a_service_ends() {
     example.stop();
 }
 
-/// The dashboard writes uses after a second: more than that is never lost.
+/// The dashboard writes usage after a second, so at most that much is lost.
 #[test]
 #[ignore = "needs curl"]
 fn a_killed_service_has_lost_one_interval_of_uses_at_most() {
@@ -308,7 +308,8 @@ fn grpc_answers_with_a_grpc_status() {
     std::fs::write(&message, [0; 5]).unwrap();
     let message = format!("@{}", message.display());
     let checks = ["--data-binary", &*message];
-    // A refusal does not wait for the message, and older curls then take the end of the stream for an error.
+    // A rejection does not wait for the message, and older versions of curl report the early end as
+    // an error.
     let bare = ["-X", "POST"];
     for (key, method, body, status) in [
         ("x-api-key: KEY:service", "Check", checks, "0"),

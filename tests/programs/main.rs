@@ -1,4 +1,5 @@
-//! The examples as processes, with the programs that their users have: curl, Python, Node, PHP, a browser.
+//! Runs the examples as processes, with the clients of their users: curl, Python, Node, PHP, a
+//! browser.
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 #![cfg(all(feature = "admin-api", feature = "sqlite"))]
 

@@ -1,4 +1,4 @@
-//! The dashboard as a process: killed in the middle of its work, and two of them on one file.
+//! Tests the dashboard as a process: killed during requests, and twice on one file.
 
 use std::{
     collections::BTreeMap,
@@ -14,18 +14,18 @@ use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 
-/// A key as its holder knows it.
+/// A key, as its holder sees it.
 #[derive(Clone, Debug)]
 struct Held {
     id: String,
     secret: String,
 }
 
-/// What one caller was told, in order. All but the last of its keys were replaced.
+/// The keys that one client received, in order. All but the last one were replaced.
 #[derive(Clone, Debug, Default)]
 struct Story {
     keys: Vec<Held>,
-    /// A regenerate of the last key was sent, and no answer has come.
+    /// A regenerate of the last key was sent and not confirmed.
     unanswered: bool,
 }
 
@@ -60,7 +60,7 @@ async fn works(client: &Client, url: &str, key: &Held) -> bool {
     }
 }
 
-/// Creates a key and regenerates it, again and again, until the server goes away.
+/// Creates a key and regenerates it repeatedly until the server is gone.
 async fn tell_stories(client: Client, url: String, admin: String, stories: Arc<Mutex<Vec<Story>>>) {
     loop {
         let Ok(first) = create(&client, &url, &admin).await else { return };
@@ -77,7 +77,7 @@ async fn tell_stories(client: Client, url: String, admin: String, stories: Arc<M
     }
 }
 
-/// Every record, by its id.
+/// Returns every record by its id.
 async fn records(client: &Client, url: &str, admin: &str) -> BTreeMap<String, Value> {
     let (mut records, mut cursor) = (BTreeMap::new(), String::new());
     loop {
@@ -147,7 +147,8 @@ async fn check_stories(client: &Client, url: &str, admin: &str, stories: &[Story
     }
 }
 
-/// One process regenerates as fast as it can, another on the same file is called with every key that was replaced.
+/// One process regenerates as fast as it can. Another one, on the same file, is called with every
+/// replaced key.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the dashboard example as a process"]
 async fn no_process_accepts_an_old_key_after_its_regenerate_was_answered_in_10_000_rounds() {

@@ -1,4 +1,4 @@
-//! Keys of browsers that open a `WebSocket` under axum, with a real client.
+//! Tests keys from browsers that open a `WebSocket` under axum, with a real client.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Scheme, store::StaticKeys};
 const KEY: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 const PROTOCOLS: &str = "sec-websocket-protocol";
 
-/// Says who is calling, and which protocols the service has been offered.
+/// Returns the caller, and the protocols that the service was offered.
 async fn greet(key: Principal, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
     let offered: Vec<_> = headers.get_all(PROTOCOLS).iter().map(|line| line.to_str().unwrap().to_owned()).collect();
     let greeting = format!("{} {offered:?}", key.id());
@@ -40,7 +40,7 @@ async fn serve() -> SocketAddr {
     address
 }
 
-/// The protocol that the server has selected, and its first message.
+/// Returns the protocol that the server selected, and its first message.
 async fn connect(address: SocketAddr, offered: &str) -> Result<(Option<String>, String), tungstenite::Error> {
     crate::support::logs::watch_for([KEY.to_owned()]);
     let mut request = format!("ws://{address}/").into_client_request()?;
@@ -81,7 +81,7 @@ async fn a_websocket_without_a_working_key_is_refused_in_the_handshake() {
     }
 }
 
-/// A browser hangs up on a server that selects nothing of what it has offered.
+/// A browser closes the connection if the server selects none of the offered protocols.
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn chromium_opens_a_websocket_with_a_key() {

@@ -10,7 +10,7 @@ use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 
-/// A browser. Its driver ends with the test.
+/// A browser. Dropping it ends the driver.
 pub struct Browser {
     pub client: Client,
     driver: Child,

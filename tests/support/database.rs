@@ -1,4 +1,5 @@
-//! A database with a channel of changes, under paused time: it can be slow, fail, hang; the channel can lag, fall silent, break.
+//! A database with a change feed, under paused time. It can be slow, fail or hang; the feed can
+//! lag, become silent or break.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::{
@@ -26,14 +27,14 @@ pub struct Database(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// Bumped by every commit and every fault.
+    /// Incremented by every commit and every fault.
     news: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct State {
     records: HashMap<KeyDigest, KeyRecord>,
-    /// What was committed, and when.
+    /// The commits, with their times.
     log: Vec<(Instant, Invalidation)>,
     lookups: u64,
     latency: Duration,
@@ -48,7 +49,7 @@ pub enum Store {
     Hangs,
 }
 
-/// One node's way to the changes. Clones are the same.
+/// One node's change feed. Clones share it.
 #[derive(Clone)]
 pub struct Channel {
     database: Database,
@@ -62,7 +63,7 @@ struct Line {
     lag: Duration,
     is_silent: bool,
     is_down: bool,
-    /// Connections before this one are broken.
+    /// Connections before this one are closed.
     oldest: u64,
     connections: u64,
 }
@@ -74,7 +75,7 @@ impl Database {
         Self(Arc::new(Shared { state: Mutex::default(), news: watch::Sender::new(0) }))
     }
 
-    /// Commits a record in the place of the one with its digest.
+    /// Commits a record and replaces the one with its digest.
     pub fn commit(&self, record: KeyRecord) {
         let digest = *record.digest();
         self.state().records.insert(digest, record);
@@ -86,12 +87,12 @@ impl Database {
         self.announce(*digest);
     }
 
-    /// How often it was asked.
+    /// The number of lookups.
     pub fn lookups(&self) -> u64 {
         self.state().lookups
     }
 
-    /// The time from a question to its answer; it is read in the middle.
+    /// Sets the latency of a lookup, which reads the data in the middle.
     pub fn set_latency(&self, latency: Duration) {
         self.state().latency = latency;
     }
@@ -145,12 +146,12 @@ impl KeyStore for Database {
 // === impl Channel ===
 
 impl Channel {
-    /// What was committed arrives this much later. A heartbeat takes it too.
+    /// Sets the delay of changes and heartbeats.
     pub fn set_lag(&self, lag: Duration) {
         self.edit(|line| line.lag = lag);
     }
 
-    /// Nothing comes any more, and nobody says so.
+    /// Sets whether the feed is silent: no change arrives, and there is no error.
     pub fn set_silent(&self, is_silent: bool) {
         self.edit(|line| line.is_silent = is_silent);
     }
@@ -160,7 +161,7 @@ impl Channel {
         self.edit(|line| line.oldest = line.connections + 1);
     }
 
-    /// Whether a new connection can be made. An old one breaks.
+    /// Sets whether a new connection can be opened. The old one breaks.
     pub fn set_down(&self, is_down: bool) {
         self.edit(|line| {
             line.is_down = is_down;
@@ -173,7 +174,7 @@ impl Channel {
         self.database.0.news.send_modify(|news| *news += 1);
     }
 
-    /// The lag and whether it is silent, of a line that stands.
+    /// Returns the lag, and whether the feed is silent, of an open connection.
     fn line(&self) -> Result<(Duration, bool), BoxError> {
         let line = self.state.lock().unwrap();
         match self.connection {
@@ -182,7 +183,7 @@ impl Channel {
         }
     }
 
-    /// The next change that is not at hand yet.
+    /// Returns the next change that has not arrived yet.
     fn unread(&self) -> Option<(Instant, Invalidation)> {
         self.database.state().log.get(self.read).copied()
     }
@@ -268,7 +269,7 @@ pub fn record(first: u8) -> KeyRecord {
     KeyRecord::new(format!("k{first}"), [first; 32])
 }
 
-/// A node over a database that knows the keys 1 and 2, following its changes.
+/// Returns a node over a database with the keys 1 and 2, which follows its changes.
 pub async fn node() -> (Database, Channel, CachedStore<Database>) {
     let database = Database::new();
     database.commit(record(1));
@@ -280,7 +281,7 @@ pub async fn node() -> (Database, Channel, CachedStore<Database>) {
     (database, channel, node)
 }
 
-/// As the layer asks: at once if it can, else by waiting.
+/// Looks up as the layer does: synchronously if possible.
 pub async fn ask(node: &CachedStore<Database>, key: u8) -> Result<Option<KeyRecord>, CacheError> {
     match node.try_find(&digest(key)) {
         Lookup::Found(record) => Ok(Some(record)),

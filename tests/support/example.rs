@@ -1,4 +1,4 @@
-//! An example as a process of its own.
+//! Runs an example as a process.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::{
@@ -18,19 +18,19 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A running example. It is ended by SIGTERM, and must then end well.
+/// A running example. It is ended by SIGTERM, and must exit successfully.
 pub struct Example {
     pub name: &'static str,
     process: Child,
-    /// Where it listens; where several nodes do, the first.
+    /// The URL of the first node.
     pub url: String,
     pub urls: Vec<String>,
     pub keys: BTreeMap<String, String>,
-    /// The curl lines that it has printed, each with the status behind `#`.
+    /// The printed curl lines, each with its status after `#`.
     advice: Vec<String>,
-    /// What it has printed behind them.
+    /// The lines printed after them.
     said: Receiver<String>,
-    /// Where its database is, and what it has written to standard error.
+    /// The directory of its database and its standard error.
     folder: Arc<TempDir>,
 }
 
@@ -39,12 +39,12 @@ impl Example {
         Self::start_over(name, Arc::new(tempfile::tempdir().unwrap()))
     }
 
-    /// Starts it over a database that another one has made.
+    /// Starts it over the database of an earlier run.
     pub fn start_over(name: &'static str, folder: Arc<TempDir>) -> Self {
         Self::start_with(name, folder, |command| command)
     }
 
-    /// Starts it with what else its command says.
+    /// Starts it with a modified command.
     pub fn start_with(
         name: &'static str,
         folder: Arc<TempDir>,
@@ -84,12 +84,12 @@ impl Example {
         Arc::clone(&self.folder)
     }
 
-    /// What it has written to standard error: its audit log.
+    /// Returns its standard error: the audit log.
     pub fn errors(&self) -> String {
         errors_in(&self.folder)
     }
 
-    /// Status and body of `curl ARGUMENTS URL/PATH`, where `KEY:name` stands for a key.
+    /// Returns the status and body of `curl ARGUMENTS URL/PATH`. `KEY:name` is replaced by a key.
     pub fn curl(&self, arguments: &[&str], path: &str) -> (String, String) {
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}"]);
@@ -115,7 +115,7 @@ impl Example {
         status
     }
 
-    /// Runs the lines that it has printed, as a user would copy them.
+    /// Runs the printed curl lines, as a user would copy them.
     pub fn follow_advice(&self) {
         assert!(!self.advice.is_empty());
         for line in &self.advice {
@@ -128,7 +128,7 @@ impl Example {
         }
     }
 
-    /// The next line that it prints behind its advice.
+    /// Returns the next line printed after the curl lines.
     pub fn next_line(&self) -> String {
         self.said.recv_timeout(Duration::from_secs(10)).expect("it prints no more")
     }
@@ -137,14 +137,14 @@ impl Example {
         self.end_by("-TERM")
     }
 
-    /// Ends it as a power cut would.
+    /// Kills it with SIGKILL.
     pub fn kill(mut self) -> Arc<TempDir> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         self.folder()
     }
 
-    /// Sends it a signal by `kill`: `-STOP`, say.
+    /// Sends a signal with `kill`, such as `-STOP`.
     pub fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());

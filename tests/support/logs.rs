@@ -1,4 +1,4 @@
-//! Every line that is logged, by every library, at TRACE: none shows a key.
+//! Records every log line of every library, at TRACE: none may contain a key.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::{
@@ -13,19 +13,19 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt};
 
 thread_local! {
-    /// What this thread has logged.
+    /// The log lines of this thread.
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whatever may be a key, in any test of the process.
+/// All texts that may be keys, in any test of the process.
 static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// The lines that have shown one.
+/// The lines that contained one.
 static LEAKS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Watched;
 
-/// From now on, whatever is logged is kept, and searched for keys.
+/// Starts to record log lines and to search them for keys.
 pub fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -34,12 +34,12 @@ pub fn capture() {
     });
 }
 
-/// The lines of this thread since they were taken last.
+/// Returns the lines of this thread since the last call.
 pub fn take() -> String {
     String::from_utf8(LINES.take()).unwrap()
 }
 
-/// Whatever may be a key in this request.
+/// Returns all texts in this request that may be keys.
 pub fn keys_in<B>(request: &Request<B>) -> Vec<String> {
     let query = request.uri().query().unwrap_or_default();
     let mut keys: Vec<_> = query.split(['&', '=']).map(str::to_owned).collect();
@@ -49,21 +49,21 @@ pub fn keys_in<B>(request: &Request<B>) -> Vec<String> {
             keys.extend(text.split([' ', ',', ';', '=']).map(str::to_owned));
         }
     }
-    // The id of a key is no secret, and stands in the query of a page.
+    // The id of a key is not secret, and appears in the query of a page.
     keys.retain(|key| key.len() > 20 && !key.starts_with("key_"));
     keys
 }
 
-/// Looks for these in every line from now on.
+/// Searches every later line for these.
 pub fn watch_for(keys: impl IntoIterator<Item = String>) {
     capture();
     SECRETS.lock().unwrap().extend(keys);
 }
 
-/// No line of the process has shown a key so far.
+/// Asserts that no line of the process has contained a key so far.
 #[track_caller]
 pub fn assert_clean() {
-    // The lock is let go before a panic, in which more may be logged.
+    // The lock is released before a panic, which may log more.
     let leaks = LEAKS.lock().unwrap().clone();
     assert!(leaks.is_empty(), "key text in a log line: {leaks:?}");
 }
@@ -80,7 +80,7 @@ impl io::Write for Watched {
     /// Takes one whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        // What a client logs of its own request is the client's.
+        // A client may log its own request.
         let is_a_clients = text.contains(" tungstenite::handshake::client: ");
         if !is_a_clients && SECRETS.lock().unwrap().iter().any(|key| text.contains(key.as_str())) {
             LEAKS.lock().unwrap().push(text.into_owned());

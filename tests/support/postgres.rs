@@ -1,4 +1,4 @@
-//! New databases on a server of one's own.
+//! Creates databases on a private server.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 #[path = "../../examples/cluster/postgres.rs"]
@@ -16,7 +16,7 @@ pub struct Server {
     databases: AtomicUsize,
 }
 
-/// One of them, empty at first.
+/// A new, empty database.
 pub struct Database {
     pub name: String,
     pub url: String,
@@ -25,7 +25,7 @@ pub struct Database {
 // === impl Server ===
 
 impl Server {
-    /// What is tested is not the disk: servers are killed here, but not the machine.
+    /// Without fsync: tests kill servers, but not the machine.
     pub fn start(settings: &[&str]) -> Self {
         let settings = [&["fsync=off", "max_connections=200"], settings].concat();
         Self { postgres: Postgres::start(&settings), databases: AtomicUsize::new(0) }
@@ -50,17 +50,17 @@ impl Database {
         PostgresStore::open(&self.url).await.unwrap()
     }
 
-    /// A session as any other program has it.
+    /// A session, as another program has it.
     pub async fn session(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
-    /// By hand, in a session of its own.
+    /// Runs manual SQL in a new session.
     pub async fn sql(&self, statements: &str) {
         sql(&self.url, statements).await;
     }
 
-    /// The same database by another role.
+    /// The same database with another role.
     pub fn as_role(&self, role: &str) -> String {
         self.url.replace("//postgres@", &format!("//{role}@"))
     }

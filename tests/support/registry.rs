@@ -1,4 +1,4 @@
-//! The write side of [`FaultyStore`], and an [`Api`] whose keys a manager makes.
+//! The registry of [`FaultyStore`], and an [`Api`] with keys from a manager.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -11,7 +11,7 @@ use tower_api_key::{
 use super::{Api, FaultyStore};
 
 impl Api {
-    /// An API without keys, and the manager whose layer it has.
+    /// Returns an API without keys, and the manager of its layer.
     pub fn managed(edit: impl FnOnce(KeyManagerBuilder) -> KeyManagerBuilder) -> (Self, KeyManager) {
         let mut api = Self::new();
         let now = api.clock.clone();
@@ -22,12 +22,12 @@ impl Api {
     }
 }
 
-/// Whoever may do everything to links and keys, in `acme`.
+/// Returns an actor with all permissions on links and keys, in `acme`.
 pub fn admin() -> Actor {
     Actor::trusted(Owner::ServiceAccount, everything()).in_organization("acme")
 }
 
-/// The same, as a user.
+/// Returns the same actor as a user.
 pub fn user(name: &str) -> Actor {
     Actor::trusted(Owner::User(name.to_owned()), everything()).in_organization("acme")
 }
@@ -37,12 +37,12 @@ pub fn everything() -> Permissions {
     ["links", "apiKeys"].into_iter().flat_map(|resource| actions.map(|action| (resource, action))).collect()
 }
 
-/// A bot's key that may read links.
+/// A service account's key that may read links.
 pub async fn reader(manager: &KeyManager) -> Issued {
     manager.issue(&admin(), NewKey::service_account("reader").grant("links", "read")).await.unwrap()
 }
 
-/// The plain text of a new key.
+/// Returns the plain text of a new key.
 pub fn text(issued: &Issued) -> &str {
     issued.key().expose()
 }
@@ -51,7 +51,8 @@ pub fn id(issued: &Issued) -> &str {
     issued.record().id().as_str()
 }
 
-/// Makes keys in every way, one with `a name to be found`. What must be found nowhere: the keys, their bodies, the halves of those.
+/// Creates keys in every way, one with `a name to be found`. Returns the texts that must appear
+/// nowhere: the keys, their bodies, and halves of them.
 pub async fn secrets_of_new_keys(manager: &KeyManager) -> Vec<String> {
     let first = manager.issue(&user("alice"), NewKey::user("a name to be found")).await.unwrap();
     let second = manager.regenerate(&user("alice"), first.record().id().clone()).await.unwrap();
@@ -68,22 +69,22 @@ pub async fn secrets_of_new_keys(manager: &KeyManager) -> Vec<String> {
 }
 
 impl FaultyStore {
-    /// Makes every change fail from now on, or not any more.
+    /// Sets whether every change fails.
     pub fn break_writes(&self, broken: bool) {
         self.broken.store(broken, Ordering::Relaxed);
     }
 
-    /// How many batches of uses were written.
+    /// Returns the number of written usage batches.
     pub fn batches(&self) -> usize {
         self.batches.load(Ordering::Relaxed)
     }
 
-    /// How often a key was moved to another digest.
+    /// Returns how often a key was rehashed.
     pub fn rehashes(&self) -> usize {
         self.rehashes.load(Ordering::Relaxed)
     }
 
-    /// Makes every batch of uses take this long.
+    /// Sets the duration of every usage batch.
     pub fn slow_batches(&self, time: Duration) {
         *self.batch_time.lock().unwrap() = time;
     }
@@ -141,7 +142,7 @@ impl KeyRegistry for FaultyStore {
         actor: Option<&ActorKey>,
     ) -> Answered<Replacement, BoxError> {
         self.sound()?;
-        // What another task does meanwhile is done here.
+        // Runs the concurrent change of another task here.
         tokio::task::yield_now().await;
         Ok(self.keys.replace(old, new, actor).await?)
     }
@@ -174,7 +175,7 @@ impl KeyRegistry for FaultyStore {
     async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, BoxError> {
         self.sound()?;
         self.rehashes.fetch_add(1, Ordering::Relaxed);
-        // Slow enough that the key is used meanwhile.
+        // Slow enough that the key is used in the meantime.
         tokio::task::yield_now().await;
         Ok(self.keys.rehash(id, from, to).await?)
     }

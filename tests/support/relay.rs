@@ -1,4 +1,4 @@
-//! Stands between a node and its database, and can stop forwarding without closing anything.
+//! A proxy between a node and its database. It can stop forwarding without closing a connection.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::sync::{
@@ -28,9 +28,9 @@ struct Shared {
 
 #[derive(Default)]
 struct Lines {
-    /// Whether new ones begin cut.
+    /// Whether new connections start blocked.
     is_cut: bool,
-    /// By the port from which the database is called: whether nothing is forwarded, either way.
+    /// By the port of the node's side: whether nothing is forwarded, in either direction.
     cuts: Vec<(u16, watch::Sender<bool>)>,
 }
 
@@ -50,7 +50,7 @@ impl Relay {
         Self { port, shared }
     }
 
-    /// Where this database is reached through it.
+    /// Returns the URL of the database through the relay.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
@@ -60,29 +60,29 @@ impl Relay {
         self.shared.target.store(target, Ordering::SeqCst);
     }
 
-    /// The ports from which it calls the database.
+    /// Returns the ports of its connections to the database.
     pub fn ports(&self) -> Vec<i32> {
         self.shared.lines.lock().unwrap().cuts.iter().map(|(port, _)| (*port).into()).collect()
     }
 
-    /// From now on nothing goes over this one connection, for good. Both its ends stay open.
+    /// Blocks this connection for good. Both of its ends stay open.
     pub fn cut(&self, port: i32) {
         let lines = self.shared.lines.lock().unwrap();
         let (_, cut) = lines.cuts.iter().find(|line| i32::from(line.0) == port).expect("no such connection");
         cut.send_replace(true);
     }
 
-    /// From now on nothing goes over any connection, new ones too.
+    /// Blocks all connections, including new ones.
     pub fn cut_all(&self) {
         self.shared.lines.lock().unwrap().set(true);
     }
 
-    /// New connections forward again. Whatever is cut stays so, for good.
+    /// Forwards new connections again. Blocked connections stay blocked.
     pub fn renew(&self) {
         self.shared.lines.lock().unwrap().is_cut = false;
     }
 
-    /// What was held back arrives, late.
+    /// Delivers the delayed bytes.
     pub fn mend(&self) {
         self.shared.lines.lock().unwrap().set(false);
     }
@@ -118,7 +118,8 @@ impl Lines {
     }
 }
 
-/// Forwards one way until an end closes. While the line is cut, nobody hears even of that.
+/// Forwards one direction until an end closes. While the line is blocked, the close is not
+/// forwarded either.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
     let mut bytes = vec![0; 16 * 1024];
     loop {

@@ -1,21 +1,21 @@
-//! Waits for what happens in real time: in another process, in another thread.
+//! Waits for events in real time, in another process or thread.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::{panic::Location, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-/// Longer than a node takes to find out that something is broken, and that it is whole again.
+/// Longer than a node takes to detect a failure and its end.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits until it is so, for a good while at most.
+/// Waits until the condition holds, with a long timeout.
 #[track_caller]
 pub fn until(is_so: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
     until_within(PATIENCE, is_so)
 }
 
-/// Waits until it is so, and no longer than this.
+/// Waits until the condition holds, with this timeout.
 #[track_caller]
 pub fn until_within(limit: Duration, mut is_so: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
     let place = Location::caller();

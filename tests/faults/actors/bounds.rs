@@ -1,4 +1,4 @@
-//! M2: an actor is confined to an organization, to an environment, and to its own keys.
+//! M2: an actor is restricted to an organization, to an environment, and to its own keys.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::{
     registry::{everything, id, text},
 };
 
-/// A key of each owner, organization and environment. Each actor below owns some of them.
+/// One key of each owner, organization and environment. Each actor below owns some of them.
 struct Keys {
     manager: KeyManager,
     app: Router,
@@ -74,7 +74,7 @@ impl Keys {
         answer.principal.unwrap()
     }
 
-    /// What the store has, as a manager sees it that may see everything.
+    /// Returns the contents of the store, as an unrestricted actor sees them.
     async fn stored(&self, name: &str) -> Option<KeyRecord> {
         let organization = if name == "other organization" { "globex" } else { "acme" };
         self.manager.get(&user("admin", organization), self.id(name).clone()).await.ok()
@@ -104,7 +104,7 @@ impl Keys {
     }
 }
 
-/// Each actor, in a store of its own, and which keys it knows of.
+/// Returns each actor, in its own store, and the keys that it can see.
 async fn actors(keys: &Keys) -> Vec<(&'static str, Actor, Vec<&'static str>)> {
     let alice = user("alice", "acme");
     let member = keys.principal("member").await;
@@ -225,7 +225,7 @@ async fn m02_a_confined_actor_stays_confined_when_its_key_is_edited_or_replaced(
     assert!(matches!(manager.get(&member, keys.id("own").clone()).await, Err(ManageError::ActorInvalid)));
 }
 
-/// What each route answers to a member for a key, by its own or another's.
+/// Returns the response of each route to a member, for its own key and for another's.
 #[tokio::test]
 async fn m02_every_route_of_a_self_service_router_takes_the_bound() {
     let routes = [
@@ -252,12 +252,12 @@ async fn m02_every_route_of_a_self_service_router_takes_the_bound() {
     }
 }
 
-/// Four ways to the same bound.
+/// Four ways to set the same restriction.
 async fn member_calls(keys: &Keys, way: &str, line: &str, body: &Value) -> super::Answer {
     let header = format!("Bearer {}", text(keys.issued("member")));
     let headers = [("authorization", header.as_str())];
     let signed_in = user("alice", "acme").in_environment("live");
-    // A sign-in instead of a layer: the router itself.
+    // Authenticates by a session instead of a layer: only the router.
     let bare = |router: Router| Router::new().nest("/keys", router);
     let schemes = tower_api_key::Scheme::bearer().into();
     match way {

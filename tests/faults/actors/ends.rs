@@ -1,4 +1,5 @@
-//! M4: an actor with a key hands on no later end than its own. M5: nor more keys than an organization may have.
+//! M4: an actor's keys cannot expire later than its own key. M5: nor exceed the limit of keys per
+//! organization.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +22,7 @@ use crate::support::{
 const HOUR: Duration = Duration::from_hours(1);
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
-/// A manager, and an actor by a key that ends in an hour.
+/// Returns a manager, and an actor with a key that ends in an hour.
 async fn short_lived() -> (KeyManager, Actor, Issued) {
     let (api, manager) = Api::managed(|builder| builder);
     let new = NewKey::user("short").permissions(everything()).expires_at(t0() + HOUR);
@@ -106,7 +107,7 @@ async fn m04_to_enable_and_to_edit_a_key_give_it_no_more_time() {
     manager.disable(&actor, id(&old)).await.unwrap();
     let edit = UpdateKey::new().name("renamed").permissions(Permissions::new());
     assert_eq!(manager.edit(&actor, id(&old), edit.clone()).await.unwrap().expires_at(), Some(t0() + YEAR));
-    // What the key is given would go on after the actor's end.
+    // The new key would expire after the actor's key.
     let more = edit.permissions(Permissions::new().grant("links", "read"));
     for edit in [more, UpdateKey::new().enabled(true)] {
         let refused = manager.edit(&actor, id(&old), edit).await;
@@ -122,7 +123,7 @@ async fn m04_the_end_is_that_of_the_key_as_it_is_now() {
     let principal = api.run().answer(bearer(text(&everlasting))).await.principal.unwrap();
     let then = Actor::from(&principal);
     assert_eq!(end(&manager.issue(&then, NewKey::service_account("x")).await.unwrap()), None);
-    // A session that is asked about at every request has the end of its key too.
+    // A session that is checked on every request also ends with its key.
     let (manager, _, short) = short_lived().await;
     let session = manager.actor(short.record().id()).await.unwrap().unwrap();
     assert_eq!(end(&manager.issue(&session.own_keys_only(), NewKey::user("x")).await.unwrap()), Some(t0() + HOUR));
@@ -152,7 +153,7 @@ async fn m04_over_http_a_later_end_is_422_and_says_why() {
     assert!(made["expires_at"].is_string() && made["expires_at"] == own["expires_at"], "{made}");
 }
 
-/// Something that an actor asks for. Times are minutes after noon.
+/// A request of an actor. Times are minutes after noon.
 #[derive(Clone, Debug)]
 enum Ask {
     Issue { is_bot: bool, not_before: Option<u64>, end: Option<u64> },
@@ -203,7 +204,8 @@ async fn all(manager: &KeyManager) -> Vec<KeyRecord> {
     manager.list(&admin(), KeyFilter::default().with_revoked().limit(1000)).await.unwrap().records
 }
 
-/// No record that an actor's call made or changed ends later than the actor's key, unless it did before and was not put into another's place.
+/// No record that an actor's call created or changed ends later than the actor's key, unless it did
+/// so before and does not replace another record.
 async fn nothing_outlives(own_end: Option<u64>, theirs: Vec<Option<u64>>, asked: Vec<Ask>) {
     let (api, manager) = Api::managed(|builder| builder);
     let new = NewKey::user("the actor's").permissions(everything());

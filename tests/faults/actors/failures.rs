@@ -1,4 +1,4 @@
-//! M7: what a registry fails to do is logged with its cause and counted; the caller learns nothing of it.
+//! M7: a failure of the registry is logged with its cause and counted; the client gets no details.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn broken() -> (Api, KeyManager, Issued) {
     (api, manager, issued)
 }
 
-/// The lines at ERROR of this library since they were taken last.
+/// Returns this library's lines at ERROR since the last call.
 fn errors() -> Vec<String> {
     logs::take().lines().filter(|line| line.contains("ERROR tower_api_key: ")).map(str::to_owned).collect()
 }
@@ -52,7 +52,7 @@ async fn m07_each_503_of_the_management_api_is_an_event_with_its_cause() {
         assert!(error.contains("the key store failed: the disk is full"), "{line}: {error}");
         assert!(!error.contains(text(&issued)));
     }
-    // What the caller got wrong is no failure of the service.
+    // A client error is not a failure of the service.
     let user = json!({ "type": "user", "name": "x" });
     let refused = call(&app, "POST /keys", &[("x-api-key", text(&issued))], &user, |_| {}).await;
     assert_eq!(refused.status, 422);

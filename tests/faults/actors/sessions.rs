@@ -1,4 +1,5 @@
-//! M15: a session of the dashboard ends for good with its key, and cookies that others set neither end nor begin one. M2: a member signs in.
+//! M15: a dashboard session ends for good with its key. Cookies from others neither end nor start
+//! one. M2: a member signs in.
 
 use axum::Router;
 use serde_json::{Value, json};
@@ -56,7 +57,8 @@ impl Dashboard {
         self.call(line, cookie, &Value::Null).await.status
     }
 
-    /// Signs in with a key, in a browser that has this cookie already; returns the session's.
+    /// Signs in with a key, in a browser that has this cookie already. Returns the cookie of the
+    /// session.
     async fn sign_in_beside(&self, name: &str, cookie: &str) -> String {
         let headers = [("x-api-key", text(self.issued(name))), ("cookie", cookie)];
         let answer = call(&self.app, "POST /admin/session", &headers, &json!({}), |_| {}).await;
@@ -132,7 +134,7 @@ async fn m15_a_cookie_that_another_port_has_set_neither_signs_out_nor_in() {
     let planted = format!("{name}=x");
     let two = call(&page.app, SESSION, &[("cookie", &planted), ("cookie", &session)], &Value::Null, |_| {}).await;
     assert_eq!(two.status, 200);
-    // A name that only begins alike is another cookie.
+    // A name with the same prefix is another cookie.
     assert_eq!(page.status(SESSION, &format!("{name}2={secret}")).await, 401);
 }
 
@@ -145,7 +147,7 @@ async fn m15_a_session_that_another_has_begun_does_not_take_the_place_of_ones_ow
         let shown = page.call(SESSION, &cookies, &Value::Null).await;
         assert_eq!((shown.status, &shown.json["owner"]), (200, &json!("admin")), "{cookies}");
     }
-    // What was there before one signs in, ends.
+    // Sign-in ends the earlier session.
     let page = Dashboard::new().await;
     let planted = page.sign_in("alice").await;
     let mine = page.sign_in_beside("admin", &planted).await;
@@ -153,7 +155,7 @@ async fn m15_a_session_that_another_has_begun_does_not_take_the_place_of_ones_ow
     let shown = page.call(SESSION, &format!("{planted}; {mine}"), &Value::Null).await;
     assert_eq!(shown.json["owner"], "admin");
     assert_eq!(page.status(SESSION, &planted).await, 401);
-    // One that has ended does not stand in the way of one that lives.
+    // An ended session does not block one that is open.
     let page = Dashboard::new().await;
     let ended = page.sign_in("alice").await;
     let mine = page.sign_in("admin").await;

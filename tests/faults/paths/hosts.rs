@@ -1,4 +1,4 @@
-//! P3: the organization that a host names, from the request's target and from `Host`.
+//! P3: the organization in the host name, from the request's target and from `Host`.
 
 use crate::support::{Api, Body, LIVE, Observed, TestApi, accepted, add, path, refused, x_api_key};
 use http::{Request, Version};
@@ -9,7 +9,7 @@ fn api(organization: &str) -> TestApi {
     Api::new().key("k1", LIVE, |key| key.with_organization(organization)).guard(guard).run()
 }
 
-/// A request for this target with these `Host` headers.
+/// Returns a request for this target with these `Host` headers.
 fn request(target: &str, hosts: &[&str]) -> Request<Body> {
     let mut request = path(x_api_key(LIVE), target);
     for host in hosts {
@@ -75,7 +75,7 @@ fn p03_a_host_template_is_checked_when_it_is_built() {
     }
 }
 
-/// What a real server makes of the absolute form (RFC 9112 §3.2.2), under `nest` too.
+/// The absolute form (RFC 9112 §3.2.2) on a real server, also under `nest`.
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn p03_a_server_of_hyper_refuses_a_target_and_a_host_that_differ() {
@@ -117,7 +117,7 @@ async fn p03_a_server_of_hyper_refuses_a_target_and_a_host_that_differ() {
     server.abort();
 }
 
-/// The same over HTTP/2, where the host stands in `:authority`, and a `Host` may be sent beside it.
+/// The same over HTTP/2, where the host is in `:authority` and a `Host` may be sent too.
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn p03_an_authority_and_a_host_that_differ_are_refused_over_http2() {

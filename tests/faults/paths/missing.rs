@@ -1,4 +1,4 @@
-//! R9, R20: a 403 says which permission was missing, or that no row lists the route.
+//! R9, R20: a 403 names the missing permission, or says that no row lists the route.
 
 use crate::support::{Answer, Api, Body, LIVE, TestApi, add, bearer, method, path, x_api_key};
 use http::{Method, Request};

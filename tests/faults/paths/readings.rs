@@ -1,4 +1,4 @@
-//! P1, P2: what a table, a skipped path and an organization make of paths that can be read in several ways.
+//! P1, P2: tables, skipped paths and organizations for paths with several readings.
 
 use crate::support::{Api, LIVE, Observed, TestApi, accepted, bare, passed, path, refused, x_api_key};
 use tower_api_key::{KeyRecord, Outcome, Reason, Require, guard::RouteTableBuilder, layer::ApiKeyLayerBuilder};
@@ -16,7 +16,7 @@ fn unlisted() -> Observed {
     refused(Reason::NoMatchingRoute, 403)
 }
 
-/// `%3F` is a `?` for a reader that decodes before it looks for the query, and so on.
+/// `%3F` is a `?` for a reader that decodes before it splits off the query, and so on.
 const LIKE_ADMIN: [&str; 44] = [
     "/admin?x",
     "/admin%3Fx",
@@ -73,7 +73,8 @@ async fn p02_a_strict_row_beside_a_wide_one_is_the_row_of_every_spelling() {
         let own = refused(Reason::Forbidden, 403);
         assert_eq!(answer, if target == "/admin?x" { own } else { unlisted() }, "{target}");
         let is_refused = get(&admin, target).await == unlisted();
-        // Whatever has a control character or a dot segment has no row at all, nor what a reader takes for another host's.
+        // A path with a control character or a dot segment matches no row, nor does a path that a
+        // reader resolves to another host.
         let has_none = ["00", "09", "0A", "0d", "7F", "C2%80", "..", "/%2Fadmin", "/%5Cadmin", "/;x/"]
             .iter()
             .any(|piece| target.contains(piece));
@@ -159,7 +160,7 @@ async fn p01_every_row_has_to_let_the_request_pass_whichever_reader_finds_it() {
     assert_eq!(optional.call(path(bare(), "/open/a%2Fb")).await, refused(Reason::Missing, 401));
 }
 
-/// A template is written as a request is: what a reader makes of it is listed along with it, and no more.
+/// A template is matched as a request is: all its readings are listed along with it, and no others.
 #[tokio::test]
 async fn p02_a_row_with_encoded_characters_of_its_own_is_found() {
     let table = Require::table()

@@ -1,11 +1,11 @@
-//! M13: of many processes that start at once over an empty store, one makes a key.
+//! M13: of many processes that start concurrently over an empty store, exactly one creates a key.
 
 use tower_api_key::{KeyManager, KeyRegistry, Owner, manage::NewKey};
 
 use super::{manager, memory, trusted};
 use crate::support::registry::everything;
 
-/// Whether this start has made the first key.
+/// Returns whether this start has created the first key.
 async fn start(manager: &KeyManager) -> bool {
     let service = trusted(Owner::ServiceAccount, "acme");
     manager.bootstrap(&service, NewKey::service_account("first").permissions(everything())).await.unwrap().is_some()
@@ -31,7 +31,7 @@ async fn m13_of_many_starts_at_once_one_makes_a_key() {
     }
 }
 
-/// Any key counts: a revoked one, and one of another organization.
+/// Any key counts, including a revoked one and one of another organization.
 #[tokio::test]
 async fn m13_a_store_with_any_key_has_had_its_first() {
     let store = memory();
@@ -60,13 +60,13 @@ mod processes {
 
     const PROCESSES: usize = 20;
 
-    /// One of the processes: this test alone, in a process of its own, with the name of a store.
+    /// Starts one of the processes: this test alone, with the name of a store.
     #[tokio::test]
     #[ignore = "needs a test that starts it as a process"]
     async fn m13_one_of_many_processes() {
         let (Ok(store), Ok(folder)) = (env::var("FIRST_KEY_OF"), env::var("READY")) else { return };
         fs::write(Path::new(&folder).join(format!("ready{}", std::process::id())), "").unwrap();
-        // Until all are there.
+        // Waits until all have started.
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         let made = match store.strip_prefix("postgres:") {
             #[cfg(feature = "postgres")]
@@ -79,7 +79,7 @@ mod processes {
         println!("\nmade: {made}");
     }
 
-    /// Starts them, lets all go at once, and counts those that made a key.
+    /// Starts all processes, releases them together, and counts those that created a key.
     fn count(store: &str) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let name = concat!(module_path!(), "::m13_one_of_many_processes");

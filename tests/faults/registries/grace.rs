@@ -1,4 +1,4 @@
-//! M3: of the keys that replaced one another, the newest works, and one in grace.
+//! M3: of a chain of replaced keys, only the newest works, and one in its grace period.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{memory, trusted};
 
 const DAYS_90: Duration = Duration::from_hours(24 * 90);
 
-/// How many of the keys that were made still work.
+/// Returns how many of the created keys still work.
 async fn working(store: &impl KeyStore, issued: &[tower_api_key::manage::Issued]) -> usize {
     let mut working = 0;
     for issued in issued {
@@ -34,7 +34,7 @@ async fn check<R: KeyRegistry + Clone>(what: &str, store: R) {
         let mut issued = vec![manager.issue(&alice, new.clone()).await.unwrap()];
         for number in 0..30 {
             let id = issued.last().unwrap().record().id().clone();
-            // Regenerated now and then: that ends an earlier grace too.
+            // Sometimes regenerates, which also ends an earlier grace period.
             let next = if number % 7 == 5 {
                 manager.regenerate(&alice, id).await
             } else {

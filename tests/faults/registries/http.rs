@@ -1,4 +1,4 @@
-//! M1 as it was found: callers that POST, and one DELETE of their key.
+//! M1 as first reproduced: clients that POST, and one DELETE of their key.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ async fn send(app: &Router, method: &str, path: &str, key: &str, body: &'static 
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
-/// The ids of all keys, by the API.
+/// Returns the ids of all keys, through the API.
 async fn list(app: &Router, key: &str) -> BTreeSet<String> {
     let (mut ids, mut cursor) = (BTreeSet::new(), String::new());
     loop {

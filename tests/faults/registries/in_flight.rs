@@ -1,4 +1,5 @@
-//! M1: what waits for the writer when its actor's key ends; and what must not fail, since the key still works.
+//! M1: changes that wait for the writer when their actor's key ends, and changes that must succeed
+//! because the key still works.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,12 +13,13 @@ use tower_api_key::{
 
 use super::{everything_in, manager, memory, since, thief, trusted};
 
-/// Somebody else holds the writer up for so long. The lock of a `MemoryStore` cannot be held from outside.
+/// How long another task blocks the writer. A test cannot hold the lock of a `MemoryStore`.
 const HELD_UP: Duration = Duration::from_millis(1500);
-/// Within this, what was spawned waits for the writer.
+/// Within this time, the spawned tasks wait for the writer.
 const QUEUED: Duration = Duration::from_millis(100);
 
-/// Changes queue before and behind the end of the key, while the writer is held up; then it goes on.
+/// Changes queue before and after the end of the key while the writer is blocked; then it
+/// continues.
 async fn queue<R: KeyRegistry + Clone>(
     what: &str,
     store: &R,
@@ -78,7 +80,7 @@ async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_
     queue("SQLite", &store, stolen, go_on).await;
 }
 
-/// By a lock of the actor's row, and of the table, where changes wait with what they have locked.
+/// Locks the actor's row, and the table, on which changes wait with the locks they hold.
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
@@ -95,7 +97,7 @@ async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_
     }
 }
 
-/// The writer is held up until the key has expired.
+/// The writer is blocked until the key has expired.
 #[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread")]
 async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_has_expired() {
@@ -122,7 +124,7 @@ async fn m01_nothing_that_waited_for_the_writer_is_changed_after_its_actors_key_
     assert_eq!(everything_in(&store, "acme").await, then);
 }
 
-/// A key that is renamed, or moved to another digest, still works: what is done on its behalf is done.
+/// A renamed or rehashed key still works: its actor's changes succeed.
 async fn check_renames<R: KeyRegistry + Clone>(store: R) {
     let manager = manager(store.clone());
     let (stolen, actor) = thief(&manager, "acme").await;
@@ -134,7 +136,7 @@ async fn check_renames<R: KeyRegistry + Clone>(store: R) {
                 manager.edit(&admin, id.clone(), UpdateKey::new().name(format!("name {number}"))).await.unwrap();
                 let Ok(Some(read)) = store.get(&id).await else { panic!("the key is gone") };
                 assert!(matches!(store.rehash(&id, read.digest(), &[number; 32].into()).await, Ok(Ok(_))));
-                // Slower than a change takes on a busy machine, which is tried 16 times.
+                // Slower than a change on a busy machine, which retries 16 times.
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
         })
@@ -142,7 +144,7 @@ async fn check_renames<R: KeyRegistry + Clone>(store: R) {
     let mut done = 0;
     while !renaming.is_finished() {
         manager.issue(&actor, NewKey::service_account("spare")).await.unwrap();
-        // An actor that changes itself, too.
+        // Also an actor that changes itself.
         manager.edit(&actor, id.clone(), UpdateKey::new().enabled(true)).await.unwrap();
         done += 1;
     }
@@ -160,7 +162,8 @@ async fn m01_what_is_asked_for_by_a_key_that_is_renamed_meanwhile_is_done() {
     }
 }
 
-/// `remove_user_keys`, then her own issue; `revoke`, then a regenerate of another bot's key: as they arrive, one behind the other.
+/// `remove_user_keys`, then the user's own issue; `revoke`, then a regenerate of another service
+/// account's key: in order of arrival.
 #[tokio::test]
 async fn m01_an_actor_that_was_read_before_its_end_changes_nothing_after_it() {
     let store = memory();
@@ -176,7 +179,7 @@ async fn m01_an_actor_that_was_read_before_its_end_changes_nothing_after_it() {
     assert!(matches!(regenerated, Err(ManageError::ActorInvalid)));
 }
 
-/// Edits of many keys, always some of them on their way, each of which holds the actor's row.
+/// Concurrent edits of many keys, each of which locks the actor's row.
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
@@ -185,7 +188,8 @@ async fn m01_changes_in_flight_do_not_keep_their_actors_key_from_being_revoked_i
     const NODES: usize = 8;
     let server = crate::postgres_server::Server::start(&[]);
     let database = server.database().await;
-    // The revocation comes from a node of its own, where it does not wait for a connection behind the changes.
+    // The revocation comes from another node, where it does not wait for a connection behind the
+    // changes.
     let there = manager(database.store().await);
     let mut nodes = Vec::new();
     for _ in 0..NODES {

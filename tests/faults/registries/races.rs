@@ -1,4 +1,4 @@
-//! M1: whoever keeps changes in flight changes nothing after his key has ended.
+//! M1: changes in flight have no effect after the end of the actor's key.
 
 use std::env;
 
@@ -11,16 +11,16 @@ use tower_api_key::{
 
 use super::{HOUR, everything_in, manager, memory, since, thief, trusted};
 
-/// How many races are run at once, over one store.
+/// The number of concurrent races over one store.
 const LANES: usize = 4;
 const CALLERS: usize = 3;
 
-/// 10,000 in the integration step, which sets `RACES`.
+/// The integration step sets `RACES` to 10,000.
 fn races() -> usize {
     env::var("RACES").ok().map_or(200, |races| races.parse().unwrap())
 }
 
-/// What a thief does, again and again.
+/// The repeated operation of an attacker.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Issue,
@@ -44,7 +44,7 @@ const DEEDS: [Deed; 8] = [
     Deed::RemoveMember,
 ];
 
-/// How a key ends, or no longer may do what it did.
+/// The ways in which a key ends or loses permissions.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Revoke,
@@ -83,7 +83,7 @@ impl Deed {
         }
     }
 
-    /// One more key to end.
+    /// Another key to end.
     async fn fresh(self, manager: &KeyManager, actor: &Actor) -> Result<KeyId, ManageError> {
         let issued = manager.issue(actor, NewKey::service_account("short-lived")).await?;
         Ok(issued.record().id().clone())
@@ -109,7 +109,7 @@ impl End {
     }
 }
 
-/// How many changes were made before the end of the key, and which after it was answered.
+/// The number of changes before the key ended, and after its end was confirmed.
 async fn race(manager: &KeyManager, store: &impl KeyRegistry, round: usize) -> (usize, Vec<String>) {
     let organization = format!("acme{round}");
     let admin = trusted(Owner::ServiceAccount, &organization);
@@ -126,7 +126,7 @@ async fn race(manager: &KeyManager, store: &impl KeyRegistry, round: usize) -> (
                 match deed.once(&manager, &actor, &mut victim, step).await {
                     Ok(()) => {}
                     Err(ManageError::ActorInvalid | ManageError::PermissionDenied(_)) => return usize::from(step),
-                    // The end has removed it.
+                    // The end of the key removed it.
                     Err(ManageError::NotFound(_) | ManageError::Registry(RegistryError::NotFound(_))) => return 0,
                     Err(error) => panic!("{deed:?} at {end:?}: {error} {error:?}"),
                 }
@@ -147,7 +147,8 @@ async fn race(manager: &KeyManager, store: &impl KeyRegistry, round: usize) -> (
     (made, late.into_iter().map(|late| format!("{end:?}: {late:?}")).collect())
 }
 
-/// How many races are run over one store: a list reads all that the earlier ones have left in memory.
+/// The number of races over one store: a list reads all records that earlier races have left in
+/// memory.
 const PER_STORE: usize = 100;
 
 async fn run<R: KeyRegistry + Clone>(what: &str, open: impl AsyncFn() -> R) {

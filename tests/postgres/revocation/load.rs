@@ -1,4 +1,4 @@
-//! Requests to the nodes while keys are revoked.
+//! Sends requests to the nodes while keys are revoked.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, caller::Caller, victim::Victim};
 
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Other keys in use, which are never refused; and the revoked ones, tried on both nodes again and again.
+/// Other keys, which must never be rejected, and the revoked keys, tried on both nodes repeatedly.
 pub struct Load {
     tasks: JoinSet<()>,
     counts: Arc<Counts>,
@@ -28,7 +28,7 @@ struct Counts {
     unavailable: AtomicUsize,
 }
 
-/// What became of the keys in use: how often each was accepted, and how often answered 503.
+/// The results for the other keys: how often each was accepted, and how often the response was 503.
 #[derive(Clone, Copy, Debug)]
 pub struct Answers {
     pub accepted: usize,

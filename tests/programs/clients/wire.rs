@@ -1,4 +1,5 @@
-//! A wire between a client and a service: it carries every byte of one connection, and keeps what it has carried.
+//! A proxy between a client and a service: it forwards every byte of one connection, and records
+//! them.
 
 use std::{
     io::{Read, Write},
@@ -11,12 +12,12 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Wire {
-    /// Where a client finds its end.
+    /// The address for the client.
     pub(crate) url: String,
     carried: Receiver<Exchange>,
 }
 
-/// What a client has sent, and what it was answered.
+/// The request and the response.
 pub(crate) struct Exchange {
     pub(crate) request: String,
     pub(crate) response: String,
@@ -40,7 +41,7 @@ impl Wire {
         Self { url, carried }
     }
 
-    /// To be called when the client has ended; `None` where it has sent nothing.
+    /// Call it when the client has ended. Returns `None` if the client sent nothing.
     pub(crate) fn carried(self) -> Option<Exchange> {
         self.carried.recv_timeout(PATIENCE).ok()
     }

@@ -1,4 +1,4 @@
-//! Requests to a node, over a connection that is kept.
+//! Sends requests to a node over a kept connection.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -40,7 +40,8 @@ impl Caller {
         (head["HTTP/1.1 ".len()..][..3].parse().unwrap(), body)
     }
 
-    /// Calls with a key that is revoked or will be, and keeps what came of it. Returns whether it was refused.
+    /// Calls with a key that is revoked or will be, and records the result. Returns whether it was
+    /// rejected.
     pub async fn try_key(&mut self, victim: &Victim) -> bool {
         let start = Instant::now();
         match self.get("/stats", &victim.key).await.0 {
@@ -55,7 +56,7 @@ impl Caller {
         false
     }
 
-    /// Calls until the key was revoked, and then refused for `linger`; or gives up.
+    /// Calls until the key was revoked and then rejected for `linger`; or gives up.
     pub async fn hammer(&mut self, victim: &Victim, pause: Duration, linger: Duration) {
         let (begin, mut refused_since) = (Instant::now(), None);
         let is_over =

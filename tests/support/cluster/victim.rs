@@ -1,4 +1,4 @@
-//! A key that will be revoked, when that was, and when it was accepted last.
+//! A key that will be revoked, with the times of its revocation and of its last acceptance.
 
 use std::{
     sync::{Arc, Mutex},
@@ -21,7 +21,7 @@ struct Story {
     sent: Option<Instant>,
     /// When COMMIT was answered.
     done: Option<Instant>,
-    /// When the requests began that were accepted.
+    /// When the accepted requests began.
     accepted: Vec<Instant>,
 }
 
@@ -34,11 +34,12 @@ impl Victim {
         Self { id, key: key.expose().to_owned(), story: Mutex::default() }
     }
 
-    /// Tries once to revoke it, in a transaction of its own.
+    /// Tries once to revoke it, in a separate transaction.
     pub async fn revoke(&self, database: &PgPool) -> Result<(), sqlx::Error> {
         let mut change = database.begin().await?;
         let changed = sqlx::query(REVOKE).bind(&self.id).execute(&mut *change).await?.rows_affected();
-        // Where nothing was left to change, an earlier commit was one, though its answer was lost.
+        // If nothing was left to change, an earlier commit succeeded, although its confirmation was
+        // lost.
         if changed == 1 {
             self.story.lock().unwrap().sent = Some(Instant::now());
         }
@@ -67,7 +68,7 @@ impl Victim {
 // === impl Story ===
 
 impl Story {
-    /// From the commit to the last request that was accepted.
+    /// The time from the commit to the last accepted request.
     fn lag(&self) -> Duration {
         let last = self.accepted.iter().max().expect("it was never accepted");
         last.saturating_duration_since(self.sent.expect("it was not revoked"))
@@ -79,7 +80,7 @@ impl Story {
     }
 }
 
-/// Prints the scenario's line, and returns how many requests were accepted that began too late.
+/// Prints the scenario's line and returns how many requests were accepted too late.
 pub fn report(scenario: &str, victims: &[Arc<Victim>], bound: Duration) -> usize {
     let stories: Vec<_> = victims.iter().map(|victim| victim.story.lock().unwrap()).collect();
     let mut lags: Vec<_> = stories.iter().map(|story| story.lag()).collect();
