@@ -155,8 +155,8 @@ async fn stored(connection: &mut PgConnection) -> Result<Option<(i64, i64)>, sql
 fn check_not_too_new(version: i64, works_with: i64) -> Result<(), sqlx::Error> {
     if version > VERSION && works_with > VERSION {
         let why = format!(
-            "the tables are of schema version {version}, which needs at least {works_with}; this version of \
-            tower-api-key supports {VERSION}: upgrade it"
+            "the tables belong to a newer version of tower-api-key: their schema version {version} needs at least \
+            {works_with}, and this version supports {VERSION}"
         );
         return Err(sqlx::Error::Configuration(why.into()));
     }

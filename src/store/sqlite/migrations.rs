@@ -75,8 +75,8 @@ async fn stored(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     };
     if version > VERSION && works_with > VERSION {
         let why = format!(
-            "the tables are of schema version {version}, which needs at least {works_with}; this version of \
-            tower-api-key supports {VERSION}: upgrade it"
+            "the tables belong to a newer version of tower-api-key: their schema version {version} needs at least \
+            {works_with}, and this version supports {VERSION}"
         );
         return Err(sqlx::Error::Configuration(why.into()));
     }
