@@ -30,7 +30,7 @@ async fn what_an_actor_may_do_is_looked_up_again_before_each_change() {
     let weaker = Permissions::new().grant("apiKeys", "create").grant("apiKeys", "update");
     manager.edit(&admin(), id(&issued), UpdateKey::new().permissions(weaker)).await.unwrap();
     let beyond = manager.issue(&then, NewKey::service_account("x").grant("links", "read")).await;
-    assert!(matches!(beyond, Err(ManageError::Escalation { .. })), "by permissions that it had once");
+    assert!(matches!(beyond, Err(ManageError::Escalation { .. })), "with permissions that it no longer has");
     assert!(matches!(manager.revoke(&then, id(&issued)).await, Err(ManageError::PermissionDenied(_))));
     manager.issue(&then, NewKey::service_account("x")).await.unwrap();
     manager.disable(&admin(), id(&issued)).await.unwrap();
@@ -40,7 +40,7 @@ async fn what_an_actor_may_do_is_looked_up_again_before_each_change() {
         manager.import_digest(&then, [9; 32], NewKey::service_account("x")).await.map(drop),
         manager.regenerate(&then, id(&issued)).await.map(drop),
     ] {
-        assert!(matches!(refused, Err(ManageError::ActorInvalid)), "by a key that is disabled now");
+        assert!(matches!(refused, Err(ManageError::ActorInvalid)), "by a disabled key");
     }
 }
 
@@ -55,7 +55,7 @@ async fn a_key_in_grace_works_and_looks_but_changes_nothing() {
     assert!(matches!(manager.regenerate(&actor, id(&heir)).await, Err(ManageError::ActorInvalid)));
     assert!(matches!(manager.issue(&actor, NewKey::service_account("x")).await, Err(ManageError::ActorInvalid)));
     assert_eq!(manager.list(&actor, KeyFilter::default()).await.unwrap().records.len(), 2, "it still looks");
-    assert!(manager.actor(leaked.record().id()).await.unwrap().is_none(), "a session with it is over");
+    assert!(manager.actor(leaked.record().id()).await.unwrap().is_none(), "its session has ended");
     let heir = Actor::from(&api.answer(bearer(text(&heir))).await.principal.unwrap());
     manager.issue(&heir, NewKey::service_account("x")).await.unwrap();
 }
@@ -109,7 +109,7 @@ async fn the_keys_of_another_organization_are_not_there() {
         assert_eq!(refusal(manager.revoke(&stranger, id.clone()).await), not_found);
         assert_eq!(refusal(manager.remove(&stranger, id.clone()).await), not_found);
         let listed = manager.list(&stranger, KeyFilter::organization("acme")).await.unwrap();
-        assert!(listed.records.is_empty(), "a filter reached into another organization");
+        assert!(listed.records.is_empty(), "a filter returned keys of another organization");
     }
 }
 
@@ -152,7 +152,10 @@ async fn a_principal_of_one_environment_stays_in_it() {
     assert!(matches!(manager.remove_user_keys(&actor, "alice").await, Err(ManageError::EnvironmentRestricted)));
     let imported = KeyFormat::new("acme_test").unwrap().generate().unwrap();
     let as_live = manager.import(&admin(), &imported, NewKey::service_account("x").environment("live")).await;
-    assert!(matches!(as_live, Err(ManageError::Format(FormatError::Mismatch))), "a test key is no live key");
+    assert!(
+        matches!(as_live, Err(ManageError::Format(FormatError::Mismatch))),
+        "a test key was accepted as a live key"
+    );
     manager.import(&admin(), &imported, NewKey::service_account("x").environment("test")).await.unwrap();
     let unknown = manager.issue(&admin(), NewKey::service_account("x").environment("staging")).await.unwrap();
     assert!(text(&unknown).starts_with("acme_"), "the plain format is for environments without one of their own");

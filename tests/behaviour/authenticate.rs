@@ -76,7 +76,7 @@ async fn nobody_is_let_through_without_a_key() {
 fn what_cannot_be_told_at_once_is_not_told_without_waiting() {
     let [memory, waits] = layers().map(|layer| layer.build().unwrap());
     for (request, expected) in requests() {
-        let answer = memory.try_authenticate(&request).expect("a store in memory does not wait");
+        let answer = memory.try_authenticate(&request).expect("a memory store completes at once");
         assert_eq!(answer.map(|_| ()).map_err(|rejection| rejection.reason()), expected.map(|_| ()));
         let is_told = matches!(expected, Err(Reason::Missing | Reason::Ambiguous));
         assert_eq!(waits.try_authenticate(&request).is_some(), is_told);

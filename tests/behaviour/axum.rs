@@ -118,7 +118,7 @@ async fn without_a_layer_every_extractor_is_500() {
         assert_eq!(call(&app, path, Some(LIVE)).await.status, 500);
     }
     let outside = Router::new().route("/who", get(who).layer(required())).layer(Require::permission("links", "read"));
-    assert_eq!(call(&outside, "/who", Some(LIVE)).await.status, 500, "the guard stands outside the layer");
+    assert_eq!(call(&outside, "/who", Some(LIVE)).await.status, 500, "the guard is outside the layer");
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a_path_that_nest_cuts_otherwise_than_it_was_routed_is_neither_listed_no
         .route("/admin", get("admin"))
         .layer(Require::table().any("/{*rest}", Require::authenticated()).build().unwrap());
     let app = Router::new().nest("/v{n}", part).layer(required());
-    assert_eq!(says(&app, "/v1/admin", Some(LIVE)).await.0, 403, "a prefix that nest does not cut");
+    assert_eq!(says(&app, "/v1/admin", Some(LIVE)).await.0, 403, "a prefix that nest does not strip");
 
     let keys = StaticKeys::new([("live", ApiKey::new(LIVE).unwrap())]).unwrap();
     let service = Require::table()

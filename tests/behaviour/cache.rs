@@ -108,7 +108,7 @@ async fn nor_who_has_waited_for_a_heartbeat_in_vain() {
     let (lost, later) = (ask_after(0), ask_after(400)); // the first one asks the store at 500 ms, the second at 900 ms
     sleep(Duration::from_millis(700)).await;
     database.set(Store::Answers);
-    assert!(!timeout(Duration::from_millis(300), later).await.expect("it joins what is lost").unwrap());
+    assert!(!timeout(Duration::from_millis(300), later).await.expect("a request joined a lost lookup").unwrap());
     assert!(!lost.is_finished());
 }
 

@@ -70,5 +70,5 @@ async fn many_threads_are_all_answered() {
             }
         });
     }
-    timeout(Duration::from_mins(1), asking.join_all()).await.expect("somebody waits for ever");
+    timeout(Duration::from_mins(1), asking.join_all()).await.expect("a request did not complete");
 }

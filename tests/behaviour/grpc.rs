@@ -136,7 +136,7 @@ async fn a_guard_on_one_method_denies_permission_there_alone() {
     status(service.watch(&key()).await, Code::PermissionDenied, missing);
     let record = service.store.keys.remove(&"k1".into(), None).await.unwrap().unwrap();
     service.store.keys.add(record.grant("health", "watch")).unwrap();
-    assert_eq!(service.watch(&key()).await.unwrap(), i32::from(Serving), "a stream passes whole");
+    assert_eq!(service.watch(&key()).await.unwrap(), i32::from(Serving), "a stream is forwarded completely");
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn r17_tonics_client_maps_the_http_status_of_a_layer_that_does_not_serve_g
         assert_eq!(code(service.check(&[]).await), Code::Unauthenticated);
         assert_eq!(code(service.watch(&[]).await), Code::Unauthenticated);
         assert_eq!(code(service.check(&unknown).await), Code::Unauthenticated);
-        assert_eq!(code(service.watch(&key()).await), Code::PermissionDenied, "what is not listed");
+        assert_eq!(code(service.watch(&key()).await), Code::PermissionDenied, "an unlisted method");
         service.store.set(Fault::Fails);
         assert_eq!(code(service.check(&key()).await), Code::Unavailable);
         let hidden = Require::permission("health", "stop").hide_as_not_found();

@@ -35,7 +35,7 @@ async fn an_authorization_is_a_word_spaces_and_a_token68() {
         &[
             ("plain", &[("authorization", "Bearer KEY")], accepted()),
             ("the word in any case", &[("authorization", "bEARER KEY")], accepted()),
-            ("a word of one's own", &[("authorization", "api-key KEY")], accepted()),
+            ("a custom auth-scheme", &[("authorization", "api-key KEY")], accepted()),
             ("many spaces", &[("authorization", "Bearer    KEY")], accepted()),
             ("white space around", &[("authorization", " \t Bearer KEY \t ")], accepted()),
             ("no key", &[("authorization", "Bearer")], malformed()),
@@ -109,7 +109,7 @@ const TWICE: [(&str, &[(&str, &str)]); 5] = [
     ("different", &[("authorization", "Bearer KEY"), ("authorization", "Bearer other")]),
     ("the second empty", &[("authorization", "Bearer KEY"), ("authorization", "")]),
     ("the first empty", &[("authorization", ""), ("authorization", "Bearer KEY")]),
-    ("one of them somebody else's", &[("authorization", "Basic eDp5"), ("authorization", "Bearer KEY")]),
+    ("one of them of another layer", &[("authorization", "Basic eDp5"), ("authorization", "Bearer KEY")]),
 ];
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_repeated_header_is_refused_under_every_rule() {
         }
         let mut both = headers(&[("x-api-key", "KEY"), ("x-api-key", "KEY")]);
         add(&mut both, "authorization", format!("Bearer {LIVE}"));
-        assert_eq!(api.call(both).await, refused(Reason::Ambiguous, 401), "a duplicate behind the first");
+        assert_eq!(api.call(both).await, refused(Reason::Ambiguous, 401), "a duplicate after the first");
     }
 }
 

@@ -68,7 +68,7 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
     assert_eq!((told[0].at(), told[2].at()), (t0(), t0() + HOUR));
     let versions: Vec<_> =
         told.iter().filter(|change| change.key_id().as_str() == one).map(KeyEvent::version).collect();
-    assert_eq!(versions, [0, 1, 1, 2, 3, 4, 4], "switching on what is on is no change");
+    assert_eq!(versions, [0, 1, 1, 2, 3, 4, 4], "enabling an enabled key is not a change");
     assert_eq!(told[0].actor().owner(), Some(&Owner::User("alice".into())));
     assert_eq!((told[9].actor().owner(), told[9].actor().organization()), (Some(&Owner::ServiceAccount), Some("acme")));
     let shown = format!("{told:?}");
@@ -90,7 +90,7 @@ async fn a_hook_is_told_after_the_change_is_durable_and_not_of_one_that_failed()
     let manager = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).on_event(move |change| {
         let mut stored = pin!(keys.get(change.key_id()));
         let stored = stored.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(Ok(Some(stored))) = stored else { panic!("told of a key that is not stored") };
+        let Poll::Ready(Ok(Some(stored))) = stored else { panic!("an event for a key that was not stored") };
         seen.lock().unwrap().push((stored.version(), stored.status(), change.version()));
     });
     let manager = manager.build().unwrap();
@@ -107,7 +107,7 @@ async fn a_change_stands_when_a_hook_panics() {
     let (api, manager) = Api::managed(|builder| builder.on_event(|_| panic!("on purpose")).on_event(hook));
     let issued = reader(&manager).await;
     assert_eq!(api.call(bearer(text(&issued))).await, accepted());
-    assert_eq!(told.lock().unwrap().len(), 1, "the next hook is told");
+    assert_eq!(told.lock().unwrap().len(), 1, "the next handler receives the event");
 }
 
 #[tokio::test]

@@ -138,7 +138,7 @@ async fn a_record_that_looks_up_a_key_as_it_is_dropped_may_do_so() {
     database.commit(record(1));
     sleep(Duration::from_millis(1)).await;
     assert!(node.find(&digest(1)).await.unwrap().is_some());
-    assert_eq!(dropped.load(Ordering::Relaxed), 0, "the thread has the last of it");
+    assert_eq!(dropped.load(Ordering::Relaxed), 0, "the thread holds the last reference");
     assert!(is_in_memory(&node, 1) && is_in_memory(&node, 1));
     assert_eq!(dropped.load(Ordering::Relaxed), 1);
 }

@@ -69,7 +69,7 @@ impl Service<Request<Body>> for Strict {
     }
 
     fn call(&mut self, _: Request<Body>) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without having been polled ready");
+        assert!(std::mem::take(&mut self.ready), "called without being polled ready");
         std::future::ready(Ok(Response::default()))
     }
 }
@@ -111,7 +111,7 @@ async fn a_concurrency_limit_below_loses_no_permit() {
         store.set(fault);
         for request in [bearer(LIVE), bearer(UNKNOWN), bare(), crate::support::path(bearer(LIVE), "/forbidden")] {
             let ready = tokio::time::timeout(limit, service.ready()).await;
-            let response = ready.expect("the permit is lost").unwrap().call(request);
+            let response = ready.expect("the permit was not released").unwrap().call(request);
             if fault == Fault::Hangs {
                 // The client disconnects during a lookup.
                 let _ = tokio::time::timeout(limit, response).await;
@@ -123,7 +123,7 @@ async fn a_concurrency_limit_below_loses_no_permit() {
     // A future that is never polled holds the permit only until it is dropped.
     store.set(Fault::Hangs);
     drop(service.ready().await.unwrap().call(bearer(LIVE)));
-    tokio::time::timeout(limit, service.ready()).await.expect("the permit is lost").unwrap();
+    tokio::time::timeout(limit, service.ready()).await.expect("the permit was not released").unwrap();
 }
 
 /// A service keeps no permit for a rejected request.
@@ -138,7 +138,7 @@ async fn a_refused_request_leaves_its_permit_to_others() {
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), status);
         let ready = tokio::time::timeout(Duration::from_millis(1), other.ready()).await;
-        let response = ready.expect("the permit is lost").unwrap().call(bearer(LIVE)).await.unwrap();
+        let response = ready.expect("the permit was not released").unwrap().call(bearer(LIVE)).await.unwrap();
         assert_eq!(response.status(), 200);
     }
 }
@@ -174,7 +174,7 @@ impl KeyStore for Eager {
     type Error = Infallible;
 
     fn find(&self, _: &KeyDigest) -> impl Future<Output = Result<Option<KeyRecord>, Infallible>> + Send {
-        assert!(UNKNOWN.is_empty(), "the store panics early, on purpose");
+        assert!(UNKNOWN.is_empty(), "the store panics before its future, intentionally");
         std::future::ready(Ok(None))
     }
 }
@@ -308,7 +308,7 @@ async fn a_nested_layer_that_accepts_a_key_replaces_the_outer_principal() {
     crate::support::add(&mut both, "x-api-key", UNKNOWN);
     assert_eq!(who(both).await, "inner");
     assert_eq!(who(x_api_key(UNKNOWN)).await, "inner");
-    assert_eq!(who(bearer(LIVE)).await, "outer", "the inner layer has found no key of its own");
+    assert_eq!(who(bearer(LIVE)).await, "outer", "the inner layer found no key");
 }
 
 #[tokio::test]
@@ -348,7 +348,7 @@ async fn credentials_are_marked_as_sensitive_and_can_be_hidden() {
     };
     assert_eq!(shown(false, bearer(LIVE)).await, r#"/ {"authorization": Sensitive}"#);
     assert_eq!(shown(true, bearer(LIVE)).await, "/ {}");
-    assert_eq!(shown(true, basic()).await, r#"/ {"authorization": Sensitive}"#, "Basic is somebody else's");
+    assert_eq!(shown(true, basic()).await, r#"/ {"authorization": Sensitive}"#, "Basic belongs to another layer");
     let target = format!("/a?x=1&k%65y={LIVE}&y=%20");
     assert_eq!(shown(true, crate::support::path(bare(), &target)).await, "/a?x=1&y=%20 {}");
     let target = format!("/a?key={LIVE}");

@@ -79,7 +79,7 @@ async fn all_observers_are_told_in_order() {
 
 #[tokio::test]
 async fn an_observer_that_panics_changes_nothing_and_silences_nobody() {
-    let api = Api::live().layer(|layer| layer.observe(|_| panic!("an observer panics, on purpose"))).run();
+    let api = Api::live().layer(|layer| layer.observe(|_| panic!("an observer panics intentionally"))).run();
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
     assert_eq!(api.call(bearer(UNKNOWN)).await, refused(Reason::Unknown, 401));
 }

@@ -235,7 +235,7 @@ fn an_operation_has_the_row_of_a_table_that_a_request_for_it_has() {
 #[test]
 fn only_an_open_row_without_another_guard_needs_no_key() {
     let nested = Require::all([table()]);
-    assert_eq!(on("GET /health", &nested), Ok(asks(&[&[]])), "within another guard it is none");
+    assert_eq!(on("GET /health", &nested), Ok(asks(&[&[]])), "inside another guard, it is none");
     let security = Security::new(&Scheme::x_api_key().into()).guard_all(&table());
     let security = security.guard("GET", "/health", &may("health", "read"));
     let written = described(&security, document(&["GET /health"])).unwrap();

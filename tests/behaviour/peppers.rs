@@ -56,9 +56,9 @@ async fn a_key_is_found_under_whatever_pepper_it_was_hashed() {
         }
     }
     let (api, _manager) = managed(&pepper(4), changed());
-    assert_eq!(api.call(x_api_key(LIVE)).await, refused(Reason::Unknown, 401), "a pepper that nobody knows");
+    assert_eq!(api.call(x_api_key(LIVE)).await, refused(Reason::Unknown, 401), "an unknown pepper");
     let (api, _manager) = managed(&KeyHasher::sha256(), pepper(3).with_previous(KeyHasher::sha256()));
-    assert_eq!(api.call(x_api_key(LIVE)).await, accepted(), "from the time before there was a pepper");
+    assert_eq!(api.call(x_api_key(LIVE)).await, accepted(), "from before the first pepper");
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_store_that_cannot_move_a_key_still_serves_it() {
     api.store.break_writes(false);
     api.call(x_api_key(LIVE)).await;
     settle().await;
-    assert_eq!(stored_digest(&api).await, digest(&pepper(3)), "it is tried again");
+    assert_eq!(stored_digest(&api).await, digest(&pepper(3)), "it is retried");
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn keys_move_one_at_a_time() {
     assert_eq!(api.call(x_api_key(LIVE)).await, accepted());
     assert_eq!(api.call(x_api_key(UNKNOWN)).await, accepted());
     settle().await;
-    assert_eq!(api.store.rehashes(), 1, "the other one is moved at a later use");
+    assert_eq!(api.store.rehashes(), 1, "the other key is rehashed at a later use");
     api.call(x_api_key(UNKNOWN)).await;
     settle().await;
     assert_eq!(api.store.rehashes(), 2);
@@ -233,7 +233,7 @@ async fn a_key_that_moves_while_it_is_looked_for_is_found() {
             keys.add(KeyRecord::for_key("k1", &ApiKey::new(LIVE).unwrap(), &from)).unwrap();
             let moving = Moving { keys, finds: AtomicUsize::new(0), moves: (at, from.clone(), to.clone()) };
             let api = Api::over(moving).layer(|layer| layer.hasher(hasher.clone())).run();
-            assert_eq!(api.call(x_api_key(LIVE)).await, accepted(), "{hasher:?}, before look-up {at}");
+            assert_eq!(api.call(x_api_key(LIVE)).await, accepted(), "{hasher:?}, before lookup {at}");
         }
     }
 }

@@ -210,7 +210,7 @@ async fn no_old_key_is_accepted_after_its_regenerate_was_answered_in_10_000_roun
     }
     done.store(true, Ordering::Relaxed);
     for caller in callers {
-        assert!(caller.await.unwrap() > 0, "nobody called");
+        assert!(caller.await.unwrap() > 0, "no request was sent");
     }
     assert_eq!(api.call(bearer(text(&current))).await.outcome, tower_api_key::Outcome::Accepted);
 }

@@ -42,7 +42,7 @@ fn found(store: &MemoryStore, number: u64) -> Option<KeyRecord> {
     match store.try_find(&digest(number)) {
         Lookup::Found(record) => Some(record),
         Lookup::Absent => None,
-        Lookup::Pending => panic!("memory does not wait"),
+        Lookup::Pending => panic!("a memory store completes at once"),
     }
 }
 

@@ -184,10 +184,10 @@ async fn live(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
             Answer::Refused => {
                 prop_assert!(
                     is_good[key].was(arrived, answered, |good| !good),
-                    "key {key} was refused, though it was good"
+                    "key {key} was rejected although it was valid"
                 );
             }
-            Answer::Failed => prop_assert!(was_slow, "no answer about key {key}, though the store gives some"),
+            Answer::Failed => prop_assert!(was_slow, "no result for key {key} although the store responds"),
         }
         prop_assert!(was_slow || took <= LEASE * 3, "key {key} waited {took:?}");
     }

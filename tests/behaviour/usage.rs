@@ -45,7 +45,7 @@ async fn many_uses_are_one_write_an_interval_later() {
     assert_eq!((api.store.batches(), record.use_count()), (1, 100));
     assert_eq!(record.last_used_at(), Some(t0() + Duration::from_secs(5)));
     let_time_pass(INTERVAL * 10).await;
-    assert_eq!(api.store.batches(), 1, "nothing is written where nothing was used");
+    assert_eq!(api.store.batches(), 1, "nothing is written without a use");
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn a_flush_waits_for_the_write_that_is_going_on() {
     use_it(&api, &issued, 3).await;
     api.store.slow_batches(Duration::from_mins(1));
     tokio::time::sleep(INTERVAL + Duration::from_secs(1)).await;
-    assert_eq!(stored(&manager, &issued).await.use_count(), 0, "the write is going on");
+    assert_eq!(stored(&manager, &issued).await.use_count(), 0, "the write is in progress");
     manager.flush().await.unwrap();
     assert_eq!(stored(&manager, &issued).await.use_count(), 3);
 }

@@ -137,7 +137,7 @@ async fn a_record_that_was_not_asked_for_authenticates_nobody() {
     let answer = api.answer(bearer(UNKNOWN)).await;
     assert_eq!(answer.decision.outcome(), Outcome::Refused(Reason::Unknown));
     assert_eq!(answer.decision.key_id(), None);
-    assert_eq!(api.call(bearer(LIVE)).await, accepted(), "the record that was asked for");
+    assert_eq!(api.call(bearer(LIVE)).await, accepted(), "the requested record");
 }
 
 #[tokio::test]

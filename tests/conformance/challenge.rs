@@ -121,7 +121,7 @@ fn parse(line: &str) -> Result<Vec<Challenge>, Failure> {
             parameter[name.len()..].trim_start().strip_prefix('=').ok_or(format!("{parameter:?} has no value"))?;
         let value = unquote(value.trim_start())?;
         if name.is_empty() || challenge.params.insert(name.to_ascii_lowercase(), value).is_some() {
-            return Err(format!("parameter {name:?} is empty or stands twice"));
+            return Err(format!("parameter {name:?} is empty or repeated"));
         }
     }
     Ok(challenges)

@@ -27,7 +27,7 @@ pub(crate) fn check(expect: &Value, observed: &Observed, took: Duration, named: 
         && observed.headers.get("cache-control").is_none_or(|value| value != "no-store")
         && observed.reason != "misconfigured"
     {
-        return Err("a refusal that may be stored".into());
+        return Err("a rejection that HTTP caches may store".into());
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ const SKIPPED: [(&str, &str); 12] = [
     ("max_key_age_seconds", "decided against: give keys an expiry"),
     ("key_parts", "decided against: a key is one secret, its id is the store's"),
     ("anonymous_fallback", "decided against: a bad key is 401, also when optional"),
-    ("anonymous_principal", "decided against: nobody is no principal"),
+    ("anonymous_principal", "decided against: an unauthenticated caller is not a principal"),
     ("validator", "decided against: a guard's `that` decides after the key is checked"),
     ("validator_hook", "decided against: a guard's `that` decides after the key is checked"),
 ];

@@ -104,7 +104,7 @@ fn check_build<T>(built: Result<T, Unbuilt>, expect: &Value) -> Result<(), Failu
             forbidden => must_not_contain(&message, forbidden),
         },
         (Err(Unbuilt::Refused(message)), _) => Err(format!("refused: {message}")),
-        (Ok(_), Some("error")) => Err("it should have been refused".into()),
+        (Ok(_), Some("error")) => Err("it should have been rejected".into()),
         (Ok(_), _) => Ok(()),
     }
 }

@@ -344,7 +344,7 @@ async fn r01_a_challenge_can_be_followed() {
     }
     let several = [Scheme::x_api_key(), Scheme::header("x-api-key"), Scheme::query("k"), Scheme::query("l")];
     let answer = api(several).answer(bare()).await;
-    assert_eq!(challenges(&answer).len(), 3, "one for each place");
+    assert_eq!(challenges(&answer).len(), 3, "one row per place");
     let followed = api(Scheme::x_api_key()).answer(request(&[("authorization", "ApiKey KEY")])).await;
     assert!(detail(&followed).ends_with("send X-API-Key: KEY."), "{}", detail(&followed));
 }

@@ -65,9 +65,9 @@ async fn a_change_by_hand_is_told_with_its_commit() {
     let mut hand = database.session().await;
     run(&mut hand, "begin").await;
     run(&mut hand, revoke).await;
-    assert_eq!(changes.heartbeat().await.unwrap(), [], "nothing is told before it is true");
+    assert_eq!(changes.heartbeat().await.unwrap(), [], "no change is reported before its commit");
     run(&mut hand, "rollback").await;
-    assert_eq!(changes.heartbeat().await.unwrap(), [], "what was rolled back never was");
+    assert_eq!(changes.heartbeat().await.unwrap(), [], "a rolled-back change must not be reported");
     for (session, statement, told) in [
         ("", revoke, &[key(1)][..]),
         // A session in which ordinary triggers do not fire.
@@ -157,7 +157,7 @@ async fn what_others_say_is_no_heartbeat_of_ours() {
     database.sql(something_new).await;
     assert_eq!(there.heartbeat().await.unwrap(), [Invalidation::All]);
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-    assert_eq!(here.next().await.unwrap(), key(1), "the beats of the other were passed over");
+    assert_eq!(here.next().await.unwrap(), key(1), "heartbeats of the other feed are ignored");
     assert_eq!(here.heartbeat().await.unwrap(), [Invalidation::All], "with the heartbeat, and not before");
 }
 
@@ -188,7 +188,7 @@ async fn a_lost_connection_is_an_error_until_it_is_made_anew() {
             changes.heartbeat().await.unwrap_err();
         } else {
             let next = tokio::time::timeout(Duration::from_secs(5), changes.next()).await;
-            next.expect("it does not wait for what it will never hear").unwrap_err();
+            next.expect("it does not wait for a lost notification").unwrap_err();
         }
         // It missed the insert, so it must return an error.
         changes.next().await.unwrap_err();

@@ -60,7 +60,7 @@ async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
         database.sql(&format!("update api_keys set {damage}")).await;
         let found = store.find(&[1; 32].into()).await;
         assert!(matches!(found, Err(sqlx::Error::Decode(_))), "{damage}: {found:?}");
-        assert!(store.find(&[0; 32].into()).await.unwrap().is_none(), "an unknown key whose digest comes before");
+        assert!(store.find(&[0; 32].into()).await.unwrap().is_none(), "an unknown key with a smaller digest");
         database.sql("update api_keys set permissions = '{}', metadata = '[]'").await;
     }
     assert!(store.find(&[1; 32].into()).await.unwrap().unwrap().permissions().is_empty());

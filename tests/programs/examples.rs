@@ -23,7 +23,7 @@ fn quickstart_takes_three_header_styles() {
 fn client_calls_its_own_service_through_reqwest() {
     let example = Example::start("client");
     assert_eq!(example.next_line(), "reqwest got 200: hello, caller");
-    assert_eq!(example.next_line(), "reqwest got 200: hello, caller", "by a redirect");
+    assert_eq!(example.next_line(), "reqwest got 200: hello, caller", "after a redirect");
     example.follow_advice();
     example.stop();
 }
@@ -271,7 +271,7 @@ fn table_refuses_what_it_does_not_list() {
     }
     assert_eq!(example.status(&[], "/health"), "200");
     assert_eq!(example.status(&[], "/whoami"), "401");
-    assert_eq!(example.status(&["-H", "X-API-Key: x"], "/health"), "401", "a bad key is refused everywhere");
+    assert_eq!(example.status(&["-H", "X-API-Key: x"], "/health"), "401", "an invalid key is rejected everywhere");
     example.follow_advice();
     example.end_by("-INT");
 }
@@ -295,7 +295,7 @@ fn audit_writes_one_line_of_json_for_each_request() {
         (Some("refused"), Some("bad_format"), None),
         (Some("refused"), Some("missing"), None),
     ];
-    assert_eq!(seen.collect::<Vec<_>>(), [requests, requests].concat(), "the calls, and then the advice");
+    assert_eq!(seen.collect::<Vec<_>>(), [requests, requests].concat(), "the calls, then the printed lines");
     assert!(lines.iter().all(|line| line["at"].as_str().is_some_and(|at| at.ends_with('Z'))));
 }
 
@@ -341,6 +341,6 @@ fn cluster_refuses_on_one_node_what_is_revoked_on_the_other() {
     example.end_by("-INT");
     for url in urls {
         let address = url.strip_prefix("http://").unwrap();
-        assert!(std::net::TcpStream::connect(address).is_err(), "a node goes on without its cluster");
+        assert!(std::net::TcpStream::connect(address).is_err(), "a node outlived its cluster");
     }
 }

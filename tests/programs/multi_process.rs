@@ -120,7 +120,7 @@ async fn after_kill_9_every_answer_that_was_given_is_still_true() {
         check_stories(&client, &example.url, &admin, &told).await;
     }
     let told = stories.lock().unwrap().len();
-    assert!(told > 5, "only {told} stories were told");
+    assert!(told > 5, "only {told} clients got a response");
     example.stop();
 }
 
@@ -133,16 +133,16 @@ async fn check_stories(client: &Client, url: &str, admin: &str, stories: &[Story
         }
         let record = &records[&last.id];
         let is_replaced = !record["replaced_by"].is_null();
-        assert!(story.unanswered || !is_replaced, "replaced by nobody who was answered");
+        assert!(story.unanswered || !is_replaced, "replaced without a confirmed request");
         assert_eq!(works(client, url, last).await, !is_replaced, "{record}");
     }
     for (id, record) in &records {
         if let Some(heir) = record["replaced_by"].as_str() {
-            assert_eq!(records[heir]["replaces"], json!(id), "a key that was half replaced");
+            assert_eq!(records[heir]["replaces"], json!(id), "a partially replaced key");
             assert_eq!(record["status"], "revoked");
         }
         if let Some(old) = record["replaces"].as_str() {
-            assert_eq!(records[old]["replaced_by"], json!(id), "a key that was half made");
+            assert_eq!(records[old]["replaced_by"], json!(id), "a partially created key");
         }
     }
 }
@@ -176,7 +176,7 @@ async fn no_process_accepts_an_old_key_after_its_regenerate_was_answered_in_10_0
         let next = regenerate(&client, &here.url, &admin, &current).await.unwrap();
         *newest_old.lock().unwrap() = std::mem::replace(&mut current, next);
         if round % 1000 == 0 {
-            assert!(works(&client, &there.url, &current).await, "the new key is unknown there");
+            assert!(works(&client, &there.url, &current).await, "the new key is unknown to the other process");
         }
     }
     done.store(true, Ordering::Relaxed);

@@ -198,7 +198,7 @@ impl ChangeFeed for Channel {
             (line.is_down, line.is_silent)
         };
         if is_down {
-            return Err("nobody listens".into());
+            return Err("no receiver".into());
         }
         if is_silent {
             pending::<()>().await;

@@ -130,7 +130,7 @@ impl Example {
 
     /// Returns the next line printed after the curl lines.
     pub fn next_line(&self) -> String {
-        self.said.recv_timeout(Duration::from_secs(10)).expect("it prints no more")
+        self.said.recv_timeout(Duration::from_secs(10)).expect("the example printed no further line")
     }
 
     pub fn stop(self) -> Arc<TempDir> {
@@ -154,12 +154,12 @@ impl Example {
         self.signal(signal);
         for _ in 0..100 {
             if let Some(status) = self.process.try_wait().unwrap() {
-                assert!(status.success(), "it ended with {status}");
+                assert!(status.success(), "the example exited with {status}");
                 return self.folder();
             }
             thread::sleep(Duration::from_millis(50));
         }
-        panic!("it does not end");
+        panic!("the example did not exit");
     }
 }
 

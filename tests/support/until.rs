@@ -25,6 +25,6 @@ pub fn until_within(limit: Duration, mut is_so: impl AsyncFnMut() -> bool) -> im
                 sleep(PAUSE).await;
             }
         };
-        assert!(timeout(limit, wait).await.is_ok(), "it is not so after {limit:?}, at {place}");
+        assert!(timeout(limit, wait).await.is_ok(), "the condition does not hold after {limit:?}, at {place}");
     }
 }

@@ -99,7 +99,7 @@ impl Keys {
         let listed = self.manager.list(actor, filter).await.unwrap().records;
         let names = self.by_name.iter().filter(|(_, issued)| listed.iter().any(|one| one.id() == issued.record().id()));
         let names: Vec<_> = names.map(|(name, _)| *name).collect();
-        assert_eq!(names.len(), listed.len(), "what is listed is one of them");
+        assert_eq!(names.len(), listed.len(), "only existing keys are listed");
         names
     }
 }
@@ -174,7 +174,7 @@ async fn m02_a_list_shows_own_keys_whatever_the_filter_says() {
         assert_eq!(keys.listed(&actor, KeyFilter::organization("globex").with_revoked()).await, known, "{actor_name}");
         if actor.is_own_keys_only() {
             let of_bob = KeyFilter::organization("acme").owner(Owner::User("bob".into()));
-            assert_eq!(keys.listed(&actor, of_bob).await, known, "{actor_name}, who asks for a colleague's");
+            assert_eq!(keys.listed(&actor, of_bob).await, known, "{actor_name}, requesting another member's key");
             let of_bots = keys.listed(&actor, KeyFilter::default().owner(Owner::ServiceAccount)).await;
             assert!(of_bots.iter().all(|name| known.contains(name)), "{actor_name}: {of_bots:?}");
         }
@@ -246,7 +246,7 @@ async fn m02_every_route_of_a_self_service_router_takes_the_bound() {
                 let expected = if own { 200..=201 } else { 404..=404 };
                 assert!(expected.contains(&answer.status), "{way}: {route} {body} of {name}: {}", answer.json);
                 let version = keys.stored(name).await.map(|record| record.version());
-                assert!(own || version == Some(0), "{way}: {route} has changed the key of {name}");
+                assert!(own || version == Some(0), "{way}: {route} changed the key of {name}");
             }
         }
     }

@@ -50,7 +50,7 @@ async fn m04_a_key_that_ends_makes_none_that_ends_later() {
         ] {
             assert!(matches!(refused, Err(ManageError::OutlivesActor)), "{refused:?}");
         }
-        assert_eq!(end(&manager.issue(&actor, new.clone()).await.unwrap()), own, "no end was asked for");
+        assert_eq!(end(&manager.issue(&actor, new.clone()).await.unwrap()), own, "no expiry was requested");
         assert_eq!(manager.import(&actor, &imported(), new.clone()).await.unwrap().expires_at(), own);
         assert_eq!(manager.import_digest(&actor, digest(number), new.clone()).await.unwrap().expires_at(), own);
         let earlier = t0() + HOUR / 2;
@@ -59,12 +59,12 @@ async fn m04_a_key_that_ends_makes_none_that_ends_later() {
         let afterwards = manager.issue(&actor, new.not_before(t0() + HOUR)).await;
         assert!(
             matches!(afterwards, Err(ManageError::Expiry)),
-            "it would begin when its maker has ended: {afterwards:?}"
+            "it would become valid after its actor's key ends: {afterwards:?}"
         );
     }
     let without_end =
         manager.issue(&admin(), NewKey::service_account("x").expires_at(t0() + 100 * YEAR)).await.unwrap();
-    assert_eq!(end(&without_end), Some(t0() + 100 * YEAR), "a trusted actor has no end");
+    assert_eq!(end(&without_end), Some(t0() + 100 * YEAR), "a trusted actor has no expiry");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn m04_a_key_that_ends_replaces_none_by_one_that_ends_later() {
                     None => assert_eq!(after, before),
                     Some(grace) => {
                         let ends = before.into_iter().chain([t0() + HOUR, t0() + grace]);
-                        assert_eq!(after, ends.min(), "a grace goes on when its maker has ended");
+                        assert_eq!(after, ends.min(), "a grace period must not outlast the actor's key");
                     }
                 }
             }

@@ -106,7 +106,7 @@ async fn m15_a_session_does_not_live_again_when_its_key_does() {
                 _ => drop(manager.remove(&operator, key).await.unwrap()),
             }
             for line in [SESSION, "GET /admin/keys", "POST /admin/keys"] {
-                assert_eq!(page.status(line, &cookie).await, 401, "{line} by a session whose key was {change}");
+                assert_eq!(page.status(line, &cookie).await, 401, "{line} in a session with a key that was {change}");
             }
         }
     }
@@ -151,7 +151,7 @@ async fn m15_a_session_that_another_has_begun_does_not_take_the_place_of_ones_ow
     let page = Dashboard::new().await;
     let planted = page.sign_in("alice").await;
     let mine = page.sign_in_beside("admin", &planted).await;
-    assert_ne!(mine, planted, "a session has a name of its own");
+    assert_ne!(mine, planted, "the session cookie has a random name");
     let shown = page.call(SESSION, &format!("{planted}; {mine}"), &Value::Null).await;
     assert_eq!(shown.json["owner"], "admin");
     assert_eq!(page.status(SESSION, &planted).await, 401);
@@ -211,12 +211,12 @@ async fn m02_a_member_signs_in_and_manages_keys_of_its_own() {
     let count = |answer: &Answer| answer.json["keys"].as_array().unwrap().len();
     assert_eq!(count(&page.call("GET /admin/keys", &admin, &Value::Null).await), 3);
     assert_eq!(count(&page.call("GET /admin/keys?owner=bob", &alice, &Value::Null).await), 1);
-    assert_eq!(count(&call(&page.app, "GET /api/keys", &key, &Value::Null, |_| {}).await), 1, "by the key itself");
+    assert_eq!(count(&call(&page.app, "GET /api/keys", &key, &Value::Null, |_| {}).await), 1, "with the key itself");
     let bob = id(page.issued("bob"));
     for line in [format!("GET /admin/keys/{bob}"), format!("DELETE /admin/keys/{bob}")] {
         assert_eq!(page.status(&line, &alice).await, 404, "{line}");
         let by_key = call(&page.app, &line.replace("/admin/", "/api/"), &key, &Value::Null, |_| {}).await;
-        assert_eq!(by_key.status, 404, "{line}, by the key itself");
+        assert_eq!(by_key.status, 404, "{line}, with the key itself");
         assert_eq!(page.status(&line.replace("DELETE", "GET"), &admin).await, 200);
     }
     let bot = json!({ "type": "bot", "name": "x" });

@@ -176,7 +176,7 @@ async fn r09_every_403_is_alike_where_the_details_are_hidden() {
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
     let answer = hiding(Require::permission("links", "create")).answer(bearer(LIVE)).await;
-    assert_eq!(missing(&answer), ["links:create"], "an observer still learns it");
+    assert_eq!(missing(&answer), ["links:create"], "an observer still gets it");
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ async fn p02_a_strict_row_beside_a_wide_one_is_the_row_of_every_spelling() {
         let has_none = ["00", "09", "0A", "0d", "7F", "C2%80", "..", "/%2Fadmin", "/%5Cadmin", "/;x/"]
             .iter()
             .any(|piece| target.contains(piece));
-        assert_eq!(is_refused, has_none, "{target} by a key that may do both");
+        assert_eq!(is_refused, has_none, "{target} with a key that has both permissions");
     }
     for target in [
         "/public",
@@ -127,7 +127,7 @@ async fn p01_a_path_whose_decoded_form_has_no_row_has_no_row() {
         assert_eq!(get(&api, &format!("/files/{name}")).await, unlisted(), "{name}");
         assert_eq!(get(&api, &format!("/open/{name}")).await, unlisted(), "open, by a key: {name}");
         let anonymous = path(bare(), &format!("/open/{name}"));
-        assert_eq!(optional.call(anonymous).await, refused(Reason::Missing, 401), "open, by nobody: {name}");
+        assert_eq!(optional.call(anonymous).await, refused(Reason::Missing, 401), "open, without a key: {name}");
     }
     assert_eq!(optional.call(path(bare(), "/open/a%20b")).await, passed(Outcome::Anonymous));
 }

@@ -74,7 +74,7 @@ mod processes {
             #[cfg(feature = "sqlite")]
             None => start(&manager(tower_api_key::store::SqliteStore::open(&store).await.unwrap())).await,
             #[allow(unreachable_patterns, reason = "with both features")]
-            _ => panic!("there is no such store"),
+            _ => panic!("unknown store"),
         };
         println!("\nmade: {made}");
     }

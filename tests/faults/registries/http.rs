@@ -54,7 +54,7 @@ async fn check(what: &str, store: impl KeyRegistry) {
                     match status.as_u16() {
                         201 => made.push(answer["id"].as_str().unwrap().to_owned()),
                         401 | 403 => return made,
-                        other => panic!("POST was answered {other}: {answer}"),
+                        other => panic!("POST returned {other}: {answer}"),
                     }
                 }
             })
@@ -72,7 +72,7 @@ async fn check(what: &str, store: impl KeyRegistry) {
     let late: Vec<_> = now.difference(&then).collect();
     println!("{what}: {} keys made by {CALLERS} callers, {} after the DELETE was answered", made.len(), late.len());
     assert!(late.is_empty(), "{late:?}");
-    assert!(made.is_subset(&then), "answered 201, and not there when the DELETE was answered");
+    assert!(made.is_subset(&then), "returned 201, but missing when the DELETE returned");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -56,7 +56,7 @@ async fn queue<R: KeyRegistry + Clone>(
     let late = since(&then, everything_in(store, "acme").await);
     println!("{what}, held up for {HELD_UP:?}: {} after the revocation was answered, {gone} refused", late.len());
     assert!(late.is_empty(), "{late:?}");
-    assert!(gone > 0, "nothing waited behind the revocation");
+    assert!(gone > 0, "no change waited behind the revocation");
 }
 
 #[cfg(feature = "sqlite")]
@@ -134,7 +134,7 @@ async fn check_renames<R: KeyRegistry + Clone>(store: R) {
         tokio::spawn(async move {
             for number in 0..20_u8 {
                 manager.edit(&admin, id.clone(), UpdateKey::new().name(format!("name {number}"))).await.unwrap();
-                let Ok(Some(read)) = store.get(&id).await else { panic!("the key is gone") };
+                let Ok(Some(read)) = store.get(&id).await else { panic!("the key was removed") };
                 assert!(matches!(store.rehash(&id, read.digest(), &[number; 32].into()).await, Ok(Ok(_))));
                 // Slower than a change on a busy machine, which retries 16 times.
                 tokio::time::sleep(Duration::from_millis(25)).await;

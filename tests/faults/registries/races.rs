@@ -159,7 +159,7 @@ async fn run<R: KeyRegistry + Clone>(what: &str, open: impl AsyncFn() -> R) {
         late.extend(after);
     }
     println!("{what}: {races} races, {made} changes before the key's end, {} after", late.len());
-    assert!(made > races, "only {made} changes in {races} races");
+    assert!(made > races, "too few changes: {made} in {races} races");
     assert!(late.is_empty(), "{} changes were made after the key's end was answered: {late:?}", late.len());
 }
 

@@ -72,7 +72,7 @@ async fn use_keys(node: SocketAddr, keys: Vec<Arc<Victim>>, counts: Arc<Counts>)
         let count = match caller.get("/stats", &key.key).await.0 {
             200 => &counts.accepted,
             503 => &counts.unavailable,
-            other => panic!("a key in use was answered {other}"),
+            other => panic!("a request with a valid key returned {other}"),
         };
         count.fetch_add(1, Ordering::SeqCst);
         sleep(PAUSE).await;

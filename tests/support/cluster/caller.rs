@@ -30,7 +30,7 @@ impl Caller {
         let (mut head, mut length) = (String::new(), 0);
         while !head.ends_with("\r\n\r\n") {
             let start = head.len();
-            assert!(self.0.read_line(&mut head).await.unwrap() > 0, "the node has hung up");
+            assert!(self.0.read_line(&mut head).await.unwrap() > 0, "the node closed the connection");
             if let Some(value) = head[start..].strip_prefix("content-length: ") {
                 length = value.trim_end().parse().unwrap();
             }
@@ -47,7 +47,7 @@ impl Caller {
         match self.get("/stats", &victim.key).await.0 {
             200 => victim.accepted(start),
             401 => {
-                assert!(victim.commit_was_sent(), "refused before it was revoked");
+                assert!(victim.commit_was_sent(), "rejected before it was revoked");
                 return true;
             }
             503 => {}
