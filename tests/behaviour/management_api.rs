@@ -157,6 +157,8 @@ async fn each_route_asks_for_its_own_permission() {
             let expected = if allowed == needed { 200..300 } else { 403..404 };
             assert!(expected.contains(&answer.status), "{line} with apiKeys: {allowed} is {}", answer.status);
             if answer.status == 403 {
+                let unreadable = keys.send(request(line, key.key().expose(), "text/plain", "{")).await;
+                assert_eq!(unreadable.json, answer.json, "{line}: the permission is checked before the body");
                 assert_eq!(answer.json["detail"], format!("This needs the permission apiKeys: {needed}."));
                 let outcome = *keys.decisions.lock().unwrap().last().unwrap();
                 assert_eq!(outcome, Outcome::Refused(Reason::Forbidden), "the layer's observers are told");
