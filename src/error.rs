@@ -1,112 +1,118 @@
-//! What can be wrong with a configuration, found when it is built.
+//! The errors of a wrong configuration, found when it is built.
 
 use thiserror::Error;
 
-/// A layer, a guard or a manager that cannot be built. The text names the field and repeats the
-/// offending value, which is configuration and never a key; of a caller's URL it repeats nothing, for a password may stand in it.
+/// The error of building a layer, a guard, a manager or a cache from a wrong setting.
+///
+/// The text names the setting, repeats its value, and says what to do. A value is configuration and never
+/// a key. The text does not repeat the URL of a client, which may contain a password.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, ConfigError, Scheme, store::MemoryStore};
 ///
-/// let refused = ApiKeyLayer::builder(MemoryStore::new())
-///     .schemes([Scheme::header("x api key")])
-///     .build();
+/// let layer = ApiKeyLayer::builder(MemoryStore::new()).schemes([Scheme::header("x api key")]);
+/// let error = layer.build().err().unwrap();
+/// assert_eq!(error, ConfigError::HeaderName("x api key".into()));
 /// assert_eq!(
-///     refused.err(),
-///     Some(ConfigError::HeaderName("x api key".into())),
+///     error.to_string(),
+///     r#"schemes: "x api key" is not a header name: use letters, digits and hyphens"#,
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// `schemes` is empty, so that no request could ever pass.
-    #[error("schemes: at least one scheme is needed")]
+    /// The list of schemes is empty, so no request could pass.
+    #[error("schemes: the list is empty: name at least one scheme, or leave out the call for the defaults")]
     NoScheme,
-    /// A header name that is not a token (RFC 9110 §5.1).
-    #[error("schemes: {0:?} is not a header name")]
+    /// A header name is not a token (RFC 9110 §5.1).
+    #[error("schemes: {0:?} is not a header name: use letters, digits and hyphens")]
     HeaderName(String),
-    /// A scheme word that is not a token (RFC 9110 §11.1).
-    #[error("schemes: {0:?} is not a scheme word")]
+    /// A word before a key is not a token (RFC 9110 §11.1).
+    #[error("schemes: {0:?} is not an auth-scheme: use one word of letters, digits and hyphens")]
     AuthSchemeName(String),
-    /// A query parameter without a name.
-    #[error("schemes: a query parameter needs a name")]
+    /// A query parameter has no name.
+    #[error("schemes: the name of a query parameter is empty: name the parameter")]
     QueryName,
-    /// A cookie name that is not a token (RFC 6265 §4.1.1).
-    #[error("schemes: {0:?} is not a cookie name")]
+    /// A cookie name is not a token (RFC 6265 §4.1.1).
+    #[error("schemes: {0:?} is not a cookie name: use letters, digits, hyphens and underscores")]
     CookieName(String),
-    /// A name that is not a token, so that no client could offer it as a subprotocol (RFC 6455 §4.1).
-    #[error("schemes: {0:?} is not a subprotocol")]
+    /// A subprotocol is not a token, so no client could offer it (RFC 6455 §4.1).
+    #[error("schemes: {0:?} is not a WebSocket subprotocol: use letters, digits, hyphens and dots")]
     WebSocketProtocol(String),
-    /// Two schemes with one word that read its key in two ways: `Basic` by user name and by password.
-    #[error("schemes: {0} has the word of another scheme, which reads its key otherwise")]
+    /// Two schemes read the same header after the same word in two ways, such as `Basic` by user name and
+    /// by password.
+    #[error("schemes: another scheme reads the header and word of {0} in another way: keep one of the two")]
     ReadTwoWays(String),
-    /// An unadvertised scheme that the policy does not accept.
-    #[error("unadvertised: {0} is not one of the schemes")]
+    /// An unadvertised scheme is not in the policy.
+    #[error("unadvertised: {0} is not in the policy: add it to the schemes, or remove it here")]
     NotInPolicy(String),
-    /// A policy of which no scheme is advertised, so that a 401 would have no challenge (RFC 9110 §15.5.2).
-    #[error("unadvertised: at least one scheme must be advertised")]
+    /// The policy advertises no scheme, so a 401 would have no challenge (RFC 9110 §15.5.2).
+    #[error("unadvertised: every scheme is unadvertised, and a 401 needs a challenge: advertise at least one")]
     NothingAdvertised,
-    /// A limit for keys that is 0, more than 4096 bytes, or less than a key of the layer's formats has.
-    #[error("max_key_len: {0} must be 1 to 4096, and no less than the length of the formats' keys")]
+    /// The limit for keys is 0, above 4096 bytes, or below the length of a key in one of the formats.
+    #[error("max_key_len: {0} is out of range: use 1 to 4096, and at least the length of the formats' keys")]
     MaxKeyLen(usize),
-    /// A challenge parameter that is not a token (RFC 9110 §11.2), stands twice, is one that the layer writes itself, or has a control character
-    /// in its value.
+    /// A challenge parameter is not a token (RFC 9110 §11.2), is repeated, is one that the layer writes, or
+    /// has a control character in its value.
     #[error(
-        "challenge_param: {0:?} is no parameter name, is written by the layer or stands twice, or its value has a control character"
+        "challenge_param: {0:?} cannot be added: use a new name of letters, digits and hyphens (the layer writes \
+         realm, error, scope, in, name and scheme), and a value without control characters"
     )]
     ChallengeParam(String),
-    /// A base of problem types that is not a URI reference (RFC 3986).
-    #[error("problem_types: {0:?} is not a URI")]
+    /// The base of problem types is not a URI reference (RFC 3986).
+    #[error("problem_types: {0:?} is not a URI: use one such as https://example.com/problems/")]
     ProblemTypes(String),
-    /// A key that this scheme cannot carry: one with a semicolon, in a cookie.
-    #[error("key: {0} cannot carry it")]
+    /// The scheme cannot carry this key: a cookie cannot carry a semicolon.
+    #[error("key: {0} cannot carry the characters of this key: send it in a header such as X-API-Key")]
     UnsupportedKeyCharacters(String),
-    /// What is no origin (RFC 6454 §4) of `http`, `https`, `ws` or `wss`: a relative URL, or one with a user, a path or a query.
-    #[error("origin: must be http, https, ws or wss, a host, and at most a port")]
+    /// The text is not an origin (RFC 6454 §4) of `http`, `https`, `ws` or `wss`: it is relative, or has a
+    /// user, a path or a query.
+    #[error("origin: write it as https://api.example.com or http://127.0.0.1:3000, without user, path and query")]
     Origin,
-    /// A realm with a control character, which a challenge cannot carry (RFC 9110 §11.5).
-    #[error("realm: {0:?} has a control character")]
+    /// The realm has a control character, which a challenge cannot carry (RFC 9110 §11.5).
+    #[error("realm: {0:?} has a control character, such as a line break: remove it")]
     Realm(String),
-    /// A header for the principal's id that is no header name, or one that carries keys.
-    #[error("forward_identity: {0:?} is not a header name, or a header that carries keys")]
+    /// The header for the principal's id is not a header name, or it carries keys.
+    #[error("forward_identity: {0:?} is not a header name, or a scheme reads keys from it: choose another name")]
     ForwardIdentity(String),
-    /// An empty list of environments, under which every key would be refused.
-    #[error("environments: name at least one")]
+    /// The list of environments is empty, so every key would be rejected.
+    #[error("environments: the list is empty: name at least one, or leave out the call to accept all")]
     NoEnvironment,
-    /// A deadline of zero, under which no store that waits could ever answer.
-    #[error("deadline: must be longer than zero")]
+    /// The deadline is zero, so no store that has to wait could answer.
+    #[error("deadline: it is zero: use a duration such as 5 seconds")]
     Deadline,
-    /// A cache that may keep nothing.
-    #[error("entries: at least one is needed")]
+    /// The cache has no entries.
+    #[error("entries: it is zero: use at least one")]
     Entries,
-    /// A lease of a cache that is shorter than 10 ms, within which no heartbeat would come back.
-    #[error("lease: must be 10 ms or longer")]
+    /// The lease of the cache is below 10 ms, so no heartbeat would return within it.
+    #[error("lease: it is too short for a heartbeat: use 10 ms or longer")]
     Lease,
-    /// A cache that is built outside of a tokio runtime, where nothing could follow the changes.
-    #[error("cache: must be built within a tokio runtime")]
+    /// The cache is built outside a tokio runtime, where no task could follow the changes.
+    #[error("cache: there is no tokio runtime: build it in an async function")]
     NoRuntime,
-    /// A manager without a format, which could make no key; a layer that ignores other formats, and has none.
-    #[error("format: at least one is needed")]
+    /// A manager has no format, so it could not generate keys. Or a layer ignores other formats and has
+    /// none itself.
+    #[error("format: there is none: add one, such as KeyFormat::new(\"acme\")")]
     NoFormat,
-    /// A format to make keys with, of which only the shape is known.
-    #[error("format: keys of the foreign format {0:?} cannot be generated")]
+    /// The format for new keys is foreign: its keys can be recognized and not generated.
+    #[error("format: keys of the foreign format {0:?} cannot be generated: use KeyFormat::new for new keys")]
     ForeignFormat(String),
-    /// A row of a table guard that cannot be: its template, and why.
+    /// A row of a table guard is invalid: its template, and why.
     #[error("table: {0:?}: {1}")]
     Route(String, String),
-    /// A table guard without rows, under which every request would be refused.
-    #[error("table: at least one row is needed")]
+    /// A table guard has no rows, so every request would be rejected.
+    #[error("table: it has no rows: add at least one route")]
     EmptyTable,
-    /// A guard was named on an operation, method and path, that the OpenAPI document does not have.
-    #[error("openapi: the document has no operation {0:?}")]
+    /// A guard is named on an operation, method and path, that is not in the OpenAPI document.
+    #[error("openapi: the document has no operation {0:?}: write method and path as in the document")]
     UnknownOperation(String),
-    /// An operation of the OpenAPI document that its guards let nobody call.
-    #[error("openapi: the guards of {0:?} let nobody pass")]
+    /// The guards of an operation in the OpenAPI document reject every key.
+    #[error("openapi: the guards of {0:?} reject every key: remove one of them")]
     UnsatisfiableGuard(String),
-    /// A path template without exactly one `{name}` segment.
-    #[error("organization: {0:?} must have exactly one segment in braces")]
+    /// A path template does not have exactly one `{name}` segment.
+    #[error("organization: {0:?} needs exactly one segment in braces, as in /orgs/{{organization}}/links")]
     PathTemplate(String),
-    /// A host template without exactly one `{name}` label, or with nothing after it.
-    #[error("organization: {0:?} must have exactly one label in braces, and end with another label")]
+    /// A host template does not have exactly one `{name}` label, or nothing follows it.
+    #[error("organization: {0:?} needs exactly one label in braces before another, as in {{organization}}.example.com")]
     HostTemplate(String),
 }

@@ -1,69 +1,88 @@
-//! API keys for HTTP services in Rust: a [tower] layer that turns the key in a request into a [`Principal`] in the request's
-//! extensions, or answers with the right refusal.
+//! API-key authentication for tower, axum and tonic: verify keys, authorize requests, issue and revoke
+//! keys.
 //!
-//! [tower]: https://docs.rs/tower
+//! An [`ApiKeyLayer`] reads the key of a request and looks it up in a store. It puts a [`Principal`] into
+//! the request's extensions, or rejects the request with the correct 401, 403 or 503. A [`Require`] guard
+//! checks the permissions of the key. A [`KeyManager`] issues, rotates and revokes keys.
 //!
-#![cfg_attr(feature = "axum", doc = "```")]
+//! # First protected route
+//!
+//! Four settings: a store, a guard, the layer, and a [`Principal`] in the handler.
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
 #![cfg_attr(not(feature = "axum"), doc = "```ignore")]
 //! use axum::{Router, routing::{get, post}};
-//! use tower_api_key::{ApiKey, ApiKeyLayer, Principal, Require, store::StaticKeys};
-//!
-//! async fn create(key: Principal) -> String {
-//!     format!("made by {}\n", key.id())
-//! }
+//! use tower_api_key::{ApiKeyLayer, Principal, Require, store::StaticKeys};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let secret = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
-//! // In a service: StaticKeys::from_env("API_KEY")?
-//! let keys = StaticKeys::new([("deploy", ApiKey::new(secret)?)])?.grant("links", "create");
+//! let keys = StaticKeys::from_env("API_KEY")?.grant("links", "create");
 //!
 //! let app: Router = Router::new()
-//!     .route("/links", post(create).layer(Require::permission("links", "create")))
-//!     .route("/links", get("all links"))
+//!     .route("/links", get(async |key: Principal| format!("hello, {}\n", key.id())))
+//!     .route("/links", post("created\n").layer(Require::permission("links", "create")))
 //!     .layer(ApiKeyLayer::builder(keys).build()?);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # One way through the house
+//! # Several keys with their own permissions
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! use axum::{Router, routing::{get, post}};
+//! use tower_api_key::{ApiKeyLayer, Require, store::StaticKeys};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let reader = StaticKeys::from_env("READER_KEY")?.grant("links", "read");
+//! let writer = StaticKeys::from_env("WRITER_KEY")?.grant("links", "create");
+//!
+//! let app: Router = Router::new()
+//!     .route("/links", get("all links\n").layer(Require::permission("links", "read")))
+//!     .route("/links", post("created\n").layer(Require::permission("links", "create")))
+//!     .layer(ApiKeyLayer::builder(reader.merge(writer)?).build()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Request flow
 //!
 //! ```text
 //! request ─▶ scheme ─▶ key ─▶ store ─▶ principal ─▶ guard ─▶ your handler
-//!             └─────────┴───────┴──────────┴───────── Rejection ─▶ the layer renders it and reports it
+//!             └─────────┴───────┴──────────┴───────── Rejection ─▶ the layer renders and reports it
 //! ```
 //!
-//! | room          | what is there                                                                                |
-//! |---------------|----------------------------------------------------------------------------------------------|
-//! | [`scheme`]    | where a credential may stand: [`Scheme`], [`SchemePolicy`]                                   |
-//! | [`key`]       | the key itself: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]            |
-//! | [`store`]     | where records are kept: [`KeyStore`], [`KeyRegistry`]; memory, SQLite, PostgreSQL, a cache |
-//! | [`manage`]    | the life of keys: [`KeyManager`], who may do what, and its HTTP API                          |
-//! | records       | [`KeyRecord`] with its [`KeyId`], [`Owner`], [`Status`]; [`Principal`]: who is calling       |
-//! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                                |
-//! | [`guard`]     | what a key must be allowed: [`Require`], [`Permissions`], [`Action`]                         |
-//! | [`rejection`] | why a request was refused, and what the caller is told: [`Rejection`], [`RejectionFormat`]   |
-//! | `openapi`     | schemes and guards in your OpenAPI document: `Security` (feature `utoipa`)                   |
-//! | `client`      | the caller's side: a layer that adds a key to the requests for one origin                    |
-//! | observers     | [`Decision`] and its [`Outcome`]: what came of a request; [`RequestHead`]: which request     |
+//! | module        | contents                                                                          |
+//! |---------------|-----------------------------------------------------------------------------------|
+//! | [`scheme`]    | where a request may carry a key: [`Scheme`], [`SchemePolicy`]                     |
+//! | [`key`]       | keys: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]           |
+//! | [`store`]     | [`KeyStore`], [`KeyRegistry`]; stores in memory, SQLite, PostgreSQL; a cache      |
+//! | [`manage`]    | [`KeyManager`]: the life of keys, who may change them, and an HTTP API            |
+//! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                     |
+//! | [`guard`]     | what a key needs for a route: [`Require`]                                         |
+//! | [`rejection`] | why a request was rejected, and the response: [`Rejection`], [`RejectionFormat`]  |
+//! | `openapi`     | schemes and guards in your OpenAPI document: `Security` (feature `utoipa`)        |
+//! | `client`      | a layer for clients that adds a key to requests (feature `client`)                |
+//! | this page     | records: [`KeyRecord`], [`KeyId`], [`Owner`], [`Status`]; [`Permissions`], [`Action`]; [`Principal`]; observers: [`Decision`], [`Outcome`], [`RequestHead`] |
 //!
 //! # Features
 //!
-//! | feature    | default | what it brings                                                                     |
-//! |------------|---------|------------------------------------------------------------------------------------|
-//! | `axum`     | yes     | [`Principal`] as an extractor, [`Rejection`] as a response, guards inside `nest`   |
-//! | `serde`    | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`                      |
-//! | `sqlite`   | no      | `store::SqliteStore`: keys in a file, nothing to set up                            |
-//! | `postgres` | no      | `store::PostgresStore`: keys that many nodes share, with TLS, and word of changes  |
-//! | `cache`    | no      | `store::CachedStore`: answers from memory, with a bound on revocations             |
-//! | `admin-api` | no      | `KeyManager::router`: the management API, with its OpenAPI document                |
-//! | `tracing`  | no      | one event per decision, and the key's id on the request's span                     |
-//! | `metrics`  | no      | requests by outcome and reason, store latency and errors, through the facade       |
-//! | `utoipa`   | no      | `openapi::Security`: schemes and guards in an OpenAPI document of your own         |
-//! | `client`   | no      | `client::SendKeyLayer`: the caller's side, around hyper-util, reqwest or another   |
-//! | `testkit`  | no      | `store::testkit`: what every registry must do; `Principal::for_test`               |
+//! | feature     | default | adds                                                                             |
+//! |-------------|---------|----------------------------------------------------------------------------------|
+//! | `axum`      | yes     | [`Principal`] as an extractor, [`Rejection`] as a response, guards inside `nest` |
+//! | `serde`     | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`; ids, owners and statuses as JSON; [`ApiKey`] in configuration files |
+//! | `sqlite`    | no      | `store::SqliteStore`: keys in a file                                             |
+//! | `postgres`  | no      | `store::PostgresStore`: keys that many nodes share, with TLS and a change feed   |
+//! | `postgres-no-tls` | no | the same without TLS of its own                                                  |
+//! | `cache`     | no      | `store::CachedStore`: lookups in memory, with a bound on revocations             |
+//! | `admin-api` | no      | `KeyManager::router`: the management API, with its OpenAPI document              |
+//! | `tracing`   | no      | one event per decision, and the key's id on the request's span                   |
+//! | `metrics`   | no      | requests by outcome and reason, store latency and errors, as metrics             |
+//! | `utoipa`    | no      | `openapi::Security`: schemes and guards in your OpenAPI document                 |
+//! | `client`    | no      | `client::SendKeyLayer`: sends a key with hyper-util, reqwest or another client   |
+//! | `testkit`   | no      | `store::testkit`: tests for registries; `Principal::for_test`                    |
 //!
 //! The crate needs Rust 1.88. The features `sqlite` and `postgres` need Rust 1.94, because sqlx 0.9 does.
-//! `postgres` brings TLS by rustls; `postgres-no-tls` leaves the choice to a feature of sqlx in your own
+//! `postgres` uses TLS by rustls; `postgres-no-tls` leaves the choice to a feature of sqlx in your own
 //! `Cargo.toml`, such as `tls-native-tls`. `sqlite` bundles SQLite; set `LIBSQLITE3_SYS_USE_PKG_CONFIG=1`
 //! in the environment of the build to link the system's.
 
@@ -113,9 +132,9 @@ pub use manage::KeyManager;
 pub use observe::{Decision, Outcome};
 pub use permission::{Action, Permissions};
 pub use principal::Principal;
-pub use record::{KeyId, KeyRecord, Owner, Status};
+pub use record::{InvalidStatus, KeyId, KeyRecord, Owner, Status};
 pub use rejection::{Cause, MissingPermission, Problem, Reason, Rejection, RejectionFormat};
-pub use scheme::{ConflictPolicy, Scheme, SchemePolicy};
+pub use scheme::{ConflictPolicy, InvalidScheme, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 
 /// Keeps the README's code true.

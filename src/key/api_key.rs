@@ -8,7 +8,11 @@ use zeroize::Zeroizing;
 use super::Mask;
 use crate::scheme::{KEY_LEN_LIMIT, is_readable};
 
-/// The plain text of a key. Its memory is wiped on drop; there is no `Display`, and `Debug` shows nothing of it.
+/// The plain text of a key.
+///
+/// It has no `Display`, its `Debug` shows nothing, and its memory is wiped on drop. With the feature
+/// `serde` it deserializes from a string, for configuration files. It never serializes. Errors do not
+/// repeat the text, but the parser of a file may: `toml` quotes the line that is wrong.
 ///
 /// ```
 /// use tower_api_key::ApiKey;
@@ -25,7 +29,9 @@ use crate::scheme::{KEY_LEN_LIMIT, is_readable};
 #[derive(Clone)]
 pub struct ApiKey(Zeroizing<Box<str>>);
 
-/// A text that no request could carry as a key: empty, longer than 4096 bytes, or with a character outside visible ASCII.
+/// The error for a text that no request can carry as a key.
+///
+/// It is empty, longer than 4096 bytes, or has a character outside visible ASCII.
 ///
 /// ```
 /// use tower_api_key::{ApiKey, key::InvalidKey};
@@ -37,12 +43,15 @@ pub struct ApiKey(Zeroizing<Box<str>>);
 pub struct InvalidKey;
 
 impl ApiKey {
-    /// Takes the text of an existing key. A layer reads keys of up to 512 bytes, unless
-    /// [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len) says more.
+    /// Takes the text of an existing key.
+    ///
+    /// A layer reads keys of up to 512 bytes by default; see
+    /// [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] for what no layer reads: `""`, `"two words"`, `"schlüssel"`, 4097 characters.
+    /// Returns [`InvalidKey`] for a text that no layer reads: `""`, `"two words"`, `"schlüssel"`, 4097
+    /// characters.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
         let text = Zeroizing::new(text.into());
         if is_readable(text.as_bytes(), KEY_LEN_LIMIT) {
@@ -52,12 +61,20 @@ impl ApiKey {
         }
     }
 
-    /// The plain text, for the one answer that shows it.
+    /// Returns the plain text, for the one response that shows it.
+    ///
+    /// ```
+    /// use tower_api_key::KeyFormat;
+    ///
+    /// let key = KeyFormat::new("acme")?.generate()?;
+    /// println!("your new key, shown once: {}", key.expose());
+    /// # Ok::<(), tower_api_key::key::FormatError>(())
+    /// ```
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What may be shown of this key later: see [`Mask`].
+    /// Returns the part of this key that may be shown later, see [`Mask`].
     pub fn mask(&self, mask: Mask) -> String {
         mask.apply(self.expose())
     }
@@ -74,5 +91,14 @@ impl FromStr for ApiKey {
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey(..)")
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for ApiKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // An error of the parser may repeat what it has read, so it is replaced.
+        let text = String::deserialize(deserializer).ok().and_then(|text| Self::new(text).ok());
+        text.ok_or_else(|| serde::de::Error::custom("a key must be a string of 1 to 4096 characters of visible ASCII"))
     }
 }

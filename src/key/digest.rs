@@ -1,6 +1,7 @@
-//! What a store knows of a key.
+//! The digest of a key, which is all that a store knows of it.
 
 use std::{
+    cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
     iter,
@@ -9,9 +10,10 @@ use std::{
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-/// The hash of a key, 32 bytes. A store keeps it, and finds by it.
+/// The digest of a key: 32 bytes. A store keeps it and looks keys up by it.
 ///
-/// Two digests are compared in constant time, by `==` too.
+/// `==` takes constant time. The order is that of the bytes and does not: use it to sort or index what
+/// you store, and never to compare a presented key with a stored one.
 ///
 /// ```
 /// use tower_api_key::KeyDigest;
@@ -24,18 +26,22 @@ use thiserror::Error;
 #[derive(Clone, Copy)]
 pub struct KeyDigest([u8; 32]);
 
-/// Bytes that are no digest, because there are not 32 of them.
+/// The error of converting bytes whose number is not 32 into a [`KeyDigest`].
 ///
 /// ```
-/// use tower_api_key::{KeyDigest, key::InvalidDigest};
+/// use tower_api_key::KeyDigest;
 ///
-/// assert_eq!(KeyDigest::try_from(vec![7; 20]), Err(InvalidDigest(20)));
+/// let error = KeyDigest::try_from(vec![7; 20]).unwrap_err();
+/// assert_eq!(error.actual_len(), 20);
+/// assert_eq!(error.to_string(), "a key digest is 32 bytes, not 20");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a key digest is 32 bytes, not {0}")]
-pub struct InvalidDigest(pub usize);
+#[error("a key digest is 32 bytes, not {actual_len}")]
+pub struct InvalidDigest {
+    actual_len: usize,
+}
 
-/// The digests of one key, under one pepper or several, in the order in which a store is asked.
+/// The digests of one key under one or several peppers, in the order in which they are looked up.
 #[derive(Clone)]
 pub(crate) struct Digests {
     pub(crate) first: KeyDigest,
@@ -43,7 +49,13 @@ pub(crate) struct Digests {
 }
 
 impl KeyDigest {
-    /// The bytes, to bind to a query.
+    /// Returns the bytes, for example to bind them to a query.
+    ///
+    /// ```
+    /// use tower_api_key::KeyDigest;
+    ///
+    /// assert_eq!(KeyDigest::from([7; 32]).as_bytes(), &[7; 32]);
+    /// ```
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -54,7 +66,7 @@ impl KeyDigest {
     }
 }
 
-/// Constant time: all bytes are folded into one word, and only that is compared, by `subtle`.
+/// Constant time: folds the differences of all bytes into one word, and compares that with `subtle`.
 impl PartialEq for KeyDigest {
     fn eq(&self, other: &Self) -> bool {
         let pairs = self.words().into_iter().zip(other.words());
@@ -65,7 +77,20 @@ impl PartialEq for KeyDigest {
 
 impl Eq for KeyDigest {}
 
-/// A digest is uniform already, so its first eight bytes are hash enough.
+/// By bytes, and not in constant time.
+impl Ord for KeyDigest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for KeyDigest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Hashes eight bytes: the bytes of a digest are uniform already.
 impl Hash for KeyDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [first, ..] = self.words();
@@ -83,7 +108,7 @@ impl TryFrom<&[u8]> for KeyDigest {
     type Error = InvalidDigest;
 
     fn try_from(bytes: &[u8]) -> Result<Self, InvalidDigest> {
-        let bytes: [u8; 32] = bytes.try_into().map_err(|_| InvalidDigest(bytes.len()))?;
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_| InvalidDigest { actual_len: bytes.len() })?;
         Ok(Self(bytes))
     }
 }
@@ -93,6 +118,13 @@ impl TryFrom<Vec<u8>> for KeyDigest {
 
     fn try_from(bytes: Vec<u8>) -> Result<Self, InvalidDigest> {
         bytes.as_slice().try_into()
+    }
+}
+
+impl InvalidDigest {
+    /// Returns the number of bytes that were given.
+    pub const fn actual_len(&self) -> usize {
+        self.actual_len
     }
 }
 
@@ -108,7 +140,7 @@ impl From<KeyDigest> for Digests {
     }
 }
 
-/// Shows nothing: the digest of a weak key could be reversed.
+/// Shows nothing, since the digest of a weak key could be reversed.
 impl fmt::Debug for KeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyDigest(..)")

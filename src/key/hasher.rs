@@ -1,4 +1,4 @@
-//! From a key to its digest.
+//! Hashes keys.
 
 use std::fmt;
 
@@ -9,7 +9,10 @@ use super::{
     sha256::{Hmac, Padded},
 };
 
-/// How keys are hashed: everywhere the same, where they are issued and where they are checked.
+/// Hashes keys. Use the same hasher where you issue keys and where you verify them.
+///
+/// The default is SHA-256. [`KeyHasher::hmac_sha256`] adds a pepper; [`KeyHasher::with_previous`] and
+/// [`KeyHasher::with_upcoming`] change the pepper while the service runs.
 ///
 /// ```
 /// use tower_api_key::{ApiKey, KeyHasher};
@@ -21,9 +24,9 @@ use super::{
 #[derive(Clone)]
 pub struct KeyHasher {
     newest: HashKind,
-    /// How else keys that are in use may have been hashed.
+    /// Hashes under which keys in use may still be stored.
     older: Vec<HashKind>,
-    /// How other nodes hash already. While there is one, no key is moved here.
+    /// Hashes that other nodes already use. While there is one, this node rehashes no key.
     next: Vec<HashKind>,
 }
 
@@ -33,42 +36,62 @@ enum HashKind {
     Hmac(Box<Hmac>),
 }
 
-/// A pepper of fewer than 32 bytes, which would be the weakest part of the digest (RFC 2104 §3).
+/// The error for a pepper of fewer than 32 bytes, which would weaken the digest (RFC 2104 §3).
 ///
 /// ```
-/// use tower_api_key::{KeyHasher, key::PepperTooShort};
+/// use tower_api_key::KeyHasher;
 ///
-/// assert_eq!(KeyHasher::hmac_sha256(b"secret").err(), Some(PepperTooShort(6)));
+/// let error = KeyHasher::hmac_sha256(b"secret").unwrap_err();
+/// assert_eq!(error.actual_len(), 6);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a pepper has at least 32 bytes, not {0}")]
-pub struct PepperTooShort(pub usize);
+#[error("a pepper needs at least 32 bytes and this one has {actual_len}: generate it with `openssl rand 32`")]
+pub struct PepperTooShort {
+    actual_len: usize,
+}
+
+/// A key that is ready to be hashed by the hasher that has prepared it.
+///
+/// Prepare it early: the processor stalls if it loads the padded block right after storing it.
+pub(crate) struct PreparedKey<'k>(Padded<'k>);
 
 impl KeyHasher {
-    /// SHA-256 of the key: the default.
+    /// Returns a hasher that computes SHA-256. This is the default.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKey, KeyHasher};
+    ///
+    /// let key: ApiKey = "abc".parse()?;
+    /// assert_eq!(KeyHasher::sha256().digest(&key).as_bytes()[..4], [0xba, 0x78, 0x16, 0xbf]); // FIPS 180-4
+    /// # Ok::<(), tower_api_key::key::InvalidKey>(())
+    /// ```
     pub fn sha256() -> Self {
         Self::of(HashKind::Sha256)
     }
 
-    /// HMAC-SHA-256 of the key under a pepper: a secret that is kept apart from the database, so that
-    /// a stolen or changed database alone neither tests a guess nor plants a key.
+    /// Returns a hasher that computes HMAC-SHA-256 under a pepper.
+    ///
+    /// A pepper is a secret that you keep apart from the database. With a pepper, a stolen database
+    /// does not allow testing guesses, and write access to it does not allow planting a key.
     ///
     /// # Errors
     ///
-    /// [`PepperTooShort`] for fewer than 32 bytes.
+    /// Returns [`PepperTooShort`] for fewer than 32 bytes.
     pub fn hmac_sha256(pepper: &[u8]) -> Result<Self, PepperTooShort> {
         if pepper.len() < 32 {
-            return Err(PepperTooShort(pepper.len()));
+            return Err(PepperTooShort { actual_len: pepper.len() });
         }
         Ok(Self::of(HashKind::Hmac(Box::new(Hmac::new(pepper)))))
     }
 
-    /// Knows keys that were hashed like `older` too. New keys are hashed as before: this is the newest, and keys are looked for under
-    /// it first, then under each older one in the order in which they were added. Where none has it, the newest is asked once
-    /// more, since the key may just have been moved there; so an unknown key costs one look-up more than there are peppers.
+    /// Also accepts keys hashed with `older`. New keys are still hashed with this hasher.
     ///
-    /// A [`KeyManager`](crate::KeyManager) moves a key to the newest when it is used. The runbook "Rotate a pepper" shows how a pepper is changed
-    /// while a service runs.
+    /// A lookup tries this hasher first, then each older one in the order in which you added them. If
+    /// none finds the key, it tries this hasher once more, since another node may just have rehashed
+    /// the key. So an unknown key costs one lookup more than there are hashers.
+    ///
+    /// A [`KeyManager`](crate::KeyManager) rehashes a key with this hasher when the key is used. The
+    /// runbook "Rotate a pepper" in the guide shows how to change a pepper while a service runs.
     ///
     /// ```
     /// use tower_api_key::KeyHasher;
@@ -77,7 +100,7 @@ impl KeyHasher {
     /// # let (new, old) = ([0x5a; 32], [0xa5; 32]);
     /// let hasher = KeyHasher::hmac_sha256(&new)?
     ///     .with_previous(KeyHasher::hmac_sha256(&old)?)
-    ///     .with_previous(KeyHasher::sha256()); // from the time before there was a pepper
+    ///     .with_previous(KeyHasher::sha256()); // keys from before there was a pepper
     /// # Ok(())
     /// # }
     /// ```
@@ -89,8 +112,20 @@ impl KeyHasher {
         self
     }
 
-    /// Knows keys that were hashed like `next` too, as other nodes make them already, and moves none. It is the first step of changing
-    /// a pepper on many nodes: each learns the next one before any writes with it.
+    /// Also accepts keys hashed with `next`, which other nodes already use, and rehashes nothing.
+    ///
+    /// This is the first step of changing a pepper on many nodes: every node accepts the next pepper
+    /// before any node writes with it.
+    ///
+    /// ```
+    /// use tower_api_key::KeyHasher;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (new, old) = ([0x5a; 32], [0xa5; 32]);
+    /// let first_step = KeyHasher::hmac_sha256(&old)?.with_upcoming(KeyHasher::hmac_sha256(&new)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_upcoming(mut self, next: Self) -> Self {
         self.next.push(next.newest);
@@ -103,36 +138,43 @@ impl KeyHasher {
         Self { newest, older: Vec::new(), next: Vec::new() }
     }
 
-    /// The digest under which a store keeps this key: the newest.
+    /// Returns the digest under which a store keeps this key.
     pub fn digest(&self, key: &ApiKey) -> KeyDigest {
         self.newest.digest(key.expose().as_bytes())
     }
 
-    /// The key, made ready for [`KeyHasher::digest_padded`].
-    pub(crate) fn padded<'k>(&self, key: &'k [u8]) -> Padded<'k> {
-        self.newest.padded(key)
+    /// Prepares a key for [`KeyHasher::digest_prepared`].
+    pub(crate) fn prepare<'k>(&self, key: &'k [u8]) -> PreparedKey<'k> {
+        PreparedKey(self.newest.padded(key))
     }
 
-    pub(crate) fn digest_padded(&self, key: &Padded<'_>) -> KeyDigest {
-        self.newest.digest_padded(key)
+    pub(crate) fn digest_prepared(&self, key: &PreparedKey<'_>) -> KeyDigest {
+        self.newest.digest_padded(&key.0)
     }
 
-    /// Whether a key can be found under one digest only.
+    /// Returns whether a key can be stored under one digest only.
     pub(crate) fn is_one(&self) -> bool {
         self.older.is_empty() && self.next.is_empty()
     }
 
-    /// Where else this key may be found when it is not under its `newest` digest: in the order in which keys move, so that none is missed on
-    /// its way.
+    /// Returns the other digests of this key, for one that is not stored under its `newest` digest. The
+    /// order is that in which keys are rehashed, so that a lookup misses none.
     pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {
         let again = (!self.older.is_empty()).then_some(newest);
         let older = self.older.iter().map(|older| older.digest(key));
         older.chain(again).chain(self.next(key))
     }
 
-    /// The digests of this key as other nodes make them already.
+    /// Returns the digests of this key that other nodes already write.
     pub(crate) fn next<'k>(&'k self, key: &'k [u8]) -> impl Iterator<Item = KeyDigest> + 'k {
         self.next.iter().map(|next| next.digest(key))
+    }
+}
+
+impl PepperTooShort {
+    /// Returns the number of bytes that were given.
+    pub const fn actual_len(&self) -> usize {
+        self.actual_len
     }
 }
 
@@ -180,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_pepper_is_as_long_as_the_digest() {
-        assert_eq!(KeyHasher::hmac_sha256(&[0; 31]).err(), Some(PepperTooShort(31)));
+        assert_eq!(KeyHasher::hmac_sha256(&[0; 31]).err(), Some(PepperTooShort { actual_len: 31 }));
         assert!(KeyHasher::hmac_sha256(&[0; 32]).is_ok());
     }
 }

@@ -1,14 +1,21 @@
-//! What may be shown of a key after it was issued.
+//! The part of a key that may be shown after it was issued.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
 
 use super::checksum;
 
-/// Which part of a key is shown, so that a person can tell keys apart.
+/// Shows a part of a key, so that people can recognize it in a list.
 ///
-/// At least 80 random bits stay unseen ([`Mask::UNSEEN_BITS`]; [`Mask::apply_leaving`] takes another number), or nothing is shown: `...`. Only what follows the last character that is neither letter
-/// nor digit counts as random; what stands before is taken for a public prefix. Each character counts as much as the
-/// smallest usual alphabet that fits holds. A shown digit of a checksum is subtracted, since it tells something of the body.
+/// At least 80 random bits stay hidden ([`Mask::UNSEEN_BITS`]; [`Mask::apply_leaving`] takes another
+/// number). If that is impossible, the mask is `...`. Only what follows the last character that is
+/// neither letter nor digit counts as random; the rest counts as a public prefix. Each character
+/// counts as much as the smallest usual alphabet that contains all of them. A shown digit of a
+/// checksum is subtracted, since it reveals something about the body.
 ///
-/// No text tells whether it was chosen at random: for keys that people made up, or whose secret stands first, show no mask at all.
+/// A mask cannot know whether a text was chosen at random. Do not show a mask of keys that people made
+/// up, or whose secret part comes first.
 ///
 /// ```
 /// use tower_api_key::Mask;
@@ -29,19 +36,47 @@ pub enum Mask {
     LastFour,
 }
 
+/// The error of parsing a text that names no [`Mask`].
+///
+/// ```
+/// use tower_api_key::{Mask, key::InvalidMask};
+///
+/// let error: InvalidMask = "first".parse::<Mask>().unwrap_err();
+/// assert_eq!(error.to_string(), "a mask is first-and-last or last-four");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("a mask is first-and-last or last-four")]
+#[non_exhaustive]
+pub struct InvalidMask;
+
 const CHECKSUM_BITS: f64 = 32.0;
 
 impl Mask {
-    /// How many random bits stay unseen at least, unless a setting says otherwise: 2^80 guesses are out of reach of whoever can only ask
-    /// the service.
+    /// The number of random bits that stay hidden by default. An attacker who has to ask the service
+    /// cannot try 2^80 keys.
     pub const UNSEEN_BITS: u32 = 80;
 
-    /// The mask of a key, whatever text it is.
+    /// Returns the name: `first-and-last` or `last-four`.
+    ///
+    /// ```
+    /// use tower_api_key::Mask;
+    ///
+    /// assert_eq!("last-four".parse(), Ok(Mask::LastFour)); // in a configuration file
+    /// assert_eq!(Mask::LastFour.to_string(), "last-four");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstAndLast => "first-and-last",
+            Self::LastFour => "last-four",
+        }
+    }
+
+    /// Returns the mask of a key, which may be any text.
     pub fn apply(self, key: &str) -> String {
         self.apply_leaving(key, Self::UNSEEN_BITS)
     }
 
-    /// The mask of a key of which at least this many random bits must stay unseen, else `...`.
+    /// Returns the mask of a key that leaves at least `unseen` random bits hidden, or `...`.
     ///
     /// ```
     /// use tower_api_key::Mask;
@@ -64,7 +99,23 @@ impl Mask {
     }
 }
 
-/// The random bits of `key` that remain when its first `head` and last `tail` characters are known.
+impl fmt::Display for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Parses the name that [`Mask::as_str`] returns.
+impl FromStr for Mask {
+    type Err = InvalidMask;
+
+    fn from_str(name: &str) -> Result<Self, InvalidMask> {
+        [Self::FirstAndLast, Self::LastFour].into_iter().find(|mask| mask.as_str() == name).ok_or(InvalidMask)
+    }
+}
+
+/// Returns the random bits of `key` that stay hidden when its first `head` and last `tail` characters
+/// are shown.
 fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
     let prefix = key.iter().rposition(|b| !b.is_ascii_alphanumeric()).map_or(0, |last| last + 1);
     let random = &key[prefix..];
@@ -80,8 +131,8 @@ fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
     as_f64(unseen) * bits - given_away
 }
 
-/// How many bits one character holds: those of the smallest usual alphabet that has them all. A public word in front
-/// (`SK`, `live`) can only raise that, so the second half is asked too.
+/// Returns the bits of one character, by the smallest usual alphabet that contains all of them. A
+/// public word at the start (`SK`, `live`) can only raise that, so the second half is tried too.
 fn bits_per_character(body: &[u8]) -> f64 {
     let second_half = &body[body.len() / 2..];
     let letters = body.iter().all(u8::is_ascii_alphabetic);
@@ -90,8 +141,8 @@ fn bits_per_character(body: &[u8]) -> f64 {
     as_f64(size(body).min(size(second_half))).log2()
 }
 
-/// The size of the smallest alphabet with one case of letters that has every character of `text`: decimal, hexadecimal, letters,
-/// base32 (RFC 4648's and Crockford's), base36.
+/// Returns the size of the smallest alphabet with one case of letters that contains all of `text`:
+/// decimal, hexadecimal, letters, base32 (RFC 4648 and Crockford), base36.
 fn alphabet_of_one_case(text: &[u8]) -> Option<usize> {
     let all = |has: fn(&u8) -> bool| text.iter().all(has);
     let one_case = all(|b| !b.is_ascii_uppercase()) || all(|b| !b.is_ascii_lowercase());
@@ -112,7 +163,7 @@ fn alphabet_of_one_case(text: &[u8]) -> Option<usize> {
     })
 }
 
-/// Lossless: a key has at most a few hundred characters.
+/// Lossless: a key has at most a few thousand characters.
 #[allow(clippy::cast_precision_loss)]
 fn as_f64(count: usize) -> f64 {
     count as f64

@@ -1,45 +1,52 @@
-//! The key itself: making it, checking its form, hashing it, showing a part of it.
+//! Keys: generate them, check their format, hash them, mask them.
 //!
-//! Plain text of a key exists in the presented request and in the answer that issues it, nowhere else: a store sees
-//! a [`KeyDigest`], a log sees nothing.
+//! The plain text of a key exists in the presented request and in the response that issues it, and
+//! nowhere else: a store sees a [`KeyDigest`], a log sees nothing.
 //!
 //! # Why a fast hash
 //!
-//! A password is short and guessable, so its hash must be slow to make guessing expensive. A key of this crate has at
-//! least 128 random bits (214 by default): trying 2^128 keys is out of reach at any speed, and a slow hash would only cost the service
-//! time on every request. The reverse holds too: **do not store passwords, or keys that people choose, under these hashes.**
+//! Passwords are short and guessable, so a slow hash has to make guessing expensive. A key of this
+//! crate has at least 128 random bits (214 by default). Trying 2^128 keys is infeasible at any speed, so a
+//! slow hash would only cost time on every request. The reverse holds too: **do not store passwords,
+//! or keys that people choose, under these hashes.**
 //!
-//! # What is hidden from a timing observer
+//! # Timing
 //!
-//! Digests are compared in constant time, wherever they are compared. An unknown key is hashed, looked up and compared as a known one
-//! is, against a dummy record; what follows for a known one, its status and times, is a few nanoseconds more. A store that reads a row has much more to
-//! do for a known key: so those in SQLite and PostgreSQL read another key's row for an unknown one, and say in their documentation what was measured. A store of
-//! your own may tell the two apart by its time.
+//! Digests are compared in constant time everywhere. An unknown key is hashed, looked up and compared
+//! like a known one, against a dummy record; checking the status and times of a known key adds a few
+//! nanoseconds. Reading a row from a database takes much longer, so the SQLite and PostgreSQL stores
+//! read another row for an unknown key; their documentation has the measurements. A store of your own
+//! may reveal by its response time whether a key is known.
 //!
-//! What a map or a database index may still tell by its timing is something about the *digest* of the presented key. That is of no use: who
-//! cannot invert SHA-256 cannot choose the next guess by it. Without a pepper an attacker can compute digests, and so
-//! choose which bucket of a map a wrong key falls into; that lengthens only the attacker's own look-ups by a few comparisons,
-//! since nothing that an attacker presents is ever inserted. With a pepper ([`KeyHasher::hmac_sha256`]) not even that is possible.
+//! The timing of a map or a database index may reveal something about the *digest* of the presented
+//! key. An attacker who cannot invert SHA-256 cannot use that to choose the next guess. Without a
+//! pepper, an attacker can compute digests and so aim wrong keys at one bucket of a map. That slows
+//! down only the attacker's own lookups, since a presented key is never inserted. A pepper
+//! ([`KeyHasher::hmac_sha256`]) prevents that too.
 //!
-//! Not hidden, because it is no secret: the length of the presented key, whether it has the right form, and which scheme carried it.
+//! The length of the presented key, whether it has the right format, and its scheme are not secret and
+//! not hidden.
 
 mod api_key;
+mod base62;
 mod checksum;
+mod common_words;
 mod digest;
 mod format;
+mod format_error;
 mod hasher;
 mod mask;
 mod sha256;
+mod shape;
 mod strength;
 
-pub(crate) use checksum::base62_number;
-pub(crate) use format::random_base62;
-
 pub use api_key::{ApiKey, InvalidKey};
+pub(crate) use base62::{base62_number, random_base62};
 pub(crate) use digest::Digests;
 pub use digest::{InvalidDigest, KeyDigest};
-pub use format::{FormatError, KeyFormat};
+pub use format::KeyFormat;
+pub use format_error::FormatError;
+pub(crate) use hasher::PreparedKey;
 pub use hasher::{KeyHasher, PepperTooShort};
-pub use mask::Mask;
-pub(crate) use sha256::Padded;
+pub use mask::{InvalidMask, Mask};
 pub(crate) use strength::estimated_bits;

@@ -1,222 +1,27 @@
-//! How hard a key is to guess, at most: for keys that people may have made up.
+//! Estimates how hard a key is to guess, to reject keys that people made up.
 //!
-//! Reads a text from left to right. Each character counts as much as the smallest usual alphabet that has all of them holds, and these
-//! count less:
+//! It reads a text from left to right. Each character counts as much as the smallest usual alphabet that
+//! contains all of them. These count less:
 //!
-//! | in the text                                                          | counts as                    |
-//! |----------------------------------------------------------------------|------------------------------|
-//! | four or more characters that stood before already: `abab`, `aaaa`    | one character                |
-//! | four or more in a row: `1234`, `dcba`, `qwer`, `1qaz`, `!QAZ`        | two characters               |
-//! | six or more of two such rows in turn: `a1b2c3`                       | four characters              |
-//! | a common word, also as `p4ssw0rd`, or a hash that is on every list   | 8 bits                       |
-//! | five or more lower-case letters, but for hexadecimal digits          | 2.5 bits each                |
-//! | three or more decimal digits, but for hexadecimal digits             | 3.3 bits each                |
-//! | a mark between them: `-`, `_`, `.`                                   | 1 bit                        |
-//! | any character, where fewer than six differ                           | the bits of so many          |
+//! | in the text                                                        | counts as              |
+//! |--------------------------------------------------------------------|------------------------|
+//! | four or more characters that appeared before: `abab`, `aaaa`       | one character          |
+//! | four or more in a row: `1234`, `dcba`, `qwer`, `1qaz`, `!QAZ`      | two characters         |
+//! | six or more of two such rows in turn: `a1b2c3`                     | four characters        |
+//! | a common word, also as `p4ssw0rd`, or a hash that is on every list | 8 bits                 |
+//! | five or more lower-case letters, except hexadecimal digits         | 2.5 bits each          |
+//! | three or more decimal digits, except hexadecimal digits            | 3.3 bits each          |
+//! | a separator: `-`, `_`, `.`                                         | 1 bit                  |
+//! | any character, if fewer than six differ                            | the bits of that many  |
 
-/// Words of placeholders and of keys that people make up.
-const WORDS: &[&str] = &[
-    "changeme",
-    "changethis",
-    "change",
-    "replace",
-    "insert",
-    "enter",
-    "placeholder",
-    "example",
-    "sample",
-    "dummy",
-    "default",
-    "demo",
-    "test",
-    "testing",
-    "tester",
-    "password",
-    "passwd",
-    "passwort",
-    "passphrase",
-    "pass",
-    "secret",
-    "private",
-    "public",
-    "token",
-    "apikey",
-    "api",
-    "key",
-    "keys",
-    "admin",
-    "administrator",
-    "root",
-    "user",
-    "username",
-    "guest",
-    "master",
-    "super",
-    "very",
-    "secure",
-    "strong",
-    "random",
-    "string",
-    "value",
-    "text",
-    "your",
-    "mine",
-    "my",
-    "here",
-    "this",
-    "that",
-    "the",
-    "is",
-    "a",
-    "for",
-    "and",
-    "not",
-    "with",
-    "me",
-    "please",
-    "todo",
-    "fixme",
-    "none",
-    "null",
-    "undefined",
-    "letmein",
-    "welcome",
-    "hello",
-    "world",
-    "login",
-    "access",
-    "account",
-    "client",
-    "server",
-    "service",
-    "production",
-    "prod",
-    "staging",
-    "development",
-    "develop",
-    "dev",
-    "local",
-    "localhost",
-    "live",
-    "company",
-    "foo",
-    "bar",
-    "baz",
-    "foobar",
-    "qux",
-    "abc",
-    "xyz",
-    "monkey",
-    "dragon",
-    "iloveyou",
-    "sunshine",
-    "princess",
-    "football",
-    "baseball",
-    "shadow",
-    "michael",
-    "batman",
-    "superman",
-    "trustno",
-    "whatever",
-    "starwars",
-    "summer",
-    "winter",
-    "spring",
-    "autumn",
-    "correct",
-    "horse",
-    "battery",
-    "staple",
-    "lorem",
-    "ipsum",
-    "dolor",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "lazy",
-    "dog",
-    "deadbeef",
-    "cafebabe",
-    "qwerty",
-    "azerty",
-    "qwertz",
-    "github",
-    "google",
-    "docker",
-    "rust",
-    "some",
-    "really",
-    "long",
-    "new",
-    "old",
-    "use",
-    "only",
-    "never",
-    "share",
-    "safe",
-    "unsafe",
-    "insecure",
-    "fake",
-    "temp",
-    "temporary",
-    "internal",
-    "external",
-    "basic",
-    "bearer",
-    "auth",
-    "authorization",
-    "supersecret",
-    "topsecret",
-    "to",
-    "be",
-    "set",
-    "put",
-    "fill",
-    "in",
-    "generate",
-    "made",
-    "up",
-    "one",
-    "two",
-    "three",
-    "database",
-];
-
-/// Rows that fingers follow, besides the alphabet and the digits: along the keyboard, down its columns one way and the other, and between two rows.
-const ROWS: [&[u8]; 9] = [
-    b"qwertyuiop",
-    b"asdfghjkl",
-    b"zxcvbnm",
-    b"1234567890",
-    b"1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.0p;/",
-    b"1qazxsw23edcvfr45tgbnhy67ujm,ki89ol./;p0",
-    b"zaq1xsw2cde3vfr4bgt5nhy6mju7,ki8.lo9/;p0",
-    b"1q2w3e4r5t6y7u8i9o0p",
-    b"q1w2e3r4t5y6u7i8o9p0",
-];
-
-/// Hashes that everybody can look up: MD5 of nothing, of `password`, `test`, `admin`, `123456`; SHA-1 of nothing, of `password`; SHA-256 of nothing, of
-/// `password`.
-const HASHES: [&str; 9] = [
-    "d41d8cd98f00b204e9800998ecf8427e",
-    "5f4dcc3b5aa765d61d8327deb882cf99",
-    "098f6bcd4621d373cade4e832627b4f6",
-    "21232f297a57a5a743894a0e4a801fc3",
-    "e10adc3949ba59abbe56e057f20f883e",
-    "da39a3ee5e6b4b0d3255bfef95601890afd80709",
-    "5baa61e4c9b93f3f0682250b6cf8331b7ee68fd8",
-    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
-];
+use super::common_words::{HASHES, ROWS, WORDS};
 
 const WORD_BITS: f64 = 8.0;
 const LETTER_BITS: f64 = 2.5;
 const SEPARATOR_BITS: f64 = 1.0;
 
-/// An estimate of the bits that somebody has to guess who knows how people make keys up; 0 for a text beyond ASCII.
+/// Returns the estimated bits that an attacker has to guess who knows how people make up keys; 0 for a
+/// text beyond ASCII.
 pub(crate) fn estimated_bits(key: &str) -> f64 {
     let text = key.as_bytes();
     if !key.is_ascii() {
@@ -264,7 +69,7 @@ impl Alphabet {
         Self { bits: f64::from(size.max(1)).log2(), is_hexadecimal }
     }
 
-    /// What the next characters cost, and how many they are: the longest of what is found here.
+    /// Returns the cost of the next characters and their number, for the longest match at `at`.
     fn step(&self, [text, lower, plain, unshifted]: [&[u8]; 4], at: usize) -> (f64, usize) {
         let known = [
             (self.bits, repeated(lower, at)),
@@ -276,7 +81,7 @@ impl Alphabet {
         found.max_by_key(|(_, length)| *length).unwrap_or_else(|| (self.single(text, at), 1))
     }
 
-    /// What so many characters cost if they are nothing that is known.
+    /// Returns the cost of `length` characters that match nothing.
     fn plain(&self, text: &[u8], at: usize, length: usize) -> f64 {
         (at..at + length).map(|place| self.single(text, place)).sum()
     }
@@ -297,19 +102,21 @@ impl Alphabet {
     }
 }
 
-/// How many characters of this class stand together around this place.
+/// Returns the length of the run of characters of this class around `at`.
 fn run(text: &[u8], at: usize, class: fn(&u8) -> bool) -> usize {
     let before = text[..at].iter().rev().take_while(|byte| class(byte)).count();
     before + text[at..].iter().take_while(|byte| class(byte)).count()
 }
 
-/// How many characters from here on stood before already, four or more: also such as begin within themselves, as in `aaaaa`.
+/// Returns how many characters from `at` repeat earlier ones, if four or more. The repetition may
+/// overlap, as in `aaaaa`.
 fn repeated(text: &[u8], at: usize) -> usize {
     let same = |from: usize| text[at..].iter().zip(&text[from..]).take_while(|(now, before)| now == before).count();
     (0..at).map(same).max().filter(|length| *length >= 4).unwrap_or(0)
 }
 
-/// How many characters from here on follow each other in the alphabet, among the digits or on the keyboard, four or more, either way.
+/// Returns how many characters from `at` follow each other in the alphabet, among the digits or on the
+/// keyboard, in either direction, if four or more.
 fn in_a_row(text: &[u8], at: usize) -> usize {
     let rest = &text[at..];
     let counted = |step: i16| {
@@ -329,22 +136,22 @@ fn in_a_row(text: &[u8], at: usize) -> usize {
     [counted(1), counted(-1)].into_iter().chain(rows).max().filter(|length| *length >= 4).unwrap_or(0)
 }
 
-/// How many characters from here on are two rows of letters or digits in turn, six or more: `a1b2c3`.
+/// Returns how many characters from `at` are two rows in turn, if six or more: `a1b2c3`.
 fn in_two_rows(text: &[u8], at: usize) -> usize {
     let mut directions = [0; 2];
     let follows = |(number, three): &(usize, &[u8])| {
         let is_one_class = three[0].is_ascii_digit() == three[2].is_ascii_digit() && three[0].is_ascii_alphanumeric();
         let step = i16::from(three[2]) - i16::from(three[0]);
         let direction = &mut directions[number % 2];
-        let goes_on = *direction == 0 || *direction == step;
+        let continues = *direction == 0 || *direction == step;
         *direction = step;
-        is_one_class && step.abs() == 1 && goes_on
+        is_one_class && step.abs() == 1 && continues
     };
     let length = 2 + text[at..].windows(3).enumerate().take_while(follows).count();
     if length >= 6 { length } else { 0 }
 }
 
-/// The length of the longest common word, or hash of one, that begins here.
+/// Returns the length of the longest common word or hash that begins at `at`.
 fn word(text: &[u8], at: usize) -> usize {
     let begins = |word: &&&str| text[at..].starts_with(word.as_bytes());
     WORDS.iter().chain(&HASHES).filter(begins).map(|word| word.len()).max().unwrap_or(0)
@@ -362,7 +169,7 @@ fn without_leet(byte: u8) -> u8 {
     }
 }
 
-/// The digit under a mark, on the keyboard of the United States.
+/// Returns the digit below a mark on the US keyboard.
 fn without_shift(byte: u8) -> u8 {
     let place = b")!@#$%^&*(".iter().position(|mark| *mark == byte);
     place.and_then(|digit| u8::try_from(digit).ok()).map_or(byte, |digit| b'0' + digit)
@@ -378,7 +185,7 @@ mod tests {
     use crate::key::{KeyFormat, random_base62};
 
     #[test]
-    fn what_is_made_at_random_counts_for_what_it_holds() {
+    fn random_keys_count_in_full() {
         for _ in 0..2_000 {
             let base62 = random_base62(22).unwrap();
             assert!(estimated_bits(str::from_utf8(&base62).unwrap()) >= 64.0, "22 base62 digits");

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, Request, Uri};
 
 use crate::{
-    key::{Digests, KeyDigest, KeyFormat, KeyHasher, Padded},
+    key::{Digests, KeyDigest, KeyFormat, KeyHasher, PreparedKey},
     observe::PreviousPepper,
     principal::Principal,
     record::{KeyRecord, LayerBounds},
@@ -74,10 +74,10 @@ impl Checker {
     /// Fast path: one credential in one header. Otherwise the full parser runs; it returns the same result or the exact reason.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
         if let Some(candidate) = self.reader.candidate(request.headers()) {
-            // Before its form is looked at: by then what was stored can be loaded, and the hash does not wait.
-            let padded = self.hasher.padded(candidate.key);
+            // Prepared before the check of its form, so that the hash does not stall.
+            let prepared = self.hasher.prepare(candidate.key);
             if self.has_form(&candidate) {
-                return self.check_key(candidate.scheme, candidate.key, &padded);
+                return self.check_key(candidate.scheme, candidate.key, &prepared);
             }
         }
         match self.others(request) {
@@ -93,7 +93,7 @@ impl Checker {
     fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Check {
         match self.reader.read(headers, uri) {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
-                self.check_key(scheme, &key, &self.hasher.padded(&key))
+                self.check_key(scheme, &key, &self.hasher.prepare(&key))
             }
             Ok(Credential { scheme, key }) => self.suspecting(Check::Rejected(bad_format(scheme)), scheme, &key),
             Err(unread) => Check::Rejected(unread.into()),
@@ -101,8 +101,8 @@ impl Checker {
     }
 
     /// Digest, store, verification of a key whose form is right.
-    fn check_key(&self, scheme: &'static Scheme, key: &[u8], padded: &Padded<'_>) -> Check {
-        let newest = self.hasher.digest_padded(padded);
+    fn check_key(&self, scheme: &'static Scheme, key: &[u8], prepared: &PreparedKey<'_>) -> Check {
+        let newest = self.hasher.digest_prepared(prepared);
         let found = match self.store.try_find(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
             Ok(Lookup::Absent) if self.hasher.is_one() => None,

@@ -3,7 +3,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{error::ConfigError, record::KeyId, scheme::Reader};
+use crate::{
+    error::ConfigError,
+    record::KeyId,
+    scheme::{Reader, list},
+};
 
 /// The header that carries the principal's id, and never what a client has put there.
 #[derive(Debug)]
@@ -35,19 +39,9 @@ impl IdentityHeader {
     }
 
     fn keep_from_connection(&self, headers: &mut HeaderMap) {
-        let is_kept = |option: &&[u8]| HeaderName::from_bytes(option).is_ok() && !look_alike(option, self.0.as_ref());
-        let lines = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        let options: Vec<&[u8]> = lines.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()).collect();
-        let kept: Vec<&[u8]> = options.iter().copied().filter(is_kept).collect();
-        if kept.len() < options.len() {
-            let kept = kept.join(&b", "[..]);
-            headers.remove(CONNECTION);
-            if let Ok(kept) = HeaderValue::from_bytes(&kept)
-                && !kept.is_empty()
-            {
-                headers.insert(CONNECTION, kept);
-            }
-        }
+        list::retain(headers, &CONNECTION, b',', |option| {
+            HeaderName::from_bytes(option).is_ok() && !look_alike(option, self.0.as_ref())
+        });
     }
 }
 

@@ -23,7 +23,7 @@ impl Formats {
             return Err(ConfigError::NoFormat);
         }
         match own.find(|format| format.is_foreign()) {
-            Some(format) => Err(ConfigError::ForeignFormat(format.to_string())),
+            Some(format) => Err(ConfigError::ForeignFormat(format.prefix().to_owned())),
             None => Ok(()),
         }
     }

@@ -39,7 +39,6 @@ mod failure_log;
 mod formats;
 #[cfg(feature = "admin-api")]
 mod http;
-mod import;
 mod issue;
 mod presentable;
 #[cfg(feature = "axum")]
@@ -103,8 +102,7 @@ use usage::Usage;
 /// // At the first start the store is empty: the service itself issues the first key.
 /// let all = Permissions::new().grant("apiKeys", "create").grant("stats", "read");
 /// let service = Actor::trusted(Owner::ServiceAccount, all.clone());
-/// let new = NewKey::service_account("first").permissions(all);
-/// if let Some(issued) = manager.bootstrap(&service, new).await? {
+/// if let Some(issued) = manager.bootstrap(&service, NewKey::service_account("first").permissions(all)).await? {
 ///     println!("key first: {}", issued.key().expose());
 /// }
 /// # Ok(())

@@ -13,16 +13,9 @@ use crate::{
 /// The key gets the actor's organization, and for a user key the actor's user.
 ///
 /// ```
-/// use std::time::{Duration, SystemTime};
-/// use tower_api_key::{Permissions, manage::NewKey};
+/// use tower_api_key::manage::NewKey;
 ///
-/// let bot = NewKey::service_account("nightly build").grant("links", "create").environment("live");
-///
-/// let now = SystemTime::now();
-/// let laptop = NewKey::user("laptop")
-///     .permissions(Permissions::new().grant("stats", "read"))
-///     .not_before(now)
-///     .expires_at(now + Duration::from_secs(86_400));
+/// let key = NewKey::service_account("nightly build").grant("links", "create").environment("live");
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it only describes a key: pass it to KeyManager::issue"]
@@ -42,8 +35,7 @@ pub struct NewKey {
 /// ```
 /// use tower_api_key::{Permissions, manage::UpdateKey};
 ///
-/// let permissions = Permissions::new().grant("stats", "read");
-/// let edit = UpdateKey::new().name("reports").permissions(permissions).enabled(true);
+/// let edit = UpdateKey::new().name("reports").permissions(Permissions::new().grant("stats", "read"));
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "it only describes a change: pass it to KeyManager::edit"]

@@ -113,7 +113,7 @@ impl KeyView {
 
     pub(super) fn new(record: &KeyRecord, clock: &Clock) -> Self {
         // Without `..`: a new field of a record must be added here, or left out explicitly.
-        let Fields { digest: _, status: _, is_timed: _, permissions, id, organization, rare } = record.fields();
+        let Fields { digest: _, status: _, is_timed: _, permissions, id, organization, cold } = record.fields();
         let none = ColdFields::default();
         let ColdFields {
             not_before,
@@ -130,7 +130,7 @@ impl KeyView {
             use_count,
             metadata: _,
             values: _,
-        } = rare.as_deref().unwrap_or(&none);
+        } = cold.as_deref().unwrap_or(&none);
         Self {
             id: id.to_string(),
             r#type: owner.as_ref().map(KeyType::from),

@@ -1,31 +1,37 @@
-//! What can be done to a resource, and sets of that.
+//! Actions on a resource, and sets of actions.
 
 use std::{
     borrow::Cow,
     cmp::Ordering,
+    convert::Infallible,
     fmt,
     hash::{Hash, Hasher},
+    str::FromStr,
 };
 
-/// Something that can be done to a resource: one of four that have names, or one of your own.
+/// An action on a resource: `create`, `read`, `update`, `delete`, or any name that you choose.
+///
+/// Names are compared exactly: `Read` is not `read`. A text of any lifetime converts into an action,
+/// so most functions of this crate take `"read"` directly.
 ///
 /// ```
 /// use tower_api_key::Action;
 ///
 /// assert_eq!(Action::from("read"), Action::READ);
+/// assert_eq!("archive".parse(), Ok(Action::from("archive")));
 /// assert_eq!(Action::from("archive").as_str(), "archive");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Action(ActionName);
 
-/// The order is the order in which actions are listed.
+/// Ordered as actions are listed: the four standard ones first.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum ActionName {
     Named(Named),
     Custom(Text),
 }
 
-/// A name of your own. A short one is kept in place, so that asking for it allocates nothing.
+/// A custom name. A short one is stored inline, so that a question for it allocates nothing.
 #[derive(Clone)]
 enum Text {
     Short { len: u8, bytes: [u8; SHORT] },
@@ -33,7 +39,7 @@ enum Text {
     Long(Box<str>),
 }
 
-/// As many bytes as leave an action three words long.
+/// The most bytes that keep an action three words long.
 const SHORT: usize = 22;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +50,7 @@ enum Named {
     Delete,
 }
 
-/// The actions on one resource. The four that have names are bits too, since they are what guards ask for.
+/// The actions on one resource. The four standard ones are bits too, since most guards ask for them.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Actions {
     named: u8,
@@ -65,7 +71,7 @@ impl Action {
 
     pub(super) const ANY: Self = Self(ActionName::Custom(Text::Static("*")));
 
-    /// The name, as it stands in JSON.
+    /// Returns the name, as JSON has it.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             ActionName::Named(Named::Create) => "create",
@@ -76,7 +82,7 @@ impl Action {
         }
     }
 
-    /// None for one of your own.
+    /// `None` for a custom action.
     #[inline]
     fn bit(&self) -> Option<u8> {
         match self.0 {
@@ -110,7 +116,7 @@ impl From<Cow<'static, str>> for Action {
     }
 }
 
-/// Of any lifetime. A name of your own of up to 22 bytes is copied in place, a longer one is allocated.
+/// A custom name of up to 22 bytes is stored inline; a longer one is allocated.
 impl From<&str> for Action {
     #[inline]
     fn from(name: &str) -> Self {
@@ -124,6 +130,15 @@ impl From<&str> for Action {
 impl From<&String> for Action {
     fn from(name: &String) -> Self {
         name.as_str().into()
+    }
+}
+
+/// Never fails: every text is an action.
+impl FromStr for Action {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(name.into())
     }
 }
 
@@ -145,7 +160,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// Named ones by their name alone.
+/// Shows a standard action by its name alone.
 impl fmt::Debug for ActionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -161,8 +176,8 @@ impl Text {
     fn copied(name: &str) -> Self {
         let mut bytes = [0; SHORT];
         match (bytes.get_mut(..name.len()), u8::try_from(name.len())) {
-            (Some(place), Ok(len)) => {
-                place.copy_from_slice(name.as_bytes());
+            (Some(start), Ok(len)) => {
+                start.copy_from_slice(name.as_bytes());
                 Self::Short { len, bytes }
             }
             _ => Self::Long(name.into()),
@@ -179,7 +194,7 @@ impl Text {
 
     fn as_str(&self) -> &str {
         match self {
-            // It was copied from a `str`.
+            // Copied from a `str`, so always valid.
             Self::Short { .. } => str::from_utf8(self.as_bytes()).unwrap_or_default(),
             Self::Static(name) => name,
             Self::Long(name) => name,
@@ -193,7 +208,7 @@ impl From<Box<str>> for Text {
     }
 }
 
-/// By its bytes, which is the order of a `str` too.
+/// By bytes, as a `str` is ordered.
 impl Ord for Text {
     fn cmp(&self, other: &Self) -> Ordering {
         self.as_bytes().cmp(other.as_bytes())
@@ -237,15 +252,26 @@ impl Actions {
         }
     }
 
-    /// In their order.
+    /// In order, each once.
     pub(super) fn as_slice(&self) -> &[Action] {
         &self.sorted
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
     pub(super) fn add(&mut self, action: Action) {
-        if let Err(place) = self.sorted.binary_search(&action) {
+        if let Err(index) = self.sorted.binary_search(&action) {
             self.named |= action.bit().unwrap_or_default();
-            self.sorted.insert(place, action);
+            self.sorted.insert(index, action);
+        }
+    }
+
+    pub(super) fn remove(&mut self, action: &Action) {
+        if let Ok(index) = self.sorted.binary_search(action) {
+            self.named &= !action.bit().unwrap_or_default();
+            self.sorted.remove(index);
         }
     }
 }

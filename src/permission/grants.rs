@@ -1,4 +1,4 @@
-//! Grants in alphabetical order of their resources, found by binary search.
+//! Grants, sorted by resource and found by binary search.
 
 use std::{collections::BTreeMap, hash::Hash};
 
@@ -10,11 +10,11 @@ struct Grant {
     actions: Actions,
 }
 
-/// What a set of permissions shares.
+/// The content of a set of permissions, shared by its clones.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Grants {
     pub(super) wildcards: bool,
-    /// In alphabetical order.
+    /// By resource, each once and with at least one action.
     sorted: Vec<Grant>,
 }
 
@@ -31,20 +31,20 @@ impl Grants {
 
     #[cold]
     #[inline(never)]
-    fn allow_any(&self, of_the_resource: Option<&Actions>, action: &Action) -> bool {
-        let of_all = self.actions_on("*");
-        of_the_resource.is_some_and(|actions| actions.contain(&Action::ANY))
-            || of_all.is_some_and(|actions| actions.contain(action) || actions.contain(&Action::ANY))
+    fn allow_any(&self, on_resource: Option<&Actions>, action: &Action) -> bool {
+        let on_all = self.actions_on("*");
+        on_resource.is_some_and(|actions| actions.contain(&Action::ANY))
+            || on_all.is_some_and(|actions| actions.contain(action) || actions.contain(&Action::ANY))
     }
 
     #[inline]
     fn actions_on(&self, resource: &str) -> Option<&Actions> {
-        let place = self.place_of(resource).ok()?;
-        Some(&self.sorted[place].actions)
+        let index = self.index_of(resource).ok()?;
+        Some(&self.sorted[index].actions)
     }
 
     #[inline]
-    fn place_of(&self, resource: &str) -> Result<usize, usize> {
+    fn index_of(&self, resource: &str) -> Result<usize, usize> {
         self.sorted.binary_search_by(|grant| (*grant.resource).cmp(resource))
     }
 
@@ -53,18 +53,27 @@ impl Grants {
     }
 
     pub(super) fn add(&mut self, resource: Box<str>, action: Action) {
-        match self.place_of(&resource) {
-            Ok(place) => self.sorted[place].actions.add(action),
-            Err(place) => {
+        match self.index_of(&resource) {
+            Ok(index) => self.sorted[index].actions.add(action),
+            Err(index) => {
                 let mut actions = Actions::default();
                 actions.add(action);
-                self.sorted.insert(place, Grant { resource, actions });
+                self.sorted.insert(index, Grant { resource, actions });
             }
+        }
+    }
+
+    pub(super) fn remove(&mut self, resource: &str, action: &Action) {
+        let Ok(index) = self.index_of(resource) else { return };
+        let actions = &mut self.sorted[index].actions;
+        actions.remove(action);
+        if actions.is_empty() {
+            self.sorted.remove(index);
         }
     }
 }
 
-/// Many at once, in any order.
+/// Sorts once, so that a long list in any order is cheap.
 impl FromIterator<(Box<str>, Action)> for Grants {
     fn from_iter<I: IntoIterator<Item = (Box<str>, Action)>>(grants: I) -> Self {
         let mut sorted = BTreeMap::<Box<str>, Actions>::new();

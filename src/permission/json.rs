@@ -1,4 +1,5 @@
-//! `{"stats": ["read"]}`. Wildcards are a setting of the service, and never come from outside.
+//! Permissions as JSON: `{"stats": ["read"]}`. Wildcards are a setting of the service, so JSON never
+//! turns them on.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -35,7 +36,7 @@ impl<'de> Deserialize<'de> for Permissions {
 
 #[cfg(feature = "admin-api")]
 impl Permissions {
-    /// From outside, where nobody vouches for their number: it is counted while they are read.
+    /// Reads permissions from an untrusted body. Their number is checked while they are read.
     pub(crate) fn deserialize_at_most<'de, D: Deserializer<'de>>(
         deserializer: D,
         most: usize,
@@ -44,12 +45,13 @@ impl Permissions {
     }
 }
 
-/// Reads resources with their actions, at most so many pairs. What is stored has no limit: it was checked when it was made.
+/// Reads resources with their actions, at most `most` pairs. A store reads without a limit: its
+/// permissions were checked when they were written.
 struct PermissionMap {
     most: usize,
 }
 
-/// The actions on one resource, of which so many are left.
+/// Reads the actions on one resource, at most `left` of them.
 struct ActionList {
     left: usize,
 }

@@ -1,20 +1,21 @@
-//! What a key may do: actions on resources.
+//! The permissions of a key: actions on resources.
 
 mod action;
 mod grants;
 #[cfg(feature = "serde")]
 mod json;
 
-use std::{fmt, hash::Hasher, sync::Arc};
+use std::{fmt, hash::Hasher, sync::Arc, vec};
 
 pub use action::Action;
 
 use grants::Grants;
 
-/// What a key may do: for each resource, the actions that are granted. An empty set grants nothing.
+/// A set of permissions: for each resource, the granted actions. An empty set grants nothing.
 ///
-/// Names are compared exactly, and `*` is a name like any other unless [`Permissions::with_wildcards`] is asked for.
-/// With the `serde` feature it reads and writes as `{"stats": ["read"]}`.
+/// Names are compared exactly. `*` is an ordinary name unless you call
+/// [`Permissions::with_wildcards`]. With the feature `serde`, a set reads and writes as
+/// `{"stats": ["read"]}`.
 ///
 /// ```
 /// use tower_api_key::Permissions;
@@ -25,26 +26,74 @@ use grants::Grants;
 /// assert!(!permissions.allows("domains", "read"));
 /// ```
 ///
-/// It is one `Arc`, so a clone costs one count, and the keys of a store may share a set.
+/// It collects from pairs of a resource and an action, and iterates over them:
+///
+/// ```
+/// use tower_api_key::Permissions;
+///
+/// let mut permissions: Permissions = [("stats", "read"), ("links", "create")].into_iter().collect();
+/// permissions.extend([("links", "read")]);
+/// for (resource, actions) in &permissions {
+///     println!("{resource}: {} actions", actions.len()); // links: 2 actions, stats: 1 actions
+/// }
+/// ```
+///
+/// A clone is cheap: it shares the content through one `Arc`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Permissions(Option<Arc<Grants>>);
 
 // === impl Permissions ===
 
 impl Permissions {
-    /// Grants nothing.
+    /// Returns an empty set, which grants nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Grants `action` on `resource` besides what is granted already.
+    /// Grants `create`, `read`, `update` and `delete` on `resource`, and no custom action.
+    ///
+    /// ```
+    /// use tower_api_key::Permissions;
+    ///
+    /// let links = Permissions::all_of("links").remove("links", "delete");
+    /// assert!(links.allows("links", "update") && !links.allows("links", "delete"));
+    /// assert!(!links.allows("links", "archive"));
+    /// ```
+    pub fn all_of(resource: &str) -> Self {
+        [Action::CREATE, Action::READ, Action::UPDATE, Action::DELETE]
+            .map(|action| (resource, action))
+            .into_iter()
+            .collect()
+    }
+
+    /// Adds a grant of `action` on `resource`.
     #[must_use]
     pub fn grant(mut self, resource: impl Into<String>, action: impl Into<Action>) -> Self {
         self.grants_mut().add(resource.into().into(), action.into());
         self
     }
 
-    /// Makes `*` mean every resource, or every action: the whole name only, never a part of it.
+    /// Removes the grant of `action` on `resource`, if the set has it.
+    ///
+    /// It removes exactly this grant: where a wildcard such as `*` grants the action too, the
+    /// action stays allowed.
+    ///
+    /// ```
+    /// use tower_api_key::Permissions;
+    ///
+    /// let permissions = Permissions::new().grant("stats", "read").remove("stats", "read");
+    /// assert!(permissions.is_empty());
+    /// ```
+    #[must_use]
+    pub fn remove(mut self, resource: &str, action: impl Into<Action>) -> Self {
+        if let Some(grants) = &mut self.0 {
+            Arc::make_mut(grants).remove(resource, &action.into());
+        }
+        Self(self.0.filter(|grants| grants.wildcards || !grants.is_empty()))
+    }
+
+    /// Makes `*` mean every resource, or every action. Only the whole name is a wildcard: `link*` is
+    /// an ordinary name.
     ///
     /// ```
     /// use tower_api_key::Permissions;
@@ -59,7 +108,7 @@ impl Permissions {
         self
     }
 
-    /// Whether `action` on `resource` is granted.
+    /// Returns whether `action` on `resource` is granted.
     #[inline]
     pub fn allows(&self, resource: &str, action: impl Into<Action>) -> bool {
         self.allow(resource, &action.into())
@@ -70,7 +119,9 @@ impl Permissions {
         self.0.as_ref().is_some_and(|grants| grants.allow(resource, action))
     }
 
-    /// Whether everything that `others` grant is granted here too: a key made under these may hold those.
+    /// Returns whether this set grants everything that `others` grants.
+    ///
+    /// An actor may give a new key only permissions for which this holds.
     ///
     /// ```
     /// use tower_api_key::Permissions;
@@ -83,37 +134,47 @@ impl Permissions {
         self.first_beyond(others).is_none()
     }
 
-    /// The first grant of `others` that is none of these. Where `*` stands for all names over there, it has to do so here.
+    /// Returns the first grant of `others` that this set lacks. A wildcard of `others` needs the same
+    /// wildcard here.
     pub(crate) fn first_beyond<'o>(&self, others: &'o Permissions) -> Option<(&'o str, &'o Action)> {
-        let says_all = |resource: &str, action: &Action| resource == "*" || *action == Action::ANY;
+        let is_wildcard = |resource: &str, action: &Action| resource == "*" || *action == Action::ANY;
         let grants = others.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)));
         grants.into_iter().find(|(resource, action)| {
-            let means_more = others.has_wildcards() && !self.has_wildcards() && says_all(resource, action);
-            means_more || !self.allow(resource, action)
+            let grants_more = others.has_wildcards() && !self.has_wildcards() && is_wildcard(resource, action);
+            grants_more || !self.allow(resource, action)
         })
     }
 
-    /// Whether `*` means every name, see [`Permissions::with_wildcards`].
+    /// Returns whether `*` means every name, see [`Permissions::with_wildcards`].
     pub fn has_wildcards(&self) -> bool {
         self.0.as_ref().is_some_and(|grants| grants.wildcards)
     }
 
-    /// Whether nothing is granted.
+    /// Returns whether nothing is granted.
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|grants| grants.is_empty())
     }
 
-    /// Every resource with its actions, resources in alphabetical order, actions as create, read, update, delete, then others.
+    /// Returns every resource with its actions. Resources are in alphabetical order; actions are in
+    /// the order create, read, update, delete, then custom ones alphabetically.
+    ///
+    /// ```
+    /// use tower_api_key::{Action, Permissions};
+    ///
+    /// let permissions = Permissions::new().grant("links", "read").grant("links", "create");
+    /// let listed: Vec<_> = permissions.iter().collect();
+    /// assert_eq!(listed, [("links", &[Action::CREATE, Action::READ][..])]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[Action])> {
         self.0.iter().flat_map(|grants| grants.iter())
     }
 
-    /// Whether there is no more than one copy of the two.
+    /// Returns whether both share one allocation.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
     }
 
-    /// Whether somebody else has this copy too.
+    /// Returns whether other clones share this allocation.
     pub(crate) fn is_shared(&self) -> bool {
         self.0.as_ref().is_some_and(|grants| Arc::strong_count(grants) > 1)
     }
@@ -127,11 +188,43 @@ impl Permissions {
     }
 }
 
-/// Resources, each with an action.
+/// Collects pairs of a resource and an action.
 impl<R: Into<String>, A: Into<Action>> FromIterator<(R, A)> for Permissions {
     fn from_iter<I: IntoIterator<Item = (R, A)>>(grants: I) -> Self {
         let grants = grants.into_iter().map(|(resource, action)| (resource.into().into(), action.into()));
         Self(Some(grants.collect::<Grants>()).filter(|grants| !grants.is_empty()).map(Arc::new))
+    }
+}
+
+/// Adds a grant for each pair of a resource and an action.
+impl<R: Into<String>, A: Into<Action>> Extend<(R, A)> for Permissions {
+    fn extend<I: IntoIterator<Item = (R, A)>>(&mut self, grants: I) {
+        for (resource, action) in grants {
+            self.grants_mut().add(resource.into().into(), action.into());
+        }
+    }
+}
+
+/// Yields one pair for each grant, as `collect` and `extend` take them.
+impl IntoIterator for Permissions {
+    type Item = (String, Action);
+    type IntoIter = vec::IntoIter<(String, Action)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let grants = self
+            .iter()
+            .flat_map(|(resource, actions)| actions.iter().map(move |action| (resource.to_owned(), action.clone())));
+        grants.collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// Yields each resource with its actions, see [`Permissions::iter`].
+impl<'p> IntoIterator for &'p Permissions {
+    type Item = (&'p str, &'p [Action]);
+    type IntoIter = vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter().collect::<Vec<_>>().into_iter()
     }
 }
 

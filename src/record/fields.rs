@@ -1,27 +1,30 @@
-//! The fields of a record: what each request looks at, and apart from it what most look at never.
+//! The fields of a record. Those that every request reads are kept apart from those that few read.
+//!
+//! A new field goes into `ColdFields`. The patterns without `..` below then name every place in
+//! `src/record/` that must know it.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 use http::Extensions;
 
 use super::{KeyId, Owner, Status};
 use crate::{key::KeyDigest, permission::Permissions};
 
-/// In this order, so that what a check needs is in one line of the processor's cache, the counts of the `Arc` included.
+/// Ordered so that the fields of a check share one cache line with the counts of the `Arc`.
 #[derive(Clone)]
 #[repr(C)]
 pub(crate) struct Fields {
     pub(crate) digest: KeyDigest,
     pub(crate) status: Status,
-    /// Whether there is a time to be looked at.
+    /// Whether `not_before` or `expires_at` is set.
     pub(crate) is_timed: bool,
     pub(crate) permissions: Permissions,
     pub(crate) id: KeyId,
     pub(crate) organization: Option<Box<str>>,
-    pub(crate) rare: Option<Box<ColdFields>>,
+    pub(crate) cold: Option<Box<ColdFields>>,
 }
 
-/// What a small record does without.
+/// The fields that small records lack, and that requests do not read.
 #[derive(Clone, Default)]
 pub(crate) struct ColdFields {
     pub(crate) not_before: Option<SystemTime>,
@@ -51,7 +54,7 @@ impl Fields {
             permissions: Permissions::new(),
             id,
             organization: None,
-            rare: None,
+            cold: None,
         }
     }
 
@@ -72,17 +75,133 @@ impl Fields {
     }
 
     pub(super) fn cold(&self) -> Option<&ColdFields> {
-        self.rare.as_deref()
+        self.cold.as_deref()
     }
 
     pub(super) fn cold_mut(&mut self) -> &mut ColdFields {
-        self.rare.get_or_insert_default()
+        self.cold.get_or_insert_default()
     }
 
-    /// Changes the times.
-    pub(super) fn time(&mut self, change: impl FnOnce(&mut ColdFields)) {
-        let rare = self.cold_mut();
-        change(rare);
-        self.is_timed = rare.not_before.is_some() || rare.expires_at.is_some();
+    /// Changes `not_before` or `expires_at`.
+    pub(super) fn change_times(&mut self, change: impl FnOnce(&mut ColdFields)) {
+        let cold = self.cold_mut();
+        change(cold);
+        self.is_timed = cold.not_before.is_some() || cold.expires_at.is_some();
+    }
+
+    /// Makes this the record of a new key that replaces this one: clears what belongs to one key.
+    pub(super) fn succeed(&mut self, id: KeyId, digest: KeyDigest) {
+        let old = std::mem::replace(&mut self.id, id);
+        self.digest = digest;
+        let ColdFields {
+            replaces,
+            replaced_by,
+            version,
+            last_used_at,
+            use_count,
+            // What the new key inherits.
+            not_before: _,
+            expires_at: _,
+            environment: _,
+            owner: _,
+            name: _,
+            mask: _,
+            created_at: _,
+            metadata: _,
+            values: _,
+        } = self.cold_mut();
+        *replaces = Some(old);
+        (*replaced_by, *version, *last_used_at, *use_count) = (None, 0, None, 0);
+    }
+}
+
+/// Compares all but the attached values, which have no equality.
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { digest, status, is_timed: _, permissions, id, organization, cold } = self;
+        let hot = (digest, status, permissions, id, organization);
+        hot == (&other.digest, &other.status, &other.permissions, &other.id, &other.organization)
+            && match (cold, &other.cold) {
+                (Some(cold), Some(other)) => cold == other,
+                (Some(cold), None) | (None, Some(cold)) => **cold == ColdFields::default(),
+                (None, None) => true,
+            }
+    }
+}
+
+impl PartialEq for ColdFields {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            not_before,
+            expires_at,
+            environment,
+            owner,
+            name,
+            mask,
+            created_at,
+            replaces,
+            replaced_by,
+            version,
+            last_used_at,
+            use_count,
+            metadata,
+            values: _,
+        } = self;
+        *not_before == other.not_before
+            && *expires_at == other.expires_at
+            && *environment == other.environment
+            && *owner == other.owner
+            && *name == other.name
+            && *mask == other.mask
+            && *created_at == other.created_at
+            && *replaces == other.replaces
+            && *replaced_by == other.replaced_by
+            && *version == other.version
+            && *last_used_at == other.last_used_at
+            && *use_count == other.use_count
+            && *metadata == other.metadata
+    }
+}
+
+/// Shows neither the digest nor the attached values.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digest: _, status, is_timed: _, permissions, id, organization, cold } = self;
+        let defaults = ColdFields::default();
+        let ColdFields {
+            not_before,
+            expires_at,
+            environment,
+            owner,
+            name,
+            mask,
+            created_at,
+            replaces,
+            replaced_by,
+            version,
+            last_used_at,
+            use_count,
+            metadata,
+            values: _,
+        } = cold.as_deref().unwrap_or(&defaults);
+        f.debug_struct("KeyRecord")
+            .field("id", &id.as_str())
+            .field("mask", mask)
+            .field("name", name)
+            .field("owner", owner)
+            .field("organization", organization)
+            .field("environment", environment)
+            .field("permissions", permissions)
+            .field("status", status)
+            .field("created_at", created_at)
+            .field("not_before", not_before)
+            .field("expires_at", expires_at)
+            .field("replaces", replaces)
+            .field("replaced_by", replaced_by)
+            .field("version", version)
+            .field("last_used_at", last_used_at)
+            .field("use_count", use_count)
+            .field("metadata", metadata)
+            .finish_non_exhaustive()
     }
 }

@@ -1,58 +1,80 @@
-//! The names on a record: which key, whose, and whether it works.
+//! The identity of a key: its id, its owner, its status.
 
 use std::{borrow::Borrow, convert::Infallible, fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// The public name of a key: it may be logged and shown, and says nothing of the key.
+/// The public id of a key. You may log and show it; it reveals nothing about the key.
+///
+/// A text or the number of a database row converts into an id. With the feature `serde`, it
+/// serializes as a string.
 ///
 /// ```
 /// use tower_api_key::KeyId;
 ///
 /// assert_eq!(KeyId::from(42), KeyId::from("42"));
+/// assert_eq!("42".parse(), Ok(KeyId::from(42)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Box<str>);
 
-/// Whose key it is, and so to whom its actions are attributed.
+/// The owner of a key: a user, or a service account of the key's organization.
+///
+/// [`Owner::kind`] is the name for programs; `Display` is the name for people. Do not read an owner
+/// from its `Display`: a user may be called `Bot`. With the feature `serde`, an owner serializes as
+/// `{"type": "user", "id": "alice"}` or `{"type": "bot"}`.
 ///
 /// ```
 /// use tower_api_key::Owner;
 ///
-/// assert_eq!(Owner::User("alice".into()).to_string(), "alice");
+/// let alice = Owner::User("alice".into());
+/// assert_eq!((alice.kind(), alice.user()), ("user", Some("alice")));
+/// assert_eq!((Owner::ServiceAccount.kind(), Owner::ServiceAccount.user()), ("bot", None));
+/// assert_eq!(alice.to_string(), "alice");
 /// assert_eq!(Owner::ServiceAccount.to_string(), "Bot");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Owner {
-    /// A person or an account, by its id. The key goes when the owner goes.
+    /// A user, by id. Remove the user's keys together with the user:
+    /// [`remove_user_keys`](crate::KeyManager::remove_user_keys).
     User(String),
-    /// Nobody in particular: the key belongs to its organization, and outlives every member.
+    /// A service account: the key belongs to its organization and outlives every member.
     ServiceAccount,
 }
 
-/// Whether a key works, apart from its times.
+/// Whether a key is switched on. Expiry and start time are separate fields of a record.
+///
+/// With the feature `serde`, a status serializes as its name.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, Status};
 ///
 /// let record = KeyRecord::new("k1", [7; 32]);
 /// assert_eq!(record.status(), Status::Active);
-/// assert_eq!("disabled".parse(), Ok(Status::Disabled)); // as a database column holds it
+/// assert_eq!("disabled".parse(), Ok(Status::Disabled)); // the text in a database column
+/// assert_eq!(Status::Revoked.to_string(), "revoked");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {
-    /// It works.
+    /// The key works.
     #[default]
     Active,
-    /// It is switched off, and may be switched on again.
+    /// The key is rejected until it is enabled again.
     Disabled,
-    /// It is off for good.
+    /// The key is rejected permanently.
     Revoked,
 }
 
-/// The text names no [`Status`].
+/// The error of parsing a text that names no [`Status`].
+///
+/// ```
+/// use tower_api_key::{InvalidStatus, Status};
+///
+/// let error: InvalidStatus = "Active".parse::<Status>().unwrap_err(); // names are lower case
+/// assert_eq!(error.to_string(), "a status is active, disabled or revoked");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("a status is active, disabled or revoked")]
 #[non_exhaustive]
@@ -61,7 +83,7 @@ pub struct InvalidStatus;
 // === impl KeyId, Owner, Status ===
 
 impl KeyId {
-    /// Returns the text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -85,6 +107,7 @@ impl From<&KeyId> for KeyId {
     }
 }
 
+/// Never fails: every text is an id.
 impl FromStr for KeyId {
     type Err = Infallible;
 
@@ -93,21 +116,21 @@ impl FromStr for KeyId {
     }
 }
 
-/// A row's number.
+/// The number of a database row.
 impl From<i64> for KeyId {
     fn from(id: i64) -> Self {
         Self(id.to_string().into())
     }
 }
 
-/// A row's number.
+/// The number of a database row.
 impl From<u64> for KeyId {
     fn from(id: u64) -> Self {
         Self(id.to_string().into())
     }
 }
 
-/// A row's number.
+/// The number of a database row.
 impl From<i32> for KeyId {
     fn from(id: i32) -> Self {
         i64::from(id).into()
@@ -132,6 +155,25 @@ impl fmt::Display for KeyId {
     }
 }
 
+impl Owner {
+    /// Returns the kind of the owner as JSON and database columns have it: `user` or `bot`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::ServiceAccount => "bot",
+        }
+    }
+
+    /// Returns the user's id; `None` for a service account.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::User(id) => Some(id),
+            Self::ServiceAccount => None,
+        }
+    }
+}
+
+/// Shows the user's id, or `Bot`.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -158,7 +200,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// Reads the name in lower case, as [`Status::as_str`] writes it.
+/// Parses the lower-case name that [`Status::as_str`] returns.
 impl FromStr for Status {
     type Err = InvalidStatus;
 
@@ -167,5 +209,37 @@ impl FromStr for Status {
             .into_iter()
             .find(|status| status.as_str() == name)
             .ok_or(InvalidStatus)
+    }
+}
+
+#[cfg(feature = "serde")]
+mod serde {
+    use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+    use super::{KeyId, Owner, Status};
+
+    impl Serialize for KeyId {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(self.as_str())
+        }
+    }
+
+    impl Serialize for Status {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(self.as_str())
+        }
+    }
+
+    impl Serialize for Owner {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let user = self.user();
+            let mut owner = serializer.serialize_struct("Owner", 1 + usize::from(user.is_some()))?;
+            owner.serialize_field("type", self.kind())?;
+            match user {
+                Some(id) => owner.serialize_field("id", id)?,
+                None => owner.skip_field("id")?,
+            }
+            owner.end()
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a store keeps of a key: everything but the key.
+//! The record of a key: everything that a store keeps, which is never the key itself.
 
 mod fields;
 mod getters;
@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 #[cfg(feature = "admin-api")]
 pub(crate) use fields::ColdFields;
 pub(crate) use fields::Fields;
-pub use identity::{KeyId, Owner, Status};
+pub use identity::{InvalidStatus, KeyId, Owner, Status};
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
 #[cfg(feature = "admin-api")]
 pub(crate) use verify::Obstacle;
@@ -21,9 +21,14 @@ pub(crate) use verify::{LayerBounds, Verified};
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
 use thread_cache::Handle;
 
-/// What a store keeps of a key, and what a handler learns of its caller.
+/// The record of a key: what a store keeps, and what a handler learns about its caller.
 ///
-/// It is one `Arc`, so a clone costs one count. Made by `new` with the digest *that the store holds*, and then by `with_..`:
+/// Build one with [`KeyRecord::new`] and the `with_..` methods. A [`KeyStore`](crate::KeyStore)
+/// passes the digest *that it has stored*, not the one that it was asked for: the layer compares the
+/// two. A clone is cheap: it shares the content through one `Arc`.
+///
+/// Two records are equal if all their fields are equal. Values that you attach with
+/// [`KeyRecord::with_extension`] are not compared, since a value of any type may lack equality.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, Owner};
@@ -46,12 +51,20 @@ pub struct KeyRecord(Handle);
 // === impl KeyRecord ===
 
 impl KeyRecord {
-    /// A record of the key that is stored under `digest`. It is active, and may do nothing.
+    /// Returns a record of the key that is stored under `digest`. It is active and has no permissions.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyRecord, Status};
+    ///
+    /// let record = KeyRecord::new("k1", [7; 32]);
+    /// assert_eq!(record.status(), Status::Active);
+    /// assert!(record.permissions().is_empty());
+    /// ```
     pub fn new(id: impl Into<KeyId>, digest: impl Into<KeyDigest>) -> Self {
         Arc::new(Fields::new(id.into(), digest.into())).into()
     }
 
-    /// A record of this key, hashed as the layer hashes, with its mask.
+    /// Returns a record of `key`, with its mask. Pass the hasher that the layer uses.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyHasher, KeyRecord};
@@ -65,25 +78,17 @@ impl KeyRecord {
         Self::new(id, hasher.digest(key)).with_mask(key.mask(Mask::FirstAndLast))
     }
 
-    /// The same for another key: all but what is told of one key alone.
+    /// Returns the record of a new key that replaces this one. It inherits the settings, and not the
+    /// version or the use of this key.
     pub(crate) fn successor(self, id: KeyId, digest: KeyDigest) -> Self {
-        let old = self.id().clone();
-        self.with_replaces(old).edit(|fields| {
-            fields.id = id;
-            fields.digest = digest;
-            let rare = fields.cold_mut();
-            rare.replaced_by = None;
-            rare.version = 0;
-            rare.last_used_at = None;
-            rare.use_count = 0;
-        })
+        self.edit(|fields| fields.succeed(id, digest))
     }
 
     pub(crate) fn with_digest(self, digest: KeyDigest) -> Self {
         self.edit(|fields| fields.digest = digest)
     }
 
-    /// What a store keeps of it: one `Arc`, whoever has handed the record out.
+    /// Returns the shared content, as a store keeps it.
     pub(crate) fn into_fields(self) -> Arc<Fields> {
         self.0.into_fields()
     }
@@ -107,27 +112,18 @@ impl From<Arc<Fields>> for KeyRecord {
     }
 }
 
-/// Neither the digest nor attached values are shown.
+/// Compares everything but the attached values.
+impl PartialEq for KeyRecord {
+    fn eq(&self, other: &Self) -> bool {
+        *self.0 == *other.0
+    }
+}
+
+impl Eq for KeyRecord {}
+
+/// Shows neither the digest nor the attached values.
 impl fmt::Debug for KeyRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRecord")
-            .field("id", &self.id().as_str())
-            .field("mask", &self.mask())
-            .field("name", &self.name())
-            .field("owner", &self.owner())
-            .field("organization", &self.organization())
-            .field("environment", &self.environment())
-            .field("permissions", &self.permissions())
-            .field("status", &self.status())
-            .field("created_at", &self.created_at())
-            .field("not_before", &self.not_before())
-            .field("expires_at", &self.expires_at())
-            .field("replaces", &self.replaces())
-            .field("replaced_by", &self.replaced_by())
-            .field("version", &self.version())
-            .field("last_used_at", &self.last_used_at())
-            .field("use_count", &self.use_count())
-            .field("metadata", &self.metadata())
-            .finish_non_exhaustive()
+        fmt::Debug::fmt(&*self.0, f)
     }
 }

@@ -1,4 +1,7 @@
-//! What a record says, said one by one.
+//! Sets the fields of a record, one by one.
+//!
+//! Each method takes and returns the record, so that a store builds one in a single expression; the
+//! example at [`KeyRecord`] shows it.
 
 use std::time::SystemTime;
 
@@ -6,7 +9,7 @@ use super::{KeyId, KeyRecord, Owner, Status};
 use crate::permission::{Action, Permissions};
 
 impl KeyRecord {
-    /// Grants `action` on `resource` besides what is granted already.
+    /// Adds a grant of `action` on `resource`.
     #[must_use]
     pub fn grant(self, resource: impl Into<String>, action: impl Into<Action>) -> Self {
         self.edit(|fields| {
@@ -14,95 +17,96 @@ impl KeyRecord {
         })
     }
 
-    /// Replaces what is granted.
+    /// Replaces the permissions.
     #[must_use]
     pub fn with_permissions(self, permissions: Permissions) -> Self {
         self.edit(|fields| fields.permissions = permissions)
     }
 
-    /// Says whose key it is.
+    /// Sets the owner.
     #[must_use]
     pub fn with_owner(self, owner: Owner) -> Self {
         self.edit(|fields| fields.cold_mut().owner = Some(owner))
     }
 
-    /// Says to which organization the key belongs.
+    /// Sets the organization that the key belongs to.
     #[must_use]
     pub fn with_organization(self, organization: impl Into<String>) -> Self {
         self.edit(|fields| fields.organization = Some(organization.into().into()))
     }
 
-    /// Says for which environment the key is: `live`, `test`.
+    /// Sets the environment that the key is for: `live`, `test`.
     #[must_use]
     pub fn with_environment(self, environment: impl Into<String>) -> Self {
         self.edit(|fields| fields.cold_mut().environment = Some(environment.into().into()))
     }
 
-    /// Gives the key a name, for people.
+    /// Sets the name of the key, a label for people.
     #[must_use]
     pub fn with_name(self, name: impl Into<String>) -> Self {
         self.edit(|fields| fields.cold_mut().name = Some(name.into().into()))
     }
 
-    /// Keeps what may be shown of the key, see [`Mask`](crate::Mask).
+    /// Sets the part of the key that may be shown, see [`Mask`](crate::Mask).
     #[must_use]
     pub fn with_mask(self, mask: impl Into<String>) -> Self {
         self.edit(|fields| fields.cold_mut().mask = Some(mask.into().into()))
     }
 
-    /// Switches the key off or on.
+    /// Sets the status.
     #[must_use]
     pub fn with_status(self, status: Status) -> Self {
         self.edit(|fields| fields.status = status)
     }
 
-    /// Says when the key was made.
+    /// Sets when the key was issued.
     #[must_use]
     pub fn with_created_at(self, instant: SystemTime) -> Self {
         self.edit(|fields| fields.cold_mut().created_at = Some(instant))
     }
 
-    /// Refuses the key before this instant; `None` takes that back.
+    /// Rejects the key before this instant. `None` removes the bound.
     #[must_use]
     pub fn with_not_before(self, instant: impl Into<Option<SystemTime>>) -> Self {
-        self.edit(|fields| fields.time(|times| times.not_before = instant.into()))
+        self.edit(|fields| fields.change_times(|times| times.not_before = instant.into()))
     }
 
-    /// Refuses the key from this instant on; `None` takes that back, and the key does not expire.
+    /// Rejects the key from this instant on. With `None` it never expires.
     #[must_use]
     pub fn with_expires_at(self, instant: impl Into<Option<SystemTime>>) -> Self {
-        self.edit(|fields| fields.time(|times| times.expires_at = instant.into()))
+        self.edit(|fields| fields.change_times(|times| times.expires_at = instant.into()))
     }
 
-    /// Names the key whose place this one has taken.
+    /// Sets the key that this one has replaced.
     #[must_use]
     pub fn with_replaces(self, old: impl Into<KeyId>) -> Self {
         self.edit(|fields| fields.cold_mut().replaces = Some(old.into()))
     }
 
-    /// Names the key that has taken this one's place. Until it expires, this one is in grace.
+    /// Sets the key that has replaced this one. Until this one expires, it is in its grace period.
     #[must_use]
     pub fn with_replaced_by(self, new: impl Into<KeyId>) -> Self {
         self.edit(|fields| fields.cold_mut().replaced_by = Some(new.into()))
     }
 
-    /// Says how often the record was changed, see [`KeyRegistry::update`](crate::KeyRegistry::update).
+    /// Sets how often the record was changed, see
+    /// [`KeyRegistry::update`](crate::KeyRegistry::update).
     #[must_use]
     pub fn with_version(self, version: u64) -> Self {
         self.edit(|fields| fields.cold_mut().version = version)
     }
 
-    /// Says how often the key was used, and when last.
+    /// Sets how often the key was used, and when last.
     #[must_use]
     pub fn with_usage(self, count: u64, last_used_at: impl Into<Option<SystemTime>>) -> Self {
         self.edit(|fields| {
-            let rare = fields.cold_mut();
-            rare.use_count = count;
-            rare.last_used_at = last_used_at.into();
+            let cold = fields.cold_mut();
+            cold.use_count = count;
+            cold.last_used_at = last_used_at.into();
         })
     }
 
-    /// Keeps a text under a name.
+    /// Stores a text under a name. A second text under the same name replaces the first.
     #[must_use]
     pub fn with_metadata(self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.edit(|fields| {
@@ -110,7 +114,10 @@ impl KeyRecord {
         })
     }
 
-    /// Attaches a value, which a handler gets back by its type: `key.extension::<Plan>()`.
+    /// Attaches a value. A handler gets it by its type: `key.extension::<Plan>()`.
+    ///
+    /// The value lives in memory only: SQLite and PostgreSQL do not store it. Use
+    /// [`KeyRecord::with_metadata`] for texts that must be stored.
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.edit(|fields| {

@@ -1,4 +1,4 @@
-//! Vouching for a record. Whoever vouches for a key does it here.
+//! Verifies a record. This is the only place that decides whether a key works.
 
 use super::{KeyRecord, Status};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     rejection::{Reason, Rejection},
 };
 
-/// What a layer asks of a key besides that it is known.
+/// What a layer requires of a known key.
 #[derive(Debug)]
 pub(crate) struct LayerBounds {
     pub(crate) organization: Option<Box<str>>,
@@ -15,7 +15,7 @@ pub(crate) struct LayerBounds {
     pub(crate) clock: Clock,
 }
 
-/// What keeps a key from working, wherever it is presented.
+/// The reasons that block a key in every layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     Disabled,
@@ -35,12 +35,12 @@ impl From<Obstacle> for Reason {
     }
 }
 
-/// A record whose key was presented and may be used. Only [`KeyRecord::verify`] makes one.
+/// A record whose key was presented and works. Only [`KeyRecord::verify`] makes one.
 #[derive(Debug)]
 pub(crate) struct Verified(KeyRecord);
 
 impl KeyRecord {
-    /// Vouches for this record: one of the presented digests is its own, and nothing forbids its use.
+    /// Accepts this record if one of the presented digests is its own and nothing blocks its use.
     pub(crate) fn verify<'d>(
         self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
@@ -53,7 +53,8 @@ impl KeyRecord {
         }
     }
 
-    /// Compares the presented digests with this record's, all of them, and looks for an obstacle in any case.
+    /// Compares all presented digests with this record's, and looks for an obstacle in any case, so that
+    /// an unknown key takes the same steps as a known one.
     pub(crate) fn examine<'d>(
         &self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
@@ -67,7 +68,7 @@ impl KeyRecord {
         }
     }
 
-    /// What keeps the key from working now, in whatever organization and environment.
+    /// Returns what blocks the key now, in every organization and environment.
     #[inline]
     pub(crate) fn obstacle_at(&self, clock: &Clock) -> Option<Obstacle> {
         let fields = &*self.0;
@@ -104,7 +105,7 @@ impl KeyRecord {
         None
     }
 
-    /// The record that an unknown key is compared with, as a known one is with its own. It never verifies.
+    /// Returns the record that an unknown key is compared with. It never verifies.
     pub(crate) fn dummy() -> Self {
         Self::new("", [0; 32]).with_status(Status::Revoked)
     }

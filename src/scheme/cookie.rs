@@ -5,22 +5,29 @@ use http::{HeaderMap, HeaderValue, header::COOKIE};
 use super::{
     Scheme,
     diagnosis::{Around, Rules},
-    grammar::trim_ows,
-    is_readable,
+    grammar::{is_tchar, trim_ows},
+    is_readable, list,
     resolve::{Credential, KeyText, SourceResult},
 };
+use crate::error::ConfigError;
 
 #[derive(Clone, Debug)]
 pub(super) struct CookieSource {
-    pub(super) name: Box<str>,
+    name: Box<str>,
     pub(super) order: usize,
     pub(super) scheme: &'static Scheme,
 }
 
 impl CookieSource {
+    pub(super) fn new(name: &str, order: usize, scheme: &Scheme) -> Result<Self, ConfigError> {
+        if name.is_empty() || !name.bytes().all(is_tchar) {
+            return Err(ConfigError::CookieName(name.to_owned()));
+        }
+        Ok(Self { name: name.into(), order, scheme: scheme.interned() })
+    }
+
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> SourceResult<'r> {
-        let pairs = headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes()));
-        let mut values = pairs.filter(|(name, _)| self.is_named(name)).map(|(_, value)| value);
+        let mut values = self.values(headers);
         let Some(key) = values.next() else {
             return SourceResult::Nothing;
         };
@@ -35,42 +42,43 @@ impl CookieSource {
         }
     }
 
+    /// Returns the values of this cookie.
+    pub(super) fn values<'r>(&self, headers: &'r HeaderMap) -> impl Iterator<Item = &'r [u8]> {
+        let pairs = headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes()));
+        pairs.filter(|(name, _)| self.is_named(name)).map(|(_, value)| value)
+    }
+
     fn is_named(&self, name: &[u8]) -> bool {
         name == self.name.as_bytes()
     }
 }
 
-/// Takes these cookies out, and leaves all others as they are.
+/// Removes these cookies. All others stay on their lines.
 pub(super) fn hide(sources: &[CookieSource], headers: &mut HeaderMap) {
     let is_ours = |pair: &[u8]| {
         let (name, _) = split(pair);
         sources.iter().any(|source| source.is_named(name))
     };
-    let parts = |line: &HeaderValue| -> Vec<Vec<u8>> {
-        line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::to_vec).collect()
-    };
-    let lines: Vec<Vec<Vec<u8>>> = headers.get_all(COOKIE).iter().map(parts).collect();
-    if !lines.iter().flatten().any(|pair| is_ours(pair)) {
+    if !list::elements(headers, &COOKIE, b';').any(is_ours) {
         return;
     }
+    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     headers.remove(COOKIE);
-    for line in lines {
-        let kept: Vec<&[u8]> = line.iter().filter(|pair| !is_ours(pair)).map(|pair| trim_ows(pair)).collect();
-        if kept.iter().any(|pair| !pair.is_empty())
-            && let Ok(mut line) = HeaderValue::from_bytes(&kept.join(&b"; "[..]))
-        {
-            line.set_sensitive(true);
+    for line in &lines {
+        let kept: Vec<&[u8]> = list::split(line, b';').filter(|pair| !is_ours(pair)).collect();
+        if let Some(line) = list::join(&kept, b';', true) {
             headers.append(COOKIE, line);
         }
     }
 }
 
-/// RFC 6265 §4.2.1, read as §5.2 reads a pair: white space around a name and around a value is not part of it.
+/// Returns the pairs of a line (RFC 6265 §4.2.1). White space around names and values is not part of
+/// them (§5.2).
 pub(super) fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     line.split(|byte| *byte == b';').map(split)
 }
 
-/// A pair without an equals sign is a value without a name.
+/// Splits a pair. Without an equals sign it is a value without a name.
 fn split(pair: &[u8]) -> (&[u8], &[u8]) {
     match pair.iter().position(|byte| *byte == b'=') {
         Some(place) => (trim_ows(&pair[..place]), trim_ows(&pair[place + 1..])),
@@ -78,7 +86,7 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// RFC 6265 §4.1.1, of visible ASCII.
+/// Returns whether a byte of visible ASCII is a cookie-octet (RFC 6265 §4.1.1).
 pub(super) fn is_cookie_octet(byte: u8) -> bool {
     !b"\",;\\".contains(&byte)
 }

@@ -5,7 +5,7 @@
 use http::{HeaderMap, HeaderValue, Uri, header::COOKIE};
 
 use super::{
-    cookie,
+    Scheme, SchemePolicy, cookie,
     grammar::{is_tchar, trim_ows},
     known,
 };
@@ -93,6 +93,26 @@ impl Around {
 }
 
 impl Rules {
+    pub(super) fn new(policy: &SchemePolicy, max_key_len: usize) -> Self {
+        let words =
+            |schemes: Vec<&Scheme>| schemes.iter().filter_map(|scheme| Some(scheme.word.as_deref()?.into())).collect();
+        let of_authorization: Vec<&Scheme> =
+            policy.schemes().iter().filter(|scheme| scheme.is_in_authorization()).collect();
+        let named = of_authorization.iter().find(|scheme| policy.is_advertised(scheme)).or(of_authorization.first());
+        let seen = |named: &Scheme| {
+            policy.schemes().iter().position(|scheme| scheme == named).map_or(Seen::Nothing, Seen::scheme)
+        };
+        Self {
+            max_key_len,
+            words: words(policy.schemes().iter().collect()),
+            authorization_words: of_authorization
+                .iter()
+                .filter_map(|scheme| Some((scheme.word.as_deref()?.into(), seen(scheme))))
+                .collect(),
+            authorization: named.map_or(Seen::Nothing, |named| seen(named)),
+        }
+    }
+
     pub(super) fn is_word(&self, word: &[u8]) -> bool {
         has(&self.words, word) || known::word(word).is_some()
     }

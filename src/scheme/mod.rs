@@ -1,51 +1,64 @@
-//! Where a credential may stand in a request, and how it is read.
+//! Schemes: the places where a request may carry a key, and how the key is read there.
 //!
-//! A request in, a borrowed credential out. Knows no key format, no store and no principal.
+//! This module reads a borrowed credential out of a request. It knows no key format, no store and no
+//! principal.
 //!
-//! | scheme                             | the request carries             | the key is             |
-//! |------------------------------------|---------------------------------|------------------------|
-//! | [`Scheme::bearer`]                 | `Authorization: Bearer KEY`     | token68                |
-//! | [`Scheme::token`]                  | `Authorization: Token KEY`      | token68                |
-//! | [`Scheme::authorization`]          | `Authorization: WORD KEY`       | token68                |
-//! | [`Scheme::x_api_key`]              | `X-API-Key: KEY`                | visible ASCII          |
-//! | [`Scheme::header`]                 | `NAME: KEY`                     | visible ASCII          |
-//! | [`Scheme::header_with_prefix`]       | `NAME: WORD KEY`                | token68                |
-//! | [`Scheme::basic`]                  | `Authorization: Basic CODED`    | the user name, decoded |
-//! | [`Scheme::basic_password`]         | `Authorization: Basic CODED`    | the password, decoded  |
-//! | [`Scheme::cookie`]                 | `Cookie: NAME=KEY`              | cookie octets          |
-//! | [`Scheme::websocket_protocol`]     | `Sec-WebSocket-Protocol: NAME, KEY` | a token            |
-//! | [`Scheme::query`] (risky)          | `?NAME=KEY`                     | visible ASCII, decoded |
+//! | scheme                         | the request carries                 | the key is             |
+//! |--------------------------------|-------------------------------------|------------------------|
+//! | [`Scheme::bearer`]             | `Authorization: Bearer KEY`         | token68                |
+//! | [`Scheme::token`]              | `Authorization: Token KEY`          | token68                |
+//! | [`Scheme::authorization`]      | `Authorization: WORD KEY`           | token68                |
+//! | [`Scheme::x_api_key`]          | `X-API-Key: KEY`                    | visible ASCII          |
+//! | [`Scheme::header`]             | `NAME: KEY`                         | visible ASCII          |
+//! | [`Scheme::header_with_prefix`] | `NAME: WORD KEY`                    | token68                |
+//! | [`Scheme::basic`]              | `Authorization: Basic BASE64`       | the user name, decoded |
+//! | [`Scheme::basic_password`]     | `Authorization: Basic BASE64`       | the password, decoded  |
+//! | [`Scheme::cookie`]             | `Cookie: NAME=KEY`                  | cookie octets          |
+//! | [`Scheme::websocket_protocol`] | `Sec-WebSocket-Protocol: NAME, KEY` | a token                |
+//! | [`Scheme::query`] (discouraged: keys in URLs end up in logs) | `?NAME=KEY` | visible ASCII, decoded |
 //!
 //! [`Scheme::visible_ascii`] makes the key after a word visible ASCII instead of token68.
 //!
-//! The rules, in the order in which they are applied:
+//! The rules, in the order in which they apply:
 //!
 //! 1. Optional white space at both ends of a field value is not part of it (RFC 9110 §5.5).
-//! 2. An empty `Authorization` is nothing of ours. Any other empty credential (a private header without a value, a word without a key, an
-//!    empty query value or cookie) conflicts with nothing; alone it is malformed.
-//! 3. A scheme word matches without regard to case, then come one or more spaces (RFC 9110 §11.4).
-//!    A tab is not a space, and a comma ends nothing.
-//! 4. A key is 1 to 512 bytes (or [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len)) of its alphabet: token68 (RFC 9110 §11.2) after a
-//!    word, visible ASCII in a private header, the user name or password and a query value, cookie-octets (RFC 6265 §4.1.1) in a cookie, a token (RFC 9110 §5.6.2) in a list of protocols.
-//! 5. A credential header, query parameter, cookie or protocol that is given twice is refused, equal or not. Several `Cookie` and
-//!    several `Sec-WebSocket-Protocol` lines are one (RFC 9113 §8.2.3, RFC 6455 §11.3.4).
-//! 6. Two schemes in one request are decided by the policy's [`ConflictPolicy`] rule.
+//! 2. An empty `Authorization` is not a credential. Any other empty credential (a private header without
+//!    a value, a word without a key, an empty query value or cookie) conflicts with nothing. If it is the
+//!    only one, it is malformed.
+//! 3. A word matches in any case. One or more spaces follow it (RFC 9110 §11.4). A tab is not a space,
+//!    and a comma does not end a key.
+//! 4. A key has 1 to 512 bytes, or up to
+//!    [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len). Its characters are token68
+//!    (RFC 9110 §11.2) after a word; visible ASCII in a private header, in Basic and in a query;
+//!    cookie-octets (RFC 6265 §4.1.1) in a cookie; a token (RFC 9110 §5.6.2) among protocols.
+//! 5. A credential header, query parameter, cookie or protocol that is repeated is rejected, even with
+//!    equal values. Several `Cookie` lines are one header, and so are several `Sec-WebSocket-Protocol`
+//!    lines (RFC 9113 §8.2.3, RFC 6455 §11.3.4).
+//! 6. The policy's [`ConflictPolicy`] decides about two schemes in one request.
 //!
-//! An `Authorization` with a word outside the policy and any header, cookie or protocol outside the policy are somebody else's and
-//! are left alone.
+//! An `Authorization` with a word outside the policy belongs to another system and is left alone, and so
+//! is any header, cookie or protocol outside the policy.
 
 mod basic;
+mod carrier;
 mod challenge;
+mod coding;
 mod cookie;
 mod diagnosis;
 mod grammar;
-mod hide;
+mod header;
 mod known;
+pub(crate) mod list;
 mod others;
 mod policy;
+mod query;
 mod read;
+#[cfg(test)]
+mod read_properties;
 mod resolve;
+mod sources;
 mod suspect;
+mod text_form;
 mod usage;
 mod vary;
 mod websocket;
@@ -54,45 +67,51 @@ mod write;
 use std::{
     borrow::Cow,
     collections::HashSet,
-    fmt,
-    hash::{Hash, Hasher},
-    ops::Deref,
     sync::{LazyLock, Mutex, PoisonError},
 };
 
+pub(crate) use carrier::Carrier;
+use carrier::{AUTHORIZATION, Spelled};
 pub(crate) use challenge::Challenges;
+pub(crate) use coding::KeyForm;
 pub(crate) use diagnosis::{Diagnosis, Seen};
 pub(crate) use grammar::all_bytes;
+pub(crate) use header::Candidate;
 pub(crate) use known::{PLACES, WORDS};
 pub use policy::{ConflictPolicy, SchemePolicy};
-pub(crate) use read::{Candidate, Reader};
+pub(crate) use read::Reader;
 pub(crate) use resolve::Credential;
+pub use text_form::InvalidScheme;
 pub(crate) use vary::Vary;
 #[cfg(feature = "client")]
 pub(crate) use write::Writer;
 
-/// The longest key that a layer reads by default, in bytes. Anything longer is refused before it is hashed.
+/// The length of the longest key that a layer reads by default, in bytes. Longer texts are rejected
+/// before they are hashed.
 pub const MAX_KEY_LEN: usize = 512;
 
 /// The upper bound of [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len), in bytes: 4 KiB.
 pub const KEY_LEN_LIMIT: usize = 4096;
 
-/// Whether a request could carry these bytes as a key: 1 to `max` of visible ASCII.
+/// Returns whether a request can carry these bytes as a key: 1 to `max` of visible ASCII.
 pub(crate) fn is_readable(key: &[u8], max: usize) -> bool {
     (1..=max).contains(&key.len()) && all_bytes(key, |byte| byte.is_ascii_graphic())
 }
 
-/// One place where a request may carry a key.
+/// A place where a request may carry a key, and how the key is written there.
 ///
 /// Names are checked when the layer is built, see [`ConfigError`](crate::ConfigError).
-/// The text form names the place: `authorization:Bearer`, `header:x-api-key`, `query:key`, `cookie:key`, `sec-websocket-protocol:api-key`,
-/// and what is unusual about the key: `authorization:Basic:password`, `authorization:Bearer:visible-ascii`.
+///
+/// The text form, by `Display` and `FromStr`, is for logs and configuration files. It names the place:
+/// `authorization:Bearer`, `header:x-api-key`, `query:key`, `cookie:key`,
+/// `sec-websocket-protocol:api-key`. A suffix names an unusual form of the key:
+/// `authorization:Basic:password`, `authorization:Bearer:visible-ascii`.
 ///
 /// ```
 /// use tower_api_key::Scheme;
 ///
 /// assert_eq!(Scheme::bearer().to_string(), "authorization:Bearer");
-/// assert_eq!(Scheme::header("X-Auth-Token").to_string(), "header:x-auth-token");
+/// assert_eq!("header:X-Auth-Token".parse(), Ok(Scheme::header("X-Auth-Token")));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scheme {
@@ -101,33 +120,7 @@ pub struct Scheme {
     form: KeyForm,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Carrier {
-    Header(Spelled),
-    Query(Cow<'static, str>),
-    Cookie(Cow<'static, str>),
-    WebSocketProtocol(Cow<'static, str>),
-}
-
-/// Which text of a credential is the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum KeyForm {
-    /// What the place implies: see the table of the [module](self).
-    Usual,
-    /// Visible ASCII after a word.
-    VisibleAscii,
-    /// The password of `Basic`.
-    Password,
-}
-
-/// A header name, and how it was spelled: two spellings of one name are equal.
-#[derive(Clone, Debug)]
-pub(crate) struct Spelled {
-    lower: Cow<'static, str>,
-    given: Cow<'static, str>,
-}
-
-const AUTHORIZATION: Spelled = Spelled { lower: Cow::Borrowed("authorization"), given: Cow::Borrowed("Authorization") };
+// === impl Scheme ===
 
 impl Scheme {
     /// `Authorization: Bearer KEY` (RFC 6750 §2.1).
@@ -140,21 +133,27 @@ impl Scheme {
         Self::word_in_authorization(Cow::Borrowed("Token"))
     }
 
-    /// `Authorization: WORD KEY`, with a word of your own (RFC 9110 §11.4). The word `Basic` means [`Scheme::basic`].
+    /// `Authorization: WORD KEY`, with any auth-scheme (RFC 9110 §11.1). The word `Basic` means
+    /// [`Scheme::basic`].
     pub fn authorization(word: impl Into<String>) -> Self {
         Self::word_in_authorization(Cow::Owned(word.into()))
     }
 
-    /// `Authorization: Basic CODED`, where the user name is the key (RFC 7617 §2): what `curl -u KEY:` sends, and every HTTP client that
-    /// takes a user name. The password counts for nothing, up to 512 bytes of it.
+    /// `Authorization: Basic BASE64`, where the user name is the key (RFC 7617 §2).
     ///
-    /// A browser answers the challenge of this scheme with a dialog for name and password, and then sends them by itself, as it does a cookie.
+    /// `curl -u KEY:` sends this, and every HTTP client that takes a user name. The password is ignored
+    /// and may have up to 512 bytes.
+    ///
+    /// A browser answers the challenge of this scheme with a dialog for name and password. It then sends
+    /// them by itself, as it does with a cookie.
     pub const fn basic() -> Self {
         Self::word_in_authorization(Cow::Borrowed("Basic"))
     }
 
-    /// `Authorization: Basic CODED`, where the password is the key and the user name counts for nothing (RFC 7617 §2): what
-    /// `curl -u :KEY` sends, and `curl -u token:KEY`. A request is read by this or by [`Scheme::basic`], so a policy has one of them.
+    /// `Authorization: Basic BASE64`, where the password is the key (RFC 7617 §2).
+    ///
+    /// `curl -u :KEY` and `curl -u token:KEY` send this. The user name is ignored. A policy has either
+    /// this scheme or [`Scheme::basic`], since both read the same header.
     ///
     /// ```
     /// use tower_api_key::Scheme;
@@ -174,49 +173,54 @@ impl Scheme {
 
     /// `NAME: KEY`, in a private header whose whole value is the key.
     ///
-    /// `Scheme::header("authorization")` accepts a key without any word before it.
+    /// `Scheme::header("authorization")` accepts a key without a word before it.
     pub fn header(name: impl Into<String>) -> Self {
         Self::whole(Carrier::Header(Spelled::new(name.into())))
     }
 
-    /// `NAME: WORD KEY`, in a private header that asks for a word before the key.
+    /// `NAME: WORD KEY`, in a private header with a word before the key.
     pub fn header_with_prefix(name: impl Into<String>, word: impl Into<String>) -> Self {
         Self { word: Some(Cow::Owned(word.into())), ..Self::header(name) }
     }
 
-    /// `?NAME=KEY`, in the query string. **Risky, and never on by default.**
+    /// `?NAME=KEY`, in the query string. **Discouraged, and never on by default.**
     ///
-    /// A URL is written down where a header is not: in the access logs of every proxy, in a browser's history, in
-    /// `Referer`, in error reports. RFC 6750 §2.3 says that it "SHOULD NOT be used" where a header can be.
-    /// The parameter's name and value are form-decoded, so a `+` in a key must be sent as `%2B`.
+    /// URLs are recorded where headers are not: in access logs of proxies, in the history of browsers, in
+    /// `Referer`, in error reports. RFC 6750 §2.3 says that this method "SHOULD NOT be used" where a header
+    /// is possible. Name and value are form-decoded, so a client must send a `+` in a key as `%2B`.
     ///
-    /// [`hide_credentials`](crate::layer::ApiKeyLayerBuilder::hide_credentials) takes the parameter out of the request's
-    /// URI, but cannot reach a copy that something before the layer has made, as axum's `OriginalUri` is.
+    /// [`hide_credentials`](crate::layer::ApiKeyLayerBuilder::hide_credentials) removes the parameter from
+    /// the request's URI. It cannot reach a copy that was made before the layer, such as axum's
+    /// `OriginalUri`.
     pub fn query(name: impl Into<String>) -> Self {
         Self::whole(Carrier::Query(Cow::Owned(name.into())))
     }
 
-    /// `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive; of a quoted value the quotes are part, so that it is malformed.
+    /// `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive. The quotes of a quoted value are part
+    /// of it, so a quoted value is malformed.
     ///
-    /// A browser sends a cookie by itself, also when another site asks it to: set it `SameSite=Strict`, `HttpOnly` and `Secure`, and
-    /// refuse what changes something on behalf of another site (tower-http's `csrf`; it lets the GET of a WebSocket's handshake pass).
+    /// A browser sends a cookie by itself, even when another site makes it send the request. Set the cookie
+    /// with `SameSite=Strict`, `HttpOnly` and `Secure`, and reject cross-site requests that change
+    /// something: tower-http's `csrf` does, except for the GET of a WebSocket handshake.
     pub fn cookie(name: impl Into<String>) -> Self {
         Self::whole(Carrier::Cookie(Cow::Owned(name.into())))
     }
 
-    /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, which cannot set a header there:
-    /// `new WebSocket(url, [NAME, KEY])`. The key is the protocol that follows `NAME`.
+    /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, which cannot set another header
+    /// on a WebSocket: `new WebSocket(url, [NAME, KEY])`. The key is the protocol that follows `NAME`.
     ///
-    /// Neither reaches your service; the client's other protocols do. Where your service accepts the WebSocket and selects
-    /// none of them, the layer answers `NAME`, since a browser hangs up on a server that selects nothing of what it has offered.
+    /// Your service sees neither `NAME` nor the key, but does see the client's other protocols. If it
+    /// accepts the WebSocket and selects none of them, the layer selects `NAME`: a browser closes the
+    /// connection if a server selects none of the offered protocols.
     pub fn websocket_protocol(name: impl Into<String>) -> Self {
         Self::whole(Carrier::WebSocketProtocol(Cow::Owned(name.into())))
     }
 
-    /// Accepts a key of visible ASCII after the word, where token68 (RFC 9110 §11.2) is the rule: `Authorization: Bearer 7|abcDEF`. The
-    /// whole rest of the value is the key, so that a comma or a quote is part of it; a space is not allowed.
+    /// Accepts a key of visible ASCII after the word, instead of token68 (RFC 9110 §11.2):
+    /// `Authorization: Bearer 7|abcDEF`.
     ///
-    /// A scheme without a word reads visible ASCII already, as `Basic` does, and stays as it is.
+    /// The rest of the value is the key, so a comma or a quote is part of it. A space is not allowed. A
+    /// scheme without a word, and `Basic`, read visible ASCII anyway and do not change.
     ///
     /// ```
     /// use tower_api_key::Scheme;
@@ -247,54 +251,38 @@ impl Scheme {
         &self.place
     }
 
-    /// The word before the key.
+    /// Returns the word before the key.
     #[cfg(feature = "utoipa")]
     pub(crate) fn word(&self) -> Option<&str> {
         self.word.as_deref()
     }
 
-    /// Which text of the credential is the key.
+    /// Returns which text of the credential is the key.
     #[cfg(feature = "utoipa")]
     pub(crate) fn key_form(&self) -> KeyForm {
         self.form
     }
 
-    /// Whether this is `Authorization: Bearer`, the only scheme that RFC 6750 speaks about.
+    /// Returns whether this is `Authorization: Bearer`, the only scheme that RFC 6750 covers.
     pub(crate) fn is_bearer(&self) -> bool {
         let name = self.challenge_name();
         name == "Bearer" || name.eq_ignore_ascii_case("bearer")
     }
 
-    /// Whether the key is a user name in base64.
+    /// Returns whether the key is encoded in base64 with a user name or a password.
     pub(crate) fn is_basic(&self) -> bool {
         self.challenge_name().eq_ignore_ascii_case("basic")
     }
 
-    /// Whether a browser adds the credential by itself, or follows a link that has it: so that another site can make it send one.
-    #[cfg(feature = "admin-api")]
-    pub(crate) fn is_ambient(&self) -> bool {
-        match &self.place {
-            Carrier::Header(name) => self.is_basic() || **name == *"cookie",
-            Carrier::Query(_) | Carrier::Cookie(_) | Carrier::WebSocketProtocol(_) => true,
-        }
-    }
-
-    /// Whether a request can carry this key by this scheme: whether what is written is read again as the same key.
-    pub(crate) fn carries(&self, key: &str) -> bool {
-        write::Writer::new(self, key).is_ok()
-    }
-
-    /// The scheme's name in a challenge: the word of an `Authorization`, `ApiKey` for every other place.
+    /// Returns the name in a challenge: the word in `Authorization`, `ApiKey` for every other place.
     fn challenge_name(&self) -> &str {
-        match (&self.place, &self.word) {
-            (Carrier::Header(name), Some(word)) if *name == AUTHORIZATION => word,
-            _ => "ApiKey",
-        }
+        self.word.as_deref().filter(|_| self.place.is_authorization()).unwrap_or("ApiKey")
     }
 
-    /// The one shared copy of this scheme, so that a principal points at it and counts no reference.
+    /// Returns the shared copy of this scheme, so that a principal points to it without counting.
     ///
-    /// Each distinct scheme is kept as long as the process lives; schemes come from configuration, so there are few.
+    /// Each distinct scheme stays in memory as long as the process runs. Schemes come from configuration,
+    /// so there are few.
     fn interned(&self) -> &'static Scheme {
         static SCHEMES: LazyLock<Mutex<HashSet<&'static Scheme>>> = LazyLock::new(Mutex::default);
         let mut schemes = SCHEMES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -304,56 +292,5 @@ impl Scheme {
         let kept: &'static Scheme = Box::leak(Box::new(self.clone()));
         schemes.insert(kept);
         kept
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.place, &self.word) {
-            (Carrier::Header(name), Some(word)) if *name == AUTHORIZATION => {
-                write!(f, "authorization:{word}")
-            }
-            (Carrier::Header(name), Some(word)) => write!(f, "header:{}:{word}", &**name),
-            (Carrier::Header(name), None) => write!(f, "header:{}", &**name),
-            (Carrier::Query(name), _) => write!(f, "query:{name}"),
-            (Carrier::Cookie(name), _) => write!(f, "cookie:{name}"),
-            (Carrier::WebSocketProtocol(name), _) => write!(f, "sec-websocket-protocol:{name}"),
-        }?;
-        f.write_str(match self.form {
-            KeyForm::Usual => "",
-            KeyForm::VisibleAscii => ":visible-ascii",
-            KeyForm::Password => ":password",
-        })
-    }
-}
-
-// === impl Spelled ===
-
-impl Spelled {
-    fn new(given: String) -> Self {
-        Self { lower: Cow::Owned(given.to_ascii_lowercase()), given: Cow::Owned(given) }
-    }
-}
-
-/// The name in lower case.
-impl Deref for Spelled {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.lower
-    }
-}
-
-impl PartialEq for Spelled {
-    fn eq(&self, other: &Self) -> bool {
-        self.lower == other.lower
-    }
-}
-
-impl Eq for Spelled {}
-
-impl Hash for Spelled {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.lower.hash(state);
     }
 }

@@ -1,16 +1,15 @@
-//! Which schemes a service accepts, and what two credentials in one request mean.
+//! Which schemes a service accepts, and how it treats two credentials in one request.
 
-use http::{
-    HeaderName,
-    header::{COOKIE, SEC_WEBSOCKET_PROTOCOL},
-};
+use std::fmt;
 
-use super::{Carrier, Scheme};
+use http::HeaderName;
+
+use super::Scheme;
 use crate::error::ConfigError;
 
-/// An ordered set of schemes and a rule for conflicts.
+/// The schemes that a service accepts, in order, and the rule for requests with two of them.
 ///
-/// A plain list of schemes is a policy too:
+/// An array, a vector or a slice of schemes converts into a policy:
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, ConflictPolicy, Scheme, SchemePolicy, store::MemoryStore};
@@ -36,7 +35,9 @@ pub struct SchemePolicy {
     unadvertised: Vec<Scheme>,
 }
 
-/// What a request with two accepted schemes means. A repeated header is refused under every rule.
+/// How a service treats a request with two accepted schemes.
+///
+/// A repeated header, query parameter or cookie is rejected under every rule.
 ///
 /// ```
 /// use tower_api_key::{ConflictPolicy, Scheme, SchemePolicy};
@@ -44,35 +45,55 @@ pub struct SchemePolicy {
 /// let policy = SchemePolicy::new([Scheme::bearer(), Scheme::x_api_key()]);
 /// assert_eq!(policy.conflict(), ConflictPolicy::Reject);
 /// let policy = policy.on_conflict(ConflictPolicy::FirstWins);
+/// assert_eq!(policy.conflict().as_str(), "first-wins");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConflictPolicy {
-    /// The request is refused as ambiguous (RFC 6750 §2: "MUST NOT use more than one method").
+    /// Rejects the request as ambiguous (RFC 6750 §2: "MUST NOT use more than one method").
     #[default]
     Reject,
-    /// Equal keys count as one, which the first scheme in the policy's order carried; different keys are refused.
+    /// Accepts equal keys as one, sent by the first scheme in the policy's order. Rejects different keys.
     AllowIdentical,
-    /// The first scheme in the policy's order wins. If its key is refused, the second is not tried.
+    /// Uses the first scheme in the policy's order. If its key is rejected, the second is not tried.
     FirstWins,
 }
 
+impl ConflictPolicy {
+    /// Returns the name: `reject`, `allow-identical` or `first-wins`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::AllowIdentical => "allow-identical",
+            Self::FirstWins => "first-wins",
+        }
+    }
+}
+
+impl fmt::Display for ConflictPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl SchemePolicy {
-    /// A policy of these schemes, in this order, that refuses two of them in one request.
+    /// Returns a policy of these schemes, in this order, that rejects two of them in one request.
     pub fn new(schemes: impl IntoIterator<Item = Scheme>) -> Self {
         Self { schemes: schemes.into_iter().collect(), conflict: ConflictPolicy::Reject, unadvertised: Vec::new() }
     }
 
-    /// Decides what two accepted schemes in one request mean.
+    /// Sets how requests with two accepted schemes are treated.
     #[must_use]
     pub fn on_conflict(mut self, conflict: ConflictPolicy) -> Self {
         self.conflict = conflict;
         self
     }
 
-    /// Accepts this scheme of the policy without naming it in a challenge or in the text of a refusal. A browser that reads no
-    /// `Basic` challenge opens no dialog. At least one scheme stays advertised, since every 401 carries a challenge (RFC 9110 §15.5.2):
-    /// else [`build`](crate::layer::ApiKeyLayerBuilder::build) is an error, as it is for a scheme that the policy does not have.
+    /// Accepts this scheme of the policy without naming it in challenges and error responses.
+    ///
+    /// Without a `Basic` challenge, a browser opens no login dialog. At least one scheme must stay
+    /// advertised, since every 401 carries a challenge (RFC 9110 §15.5.2). Otherwise, and for a scheme
+    /// that is not in the policy, [`build`](crate::layer::ApiKeyLayerBuilder::build) returns an error.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, ConfigError, Scheme, SchemePolicy, store::MemoryStore};
@@ -90,17 +111,17 @@ impl SchemePolicy {
         self
     }
 
-    /// Whether challenges name this scheme.
+    /// Returns whether challenges name this scheme.
     pub(crate) fn is_advertised(&self, scheme: &Scheme) -> bool {
         !self.unadvertised.contains(scheme)
     }
 
-    /// The schemes that challenges name.
+    /// Returns the schemes that challenges name.
     pub(crate) fn advertised(&self) -> impl Iterator<Item = &Scheme> {
         self.schemes.iter().filter(|scheme| self.is_advertised(scheme))
     }
 
-    /// Whether every unadvertised scheme is one of the policy, and another one is left.
+    /// Checks that every unadvertised scheme is in the policy, and that another one is left.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.schemes.is_empty() {
             return Err(ConfigError::NoScheme);
@@ -111,7 +132,7 @@ impl SchemePolicy {
         if self.advertised().next().is_none() { Err(ConfigError::NothingAdvertised) } else { Ok(()) }
     }
 
-    /// The accepted schemes, in order: every place that may carry a key.
+    /// Returns the accepted schemes, in order.
     ///
     /// ```
     /// use tower_api_key::SchemePolicy;
@@ -124,11 +145,11 @@ impl SchemePolicy {
         &self.schemes
     }
 
-    /// Returns the request headers that may carry a key, each once: `authorization`, private headers, `cookie`, `sec-websocket-protocol`. A key in the
-    /// query is in none of them.
+    /// Returns the request headers that may carry a key, each once: `authorization`, private headers,
+    /// `cookie`, `sec-websocket-protocol`. A key in the query is in none of them.
     ///
-    /// Use it for middleware outside of the layer, which sees requests before the layer marks their keys sensitive: tower-http's
-    /// `SetSensitiveRequestHeadersLayer` takes these names.
+    /// Use it for middleware outside the layer, which sees requests before the layer marks their keys
+    /// as sensitive: tower-http's `SetSensitiveRequestHeadersLayer` takes these names.
     ///
     /// ```
     /// use tower_api_key::{Scheme, SchemePolicy};
@@ -141,24 +162,19 @@ impl SchemePolicy {
     pub fn header_names(&self) -> impl Iterator<Item = HeaderName> + use<> {
         let mut names: Vec<HeaderName> = Vec::new();
         for scheme in &self.schemes {
-            let name = match &scheme.place {
-                Carrier::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok(),
-                Carrier::Cookie(_) => Some(COOKIE),
-                Carrier::WebSocketProtocol(_) => Some(SEC_WEBSOCKET_PROTOCOL),
-                Carrier::Query(_) => None,
-            };
+            let name = scheme.place.request_header();
             names.extend(name.filter(|name| !names.contains(name)));
         }
         names.into_iter()
     }
 
-    /// The rule for conflicts.
+    /// Returns how requests with two accepted schemes are treated.
     pub fn conflict(&self) -> ConflictPolicy {
         self.conflict
     }
 }
 
-/// `Authorization: Bearer`, `Authorization: Token` and `X-API-Key`, two of which in one request are refused.
+/// `Authorization: Bearer`, `Authorization: Token` and `X-API-Key`. Two of them in one request are rejected.
 impl Default for SchemePolicy {
     fn default() -> Self {
         Self::new([Scheme::bearer(), Scheme::token(), Scheme::x_api_key()])

@@ -1,26 +1,18 @@
-//! What is probably wrong with a key that visible ASCII reads as one, and no store knows: `"KEY"`, `Bearer:KEY`, `KEY,KEY`.
+//! Finds out what is probably wrong with a text that is readable as a key, but unknown to the store:
+//! `"KEY"`, `Bearer:KEY`, `KEY,KEY`.
 //!
-//! The text of a key in; a [`Cause`] out, and no byte of the text. Only a request that is refused comes here, and whatever the store says of the key, the
-//! text alone decides: so unknown, revoked and expired keys still look alike.
+//! It takes the text of a key and returns a [`Cause`], without any byte of the text. It runs only for
+//! rejected requests. The text alone decides, so unknown, revoked and expired keys still look alike.
 
 use super::{
-    Diagnosis, Reader, Scheme, all_bytes,
+    all_bytes,
     diagnosis::{self, Rules, SHORTEST_KEY},
     known,
 };
 use crate::rejection::Cause;
 
-impl Reader {
-    /// What is probably wrong with this key, which the store does not accept.
-    #[cold]
-    pub(crate) fn suspect(&self, scheme: &'static Scheme, key: &[u8]) -> Option<Diagnosis> {
-        let cause = self.rules.suspect(key, scheme.word.is_some() && !scheme.is_basic())?;
-        Some(Diagnosis::of_scheme(cause, self.order_of(scheme)?))
-    }
-}
-
 impl Rules {
-    /// What is probably wrong with a text that may be a key.
+    /// Returns what is probably wrong with a text that may be a key.
     pub(super) fn suspect(&self, text: &[u8], is_after_word: bool) -> Option<Cause> {
         let misplaced = if is_after_word { Cause::RepeatedScheme } else { Cause::UnexpectedScheme };
         let is_glued = || {
@@ -30,7 +22,7 @@ impl Rules {
                 .any(|word| diagnosis::is_glued_to(text, word))
         };
         if all_bytes(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
-            // Nearly every key, and all that is tried at random.
+            // Nearly every key, and every random guess.
             is_glued().then_some(misplaced)
         } else if diagnosis::is_quoted(text) || CODED_QUOTES.iter().any(|quote| text.starts_with(quote)) {
             Some(Cause::Quoted)
@@ -52,13 +44,13 @@ impl Rules {
     }
 }
 
-/// Quotes as a URL carries them.
+/// Percent-encoded quotes.
 const CODED_QUOTES: [&[u8]; 2] = [b"%22", b"%27"];
 
-/// The longest label that is looked for: `X-Authorization`, and some more.
+/// The longest label that is recognized: `X-Authorization`, and some more.
 const LONGEST_LABEL: usize = 24;
 
-/// What stands before a colon, an equals sign or a coded space, if something follows that.
+/// Returns the text before a colon, an equals sign or an encoded space, if a text follows.
 fn label(text: &[u8]) -> Option<(&[u8], u8)> {
     let end = text.iter().take(LONGEST_LABEL).position(|byte| matches!(byte, b':' | b'=' | b'%'))?;
     let (label, rest) = text.split_at(end);
@@ -68,7 +60,7 @@ fn label(text: &[u8]) -> Option<(&[u8], u8)> {
     (has_key && is_mark).then_some((label, *mark))
 }
 
-/// Whether a comma or a semicolon divides the text into what may all be keys.
+/// Returns whether commas or semicolons divide the text into parts that may all be keys.
 fn is_list(text: &[u8]) -> bool {
     let mut parts = text.split(|byte| matches!(byte, b',' | b';'));
     parts.clone().count() > 1 && parts.all(|part| part.len() >= SHORTEST_KEY)

@@ -1,26 +1,18 @@
-//! A scheme in words for a caller: where the key belongs, and what it looks like there. Never what a request has sent.
+//! A scheme in words for a caller: where to send the key, and which characters it has. These texts never
+//! repeat what a request has sent.
 
 use std::fmt::Write;
 
-use super::{AUTHORIZATION, Carrier, KeyForm, Scheme};
+use super::{Carrier, Scheme, coding::Coding};
 
 impl Scheme {
-    /// What to send: `Authorization: Bearer KEY`. Of ASCII, and without a quote or a backslash.
+    /// Returns what to send: `Authorization: Bearer KEY`. ASCII, without a quote or a backslash.
     pub(crate) fn usage(&self) -> String {
-        match (&self.place, &self.word) {
-            (Carrier::Header(name), Some(word)) if self.is_basic() && *name == AUTHORIZATION => {
-                let pair = if self.form == KeyForm::Password { "USER:KEY" } else { "KEY:" };
-                format!("{}: {word} base64({pair})", name.given)
-            }
-            (Carrier::Header(name), Some(word)) => format!("{}: {word} KEY", name.given),
-            (Carrier::Header(name), None) => format!("{}: KEY", name.given),
-            (Carrier::Query(name), _) => format!("?{}=KEY", coded(name)),
-            (Carrier::Cookie(name), _) => format!("Cookie: {name}=KEY"),
-            (Carrier::WebSocketProtocol(name), _) => format!("Sec-WebSocket-Protocol: {name}, KEY"),
-        }
+        let value = Coding::of(self).usage(self.word.as_deref());
+        (self.place.facts().usage)(&self.place.spelled(), &value)
     }
 
-    /// Where the key belongs: `Authorization: Bearer`.
+    /// Returns where to send the key: `Authorization: Bearer`.
     pub(crate) fn location(&self) -> String {
         match (&self.place, &self.word) {
             (Carrier::Header(name), Some(word)) => format!("{}: {word}", name.given),
@@ -29,66 +21,46 @@ impl Scheme {
         }
     }
 
-    /// What a request may have once: `the header Authorization`.
+    /// Returns the part of a request that may not be repeated: `the header Authorization`.
     pub(crate) fn field(&self) -> String {
-        match &self.place {
-            Carrier::Header(name) => format!("the header {}", name.given),
-            Carrier::Query(name) => format!("the query parameter {}", coded(name)),
-            Carrier::Cookie(name) => format!("the cookie {name}"),
-            Carrier::WebSocketProtocol(name) => format!("the subprotocol {name}"),
-        }
+        format!("{} {}", self.place.facts().noun, self.place.spelled())
     }
 
-    /// Which characters a key has in this place.
+    /// Returns the characters that a key has in this place.
     pub(crate) fn alphabet(&self) -> &'static str {
-        match (&self.place, &self.word) {
-            (Carrier::Cookie(_), _) => "visible ASCII without quotes, commas, semicolons and backslashes",
-            (Carrier::WebSocketProtocol(_), _) => "letters, digits and !#$%&'*+-.^_`|~",
-            (Carrier::Header(_), Some(_)) if self.form == KeyForm::Usual && !self.is_basic() => {
-                "letters, digits and -._~+/ with = at the end"
-            }
-            _ => "visible ASCII without spaces",
-        }
+        self.place.facts().alphabet.unwrap_or(Coding::of(self).alphabet())
     }
 
-    /// Whether the key stands in `Authorization`, which schemes of others use too.
+    /// Returns whether the key is in `Authorization`, which credentials of other systems use too.
     pub(crate) fn is_in_authorization(&self) -> bool {
-        matches!(&self.place, Carrier::Header(name) if *name == AUTHORIZATION)
+        self.place.is_authorization()
     }
 
-    /// The parameters of this scheme's challenge besides the realm: for an `ApiKey`, where the key belongs.
+    /// Returns whether another site can make a browser send the credential.
+    #[cfg(feature = "admin-api")]
+    pub(crate) fn is_ambient(&self) -> bool {
+        self.place.is_ambient() || self.is_basic()
+    }
+
+    /// Returns whether a request can carry this key: whether the reader reads back what the writer writes.
+    pub(crate) fn carries(&self, key: &str) -> bool {
+        super::write::Writer::new(self, key).is_ok()
+    }
+
+    /// Returns the parameters of this scheme's challenge besides the realm. A challenge `ApiKey` names the
+    /// place of the key.
     pub(super) fn challenge_params(&self) -> String {
         let mut params = String::new();
-        let mut param = |name: &str, value: &str| {
+        let mut add = |name: &str, value: &str| {
             let _ = write!(params, ", {name}=\"{}\"", super::challenge::escape(value));
         };
-        match (&self.place, &self.word) {
-            (Carrier::Header(name), Some(_)) if *name == AUTHORIZATION => {}
-            (Carrier::Header(name), word) => {
-                param("in", "header");
-                param("name", &name.given);
-                if let Some(word) = word {
-                    param("scheme", word);
-                }
-            }
-            (Carrier::Query(name), _) => {
-                param("in", "query");
-                param("name", &coded(name));
-            }
-            (Carrier::Cookie(name), _) => {
-                param("in", "cookie");
-                param("name", name);
-            }
-            (Carrier::WebSocketProtocol(name), _) => {
-                param("in", "websocket-protocol");
-                param("name", name);
+        if self.word.is_none() || !self.is_in_authorization() {
+            add("in", self.place.facts().challenge_in);
+            add("name", &self.place.spelled());
+            if let Some(word) = &self.word {
+                add("scheme", word);
             }
         }
         params
     }
-}
-
-/// A parameter's name as it stands in a URL.
-fn coded(name: &str) -> String {
-    form_urlencoded::byte_serialize(name.as_bytes()).collect()
 }

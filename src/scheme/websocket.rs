@@ -1,23 +1,31 @@
-//! A key among the subprotocols that a WebSocket client offers.
+//! A key in the list of subprotocols that a WebSocket client offers.
 
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 
 use super::{
     Scheme,
     diagnosis::{Around, Rules},
-    grammar::{is_tchar, trim_ows},
-    is_readable,
+    grammar::is_tchar,
+    is_readable, list,
     resolve::{Credential, KeyText, SourceResult},
 };
+use crate::error::ConfigError;
 
 #[derive(Clone, Debug)]
 pub(super) struct ProtocolSource {
-    pub(super) name: HeaderValue,
+    name: HeaderValue,
     pub(super) order: usize,
     pub(super) scheme: &'static Scheme,
 }
 
 impl ProtocolSource {
+    pub(super) fn new(name: &str, order: usize, scheme: &Scheme) -> Result<Self, ConfigError> {
+        let is_token = !name.is_empty() && name.bytes().all(is_tchar);
+        let valid = HeaderValue::from_str(name).ok().filter(|_| is_token);
+        let name = valid.ok_or_else(|| ConfigError::WebSocketProtocol(name.to_owned()))?;
+        Ok(Self { name, order, scheme: scheme.interned() })
+    }
+
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> SourceResult<'r> {
         let mut protocols = offered(headers);
         if !protocols.any(|protocol| self.name == protocol) {
@@ -35,40 +43,32 @@ impl ProtocolSource {
             None => SourceResult::Empty(self.order, self.scheme),
         }
     }
-}
 
-/// Takes names and keys out of what is offered, and returns the first name that was: the protocol to select if nothing else is.
-pub(super) fn take_out(sources: &[ProtocolSource], headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let name_of = |protocol: &[u8]| sources.iter().map(|source| &source.name).find(|name| **name == protocol);
-    let protocols: Vec<&[u8]> = offered(headers).collect();
-    let taken = protocols.iter().find_map(|protocol| name_of(protocol))?.clone();
-    // A name may stand where another one's key would.
-    let is_ours = |place: usize| {
-        name_of(protocols[place]).is_some()
-            || place.checked_sub(1).is_some_and(|name| name_of(protocols[name]).is_some())
-    };
-    let kept: Vec<&[u8]> =
-        (0..protocols.len()).filter(|place| !is_ours(*place)).map(|place| protocols[place]).collect();
-    let kept = kept.join(&b", "[..]);
-    headers.remove(SEC_WEBSOCKET_PROTOCOL);
-    if !kept.is_empty()
-        && let Ok(kept) = HeaderValue::from_bytes(&kept)
-    {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, kept);
+    /// Returns every protocol that follows this name, and an empty text for a name that is last.
+    pub(super) fn values<'r>(&self, headers: &'r HeaderMap) -> Vec<&'r [u8]> {
+        let protocols: Vec<&[u8]> = offered(headers).collect();
+        let names = (0..protocols.len()).filter(|index| self.name == protocols[*index]);
+        names.map(|index| protocols.get(index + 1).copied().unwrap_or_default()).collect()
     }
-    Some(taken)
 }
 
-/// What is offered behind this name, wherever it stands; nothing behind the last.
-pub(super) fn keys_after<'r>(name: &HeaderValue, headers: &'r HeaderMap) -> impl Iterator<Item = &'r [u8]> {
-    let protocols: Vec<&[u8]> = offered(headers).collect();
-    let places: Vec<usize> = (0..protocols.len()).filter(|place| *name == protocols[*place]).collect();
-    places.into_iter().map(move |place| protocols.get(place + 1).copied().unwrap_or_default())
+/// Removes names and keys from the offered protocols. Returns the first name that was offered, which is
+/// the protocol to select if the service selects none.
+pub(super) fn take_out(sources: &[ProtocolSource], headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let mut taken = None;
+    let mut is_key = false;
+    list::retain(headers, &SEC_WEBSOCKET_PROTOCOL, b',', |protocol| {
+        // A name may be in the position of another name's key.
+        let name = sources.iter().map(|source| &source.name).find(|name| **name == protocol);
+        let is_kept = name.is_none() && !is_key;
+        is_key = name.is_some();
+        taken = taken.take().or(name.cloned());
+        is_kept
+    });
+    taken
 }
 
-/// RFC 6455 §11.3.4: the lines are one list. RFC 9110 §5.6.1.2: empty elements count for nothing.
+/// Returns the offered protocols: all lines are one list (RFC 6455 §11.3.4).
 fn offered(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    elements.map(trim_ows).filter(|element| !element.is_empty())
+    list::elements(headers, &SEC_WEBSOCKET_PROTOCOL, b',')
 }

@@ -80,11 +80,6 @@ where
     for<'t> bool: Encode<'t, D> + Type<D>,
 {
     let (owner_type, user) = owner(record.owner());
-    let status = match record.status() {
-        Status::Active => "active",
-        Status::Disabled => "disabled",
-        Status::Revoked => "revoked",
-    };
     let permissions = serde_json::to_string(record.permissions()).map_err(encode)?;
     let metadata = serde_json::to_string(&record.metadata().iter().collect::<Vec<_>>()).map_err(encode)?;
     let mut row = D::Arguments::default();
@@ -92,7 +87,7 @@ where
         row.add(record.id().to_string())?;
         row.add(record.digest().as_bytes().to_vec())?;
         row.add(number(record.version()))?;
-        row.add(status.to_owned())?;
+        row.add(record.status().as_str().to_owned())?;
         row.add(owner_type.map(str::to_owned))?;
         row.add(user.map(str::to_owned))?;
         row.add(record.organization().map(str::to_owned))?;
@@ -116,11 +111,7 @@ where
 
 /// The columns `owner_type` and `user`.
 pub(super) fn owner(owner: Option<&Owner>) -> (Option<&'static str>, Option<&str>) {
-    match owner {
-        Some(Owner::User(user)) => (Some("user"), Some(user)),
-        Some(Owner::ServiceAccount) => (Some("bot"), None),
-        None => (None, None),
-    }
+    (owner.map(Owner::kind), owner.and_then(Owner::user))
 }
 
 fn permissions(text: &str, wildcards: bool) -> Result<Permissions, sqlx::Error> {
@@ -129,12 +120,7 @@ fn permissions(text: &str, wildcards: bool) -> Result<Permissions, sqlx::Error> 
 }
 
 fn status(text: &str) -> Result<Status, sqlx::Error> {
-    match text {
-        "active" => Ok(Status::Active),
-        "disabled" => Ok(Status::Disabled),
-        "revoked" => Ok(Status::Revoked),
-        other => Err(decode(format!("a key with the status {other:?}"))),
-    }
+    text.parse().map_err(|_| decode(format!("a key with the status {text:?}")))
 }
 
 /// A database's integers have a sign; no count comes near it.

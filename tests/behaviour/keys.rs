@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use tower_api_key::{
     ApiKey, KeyDigest, KeyFormat, KeyHasher, Mask,
-    key::{FormatError, InvalidDigest, InvalidKey},
+    key::{FormatError, InvalidKey},
 };
 
 #[test]
 fn a_generated_key_is_prefix_body_and_checksum_and_fits_one_block() {
     let format = KeyFormat::new("hopx_live_123").unwrap();
-    assert_eq!(format.to_string(), "hopx_live_123_");
+    assert_eq!(format.prefix(), "hopx_live_123_");
     let key = KeyFormat::new("hopx_live_12").unwrap().generate().unwrap();
     assert_eq!(key.expose().len(), 55);
     let body = key.expose().strip_prefix("hopx_live_12_").unwrap();
@@ -111,8 +111,8 @@ fn nothing_shows_a_key_a_digest_or_a_pepper() {
 
 #[test]
 fn a_digest_is_32_bytes_and_equal_only_to_itself() {
-    assert_eq!(KeyDigest::try_from(&[0; 31][..]), Err(InvalidDigest(31)));
-    assert_eq!(KeyDigest::try_from(vec![]), Err(InvalidDigest(0)));
+    assert_eq!(KeyDigest::try_from(&[0; 31][..]).map_err(|error| error.actual_len()), Err(31));
+    assert_eq!(KeyDigest::try_from(vec![]).map_err(|error| error.actual_len()), Err(0));
     let zero = KeyDigest::from([0; 32]);
     for place in 0..32 {
         let mut bytes = [0; 32];

@@ -22,6 +22,8 @@ mod cache;
 mod cache_memory;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "serde")]
+mod conversions;
 #[cfg(feature = "tracing")]
 mod events;
 #[cfg(feature = "cache")]

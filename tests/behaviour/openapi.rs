@@ -321,8 +321,10 @@ fn what_is_not_in_the_document_or_lets_nobody_pass_is_refused_by_value() {
         assert_eq!(refused, Err(expected), "{method} {path} {guard:?}");
         assert_eq!(serde_json::to_value(&untouched).unwrap(), before, "{method} {path} {guard:?}");
     }
-    assert_eq!(missing("PUT /links").to_string(), r#"openapi: the document has no operation "PUT /links""#);
-    assert_eq!(nobody("PUT /links").to_string(), r#"openapi: the guards of "PUT /links" let nobody pass"#);
+    let text = r#"openapi: the document has no operation "PUT /links": write method and path as in the document"#;
+    assert_eq!(missing("PUT /links").to_string(), text);
+    let text = r#"openapi: the guards of "PUT /links" reject every key: remove one of them"#;
+    assert_eq!(nobody("PUT /links").to_string(), text);
 }
 
 #[test]

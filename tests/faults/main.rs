@@ -9,9 +9,9 @@ mod support;
 mod postgres_server;
 
 mod configuration;
-mod header_credentials;
 mod paths;
-mod rejection_responses;
+mod reading;
+mod refusing;
 mod slips;
 
 #[cfg(feature = "admin-api")]

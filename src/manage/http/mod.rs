@@ -38,11 +38,9 @@ impl KeyManager {
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let format = KeyFormat::new("acme")?;
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
     /// let auth = manager.layer().build()?;
-    /// let keys = manager.router(auth.schemes());
-    /// let app: Router = Router::new().nest("/api/keys", keys).layer(auth);
+    /// let app: Router = Router::new().nest("/api/keys", manager.router(auth.schemes())).layer(auth);
     /// # Ok(())
     /// # }
     /// ```
@@ -117,11 +115,9 @@ impl KeyManager {
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let format = KeyFormat::new("acme")?;
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
     /// let auth = manager.layer().build()?;
-    /// let keys = manager.router_at("/api/keys", auth.schemes());
-    /// let app: Router = Router::new().merge(keys).layer(auth);
+    /// let app: Router = Router::new().merge(manager.router_at("/api/keys", auth.schemes())).layer(auth);
     /// # Ok(())
     /// # }
     /// ```
@@ -145,11 +141,9 @@ impl KeyManager {
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let format = KeyFormat::new("acme")?;
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
     /// let auth = manager.layer().build()?;
-    /// let keys = manager.self_service_router(auth.schemes());
-    /// let app: Router = Router::new().nest("/my/keys", keys).layer(auth);
+    /// let app: Router = Router::new().nest("/my/keys", manager.self_service_router(auth.schemes())).layer(auth);
     /// # Ok(())
     /// # }
     /// ```

@@ -1,12 +1,68 @@
-//! R2 to R8: each wrong credential has a sentence for the caller and a cause for the observer.
+//! R1 to R8, R10 to R12, R16, R18, C6: credentials in a wrong form or place, and the response to
+//! them.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{Request, Response};
 use serde_json::Value;
 use tower_api_key::{
-    Cause, ConflictPolicy, Outcome, Reason, RejectionFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
+    ApiKey, ApiKeyLayer, Cause, ConfigError, ConflictPolicy, KeyHasher, Outcome, Problem, Reason, RejectionFormat,
+    Require, Scheme, SchemePolicy,
+    layer::ApiKeyLayerBuilder,
+    store::{MemoryStore, StaticKeys},
 };
 
-use super::{K, Sent, api, assert_says_nothing_of_the_key, detail, request};
-use crate::support::{Api, accepted, add, method, passed, refused};
+use crate::support::{Answer, Api, Body, TestApi, accepted, add, bare, method, passed, path, refused};
+
+const K: &str = "zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+
+/// Header lines, or a target under the name `?`. `KEY` is replaced by the key, `CODED(..)` by its
+/// base64.
+type Sent<'a> = &'a [(&'a str, &'a str)];
+
+fn filled(text: &str) -> String {
+    let text = text.replace("KEY", K).replace("LONG", &"k".repeat(600));
+    match text.split_once("CODED(").and_then(|(before, rest)| Some((before, rest.split_once(')')?))) {
+        Some((before, (coded, after))) => format!("{before}{}{after}", STANDARD.encode(coded)),
+        None => text,
+    }
+}
+
+fn request(sent: Sent<'_>) -> Request<Body> {
+    let mut request = bare();
+    for (name, value) in sent {
+        match *name {
+            "?" => request = path(request, &format!("/?{}", filled(value))),
+            name => add(&mut request, name, filled(value)),
+        }
+    }
+    request
+}
+
+fn api(policy: impl Into<SchemePolicy>) -> TestApi {
+    let policy = policy.into();
+    Api::new().key("k1", K, |record| record).layer(|layer| layer.schemes(policy)).run()
+}
+
+fn detail(answer: &Answer) -> String {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap();
+    body["detail"].as_str().unwrap().to_owned()
+}
+
+fn challenges(answer: &Answer) -> Vec<&str> {
+    answer.headers.get_all("www-authenticate").iter().map(|line| line.to_str().unwrap()).collect()
+}
+
+/// No six characters of the key, in any case and encoding, or of another possible key.
+#[track_caller]
+fn assert_says_nothing_of_the_key(answer: &Answer) {
+    let shown = format!("{:?} {:?} {:?}", answer.headers, answer.body, answer.decision).to_lowercase();
+    for secret in [K.to_owned(), STANDARD.encode(K), "k".repeat(6), "dTpwdTpw".to_owned()] {
+        for piece in secret.as_bytes().windows(6) {
+            let piece = String::from_utf8_lossy(piece).to_lowercase();
+            assert!(!shown.contains(&piece), "{piece} in {shown}");
+        }
+    }
+}
 
 /// The request, the expected result, and the text of the response.
 type Row = (Sent<'static>, Reason, Cause, &'static [&'static str]);
@@ -266,4 +322,259 @@ async fn r08_two_credentials_are_refused_with_both_places() {
     let answer =
         api(SchemePolicy::default()).answer(request(&[("x-api-key", "KEY"), ("authorization", "Bearer KEY")])).await;
     assert_eq!(detail(&answer), "Two credentials were sent, in Authorization: Bearer and in X-API-Key: send one.");
+}
+
+#[tokio::test]
+async fn r01_a_challenge_can_be_followed() {
+    for (scheme, expected) in [
+        (Scheme::x_api_key(), r#"ApiKey realm="api", in="header", name="X-API-Key""#),
+        (Scheme::header("X-Auth-Token"), r#"ApiKey realm="api", in="header", name="X-Auth-Token""#),
+        (
+            Scheme::header_with_prefix("X-Auth", "Key"),
+            r#"ApiKey realm="api", in="header", name="X-Auth", scheme="Key""#,
+        ),
+        (Scheme::query("api_key"), r#"ApiKey realm="api", in="query", name="api_key""#),
+        (Scheme::query("a\"\r\n\u{e9}"), r#"ApiKey realm="api", in="query", name="a%22%0D%0A%C3%A9""#),
+        (Scheme::cookie("session"), r#"ApiKey realm="api", in="cookie", name="session""#),
+        (Scheme::websocket_protocol("key"), r#"ApiKey realm="api", in="websocket-protocol", name="key""#),
+        (Scheme::bearer(), r#"Bearer realm="api""#),
+        (Scheme::basic_password(), r#"Basic realm="api""#),
+    ] {
+        assert_eq!(challenges(&api(scheme).answer(bare()).await), [expected]);
+    }
+    let several = [Scheme::x_api_key(), Scheme::header("x-api-key"), Scheme::query("k"), Scheme::query("l")];
+    let answer = api(several).answer(bare()).await;
+    assert_eq!(challenges(&answer).len(), 3, "one row per place");
+    let followed = api(Scheme::x_api_key()).answer(request(&[("authorization", "ApiKey KEY")])).await;
+    assert!(detail(&followed).ends_with("send X-API-Key: KEY."), "{}", detail(&followed));
+}
+
+#[tokio::test]
+async fn r10_the_password_of_basic_is_the_key_where_the_policy_says_so() {
+    let by_password = api(Scheme::basic_password());
+    for sent in ["Basic CODED(:KEY)", "Basic CODED(token:KEY)", "basic CODED(anything at all:KEY)"] {
+        assert_eq!(by_password.call(request(&[("authorization", sent)])).await, accepted(), "{sent}");
+    }
+    for (sent, cause) in [
+        ("Basic CODED(KEY:)", Cause::Empty),
+        ("Basic CODED(KEY)", Cause::NoColon),
+        ("Basic CODED(a:b KEY)", Cause::Whitespace),
+    ] {
+        let answer = by_password.answer(request(&[("authorization", sent)])).await;
+        assert_eq!(answer.decision.cause(), Some(cause), "{sent}");
+        assert!(detail(&answer).contains("Authorization: Basic base64(USER:KEY)"), "{}", detail(&answer));
+    }
+    let both = ApiKeyLayer::builder(MemoryStore::new()).schemes([Scheme::basic(), Scheme::basic_password()]).build();
+    assert_eq!(both.err(), Some(ConfigError::ReadTwoWays("authorization:Basic:password".into())));
+}
+
+#[tokio::test]
+async fn r11_a_scheme_takes_visible_ascii_after_its_word_if_it_says_so() {
+    let key = "7|abcDEFghi0123456789";
+    let run = |scheme: Scheme| Api::new().key("k1", key, |record| record).layer(|layer| layer.schemes(scheme)).run();
+    let sent = |before: &str| {
+        let mut request = bare();
+        add(&mut request, "authorization", format!("{before}{key}"));
+        request
+    };
+    for (scheme, before) in
+        [(Scheme::bearer(), "Bearer "), (Scheme::token(), "Token  "), (Scheme::authorization("Key"), "key ")]
+    {
+        assert_eq!(run(scheme.clone()).call(sent(before)).await, refused(Reason::Malformed, 401));
+        let wide = run(scheme.visible_ascii());
+        assert_eq!(wide.call(sent(before)).await, accepted());
+        assert_eq!(wide.call(sent(&format!("{before}x "))).await, refused(Reason::Malformed, 401));
+        assert_eq!(wide.call(sent(&format!("{before}{before}"))).await, refused(Reason::Malformed, 401));
+    }
+    assert_ne!(Scheme::bearer(), Scheme::bearer().visible_ascii());
+    for unchanged in [Scheme::basic(), Scheme::basic_password(), Scheme::x_api_key(), Scheme::query("k")] {
+        assert_eq!(unchanged.clone().visible_ascii(), unchanged);
+    }
+    let both = ApiKeyLayer::builder(MemoryStore::new()).schemes([Scheme::bearer(), Scheme::bearer().visible_ascii()]);
+    assert_eq!(both.build().err(), Some(ConfigError::ReadTwoWays("authorization:Bearer:visible-ascii".into())));
+}
+
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn r10_r11_a_client_sends_what_the_layer_reads() {
+    use tower::{Layer, ServiceExt, service_fn};
+    use tower_api_key::client::SendKeyLayer;
+
+    let key = ApiKey::new("7|abc,DEF:ghi").unwrap();
+    for scheme in [
+        Scheme::basic_password(),
+        Scheme::bearer().visible_ascii(),
+        Scheme::header_with_prefix("x", "K").visible_ascii(),
+    ] {
+        let layer = ApiKeyLayer::builder(StaticKeys::new([("k1", key.clone())]).unwrap())
+            .schemes(scheme.clone())
+            .build()
+            .unwrap();
+        let client = SendKeyLayer::new("http://a.example", scheme, &key).unwrap().layer(layer.layer(service_fn(
+            async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(Body::default())),
+        )));
+        let response = client.oneshot(Request::get("http://a.example/").body(()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+    assert_eq!(
+        SendKeyLayer::new("http://a.example", Scheme::bearer(), &key).err(),
+        Some(ConfigError::UnsupportedKeyCharacters("authorization:Bearer".into()))
+    );
+}
+
+#[tokio::test]
+async fn r12_a_challenge_carries_parameters_of_ones_own() {
+    let url = "https://api.example.com/.well-known/oauth-protected-resource";
+    let api = Api::live().layer(|layer| layer.schemes(Scheme::bearer()).challenge_param("resource_metadata", url));
+    let api = api.layer(|layer| layer.challenge_param("note", "a \"b\\c\"")).run();
+    let params = format!(r#", resource_metadata="{url}", note="a \"b\\c\"""#);
+    assert_eq!(challenges(&api.answer(bare()).await), [format!(r#"Bearer realm="api"{params}"#)]);
+    let unknown = api.answer(request(&[("authorization", "Bearer KEY")])).await;
+    assert_eq!(challenges(&unknown), [format!(r#"Bearer realm="api", error="invalid_token"{params}"#)]);
+    let build = |params: &[(&str, &str)]| {
+        let layer = ApiKeyLayer::builder(MemoryStore::new());
+        params.iter().fold(layer, |layer, (name, value)| layer.challenge_param(*name, *value)).build().err()
+    };
+    let refused = |name: &str| Some(ConfigError::ChallengeParam(name.into()));
+    for name in ["", "a b", "a=b", "realm", "Error", "scope", "in", "NAME", "scheme", "\u{e9}"] {
+        assert_eq!(build(&[(name, "x")]), refused(name));
+    }
+    assert_eq!(build(&[("a", "x\r\ny")]), refused("a"));
+    assert_eq!(build(&[("a", "x"), ("A", "y")]), refused("A"));
+    assert_eq!(build(&[("a", ""), ("b", "\u{e9}")]), None);
+}
+
+#[tokio::test]
+async fn r16_a_scheme_is_accepted_without_being_advertised() {
+    let policy = || SchemePolicy::new([Scheme::bearer(), Scheme::basic(), Scheme::x_api_key()]);
+    let api = api(policy().unadvertised(Scheme::basic()));
+    let answer = api.answer(bare()).await;
+    assert_eq!(challenges(&answer), [r#"Bearer realm="api""#, r#"ApiKey realm="api", in="header", name="X-API-Key""#]);
+    assert!(!detail(&answer).contains("Basic"), "{}", detail(&answer));
+    assert_eq!(api.call(request(&[("authorization", "Basic CODED(KEY:)")])).await, accepted());
+    for sent in ["Basic x!", "KEY", "Digest x"] {
+        let answer = api.answer(request(&[("authorization", sent)])).await;
+        assert!(challenges(&answer).iter().all(|line| !line.contains("Basic")), "{sent}");
+    }
+    let error = |policy: SchemePolicy| ApiKeyLayer::builder(MemoryStore::new()).schemes(policy).build().err();
+    assert_eq!(
+        error(policy().unadvertised(Scheme::token())),
+        Some(ConfigError::NotInPolicy("authorization:Token".into()))
+    );
+    let none = policy().unadvertised(Scheme::basic()).unadvertised(Scheme::bearer()).unadvertised(Scheme::x_api_key());
+    assert_eq!(error(none), Some(ConfigError::NothingAdvertised));
+}
+
+#[tokio::test]
+async fn r18_problem_types_have_a_base_of_ones_own_and_a_code() {
+    let answer = async |format: RejectionFormat, sent: Sent<'_>| {
+        let api = Api::new().key("k1", K, |record| record).layer(|layer| layer.rejection_format(format)).run();
+        serde_json::from_slice::<Value>(&api.answer(request(sent)).await.body).unwrap()
+    };
+    let codes: [(Sent<'_>, Problem, &str); 4] = [
+        (&[], Problem::MissingKey, "missing_key"),
+        (&[("x-api-key", "unknown-unknown")], Problem::InvalidKey, "invalid_key"),
+        (&[("x-api-key", "")], Problem::MalformedCredential, "malformed_credential"),
+        (&[("x-api-key", "KEY"), ("x-api-key", "KEY")], Problem::AmbiguousCredential, "ambiguous_credential"),
+    ];
+    for (sent, problem, code) in codes {
+        let anchor = code.replace('_', "-");
+        for (base, expected) in [
+            ("https://e.example/keys#", format!("https://e.example/keys#{anchor}")),
+            ("https://e.example", format!("https://e.example/{anchor}")),
+            ("urn:example:", format!("urn:example:{anchor}")),
+        ] {
+            let body = answer(RejectionFormat::problem_json().problem_types(base), sent).await;
+            assert_eq!((&body["type"], &body["code"]), (&expected.into(), &code.into()));
+            assert_eq!(body["title"], problem.title());
+        }
+        let blank = answer(RejectionFormat::problem_json().problem_types("about:blank"), sent).await;
+        assert_eq!((&blank["type"], &blank["title"]), (&"about:blank".into(), &"Unauthorized".into()));
+        assert_eq!(blank["code"], code);
+        let plain = answer(RejectionFormat::problem_json(), sent).await;
+        assert_eq!((&plain["type"], &plain["code"]), (&problem.problem_type().into(), &code.into()));
+    }
+    for base in ["", "a b", "https://e.example/\"", "https://e.example/\n"] {
+        let format = RejectionFormat::problem_json().problem_types(base);
+        let refused = ApiKeyLayer::builder(MemoryStore::new()).rejection_format(format).build().err();
+        assert_eq!(refused, Some(ConfigError::ProblemTypes(base.into())));
+    }
+}
+
+#[tokio::test]
+async fn c06_the_longest_key_is_a_setting_and_is_named_in_the_refusal() {
+    let long = |len: usize| "k".repeat(len);
+    for (limit, len) in [(None, 512), (Some(700), 700), (Some(4096), 4096), (Some(20), 20)] {
+        let schemes = [
+            Scheme::bearer(),
+            Scheme::x_api_key(),
+            Scheme::cookie("key"),
+            Scheme::query("key"),
+            Scheme::websocket_protocol("key"),
+            Scheme::basic_password(),
+        ];
+        let api = Api::new().key("k1", &long(len), |record| record).layer(|layer| layer.schemes(schemes));
+        let api = api.layer(|layer| limit.into_iter().fold(layer, ApiKeyLayerBuilder::max_key_len)).run();
+        for (name, before) in [
+            ("authorization", "Bearer "),
+            ("x-api-key", ""),
+            ("cookie", "key="),
+            ("?", "key="),
+            ("sec-websocket-protocol", "key, "),
+        ] {
+            let sent = |len| request(&[(name, &format!("{before}{}", long(len)))]);
+            assert_eq!(api.call(sent(len)).await, accepted(), "{name}, {len}");
+            let answer = api.answer(sent(len + 1)).await;
+            assert_eq!(answer.decision.cause(), Some(Cause::TooLong), "{name}, {len}");
+            assert!(
+                detail(&answer).contains(&format!("at most {} bytes", limit.unwrap_or(512))),
+                "{}",
+                detail(&answer)
+            );
+        }
+        assert_eq!(api.call(request(&[("authorization", &format!("Basic CODED(:{})", long(len)))])).await, accepted());
+        let basic = api.answer(request(&[("authorization", &format!("Basic CODED(:{})", long(len + 1)))])).await;
+        assert_eq!(basic.decision.cause(), Some(Cause::TooLong));
+    }
+    for limit in [0, 4097, usize::MAX] {
+        let refused = ApiKeyLayer::builder(MemoryStore::new()).max_key_len(limit).build().err();
+        assert_eq!(refused, Some(ConfigError::MaxKeyLen(limit)));
+    }
+    let format = tower_api_key::KeyFormat::new("acme").unwrap();
+    let short = ApiKeyLayer::builder(MemoryStore::new()).formats([format]).max_key_len(46).build().err();
+    assert_eq!(short, Some(ConfigError::MaxKeyLen(46)), "a key of the format has 47");
+    assert!(ApiKey::new(long(4096)).is_ok() && ApiKey::new(long(4097)).is_err());
+    let _ = KeyHasher::sha256().digest(&ApiKey::new(long(700)).unwrap());
+}
+
+#[cfg(feature = "admin-api")]
+#[tokio::test]
+async fn c06_a_manager_imports_what_its_layer_reads() {
+    use tower_api_key::{
+        KeyFormat, KeyManager, Owner, Permissions,
+        key::FormatError,
+        manage::{Actor, ManageError, NewKey},
+    };
+
+    for (limit, len, fits) in [(None, 512, true), (None, 513, false), (Some(4096), 4096, true), (Some(700), 701, false)]
+    {
+        let builder =
+            KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme").unwrap()).accept_any_format();
+        let manager =
+            limit.into_iter().fold(builder, tower_api_key::manage::KeyManagerBuilder::max_key_len).build().unwrap();
+        let key = ApiKey::new("k".repeat(len)).unwrap();
+        let actor = Actor::trusted(Owner::ServiceAccount, Permissions::new().grant("apiKeys", "create"));
+        let imported = manager.import(&actor, &key, NewKey::service_account("old")).await;
+        let layer = manager.layer().build().unwrap();
+        let request = Request::get("/").header("x-api-key", key.expose()).body(()).unwrap();
+        let read = layer.try_authenticate(&request).unwrap();
+        match imported {
+            Ok(_) => assert!(fits && read.is_ok(), "{len}"),
+            Err(ManageError::Format(FormatError::TooLong(named))) => {
+                assert_eq!((fits, named), (false, limit.unwrap_or(512)));
+                assert_eq!(read.unwrap_err().cause(), Some(Cause::TooLong));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
 }

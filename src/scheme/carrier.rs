@@ -1,0 +1,170 @@
+//! The places in a request that may carry a key, one row of facts for each.
+
+use std::{
+    borrow::Cow,
+    hash::{Hash, Hasher},
+    ops::Deref,
+};
+
+use http::{
+    HeaderName,
+    header::{COOKIE, SEC_WEBSOCKET_PROTOCOL},
+};
+
+/// A place in a request, by name.
+///
+/// For a new place, add a variant and its [`Facts`], then follow the compiler to `sources.rs` (how it is
+/// read and hidden), `write.rs` (how a client sends it) and `openapi.rs` (how it is described).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Carrier {
+    Header(Spelled),
+    Query(Cow<'static, str>),
+    Cookie(Cow<'static, str>),
+    WebSocketProtocol(Cow<'static, str>),
+}
+
+/// A header name and its spelling. Two spellings of one name are equal.
+#[derive(Clone, Debug)]
+pub(crate) struct Spelled {
+    pub(super) lower: Cow<'static, str>,
+    pub(super) given: Cow<'static, str>,
+}
+
+/// What texts say about a kind of place.
+pub(super) struct Facts {
+    /// The first part of a scheme's text form.
+    pub(super) kind: &'static str,
+    /// In a sentence: `the cookie`.
+    pub(super) noun: &'static str,
+    /// The parameter `in` of an `ApiKey` challenge.
+    pub(super) challenge_in: &'static str,
+    /// The characters of a key, where the place restricts them.
+    pub(super) alphabet: Option<&'static str>,
+    /// What to send, from the name of the place and the value.
+    pub(super) usage: fn(&str, &str) -> String,
+}
+
+pub(super) const AUTHORIZATION: Spelled =
+    Spelled { lower: Cow::Borrowed("authorization"), given: Cow::Borrowed("Authorization") };
+
+// === impl Carrier ===
+
+impl Carrier {
+    pub(super) const fn facts(&self) -> Facts {
+        match self {
+            Self::Header(_) => Facts {
+                kind: "header",
+                noun: "the header",
+                challenge_in: "header",
+                alphabet: None,
+                usage: |name, value| format!("{name}: {value}"),
+            },
+            Self::Query(_) => Facts {
+                kind: "query",
+                noun: "the query parameter",
+                challenge_in: "query",
+                alphabet: None,
+                usage: |name, value| format!("?{name}={value}"),
+            },
+            Self::Cookie(_) => Facts {
+                kind: "cookie",
+                noun: "the cookie",
+                challenge_in: "cookie",
+                alphabet: Some("visible ASCII without quotes, commas, semicolons and backslashes"),
+                usage: |name, value| format!("Cookie: {name}={value}"),
+            },
+            Self::WebSocketProtocol(_) => Facts {
+                kind: "sec-websocket-protocol",
+                noun: "the subprotocol",
+                challenge_in: "websocket-protocol",
+                alphabet: Some("letters, digits and !#$%&'*+-.^_`|~"),
+                usage: |name, value| format!("Sec-WebSocket-Protocol: {name}, {value}"),
+            },
+        }
+    }
+
+    /// Returns the place of a text form.
+    pub(super) fn of_kind(kind: &str, name: &str) -> Option<Self> {
+        let named = || Cow::Owned(name.to_owned());
+        let places = [
+            Self::Header(Spelled::new(name.to_owned())),
+            Self::Query(named()),
+            Self::Cookie(named()),
+            Self::WebSocketProtocol(named()),
+        ];
+        places.into_iter().find(|place| place.facts().kind == kind)
+    }
+
+    /// Returns the name as it is compared: a header's in lower case.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Header(name) => name,
+            Self::Query(name) | Self::Cookie(name) | Self::WebSocketProtocol(name) => name,
+        }
+    }
+
+    /// Returns the name as a caller writes it: a header's as it was spelled, a parameter's as in a URL.
+    pub(super) fn spelled(&self) -> Cow<'_, str> {
+        match self {
+            Self::Header(name) => Cow::Borrowed(&name.given),
+            Self::Query(name) => form_urlencoded::byte_serialize(name.as_bytes()).collect(),
+            Self::Cookie(name) | Self::WebSocketProtocol(name) => Cow::Borrowed(name),
+        }
+    }
+
+    /// Returns the request header that holds the key, unless it is in the URI.
+    pub(super) fn request_header(&self) -> Option<HeaderName> {
+        match self {
+            Self::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok(),
+            Self::Cookie(_) => Some(COOKIE),
+            Self::WebSocketProtocol(_) => Some(SEC_WEBSOCKET_PROTOCOL),
+            Self::Query(_) => None,
+        }
+    }
+
+    /// Returns whether a browser sends the credential by itself, or follows a link that contains it. Then
+    /// another site can make the browser send it.
+    #[cfg(feature = "admin-api")]
+    pub(super) fn is_ambient(&self) -> bool {
+        match self {
+            Self::Header(name) => **name == *"cookie",
+            Self::Query(_) | Self::Cookie(_) | Self::WebSocketProtocol(_) => true,
+        }
+    }
+
+    /// Returns whether this is `Authorization`, which credentials of other systems use too.
+    pub(super) fn is_authorization(&self) -> bool {
+        matches!(self, Self::Header(name) if *name == AUTHORIZATION)
+    }
+}
+
+// === impl Spelled ===
+
+impl Spelled {
+    pub(super) fn new(given: String) -> Self {
+        Self { lower: Cow::Owned(given.to_ascii_lowercase()), given: Cow::Owned(given) }
+    }
+}
+
+/// The name in lower case.
+impl Deref for Spelled {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.lower
+    }
+}
+
+impl PartialEq for Spelled {
+    fn eq(&self, other: &Self) -> bool {
+        self.lower == other.lower
+    }
+}
+
+impl Eq for Spelled {}
+
+impl Hash for Spelled {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.lower.hash(state);
+    }
+}

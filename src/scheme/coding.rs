@@ -1,0 +1,98 @@
+//! How a key is written as the value of a place: after a word, encoded, in which characters.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use zeroize::Zeroizing;
+
+use super::{Scheme, basic::BasicPart, diagnosis::Around, grammar::is_token68, is_readable};
+
+/// Which text of a credential is the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum KeyForm {
+    /// The default of the place, see the table of the [module](super).
+    Usual,
+    /// Visible ASCII after a word.
+    VisibleAscii,
+    /// The password of `Basic`.
+    Password,
+}
+
+/// How a key is written. A scheme's place, word and [`KeyForm`] determine it.
+///
+/// For a new coding, add a variant and follow the compiler through this file and to `header.rs`, which
+/// decodes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Coding {
+    Token68,
+    VisibleAscii,
+    Basic(BasicPart),
+}
+
+// === impl KeyForm, Coding ===
+
+impl KeyForm {
+    /// Returns the last part of a scheme's text form.
+    pub(super) const fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::Usual => None,
+            Self::VisibleAscii => Some("visible-ascii"),
+            Self::Password => Some("password"),
+        }
+    }
+}
+
+impl Coding {
+    pub(super) fn of(scheme: &Scheme) -> Self {
+        match scheme.form {
+            KeyForm::Password => Self::Basic(BasicPart::Password),
+            _ if scheme.is_basic() => Self::Basic(BasicPart::User),
+            KeyForm::Usual if scheme.word.is_some() => Self::Token68,
+            KeyForm::Usual | KeyForm::VisibleAscii => Self::VisibleAscii,
+        }
+    }
+
+    /// Returns whether the text, once decoded, is a key by its length and its characters.
+    pub(super) fn is_key(self, text: &[u8], max_len: usize) -> bool {
+        match self {
+            Self::Token68 => text.len() <= max_len && is_token68(text),
+            Self::VisibleAscii | Self::Basic(_) => is_readable(text, max_len),
+        }
+    }
+
+    /// Returns where the text is, for a diagnosis.
+    pub(super) fn around(self, has_word: bool) -> Around {
+        match self {
+            _ if !has_word => Around::Whole,
+            Self::VisibleAscii => Around::WordWithCommas,
+            Self::Token68 | Self::Basic(_) => Around::Word,
+        }
+    }
+
+    /// Returns the characters of a key, in words for a caller.
+    pub(super) const fn alphabet(self) -> &'static str {
+        match self {
+            Self::Token68 => "letters, digits and -._~+/ with = at the end",
+            Self::VisibleAscii | Self::Basic(_) => "visible ASCII without spaces",
+        }
+    }
+
+    /// Returns the value to send, for a caller: `Bearer KEY`.
+    pub(super) fn usage(self, word: Option<&str>) -> String {
+        let key = match self {
+            Self::Token68 | Self::VisibleAscii => "KEY",
+            Self::Basic(BasicPart::User) => "base64(KEY:)",
+            Self::Basic(BasicPart::Password) => "base64(USER:KEY)",
+        };
+        word.map_or(key.to_owned(), |word| format!("{word} {key}"))
+    }
+
+    /// Returns the value that carries `key`. In a pair of `Basic`, the other part is empty (RFC 7617 §2).
+    pub(super) fn write(self, word: Option<&str>, key: &str) -> Zeroizing<String> {
+        let encode = |pair: String| STANDARD.encode(Zeroizing::new(pair).as_bytes());
+        let key = Zeroizing::new(match self {
+            Self::Token68 | Self::VisibleAscii => key.to_owned(),
+            Self::Basic(BasicPart::User) => encode(format!("{key}:")),
+            Self::Basic(BasicPart::Password) => encode(format!(":{key}")),
+        });
+        Zeroizing::new(word.map_or(key.to_string(), |word| format!("{word} {}", *key)))
+    }
+}

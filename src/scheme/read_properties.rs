@@ -1,0 +1,125 @@
+//! Properties of reading: the fast path agrees with the full parser, and empty credentials change nothing.
+
+use http::{HeaderMap, HeaderValue, Uri, header::HOST};
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::{ConflictPolicy, Credential, Reader, Scheme, SchemePolicy, resolve::CredentialError};
+use crate::{error::ConfigError, rejection::Reason};
+
+type Answer = Result<(&'static Scheme, Vec<u8>), (Reason, Option<&'static Scheme>)>;
+
+fn answer(read: Result<Credential<'_>, CredentialError>) -> Answer {
+    read.map(|read| (read.scheme, read.key.to_vec())).map_err(|unread| (unread.reason, unread.scheme))
+}
+
+fn schemes() -> impl Strategy<Value = Vec<Scheme>> {
+    let in_headers = vec![
+        Scheme::bearer(),
+        Scheme::token(),
+        Scheme::authorization("bearer"),
+        Scheme::token().visible_ascii(),
+        Scheme::bearer().visible_ascii(),
+        Scheme::basic(),
+        Scheme::basic_password(),
+        Scheme::header("authorization"),
+        Scheme::x_api_key(),
+        Scheme::header_with_prefix("x-api-key", "Key"),
+        Scheme::header_with_prefix("x-key", "Key"),
+    ];
+    let beyond = vec![Scheme::query("key"), Scheme::cookie("key"), Scheme::websocket_protocol("key")];
+    let beyond = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(beyond), 1..3)];
+    (vec(select(in_headers), 1..5), beyond).prop_map(|(headers, beyond)| [headers, beyond].concat())
+}
+
+/// Few keys, so that some are equal; in white space of all kinds, and behind words of ours, of others and none.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let space = || select(vec!["", "", "", " ", "  ", "\t", " \t"]);
+    let word = select(vec!["", "", "Bearer ", "bEARER  ", "Bearer", "Token ", "Basic ", "Key ", "Key\t", "Digest "]);
+    let key = select(vec!["", "k", "k", "k=", "azp4", "azp4Og==", "=", "a,b", "a b", "key=k", "key, k", "\u{fc}"]);
+    let long = (508_usize..516).prop_map(|len| "k".repeat(len));
+    let key = prop_oneof![9 => key.prop_map(str::to_owned), 1 => long];
+    (space(), word, key, space()).prop_map(|(before, word, key, after)| [before, word, &key, after].concat().into())
+}
+
+impl Reader {
+    /// Whether a header's whole value may be a key.
+    fn takes_whole(&self, name: &str) -> bool {
+        self.sources
+            .headers
+            .iter()
+            .any(|source| source.name == name && source.forms.iter().any(|form| form.word.is_none()))
+    }
+}
+
+/// Whether a candidate that is a key is what the long way reads.
+fn is_what_is_read(reader: &Reader, headers: &HeaderMap, uri: &Uri) -> bool {
+    let key = reader.candidate(headers).filter(|key| key.is_key(reader.max_key_len()));
+    key.is_none_or(|key| answer(reader.read(headers, uri)) == Ok((key.scheme, key.key.to_vec())))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4_096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_plain_cases_come_to_what_all_findings_come_to(
+        schemes in schemes(),
+        conflict in select(vec![ConflictPolicy::Reject, ConflictPolicy::AllowIdentical, ConflictPolicy::FirstWins]),
+        lines in vec((select(vec!["authorization", "x-api-key", "x-key", "cookie", "sec-websocket-protocol", "host"]), value()), 0..4),
+        uri in select(vec!["/", "/?key=k", "/?key=k&key=k", "/?key="]),
+        max_key_len in select(vec![512, 1, 4096]),
+    ) {
+        let reader = Reader::new(&SchemePolicy::new(schemes).on_conflict(conflict), max_key_len);
+        if matches!(reader, Err(ConfigError::ReadTwoWays(_))) {
+            return Ok(());
+        }
+        let reader = reader.unwrap();
+        let (mut headers, uri) = (HeaderMap::new(), Uri::from_static(uri));
+        for (name, value) in lines {
+            headers.append(name, HeaderValue::from_bytes(&value).unwrap());
+        }
+        prop_assert!(is_what_is_read(&reader, &headers, &uri));
+        headers.remove(HOST);
+        prop_assert!(is_what_is_read(&reader, &headers, &uri));
+    }
+
+    /// Whatever an empty credential is added to, the same is read; alone it is malformed.
+    #[test]
+    fn r07_an_empty_credential_conflicts_with_nothing(
+        schemes in schemes(),
+        conflict in select(vec![ConflictPolicy::Reject, ConflictPolicy::AllowIdentical, ConflictPolicy::FirstWins]),
+        lines in vec((select(vec!["authorization", "x-api-key", "x-key", "cookie", "sec-websocket-protocol"]), value()), 0..3),
+        query in select(vec!["", "key=k", "key=a%20b"]),
+        (place, empty) in select(vec![
+            ("authorization", "Bearer"), ("authorization", "Token "), ("authorization", "Basic"), ("authorization", ""),
+            ("x-api-key", ""), ("x-api-key", "Key"), ("x-key", " \t"), ("x-key", "Key"), ("cookie", "key="),
+            ("sec-websocket-protocol", "key"), ("?", "key="),
+        ]),
+    ) {
+        let Ok(reader) = Reader::new(&SchemePolicy::new(schemes).on_conflict(conflict), 512) else { return Ok(()) };
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.insert(name, HeaderValue::from_bytes(&value).unwrap());
+        }
+        let mut uri: Uri = format!("/?{query}").parse().unwrap();
+        // A place whose whole value may be a key takes a word for one.
+        let is_taken_for_a_key = !empty.trim().is_empty() && reader.takes_whole(place);
+        if is_taken_for_a_key || headers.contains_key(place) || (place == "?" && !query.is_empty()) {
+            return Ok(());
+        }
+        let before = answer(reader.read(&headers, &uri));
+        if place == "?" {
+            uri = format!("/?{empty}").parse().unwrap();
+        } else {
+            headers.insert(place, HeaderValue::from_static(empty));
+        }
+        let after = answer(reader.read(&headers, &uri));
+        match before {
+            Err((Reason::Missing | Reason::WrongScheme, _)) => {
+                prop_assert!(matches!(after, Err((Reason::Missing | Reason::WrongScheme | Reason::Malformed, _))), "{after:?}");
+            }
+            // Of two empty ones, the first in the policy's order is named.
+            Err((Reason::Malformed, _)) => prop_assert!(matches!(after, Err((Reason::Malformed, _))), "{after:?}"),
+            before => prop_assert_eq!(after, before),
+        }
+    }
+}
