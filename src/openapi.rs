@@ -12,7 +12,9 @@
 //! #[utoipa::path(get, path = "/links", responses((status = 200, description = "All links")))]
 //! async fn list() {}
 //!
-//! #[utoipa::path(delete, path = "/links/{id}", params(("id" = String, Path)), responses((status = 204, description = "Deleted")))]
+//! #[utoipa::path(delete, path = "/links/{id}", params(("id" = String, Path)), responses(
+//!     (status = 204, description = "Deleted"),
+//! ))]
 //! async fn remove() {}
 //!
 //! #[derive(OpenApi)]
@@ -20,7 +22,9 @@
 //! struct Document;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let auth = ApiKeyLayer::builder(MemoryStore::new()).schemes([Scheme::bearer(), Scheme::token()]).build()?;
+//! let auth = ApiKeyLayer::builder(MemoryStore::new())
+//!     .schemes([Scheme::bearer(), Scheme::token()])
+//!     .build()?;
 //! let table = Require::table()
 //!     .route("GET", "/links", Require::authenticated())
 //!     .route("DELETE", "/links/{id}", ("links", "delete"))
@@ -33,10 +37,14 @@
 //! assert_eq!(written["components"]["securitySchemes"], json!({
 //!     "authorization-Bearer": { "type": "http", "scheme": "bearer" },
 //!     "authorization-Token": {
-//!         "type": "apiKey", "in": "header", "name": "authorization", "description": "Token, a space, and the key"
+//!         "type": "apiKey", "in": "header", "name": "authorization",
+//!         "description": "Token, a space, and the key",
 //!     },
 //! }));
-//! assert_eq!(written["security"], json!([{ "authorization-Bearer": [] }, { "authorization-Token": [] }]));
+//! assert_eq!(
+//!     written["security"],
+//!     json!([{ "authorization-Bearer": [] }, { "authorization-Token": [] }]),
+//! );
 //! assert_eq!(written["paths"]["/links/{id}"]["delete"]["security"], json!([
 //!     { "authorization-Bearer": ["links:delete"] },
 //!     { "authorization-Token": ["links:delete"] },
@@ -80,18 +88,21 @@
 //!
 //! [utoipa]: https://docs.rs/utoipa
 
+mod schemes;
+
 use http::Method;
 use utoipa::openapi::{
     OpenApi, SecurityRequirement,
     path::{Operation, PathItem},
-    security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
 use crate::{
     error::ConfigError,
-    guard::{Require, Roles, intersect},
-    scheme::{Carrier, KEY_LEN_LIMIT, KeyForm, Reader, Scheme, SchemePolicy},
+    guard::{Require, intersect},
+    scheme::{KEY_LEN_LIMIT, Reader, SchemePolicy},
 };
+pub(crate) use schemes::require_a_key;
+use schemes::requirements;
 
 /// Describes the security of a document: a policy, and the guards of its operations.
 ///
@@ -218,72 +229,6 @@ impl Security {
         }
         Ok(security)
     }
-}
-
-// === the document ===
-
-/// Writes the schemes, and a requirement for a key with one of them.
-pub(crate) fn require_a_key(policy: &SchemePolicy, document: &mut OpenApi) {
-    document.security = Some(requirements(policy, &[Roles::new()]));
-    let components = document.components.get_or_insert_default();
-    components.add_security_schemes_from_iter(named(policy).into_iter().map(|(name, scheme)| (name, security(scheme))));
-}
-
-/// Returns a requirement for each alternative and each scheme.
-fn requirements(policy: &SchemePolicy, alternatives: &[Roles]) -> Vec<SecurityRequirement> {
-    let names: Vec<String> = named(policy).into_iter().map(|(name, _)| name).collect();
-    let by_each =
-        |roles: &Roles| -> Vec<_> { names.iter().map(|name| SecurityRequirement::new(name, roles)).collect() };
-    alternatives.iter().flat_map(by_each).collect()
-}
-
-/// Returns the distinct schemes, each with a unique name that matches `^[a-zA-Z0-9._-]+$`.
-fn named(policy: &SchemePolicy) -> Vec<(String, &Scheme)> {
-    let mut named: Vec<(String, &Scheme)> = Vec::new();
-    for scheme in policy.schemes() {
-        if named.iter().any(|(_, known)| *known == scheme) {
-            continue;
-        }
-        let fit = |c: char| match c {
-            ':' => '-',
-            '.' | '-' => c,
-            _ if c.is_ascii_alphanumeric() => c,
-            _ => '_',
-        };
-        let text: String = scheme.to_string().chars().map(fit).collect();
-        let (mut name, mut number) = (text.clone(), 1);
-        while named.iter().any(|(taken, _)| *taken == name) {
-            number += 1;
-            name = format!("{text}-{number}");
-        }
-        named.push((name, scheme));
-    }
-    named
-}
-
-/// Describes a scheme. `Bearer` and `Basic` are HTTP schemes in OpenAPI. Every other auth-scheme
-/// becomes a key in the header `Authorization`.
-fn security(scheme: &Scheme) -> SecurityScheme {
-    let http = HttpBuilder::new();
-    let api_key = match (scheme.place(), scheme.word()) {
-        _ if scheme.is_bearer() => return SecurityScheme::Http(http.scheme(HttpAuthScheme::Bearer).build()),
-        _ if scheme.is_basic() => {
-            let part = if scheme.key_form() == KeyForm::Password { "password" } else { "user name" };
-            let basic = http.scheme(HttpAuthScheme::Basic).description(Some(format!("The {part} is the key")));
-            return SecurityScheme::Http(basic.build());
-        }
-        (Carrier::Header(name), Some(word)) => {
-            ApiKey::Header(ApiKeyValue::with_description(&**name, &format!("{word}, a space, and the key")))
-        }
-        (Carrier::Header(name), None) => ApiKey::Header(ApiKeyValue::new(&**name)),
-        (Carrier::Query(name), _) => ApiKey::Query(ApiKeyValue::new(&**name)),
-        (Carrier::Cookie(name), _) => ApiKey::Cookie(ApiKeyValue::new(&**name)),
-        (Carrier::WebSocketProtocol(name), _) => {
-            let described = format!("{name}, a comma, and the key");
-            ApiKey::Header(ApiKeyValue::with_description("Sec-WebSocket-Protocol", &described))
-        }
-    };
-    SecurityScheme::ApiKey(api_key)
 }
 
 /// Returns every operation of a path, with its method.

@@ -30,17 +30,21 @@ use crate::{
 /// Bounds can only narrow: an actor confined to an organization or environment other than its key's
 /// has no permissions.
 ///
-/// If the actor has a key, the manager reads it again in the transaction of each change. A key that
-/// was revoked or edited meanwhile changes nothing, and a replaced key in its grace period is
-/// read-only. The bounds still apply.
+/// If the actor has a key, the manager reads the key again for each change, in the same transaction.
+/// A key that was revoked meanwhile changes nothing, and an edited key has only its new permissions.
+/// A replaced key in its grace period is read-only. The bounds still apply.
 ///
 /// ```
 /// use tower_api_key::{Owner, Permissions, manage::Actor};
 ///
 /// let permissions = Permissions::new().grant("apiKeys", "create").grant("stats", "read");
-/// let alice = Actor::trusted(Owner::User("alice".into()), permissions).in_organization("acme").own_keys_only();
-/// assert_eq!(alice.organization(), Some("acme"));
-/// assert!(alice.is_own_keys_only());
+/// let alice = Actor::trusted(Owner::User("alice".into()), permissions)
+///     .in_organization("acme")
+///     .own_keys_only();
+/// assert_eq!(alice.owner(), Some(&Owner::User("alice".into())));
+/// assert_eq!((alice.organization(), alice.environment()), (Some("acme"), None));
+/// assert!(alice.is_own_keys_only() && alice.permissions().allows("stats", "read"));
+/// assert_eq!(alice.key_id(), None); // an actor from a principal has the id of its key
 /// ```
 #[derive(Clone, Debug)]
 pub struct Actor {
@@ -114,7 +118,8 @@ impl Actor {
     /// ```
     /// use tower_api_key::{Owner, Permissions, manage::Actor};
     ///
-    /// let ci = Actor::trusted(Owner::ServiceAccount, Permissions::new().grant("apiKeys", "create")).in_environment("test");
+    /// let permissions = Permissions::new().grant("apiKeys", "create");
+    /// let ci = Actor::trusted(Owner::ServiceAccount, permissions).in_environment("test");
     /// assert_eq!(ci.environment(), Some("test"));
     /// assert!(ci.in_environment("live").permissions().is_empty());
     /// ```
@@ -225,7 +230,11 @@ impl Actor {
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
     ///
     /// /// `version` was stored in the session at sign-in.
-    /// async fn in_session(manager: &KeyManager, key: &KeyId, version: u64) -> Result<Option<Actor>, ManageError> {
+    /// async fn in_session(
+    ///     manager: &KeyManager,
+    ///     key: &KeyId,
+    ///     version: u64,
+    /// ) -> Result<Option<Actor>, ManageError> {
     ///     let actor = manager.actor(key).await?;
     ///     Ok(actor.filter(|actor| actor.key_version() == Some(version)).map(Actor::own_keys_only))
     /// }

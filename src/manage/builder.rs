@@ -25,14 +25,19 @@ use crate::{
 /// A clone of the builder shares the registry and the event hooks.
 ///
 /// ```
-/// use tower_api_key::{KeyFormat, KeyManager, Mask, store::MemoryStore};
+/// use std::time::Duration;
+/// use tower_api_key::{KeyFormat, KeyHasher, KeyManager, Mask, store::MemoryStore};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let manager = KeyManager::builder(MemoryStore::new())
-///     .environment("live", KeyFormat::new("acme_live")?)
+///     .format(KeyFormat::new("acme")?)
 ///     .environment("test", KeyFormat::new("acme_test")?)
+///     .hasher(KeyHasher::sha256())
 ///     .keys_per_user(1)
 ///     .mask(Mask::LastFour)
+///     .unseen_bits(100)
+///     .max_key_len(256)
+///     .usage_interval(Duration::from_secs(60))
 ///     .build()?;
 /// # Ok(())
 /// # }
@@ -154,7 +159,10 @@ impl KeyManagerBuilder {
     ///
     /// # fn main() -> Result<(), tower_api_key::ConfigError> {
     /// # let format = KeyFormat::new("acme").unwrap();
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).schemes([Scheme::bearer()]).build()?;
+    /// let manager = KeyManager::builder(MemoryStore::new())
+    ///     .format(format)
+    ///     .schemes([Scheme::bearer()])
+    ///     .build()?;
     /// assert_eq!(manager.layer().build()?.schemes().schemes(), [Scheme::bearer()]);
     /// # Ok(())
     /// # }

@@ -19,8 +19,13 @@ impl KeyManager {
     /// use tower_api_key::{KeyId, KeyManager, KeyRecord, Permissions};
     /// use tower_api_key::manage::{Actor, ManageError, UpdateKey};
     ///
-    /// async fn make_read_only(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<KeyRecord, ManageError> {
-    ///     manager.edit(admin, id, UpdateKey::new().permissions(Permissions::new().grant("links", "read"))).await
+    /// async fn make_read_only(
+    ///     manager: &KeyManager,
+    ///     admin: &Actor,
+    ///     id: KeyId,
+    /// ) -> Result<KeyRecord, ManageError> {
+    ///     let read_only = Permissions::new().grant("links", "read");
+    ///     manager.edit(admin, id, UpdateKey::new().permissions(read_only)).await
     /// }
     /// ```
     ///
@@ -57,7 +62,7 @@ impl KeyManager {
     ///
     /// ```
     /// # use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
-    /// # async fn pause(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<(), ManageError> {
+    /// # async fn f(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<(), ManageError> {
     /// manager.disable(admin, id.clone()).await?;
     /// manager.enable(admin, id).await?;
     /// # Ok(())

@@ -22,7 +22,11 @@ use crate::{
 /// use axum::extract::{Path, State};
 /// use tower_api_key::{KeyManager, Principal, manage::{Actor, ManageError}};
 ///
-/// async fn revoke(key: Principal, State(manager): State<KeyManager>, Path(id): Path<String>) -> Result<(), ManageError> {
+/// async fn revoke(
+///     key: Principal,
+///     State(manager): State<KeyManager>,
+///     Path(id): Path<String>,
+/// ) -> Result<(), ManageError> {
 ///     manager.revoke(&Actor::from(&key), id).await?;
 ///     Ok(())
 /// }
@@ -133,14 +137,19 @@ impl ManageError {
     ///
     /// ```
     /// use http::StatusCode;
-    /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, manage::Actor, store::MemoryStore};
+    /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions};
+    /// use tower_api_key::{manage::Actor, store::MemoryStore};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
-    /// let reader = Actor::trusted(Owner::ServiceAccount, Permissions::new().grant("apiKeys", "read"));
-    /// assert_eq!(manager.get(&reader, "key_1").await.unwrap_err().status(), StatusCode::NOT_FOUND);
-    /// assert_eq!(manager.revoke(&reader, "key_1").await.unwrap_err().status(), StatusCode::FORBIDDEN);
+    /// let format = KeyFormat::new("acme")?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
+    /// let permissions = Permissions::new().grant("apiKeys", "read");
+    /// let reader = Actor::trusted(Owner::ServiceAccount, permissions);
+    /// let missing = manager.get(&reader, "key_1").await.unwrap_err();
+    /// assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    /// let denied = manager.revoke(&reader, "key_1").await.unwrap_err();
+    /// assert_eq!(denied.status(), StatusCode::FORBIDDEN);
     /// # Ok(())
     /// # }
     /// ```

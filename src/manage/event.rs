@@ -1,6 +1,6 @@
 //! Events: one for each change of a key, after it is durable.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use super::Actor;
 use crate::record::KeyId;
@@ -16,7 +16,13 @@ use crate::record::KeyId;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let manager = KeyManager::builder(MemoryStore::new())
 ///     .format(KeyFormat::new("acme")?)
-///     .on_event(|event| eprintln!("{:?} {} by {:?}", event.kind(), event.key_id(), event.actor().owner()))
+///     .on_event(|event| {
+///         let (kind, id, version) = (event.kind(), event.key_id(), event.version());
+///         eprintln!("{:?}: key {id} was {kind}, version {version}", event.at());
+///         if let Some(new) = event.replacement() {
+///             eprintln!("key {id} was replaced by {new} of {:?}", event.actor().owner());
+///         }
+///     })
 ///     .build()?;
 /// # Ok(())
 /// # }
@@ -37,8 +43,11 @@ pub struct KeyEvent {
 /// use tower_api_key::manage::{KeyEvent, KeyEventKind};
 ///
 /// fn ends_a_key(event: &KeyEvent) -> bool {
-///     matches!(event.kind(), KeyEventKind::Revoked | KeyEventKind::Removed | KeyEventKind::Regenerated)
+///     use KeyEventKind::{Regenerated, Removed, Revoked};
+///     matches!(event.kind(), Revoked | Removed | Regenerated)
 /// }
+///
+/// assert_eq!(KeyEventKind::Revoked.as_str(), "revoked"); // for an audit log
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -61,6 +70,30 @@ pub enum KeyEventKind {
     Revoked,
     /// The key was deleted with its record.
     Removed,
+}
+
+impl KeyEventKind {
+    /// Returns the name of the kind in lower case, such as `issued`. The type's documentation has
+    /// an example.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Imported => "imported",
+            Self::Regenerated => "regenerated",
+            Self::Rotated => "rotated",
+            Self::Edited => "edited",
+            Self::Disabled => "disabled",
+            Self::Enabled => "enabled",
+            Self::Revoked => "revoked",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+impl fmt::Display for KeyEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 pub(super) type Hook = Arc<dyn Fn(&KeyEvent) + Send + Sync>;

@@ -1,18 +1,18 @@
-//! New keys: issued, or imported from another system.
+//! New keys.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use super::{
-    Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, PATIENCE, check_no_escalation,
+    Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, check_no_escalation,
     concurrency::WorkKind,
     to_micros,
     validation::{check_permissions, checked_name},
 };
 use crate::{
-    key::{ApiKey, Digests, FormatError, KeyDigest, base62_number, random_base62},
+    key::{FormatError, KeyDigest, base62_number, random_base62},
     permission::Action,
     record::{KeyId, KeyRecord, Owner},
-    store::{Fault, RegistryError},
+    store::RegistryError,
 };
 
 impl KeyManager {
@@ -24,7 +24,8 @@ impl KeyManager {
     /// use tower_api_key::{KeyManager, manage::{Actor, ManageError, NewKey}};
     ///
     /// async fn issue(manager: &KeyManager, actor: &Actor) -> Result<String, ManageError> {
-    ///     let issued = manager.issue(actor, NewKey::service_account("nightly build").grant("links", "read")).await?;
+    ///     let new = NewKey::service_account("nightly build").grant("links", "read");
+    ///     let issued = manager.issue(actor, new).await?;
     ///     Ok(issued.key().expose().to_owned())
     /// }
     /// ```
@@ -62,12 +63,14 @@ impl KeyManager {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let format = KeyFormat::new("acme")?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
     /// let all = Permissions::new().grant("apiKeys", "create");
     /// let service = Actor::trusted(Owner::ServiceAccount, all.clone());
-    /// let first = manager.bootstrap(&service, NewKey::service_account("admin").permissions(all.clone())).await?;
+    /// let new = NewKey::service_account("admin").permissions(all);
+    /// let first = manager.bootstrap(&service, new.clone()).await?;
     /// assert!(first.is_some());
-    /// assert!(manager.bootstrap(&service, NewKey::service_account("admin").permissions(all)).await?.is_none());
+    /// assert!(manager.bootstrap(&service, new).await?.is_none());
     /// # Ok(())
     /// # }
     /// ```
@@ -96,112 +99,12 @@ impl KeyManager {
         .await
     }
 
-    /// Imports a key of another system by its plain text.
-    ///
-    /// The manager accepts formats of other systems after
-    /// [`also_accept`](super::KeyManagerBuilder::also_accept) or
-    /// [`accept_any_format`](super::KeyManagerBuilder::accept_any_format).
-    ///
-    /// ```
-    /// use tower_api_key::{ApiKey, KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
-    /// use tower_api_key::manage::{Actor, NewKey};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let format = KeyFormat::new("acme")?;
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).accept_any_format().build()?;
-    /// let admin = Actor::trusted(Owner::ServiceAccount, Permissions::new().grant("apiKeys", "create"));
-    /// let key: ApiKey = "51FwqftsmMDHHbJAMEXXHCgG".parse()?;
-    /// let record = manager.import(&admin, &key, NewKey::service_account("legacy")).await?;
-    /// assert_eq!(record.name(), Some("legacy"));
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`KeyManager::issue`], and:
-    ///
-    /// - [`ManageError::Format`] for a key that the layer would reject by its format, or that has
-    ///   the format of another environment.
-    /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry: no scheme of
-    ///   the layers built from this manager, or of
-    ///   [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes) before the first is
-    ///   built.
-    /// - [`RegistryError::DuplicateDigest`].
-    pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
-        let (key, digest) = (key.clone(), self.0.hasher.digest(key));
-        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
-            let (key, new) = (key.clone(), new.clone());
-            async move {
-                if key.expose().len() > manager.0.max_key_len {
-                    return Err(FormatError::TooLong(manager.0.max_key_len).into());
-                }
-                let environment = environment(&actor, &new)?;
-                manager.0.formats.check_imported(&key, environment.as_deref())?;
-                manager.0.policies.check_carried(&key)?;
-                manager.check_other_peppers(&key, digest).await?;
-                let record = manager.draft(&actor, new, environment, digest)?.with_mask(manager.mask(&key));
-                manager.insert(&actor, KeyEventKind::Imported, &record).await?;
-                Ok(record)
-            }
-        })
-        .await
-    }
-
-    /// Imports a key of another system by its digest, which must be from the manager's own hasher.
-    ///
-    /// Without the plain text, the manager cannot check the format, the schemes, or whether the key
-    /// exists under another pepper. The layer accepts the key only if it has a format of the
-    /// manager.
-    ///
-    /// ```
-    /// use tower_api_key::{KeyManager, KeyRecord, manage::{Actor, ManageError, NewKey}};
-    ///
-    /// async fn import(manager: &KeyManager, admin: &Actor, sha256: [u8; 32]) -> Result<KeyRecord, ManageError> {
-    ///     manager.import_digest(admin, sha256, NewKey::service_account("legacy")).await
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`KeyManager::issue`]; [`RegistryError::DuplicateDigest`].
-    pub async fn import_digest(
+    pub(super) async fn insert(
         &self,
         actor: &Actor,
-        digest: impl Into<KeyDigest>,
-        new: NewKey,
-    ) -> Result<KeyRecord, ManageError> {
-        let digest = digest.into();
-        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
-            let new = new.clone();
-            async move {
-                let environment = environment(&actor, &new)?;
-                let record = manager.draft(&actor, new, environment, digest)?;
-                manager.insert(&actor, KeyEventKind::Imported, &record).await?;
-                Ok(record)
-            }
-        })
-        .await
-    }
-
-    /// Rejects a key that the store has under another pepper. It may be revoked there, and an
-    /// import would undo that.
-    async fn check_other_peppers(&self, key: &ApiKey, newest: KeyDigest) -> Result<(), ManageError> {
-        let mut others = self.0.hasher.others(key.expose().as_bytes(), newest);
-        let Some(first) = others.next() else {
-            return Ok(());
-        };
-        let digests = Digests { first, rest: others.collect() };
-        match Arc::clone(&self.0.store).find(digests, PATIENCE).await {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(RegistryError::DuplicateDigest.into()),
-            Err(Fault::Failed(error)) => Err(ManageError::Store(error)),
-            Err(Fault::Slow) => Err(ManageError::Store("the key store timed out".into())),
-        }
-    }
-
-    async fn insert(&self, actor: &Actor, kind: KeyEventKind, record: &KeyRecord) -> Result<(), ManageError> {
+        kind: KeyEventKind,
+        record: &KeyRecord,
+    ) -> Result<(), ManageError> {
         self.0.registry.clone().insert(record.clone(), self.limit_of(record), self.key_of(actor)).await?;
         self.notify(kind, record, None, actor);
         Ok(())
@@ -216,7 +119,7 @@ impl KeyManager {
     }
 
     /// Returns the record of a new key, if the actor may issue it.
-    fn draft(
+    pub(super) fn draft(
         &self,
         actor: &Actor,
         new: NewKey,
@@ -267,7 +170,7 @@ fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
 }
 
 /// Returns the environment of a new key: the requested one if the actor may use it, or the actor's.
-fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>, ManageError> {
+pub(super) fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>, ManageError> {
     match (actor.environment(), &new.environment) {
         (Some(own), Some(named)) if own != named => Err(ManageError::Environment(named.clone())),
         (Some(own), _) => Ok(Some(own.to_owned())),

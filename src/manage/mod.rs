@@ -39,6 +39,7 @@ mod failure_log;
 mod formats;
 #[cfg(feature = "admin-api")]
 mod http;
+mod import;
 mod issue;
 mod presentable;
 #[cfg(feature = "axum")]
@@ -102,7 +103,8 @@ use usage::Usage;
 /// // At the first start the store is empty: the service itself issues the first key.
 /// let all = Permissions::new().grant("apiKeys", "create").grant("stats", "read");
 /// let service = Actor::trusted(Owner::ServiceAccount, all.clone());
-/// if let Some(issued) = manager.bootstrap(&service, NewKey::service_account("first").permissions(all)).await? {
+/// let new = NewKey::service_account("first").permissions(all);
+/// if let Some(issued) = manager.bootstrap(&service, new).await? {
 ///     println!("key first: {}", issued.key().expose());
 /// }
 /// # Ok(())

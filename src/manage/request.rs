@@ -13,9 +13,16 @@ use crate::{
 /// The key gets the actor's organization, and for a user key the actor's user.
 ///
 /// ```
-/// use tower_api_key::manage::NewKey;
+/// use std::time::{Duration, SystemTime};
+/// use tower_api_key::{Permissions, manage::NewKey};
 ///
-/// let key = NewKey::service_account("nightly build").grant("links", "create").environment("live");
+/// let bot = NewKey::service_account("nightly build").grant("links", "create").environment("live");
+///
+/// let now = SystemTime::now();
+/// let laptop = NewKey::user("laptop")
+///     .permissions(Permissions::new().grant("stats", "read"))
+///     .not_before(now)
+///     .expires_at(now + Duration::from_secs(86_400));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it only describes a key: pass it to KeyManager::issue"]
@@ -35,7 +42,8 @@ pub struct NewKey {
 /// ```
 /// use tower_api_key::{Permissions, manage::UpdateKey};
 ///
-/// let edit = UpdateKey::new().name("reports").permissions(Permissions::new().grant("stats", "read"));
+/// let permissions = Permissions::new().grant("stats", "read");
+/// let edit = UpdateKey::new().name("reports").permissions(permissions).enabled(true);
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "it only describes a change: pass it to KeyManager::edit"]

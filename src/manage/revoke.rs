@@ -46,7 +46,7 @@ impl KeyManager {
     ///
     /// ```
     /// # use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
-    /// # async fn forget(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<(), ManageError> {
+    /// # async fn f(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<(), ManageError> {
     /// let removed = manager.remove(admin, id).await?;
     /// println!("deleted {}", removed.id());
     /// # Ok(())

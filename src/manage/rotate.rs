@@ -24,7 +24,7 @@ impl KeyManager {
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
     ///
-    /// async fn regenerate(manager: &KeyManager, actor: &Actor, id: KeyId) -> Result<String, ManageError> {
+    /// async fn replace(manager: &KeyManager, actor: &Actor, id: KeyId) -> Result<String, ManageError> {
     ///     let issued = manager.regenerate(actor, id).await?;
     ///     Ok(issued.key().expose().to_owned()) // show it once
     /// }
@@ -48,8 +48,13 @@ impl KeyManager {
     /// use std::time::Duration;
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, Issued, ManageError, Rotation}};
     ///
-    /// async fn rotate(manager: &KeyManager, actor: &Actor, id: KeyId) -> Result<Issued, ManageError> {
-    ///     manager.rotate(actor, id, Rotation::grace_period(Duration::from_secs(24 * 60 * 60))).await
+    /// async fn rotate(
+    ///     manager: &KeyManager,
+    ///     actor: &Actor,
+    ///     id: KeyId,
+    /// ) -> Result<Issued, ManageError> {
+    ///     let one_day = Duration::from_secs(86_400);
+    ///     manager.rotate(actor, id, Rotation::grace_period(one_day)).await
     /// }
     /// ```
     ///

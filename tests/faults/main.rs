@@ -9,9 +9,9 @@ mod support;
 mod postgres_server;
 
 mod configuration;
+mod header_credentials;
 mod paths;
-mod reading;
-mod refusing;
+mod rejection_responses;
 mod slips;
 
 #[cfg(feature = "admin-api")]

@@ -1,4 +1,4 @@
-//! S3: a list holds up no change.
+//! S3, S7: a list holds up no change, and a layer of known settings keeps nothing more.
 //!
 //! The figures: `cargo test --release --all-features --test faults s03 -- --include-ignored --nocapture`.
 
@@ -13,9 +13,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use allocation_counter::measure;
 use sha2::{Digest, Sha256};
 use tower_api_key::{
-    KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
+    ApiKeyLayer, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Scheme, Status,
     store::{KeyFilter, KeyLimit, MemoryStore, RegistryError, UsageDelta},
 };
 
@@ -236,4 +237,21 @@ fn s03_a_million_keys_keep_nobody_waiting() {
         "an insert under a cap of 1000: {:.1?}",
         done(&mut || drop(alone.block_on(store.insert(new.clone(), Some(cap), None)).unwrap()))
     );
+}
+
+/// What is kept of a layer for good is kept once: a layer of the same settings adds nothing, and one of other settings a bounded amount.
+#[test]
+fn s7_a_layer_of_known_settings_keeps_nothing_more() {
+    let build = |number: usize| {
+        let schemes = [Scheme::header(format!("x-key-{number}")), Scheme::cookie(format!("key-{number}"))];
+        let keys = MemoryStore::new();
+        ApiKeyLayer::builder(keys).schemes(schemes).realm(format!("realm {number}")).build().unwrap()
+    };
+    let layers = 300;
+    (0..layers).map(build).for_each(drop);
+    let again = measure(|| (0..layers).map(build).for_each(drop));
+    assert_eq!(again.bytes_current, 0);
+    let others = measure(|| (layers..2 * layers).map(build).for_each(drop));
+    assert!(others.bytes_current < 8_192 * i64::try_from(layers).unwrap(), "{} bytes", others.bytes_current);
+    assert_eq!(build(5).schemes().schemes()[0], Scheme::header("x-key-5"));
 }

@@ -1,6 +1,6 @@
 //! What callers see while something is broken: the rows of the table in the guide's chapter on deployment that no other test shows.
 #[path = "../support/database.rs"]
-mod database;
+mod simulated;
 
 use std::{
     convert::Infallible,
@@ -9,19 +9,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::database::Database;
-use crate::cluster::{
-    Cluster,
-    caller::Caller,
-    postgres::{self, run},
-    until::until,
-};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, KeyRegistry, KeyStore, Status,
     store::{CachedStore, PostgresStore},
+};
+
+use self::simulated::Database;
+use crate::{
+    cluster::{Cluster, caller::Caller},
+    database::{self, run},
+    support::until,
 };
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -36,8 +36,8 @@ struct Api<S> {
 
 /// The same over a server of its own, with keys in it.
 struct Node {
-    server: postgres::Server,
-    database: postgres::Database,
+    server: database::Server,
+    database: database::Database,
     store: PostgresStore,
     api: Api<PostgresStore>,
     keys: Vec<ApiKey>,
@@ -295,7 +295,7 @@ impl<S: KeyStore> Api<S> {
 
 impl Node {
     async fn start() -> Self {
-        let server = postgres::Server::start(&[]);
+        let server = database::Server::start(&[]);
         let database = server.database().await;
         let store =
             PostgresStore::builder(&database.url).connections(2).operation_timeout(DEADLINE).open().await.unwrap();

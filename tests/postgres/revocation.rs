@@ -9,17 +9,20 @@ mod load;
 
 use std::{sync::Arc, time::Duration};
 
-use self::load::{Answers, Load};
-use crate::cluster::{
-    Cluster,
-    caller::Caller,
-    until::until,
-    victim::{Victim, report},
-};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinSet,
     time::sleep,
+};
+
+use self::load::{Answers, Load};
+use crate::{
+    cluster::{
+        Cluster,
+        caller::Caller,
+        victim::{Victim, report},
+    },
+    support::until,
 };
 
 /// What the nodes promise by their defaults.

@@ -38,9 +38,11 @@ impl KeyManager {
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let format = KeyFormat::new("acme")?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
     /// let auth = manager.layer().build()?;
-    /// let app: Router = Router::new().nest("/api/keys", manager.router(auth.schemes())).layer(auth);
+    /// let keys = manager.router(auth.schemes());
+    /// let app: Router = Router::new().nest("/api/keys", keys).layer(auth);
     /// # Ok(())
     /// # }
     /// ```
@@ -115,9 +117,11 @@ impl KeyManager {
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let format = KeyFormat::new("acme")?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
     /// let auth = manager.layer().build()?;
-    /// let app: Router = Router::new().merge(manager.router_at("/api/keys", auth.schemes())).layer(auth);
+    /// let keys = manager.router_at("/api/keys", auth.schemes());
+    /// let app: Router = Router::new().merge(keys).layer(auth);
     /// # Ok(())
     /// # }
     /// ```
@@ -141,9 +145,11 @@ impl KeyManager {
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme")?).build()?;
+    /// let format = KeyFormat::new("acme")?;
+    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
     /// let auth = manager.layer().build()?;
-    /// let app: Router = Router::new().nest("/my/keys", manager.self_service_router(auth.schemes())).layer(auth);
+    /// let keys = manager.self_service_router(auth.schemes());
+    /// let app: Router = Router::new().nest("/my/keys", keys).layer(auth);
     /// # Ok(())
     /// # }
     /// ```

@@ -3,7 +3,9 @@
 //! Random tables with strict rows beside wide ones; random paths of what readers disagree about; and as readers axum's router, nested and not,
 //! tower-http's `ServeDir`, and both behind proxies that decode, cut, merge and resolve in any order.
 
-use std::{cell::Cell, collections::BTreeMap, fmt::Write, fs, path::Path};
+mod strategies;
+
+use std::{cell::Cell, collections::BTreeMap, fs, path::Path};
 
 use axum::{Router, body::Body, routing::any};
 use http::{Method, Request, StatusCode, Uri, uri::PathAndQuery};
@@ -19,7 +21,10 @@ use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_api_key::{ApiKey, ApiKeyLayer, KeyHasher, KeyRecord, Require, store::MemoryStore};
 use tower_http::services::ServeDir;
 
+use strategies::{PIECES, disguised, hop, rows};
+
 const OWN: &str = "own_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
+
 const BOTH: &str = "both_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
 const TEMPLATES: [&str; 14] = [
@@ -37,63 +42,6 @@ const TEMPLATES: [&str; 14] = [
     "/files/admin/{x}",
     "/files/admin/a",
     "/pub/{*rest}",
-];
-
-const PIECES: [&str; 54] = [
-    "/",
-    "/",
-    "/",
-    "/",
-    "/",
-    "admin",
-    "admin",
-    "files",
-    "files",
-    "pub",
-    "a",
-    "a",
-    "x",
-    "%2F",
-    "%2f",
-    "%252F",
-    "%5C",
-    "%255c",
-    "%3F",
-    "%253f",
-    "%23",
-    "%2523",
-    "%00",
-    "%09",
-    "%20",
-    "%2520",
-    ";",
-    ";x=1",
-    "%3B",
-    ".",
-    "..",
-    "%2e",
-    "%2E%2E",
-    "%252e%252e",
-    "//",
-    "\\",
-    "%25",
-    "%2525",
-    "%61dmin",
-    "%2561dmin",
-    "adm%69n",
-    "adm%2569n",
-    "\u{e9}",
-    "%C3%A9",
-    "%C3",
-    "%C0%AF",
-    "%C0%AE",
-    "%E0%80%AF",
-    "%FF",
-    "%u002F",
-    "%",
-    "%2",
-    "~",
-    ":",
 ];
 
 const FILES: [&str; 12] = [
@@ -148,6 +96,7 @@ enum End {
 const CALLERS: [Option<&str>; 3] = [None, Some(OWN), Some(BOTH)];
 
 type Rows = BTreeMap<&'static str, Vec<(Option<Method>, Asks)>>;
+
 type Inner = BoxCloneSyncService<Request<Body>, http::Response<Body>, std::convert::Infallible>;
 
 /// The rows that can stand in one table.
@@ -304,90 +253,6 @@ fn folder() -> tempfile::TempDir {
         fs::write(file, format!("/{name}")).unwrap();
     }
     folder
-}
-
-/// A path that is listed, written in another way.
-fn disguised() -> impl Strategy<Value = String> {
-    let slashes =
-        vec!["/", "/", "/", "%2F", "%2f", "%252F", "%5C", "%255c", "//", ";x/", "%3B/", "/%2e/", "/;/", "%2F%2F"];
-    let ends = vec![
-        "",
-        "",
-        "",
-        "/",
-        "%2F",
-        "%3Fx",
-        "%3f%2Fa",
-        "%253Fx",
-        "%23x",
-        "%2523",
-        "%00",
-        "%00x",
-        "%09",
-        "%20",
-        "%2520",
-        ";",
-        ";x",
-        "%3Bx",
-        "%3Bx%2Fy",
-        ";x%2Fy",
-        "%253Bx",
-        "%5C",
-        "%FF",
-        "%2F..%2Fadmin",
-        "?x",
-        "%3F%2F%2E%2E",
-    ];
-    let plain = vec!["admin", "admin/a", "a/admin", "files/a", "files/admin/a", "files/admin/x", "pub/admin/a", "a"];
-    let letter = select(vec![0, 0, 0, 0, 0, 0, 1, 2]);
-    let parts = (select(plain), vec(letter, 16), vec(select(slashes), 4), select(ends));
-    parts.prop_map(|(plain, letters, slashes, end)| {
-        let mut slashes = slashes.into_iter();
-        let mut path = "/".to_owned();
-        for (letter, encoded) in plain.chars().zip(letters) {
-            match (letter, encoded) {
-                ('/', _) => path += slashes.next().unwrap_or("/"),
-                (letter, 1) => write!(path, "%{:02X}", u32::from(letter)).unwrap(),
-                (letter, 2) => write!(path, "%25{:02x}", u32::from(letter)).unwrap(),
-                (letter, _) => path.push(letter),
-            }
-        }
-        path + end
-    })
-}
-
-/// Rows that are wide, and the strict ones beside them first.
-fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let wide = vec!["/{*rest}", "/{x}", "/{x}/{y}", "/files/{*rest}", "/files/{x}", "/files/{x}/{y}", "/pub/{*rest}"];
-    let wide = (select(wide), Just(None), select(vec![Asks::Own, Asks::AnyKey, Asks::Nothing]));
-    let strict = (select(&TEMPLATES[..]), Just(None), Just(Asks::Strict));
-    (vec(strict, 1..6), vec(wide, 1..6), vec(row(), 0..4))
-        .prop_map(|(strict, wide, others)| [strict, wide, others].concat())
-}
-
-fn row() -> impl Strategy<Value = Row> {
-    let asks = select(vec![Asks::Strict, Asks::Strict, Asks::Own, Asks::AnyKey, Asks::Nothing]);
-    (select(&TEMPLATES[..]), select(vec![None, None, Some(Method::GET), Some(Method::POST)]), asks)
-}
-
-fn hop() -> impl Strategy<Value = Hop> {
-    use Hop::{
-        Backslashes, CutAtNul, CutParameters, Decode, DecodeAllButSlashes, DropLastSlash, MergeSlashes, ResolveDots,
-        Trim,
-    };
-    select(vec![
-        Decode,
-        Decode,
-        Decode,
-        DecodeAllButSlashes,
-        MergeSlashes,
-        Backslashes,
-        CutParameters,
-        ResolveDots,
-        DropLastSlash,
-        CutAtNul,
-        Trim,
-    ])
 }
 
 #[test]

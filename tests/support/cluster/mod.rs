@@ -4,12 +4,6 @@
 pub mod caller;
 #[path = "../example.rs"]
 mod example;
-#[path = "../postgres.rs"]
-pub mod postgres;
-#[path = "../relay.rs"]
-mod relay;
-#[path = "../until.rs"]
-pub mod until;
 pub mod victim;
 
 use std::{
@@ -20,16 +14,19 @@ use std::{
 
 use caller::Caller;
 use example::Example;
-use postgres::{Postgres, Server};
-use relay::Relay;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tower_api_key::{
     KeyFormat, KeyHasher, KeyRecord,
     store::{KeyRegistry, PostgresStore},
 };
-use until::until;
 use victim::Victim;
+
+use crate::{
+    database::{Postgres, Server},
+    relay::Relay,
+    support::until,
+};
 
 pub struct Cluster {
     pub nodes: [Node; 2],

@@ -1,0 +1,126 @@
+//! Keys of other systems.
+
+use std::sync::Arc;
+
+use super::{
+    Actor, KeyEventKind, KeyManager, ManageError, NewKey, PATIENCE, concurrency::WorkKind, issue::environment,
+};
+use crate::{
+    key::{ApiKey, Digests, FormatError, KeyDigest},
+    permission::Action,
+    record::KeyRecord,
+    store::{Fault, RegistryError},
+};
+
+impl KeyManager {
+    /// Imports a key of another system by its plain text.
+    ///
+    /// The manager accepts formats of other systems after
+    /// [`also_accept`](super::KeyManagerBuilder::also_accept) or
+    /// [`accept_any_format`](super::KeyManagerBuilder::accept_any_format).
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKey, KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
+    /// use tower_api_key::manage::{Actor, NewKey};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let format = KeyFormat::new("acme")?;
+    /// let manager =
+    ///     KeyManager::builder(MemoryStore::new()).format(format).accept_any_format().build()?;
+    /// let permissions = Permissions::new().grant("apiKeys", "create");
+    /// let admin = Actor::trusted(Owner::ServiceAccount, permissions);
+    /// let key: ApiKey = "51FwqftsmMDHHbJAMEXXHCgG".parse()?;
+    /// let record = manager.import(&admin, &key, NewKey::service_account("legacy")).await?;
+    /// assert_eq!(record.name(), Some("legacy"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`KeyManager::issue`], and:
+    ///
+    /// - [`ManageError::Format`] for a key that the layer would reject by its format, or that has
+    ///   the format of another environment.
+    /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry: no scheme of
+    ///   the layers built from this manager, or of
+    ///   [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes) before the first is
+    ///   built.
+    /// - [`RegistryError::DuplicateDigest`].
+    pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
+        let (key, digest) = (key.clone(), self.0.hasher.digest(key));
+        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
+            let (key, new) = (key.clone(), new.clone());
+            async move {
+                if key.expose().len() > manager.0.max_key_len {
+                    return Err(FormatError::TooLong(manager.0.max_key_len).into());
+                }
+                let environment = environment(&actor, &new)?;
+                manager.0.formats.check_imported(&key, environment.as_deref())?;
+                manager.0.policies.check_carried(&key)?;
+                manager.check_other_peppers(&key, digest).await?;
+                let record = manager.draft(&actor, new, environment, digest)?.with_mask(manager.mask(&key));
+                manager.insert(&actor, KeyEventKind::Imported, &record).await?;
+                Ok(record)
+            }
+        })
+        .await
+    }
+
+    /// Imports a key of another system by its digest, which must be from the manager's own hasher.
+    ///
+    /// Without the plain text, the manager cannot check the format, the schemes, or whether the key
+    /// exists under another pepper. The layer accepts the key only if it has a format of the
+    /// manager.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyManager, KeyRecord, manage::{Actor, ManageError, NewKey}};
+    ///
+    /// async fn import(
+    ///     manager: &KeyManager,
+    ///     admin: &Actor,
+    ///     sha256: [u8; 32],
+    /// ) -> Result<KeyRecord, ManageError> {
+    ///     manager.import_digest(admin, sha256, NewKey::service_account("legacy")).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`KeyManager::issue`]; [`RegistryError::DuplicateDigest`].
+    pub async fn import_digest(
+        &self,
+        actor: &Actor,
+        digest: impl Into<KeyDigest>,
+        new: NewKey,
+    ) -> Result<KeyRecord, ManageError> {
+        let digest = digest.into();
+        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
+            let new = new.clone();
+            async move {
+                let environment = environment(&actor, &new)?;
+                let record = manager.draft(&actor, new, environment, digest)?;
+                manager.insert(&actor, KeyEventKind::Imported, &record).await?;
+                Ok(record)
+            }
+        })
+        .await
+    }
+
+    /// Rejects a key that the store has under another pepper. It may be revoked there, and an
+    /// import would undo that.
+    async fn check_other_peppers(&self, key: &ApiKey, newest: KeyDigest) -> Result<(), ManageError> {
+        let mut others = self.0.hasher.others(key.expose().as_bytes(), newest);
+        let Some(first) = others.next() else {
+            return Ok(());
+        };
+        let digests = Digests { first, rest: others.collect() };
+        match Arc::clone(&self.0.store).find(digests, PATIENCE).await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(RegistryError::DuplicateDigest.into()),
+            Err(Fault::Failed(error)) => Err(ManageError::Store(error)),
+            Err(Fault::Slow) => Err(ManageError::Store("the key store timed out".into())),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! A registry with one mistake.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use tower_api_key::{
+    KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
+    store::{ActorKey, Answered, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
+};
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mistake {
+    None,
+    /// What was found once is found for ever.
+    StaleCache,
+    /// A page is cut before it is filtered.
+    LimitBeforeFilter,
+    /// Keys of another environment do not count.
+    CapPerEnvironment,
+    /// Counted first, inserted later.
+    CapBesideTheInsert,
+    /// A cap is for the keys of users.
+    BotsWithoutCap,
+    /// An expiry is kept in seconds, rounded up.
+    ExpiryRoundedUp,
+    /// `Alice` leaves with `alice`.
+    UsersWithoutCase,
+    /// Two steps: the old key first, then the new one.
+    ReplaceInTwoSteps,
+    /// A key that is in grace can be replaced again.
+    ReplacedTwice,
+    /// What a replacement has read, it writes back.
+    ReplaceOverRevocation,
+    /// What an update has read, it writes back: a removed key.
+    UpdateBringsBack,
+    /// What an update has read, it writes back: the uses.
+    UpdateLosesUses,
+    /// A key is found under what it was hashed to before.
+    RehashKeepsTheOld,
+    /// A revoked key is rehashed, and works again.
+    RehashOverRevocation,
+    /// What an update has read, it writes back: the digest.
+    UpdateUndoesRehash,
+    /// One entry of a batch per key.
+    LastUseWins,
+    /// A revoked key can be switched on.
+    RevocationUndone,
+    /// The actor is looked at before the change, in another transaction.
+    ActorBesideTheChange,
+    /// Whatever has become of the actor, but for its removal and its revocation.
+    ActorOfAnyVersion,
+    /// An actor that is expired acts on.
+    ActorBeyondItsExpiry,
+    /// An actor that is not there any more is taken for a trusted one.
+    RemovedActorTrusted,
+    /// What is wrong with the change is said before what is wrong with the actor.
+    ActorLast,
+    /// One method changes on anybody's behalf.
+    NoActorAt(Method),
+    /// A rotation leaves the earlier grace as it is.
+    GraceAfterGrace,
+    /// The earlier grace ends, but nobody who reads versions learns of it.
+    GraceEndsUnsaid,
+    /// Whatever key the replaced one names as its origin is revoked.
+    EndsOthersKeys,
+    /// Counted first, inserted later.
+    FirstBesideTheInsert,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Method {
+    Insert,
+    Update,
+    Replace,
+    Revoke,
+    Remove,
+    RemoveUser,
+}
+
+pub(super) struct Wrong {
+    keys: MemoryStore,
+    mistake: Mistake,
+    cache: Arc<Mutex<HashMap<[u8; 32], KeyRecord>>>,
+}
+
+impl Wrong {
+    pub(super) fn new(mistake: Mistake) -> Self {
+        Self { keys: MemoryStore::new(), mistake, cache: Arc::default() }
+    }
+
+    fn is(&self, mistake: Mistake) -> bool {
+        self.mistake == mistake
+    }
+
+    /// Puts a record where it was, whatever has become of it.
+    async fn overwrite(&self, record: KeyRecord) {
+        let _ = self.keys.remove(record.id(), None).await;
+        let _ = self.keys.insert(record, None, None).await;
+    }
+
+    /// The actor as this method hands it on; `Err` where it was refused here already.
+    async fn actor(&self, method: Method, actor: Option<&ActorKey>) -> Result<Option<ActorKey>, RegistryError> {
+        let Some(actor) = actor else { return Ok(None) };
+        let Ok(stored) = self.keys.get(actor.id()).await;
+        match self.mistake {
+            Mistake::ActorBesideTheChange => {
+                actor.check(stored.as_ref())?;
+                for _ in 0..4 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(None)
+            }
+            Mistake::ActorOfAnyVersion => {
+                Ok(Some(ActorKey::new(actor.id().clone(), stored.map_or(0, |stored| stored.version()))))
+            }
+            Mistake::ActorBeyondItsExpiry => Ok(Some(actor.clone().with_clock(|| SystemTime::UNIX_EPOCH))),
+            Mistake::RemovedActorTrusted if stored.is_none() => Ok(None),
+            Mistake::NoActorAt(careless) if careless == method => Ok(None),
+            _ => Ok(Some(actor.clone())),
+        }
+    }
+}
+
+fn in_seconds(record: KeyRecord) -> KeyRecord {
+    let Some(since) = record.expires_at().and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok()) else {
+        return record;
+    };
+    let seconds = since.as_secs() + u64::from(since.subsec_nanos() > 0);
+    record.with_expires_at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+impl KeyStore for Wrong {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
+        let Lookup::Found(record) = self.keys.try_find(digest) else {
+            let former = self.cache.lock().unwrap().get(digest.as_bytes()).cloned();
+            return Ok(former.filter(|_| self.is(Mistake::RehashKeepsTheOld)));
+        };
+        if self.is(Mistake::StaleCache) {
+            let mut cache = self.cache.lock().unwrap();
+            return Ok(Some(cache.entry(*digest.as_bytes()).or_insert(record).clone()));
+        }
+        Ok(Some(record))
+    }
+}
+
+impl KeyRegistry for Wrong {
+    async fn insert(
+        &self,
+        record: KeyRecord,
+        cap: Option<KeyLimit>,
+        actor: Option<&ActorKey>,
+    ) -> Answered<(), Infallible> {
+        let actor = match self.actor(Method::Insert, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        let record = if self.is(Mistake::ExpiryRoundedUp) { in_seconds(record) } else { record };
+        let cap = cap.filter(|_| !self.is(Mistake::BotsWithoutCap) || record.owner() != Some(&Owner::ServiceAccount));
+        let Some(counting) =
+            cap.filter(|_| self.is(Mistake::CapPerEnvironment) || self.is(Mistake::CapBesideTheInsert))
+        else {
+            return self.keys.insert(record, cap, actor).await;
+        };
+        let mut filter = KeyFilter::default();
+        filter.organization = record.organization().map(str::to_owned);
+        filter.owner = record.owner().cloned();
+        let mut counted = self.keys.list(&filter).await?;
+        let everywhere = !self.is(Mistake::CapPerEnvironment);
+        counted.retain(|other| {
+            counting.counts(other)
+                && other.owner() == record.owner()
+                && (everywhere || other.environment() == record.environment())
+        });
+        if !everywhere {
+            let cap = cap.filter(|_| counted.len() >= counting.max as usize);
+            return self.keys.insert(record, cap, actor).await;
+        }
+        tokio::task::yield_now().await;
+        if counted.len() >= counting.max as usize {
+            Ok(Err(RegistryError::LimitReached(counting.max)))
+        } else {
+            self.keys.insert(record, None, actor).await
+        }
+    }
+
+    async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
+        if self.is(Mistake::FirstBesideTheInsert) {
+            let mut any = KeyFilter::default().with_revoked();
+            any.limit = 1;
+            any.organization = record.organization().map(str::to_owned);
+            let is_empty = self.keys.list(&any).await?.is_empty();
+            tokio::task::yield_now().await;
+            return if is_empty {
+                self.keys.insert(record, None, None).await
+            } else {
+                Ok(Err(RegistryError::NotEmpty))
+            };
+        }
+        self.keys.insert_first(record).await
+    }
+
+    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
+        self.keys.get(id).await
+    }
+
+    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, Infallible> {
+        if !self.is(Mistake::LimitBeforeFilter) {
+            return self.keys.list(filter).await;
+        }
+        let mut all = filter.clone();
+        (all.owner, all.environment, all.revoked) = (None, None, true);
+        let mut page = self.keys.list(&all).await?;
+        page.retain(|record| filter.matches(record));
+        Ok(page)
+    }
+
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+        let actor = match self.actor(Method::Update, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        let Some(stored) = self.keys.get(changed.id()).await? else {
+            return self.keys.update(changed, actor).await;
+        };
+        tokio::task::yield_now().await;
+        let updated = self.keys.update(changed.clone(), actor).await?;
+        match (&updated, self.mistake) {
+            (Ok(record), Mistake::UpdateLosesUses) => {
+                self.overwrite(record.clone().with_usage(stored.use_count(), stored.last_used_at())).await;
+            }
+            (Err(RegistryError::NotFound(_)), Mistake::UpdateBringsBack) => self.overwrite(changed.clone()).await,
+            (Err(RegistryError::Revoked(_)), Mistake::RevocationUndone)
+            | (Err(RegistryError::VersionConflict(_)), Mistake::UpdateUndoesRehash) => {
+                self.overwrite(changed.clone()).await;
+                return Ok(Ok(changed));
+            }
+            _ => {}
+        }
+        Ok(updated)
+    }
+
+    async fn replace(
+        &self,
+        old: KeyRecord,
+        new: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Replacement, Infallible> {
+        let actor = match self.actor(Method::Replace, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        if self.is(Mistake::ReplaceInTwoSteps) {
+            let updated = self.keys.update(old, actor).await?;
+            if updated.is_ok()
+                && let Err(refusal) = self.keys.insert(new, None, None).await?
+            {
+                return Ok(Err(refusal));
+            }
+            return Ok(updated.map(|old| Replacement::new(old, None)));
+        }
+        tokio::task::yield_now().await;
+        let origin = match old.replaces() {
+            Some(origin) => self.keys.get(origin).await?,
+            None => None,
+        };
+        let replaced = self.keys.replace(old.clone(), new.clone(), actor).await?;
+        let done = |()| Replacement::new(old.clone(), None);
+        match (&replaced, self.mistake) {
+            (Err(RegistryError::Replaced(_)), Mistake::ReplacedTwice) => {
+                Ok(self.keys.insert(new, None, None).await?.map(done))
+            }
+            (Err(RegistryError::Revoked(_)), Mistake::ReplaceOverRevocation) => {
+                self.overwrite(old.clone()).await;
+                Ok(self.keys.insert(new, None, None).await?.map(done))
+            }
+            (Ok(Replacement { old, ended: Some(_), .. }), Mistake::GraceAfterGrace) => {
+                self.overwrite(origin.unwrap()).await;
+                Ok(Ok(Replacement::new(old.clone(), None)))
+            }
+            (Ok(Replacement { old, ended: Some(_), .. }), Mistake::GraceEndsUnsaid) => {
+                let origin = origin.unwrap();
+                let ended = origin.clone().with_status(Status::Revoked).with_version(origin.version());
+                self.overwrite(ended.clone()).await;
+                Ok(Ok(Replacement::new(old.clone(), Some(ended))))
+            }
+            (Ok(_), Mistake::EndsOthersKeys) => {
+                if let Some(origin) = origin {
+                    let _ = self.keys.revoke(origin.id(), None).await?;
+                }
+                Ok(replaced)
+            }
+            _ => Ok(replaced),
+        }
+    }
+
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+        let actor = match self.actor(Method::Revoke, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        if self.is(Mistake::ActorLast)
+            && let None | Some(Status::Revoked) = self.keys.get(id).await?.map(|stored| stored.status())
+        {
+            return self.keys.revoke(id, None).await;
+        }
+        self.keys.revoke(id, actor).await
+    }
+
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+        let actor = match self.actor(Method::Remove, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        self.keys.remove(id, actor).await
+    }
+
+    async fn remove_user(
+        &self,
+        organization: Option<&str>,
+        user: &str,
+        actor: Option<&ActorKey>,
+    ) -> Answered<Vec<KeyRecord>, Infallible> {
+        let actor = match self.actor(Method::RemoveUser, actor).await {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let actor = actor.as_ref();
+        let removed = self.keys.remove_user(organization, user, actor).await?;
+        if self.is(Mistake::UsersWithoutCase) {
+            let _ = self
+                .keys
+                .remove_user(organization, &format!("{}{}", user[..1].to_uppercase(), &user[1..]), None)
+                .await?;
+        }
+        Ok(removed)
+    }
+
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
+        let rehashed = self.keys.rehash(id, from, to).await?;
+        match (&rehashed, self.mistake) {
+            (Ok(record), Mistake::RehashKeepsTheOld) => {
+                self.cache.lock().unwrap().insert(*from.as_bytes(), record.clone());
+            }
+            (Err(RegistryError::Revoked(_)), Mistake::RehashOverRevocation) => {
+                let revoked = self.keys.remove(id, None).await?.unwrap();
+                return Ok(Ok(revoked));
+            }
+            _ => {}
+        }
+        Ok(rehashed)
+    }
+
+    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), Infallible> {
+        if !self.is(Mistake::LastUseWins) {
+            return self.keys.record_usage(uses).await;
+        }
+        let by_id: HashMap<_, _> = uses.iter().map(|one| (one.id.clone(), one.clone())).collect();
+        self.keys.record_usage(&by_id.into_values().collect::<Vec<_>>()).await
+    }
+}

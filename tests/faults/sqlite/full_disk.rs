@@ -1,0 +1,128 @@
+//! M5: keys can be revoked on a full disk.
+
+use std::{fs, path::PathBuf};
+
+use tower_api_key::{
+    KeyRegistry, Permissions, Status,
+    store::{KeyFilter, SqliteFault, UsageDelta},
+};
+
+use super::{File, add, key};
+use crate::support::t0;
+
+/// A file system of this size, mounted for as long as this lives.
+#[cfg(target_os = "linux")]
+struct SmallDisk(File);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn new(size: &str) -> Self {
+        let file = File::new();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(file.other("keys"));
+        assert!(mount.status().unwrap().success(), "a small file system cannot be mounted: is this root?");
+        Self(file)
+    }
+
+    /// Takes what is left.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.other("keys/filler");
+        let mut filler = fs::File::create(&path).unwrap();
+        while std::io::Write::write_all(&mut filler, &[7; 512]).is_ok() {}
+        path
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.other("keys")).status();
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "admin-api"))]
+#[tokio::test]
+#[ignore = "needs root, to mount a small file system"]
+async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
+    use crate::support::registry::admin;
+    use tower_api_key::{
+        KeyFormat, KeyManager,
+        manage::{ManageError, NewKey, UpdateKey},
+    };
+
+    for (size, filled) in [("4m", false), ("8m", true)] {
+        let disk = SmallDisk::new(size);
+        let store = disk.0.open().await;
+        let manager = KeyManager::builder(store.clone())
+            .format(KeyFormat::new("acme").unwrap())
+            .service_accounts_per_organization(u32::MAX)
+            .build()
+            .unwrap();
+        let mut issued = Vec::new();
+        let refused = loop {
+            match manager.issue(&admin(), NewKey::service_account("one of many").grant("links", "read")).await {
+                Ok(key) => issued.push(key.record().clone()),
+                Err(error) => break error,
+            }
+        };
+        let ManageError::Store(cause) = refused else { panic!("{refused}") };
+        assert!(matches!(SqliteFault::in_chain(&*cause), Some(SqliteFault::DiskFull(_))), "{cause}");
+        assert!(issued.len() > 200, "{size}: {} keys", issued.len());
+        // Somebody else takes what is left, also of what a change leaves over.
+        let filler = filled.then(|| disk.fill());
+
+        let ids: Vec<_> = issued.iter().step_by(issued.len() / 120).map(|record| record.id().clone()).collect();
+        for (number, id) in ids.iter().enumerate() {
+            match number % 4 {
+                0 => drop(manager.revoke(&admin(), id.clone()).await.unwrap()),
+                1 => drop(manager.disable(&admin(), id.clone()).await.unwrap()),
+                2 => {
+                    drop(
+                        manager
+                            .edit(&admin(), id.clone(), UpdateKey::new().permissions(Permissions::new()))
+                            .await
+                            .unwrap(),
+                    );
+                }
+                _ => drop(manager.remove(&admin(), id.clone()).await.unwrap()),
+            }
+            let another = manager.issue(&admin(), NewKey::service_account("one more")).await;
+            assert!(matches!(another, Err(ManageError::Store(_))), "{size}: no key takes the space of a revocation");
+        }
+        assert_eq!(store.get(&ids[0]).await.unwrap().unwrap().status(), Status::Revoked);
+        assert_eq!(store.get(&ids[1]).await.unwrap().unwrap().status(), Status::Disabled);
+        assert!(store.get(&ids[3]).await.unwrap().is_none());
+        assert_eq!(store.list(&KeyFilter::organization("acme")).await.unwrap().len(), 100);
+        let uses = [UsageDelta { id: ids[1].clone(), count: 1, last_used_at: t0() }];
+        store.record_usage(&uses).await.unwrap();
+
+        if let Some(filler) = filler {
+            fs::remove_file(filler).unwrap();
+        } else {
+            let remount = format!("remount,size={}m", 2 * size.trim_end_matches('m').parse::<u32>().unwrap());
+            let mut mount = std::process::Command::new("mount");
+            assert!(mount.args(["-o", &remount]).arg(disk.0.other("keys")).status().unwrap().success());
+        }
+        // Without the filler there is space for the reserve, if for little more.
+        if !filled {
+            manager.issue(&admin(), NewKey::service_account("again")).await.unwrap();
+            assert!(disk.0.beside("-reserve").exists());
+        }
+    }
+}
+
+/// What a power loss leaves of the reserve is made whole; a file of somebody else's stays.
+#[tokio::test]
+async fn m05_a_reserve_that_is_not_whole_is_made_anew() {
+    let text = b"tower-api-key keeps this".to_vec();
+    for (left, is_ours) in [(Vec::new(), true), (text, true), (vec![0; 2 << 20], true), (b"mine".to_vec(), false)] {
+        let file = File::new();
+        let reserve = file.beside("-reserve");
+        std::fs::write(&reserve, &left).unwrap();
+        let store = file.open().await;
+        add(&store, key("k1", 1)).await;
+        let content = std::fs::read(&reserve).unwrap();
+        assert_eq!(content.starts_with(b"tower-api-key keeps this space for revoking keys"), is_ours);
+        assert_eq!(content == left, !is_ours);
+    }
+}

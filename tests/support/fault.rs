@@ -1,0 +1,111 @@
+//! A store that fails in a way that the test chooses.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http_body_util::BodyExt;
+use tower::{Layer, ServiceExt};
+use tower_api_key::{
+    ApiKey, KeyDigest, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup,
+    store::{BoxError, KeyFilter, MemoryStore},
+};
+
+/// What a store does instead of answering at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    None,
+    /// It has to wait, and then answers.
+    Waits,
+    Fails,
+    Hangs,
+    Panics,
+    PanicsAtOnce,
+    /// It answers with a record that was not asked for.
+    ReturnsOther,
+}
+
+#[derive(Clone)]
+pub struct FaultyStore {
+    pub keys: MemoryStore,
+    fault: Arc<Mutex<Fault>>,
+    pub finds: Arc<AtomicUsize>,
+    pub(super) broken: Arc<AtomicBool>,
+    pub(super) batches: Arc<AtomicUsize>,
+    pub(super) rehashes: Arc<AtomicUsize>,
+    pub(super) batch_time: Arc<Mutex<Duration>>,
+    /// How many inserts are held up for good, once they are.
+    pub(super) held_inserts: Arc<OnceLock<AtomicUsize>>,
+    /// The key that is renamed each time after it was read.
+    pub(super) renamed: Arc<OnceLock<KeyId>>,
+}
+
+impl FaultyStore {
+    /// A store without keys and without a fault.
+    pub(super) fn new() -> Self {
+        Self {
+            keys: MemoryStore::new(),
+            fault: Arc::new(Mutex::new(Fault::None)),
+            finds: Arc::default(),
+            broken: Arc::default(),
+            batches: Arc::default(),
+            rehashes: Arc::default(),
+            batch_time: Arc::default(),
+            held_inserts: Arc::default(),
+            renamed: Arc::default(),
+        }
+    }
+
+    pub fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    pub fn hold_inserts(&self) {
+        self.held_inserts.get_or_init(AtomicUsize::default);
+    }
+
+    pub fn held_inserts(&self) -> usize {
+        self.held_inserts.get().map_or(0, |held| held.load(Ordering::Relaxed))
+    }
+
+    pub fn rename_when_read(&self, id: impl Into<KeyId>) {
+        self.renamed.get_or_init(|| id.into());
+    }
+
+    pub fn add(&self, id: &str, text: &str, hasher: &KeyHasher, edit: impl FnOnce(KeyRecord) -> KeyRecord) {
+        let key = ApiKey::new(text).unwrap();
+        self.keys.add(edit(KeyRecord::for_key(id, &key, hasher))).unwrap();
+    }
+}
+
+impl KeyStore for FaultyStore {
+    type Error = BoxError;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, BoxError> {
+        self.finds.fetch_add(1, Ordering::Relaxed);
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::Fails => Err("the database is gone".into()),
+            Fault::Hangs => std::future::pending().await,
+            Fault::Panics => panic!("the store panics, on purpose"),
+            Fault::ReturnsOther => Ok(self.keys.list(&KeyFilter::default()).await?.first().cloned()),
+            Fault::None | Fault::Waits | Fault::PanicsAtOnce => {
+                tokio::task::yield_now().await;
+                Ok(self.keys.find(digest).await?)
+            }
+        }
+    }
+
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::None => self.keys.try_find(digest),
+            Fault::PanicsAtOnce => panic!("the store panics at once, on purpose"),
+            _ => Lookup::Pending,
+        }
+    }
+}
