@@ -1,4 +1,4 @@
-//! Values convert from text and to text, collect, compare and serialize as callers expect.
+//! Tests conversions: values convert from and to text, collect, compare and serialize.
 
 use std::collections::{BTreeSet, HashMap};
 

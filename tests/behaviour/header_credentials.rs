@@ -181,7 +181,7 @@ async fn the_first_scheme_is_the_first_of_the_policy_not_of_the_request() {
     let schemes = [Scheme::bearer(), Scheme::x_api_key(), Scheme::token()];
     let policy = SchemePolicy::new(schemes).on_conflict(ConflictPolicy::FirstWins);
     let api = Api::live().layer(|layer| layer.schemes(policy)).run();
-    let token_first = headers(&[("authorization", "Token nobody"), ("x-api-key", "KEY")]);
+    let token_first = headers(&[("authorization", "Token unknown"), ("x-api-key", "KEY")]);
     let answer = api.answer(token_first).await;
     assert_eq!(answer.principal.unwrap().scheme(), &Scheme::x_api_key());
 }

@@ -58,7 +58,7 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
             (KeyEventKind::Enabled, one, None),
             (KeyEventKind::Rotated, one, Some(second.record().id())),
             (KeyEventKind::Regenerated, two, Some(third.record().id())),
-            // The key whose grace period ended with the change.
+            // The key with a grace period that the change has ended.
             (KeyEventKind::Revoked, one, None),
             (KeyEventKind::Revoked, three, None),
         ]
@@ -104,7 +104,7 @@ async fn a_hook_is_told_after_the_change_is_durable_and_not_of_one_that_failed()
 #[tokio::test]
 async fn a_change_stands_when_a_hook_panics() {
     let (told, hook) = told();
-    let (api, manager) = Api::managed(|builder| builder.on_event(|_| panic!("on purpose")).on_event(hook));
+    let (api, manager) = Api::managed(|builder| builder.on_event(|_| panic!("intentionally")).on_event(hook));
     let issued = reader(&manager).await;
     assert_eq!(api.call(bearer(text(&issued))).await, accepted());
     assert_eq!(told.lock().unwrap().len(), 1, "the next handler receives the event");

@@ -1,4 +1,4 @@
-//! The management API over HTTP: who may do what, what is refused and how it reads.
+//! Tests the management API over HTTP: authorization, and the text of its errors.
 
 mod keys;
 mod mounting;
@@ -49,7 +49,7 @@ impl Keys {
         Self { app, manager, store: api.store.clone(), clock: api.clock.clone(), admin, decisions }
     }
 
-    /// `POST /path` with the administrator's key.
+    /// Sends `POST /path` with the administrator's key.
     async fn call(&self, line: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.send(request(line, self.admin.key().expose(), "application/json", &body)).await
@@ -69,7 +69,7 @@ impl Keys {
         answer
     }
 
-    /// A key with these permissions, made by somebody who has them.
+    /// Returns a key with these permissions, issued by an actor that has them.
     async fn key(&self, permissions: Permissions) -> Issued {
         self.manager.issue(&admin(), NewKey::service_account("x").permissions(permissions)).await.unwrap()
     }

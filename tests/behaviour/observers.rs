@@ -56,7 +56,7 @@ async fn a_caller_that_goes_away_before_the_store_answers_was_not_judged() {
 
 #[tokio::test]
 async fn a_handler_that_panics_was_called_by_an_accepted_key() {
-    let panicking = boxed(tower::util::MapRequest::new(never(), |_: Request<Body>| panic!("on purpose")));
+    let panicking = boxed(tower::util::MapRequest::new(never(), |_: Request<Body>| panic!("intentionally")));
     for fault in [Fault::None, Fault::Waits] {
         let api = Api::live().fault(fault).run_over(panicking.clone());
         let app = api.app.clone();

@@ -1,4 +1,5 @@
-//! The three products' documents, line by line, against the very services of `examples/`, keys in SQLite.
+//! Tests the documents of the three products, line by line, against the services of `examples/`,
+//! with keys in SQLite.
 
 #[path = "../../examples/either.rs"]
 #[allow(dead_code, clippy::duplicate_mod, reason = "an example, with its main and the code that examples share")]
@@ -24,7 +25,7 @@ use tower_api_key::{
     manage::{Issued, KeyEvent},
 };
 
-/// A product's service, and its first keys by name.
+/// The service of a product, and its first keys by name.
 struct Product {
     app: Router,
     manager: KeyManager,
@@ -85,7 +86,7 @@ impl Product {
     }
 }
 
-/// `GET /path`
+/// Sends `GET /path`.
 fn request(line: &str, headers: &[(&str, &str)]) -> Request<Body> {
     let (method, path) = line.split_once(' ').unwrap();
     let builder = Request::builder().method(method).uri(path);

@@ -113,7 +113,7 @@ async fn only_an_open_row_lets_nobody_pass() {
     assert_eq!(skipping.call(path(bare(), "/health")).await, passed(Outcome::Skipped));
     assert_eq!(skipping.call(path(bare(), "/links")).await, missing(), "skipped, but listed with a permission");
     let required = api(|layer| layer);
-    assert_eq!(required.call(path(bare(), "/health")).await, missing(), "open to whomever the layer lets through");
+    assert_eq!(required.call(path(bare(), "/health")).await, missing(), "open to all requests that the layer accepts");
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     assert!(matches!(in_memory, Err(sqlx::Error::Configuration(_))), "{in_memory:?}");
     let missing = SqliteStore::open(Path::new("/nowhere/keys.db")).await;
     assert!(matches!(missing, Err(sqlx::Error::Database(_))));
-    fs::write(file.folder.path().join("text.db"), "this is no database, and it is long enough to tell".repeat(20))
+    fs::write(file.folder.path().join("text.db"), "this is not a database, but it is as long as one".repeat(20))
         .unwrap();
     SqliteStore::open(file.folder.path().join("text.db")).await.unwrap_err();
 }

@@ -1,4 +1,4 @@
-//! The testkit itself: it refuses registries that are wrong in one respect.
+//! Tests the testkit: it rejects registries that are wrong in one respect.
 
 mod wrong_registry;
 
@@ -8,7 +8,7 @@ use tower_api_key::store::testkit;
 
 use wrong_registry::{Method, Mistake, Wrong};
 
-/// Whether the testkit refuses it, in one of a few runs: a race is not lost every time.
+/// Returns whether the testkit rejects it in one of a few runs: a race does not fail every time.
 fn is_refused(mistake: Mistake) -> bool {
     (0..if mistake == Mistake::None { 1 } else { 20 }).any(|_| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
@@ -59,7 +59,7 @@ fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
     ];
     let all = all.map(found);
     std::panic::set_hook(loud);
-    assert!(!none.1, "a registry without a mistake was refused");
+    assert!(!none.1, "a registry without a mistake was rejected");
     let overlooked: Vec<_> = all.iter().filter(|(_, found)| !found).map(|(mistake, _)| mistake).collect();
-    assert!(overlooked.is_empty(), "overlooked: {overlooked:?}");
+    assert!(overlooked.is_empty(), "not detected: {overlooked:?}");
 }

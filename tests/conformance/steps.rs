@@ -26,10 +26,10 @@ use values::{actor, described, grace, imported, request};
 /// A running case.
 struct Run {
     world: World,
-    /// Results of steps, for `${name.member}`.
+    /// The results of steps, for `${name.member}`.
     results: BTreeMap<String, Value>,
     responses: Named,
-    /// What generated keys begin with.
+    /// The prefix of generated keys.
     prefix: String,
     made: usize,
 }
@@ -57,7 +57,8 @@ pub(crate) async fn run(case: &Value, speed: Speed) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The case with a secret for every key that has none, and all secrets by the ids of their keys.
+/// Returns the case with a secret for every key that has none, and all secrets by the ids of their
+/// keys.
 fn with_secrets(case: &Value) -> Result<(Value, BTreeMap<String, Value>), Failure> {
     let mut case = case.clone();
     let prefix = prefix_of(&case);
@@ -101,7 +102,7 @@ impl Run {
                 let request = request(&step["request"])?.ok_or("not constructible")?;
                 gate.armed.store(true, Ordering::Relaxed);
                 let during = async {
-                    // A request that is refused before any look-up enters nothing.
+                    // A request that is rejected before its lookup is not recorded.
                     let _ = tokio::time::timeout(Duration::from_mins(1), gate.entered.notified()).await;
                     let done = self.store_op(&step["op"], &site).await;
                     gate.release.notify_one();
@@ -177,7 +178,7 @@ impl Run {
         }
         match (done, step["expect_error"] == true) {
             (Ok(()), false) | (Err(_), true) => Ok(()),
-            (Ok(()), true) => Err("the store should have refused".into()),
+            (Ok(()), true) => Err("the store should have rejected it".into()),
             (Err(error), false) => Err(error),
         }
     }
@@ -203,7 +204,7 @@ impl Run {
         Ok(inserted.map(|()| made).map_err(|refusal| refusal.to_string()))
     }
 
-    /// What the library's manager does to a key, for an actor who may do everything that the key may.
+    /// Runs a manager's operation on a key, for an actor with all permissions of the key.
     async fn manage(&self, operation: &str, id: KeyId, step: &Value, site: &Site) -> Result<Value, String> {
         let manager = &site.manager;
         let stored = site.store.get(&id).await.map_err(|error| error.to_string())?;
@@ -233,8 +234,9 @@ impl Run {
         changed.as_ref().map(described).map_err(ToString::to_string)
     }
 
-    /// Gives a record a secret that the case names, in one step. Without a grace the record itself takes the new secret and the old one
-    /// ends. With one, both work: an imported record takes the place of the old one, under whose id it is known to the case.
+    /// Gives a record the secret that the case names, in one step. Without a grace period, the
+    /// record itself takes the new secret and the old one ends. With one, both work: an imported
+    /// record replaces the old one and is known to the case under the old id.
     async fn rotate_to(&self, stored: &KeyRecord, step: &Value, site: &Site) -> Result<Value, String> {
         let secret = ApiKey::new(step["new_secret"].as_str().unwrap_or_default()).map_err(|error| error.to_string())?;
         let digest = KeyHasher::sha256().digest(&secret);
@@ -258,7 +260,7 @@ impl Run {
         Ok(rotated)
     }
 
-    /// Looks into a named result, or into all that was told and answered so far.
+    /// Searches a named result, or all log lines and responses so far.
     async fn inspect(&self, step: &Value, site: &Site) -> Result<(), Failure> {
         let name = step["of"].as_str().ok_or("inspect without of")?;
         let found = self.result(name);
@@ -282,7 +284,7 @@ impl Run {
         Ok(())
     }
 
-    /// A named result, or a member of one: `made.record`.
+    /// Returns a named result, or a member of one: `made.record`.
     fn result(&self, name: &str) -> Option<&Value> {
         self.results.get(name).or_else(|| {
             let (of, member) = name.rsplit_once('.')?;
@@ -290,7 +292,7 @@ impl Run {
         })
     }
 
-    /// Puts the results of earlier steps where `${name.member}` stands.
+    /// Replaces `${name.member}` with the results of earlier steps.
     fn substitute(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => {

@@ -1,4 +1,5 @@
-//! Faults that were found once, each a test that is named after its line: `r04_…` for R4. A fault that stands for a kind is a table or a property.
+//! Regression tests of faults, each named after its line: `r04_…` for R4. A fault that represents a
+//! kind has a table or a property.
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 
 #[path = "../support/mod.rs"]

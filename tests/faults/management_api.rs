@@ -1,4 +1,4 @@
-//! M6, M8 to M12, M14, C8, S9: what the management API takes and answers.
+//! M6, M8 to M12, M14, C8, S9: the requests and responses of the management API.
 
 mod permissions;
 mod purge;

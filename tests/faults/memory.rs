@@ -1,6 +1,7 @@
 //! S3, S7: a list holds up no change, and a layer of known settings keeps nothing more.
 //!
-//! The figures: `cargo test --release --all-features --test faults s03 -- --include-ignored --nocapture`.
+//! To print the figures: `cargo test --release --all-features --test faults s03 --
+//! --include-ignored --nocapture`.
 
 use std::{
     pin::pin,
@@ -29,7 +30,7 @@ fn ids(records: &[KeyRecord]) -> Vec<&str> {
     records.iter().map(|record| record.id().as_str()).collect()
 }
 
-/// What was done between two turns of a list is seen by those that come after.
+/// Changes made between two lock acquisitions of a list are visible to the later ones.
 #[tokio::test]
 async fn s03_a_list_lets_changes_go_on_between_its_turns() {
     let acme = || KeyFilter::organization("acme").limit(10_000);
@@ -48,8 +49,8 @@ async fn s03_a_list_lets_changes_go_on_between_its_turns() {
         let admitted = usize::from(filter.environment.is_none());
         let mut context = Context::from_waker(Waker::noop());
         let mut list = pin!(store.list(&filter));
-        assert!(list.as_mut().poll(&mut context).is_pending(), "all at once: {filter:?}");
-        // The last one that it comes to.
+        assert!(list.as_mut().poll(&mut context).is_pending(), "in one lock: {filter:?}");
+        // The last record of the list.
         store.remove(record(0).id(), None).await.unwrap().unwrap();
         let revoked = store.revoke(record(1).id(), None).await.unwrap().unwrap();
         assert_eq!(revoked.status(), Status::Revoked);
@@ -66,7 +67,7 @@ async fn s03_a_list_lets_changes_go_on_between_its_turns() {
     }
 }
 
-/// Whatever else there is: what takes one turn is ready at once.
+/// An operation that takes the lock once completes immediately.
 #[tokio::test]
 async fn s03_a_page_touches_nobody_elses_keys_and_no_revoked_ones() {
     let store = MemoryStore::new();
@@ -105,12 +106,12 @@ async fn s03_a_page_touches_nobody_elses_keys_and_no_revoked_ones() {
         (KeyFilter::organization("other").limit(0), &[]),
     ] {
         let list = pin!(store.list(&filter)).poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(Ok(listed)) = list else { panic!("{filter:?} takes several turns") };
+        let Poll::Ready(Ok(listed)) = list else { panic!("{filter:?} takes several locks") };
         assert_eq!(ids(&listed), expected, "{filter:?}");
     }
 }
 
-/// A record is found by all its orders as it is now, whatever it was before.
+/// All indexes return the current record, after any sequence of changes.
 #[tokio::test]
 async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
     let store = MemoryStore::new();
@@ -120,13 +121,13 @@ async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
     let cap = |max, now| Some(KeyLimit { max, at: at(now) });
     store.insert(of_bot(1).with_expires_at(at(20)), cap(1, 5), None).await.unwrap().unwrap();
     assert_eq!(store.insert(of_bot(2), cap(1, 19), None).await.unwrap(), Err(RegistryError::LimitReached(1)));
-    // It ends at 20, and then sooner.
+    // It expires at 20, then sooner.
     let sooner = store.get(of_bot(1).id()).await.unwrap().unwrap().with_expires_at(at(10));
     let sooner = store.update(sooner, None).await.unwrap().unwrap();
     assert_eq!(store.insert(of_bot(2), cap(1, 9), None).await.unwrap(), Err(RegistryError::LimitReached(1)));
     store.insert(of_bot(2), cap(1, 10), None).await.unwrap().unwrap();
     assert_eq!(store.insert(of_bot(3), cap(2, 9), None).await.unwrap(), Err(RegistryError::LimitReached(2)));
-    // Replaced, it counts no more, and is listed.
+    // Once replaced, it does not count, but is listed.
     store.replace(sooner.with_replaced_by(of_bot(3).id().clone()), of_bot(3), None).await.unwrap().unwrap();
     assert_eq!(store.insert(of_bot(4), cap(2, 9), None).await.unwrap(), Err(RegistryError::LimitReached(2)));
     assert_eq!(listed(KeyFilter::organization("acme").owner(Owner::ServiceAccount)).await, 3);
@@ -137,7 +138,7 @@ async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
     let used = UsageDelta { id: of_bot(4).id().clone(), count: 3, last_used_at: at(9) };
     store.record_usage(&vec![used; 100]).await.unwrap();
     assert_eq!(store.get(of_bot(4).id()).await.unwrap().unwrap().use_count(), 300);
-    // A user's are removed, revoked ones too, and nobody else's.
+    // Removes the keys of one user, including revoked ones, and no others.
     for (number, organization, user) in [(5, "acme", "bob"), (6, "acme", "bob"), (7, "globex", "bob"), (8, "acme", "b")]
     {
         store.add(record(number).with_organization(organization).with_owner(Owner::User(user.into()))).unwrap();
@@ -151,7 +152,7 @@ async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
     assert_eq!(listed(KeyFilter::organization("acme").owner(Owner::User("b".into()))).await, 1);
 }
 
-/// The figures: a revocation, and a list, while others list a million keys.
+/// Prints the figures: a revocation, and a list, while other tasks list a million keys.
 #[test]
 #[ignore = "needs a machine for itself: it prints times"]
 #[allow(clippy::disallowed_methods, reason = "it measures")]
@@ -180,7 +181,8 @@ fn s03_a_million_keys_keep_nobody_waiting() {
         let time = done(&mut || drop(alone.block_on(store.list(filter)).unwrap()));
         println!("a list of {KEYS} keys: {time:.1?} {filter:?}");
     }
-    // The control: threads that compute as much and ask for nothing, so that what remains is the store's.
+    // The control: threads that compute as much without the store, so the difference is the
+    // store's.
     let cores = thread::available_parallelism().unwrap().get();
     let kinds = filters.map(Some).into_iter().chain([None]);
     for (filter, threads) in kinds.flat_map(|filter| [cores, 4 * cores].map(|threads| (filter.clone(), threads))) {
@@ -239,7 +241,8 @@ fn s03_a_million_keys_keep_nobody_waiting() {
     );
 }
 
-/// What is kept of a layer for good is kept once: a layer of the same settings adds nothing, and one of other settings a bounded amount.
+/// A layer's leaked values are leaked once: a layer with the same settings adds nothing, one with
+/// other settings a bounded amount.
 #[test]
 fn s7_a_layer_of_known_settings_keeps_nothing_more() {
     let build = |number: usize| {

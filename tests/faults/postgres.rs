@@ -1,6 +1,7 @@
-//! S2, S5, S6: one tenant's lists, timing, and a channel that strangers know.
+//! S2, S5, S6: the lists of one tenant, timing, and a channel that other roles know.
 //!
-//! The figures: `cargo test --release --all-features --test faults postgres::figures -- --ignored --nocapture --test-threads 1`.
+//! To print the figures: `cargo test --release --all-features --test faults postgres::figures --
+//! --ignored --nocapture --test-threads 1`.
 
 mod change_feed;
 mod figures;
@@ -10,7 +11,8 @@ use tower_api_key::{Owner, store::KeyFilter};
 
 use crate::postgres_server::Database;
 
-/// `count` rows of an organization; in `set` the columns that are other than those of a bot's active key.
+/// Inserts `count` rows of an organization. `set` overrides columns of an active key of a service
+/// account.
 async fn fill(database: &Database, organization: &str, count: u32, set: &str) {
     let rows = format!(
         "insert into api_keys (id, digest, version, status, owner_type, user_id, organization, environment, permissions, wildcards, metadata, use_count)
@@ -18,7 +20,8 @@ async fn fill(database: &Database, organization: &str, count: u32, set: &str) {
             '{organization}', s.environment, '{{\"links\": [\"read\"]}}', false, '[]', 0
          from generate_series(1, {count}) as n, lateral (select {set}) as s"
     );
-    // As an import does it, which tells once. The triggers are those of the tables, so what is told is another test's.
+    // Notifies once, as an import does. The triggers belong to the tables; another test covers the
+    // notifications.
     database.sql(&format!("begin; alter table api_keys disable trigger user; {rows}; {ENABLE}; commit")).await;
 }
 
@@ -27,7 +30,7 @@ const ENABLE: &str = "alter table api_keys enable always trigger api_keys_tell;
     alter table api_keys enable always trigger api_keys_tell_all;
     alter table api_keys enable always trigger api_keys_version";
 
-/// Every combination of the conditions of a list.
+/// Returns every combination of list conditions.
 fn filters(organization: Option<&str>) -> Vec<KeyFilter> {
     let mut filters = Vec::new();
     for number in 0..24_u8 {
@@ -51,7 +54,7 @@ fn filters(organization: Option<&str>) -> Vec<KeyFilter> {
 
 const REVOKED_BOTS: &str = "'revoked' as status, 'bot' as owner_type, null::text as user_id, case when n % 2 = 0 then 'live' end as environment";
 
-/// The tables as version 1 made them, with two keys.
+/// The tables of version 1, with two keys.
 async fn of_version_1(database: &Database) {
     database.sql(include_str!("../../src/store/postgres/1.sql")).await;
     let versions = "create table api_keys_schema (version bigint primary key, works_with bigint not null);
@@ -66,7 +69,7 @@ async fn of_version_1(database: &Database) {
     }
 }
 
-/// The channel, as one sees it who may read the table.
+/// The channel, as seen by a role that may read the table.
 async fn channel(database: &Database) -> String {
     let mut session = database.session().await;
     let name = "select 'tower_api_key_' || nonce from api_keys_schema where nonce is not null";

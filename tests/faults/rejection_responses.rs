@@ -1,4 +1,5 @@
-//! R13 to R19, P4: the status, headers and body of a response, and the decision that an observer gets.
+//! R13 to R19, P4: the status, headers and body of a response, and the decision that an observer
+//! gets.
 
 mod cache_headers;
 mod cors_and_trace;
@@ -22,7 +23,7 @@ use crate::support::{Api, App, Body, add, boxed, method, path, x_api_key};
 
 type Log<T> = Arc<Mutex<Vec<T>>>;
 
-/// axum's `ConnectInfo`, as a server without axum would have it.
+/// axum's `ConnectInfo`, as set by a server without axum.
 #[derive(Clone)]
 struct Peer(&'static str);
 
@@ -40,7 +41,7 @@ async fn body(response: Response<Full<Bytes>>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
-/// A layer with one key under `id`, around `inner`.
+/// Returns a layer with one key under `id`, around `inner`.
 fn nest(
     id: &'static str,
     key: &str,
@@ -55,7 +56,7 @@ fn nest(
     boxed(layer.layer(inner))
 }
 
-/// Says who calls, and under which forwarded name.
+/// Returns the caller, and the forwarded name.
 fn says_who() -> App {
     boxed(service_fn(async |request: Request<Body>| {
         let who = request.extensions().get::<Principal>().map_or("nobody", |key| key.id().as_str()).to_owned();
@@ -67,7 +68,7 @@ fn says_who() -> App {
 
 const INNER: &str = "inner_WBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
-/// A service that answers with these headers.
+/// A service that returns these headers.
 fn answering(headers: &[(&'static str, &'static str)]) -> App {
     let headers = headers.to_vec();
     boxed(service_fn(move |_: Request<Body>| {

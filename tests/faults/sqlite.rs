@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tower_api_key::{KeyRecord, KeyRegistry, Owner, store::SqliteStore};
 
-/// A folder with a database in a folder of its own.
+/// A directory with a database in a subdirectory.
 struct File(TempDir);
 
 impl File {
@@ -38,7 +38,7 @@ impl File {
         SqliteStore::open(self.path()).await.unwrap()
     }
 
-    /// The file as any other program sees it.
+    /// The file as another program sees it.
     async fn raw(&self) -> SqlitePool {
         SqlitePool::connect_with(SqliteConnectOptions::new().filename(self.path())).await.unwrap()
     }

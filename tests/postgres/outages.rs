@@ -1,4 +1,5 @@
-//! What callers see while something is broken: the rows of the table in the guide's chapter on deployment that no other test shows.
+//! Tests the responses during failures: the rows of the table in the guide's chapter on deployment
+//! that no other test covers.
 #[path = "../support/database.rs"]
 mod simulated;
 
@@ -25,7 +26,7 @@ use crate::{
 };
 
 const LEASE: Duration = Duration::from_secs(1);
-/// How long a request, a look-up and a change may take.
+/// The longest time of a request, a lookup and a change.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// An API over a cache.
@@ -34,7 +35,7 @@ struct Api<S> {
     layer: ApiKeyLayer,
 }
 
-/// The same over a server of its own, with keys in it.
+/// The same over its own server, with keys in it.
 struct Node {
     server: database::Server,
     database: database::Database,
@@ -70,11 +71,11 @@ async fn a_wall_clock_that_jumps_changes_neither_the_lease_nor_the_bound() {
         *clock.lock().unwrap() = jump;
         for _ in 0..20 {
             sleep(LEASE / 4).await;
-            // The times of a key are the wall clock's.
+            // The times of a key are wall-clock times.
             assert_eq!([api.status(&plain).await, api.status(&ending).await], [200, of_ending]);
         }
     }
-    assert_eq!(database.lookups(), 2, "memory goes on answering");
+    assert_eq!(database.lookups(), 2, "the cache keeps answering");
     channel.set_silent(true);
     database.commit(record(1, &plain).with_status(Status::Revoked));
     *clock.lock().unwrap() = noon - Duration::from_hours(1);
@@ -93,7 +94,7 @@ async fn in_a_cache_that_is_full_every_key_is_answered_rightly_and_memory_is_bou
     sleep(Duration::from_millis(1)).await;
     for round in 0..3 {
         for (number, key) in keys.iter().enumerate() {
-            // Every third is revoked after the first round.
+            // Every third key is revoked after the first round.
             let is_good = round == 0 || number % 3 > 0;
             assert_eq!(api.status(key).await, if is_good { 200 } else { 401 });
             assert_eq!(api.status(&self::key()).await, 401);
@@ -147,7 +148,7 @@ async fn while_the_server_is_down_nobody_is_let_in_and_nothing_has_to_be_started
     }
     node.store.revoke(&"k1".into(), None).await.unwrap_err();
     node.server.postgres.resume();
-    assert_eq!([node.api.status(&known).await, node.api.status(&other).await], [200, 200], "by a look-up");
+    assert_eq!([node.api.status(&known).await, node.api.status(&other).await], [200, 200], "by a lookup");
     assert_eq!(node.api.status(&key()).await, 401);
     until(async || node.api.cache.status().is_following).await;
 }
@@ -164,9 +165,9 @@ async fn while_the_table_is_locked_known_keys_work_and_others_are_told_to_come_a
     assert_eq!([node.api.status(other).await, node.api.status(&key()).await], [503, 503]);
     assert!(start.elapsed() < DEADLINE * 3, "{:?}", start.elapsed());
     node.store.revoke(&"k0".into(), None).await.unwrap_err();
-    // A node that was busy elsewhere for a lease may have asked in vain.
+    // A node without CPU time for a lease may have failed a heartbeat.
     until(async || node.api.status(known).await == 200).await;
-    assert!(start.elapsed() > LEASE * 2, "later than any proof from before the lock");
+    assert!(start.elapsed() > LEASE * 2, "later than any heartbeat from before the lock");
     run(&mut session, "rollback").await;
     assert_eq!([node.api.status(known).await, node.api.status(other).await], [200, 200]);
     node.store.revoke(&"k0".into(), None).await.unwrap().unwrap();
@@ -185,7 +186,7 @@ async fn without_triggers_nothing_is_answered_from_memory() {
         let before = node.api.cache.status().lookups;
         assert_eq!(node.api.status(key).await, 200);
         assert_eq!(node.api.cache.status().lookups, before + 1);
-        // Whoever asks in the very same moment shares a look-up.
+        // Concurrent requests share a lookup.
         sleep(LEASE / 20).await;
     }
     node.database.sql("update api_keys set status = 'revoked' where id = 'k0'").await;
@@ -196,7 +197,7 @@ async fn without_triggers_nothing_is_answered_from_memory() {
     until(async || node.api.cache.status().is_following).await;
 }
 
-/// A commit that waits for its standby keeps every later notification waiting, heartbeats too.
+/// A commit that waits for its standby blocks all later notifications, including heartbeats.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn while_a_revocation_waits_for_a_standby_that_is_gone_keys_are_looked_up() {
@@ -216,7 +217,7 @@ async fn while_a_revocation_waits_for_a_standby_that_is_gone_keys_are_looked_up(
     assert_eq!(node.api.status(other).await, 200);
 }
 
-/// Whoever waits in a commit does not see that its client has gone.
+/// A session that waits in a commit does not notice that its client is gone.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn heartbeats_that_wait_leave_no_sessions_behind() {
@@ -234,7 +235,8 @@ async fn heartbeats_that_wait_leave_no_sessions_behind() {
     }
 }
 
-/// For a minute: `STOPPED_SECONDS=60`. What is shorter says the same, since no timeout of a node is longer than five seconds.
+/// Set `STOPPED_SECONDS=60` for a minute. A shorter time proves the same, since no timeout of a
+/// node exceeds five seconds.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn a_node_that_was_stopped_for_longer_than_every_timeout_comes_back_and_believes_nothing() {
@@ -258,7 +260,7 @@ async fn a_node_that_was_stopped_for_longer_than_every_timeout_comes_back_and_be
         victim.revoke(&database).await.unwrap();
     }
     sleep(Duration::from_secs(seconds)).await;
-    // These wait in the node's sockets, and are the first thing that it sees.
+    // These wait in the node's sockets, and are the first that it processes.
     let asking: Vec<_> = callers
         .into_iter()
         .zip(victims.clone())
@@ -308,11 +310,11 @@ impl Node {
         Self { server, database, store, api, keys }
     }
 
-    /// From now on a commit waits for a standby that is not there.
+    /// From now on, a commit waits for a missing standby.
     async fn lose_standby(&self) {
         self.database.sql("alter system set synchronous_standby_names = 'gone'").await;
         self.database.sql("select pg_reload_conf()").await;
-        // A process of the server makes it so, some time later.
+        // A server process applies it some time later.
         let probe = "select pg_logical_emit_message(true, 'probe', '')";
         until(async || timeout(Duration::from_millis(200), self.database.sql(probe)).await.is_err()).await;
     }

@@ -1,7 +1,9 @@
-//! How long a revoked key may still work: two nodes as processes, with a cache each, and what may go wrong between them.
+//! Measures how long a revoked key still works: two nodes as processes, each with a cache, with
+//! failures between them.
 //!
-//! Each scenario prints one line. Its lags are from the commit of a revocation to the last request that any node accepted with that
-//! key. A violation is a request that was accepted though it began later than the bound after the commit was answered.
+//! Each scenario prints one line. A lag is the time from the commit of a revocation to the last
+//! request that any node accepted with that key. A violation is an accepted request that began
+//! later than the bound after the commit was confirmed.
 
 #![allow(unreachable_pub, reason = "the parts of one test")]
 
@@ -25,18 +27,18 @@ use crate::{
     support::until,
 };
 
-/// What the nodes promise by their defaults.
+/// The bound of the nodes with default settings.
 const BOUND: Duration = Duration::from_secs(1);
 
-/// One scenario has the machine for itself.
+/// Only one scenario runs at a time.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
-/// The cluster, its keys, and who uses them.
+/// The cluster, its keys, and their callers.
 struct Run {
     scenario: &'static str,
     cluster: Cluster,
     victims: Vec<Arc<Victim>>,
-    /// How many of them were revoked, or will be soon.
+    /// The number of keys that are revoked, or will be soon.
     begun: usize,
     load: Load,
     revocations: JoinSet<()>,
@@ -54,7 +56,7 @@ async fn a_revoked_key_is_refused_by_the_other_node() {
         }
     }
     let answers = run.end().await;
-    assert_eq!(answers.unavailable, 0, "while nothing went wrong");
+    assert_eq!(answers.unavailable, 0, "without a failure");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +91,7 @@ async fn a_server_that_is_killed_and_started_again_has_forgotten_no_revocation()
     let mut run = Run::start("server-killed", 150, async || Cluster::start().await).await;
     run.revoke(50).await;
     run.cluster.kill_server();
-    // These are tried again until there is a server.
+    // Retried until the server is available.
     run.revoke(20).await;
     sleep(2 * BOUND).await;
     run.cluster.resume_server();
@@ -112,7 +114,7 @@ async fn a_standby_that_takes_over_has_forgotten_no_revocation() {
 async fn a_node_that_was_stopped_does_not_believe_what_it_knew() {
     let mut run = Run::start("node-stopped", 200, async || Cluster::start().await).await;
     run.revoke(50).await;
-    // In the second round the database can be heard a little later than the callers.
+    // In the second round, the database is reachable slightly later than the callers.
     for (first, is_deaf) in [(50, false), (100, true)] {
         let stopped = run.victims[first..first + 50].to_vec();
         let address = run.cluster.nodes[1].address;
@@ -130,7 +132,7 @@ async fn a_node_that_was_stopped_does_not_believe_what_it_knew() {
         until(async || stopped.iter().all(|victim| victim.is_revoked())).await;
         sleep(BOUND + BOUND / 2).await;
 
-        // These wait in the node's sockets, and are the first thing that it sees.
+        // These wait in the node's sockets, and are the first that it processes.
         for (victim, mut caller) in stopped.iter().cloned().zip(callers) {
             run.revocations.spawn(async move {
                 caller.try_key(&victim).await;
@@ -164,8 +166,8 @@ async fn a_node_that_is_cut_off_lets_nobody_in() {
     run.cluster.nodes[1].relay.mend();
     run.revoke(50).await;
     let answers = run.end().await;
-    assert_eq!(status, 503, "for a good key too");
-    assert!(answers.unavailable > 0, "nobody was told that the store is gone");
+    assert_eq!(status, 503, "also for a valid key");
+    assert!(answers.unavailable > 0, "no response was 503 while the store was down");
 }
 
 // === impl Run ===
@@ -186,12 +188,12 @@ impl Run {
             }
         }
         let cached = node.cache().await["entries"].as_u64().unwrap();
-        assert!(cached >= count as u64, "{cached} keys are in memory");
+        assert!(cached >= count as u64, "{cached} keys are cached");
         let load = Load::start(&cluster, &in_use, &victims);
         Self { scenario, cluster, victims, begun: 0, load, revocations: JoinSet::new(), _machine: machine }
     }
 
-    /// Begins so many revocations, one after the other, whether or not those before are done.
+    /// Starts this many revocations, one after the other, without waiting for their completion.
     async fn revoke(&mut self, count: usize) {
         for _ in 0..count {
             self.revoke_one(Duration::from_millis(10));
@@ -199,7 +201,7 @@ impl Run {
         }
     }
 
-    /// Revokes the next key while it is in use on node two.
+    /// Revokes the next key while it is used on node two.
     fn revoke_one(&mut self, pause: Duration) {
         let (victim, node) = (Arc::clone(&self.victims[self.begun]), self.cluster.nodes[1].address);
         let database = Arc::clone(&self.cluster.database);
@@ -219,7 +221,7 @@ impl Run {
         });
     }
 
-    /// Waits until the revocations are done, tries all these keys for a while, and prints the line.
+    /// Waits for the revocations, tries all these keys for a while, and prints the line.
     async fn end(mut self) -> Answers {
         while let Some(revocation) = self.revocations.join_next().await {
             revocation.unwrap();
@@ -237,7 +239,7 @@ impl Run {
                 callers.spawn(async move {
                     let mut caller = Caller::connect(address).await;
                     for victim in victims {
-                        assert!(caller.try_key(&victim).await, "a revoked key is not refused");
+                        assert!(caller.try_key(&victim).await, "a revoked key was not rejected");
                     }
                 });
             }

@@ -1,4 +1,4 @@
-//! The dashboard as an administrator and a member use it, in a browser.
+//! Tests the dashboard in a browser, as an administrator and as a member.
 
 mod page;
 mod sessions;

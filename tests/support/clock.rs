@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
 use tower_api_key::{KeyRegistry, KeyStore};
 
-/// The time at which every test begins.
+/// The time at which every test starts.
 pub fn t0() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)
 }

@@ -15,17 +15,17 @@ use tower_api_key::{
     store::{BoxError, KeyFilter, MemoryStore},
 };
 
-/// What a store does instead of answering at once.
+/// The fault of a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     None,
-    /// It has to wait, and then answers.
+    /// It responds asynchronously.
     Waits,
     Fails,
     Hangs,
     Panics,
     PanicsAtOnce,
-    /// It answers with a record that was not asked for.
+    /// It returns a record of another key.
     ReturnsOther,
 }
 
@@ -38,9 +38,9 @@ pub struct FaultyStore {
     pub(super) batches: Arc<AtomicUsize>,
     pub(super) rehashes: Arc<AtomicUsize>,
     pub(super) batch_time: Arc<Mutex<Duration>>,
-    /// How many inserts are held up for good, once they are.
+    /// The number of inserts that hang forever.
     pub(super) held_inserts: Arc<OnceLock<AtomicUsize>>,
-    /// The key that is renamed each time after it was read.
+    /// The key that is renamed after each read.
     pub(super) renamed: Arc<OnceLock<KeyId>>,
 }
 
@@ -91,7 +91,7 @@ impl KeyStore for FaultyStore {
         match fault {
             Fault::Fails => Err("the database is gone".into()),
             Fault::Hangs => std::future::pending().await,
-            Fault::Panics => panic!("the store panics, on purpose"),
+            Fault::Panics => panic!("the store panics intentionally"),
             Fault::ReturnsOther => Ok(self.keys.list(&KeyFilter::default()).await?.first().cloned()),
             Fault::None | Fault::Waits | Fault::PanicsAtOnce => {
                 tokio::task::yield_now().await;
@@ -104,7 +104,7 @@ impl KeyStore for FaultyStore {
         let fault = *self.fault.lock().unwrap();
         match fault {
             Fault::None => self.keys.try_find(digest),
-            Fault::PanicsAtOnce => panic!("the store panics at once, on purpose"),
+            Fault::PanicsAtOnce => panic!("the store panics at once, intentionally"),
             _ => Lookup::Pending,
         }
     }

@@ -1,7 +1,8 @@
 //! What every test file may use: requests, a store that fails, a clock, and one API over them.
 //!
-//! [`TestApi::call`] checks what holds for every answer. A rejection has `no-store`, a 401 has a challenge, and no
-//! rejected request reaches the inner service. Every request has one decision, and no text shows a key.
+//! [`TestApi::call`] checks what holds for every answer. A rejection has `no-store`, a 401 has a
+//! challenge, and no rejected request reaches the inner service. Every request has one decision,
+//! and no text shows a key.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "every test file uses a part of it")]
 
 mod clock;

@@ -10,7 +10,7 @@ use super::test_api::Body;
 /// A key that works.
 pub const LIVE: &str = "live_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
-/// A key that nobody knows.
+/// An unknown key.
 pub const UNKNOWN: &str = "gone_aXWBuTSOoRi4A9spHcVY5ncnsDkxkJ";
 
 pub fn get(path: &str) -> http::request::Builder {

@@ -1,4 +1,5 @@
-//! One API for all tests: a layer over a store, a clock that is set, an inner service that counts.
+//! A layer over a store, a settable clock, and an inner service that counts: the API that all tests
+//! use.
 
 use std::{
     convert::Infallible,
@@ -50,14 +51,14 @@ struct Seen {
     secrets: Mutex<Vec<String>>,
 }
 
-/// What came of a call, inside and outside.
+/// The result of a call, with the observations.
 #[derive(Debug, PartialEq)]
 pub struct Observed {
     pub outcome: Outcome,
     pub status: u16,
 }
 
-/// A response, with what was observed beside it.
+/// A response, with the observations.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -82,7 +83,7 @@ pub fn refused(reason: Reason, status: u16) -> Observed {
 // === requests ===
 
 impl Api {
-    /// An API without keys.
+    /// Returns an API without keys.
     pub fn new() -> Self {
         let store = FaultyStore::new();
         let clock = TestClock::new();
@@ -91,14 +92,14 @@ impl Api {
         Self { store, clock, builder, guards: Vec::new() }
     }
 
-    /// An API over a store of one's own.
+    /// Returns an API over a custom store.
     pub fn over(store: impl KeyStore) -> Self {
         let api = Self::new();
         let builder = ApiKeyLayer::builder(store);
         Self { builder, ..api }
     }
 
-    /// An API that knows [`LIVE`] under the id `live`.
+    /// Returns an API with the key [`LIVE`] under the id `live`.
     pub fn live() -> Self {
         Self::new().key("live", LIVE, |record| record)
     }
@@ -113,7 +114,7 @@ impl Api {
         self
     }
 
-    /// Puts a guard around what is there so far.
+    /// Adds a guard around the current service.
     pub fn guard(mut self, guard: Require) -> Self {
         self.guards.push(guard);
         self
@@ -146,7 +147,7 @@ impl Api {
         TestApi { app: boxed(layer.layer(app)), store: self.store, clock: self.clock, seen }
     }
 
-    /// The one call of a test.
+    /// Sends the only request of a test.
     pub async fn call(self, request: Request<Body>) -> Observed {
         self.run().call(request).await
     }
@@ -158,7 +159,7 @@ impl TestApi {
         Observed { outcome: answer.decision.outcome(), status: answer.status.as_u16() }
     }
 
-    /// Calls, and checks the rules that hold for every answer.
+    /// Sends a request and checks the rules of every response.
     #[track_caller]
     pub fn answer(&self, request: Request<Body>) -> impl Future<Output = Answer> {
         let place = std::panic::Location::caller();
@@ -186,8 +187,8 @@ impl TestApi {
                 let challenged = parts.headers.contains_key("www-authenticate");
                 assert!(challenged || parts.status != 401, "a 401 without a challenge, at {place}");
                 let is_grpc = parts.headers.contains_key("grpc-status");
-                assert!(is_grpc != (parts.status != 200), "a refusal that is {}, at {place}", parts.status);
-                assert_eq!(body.is_empty(), is_head || is_grpc, "the body of a refusal, at {place}");
+                assert!(is_grpc != (parts.status != 200), "a rejection that is {}, at {place}", parts.status);
+                assert_eq!(body.is_empty(), is_head || is_grpc, "the body of a rejection, at {place}");
             } else {
                 assert_eq!(seen.calls.load(Ordering::Relaxed), calls + 1, "calls of inner, at {place}");
             }
@@ -195,24 +196,24 @@ impl TestApi {
         }
     }
 
-    /// How often the inner service was called.
+    /// Returns how often the inner service was called.
     pub fn calls(&self) -> usize {
         self.seen.calls.load(Ordering::Relaxed)
     }
 
-    /// The schemes of the decisions since the last call began.
+    /// Returns the schemes of the decisions since the last call began.
     pub fn schemes(&self) -> Vec<Option<Scheme>> {
         self.seen.decisions.lock().unwrap().iter().map(|decision| decision.scheme().cloned()).collect()
     }
 
-    /// The outcomes of the decisions since the last call began.
+    /// Returns the outcomes of the decisions since the last call began.
     pub fn outcomes(&self) -> Vec<Outcome> {
         self.seen.decisions.lock().unwrap().iter().map(Decision::outcome).collect()
     }
 }
 
 impl Seen {
-    /// Whatever may be a key in this request, so that its text can be looked for.
+    /// Returns all texts in this request that may be keys, to search for them.
     fn remember(&self, request: &Request<Body>) {
         let keys = [logs::keys_in(request), [LIVE, UNKNOWN].map(str::to_owned).into()].concat();
         logs::watch_for(keys.clone());

@@ -78,7 +78,7 @@ async fn each_route_asks_for_its_own_permission() {
                 assert_eq!(unreadable.json, answer.json, "{line}: the permission is checked before the body");
                 assert_eq!(answer.json["detail"], format!("This needs the permission apiKeys: {needed}."));
                 let outcome = *keys.decisions.lock().unwrap().last().unwrap();
-                assert_eq!(outcome, Outcome::Refused(Reason::Forbidden), "the layer's observers are told");
+                assert_eq!(outcome, Outcome::Refused(Reason::Forbidden), "the layer's observers get the decision");
             }
         }
         let anonymous = request(line, "", "application/json", &body.to_string());
@@ -108,7 +108,7 @@ async fn nobody_makes_or_edits_a_key_beyond_their_own() {
         "application/json",
         r#"{"status": "disabled"}"#,
     );
-    assert_eq!(keys.send(off).await.status, 200, "switching off gives nobody anything");
+    assert_eq!(keys.send(off).await.status, 200, "disabling grants no permission");
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ async fn a_change_must_be_json() {
         }
     }
     let bare = request(&format!("POST /api/keys/{id}/regenerate"), keys.admin.key().expose(), "", "");
-    assert_eq!(keys.send(bare).await.status, 201, "where nothing is asked, nothing need be sent");
+    assert_eq!(keys.send(bare).await.status, 201, "a body without required members may be omitted");
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn what_a_browser_sends_for_another_site_is_refused() {
     }
 }
 
-/// A body that comes slowly: its last byte is sent when the test says so.
+/// A slow body: its last byte is sent when the test allows it.
 #[tokio::test]
 async fn a_key_that_is_revoked_while_its_body_comes_makes_no_key() {
     let keys = Keys::new().await;
@@ -136,7 +136,7 @@ async fn a_key_that_is_revoked_while_its_body_comes_makes_no_key() {
     last_byte.send(()).unwrap();
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::FORBIDDEN);
     let listed = keys.manager.list(&admin(), KeyFilter::default().with_revoked()).await.unwrap();
-    assert_eq!(listed.records.len(), 1, "a revoked key made a key");
+    assert_eq!(listed.records.len(), 1, "a revoked key issued a key");
 }
 
 fn async_body(text: String, comes: tokio::sync::oneshot::Receiver<()>) -> Body {

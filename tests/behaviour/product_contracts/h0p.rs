@@ -37,7 +37,7 @@ async fn h0p_02_a_key_belongs_to_exactly_one_organization() {
     }
 }
 
-/// A user whom the product has signed in.
+/// Returns a user that the product has authenticated.
 fn member(user: &str, organization: &str) -> Actor {
     Actor::trusted(Owner::User(user.to_owned()), x_api_key::everything_but("")).in_organization(organization)
 }
@@ -63,7 +63,7 @@ async fn h0p_03_a_user_has_one_key_per_organization_which_goes_with_the_user() {
         won += usize::from(issued.is_ok());
         assert!(issued.is_ok() || full(issued));
     }
-    assert_eq!(won, 1, "two creates at once: exactly one wins");
+    assert_eq!(won, 1, "of two concurrent creates, exactly one succeeds");
 
     assert_eq!(h0p.manager.remove_user_keys(&member("carol", "org_a"), "alice").await.unwrap(), 1);
     assert_eq!(h0p.status(STATS, headers).await, 401);
@@ -83,7 +83,7 @@ async fn h0p_04_a_bot_key_acts_as_bot_and_outlives_every_member() {
     }
 }
 
-/// A request to the management API with the administrator's key.
+/// Sends a request to the management API with the administrator's key.
 async fn manage(h0p: &Product, line: &str, body: &Value) -> (u16, Value) {
     let mut request = request(line, &[("x-api-key", h0p.key("admin")), ("content-type", "application/json")]);
     if !body.is_null() {
@@ -120,7 +120,7 @@ async fn h0p_05_type_and_permissions_are_chosen_at_creation_and_the_key_is_rando
         keys.insert(issued.key().expose().to_owned());
     }
     assert_eq!(keys.len(), 500);
-    assert!(digits.iter().all(|digits| digits.len() > 50), "nearly all of 62 digits, at every place");
+    assert!(digits.iter().all(|digits| digits.len() > 50), "nearly all of the 62 digits at every position");
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn h0p_09_the_list_shows_name_type_owner_permissions_date_and_last_four() 
     let h0p = Product::h0p().await;
     let (_, list) = manage(&h0p, "GET /api/keys", &Value::Null).await;
     let keys = list["keys"].as_array().unwrap();
-    assert_eq!(keys.len(), 3, "those of another organization are not there");
+    assert_eq!(keys.len(), 3, "keys of another organization are not found");
     for (name, title, kind, owner) in [
         ("user", "Alice's key", "user", "alice"),
         ("admin", "Administration", "bot", "Bot"),

@@ -38,7 +38,7 @@ async fn hozip_03_bearer_is_401_and_so_is_x_api_key_alone() {
     assert_eq!(hozip.status(GROUPS, &[("x-api-key", key)]).await, 401);
 }
 
-/// The cookie of a signed-in account.
+/// Returns the cookie of a signed-in account.
 async fn sign_in(hozip: &Product, account: &str) -> String {
     let request = Request::post("/login").body(Body::from(format!("account={account}"))).unwrap();
     let response = hozip.respond(request).await;
@@ -68,7 +68,7 @@ async fn hozip_04_an_account_has_exactly_one_key() {
     let hozip = Product::hozip().await;
     let cookie = sign_in(&hozip, "account").await;
     assert_eq!(profile(&hozip, &cookie, GENERATE).await.0, 409);
-    assert_eq!(reads_groups(&hozip, hozip.key("account")).await, 200, "the key that is there goes on");
+    assert_eq!(reads_groups(&hozip, hozip.key("account")).await, 200, "the existing key keeps working");
 
     let cookie = sign_in(&hozip, "alice").await;
     let calls = (0..8).map(|_| tokio::spawn(hozip.app.clone().oneshot(request(GENERATE, &[("Cookie", &cookie)]))));
@@ -77,7 +77,7 @@ async fn hozip_04_an_account_has_exactly_one_key() {
         statuses.push(call.await.unwrap().unwrap().status().as_u16());
     }
     statuses.sort_unstable();
-    assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409], "two generates at once: exactly one wins");
+    assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409], "of two concurrent generates, exactly one succeeds");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn hozip_05_the_key_is_managed_at_the_profile() {
     for line in [SHOW, GENERATE, REGENERATE, REVOKE] {
         assert_eq!(hozip.status(line, &[]).await, 401, "{line} without signing in");
         let key = format!("Token {}", hozip.key("account"));
-        assert_eq!(hozip.status(line, &[("Authorization", &key)]).await, 401, "{line} with a key alone");
+        assert_eq!(hozip.status(line, &[("Authorization", &key)]).await, 401, "{line} with a key only");
     }
 }
 

@@ -12,63 +12,63 @@ use tower_api_key::{
     store::{ActorKey, Answered, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
 };
 
-/// What is wrong.
+/// The mistake of a registry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Mistake {
     None,
-    /// What was found once is found for ever.
+    /// Lookups are cached forever.
     StaleCache,
-    /// A page is cut before it is filtered.
+    /// A page is truncated before it is filtered.
     LimitBeforeFilter,
     /// Keys of another environment do not count.
     CapPerEnvironment,
-    /// Counted first, inserted later.
+    /// Keys are counted and inserted in two transactions.
     CapBesideTheInsert,
-    /// A cap is for the keys of users.
+    /// The limit applies to users only.
     BotsWithoutCap,
-    /// An expiry is kept in seconds, rounded up.
+    /// An expiry is rounded up to seconds.
     ExpiryRoundedUp,
-    /// `Alice` leaves with `alice`.
+    /// Removing `alice` removes `Alice`.
     UsersWithoutCase,
-    /// Two steps: the old key first, then the new one.
+    /// Two transactions: the old key first, then the new one.
     ReplaceInTwoSteps,
-    /// A key that is in grace can be replaced again.
+    /// A key in its grace period can be replaced again.
     ReplacedTwice,
-    /// What a replacement has read, it writes back.
+    /// A replacement overwrites the record with an outdated copy.
     ReplaceOverRevocation,
-    /// What an update has read, it writes back: a removed key.
+    /// An update restores a removed key.
     UpdateBringsBack,
-    /// What an update has read, it writes back: the uses.
+    /// An update overwrites the usage with an outdated copy.
     UpdateLosesUses,
-    /// A key is found under what it was hashed to before.
+    /// A key is still found under its old digest.
     RehashKeepsTheOld,
-    /// A revoked key is rehashed, and works again.
+    /// A rehash reactivates a revoked key.
     RehashOverRevocation,
-    /// What an update has read, it writes back: the digest.
+    /// An update restores the old digest.
     UpdateUndoesRehash,
-    /// One entry of a batch per key.
+    /// Only one entry per key of a batch is recorded.
     LastUseWins,
-    /// A revoked key can be switched on.
+    /// A revoked key can be enabled.
     RevocationUndone,
-    /// The actor is looked at before the change, in another transaction.
+    /// The actor is checked before the change, in another transaction.
     ActorBesideTheChange,
-    /// Whatever has become of the actor, but for its removal and its revocation.
+    /// The actor is checked for removal and revocation only.
     ActorOfAnyVersion,
-    /// An actor that is expired acts on.
+    /// An expired actor is accepted.
     ActorBeyondItsExpiry,
-    /// An actor that is not there any more is taken for a trusted one.
+    /// A removed actor is treated as trusted.
     RemovedActorTrusted,
-    /// What is wrong with the change is said before what is wrong with the actor.
+    /// The change is checked before the actor.
     ActorLast,
-    /// One method changes on anybody's behalf.
+    /// One method ignores the actor.
     NoActorAt(Method),
-    /// A rotation leaves the earlier grace as it is.
+    /// A rotation does not end an earlier grace period.
     GraceAfterGrace,
-    /// The earlier grace ends, but nobody who reads versions learns of it.
+    /// The earlier grace period ends without a new version.
     GraceEndsUnsaid,
-    /// Whatever key the replaced one names as its origin is revoked.
+    /// Revokes any key that the replaced key names in `replaces`.
     EndsOthersKeys,
-    /// Counted first, inserted later.
+    /// Keys are counted and inserted in two transactions.
     FirstBesideTheInsert,
 }
 
@@ -97,13 +97,13 @@ impl Wrong {
         self.mistake == mistake
     }
 
-    /// Puts a record where it was, whatever has become of it.
+    /// Restores a record unconditionally.
     async fn overwrite(&self, record: KeyRecord) {
         let _ = self.keys.remove(record.id(), None).await;
         let _ = self.keys.insert(record, None, None).await;
     }
 
-    /// The actor as this method hands it on; `Err` where it was refused here already.
+    /// Returns the actor that this method passes on, or `Err` if it was rejected here.
     async fn actor(&self, method: Method, actor: Option<&ActorKey>) -> Result<Option<ActorKey>, RegistryError> {
         let Some(actor) = actor else { return Ok(None) };
         let Ok(stored) = self.keys.get(actor.id()).await;

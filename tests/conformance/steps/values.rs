@@ -10,7 +10,8 @@ use tower_api_key::{Action, KeyDigest, KeyRecord, Owner, Permissions, manage::Ac
 
 use crate::{Failure, world::known_as};
 
-/// Somebody who owns what the key's owner owns, and may manage keys, with all that is granted now or asked for.
+/// Returns an actor with the owner of the key, who may manage keys and has all permissions that are
+/// granted or requested.
 pub(super) fn actor(record: &KeyRecord, asked: &Permissions) -> Actor {
     let manages = ["create", "read", "update", "delete"].map(|action| ("apiKeys".to_owned(), Action::from(action)));
     let grants = record.permissions().iter().chain(asked.iter());
@@ -26,13 +27,13 @@ pub(super) fn actor(record: &KeyRecord, asked: &Permissions) -> Actor {
     }
 }
 
-/// For how long the old key goes on.
+/// Returns the grace period of the old key.
 pub(super) fn grace(step: &Value) -> Option<Duration> {
     let grace = ["grace", "grace_seconds"].iter().find_map(|name| step[name].as_f64())?;
     Some(Duration::from_secs_f64(grace)).filter(|grace| !grace.is_zero())
 }
 
-/// The same key under another digest and id.
+/// Returns the same key under another digest and id.
 pub(super) fn imported(stored: &KeyRecord, id: &str, digest: KeyDigest) -> KeyRecord {
     let mut new = KeyRecord::new(id, digest)
         .with_permissions(stored.permissions().clone())
@@ -52,7 +53,7 @@ pub(super) fn imported(stored: &KeyRecord, id: &str, digest: KeyDigest) -> KeyRe
     }
 }
 
-/// What a case may ask of a key.
+/// The operations of a case on a key.
 pub(super) fn described(record: &KeyRecord) -> Value {
     let mut members = members(record);
     let mut whole = members.clone();
@@ -75,7 +76,7 @@ pub(super) fn members(record: &KeyRecord) -> Value {
     })
 }
 
-/// A request, or nothing where `http` refuses to construct it.
+/// Returns a request, or `None` if `http` refuses to construct it.
 pub(super) fn request(value: &Value) -> Result<Option<Request<Full<Bytes>>>, Failure> {
     let method = Method::from_bytes(value["method"].as_str().ok_or("no method")?.as_bytes());
     let target = Uri::try_from(value["target"].as_str().ok_or("no target")?);
@@ -101,7 +102,7 @@ pub(super) fn request(value: &Value) -> Result<Option<Request<Full<Bytes>>>, Fai
     Ok(Some(request))
 }
 
-/// A text in which U+00XX is the byte XX, or a concatenation of repeated texts.
+/// Returns a text in which U+00XX is the byte XX, or a concatenation of repeated texts.
 fn bytes(value: &Value) -> Result<Vec<u8>, Failure> {
     if let Some(text) = value.as_str() {
         let byte = |char| u8::try_from(u32::from(char)).map_err(|_| format!("{char:?} is no byte"));

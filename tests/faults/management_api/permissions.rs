@@ -39,12 +39,13 @@ async fn m11_a_key_has_at_most_256_permissions() {
             keys.manager.edit(&rich, plain.record().id().clone(), UpdateKey::new().permissions(permissions)).await;
         assert_eq!(matches!(edited, Err(ManageError::TooManyPermissions { most: 256 })), is_too_many);
     }
-    // What is stored already is read, however much it is.
+    // Stored values are read at any size.
     let stored: Permissions = serde_json::from_str(&serde_json::to_string(&pairs(1, 8_000)).unwrap()).unwrap();
     assert_eq!(stored, pairs(1, 8_000));
 }
 
-/// Each action is found by halves: what is stored has no limit, and may be compared too.
+/// Each action is found by binary search: stored permissions have no limit, and must still be
+/// compared quickly.
 #[test]
 fn m11_many_actions_on_one_resource_are_compared() {
     let many = pairs(1, 8_000);

@@ -3,7 +3,7 @@
 #[cfg(feature = "sqlite")]
 use std::time::Duration;
 
-/// The statement as the page has it.
+/// The statement as documented.
 #[cfg(feature = "sqlite")]
 fn documented_purge() -> String {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/src/runbooks.md")).unwrap();
@@ -15,7 +15,7 @@ fn documented_purge() -> String {
 #[cfg(feature = "sqlite")]
 const PURGED: [&str; 2] = ["never used", "used long ago"];
 
-/// Keys of every kind, two of which are old enough to go.
+/// Keys of every kind; two of them are old enough to purge.
 #[cfg(feature = "sqlite")]
 fn some_keys() -> impl Iterator<Item = tower_api_key::KeyRecord> {
     use tower_api_key::{KeyRecord, Status};

@@ -27,7 +27,7 @@ async fn c08_the_router_nests_into_a_router_with_state() {
 async fn m06_a_key_in_a_private_header_is_no_ambient_credential() {
     let coded = |key: &str| {
         use std::fmt::Write;
-        // Base64 of `key:`, by hand: three bytes are four digits.
+        // Encodes `key:` in base64: three bytes are four digits.
         let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let text = format!("{key}:");
         text.as_bytes().chunks(3).fold(String::from("Basic "), |mut coded, three| {
@@ -175,7 +175,7 @@ async fn m09_a_slash_at_the_end_is_the_list_for_members_too() {
     let list = keys.call("GET /my/keys", "").await;
     let with_slash = keys.call("GET /my/keys/", "").await;
     assert_eq!((with_slash.status, &with_slash.body), (200, &list.body));
-    // Its own keys only, and none of a bot.
+    // Its own keys only, and none of a service account.
     assert_eq!(keys.call("POST /my/keys/", &bot("x")).await.status, 403);
 }
 

@@ -10,7 +10,8 @@ use tower_api_key::manage::NewKey;
 use super::{Keys, bot};
 use crate::support::registry::admin;
 
-/// How often a text is found in this process, which keeps none itself: the text is looked for byte by byte, turned about.
+/// Searches this process's memory and counts how often a text occurs. The search keeps no copy: it compares
+/// with the reversed text, byte by byte.
 #[cfg(target_os = "linux")]
 mod memory {
     use std::{
@@ -74,10 +75,11 @@ async fn m14_the_answers_own_bytes_are_the_only_copy_of_a_new_key() {
         assert_eq!(response.status(), 201, "{line}");
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let begin = bytes.windows(7).position(|window| window == br#""key":""#).unwrap() + 7;
-        // Without the first characters, which a hasher or an allocator may have written over in a freed copy.
+        // Skips the first characters, which a hasher or an allocator may have overwritten in a
+        // freed copy.
         let turned = memory::turned(&bytes[begin + 16..begin + 46]);
-        assert_eq!(memory::copies_of(&turned), 1, "{line}: beside the answer's own bytes");
+        assert_eq!(memory::copies_of(&turned), 1, "{line}: outside of the response bytes");
         drop(bytes);
-        assert_eq!(memory::copies_of(&turned), 0, "{line}: after the answer was sent");
+        assert_eq!(memory::copies_of(&turned), 0, "{line}: after the response was sent");
     }
 }

@@ -1,7 +1,9 @@
-//! P1, P2 as a property: whatever a service behind a table serves, however it reads the path, the table lets this principal have it under that path.
+//! P1, P2 as a property: if a service behind a table serves a path, in any reading, then the table
+//! allows the principal to access it under the path served.
 //!
-//! Random tables with strict rows beside wide ones; random paths of what readers disagree about; and as readers axum's router, nested and not,
-//! tower-http's `ServeDir`, and both behind proxies that decode, cut, merge and resolve in any order.
+//! Random tables with strict rows next to wildcard rows, and random paths that readers interpret
+//! differently. The readers are axum's router, nested and not, and tower-http's `ServeDir`, both
+//! also behind proxies that decode, cut, merge and resolve in any order.
 
 mod strategies;
 
@@ -59,7 +61,7 @@ const FILES: [&str; 12] = [
     "pub/admin/a",
 ];
 
-/// What a row asks for.
+/// The requirement of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Asks {
     Strict,
@@ -70,7 +72,7 @@ enum Asks {
 
 type Row = (&'static str, Option<Method>, Asks);
 
-/// What a proxy does to a path before it goes on.
+/// A transformation of the path by a proxy.
 #[derive(Clone, Copy, Debug)]
 enum Hop {
     Decode,
@@ -87,19 +89,19 @@ enum Hop {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Router,
-    /// The guard stands inside of what is nested.
+    /// The guard is inside the nested router.
     Nested,
     Files,
 }
 
-/// Which key a request has, if it has one.
+/// The key of a request, if any.
 const CALLERS: [Option<&str>; 3] = [None, Some(OWN), Some(BOTH)];
 
 type Rows = BTreeMap<&'static str, Vec<(Option<Method>, Asks)>>;
 
 type Inner = BoxCloneSyncService<Request<Body>, http::Response<Body>, std::convert::Infallible>;
 
-/// The rows that can stand in one table.
+/// Returns the rows that can be combined in one table.
 fn listed(rows: &[Row]) -> (Rows, matchit::Router<&'static str>) {
     let (mut table, mut router) = (Rows::new(), matchit::Router::new());
     for (template, method, asks) in rows {
@@ -107,7 +109,7 @@ fn listed(rows: &[Row]) -> (Rows, matchit::Router<&'static str>) {
             continue;
         }
         let of_path = table.entry(template).or_default();
-        // A row that is open is for every method.
+        // An open row applies to every method.
         let method = method.clone().filter(|_| *asks != Asks::Nothing);
         if of_path.iter().all(|(known, _)| *known != method) {
             of_path.push((method, *asks));
@@ -138,7 +140,7 @@ fn guard(rows: &Rows) -> Require {
     table.build().unwrap()
 }
 
-/// Whether the table lets this caller have this very path.
+/// Returns whether the table allows this caller to access exactly this path.
 fn may_have(
     (rows, router): &(Rows, matchit::Router<&'static str>),
     method: &Method,
@@ -194,7 +196,8 @@ impl Hop {
         }
     }
 
-    /// Writes the path into the request as it is, but for what no URI can have. So a `?` begins a query, and a `#` ends the path.
+    /// Writes the path into the request unchanged, except for characters that no URI may contain.
+    /// So a `?` begins a query, and a `#` ends the path.
     fn forward(self, request: &mut Request<Body>) -> Option<()> {
         const UNSENT: &AsciiSet = &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'^').add(b'`').add(b'|');
         let path = self.apply(request.uri().path());
@@ -209,7 +212,7 @@ impl Hop {
     }
 }
 
-/// A service that says in its body under which path it serves; nothing else is a 200.
+/// A service that returns the path it serves in its body. Any other response is not a 200.
 fn inner(end: End, hops: Vec<Hop>, folder: &Path) -> Inner {
     let router = Router::new().fallback(any(|request: Request<Body>| async move { request.uri().path().to_owned() }));
     let files = ServeDir::new(folder).append_index_html_on_directories(false);
@@ -278,7 +281,7 @@ fn p01_p02_what_a_service_serves_is_what_the_table_lets_the_caller_have() {
             request
                 .headers_mut()
                 .extend(caller.map(|key| (http::HeaderName::from_static("x-api-key"), key.parse().unwrap())));
-            // A HEAD is answered without a body, so that nothing is said of it but that it does no harm.
+            // A HEAD response has no body, so only its status can be checked.
             let answer = runtime.block_on(async {
                 let response = app.clone().oneshot(request).await.unwrap();
                 let status = response.status();
@@ -297,6 +300,6 @@ fn p01_p02_what_a_service_serves_is_what_the_table_lets_the_caller_have() {
     result.unwrap();
     assert!(
         served.get() > 100 && served_otherwise.get() > 10,
-        "{served:?} served, {served_otherwise:?} by another path: that proves nothing"
+        "{served:?} served, {served_otherwise:?} by another path: too few to prove anything"
     );
 }

@@ -11,7 +11,8 @@ use tower_api_key::{
 use super::{channel, of_version_1};
 use crate::postgres_server::{Server, run};
 
-/// S6. A node of version 1 goes on over the tables of version 2: what it asks is answered, and it is told of every change.
+/// S6. A node of version 1 keeps working with the tables of version 2: its lookups succeed, and it
+/// receives every change.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn s06_a_node_of_version_1_hears_what_nodes_of_version_2_change() {
@@ -38,7 +39,7 @@ async fn s06_a_node_of_version_1_hears_what_nodes_of_version_2_change() {
     let told = tokio::time::timeout(Duration::from_secs(5), old.recv()).await.expect("a change").unwrap();
     assert_eq!(told.payload(), "0101");
     assert_eq!(changes.heartbeat().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
-    // And what the old one changes is told to the new one.
+    // The new node receives the changes of the old one.
     let listed: Vec<String> = sqlx::query_scalar(LIST).bind("acme").fetch_all(&mut session).await.unwrap();
     assert_eq!(listed, ["old"]);
     run(&mut session, "update api_keys set version = 1, status = 'revoked' where id = 'old'").await;
@@ -60,7 +61,7 @@ async fn s06_a_role_that_may_only_connect_does_not_learn_the_channel() {
     let nonce = channel.strip_prefix("tower_api_key_").unwrap();
     database.sql("create role stranger login").await;
     let mut stranger = PgConnection::connect(&database.as_role("stranger")).await.unwrap();
-    // It sees what everybody may see of sessions, functions, triggers and locks.
+    // It sees what every role may see of sessions, functions, triggers and locks.
     for everything in [
         "select coalesce(string_agg(a::text, ' '), '') from pg_stat_activity as a",
         "select coalesce(string_agg(p.prosrc, ' '), '') from pg_proc as p where proname like 'api_keys%'",
@@ -75,17 +76,18 @@ async fn s06_a_role_that_may_only_connect_does_not_learn_the_channel() {
     for forbidden in ["select nonce from api_keys_schema", "select 1 from api_keys"] {
         sqlx::raw_sql(forbidden).execute(&mut stranger).await.expect_err(forbidden);
     }
-    // It may not have the trigger's function speak for it.
+    // It may not call the trigger's function on its own table.
     database.sql("grant create on schema public to stranger").await;
     let own = "create table own (digest bytea);
         create trigger own after insert on own for each row execute function api_keys_tell()";
     let denied = sqlx::raw_sql(own).execute(&mut stranger).await.unwrap_err();
     assert!(denied.to_string().contains("permission denied for function"), "{denied}");
     run(&mut stranger, "notify tower_api_key, '*'; notify tower_api_key, '0101'; notify tower_api_key_, '*'").await;
-    assert_eq!(changes.heartbeat().await.unwrap(), [], "what a stranger says is not heard");
+    assert_eq!(changes.heartbeat().await.unwrap(), [], "notifications of other roles must not arrive");
 }
 
-/// S6. Whoever may read the table is trusted with the channel, and can still cost no more than this.
+/// S6. A role that may read the table is trusted with the channel, and even then can only do this
+/// much.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn s06_what_is_not_understood_is_any_change_once_a_heartbeat() {
@@ -110,10 +112,10 @@ async fn s06_what_is_not_understood_is_any_change_once_a_heartbeat() {
         assert_eq!(changes.heartbeat().await.unwrap(), []);
     }
     store.insert(KeyRecord::new("k", [1; 32]), None, None).await.unwrap().unwrap();
-    assert_eq!(changes.next().await.unwrap(), Invalidation::DigestPrefix([1, 1]), "the feed goes on");
+    assert_eq!(changes.next().await.unwrap(), Invalidation::DigestPrefix([1, 1]), "the feed continues");
 }
 
-/// S6. As where the triggers are missing.
+/// S6. The same result as without the triggers.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn s06_another_nonce_or_none_is_an_error() {

@@ -10,7 +10,7 @@ use tower_api_key::{
 use super::{REVOKED_BOTS, fill, filters, of_version_1};
 use crate::postgres_server::{Server, run};
 
-/// S2. Whatever the server knows of the rows: here nothing, then what is not so any more.
+/// S2. With any statistics of the server: first none, then outdated ones.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn s02_a_list_reads_the_rows_of_its_page_and_none_besides() {
@@ -32,7 +32,7 @@ async fn s02_a_list_reads_the_rows_of_its_page_and_none_besides() {
     )
     .await;
     database.sql("analyze api_keys").await;
-    // What is asked for is rare here, and was all there was.
+    // The listed keys are rare now, and were all rows before.
     fill(&database, "big", 20_000, REVOKED_BOTS).await;
     fill(
         &database,
@@ -51,7 +51,7 @@ async fn s02_a_list_reads_the_rows_of_its_page_and_none_besides() {
                     assert_eq!(listed.len(), 20, "{filter:?}");
                 }
             }
-            // A cap counts no further than it says.
+            // A limit counts only up to the limit.
             let cap = KeyLimit { max: 5, at: crate::support::t0() };
             let mut record = KeyRecord::new(format!("new{round}"), [round; 32]).with_owner(Owner::ServiceAccount);
             if let Some(organization) = organization {
@@ -72,7 +72,7 @@ async fn s02_a_list_reads_the_rows_of_its_page_and_none_besides() {
     for plan in plans {
         assert!(!["Sort  (", "Seq Scan", "Bitmap"].iter().any(|node| plan.contains(node)), "{plan}");
         let removed = plan.lines().filter(|line| line.contains("Rows Removed by"));
-        // The key itself is one of those that it may count.
+        // The key itself may be one of those that count.
         assert!(removed.map(|line| line.trim().to_owned()).all(|line| line == "Rows Removed by Filter: 1"), "{plan}");
         let read =
             plan.split("(actual rows=").skip(1).map(|rest| rest.split(' ').next().unwrap().parse::<u32>().unwrap());
@@ -91,26 +91,28 @@ async fn s02_a_list_reads_the_rows_of_its_page_and_none_besides() {
     assert_eq!(indexes, expected.map(str::to_owned).into());
 }
 
-/// S2. Version 1 had two indexes for lists, and one for caps that only grew. Others read and write while those of version 2 are made.
+/// S2. Version 1 had two indexes for lists, and one for limits that only grew. Other sessions read
+/// and write while those of version 2 are created.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn s02_the_indexes_are_made_while_others_write() {
     let server = Server::start(&[]);
     let database = server.database().await;
     of_version_1(&database).await;
-    // A transaction that has written, and does not end: whoever wanted a lock against writers would wait, and all writers behind it.
+    // An open transaction that has written: a lock against writers would wait for it, and all
+    // writers would wait behind that lock.
     let mut other = database.session().await;
     run(&mut other, "begin; update api_keys set name = 'x' where id = 'k'").await;
-    // A step that was cut short has left an index that is of no use.
+    // An interrupted migration has left an invalid index.
     let mut cut_short = database.session().await;
     let begun = "set statement_timeout = '300ms'; ";
     run(&mut cut_short, begun).await;
     let made = "create index concurrently api_keys_list on api_keys (status)";
-    sqlx::raw_sql(made).execute(&mut cut_short).await.expect_err("it waits for the other");
+    sqlx::raw_sql(made).execute(&mut cut_short).await.expect_err("it waits for the other node");
     let url = database.url.clone();
     let opening = tokio::spawn(async move { PostgresStore::open(&url).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(!opening.is_finished(), "it waits for the other, too");
+    assert!(!opening.is_finished(), "it also waits for the other node");
     database.sql("set statement_timeout = '2s'; update api_keys set status = 'revoked' where id = 'old'").await;
     run(&mut other, "commit").await;
     let store = opening.await.unwrap().unwrap();
@@ -120,7 +122,7 @@ async fn s02_the_indexes_are_made_while_others_write() {
     assert_eq!(sqlx::query_scalar::<_, i64>(invalid).fetch_one(&mut session).await.unwrap(), 0);
 }
 
-/// S5. For an unknown key another one's row is read, and nothing of it comes out.
+/// S5. For an unknown key, another key's row is read, and nothing of it is returned.
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn s05_an_unknown_key_is_unknown_whatever_row_is_beside_it() {
@@ -145,7 +147,8 @@ async fn s05_an_unknown_key_is_unknown_whatever_row_is_beside_it() {
     }
 }
 
-/// S2, and what S1 says of SQLite: lists that are held up take a quarter of the connections at most, and new keys leave one for a revocation.
+/// S2, and S1 for SQLite: blocked lists use at most a quarter of the connections, and new keys
+/// leave one for a revocation.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_waiting() {
@@ -153,7 +156,7 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
     let database = server.database().await;
     let owner = database.store().await;
     owner.insert(KeyRecord::new("slow", [9; 32]).with_organization("slow"), None, None).await.unwrap().unwrap();
-    // Whatever is done with keys of this organization waits for a lock, as others wait for a slow disk.
+    // All operations on keys of this organization wait for a lock, as on a slow disk.
     let slow = "create table gate ();
         create function pass_gate() returns boolean language plpgsql as $$ begin perform 1 from gate; return true; end $$;
         alter table api_keys enable row level security;
@@ -195,7 +198,7 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
             store.update(stored.with_name("served"), None).await.unwrap().unwrap();
             store.revoke(id.id(), None).await.unwrap().unwrap();
         });
-        all_found.await.expect("a check or a revocation waits behind those");
+        all_found.await.expect("a lookup or a revocation waits behind them");
         assert_eq!(waiting().await, most_waiting);
         run(&mut other, "commit").await;
         for task in tasks {

@@ -8,7 +8,7 @@ use tower_api_key::{RejectionFormat, Require, Scheme, layer::ApiKeyLayerBuilder}
 use super::{INNER, Log, all, answering, body, nest, request, says_who};
 use crate::support::{Api, Fault, LIVE, UNKNOWN, add, bare, bearer, method, path, with, x_api_key};
 
-/// No cache keeps a refusal, whatever its format says; how long a caller waits is the format's to say.
+/// No HTTP cache stores a rejection, whatever its format sets. The format may set the retry time.
 #[tokio::test]
 async fn r15_a_custom_refusal_is_kept_by_no_cache() {
     let format = RejectionFormat::custom(|_| {
@@ -26,7 +26,7 @@ async fn r15_a_custom_refusal_is_kept_by_no_cache() {
     }
 }
 
-/// Every place of a key: the answer to one is private, and varies over all headers of the policy.
+/// Every place of a key: its responses are private, and vary by all headers of the policy.
 #[tokio::test]
 async fn r15_the_answer_to_a_key_is_private_and_varies_over_the_headers_that_may_carry_one() {
     let policies: [(Vec<Scheme>, &str); 6] = [
@@ -116,7 +116,8 @@ async fn r15_what_the_service_says_to_caches_counts_and_its_vary_is_merged() {
     }
 }
 
-/// The layer has not looked for a key, so nothing depends on one; and a guard's refusal is stored nowhere.
+/// The layer has not read a key, so the response depends on none. A guard's rejection is stored by
+/// no cache.
 #[tokio::test]
 async fn r15_skipped_paths_and_preflights_are_left_alone_and_a_guards_refusal_is_not() {
     let api = Api::live().layer(|layer| layer.pass_preflight().skip(|path| path == "/health"));
@@ -137,7 +138,7 @@ async fn r15_skipped_paths_and_preflights_are_left_alone_and_a_guards_refusal_is
     assert_eq!(all(&forbidden.headers, "cache-control"), ["no-store"]);
 }
 
-/// Nested layers: each adds the headers of its own.
+/// Nested layers: each adds its own headers.
 #[tokio::test]
 async fn r15_nested_layers_vary_over_the_headers_of_both() {
     let log = Log::default();

@@ -12,7 +12,8 @@ use tower_http::{
 use super::answering;
 use crate::support::{Api, LIVE, UNKNOWN, add, bare, logs, method, with};
 
-/// tower-http around the layer, in the order of the guide: a 401 has the headers of CORS, and no log line shows a key.
+/// tower-http around the layer, in the order of the guide: a 401 has CORS headers, and no log line
+/// shows a key.
 #[tokio::test]
 async fn p4_cors_outside_of_the_layer_covers_refusals_and_a_trace_with_headers_shows_no_key() {
     let policy = [

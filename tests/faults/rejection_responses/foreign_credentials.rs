@@ -15,7 +15,8 @@ use crate::support::{Api, Body, Fault, LIVE, add, bare, bearer, boxed, path, wit
 
 const OURS: &str = "acme_0123456789012345678901234567890123456789";
 
-/// Every kind of place with a JWT in it, short and long, beside the inner service that reads it.
+/// Every kind of place with a JWT in it, short and long, in front of an inner service that reads
+/// it.
 #[tokio::test]
 async fn r13_what_has_none_of_the_formats_belongs_to_another_layer() {
     let long = format!("eyJhbGciOiJIUzI1NiJ9.{}.c2ln", "e30x".repeat(300));
@@ -72,7 +73,8 @@ async fn r13_what_has_none_of_the_formats_belongs_to_another_layer() {
     }
 }
 
-/// A key of ours counts beside a foreign credential, under every rule, and alone is hidden.
+/// A key of ours is used next to a foreign credential, under every conflict policy. A foreign
+/// credential alone is ignored.
 #[tokio::test]
 async fn r13_a_key_of_ours_does_not_conflict_with_a_foreign_credential() {
     let format = KeyFormat::new("acme").unwrap();
@@ -102,7 +104,7 @@ async fn r13_a_key_of_ours_does_not_conflict_with_a_foreign_credential() {
             assert_eq!(inside.uri(), "/?key=abc&page=2");
             assert!(!inside.headers().contains_key("x-api-key"));
             assert!(inside.headers().values().all(http::HeaderValue::is_sensitive));
-            // Two keys of ours are two keys still.
+            // Two keys of ours still conflict.
             let mut two = with("authorization", format!("Bearer {OURS}"));
             add(&mut two, "x-api-key", key.expose());
             assert_eq!(api.answer(two).await.status, 401, "{conflict:?}");
@@ -110,7 +112,7 @@ async fn r13_a_key_of_ours_does_not_conflict_with_a_foreign_credential() {
     }
 }
 
-/// A mistyped key is ours: let through as anonymous, its sender would wonder.
+/// A mistyped key is ours: if it were accepted as anonymous, the client would not notice.
 #[tokio::test]
 async fn r13_a_mistyped_key_of_ours_is_refused_by_an_optional_layer_too() {
     let layer = |layer: ApiKeyLayerBuilder| {
@@ -149,7 +151,8 @@ async fn r13_a_mistyped_key_of_ours_is_refused_by_an_optional_layer_too() {
             assert_eq!(answer.status, 401, "{value}");
         }
     }
-    // As ever: an empty place is nobody's, and a header that is given twice is refused, whatever it holds.
+    // As before: an empty place belongs to no scheme, and a repeated header is rejected, whatever
+    // its values.
     let mut twice = with("authorization", "Bearer aaa.bbb.ccc");
     add(&mut twice, "authorization", "Bearer ddd.eee.fff");
     for request in [with("x-api-key", ""), with("authorization", "Bearer"), twice] {

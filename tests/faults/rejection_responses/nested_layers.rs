@@ -58,7 +58,7 @@ async fn r14_an_optional_layer_that_finds_nothing_of_its_own_keeps_the_outer_pri
     }
 }
 
-/// Through a third layer too; and a layer that skips the path removes it, as its documentation says.
+/// Through a third layer too. A layer that skips the path removes it, as documented.
 #[tokio::test]
 async fn r14_every_optional_layer_keeps_it_and_one_that_skips_removes_it() {
     let log = Log::default();
@@ -71,7 +71,8 @@ async fn r14_every_optional_layer_keeps_it_and_one_that_skips_removes_it() {
     }
 }
 
-/// What a guard refuses to the outer principal is the outer layer's to render and to report, in its own format and once.
+/// A guard's rejection of the outer principal is rendered and reported by the outer layer, in its
+/// own format and once.
 #[tokio::test]
 async fn r14_a_guards_refusal_of_the_outer_principal_is_the_outer_layers() {
     let log = Log::default();

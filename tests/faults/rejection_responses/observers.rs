@@ -29,7 +29,7 @@ fn observing(log: &Log<String>) -> impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLaye
     }
 }
 
-/// Every way in which a request ends, with a store that answers at once, and with one that has to wait.
+/// Every result of a request, with a synchronous and an asynchronous store.
 #[tokio::test]
 async fn r19_an_observer_gets_method_path_peer_and_request_id_of_every_request() {
     let guard = Require::table()
@@ -100,7 +100,7 @@ async fn r19_an_observer_gets_the_request_that_is_authenticated_without_a_servic
             let request = request("GET", "/stream", key, "r3");
             let _ = layer.authenticate(&request).await;
             assert_eq!(*log.lock().unwrap(), [format!("r3 192.0.2.7 GET /stream {outcome}")]);
-            assert!(request.headers().values().all(|value| !value.is_sensitive()), "the request is as it was");
+            assert!(request.headers().values().all(|value| !value.is_sensitive()), "the request is unchanged");
         }
     }
 }
@@ -115,9 +115,9 @@ async fn r19_observers_of_both_kinds_are_called_in_order_and_a_panic_silences_it
     let (first, second, third) = (told("first"), told("second"), told("third"));
     let api = Api::live().layer(|layer| {
         let layer = layer.observe_with(|_| (), move |_, ()| first()).observe(move |_| second());
-        let layer = layer.observe_with(|_| panic!("a capture panics, on purpose"), |_, ()| unreachable!());
+        let layer = layer.observe_with(|_| panic!("a capture panics intentionally"), |_, ()| unreachable!());
         layer
-            .observe_with(|_| (), |_, ()| panic!("an observer panics, on purpose"))
+            .observe_with(|_| (), |_, ()| panic!("an observer panics intentionally"))
             .observe_with(|_| 3, move |_, _| third())
     });
     let api = api.run();
@@ -127,7 +127,7 @@ async fn r19_observers_of_both_kinds_are_called_in_order_and_a_panic_silences_it
     }
 }
 
-/// A refusal of the layer, of a guard, and of a handler.
+/// A rejection by the layer, a guard, and a handler.
 #[tokio::test]
 async fn r19_a_custom_format_gets_path_and_request_id() {
     let handler = || {

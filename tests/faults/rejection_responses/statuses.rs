@@ -17,7 +17,8 @@ const GRPC_TYPES: [&str; 7] = [
     "application/grpc, text/html",
 ];
 
-/// Every content type, refused by the layer and by a guard, with every fault of the key and of the store.
+/// Every content type, rejected by the layer and by a guard, with every fault of the key and of the
+/// store.
 #[tokio::test]
 async fn r17_a_refusal_is_never_a_success_whatever_the_content_type() {
     for format in [
@@ -60,7 +61,7 @@ async fn r17_a_refusal_is_never_a_success_whatever_the_content_type() {
     }
 }
 
-/// A guard and an extractor do not know what the layer serves.
+/// A guard and an extractor do not know the protocol that the layer serves.
 #[tokio::test]
 async fn r17_a_guard_answers_with_an_http_status_and_the_layer_makes_grpc_of_it() {
     let guard = Require::permission("links", "update");
@@ -82,7 +83,7 @@ fn clone(request: &Request<Body>) -> Request<Body> {
     request.clone()
 }
 
-/// A format of one's own is no way to a success either.
+/// A custom format cannot turn a rejection into a success.
 #[tokio::test]
 async fn r17_a_custom_refusal_is_an_error_or_a_redirect() {
     for code in 100..600_u16 {

@@ -9,7 +9,7 @@ use tower_api_key::{KeyRecord, KeyRegistry, KeyStore, store::KeyFilter};
 
 use super::{File, add, key};
 
-/// The order of what is done shows it: nothing here depends on how long anything takes.
+/// The order of operations proves it: nothing here depends on time.
 #[tokio::test(flavor = "multi_thread")]
 async fn s01_a_crowd_of_lists_keeps_nobody_else_waiting() {
     const CROWD: usize = 512;
@@ -40,11 +40,12 @@ async fn s01_a_crowd_of_lists_keeps_nobody_else_waiting() {
     store.revoke(other, None).await.unwrap().unwrap();
     let done = done.load(Ordering::Relaxed);
     assert!(done < CROWD / 2, "{done} lists of another tenant were done first");
-    // On a slow machine the last of them would wait for longer than a list may.
+    // On a slow machine, the last of them would wait longer than a list may.
     crowd.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// What gives somebody more waits in a line of its own: whoever has many keys, and so many turns with a manager, holds up no revocation.
+/// Changes that add access wait in their own queue: an owner of many keys, and so of many permits,
+/// does not block a revocation.
 #[tokio::test]
 async fn s01_a_crowd_of_additions_keeps_no_revocation_waiting() {
     const CROWD: usize = 200;

@@ -18,7 +18,7 @@ fn is_replaced(error: &sqlx::Error) -> bool {
     matches!(SqliteFault::in_chain(error), Some(SqliteFault::Replaced(_)))
 }
 
-/// A database with the same key, revoked, at this path, with no log beside it.
+/// Creates a database with the same key, revoked, at this path, without a log.
 async fn another(path: &Path) {
     let store = SqliteStore::open(path).await.unwrap();
     add(&store, key("k1", 1).with_status(Status::Revoked)).await;
@@ -100,7 +100,7 @@ async fn s04_a_file_that_was_replaced_answers_nothing_until_it_is_opened_anew() 
             assert!(error.to_string().contains("Open the store again"), "{error}");
         }
         if file.path().exists() {
-            // As the guide says: what another file has left beside it would be taken for its own.
+            // As the guide says: SQLite would use the log of another file as its own.
             if how == "renamed over" {
                 fs::remove_file(file.beside("-wal")).unwrap();
                 fs::remove_file(file.beside("-shm")).unwrap();
@@ -116,7 +116,7 @@ async fn s04_a_file_that_was_replaced_answers_nothing_until_it_is_opened_anew() 
     }
 }
 
-/// Whoever held the file lets the change go on when it is no longer at its path.
+/// Another process held the file, and releases it when it is no longer at its path.
 #[cfg(unix)]
 #[tokio::test]
 async fn s04_a_change_that_went_to_a_file_without_a_name_is_not_answered_as_done() {
@@ -176,7 +176,7 @@ async fn m16_a_new_file_is_its_owners_alone_and_an_old_one_is_left_as_it_is() {
         assert_eq!(mode(file.beside("-reserve")), 0o600);
         assert_eq!(fs::read_dir(file.other("keys")).unwrap().count(), 4, "nothing else is left");
     }
-    // A link to nowhere yet.
+    // A link to a path that does not exist yet.
     let file = File::new();
     std::os::unix::fs::symlink("../target.db", file.path()).unwrap();
     add(&file.open().await, key("k1", 1)).await;

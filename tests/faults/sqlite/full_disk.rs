@@ -10,7 +10,7 @@ use tower_api_key::{
 use super::{File, add, key};
 use crate::support::t0;
 
-/// A file system of this size, mounted for as long as this lives.
+/// A file system of this size, mounted until it is dropped.
 #[cfg(target_os = "linux")]
 struct SmallDisk(File);
 
@@ -20,11 +20,11 @@ impl SmallDisk {
         let file = File::new();
         let mut mount = std::process::Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(file.other("keys"));
-        assert!(mount.status().unwrap().success(), "a small file system cannot be mounted: is this root?");
+        assert!(mount.status().unwrap().success(), "cannot mount a small file system: run this as root");
         Self(file)
     }
 
-    /// Takes what is left.
+    /// Fills the free space.
     fn fill(&self) -> PathBuf {
         let path = self.0.other("keys/filler");
         let mut filler = fs::File::create(&path).unwrap();
@@ -68,7 +68,7 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
         let ManageError::Store(cause) = refused else { panic!("{refused}") };
         assert!(matches!(SqliteFault::in_chain(&*cause), Some(SqliteFault::DiskFull(_))), "{cause}");
         assert!(issued.len() > 200, "{size}: {} keys", issued.len());
-        // Somebody else takes what is left, also of what a change leaves over.
+        // Another process fills the free space, including the space that a change leaves.
         let filler = filled.then(|| disk.fill());
 
         let ids: Vec<_> = issued.iter().step_by(issued.len() / 120).map(|record| record.id().clone()).collect();
@@ -87,7 +87,7 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
                 _ => drop(manager.remove(&admin(), id.clone()).await.unwrap()),
             }
             let another = manager.issue(&admin(), NewKey::service_account("one more")).await;
-            assert!(matches!(another, Err(ManageError::Store(_))), "{size}: no key takes the space of a revocation");
+            assert!(matches!(another, Err(ManageError::Store(_))), "{size}: keys must not use the reserved space");
         }
         assert_eq!(store.get(&ids[0]).await.unwrap().unwrap().status(), Status::Revoked);
         assert_eq!(store.get(&ids[1]).await.unwrap().unwrap().status(), Status::Disabled);
@@ -103,7 +103,7 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
             let mut mount = std::process::Command::new("mount");
             assert!(mount.args(["-o", &remount]).arg(disk.0.other("keys")).status().unwrap().success());
         }
-        // Without the filler there is space for the reserve, if for little more.
+        // Without the filler, there is space for the reserve, but little more.
         if !filled {
             manager.issue(&admin(), NewKey::service_account("again")).await.unwrap();
             assert!(disk.0.beside("-reserve").exists());
@@ -111,7 +111,7 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
     }
 }
 
-/// What a power loss leaves of the reserve is made whole; a file of somebody else's stays.
+/// A reserve damaged by a power loss is restored; another program's file is left alone.
 #[tokio::test]
 async fn m05_a_reserve_that_is_not_whole_is_made_anew() {
     let text = b"tower-api-key keeps this".to_vec();

@@ -10,7 +10,7 @@ use tower_api_key::{
 use super::{File, add, key, sql};
 use crate::support::t0;
 
-/// A page is what the filter says, for every filter, beside keys of all kinds.
+/// A page matches its filter, for every filter, among keys of all kinds.
 #[tokio::test]
 async fn s02_every_filter_lists_what_it_admits_page_by_page() {
     let file = File::new();
@@ -86,7 +86,8 @@ async fn s02_a_cap_counts_what_works_and_no_further_than_to_the_cap() {
     store.insert(key("expires", 7).with_expires_at(t0() + hour), cap, None).await.unwrap().unwrap_err();
 }
 
-/// An unknown key has another key's row decoded: whatever is in it, it is none of its business.
+/// For an unknown key, another key's row is decoded, whatever it contains, and nothing of it
+/// affects the result.
 #[tokio::test]
 async fn s05_an_unknown_key_is_unknown_whatever_other_rows_hold() {
     let file = File::new();

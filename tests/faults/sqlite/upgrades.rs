@@ -29,11 +29,7 @@ async fn s08_an_old_process_works_over_a_newer_file() {
         let new = key(&second, byte + 10).with_replaces(first.as_str());
         store.replace(renamed.with_replaced_by(second.as_str()), new, None).await.unwrap().unwrap();
         let kept = sqlx::query_scalar::<_, String>("select later from api_keys where id = ?").bind(&first);
-        assert_eq!(
-            kept.fetch_one(&raw).await.unwrap(),
-            "kept",
-            "an update leaves a column alone that it does not know"
-        );
+        assert_eq!(kept.fetch_one(&raw).await.unwrap(), "kept", "an update keeps an unknown column");
         let revoked = store.revoke(&second.as_str().into(), None).await.unwrap().unwrap();
         assert_eq!(store.find(revoked.digest()).await.unwrap().unwrap().status(), Status::Revoked);
         let uses = [UsageDelta { id: first.as_str().into(), count: 1, last_used_at: t0() }];
@@ -46,7 +42,7 @@ async fn s08_an_old_process_works_over_a_newer_file() {
     }
 }
 
-/// Whether a library may open a file is what the file says.
+/// The file determines which library versions may open it.
 #[tokio::test]
 async fn s08_a_newer_file_says_which_library_it_needs() {
     for (row, opens) in [("99, 1", true), ("99, 2", true), ("99, 3", false), ("99, 99", false), ("99, null", false)] {
@@ -64,7 +60,7 @@ async fn s08_a_newer_file_says_which_library_it_needs() {
     }
 }
 
-/// A file of the first version, with its keys, opened by several processes at once.
+/// Several processes concurrently open a file of the first version, with keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn s08_a_file_of_the_first_version_is_brought_up_to_date_with_its_keys() {
     let file = File::new();

@@ -18,10 +18,10 @@ use super::curl;
 use crate::browser::Browser;
 use crate::example::Example;
 
-/// The dashboard in a browser, and every key that was shown in it.
+/// The dashboard in a browser, and every key that it has shown.
 pub(super) struct Page {
     pub(super) client: Client,
-    /// The browser's address for commands that only Chromium has.
+    /// The browser's address for Chromium-specific commands.
     pub(super) chromium: String,
     pub(super) url: String,
     pub(super) keys: Vec<String>,
@@ -45,7 +45,7 @@ impl Page {
         self.see(Locator::Css(css)).await.send_keys(text).await.unwrap();
     }
 
-    /// Waits until no dialog is open, no request runs and no key is shown.
+    /// Waits until no dialog is open, no request is running and no key is shown.
     pub(super) async fn settle(&self) {
         let css = "body:not(:has(dialog[open])):has(#shown-key:empty):has(#keys:not([hidden])[aria-busy='false'])";
         self.see(Locator::Css(css)).await;
@@ -66,7 +66,7 @@ impl Page {
             }
             self.press([Key::Tab.into()]).await;
         }
-        panic!("no way to {css} by keyboard");
+        panic!("{css} is not reachable by keyboard");
     }
 
     pub(super) async fn script(&self, script: &str) -> Value {
@@ -78,7 +78,7 @@ impl Page {
         self.click("#sign-in-button").await;
     }
 
-    /// Clicks on a button in the row of a key, which has only its last four characters.
+    /// Clicks a button in the row of a key, identified by its last four characters.
     pub(super) async fn act(&self, action: &str, key: &str) {
         let row = format!("//tr[.//code = '{}']", &key[key.len() - 4..]);
         self.see(Locator::XPath(&format!("{row}//button[@data-action = '{action}']"))).await.click().await.unwrap();
@@ -89,7 +89,7 @@ impl Page {
         output.prop("value").await.unwrap().unwrap()
     }
 
-    /// Reads the key that is shown, closes it, and looks whether it is gone.
+    /// Reads the shown key, closes it, and checks that it is gone.
     pub(super) async fn take_key(&mut self) -> String {
         let key = self.shown_key().await;
         self.click("#copy").await;
@@ -119,7 +119,7 @@ impl Page {
         assert_eq!(self.script("return localStorage.length + sessionStorage.length").await, 0);
     }
 
-    /// What the API answers to a key that reads statistics, and to one that creates a link.
+    /// Returns the API's responses to reading statistics and to creating a link with a key.
     pub(super) fn rights(&self, key: &str) -> [String; 2] {
         let header = format!("X-API-Key: {key}");
         [("GET", "stats"), ("POST", "links")].map(|(method, resource)| {
@@ -128,14 +128,14 @@ impl Page {
         })
     }
 
-    /// A command of its own, which drivers have no name for.
+    /// A command that WebDriver clients have no name for.
     pub(super) fn ask_chromium(&self, command: &str, parameters: &Value) -> Value {
         let body = json!({ "cmd": command, "params": parameters }).to_string();
         let answer: Value = serde_json::from_str(&curl(&["--fail", "-d", &body, &self.chromium])).unwrap();
         answer["value"].clone()
     }
 
-    /// Every cookie, of whatever path, whether scripts may read it or not.
+    /// Every cookie, of any path, including those that scripts cannot read.
     pub(super) fn cookies(&self) -> Vec<Value> {
         self.ask_chromium("Network.getAllCookies", &json!({}))["cookies"].as_array().unwrap().clone()
     }
@@ -162,7 +162,7 @@ impl Page {
     }
 }
 
-/// A page of a running dashboard.
+/// Opens a page of a running dashboard.
 pub(super) async fn open(server: &Example, browser: &Browser) -> Page {
     let client = browser.client.clone();
     let session = client.session_id().await.unwrap().unwrap();

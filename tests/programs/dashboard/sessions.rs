@@ -15,7 +15,7 @@ use super::page::{Page, open};
 use crate::browser::Browser;
 use crate::example::Example;
 
-/// Answers every request with these lines of `Set-Cookie`, on another port of the same host.
+/// Answers every request with these `Set-Cookie` lines, on another port of the same host.
 fn other_port(cookies: Vec<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -45,7 +45,7 @@ async fn m15_a_session_outlives_the_cookies_of_another_port_but_not_its_key() {
 }
 
 async fn keep_a_session(page: Page, admin: String) {
-    // Planted before anybody has signed in: nobody is signed in by it, and its secret is not taken.
+    // Planted before anyone signs in: it starts no session, and its secret is not used.
     let before = other_port(vec!["dashboard_session=planted; Path=/admin".to_owned()]);
     page.client.goto(&before).await.unwrap();
     page.client.goto(&page.url).await.unwrap();
@@ -54,7 +54,7 @@ async fn keep_a_session(page: Page, admin: String) {
     page.settle().await;
     let ours = |page: &Page| page.cookies().into_iter().find(|cookie| cookie["value"] != "planted").unwrap();
     let name = ours(&page)["name"].as_str().unwrap().to_owned();
-    // Of the same name, in front of ours and behind it, and of the name that it would have if it could be guessed.
+    // Cookies of the same name, before and after ours, and of the name without its random part.
     let planted = ["/admin/session", "/admin/keys", "/"].map(|path| format!("{name}=planted; Path={path}"));
     let planted = planted.into_iter().chain(["dashboard_session=planted; Path=/admin".to_owned()]);
     page.client.goto(&other_port(planted.collect())).await.unwrap();
@@ -63,7 +63,7 @@ async fn keep_a_session(page: Page, admin: String) {
     page.settle().await;
     assert!(page.text("#rows").await.contains("Administrator"));
 
-    // Another administrator switches the key off and on: the session stays ended.
+    // Another administrator disables and enables the key: the session stays ended.
     let id = page.script("return document.querySelector('#rows tr').dataset.keyId").await;
     let id = id.as_str().unwrap();
     let header = format!("X-API-Key: {admin}");

@@ -25,7 +25,7 @@ async fn an_administrator_walks_the_dashboard() {
     server.stop();
 }
 
-/// Returns every key that was shown.
+/// Returns all shown keys.
 async fn walk(mut page: Page, admin: String) -> Vec<String> {
     page.sign_in("acme_wrong").await;
     page.see(Locator::Css("#sign-in-message:not(:empty)")).await;
@@ -91,7 +91,7 @@ async fn exchange(page: &mut Page, first: &str) -> String {
     let second = page.take_key().await;
     assert_eq!([page.rights(first), page.rights(&second)], [["401", "401"], ["200", "200"]]);
 
-    // Gone after a reload, also when nobody has closed it.
+    // Gone after a reload, even if it was not closed.
     page.act("regenerate", &second).await;
     page.click("#confirm-yes").await;
     page.keys.push(page.shown_key().await);
@@ -136,7 +136,7 @@ async fn create_by_keyboard(page: &mut Page) -> String {
     key
 }
 
-/// The newest key stands in the first row.
+/// The newest key is in the first row.
 async fn edit_and_revoke_by_keyboard(page: &Page, key: &str) {
     page.tab_to("#rows tr:first-child [data-action='edit']").await;
     page.press([Key::Enter.into()]).await;

@@ -1,4 +1,4 @@
-//! Two nodes, each a process, and their database behind a relay for each.
+//! Two nodes as processes, and their database, with a relay for each node.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 pub mod caller;
@@ -30,7 +30,7 @@ use crate::{
 
 pub struct Cluster {
     pub nodes: [Node; 2],
-    /// The server that is in charge.
+    /// The primary.
     pub database: Arc<Mutex<PgPool>>,
     store: PostgresStore,
     primary: Postgres,
@@ -53,7 +53,7 @@ impl Cluster {
         Self::over(Server::start(&[]).postgres, None).await
     }
 
-    /// With a standby that has what the primary has answered.
+    /// Starts a cluster with a synchronous standby.
     pub async fn with_standby() -> Self {
         let primary = Server::start(&[]).postgres;
         let standby = primary.standby(&[]);
@@ -76,7 +76,7 @@ impl Cluster {
         Self { nodes, database: Arc::new(Mutex::new(database)), store, primary, standby }
     }
 
-    /// New keys that may read the statistics.
+    /// Creates keys that may read the statistics.
     pub async fn keys(&self, name: &str, count: usize) -> Vec<Arc<Victim>> {
         let format = KeyFormat::new("acme").unwrap();
         let mut keys = Vec::with_capacity(count);
@@ -98,7 +98,7 @@ impl Cluster {
         self.primary.resume();
     }
 
-    /// The standby is the server from now on.
+    /// Makes the standby the primary.
     pub async fn fail_over(&mut self) {
         self.primary.kill();
         let standby = self.standby.take().expect("a standby");
@@ -110,18 +110,18 @@ impl Cluster {
         self.primary = standby;
     }
 
-    /// The port by which the database knows the connection over which node two hears of changes.
+    /// Returns the port of the connection that node two's change feed uses.
     pub async fn listener(&self) -> i32 {
         let ports = self.nodes[1].relay.ports();
         let listeners: Vec<i32> = sqlx::query_scalar(LISTENERS).fetch_all(&self.pool()).await.unwrap();
-        listeners.into_iter().find(|port| ports.contains(port)).expect("node two does not listen")
+        listeners.into_iter().find(|port| ports.contains(port)).expect("node two has no change feed")
     }
 
     fn pool(&self) -> PgPool {
         self.database.lock().unwrap().clone()
     }
 
-    /// Ends the server's process behind a connection.
+    /// Ends the server process of a connection.
     pub async fn terminate(&self, port: i32) {
         let terminate = "select pg_terminate_backend(pid) from pg_stat_activity where client_port = $1";
         assert!(sqlx::query_scalar::<_, bool>(terminate).bind(port).fetch_one(&self.pool()).await.unwrap());
@@ -140,7 +140,7 @@ impl Node {
         Self { process, address, relay }
     }
 
-    /// What it tells of its cache.
+    /// Returns the state of its cache.
     pub async fn cache(&self) -> Value {
         let (status, body) = Caller::connect(self.address).await.get("/cache", "").await;
         assert_eq!(status, 200);

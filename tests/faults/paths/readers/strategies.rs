@@ -64,7 +64,7 @@ pub(super) const PIECES: [&str; 54] = [
     ":",
 ];
 
-/// A path that is listed, written in another way.
+/// Returns a listed path, written differently.
 pub(super) fn disguised() -> impl Strategy<Value = String> {
     let slashes =
         vec!["/", "/", "/", "%2F", "%2f", "%252F", "%5C", "%255c", "//", ";x/", "%3B/", "/%2e/", "/;/", "%2F%2F"];
@@ -114,7 +114,7 @@ pub(super) fn disguised() -> impl Strategy<Value = String> {
     })
 }
 
-/// Rows that are wide, and the strict ones beside them first.
+/// Wildcard rows, with the strict rows next to them first.
 pub(super) fn rows() -> impl Strategy<Value = Vec<Row>> {
     let wide = vec!["/{*rest}", "/{x}", "/{x}/{y}", "/files/{*rest}", "/files/{x}", "/files/{x}/{y}", "/pub/{*rest}"];
     let wide = (select(wide), Just(None), select(vec![Asks::Own, Asks::AnyKey, Asks::Nothing]));
