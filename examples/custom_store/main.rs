@@ -1,6 +1,8 @@
 //! A `KeyStore` over a table of one's own, in `SQLite`, on Unix: `cargo run --example custom_store`, then the line that it prints.
 #[cfg(all(test, feature = "testkit"))]
-mod registry; // The write side, and the suite that it must pass.
+mod record;
+#[cfg(all(test, feature = "testkit"))]
+mod registry; // The write side, and the suite that it passes.
 use std::{env, error::Error};
 
 use axum::{Json, Router, routing::get};

@@ -1,175 +1,78 @@
-//! The write side of a store of one's own, and how it is tested: a ledger in memory stands for the database.
+//! A registry over a table of your own, in `SQLite`: keys that can be issued, changed and revoked.
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use tower_api_key::store::{ChangeScope, CountedKeys, KeyFilter, OwnerScope};
+use tower_api_key::store::{RegistryError, RegistryTransaction, TransactionalStore};
+use tower_api_key::{KeyDigest, KeyId, KeyRecord, KeyStore};
 
-use std::{
-    convert::Infallible,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use super::record::{Answer, ids, micros, owner, records, write};
 
-use tower_api_key::{
-    KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Owner, Status,
-    store::{ActorKey, Answered, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta, testkit},
-};
+pub(crate) const TABLE: &str = "create table keys (id text primary key, digest blob unique, record text)";
+pub(crate) struct Keys(pub(crate) SqlitePool);
+pub(crate) struct KeysTransaction(Transaction<'static, Sqlite>);
 
-#[derive(Default)]
-struct Ledger(Mutex<Vec<KeyRecord>>);
-
-type Rows<'l> = MutexGuard<'l, Vec<KeyRecord>>;
-
-impl Ledger {
-    /// One lock is one transaction.
-    fn rows(&self) -> Rows<'_> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl KeyStore for Keys {
+    type Error = sqlx::Error;
+    async fn find(&self, digest: &KeyDigest) -> Answer<Option<KeyRecord>> {
+        let query = sqlx::query("select * from keys where digest = ?").bind(&digest.as_bytes()[..]);
+        Ok(records(&query.fetch_all(&self.0).await?)?.pop())
     }
 }
-
-impl KeyStore for Ledger {
-    type Error = Infallible;
-
-    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
-        Ok(self.rows().iter().find(|row| row.digest() == digest).cloned())
+impl TransactionalStore for Keys {
+    type Transaction<'s> = KeysTransaction;
+    async fn read(&self, id: &KeyId) -> Answer<Option<KeyRecord>> {
+        let query = sqlx::query("select * from keys where id = ?").bind(id.as_str());
+        Ok(records(&query.fetch_all(&self.0).await?)?.pop())
+    }
+    async fn read_page(&self, filter: &KeyFilter) -> Answer<Vec<KeyRecord>> {
+        let query = "select * from keys where record ->> 'organization' is ?1
+            and (?2 is null or record ->> 'environment' = ?2) and (?3 is null or record ->> 'owner' = ?3)
+            and (?4 or record ->> 'status' <> 'revoked') and (?5 is null or id < ?5) order by id desc limit ?6";
+        let query = sqlx::query(query).bind(&filter.organization).bind(&filter.environment);
+        let after = filter.after.as_ref().map(KeyId::as_str);
+        let query = query.bind(owner(filter.owner.as_ref())).bind(filter.revoked).bind(after);
+        records(&query.bind(i64::try_from(filter.limit).unwrap_or(i64::MAX)).fetch_all(&self.0).await?)
+    }
+    async fn begin(&self, _: ChangeScope<'_>) -> Answer<KeysTransaction> {
+        Ok(KeysTransaction(self.0.begin_with("begin immediate").await?)) // Locks out every other writer.
     }
 }
-
-impl KeyRegistry for Ledger {
-    async fn insert(
-        &self,
-        record: KeyRecord,
-        cap: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
-    ) -> Answered<(), Infallible> {
-        let mut rows = self.rows();
-        let checked = check_actor(&rows, actor).and_then(|()| check_insert(&rows, &record, cap));
-        Ok(checked.map(|()| rows.push(record)))
+impl RegistryTransaction for KeysTransaction {
+    type Error = sqlx::Error;
+    async fn lock(&mut self, of: &[&KeyId], all: Option<OwnerScope<'_>>) -> Answer<Vec<KeyRecord>> {
+        let query = "select * from keys where id in (select value from json_each(?1))
+            or (?2 and record ->> 'organization' is ?3 and record ->> 'owner' is ?4)";
+        let query = sqlx::query(query).bind(ids(of)).bind(all.is_some()).bind(all.and_then(|all| all.organization));
+        records(&query.bind(owner(all.and_then(|all| all.owner))).fetch_all(&mut *self.0).await?)
     }
-
-    async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
-        let mut rows = self.rows();
-        if !rows.is_empty() {
-            return Ok(Err(RegistryError::NotEmpty));
-        }
-        rows.push(record);
-        Ok(Ok(()))
+    async fn insert(&mut self, new: &KeyRecord) -> Answer<Result<(), RegistryError>> {
+        Ok(match write(&mut self.0, "insert or ignore into keys values (?1, ?2, ?3)", new).await? {
+            true => Ok(()),
+            false if self.lock(&[new.id()], None).await?.is_empty() => Err(RegistryError::DuplicateDigest),
+            false => Err(RegistryError::DuplicateId(new.id().clone())),
+        })
     }
-
-    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
-        Ok(self.rows().iter().find(|row| row.id() == id).cloned())
+    async fn put(&mut self, record: &KeyRecord) -> Answer<()> {
+        write(&mut self.0, "update keys set record = ?3 where id = ?1", record).await.map(drop)
     }
-
-    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, Infallible> {
-        let mut listed = self.rows().clone();
-        listed.retain(|row| filter.matches(row) && filter.after.as_ref().is_none_or(|after| row.id() < after));
-        listed.sort_by(|a, b| b.id().cmp(a.id()));
-        listed.truncate(filter.limit);
-        Ok(listed)
+    async fn delete(&mut self, of: &[&KeyId]) -> Answer<()> {
+        let query = sqlx::query("delete from keys where id in (select value from json_each(?))").bind(ids(of));
+        query.execute(&mut *self.0).await.map(drop)
     }
-
-    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
-        let mut rows = self.rows();
-        Ok(check_actor(&rows, actor).and_then(|()| update(&mut rows, changed)))
+    async fn count(&mut self, keys: CountedKeys<'_>, _: u32) -> Answer<u32> {
+        let CountedKeys::OfOwner(of, at) = keys else {
+            return sqlx::query_scalar("select count(*) from keys").fetch_one(&mut *self.0).await;
+        };
+        let query = "select count(*) from keys where record ->> 'organization' is ? and record ->> 'owner' is ?
+            and record ->> 'status' <> 'revoked' and coalesce(record ->> 'expires_at' > ?, true)";
+        let query = sqlx::query_scalar(query).bind(of.organization).bind(owner(of.owner)).bind(micros(Some(at)));
+        query.fetch_one(&mut *self.0).await
     }
-
-    async fn replace(
-        &self,
-        old: KeyRecord,
-        new: KeyRecord,
-        actor: Option<&ActorKey>,
-    ) -> Answered<Replacement, Infallible> {
-        let mut rows = self.rows();
-        let checked = check_actor(&rows, actor).and_then(|()| row(&mut rows, old.id())?.apply_update(old.clone()));
-        let checked = checked.and_then(|_| check_insert(&rows, &new, None));
-        Ok(checked.and_then(|()| update(&mut rows, old)).map(|old| {
-            rows.push(new);
-            // Of the keys that replaced one another, one is in grace at most.
-            let earlier = old.replaces().and_then(|id| row(&mut rows, id).ok());
-            let ended = earlier.and_then(|row| {
-                *row = row.end_of_grace(&old)?;
-                Some(row.clone())
-            });
-            Replacement::new(old, ended)
-        }))
+    async fn set_digest(&mut self, new: &KeyRecord) -> Answer<Result<(), RegistryError>> {
+        let is_set =
+            write(&mut self.0, "update or ignore keys set digest = ?2, record = ?3 where id = ?1", new).await?;
+        Ok(if is_set { Ok(()) } else { Err(RegistryError::DuplicateDigest) })
     }
-
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
-        let mut rows = self.rows();
-        let checked = check_actor(&rows, actor).and_then(|()| row(&mut rows, id));
-        let revoked = checked.map(|row| row.clone().with_status(Status::Revoked));
-        Ok(revoked.and_then(|revoked| update(&mut rows, revoked)))
+    async fn commit(self) -> Answer<()> {
+        self.0.commit().await
     }
-
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
-        let mut rows = self.rows();
-        let place = rows.iter().position(|row| row.id() == id).ok_or_else(|| RegistryError::NotFound(id.clone()));
-        Ok(check_actor(&rows, actor).and_then(|()| Ok(rows.remove(place?))))
-    }
-
-    async fn remove_user(
-        &self,
-        organization: Option<&str>,
-        user: &str,
-        actor: Option<&ActorKey>,
-    ) -> Answered<Vec<KeyRecord>, Infallible> {
-        let leaves =
-            |row: &KeyRecord| row.organization() == organization && row.owner() == Some(&Owner::User(user.to_owned()));
-        let mut rows = self.rows();
-        Ok(check_actor(&rows, actor).map(|()| rows.extract_if(.., |row| leaves(row)).collect()))
-    }
-
-    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
-        let mut rows = self.rows();
-        let is_taken = rows.iter().any(|row| row.digest() == to);
-        Ok(row(&mut rows, id).and_then(|row| {
-            let rehashed = row.apply_rehash(from, *to)?;
-            if is_taken {
-                return Err(RegistryError::DuplicateDigest);
-            }
-            *row = rehashed;
-            Ok(row.clone())
-        }))
-    }
-
-    async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), Infallible> {
-        let mut rows = self.rows();
-        for one in uses {
-            if let Ok(row) = row(&mut rows, &one.id) {
-                let last = row.last_used_at().max(Some(one.last_used_at));
-                *row = row.clone().with_usage(row.use_count().saturating_add(one.count), last);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn row<'r>(rows: &'r mut Rows<'_>, id: &KeyId) -> Result<&'r mut KeyRecord, RegistryError> {
-    rows.iter_mut().find(|row| row.id() == id).ok_or_else(|| RegistryError::NotFound(id.clone()))
-}
-
-/// On whose behalf something is changed: under the lock of the change, so that nobody revokes that key meanwhile.
-fn check_actor(rows: &Rows<'_>, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
-    let Some(actor) = actor else { return Ok(()) };
-    actor.check(rows.iter().find(|row| row.id() == actor.id()))
-}
-
-fn check_insert(rows: &Rows<'_>, new: &KeyRecord, cap: Option<KeyLimit>) -> Result<(), RegistryError> {
-    if rows.iter().any(|row| row.id() == new.id()) {
-        return Err(RegistryError::DuplicateId(new.id().clone()));
-    }
-    if rows.iter().any(|row| row.digest() == new.digest()) {
-        return Err(RegistryError::DuplicateDigest);
-    }
-    let Some(cap) = cap else { return Ok(()) };
-    let of_the_owner = |row: &&KeyRecord| row.owner() == new.owner() && row.organization() == new.organization();
-    let counted = rows.iter().filter(of_the_owner).filter(|row| cap.counts(row));
-    if counted.count() < cap.max as usize { Ok(()) } else { Err(RegistryError::LimitReached(cap.max)) }
-}
-
-/// What may not be changed, and when, is the same for every registry.
-fn update(rows: &mut Rows<'_>, changed: KeyRecord) -> Result<KeyRecord, RegistryError> {
-    let row = row(rows, changed.id())?;
-    *row = row.apply_update(changed)?;
-    Ok(row.clone())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_ledger_is_a_registry() {
-    testkit::check(async || Ledger::default()).await;
 }

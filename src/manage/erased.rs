@@ -1,4 +1,4 @@
-//! Any registry behind one type.
+//! Type-erased registries.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -6,12 +6,12 @@ use super::ManageError;
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, Answered, BoxError, KeyFilter, KeyLimit, KeyRegistry, Replacement, UsageDelta},
+    store::{ActorKey, BoxError, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta, box_error},
 };
 
 pub(super) type Done<T> = Pin<Box<dyn Future<Output = Result<T, ManageError>> + Send>>;
 
-/// A [`KeyRegistry`] of whatever type.
+/// A [`KeyRegistry`] of any type.
 pub(super) trait ErasedRegistry: Send + Sync {
     fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<ActorKey>) -> Done<()>;
     fn insert_first(self: Arc<Self>, record: KeyRecord) -> Done<()>;
@@ -29,7 +29,7 @@ pub(super) trait ErasedRegistry: Send + Sync {
         actor: Option<ActorKey>,
     ) -> Done<Vec<KeyRecord>>;
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
-    fn record_usage(self: Arc<Self>, uses: Vec<UsageDelta>) -> Done<()>;
+    fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()>;
 }
 
 impl<R: KeyRegistry> ErasedRegistry for R {
@@ -84,15 +84,15 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         Box::pin(async move { map_registry_error(KeyRegistry::rehash(&*self, &id, &from, &to).await) })
     }
 
-    fn record_usage(self: Arc<Self>, uses: Vec<UsageDelta>) -> Done<()> {
-        Box::pin(async move { map_store_error(KeyRegistry::record_usage(&*self, &uses).await) })
+    fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()> {
+        Box::pin(async move { map_store_error(KeyRegistry::record_usage(&*self, &usage).await) })
     }
 }
 
 fn map_store_error<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T, ManageError> {
-    answer.map_err(|error| ManageError::Store(error.into()))
+    box_error(answer).map_err(ManageError::Store)
 }
 
-fn map_registry_error<T, E: Into<BoxError>>(answer: Answered<T, E>) -> Result<T, ManageError> {
+fn map_registry_error<T, E: Into<BoxError>>(answer: Result<Result<T, RegistryError>, E>) -> Result<T, ManageError> {
     Ok(map_store_error(answer)??)
 }

@@ -3,7 +3,9 @@
 mod actor_key;
 #[cfg(feature = "cache")]
 mod cached;
+mod change;
 mod change_feed;
+mod change_scope;
 mod erased;
 mod filter;
 mod memory;
@@ -11,6 +13,8 @@ mod memory;
 mod postgres;
 mod registry;
 mod registry_error;
+mod registry_impls;
+mod registry_types;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 mod row;
 #[cfg(feature = "sqlite")]
@@ -18,28 +22,38 @@ mod sqlite;
 mod static_keys;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod transaction;
 
 use std::{error::Error, sync::Arc};
 
 pub use actor_key::ActorKey;
 #[cfg(feature = "cache")]
 pub use cached::{CacheError, CacheStatus, CachedStore, CachedStoreBuilder};
+pub use change::RegistryChange;
 pub use change_feed::{ChangeFeed, Invalidation};
+pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::KeyFilter;
-pub use memory::{MemoryChangeFeed, MemoryStore};
+pub use memory::{MemoryChangeFeed, MemoryStore, MemoryTransaction};
 #[cfg(feature = "postgres-no-tls")]
 pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder};
-pub use registry::{Answered, KeyLimit, KeyRegistry, Replacement, UsageDelta};
+pub use registry::KeyRegistry;
 pub use registry_error::RegistryError;
+pub use registry_types::{KeyLimit, Replacement, UsageDelta};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore};
+pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore, SqliteTransaction};
 pub use static_keys::{StaticKeys, StaticKeysError};
+pub use transaction::{RegistryTransaction, TransactionalStore};
 
 use crate::{key::KeyDigest, record::KeyRecord};
 
-/// A boxed error of whatever kind.
+/// A boxed error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Boxes the error of a store.
+pub(crate) fn box_error<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T, BoxError> {
+    answer.map_err(Into::into)
+}
 
 /// Finds the record of a key by its digest: the one thing to implement for a database of your own.
 ///

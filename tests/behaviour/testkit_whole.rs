@@ -9,7 +9,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Permissions, Status,
-    store::{ActorKey, Answered, KeyFilter, KeyLimit, MemoryStore, Replacement, UsageDelta, testkit},
+    store::{ActorKey, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta, testkit},
 };
 
 /// The mistake of a registry.
@@ -131,11 +131,11 @@ impl KeyRegistry for Wrong {
         record: KeyRecord,
         cap: Option<KeyLimit>,
         actor: Option<&ActorKey>,
-    ) -> Answered<(), Infallible> {
+    ) -> Result<Result<(), RegistryError>, Infallible> {
         self.keys.insert(record, cap, actor).await
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
+    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, Infallible> {
         let done = self.keys.insert_first(record.clone()).await?;
         if done.is_ok() {
             self.lose(Way::First, &record).await;
@@ -177,7 +177,11 @@ impl KeyRegistry for Wrong {
         Ok(page)
     }
 
-    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+    async fn update(
+        &self,
+        changed: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let done = self.keys.update(changed, actor).await?;
         if let Ok(stored) = &done {
             self.lose(Way::Update, stored).await;
@@ -190,7 +194,7 @@ impl KeyRegistry for Wrong {
         old: KeyRecord,
         new: KeyRecord,
         actor: Option<&ActorKey>,
-    ) -> Answered<Replacement, Infallible> {
+    ) -> Result<Result<Replacement, RegistryError>, Infallible> {
         let done = self.keys.replace(old, new.clone(), actor).await?;
         if let Ok(done) = &done {
             self.lose(Way::ReplacedOne, &done.old).await;
@@ -199,7 +203,11 @@ impl KeyRegistry for Wrong {
         Ok(done)
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+    async fn revoke(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let done = self.keys.revoke(id, actor).await?;
         if let Ok(stored) = &done {
             self.lose(Way::Revocation, stored).await;
@@ -210,7 +218,11 @@ impl KeyRegistry for Wrong {
         Ok(done)
     }
 
-    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+    async fn disable(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let read = self.keys.get(id).await?;
         let done = self.keys.disable(id, actor).await?;
         if let (Ok(_), Some(read), true) = (&done, read, self.is(Mistake::DisableUndoes)) {
@@ -219,7 +231,11 @@ impl KeyRegistry for Wrong {
         Ok(done)
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+    async fn remove(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         self.keys.remove(id, actor).await
     }
 
@@ -228,7 +244,7 @@ impl KeyRegistry for Wrong {
         organization: Option<&str>,
         user: &str,
         actor: Option<&ActorKey>,
-    ) -> Answered<Vec<KeyRecord>, Infallible> {
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, Infallible> {
         let removed = match self.keys.remove_user(organization, user, actor).await? {
             Ok(removed) => removed,
             Err(refusal) => return Ok(Err(refusal)),
@@ -250,7 +266,12 @@ impl KeyRegistry for Wrong {
         Ok(Ok(gone))
     }
 
-    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
+    async fn rehash(
+        &self,
+        id: &KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let done = self.keys.rehash(id, from, to).await?;
         if let Ok(stored) = &done {
             self.lose(Way::Rehash, stored).await;

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tower_api_key::{
     ApiKey, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Permissions,
     Status,
-    store::{ActorKey, Answered, BoxError, KeyFilter, KeyLimit, MemoryStore, Replacement, UsageDelta},
+    store::{ActorKey, BoxError, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
 };
 
 use crate::Failure;
@@ -100,11 +100,11 @@ impl KeyRegistry for CaseStore {
         record: KeyRecord,
         cap: Option<KeyLimit>,
         actor: Option<&ActorKey>,
-    ) -> Answered<(), BoxError> {
+    ) -> Result<Result<(), RegistryError>, BoxError> {
         Ok(self.keys.insert(record, cap, actor).await?)
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Answered<(), BoxError> {
+    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, BoxError> {
         Ok(self.keys.insert_first(record).await?)
     }
 
@@ -116,7 +116,11 @@ impl KeyRegistry for CaseStore {
         Ok(self.keys.list(filter).await?)
     }
 
-    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+    async fn update(
+        &self,
+        changed: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         Ok(self.keys.update(changed, actor).await?)
     }
 
@@ -125,15 +129,15 @@ impl KeyRegistry for CaseStore {
         old: KeyRecord,
         new: KeyRecord,
         actor: Option<&ActorKey>,
-    ) -> Answered<Replacement, BoxError> {
+    ) -> Result<Result<Replacement, RegistryError>, BoxError> {
         Ok(self.keys.replace(old, new, actor).await?)
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         Ok(self.keys.revoke(id, actor).await?)
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         Ok(self.keys.remove(id, actor).await?)
     }
 
@@ -142,11 +146,16 @@ impl KeyRegistry for CaseStore {
         organization: Option<&str>,
         user: &str,
         actor: Option<&ActorKey>,
-    ) -> Answered<Vec<KeyRecord>, BoxError> {
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, BoxError> {
         Ok(self.keys.remove_user(organization, user, actor).await?)
     }
 
-    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, BoxError> {
+    async fn rehash(
+        &self,
+        id: &KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         Ok(self.keys.rehash(id, from, to).await?)
     }
 

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
-    store::{ActorKey, Answered, BoxError, KeyFilter, KeyLimit, Replacement, UsageDelta},
+    store::{ActorKey, BoxError, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta},
 };
 
 use super::{Api, FaultyStore};
@@ -100,7 +100,7 @@ impl KeyRegistry for FaultyStore {
         record: KeyRecord,
         cap: Option<KeyLimit>,
         actor: Option<&ActorKey>,
-    ) -> Answered<(), BoxError> {
+    ) -> Result<Result<(), RegistryError>, BoxError> {
         self.sound()?;
         if let Some(held) = self.held_inserts.get() {
             held.fetch_add(1, Ordering::Relaxed);
@@ -109,7 +109,7 @@ impl KeyRegistry for FaultyStore {
         Ok(self.keys.insert(record, cap, actor).await?)
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Answered<(), BoxError> {
+    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, BoxError> {
         self.sound()?;
         Ok(self.keys.insert_first(record).await?)
     }
@@ -130,7 +130,11 @@ impl KeyRegistry for FaultyStore {
         Ok(self.keys.list(filter).await?)
     }
 
-    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+    async fn update(
+        &self,
+        changed: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
         Ok(self.keys.update(changed, actor).await?)
     }
@@ -140,24 +144,28 @@ impl KeyRegistry for FaultyStore {
         old: KeyRecord,
         new: KeyRecord,
         actor: Option<&ActorKey>,
-    ) -> Answered<Replacement, BoxError> {
+    ) -> Result<Result<Replacement, RegistryError>, BoxError> {
         self.sound()?;
         // Runs the concurrent change of another task here.
         tokio::task::yield_now().await;
         Ok(self.keys.replace(old, new, actor).await?)
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
         Ok(self.keys.revoke(id, actor).await?)
     }
 
-    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+    async fn disable(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
         Ok(self.keys.disable(id, actor).await?)
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, BoxError> {
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
         Ok(self.keys.remove(id, actor).await?)
     }
@@ -167,12 +175,17 @@ impl KeyRegistry for FaultyStore {
         organization: Option<&str>,
         user: &str,
         actor: Option<&ActorKey>,
-    ) -> Answered<Vec<KeyRecord>, BoxError> {
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, BoxError> {
         self.sound()?;
         Ok(self.keys.remove_user(organization, user, actor).await?)
     }
 
-    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, BoxError> {
+    async fn rehash(
+        &self,
+        id: &KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
         self.rehashes.fetch_add(1, Ordering::Relaxed);
         // Slow enough that the key is used in the meantime.

@@ -60,8 +60,8 @@ impl ChangeFeed for MemoryChangeFeed {
     }
 
     async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, Infallible> {
-        // A change that is being made is told before its turn ends.
-        drop(self.store.turn());
+        // A change in progress has sent its notification when its transaction ends.
+        drop(self.store.0.writer.acquire());
         let mut changes = Vec::new();
         while let Some(told) = self.told.as_mut() {
             match told.try_recv() {

@@ -1,6 +1,6 @@
 //! Every record by its id, by its organization and by its owner: what changes and lists go through.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use super::{
     order::{End, ExpiryOrder, IdBound, IdOrder, OrganizationOrder, OwnerOrder, SortKey, Sorted, Whose},
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     record::{Fields, KeyId, KeyRecord},
-    store::{ActorKey, KeyFilter, KeyLimit, RegistryError},
+    store::{CountedKeys, KeyFilter, OwnerScope},
 };
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(super) struct Index {
     /// Those that a cap may count.
     open: Sorted<ExpiryOrder>,
     sets: PermissionInterner,
-    pub(super) pen: WriteToken,
+    pub(super) token: WriteToken,
 }
 
 /// Records that are listed together.
@@ -31,12 +31,6 @@ struct Shelf {
     by_owner: Sorted<OwnerOrder>,
 }
 
-/// A user in an organization, or in none.
-pub(super) struct User<'u> {
-    pub(super) organization: Option<&'u str>,
-    pub(super) id: &'u str,
-}
-
 /// The most records that are looked at in one turn.
 pub(super) const MOST_VISITS: usize = 256;
 
@@ -45,20 +39,6 @@ pub(super) const MOST_VISITS: usize = 256;
 impl Index {
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
-    }
-
-    pub(super) fn get(&self, id: &KeyId) -> Result<KeyRecord, RegistryError> {
-        self.find(id).ok_or_else(|| RegistryError::NotFound(id.clone()))
-    }
-
-    /// On whose behalf something is changed: while the books are locked, nobody else changes that key.
-    pub(super) fn check_actor(&self, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
-        actor.map_or(Ok(()), |actor| actor.check(self.find(actor.id()).as_ref()))
-    }
-
-    pub(super) fn get_for(&self, actor: Option<&ActorKey>, id: &KeyId) -> Result<KeyRecord, RegistryError> {
-        self.check_actor(actor)?;
-        self.get(id)
     }
 
     pub(super) fn find(&self, id: &KeyId) -> Option<KeyRecord> {
@@ -111,28 +91,29 @@ impl Index {
         Some(struck.into())
     }
 
-    /// Takes as long as the user has keys.
-    pub(super) fn remove_user(&mut self, user: &User<'_>) -> Vec<KeyRecord> {
-        let (first, last) = (user.place(IdBound::At("")), user.place(IdBound::Last));
-        let shelves = [&self.live, &self.revoked];
-        let ids = shelves.into_iter().flat_map(|shelf| shelf.by_owner.between(first, last));
-        let ids: Vec<KeyId> = ids.map(|record| record.id.clone()).collect();
-        ids.iter().filter_map(|id| self.remove(id)).collect()
+    /// Returns every record of an owner. This takes time for each of them.
+    pub(super) fn of_owner(&self, of: OwnerScope<'_>) -> Vec<KeyRecord> {
+        let key = |id| SortKey { organization: of.organization, owner: Whose::of(of.owner), end: End::Never, id };
+        let (first, last) = (key(IdBound::At("")), key(IdBound::Last));
+        let records = [&self.live, &self.revoked].into_iter().flat_map(|shelf| match of.owner {
+            Some(_) => Box::new(shelf.by_owner.between(first, last)) as Box<dyn Iterator<Item = &Arc<Fields>>>,
+            None => Box::new(shelf.by_organization.between(first, last).filter(|record| record.owner().is_none())),
+        });
+        records.map(record).collect()
     }
 
-    pub(super) fn is_at_limit(&self, record: &KeyRecord, cap: KeyLimit) -> bool {
-        let most = cap.max as usize;
-        let place =
-            |end, id| SortKey { organization: record.organization(), owner: Whose::of(record.owner()), end, id };
-        if record.owner().is_some() {
-            // One that ends at `now` counts no more.
-            let (first, last) = (place(End::At(cap.at), IdBound::Last), place(End::Never, IdBound::Last));
-            return self.open.between(first, last).take(most).count() == most;
+    /// Counts the keys of an owner that are neither revoked nor expired, up to `max`.
+    pub(super) fn count(&self, of: OwnerScope<'_>, at: SystemTime, max: usize) -> usize {
+        let key = |end, id| SortKey { organization: of.organization, owner: Whose::of(of.owner), end, id };
+        if of.owner.is_some() {
+            // A key that expires at this instant does not count.
+            let (first, last) = (key(End::At(at), IdBound::Last), key(End::Never, IdBound::Last));
+            return self.open.between(first, last).take(max).count();
         }
-        let (first, last) = (place(End::Never, IdBound::At("")), place(End::Never, IdBound::Last));
-        let of_the_organization =
-            self.live.by_organization.between(first, last).filter(|other| other.owner().is_none());
-        of_the_organization.filter(|other| cap.counts(&self::record(other))).take(most).count() == most
+        let (first, last) = (key(End::Never, IdBound::At("")), key(End::Never, IdBound::Last));
+        let counted = CountedKeys::OfOwner(of, at);
+        let live = self.live.by_organization.between(first, last);
+        live.filter(|other| counted.contains(&record(other))).take(max).count()
     }
 
     /// In every order but that of the ids.
@@ -168,12 +149,6 @@ impl Shelf {
             Some(_) => Box::new(self.by_owner.between(first, last).rev()),
             None => Box::new(self.by_organization.between(first, last).rev()),
         }
-    }
-}
-
-impl User<'_> {
-    fn place<'p>(&'p self, id: IdBound<'p>) -> SortKey<'p> {
-        SortKey { organization: self.organization, owner: Whose::User(self.id), end: End::Never, id }
     }
 }
 

@@ -14,9 +14,7 @@ pub use builder::PostgresStoreBuilder;
 pub use change_feed::PostgresChangeFeed;
 use pool::{Permit, Pool, Purpose};
 
-use super::{
-    ActorKey, Answered, KeyFilter, KeyLimit, KeyRegistry, KeyStore, RegistryError, Replacement, UsageDelta, row,
-};
+use super::{ActorKey, KeyFilter, KeyLimit, KeyRegistry, KeyStore, RegistryError, Replacement, UsageDelta, row};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
@@ -143,7 +141,12 @@ impl KeyStore for PostgresStore {
 
 impl PostgresStore {
     /// Takes a key that is not revoked to this status, whatever its version.
-    async fn switch(&self, id: &KeyId, status: Status, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+    async fn switch(
+        &self,
+        id: &KeyId,
+        status: Status,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Change).await?;
             let switched = |stored: &KeyRecord| stored.apply_update(stored.clone().with_status(status));
@@ -163,7 +166,7 @@ impl KeyRegistry for PostgresStore {
         record: KeyRecord,
         cap: Option<KeyLimit>,
         actor: Option<&ActorKey>,
-    ) -> Answered<(), sqlx::Error> {
+    ) -> Result<Result<(), RegistryError>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Add).await?;
             lock_owner(&mut change, record.organization(), record.owner()).await?;
@@ -176,7 +179,7 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Answered<(), sqlx::Error> {
+    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Add).await?;
             lock_number(&mut change, statements::first_lock_number()).await?;
@@ -221,7 +224,11 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+    async fn update(
+        &self,
+        changed: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Change).await?;
             let answer = match lock(&mut change, actor, &[changed.id()]).await? {
@@ -238,7 +245,7 @@ impl KeyRegistry for PostgresStore {
         old: KeyRecord,
         new: KeyRecord,
         actor: Option<&ActorKey>,
-    ) -> Answered<Replacement, sqlx::Error> {
+    ) -> Result<Result<Replacement, RegistryError>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Add).await?;
             lock_owner(&mut change, new.organization(), new.owner()).await?;
@@ -248,15 +255,27 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+    async fn revoke(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, sqlx::Error> {
         self.switch(id, Status::Revoked, actor).await
     }
 
-    async fn disable(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+    async fn disable(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, sqlx::Error> {
         self.switch(id, Status::Disabled, actor).await
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, sqlx::Error> {
+    async fn remove(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Change).await?;
             let answer = match lock(&mut change, actor, &[id]).await? {
@@ -276,7 +295,7 @@ impl KeyRegistry for PostgresStore {
         organization: Option<&str>,
         user: &str,
         actor: Option<&ActorKey>,
-    ) -> Answered<Vec<KeyRecord>, sqlx::Error> {
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Add).await?;
             lock_owner(&mut change, organization, Some(&Owner::User(user.to_owned()))).await?;
@@ -300,7 +319,12 @@ impl KeyRegistry for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, sqlx::Error> {
+    async fn rehash(
+        &self,
+        id: &KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<Result<KeyRecord, RegistryError>, sqlx::Error> {
         let work = async {
             let mut change = self.pool.begin(Purpose::Change).await?;
             let rows = lock(&mut change, None, &[id]).await?;
@@ -398,7 +422,7 @@ async fn lock(
     connection: &mut PgConnection,
     actor: Option<&ActorKey>,
     ids: &[&KeyId],
-) -> Answered<LockedRows, sqlx::Error> {
+) -> Result<Result<LockedRows, RegistryError>, sqlx::Error> {
     let wanted = ids.iter().copied().chain(actor.map(ActorKey::id)).map(KeyId::as_str);
     let wanted: Vec<_> = wanted.filter(|id| !contains_nul(id)).collect();
     let mut rows = Vec::new();
@@ -411,7 +435,11 @@ async fn lock(
     Ok(actor.map_or(Ok(()), |actor| actor.check(rows.get(actor.id()).ok())).map(|()| rows))
 }
 
-async fn insert(connection: &mut PgConnection, record: &KeyRecord, cap: Option<KeyLimit>) -> Answered<(), sqlx::Error> {
+async fn insert(
+    connection: &mut PgConnection,
+    record: &KeyRecord,
+    cap: Option<KeyLimit>,
+) -> Result<Result<(), RegistryError>, sqlx::Error> {
     loop {
         let query = sqlx::query_with(statements::INSERT, row::arguments::<Postgres>(record)?);
         if query.execute(&mut *connection).await?.rows_affected() == 1 {
@@ -437,7 +465,7 @@ async fn replace(
     old: KeyRecord,
     new: &KeyRecord,
     actor: Option<&ActorKey>,
-) -> Answered<Replacement, sqlx::Error> {
+) -> Result<Result<Replacement, RegistryError>, sqlx::Error> {
     let earlier = old.replaces().cloned();
     let ids: Vec<_> = [Some(old.id()), earlier.as_ref()].into_iter().flatten().collect();
     let rows = match lock(connection, actor, &ids).await? {
@@ -464,14 +492,17 @@ async fn remove(connection: &mut PgConnection, ids: &[&KeyId]) -> Result<(), sql
 async fn put(
     connection: &mut PgConnection,
     record: Result<KeyRecord, RegistryError>,
-) -> Answered<KeyRecord, sqlx::Error> {
+) -> Result<Result<KeyRecord, RegistryError>, sqlx::Error> {
     if let Ok(record) = &record {
         sqlx::query_with(statements::PUT, row::arguments::<Postgres>(record)?).execute(connection).await?;
     }
     Ok(record)
 }
 
-async fn rehash(connection: &mut PgConnection, record: KeyRecord) -> Answered<KeyRecord, sqlx::Error> {
+async fn rehash(
+    connection: &mut PgConnection,
+    record: KeyRecord,
+) -> Result<Result<KeyRecord, RegistryError>, sqlx::Error> {
     let query = sqlx::query(statements::REHASH).bind(record.id().as_str()).bind(&record.digest().as_bytes()[..]);
     match query.bind(row::number(record.version())).execute(connection).await {
         Ok(_) => Ok(Ok(record)),

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::statements;
-use crate::store::{Answered, RegistryError};
+use crate::store::RegistryError;
 
 /// At most so many connections to one server.
 ///
@@ -269,7 +269,10 @@ impl DerefMut for PooledConnection {
 
 impl PgTransaction {
     /// Commits what was done, or rolls back what was refused.
-    pub(super) async fn end<T>(mut self, answer: Result<T, RegistryError>) -> Answered<T, sqlx::Error> {
+    pub(super) async fn end<T>(
+        mut self,
+        answer: Result<T, RegistryError>,
+    ) -> Result<Result<T, RegistryError>, sqlx::Error> {
         let end = if answer.is_ok() { "commit" } else { "rollback" };
         sqlx::raw_sql(end).execute(&mut *self.0).await?;
         self.0.release();

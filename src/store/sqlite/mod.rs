@@ -9,7 +9,6 @@ mod registry;
 mod reserve;
 mod statements;
 mod transaction;
-mod writes;
 
 use std::{hint::black_box, path::Path, sync::Arc};
 
@@ -18,6 +17,7 @@ use sqlx::Row;
 pub use change_feed::SqliteChangeFeed;
 use connections::Connections;
 pub use fault::SqliteFault;
+pub use transaction::SqliteTransaction;
 
 use super::{KeyStore, row};
 use crate::{key::KeyDigest, record::KeyRecord};

@@ -26,29 +26,33 @@ pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, stat
         mask, permissions, wildcards, metadata, created_at, not_before, expires_at, replaces, replaced_by, last_used_at, use_count)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 
-/// All but what identifies a key, and but the two columns that count uses, which an update keeps.
+/// Every column but the digest and those that identify a key.
 pub(super) const PUT: &str =
     "update api_keys set version = ?3, status = ?4, name = ?9, mask = ?10, permissions = ?11, wildcards = ?12,
-        metadata = ?13, created_at = ?14, not_before = ?15, expires_at = ?16, replaced_by = ?18
+        metadata = ?13, created_at = ?14, not_before = ?15, expires_at = ?16, replaced_by = ?18, last_used_at = ?19,
+        use_count = ?20
     where id = ?1";
 
-pub(super) const REHASH: &str = "update api_keys set digest = ?2, version = ?3 where id = ?1";
+pub(super) const SET_DIGEST: &str = "update api_keys set digest = ?2, version = ?3 where id = ?1";
 
-pub(super) const REMOVE: &str = concat!("delete from api_keys where id = ? returning ", columns!());
+pub(super) const DELETE: &str = "delete from api_keys where id = ?";
 
-pub(super) const REMOVE_USER: &str =
-    concat!("delete from api_keys where organization is ? and owner_type = 'user' and user = ? returning ", columns!());
+pub(super) const OF_OWNER: &str =
+    concat!("select ", columns!(), " from api_keys where organization is ? and owner_type is ? and user is ?");
 
 pub(super) const RECORD_USE: &str =
     "update api_keys set use_count = use_count + min(?2, 9223372036854775807 - use_count),
         last_used_at = max(coalesce(last_used_at, ?3), ?3) where id = ?1";
 
-/// How many keys, but this one, its owner has: no further than to the cap.
-pub(super) const COUNT: &str = "select
+pub(super) const COUNT_ALL: &str = "select count(*) from (select 1 from api_keys limit ?)";
+
+/// Counts the keys of an owner that are neither revoked nor expired. It reads no more rows than the limit, from each of the
+/// two ranges of the index.
+pub(super) const COUNT: &str = "select min(?5,
     (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
-        and status <> 'revoked' and expires_at is null and id <> ?5 limit ?6))
+        and status <> 'revoked' and expires_at is null limit ?5))
     + (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
-        and status <> 'revoked' and expires_at > ?4 and id <> ?5 limit ?6))";
+        and status <> 'revoked' and expires_at > ?4 limit ?5)))";
 
 /// The keys that are not revoked; or those and the others, each read in the order of the ids, and merged.
 macro_rules! lists {

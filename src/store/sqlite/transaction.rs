@@ -1,42 +1,112 @@
-//! One change: a transaction that writes, and says that it is done only if it went to the file that others open too.
+//! A transaction that writes. Its commit fails unless it went to the file that other processes open too.
 
-use std::ops::{Deref, DerefMut};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
 
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use super::{connections::Connections, fault::SqliteFault, statements};
+use crate::{
+    record::{KeyId, KeyRecord},
+    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, row},
+};
 
-use super::file::Files;
-
-/// Dropped, it is rolled back.
-pub(super) struct WriteTransaction<'f> {
+/// A transaction of a [`SqliteStore`](super::SqliteStore). It is rolled back when it is dropped.
+pub struct SqliteTransaction<'s> {
     transaction: Transaction<'static, Sqlite>,
-    files: &'f Files,
+    connections: &'s Connections,
 }
 
-// === impl Change ===
+// === impl SqliteTransaction ===
 
-impl<'f> WriteTransaction<'f> {
+impl<'s> SqliteTransaction<'s> {
     /// Takes the file for writing.
-    pub(super) async fn begin(writer: &SqlitePool, files: &'f Files) -> Result<Self, sqlx::Error> {
-        files.check()?;
-        Ok(Self { transaction: writer.begin_with("begin immediate").await?, files })
+    pub(super) async fn begin(connections: &'s Connections) -> Result<Self, sqlx::Error> {
+        connections.files.check()?;
+        Ok(Self { transaction: connections.writer.begin_with("begin immediate").await?, connections })
     }
 
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+    pub(super) async fn add_usage(&mut self, delta: &UsageDelta) -> Result<(), sqlx::Error> {
+        let query = sqlx::query(statements::RECORD_USE).bind(delta.id.as_str());
+        let query = query.bind(row::number(delta.count)).bind(row::micros(delta.last_used_at));
+        query.execute(&mut *self.transaction).await.map(drop)
+    }
+
+    pub(super) async fn end(self) -> Result<(), sqlx::Error> {
         self.transaction.commit().await?;
-        self.files.check()
+        self.connections.files.check()
     }
 }
 
-impl Deref for WriteTransaction<'_> {
-    type Target = SqliteConnection;
+impl RegistryTransaction for SqliteTransaction<'_> {
+    type Error = sqlx::Error;
 
-    fn deref(&self) -> &SqliteConnection {
-        &self.transaction
+    async fn lock(&mut self, ids: &[&KeyId], owner: Option<OwnerScope<'_>>) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        let mut locked = Vec::new();
+        for id in ids {
+            locked.extend(get(&mut self.transaction, id).await?);
+        }
+        if let Some(owner) = owner {
+            let (owner_type, user) = row::owner(owner.owner);
+            let query = sqlx::query(statements::OF_OWNER).bind(owner.organization).bind(owner_type).bind(user);
+            let rows = query.fetch_all(&mut *self.transaction).await?;
+            locked.extend(rows.iter().map(row::record).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(locked)
+    }
+
+    async fn insert(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
+        // A new key must leave enough space to revoke it.
+        let connections = self.connections;
+        let full = |_| SqliteFault::DiskFull(connections.files.path().to_owned());
+        connections.reserve.keep().map_err(full)?;
+        let query = sqlx::query_with(statements::INSERT, row::arguments::<Sqlite>(record)?);
+        match query.execute(&mut *self.transaction).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                let has_id = get(&mut self.transaction, record.id()).await?.is_some();
+                let id = has_id.then(|| RegistryError::DuplicateId(record.id().clone()));
+                Ok(Err(id.unwrap_or(RegistryError::DuplicateDigest)))
+            }
+            inserted => inserted.map(|_| Ok(())),
+        }
+    }
+
+    async fn put(&mut self, record: &KeyRecord) -> Result<(), sqlx::Error> {
+        let query = sqlx::query_with(statements::PUT, row::arguments::<Sqlite>(record)?);
+        query.execute(&mut *self.transaction).await.map(drop)
+    }
+
+    async fn delete(&mut self, ids: &[&KeyId]) -> Result<(), sqlx::Error> {
+        for id in ids {
+            sqlx::query(statements::DELETE).bind(id.as_str()).execute(&mut *self.transaction).await?;
+        }
+        Ok(())
+    }
+
+    async fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> Result<u32, sqlx::Error> {
+        let query = match keys {
+            CountedKeys::All => sqlx::query_scalar(statements::COUNT_ALL).bind(max),
+            CountedKeys::OfOwner(owner, at) => {
+                let (owner_type, user) = row::owner(owner.owner);
+                let query = sqlx::query_scalar(statements::COUNT).bind(owner.organization).bind(owner_type).bind(user);
+                query.bind(row::micros(at)).bind(max)
+            }
+        };
+        query.fetch_one(&mut *self.transaction).await
+    }
+
+    async fn set_digest(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
+        let query = sqlx::query(statements::SET_DIGEST).bind(record.id().as_str());
+        let query = query.bind(record.digest().as_bytes().to_vec()).bind(row::number(record.version()));
+        match query.execute(&mut *self.transaction).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(RegistryError::DuplicateDigest)),
+            updated => updated.map(|_| Ok(())),
+        }
+    }
+
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        self.end().await
     }
 }
 
-impl DerefMut for WriteTransaction<'_> {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
-    }
+pub(super) async fn get(connection: &mut SqliteConnection, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
+    let query = sqlx::query(statements::GET).bind(id.as_str());
+    query.fetch_optional(connection).await?.as_ref().map(row::record).transpose()
 }

@@ -32,7 +32,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Answered, BoxError, KeyLimit, KeyRegistry, Lookup, RegistryError};
+use super::{BoxError, KeyLimit, KeyRegistry, Lookup, RegistryError};
 use crate::record::{KeyId, KeyRecord, Owner};
 
 /// Checks that a registry does what [`KeyRegistry`] requires. `open` must return a new, empty
@@ -140,7 +140,7 @@ fn sound<T, E: Into<BoxError>>(answer: Result<T, E>) -> T {
 
 /// Unwraps the records that an authorized removal returned.
 #[track_caller]
-fn all_removed<E: Into<BoxError>>(answer: Answered<Vec<KeyRecord>, E>) -> Vec<KeyRecord> {
+fn all_removed<E: Into<BoxError>>(answer: Result<Result<Vec<KeyRecord>, RegistryError>, E>) -> Vec<KeyRecord> {
     sound(answer).expect("a removal must succeed")
 }
 

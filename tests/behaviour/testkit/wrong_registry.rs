@@ -9,7 +9,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
-    store::{ActorKey, Answered, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
+    store::{ActorKey, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
 };
 
 /// The mistake of a registry.
@@ -156,7 +156,7 @@ impl KeyRegistry for Wrong {
         record: KeyRecord,
         cap: Option<KeyLimit>,
         actor: Option<&ActorKey>,
-    ) -> Answered<(), Infallible> {
+    ) -> Result<Result<(), RegistryError>, Infallible> {
         let actor = match self.actor(Method::Insert, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -191,7 +191,7 @@ impl KeyRegistry for Wrong {
         }
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Answered<(), Infallible> {
+    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, Infallible> {
         if self.is(Mistake::FirstBesideTheInsert) {
             let mut any = KeyFilter::default().with_revoked();
             any.limit = 1;
@@ -222,7 +222,7 @@ impl KeyRegistry for Wrong {
         Ok(page)
     }
 
-    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let actor = match self.actor(Method::Update, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -253,7 +253,7 @@ impl KeyRegistry for Wrong {
         old: KeyRecord,
         new: KeyRecord,
         actor: Option<&ActorKey>,
-    ) -> Answered<Replacement, Infallible> {
+    ) -> Result<Result<Replacement, RegistryError>, Infallible> {
         let actor = match self.actor(Method::Replace, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -303,7 +303,7 @@ impl KeyRegistry for Wrong {
         }
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let actor = match self.actor(Method::Revoke, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -317,7 +317,7 @@ impl KeyRegistry for Wrong {
         self.keys.revoke(id, actor).await
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Answered<KeyRecord, Infallible> {
+    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let actor = match self.actor(Method::Remove, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -331,7 +331,7 @@ impl KeyRegistry for Wrong {
         organization: Option<&str>,
         user: &str,
         actor: Option<&ActorKey>,
-    ) -> Answered<Vec<KeyRecord>, Infallible> {
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, Infallible> {
         let actor = match self.actor(Method::RemoveUser, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -347,7 +347,7 @@ impl KeyRegistry for Wrong {
         Ok(removed)
     }
 
-    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Answered<KeyRecord, Infallible> {
+    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let rehashed = self.keys.rehash(id, from, to).await?;
         match (&rehashed, self.mistake) {
             (Ok(record), Mistake::RehashKeepsTheOld) => {

@@ -1,0 +1,110 @@
+//! A record as a row with a JSON document, and back.
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use tower_api_key::{KeyDigest, KeyId, KeyRecord, Owner, Permissions};
+
+pub(crate) type Answer<T> = Result<T, sqlx::Error>;
+
+fn to_json(record: &KeyRecord) -> String {
+    let document = json!({
+        "version": record.version(),
+        "status": record.status().as_str(),
+        "owner": owner(record.owner()),
+        "organization": record.organization(),
+        "environment": record.environment(),
+        "name": record.name(),
+        "mask": record.mask(),
+        "permissions": record.permissions(),
+        "wildcards": record.permissions().has_wildcards(),
+        "metadata": record.metadata(),
+        "created_at": micros(record.created_at()),
+        "not_before": micros(record.not_before()),
+        "expires_at": micros(record.expires_at()),
+        "replaces": record.replaces().map(KeyId::as_str),
+        "replaced_by": record.replaced_by().map(KeyId::as_str),
+        "use_count": record.use_count(),
+        "last_used_at": micros(record.last_used_at()),
+    });
+    document.to_string()
+}
+
+/// Writes the id, the digest and the document. Returns false if no row was written.
+pub(crate) async fn write(to: &mut SqliteConnection, statement: &'static str, record: &KeyRecord) -> Answer<bool> {
+    let query = sqlx::query(statement).bind(record.id().as_str()).bind(&record.digest().as_bytes()[..]);
+    Ok(query.bind(to_json(record)).execute(to).await?.rows_affected() == 1)
+}
+
+pub(crate) fn records(rows: &[SqliteRow]) -> Answer<Vec<KeyRecord>> {
+    rows.iter().map(|row| record(row).map_err(sqlx::Error::Decode)).collect()
+}
+
+/// A document that does not hold a record is an error: a key without its expiry would never expire.
+fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send + Sync>> {
+    let document: Value = serde_json::from_str(row.try_get("record")?)?;
+    let text = |name: &str| document[name].as_str();
+    let owned = |name: &str| text(name).map(str::to_owned);
+    let number = |name: &str| document[name].as_u64().ok_or("not a number");
+    let time = |name: &str| match &document[name] {
+        Value::Null => Ok(None),
+        time => Timestamp::from_microsecond(time.as_i64().unwrap_or(i64::MIN)).map(|time| Some(SystemTime::from(time))),
+    };
+    let permissions: Permissions = serde_json::from_value(document["permissions"].clone())?;
+    let wildcards = document["wildcards"].as_bool().ok_or("not a boolean")?;
+    let mut record =
+        KeyRecord::new(row.try_get::<String, _>("id")?, KeyDigest::try_from(row.try_get::<Vec<u8>, _>("digest")?)?)
+            .with_version(number("version")?)
+            .with_status(text("status").ok_or("not a status")?.parse()?)
+            .with_permissions(if wildcards { permissions.with_wildcards() } else { permissions })
+            .with_not_before(time("not_before")?)
+            .with_expires_at(time("expires_at")?)
+            .with_usage(number("use_count")?, time("last_used_at")?);
+    if let Some(time) = time("created_at")? {
+        record = record.with_created_at(time);
+    }
+    record = match text("owner") {
+        Some(owner) => record
+            .with_owner(owner.strip_prefix("user ").map_or(Owner::ServiceAccount, |user| Owner::User(user.into()))),
+        None => record,
+    };
+    let texts: [(&str, fn(KeyRecord, String) -> KeyRecord); 6] = [
+        ("organization", KeyRecord::with_organization),
+        ("environment", KeyRecord::with_environment),
+        ("name", KeyRecord::with_name),
+        ("mask", KeyRecord::with_mask),
+        ("replaces", KeyRecord::with_replaces),
+        ("replaced_by", KeyRecord::with_replaced_by),
+    ];
+    for (name, set) in texts {
+        record = owned(name).into_iter().fold(record, set);
+    }
+    let metadata = document["metadata"].as_object().into_iter().flatten();
+    Ok(metadata.fold(record, |record, (name, text)| record.with_metadata(name, text.as_str().unwrap_or_default())))
+}
+
+pub(crate) fn owner(owner: Option<&Owner>) -> Option<String> {
+    owner.map(|owner| match owner {
+        Owner::User(user) => format!("user {user}"),
+        _ => "service account".into(),
+    })
+}
+
+pub(crate) fn micros(time: Option<SystemTime>) -> Option<i64> {
+    time.map(|time| Timestamp::try_from(time).map_or(i64::MAX, Timestamp::as_microsecond))
+}
+
+pub(crate) fn ids(ids: &[&KeyId]) -> String {
+    Value::from_iter(ids.iter().map(|id| id.as_str())).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registry_passes_the_testkit() {
+    tower_api_key::store::testkit::check(async || {
+        let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        sqlx::query(super::registry::TABLE).execute(&pool).await.unwrap();
+        super::registry::Keys(pool)
+    })
+    .await;
+}

@@ -1,0 +1,176 @@
+//! A transaction in memory: it collects writes, and applies them when it is committed.
+
+use std::{convert::Infallible, sync::Arc};
+
+use super::{MemoryState, index::Index, write_lock::WriteGuard};
+use crate::{
+    key::KeyDigest,
+    record::{Fields, KeyId, KeyRecord},
+    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, UsageDelta},
+};
+
+/// A transaction of a [`MemoryStore`](super::MemoryStore). Other changes block until it ends.
+pub struct MemoryTransaction<'s> {
+    // Fields are dropped in this order: records must be dropped after unlocking, since their extensions may run user code
+    // that enters the store.
+    _lock: WriteGuard<'s>,
+    state: &'s MemoryState,
+    writes: Vec<Write>,
+}
+
+enum Write {
+    Put(KeyRecord),
+    Delete(KeyId),
+    /// A record with a new digest, and its old digest.
+    Rehash(KeyRecord, KeyDigest),
+    Use(UsageDelta),
+    /// Nothing: the record was rejected, and is dropped after unlocking.
+    Rejected(KeyRecord),
+}
+
+// === impl MemoryTransaction ===
+
+impl<'s> MemoryTransaction<'s> {
+    pub(super) fn begin(state: &'s MemoryState) -> Self {
+        Self { _lock: state.writer.acquire(), state, writes: Vec::new() }
+    }
+
+    pub(super) fn insert_record(&mut self, record: KeyRecord) -> Result<(), RegistryError> {
+        let index = self.state.read_as_writer();
+        let refusal = if index.find(record.id()).is_some() {
+            Some(RegistryError::DuplicateId(record.id().clone()))
+        } else if self.state.by_digest.has(&index.token, record.digest()) {
+            Some(RegistryError::DuplicateDigest)
+        } else {
+            None
+        };
+        drop(index);
+        match refusal {
+            Some(refusal) => {
+                self.writes.push(Write::Rejected(record));
+                Err(refusal)
+            }
+            None => {
+                self.writes.push(Write::Put(record));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn add_usage(&mut self, delta: &UsageDelta) {
+        self.writes.push(Write::Use(delta.clone()));
+    }
+
+    /// Every change checks first and cannot fail here.
+    pub(super) fn apply(mut self) {
+        let writes = std::mem::take(&mut self.writes);
+        let mut index = self.state.write();
+        let mut replaced = Vec::new();
+        for write in writes {
+            self.state.apply(&mut index, write, &mut replaced);
+        }
+        drop(index);
+        drop(self);
+        drop(replaced);
+    }
+}
+
+impl MemoryState {
+    /// Applies one write. The records that are stored no longer are added to `replaced`.
+    fn apply(&self, index: &mut Index, write: Write, replaced: &mut Vec<Arc<Fields>>) {
+        match write {
+            Write::Put(record) => {
+                let digest = *record.digest();
+                self.upsert(index, record, replaced);
+                self.notify(&digest);
+            }
+            Write::Delete(id) => {
+                if let Some(removed) = index.remove(&id) {
+                    self.remove_digest(index, removed.digest(), replaced);
+                    replaced.push(removed.into_fields());
+                }
+            }
+            Write::Rehash(record, old) => {
+                let digest = *record.digest();
+                // Under both digests for a moment, so that no request misses it.
+                self.upsert(index, record, replaced);
+                self.notify(&digest);
+                self.remove_digest(index, &old, replaced);
+            }
+            Write::Use(delta) => {
+                if let Some(record) = index.find(&delta.id) {
+                    self.upsert(index, delta.add_to(record), replaced);
+                }
+            }
+            Write::Rejected(record) => replaced.push(record.into_fields()),
+        }
+    }
+
+    fn upsert(&self, index: &mut Index, record: KeyRecord, replaced: &mut Vec<Arc<Fields>>) {
+        let (fields, old) = index.upsert(record);
+        replaced.extend(old);
+        replaced.extend(self.by_digest.put(&mut index.token, &fields));
+    }
+
+    fn remove_digest(&self, index: &mut Index, digest: &KeyDigest, replaced: &mut Vec<Arc<Fields>>) {
+        replaced.extend(self.by_digest.remove(&mut index.token, digest));
+        self.notify(digest);
+    }
+}
+
+impl RegistryTransaction for MemoryTransaction<'_> {
+    type Error = Infallible;
+
+    async fn lock(&mut self, ids: &[&KeyId], owner: Option<OwnerScope<'_>>) -> Result<Vec<KeyRecord>, Infallible> {
+        let index = self.state.read_as_writer();
+        let mut locked: Vec<KeyRecord> = ids.iter().filter_map(|id| index.find(id)).collect();
+        locked.extend(owner.into_iter().flat_map(|owner| index.of_owner(owner)));
+        Ok(locked)
+    }
+
+    async fn insert(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, Infallible> {
+        Ok(self.insert_record(record.clone()))
+    }
+
+    async fn put(&mut self, record: &KeyRecord) -> Result<(), Infallible> {
+        self.writes.push(Write::Put(record.clone()));
+        Ok(())
+    }
+
+    async fn delete(&mut self, ids: &[&KeyId]) -> Result<(), Infallible> {
+        self.writes.extend(ids.iter().map(|id| Write::Delete((*id).clone())));
+        Ok(())
+    }
+
+    async fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> Result<u32, Infallible> {
+        let most = max as usize;
+        let index = self.state.read_as_writer();
+        let count = match keys {
+            CountedKeys::All => index.len().min(most),
+            CountedKeys::OfOwner(owner, at) => index.count(owner, at, most),
+        };
+        Ok(u32::try_from(count).unwrap_or(max))
+    }
+
+    async fn set_digest(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, Infallible> {
+        let index = self.state.read_as_writer();
+        let is_taken = self.state.by_digest.has(&index.token, record.digest());
+        let stored = index.find(record.id());
+        drop(index);
+        Ok(match stored {
+            Some(stored) if !is_taken => {
+                self.writes.push(Write::Rehash(record.clone(), *stored.digest()));
+                Ok(())
+            }
+            _ => {
+                self.writes.push(Write::Rejected(record.clone()));
+                Err(RegistryError::DuplicateDigest)
+            }
+        })
+    }
+
+    async fn commit(self) -> Result<(), Infallible> {
+        self.apply();
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! The values that changes take and return.
+
+use std::time::SystemTime;
+
+use crate::record::{KeyId, KeyRecord, Status};
+
+/// The records that a replacement has changed, besides the new one.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, store::Replacement};
+///
+/// let old = KeyRecord::new("k1", [7; 32]).with_replaced_by("k2");
+/// assert!(Replacement::new(old, None).ended.is_none());
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Replacement {
+    /// The replaced record as it is now.
+    pub old: KeyRecord,
+    /// The record whose grace period has ended: the one that `old` itself has replaced, if it was not revoked yet.
+    pub ended: Option<KeyRecord>,
+}
+
+/// The maximum number of keys that an owner may have in an organization.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_api_key::{KeyRecord, store::KeyLimit};
+///
+/// let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+/// let limit = KeyLimit { max: 1, at: now };
+/// let record = KeyRecord::new("k1", [7; 32]);
+/// assert!(limit.counts(&record));
+/// assert!(!limit.counts(&record.with_expires_at(now)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyLimit {
+    /// The maximum number of keys.
+    pub max: u32,
+    /// The instant at which they are counted.
+    pub at: SystemTime,
+}
+
+/// The uses of one key since they were last recorded.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_api_key::store::UsageDelta;
+///
+/// let once = UsageDelta { id: "k1".into(), count: 1, last_used_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000) };
+/// assert_eq!(once.count, 1);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageDelta {
+    /// The id of the key.
+    pub id: KeyId,
+    /// The number of uses.
+    pub count: u64,
+    /// The time of the last use.
+    pub last_used_at: SystemTime,
+}
+
+// === impl Replacement, KeyLimit, UsageDelta ===
+
+impl Replacement {
+    /// Returns a replacement of `old`, with the record whose grace period has ended.
+    pub fn new(old: KeyRecord, ended: Option<KeyRecord>) -> Self {
+        Self { old, ended }
+    }
+}
+
+impl KeyLimit {
+    /// Returns whether a key counts. A disabled key counts, and so does a replaced key until its grace period ends. A
+    /// revoked or expired key does not.
+    ///
+    /// If replaced keys did not count, an owner could revoke the successor of a key and issue one more, again and again.
+    pub fn counts(&self, record: &KeyRecord) -> bool {
+        record.status() != Status::Revoked && record.expires_at().is_none_or(|end| self.at < end)
+    }
+}
+
+impl UsageDelta {
+    /// Returns the record with these uses added. The time of the last use never goes back.
+    pub(crate) fn add_to(&self, record: KeyRecord) -> KeyRecord {
+        let count = record.use_count().saturating_add(self.count);
+        let last = record.last_used_at().max(Some(self.last_used_at));
+        record.with_usage(count, last)
+    }
+}

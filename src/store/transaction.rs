@@ -1,0 +1,189 @@
+//! The seam to a database: a registry is a store that has transactions of six operations.
+
+use super::{
+    BoxError, ChangeScope, CountedKeys, KeyFilter, KeyStore, OwnerScope, RegistryChange, RegistryError, UsageDelta,
+    change,
+};
+use crate::record::{KeyId, KeyRecord};
+
+/// A store over a database with transactions. It is a [`KeyRegistry`](super::KeyRegistry).
+///
+/// Implement it for a database of your own: [`read`](Self::read), [`read_page`](Self::read_page), [`begin`](Self::begin),
+/// and the six operations of [`RegistryTransaction`]. The rules of the changes are written once, over these operations, so
+/// your store cannot get them wrong. The other methods have defaults.
+///
+/// The example `custom_store` implements it over SQLite in at most 80 lines. `store::testkit` (feature `testkit`) tests an
+/// implementation.
+///
+/// ```
+/// use tower_api_key::store::{MemoryStore, TransactionalStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// assert!(store.read(&"k1".into()).await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Locks
+///
+/// What a transaction reads must stay true until it ends. A database with one writer at a time does this by itself: a
+/// mutex, or SQLite after `begin immediate`. In a database that locks rows, [`begin`](Self::begin) takes the locks that
+/// [`ChangeScope`] asks for, and [`RegistryTransaction::lock`] locks rows in the order of their ids, so that no two
+/// transactions wait for each other.
+pub trait TransactionalStore: KeyStore {
+    /// A transaction that has begun.
+    type Transaction<'s>: RegistryTransaction<Error = Self::Error>
+    where
+        Self: 's;
+
+    /// Returns the record with this id. [`KeyRegistry::get`](super::KeyRegistry::get) returns the same.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn read(&self, id: &KeyId) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
+
+    /// Returns the records that match `filter`: in descending order of their ids, after `filter.after`, at most
+    /// `filter.limit`. [`KeyRegistry::list`](super::KeyRegistry::list) returns the same.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn read_page(&self, filter: &KeyFilter) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
+
+    /// Begins a transaction, with the locks of `scope`.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn begin(&self, scope: ChangeScope<'_>) -> impl Future<Output = Result<Self::Transaction<'_>, Self::Error>> + Send;
+
+    /// Makes a change: begins a transaction, applies the change, and commits it unless it is refused.
+    ///
+    /// Override it to add a timeout, or to repeat a change that met a conflict in the database.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was changed.
+    fn transact<C: RegistryChange>(
+        &self,
+        change: &C,
+    ) -> impl Future<Output = Result<Result<C::Output, RegistryError>, Self::Error>> + Send {
+        change::run(self, change)
+    }
+
+    /// Adds to the use counts: see [`KeyRegistry::record_usage`](super::KeyRegistry::record_usage).
+    ///
+    /// By default it reads and stores each record. Override it where one statement does it.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and nothing was recorded.
+    fn record_usage(&self, usage: &[UsageDelta]) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async move { self.transact(&change::RecordUsage { usage }).await.map(drop) }
+    }
+}
+
+/// The operations of a transaction. Nothing is visible outside before [`commit`](Self::commit); a transaction that is
+/// dropped is rolled back.
+///
+/// Each change calls [`lock`](Self::lock) at most once, before it writes. A database error is an `Err` at once; a
+/// duplicate is an inner [`RegistryError`], so that the change can refuse it.
+///
+/// ```
+/// use tower_api_key::{KeyRecord, store::{ChangeKind, ChangeScope, MemoryStore, RegistryTransaction, TransactionalStore}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let mut transaction = store.begin(ChangeScope::new(ChangeKind::Add)).await?;
+/// transaction.insert(&KeyRecord::new("k1", [7; 32])).await??;
+/// transaction.commit().await?;
+/// assert!(store.read(&"k1".into()).await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+pub trait RegistryTransaction: Send {
+    /// Why the store failed.
+    type Error: Into<BoxError>;
+
+    /// Returns the records with these ids, and every record of `owner`, in any order. None of them may change until the
+    /// transaction ends. An id without a record is left out.
+    ///
+    /// A lock that several transactions can share (`for share`) is not enough: as long as some of them are in flight, a
+    /// revocation of the actor's key would never get its turn.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn lock(
+        &mut self,
+        ids: &[&KeyId],
+        owner: Option<OwnerScope<'_>>,
+    ) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
+
+    /// Inserts a record. Refuses with [`RegistryError::DuplicateId`], then with [`RegistryError::DuplicateDigest`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn insert(
+        &mut self,
+        record: &KeyRecord,
+    ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
+
+    /// Stores this record in place of the locked one with its id. Its digest, owner, organization and environment are
+    /// those of the locked record.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn put(&mut self, record: &KeyRecord) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Deletes locked records.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn delete(&mut self, ids: &[&KeyId]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Counts records, up to `max`: a store may stop there.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> impl Future<Output = Result<u32, Self::Error>> + Send;
+
+    /// Stores the digest and the version of this record; the rest of it is as it was locked. Refuses with
+    /// [`RegistryError::DuplicateDigest`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn set_digest(
+        &mut self,
+        record: &KeyRecord,
+    ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
+
+    /// Commits. When it returns, the change is durable and visible to every lookup.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. Whether the change was made is then unknown.
+    fn commit(self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Rolls back a change that was refused. By default it drops the transaction.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn rollback(self) -> impl Future<Output = Result<(), Self::Error>> + Send
+    where
+        Self: Sized,
+    {
+        drop(self);
+        async { Ok(()) }
+    }
+}
