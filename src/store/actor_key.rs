@@ -1,4 +1,4 @@
-//! On whose behalf a change is made: checked in the transaction that makes it.
+//! The key of the actor that makes a change, checked in the transaction of the change.
 
 use std::time::SystemTime;
 
@@ -8,12 +8,11 @@ use crate::{
     record::{KeyId, KeyRecord},
 };
 
-/// The key of the actor on whose behalf a change is made, as it was when the manager checked it.
+/// The key of the actor that makes a change, as it was when the manager checked it.
 ///
-/// Between that check and the change, the key may be revoked, disabled, edited, replaced, removed, or expire. So every change of a
-/// [`KeyRegistry`](crate::KeyRegistry) takes this key, reads its record in the transaction that changes, and calls
-/// [`ActorKey::check`]. The record must not change until the transaction ends: a row lock, or one writer at a time. Changes on behalf of one
-/// key must not share that lock (`for share`): as long as some of them are always in flight, a revocation would never get it.
+/// Between that check and the change, the key can be revoked, disabled, edited, replaced or
+/// removed, or it can expire. So every change of a [`KeyRegistry`](crate::KeyRegistry) takes this
+/// key, reads and locks its record in the transaction of the change, and calls [`ActorKey::check`].
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, KeyRegistry, Status, store::{ActorKey, MemoryStore, RegistryError}};
@@ -36,7 +35,8 @@ use crate::{
 pub struct ActorKey {
     id: KeyId,
     version: u64,
-    /// The record that was checked. What it may do decides, if its version has changed.
+    /// The record that was checked. If the version has changed, its permissions and times must
+    /// still be the same.
     read: Option<KeyRecord>,
     clock: Clock,
 }
@@ -44,23 +44,24 @@ pub struct ActorKey {
 // === impl ActorKey ===
 
 impl ActorKey {
-    /// The key with this id, in this version. Its expiry is checked against the system's clock.
+    /// Returns the key with this id and version. Its expiry is checked by the system clock.
     pub fn new(id: impl Into<KeyId>, version: u64) -> Self {
         Self { id: id.into(), version, read: None, clock: Clock::system() }
     }
 
-    /// The key of this record, in the record's version.
+    /// Returns the key of this record, in the version of the record.
     pub fn of(record: &KeyRecord) -> Self {
         Self::new(record.id().clone(), record.version())
     }
 
-    /// The same, but a change that takes nothing from the key and gives it nothing is no obstacle: a rename, or another digest. Otherwise
-    /// whoever may rename the key of an administrator could keep the administrator from every change.
+    /// As [`ActorKey::of`], but tolerates changes that leave access as it was, such as a new name
+    /// or digest. Otherwise an actor that may rename an administrator's key could block every
+    /// change by the administrator.
     pub(crate) fn as_read(record: &KeyRecord) -> Self {
         Self { read: Some(record.clone()), ..Self::of(record) }
     }
 
-    /// Sets the clock that the expiry is checked against.
+    /// Sets the clock that checks the expiry.
     #[must_use]
     pub fn with_clock(self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.timed_by(Clock::new(now))
@@ -70,17 +71,18 @@ impl ActorKey {
         Self { clock, ..self }
     }
 
-    /// The id of the key.
+    /// Returns the id of the key.
     pub fn id(&self) -> &KeyId {
         &self.id
     }
 
-    /// The version that the manager checked.
+    /// Returns the version that the manager checked.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Whether the actor may still act. `stored` is the record with this id, read in the transaction that changes, when every lock is held.
+    /// Checks that the key still works. `stored` is the record with its id, read in the transaction
+    /// of the change, when every lock is held.
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, Status, store::{ActorKey, RegistryError}};
@@ -96,20 +98,20 @@ impl ActorKey {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::ActorChanged`] if there is no record, if it has another version, or if the key does not work now: it is revoked, disabled,
-    /// expired or not yet valid.
+    /// [`RegistryError::ActorChanged`] if there is no record, if it has another version, or if the
+    /// key does not work now: it is revoked, disabled, expired or not yet valid.
     pub fn check(&self, stored: Option<&KeyRecord>) -> Result<(), RegistryError> {
         let works = |record: &KeyRecord| {
-            let is_as_checked =
-                record.version() == self.version || self.read.as_ref().is_some_and(|read| may_the_same(read, record));
+            let is_as_checked = record.version() == self.version
+                || self.read.as_ref().is_some_and(|read| has_same_access(read, record));
             *record.id() == self.id && is_as_checked && record.obstacle_at(&self.clock).is_none()
         };
         if stored.is_some_and(works) { Ok(()) } else { Err(RegistryError::ActorChanged(self.id.clone())) }
     }
 }
 
-/// Whether what a key may do is the same in two versions of its record.
-fn may_the_same(one: &KeyRecord, other: &KeyRecord) -> bool {
+/// Whether two versions of a record give the same access.
+fn has_same_access(one: &KeyRecord, other: &KeyRecord) -> bool {
     one.status() == other.status()
         && one.permissions() == other.permissions()
         && one.owner() == other.owner()

@@ -19,12 +19,13 @@ use crate::record::{KeyRecord, Owner};
 pub struct ChangeScope<'c> {
     /// What the change does.
     pub kind: ChangeKind<'c>,
-    /// The owner that the change adds a key to, or removes with all keys. Two transactions with the same owner must not
-    /// overlap: a row lock does not keep others from adding rows.
+    /// The owner that the change adds a key to, or removes with all keys. Two transactions with the
+    /// same owner must not overlap: a row lock does not keep others from adding rows.
     pub owner: Option<OwnerScope<'c>>,
 }
 
-/// What a change does to access. A store may let changes wait in different queues, or reserve space for some.
+/// What a change does to access. A store may let changes wait in different queues, or reserve space
+/// for some.
 ///
 /// ```
 /// use tower_api_key::store::ChangeKind;
@@ -85,7 +86,8 @@ pub struct OwnerScope<'o> {
 pub enum CountedKeys<'c> {
     /// Every record.
     All,
-    /// The records of this owner that count at this instant: neither revoked nor expired. See [`KeyLimit::counts`].
+    /// The records of this owner that count at this instant: neither revoked nor expired. See
+    /// [`KeyLimit::counts`].
     OfOwner(OwnerScope<'c>, SystemTime),
 }
 

@@ -1,4 +1,4 @@
-//! Any store behind one type, with its faults caught: it fails, it is too slow, it panics.
+//! Type-erased stores. Errors, timeouts and panics of a store become a [`Fault`].
 
 use std::{
     any::Any,
@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use super::{BoxError, KeyStore, Lookup};
+use super::{BoxError, KeyStore, Lookup, box_error};
 use crate::{
     key::{Digests, KeyDigest},
     record::KeyRecord,
 };
 
-/// Why a store gave no answer.
+/// The reason why a store did not answer.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Failed(BoxError),
@@ -24,14 +24,14 @@ pub(crate) enum Fault {
 
 pub(crate) type Answer = Result<Option<KeyRecord>, Fault>;
 
-/// An answer that has to be waited for: the one box of a request.
+/// The future of an answer: the only box of a request.
 pub(crate) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// A [`KeyStore`] of whatever type.
+/// A [`KeyStore`] of any type.
 pub(crate) trait ErasedStore: Send + Sync {
     fn try_find(&self, digest: &KeyDigest) -> Result<Lookup, Fault>;
 
-    /// The first record that is stored under one of these.
+    /// Returns the first record that is stored under one of these digests.
     fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer;
 }
 
@@ -42,10 +42,10 @@ impl<S: KeyStore> ErasedStore for S {
 
     fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer {
         Box::pin(async move {
-            // Inside the block, so that a store that panics before it has made its future is caught too.
+            // Inside the block, so that a panic before the future exists is caught too.
             let lookup = catch_panic(async {
                 for digest in digests.iter() {
-                    let found = KeyStore::find(&*self, digest).await.map_err(|error| Fault::Failed(error.into()))?;
+                    let found = box_error(KeyStore::find(&*self, digest).await).map_err(Fault::Failed)?;
                     if found.is_some() {
                         return Ok(found);
                     }
@@ -58,7 +58,7 @@ impl<S: KeyStore> ErasedStore for S {
     }
 }
 
-/// The output of `future`, or the fault that it panicked. It is not polled again after a panic.
+/// Returns the output of `future`, or a fault if it panics. It is not polled again after a panic.
 pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Fault> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
@@ -68,7 +68,7 @@ pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Fault
     .await
 }
 
-/// The panic's message has been printed by the panic hook already.
+/// The panic hook has already printed the message.
 fn panicked(_: Box<dyn Any + Send>) -> Fault {
     Fault::Failed("the key store panicked".into())
 }

@@ -1,8 +1,10 @@
-//! Which records a registry lists.
+//! The filter of a list.
 
 use crate::record::{KeyId, KeyRecord, Owner, Status};
 
-/// Which records are listed. The default is all keys without an organization that are not revoked, the first 100.
+/// Selects the records of a list.
+///
+/// The default selects the first 100 keys without an organization that are not revoked.
 ///
 /// ```
 /// use tower_api_key::{Owner, store::KeyFilter};
@@ -13,21 +15,21 @@ use crate::record::{KeyId, KeyRecord, Owner, Status};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyFilter {
-    /// The keys of this organization; with `None`, those that have none.
+    /// Keys of this organization; `None` means keys without one.
     pub organization: Option<String>,
-    /// The keys of this environment; with `None`, of any.
+    /// Keys of this environment; `None` means any.
     pub environment: Option<String>,
-    /// The keys of this owner; with `None`, of anybody.
+    /// Keys of this owner; `None` means any.
     pub owner: Option<Owner>,
-    /// Whether revoked keys are listed too.
+    /// Whether revoked keys are included.
     pub revoked: bool,
-    /// Continues behind this id: the last one of the page before.
+    /// Continues after this id, the last one of the previous page.
     pub after: Option<KeyId>,
-    /// The most records of one page.
+    /// The maximum number of records in a page.
     pub limit: usize,
 }
 
-// === impl Filter ===
+// === impl KeyFilter ===
 
 impl Default for KeyFilter {
     fn default() -> Self {
@@ -36,47 +38,47 @@ impl Default for KeyFilter {
 }
 
 impl KeyFilter {
-    /// The keys of this organization that are not revoked, the first 100.
+    /// Selects the first 100 keys of this organization that are not revoked.
     pub fn organization(organization: impl Into<String>) -> Self {
         Self { organization: Some(organization.into()), ..Self::default() }
     }
 
-    /// Those of this owner.
+    /// Selects keys of this owner only.
     #[must_use]
     pub fn owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self
     }
 
-    /// Those of this environment.
+    /// Selects keys of this environment only.
     #[must_use]
     pub fn environment(mut self, environment: impl Into<String>) -> Self {
         self.environment = Some(environment.into());
         self
     }
 
-    /// Revoked ones too.
+    /// Includes revoked keys.
     #[must_use]
     pub fn with_revoked(mut self) -> Self {
         self.revoked = true;
         self
     }
 
-    /// Those behind this id, the last one of the page before.
+    /// Continues after this id, the last one of the previous page.
     #[must_use]
     pub fn after(mut self, id: impl Into<KeyId>) -> Self {
         self.after = Some(id.into());
         self
     }
 
-    /// At most this many.
+    /// Sets the maximum number of records.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Whether this record is one of them, its place in the order and the limit apart.
+    /// Returns whether a record is selected, regardless of `after` and `limit`.
     pub fn matches(&self, record: &KeyRecord) -> bool {
         record.organization() == self.organization.as_deref()
             && (self.environment.is_none() || record.environment() == self.environment.as_deref())

@@ -1,4 +1,5 @@
-//! Where records are kept. A store is given a digest and nothing else, so it cannot leak a key, or be injected by one.
+//! Stores of key records. A store receives digests only, so it can neither leak a key nor be
+//! injected by one.
 
 mod actor_key;
 #[cfg(feature = "cache")]
@@ -36,7 +37,7 @@ pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::KeyFilter;
 pub use memory::{MemoryChangeFeed, MemoryStore, MemoryTransaction};
 #[cfg(feature = "postgres-no-tls")]
-pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder};
+pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder, PostgresTransaction};
 pub use registry::KeyRegistry;
 pub use registry_error::RegistryError;
 pub use registry_types::{KeyLimit, Replacement, UsageDelta};
@@ -55,7 +56,9 @@ pub(crate) fn box_error<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T,
     answer.map_err(Into::into)
 }
 
-/// Finds the record of a key by its digest: the one thing to implement for a database of your own.
+/// Finds the record of a key by its digest.
+///
+/// This is the only trait to implement for keys in a database of your own.
 ///
 /// ```
 /// use tower_api_key::{KeyDigest, KeyRecord, KeyStore, store::BoxError};
@@ -71,34 +74,42 @@ pub(crate) fn box_error<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T,
 ///         let Some((id, key_sha256)) = self.row(digest.as_bytes()).await? else {
 ///             return Ok(None);
 ///         };
-///         // The row's digest, not ours: the layer compares the two.
+///         // Return the digest of the row, not `digest`: the layer compares the two.
 ///         Ok(Some(KeyRecord::new(id, KeyDigest::try_from(key_sha256)?)))
 ///     }
 /// }
 /// ```
 ///
-/// # What a wrong answer does
+/// # Wrong answers
 ///
-/// A wrong `None` turns away a good caller. A wrong record is caught, since the layer compares the record's digest with that of the
-/// presented key. An old record delays a revocation by its age. An error, a missed deadline and a panic are 503, and never let anyone in.
+/// - A false `None` rejects a valid key with 401.
+/// - A wrong record is rejected too: the layer compares its digest with that of the presented key.
+/// - A stale record delays a revocation by its age.
+/// - An error, a timeout and a panic are answered with 503. They never authenticate a request.
+///
+/// Return revoked keys with [`Status::Revoked`](crate::Status::Revoked) instead of filtering them
+/// out: clients see the same 401, and your logs show the reason.
 pub trait KeyStore: Send + Sync + 'static {
-    /// Why the store could not answer. Observers see it; callers do not.
+    /// The failure of a lookup. Observers see it; callers do not.
     type Error: Into<BoxError>;
 
-    /// Finds the record that is stored under `digest`.
+    /// Returns the record stored under `digest`.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the store from answering; the caller is told 503. "No such key" is `Ok(None)`.
+    /// The store failed; the request is answered with 503. An unknown key is `Ok(None)`.
     fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
 
-    /// Answers without waiting, where the store can. It is asked first; only [`Lookup::Pending`] leads to [`KeyStore::find`].
+    /// Answers without waiting, if the store can. The layer calls [`KeyStore::find`] only after
+    /// [`Lookup::Pending`].
+    ///
+    /// The default is always pending.
     fn try_find(&self, _digest: &KeyDigest) -> Lookup {
         Lookup::Pending
     }
 }
 
-/// What a store knows without waiting.
+/// The answer of a store that does not wait.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, Lookup};
@@ -110,9 +121,9 @@ pub trait KeyStore: Send + Sync + 'static {
 pub enum Lookup {
     /// The record stored under the digest.
     Found(KeyRecord),
-    /// There is none.
+    /// No record is stored under the digest.
     Absent,
-    /// The store has to wait to know.
+    /// The store has to wait for the answer.
     Pending,
 }
 

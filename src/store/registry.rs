@@ -6,15 +6,17 @@ use crate::{
     record::{KeyId, KeyRecord, Status},
 };
 
-/// A store that can change its keys while it serves them. A [`KeyManager`](crate::KeyManager) works with any registry.
+/// A store that can change its keys while it serves them. A [`KeyManager`](crate::KeyManager) works
+/// with any registry.
 ///
-/// For a database of your own, implement [`TransactionalStore`](super::TransactionalStore): every such store is a registry, and the rules below come
-/// with it. Implement this trait only for a registry that wraps another, such as a cache: pass each call on. Methods that
-/// later versions add have defaults, so a wrapper keeps compiling.
+/// For a database of your own, implement [`TransactionalStore`](super::TransactionalStore): every
+/// such store is a registry, and the rules below come with it. Implement this trait only for a
+/// registry that wraps another, such as a cache: pass each call on. Methods that later versions add
+/// have defaults, so a wrapper keeps compiling.
 ///
-/// Each change is atomic: it happens completely or not at all, also when two callers race, when the store fails midway, or
-/// when the future is dropped. A change that the rules reject is an inner [`RegistryError`]; the outer `Err` is a failure of
-/// the store.
+/// Each change is atomic: it happens completely or not at all, also when two callers race, when the
+/// store fails midway, or when the future is dropped. A change that the rules reject is an inner
+/// [`RegistryError`]; the outer `Err` is a failure of the store.
 ///
 /// | rule                                                              | enforced by                                      |
 /// |-------------------------------------------------------------------|--------------------------------------------------|
@@ -30,9 +32,10 @@ use crate::{
 ///
 /// # The actor
 ///
-/// A change takes the key of the actor that makes it; `None` is a trusted actor. The transaction reads and locks the record
-/// of that key and calls [`ActorKey::check`]. So once a revocation has returned, no change by that key is committed, even if
-/// it was in flight. [`RegistryError::ActorChanged`] comes before any other refusal.
+/// A change takes the key of the actor that makes it; `None` is a trusted actor. The transaction
+/// reads and locks the record of that key and calls [`ActorKey::check`]. So once a revocation has
+/// returned, no change by that key is committed, even if it was in flight.
+/// [`RegistryError::ActorChanged`] comes before any other refusal.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, RegistryError}};
@@ -50,12 +53,13 @@ use crate::{
 /// # }
 /// ```
 ///
-/// `store::testkit` (feature `testkit`) tests an implementation; the example `custom_store` shows one.
+/// `store::testkit` (feature `testkit`) tests an implementation; the example `custom_store` shows
+/// one.
 pub trait KeyRegistry: KeyStore {
     /// Adds a record. With a limit, only while its owner has fewer keys.
     ///
-    /// Refuses with [`RegistryError::ActorChanged`], [`RegistryError::DuplicateId`], [`RegistryError::DuplicateDigest`],
-    /// [`RegistryError::LimitReached`], in this order.
+    /// Refuses with [`RegistryError::ActorChanged`], [`RegistryError::DuplicateId`],
+    /// [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order.
     ///
     /// # Errors
     ///
@@ -67,8 +71,8 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
 
-    /// Adds the first record: only while the store has none, of any owner and status. Of several concurrent callers, in any
-    /// process, one succeeds.
+    /// Adds the first record: only while the store has none, of any owner and status. Of several
+    /// concurrent callers, in any process, one succeeds.
     ///
     /// Refuses with [`RegistryError::NotEmpty`].
     ///
@@ -87,19 +91,19 @@ pub trait KeyRegistry: KeyStore {
     /// The store failed.
     fn get(&self, id: &KeyId) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
 
-    /// Returns the records that match `filter`: in descending order of their ids, after `filter.after`, at most
-    /// `filter.limit`.
+    /// Returns the records that match `filter`: in descending order of their ids, after
+    /// `filter.after`, at most `filter.limit`.
     ///
-    /// Ids of a [`KeyManager`](crate::KeyManager) start with the time, so the newest come first. Ids are compared by their
-    /// bytes.
+    /// Ids of a [`KeyManager`](crate::KeyManager) start with the time, so the newest come first.
+    /// Ids are compared by their bytes.
     ///
     /// # Errors
     ///
     /// The store failed.
     fn list(&self, filter: &KeyFilter) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
 
-    /// Stores `changed` if the stored record has the same version, and returns it with the next version. An update does not
-    /// change the stored use count.
+    /// Stores `changed` if the stored record has the same version, and returns it with the next
+    /// version. An update does not change the stored use count.
     ///
     /// Refuses with [`RegistryError::ActorChanged`]; [`RegistryError::NotFound`]; the errors of
     /// [`KeyRecord::apply_update`].
@@ -115,8 +119,9 @@ pub trait KeyRegistry: KeyStore {
 
     /// Updates `old` and inserts `new`, which replaces it, in one transaction and without a limit.
     ///
-    /// The same transaction revokes the key that `old` itself has replaced, unless it is revoked or removed already: see
-    /// [`KeyRecord::end_of_grace`]. So of a chain of replaced keys, only the newest and the one before it work.
+    /// The same transaction revokes the key that `old` itself has replaced, unless it is revoked or
+    /// removed already: see [`KeyRecord::end_of_grace`]. So of a chain of replaced keys, only the
+    /// newest and the one before it work.
     ///
     /// Refuses as [`KeyRegistry::update`] does, then as [`KeyRegistry::insert`] without a limit.
     ///
@@ -130,11 +135,11 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Result<Result<Replacement, RegistryError>, Self::Error>> + Send;
 
-    /// Permanently revokes a key, ignoring its version. The record is kept, so later use is reported as revoked, not
-    /// unknown.
+    /// Permanently revokes a key, ignoring its version. The record is kept, so later use is
+    /// reported as revoked, not unknown.
     ///
-    /// Refuses with [`RegistryError::ActorChanged`]; [`RegistryError::NotFound`]; [`RegistryError::Revoked`] if the key is
-    /// revoked already.
+    /// Refuses with [`RegistryError::ActorChanged`]; [`RegistryError::NotFound`];
+    /// [`RegistryError::Revoked`] if the key is revoked already.
     ///
     /// # Errors
     ///
@@ -145,12 +150,13 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
-    /// Disables a key, ignoring its version: an actor that keeps renaming a key cannot prevent it. A disabled key may stay
-    /// as it is.
+    /// Disables a key, ignoring its version: an actor that keeps renaming a key cannot prevent it.
+    /// A disabled key may stay as it is.
     ///
     /// By default it reads and updates the record, a few times if the record changes in between.
     ///
-    /// Refuses with [`RegistryError::ActorChanged`]; [`RegistryError::NotFound`]; [`RegistryError::Revoked`].
+    /// Refuses with [`RegistryError::ActorChanged`]; [`RegistryError::NotFound`];
+    /// [`RegistryError::Revoked`].
     ///
     /// # Errors
     ///
@@ -186,8 +192,8 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
-    /// Removes every key of a user in an organization (`None`: the keys without one), and returns them. Keys of service
-    /// accounts stay. The actor's own key may be among them.
+    /// Removes every key of a user in an organization (`None`: the keys without one), and returns
+    /// them. Keys of service accounts stay. The actor's own key may be among them.
     ///
     /// Refuses with [`RegistryError::ActorChanged`].
     ///
@@ -201,8 +207,8 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Result<Result<Vec<KeyRecord>, RegistryError>, Self::Error>> + Send;
 
-    /// Stores a key under the digest `to` if it is stored under `from`: the same key, with another hash. Returns its record
-    /// as it is now.
+    /// Stores a key under the digest `to` if it is stored under `from`: the same key, with another
+    /// hash. Returns its record as it is now.
     ///
     /// Refuses with [`RegistryError::NotFound`]; the errors of [`KeyRecord::apply_rehash`];
     /// [`RegistryError::DuplicateDigest`] if another key has the digest `to`.
@@ -217,8 +223,8 @@ pub trait KeyRegistry: KeyStore {
         to: &KeyDigest,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
-    /// Adds to the use counts of keys, and advances the times of their last use. Ids without a record are skipped. Nothing
-    /// else of a record changes, and no version.
+    /// Adds to the use counts of keys, and advances the times of their last use. Ids without a
+    /// record are skipped. Nothing else of a record changes, and no version.
     ///
     /// # Errors
     ///
@@ -229,7 +235,8 @@ pub trait KeyRegistry: KeyStore {
 /// How often the default of [`KeyRegistry::disable`] reads and updates a record.
 const DISABLE_ATTEMPTS: u32 = 16;
 
-/// The record to update to. Without a stored record, the update checks the actor and then finds nothing.
+/// The record to update to. Without a stored record, the update checks the actor and then finds
+/// nothing.
 fn disabled(stored: Option<KeyRecord>, id: &KeyId) -> KeyRecord {
     stored.unwrap_or_else(|| KeyRecord::new(id.clone(), [0; 32])).with_status(Status::Disabled)
 }

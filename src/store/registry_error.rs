@@ -1,4 +1,4 @@
-//! What a registry does not do, and the rules that all registries share.
+//! The errors of a registry, and the rules that all registries share.
 
 use thiserror::Error;
 
@@ -7,7 +7,7 @@ use crate::{
     record::{KeyId, KeyRecord, Status},
 };
 
-/// Why a store refused a change. Nothing was changed.
+/// The reason why a registry refused a change. Nothing was changed.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, store::{MemoryStore, RegistryError}};
@@ -20,42 +20,44 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// The key of the actor is not the one that was checked any more: it was changed, revoked or removed, or has expired.
-    #[error("the key {0}, on whose behalf this was asked for, was changed meanwhile or does not work any more")]
+    /// The key of the actor has changed since it was checked: it was edited, revoked or removed, or
+    /// it has expired.
+    #[error("the actor's key {0} was changed meanwhile or is no longer valid")]
     ActorChanged(KeyId),
-    /// There is a key in the store already, so that none is the first.
-    #[error("there are keys already")]
+    /// The store has a key already, so no key can be the first.
+    #[error("the store has keys already")]
     NotEmpty,
-    /// There is a key with this id already.
-    #[error("there is a key {0} already")]
+    /// A key with this id exists already.
+    #[error("a key {0} exists already")]
     DuplicateId(KeyId),
-    /// The key is in the store already, under another id.
-    #[error("the key is in the store already")]
+    /// The key is stored already, under another id.
+    #[error("the key is stored already")]
     DuplicateDigest,
-    /// The owner has as many keys as the cap allows.
+    /// The owner has as many keys as the limit allows.
     #[error("the owner has as many keys as one may have: {0}")]
     LimitReached(u32),
-    /// There is no key with this id.
-    #[error("there is no key {0}")]
+    /// No key has this id.
+    #[error("no key {0} exists")]
     NotFound(KeyId),
-    /// The key was revoked, and stays so.
-    #[error("the key {0} was revoked")]
+    /// The key is revoked, permanently.
+    #[error("the key {0} is revoked")]
     Revoked(KeyId),
-    /// Another key has taken its place already.
-    #[error("the key {0} was replaced already")]
+    /// Another key has already replaced it.
+    #[error("the key {0} has already been replaced")]
     Replaced(KeyId),
-    /// The record was changed since it was read.
-    #[error("the key {0} was changed meanwhile")]
+    /// The record has changed since it was read.
+    #[error("the key {0} was changed meanwhile: read it again")]
     VersionConflict(KeyId),
-    /// An update would give the record another id, digest, owner, organization, environment or origin, or a later expiry.
-    #[error("an update may not change what identifies {0}, nor let it live longer")]
+    /// The update would change the id, digest, owner, organization, environment or origin, or make
+    /// the expiry later.
+    #[error("an update must not change the identity of the key {0} or extend its expiry")]
     ImmutableField(KeyId),
 }
 
-/// What registries share.
+/// The rules that all registries share.
 impl KeyRecord {
-    /// What a store that holds this record puts in its place for `changed`: with the stored use and the next version. See
-    /// [`KeyRegistry::update`](crate::KeyRegistry::update).
+    /// Returns what a store that holds this record stores for the update `changed`: with the stored
+    /// use count and the next version. See [`KeyRegistry::update`](crate::KeyRegistry::update).
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, store::RegistryError};
@@ -69,8 +71,9 @@ impl KeyRecord {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Revoked`] for a revoked key; [`RegistryError::VersionConflict`] for another version; [`RegistryError::Replaced`] where both
-    /// say what has replaced them, and differ; [`RegistryError::ImmutableField`].
+    /// [`RegistryError::ImmutableField`]; [`RegistryError::Revoked`] for a revoked key;
+    /// [`RegistryError::Replaced`] if another key has replaced it;
+    /// [`RegistryError::VersionConflict`] for another version.
     pub fn apply_update(&self, changed: KeyRecord) -> Result<KeyRecord, RegistryError> {
         let id = || self.id().clone();
         let lives_longer = match (self.expires_at(), changed.expires_at()) {
@@ -78,7 +81,8 @@ impl KeyRecord {
             (Some(_), None) => true,
             (Some(end), Some(later)) => later > end,
         };
-        // A digest is compared last: an update of a key that was rehashed meanwhile is late, and may be tried again.
+        // The digest is compared last: if the key was rehashed meanwhile, the update is late and
+        // can be repeated.
         let is_another = self.id() != changed.id()
             || self.owner() != changed.owner()
             || self.organization() != changed.organization()
@@ -99,8 +103,9 @@ impl KeyRecord {
         }
     }
 
-    /// What a store that holds this record puts in its place when `heir`, the key that has replaced this one, is replaced in turn: the
-    /// grace of this key ends, so it is revoked, and has the next version. `None` where there is nothing to end. See
+    /// Returns what a store that holds this record stores when `successor`, the key that has
+    /// replaced it, is replaced in turn: the grace period of this key ends, so it is revoked.
+    /// `None` if there is nothing to end. See
     /// [`KeyRegistry::replace`](crate::KeyRegistry::replace).
     ///
     /// ```
@@ -113,14 +118,14 @@ impl KeyRecord {
     /// assert!(ended.end_of_grace(&second).is_none());
     /// assert!(KeyRecord::new("k1", [7; 32]).end_of_grace(&second).is_none());
     /// ```
-    pub fn end_of_grace(&self, heir: &KeyRecord) -> Option<KeyRecord> {
-        let is_replaced = self.replaced_by() == Some(heir.id()) && heir.replaces() == Some(self.id());
-        let ends = is_replaced && self.id() != heir.id() && self.status() != Status::Revoked;
+    pub fn end_of_grace(&self, successor: &KeyRecord) -> Option<KeyRecord> {
+        let is_replaced = self.replaced_by() == Some(successor.id()) && successor.replaces() == Some(self.id());
+        let ends = is_replaced && self.id() != successor.id() && self.status() != Status::Revoked;
         ends.then(|| self.clone().with_status(Status::Revoked).with_version(self.version() + 1))
     }
 
-    /// What a store that holds this record puts in its place when the same key is hashed otherwise: with the digest `to` and the
-    /// next version. See [`KeyRegistry::rehash`](crate::KeyRegistry::rehash).
+    /// Returns what a store that holds this record stores when the key gets another hash: with the
+    /// digest `to` and the next version. See [`KeyRegistry::rehash`](crate::KeyRegistry::rehash).
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, store::RegistryError};
@@ -134,7 +139,8 @@ impl KeyRecord {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Revoked`] for a revoked key; [`RegistryError::VersionConflict`] for one whose digest is not `from`.
+    /// [`RegistryError::Revoked`] for a revoked key; [`RegistryError::VersionConflict`] for one
+    /// whose digest is not `from`.
     pub fn apply_rehash(&self, from: &KeyDigest, to: impl Into<KeyDigest>) -> Result<KeyRecord, RegistryError> {
         if self.status() == Status::Revoked {
             Err(RegistryError::Revoked(self.id().clone()))

@@ -17,7 +17,8 @@ use crate::record::{KeyId, KeyRecord, Status};
 pub struct Replacement {
     /// The replaced record as it is now.
     pub old: KeyRecord,
-    /// The record whose grace period has ended: the one that `old` itself has replaced, if it was not revoked yet.
+    /// The record whose grace period has ended: the one that `old` itself has replaced, if it was
+    /// not revoked yet.
     pub ended: Option<KeyRecord>,
 }
 
@@ -27,7 +28,7 @@ pub struct Replacement {
 /// use std::time::{Duration, SystemTime};
 /// use tower_api_key::{KeyRecord, store::KeyLimit};
 ///
-/// let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+/// let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
 /// let limit = KeyLimit { max: 1, at: now };
 /// let record = KeyRecord::new("k1", [7; 32]);
 /// assert!(limit.counts(&record));
@@ -47,7 +48,7 @@ pub struct KeyLimit {
 /// use std::time::{Duration, SystemTime};
 /// use tower_api_key::store::UsageDelta;
 ///
-/// let once = UsageDelta { id: "k1".into(), count: 1, last_used_at: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000) };
+/// let once = UsageDelta { id: "k1".into(), count: 1, last_used_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) };
 /// assert_eq!(once.count, 1);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +71,11 @@ impl Replacement {
 }
 
 impl KeyLimit {
-    /// Returns whether a key counts. A disabled key counts, and so does a replaced key until its grace period ends. A
-    /// revoked or expired key does not.
+    /// Returns whether a key counts. A disabled key counts, and so does a replaced key until its
+    /// grace period ends. A revoked or expired key does not.
     ///
-    /// If replaced keys did not count, an owner could revoke the successor of a key and issue one more, again and again.
+    /// If replaced keys did not count, an owner could revoke the successor of a key and issue one
+    /// more, again and again.
     pub fn counts(&self, record: &KeyRecord) -> bool {
         record.status() != Status::Revoked && record.expires_at().is_none_or(|end| self.at < end)
     }

@@ -1,4 +1,4 @@
-//! A record as a row, and a row as a record: the same twenty columns in every database.
+//! Records as rows, and back: the same columns in every database.
 
 use std::{
     error::Error,
@@ -10,10 +10,10 @@ use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Row, Type};
 use crate::{
     key::KeyDigest,
     permission::Permissions,
-    record::{KeyRecord, Owner, Status},
+    record::{KeyRecord, Owner},
 };
 
-/// A row that does not hold a record: somebody else has written it.
+/// The error for a row that does not hold a record: another program has written it.
 fn decode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
@@ -35,7 +35,7 @@ where
     let digest = KeyDigest::try_from(row.try_get::<Vec<u8>, _>("digest")?).map_err(decode)?;
     let mut record = KeyRecord::new(row.try_get::<String, _>("id")?, digest)
         .with_version(count(row.try_get("version")?))
-        .with_status(status(&row.try_get::<String, _>("status")?)?)
+        .with_status(row.try_get::<String, _>("status")?.parse().map_err(decode)?)
         .with_permissions(permissions(&row.try_get::<String, _>("permissions")?, row.try_get("wildcards")?)?)
         .with_not_before(time("not_before")?)
         .with_expires_at(time("expires_at")?)
@@ -69,7 +69,7 @@ where
 
 type WithText = fn(KeyRecord, String) -> KeyRecord;
 
-/// The twenty columns, in the order of the table.
+/// The values of all columns. Each statement names the columns in this order.
 pub(super) fn arguments<D: Database>(record: &KeyRecord) -> Result<D::Arguments, sqlx::Error>
 where
     for<'t> String: Encode<'t, D> + Type<D>,
@@ -119,11 +119,7 @@ fn permissions(text: &str, wildcards: bool) -> Result<Permissions, sqlx::Error> 
     Ok(if wildcards { permissions.with_wildcards() } else { permissions })
 }
 
-fn status(text: &str) -> Result<Status, sqlx::Error> {
-    text.parse().map_err(|_| decode(format!("a key with the status {text:?}")))
-}
-
-/// A database's integers have a sign; no count comes near it.
+/// Integers of a database are signed; no count comes near the maximum.
 pub(super) fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -132,7 +128,7 @@ fn count(number: i64) -> u64 {
     number.try_into().unwrap_or(0)
 }
 
-/// Rounded down, so that a key never works longer than it was told to.
+/// Rounds down, so that no key works longer than its expiry.
 pub(super) fn micros(instant: SystemTime) -> i64 {
     match instant.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
@@ -140,12 +136,12 @@ pub(super) fn micros(instant: SystemTime) -> i64 {
     }
 }
 
-/// An expiry beyond what the clock can say is no reason to forget it.
+/// A time that the clock cannot express is an error: a key must not lose its expiry.
 fn instant(micros: i64) -> Result<SystemTime, sqlx::Error> {
     let distance = Duration::from_micros(micros.unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;
     let instant = if micros < 0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) };
-    instant.ok_or_else(|| decode("a time that the clock cannot say"))
+    instant.ok_or_else(|| decode("a time that the clock cannot express"))
 }
 
 #[cfg(test)]

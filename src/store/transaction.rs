@@ -8,12 +8,13 @@ use crate::record::{KeyId, KeyRecord};
 
 /// A store over a database with transactions. It is a [`KeyRegistry`](super::KeyRegistry).
 ///
-/// Implement it for a database of your own: [`read`](Self::read), [`read_page`](Self::read_page), [`begin`](Self::begin),
-/// and the six operations of [`RegistryTransaction`]. The rules of the changes are written once, over these operations, so
-/// your store cannot get them wrong. The other methods have defaults.
+/// Implement it for a database of your own: [`read`](Self::read), [`read_page`](Self::read_page),
+/// [`begin`](Self::begin), and the six operations of [`RegistryTransaction`]. The rules of the
+/// changes are written once, over these operations, so your store cannot get them wrong. The other
+/// methods have defaults.
 ///
-/// The example `custom_store` implements it over SQLite in at most 80 lines. `store::testkit` (feature `testkit`) tests an
-/// implementation.
+/// The example `custom_store` implements it over SQLite in at most 80 lines. `store::testkit`
+/// (feature `testkit`) tests an implementation.
 ///
 /// ```
 /// use tower_api_key::store::{MemoryStore, TransactionalStore};
@@ -28,25 +29,28 @@ use crate::record::{KeyId, KeyRecord};
 ///
 /// # Locks
 ///
-/// What a transaction reads must stay true until it ends. A database with one writer at a time does this by itself: a
-/// mutex, or SQLite after `begin immediate`. In a database that locks rows, [`begin`](Self::begin) takes the locks that
-/// [`ChangeScope`] asks for, and [`RegistryTransaction::lock`] locks rows in the order of their ids, so that no two
-/// transactions wait for each other.
+/// What a transaction reads must stay true until it ends. A database with one writer at a time does
+/// this by itself: a mutex, or SQLite after `begin immediate`. In a database that locks rows,
+/// [`begin`](Self::begin) takes the locks that [`ChangeScope`] asks for, and
+/// [`RegistryTransaction::lock`] locks rows in the order of their ids, so that no two transactions
+/// wait for each other.
 pub trait TransactionalStore: KeyStore {
     /// A transaction that has begun.
     type Transaction<'s>: RegistryTransaction<Error = Self::Error>
     where
         Self: 's;
 
-    /// Returns the record with this id. [`KeyRegistry::get`](super::KeyRegistry::get) returns the same.
+    /// Returns the record with this id. [`KeyRegistry::get`](super::KeyRegistry::get) returns the
+    /// same.
     ///
     /// # Errors
     ///
     /// The store failed.
     fn read(&self, id: &KeyId) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
 
-    /// Returns the records that match `filter`: in descending order of their ids, after `filter.after`, at most
-    /// `filter.limit`. [`KeyRegistry::list`](super::KeyRegistry::list) returns the same.
+    /// Returns the records that match `filter`: in descending order of their ids, after
+    /// `filter.after`, at most `filter.limit`. [`KeyRegistry::list`](super::KeyRegistry::list)
+    /// returns the same.
     ///
     /// # Errors
     ///
@@ -60,7 +64,8 @@ pub trait TransactionalStore: KeyStore {
     /// The store failed.
     fn begin(&self, scope: ChangeScope<'_>) -> impl Future<Output = Result<Self::Transaction<'_>, Self::Error>> + Send;
 
-    /// Makes a change: begins a transaction, applies the change, and commits it unless it is refused.
+    /// Makes a change: begins a transaction, applies the change, and commits it unless it is
+    /// refused.
     ///
     /// Override it to add a timeout, or to repeat a change that met a conflict in the database.
     ///
@@ -86,11 +91,11 @@ pub trait TransactionalStore: KeyStore {
     }
 }
 
-/// The operations of a transaction. Nothing is visible outside before [`commit`](Self::commit); a transaction that is
-/// dropped is rolled back.
+/// The operations of a transaction. Nothing is visible outside before [`commit`](Self::commit); a
+/// transaction that is dropped is rolled back.
 ///
-/// Each change calls [`lock`](Self::lock) at most once, before it writes. A database error is an `Err` at once; a
-/// duplicate is an inner [`RegistryError`], so that the change can refuse it.
+/// Each change calls [`lock`](Self::lock) at most once, before it writes. A database error is an
+/// `Err` at once; a duplicate is an inner [`RegistryError`], so that the change can refuse it.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, store::{ChangeKind, ChangeScope, MemoryStore, RegistryTransaction, TransactionalStore}};
@@ -109,11 +114,11 @@ pub trait RegistryTransaction: Send {
     /// Why the store failed.
     type Error: Into<BoxError>;
 
-    /// Returns the records with these ids, and every record of `owner`, in any order. None of them may change until the
-    /// transaction ends. An id without a record is left out.
+    /// Returns the records with these ids, and every record of `owner`, in any order. None of them
+    /// may change until the transaction ends. An id without a record is left out.
     ///
-    /// A lock that several transactions can share (`for share`) is not enough: as long as some of them are in flight, a
-    /// revocation of the actor's key would never get its turn.
+    /// A lock that several transactions can share (`for share`) is not enough: as long as some of
+    /// them are in flight, a revocation of the actor's key would never get its turn.
     ///
     /// # Errors
     ///
@@ -124,7 +129,8 @@ pub trait RegistryTransaction: Send {
         owner: Option<OwnerScope<'_>>,
     ) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
 
-    /// Inserts a record. Refuses with [`RegistryError::DuplicateId`], then with [`RegistryError::DuplicateDigest`].
+    /// Inserts a record. Refuses with [`RegistryError::DuplicateId`], then with
+    /// [`RegistryError::DuplicateDigest`].
     ///
     /// # Errors
     ///
@@ -134,8 +140,8 @@ pub trait RegistryTransaction: Send {
         record: &KeyRecord,
     ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
 
-    /// Stores this record in place of the locked one with its id. Its digest, owner, organization and environment are
-    /// those of the locked record.
+    /// Stores this record in place of the locked one with its id. Its digest, owner, organization
+    /// and environment are those of the locked record.
     ///
     /// # Errors
     ///
@@ -156,8 +162,8 @@ pub trait RegistryTransaction: Send {
     /// The store failed.
     fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> impl Future<Output = Result<u32, Self::Error>> + Send;
 
-    /// Stores the digest and the version of this record; the rest of it is as it was locked. Refuses with
-    /// [`RegistryError::DuplicateDigest`].
+    /// Stores the digest and the version of this record; the rest of it is as it was locked.
+    /// Refuses with [`RegistryError::DuplicateDigest`].
     ///
     /// # Errors
     ///

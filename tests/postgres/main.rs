@@ -19,6 +19,7 @@ mod races;
 mod relay;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]
 mod revocation;
+mod round_trips;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

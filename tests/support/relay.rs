@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU16, Ordering},
+    atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -24,6 +24,7 @@ struct Shared {
     /// The database's port.
     target: AtomicU16,
     lines: Mutex<Lines>,
+    round_trips: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -40,7 +41,8 @@ impl Relay {
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared { target: target.into(), lines: Mutex::default() });
+        let shared =
+            Arc::new(Shared { target: target.into(), lines: Mutex::default(), round_trips: AtomicUsize::new(0) });
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((node, _)) = listener.accept().await {
@@ -63,6 +65,12 @@ impl Relay {
     /// Returns the ports of its connections to the database.
     pub fn ports(&self) -> Vec<i32> {
         self.shared.lines.lock().unwrap().cuts.iter().map(|(port, _)| (*port).into()).collect()
+    }
+
+    /// Returns how often a node has sent something after an answer of the database, over all
+    /// connections.
+    pub fn round_trips(&self) -> usize {
+        self.shared.round_trips.load(Ordering::SeqCst)
     }
 
     /// Blocks this connection for good. Both of its ends stay open.
@@ -101,9 +109,16 @@ impl Shared {
             is_cut
         };
         let ((from_node, to_node), (from_database, to_database)) = (node.into_split(), database.into_split());
+        let is_answered = AtomicBool::new(true);
+        let sent = || {
+            if is_answered.swap(false, Ordering::SeqCst) {
+                self.round_trips.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        let answered = || is_answered.store(true, Ordering::SeqCst);
         tokio::select! {
-            () = pump(from_node, to_database, cut.clone()) => {}
-            () = pump(from_database, to_node, cut) => {}
+            () = pump(from_node, to_database, cut.clone(), sent) => {}
+            () = pump(from_database, to_node, cut, answered) => {}
         }
         self.lines.lock().unwrap().cuts.retain(|line| line.0 != port);
     }
@@ -120,10 +135,11 @@ impl Lines {
 
 /// Forwards one direction until an end closes. While the line is blocked, the close is not
 /// forwarded either.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>, seen: impl Fn()) {
     let mut bytes = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut bytes).await.unwrap_or_default();
+        seen();
         if cut.wait_for(|is_cut| !is_cut).await.is_err() || read == 0 || to.write_all(&bytes[..read]).await.is_err() {
             return;
         }

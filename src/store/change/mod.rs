@@ -12,7 +12,8 @@ use super::{ActorKey, ChangeScope, OwnerScope, RegistryError, RegistryTransactio
 use crate::record::{KeyId, KeyRecord};
 use sealed::Sealed;
 
-/// A change of a registry, for stores that override [`TransactionalStore::transact`]. Only this crate implements it.
+/// A change of a registry, for stores that override [`TransactionalStore::transact`]. Only this
+/// crate implements it.
 ///
 /// See [`TransactionalStore`] for an example of a store.
 pub trait RegistryChange: Sealed + Sync {
@@ -22,7 +23,8 @@ pub trait RegistryChange: Sealed + Sync {
     /// Returns what the change does, and the locks that it needs.
     fn scope(&self) -> ChangeScope<'_>;
 
-    /// Checks and applies the change. After an inner [`RegistryError`] the transaction must be rolled back.
+    /// Checks and applies the change. After an inner [`RegistryError`] the transaction must be
+    /// rolled back.
     ///
     /// # Errors
     ///
@@ -73,8 +75,8 @@ impl Locked {
     }
 }
 
-/// Locks the records of a change together with that of its actor, then checks the actor: the wait for a lock is over by
-/// then.
+/// Locks the records of a change together with that of its actor, then checks the actor: the wait
+/// for a lock is over by then.
 async fn lock<T: RegistryTransaction>(
     transaction: &mut T,
     actor: Option<&ActorKey>,

@@ -1,4 +1,4 @@
-//! The changes of the keys in memory, as they are made.
+//! The change feed of a memory store.
 
 use std::{convert::Infallible, future::pending};
 
@@ -10,7 +10,7 @@ use tokio::sync::broadcast::{
 use super::MemoryStore;
 use crate::store::{ChangeFeed, Invalidation};
 
-/// The changes in a [`MemoryStore`], as they are made.
+/// A feed of the changes in a [`MemoryStore`]. Create it with [`MemoryStore::change_feed`].
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, store::{ChangeFeed, Invalidation, MemoryStore}};
@@ -28,15 +28,16 @@ use crate::store::{ChangeFeed, Invalidation};
 #[derive(Debug)]
 pub struct MemoryChangeFeed {
     store: MemoryStore,
-    told: Option<Receiver<Invalidation>>,
+    receiver: Option<Receiver<Invalidation>>,
 }
 
-/// The changes that a follower may be behind. If it is behind by more, it is told so.
-const KEPT: usize = 256;
+/// The number of changes that are buffered. A receiver that is further behind gets
+/// [`Invalidation::All`].
+const CAPACITY: usize = 256;
 
 impl MemoryChangeFeed {
     pub(super) fn new(store: MemoryStore) -> Self {
-        Self { store, told: None }
+        Self { store, receiver: None }
     }
 }
 
@@ -44,14 +45,14 @@ impl ChangeFeed for MemoryChangeFeed {
     type Error = Infallible;
 
     async fn subscribe(&mut self) -> Result<(), Infallible> {
-        let changes = self.store.0.changes.get_or_init(|| Sender::new(KEPT));
-        self.told = Some(changes.subscribe());
+        let changes = self.store.0.changes.get_or_init(|| Sender::new(CAPACITY));
+        self.receiver = Some(changes.subscribe());
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Invalidation, Infallible> {
-        match self.told.as_mut() {
-            Some(told) => match told.recv().await {
+        match self.receiver.as_mut() {
+            Some(receiver) => match receiver.recv().await {
                 Ok(change) => Ok(change),
                 Err(RecvError::Lagged(_) | RecvError::Closed) => Ok(Invalidation::All),
             },
@@ -63,8 +64,8 @@ impl ChangeFeed for MemoryChangeFeed {
         // A change in progress has sent its notification when its transaction ends.
         drop(self.store.0.writer.acquire());
         let mut changes = Vec::new();
-        while let Some(told) = self.told.as_mut() {
-            match told.try_recv() {
+        while let Some(receiver) = self.receiver.as_mut() {
+            match receiver.try_recv() {
                 Ok(change) => changes.push(change),
                 Err(TryRecvError::Lagged(_)) => changes.push(Invalidation::All),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,

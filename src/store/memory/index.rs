@@ -1,4 +1,4 @@
-//! Every record by its id, by its organization and by its owner: what changes and lists go through.
+//! The records by id, by organization and by owner, for changes and lists.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -17,9 +17,9 @@ pub(super) struct Index {
     by_id: Sorted<IdOrder>,
     live: Shelf,
     revoked: Shelf,
-    /// Those that a cap may count.
+    /// The records that a limit may count.
     open: Sorted<ExpiryOrder>,
-    sets: PermissionInterner,
+    permissions: PermissionInterner,
     pub(super) token: WriteToken,
 }
 
@@ -27,14 +27,14 @@ pub(super) struct Index {
 #[derive(Default)]
 struct Shelf {
     by_organization: Sorted<OrganizationOrder>,
-    /// Those that have an owner.
+    /// Only records with an owner.
     by_owner: Sorted<OwnerOrder>,
 }
 
-/// The most records that are looked at in one turn.
-pub(super) const MOST_VISITS: usize = 256;
+/// The maximum number of records that one call of [`Index::read_on`] visits.
+pub(super) const MAX_VISITS: usize = 256;
 
-// === impl Books ===
+// === impl Index ===
 
 impl Index {
     pub(super) fn len(&self) -> usize {
@@ -45,7 +45,8 @@ impl Index {
         self.by_id.get(SortKey::of_id(id.as_str())).map(record)
     }
 
-    /// Adds to a page what is admitted behind this id. Returns where to go on, if it has seen enough for one turn.
+    /// Adds the matching records after this id to a page. Returns where to continue, if it stopped
+    /// after enough visits.
     pub(super) fn read_on(
         &self,
         filter: &KeyFilter,
@@ -63,7 +64,7 @@ impl Index {
                 (live, _) => live.is_some(),
             };
             let next = record(if is_live_next { live.next() } else { revoked.next() }?);
-            let id = (visits == MOST_VISITS).then(|| next.id().clone());
+            let id = (visits == MAX_VISITS).then(|| next.id().clone());
             if filter.matches(&next) {
                 page.push(next);
             }
@@ -77,18 +78,18 @@ impl Index {
         None
     }
 
-    /// Hands out what is written down, and what was before.
+    /// Stores the record; returns it and the one that it replaces.
     pub(super) fn upsert(&mut self, record: KeyRecord) -> (Arc<Fields>, Option<Arc<Fields>>) {
-        let fields = self.sets.intern(record).into_fields();
+        let fields = self.permissions.intern(record).into_fields();
         let old = self.by_id.put(&fields);
         self.exchange(old.as_ref(), Some(&fields));
         (fields, old)
     }
 
     pub(super) fn remove(&mut self, id: &KeyId) -> Option<KeyRecord> {
-        let struck = self.by_id.take(SortKey::of_id(id.as_str()))?;
-        self.exchange(Some(&struck), None);
-        Some(struck.into())
+        let removed = self.by_id.take(SortKey::of_id(id.as_str()))?;
+        self.exchange(Some(&removed), None);
+        Some(removed.into())
     }
 
     /// Returns every record of an owner. This takes time for each of them.
@@ -116,7 +117,7 @@ impl Index {
         live.filter(|other| counted.contains(&record(other))).take(max).count()
     }
 
-    /// In every order but that of the ids.
+    /// Replaces a record in every order except that of the ids.
     fn exchange(&mut self, old: Option<&Arc<Fields>>, new: Option<&Arc<Fields>>) {
         for (shelf, is_here) in [(&mut self.live, false), (&mut self.revoked, true)] {
             let [old, new] = [old, new].map(|record| record.filter(|record| record.is_revoked() == is_here));
@@ -132,19 +133,19 @@ impl Index {
 // === impl Shelf ===
 
 impl Shelf {
-    /// Those of the filter's organization and owner, the newest first, behind this id.
+    /// The records of the filter's organization and owner after this id, in descending order.
     fn behind<'s>(
         &'s self,
         filter: &KeyFilter,
         after: Option<&KeyId>,
     ) -> Box<dyn Iterator<Item = &'s Arc<Fields>> + 's> {
-        let place = |id| SortKey {
+        let key = |id| SortKey {
             organization: filter.organization.as_deref(),
             owner: Whose::of(filter.owner.as_ref()),
             end: End::Never,
             id,
         };
-        let (first, last) = (place(IdBound::At("")), place(after.map_or(IdBound::Last, |id| IdBound::At(id.as_str()))));
+        let (first, last) = (key(IdBound::At("")), key(after.map_or(IdBound::Last, |id| IdBound::At(id.as_str()))));
         match &filter.owner {
             Some(_) => Box::new(self.by_owner.between(first, last).rev()),
             None => Box::new(self.by_organization.between(first, last).rev()),
@@ -162,13 +163,13 @@ mod tests {
     use crate::record::{Owner, Status};
 
     #[test]
-    fn one_turn_looks_at_a_bounded_number_of_records() {
-        let mut books = Index::default();
+    fn one_call_visits_a_bounded_number_of_records() {
+        let mut index = Index::default();
         for number in 0..1000_u16 {
             let mut digest = [0; 32];
             digest[..2].copy_from_slice(&number.to_be_bytes());
             let record = KeyRecord::new(format!("{number:04}"), digest).with_organization("acme");
-            books.upsert(if number % 2 == 0 {
+            index.upsert(if number % 2 == 0 {
                 record.with_status(Status::Revoked)
             } else {
                 record.with_owner(Owner::ServiceAccount)
@@ -187,9 +188,9 @@ mod tests {
             let (mut page, mut counted, mut after) = (Vec::new(), 0, None);
             loop {
                 let before = page.len();
-                after = books.read_on(&filter, after.as_ref(), &mut page);
+                after = index.read_on(&filter, after.as_ref(), &mut page);
                 counted += 1;
-                assert!(page.len() - before <= MOST_VISITS);
+                assert!(page.len() - before <= MAX_VISITS);
                 if after.is_none() {
                     break;
                 }

@@ -29,19 +29,25 @@ use write_lock::WriteLock;
 
 /// A store that keeps keys in memory. Clones share the keys, and the next request sees a change.
 ///
-/// Add keys with [`MemoryStore::add`], or let a [`KeyManager`](crate::KeyManager) issue and change them.
+/// Add keys with [`MemoryStore::add`], or let a [`KeyManager`](crate::KeyManager) issue and change
+/// them.
 ///
-/// - **Lookups.** A lookup of a key that this thread has used recently takes no lock. Any other lookup read-locks one of 256
-///   shards; a change of a key in the same shard locks it for some nanoseconds.
-/// - **Changes.** One change is made at a time. It sees the changes before it, and none undoes a revocation.
-/// - **Lists.** A list reads the keys of its organization, or of one owner in it, and revoked keys only if it asks for them.
-///   After 256 records it lets changes and other tasks run, so no change waits for a list of millions. A page of more
-///   records is therefore no snapshot. A list of one environment reads the keys of all environments. Removing a user reads
-///   all keys of that user at once.
-/// - **Memory.** Equal permission sets are stored once. Each thread that looks up keys keeps handles of at most 256 records,
-///   which can stay in memory after a change or a removal, but are not returned any more.
-/// - **Hash flooding.** A digest is found by a seeded hash of its first eight bytes. Keys with similar SHA-256 digests
-///   collide only if all eight bytes are equal, and only stored keys count: unknown keys are never stored.
+/// - **Lookups.** A lookup of a key that this thread has used recently takes no lock. Any other
+///   lookup read-locks one of 256 shards; a change of a key in the same shard locks it for some
+///   nanoseconds.
+/// - **Changes.** One change is made at a time. It sees the changes before it, and none undoes a
+///   revocation.
+/// - **Lists.** A list reads the keys of its organization, or of one owner in it, and revoked keys
+///   only if it asks for them. After 256 records it lets changes and other tasks run, so no change
+///   waits for a list of millions. A page of more records is therefore no snapshot. A list of one
+///   environment reads the keys of all environments. Removing a user reads all keys of that user at
+///   once.
+/// - **Memory.** Equal permission sets are stored once. Each thread that looks up keys keeps
+///   handles of at most 256 records, which can stay in memory after a change or a removal, but are
+///   not returned any more.
+/// - **Hash flooding.** A digest is found by a seeded hash of its first eight bytes. Keys with
+///   similar SHA-256 digests collide only if all eight bytes are equal, and only stored keys count:
+///   unknown keys are never stored.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyHasher, KeyRecord, store::MemoryStore};
@@ -64,8 +70,8 @@ struct MemoryState {
     writer: WriteLock,
     /// Read by lists and transactions, and written when a transaction is committed.
     index: RwLock<Index>,
-    /// Held while waiting for the index. So a reader that comes later queues behind a waiting writer: the `RwLock` alone
-    /// lets lucky readers overtake it again and again.
+    /// Held while waiting for the index. So a reader that comes later queues behind a waiting
+    /// writer: the `RwLock` alone lets lucky readers overtake it again and again.
     gate: Mutex<()>,
     /// Sends changes in their order, once a change feed has subscribed.
     changes: OnceLock<broadcast::Sender<Invalidation>>,
@@ -112,7 +118,8 @@ impl MemoryState {
         self.read_as_writer()
     }
 
-    /// Locks the index for the transaction that holds the write lock, so that no writer can be waiting.
+    /// Locks the index for the transaction that holds the write lock, so that no writer can be
+    /// waiting.
     fn read_as_writer(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,7 +178,9 @@ impl TransactionalStore for MemoryStore {
         // Nothing is awaited between the transactions, so all of it is recorded.
         for batch in usage.chunks(USAGE_BATCH) {
             let mut transaction = MemoryTransaction::begin(&self.0);
-            batch.iter().for_each(|delta| transaction.add_usage(delta));
+            for delta in batch {
+                transaction.add_usage(delta);
+            }
             transaction.apply();
         }
         Ok(())

@@ -1,5 +1,6 @@
-//! Records in an order, without copies: a pointer each, in runs of some hundred. No change moves more than a run, however many there are, and there is
-//! little more than the pointers: a B-tree of the standard library takes 17 bytes for each.
+//! Ordered collections of record pointers, in runs of some hundred. A change moves at most one run,
+//! however many records there are. A run needs little more than its pointers; a B-tree of the
+//! standard library needs 17 bytes for each.
 
 use std::{marker::PhantomData, sync::Arc, time::SystemTime};
 
@@ -12,10 +13,10 @@ pub(super) struct Sorted<O> {
     order: PhantomData<fn() -> O>,
 }
 
-/// The most records of a run.
+/// The maximum number of records in a run.
 const RUN: usize = 512;
 
-/// What records are ordered by. Their ids are told apart in each order.
+/// A sort key. It contains the id, so it is unique.
 pub(super) trait Order: 'static {
     fn place(record: &Fields) -> SortKey<'_>;
 }
@@ -23,10 +24,10 @@ pub(super) trait Order: 'static {
 pub(super) enum IdOrder {}
 pub(super) enum OrganizationOrder {}
 pub(super) enum OwnerOrder {}
-/// Those of an owner by the time at which they end.
+/// The records of an owner by their expiry.
 pub(super) enum ExpiryOrder {}
 
-/// Where a record is in an order; what the order does not look at is the same in each of its places.
+/// The sort key of a record. Fields that an order does not use have the same value in all its keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SortKey<'p> {
     pub(super) organization: Option<&'p str>,
@@ -51,7 +52,7 @@ pub(super) enum End {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum IdBound<'p> {
     At(&'p str),
-    /// Behind every id.
+    /// After every id.
     Last,
 }
 
@@ -68,7 +69,7 @@ impl<O: Order> Sorted<O> {
         Some(&self.runs[run][place])
     }
 
-    /// Puts a record in the place of the one that was there.
+    /// Stores a record; returns the one that it replaces.
     pub(super) fn put(&mut self, record: &Arc<Fields>) -> Option<Arc<Fields>> {
         let (number, found) = self.search(O::place(record));
         let record = Arc::clone(record);
@@ -80,7 +81,7 @@ impl<O: Order> Sorted<O> {
         let is_last = number + 1 >= self.runs.len();
         match self.runs.get_mut(number) {
             Some(run) if run.len() < RUN => run.insert(place, record),
-            // In ascending order, as ids are made, no run stays half full.
+            // Ids are created in ascending order, and so no run stays half full.
             Some(_) if place < RUN || !is_last => {
                 let mut second = self.runs[number].split_off(RUN / 2);
                 let first = &mut self.runs[number];
@@ -110,7 +111,7 @@ impl<O: Order> Sorted<O> {
         Some(taken)
     }
 
-    /// Takes the old record away and puts the new one in: those of the two that belong here.
+    /// Removes the old record and stores the new one, if they belong to this order.
     pub(super) fn exchange(&mut self, old: Option<&Arc<Fields>>, new: Option<&Arc<Fields>>) {
         if let Some(old) = old
             && new.is_none_or(|new| O::place(new) != O::place(old))
@@ -122,7 +123,7 @@ impl<O: Order> Sorted<O> {
         }
     }
 
-    /// The records from the one place to before the other, which is no earlier.
+    /// Returns the records from one key up to, but not including, a later one.
     pub(super) fn between(
         &self,
         from: SortKey<'_>,
@@ -138,7 +139,7 @@ impl<O: Order> Sorted<O> {
         })
     }
 
-    /// The run that has this place, or would have it, and where in it.
+    /// Returns the run that has this key, or would have it, and the position in it.
     fn search(&self, place: SortKey<'_>) -> (usize, Result<usize, usize>) {
         let behind = self.runs.partition_point(|run| run.first().is_some_and(|first| O::place(first) <= place));
         let number = behind.saturating_sub(1);
@@ -179,7 +180,7 @@ impl Order for ExpiryOrder {
     }
 }
 
-// === impl Place, Whose ===
+// === impl SortKey, Whose ===
 
 impl<'p> SortKey<'p> {
     pub(super) fn of_id(id: &'p str) -> Self {
@@ -209,7 +210,7 @@ mod tests {
         all.map(|record| record.id.as_str().parse().unwrap()).collect()
     }
 
-    /// As a map does it: up, down, to and fro, and away again.
+    /// Compares with a map, for changes in several orders.
     #[test]
     fn runs_are_in_order_whatever_the_order_of_the_changes() {
         let ups = |number: u32| number;

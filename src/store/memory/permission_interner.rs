@@ -1,4 +1,4 @@
-//! Equal sets of permissions, kept once.
+//! Stores equal permission sets once.
 
 use std::{
     collections::BTreeMap,
@@ -8,23 +8,25 @@ use std::{
 
 use crate::{permission::Permissions, record::KeyRecord};
 
-/// The sets that records have, and some that none has any more. By a hash with a seed: of two with the same hash, the later is kept. A tree, since a
-/// hash table that grows moves all it has at once.
+/// The permission sets of all records, and some that are no longer used, by a seeded hash. Of two
+/// sets with the same hash, the later one is kept. It is a tree, since a growing hash table moves
+/// all entries at once.
 #[derive(Default)]
 pub(super) struct PermissionInterner {
-    known: BTreeMap<u64, Permissions>,
+    interned: BTreeMap<u64, Permissions>,
     seed: RandomState,
-    /// Where the sweep goes on.
+    /// Where the next collection continues.
     swept: u64,
 }
 
-/// For each new set so many old ones are looked at: so those that no record has are fewer than the others, in the long run.
-const SWEPT_AT_ONCE: usize = 4;
+/// The number of old sets that are checked for each new one. In the long run, unused sets are fewer
+/// than used ones.
+const GC_BATCH: usize = 4;
 
-// === impl Sets ===
+// === impl PermissionInterner ===
 
 impl PermissionInterner {
-    /// The record with the copy of its permissions that is known.
+    /// Returns the record with the shared copy of its permissions.
     pub(super) fn intern(&mut self, record: KeyRecord) -> KeyRecord {
         let own = record.permissions();
         if *own == Permissions::new() {
@@ -33,7 +35,7 @@ impl PermissionInterner {
         let mut hasher = self.seed.build_hasher();
         own.hash(&mut hasher);
         let hash = hasher.finish();
-        match self.known.get(&hash) {
+        match self.interned.get(&hash) {
             Some(known) if known.is_same(own) => record,
             Some(known) if known == own => {
                 let known = known.clone();
@@ -41,19 +43,19 @@ impl PermissionInterner {
             }
             _ => {
                 self.gc();
-                self.known.insert(hash, own.clone());
+                self.interned.insert(hash, own.clone());
                 record
             }
         }
     }
 
-    /// Throws away some of those that no record has.
+    /// Removes some sets that no record uses.
     fn gc(&mut self) {
-        let next = self.known.range((Excluded(self.swept), Unbounded)).take(SWEPT_AT_ONCE);
+        let next = self.interned.range((Excluded(self.swept), Unbounded)).take(GC_BATCH);
         let next: Vec<(u64, bool)> = next.map(|(hash, set)| (*hash, set.is_shared())).collect();
-        self.swept = next.last().filter(|_| next.len() == SWEPT_AT_ONCE).map_or(0, |(hash, _)| *hash);
+        self.swept = next.last().filter(|_| next.len() == GC_BATCH).map_or(0, |(hash, _)| *hash);
         for (hash, _) in next.iter().filter(|(_, is_shared)| !is_shared) {
-            self.known.remove(hash);
+            self.interned.remove(hash);
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::{
 
 /// A transaction of a [`MemoryStore`](super::MemoryStore). Other changes block until it ends.
 pub struct MemoryTransaction<'s> {
-    // Fields are dropped in this order: records must be dropped after unlocking, since their extensions may run user code
-    // that enters the store.
+    // Fields are dropped in this order: records must be dropped after unlocking, since their
+    // extensions may run user code that enters the store.
     _lock: WriteGuard<'s>,
     state: &'s MemoryState,
     writes: Vec<Write>,
@@ -45,16 +45,12 @@ impl<'s> MemoryTransaction<'s> {
             None
         };
         drop(index);
-        match refusal {
-            Some(refusal) => {
-                self.writes.push(Write::Rejected(record));
-                Err(refusal)
-            }
-            None => {
-                self.writes.push(Write::Put(record));
-                Ok(())
-            }
+        if let Some(refusal) = refusal {
+            self.writes.push(Write::Rejected(record));
+            return Err(refusal);
         }
+        self.writes.push(Write::Put(record));
+        Ok(())
     }
 
     pub(super) fn add_usage(&mut self, delta: &UsageDelta) {

@@ -2,7 +2,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// A mutex with a guard that may move between threads, as a transaction that is held across an `await` does.
+/// A mutex with a guard that may move between threads, as a transaction that is held across an
+/// `await` does.
 #[derive(Default)]
 pub(super) struct WriteLock {
     is_held: Mutex<bool>,

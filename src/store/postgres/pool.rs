@@ -1,9 +1,9 @@
-//! Connections that are lent, and taken back only when all went well. Whatever was cut short is thrown away: its server may
-//! never answer, and its transaction ends with it.
+//! A pool of connections. A connection returns to it only after its work has succeeded; any other
+//! is closed: its server may never answer, and its transaction ends with it.
 
 use std::{
     fmt, io,
-    ops::{Deref, DerefMut},
+    ops::{ControlFlow, Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -14,20 +14,26 @@ use sqlx::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::statements;
-use crate::store::RegistryError;
+pub(super) use super::timeout::within;
+use super::{
+    statements,
+    timeout::{is_timeout, timed_out},
+    transaction::PostgresTransaction,
+};
 
-/// At most so many connections to one server.
+/// A bounded number of connections to one server.
 ///
-/// Management takes at most half of them, lists at most a quarter, and all that is no edit or revocation leaves one of management's free. So
-/// key checks wait for no management, and a revocation waits for neither lists nor new keys. Below four connections there is less to share.
+/// Management uses at most half of them and lists at most a quarter. Work other than edits and
+/// revocations leaves one of management's connections free. So lookups do not wait for management,
+/// and a revocation waits neither for lists nor for new keys. With fewer than four connections the
+/// shares overlap.
 pub(super) struct Pool {
     pub(super) options: PgConnectOptions,
     pub(super) operation_timeout: Duration,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     managing: Arc<Semaphore>,
     adding: Arc<Semaphore>,
     listing: Arc<Semaphore>,
@@ -35,115 +41,143 @@ pub(super) struct Pool {
     decoy: OnceLock<PgRow>,
 }
 
-/// What a connection is wanted for. Each takes its turn among its own kind before it waits with the next one above.
+/// The use of a connection. Each waits in the queue of its own kind first, then in those above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Purpose {
-    /// The check of a key.
+    /// The lookup of a key for a request.
     LookUp,
-    /// An edit, a revocation, or a look at one key.
+    /// An edit, a revocation, or a read of one key.
     Change,
-    /// New keys, counts of uses, and the removal of a user: they may wait for a lock.
+    /// New keys, use counts, and the removal of a user: they may wait for a lock.
     Add,
     List,
 }
 
-/// A place in the pool, and the turns that led to it.
+/// The permit for a connection, from every queue that it has waited in.
 pub(super) struct Permit {
-    _turns: [Option<OwnedSemaphorePermit>; 4],
+    _queues: [Option<OwnedSemaphorePermit>; 4],
 }
 
-/// A connection in use, and its place in the pool.
+/// A connection in use, with its permit.
 pub(super) struct PooledConnection {
     connection: PgConnection,
     pool: Arc<Pool>,
-    place: Permit,
+    permit: Permit,
     was_idle: bool,
 }
-
-/// A transaction. Dropped, it is rolled back by the end of its connection.
-pub(super) struct PgTransaction(PooledConnection);
 
 // === impl Pool ===
 
 impl Pool {
     pub(super) fn new(options: PgConnectOptions, connections: u32, patience: Duration) -> Arc<Self> {
-        let places = usize::try_from(connections.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let of = |permits: usize| Arc::new(Semaphore::new(permits.max(1)));
+        let permits = usize::try_from(connections.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let of = |count: usize| Arc::new(Semaphore::new(count.max(1)));
         Arc::new(Self {
             options,
             operation_timeout: patience,
-            places: of(places),
-            managing: of(places / 2),
-            adding: of((places / 2).saturating_sub(1)),
-            listing: of(places / 4),
+            permits: of(permits),
+            managing: of(permits / 2),
+            adding: of((permits / 2).saturating_sub(1)),
+            listing: of(permits / 4),
             idle: Mutex::default(),
             decoy: OnceLock::new(),
         })
     }
 
-    /// All that is done with a connection, the wait for it too, is done within this pool's patience.
+    /// Limits all work with a connection, and the wait for it, to the operation timeout.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-        let done = within(self.operation_timeout, work).await;
+        self.until(self.deadline(), work).await
+    }
+
+    /// Returns when work that starts now times out.
+    pub(super) fn deadline(&self) -> Instant {
+        sleep(self.operation_timeout).deadline()
+    }
+
+    pub(super) async fn until<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let done = timeout_at(deadline, work).await.unwrap_or_else(|_| Err(timed_out(self.operation_timeout)));
         if done.as_ref().is_err_and(is_timeout) {
-            // What one connection has met, the idle ones may have met too.
+            // The idle connections may have met the same fault.
             self.idle().clear();
         }
         done
     }
 
-    /// A place for a connection. Whoever comes too late to be served gets none: cut short in the middle, it would cost a connection as well.
-    pub(super) async fn permit(&self, errand: Purpose) -> Result<Permit, sqlx::Error> {
+    /// Waits for a permit. It fails after half of the timeout, so that no query starts with too
+    /// little time left: cut short, it would cost its connection.
+    pub(super) async fn permit(&self, purpose: Purpose) -> Result<Permit, sqlx::Error> {
         let queues = [
             (&self.listing, Purpose::List),
             (&self.adding, Purpose::Add),
             (&self.managing, Purpose::Change),
-            (&self.places, Purpose::LookUp),
+            (&self.permits, Purpose::LookUp),
         ];
         let queueing = async {
-            let mut turns = [const { None }; 4];
-            for (turn, (queue, _)) in turns.iter_mut().zip(queues).filter(|(_, (_, first))| *first <= errand) {
+            let mut held = [const { None }; 4];
+            for (turn, (queue, _)) in held.iter_mut().zip(queues).filter(|(_, (_, first))| *first <= purpose) {
                 *turn = Some(Arc::clone(queue).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?);
             }
-            Ok(Permit { _turns: turns })
+            Ok(Permit { _queues: held })
         };
         timeout(self.operation_timeout / 2, queueing).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
-    /// A connection that may have been closed by the server meanwhile: see [`Lent::is_worth_another`].
-    pub(super) async fn acquire(self: &Arc<Self>, place: Permit) -> Result<PooledConnection, sqlx::Error> {
+    /// Returns a connection that the server may have closed while it was idle: see
+    /// [`PooledConnection::finish`].
+    pub(super) async fn acquire(self: &Arc<Self>, permit: Permit) -> Result<PooledConnection, sqlx::Error> {
         let idle = self.idle().pop();
         let was_idle = idle.is_some();
         let connection = match idle {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        Ok(PooledConnection { connection, pool: Arc::clone(self), place, was_idle })
+        Ok(PooledConnection { connection, pool: Arc::clone(self), permit, was_idle })
     }
 
-    /// A connection that has just answered.
-    pub(super) async fn acquire_checked(self: &Arc<Self>, errand: Purpose) -> Result<PooledConnection, sqlx::Error> {
+    /// Returns a connection that has just answered a ping.
+    pub(super) async fn acquire_checked(self: &Arc<Self>, purpose: Purpose) -> Result<PooledConnection, sqlx::Error> {
+        let mut permit = self.permit(purpose).await?;
         loop {
-            let mut lent = self.acquire(self.permit(errand).await?).await?;
-            if !lent.was_idle {
-                return Ok(lent);
+            let mut connection = self.acquire(permit).await?;
+            if !connection.was_idle {
+                return Ok(connection);
             }
-            match lent.ping().await {
-                Ok(()) => return Ok(lent),
-                Err(error) if lent.is_retryable(&error) => {}
+            match connection.ping().await {
+                Ok(()) => return Ok(connection),
+                Err(error) if connection.is_retryable(&error) => permit = connection.discard(),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Begins a transaction in which every statement sees what is committed before it.
-    pub(super) async fn begin(self: &Arc<Self>, errand: Purpose) -> Result<PgTransaction, sqlx::Error> {
-        let mut lent = self.acquire_checked(errand).await?;
-        sqlx::raw_sql("begin isolation level read committed").execute(&mut *lent).await?;
-        Ok(PgTransaction(lent))
+    /// Begins a transaction and takes these advisory locks, in one round trip. Each statement sees
+    /// what was committed before it. A connection that turns out to be closed has done nothing, so
+    /// another one is tried.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        locks: &[i64],
+    ) -> Result<PostgresTransaction, sqlx::Error> {
+        let locks: String =
+            locks.iter().map(|lock| format!("; select pg_advisory_xact_lock('{lock}'::bigint)")).collect();
+        let begin = format!("begin isolation level read committed{locks}");
+        let mut permit = self.permit(purpose).await?;
+        loop {
+            let mut connection = self.acquire(permit).await?;
+            match sqlx::raw_sql(AssertSqlSafe(begin.as_str())).execute(&mut *connection).await {
+                Ok(_) => return Ok(PostgresTransaction::new(connection)),
+                Err(error) if connection.is_retryable(&error) => permit = connection.discard(),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(super) async fn close(&self) {
-        for queue in [&self.listing, &self.adding, &self.managing, &self.places] {
+        for queue in [&self.listing, &self.adding, &self.managing, &self.permits] {
             queue.close();
         }
         let idle = std::mem::take(&mut *self.idle());
@@ -161,7 +195,7 @@ impl Pool {
         Ok(connection)
     }
 
-    /// A row of no key, as long as that of a common one.
+    /// Returns a row without a key, as long as that of a common key.
     pub(super) fn decoy(&self) -> Option<&PgRow> {
         self.decoy.get()
     }
@@ -178,73 +212,71 @@ impl fmt::Debug for Pool {
             .field("port", &self.options.get_port())
             .field("database", &self.options.get_database())
             .field("patience", &self.operation_timeout)
-            .field("free", &self.places.available_permits())
+            .field("free", &self.permits.available_permits())
             .field("idle", &self.idle().len())
             .finish_non_exhaustive()
     }
 }
 
-/// Readies a new session, and refuses a server that only follows another one.
+/// Prepares a new session. A replica is an error.
 pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) -> Result<(), sqlx::Error> {
-    // The server gives up a little before its client does, and so can still say why; and it finds out that a client has gone.
+    // The server gives up a little before its client, so that it can say why. It also notices a
+    // client that is gone.
     let patience = (patience.as_millis() * 9 / 10).clamp(1, i32::MAX as u128);
     let settings = format!(
         "select pg_is_in_recovery() as is_replica,
             set_config('statement_timeout', '{patience}', false),
-            -- A commit that notifies waits for its turn behind others, and no statement's time ends that.
+            -- A commit that notifies waits behind other such commits; no statement timeout ends that wait.
             set_config('lock_timeout', '{patience}', false),
             set_config('idle_in_transaction_session_timeout', '{patience}', false),
             set_config('default_transaction_isolation', 'read committed', false),
-            -- What has an order has an index with that order: whatever the statistics say, or do not say yet.
+            -- Every ordered query has an index with its order, whatever the statistics say.
             set_config('enable_sort', 'off', false),
             set_config('jit', 'off', false),
             set_config('tcp_keepalives_idle', '60', false)"
     );
     let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(session).await?;
     if row.try_get("is_replica")? {
-        let why = "this PostgreSQL is a replica: it may be behind, so that a revoked key would still work";
+        let why = "this PostgreSQL server is a replica: it may be behind, so that a revoked key would still work";
         return Err(sqlx::Error::Configuration(why.into()));
     }
     Ok(())
 }
 
-/// What is not done within `operation_timeout` is cut short.
-pub(super) async fn within<T>(
-    patience: Duration,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    timeout(patience, work).await.unwrap_or_else(|_| {
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer from PostgreSQL within {patience:?}")).into())
-    })
-}
-
-fn is_timeout(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
-}
-
-// === impl Lent ===
+// === impl PooledConnection ===
 
 impl PooledConnection {
-    /// Takes the connection back. Without this it is closed.
+    /// Returns the connection to the pool. A connection that is dropped is closed.
     pub(super) fn release(self) {
-        let Self { connection, pool, place, .. } = self;
-        if !pool.places.is_closed() {
+        let Self { connection, pool, permit, .. } = self;
+        if !pool.permits.is_closed() {
             pool.idle().push(connection);
         }
-        drop(place);
+        drop(permit);
     }
 
-    /// Closes the connection, and keeps its place.
+    /// Closes the connection and keeps its permit.
     pub(super) fn discard(self) -> Permit {
-        self.place
+        self.permit
     }
 
-    /// Whether the server has closed this connection while nobody used it, so that nothing was done, and another may do it.
+    /// Ends a read: breaks with its result, or continues with the permit for another attempt.
+    pub(super) fn finish<T>(self, read: Result<T, sqlx::Error>) -> ControlFlow<Result<T, sqlx::Error>, Permit> {
+        match &read {
+            Ok(_) => self.release(),
+            Err(error) if self.is_retryable(error) => return ControlFlow::Continue(self.discard()),
+            Err(_) => {}
+        }
+        ControlFlow::Break(read)
+    }
+
+    /// Whether the server has closed this connection while it was idle: then nothing was done, and
+    /// another one can do it.
     pub(super) fn is_retryable(&self, error: &sqlx::Error) -> bool {
         self.was_idle
             && match error {
                 sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
-                // The server is going down, or has ended this session.
+                // The server is shutting down, or has ended this session.
                 sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
                 _ => false,
             }
@@ -262,34 +294,5 @@ impl Deref for PooledConnection {
 impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
-    }
-}
-
-// === impl Transaction ===
-
-impl PgTransaction {
-    /// Commits what was done, or rolls back what was refused.
-    pub(super) async fn end<T>(
-        mut self,
-        answer: Result<T, RegistryError>,
-    ) -> Result<Result<T, RegistryError>, sqlx::Error> {
-        let end = if answer.is_ok() { "commit" } else { "rollback" };
-        sqlx::raw_sql(end).execute(&mut *self.0).await?;
-        self.0.release();
-        Ok(answer)
-    }
-}
-
-impl Deref for PgTransaction {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.0
-    }
-}
-
-impl DerefMut for PgTransaction {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.0
     }
 }

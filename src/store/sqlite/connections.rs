@@ -53,7 +53,7 @@ pub(super) struct Connections {
 }
 
 /// The connection for lists and the permit of an organization, released together.
-pub(super) struct WriteGuard<'c> {
+pub(super) struct ListTurn<'c> {
     pub(super) connection: PoolConnection<Sqlite>,
     _lane: SemaphorePermit<'c>,
 }
@@ -122,12 +122,12 @@ impl Connections {
 
     /// Acquires the connection for lists. Lists of one organization queue for its permit first, so
     /// another organization waits for one of them at most.
-    pub(super) async fn turn(&self, organization: Option<&str>) -> Result<WriteGuard<'_>, sqlx::Error> {
+    pub(super) async fn turn(&self, organization: Option<&str>) -> Result<ListTurn<'_>, sqlx::Error> {
         self.files.check()?;
         let turn = async {
             let lane = &self.lanes[lane(organization)];
             let lane = lane.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            Ok(WriteGuard { connection: self.lists.acquire().await?, _lane: lane })
+            Ok(ListTurn { connection: self.lists.acquire().await?, _lane: lane })
         };
         timeout(PATIENCE, turn).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }

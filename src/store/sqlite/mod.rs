@@ -1,4 +1,4 @@
-//! Keys in a file of their own, in `SQLite`.
+//! Keys in an `SQLite` file.
 
 mod change_feed;
 mod connections;
@@ -22,25 +22,30 @@ pub use transaction::SqliteTransaction;
 use super::{KeyStore, row};
 use crate::{key::KeyDigest, record::KeyRecord};
 
-/// Keys in a `SQLite` file, with all that a [`KeyRegistry`](crate::KeyRegistry) can do. Clones share the file's connections.
+/// A registry in an `SQLite` file. Clones share its connections.
 ///
-/// The file is opened, or made; its tables are brought up to date. Several processes may use one file: each sees what the others have
-/// committed at its next look-up, which goes through an index on the digest. A change is on the disk before it is answered
-/// (write-ahead log, `synchronous = full`). Times are kept to the microsecond, attached values not at all.
+/// Opening creates the file if needed and migrates its tables. Several processes can use one file:
+/// each sees the changes of the others at its next lookup, which uses the index on the digest. A
+/// change is on disk before it returns (write-ahead log, `synchronous = full`). Times are stored to
+/// the microsecond. Extensions are not stored.
 ///
-/// - **Connections.** Look-ups, reads of single keys, lists and changes have connections of their own, so none waits for another kind.
-///   Lists run one at a time; the lists of one organization wait for each other first. Changes that add something wait for each other before
-///   they wait for the connection: so revoking, disabling and removing wait for one of them at most. A call waits 5 s at most in each line, and
-///   is then an error.
-/// - **Files.** A new file has the mode 0600, as have `-wal`, `-shm` and `-reserve` beside it. The mode of an existing file is kept.
-/// - **A replaced file.** On Unix each call compares the device and inode of the file, its `-wal` and its `-shm` with those that were
-///   opened. Once one differs, every call returns [`SqliteFault::Replaced`] until the store is opened again. Elsewhere a call notices
-///   only that a file is missing; Windows does not let an open database be moved. A file that is overwritten in place keeps its
-///   inode and is not noticed: stop every process before you restore a backup.
-/// - **A full disk.** `-reserve` holds 2 MiB. While it is missing and the disk has no space for it, adding a key returns
-///   [`SqliteFault::DiskFull`]. Revoking, disabling and removing a key uses its space, so they still work.
-/// - **Timing.** For an unknown key the row of another key is read and decoded, so a lookup of an unknown key does the work of a
-///   known one.
+/// - **Connections.** Lookups, reads of single keys, lists and changes have separate connections,
+///   so none waits for another kind. Lists run one at a time; the lists of one organization wait
+///   for each other first. Changes that add something wait for each other before they wait for the
+///   connection, so revoking, disabling and removing wait for at most one of them. A call fails
+///   after 5 s in one queue.
+/// - **Files.** A new file has the mode 0600, as have `-wal`, `-shm` and `-reserve` beside it. The
+///   mode of an existing file is kept.
+/// - **A replaced file.** On Unix each call compares the device and inode of the file, its `-wal`
+///   and its `-shm` with those that were opened. Once one differs, every call returns
+///   [`SqliteFault::Replaced`] until the store is opened again. Elsewhere a call notices only that
+///   a file is missing; Windows does not let an open database be moved. A file that is overwritten
+///   in place keeps its inode and is not noticed: stop every process before you restore a backup.
+/// - **A full disk.** `-reserve` holds 2 MiB. While it is missing and the disk has no space for it,
+///   adding a key returns [`SqliteFault::DiskFull`]. Revoking, disabling and removing a key uses
+///   its space, so they still work.
+/// - **Timing.** For an unknown key the row of another key is read and decoded, so a lookup of an
+///   unknown key does the work of a known one.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyManager, store::SqliteStore};
@@ -57,11 +62,12 @@ pub struct SqliteStore(Arc<Connections>);
 // === impl SqliteStore ===
 
 impl SqliteStore {
-    /// Opens the file at `path`, or makes it.
+    /// Opens the file at `path`, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened or written, is no database, or belongs to a newer version of this crate that older ones do not work with.
+    /// The file cannot be opened or written, is not a database, or belongs to a newer version of
+    /// this crate that this version cannot work with.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, sqlx::Error> {
         if path.as_ref() == Path::new(":memory:") {
             return Err(sqlx::Error::Configuration("this store is a file: use MemoryStore for keys in memory".into()));
@@ -69,12 +75,12 @@ impl SqliteStore {
         Ok(Self(Arc::new(Connections::open(path.as_ref()).await?)))
     }
 
-    /// What any process changes in the file from when they are connected, for a `CachedStore`.
+    /// Returns a feed of the changes that any process makes, for a `CachedStore`.
     pub fn change_feed(&self) -> SqliteChangeFeed {
         SqliteChangeFeed::new(&self.0.lookups.connect_options(), Arc::clone(&self.0.files))
     }
 
-    /// Closes the file. What was answered is in it already.
+    /// Closes the file. Every change that has returned is in it.
     pub async fn close(&self) {
         self.0.close().await;
     }
@@ -86,7 +92,8 @@ impl KeyStore for SqliteStore {
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
         let query = sqlx::query(statements::FIND).bind(digest.as_bytes().to_vec());
         let Some(row) = self.0.reading(query.fetch_optional(&self.0.lookups)).await? else { return Ok(None) };
-        // An unknown key takes as long as one that is refused: the row of another key is decoded, and dropped.
+        // An unknown key takes as long as a rejected one: the row of another key is decoded and
+        // dropped.
         let record = row::record(&row);
         if row.try_get::<&[u8], _>("digest")? == digest.as_bytes() {
             return record.map(Some);
@@ -102,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Each with the index of every row that it reads.
+    /// Statements, with the indexes that they use.
     const PLANS: [(&str, &[&str]); 10] = [
         (statements::FIND, &["sqlite_autoindex_api_keys_2 (digest>?)", "sqlite_autoindex_api_keys_2"]),
         (statements::LISTS[0][0], &["api_keys_by_organization (organization=? AND <expr>=? AND id<?)"]),
@@ -137,7 +144,7 @@ mod tests {
     const OF_OWNER_IN_ENVIRONMENT: &str = "api_keys_by_owner_and_environment (organization=? AND owner_type=? AND user=? \
                                            AND environment=? AND <expr>=? AND id<?)";
 
-    /// Also where `analyze` was run over a table in which all keys are one organization's, and revoked.
+    /// Also after `analyze`, over a table of revoked keys of one organization.
     #[tokio::test]
     async fn s02_every_look_up_list_and_count_goes_through_an_index_and_sorts_nothing() {
         let folder = tempfile::tempdir().unwrap();

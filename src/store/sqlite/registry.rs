@@ -79,7 +79,8 @@ impl SqliteStore {
         SqliteFault::DiskFull(self.0.files.path().to_owned()).into()
     }
 
-    /// Whether this update takes more space than the stored record. Such an update gets nothing of the reserve.
+    /// Whether this update takes more space than the stored record. Such an update gets nothing of
+    /// the reserve.
     async fn grows(&self, changed: &KeyRecord) -> Result<bool, sqlx::Error> {
         let Some(stored) = self.read(changed.id()).await? else { return Ok(false) };
         let length = |record: &KeyRecord| {

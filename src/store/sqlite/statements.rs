@@ -1,4 +1,5 @@
-//! What is asked of the database. Columns are named one by one, so that a process still works when a newer one has added a column.
+//! The SQL statements. They name every column, so that a process keeps working after a newer one
+//! has added a column.
 
 use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
 
@@ -11,7 +12,8 @@ macro_rules! columns {
     };
 }
 
-/// The row with this digest; or else another one, so that to find nothing is as much work as to find a key that is refused.
+/// The row with this digest, or else another one, so that an unknown key costs as much as a
+/// rejected one.
 pub(super) const FIND: &str = concat!(
     "select * from (select ",
     columns!(),
@@ -46,15 +48,16 @@ pub(super) const RECORD_USE: &str =
 
 pub(super) const COUNT_ALL: &str = "select count(*) from (select 1 from api_keys limit ?)";
 
-/// Counts the keys of an owner that are neither revoked nor expired. It reads no more rows than the limit, from each of the
-/// two ranges of the index.
+/// Counts the keys of an owner that are neither revoked nor expired. It reads no more rows than the
+/// limit, from each of the two ranges of the index.
 pub(super) const COUNT: &str = "select min(?5,
     (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
         and status <> 'revoked' and expires_at is null limit ?5))
     + (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
         and status <> 'revoked' and expires_at > ?4 limit ?5)))";
 
-/// The keys that are not revoked; or those and the others, each read in the order of the ids, and merged.
+/// The keys that are not revoked; or those and the revoked ones, each read in the order of the ids,
+/// and merged.
 macro_rules! lists {
     ($where:literal) => {
         [
@@ -96,7 +99,7 @@ pub(super) fn list(filter: &KeyFilter) -> Query<'_, Sqlite, SqliteArguments> {
     let query = sqlx::query(LISTS[number][usize::from(filter.revoked)]).bind(&filter.organization);
     let query = match &filter.after {
         Some(id) => query.bind(id.as_str()),
-        // Any blob is greater than every text.
+        // A blob is greater than every text.
         None => query.bind(&[][..]),
     };
     let mut query = query.bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));

@@ -1,4 +1,5 @@
-//! A transaction that writes. Its commit fails unless it went to the file that other processes open too.
+//! A transaction that writes. Its commit fails unless it went to the file that other processes open
+//! too.
 
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 

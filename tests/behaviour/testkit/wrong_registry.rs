@@ -222,7 +222,11 @@ impl KeyRegistry for Wrong {
         Ok(page)
     }
 
-    async fn update(&self, changed: KeyRecord, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
+    async fn update(
+        &self,
+        changed: KeyRecord,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let actor = match self.actor(Method::Update, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -303,7 +307,11 @@ impl KeyRegistry for Wrong {
         }
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
+    async fn revoke(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let actor = match self.actor(Method::Revoke, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -317,7 +325,11 @@ impl KeyRegistry for Wrong {
         self.keys.revoke(id, actor).await
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
+    async fn remove(
+        &self,
+        id: &KeyId,
+        actor: Option<&ActorKey>,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let actor = match self.actor(Method::Remove, actor).await {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal)),
@@ -347,7 +359,12 @@ impl KeyRegistry for Wrong {
         Ok(removed)
     }
 
-    async fn rehash(&self, id: &KeyId, from: &KeyDigest, to: &KeyDigest) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
+    async fn rehash(
+        &self,
+        id: &KeyId,
+        from: &KeyDigest,
+        to: &KeyDigest,
+    ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let rehashed = self.keys.rehash(id, from, to).await?;
         match (&rehashed, self.mistake) {
             (Ok(record), Mistake::RehashKeepsTheOld) => {

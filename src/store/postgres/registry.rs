@@ -1,0 +1,84 @@
+//! The registry: one timeout for a change, whatever it waits for.
+
+use std::ops::ControlFlow;
+
+use super::{PostgresStore, contains_nul, pool::Purpose, statements, transaction::PostgresTransaction};
+use crate::{
+    record::{KeyId, KeyRecord},
+    store::{
+        ChangeKind, ChangeScope, KeyFilter, RegistryChange, RegistryError, TransactionalStore, UsageDelta, change, row,
+    },
+};
+
+impl TransactionalStore for PostgresStore {
+    type Transaction<'s> = PostgresTransaction;
+
+    async fn read(&self, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
+        if contains_nul(id.as_str()) {
+            return Ok(None);
+        }
+        let work = async {
+            let mut permit = self.pool.permit(Purpose::Change).await?;
+            loop {
+                let mut connection = self.pool.acquire(permit).await?;
+                let row = sqlx::query(statements::GET).bind(id.as_str()).fetch_optional(&mut *connection).await;
+                match connection.finish(row) {
+                    ControlFlow::Break(row) => return row?.as_ref().map(row::record).transpose(),
+                    ControlFlow::Continue(freed) => permit = freed,
+                }
+            }
+        };
+        self.pool.within(work).await
+    }
+
+    async fn read_page(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        let (_, user) = row::owner(filter.owner.as_ref());
+        let after = filter.after.as_ref().map(KeyId::as_str);
+        let texts = [filter.organization.as_deref(), filter.environment.as_deref(), user, after];
+        if texts.into_iter().flatten().any(contains_nul) {
+            return Ok(Vec::new());
+        }
+        let work = async {
+            let mut permit = self.pool.permit(Purpose::List).await?;
+            loop {
+                let mut connection = self.pool.acquire(permit).await?;
+                let rows = statements::list(filter).build().fetch_all(&mut *connection).await;
+                match connection.finish(rows) {
+                    ControlFlow::Break(rows) => return rows?.iter().map(row::record).collect(),
+                    ControlFlow::Continue(freed) => permit = freed,
+                }
+            }
+        };
+        self.pool.within(work).await
+    }
+
+    async fn begin(&self, scope: ChangeScope<'_>) -> Result<PostgresTransaction, sqlx::Error> {
+        // A transaction that waits for the lock of an owner must not take the connection of a
+        // revocation.
+        let purpose = match scope.kind {
+            ChangeKind::Update(_) | ChangeKind::Revoke if scope.owner.is_none() => Purpose::Change,
+            _ => Purpose::Add,
+        };
+        let first = matches!(scope.kind, ChangeKind::AddFirst).then(statements::first_lock_number);
+        let owner = scope.owner.map(statements::lock_number);
+        let locks: Vec<i64> = first.into_iter().chain(owner).collect();
+        self.pool.begin(purpose, &locks).await
+    }
+
+    async fn transact<C: RegistryChange>(&self, change: &C) -> Result<Result<C::Output, RegistryError>, sqlx::Error> {
+        self.pool.within(change::run(self, change)).await
+    }
+
+    async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), sqlx::Error> {
+        let (ids, counts, times) = statements::add_up(usage);
+        let work = async {
+            // It must not be repeated, so the connection is checked before.
+            let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
+            let query = sqlx::query(statements::RECORD_USES).bind(ids).bind(counts).bind(times);
+            query.execute(&mut *connection).await?;
+            connection.release();
+            Ok(())
+        };
+        self.pool.within(work).await
+    }
+}

@@ -1,0 +1,111 @@
+//! A transaction, and its six operations.
+
+use sqlx::Postgres;
+
+use super::{contains_nul, pool::PooledConnection, statements};
+use crate::{
+    record::{KeyId, KeyRecord},
+    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, row},
+};
+
+/// A transaction of a [`PostgresStore`](super::PostgresStore). When it is dropped, its connection
+/// is closed, so the server rolls it back.
+pub struct PostgresTransaction(PooledConnection);
+
+// === impl PostgresTransaction ===
+
+impl PostgresTransaction {
+    pub(super) fn new(connection: PooledConnection) -> Self {
+        Self(connection)
+    }
+
+    async fn end(mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(statement).execute(&mut *self.0).await?;
+        self.0.release();
+        Ok(())
+    }
+
+    async fn ids_of(&mut self, owner: OwnerScope<'_>) -> Result<Vec<String>, sqlx::Error> {
+        statements::keys_of(owner).build_query_scalar().fetch_all(&mut *self.0).await
+    }
+}
+
+impl RegistryTransaction for PostgresTransaction {
+    type Error = sqlx::Error;
+
+    /// Locks one row after the other, in the order of their ids. The locks of `begin` come first.
+    /// So no two transactions wait for each other.
+    async fn lock(&mut self, ids: &[&KeyId], owner: Option<OwnerScope<'_>>) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        let ids = ids.iter().map(|id| id.as_str()).filter(|id| !contains_nul(id));
+        let mut ids: Vec<String> = ids.map(str::to_owned).collect();
+        if let Some(owner) = owner.filter(|owner| !has_nul(owner)) {
+            ids.extend(self.ids_of(owner).await?);
+        }
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query(statements::LOCK).bind(ids).fetch_all(&mut *self.0).await?;
+        rows.iter().map(row::record).collect()
+    }
+
+    async fn insert(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
+        loop {
+            let query = sqlx::query_with(statements::INSERT, row::arguments::<Postgres>(record)?);
+            if query.execute(&mut *self.0).await?.rows_affected() == 1 {
+                return Ok(Ok(()));
+            }
+            let query = sqlx::query_scalar::<_, String>(statements::DUPLICATES).bind(record.id().as_str());
+            let duplicates = query.bind(&record.digest().as_bytes()[..]).fetch_all(&mut *self.0).await?;
+            if duplicates.iter().any(|id| id == record.id().as_str()) {
+                return Ok(Err(RegistryError::DuplicateId(record.id().clone())));
+            }
+            if !duplicates.is_empty() {
+                return Ok(Err(RegistryError::DuplicateDigest));
+            }
+            // The duplicate was removed in between.
+        }
+    }
+
+    async fn put(&mut self, record: &KeyRecord) -> Result<(), sqlx::Error> {
+        let query = sqlx::query_with(statements::PUT, row::arguments::<Postgres>(record)?);
+        query.execute(&mut *self.0).await.map(drop)
+    }
+
+    async fn delete(&mut self, ids: &[&KeyId]) -> Result<(), sqlx::Error> {
+        let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+        sqlx::query(statements::DELETE).bind(ids).execute(&mut *self.0).await.map(drop)
+    }
+
+    async fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> Result<u32, sqlx::Error> {
+        let mut query = match keys {
+            CountedKeys::All => statements::count_all(max),
+            CountedKeys::OfOwner(owner, at) => statements::count(owner, at, max),
+        };
+        let count = query.build_query_scalar::<i64>().fetch_one(&mut *self.0).await?;
+        Ok(u32::try_from(count).unwrap_or(max).min(max))
+    }
+
+    async fn set_digest(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
+        let query = sqlx::query(statements::SET_DIGEST).bind(record.id().as_str());
+        let query = query.bind(&record.digest().as_bytes()[..]).bind(row::number(record.version()));
+        match query.execute(&mut *self.0).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(RegistryError::DuplicateDigest)),
+            updated => updated.map(|_| Ok(())),
+        }
+    }
+
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        self.end("commit").await
+    }
+
+    /// Keeps the connection, which a drop would close.
+    async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.end("rollback").await
+    }
+}
+
+/// No key has an owner with a NUL in its name.
+fn has_nul(owner: &OwnerScope<'_>) -> bool {
+    let (_, user) = row::owner(owner.owner);
+    [owner.organization, user].into_iter().flatten().any(contains_nul)
+}
