@@ -55,7 +55,7 @@ class Bar:
 
 
 class Axis:
-    """Where a value stands between the labels and the numbers."""
+    """The position of a value between the labels and the numbers."""
 
     def __init__(self, ticks, place, label):
         self.ticks, self.place, self.label = ticks, place, label

@@ -23,7 +23,7 @@ FOUND = BENCH / "target" / "rows.json"
 
 CLIENTS, SECONDS = 8, 10
 
-# What a product says of a key: an owner, an organization, a name, a mask, two grants. Nobody listens, so nobody is told.
+# A key as products store it: an owner, an organization, a name, a mask, two grants. No node listens, so no trigger notifies.
 FILL = """
 set synchronous_commit = off;
 alter table api_keys disable trigger api_keys_tell;
@@ -95,7 +95,7 @@ def run(program, *arguments, text=None):
     if os.geteuid() == 0:
         owner = pwd.getpwnam("postgres")
         user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-    # A server that goes on would hold a pipe open, so only those are read that end.
+    # A running server would hold a pipe open, so only the output of commands that end is read.
     stdout, stderr = (subprocess.DEVNULL, subprocess.DEVNULL) if program == "pg_ctl" else (subprocess.PIPE, None)
     command = [find(program), *map(str, arguments)]
     return subprocess.run(command, input=text, stdout=stdout, stderr=stderr, text=True, check=True, cwd="/", **user).stdout

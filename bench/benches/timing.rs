@@ -1,4 +1,4 @@
-//! Whether the time of a refusal tells an unknown key from one that was revoked or has expired.
+//! Tests whether the time of a rejection distinguishes an unknown key from a revoked or expired one.
 //!
 //! ```sh
 //! cargo bench --manifest-path bench/Cargo.toml --features stores --bench timing                          # SQLite

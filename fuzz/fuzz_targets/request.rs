@@ -1,4 +1,4 @@
-//! Any request at all: no panic, and nobody gets in who does not present the key.
+//! Any request: no panic, and no response but a rejection without the key.
 //!
 //! ```sh
 //! cargo +nightly fuzz run request

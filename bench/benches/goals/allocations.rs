@@ -48,7 +48,7 @@ fn signed(bytes: usize) -> i64 {
 }
 
 // SAFETY: every call is handed on to `System` as it came; the account neither allocates nor has a destructor.
-#[allow(unsafe_code, reason = "an allocator cannot be told apart from its trait, which is unsafe")]
+#[allow(unsafe_code, reason = "the trait of allocators is unsafe")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         book(1, signed(layout.size()));

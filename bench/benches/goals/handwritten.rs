@@ -60,7 +60,7 @@ impl Table {
         Self(Arc::new(table))
     }
 
-    /// Whose key a request presents.
+    /// Finds the owner of the key in a request.
     pub fn check<B>(&self, request: &Request<B>) -> Option<Arc<Known>> {
         let key = rig::bearer(request.headers())?;
         let digest: [u8; 32] = Sha256::digest(key).into();

@@ -23,7 +23,7 @@ const MOST: u64 = 5_000_000;
 /// Instructions for each of so many calls in user mode, or nothing where a child cannot be traced.
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 pub fn of(item: &mut dyn Item, calls: usize) -> Option<f64> {
-    // SAFETY: the child goes on in this thread alone, in code that waits for no other one, and never returns.
+    // SAFETY: the child runs in this thread alone, in code that waits for no other one, and never returns.
     #[allow(unsafe_code, reason = "what follows a fork cannot be checked by the compiler")]
     match unsafe { fork() }.ok()? {
         ForkResult::Child => be_counted(item, calls),
@@ -56,7 +56,7 @@ fn be_counted(item: &mut dyn Item, calls: usize) -> ! {
     std::process::abort()
 }
 
-/// The instructions from the next stop to the one after, whence the child goes on.
+/// Counts the instructions from the next stop to the one after, and lets the child continue.
 fn steps(child: Pid) -> Option<u64> {
     let WaitStatus::Stopped(_, Signal::SIGSTOP) = waitpid(child, None).ok()? else { return None };
     for count in 1..MOST {

@@ -29,9 +29,9 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 type Measure = fn(&mut Report);
 
 /// Goals, the peers or the stages, and what measures them.
-type Room = (&'static [&'static str], Measure);
+type Section = (&'static [&'static str], Measure);
 
-const ROOMS: &[Room] = &[
+const SECTIONS: &[Section] = &[
     (&["1", "9", "15"], goal::verify::measure),
     (&["2", "3", "4", "15"], goal::layer::measure),
     (&["stages"], goal::stages::measure),
@@ -57,14 +57,14 @@ fn main() {
         child::answer(*measure);
         return;
     }
-    let rooms = ROOMS.iter().map(|(names, _)| *names).collect::<Vec<_>>().concat();
-    if let Some(unknown) = arguments.iter().find(|argument| !rooms.contains(&argument.as_str())) {
-        eprintln!("no {unknown} here: {}", rooms.join(" "));
+    let known = SECTIONS.iter().map(|(names, _)| *names).collect::<Vec<_>>().concat();
+    if let Some(unknown) = arguments.iter().find(|argument| !known.contains(&argument.as_str())) {
+        eprintln!("unknown name {unknown}, expected one of: {}", known.join(" "));
         std::process::exit(2);
     }
     let is_wanted = |name: &&str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
     let mut report = Report::live();
-    for (names, measure) in ROOMS {
+    for (names, measure) in SECTIONS {
         if names.iter().any(is_wanted) {
             measure(&mut report);
         }

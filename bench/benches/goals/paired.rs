@@ -54,7 +54,7 @@ impl<'a> Group<'a> {
         self
     }
 
-    /// Adds an item, and says under which number it stands in a round.
+    /// Adds an item and returns its number in a round.
     pub fn add(&mut self, name: impl Into<String>, item: impl Item + 'a) -> usize {
         self.entries.push(Entry {
             counted: COUNTED,
@@ -113,7 +113,7 @@ impl<'a> Group<'a> {
         self.entries[item].instructions
     }
 
-    /// All items, for whoever wants to look at them.
+    /// Returns all items as a table.
     pub fn table(&self) -> Table {
         let row = |(place, entry): (usize, &Entry<'_>)| Row {
             name: entry.name.clone(),

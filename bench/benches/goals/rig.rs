@@ -98,7 +98,7 @@ impl Carries<'_> {
             Self::XApiKey(keys) => {
                 ("x-api-key".parse().expect("a name"), keys.iter().map(|key| key.expose().to_owned()).collect())
             }
-            Self::Nothing(keys) => (USER_AGENT, keys.iter().map(|key| format!("nobody {}", key.expose())).collect()),
+            Self::Nothing(keys) => (USER_AGENT, keys.iter().map(|key| format!("absent {}", key.expose())).collect()),
         };
         let mut turn = 0;
         move || {

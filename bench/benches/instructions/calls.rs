@@ -32,7 +32,7 @@ pub fn call(name: &str, times: &str) -> Result<()> {
     let [key, unknown, long_key, foreign_key] = [KEY, UNKNOWN, LONG, FOREIGN].map(|key| ApiKey::new(key).unwrap());
     let layer = layer([&key, &long_key]);
     let may = |action| Require::permission("links", action);
-    let (bearer, nobody) = (bearer(&key), request());
+    let (bearer, keyless) = (bearer(&key), request());
     match name {
         "compression" => compress(times),
         "hash" => hash(&key, times),
@@ -41,12 +41,12 @@ pub fn call(name: &str, times: &str) -> Result<()> {
         "authenticate a long key" => authenticate(&layer, &self::bearer(&long_key), times),
         "bare" => serve(bare(), &bearer, StatusCode::OK, times),
         "bare, extensions in use" => serve(bare(), &in_use(bearer), StatusCode::OK, times),
-        "bare, without a key" => serve(bare(), &nobody, StatusCode::OK, times),
+        "bare, without a key" => serve(bare(), &keyless, StatusCode::OK, times),
         "layer" => serve(layer.layer(bare()), &bearer, StatusCode::OK, times),
         "layer, extensions in use" => serve(layer.layer(bare()), &in_use(bearer), StatusCode::OK, times),
         "layer and guard" => serve(layer.layer(may("read").layer(bare())), &bearer, StatusCode::OK, times),
         "forbidden" => serve(layer.layer(may("write").layer(bare())), &bearer, StatusCode::FORBIDDEN, times),
-        "missing" => serve(layer.layer(bare()), &nobody, StatusCode::UNAUTHORIZED, times),
+        "missing" => serve(layer.layer(bare()), &keyless, StatusCode::UNAUTHORIZED, times),
         "unknown" => serve(layer.layer(bare()), &self::bearer(&unknown), StatusCode::UNAUTHORIZED, times),
         "foreign" => serve(layer.layer(bare()), &self::bearer(&foreign_key), StatusCode::UNAUTHORIZED, times),
         _ => return Err(format!("no call {name}").into()),
@@ -126,7 +126,7 @@ fn bearer(key: &ApiKey) -> Request<()> {
     request
 }
 
-/// With as many values in the extensions as a server and a router leave there, and room for more.
+/// A request with as many extensions as a server and a router leave there, and spare capacity.
 fn in_use(mut request: Request<()>) -> Request<()> {
     request.extensions_mut().insert(1_u8);
     request.extensions_mut().insert(1_u16);

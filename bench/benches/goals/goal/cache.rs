@@ -1,6 +1,6 @@
 //! Goal 13: what a hit in a cache costs beside the memory store.
 //!
-//! A memory store stands behind the cache, in place of a database: a hit never reaches it, as the cache's own count proves.
+//! A memory store is behind the cache, in place of a database. A hit never reaches it: the cache's own count proves it.
 
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ pub fn measure(report: &mut Report) {
 async fn filled(keys: &Keys) -> CachedStore<MemoryStore> {
     let hasher = KeyHasher::sha256();
     let store = keys.store(&hasher, rig::two_grants);
-    // A long lease, so that nothing is asked of the store if this machine stands still for a second.
-    let lease = Duration::from_mins(1);
+    // A long lease, so that the cache asks the store nothing if this machine stalls for a second.
+    let lease = Duration::from_secs(60);
     let cache = CachedStore::builder(store.clone(), store.change_feed()).lease(lease).build().expect("a cache");
     while !cache.status().is_following {
         tokio::time::sleep(Duration::from_millis(1)).await;

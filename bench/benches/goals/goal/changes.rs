@@ -48,7 +48,7 @@ enum Meanwhile {
     Elsewhere,
 }
 
-/// Whoever makes the changes.
+/// The thread that makes the changes.
 struct Changer<'s> {
     store: &'s MemoryStore,
     elsewhere: &'s MemoryStore,

@@ -15,7 +15,7 @@ use crate::{
     spread::Spread,
 };
 
-/// Says with how many keys it is measured, for whoever has less memory or less time.
+/// The environment variable with the number of keys, for machines with less memory or less time.
 const VARIABLE: &str = "GOAL_KEYS";
 
 /// The number of keys in the large store.

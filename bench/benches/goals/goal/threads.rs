@@ -32,7 +32,7 @@ type Work = Box<dyn FnMut(usize) + Send>;
 const ROUNDS: usize = 121;
 const WARM_UP: Duration = Duration::from_millis(1);
 
-/// Short, so that there are slices in which nobody else wants a core.
+/// Short, so that there are slices in which no other process wants a core.
 const SLICE: Duration = Duration::from_millis(5);
 
 /// What a thread must have had of its core for its slice to count, and how often it is tried.
@@ -81,7 +81,7 @@ fn verifying(layer: &ApiKeyLayer, key: &ApiKey) -> Work {
     })
 }
 
-/// Calls of a service with a request that comes back, so that no time goes into making it: only its extensions are made anew.
+/// Calls a service with a request that it returns, so making it takes no time: only its extensions are new.
 fn calling(layer: &ApiKeyLayer, key: &ApiKey) -> Work {
     let [request] = Carries::Bearer(slice::from_ref(key)).some();
     let mut service = layer.layer(Returns);
@@ -127,7 +127,7 @@ fn gain([first, second]: &mut [Work; 2]) -> f64 {
     both * 2.0 / alone
 }
 
-/// Calls in a second of all works together, in a slice that nobody disturbs, or in the one that was disturbed least.
+/// Calls in a second of all works together, in an undisturbed slice or in the least disturbed one.
 fn undisturbed(works: &mut [(usize, &mut Work)]) -> f64 {
     let mut best = (0.0, 0.0);
     for _ in 0..TRIES {

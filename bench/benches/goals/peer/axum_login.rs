@@ -68,8 +68,8 @@ pub fn routers() -> Routers {
         )
         .layer(AuthManagerLayerBuilder::new(Users, sessions).build());
     let cookie = log_in(behind.clone());
-    let mut nobody = requests(HeaderValue::from_static("id=nobody"));
-    assert_eq!(rig::call(&mut behind.clone(), nobody()).status(), StatusCode::UNAUTHORIZED);
+    let mut anonymous = requests(HeaderValue::from_static("id=absent"));
+    assert_eq!(rig::call(&mut behind.clone(), anonymous()).status(), StatusCode::UNAUTHORIZED);
     Routers { plain, behind, cookie }
 }
 

@@ -44,7 +44,7 @@ fn checks(report: &mut Report) {
     report.table(group.table());
 }
 
-/// What stands around a service, above that service alone.
+/// Layers around a service, above that service alone.
 fn layers(report: &mut Report) {
     let keys = Keys::new();
     let layer = keys.layer();

@@ -13,7 +13,7 @@ use tower_http::{
 
 use crate::handwritten::{Table, unauthorized};
 
-/// One token, compared with `==`, and nobody is told whose it is.
+/// One token, compared with `==`. The service does not learn its owner.
 pub fn bearer(key: &ApiKey) -> ValidateRequestHeaderLayer<Bearer<()>> {
     ValidateRequestHeaderLayer::bearer(key.expose())
 }
