@@ -62,7 +62,7 @@ pub enum Invalidation {
 ///     }
 ///
 ///     async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, BoxError> {
-///         let now = self.select_max_version().await?; // in the database that the look-ups go to
+///         let now = self.select_max_version().await?; // in the database that lookups read
 ///         let was_changed = std::mem::replace(&mut self.seen, now) != now;
 ///         Ok(if was_changed { vec![Invalidation::All] } else { Vec::new() })
 ///     }

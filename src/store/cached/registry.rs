@@ -1,5 +1,5 @@
 //! Changes made through a cache: the store performs them, and this cache invalidates the keys at
-//! once. The change feed covers the other nodes, and changes whose result is lost.
+//! once. The change feed covers the other nodes, and changes with a lost result.
 
 use super::{CacheError, CachedStore};
 use crate::{
