@@ -174,10 +174,27 @@ fn each_attack_in_the_guide_has_its_test() {
     }
 }
 
+/// The modules are below `src`, and the tests of the invariants below `tests`.
+#[test]
+fn the_tables_of_the_architecture_name_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = read(root.join("ARCHITECTURE.md"));
+    for (heading, column, folder) in [("Modules", 1, "src"), ("Invariants", 2, "tests")] {
+        let section = page.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+        let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+        let cells: Vec<&str> = rows.map(|row| row.split('|').nth(column).unwrap()).collect();
+        assert!(cells.len() > 10, "{heading}");
+        for cell in cells {
+            let path = cell.split('`').nth(1).unwrap_or_else(|| panic!("no path in {cell}"));
+            assert!(root.join(folder).join(path).exists(), "{folder}/{path} does not exist");
+        }
+    }
+}
+
 #[test]
 fn the_pages_to_read_first_are_short() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (page, most) in [("README.md", 150), ("docs/performance.md", 100)] {
+    for (page, most) in [("README.md", 150), ("ARCHITECTURE.md", 110), ("docs/performance.md", 100)] {
         let lines = read(root.join(page)).lines().count();
         assert!(lines <= most, "{page} has {lines} lines");
     }
