@@ -117,6 +117,7 @@ pub mod openapi;
 mod path;
 mod permission;
 mod principal;
+mod ready;
 mod record;
 pub mod rejection;
 pub mod scheme;
@@ -133,7 +134,7 @@ pub use observe::{Decision, Outcome};
 pub use permission::{Action, Permissions};
 pub use principal::Principal;
 pub use record::{InvalidStatus, KeyId, KeyRecord, Owner, Status};
-pub use rejection::{Cause, MissingPermission, Problem, Reason, Rejection, RejectionFormat};
+pub use rejection::{Cause, MissingPermission, Problem, Reason, Rejection, RejectionFormat, Verdict};
 pub use scheme::{ConflictPolicy, InvalidScheme, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 

@@ -102,6 +102,10 @@ impl Principal {
         Rejection::new(reason).by_scheme(Some(self.scheme)).of_record(self.record.clone())
     }
 
+    pub(crate) fn complete(&self, rejection: Rejection) -> Rejection {
+        rejection.of_key(self.scheme, &self.record)
+    }
+
     /// The scheme by which the key came.
     pub fn scheme(&self) -> &Scheme {
         self.scheme

@@ -1,35 +1,43 @@
-//! Which permissions a key lacked that a guard has refused.
+//! The permissions that a rejected key lacks.
 
 use std::sync::Arc;
 
 use http::{Method, request::Parts};
 
-use super::{Check, Require, action_of};
+use super::{
+    Require,
+    check::{Check, Shape},
+    outcome::Refusal,
+};
 use crate::{
     permission::Permissions,
     principal::Principal,
     rejection::{Missing, MissingPermission, Reason, Rejection},
 };
 
-/// More alternatives than anybody reads.
-const MOST: usize = 16;
+/// The most alternatives that a detail names.
+const MAX_ALTERNATIVES: usize = 16;
 
 impl Require {
-    /// The rejection of a request that this guard has refused for `reason`. Only a missing permission is named: nothing that is hidden, and
-    /// nothing of an organization or a check of one's own.
+    /// The rejection of a request that this guard does not let pass. It names missing permissions
+    /// only: nothing that is hidden, and nothing of an organization or of the application's checks.
     #[cold]
-    pub(super) fn rejection(&self, reason: Reason, principal: &Principal, parts: &Parts) -> Rejection {
-        let rejection = principal.refused(reason);
-        match reason {
-            Reason::Forbidden => rejection.lacking(Missing::new(self.lacking(principal, parts)).map(Arc::new)),
-            _ => rejection,
+    pub(super) fn rejection(&self, refusal: Refusal, principal: &Principal, parts: &Parts) -> Rejection {
+        let Refusal { reason, own } = refusal;
+        if let Some(own) = own {
+            return principal.complete(*own);
         }
+        let rejection = principal.refused(reason);
+        if reason != Reason::Forbidden {
+            return rejection;
+        }
+        rejection.lacking(Missing::new(self.lacking(principal, parts)).map(Arc::new))
     }
 
     /// The same for a guard that asks for one permission.
     #[cold]
     pub(super) fn without_permission(&self, principal: &Principal, method: &Method) -> Rejection {
-        if self.hidden {
+        if self.is_hidden {
             return principal.refused(Reason::ForeignResourceHidden);
         }
         let lacked = self.check.lacked(principal.record().permissions(), method);
@@ -37,47 +45,57 @@ impl Require {
         principal.refused(Reason::Forbidden).lacking(missing.map(Arc::new))
     }
 
-    /// What a key lacks that does not pass: alternatives, each of which would be enough as far as permissions go.
+    /// The permissions that a rejected key lacks: alternatives, each of which is enough as far as
+    /// permissions are concerned.
     fn lacking(&self, principal: &Principal, parts: &Parts) -> Vec<Vec<MissingPermission>> {
-        if self.hidden {
+        if self.is_hidden {
             return Vec::new();
         }
-        let mut lacking: Vec<Vec<MissingPermission>> = match &*self.check {
-            Check::Permission { .. } | Check::ByMethod { .. } => {
+        let mut lacking: Vec<Vec<MissingPermission>> = match self.check.shape(&parts.method) {
+            Shape::Permission { .. } => {
                 let permissions = principal.record().permissions();
                 self.check.lacked(permissions, &parts.method).into_iter().map(|permission| vec![permission]).collect()
             }
-            Check::Organization(_) | Check::That(_) => Vec::new(),
-            Check::Any(checks) => checks.iter().flat_map(|check| check.lacking(principal, parts)).collect(),
-            Check::All(checks) => {
-                let refusing = checks.iter().filter(|check| check.check(principal, parts).is_err());
+            Shape::Unnamed { .. } => Vec::new(),
+            Shape::Any(checks) => checks.iter().flat_map(|check| check.lacking(principal, parts)).collect(),
+            Shape::All(checks) => {
+                let refusing = checks
+                    .iter()
+                    .filter(|check| !check.has_own_check(parts) && check.evaluate(principal, parts).is_err());
                 let each = refusing.map(|check| check.lacking(principal, parts)).filter(|lacking| !lacking.is_empty());
                 each.reduce(|so_far, next| both(&so_far, &next)).unwrap_or_default()
             }
-            Check::Table(table) => {
+            Shape::Table(table) => {
                 let guard = table.guard_of(parts);
                 guard.map(|guard| guard.lacking(principal, parts)).unwrap_or_default()
             }
         };
-        lacking.truncate(MOST);
+        lacking.truncate(MAX_ALTERNATIVES);
         lacking
+    }
+
+    /// Whether an evaluation calls a [`Require::check`] of the application.
+    fn has_own_check(&self, parts: &Parts) -> bool {
+        match self.check.shape(&parts.method) {
+            Shape::Permission { .. } => false,
+            Shape::Unnamed { is_own } => is_own,
+            Shape::Any(checks) | Shape::All(checks) => checks.iter().any(|check| check.has_own_check(parts)),
+            Shape::Table(table) => table.guard_of(parts).is_some_and(|guard| guard.has_own_check(parts)),
+        }
     }
 }
 
 impl Check {
-    /// The permission that is asked for, if one is and the key does not have it.
-    pub(super) fn lacked(&self, permissions: &Permissions, method: &Method) -> Option<MissingPermission> {
-        let (resource, action) = match self {
-            Self::Permission { resource, action } => (resource, action.clone()),
-            Self::ByMethod { resource } => (resource, action_of(method)?),
-            _ => return None,
-        };
+    /// The permission that is asked for, if the key lacks it.
+    fn lacked(&self, permissions: &Permissions, method: &Method) -> Option<MissingPermission> {
+        let Shape::Permission { resource, action } = self.shape(method) else { return None };
+        let action = action?;
         let is_lacked = !permissions.allow(resource, &action);
-        is_lacked.then(|| MissingPermission::new(resource.clone(), action))
+        is_lacked.then(|| MissingPermission::new(resource, action))
     }
 }
 
-/// Each alternative of the one with each of the other.
+/// Combines each alternative of one list with each of the other.
 fn both(one: &[Vec<MissingPermission>], other: &[Vec<MissingPermission>]) -> Vec<Vec<MissingPermission>> {
     let mut both = Vec::new();
     for first in one {
@@ -86,6 +104,6 @@ fn both(one: &[Vec<MissingPermission>], other: &[Vec<MissingPermission>]) -> Vec
             both.push(first.iter().chain(more).cloned().collect());
         }
     }
-    both.truncate(MOST);
+    both.truncate(MAX_ALTERNATIVES);
     both
 }

@@ -11,10 +11,12 @@
 //! | a CORS preflight                      | by calling the inner service                  |
 //! | nothing: there is no layer around it  | 500, and a loud line: an event of `tracing`, or standard error without that feature |
 
+mod check;
 mod host;
 mod missing;
 #[cfg(feature = "utoipa")]
 mod openapi_roles;
+mod outcome;
 mod path;
 mod rows;
 mod service;
@@ -35,11 +37,12 @@ use crate::{
     error::ConfigError,
     permission::Action,
     principal::{CallerIdentity, Principal, Unauthenticated},
-    rejection::{Reason, Rejection},
+    rejection::{Reason, Rejection, Verdict, Wait},
 };
+use check::Check;
 use host::HostTemplate;
+use outcome::Refusal;
 use path::PathPrefix;
-use table::RouteTable;
 
 /// A tower layer that lets a request pass only if its key is allowed to. It stands anywhere inside an
 /// [`ApiKeyLayer`](crate::ApiKeyLayer): on one route, on several, on a whole router.
@@ -59,21 +62,8 @@ use table::RouteTable;
 #[derive(Clone)]
 pub struct Require {
     check: Arc<Check>,
-    hidden: bool,
+    is_hidden: bool,
 }
-
-enum Check {
-    Permission { resource: Box<str>, action: Action },
-    ByMethod { resource: Box<str> },
-    Organization(OrganizationOf),
-    That(OwnCheck),
-    Any(Vec<Require>),
-    All(Vec<Require>),
-    Table(Box<RouteTable>),
-}
-
-type OrganizationOf = Box<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
-type OwnCheck = Box<dyn Fn(&Principal, &Parts) -> bool + Send + Sync>;
 
 impl Require {
     /// The key may do `action` to `resource`.
@@ -154,7 +144,46 @@ impl Require {
     /// Require::predicate(|key, _parts| key.owner() == Some(&Owner::ServiceAccount));
     /// ```
     pub fn predicate(check: impl Fn(&Principal, &Parts) -> bool + Send + Sync + 'static) -> Self {
-        Self::new(Check::That(Box::new(check)))
+        Self::new(Check::Predicate(Box::new(check)))
+    }
+
+    /// Runs a check of yours that returns the rejection.
+    ///
+    /// The check returns `Result<(), Rejection>`, or a [`Verdict`] if it has to wait, for a database
+    /// say. The layer renders the rejection in its own format and reports it once. Without a
+    /// principal the guard rejects with 401, and the check does not run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_api_key::{Rejection, Require};
+    ///
+    /// fn quota(_organization: Option<&str>) -> Result<(), Duration> {
+    /// #   Ok(())
+    ///     // counts the request
+    /// }
+    ///
+    /// Require::check(|key, _parts| quota(key.organization()).map_err(Rejection::too_many_requests));
+    /// ```
+    pub fn check<V: Into<Verdict>>(check: impl Fn(&Principal, &Parts) -> V + Send + Sync + 'static) -> Self {
+        Self::new(Check::Own(Box::new(move |principal, parts| check(principal, parts).into())))
+    }
+
+    /// Runs a [`check`](Self::check) of yours once this guard has accepted the request, before the
+    /// inner service is called. It does not run for a request that this guard rejects.
+    ///
+    /// ```
+    /// use tower_api_key::{Rejection, Require, rejection::Verdict};
+    ///
+    /// async fn charge(key: String) -> Result<(), Rejection> {
+    ///     // takes one credit
+    /// #   Ok(())
+    /// }
+    ///
+    /// Require::permission("reports", "create").and_then(|key, _parts| Verdict::wait(charge(key.id().to_string())));
+    /// ```
+    #[must_use]
+    pub fn and_then<V: Into<Verdict>>(self, check: impl Fn(&Principal, &Parts) -> V + Send + Sync + 'static) -> Self {
+        Self::new(Check::All(vec![self, Self::check(check)]))
     }
 
     /// The key passes at least one of these. An empty list lets nobody pass.
@@ -218,96 +247,50 @@ impl Require {
     /// Answers 404 where it would answer 403, to hide that the resource exists (RFC 9110 §15.5.4).
     #[must_use]
     pub fn hide_as_not_found(mut self) -> Self {
-        self.hidden = true;
+        self.is_hidden = true;
         self
     }
 
     fn new(check: Check) -> Self {
-        Self { check: Arc::new(check), hidden: false }
+        Self { check: Arc::new(check), is_hidden: false }
     }
 
-    /// What a guard says that asks for permissions alone, of a request with a principal. Nothing of the request has to be moved for that.
+    /// The verdict of a guard that asks for one permission. The request stays whole for that.
     fn admit_by_permissions(&self, method: &Method, extensions: &Extensions) -> Option<Result<(), Rejection>> {
         let principal = extensions.get::<Principal>()?;
         let is_allowed = self.check.permissions(principal, method)?;
         Some(if is_allowed { Ok(()) } else { Err(self.without_permission(principal, method)) })
     }
 
-    fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
-        match CallerIdentity::of(&parts.extensions, "a Require guard")? {
-            CallerIdentity::Known(principal) => {
-                self.check(principal, parts).map_err(|reason| self.rejection(reason, principal, parts))
+    fn admit(&self, parts: &Parts) -> Verdict {
+        let principal = match CallerIdentity::of(&parts.extensions, "a Require guard") {
+            Ok(CallerIdentity::Known(principal)) => principal,
+            Ok(CallerIdentity::Nobody(Unauthenticated::Preflight)) if parts.method == Method::OPTIONS => {
+                return Verdict::Pass;
             }
-            CallerIdentity::Nobody(Unauthenticated::Preflight) if parts.method == Method::OPTIONS => Ok(()),
-            CallerIdentity::Nobody(_) if self.lists_openly(parts) => Ok(()),
-            CallerIdentity::Nobody(_) => Err(Rejection::new(Reason::Missing)),
+            Ok(CallerIdentity::Nobody(_)) if self.lists_openly(parts) => return Verdict::Pass,
+            Ok(CallerIdentity::Nobody(_)) => return Verdict::Reject(Rejection::new(Reason::Missing)),
+            Err(misconfigured) => return Verdict::Reject(misconfigured),
+        };
+        match self.evaluate(principal, parts) {
+            Ok(None) => Verdict::Pass,
+            Ok(Some(wait)) => Verdict::Wait(wait),
+            Err(refusal) => Verdict::Reject(self.rejection(refusal, principal, parts)),
         }
     }
 
-    /// Whether a table lists the request for everybody.
+    /// Whether a route table lists the request as open.
     fn lists_openly(&self, parts: &Parts) -> bool {
         matches!(&*self.check, Check::Table(table) if table.entries_of(parts).is_some_and(|entries| entries.are_open()))
     }
 
-    fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
-        let verdict = match &*self.check {
-            check @ (Check::Permission { .. } | Check::ByMethod { .. }) => {
-                allowed(check.permissions(principal, &parts.method) == Some(true))
-            }
-            Check::Organization(of) => match principal.organization() {
-                Some(own) if of(parts).as_deref() == Some(own) => Ok(()),
-                _ => Err(Reason::ForeignResource),
-            },
-            Check::That(check) => allowed(check(principal, parts)),
-            Check::Any(checks) => {
-                let mut refused = Reason::Forbidden;
-                for check in checks {
-                    match check.check(principal, parts) {
-                        Ok(()) => return Ok(()),
-                        Err(Reason::ForeignResourceHidden) => refused = Reason::ForeignResourceHidden,
-                        Err(_) => {}
-                    }
-                }
-                Err(refused)
-            }
-            Check::Table(table) => table.check(principal, parts),
-            Check::All(checks) if checks.is_empty() => Err(Reason::Forbidden),
-            Check::All(checks) => checks.iter().try_for_each(|check| check.check(principal, parts)),
-        };
-        verdict.map_err(|reason| if self.hidden { Reason::ForeignResourceHidden } else { reason })
+    fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
+        let outcome = self.check.evaluate(principal, parts);
+        if self.is_hidden { Refusal::map(outcome, Refusal::hidden) } else { outcome }
     }
 }
 
-impl Check {
-    /// Whether the principal has the permissions that are asked for; nothing, where anything else is asked for.
-    fn permissions(&self, principal: &Principal, method: &Method) -> Option<bool> {
-        let permissions = principal.record().permissions();
-        match self {
-            Self::Permission { resource, action } => Some(permissions.allow(resource, action)),
-            Self::ByMethod { resource } => {
-                Some(action_of(method).is_some_and(|action| permissions.allow(resource, &action)))
-            }
-            _ => None,
-        }
-    }
-}
-
-fn allowed(is_allowed: bool) -> Result<(), Reason> {
-    if is_allowed { Ok(()) } else { Err(Reason::Forbidden) }
-}
-
-/// What a method means (RFC 9110 §9.3, RFC 5789).
-fn action_of(method: &Method) -> Option<Action> {
-    match *method {
-        Method::POST => Some(Action::CREATE),
-        Method::GET | Method::HEAD => Some(Action::READ),
-        Method::PUT | Method::PATCH => Some(Action::UPDATE),
-        Method::DELETE => Some(Action::DELETE),
-        _ => None,
-    }
-}
-
-/// A resource and an action on it.
+/// A permission: a resource, and an action on it.
 impl<R: Into<String>, A: Into<Action>> From<(R, A)> for Require {
     fn from((resource, action): (R, A)) -> Self {
         Self::permission(resource, action)
@@ -324,14 +307,6 @@ impl<S> Layer<S> for Require {
 
 impl fmt::Debug for Require {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.check {
-            Check::Permission { resource, action } => write!(f, "Require({resource}:{action})"),
-            Check::ByMethod { resource } => write!(f, "Require({resource} by method)"),
-            Check::Organization(_) => f.write_str("Require(organization)"),
-            Check::That(_) => f.write_str("Require(that ..)"),
-            Check::Any(checks) => f.debug_tuple("Require::any").field(checks).finish(),
-            Check::Table(_) => f.write_str("Require(table)"),
-            Check::All(checks) => f.debug_tuple("Require::all").field(checks).finish(),
-        }
+        self.check.fmt(f)
     }
 }

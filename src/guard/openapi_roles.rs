@@ -2,7 +2,11 @@
 
 use http::Method;
 
-use super::{Check, Require, action_of, table::RouteEntry};
+use super::{
+    Require,
+    check::{Check, Shape},
+    table::RouteEntry,
+};
 
 /// The permissions that a key needs together. None, where what is asked for has no name: an organization, a check of one's own.
 pub(crate) type Roles = Vec<String>;
@@ -29,16 +33,15 @@ impl Require {
 
     /// The alternatives of this guard, for a request with this method on a path; or on a template, whose braces stand for a segment.
     fn roles(&self, method: &Method, path: &str) -> Vec<Roles> {
-        match &*self.check {
-            Check::Permission { resource, action } => vec![vec![format!("{resource}:{action}")]],
-            Check::ByMethod { resource } => {
-                action_of(method).into_iter().map(|action| vec![format!("{resource}:{action}")]).collect()
+        match self.check.shape(method) {
+            Shape::Permission { resource, action } => {
+                action.into_iter().map(|action| vec![format!("{resource}:{action}")]).collect()
             }
-            Check::Organization(_) | Check::That(_) => vec![Roles::new()],
-            Check::Any(checks) => checks.iter().flat_map(|check| check.roles(method, path)).collect(),
-            Check::All(checks) if checks.is_empty() => Vec::new(),
-            Check::All(checks) => intersect(checks, method, path),
-            Check::Table(table) => match table.entries(method, path) {
+            Shape::Unnamed { .. } => vec![Roles::new()],
+            Shape::Any(checks) => checks.iter().flat_map(|check| check.roles(method, path)).collect(),
+            Shape::All([]) => Vec::new(),
+            Shape::All(checks) => intersect(checks, method, path),
+            Shape::Table(table) => match table.entries(method, path) {
                 Some(entries) => intersect(entries.iter().filter_map(RouteEntry::guard), method, path),
                 None => Vec::new(),
             },

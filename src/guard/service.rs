@@ -1,7 +1,6 @@
 //! Calls the inner service, or answers with an empty response that carries the rejection.
 
 use std::{
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,7 +11,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Require;
-use crate::{body::ResponseBody, rejection::Rejection};
+use crate::{
+    body::ResponseBody,
+    ready::take_ready,
+    rejection::{Rejection, Verdict, Wait},
+};
 
 /// A service behind a [`Require`] guard. It is ready when the inner one is.
 ///
@@ -38,7 +41,7 @@ pin_project! {
     /// use tower::Service;
     /// use tower_api_key::guard::{GuardFuture, GuardedService};
     ///
-    /// fn call<S, B, R>(service: &mut GuardedService<S>, request: Request<B>) -> GuardFuture<S::Future>
+    /// fn call<S, B, R>(service: &mut GuardedService<S>, request: Request<B>) -> GuardFuture<S, B>
     /// where
     ///     S: Service<Request<B>, Response = Response<R>> + Clone,
     /// {
@@ -46,23 +49,40 @@ pin_project! {
     /// }
     /// ```
     #[must_use = "futures do nothing unless polled"]
-    pub struct GuardFuture<F> {
+    pub struct GuardFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
         #[pin]
-        state: GuardState<F>,
+        state: GuardState<S, B>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum GuardState<F> {
+    enum GuardState<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        /// A check of the application has to wait.
+        Waiting {
+            wait: Wait,
+            waiting: Option<Box<Waiting<S, B>>>,
+        },
         Running {
             #[pin]
-            future: F,
+            future: S::Future,
         },
         Refused {
             rejection: Option<Rejection>,
         },
     }
+}
+
+/// A request that waits, with the service that is ready for it.
+struct Waiting<S, B> {
+    inner: S,
+    request: Request<B>,
 }
 
 // === impl GuardedService ===
@@ -79,33 +99,29 @@ where
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = S::Error;
-    type Future = GuardFuture<S::Future>;
+    type Future = GuardFuture<S, ReqBody>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if let Some(verdict) = self.guard.admit_by_permissions(request.method(), request.extensions()) {
-            return self.act(verdict, request);
-        }
-        let (parts, body) = request.into_parts();
-        let verdict = self.guard.admit(&parts);
-        self.act(verdict, Request::from_parts(parts, body))
-    }
-}
-
-impl<S: Clone> GuardedService<S> {
-    fn act<B>(&mut self, verdict: Result<(), Rejection>, request: Request<B>) -> GuardFuture<S::Future>
-    where
-        S: Service<Request<B>>,
-    {
+        let (verdict, request) = match self.guard.admit_by_permissions(request.method(), request.extensions()) {
+            Some(Ok(())) => (Verdict::Pass, request),
+            Some(Err(rejection)) => (Verdict::Reject(rejection), request),
+            None => {
+                let (parts, body) = request.into_parts();
+                (self.guard.admit(&parts), Request::from_parts(parts, body))
+            }
+        };
         let state = match verdict {
-            Ok(()) => GuardState::Running { future: self.inner.call(request) },
-            Err(rejection) => {
-                // The service that was polled ready goes, with whatever permit it holds.
-                let unready = self.inner.clone();
-                drop(mem::replace(&mut self.inner, unready));
+            Verdict::Pass => GuardState::Running { future: self.inner.call(request) },
+            Verdict::Wait(wait) => {
+                let waiting = Waiting { inner: take_ready(&mut self.inner), request };
+                GuardState::Waiting { wait, waiting: Some(Box::new(waiting)) }
+            }
+            Verdict::Reject(rejection) => {
+                drop(take_ready(&mut self.inner));
                 GuardState::Refused { rejection: Some(rejection) }
             }
         };
@@ -113,23 +129,37 @@ impl<S: Clone> GuardedService<S> {
     }
 }
 
-impl<F, ResBody, E> Future for GuardFuture<F>
+impl<S, B, ResBody> Future for GuardFuture<S, B>
 where
-    F: Future<Output = Result<Response<ResBody>, E>>,
+    S: Service<Request<B>, Response = Response<ResBody>>,
 {
-    type Output = Result<Response<ResponseBody<ResBody>>, E>;
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Running { future } => {
-                let response = ready!(future.poll(context))?;
-                Poll::Ready(Ok(response.map(ResponseBody::inner)))
-            }
-            StateProjection::Refused { rejection } => {
-                let rejection = rejection.take().expect("a GuardFuture was polled after it was done");
-                let empty = ResponseBody::refusal(Bytes::new());
-                Poll::Ready(Ok(rejection.into_response_with(empty)))
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProjection::Waiting { wait, waiting } => {
+                    let result = ready!(wait.as_mut().poll(context));
+                    let Waiting { mut inner, request } = *once(waiting);
+                    state.set(match result {
+                        Ok(()) => GuardState::Running { future: inner.call(request) },
+                        Err(rejection) => GuardState::Refused { rejection: Some(rejection) },
+                    });
+                }
+                StateProjection::Running { future } => {
+                    let response = ready!(future.poll(context))?;
+                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                }
+                StateProjection::Refused { rejection } => {
+                    let empty = ResponseBody::refusal(Bytes::new());
+                    return Poll::Ready(Ok(once(rejection).into_response_with(empty)));
+                }
             }
         }
     }
+}
+
+fn once<T>(end: &mut Option<T>) -> T {
+    end.take().expect("a GuardFuture was polled after it was done")
 }

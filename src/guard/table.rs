@@ -1,14 +1,21 @@
 //! One table of routes and of what each asks for. What it does not list, nobody may.
 
-use std::{fmt, ptr};
+use std::{fmt, iter, ptr};
 
 use http::{Method, request::Parts};
 
 use super::{
-    Check, Require,
+    Require,
+    check::Check,
+    outcome::Refusal,
     rows::{RouteIndex, RowsByPath},
 };
-use crate::{error::ConfigError, path::Readings, principal::Principal, rejection::Reason};
+use crate::{
+    error::ConfigError,
+    path::Readings,
+    principal::Principal,
+    rejection::{Reason, Wait},
+};
 
 /// The rows of a table guard, see [`Require::table`].
 ///
@@ -113,17 +120,20 @@ impl RouteTableBuilder {
     }
 }
 
-// === impl Table ===
+// === impl RouteTable ===
 
 impl RouteTable {
-    /// Whether every row of the request lets this principal pass.
-    pub(super) fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
+    /// Evaluates every row of the request.
+    pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
         let entries = self.entries_of(parts).ok_or(Reason::NoMatchingRoute)?;
-        entries.own.check(principal, parts)?;
-        // What another path asks for is not what this one lacks: it has no row that every reader finds.
-        let as_another_path =
-            |reason| if reason == Reason::ForeignResourceHidden { reason } else { Reason::NoMatchingRoute };
-        entries.others.iter().try_for_each(|entry| entry.check(principal, parts)).map_err(as_another_path)
+        let own = entries.own.evaluate(principal, parts)?;
+        // The row of another reading does not describe this path, so its reason is not named.
+        let as_another_path = |refusal: Refusal| match refusal.reason {
+            Reason::ForeignResourceHidden => refusal,
+            _ => Reason::NoMatchingRoute.into(),
+        };
+        let others = entries.others.iter().map(|entry| Refusal::map(entry.evaluate(principal, parts), as_another_path));
+        Refusal::all(iter::once(Ok(own)).chain(others))
     }
 
     /// What the row of a request asks for.
@@ -171,7 +181,7 @@ impl RouteTable {
 
 impl<'t> RouteEntries<'t> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &'t RouteEntry> {
-        std::iter::once(self.own).chain(self.others.iter().copied())
+        iter::once(self.own).chain(self.others.iter().copied())
     }
 
     /// Whether all of them are listed for everybody.
@@ -190,10 +200,10 @@ impl RouteEntry {
         }
     }
 
-    fn check(&self, principal: &Principal, parts: &Parts) -> Result<(), Reason> {
+    fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
         match self {
-            Self::Guarded(guard) => guard.check(principal, parts),
-            Self::Open => Ok(()),
+            Self::Guarded(guard) => guard.evaluate(principal, parts),
+            Self::Open => Ok(None),
         }
     }
 }
@@ -201,7 +211,7 @@ impl RouteEntry {
 impl fmt::Debug for RouteTableBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows.iter().map(|row| &row.template);
-        f.write_str("TableBuilder ")?;
+        f.write_str("RouteTableBuilder ")?;
         f.debug_list().entries(rows).finish()
     }
 }

@@ -1,8 +1,8 @@
-//! Admits a request, or rejects it: bypass rules, optional mode, and the effects of an accepted key on the request.
+//! Admits a request, or rejects it: bypass rules, optional mode, and the effects of an accepted key on
+//! the request.
 //!
-//! A request in; an admitted request, a lookup to wait for, or a rejection out. [`Checker`] decides about the key.
-
-use std::time::Duration;
+//! A request in; an admitted request, a lookup to wait for, or a rejection out. [`Checker`] decides
+//! about the key.
 
 use bytes::Bytes;
 use http::{
@@ -11,24 +11,25 @@ use http::{
 };
 
 use super::{
+    after_verify::AfterVerify,
     check::{Accepted, Check, Checker, PendingCredential, PendingLookup, SlowCheck},
     forward::IdentityHeader,
     observation::Observation,
 };
 use crate::{
-    clock::Stopwatch,
     observe::{self, Decision, Observers, Outcome, PreviousPepper},
     path::Readings,
     principal::{CallerIdentity, Principal, Unauthenticated},
-    rejection::{Reason, Rejection, Renderer, ResponseProtocol},
-    scheme::{Diagnosis, Reader},
+    rejection::{Reason, Rejection, Renderer, ResponseProtocol, Verdict},
+    scheme::{Diagnosis, Reader, Scheme},
     store::Answer,
 };
 
-/// All that a layer knows, behind one `Arc`.
+/// The state of a layer, behind one `Arc`.
 #[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Authenticator {
     pub(super) checker: Checker,
+    pub(super) after_verify: AfterVerify,
     pub(super) renderer: Renderer,
     pub(super) optional: bool,
     pub(super) serves_grpc: bool,
@@ -37,17 +38,30 @@ pub(super) struct Authenticator {
     pub(super) forward_identity: Option<IdentityHeader>,
     pub(super) skip: Option<SkipPath>,
     pub(super) observers: Observers,
-    /// Whether anything of a request is kept for observers, or for the format of refusals.
+    /// Whether observers, or the format of rejections, need anything of a request.
     pub(super) is_watched: bool,
 }
 
 pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// The outcome of a check, for the service.
+/// How far a request comes without waiting.
+pub(super) enum Progress {
+    Done(Admission),
+    Lookup(Box<PendingLookup>),
+}
+
+/// The outcome for a request whose key is checked.
 pub(super) enum Admission {
-    Pass,
-    Wait(Box<PendingLookup>),
-    Refuse(Rejection),
+    Pass(ResponseActions),
+    /// The key is accepted, but a check after verification has rejected the request, or waits.
+    Held(Box<Held>),
+    Reject(Rejection),
+}
+
+/// A request with an accepted key that must not reach the inner service yet.
+pub(super) struct Held {
+    pub(super) actions: ResponseActions,
+    pub(super) verdict: Verdict,
 }
 
 /// Work deferred until the response: the decision to emit, headers to add.
@@ -55,9 +69,10 @@ pub(super) enum Admission {
 pub(super) struct ResponseActions {
     /// The decision to emit, if there are observers.
     pub(super) decision: Option<Decision>,
-    pub(super) watched: Observation,
-    pub(super) answer: AnswerTo,
-    /// Whether the principal is an outer layer's, which then renders and reports what a guard refuses to it.
+    pub(super) audience: Audience,
+    /// The scheme of the accepted key.
+    pub(super) scheme: Option<&'static Scheme>,
+    /// Whether the principal is an outer layer's, which then renders and reports the rejection of a guard.
     pub(super) keeps_outer: bool,
     /// Why a request that passes without a key has none.
     pub(super) unread: Option<(Reason, Diagnosis)>,
@@ -67,8 +82,8 @@ pub(super) struct ResponseActions {
 
 /// The audience of a response, which decides its cache headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum AnswerTo {
-    /// Every client: no key was looked for.
+pub(super) enum Audience {
+    /// Every client: the request was not read.
     #[default]
     Anybody,
     /// Every client without a key of this layer.
@@ -77,132 +92,80 @@ pub(super) enum AnswerTo {
     Principal,
 }
 
-/// A request without a service to call, whose lookup is pending.
-pub(super) struct Asked {
-    pending: PendingLookup,
-    watched: Observation,
-}
-
 impl Authenticator {
-    /// Goes as far as it can without waiting.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, passed: &mut ResponseActions) -> Admission {
-        if let Some((nobody, outcome)) = self.bypass(request) {
-            self.pass_bypassed(request, nobody, outcome, passed);
-            return Admission::Pass;
+    /// Runs every stage up to the inner service, as far as that needs no waiting.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Progress {
+        if let Some((mark, outcome)) = self.bypass(request) {
+            return Progress::Done(Admission::Pass(self.pass_bypassed(request, mark, outcome)));
         }
-        match self.checker.check(request) {
-            Check::Accepted(principal) => self.accept(request, principal, None, passed),
+        let admission = match self.checker.check(request) {
+            Check::Accepted(principal) => self.accept(request, principal, None),
             Check::Slow(slow) => match *slow {
-                SlowCheck::Accepted(Accepted { principal, outdated }) => {
-                    self.accept(request, principal, outdated, passed);
-                }
-                SlowCheck::Pending(pending) => return Admission::Wait(Box::new(pending)),
+                SlowCheck::Accepted(Accepted { principal, outdated }) => self.accept(request, principal, outdated),
+                SlowCheck::Pending(pending) => return Progress::Lookup(Box::new(pending)),
             },
             Check::Rejected(rejection) if self.optional && rejection.reason().is_nothing_of_ours() => {
-                passed.unread = rejection.diagnosis().map(|diagnosis| (rejection.reason(), diagnosis));
-                self.pass_anonymous(request, passed);
+                let unread = rejection.diagnosis().map(|diagnosis| (rejection.reason(), diagnosis));
+                Admission::Pass(self.pass_anonymous(request, unread))
             }
-            Check::Rejected(rejection) => return Admission::Refuse(rejection),
-        }
-        Admission::Pass
+            Check::Rejected(rejection) => Admission::Reject(rejection),
+        };
+        Progress::Done(admission)
     }
 
-    /// Admits a request with the answer of a store that had to wait.
+    /// Continues [`Authenticator::admit`] with the answer of a store that had to wait.
     pub(super) fn conclude<B>(
         &self,
         request: &mut Request<B>,
         presented: &PendingCredential,
         answer: Answer,
-        passed: &mut ResponseActions,
-    ) -> Result<(), Rejection> {
-        let known = self.checker.check_answer(presented, answer)?;
-        self.accept(request, known.principal, known.outdated, passed);
-        Ok(())
+    ) -> Admission {
+        match self.checker.check_answer(presented, answer) {
+            Ok(Accepted { principal, outdated }) => self.accept(request, principal, outdated),
+            Err(rejection) => Admission::Reject(rejection),
+        }
     }
 
     /// Rejects a request that has not waited.
     pub(super) fn refuse(
         &self,
         rejection: &Rejection,
-        dialect: ResponseProtocol,
-        mut watched: Observation,
+        protocol: ResponseProtocol,
+        mut observation: Observation,
     ) -> Response<Bytes> {
-        let render = watched.take_render();
-        self.emit_decision(|| Decision::refused(rejection, None), watched);
-        self.renderer.refusal(rejection, dialect, render)
-    }
-
-    /// Authenticates a request without calling a service.
-    pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Result<Result<Principal, Rejection>, Box<Asked>> {
-        let check = self.checker.check(request);
-        let watched = self.watch_untouched(request);
-        let result = match check {
-            Check::Accepted(principal) => {
-                self.emit_decision(|| Decision::accepted(&principal, None), watched);
-                return Ok(Ok(principal));
-            }
-            Check::Rejected(rejection) => Err(rejection),
-            Check::Slow(slow) => match *slow {
-                SlowCheck::Accepted(accepted) => Ok(accepted),
-                SlowCheck::Pending(pending) => return Err(Box::new(Asked { pending, watched })),
-            },
-        };
-        Ok(self.emit_result(result, None, watched))
-    }
-
-    /// Continues [`Authenticator::authenticate`] with the answer of the store.
-    pub(super) async fn authenticate_later(&self, Asked { pending, watched }: Asked) -> Result<Principal, Rejection> {
-        let stopwatch = self.is_observed().then(Stopwatch::start);
-        let answer = pending.lookup.await;
-        let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
-        self.emit_result(self.checker.check_answer(&pending.presented, answer), store_time, watched)
-    }
-
-    fn emit_result(
-        &self,
-        known: Result<Accepted, Rejection>,
-        store_time: Option<Duration>,
-        watched: Observation,
-    ) -> Result<Principal, Rejection> {
-        let decision = || {
-            let decision = match &known {
-                Ok(known) => Decision::accepted(&known.principal, known.outdated),
-                Err(rejection) => Decision::refused(rejection, None),
-            };
-            decision.after_store_time(store_time)
-        };
-        self.emit_decision(decision, watched);
-        known.map(|known| known.principal)
-    }
-
-    fn emit_decision(&self, decision: impl FnOnce() -> Decision, watched: Observation) {
+        let render = observation.take_render();
         if self.is_observed() {
-            self.emit(decision(), watched);
+            self.emit(Decision::refused(rejection, None), observation);
         }
+        self.renderer.refusal(rejection, protocol, render)
     }
 
-    /// Puts the principal into the request.
-    fn accept<B>(
-        &self,
-        request: &mut Request<B>,
-        principal: Principal,
-        outdated: Option<PreviousPepper>,
-        passed: &mut ResponseActions,
-    ) {
+    /// Puts the principal into the request, once the checks after verification have run.
+    fn accept<B>(&self, request: &mut Request<B>, principal: Principal, outdated: Option<PreviousPepper>) -> Admission {
         observe::record_on_span(&principal);
         self.checker.reader.mark_sensitive(request.headers_mut());
         let without_others = self.checker.others(request).map(|others| self.checker.reader.without(&others));
         let reader = without_others.as_ref().unwrap_or(&self.checker.reader);
-        passed.protocol = reader.take_protocol(request.headers_mut()).map(Box::new);
+        let protocol = reader.take_protocol(request.headers_mut()).map(Box::new);
         if self.hide_credentials {
             hide_credentials(reader, request);
         }
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), Some(principal.id()));
         }
-        passed.decision = self.is_observed().then(|| Decision::accepted(&principal, outdated));
-        passed.answer = AnswerTo::Principal;
+        let actions = ResponseActions {
+            decision: self.is_observed().then(|| Decision::accepted(&principal, outdated)),
+            audience: Audience::Principal,
+            scheme: Some(principal.interned_scheme()),
+            protocol,
+            ..ResponseActions::default()
+        };
+        let verdict = self.after_verify.check(&principal, request);
         CallerIdentity::set_principal(request.extensions_mut(), principal);
+        match verdict {
+            Verdict::Pass => Admission::Pass(actions),
+            verdict @ (Verdict::Reject(_) | Verdict::Wait(_)) => Admission::Held(Box::new(Held { actions, verdict })),
+        }
     }
 
     /// Whether this request needs no key.
@@ -223,33 +186,33 @@ impl Authenticator {
         skip(path) && readings().is_some_and(|readings| readings.others().all(|(reading, _)| skip(reading)))
     }
 
-    /// Admits a request without a key of ours. The principal of an outer layer stays.
-    fn pass_anonymous<B>(&self, request: &mut Request<B>, passed: &mut ResponseActions) {
+    /// Admits a request without a key for this layer. The principal of an outer layer stays.
+    fn pass_anonymous<B>(&self, request: &mut Request<B>, unread: Option<(Reason, Diagnosis)>) -> ResponseActions {
         self.checker.reader.mark_sensitive(request.headers_mut());
         let kept = CallerIdentity::keep_or_set_anonymous(request.extensions_mut());
-        passed.keeps_outer = kept.is_some();
+        let keeps_outer = kept.is_some();
         if let Some(header) = &self.forward_identity {
             let id = kept.map(|principal| principal.id().clone());
             header.set(request.headers_mut(), id.as_ref());
         }
-        passed.answer = AnswerTo::Anonymous;
-        passed.decision = self.is_observed().then(|| Decision::of(Outcome::Anonymous));
+        ResponseActions {
+            decision: self.is_observed().then(|| Decision::of(Outcome::Anonymous)),
+            audience: Audience::Anonymous,
+            keeps_outer,
+            unread,
+            ..ResponseActions::default()
+        }
     }
 
     /// Admits a request without reading its credentials.
-    fn pass_bypassed<B>(
-        &self,
-        request: &mut Request<B>,
-        nobody: Unauthenticated,
-        outcome: Outcome,
-        passed: &mut ResponseActions,
-    ) {
+    fn pass_bypassed<B>(&self, request: &mut Request<B>, mark: Unauthenticated, outcome: Outcome) -> ResponseActions {
         self.checker.reader.mark_sensitive(request.headers_mut());
-        CallerIdentity::set_unauthenticated(request.extensions_mut(), nobody);
+        CallerIdentity::set_unauthenticated(request.extensions_mut(), mark);
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), None);
         }
-        passed.decision = self.is_observed().then(|| Decision::of(outcome));
+        let decision = self.is_observed().then(|| Decision::of(outcome));
+        ResponseActions { decision, ..ResponseActions::default() }
     }
 
     /// The decision to emit if the client disconnects during the lookup.

@@ -10,9 +10,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{ResponseBody, check::PendingCredential, report::Report};
+use super::{ResponseBody, admit::Admission, check::PendingCredential, report::Report};
 use crate::{
     clock::Stopwatch,
+    rejection::{Verdict, Wait},
     store::{Answer, PendingAnswer},
 };
 
@@ -47,10 +48,15 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        /// The store has to wait. This is the only state that is boxed.
-        Waiting {
+        /// The store has to wait.
+        LookingUp {
             lookup: PendingAnswer,
             pending: Option<Box<Pending<S, B>>>,
+        },
+        /// A check after verification has to wait.
+        AfterVerify {
+            wait: Wait,
+            waiting: Option<Box<Waiting<S, B>>>,
         },
         Running {
             #[pin]
@@ -63,12 +69,17 @@ pin_project! {
     }
 }
 
-/// A request that waits for its key to be looked up, with the service that is ready for it.
-pub(super) struct Pending<S, B> {
+/// A request that waits, with the service that is ready for it.
+pub(super) struct Waiting<S, B> {
     pub(super) inner: S,
     pub(super) request: Request<B>,
-    pub(super) presented: PendingCredential,
     pub(super) report: Report,
+}
+
+/// A request that waits for its key to be looked up.
+pub(super) struct Pending<S, B> {
+    pub(super) waiting: Waiting<S, B>,
+    pub(super) presented: PendingCredential,
     pub(super) stopwatch: Option<Stopwatch>,
 }
 
@@ -76,9 +87,14 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn waiting(lookup: PendingAnswer, pending: Pending<S, B>) -> Self {
+    pub(super) fn looking_up(lookup: PendingAnswer, pending: Pending<S, B>) -> Self {
         let pending = Some(Box::new(pending));
-        let state = State::Waiting { lookup, pending };
+        let state = State::LookingUp { lookup, pending };
+        Self { state }
+    }
+
+    pub(super) fn held(verdict: Verdict, waiting: Waiting<S, B>) -> Self {
+        let state = waiting.proceed(verdict);
         Self { state }
     }
 
@@ -104,9 +120,14 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProjection::Waiting { lookup, pending } => {
+                StateProjection::LookingUp { lookup, pending } => {
                     let answer = ready!(lookup.as_mut().poll(context));
                     let next = once(pending).conclude(answer);
+                    state.set(next);
+                }
+                StateProjection::AfterVerify { wait, waiting } => {
+                    let result = ready!(wait.as_mut().poll(context));
+                    let next = once(waiting).proceed(result.into());
                     state.set(next);
                 }
                 StateProjection::Running { future, report } => {
@@ -121,7 +142,7 @@ where
     }
 }
 
-/// A future's end comes once; polling it again is the caller's mistake.
+/// The end of a future comes once. Polling it again is a mistake of the caller.
 fn once<T>(end: &mut Option<T>) -> T {
     end.take().expect("a ResponseFuture was polled after it was done")
 }
@@ -130,12 +151,37 @@ impl<S, B> Pending<S, B>
 where
     S: Service<Request<B>>,
 {
+    /// Continues with the answer of the store.
     fn conclude(self, answer: Answer) -> State<S, B> {
-        let Self { mut inner, mut request, presented, mut report, stopwatch } = self;
+        let Self { mut waiting, presented, stopwatch } = self;
         let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
-        match report.admit(&mut request, &presented, answer, store_time) {
-            Ok(()) => State::Running { future: inner.call(request), report },
-            Err(rejection) => State::Refused { response: Some(report.refuse(&rejection)) },
+        let admission = waiting.report.authenticator().conclude(&mut waiting.request, &presented, answer);
+        let (actions, verdict) = match admission {
+            Admission::Pass(actions) => (Some(actions), Verdict::Pass),
+            Admission::Held(held) => (Some(held.actions), held.verdict),
+            Admission::Reject(rejection) => (None, Verdict::Reject(rejection)),
+        };
+        waiting.report.looked_up(actions, store_time);
+        waiting.proceed(verdict)
+    }
+}
+
+impl<S, B> Waiting<S, B>
+where
+    S: Service<Request<B>>,
+{
+    /// Calls the inner service, waits, or rejects the request.
+    fn proceed(mut self, verdict: Verdict) -> State<S, B> {
+        match verdict {
+            Verdict::Pass => {
+                self.report.resume();
+                State::Running { future: self.inner.call(self.request), report: self.report }
+            }
+            Verdict::Wait(wait) => {
+                self.report.wait();
+                State::AfterVerify { wait, waiting: Some(Box::new(self)) }
+            }
+            Verdict::Reject(rejection) => State::Refused { response: Some(self.report.refuse(rejection)) },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The layer: reads, checks, then calls the inner service or refuses; renders every refusal, reports every request.
 
 mod admit;
+mod after_verify;
 mod builder;
 mod check;
 mod forward;
@@ -8,7 +9,9 @@ mod future;
 mod observation;
 mod report;
 mod service;
+mod settings;
 mod sharded_arc;
+mod standalone;
 
 use std::{fmt, sync::Arc};
 
@@ -22,6 +25,7 @@ use tower_layer::Layer;
 use crate::{principal::Principal, rejection::Rejection, scheme::SchemePolicy, store::KeyStore};
 use admit::Authenticator;
 use sharded_arc::ShardedArc;
+use standalone::Authentication;
 
 /// Protects a service with API keys.
 ///
@@ -121,12 +125,12 @@ impl ApiKeyLayer {
         &self,
         request: &Request<B>,
     ) -> impl Future<Output = Result<Principal, Rejection>> + Send + use<'_, B> {
-        // At once, so that the future is one that may be sent, whatever the body is.
-        let known = self.authenticator.authenticate(request);
+        // The request is read at once, so that the future is `Send` for every body.
+        let authentication = self.authenticator.authenticate(request);
         async move {
-            match known {
-                Ok(answer) => answer,
-                Err(asked) => self.authenticator.authenticate_later(*asked).await,
+            match authentication {
+                Authentication::Done(result) => result,
+                Authentication::Pending(pending) => self.authenticator.authenticate_later(*pending).await,
             }
         }
     }
@@ -145,7 +149,10 @@ impl ApiKeyLayer {
     /// # }
     /// ```
     pub fn try_authenticate<B>(&self, request: &Request<B>) -> Option<Result<Principal, Rejection>> {
-        self.authenticator.authenticate(request).ok()
+        match self.authenticator.authenticate(request) {
+            Authentication::Done(result) => Some(result),
+            Authentication::Pending(_) => None,
+        }
     }
 
     /// The schemes that this layer accepts: every place that may carry a key.

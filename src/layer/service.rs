@@ -1,7 +1,7 @@
-//! Calls the inner service, or refuses.
+//! Calls the inner service, or rejects the request.
 
 use std::{
-    mem,
+    fmt,
     task::{Context, Poll},
 };
 
@@ -10,15 +10,15 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
-    admit::{Admission, Authenticator, ResponseActions},
+    admit::{Admission, Authenticator, Progress, ResponseActions},
     check::PendingLookup,
-    future::Pending,
+    future::{Pending, Waiting},
     report::Report,
     sharded_arc::ShardedArc,
 };
-use crate::rejection::ResponseProtocol;
+use crate::{ready::take_ready, rejection::ResponseProtocol};
 
-/// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer). It is ready when the inner one is.
+/// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer). It is ready when the inner service is.
 ///
 /// ```
 /// use tower::Layer;
@@ -55,40 +55,37 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let dialect = ResponseProtocol::of(request.method(), request.headers(), self.authenticator.serves_grpc);
-        let mut passed =
-            ResponseActions { watched: self.authenticator.watch(&mut request), ..ResponseActions::default() };
-        match self.authenticator.admit(&mut request, &mut passed) {
-            Admission::Pass => {
-                let report = Report::new(self.authenticator.shard(), dialect, passed);
+        let protocol = ResponseProtocol::of(request.method(), request.headers(), self.authenticator.serves_grpc);
+        let observation = self.authenticator.watch(&mut request);
+        match self.authenticator.admit(&mut request) {
+            Progress::Done(Admission::Pass(actions)) => {
+                let report = Report::new(self.authenticator.shard(), protocol, observation, actions);
                 ResponseFuture::running(self.inner.call(request), report)
             }
-            Admission::Wait(waiting) => {
-                let PendingLookup { presented, lookup } = *waiting;
-                passed.decision = self.authenticator.abandoned(&presented);
-                let report = Report::new(self.authenticator.shard(), dialect, passed);
-                let stopwatch = report.stopwatch();
-                let inner = self.take_ready();
-                ResponseFuture::waiting(lookup, Pending { inner, request, presented, report, stopwatch })
+            Progress::Done(Admission::Held(held)) => {
+                let report = Report::new(self.authenticator.shard(), protocol, observation, held.actions);
+                let waiting = Waiting { inner: take_ready(&mut self.inner), request, report };
+                ResponseFuture::held(held.verdict, waiting)
             }
-            Admission::Refuse(rejection) => {
-                drop(self.take_ready());
-                ResponseFuture::refused(self.authenticator.refuse(&rejection, dialect, passed.watched))
+            Progress::Lookup(pending) => {
+                let PendingLookup { presented, lookup } = *pending;
+                let decision = self.authenticator.abandoned(&presented);
+                let actions = ResponseActions { decision, ..ResponseActions::default() };
+                let report = Report::new(self.authenticator.shard(), protocol, observation, actions);
+                let stopwatch = report.stopwatch();
+                let waiting = Waiting { inner: take_ready(&mut self.inner), request, report };
+                ResponseFuture::looking_up(lookup, Pending { waiting, presented, stopwatch })
+            }
+            Progress::Done(Admission::Reject(rejection)) => {
+                drop(take_ready(&mut self.inner));
+                ResponseFuture::refused(self.authenticator.refuse(&rejection, protocol, observation))
             }
         }
     }
 }
 
-impl<S: Clone> ApiKeyService<S> {
-    /// The service that was polled ready, with whatever permit it holds. The clone that stays behind is polled anew.
-    fn take_ready(&mut self) -> S {
-        let unready = self.inner.clone();
-        mem::replace(&mut self.inner, unready)
-    }
-}
-
-impl<S: std::fmt::Debug> std::fmt::Debug for ApiKeyService<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<S: fmt::Debug> fmt::Debug for ApiKeyService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKeyService").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@ use http::{
 };
 
 use super::ManageError;
+use crate::rejection::{Problem, retry_after};
 
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -59,8 +60,8 @@ impl ManageError {
 pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
     let mut response = (status, problem_json(status, detail)).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(after) = Problem::Unavailable.retry_after().filter(|_| status == StatusCode::SERVICE_UNAVAILABLE) {
+        response.headers_mut().insert(RETRY_AFTER, retry_after(after));
     }
     response
 }

@@ -143,6 +143,7 @@ fn is_use(problem: Problem) -> bool {
         | Problem::MalformedCredential
         | Problem::AmbiguousCredential
         | Problem::InvalidKey
+        | Problem::TooManyRequests
         | Problem::Internal
         | Problem::Unavailable => false,
     }

@@ -147,13 +147,26 @@ impl Decision {
         Self { scheme: Some(scheme), ..Self::of(Outcome::Abandoned) }
     }
 
-    /// Of a key that was accepted before, perhaps: then it is as outdated as it was.
+    /// The request is held after its key was accepted. If the caller disconnects, nothing was called.
+    pub(crate) fn abandoned_by_caller(self) -> Self {
+        Self { outcome: Outcome::Abandoned, ..self }
+    }
+
+    /// The request is held no longer.
+    pub(crate) fn admitted(self) -> Self {
+        Self { outcome: Outcome::Accepted, ..self }
+    }
+
+    /// The decision `before` is that of the accepted key, if one was accepted: the rejection of an
+    /// application does not name it.
     pub(crate) fn refused(rejection: &Rejection, before: Option<Self>) -> Self {
+        let (scheme, record, rare) =
+            before.map_or_else(Default::default, |before| (before.scheme, before.record, before.rare));
         let mut decision = Self {
             cause: rejection.cause(),
-            scheme: rejection.interned_scheme(),
-            record: rejection.record().cloned(),
-            rare: before.and_then(|before| before.rare),
+            scheme: rejection.interned_scheme().or(scheme),
+            record: rejection.record().cloned().or(record),
+            rare,
             ..Self::of(Outcome::Refused(rejection.reason()))
         };
         if let Some(error) = rejection.shared_error() {

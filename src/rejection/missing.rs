@@ -96,8 +96,3 @@ impl Missing {
         (!scope.is_empty() && scope.len() <= MOST).then_some(scope)
     }
 }
-
-/// A sentence inside of a JSON string (RFC 8259 §7). It has no control characters.
-pub(super) fn in_json(sentence: &str) -> String {
-    sentence.replace('\\', "\\\\").replace('"', "\\\"")
-}

@@ -1,7 +1,8 @@
-//! Why a request was refused, and what the caller is told.
+//! Rejected requests: the reason, the response, and rejections of the application.
 //!
-//! Every failure, at any stage, is one [`Rejection`]. The layer renders it, in one [`RejectionFormat`], and reports it, as
-//! one [`Decision`](crate::Decision). Nothing else answers a refused request.
+//! Every failure, at any stage, is one [`Rejection`]. The layer renders it in one [`RejectionFormat`]
+//! and reports it as one [`Decision`](crate::Decision). Guards, extractors and handlers of an
+//! application reject the same way: see [`Rejection::forbidden`].
 //!
 //! | [`Reason`]                                                | [`Problem`]            | status | code                   | challenge                       | gRPC |
 //! |-----------------------------------------------------------|------------------------|--------|------------------------|---------------------------------|------|
@@ -9,84 +10,109 @@
 //! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
 //! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
 //! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token`, if by Bearer | 16 |
-//! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`            | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer | 7 |
-//! | `ForeignResourceHidden`                                   | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
+//! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`         | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer | 7 |
+//! | `ForeignResourceHidden`, `NotFound`                       | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
+//! | `TooManyRequests`                                         | `TooManyRequests`      | 429    | `TOO_MANY_REQUESTS`    | none; `Retry-After`             | 8    |
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
-//! | `StoreFailed`, `StoreTimeout`                                | `Unavailable`          | 503    | `UNAVAILABLE`          | none, but `Retry-After: 1`      | 14   |
+//! | `StoreFailed`, `StoreTimeout`                             | `Unavailable`          | 503    | `UNAVAILABLE`          | none; `Retry-After: 1`          | 14   |
 //!
-//! Reasons on one row look alike outside, byte for byte, but for a credential of a wrong form and two details of a 403. The [`Cause`] of a wrong form
-//! is a sentence in the detail, which says what was seen and what to send. A guard that asks for permissions names those that the key lacks,
-//! in the detail and in the `scope` of the Bearer challenge, and a table says that it does not list the route.
-//! [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) makes every 403 alike. Every 401 carries one challenge per distinct advertised scheme, each
-//! with a realm (RFC 9110 §11.6.1); an error attribute stands only on the Bearer challenge, and only when the key came by
-//! Bearer (RFC 6750 §3.1). Every refusal is `Cache-Control: no-store`, with a `Vary` over the headers that may carry a key, and a refused HEAD has no body.
+//! Reasons in one row give the same response, byte for byte, with two exceptions:
+//!
+//! - The detail of a credential of the wrong form says what was seen and what to send: see [`Cause`].
+//! - A 403 names the permissions that the key lacks, in the detail and in the `scope` of the Bearer
+//!   challenge, says that a route table does not list the route, or has the application's detail.
+//!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives every
+//!   403 the same body.
+//!
+//! Every 401 has one challenge per distinct advertised scheme, each with a realm (RFC 9110 §11.6.1).
+//! Only the Bearer challenge has an error attribute, and only if the key came by Bearer (RFC 6750
+//! §3.1). Every rejection has `Cache-Control: no-store` and a `Vary` over the headers that can carry
+//! a key. A rejected HEAD has no body.
 //!
 //! # gRPC
 //!
-//! A refusal is never a 2xx, so that a proxy, a log or a ban that goes by the HTTP status recognizes it. The one exception is a layer that is built with
-//! [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc): it answers a POST whose content type begins with `application/grpc` as gRPC does, with status
-//! 200, the code in `grpc-status`, a sentence in `grpc-message`, no body, no challenge ("Trailers-Only"). The content type is the caller's choice; so do
-//! not build such a layer for a service that is asked to authenticate for others by HTTP status (nginx `auth_request`, Envoy `ext_authz` over HTTP).
+//! A rejection is never a 2xx, so that proxies, logs and bans recognize it by the HTTP status. The
+//! exception is a layer built with [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc). It answers a
+//! POST whose content type begins with `application/grpc` as gRPC does: status 200, the code in
+//! `grpc-status`, a sentence in `grpc-message`, no body, no challenge ("Trailers-Only"). The client
+//! chooses the content type. Do not set `grpc` on a service that other servers ask for an
+//! authentication status (nginx `auth_request`, Envoy `ext_authz` over HTTP).
 //!
-//! Without `grpc` a gRPC client gets the HTTP status with challenges. It maps 401 to `UNAUTHENTICATED`, 403 to `PERMISSION_DENIED`, 503 to
-//! `UNAVAILABLE`, but 404 to `UNIMPLEMENTED` and 500 to `UNKNOWN`, and it sees no message. A client that sends `te: trailers`, as gRPC over HTTP/2 does,
-//! gets no body, which tonic would read as a message.
+//! Without `grpc` a gRPC client gets the HTTP status with challenges. It maps 401 to
+//! `UNAUTHENTICATED`, 403 to `PERMISSION_DENIED`, 429 and 503 to `UNAVAILABLE`, but 404 to
+//! `UNIMPLEMENTED` and 500 to `UNKNOWN`, and it sees no message. A client that sends `te: trailers`,
+//! as gRPC over HTTP/2 does, gets no body, because tonic would read it as a message.
 //!
 //! # Problem types
 //!
-//! The `type` member of a problem+json body (RFC 9457 §3.1.1) points to one of these, unless [`RejectionFormat::problem_types`] says otherwise;
-//! the `code` member is the same name with underscores.
+//! The `type` member of a problem+json body (RFC 9457 §3.1.1) points to one of these, unless
+//! [`RejectionFormat::problem_types`] sets another base. The `code` member is the same name with
+//! underscores.
 //!
 //! ## missing-key
-//! No API key was sent, or not in a place where this service reads it. The `WWW-Authenticate` lines say which schemes it accepts.
+//! The request has no API key, or has it where this service does not read it. The `WWW-Authenticate`
+//! lines list the accepted schemes.
 //! ## malformed-credential
-//! A credential was sent, but no key can be read from it: it is empty, too long, or has a character that keys do not have.
+//! No key can be read from the credential: it is empty, too long, or has a character that keys do not
+//! have.
 //! ## ambiguous-credential
-//! More than one credential was sent. Send one.
+//! The request has more than one credential. Send one.
 //! ## invalid-key
-//! The key does not give access to this service. Whether it is mistyped, revoked or expired is not told.
+//! The key does not give access to this service. The response does not say whether it is mistyped,
+//! revoked or expired.
 //! ## forbidden
-//! The key is good, but may not do this: it lacks a permission, belongs to another organization, or asks for a route that is not listed.
+//! The key is valid but not authorized: it lacks a permission, belongs to another organization, or
+//! asks for a route that is not listed.
 //! ## not-found
 //! There is no such resource.
+//! ## too-many-requests
+//! The caller has sent too many requests. Try again after the time in `Retry-After`.
 //! ## internal
-//! The service is put together wrongly; its log says how.
+//! The service is not set up correctly. Its log says why.
 //! ## unavailable
-//! The key could not be checked just now. Try again.
+//! The key cannot be verified at the moment. Try again.
 
 mod advice;
 mod cause;
 mod diagnosis_texts;
 mod format;
 mod missing;
+mod open;
 mod prerendered;
+mod problem;
 mod protocol;
 mod reason;
+mod renderer;
+mod verdict;
 
 #[cfg(not(feature = "tracing"))]
 use std::io::{self, Write};
-use std::{error::Error, fmt, sync::Arc};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 pub use cause::Cause;
 pub use format::RejectionFormat;
-pub(crate) use format::{RenderOnce, Renderer};
-use http::{HeaderValue, Response, header::CACHE_CONTROL};
+pub(crate) use format::RenderOnce;
 pub(crate) use missing::Missing;
 pub use missing::MissingPermission;
-pub(crate) use prerendered::intern_header_value;
+pub use problem::Problem;
 pub(crate) use protocol::ResponseProtocol;
-pub use reason::{Problem, Reason};
+pub use reason::Reason;
+pub(crate) use renderer::Renderer;
+#[cfg(feature = "axum")]
+pub(crate) use renderer::retry_after;
+pub use verdict::Verdict;
+pub(crate) use verdict::Wait;
 
 use crate::{
     record::KeyRecord,
     scheme::{Diagnosis, Scheme},
 };
 
-/// A refused request: why, by which scheme the key came, and whose key it was.
+/// A rejected request: the reason, the scheme of the credential, and the key's record.
 ///
-/// A guard or an extractor puts it into the extensions of an empty response; the layer above renders it. With the `axum`
-/// feature it is a response itself, so that a handler can return it:
+/// A guard or an extractor puts it into the extensions of an empty response; the layer around it
+/// renders it. With the `axum` feature it is a response itself, so that a handler can return it:
 ///
 /// ```
 /// use tower_api_key::{Principal, Rejection};
@@ -105,12 +131,14 @@ pub struct Rejection {
     rare: Option<Box<RejectionDetails>>,
 }
 
-/// What few rejections have. Apart, so that all others are small to move.
+/// The properties that few rejections have. Boxed, so that all others are small to move.
 #[derive(Clone, Default)]
 struct RejectionDetails {
     error: Option<Arc<dyn Error + Send + Sync>>,
     problem_json: Option<Bytes>,
     missing: Option<Arc<Missing>>,
+    detail: Option<Cow<'static, str>>,
+    retry_after: Option<Duration>,
 }
 
 impl Rejection {
@@ -123,13 +151,13 @@ impl Rejection {
         self
     }
 
-    /// Says what is wrong with the form of what was sent.
+    /// Adds what is wrong with the form of the credential.
     pub(crate) fn diagnosed(mut self, diagnosis: Diagnosis) -> Self {
         self.diagnosis = Some(diagnosis);
         self
     }
 
-    /// Says of a key that gives no access what its text looks like.
+    /// Adds to an invalid key what its text looks like.
     pub(crate) fn suspected(mut self, diagnosis: impl FnOnce() -> Option<Diagnosis>) -> Self {
         if self.reason.problem() == Problem::InvalidKey {
             self.diagnosis = diagnosis();
@@ -137,7 +165,7 @@ impl Rejection {
         self
     }
 
-    /// Says of a caller without a key what it has sent instead.
+    /// Adds to a missing key what was sent instead.
     pub(crate) fn unread(mut self, reason: Reason, diagnosis: Diagnosis) -> Self {
         if self.reason == Reason::Missing && self.diagnosis.is_none() {
             (self.reason, self.diagnosis) = (reason, Some(diagnosis));
@@ -162,16 +190,17 @@ impl Rejection {
         self
     }
 
-    /// Says more, to a caller who is told in problem+json.
+    /// Replaces the body in problem+json.
     #[cfg(feature = "admin-api")]
     pub(crate) fn with_problem_json(mut self, body: Bytes) -> Self {
         self.rare.get_or_insert_default().problem_json = Some(body);
         self
     }
 
-    /// A guard or an extractor without a layer around it: 500, and a line in the log that nobody overlooks.
+    /// The rejection of a guard or an extractor without a layer around it: 500, and an error in the
+    /// log.
     pub(crate) fn misconfigured(what: &str) -> Self {
-        let advice = "was reached without an ApiKeyLayer around it; every request to it is refused with 500";
+        let advice = "ran without an ApiKeyLayer around it, so every request to it is rejected with 500";
         #[cfg(feature = "tracing")]
         tracing::error!(target: "tower_api_key", "{what} {advice}");
         #[cfg(not(feature = "tracing"))]
@@ -179,21 +208,12 @@ impl Rejection {
         Self::new(Reason::Misconfigured)
     }
 
-    /// A response with the right HTTP status, which carries this rejection up to the layer that renders it, as gRPC if it serves that.
-    pub(crate) fn into_response_with<B>(self, empty: B) -> Response<B> {
-        let mut response = Response::new(empty);
-        *response.status_mut() = self.reason.problem().status();
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.extensions_mut().insert(self);
-        response
-    }
-
-    /// Why. Never tell the caller more than [`Reason::problem`] does.
+    /// Returns the reason. It is for your logs: send the client no more than [`Reason::problem`].
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The scheme that was attempted, if one was.
+    /// Returns the scheme of the credential, if the request has one.
     pub fn scheme(&self) -> Option<&Scheme> {
         self.scheme
     }
@@ -202,7 +222,7 @@ impl Rejection {
         self.scheme
     }
 
-    /// The record of the key that was refused, if there is one.
+    /// The record of the rejected key, if there is one.
     pub(crate) fn record(&self) -> Option<&KeyRecord> {
         self.record.as_ref()
     }
@@ -215,8 +235,9 @@ impl Rejection {
         self.rare.as_ref()?.missing.as_ref()
     }
 
-    /// Returns the permissions that the key lacked, behind a [`Reason::Forbidden`] of a guard or of
-    /// [`Principal::require`](crate::Principal::require). Where one of several is enough, all of them. Empty otherwise.
+    /// Returns the permissions that the key lacked, for a [`Reason::Forbidden`] of a guard or of
+    /// [`Principal::require`](crate::Principal::require). If one of several is enough, it returns all
+    /// of them. Empty otherwise.
     pub fn missing_permissions(&self) -> &[MissingPermission] {
         self.missing().map_or(&[], |missing| missing.permissions())
     }
@@ -225,8 +246,9 @@ impl Rejection {
         self.rare.as_ref()?.problem_json.clone()
     }
 
-    /// What was wrong with the form of what was sent: for `Missing`, `WrongScheme`, `Malformed` and `Ambiguous`, where the layer has looked. For a key
-    /// that gives no access, what its text looks like, if it looks wrong: in quotes, say.
+    /// Returns what is wrong with the form of the credential, for `Missing`, `WrongScheme`,
+    /// `Malformed` and `Ambiguous` of the layer. For an invalid key it returns what the text of the
+    /// key looks like, such as a key in quotes.
     pub fn cause(&self) -> Option<Cause> {
         self.diagnosis.map(|diagnosis| diagnosis.cause)
     }
@@ -235,7 +257,8 @@ impl Rejection {
         self.diagnosis
     }
 
-    /// The store's error behind a [`Reason::StoreFailed`]. It is for the log, not for the caller.
+    /// Returns the store's error of a [`Reason::StoreFailed`]. It is for your logs, not for the
+    /// client.
     pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.rare.as_ref()?.error.as_deref()
     }

@@ -1,46 +1,29 @@
-//! Refusals that are made when the layer is built, by the one renderer. A copy costs half of what making one anew does.
-
-use std::{
-    collections::HashSet,
-    sync::{LazyLock, Mutex, PoisonError},
-};
+//! Rejections that are rendered when the layer is built. A copy costs less than rendering again.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, response::Parts};
+use http::{Response, response::Parts};
 
 use super::{Problem, Reason, Rejection, Renderer, ResponseProtocol};
 use crate::scheme::Scheme;
 
-/// For each problem, in their order, the refusal of a request, and of one whose key came by Bearer.
+/// For each problem, in the order of its table: the rejection of a request, and of one whose key
+/// came by Bearer.
 #[derive(Debug)]
 pub(super) struct Prerendered(Vec<[Response<Bytes>; 2]>);
-
-/// One reason for each problem.
-const REASONS: [Reason; 8] = [
-    Reason::Missing,
-    Reason::Malformed,
-    Reason::Ambiguous,
-    Reason::Unknown,
-    Reason::Forbidden,
-    Reason::ForeignResourceHidden,
-    Reason::Misconfigured,
-    Reason::StoreFailed,
-];
 
 static BEARER: Scheme = Scheme::bearer();
 
 impl Prerendered {
-    /// Nothing is made ready.
+    /// Renders nothing in advance.
     pub(super) const NONE: Self = Self(Vec::new());
 
     pub(super) fn new(renderer: &Renderer) -> Self {
-        let refusal = |reason, scheme| {
-            let rejection = Rejection::new(reason).by_scheme(scheme);
-            let mut refusal = respond(|parts| renderer.render(&rejection, ResponseProtocol::Http, None, parts));
-            refusal.headers_mut().values_mut().for_each(intern_header_value);
-            refusal
+        let refusal = |problem, scheme| {
+            let rejection = Rejection::new(a_reason_of(problem)).by_scheme(scheme);
+            respond(|parts| renderer.render(&rejection, ResponseProtocol::Http, None, parts))
         };
-        Self(REASONS.map(|reason| [None, Some(&BEARER)].map(|scheme| refusal(reason, scheme))).into())
+        let both = |problem: &Problem| [None, Some(&BEARER)].map(|scheme| refusal(*problem, scheme));
+        Self(Problem::ALL.iter().map(both).collect())
     }
 
     pub(super) fn get(&self, problem: Problem, by_bearer: bool) -> Option<&Response<Bytes>> {
@@ -48,29 +31,17 @@ impl Prerendered {
     }
 }
 
+/// The first reason of a problem. Each problem has one.
+fn a_reason_of(problem: Problem) -> Reason {
+    let mut reasons = Reason::ALL.iter().copied();
+    reasons.find(|reason| reason.problem() == problem).unwrap_or(Reason::Misconfigured)
+}
+
 /// A response whose head is made along with its body.
 pub(super) fn respond(render: impl FnOnce(&mut Parts) -> Bytes) -> Response<Bytes> {
     let (mut parts, ()) = Response::new(()).into_parts();
     let body = render(&mut parts);
     Response::from_parts(parts, body)
-}
-
-/// Makes copies of this value point at it, so that they count no reference.
-///
-/// Each distinct value is kept as long as the process lives; values come from configuration, so there are few.
-pub(crate) fn intern_header_value(value: &mut HeaderValue) {
-    if let Ok(same) = HeaderValue::from_maybe_shared(Bytes::from_static(kept(value.as_bytes()))) {
-        *value = same;
-    }
-}
-
-/// The one copy of these bytes that is kept for good.
-pub(super) fn kept(bytes: &[u8]) -> &'static [u8] {
-    static KEPT: LazyLock<Mutex<HashSet<&'static [u8]>>> = LazyLock::new(Mutex::default);
-    let mut all = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    let kept = all.get(bytes).copied().unwrap_or_else(|| Vec::leak(bytes.to_vec()));
-    all.insert(kept);
-    kept
 }
 
 #[cfg(test)]
@@ -84,8 +55,6 @@ mod tests {
     #[test]
     fn a_refusal_that_is_ready_is_the_one_that_is_rendered() {
         static PRIVATE: Scheme = Scheme::x_api_key();
-        let alike =
-            [Reason::WrongScheme, Reason::BadFormat, Reason::Revoked, Reason::NoMatchingRoute, Reason::StoreTimeout];
         let schemes = [None, Some(&BEARER), Some(&PRIVATE)];
         let dialects = [
             ResponseProtocol::Http,
@@ -114,7 +83,7 @@ mod tests {
                             same(&Rejection::new(Reason::Malformed).diagnosed(diagnosis), dialect);
                         }
                     }
-                    for reason in REASONS.into_iter().chain(alike) {
+                    for reason in Reason::ALL.iter().copied() {
                         for scheme in schemes {
                             let rejection = Rejection::new(reason).by_scheme(scheme);
                             for dialect in dialects {
@@ -129,9 +98,9 @@ mod tests {
 
     #[test]
     fn there_is_a_reason_for_each_problem_in_their_order() {
-        for (number, reason) in REASONS.into_iter().enumerate() {
-            assert_eq!(reason.problem() as usize, number);
+        for (number, problem) in Problem::ALL.iter().enumerate() {
+            assert_eq!(*problem as usize, number);
+            assert_eq!(a_reason_of(*problem).problem(), *problem);
         }
-        assert_eq!(REASONS.len(), Problem::Unavailable as usize + 1);
     }
 }

@@ -1,137 +1,98 @@
-//! The reasons, and the one map from each to what the caller is told.
+//! The reasons of a rejection, in one table: a label, and the problem that the client sees.
 
 use std::fmt;
 
-use http::StatusCode;
+use super::Problem;
 
-/// Why a request was refused. The caller learns only the [`Problem`]; an observer learns this.
-///
-/// ```
-/// use tower_api_key::{Problem, Reason};
-///
-/// assert_eq!(Reason::Revoked.problem(), Problem::InvalidKey);
-/// assert_eq!(Reason::Unknown.problem(), Problem::InvalidKey);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// No accepted scheme was presented.
-    Missing,
-    /// `Authorization` carries what is not accepted here, and nothing else was presented: another scheme, or a key without one.
-    WrongScheme,
-    /// An accepted scheme was presented, but no key can be read from it.
-    Malformed,
-    /// Two credentials, where one is allowed.
-    Ambiguous,
-    /// The key has not the form of any key of this service, or its checksum is wrong.
-    BadFormat,
-    /// No such key.
-    Unknown,
-    /// The key was revoked, for good.
-    Revoked,
-    /// The key is switched off.
-    Disabled,
-    /// The key's time is over.
-    Expired,
-    /// The key's time has not come.
-    NotYetValid,
-    /// The key belongs to an environment (live, test) that is not served here.
-    WrongEnvironment,
-    /// The key belongs to an organization that is not served here.
-    WrongOrganization,
-    /// The key lacks a permission.
-    Forbidden,
-    /// The resource belongs to another organization.
-    ForeignResource,
-    /// The resource belongs to another organization, and its existence is hidden.
-    ForeignResourceHidden,
-    /// A table guard does not list this method and path, so that nobody may.
-    NoMatchingRoute,
-    /// The store answered with an error, or panicked.
-    StoreFailed,
-    /// The store missed the deadline.
-    StoreTimeout,
-    /// A guard or an extractor was reached without any `ApiKeyLayer` around it.
-    Misconfigured,
+/// Declares [`Reason`] from its table. A row is a variant, its label, and its problem.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident => $label:literal, $problem:ident;)*) => {
+        /// Why a request was rejected. Observers see the reason; the client sees only its [`Problem`].
+        ///
+        /// ```
+        /// use tower_api_key::{Problem, Reason};
+        ///
+        /// assert_eq!(Reason::Revoked.problem(), Problem::InvalidKey);
+        /// assert_eq!(Reason::Unknown.problem(), Problem::InvalidKey);
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[$doc])* $reason,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the table.
+            pub(super) const ALL: &[Self] = &[$(Self::$reason,)*];
+
+            /// Returns the problem that the client sees. Reasons with the same [`Problem`] give the
+            /// same response, byte for byte.
+            pub const fn problem(self) -> Problem {
+                match self {
+                    $(Self::$reason => Problem::$problem,)*
+                }
+            }
+
+            /// Returns the label for logs and metrics: `not_yet_valid`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $label,)*
+                }
+            }
+        }
+    };
 }
 
-/// What the caller is told: a status, a problem type and a code. See the table of the [module](super).
-///
-/// ```
-/// use tower_api_key::Problem;
-///
-/// assert_eq!(Problem::Forbidden.status(), 403);
-/// assert_eq!(Problem::Forbidden.code(), "PERMISSION_DENIED");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Problem {
-    /// 401: nothing was presented that counts.
-    MissingKey,
-    /// 401: what was presented cannot be read.
-    MalformedCredential,
-    /// 401: more than one credential was presented.
-    AmbiguousCredential,
-    /// 401: the key does not authenticate, for whatever reason.
-    InvalidKey,
-    /// 403: the key may not do this.
-    Forbidden,
-    /// 404: there is no such resource, as far as this key is concerned.
-    NotFound,
-    /// 500: the service is put together wrongly.
-    Internal,
-    /// 503: the key could not be checked now.
-    Unavailable,
+reasons! {
+    /// The request has no credential in an accepted scheme.
+    Missing => "missing", MissingKey;
+    /// `Authorization` has a scheme that is not accepted, or a key without a scheme, and the
+    /// request has no other credential.
+    WrongScheme => "wrong_scheme", MissingKey;
+    /// The request uses an accepted scheme, but no key can be read from it.
+    Malformed => "malformed", MalformedCredential;
+    /// The request has two credentials where one is allowed.
+    Ambiguous => "ambiguous", AmbiguousCredential;
+    /// The key has none of the configured formats, or its checksum is wrong.
+    BadFormat => "bad_format", InvalidKey;
+    /// The store has no such key.
+    Unknown => "unknown", InvalidKey;
+    /// The key was revoked permanently.
+    Revoked => "revoked", InvalidKey;
+    /// The key is disabled.
+    Disabled => "disabled", InvalidKey;
+    /// The key has expired.
+    Expired => "expired", InvalidKey;
+    /// The key is not valid yet.
+    NotYetValid => "not_yet_valid", InvalidKey;
+    /// The key belongs to an environment (live, test) that this layer does not accept.
+    WrongEnvironment => "wrong_environment", InvalidKey;
+    /// The key belongs to an organization that this layer does not accept.
+    WrongOrganization => "wrong_organization", InvalidKey;
+    /// The key lacks a permission, or the application rejected it with
+    /// [`Rejection::forbidden`](super::Rejection::forbidden).
+    Forbidden => "forbidden", Forbidden;
+    /// The resource belongs to another organization.
+    ForeignResource => "foreign_resource", Forbidden;
+    /// The resource belongs to another organization, and its existence is hidden.
+    ForeignResourceHidden => "foreign_resource_hidden", NotFound;
+    /// A route table does not list this method and path.
+    NoMatchingRoute => "no_matching_route", Forbidden;
+    /// The application has no such resource: [`Rejection::not_found`](super::Rejection::not_found).
+    NotFound => "not_found", NotFound;
+    /// The caller exceeded a limit of the application:
+    /// [`Rejection::too_many_requests`](super::Rejection::too_many_requests).
+    TooManyRequests => "too_many_requests", TooManyRequests;
+    /// The store returned an error, or panicked.
+    StoreFailed => "store_failed", Unavailable;
+    /// The store did not answer within the deadline.
+    StoreTimeout => "store_timeout", Unavailable;
+    /// A guard or an extractor ran without an `ApiKeyLayer` around it.
+    Misconfigured => "misconfigured", Internal;
 }
 
 impl Reason {
-    /// The one map from what happened to what is told. Reasons of one [`Problem`] look alike outside, byte for byte.
-    pub const fn problem(self) -> Problem {
-        match self {
-            Self::Missing | Self::WrongScheme => Problem::MissingKey,
-            Self::Malformed => Problem::MalformedCredential,
-            Self::Ambiguous => Problem::AmbiguousCredential,
-            Self::BadFormat
-            | Self::Unknown
-            | Self::Revoked
-            | Self::Disabled
-            | Self::Expired
-            | Self::NotYetValid
-            | Self::WrongEnvironment
-            | Self::WrongOrganization => Problem::InvalidKey,
-            Self::Forbidden | Self::ForeignResource | Self::NoMatchingRoute => Problem::Forbidden,
-            Self::ForeignResourceHidden => Problem::NotFound,
-            Self::Misconfigured => Problem::Internal,
-            Self::StoreFailed | Self::StoreTimeout => Problem::Unavailable,
-        }
-    }
-
-    /// A label, fit for a log or a metric: `not_yet_valid`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::WrongScheme => "wrong_scheme",
-            Self::Malformed => "malformed",
-            Self::Ambiguous => "ambiguous",
-            Self::BadFormat => "bad_format",
-            Self::Unknown => "unknown",
-            Self::Revoked => "revoked",
-            Self::Disabled => "disabled",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::WrongEnvironment => "wrong_environment",
-            Self::WrongOrganization => "wrong_organization",
-            Self::Forbidden => "forbidden",
-            Self::ForeignResource => "foreign_resource",
-            Self::ForeignResourceHidden => "foreign_resource_hidden",
-            Self::NoMatchingRoute => "no_matching_route",
-            Self::StoreFailed => "store_failed",
-            Self::StoreTimeout => "store_timeout",
-            Self::Misconfigured => "misconfigured",
-        }
-    }
-
-    /// Whether the request presents nothing that this layer would judge, so that an optional layer lets it through.
+    /// Whether the request has no credential for this layer, so that an optional layer lets it pass.
     pub(crate) const fn is_nothing_of_ours(self) -> bool {
         matches!(self, Self::Missing | Self::WrongScheme)
     }
@@ -143,48 +104,31 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Problem {
-    /// The status of the response.
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::MissingKey | Self::MalformedCredential | Self::AmbiguousCredential | Self::InvalidKey => {
-                StatusCode::UNAUTHORIZED
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of the table in the documentation of the module.
+    fn documented() -> impl Iterator<Item = &'static str> {
+        include_str!("mod.rs").lines().filter(|line| line.starts_with("//! | `"))
+    }
+
+    #[test]
+    fn the_documented_table_lists_every_reason_with_its_problem_and_status() {
+        for reason in Reason::ALL {
+            let (name, problem) = (format!("`{reason:?}`"), reason.problem());
+            let mut rows = documented().filter(|row| row.split('|').nth(1).is_some_and(|cell| cell.contains(&name)));
+            let row = rows.next().unwrap_or_else(|| panic!("{name} is not in the table of rejection/mod.rs"));
+            assert_eq!(rows.next(), None, "{name} is listed twice");
+            for expected in [format!("`{problem:?}`"), problem.status().as_str().to_owned(), problem.code().to_owned()]
+            {
+                assert!(row.contains(&expected), "{row} lacks {expected}");
             }
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// A code of its own for each problem, fit for a program: `missing_key`, `invalid_key`. The `code` member of problem+json.
-    ///
-    /// ```
-    /// use tower_api_key::Problem;
-    ///
-    /// assert_eq!(Problem::AmbiguousCredential.as_str(), "ambiguous_credential");
-    /// ```
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MissingKey => "missing_key",
-            Self::MalformedCredential => "malformed_credential",
-            Self::AmbiguousCredential => "ambiguous_credential",
-            Self::InvalidKey => "invalid_key",
-            Self::Forbidden => "forbidden",
-            Self::NotFound => "not_found",
-            Self::Internal => "internal",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
-    /// The code of a gRPC response: `UNAUTHENTICATED`, `PERMISSION_DENIED`, `NOT_FOUND`, `INTERNAL`, `UNAVAILABLE`.
-    pub const fn grpc_status(self) -> u16 {
-        match self {
-            Self::MissingKey | Self::MalformedCredential | Self::AmbiguousCredential | Self::InvalidKey => 16,
-            Self::Forbidden => 7,
-            Self::NotFound => 5,
-            Self::Internal => 13,
-            Self::Unavailable => 14,
+            assert!(
+                row.trim_end().ends_with(&format!("| {} |", problem.grpc_status()))
+                    || row.contains(&format!("| {} ", problem.grpc_status())),
+                "{row}"
+            );
         }
     }
 }

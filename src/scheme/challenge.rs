@@ -90,7 +90,11 @@ impl Bearer {
             Problem::MalformedCredential | Problem::AmbiguousCredential => Some(&self.invalid_request),
             Problem::InvalidKey => Some(&self.invalid_token),
             Problem::Forbidden => Some(&self.insufficient_scope),
-            Problem::MissingKey | Problem::NotFound | Problem::Internal | Problem::Unavailable => None,
+            Problem::MissingKey
+            | Problem::NotFound
+            | Problem::TooManyRequests
+            | Problem::Internal
+            | Problem::Unavailable => None,
         }
     }
 }

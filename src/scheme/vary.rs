@@ -1,12 +1,17 @@
 //! `Vary`: the headers that an answer depends on, because one of them may carry a key (RFC 9110 §12.5.5).
 
+use std::{
+    collections::HashSet,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{Entry, VARY},
 };
 
 use super::{SchemePolicy, grammar::trim_ows};
-use crate::rejection::intern_header_value;
 
 /// The headers of a policy, as one value that is made when the layer is built.
 #[derive(Debug)]
@@ -19,12 +24,8 @@ pub(crate) struct Vary {
 impl Vary {
     pub(crate) fn new(policy: &SchemePolicy) -> Self {
         let names: Vec<HeaderName> = policy.header_names().collect();
-        let value = HeaderValue::from_str(&join(&names)).ok().filter(|_| !names.is_empty());
-        let value = value.map(|mut value| {
-            intern_header_value(&mut value);
-            value
-        });
-        Self { names, value }
+        let value = (!names.is_empty()).then(|| interned(&join(&names)));
+        Self { names, value: value.flatten() }
     }
 
     /// Adds the headers to those that an answer depends on already.
@@ -61,4 +62,16 @@ impl Vary {
 
 fn join(names: impl IntoIterator<Item: AsRef<str>>) -> String {
     names.into_iter().map(|name| name.as_ref().to_owned()).collect::<Vec<_>>().join(", ")
+}
+
+/// A header value whose copies count no reference, because every accepted response gets one.
+///
+/// Each distinct value is kept until the process ends. Values come from configuration, so there are
+/// few.
+fn interned(names: &str) -> Option<HeaderValue> {
+    static INTERNED: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let mut all = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let interned = all.get(names).copied().unwrap_or_else(|| names.to_owned().leak());
+    all.insert(interned);
+    HeaderValue::from_maybe_shared(Bytes::from_static(interned.as_bytes())).ok()
 }

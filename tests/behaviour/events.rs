@@ -108,5 +108,5 @@ async fn a_guard_without_a_layer_is_a_loud_line() {
     let response = guarded.oneshot(bare()).await.unwrap();
     assert_eq!(response.status(), 500);
     let lines = logs::take();
-    assert!(lines.contains("ERROR tower_api_key: a Require guard was reached without an ApiKeyLayer"), "{lines}");
+    assert!(lines.contains("ERROR tower_api_key: a Require guard ran without an ApiKeyLayer"), "{lines}");
 }

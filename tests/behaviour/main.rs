@@ -46,6 +46,7 @@ mod management_api;
 mod metrics;
 mod middleware;
 mod observers;
+mod open_rejections;
 #[cfg(feature = "utoipa")]
 mod openapi;
 mod other_credentials;
@@ -62,6 +63,7 @@ mod registries;
 mod rejection_responses;
 mod rotation;
 mod route_table;
+mod seams;
 mod single_flight;
 #[cfg(feature = "cache")]
 mod sizing;

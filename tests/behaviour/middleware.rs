@@ -41,7 +41,7 @@ fn everything_may_cross_threads() {
     clone_send_sync::<Rejection>();
     clone_send_sync::<MemoryStore>();
     send::<ResponseFuture<App, Body>>();
-    send::<GuardFuture<<App as Service<Request<Body>>>::Future>>();
+    send::<GuardFuture<App, Body>>();
 }
 
 /// A service that must be polled ready before each call and counts its permits.

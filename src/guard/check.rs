@@ -1,0 +1,131 @@
+//! What a guard checks: one variant for each kind, and the evaluation of all.
+//!
+//! A new kind of guard is a variant here, with its four properties, and a constructor in `mod.rs`.
+
+use std::fmt;
+
+use http::{Method, request::Parts};
+
+use super::{Require, outcome::Refusal, table::RouteTable};
+use crate::{
+    permission::Action,
+    principal::Principal,
+    rejection::{Reason, Verdict, Wait},
+};
+
+pub(super) enum Check {
+    Permission { resource: Box<str>, action: Action },
+    ByMethod { resource: Box<str> },
+    Organization(OrganizationOf),
+    Predicate(Predicate),
+    Own(OwnCheck),
+    Any(Vec<Require>),
+    All(Vec<Require>),
+    Table(Box<RouteTable>),
+}
+
+pub(super) type OrganizationOf = Box<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+pub(super) type Predicate = Box<dyn Fn(&Principal, &Parts) -> bool + Send + Sync>;
+pub(super) type OwnCheck = Box<dyn Fn(&Principal, &Parts) -> Verdict + Send + Sync>;
+
+/// What a check asks for, in terms of permissions: for error details and for documents.
+pub(super) enum Shape<'c> {
+    /// One permission. None for a method that no permission covers.
+    Permission {
+        resource: &'c str,
+        action: Option<Action>,
+    },
+    /// Something other than a permission. The application's own code may have effects, so it is
+    /// not called again for the details of a rejection.
+    Unnamed {
+        is_own: bool,
+    },
+    Any(&'c [Require]),
+    All(&'c [Require]),
+    Table(&'c RouteTable),
+}
+
+impl Check {
+    /// Evaluates the check. A check that has to wait returns a future, which decides once every
+    /// other check has passed.
+    pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
+        match self {
+            Self::Permission { .. } | Self::ByMethod { .. } => {
+                allowed(self.permissions(principal, &parts.method) == Some(true))
+            }
+            Self::Organization(of) => match principal.organization() {
+                Some(own) if of(parts).as_deref() == Some(own) => Ok(None),
+                Some(_) | None => Err(Reason::ForeignResource.into()),
+            },
+            Self::Predicate(check) => allowed(check(principal, parts)),
+            Self::Own(check) => match check(principal, parts) {
+                Verdict::Pass => Ok(None),
+                Verdict::Reject(rejection) => Err(rejection.into()),
+                Verdict::Wait(wait) => Ok(Some(wait)),
+            },
+            Self::Any(checks) => Refusal::any(checks.iter().map(|check| check.evaluate(principal, parts))),
+            Self::All(checks) if checks.is_empty() => Err(Reason::Forbidden.into()),
+            Self::All(checks) => Refusal::all(checks.iter().map(|check| check.evaluate(principal, parts))),
+            Self::Table(table) => table.evaluate(principal, parts),
+        }
+    }
+
+    /// Whether the principal has the permission that is asked for. None for other kinds of checks.
+    pub(super) fn permissions(&self, principal: &Principal, method: &Method) -> Option<bool> {
+        let permissions = principal.record().permissions();
+        match self {
+            Self::Permission { resource, action } => Some(permissions.allow(resource, action)),
+            Self::ByMethod { resource } => {
+                Some(action_of(method).is_some_and(|action| permissions.allow(resource, &action)))
+            }
+            Self::Organization(_)
+            | Self::Predicate(_)
+            | Self::Own(_)
+            | Self::Any(_)
+            | Self::All(_)
+            | Self::Table(_) => None,
+        }
+    }
+
+    pub(super) fn shape(&self, method: &Method) -> Shape<'_> {
+        match self {
+            Self::Permission { resource, action } => Shape::Permission { resource, action: Some(action.clone()) },
+            Self::ByMethod { resource } => Shape::Permission { resource, action: action_of(method) },
+            Self::Organization(_) | Self::Predicate(_) => Shape::Unnamed { is_own: false },
+            Self::Own(_) => Shape::Unnamed { is_own: true },
+            Self::Any(checks) => Shape::Any(checks),
+            Self::All(checks) => Shape::All(checks),
+            Self::Table(table) => Shape::Table(table),
+        }
+    }
+}
+
+fn allowed(is_allowed: bool) -> Result<Option<Wait>, Refusal> {
+    if is_allowed { Ok(None) } else { Err(Reason::Forbidden.into()) }
+}
+
+/// The action of a method (RFC 9110 §9.3, RFC 5789).
+fn action_of(method: &Method) -> Option<Action> {
+    match *method {
+        Method::POST => Some(Action::CREATE),
+        Method::GET | Method::HEAD => Some(Action::READ),
+        Method::PUT | Method::PATCH => Some(Action::UPDATE),
+        Method::DELETE => Some(Action::DELETE),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Permission { resource, action } => write!(f, "Require({resource}:{action})"),
+            Self::ByMethod { resource } => write!(f, "Require({resource} by method)"),
+            Self::Organization(_) => f.write_str("Require(organization)"),
+            Self::Predicate(_) => f.write_str("Require(predicate)"),
+            Self::Own(_) => f.write_str("Require(check)"),
+            Self::Any(checks) => f.debug_tuple("Require::any").field(checks).finish(),
+            Self::Table(_) => f.write_str("Require(table)"),
+            Self::All(checks) => f.debug_tuple("Require::all").field(checks).finish(),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The outcome of a guard's checks, and how the outcomes of several checks combine.
+
+use crate::rejection::{Problem, Reason, Rejection, Verdict, Wait};
+
+/// Why a check does not pass: a reason of the guard, or a rejection of the application.
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    pub(super) own: Option<Box<Rejection>>,
+}
+
+impl Refusal {
+    /// Passes if one of the outcomes does. Checks that wait are asked in their order, if none passes
+    /// at once.
+    pub(super) fn any(outcomes: impl Iterator<Item = Result<Option<Wait>, Self>>) -> Result<Option<Wait>, Self> {
+        let mut refusal = Self::from(Reason::Forbidden);
+        let mut waits = Vec::new();
+        for outcome in outcomes {
+            match outcome {
+                Ok(None) => return Ok(None),
+                Ok(Some(wait)) => waits.push(wait),
+                Err(next) => refusal = refusal.or(next),
+            }
+        }
+        if waits.is_empty() {
+            return Err(refusal);
+        }
+        Ok(Some(Box::pin(async move {
+            for wait in waits {
+                match wait.await {
+                    Ok(()) => return Ok(()),
+                    Err(rejection) => refusal = refusal.or(rejection.into()),
+                }
+            }
+            Err(refusal.into_rejection())
+        })))
+    }
+
+    /// Passes if all of the outcomes do. Checks that wait are asked in their order, once every other
+    /// check has passed.
+    pub(super) fn all(outcomes: impl Iterator<Item = Result<Option<Wait>, Self>>) -> Result<Option<Wait>, Self> {
+        let mut waits = Vec::new();
+        for outcome in outcomes {
+            waits.extend(outcome?);
+        }
+        match Verdict::all(waits.into_iter().map(Verdict::Wait)) {
+            Verdict::Wait(wait) => Ok(Some(wait)),
+            Verdict::Pass => Ok(None),
+            Verdict::Reject(rejection) => Err(rejection.into()),
+        }
+    }
+
+    /// Changes the refusal of a check, also of one that waits.
+    pub(super) fn map(
+        outcome: Result<Option<Wait>, Self>,
+        change: impl FnOnce(Self) -> Self + Send + 'static,
+    ) -> Result<Option<Wait>, Self> {
+        match outcome {
+            Ok(None) => Ok(None),
+            Ok(Some(wait)) => {
+                Ok(Some(Box::pin(
+                    async move { wait.await.map_err(|rejection| change(rejection.into()).into_rejection()) },
+                )))
+            }
+            Err(refusal) => Err(change(refusal)),
+        }
+    }
+
+    /// Hides a 403 as a 404. Other rejections of the application stay.
+    pub(super) fn hidden(self) -> Self {
+        if self.reason.problem() == Problem::Forbidden { Reason::ForeignResourceHidden.into() } else { self }
+    }
+
+    /// The one of two that the client sees: hidden, or else the application's own, or else the first.
+    fn or(self, next: Self) -> Self {
+        let rank = |refusal: &Self| match refusal.reason {
+            Reason::ForeignResourceHidden => 2,
+            _ => u8::from(refusal.own.is_some()),
+        };
+        if rank(&next) > rank(&self) { next } else { self }
+    }
+
+    fn into_rejection(self) -> Rejection {
+        self.own.map_or_else(|| Rejection::new(self.reason), |own| *own)
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, own: None }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self { reason: rejection.reason(), own: Some(Box::new(rejection)) }
+    }
+}

@@ -1,0 +1,286 @@
+//! The settings of a layer.
+
+use std::{sync::Arc, time::Duration, time::SystemTime};
+
+#[cfg(doc)]
+use super::ApiKeyLayer;
+use super::ApiKeyLayerBuilder;
+use crate::{
+    clock::Clock,
+    head::RequestHead,
+    key::{KeyFormat, KeyHasher},
+    observe::{Decision, Observer},
+    principal::Principal,
+    rejection::{RejectionFormat, Verdict},
+    scheme::SchemePolicy,
+};
+
+impl ApiKeyLayerBuilder {
+    /// Accepts these schemes, in this order: a list of [`Scheme`](crate::Scheme)s, or a
+    /// [`SchemePolicy`] with a rule for conflicts.
+    pub fn schemes(mut self, policy: impl Into<SchemePolicy>) -> Self {
+        self.policy = policy.into();
+        self
+    }
+
+    /// Rejects every key that has none of these formats, before it is hashed, and every key with a
+    /// wrong checksum before a store has to wait.
+    pub fn formats(mut self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
+        self.formats = formats.into_iter().collect();
+        self
+    }
+
+    /// Ignores credentials that have none of the [`formats`](Self::formats), in every accepted scheme:
+    /// they belong to another layer. Use it where keys and JWTs both come by `Authorization: Bearer`.
+    ///
+    /// An optional layer lets such a request pass as anonymous. A required layer rejects it as a
+    /// request without a key, 401. The credential conflicts with no key and stays in the request, also
+    /// after [`hide_credentials`](Self::hide_credentials).
+    ///
+    /// A text in which a word begins with the prefix of a format, in upper or lower case, counts as a
+    /// key of yours. If it is not known, it is rejected with 401. Empty credentials and repeated
+    /// headers are rejected as always.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, KeyFormat, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .formats([KeyFormat::new("acme")?])
+    ///     .ignore_other_formats()
+    ///     .optional()
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ignore_other_formats(mut self) -> Self {
+        self.ignores_other_formats = true;
+        self
+    }
+
+    /// Hashes keys in the way in which the stored digests were made.
+    pub fn hasher(mut self, hasher: KeyHasher) -> Self {
+        self.hasher = hasher;
+        self
+    }
+
+    /// Sets the realm of every challenge (RFC 9110 §11.5).
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.realm = realm.into();
+        self
+    }
+
+    /// Adds a parameter to every challenge of this layer (RFC 9110 §11.2): `resource_metadata`, the
+    /// URL of a document about the resource (RFC 9728 §5.1), or `charset`. The value is quoted and
+    /// escaped. You can call it several times.
+    ///
+    /// [`ConfigError::ChallengeParam`](crate::ConfigError::ChallengeParam) rejects a name that is not a
+    /// token, a name that the layer writes itself (`realm`, `error`, `scope`, `in`, `name`, `scheme`), a
+    /// repeated name, and a value with a control character.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, store::MemoryStore};
+    ///
+    /// let layer = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .challenge_param("resource_metadata", "https://api.example.com/.well-known/oauth-protected-resource")
+    ///     .build();
+    /// assert!(layer.is_ok());
+    /// ```
+    pub fn challenge_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.challenge_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Reads keys of up to this many bytes, 1 to 4096. The default is
+    /// [`MAX_KEY_LEN`](crate::scheme::MAX_KEY_LEN). A longer key is rejected before it is hashed, and
+    /// the response names the limit.
+    ///
+    /// Servers and proxies limit the head of a request too: hyper reads 400 KiB of it over HTTP/1,
+    /// nginx 8 KiB a line.
+    pub fn max_key_len(mut self, bytes: usize) -> Self {
+        self.max_key_len = bytes;
+        self
+    }
+
+    /// Renders rejections in this format.
+    pub fn rejection_format(mut self, format: RejectionFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Gives every 403 the same body and challenge. The client does not learn which permission the key
+    /// lacks, or whether a route table lists the route. Observers do: see
+    /// [`Decision::missing_permissions`].
+    ///
+    /// Without it a guard's 403 names the permission (`It lacks the permission links:create.`), in
+    /// problem+json, in text and in a gRPC message, and as `scope` of the Bearer challenge (RFC 6750
+    /// §3). [`Require::hide_as_not_found`](crate::Require::hide_as_not_found) never names one.
+    pub fn hide_forbidden_details(mut self) -> Self {
+        self.hide_forbidden_details = true;
+        self
+    }
+
+    /// Lets a request pass as anonymous if it has no credential for this layer. An invalid key is still
+    /// 401. If an outer layer has accepted a key, its principal stays.
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Rejects gRPC requests as gRPC does: a POST whose content type begins with `application/grpc`
+    /// gets HTTP status 200 and the code in `grpc-status`. Set it if a gRPC server is behind the layer
+    /// and gRPC clients in front, not if a proxy decides by the HTTP status: see
+    /// [gRPC](crate::rejection#grpc).
+    ///
+    /// Without it a rejection is never a 2xx, for any content type.
+    pub fn grpc(mut self) -> Self {
+        self.serves_grpc = true;
+        self
+    }
+
+    /// Lets a CORS preflight pass to an inner CORS layer: `OPTIONS` with `Origin` and
+    /// `Access-Control-Request-Method`, which a browser sends without credentials. No other `OPTIONS`
+    /// passes.
+    pub fn pass_preflight(mut self) -> Self {
+        self.pass_preflight = true;
+        self
+    }
+
+    /// Lets requests for unprotected paths pass without reading their credentials, and without a
+    /// principal, an outer layer's included. The path is as the layer sees it: undecoded, and under
+    /// axum's `nest` without the prefix.
+    ///
+    /// A path is skipped only if every reading of it is skipped, as in
+    /// [`Require::table`](crate::Require::table): percent-decoded, cut at its parameters, without its
+    /// last slash and so on. So `/static/` is skipped only along with `/static`. Under axum's `nest`
+    /// that needs the feature `axum`.
+    ///
+    /// Compare whole paths: `starts_with("/public")` also skips `/publication`.
+    pub fn skip(mut self, path: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.skip = Some(Box::new(path));
+        self
+    }
+
+    /// Removes every credential of this layer from an accepted request, in every place that the layer
+    /// reads. The layer does not change a skipped path or a preflight.
+    pub fn hide_credentials(mut self) -> Self {
+        self.hide_credentials = true;
+        self
+    }
+
+    /// Sends the principal's id to the inner service in the header `name`. Spaces, percent signs and
+    /// everything but visible ASCII are percent-encoded.
+    ///
+    /// The layer removes this header from every request, also one without a principal, and also with
+    /// underscores for hyphens. If an optional layer keeps the principal of an outer one, the header has
+    /// that principal's id. Make sure that clients reach the service behind only through this layer.
+    pub fn forward_identity(mut self, name: impl Into<String>) -> Self {
+        self.forward_identity = Some(name.into());
+        self
+    }
+
+    /// Accepts the keys of this organization only. Every other key is 401, as if it were unknown.
+    pub fn organization(mut self, organization: impl Into<String>) -> Self {
+        self.bounds.organization = Some(organization.into().into());
+        self
+    }
+
+    /// Accepts the keys of these environments only. Every other key is 401, as if it were unknown.
+    pub fn environments<E: Into<String>>(mut self, environments: impl IntoIterator<Item = E>) -> Self {
+        let environments = environments.into_iter().map(|name| name.into().into());
+        self.bounds.environments = Some(environments.collect());
+        self
+    }
+
+    /// Runs a check of yours once a key is verified, before the inner service and every guard. You can
+    /// call it several times; the checks run in order.
+    ///
+    /// The check returns `Result<(), Rejection>`, which allocates nothing, or a [`Verdict`] if it has to
+    /// wait. The layer renders its rejection and reports it once. It does not run for an anonymous
+    /// request, a skipped path or a preflight. [`ApiKeyLayer::authenticate`] runs it too;
+    /// [`ApiKeyLayer::try_authenticate`] returns `None` if it waits.
+    ///
+    /// To run a check after a guard, see [`Require::and_then`](crate::Require::and_then).
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, Rejection, store::MemoryStore};
+    ///
+    /// struct Suspended;
+    ///
+    /// let layer = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .after_verify(|key, _head| match key.extension::<Suspended>() {
+    ///         Some(_) => Err(Rejection::forbidden().with_detail("This account is suspended.")),
+    ///         None => Ok(()),
+    ///     })
+    ///     .build();
+    /// assert!(layer.is_ok());
+    /// ```
+    pub fn after_verify<V: Into<Verdict>>(
+        mut self,
+        check: impl Fn(&Principal, &RequestHead<'_>) -> V + Send + Sync + 'static,
+    ) -> Self {
+        self.after_verify.push(check);
+        self
+    }
+
+    /// Calls `observer` once for every request. You can call it several times; observers run in order.
+    /// An observer must not block. If it panics, the others still run.
+    ///
+    /// The features `tracing` and `metrics` observe every layer too: see [`Decision`].
+    pub fn observe(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
+        self.observers.push(Observer::Plain(Box::new(observer)));
+        self
+    }
+
+    /// Calls `observer` once for every request, with the decision and with what `capture` took from
+    /// the head of the request. Use it for values that a [`Decision`] does not have: the peer's address,
+    /// a request id.
+    ///
+    /// `capture` runs before the request reaches the inner service, `observer` when the response is
+    /// ready. Neither may block. If `capture` panics, the layer still serves the request and does not
+    /// call `observer`.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use tower_api_key::{ApiKeyLayer, store::MemoryStore};
+    ///
+    /// # #[derive(Clone)] struct ConnectInfo<T>(T); // axum's
+    /// let layer = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .observe_with(
+    ///         |head| {
+    ///             let peer = head.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    ///             (peer, head.headers().get("x-request-id").cloned())
+    ///         },
+    ///         |decision, (peer, id)| {
+    ///             let (method, path) = (decision.method(), decision.path());
+    ///             println!("{id:?} {peer:?} {method} {path} {}", decision.outcome().as_str());
+    ///         },
+    ///     )
+    ///     .build();
+    /// ```
+    pub fn observe_with<T: Send + 'static>(
+        mut self,
+        capture: impl Fn(&RequestHead<'_>) -> T + Send + Sync + 'static,
+        observer: impl Fn(&Decision, T) + Send + Sync + 'static,
+    ) -> Self {
+        let observer = Arc::new(observer);
+        self.observers.push(Observer::Capturing(Box::new(move |head| {
+            let (captured, observer) = (capture(head), Arc::clone(&observer));
+            Box::new(move |decision| observer(decision, captured))
+        })));
+        self
+    }
+
+    /// Reads the time from `now`, for tests.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.bounds.clock = Clock::new(now);
+        self
+    }
+
+    /// Rejects a request with 503 if the store takes longer than this. A store that has to wait needs
+    /// a tokio runtime with its timer enabled.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}

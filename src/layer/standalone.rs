@@ -1,0 +1,165 @@
+//! Authenticates a request without a service to call: the same checks as [`super::admit`], and no
+//! effect on the request.
+
+use std::time::Duration;
+
+use http::Request;
+
+use super::{
+    admit::Authenticator,
+    check::{Accepted, Check, PendingLookup, SlowCheck},
+    observation::Observation,
+};
+use crate::{
+    clock::Stopwatch,
+    observe::Decision,
+    principal::Principal,
+    rejection::{Rejection, Verdict, Wait},
+};
+
+/// How far a request comes without waiting.
+pub(super) enum Authentication {
+    Done(Result<Principal, Rejection>),
+    Pending(Box<PendingAuthentication>),
+}
+
+/// A request whose lookup, or a check after it, has to wait.
+pub(super) struct PendingAuthentication {
+    step: Step,
+    /// The head for the checks after verification, if there are any.
+    head: Option<Request<()>>,
+    observation: Observation,
+}
+
+enum Step {
+    Lookup(PendingLookup),
+    AfterVerify(Accepted, Wait),
+}
+
+/// A checked key, and what the checks after verification say.
+struct Checked {
+    accepted: Accepted,
+    verdict: Verdict,
+}
+
+impl Authenticator {
+    /// Authenticates, as far as that needs no waiting.
+    pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authentication {
+        let check = self.checker.check(request);
+        let observation = self.watch_untouched(request);
+        let accepted = match check {
+            Check::Accepted(principal) if self.after_verify.is_empty() => {
+                if self.is_observed() {
+                    self.emit(Decision::accepted(&principal, None), observation);
+                }
+                return Authentication::Done(Ok(principal));
+            }
+            Check::Accepted(principal) => Accepted { principal, outdated: None },
+            Check::Rejected(rejection) => {
+                return Authentication::Done(self.report(Err(rejection), None, observation));
+            }
+            Check::Slow(slow) => match *slow {
+                SlowCheck::Accepted(accepted) => accepted,
+                SlowCheck::Pending(lookup) => {
+                    let step = Step::Lookup(lookup);
+                    let head = self.head_of(request);
+                    return Authentication::Pending(Box::new(PendingAuthentication { step, head, observation }));
+                }
+            },
+        };
+        let head = self.head_of(request);
+        let Checked { accepted, verdict } = self.after_verify(accepted, head.as_ref());
+        match verdict {
+            Verdict::Wait(wait) => {
+                let step = Step::AfterVerify(accepted, wait);
+                Authentication::Pending(Box::new(PendingAuthentication { step, head, observation }))
+            }
+            Verdict::Pass => Authentication::Done(self.report(Ok(accepted), None, observation)),
+            Verdict::Reject(rejection) => {
+                Authentication::Done(self.report_held(&accepted, rejection, None, observation))
+            }
+        }
+    }
+
+    /// Continues [`Authenticator::authenticate`] with whatever it has to wait for.
+    pub(super) async fn authenticate_later(&self, pending: PendingAuthentication) -> Result<Principal, Rejection> {
+        let PendingAuthentication { step, head, observation } = pending;
+        let (checked, store_time) = match step {
+            Step::AfterVerify(accepted, wait) => (Ok(Checked { accepted, verdict: Verdict::Wait(wait) }), None),
+            Step::Lookup(PendingLookup { presented, lookup }) => {
+                let stopwatch = self.is_observed().then(Stopwatch::start);
+                let answer = lookup.await;
+                let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
+                let accepted = self.checker.check_answer(&presented, answer);
+                (accepted.map(|accepted| self.after_verify(accepted, head.as_ref())), store_time)
+            }
+        };
+        match checked {
+            Ok(Checked { accepted, verdict }) => {
+                let result = match verdict {
+                    Verdict::Pass => Ok(()),
+                    Verdict::Reject(rejection) => Err(rejection),
+                    Verdict::Wait(wait) => wait.await,
+                };
+                match result {
+                    Ok(()) => self.report(Ok(accepted), store_time, observation),
+                    Err(rejection) => self.report_held(&accepted, rejection, store_time, observation),
+                }
+            }
+            Err(rejection) => self.report(Err(rejection), store_time, observation),
+        }
+    }
+
+    fn after_verify(&self, accepted: Accepted, head: Option<&Request<()>>) -> Checked {
+        let verdict = head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head));
+        Checked { accepted, verdict }
+    }
+
+    /// A copy of the head, its credentials marked sensitive, for the checks after verification.
+    fn head_of<B>(&self, request: &Request<B>) -> Option<Request<()>> {
+        if self.after_verify.is_empty() {
+            return None;
+        }
+        let mut head = Request::new(());
+        head.method_mut().clone_from(request.method());
+        head.uri_mut().clone_from(request.uri());
+        *head.version_mut() = request.version();
+        head.headers_mut().clone_from(request.headers());
+        head.extensions_mut().clone_from(request.extensions());
+        self.checker.reader.mark_sensitive(head.headers_mut());
+        Some(head)
+    }
+
+    fn report(
+        &self,
+        result: Result<Accepted, Rejection>,
+        store_time: Option<Duration>,
+        observation: Observation,
+    ) -> Result<Principal, Rejection> {
+        if self.is_observed() {
+            let decision = match &result {
+                Ok(accepted) => Decision::accepted(&accepted.principal, accepted.outdated),
+                Err(rejection) => Decision::refused(rejection, None),
+            };
+            self.emit(decision.after_store_time(store_time), observation);
+        }
+        result.map(|accepted| accepted.principal)
+    }
+
+    /// Reports a key that is verified, and rejected by a check after that.
+    fn report_held(
+        &self,
+        accepted: &Accepted,
+        rejection: Rejection,
+        store_time: Option<Duration>,
+        observation: Observation,
+    ) -> Result<Principal, Rejection> {
+        let principal = &accepted.principal;
+        let rejection = rejection.of_accepted(principal.interned_scheme());
+        if self.is_observed() {
+            let before = Decision::accepted(principal, accepted.outdated);
+            self.emit(Decision::refused(&rejection, Some(before)).after_store_time(store_time), observation);
+        }
+        Err(rejection)
+    }
+}

@@ -1,0 +1,158 @@
+//! The problems that a client sees, in one table: status, codes and texts.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// What a problem says in every format.
+struct Row {
+    name: &'static str,
+    status: StatusCode,
+    grpc_status: u16,
+    code: &'static str,
+    problem_type: &'static str,
+    anchor: &'static str,
+    title: &'static str,
+    detail: &'static str,
+}
+
+/// Declares [`Problem`] from its table. A row is a variant, its name, its HTTP and gRPC status, its
+/// code, the anchor of its type, its title and its detail.
+macro_rules! problems {
+    ($(
+        $(#[$doc:meta])* $problem:ident => $name:literal, $status:ident, $grpc:literal, $code:literal, $anchor:literal,
+            $title:literal, $detail:literal;
+    )*) => {
+        /// What a rejected client sees: a status, a problem type and a code. See the table of the
+        /// [module](super).
+        ///
+        /// ```
+        /// use tower_api_key::Problem;
+        ///
+        /// assert_eq!(Problem::Forbidden.status(), 403);
+        /// assert_eq!(Problem::Forbidden.code(), "PERMISSION_DENIED");
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Problem {
+            $($(#[$doc])* $problem,)*
+        }
+
+        impl Problem {
+            /// Every problem, in the order of the table.
+            pub(super) const ALL: &[Self] = &[$(Self::$problem,)*];
+
+            const fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$problem => &Row {
+                        name: $name,
+                        status: StatusCode::$status,
+                        grpc_status: $grpc,
+                        code: $code,
+                        problem_type: concat!(
+                            "https://docs.rs/tower-api-key/latest/tower_api_key/rejection/index.html#", $anchor
+                        ),
+                        anchor: $anchor,
+                        title: $title,
+                        detail: $detail,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+problems! {
+    /// 401: the request has no credential that counts.
+    MissingKey => "missing_key", UNAUTHORIZED, 16, "AUTHENTICATION_ERROR", "missing-key",
+        "API key required", "Send an API key by one of the accepted schemes.";
+    /// 401: no key can be read from the credential.
+    MalformedCredential => "malformed_credential", UNAUTHORIZED, 16, "AUTHENTICATION_ERROR", "malformed-credential",
+        "Malformed credential", "No API key can be read from the credential that was sent.";
+    /// 401: the request has more than one credential.
+    AmbiguousCredential => "ambiguous_credential", UNAUTHORIZED, 16, "AUTHENTICATION_ERROR", "ambiguous-credential",
+        "Ambiguous credential", "More than one credential was sent. Send one.";
+    /// 401: the key does not authenticate, for whatever reason.
+    InvalidKey => "invalid_key", UNAUTHORIZED, 16, "AUTHENTICATION_ERROR", "invalid-key",
+        "Invalid API key", "The API key does not give access to this service.";
+    /// 403: the key is not authorized for this request.
+    Forbidden => "forbidden", FORBIDDEN, 7, "PERMISSION_DENIED", "forbidden",
+        "Forbidden", "The API key may not do this.";
+    /// 404: there is no such resource, as far as this key may know.
+    NotFound => "not_found", NOT_FOUND, 5, "NOT_FOUND", "not-found",
+        "Not found", "There is no such resource.";
+    /// 429: the caller has sent too many requests.
+    TooManyRequests => "too_many_requests", TOO_MANY_REQUESTS, 8, "TOO_MANY_REQUESTS", "too-many-requests",
+        "Too many requests", "Too many requests were sent. Try again later.";
+    /// 500: the service is not set up correctly.
+    Internal => "internal", INTERNAL_SERVER_ERROR, 13, "INTERNAL_ERROR", "internal",
+        "Internal error", "The service is not set up correctly.";
+    /// 503: the key cannot be verified at the moment.
+    Unavailable => "unavailable", SERVICE_UNAVAILABLE, 14, "UNAVAILABLE", "unavailable",
+        "Service unavailable", "The API key could not be checked. Try again.";
+}
+
+impl Problem {
+    /// Returns the HTTP status.
+    pub const fn status(self) -> StatusCode {
+        self.row().status
+    }
+
+    /// Returns the name of the problem: `missing_key`, `invalid_key`. Each problem has its own. It
+    /// is the `code` member of problem+json.
+    ///
+    /// ```
+    /// use tower_api_key::Problem;
+    ///
+    /// assert_eq!(Problem::AmbiguousCredential.as_str(), "ambiguous_credential");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Returns the gRPC status code: 16 for `UNAUTHENTICATED`, 7 for `PERMISSION_DENIED`, 5 for
+    /// `NOT_FOUND`, 8 for `RESOURCE_EXHAUSTED`, 13 for `INTERNAL`, 14 for `UNAVAILABLE`.
+    pub const fn grpc_status(self) -> u16 {
+        self.row().grpc_status
+    }
+
+    /// Returns a title of a few words.
+    pub fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    /// Returns a sentence for the client.
+    pub fn detail(self) -> &'static str {
+        self.row().detail
+    }
+
+    /// Returns a code for programs. Each status has one.
+    pub fn code(self) -> &'static str {
+        self.row().code
+    }
+
+    /// Returns the problem type, a URI (RFC 9457 §3.1.1). Each problem has its own.
+    pub fn problem_type(self) -> &'static str {
+        self.row().problem_type
+    }
+
+    /// The last part of the problem type.
+    pub(super) fn anchor(self) -> &'static str {
+        self.row().anchor
+    }
+
+    /// When to retry, unless the rejection says so itself.
+    pub(crate) const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Unavailable => Some(Duration::from_secs(1)),
+            Self::MissingKey
+            | Self::MalformedCredential
+            | Self::AmbiguousCredential
+            | Self::InvalidKey
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::TooManyRequests
+            | Self::Internal => None,
+        }
+    }
+}

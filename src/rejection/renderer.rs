@@ -1,0 +1,237 @@
+//! The one renderer: a rejection in, a response out.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    response::Parts,
+};
+
+use super::{
+    Problem, Reason, Rejection, RejectionFormat,
+    diagnosis_texts::DiagnosisTexts,
+    format::{BuiltIn, FormatKind, RenderOnce},
+    missing::UNLISTED,
+    prerendered::{Prerendered, respond},
+    protocol::{ResponseProtocol, message, missing_key_message, write_grpc},
+};
+use crate::{
+    error::ConfigError,
+    head::RequestHead,
+    scheme::{Challenges, Scheme, SchemePolicy, Vary},
+};
+
+/// A format, and the headers and texts that a layer's rejections share.
+#[derive(Debug)]
+pub(crate) struct Renderer {
+    format: RejectionFormat,
+    /// The format of the texts.
+    built_in: BuiltIn,
+    challenges: Challenges,
+    vary: Vary,
+    missing_key_message: HeaderValue,
+    /// Whether every 403 has the same body and challenge.
+    hides_details: bool,
+    texts: DiagnosisTexts,
+    prerendered: Prerendered,
+}
+
+impl Renderer {
+    pub(crate) fn new(
+        format: RejectionFormat,
+        challenges: Challenges,
+        policy: &SchemePolicy,
+        max_key_len: usize,
+    ) -> Result<Self, ConfigError> {
+        format.check()?;
+        let built_in = format.built_in();
+        let renderer = Self {
+            texts: DiagnosisTexts::new(&built_in, policy, max_key_len),
+            missing_key_message: missing_key_message(policy),
+            vary: Vary::new(policy),
+            hides_details: false,
+            prerendered: Prerendered::NONE,
+            format,
+            built_in,
+            challenges,
+        };
+        let prerendered = match renderer.format.0 {
+            FormatKind::BuiltIn(_) => Prerendered::new(&renderer),
+            FormatKind::Custom(_) | FormatKind::CustomWith(_) => Prerendered::NONE,
+        };
+        Ok(Self { prerendered, ..renderer })
+    }
+
+    /// Gives every 403 the same body, if so configured.
+    pub(crate) fn hiding_forbidden_details(self, hides_details: bool) -> Self {
+        Self { hides_details, ..self }
+    }
+
+    /// Whether the body or the challenge differs from that of the problem.
+    fn is_detailed(&self, rejection: &Rejection) -> bool {
+        let has_detail = rejection.own_detail().is_some()
+            || rejection.reason() == Reason::NoMatchingRoute
+            || rejection.missing().is_some();
+        has_detail && !self.hides(rejection)
+    }
+
+    fn hides(&self, rejection: &Rejection) -> bool {
+        self.hides_details && rejection.reason().problem() == Problem::Forbidden
+    }
+
+    /// The detail that replaces the problem's, and the `scope` of the challenge.
+    fn details<'r>(&self, rejection: &'r Rejection) -> (Option<Cow<'r, str>>, Option<String>) {
+        if self.hides(rejection) {
+            return (None, None);
+        }
+        let missing = rejection.missing();
+        let detail = match (rejection.own_detail(), rejection.reason()) {
+            (Some(own), _) => Some(own.into()),
+            (None, Reason::NoMatchingRoute) => Some(UNLISTED.into()),
+            (None, _) => missing.and_then(|missing| missing.detail()).map(Cow::Owned),
+        };
+        (detail, missing.and_then(|missing| missing.scope()))
+    }
+
+    /// The headers that every response of the layer depends on.
+    pub(crate) fn vary(&self) -> &Vary {
+        &self.vary
+    }
+
+    /// Whether the format needs values of a request.
+    pub(crate) fn captures(&self) -> bool {
+        matches!(self.format.0, FormatKind::CustomWith(_))
+    }
+
+    /// Takes from the head of a request what the format needs to render its rejection.
+    pub(crate) fn capture(&self, head: &RequestHead<'_>) -> Option<RenderOnce> {
+        match &self.format.0 {
+            FormatKind::CustomWith(capture) => Some(capture(head)),
+            FormatKind::BuiltIn(_) | FormatKind::Custom(_) => None,
+        }
+    }
+
+    /// Renders the rejection of a request that has no response yet.
+    pub(crate) fn refusal(
+        &self,
+        rejection: &Rejection,
+        protocol: ResponseProtocol,
+        render: Option<RenderOnce>,
+    ) -> Response<Bytes> {
+        let by_bearer = rejection.scheme().is_some_and(Scheme::is_bearer);
+        match self.prerendered.get(rejection.reason().problem(), by_bearer) {
+            Some(prerendered)
+                if protocol == ResponseProtocol::Http
+                    && rejection.problem_json().is_none()
+                    && !self.is_detailed(rejection) =>
+            {
+                let mut refusal = prerendered.clone();
+                if let Some(text) = self.texts.about(rejection) {
+                    text.replace(&mut refusal);
+                }
+                if let Some(after) = rejection.own_retry_after() {
+                    refusal.headers_mut().insert(RETRY_AFTER, retry_after(after));
+                }
+                refusal
+            }
+            Some(_) | None => respond(|parts| self.render(rejection, protocol, render, parts)),
+        }
+    }
+
+    /// Writes status and headers of the rejection into `parts`, keeps the headers that others have
+    /// added, and returns the body.
+    pub(crate) fn render(
+        &self,
+        rejection: &Rejection,
+        protocol: ResponseProtocol,
+        render: Option<RenderOnce>,
+        parts: &mut Parts,
+    ) -> Bytes {
+        // It may describe the empty response that this one replaces.
+        parts.headers.remove(CONTENT_ENCODING);
+        let no_store = HeaderValue::from_static("no-store");
+        parts.headers.insert(CACHE_CONTROL, no_store);
+        if let Some(media_type) = protocol.grpc_media_type() {
+            let problem = rejection.reason().problem();
+            write_grpc(problem, self.grpc_message(rejection), media_type, parts);
+            return Bytes::new();
+        }
+        let body = self.render_http(rejection, render, parts);
+        self.vary.write(&mut parts.headers);
+        match protocol {
+            ResponseProtocol::HttpHead => Bytes::new(),
+            ResponseProtocol::HttpBodiless => {
+                parts.headers.remove(CONTENT_TYPE);
+                parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+                Bytes::new()
+            }
+            ResponseProtocol::Http | ResponseProtocol::Grpc | ResponseProtocol::GrpcWeb => body,
+        }
+    }
+
+    fn grpc_message(&self, rejection: &Rejection) -> HeaderValue {
+        let problem = rejection.reason().problem();
+        if let Some(detail) = self.details(rejection).0 {
+            return message(&detail, problem);
+        }
+        match (self.texts.about(rejection), problem) {
+            (Some(text), _) => message(&text.sentence, problem),
+            (None, Problem::MissingKey) => self.missing_key_message.clone(),
+            (None, problem) => HeaderValue::from_static(problem.detail()),
+        }
+    }
+
+    fn render_http(&self, rejection: &Rejection, render: Option<RenderOnce>, parts: &mut Parts) -> Bytes {
+        let problem = rejection.reason().problem();
+        let (detail, scope) = self.details(rejection);
+        let own = match &self.format.0 {
+            FormatKind::Custom(render) => Some(render(rejection)),
+            FormatKind::BuiltIn(_) | FormatKind::CustomWith(_) => render.map(|render| render(rejection)),
+        };
+        let body = if let Some(own) = own {
+            let (mut own, body) = own.into_parts();
+            own.headers.remove(CACHE_CONTROL); // `no-store` stays
+            parts.status = if is_refusal(own.status, &own.headers) { own.status } else { problem.status() };
+            parts.headers.extend(own.headers);
+            body
+        } else {
+            parts.status = problem.status();
+            parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.built_in.media_type()));
+            match (rejection.problem_json(), detail) {
+                (Some(body), _) if matches!(self.built_in, BuiltIn::ProblemJson(_)) => body,
+                (_, Some(detail)) => self.built_in.body(problem, &detail).into(),
+                (_, None) => self.texts.body(rejection),
+            }
+        };
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        if let Some(after) = delay(rejection, parts.status) {
+            parts.headers.entry(RETRY_AFTER).or_insert_with(|| retry_after(after));
+        }
+        self.challenges.write(parts.status, problem, rejection.interned_scheme(), scope.as_deref(), &mut parts.headers);
+        body
+    }
+}
+
+/// When to retry. A custom format may have another status than the problem's.
+fn delay(rejection: &Rejection, status: StatusCode) -> Option<Duration> {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => rejection.retry_after().or(Problem::Unavailable.retry_after()),
+        StatusCode::TOO_MANY_REQUESTS => rejection.retry_after(),
+        _ => None,
+    }
+}
+
+/// A `Retry-After` in whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
+pub(crate) fn retry_after(after: Duration) -> HeaderValue {
+    let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+    HeaderValue::from(seconds.max(1))
+}
+
+/// Whether a response says that the request was rejected: an error, or a redirect to elsewhere. A
+/// 304 would confirm what a cache holds.
+fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_elsewhere = status != StatusCode::NOT_MODIFIED && headers.contains_key(LOCATION);
+    status.is_client_error() || status.is_server_error() || (status.is_redirection() && is_elsewhere)
+}
