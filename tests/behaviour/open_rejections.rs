@@ -6,13 +6,17 @@ use crate::support::{Api, App, Body, LIVE, add, bare, bearer, boxed, method, ref
 use http::{Method, Request, Response};
 use serde_json::Value;
 use tower::{ServiceExt, service_fn};
-use tower_api_key::{KeyRecord, Problem, Reason, Rejection, RejectionFormat, Require, rejection::Verdict};
+use tower_api_key::{
+    KeyRecord, Problem, Reason, Rejection, RejectionFormat, Require, layer::ApiKeyLayerBuilder, rejection::Verdict,
+};
 
 fn busy() -> Rejection {
     Rejection::too_many_requests(Duration::from_millis(1500)).with_detail("Ten reports an hour.")
 }
 
-fn own() -> [(fn() -> Rejection, Reason, u16, u16, &'static str); 3] {
+type Case = (fn() -> Rejection, Reason, u16, u16, &'static str);
+
+fn own() -> [Case; 3] {
     [
         (|| Rejection::forbidden().with_detail("Only \"owners\"."), Reason::Forbidden, 403, 7, "Only \"owners\"."),
         (|| Rejection::not_found().with_detail("No such page."), Reason::NotFound, 404, 5, "No such page."),
@@ -96,7 +100,7 @@ async fn a_custom_format_reads_detail_and_retry_after() {
 #[tokio::test]
 async fn hidden_details_hide_those_of_the_application_too() {
     let check = || Require::check(|_, _| Err::<(), _>(Rejection::forbidden().with_detail("Only owners.")));
-    let api = Api::live().layer(|layer| layer.hide_forbidden_details()).guard(check()).run();
+    let api = Api::live().layer(ApiKeyLayerBuilder::hide_forbidden_details).guard(check()).run();
     let body: Value = serde_json::from_slice(&api.answer(bearer(LIVE)).await.body).unwrap();
     assert_eq!(body["detail"], Problem::Forbidden.detail());
     let hidden = Api::live().guard(check().hide_as_not_found());
