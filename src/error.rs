@@ -4,8 +4,8 @@ use thiserror::Error;
 
 /// The error of building a layer, a guard, a manager or a cache from a wrong setting.
 ///
-/// The text names the setting, repeats its value, and says what to do. A value is configuration and never
-/// a key. The text does not repeat the URL of a client, which may contain a password.
+/// The text names the setting, repeats its value, and says what to do. A value is configuration and
+/// never a key. The text does not repeat the URL of a client, which may contain a password.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, ConfigError, Scheme, store::MemoryStore};
@@ -39,8 +39,8 @@ pub enum ConfigError {
     /// A subprotocol is not a token, so no client could offer it (RFC 6455 §4.1).
     #[error("schemes: {0:?} is not a WebSocket subprotocol: use letters, digits, hyphens and dots")]
     WebSocketProtocol(String),
-    /// Two schemes read the same header after the same word in two ways, such as `Basic` by user name and
-    /// by password.
+    /// Two schemes read the same header after the same word in two ways, such as `Basic` by user
+    /// name and by password.
     #[error("schemes: another scheme reads the header and word of {0} in another way: keep one of the two")]
     ReadTwoWays(String),
     /// An unadvertised scheme is not in the policy.
@@ -49,11 +49,12 @@ pub enum ConfigError {
     /// The policy advertises no scheme, so a 401 would have no challenge (RFC 9110 §15.5.2).
     #[error("unadvertised: every scheme is unadvertised, and a 401 needs a challenge: advertise at least one")]
     NothingAdvertised,
-    /// The limit for keys is 0, above 4096 bytes, or below the length of a key in one of the formats.
+    /// The limit for keys is 0, above 4096 bytes, or below the length of a key in one of the
+    /// formats.
     #[error("max_key_len: {0} is out of range: use 1 to 4096, and at least the length of the formats' keys")]
     MaxKeyLen(usize),
-    /// A challenge parameter is not a token (RFC 9110 §11.2), is repeated, is one that the layer writes, or
-    /// has a control character in its value.
+    /// A challenge parameter is not a token (RFC 9110 §11.2), is repeated, is one that the layer
+    /// writes, or has a control character in its value.
     #[error(
         "challenge_param: {0:?} cannot be added: use a new name of letters, digits and hyphens (the layer writes \
          realm, error, scope, in, name and scheme), and a value without control characters"
@@ -65,8 +66,8 @@ pub enum ConfigError {
     /// The scheme cannot carry this key: a cookie cannot carry a semicolon.
     #[error("key: {0} cannot carry the characters of this key: send it in a header such as X-API-Key")]
     UnsupportedKeyCharacters(String),
-    /// The text is not an origin (RFC 6454 §4) of `http`, `https`, `ws` or `wss`: it is relative, or has a
-    /// user, a path or a query.
+    /// The text is not an origin (RFC 6454 §4) of `http`, `https`, `ws` or `wss`: it is relative,
+    /// or has a user, a path or a query.
     #[error("origin: write it as https://api.example.com or http://127.0.0.1:3000, without user, path and query")]
     Origin,
     /// The realm has a control character, which a challenge cannot carry (RFC 9110 §11.5).
@@ -90,8 +91,8 @@ pub enum ConfigError {
     /// The cache is built outside a tokio runtime, where no task could follow the changes.
     #[error("cache: there is no tokio runtime: build it in an async function")]
     NoRuntime,
-    /// A manager has no format, so it could not generate keys. Or a layer ignores other formats and has
-    /// none itself.
+    /// A manager has no format, so it could not generate keys. Or a layer ignores other formats and
+    /// has none itself.
     #[error("format: there is none: add one, such as KeyFormat::new(\"acme\")")]
     NoFormat,
     /// The format for new keys is foreign: its keys can be recognized and not generated.

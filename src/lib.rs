@@ -1,13 +1,14 @@
-//! API-key authentication for tower, axum and tonic: verify keys, authorize requests, issue and revoke
-//! keys.
+//! API-key authentication for tower, axum and tonic: verify keys, authorize requests, issue and
+//! revoke keys.
 //!
-//! An [`ApiKeyLayer`] reads the key of a request and looks it up in a store. It puts a [`Principal`] into
-//! the request's extensions, or rejects the request with the correct 401, 403 or 503. A [`Require`] guard
-//! checks the permissions of the key. A [`KeyManager`] issues, rotates and revokes keys.
+//! An [`ApiKeyLayer`] reads the key of a request and looks it up in a store. It puts a
+//! [`Principal`] into the request's extensions, or rejects the request with the correct 401, 403 or
+//! 503. A [`Require`] guard checks the permissions of the key. A [`KeyManager`] issues, rotates and
+//! revokes keys.
 //!
 //! # First protected route
 //!
-//! Four settings: a store, a guard, the layer, and a [`Principal`] in the handler.
+//! You need a store, a guard, the layer, and a [`Principal`] in the handler.
 //!
 #![cfg_attr(feature = "axum", doc = "```no_run")]
 #![cfg_attr(not(feature = "axum"), doc = "```ignore")]
@@ -51,40 +52,43 @@
 //!             └─────────┴───────┴──────────┴───────── Rejection ─▶ the layer renders and reports it
 //! ```
 //!
-//! | module        | contents                                                                          |
-//! |---------------|-----------------------------------------------------------------------------------|
-//! | [`scheme`]    | where a request may carry a key: [`Scheme`], [`SchemePolicy`]                     |
-//! | [`key`]       | keys: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]           |
-//! | [`store`]     | [`KeyStore`], [`KeyRegistry`]; stores in memory, SQLite, PostgreSQL; a cache      |
-//! | [`manage`]    | [`KeyManager`]: the life of keys, who may change them, and an HTTP API            |
-//! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                     |
-//! | [`guard`]     | what a key needs for a route: [`Require`]                                         |
-//! | [`rejection`] | why a request was rejected, and the response: [`Rejection`], [`RejectionFormat`]  |
-//! | `openapi`     | schemes and guards in your OpenAPI document: `Security` (feature `utoipa`)        |
-//! | `client`      | a layer for clients that adds a key to requests (feature `client`)                |
-//! | this page     | records: [`KeyRecord`], [`KeyId`], [`Owner`], [`Status`]; [`Permissions`], [`Action`]; [`Principal`]; observers: [`Decision`], [`Outcome`], [`RequestHead`] |
+//! | module        | contents                                                                     |
+//! |---------------|------------------------------------------------------------------------------|
+//! | [`scheme`]    | where a request may carry a key: [`Scheme`], [`SchemePolicy`]                |
+//! | [`key`]       | keys: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]      |
+//! | [`store`]     | [`KeyStore`], [`KeyRegistry`]; stores in memory, SQLite, PostgreSQL; a cache |
+//! | [`manage`]    | [`KeyManager`]: the life of keys, who may change them, and an HTTP API       |
+//! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                |
+//! | [`guard`]     | what a key needs for a route: [`Require`]                                    |
+//! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
+//! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
+//! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
+//!
+//! Records ([`KeyRecord`], [`KeyId`], [`Owner`], [`Status`]), permissions ([`Permissions`], [`Action`]),
+//! the [`Principal`] and the values of observers ([`Decision`], [`Outcome`], [`RequestHead`]) are at the
+//! root.
 //!
 //! # Features
 //!
-//! | feature     | default | adds                                                                             |
-//! |-------------|---------|----------------------------------------------------------------------------------|
-//! | `axum`      | yes     | [`Principal`] as an extractor, [`Rejection`] as a response, guards inside `nest` |
-//! | `serde`     | no      | [`Permissions`] and [`Action`] as JSON: `{"stats": ["read"]}`; ids, owners and statuses as JSON; [`ApiKey`] in configuration files |
-//! | `sqlite`    | no      | `store::SqliteStore`: keys in a file                                             |
-//! | `postgres`  | no      | `store::PostgresStore`: keys that many nodes share, with TLS and a change feed   |
-//! | `postgres-no-tls` | no | the same without TLS of its own                                                  |
-//! | `cache`     | no      | `store::CachedStore`: lookups in memory, with a bound on revocations             |
-//! | `admin-api` | no      | `KeyManager::router`: the management API, with its OpenAPI document              |
-//! | `tracing`   | no      | one event per decision, and the key's id on the request's span                   |
-//! | `metrics`   | no      | requests by outcome and reason, store latency and errors, as metrics             |
-//! | `utoipa`    | no      | `openapi::Security`: schemes and guards in your OpenAPI document                 |
-//! | `client`    | no      | `client::SendKeyLayer`: sends a key with hyper-util, reqwest or another client   |
-//! | `testkit`   | no      | `store::testkit`: tests for registries; `Principal::for_test`                    |
+//! | feature           | default | adds                                                             |
+//! |-------------------|---------|------------------------------------------------------------------|
+//! | `axum`            | yes     | [`Principal`] as an extractor, [`Rejection`] as a response       |
+//! | `serde`           | no      | permissions, ids, owners as JSON; [`ApiKey`] in config files     |
+//! | `sqlite`          | no      | `store::SqliteStore`: keys in a file                             |
+//! | `postgres`        | no      | `store::PostgresStore`: keys that many nodes share               |
+//! | `postgres-no-tls` | no      | the same, with TLS as your choice                                |
+//! | `cache`           | no      | `store::CachedStore`: lookups in memory, revocation with a bound |
+//! | `admin-api`       | no      | `KeyManager::router`: the management API over HTTP               |
+//! | `tracing`         | no      | one event per decision, and the key's id on the span             |
+//! | `metrics`         | no      | requests by outcome and reason, store latency and errors         |
+//! | `utoipa`          | no      | `openapi::Security`: schemes and guards in OpenAPI               |
+//! | `client`          | no      | `client::SendKeyLayer`: adds a key to outgoing requests          |
+//! | `testkit`         | no      | `store::testkit`: tests for registries; `Principal::for_test`    |
 //!
-//! The crate needs Rust 1.88. The features `sqlite` and `postgres` need Rust 1.94, because sqlx 0.9 does.
-//! `postgres` uses TLS by rustls; `postgres-no-tls` leaves the choice to a feature of sqlx in your own
-//! `Cargo.toml`, such as `tls-native-tls`. `sqlite` bundles SQLite; set `LIBSQLITE3_SYS_USE_PKG_CONFIG=1`
-//! in the environment of the build to link the system's.
+//! The crate needs Rust 1.88. The features `sqlite` and `postgres` need Rust 1.94, because sqlx 0.9
+//! does. `postgres` uses TLS by rustls; `postgres-no-tls` leaves the choice to a feature of sqlx in
+//! your own `Cargo.toml`, such as `tls-native-tls`. `sqlite` bundles SQLite; set
+//! `LIBSQLITE3_SYS_USE_PKG_CONFIG=1` in the environment of the build to link the system's.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -10,9 +10,10 @@ use crate::scheme::{KEY_LEN_LIMIT, is_readable};
 
 /// The plain text of a key.
 ///
-/// It has no `Display`, its `Debug` shows nothing, and its memory is wiped on drop. With the feature
-/// `serde` it deserializes from a string, for configuration files. It never serializes. Errors do not
-/// repeat the text, but the parser of a file may: `toml` quotes the line that is wrong.
+/// It has no `Display`, its `Debug` shows nothing, and its memory is wiped on drop. With the
+/// feature `serde` it deserializes from a string, for configuration files. It never serializes.
+/// Errors do not repeat the text, but the parser of a file may: `toml` quotes the line that is
+/// wrong.
 ///
 /// ```
 /// use tower_api_key::ApiKey;
@@ -50,8 +51,8 @@ impl ApiKey {
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidKey`] for a text that no layer reads: `""`, `"two words"`, `"schlüssel"`, 4097
-    /// characters.
+    /// Returns [`InvalidKey`] for a text that no layer reads: `""`, `"two words"`, `"schlüssel"`,
+    /// 4097 characters.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
         let text = Zeroizing::new(text.into());
         if is_readable(text.as_bytes(), KEY_LEN_LIMIT) {

@@ -1,4 +1,5 @@
-//! Texts that people use in keys which they make up. [`strength`](super::strength) counts them little.
+//! Texts that people use in keys which they make up. [`strength`](super::strength) counts them
+//! little.
 
 /// Words of placeholders and of made-up keys.
 pub(super) const WORDS: &[&str] = &[
@@ -184,8 +185,8 @@ pub(super) const ROWS: [&[u8]; 9] = [
     b"q1w2e3r4t5y6u7i8o9p0",
 ];
 
-/// Hashes that are on every list: MD5 of the empty text, `password`, `test`, `admin` and `123456`; SHA-1
-/// of the empty text and `password`; SHA-256 of the empty text and `password`.
+/// Hashes that are on every list: MD5 of the empty text, `password`, `test`, `admin` and `123456`;
+/// SHA-1 of the empty text and `password`; SHA-256 of the empty text and `password`.
 pub(super) const HASHES: [&str; 9] = [
     "d41d8cd98f00b204e9800998ecf8427e",
     "5f4dcc3b5aa765d61d8327deb882cf99",

@@ -12,8 +12,8 @@ use thiserror::Error;
 
 /// The digest of a key: 32 bytes. A store keeps it and looks keys up by it.
 ///
-/// `==` takes constant time. The order is that of the bytes and does not: use it to sort or index what
-/// you store, and never to compare a presented key with a stored one.
+/// `==` takes constant time. The order is that of the bytes and does not: use it to sort or index
+/// what you store, and never to compare a presented key with a stored one.
 ///
 /// ```
 /// use tower_api_key::KeyDigest;
@@ -26,7 +26,7 @@ use thiserror::Error;
 #[derive(Clone, Copy)]
 pub struct KeyDigest([u8; 32]);
 
-/// The error of converting bytes whose number is not 32 into a [`KeyDigest`].
+/// The error of converting bytes into a [`KeyDigest`]: their number is not 32.
 ///
 /// ```
 /// use tower_api_key::KeyDigest;
@@ -66,7 +66,8 @@ impl KeyDigest {
     }
 }
 
-/// Constant time: folds the differences of all bytes into one word, and compares that with `subtle`.
+/// Constant time: folds the differences of all bytes into one word, and compares that with
+/// `subtle`.
 impl PartialEq for KeyDigest {
     fn eq(&self, other: &Self) -> bool {
         let pairs = self.words().into_iter().zip(other.words());

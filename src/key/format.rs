@@ -15,9 +15,9 @@ use crate::scheme::MAX_KEY_LEN;
 
 /// The format of keys: a prefix, a random body, a checksum.
 ///
-/// A layer with formats rejects every other text before it hashes. A layer without formats accepts any
-/// text as a key, so keys that are already in a database work unchanged. Use [`KeyFormat::new`] for
-/// keys that you generate, and [`KeyFormat::foreign`] to recognize the keys of another system.
+/// A layer with formats rejects every other text before it hashes. A layer without formats accepts
+/// any text as a key, so keys that are already in a database work unchanged. Use [`KeyFormat::new`]
+/// for keys that you generate, and [`KeyFormat::foreign`] to recognize the keys of another system.
 ///
 /// ```
 /// use tower_api_key::KeyFormat;
@@ -42,9 +42,9 @@ impl KeyFormat {
     /// Returns a format of your own: `prefix`, a separator, 36 base62 digits, a checksum.
     ///
     /// A prefix has letters, digits, `_` and `-`. The separator is an underscore, unless the prefix
-    /// already ends with `_` or `-`; [`KeyFormat::separator`] sets another. It is neither a letter nor a
-    /// digit, so it marks the end of the prefix: a key never has two such formats, unless they share
-    /// prefix and length.
+    /// already ends with `_` or `-`; [`KeyFormat::separator`] sets another. It is neither a letter
+    /// nor a digit, so it marks the end of the prefix: a key never has two such formats, unless
+    /// they share prefix and length.
     ///
     /// ```
     /// use tower_api_key::KeyFormat;
@@ -56,8 +56,8 @@ impl KeyFormat {
     ///
     /// # Errors
     ///
-    /// Returns [`FormatError::PrefixCharacter`] for `"a.b"` and `"a b"`, and [`FormatError::Prefix`] for
-    /// an empty or too long prefix.
+    /// Returns [`FormatError::PrefixCharacter`] for `"a.b"` and `"a b"`, and
+    /// [`FormatError::Prefix`] for an empty or too long prefix.
     pub fn new(prefix: &str) -> Result<Self, FormatError> {
         if let Some(other) = prefix.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))) {
             return Err(FormatError::PrefixCharacter(other));
@@ -93,8 +93,8 @@ impl KeyFormat {
     ///
     /// # Errors
     ///
-    /// Returns [`FormatError::Separator`] for any other character, and [`FormatError::Foreign`] for a
-    /// foreign format, which has its own separator.
+    /// Returns [`FormatError::Separator`] for any other character, and [`FormatError::Foreign`] for
+    /// a foreign format, which has its own separator.
     pub fn separator(mut self, separator: char) -> Result<Self, FormatError> {
         if self.is_foreign() {
             return Err(FormatError::Foreign);
@@ -133,9 +133,9 @@ impl KeyFormat {
 
     /// Returns a format that recognizes the keys of another system by their shape.
     ///
-    /// A key has `parts` non-empty parts between separators, the first of which is `prefix`. With `None`
-    /// it has two or more. With an empty prefix, the first part may be any text. With an empty
-    /// separator, a key only has to begin with the prefix.
+    /// A key has `parts` non-empty parts between separators, the first of which is `prefix`. With
+    /// `None` it has two or more. With an empty prefix, the first part may be any text. With an
+    /// empty separator, a key only has to begin with the prefix.
     ///
     /// ```
     /// use tower_api_key::KeyFormat;
@@ -149,9 +149,9 @@ impl KeyFormat {
     ///
     /// # Errors
     ///
-    /// Returns [`FormatError::Prefix`] for `("", "")`, `("a b", ".")` and `("a.b", ".")`, whose prefix
-    /// contains the separator. Returns [`FormatError::Parts`] for a separator with a space, for fewer
-    /// than two parts, and for a number of parts without a separator.
+    /// Returns [`FormatError::Prefix`] for `("", "")`, `("a b", ".")` and `("a.b", ".")`: the last
+    /// prefix contains the separator. Returns [`FormatError::Parts`] for a separator with a space,
+    /// for fewer than two parts, and for a number of parts without a separator.
     pub fn foreign(prefix: &str, separator: &str, parts: impl Into<Option<usize>>) -> Result<Self, FormatError> {
         let parts = parts.into();
         let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());

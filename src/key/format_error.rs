@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-/// The error of a [`KeyFormat`](super::KeyFormat), or of a key that does not have the format. The text
-/// never repeats the key.
+/// The error of a [`KeyFormat`](super::KeyFormat), or of a key that does not have the format. The
+/// text never repeats the key.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, key::FormatError};
@@ -15,7 +15,8 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum FormatError {
     /// The prefix of an own format is empty, or so long that no key fits behind it. The prefix of a
-    /// foreign format is not visible ASCII, contains the separator, or is empty without a separator.
+    /// foreign format is not visible ASCII, contains the separator, or is empty without a
+    /// separator.
     #[error("the prefix is empty or too long, or a foreign one has a space, a character beyond ASCII or the separator")]
     Prefix,
     /// The prefix of an own format has a character outside `[A-Za-z0-9_-]`.
@@ -24,8 +25,8 @@ pub enum FormatError {
     /// The separator is none of `_ - . ~`, which URIs, headers and cookies carry unchanged.
     #[error("the separator behind a prefix is one of _ - . ~, and not the character {0:?}")]
     Separator(char),
-    /// The body has fewer than 22 base62 digits, and so fewer than 128 random bits; or the key would have
-    /// more than 512 characters.
+    /// The body has fewer than 22 base62 digits, and so fewer than 128 random bits; or the key
+    /// would have more than 512 characters.
     #[error("the body must have at least 22 digits, and the key at most 512 characters")]
     BodyLength,
     /// The separator of a foreign format is not visible ASCII, or the number of parts is below two.

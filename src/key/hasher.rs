@@ -11,8 +11,8 @@ use super::{
 
 /// Hashes keys. Use the same hasher where you issue keys and where you verify them.
 ///
-/// The default is SHA-256. [`KeyHasher::hmac_sha256`] adds a pepper; [`KeyHasher::with_previous`] and
-/// [`KeyHasher::with_upcoming`] change the pepper while the service runs.
+/// The default is SHA-256. [`KeyHasher::hmac_sha256`] adds a pepper; [`KeyHasher::with_previous`]
+/// and [`KeyHasher::with_upcoming`] change the pepper while the service runs.
 ///
 /// ```
 /// use tower_api_key::{ApiKey, KeyHasher};
@@ -86,12 +86,13 @@ impl KeyHasher {
 
     /// Also accepts keys hashed with `older`. New keys are still hashed with this hasher.
     ///
-    /// A lookup tries this hasher first, then each older one in the order in which you added them. If
-    /// none finds the key, it tries this hasher once more, since another node may just have rehashed
-    /// the key. So an unknown key costs one lookup more than there are hashers.
+    /// A lookup tries this hasher first, then each older one in the order in which you added them.
+    /// If none finds the key, it tries this hasher once more, since another node may just have
+    /// rehashed the key. So an unknown key costs one lookup more than there are hashers.
     ///
-    /// A [`KeyManager`](crate::KeyManager) rehashes a key with this hasher when the key is used. The
-    /// runbook "Rotate a pepper" in the guide shows how to change a pepper while a service runs.
+    /// A [`KeyManager`](crate::KeyManager) rehashes a key with this hasher when the key is used.
+    /// The runbook "Rotate a pepper" in the guide shows how to change a pepper while a service
+    /// runs.
     ///
     /// ```
     /// use tower_api_key::KeyHasher;
@@ -114,8 +115,8 @@ impl KeyHasher {
 
     /// Also accepts keys hashed with `next`, which other nodes already use, and rehashes nothing.
     ///
-    /// This is the first step of changing a pepper on many nodes: every node accepts the next pepper
-    /// before any node writes with it.
+    /// This is the first step of changing a pepper on many nodes: every node accepts the next
+    /// pepper before any node writes with it.
     ///
     /// ```
     /// use tower_api_key::KeyHasher;
@@ -157,8 +158,8 @@ impl KeyHasher {
         self.older.is_empty() && self.next.is_empty()
     }
 
-    /// Returns the other digests of this key, for one that is not stored under its `newest` digest. The
-    /// order is that in which keys are rehashed, so that a lookup misses none.
+    /// Returns the other digests of this key, for one that is not stored under its `newest` digest.
+    /// The order is that in which keys are rehashed, so that a lookup misses none.
     pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {
         let again = (!self.older.is_empty()).then_some(newest);
         let older = self.older.iter().map(|older| older.digest(key));

@@ -8,14 +8,14 @@ use super::checksum;
 
 /// Shows a part of a key, so that people can recognize it in a list.
 ///
-/// At least 80 random bits stay hidden ([`Mask::UNSEEN_BITS`]; [`Mask::apply_leaving`] takes another
-/// number). If that is impossible, the mask is `...`. Only what follows the last character that is
-/// neither letter nor digit counts as random; the rest counts as a public prefix. Each character
-/// counts as much as the smallest usual alphabet that contains all of them. A shown digit of a
-/// checksum is subtracted, since it reveals something about the body.
+/// At least 80 random bits stay hidden ([`Mask::UNSEEN_BITS`]; [`Mask::apply_leaving`] takes
+/// another number). If that is impossible, the mask is `...`. Only what follows the last character
+/// that is neither letter nor digit counts as random; the rest counts as a public prefix. Each
+/// character counts as much as the smallest usual alphabet that contains all of them. A shown digit
+/// of a checksum is subtracted, since it reveals something about the body.
 ///
-/// A mask cannot know whether a text was chosen at random. Do not show a mask of keys that people made
-/// up, or whose secret part comes first.
+/// A mask cannot know whether a text was chosen at random. Do not show a mask of keys that people
+/// made up, or that begin with their secret part.
 ///
 /// ```
 /// use tower_api_key::Mask;
@@ -52,8 +52,8 @@ pub struct InvalidMask;
 const CHECKSUM_BITS: f64 = 32.0;
 
 impl Mask {
-    /// The number of random bits that stay hidden by default. An attacker who has to ask the service
-    /// cannot try 2^80 keys.
+    /// The number of random bits that stay hidden by default. An attacker who has to ask the
+    /// service cannot try 2^80 keys.
     pub const UNSEEN_BITS: u32 = 80;
 
     /// Returns the name: `first-and-last` or `last-four`.
@@ -114,8 +114,8 @@ impl FromStr for Mask {
     }
 }
 
-/// Returns the random bits of `key` that stay hidden when its first `head` and last `tail` characters
-/// are shown.
+/// Returns the random bits of `key` that stay hidden when its first `head` and last `tail`
+/// characters are shown.
 fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
     let prefix = key.iter().rposition(|b| !b.is_ascii_alphanumeric()).map_or(0, |last| last + 1);
     let random = &key[prefix..];

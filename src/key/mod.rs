@@ -6,17 +6,17 @@
 //! # Why a fast hash
 //!
 //! Passwords are short and guessable, so a slow hash has to make guessing expensive. A key of this
-//! crate has at least 128 random bits (214 by default). Trying 2^128 keys is infeasible at any speed, so a
-//! slow hash would only cost time on every request. The reverse holds too: **do not store passwords,
-//! or keys that people choose, under these hashes.**
+//! crate has at least 128 random bits (214 by default). Trying 2^128 keys is infeasible at any
+//! speed, so a slow hash would only cost time on every request. The reverse holds too: **do not
+//! store passwords, or keys that people choose, under these hashes.**
 //!
 //! # Timing
 //!
-//! Digests are compared in constant time everywhere. An unknown key is hashed, looked up and compared
-//! like a known one, against a dummy record; checking the status and times of a known key adds a few
-//! nanoseconds. Reading a row from a database takes much longer, so the SQLite and PostgreSQL stores
-//! read another row for an unknown key; their documentation has the measurements. A store of your own
-//! may reveal by its response time whether a key is known.
+//! Digests are compared in constant time everywhere. An unknown key is hashed, looked up and
+//! compared like a known one, against a dummy record; checking the status and times of a known key
+//! adds a few nanoseconds. Reading a row from a database takes much longer, so the SQLite and
+//! PostgreSQL stores read another row for an unknown key; their documentation has the measurements.
+//! A store of your own may reveal by its response time whether a key is known.
 //!
 //! The timing of a map or a database index may reveal something about the *digest* of the presented
 //! key. An attacker who cannot invert SHA-256 cannot use that to choose the next guess. Without a
@@ -24,8 +24,8 @@
 //! down only the attacker's own lookups, since a presented key is never inserted. A pepper
 //! ([`KeyHasher::hmac_sha256`]) prevents that too.
 //!
-//! The length of the presented key, whether it has the right format, and its scheme are not secret and
-//! not hidden.
+//! The length of the presented key, whether it has the right format, and its scheme are not secret
+//! and not hidden.
 
 mod api_key;
 mod base62;

@@ -1,7 +1,7 @@
 //! Estimates how hard a key is to guess, to reject keys that people made up.
 //!
-//! It reads a text from left to right. Each character counts as much as the smallest usual alphabet that
-//! contains all of them. These count less:
+//! It reads a text from left to right. Each character counts as much as the smallest usual alphabet
+//! that contains all of them. These count less:
 //!
 //! | in the text                                                        | counts as              |
 //! |--------------------------------------------------------------------|------------------------|
@@ -20,8 +20,8 @@ const WORD_BITS: f64 = 8.0;
 const LETTER_BITS: f64 = 2.5;
 const SEPARATOR_BITS: f64 = 1.0;
 
-/// Returns the estimated bits that an attacker has to guess who knows how people make up keys; 0 for a
-/// text beyond ASCII.
+/// Returns the estimated bits that an attacker has to guess who knows how people make up keys; 0
+/// for a text beyond ASCII.
 pub(crate) fn estimated_bits(key: &str) -> f64 {
     let text = key.as_bytes();
     if !key.is_ascii() {
@@ -115,8 +115,8 @@ fn repeated(text: &[u8], at: usize) -> usize {
     (0..at).map(same).max().filter(|length| *length >= 4).unwrap_or(0)
 }
 
-/// Returns how many characters from `at` follow each other in the alphabet, among the digits or on the
-/// keyboard, in either direction, if four or more.
+/// Returns how many characters from `at` follow each other in the alphabet, among the digits or on
+/// the keyboard, in either direction, if four or more.
 fn in_a_row(text: &[u8], at: usize) -> usize {
     let rest = &text[at..];
     let counted = |step: i16| {

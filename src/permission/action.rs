@@ -11,8 +11,8 @@ use std::{
 
 /// An action on a resource: `create`, `read`, `update`, `delete`, or any name that you choose.
 ///
-/// Names are compared exactly: `Read` is not `read`. A text of any lifetime converts into an action,
-/// so most functions of this crate take `"read"` directly.
+/// Names are compared exactly: `Read` is not `read`. A text of any lifetime converts into an
+/// action, so most functions of this crate take `"read"` directly.
 ///
 /// ```
 /// use tower_api_key::Action;
@@ -50,7 +50,8 @@ enum Named {
     Delete,
 }
 
-/// The actions on one resource. The four standard ones are bits too, since most guards ask for them.
+/// The actions on one resource. The four standard ones are bits too, since most guards ask for
+/// them.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Actions {
     named: u8,

@@ -1,5 +1,5 @@
-//! Permissions as JSON: `{"stats": ["read"]}`. Wildcards are a setting of the service, so JSON never
-//! turns them on.
+//! Permissions as JSON: `{"stats": ["read"]}`. Wildcards are a setting of the service, so JSON
+//! never turns them on.
 
 use std::{collections::BTreeSet, fmt};
 

@@ -92,8 +92,8 @@ impl Permissions {
         Self(self.0.filter(|grants| grants.wildcards || !grants.is_empty()))
     }
 
-    /// Makes `*` mean every resource, or every action. Only the whole name is a wildcard: `link*` is
-    /// an ordinary name.
+    /// Makes `*` mean every resource, or every action. Only the whole name is a wildcard: `link*`
+    /// is an ordinary name.
     ///
     /// ```
     /// use tower_api_key::Permissions;
@@ -134,8 +134,8 @@ impl Permissions {
         self.first_beyond(others).is_none()
     }
 
-    /// Returns the first grant of `others` that this set lacks. A wildcard of `others` needs the same
-    /// wildcard here.
+    /// Returns the first grant of `others` that this set lacks. A wildcard of `others` needs the
+    /// same wildcard here.
     pub(crate) fn first_beyond<'o>(&self, others: &'o Permissions) -> Option<(&'o str, &'o Action)> {
         let is_wildcard = |resource: &str, action: &Action| resource == "*" || *action == Action::ANY;
         let grants = others.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)));

@@ -35,7 +35,7 @@ impl From<Obstacle> for Reason {
     }
 }
 
-/// A record whose key was presented and works. Only [`KeyRecord::verify`] makes one.
+/// A record of a presented key that works. Only [`KeyRecord::verify`] makes one.
 #[derive(Debug)]
 pub(crate) struct Verified(KeyRecord);
 
@@ -53,8 +53,8 @@ impl KeyRecord {
         }
     }
 
-    /// Compares all presented digests with this record's, and looks for an obstacle in any case, so that
-    /// an unknown key takes the same steps as a known one.
+    /// Compares all presented digests with this record's, and looks for an obstacle in any case, so
+    /// that an unknown key takes the same steps as a known one.
     pub(crate) fn examine<'d>(
         &self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,

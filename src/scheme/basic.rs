@@ -1,4 +1,4 @@
-//! The user name or the password out of `Authorization: Basic`.
+//! Decodes the user name or the password in `Authorization: Basic`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
@@ -12,7 +12,7 @@ pub(super) enum BasicPart {
     Password,
 }
 
-/// What stands before or after the first colon (RFC 7617 §2); an error for what is not base64, too long, or has no colon.
+/// Returns the text before or after the first colon (RFC 7617 §2).
 pub(super) fn decode(coded: &[u8], part: BasicPart, max_key_len: usize) -> Result<Zeroizing<Vec<u8>>, Cause> {
     if coded.len() > max_coded_len(max_key_len) {
         return Err(Cause::TooLong);
@@ -26,7 +26,7 @@ pub(super) fn decode(coded: &[u8], part: BasicPart, max_key_len: usize) -> Resul
     Ok(Zeroizing::new(part.to_vec()))
 }
 
-/// The length of a key, a colon, and another part as long as a key, in base64.
+/// The length of a key, a colon and another part of the same length, in base64.
 const fn max_coded_len(max_key_len: usize) -> usize {
     (2 * max_key_len + 1).div_ceil(3) * 4
 }

@@ -13,8 +13,9 @@ use http::{
 
 /// A place in a request, by name.
 ///
-/// For a new place, add a variant and its [`Facts`], then follow the compiler to `sources.rs` (how it is
-/// read and hidden), `write.rs` (how a client sends it) and `openapi.rs` (how it is described).
+/// For a new place, add a variant and its [`Facts`], then follow the compiler to `sources.rs` (how
+/// it is read and hidden), `write.rs` (how a client sends it) and `openapi.rs` (how it is
+/// described).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Carrier {
     Header(Spelled),
@@ -103,7 +104,8 @@ impl Carrier {
         }
     }
 
-    /// Returns the name as a caller writes it: a header's as it was spelled, a parameter's as in a URL.
+    /// Returns the name as a caller writes it: a header's as it was spelled, a parameter's as in a
+    /// URL.
     pub(super) fn spelled(&self) -> Cow<'_, str> {
         match self {
             Self::Header(name) => Cow::Borrowed(&name.given),
@@ -122,8 +124,8 @@ impl Carrier {
         }
     }
 
-    /// Returns whether a browser sends the credential by itself, or follows a link that contains it. Then
-    /// another site can make the browser send it.
+    /// Returns whether a browser sends the credential by itself, or follows a link that contains
+    /// it. Then another site can make the browser send it.
     #[cfg(feature = "admin-api")]
     pub(super) fn is_ambient(&self) -> bool {
         match self {

@@ -1,23 +1,25 @@
-//! `WWW-Authenticate`: which schemes a caller may use, and what was wrong with the one it used.
+//! `WWW-Authenticate`: the schemes that a caller may use, and what was wrong with the one that it
+//! used.
 //!
-//! Every line is written once, when the layer is built.
+//! Every line is built once, with the layer.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 
 use super::{Scheme, SchemePolicy, grammar::is_tchar};
 use crate::{error::ConfigError, rejection::Problem};
 
-/// One challenge per distinct advertised scheme, each with a realm (RFC 9110 §11.6.1). An `ApiKey` names its place.
+/// One challenge for each distinct advertised scheme, with a realm (RFC 9110 §11.6.1). A challenge
+/// `ApiKey` names the place of the key.
 #[derive(Debug)]
 pub(crate) struct Challenges {
     lines: Vec<HeaderValue>,
     bearer: Option<Bearer>,
 }
 
-/// Parameters that the layer writes itself.
+/// The parameters that the layer writes.
 const OWN_PARAMS: [&str; 6] = ["realm", "error", "scope", "in", "name", "scheme"];
 
-/// The challenges that RFC 6750 §3.1 asks for, once a key came by Bearer.
+/// The challenges of RFC 6750 §3.1, for a key that came by Bearer.
 #[derive(Debug)]
 struct Bearer {
     line: usize,
@@ -27,7 +29,7 @@ struct Bearer {
 }
 
 impl Challenges {
-    /// Challenges that carry `params` too, each a name and a value that is not quoted yet.
+    /// Builds challenges that also have `params`, pairs of a name and an unquoted value.
     pub(crate) fn new(policy: &SchemePolicy, realm: &str, params: &[(String, String)]) -> Result<Self, ConfigError> {
         let invalid = || ConfigError::Realm(realm.to_owned());
         if realm.chars().any(char::is_control) {
@@ -60,7 +62,8 @@ impl Challenges {
         Ok(challenges)
     }
 
-    /// Writes the challenges of a response with `status`, which tells of `problem` with a key that came by `scheme` and lacked `scope`.
+    /// Writes the challenges of a response with `status`, about `problem` with a key that came by
+    /// `scheme` and lacks `scope`.
     pub(crate) fn write(
         &self,
         status: StatusCode,
@@ -84,7 +87,7 @@ impl Challenges {
 }
 
 impl Bearer {
-    /// RFC 6750 §3.1: no error where no credential of ours was presented, or where it is not the key's fault.
+    /// Returns no error if no credential was presented or the key is not at fault (RFC 6750 §3.1).
     fn error(&self, problem: Problem) -> Option<&HeaderValue> {
         match problem {
             Problem::MalformedCredential | Problem::AmbiguousCredential => Some(&self.invalid_request),
@@ -99,12 +102,12 @@ impl Bearer {
     }
 }
 
-/// A challenge that names the scope which was missing (RFC 6750 §3).
+/// Returns a challenge that names the missing scope (RFC 6750 §3).
 fn with_scope(line: &HeaderValue, scope: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&[line.as_bytes(), b", scope=\"", scope.as_bytes(), b"\""].concat()).ok()
 }
 
-/// `, name="value"` for each.
+/// Returns `, name="value"` for each parameter.
 fn write_params(params: &[(String, String)]) -> Result<String, ConfigError> {
     let mut written = String::new();
     for (number, (name, value)) in params.iter().enumerate() {
@@ -119,7 +122,7 @@ fn write_params(params: &[(String, String)]) -> Result<String, ConfigError> {
     Ok(written)
 }
 
-/// RFC 9110 §5.6.4: a quote and a backslash are escaped inside a quoted string.
+/// Escapes quotes and backslashes for a quoted string (RFC 9110 §5.6.4).
 pub(super) fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }

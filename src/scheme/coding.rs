@@ -18,8 +18,8 @@ pub(crate) enum KeyForm {
 
 /// How a key is written. A scheme's place, word and [`KeyForm`] determine it.
 ///
-/// For a new coding, add a variant and follow the compiler through this file and to `header.rs`, which
-/// decodes it.
+/// For a new coding, add a variant and follow the compiler through this file and to `header.rs`,
+/// which decodes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Coding {
     Token68,
@@ -85,7 +85,8 @@ impl Coding {
         word.map_or(key.to_owned(), |word| format!("{word} {key}"))
     }
 
-    /// Returns the value that carries `key`. In a pair of `Basic`, the other part is empty (RFC 7617 §2).
+    /// Returns the value that carries `key`. In a pair of `Basic`, the other part is empty (RFC
+    /// 7617 §2).
     pub(super) fn write(self, word: Option<&str>, key: &str) -> Zeroizing<String> {
         let encode = |pair: String| STANDARD.encode(Zeroizing::new(pair).as_bytes());
         let key = Zeroizing::new(match self {

@@ -72,8 +72,8 @@ pub(super) fn hide(sources: &[CookieSource], headers: &mut HeaderMap) {
     }
 }
 
-/// Returns the pairs of a line (RFC 6265 §4.2.1). White space around names and values is not part of
-/// them (§5.2).
+/// Returns the pairs of a line (RFC 6265 §4.2.1). White space around names and values is not part
+/// of them (§5.2).
 pub(super) fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     line.split(|byte| *byte == b';').map(split)
 }

@@ -1,6 +1,7 @@
-//! What is wrong with the form of a credential that cannot be read. Only a request that is refused comes here.
+//! Finds out what is wrong with the form of a credential that cannot be read.
 //!
-//! The texts of a request in; a [`Cause`] and a place of the policy out, and no byte of what was sent.
+//! It takes the texts of a request and returns a [`Cause`] and a scheme of the policy, without any
+//! byte of the request. It runs only for rejected requests.
 
 use http::{HeaderMap, HeaderValue, Uri, header::COOKIE};
 
@@ -11,14 +12,15 @@ use super::{
 };
 use crate::rejection::{Cause, Reason};
 
-/// What is wrong, and with what: so small that it is copied.
+/// What is wrong, and where. Small enough to be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Diagnosis {
     pub(crate) cause: Cause,
     pub(crate) seen: Seen,
 }
 
-/// What a sentence for the caller may name. A number is a place in the policy's order or in a list of known names.
+/// What a text for the caller may name. A number is a position in the policy's order or in a list
+/// of known names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Seen {
     Nothing,
@@ -32,22 +34,22 @@ pub(crate) enum Seen {
     Place(u8),
 }
 
-/// What is shorter is a part of a word rather than a key.
+/// A shorter text is probably a part of a word, and not a key.
 pub(super) const SHORTEST_KEY: usize = 16;
 
-/// What holds for every place of a policy.
+/// The rules for every place of a policy.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) max_key_len: usize,
     /// Every word of the policy.
     pub(super) words: Vec<Box<str>>,
-    /// The words of the policy that stand in `Authorization`, each with its scheme.
+    /// The words of the policy in `Authorization`, each with its scheme.
     pub(super) authorization_words: Vec<(Box<str>, Seen)>,
-    /// The scheme that is named where one in `Authorization` is to be.
+    /// The scheme that a text names when it asks for one in `Authorization`.
     pub(super) authorization: Seen,
 }
 
-/// Where a text stands that is no key.
+/// The surroundings of a text that is not a key.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Around {
     /// After a word, and without commas.
@@ -65,7 +67,7 @@ impl Diagnosis {
         Self { cause, seen }
     }
 
-    /// About the scheme that stands in this place of the policy's order.
+    /// A diagnosis about the scheme in this position of the policy's order.
     pub(super) fn of_scheme(cause: Cause, order: usize) -> Self {
         Self::new(cause, Seen::scheme(order))
     }
@@ -80,7 +82,7 @@ impl Diagnosis {
 }
 
 impl Seen {
-    /// A policy of more schemes than a byte counts has some that are not named.
+    /// Schemes after the 256th are not named.
     pub(super) fn scheme(order: usize) -> Self {
         u8::try_from(order).map_or(Self::Nothing, Self::Scheme)
     }
@@ -117,7 +119,7 @@ impl Rules {
         has(&self.words, word) || known::word(word).is_some()
     }
 
-    /// Why this text is no key.
+    /// Returns why this text is not a key.
     pub(super) fn cause(&self, text: &[u8], around: Around) -> Cause {
         let allows_commas = matches!(around, Around::Whole | Around::WordWithCommas);
         if text.is_empty() {
@@ -141,7 +143,8 @@ impl Rules {
         }
     }
 
-    /// Why an `Authorization` that begins with no word of the policy is none of ours; or how it is, after all.
+    /// Returns why an `Authorization` that begins with no word of the policy is not accepted. It
+    /// may be a malformed credential of the policy after all.
     pub(super) fn foreign(&self, value: &[u8]) -> (Reason, Diagnosis) {
         let (mut cause, mut seen) = self.other_word(value);
         let is_accepted =
@@ -156,7 +159,7 @@ impl Rules {
         (reason, Diagnosis::new(cause, seen.unwrap_or(self.authorization)))
     }
 
-    /// What stands where a word of the policy is asked for, and what of it can be named.
+    /// Returns what is in the position of a word of the policy, and what of it a text may name.
     pub(super) fn other_word(&self, value: &[u8]) -> (Cause, Option<Seen>) {
         let head_len = value.iter().take_while(|byte| is_tchar(**byte)).count();
         let (head, rest) = value.split_at(head_len);
@@ -176,7 +179,8 @@ impl Rules {
     }
 }
 
-/// Why a request without any credential of the policy has none: it has a key where other services read one, or nothing at all.
+/// Returns why a request has no credential of the policy: it has a key where other services read
+/// one, or it has none.
 pub(super) fn of_others(headers: &HeaderMap, uri: &Uri) -> (Reason, Diagnosis) {
     let other = |place| Diagnosis::new(Cause::OtherPlace, Seen::Place(place));
     let mut found = None;
@@ -202,7 +206,7 @@ pub(super) fn of_others(headers: &HeaderMap, uri: &Uri) -> (Reason, Diagnosis) {
     (Reason::Missing, found.or_else(in_query).or_else(in_cookie).map_or(nothing, other))
 }
 
-/// Whether a header is worth comparing with the known ones: most of a request's are not.
+/// Returns whether a header is worth comparing with the known ones. Most headers are not.
 fn is_candidate(name: &str) -> bool {
     name == "authorization"
         || (name.len() <= 15 && ["key", "token", "authorization"].iter().any(|end| name.ends_with(end)))
@@ -213,38 +217,39 @@ fn has(words: &[Box<str>], word: &[u8]) -> bool {
     words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// Whether this word is followed by what may be a key, without a space: `BearerKEY`, `Bearer%20KEY`.
+/// Returns whether a text that may be a key follows this word without a space: `BearerKEY`,
+/// `Bearer%20KEY`.
 pub(super) fn is_glued_to(value: &[u8], word: &str) -> bool {
     let Some((head, rest)) = value.split_at_checked(word.len()).filter(|(_, rest)| rest.len() >= SHORTEST_KEY) else {
         return false;
     };
     let is_beginning = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'+');
-    // The last letter first: few keys share it.
+    // The last letter first, since few keys share it.
     let has_end = head.last().map(u8::to_ascii_lowercase) == word.as_bytes().last().map(u8::to_ascii_lowercase);
     has_end && head.eq_ignore_ascii_case(word.as_bytes()) && is_beginning(rest[0])
 }
 
-/// The first word, without a colon behind it, if something follows.
+/// Returns the first word, without a colon at its end, if a text follows.
 fn leading_word(text: &[u8]) -> Option<&[u8]> {
     let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
     let word = &text[..end];
     Some(word.strip_suffix(b":").unwrap_or(word))
 }
 
-/// Straight or curly quotes at either end.
+/// Returns whether the text has straight or curly quotes at either end.
 pub(super) fn is_quoted(text: &[u8]) -> bool {
     let quotes: [&[u8]; 7] =
         [b"\"", b"'", b"`", "\u{201c}".as_bytes(), "\u{201d}".as_bytes(), "\u{2018}".as_bytes(), "\u{2019}".as_bytes()];
     quotes.iter().any(|quote| text.starts_with(quote) || text.ends_with(quote))
 }
 
-/// `token=KEY`, with a name that is used for this.
+/// Recognizes `token=KEY`, with a name that clients use for keys.
 fn is_parameter(text: &[u8]) -> bool {
     let Some(end) = text.iter().position(|byte| *byte == b'=') else { return false };
     known::is_parameter(trim_ows(&text[..end])) && text[end..].iter().any(|byte| *byte != b'=')
 }
 
-/// Whether a comma divides the text: any, or one with white space beside it.
+/// Returns whether a comma divides the text: any comma, or only one next to white space.
 fn has_comma(text: &[u8], allows_commas: bool) -> bool {
     if allows_commas {
         text.windows(2).any(|pair| matches!(pair, [b',', b' ' | b'\t'] | [b' ' | b'\t', b',']))
@@ -253,7 +258,8 @@ fn has_comma(text: &[u8], allows_commas: bool) -> bool {
     }
 }
 
-/// The elements of a list (RFC 9110 §5.6.1), each as its first word and the rest. A comma in quotes divides nothing.
+/// Returns the elements of a list (RFC 9110 §5.6.1), each as its first word and the rest. A comma
+/// in quotes does not divide.
 fn segments(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let (mut quoted, mut escaped) = (false, false);
     let parts = value.split(move |byte| {

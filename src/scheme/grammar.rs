@@ -1,6 +1,6 @@
-//! The few productions of RFC 9110 that a credential is made of.
+//! The productions of RFC 9110 that credentials consist of.
 
-/// RFC 9110 §5.5: white space around a field value is not part of it.
+/// Removes the white space around a field value (RFC 9110 §5.5).
 pub(super) fn trim_ows(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -8,8 +8,8 @@ pub(super) fn trim_ows(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What follows `word` and its spaces (RFC 9110 §11.4: `auth-scheme 1*SP token68`): nothing, where the word is ours but
-/// no space follows; `None` where another word stands.
+/// Returns the text after `word` and its spaces (RFC 9110 §11.4: `auth-scheme 1*SP token68`). It is
+/// empty if no space follows the word, and `None` if another word is there.
 pub(super) fn after_word<'v>(value: &'v [u8], word: &str) -> Option<&'v [u8]> {
     let (head, rest) = value.split_at_checked(word.len())?;
     if head != word.as_bytes() && !head.eq_ignore_ascii_case(word.as_bytes()) {
@@ -25,18 +25,19 @@ pub(super) fn after_word<'v>(value: &'v [u8], word: &str) -> Option<&'v [u8]> {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Returns whether a byte may be in a token (RFC 9110 §5.6.2).
 pub(super) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 9110 §11.2: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+/// Returns whether a text is token68 (RFC 9110 §11.2): `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" /
+/// "+" / "/" ) *"="`.
 pub(super) fn is_token68(key: &[u8]) -> bool {
     let mut body = key;
     while let [rest @ .., b'='] = body {
         body = rest;
     }
-    #[allow(clippy::needless_bitwise_bool, reason = "branches would be looked at byte by byte")]
+    #[allow(clippy::needless_bitwise_bool, reason = "branches would test byte by byte")]
     let allowed = |byte: u8| {
         let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
         let is_mark_or_digit = byte.wrapping_sub(b'-') <= b'9' - b'-'; // - . / and the digits
@@ -46,7 +47,8 @@ pub(super) fn is_token68(key: &[u8]) -> bool {
     !body.is_empty() && all_bytes(body, allowed)
 }
 
-/// Whether all bytes are allowed. It looks at sixteen at once, the last ones perhaps twice, and ends early for none.
+/// Returns whether all bytes are allowed. It tests sixteen at a time, some of the last ones twice,
+/// and never ends early.
 pub(crate) fn all_bytes(text: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
     let Some(last) = text.last_chunk::<16>() else {
         return text.iter().all(|byte| allowed(*byte));

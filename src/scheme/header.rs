@@ -119,8 +119,8 @@ impl HeaderSource {
         }
     }
 
-    /// Returns the text of a credential, and whether it is encoded as Basic. A private header without a
-    /// word of the policy is taken whole.
+    /// Returns the text of a credential, and whether it is encoded as Basic. A private header
+    /// without a word of the policy is taken whole.
     pub(super) fn text<'r>(&self, value: &'r [u8]) -> Option<(bool, &'r [u8])> {
         let found = self.forms.iter().find_map(|form| Some((form.scheme.is_basic(), form.text(value)?)));
         found.or((!self.is_shared).then_some((false, value)))

@@ -1,6 +1,7 @@
-//! Words, headers and parameters that callers of other services are used to. They may be named to a caller, since they are nobody's secret.
+//! Words, headers and parameters that other services use. Error responses may name them, since they
+//! are public.
 
-/// Words that stand before a credential: those registered with IANA, and those in wide use.
+/// Words before a credential: those registered with IANA, and others in wide use.
 pub(crate) const WORDS: &[&str] = &[
     "Bearer",
     "Basic",
@@ -41,7 +42,7 @@ pub(crate) enum ForeignCarrier {
 use ForeignCarrier::{Cookie, Header, Query};
 
 impl ForeignCarrier {
-    /// In words: `the header X-API-Key`.
+    /// Returns the place in words: `the header X-API-Key`.
     pub(crate) fn field(&self) -> String {
         match self {
             Header(name) => format!("the header {name}"),
@@ -87,31 +88,31 @@ pub(crate) const PLACES: &[ForeignCarrier] = &[
     Cookie("access_token"),
 ];
 
-/// Names under which a caller may send the key as a parameter: `token="KEY"`.
+/// Names of parameters in which callers send a key: `token="KEY"`.
 const PARAMETERS: &[&str] = &["token", "key", "api_key", "api-key", "apikey", "access_token"];
 
-/// The place of a word in [`WORDS`].
+/// Returns the index of a word in [`WORDS`].
 pub(super) fn word(word: &[u8]) -> Option<u8> {
-    place_of(WORDS, |known| word.eq_ignore_ascii_case(known.as_bytes()))
+    index_of(WORDS, |known| word.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 pub(super) fn is_parameter(name: &[u8]) -> bool {
     PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// The place of a header in [`PLACES`].
+/// Returns the index of a header in [`PLACES`].
 pub(super) fn header(name: &str) -> Option<u8> {
-    place_of(PLACES, |known| matches!(known, Header(known) if name.eq_ignore_ascii_case(known)))
+    index_of(PLACES, |known| matches!(known, Header(known) if name.eq_ignore_ascii_case(known)))
 }
 
 pub(super) fn query(name: &str) -> Option<u8> {
-    place_of(PLACES, |known| matches!(known, Query(known) if known.eq_ignore_ascii_case(name)))
+    index_of(PLACES, |known| matches!(known, Query(known) if known.eq_ignore_ascii_case(name)))
 }
 
 pub(super) fn cookie(name: &[u8]) -> Option<u8> {
-    place_of(PLACES, |known| matches!(known, Cookie(known) if known.as_bytes().eq_ignore_ascii_case(name)))
+    index_of(PLACES, |known| matches!(known, Cookie(known) if known.as_bytes().eq_ignore_ascii_case(name)))
 }
 
-fn place_of<T>(list: &[T], fits: impl FnMut(&T) -> bool) -> Option<u8> {
-    list.iter().position(fits).and_then(|place| u8::try_from(place).ok())
+fn index_of<T>(list: &[T], fits: impl FnMut(&T) -> bool) -> Option<u8> {
+    list.iter().position(fits).and_then(|index| u8::try_from(index).ok())
 }

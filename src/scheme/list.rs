@@ -29,9 +29,10 @@ pub(crate) fn retain(
     if kept.len() == all.len() {
         return false;
     }
-    let line = join(&kept, separator, false);
-    headers.remove(name);
-    line.map(|line| headers.insert(name, line));
+    match join(&kept, separator, false) {
+        Some(line) => headers.insert(name, line),
+        None => headers.remove(name),
+    };
     true
 }
 

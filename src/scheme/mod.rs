@@ -1,43 +1,43 @@
 //! Schemes: the places where a request may carry a key, and how the key is read there.
 //!
-//! This module reads a borrowed credential out of a request. It knows no key format, no store and no
-//! principal.
+//! This module reads a borrowed credential out of a request. It knows no key format, no store and
+//! no principal.
 //!
-//! | scheme                         | the request carries                 | the key is             |
-//! |--------------------------------|-------------------------------------|------------------------|
-//! | [`Scheme::bearer`]             | `Authorization: Bearer KEY`         | token68                |
-//! | [`Scheme::token`]              | `Authorization: Token KEY`          | token68                |
-//! | [`Scheme::authorization`]      | `Authorization: WORD KEY`           | token68                |
-//! | [`Scheme::x_api_key`]          | `X-API-Key: KEY`                    | visible ASCII          |
-//! | [`Scheme::header`]             | `NAME: KEY`                         | visible ASCII          |
-//! | [`Scheme::header_with_prefix`] | `NAME: WORD KEY`                    | token68                |
-//! | [`Scheme::basic`]              | `Authorization: Basic BASE64`       | the user name, decoded |
-//! | [`Scheme::basic_password`]     | `Authorization: Basic BASE64`       | the password, decoded  |
-//! | [`Scheme::cookie`]             | `Cookie: NAME=KEY`                  | cookie octets          |
-//! | [`Scheme::websocket_protocol`] | `Sec-WebSocket-Protocol: NAME, KEY` | a token                |
-//! | [`Scheme::query`] (discouraged: keys in URLs end up in logs) | `?NAME=KEY` | visible ASCII, decoded |
+//! | scheme                         | the request carries                 | the key is    |
+//! |--------------------------------|-------------------------------------|---------------|
+//! | [`Scheme::bearer`]             | `Authorization: Bearer KEY`         | token68       |
+//! | [`Scheme::token`]              | `Authorization: Token KEY`          | token68       |
+//! | [`Scheme::authorization`]      | `Authorization: WORD KEY`           | token68       |
+//! | [`Scheme::x_api_key`]          | `X-API-Key: KEY`                    | visible ASCII |
+//! | [`Scheme::header`]             | `NAME: KEY`                         | visible ASCII |
+//! | [`Scheme::header_with_prefix`] | `NAME: WORD KEY`                    | token68       |
+//! | [`Scheme::basic`]              | `Authorization: Basic BASE64`       | the user name |
+//! | [`Scheme::basic_password`]     | `Authorization: Basic BASE64`       | the password  |
+//! | [`Scheme::cookie`]             | `Cookie: NAME=KEY`                  | cookie octets |
+//! | [`Scheme::websocket_protocol`] | `Sec-WebSocket-Protocol: NAME, KEY` | a token       |
+//! | [`Scheme::query`]              | `?NAME=KEY` (discouraged)           | visible ASCII |
 //!
 //! [`Scheme::visible_ascii`] makes the key after a word visible ASCII instead of token68.
 //!
 //! The rules, in the order in which they apply:
 //!
 //! 1. Optional white space at both ends of a field value is not part of it (RFC 9110 §5.5).
-//! 2. An empty `Authorization` is not a credential. Any other empty credential (a private header without
-//!    a value, a word without a key, an empty query value or cookie) conflicts with nothing. If it is the
-//!    only one, it is malformed.
-//! 3. A word matches in any case. One or more spaces follow it (RFC 9110 §11.4). A tab is not a space,
-//!    and a comma does not end a key.
+//! 2. An empty `Authorization` is not a credential. Any other empty credential (a private header
+//!    without a value, a word without a key, an empty query value or cookie) conflicts with
+//!    nothing. If it is the only one, it is malformed.
+//! 3. A word matches in any case. One or more spaces follow it (RFC 9110 §11.4). A tab is not a
+//!    space, and a comma does not end a key.
 //! 4. A key has 1 to 512 bytes, or up to
 //!    [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len). Its characters are token68
 //!    (RFC 9110 §11.2) after a word; visible ASCII in a private header, in Basic and in a query;
 //!    cookie-octets (RFC 6265 §4.1.1) in a cookie; a token (RFC 9110 §5.6.2) among protocols.
-//! 5. A credential header, query parameter, cookie or protocol that is repeated is rejected, even with
-//!    equal values. Several `Cookie` lines are one header, and so are several `Sec-WebSocket-Protocol`
-//!    lines (RFC 9113 §8.2.3, RFC 6455 §11.3.4).
+//! 5. A credential header, query parameter, cookie or protocol that is repeated is rejected, even
+//!    with equal values. Several `Cookie` lines are one header, and so are several
+//!    `Sec-WebSocket-Protocol` lines (RFC 9113 §8.2.3, RFC 6455 §11.3.4).
 //! 6. The policy's [`ConflictPolicy`] decides about two schemes in one request.
 //!
-//! An `Authorization` with a word outside the policy belongs to another system and is left alone, and so
-//! is any header, cookie or protocol outside the policy.
+//! An `Authorization` with a word outside the policy belongs to another system and is left alone,
+//! and so is any header, cookie or protocol outside the policy.
 
 mod basic;
 mod carrier;
@@ -90,7 +90,8 @@ pub(crate) use write::Writer;
 /// before they are hashed.
 pub const MAX_KEY_LEN: usize = 512;
 
-/// The upper bound of [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len), in bytes: 4 KiB.
+/// The upper bound of [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len), in bytes: 4
+/// KiB.
 pub const KEY_LEN_LIMIT: usize = 4096;
 
 /// Returns whether a request can carry these bytes as a key: 1 to `max` of visible ASCII.
@@ -102,8 +103,8 @@ pub(crate) fn is_readable(key: &[u8], max: usize) -> bool {
 ///
 /// Names are checked when the layer is built, see [`ConfigError`](crate::ConfigError).
 ///
-/// The text form, by `Display` and `FromStr`, is for logs and configuration files. It names the place:
-/// `authorization:Bearer`, `header:x-api-key`, `query:key`, `cookie:key`,
+/// The text form, by `Display` and `FromStr`, is for logs and configuration files. It names the
+/// place: `authorization:Bearer`, `header:x-api-key`, `query:key`, `cookie:key`,
 /// `sec-websocket-protocol:api-key`. A suffix names an unusual form of the key:
 /// `authorization:Basic:password`, `authorization:Bearer:visible-ascii`.
 ///
@@ -141,19 +142,19 @@ impl Scheme {
 
     /// `Authorization: Basic BASE64`, where the user name is the key (RFC 7617 §2).
     ///
-    /// `curl -u KEY:` sends this, and every HTTP client that takes a user name. The password is ignored
-    /// and may have up to 512 bytes.
+    /// `curl -u KEY:` sends this, and every HTTP client that takes a user name. The password is
+    /// ignored and may have up to 512 bytes.
     ///
-    /// A browser answers the challenge of this scheme with a dialog for name and password. It then sends
-    /// them by itself, as it does with a cookie.
+    /// A browser answers the challenge of this scheme with a dialog for name and password. It then
+    /// sends them by itself, as it does with a cookie.
     pub const fn basic() -> Self {
         Self::word_in_authorization(Cow::Borrowed("Basic"))
     }
 
     /// `Authorization: Basic BASE64`, where the password is the key (RFC 7617 §2).
     ///
-    /// `curl -u :KEY` and `curl -u token:KEY` send this. The user name is ignored. A policy has either
-    /// this scheme or [`Scheme::basic`], since both read the same header.
+    /// `curl -u :KEY` and `curl -u token:KEY` send this. The user name is ignored. A policy has
+    /// either this scheme or [`Scheme::basic`], since both read the same header.
     ///
     /// ```
     /// use tower_api_key::Scheme;
@@ -171,7 +172,7 @@ impl Scheme {
         Self::whole(Carrier::Header(Spelled { lower: Cow::Borrowed("x-api-key"), given: Cow::Borrowed("X-API-Key") }))
     }
 
-    /// `NAME: KEY`, in a private header whose whole value is the key.
+    /// `NAME: KEY`, in a private header. Its whole value is the key.
     ///
     /// `Scheme::header("authorization")` accepts a key without a word before it.
     pub fn header(name: impl Into<String>) -> Self {
@@ -185,33 +186,36 @@ impl Scheme {
 
     /// `?NAME=KEY`, in the query string. **Discouraged, and never on by default.**
     ///
-    /// URLs are recorded where headers are not: in access logs of proxies, in the history of browsers, in
-    /// `Referer`, in error reports. RFC 6750 §2.3 says that this method "SHOULD NOT be used" where a header
-    /// is possible. Name and value are form-decoded, so a client must send a `+` in a key as `%2B`.
+    /// URLs are recorded where headers are not: in access logs of proxies, in the history of
+    /// browsers, in `Referer`, in error reports. RFC 6750 §2.3 says that this method "SHOULD NOT be
+    /// used" where a header is possible. Name and value are form-decoded, so a client must send a
+    /// `+` in a key as `%2B`.
     ///
-    /// [`hide_credentials`](crate::layer::ApiKeyLayerBuilder::hide_credentials) removes the parameter from
-    /// the request's URI. It cannot reach a copy that was made before the layer, such as axum's
-    /// `OriginalUri`.
+    /// [`hide_credentials`](crate::layer::ApiKeyLayerBuilder::hide_credentials) removes the
+    /// parameter from the request's URI. It cannot reach a copy that was made before the layer,
+    /// such as axum's `OriginalUri`.
     pub fn query(name: impl Into<String>) -> Self {
         Self::whole(Carrier::Query(Cow::Owned(name.into())))
     }
 
-    /// `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive. The quotes of a quoted value are part
-    /// of it, so a quoted value is malformed.
+    /// `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive. The quotes of a quoted value
+    /// are part of it, so a quoted value is malformed.
     ///
-    /// A browser sends a cookie by itself, even when another site makes it send the request. Set the cookie
-    /// with `SameSite=Strict`, `HttpOnly` and `Secure`, and reject cross-site requests that change
-    /// something: tower-http's `csrf` does, except for the GET of a WebSocket handshake.
+    /// A browser sends a cookie by itself, even when another site makes it send the request. Set
+    /// the cookie with `SameSite=Strict`, `HttpOnly` and `Secure`, and reject cross-site requests
+    /// that change something: tower-http's `csrf` does, except for the GET of a WebSocket
+    /// handshake.
     pub fn cookie(name: impl Into<String>) -> Self {
         Self::whole(Carrier::Cookie(Cow::Owned(name.into())))
     }
 
-    /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, which cannot set another header
-    /// on a WebSocket: `new WebSocket(url, [NAME, KEY])`. The key is the protocol that follows `NAME`.
+    /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, which cannot set
+    /// another header on a WebSocket: `new WebSocket(url, [NAME, KEY])`. The key is the protocol
+    /// that follows `NAME`.
     ///
-    /// Your service sees neither `NAME` nor the key, but does see the client's other protocols. If it
-    /// accepts the WebSocket and selects none of them, the layer selects `NAME`: a browser closes the
-    /// connection if a server selects none of the offered protocols.
+    /// Your service sees neither `NAME` nor the key, but does see the client's other protocols. If
+    /// it accepts the WebSocket and selects none of them, the layer selects `NAME`: a browser
+    /// closes the connection if a server selects none of the offered protocols.
     pub fn websocket_protocol(name: impl Into<String>) -> Self {
         Self::whole(Carrier::WebSocketProtocol(Cow::Owned(name.into())))
     }
@@ -219,8 +223,8 @@ impl Scheme {
     /// Accepts a key of visible ASCII after the word, instead of token68 (RFC 9110 §11.2):
     /// `Authorization: Bearer 7|abcDEF`.
     ///
-    /// The rest of the value is the key, so a comma or a quote is part of it. A space is not allowed. A
-    /// scheme without a word, and `Basic`, read visible ASCII anyway and do not change.
+    /// The rest of the value is the key, so a comma or a quote is part of it. A space is not
+    /// allowed. A scheme without a word, and `Basic`, read visible ASCII anyway and do not change.
     ///
     /// ```
     /// use tower_api_key::Scheme;
@@ -241,7 +245,7 @@ impl Scheme {
         Self { place: Carrier::Header(AUTHORIZATION), word: Some(word), form: KeyForm::Usual }
     }
 
-    /// A place whose whole value is the key.
+    /// A place with nothing but the key in its value.
     const fn whole(place: Carrier) -> Self {
         Self { place, word: None, form: KeyForm::Usual }
     }
@@ -274,15 +278,16 @@ impl Scheme {
         self.challenge_name().eq_ignore_ascii_case("basic")
     }
 
-    /// Returns the name in a challenge: the word in `Authorization`, `ApiKey` for every other place.
+    /// Returns the name in a challenge: the word in `Authorization`, `ApiKey` for every other
+    /// place.
     fn challenge_name(&self) -> &str {
         self.word.as_deref().filter(|_| self.place.is_authorization()).unwrap_or("ApiKey")
     }
 
     /// Returns the shared copy of this scheme, so that a principal points to it without counting.
     ///
-    /// Each distinct scheme stays in memory as long as the process runs. Schemes come from configuration,
-    /// so there are few.
+    /// Each distinct scheme stays in memory as long as the process runs. Schemes come from
+    /// configuration, so there are few.
     fn interned(&self) -> &'static Scheme {
         static SCHEMES: LazyLock<Mutex<HashSet<&'static Scheme>>> = LazyLock::new(Mutex::default);
         let mut schemes = SCHEMES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 use super::{Reader, grammar::trim_ows, header::HeaderSource, sources::one};
 
 impl Reader {
-    /// Returns a reader of only those places that hold one credential each, whose text `is_ours` denies;
-    /// `None` if no place does. An empty place and a repeated one stay ours, and so does a text that is
-    /// ours once it is percent-decoded.
+    /// Returns a reader of only those places that hold one credential each, with a text that
+    /// `is_ours` denies; `None` if no place does. An empty place and a repeated one stay ours, and
+    /// so does a text that is ours once it is percent-decoded.
     pub(crate) fn of_others(&self, headers: &HeaderMap, uri: &Uri, is_ours: &dyn Fn(&[u8]) -> bool) -> Option<Self> {
         let is_ours: &dyn Fn(&[u8]) -> bool = &|text| is_ours(text) || is_ours_once_decoded(text, is_ours);
         let mut others = self.clone();
@@ -36,8 +36,8 @@ impl Reader {
 }
 
 impl HeaderSource {
-    /// Returns whether its only line holds a text that is not ours: after a word of the policy, or as the
-    /// whole value of a private header.
+    /// Returns whether its only line holds a text that is not ours: after a word of the policy, or
+    /// as the whole value of a private header.
     pub(super) fn holds_others(&self, headers: &HeaderMap, is_ours: &dyn Fn(&[u8]) -> bool) -> bool {
         let Some(value) = one(headers.get_all(&self.name).iter().map(HeaderValue::as_bytes)) else { return false };
         let value = trim_ows(value);
@@ -53,8 +53,8 @@ impl HeaderSource {
     }
 }
 
-/// Decodes base64 also without padding, in the alphabet of URLs, and with spaces or quotes in it. A key
-/// of ours with an encoding error must not count as the credential of another system.
+/// Decodes base64 also without padding, in the alphabet of URLs, and with spaces or quotes in it. A
+/// key of ours with an encoding error must not count as the credential of another system.
 fn lenient(coded: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let letters = coded.iter().filter(|byte| !b" \t\"'=".contains(byte)).map(|byte| match byte {
         b'-' => b'+',
@@ -64,8 +64,8 @@ fn lenient(coded: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     STANDARD_NO_PAD.decode(Zeroizing::new(letters.collect::<Vec<u8>>())).ok().map(Zeroizing::new)
 }
 
-/// Returns whether a text is ours once it is percent-decoded, up to three times. A text that is encoded
-/// even more often is no credential of another system, so it counts as ours.
+/// Returns whether a text is ours once it is percent-decoded, up to three times. A text that is
+/// encoded even more often is no credential of another system, so it counts as ours.
 fn is_ours_once_decoded(text: &[u8], is_ours: &dyn Fn(&[u8]) -> bool) -> bool {
     let decode = |text: &[u8]| Zeroizing::new(percent_decode(text).collect::<Vec<u8>>());
     let mut text = Zeroizing::new(text.to_vec());

@@ -53,9 +53,11 @@ pub enum ConflictPolicy {
     /// Rejects the request as ambiguous (RFC 6750 §2: "MUST NOT use more than one method").
     #[default]
     Reject,
-    /// Accepts equal keys as one, sent by the first scheme in the policy's order. Rejects different keys.
+    /// Accepts equal keys as one, sent by the first scheme in the policy's order. Rejects different
+    /// keys.
     AllowIdentical,
-    /// Uses the first scheme in the policy's order. If its key is rejected, the second is not tried.
+    /// Uses the first scheme in the policy's order. If its key is rejected, the second is not
+    /// tried.
     FirstWins,
 }
 
@@ -92,8 +94,9 @@ impl SchemePolicy {
     /// Accepts this scheme of the policy without naming it in challenges and error responses.
     ///
     /// Without a `Basic` challenge, a browser opens no login dialog. At least one scheme must stay
-    /// advertised, since every 401 carries a challenge (RFC 9110 §15.5.2). Otherwise, and for a scheme
-    /// that is not in the policy, [`build`](crate::layer::ApiKeyLayerBuilder::build) returns an error.
+    /// advertised, since every 401 carries a challenge (RFC 9110 §15.5.2). Otherwise, and for a
+    /// scheme that is not in the policy, [`build`](crate::layer::ApiKeyLayerBuilder::build) returns
+    /// an error.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, ConfigError, Scheme, SchemePolicy, store::MemoryStore};
@@ -145,11 +148,11 @@ impl SchemePolicy {
         &self.schemes
     }
 
-    /// Returns the request headers that may carry a key, each once: `authorization`, private headers,
-    /// `cookie`, `sec-websocket-protocol`. A key in the query is in none of them.
+    /// Returns the request headers that may carry a key, each once: `authorization`, private
+    /// headers, `cookie`, `sec-websocket-protocol`. A key in the query is in none of them.
     ///
-    /// Use it for middleware outside the layer, which sees requests before the layer marks their keys
-    /// as sensitive: tower-http's `SetSensitiveRequestHeadersLayer` takes these names.
+    /// Use it for middleware outside the layer, which sees requests before the layer marks their
+    /// keys as sensitive: tower-http's `SetSensitiveRequestHeadersLayer` takes these names.
     ///
     /// ```
     /// use tower_api_key::{Scheme, SchemePolicy};
@@ -174,7 +177,8 @@ impl SchemePolicy {
     }
 }
 
-/// `Authorization: Bearer`, `Authorization: Token` and `X-API-Key`. Two of them in one request are rejected.
+/// `Authorization: Bearer`, `Authorization: Token` and `X-API-Key`. Two of them in one request are
+/// rejected.
 impl Default for SchemePolicy {
     fn default() -> Self {
         Self::new([Scheme::bearer(), Scheme::token(), Scheme::x_api_key()])

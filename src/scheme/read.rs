@@ -121,8 +121,8 @@ impl Reader {
         self.sources.hide(headers, uri);
     }
 
-    /// Removes the key and its name from the protocols that a WebSocket client offers, so that no server
-    /// selects them. Returns the name.
+    /// Removes the key and its name from the protocols that a WebSocket client offers, so that no
+    /// server selects them. Returns the name.
     pub(crate) fn take_protocol(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
         self.sources.take_protocol(headers)
     }

@@ -1,4 +1,5 @@
-//! Properties of reading: the fast path agrees with the full parser, and empty credentials change nothing.
+//! Properties of reading: the fast path agrees with the full parser, and empty credentials change
+//! nothing.
 
 use http::{HeaderMap, HeaderValue, Uri, header::HOST};
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -31,7 +32,8 @@ fn schemes() -> impl Strategy<Value = Vec<Scheme>> {
     (vec(select(in_headers), 1..5), beyond).prop_map(|(headers, beyond)| [headers, beyond].concat())
 }
 
-/// Few keys, so that some are equal; in white space of all kinds, and behind words of ours, of others and none.
+/// Few keys, so that some are equal; in white space of all kinds, and behind words of ours, of
+/// others and none.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let space = || select(vec!["", "", "", " ", "  ", "\t", " \t"]);
     let word = select(vec!["", "", "Bearer ", "bEARER  ", "Bearer", "Token ", "Basic ", "Key ", "Key\t", "Digest "]);
@@ -101,7 +103,7 @@ proptest! {
             headers.insert(name, HeaderValue::from_bytes(&value).unwrap());
         }
         let mut uri: Uri = format!("/?{query}").parse().unwrap();
-        // A place whose whole value may be a key takes a word for one.
+        // Where the whole value may be a key, a word is read as one.
         let is_taken_for_a_key = !empty.trim().is_empty() && reader.takes_whole(place);
         if is_taken_for_a_key || headers.contains_key(place) || (place == "?" && !query.is_empty()) {
             return Ok(());

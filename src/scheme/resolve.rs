@@ -1,4 +1,5 @@
-//! What several findings come to: one credential, or why there is none.
+//! Resolves what the places of a request hold to one credential, or to the reason why there is
+//! none.
 
 use std::ops::Deref;
 
@@ -13,7 +14,7 @@ pub(crate) struct Credential<'r> {
     pub(crate) key: KeyText<'r>,
 }
 
-/// Borrowed from the request, but for a key that had to be decoded, which is wiped in the end.
+/// Borrowed from the request. A key that had to be decoded is owned, and wiped on drop.
 pub(crate) enum KeyText<'r> {
     Borrowed(&'r [u8]),
     Decoded(Zeroizing<Vec<u8>>),
@@ -22,17 +23,18 @@ pub(crate) enum KeyText<'r> {
 /// Why there is no credential: `Missing`, `WrongScheme`, `Malformed` or `Ambiguous`.
 pub(crate) struct CredentialError {
     pub(crate) reason: Reason,
-    /// The scheme that was attempted; of several, the Bearer one, for it is told what was wrong.
+    /// The scheme that was attempted. Of several it is Bearer, since its challenge says what is
+    /// wrong.
     pub(crate) scheme: Option<&'static Scheme>,
     pub(crate) diagnosis: Diagnosis,
 }
 
-/// What one source holds. A number is a place in the policy's order.
+/// What one source holds. A number is a position in the policy's order.
 pub(super) enum SourceResult<'r> {
     Nothing,
-    /// Somebody else's credential, in a header that we share.
+    /// A credential of another system, in a header that is shared.
     Foreign(&'r [u8]),
-    /// A place for a key without a key, which conflicts with nothing.
+    /// A place for a key without a key. It conflicts with nothing.
     Empty(usize, &'static Scheme),
     Malformed(usize, &'static Scheme, Cause),
     Twice(usize, Option<&'static Scheme>),
@@ -42,28 +44,28 @@ pub(super) enum SourceResult<'r> {
 /// A key, or a scheme that was attempted and what is wrong.
 type Found<'r> = Result<Credential<'r>, (&'static Scheme, Cause)>;
 
-/// What the sources that were looked at so far come to.
+/// Collects the results of the sources.
 pub(super) struct Resolver<'r> {
     conflict: ConflictPolicy,
-    /// The finding that stands first in the policy's order.
+    /// The result that is first in the policy's order.
     first: Option<(usize, Found<'r>)>,
-    /// The empty place that stands first in the policy's order.
+    /// The empty place that is first in the policy's order.
     empty: Option<(usize, &'static Scheme)>,
     foreign: Option<&'r [u8]>,
     ambiguous: Option<Diagnosis>,
     bearer: Option<&'static Scheme>,
 }
 
-/// What the findings come to, without a look at what is none of ours.
+/// What all results resolve to. Credentials of other systems are not looked at yet.
 pub(super) enum Resolution<'r> {
     Read(Credential<'r>),
     Unread(CredentialError),
-    /// Nothing of ours, but somebody else's credential in a header that we share.
+    /// No credential of the policy, and one of another system in a header that is shared.
     Foreign(&'r [u8]),
     Nothing,
 }
 
-// === impl KeyText, Finding, Verdict ===
+// === impl KeyText, SourceResult, Resolver ===
 
 impl Deref for KeyText<'_> {
     type Target = [u8];
@@ -98,9 +100,9 @@ impl<'r> Resolver<'r> {
         Self { conflict, first: None, empty: None, foreign: None, ambiguous: None, bearer: None }
     }
 
-    pub(super) fn add(&mut self, finding: SourceResult<'r>) {
-        let scheme = finding.scheme();
-        let (order, found) = match finding {
+    pub(super) fn add(&mut self, result: SourceResult<'r>) {
+        let scheme = result.scheme();
+        let (order, found) = match result {
             SourceResult::Nothing => return,
             SourceResult::Foreign(value) => {
                 self.foreign = Some(value);

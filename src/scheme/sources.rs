@@ -1,7 +1,7 @@
 //! The places of one policy, made ready for reading.
 //!
-//! Each function takes [`Sources`] apart without `..`, so that the compiler names every function that a
-//! new place must be added to.
+//! Each function takes [`Sources`] apart without `..`, so that the compiler names every function
+//! that a new place must be added to.
 
 use std::ptr;
 
@@ -99,7 +99,8 @@ impl Sources {
         }
     }
 
-    /// Removes the key and its name from the protocols that a WebSocket client offers. Returns the name.
+    /// Removes the key and its name from the protocols that a WebSocket client offers. Returns the
+    /// name.
     pub(super) fn take_protocol(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
         if self.protocols.is_empty() { None } else { websocket::take_out(&self.protocols, headers) }
     }
@@ -109,7 +110,7 @@ impl Sources {
         self.queries.iter().any(|source| source.is_in(pair))
     }
 
-    /// Returns the places whose only text `is_ours` denies.
+    /// Returns the places that hold one text, which `is_ours` denies.
     pub(super) fn others(mut self, headers: &HeaderMap, uri: &Uri, is_ours: &dyn Fn(&[u8]) -> bool) -> Self {
         let is_others = |text: Option<&[u8]>| text.is_some_and(|text| !text.is_empty() && !is_ours(text));
         let Self { headers: in_headers, queries, cookies, protocols } = &mut self;

@@ -1,8 +1,9 @@
-//! Finds out what is probably wrong with a text that is readable as a key, but unknown to the store:
-//! `"KEY"`, `Bearer:KEY`, `KEY,KEY`.
+//! Finds out what is probably wrong with a text that is readable as a key, but unknown to the
+//! store: `"KEY"`, `Bearer:KEY`, `KEY,KEY`.
 //!
-//! It takes the text of a key and returns a [`Cause`], without any byte of the text. It runs only for
-//! rejected requests. The text alone decides, so unknown, revoked and expired keys still look alike.
+//! It takes the text of a key and returns a [`Cause`], without any byte of the text. It runs only
+//! for rejected requests. The text alone decides, so unknown, revoked and expired keys still look
+//! alike.
 
 use super::{
     all_bytes,

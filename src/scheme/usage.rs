@@ -1,5 +1,5 @@
-//! A scheme in words for a caller: where to send the key, and which characters it has. These texts never
-//! repeat what a request has sent.
+//! A scheme in words for a caller: where to send the key, and which characters it has. These texts
+//! never repeat what a request has sent.
 
 use std::fmt::Write;
 
@@ -42,13 +42,14 @@ impl Scheme {
         self.place.is_ambient() || self.is_basic()
     }
 
-    /// Returns whether a request can carry this key: whether the reader reads back what the writer writes.
+    /// Returns whether a request can carry this key: whether the reader reads back what the writer
+    /// writes.
     pub(crate) fn carries(&self, key: &str) -> bool {
         super::write::Writer::new(self, key).is_ok()
     }
 
-    /// Returns the parameters of this scheme's challenge besides the realm. A challenge `ApiKey` names the
-    /// place of the key.
+    /// Returns the parameters of this scheme's challenge besides the realm. A challenge `ApiKey`
+    /// names the place of the key.
     pub(super) fn challenge_params(&self) -> String {
         let mut params = String::new();
         let mut add = |name: &str, value: &str| {

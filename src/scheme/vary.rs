@@ -1,4 +1,5 @@
-//! `Vary`: the headers that an answer depends on, because one of them may carry a key (RFC 9110 §12.5.5).
+//! `Vary`: the request headers that may carry a key, since a response depends on them (RFC 9110
+//! §12.5.5).
 
 use std::{
     collections::HashSet,
@@ -13,11 +14,11 @@ use http::{
 
 use super::{SchemePolicy, grammar::trim_ows};
 
-/// The headers of a policy, as one value that is made when the layer is built.
+/// The headers of a policy, as one value that is built with the layer.
 #[derive(Debug)]
 pub(crate) struct Vary {
     names: Vec<HeaderName>,
-    /// None if keys are read from the query alone: the URI is part of what a cache compares anyway.
+    /// `None` if keys are read only from the query: a cache compares the URI anyway.
     value: Option<HeaderValue>,
 }
 
@@ -28,7 +29,7 @@ impl Vary {
         Self { names, value: value.flatten() }
     }
 
-    /// Adds the headers to those that an answer depends on already.
+    /// Adds the headers to the `Vary` of a response.
     #[inline]
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         let Some(value) = &self.value else { return };
@@ -40,7 +41,7 @@ impl Vary {
         }
     }
 
-    /// Into one line, without repeating a name. A `*` says more than any name.
+    /// Merges into one line, without repeating a name. A `*` already includes every name.
     #[cold]
     fn merge(&self, value: &HeaderValue, headers: &mut HeaderMap) {
         let lines: Vec<&[u8]> = headers.get_all(VARY).iter().map(HeaderValue::as_bytes).collect();

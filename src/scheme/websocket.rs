@@ -52,8 +52,8 @@ impl ProtocolSource {
     }
 }
 
-/// Removes names and keys from the offered protocols. Returns the first name that was offered, which is
-/// the protocol to select if the service selects none.
+/// Removes names and keys from the offered protocols. Returns the first name that was offered,
+/// which is the protocol to select if the service selects none.
 pub(super) fn take_out(sources: &[ProtocolSource], headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut taken = None;
     let mut is_key = false;

@@ -1,5 +1,5 @@
-//! Writes a key into a request, as `read` reads it. It replaces any other key in the same place, so that
-//! no request carries two.
+//! Writes a key into a request, as `read` reads it. It replaces any other key in the same place, so
+//! that no request carries two.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
@@ -29,7 +29,8 @@ enum Written {
 // === impl Writer ===
 
 impl Writer {
-    /// A name is invalid if a [`Reader`] rejects it. A key can be carried if a [`Reader`] reads it back.
+    /// A name is invalid if a [`Reader`] rejects it. A key can be carried if a [`Reader`] reads it
+    /// back.
     pub(crate) fn new(scheme: &Scheme, key: &str) -> Result<Self, ConfigError> {
         let reader = Reader::new(&SchemePolicy::new([scheme.clone()]), KEY_LEN_LIMIT)?;
         let not_carried = || ConfigError::UnsupportedKeyCharacters(scheme.to_string());
@@ -63,8 +64,8 @@ impl Writer {
         }
     }
 
-    /// Removes this key from a URL that repeats it, such as a `Location` to which a server has copied its
-    /// own query.
+    /// Removes this key from a URL that repeats it, such as a `Location` to which a server has
+    /// copied its own query.
     #[cfg(feature = "client")]
     pub(crate) fn withdraw(&self, uri: &mut Uri) {
         let Written::Parameter(ours) = &self.credential else { return };
@@ -93,8 +94,8 @@ impl Written {
     }
 }
 
-/// Joins all lines into one and appends `element`. An HTTP/1 client sends one `Cookie` (RFC 6265 §5.4),
-/// and subprotocols are in the order of preference (RFC 6455 §4.1).
+/// Joins all lines into one and appends `element`. An HTTP/1 client sends one `Cookie` (RFC 6265
+/// §5.4), and subprotocols are in the order of preference (RFC 6455 §4.1).
 fn append(headers: &mut HeaderMap, name: &HeaderName, separator: u8, element: &[u8]) {
     let elements: Vec<&[u8]> = list::elements(headers, name, separator).chain([element]).collect();
     if let Some(line) = list::join(&elements, separator, true) {

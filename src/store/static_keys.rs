@@ -16,8 +16,9 @@ use crate::{
 
 /// A store for a few keys that never change, for example from environment variables.
 ///
-/// It hashes each key with SHA-256 when it reads it. The layer must use the same hasher, which is its
-/// default. For peppered digests, or keys that change, use a [`MemoryStore`](super::MemoryStore).
+/// It hashes each key with SHA-256 when it reads it. The layer must use the same hasher, which is
+/// its default. For peppered digests, or keys that change, use a
+/// [`MemoryStore`](super::MemoryStore).
 ///
 /// ```
 /// use tower_api_key::{ApiKey, ApiKeyLayer, store::StaticKeys};
@@ -49,19 +50,21 @@ pub enum StaticKeysError {
     /// The environment variable is not set, or not UTF-8.
     #[error("the environment variable {0} is not set: set it to a key, such as the output of `openssl rand -hex 32`")]
     NotSet(String),
-    /// The value cannot be sent as a key: it is empty, too long, or has a character that keys do not have.
+    /// The value cannot be sent as a key: it is empty, too long, or has a character that keys do
+    /// not have.
     #[error("the environment variable {0} does not hold a key: {InvalidKey}")]
     Invalid(String),
-    /// The value begins or ends with a quotation mark. Docker's `--env-file` keeps quotes, and so do most
-    /// readers of such files.
+    /// The value begins or ends with a quotation mark. Docker's `--env-file` keeps quotes, and so
+    /// do most readers of such files.
     #[error("the value of the environment variable {0} is in quotes, which would be part of the key: remove them")]
     Quoted(String),
-    /// The value is a line of a file of variables, such as `API_KEY=..` or `export API_KEY=..`, or has a
-    /// prefix from a request, such as `x-api-key:..` or `Bearer%20..`.
+    /// The value is a line of a file of variables, such as `API_KEY=..` or `export API_KEY=..`, or
+    /// has a prefix from a request, such as `x-api-key:..` or `Bearer%20..`.
     #[error("the environment variable {0} holds a whole line, NAME=KEY: set it to the key alone")]
     Assignment(String),
-    /// The value has a comma, a semicolon or white space, or a bar or ampersand between parts that may all
-    /// be keys. One variable holds one key: use one variable for each key, and [`StaticKeys::merge`].
+    /// The value has a comma, a semicolon or white space, or a bar or ampersand between parts that
+    /// may all be keys. One variable holds one key: use one variable for each key, and
+    /// [`StaticKeys::merge`].
     #[error(
         "the environment variable {0} looks like several keys (it has a comma, a semicolon, a bar, an ampersand or \
          white space): set it to one key, and merge several variables"
@@ -72,8 +75,8 @@ pub enum StaticKeysError {
         "the key in the environment variable {0} is shorter than 16 characters: generate one with `openssl rand -hex 32`"
     )]
     TooShort(String),
-    /// The key is a placeholder, a word or a pattern, or has few different characters. It has fewer than
-    /// 64 bits by an estimate.
+    /// The key is a placeholder, a word or a pattern, or has few different characters. It has fewer
+    /// than 64 bits by an estimate.
     #[error("the key in the environment variable {0} is too guessable: generate one with `openssl rand -hex 32`")]
     Guessable(String),
     /// Two ids have the same key, or two keys have the same id.
@@ -84,7 +87,8 @@ pub enum StaticKeysError {
 impl StaticKeys {
     /// Returns a store of these keys, each under its id. A `HashMap` of ids and keys works too.
     ///
-    /// It accepts weak keys: you vouch for their strength. [`StaticKeys::from_env`] rejects weak keys.
+    /// It accepts weak keys: you vouch for their strength. [`StaticKeys::from_env`] rejects weak
+    /// keys.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -119,20 +123,21 @@ impl StaticKeys {
         Ok(())
     }
 
-    /// Returns a store of the one key that the environment variable `name` holds. The name becomes the id.
+    /// Returns a store of the one key that the environment variable `name` holds. The name becomes
+    /// the id.
     ///
-    /// Generate the key, for example with `openssl rand -hex 32`: keys that people choose are too weak for
-    /// a fast hash. A key needs 16 characters and an estimated 64 bits. Repeated parts, rows such as
-    /// `1234`, `qwer` or `1qaz`, and common words count little: 16 random hexadecimal digits have 64 bits,
-    /// `changeme` or `my-secret-api-key` have far fewer. White space around the value, such as the line
-    /// end of a file, is not part of the key. There is no default key.
+    /// Generate the key, for example with `openssl rand -hex 32`: keys that people choose are too
+    /// weak for a fast hash. A key needs 16 characters and an estimated 64 bits. Repeated parts,
+    /// rows such as `1234`, `qwer` or `1qaz`, and common words count little: 16 random hexadecimal
+    /// digits have 64 bits, `changeme` or `my-secret-api-key` have far fewer. White space around
+    /// the value, such as the line end of a file, is not part of the key. There is no default key.
     ///
     /// # Errors
     ///
     /// - [`StaticKeysError::NotSet`] if the variable is not set;
     /// - [`StaticKeysError::Invalid`] if the value is empty or cannot be a key;
-    /// - [`StaticKeysError::Quoted`], [`StaticKeysError::Assignment`] and [`StaticKeysError::Several`] for a
-    ///   value that no client would send as it is;
+    /// - [`StaticKeysError::Quoted`], [`StaticKeysError::Assignment`] and
+    ///   [`StaticKeysError::Several`] for a value that no client would send as it is;
     /// - [`StaticKeysError::TooShort`] and [`StaticKeysError::Guessable`] for a weak key.
     ///
     /// No error repeats a part of the value.

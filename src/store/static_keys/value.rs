@@ -1,4 +1,5 @@
-//! Checks the value of an environment variable: a client can send it as a key, and it is not guessable.
+//! Checks the value of an environment variable: a client can send it as a key, and it is not
+//! guessable.
 
 use super::StaticKeysError;
 use crate::key::{ApiKey, estimated_bits};
@@ -35,8 +36,8 @@ pub(super) fn checked(text: &str) -> Result<ApiKey, fn(String) -> StaticKeysErro
     }
 }
 
-/// Returns whether bars or ampersands divide the text into parts that may all be keys. Laravel's `7|KEY`
-/// is one key.
+/// Returns whether bars or ampersands divide the text into parts that may all be keys. Laravel's
+/// `7|KEY` is one key.
 fn is_joined(text: &str) -> bool {
     let mut parts = text.split(['|', '&']);
     parts.clone().count() > 1 && parts.all(|part| part.len() >= SHORTEST)
@@ -45,8 +46,8 @@ fn is_joined(text: &str) -> bool {
 /// Labels that clients write before a key, as a header or a word: `x-api-key: KEY`.
 const LABELS: [&str; 8] = ["x-api-key", "api-key", "api_key", "apikey", "authorization", "bearer", "token", "basic"];
 
-/// Recognizes `NAME=KEY`, `export NAME=KEY`, `set NAME=KEY`, `x-api-key:KEY` and `Bearer%20KEY`. A text
-/// that ends with `=` is a key in base64.
+/// Recognizes `NAME=KEY`, `export NAME=KEY`, `set NAME=KEY`, `x-api-key:KEY` and `Bearer%20KEY`. A
+/// text that ends with `=` is a key in base64.
 fn is_assignment(text: &str) -> bool {
     if text.get(.."bearer".len()).is_some_and(|word| word.eq_ignore_ascii_case("bearer"))
         && !text.contains(char::is_whitespace)
