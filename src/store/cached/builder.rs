@@ -85,14 +85,14 @@ impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
             return Err(ConfigError::Lease);
         }
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
-        let following = Arc::new(FeedState::new(self.lease));
-        let follower = runtime.spawn(Arc::clone(&following).follow(self.changes)).abort_handle();
+        let feed = Arc::new(FeedState::new(self.lease));
+        let follower = runtime.spawn(Arc::clone(&feed).follow(self.changes)).abort_handle();
         let cache = Cache {
             id: Generation::unique(),
             store: self.store,
             entries: CacheEntries::new(self.entries),
             flights: Arc::new(SingleFlight::default()),
-            following,
+            feed,
             ttl: nanos(self.ttl),
             lookups: AtomicU64::new(0),
             follower,

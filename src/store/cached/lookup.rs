@@ -52,10 +52,10 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
     }
 
     async fn find(&self, digest: &KeyDigest) -> LookupResult {
-        let arrived = self.cache.following.now();
+        let arrived = self.cache.feed.now();
         // A lookup that started before this request may be used to accept the key, like a cache
         // entry, but not to reject it.
-        let mut earliest = self.cache.following.lease_start(arrived);
+        let mut earliest = self.cache.feed.lease_start(arrived);
         loop {
             match self.cache.confirmed(digest, arrived).await {
                 Ok(Lookup::Found(record)) => return Ok(Some(record)),
@@ -85,7 +85,7 @@ impl<S: KeyStore> CachedStore<S> {
     /// Joins a lookup that began at `earliest` or later, or begins one. Returns `None` if the
     /// result `is_known` by now.
     fn join(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Waiter> {
-        let start = FlightKey { at: self.cache.following.now(), epoch: self.cache.following.epoch(digest) };
+        let start = FlightKey { at: self.cache.feed.now(), epoch: self.cache.feed.epoch(digest) };
         match self.cache.flights.join(digest, earliest, start, is_known) {
             single_flight::Join::Known => None,
             single_flight::Join::Joined(waiter) => Some(waiter),
@@ -103,7 +103,7 @@ impl<S: KeyStore> CachedStore<S> {
         };
         let stale = || self.cache.stale(digest, max_staleness).map(Some);
         let mut outcome = pin!(waiter.outcome());
-        match timeout(self.cache.following.lease, outcome.as_mut()).await {
+        match timeout(self.cache.feed.lease, outcome.as_mut()).await {
             Ok(outcome) => outcome.or_else(|error| stale().ok_or(error)),
             Err(_) => match stale() {
                 Some(stale) => Ok(stale),
@@ -116,20 +116,19 @@ impl<S: KeyStore> CachedStore<S> {
 impl<S> Cache<S> {
     /// Returns the cached record of an active key, from this thread's cache or the shared one.
     fn good(&self, digest: &KeyDigest, now: Instant) -> Option<KeyRecord> {
-        let is_valid = |stamp: Stamp| {
-            stamp.cache == self.id && now <= stamp.until && self.following.is_current(digest, stamp.epoch)
-        };
+        let is_valid =
+            |stamp: Stamp| stamp.cache == self.id && now <= stamp.until && self.feed.is_current(digest, stamp.epoch);
         if let Ok(Some(record)) = FOUND.try_with(|cache| cache.get(digest, is_valid)) {
             return Some(record);
         }
-        let (proven_until, at) = (self.following.proven_until(), self.following.at(now));
+        let (proven_until, at) = (self.feed.proven_until(), self.feed.at(now));
         let entry = self.entries.record(digest)?;
         if !is_good(&entry.value) || !self.is_current(digest, &entry, at) {
             return None;
         }
         let CacheEntry { value, epoch, asked_at } = entry;
         let expires = asked_at.saturating_add(self.ttl);
-        let until = self.following.instant(proven_until.min(expires).min(at + STAMP_TTL));
+        let until = self.feed.instant(proven_until.min(expires).min(at + STAMP_TTL));
         let (found, stamp) = (value.into_fields(), Stamp { cache: self.id, epoch, until });
         Some(FOUND.try_with(|cache| cache.insert(Arc::clone(&found), stamp)).unwrap_or_else(|_| found.into()))
     }
@@ -158,21 +157,21 @@ impl<S> Cache<S> {
         match self.current(digest, arrived) {
             Lookup::Found(record) if is_good(&record) => Ok(Lookup::Found(record)),
             Lookup::Pending => Ok(Lookup::Pending),
-            _ if self.following.prove_since(arrived).await => Ok(self.current(digest, self.following.now())),
+            _ if self.feed.prove_since(arrived).await => Ok(self.current(digest, self.feed.now())),
             _ => Err(Unproven),
         }
     }
 
     fn is_current<T>(&self, digest: &KeyDigest, entry: &CacheEntry<T>, now: u64) -> bool {
-        entry.asked_at >= now.saturating_sub(self.ttl) && self.following.is_fresh(digest, entry.epoch, now)
+        entry.asked_at >= now.saturating_sub(self.ttl) && self.feed.is_fresh(digest, entry.epoch, now)
     }
 
     /// Returns the cached record of an active key if it was true `max_staleness` ago, or later.
     fn stale(&self, digest: &KeyDigest, max_staleness: Duration) -> Option<KeyRecord> {
-        let now = self.following.now();
+        let now = self.feed.now();
         let since = now.saturating_sub(nanos(max_staleness));
         let entry = self.entries.record(digest)?;
-        let is_known = self.following.was_fresh_at(digest, entry.epoch, entry.asked_at, since);
+        let is_known = self.feed.was_fresh_at(digest, entry.epoch, entry.asked_at, since);
         (is_known && is_good(&entry.value)).then_some(entry.value)
     }
 }
@@ -186,12 +185,12 @@ impl<S: KeyStore> Cache<S> {
         let FlightKey { at, epoch } = leader.start();
         let found = tokio::select! {
             found = self.store.find(&digest) => found,
-            () = abandoned_until(&leader, self.following.instant(at) + ABANDONED_FOR) => return,
+            () = abandoned_until(&leader, self.feed.instant(at) + ABANDONED_FOR) => return,
         };
         // If the key was changed during the lookup, an active record may be outdated: drop it. A
         // negative result still replaces a cached active record, although it rejects no request.
         if let Ok(found) = &found
-            && (self.following.is_current(&digest, epoch) || !found.as_ref().is_some_and(is_good))
+            && (self.feed.is_current(&digest, epoch) || !found.as_ref().is_some_and(is_good))
         {
             self.entries.insert(digest, found.clone(), epoch, at);
         }

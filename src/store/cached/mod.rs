@@ -96,7 +96,7 @@ struct Cache<S> {
     store: S,
     entries: CacheEntries,
     flights: Arc<SingleFlight>,
-    following: Arc<FeedState>,
+    feed: Arc<FeedState>,
     /// In nanoseconds.
     ttl: u64,
     lookups: atomic::AtomicU64,
@@ -173,7 +173,7 @@ impl<S> CachedStore<S> {
     /// The bound is the lease or the `max_staleness` of [`CachedStore::stale_if_error`], whichever
     /// is longer. See [`CachedStore`] for an example.
     pub fn revocation_bound(&self) -> Duration {
-        self.cache.following.lease.max(self.stale_for.unwrap_or_default())
+        self.cache.feed.lease.max(self.stale_for.unwrap_or_default())
     }
 
     /// Makes this handle accept stale records while the store fails (compare RFC 5861 §4).
@@ -206,10 +206,10 @@ impl<S> CachedStore<S> {
 
     /// Returns the current state of the cache. See [`CacheStatus`] for an example.
     pub fn status(&self) -> CacheStatus {
-        let following = &self.cache.following;
+        let feed = &self.cache.feed;
         CacheStatus {
-            is_following: following.is_proven(following.lease_start(following.now())),
-            lag: following.lag(),
+            is_following: feed.is_proven(feed.lease_start(feed.now())),
+            lag: feed.lag(),
             entries: self.cache.entries.record_count(),
             negative_entries: self.cache.entries.negative_count(),
             lookups: self.cache.lookups.load(atomic::Ordering::Relaxed),

@@ -25,7 +25,7 @@ impl<S: KeyRegistry> CachedStore<S> {
         let answer = map_error(answer)?;
         if let Ok(done) = &answer {
             for digest in changed(done) {
-                self.cache.following.apply(Invalidation::Digest(digest));
+                self.cache.feed.apply(Invalidation::Digest(digest));
             }
         }
         Ok(answer)
