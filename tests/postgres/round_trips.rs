@@ -27,8 +27,8 @@ async fn a_key_is_issued_for_an_actor_under_a_limit_in_six_round_trips() {
         manager.issue(&actor, NewKey::user("next")).await.unwrap();
         let trips = relay.round_trips() - before;
         println!("issue: {trips} round trips");
-        // The read of the actor's key; begin with the lock of the owner; the lock of the actor's key;
-        // the count; the insert; commit.
+        // The read of the actor's key; begin with the lock of the owner; the lock of the actor's
+        // key; the count; the insert; commit.
         assert!(round < WARM_UPS || trips <= 6, "issuing a key takes {trips} round trips");
     }
     for round in 0..=WARM_UPS {

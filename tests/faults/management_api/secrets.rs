@@ -10,8 +10,8 @@ use tower_api_key::manage::NewKey;
 use super::{Keys, bot};
 use crate::support::registry::admin;
 
-/// Searches this process's memory and counts how often a text occurs. The search keeps no copy: it compares
-/// with the reversed text, byte by byte.
+/// Searches this process's memory and counts how often a text occurs. The search keeps no copy: it
+/// compares with the reversed text, byte by byte.
 #[cfg(target_os = "linux")]
 mod memory {
     use std::{
