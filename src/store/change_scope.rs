@@ -69,7 +69,7 @@ pub struct OwnerScope<'o> {
     pub owner: Option<&'o Owner>,
 }
 
-/// The records that [`RegistryTransaction::count`] counts.
+/// The records that [`RegistryTransaction::count`](super::RegistryTransaction::count) counts.
 ///
 /// ```
 /// use tower_api_key::store::{ChangeKind, ChangeScope, CountedKeys, MemoryStore, RegistryTransaction, TransactionalStore};

@@ -115,7 +115,8 @@ pub trait RegistryTransaction: Send {
     type Error: Into<BoxError>;
 
     /// Returns the records with these ids, and every record of `owner`, in any order. None of them
-    /// may change until the transaction ends. An id without a record is left out.
+    /// may change until the transaction ends. An id without a record is left out, and a record that is
+    /// selected twice may be returned twice.
     ///
     /// A lock that several transactions can share (`for share`) is not enough: as long as some of
     /// them are in flight, a revocation of the actor's key would never get its turn.

@@ -54,7 +54,10 @@ impl RegistryChange for RemoveUser<'_> {
             Ok(Locked(locked)) => locked.into_iter().filter(|record| self.owner().contains(record)),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let removed: Vec<KeyRecord> = removed.collect();
+        let mut removed: Vec<KeyRecord> = removed.collect();
+        // The actor's own key may be locked by its id and by its owner.
+        removed.sort_by(|one, other| one.id().cmp(other.id()));
+        removed.dedup_by(|one, other| one.id() == other.id());
         let ids: Vec<&KeyId> = removed.iter().map(KeyRecord::id).collect();
         transaction.delete(&ids).await?;
         Ok(Ok(removed))
