@@ -117,8 +117,8 @@ impl Advice {
             }
             Cause::ColonAfterScheme => format!("A colon follows the scheme, where a space belongs: send {send}."),
             Cause::NoSpaceAfterScheme => format!("No space follows the scheme: send {send}."),
-            Cause::RepeatedScheme => format!("A scheme stands before the key twice: send {send}."),
-            Cause::UnexpectedScheme => format!("A scheme stands before the key, where none belongs: send {send}."),
+            Cause::RepeatedScheme => format!("The scheme is written twice before the key: send {send}."),
+            Cause::UnexpectedScheme => format!("There is a scheme before the key, where none belongs: send {send}."),
             Cause::Quoted => format!("The key is in quotes: send {send}, without quotes."),
             Cause::Parameter => format!("The key is sent as a parameter: send it alone, as {send}."),
             Cause::SeveralInOneLine => format!("There is more than one credential in one line: send one, as {send}."),
@@ -126,7 +126,7 @@ impl Advice {
                 format!("The key is too long, this service reads at most {} bytes: send {send}.", self.max_key_len)
             }
             Cause::Empty => format!("The key is empty: send {send}."),
-            Cause::Whitespace => format!("White space stands inside the key: send {send}."),
+            Cause::Whitespace => format!("There is white space inside the key: send {send}."),
             Cause::Character => {
                 let alphabet = scheme.map_or("visible ASCII", Scheme::alphabet);
                 format!("The key has a character that is not allowed here: send {send}, where KEY is {alphabet}.")

@@ -37,9 +37,9 @@ pub enum Cause {
     ColonAfterScheme,
     /// Something else than a space follows the scheme: a tab, a comma, a quote, the key itself (`BearerKEY`).
     NoSpaceAfterScheme,
-    /// A scheme stands before the key twice: `Bearer Bearer KEY`.
+    /// The scheme is written twice before the key: `Bearer Bearer KEY`.
     RepeatedScheme,
-    /// A scheme stands before the key, where the whole value is the key: `X-API-Key: Bearer KEY`.
+    /// There is a scheme before the key, where the whole value is the key: `X-API-Key: Bearer KEY`.
     UnexpectedScheme,
     /// The key is in quotes: `Bearer "KEY"`.
     Quoted,
@@ -51,7 +51,7 @@ pub enum Cause {
     TooLong,
     /// The place for the key is empty: `X-API-Key:`, `Bearer` without a key, `?api_key=`.
     Empty,
-    /// White space stands inside the key.
+    /// There is white space inside the key.
     Whitespace,
     /// The key has a character that keys in this place do not have.
     Character,
