@@ -52,6 +52,7 @@ mod openapi;
 mod other_credentials;
 mod peppers;
 mod permissions;
+mod plain_words;
 mod privilege_escalation;
 #[cfg(all(feature = "admin-api", feature = "sqlite"))]
 mod product_contracts;
@@ -80,3 +81,4 @@ mod testkit;
 mod testkit_whole;
 mod usage;
 mod verification;
+mod what_to_touch;
