@@ -12,8 +12,8 @@ use pin_project_lite::pin_project;
 pin_project! {
     /// The inner service's body, untouched, or the few bytes of a refusal.
     ///
-    /// It is a [`Body`] wherever the inner one is, provided that the inner one's data can be made from [`Bytes`], as
-    /// axum's, tonic's and hyper's can.
+    /// It is a [`Body`] wherever the inner one is, provided that the inner one's data can be made
+    /// from [`Bytes`], as axum's, tonic's and hyper's can.
     ///
     /// ```
     /// use tower_api_key::layer::ResponseBody;

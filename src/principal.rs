@@ -1,4 +1,4 @@
-//! Who is calling, and what they may do.
+//! The caller of a request, and its permissions.
 
 use std::{fmt, sync::Arc};
 
@@ -13,8 +13,8 @@ use crate::{
 
 /// The caller of an accepted request, found in the request's extensions.
 ///
-/// It comes from a verified key and from nothing else; no header, body or query can make one. With the `axum` feature it is an
-/// extractor, and so is `Option<Principal>`.
+/// It comes from a verified key and from nothing else; no header, body or query can make one. With
+/// the `axum` feature it is an extractor, and so is `Option<Principal>`.
 ///
 /// ```
 /// use http::Request;
@@ -24,7 +24,7 @@ use crate::{
 ///     match request.extensions().get::<Principal>() {
 ///         Some(key) if key.allows("links", "create") => format!("{} may create links", key.id()),
 ///         Some(key) => format!("{} may look", key.id()),
-///         None => "nobody".to_owned(),
+///         None => "anonymous".to_owned(),
 ///     }
 /// }
 /// ```
@@ -39,7 +39,8 @@ impl Principal {
         Self { record: verified.into_record(), scheme }
     }
 
-    /// A principal without a request, for the tests of a handler. It came by `X-API-Key`, or so it says.
+    /// Returns a principal without a request, for the tests of a handler. Its scheme is
+    /// `X-API-Key`.
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, Principal};
@@ -53,32 +54,33 @@ impl Principal {
         Self { record, scheme: &SCHEME }
     }
 
-    /// The public name of the key.
+    /// Returns the public id of the key.
     pub fn id(&self) -> &KeyId {
         self.record.id()
     }
 
-    /// Whose key it is.
+    /// Returns the owner of the key.
     pub fn owner(&self) -> Option<&Owner> {
         self.record.owner()
     }
 
-    /// The organization that the key belongs to.
+    /// Returns the organization of the key.
     pub fn organization(&self) -> Option<&str> {
         self.record.organization()
     }
 
-    /// Whether the key may do `action` to `resource`.
+    /// Returns whether the key may do `action` to `resource`.
     pub fn allows(&self, resource: &str, action: impl Into<Action>) -> bool {
         self.record.permissions().allows(resource, action)
     }
 
-    /// Goes on only if the key may do `action` to `resource`.
+    /// Requires the permission for `action` on `resource`.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as its own 403, which names the
-    /// permission unless [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) is set.
+    /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as
+    /// its own 403, which names the permission unless
+    /// [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) is set.
     pub fn require(&self, resource: &str, action: impl Into<Action>) -> Result<(), Rejection> {
         let action = action.into();
         if self.record.permissions().allow(resource, &action) {
@@ -88,7 +90,7 @@ impl Principal {
         Err(self.refused(Reason::Forbidden).lacking(missing.map(Arc::new)))
     }
 
-    /// Goes on only if the key belongs to `organization`: that of a row which the handler has just loaded, say.
+    /// Requires a key of `organization`: that of a row which the handler has loaded, say.
     ///
     /// # Errors
     ///
@@ -106,7 +108,7 @@ impl Principal {
         rejection.of_key(self.scheme, &self.record)
     }
 
-    /// The scheme by which the key came.
+    /// Returns the scheme by which the key came.
     pub fn scheme(&self) -> &Scheme {
         self.scheme
     }
@@ -115,12 +117,12 @@ impl Principal {
         self.scheme
     }
 
-    /// The value of this type that the store attached to the key.
+    /// Returns the value of this type that the store attached to the key.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.record.extension()
     }
 
-    /// All that the store keeps of the key.
+    /// Returns the record of the key.
     pub fn record(&self) -> &KeyRecord {
         &self.record
     }
@@ -158,7 +160,8 @@ impl<'r> CallerIdentity<'r> {
         extensions.insert(principal);
     }
 
-    /// Marks a request anonymous, unless an outer layer has accepted a key: then its principal stays, and is returned.
+    /// Marks a request anonymous, unless an outer layer has accepted a key: then its principal
+    /// stays, and is returned.
     pub(crate) fn keep_or_set_anonymous(extensions: &mut Extensions) -> Option<&Principal> {
         if extensions.get::<Principal>().is_none() {
             extensions.insert(Unauthenticated::Anonymous);

@@ -13,13 +13,15 @@ use crate::error::ConfigError;
 
 /// Returns the host that a request names, in lower case, without its port and without a last dot.
 ///
-/// The host stands in the authority of the request's target (`:authority` in HTTP/2 and HTTP/3, the absolute form in HTTP/1) and in the `Host` header
-/// (RFC 9110 §7.2, RFC 9112 §3.2.2). Returns `None` where neither names one, where the two name different hosts, where there is more than
-/// one `Host`, and where a user name stands before a host or a host is malformed. `X-Forwarded-Host` and `Forwarded` are never read: any client
-/// may send them.
+/// The host is in the authority of the request's target (`:authority` in HTTP/2 and HTTP/3, the
+/// absolute form in HTTP/1) and in the `Host` header (RFC 9110 §7.2, RFC 9112 §3.2.2). Returns
+/// `None` where neither names one, where the two name different hosts, where there is more than one
+/// `Host`, and if a user name is before a host or a host is malformed. `X-Forwarded-Host` and
+/// `Forwarded` are never read: any client may send them.
 ///
-/// Do not take a tenant from `uri.host()` alone: an HTTP/1 request in origin form has none there, and one in absolute form may name another
-/// host than its `Host` header, which other services go by.
+/// Do not take a tenant from `uri.host()` alone: an HTTP/1 request in origin form has none there,
+/// and one in absolute form may name another host than its `Host` header, which other services go
+/// by.
 ///
 /// ```
 /// use http::Request;
@@ -46,7 +48,8 @@ pub fn host_of(parts: &Parts) -> Option<Cow<'_, str>> {
     named.all(|other| other.as_deref() == Some(&*first)).then_some(first)
 }
 
-/// The target as axum has received it, of which a rewriting middleware may have dropped the authority.
+/// The target as axum has received it, of which a rewriting middleware may have dropped the
+/// authority.
 #[cfg(feature = "axum")]
 fn original_of(parts: &Parts) -> Option<&Uri> {
     parts.extensions.get::<axum::extract::OriginalUri>().map(|original| &original.0)
@@ -57,7 +60,8 @@ fn original_of(_: &Parts) -> Option<&Uri> {
     None
 }
 
-/// The host of `host [ ":" port ]` (RFC 9110 §4.2): names of letters, digits, `-`, `_` and `~`, or an address in brackets.
+/// The host of `host [ ":" port ]` (RFC 9110 §4.2): names of letters, digits, `-`, `_` and `~`, or
+/// an address in brackets.
 fn host(authority: &str) -> Option<Cow<'_, str>> {
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1

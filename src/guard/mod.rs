@@ -1,16 +1,18 @@
-//! What a key must be allowed, on one route or on many.
+//! Guards: what a key must be allowed, on one route or on many.
 //!
-//! A principal in; the inner service called, or a rejection out, which the layer renders. Knows no scheme, no store and no format.
+//! A guard calls the inner service or rejects the request; the layer renders the rejection. A guard
+//! knows no scheme, no store and no format.
 //!
-//! | the layer left                        | a guard answers                               |
-//! |---------------------------------------|-----------------------------------------------|
-//! | a principal that is allowed           | by calling the inner service                  |
-//! | a principal that is not               | 403; 404 after [`Require::hide_as_not_found`]      |
-//! | anybody, for what a table lists open  | by calling the inner service                  |
-//! | nobody: anonymous, or a skipped path  | 401                                           |
-//! | a CORS preflight                      | by calling the inner service                  |
-//! | nothing: there is no layer around it  | 500, and a loud line: an event of `tracing`, or standard error without that feature |
+//! | request                                     | guard                                          |
+//! |---------------------------------------------|------------------------------------------------|
+//! | with an authorized principal                | calls the inner service                        |
+//! | with another principal                      | 403; 404 after [`Require::hide_as_not_found`]  |
+//! | for a route that a table lists as open      | calls the inner service                        |
+//! | without a principal: anonymous, or a skipped path | 401                                      |
+//! | a CORS preflight                            | calls the inner service                        |
+//! | without a layer around the guard            | 500, and an error in the log (`tracing`, or standard error without it) |
 
+mod admit;
 mod check;
 mod host;
 mod missing;
@@ -24,7 +26,7 @@ mod table;
 
 use std::{fmt, sync::Arc};
 
-use http::{Extensions, Method, request::Parts};
+use http::request::Parts;
 use tower_layer::Layer;
 
 pub use host::host_of;
@@ -33,19 +35,13 @@ pub(crate) use openapi_roles::{Roles, intersect};
 pub use service::{GuardFuture, GuardedService};
 pub use table::RouteTableBuilder;
 
-use crate::{
-    error::ConfigError,
-    permission::Action,
-    principal::{CallerIdentity, Principal, Unauthenticated},
-    rejection::{Reason, Rejection, Verdict, Wait},
-};
+use crate::{error::ConfigError, permission::Action, principal::Principal, rejection::Verdict};
 use check::Check;
 use host::HostTemplate;
-use outcome::Refusal;
 use path::PathPrefix;
 
-/// A tower layer that lets a request pass only if its key is allowed to. It stands anywhere inside an
-/// [`ApiKeyLayer`](crate::ApiKeyLayer): on one route, on several, on a whole router.
+/// A tower layer that lets a request pass only if its key is authorized. Use it inside an
+/// [`ApiKeyLayer`](crate::ApiKeyLayer): on one route, on several, or on a whole router.
 ///
 /// ```
 /// use axum::{Router, routing::{get, post}};
@@ -66,21 +62,23 @@ pub struct Require {
 }
 
 impl Require {
-    /// The key may do `action` to `resource`.
+    /// Requires the permission for `action` on `resource`.
     pub fn permission(resource: impl Into<String>, action: impl Into<Action>) -> Self {
         Self::new(Check::Permission { resource: resource.into().into(), action: action.into() })
     }
 
-    /// The key may do to `resource` what the method means: `POST` create, `GET` and `HEAD` read, `PUT` and `PATCH` update,
-    /// `DELETE` delete. Every other method is refused.
+    /// Requires the permission on `resource` that the method needs: `POST` create, `GET` and `HEAD`
+    /// read, `PUT` and `PATCH` update, `DELETE` delete. Every other method is rejected.
     pub fn by_method(resource: impl Into<String>) -> Self {
         Self::new(Check::ByMethod { resource: resource.into().into() })
     }
 
-    /// The key belongs to the organization that the request is about. A request about none, and a key without one, are refused.
+    /// Requires a key of the organization that the request names. A request that names none, and a
+    /// key without one, are rejected.
     ///
-    /// Take it from what your service itself goes by: a header that a client sets can be any. For paths and hosts there are
-    /// [`organization_in_path`](Self::organization_in_path) and [`organization_in_host`](Self::organization_in_host).
+    /// Read the organization from the value that your service uses: a client can set any header.
+    /// For paths and hosts see [`organization_in_path`](Self::organization_in_path) and
+    /// [`organization_in_host`](Self::organization_in_host).
     ///
     /// ```
     /// use tower_api_key::{Require, guard::host_of};
@@ -96,9 +94,10 @@ impl Require {
         Self::new(Check::Organization(Box::new(of)))
     }
 
-    /// The key belongs to the organization that a segment of the path names, percent-decoded. The template begins where the path does
-    /// (under axum's `nest`: without the prefix) and ends with the one segment in braces. A path that names two organizations, depending on
-    /// who reads it, names none: see [`Require::table`].
+    /// Requires a key of the organization in a segment of the path, percent-decoded. The template
+    /// begins where the path does (under axum's `nest` without the prefix) and ends with the one
+    /// segment in braces. A path whose readings name two organizations is rejected: see
+    /// [`Require::table`].
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -116,9 +115,10 @@ impl Require {
         Ok(Self::organization(move |parts| prefix.capture_of(parts)))
     }
 
-    /// The key belongs to the organization that a label of the host names: exactly one in braces, with at least one after it. The host is read as
-    /// [`host_of`] says, from the request's target and from `Host`, and a request in which the two differ is refused with 403. It is compared
-    /// in lower case, so the organization's name has to be in lower case too.
+    /// Requires a key of the organization in a label of the host: exactly one in braces, with at
+    /// least one after it. [`host_of`] reads the host, from the request's target and from `Host`; a
+    /// request in which the two differ is rejected with 403. Hosts are compared in lower case, so
+    /// the name of the organization has to be in lower case too.
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -136,7 +136,8 @@ impl Require {
         Ok(Self::organization(move |parts| template.capture_of(parts)))
     }
 
-    /// The key passes a check of your own.
+    /// Requires that a predicate of yours holds. To return a reason, or to wait, use
+    /// [`check`](Self::check).
     ///
     /// ```
     /// use tower_api_key::{Owner, Require};
@@ -149,9 +150,9 @@ impl Require {
 
     /// Runs a check of yours that returns the rejection.
     ///
-    /// The check returns `Result<(), Rejection>`, or a [`Verdict`] if it has to wait, for a database
-    /// say. The layer renders the rejection in its own format and reports it once. Without a
-    /// principal the guard rejects with 401, and the check does not run.
+    /// The check returns `Result<(), Rejection>`, or a [`Verdict`] if it has to wait, for a
+    /// database say. The layer renders the rejection in its own format and reports it once. Without
+    /// a principal the guard rejects with 401, and the check does not run.
     ///
     /// ```
     /// use std::time::Duration;
@@ -186,7 +187,7 @@ impl Require {
         Self::new(Check::All(vec![self, Self::check(check)]))
     }
 
-    /// The key passes at least one of these. An empty list lets nobody pass.
+    /// Requires at least one of these guards to accept. An empty list rejects every request.
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -198,29 +199,32 @@ impl Require {
         Self::new(Check::Any(checks.into_iter().map(Into::into).collect()))
     }
 
-    /// The key passes every one of these. An empty list lets nobody pass.
+    /// Requires every one of these guards to accept. An empty list rejects every request.
     pub fn all<C: Into<Require>>(checks: impl IntoIterator<Item = C>) -> Self {
         Self::new(Check::All(checks.into_iter().map(Into::into).collect()))
     }
 
-    /// Any key passes, and nobody without one.
+    /// Requires a key, any key.
     pub fn authenticated() -> Self {
         Self::predicate(|_, _| true)
     }
 
-    /// A guard for many routes at once: one table of what each asks for. A method or path that is not listed is 403, also for a key that
-    /// may do everything, so that a forgotten row is found by the first test; beside a wide row it has that one, as `/links/export` has the row
-    /// of `/links/{id}`. Put the guard around a whole router, or around any other service.
+    /// Builds one guard for many routes. Routes missing from the table are rejected with 403, also
+    /// for a key that may do everything, so a forgotten row fails your first test. A wide row
+    /// covers what it matches: `/links/export` has the row of `/links/{id}`. Put the guard around a
+    /// whole router, or around any other service.
     ///
-    /// A request passes only if *every reading* of its path has a row that lets it pass. A reading is what a service further in may make of the
-    /// path: percent-decoded, once or twice, wholly or in part; cut at a decoded `?` or `#`; with parameters (`;x`) cut off each segment; with
-    /// backslashes as slashes, slashes merged, and spaces at the end or the last slash dropped. So `/files/a%2Fb` needs a row for `/files/a/b`
-    /// as well, and `/admin%3Fx` one that passes for `/admin`; `/links/caf%C3%A9` finds `/links/{id}` in every reading. What no client means
-    /// has no row: an empty segment (`//`) or a backslash as it is written, and, however they are encoded, dot segments, control characters,
-    /// bytes that are not UTF-8, a third encoding. The rule costs a path without such characters nothing.
+    /// A request passes only if *every reading* of its path has a row that accepts it. A reading is
+    /// a way in which an inner service may read the path: percent-decoded, once or twice, wholly or
+    /// in part; cut at a decoded `?` or `#`; with parameters (`;x`) cut off each segment; with
+    /// backslashes as slashes, slashes merged, and spaces at the end or the last slash dropped. So
+    /// `/files/a%2Fb` also needs a row for `/files/a/b`, and `/admin%3Fx` one for `/admin`.
+    /// `/links/caf%C3%A9` matches `/links/{id}` in every reading. Some paths never have a row: an
+    /// empty segment (`//`), a backslash, and, in any encoding, dot segments, control characters,
+    /// bytes that are not UTF-8, a third encoding.
     ///
-    /// Names are compared exactly. Behind a service that ignores case, such as a file system on Windows or macOS, use wide rows no weaker than
-    /// the strict ones beside them.
+    /// Names are compared exactly. If the service behind ignores case, such as a file system on
+    /// Windows or macOS, make wide rows no weaker than the strict ones beside them.
     ///
     /// ```
     /// use axum::{Router, routing::{delete, get}};
@@ -244,7 +248,7 @@ impl Require {
         RouteTableBuilder::default()
     }
 
-    /// Answers 404 where it would answer 403, to hide that the resource exists (RFC 9110 §15.5.4).
+    /// Rejects with 404 instead of 403, to hide that the resource exists (RFC 9110 §15.5.4).
     #[must_use]
     pub fn hide_as_not_found(mut self) -> Self {
         self.is_hidden = true;
@@ -253,40 +257,6 @@ impl Require {
 
     fn new(check: Check) -> Self {
         Self { check: Arc::new(check), is_hidden: false }
-    }
-
-    /// The verdict of a guard that asks for one permission. The request stays whole for that.
-    fn admit_by_permissions(&self, method: &Method, extensions: &Extensions) -> Option<Result<(), Rejection>> {
-        let principal = extensions.get::<Principal>()?;
-        let is_allowed = self.check.permissions(principal, method)?;
-        Some(if is_allowed { Ok(()) } else { Err(self.without_permission(principal, method)) })
-    }
-
-    fn admit(&self, parts: &Parts) -> Verdict {
-        let principal = match CallerIdentity::of(&parts.extensions, "a Require guard") {
-            Ok(CallerIdentity::Known(principal)) => principal,
-            Ok(CallerIdentity::Nobody(Unauthenticated::Preflight)) if parts.method == Method::OPTIONS => {
-                return Verdict::Pass;
-            }
-            Ok(CallerIdentity::Nobody(_)) if self.lists_openly(parts) => return Verdict::Pass,
-            Ok(CallerIdentity::Nobody(_)) => return Verdict::Reject(Rejection::new(Reason::Missing)),
-            Err(misconfigured) => return Verdict::Reject(misconfigured),
-        };
-        match self.evaluate(principal, parts) {
-            Ok(None) => Verdict::Pass,
-            Ok(Some(wait)) => Verdict::Wait(wait),
-            Err(refusal) => Verdict::Reject(self.rejection(refusal, principal, parts)),
-        }
-    }
-
-    /// Whether a route table lists the request as open.
-    fn lists_openly(&self, parts: &Parts) -> bool {
-        matches!(&*self.check, Check::Table(table) if table.entries_of(parts).is_some_and(|entries| entries.are_open()))
-    }
-
-    fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
-        let outcome = self.check.evaluate(principal, parts);
-        if self.is_hidden { Refusal::map(outcome, Refusal::hidden) } else { outcome }
     }
 }
 

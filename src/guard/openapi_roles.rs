@@ -1,4 +1,4 @@
-//! What guards ask for, in words: `links:create`. For a document; nothing is decided here.
+//! The permissions that guards ask for, by name: `links:create`. For documents only.
 
 use http::Method;
 
@@ -8,10 +8,12 @@ use super::{
     table::RouteEntry,
 };
 
-/// The permissions that a key needs together. None, where what is asked for has no name: an organization, a check of one's own.
+/// The permissions that a key needs together. None, where what is asked for has no name: an
+/// organization, a check of one's own.
 pub(crate) type Roles = Vec<String>;
 
-/// What a key needs to pass all of these guards: alternatives, one of which is enough. Without an alternative nobody passes.
+/// What a key needs to pass all of these guards: alternatives, one of which is enough. Without an
+/// alternative no key passes.
 pub(crate) fn intersect<'a>(guards: impl IntoIterator<Item = &'a Require>, method: &Method, path: &str) -> Vec<Roles> {
     let mut so_far = vec![Roles::new()];
     for guard in guards {
@@ -31,7 +33,8 @@ impl Require {
         matches!(&*self.check, Check::Table(table) if table.entries(method, path).is_some_and(|entries| entries.are_open()))
     }
 
-    /// The alternatives of this guard, for a request with this method on a path; or on a template, whose braces stand for a segment.
+    /// The alternatives of this guard, for a request with this method on a path; or on a template,
+    /// whose braces match a segment.
     fn roles(&self, method: &Method, path: &str) -> Vec<Roles> {
         match self.check.shape(method) {
             Shape::Permission { resource, action } => {

@@ -9,8 +9,8 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Passes if one of the outcomes does. Checks that wait are asked in their order, if none passes
-    /// at once.
+    /// Passes if one of the outcomes does. Checks that wait are asked in their order, if none
+    /// passes at once.
     pub(super) fn any(outcomes: impl Iterator<Item = Result<Option<Wait>, Self>>) -> Result<Option<Wait>, Self> {
         let mut refusal = Self::from(Reason::Forbidden);
         let mut waits = Vec::new();
@@ -35,8 +35,8 @@ impl Refusal {
         })))
     }
 
-    /// Passes if all of the outcomes do. Checks that wait are asked in their order, once every other
-    /// check has passed.
+    /// Passes if all of the outcomes do. Checks that wait are asked in their order, once every
+    /// other check has passed.
     pub(super) fn all(outcomes: impl Iterator<Item = Result<Option<Wait>, Self>>) -> Result<Option<Wait>, Self> {
         let mut waits = Vec::new();
         for outcome in outcomes {
@@ -70,7 +70,8 @@ impl Refusal {
         if self.reason.problem() == Problem::Forbidden { Reason::ForeignResourceHidden.into() } else { self }
     }
 
-    /// The one of two that the client sees: hidden, or else the application's own, or else the first.
+    /// The one of two that the client sees: hidden, or else the application's own, or else the
+    /// first.
     fn or(self, next: Self) -> Self {
         let rank = |refusal: &Self| match refusal.reason {
             Reason::ForeignResourceHidden => 2,

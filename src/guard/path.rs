@@ -22,7 +22,8 @@ impl PathPrefix {
         Ok(Self(segments.map(Into::into).collect()))
     }
 
-    /// The segment after the prefix, percent-decoded as a router decodes it. None where two readings of the path name two.
+    /// The segment after the prefix, percent-decoded as a router decodes it. None where two
+    /// readings of the path name two.
     pub(super) fn capture_of(&self, parts: &Parts) -> Option<String> {
         let readings = Readings::of_request(parts.uri.path(), &parts.extensions)?;
         let captured = self.capture(readings.path())?;

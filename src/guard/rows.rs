@@ -19,7 +19,8 @@ pub(super) struct RouteIndex {
 pub(super) struct RowsByPath {
     rows: Vec<RouteIndex>,
     listed: Router<usize>,
-    /// A row whose template has encoded characters or parameters of its own also counts for what a reader makes of them, unless that is listed.
+    /// A row whose template has encoded characters or parameters of its own also counts for what a
+    /// reader makes of them, unless that is listed.
     readings: Router<Vec<usize>>,
 }
 

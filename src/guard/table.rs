@@ -1,4 +1,4 @@
-//! One table of routes and of what each asks for. What it does not list, nobody may.
+//! One table of routes and of their guards. Routes that it does not list are rejected.
 
 use std::{fmt, iter, ptr};
 
@@ -51,7 +51,8 @@ pub(super) struct RouteTable {
     paths: RowsByPath,
 }
 
-/// The row of a request, and the rows of every other reading of its path. All of them have to let it pass.
+/// The row of a request, and the rows of every other reading of its path. All of them have to let
+/// it pass.
 pub(super) struct RouteEntries<'t> {
     own: &'t RouteEntry,
     others: Vec<&'t RouteEntry>,
@@ -62,16 +63,18 @@ pub(super) struct RouteEntries<'t> {
 impl RouteTableBuilder {
     /// Lists `method` on `template`, for keys that pass `guard`. A row for `GET` counts for `HEAD`.
     ///
-    /// A template is a path as axum writes it: `/links/{id}` takes one segment, `/files/{*rest}` all that follow. It begins where the path
-    /// does that reaches the guard: under axum's `nest`, without the prefix. Of two templates that fit the path, the one that says more
-    /// of it counts, as for axum's routes.
+    /// A template is a path as axum writes it: `/links/{id}` takes one segment, `/files/{*rest}`
+    /// all that follow. It begins where the path does that reaches the guard: under axum's `nest`,
+    /// without the prefix. Of two templates that fit the path, the one that says more of it counts,
+    /// as for axum's routes.
     ///
-    /// The path is read in every way that a service further in may read it, see [`Require::table`]. Under axum the path
-    /// must be what was routed, but for the prefixes of `nest`: rewrite it outside of the router. That needs the feature `axum`, so
-    /// without that feature put the guard outside of every `nest`.
+    /// The path is read in every way that a service further in may read it, see [`Require::table`].
+    /// Under axum the path must be what was routed, but for the prefixes of `nest`: rewrite it
+    /// outside of the router. That needs the feature `axum`, so without that feature put the guard
+    /// outside of every `nest`.
     pub fn route(self, method: impl AsRef<str>, template: impl Into<String>, guard: impl Into<Require>) -> Self {
         let method = method.as_ref();
-        // A method in lower case is another one, which nobody means.
+        // A method in lower case is another method, and a mistake.
         let valid = Method::from_bytes(method.as_bytes()).ok().filter(|_| !method.contains(char::is_lowercase));
         let method = valid.ok_or_else(|| method.to_owned());
         self.row(Some(method), template, RouteEntry::Guarded(guard.into()))
@@ -82,8 +85,9 @@ impl RouteTableBuilder {
         self.row(None, template, RouteEntry::Guarded(guard.into()))
     }
 
-    /// Lists every method on `template` for whomever the layer lets through: also for nobody, where the layer is
-    /// [optional](crate::layer::ApiKeyLayerBuilder::optional) or [skips](crate::layer::ApiKeyLayerBuilder::skip) the path.
+    /// Lists every method on `template` for every request that the layer lets pass, also without a
+    /// key, if the layer is [optional](crate::layer::ApiKeyLayerBuilder::optional) or
+    /// [skips](crate::layer::ApiKeyLayerBuilder::skip) the path.
     pub fn open(self, template: impl Into<String>) -> Self {
         self.row(None, template, RouteEntry::Open)
     }
@@ -98,7 +102,8 @@ impl RouteTableBuilder {
     /// # Errors
     ///
     /// [`ConfigError::Route`] names the row: a method that is none or not in upper case, a template like `links`, `/{a}{b}` or `/{*rest}/x`,
-    /// two templates for the same paths (`/{a}` and `/{b}`), a row that is there twice. [`ConfigError::EmptyTable`] without rows.
+    /// two templates for the same paths (`/{a}` and `/{b}`), a row that is there twice.
+    /// [`ConfigError::EmptyTable`] without rows.
     pub fn build(self) -> Result<Require, ConfigError> {
         if self.rows.is_empty() {
             return Err(ConfigError::EmptyTable);

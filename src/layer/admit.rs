@@ -1,5 +1,5 @@
-//! Admits a request, or rejects it: bypass rules, optional mode, and the effects of an accepted key on
-//! the request.
+//! Admits a request, or rejects it: bypass rules, optional mode, and the effects of an accepted key
+//! on the request.
 //!
 //! A request in; an admitted request, a lookup to wait for, or a rejection out. [`Checker`] decides
 //! about the key.
@@ -72,7 +72,8 @@ pub(super) struct ResponseActions {
     pub(super) audience: Audience,
     /// The scheme of the accepted key.
     pub(super) scheme: Option<&'static Scheme>,
-    /// Whether the principal is an outer layer's, which then renders and reports the rejection of a guard.
+    /// Whether the principal is an outer layer's, which then renders and reports the rejection of a
+    /// guard.
     pub(super) keeps_outer: bool,
     /// Why a request that passes without a key has none.
     pub(super) unread: Option<(Reason, Diagnosis)>,
@@ -231,7 +232,8 @@ fn hide_credentials<B>(reader: &Reader, request: &mut Request<B>) {
     *request.uri_mut() = uri;
 }
 
-/// Whether this is a CORS-preflight request of the Fetch standard. Other `OPTIONS` requests need a key.
+/// Whether this is a CORS-preflight request of the Fetch standard. Other `OPTIONS` requests need a
+/// key.
 fn is_preflight<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(ORIGIN)

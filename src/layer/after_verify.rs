@@ -1,5 +1,5 @@
-//! The seam after verification: checks of the application that run once a key is verified, before the
-//! inner service is called.
+//! The seam after verification: checks of the application that run once a key is verified, before
+//! the inner service is called.
 
 use http::Request;
 

@@ -115,10 +115,10 @@ impl ApiKeyLayerBuilder {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] that names the wrong setting: no scheme, a header name with a space, an
-    /// empty auth-scheme, a realm with a line break, an empty list of environments, a deadline of zero,
-    /// an identity in a header that carries keys, `ignore_other_formats` without `formats`, a limit for
-    /// keys outside of 1 to 4096 bytes or below that of a format.
+    /// Returns a [`ConfigError`] that names the wrong setting: no scheme, a header name with a
+    /// space, an empty auth-scheme, a realm with a line break, an empty list of environments, a
+    /// deadline of zero, an identity in a header that carries keys, `ignore_other_formats` without
+    /// `formats`, a limit for keys outside of 1 to 4096 bytes or below that of a format.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
         if self.deadline.is_zero() {
             return Err(ConfigError::Deadline);

@@ -1,6 +1,7 @@
 //! Checks the key of a request: read, form, digest, lookup, verify. The order is the security.
 //!
-//! A request in; a principal, a lookup to wait for, or a rejection out. Changes nothing in the request, calls no service, renders nothing.
+//! A request in; a principal, a lookup to wait for, or a rejection out. Changes nothing in the
+//! request, calls no service, renders nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,8 @@ pub(super) struct Checker {
 
 /// How far a check comes without waiting.
 ///
-/// The first variant is the fast path. The others are boxed or rare, so that the type stays narrow: a wider one costs the fast path a third more.
+/// The first variant is the fast path. The others are boxed or rare, so that the type stays narrow:
+/// a wider one costs the fast path a third more.
 pub(super) enum Check {
     /// The store knows the key at once, under the current pepper.
     Accepted(Principal),
@@ -71,7 +73,8 @@ pub(super) struct PendingCredential {
 }
 
 impl Checker {
-    /// Fast path: one credential in one header. Otherwise the full parser runs; it returns the same result or the exact reason.
+    /// Fast path: one credential in one header. Otherwise the full parser runs; it returns the same
+    /// result or the exact reason.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
         if let Some(candidate) = self.reader.candidate(request.headers()) {
             // Prepared before the check of its form, so that the hash does not stall.
@@ -117,8 +120,8 @@ impl Checker {
         }
     }
 
-    /// Tries the other peppers; returns a pending lookup if the store cannot answer at once. The checksum is verified only before a lookup
-    /// that waits: a key that is found needs none.
+    /// Tries the other peppers; returns a pending lookup if the store cannot answer at once. The
+    /// checksum is verified only before a lookup that waits: a key that is found needs none.
     fn try_other_peppers(
         &self,
         scheme: &'static Scheme,
@@ -197,7 +200,8 @@ impl Checker {
         Ok(Principal::new(verified, scheme))
     }
 
-    /// Adds to a key that gives no access what its text looks like, also once the store has answered.
+    /// Adds to a key that gives no access what its text looks like, also once the store has
+    /// answered.
     #[cold]
     fn suspecting(&self, check: Check, scheme: &'static Scheme, key: &[u8]) -> Check {
         match check {
@@ -212,7 +216,8 @@ impl Checker {
         }
     }
 
-    /// A reader of the credentials that belong to other systems, if those are recognized by their format.
+    /// A reader of the credentials that belong to other systems, if those are recognized by their
+    /// format.
     pub(super) fn others<B>(&self, request: &Request<B>) -> Option<Reader> {
         if !self.ignores_other_formats {
             return None;

@@ -1,4 +1,4 @@
-//! Tells the inner service in a header who is calling, for proxies.
+//! Sends the principal's id to the inner service in a header, for proxies.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -24,7 +24,8 @@ impl IdentityHeader {
         header.map(Self).ok_or_else(|| ConfigError::ForwardIdentity(name.to_owned()))
     }
 
-    /// Replaces whatever came in, and lets no `Connection` of the client's take it out again (RFC 9110 §7.6.1).
+    /// Replaces whatever came in, and lets no `Connection` of the client's take it out again (RFC
+    /// 9110 §7.6.1).
     pub(super) fn set(&self, headers: &mut HeaderMap, id: Option<&KeyId>) {
         self.keep_from_connection(headers);
         while let Some(sent) = headers.keys().find(|name| look_alike(name.as_ref(), self.0.as_ref())).cloned() {
@@ -45,7 +46,8 @@ impl IdentityHeader {
     }
 }
 
-/// Whether two names are one where headers become variables: `HTTP_X_PRINCIPAL` is `x-principal`, `x_principal` and `x.principal`.
+/// Whether two names are one where headers become variables: `HTTP_X_PRINCIPAL` is `x-principal`,
+/// `x_principal` and `x.principal`.
 fn look_alike(a: &[u8], b: &[u8]) -> bool {
     let folded = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     a.iter().map(folded).eq(b.iter().map(folded))

@@ -1,4 +1,23 @@
-//! The layer: reads, checks, then calls the inner service or refuses; renders every refusal, reports every request.
+//! The layer: verifies keys, calls the inner service or rejects, renders every rejection, and
+//! reports every request.
+//!
+//! A request runs through these stages in this order. Each of them may end it with a
+//! [`Rejection`].
+//!
+//! | stage         | code                                     | may wait | yours                                   |
+//! |---------------|------------------------------------------|----------|-----------------------------------------|
+//! | bypass        | `admit`: preflight, skipped path         | no       | `pass_preflight`, `skip`                |
+//! | read          | `check`: one credential                  | no       | `schemes`                               |
+//! | form, digest  | `check`: shape, alphabet, hash           | no       | `formats`, `hasher`                     |
+//! | lookup        | `check`: `try_find`, checksum, `find`    | yes      | [`KeyStore`]                            |
+//! | verify        | `check`: digest, status, times, bounds   | no       | `organization`, `environments`          |
+//! | accept        | `admit`: credentials, forwarded identity | no       | `hide_credentials`, `forward_identity`  |
+//! | after verify  | `after_verify`                           | yes      | [`ApiKeyLayerBuilder::after_verify`]    |
+//! | principal     | `admit`: into the extensions             | no       |                                         |
+//! | guards        | `guard`: each in its place               | no       | [`Require`](crate::Require)             |
+//! | after guards  | `guard`: once a guard has accepted       | yes      | [`Require::and_then`](crate::Require::and_then) |
+//! | handler       | the inner service                        | yes      |                                         |
+//! | response      | `report`: render, cache headers, observe | no       | `rejection_format`, `observe`           |
 
 mod admit;
 mod after_verify;
@@ -56,21 +75,24 @@ use standalone::Authentication;
 ///
 /// # Nested layers
 ///
-/// A request passes through every layer of this type that it meets, and each makes one decision. A nested layer that accepts a key replaces the
-/// outer layer's principal. A nested optional layer that finds no key of its own keeps it: what a guard further in refuses to that principal is
-/// then rendered and reported by the outer layer. A nested layer that skips a path removes it.
+/// A request passes through every layer of this type, and each makes one decision. A nested layer
+/// that accepts a key replaces the outer layer's principal. A nested optional layer without a key
+/// keeps it, and the outer layer renders and reports the rejections of inner guards. A nested layer
+/// that skips a path removes it.
 ///
 /// # Caches
 ///
-/// The response to an accepted key gets `Cache-Control: private`, unless the service has set `Cache-Control`. It, the response to an anonymous
-/// request and every refusal get a `Vary` over the headers that may carry a key ([`SchemePolicy::header_names`]), merged into the service's own, so that no
-/// cache answers one caller with the response to another (RFC 9111 §4.1). A refusal is `no-store`. Skipped paths, preflights and gRPC
-/// responses are left alone.
+/// The response to an accepted key gets `Cache-Control: private`, unless the service sets
+/// `Cache-Control`. It, the response to an anonymous request and every rejection get a `Vary` over
+/// the headers that can carry a key ([`SchemePolicy::header_names`]), merged into the service's
+/// own, so that no cache serves one caller the response to another (RFC 9111 §4.1). A rejection is
+/// `no-store`. The layer does not change the responses to skipped paths, preflights and gRPC
+/// requests.
 ///
 /// # axum
 ///
-/// `Router::layer` protects the fallback too, so that an unknown path is a 401 without a key; `Router::route_layer`
-/// protects the routes alone.
+/// `Router::layer` protects the fallback too, so that an unknown path is a 401 without a key.
+/// `Router::route_layer` protects the routes only.
 #[derive(Clone)]
 pub struct ApiKeyLayer {
     authenticator: ShardedArc<Authenticator>,
@@ -78,14 +100,16 @@ pub struct ApiKeyLayer {
 }
 
 impl ApiKeyLayer {
-    /// A layer that finds keys in `store`. Build layers from configuration, when the program starts: each distinct scheme, realm and text of a refusal is
-    /// kept as long as the process lives, so a layer for each request would use more and more memory.
+    /// Returns a builder for a layer that finds keys in `store`.
+    ///
+    /// Build layers from configuration, when the program starts. Each distinct scheme is kept until
+    /// the process ends, so a layer for each request would use more and more memory.
     ///
     /// The defaults are:
     ///
     /// | setting            | default                                                               |
     /// |--------------------|-----------------------------------------------------------------------|
-    /// | `schemes`          | `Authorization: Bearer` and `Token`, `X-API-Key`; two are refused     |
+    /// | `schemes`          | `Authorization: Bearer` and `Token`, `X-API-Key`; two are rejected    |
     /// | `formats`          | none: every key is looked up                                          |
     /// | `hasher`           | SHA-256                                                               |
     /// | `realm`            | `api`                                                                 |
@@ -97,12 +121,13 @@ impl ApiKeyLayer {
         ApiKeyLayerBuilder::new(Arc::new(store))
     }
 
-    /// Who presents a key in this request, without a service to call: for what no tower service carries, such as a connection that another
-    /// library accepts.
+    /// Authenticates a request without calling a service, such as a connection that another library
+    /// accepts.
     ///
-    /// The request is read when this is called; the future only waits for the store. Nobody is let through without a key: neither
-    /// `optional` nor `skip` says anything here. The request stays as it is: its credential is not marked sensitive, hidden, or taken out of
-    /// what a WebSocket client offers. Observers are told what it comes to, unless the future is dropped before the store has answered.
+    /// The request is read at once; the future only waits for the store and for checks after
+    /// verification. A key is required: `optional` and `skip` do not apply. The request does not
+    /// change: its credential is not marked sensitive, hidden, or removed from the protocols of a
+    /// WebSocket client. Observers run once, unless the future is dropped before it is done.
     ///
     /// ```
     /// use http::Request;
@@ -120,7 +145,7 @@ impl ApiKeyLayer {
     ///
     /// # Errors
     ///
-    /// The [`Rejection`] that the layer would answer with.
+    /// Returns the [`Rejection`] that the layer would render.
     pub fn authenticate<B>(
         &self,
         request: &Request<B>,
@@ -135,7 +160,8 @@ impl ApiKeyLayer {
         }
     }
 
-    /// The same without waiting, for an interceptor that cannot: nothing where the store would have to wait.
+    /// Authenticates a request without waiting, for an interceptor that cannot. Returns `None` if
+    /// the store, or a check after verification, has to wait.
     ///
     /// ```
     /// # use http::Request;
@@ -155,7 +181,7 @@ impl ApiKeyLayer {
         }
     }
 
-    /// The schemes that this layer accepts: every place that may carry a key.
+    /// Returns the schemes that this layer accepts.
     pub fn schemes(&self) -> &SchemePolicy {
         &self.policy
     }

@@ -106,8 +106,8 @@ impl Report {
         Response::from_parts(parts, ResponseBody::refusal(refusal))
     }
 
-    /// Adds what this layer knows and the rejection does not say: the scheme of the key, or why there
-    /// is no key.
+    /// Adds what this layer knows and the rejection does not say: the scheme of the key, or why
+    /// there is no key.
     fn complete(&self, rejection: Rejection) -> Rejection {
         match (self.actions.scheme, self.actions.unread) {
             (Some(scheme), _) => rejection.of_accepted(scheme),
@@ -116,9 +116,9 @@ impl Report {
         }
     }
 
-    /// RFC 9111 §3.5 keeps shared caches from storing the response to an `Authorization`, but not to a
-    /// key in another header or in the query (RFC 6750 §2.3). No cache stores a 401 of the inner
-    /// service (RFC 9110 §15.1), or the response to a POST, as every gRPC response is.
+    /// RFC 9111 §3.5 keeps shared caches from storing the response to an `Authorization`, but not
+    /// to a key in another header or in the query (RFC 6750 §2.3). No cache stores a 401 of the
+    /// inner service (RFC 9110 §15.1), or the response to a POST, as every gRPC response is.
     #[inline]
     fn set_cache_headers<B>(&self, response: &mut Response<B>) {
         static PRIVATE: HeaderValue = HeaderValue::from_static("private");
@@ -133,8 +133,8 @@ impl Report {
         self.authenticator.renderer.vary().write(headers);
     }
 
-    /// Selects the WebSocket protocol that named the key, if the service has accepted the connection
-    /// and selected none.
+    /// Selects the WebSocket protocol that named the key, if the service has accepted the
+    /// connection and selected none.
     fn select_protocol<B>(&mut self, response: &mut Response<B>) {
         let is_accepted = response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_success();
         if let Some(protocol) = self.actions.protocol.take().filter(|_| is_accepted) {

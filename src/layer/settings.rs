@@ -30,15 +30,16 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Ignores credentials that have none of the [`formats`](Self::formats), in every accepted scheme:
-    /// they belong to another layer. Use it where keys and JWTs both come by `Authorization: Bearer`.
+    /// Ignores credentials that have none of the [`formats`](Self::formats), in every accepted
+    /// scheme: they belong to another layer. Use it where keys and JWTs both come by
+    /// `Authorization: Bearer`.
     ///
     /// An optional layer lets such a request pass as anonymous. A required layer rejects it as a
-    /// request without a key, 401. The credential conflicts with no key and stays in the request, also
-    /// after [`hide_credentials`](Self::hide_credentials).
+    /// request without a key, 401. The credential conflicts with no key and stays in the request,
+    /// also after [`hide_credentials`](Self::hide_credentials).
     ///
-    /// A text in which a word begins with the prefix of a format, in upper or lower case, counts as a
-    /// key of yours. If it is not known, it is rejected with 401. Empty credentials and repeated
+    /// A text in which a word begins with the prefix of a format, in upper or lower case, counts as
+    /// a key of yours. If it is not known, it is rejected with 401. Empty credentials and repeated
     /// headers are rejected as always.
     ///
     /// ```
@@ -75,8 +76,8 @@ impl ApiKeyLayerBuilder {
     /// escaped. You can call it several times.
     ///
     /// [`ConfigError::ChallengeParam`](crate::ConfigError::ChallengeParam) rejects a name that is not a
-    /// token, a name that the layer writes itself (`realm`, `error`, `scope`, `in`, `name`, `scheme`), a
-    /// repeated name, and a value with a control character.
+    /// token, a name that the layer writes itself (`realm`, `error`, `scope`, `in`, `name`,
+    /// `scheme`), a repeated name, and a value with a control character.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, store::MemoryStore};
@@ -92,8 +93,8 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Reads keys of up to this many bytes, 1 to 4096. The default is
-    /// [`MAX_KEY_LEN`](crate::scheme::MAX_KEY_LEN). A longer key is rejected before it is hashed, and
-    /// the response names the limit.
+    /// [`MAX_KEY_LEN`](crate::scheme::MAX_KEY_LEN). A longer key is rejected before it is hashed,
+    /// and the response names the limit.
     ///
     /// Servers and proxies limit the head of a request too: hyper reads 400 KiB of it over HTTP/1,
     /// nginx 8 KiB a line.
@@ -108,28 +109,28 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Gives every 403 the same body and challenge. The client does not learn which permission the key
-    /// lacks, or whether a route table lists the route. Observers do: see
+    /// Gives every 403 the same body and challenge. The client does not learn which permission the
+    /// key lacks, or whether a route table lists the route. Observers do: see
     /// [`Decision::missing_permissions`].
     ///
     /// Without it a guard's 403 names the permission (`It lacks the permission links:create.`), in
-    /// problem+json, in text and in a gRPC message, and as `scope` of the Bearer challenge (RFC 6750
-    /// §3). [`Require::hide_as_not_found`](crate::Require::hide_as_not_found) never names one.
+    /// problem+json, in text and in a gRPC message, and as `scope` of the Bearer challenge (RFC
+    /// 6750 §3). [`Require::hide_as_not_found`](crate::Require::hide_as_not_found) never names one.
     pub fn hide_forbidden_details(mut self) -> Self {
         self.hide_forbidden_details = true;
         self
     }
 
-    /// Lets a request pass as anonymous if it has no credential for this layer. An invalid key is still
-    /// 401. If an outer layer has accepted a key, its principal stays.
+    /// Lets a request pass as anonymous if it has no credential for this layer. An invalid key is
+    /// still 401. If an outer layer has accepted a key, its principal stays.
     pub fn optional(mut self) -> Self {
         self.optional = true;
         self
     }
 
     /// Rejects gRPC requests as gRPC does: a POST whose content type begins with `application/grpc`
-    /// gets HTTP status 200 and the code in `grpc-status`. Set it if a gRPC server is behind the layer
-    /// and gRPC clients in front, not if a proxy decides by the HTTP status: see
+    /// gets HTTP status 200 and the code in `grpc-status`. Set it if a gRPC server is behind the
+    /// layer and gRPC clients in front, not if a proxy decides by the HTTP status: see
     /// [gRPC](crate::rejection#grpc).
     ///
     /// Without it a rejection is never a 2xx, for any content type.
@@ -139,8 +140,8 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Lets a CORS preflight pass to an inner CORS layer: `OPTIONS` with `Origin` and
-    /// `Access-Control-Request-Method`, which a browser sends without credentials. No other `OPTIONS`
-    /// passes.
+    /// `Access-Control-Request-Method`, which a browser sends without credentials. No other
+    /// `OPTIONS` passes.
     pub fn pass_preflight(mut self) -> Self {
         self.pass_preflight = true;
         self
@@ -151,9 +152,9 @@ impl ApiKeyLayerBuilder {
     /// axum's `nest` without the prefix.
     ///
     /// A path is skipped only if every reading of it is skipped, as in
-    /// [`Require::table`](crate::Require::table): percent-decoded, cut at its parameters, without its
-    /// last slash and so on. So `/static/` is skipped only along with `/static`. Under axum's `nest`
-    /// that needs the feature `axum`.
+    /// [`Require::table`](crate::Require::table): percent-decoded, cut at its parameters, without
+    /// its last slash and so on. So `/static/` is skipped only along with `/static`. Under axum's
+    /// `nest` that needs the feature `axum`.
     ///
     /// Compare whole paths: `starts_with("/public")` also skips `/publication`.
     pub fn skip(mut self, path: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
@@ -161,19 +162,20 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Removes every credential of this layer from an accepted request, in every place that the layer
-    /// reads. The layer does not change a skipped path or a preflight.
+    /// Removes every credential of this layer from an accepted request, in every place that the
+    /// layer reads. The layer does not change a skipped path or a preflight.
     pub fn hide_credentials(mut self) -> Self {
         self.hide_credentials = true;
         self
     }
 
-    /// Sends the principal's id to the inner service in the header `name`. Spaces, percent signs and
-    /// everything but visible ASCII are percent-encoded.
+    /// Sends the principal's id to the inner service in the header `name`. Spaces, percent signs
+    /// and everything but visible ASCII are percent-encoded.
     ///
-    /// The layer removes this header from every request, also one without a principal, and also with
-    /// underscores for hyphens. If an optional layer keeps the principal of an outer one, the header has
-    /// that principal's id. Make sure that clients reach the service behind only through this layer.
+    /// The layer removes this header from every request, also one without a principal, and also
+    /// with underscores for hyphens. If an optional layer keeps the principal of an outer one, the
+    /// header has that principal's id. Make sure that clients reach the service behind only through
+    /// this layer.
     pub fn forward_identity(mut self, name: impl Into<String>) -> Self {
         self.forward_identity = Some(name.into());
         self
@@ -192,12 +194,12 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Runs a check of yours once a key is verified, before the inner service and every guard. You can
-    /// call it several times; the checks run in order.
+    /// Runs a check of yours once a key is verified, before the inner service and every guard. You
+    /// can call it several times; the checks run in order.
     ///
-    /// The check returns `Result<(), Rejection>`, which allocates nothing, or a [`Verdict`] if it has to
-    /// wait. The layer renders its rejection and reports it once. It does not run for an anonymous
-    /// request, a skipped path or a preflight. [`ApiKeyLayer::authenticate`] runs it too;
+    /// The check returns `Result<(), Rejection>`, which allocates nothing, or a [`Verdict`] if it
+    /// has to wait. The layer renders its rejection and reports it once. It does not run for an
+    /// anonymous request, a skipped path or a preflight. [`ApiKeyLayer::authenticate`] runs it too;
     /// [`ApiKeyLayer::try_authenticate`] returns `None` if it waits.
     ///
     /// To run a check after a guard, see [`Require::and_then`](crate::Require::and_then).
@@ -223,8 +225,8 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Calls `observer` once for every request. You can call it several times; observers run in order.
-    /// An observer must not block. If it panics, the others still run.
+    /// Calls `observer` once for every request. You can call it several times; observers run in
+    /// order. An observer must not block. If it panics, the others still run.
     ///
     /// The features `tracing` and `metrics` observe every layer too: see [`Decision`].
     pub fn observe(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
@@ -233,12 +235,12 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Calls `observer` once for every request, with the decision and with what `capture` took from
-    /// the head of the request. Use it for values that a [`Decision`] does not have: the peer's address,
-    /// a request id.
+    /// the head of the request. Use it for values that a [`Decision`] does not have: the peer's
+    /// address, a request id.
     ///
     /// `capture` runs before the request reaches the inner service, `observer` when the response is
-    /// ready. Neither may block. If `capture` panics, the layer still serves the request and does not
-    /// call `observer`.
+    /// ready. Neither may block. If `capture` panics, the layer still serves the request and does
+    /// not call `observer`.
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -277,8 +279,8 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Rejects a request with 503 if the store takes longer than this. A store that has to wait needs
-    /// a tokio runtime with its timer enabled.
+    /// Rejects a request with 503 if the store takes longer than this. A store that has to wait
+    /// needs a tokio runtime with its timer enabled.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

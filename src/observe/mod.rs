@@ -1,4 +1,4 @@
-//! What came of a request, told once.
+//! The outcome of a request, reported once.
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -19,21 +19,23 @@ use crate::{
     scheme::Scheme,
 };
 
-/// What came of one request. Handed to every observer, once per request, never with the key itself.
+/// The outcome of one request. Every observer gets it once per request, never with the key itself.
 ///
-/// It is told when the response is ready, so that it knows of a guard's refusal too; or when the caller has gone away.
+/// It is emitted when the response is ready, so that it includes the rejection of a guard, or when
+/// the caller disconnects.
 ///
-/// With the feature `tracing` each decision is an event of the target `tower_api_key`, and the span that is current when a key is accepted
-/// gets its `key_id`, if it has such a field. With the feature `metrics` each is counted.
+/// With the feature `tracing` each decision is an event of the target `tower_api_key`, and the span
+/// that is current when a key is accepted gets its `key_id`, if it has such a field. With the
+/// feature `metrics` each is counted.
 ///
 /// | event of `tracing` | when                                                 |
 /// |--------------------|------------------------------------------------------|
-/// | `DEBUG`            | the request was let through, or its caller went away |
-/// | `INFO`             | it was refused: 401, 403, 404                        |
+/// | `DEBUG`            | the request passed, or its caller disconnected |
+/// | `INFO`             | it was rejected: 401, 403, 404, 429                  |
 /// | `ERROR`            | it could not be decided: 503, or 500                 |
 ///
-/// Its fields are `outcome`, `reason`, `cause`, `scheme`, `key_id`, `organization`, `error`, as far as there are any, `missing_permissions` as
-/// `links:create stats:read`, and `method` and `path`.
+/// Its fields are `outcome`, `reason`, `cause`, `scheme`, `key_id`, `organization`, `error`, as far
+/// as there are any, `missing_permissions` as `links:create stats:read`, and `method` and `path`.
 ///
 /// | metric                       | labels              | what                                                      |
 /// |------------------------------|---------------------|-----------------------------------------------------------|
@@ -66,7 +68,7 @@ pub struct Decision {
     rare: Option<Box<DecisionDetails>>,
 }
 
-/// What few decisions tell. Apart, so that all others are small to move.
+/// The properties that few decisions have. Boxed, so that all others are small to move.
 #[derive(Clone, Default)]
 struct DecisionDetails {
     error: Option<Arc<dyn Error + Send + Sync>>,
@@ -98,7 +100,8 @@ pub(crate) struct PreviousPepper {
 pub enum Outcome {
     /// The key is good, and no guard refused it.
     Accepted,
-    /// No key of this layer's was presented, and the layer is optional. An outer layer may have accepted another key, which is in its own decision.
+    /// No key of this layer's was presented, and the layer is optional. An outer layer may have
+    /// accepted another key, which is in its own decision.
     Anonymous,
     /// The path is not protected.
     Skipped,
@@ -147,7 +150,8 @@ impl Decision {
         Self { scheme: Some(scheme), ..Self::of(Outcome::Abandoned) }
     }
 
-    /// The request is held after its key was accepted. If the caller disconnects, nothing was called.
+    /// The request is held after its key was accepted. If the caller disconnects, nothing was
+    /// called.
     pub(crate) fn abandoned_by_caller(self) -> Self {
         Self { outcome: Outcome::Abandoned, ..self }
     }
@@ -199,8 +203,8 @@ impl Decision {
         self.request.as_ref().map_or(&Method::GET, |request| &request.method)
     }
 
-    /// Returns the path of the request, undecoded, without its query, which may hold a key. Under axum's `nest` the prefix is missing, as
-    /// it is for the layer.
+    /// Returns the path of the request, undecoded, without its query, which may hold a key. Under
+    /// axum's `nest` the prefix is missing, as it is for the layer.
     pub fn path(&self) -> &str {
         self.request.as_ref().map_or("", |request| request.path.path())
     }
@@ -220,19 +224,21 @@ impl Decision {
         self.record.as_ref().and_then(KeyRecord::organization)
     }
 
-    /// Returns the permissions that the key lacked, where a guard or [`Principal::require`] has refused it for that. Where one of several is
-    /// enough, all of them.
+    /// Returns the permissions that the key lacked, where a guard or [`Principal::require`] has
+    /// refused it for that. Where one of several is enough, all of them.
     pub fn missing_permissions(&self) -> &[MissingPermission] {
         self.rare.as_ref().and_then(|rare| rare.missing.as_deref()).map_or(&[], Missing::permissions)
     }
 
-    /// How long the store was waited for; nothing where it answered at once, was not asked, or the caller went away.
+    /// How long the store was waited for; nothing where it answered at once, was not asked, or the
+    /// caller went away.
     pub fn store_time(&self) -> Option<Duration> {
         self.rare.as_ref()?.store_time
     }
 
-    /// Whether the key is good, whatever a guard has said, but stored under an older pepper than the newest: see
-    /// [`KeyHasher::with_previous`](crate::KeyHasher::with_previous). An old pepper that no decision needs may go.
+    /// Whether the key is good, whatever a guard has said, but stored under an older pepper than
+    /// the newest: see [`KeyHasher::with_previous`](crate::KeyHasher::with_previous). An old pepper
+    /// that no decision needs may go.
     pub fn used_previous_pepper(&self) -> bool {
         self.outdated().is_some()
     }

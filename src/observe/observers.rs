@@ -82,8 +82,8 @@ impl Observers {
         captures.map(|capture| catch_unwind(AssertUnwindSafe(|| capture(head))).ok()).collect()
     }
 
-    /// Calls every observer with the decision. A panic of one is caught: decisions are often made while a response is dropped, where a second
-    /// panic would end the process.
+    /// Calls every observer with the decision. A panic of one is caught: decisions are often made
+    /// while a response is dropped, where a second panic would end the process.
     pub(crate) fn emit(&self, mut decision: Decision, request: Option<Box<RequestLine>>, captured: CapturedObservers) {
         decision.request = request;
         let mut captured = captured.into_iter();

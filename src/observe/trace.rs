@@ -28,7 +28,8 @@ macro_rules! event {
     };
 }
 
-/// One event per decision: what passes at DEBUG, what a caller did wrong at INFO, what the service did wrong at ERROR.
+/// One event per decision: what passes at DEBUG, what a caller did wrong at INFO, what the service
+/// did wrong at ERROR.
 pub(super) fn event(decision: &Decision) {
     match decision.outcome().reason().map(Reason::problem) {
         None => event!(debug, decision),

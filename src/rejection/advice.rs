@@ -1,5 +1,5 @@
-//! The sentence for a caller whose credential has the wrong form: what was seen, and what to send. It names places of the policy and known
-//! words, and never repeats what was sent.
+//! The sentence for a caller whose credential has the wrong form: what was seen, and what to send.
+//! It names places of the policy and known words, and never repeats what was sent.
 
 use super::{Cause, Problem};
 use crate::scheme::{Diagnosis, PLACES, Scheme, SchemePolicy, Seen, WORDS};
@@ -51,7 +51,8 @@ impl Advice {
         Self { schemes: policy.schemes().to_vec(), all, max_key_len }
     }
 
-    /// What can be wrong with the form of a credential under this policy, and the problem that it is.
+    /// What can be wrong with the form of a credential under this policy, and the problem that it
+    /// is.
     pub(super) fn foreseen(&self) -> Vec<(Problem, Diagnosis)> {
         let number = |number: usize| u8::try_from(number).ok();
         let numbers = |list_len: usize| (0..list_len).filter_map(number);

@@ -1,11 +1,14 @@
-//! What was wrong with the form of what a caller sent.
+//! What is wrong with the form of a credential.
 
 use std::fmt;
 
-/// What was wrong with the form of what a caller sent: a value without any part of a secret. [`Rejection::cause`](crate::Rejection::cause) and
-/// [`Decision::cause`](crate::Decision::cause) return it, beside the [`Reason`](crate::Reason); the caller reads it as a sentence. A key whose form is right has
-/// none, whatever else is wrong with it. A key that gives no access and looks like a slip (`"KEY"`, `Bearer:KEY`, in a place for visible ASCII) has one beside
-/// its own reason, which the text of the key alone decides.
+/// Names what is wrong with the form of a credential, without any part of a secret.
+///
+/// [`Rejection::cause`](crate::Rejection::cause) and [`Decision::cause`](crate::Decision::cause)
+/// return it beside the [`Reason`](crate::Reason); the client reads it as a sentence. A key of the
+/// right form has no cause. An invalid key that looks mistyped (`"KEY"`, `Bearer:KEY`, where
+/// visible ASCII is accepted) has a cause beside its own reason; only the text of the key decides
+/// that.
 ///
 /// The guide's chapter on error responses lists every cause with its sentence and what to do.
 ///
@@ -27,15 +30,17 @@ use std::fmt;
 pub enum Cause {
     /// No credential is in the request, here or in a place that other services use.
     NoCredential,
-    /// A key stands where a scheme and a key belong: `Authorization: KEY`.
+    /// A key is where a scheme and a key belong: `Authorization: KEY`.
     MissingScheme,
     /// The scheme is not accepted: `Authorization: Basic ..` where only Bearer is.
     OtherScheme,
-    /// A key stands where other services read one and this one does not: in `X-API-Key`, in `?api_key`, in `Authorization`.
+    /// A key is where other services read one and this one does not: in `X-API-Key`, in `?api_key`,
+    /// in `Authorization`.
     OtherPlace,
     /// A colon follows the scheme: `Bearer: KEY`.
     ColonAfterScheme,
-    /// Something else than a space follows the scheme: a tab, a comma, a quote, the key itself (`BearerKEY`).
+    /// Something else than a space follows the scheme: a tab, a comma, a quote, the key itself
+    /// (`BearerKEY`).
     NoSpaceAfterScheme,
     /// The scheme is written twice before the key: `Bearer Bearer KEY`.
     RepeatedScheme,
@@ -47,7 +52,8 @@ pub enum Cause {
     Parameter,
     /// A comma divides several credentials in one value: `KEY, KEY`; `Basic .., Bearer KEY`.
     SeveralInOneLine,
-    /// The key is longer than the layer's [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
+    /// The key is longer than the layer's
+    /// [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
     TooLong,
     /// The place for the key is empty: `X-API-Key:`, `Bearer` without a key, `?api_key=`.
     Empty,

@@ -10,9 +10,9 @@ use crate::{error::ConfigError, head::RequestHead};
 
 /// Selects the format of rejection responses.
 ///
-/// In every format the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After` where
-/// the rejection has one. After [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc) a gRPC request gets
-/// a gRPC status in every format.
+/// In every format the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After`
+/// where the rejection has one. After [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc) a gRPC
+/// request gets a gRPC status in every format.
 ///
 /// ```
 /// use http::{HeaderValue, Response, header::CONTENT_TYPE};
@@ -122,8 +122,8 @@ fn in_one_line(text: &str) -> Cow<'_, str> {
 // === impl RejectionFormat ===
 
 impl RejectionFormat {
-    /// Returns the default format, `application/problem+json` (RFC 9457):
-    /// `{"type": "https://..", "title": "API key required", "status": 401, "detail": "..", "code": "missing_key"}`.
+    /// Returns the default format, `application/problem+json` (RFC 9457): `{"type": "https://..",
+    /// "title": "API key required", "status": 401, "detail": "..", "code": "missing_key"}`.
     ///
     /// The code is [`Problem::as_str`]. For a credential of the wrong form the detail says what was
     /// seen and what to send.
@@ -181,8 +181,8 @@ impl RejectionFormat {
     /// Renders rejections with values of the request, such as a request id: `render` gets what
     /// `capture` returned. Otherwise as [`custom`](Self::custom).
     ///
-    /// `capture` runs for every request, before it reaches the inner service, because an inner guard
-    /// may reject it later.
+    /// `capture` runs for every request, before it reaches the inner service, because an inner
+    /// guard may reject it later.
     ///
     /// ```
     /// use http::Response;

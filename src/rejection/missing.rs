@@ -1,4 +1,4 @@
-//! Which permissions a key lacked, and how a caller reads that.
+//! The permissions that a key lacks, in the texts of a rejection.
 
 use std::fmt;
 
@@ -27,10 +27,10 @@ pub(crate) struct Missing {
     all: Vec<MissingPermission>,
 }
 
-/// What a caller reads whose method and path a table does not list.
+/// The detail for a method and path that a route table does not list.
 pub(super) const UNLISTED: &str = "This method and path is in no row of the service's route table.";
 
-/// Names of a resource may come from a request, so what repeats them has an end: the detail, in bytes.
+/// The longest detail in bytes. Names of resources may come from a request, so they are limited.
 const MOST: usize = 1024;
 
 impl MissingPermission {
@@ -71,7 +71,8 @@ impl Missing {
         &self.all
     }
 
-    /// A sentence for the caller. None, if a name has a control character, or the sentence is too long.
+    /// A sentence for the caller. None, if a name has a control character, or the sentence is too
+    /// long.
     pub(super) fn detail(&self) -> Option<String> {
         let together = |permissions: &Vec<MissingPermission>| {
             permissions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
@@ -87,7 +88,8 @@ impl Missing {
         is_fit.then(|| format!("The API key may not do this. {needed}"))
     }
 
-    /// What the first of the shortest alternatives lacks, as the `scope` of a Bearer challenge (RFC 6750 §3), without the names that it cannot carry.
+    /// What the first of the shortest alternatives lacks, as the `scope` of a Bearer challenge (RFC
+    /// 6750 §3), without the names that it cannot carry.
     pub(super) fn scope(&self) -> Option<String> {
         let shortest = self.alternatives.iter().min_by_key(|permissions| permissions.len())?;
         let is_carried = |name: &String| name.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));

@@ -1,8 +1,8 @@
 //! Rejected requests: the reason, the response, and rejections of the application.
 //!
-//! Every failure, at any stage, is one [`Rejection`]. The layer renders it in one [`RejectionFormat`]
-//! and reports it as one [`Decision`](crate::Decision). Guards, extractors and handlers of an
-//! application reject the same way: see [`Rejection::forbidden`].
+//! Every failure, at any stage, is one [`Rejection`]. The layer renders it in one
+//! [`RejectionFormat`] and reports it as one [`Decision`](crate::Decision). Guards, extractors and
+//! handlers of an application reject the same way: see [`Rejection::forbidden`].
 //!
 //! | [`Reason`]                                                | [`Problem`]            | status | code                   | challenge                       | gRPC |
 //! |-----------------------------------------------------------|------------------------|--------|------------------------|---------------------------------|------|
@@ -21,13 +21,13 @@
 //! - The detail of a credential of the wrong form says what was seen and what to send: see [`Cause`].
 //! - A 403 names the permissions that the key lacks, in the detail and in the `scope` of the Bearer
 //!   challenge, says that a route table does not list the route, or has the application's detail.
-//!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives every
-//!   403 the same body.
+//! [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives every
+//! 403 the same body.
 //!
-//! Every 401 has one challenge per distinct advertised scheme, each with a realm (RFC 9110 §11.6.1).
-//! Only the Bearer challenge has an error attribute, and only if the key came by Bearer (RFC 6750
-//! §3.1). Every rejection has `Cache-Control: no-store` and a `Vary` over the headers that can carry
-//! a key. A rejected HEAD has no body.
+//! Every 401 has one challenge per distinct advertised scheme, each with a realm (RFC 9110
+//! §11.6.1). Only the Bearer challenge has an error attribute, and only if the key came by Bearer
+//! (RFC 6750 §3.1). Every rejection has `Cache-Control: no-store` and a `Vary` over the headers
+//! that can carry a key. A rejected HEAD has no body.
 //!
 //! # gRPC
 //!
@@ -40,8 +40,8 @@
 //!
 //! Without `grpc` a gRPC client gets the HTTP status with challenges. It maps 401 to
 //! `UNAUTHENTICATED`, 403 to `PERMISSION_DENIED`, 429 and 503 to `UNAVAILABLE`, but 404 to
-//! `UNIMPLEMENTED` and 500 to `UNKNOWN`, and it sees no message. A client that sends `te: trailers`,
-//! as gRPC over HTTP/2 does, gets no body, because tonic would read it as a message.
+//! `UNIMPLEMENTED` and 500 to `UNKNOWN`, and it sees no message. A client that sends `te:
+//! trailers`, as gRPC over HTTP/2 does, gets no body, because tonic would read it as a message.
 //!
 //! # Problem types
 //!
@@ -50,11 +50,11 @@
 //! underscores.
 //!
 //! ## missing-key
-//! The request has no API key, or has it where this service does not read it. The `WWW-Authenticate`
-//! lines list the accepted schemes.
+//! The request has no API key, or has it where this service does not read it. The
+//! `WWW-Authenticate` lines list the accepted schemes.
 //! ## malformed-credential
-//! No key can be read from the credential: it is empty, too long, or has a character that keys do not
-//! have.
+//! No key can be read from the credential: it is empty, too long, or has a character that keys do
+//! not have.
 //! ## ambiguous-credential
 //! The request has more than one credential. Send one.
 //! ## invalid-key
@@ -236,8 +236,8 @@ impl Rejection {
     }
 
     /// Returns the permissions that the key lacked, for a [`Reason::Forbidden`] of a guard or of
-    /// [`Principal::require`](crate::Principal::require). If one of several is enough, it returns all
-    /// of them. Empty otherwise.
+    /// [`Principal::require`](crate::Principal::require). If one of several is enough, it returns
+    /// all of them. Empty otherwise.
     pub fn missing_permissions(&self) -> &[MissingPermission] {
         self.missing().map_or(&[], |missing| missing.permissions())
     }

@@ -10,10 +10,10 @@ use crate::{record::KeyRecord, scheme::Scheme};
 impl Rejection {
     /// Returns a rejection with 403, for a caller that may not do this.
     ///
-    /// Return it from a guard ([`Require::check`](crate::Require::check)), an extractor or a handler
-    /// inside an [`ApiKeyLayer`](crate::ApiKeyLayer). The layer renders it in its own format and
-    /// reports it once. [`Principal::require`](crate::Principal::require) names the missing
-    /// permission by itself.
+    /// Return it from a guard ([`Require::check`](crate::Require::check)), an extractor or a
+    /// handler inside an [`ApiKeyLayer`](crate::ApiKeyLayer). The layer renders it in its own
+    /// format and reports it once. [`Principal::require`](crate::Principal::require) names the
+    /// missing permission by itself.
     ///
     /// ```
     /// use tower_api_key::{Reason, Rejection};
@@ -30,8 +30,8 @@ impl Rejection {
         Self::new(Reason::Forbidden)
     }
 
-    /// Returns a rejection with 404, for a resource that does not exist or is hidden from the caller.
-    /// See [`forbidden`](Self::forbidden).
+    /// Returns a rejection with 404, for a resource that does not exist or is hidden from the
+    /// caller. See [`forbidden`](Self::forbidden).
     ///
     /// ```
     /// use tower_api_key::{Rejection, Problem};
@@ -43,7 +43,8 @@ impl Rejection {
     }
 
     /// Returns a rejection with 429 (RFC 6585 §4), for a caller that may retry after this time.
-    /// `Retry-After` is in whole seconds, rounded up, at least 1. See [`forbidden`](Self::forbidden).
+    /// `Retry-After` is in whole seconds, rounded up, at least 1. See
+    /// [`forbidden`](Self::forbidden).
     ///
     /// ```
     /// use std::time::Duration;
@@ -61,8 +62,8 @@ impl Rejection {
     /// Replaces the sentence for the client, in problem+json, in text and in a gRPC message.
     ///
     /// A layer with
-    /// [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) hides the
-    /// sentence of a 403. Put no secret into it.
+    /// [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) hides
+    /// the sentence of a 403. Put no secret into it.
     ///
     /// ```
     /// use tower_api_key::Rejection;
@@ -96,8 +97,8 @@ impl Rejection {
         self.rare.as_ref()?.retry_after
     }
 
-    /// Returns an empty response with the HTTP status, which carries this rejection to the layer that
-    /// renders it. Use it where a service is not built with axum.
+    /// Returns an empty response with the HTTP status, which carries this rejection to the layer
+    /// that renders it. Use it where a service is not built with axum.
     ///
     /// ```
     /// use http::Response;

@@ -10,13 +10,15 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::Problem;
 use crate::scheme::SchemePolicy;
 
-/// How a request is refused. Only a layer that serves gRPC refuses otherwise than by an HTTP status.
+/// How a request is refused. Only a layer that serves gRPC refuses otherwise than by an HTTP
+/// status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseProtocol {
     Http,
-    /// A HEAD, which is told everything but the body.
+    /// A HEAD, which gets everything but the body.
     HttpHead,
-    /// A gRPC client of a layer that does not serve gRPC. It maps the HTTP status, and tonic's reads a body as a message: it gets none.
+    /// A gRPC client of a layer that does not serve gRPC. It maps the HTTP status, and tonic's
+    /// reads a body as a message: it gets none.
     HttpBodiless,
     Grpc,
     /// gRPC as browsers speak it.
@@ -68,7 +70,8 @@ impl ResponseProtocol {
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What a `grpc-message` does not carry as it is: all but printable ASCII, and the sign of the encoding itself.
+/// What a `grpc-message` does not carry as it is: all but printable ASCII, and the sign of the
+/// encoding itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Makes `parts` a response that is nothing but trailers (gRPC over HTTP/2, "Trailers-Only").
@@ -86,7 +89,7 @@ pub(super) fn message(sentence: &str, problem: Problem) -> HeaderValue {
     HeaderValue::from_str(&encoded).unwrap_or(HeaderValue::from_static(problem.detail()))
 }
 
-/// What a caller without a key is told, who sees no challenge.
+/// The message for a gRPC caller without a key, which sees no challenge.
 pub(super) fn missing_key_message(policy: &SchemePolicy) -> HeaderValue {
     let places: Vec<String> = policy.advertised().map(ToString::to_string).collect();
     let message = format!("{}. Send it by {}.", Problem::MissingKey.title(), places.join(" or "));

@@ -7,7 +7,8 @@ use super::Problem;
 /// Declares [`Reason`] from its table. A row is a variant, its label, and its problem.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident => $label:literal, $problem:ident;)*) => {
-        /// Why a request was rejected. Observers see the reason; the client sees only its [`Problem`].
+        /// Why a request was rejected. Observers see the reason; the client sees only its
+        /// [`Problem`].
         ///
         /// ```
         /// use tower_api_key::{Problem, Reason};
@@ -92,7 +93,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the request has no credential for this layer, so that an optional layer lets it pass.
+    /// Whether the request has no credential for this layer, so that an optional layer lets it
+    /// pass.
     pub(crate) const fn is_nothing_of_ours(self) -> bool {
         matches!(self, Self::Missing | Self::WrongScheme)
     }
