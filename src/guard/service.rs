@@ -106,26 +106,51 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (verdict, request) = match self.guard.admit_by_permissions(request.method(), request.extensions()) {
-            Some(Ok(())) => (Verdict::Pass, request),
-            Some(Err(rejection)) => (Verdict::Reject(rejection), request),
-            None => {
-                let (parts, body) = request.into_parts();
-                (self.guard.admit(&parts), Request::from_parts(parts, body))
-            }
-        };
-        let state = match verdict {
-            Verdict::Pass => GuardState::Running { future: self.inner.call(request) },
+        match self.guard.admit_by_permissions(request.method(), request.extensions()) {
+            Some(Ok(())) => GuardFuture::running(self.inner.call(request)),
+            Some(Err(rejection)) => self.refuse(rejection),
+            None => self.admit(request),
+        }
+    }
+}
+
+impl<S: Clone> GuardedService<S> {
+    /// Admits a request by its whole head.
+    fn admit<B>(&mut self, request: Request<B>) -> GuardFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        let (parts, body) = request.into_parts();
+        let verdict = self.guard.admit(&parts);
+        let request = Request::from_parts(parts, body);
+        match verdict {
+            Verdict::Pass => GuardFuture::running(self.inner.call(request)),
+            Verdict::Reject(rejection) => self.refuse(rejection),
             Verdict::Wait(wait) => {
-                let waiting = Waiting { inner: take_ready(&mut self.inner), request };
-                GuardState::Waiting { wait, waiting: Some(Box::new(waiting)) }
+                let waiting = Some(Box::new(Waiting { inner: take_ready(&mut self.inner), request }));
+                let state = GuardState::Waiting { wait, waiting };
+                GuardFuture { state }
             }
-            Verdict::Reject(rejection) => {
-                drop(take_ready(&mut self.inner));
-                GuardState::Refused { rejection: Some(rejection) }
-            }
-        };
+        }
+    }
+
+    fn refuse<B>(&mut self, rejection: Rejection) -> GuardFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        drop(take_ready(&mut self.inner));
+        let state = GuardState::Refused { rejection: Some(rejection) };
         GuardFuture { state }
+    }
+}
+
+impl<S, B> GuardFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    fn running(future: S::Future) -> Self {
+        let state = GuardState::Running { future };
+        Self { state }
     }
 }
 
