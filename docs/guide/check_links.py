@@ -30,7 +30,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         self.anchors.update(attrs[name] for name in ("id", "name") if attrs.get(name))
-        link = attrs.get("href" if tag in ("a", "link") else "src")
+        link = attrs.get({"a": "href", "img": "src"}.get(tag))
         if link:
             self.links.append(link)
 
@@ -85,7 +85,7 @@ class Links:
             page, link = ROOT / "README.md", link.removeprefix(GITHUB)
         elif re.match(r"[a-z][a-z0-9+.-]*:|//", link):
             return None
-        if DOC in page.parents and not re.search(r"^#|[./]", link):
+        if DOC in page.parents and re.fullmatch(r"[^#./][^./]*|#tymethod[.].*", link):
             return None  # in the text of a dependency's trait
         file, _, anchor = link.partition("#")
         file = unquote(file.partition("?")[0])
