@@ -1,7 +1,9 @@
-//! The guide: one chapter for each task, from the first key to a cluster. The tests compile and run its code.
+//! The guide: one chapter for each task, from the first key to a cluster. The tests compile and run
+//! its code.
 //!
-//! The chapters are the pages of the book in `docs/guide/`. In the book, a link to another chapter ends in `.md`; here,
-//! `rustdoc-links.md` is in front of each chapter and defines the same labels as paths of modules.
+//! The chapters are the pages of the book in `docs/guide/`. In the book, a link to another chapter
+//! ends in `.md`; here, `rustdoc-links.md` is in front of each chapter and defines the same labels as
+//! paths of modules.
 
 #![allow(clippy::doc_markdown, reason = "chapters are prose")]
 
