@@ -21,8 +21,8 @@
 //! - The detail of a credential of the wrong form says what was seen and what to send: see [`Cause`].
 //! - A 403 names the permissions that the key lacks, in the detail and in the `scope` of the Bearer
 //!   challenge, says that a route table does not list the route, or has the application's detail.
-//! [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives every
-//! 403 the same body.
+//!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives
+//!   every 403 the same body.
 //!
 //! Every 401 has one challenge per distinct advertised scheme, each with a realm (RFC 9110
 //! §11.6.1). Only the Bearer challenge has an error attribute, and only if the key came by Bearer
