@@ -41,6 +41,8 @@ pub(crate) fn records(rows: &[SqliteRow]) -> Answer<Vec<KeyRecord>> {
     rows.iter().map(|row| record(row).map_err(sqlx::Error::Decode)).collect()
 }
 
+type Setter = fn(KeyRecord, String) -> KeyRecord;
+
 /// A document that does not hold a record is an error: a key without its expiry would never expire.
 fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send + Sync>> {
     let document: Value = serde_json::from_str(row.try_get("record")?)?;
@@ -64,12 +66,11 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
     if let Some(time) = time("created_at")? {
         record = record.with_created_at(time);
     }
-    record = match text("owner") {
-        Some(owner) => record
-            .with_owner(owner.strip_prefix("user ").map_or(Owner::ServiceAccount, |user| Owner::User(user.into()))),
-        None => record,
-    };
-    let texts: [(&str, fn(KeyRecord, String) -> KeyRecord); 6] = [
+    if let Some(kind) = text("owner") {
+        let user = kind.strip_prefix("user ");
+        record = record.with_owner(user.map_or(Owner::ServiceAccount, |user| Owner::User(user.into())));
+    }
+    let texts: [(&str, Setter); 6] = [
         ("organization", KeyRecord::with_organization),
         ("environment", KeyRecord::with_environment),
         ("name", KeyRecord::with_name),
@@ -96,7 +97,7 @@ pub(crate) fn micros(time: Option<SystemTime>) -> Option<i64> {
 }
 
 pub(crate) fn ids(ids: &[&KeyId]) -> String {
-    Value::from_iter(ids.iter().map(|id| id.as_str())).to_string()
+    ids.iter().map(|id| id.as_str()).collect::<Value>().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
