@@ -66,7 +66,7 @@ fn comment(line: &str) -> Option<&str> {
         None => line.find(" // ")?,
     };
     // Inside of a string, two slashes are no comment.
-    (line[..start].matches('"').count() % 2 == 0).then(|| &line[start + 4..])
+    line[..start].matches('"').count().is_multiple_of(2).then(|| &line[start + 4..])
 }
 
 /// Returns the lines without those of code blocks.
