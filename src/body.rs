@@ -1,4 +1,4 @@
-//! A response body that is the inner service's, or a refusal's few bytes.
+//! The body of a response: that of the inner service, or that of a rejection.
 
 use std::{
     pin::Pin,
@@ -10,10 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The inner service's body, untouched, or the few bytes of a refusal.
+    /// Contains the unchanged body of the inner service, or the body of a rejection.
     ///
-    /// It is a [`Body`] wherever the inner one is, provided that the inner one's data can be made
-    /// from [`Bytes`], as axum's, tonic's and hyper's can.
+    /// `ResponseBody<B>` implements [`Body`] if `B` does and its data can be made from [`Bytes`].
+    /// The bodies of axum, tonic and hyper meet this.
     ///
     /// ```
     /// use tower_api_key::layer::ResponseBody;
@@ -55,7 +55,7 @@ impl<B> ResponseBody<B> {
     }
 }
 
-/// An empty body: what tower-http's `CorsLayer` around the layer answers a preflight with.
+/// Returns an empty body. tower-http's `CorsLayer` needs it for its response to a preflight.
 impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::refusal(Bytes::new())

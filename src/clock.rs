@@ -1,4 +1,4 @@
-//! The only place that reads the time.
+//! Reads the time. No other module does.
 
 use std::{
     fmt,
@@ -69,13 +69,14 @@ impl Timeline {
     }
 }
 
-/// Returns the monotonic time. Comparing instants is cheaper than converting them to nanoseconds.
+/// Returns the monotonic time as an instant: comparing two instants is cheaper than converting one
+/// to nanoseconds.
 #[cfg(feature = "cache")]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// Returns the duration in nanoseconds; 584 years fit.
+/// Returns the duration in nanoseconds. A `u64` holds 584 years.
 #[cfg(feature = "cache")]
 pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())

@@ -1,11 +1,11 @@
-//! The errors of a wrong configuration, found when it is built.
+//! Errors in the settings of a layer, a guard, a manager, a cache or a client.
 
 use thiserror::Error;
 
-/// The error of building a layer, a guard, a manager or a cache from a wrong setting.
+/// Reports an invalid setting of a layer, a guard, a manager, a cache or a client.
 ///
-/// The text names the setting, repeats its value, and says what to do. A value is configuration and
-/// never a key. The text does not repeat the URL of a client, which may contain a password.
+/// The text names the setting, repeats its value, and says what to do. The value is never a key.
+/// The text does not repeat the URL of a client, which may contain a password.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, ConfigError, Scheme, store::MemoryStore};
@@ -21,13 +21,13 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The list of schemes is empty, so no request could pass.
+    /// The list of schemes is empty, so every request would be rejected.
     #[error("schemes: the list is empty: name at least one scheme, or leave out the call for the defaults")]
     NoScheme,
     /// A header name is not a token (RFC 9110 §5.1).
     #[error("schemes: {0:?} is not a header name: use letters, digits and hyphens")]
     HeaderName(String),
-    /// A word before a key is not a token (RFC 9110 §11.1).
+    /// The word before a key, the auth-scheme, is not a token (RFC 9110 §11.1).
     #[error("schemes: {0:?} is not an auth-scheme: use one word of letters, digits and hyphens")]
     AuthSchemeName(String),
     /// A query parameter has no name.
@@ -39,9 +39,9 @@ pub enum ConfigError {
     /// A subprotocol is not a token, so no client could offer it (RFC 6455 §4.1).
     #[error("schemes: {0:?} is not a WebSocket subprotocol: use letters, digits, hyphens and dots")]
     WebSocketProtocol(String),
-    /// Two schemes read the same header after the same word in two ways, such as `Basic` by user
+    /// Two schemes read the same header and auth-scheme in different ways, such as `Basic` by user
     /// name and by password.
-    #[error("schemes: another scheme reads the header and word of {0} in another way: keep one of the two")]
+    #[error("schemes: another scheme reads the header and auth-scheme of {0} in another way: keep one of the two")]
     ReadTwoWays(String),
     /// An unadvertised scheme is not in the policy.
     #[error("unadvertised: {0} is not in the policy: add it to the schemes, or remove it here")]
@@ -53,8 +53,8 @@ pub enum ConfigError {
     /// formats.
     #[error("max_key_len: {0} is out of range: use 1 to 4096, and at least the length of the formats' keys")]
     MaxKeyLen(usize),
-    /// A challenge parameter is not a token (RFC 9110 §11.2), is repeated, is one that the layer
-    /// writes, or has a control character in its value.
+    /// A challenge parameter is invalid: its name is not a token (RFC 9110 §11.2), is repeated, or
+    /// is one that the layer writes, or its value has a control character.
     #[error(
         "challenge_param: {0:?} cannot be added: use a new name of letters, digits and hyphens (the layer writes \
          realm, error, scope, in, name and scheme), and a value without control characters"
@@ -79,32 +79,34 @@ pub enum ConfigError {
     /// The list of environments is empty, so every key would be rejected.
     #[error("environments: the list is empty: name at least one, or leave out the call to accept all")]
     NoEnvironment,
-    /// The deadline is zero, so no store that has to wait could answer.
+    /// The deadline is zero, so every lookup that waits would time out.
     #[error("deadline: it is zero: use a duration such as 5 seconds")]
     Deadline,
-    /// The cache has no entries.
+    /// The capacity of the cache is zero.
     #[error("entries: it is zero: use at least one")]
     Entries,
     /// The lease of the cache is below 10 ms, so no heartbeat would return within it.
     #[error("lease: it is too short for a heartbeat: use 10 ms or longer")]
     Lease,
-    /// The cache is built outside a tokio runtime, where no task could follow the changes.
+    /// The cache is built outside a tokio runtime, so no task can follow the changes.
     #[error("cache: there is no tokio runtime: build it in an async function")]
     NoRuntime,
-    /// A manager has no format, so it could not generate keys. Or a layer ignores other formats and
-    /// has none itself.
+    /// There is no format. A manager needs one to generate keys; a layer needs one to ignore other
+    /// formats.
     #[error("format: there is none: add one, such as KeyFormat::new(\"acme\")")]
     NoFormat,
-    /// The format for new keys is foreign: its keys can be recognized and not generated.
+    /// The format for new keys is foreign. The crate recognizes keys of a foreign format but cannot
+    /// generate them.
     #[error("format: keys of the foreign format {0:?} cannot be generated: use KeyFormat::new for new keys")]
     ForeignFormat(String),
-    /// A row of a table guard is invalid: its template, and why.
+    /// A row of a table guard is invalid. Contains its template and the reason.
     #[error("table: {0:?}: {1}")]
     Route(String, String),
     /// A table guard has no rows, so every request would be rejected.
     #[error("table: it has no rows: add at least one route")]
     EmptyTable,
-    /// A guard is named on an operation, method and path, that is not in the OpenAPI document.
+    /// A guard is set for an operation (method and path) that the OpenAPI document does not
+    /// contain.
     #[error("openapi: the document has no operation {0:?}: write method and path as in the document")]
     UnknownOperation(String),
     /// The guards of an operation in the OpenAPI document reject every key.
@@ -113,7 +115,10 @@ pub enum ConfigError {
     /// A path template does not have exactly one `{name}` segment.
     #[error("organization: {0:?} needs exactly one segment in braces, as in /orgs/{{organization}}/links")]
     PathTemplate(String),
-    /// A host template does not have exactly one `{name}` label, or nothing follows it.
-    #[error("organization: {0:?} needs exactly one label in braces before another, as in {{organization}}.example.com")]
+    /// A host template does not have exactly one `{name}` label, or has no label after it.
+    #[error(
+        "organization: {0:?} needs exactly one label in braces, and a label after it, as in \
+         {{organization}}.example.com"
+    )]
     HostTemplate(String),
 }

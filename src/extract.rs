@@ -1,4 +1,4 @@
-//! axum extractors, and a rejection as a response.
+//! axum extractors for the principal; a rejection as an axum response.
 
 use axum::{
     body::Body,
@@ -12,11 +12,12 @@ use crate::{
     rejection::{Reason, Rejection},
 };
 
-/// The caller of this request; refused where there is none.
+/// Extracts the principal, and rejects a request without one.
 ///
 /// # Errors
 ///
-/// 401 for an anonymous request and a skipped path, 500 where no layer is around the handler.
+/// Returns a rejection with 401 for an anonymous request or a skipped path, and with 500 if there
+/// is no layer around the handler.
 impl<S: Sync> FromRequestParts<S> for Principal {
     type Rejection = Rejection;
 
@@ -28,11 +29,11 @@ impl<S: Sync> FromRequestParts<S> for Principal {
     }
 }
 
-/// The caller of this request, or `None` for an anonymous request and a skipped path.
+/// Extracts the principal, or `None` for an anonymous request or a skipped path.
 ///
 /// # Errors
 ///
-/// 500 where no layer is around the handler.
+/// Returns a rejection with 500 if there is no layer around the handler.
 impl<S: Sync> OptionalFromRequestParts<S> for Principal {
     type Rejection = Rejection;
 
@@ -44,7 +45,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Principal {
     }
 }
 
-/// An empty response, which the layer around the handler fills in.
+/// Returns an empty response that carries the rejection. The layer around the handler renders it.
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         self.into_response_with(Body::empty())

@@ -10,8 +10,8 @@ use http::{Extensions, HeaderMap, Method, Request, Uri};
 /// [`RejectionFormat::custom_with`](crate::RejectionFormat::custom_with) receive it before the
 /// request reaches the inner service.
 ///
-/// Headers that may contain a key are marked sensitive, so their `Debug` shows no value. A key in
-/// the query is still part of [`uri`](Self::uri): log [`path`](Self::path) instead.
+/// Headers that may contain a key are marked sensitive, so their `Debug` shows no value. The query
+/// in [`uri`](Self::uri) may also contain a key: log [`path`](Self::path) instead.
 ///
 /// ```
 /// use http::Request;
@@ -49,17 +49,17 @@ impl<'r> RequestHead<'r> {
         self.uri
     }
 
-    /// Returns the path of [`uri`](Self::uri), undecoded, without the query.
+    /// Returns the path of [`uri`](Self::uri), not percent-decoded, without the query.
     pub fn path(&self) -> &'r str {
         self.uri.path()
     }
 
-    /// Returns the headers, such as a request id.
+    /// Returns the headers, for example to read a request id.
     pub fn headers(&self) -> &'r HeaderMap {
         self.headers
     }
 
-    /// Returns the extensions, such as axum's `ConnectInfo` with the peer's address.
+    /// Returns the extensions, for example to read the peer's address from axum's `ConnectInfo`.
     pub fn extensions(&self) -> &'r Extensions {
         self.extensions
     }

@@ -57,16 +57,16 @@
 //! | [`scheme`]    | where a request may carry a key: [`Scheme`], [`SchemePolicy`]                |
 //! | [`key`]       | keys: [`ApiKey`], [`KeyFormat`], [`KeyDigest`], [`KeyHasher`], [`Mask`]      |
 //! | [`store`]     | [`KeyStore`], [`KeyRegistry`]; stores in memory, SQLite, PostgreSQL; a cache |
-//! | [`manage`]    | [`KeyManager`]: the life of keys, who may change them, and an HTTP API       |
+//! | [`manage`]    | [`KeyManager`]: issues, rotates and revokes keys; an HTTP API for it         |
 //! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                |
-//! | [`guard`]     | what a key needs for a route: [`Require`]                                    |
+//! | [`guard`]     | guards that check the permissions of a key: [`Require`]                      |
 //! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
 //!
-//! Records ([`KeyRecord`], [`KeyId`], [`Owner`], [`Status`]), permissions ([`Permissions`], [`Action`]),
-//! the [`Principal`] and the values of observers ([`Decision`], [`Outcome`], [`RequestHead`]) are at the
-//! root.
+//! Records ([`KeyRecord`], [`KeyId`], [`Owner`], [`Status`]), permissions ([`Permissions`],
+//! [`Action`]), the [`Principal`] and the types that observers receive ([`Decision`], [`Outcome`],
+//! [`RequestHead`]) are at the root.
 //!
 //! # Features
 //!
@@ -76,8 +76,8 @@
 //! | `serde`           | no      | permissions, ids, owners as JSON; [`ApiKey`] in config files     |
 //! | `sqlite`          | no      | `store::SqliteStore`: keys in a file                             |
 //! | `postgres`        | no      | `store::PostgresStore`: keys that many nodes share               |
-//! | `postgres-no-tls` | no      | the same, with TLS as your choice                                |
-//! | `cache`           | no      | `store::CachedStore`: lookups in memory, revocation with a bound |
+//! | `postgres-no-tls` | no      | `postgres` without a TLS library: you choose one                 |
+//! | `cache`           | no      | `store::CachedStore`: lookups in memory, with bounded staleness  |
 //! | `admin-api`       | no      | `KeyManager::router`: the management API over HTTP               |
 //! | `tracing`         | no      | one event per decision, and the key's id on the span             |
 //! | `metrics`         | no      | requests by outcome and reason, store latency and errors         |
@@ -86,9 +86,10 @@
 //! | `testkit`         | no      | `store::testkit`: tests for registries; `Principal::for_test`    |
 //!
 //! The crate needs Rust 1.88. The features `sqlite` and `postgres` need Rust 1.94, because sqlx 0.9
-//! does. `postgres` uses TLS by rustls; `postgres-no-tls` leaves the choice to a feature of sqlx in
-//! your own `Cargo.toml`, such as `tls-native-tls`. `sqlite` bundles SQLite; set
-//! `LIBSQLITE3_SYS_USE_PKG_CONFIG=1` in the environment of the build to link the system's.
+//! does. `postgres` uses rustls for TLS. With `postgres-no-tls`, choose a TLS library with a
+//! feature of sqlx in your own `Cargo.toml`, such as `tls-native-tls`. `sqlite` bundles SQLite. To
+//! link the SQLite of the system, set `LIBSQLITE3_SYS_USE_PKG_CONFIG=1` in the environment of the
+//! build.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -142,7 +143,7 @@ pub use rejection::{Cause, MissingPermission, Problem, Reason, Rejection, Reject
 pub use scheme::{ConflictPolicy, InvalidScheme, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
 
-/// Keeps the README's code true.
+/// Compiles the examples of the README as tests.
 #[cfg(all(
     doctest,
     feature = "client",

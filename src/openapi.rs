@@ -1,5 +1,5 @@
-//! Adds API-key security to the OpenAPI document of your application, from the policy and the
-//! guards that it uses. The document therefore cannot differ from the code.
+//! Adds API-key security to the OpenAPI document of your application. It reads the policy and the
+//! guards that the application uses, so the document cannot differ from the code.
 //!
 //! [`Security::describe`] changes a document of [utoipa].
 //!
@@ -68,9 +68,9 @@
 //! | [`Require::by_method`]`("links")`                           | `["links:read"]` on a `GET`                            |
 //! | [`Require::all`], and several guards on one operation       | all their roles: `["links:read", "files:read"]`        |
 //! | [`Require::any`]                                            | one requirement for each alternative                   |
-//! | [`Require::authenticated`], `organization`, `predicate`     | `[]`: a key; other conditions have no name             |
-//! | [`Require::table`]                                          | that of the row for the operation                      |
-//! | an [`open`](crate::guard::RouteTableBuilder::open) row      | that of `authenticated`, or `{}`: no key               |
+//! | [`Require::authenticated`], `organization`, `predicate`     | `[]`: any key; other conditions have no name           |
+//! | [`Require::table`]                                          | the security of the row for the operation              |
+//! | an [`open`](crate::guard::RouteTableBuilder::open) row      | as for `authenticated`, or without a key: `{}`         |
 //!
 //! OpenAPI 3.1 calls these names roles, and does not define their meaning.
 //!
@@ -104,7 +104,7 @@ use crate::{
 pub(crate) use schemes::require_a_key;
 use schemes::requirements;
 
-/// Describes the security of a document: a policy, and the guards of its operations.
+/// Describes the security of a document: the schemes of a policy, and the guards of operations.
 ///
 /// ```
 /// use tower_api_key::{ConfigError, Require, SchemePolicy, openapi::Security};
@@ -139,7 +139,7 @@ struct Guard {
 // === impl Security ===
 
 impl Security {
-    /// Describes the schemes of this policy. Pass that of the layer,
+    /// Returns a description of the schemes of `policy`. Pass the policy of the layer,
     /// [`ApiKeyLayer::schemes`](crate::ApiKeyLayer::schemes).
     pub fn new(policy: &SchemePolicy) -> Self {
         Self { policy: policy.clone(), guards: Vec::new() }
@@ -153,27 +153,27 @@ impl Security {
         self
     }
 
-    /// Adds a guard of every operation, such as a [table](Require::table) around a router. The
-    /// [module](self) has an example.
+    /// Adds a guard that applies to every operation, such as a [table](Require::table) around a
+    /// router. The [module](self) has an example.
     ///
-    /// Operations with a security of their own, such as `security(())` in `utoipa::path`, are
-    /// skipped. The row of an operation is found like that of a request: `/files/{*rest}` matches
-    /// `/files/{name}`, and the names in braces do not matter. A row for one value, such as
-    /// `/files/secret`, and rows without an operation do not appear in the document.
+    /// Operations that set their own `security`, such as `security(())` in `utoipa::path`, are
+    /// skipped. An operation gets the row that its requests get: `/files/{*rest}` matches
+    /// `/files/{name}`, and the names in braces do not matter. The document does not show a row for
+    /// one value of a parameter, such as `/files/secret`, or a row without an operation.
     ///
-    /// A table under axum's `nest` has paths without the prefix. Describe the document of that
-    /// part, then nest it in the whole document.
+    /// The paths of a table under axum's `nest` have no prefix. Describe the document of the nested
+    /// router first, then nest it in the whole document.
     pub fn guard_all(mut self, guard: &Require) -> Self {
         self.guards.push(Guard { operation: None, require: guard.clone() });
         self
     }
 
     /// Writes the schemes, a requirement for the whole document, and one for each operation with a
-    /// guard.
+    /// guard. The type's documentation has an example.
     ///
-    /// The document's `security` and schemes with the same name are replaced. An operation without
-    /// a guard keeps its own. If the layer is optional, describe such an operation yourself, with
-    /// `security((), ("authorization-Bearer" = []))`. The type's documentation has an example.
+    /// Replaces the document's `security`, and schemes with the same name. An operation without a
+    /// guard keeps its own `security`. If the layer is optional, describe such an operation
+    /// yourself: `security((), ("authorization-Bearer" = []))`.
     ///
     /// # Errors
     ///

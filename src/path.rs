@@ -1,5 +1,5 @@
-//! All readings of a path by proxies and services behind the layer. A route table, a skipped path
-//! and an organization apply only if they hold for every reading.
+//! Finds every reading of a path: each way in which a proxy or a service may interpret it. A guard
+//! or a skip rule accepts a path only if it accepts every reading.
 
 mod steps;
 
@@ -8,14 +8,15 @@ use percent_encoding::percent_decode_str;
 
 use steps::{STEPS, Step, decoded, without_last_slash};
 
-/// A path, and the other paths that a service behind the layer may read it as.
+/// A path, and the other paths that a service behind the layer may read instead of it.
 ///
-/// A reading is the result of any sequence of [`STEPS`]: a proxy decodes the path once, a file
-/// server once more, a framework cuts off parameters.
+/// A reading is the result of any sequence of [`STEPS`]. For example, a proxy decodes the path
+/// once, a file server decodes it again, and a framework cuts off parameters.
 #[derive(Debug)]
 pub(crate) struct Readings<'p> {
     path: &'p str,
-    /// First the readings that keep a trailing slash, then those that exist only without it.
+    /// First the readings that keep a trailing slash, then those that are found only by dropping
+    /// it.
     others: Vec<String>,
     keeping_last_slash: usize,
 }
@@ -30,8 +31,8 @@ impl<'p> Readings<'p> {
     /// Returns all readings of a request's path, or `None` if the path must be rejected: see
     /// [`Readings::of`].
     ///
-    /// Under axum, also returns `None` if axum routed a path other than this one with its prefixes
-    /// in front.
+    /// Under axum, also returns `None` if this path is not the path that axum routed without its
+    /// `nest` prefixes.
     pub(crate) fn of_request(path: &'p str, extensions: &Extensions) -> Option<Self> {
         if is_another(path, extensions) { None } else { Self::of(path) }
     }
@@ -72,7 +73,7 @@ impl<'p> Readings<'p> {
         self.path
     }
 
-    /// Returns every other reading, and whether it exists only without the trailing slash.
+    /// Returns every other reading, and whether it is found only by dropping the trailing slash.
     pub(crate) fn others(&self) -> impl Iterator<Item = (&str, bool)> {
         let others = self.others.iter().enumerate();
         others.map(|(number, reading)| (reading.as_str(), number >= self.keeping_last_slash))
@@ -143,9 +144,9 @@ fn is_refused(reading: &str) -> bool {
     is_url || reading.chars().any(char::is_control) || reading.split(['/', '\\']).any(is_dots)
 }
 
-/// Returns whether axum routed a path other than this one with its prefixes in front: `nest`
-/// dropped a slash, did not strip a prefix like `/v{n}`, or a middleware changed the path of the
-/// request.
+/// Returns whether this path is not the path that axum routed without its `nest` prefixes. The
+/// causes: `nest` dropped a slash or did not strip a prefix like `/v{n}`, or a middleware changed
+/// the path.
 #[cfg(feature = "axum")]
 fn is_another(path: &str, extensions: &Extensions) -> bool {
     use axum::extract::{NestedPath, OriginalUri};
@@ -248,7 +249,8 @@ mod tests {
             ("/a%253Fx", &["/a%3Fx", "/a?x", "/a"]),
             ("/a%20", &["/a ", "/a"]),
             ("/a;x=1/b;", &["/a/b", "/a;x=1/b"]),
-            // Cut before decoding, after it, and by a reader that leaves slashes encoded.
+            // Parameters are cut before decoding, after it, or by a reader that leaves slashes
+            // encoded.
             ("/a;x%2Fy", &["/a;x/y", "/a", "/a/y"]),
             ("/a%3Bx%2Fy", &["/a;x%2Fy", "/a;x/y", "/a", "/a/y"]),
             ("*", &["/*"]),

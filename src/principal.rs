@@ -1,4 +1,4 @@
-//! The caller of a request, and its permissions.
+//! The authenticated caller of a request.
 
 use std::{fmt, sync::Arc};
 
@@ -11,10 +11,11 @@ use crate::{
     scheme::Scheme,
 };
 
-/// The caller of an accepted request, found in the request's extensions.
+/// Contains the authenticated caller of an accepted request. The layer puts it into the request's
+/// extensions.
 ///
-/// It comes from a verified key and from nothing else; no header, body or query can make one. With
-/// the `axum` feature it is an extractor, and so is `Option<Principal>`.
+/// Only a layer that has verified a key creates a principal: no header, body or query can. With the
+/// `axum` feature, `Principal` and `Option<Principal>` are extractors.
 ///
 /// ```
 /// use http::Request;
@@ -69,17 +70,18 @@ impl Principal {
         self.record.organization()
     }
 
-    /// Returns whether the key may do `action` to `resource`.
+    /// Returns whether the key has the permission for `action` on `resource`. The type's
+    /// documentation has an example.
     pub fn allows(&self, resource: &str, action: impl Into<Action>) -> bool {
         self.record.permissions().allows(resource, action)
     }
 
-    /// Requires the permission for `action` on `resource`.
+    /// Requires the permission for `action` on `resource`. [`Rejection`] has an example.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] for [`Reason::Forbidden`], which a handler returns: the layer renders it as
-    /// its own 403, which names the permission unless
+    /// Returns a [`Rejection`] for [`Reason::Forbidden`]. Return it from the handler: the layer
+    /// renders it as a 403. The 403 names the permission unless
     /// [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) is set.
     pub fn require(&self, resource: &str, action: impl Into<Action>) -> Result<(), Rejection> {
         let action = action.into();
@@ -90,25 +92,36 @@ impl Principal {
         Err(self.refused(Reason::Forbidden).lacking(missing.map(Arc::new)))
     }
 
-    /// Requires a key of `organization`: that of a row which the handler has loaded, say.
+    /// Requires a key of `organization`, for example of the organization in a database row that the
+    /// handler has loaded.
+    ///
+    /// ```
+    /// use tower_api_key::{Principal, Rejection};
+    ///
+    /// fn show(key: &Principal, organization: &str, link: String) -> Result<String, Rejection> {
+    ///     key.require_organization(organization)?;
+    ///     Ok(link)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] for [`Reason::ForeignResource`]: 403.
+    /// Returns a [`Rejection`] for [`Reason::ForeignResource`], a 403.
     pub fn require_organization(&self, organization: &str) -> Result<(), Rejection> {
         if self.organization() == Some(organization) { Ok(()) } else { Err(self.refused(Reason::ForeignResource)) }
     }
 
-    /// The refusal of something that this principal asked for.
+    /// Returns a rejection of this principal's request.
     pub(crate) fn refused(&self, reason: Reason) -> Rejection {
         Rejection::new(reason).by_scheme(Some(self.scheme)).of_record(self.record.clone())
     }
 
+    /// Adds the key and its scheme to a rejection of the application.
     pub(crate) fn complete(&self, rejection: Rejection) -> Rejection {
         rejection.of_key(self.scheme, &self.record)
     }
 
-    /// Returns the scheme by which the key came.
+    /// Returns the scheme that carried the key.
     pub fn scheme(&self) -> &Scheme {
         self.scheme
     }
@@ -117,7 +130,7 @@ impl Principal {
         self.scheme
     }
 
-    /// Returns the value of this type that the store attached to the key.
+    /// Returns the value of type `T` that the store attached to the key.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.record.extension()
     }
@@ -139,7 +152,7 @@ impl fmt::Debug for Principal {
     }
 }
 
-/// The mark that a layer leaves on a request that it let through without a principal.
+/// Marks a request that passed a layer without a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unauthenticated {
     Anonymous,
@@ -147,21 +160,21 @@ pub(crate) enum Unauthenticated {
     Preflight,
 }
 
-/// What the layer found out about a request, as guards and extractors see it.
+/// The result of authentication, for guards and extractors.
 pub(crate) enum CallerIdentity<'r> {
     Known(&'r Principal),
     Nobody(Unauthenticated),
 }
 
 impl<'r> CallerIdentity<'r> {
-    /// Replaces what an outer layer has found out.
+    /// Sets the principal. Replaces the result of an outer layer.
     pub(crate) fn set_principal(extensions: &mut Extensions, principal: Principal) {
         extensions.remove::<Unauthenticated>();
         extensions.insert(principal);
     }
 
-    /// Marks a request anonymous, unless an outer layer has accepted a key: then its principal
-    /// stays, and is returned.
+    /// Keeps and returns the principal of an outer layer. If there is none, marks the request
+    /// anonymous.
     pub(crate) fn keep_or_set_anonymous(extensions: &mut Extensions) -> Option<&Principal> {
         if extensions.get::<Principal>().is_none() {
             extensions.insert(Unauthenticated::Anonymous);
@@ -169,13 +182,14 @@ impl<'r> CallerIdentity<'r> {
         extensions.get()
     }
 
-    /// Replaces what an outer layer has found out.
+    /// Marks the request unauthenticated. Replaces the result of an outer layer.
     pub(crate) fn set_unauthenticated(extensions: &mut Extensions, nobody: Unauthenticated) {
         extensions.remove::<Principal>();
         extensions.insert(nobody);
     }
 
-    /// Who the caller is, for `who_asks`; misconfigured if no layer has said.
+    /// Returns the result of authentication, or an error if the request passed no layer. The error
+    /// names `who_asks`, a guard or an extractor.
     pub(crate) fn of(extensions: &'r Extensions, who_asks: &str) -> Result<Self, Rejection> {
         if let Some(principal) = extensions.get::<Principal>() {
             Ok(Self::Known(principal))

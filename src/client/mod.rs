@@ -27,9 +27,9 @@
 //!
 //! # Which requests get the key
 //!
-//! Requests to the layer's scheme, host and port (RFC 6454 §4). The default port may be
-//! omitted, the case of the host does not matter, and an IPv6 address may have any spelling. All
-//! other requests are sent without the key and otherwise unchanged:
+//! The layer adds the key to requests for its scheme, host and port (RFC 6454 §4). The default port
+//! may be omitted, the case of the host does not matter, and an IPv6 address may have any spelling.
+//! All other requests are sent without the key and otherwise unchanged:
 //!
 //! - another scheme, host or port: `http://` where the layer has `https://`, or a subdomain;
 //! - a URI without scheme and host (`/links`, with a `Host` header), since its destination is
@@ -41,13 +41,13 @@
 //! Put a layer that follows redirects **outside** this one, as above. This layer then checks each
 //! hop.
 //!
-//! A client that follows redirects inside this layer sends the key along: most remove
-//! `Authorization` and `Cookie` for another origin, but not `X-API-Key`. So disable redirects in
-//! the client: `reqwest::ClientBuilder::redirect(Policy::none())`.
+//! If the client follows redirects inside this layer, it sends the key to the other origin: most
+//! clients remove `Authorization` and `Cookie` there, but not `X-API-Key`. Disable redirects in the
+//! client: `reqwest::ClientBuilder::redirect(Policy::none())`.
 //!
-//! A server may repeat a key of the query in a redirect: `Location:
-//! https://elsewhere.example/?api_key=KEY`. The layer removes a parameter with this key from
-//! requests for other origins. It does not find the key inside another value
+//! A server may repeat a key from the query in a redirect:
+//! `Location: https://elsewhere.example/?api_key=KEY`. The layer removes a parameter with this key
+//! from requests for other origins. It does not find the key inside another value
 //! (`?next=%2F%3Fapi_key%3D…`), so prefer schemes that use headers.
 //!
 //! # Credentials that a request already has
@@ -59,7 +59,7 @@
 //! |--------------------|----------------------------------------------|------------------------------------------|
 //! | header             | all lines of this header                     | all other headers                        |
 //! | cookie             | cookies with this name                       | all other cookies, joined into one line  |
-//! | WebSocket protocol | this name, and the protocol after it         | all other protocols, before the key      |
+//! | WebSocket protocol | this name, and the protocol after it         | all other protocols; the key is last     |
 //! | query              | parameters with this name                    | all other parameters, byte for byte      |
 //!
 //! # The plain text in memory

@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::error::ConfigError;
 
-/// The origin of a layer, or that of a request, which borrows its host.
+/// An origin: of a layer, with an owned host, or of a request, with a borrowed host.
 pub(super) struct Origin<H = String> {
     scheme: &'static str,
     host: Host<H>,
@@ -39,7 +39,8 @@ impl Origin {
         Ok(Self { scheme, host, port })
     }
 
-    /// Whether a request for `uri` is for this origin. False if the origin of `uri` is unclear.
+    /// Returns whether a request for `uri` is for this origin. Returns false if the origin of `uri`
+    /// is unclear.
     pub(super) fn is_of(&self, uri: &Uri) -> bool {
         let Some(other) = Origin::of(uri) else { return false };
         let same_host = match (&self.host, other.host) {
@@ -59,8 +60,8 @@ impl<'u> Origin<&'u str> {
         let scheme = uri.scheme_str().filter(|_| uri.path().starts_with('/'))?;
         let &(scheme, default) = SCHEMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme))?;
         let authority = uri.authority()?.as_str();
-        // RFC 9110 §4.2.4: a user is an error, for it "is likely being used to obscure the
-        // authority".
+        // RFC 9110 §4.2.4: treat a user as an error, because it "is likely being used to obscure
+        // the authority".
         if authority.contains('@') {
             return None;
         }

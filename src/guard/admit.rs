@@ -9,7 +9,9 @@ use crate::{
 };
 
 impl Require {
-    /// The verdict of a guard that asks for one permission. The request stays whole for that.
+    /// Returns the verdict of a guard for one permission. It needs only the method and the
+    /// extensions, so the request is not split into its parts. Returns `None` for other guards, and
+    /// without a principal.
     pub(super) fn admit_by_permissions(
         &self,
         method: &Method,
@@ -37,7 +39,7 @@ impl Require {
         }
     }
 
-    /// Whether a route table lists the request as open.
+    /// Returns whether a route table lists the request as open.
     fn lists_openly(&self, parts: &Parts) -> bool {
         matches!(&*self.check, Check::Table(table) if table.entries_of(parts).is_some_and(|entries| entries.are_open()))
     }

@@ -1,6 +1,7 @@
-//! What a guard checks: one variant for each kind, and the evaluation of all.
+//! The kinds of checks that a guard can run, and their evaluation.
 //!
-//! A new kind of guard is a variant here, with its four properties, and a constructor in `mod.rs`.
+//! A new kind of guard is a variant of [`Check`], an arm in each of its matches (`evaluate`,
+//! `permissions`, `shape`, `Debug`), and a constructor in `mod.rs`.
 
 use std::fmt;
 
@@ -28,15 +29,15 @@ pub(super) type OrganizationOf = Box<dyn Fn(&Parts) -> Option<String> + Send + S
 pub(super) type Predicate = Box<dyn Fn(&Principal, &Parts) -> bool + Send + Sync>;
 pub(super) type OwnCheck = Box<dyn Fn(&Principal, &Parts) -> Verdict + Send + Sync>;
 
-/// What a check asks for, in terms of permissions: for error details and for documents.
+/// The permissions that a check requires, for the details of a 403 and for OpenAPI documents.
 pub(super) enum Shape<'c> {
-    /// One permission. None for a method that no permission covers.
+    /// One permission. The action is `None` for a method that no permission covers.
     Permission {
         resource: &'c str,
         action: Option<Action>,
     },
-    /// Something other than a permission. The application's own code may have effects, so it is
-    /// not called again for the details of a rejection.
+    /// Something other than a permission. A check of the application may have side effects, so it
+    /// does not run again for the details of a rejection.
     Unnamed {
         is_own: bool,
     },
@@ -46,8 +47,8 @@ pub(super) enum Shape<'c> {
 }
 
 impl Check {
-    /// Evaluates the check. A check that has to wait returns a future, which decides once every
-    /// other check has passed.
+    /// Evaluates the check. A check that has to wait returns a future, which runs once every other
+    /// check has passed.
     pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
         match self {
             Self::Permission { .. } | Self::ByMethod { .. } => {
@@ -70,7 +71,8 @@ impl Check {
         }
     }
 
-    /// Whether the principal has the permission that is asked for. None for other kinds of checks.
+    /// Returns whether the principal has the required permission. Returns `None` for other kinds of
+    /// checks.
     pub(super) fn permissions(&self, principal: &Principal, method: &Method) -> Option<bool> {
         let permissions = principal.record().permissions();
         match self {
@@ -104,7 +106,7 @@ fn allowed(is_allowed: bool) -> Result<Option<Wait>, Refusal> {
     if is_allowed { Ok(None) } else { Err(Reason::Forbidden.into()) }
 }
 
-/// The action of a method (RFC 9110 §9.3, RFC 5789).
+/// Returns the action for a method (RFC 9110 §9.3, RFC 5789).
 fn action_of(method: &Method) -> Option<Action> {
     match *method {
         Method::POST => Some(Action::CREATE),

@@ -1,4 +1,4 @@
-//! The host that a request is for: `{organization}.example.com`.
+//! Finds the host that a request is for: `{organization}.example.com`.
 
 use std::borrow::Cow;
 
@@ -11,17 +11,21 @@ use http::{
 
 use crate::error::ConfigError;
 
-/// Returns the host that a request names, in lower case, without its port and without a last dot.
+/// Returns the host that a request names, in lower case, without its port and without a trailing
+/// dot.
 ///
 /// The host is in the authority of the request's target (`:authority` in HTTP/2 and HTTP/3, the
 /// absolute form in HTTP/1) and in the `Host` header (RFC 9110 §7.2, RFC 9112 §3.2.2). Returns
-/// `None` where neither names one, where the two name different hosts, where there is more than one
-/// `Host`, and if a user name is before a host or a host is malformed. `X-Forwarded-Host` and
-/// `Forwarded` are never read: any client may send them.
+/// `None` in these cases:
 ///
-/// Do not take a tenant from `uri.host()` alone: an HTTP/1 request in origin form has none there,
-/// and one in absolute form may name another host than its `Host` header, which other services go
-/// by.
+/// - neither names a host, or the two name different hosts;
+/// - the request has more than one `Host` header;
+/// - a host is malformed, or has a user name before it.
+///
+/// The function ignores `X-Forwarded-Host` and `Forwarded`, because any client can send them.
+///
+/// Do not take a tenant from `uri.host()` alone. An HTTP/1 request in origin form has no host
+/// there. In absolute form the host may differ from the `Host` header, which other services use.
 ///
 /// ```
 /// use http::Request;
@@ -48,7 +52,7 @@ pub fn host_of(parts: &Parts) -> Option<Cow<'_, str>> {
     named.all(|other| other.as_deref() == Some(&*first)).then_some(first)
 }
 
-/// The target as axum has received it, of which a rewriting middleware may have dropped the
+/// Returns the target as axum received it. A middleware that rewrites the URI may have dropped its
 /// authority.
 #[cfg(feature = "axum")]
 fn original_of(parts: &Parts) -> Option<&Uri> {
@@ -60,8 +64,8 @@ fn original_of(_: &Parts) -> Option<&Uri> {
     None
 }
 
-/// The host of `host [ ":" port ]` (RFC 9110 §4.2): names of letters, digits, `-`, `_` and `~`, or
-/// an address in brackets.
+/// Returns the host of `host [ ":" port ]` (RFC 9110 §4.2): labels of letters, digits, `-`, `_` and
+/// `~`, or an address in brackets.
 fn host(authority: &str) -> Option<Cow<'_, str>> {
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1
@@ -91,7 +95,7 @@ fn in_lower_case(text: &str) -> Cow<'_, str> {
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
-/// The labels of a host, one of which is captured.
+/// The labels of a host. One of them is captured.
 pub(super) struct HostTemplate {
     before: Vec<String>,
     after: Vec<String>,
@@ -112,7 +116,7 @@ impl HostTemplate {
         Ok(Self { before: owned(before), after: owned(after) })
     }
 
-    /// The label in the place of the braces, of a host with exactly these others.
+    /// Returns the label at the place of the braces, if all other labels match.
     pub(super) fn capture_of(&self, parts: &Parts) -> Option<String> {
         let host = host_of(parts)?;
         let labels: Vec<&str> = host.split('.').collect();

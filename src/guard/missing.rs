@@ -1,4 +1,4 @@
-//! The permissions that a rejected key lacks.
+//! Finds the permissions that a rejected key lacks.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::{
 const MAX_ALTERNATIVES: usize = 16;
 
 impl Require {
-    /// The rejection of a request that this guard does not let pass. It names missing permissions
-    /// only: nothing that is hidden, and nothing of an organization or of the application's checks.
+    /// Returns the rejection for a refusal of this guard. It names only missing permissions. It
+    /// names no permission of a hidden guard, no organization and no check of the application.
     #[cold]
     pub(super) fn rejection(&self, refusal: Refusal, principal: &Principal, parts: &Parts) -> Rejection {
         let Refusal { reason, own } = refusal;
@@ -34,7 +34,7 @@ impl Require {
         rejection.lacking(Missing::new(self.lacking(principal, parts)).map(Arc::new))
     }
 
-    /// The same for a guard that asks for one permission.
+    /// Returns the rejection of a guard that requires one permission.
     #[cold]
     pub(super) fn without_permission(&self, principal: &Principal, method: &Method) -> Rejection {
         if self.is_hidden {
@@ -45,8 +45,8 @@ impl Require {
         principal.refused(Reason::Forbidden).lacking(missing.map(Arc::new))
     }
 
-    /// The permissions that a rejected key lacks: alternatives, each of which is enough as far as
-    /// permissions are concerned.
+    /// Returns the permissions that a rejected key lacks, as alternatives. A key needs all
+    /// permissions of one alternative. Other checks may still reject it.
     fn lacking(&self, principal: &Principal, parts: &Parts) -> Vec<Vec<MissingPermission>> {
         if self.is_hidden {
             return Vec::new();
@@ -74,7 +74,7 @@ impl Require {
         lacking
     }
 
-    /// Whether an evaluation calls a [`Require::check`] of the application.
+    /// Returns whether an evaluation calls a [`Require::check`] of the application.
     fn has_own_check(&self, parts: &Parts) -> bool {
         match self.check.shape(&parts.method) {
             Shape::Permission { .. } => false,
@@ -86,7 +86,7 @@ impl Require {
 }
 
 impl Check {
-    /// The permission that is asked for, if the key lacks it.
+    /// Returns the required permission, if the key lacks it.
     fn lacked(&self, permissions: &Permissions, method: &Method) -> Option<MissingPermission> {
         let Shape::Permission { resource, action } = self.shape(method) else { return None };
         let action = action?;

@@ -1,7 +1,7 @@
-//! Guards: what a key must be allowed, on one route or on many.
+//! Guards check the permissions of a key, on one route or on many.
 //!
 //! A guard calls the inner service or rejects the request; the layer renders the rejection. A guard
-//! knows no scheme, no store and no format.
+//! does not depend on a scheme, a store or a format.
 //!
 //! | request                                     | guard                                          |
 //! |---------------------------------------------|------------------------------------------------|
@@ -62,19 +62,20 @@ pub struct Require {
 }
 
 impl Require {
-    /// Requires the permission for `action` on `resource`.
+    /// Requires the permission for `action` on `resource`. The type's documentation has an example.
     pub fn permission(resource: impl Into<String>, action: impl Into<Action>) -> Self {
         Self::new(Check::Permission { resource: resource.into().into(), action: action.into() })
     }
 
     /// Requires the permission on `resource` that the method needs: `POST` create, `GET` and `HEAD`
-    /// read, `PUT` and `PATCH` update, `DELETE` delete. Every other method is rejected.
+    /// read, `PUT` and `PATCH` update, `DELETE` delete. Rejects every other method.
+    /// [`table`](Self::table) has an example.
     pub fn by_method(resource: impl Into<String>) -> Self {
         Self::new(Check::ByMethod { resource: resource.into().into() })
     }
 
-    /// Requires a key of the organization that the request names. A request that names none, and a
-    /// key without one, are rejected.
+    /// Requires a key of the organization that the request names. Rejects a request that names no
+    /// organization, and a key that belongs to none.
     ///
     /// Read the organization from the value that your service uses: a client can set any header.
     /// For paths and hosts see [`organization_in_path`](Self::organization_in_path) and
@@ -83,7 +84,7 @@ impl Require {
     /// ```
     /// use tower_api_key::{Require, guard::host_of};
     ///
-    /// /// Which customer's domain this is.
+    /// /// Returns the customer that owns this domain.
     /// fn customer(domain: &str) -> Option<String> {
     ///     (domain == "links.acme.example").then(|| "acme".to_owned())
     /// }
@@ -94,10 +95,10 @@ impl Require {
         Self::new(Check::Organization(Box::new(of)))
     }
 
-    /// Requires a key of the organization in a segment of the path, percent-decoded. The template
-    /// begins where the path does (under axum's `nest` without the prefix) and ends with the one
-    /// segment in braces. A path whose readings name two organizations is rejected: see
-    /// [`Require::table`].
+    /// Requires a key of the organization in a segment of the path. The template is the beginning
+    /// of the path (under axum's `nest`, of the path without the prefix), and its last segment is
+    /// the one in braces. The segment of the path is percent-decoded. A path is rejected if two
+    /// readings of it name different organizations: see [`Require::table`].
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -109,16 +110,17 @@ impl Require {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::PathTemplate`] for `"/orgs/"`, `"orgs/{organization}"`, `"/orgs/{organization}/links"`, `"/{a}/{b}"`.
+    /// Returns [`ConfigError::PathTemplate`] for `"/orgs/"`, `"orgs/{organization}"`,
+    /// `"/orgs/{organization}/links"` and `"/{a}/{b}"`.
     pub fn organization_in_path(template: &str) -> Result<Self, ConfigError> {
         let prefix = PathPrefix::parse(template)?;
         Ok(Self::organization(move |parts| prefix.capture_of(parts)))
     }
 
-    /// Requires a key of the organization in a label of the host: exactly one in braces, with at
-    /// least one after it. [`host_of`] reads the host, from the request's target and from `Host`; a
-    /// request in which the two differ is rejected with 403. Hosts are compared in lower case, so
-    /// the name of the organization has to be in lower case too.
+    /// Requires a key of the organization in a label of the host. The template has exactly one
+    /// label in braces, and at least one label after it. [`host_of`] reads the host from the
+    /// request's target and from `Host`; if the two differ, the request is rejected with 403. Hosts
+    /// are compared in lower case, so the name of the organization must be in lower case too.
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -130,13 +132,14 @@ impl Require {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::HostTemplate`] for `"example.com"`, `"{organization}"`, `"{a}.{b}.com"`, `"{organization}.example.com:8080"`.
+    /// Returns [`ConfigError::HostTemplate`] for `"example.com"`, `"{organization}"`,
+    /// `"{a}.{b}.com"` and `"{organization}.example.com:8080"`.
     pub fn organization_in_host(template: &str) -> Result<Self, ConfigError> {
         let template = HostTemplate::parse(template)?;
         Ok(Self::organization(move |parts| template.capture_of(parts)))
     }
 
-    /// Requires that a predicate of yours holds. To return a reason, or to wait, use
+    /// Requires that a predicate of yours returns true. To return a reason, or to wait, use
     /// [`check`](Self::check).
     ///
     /// ```
@@ -148,11 +151,11 @@ impl Require {
         Self::new(Check::Predicate(Box::new(check)))
     }
 
-    /// Runs a check of yours that returns the rejection.
+    /// Runs a check of yours that can return a rejection.
     ///
-    /// The check returns `Result<(), Rejection>`, or a [`Verdict`] if it has to wait, for a
-    /// database say. The layer renders the rejection in its own format and reports it once. Without
-    /// a principal the guard rejects with 401, and the check does not run.
+    /// The check returns `Result<(), Rejection>`, or a [`Verdict`] if it has to wait, for example
+    /// for a database. The layer renders the rejection in its own format and reports it once.
+    /// Without a principal the guard rejects with 401, and the check does not run.
     ///
     /// ```
     /// use std::time::Duration;
@@ -200,31 +203,36 @@ impl Require {
     }
 
     /// Requires every one of these guards to accept. An empty list rejects every request.
+    /// [`any`](Self::any) has an example.
     pub fn all<C: Into<Require>>(checks: impl IntoIterator<Item = C>) -> Self {
         Self::new(Check::All(checks.into_iter().map(Into::into).collect()))
     }
 
-    /// Requires a key, any key.
+    /// Requires a key, with any permissions. [`table`](Self::table) has an example.
     pub fn authenticated() -> Self {
         Self::predicate(|_, _| true)
     }
 
-    /// Builds one guard for many routes. Routes missing from the table are rejected with 403, also
-    /// for a key that may do everything, so a forgotten row fails your first test. A wide row
-    /// covers what it matches: `/links/export` has the row of `/links/{id}`. Put the guard around a
-    /// whole router, or around any other service.
+    /// Builds one guard for many routes. A route that is not in the table gets 403, even with a key
+    /// that has every permission, so your first test finds a forgotten row. A row with a parameter
+    /// also applies to unlisted routes that it matches: `/links/{id}` to `/links/export`. Put the
+    /// guard around a whole router, or around any other service.
     ///
     /// A request passes only if *every reading* of its path has a row that accepts it. A reading is
-    /// a way in which an inner service may read the path: percent-decoded, once or twice, wholly or
-    /// in part; cut at a decoded `?` or `#`; with parameters (`;x`) cut off each segment; with
-    /// backslashes as slashes, slashes merged, and spaces at the end or the last slash dropped. So
-    /// `/files/a%2Fb` also needs a row for `/files/a/b`, and `/admin%3Fx` one for `/admin`.
-    /// `/links/caf%C3%A9` matches `/links/{id}` in every reading. Some paths never have a row: an
-    /// empty segment (`//`), a backslash, and, in any encoding, dot segments, control characters,
-    /// bytes that are not UTF-8, a third encoding.
+    /// a path that an inner service may use instead, after any of these steps:
     ///
-    /// Names are compared exactly. If the service behind ignores case, such as a file system on
-    /// Windows or macOS, make wide rows no weaker than the strict ones beside them.
+    /// - It decodes percent-encoding, once or twice, completely or in part.
+    /// - It cuts the path at a decoded `?` or `#`, or cuts parameters (`;x`) off segments.
+    /// - It reads backslashes as slashes, or merges slashes.
+    /// - It drops spaces at the end, or the last slash.
+    ///
+    /// So `/files/a%2Fb` also needs a row for `/files/a/b`, and `/admin%3Fx` one for `/admin`. All
+    /// readings of `/links/caf%C3%A9` match `/links/{id}`. A path with an empty segment (`//`), a
+    /// backslash or a third level of encoding is always rejected, and so is a path with a dot
+    /// segment, a control character or invalid UTF-8 in any encoding.
+    ///
+    /// Names are compared exactly. If the inner service ignores case, like a file system on Windows
+    /// or macOS, `/Admin` matches `/{page}` and not `/admin`: make its guard as strict.
     ///
     /// ```
     /// use axum::{Router, routing::{delete, get}};
@@ -249,6 +257,7 @@ impl Require {
     }
 
     /// Rejects with 404 instead of 403, to hide that the resource exists (RFC 9110 §15.5.4).
+    /// [`organization_in_path`](Self::organization_in_path) has an example.
     #[must_use]
     pub fn hide_as_not_found(mut self) -> Self {
         self.is_hidden = true;
@@ -260,7 +269,7 @@ impl Require {
     }
 }
 
-/// A permission: a resource, and an action on it.
+/// Requires the permission for an action on a resource: `("links", "create")`.
 impl<R: Into<String>, A: Into<Action>> From<(R, A)> for Require {
     fn from((resource, action): (R, A)) -> Self {
         Self::permission(resource, action)

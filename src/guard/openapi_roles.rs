@@ -1,4 +1,4 @@
-//! The permissions that guards ask for, by name: `links:create`. For documents only.
+//! Names the permissions that guards require, such as `links:create`, for OpenAPI documents.
 
 use http::Method;
 
@@ -8,12 +8,12 @@ use super::{
     table::RouteEntry,
 };
 
-/// The permissions that a key needs together. None, where what is asked for has no name: an
-/// organization, a check of one's own.
+/// Permissions that a key needs together. Empty if the requirement has no name, such as an
+/// organization or a check of the application.
 pub(crate) type Roles = Vec<String>;
 
-/// What a key needs to pass all of these guards: alternatives, one of which is enough. Without an
-/// alternative no key passes.
+/// Returns the alternatives that satisfy all of these guards; one is enough. If there is none, no
+/// key passes.
 pub(crate) fn intersect<'a>(guards: impl IntoIterator<Item = &'a Require>, method: &Method, path: &str) -> Vec<Roles> {
     let mut so_far = vec![Roles::new()];
     for guard in guards {
@@ -28,13 +28,13 @@ pub(crate) fn intersect<'a>(guards: impl IntoIterator<Item = &'a Require>, metho
 }
 
 impl Require {
-    /// Whether a table lists an operation for everybody.
+    /// Returns whether a table lists an operation as open.
     pub(crate) fn is_open(&self, method: &Method, path: &str) -> bool {
         matches!(&*self.check, Check::Table(table) if table.entries(method, path).is_some_and(|entries| entries.are_open()))
     }
 
-    /// The alternatives of this guard, for a request with this method on a path; or on a template,
-    /// whose braces match a segment.
+    /// Returns the alternatives of this guard for a method and a path. The path may be a template:
+    /// a name in braces matches like a segment.
     fn roles(&self, method: &Method, path: &str) -> Vec<Roles> {
         match self.check.shape(method) {
             Shape::Permission { resource, action } => {
@@ -52,7 +52,7 @@ impl Require {
     }
 }
 
-/// Each of these once, in order.
+/// Removes duplicates and keeps the order.
 fn dedup<'a, T: Clone + PartialEq + 'a>(all: impl IntoIterator<Item = &'a T>) -> Vec<T> {
     let mut once = Vec::new();
     for one in all {

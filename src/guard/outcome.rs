@@ -9,8 +9,8 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Passes if one of the outcomes does. Checks that wait are asked in their order, if none
-    /// passes at once.
+    /// Passes if one of the outcomes does. If none passes at once, the checks that wait run in
+    /// their order.
     pub(super) fn any(outcomes: impl Iterator<Item = Result<Option<Wait>, Self>>) -> Result<Option<Wait>, Self> {
         let mut refusal = Self::from(Reason::Forbidden);
         let mut waits = Vec::new();
@@ -35,8 +35,8 @@ impl Refusal {
         })))
     }
 
-    /// Passes if all of the outcomes do. Checks that wait are asked in their order, once every
-    /// other check has passed.
+    /// Passes if all of the outcomes do. The checks that wait run in their order, once every other
+    /// check has passed.
     pub(super) fn all(outcomes: impl Iterator<Item = Result<Option<Wait>, Self>>) -> Result<Option<Wait>, Self> {
         let mut waits = Vec::new();
         for outcome in outcomes {
@@ -49,7 +49,7 @@ impl Refusal {
         }
     }
 
-    /// Changes the refusal of a check, also of one that waits.
+    /// Changes the refusal of a check, even if the check waits.
     pub(super) fn map(
         outcome: Result<Option<Wait>, Self>,
         change: impl FnOnce(Self) -> Self + Send + 'static,
@@ -65,13 +65,13 @@ impl Refusal {
         }
     }
 
-    /// Hides a 403 as a 404. Other rejections of the application stay.
+    /// Turns a 403 into a 404. Other rejections of the application do not change.
     pub(super) fn hidden(self) -> Self {
         if self.reason.problem() == Problem::Forbidden { Reason::ForeignResourceHidden.into() } else { self }
     }
 
-    /// The one of two that the client sees: hidden, or else the application's own, or else the
-    /// first.
+    /// Chooses the refusal that the client sees: a hidden one, else one of the application, else
+    /// the first.
     fn or(self, next: Self) -> Self {
         let rank = |refusal: &Self| match refusal.reason {
             Reason::ForeignResourceHidden => 2,

@@ -1,4 +1,4 @@
-//! One segment out of a path: `/orgs/{organization}/`.
+//! Captures one segment of a path: `/orgs/{organization}/`.
 
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
@@ -22,8 +22,8 @@ impl PathPrefix {
         Ok(Self(segments.map(Into::into).collect()))
     }
 
-    /// The segment after the prefix, percent-decoded as a router decodes it. None where two
-    /// readings of the path name two.
+    /// Returns the segment after the prefix, percent-decoded as a router decodes it. Returns `None`
+    /// if two readings of the path have different segments.
     pub(super) fn capture_of(&self, parts: &Parts) -> Option<String> {
         let readings = Readings::of_request(parts.uri.path(), &parts.extensions)?;
         let captured = self.capture(readings.path())?;

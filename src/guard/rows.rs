@@ -1,4 +1,4 @@
-//! The rows of a table, found by a path as axum finds a route.
+//! The rows of a table, found by path with the rules of axum's routes.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,21 @@ use crate::{error::ConfigError, path::Readings};
 /// The rows of one template.
 pub(super) struct RouteIndex {
     pub(super) template: String,
-    /// Without a method: for every one that has no row of its own.
+    /// An entry without a method applies to every method without an entry of its own.
     pub(super) entries: Vec<(Option<Method>, RouteEntry)>,
 }
 
-/// All rows, by the paths that they list, and by the other readings of these paths.
+/// All rows, by the templates that they list, and by the other readings of these templates.
 pub(super) struct RowsByPath {
     rows: Vec<RouteIndex>,
     listed: Router<usize>,
-    /// A row whose template has encoded characters or parameters of its own also counts for what a
-    /// reader makes of them, unless that is listed.
+    /// A row with encoded characters or parameters in its template also applies to the other
+    /// readings of the template, unless these are listed themselves.
     readings: Router<Vec<usize>>,
 }
 
 impl RouteIndex {
-    /// The row of this method. A row for `GET` counts for `HEAD`.
+    /// Returns the row of this method. A row for `GET` also applies to `HEAD`.
     pub(super) fn entry(&self, method: &Method) -> Option<&RouteEntry> {
         let listed = |method: Option<&Method>| self.entries.iter().find(|(listed, _)| listed.as_ref() == method);
         let by_get = || listed(Some(&Method::GET)).filter(|_| method == Method::HEAD);
@@ -52,18 +52,18 @@ impl RowsByPath {
             }
         }
         for (reading, numbers) in unlisted {
-            // What is listed already stays with its own row.
+            // A listed template keeps its own row: `insert` fails for it.
             let _ = readings.insert(reading, numbers);
         }
         Ok(Self { rows, listed, readings })
     }
 
-    /// The rows that list this path.
+    /// Returns the rows that list this path.
     pub(super) fn find(&self, path: &str) -> Option<&RouteIndex> {
         self.listed.at(path).ok().map(|found| &self.rows[*found.value])
     }
 
-    /// The rows that count for another reading of a path.
+    /// Returns the rows that apply to another reading of a path.
     pub(super) fn find_reading(&self, path: &str) -> Option<&[usize]> {
         self.readings.at(path).ok().map(|found| &**found.value)
     }
@@ -72,7 +72,7 @@ impl RowsByPath {
         numbers.iter().map(|number| &self.rows[*number])
     }
 
-    /// Whether all of these are the rows of this template.
+    /// Returns whether all of these rows have this template.
     pub(super) fn is_of(&self, numbers: &[usize], template: &str) -> bool {
         self.all(numbers).all(|rows| rows.template == template)
     }

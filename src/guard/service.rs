@@ -17,7 +17,7 @@ use crate::{
     rejection::{Rejection, Verdict, Wait},
 };
 
-/// A service behind a [`Require`] guard. It is ready when the inner one is.
+/// Runs a [`Require`] guard in front of an inner service. It is ready when the inner service is.
 ///
 /// ```
 /// use tower::Layer;
@@ -34,7 +34,7 @@ pub struct GuardedService<S> {
 }
 
 pin_project! {
-    /// The response of a [`GuardedService`].
+    /// Resolves to the response of a [`GuardedService`].
     ///
     /// ```
     /// use http::{Request, Response};
@@ -64,7 +64,7 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        /// A check of the application has to wait.
+        /// A check of the application waits.
         Waiting {
             wait: Wait,
             waiting: Option<Box<Waiting<S, B>>>,

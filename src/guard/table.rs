@@ -1,4 +1,4 @@
-//! One table of routes and of their guards. Routes that it does not list are rejected.
+//! A table of routes and their guards. Rejects routes that it does not list.
 
 use std::{fmt, iter, ptr};
 
@@ -17,7 +17,7 @@ use crate::{
     rejection::{Reason, Wait},
 };
 
-/// The rows of a table guard, see [`Require::table`].
+/// Collects the rows of a table guard: see [`Require::table`].
 ///
 /// ```
 /// use tower_api_key::{Require, guard::RouteTableBuilder};
@@ -35,7 +35,7 @@ pub struct RouteTableBuilder {
 }
 
 struct Row {
-    /// None: every method.
+    /// `None` for every method.
     method: Option<Result<Method, String>>,
     template: String,
     entry: RouteEntry,
@@ -51,8 +51,8 @@ pub(super) struct RouteTable {
     paths: RowsByPath,
 }
 
-/// The row of a request, and the rows of every other reading of its path. All of them have to let
-/// it pass.
+/// The row of a request, and the rows of every other reading of its path. All of them must accept
+/// the request.
 pub(super) struct RouteEntries<'t> {
     own: &'t RouteEntry,
     others: Vec<&'t RouteEntry>,
@@ -61,33 +61,37 @@ pub(super) struct RouteEntries<'t> {
 // === impl RouteTableBuilder ===
 
 impl RouteTableBuilder {
-    /// Lists `method` on `template`, for keys that pass `guard`. A row for `GET` counts for `HEAD`.
+    /// Lists `method` on `template`, for keys that pass `guard`. A row for `GET` also applies to
+    /// `HEAD`. The type's documentation has an example.
     ///
-    /// A template is a path as axum writes it: `/links/{id}` takes one segment, `/files/{*rest}`
-    /// all that follow. It begins where the path does that reaches the guard: under axum's `nest`,
-    /// without the prefix. Of two templates that fit the path, the one that says more of it counts,
-    /// as for axum's routes.
+    /// Write a template as for axum: `/links/{id}` matches one segment, `/files/{*rest}` all
+    /// segments that follow. The template is compared with the path that reaches the guard: under
+    /// axum's `nest`, leave out the prefix. If two templates match a path, the more specific one
+    /// applies, as for axum's routes.
     ///
-    /// The path is read in every way that a service further in may read it, see [`Require::table`].
-    /// Under axum the path must be what was routed, but for the prefixes of `nest`: rewrite it
-    /// outside of the router. That needs the feature `axum`, so without that feature put the guard
-    /// outside of every `nest`.
+    /// The guard checks every reading of the path: see [`Require::table`]. It rejects a path that
+    /// differs from the path that axum routed, apart from the prefixes of `nest`, so rewrite paths
+    /// outside of the router. This comparison needs the feature `axum`. Without that feature, put
+    /// the guard outside of every `nest`.
     pub fn route(self, method: impl AsRef<str>, template: impl Into<String>, guard: impl Into<Require>) -> Self {
         let method = method.as_ref();
-        // A method in lower case is another method, and a mistake.
+        // Methods are case-sensitive (RFC 9110 §9.1): one in lower case is probably a mistake.
         let valid = Method::from_bytes(method.as_bytes()).ok().filter(|_| !method.contains(char::is_lowercase));
         let method = valid.ok_or_else(|| method.to_owned());
         self.row(Some(method), template, RouteEntry::Guarded(guard.into()))
     }
 
-    /// Lists `template` for every method that has no row of its own.
+    /// Lists `template` for every method that has no row of its own. [`Require::table`] has an
+    /// example.
     pub fn any(self, template: impl Into<String>, guard: impl Into<Require>) -> Self {
         self.row(None, template, RouteEntry::Guarded(guard.into()))
     }
 
-    /// Lists every method on `template` for every request that the layer lets pass, also without a
-    /// key, if the layer is [optional](crate::layer::ApiKeyLayerBuilder::optional) or
-    /// [skips](crate::layer::ApiKeyLayerBuilder::skip) the path.
+    /// Lists `template` without a guard, for every method that has no row of its own. A request
+    /// passes even without a key, if the layer is
+    /// [optional](crate::layer::ApiKeyLayerBuilder::optional) or
+    /// [skips](crate::layer::ApiKeyLayerBuilder::skip) the path. The type's documentation has an
+    /// example.
     pub fn open(self, template: impl Into<String>) -> Self {
         self.row(None, template, RouteEntry::Open)
     }
@@ -97,13 +101,14 @@ impl RouteTableBuilder {
         self
     }
 
-    /// Checks the rows, and makes the guard.
+    /// Checks the rows, and returns the guard. The type's documentation has an example.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Route`] names the row: a method that is none or not in upper case, a template like `links`, `/{a}{b}` or `/{*rest}/x`,
-    /// two templates for the same paths (`/{a}` and `/{b}`), a row that is there twice.
-    /// [`ConfigError::EmptyTable`] without rows.
+    /// - [`ConfigError::Route`] names an invalid row: an invalid method or one in lower case, a
+    ///   template like `links`, `/{a}{b}` or `/{*rest}/x`, two templates for the same paths (`/{a}`
+    ///   and `/{b}`), a row that is listed twice.
+    /// - [`ConfigError::EmptyTable`] if the table has no rows.
     pub fn build(self) -> Result<Require, ConfigError> {
         if self.rows.is_empty() {
             return Err(ConfigError::EmptyTable);
@@ -141,7 +146,7 @@ impl RouteTable {
         Refusal::all(iter::once(Ok(own)).chain(others))
     }
 
-    /// What the row of a request asks for.
+    /// Returns the guard in the row of a request.
     pub(super) fn guard_of(&self, parts: &Parts) -> Option<&Require> {
         match self.entries_of(parts)?.own {
             RouteEntry::Guarded(guard) => Some(guard),
@@ -149,13 +154,13 @@ impl RouteTable {
         }
     }
 
-    /// The rows of a request. None, if a reading of its path has no row.
+    /// Returns the rows of a request, or `None` if a reading of its path has no row.
     pub(super) fn entries_of(&self, parts: &Parts) -> Option<RouteEntries<'_>> {
         let readings = Readings::of_request(parts.uri.path(), &parts.extensions)?;
         self.entries_of_readings(&parts.method, &readings)
     }
 
-    /// The same for a path or a template alone.
+    /// Returns the rows of a path or a template.
     #[cfg(feature = "utoipa")]
     pub(super) fn entries(&self, method: &Method, path: &str) -> Option<RouteEntries<'_>> {
         self.entries_of_readings(method, &Readings::of(path)?)
@@ -164,7 +169,7 @@ impl RouteTable {
     fn entries_of_readings(&self, method: &Method, readings: &Readings<'_>) -> Option<RouteEntries<'_>> {
         let rows = self.paths.find(readings.path())?;
         let mut entries = RouteEntries { own: rows.entry(method)?, others: Vec::new() };
-        // A template that ends with a slash says that the slash counts.
+        // With a trailing slash, the template without it is another route and needs no row.
         let without_slash = rows.template.strip_suffix('/');
         for (reading, is_cut) in readings.others() {
             let found = self.paths.find_reading(reading);
@@ -189,14 +194,14 @@ impl<'t> RouteEntries<'t> {
         iter::once(self.own).chain(self.others.iter().copied())
     }
 
-    /// Whether all of them are listed for everybody.
+    /// Returns whether all of them are open.
     pub(super) fn are_open(&self) -> bool {
         self.iter().all(|entry| matches!(entry, RouteEntry::Open))
     }
 }
 
 impl RouteEntry {
-    /// None where the row is open.
+    /// Returns the guard, or `None` if the row is open.
     #[cfg(feature = "utoipa")]
     pub(super) fn guard(&self) -> Option<&Require> {
         match self {

@@ -1,8 +1,8 @@
 //! Admits a request, or rejects it: bypass rules, optional mode, and the effects of an accepted key
 //! on the request.
 //!
-//! A request in; an admitted request, a lookup to wait for, or a rejection out. [`Checker`] decides
-//! about the key.
+//! Takes a request and returns an admitted request, a lookup that waits, or a rejection.
+//! [`Checker`] checks the key.
 
 use bytes::Bytes;
 use http::{
@@ -38,19 +38,19 @@ pub(super) struct Authenticator {
     pub(super) forward_identity: Option<IdentityHeader>,
     pub(super) skip: Option<SkipPath>,
     pub(super) observers: Observers,
-    /// Whether observers, or the format of rejections, need anything of a request.
+    /// Whether the observers or the format of rejections read values of the request.
     pub(super) is_watched: bool,
 }
 
 pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// How far a request comes without waiting.
+/// The result of the stages that do not wait.
 pub(super) enum Progress {
     Done(Admission),
     Lookup(Box<PendingLookup>),
 }
 
-/// The outcome for a request whose key is checked.
+/// The outcome for a request after the check of its key.
 pub(super) enum Admission {
     Pass(ResponseActions),
     /// The key is accepted, but a check after verification has rejected the request, or waits.
@@ -72,10 +72,10 @@ pub(super) struct ResponseActions {
     pub(super) audience: Audience,
     /// The scheme of the accepted key.
     pub(super) scheme: Option<&'static Scheme>,
-    /// Whether the principal is an outer layer's, which then renders and reports the rejection of a
-    /// guard.
+    /// Whether the principal comes from an outer layer. If so, the outer layer renders and reports
+    /// the rejections of inner guards.
     pub(super) keeps_outer: bool,
-    /// Why a request that passes without a key has none.
+    /// Why no key was read, for a request that passes as anonymous.
     pub(super) unread: Option<(Reason, Diagnosis)>,
     /// The WebSocket protocol to select, if the service selects none.
     pub(super) protocol: Option<Box<HeaderValue>>,
@@ -89,12 +89,12 @@ pub(super) enum Audience {
     Anybody,
     /// Every client without a key of this layer.
     Anonymous,
-    /// The one caller whose key was accepted.
+    /// Only the caller that sent the accepted key.
     Principal,
 }
 
 impl Authenticator {
-    /// Runs every stage up to the inner service, as far as that needs no waiting.
+    /// Runs the stages before the inner service. Stops if the lookup has to wait.
     pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Progress {
         if let Some((mark, outcome)) = self.bypass(request) {
             return Progress::Done(Admission::Pass(self.pass_bypassed(request, mark, outcome)));
@@ -127,7 +127,7 @@ impl Authenticator {
         }
     }
 
-    /// Rejects a request that has not waited.
+    /// Renders and reports the rejection of a request that did not wait for a lookup.
     pub(super) fn refuse(
         &self,
         rejection: &Rejection,
@@ -141,7 +141,8 @@ impl Authenticator {
         self.renderer.refusal(rejection, protocol, render)
     }
 
-    /// Puts the principal into the request, once the checks after verification have run.
+    /// Applies the effects of an accepted key to the request, runs the checks after verification,
+    /// and sets the principal.
     fn accept<B>(&self, request: &mut Request<B>, principal: Principal, outdated: Option<PreviousPepper>) -> Admission {
         observe::record_on_span(&principal);
         self.checker.reader.mark_sensitive(request.headers_mut());
@@ -169,7 +170,7 @@ impl Authenticator {
         }
     }
 
-    /// Whether this request needs no key.
+    /// Returns the mark and the outcome of a request that needs no key.
     fn bypass<B>(&self, request: &Request<B>) -> Option<(Unauthenticated, Outcome)> {
         if self.pass_preflight && is_preflight(request) {
             Some((Unauthenticated::Preflight, Outcome::Preflight))
@@ -216,7 +217,7 @@ impl Authenticator {
         ResponseActions { decision, ..ResponseActions::default() }
     }
 
-    /// The decision to emit if the client disconnects during the lookup.
+    /// Returns the decision to emit if the client disconnects during the lookup.
     pub(super) fn abandoned(&self, presented: &PendingCredential) -> Option<Decision> {
         self.is_observed().then(|| Decision::abandoned(presented.scheme))
     }
@@ -232,7 +233,7 @@ fn hide_credentials<B>(reader: &Reader, request: &mut Request<B>) {
     *request.uri_mut() = uri;
 }
 
-/// Whether this is a CORS-preflight request of the Fetch standard. Other `OPTIONS` requests need a
+/// Returns whether this is a CORS preflight of the Fetch standard. Other `OPTIONS` requests need a
 /// key.
 fn is_preflight<B>(request: &Request<B>) -> bool {
     request.method() == Method::OPTIONS

@@ -1,11 +1,10 @@
-//! The seam after verification: checks of the application that run once a key is verified, before
-//! the inner service is called.
+//! Runs the checks of the application after a key is verified, before the inner service is called.
 
 use http::Request;
 
 use crate::{head::RequestHead, principal::Principal, rejection::Verdict};
 
-/// The checks, in the order in which they run.
+/// The checks, in the order of their calls.
 #[derive(Default)]
 pub(super) struct AfterVerify(Vec<StageCheck>);
 
@@ -23,7 +22,7 @@ impl AfterVerify {
         self.0.is_empty()
     }
 
-    /// Runs the checks on a request whose key is verified.
+    /// Runs the checks on a request after its key is verified.
     #[inline]
     pub(super) fn check<B>(&self, principal: &Principal, request: &Request<B>) -> Verdict {
         if self.is_empty() {

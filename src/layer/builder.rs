@@ -100,7 +100,7 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Calls `observer` with decisions that have neither method nor path.
+    /// Calls `observer` with every decision. The decisions have no method and no path.
     pub(crate) fn observe_keys(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
         self.observers.push(Observer::Own(Box::new(observer)));
         self
@@ -111,14 +111,15 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Checks the settings, and builds the layer.
+    /// Checks the settings, and builds the layer. The type's documentation has an example.
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] that names the wrong setting: no scheme, a header name with a
-    /// space, an empty auth-scheme, a realm with a line break, an empty list of environments, a
-    /// deadline of zero, an identity in a header that carries keys, `ignore_other_formats` without
-    /// `formats`, a limit for keys outside of 1 to 4096 bytes or below that of a format.
+    /// Returns a [`ConfigError`] that names the invalid setting. Examples are an empty list of
+    /// schemes or environments, a header name with a space, an empty auth-scheme, a realm with a
+    /// line break, a deadline of zero, `forward_identity` in a header that carries keys,
+    /// `ignore_other_formats` without `formats`, and a `max_key_len` outside of 1 to 4096 bytes or
+    /// below the length of a format.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
         if self.deadline.is_zero() {
             return Err(ConfigError::Deadline);

@@ -1,7 +1,8 @@
-//! Checks the key of a request: read, form, digest, lookup, verify. The order is the security.
+//! Checks the key of a request. Security depends on the order of the steps: read, form, digest,
+//! lookup, verify.
 //!
-//! A request in; a principal, a lookup to wait for, or a rejection out. Changes nothing in the
-//! request, calls no service, renders nothing.
+//! Takes a request and returns a principal, a lookup that waits, or a rejection. Does not change
+//! the request, call a service or render a response.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use crate::{
     store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
 };
 
-/// What is accepted as a key, and where keys are looked up.
+/// The settings for checking a key, and the store.
 pub(super) struct Checker {
     pub(super) reader: Reader,
     pub(super) store: Arc<dyn ErasedStore>,
@@ -29,20 +30,20 @@ pub(super) struct Checker {
     pub(super) ignores_other_formats: bool,
 }
 
-/// How far a check comes without waiting.
+/// The result of a check that does not wait.
 ///
-/// The first variant is the fast path. The others are boxed or rare, so that the type stays narrow:
-/// a wider one costs the fast path a third more.
+/// The first variant is the fast path. The others are boxed or rare, so that the type stays small.
+/// A larger type makes the fast path a third slower.
 pub(super) enum Check {
-    /// The store knows the key at once, under the current pepper.
+    /// The store returned the record at once, under the newest pepper.
     Accepted(Principal),
     Slow(Box<SlowCheck>),
     Rejected(Rejection),
 }
 
-/// Any outcome other than an immediate match under the current pepper, or a rejection.
+/// The outcomes that are neither a rejection nor an immediate match under the newest pepper.
 pub(super) enum SlowCheck {
-    /// Under another pepper.
+    /// The key matches under another pepper.
     Accepted(Accepted),
     Pending(PendingLookup),
 }
@@ -59,25 +60,25 @@ pub(super) struct PendingLookup {
     pub(super) lookup: PendingAnswer,
 }
 
-/// What is kept of a presented key during its lookup.
+/// The values of a presented key that are needed after its lookup.
 pub(super) struct PendingCredential {
     pub(super) scheme: &'static Scheme,
-    /// Its digest under the newest pepper.
+    /// The digest under the newest pepper.
     newest: KeyDigest,
-    /// Its digests under peppers that other nodes use already.
+    /// The digests under peppers that other nodes already use.
     next: Vec<KeyDigest>,
     /// The digests that the store looks up.
     asked: Digests,
-    /// What the text of the key looks like, for a rejection.
+    /// The likely mistake in the text of the key, for a rejection.
     suspected: Option<Diagnosis>,
 }
 
 impl Checker {
-    /// Fast path: one credential in one header. Otherwise the full parser runs; it returns the same
-    /// result or the exact reason.
+    /// Reads one credential in one header on a fast path. If that gives no key of a valid form, the
+    /// full parser finds the key, or the exact reason for the rejection.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
         if let Some(candidate) = self.reader.candidate(request.headers()) {
-            // Prepared before the check of its form, so that the hash does not stall.
+            // Prepares the hash before the check of the form: hashing at once would stall.
             let prepared = self.hasher.prepare(candidate.key);
             if self.has_form(&candidate) {
                 return self.check_key(candidate.scheme, candidate.key, &prepared);
@@ -92,7 +93,7 @@ impl Checker {
         }
     }
 
-    /// The full parser.
+    /// Reads the request with the full parser.
     fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Check {
         match self.reader.read(headers, uri) {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
@@ -103,7 +104,7 @@ impl Checker {
         }
     }
 
-    /// Digest, store, verification of a key whose form is right.
+    /// Digests, looks up and verifies a key of a valid form.
     fn check_key(&self, scheme: &'static Scheme, key: &[u8], prepared: &PreparedKey<'_>) -> Check {
         let newest = self.hasher.digest_prepared(prepared);
         let found = match self.store.try_find(&newest) {
@@ -120,8 +121,9 @@ impl Checker {
         }
     }
 
-    /// Tries the other peppers; returns a pending lookup if the store cannot answer at once. The
-    /// checksum is verified only before a lookup that waits: a key that is found needs none.
+    /// Tries the digests under the other peppers. Returns a pending lookup if the store cannot
+    /// answer at once. Verifies the checksum only before such a lookup: a key that is found at once
+    /// needs no check of its checksum.
     fn try_other_peppers(
         &self,
         scheme: &'static Scheme,
@@ -132,7 +134,8 @@ impl Checker {
         let next = self.hasher.next(key).collect();
         let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None };
         let mut others = self.hasher.others(key, newest);
-        // What the store has to wait for. A later digest that it knows at once comes first.
+        // The digests that need a lookup that waits. A later digest that is found at once is used
+        // instead.
         let mut unknown: Option<Digests> = None;
         let mut digest = newest;
         let answer = loop {
@@ -168,7 +171,7 @@ impl Checker {
         }
     }
 
-    /// Verifies what the store has answered.
+    /// Verifies the record that the store has returned.
     pub(super) fn check_answer(&self, presented: &PendingCredential, answer: Answer) -> Result<Accepted, Rejection> {
         let failed = |reason| Rejection::new(reason).by_scheme(Some(presented.scheme));
         let found = match answer {
@@ -185,7 +188,8 @@ impl Checker {
         Ok(Accepted { principal, outdated })
     }
 
-    /// Compares an unknown key too, with a record that never verifies.
+    /// Verifies the record. Compares an unknown key with a record that never verifies, so that it
+    /// takes the same steps as a known one.
     fn verify<'d>(
         &self,
         found: Option<KeyRecord>,
@@ -200,8 +204,8 @@ impl Checker {
         Ok(Principal::new(verified, scheme))
     }
 
-    /// Adds to a key that gives no access what its text looks like, also once the store has
-    /// answered.
+    /// Adds the likely mistake in the text of the key to a rejection. Stores it in a pending
+    /// lookup, for a rejection after that.
     #[cold]
     fn suspecting(&self, check: Check, scheme: &'static Scheme, key: &[u8]) -> Check {
         match check {
@@ -216,8 +220,8 @@ impl Checker {
         }
     }
 
-    /// A reader of the credentials that belong to other systems, if those are recognized by their
-    /// format.
+    /// Returns a reader of the credentials that belong to other systems. Returns `None` if the
+    /// request has none, or if the layer does not ignore other formats.
     pub(super) fn others<B>(&self, request: &Request<B>) -> Option<Reader> {
         if !self.ignores_other_formats {
             return None;
@@ -226,7 +230,8 @@ impl Checker {
         self.reader.of_others(request.headers(), request.uri(), &is_ours)
     }
 
-    /// Whether the text is a key in one of the formats. A format of our own implies the alphabet.
+    /// Returns whether the text is a key in one of the formats. The shape of a format that is not
+    /// foreign includes the alphabet.
     fn has_form(&self, candidate: &Candidate<'_>) -> bool {
         let fits = |format: &KeyFormat| {
             format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key(self.reader.max_key_len()))

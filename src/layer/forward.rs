@@ -9,11 +9,12 @@ use crate::{
     scheme::{Reader, list},
 };
 
-/// The header that carries the principal's id, and never what a client has put there.
+/// The header that carries the principal's id. Clients cannot set it.
 #[derive(Debug)]
 pub(super) struct IdentityHeader(HeaderName);
 
-/// What a field value would lose or could not carry, and the sign of the encoding itself.
+/// The characters that are percent-encoded: those that a field value cannot carry or may lose, and
+/// the percent sign.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 impl IdentityHeader {
@@ -24,8 +25,8 @@ impl IdentityHeader {
         header.map(Self).ok_or_else(|| ConfigError::ForwardIdentity(name.to_owned()))
     }
 
-    /// Replaces whatever came in, and lets no `Connection` of the client's take it out again (RFC
-    /// 9110 §7.6.1).
+    /// Replaces the header, and removes its name from `Connection`, so that a client
+    /// cannot make a proxy drop it (RFC 9110 §7.6.1).
     pub(super) fn set(&self, headers: &mut HeaderMap, id: Option<&KeyId>) {
         self.keep_from_connection(headers);
         while let Some(sent) = headers.keys().find(|name| look_alike(name.as_ref(), self.0.as_ref())).cloned() {
@@ -46,8 +47,8 @@ impl IdentityHeader {
     }
 }
 
-/// Whether two names are one where headers become variables: `HTTP_X_PRINCIPAL` is `x-principal`,
-/// `x_principal` and `x.principal`.
+/// Returns whether a gateway turns both names into the same variable: `HTTP_X_PRINCIPAL` for
+/// `x-principal`, `x_principal` and `x.principal`.
 fn look_alike(a: &[u8], b: &[u8]) -> bool {
     let folded = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     a.iter().map(folded).eq(b.iter().map(folded))

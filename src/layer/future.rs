@@ -1,4 +1,4 @@
-//! The response, once the store and the inner service have answered.
+//! The response future: waits for the store, for checks, and for the inner service.
 
 use std::{
     pin::Pin,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 pin_project! {
-    /// The response of an [`ApiKeyService`](super::ApiKeyService).
+    /// Resolves to the response of an [`ApiKeyService`](super::ApiKeyService).
     ///
     /// ```
     /// use http::{Request, Response};
@@ -48,12 +48,12 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        /// The store has to wait.
+        /// The lookup waits for the store.
         LookingUp {
             lookup: PendingAnswer,
             pending: Option<Box<Pending<S, B>>>,
         },
-        /// A check after verification has to wait.
+        /// A check after verification waits.
         AfterVerify {
             wait: Wait,
             waiting: Option<Box<Waiting<S, B>>>,
@@ -76,7 +76,7 @@ pub(super) struct Waiting<S, B> {
     pub(super) report: Report,
 }
 
-/// A request that waits for its key to be looked up.
+/// A request that waits for the lookup of its key.
 pub(super) struct Pending<S, B> {
     pub(super) waiting: Waiting<S, B>,
     pub(super) presented: PendingCredential,
@@ -142,7 +142,7 @@ where
     }
 }
 
-/// The end of a future comes once. Polling it again is a mistake of the caller.
+/// Takes the contents of a state. Panics if the future is polled after completion.
 fn once<T>(end: &mut Option<T>) -> T {
     end.take().expect("a ResponseFuture was polled after it was done")
 }

@@ -1,20 +1,20 @@
 //! The layer: verifies keys, calls the inner service or rejects, renders every rejection, and
 //! reports every request.
 //!
-//! A request runs through these stages in this order. Each of them may end it with a
-//! [`Rejection`].
+//! A request runs through these stages in this order. Any stage before the handler may reject it
+//! with a [`Rejection`].
 //!
-//! | stage         | code                                     | may wait | yours                                   |
+//! | stage         | code                                     | may wait | settings                                |
 //! |---------------|------------------------------------------|----------|-----------------------------------------|
 //! | bypass        | `admit`: preflight, skipped path         | no       | `pass_preflight`, `skip`                |
 //! | read          | `check`: one credential                  | no       | `schemes`                               |
 //! | form, digest  | `check`: shape, alphabet, hash           | no       | `formats`, `hasher`                     |
-//! | lookup        | `check`: `try_find`, checksum, `find`    | yes      | [`KeyStore`]                            |
+//! | lookup        | `check`: `try_find`, checksum, `find`    | yes      | the [`KeyStore`], `deadline`            |
 //! | verify        | `check`: digest, status, times, bounds   | no       | `organization`, `environments`          |
 //! | accept        | `admit`: credentials, forwarded identity | no       | `hide_credentials`, `forward_identity`  |
 //! | after verify  | `after_verify`                           | yes      | [`ApiKeyLayerBuilder::after_verify`]    |
 //! | principal     | `admit`: into the extensions             | no       |                                         |
-//! | guards        | `guard`: each in its place               | no       | [`Require`](crate::Require)             |
+//! | guards        | `guard`: anywhere inside the layer       | yes      | [`Require`](crate::Require)             |
 //! | after guards  | `guard`: once a guard has accepted       | yes      | [`Require::and_then`](crate::Require::and_then) |
 //! | handler       | the inner service                        | yes      |                                         |
 //! | response      | `report`: render, cache headers, observe | no       | `rejection_format`, `observe`           |
@@ -75,24 +75,30 @@ use standalone::Authentication;
 ///
 /// # Nested layers
 ///
-/// A request passes through every layer of this type, and each makes one decision. A nested layer
-/// that accepts a key replaces the outer layer's principal. A nested optional layer without a key
-/// keeps it, and the outer layer renders and reports the rejections of inner guards. A nested layer
-/// that skips a path removes it.
+/// A request passes through every layer of this type, and each makes one decision. An inner layer
+/// may replace the principal of an outer layer:
+///
+/// - If the inner layer accepts a key, its principal replaces the other.
+/// - If the inner layer is optional and reads no key, the principal stays. The outer layer then
+///   renders and reports the rejections of inner guards.
+/// - If the inner layer skips the path or lets a preflight pass, it removes the principal.
 ///
 /// # Caches
 ///
-/// The response to an accepted key gets `Cache-Control: private`, unless the service sets
-/// `Cache-Control`. It, the response to an anonymous request and every rejection get a `Vary` over
-/// the headers that can carry a key ([`SchemePolicy::header_names`]), merged into the service's
-/// own, so that no cache serves one caller the response to another (RFC 9111 §4.1). A rejection is
-/// `no-store`. The layer does not change the responses to skipped paths, preflights and gRPC
+/// A rejection gets `Cache-Control: no-store`. The response to an accepted key gets
+/// `Cache-Control: private`, unless the service sets `Cache-Control` or answers 401.
+///
+/// Rejections, and the responses to accepted keys and to anonymous requests, get a `Vary` over the
+/// headers that can carry a key ([`SchemePolicy::header_names`]). It is merged with the service's
+/// own `Vary`. So no cache sends the response for one caller to another (RFC 9111 §4.1).
+///
+/// The layer adds none of this to the service's responses to skipped paths, preflights and gRPC
 /// requests.
 ///
 /// # axum
 ///
-/// `Router::layer` protects the fallback too, so that an unknown path is a 401 without a key.
-/// `Router::route_layer` protects the routes only.
+/// `Router::layer` protects the fallback too: without a key, an unknown path gets 401.
+/// `Router::route_layer` protects only the routes.
 #[derive(Clone)]
 pub struct ApiKeyLayer {
     authenticator: ShardedArc<Authenticator>,
@@ -109,14 +115,14 @@ impl ApiKeyLayer {
     ///
     /// | setting            | default                                                               |
     /// |--------------------|-----------------------------------------------------------------------|
-    /// | `schemes`          | `Authorization: Bearer` and `Token`, `X-API-Key`; two are rejected    |
+    /// | `schemes`          | `Authorization: Bearer` and `Token`, `X-API-Key`; one key per request |
     /// | `formats`          | none: every key is looked up                                          |
     /// | `hasher`           | SHA-256                                                               |
     /// | `realm`            | `api`                                                                 |
     /// | `max_key_len`      | 512 bytes                                                             |
     /// | `rejection_format` | problem+json                                                          |
-    /// | `deadline`         | 5 s for a store that has to wait                                      |
-    /// | everything else    | off: a key is required, for every path and method, and stays in the request |
+    /// | `deadline`         | 5 s for a lookup that waits                                           |
+    /// | everything else    | off: every path and method needs a key, which stays in the request    |
     pub fn builder(store: impl KeyStore) -> ApiKeyLayerBuilder {
         ApiKeyLayerBuilder::new(Arc::new(store))
     }
@@ -124,10 +130,10 @@ impl ApiKeyLayer {
     /// Authenticates a request without calling a service, such as a connection that another library
     /// accepts.
     ///
-    /// The request is read at once; the future only waits for the store and for checks after
-    /// verification. A key is required: `optional` and `skip` do not apply. The request does not
-    /// change: its credential is not marked sensitive, hidden, or removed from the protocols of a
-    /// WebSocket client. Observers run once, unless the future is dropped before it is done.
+    /// The layer reads the request at once; the future waits only for the store and for checks
+    /// after verification. A key is required: `optional` and `skip` do not apply. The request does
+    /// not change: its credential is not marked sensitive, hidden, or removed from the protocols of
+    /// a WebSocket client. Observers run once, unless the future is dropped before it is done.
     ///
     /// ```
     /// use http::Request;
@@ -160,8 +166,8 @@ impl ApiKeyLayer {
         }
     }
 
-    /// Authenticates a request without waiting, for an interceptor that cannot. Returns `None` if
-    /// the store, or a check after verification, has to wait.
+    /// Authenticates a request without waiting, for example in an interceptor that is not async.
+    /// Returns `None` if the store, or a check after verification, has to wait.
     ///
     /// ```
     /// # use http::Request;
@@ -174,6 +180,10 @@ impl ApiKeyLayer {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Rejection`] that the layer would render.
     pub fn try_authenticate<B>(&self, request: &Request<B>) -> Option<Result<Principal, Rejection>> {
         match self.authenticator.authenticate(request) {
             Authentication::Done(result) => Some(result),

@@ -1,4 +1,4 @@
-//! What a layer keeps of a request for those who learn later what came of it.
+//! Keeps the values of a request that observers and a custom format read after the request is gone.
 
 use http::Request;
 
@@ -9,28 +9,29 @@ use crate::{
     rejection::RenderOnce,
 };
 
-/// What observers, and a format that captures, need of the head of a request later.
+/// The values from the head of a request that observers, and a format that captures, read later.
 #[derive(Default)]
 pub(super) struct Observation {
     line: Option<Box<RequestLine>>,
     captured: Option<Box<CapturedRequest>>,
 }
 
-/// What was captured from a request.
+/// The values that observers and the format captured from a request.
 struct CapturedRequest {
     observers: observe::CapturedObservers,
     render: Option<RenderOnce>,
 }
 
 impl Observation {
-    /// Takes what renders a refusal of this request.
+    /// Takes the renderer that a format has captured for this request.
     pub(super) fn take_render(&mut self) -> Option<RenderOnce> {
         self.captured.as_mut()?.render.take()
     }
 }
 
 impl Authenticator {
-    /// Keeps what observers and format need of a request, before it moves into the inner service.
+    /// Keeps the values that observers and the format read later. Call it before the inner service
+    /// takes the request.
     #[inline]
     pub(super) fn watch<B>(&self, request: &mut Request<B>) -> Observation {
         if !self.is_watched {
@@ -42,7 +43,7 @@ impl Authenticator {
         self.keep_of(&RequestHead::from(&*request))
     }
 
-    /// The same for a request that stays as it is.
+    /// Keeps the same values as [`Authenticator::watch`], without changing the request.
     pub(super) fn watch_untouched<B>(&self, request: &Request<B>) -> Observation {
         if !self.is_watched {
             return Observation::default();

@@ -20,8 +20,8 @@ use crate::{
     rejection::{Rejection, ResponseProtocol},
 };
 
-/// Follows a request to its end, and emits its decision once: when the response is ready, or when
-/// the caller has disconnected.
+/// Follows a request to its end. Emits its decision once: when the response is ready, or when the
+/// caller disconnects.
 pub(super) struct Report {
     authenticator: ArcShard<Authenticator>,
     protocol: ResponseProtocol,
@@ -50,7 +50,7 @@ impl Report {
         self.authenticator.is_observed().then(Stopwatch::start)
     }
 
-    /// Notes that the store has answered, and what to do if the key is accepted.
+    /// Stores the time of the lookup, and the actions for the response if the key is accepted.
     pub(super) fn looked_up(&mut self, actions: Option<ResponseActions>, store_time: Option<Duration>) {
         self.store_time = store_time;
         if let Some(actions) = actions {
@@ -58,12 +58,12 @@ impl Report {
         }
     }
 
-    /// Notes that a check waits: until it ends, the request counts as abandoned.
+    /// Marks the request as abandoned while a check waits. [`Report::resume`] undoes this.
     pub(super) fn wait(&mut self) {
         self.actions.decision = self.actions.decision.take().map(Decision::abandoned_by_caller);
     }
 
-    /// Notes that the request reaches the inner service.
+    /// Marks the request as admitted to the inner service.
     pub(super) fn resume(&mut self) {
         self.actions.decision = self.actions.decision.take().map(Decision::admitted);
     }
@@ -106,8 +106,7 @@ impl Report {
         Response::from_parts(parts, ResponseBody::refusal(refusal))
     }
 
-    /// Adds what this layer knows and the rejection does not say: the scheme of the key, or why
-    /// there is no key.
+    /// Adds what the rejection lacks: the scheme of the key, or why no key was read.
     fn complete(&self, rejection: Rejection) -> Rejection {
         match (self.actions.scheme, self.actions.unread) {
             (Some(scheme), _) => rejection.of_accepted(scheme),
@@ -116,9 +115,12 @@ impl Report {
         }
     }
 
-    /// RFC 9111 §3.5 keeps shared caches from storing the response to an `Authorization`, but not
-    /// to a key in another header or in the query (RFC 6750 §2.3). No cache stores a 401 of the
-    /// inner service (RFC 9110 §15.1), or the response to a POST, as every gRPC response is.
+    /// Makes the response to an accepted key private, and adds `Vary`.
+    ///
+    /// RFC 9111 §3.5 forbids a shared cache to store the response to an `Authorization` header. It
+    /// does not forbid this for a key in another header or in the query (RFC 6750 §2.3). A 401 of
+    /// the inner service needs no `private`, because no cache stores it (RFC 9110 §15.1). A gRPC
+    /// response does not change: it answers a POST, and no cache stores it.
     #[inline]
     fn set_cache_headers<B>(&self, response: &mut Response<B>) {
         static PRIVATE: HeaderValue = HeaderValue::from_static("private");
@@ -154,7 +156,7 @@ impl Report {
     }
 }
 
-/// The caller has disconnected, unless the decision is emitted already.
+/// Emits the decision if the caller disconnects before the response is ready.
 impl Drop for Report {
     fn drop(&mut self) {
         self.emit();

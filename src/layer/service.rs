@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{ready::take_ready, rejection::ResponseProtocol};
 
-/// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer). It is ready when the inner service is.
+/// Authenticates requests for an inner service. [`ApiKeyLayer`](super::ApiKeyLayer) creates it. It
+/// is ready when the inner service is.
 ///
 /// ```
 /// use tower::Layer;

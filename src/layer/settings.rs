@@ -16,31 +16,31 @@ use crate::{
 };
 
 impl ApiKeyLayerBuilder {
-    /// Accepts these schemes, in this order: a list of [`Scheme`](crate::Scheme)s, or a
+    /// Accepts these schemes, in this order. `policy` is a list of [`Scheme`](crate::Scheme)s, or a
     /// [`SchemePolicy`] with a rule for conflicts.
     pub fn schemes(mut self, policy: impl Into<SchemePolicy>) -> Self {
         self.policy = policy.into();
         self
     }
 
-    /// Rejects every key that has none of these formats, before it is hashed, and every key with a
-    /// wrong checksum before a store has to wait.
+    /// Rejects every key that has none of these formats, before it is hashed. Rejects a key with a
+    /// wrong checksum before a lookup that has to wait.
     pub fn formats(mut self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
         self.formats = formats.into_iter().collect();
         self
     }
 
     /// Ignores credentials that have none of the [`formats`](Self::formats), in every accepted
-    /// scheme: they belong to another layer. Use it where keys and JWTs both come by
+    /// scheme: they belong to another layer. Use it if keys and JWTs both use
     /// `Authorization: Bearer`.
     ///
-    /// An optional layer lets such a request pass as anonymous. A required layer rejects it as a
-    /// request without a key, 401. The credential conflicts with no key and stays in the request,
-    /// also after [`hide_credentials`](Self::hide_credentials).
+    /// An optional layer lets such a request pass as anonymous. A required layer rejects it with
+    /// 401, as a request without a key. An ignored credential does not count as a second
+    /// credential. It stays in the request, even with [`hide_credentials`](Self::hide_credentials).
     ///
-    /// A text in which a word begins with the prefix of a format, in upper or lower case, counts as
-    /// a key of yours. If it is not known, it is rejected with 401. Empty credentials and repeated
-    /// headers are rejected as always.
+    /// A credential counts as a key of yours if a word in it begins with the prefix of a format, in
+    /// upper or lower case. If the store does not know it, it is rejected with 401. Empty
+    /// credentials and repeated headers are always rejected.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, KeyFormat, store::MemoryStore};
@@ -59,7 +59,7 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Hashes keys in the way in which the stored digests were made.
+    /// Hashes keys with `hasher`. Use the same hasher that made the stored digests.
     pub fn hasher(mut self, hasher: KeyHasher) -> Self {
         self.hasher = hasher;
         self
@@ -71,11 +71,12 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Adds a parameter to every challenge of this layer (RFC 9110 §11.2): `resource_metadata`, the
-    /// URL of a document about the resource (RFC 9728 §5.1), or `charset`. The value is quoted and
-    /// escaped. You can call it several times.
+    /// Adds a parameter to every challenge of this layer (RFC 9110 §11.2). Examples are `charset`,
+    /// and `resource_metadata` with the URL of a document about the resource (RFC 9728 §5.1). The
+    /// value is quoted and escaped. You can call it several times.
     ///
-    /// [`ConfigError::ChallengeParam`](crate::ConfigError::ChallengeParam) rejects a name that is not a
+    /// [`build`](Self::build) returns
+    /// [`ConfigError::ChallengeParam`](crate::ConfigError::ChallengeParam) for a name that is not a
     /// token, a name that the layer writes itself (`realm`, `error`, `scope`, `in`, `name`,
     /// `scheme`), a repeated name, and a value with a control character.
     ///
@@ -96,26 +97,27 @@ impl ApiKeyLayerBuilder {
     /// [`MAX_KEY_LEN`](crate::scheme::MAX_KEY_LEN). A longer key is rejected before it is hashed,
     /// and the response names the limit.
     ///
-    /// Servers and proxies limit the head of a request too: hyper reads 400 KiB of it over HTTP/1,
-    /// nginx 8 KiB a line.
+    /// Servers and proxies also limit the head of a request. Over HTTP/1, hyper reads up to 400 KiB
+    /// of it, and nginx reads lines of up to 8 KiB.
     pub fn max_key_len(mut self, bytes: usize) -> Self {
         self.max_key_len = bytes;
         self
     }
 
-    /// Renders rejections in this format.
+    /// Renders rejections in this format. [`RejectionFormat`] has an example.
     pub fn rejection_format(mut self, format: RejectionFormat) -> Self {
         self.format = format;
         self
     }
 
     /// Gives every 403 the same body and challenge. The client does not learn which permission the
-    /// key lacks, or whether a route table lists the route. Observers do: see
-    /// [`Decision::missing_permissions`].
+    /// key lacks, or whether a route table lists the route. Observers still see the permissions:
+    /// see [`Decision::missing_permissions`].
     ///
-    /// Without it a guard's 403 names the permission (`It lacks the permission links:create.`), in
-    /// problem+json, in text and in a gRPC message, and as `scope` of the Bearer challenge (RFC
-    /// 6750 §3). [`Require::hide_as_not_found`](crate::Require::hide_as_not_found) never names one.
+    /// Without this setting, the 403 of a guard names the permission
+    /// (`It lacks the permission links:create.`), in problem+json, in text and in a gRPC message,
+    /// and as `scope` of the Bearer challenge (RFC 6750 §3).
+    /// [`Require::hide_as_not_found`](crate::Require::hide_as_not_found) never names one.
     pub fn hide_forbidden_details(mut self) -> Self {
         self.hide_forbidden_details = true;
         self
@@ -128,12 +130,12 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Rejects gRPC requests as gRPC does: a POST whose content type begins with `application/grpc`
-    /// gets HTTP status 200 and the code in `grpc-status`. Set it if a gRPC server is behind the
-    /// layer and gRPC clients in front, not if a proxy decides by the HTTP status: see
-    /// [gRPC](crate::rejection#grpc).
+    /// Rejects gRPC requests in the form of gRPC: a POST with a content type that begins with
+    /// `application/grpc` gets HTTP status 200 and the code in `grpc-status`. Set it for a gRPC
+    /// server that gRPC clients call through the layer. Do not set it if a proxy decides by the
+    /// HTTP status: see [gRPC](crate::rejection#grpc).
     ///
-    /// Without it a rejection is never a 2xx, for any content type.
+    /// Without this setting a rejection is never a 2xx, for any content type.
     pub fn grpc(mut self) -> Self {
         self.serves_grpc = true;
         self
@@ -147,14 +149,16 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Lets requests for unprotected paths pass without reading their credentials, and without a
-    /// principal, an outer layer's included. The path is as the layer sees it: undecoded, and under
-    /// axum's `nest` without the prefix.
+    /// Lets requests for unprotected paths pass without reading their credentials. Such a request
+    /// has no principal: the principal of an outer layer is removed too. `path` receives the path
+    /// of the request as the layer sees it, not percent-decoded, and under axum's `nest` without
+    /// the prefix.
     ///
     /// A path is skipped only if every reading of it is skipped, as in
-    /// [`Require::table`](crate::Require::table): percent-decoded, cut at its parameters, without
-    /// its last slash and so on. So `/static/` is skipped only along with `/static`. Under axum's
-    /// `nest` that needs the feature `axum`.
+    /// [`Require::table`](crate::Require::table): percent-decoded, without parameters, without its
+    /// last slash and so on. So `/static/` is skipped only if `/static` is skipped too. Under
+    /// axum's `nest`, enable the feature `axum`: the layer then also compares the path with the
+    /// path that axum routed.
     ///
     /// Compare whole paths: `starts_with("/public")` also skips `/publication`.
     pub fn skip(mut self, path: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
@@ -163,7 +167,7 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Removes every credential of this layer from an accepted request, in every place that the
-    /// layer reads. The layer does not change a skipped path or a preflight.
+    /// layer reads. Skipped paths and preflights do not change.
     pub fn hide_credentials(mut self) -> Self {
         self.hide_credentials = true;
         self
@@ -172,22 +176,22 @@ impl ApiKeyLayerBuilder {
     /// Sends the principal's id to the inner service in the header `name`. Spaces, percent signs
     /// and everything but visible ASCII are percent-encoded.
     ///
-    /// The layer removes this header from every request, also one without a principal, and also
-    /// with underscores for hyphens. If an optional layer keeps the principal of an outer one, the
-    /// header has that principal's id. Make sure that clients reach the service behind only through
-    /// this layer.
+    /// The layer removes this header from every request, even if the request has no principal. It
+    /// also removes headers with a similar name, such as `x_principal` for `x-principal`. If an
+    /// optional layer keeps the principal of an outer layer, the header contains that principal's
+    /// id. Make sure that clients can reach the inner service only through this layer.
     pub fn forward_identity(mut self, name: impl Into<String>) -> Self {
         self.forward_identity = Some(name.into());
         self
     }
 
-    /// Accepts the keys of this organization only. Every other key is 401, as if it were unknown.
+    /// Accepts only the keys of this organization. Every other key gets 401, like an unknown key.
     pub fn organization(mut self, organization: impl Into<String>) -> Self {
         self.bounds.organization = Some(organization.into().into());
         self
     }
 
-    /// Accepts the keys of these environments only. Every other key is 401, as if it were unknown.
+    /// Accepts only the keys of these environments. Every other key gets 401, like an unknown key.
     pub fn environments<E: Into<String>>(mut self, environments: impl IntoIterator<Item = E>) -> Self {
         let environments = environments.into_iter().map(|name| name.into().into());
         self.bounds.environments = Some(environments.collect());
@@ -198,9 +202,10 @@ impl ApiKeyLayerBuilder {
     /// can call it several times; the checks run in order.
     ///
     /// The check returns `Result<(), Rejection>`, which allocates nothing, or a [`Verdict`] if it
-    /// has to wait. The layer renders its rejection and reports it once. It does not run for an
-    /// anonymous request, a skipped path or a preflight. [`ApiKeyLayer::authenticate`] runs it too;
-    /// [`ApiKeyLayer::try_authenticate`] returns `None` if it waits.
+    /// has to wait. The layer renders a rejection of the check and reports it once. The check does
+    /// not run for an anonymous request, a skipped path or a preflight.
+    /// [`ApiKeyLayer::authenticate`] runs it too; [`ApiKeyLayer::try_authenticate`] returns `None`
+    /// if it waits.
     ///
     /// To run a check after a guard, see [`Require::and_then`](crate::Require::and_then).
     ///
@@ -234,9 +239,9 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Calls `observer` once for every request, with the decision and with what `capture` took from
-    /// the head of the request. Use it for values that a [`Decision`] does not have: the peer's
-    /// address, a request id.
+    /// Calls `observer` once for every request, with the decision and with the values that
+    /// `capture` took from the head of the request. Use it for values that a [`Decision`] does not
+    /// have: the peer's address, a request id.
     ///
     /// `capture` runs before the request reaches the inner service, `observer` when the response is
     /// ready. Neither may block. If `capture` panics, the layer still serves the request and does
@@ -279,8 +284,8 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Rejects a request with 503 if the store takes longer than this. A store that has to wait
-    /// needs a tokio runtime with its timer enabled.
+    /// Rejects a request with 503 if a lookup takes longer than this. A lookup that waits needs a
+    /// tokio runtime with its timer enabled.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -1,7 +1,7 @@
 //! One value with several reference counts, each on a cache line of its own.
 //!
-//! Threads that clone one `Arc` pass its count from core to core at every request. So there is one
-//! count per shard, and a thread always uses the same shard.
+//! Threads that clone one `Arc` contend for the cache line of its count at every request. So there
+//! is one count per shard, and a thread always uses the same shard.
 
 use std::{array, ops::Deref, sync::Arc};
 
@@ -13,7 +13,7 @@ pub(super) struct ShardedArc<T>(Arc<[ArcShard<T>; SHARDS]>);
 /// Held by a request.
 pub(super) struct ArcShard<T>(Arc<CachePadded<T>>);
 
-/// Two cache lines wide, which some processors fetch together.
+/// Two cache lines wide, because some processors fetch two at once.
 #[repr(align(128))]
 struct CachePadded<T>(Arc<T>);
 

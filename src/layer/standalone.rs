@@ -1,5 +1,5 @@
-//! Authenticates a request without a service to call: the same checks as [`super::admit`], and no
-//! effect on the request.
+//! Authenticates a request without a service to call. Runs the same checks as [`super::admit`], and
+//! does not change the request.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use crate::{
     rejection::{Rejection, Verdict, Wait},
 };
 
-/// How far a request comes without waiting.
+/// The result of the steps that do not wait.
 pub(super) enum Authentication {
     Done(Result<Principal, Rejection>),
     Pending(Box<PendingAuthentication>),
 }
 
-/// A request whose lookup, or a check after it, has to wait.
+/// A request that waits for its lookup, or for a check after verification.
 pub(super) struct PendingAuthentication {
     step: Step,
-    /// The head for the checks after verification, if there are any.
+    /// A copy of the head, if there are checks after verification.
     head: Option<Request<()>>,
     observation: Observation,
 }
@@ -36,14 +36,14 @@ enum Step {
     AfterVerify(Accepted, Wait),
 }
 
-/// A checked key, and what the checks after verification say.
+/// An accepted key, and the verdict of the checks after verification.
 struct Checked {
     accepted: Accepted,
     verdict: Verdict,
 }
 
 impl Authenticator {
-    /// Authenticates, as far as that needs no waiting.
+    /// Authenticates the request until a step has to wait.
     pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authentication {
         let check = self.checker.check(request);
         let observation = self.watch_untouched(request);
@@ -81,7 +81,7 @@ impl Authenticator {
         }
     }
 
-    /// Continues [`Authenticator::authenticate`] with whatever it has to wait for.
+    /// Continues [`Authenticator::authenticate`] after the step that has to wait.
     pub(super) async fn authenticate_later(&self, pending: PendingAuthentication) -> Result<Principal, Rejection> {
         let PendingAuthentication { step, head, observation } = pending;
         let (checked, store_time) = match step {
@@ -115,7 +115,8 @@ impl Authenticator {
         Checked { accepted, verdict }
     }
 
-    /// A copy of the head, its credentials marked sensitive, for the checks after verification.
+    /// Returns a copy of the head for the checks after verification, with its credentials marked
+    /// sensitive.
     fn head_of<B>(&self, request: &Request<B>) -> Option<Request<()>> {
         if self.after_verify.is_empty() {
             return None;
@@ -146,7 +147,7 @@ impl Authenticator {
         result.map(|accepted| accepted.principal)
     }
 
-    /// Reports a key that is verified, and rejected by a check after that.
+    /// Reports a verified key that a check after verification has rejected.
     fn report_held(
         &self,
         accepted: &Accepted,

@@ -1,4 +1,4 @@
-//! Decisions as metrics, through the `metrics` facade.
+//! Counts decisions, with the `metrics` facade.
 
 use metrics::{counter, histogram};
 
@@ -7,7 +7,7 @@ use crate::rejection::Reason;
 
 pub(super) fn count(decision: &Decision) {
     let requests = match decision.outcome() {
-        // Labels that are known here cost no allocation.
+        // A label that is a constant does not allocate.
         Outcome::Accepted => counter!("api_key_requests_total", "outcome" => "accepted", "reason" => "none"),
         outcome => {
             let reason = outcome.reason().map_or("none", Reason::as_str);

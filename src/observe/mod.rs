@@ -1,4 +1,4 @@
-//! The outcome of a request, reported once.
+//! Reports the outcome of each request once.
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -19,29 +19,33 @@ use crate::{
     scheme::Scheme,
 };
 
-/// The outcome of one request. Every observer gets it once per request, never with the key itself.
+/// Describes the outcome of one request. It never contains the key itself.
 ///
-/// It is emitted when the response is ready, so that it includes the rejection of a guard, or when
-/// the caller disconnects.
+/// Observers get it once per request: when the response is ready, so that it includes the rejection
+/// of a guard, or when the caller disconnects.
 ///
-/// With the feature `tracing` each decision is an event of the target `tower_api_key`, and the span
-/// that is current when a key is accepted gets its `key_id`, if it has such a field. With the
-/// feature `metrics` each is counted.
+/// With the feature `tracing` each decision is an event of the target `tower_api_key`. The id of an
+/// accepted key is recorded in the field `key_id` of the current span, if the span has that field.
 ///
 /// | event of `tracing` | when                                                 |
 /// |--------------------|------------------------------------------------------|
-/// | `DEBUG`            | the request passed, or its caller disconnected |
-/// | `INFO`             | it was rejected: 401, 403, 404, 429                  |
-/// | `ERROR`            | it could not be decided: 503, or 500                 |
+/// | `DEBUG`            | the request passed, or its caller disconnected       |
+/// | `INFO`             | the request was rejected: 401, 403, 404, 429         |
+/// | `ERROR`            | the service failed: 500, 503                         |
 ///
-/// Its fields are `outcome`, `reason`, `cause`, `scheme`, `key_id`, `organization`, `error`, as far
-/// as there are any, `missing_permissions` as `links:create stats:read`, and `method` and `path`.
+/// Its fields are `outcome`, `reason`, `cause`, `scheme`, `key_id`, `organization` and `error`, if
+/// they have a value, `missing_permissions` as `links:create stats:read`, and `method` and `path`.
 ///
-/// | metric                       | labels              | what                                                      |
-/// |------------------------------|---------------------|-----------------------------------------------------------|
-/// | `api_key_requests_total`     | `outcome`, `reason` | requests; the reason is `none` where nothing was refused. A credential of a wrong form has the label `cause` too: one of [`Cause`] |
-/// | `api_key_store_seconds`      |                     | how long a store was waited for, in seconds: a histogram  |
-/// | `api_key_store_errors_total` | `reason`            | `store_failed`, `store_timeout`                              |
+/// With the feature `metrics` each decision is counted:
+///
+/// | metric                       | labels                       | value                           |
+/// |------------------------------|------------------------------|---------------------------------|
+/// | `api_key_requests_total`     | `outcome`, `reason`, `cause` | requests                        |
+/// | `api_key_store_seconds`      |                              | histogram: waits for the store  |
+/// | `api_key_store_errors_total` | `reason`                     | `store_failed`, `store_timeout` |
+///
+/// The `reason` is `none` for a request that was not rejected. Only a rejection with a [`Cause`] has
+/// the label `cause`.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, Outcome, store::MemoryStore};
@@ -77,16 +81,16 @@ struct DecisionDetails {
     missing: Option<Arc<Missing>>,
 }
 
-/// A key that is stored under an older pepper than the newest.
+/// A key that is stored under an older pepper.
 #[derive(Clone, Copy)]
 pub(crate) struct PreviousPepper {
     pub(crate) used: KeyDigest,
     pub(crate) newest: KeyDigest,
-    /// Whether it may be moved: not while other nodes use a newer pepper still.
+    /// Whether the record may be rehashed: not while other nodes already use the next pepper.
     pub(crate) moves: bool,
 }
 
-/// What a [`Decision`] comes to.
+/// Names the outcome of a request.
 ///
 /// ```
 /// use tower_api_key::{Decision, Outcome, Problem};
@@ -98,22 +102,22 @@ pub(crate) struct PreviousPepper {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The key is good, and no guard refused it.
+    /// The key is valid, and no guard rejected the request.
     Accepted,
-    /// No key of this layer's was presented, and the layer is optional. An outer layer may have
-    /// accepted another key, which is in its own decision.
+    /// The request has no key for this layer, and the layer is optional. If an outer layer accepted
+    /// a key, it reports a decision of its own.
     Anonymous,
     /// The path is not protected.
     Skipped,
-    /// A CORS preflight was let through.
+    /// The request is a CORS preflight and passed.
     Preflight,
-    /// The request was refused.
+    /// The request was rejected.
     Refused(Reason),
-    /// The caller went away before the store had answered. The inner service was not called.
+    /// The caller disconnected during a lookup or a check, before the inner service was called.
     Abandoned,
 }
 
-/// The observers that features bring, for every layer.
+/// Returns the observers that features add to every layer.
 #[cfg_attr(not(any(feature = "tracing", feature = "metrics")), expect(unused_mut))]
 pub(crate) fn built_in() -> Observers {
     let mut observers = Observers::default();
@@ -124,7 +128,7 @@ pub(crate) fn built_in() -> Observers {
     observers
 }
 
-/// Names the key on the current span, for whatever is logged from here on.
+/// Records the key's id on the current span.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn record_on_span(principal: &Principal) {
     #[cfg(feature = "tracing")]
@@ -132,7 +136,7 @@ pub(crate) fn record_on_span(principal: &Principal) {
 }
 
 impl Decision {
-    /// Of a request that has no key.
+    /// Returns the decision for a request without an accepted key.
     pub(crate) fn of(outcome: Outcome) -> Self {
         Self { outcome, cause: None, scheme: None, record: None, request: None, rare: None }
     }
@@ -150,19 +154,17 @@ impl Decision {
         Self { scheme: Some(scheme), ..Self::of(Outcome::Abandoned) }
     }
 
-    /// The request is held after its key was accepted. If the caller disconnects, nothing was
-    /// called.
+    /// Changes the decision for an accepted key while a check waits: the caller may disconnect.
     pub(crate) fn abandoned_by_caller(self) -> Self {
         Self { outcome: Outcome::Abandoned, ..self }
     }
 
-    /// The request is held no longer.
+    /// Changes it back, because the check has passed.
     pub(crate) fn admitted(self) -> Self {
         Self { outcome: Outcome::Accepted, ..self }
     }
 
-    /// The decision `before` is that of the accepted key, if one was accepted: the rejection of an
-    /// application does not name it.
+    /// Returns the decision for a rejection. If the rejection has no key, uses that of `before`.
     pub(crate) fn refused(rejection: &Rejection, before: Option<Self>) -> Self {
         let (scheme, record, rare) =
             before.map_or_else(Default::default, |before| (before.scheme, before.record, before.rare));
@@ -193,7 +195,7 @@ impl Decision {
         self.rare.get_or_insert_default()
     }
 
-    /// What it came to.
+    /// Returns the outcome.
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
@@ -203,42 +205,41 @@ impl Decision {
         self.request.as_ref().map_or(&Method::GET, |request| &request.method)
     }
 
-    /// Returns the path of the request, undecoded, without its query, which may hold a key. Under
-    /// axum's `nest` the prefix is missing, as it is for the layer.
+    /// Returns the path of the request, not percent-decoded, without its query, which may contain a
+    /// key. Under axum's `nest` it has no prefix.
     pub fn path(&self) -> &str {
         self.request.as_ref().map_or("", |request| request.path.path())
     }
 
-    /// The scheme that carried the key, or was attempted.
+    /// Returns the scheme that carried the key, or that the client tried to use.
     pub fn scheme(&self) -> Option<&Scheme> {
         self.scheme
     }
 
-    /// The id of the key, where a record of it was found, refused or not.
+    /// Returns the id of the key, if the store has a record of it, even if the key is rejected.
     pub fn key_id(&self) -> Option<&KeyId> {
         self.record.as_ref().map(KeyRecord::id)
     }
 
-    /// The organization of the key.
+    /// Returns the organization of the key.
     pub fn organization(&self) -> Option<&str> {
         self.record.as_ref().and_then(KeyRecord::organization)
     }
 
-    /// Returns the permissions that the key lacked, where a guard or [`Principal::require`] has
-    /// refused it for that. Where one of several is enough, all of them.
+    /// Returns the permissions that the key lacked, if a guard or [`Principal::require`] rejected
+    /// it for that. If one of several is enough, returns all of them.
     pub fn missing_permissions(&self) -> &[MissingPermission] {
         self.rare.as_ref().and_then(|rare| rare.missing.as_deref()).map_or(&[], Missing::permissions)
     }
 
-    /// How long the store was waited for; nothing where it answered at once, was not asked, or the
-    /// caller went away.
+    /// Returns how long the store took to answer, if the request waited and got an answer.
     pub fn store_time(&self) -> Option<Duration> {
         self.rare.as_ref()?.store_time
     }
 
-    /// Whether the key is good, whatever a guard has said, but stored under an older pepper than
-    /// the newest: see [`KeyHasher::with_previous`](crate::KeyHasher::with_previous). An old pepper
-    /// that no decision needs may go.
+    /// Returns whether the key is valid but stored under an older pepper: see
+    /// [`KeyHasher::with_previous`](crate::KeyHasher::with_previous). You can remove an old pepper
+    /// that no decision uses. The result does not depend on guards.
     pub fn used_previous_pepper(&self) -> bool {
         self.outdated().is_some()
     }
@@ -247,19 +248,19 @@ impl Decision {
         self.rare.as_ref()?.outdated.as_ref()
     }
 
-    /// What was wrong with the form of what was sent, where the request was refused for it.
+    /// Returns what was wrong with the form of the credential, if it was rejected for that.
     pub fn cause(&self) -> Option<Cause> {
         self.cause
     }
 
-    /// The store's error, where it failed.
+    /// Returns the error of the store, if it failed.
     pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.rare.as_ref()?.error.as_deref()
     }
 }
 
 impl Outcome {
-    /// A label, fit for a log or a metric: `accepted`.
+    /// Returns a label for a log or a metric: `accepted`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -271,7 +272,7 @@ impl Outcome {
         }
     }
 
-    /// Why the request was refused, if it was.
+    /// Returns why the request was rejected, if it was.
     pub const fn reason(self) -> Option<Reason> {
         match self {
             Self::Refused(reason) => Some(reason),

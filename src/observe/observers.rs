@@ -1,4 +1,4 @@
-//! The observers of a layer, and what each of them keeps of a request until its decision is made.
+//! The observers of a layer, and the values that they keep of a request until its decision.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,7 +7,7 @@ use http::{Method, uri::PathAndQuery};
 use super::Decision;
 use crate::head::RequestHead;
 
-/// The observers of one layer, in the order in which they are called.
+/// The observers of one layer, in the order of their calls.
 #[derive(Default)]
 pub(crate) struct Observers {
     observers: Vec<Observer>,
@@ -16,9 +16,9 @@ pub(crate) struct Observers {
 }
 
 pub(crate) enum Observer {
-    /// One of the library's own, which reads neither method nor path.
+    /// An observer of this crate. It reads neither method nor path.
     Own(Observe),
-    /// One that reads them while the function says so.
+    /// An observer that reads method and path, while the function returns true.
     #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
     Logging(Observe, fn() -> bool),
     Plain(Observe),
@@ -31,10 +31,11 @@ pub(crate) type Observe = Box<dyn Fn(&Decision) + Send + Sync>;
 pub(crate) type CaptureObserve = Box<dyn Fn(&RequestHead<'_>) -> ObserveOnce + Send + Sync>;
 pub(crate) type ObserveOnce = Box<dyn FnOnce(&Decision) + Send>;
 
-/// What the capturing observers took from a request, in their order; `None` for one that panicked.
+/// The values that the capturing observers took from a request, in their order. `None` if one
+/// panicked.
 pub(crate) type CapturedObservers = Vec<Option<ObserveOnce>>;
 
-/// The method and the path of a request. Its query may hold a key, so it is not kept.
+/// The method and the path of a request. The query is not kept, because it may contain a key.
 #[derive(Clone)]
 pub(crate) struct RequestLine {
     pub(super) method: Method,
@@ -53,17 +54,17 @@ impl Observers {
         self.observers.is_empty()
     }
 
-    /// Whether an observer may ever read anything of a request.
+    /// Returns whether an observer may ever read values of a request.
     pub(crate) fn may_read_requests(&self) -> bool {
         self.observers.iter().any(|observer| !matches!(observer, Observer::Own(_)))
     }
 
-    /// Whether an observer captures values of the request.
+    /// Returns whether an observer captures values of the request.
     pub(crate) fn capture(&self) -> bool {
         self.capture
     }
 
-    /// Method and path, if an observer reads them.
+    /// Returns the method and the path, if an observer reads them.
     pub(crate) fn line_of(&self, head: &RequestHead<'_>) -> Option<Box<RequestLine>> {
         let reads = |observer: &Observer| match observer {
             Observer::Own(_) => false,
@@ -73,7 +74,7 @@ impl Observers {
         self.observers.iter().any(reads).then(|| Box::new(RequestLine::of(head)))
     }
 
-    /// Takes from the head of a request what the capturing observers need of it later.
+    /// Captures the values that the capturing observers read later.
     pub(crate) fn captured_of(&self, head: &RequestHead<'_>) -> CapturedObservers {
         let captures = self.observers.iter().filter_map(|observer| match observer {
             Observer::Capturing(capture) => Some(capture),
@@ -82,8 +83,8 @@ impl Observers {
         captures.map(|capture| catch_unwind(AssertUnwindSafe(|| capture(head))).ok()).collect()
     }
 
-    /// Calls every observer with the decision. A panic of one is caught: decisions are often made
-    /// while a response is dropped, where a second panic would end the process.
+    /// Calls every observer with the decision. Catches the panic of an observer: a decision is
+    /// often emitted while a response is dropped, and a second panic there would end the process.
     pub(crate) fn emit(&self, mut decision: Decision, request: Option<Box<RequestLine>>, captured: CapturedObservers) {
         decision.request = request;
         let mut captured = captured.into_iter();

@@ -1,4 +1,4 @@
-//! Decisions as events of `tracing`, and the caller's name on the request's span.
+//! Emits decisions as events of `tracing`, and records the key's id on the current span.
 
 use tracing::Span;
 
@@ -28,8 +28,8 @@ macro_rules! event {
     };
 }
 
-/// One event per decision: what passes at DEBUG, what a caller did wrong at INFO, what the service
-/// did wrong at ERROR.
+/// Emits one event per decision. The level is DEBUG for a request that passes, INFO for a mistake
+/// of the caller, and ERROR for a failure of the service.
 pub(super) fn event(decision: &Decision) {
     match decision.outcome().reason().map(Reason::problem) {
         None => event!(debug, decision),
@@ -38,18 +38,18 @@ pub(super) fn event(decision: &Decision) {
     }
 }
 
-/// `links:create stats:read`
+/// Returns the missing permissions as `links:create stats:read`.
 fn missing(decision: &Decision) -> Option<String> {
     let names: Vec<String> = decision.missing_permissions().iter().map(ToString::to_string).collect();
     (!names.is_empty()).then(|| names.join(" "))
 }
 
-/// Whether a decision that concerns an operator would be logged.
+/// Returns whether `ERROR` events are enabled. If they are not, no decision is logged.
 pub(super) fn is_on() -> bool {
     tracing::enabled!(target: "tower_api_key", tracing::Level::ERROR)
 }
 
-/// For a span that has the field `key_id`.
+/// Records the key's id on the current span, if the span has the field `key_id`.
 pub(super) fn record_on_span(principal: &Principal) {
     Span::current().record("key_id", principal.id().as_str());
 }

@@ -1,10 +1,11 @@
-//! The sentence for a caller whose credential has the wrong form: what was seen, and what to send.
-//! It names places of the policy and known words, and never repeats what was sent.
+//! Writes the sentence for a caller that sent a credential of the wrong form: what was seen, and
+//! what to send. The sentence names places and auth-schemes that this crate knows, and never
+//! repeats what was sent.
 
 use super::{Cause, Problem};
 use crate::scheme::{Diagnosis, PLACES, Scheme, SchemePolicy, Seen, WORDS};
 
-/// What the sentences may name.
+/// The values that the sentences name.
 #[derive(Debug)]
 pub(super) struct Advice {
     schemes: Vec<Scheme>,
@@ -13,7 +14,7 @@ pub(super) struct Advice {
     max_key_len: usize,
 }
 
-/// Causes that are about one scheme of the policy.
+/// Causes that concern one scheme of the policy.
 const OF_A_SCHEME: [Cause; 16] = [
     Cause::MissingScheme,
     Cause::OtherScheme,
@@ -33,11 +34,11 @@ const OF_A_SCHEME: [Cause; 16] = [
     Cause::Repeated,
 ];
 
-/// What may be wrong with a key that the store does not accept.
+/// Likely mistakes in a key that the store does not accept.
 const SUSPECTED: [Cause; 5] =
     [Cause::RepeatedScheme, Cause::UnexpectedScheme, Cause::Quoted, Cause::Parameter, Cause::SeveralInOneLine];
 
-/// With more schemes than this, the pairs of them are not made ready.
+/// The most schemes for which the sentences about two places are made in advance.
 const PAIRED: usize = 12;
 
 impl Advice {
@@ -51,8 +52,8 @@ impl Advice {
         Self { schemes: policy.schemes().to_vec(), all, max_key_len }
     }
 
-    /// What can be wrong with the form of a credential under this policy, and the problem that it
-    /// is.
+    /// Returns every diagnosis that is possible under this policy, with the problem that it leads
+    /// to.
     pub(super) fn foreseen(&self) -> Vec<(Problem, Diagnosis)> {
         let number = |number: usize| u8::try_from(number).ok();
         let numbers = |list_len: usize| (0..list_len).filter_map(number);
@@ -81,7 +82,7 @@ impl Advice {
         foreseen
     }
 
-    /// What a caller without a credential reads.
+    /// Returns the sentence for a caller without a credential.
     pub(super) fn missing_key(&self) -> String {
         format!("No API key was sent: send {}.", self.all)
     }
@@ -103,7 +104,8 @@ impl Advice {
                     _ => None,
                 };
                 let word = word.unwrap_or("The scheme that was sent");
-                // The name of a header, in its value: `Authorization: X-API-Key: KEY`.
+                // The client sent the name of a header as a scheme:
+                // `Authorization: X-API-Key: KEY`.
                 let as_what = if all.contains(&format!("{word}: ")) { "as a scheme" } else { "here" };
                 format!("{word} is not accepted {as_what}: send {send}.")
             }

@@ -5,12 +5,13 @@ use std::fmt;
 /// Names what is wrong with the form of a credential, without any part of a secret.
 ///
 /// [`Rejection::cause`](crate::Rejection::cause) and [`Decision::cause`](crate::Decision::cause)
-/// return it beside the [`Reason`](crate::Reason); the client reads it as a sentence. A key of the
-/// right form has no cause. An invalid key that looks mistyped (`"KEY"`, `Bearer:KEY`, where
-/// visible ASCII is accepted) has a cause beside its own reason; only the text of the key decides
-/// that.
+/// return it beside the [`Reason`](crate::Reason). The client gets a sentence instead.
 ///
-/// The guide's chapter on error responses lists every cause with its sentence and what to do.
+/// A key of the right form has no cause, except an invalid key that looks mistyped. For example, a
+/// scheme that accepts all visible ASCII reads `"KEY"` or `Bearer:KEY` as a key. The cause then
+/// depends only on the text of the key, not on the store.
+///
+/// The guide's chapter on error responses lists every cause, its sentence and the remedy.
 ///
 /// ```
 /// use http::Request;
@@ -28,29 +29,29 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// No credential is in the request, here or in a place that other services use.
+    /// The request has no credential, not even in a place that other services use.
     NoCredential,
-    /// A key is where a scheme and a key belong: `Authorization: KEY`.
+    /// The value is only a key, without a scheme before it: `Authorization: KEY`.
     MissingScheme,
     /// The scheme is not accepted: `Authorization: Basic ..` where only Bearer is.
     OtherScheme,
-    /// A key is where other services read one and this one does not: in `X-API-Key`, in `?api_key`,
-    /// in `Authorization`.
+    /// The key is in a place that other services read and this one does not: `X-API-Key`,
+    /// `?api_key` or `Authorization`.
     OtherPlace,
     /// A colon follows the scheme: `Bearer: KEY`.
     ColonAfterScheme,
-    /// Something else than a space follows the scheme: a tab, a comma, a quote, the key itself
-    /// (`BearerKEY`).
+    /// No space follows the scheme, but a tab, a comma, a quote or the key itself (`BearerKEY`).
     NoSpaceAfterScheme,
     /// The scheme is written twice before the key: `Bearer Bearer KEY`.
     RepeatedScheme,
-    /// There is a scheme before the key, where the whole value is the key: `X-API-Key: Bearer KEY`.
+    /// A scheme is before the key, in a place without schemes: `X-API-Key: Bearer KEY`.
     UnexpectedScheme,
     /// The key is in quotes: `Bearer "KEY"`.
     Quoted,
     /// The key is sent as a parameter: `Token token="KEY"`.
     Parameter,
-    /// A comma divides several credentials in one value: `KEY, KEY`; `Basic .., Bearer KEY`.
+    /// One value has several credentials, with commas between them: `KEY, KEY`;
+    /// `Basic .., Bearer KEY`.
     SeveralInOneLine,
     /// The key is longer than the layer's
     /// [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
@@ -59,11 +60,11 @@ pub enum Cause {
     Empty,
     /// There is white space inside the key.
     Whitespace,
-    /// The key has a character that keys in this place do not have.
+    /// The key has a character that is not allowed in this place.
     Character,
-    /// What follows `Basic` is not base64 (RFC 7617 §2).
+    /// The text after `Basic` is not base64 (RFC 7617 §2).
     NotBase64,
-    /// What follows `Basic` has no colon once it is decoded (RFC 7617 §2).
+    /// The decoded text after `Basic` has no colon (RFC 7617 §2).
     NoColon,
     /// Two places of the policy carry a credential.
     TwoPlaces,
@@ -72,7 +73,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// A label, fit for a log or a metric: `missing_scheme`.
+    /// Returns a label for a log or a metric: `missing_scheme`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",

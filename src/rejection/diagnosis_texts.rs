@@ -1,5 +1,5 @@
 //! The bodies of a layer's rejections, made when the layer is built: one for each problem, and one
-//! for everything that can be wrong with the form of a credential under its policy.
+//! for each mistake in the form of a credential.
 
 use std::borrow::Cow;
 
@@ -14,9 +14,9 @@ use crate::scheme::{Diagnosis, SchemePolicy};
 pub(super) struct DiagnosisTexts {
     format: BuiltIn,
     advice: Advice,
-    /// For each problem, in the order of its table.
+    /// For each problem, in the order of `Problem::ALL`.
     plain: Vec<Bytes>,
-    /// Sorted, for a binary search.
+    /// For each mistake in the form of a credential. Sorted, for a binary search.
     about_form: Vec<((usize, Diagnosis), DiagnosisText)>,
 }
 
@@ -44,7 +44,7 @@ impl DiagnosisTexts {
         said
     }
 
-    /// The text about a credential of the wrong form.
+    /// Returns the text about a credential of the wrong form.
     pub(super) fn about(&self, rejection: &Rejection) -> Option<Cow<'_, DiagnosisText>> {
         let diagnosis = rejection.diagnosis().filter(|diagnosis| diagnosis.cause != Cause::NoCredential)?;
         let problem = rejection.reason().problem();

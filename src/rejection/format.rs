@@ -36,10 +36,11 @@ pub(super) enum FormatKind {
     CustomWith(CaptureRender),
 }
 
-/// A format of this crate. A new one is a variant, its three properties and a constructor below.
+/// A format of this crate. A new format is a variant here, an arm in `name`, `media_type` and
+/// `body`, and a constructor below.
 #[derive(Clone, Debug)]
 pub(super) enum BuiltIn {
-    /// With the base of problem types, if it is not this crate's documentation.
+    /// Contains the base of problem types. `None`: the documentation of this crate.
     ProblemJson(Option<Arc<str>>),
     Json,
     Text,
@@ -125,8 +126,8 @@ impl RejectionFormat {
     /// Returns the default format, `application/problem+json` (RFC 9457): `{"type": "https://..",
     /// "title": "API key required", "status": 401, "detail": "..", "code": "missing_key"}`.
     ///
-    /// The code is [`Problem::as_str`]. For a credential of the wrong form the detail says what was
-    /// seen and what to send.
+    /// The code is [`Problem::as_str`]. For a credential of the wrong form, the detail says what
+    /// was seen and what to send. [`problem_types`](Self::problem_types) has an example.
     pub fn problem_json() -> Self {
         Self(FormatKind::BuiltIn(BuiltIn::ProblemJson(None)))
     }
@@ -159,30 +160,31 @@ impl RejectionFormat {
 
     /// Returns the format `application/json`:
     /// `{"error": "Unauthorized", "code": "AUTHENTICATION_ERROR"}`.
+    /// [`ApiKeyLayerBuilder`](crate::layer::ApiKeyLayerBuilder) has an example.
     pub fn json() -> Self {
         Self(FormatKind::BuiltIn(BuiltIn::Json))
     }
 
-    /// Returns the format `text/plain`: one line.
+    /// Returns the format `text/plain`: one line, `API key required. No API key was sent: send ..`.
     pub fn text() -> Self {
         Self(FormatKind::BuiltIn(BuiltIn::Text))
     }
 
-    /// Renders rejections with a function of yours: headers, body, and status if it is not the
-    /// problem's.
+    /// Renders rejections with a function of yours. It returns the headers and the body, and can
+    /// set another status. The type's documentation has an example.
     ///
-    /// A rejection is never a success: the problem's status replaces yours unless yours is a 4xx, a
-    /// 5xx, or a redirect (3xx with `Location`, but no 304). A new response has 200, so it gets the
-    /// problem's.
+    /// A rejection is never a success. Your status applies if it is a 4xx, a 5xx, or a redirect
+    /// (3xx with `Location`, but not 304). The problem's status replaces any other, such as the 200
+    /// of a new response.
     pub fn custom<B: Into<Bytes>>(render: impl Fn(&Rejection) -> Response<B> + Send + Sync + 'static) -> Self {
         Self(FormatKind::Custom(Arc::new(move |rejection| render(rejection).map(Into::into))))
     }
 
-    /// Renders rejections with values of the request, such as a request id: `render` gets what
-    /// `capture` returned. Otherwise as [`custom`](Self::custom).
+    /// Renders rejections with values of the request, such as a request id: `render` gets the
+    /// values that `capture` returned. In all else it works like [`custom`](Self::custom).
     ///
-    /// `capture` runs for every request, before it reaches the inner service, because an inner
-    /// guard may reject it later.
+    /// `capture` runs for every request, before the request reaches the inner service, because an
+    /// inner guard may reject it later.
     ///
     /// ```
     /// use http::Response;
@@ -208,7 +210,8 @@ impl RejectionFormat {
         })))
     }
 
-    /// The format of texts that are made in advance: problem+json where a custom format renders.
+    /// Returns the format of the texts that are made in advance. For a custom format it is
+    /// problem+json.
     pub(super) fn built_in(&self) -> BuiltIn {
         match &self.0 {
             FormatKind::BuiltIn(format) => format.clone(),

@@ -1,10 +1,10 @@
-//! The permissions that a key lacks, in the texts of a rejection.
+//! Writes the permissions that a key lacks into the texts of a rejection.
 
 use std::fmt;
 
 use crate::permission::Action;
 
-/// A permission that a request needed and its key did not have. It displays as `links:create`.
+/// Names a permission that a request needed and its key lacked. It displays as `links:create`.
 ///
 /// ```
 /// use tower_api_key::Decision;
@@ -19,18 +19,19 @@ pub struct MissingPermission {
     action: Action,
 }
 
-/// What a key lacked: alternatives, each of which would be enough.
+/// The permissions that a key lacked, as alternatives. One alternative is enough.
 #[derive(Debug)]
 pub(crate) struct Missing {
     alternatives: Vec<Vec<MissingPermission>>,
-    /// Each of them once.
+    /// The permissions of all alternatives, without duplicates.
     all: Vec<MissingPermission>,
 }
 
-/// The detail for a method and path that a route table does not list.
+/// The detail for a method and path without a row in a route table.
 pub(super) const UNLISTED: &str = "This method and path is in no row of the service's route table.";
 
-/// The longest detail in bytes. Names of resources may come from a request, so they are limited.
+/// The longest detail in bytes. Names of resources may come from a request, so their length is
+/// limited.
 const MOST: usize = 1024;
 
 impl MissingPermission {
@@ -43,7 +44,7 @@ impl MissingPermission {
         &self.resource
     }
 
-    /// Returns the action on it.
+    /// Returns the action on the resource: `create`.
     pub fn action(&self) -> &Action {
         &self.action
     }
@@ -56,7 +57,7 @@ impl fmt::Display for MissingPermission {
 }
 
 impl Missing {
-    /// None, if there is nothing to name.
+    /// Returns `None` if there is no permission to name.
     pub(crate) fn new(alternatives: Vec<Vec<MissingPermission>>) -> Option<Self> {
         let mut all: Vec<MissingPermission> = Vec::new();
         for permission in alternatives.iter().flatten() {
@@ -71,8 +72,8 @@ impl Missing {
         &self.all
     }
 
-    /// A sentence for the caller. None, if a name has a control character, or the sentence is too
-    /// long.
+    /// Returns a sentence for the caller. Returns `None` if a name has a control character, or if
+    /// the sentence is too long.
     pub(super) fn detail(&self) -> Option<String> {
         let together = |permissions: &Vec<MissingPermission>| {
             permissions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
@@ -88,8 +89,8 @@ impl Missing {
         is_fit.then(|| format!("The API key may not do this. {needed}"))
     }
 
-    /// What the first of the shortest alternatives lacks, as the `scope` of a Bearer challenge (RFC
-    /// 6750 §3), without the names that it cannot carry.
+    /// Returns the `scope` of a Bearer challenge (RFC 6750 §3): the first of the shortest
+    /// alternatives, without names that a scope cannot contain.
     pub(super) fn scope(&self) -> Option<String> {
         let shortest = self.alternatives.iter().min_by_key(|permissions| permissions.len())?;
         let is_carried = |name: &String| name.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));

@@ -19,8 +19,8 @@
 //! Reasons in one row give the same response, byte for byte, with two exceptions:
 //!
 //! - The detail of a credential of the wrong form says what was seen and what to send: see [`Cause`].
-//! - A 403 names the permissions that the key lacks, in the detail and in the `scope` of the Bearer
-//!   challenge, says that a route table does not list the route, or has the application's detail.
+//! - A 403 says more in its detail: the permissions that the key lacks (also in the `scope` of the
+//!   Bearer challenge), that a route table does not list the route, or the application's sentence.
 //!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives
 //!   every 403 the same body.
 //!
@@ -31,12 +31,13 @@
 //!
 //! # gRPC
 //!
-//! A rejection is never a 2xx, so that proxies, logs and bans recognize it by the HTTP status. The
-//! exception is a layer built with [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc). It answers a
-//! POST whose content type begins with `application/grpc` as gRPC does: status 200, the code in
-//! `grpc-status`, a sentence in `grpc-message`, no body, no challenge ("Trailers-Only"). The client
-//! chooses the content type. Do not set `grpc` on a service that other servers ask for an
-//! authentication status (nginx `auth_request`, Envoy `ext_authz` over HTTP).
+//! A rejection is never a 2xx, so that proxies, logs and tools that block clients recognize it by
+//! the HTTP status. The exception is a layer built with
+//! [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc). It answers a POST with a content type that
+//! begins with `application/grpc` in the form of gRPC ("Trailers-Only"): status 200, the code in
+//! `grpc-status`, a sentence in `grpc-message`, no body and no challenge. The client chooses the
+//! content type. So do not set `grpc` on a service that returns an authentication status to other
+//! servers (nginx `auth_request`, Envoy `ext_authz` over HTTP).
 //!
 //! Without `grpc` a gRPC client gets the HTTP status with challenges. It maps 401 to
 //! `UNAUTHENTICATED`, 403 to `PERMISSION_DENIED`, 429 and 503 to `UNAVAILABLE`, but 404 to
@@ -50,7 +51,7 @@
 //! underscores.
 //!
 //! ## missing-key
-//! The request has no API key, or has it where this service does not read it. The
+//! The request has no API key, or has it in a place that this service does not read. The
 //! `WWW-Authenticate` lines list the accepted schemes.
 //! ## malformed-credential
 //! No key can be read from the credential: it is empty, too long, or has a character that keys do
@@ -61,8 +62,8 @@
 //! The key does not give access to this service. The response does not say whether it is mistyped,
 //! revoked or expired.
 //! ## forbidden
-//! The key is valid but not authorized: it lacks a permission, belongs to another organization, or
-//! asks for a route that is not listed.
+//! The key is valid but not authorized. It lacks a permission or belongs to another organization,
+//! or the service does not list the route.
 //! ## not-found
 //! There is no such resource.
 //! ## too-many-requests
@@ -109,10 +110,11 @@ use crate::{
     scheme::{Diagnosis, Scheme},
 };
 
-/// A rejected request: the reason, the scheme of the credential, and the key's record.
+/// Describes a rejected request: the reason, the scheme of the credential, and the key's record.
 ///
 /// A guard or an extractor puts it into the extensions of an empty response; the layer around it
-/// renders it. With the `axum` feature it is a response itself, so that a handler can return it:
+/// renders it. With the `axum` feature it implements `IntoResponse`, so that a handler can return
+/// it:
 ///
 /// ```
 /// use tower_api_key::{Principal, Rejection};
@@ -157,7 +159,7 @@ impl Rejection {
         self
     }
 
-    /// Adds to an invalid key what its text looks like.
+    /// Sets the likely mistake in the text of an invalid key.
     pub(crate) fn suspected(mut self, diagnosis: impl FnOnce() -> Option<Diagnosis>) -> Self {
         if self.reason.problem() == Problem::InvalidKey {
             self.diagnosis = diagnosis();
@@ -165,7 +167,7 @@ impl Rejection {
         self
     }
 
-    /// Adds to a missing key what was sent instead.
+    /// Says why no key was read, for a rejection that only says that the key is missing.
     pub(crate) fn unread(mut self, reason: Reason, diagnosis: Diagnosis) -> Self {
         if self.reason == Reason::Missing && self.diagnosis.is_none() {
             (self.reason, self.diagnosis) = (reason, Some(diagnosis));
@@ -197,8 +199,8 @@ impl Rejection {
         self
     }
 
-    /// The rejection of a guard or an extractor without a layer around it: 500, and an error in the
-    /// log.
+    /// Returns the rejection of a guard or an extractor without a layer around it, a 500. Logs an
+    /// error.
     pub(crate) fn misconfigured(what: &str) -> Self {
         let advice = "ran without an ApiKeyLayer around it, so every request to it is rejected with 500";
         #[cfg(feature = "tracing")]
@@ -208,7 +210,7 @@ impl Rejection {
         Self::new(Reason::Misconfigured)
     }
 
-    /// Returns the reason. It is for your logs: send the client no more than [`Reason::problem`].
+    /// Returns the reason. It is for your logs: send the client only the [`Reason::problem`].
     pub fn reason(&self) -> Reason {
         self.reason
     }
@@ -222,7 +224,7 @@ impl Rejection {
         self.scheme
     }
 
-    /// The record of the rejected key, if there is one.
+    /// Returns the record of the rejected key, if there is one.
     pub(crate) fn record(&self) -> Option<&KeyRecord> {
         self.record.as_ref()
     }

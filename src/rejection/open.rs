@@ -1,4 +1,4 @@
-//! Rejections of an application: what its guards, extractors and handlers return.
+//! Rejections that the guards, extractors and handlers of an application return.
 
 use std::{borrow::Cow, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Rejections that are rendered when the layer is built. A copy costs less than rendering again.
+//! Renders rejections when the layer is built. A copy costs less than rendering again.
 
 use bytes::Bytes;
 use http::{Response, response::Parts};
@@ -6,8 +6,8 @@ use http::{Response, response::Parts};
 use super::{Problem, Reason, Rejection, Renderer, ResponseProtocol};
 use crate::scheme::Scheme;
 
-/// For each problem, in the order of its table: the rejection of a request, and of one whose key
-/// came by Bearer.
+/// Two rejections for each problem, in the order of `Problem::ALL`: without the Bearer scheme, and
+/// for a key that came by Bearer.
 #[derive(Debug)]
 pub(super) struct Prerendered(Vec<[Response<Bytes>; 2]>);
 
@@ -37,7 +37,7 @@ fn a_reason_of(problem: Problem) -> Reason {
     reasons.find(|reason| reason.problem() == problem).unwrap_or(Reason::Misconfigured)
 }
 
-/// A response whose head is made along with its body.
+/// Renders a head and a body, and joins them into a response.
 pub(super) fn respond(render: impl FnOnce(&mut Parts) -> Bytes) -> Response<Bytes> {
     let (mut parts, ()) = Response::new(()).into_parts();
     let body = render(&mut parts);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// What a problem says in every format.
+/// The texts and codes of a problem.
 struct Row {
     name: &'static str,
     status: StatusCode,
@@ -23,8 +23,8 @@ macro_rules! problems {
         $(#[$doc:meta])* $problem:ident => $name:literal, $status:ident, $grpc:literal, $code:literal, $anchor:literal,
             $title:literal, $detail:literal;
     )*) => {
-        /// What a rejected client sees: a status, a problem type and a code. See the table of the
-        /// [module](super).
+        /// Names what a rejected client sees: a status, a problem type and a code. See the table of
+        /// the [module](super).
         ///
         /// ```
         /// use tower_api_key::Problem;
@@ -63,7 +63,7 @@ macro_rules! problems {
 }
 
 problems! {
-    /// 401: the request has no credential that counts.
+    /// 401: the request has no credential in an accepted scheme.
     MissingKey => "missing_key", UNAUTHORIZED, 16, "AUTHENTICATION_ERROR", "missing-key",
         "API key required", "Send an API key by one of the accepted schemes.";
     /// 401: no key can be read from the credential.
@@ -72,13 +72,13 @@ problems! {
     /// 401: the request has more than one credential.
     AmbiguousCredential => "ambiguous_credential", UNAUTHORIZED, 16, "AUTHENTICATION_ERROR", "ambiguous-credential",
         "Ambiguous credential", "More than one credential was sent. Send one.";
-    /// 401: the key does not authenticate, for whatever reason.
+    /// 401: the key does not authenticate. The client does not learn the reason.
     InvalidKey => "invalid_key", UNAUTHORIZED, 16, "AUTHENTICATION_ERROR", "invalid-key",
         "Invalid API key", "The API key does not give access to this service.";
     /// 403: the key is not authorized for this request.
     Forbidden => "forbidden", FORBIDDEN, 7, "PERMISSION_DENIED", "forbidden",
         "Forbidden", "The API key may not do this.";
-    /// 404: there is no such resource, as far as this key may know.
+    /// 404: the resource does not exist, or is hidden from this key.
     NotFound => "not_found", NOT_FOUND, 5, "NOT_FOUND", "not-found",
         "Not found", "There is no such resource.";
     /// 429: the caller has sent too many requests.
@@ -93,7 +93,7 @@ problems! {
 }
 
 impl Problem {
-    /// Returns the HTTP status.
+    /// Returns the HTTP status. The type's documentation has an example.
     pub const fn status(self) -> StatusCode {
         self.row().status
     }
@@ -126,7 +126,7 @@ impl Problem {
         self.row().detail
     }
 
-    /// Returns a code for programs. Each status has one.
+    /// Returns a code for programs, one for each status. The type's documentation has an example.
     pub fn code(self) -> &'static str {
         self.row().code
     }
@@ -136,12 +136,12 @@ impl Problem {
         self.row().problem_type
     }
 
-    /// The last part of the problem type.
+    /// Returns the last part of the problem type.
     pub(super) fn anchor(self) -> &'static str {
         self.row().anchor
     }
 
-    /// When to retry, unless the rejection says so itself.
+    /// Returns when to retry, unless the rejection has its own time.
     pub(crate) const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Unavailable => Some(Duration::from_secs(1)),

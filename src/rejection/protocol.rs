@@ -1,4 +1,4 @@
-//! The protocol in which a caller is refused: HTTP, or gRPC over it where a layer serves it.
+//! Selects the protocol of a rejection: HTTP, or gRPC if the layer serves it.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
@@ -10,23 +10,22 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::Problem;
 use crate::scheme::SchemePolicy;
 
-/// How a request is refused. Only a layer that serves gRPC refuses otherwise than by an HTTP
-/// status.
+/// The protocol of a rejection. Without `grpc` on the layer it is one of the HTTP variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseProtocol {
     Http,
     /// A HEAD, which gets everything but the body.
     HttpHead,
-    /// A gRPC client of a layer that does not serve gRPC. It maps the HTTP status, and tonic's
-    /// reads a body as a message: it gets none.
+    /// A gRPC client of a layer without `grpc`. The client maps the HTTP status. The response has
+    /// no body, because tonic would read it as a message.
     HttpBodiless,
     Grpc,
-    /// gRPC as browsers speak it.
+    /// The gRPC dialect of browsers.
     GrpcWeb,
 }
 
 impl ResponseProtocol {
-    /// The dialect of a request to a layer, which serves gRPC or not.
+    /// Returns the protocol for a request to a layer that serves gRPC or does not.
     pub(crate) fn of(method: &Method, headers: &HeaderMap, serves_grpc: bool) -> Self {
         match *method {
             Method::HEAD => Self::HttpHead,
@@ -39,7 +38,7 @@ impl ResponseProtocol {
         matches!(self, Self::Grpc | Self::GrpcWeb)
     }
 
-    /// The content type of a gRPC response.
+    /// Returns the content type of a gRPC response.
     pub(super) const fn grpc_media_type(self) -> Option<&'static str> {
         match self {
             Self::Http | Self::HttpHead | Self::HttpBodiless => None,
@@ -56,7 +55,7 @@ impl ResponseProtocol {
         if !begins_with("application/grpc") {
             Self::Http
         } else if !serves_grpc {
-            // What every gRPC client sends (gRPC over HTTP/2, "Requests").
+            // Every gRPC client sends this header (gRPC over HTTP/2, "Requests").
             let expects_trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
             if expects_trailers { Self::HttpBodiless } else { Self::Http }
         } else if begins_with("application/grpc-web") {
@@ -70,11 +69,11 @@ impl ResponseProtocol {
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What a `grpc-message` does not carry as it is: all but printable ASCII, and the sign of the
-/// encoding itself.
+/// The characters that are percent-encoded in a `grpc-message`: all but printable ASCII, and the
+/// percent sign.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Makes `parts` a response that is nothing but trailers (gRPC over HTTP/2, "Trailers-Only").
+/// Turns `parts` into a response that has only trailers (gRPC over HTTP/2, "Trailers-Only").
 pub(super) fn write_grpc(problem: Problem, message: HeaderValue, media_type: &'static str, parts: &mut Parts) {
     parts.status = StatusCode::OK;
     parts.headers.remove(CONTENT_LENGTH);
@@ -83,13 +82,14 @@ pub(super) fn write_grpc(problem: Problem, message: HeaderValue, media_type: &'s
     parts.headers.insert(GRPC_MESSAGE, message);
 }
 
-/// A sentence as a `grpc-message`.
+/// Encodes a sentence as a `grpc-message`.
 pub(super) fn message(sentence: &str, problem: Problem) -> HeaderValue {
     let encoded = utf8_percent_encode(sentence, ENCODED).to_string();
     HeaderValue::from_str(&encoded).unwrap_or(HeaderValue::from_static(problem.detail()))
 }
 
-/// The message for a gRPC caller without a key, which sees no challenge.
+/// Returns the message for a gRPC caller without a key. It names the schemes, because the caller
+/// sees no challenge.
 pub(super) fn missing_key_message(policy: &SchemePolicy) -> HeaderValue {
     let places: Vec<String> = policy.advertised().map(ToString::to_string).collect();
     let message = format!("{}. Send it by {}.", Problem::MissingKey.title(), places.join(" or "));

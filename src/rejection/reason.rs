@@ -27,7 +27,8 @@ macro_rules! reasons {
             pub(super) const ALL: &[Self] = &[$(Self::$reason,)*];
 
             /// Returns the problem that the client sees. Reasons with the same [`Problem`] give the
-            /// same response, byte for byte.
+            /// same response, except for the details that the [module](super) lists. The type's
+            /// documentation has an example.
             pub const fn problem(self) -> Problem {
                 match self {
                     $(Self::$reason => Problem::$problem,)*
@@ -93,8 +94,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the request has no credential for this layer, so that an optional layer lets it
-    /// pass.
+    /// Returns whether the request has no credential for this layer, so that an optional layer lets
+    /// it pass.
     pub(crate) const fn is_nothing_of_ours(self) -> bool {
         matches!(self, Self::Missing | Self::WrongScheme)
     }

@@ -1,4 +1,4 @@
-//! The one renderer: a rejection in, a response out.
+//! Renders every rejection as a response.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -23,11 +23,11 @@ use crate::{
     scheme::{Challenges, Scheme, SchemePolicy, Vary},
 };
 
-/// A format, and the headers and texts that a layer's rejections share.
+/// The format, and the headers and texts that all rejections of a layer share.
 #[derive(Debug)]
 pub(crate) struct Renderer {
     format: RejectionFormat,
-    /// The format of the texts.
+    /// The format of `texts`: problem+json for a custom format.
     built_in: BuiltIn,
     challenges: Challenges,
     vary: Vary,
@@ -64,12 +64,12 @@ impl Renderer {
         Ok(Self { prerendered, ..renderer })
     }
 
-    /// Gives every 403 the same body, if so configured.
+    /// Sets whether every 403 has the same body.
     pub(crate) fn hiding_forbidden_details(self, hides_details: bool) -> Self {
         Self { hides_details, ..self }
     }
 
-    /// Whether the body or the challenge differs from that of the problem.
+    /// Returns whether the rejection has a detail or a `scope` of its own.
     fn is_detailed(&self, rejection: &Rejection) -> bool {
         let has_detail = rejection.own_detail().is_some()
             || rejection.reason() == Reason::NoMatchingRoute
@@ -81,7 +81,7 @@ impl Renderer {
         self.hides_details && rejection.reason().problem() == Problem::Forbidden
     }
 
-    /// The detail that replaces the problem's, and the `scope` of the challenge.
+    /// Returns the detail that replaces the problem's, and the `scope` of the challenge.
     fn details<'r>(&self, rejection: &'r Rejection) -> (Option<Cow<'r, str>>, Option<String>) {
         if self.hides(rejection) {
             return (None, None);
@@ -95,17 +95,17 @@ impl Renderer {
         (detail, missing.and_then(|missing| missing.scope()))
     }
 
-    /// The headers that every response of the layer depends on.
+    /// Returns the headers that every response of the layer depends on.
     pub(crate) fn vary(&self) -> &Vary {
         &self.vary
     }
 
-    /// Whether the format needs values of a request.
+    /// Returns whether the format captures values of the request.
     pub(crate) fn captures(&self) -> bool {
         matches!(self.format.0, FormatKind::CustomWith(_))
     }
 
-    /// Takes from the head of a request what the format needs to render its rejection.
+    /// Captures the values that the format needs to render a rejection of this request.
     pub(crate) fn capture(&self, head: &RequestHead<'_>) -> Option<RenderOnce> {
         match &self.format.0 {
             FormatKind::CustomWith(capture) => Some(capture(head)),
@@ -140,8 +140,8 @@ impl Renderer {
         }
     }
 
-    /// Writes status and headers of the rejection into `parts`, keeps the headers that others have
-    /// added, and returns the body.
+    /// Writes the status and the headers of the rejection into `parts`, and returns the body.
+    /// Headers that the inner service or a middleware has set stay.
     pub(crate) fn render(
         &self,
         rejection: &Rejection,
@@ -149,7 +149,7 @@ impl Renderer {
         render: Option<RenderOnce>,
         parts: &mut Parts,
     ) -> Bytes {
-        // It may describe the empty response that this one replaces.
+        // The header may describe the empty body that the rejection replaces.
         parts.headers.remove(CONTENT_ENCODING);
         let no_store = HeaderValue::from_static("no-store");
         parts.headers.insert(CACHE_CONTROL, no_store);
@@ -214,7 +214,7 @@ impl Renderer {
     }
 }
 
-/// When to retry. A custom format may have another status than the problem's.
+/// Returns when to retry. The status of a custom format may differ from the problem's.
 fn delay(rejection: &Rejection, status: StatusCode) -> Option<Duration> {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => rejection.retry_after().or(Problem::Unavailable.retry_after()),
@@ -223,14 +223,14 @@ fn delay(rejection: &Rejection, status: StatusCode) -> Option<Duration> {
     }
 }
 
-/// A `Retry-After` in whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
+/// Returns a `Retry-After` in whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(after: Duration) -> HeaderValue {
     let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
     HeaderValue::from(seconds.max(1))
 }
 
-/// Whether a response says that the request was rejected: an error, or a redirect to elsewhere. A
-/// 304 would confirm what a cache holds.
+/// Returns whether a response rejects the request: an error, or a redirect to another place. With a
+/// 304 the client would use the response in its cache.
 fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_elsewhere = status != StatusCode::NOT_MODIFIED && headers.contains_key(LOCATION);
     status.is_client_error() || status.is_server_error() || (status.is_redirection() && is_elsewhere)

@@ -4,7 +4,7 @@ use std::{fmt, pin::Pin};
 
 use super::Rejection;
 
-/// The result of a check of yours, for
+/// Holds the result of a check of yours, for
 /// [`after_verify`](crate::layer::ApiKeyLayerBuilder::after_verify) and
 /// [`Require::check`](crate::Require::check).
 ///
@@ -34,7 +34,7 @@ pub enum Verdict {
     Pass,
     /// The request is rejected.
     Reject(Rejection),
-    /// The future decides. It is polled once every earlier check has passed.
+    /// A future decides. It runs once every earlier check has passed.
     Wait(Wait),
 }
 
@@ -42,13 +42,13 @@ pub enum Verdict {
 pub(crate) type Wait = Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>;
 
 impl Verdict {
-    /// Returns a verdict that waits for `check`.
+    /// Returns a verdict that waits for `check`. The type's documentation has an example.
     pub fn wait(check: impl Future<Output = Result<(), Rejection>> + Send + 'static) -> Self {
         Self::Wait(Box::pin(check))
     }
 
-    /// Joins the verdicts of several checks, all of which have to pass. The first rejection counts;
-    /// a check that rejects at once is not waited for.
+    /// Joins the verdicts of several checks, all of which must pass. If one rejects at once, no
+    /// future runs. Otherwise the futures run in order, and the first rejection counts.
     pub(crate) fn all(verdicts: impl IntoIterator<Item = Self>) -> Self {
         let mut waits = Vec::new();
         for verdict in verdicts {
