@@ -187,7 +187,8 @@ impl Account {
         Self { name, permissions }
     }
 
-    /// Returns an actor that manages the account's own key only, whatever the key may do.
+    /// Returns an actor that manages only the account's own key. It has all permissions on
+    /// `apiKeys`, in addition to those of the key.
     fn actor(&self) -> Actor {
         let actions = ["create", "read", "update", "delete"].into_iter();
         let permissions = actions.fold(self.permissions.clone(), |all, action| all.grant("apiKeys", action));
@@ -214,7 +215,7 @@ impl Account {
 
 const MAX_SESSIONS: usize = 10_000;
 
-/// The session number and the account, by the value of the session cookie.
+/// Maps the value of a session cookie to the number and the account of the session.
 type Sessions = Arc<Mutex<HashMap<String, (u64, String)>>>;
 
 #[derive(Clone)]

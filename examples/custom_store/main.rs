@@ -1,5 +1,5 @@
-//! A `KeyStore` over a table of one's own, in `SQLite`, on Unix:
-//! `cargo run --example custom_store`, then the line that it prints.
+//! A `KeyStore` over your own table, in `SQLite`, on Unix: `cargo run --example custom_store`, then
+//! the line that it prints.
 #[cfg(all(test, feature = "testkit"))]
 mod record;
 #[cfg(all(test, feature = "testkit"))]

@@ -146,7 +146,7 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, Box<dyn Error>> {
         .layer(map_response(secured)))
 }
 
-/// Restricts a key that is sent directly in the same way as in a session.
+/// Restricts a key that a request presents directly, in the same way as the key of a session.
 async fn confine_members(mut request: Request) -> Request {
     let actor = request.extensions().get::<Principal>().map(|key| sign_in::confined(key.into()));
     if let Some(actor) = actor {

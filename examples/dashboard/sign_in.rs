@@ -111,8 +111,8 @@ async fn sign_out(State(sessions): State<Sessions>, headers: HeaderMap) -> Respo
     ([(SET_COOKIE, sessions.cookie("", Duration::ZERO))], Json(json!({ "signed_in": false }))).into_response()
 }
 
-/// The users that manage the keys of the whole organization. Keys of service accounts do too: only
-/// administrators can create them.
+/// The users that manage the keys of the whole organization. The keys of service accounts manage
+/// them too, since only administrators can create such keys.
 const ADMINISTRATORS: [&str; 1] = ["admin"];
 
 /// Restricts the actor of a member to the member's own keys.

@@ -1,5 +1,5 @@
-//! Texts that people use in keys which they make up. [`strength`](super::strength) counts them
-//! little.
+//! Texts that people use in keys which they make up. [`strength`](super::strength) gives them few
+//! bits.
 
 /// Words of placeholders and of made-up keys.
 pub(super) const WORDS: &[&str] = &[

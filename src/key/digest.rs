@@ -1,4 +1,4 @@
-//! The digest of a key, which is all that a store knows of it.
+//! The digest of a key. A store keeps it in place of the key.
 
 use std::{
     cmp::Ordering,
@@ -12,8 +12,9 @@ use thiserror::Error;
 
 /// The digest of a key: 32 bytes. A store keeps it and looks keys up by it.
 ///
-/// `==` takes constant time. The order is that of the bytes and does not: use it to sort or index
-/// what you store, and never to compare a presented key with a stored one.
+/// `==` takes constant time. Ordering compares byte by byte and does not take constant time. Use
+/// the order to sort or index stored digests, but never to compare a presented key with a stored
+/// one.
 ///
 /// ```
 /// use tower_api_key::KeyDigest;

@@ -5,8 +5,8 @@
 //! └ prefix ┘ └──── body: 36 base62 digits ──────┘ └ CRC-32 of the body, six base62 digits
 //! ```
 //!
-//! With a prefix of up to 13 characters, separator included, a key has at most 55 bytes. Padded for
-//! SHA-256 that is one block of 64 bytes, so hashing a key takes one compression.
+//! With a prefix of up to 13 characters, separator included, a key has at most 55 bytes. With the
+//! padding of SHA-256 it fits one block of 64 bytes, so hashing a key takes one compression.
 
 use zeroize::Zeroizing;
 
@@ -42,9 +42,9 @@ impl KeyFormat {
     /// Returns a format of your own: `prefix`, a separator, 36 base62 digits, a checksum.
     ///
     /// A prefix has letters, digits, `_` and `-`. The separator is an underscore, unless the prefix
-    /// already ends with `_` or `-`; [`KeyFormat::separator`] sets another. It is neither a letter
-    /// nor a digit, so it marks the end of the prefix: a key never has two such formats, unless
-    /// they share prefix and length.
+    /// already ends with `_` or `-`; [`KeyFormat::separator`] sets another. The separator is
+    /// neither a letter nor a digit, so it marks the end of the prefix. A key therefore matches at
+    /// most one of your formats, unless two have the same prefix and length.
     ///
     /// ```
     /// use tower_api_key::KeyFormat;

@@ -14,10 +14,12 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// The prefix of an own format is empty, or so long that no key fits behind it. The prefix of a
-    /// foreign format is not visible ASCII, contains the separator, or is empty without a
-    /// separator.
-    #[error("the prefix is empty or too long, or a foreign one has a space, a character beyond ASCII or the separator")]
+    /// The prefix of an own format is empty, or so long that the key would have more than 512
+    /// characters. The prefix of a foreign format is not visible ASCII, contains the separator, or
+    /// is empty without a separator.
+    #[error(
+        "the prefix is empty or too long, or a foreign prefix contains its separator or a character beyond visible ASCII"
+    )]
     Prefix,
     /// The prefix of an own format has a character outside `[A-Za-z0-9_-]`.
     #[error("a prefix has letters (A-Z, a-z), digits, underscores (_) and hyphens (-), and not the character {0:?}")]
@@ -30,7 +32,9 @@ pub enum FormatError {
     #[error("the body must have at least 22 digits, and the key at most 512 characters")]
     BodyLength,
     /// The separator of a foreign format is not visible ASCII, or the number of parts is below two.
-    #[error("a foreign format needs a separator of visible ASCII and at least two parts, or neither")]
+    #[error(
+        "a foreign format has a separator of visible ASCII and at least two parts, or no separator and no number of parts"
+    )]
     Parts,
     /// The key has more bytes than this limit, see
     /// [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).

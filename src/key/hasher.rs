@@ -50,7 +50,7 @@ pub struct PepperTooShort {
     actual_len: usize,
 }
 
-/// A key that is ready to be hashed by the hasher that has prepared it.
+/// A key with the padding for one hasher. Only that hasher may hash it.
 ///
 /// Prepare it early: the processor stalls if it loads the padded block right after storing it.
 pub(crate) struct PreparedKey<'k>(Padded<'k>);
@@ -71,8 +71,9 @@ impl KeyHasher {
 
     /// Returns a hasher that computes HMAC-SHA-256 under a pepper.
     ///
-    /// A pepper is a secret that you keep apart from the database. With a pepper, a stolen database
-    /// does not allow testing guesses, and write access to it does not allow planting a key.
+    /// A pepper is a secret that you keep apart from the database. Someone who steals the database
+    /// but not the pepper cannot test guesses. Someone who can write to the database cannot add a
+    /// key that works.
     ///
     /// # Errors
     ///
@@ -158,8 +159,9 @@ impl KeyHasher {
         self.older.is_empty() && self.next.is_empty()
     }
 
-    /// Returns the other digests of this key, for one that is not stored under its `newest` digest.
-    /// The order is that in which keys are rehashed, so that a lookup misses none.
+    /// Returns the digests to look up if this key is not stored under its `newest` digest: the
+    /// older ones, the newest again, then the next ones. This is the order in which keys are
+    /// rehashed, so a key that is rehashed meanwhile is still found.
     pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {
         let again = (!self.older.is_empty()).then_some(newest);
         let older = self.older.iter().map(|older| older.digest(key));

@@ -9,10 +9,11 @@ use super::checksum;
 /// Shows a part of a key, so that people can recognize it in a list.
 ///
 /// At least 80 random bits stay hidden ([`Mask::UNSEEN_BITS`]; [`Mask::apply_leaving`] takes
-/// another number). If that is impossible, the mask is `...`. Only what follows the last character
-/// that is neither letter nor digit counts as random; the rest counts as a public prefix. Each
-/// character counts as much as the smallest usual alphabet that contains all of them. A shown digit
-/// of a checksum is subtracted, since it reveals something about the body.
+/// another number). If that is impossible, the mask is `...`. Characters up to the last one that is
+/// neither a letter nor a digit count as a public prefix. The characters after it count as random.
+/// Each has log2(n) bits, where n is the size of the smallest usual alphabet that contains all of
+/// them. The bits of shown checksum digits are subtracted, since they reveal something about the
+/// body.
 ///
 /// A mask cannot know whether a text was chosen at random. Do not show a mask of keys that people
 /// made up, or that begin with their secret part.

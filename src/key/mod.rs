@@ -1,7 +1,7 @@
 //! Keys: generate them, check their format, hash them, mask them.
 //!
-//! The plain text of a key exists in the presented request and in the response that issues it, and
-//! nowhere else: a store sees a [`KeyDigest`], a log sees nothing.
+//! The plain text of a key exists only in the presented request and in the response that issues it.
+//! A store gets a [`KeyDigest`], and a log gets no part of a key.
 //!
 //! # Why a fast hash
 //!

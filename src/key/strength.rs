@@ -1,7 +1,7 @@
 //! Estimates how hard a key is to guess, to reject keys that people made up.
 //!
-//! It reads a text from left to right. Each character counts as much as the smallest usual alphabet
-//! that contains all of them. These count less:
+//! It reads a text from left to right. Each character has log2(n) bits, where n is the size of the
+//! smallest usual alphabet that contains the whole text. These count less:
 //!
 //! | in the text                                                        | counts as              |
 //! |--------------------------------------------------------------------|------------------------|
@@ -12,7 +12,7 @@
 //! | five or more lower-case letters, except hexadecimal digits         | 2.5 bits each          |
 //! | three or more decimal digits, except hexadecimal digits            | 3.3 bits each          |
 //! | a separator: `-`, `_`, `.`                                         | 1 bit                  |
-//! | any character, if fewer than six differ                            | the bits of that many  |
+//! | any character, if the text has n < 6 different characters          | log2(n) bits           |
 
 use super::common_words::{HASHES, ROWS, WORDS};
 
@@ -20,8 +20,8 @@ const WORD_BITS: f64 = 8.0;
 const LETTER_BITS: f64 = 2.5;
 const SEPARATOR_BITS: f64 = 1.0;
 
-/// Returns the estimated bits that an attacker has to guess who knows how people make up keys; 0
-/// for a text beyond ASCII.
+/// Returns how many bits of this key an attacker has to guess, by an estimate. The attacker knows
+/// how people make up keys. Returns 0 for a text beyond ASCII.
 pub(crate) fn estimated_bits(key: &str) -> f64 {
     let text = key.as_bytes();
     if !key.is_ascii() {

@@ -24,7 +24,7 @@ use crate::{
 /// | one organization        | its key; for a trusted actor [`in_organization`](Actor::in_organization)        |
 /// | one environment         | its key, if it has one; otherwise [`in_environment`](Actor::in_environment)     |
 /// | its own keys            | [`own_keys_only`](Actor::own_keys_only): self-service for a user                |
-/// | its own expiry          | its key: no key that it issues or replaces expires later                        |
+/// | the expiry of its key   | its key: a key that the actor issues or replaces expires no later               |
 ///
 /// For a key outside the bounds, every call returns [`NotFound`](super::ManageError::NotFound).
 /// Bounds can only narrow: an actor confined to an organization or environment other than its key's
@@ -68,7 +68,7 @@ struct ActorBounds {
     organization: Option<String>,
     environment: Option<String>,
     own_keys_only: bool,
-    /// Two bounds contradict each other.
+    /// Whether two bounds contradict each other. The actor then has no permissions.
     contradict: bool,
 }
 
@@ -133,10 +133,11 @@ impl Actor {
 
     /// Confines the actor to its own keys: those of its user in its organization.
     ///
-    /// An actor that is not a user owns only the key it authenticated with; without a key, none.
-    /// All other keys are [`NotFound`](super::ManageError::NotFound). The actor issues user keys,
-    /// but no service-account keys, since they would outlive the user; and it removes no users. The
-    /// bound cannot be lifted.
+    /// An actor that is not a user owns only the key that it authenticated with. An actor with
+    /// neither a user nor a key owns no key. All other keys are
+    /// [`NotFound`](super::ManageError::NotFound). The actor issues user keys, but no
+    /// service-account keys, since they would outlive the user; and it removes no users. The bound
+    /// cannot be lifted.
     ///
     /// ```
     /// use tower_api_key::{Principal, manage::Actor};
@@ -252,7 +253,7 @@ impl Actor {
         self.permissions.allow(API_KEYS, action)
     }
 
-    /// Whether the actor sees this key. No other code decides it.
+    /// Returns whether the actor sees this key. No other code decides this.
     pub(super) fn sees(&self, record: &KeyRecord) -> bool {
         record.organization() == self.organization()
             && (self.environment.is_none() || record.environment() == self.environment())
@@ -274,7 +275,7 @@ impl Actor {
         }
     }
 
-    /// Whether this key expires later than the actor's own.
+    /// Returns whether this key expires later than the actor's key.
     pub(super) fn ends_before(&self, record: &KeyRecord) -> bool {
         self.earlier_end(record.expires_at()) != record.expires_at()
     }

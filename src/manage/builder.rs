@@ -83,14 +83,14 @@ impl KeyManagerBuilder {
         }
     }
 
-    /// Issues keys of this format, for keys without an environment and for environments without a
-    /// format.
+    /// Sets the format of keys without an environment, and of keys in an environment without a
+    /// format of its own.
     pub fn format(mut self, format: KeyFormat) -> Self {
         self.formats.plain = Some(format);
         self
     }
 
-    /// Issues keys of this format in this environment. A second format for the same environment
+    /// Sets the format of keys in this environment. A second format for the same environment
     /// replaces the first.
     pub fn environment(mut self, environment: impl Into<String>, format: KeyFormat) -> Self {
         let environment = environment.into();

@@ -41,13 +41,15 @@ pub(super) struct Turn {
     among_all: OwnedSemaphorePermit,
 }
 
-/// Actors share a lane by chance only: the seed of the hash is random.
+/// The number of lanes. A hash with a random seed assigns each actor to a lane, so no actor can
+/// choose its lane.
 const LANES: usize = 128;
 
 /// The limit of concurrent calls in one lane.
 const AT_ONCE: usize = 8;
 
-/// The limits over all actors: reads, additions, and revocations, which only their lanes limit.
+/// The limits over all actors, for reads, additions and revocations. That of revocations is the sum
+/// of their lanes, so only the lanes limit them.
 const OF_ALL: [usize; 3] = [64, 32, LANES * AT_ONCE];
 
 // === impl ActorQueues, Turn ===

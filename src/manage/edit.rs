@@ -55,10 +55,11 @@ impl KeyManager {
         .await
     }
 
-    /// Disables a key. It needs `apiKeys: update` only, and no concurrent change makes it fail.
+    /// Disables a key. The actor needs only `apiKeys: update`, and a concurrent change does not
+    /// make the call fail.
     ///
-    /// Every actor with `apiKeys: update` can enable the key again, its own user too. To end a key
-    /// permanently, [revoke](KeyManager::revoke) it.
+    /// Every actor with `apiKeys: update` can enable the key again, including the user that owns
+    /// it. To end a key permanently, [revoke](KeyManager::revoke) it.
     ///
     /// ```
     /// # use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};

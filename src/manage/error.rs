@@ -38,7 +38,7 @@ pub enum ManageError {
     /// The actor lacks this action on the resource `apiKeys`.
     #[error("this needs the permission apiKeys: {0}")]
     PermissionDenied(Action),
-    /// The actor's key is no longer valid; or it was replaced, is in its grace period and therefore
+    /// The actor's key is no longer valid. Or it was replaced: a key in its grace period is
     /// read-only.
     #[error("the caller's key is no longer valid, or was replaced and is read-only")]
     ActorInvalid,
@@ -54,8 +54,8 @@ pub enum ManageError {
     /// The actor sees no key with this id.
     #[error("there is no key {0}")]
     NotFound(KeyId),
-    /// Another user owns the key. Only the owner may replace it, since the plain text of the new
-    /// key allows to act as the owner.
+    /// Another user owns the key. Only the owner may replace it, since anyone with the plain text
+    /// of the new key can act as the owner.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
     NotOwner(KeyId),
     /// The actor is confined to its own keys, so it issues no service-account key and removes no
@@ -110,7 +110,8 @@ pub enum ManageError {
     /// The key is expired, so it cannot be replaced. Issue a new key.
     #[error("the key {0} is expired: issue a new one")]
     Expired(KeyId),
-    /// The key cannot be generated, or the layer would reject the imported key by its format.
+    /// The key cannot be generated, or the layer would reject the imported key because of its
+    /// format.
     #[error(transparent)]
     Format(#[from] FormatError),
     /// No scheme of the manager's layers can carry the imported key. The text lists the schemes.

@@ -12,7 +12,8 @@ use std::{
 use super::ManageError;
 use crate::{clock::Stopwatch, key::FormatError};
 
-/// Reports failures of background work, which is retried: counts each, logs one per interval.
+/// Reports failures of background work, which is retried. It counts each failure and logs one per
+/// interval.
 pub(super) struct Alarm {
     what: Work,
     interval: Duration,
@@ -88,7 +89,8 @@ fn count(what: Work) {
 #[cfg(not(feature = "metrics"))]
 fn count(_: Work) {}
 
-/// Joins the error and its sources. Skips a source that the text before already ends with.
+/// Joins the texts of the error and its sources. Skips a source if the joined text already ends
+/// with it.
 fn chain(error: &ManageError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -42,8 +42,8 @@ impl Formats {
         }
     }
 
-    /// Rejects a key that the layer would reject by its format, or that has the format of another
-    /// environment.
+    /// Rejects a key that the layer would reject because of its format, or that has the format of
+    /// another environment.
     pub(super) fn check_imported(&self, key: &ApiKey, environment: Option<&str>) -> Result<(), FormatError> {
         let has = |format: &KeyFormat| format.check(key.expose());
         let own = self.own().find(|format| has(format) != Err(FormatError::Mismatch));

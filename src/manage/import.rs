@@ -41,12 +41,11 @@ impl KeyManager {
     ///
     /// Those of [`KeyManager::issue`], and:
     ///
-    /// - [`ManageError::Format`] for a key that the layer would reject by its format, or that has
-    ///   the format of another environment.
-    /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry: no scheme of
-    ///   the layers built from this manager, or of
-    ///   [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes) before the first is
-    ///   built.
+    /// - [`ManageError::Format`] for a key that the layer would reject because of its format, or
+    ///   that has the format of another environment.
+    /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry. The schemes
+    ///   are those of all layers built from this manager. Before the first layer is built, they are
+    ///   those of [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes).
     /// - [`RegistryError::DuplicateDigest`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));

@@ -18,7 +18,8 @@ use crate::{
 impl KeyManager {
     /// Issues a key. The result is the only place with its plain text: show it once.
     ///
-    /// If the actor's key expires, the new key expires no later, and at the same time by default.
+    /// If the actor's key has an expiry, the new key expires no later. The default is the same
+    /// expiry.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, manage::{Actor, ManageError, NewKey}};

@@ -131,7 +131,7 @@ struct ManagerState {
     hooks: Vec<Hook>,
 }
 
-/// The timeout of a store outside of requests; a layer has the same default.
+/// The timeout of a call of the registry. It equals the default timeout of a layer's store.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 // === impl KeyManager ===
@@ -186,7 +186,7 @@ impl KeyManager {
         done.unwrap_or_else(|error| Err(ManageError::Store(error.into())))
     }
 
-    /// The time of the key views in the HTTP API.
+    /// Returns the clock, for the key views of the HTTP API.
     #[cfg(feature = "admin-api")]
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock

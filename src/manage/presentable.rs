@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use super::ManageError;
 use crate::{key::ApiKey, scheme::SchemePolicy};
 
-/// The distinct policies of the layers that were built from a manager; its own before the first.
+/// The distinct policies of the layers that were built from a manager. Until the first layer is
+/// built, the policy of the manager counts.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     own: SchemePolicy,

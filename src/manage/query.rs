@@ -88,7 +88,8 @@ impl KeyManager {
         .await
     }
 
-    /// Lists the only key that an actor owns if it is not a user: its own.
+    /// Lists the key that the actor authenticated with, for an actor that is not a user: it owns no
+    /// other.
     async fn own_key(&self, actor: &Actor, filter: &KeyFilter) -> Result<Page, ManageError> {
         let record = match actor.key_id() {
             Some(id) => self.0.registry.clone().get(id.clone()).await?,

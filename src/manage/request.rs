@@ -10,7 +10,7 @@ use crate::{
 
 /// Describes a new key for [`KeyManager::issue`](crate::KeyManager::issue).
 ///
-/// The key gets the actor's organization, and for a user key the actor's user.
+/// The key gets the organization of the actor. A user key also gets the user of the actor.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -159,7 +159,7 @@ impl UpdateKey {
         Self::default()
     }
 
-    /// Whether the only change is to disable the key.
+    /// Returns whether the only change is to disable the key.
     pub(super) fn only_disables(&self) -> bool {
         self.enabled == Some(false) && self.name.is_none() && self.permissions.is_none()
     }

@@ -115,7 +115,7 @@ impl KeyManager {
         Ok(Issued { key, record: new })
     }
 
-    /// Whether the actor may receive the plain text of this key's replacement.
+    /// Returns whether the actor may receive the plain text of this key's replacement.
     fn check_replaceable(&self, actor: &Actor, old: &KeyRecord) -> Result<(), ManageError> {
         let id = || old.id().clone();
         if matches!(old.owner(), Some(Owner::User(_))) && old.owner() != actor.owner() {

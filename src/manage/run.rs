@@ -12,11 +12,13 @@ use crate::{
     store::{ActorKey, RegistryError},
 };
 
-/// How often a change is attempted while other changes overtake it.
+/// The maximum number of attempts of a change. An attempt fails if a concurrent change is committed
+/// first.
 const ATTEMPTS: u32 = 16;
 
 impl KeyManager {
-    /// Runs `work` as `actor`, who needs `action` on `apiKeys`. Every method with an actor uses it.
+    /// Runs `work` as `actor`, which needs `action` on `apiKeys`. Every method that takes an actor
+    /// calls this.
     ///
     /// It waits for a turn among the calls of this actor, and spawns the rest, so that a caller who
     /// disconnects does not stop a change halfway. The task reads the actor's key again and checks
@@ -109,7 +111,7 @@ where
     attempt().await
 }
 
-/// Whether another change overtook this one: read the record and try again.
+/// Returns whether the record changed after it was read. If so, read it and try again.
 pub(super) fn is_version_conflict(error: &RegistryError) -> bool {
     matches!(error, RegistryError::VersionConflict(_))
 }

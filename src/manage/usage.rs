@@ -37,7 +37,8 @@ pub(super) struct Usage {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// Counts that are added back unless they were written, even if the registry panics.
+/// Counts that are being written. Dropping them adds them back unless they were written, even if
+/// the registry panics.
 struct Unwritten<'u> {
     usage: &'u Usage,
     uses: Vec<UsageDelta>,
@@ -134,8 +135,8 @@ impl Drop for Unwritten<'_> {
     }
 }
 
-/// Whether a rejection is a use of the key. It is one if the key was verified and a guard rejected
-/// the request. A new problem must be placed here.
+/// Returns whether a rejection counts as a use of the key: the key was verified, and a guard
+/// rejected the request. Add each new problem to this match.
 fn is_use(problem: Problem) -> bool {
     match problem {
         Problem::Forbidden | Problem::NotFound => true,

@@ -31,7 +31,8 @@ enum ActionName {
     Custom(Text),
 }
 
-/// A custom name. A short one is stored inline, so that a question for it allocates nothing.
+/// A custom name. A short one is stored inline, so that checking a permission for it allocates
+/// nothing.
 #[derive(Clone)]
 enum Text {
     Short { len: u8, bytes: [u8; SHORT] },
@@ -39,7 +40,7 @@ enum Text {
     Long(Box<str>),
 }
 
-/// The most bytes that keep an action three words long.
+/// The maximum length of an inline name. It keeps the size of an action at three machine words.
 const SHORT: usize = 22;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,8 +51,8 @@ enum Named {
     Delete,
 }
 
-/// The actions on one resource. The four standard ones are bits too, since most guards ask for
-/// them.
+/// The actions on one resource. The four standard ones are also stored as bits, since most guards
+/// require one of them.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Actions {
     named: u8,

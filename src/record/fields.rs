@@ -89,7 +89,8 @@ impl Fields {
         self.is_timed = cold.not_before.is_some() || cold.expires_at.is_some();
     }
 
-    /// Makes this the record of a new key that replaces this one: clears what belongs to one key.
+    /// Turns this record into that of the key that replaces it. Sets or clears the fields that a
+    /// new key does not inherit.
     pub(super) fn succeed(&mut self, id: KeyId, digest: KeyDigest) {
         let old = std::mem::replace(&mut self.id, id);
         self.digest = digest;
@@ -99,7 +100,7 @@ impl Fields {
             version,
             last_used_at,
             use_count,
-            // What the new key inherits.
+            // The fields that the new key inherits.
             not_before: _,
             expires_at: _,
             environment: _,

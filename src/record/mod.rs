@@ -24,8 +24,8 @@ use thread_cache::Handle;
 /// The record of a key: what a store keeps, and what a handler learns about its caller.
 ///
 /// Build one with [`KeyRecord::new`] and the `with_..` methods. A [`KeyStore`](crate::KeyStore)
-/// passes the digest *that it has stored*, not the one that it was asked for: the layer compares
-/// the two. A clone is cheap: it shares the content through one `Arc`.
+/// sets the digest *that it has stored*, not the one from the lookup: the layer compares the two. A
+/// clone is cheap: it shares the content through one `Arc`.
 ///
 /// Two records are equal if all their fields are equal. Values that you attach with
 /// [`KeyRecord::with_extension`] are not compared, since a value of any type may lack equality.
@@ -79,8 +79,8 @@ impl KeyRecord {
         Self::new(id, hasher.digest(key)).with_mask(key.mask(Mask::FirstAndLast))
     }
 
-    /// Returns the record of a new key that replaces this one. It inherits the settings, and not
-    /// the version or the use of this key.
+    /// Returns the record of a new key that replaces this one. The new key inherits the settings of
+    /// this key, but not its version and usage.
     pub(crate) fn successor(self, id: KeyId, digest: KeyDigest) -> Self {
         self.edit(|fields| fields.succeed(id, digest))
     }

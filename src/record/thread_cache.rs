@@ -27,16 +27,18 @@ pub(super) enum Handle {
 /// A record whose reference count belongs to one thread.
 pub(super) struct LocalArc(Arc<Fields>);
 
-/// The records that one thread found lately, each in the slot that the last byte of its digest names.
+/// The records that one thread found lately, each in the slot that the last byte of its digest
+/// selects.
 ///
-/// A record takes a slot when it is found twice in a row. So of two records that alternate, one keeps
-/// the slot and nothing is allocated.
+/// A record takes a slot when it is found twice in a row. So if lookups of two records alternate,
+/// one of them keeps the slot, and nothing is allocated.
 pub(crate) struct ThreadCache<S, const SLOTS: usize>([Slot<S>; SLOTS]);
 
 struct Slot<S> {
     stamp: Cell<Option<S>>,
     held: Cell<Option<Arc<LocalArc>>>,
-    /// The address of the record found last that is not held. It may be freed; only compared.
+    /// The address of the last record that was found and is not in the slot. It is only compared,
+    /// since the record may be freed.
     candidate: Cell<*const Fields>,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Spelled {
     pub(super) given: Cow<'static, str>,
 }
 
-/// What texts say about a kind of place.
+/// The words for a kind of place, in error texts, challenges and text forms.
 pub(super) struct Facts {
     /// The first part of a scheme's text form.
     pub(super) kind: &'static str,
@@ -41,7 +41,8 @@ pub(super) struct Facts {
     pub(super) challenge_in: &'static str,
     /// The characters of a key, where the place restricts them.
     pub(super) alphabet: Option<&'static str>,
-    /// What to send, from the name of the place and the value.
+    /// Returns what a client sends, such as `Cookie: NAME=KEY`, from the name of the place and the
+    /// value.
     pub(super) usage: fn(&str, &str) -> String,
 }
 

@@ -1,5 +1,5 @@
-//! `WWW-Authenticate`: the schemes that a caller may use, and what was wrong with the one that it
-//! used.
+//! `WWW-Authenticate`: the schemes that a caller may use, and what is wrong with the credential
+//! that it sent.
 //!
 //! Every line is built once, with the layer.
 
@@ -19,7 +19,7 @@ pub(crate) struct Challenges {
 /// The parameters that the layer writes.
 const OWN_PARAMS: [&str; 6] = ["realm", "error", "scope", "in", "name", "scheme"];
 
-/// The challenges of RFC 6750 §3.1, for a key that came by Bearer.
+/// The challenges with an `error` (RFC 6750 §3.1), for a key in `Authorization: Bearer`.
 #[derive(Debug)]
 struct Bearer {
     line: usize,
@@ -62,8 +62,9 @@ impl Challenges {
         Ok(challenges)
     }
 
-    /// Writes the challenges of a response with `status`, about `problem` with a key that came by
-    /// `scheme` and lacks `scope`.
+    /// Writes the challenges of a response with this status. `problem` is the problem of the
+    /// request, `scheme` is the scheme that carried the key, and `scope` is the scope that the key
+    /// lacks.
     pub(crate) fn write(
         &self,
         status: StatusCode,
@@ -87,7 +88,8 @@ impl Challenges {
 }
 
 impl Bearer {
-    /// Returns no error if no credential was presented or the key is not at fault (RFC 6750 §3.1).
+    /// Returns the challenge with the `error` of this problem. Returns `None` if no credential was
+    /// presented, or if the key did not cause the problem (RFC 6750 §3.1).
     fn error(&self, problem: Problem) -> Option<&HeaderValue> {
         match problem {
             Problem::MalformedCredential | Problem::AmbiguousCredential => Some(&self.invalid_request),

@@ -1,11 +1,12 @@
-//! How a key is written as the value of a place: after a word, encoded, in which characters.
+//! The coding of a key in the value of a place: whether it is encoded in base64, and which
+//! characters it may have.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{Scheme, basic::BasicPart, diagnosis::Around, grammar::is_token68, is_readable};
 
-/// Which text of a credential is the key.
+/// Which part of a credential is the key, and which characters it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyForm {
     /// The default of the place, see the table of the [module](super).
@@ -58,7 +59,7 @@ impl Coding {
         }
     }
 
-    /// Returns where the text is, for a diagnosis.
+    /// Returns what surrounds the text, for a diagnosis.
     pub(super) fn around(self, has_word: bool) -> Around {
         match self {
             _ if !has_word => Around::Whole,

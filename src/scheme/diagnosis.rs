@@ -19,8 +19,8 @@ pub(crate) struct Diagnosis {
     pub(crate) seen: Seen,
 }
 
-/// What a text for the caller may name. A number is a position in the policy's order or in a list
-/// of known names.
+/// What an error text may name: a scheme of the policy, or a public name from `known.rs`. A number
+/// is a position in the policy's order or in such a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Seen {
     Nothing,
@@ -45,11 +45,11 @@ pub(super) struct Rules {
     pub(super) words: Vec<Box<str>>,
     /// The words of the policy in `Authorization`, each with its scheme.
     pub(super) authorization_words: Vec<(Box<str>, Seen)>,
-    /// The scheme that a text names when it asks for one in `Authorization`.
+    /// The scheme in `Authorization` that an error text recommends.
     pub(super) authorization: Seen,
 }
 
-/// The surroundings of a text that is not a key.
+/// What surrounds a text that is not a key.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Around {
     /// After a word, and without commas.
@@ -58,7 +58,7 @@ pub(super) enum Around {
     Whole,
     /// The whole value, which has no commas.
     WholeWithoutCommas,
-    /// After a word, where commas may stand.
+    /// After a word, and possibly with commas.
     WordWithCommas,
 }
 
@@ -143,8 +143,8 @@ impl Rules {
         }
     }
 
-    /// Returns why an `Authorization` that begins with no word of the policy is not accepted. It
-    /// may be a malformed credential of the policy after all.
+    /// Returns why an `Authorization` without a word of the policy at its start is not accepted. It
+    /// can still be a malformed credential of the policy.
     pub(super) fn foreign(&self, value: &[u8]) -> (Reason, Diagnosis) {
         let (mut cause, mut seen) = self.other_word(value);
         let is_accepted =
@@ -159,7 +159,8 @@ impl Rules {
         (reason, Diagnosis::new(cause, seen.unwrap_or(self.authorization)))
     }
 
-    /// Returns what is in the position of a word of the policy, and what of it a text may name.
+    /// Returns the cause for a value that has something else where a word of the policy should be,
+    /// and what of it an error text may name.
     pub(super) fn other_word(&self, value: &[u8]) -> (Cause, Option<Seen>) {
         let head_len = value.iter().take_while(|byte| is_tchar(**byte)).count();
         let (head, rest) = value.split_at(head_len);
@@ -179,8 +180,8 @@ impl Rules {
     }
 }
 
-/// Returns why a request has no credential of the policy: it has a key where other services read
-/// one, or it has none.
+/// Returns why a request has no credential of the policy: its key is in a place that only other
+/// services read, or it has no key.
 pub(super) fn of_others(headers: &HeaderMap, uri: &Uri) -> (Reason, Diagnosis) {
     let other = |place| Diagnosis::new(Cause::OtherPlace, Seen::Place(place));
     let mut found = None;
@@ -224,7 +225,7 @@ pub(super) fn is_glued_to(value: &[u8], word: &str) -> bool {
         return false;
     };
     let is_beginning = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'+');
-    // The last letter first, since few keys share it.
+    // Compares the last letter first, since it differs for most keys.
     let has_end = head.last().map(u8::to_ascii_lowercase) == word.as_bytes().last().map(u8::to_ascii_lowercase);
     has_end && head.eq_ignore_ascii_case(word.as_bytes()) && is_beginning(rest[0])
 }

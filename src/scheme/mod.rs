@@ -90,8 +90,7 @@ pub(crate) use write::Writer;
 /// before they are hashed.
 pub const MAX_KEY_LEN: usize = 512;
 
-/// The upper bound of [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len), in bytes: 4
-/// KiB.
+/// The maximum of [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len), 4 KiB.
 pub const KEY_LEN_LIMIT: usize = 4096;
 
 /// Returns whether a request can carry these bytes as a key: 1 to `max` of visible ASCII.
@@ -124,23 +123,23 @@ pub struct Scheme {
 // === impl Scheme ===
 
 impl Scheme {
-    /// `Authorization: Bearer KEY` (RFC 6750 §2.1).
+    /// Returns the scheme `Authorization: Bearer KEY` (RFC 6750 §2.1).
     pub const fn bearer() -> Self {
         Self::word_in_authorization(Cow::Borrowed("Bearer"))
     }
 
-    /// `Authorization: Token KEY`.
+    /// Returns the scheme `Authorization: Token KEY`.
     pub const fn token() -> Self {
         Self::word_in_authorization(Cow::Borrowed("Token"))
     }
 
-    /// `Authorization: WORD KEY`, with any auth-scheme (RFC 9110 §11.1). The word `Basic` means
-    /// [`Scheme::basic`].
+    /// Returns the scheme `Authorization: WORD KEY`, with any auth-scheme (RFC 9110 §11.1). The
+    /// word `Basic` means [`Scheme::basic`].
     pub fn authorization(word: impl Into<String>) -> Self {
         Self::word_in_authorization(Cow::Owned(word.into()))
     }
 
-    /// `Authorization: Basic BASE64`, where the user name is the key (RFC 7617 §2).
+    /// Returns `Authorization: Basic BASE64`, where the user name is the key (RFC 7617 §2).
     ///
     /// `curl -u KEY:` sends this, and every HTTP client that takes a user name. The password is
     /// ignored and may have up to 512 bytes.
@@ -151,7 +150,7 @@ impl Scheme {
         Self::word_in_authorization(Cow::Borrowed("Basic"))
     }
 
-    /// `Authorization: Basic BASE64`, where the password is the key (RFC 7617 §2).
+    /// Returns `Authorization: Basic BASE64`, where the password is the key (RFC 7617 §2).
     ///
     /// `curl -u :KEY` and `curl -u token:KEY` send this. The user name is ignored. A policy has
     /// either this scheme or [`Scheme::basic`], since both read the same header.
@@ -167,24 +166,24 @@ impl Scheme {
         scheme
     }
 
-    /// `X-API-Key: KEY`.
+    /// Returns the scheme `X-API-Key: KEY`.
     pub const fn x_api_key() -> Self {
         Self::whole(Carrier::Header(Spelled { lower: Cow::Borrowed("x-api-key"), given: Cow::Borrowed("X-API-Key") }))
     }
 
-    /// `NAME: KEY`, in a private header. Its whole value is the key.
+    /// Returns the scheme `NAME: KEY`, in a private header. Its whole value is the key.
     ///
     /// `Scheme::header("authorization")` accepts a key without a word before it.
     pub fn header(name: impl Into<String>) -> Self {
         Self::whole(Carrier::Header(Spelled::new(name.into())))
     }
 
-    /// `NAME: WORD KEY`, in a private header with a word before the key.
+    /// Returns the scheme `NAME: WORD KEY`, in a private header with a word before the key.
     pub fn header_with_prefix(name: impl Into<String>, word: impl Into<String>) -> Self {
         Self { word: Some(Cow::Owned(word.into())), ..Self::header(name) }
     }
 
-    /// `?NAME=KEY`, in the query string. **Discouraged, and never on by default.**
+    /// Returns `?NAME=KEY`, in the query string. **Discouraged, and never on by default.**
     ///
     /// URLs are recorded where headers are not: in access logs of proxies, in the history of
     /// browsers, in `Referer`, in error reports. RFC 6750 §2.3 says that this method "SHOULD NOT be
@@ -198,8 +197,8 @@ impl Scheme {
         Self::whole(Carrier::Query(Cow::Owned(name.into())))
     }
 
-    /// `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive. The quotes of a quoted value
-    /// are part of it, so a quoted value is malformed.
+    /// Returns the scheme `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive. The quotes
+    /// of a quoted value are part of it, so a quoted value is malformed.
     ///
     /// A browser sends a cookie by itself, even when another site makes it send the request. Set
     /// the cookie with `SameSite=Strict`, `HttpOnly` and `Secure`, and reject cross-site requests
@@ -209,9 +208,9 @@ impl Scheme {
         Self::whole(Carrier::Cookie(Cow::Owned(name.into())))
     }
 
-    /// `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers, which cannot set
-    /// another header on a WebSocket: `new WebSocket(url, [NAME, KEY])`. The key is the protocol
-    /// that follows `NAME`.
+    /// Returns the scheme `Sec-WebSocket-Protocol: NAME, KEY` (RFC 6455 §11.3.4), for browsers,
+    /// which cannot set another header on a WebSocket: `new WebSocket(url, [NAME, KEY])`. The key
+    /// is the protocol that follows `NAME`.
     ///
     /// Your service sees neither `NAME` nor the key, but does see the client's other protocols. If
     /// it accepts the WebSocket and selects none of them, the layer selects `NAME`: a browser
@@ -284,7 +283,7 @@ impl Scheme {
         self.word.as_deref().filter(|_| self.place.is_authorization()).unwrap_or("ApiKey")
     }
 
-    /// Returns the shared copy of this scheme, so that a principal points to it without counting.
+    /// Returns the shared copy of this scheme, for principals to use without a reference count.
     ///
     /// Each distinct scheme stays in memory as long as the process runs. Schemes come from
     /// configuration, so there are few.

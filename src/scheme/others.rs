@@ -1,5 +1,5 @@
-//! Credentials that belong to other systems by the format of their text, in places that this policy
-//! reads too. Example: a JWT after `Bearer`.
+//! Foreign credentials: texts in a place of the policy that have no format of this service.
+//! Example: a JWT after `Bearer`.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -9,9 +9,11 @@ use zeroize::Zeroizing;
 use super::{Reader, grammar::trim_ows, header::HeaderSource, sources::one};
 
 impl Reader {
-    /// Returns a reader of only those places that hold one credential each, with a text that
-    /// `is_ours` denies; `None` if no place does. An empty place and a repeated one stay ours, and
-    /// so does a text that is ours once it is percent-decoded.
+    /// Returns a reader of the places that hold a foreign credential, or `None` if there is no such
+    /// place. `is_ours` returns whether a text has a format of this service.
+    ///
+    /// A place is not foreign if it is empty, if it holds several values, or if its text is ours
+    /// after it is percent-decoded.
     pub(crate) fn of_others(&self, headers: &HeaderMap, uri: &Uri, is_ours: &dyn Fn(&[u8]) -> bool) -> Option<Self> {
         let is_ours: &dyn Fn(&[u8]) -> bool = &|text| is_ours(text) || is_ours_once_decoded(text, is_ours);
         let mut others = self.clone();
@@ -44,7 +46,7 @@ impl HeaderSource {
         match self.text(value) {
             None | Some((_, [])) => false,
             Some((true, coded)) => match lenient(coded) {
-                // As the whole pair, the user name or the password.
+                // The key may be the whole pair, the user name or the password.
                 Some(pair) => !is_ours(&pair) && !pair.split(|byte| *byte == b':').any(is_ours),
                 None => !is_ours(coded),
             },

@@ -124,7 +124,8 @@ impl SchemePolicy {
         self.schemes.iter().filter(|scheme| self.is_advertised(scheme))
     }
 
-    /// Checks that every unadvertised scheme is in the policy, and that another one is left.
+    /// Checks that every unadvertised scheme is in the policy, and that at least one scheme is
+    /// advertised.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.schemes.is_empty() {
             return Err(ConfigError::NoScheme);
@@ -177,8 +178,8 @@ impl SchemePolicy {
     }
 }
 
-/// `Authorization: Bearer`, `Authorization: Token` and `X-API-Key`. Two of them in one request are
-/// rejected.
+/// Accepts `Authorization: Bearer`, `Authorization: Token` and `X-API-Key`, and rejects a request
+/// with two of them.
 impl Default for SchemePolicy {
     fn default() -> Self {
         Self::new([Scheme::bearer(), Scheme::token(), Scheme::x_api_key()])

@@ -32,8 +32,8 @@ fn schemes() -> impl Strategy<Value = Vec<Scheme>> {
     (vec(select(in_headers), 1..5), beyond).prop_map(|(headers, beyond)| [headers, beyond].concat())
 }
 
-/// Few keys, so that some are equal; in white space of all kinds, and behind words of ours, of
-/// others and none.
+/// Generates values from few keys, so that some are equal, with all kinds of white space. Some have
+/// a word of the policy, some another word, and some no word.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let space = || select(vec!["", "", "", " ", "  ", "\t", " \t"]);
     let word = select(vec!["", "", "Bearer ", "bEARER  ", "Bearer", "Token ", "Basic ", "Key ", "Key\t", "Digest "]);
@@ -44,7 +44,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 impl Reader {
-    /// Whether a header's whole value may be a key.
+    /// Returns whether a header's whole value may be a key.
     fn takes_whole(&self, name: &str) -> bool {
         self.sources
             .headers
@@ -53,7 +53,7 @@ impl Reader {
     }
 }
 
-/// Whether a candidate that is a key is what the long way reads.
+/// Returns whether `candidate` returns nothing, or the key that `read` returns.
 fn is_what_is_read(reader: &Reader, headers: &HeaderMap, uri: &Uri) -> bool {
     let key = reader.candidate(headers).filter(|key| key.is_key(reader.max_key_len()));
     key.is_none_or(|key| answer(reader.read(headers, uri)) == Ok((key.scheme, key.key.to_vec())))
@@ -84,7 +84,8 @@ proptest! {
         prop_assert!(is_what_is_read(&reader, &headers, &uri));
     }
 
-    /// Whatever an empty credential is added to, the same is read; alone it is malformed.
+    /// Adding an empty credential to a request does not change the result. If it is the only
+    /// credential, it is malformed.
     #[test]
     fn r07_an_empty_credential_conflicts_with_nothing(
         schemes in schemes(),
@@ -103,7 +104,7 @@ proptest! {
             headers.insert(name, HeaderValue::from_bytes(&value).unwrap());
         }
         let mut uri: Uri = format!("/?{query}").parse().unwrap();
-        // Where the whole value may be a key, a word is read as one.
+        // If the whole value may be a key, a word alone is read as a key.
         let is_taken_for_a_key = !empty.trim().is_empty() && reader.takes_whole(place);
         if is_taken_for_a_key || headers.contains_key(place) || (place == "?" && !query.is_empty()) {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Resolves what the places of a request hold to one credential, or to the reason why there is
-//! none.
+//! Combines what was read from all places of a request into one credential, or into the reason why
+//! there is none.
 
 use std::ops::Deref;
 
@@ -23,8 +23,8 @@ pub(crate) enum KeyText<'r> {
 /// Why there is no credential: `Missing`, `WrongScheme`, `Malformed` or `Ambiguous`.
 pub(crate) struct CredentialError {
     pub(crate) reason: Reason,
-    /// The scheme that was attempted. Of several it is Bearer, since its challenge says what is
-    /// wrong.
+    /// The scheme that was attempted. If there are several, Bearer takes precedence, since only its
+    /// challenge says what is wrong.
     pub(crate) scheme: Option<&'static Scheme>,
     pub(crate) diagnosis: Diagnosis,
 }
@@ -34,7 +34,7 @@ pub(super) enum SourceResult<'r> {
     Nothing,
     /// A credential of another system, in a header that is shared.
     Foreign(&'r [u8]),
-    /// A place for a key without a key. It conflicts with nothing.
+    /// A place of the policy that is present but has no key. It conflicts with nothing.
     Empty(usize, &'static Scheme),
     Malformed(usize, &'static Scheme, Cause),
     Twice(usize, Option<&'static Scheme>),
@@ -56,7 +56,7 @@ pub(super) struct Resolver<'r> {
     bearer: Option<&'static Scheme>,
 }
 
-/// What all results resolve to. Credentials of other systems are not looked at yet.
+/// The combined result of all places. The reader diagnoses foreign credentials afterwards.
 pub(super) enum Resolution<'r> {
     Read(Credential<'r>),
     Unread(CredentialError),

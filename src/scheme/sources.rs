@@ -110,7 +110,7 @@ impl Sources {
         self.queries.iter().any(|source| source.is_in(pair))
     }
 
-    /// Returns the places that hold one text, which `is_ours` denies.
+    /// Returns the places that hold exactly one text, and for which `is_ours` returns false.
     pub(super) fn others(mut self, headers: &HeaderMap, uri: &Uri, is_ours: &dyn Fn(&[u8]) -> bool) -> Self {
         let is_others = |text: Option<&[u8]>| text.is_some_and(|text| !text.is_empty() && !is_ours(text));
         let Self { headers: in_headers, queries, cookies, protocols } = &mut self;

@@ -23,7 +23,7 @@ impl Rules {
                 .any(|word| diagnosis::is_glued_to(text, word))
         };
         if all_bytes(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
-            // Nearly every key, and every random guess.
+            // A text like almost every key. Only a word in front of the key can be wrong with it.
             is_glued().then_some(misplaced)
         } else if diagnosis::is_quoted(text) || CODED_QUOTES.iter().any(|quote| text.starts_with(quote)) {
             Some(Cause::Quoted)
@@ -61,7 +61,7 @@ fn label(text: &[u8]) -> Option<(&[u8], u8)> {
     (has_key && is_mark).then_some((label, *mark))
 }
 
-/// Returns whether commas or semicolons divide the text into parts that may all be keys.
+/// Returns whether commas or semicolons divide the text into parts that each look like a key.
 fn is_list(text: &[u8]) -> bool {
     let mut parts = text.split(|byte| matches!(byte, b',' | b';'));
     parts.clone().count() > 1 && parts.all(|part| part.len() >= SHORTEST_KEY)

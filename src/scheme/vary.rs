@@ -65,7 +65,8 @@ fn join(names: impl IntoIterator<Item: AsRef<str>>) -> String {
     names.into_iter().map(|name| name.as_ref().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
-/// A header value whose copies count no reference, because every accepted response gets one.
+/// Returns a header value over static bytes. Every accepted response gets a copy, and copying
+/// static bytes changes no reference count.
 ///
 /// Each distinct value is kept until the process ends. Values come from configuration, so there are
 /// few.

@@ -54,9 +54,9 @@ impl ActorKey {
         Self::new(record.id().clone(), record.version())
     }
 
-    /// As [`ActorKey::of`], but tolerates changes that leave access as it was, such as a new name
-    /// or digest. Otherwise an actor that may rename an administrator's key could block every
-    /// change by the administrator.
+    /// Returns the key of this record. Unlike with [`ActorKey::of`], a change of the record that
+    /// does not affect access, such as a new name or digest, is ignored. So an actor that renames
+    /// an administrator's key again and again cannot block the administrator's changes.
     pub(crate) fn as_read(record: &KeyRecord) -> Self {
         Self { read: Some(record.clone()), ..Self::of(record) }
     }
@@ -81,8 +81,8 @@ impl ActorKey {
         self.version
     }
 
-    /// Checks that the key still works. `stored` is the record with its id, read in the transaction
-    /// of the change, when every lock is held.
+    /// Checks that the key still works. `stored` is the record with the id of this key. Read it in
+    /// the transaction of the change, after all locks are taken.
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, Status, store::{ActorKey, RegistryError}};
@@ -110,7 +110,7 @@ impl ActorKey {
     }
 }
 
-/// Whether two versions of a record give the same access.
+/// Returns whether two versions of a record give the same access.
 fn has_same_access(one: &KeyRecord, other: &KeyRecord) -> bool {
     one.status() == other.status()
         && one.permissions() == other.permissions()

@@ -34,8 +34,8 @@ pub enum Invalidation {
 /// | completes `heartbeat` before earlier changes | **a revoked key works until they arrive**  |
 /// | returns an error, or does not return         | every lookup queries the store             |
 ///
-/// If a table has a version column that grows with every change, a poll of its maximum is enough.
-/// The example reports a change within 20 ms:
+/// If your table has a version column that grows with every change, a feed can poll the maximum of
+/// that column. The example does so and reports a change within 20 ms:
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,11 +1,11 @@
-//! What a change is for: the locks that it needs, and the keys that it counts.
+//! The scope of a change: its kind, the locks that it needs, and the keys that it counts.
 
 use std::time::SystemTime;
 
 use super::KeyLimit;
 use crate::record::{KeyRecord, Owner};
 
-/// What a transaction is for, and what it has to be alone with.
+/// The kind of a change, and the owner that it needs a lock for.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, store::{ChangeKind, ChangeScope, OwnerScope}};
@@ -19,13 +19,14 @@ use crate::record::{KeyRecord, Owner};
 pub struct ChangeScope<'c> {
     /// What the change does.
     pub kind: ChangeKind<'c>,
-    /// The owner that the change adds a key to, or removes with all keys. Two transactions with the
-    /// same owner must not overlap: a row lock does not keep others from adding rows.
+    /// The owner of the key that is added, or of the keys that are all removed. Two transactions
+    /// with the same owner must not overlap. Row locks are not enough, since they do not prevent
+    /// new rows.
     pub owner: Option<OwnerScope<'c>>,
 }
 
-/// What a change does to access. A store may let changes wait in different queues, or reserve space
-/// for some.
+/// How a change affects access. A store can use it to give each kind a queue of its own, or to
+/// reserve disk space for revocations.
 ///
 /// ```
 /// use tower_api_key::store::ChangeKind;
@@ -47,7 +48,7 @@ pub enum ChangeKind<'c> {
     Update(&'c KeyRecord),
     /// Takes access away: it revokes, disables or removes keys.
     Revoke,
-    /// Changes neither access nor what callers see: another digest of a key, or its use counts.
+    /// Changes the digest or the use counts of keys. Access does not change.
     Maintain,
 }
 
@@ -94,7 +95,7 @@ pub enum CountedKeys<'c> {
 // === impl ChangeScope, OwnerScope, CountedKeys ===
 
 impl<'c> ChangeScope<'c> {
-    /// Returns the scope of a change that needs no lock but those of its records.
+    /// Returns the scope of a change that locks only its records.
     pub fn new(kind: ChangeKind<'c>) -> Self {
         Self { kind, owner: None }
     }

@@ -24,7 +24,7 @@ pub(crate) enum Fault {
 
 pub(crate) type Answer = Result<Option<KeyRecord>, Fault>;
 
-/// The future of an answer: the only box of a request.
+/// The future of an answer. It is the only future that is boxed for a request.
 pub(crate) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// A [`KeyStore`] of any type.
@@ -42,7 +42,8 @@ impl<S: KeyStore> ErasedStore for S {
 
     fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer {
         Box::pin(async move {
-            // Inside the block, so that a panic before the future exists is caught too.
+            // `find` is called in this block, so that a panic before it returns its future is
+            // caught too.
             let lookup = catch_panic(async {
                 for digest in digests.iter() {
                     let found = box_error(KeyStore::find(&*self, digest).await).map_err(Fault::Failed)?;

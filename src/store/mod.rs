@@ -1,5 +1,5 @@
-//! Stores of key records. A store receives digests only, so it can neither leak a key nor be
-//! injected by one.
+//! Stores of key records. A store receives only the digests of keys. So it cannot leak a key, and a
+//! key cannot carry an SQL injection.
 
 mod actor_key;
 #[cfg(feature = "cache")]
@@ -100,10 +100,10 @@ pub trait KeyStore: Send + Sync + 'static {
     /// The store failed; the request is answered with 503. An unknown key is `Ok(None)`.
     fn find(&self, digest: &KeyDigest) -> impl Future<Output = Result<Option<KeyRecord>, Self::Error>> + Send;
 
-    /// Answers without waiting, if the store can. The layer calls [`KeyStore::find`] only after
-    /// [`Lookup::Pending`].
+    /// Returns the answer if the store knows it without waiting. The layer calls [`KeyStore::find`]
+    /// only after [`Lookup::Pending`].
     ///
-    /// The default is always pending.
+    /// The default implementation returns [`Lookup::Pending`].
     fn try_find(&self, _digest: &KeyDigest) -> Lookup {
         Lookup::Pending
     }

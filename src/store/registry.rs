@@ -6,13 +6,13 @@ use crate::{
     record::{KeyId, KeyRecord, Status},
 };
 
-/// A store that can change its keys while it serves them. A [`KeyManager`](crate::KeyManager) works
-/// with any registry.
+/// A store that can change its keys at run time. A [`KeyManager`](crate::KeyManager) works with any
+/// registry.
 ///
-/// For a database of your own, implement [`TransactionalStore`](super::TransactionalStore): every
-/// such store is a registry, and the rules below come with it. Implement this trait only for a
-/// registry that wraps another, such as a cache: pass each call on. Methods that later versions add
-/// have defaults, so a wrapper keeps compiling.
+/// For a database of your own, implement [`TransactionalStore`](super::TransactionalStore): a store
+/// that implements it also implements this trait, with all rules below. Implement this trait only
+/// for a wrapper of another registry, such as a cache, and forward each call. Methods that later
+/// versions of this trait add have defaults, so a wrapper still compiles.
 ///
 /// Each change is atomic: it happens completely or not at all, also when two callers race, when the
 /// store fails midway, or when the future is dropped. A change that the rules reject is an inner
@@ -20,13 +20,13 @@ use crate::{
 ///
 /// | rule                                                              | enforced by                                      |
 /// |-------------------------------------------------------------------|--------------------------------------------------|
-/// | the actor's key still works                                       | [`ActorKey::check`], in the transaction          |
+/// | the actor's key still works when the change is made               | [`ActorKey::check`], in the transaction          |
 /// | one of two concurrent first keys is stored                        | a lock, and a count under it                     |
 /// | ids and digests are unique                                        | unique indexes                                   |
 /// | one of two concurrent inserts under a limit of one succeeds       | a count in the inserting transaction             |
 /// | a revoked key stays revoked, a removed key stays removed          | [`KeyRecord::apply_update`]                      |
 /// | an update is based on the stored version                          | [`KeyRecord::apply_update`]                      |
-/// | of a chain of replaced keys, at most one is in its grace period   | [`KeyRecord::end_of_grace`]                      |
+/// | at most one key of a chain of replacements is in its grace period | [`KeyRecord::end_of_grace`]                      |
 /// | times are stored exactly, or a little earlier                     | rounding down                                    |
 /// | names are compared byte by byte                                   | a binary collation                               |
 ///
@@ -34,8 +34,8 @@ use crate::{
 ///
 /// A change takes the key of the actor that makes it; `None` is a trusted actor. The transaction
 /// reads and locks the record of that key and calls [`ActorKey::check`]. So once a revocation has
-/// returned, no change by that key is committed, even if it was in flight.
-/// [`RegistryError::ActorChanged`] comes before any other refusal.
+/// returned, no change by the revoked key is committed, not even one that was in flight. A registry
+/// returns [`RegistryError::ActorChanged`] in preference to any other refusal.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, RegistryError}};
@@ -56,7 +56,8 @@ use crate::{
 /// `store::testkit` (feature `testkit`) tests an implementation; the example `custom_store` shows
 /// one.
 pub trait KeyRegistry: KeyStore {
-    /// Adds a record. With a limit, only while its owner has fewer keys.
+    /// Adds a record. With a limit, it adds the record only if the owner has fewer keys than the
+    /// limit.
     ///
     /// Refuses with [`RegistryError::ActorChanged`], [`RegistryError::DuplicateId`],
     /// [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order.
@@ -71,8 +72,8 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
 
-    /// Adds the first record: only while the store has none, of any owner and status. Of several
-    /// concurrent callers, in any process, one succeeds.
+    /// Adds a record if the store is empty. A record of any owner and status makes it non-empty. If
+    /// several callers, also of several processes, race, one succeeds.
     ///
     /// Refuses with [`RegistryError::NotEmpty`].
     ///
@@ -117,11 +118,11 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
-    /// Updates `old` and inserts `new`, which replaces it, in one transaction and without a limit.
+    /// Updates `old` and inserts its replacement `new`, in one transaction and without a limit.
     ///
-    /// The same transaction revokes the key that `old` itself has replaced, unless it is revoked or
-    /// removed already: see [`KeyRecord::end_of_grace`]. So of a chain of replaced keys, only the
-    /// newest and the one before it work.
+    /// The same transaction revokes the key that `old` itself has replaced, unless that key is
+    /// already revoked or removed: see [`KeyRecord::end_of_grace`]. So in a chain of replaced keys,
+    /// only the newest key and its predecessor work.
     ///
     /// Refuses as [`KeyRegistry::update`] does, then as [`KeyRegistry::insert`] without a limit.
     ///
@@ -151,9 +152,10 @@ pub trait KeyRegistry: KeyStore {
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
     /// Disables a key, ignoring its version: an actor that keeps renaming a key cannot prevent it.
-    /// A disabled key may stay as it is.
+    /// A registry need not write a key that is already disabled.
     ///
-    /// By default it reads and updates the record, a few times if the record changes in between.
+    /// The default implementation reads and updates the record. It tries again, up to 16 times in
+    /// total, if the record changes in between.
     ///
     /// Refuses with [`RegistryError::ActorChanged`]; [`RegistryError::NotFound`];
     /// [`RegistryError::Revoked`].
@@ -179,7 +181,7 @@ pub trait KeyRegistry: KeyStore {
         }
     }
 
-    /// Removes a record and returns it. Its key is then unknown.
+    /// Removes a record and returns it. A request with its key is then rejected as unknown.
     ///
     /// Refuses with [`RegistryError::ActorChanged`]; [`RegistryError::NotFound`].
     ///
@@ -207,8 +209,8 @@ pub trait KeyRegistry: KeyStore {
         actor: Option<&ActorKey>,
     ) -> impl Future<Output = Result<Result<Vec<KeyRecord>, RegistryError>, Self::Error>> + Send;
 
-    /// Stores a key under the digest `to` if it is stored under `from`: the same key, with another
-    /// hash. Returns its record as it is now.
+    /// Changes the digest of a key from `from` to `to`, another hash of the same key. Returns the
+    /// changed record.
     ///
     /// Refuses with [`RegistryError::NotFound`]; the errors of [`KeyRecord::apply_rehash`];
     /// [`RegistryError::DuplicateDigest`] if another key has the digest `to`.
@@ -224,7 +226,7 @@ pub trait KeyRegistry: KeyStore {
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
     /// Adds to the use counts of keys, and advances the times of their last use. Ids without a
-    /// record are skipped. Nothing else of a record changes, and no version.
+    /// record are skipped. No other field of a record changes, and neither does its version.
     ///
     /// # Errors
     ///
@@ -232,11 +234,11 @@ pub trait KeyRegistry: KeyStore {
     fn record_usage(&self, usage: &[UsageDelta]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// How often the default of [`KeyRegistry::disable`] reads and updates a record.
+/// The maximum number of attempts of the default [`KeyRegistry::disable`].
 const DISABLE_ATTEMPTS: u32 = 16;
 
-/// The record to update to. Without a stored record, the update checks the actor and then finds
-/// nothing.
+/// Returns the record to pass to `update`. Without a stored record it has an unknown id, so that
+/// `update` checks the actor and then returns `NotFound`.
 fn disabled(stored: Option<KeyRecord>, id: &KeyId) -> KeyRecord {
     stored.unwrap_or_else(|| KeyRecord::new(id.clone(), [0; 32])).with_status(Status::Disabled)
 }

@@ -24,7 +24,7 @@ pub enum RegistryError {
     /// it has expired.
     #[error("the actor's key {0} was changed meanwhile or is no longer valid")]
     ActorChanged(KeyId),
-    /// The store has a key already, so no key can be the first.
+    /// The store already has a key, so the first key cannot be added.
     #[error("the store has keys already")]
     NotEmpty,
     /// A key with this id exists already.
@@ -34,7 +34,7 @@ pub enum RegistryError {
     #[error("the key is stored already")]
     DuplicateDigest,
     /// The owner has as many keys as the limit allows.
-    #[error("the owner has as many keys as one may have: {0}")]
+    #[error("the owner already has the maximum number of keys: {0}")]
     LimitReached(u32),
     /// No key has this id.
     #[error("no key {0} exists")]
@@ -56,8 +56,9 @@ pub enum RegistryError {
 
 /// The rules that all registries share.
 impl KeyRecord {
-    /// Returns what a store that holds this record stores for the update `changed`: with the stored
-    /// use count and the next version. See [`KeyRegistry::update`](crate::KeyRegistry::update).
+    /// Returns the record to store when this stored record is updated to `changed`: `changed` with
+    /// the stored usage and the next version. See
+    /// [`KeyRegistry::update`](crate::KeyRegistry::update).
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, store::RegistryError};
@@ -103,9 +104,9 @@ impl KeyRecord {
         }
     }
 
-    /// Returns what a store that holds this record stores when `successor`, the key that has
-    /// replaced it, is replaced in turn: the grace period of this key ends, so it is revoked.
-    /// `None` if there is nothing to end. See
+    /// Returns this stored record, revoked, when `successor` is replaced in turn. `successor` is
+    /// the key that has replaced this one. Returns `None` if `successor` has not replaced this key,
+    /// or if this key is already revoked. See
     /// [`KeyRegistry::replace`](crate::KeyRegistry::replace).
     ///
     /// ```
@@ -124,8 +125,8 @@ impl KeyRecord {
         ends.then(|| self.clone().with_status(Status::Revoked).with_version(self.version() + 1))
     }
 
-    /// Returns what a store that holds this record stores when the key gets another hash: with the
-    /// digest `to` and the next version. See [`KeyRegistry::rehash`](crate::KeyRegistry::rehash).
+    /// Returns the record to store when this stored record gets the digest `to`: with `to` and the
+    /// next version. See [`KeyRegistry::rehash`](crate::KeyRegistry::rehash).
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, store::RegistryError};

@@ -16,9 +16,8 @@ use crate::{
 
 /// A store for a few keys that never change, for example from environment variables.
 ///
-/// It hashes each key with SHA-256 when it reads it. The layer must use the same hasher, which is
-/// its default. For peppered digests, or keys that change, use a
-/// [`MemoryStore`](super::MemoryStore).
+/// It keeps the SHA-256 digest of each key. The layer must hash with SHA-256 too, as it does by
+/// default. For peppered digests, or keys that change, use a [`MemoryStore`](super::MemoryStore).
 ///
 /// ```
 /// use tower_api_key::{ApiKey, ApiKeyLayer, store::StaticKeys};
@@ -63,7 +62,7 @@ pub enum StaticKeysError {
     #[error("the environment variable {0} holds a whole line, NAME=KEY: set it to the key alone")]
     Assignment(String),
     /// The value has a comma, a semicolon or white space, or a bar or ampersand between parts that
-    /// may all be keys. One variable holds one key: use one variable for each key, and
+    /// each look like a key. A variable holds one key. Use one variable for each key, and
     /// [`StaticKeys::merge`].
     #[error(
         "the environment variable {0} looks like several keys (it has a comma, a semicolon, a bar, an ampersand or \
@@ -75,8 +74,8 @@ pub enum StaticKeysError {
         "the key in the environment variable {0} is shorter than 16 characters: generate one with `openssl rand -hex 32`"
     )]
     TooShort(String),
-    /// The key is a placeholder, a word or a pattern, or has few different characters. It has fewer
-    /// than 64 bits by an estimate.
+    /// The key is a placeholder, a word or a pattern, or has few different characters. Its
+    /// estimated strength is below 64 bits.
     #[error("the key in the environment variable {0} is too guessable: generate one with `openssl rand -hex 32`")]
     Guessable(String),
     /// Two ids have the same key, or two keys have the same id.

@@ -1,4 +1,5 @@
-//! The seam to a database: a registry is a store that has transactions of six operations.
+//! The traits to implement for a database: a store with transactions, and the six operations of a
+//! transaction.
 
 use super::{
     BoxError, ChangeScope, CountedKeys, KeyFilter, KeyStore, OwnerScope, RegistryChange, RegistryError, UsageDelta,
@@ -6,12 +7,13 @@ use super::{
 };
 use crate::record::{KeyId, KeyRecord};
 
-/// A store over a database with transactions. It is a [`KeyRegistry`](super::KeyRegistry).
+/// A store over a database with transactions. Every implementation is also a
+/// [`KeyRegistry`](super::KeyRegistry).
 ///
 /// Implement it for a database of your own: [`read`](Self::read), [`read_page`](Self::read_page),
-/// [`begin`](Self::begin), and the six operations of [`RegistryTransaction`]. The rules of the
-/// changes are written once, over these operations, so your store cannot get them wrong. The other
-/// methods have defaults.
+/// [`begin`](Self::begin), and the six operations of [`RegistryTransaction`]. This library applies
+/// the rules of each change by calling these operations, so your store does not implement the
+/// rules. All other methods have defaults.
 ///
 /// The example `custom_store` implements it over SQLite in at most 80 lines. `store::testkit`
 /// (feature `testkit`) tests an implementation.
@@ -81,7 +83,8 @@ pub trait TransactionalStore: KeyStore {
 
     /// Adds to the use counts: see [`KeyRegistry::record_usage`](super::KeyRegistry::record_usage).
     ///
-    /// By default it reads and stores each record. Override it where one statement does it.
+    /// By default it reads and stores each record. Override it if your database can do this in one
+    /// statement.
     ///
     /// # Errors
     ///
@@ -94,8 +97,9 @@ pub trait TransactionalStore: KeyStore {
 /// The operations of a transaction. Nothing is visible outside before [`commit`](Self::commit); a
 /// transaction that is dropped is rolled back.
 ///
-/// Each change calls [`lock`](Self::lock) at most once, before it writes. A database error is an
-/// `Err` at once; a duplicate is an inner [`RegistryError`], so that the change can refuse it.
+/// Each change calls [`lock`](Self::lock) at most once, before it writes. Return a database error
+/// as the outer `Err`. Return a duplicate as the inner [`RegistryError`]: the change then decides
+/// what to return and is rolled back.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, store::{ChangeKind, ChangeScope, MemoryStore, RegistryTransaction, TransactionalStore}};
@@ -111,15 +115,15 @@ pub trait TransactionalStore: KeyStore {
 /// # }
 /// ```
 pub trait RegistryTransaction: Send {
-    /// Why the store failed.
+    /// The error of a store that failed.
     type Error: Into<BoxError>;
 
     /// Returns the records with these ids, and every record of `owner`, in any order. None of them
     /// may change until the transaction ends. An id without a record is left out, and a record that is
     /// selected twice may be returned twice.
     ///
-    /// A lock that several transactions can share (`for share`) is not enough: as long as some of
-    /// them are in flight, a revocation of the actor's key would never get its turn.
+    /// Take exclusive locks. With a shared lock (`for share`), overlapping changes by one actor
+    /// could block a revocation of the actor's key forever.
     ///
     /// # Errors
     ///
@@ -163,8 +167,8 @@ pub trait RegistryTransaction: Send {
     /// The store failed.
     fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> impl Future<Output = Result<u32, Self::Error>> + Send;
 
-    /// Stores the digest and the version of this record; the rest of it is as it was locked.
-    /// Refuses with [`RegistryError::DuplicateDigest`].
+    /// Stores the digest and the version of this record. All other fields equal those of the locked
+    /// record. Refuses with [`RegistryError::DuplicateDigest`].
     ///
     /// # Errors
     ///

@@ -127,7 +127,7 @@ impl EditKey {
 }
 
 impl RotateKey {
-    /// Whether the grace period is at most 90 days.
+    /// Returns whether the grace period is at most 90 days.
     pub(super) fn is_short(&self) -> bool {
         self.grace_seconds <= MAX_GRACE
     }

@@ -109,8 +109,8 @@ impl Identity {
         Err(Rejection::new(Reason::Missing))
     }
 
-    /// Returns the response for an error. A 403 to a key is a rejection, so that the layer renders
-    /// it in its own format and reports it.
+    /// Returns the response for an error. For a request with a key, a 403 becomes a rejection, so
+    /// that the layer renders and reports it like its own rejections.
     fn error(&self, error: ManageError) -> ApiError {
         match &self.principal {
             Some(principal) if error.status() == StatusCode::FORBIDDEN => {

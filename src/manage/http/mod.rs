@@ -91,7 +91,8 @@ impl KeyManager {
     /// of browsers (`Sec-Fetch-Site`, `Origin`) are rejected, which makes the API safe with session
     /// cookies. A key in a private header is exempt, since browsers do not add it by themselves.
     ///
-    /// `policy` is the policy of the layer outside; the OpenAPI document describes it.
+    /// `policy` is the policy of the layer around this router. The OpenAPI document describes its
+    /// schemes.
     pub fn router<S: Clone + Send + Sync + 'static>(&self, policy: &SchemePolicy) -> Router<S> {
         let policy = policy.clone();
         let document = move |nested: Nested, OriginalUri(uri): OriginalUri| {
@@ -108,9 +109,10 @@ impl KeyManager {
         self.served(routes)
     }
 
-    /// Returns [`KeyManager::router`] nested under `path`, which also serves `path/`. Merge it.
+    /// Returns [`KeyManager::router`] nested under `path`, which also serves `path/`. Add it to
+    /// your router with [`Router::merge`].
     ///
-    /// With axum's `nest` alone, `path/` is a 404 of your application.
+    /// With axum's `nest` alone, a request to `path/` gets the 404 of your application.
     ///
     /// ```
     /// use axum::Router;
@@ -138,7 +140,7 @@ impl KeyManager {
     /// Returns the management API for users: [`KeyManager::router`], with each actor confined to
     /// its own keys by [`Actor::own_keys_only`](super::Actor::own_keys_only).
     ///
-    /// Other keys are 404. Issuing a service-account key is 403.
+    /// A request for any other key gets 404. A request to issue a service-account key gets 403.
     ///
     /// ```
     /// use axum::Router;
@@ -158,7 +160,7 @@ impl KeyManager {
     }
 
     /// Returns [`KeyManager::self_service_router`] nested under `path`, which also serves `path/`,
-    /// like [`KeyManager::router_at`]. Merge it.
+    /// like [`KeyManager::router_at`]. Add it to your router with [`Router::merge`].
     ///
     /// ```
     /// use axum::Router;

@@ -108,7 +108,7 @@ pub(super) fn invalid<T: Members>(member: &str) -> ApiError {
     ApiError::problem(StatusCode::UNPROCESSABLE_ENTITY, &detail)
 }
 
-/// Whether the body is `application/json`, or another type in JSON (RFC 6839 §3.1).
+/// Returns whether the body is `application/json`, or another type in JSON (RFC 6839 §3.1).
 fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -17,8 +17,8 @@ fn last_instant(text: &str) -> Option<Timestamp> {
     format!("9998-12-3{rest}").parse::<Timestamp>().ok().map(|_| Timestamp::MAX)
 }
 
-/// Whether the text has the form `2027-01-15T08:00:00Z`, with an optional fraction, and `Z` or an
-/// offset. It does not check the ranges of the numbers.
+/// Returns whether the text has the form `2027-01-15T08:00:00Z`, with an optional fraction, and `Z`
+/// or an offset. It does not check the ranges of the numbers.
 fn is_rfc3339(text: &str) -> bool {
     let has_form = |text: &str, form: &str| {
         let fits = |(letter, wanted): (u8, u8)| match wanted {

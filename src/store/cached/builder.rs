@@ -47,15 +47,15 @@ impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
     /// Sets how many records are kept at most, and how many negative entries (default 100,000).
     ///
     /// Each of up to 64 shards has its own limit. So allow 10 % more entries than there are keys in
-    /// use, and 50 % more below 10,000. [`guide::deployment`](crate::guide::deployment) gives the
-    /// size of an entry.
+    /// use, or 50 % more if there are fewer than 10,000 keys.
+    /// [`guide::deployment`](crate::guide::deployment) gives the size of an entry.
     pub fn entries(mut self, max: usize) -> Self {
         self.entries = max;
         self
     }
 
-    /// Sets how long a heartbeat lets the cache answer from memory, from when it was sent
-    /// (default 1 s). Four heartbeats are sent in that time.
+    /// Sets the lease: for this long after a heartbeat was sent, the cache answers from memory
+    /// (default 1 s). The cache sends four heartbeats in each lease.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self

@@ -1,5 +1,5 @@
 //! The cached entries: records, and negative entries for digests without a record. Each kind has
-//! its own limit, so unknown keys evict no known one.
+//! its own limit, so unknown keys do not evict known keys.
 
 use foldhash::fast::RandomState;
 use quick_cache::{
@@ -49,8 +49,8 @@ impl CacheEntries {
             return;
         }
         if let Some(value) = found {
-            // The record may hold a per-thread handle of the store; only its own thread may count
-            // references to that one.
+            // The record may be a handle that only this thread may clone. Convert it into a shared
+            // one.
             let value = value.into_fields().into();
             self.records.insert(digest, CacheEntry { value, epoch, asked_at });
             if negative.is_some() {
@@ -83,8 +83,8 @@ fn record_map(capacity: usize) -> Map<KeyRecord> {
     map(capacity, &mut OptionsBuilder::new())
 }
 
-/// Returns the map of negative entries. Most unknown keys come once, so only half of it is reserved
-/// for keys that come again, and evicted keys are not tracked.
+/// Returns the map of negative entries. Most unknown keys are presented only once. So only half of
+/// the map is reserved for keys that are presented again, and evicted keys are not tracked.
 fn negative_map(capacity: usize) -> Map<()> {
     map(capacity, OptionsBuilder::new().hot_allocation(0.5).ghost_allocation(0.0))
 }

@@ -1,5 +1,5 @@
-//! Follows the change feed: advances epochs, sends heartbeats, and records when the newest one that
-//! came back was sent.
+//! Follows the change feed: advances epochs, sends heartbeats, and records the sending time of the
+//! newest heartbeat that came back.
 
 use std::{
     convert::Infallible,
@@ -105,8 +105,8 @@ impl FeedState {
         self.freshness.epoch(slot(digest))
     }
 
-    /// Returns whether a result for this key is known to have been true at `since` or later. A gap
-    /// ends the proof for later instants, not for those before it.
+    /// Returns whether a result for this key is known to have been true at `since` or later. After
+    /// a gap, a result is known to have been true before the gap only.
     pub(super) fn was_fresh_at(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
         let slot = slot(digest);
         self.freshness.was_fresh_at(slot, noted, since)

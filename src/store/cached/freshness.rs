@@ -1,6 +1,6 @@
 //! Decides whether a cached result may still be used, from instants and epochs alone.
 //!
-//! This module knows no store, no cache and no clock, and takes its atomics from its parent module.
+//! This module depends on no store, cache or clock. It takes its atomics from its parent module:
 //! `tests/behaviour/interleavings.rs` replaces them with loom's and explores all thread
 //! interleavings with up to three preemptions.
 //!
@@ -29,7 +29,7 @@ pub(super) struct Freshness {
     changes: Box<[AtomicU32]>,
 }
 
-/// The gaps, and the changes of its key, that a result reflects.
+/// The number of gaps, and of changes in the slot of a key, before a lookup began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Epoch {
     gap: u32,
@@ -75,16 +75,16 @@ impl Freshness {
 
     /// Returns whether a result with the noted epoch was still true at `since`.
     pub(super) fn is_fresh(&self, slot: usize, noted: Epoch, since: u64) -> bool {
-        // In this order: changes reported before the proof have advanced the epoch before it is
-        // read here.
+        // Check `proven` first. Every change that was reported before it was set has then advanced
+        // the epoch that is read second.
         self.is_proven(since) && self.is_current(slot, noted)
     }
 
     /// Returns the same as [`is_fresh`](Self::is_fresh), but also accepts a result from before a
     /// gap: it was proven true at `since`, and no change of its key was reported later.
     pub(super) fn was_fresh_at(&self, slot: usize, noted: Epoch, since: u64) -> bool {
-        // In this order: if a later gap has overwritten this element of the ring, the gap count
-        // read afterwards shows that the noted gap is too old.
+        // Read the ring before the number of gaps. If a later gap has overwritten this element, the
+        // number shows that the noted gap is too old.
         let proven_before = self.proven_before[noted.gap as usize % GAPS_KEPT].load(Ordering::Acquire);
         let proven = self.proven.load(Ordering::Acquire);
         let now = self.epoch(slot);

@@ -187,8 +187,9 @@ impl<S: KeyStore> Cache<S> {
             found = self.store.find(&digest) => found,
             () = abandoned_until(&leader, self.feed.instant(at) + ABANDONED_FOR) => return,
         };
-        // If the key was changed during the lookup, an active record may be outdated: drop it. A
-        // negative result still replaces a cached active record, although it rejects no request.
+        // If the key was changed during the lookup, an active record may be outdated, so it is not
+        // cached. Any other result is cached: it replaces an active record, and it rejects no
+        // request without a confirmation.
         if let Ok(found) = &found
             && (self.feed.is_current(&digest, epoch) || !found.as_ref().is_some_and(is_good))
         {

@@ -5,7 +5,7 @@
 //! | active record                    | followed    | accepted at once, from memory            |
 //! | unknown, disabled or revoked key | followed    | rejected after the next heartbeat        |
 //! | none                             | followed    | one store lookup for concurrent requests |
-//! | any                              | lost        | the same                                 |
+//! | any                              | lost        | one store lookup for concurrent requests |
 //!
 //! If a store lookup fails, the response is 503, unless `stale_if_error` is set.
 //!
@@ -121,8 +121,8 @@ struct Cache<S> {
 pub struct CacheStatus {
     /// Whether the cache answers from memory: a heartbeat sent within the lease has come back.
     pub is_following: bool,
-    /// The round-trip time of the newest heartbeat that came back. A change takes about half of
-    /// it. The feature `metrics` exports each one.
+    /// The round-trip time of the newest heartbeat that came back. A change arrives after about
+    /// half of that time. The feature `metrics` exports each one.
     pub lag: Option<Duration>,
     /// The number of records in memory, current or not.
     pub entries: usize,

@@ -1,5 +1,6 @@
 //! Changes made through a cache: the store performs them, and this cache invalidates the keys at
-//! once. The change feed covers the other nodes, and changes with a lost result.
+//! once. The change feed invalidates them on the other nodes, and after a change with an unknown
+//! outcome.
 
 use super::{CacheError, CachedStore};
 use crate::{

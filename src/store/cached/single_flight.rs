@@ -65,8 +65,9 @@ impl SingleFlight {
     /// Joins the lookup of this key that began at `earliest` or later, if no change of the key was
     /// reported since. Otherwise begins a lookup, unless the result `is_known` by now.
     ///
-    /// A lookup that takes longer than its join window may be lost, or the store is slow: so the
-    /// next one has twice the window.
+    /// If a lookup takes longer than its join window, the next request begins another one, since
+    /// the first may be lost. The store may also be slow, so the window of the next lookup is twice
+    /// as long.
     pub(super) fn join(
         self: &Arc<Self>,
         digest: &KeyDigest,
@@ -85,8 +86,8 @@ impl SingleFlight {
             }
             join_window = if is_in_window { flight.join_window } else { flight.join_window.saturating_mul(2) };
         }
-        // A lookup inserts its result into the cache before it leaves this map, so a result is
-        // never in neither of them.
+        // A lookup inserts its result into the cache before it leaves this map, so at any time a
+        // result is found in one of them.
         if is_known() {
             return Join::Known;
         }

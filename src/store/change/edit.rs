@@ -1,4 +1,4 @@
-//! Changes of keys that stay.
+//! Changes that neither add nor remove a key.
 
 use std::collections::BTreeMap;
 

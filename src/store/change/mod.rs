@@ -1,4 +1,4 @@
-//! The changes of a registry, written once over the operations of a transaction.
+//! The changes of a registry, implemented once by means of the operations of a transaction.
 
 mod add;
 mod edit;
@@ -17,7 +17,7 @@ use sealed::Sealed;
 ///
 /// See [`TransactionalStore`] for an example of a store.
 pub trait RegistryChange: Sealed + Sync {
-    /// What the change returns.
+    /// The value that the change returns.
     type Output: Send;
 
     /// Returns what the change does, and the locks that it needs.
@@ -75,8 +75,8 @@ impl Locked {
     }
 }
 
-/// Locks the records of a change together with that of its actor, then checks the actor: the wait
-/// for a lock is over by then.
+/// Locks the records of a change and the record of its actor, then checks the actor. The check is
+/// last, because the key may change or expire during the wait for the locks.
 async fn lock<T: RegistryTransaction>(
     transaction: &mut T,
     actor: Option<&ActorKey>,
@@ -98,7 +98,7 @@ async fn lock_with_owner<T: RegistryTransaction>(
     Ok(actor.map_or(Ok(()), |actor| actor.check(locked.get(actor.id()).ok())).map(|()| locked))
 }
 
-/// Stores a checked record. What is refused is not stored.
+/// Stores the record, unless the check has refused it.
 async fn put<T: RegistryTransaction>(
     transaction: &mut T,
     checked: Result<KeyRecord, RegistryError>,

@@ -39,9 +39,9 @@ use write_lock::WriteLock;
 ///   revocation.
 /// - **Lists.** A list reads the keys of its organization, or of one owner in it, and revoked keys
 ///   only if it asks for them. After 256 records it lets changes and other tasks run, so no change
-///   waits for a list of millions. A page of more records is therefore no snapshot. A list of one
-///   environment reads the keys of all environments. Removing a user reads all keys of that user at
-///   once.
+///   waits for a list of millions. A page for which more records are read is therefore no snapshot.
+///   A list of one environment reads the keys of all environments. Removing a user reads all keys
+///   of that user at once.
 /// - **Memory.** Equal permission sets are stored once. Each thread that looks up keys keeps
 ///   handles of at most 256 records, which can stay in memory after a change or a removal, but are
 ///   not returned any more.
@@ -70,8 +70,8 @@ struct MemoryState {
     writer: WriteLock,
     /// Read by lists and transactions, and written when a transaction is committed.
     index: RwLock<Index>,
-    /// Held while waiting for the index. So a reader that comes later queues behind a waiting
-    /// writer: the `RwLock` alone lets lucky readers overtake it again and again.
+    /// Held while waiting for the index. So later readers queue behind a waiting writer. With the
+    /// `RwLock` alone, they could starve the writer.
     gate: Mutex<()>,
     /// Sends changes in their order, once a change feed has subscribed.
     changes: OnceLock<broadcast::Sender<Invalidation>>,
@@ -100,7 +100,8 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// Returns a feed of the changes after it has subscribed, for a `CachedStore`.
+    /// Returns a feed for a `CachedStore`. It reports the changes that are made after it has
+    /// subscribed.
     pub fn change_feed(&self) -> MemoryChangeFeed {
         MemoryChangeFeed::new(self.clone())
     }

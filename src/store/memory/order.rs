@@ -1,6 +1,6 @@
-//! Ordered collections of record pointers, in runs of some hundred. A change moves at most one run,
-//! however many records there are. A run needs little more than its pointers; a B-tree of the
-//! standard library needs 17 bytes for each.
+//! Ordered collections of record pointers, in runs of at most 512. A change moves the pointers of
+//! at most one run, however many records there are. A run needs little more than its pointers; a
+//! B-tree of the standard library needs 17 bytes for each.
 
 use std::{marker::PhantomData, sync::Arc, time::SystemTime};
 
@@ -27,7 +27,7 @@ pub(super) enum OwnerOrder {}
 /// The records of an owner by their expiry.
 pub(super) enum ExpiryOrder {}
 
-/// The sort key of a record. Fields that an order does not use have the same value in all its keys.
+/// The sort key of a record. An order gives the same constant to every field that it does not use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SortKey<'p> {
     pub(super) organization: Option<&'p str>,
@@ -81,7 +81,8 @@ impl<O: Order> Sorted<O> {
         let is_last = number + 1 >= self.runs.len();
         match self.runs.get_mut(number) {
             Some(run) if run.len() < RUN => run.insert(place, record),
-            // Ids are created in ascending order, and so no run stays half full.
+            // A record after all others starts a new run instead. Ids ascend, so with a split every
+            // run would stay half full.
             Some(_) if place < RUN || !is_last => {
                 let mut second = self.runs[number].split_off(RUN / 2);
                 let first = &mut self.runs[number];

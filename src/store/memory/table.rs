@@ -4,10 +4,10 @@
 //! digest ── × seed ──▶ hash ──▶ one of 256 shards ──▶ hash table ──▶ record
 //! ```
 //!
-//! Each thread answers for the keys it knows from its own cache. A lookup of any other key read-locks
-//! one shard. A change write-locks that shard only while it swaps one record for another, so a reader
-//! finds the old record or the new one, and never none. A full shard is copied to a larger table
-//! while readers use the old one.
+//! Each thread first searches its own cache of recently found records. If the key is not there, the
+//! lookup read-locks one shard. A change write-locks that shard only while it swaps one record for
+//! another, so a reader finds the old record or the new one, and never none. A full shard is copied
+//! to a larger table while readers use the old one.
 
 use std::{
     array,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(super) struct DigestTable {
-    /// Odd and secret, so that nobody who chooses digests can make them collide.
+    /// Odd and secret, so that an attacker who chooses digests cannot make them collide.
     seed: u64,
     shards: Box<[TableShard; 256]>,
 }

@@ -10,6 +10,8 @@ use crate::{
 };
 
 /// A transaction of a [`MemoryStore`](super::MemoryStore). Other changes block until it ends.
+///
+/// See [`RegistryTransaction`](crate::store::RegistryTransaction) for an example.
 pub struct MemoryTransaction<'s> {
     // Fields are dropped in this order: records must be dropped after unlocking, since their
     // extensions may run user code that enters the store.
@@ -57,7 +59,7 @@ impl<'s> MemoryTransaction<'s> {
         self.writes.push(Write::Use(delta.clone()));
     }
 
-    /// Every change checks first and cannot fail here.
+    /// Applies the collected writes. This cannot fail, since each operation has checked its write.
     pub(super) fn apply(mut self) {
         let writes = std::mem::take(&mut self.writes);
         let mut index = self.state.write();
@@ -72,7 +74,7 @@ impl<'s> MemoryTransaction<'s> {
 }
 
 impl MemoryState {
-    /// Applies one write. The records that are stored no longer are added to `replaced`.
+    /// Applies one write. Adds the records that are no longer stored to `replaced`.
     fn apply(&self, index: &mut Index, write: Write, replaced: &mut Vec<Arc<Fields>>) {
         match write {
             Write::Put(record) => {
@@ -88,7 +90,8 @@ impl MemoryState {
             }
             Write::Rehash(record, old) => {
                 let digest = *record.digest();
-                // Under both digests for a moment, so that no request misses it.
+                // The record is stored under both digests for a moment, so that every request finds
+                // it.
                 self.upsert(index, record, replaced);
                 self.notify(&digest);
                 self.remove_digest(index, &old, replaced);

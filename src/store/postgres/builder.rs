@@ -73,7 +73,8 @@ impl PostgresStoreBuilder {
     /// Sets how long a lookup or a change may take in total (default 5 s): the wait for a
     /// connection, a new connection if necessary, the statements and the commit.
     ///
-    /// After 90 % of it, the server ends a statement, and a transaction that its client abandoned.
+    /// After 90 % of this time, the server cancels a statement. After as long without a statement,
+    /// it ends a transaction, so that a client that is gone holds no locks.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self

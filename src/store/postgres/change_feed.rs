@@ -54,9 +54,9 @@ struct Channel {
     listener: Option<PgListener>,
     notifier: PgConnection,
     watched: Watched,
-    /// Whether a notification may be a change of any key. It is reported with the next heartbeat:
-    /// that is soon enough for the bound, and limits the cache to one full invalidation a
-    /// heartbeat.
+    /// Whether a notification arrived that may be a change of any key. The next heartbeat reports
+    /// it. This is soon enough for the revocation bound, and the cache invalidates all entries at
+    /// most once per heartbeat.
     is_any: bool,
     runtime: Handle,
 }
@@ -80,7 +80,8 @@ enum Notification {
 /// count as a change of any key.
 const MAX_CHANGES: usize = 1 << 16;
 
-/// The nonce, and the triggers of a table in the same schema, where they read the nonce.
+/// Selects the nonce, and the triggers of the key table. That table must be in the schema of the
+/// nonce, since the triggers read the nonce from their own schema.
 macro_rules! watched {
     () => {
         "(select nonce::text from api_keys_schema where nonce is not null order by version limit 1) as nonce,

@@ -26,10 +26,10 @@ use super::{
 
 /// A bounded number of connections to one server.
 ///
-/// Management uses at most half of them and lists at most a quarter. Work other than edits and
-/// revocations leaves one of management's connections free. So lookups do not wait for management,
-/// and a revocation waits neither for lists nor for new keys. With fewer than four connections the
-/// shares overlap.
+/// Management uses at most half of them and lists at most a quarter. One of management's
+/// connections is reserved for edits, revocations and reads of single keys. So lookups do not wait
+/// for management, and a revocation waits neither for lists nor for new keys. With fewer than four
+/// connections the shares overlap.
 pub(super) struct Pool {
     pub(super) options: PgConnectOptions,
     pub(super) operation_timeout: Duration,
@@ -41,7 +41,8 @@ pub(super) struct Pool {
     decoy: OnceLock<PgRow>,
 }
 
-/// The use of a connection. Each waits in the queue of its own kind first, then in those above it.
+/// The use of a connection. A list waits in the queue for lists, then in those for additions, for
+/// changes and for lookups. Every other use starts at its own queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Purpose {
     /// The lookup of a key for a request.
@@ -107,8 +108,8 @@ impl Pool {
         done
     }
 
-    /// Waits for a permit. It fails after half of the timeout, so that no query starts with too
-    /// little time left: cut short, it would cost its connection.
+    /// Waits for a permit. It fails after half of the timeout, so that each query has the other
+    /// half left. A query that times out closes its connection.
     pub(super) async fn permit(&self, purpose: Purpose) -> Result<Permit, sqlx::Error> {
         let queues = [
             (&self.listing, Purpose::List),
@@ -195,7 +196,7 @@ impl Pool {
         Ok(connection)
     }
 
-    /// Returns a row without a key, as long as that of a common key.
+    /// Returns a row without a key. It has the size of the row of a common key.
     pub(super) fn decoy(&self) -> Option<&PgRow> {
         self.decoy.get()
     }
@@ -270,8 +271,8 @@ impl PooledConnection {
         ControlFlow::Break(read)
     }
 
-    /// Whether the server has closed this connection while it was idle: then nothing was done, and
-    /// another one can do it.
+    /// Returns whether the server closed this connection while it was idle. Then the server has
+    /// done nothing, and the work can be repeated on another connection.
     pub(super) fn is_retryable(&self, error: &sqlx::Error) -> bool {
         self.was_idle
             && match error {

@@ -72,7 +72,7 @@ impl TransactionalStore for PostgresStore {
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), sqlx::Error> {
         let (ids, counts, times) = statements::add_up(usage);
         let work = async {
-            // It must not be repeated, so the connection is checked before.
+            // Adding usage must not be repeated after an error, so the connection is checked first.
             let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
             let query = sqlx::query(statements::RECORD_USES).bind(ids).bind(counts).bind(times);
             query.execute(&mut *connection).await?;

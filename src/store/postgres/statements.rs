@@ -19,8 +19,8 @@ macro_rules! columns {
     };
 }
 
-/// The row of this key, or else of another one, so that an unknown key costs as much as a known
-/// one. The digest of the row tells them apart.
+/// Selects the row of this key or, for an unknown key, of another one, so that both cost the same.
+/// The caller compares the digest of the row.
 pub(super) const FIND: &str =
     concat!("select ", columns!(), " from api_keys where digest >= $1 order by digest limit 1");
 
@@ -78,7 +78,7 @@ pub(super) fn list(filter: &KeyFilter) -> PgQuery {
         page(&mut query, filter, true);
         query.push(") union all (");
         page(&mut query, filter, false);
-        // The order of both parts: first the columns that are null here, then the ids.
+        // Both parts have this order. A column that is null in both comes first, then the id.
         query.push(")) as pages order by ");
         if filter.organization.is_none() {
             query.push("organization desc, ");
@@ -123,8 +123,8 @@ fn page(query: &mut PgQuery, filter: &KeyFilter, is_revoked: bool) {
     query.push_bind(limit(filter.limit));
 }
 
-/// Counts the keys of an owner that are neither revoked nor expired, up to twice `max`. The order
-/// is that of the one index that has no other keys among them.
+/// Counts the keys of an owner that are neither revoked nor expired, up to twice `max`. It has the
+/// order of the only index in which these keys are adjacent.
 pub(super) fn count(of: OwnerScope<'_>, at: SystemTime, max: u32) -> PgQuery {
     let mut query = PgQuery::new("select count(*) from (");
     for (number, ends) in [" and expires_at is null", " and expires_at > "].into_iter().enumerate() {

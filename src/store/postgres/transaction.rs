@@ -10,6 +10,8 @@ use crate::{
 
 /// A transaction of a [`PostgresStore`](super::PostgresStore). When it is dropped, its connection
 /// is closed, so the server rolls it back.
+///
+/// See [`RegistryTransaction`](crate::store::RegistryTransaction) for an example.
 pub struct PostgresTransaction(PooledConnection);
 
 // === impl PostgresTransaction ===

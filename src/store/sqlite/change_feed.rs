@@ -29,8 +29,8 @@ pub struct SqliteChangeFeed {
     options: SqliteConnectOptions,
     /// The files that the store reads. Changes in other files would prove nothing.
     files: Arc<Files>,
-    /// A connection that never writes, so every change is another connection's, and the version
-    /// that it saw last.
+    /// A connection that only reads, with the `data_version` that it read last. Since it never
+    /// writes, a new version always means a change by another connection.
     watch: Option<(SqliteConnection, i64)>,
 }
 

@@ -133,8 +133,8 @@ impl Connections {
     }
 }
 
-/// Opens the writer and runs the migrations. Returns the writer and the files it has opened, which
-/// are at the path both before and after.
+/// Opens the writer and runs the migrations. Returns the writer and the files that it has opened.
+/// It fails unless the path leads to the same file before and after.
 async fn first_connection(
     path: &Path,
     opened: &Arc<OnceLock<Arc<Files>>>,

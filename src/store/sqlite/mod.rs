@@ -30,12 +30,12 @@ use crate::{key::KeyDigest, record::KeyRecord};
 /// the microsecond. Extensions are not stored.
 ///
 /// - **Connections.** Lookups, reads of single keys, lists and changes have separate connections,
-///   so none waits for another kind. Lists run one at a time; the lists of one organization wait
-///   for each other first. Changes that add something wait for each other before they wait for the
-///   connection, so revoking, disabling and removing wait for at most one of them. A call fails
+///   so none waits for another kind. Lists run one at a time; at most one list of each organization
+///   waits for the connection. Changes that add something wait for each other before they wait for
+///   the connection, so revoking, disabling and removing wait for at most one of them. A call fails
 ///   after 5 s in one queue.
-/// - **Files.** A new file has the mode 0600, as have `-wal`, `-shm` and `-reserve` beside it. The
-///   mode of an existing file is kept.
+/// - **Files.** A new file has the mode 0600, and so have the files `-wal`, `-shm` and `-reserve`
+///   next to it. The mode of an existing file is kept.
 /// - **A replaced file.** On Unix each call compares the device and inode of the file, its `-wal`
 ///   and its `-shm` with those that were opened. Once one differs, every call returns
 ///   [`SqliteFault::Replaced`] until the store is opened again. Elsewhere a call notices only that

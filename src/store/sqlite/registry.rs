@@ -37,7 +37,7 @@ impl TransactionalStore for SqliteStore {
         Ok(records)
     }
 
-    /// Takes the file for writing: there is one writer, so what it reads stays true.
+    /// Begins a write transaction. There is one at a time, so no record that it reads can change.
     async fn begin(&self, _: ChangeScope<'_>) -> Result<SqliteTransaction<'_>, sqlx::Error> {
         SqliteTransaction::begin(&self.0).await
     }
@@ -79,8 +79,8 @@ impl SqliteStore {
         SqliteFault::DiskFull(self.0.files.path().to_owned()).into()
     }
 
-    /// Whether this update takes more space than the stored record. Such an update gets nothing of
-    /// the reserve.
+    /// Returns whether this update takes more space than the stored record. Such an update must not
+    /// use the reserve.
     async fn grows(&self, changed: &KeyRecord) -> Result<bool, sqlx::Error> {
         let Some(stored) = self.read(changed.id()).await? else { return Ok(false) };
         let length = |record: &KeyRecord| {

@@ -26,8 +26,8 @@ enum Begins {
     Unwritten,
 }
 
-/// The size of the file. More than the log holds at a checkpoint, see [`LOG_PAGES`], so this much
-/// space always suffices for one.
+/// The size of the file. It is larger than the log at a checkpoint (see [`LOG_PAGES`]), so its
+/// space suffices for the checkpoint.
 const SIZE: usize = 2 << 20;
 
 /// The number of pages, of 4 KiB, at which the log is checkpointed into the database.

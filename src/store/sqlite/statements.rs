@@ -12,8 +12,8 @@ macro_rules! columns {
     };
 }
 
-/// The row with this digest, or else another one, so that an unknown key costs as much as a
-/// rejected one.
+/// Selects the row with this digest or, for an unknown key, another row, so that both cost the
+/// same.
 pub(super) const FIND: &str = concat!(
     "select * from (select ",
     columns!(),
@@ -56,8 +56,8 @@ pub(super) const COUNT: &str = "select min(?5,
     + (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
         and status <> 'revoked' and expires_at > ?4 limit ?5)))";
 
-/// The keys that are not revoked; or those and the revoked ones, each read in the order of the ids,
-/// and merged.
+/// Selects a page without revoked keys, or with them. With them, SQLite reads both kinds in the
+/// order of their ids and merges them.
 macro_rules! lists {
     ($where:literal) => {
         [

@@ -1,5 +1,5 @@
-//! A transaction that writes. Its commit fails unless it went to the file that other processes open
-//! too.
+//! A transaction that writes. Its commit returns an error if the file at the path was replaced,
+//! since other processes do not see the change.
 
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
@@ -10,6 +10,8 @@ use crate::{
 };
 
 /// A transaction of a [`SqliteStore`](super::SqliteStore). It is rolled back when it is dropped.
+///
+/// See [`RegistryTransaction`](crate::store::RegistryTransaction) for an example.
 pub struct SqliteTransaction<'s> {
     transaction: Transaction<'static, Sqlite>,
     connections: &'s Connections,

@@ -36,8 +36,8 @@ pub(super) fn checked(text: &str) -> Result<ApiKey, fn(String) -> StaticKeysErro
     }
 }
 
-/// Returns whether bars or ampersands divide the text into parts that may all be keys. Laravel's
-/// `7|KEY` is one key.
+/// Returns whether bars or ampersands divide the text into parts that each look like a key.
+/// Laravel's `7|KEY` is one key.
 fn is_joined(text: &str) -> bool {
     let mut parts = text.split(['|', '&']);
     parts.clone().count() > 1 && parts.all(|part| part.len() >= SHORTEST)
@@ -75,8 +75,8 @@ fn is_quote(c: char) -> bool {
         | '\u{ff02}' | '\u{ff07}' | '\u{ff40}' | '\u{ff62}' | '\u{ff63}')
 }
 
-/// Recognizes variables, gaps and references that were not replaced: `${API_KEY}`, `<your key>`,
-/// `{{key}}`, `%KEY%`, `/run/secrets/api_key`, `op://vault/item`.
+/// Recognizes placeholders and references that were not replaced by a key: `${API_KEY}`,
+/// `<your key>`, `{{key}}`, `%KEY%`, `/run/secrets/api_key`, `op://vault/item`.
 fn is_placeholder(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let refers = ["/run/", "/etc/", "/var/", "arn:", "vault:", "op:", "file:", "@microsoft."];

@@ -42,8 +42,8 @@ use crate::record::{KeyId, KeyRecord, Owner};
 ///
 /// # Panics
 ///
-/// Panics if the registry breaks a requirement, or returns an error of its own. The message says
-/// which requirement it is.
+/// Panics if the registry breaks a requirement, or if the store fails. The message names the
+/// requirement.
 pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     // Boxed: together, the futures are too large for the stack of a test thread.
     Box::pin(check_changes(&open)).await;
