@@ -128,7 +128,7 @@ impl Page {
         })
     }
 
-    /// A command that WebDriver clients have no name for.
+    /// Sends a command that only Chromium has.
     pub(super) fn ask_chromium(&self, command: &str, parameters: &Value) -> Value {
         let body = json!({ "cmd": command, "params": parameters }).to_string();
         let answer: Value = serde_json::from_str(&curl(&["--fail", "-d", &body, &self.chromium])).unwrap();
