@@ -2,7 +2,8 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use crate::database::{Channel, Database, LEASE, Store, ask, digest, is_accepted, is_in_memory, node, record};
+use crate::database::{Channel, Database, Store, ask, digest, is_accepted, is_in_memory, node, record};
+use crate::support::bounds::LEASE;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use tokio::{

@@ -56,7 +56,7 @@ async fn a_lease_that_ends_ends_it() {
     database.commit(record(1).with_status(Status::Revoked));
     sleep(Duration::from_millis(730)).await;
     while is_in_memory(&node, 1) {
-        assert!(silent_since.elapsed() <= crate::database::LEASE, "{:?}", silent_since.elapsed());
+        assert!(silent_since.elapsed() <= crate::support::bounds::LEASE, "{:?}", silent_since.elapsed());
         sleep(Duration::from_millis(1)).await;
     }
 }

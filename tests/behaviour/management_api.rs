@@ -57,14 +57,15 @@ impl Keys {
 
     async fn send(&self, request: Request<Body>) -> Answer {
         logs::watch_for(logs::keys_in(&request));
+        let line = format!("{} {}", request.method(), request.uri());
         let answer = answer(self.app.clone().oneshot(request).await.unwrap()).await;
         logs::watch_for(answer.json["key"].as_str().filter(|key| key.starts_with("acme_")).map(str::to_owned));
         logs::assert_clean();
-        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(answer.headers["cache-control"], "no-store", "{line}");
         if answer.status >= 400 {
-            assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json", "{}", answer.json);
-            assert_eq!(answer.json["status"], answer.status);
-            assert!(!answer.json["detail"].as_str().unwrap().is_empty());
+            assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json", "{line}: {}", answer.json);
+            assert_eq!(answer.json["status"], answer.status, "{line}");
+            assert!(!answer.json["detail"].as_str().unwrap().is_empty(), "{line}");
         }
         answer
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::database::{LEASE, Store, ask, digest, is_accepted, node, record};
+use crate::database::{Store, ask, digest, is_accepted, node, record};
+use crate::support::bounds::LEASE;
 use tokio::time::{sleep, timeout};
 use tower_api_key::Status;
 

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use crate::database::{Channel, Database, LEASE, Store};
+use crate::database::{Channel, Database, Store};
+use crate::support::bounds::LEASE;
 use proptest::{collection::vec, prelude::*, sample::select};
 use tokio::{
     task::JoinSet,

@@ -2,6 +2,7 @@
 
 mod fairness;
 mod files;
+#[cfg(all(target_os = "linux", feature = "admin-api"))]
 mod full_disk;
 mod queries;
 mod upgrades;

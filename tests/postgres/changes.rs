@@ -187,7 +187,7 @@ async fn a_lost_connection_is_an_error_until_it_is_made_anew() {
         if heartbeat {
             changes.heartbeat().await.unwrap_err();
         } else {
-            let next = tokio::time::timeout(Duration::from_secs(5), changes.next()).await;
+            let next = tokio::time::timeout(crate::support::bounds::NOTIFICATION, changes.next()).await;
             next.expect("it does not wait for a lost notification").unwrap_err();
         }
         // It missed the insert, so it must return an error.

@@ -137,7 +137,7 @@ async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {
         let bouncer = Bouncer::start(server.postgres.port, mode);
         let url = database.url.replace(&server.postgres.port.to_string(), &bouncer.port.to_string());
         let builder = || PostgresStore::builder(&url).operation_timeout(Duration::from_secs(2)).connect();
-        let pooled = timeout(Duration::from_secs(10), async {
+        let pooled = timeout(crate::support::bounds::REPLY, async {
             loop {
                 match builder().await {
                     Ok(store) => break store,

@@ -1,7 +1,5 @@
 //! Tests a server that does not respond, or no longer responds.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tower_api_key::{
     KeyRegistry, KeyStore, Status,
@@ -13,16 +11,17 @@ use crate::{
     of_alice,
     relay::Relay,
     server,
-    support::until_within,
+    support::{
+        bounds::{OPERATION_TIMEOUT, SESSION_END},
+        until_within,
+    },
 };
-
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Returns a store behind a relay, with a key in it.
 async fn behind_a_relay(port: u16, database: &Database, connections: u32) -> (Relay, PostgresStore) {
     let relay = Relay::start(port).await;
     let builder =
-        PostgresStore::builder(relay.url(&database.name)).connections(connections).operation_timeout(PATIENCE);
+        PostgresStore::builder(relay.url(&database.name)).connections(connections).operation_timeout(OPERATION_TIMEOUT);
     let store = builder.open().await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     (relay, store)
@@ -41,7 +40,7 @@ async fn a_network_that_swallows_everything_holds_up_nothing_for_longer_than_its
             tokio::spawn(async move { store.find(&[1; 32].into()).await })
         })
         .collect();
-    tokio::time::sleep(PATIENCE / 10).await;
+    tokio::time::sleep(OPERATION_TIMEOUT / 10).await;
     for (number, look_up) in look_ups.into_iter().enumerate() {
         // Some callers give up, others wait.
         if number % 2 == 0 {
@@ -50,14 +49,14 @@ async fn a_network_that_swallows_everything_holds_up_nothing_for_longer_than_its
             look_up.await.unwrap().unwrap_err();
         }
     }
-    assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < OPERATION_TIMEOUT * 2, "{:?}", start.elapsed());
     relay.renew();
     let start = Instant::now();
     for _ in 0..2 {
         store.find(&[1; 32].into()).await.unwrap().unwrap();
         store.get(&"k".into()).await.unwrap().unwrap();
     }
-    assert!(start.elapsed() < PATIENCE, "the connections are usable at once: {:?}", start.elapsed());
+    assert!(start.elapsed() < OPERATION_TIMEOUT, "the connections are usable at once: {:?}", start.elapsed());
 }
 
 /// After one connection failed, the others are not tried one by one.
@@ -83,11 +82,11 @@ async fn a_dropped_change_gives_its_place_back_at_once() {
     let (server, database) = server().await;
     let (relay, store) = behind_a_relay(server.postgres.port, &database, 1).await;
     relay.cut_all();
-    tokio::time::timeout(PATIENCE / 10, store.revoke(&"k".into(), None)).await.unwrap_err();
+    tokio::time::timeout(OPERATION_TIMEOUT / 10, store.revoke(&"k".into(), None)).await.unwrap_err();
     relay.renew();
     let start = Instant::now();
     store.revoke(&"k".into(), None).await.unwrap().unwrap();
-    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < OPERATION_TIMEOUT / 2, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -124,7 +123,7 @@ async fn a_listener_that_hears_nothing_is_an_error_within_its_patience() {
     changes.heartbeat().await.unwrap_err();
     changes.next().await.unwrap_err();
     changes.subscribe().await.unwrap_err();
-    assert!(start.elapsed() < PATIENCE * 3, "{:?}", start.elapsed());
+    assert!(start.elapsed() < OPERATION_TIMEOUT * 3, "{:?}", start.elapsed());
     relay.renew();
     changes.subscribe().await.unwrap();
     assert_eq!(changes.heartbeat().await.unwrap(), []);
@@ -132,23 +131,23 @@ async fn a_listener_that_hears_nothing_is_an_error_within_its_patience() {
     let start = Instant::now();
     drop(changes);
     drop(store);
-    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < OPERATION_TIMEOUT, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn a_change_that_waits_too_long_for_another_changes_nothing() {
     let (_server, database) = server().await;
-    let store = PostgresStore::builder(&database.url).operation_timeout(PATIENCE).open().await.unwrap();
+    let store = PostgresStore::builder(&database.url).operation_timeout(OPERATION_TIMEOUT).open().await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let mut other = database.session().await;
     run(&mut other, "begin; select from api_keys where id = 'k' for update").await;
     let start = Instant::now();
     store.revoke(&"k".into(), None).await.unwrap_err();
-    assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < OPERATION_TIMEOUT * 2, "{:?}", start.elapsed());
     // Lookups wait for no other operation.
     assert_eq!(store.find(&[1; 32].into()).await.unwrap().unwrap().status(), Status::Active);
-    tokio::time::sleep(PATIENCE / 2).await;
+    tokio::time::sleep(OPERATION_TIMEOUT / 2).await;
     let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
     let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut other).await.unwrap();
     assert_eq!(waiting, 0, "the server has given up too");
@@ -166,14 +165,14 @@ async fn the_locks_of_a_vanished_node_are_released() {
     let mut other = database.session().await;
     run(&mut other, "begin; select from api_keys where id = 'k' for update").await;
     let revoking = tokio::spawn(async move { store.revoke(&"k".into(), None).await });
-    tokio::time::sleep(PATIENCE / 5).await;
+    tokio::time::sleep(OPERATION_TIMEOUT / 5).await;
     relay.cut_all();
     // The other node holds the lock now, in a transaction that does not proceed.
     run(&mut other, "rollback").await;
     revoking.await.unwrap().unwrap_err();
     let start = Instant::now();
     database.store().await.revoke(&"k".into(), None).await.unwrap().unwrap();
-    assert!(start.elapsed() < PATIENCE * 4, "{:?}", start.elapsed());
+    assert!(start.elapsed() < OPERATION_TIMEOUT * 4, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -221,5 +220,5 @@ async fn a_closed_store_refuses_work_and_leaves_no_session() {
     let sessions = "select count(*) from pg_stat_activity where application_name = 'tower-api-key'";
     let mut session = database.session().await;
     let mut left = async || sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut session).await.unwrap();
-    until_within(Duration::from_secs(1), async || left().await == 0).await;
+    until_within(SESSION_END, async || left().await == 0).await;
 }

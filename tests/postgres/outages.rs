@@ -22,12 +22,11 @@ use self::simulated::Database;
 use crate::{
     cluster::{Cluster, caller::Caller},
     database::{self, run},
-    support::until,
+    support::{
+        bounds::{DEADLINE, LEASE},
+        until,
+    },
 };
-
-const LEASE: Duration = Duration::from_secs(1);
-/// The longest time of a request, a lookup and a change.
-const DEADLINE: Duration = Duration::from_secs(1);
 
 /// An API over a cache.
 struct Api<S> {

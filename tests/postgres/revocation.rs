@@ -24,11 +24,8 @@ use crate::{
         caller::Caller,
         victim::{Victim, report},
     },
-    support::until,
+    support::{bounds::LEASE as BOUND, until},
 };
-
-/// The bound of the nodes with default settings.
-const BOUND: Duration = Duration::from_secs(1);
 
 /// Only one scenario runs at a time.
 static MACHINE: Mutex<()> = Mutex::const_new(());

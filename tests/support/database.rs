@@ -18,9 +18,6 @@ use tower_api_key::{
     store::{BoxError, CacheError, CachedStore, ChangeFeed, Invalidation},
 };
 
-/// The default.
-pub const LEASE: Duration = Duration::from_secs(1);
-
 /// Clones are the same database.
 #[derive(Clone)]
 pub struct Database(Arc<Shared>);

@@ -18,6 +18,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::support::bounds::REPLY;
+
 /// A running example. It is ended by SIGTERM, and must exit successfully.
 pub struct Example {
     pub name: &'static str,
@@ -92,7 +94,14 @@ impl Example {
     /// Returns the status and body of `curl ARGUMENTS URL/PATH`. `KEY:name` is replaced by a key.
     pub fn curl(&self, arguments: &[&str], path: &str) -> (String, String) {
         let mut command = Command::new("curl");
-        command.args(["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}"]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            &REPLY.as_secs().to_string(),
+            "--write-out",
+            "\n%{http_code}",
+        ]);
         for argument in arguments {
             let mut argument = (*argument).to_owned();
             for (name, key) in &self.keys {
@@ -101,7 +110,7 @@ impl Example {
             command.arg(argument);
         }
         let output = command.arg(format!("{}{path}", self.url)).output().expect("curl is not installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         let (body, status) = text.rsplit_once('\n').unwrap();
         (status.to_owned(), body.to_owned())
@@ -110,7 +119,7 @@ impl Example {
     pub fn status(&self, arguments: &[&str], path: &str) -> String {
         let (status, body) = self.curl(arguments, path);
         if status.starts_with('2') {
-            serde_json::from_str::<serde_json::Value>(&body).unwrap_or_else(|_| panic!("no JSON: {body}"));
+            serde_json::from_str::<serde_json::Value>(&body).unwrap_or_else(|_| panic!("{path}: no JSON: {body}"));
         }
         status
     }
@@ -120,7 +129,10 @@ impl Example {
         assert!(!self.advice.is_empty());
         for line in &self.advice {
             let (command, expected) = line.split_once("   # ").unwrap();
-            let command = format!("{command} --silent --max-time 10 --output /dev/null --write-out '%{{http_code}}'");
+            let command = format!(
+                "{command} --silent --max-time {} --output /dev/null --write-out '%{{http_code}}'",
+                REPLY.as_secs()
+            );
             let output = Command::new("sh").args(["-c", &command]).output().unwrap();
             assert!(output.status.success(), "{line}");
             let status = String::from_utf8(output.stdout).unwrap();
@@ -130,7 +142,7 @@ impl Example {
 
     /// Returns the next line printed after the curl lines.
     pub fn next_line(&self) -> String {
-        self.said.recv_timeout(Duration::from_secs(10)).expect("the example printed no further line")
+        self.said.recv_timeout(REPLY).expect("the example printed no further line")
     }
 
     pub fn stop(self) -> Arc<TempDir> {

@@ -5,6 +5,7 @@
 //! and no text shows a key.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "every test file uses a part of it")]
 
+pub mod bounds;
 mod clock;
 mod fault;
 pub mod logs;

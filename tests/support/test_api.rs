@@ -162,7 +162,7 @@ impl TestApi {
     /// Sends a request and checks the rules of every response.
     #[track_caller]
     pub fn answer(&self, request: Request<Body>) -> impl Future<Output = Answer> {
-        let place = std::panic::Location::caller();
+        let caller = std::panic::Location::caller();
         let app = self.app.clone();
         let seen = Arc::clone(&self.seen);
         async move {
@@ -171,6 +171,7 @@ impl TestApi {
             seen.principals.lock().unwrap().clear();
             let calls = seen.calls.load(Ordering::Relaxed);
             let is_head = request.method() == Method::HEAD;
+            let place = format!("{} {} of {caller}", request.method(), request.uri().path());
             let Ok(response) = app.oneshot(request).await;
             let (parts, body) = response.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
@@ -179,7 +180,7 @@ impl TestApi {
             assert_eq!(decisions.len(), 1, "decisions, at {place}");
             let decision = decisions[0].clone();
             let principal = seen.principals.lock().unwrap().pop();
-            seen.assert_no_secret(&format!("{parts:?} {body:?} {decision:?} {principal:?}"), place);
+            seen.assert_no_secret(&format!("{parts:?} {body:?} {decision:?} {principal:?}"), &place);
             logs::assert_clean();
             if let Outcome::Refused(_) = decision.outcome() {
                 assert_eq!(seen.calls.load(Ordering::Relaxed), calls, "inner was called, at {place}");
@@ -220,7 +221,7 @@ impl Seen {
         self.secrets.lock().unwrap().extend(keys);
     }
 
-    fn assert_no_secret(&self, shown: &str, place: &std::panic::Location<'_>) {
+    fn assert_no_secret(&self, shown: &str, place: &str) {
         for secret in self.secrets.lock().unwrap().iter() {
             assert!(!shown.contains(secret.as_str()), "key text in {shown}, at {place}");
         }

@@ -5,14 +5,14 @@ use std::{panic::Location, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-/// Longer than a node takes to detect a failure and its end.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::bounds::RECOVERY;
+
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits until the condition holds, with a long timeout.
+/// Waits until the condition holds, for [`RECOVERY`] at most.
 #[track_caller]
 pub fn until(is_so: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
-    until_within(PATIENCE, is_so)
+    until_within(RECOVERY, is_so)
 }
 
 /// Waits until the condition holds, with this timeout.

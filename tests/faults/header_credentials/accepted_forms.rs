@@ -1,14 +1,11 @@
 //! R10, R11, C6: the forms of a credential that a policy accepts.
 
-use http::{Request, Response};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, Cause, ConfigError, KeyHasher, Reason, Scheme,
-    layer::ApiKeyLayerBuilder,
-    store::{MemoryStore, StaticKeys},
+    ApiKey, ApiKeyLayer, Cause, ConfigError, KeyHasher, Reason, Scheme, layer::ApiKeyLayerBuilder, store::MemoryStore,
 };
 
 use super::{api, detail, request};
-use crate::support::{Api, Body, accepted, add, bare, refused};
+use crate::support::{Api, accepted, add, bare, refused};
 
 #[tokio::test]
 async fn r10_the_password_of_basic_is_the_key_where_the_policy_says_so() {
@@ -67,14 +64,16 @@ async fn r10_r11_a_client_sends_what_the_layer_reads() {
         Scheme::bearer().visible_ascii(),
         Scheme::header_with_prefix("x", "K").visible_ascii(),
     ] {
-        let layer = ApiKeyLayer::builder(StaticKeys::new([("k1", key.clone())]).unwrap())
+        let layer = ApiKeyLayer::builder(tower_api_key::store::StaticKeys::new([("k1", key.clone())]).unwrap())
             .schemes(scheme.clone())
             .build()
             .unwrap();
         let client = SendKeyLayer::new("http://a.example", scheme, &key).unwrap().layer(layer.layer(service_fn(
-            async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(Body::default())),
+            async |_: http::Request<()>| {
+                Ok::<_, std::convert::Infallible>(http::Response::new(crate::support::Body::default()))
+            },
         )));
-        let response = client.oneshot(Request::get("http://a.example/").body(()).unwrap()).await.unwrap();
+        let response = client.oneshot(http::Request::get("http://a.example/").body(()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
     }
     assert_eq!(
@@ -148,7 +147,7 @@ async fn c06_a_manager_imports_what_its_layer_reads() {
         let actor = Actor::trusted(Owner::ServiceAccount, Permissions::new().grant("apiKeys", "create"));
         let imported = manager.import(&actor, &key, NewKey::service_account("old")).await;
         let layer = manager.layer().build().unwrap();
-        let request = Request::get("/").header("x-api-key", key.expose()).body(()).unwrap();
+        let request = http::Request::get("/").header("x-api-key", key.expose()).body(()).unwrap();
         let read = layer.try_authenticate(&request).unwrap();
         match imported {
             Ok(_) => assert!(fits && read.is_ok(), "{len}"),

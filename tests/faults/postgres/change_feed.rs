@@ -36,7 +36,7 @@ async fn s06_a_node_of_version_1_hears_what_nodes_of_version_2_change() {
     changes.subscribe().await.unwrap();
     assert_eq!(sqlx::query_scalar::<_, String>(TRIGGERS).fetch_one(&mut session).await.unwrap(), before);
     store.revoke(&"k".into(), None).await.unwrap().unwrap();
-    let told = tokio::time::timeout(Duration::from_secs(5), old.recv()).await.expect("a change").unwrap();
+    let told = tokio::time::timeout(crate::support::bounds::NOTIFICATION, old.recv()).await.expect("a change").unwrap();
     assert_eq!(told.payload(), "0101");
     assert_eq!(changes.heartbeat().await.unwrap(), [Invalidation::DigestPrefix([1, 1])]);
     // The new node receives the changes of the old one.

@@ -9,6 +9,7 @@ use tower_api_key::{
 
 use super::{REVOKED_BOTS, fill, filters, of_version_1};
 use crate::postgres_server::{Server, run};
+use crate::support::bounds::{RECOVERY, REPLY};
 
 /// S2. With any statistics of the server: first none, then outdated ones.
 #[tokio::test]
@@ -164,8 +165,7 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
         create role app login;
         grant select, insert, update, delete on api_keys to app; grant select on api_keys_schema, gate to app";
     database.sql(slow).await;
-    let builder =
-        PostgresStore::builder(database.as_role("app")).connections(8).operation_timeout(Duration::from_secs(20));
+    let builder = PostgresStore::builder(database.as_role("app")).connections(8).operation_timeout(RECOVERY);
     let store = builder.connect().await.unwrap();
     for (byte, most_waiting) in [(1, 2), (2, 3)] {
         let id = KeyRecord::new(format!("k{byte}"), [byte; 32]);
@@ -190,7 +190,7 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
         while waiting().await < most_waiting {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let all_found = tokio::time::timeout(Duration::from_secs(10), async {
+        let all_found = tokio::time::timeout(REPLY, async {
             for _ in 0..50 {
                 store.find(&[byte; 32].into()).await.unwrap().unwrap();
             }

@@ -182,3 +182,19 @@ async fn m16_a_new_file_is_its_owners_alone_and_an_old_one_is_left_as_it_is() {
     add(&file.open().await, key("k1", 1)).await;
     assert_eq!(mode(file.other("target.db")), 0o600);
 }
+
+/// A reserve damaged by a power loss is restored; another program's file is left alone.
+#[tokio::test]
+async fn m05_a_reserve_that_is_not_whole_is_made_anew() {
+    let text = b"tower-api-key keeps this".to_vec();
+    for (left, is_ours) in [(Vec::new(), true), (text, true), (vec![0; 2 << 20], true), (b"mine".to_vec(), false)] {
+        let file = File::new();
+        let reserve = file.beside("-reserve");
+        std::fs::write(&reserve, &left).unwrap();
+        let store = file.open().await;
+        add(&store, key("k1", 1)).await;
+        let content = std::fs::read(&reserve).unwrap();
+        assert_eq!(content.starts_with(b"tower-api-key keeps this space for revoking keys"), is_ours);
+        assert_eq!(content == left, !is_ours);
+    }
+}

@@ -7,14 +7,12 @@ use tower_api_key::{
     store::{KeyFilter, SqliteFault, UsageDelta},
 };
 
-use super::{File, add, key};
+use super::File;
 use crate::support::t0;
 
 /// A file system of this size, mounted until it is dropped.
-#[cfg(target_os = "linux")]
 struct SmallDisk(File);
 
-#[cfg(target_os = "linux")]
 impl SmallDisk {
     fn new(size: &str) -> Self {
         let file = File::new();
@@ -33,14 +31,12 @@ impl SmallDisk {
     }
 }
 
-#[cfg(target_os = "linux")]
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg("-l").arg(self.0.other("keys")).status();
     }
 }
 
-#[cfg(all(target_os = "linux", feature = "admin-api"))]
 #[tokio::test]
 #[ignore = "needs root, to mount a small file system"]
 async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
@@ -108,21 +104,5 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
             manager.issue(&admin(), NewKey::service_account("again")).await.unwrap();
             assert!(disk.0.beside("-reserve").exists());
         }
-    }
-}
-
-/// A reserve damaged by a power loss is restored; another program's file is left alone.
-#[tokio::test]
-async fn m05_a_reserve_that_is_not_whole_is_made_anew() {
-    let text = b"tower-api-key keeps this".to_vec();
-    for (left, is_ours) in [(Vec::new(), true), (text, true), (vec![0; 2 << 20], true), (b"mine".to_vec(), false)] {
-        let file = File::new();
-        let reserve = file.beside("-reserve");
-        std::fs::write(&reserve, &left).unwrap();
-        let store = file.open().await;
-        add(&store, key("k1", 1)).await;
-        let content = std::fs::read(&reserve).unwrap();
-        assert_eq!(content.starts_with(b"tower-api-key keeps this space for revoking keys"), is_ours);
-        assert_eq!(content == left, !is_ours);
     }
 }

@@ -6,10 +6,9 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::mpsc::{self, Receiver},
     thread,
-    time::Duration,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::support::bounds::REPLY;
 
 pub(crate) struct Wire {
     /// The address for the client.
@@ -43,12 +42,12 @@ impl Wire {
 
     /// Call it when the client has ended. Returns `None` if the client sent nothing.
     pub(crate) fn carried(self) -> Option<Exchange> {
-        self.carried.recv_timeout(PATIENCE).ok()
+        self.carried.recv_timeout(REPLY).ok()
     }
 }
 
 fn carry(mut from: TcpStream, mut to: TcpStream) -> String {
-    from.set_read_timeout(Some(PATIENCE)).unwrap();
+    from.set_read_timeout(Some(REPLY)).unwrap();
     let (mut carried, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         carried.extend_from_slice(&buffer[..read]);

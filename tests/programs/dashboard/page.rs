@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::curl;
 use crate::browser::Browser;
 use crate::example::Example;
+use crate::support::bounds::REPLY;
 
 /// The dashboard in a browser, and every key that it has shown.
 pub(super) struct Page {
@@ -29,7 +30,7 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) async fn see(&self, what: Locator<'_>) -> Element {
-        let wait = self.client.wait().at_most(Duration::from_secs(10)).every(Duration::from_millis(50));
+        let wait = self.client.wait().at_most(REPLY).every(Duration::from_millis(50));
         wait.for_element(what).await.unwrap_or_else(|error| panic!("{what:?}: {error}"))
     }
 

@@ -9,8 +9,7 @@ use tokio::{
 };
 
 use super::victim::Victim;
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::bounds::RECOVERY;
 
 /// One connection to a node.
 pub struct Caller(BufReader<TcpStream>);
@@ -30,7 +29,7 @@ impl Caller {
         let (mut head, mut length) = (String::new(), 0);
         while !head.ends_with("\r\n\r\n") {
             let start = head.len();
-            assert!(self.0.read_line(&mut head).await.unwrap() > 0, "the node closed the connection");
+            assert!(self.0.read_line(&mut head).await.unwrap() > 0, "the node closed the connection: GET {path}");
             if let Some(value) = head[start..].strip_prefix("content-length: ") {
                 length = value.trim_end().parse().unwrap();
             }
@@ -61,7 +60,7 @@ impl Caller {
         let (begin, mut refused_since) = (Instant::now(), None);
         let is_over =
             |since: Option<Instant>| victim.is_revoked() && since.is_some_and(|since| since.elapsed() > linger);
-        while !is_over(refused_since) && begin.elapsed() < PATIENCE {
+        while !is_over(refused_since) && begin.elapsed() < RECOVERY {
             refused_since = if self.try_key(victim).await { refused_since.or(Some(Instant::now())) } else { None };
             sleep(pause).await;
         }
