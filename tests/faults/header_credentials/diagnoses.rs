@@ -50,7 +50,7 @@ fn rows() -> Vec<(SchemePolicy, Vec<Row>)> {
             (&[("authorization", "KEY, KEY")], WrongScheme, C::SeveralInOneLine, &["more than one credential in one line"]),
             (&[("authorization", "Bearer LONG")], Malformed, C::TooLong, &["at most 512 bytes", "Authorization: Bearer KEY"]),
             (&[("authorization", "Bearer")], Malformed, C::Empty, &["empty", "Authorization: Bearer KEY"]),
-            (&[("authorization", "Bearer KEY KEY")], Malformed, C::Whitespace, &["White space", "Authorization: Bearer KEY"]),
+            (&[("authorization", "Bearer KEY KEY")], Malformed, C::Whitespace, &["white space inside", "Authorization: Bearer KEY"]),
             (&[("authorization", "Bearer <KEY>")], Malformed, C::Character, &["character", "-._~+/"]),
             (&[("x-api-key", "Bearer KEY")], Malformed, C::UnexpectedScheme, &["none belongs", "X-API-Key: KEY"]),
             (&[("x-api-key", "X-API-Key: KEY")], Malformed, C::UnexpectedScheme, &["X-API-Key: KEY"]),
