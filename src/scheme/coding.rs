@@ -9,7 +9,7 @@ use super::{Scheme, basic::BasicPart, diagnosis::Around, grammar::is_token68, is
 /// Which part of a credential is the key, and which characters it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyForm {
-    /// The default of the place, see the table of the [module](super).
+    /// The default of the place, see the table of [`Scheme`].
     Usual,
     /// Visible ASCII after a word.
     VisibleAscii,
