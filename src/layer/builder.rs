@@ -39,6 +39,28 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A layer for one organization of an API that browsers call and a proxy forwards:
+///
+/// ```
+/// use tower_api_key::{ApiKeyLayer, KeyHasher, store::MemoryStore};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layer = ApiKeyLayer::builder(MemoryStore::new())
+///     .hasher(KeyHasher::sha256())
+///     .realm("links")
+///     .max_key_len(256)
+///     .organization("acme")
+///     .hide_forbidden_details()
+///     .optional()
+///     .pass_preflight()
+///     .skip(|path| path == "/health")
+///     .forward_identity("x-principal")
+///     .observe(|decision| println!("{}", decision.outcome().as_str()))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a builder does nothing until it is built"]
 #[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct ApiKeyLayerBuilder {

@@ -17,14 +17,14 @@ use crate::{
 
 impl ApiKeyLayerBuilder {
     /// Accepts these schemes, in this order. `policy` is a list of [`Scheme`](crate::Scheme)s, or a
-    /// [`SchemePolicy`] with a rule for conflicts.
+    /// [`SchemePolicy`] with a rule for conflicts. [Example](Self).
     pub fn schemes(mut self, policy: impl Into<SchemePolicy>) -> Self {
         self.policy = policy.into();
         self
     }
 
     /// Rejects every key that has none of these formats, before it is hashed. Rejects a key with a
-    /// wrong checksum before a lookup that has to wait.
+    /// wrong checksum before a lookup that has to wait. [Example](Self).
     pub fn formats(mut self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
         self.formats = formats.into_iter().collect();
         self
@@ -60,12 +60,13 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Hashes keys with `hasher`. Use the same hasher that made the stored digests.
+    /// [Example](Self).
     pub fn hasher(mut self, hasher: KeyHasher) -> Self {
         self.hasher = hasher;
         self
     }
 
-    /// Sets the realm of every challenge (RFC 9110 §11.5).
+    /// Sets the realm of every challenge (RFC 9110 §11.5). [Example](Self).
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.realm = realm.into();
         self
@@ -95,7 +96,7 @@ impl ApiKeyLayerBuilder {
 
     /// Reads keys of up to this many bytes, 1 to 4096. The default is
     /// [`MAX_KEY_LEN`](crate::scheme::MAX_KEY_LEN). A longer key is rejected before it is hashed,
-    /// and the response names the limit.
+    /// and the response names the limit. [Example](Self).
     ///
     /// Servers and proxies also limit the head of a request. Over HTTP/1, hyper reads up to 400 KiB
     /// of it, and nginx reads lines of up to 8 KiB.
@@ -112,7 +113,7 @@ impl ApiKeyLayerBuilder {
 
     /// Gives every 403 the same body and challenge. The client does not learn which permission the
     /// key lacks, or whether a route table lists the route. Observers still see the permissions:
-    /// see [`Decision::missing_permissions`].
+    /// see [`Decision::missing_permissions`]. [Example](Self).
     ///
     /// Without this setting, the 403 of a guard names the permission
     /// (`It lacks the permission links:create.`), in problem+json, in text and in a gRPC message,
@@ -124,7 +125,7 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Lets a request pass as anonymous if it has no credential for this layer. An invalid key is
-    /// still 401. If an outer layer has accepted a key, its principal stays.
+    /// still 401. If an outer layer has accepted a key, its principal stays. [Example](Self).
     pub fn optional(mut self) -> Self {
         self.optional = true;
         self
@@ -143,7 +144,7 @@ impl ApiKeyLayerBuilder {
 
     /// Lets a CORS preflight pass to an inner CORS layer: `OPTIONS` with `Origin` and
     /// `Access-Control-Request-Method`, which a browser sends without credentials. No other
-    /// `OPTIONS` passes.
+    /// `OPTIONS` passes. [Example](Self).
     pub fn pass_preflight(mut self) -> Self {
         self.pass_preflight = true;
         self
@@ -152,7 +153,7 @@ impl ApiKeyLayerBuilder {
     /// Lets requests for unprotected paths pass without reading their credentials. Such a request
     /// has no principal: the principal of an outer layer is removed too. `path` receives the path
     /// of the request as the layer sees it, not percent-decoded, and under axum's `nest` without
-    /// the prefix.
+    /// the prefix. [Example](Self).
     ///
     /// A path is skipped only if every reading of it is skipped, as in
     /// [`Require::table`](crate::Require::table): percent-decoded, without parameters, without its
@@ -167,14 +168,14 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Removes every credential of this layer from an accepted request, in every place that the
-    /// layer reads. Skipped paths and preflights do not change.
+    /// layer reads. Skipped paths and preflights do not change. [Example](Self).
     pub fn hide_credentials(mut self) -> Self {
         self.hide_credentials = true;
         self
     }
 
     /// Sends the principal's id to the inner service in the header `name`. Spaces, percent signs
-    /// and everything but visible ASCII are percent-encoded.
+    /// and everything but visible ASCII are percent-encoded. [Example](Self).
     ///
     /// The layer removes this header from every request, even if the request has no principal. It
     /// also removes headers with a similar name, such as `x_principal` for `x-principal`. If an
@@ -186,12 +187,14 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Accepts only the keys of this organization. Every other key gets 401, like an unknown key.
+    /// [Example](Self).
     pub fn organization(mut self, organization: impl Into<String>) -> Self {
         self.bounds.organization = Some(organization.into().into());
         self
     }
 
     /// Accepts only the keys of these environments. Every other key gets 401, like an unknown key.
+    /// [Example](Self).
     pub fn environments<E: Into<String>>(mut self, environments: impl IntoIterator<Item = E>) -> Self {
         let environments = environments.into_iter().map(|name| name.into().into());
         self.bounds.environments = Some(environments.collect());
@@ -231,7 +234,7 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Calls `observer` once for every request. You can call it several times; observers run in
-    /// order. An observer must not block. If it panics, the others still run.
+    /// order. An observer must not block. If it panics, the others still run. [Example](Self).
     ///
     /// The features `tracing` and `metrics` observe every layer too: see [`Decision`].
     pub fn observe(mut self, observer: impl Fn(&Decision) + Send + Sync + 'static) -> Self {
@@ -285,7 +288,7 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Rejects a request with 503 if a lookup takes longer than this. A lookup that waits needs a
-    /// tokio runtime with its timer enabled.
+    /// tokio runtime with its timer enabled. [Example](Self).
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -44,8 +44,8 @@ use crate::{
 /// | `api_key_store_seconds`      |                              | histogram: waits for the store  |
 /// | `api_key_store_errors_total` | `reason`                     | `store_failed`, `store_timeout` |
 ///
-/// The `reason` is `none` for a request that was not rejected. Only a rejection with a [`Cause`] has
-/// the label `cause`.
+/// The `reason` is `none` for a request that was not rejected. Only a rejection with a [`Cause`]
+/// has the label `cause`.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, Outcome, store::MemoryStore};

@@ -18,7 +18,8 @@
 //!
 //! Reasons in one row give the same response, byte for byte, with two exceptions:
 //!
-//! - The detail of a credential of the wrong form says what was seen and what to send: see [`Cause`].
+//! - The detail of a credential of the wrong form says what was seen and what to send: see
+//!   [`Cause`].
 //! - A 403 says more in its detail: the permissions that the key lacks (also in the `scope` of the
 //!   Bearer challenge), that a route table does not list the route, or the application's sentence.
 //!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives
