@@ -45,8 +45,9 @@ impl Decision {
         self.record.as_ref().and_then(KeyRecord::organization)
     }
 
-    /// Returns the permissions that the key lacked, if a guard or [`Principal::require`] rejected
-    /// it for that. If one of several is enough, returns all of them.
+    /// Returns the permissions that the key lacked, if a guard or
+    /// [`Principal::require`](crate::Principal::require) rejected it for that. If one of several is
+    /// enough, returns all of them.
     pub fn missing_permissions(&self) -> &[MissingPermission] {
         self.rare.as_ref().and_then(|rare| rare.missing.as_deref()).map_or(&[], Missing::permissions)
     }
