@@ -2,8 +2,8 @@
 //! its code.
 //!
 //! The chapters are the pages of the book in `docs/guide/`. In the book, a link to another chapter
-//! ends in `.md`; here, `rustdoc-links.md` is in front of each chapter and defines the same labels as
-//! paths of modules.
+//! ends in `.md`; here, `rustdoc-links.md` is in front of each chapter and defines the same labels
+//! as paths of modules.
 
 #![allow(clippy::doc_markdown, reason = "chapters are prose")]
 

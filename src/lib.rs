@@ -49,7 +49,7 @@
 //!
 //! ```text
 //! request ─▶ scheme ─▶ key ─▶ store ─▶ principal ─▶ guard ─▶ your handler
-//!             └─────────┴───────┴──────────┴───────── Rejection ─▶ the layer renders and reports it
+//!             └─────────┴───────┴──────────┴──────── Rejection ─▶ the layer renders and reports it
 //! ```
 //!
 //! | module        | contents                                                                     |

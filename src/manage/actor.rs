@@ -30,9 +30,9 @@ use crate::{
 /// Bounds can only narrow: an actor confined to an organization or environment other than its key's
 /// has no permissions.
 ///
-/// If the actor has a key, the manager reads the key again for each change, in the same transaction.
-/// A key that was revoked meanwhile changes nothing, and an edited key has only its new permissions.
-/// A replaced key in its grace period is read-only. The bounds still apply.
+/// If the actor has a key, the manager reads the key again for each change, in the same
+/// transaction. A key that was revoked meanwhile changes nothing, and an edited key has only its new
+/// permissions. A replaced key in its grace period is read-only. The bounds still apply.
 ///
 /// ```
 /// use tower_api_key::{Owner, Permissions, manage::Actor};

@@ -1,6 +1,6 @@
 //! The fields of a record. Those that every request reads are kept apart from those that few read.
 //!
-//! A new field goes into `ColdFields`. The patterns without `..` below then name every place in
+//! Add a new field to `ColdFields`. The patterns without `..` below then name every place in
 //! `src/record/` that must know it.
 
 use std::{collections::BTreeMap, fmt, time::SystemTime};

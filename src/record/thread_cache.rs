@@ -1,8 +1,8 @@
 //! Per-thread `Arc` handles that avoid contention on a shared reference count.
 //!
-//! When two threads clone one `Arc`, its count moves from core to core and both wait for it. So each
-//! thread caches a few records behind an `Arc` of its own, which no other thread clones. A store
-//! stamps what it caches; a record is returned only while its store accepts the stamp.
+//! When two threads clone one `Arc`, its count moves from core to core and both wait for it. So
+//! each thread caches a few records behind an `Arc` of its own, which no other thread clones. A
+//! store stamps what it caches; a record is returned only while its store accepts the stamp.
 
 use std::{
     cell::Cell,
@@ -45,7 +45,8 @@ struct Slot<S> {
 /// Counts the changes of a store, or of a part of one.
 pub(crate) struct GenerationCounter(AtomicU64);
 
-/// Identifies one state of one store: no other state of any store in the process has the same value.
+/// Identifies one state of one store. No other state of any store in the process has the same
+/// value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 

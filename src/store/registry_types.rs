@@ -82,7 +82,7 @@ impl KeyLimit {
 }
 
 impl UsageDelta {
-    /// Returns the record with these uses added. The time of the last use never goes back.
+    /// Returns the record with these uses added. The time of the last use never moves back.
     pub(crate) fn add_to(&self, record: KeyRecord) -> KeyRecord {
         let count = record.use_count().saturating_add(self.count);
         let last = record.last_used_at().max(Some(self.last_used_at));

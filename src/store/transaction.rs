@@ -119,8 +119,8 @@ pub trait RegistryTransaction: Send {
     type Error: Into<BoxError>;
 
     /// Returns the records with these ids, and every record of `owner`, in any order. None of them
-    /// may change until the transaction ends. An id without a record is left out, and a record that is
-    /// selected twice may be returned twice.
+    /// may change until the transaction ends. An id without a record is left out, and a record that
+    /// is selected twice may be returned twice.
     ///
     /// Take exclusive locks. With a shared lock (`for share`), overlapping changes by one actor
     /// could block a revocation of the actor's key forever.

@@ -6,14 +6,13 @@ use std::{
 };
 
 /// Words and phrases that have a plain or a technical equivalent, in lower case.
-const BANNED: [&str; 27] = [
+const BANNED: [&str; 26] = [
     "told",
     "tell",
     "tells",
     "whoever",
     "whomever",
     "whom",
-    "whose",
     "nobody",
     "somebody",
     "stands",
@@ -161,7 +160,6 @@ fn a_banned_word_is_found_in_prose_and_not_in_code() {
 }
 
 #[test]
-#[ignore = "until the prose is rewritten"]
 fn pages_and_comments_have_none_of_the_banned_words() {
     let pages = texts(PAGES, "md");
     let sources = texts(["src", "examples"], "rs");
@@ -176,21 +174,24 @@ fn pages_and_comments_have_none_of_the_banned_words() {
     assert_none(&found, "banned words");
 }
 
+/// Rows of tables and code in examples cannot be wrapped.
 #[test]
-#[ignore = "until the prose is rewritten"]
 fn comments_are_wrapped_at_100_columns() {
     let sources = texts(["src", "examples"], "rs");
     let long = sources.iter().flat_map(|(name, text)| {
-        let comments = (1..).zip(text.lines()).filter(|(_, line)| line.trim_start().starts_with("//"));
-        comments
-            .filter(|(_, line)| line.chars().count() > 100)
-            .map(move |(number, line)| format!("{name}:{number}: {}", line.chars().count()))
+        let lines: Vec<&str> = text.lines().collect();
+        let comments = (1..).zip(lines.iter().map(|line| comment(line).unwrap_or_default().trim_start()));
+        let wrapped = prose(comments).into_iter().filter(|(_, text)| !text.is_empty() && !text.starts_with('|'));
+        let long = wrapped.filter(|(number, _)| lines[number - 1].trim_start().starts_with("//"));
+        let long = long.map(|(number, _)| (number, lines[number - 1].chars().count()));
+        long.filter(|(_, columns)| *columns > 100)
+            .map(|(number, columns)| format!("{name}:{number}: {columns}"))
+            .collect::<Vec<_>>()
     });
     assert_none(&long.collect::<Vec<_>>(), "comment lines over 100 columns");
 }
 
 #[test]
-#[ignore = "until every file in src/ is split"]
 fn source_files_have_at_most_300_lines_and_test_files_400() {
     let long = [("src", 300), ("tests", 400)].into_iter().flat_map(|(folder, most)| {
         let lengths = texts([folder], "rs").into_iter().map(|(name, text)| (name, text.lines().count()));

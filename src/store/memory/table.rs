@@ -70,7 +70,8 @@ impl DigestTable {
         shard.find(hash, digest).is_some()
     }
 
-    /// Stores the record; returns the one it replaces, so that the caller can drop it after unlocking.
+    /// Stores the record; returns the one it replaces, so that the caller can drop it after
+    /// unlocking.
     pub(super) fn put(&self, _: &mut WriteToken, record: &Arc<Fields>) -> Option<Arc<Fields>> {
         let (shard, hash) = self.locate(&record.digest);
         self.reserve(shard);
