@@ -136,8 +136,11 @@ impl Actor {
     /// An actor that is not a user owns only the key that it authenticated with. An actor with
     /// neither a user nor a key owns no key. All other keys are
     /// [`NotFound`](super::ManageError::NotFound). The actor issues user keys, but no
-    /// service-account keys, since they would outlive the user; and it removes no users. The bound
-    /// cannot be lifted.
+    /// service-account keys, since they would outlive the user; and it removes no users.
+    ///
+    /// The bound cannot be lifted from this actor, but the keys that it issues do not inherit it.
+    /// An actor that holds `apiKeys` can issue a key with `apiKeys`, and that key sees every key of
+    /// the organization wherever you do not set the bound again.
     ///
     /// ```
     /// use tower_api_key::{Principal, manage::Actor};

@@ -142,6 +142,23 @@ impl KeyManager {
     ///
     /// A request for any other key gets 404. A request to issue a service-account key gets 403.
     ///
+    /// The bound belongs to this router, not to the keys that are issued here. A user can issue a
+    /// key with `apiKeys`, because the router requires that permission of the user. At
+    /// [`KeyManager::router`], such a key would manage every key of the organization. If you mount
+    /// both routers, put a guard on the other one that rejects these keys:
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_api_key::{KeyManager, Owner, Require, SchemePolicy};
+    ///
+    /// fn administration(manager: &KeyManager, policy: &SchemePolicy) -> Router {
+    ///     let guard = Require::predicate(|key, _parts| key.owner() == Some(&Owner::ServiceAccount));
+    ///     manager.router_at("/api/keys", policy).layer(guard)
+    /// }
+    /// ```
+    ///
+    /// # Example
+    ///
     /// ```
     /// use axum::Router;
     /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
@@ -161,6 +178,9 @@ impl KeyManager {
 
     /// Returns [`KeyManager::self_service_router`] nested under `path`, which also serves `path/`,
     /// like [`KeyManager::router_at`]. Add it to your router with [`Router::merge`].
+    ///
+    /// If you also mount [`KeyManager::router_at`], guard that router against the keys that users
+    /// issue here: see [`KeyManager::self_service_router`].
     ///
     /// ```
     /// use axum::Router;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use serde_json::{Value, json};
 use tower_api_key::{
-    KeyFormat, KeyId, KeyManager, KeyRecord, Owner, Permissions, Principal,
+    KeyFormat, KeyId, KeyManager, KeyRecord, Owner, Permissions, Principal, Require,
     manage::{Actor, Issued, KeyManagerBuilder, ManageError, NewKey, Rotation, UpdateKey},
     store::KeyFilter,
 };
@@ -318,4 +318,29 @@ async fn m02_a_member_with_read_update_and_delete_touches_no_colleagues_key() {
     assert_eq!(listed["keys"].as_array().unwrap().len(), 1);
     let stored = manager.get(&by("bob"), id(&bob)).await.unwrap();
     assert_eq!((stored.version(), stored.name()), (0, Some("bob's")));
+}
+
+/// A key from self-service is not bound to the keys of its user, so the other router needs a guard.
+#[tokio::test]
+async fn m02_a_guard_keeps_a_members_own_key_from_the_administrators_router() {
+    let (_, manager) = Api::managed(|builder| builder);
+    let admin = user("admin", "acme");
+    let bot = manager.issue(&admin, NewKey::service_account("bot").permissions(everything())).await.unwrap();
+    let alice = user("alice", "acme").own_keys_only();
+    let own = manager.issue(&alice, NewKey::user("hers").permissions(everything())).await.unwrap();
+    let auth = manager.layer().build().unwrap();
+    let guard = Require::predicate(|key, _| key.owner() == Some(&Owner::ServiceAccount));
+    let open = manager.router_at("/open", auth.schemes());
+    let guarded = manager.router_at("/keys", auth.schemes()).layer(guard);
+    let app = open.merge(guarded).layer(auth);
+    for (path, key, status) in
+        [("/open", &own, 200), ("/keys", &own, 403), ("/keys/", &own, 403), ("/keys", &bot, 200), ("/keys/", &bot, 200)]
+    {
+        let answer = call(&app, &format!("GET {path}"), &[("x-api-key", text(key))], &Value::Null, |_| {}).await;
+        assert_eq!(answer.status, status, "{path} {:?}", key.record().owner());
+    }
+    let revoke = format!("DELETE /keys/{}", id(&bot));
+    let answer = call(&app, &revoke, &[("x-api-key", text(&own))], &Value::Null, |_| {}).await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(manager.get(&admin, id(&bot)).await.unwrap().version(), 0);
 }
