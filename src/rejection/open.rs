@@ -59,6 +59,32 @@ impl Rejection {
         rejection
     }
 
+    /// Returns a rejection with 503 and `Retry-After: 1`, for a check that cannot decide because
+    /// its own database or service fails. See [`forbidden`](Self::forbidden).
+    ///
+    /// Do not return [`forbidden`](Self::forbidden) instead: the caller may well have the right,
+    /// and clients do not retry a 403. The rejection does not carry the error: log it in the check.
+    ///
+    /// ```
+    /// use tower_api_key::{Reason, Rejection, Require, rejection::Verdict};
+    ///
+    /// async fn has_paid(organization: &str) -> Result<bool, std::io::Error> {
+    ///     Ok(organization == "acme") // from your database
+    /// }
+    ///
+    /// let paid = Require::check(|key, _parts| {
+    ///     let organization = key.organization().unwrap_or_default().to_owned();
+    ///     Verdict::wait(async move {
+    ///         let has_paid = has_paid(&organization).await.map_err(|_| Rejection::unavailable())?;
+    ///         if has_paid { Ok(()) } else { Err(Rejection::forbidden()) }
+    ///     })
+    /// });
+    /// assert_eq!(Rejection::unavailable().reason(), Reason::CheckUnavailable);
+    /// ```
+    pub fn unavailable() -> Self {
+        Self::new(Reason::CheckUnavailable)
+    }
+
     /// Replaces the sentence for the client, in problem+json, in text and in a gRPC message.
     ///
     /// A layer with

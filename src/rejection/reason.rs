@@ -89,6 +89,9 @@ reasons! {
     StoreFailed => "store_failed", Unavailable;
     /// The store did not answer within the deadline.
     StoreTimeout => "store_timeout", Unavailable;
+    /// A check of the application could not decide:
+    /// [`Rejection::unavailable`](super::Rejection::unavailable).
+    CheckUnavailable => "check_unavailable", Unavailable;
     /// A guard or an extractor ran without an `ApiKeyLayer` around it.
     Misconfigured => "misconfigured", Internal;
 }

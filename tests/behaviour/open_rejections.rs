@@ -16,11 +16,16 @@ fn busy() -> Rejection {
 
 type Case = (fn() -> Rejection, Reason, u16, u16, &'static str);
 
-fn own() -> [Case; 3] {
+fn no_answer() -> Rejection {
+    Rejection::unavailable().with_detail("The plan could not be read.")
+}
+
+fn own() -> [Case; 4] {
     [
         (|| Rejection::forbidden().with_detail("Only \"owners\"."), Reason::Forbidden, 403, 7, "Only \"owners\"."),
         (|| Rejection::not_found().with_detail("No such page."), Reason::NotFound, 404, 5, "No such page."),
         (busy, Reason::TooManyRequests, 429, 8, "Ten reports an hour."),
+        (no_answer, Reason::CheckUnavailable, 503, 14, "The plan could not be read."),
     ]
 }
 
@@ -80,6 +85,28 @@ async fn a_handler_rejects_as_a_guard_does() {
         let expected = (status == 403).then_some(r#"Bearer realm="api", error="insufficient_scope""#);
         assert_eq!(challenge, expected);
     }
+}
+
+/// The check of an application fails, so its client retries: in a guard, behind one that hides, and
+/// after the verification. The response is that of a store that fails.
+#[tokio::test]
+async fn a_check_that_cannot_decide_is_503_with_retry_after() {
+    let no_answer = || Verdict::wait(async { Err(Rejection::unavailable()) });
+    let check = || Require::check(move |_, _| no_answer());
+    for api in [
+        Api::live().guard(check()),
+        Api::live().guard(check().hide_as_not_found()),
+        Api::live().layer(ApiKeyLayerBuilder::hide_forbidden_details).guard(check()),
+        Api::live().layer(|layer| layer.after_verify(move |_, _| no_answer())),
+    ] {
+        let answer = api.run().answer(bearer(LIVE)).await;
+        assert_eq!((answer.status.as_u16(), &answer.headers["retry-after"]), (503, &"1".parse().unwrap()));
+        assert!(!answer.headers.contains_key("www-authenticate"));
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((&body["code"], &body["detail"]), (&"unavailable".into(), &Problem::Unavailable.detail().into()));
+        assert_eq!(answer.decision.outcome().reason(), Some(Reason::CheckUnavailable));
+    }
+    assert_eq!(Rejection::unavailable().retry_after(), Some(Duration::from_secs(1)));
 }
 
 #[tokio::test]

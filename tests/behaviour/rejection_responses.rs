@@ -201,7 +201,7 @@ async fn a_refusal_of_ones_own_is_never_a_success() {
     assert_eq!(api.answer(bearer(LIVE)).await.status, 403);
 }
 
-const REASONS: [(Reason, Problem); 19] = [
+const REASONS: [(Reason, Problem); 20] = [
     (Reason::Missing, Problem::MissingKey),
     (Reason::WrongScheme, Problem::MissingKey),
     (Reason::Malformed, Problem::MalformedCredential),
@@ -221,6 +221,7 @@ const REASONS: [(Reason, Problem); 19] = [
     (Reason::Misconfigured, Problem::Internal),
     (Reason::StoreFailed, Problem::Unavailable),
     (Reason::StoreTimeout, Problem::Unavailable),
+    (Reason::CheckUnavailable, Problem::Unavailable),
 ];
 
 /// The documented table: reason, problem, status, code, gRPC code, and a heading for each problem
