@@ -31,8 +31,8 @@ use crate::{
 /// has no permissions.
 ///
 /// If the actor has a key, the manager reads the key again for each change, in the same
-/// transaction. A key that was revoked meanwhile changes nothing, and an edited key has only its new
-/// permissions. A replaced key in its grace period is read-only. The bounds still apply.
+/// transaction. A key that was revoked meanwhile changes nothing, and an edited key has only its
+/// new permissions. A replaced key in its grace period is read-only. The bounds still apply.
 ///
 /// ```
 /// use tower_api_key::{Owner, Permissions, manage::Actor};
