@@ -30,8 +30,8 @@ use crate::{
 /// | event of `tracing` | when                                                 |
 /// |--------------------|------------------------------------------------------|
 /// | `DEBUG`            | the request passed, or its caller disconnected       |
-/// | `INFO`             | the request was rejected: 401, 403, 404, 429         |
-/// | `ERROR`            | the service failed: 500, 503                         |
+/// | `INFO`             | the request was rejected with a status 4xx           |
+/// | `ERROR`            | the service failed: a status 5xx                     |
 ///
 /// Its fields are `outcome`, `reason`, `cause`, `scheme`, `key_id`, `organization` and `error`, if
 /// they have a value, `missing_permissions` as `links:create stats:read`, and `method` and `path`.
@@ -117,14 +117,19 @@ pub enum Outcome {
     Abandoned,
 }
 
-/// Returns the observers that features add to every layer.
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), expect(unused_mut))]
+/// Returns the observers that features add to every layer. An observer that reads the method or the
+/// path is `Logging` or `Plain`.
 pub(crate) fn built_in() -> Observers {
+    let built_in: Vec<Observer> = Vec::from([
+        #[cfg(feature = "tracing")]
+        Observer::Logging(Box::new(trace::event), trace::is_on),
+        #[cfg(feature = "metrics")]
+        Observer::Own(Box::new(metrics::count)),
+    ]);
     let mut observers = Observers::default();
-    #[cfg(feature = "tracing")]
-    observers.push(Observer::Logging(Box::new(trace::event), trace::is_on));
-    #[cfg(feature = "metrics")]
-    observers.push(Observer::Own(Box::new(metrics::count)));
+    for observer in built_in {
+        observers.push(observer);
+    }
     observers
 }
 

@@ -19,7 +19,7 @@ pub(crate) enum Observer {
     /// An observer of this crate. It reads neither method nor path.
     Own(Observe),
     /// An observer that reads method and path, while the function returns true.
-    #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
+    #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "only features add such an observer"))]
     Logging(Observe, fn() -> bool),
     Plain(Observe),
     Capturing(CaptureObserve),

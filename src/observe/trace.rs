@@ -6,7 +6,7 @@ use super::Decision;
 use crate::{
     principal::Principal,
     record::KeyId,
-    rejection::{Cause, Problem, Reason},
+    rejection::{Cause, Reason},
 };
 
 macro_rules! event {
@@ -33,7 +33,7 @@ macro_rules! event {
 pub(super) fn event(decision: &Decision) {
     match decision.outcome().reason().map(Reason::problem) {
         None => event!(debug, decision),
-        Some(Problem::Internal | Problem::Unavailable) => event!(error, decision),
+        Some(problem) if problem.status().is_server_error() => event!(error, decision),
         Some(_) => event!(info, decision),
     }
 }

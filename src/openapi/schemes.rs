@@ -56,7 +56,10 @@ fn security(scheme: &Scheme) -> SecurityScheme {
     let api_key = match (scheme.place(), scheme.word()) {
         _ if scheme.is_bearer() => return SecurityScheme::Http(http.scheme(HttpAuthScheme::Bearer).build()),
         _ if scheme.is_basic() => {
-            let part = if scheme.key_form() == KeyForm::Password { "password" } else { "user name" };
+            let part = match scheme.key_form() {
+                KeyForm::Password => "password",
+                KeyForm::Usual | KeyForm::VisibleAscii => "user name",
+            };
             let basic = http.scheme(HttpAuthScheme::Basic).description(Some(format!("The {part} is the key")));
             return SecurityScheme::Http(basic.build());
         }

@@ -9,7 +9,7 @@ mod verify;
 
 use std::{fmt, sync::Arc};
 
-#[cfg(feature = "admin-api")]
+#[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
 pub(crate) use fields::ColdFields;
 pub(crate) use fields::Fields;
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
@@ -95,7 +95,7 @@ impl KeyRecord {
     }
 
     /// Returns all fields, for code that destructures them without `..` and so handles each.
-    #[cfg(feature = "admin-api")]
+    #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
     pub(crate) fn fields(&self) -> &Fields {
         &self.0
     }

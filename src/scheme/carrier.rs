@@ -13,9 +13,9 @@ use http::{
 
 /// A place in a request, by name.
 ///
-/// For a new place, add a variant and its [`Facts`], then follow the compiler to `sources.rs` (how
-/// it is read and hidden), `write.rs` (how a client sends it) and `openapi.rs` (how it is
-/// described).
+/// For a new place, add a variant and its [`Facts`], and add it to `of_kind`. Then follow the
+/// compiler to `sources.rs` (how it is read and hidden), `write.rs` (how a client sends it) and
+/// `openapi/schemes.rs` (how it is described). Its constructor is in `constructors.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Carrier {
     Header(Spelled),
@@ -85,7 +85,7 @@ impl Carrier {
         }
     }
 
-    /// Returns the place of a text form.
+    /// Returns the place of a text form. A test parses the text form of every scheme.
     pub(super) fn of_kind(kind: &str, name: &str) -> Option<Self> {
         let named = || Cow::Owned(name.to_owned());
         let places = [

@@ -31,6 +31,23 @@ pub(super) enum Coding {
 // === impl KeyForm, Coding ===
 
 impl KeyForm {
+    /// All forms: a text form is parsed, and its error is written, from this list.
+    pub(super) const ALL: [Self; 3] = [Self::Usual, Self::VisibleAscii, Self::Password];
+
+    /// Returns the suffixes for an error text.
+    pub(super) fn suffixes() -> String {
+        let suffixes: Vec<_> = Self::ALL.into_iter().filter_map(Self::suffix_in_a_sentence).collect();
+        suffixes.join(" or ")
+    }
+
+    fn suffix_in_a_sentence(self) -> Option<String> {
+        let condition = match self {
+            Self::Usual | Self::VisibleAscii => "",
+            Self::Password => "(for Basic) ",
+        };
+        self.suffix().map(|suffix| format!("{condition}:{suffix}"))
+    }
+
     /// Returns the last part of a scheme's text form.
     pub(super) const fn suffix(self) -> Option<&'static str> {
         match self {

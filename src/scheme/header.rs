@@ -70,8 +70,10 @@ pub(super) fn add(
 impl<'r> Candidate<'r> {
     /// Returns `None` if the key is encoded.
     pub(super) fn new(form: &Form, key: &'r [u8]) -> Option<Self> {
-        let is_plain = !matches!(form.coding, Coding::Basic(_));
-        is_plain.then_some(Self { scheme: form.scheme, key, coding: form.coding })
+        match form.coding {
+            Coding::Token68 | Coding::VisibleAscii => Some(Self { scheme: form.scheme, key, coding: form.coding }),
+            Coding::Basic(_) => None,
+        }
     }
 
     /// Returns whether it is a key by its length and its characters.
@@ -151,8 +153,10 @@ impl Form {
         let text = self.text(value)?;
         let key = match self.coding {
             Coding::Basic(part) => self.decode(text, part, rules),
-            coding if coding.is_key(text, rules.max_key_len) => Ok(KeyText::Borrowed(text)),
-            _ => Err(rules.cause(text, self.around())),
+            Coding::Token68 | Coding::VisibleAscii if self.coding.is_key(text, rules.max_key_len) => {
+                Ok(KeyText::Borrowed(text))
+            }
+            Coding::Token68 | Coding::VisibleAscii => Err(rules.cause(text, self.around())),
         };
         Some(match key {
             Ok(key) => SourceResult::Key(self.order, Credential { scheme: self.scheme, key }),

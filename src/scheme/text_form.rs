@@ -17,7 +17,8 @@ use super::{Carrier, KeyForm, Scheme};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "write a scheme as authorization:WORD, header:NAME, header:NAME:WORD, query:NAME, cookie:NAME or \
-     sec-websocket-protocol:NAME; after a WORD, :visible-ascii or (for Basic) :password may follow"
+     sec-websocket-protocol:NAME; after a WORD, {} may follow",
+    KeyForm::suffixes()
 )]
 #[non_exhaustive]
 pub struct InvalidScheme;
@@ -73,12 +74,12 @@ fn split(text: &str) -> (&str, Option<&str>) {
 
 impl Scheme {
     fn with_suffix(self, suffix: Option<&str>) -> Result<Self, InvalidScheme> {
-        let is = |form: KeyForm| form.suffix() == suffix;
-        match self.is_basic() {
-            _ if is(KeyForm::Usual) => Ok(self),
-            true if is(KeyForm::Password) => Ok(Self { form: KeyForm::Password, ..self }),
-            false if is(KeyForm::VisibleAscii) => Ok(self.visible_ascii()),
-            _ => Err(InvalidScheme),
+        let form = KeyForm::ALL.into_iter().find(|form| form.suffix() == suffix).ok_or(InvalidScheme)?;
+        match form {
+            KeyForm::Usual => Ok(self),
+            KeyForm::Password if self.is_basic() => Ok(Self { form, ..self }),
+            KeyForm::VisibleAscii if !self.is_basic() => Ok(self.visible_ascii()),
+            KeyForm::Password | KeyForm::VisibleAscii => Err(InvalidScheme),
         }
     }
 }

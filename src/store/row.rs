@@ -10,7 +10,7 @@ use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Row, Type};
 use crate::{
     key::KeyDigest,
     permission::Permissions,
-    record::{KeyRecord, Owner},
+    record::{ColdFields, Fields, KeyRecord, Owner},
 };
 
 /// The error for a row that does not hold a record: another program has written it.
@@ -79,31 +79,49 @@ where
     for<'t> Option<i64>: Encode<'t, D>,
     for<'t> bool: Encode<'t, D> + Type<D>,
 {
-    let (owner_type, user) = owner(record.owner());
-    let permissions = serde_json::to_string(record.permissions()).map_err(encode)?;
-    let metadata = serde_json::to_string(&record.metadata().iter().collect::<Vec<_>>()).map_err(encode)?;
+    let Fields { digest, status, is_timed: _, permissions, id, organization, cold } = record.fields();
+    let defaults = ColdFields::default();
+    let ColdFields {
+        not_before,
+        expires_at,
+        environment,
+        owner: owned_by,
+        name,
+        mask,
+        created_at,
+        replaces,
+        replaced_by,
+        version,
+        last_used_at,
+        use_count,
+        metadata,
+        values: _,
+    } = cold.as_deref().unwrap_or(&defaults);
+    let (owner_type, user) = owner(owned_by.as_ref());
+    let granted = serde_json::to_string(permissions).map_err(encode)?;
+    let metadata = serde_json::to_string(&metadata.iter().collect::<Vec<_>>()).map_err(encode)?;
     let mut row = D::Arguments::default();
     let add = || -> Result<(), Box<dyn Error + Send + Sync>> {
-        row.add(record.id().to_string())?;
-        row.add(record.digest().as_bytes().to_vec())?;
-        row.add(number(record.version()))?;
-        row.add(record.status().as_str().to_owned())?;
+        row.add(id.to_string())?;
+        row.add(digest.as_bytes().to_vec())?;
+        row.add(number(*version))?;
+        row.add(status.as_str().to_owned())?;
         row.add(owner_type.map(str::to_owned))?;
         row.add(user.map(str::to_owned))?;
-        row.add(record.organization().map(str::to_owned))?;
-        row.add(record.environment().map(str::to_owned))?;
-        row.add(record.name().map(str::to_owned))?;
-        row.add(record.mask().map(str::to_owned))?;
-        row.add(permissions)?;
-        row.add(record.permissions().has_wildcards())?;
+        row.add(organization.as_deref().map(str::to_owned))?;
+        row.add(environment.as_deref().map(str::to_owned))?;
+        row.add(name.as_deref().map(str::to_owned))?;
+        row.add(mask.as_deref().map(str::to_owned))?;
+        row.add(granted)?;
+        row.add(permissions.has_wildcards())?;
         row.add(metadata)?;
-        row.add(record.created_at().map(micros))?;
-        row.add(record.not_before().map(micros))?;
-        row.add(record.expires_at().map(micros))?;
-        row.add(record.replaces().map(ToString::to_string))?;
-        row.add(record.replaced_by().map(ToString::to_string))?;
-        row.add(record.last_used_at().map(micros))?;
-        row.add(number(record.use_count()))
+        row.add(created_at.map(micros))?;
+        row.add(not_before.map(micros))?;
+        row.add(expires_at.map(micros))?;
+        row.add(replaces.as_ref().map(ToString::to_string))?;
+        row.add(replaced_by.as_ref().map(ToString::to_string))?;
+        row.add(last_used_at.map(micros))?;
+        row.add(number(*use_count))
     };
     add().map_err(sqlx::Error::Encode)?;
     Ok(row)

@@ -12,11 +12,12 @@ use tower_api_key::{ApiKey, ConfigError, Scheme, client::SendKeyLayer};
 
 const ORIGIN: &str = "https://api.example.com";
 
-/// Every place for a key, and the alphabet of its keys.
-fn places() -> [(Scheme, &'static str); 10] {
+/// Every place for a key, and the alphabet of its keys. A new place also needs an arm in
+/// `what_stands_beside_a_key_stays`.
+fn places() -> Vec<(Scheme, &'static str)> {
     let token68 = "[A-Za-z0-9._~+/-]{1,60}={0,2}";
     let visible = "[!-~]{1,60}";
-    [
+    vec![
         (Scheme::bearer(), token68),
         (Scheme::token(), token68),
         (Scheme::authorization("Acme"), token68),
@@ -64,9 +65,17 @@ fn crowded() -> Request<Body> {
     request
 }
 
+#[test]
+fn every_scheme_is_parsed_from_its_text_form() {
+    let forms = [Scheme::basic_password(), Scheme::bearer().visible_ascii()];
+    for scheme in places().into_iter().map(|(scheme, _)| scheme).chain(forms) {
+        assert_eq!(scheme.to_string().parse(), Ok(scheme));
+    }
+}
+
 proptest! {
     #[test]
-    fn what_is_written_is_read((place, key) in (0..10_usize).prop_flat_map(|place| (Just(place), places()[place].1))) {
+    fn what_is_written_is_read((place, key) in (0..places().len()).prop_flat_map(|place| (Just(place), places()[place].1))) {
         let (scheme, _) = &places()[place];
         let layer = layer(ORIGIN, scheme, &key).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
