@@ -14,7 +14,7 @@ use super::common;
 pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
     // The keys: in the database, and cached for ten minutes. The change feed invalidates cached
     // keys; a revoked key works for at most `revocation_bound`.
-    let store = PostgresStore::open(&env::var("DATABASE_URL")?).await?;
+    let store = PostgresStore::open(env::var("DATABASE_URL")?).await?;
     let changes = store.change_feed();
     let keys = CachedStore::builder(store, changes).ttl(Duration::from_secs(600)).build()?;
     let manager = KeyManager::builder(keys.clone()).format(KeyFormat::new("acme")?).build()?;

@@ -55,6 +55,11 @@ impl DiagnosisTexts {
         })
     }
 
+    /// Returns the sentence for a client that sent no credential.
+    pub(super) fn missing_key(&self) -> String {
+        self.advice.missing_key()
+    }
+
     pub(super) fn body(&self, rejection: &Rejection) -> Bytes {
         match self.about(rejection) {
             Some(said) => said.body.clone(),

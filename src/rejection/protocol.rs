@@ -8,7 +8,6 @@ use http::{
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::Problem;
-use crate::scheme::SchemePolicy;
 
 /// The protocol of a rejection. Without `grpc` on the layer it is one of the HTTP variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +85,4 @@ pub(super) fn write_grpc(problem: Problem, message: HeaderValue, media_type: &'s
 pub(super) fn message(sentence: &str, problem: Problem) -> HeaderValue {
     let encoded = utf8_percent_encode(sentence, ENCODED).to_string();
     HeaderValue::from_str(&encoded).unwrap_or(HeaderValue::from_static(problem.detail()))
-}
-
-/// Returns the message for a gRPC caller without a key. It names the schemes, because the caller
-/// sees no challenge.
-pub(super) fn missing_key_message(policy: &SchemePolicy) -> HeaderValue {
-    let places: Vec<String> = policy.advertised().map(ToString::to_string).collect();
-    let message = format!("{}. Send it by {}.", Problem::MissingKey.title(), places.join(" or "));
-    self::message(&message, Problem::MissingKey)
 }

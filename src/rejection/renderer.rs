@@ -15,7 +15,7 @@ use super::{
     format::{BuiltIn, FormatKind, RenderOnce},
     missing::UNLISTED,
     prerendered::{Prerendered, respond},
-    protocol::{ResponseProtocol, message, missing_key_message, write_grpc},
+    protocol::{ResponseProtocol, message, write_grpc},
 };
 use crate::{
     error::ConfigError,
@@ -31,6 +31,7 @@ pub(crate) struct Renderer {
     built_in: BuiltIn,
     challenges: Challenges,
     vary: Vary,
+    /// The `grpc-message` of a request without a credential, made in advance.
     missing_key_message: HeaderValue,
     /// Whether every 403 has the same body and challenge.
     hides_details: bool,
@@ -47,9 +48,10 @@ impl Renderer {
     ) -> Result<Self, ConfigError> {
         format.check()?;
         let built_in = format.built_in();
+        let texts = DiagnosisTexts::new(&built_in, policy, max_key_len);
         let renderer = Self {
-            texts: DiagnosisTexts::new(&built_in, policy, max_key_len),
-            missing_key_message: missing_key_message(policy),
+            missing_key_message: message(&texts.missing_key(), Problem::MissingKey),
+            texts,
             vary: Vary::new(policy),
             hides_details: false,
             prerendered: Prerendered::NONE,

@@ -116,7 +116,7 @@ async fn metadata_is_where_header_schemes_look() {
 #[tokio::test]
 async fn who_has_no_working_key_is_unauthenticated() {
     let service = Service::guarded().await;
-    let missing = "API key required. Send it by authorization:Bearer or header:x-api-key or header:x-acme-key.";
+    let missing = "No API key was sent: send Authorization: Bearer KEY, X-API-Key: KEY or x-acme-key: KEY.";
     status(service.check(&[]).await, Code::Unauthenticated, missing);
     status(service.watch(&[]).await, Code::Unauthenticated, missing);
     let unknown = [("x-api-key", UNKNOWN.to_owned())];
@@ -207,7 +207,7 @@ async fn a_refusal_is_trailers_only() {
                 (&answer.headers["grpc-status"], &answer.headers["cache-control"]),
                 (&"16".parse().unwrap(), &"no-store".parse().unwrap())
             );
-            assert!(answer.headers["grpc-message"].to_str().unwrap().starts_with("API key required. Send it by "));
+            assert!(answer.headers["grpc-message"].to_str().unwrap().starts_with("No API key was sent: send "));
             for absent in ["www-authenticate", "content-length", "retry-after"] {
                 assert!(!answer.headers.contains_key(absent), "{asked}: {absent}");
             }
@@ -222,7 +222,7 @@ async fn a_refusal_is_trailers_only() {
 async fn a_message_is_percent_encoded() {
     let api = Api::live().layer(|layer| layer.schemes(Scheme::query("100%\u{e9}")).grpc()).run();
     let answer = api.answer(post("application/grpc", "")).await;
-    assert_eq!(answer.headers["grpc-message"], "API key required. Send it by query:100%25%C3%A9.");
+    assert_eq!(answer.headers["grpc-message"], "No API key was sent: send ?100%2525%25C3%25A9=KEY.");
 }
 
 fn post(content_type: &str, key: &str) -> Request<Body> {

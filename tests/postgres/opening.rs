@@ -56,7 +56,7 @@ async fn a_role_that_may_only_read_looks_keys_up_and_follows_changes() {
     let (_server, database) = server().await;
     let owner = database.store().await;
     database.sql("create role reader login; grant select on api_keys, api_keys_schema to reader").await;
-    let store = PostgresStore::connect(&database.as_role("reader")).await.unwrap();
+    let store = PostgresStore::connect(database.as_role("reader")).await.unwrap();
     let mut changes = store.change_feed();
     changes.subscribe().await.unwrap();
     owner.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
@@ -89,13 +89,13 @@ async fn newer_tables_are_used_as_long_as_they_say_so() {
 #[ignore = "needs postgres"]
 async fn a_replica_is_refused_until_it_is_promoted() {
     let primary = Postgres::start(&[]);
-    let store = PostgresStore::open(&primary.url()).await.unwrap();
+    let store = PostgresStore::open(primary.url()).await.unwrap();
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
     let replica = primary.standby(&[]);
-    refused(PostgresStore::open(&replica.url()).await, "replica");
-    refused(PostgresStore::connect(&replica.url()).await, "replica");
+    refused(PostgresStore::open(replica.url()).await, "replica");
+    refused(PostgresStore::connect(replica.url()).await, "replica");
     replica.promote();
-    let promoted = PostgresStore::connect(&replica.url()).await.unwrap();
+    let promoted = PostgresStore::connect(replica.url()).await.unwrap();
     assert!(promoted.find(&[1; 32].into()).await.unwrap().is_some());
 }
 
@@ -104,7 +104,7 @@ async fn a_replica_is_refused_until_it_is_promoted() {
 #[ignore = "needs postgres"]
 async fn a_server_that_becomes_a_replica_is_refused_at_once() {
     let mut primary = Postgres::start(&[]);
-    let store = PostgresStore::open(&primary.url()).await.unwrap();
+    let store = PostgresStore::open(primary.url()).await.unwrap();
     let mut changes = store.change_feed();
     changes.subscribe().await.unwrap();
     std::fs::write(primary.data().join("standby.signal"), "").unwrap();
@@ -135,7 +135,7 @@ async fn the_tables_may_stand_in_a_schema_of_their_own() {
 async fn sessions_have_the_names_that_the_url_gives() {
     let (server, database) = server().await;
     for (setting, name) in [("", "tower-api-key"), ("?application_name=links", "links")] {
-        let store = PostgresStore::open(&format!("{}{setting}", database.url)).await.unwrap();
+        let store = PostgresStore::open(format!("{}{setting}", database.url)).await.unwrap();
         let mut changes = store.change_feed();
         changes.subscribe().await.unwrap();
         let mut session = database.session().await;

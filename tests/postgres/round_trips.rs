@@ -16,7 +16,7 @@ const WARM_UPS: usize = 3;
 async fn a_key_is_issued_for_an_actor_under_a_limit_in_six_round_trips() {
     let (server, database) = server().await;
     let relay = Relay::start(server.postgres.port).await;
-    let store = PostgresStore::open(&relay.url(&database.name)).await.unwrap();
+    let store = PostgresStore::open(relay.url(&database.name)).await.unwrap();
     let manager = KeyManager::builder(store.clone()).format(KeyFormat::new("acme").unwrap()).build().unwrap();
     let all = || Permissions::new().grant("apiKeys", "create");
     let owner = Actor::trusted(Owner::User("alice".into()), all()).in_organization("acme");

@@ -59,7 +59,7 @@ impl Encrypted {
     }
 
     async fn open(&self, host: &str, settings: &str) -> Result<PostgresStore, sqlx::Error> {
-        PostgresStore::open(&format!("postgres://postgres@{host}:{}/postgres?{settings}", self.postgres.port)).await
+        PostgresStore::open(format!("postgres://postgres@{host}:{}/postgres?{settings}", self.postgres.port)).await
     }
 }
 
@@ -101,7 +101,7 @@ async fn verify_full_speaks_to_the_server_that_was_asked_for_and_to_nobody_else(
 async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
     let postgres = Postgres::start(&[]);
     for mode in ["require", "verify-ca", "verify-full"] {
-        let error = PostgresStore::open(&format!("{}?sslmode={mode}", postgres.url())).await.unwrap_err();
+        let error = PostgresStore::open(format!("{}?sslmode={mode}", postgres.url())).await.unwrap_err();
         assert!(matches!(error, sqlx::Error::Tls(_)), "{mode}: {error}");
     }
 }

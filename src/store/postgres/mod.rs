@@ -87,7 +87,7 @@ impl PostgresStore {
     ///
     /// As [`PostgresStore::connect`]; also if the tables are out of date and the role may not
     /// create or alter them.
-    pub async fn open(url: &str) -> Result<Self, sqlx::Error> {
+    pub async fn open(url: impl Into<String>) -> Result<Self, sqlx::Error> {
         Self::builder(url).open().await
     }
 
@@ -109,7 +109,7 @@ impl PostgresStore {
     ///
     /// The URL is invalid; the server cannot be reached in time, fails the check of `sslmode`, is a
     /// replica, or rejects the role; the tables are missing, too old, or too new for this library.
-    pub async fn connect(url: &str) -> Result<Self, sqlx::Error> {
+    pub async fn connect(url: impl Into<String>) -> Result<Self, sqlx::Error> {
         Self::builder(url).connect().await
     }
 

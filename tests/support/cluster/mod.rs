@@ -67,7 +67,7 @@ impl Cluster {
     }
 
     async fn over(primary: Postgres, standby: Option<Postgres>) -> Self {
-        let store = PostgresStore::open(&primary.url()).await.unwrap();
+        let store = PostgresStore::open(primary.url()).await.unwrap();
         let database = connect(&primary).await;
         let nodes = [Node::start(primary.port).await, Node::start(primary.port).await];
         for node in &nodes {
