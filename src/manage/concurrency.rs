@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Actor, ManageError, PATIENCE};
+use super::{Actor, CALL_TIMEOUT, ManageError};
 
 /// Selects the limits of a call.
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ pub(super) enum WorkKind {
 
 pub(super) struct ActorQueues {
     hasher: RandomState,
-    lanes: [[Arc<Semaphore>; LANES]; 3],
+    queues: [[Arc<Semaphore>; QUEUES]; 3],
     /// The limits over all actors.
     all: [Arc<Semaphore>; 3],
 }
@@ -41,40 +41,40 @@ pub(super) struct Turn {
     among_all: OwnedSemaphorePermit,
 }
 
-/// The number of lanes. A hash with a random seed assigns each actor to a lane, so no actor can
-/// choose its lane.
-const LANES: usize = 128;
+/// The number of queues. A hash with a random seed assigns each actor to a queue, so no actor can
+/// choose its queue.
+const QUEUES: usize = 128;
 
-/// The limit of concurrent calls in one lane.
+/// The limit of concurrent calls in one queue.
 const AT_ONCE: usize = 8;
 
 /// The limits over all actors, for reads, additions and revocations. That of revocations is the sum
-/// of their lanes, so only the lanes limit them.
-const OF_ALL: [usize; 3] = [64, 32, LANES * AT_ONCE];
+/// of their queues, so only the queues limit them.
+const OF_ALL: [usize; 3] = [64, 32, QUEUES * AT_ONCE];
 
 // === impl ActorQueues, Turn ===
 
 impl ActorQueues {
     pub(super) fn new() -> Self {
-        let lanes = array::from_fn(|_| array::from_fn(|_| Arc::new(Semaphore::new(AT_ONCE))));
-        Self { hasher: RandomState::new(), lanes, all: OF_ALL.map(|most| Arc::new(Semaphore::new(most))) }
+        let queues = array::from_fn(|_| array::from_fn(|_| Arc::new(Semaphore::new(AT_ONCE))));
+        Self { hasher: RandomState::new(), queues, all: OF_ALL.map(|most| Arc::new(Semaphore::new(most))) }
     }
 
     /// Waits for a turn of this actor.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Store`] after [`PATIENCE`].
+    /// [`ManageError::Store`] after [`CALL_TIMEOUT`].
     pub(super) async fn take(&self, actor: &Actor, work: WorkKind) -> Result<Turn, ManageError> {
-        let lane = self.hasher.hash_one((actor.organization(), actor.owner(), actor.key_id()));
+        let queue = self.hasher.hash_one((actor.organization(), actor.owner(), actor.key_id()));
         #[allow(clippy::cast_possible_truncation, reason = "any bits of the hash serve")]
-        let lane = &self.lanes[work as usize][lane as usize % LANES];
+        let queue = &self.queues[work as usize][queue as usize % QUEUES];
         let turn = async {
-            let own = Arc::clone(lane).acquire_owned().await?;
+            let own = Arc::clone(queue).acquire_owned().await?;
             let among_all = Arc::clone(&self.all[work as usize]).acquire_owned().await?;
             Ok::<_, AcquireError>(Turn { own, among_all })
         };
-        match timeout(PATIENCE, turn).await {
+        match timeout(CALL_TIMEOUT, turn).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(ManageError::Store("too many concurrent calls".into())),
         }
@@ -82,12 +82,12 @@ impl ActorQueues {
 }
 
 impl Turn {
-    /// Runs `work` in this turn. If the registry hangs, other actors wait for [`PATIENCE`] at most;
-    /// the lane stays occupied until the work ends.
+    /// Runs `work` in this turn. If the registry hangs, other actors wait for [`CALL_TIMEOUT`] at
+    /// most; the queue stays occupied until the work ends.
     pub(super) async fn spend<T>(self, work: impl Future<Output = T>) -> T {
         let Self { own: _own, among_all } = self;
         let mut work = pin!(work);
-        if let Ok(done) = timeout(PATIENCE, &mut work).await {
+        if let Ok(done) = timeout(CALL_TIMEOUT, &mut work).await {
             return done;
         }
         drop(among_all);

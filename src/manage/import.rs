@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Actor, KeyEventKind, KeyManager, ManageError, NewKey, PATIENCE, concurrency::WorkKind, issue::environment,
+    Actor, CALL_TIMEOUT, KeyEventKind, KeyManager, ManageError, NewKey, concurrency::WorkKind, issue::environment,
 };
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest},
@@ -115,7 +115,7 @@ impl KeyManager {
             return Ok(());
         };
         let digests = Digests { first, rest: others.collect() };
-        match Arc::clone(&self.0.store).find(digests, PATIENCE).await {
+        match Arc::clone(&self.0.store).find(digests, CALL_TIMEOUT).await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(RegistryError::DuplicateDigest.into()),
             Err(Fault::Failed(error)) => Err(ManageError::Store(error)),

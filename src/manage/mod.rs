@@ -132,7 +132,7 @@ struct ManagerState {
 }
 
 /// The timeout of a call of the registry. It equals the default timeout of a layer's store.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 // === impl KeyManager ===
 

@@ -1,8 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457): one writer for [`ManageError`] as a response
 //! and for the HTTP API.
 
-use std::fmt::Write;
-
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{
@@ -11,7 +9,7 @@ use http::{
 };
 
 use super::ManageError;
-use crate::rejection::{Problem, retry_after};
+use crate::rejection::{Problem, in_json, retry_after};
 
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -68,17 +66,6 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
 
 /// Returns the body of a problem. The feature `axum` has no `serde_json`, so it is written by hand.
 pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
-    let title = status.canonical_reason().unwrap_or_default();
-    let mut json = format!(r#"{{"type":"about:blank","title":"{title}","status":{},"detail":""#, status.as_u16());
-    for letter in detail.chars() {
-        match letter {
-            '"' | '\\' => json.extend(['\\', letter]),
-            '\0'..='\u{1f}' => {
-                let _ = write!(json, "\\u{:04x}", u32::from(letter));
-            }
-            _ => json.push(letter),
-        }
-    }
-    json.push_str(r#""}"#);
-    json.into()
+    let (title, detail) = (status.canonical_reason().unwrap_or_default(), in_json(detail));
+    format!(r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#, status.as_u16()).into()
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    ManageError, PATIENCE,
+    CALL_TIMEOUT, ManageError,
     erased::ErasedRegistry,
     failure_log::{Alarm, Work},
 };
@@ -49,7 +49,7 @@ impl Rehash {
                 let moved = Arc::clone(&moving.0.registry).rehash(id, used, newest);
                 let slow = |_| Err(ManageError::Store("the key store timed out".into()));
                 if let Err(error @ ManageError::Store(_)) =
-                    tokio::time::timeout(PATIENCE, moved).await.unwrap_or_else(slow)
+                    tokio::time::timeout(CALL_TIMEOUT, moved).await.unwrap_or_else(slow)
                 {
                     moving.0.alarm.failed(&error);
                 }

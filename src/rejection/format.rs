@@ -102,7 +102,7 @@ fn problem_json(base: Option<&str>, problem: Problem, detail: &str) -> String {
 }
 
 /// Escapes a text for a JSON string (RFC 8259 §7).
-fn in_json(text: &str) -> Cow<'_, str> {
+pub(crate) fn in_json(text: &str) -> Cow<'_, str> {
     if !text.contains(|letter: char| letter.is_control() || matches!(letter, '"' | '\\')) {
         return Cow::Borrowed(text);
     }

@@ -95,6 +95,8 @@ use bytes::Bytes;
 pub use cause::Cause;
 pub use format::RejectionFormat;
 pub(crate) use format::RenderOnce;
+#[cfg(feature = "axum")]
+pub(crate) use format::in_json;
 pub(crate) use missing::Missing;
 pub use missing::MissingPermission;
 pub use problem::Problem;

@@ -37,6 +37,12 @@ use crate::{
 /// returned, no change by the revoked key is committed, not even one that was in flight. A registry
 /// returns [`RegistryError::ActorChanged`] in preference to any other refusal.
 ///
+/// # Failures
+///
+/// If the store fails, a change was made completely or not at all. Usually nothing has changed. If
+/// the connection was lost during the commit, the change may have been made: read the record before
+/// you retry.
+///
 /// ```
 /// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, RegistryError}};
 ///
@@ -64,7 +70,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was added.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn insert(
         &self,
         record: KeyRecord,
@@ -79,7 +85,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was added.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn insert_first(
         &self,
         record: KeyRecord,
@@ -111,7 +117,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was changed.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn update(
         &self,
         changed: KeyRecord,
@@ -128,7 +134,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was changed: the old key works as before.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn replace(
         &self,
         old: KeyRecord,
@@ -144,7 +150,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was changed.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn revoke(
         &self,
         id: &KeyId,
@@ -162,7 +168,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was changed.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn disable(
         &self,
         id: &KeyId,
@@ -187,7 +193,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was removed.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn remove(
         &self,
         id: &KeyId,
@@ -201,7 +207,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was removed.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn remove_user(
         &self,
         organization: Option<&str>,
@@ -217,7 +223,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was changed: the key is found under `from` as before.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn rehash(
         &self,
         id: &KeyId,
@@ -230,7 +236,7 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was recorded.
+    /// The store failed: see [Failures](KeyRegistry#failures).
     fn record_usage(&self, usage: &[UsageDelta]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 

@@ -73,7 +73,7 @@ pub trait TransactionalStore: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was changed.
+    /// The store failed: see [Failures](super::KeyRegistry#failures).
     fn transact<C: RegistryChange>(
         &self,
         change: &C,
@@ -88,7 +88,7 @@ pub trait TransactionalStore: KeyStore {
     ///
     /// # Errors
     ///
-    /// The store failed, and nothing was recorded.
+    /// The store failed: see [Failures](super::KeyRegistry#failures).
     fn record_usage(&self, usage: &[UsageDelta]) -> impl Future<Output = Result<(), Self::Error>> + Send {
         async move { self.transact(&change::RecordUsage { usage }).await.map(drop) }
     }

@@ -182,6 +182,18 @@ fn an_accepted_request_allocates_one_insert_into_extensions() {
     }
 }
 
+#[test]
+fn checks_of_the_application_that_do_not_wait_allocate_nothing() {
+    let key = ApiKey::new(LIVE).unwrap();
+    let keys = MemoryStore::new();
+    keys.add(KeyRecord::for_key("live", &key, &KeyHasher::sha256()).grant("links", "read")).unwrap();
+    let layer = ApiKeyLayer::builder(keys).after_verify(|_, _| Ok(())).build().unwrap();
+    let guard = Require::check(|_, _| Ok(())).and_then(|_, _| Ok(()));
+    let mut service = layer.layer(guard.layer(inner()));
+    warm_up(|| allocations(&mut service, bearer(LIVE)));
+    assert_eq!(allocations(&mut service, bearer(LIVE)), one_insert(http::Extensions::new()));
+}
+
 #[cfg(feature = "cache")]
 #[test]
 fn a_hit_in_a_cache_allocates_no_more_than_that() {

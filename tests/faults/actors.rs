@@ -15,6 +15,7 @@ use tower::ServiceExt;
 
 struct Answer {
     status: u16,
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "read by the tests over SQLite"))]
     headers: HeaderMap,
     json: Value,
 }

@@ -1,5 +1,7 @@
 //! M1, M3, M13: every store checks and acts in one transaction.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod blocked_writer;
 mod first;
 mod grace;
 #[cfg(feature = "admin-api")]

@@ -110,7 +110,8 @@ impl RegistryChange for RecordUsage<'_> {
         let ids: Vec<&KeyId> = used.keys().copied().collect();
         let locked = transaction.lock(&ids, None).await?;
         for stored in locked {
-            let deltas = used.remove(stored.id()).unwrap_or_default();
+            // A record that a store returns twice is written once.
+            let Some(deltas) = used.remove(stored.id()) else { continue };
             let record = deltas.into_iter().fold(stored, |record, delta| delta.add_to(record));
             transaction.put(&record).await?;
         }

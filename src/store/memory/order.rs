@@ -38,7 +38,7 @@ pub(super) struct SortKey<'p> {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Whose<'p> {
-    Nobodys,
+    Unowned,
     Bot,
     User(&'p str),
 }
@@ -185,14 +185,14 @@ impl Order for ExpiryOrder {
 
 impl<'p> SortKey<'p> {
     pub(super) fn of_id(id: &'p str) -> Self {
-        Self { organization: None, owner: Whose::Nobodys, end: End::Never, id: IdBound::At(id) }
+        Self { organization: None, owner: Whose::Unowned, end: End::Never, id: IdBound::At(id) }
     }
 }
 
 impl<'p> Whose<'p> {
     pub(super) fn of(owner: Option<&'p Owner>) -> Self {
         match owner {
-            None => Self::Nobodys,
+            None => Self::Unowned,
             Some(Owner::ServiceAccount) => Self::Bot,
             Some(Owner::User(user)) => Self::User(user),
         }

@@ -70,12 +70,12 @@ pub(super) struct PooledConnection {
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(options: PgConnectOptions, connections: u32, patience: Duration) -> Arc<Self> {
+    pub(super) fn new(options: PgConnectOptions, connections: u32, operation_timeout: Duration) -> Arc<Self> {
         let permits = usize::try_from(connections.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let of = |count: usize| Arc::new(Semaphore::new(count.max(1)));
         Arc::new(Self {
             options,
-            operation_timeout: patience,
+            operation_timeout,
             permits: of(permits),
             managing: of(permits / 2),
             adding: of((permits / 2).saturating_sub(1)),
@@ -212,7 +212,7 @@ impl fmt::Debug for Pool {
             .field("host", &self.options.get_host())
             .field("port", &self.options.get_port())
             .field("database", &self.options.get_database())
-            .field("patience", &self.operation_timeout)
+            .field("operation_timeout", &self.operation_timeout)
             .field("free", &self.permits.available_permits())
             .field("idle", &self.idle().len())
             .finish_non_exhaustive()
@@ -220,16 +220,16 @@ impl fmt::Debug for Pool {
 }
 
 /// Prepares a new session. A replica is an error.
-pub(super) async fn prepare(session: impl PgExecutor<'_>, patience: Duration) -> Result<(), sqlx::Error> {
+pub(super) async fn prepare(session: impl PgExecutor<'_>, operation_timeout: Duration) -> Result<(), sqlx::Error> {
     // The server gives up a little before its client, so that it can say why. It also notices a
     // client that is gone.
-    let patience = (patience.as_millis() * 9 / 10).clamp(1, i32::MAX as u128);
+    let limit = (operation_timeout.as_millis() * 9 / 10).clamp(1, i32::MAX as u128);
     let settings = format!(
         "select pg_is_in_recovery() as is_replica,
-            set_config('statement_timeout', '{patience}', false),
+            set_config('statement_timeout', '{limit}', false),
             -- A commit that notifies waits behind other such commits; no statement timeout ends that wait.
-            set_config('lock_timeout', '{patience}', false),
-            set_config('idle_in_transaction_session_timeout', '{patience}', false),
+            set_config('lock_timeout', '{limit}', false),
+            set_config('idle_in_transaction_session_timeout', '{limit}', false),
             set_config('default_transaction_isolation', 'read committed', false),
             -- Every ordered query has an index with its order, whatever the statistics say.
             set_config('enable_sort', 'off', false),

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// How long an operation waits for a connection, or for another process.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LOOKUPS: u32 = 4;
 
 /// The number of organizations that may wait for the one connection at the same time.
-const LANES: usize = 64;
+const QUEUES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -42,7 +42,7 @@ pub(super) struct Connections {
     pub(super) gets: SqlitePool,
     /// One connection for lists, which take long.
     lists: SqlitePool,
-    lanes: [Semaphore; LANES],
+    queues: [Semaphore; QUEUES],
     /// One connection: writers wait for it in this process and block no reader of the file.
     pub(super) writer: SqlitePool,
     /// Held by changes that may add access while they wait for the writer. So a change that takes
@@ -55,7 +55,7 @@ pub(super) struct Connections {
 /// The connection for lists and the permit of an organization, released together.
 pub(super) struct ListTurn<'c> {
     pub(super) connection: PoolConnection<Sqlite>,
-    _lane: SemaphorePermit<'c>,
+    _queue: SemaphorePermit<'c>,
 }
 
 // === impl Connections ===
@@ -72,7 +72,7 @@ impl Connections {
             .journal_mode(SqliteJournalMode::Wal)
             .pragma("wal_autocheckpoint", reserve::LOG_PAGES)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(PATIENCE);
+            .busy_timeout(OPERATION_TIMEOUT);
         // Set once the first connection has opened the files.
         let opened = Arc::new(OnceLock::<Arc<Files>>::new());
         let (writer, files) = first_connection(&path, &opened, &options).await?;
@@ -86,7 +86,7 @@ impl Connections {
             lookups: pool(LOOKUPS, &opened).connect_with(options.clone()).await?,
             gets: pool(1, &opened).connect_lazy_with(options.clone()),
             lists: pool(1, &opened).connect_lazy_with(options),
-            lanes: std::array::from_fn(|_| Semaphore::new(1)),
+            queues: std::array::from_fn(|_| Semaphore::new(1)),
             writer,
             additions: Semaphore::new(1),
             files,
@@ -110,7 +110,7 @@ impl Connections {
 
     /// Waits for the permit of a change that may add access.
     pub(super) async fn addition(&self) -> Result<SemaphorePermit<'_>, sqlx::Error> {
-        let turn = timeout(PATIENCE, self.additions.acquire()).await;
+        let turn = timeout(OPERATION_TIMEOUT, self.additions.acquire()).await;
         turn.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
     }
 
@@ -125,11 +125,11 @@ impl Connections {
     pub(super) async fn turn(&self, organization: Option<&str>) -> Result<ListTurn<'_>, sqlx::Error> {
         self.files.check()?;
         let turn = async {
-            let lane = &self.lanes[lane(organization)];
-            let lane = lane.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            Ok(ListTurn { connection: self.lists.acquire().await?, _lane: lane })
+            let queue = &self.queues[queue(organization)];
+            let queue = queue.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+            Ok(ListTurn { connection: self.lists.acquire().await?, _queue: queue })
         };
-        timeout(PATIENCE, turn).await.map_err(|_| sqlx::Error::PoolTimedOut)?
+        timeout(OPERATION_TIMEOUT, turn).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 }
 
@@ -163,7 +163,7 @@ async fn writer(opened: &Arc<OnceLock<Arc<Files>>>, options: &SqliteConnectOptio
         let in_step = !connection.is_in_transaction();
         Box::pin(async move { Ok(in_step) })
     });
-    let mut tries = PATIENCE.as_millis() / PAUSE.as_millis();
+    let mut tries = OPERATION_TIMEOUT.as_millis() / PAUSE.as_millis();
     loop {
         match pool.clone().connect_with(options.clone()).await {
             Err(error) if is_busy(&error) && tries > 0 => tries -= 1,
@@ -179,7 +179,7 @@ fn pool(most: u32, opened: &Arc<OnceLock<Arc<Files>>>) -> SqlitePoolOptions {
     let opened = Arc::clone(opened);
     SqlitePoolOptions::new()
         .max_connections(most)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(OPERATION_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
         // The ping would only reach the connection's worker thread in this process.
@@ -190,9 +190,9 @@ fn pool(most: u32, opened: &Arc<OnceLock<Arc<Files>>>) -> SqlitePoolOptions {
         })
 }
 
-fn lane(organization: Option<&str>) -> usize {
+fn queue(organization: Option<&str>) -> usize {
     let bytes = organization.unwrap_or_default().bytes();
     // FNV-1a. Two organizations with the same hash only wait for each other.
     let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    (hash >> 16) as usize % LANES
+    (hash >> 16) as usize % QUEUES
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::Request;
+#[cfg(feature = "cache")]
 use sqlx::Connection;
 use tokio::task::JoinSet;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
