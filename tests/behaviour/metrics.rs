@@ -1,5 +1,4 @@
 //! Tests the metrics that a Prometheus server scrapes: requests, store latency, store errors.
-#[cfg(feature = "cache")]
 use std::time::Duration;
 
 use crate::support::{Api, Fault, LIVE, UNKNOWN, bare, bearer, x_api_key};
