@@ -84,7 +84,7 @@ pub(super) struct ResponseActions {
 /// The audience of a response, which decides its cache headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Every client: the request was not read.
+    /// Every client. The layer has read no credential.
     #[default]
     Anybody,
     /// Every client without a key of this layer.

@@ -4,7 +4,7 @@ use http::Request;
 
 use crate::{head::RequestHead, principal::Principal, rejection::Verdict};
 
-/// The checks, in the order of their calls.
+/// The checks, in the order in which they run.
 #[derive(Default)]
 pub(super) struct AfterVerify(Vec<StageCheck>);
 

@@ -40,7 +40,8 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A layer for one organization of an API that browsers call and a proxy forwards:
+/// A layer that accepts the keys of one organization, lets preflights pass, and sends the
+/// principal's id to the inner service:
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, KeyHasher, store::MemoryStore};
@@ -137,11 +138,14 @@ impl ApiKeyLayerBuilder {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] that names the invalid setting. Examples are an empty list of
-    /// schemes or environments, a header name with a space, an empty auth-scheme, a realm with a
-    /// line break, a deadline of zero, `forward_identity` in a header that carries keys,
-    /// `ignore_other_formats` without `formats`, and a `max_key_len` outside of 1 to 4096 bytes or
-    /// below the length of a format.
+    /// Returns a [`ConfigError`] that names the invalid setting, for example:
+    ///
+    /// - an empty list of schemes or environments,
+    /// - a header name with a space, an empty auth-scheme, or a realm with a line break,
+    /// - a deadline of zero,
+    /// - `forward_identity` in a header that carries keys,
+    /// - `ignore_other_formats` without `formats`,
+    /// - a `max_key_len` outside of 1 to 4096 bytes, or below the length of a format's keys.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
         if self.deadline.is_zero() {
             return Err(ConfigError::Deadline);

@@ -41,7 +41,7 @@ pub(super) enum Check {
     Rejected(Rejection),
 }
 
-/// The outcomes that are neither a rejection nor an immediate match under the newest pepper.
+/// The results of trying every pepper: a match, or a lookup that waits.
 pub(super) enum SlowCheck {
     /// The key matches under another pepper.
     Accepted(Accepted),
@@ -78,7 +78,8 @@ impl Checker {
     /// full parser finds the key, or the exact reason for the rejection.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
         if let Some(candidate) = self.reader.candidate(request.headers()) {
-            // Prepares the hash before the check of the form: hashing at once would stall.
+            // Prepares the hash before the check of the form, because the processor stalls if it
+            // hashes a block right after storing it.
             let prepared = self.hasher.prepare(candidate.key);
             if self.has_form(&candidate) {
                 return self.check_key(candidate.scheme, candidate.key, &prepared);
@@ -134,8 +135,8 @@ impl Checker {
         let next = self.hasher.next(key).collect();
         let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None };
         let mut others = self.hasher.others(key, newest);
-        // The digests that need a lookup that waits. A later digest that is found at once is used
-        // instead.
+        // The digests for which the store has no answer yet. If the store finds a later digest at
+        // once, its record is used, and no lookup waits.
         let mut unknown: Option<Digests> = None;
         let mut digest = newest;
         let answer = loop {
@@ -204,8 +205,8 @@ impl Checker {
         Ok(Principal::new(verified, scheme))
     }
 
-    /// Adds the likely mistake in the text of the key to a rejection. Stores it in a pending
-    /// lookup, for a rejection after that.
+    /// Adds the likely mistake in the text of the key to a rejection. A pending lookup keeps the
+    /// mistake, so that a later rejection can name it.
     #[cold]
     fn suspecting(&self, check: Check, scheme: &'static Scheme, key: &[u8]) -> Check {
         match check {
@@ -230,8 +231,9 @@ impl Checker {
         self.reader.of_others(request.headers(), request.uri(), &is_ours)
     }
 
-    /// Returns whether the text is a key in one of the formats. The shape of a format that is not
-    /// foreign includes the alphabet.
+    /// Returns whether the text is a key in one of the formats. For a foreign format, also checks
+    /// the alphabet of the scheme and the maximum length. The shape of any other format covers
+    /// both.
     fn has_form(&self, candidate: &Candidate<'_>) -> bool {
         let fits = |format: &KeyFormat| {
             format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key(self.reader.max_key_len()))

@@ -13,8 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct IdentityHeader(HeaderName);
 
-/// The characters that are percent-encoded: those that a field value cannot carry or may lose, and
-/// the percent sign.
+/// The ASCII characters that are percent-encoded: control characters, which a header value cannot
+/// contain, spaces, which a recipient trims (RFC 9110 §5.5), and the percent sign.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 impl IdentityHeader {
@@ -47,8 +47,8 @@ impl IdentityHeader {
     }
 }
 
-/// Returns whether a gateway turns both names into the same variable: `HTTP_X_PRINCIPAL` for
-/// `x-principal`, `x_principal` and `x.principal`.
+/// Returns whether a CGI gateway turns both names into the same environment variable:
+/// `HTTP_X_PRINCIPAL` for `x-principal`, `x_principal` and `x.principal`.
 fn look_alike(a: &[u8], b: &[u8]) -> bool {
     let folded = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     a.iter().map(folded).eq(b.iter().map(folded))

@@ -108,8 +108,8 @@ pub struct ApiKeyLayer {
 impl ApiKeyLayer {
     /// Returns a builder for a layer that finds keys in `store`.
     ///
-    /// Build layers from configuration, when the program starts. Each distinct scheme is kept until
-    /// the process ends, so a layer for each request would use more and more memory.
+    /// Build layers from configuration, when the program starts. The library keeps each distinct
+    /// scheme until the process ends, so do not take schemes from requests.
     ///
     /// The defaults are:
     ///
@@ -127,13 +127,15 @@ impl ApiKeyLayer {
         ApiKeyLayerBuilder::new(Arc::new(store))
     }
 
-    /// Authenticates a request without calling a service, such as a connection that another library
-    /// accepts.
+    /// Authenticates a request without calling a service. Use it for a connection that another
+    /// library accepts.
     ///
     /// The layer reads the request at once; the future waits only for the store and for checks
-    /// after verification. A key is required: `optional` and `skip` do not apply. The request does
-    /// not change: its credential is not marked sensitive, hidden, or removed from the protocols of
-    /// a WebSocket client. Observers run once, unless the future is dropped before it is done.
+    /// after verification. A key is required: `optional` and `skip` do not apply. Observers run
+    /// once, unless the future is dropped before it is done.
+    ///
+    /// The request does not change. The layer does not mark the credential as sensitive, hide it,
+    /// or remove it from the protocols that a WebSocket client offers.
     ///
     /// ```
     /// use http::Request;

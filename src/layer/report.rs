@@ -58,7 +58,8 @@ impl Report {
         }
     }
 
-    /// Marks the request as abandoned while a check waits. [`Report::resume`] undoes this.
+    /// Sets the outcome to abandoned while a check waits, in case the caller disconnects.
+    /// [`Report::resume`] undoes this.
     pub(super) fn wait(&mut self) {
         self.actions.decision = self.actions.decision.take().map(Decision::abandoned_by_caller);
     }
@@ -135,8 +136,8 @@ impl Report {
         self.authenticator.renderer.vary().write(headers);
     }
 
-    /// Selects the WebSocket protocol that named the key, if the service has accepted the
-    /// connection and selected none.
+    /// Selects the WebSocket protocol that the client offered with the key, if the service has
+    /// accepted the connection and selected none.
     fn select_protocol<B>(&mut self, response: &mut Response<B>) {
         let is_accepted = response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_success();
         if let Some(protocol) = self.actions.protocol.take().filter(|_| is_accepted) {

@@ -23,24 +23,25 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    /// Rejects every key that has none of these formats, before it is hashed. Rejects a key with a
-    /// wrong checksum before a lookup that has to wait. [Example](Self).
+    /// Rejects every key that has none of these formats, before it is hashed. Verifies a checksum
+    /// only before a lookup that has to wait, so a mistyped key causes no such lookup.
+    /// [Example](Self).
     pub fn formats(mut self, formats: impl IntoIterator<Item = KeyFormat>) -> Self {
         self.formats = formats.into_iter().collect();
         self
     }
 
-    /// Ignores credentials that have none of the [`formats`](Self::formats), in every accepted
-    /// scheme: they belong to another layer. Use it if keys and JWTs both use
+    /// Ignores credentials that have none of the [`formats`](Self::formats), because they belong to
+    /// another layer. This applies to every accepted scheme. Use it if keys and JWTs both use
     /// `Authorization: Bearer`.
     ///
     /// An optional layer lets such a request pass as anonymous. A required layer rejects it with
-    /// 401, as a request without a key. An ignored credential does not count as a second
+    /// 401, like a request without a key. An ignored credential does not count as a second
     /// credential. It stays in the request, even with [`hide_credentials`](Self::hide_credentials).
     ///
     /// A credential counts as a key of yours if a word in it begins with the prefix of a format, in
-    /// upper or lower case. If the store does not know it, it is rejected with 401. Empty
-    /// credentials and repeated headers are always rejected.
+    /// upper or lower case. The layer rejects such a credential with 401 if the store does not know
+    /// it. Empty credentials and repeated headers are always rejected.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, KeyFormat, store::MemoryStore};
@@ -132,9 +133,9 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Rejects gRPC requests in the form of gRPC: a POST with a content type that begins with
-    /// `application/grpc` gets HTTP status 200 and the code in `grpc-status`. Set it for a gRPC
-    /// server that gRPC clients call through the layer. Do not set it if a proxy decides by the
-    /// HTTP status: see [gRPC](crate::rejection#grpc).
+    /// `application/grpc` gets HTTP status 200 and the code in `grpc-status`. Set it if gRPC
+    /// clients call your service through this layer. Do not set it if a proxy decides by the HTTP
+    /// status: see [gRPC](crate::rejection#grpc).
     ///
     /// Without this setting a rejection is never a 2xx, for any content type.
     pub fn grpc(mut self) -> Self {
@@ -155,11 +156,11 @@ impl ApiKeyLayerBuilder {
     /// of the request as the layer sees it, not percent-decoded, and under axum's `nest` without
     /// the prefix. [Example](Self).
     ///
-    /// A path is skipped only if every reading of it is skipped, as in
-    /// [`Require::table`](crate::Require::table): percent-decoded, without parameters, without its
-    /// last slash and so on. So `/static/` is skipped only if `/static` is skipped too. Under
-    /// axum's `nest`, enable the feature `axum`: the layer then also compares the path with the
-    /// path that axum routed.
+    /// A service may read a path in several ways: percent-decoded, without parameters, without its
+    /// last slash and so on. The layer skips a path only if `path` returns true for every such
+    /// reading: see [`Require::table`](crate::Require::table). So `/static/` is skipped only if
+    /// `/static` is skipped too. Under axum's `nest`, enable the feature `axum`: the layer then
+    /// also compares the path with the path that axum routed.
     ///
     /// Compare whole paths: `starts_with("/public")` also skips `/publication`.
     pub fn skip(mut self, path: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
@@ -175,7 +176,7 @@ impl ApiKeyLayerBuilder {
     }
 
     /// Sends the principal's id to the inner service in the header `name`. Spaces, percent signs
-    /// and everything but visible ASCII are percent-encoded. [Example](Self).
+    /// and all characters other than visible ASCII are percent-encoded. [Example](Self).
     ///
     /// The layer removes this header from every request, even if the request has no principal. It
     /// also removes headers with a similar name, such as `x_principal` for `x-principal`. If an

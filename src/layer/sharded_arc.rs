@@ -25,7 +25,7 @@ impl<T> ShardedArc<T> {
         Self(Arc::new(array::from_fn(|_| ArcShard(Arc::new(CachePadded(Arc::clone(&value)))))))
     }
 
-    /// Returns a reference that this thread's shard counts.
+    /// Returns a clone of this thread's shard. Only the reference count of that shard changes.
     pub(super) fn shard(&self) -> ArcShard<T> {
         let ArcShard(counted) = &self.0[thread_index()];
         ArcShard(Arc::clone(counted))

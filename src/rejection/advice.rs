@@ -38,7 +38,7 @@ const OF_A_SCHEME: [Cause; 16] = [
 const SUSPECTED: [Cause; 5] =
     [Cause::RepeatedScheme, Cause::UnexpectedScheme, Cause::Quoted, Cause::Parameter, Cause::SeveralInOneLine];
 
-/// The most schemes for which the sentences about two places are made in advance.
+/// The maximum number of schemes for which the sentences about two places are made in advance.
 const PAIRED: usize = 12;
 
 impl Advice {

@@ -8,8 +8,9 @@ use std::fmt;
 /// return it beside the [`Reason`](crate::Reason). The client gets a sentence instead.
 ///
 /// A key of the right form has no cause, except an invalid key that looks mistyped. For example, a
-/// scheme that accepts all visible ASCII reads `"KEY"` or `Bearer:KEY` as a key. The cause then
-/// depends only on the text of the key, not on the store.
+/// scheme that accepts all visible ASCII reads `"KEY"` or `Bearer:KEY` as a key. If the layer
+/// rejects such a key, the cause names the likely mistake. It depends only on the text of the key,
+/// not on the store.
 ///
 /// The guide's chapter on error responses lists every cause, its sentence and the remedy.
 ///

@@ -11,8 +11,8 @@ use crate::{error::ConfigError, head::RequestHead};
 /// Selects the format of rejection responses.
 ///
 /// In every format the layer adds the challenges, `Cache-Control: no-store`, and `Retry-After`
-/// where the rejection has one. After [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc) a gRPC
-/// request gets a gRPC status in every format.
+/// where the rejection has one. If the layer has [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc),
+/// a gRPC request gets a gRPC status in every format.
 ///
 /// ```
 /// use http::{HeaderValue, Response, header::CONTENT_TYPE};
@@ -139,8 +139,8 @@ impl RejectionFormat {
     /// ends with a letter or a digit. With `about:blank` every type is `about:blank`, and the title
     /// is that of the status (RFC 9457 §4.2.1).
     ///
-    /// A base that is not a URI reference is a [`ConfigError::ProblemTypes`] when the layer is
-    /// built. Other formats have no types and do not change.
+    /// For a base that is not a URI reference, building the layer returns
+    /// [`ConfigError::ProblemTypes`]. Other formats have no types and do not change.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, RejectionFormat, store::MemoryStore};
@@ -181,7 +181,7 @@ impl RejectionFormat {
     }
 
     /// Renders rejections with values of the request, such as a request id: `render` gets the
-    /// values that `capture` returned. In all else it works like [`custom`](Self::custom).
+    /// values that `capture` returned. Otherwise it works like [`custom`](Self::custom).
     ///
     /// `capture` runs for every request, before the request reaches the inner service, because an
     /// inner guard may reject it later.

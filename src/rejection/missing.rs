@@ -30,8 +30,8 @@ pub(crate) struct Missing {
 /// The detail for a method and path without a row in a route table.
 pub(super) const UNLISTED: &str = "This method and path is in no row of the service's route table.";
 
-/// The longest detail in bytes. Names of resources may come from a request, so their length is
-/// limited.
+/// The maximum length of a detail in bytes. Names of resources may come from a request, so their
+/// length is limited.
 const MOST: usize = 1024;
 
 impl MissingPermission {

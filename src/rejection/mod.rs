@@ -7,10 +7,10 @@
 //! | [`Reason`]                                                | [`Problem`]            | status | code                   | challenge                       | gRPC |
 //! |-----------------------------------------------------------|------------------------|--------|------------------------|---------------------------------|------|
 //! | `Missing`, `WrongScheme`                                  | `MissingKey`           | 401    | `AUTHENTICATION_ERROR` | one per scheme                  | 16   |
-//! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
-//! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request`, if by Bearer | 16   |
-//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token`, if by Bearer | 16 |
-//! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`         | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope`, if by Bearer | 7 |
+//! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request` for Bearer    | 16   |
+//! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request` for Bearer    | 16   |
+//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token` for Bearer | 16 |
+//! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`         | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope` for Bearer | 7 |
 //! | `ForeignResourceHidden`, `NotFound`                       | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
 //! | `TooManyRequests`                                         | `TooManyRequests`      | 429    | `TOO_MANY_REQUESTS`    | none; `Retry-After`             | 8    |
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
@@ -18,10 +18,11 @@
 //!
 //! Reasons in one row give the same response, byte for byte, with two exceptions:
 //!
-//! - The detail of a credential of the wrong form says what was seen and what to send: see
-//!   [`Cause`].
-//! - A 403 says more in its detail: the permissions that the key lacks (also in the `scope` of the
-//!   Bearer challenge), that a route table does not list the route, or the application's sentence.
+//! - For a credential of the wrong form, the detail says what the layer has read and what to send:
+//!   see [`Cause`].
+//! - The detail of a 403 names the permissions that the key lacks, says that a route table does not
+//!   list the route, or is the sentence of the application. The `scope` of the Bearer challenge
+//!   also names the permissions.
 //!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives
 //!   every 403 the same body.
 //!
@@ -47,9 +48,9 @@
 //!
 //! # Problem types
 //!
-//! The `type` member of a problem+json body (RFC 9457 §3.1.1) points to one of these, unless
-//! [`RejectionFormat::problem_types`] sets another base. The `code` member is the same name with
-//! underscores.
+//! The `type` member of a problem+json body (RFC 9457 §3.1.1) points to one of the sections below,
+//! unless [`RejectionFormat::problem_types`] sets another base. The `code` member is the same name
+//! with underscores.
 //!
 //! ## missing-key
 //! The request has no API key, or has it in a place that this service does not read. The
@@ -115,9 +116,9 @@ use crate::{
 
 /// Describes a rejected request: the reason, the scheme of the credential, and the key's record.
 ///
-/// A guard or an extractor puts it into the extensions of an empty response; the layer around it
-/// renders it. With the `axum` feature it implements `IntoResponse`, so that a handler can return
-/// it:
+/// A guard or an extractor puts the rejection into the extensions of an empty response, and the
+/// layer renders it. With the `axum` feature, a rejection implements `IntoResponse`, so that a
+/// handler can return it:
 ///
 /// ```
 /// use tower_api_key::{Principal, Rejection};
@@ -170,7 +171,7 @@ impl Rejection {
         self
     }
 
-    /// Says why no key was read, for a rejection that only says that the key is missing.
+    /// Adds why no key was read to a rejection that only says that the key is missing.
     pub(crate) fn unread(mut self, reason: Reason, diagnosis: Diagnosis) -> Self {
         if self.reason == Reason::Missing && self.diagnosis.is_none() {
             (self.reason, self.diagnosis) = (reason, Some(diagnosis));
@@ -202,7 +203,7 @@ impl Rejection {
         self
     }
 
-    /// Returns the rejection of a guard or an extractor without a layer around it, a 500. Logs an
+    /// Returns a rejection with 500, for a guard or an extractor without a layer around it. Logs an
     /// error.
     pub(crate) fn misconfigured(what: &str) -> Self {
         let advice = "ran without an ApiKeyLayer around it, so every request to it is rejected with 500";
@@ -241,8 +242,8 @@ impl Rejection {
     }
 
     /// Returns the permissions that the key lacked, for a [`Reason::Forbidden`] of a guard or of
-    /// [`Principal::require`](crate::Principal::require). If one of several is enough, it returns
-    /// all of them. Empty otherwise.
+    /// [`Principal::require`](crate::Principal::require). If any one of several is enough, returns
+    /// all of them. For every other rejection, returns an empty slice.
     pub fn missing_permissions(&self) -> &[MissingPermission] {
         self.missing().map_or(&[], |missing| missing.permissions())
     }
@@ -251,9 +252,9 @@ impl Rejection {
         self.rare.as_ref()?.problem_json.clone()
     }
 
-    /// Returns what is wrong with the form of the credential, for `Missing`, `WrongScheme`,
-    /// `Malformed` and `Ambiguous` of the layer. For an invalid key it returns what the text of the
-    /// key looks like, such as a key in quotes.
+    /// Returns what is wrong with the form of the credential, if the layer rejected it as
+    /// `Missing`, `WrongScheme`, `Malformed` or `Ambiguous`. For an invalid key, returns what the
+    /// text of the key looks like, such as a key in quotes.
     pub fn cause(&self) -> Option<Cause> {
         self.diagnosis.map(|diagnosis| diagnosis.cause)
     }
@@ -262,8 +263,8 @@ impl Rejection {
         self.diagnosis
     }
 
-    /// Returns the store's error of a [`Reason::StoreFailed`]. It is for your logs, not for the
-    /// client.
+    /// Returns the error of the store, for a [`Reason::StoreFailed`]. It is for your logs, not for
+    /// the client.
     pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.rare.as_ref()?.error.as_deref()
     }

@@ -62,8 +62,8 @@ impl Rejection {
     /// Returns a rejection with 503 and `Retry-After: 1`, for a check that cannot decide because
     /// its own database or service fails. See [`forbidden`](Self::forbidden).
     ///
-    /// Do not return [`forbidden`](Self::forbidden) instead: the caller may well have the right,
-    /// and clients do not retry a 403. The rejection does not carry the error: log it in the check.
+    /// Do not return [`forbidden`](Self::forbidden) instead: the caller may be authorized, and
+    /// clients do not retry a 403. The rejection does not carry the error: log it in the check.
     ///
     /// ```
     /// use tower_api_key::{Reason, Rejection, Require, rejection::Verdict};
@@ -114,7 +114,8 @@ impl Rejection {
         self.rare.as_ref()?.detail.as_deref()
     }
 
-    /// Returns the time after which the client may retry: for a 429, and one second for a 503.
+    /// Returns the time after which the client may retry: for a 429 the time that the application
+    /// set, for a 503 one second.
     pub fn retry_after(&self) -> Option<Duration> {
         self.own_retry_after().or(self.reason().problem().retry_after())
     }
@@ -123,8 +124,8 @@ impl Rejection {
         self.rare.as_ref()?.retry_after
     }
 
-    /// Returns an empty response with the HTTP status, which carries this rejection to the layer
-    /// that renders it. Use it where a service is not built with axum.
+    /// Returns a response with the status of this rejection and the body `empty`. It carries the
+    /// rejection to the layer, which renders it. Use it in a service that is not built with axum.
     ///
     /// ```
     /// use http::Response;

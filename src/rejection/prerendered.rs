@@ -6,8 +6,8 @@ use http::{Response, response::Parts};
 use super::{Problem, Reason, Rejection, Renderer, ResponseProtocol};
 use crate::scheme::Scheme;
 
-/// Two rejections for each problem, in the order of `Problem::ALL`: without the Bearer scheme, and
-/// for a key that came by Bearer.
+/// Two responses for each problem, in the order of `Problem::ALL`. The second is for a key that
+/// came by Bearer, the first for every other rejection.
 #[derive(Debug)]
 pub(super) struct Prerendered(Vec<[Response<Bytes>; 2]>);
 

@@ -24,7 +24,8 @@ pub(crate) enum ResponseProtocol {
 }
 
 impl ResponseProtocol {
-    /// Returns the protocol for a request to a layer that serves gRPC or does not.
+    /// Returns the protocol for a rejection of this request. `serves_grpc` is the setting of the
+    /// layer.
     pub(crate) fn of(method: &Method, headers: &HeaderMap, serves_grpc: bool) -> Self {
         match *method {
             Method::HEAD => Self::HttpHead,

@@ -48,8 +48,8 @@ macro_rules! reasons {
 reasons! {
     /// The request has no credential in an accepted scheme.
     Missing => "missing", MissingKey;
-    /// `Authorization` has a scheme that is not accepted, or a key without a scheme, and the
-    /// request has no other credential.
+    /// `Authorization` has a scheme that is not accepted, or a key without a scheme. The request
+    /// has no other credential.
     WrongScheme => "wrong_scheme", MissingKey;
     /// The request uses an accepted scheme, but no key can be read from it.
     Malformed => "malformed", MalformedCredential;

@@ -142,8 +142,8 @@ impl Renderer {
         }
     }
 
-    /// Writes the status and the headers of the rejection into `parts`, and returns the body.
-    /// Headers that the inner service or a middleware has set stay.
+    /// Writes the status and the headers of the rejection into `parts`, and returns the body. Keeps
+    /// the headers that the inner service or a middleware has set.
     pub(crate) fn render(
         &self,
         rejection: &Rejection,
