@@ -158,8 +158,9 @@ impl Security {
     ///
     /// Operations that set their own `security`, such as `security(())` in `utoipa::path`, are
     /// skipped. An operation gets the row that its requests get: `/files/{*rest}` matches
-    /// `/files/{name}`, and the names in braces do not matter. The document does not show a row for
-    /// one value of a parameter, such as `/files/secret`, or a row without an operation.
+    /// `/files/{name}`, and the names in braces do not matter. The document does not show a row
+    /// without an operation. If it has only `/files/{name}`, it does not show the row
+    /// `/files/secret`.
     ///
     /// The paths of a table under axum's `nest` have no prefix. Describe the document of the nested
     /// router first, then nest it in the whole document.

@@ -21,18 +21,18 @@ pub(crate) struct Readings<'p> {
     keeping_last_slash: usize,
 }
 
-/// The most readings of one path. Legitimate paths have fewer.
+/// The maximum number of readings of one path. Legitimate paths have fewer.
 const MAX_READINGS: usize = 64;
-/// The most bytes in all readings of one path, so that a long path costs at most some hundred
-/// microseconds.
+/// The maximum total length of the readings of one path in bytes, so that a long path costs at most
+/// some hundred microseconds.
 const MAX_BYTES: usize = 128 * 1024;
 
 impl<'p> Readings<'p> {
     /// Returns all readings of a request's path, or `None` if the path must be rejected: see
     /// [`Readings::of`].
     ///
-    /// Under axum, also returns `None` if this path is not the path that axum routed without its
-    /// `nest` prefixes.
+    /// Under axum, also returns `None` if the path differs from the path that axum routed, apart
+    /// from the prefixes of `nest`.
     pub(crate) fn of_request(path: &'p str, extensions: &Extensions) -> Option<Self> {
         if is_another(path, extensions) { None } else { Self::of(path) }
     }
@@ -144,9 +144,9 @@ fn is_refused(reading: &str) -> bool {
     is_url || reading.chars().any(char::is_control) || reading.split(['/', '\\']).any(is_dots)
 }
 
-/// Returns whether this path is not the path that axum routed without its `nest` prefixes. The
-/// causes: `nest` dropped a slash or did not strip a prefix like `/v{n}`, or a middleware changed
-/// the path.
+/// Returns whether the path differs from the path that axum routed, apart from the prefixes of
+/// `nest`. The causes: `nest` dropped a slash or did not strip a prefix like `/v{n}`, or a
+/// middleware changed the path.
 #[cfg(feature = "axum")]
 fn is_another(path: &str, extensions: &Extensions) -> bool {
     use axum::extract::{NestedPath, OriginalUri};

@@ -15,7 +15,7 @@ use crate::{
     rejection::{Missing, MissingPermission, Reason, Rejection},
 };
 
-/// The most alternatives that a detail names.
+/// The maximum number of alternatives that a detail names.
 const MAX_ALTERNATIVES: usize = 16;
 
 impl Require {

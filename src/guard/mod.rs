@@ -77,8 +77,9 @@ impl Require {
     /// Requires a key of the organization that the request names. Rejects a request that names no
     /// organization, and a key that belongs to none.
     ///
-    /// Read the organization from the value that your service uses: a client can set any header.
-    /// For paths and hosts see [`organization_in_path`](Self::organization_in_path) and
+    /// Read the organization from the same place as your service. Otherwise a client can name its
+    /// own organization to the guard, and another one to your service. For paths and hosts see
+    /// [`organization_in_path`](Self::organization_in_path) and
     /// [`organization_in_host`](Self::organization_in_host).
     ///
     /// ```
@@ -96,9 +97,9 @@ impl Require {
     }
 
     /// Requires a key of the organization in a segment of the path. The template is the beginning
-    /// of the path (under axum's `nest`, of the path without the prefix), and its last segment is
-    /// the one in braces. The segment of the path is percent-decoded. A path is rejected if two
-    /// readings of it name different organizations: see [`Require::table`].
+    /// of the path, and ends with one segment in braces. Under axum's `nest`, leave out the
+    /// prefix. The guard percent-decodes the segment. It rejects a path if two readings of it name
+    /// different organizations: see [`Require::table`].
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -215,8 +216,8 @@ impl Require {
 
     /// Builds one guard for many routes. A route that is not in the table gets 403, even with a key
     /// that has every permission, so your first test finds a forgotten row. A row with a parameter
-    /// also applies to unlisted routes that it matches: `/links/{id}` to `/links/export`. Put the
-    /// guard around a whole router, or around any other service.
+    /// also applies to unlisted routes that it matches: the row `/links/{id}` applies to
+    /// `/links/export`. Put the guard around a whole router, or around any other service.
     ///
     /// A request passes only if *every reading* of its path has a row that accepts it. A reading is
     /// a path that an inner service may use instead, after any of these steps:
@@ -231,8 +232,9 @@ impl Require {
     /// backslash or a third level of encoding is always rejected, and so is a path with a dot
     /// segment, a control character or invalid UTF-8 in any encoding.
     ///
-    /// Names are compared exactly. If the inner service ignores case, like a file system on Windows
-    /// or macOS, `/Admin` matches `/{page}` and not `/admin`: make its guard as strict.
+    /// Names are compared exactly. Some inner services ignore case, such as a file system on
+    /// Windows or macOS. The table then uses the row `/{page}` for `/Admin`, not the row `/admin`:
+    /// give both rows the same guard.
     ///
     /// ```
     /// use axum::{Router, routing::{delete, get}};

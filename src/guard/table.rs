@@ -69,10 +69,11 @@ impl RouteTableBuilder {
     /// axum's `nest`, leave out the prefix. If two templates match a path, the more specific one
     /// applies, as for axum's routes.
     ///
-    /// The guard checks every reading of the path: see [`Require::table`]. It rejects a path that
-    /// differs from the path that axum routed, apart from the prefixes of `nest`, so rewrite paths
-    /// outside of the router. This comparison needs the feature `axum`. Without that feature, put
-    /// the guard outside of every `nest`.
+    /// The guard checks every reading of the path: see [`Require::table`]. It also rejects a path
+    /// that a middleware inside the axum router has rewritten, so rewrite paths outside of the
+    /// router. It compares the path with the path that axum routed, apart from the prefixes of
+    /// `nest`. This comparison needs the feature `axum`. Without that feature, put the guard
+    /// outside of every `nest`.
     pub fn route(self, method: impl AsRef<str>, template: impl Into<String>, guard: impl Into<Require>) -> Self {
         let method = method.as_ref();
         // Methods are case-sensitive (RFC 9110 §9.1): one in lower case is probably a mistake.
@@ -169,7 +170,8 @@ impl RouteTable {
     fn entries_of_readings(&self, method: &Method, readings: &Readings<'_>) -> Option<RouteEntries<'_>> {
         let rows = self.paths.find(readings.path())?;
         let mut entries = RouteEntries { own: rows.entry(method)?, others: Vec::new() };
-        // With a trailing slash, the template without it is another route and needs no row.
+        // `/links/` and `/links` are different routes. If the template ends with a slash, the
+        // reading without the slash needs no row.
         let without_slash = rows.template.strip_suffix('/');
         for (reading, is_cut) in readings.others() {
             let found = self.paths.find_reading(reading);
@@ -194,7 +196,7 @@ impl<'t> RouteEntries<'t> {
         iter::once(self.own).chain(self.others.iter().copied())
     }
 
-    /// Returns whether all of them are open.
+    /// Returns whether all rows are open.
     pub(super) fn are_open(&self) -> bool {
         self.iter().all(|entry| matches!(entry, RouteEntry::Open))
     }

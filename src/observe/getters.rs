@@ -46,8 +46,8 @@ impl Decision {
     }
 
     /// Returns the permissions that the key lacked, if a guard or
-    /// [`Principal::require`](crate::Principal::require) rejected it for that. If one of several is
-    /// enough, returns all of them.
+    /// [`Principal::require`](crate::Principal::require) rejected it for that. If any one of
+    /// several is enough, returns all of them.
     pub fn missing_permissions(&self) -> &[MissingPermission] {
         self.rare.as_ref().and_then(|rare| rare.missing.as_deref()).map_or(&[], Missing::permissions)
     }
@@ -58,8 +58,8 @@ impl Decision {
     }
 
     /// Returns whether the key is valid but stored under an older pepper: see
-    /// [`KeyHasher::with_previous`](crate::KeyHasher::with_previous). You can remove an old pepper
-    /// that no decision uses. The result does not depend on guards.
+    /// [`KeyHasher::with_previous`](crate::KeyHasher::with_previous). Once it returns false for
+    /// every key in use, you can remove the older peppers. Guards do not change the result.
     pub fn used_previous_pepper(&self) -> bool {
         self.outdated().is_some()
     }

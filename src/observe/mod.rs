@@ -21,8 +21,8 @@ use crate::{
 
 /// Describes the outcome of one request. It never contains the key itself.
 ///
-/// Observers get it once per request: when the response is ready, so that it includes the rejection
-/// of a guard, or when the caller disconnects.
+/// Observers get the decision once per request, when the response is ready or when the caller
+/// disconnects. So a decision includes the rejection of a guard.
 ///
 /// With the feature `tracing` each decision is an event of the target `tower_api_key`. The id of an
 /// accepted key is recorded in the field `key_id` of the current span, if the span has that field.
@@ -33,8 +33,9 @@ use crate::{
 /// | `INFO`             | the request was rejected with a status 4xx           |
 /// | `ERROR`            | the service failed: a status 5xx                     |
 ///
-/// Its fields are `outcome`, `reason`, `cause`, `scheme`, `key_id`, `organization` and `error`, if
-/// they have a value, `missing_permissions` as `links:create stats:read`, and `method` and `path`.
+/// Every event has the fields `outcome`, `method` and `path`. It has `reason`, `cause`, `scheme`,
+/// `key_id`, `organization`, `error` and `missing_permissions` (as `links:create stats:read`) if
+/// they have a value.
 ///
 /// With the feature `metrics` each decision is counted:
 ///
@@ -86,7 +87,7 @@ struct DecisionDetails {
 pub(crate) struct PreviousPepper {
     pub(crate) used: KeyDigest,
     pub(crate) newest: KeyDigest,
-    /// Whether the record may be rehashed: not while other nodes already use the next pepper.
+    /// Whether the record may be rehashed. False while other nodes already use the next pepper.
     pub(crate) moves: bool,
 }
 
@@ -159,12 +160,12 @@ impl Decision {
         Self { scheme: Some(scheme), ..Self::of(Outcome::Abandoned) }
     }
 
-    /// Changes the decision for an accepted key while a check waits: the caller may disconnect.
+    /// Sets the outcome to abandoned while a check waits, in case the caller disconnects.
     pub(crate) fn abandoned_by_caller(self) -> Self {
         Self { outcome: Outcome::Abandoned, ..self }
     }
 
-    /// Changes it back, because the check has passed.
+    /// Sets the outcome back to accepted, because the check has passed.
     pub(crate) fn admitted(self) -> Self {
         Self { outcome: Outcome::Accepted, ..self }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Observers {
 pub(crate) enum Observer {
     /// An observer of this crate. It reads neither method nor path.
     Own(Observe),
-    /// An observer that reads method and path, while the function returns true.
+    /// An observer that reads the method and the path only while its second field returns true.
     #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "only features add such an observer"))]
     Logging(Observe, fn() -> bool),
     Plain(Observe),
@@ -27,7 +27,7 @@ pub(crate) enum Observer {
 
 pub(crate) type Observe = Box<dyn Fn(&Decision) + Send + Sync>;
 
-/// Takes values from the head of a request, and returns what is called with its decision.
+/// Takes values from the head of a request, and returns the function that receives its decision.
 pub(crate) type CaptureObserve = Box<dyn Fn(&RequestHead<'_>) -> ObserveOnce + Send + Sync>;
 pub(crate) type ObserveOnce = Box<dyn FnOnce(&Decision) + Send>;
 

@@ -29,7 +29,7 @@ fn with_unreserved_decoded(path: &str) -> Option<String> {
     decode_where(path, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
-/// Decodes everything but slashes, as proxies do that preserve segments.
+/// Decodes everything but slashes. Some proxies do this to keep the segments.
 fn with_all_but_slashes_decoded(path: &str) -> Option<String> {
     decode_where(path, |byte| byte != b'/')
 }
