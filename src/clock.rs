@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The wall clock. Read only for records that contain a time.
+/// The wall clock. The library reads it only for records that contain a time.
 #[derive(Clone)]
 pub(crate) struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 

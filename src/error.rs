@@ -41,9 +41,9 @@ pub enum ConfigError {
     WebSocketProtocol(String),
     /// Two schemes read the same header and auth-scheme in different ways, such as `Basic` by user
     /// name and by password.
-    #[error("schemes: another scheme reads the header and auth-scheme of {0} in another way: keep one of the two")]
+    #[error("schemes: {0} and another scheme read the same credential in different ways: keep one of the two")]
     ReadTwoWays(String),
-    /// An unadvertised scheme is not in the policy.
+    /// The policy lists a scheme as unadvertised, but does not contain it.
     #[error("unadvertised: {0} is not in the policy: add it to the schemes, or remove it here")]
     NotInPolicy(String),
     /// The policy advertises no scheme, so a 401 would have no challenge (RFC 9110 §15.5.2).
@@ -53,8 +53,8 @@ pub enum ConfigError {
     /// formats.
     #[error("max_key_len: {0} is out of range: use 1 to 4096, and at least the length of the formats' keys")]
     MaxKeyLen(usize),
-    /// A challenge parameter is invalid: its name is not a token (RFC 9110 §11.2), is repeated, or
-    /// is one that the layer writes, or its value has a control character.
+    /// The name of a challenge parameter is not a token (RFC 9110 §11.2), is repeated, or is one
+    /// that the layer writes. Another cause is a control character in the value.
     #[error(
         "challenge_param: {0:?} cannot be added: use a new name of letters, digits and hyphens (the layer writes \
          realm, error, scope, in, name and scheme), and a value without control characters"
@@ -63,7 +63,7 @@ pub enum ConfigError {
     /// The base of problem types is not a URI reference (RFC 3986).
     #[error("problem_types: {0:?} is not a URI: use one such as https://example.com/problems/")]
     ProblemTypes(String),
-    /// The scheme cannot carry this key: a cookie cannot carry a semicolon.
+    /// The scheme cannot carry this key. For example, a cookie cannot carry a semicolon.
     #[error("key: {0} cannot carry the characters of this key: send it in a header such as X-API-Key")]
     UnsupportedKeyCharacters(String),
     /// The text is not an origin (RFC 6454 §4) of `http`, `https`, `ws` or `wss`: it is relative,

@@ -152,7 +152,7 @@ impl fmt::Debug for Principal {
     }
 }
 
-/// Marks a request that passed a layer without a principal.
+/// Marks a request that a layer has let pass without a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unauthenticated {
     Anonymous,

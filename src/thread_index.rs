@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The number of shards that [`thread_index`] chooses from.
 pub(crate) const SHARDS: usize = 16;
 
-/// Returns the index of this thread's shard, below [`SHARDS`]; 0 while the thread ends.
+/// Returns the index of this thread's shard, below [`SHARDS`]. Returns 0 if the thread is ending.
 pub(crate) fn thread_index() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
