@@ -61,8 +61,7 @@ pub struct Actor {
     bounds: ActorBounds,
 }
 
-/// The bounds that were set on an actor, besides those of its key. They survive a reload of the
-/// key.
+/// The bounds set on an actor, in addition to those of its key. A reload of the key keeps them.
 #[derive(Clone, Debug, Default)]
 struct ActorBounds {
     organization: Option<String>,
@@ -135,12 +134,12 @@ impl Actor {
     ///
     /// An actor that is not a user owns only the key that it authenticated with. An actor with
     /// neither a user nor a key owns no key. All other keys are
-    /// [`NotFound`](super::ManageError::NotFound). The actor issues user keys, but no
-    /// service-account keys, since they would outlive the user; and it removes no users.
+    /// [`NotFound`](super::ManageError::NotFound). The actor can issue user keys, but not
+    /// service-account keys, since those outlive the user. It cannot remove users.
     ///
-    /// The bound cannot be lifted from this actor, but the keys that it issues do not inherit it.
-    /// An actor that holds `apiKeys` can issue a key with `apiKeys`, and that key sees every key of
-    /// the organization wherever you do not set the bound again.
+    /// You cannot remove the bound from this actor, but the keys that it issues do not inherit it.
+    /// If it has `apiKeys` permissions, it can issue a key with them. Set the bound on the actors
+    /// of that key too; otherwise they see every key of the organization.
     ///
     /// ```
     /// use tower_api_key::{Principal, manage::Actor};
@@ -170,8 +169,8 @@ impl Actor {
         }
     }
 
-    /// Adds the bounds of another actor: its organization, its environment, and the bound to own
-    /// keys. The permissions of the other actor are not a bound.
+    /// Adds the bounds of another actor: its organization, its environment, and whether it is
+    /// confined to its own keys. The permissions of the other actor are not a bound.
     pub(super) fn confined_like(mut self, other: &Self) -> Self {
         self.bounds.contradict |= other.bounds.contradict;
         self.bounds.own_keys_only |= other.bounds.own_keys_only;

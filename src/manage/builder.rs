@@ -83,8 +83,8 @@ impl KeyManagerBuilder {
         }
     }
 
-    /// Sets the format of keys without an environment, and of keys in an environment without a
-    /// format of its own.
+    /// Sets the format of keys without an environment. It also applies to each environment for
+    /// which you set no format.
     pub fn format(mut self, format: KeyFormat) -> Self {
         self.formats.plain = Some(format);
         self
@@ -134,7 +134,7 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Sets the part of a key that lists show; the default is [`Mask::FirstAndLast`].
+    /// Sets which part of a key is shown in lists; the default is [`Mask::FirstAndLast`].
     pub fn mask(mut self, mask: Mask) -> Self {
         self.mask = mask;
         self

@@ -35,7 +35,7 @@ pub(super) struct ActorQueues {
     all: [Arc<Semaphore>; 3],
 }
 
-/// One call's turn.
+/// The permits of one call.
 pub(super) struct Turn {
     own: OwnedSemaphorePermit,
     among_all: OwnedSemaphorePermit,
@@ -48,8 +48,8 @@ const QUEUES: usize = 128;
 /// The limit of concurrent calls in one queue.
 const AT_ONCE: usize = 8;
 
-/// The limits over all actors, for reads, additions and revocations. That of revocations is the sum
-/// of their queues, so only the queues limit them.
+/// The limits over all actors, for reads, additions and revocations. For revocations, it is the sum
+/// of the limits of all queues, so only the queues limit them.
 const OF_ALL: [usize; 3] = [64, 32, QUEUES * AT_ONCE];
 
 // === impl ActorQueues, Turn ===

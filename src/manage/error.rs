@@ -10,8 +10,9 @@ use crate::{
     store::{BoxError, RegistryError},
 };
 
-/// An error of a [`KeyManager`](crate::KeyManager). Nothing was changed. The text never contains a
-/// key.
+/// An error of a [`KeyManager`](crate::KeyManager). After an error, no change was made. The
+/// exception is [`ManageError::Store`]: the change may have been made, so read the record before
+/// you retry. The text never contains a key.
 ///
 /// [`status`](Self::status) maps it to an HTTP status. With the feature `axum` it is a response, so
 /// that a handler can return it:
@@ -38,8 +39,8 @@ pub enum ManageError {
     /// The actor lacks this action on the resource `apiKeys`.
     #[error("this needs the permission apiKeys: {0}")]
     PermissionDenied(Action),
-    /// The actor's key is no longer valid. Or it was replaced: a key in its grace period is
-    /// read-only.
+    /// The actor's key is no longer valid, or it was replaced. A replaced key in its grace period
+    /// is read-only.
     #[error("the caller's key is no longer valid, or was replaced and is read-only")]
     ActorInvalid,
     /// The key would have a permission that the actor lacks.
@@ -73,8 +74,8 @@ pub enum ManageError {
     /// [`NewKey::environment`](super::NewKey::environment).
     #[error("set an environment: no keys are issued without one")]
     NoEnvironment,
-    /// The actor is confined to one environment. It cannot remove a user, who may have keys in
-    /// others.
+    /// The actor is confined to one environment, so it cannot remove a user: the user may have keys
+    /// in other environments.
     #[error("a caller confined to one environment cannot remove a user, who may have keys in others")]
     EnvironmentRestricted,
     /// The name of a key, an environment or a metadata text is invalid.
@@ -100,8 +101,8 @@ pub enum ManageError {
         /// The maximum: 256.
         most: usize,
     },
-    /// The key would never work, since its expiry is in the past or before its start; or the end of
-    /// the grace period is not a representable time.
+    /// The times are invalid. The expiry is in the past or not after the start, so the key would
+    /// never work. Or the end of the grace period is not a representable time.
     #[error("invalid times: the key is already expired, expires before it starts, or has too long a grace period")]
     Expiry,
     /// The key would expire later than the actor's key.
@@ -110,7 +111,7 @@ pub enum ManageError {
     /// The key is expired, so it cannot be replaced. Issue a new key.
     #[error("the key {0} is expired: issue a new one")]
     Expired(KeyId),
-    /// The key cannot be generated, or the layer would reject the imported key because of its
+    /// A new key cannot be generated, or the layer would reject an imported key because of its
     /// format.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -12,8 +12,8 @@ use std::{
 use super::ManageError;
 use crate::{clock::Stopwatch, key::FormatError};
 
-/// Reports failures of background work, which is retried. It counts each failure and logs one per
-/// interval.
+/// Counts each failure of background work, and logs at most one failure per interval. The work is
+/// retried.
 pub(super) struct Alarm {
     what: Work,
     interval: Duration,
@@ -28,7 +28,7 @@ pub(super) enum Work {
     Rehash,
 }
 
-/// The lower bound of the log interval, even if usage is written more often.
+/// The minimum log interval. It applies if usage is written more often.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Reports a call that fails with 503. An error of the caller is not reported.

@@ -8,10 +8,10 @@ use crate::{
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Formats {
-    /// For keys without an environment, and for environments without a format.
+    /// The format of keys without an environment, and of environments that have no format.
     pub(super) plain: Option<KeyFormat>,
     pub(super) by_environment: Vec<(String, KeyFormat)>,
-    /// Accepted, never issued.
+    /// The formats of keys that are accepted but never issued.
     pub(super) others: Vec<KeyFormat>,
     pub(super) any: bool,
 }
@@ -42,8 +42,8 @@ impl Formats {
         }
     }
 
-    /// Rejects a key that the layer would reject because of its format, or that has the format of
-    /// another environment.
+    /// Rejects a key that has no format of the layer, or a wrong checksum. Also rejects a key in
+    /// the format of another environment.
     pub(super) fn check_imported(&self, key: &ApiKey, environment: Option<&str>) -> Result<(), FormatError> {
         let has = |format: &KeyFormat| format.check(key.expose());
         let own = self.own().find(|format| has(format) != Err(FormatError::Mismatch));

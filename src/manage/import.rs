@@ -69,9 +69,9 @@ impl KeyManager {
 
     /// Imports a key of another system by its digest, which must be from the manager's own hasher.
     ///
-    /// Without the plain text, the manager cannot check the format, the schemes, or whether the key
-    /// exists under another pepper. The layer accepts the key only if it has a format of the
-    /// manager.
+    /// Without the plain text, the manager cannot check the format of the key, whether a scheme can
+    /// carry it, or whether the store has it under another pepper. The layer accepts the key only
+    /// if it has a format of the manager.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, KeyRecord, manage::{Actor, ManageError, NewKey}};
@@ -107,8 +107,8 @@ impl KeyManager {
         .await
     }
 
-    /// Rejects a key that the store has under another pepper. It may be revoked there, and an
-    /// import would undo that.
+    /// Rejects a key that the store has under another pepper. The stored record may be revoked, and
+    /// an import would make the key valid again.
     async fn check_other_peppers(&self, key: &ApiKey, newest: KeyDigest) -> Result<(), ManageError> {
         let mut others = self.0.hasher.others(key.expose().as_bytes(), newest);
         let Some(first) = others.next() else {

@@ -56,7 +56,8 @@ impl KeyManager {
     /// Issues the first key of an empty store, for a service that starts for the first time.
     ///
     /// Returns `None` if the store has any key, of any owner and status. If several processes start
-    /// at once, one gets a key. An actor with a key always gets `None`, since its own key exists.
+    /// at once, only one of them gets a key. An actor with a key always gets `None`, since its own
+    /// key exists.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
@@ -170,7 +171,8 @@ fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
     }
 }
 
-/// Returns the environment of a new key: the requested one if the actor may use it, or the actor's.
+/// Returns the environment of a new key: the requested one, if the actor may use it. Without a
+/// request, returns the environment of the actor.
 pub(super) fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>, ManageError> {
     match (actor.environment(), &new.environment) {
         (Some(own), Some(named)) if own != named => Err(ManageError::Environment(named.clone())),
@@ -180,7 +182,8 @@ pub(super) fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>,
     }
 }
 
-/// Returns a new id: the time in milliseconds, so that ids sort by creation, and 71 random bits.
+/// Returns a new id from the time in milliseconds and 71 random bits. Ids sort by the time of
+/// creation.
 pub(super) fn new_id(now: SystemTime) -> Result<KeyId, FormatError> {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

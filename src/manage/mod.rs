@@ -6,9 +6,9 @@
 //! | a signed-in user         | [`Actor::trusted`]: your application has authenticated the user |
 //! | the first start          | [`Actor::trusted`], with [`KeyManager::bootstrap`]              |
 //!
-//! Each call checks the actor, changes the registry in one transaction that checks the actor's key
-//! again, and then calls the event hooks. A call finishes even if its caller disconnects, so that
-//! no hook misses a change; this requires a tokio runtime.
+//! Each call checks the actor first. It then changes the registry in one transaction, which checks
+//! the actor's key again. Last, it calls the event hooks. A call finishes even if its caller
+//! disconnects, so that no hook misses a change; this requires a tokio runtime.
 //!
 //! # Errors
 //!
@@ -192,8 +192,8 @@ impl KeyManager {
         &self.0.clock
     }
 
-    /// Returns the limit that a new key counts against. Every issued key has an owner, so none is
-    /// without a limit.
+    /// Returns the limit that a new key counts against. Every issued key has an owner, so a limit
+    /// applies to every issued key.
     fn limit_of(&self, record: &KeyRecord) -> Option<KeyLimit> {
         let max = match record.owner()? {
             Owner::User(_) => self.0.keys_per_user,

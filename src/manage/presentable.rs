@@ -6,7 +6,7 @@ use super::ManageError;
 use crate::{key::ApiKey, scheme::SchemePolicy};
 
 /// The distinct policies of the layers that were built from a manager. Until the first layer is
-/// built, the policy of the manager counts.
+/// built, the policy of the manager applies.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     own: SchemePolicy,

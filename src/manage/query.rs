@@ -58,8 +58,9 @@ impl KeyManager {
 
     /// Returns the keys that `filter` matches, newest first. [`Page`] has an example.
     ///
-    /// The bounds of the actor override the filter: its organization always, its environment if it
-    /// is confined to one, its owner if it is confined to its own keys. A limit of 0 counts as 1.
+    /// The bounds of the actor override the filter. The list always has the organization of the
+    /// actor. It has the actor's environment if the actor is confined to one, and the actor's owner
+    /// if the actor is confined to its own keys. A limit of 0 counts as 1.
     ///
     /// # Errors
     ///
@@ -88,8 +89,8 @@ impl KeyManager {
         .await
     }
 
-    /// Lists the key that the actor authenticated with, for an actor that is not a user: it owns no
-    /// other.
+    /// Lists the key that the actor authenticated with. An actor that is not a user owns no other
+    /// key.
     async fn own_key(&self, actor: &Actor, filter: &KeyFilter) -> Result<Page, ManageError> {
         let record = match actor.key_id() {
             Some(id) => self.0.registry.clone().get(id.clone()).await?,

@@ -15,18 +15,18 @@ use super::{
 };
 use crate::observe::{Decision, PreviousPepper};
 
-/// Rehashes one key at a time, so that other changes do not queue behind it. A key that it skips is
-/// rehashed at a later use.
+/// Rehashes one key at a time, so that other changes do not wait for many rehashes. A key that is
+/// used during a rehash is skipped, and rehashed at a later use.
 pub(super) struct Rehash {
     registry: Arc<dyn ErasedRegistry>,
     is_moving: AtomicBool,
     alarm: Alarm,
 }
 
-/// Failed rehashes are logged once in this time.
+/// The interval in which at most one failed rehash is logged.
 const ALARM_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Marks that a rehash is running, until dropped.
+/// Marks that a rehash is running. Dropping the value removes the mark.
 struct Moving(Arc<Rehash>);
 
 impl Rehash {

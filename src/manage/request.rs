@@ -184,8 +184,8 @@ impl UpdateKey {
 }
 
 impl Rotation {
-    /// Sets how long both keys work. The old key may expire earlier, at its own expiry or with the
-    /// actor's key.
+    /// Sets how long both keys work. The old key may expire earlier: at its own expiry, or at that
+    /// of the actor's key.
     ///
     /// The new key gets the expiry that the old one had, or that of the actor's key if it is
     /// earlier.

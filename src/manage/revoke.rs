@@ -8,11 +8,11 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Revokes a key permanently. The next request with it is rejected; the record is kept, so that
-    /// logs show later use as revoked.
+    /// Revokes a key permanently. The next request with it is rejected. The record is kept, so that
+    /// logs can report the use of a revoked key.
     ///
-    /// A key that this one replaced keeps its grace period. Revoking a revoked key succeeds,
-    /// changes nothing, and calls no hook.
+    /// The predecessor of the key keeps its grace period. Revoking a revoked key succeeds, changes
+    /// nothing, and calls no hook.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, Status, manage::{Actor, ManageError}};

@@ -41,8 +41,9 @@ impl KeyManager {
 
     /// Replaces a key with a grace period, in which both keys work.
     ///
-    /// The old key expires after the grace period, at its own expiry, or with the actor's key,
-    /// whichever comes first. A predecessor that is still in an earlier grace period is revoked.
+    /// The old key expires after the grace period, at its own expiry, or at the expiry of the
+    /// actor's key, whichever comes first. A predecessor that is still in an earlier grace period
+    /// is revoked.
     ///
     /// ```
     /// use std::time::Duration;

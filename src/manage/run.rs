@@ -20,8 +20,8 @@ impl KeyManager {
     /// Runs `work` as `actor`, which needs `action` on `apiKeys`. Every method that takes an actor
     /// calls this.
     ///
-    /// It waits for a turn among the calls of this actor, and spawns the rest, so that a caller who
-    /// disconnects does not stop a change halfway. The task reads the actor's key again and checks
+    /// It waits for a turn among the calls of this actor. It then spawns a task, so that a caller
+    /// who disconnects does not interrupt a change. The task reads the actor's key again and checks
     /// its permission. The registry compares that key once more in the transaction of the change;
     /// if the key has changed, the check and `work` run again.
     pub(super) async fn run_as<T, W, F>(
@@ -62,8 +62,8 @@ impl KeyManager {
         if current.may(action) { Ok(current) } else { Err(ManageError::PermissionDenied(action.clone())) }
     }
 
-    /// Returns the actor of a valid key. A replaced key in its grace period may read but change
-    /// nothing, least of all the key that replaced it.
+    /// Returns the actor of a valid key. A replaced key in its grace period is read-only, so it
+    /// cannot change the key that replaced it.
     pub(super) fn actor_of(&self, record: &KeyRecord, action: &Action) -> Option<Actor> {
         let is_current = record.replaced_by().is_none() || *action == Action::READ;
         (record.obstacle_at(&self.0.clock).is_none() && is_current).then(|| Actor::of_record(record))
@@ -94,7 +94,8 @@ pub(super) async fn spawn_uncancellable<T: Send + 'static>(
     })
 }
 
-/// Repeats an attempt, a few times, while the registry rejects it with a retryable error.
+/// Retries while the registry rejects the attempt with a retryable error, up to [`ATTEMPTS`]
+/// attempts.
 pub(super) async fn retried<T, F>(
     is_retryable: fn(&RegistryError) -> bool,
     mut attempt: impl FnMut() -> F,
@@ -111,7 +112,8 @@ where
     attempt().await
 }
 
-/// Returns whether the record changed after it was read. If so, read it and try again.
+/// Returns whether the record changed after it was read. The caller then reads it again and
+/// retries.
 pub(super) fn is_version_conflict(error: &RegistryError) -> bool {
     matches!(error, RegistryError::VersionConflict(_))
 }

@@ -1,7 +1,7 @@
 //! Counts the usage of keys in memory, and writes it to the registry in batches.
 //!
 //! Threads count in separate maps, so that requests do not contend. The first use after a write
-//! starts a timer; after one interval, the counts are written, once per key.
+//! starts a timer. After one interval, the counts are written, as one sum per key.
 
 use std::{
     collections::HashMap,
@@ -37,8 +37,8 @@ pub(super) struct Usage {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// Counts that are being written. Dropping them adds them back unless they were written, even if
-/// the registry panics.
+/// Counts that are being written. If a count is dropped before it is written, it is added back,
+/// even after a panic of the registry.
 struct Unwritten<'u> {
     usage: &'u Usage,
     uses: Vec<UsageDelta>,
@@ -136,7 +136,7 @@ impl Drop for Unwritten<'_> {
 }
 
 /// Returns whether a rejection counts as a use of the key: the key was verified, and a guard
-/// rejected the request. Add each new problem to this match.
+/// rejected the request. When you add a [`Problem`], add it to this match.
 fn is_use(problem: Problem) -> bool {
     match problem {
         Problem::Forbidden | Problem::NotFound => true,

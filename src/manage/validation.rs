@@ -1,4 +1,4 @@
-//! Rules for names: a person can distinguish them, and they break no log line.
+//! Rules for names, so that a person can distinguish two names and no name breaks a log line.
 
 use super::ManageError;
 use crate::permission::Permissions;

@@ -15,8 +15,8 @@ use crate::{
 /// A [`KeyRecord`] as the management API shows it, with times in RFC 3339 and without the digest.
 ///
 /// Use it for responses of your own handlers. `status` is the state at the time of the conversion:
-/// `active`, `disabled`, `revoked`, `expired` or `not_yet_valid`. [`KeyView::at`] takes the time
-/// from you, for instance from a test clock.
+/// `active`, `disabled`, `revoked`, `expired` or `not_yet_valid`. [`KeyView::at`] uses another time
+/// that you pass, such as that of a test clock.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -65,9 +65,9 @@ pub struct KeyView {
     #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
     use_count: u64,
-    /// The id of the key that this one replaced.
+    /// The id of the key that this key replaced.
     replaces: Option<String>,
-    /// The id of the key that replaced this one. This one works until it expires.
+    /// The id of the key that replaced this key. This key works until it expires.
     replaced_by: Option<String>,
 }
 
@@ -95,8 +95,8 @@ enum KeyState {
 // === impl KeyView ===
 
 impl KeyView {
-    /// Returns the view of a record at a time, which decides whether the key is expired or not yet
-    /// valid.
+    /// Returns the view of a record at the time `now`. The view shows whether the key is expired or
+    /// not yet valid at this time.
     ///
     /// ```
     /// use std::time::SystemTime;

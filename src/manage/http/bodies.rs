@@ -63,7 +63,7 @@ enum Switch {
 #[schema(min_length = 1, max_length = 100)]
 struct KeyName(String);
 
-/// Permissions, with their number checked during deserialization.
+/// Permissions that are counted while they are deserialized.
 #[derive(Default, Deserialize)]
 #[serde(transparent)]
 struct BoundedPermissions(#[serde(deserialize_with = "bounded")] Permissions);
@@ -72,7 +72,7 @@ struct BoundedPermissions(#[serde(deserialize_with = "bounded")] Permissions);
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RotateKey {
-    /// How long both keys work, at most 90 days. The old key may expire earlier by its own expiry.
+    /// How long both keys work, at most 90 days. The old key may expire earlier, at its own expiry.
     #[schema(maximum = 7_776_000)]
     grace_seconds: u32,
     /// The expiry of the new key. The default is that of the old key.
@@ -176,7 +176,7 @@ impl Members for EmptyBody {
     const MEMBERS: &[(&str, &str)] = &[];
 }
 
-/// Reads `*` in a request as a wildcard if it is one in the permissions of the actor.
+/// Makes `*` in a request a wildcard if it is a wildcard in the permissions of the actor.
 fn read_by(permissions: Permissions, actor: &Actor) -> Permissions {
     if actor.permissions().has_wildcards() { permissions.with_wildcards() } else { permissions }
 }

@@ -21,14 +21,14 @@ use crate::{
 /// Extracts the actor of a request, if it has the permission `A` on `apiKeys`.
 ///
 /// It comes before the body in a handler's arguments, so a caller without the permission gets 403
-/// before the body is read. The manager checks the permission again, with the key as it is then:
-/// the body may arrive slowly, and the key may be revoked meanwhile.
+/// before the body is read. The manager checks the permission again, with the current record of the
+/// key, since the key may be revoked while the body arrives.
 pub(super) struct RequestActor<A> {
     identity: Identity,
     requires: PhantomData<A>,
 }
 
-/// The actor, and the principal that it was made from.
+/// The actor, and the principal from which it was built, if any.
 struct Identity {
     actor: Actor,
     principal: Option<Principal>,
@@ -44,7 +44,7 @@ pub(super) struct CanRead;
 pub(super) struct CanUpdate;
 pub(super) struct CanDelete;
 
-/// A request extension of the self-service router: each actor is confined to its own keys.
+/// The request extension that confines each actor of the self-service router to its own keys.
 #[derive(Clone, Copy)]
 pub(super) struct OwnKeysOnly;
 
@@ -122,9 +122,9 @@ impl Identity {
     }
 }
 
-/// Removes the headers that identify the page of a browser's request, if the request has a key in a
-/// private header. Another site cannot make a browser send such a header, so the request is exempt
-/// from the check for cross-site requests.
+/// Removes the headers in which a browser names the site that sent the request, if the request has
+/// a key in a private header. Another site cannot make a browser send such a header, so the request
+/// is exempt from the check for cross-site requests.
 pub(super) async fn without_page_headers(mut request: Request) -> Request {
     let extensions = request.extensions();
     let is_private = extensions.get::<Principal>().is_some_and(|principal| {

@@ -129,7 +129,7 @@ pub(super) async fn revoke(
 
 type IdInPath = Result<Path<KeyPath>, PathRejection>;
 
-/// The `{id}` of the path. It ignores the parameters of a path that the router is nested under.
+/// The `{id}` of the path. Parameters of a path under which the router is nested are ignored.
 #[derive(Deserialize)]
 pub(super) struct KeyPath {
     id: String,

@@ -11,16 +11,16 @@ pub(super) struct ListKeys {
     /// The maximum number of keys in one page.
     #[param(value_type = u8, minimum = 1, maximum = 255, default = 100, required = false)]
     pub(super) limit: NonZeroU8,
-    /// `next` of the previous page.
+    /// The `next` of the previous page.
     #[param(value_type = String, min_length = 1, required = false)]
     pub(super) cursor: Option<String>,
-    /// Only keys of the user with this id.
+    /// Lists only the keys of the user with this id.
     #[param(value_type = String, required = false)]
     pub(super) owner: Option<String>,
-    /// Only keys of this environment.
+    /// Lists only the keys of this environment.
     #[param(value_type = String, required = false)]
     pub(super) environment: Option<String>,
-    /// Also revoked keys.
+    /// Whether to list revoked keys too.
     #[param(required = false)]
     pub(super) revoked: bool,
 }
@@ -44,8 +44,8 @@ impl ListKeys {
             match name {
                 "limit" => list.limit = value.parse().map_err(|_| "limit: must be a number from 1 to 255.")?,
                 "revoked" => list.revoked = value.parse().map_err(|_| "revoked: must be true or false.")?,
-                // An empty cursor matches no key. A client would take the empty page for the last
-                // one.
+                // An empty cursor matches no key, and a client would read the empty page as the
+                // last page.
                 "cursor" if value.is_empty() => {
                     return Err("cursor: must be `next` of the previous page; omit it for the first page.".into());
                 }

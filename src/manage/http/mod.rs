@@ -77,15 +77,16 @@ impl KeyManager {
     /// # Actors
     ///
     /// The actor is the [`Principal`](crate::Principal) of the request. Without one, it is the
-    /// [`Actor`](super::Actor) that your own sign-in put into the request extensions. With both,
-    /// the principal acts within the bounds of the actor. Actors see the keys of their organization
-    /// only. For users who manage their own keys, see [`KeyManager::self_service_router`].
+    /// [`Actor`](super::Actor) that your own sign-in put into the request extensions. If a request
+    /// has both a principal and an actor, the principal acts within the bounds of the actor. Actors
+    /// see the keys of their organization only. For users who manage their own keys, see
+    /// [`KeyManager::self_service_router`].
     ///
     /// # Errors
     ///
     /// Errors are `application/problem+json` (RFC 9457), with the status of
-    /// [`ManageError::status`](super::ManageError::status). A 401, and a 403 to a request with a
-    /// key, have the format of the layer instead. No response may be cached.
+    /// [`ManageError::status`](super::ManageError::status). The layer writes a 401, and a 403 for a
+    /// request with a key, in its own format instead. No response may be cached.
     ///
     /// A body must be `application/json`; `regenerate` and `DELETE` need none. Cross-site requests
     /// of browsers (`Sec-Fetch-Site`, `Origin`) are rejected, which makes the API safe with session
@@ -137,13 +138,13 @@ impl KeyManager {
         Router::new().nest(path, self.router(policy)).merge(self.served(root))
     }
 
-    /// Returns the management API for users: [`KeyManager::router`], with each actor confined to
-    /// its own keys by [`Actor::own_keys_only`](super::Actor::own_keys_only).
+    /// Returns the management API for users. It is [`KeyManager::router`], but confines each actor
+    /// to its own keys with [`Actor::own_keys_only`](super::Actor::own_keys_only).
     ///
     /// A request for any other key gets 404. A request to issue a service-account key gets 403.
     ///
-    /// The bound belongs to this router, not to the keys that are issued here. A user can issue a
-    /// key with `apiKeys`, because the router requires that permission of the user. At
+    /// This router sets the bound; the keys that it issues do not inherit the bound. A user can
+    /// issue a key with `apiKeys`, because the router requires that permission of the user. At
     /// [`KeyManager::router`], such a key would manage every key of the organization. If you mount
     /// both routers, put a guard on the other one that rejects these keys:
     ///
@@ -180,7 +181,7 @@ impl KeyManager {
     /// like [`KeyManager::router_at`]. Add it to your router with [`Router::merge`].
     ///
     /// If you also mount [`KeyManager::router_at`], guard that router against the keys that users
-    /// issue here: see [`KeyManager::self_service_router`].
+    /// issue with this one: see [`KeyManager::self_service_router`].
     ///
     /// ```
     /// use axum::Router;

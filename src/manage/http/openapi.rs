@@ -52,7 +52,8 @@ pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
     document
 }
 
-/// Adds the patterns of names, generated from the table that the manager checks them with.
+/// Adds the patterns of names. They are generated from the table with which the manager checks
+/// names.
 fn describe_names(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
     schemas["KeyName"]["pattern"] = validation::pattern(false).into();

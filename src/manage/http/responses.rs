@@ -37,7 +37,7 @@ pub(super) struct KeyList {
 #[schema(as = Problem, description = "An error (RFC 9457).")]
 #[allow(dead_code, reason = "only its schema is used")]
 pub(super) struct ProblemBody {
-    /// `about:blank`: the meaning is that of the status.
+    /// Always `about:blank`: the problem has no meaning beyond that of its status.
     r#type: String,
     title: String,
     status: u16,
@@ -59,12 +59,12 @@ impl KeyList {
 }
 
 /// Returns the response with the plain text of a key. The body is the last copy of the plain text,
-/// and is wiped after it was sent.
+/// and is wiped after it is sent.
 pub(super) fn created(issued: &IssuedKey<'_>) -> Result<Response, ApiError> {
     let mut length = Length(0);
     let mut written = serde_json::to_writer(&mut length, issued);
-    // A buffer that grew would leave a copy of its content behind, so it has its full length at
-    // once.
+    // Allocates the full length first, since a buffer that grows leaves a copy of its content
+    // behind.
     let mut text = Zeroizing::new(Vec::with_capacity(length.0));
     written = written.and_then(|()| serde_json::to_writer(&mut *text, issued));
     if written.is_err() {

@@ -10,8 +10,8 @@ pub(super) fn present_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     instant.map(Some).ok_or_else(|| D::Error::custom("not a time"))
 }
 
-/// Returns the last [`Timestamp`] for the last days of 9999, which clients send for "never" and
-/// which a [`Timestamp`] cannot represent.
+/// Returns [`Timestamp::MAX`] for the last two days of 9999, which clients send for "never". A
+/// [`Timestamp`] ends on 30 December 9999.
 fn last_instant(text: &str) -> Option<Timestamp> {
     let rest = text.strip_prefix("9999-12-3")?;
     format!("9998-12-3{rest}").parse::<Timestamp>().ok().map(|_| Timestamp::MAX)
