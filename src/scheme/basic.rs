@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::rejection::Cause;
 
-/// Which part of `user:password` is the key.
+/// The part of `user:password` that is the key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum BasicPart {
     User,
@@ -26,7 +26,7 @@ pub(super) fn decode(coded: &[u8], part: BasicPart, max_key_len: usize) -> Resul
     Ok(Zeroizing::new(part.to_vec()))
 }
 
-/// The length of a key, a colon and another part of the same length, in base64.
+/// Returns the base64 length of a key, a colon, and another part as long as the key.
 const fn max_coded_len(max_key_len: usize) -> usize {
     (2 * max_key_len + 1).div_ceil(3) * 4
 }

@@ -1,4 +1,4 @@
-//! The places in a request that may carry a key, one row of facts for each.
+//! The places in a request that may carry a key, and the texts that describe each place.
 
 use std::{
     borrow::Cow,
@@ -35,11 +35,11 @@ pub(crate) struct Spelled {
 pub(super) struct Facts {
     /// The first part of a scheme's text form.
     pub(super) kind: &'static str,
-    /// In a sentence: `the cookie`.
+    /// The words in a sentence: `the cookie`.
     pub(super) noun: &'static str,
     /// The parameter `in` of an `ApiKey` challenge.
     pub(super) challenge_in: &'static str,
-    /// The characters of a key, where the place restricts them.
+    /// The allowed characters of a key, if the place restricts them.
     pub(super) alphabet: Option<&'static str>,
     /// Returns what a client sends, such as `Cookie: NAME=KEY`, from the name of the place and the
     /// value.
@@ -97,7 +97,7 @@ impl Carrier {
         places.into_iter().find(|place| place.facts().kind == kind)
     }
 
-    /// Returns the name as it is compared: a header's in lower case.
+    /// Returns the name for comparisons. A header name is in lower case.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Header(name) => name,
@@ -105,8 +105,8 @@ impl Carrier {
         }
     }
 
-    /// Returns the name as a caller writes it: a header's as it was spelled, a parameter's as in a
-    /// URL.
+    /// Returns the name as a caller writes it. A header has the spelling of the configuration, and
+    /// a query parameter is URL-encoded.
     pub(super) fn spelled(&self) -> Cow<'_, str> {
         match self {
             Self::Header(name) => Cow::Borrowed(&name.given),
@@ -115,7 +115,7 @@ impl Carrier {
         }
     }
 
-    /// Returns the request header that holds the key, unless it is in the URI.
+    /// Returns the request header that holds the key, or `None` if the URI holds it.
     pub(super) fn request_header(&self) -> Option<HeaderName> {
         match self {
             Self::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok(),
@@ -125,8 +125,8 @@ impl Carrier {
         }
     }
 
-    /// Returns whether a browser sends the credential by itself, or follows a link that contains
-    /// it. Then another site can make the browser send it.
+    /// Returns whether another site can make a browser send the credential. The browser then sends
+    /// it automatically, or follows a link that contains it.
     #[cfg(feature = "admin-api")]
     pub(super) fn is_ambient(&self) -> bool {
         match self {

@@ -1,7 +1,7 @@
-//! `WWW-Authenticate`: the schemes that a caller may use, and what is wrong with the credential
-//! that it sent.
+//! `WWW-Authenticate`: the schemes that a caller may use, and the error of the credential that it
+//! sent.
 //!
-//! Every line is built once, with the layer.
+//! Every line is built once, when the layer is built.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 

@@ -1,12 +1,11 @@
-//! The coding of a key in the value of a place: whether it is encoded in base64, and which
-//! characters it may have.
+//! The coding of a key in the value of a place: plain text or base64, and the allowed characters.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{Scheme, basic::BasicPart, diagnosis::Around, grammar::is_token68, is_readable};
 
-/// Which part of a credential is the key, and which characters it may have.
+/// The part of a credential that is the key, and the characters that the key may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyForm {
     /// The default of the place, see the table of [`Scheme`].
@@ -31,7 +30,7 @@ pub(super) enum Coding {
 // === impl KeyForm, Coding ===
 
 impl KeyForm {
-    /// All forms: a text form is parsed, and its error is written, from this list.
+    /// All forms. The parser of a scheme's text form uses this list, and so does its error text.
     pub(super) const ALL: [Self; 3] = [Self::Usual, Self::VisibleAscii, Self::Password];
 
     /// Returns the suffixes for an error text.
@@ -68,7 +67,7 @@ impl Coding {
         }
     }
 
-    /// Returns whether the text, once decoded, is a key by its length and its characters.
+    /// Returns whether the decoded text has the length and the characters of a key.
     pub(super) fn is_key(self, text: &[u8], max_len: usize) -> bool {
         match self {
             Self::Token68 => text.len() <= max_len && is_token68(text),
@@ -85,7 +84,7 @@ impl Coding {
         }
     }
 
-    /// Returns the characters of a key, in words for a caller.
+    /// Describes the characters of a key, for a caller.
     pub(super) const fn alphabet(self) -> &'static str {
         match self {
             Self::Token68 => "letters, digits and -._~+/ with = at the end",
@@ -93,7 +92,7 @@ impl Coding {
         }
     }
 
-    /// Returns the value to send, for a caller: `Bearer KEY`.
+    /// Describes the value that a caller sends: `Bearer KEY`.
     pub(super) fn usage(self, word: Option<&str>) -> String {
         let key = match self {
             Self::Token68 | Self::VisibleAscii => "KEY",
@@ -103,8 +102,8 @@ impl Coding {
         word.map_or(key.to_owned(), |word| format!("{word} {key}"))
     }
 
-    /// Returns the value that carries `key`. In a pair of `Basic`, the other part is empty (RFC
-    /// 7617 §2).
+    /// Returns the value that carries `key`. With `Basic`, the other part of `user:password` is
+    /// empty (RFC 7617 §2).
     pub(super) fn write(self, word: Option<&str>, key: &str) -> Zeroizing<String> {
         let encode = |pair: String| STANDARD.encode(Zeroizing::new(pair).as_bytes());
         let key = Zeroizing::new(match self {

@@ -45,11 +45,11 @@ impl Scheme {
 
     /// Returns `Authorization: Basic BASE64`, where the user name is the key (RFC 7617 §2).
     ///
-    /// `curl -u KEY:` sends this, and every HTTP client that takes a user name. The password is
-    /// ignored and may have up to 512 bytes.
+    /// `curl -u KEY:` sends this, and so does every HTTP client to which you pass a user name. The
+    /// password is ignored and may have up to 512 bytes.
     ///
     /// A browser answers the challenge of this scheme with a dialog for name and password. It then
-    /// sends them by itself, as it does with a cookie.
+    /// sends them automatically, like a cookie.
     pub const fn basic() -> Self {
         Self::word_in_authorization(Cow::Borrowed("Basic"))
     }
@@ -104,9 +104,9 @@ impl Scheme {
     /// Returns the scheme `Cookie: NAME=KEY` (RFC 6265 §4.2). Names are case-sensitive. The quotes
     /// of a quoted value are part of it, so a quoted value is malformed.
     ///
-    /// A browser sends a cookie by itself, even when another site makes it send the request. Set
-    /// the cookie with `SameSite=Strict`, `HttpOnly` and `Secure`, and reject cross-site requests
-    /// that change something: tower-http's `csrf` does, except for the GET of a WebSocket
+    /// A browser sends a cookie automatically, even in a request that another site causes. Set the
+    /// cookie with `SameSite=Strict`, `HttpOnly` and `Secure`, and reject cross-site requests that
+    /// change data. The `csrf` layer of tower-http rejects them, except for the GET of a WebSocket
     /// handshake.
     pub fn cookie(name: impl Into<String>) -> Self {
         Self::whole(Carrier::Cookie(Cow::Owned(name.into())))
@@ -117,8 +117,8 @@ impl Scheme {
     /// is the protocol that follows `NAME`.
     ///
     /// Your service sees neither `NAME` nor the key, but does see the client's other protocols. If
-    /// it accepts the WebSocket and selects none of them, the layer selects `NAME`: a browser
-    /// closes the connection if a server selects none of the offered protocols.
+    /// it accepts the WebSocket and selects none of them, the layer selects `NAME`. Otherwise the
+    /// browser closes the connection, since the server selected none of the offered protocols.
     pub fn websocket_protocol(name: impl Into<String>) -> Self {
         Self::whole(Carrier::WebSocketProtocol(Cow::Owned(name.into())))
     }
@@ -148,7 +148,7 @@ impl Scheme {
         Self { place: Carrier::Header(AUTHORIZATION), word: Some(word), form: KeyForm::Usual }
     }
 
-    /// A place with nothing but the key in its value.
+    /// Returns a scheme in which the whole value of the place is the key.
     pub(super) const fn whole(place: Carrier) -> Self {
         Self { place, word: None, form: KeyForm::Usual }
     }

@@ -53,7 +53,7 @@ impl CookieSource {
     }
 }
 
-/// Removes these cookies. All others stay on their lines.
+/// Removes the cookies of these sources. All other cookies stay on their lines.
 pub(super) fn hide(sources: &[CookieSource], headers: &mut HeaderMap) {
     let is_ours = |pair: &[u8]| {
         let (name, _) = split(pair);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::rejection::{Cause, Reason};
 
-/// What is wrong, and where. Small enough to be copied.
+/// The cause of an error and what an error text may name. It is small, so a copy is cheap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Diagnosis {
     pub(crate) cause: Cause,
@@ -20,7 +20,7 @@ pub(crate) struct Diagnosis {
 }
 
 /// What an error text may name: a scheme of the policy, or a public name from `known.rs`. A number
-/// is a position in the policy's order or in such a list.
+/// is a position in the policy's order or in a list of `known.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Seen {
     Nothing,
@@ -34,7 +34,7 @@ pub(crate) enum Seen {
     Place(u8),
 }
 
-/// A shorter text is probably a part of a word, and not a key.
+/// The minimum length of a text that is probably a key. A shorter one is probably a part of a word.
 pub(super) const SHORTEST_KEY: usize = 16;
 
 /// The rules for every place of a policy.
@@ -49,16 +49,16 @@ pub(super) struct Rules {
     pub(super) authorization: Seen,
 }
 
-/// What surrounds a text that is not a key.
+/// The position of a text that is not a key, and whether commas are allowed in it.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Around {
-    /// After a word, and without commas.
+    /// After a word; commas are not allowed.
     Word,
-    /// The whole value, which may have commas.
+    /// The whole value; commas are allowed.
     Whole,
-    /// The whole value, which has no commas.
+    /// The whole value; commas are not allowed.
     WholeWithoutCommas,
-    /// After a word, and possibly with commas.
+    /// After a word; commas are allowed.
     WordWithCommas,
 }
 
@@ -82,7 +82,7 @@ impl Diagnosis {
 }
 
 impl Seen {
-    /// Schemes after the 256th are not named.
+    /// Schemes after the 256th are not named, since a position has one byte.
     pub(super) fn scheme(order: usize) -> Self {
         u8::try_from(order).map_or(Self::Nothing, Self::Scheme)
     }
@@ -143,8 +143,8 @@ impl Rules {
         }
     }
 
-    /// Returns why an `Authorization` without a word of the policy at its start is not accepted. It
-    /// can still be a malformed credential of the policy.
+    /// Returns why an `Authorization` that does not begin with a word of the policy is rejected.
+    /// Its value may still be a malformed credential of the policy.
     pub(super) fn foreign(&self, value: &[u8]) -> (Reason, Diagnosis) {
         let (mut cause, mut seen) = self.other_word(value);
         let is_accepted =
@@ -159,8 +159,8 @@ impl Rules {
         (reason, Diagnosis::new(cause, seen.unwrap_or(self.authorization)))
     }
 
-    /// Returns the cause for a value that has something else where a word of the policy should be,
-    /// and what of it an error text may name.
+    /// Returns the cause for a value that does not begin with a word of the policy. Also returns
+    /// what an error text may name.
     pub(super) fn other_word(&self, value: &[u8]) -> (Cause, Option<Seen>) {
         let head_len = value.iter().take_while(|byte| is_tchar(**byte)).count();
         let (head, rest) = value.split_at(head_len);
@@ -180,8 +180,8 @@ impl Rules {
     }
 }
 
-/// Returns why a request has no credential of the policy: its key is in a place that only other
-/// services read, or it has no key.
+/// Returns why a request has no credential of the policy. Either a place that only other services
+/// read holds its key, or the request has no key.
 pub(super) fn of_others(headers: &HeaderMap, uri: &Uri) -> (Reason, Diagnosis) {
     let other = |place| Diagnosis::new(Cause::OtherPlace, Seen::Place(place));
     let mut found = None;
@@ -207,7 +207,8 @@ pub(super) fn of_others(headers: &HeaderMap, uri: &Uri) -> (Reason, Diagnosis) {
     (Reason::Missing, found.or_else(in_query).or_else(in_cookie).map_or(nothing, other))
 }
 
-/// Returns whether a header is worth comparing with the known ones. Most headers are not.
+/// Returns whether a header may be in the list of known headers. Most headers are not, so they need
+/// no comparison with the list.
 fn is_candidate(name: &str) -> bool {
     name == "authorization"
         || (name.len() <= 15 && ["key", "token", "authorization"].iter().any(|end| name.ends_with(end)))
@@ -218,8 +219,8 @@ fn has(words: &[Box<str>], word: &[u8]) -> bool {
     words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// Returns whether a text that may be a key follows this word without a space: `BearerKEY`,
-/// `Bearer%20KEY`.
+/// Returns whether the value is this word and, without a space, a text that may be a key:
+/// `BearerKEY`, `Bearer%20KEY`.
 pub(super) fn is_glued_to(value: &[u8], word: &str) -> bool {
     let Some((head, rest)) = value.split_at_checked(word.len()).filter(|(_, rest)| rest.len() >= SHORTEST_KEY) else {
         return false;
@@ -250,7 +251,8 @@ fn is_parameter(text: &[u8]) -> bool {
     known::is_parameter(trim_ows(&text[..end])) && text[end..].iter().any(|byte| *byte != b'=')
 }
 
-/// Returns whether a comma divides the text: any comma, or only one next to white space.
+/// Returns whether a comma divides the text. If commas are allowed, only a comma next to white
+/// space divides it.
 fn has_comma(text: &[u8], allows_commas: bool) -> bool {
     if allows_commas {
         text.windows(2).any(|pair| matches!(pair, [b',', b' ' | b'\t'] | [b' ' | b'\t', b',']))

@@ -58,7 +58,7 @@ pub(super) fn add(
             return Err(ConfigError::ReadTwoWays(scheme.to_string()));
         }
         source.forms.push(form);
-        // A word is tried before the value is taken whole.
+        // The forms with a word are tried before the form in which the whole value is the key.
         source.forms.sort_by_key(|form| form.word.is_none());
     } else {
         let is_shared = header == AUTHORIZATION;
@@ -76,7 +76,7 @@ impl<'r> Candidate<'r> {
         }
     }
 
-    /// Returns whether it is a key by its length and its characters.
+    /// Returns whether the text has the length and the characters of a key.
     pub(crate) fn is_key(&self, max_len: usize) -> bool {
         self.coding.is_key(self.key, max_len)
     }
@@ -121,8 +121,8 @@ impl HeaderSource {
         }
     }
 
-    /// Returns the text of a credential, and whether it is encoded as Basic. A private header
-    /// without a word of the policy is taken whole.
+    /// Returns the text of a credential, and whether it is encoded as Basic. In a private header
+    /// without a word of the policy, the text is the whole value.
     pub(super) fn text<'r>(&self, value: &'r [u8]) -> Option<(bool, &'r [u8])> {
         let found = self.forms.iter().find_map(|form| Some((form.scheme.is_basic(), form.text(value)?)));
         found.or((!self.is_shared).then_some((false, value)))
@@ -196,7 +196,8 @@ impl Form {
         self.coding.around(self.word.is_some())
     }
 
-    /// Returns whether another form has the same word and reads another key after it.
+    /// Returns whether another form has the same word, but reads the key after it in another
+    /// coding.
     fn is_read_otherwise(&self, other: &Form) -> bool {
         let is_same = match (&self.word, &other.word) {
             (Some(word), Some(other)) => word.eq_ignore_ascii_case(other),

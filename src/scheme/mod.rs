@@ -3,25 +3,26 @@
 //! This module reads a borrowed credential out of a request. It knows no key format, no store and
 //! no principal.
 //!
-//! [`Scheme`] has a table of the schemes. The rules, in the order in which they apply:
+//! [`Scheme`] has a table of the schemes. These rules apply, in this order:
 //!
 //! 1. Optional white space at both ends of a field value is not part of it (RFC 9110 §5.5).
 //! 2. An empty `Authorization` is not a credential. Any other empty credential (a private header
-//!    without a value, a word without a key, an empty query value or cookie) conflicts with
-//!    nothing. If it is the only one, it is malformed.
+//!    without a value, a word without a key, an empty query value or cookie) does not conflict with
+//!    another credential. If it is the only one, it is malformed.
 //! 3. A word matches in any case. One or more spaces follow it (RFC 9110 §11.4). A tab is not a
 //!    space, and a comma does not end a key.
 //! 4. A key has 1 to 512 bytes, or up to
 //!    [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len). Its characters are token68
 //!    (RFC 9110 §11.2) after a word; visible ASCII in a private header, in Basic and in a query;
-//!    cookie-octets (RFC 6265 §4.1.1) in a cookie; a token (RFC 9110 §5.6.2) among protocols.
+//!    cookie-octets (RFC 6265 §4.1.1) in a cookie; a token (RFC 9110 §5.6.2) in a list of WebSocket
+//!    protocols.
 //! 5. A credential header, query parameter, cookie or protocol that is repeated is rejected, even
 //!    with equal values. Several `Cookie` lines are one header, and so are several
 //!    `Sec-WebSocket-Protocol` lines (RFC 9113 §8.2.3, RFC 6455 §11.3.4).
 //! 6. The policy's [`ConflictPolicy`] decides about two schemes in one request.
 //!
-//! An `Authorization` with a word outside the policy belongs to another system and is left alone,
-//! and so is any header, cookie or protocol outside the policy.
+//! An `Authorization` with a word outside the policy belongs to another system, so the layer
+//! ignores it. The layer also ignores every header, cookie and protocol outside the policy.
 
 mod basic;
 mod carrier;
@@ -118,7 +119,7 @@ impl Scheme {
         self.word.as_deref()
     }
 
-    /// Returns which text of the credential is the key.
+    /// Returns the form of the key in the credential.
     #[cfg(feature = "utoipa")]
     pub(crate) fn key_form(&self) -> KeyForm {
         self.form
@@ -141,7 +142,7 @@ impl Scheme {
         self.word.as_deref().filter(|_| self.place.is_authorization()).unwrap_or("ApiKey")
     }
 
-    /// Returns the shared copy of this scheme, for principals to use without a reference count.
+    /// Returns the shared copy of this scheme. Principals refer to it without a reference count.
     ///
     /// Each distinct scheme stays in memory as long as the process runs. Schemes come from
     /// configuration, so there are few.

@@ -12,8 +12,8 @@ impl Reader {
     /// Returns a reader of the places that hold a foreign credential, or `None` if there is no such
     /// place. `is_ours` returns whether a text has a format of this service.
     ///
-    /// A place is not foreign if it is empty, if it holds several values, or if its text is ours
-    /// after it is percent-decoded.
+    /// A place does not hold a foreign credential if it is empty, if it holds several values, or if
+    /// its text has a format of this service, percent-decoded or not.
     pub(crate) fn of_others(&self, headers: &HeaderMap, uri: &Uri, is_ours: &dyn Fn(&[u8]) -> bool) -> Option<Self> {
         let is_ours: &dyn Fn(&[u8]) -> bool = &|text| is_ours(text) || is_ours_once_decoded(text, is_ours);
         let mut others = self.clone();
@@ -38,15 +38,15 @@ impl Reader {
 }
 
 impl HeaderSource {
-    /// Returns whether its only line holds a text that is not ours: after a word of the policy, or
-    /// as the whole value of a private header.
+    /// Returns whether this header has exactly one line, and the line holds a foreign text. The
+    /// text follows a word of the policy, or is the whole value of a private header.
     pub(super) fn holds_others(&self, headers: &HeaderMap, is_ours: &dyn Fn(&[u8]) -> bool) -> bool {
         let Some(value) = one(headers.get_all(&self.name).iter().map(HeaderValue::as_bytes)) else { return false };
         let value = trim_ows(value);
         match self.text(value) {
             None | Some((_, [])) => false,
             Some((true, coded)) => match lenient(coded) {
-                // The key may be the whole pair, the user name or the password.
+                // The key may be the whole decoded text, the user name or the password.
                 Some(pair) => !is_ours(&pair) && !pair.split(|byte| *byte == b':').any(is_ours),
                 None => !is_ours(coded),
             },
@@ -66,8 +66,8 @@ fn lenient(coded: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     STANDARD_NO_PAD.decode(Zeroizing::new(letters.collect::<Vec<u8>>())).ok().map(Zeroizing::new)
 }
 
-/// Returns whether a text is ours once it is percent-decoded, up to three times. A text that is
-/// encoded even more often is no credential of another system, so it counts as ours.
+/// Percent-decodes a text up to three times, and returns whether one of the results is ours. A text
+/// that is encoded even more often is not a credential of another system, so it counts as ours.
 fn is_ours_once_decoded(text: &[u8], is_ours: &dyn Fn(&[u8]) -> bool) -> bool {
     let decode = |text: &[u8]| Zeroizing::new(percent_decode(text).collect::<Vec<u8>>());
     let mut text = Zeroizing::new(text.to_vec());

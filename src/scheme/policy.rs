@@ -79,7 +79,7 @@ impl fmt::Display for ConflictPolicy {
 }
 
 impl SchemePolicy {
-    /// Returns a policy of these schemes, in this order, that rejects two of them in one request.
+    /// Returns a policy of these schemes, in this order. It rejects a request with two of them.
     pub fn new(schemes: impl IntoIterator<Item = Scheme>) -> Self {
         Self { schemes: schemes.into_iter().collect(), conflict: ConflictPolicy::Reject, unadvertised: Vec::new() }
     }
@@ -150,7 +150,7 @@ impl SchemePolicy {
     }
 
     /// Returns the request headers that may carry a key, each once: `authorization`, private
-    /// headers, `cookie`, `sec-websocket-protocol`. A key in the query is in none of them.
+    /// headers, `cookie`, `sec-websocket-protocol`. For a key in the query, there is no header.
     ///
     /// Use it for middleware outside the layer, which sees requests before the layer marks their
     /// keys as sensitive: tower-http's `SetSensitiveRequestHeadersLayer` takes these names.

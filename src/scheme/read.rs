@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{error::ConfigError, rejection::Reason};
 
-/// A policy, made ready for reading.
+/// A policy, prepared for reading requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     carriers: Vec<HeaderName>,
@@ -48,8 +48,8 @@ impl Reader {
         &self.carriers
     }
 
-    /// Fast path: one header with one line, and no other place to look at. In any other case,
-    /// [`Reader::read`] reads the request.
+    /// The fast path for a request in which one header with one line is the only place that may
+    /// hold a key. In any other case it returns `None`, and [`Reader::read`] reads the request.
     pub(crate) fn candidate<'r>(&self, headers: &'r HeaderMap) -> Option<Candidate<'r>> {
         let some_are_repeated = headers.len() > headers.keys_len();
         if self.reads_beyond_headers || some_are_repeated {
@@ -127,7 +127,7 @@ impl Reader {
         self.sources.take_protocol(headers)
     }
 
-    /// Returns the scheme of a header that is in this position of the policy's order.
+    /// Returns the scheme in this position of the policy's order, if it reads a header.
     fn header_scheme(&self, order: usize) -> Option<&'static Scheme> {
         let mut forms = self.sources.headers.iter().flat_map(|source| &source.forms);
         forms.find(|form| form.order == order).map(|form| form.scheme)

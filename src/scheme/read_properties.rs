@@ -1,5 +1,5 @@
-//! Properties of reading: the fast path agrees with the full parser, and empty credentials change
-//! nothing.
+//! Properties of reading: the fast path agrees with the full parser, and empty credentials do not
+//! change the result.
 
 use http::{HeaderMap, HeaderValue, Uri, header::HOST};
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -53,7 +53,7 @@ impl Reader {
     }
 }
 
-/// Returns whether `candidate` returns nothing, or the key that `read` returns.
+/// Returns whether `candidate` finds the same key as `read`, or finds none.
 fn is_what_is_read(reader: &Reader, headers: &HeaderMap, uri: &Uri) -> bool {
     let key = reader.candidate(headers).filter(|key| key.is_key(reader.max_key_len()));
     key.is_none_or(|key| answer(reader.read(headers, uri)) == Ok((key.scheme, key.key.to_vec())))

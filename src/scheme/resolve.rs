@@ -1,4 +1,4 @@
-//! Combines what was read from all places of a request into one credential, or into the reason why
+//! Combines the results of all places of a request into one credential, or into the reason why
 //! there is none.
 
 use std::ops::Deref;
@@ -14,7 +14,7 @@ pub(crate) struct Credential<'r> {
     pub(crate) key: KeyText<'r>,
 }
 
-/// Borrowed from the request. A key that had to be decoded is owned, and wiped on drop.
+/// The text of a key, borrowed from the request. A decoded key is owned, and wiped on drop.
 pub(crate) enum KeyText<'r> {
     Borrowed(&'r [u8]),
     Decoded(Zeroizing<Vec<u8>>),
@@ -29,19 +29,20 @@ pub(crate) struct CredentialError {
     pub(crate) diagnosis: Diagnosis,
 }
 
-/// What one source holds. A number is a position in the policy's order.
+/// The result of one source. A number is a position in the policy's order.
 pub(super) enum SourceResult<'r> {
     Nothing,
-    /// A credential of another system, in a header that is shared.
+    /// A credential of another system, in a header that other systems use too.
     Foreign(&'r [u8]),
-    /// A place of the policy that is present but has no key. It conflicts with nothing.
+    /// A place of the policy that is present but has no key. It does not conflict with a
+    /// credential.
     Empty(usize, &'static Scheme),
     Malformed(usize, &'static Scheme, Cause),
     Twice(usize, Option<&'static Scheme>),
     Key(usize, Credential<'r>),
 }
 
-/// A key, or a scheme that was attempted and what is wrong.
+/// A key, or a scheme that was attempted and the cause of its failure.
 type Found<'r> = Result<Credential<'r>, (&'static Scheme, Cause)>;
 
 /// Collects the results of the sources.
@@ -60,7 +61,8 @@ pub(super) struct Resolver<'r> {
 pub(super) enum Resolution<'r> {
     Read(Credential<'r>),
     Unread(CredentialError),
-    /// No credential of the policy, and one of another system in a header that is shared.
+    /// No credential of the policy, but one of another system in a header that other systems use
+    /// too.
     Foreign(&'r [u8]),
     Nothing,
 }

@@ -1,7 +1,7 @@
-//! The places of one policy, made ready for reading.
+//! The places of one policy, prepared for reading requests.
 //!
-//! Each function takes [`Sources`] apart without `..`, so that the compiler names every function
-//! that a new place must be added to.
+//! The functions destructure [`Sources`] without `..`. For a new place, the compiler then names
+//! every function that must handle it.
 
 use std::ptr;
 
@@ -41,7 +41,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Finds what every place of a request holds.
+    /// Reads every place of a request, and adds the results to `found`.
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, uri: &'r Uri, rules: &Rules, found: &mut Resolver<'r>) {
         let Self { headers: in_headers, queries, cookies, protocols } = self;
         let in_headers = in_headers.iter().map(|source| source.find(headers, rules));
@@ -61,7 +61,7 @@ impl Sources {
         private.chain(cookie).chain((!protocols.is_empty()).then_some(SEC_WEBSOCKET_PROTOCOL)).collect()
     }
 
-    /// Returns whether keys are read only from headers that hold nothing else.
+    /// Returns whether the policy reads no key from a query, a cookie or a WebSocket protocol.
     pub(super) fn are_headers(&self) -> bool {
         let Self { headers: _, queries, cookies, protocols } = self;
         queries.is_empty() && cookies.is_empty() && protocols.is_empty()
@@ -110,7 +110,7 @@ impl Sources {
         self.queries.iter().any(|source| source.is_in(pair))
     }
 
-    /// Returns the places that hold exactly one text, and for which `is_ours` returns false.
+    /// Returns the places that hold exactly one text for which `is_ours` returns false.
     pub(super) fn others(mut self, headers: &HeaderMap, uri: &Uri, is_ours: &dyn Fn(&[u8]) -> bool) -> Self {
         let is_others = |text: Option<&[u8]>| text.is_some_and(|text| !text.is_empty() && !is_ours(text));
         let Self { headers: in_headers, queries, cookies, protocols } = &mut self;

@@ -1,9 +1,9 @@
-//! Finds out what is probably wrong with a text that is readable as a key, but unknown to the
-//! store: `"KEY"`, `Bearer:KEY`, `KEY,KEY`.
+//! Finds the probable error in a text that can be read as a key, but is unknown to the store:
+//! `"KEY"`, `Bearer:KEY`, `KEY,KEY`.
 //!
 //! It takes the text of a key and returns a [`Cause`], without any byte of the text. It runs only
-//! for rejected requests. The text alone decides, so unknown, revoked and expired keys still look
-//! alike.
+//! for rejected requests. The result depends on the text alone, so it does not reveal whether a key
+//! is unknown, revoked or expired.
 
 use super::{
     all_bytes,
@@ -23,7 +23,8 @@ impl Rules {
                 .any(|word| diagnosis::is_glued_to(text, word))
         };
         if all_bytes(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
-            // A text like almost every key. Only a word in front of the key can be wrong with it.
+            // Almost every key has only these characters. The only cause left is a word in front of
+            // the key.
             is_glued().then_some(misplaced)
         } else if diagnosis::is_quoted(text) || CODED_QUOTES.iter().any(|quote| text.starts_with(quote)) {
             Some(Cause::Quoted)
@@ -48,7 +49,7 @@ impl Rules {
 /// Percent-encoded quotes.
 const CODED_QUOTES: [&[u8]; 2] = [b"%22", b"%27"];
 
-/// The longest label that is recognized: `X-Authorization`, and some more.
+/// The maximum length of a recognized label. `X-Authorization` has 15 characters.
 const LONGEST_LABEL: usize = 24;
 
 /// Returns the text before a colon, an equals sign or an encoded space, if a text follows.

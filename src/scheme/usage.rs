@@ -1,5 +1,5 @@
-//! A scheme in words for a caller: where to send the key, and which characters it has. These texts
-//! never repeat what a request has sent.
+//! Describes a scheme for a caller: where to send the key, and which characters it has. These texts
+//! never contain a part of a request.
 
 use std::fmt::Write;
 
@@ -42,8 +42,8 @@ impl Scheme {
         self.place.is_ambient() || self.is_basic()
     }
 
-    /// Returns whether a request can carry this key: whether the reader reads back what the writer
-    /// writes.
+    /// Returns whether a request can carry this key. It writes the key into a request and reads it
+    /// back.
     pub(crate) fn carries(&self, key: &str) -> bool {
         super::write::Writer::new(self, key).is_ok()
     }

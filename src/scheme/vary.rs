@@ -14,7 +14,7 @@ use http::{
 
 use super::{SchemePolicy, grammar::trim_ows};
 
-/// The headers of a policy, as one value that is built with the layer.
+/// The headers of a policy, as one value. It is built once, when the layer is built.
 #[derive(Debug)]
 pub(crate) struct Vary {
     names: Vec<HeaderName>,

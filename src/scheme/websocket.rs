@@ -44,7 +44,8 @@ impl ProtocolSource {
         }
     }
 
-    /// Returns every protocol that follows this name, and an empty text for a name that is last.
+    /// Returns every protocol that follows this name. If the name is the last protocol, the result
+    /// has an empty text for it.
     pub(super) fn values<'r>(&self, headers: &'r HeaderMap) -> Vec<&'r [u8]> {
         let protocols: Vec<&[u8]> = offered(headers).collect();
         let names = (0..protocols.len()).filter(|index| self.name == protocols[*index]);

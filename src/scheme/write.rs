@@ -1,5 +1,5 @@
-//! Writes a key into a request, as `read` reads it. It replaces any other key in the same place, so
-//! that no request carries two.
+//! Writes a key into a request, in the form that `read` reads. It replaces any other key in the
+//! same place, so that no request carries two.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
@@ -29,8 +29,8 @@ enum Written {
 // === impl Writer ===
 
 impl Writer {
-    /// A name is invalid if a [`Reader`] rejects it. A key can be carried if a [`Reader`] reads it
-    /// back.
+    /// Prepares a key for sending. It returns an error if a [`Reader`] rejects the name, or does
+    /// not read the written key back.
     pub(crate) fn new(scheme: &Scheme, key: &str) -> Result<Self, ConfigError> {
         let reader = Reader::new(&SchemePolicy::new([scheme.clone()]), KEY_LEN_LIMIT)?;
         let not_carried = || ConfigError::UnsupportedKeyCharacters(scheme.to_string());
@@ -56,7 +56,8 @@ impl Writer {
             Written::Parameter(pair) => {
                 let others = without(uri, |pair| self.reader.sources.is_in(pair));
                 let query = [&others, pair.as_str()].join(if others.is_empty() { "" } else { "&" });
-                // If the URI would be too long for its type, it stays as it is, without a key.
+                // If the new URI would be too long for its type, the URI stays as it is, and the
+                // key is not sent.
                 if let Some(written) = query::with_query(uri, &query) {
                     *uri = written;
                 }
@@ -95,7 +96,7 @@ impl Written {
 }
 
 /// Joins all lines into one and appends `element`. An HTTP/1 client sends one `Cookie` (RFC 6265
-/// §5.4), and subprotocols are in the order of preference (RFC 6455 §4.1).
+/// §5.4). Subprotocols are in the order of preference (RFC 6455 §4.1), so the key comes last.
 fn append(headers: &mut HeaderMap, name: &HeaderName, separator: u8, element: &[u8]) {
     let elements: Vec<&[u8]> = list::elements(headers, name, separator).chain([element]).collect();
     if let Some(line) = list::join(&elements, separator, true) {
@@ -103,7 +104,7 @@ fn append(headers: &mut HeaderMap, name: &HeaderName, separator: u8, element: &[
     }
 }
 
-/// Returns the query without these pairs.
+/// Returns the query without the pairs for which `is_ours` returns true.
 fn without(uri: &Uri, is_ours: impl Fn(&str) -> bool) -> String {
     let pairs = uri.query().unwrap_or_default().split('&');
     pairs.filter(|pair| !is_ours(pair)).collect::<Vec<_>>().join("&")
