@@ -31,7 +31,7 @@
 //! may be omitted, the case of the host does not matter, and an IPv6 address may have any spelling.
 //! All other requests are sent without the key and otherwise unchanged:
 //!
-//! - another scheme, host or port: `http://` where the layer has `https://`, or a subdomain;
+//! - another scheme, host or port, such as `http://` instead of `https://`, or a subdomain;
 //! - a URI without scheme and host (`/links`, with a `Host` header), since its destination is
 //!   unknown;
 //! - a URI with user information (`https://api.example.com@…`), as RFC 9110 §4.2.4 advises.
@@ -65,8 +65,8 @@
 //! # The plain text in memory
 //!
 //! The layer keeps the value that it sends. Header values are marked sensitive, so that `Debug`
-//! does not show them and HTTP/2 does not index them. Requests share them, and their memory is not
-//! wiped, unlike that of an [`ApiKey`].
+//! does not show them and HTTP/2 does not index them. Requests share these values. Their memory is
+//! not wiped; the memory of an [`ApiKey`] is.
 
 mod origin;
 

@@ -1,4 +1,4 @@
-//! The origin that a key is for: scheme, host and port (RFC 6454 §4).
+//! The origin to which a key is sent: scheme, host and port (RFC 6454 §4).
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -6,14 +6,14 @@ use http::Uri;
 
 use crate::error::ConfigError;
 
-/// An origin: of a layer, with an owned host, or of a request, with a borrowed host.
+/// The origin of a layer, which owns the host, or of a request, which borrows the host.
 pub(super) struct Origin<H = String> {
     scheme: &'static str,
     host: Host<H>,
     port: u16,
 }
 
-/// A name, or a parsed IPv6 address, since an address has several spellings.
+/// A host name, or an IPv6 address. An address is parsed, since it has several spellings.
 enum Host<H> {
     Name(H),
     V6(Ipv6Addr),
@@ -24,7 +24,8 @@ const SCHEMES: [(&str, u16); 4] = [("http", 80), ("https", 443), ("ws", 80), ("w
 // === impl Origin ===
 
 impl Origin {
-    /// Parses a URL that is an origin only: no user, no path but `/`, no query, no fragment.
+    /// Parses a URL that has only an origin: no user, no query, no fragment, and no path except
+    /// `/`.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let uri: Uri = text.parse().map_err(|_| ConfigError::Origin)?;
         let Origin { scheme, host, port } = Origin::of(&uri).ok_or(ConfigError::Origin)?;
@@ -56,7 +57,8 @@ impl<'u> Origin<&'u str> {
     /// Parses the authority itself. [`Uri`] accepts `https://host:80x` and `https://a[::1]`, with a
     /// host and no port. A client that parses them differently would send the key to another host.
     fn of(uri: &'u Uri) -> Option<Self> {
-        // Without its slash, the path would become part of the authority when the URI is formatted.
+        // Rejects a path without a leading slash. It would become part of the authority when the
+        // URI is formatted.
         let scheme = uri.scheme_str().filter(|_| uri.path().starts_with('/'))?;
         let &(scheme, default) = SCHEMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme))?;
         let authority = uri.authority()?.as_str();

@@ -12,8 +12,8 @@ use crate::scheme::{KEY_LEN_LIMIT, is_readable};
 ///
 /// It has no `Display`, its `Debug` shows nothing, and its memory is wiped on drop. With the
 /// feature `serde` it deserializes from a string, for configuration files. It never serializes.
-/// Errors do not repeat the text, but the parser of a file may: `toml` quotes the line that is
-/// wrong.
+/// Errors of this type do not repeat the text. The error of a file parser may: `toml` quotes the
+/// line that is wrong.
 ///
 /// ```
 /// use tower_api_key::ApiKey;
@@ -44,7 +44,7 @@ pub struct ApiKey(Zeroizing<Box<str>>);
 pub struct InvalidKey;
 
 impl ApiKey {
-    /// Takes the text of an existing key.
+    /// Creates a key from the text of an existing key.
     ///
     /// A layer reads keys of up to 512 bytes by default; see
     /// [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
@@ -98,7 +98,7 @@ impl fmt::Debug for ApiKey {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for ApiKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // An error of the parser may repeat what it has read, so it is replaced.
+        // Replaces the error of the parser, since that error may repeat the text.
         let text = String::deserialize(deserializer).ok().and_then(|text| Self::new(text).ok());
         text.ok_or_else(|| serde::de::Error::custom("a key must be a string of 1 to 4096 characters of visible ASCII"))
     }

@@ -8,8 +8,8 @@ use super::FormatError;
 /// The order of digits in the tokens of GitHub and npm.
 pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Returns the last `DIGITS` base62 digits of a number. Texts of equal length sort like their
-/// numbers.
+/// Returns the last `DIGITS` base62 digits of a number. Texts of equal length have the same order
+/// as their numbers.
 pub(crate) fn base62_number<const DIGITS: usize>(number: u64) -> [u8; DIGITS] {
     let mut rest = number;
     let mut digits = [b'0'; DIGITS];
@@ -20,8 +20,8 @@ pub(crate) fn base62_number<const DIGITS: usize>(number: u64) -> [u8; DIGITS] {
     digits
 }
 
-/// Returns uniformly random base62 digits: each takes six random bits, and the two values that are
-/// no digit are drawn again.
+/// Returns uniformly random base62 digits. Each comes from six random bits. Two of the 64 values
+/// have no digit, and are skipped.
 pub(crate) fn random_base62(digits: usize) -> Result<Zeroizing<Vec<u8>>, FormatError> {
     let mut body = Zeroizing::new(Vec::with_capacity(digits));
     let mut random = Zeroizing::new([0; 64]);

@@ -1,7 +1,8 @@
 //! The checksum at the end of a key: CRC-32 of the body, in six base62 digits.
 //!
 //! GitHub and npm use the same form for their tokens, so secret scanners recognize it. The checksum
-//! detects typing errors without a lookup. It is no protection, since anyone can compute it.
+//! detects typing errors without a lookup. It does not prove that a key was issued, since anyone
+//! can compute it.
 
 use super::base62_number;
 

@@ -27,7 +27,7 @@ use thiserror::Error;
 #[derive(Clone, Copy)]
 pub struct KeyDigest([u8; 32]);
 
-/// The error of converting bytes into a [`KeyDigest`]: their number is not 32.
+/// The error of converting bytes into a [`KeyDigest`], if there are not exactly 32 bytes.
 ///
 /// ```
 /// use tower_api_key::KeyDigest;
@@ -79,7 +79,7 @@ impl PartialEq for KeyDigest {
 
 impl Eq for KeyDigest {}
 
-/// By bytes, and not in constant time.
+/// Compares byte by byte, and not in constant time.
 impl Ord for KeyDigest {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.cmp(&other.0)
@@ -92,7 +92,7 @@ impl PartialOrd for KeyDigest {
     }
 }
 
-/// Hashes eight bytes: the bytes of a digest are uniform already.
+/// Hashes the first eight bytes only, since the bytes of a digest are uniform already.
 impl Hash for KeyDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [first, ..] = self.words();

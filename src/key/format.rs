@@ -5,8 +5,8 @@
 //! └ prefix ┘ └──── body: 36 base62 digits ──────┘ └ CRC-32 of the body, six base62 digits
 //! ```
 //!
-//! With a prefix of up to 13 characters, separator included, a key has at most 55 bytes. With the
-//! padding of SHA-256 it fits one block of 64 bytes, so hashing a key takes one compression.
+//! If the prefix has up to 13 characters, including the separator, a key has at most 55 bytes. With
+//! the padding of SHA-256 it fits one block of 64 bytes, so hashing a key takes one compression.
 
 use zeroize::Zeroizing;
 
@@ -42,9 +42,9 @@ impl KeyFormat {
     /// Returns a format of your own: `prefix`, a separator, 36 base62 digits, a checksum.
     ///
     /// A prefix has letters, digits, `_` and `-`. The separator is an underscore, unless the prefix
-    /// already ends with `_` or `-`; [`KeyFormat::separator`] sets another. The separator is
-    /// neither a letter nor a digit, so it marks the end of the prefix. A key therefore matches at
-    /// most one of your formats, unless two have the same prefix and length.
+    /// already ends with `_` or `-`; [`KeyFormat::separator`] sets another. The separator marks the
+    /// end of the prefix, since it is neither a letter nor a digit. A key therefore matches at most
+    /// one of your formats, unless two have the same prefix and length.
     ///
     /// ```
     /// use tower_api_key::KeyFormat;
@@ -133,9 +133,9 @@ impl KeyFormat {
 
     /// Returns a format that recognizes the keys of another system by their shape.
     ///
-    /// A key has `parts` non-empty parts between separators, the first of which is `prefix`. With
-    /// `None` it has two or more. With an empty prefix, the first part may be any text. With an
-    /// empty separator, a key only has to begin with the prefix.
+    /// A key has `parts` non-empty parts between separators, and the first part is `prefix`. If
+    /// `parts` is `None`, it has two or more parts. If the prefix is empty, the first part may be
+    /// any text. If the separator is empty, a key only has to begin with the prefix.
     ///
     /// ```
     /// use tower_api_key::KeyFormat;

@@ -1,4 +1,4 @@
-//! What can be wrong with a format or a key.
+//! The errors of a format, and of a key that does not have the format.
 
 use thiserror::Error;
 
@@ -14,20 +14,21 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// The prefix of an own format is empty, or so long that the key would have more than 512
-    /// characters. The prefix of a foreign format is not visible ASCII, contains the separator, or
-    /// is empty without a separator.
+    /// The prefix for [`KeyFormat::new`](super::KeyFormat::new) is empty, or so long that the key
+    /// would have more than 512 characters. Or the prefix of a foreign format is not visible ASCII,
+    /// contains the separator, or is empty without a separator.
     #[error(
         "the prefix is empty or too long, or a foreign prefix contains its separator or a character beyond visible ASCII"
     )]
     Prefix,
-    /// The prefix of an own format has a character outside `[A-Za-z0-9_-]`.
+    /// The prefix for [`KeyFormat::new`](super::KeyFormat::new) has a character outside
+    /// `[A-Za-z0-9_-]`.
     #[error("a prefix has letters (A-Z, a-z), digits, underscores (_) and hyphens (-), and not the character {0:?}")]
     PrefixCharacter(char),
-    /// The separator is none of `_ - . ~`, which URIs, headers and cookies carry unchanged.
-    #[error("the separator behind a prefix is one of _ - . ~, and not the character {0:?}")]
+    /// The separator is not `_`, `-`, `.` or `~`. URIs, headers and cookies carry these unchanged.
+    #[error("the separator after a prefix is one of _ - . ~, and not the character {0:?}")]
     Separator(char),
-    /// The body has fewer than 22 base62 digits, and so fewer than 128 random bits; or the key
+    /// The body has fewer than 22 base62 digits, which is fewer than 128 random bits. Or the key
     /// would have more than 512 characters.
     #[error("the body must have at least 22 digits, and the key at most 512 characters")]
     BodyLength,
@@ -40,7 +41,7 @@ pub enum FormatError {
     /// [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
     #[error("the key is longer than {0} bytes, the limit of this service")]
     TooLong(usize),
-    /// The format is foreign: its keys can be recognized and not generated.
+    /// The format is foreign, so its keys can be recognized but not generated.
     #[error("a key of a foreign format cannot be generated")]
     Foreign,
     /// The random number generator of the operating system failed.
@@ -49,7 +50,7 @@ pub enum FormatError {
     /// The key does not have this format.
     #[error("the key does not have the form of this format")]
     Mismatch,
-    /// The key has this format and a wrong checksum, so it was mistyped.
+    /// The key has this format but a wrong checksum, so it was probably mistyped.
     #[error("the key's checksum is wrong")]
     Checksum,
 }

@@ -24,9 +24,10 @@ use super::{
 #[derive(Clone)]
 pub struct KeyHasher {
     newest: HashKind,
-    /// Hashes under which keys in use may still be stored.
+    /// The older hash functions. Keys in use may still be stored under them.
     older: Vec<HashKind>,
-    /// Hashes that other nodes already use. While there is one, this node rehashes no key.
+    /// The hash functions that other nodes already use. Unless the list is empty, this node
+    /// rehashes no key.
     next: Vec<HashKind>,
 }
 
@@ -89,7 +90,7 @@ impl KeyHasher {
     ///
     /// A lookup tries this hasher first, then each older one in the order in which you added them.
     /// If none finds the key, it tries this hasher once more, since another node may just have
-    /// rehashed the key. So an unknown key costs one lookup more than there are hashers.
+    /// rehashed the key. So with n hashers, an unknown key costs n + 1 lookups.
     ///
     /// A [`KeyManager`](crate::KeyManager) rehashes a key with this hasher when the key is used.
     /// The runbook "Rotate a pepper" in the guide shows how to change a pepper while a service
@@ -114,7 +115,8 @@ impl KeyHasher {
         self
     }
 
-    /// Also accepts keys hashed with `next`, which other nodes already use, and rehashes nothing.
+    /// Also accepts keys hashed with `next`, which other nodes already use. This node then rehashes
+    /// no key.
     ///
     /// This is the first step of changing a pepper on many nodes: every node accepts the next
     /// pepper before any node writes with it.
@@ -160,8 +162,8 @@ impl KeyHasher {
     }
 
     /// Returns the digests to look up if this key is not stored under its `newest` digest: the
-    /// older ones, the newest again, then the next ones. This is the order in which keys are
-    /// rehashed, so a key that is rehashed meanwhile is still found.
+    /// older ones, the newest again, then the next ones. Nodes rehash keys in the same order. So if
+    /// a key is rehashed between two lookups, a later lookup finds it.
     pub(crate) fn others<'k>(&'k self, key: &'k [u8], newest: KeyDigest) -> impl Iterator<Item = KeyDigest> + 'k {
         let again = (!self.older.is_empty()).then_some(newest);
         let older = self.older.iter().map(|older| older.digest(key));

@@ -9,11 +9,11 @@ use super::checksum;
 /// Shows a part of a key, so that people can recognize it in a list.
 ///
 /// At least 80 random bits stay hidden ([`Mask::UNSEEN_BITS`]; [`Mask::apply_leaving`] takes
-/// another number). If that is impossible, the mask is `...`. Characters up to the last one that is
-/// neither a letter nor a digit count as a public prefix. The characters after it count as random.
-/// Each has log2(n) bits, where n is the size of the smallest usual alphabet that contains all of
-/// them. The bits of shown checksum digits are subtracted, since they reveal something about the
-/// body.
+/// another number). If that is impossible, the mask is `...`. The public prefix ends with the last
+/// character that is neither a letter nor a digit. The characters after it count as random. Each
+/// has log2(n) bits, where n is the size of the smallest usual alphabet that contains all random
+/// characters. The bits of shown checksum digits are subtracted, since they reveal something about
+/// the body.
 ///
 /// A mask cannot know whether a text was chosen at random. Do not show a mask of keys that people
 /// made up, or that begin with their secret part.
@@ -77,7 +77,7 @@ impl Mask {
         self.apply_leaving(key, Self::UNSEEN_BITS)
     }
 
-    /// Returns the mask of a key that leaves at least `unseen` random bits hidden, or `...`.
+    /// Returns a mask that leaves at least `unseen` random bits of the key hidden, or `...`.
     ///
     /// ```
     /// use tower_api_key::Mask;
@@ -132,8 +132,9 @@ fn unseen_bits(key: &[u8], head: usize, tail: usize) -> f64 {
     as_f64(unseen) * bits - given_away
 }
 
-/// Returns the bits of one character, by the smallest usual alphabet that contains all of them. A
-/// public word at the start (`SK`, `live`) can only raise that, so the second half is tried too.
+/// Returns the bits of one character. They come from the smallest usual alphabet that contains all
+/// characters of the body, or of its second half if that alphabet is smaller. A public word at the
+/// start (`SK`, `live`) may enlarge the alphabet of the whole body.
 fn bits_per_character(body: &[u8]) -> f64 {
     let second_half = &body[body.len() / 2..];
     let letters = body.iter().all(u8::is_ascii_alphabetic);
@@ -164,7 +165,7 @@ fn alphabet_of_one_case(text: &[u8]) -> Option<usize> {
     })
 }
 
-/// Lossless: a key has at most a few thousand characters.
+/// Converts without loss, since a key has at most a few thousand characters.
 #[allow(clippy::cast_precision_loss)]
 fn as_f64(count: usize) -> f64 {
     count as f64

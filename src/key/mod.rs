@@ -12,17 +12,17 @@
 //!
 //! # Timing
 //!
-//! Digests are compared in constant time everywhere. An unknown key is hashed, looked up and
-//! compared like a known one, against a dummy record; checking the status and times of a known key
-//! adds a few nanoseconds. Reading a row from a database takes much longer, so the SQLite and
-//! PostgreSQL stores read another row for an unknown key; their documentation has the measurements.
-//! A store of your own may reveal by its response time whether a key is known.
+//! Digests are compared in constant time everywhere. An unknown key is hashed and looked up like a
+//! known one, and compared with a dummy record. For a known key, the check of status and times adds
+//! a few nanoseconds. Reading a row from a database takes much longer, so the SQLite and PostgreSQL
+//! stores read another row for an unknown key; their documentation has the measurements. A store of
+//! your own may reveal by its response time whether a key is known.
 //!
 //! The timing of a map or a database index may reveal something about the *digest* of the presented
 //! key. An attacker who cannot invert SHA-256 cannot use that to choose the next guess. Without a
-//! pepper, an attacker can compute digests and so aim wrong keys at one bucket of a map. That slows
-//! down only the attacker's own lookups, since a presented key is never inserted. A pepper
-//! ([`KeyHasher::hmac_sha256`]) prevents that too.
+//! pepper, an attacker can compute digests, and choose wrong keys that all select the same bucket
+//! of a map. That slows down only the attacker's own lookups, since a presented key is never
+//! inserted. A pepper ([`KeyHasher::hmac_sha256`]) prevents that too.
 //!
 //! The length of the presented key, whether it has the right format, and its scheme are not secret
 //! and not hidden.

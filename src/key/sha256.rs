@@ -1,9 +1,9 @@
 //! SHA-256 (FIPS 180-4) and HMAC (RFC 2104) for short messages in one piece.
 //!
 //! The compression function is that of the crate `sha2`, which uses the processor's SHA
-//! instructions. The padding is our own: a key fits one block, and buffering it in a streaming
-//! hasher takes as long as hashing that block. The tests compare both functions with `sha2` and
-//! `hmac` at every length.
+//! instructions. This module adds the padding itself. A key fits one block, and buffering it in a
+//! streaming hasher takes as long as hashing that block. The tests compare both functions with
+//! `sha2` and `hmac` at every length.
 
 use sha2::block_api::compress256;
 
@@ -29,7 +29,7 @@ pub(super) struct Hmac {
 pub(super) struct Padded<'m> {
     whole: &'m [[u8; BLOCK]],
     last: [[u8; BLOCK]; 2],
-    /// Whether the length does not fit into the block that ends the message.
+    /// Whether the padding needs a second block, since the length does not fit into the first.
     takes_both: bool,
 }
 

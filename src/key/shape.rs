@@ -3,16 +3,16 @@
 use super::{KeyFormat, checksum};
 use crate::scheme::{KEY_LEN_LIMIT, all_bytes, is_readable};
 
-/// What follows the prefix of a key.
+/// The part of a key after the prefix.
 ///
-/// A new kind of format is a variant here. The compiler then names every match in this file and in
-/// `format.rs`.
+/// For a new kind of format, add a variant here. The compiler then names every match in this file
+/// and in `format.rs` that must handle it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// A body of this many base62 digits, then a checksum. The prefix ends with its separator,
     /// which is the last character of a key that is neither letter nor digit.
     Own { body: usize },
-    /// Non-empty parts behind a separator.
+    /// Non-empty parts after a separator.
     Foreign { separator: Box<str>, parts: Option<usize> },
 }
 
@@ -41,9 +41,9 @@ impl KeyFormat {
         }
     }
 
-    /// Returns whether a text is probably meant as a key of this format: it has the shape, a part
-    /// of it is such a key, or a word in it begins with the prefix in any case. So a mistyped key
-    /// belongs to this format, and a JWT does not.
+    /// Returns whether a text is probably meant as a key of this format. Such a text has the shape,
+    /// contains a key of this format, or has a word that begins with the prefix in any case. So a
+    /// mistyped key belongs to this format, and a JWT does not.
     pub(crate) fn claims(&self, text: &[u8]) -> bool {
         let separator = match &self.shape {
             Shape::Own { .. } => "",
@@ -68,8 +68,8 @@ impl KeyFormat {
         text.windows(len).any(|part| self.has_shape(part) && self.has_checksum(part))
     }
 
-    /// Returns whether a key of this shape ends with its checksum. A foreign key has none that we
-    /// know.
+    /// Returns whether a key of this shape ends with its checksum. A foreign key has no known
+    /// checksum, so the result is true.
     pub(crate) fn has_checksum(&self, key: &[u8]) -> bool {
         match self.shape {
             Shape::Own { .. } => key.get(self.prefix().len()..).is_some_and(checksum::matches),

@@ -1,13 +1,13 @@
 //! Estimates how hard a key is to guess, to reject keys that people made up.
 //!
 //! It reads a text from left to right. Each character has log2(n) bits, where n is the size of the
-//! smallest usual alphabet that contains the whole text. These count less:
+//! smallest usual alphabet that contains the whole text. The following parts of a text count less:
 //!
 //! | in the text                                                        | counts as              |
 //! |--------------------------------------------------------------------|------------------------|
 //! | four or more characters that appeared before: `abab`, `aaaa`       | one character          |
 //! | four or more in a row: `1234`, `dcba`, `qwer`, `1qaz`, `!QAZ`      | two characters         |
-//! | six or more of two such rows in turn: `a1b2c3`                     | four characters        |
+//! | six or more that alternate between two such rows: `a1b2c3`         | four characters        |
 //! | a common word, also as `p4ssw0rd`, or a hash that is on every list | 8 bits                 |
 //! | five or more lower-case letters, except hexadecimal digits         | 2.5 bits each          |
 //! | three or more decimal digits, except hexadecimal digits            | 3.3 bits each          |
@@ -20,8 +20,8 @@ const WORD_BITS: f64 = 8.0;
 const LETTER_BITS: f64 = 2.5;
 const SEPARATOR_BITS: f64 = 1.0;
 
-/// Returns how many bits of this key an attacker has to guess, by an estimate. The attacker knows
-/// how people make up keys. Returns 0 for a text beyond ASCII.
+/// Estimates how many bits of this key an attacker has to guess. The estimate assumes that the
+/// attacker knows how people make up keys. Returns 0 for a text beyond ASCII.
 pub(crate) fn estimated_bits(key: &str) -> f64 {
     let text = key.as_bytes();
     if !key.is_ascii() {
@@ -69,7 +69,7 @@ impl Alphabet {
         Self { bits: f64::from(size.max(1)).log2(), is_hexadecimal }
     }
 
-    /// Returns the cost of the next characters and their number, for the longest match at `at`.
+    /// Returns the bits of the next characters and their number, for the longest match at `at`.
     fn step(&self, [text, lower, plain, unshifted]: [&[u8]; 4], at: usize) -> (f64, usize) {
         let known = [
             (self.bits, repeated(lower, at)),
@@ -81,7 +81,7 @@ impl Alphabet {
         found.max_by_key(|(_, length)| *length).unwrap_or_else(|| (self.single(text, at), 1))
     }
 
-    /// Returns the cost of `length` characters that match nothing.
+    /// Returns the bits of `length` characters that match no pattern.
     fn plain(&self, text: &[u8], at: usize, length: usize) -> f64 {
         (at..at + length).map(|place| self.single(text, place)).sum()
     }
@@ -108,15 +108,15 @@ fn run(text: &[u8], at: usize, class: fn(&u8) -> bool) -> usize {
     before + text[at..].iter().take_while(|byte| class(byte)).count()
 }
 
-/// Returns how many characters from `at` repeat earlier ones, if four or more. The repetition may
-/// overlap, as in `aaaaa`.
+/// Returns how many characters from `at` repeat earlier ones; 0 if fewer than four. The repetition
+/// may overlap, as in `aaaaa`.
 fn repeated(text: &[u8], at: usize) -> usize {
     let same = |from: usize| text[at..].iter().zip(&text[from..]).take_while(|(now, before)| now == before).count();
     (0..at).map(same).max().filter(|length| *length >= 4).unwrap_or(0)
 }
 
 /// Returns how many characters from `at` follow each other in the alphabet, among the digits or on
-/// the keyboard, in either direction, if four or more.
+/// the keyboard, in either direction; 0 if fewer than four.
 fn in_a_row(text: &[u8], at: usize) -> usize {
     let rest = &text[at..];
     let counted = |step: i16| {
@@ -136,7 +136,8 @@ fn in_a_row(text: &[u8], at: usize) -> usize {
     [counted(1), counted(-1)].into_iter().chain(rows).max().filter(|length| *length >= 4).unwrap_or(0)
 }
 
-/// Returns how many characters from `at` are two rows in turn, if six or more: `a1b2c3`.
+/// Returns how many characters from `at` alternate between two rows, as in `a1b2c3`; 0 if fewer
+/// than six.
 fn in_two_rows(text: &[u8], at: usize) -> usize {
     let mut directions = [0; 2];
     let follows = |(number, three): &(usize, &[u8])| {

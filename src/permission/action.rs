@@ -24,7 +24,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Action(ActionName);
 
-/// Ordered as actions are listed: the four standard ones first.
+/// The order of the variants is the order in lists: the four standard actions come first.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum ActionName {
     Named(Named),
@@ -40,7 +40,8 @@ enum Text {
     Long(Box<str>),
 }
 
-/// The maximum length of an inline name. It keeps the size of an action at three machine words.
+/// The maximum length of an inline name. With this length, an action has the size of three machine
+/// words.
 const SHORT: usize = 22;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,7 +74,7 @@ impl Action {
 
     pub(super) const ANY: Self = Self(ActionName::Custom(Text::Static("*")));
 
-    /// Returns the name, as JSON has it.
+    /// Returns the name, as in JSON.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             ActionName::Named(Named::Create) => "create",
@@ -84,7 +85,7 @@ impl Action {
         }
     }
 
-    /// `None` for a custom action.
+    /// Returns the bit of a standard action; `None` for a custom action.
     #[inline]
     fn bit(&self) -> Option<u8> {
         match self.0 {
@@ -210,7 +211,7 @@ impl From<Box<str>> for Text {
     }
 }
 
-/// By bytes, as a `str` is ordered.
+/// Compares by bytes, like the order of `str`.
 impl Ord for Text {
     fn cmp(&self, other: &Self) -> Ordering {
         self.as_bytes().cmp(other.as_bytes())
@@ -254,7 +255,7 @@ impl Actions {
         }
     }
 
-    /// In order, each once.
+    /// Returns the actions, sorted and without duplicates.
     pub(super) fn as_slice(&self) -> &[Action] {
         &self.sorted
     }

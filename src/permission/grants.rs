@@ -14,7 +14,7 @@ struct Grant {
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Grants {
     pub(super) wildcards: bool,
-    /// By resource, each once and with at least one action.
+    /// Sorted by resource. Each resource occurs once and has at least one action.
     sorted: Vec<Grant>,
 }
 

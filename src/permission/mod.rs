@@ -14,7 +14,7 @@ use grants::Grants;
 /// A set of permissions: for each resource, the granted actions. An empty set grants nothing.
 ///
 /// Names are compared exactly. `*` is an ordinary name unless you call
-/// [`Permissions::with_wildcards`]. With the feature `serde`, a set reads and writes as
+/// [`Permissions::with_wildcards`]. With the feature `serde`, a set serializes as
 /// `{"stats": ["read"]}`.
 ///
 /// ```
@@ -26,7 +26,7 @@ use grants::Grants;
 /// assert!(!permissions.allows("domains", "read"));
 /// ```
 ///
-/// It collects from pairs of a resource and an action, and iterates over them:
+/// You can collect a set from pairs of a resource and an action, and iterate over its resources:
 ///
 /// ```
 /// use tower_api_key::Permissions;
@@ -75,8 +75,7 @@ impl Permissions {
 
     /// Removes the grant of `action` on `resource`, if the set has it.
     ///
-    /// It removes exactly this grant: where a wildcard such as `*` grants the action too, the
-    /// action stays allowed.
+    /// It removes only this grant. If a wildcard also grants the action, the action stays allowed.
     ///
     /// ```
     /// use tower_api_key::Permissions;
@@ -121,7 +120,7 @@ impl Permissions {
 
     /// Returns whether this set grants everything that `others` grants.
     ///
-    /// An actor may give a new key only permissions for which this holds.
+    /// An actor can give a new key only permissions that the actor's own set grants.
     ///
     /// ```
     /// use tower_api_key::Permissions;
@@ -134,8 +133,8 @@ impl Permissions {
         self.first_beyond(others).is_none()
     }
 
-    /// Returns the first grant of `others` that this set lacks. A wildcard of `others` needs the
-    /// same wildcard here.
+    /// Returns the first grant of `others` that this set lacks. If `others` has a wildcard, this
+    /// set must have the same wildcard.
     pub(crate) fn first_beyond<'o>(&self, others: &'o Permissions) -> Option<(&'o str, &'o Action)> {
         let is_wildcard = |resource: &str, action: &Action| resource == "*" || *action == Action::ANY;
         let grants = others.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)));
@@ -169,7 +168,7 @@ impl Permissions {
         self.0.iter().flat_map(|grants| grants.iter())
     }
 
-    /// Returns whether both share one allocation.
+    /// Returns whether the two sets share one allocation.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
     }
@@ -205,7 +204,7 @@ impl<R: Into<String>, A: Into<Action>> Extend<(R, A)> for Permissions {
     }
 }
 
-/// Yields one pair for each grant, as `collect` and `extend` take them.
+/// Yields one pair for each grant. `collect` and `extend` accept these pairs.
 impl IntoIterator for Permissions {
     type Item = (String, Action);
     type IntoIter = vec::IntoIter<(String, Action)>;

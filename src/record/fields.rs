@@ -1,7 +1,8 @@
-//! The fields of a record. Those that every request reads are kept apart from those that few read.
+//! The fields of a record. The fields that every request reads are stored separately from the
+//! rarely read fields.
 //!
-//! Add a new field to `ColdFields`. The patterns without `..` below then name every place in
-//! `src/record/` that must know it.
+//! Add a new field to `ColdFields`. At the patterns without `..` below, the compiler then names
+//! every place in `src/record/` that must handle it.
 
 use std::{collections::BTreeMap, fmt, time::SystemTime};
 
@@ -24,7 +25,7 @@ pub(crate) struct Fields {
     pub(crate) cold: Option<Box<ColdFields>>,
 }
 
-/// The fields that small records lack, and that requests do not read.
+/// The fields that a request reads rarely. A record that sets none of them does not allocate them.
 #[derive(Clone, Default)]
 pub(crate) struct ColdFields {
     pub(crate) not_before: Option<SystemTime>,
@@ -89,7 +90,7 @@ impl Fields {
         self.is_timed = cold.not_before.is_some() || cold.expires_at.is_some();
     }
 
-    /// Turns this record into that of the key that replaces it. Sets or clears the fields that a
+    /// Turns this record into the record of the replacement key. Sets or clears the fields that the
     /// new key does not inherit.
     pub(super) fn succeed(&mut self, id: KeyId, digest: KeyDigest) {
         let old = std::mem::replace(&mut self.id, id);
@@ -116,7 +117,7 @@ impl Fields {
     }
 }
 
-/// Compares all but the attached values, which have no equality.
+/// Compares all fields except the attached values, which may lack equality.
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
         let Self { digest, status, is_timed: _, permissions, id, organization, cold } = self;

@@ -66,12 +66,12 @@ impl KeyRecord {
         self.0.cold()?.expires_at
     }
 
-    /// Returns the key that this one has replaced.
+    /// Returns the id of the key that this key has replaced.
     pub fn replaces(&self) -> Option<&KeyId> {
         self.0.cold()?.replaces.as_ref()
     }
 
-    /// Returns the key that has replaced this one.
+    /// Returns the id of the key that has replaced this key.
     pub fn replaced_by(&self) -> Option<&KeyId> {
         self.0.cold()?.replaced_by.as_ref()
     }

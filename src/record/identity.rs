@@ -43,7 +43,8 @@ pub enum Owner {
     ServiceAccount,
 }
 
-/// Whether a key is switched on. Expiry and start time are separate fields of a record.
+/// Whether a key is active, disabled or revoked. Expiry and start time are separate fields of a
+/// record.
 ///
 /// With the feature `serde`, a status serializes as its name.
 ///
@@ -156,7 +157,7 @@ impl fmt::Display for KeyId {
 }
 
 impl Owner {
-    /// Returns the kind of the owner as JSON and database columns have it: `user` or `bot`.
+    /// Returns the kind of the owner, `user` or `bot`, as in JSON and in database columns.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::User(_) => "user",

@@ -1,4 +1,4 @@
-//! The record of a key: everything that a store keeps, which is never the key itself.
+//! The record of a key: everything that a store keeps. It never contains the plain text of the key.
 
 mod fields;
 mod getters;
@@ -21,11 +21,12 @@ pub(crate) use verify::{LayerBounds, Verified};
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
 use thread_cache::Handle;
 
-/// The record of a key: what a store keeps, and what a handler learns about its caller.
+/// The record of a key. A store keeps it, and a handler gets it as the description of its caller.
 ///
 /// Build one with [`KeyRecord::new`] and the `with_..` methods. A [`KeyStore`](crate::KeyStore)
-/// sets the digest *that it has stored*, not the one from the lookup: the layer compares the two. A
-/// clone is cheap: it shares the content through one `Arc`.
+/// sets the digest *that it has stored*, not the digest from the lookup. The layer compares the
+/// stored digest with that of the presented key. A clone is cheap: it shares the content through
+/// one `Arc`.
 ///
 /// Two records are equal if all their fields are equal. Values that you attach with
 /// [`KeyRecord::with_extension`] are not compared, since a value of any type may lack equality.
@@ -94,7 +95,7 @@ impl KeyRecord {
         self.0.into_fields()
     }
 
-    /// Returns all fields, for code that destructures them without `..` and so handles each.
+    /// Returns all fields. Destructure them without `..`, so that your code handles every field.
     #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
     pub(crate) fn fields(&self) -> &Fields {
         &self.0
@@ -113,7 +114,7 @@ impl From<Arc<Fields>> for KeyRecord {
     }
 }
 
-/// Compares everything but the attached values.
+/// Compares all fields except the attached values.
 impl PartialEq for KeyRecord {
     fn eq(&self, other: &Self) -> bool {
         *self.0 == *other.0

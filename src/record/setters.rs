@@ -77,13 +77,14 @@ impl KeyRecord {
         self.edit(|fields| fields.change_times(|times| times.expires_at = instant.into()))
     }
 
-    /// Sets the key that this one has replaced.
+    /// Sets the id of the key that this key has replaced.
     #[must_use]
     pub fn with_replaces(self, old: impl Into<KeyId>) -> Self {
         self.edit(|fields| fields.cold_mut().replaces = Some(old.into()))
     }
 
-    /// Sets the key that has replaced this one. Until this one expires, it is in its grace period.
+    /// Sets the id of the key that has replaced this key. This key is in its grace period until it
+    /// expires.
     #[must_use]
     pub fn with_replaced_by(self, new: impl Into<KeyId>) -> Self {
         self.edit(|fields| fields.cold_mut().replaced_by = Some(new.into()))
@@ -116,7 +117,7 @@ impl KeyRecord {
 
     /// Attaches a value. A handler gets it by its type: `key.extension::<Plan>()`.
     ///
-    /// The value lives in memory only: SQLite and PostgreSQL do not store it. Use
+    /// The value is in memory only: SQLite and PostgreSQL do not store it. Use
     /// [`KeyRecord::with_metadata`] for texts that must be stored.
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {

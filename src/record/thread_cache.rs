@@ -1,8 +1,9 @@
 //! Per-thread `Arc` handles that avoid contention on a shared reference count.
 //!
 //! When two threads clone one `Arc`, its count moves from core to core and both wait for it. So
-//! each thread caches a few records behind an `Arc` of its own, which no other thread clones. A
-//! store stamps what it caches; a record is returned only while its store accepts the stamp.
+//! each thread caches a few records behind an `Arc` of its own, which no other thread clones. The
+//! store adds a stamp, such as a [`Generation`], to each cached record. The cache returns a record
+//! only while the store accepts its stamp.
 
 use std::{
     cell::Cell,
@@ -17,32 +18,32 @@ use std::{
 use super::{Fields, KeyRecord};
 use crate::key::KeyDigest;
 
-/// How a record is held.
+/// A reference to a record, shared by all threads or local to one.
 #[derive(Clone)]
 pub(super) enum Handle {
     Shared(Arc<Fields>),
     Local(Arc<LocalArc>),
 }
 
-/// A record whose reference count belongs to one thread.
+/// A record with a reference count that belongs to one thread.
 pub(super) struct LocalArc(Arc<Fields>);
 
-/// The records that one thread found lately, each in the slot that the last byte of its digest
-/// selects.
+/// The records that one thread found recently. The last byte of a digest selects the slot of its
+/// record.
 ///
-/// A record takes a slot when it is found twice in a row. So if lookups of two records alternate,
-/// one of them keeps the slot, and nothing is allocated.
+/// A record takes its slot when it is found twice in a row. So if lookups alternate between two
+/// records of one slot, the slot does not change, and nothing is allocated.
 pub(crate) struct ThreadCache<S, const SLOTS: usize>([Slot<S>; SLOTS]);
 
 struct Slot<S> {
     stamp: Cell<Option<S>>,
     held: Cell<Option<Arc<LocalArc>>>,
-    /// The address of the last record that was found and is not in the slot. It is only compared,
-    /// since the record may be freed.
+    /// The address of the last found record that is not in the slot. The cache compares the address
+    /// but never reads from it, since the record may be freed.
     candidate: Cell<*const Fields>,
 }
 
-/// Counts the changes of a store, or of a part of one.
+/// Counts the changes of a store, or of a part of a store.
 pub(crate) struct GenerationCounter(AtomicU64);
 
 /// Identifies one state of one store. No other state of any store in the process has the same
@@ -76,7 +77,7 @@ impl<S: Copy, const SLOTS: usize> ThreadCache<S, SLOTS> {
         record
     }
 
-    /// Returns the found record, and caches it under this stamp once it was found twice in a row.
+    /// Returns the found record. Caches it with this stamp if it was found twice in a row.
     pub(crate) fn insert(&self, found: Arc<Fields>, stamp: S) -> KeyRecord {
         let slot = self.slot(&found.digest);
         let old = slot.held.take();
@@ -92,7 +93,7 @@ impl<S: Copy, const SLOTS: usize> ThreadCache<S, SLOTS> {
         slot.stamp.set(Some(stamp));
         slot.candidate.set(ptr::null());
         slot.held.set(Some(Arc::clone(&local)));
-        // Last: the record may own user values, and their `Drop` may use this cache.
+        // Drops the old record last: it may own user values, and their `Drop` may use this cache.
         drop(old);
         KeyRecord(Handle::Local(local))
     }

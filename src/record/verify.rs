@@ -7,7 +7,7 @@ use crate::{
     rejection::{Reason, Rejection},
 };
 
-/// What a layer requires of a known key.
+/// The requirements of a layer for a known key.
 #[derive(Debug)]
 pub(crate) struct LayerBounds {
     pub(crate) organization: Option<Box<str>>,
@@ -53,8 +53,8 @@ impl KeyRecord {
         }
     }
 
-    /// Compares all presented digests with this record's, and looks for an obstacle in any case, so
-    /// that an unknown key takes the same steps as a known one.
+    /// Compares all presented digests with the digest of this record. Then checks for an obstacle
+    /// even if no digest matches, so that an unknown key takes the same steps as a known one.
     pub(crate) fn examine<'d>(
         &self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
@@ -68,7 +68,7 @@ impl KeyRecord {
         }
     }
 
-    /// Returns what blocks the key now, in every organization and environment.
+    /// Returns the obstacle that blocks the key now, in every organization and environment.
     #[inline]
     pub(crate) fn obstacle_at(&self, clock: &Clock) -> Option<Obstacle> {
         let fields = &*self.0;
@@ -105,7 +105,8 @@ impl KeyRecord {
         None
     }
 
-    /// Returns the record that an unknown key is compared with. It never verifies.
+    /// Returns the record that an unknown key is compared with. It is revoked, so it accepts no
+    /// key.
     pub(crate) fn dummy() -> Self {
         Self::new("", [0; 32]).with_status(Status::Revoked)
     }
