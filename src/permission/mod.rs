@@ -173,7 +173,7 @@ impl Permissions {
         self.0.as_ref().map(Arc::as_ptr) == other.0.as_ref().map(Arc::as_ptr)
     }
 
-    /// Returns whether other clones share this allocation.
+    /// Returns whether other clones share the allocation of this set.
     pub(crate) fn is_shared(&self) -> bool {
         self.0.as_ref().is_some_and(|grants| Arc::strong_count(grants) > 1)
     }
