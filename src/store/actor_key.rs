@@ -35,8 +35,7 @@ use crate::{
 pub struct ActorKey {
     id: KeyId,
     version: u64,
-    /// The record that was checked. If the version has changed, its permissions and times must
-    /// still be the same.
+    /// `Some` to accept another version that gives the same access as this record.
     read: Option<KeyRecord>,
     clock: Clock,
 }
@@ -54,9 +53,10 @@ impl ActorKey {
         Self::new(record.id().clone(), record.version())
     }
 
-    /// Returns the key of this record. Unlike with [`ActorKey::of`], a change of the record that
-    /// does not affect access, such as a new name or digest, is ignored. So an actor that renames
-    /// an administrator's key again and again cannot block the administrator's changes.
+    /// Returns the key of this record. Unlike [`ActorKey::of`], it also accepts another version of
+    /// the record that gives the same access, for example with a new name or digest. So an actor
+    /// that renames an administrator's key again and again cannot block the administrator's
+    /// changes.
     pub(crate) fn as_read(record: &KeyRecord) -> Self {
         Self { read: Some(record.clone()), ..Self::of(record) }
     }

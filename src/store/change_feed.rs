@@ -14,8 +14,8 @@ use crate::key::KeyDigest;
 pub enum Invalidation {
     /// The key with this digest.
     Digest(KeyDigest),
-    /// Keys with digests that begin with these two bytes. A channel that others can read then
-    /// reveals little about a digest.
+    /// Keys with digests that begin with these two bytes. Use it on a channel that others can read:
+    /// the channel then reveals only two bytes of a digest.
     DigestPrefix([u8; 2]),
     /// Any keys.
     All,
@@ -31,7 +31,7 @@ pub enum Invalidation {
 /// |----------------------------------------------|--------------------------------------------|
 /// | reports a change that did not happen         | one extra lookup                           |
 /// | never reports a change                       | **a revoked key works until the TTL ends** |
-/// | completes `heartbeat` before earlier changes | **a revoked key works until they arrive**  |
+/// | reports a change after a later `heartbeat`   | **a revoked key works until that report**  |
 /// | returns an error, or does not return         | every lookup queries the store             |
 ///
 /// If your table has a version column that grows with every change, a feed can poll the maximum of

@@ -19,9 +19,9 @@ use crate::record::{KeyRecord, Owner};
 pub struct ChangeScope<'c> {
     /// What the change does.
     pub kind: ChangeKind<'c>,
-    /// The owner of the key that is added, or of the keys that are all removed. Two transactions
-    /// with the same owner must not overlap. Row locks are not enough, since they do not prevent
-    /// new rows.
+    /// If the change adds a key, the owner of that key. If it removes all keys of an owner, that
+    /// owner. Two transactions with the same owner must not overlap. Row locks are not enough,
+    /// since they do not prevent new rows.
     pub owner: Option<OwnerScope<'c>>,
 }
 

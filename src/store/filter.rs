@@ -4,7 +4,7 @@ use crate::record::{KeyId, KeyRecord, Owner, Status};
 
 /// Selects the records of a list.
 ///
-/// The default selects the first 100 keys without an organization that are not revoked.
+/// The default selects the first 100 keys that have no organization and are not revoked.
 ///
 /// ```
 /// use tower_api_key::{Owner, store::KeyFilter};
@@ -38,7 +38,7 @@ impl Default for KeyFilter {
 }
 
 impl KeyFilter {
-    /// Selects the first 100 keys of this organization that are not revoked.
+    /// Selects the first 100 keys that belong to this organization and are not revoked.
     pub fn organization(organization: impl Into<String>) -> Self {
         Self { organization: Some(organization.into()), ..Self::default() }
     }

@@ -104,9 +104,9 @@ impl KeyRecord {
         }
     }
 
-    /// Returns this stored record, revoked, when `successor` is replaced in turn. `successor` is
-    /// the key that has replaced this one. Returns `None` if `successor` has not replaced this key,
-    /// or if this key is already revoked. See
+    /// Returns the record to store for this key when its `successor`, which has replaced it, is
+    /// itself replaced: this record with the status revoked and the next version. Returns `None` if
+    /// `successor` has not replaced this key, or if this key is already revoked. See
     /// [`KeyRegistry::replace`](crate::KeyRegistry::replace).
     ///
     /// ```

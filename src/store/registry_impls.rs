@@ -1,4 +1,4 @@
-//! The registries that follow from others: a store with transactions, and a shared registry.
+//! Implements `KeyRegistry` for every store with transactions, and for a shared registry.
 
 use std::sync::Arc;
 

@@ -74,8 +74,8 @@ impl KeyLimit {
     /// Returns whether a key counts. A disabled key counts, and so does a replaced key until its
     /// grace period ends. A revoked or expired key does not.
     ///
-    /// If replaced keys did not count, an owner could revoke the successor of a key and issue one
-    /// more, again and again.
+    /// If replaced keys did not count, an owner could exceed the limit: replace a key, revoke its
+    /// successor, issue another key, and use the replaced key until its grace period ends.
     pub fn counts(&self, record: &KeyRecord) -> bool {
         record.status() != Status::Revoked && record.expires_at().is_none_or(|end| self.at < end)
     }

@@ -94,7 +94,7 @@ impl StaticKeys {
     /// use tower_api_key::{ApiKey, store::StaticKeys};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// // From a middleware that has compared keys with a map: from the text of a key to its client.
+    /// // The map of your earlier middleware, from the text of each key to its client.
     /// let clients = HashMap::from([("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ", "deploy")]);
     /// let keys = clients.into_iter().map(|(text, client)| Ok((client, ApiKey::new(text)?)));
     /// let keys = StaticKeys::new(keys.collect::<Result<Vec<_>, tower_api_key::key::InvalidKey>>()?)?;

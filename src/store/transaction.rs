@@ -31,11 +31,11 @@ use crate::record::{KeyId, KeyRecord};
 ///
 /// # Locks
 ///
-/// What a transaction reads must stay true until it ends. A database with one writer at a time does
-/// this by itself: a mutex, or SQLite after `begin immediate`. In a database that locks rows,
-/// [`begin`](Self::begin) takes the locks that [`ChangeScope`] asks for, and
-/// [`RegistryTransaction::lock`] locks rows in the order of their ids, so that no two transactions
-/// wait for each other.
+/// What a transaction reads must stay true until it ends. A store with one writer at a time needs
+/// no other lock: for example a map behind a mutex, or SQLite after `begin immediate`. In a
+/// database that locks rows, [`begin`](Self::begin) takes the locks that [`ChangeScope`] asks for,
+/// and [`RegistryTransaction::lock`] locks rows in the order of their ids, so that no two
+/// transactions wait for each other.
 pub trait TransactionalStore: KeyStore {
     /// A transaction that has begun.
     type Transaction<'s>: RegistryTransaction<Error = Self::Error>

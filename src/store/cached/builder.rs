@@ -54,8 +54,8 @@ impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
         self
     }
 
-    /// Sets the lease: for this long after a heartbeat was sent, the cache answers from memory
-    /// (default 1 s). The cache sends four heartbeats in each lease.
+    /// Sets the lease (default 1 s): the cache answers from memory for this long after it has sent
+    /// a heartbeat that came back. The cache sends four heartbeats in each lease.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
@@ -63,8 +63,8 @@ impl<S, C: ChangeFeed> CachedStoreBuilder<S, C> {
 
     /// Sets the age at which an entry is looked up again (default 10 minutes).
     ///
-    /// Not needed for freshness. It bounds how long changes that bypass the change feed, such as a
-    /// restore from a backup, stay unnoticed.
+    /// Changes that the change feed reports need no TTL. The TTL bounds how long other changes,
+    /// such as a restore from a backup, stay unnoticed.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self

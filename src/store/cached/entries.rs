@@ -73,7 +73,8 @@ impl CacheEntries {
     }
 }
 
-/// The number of shards: more than threads, so that two keys seldom share a lock.
+/// The number of shards. There are more shards than threads, so two lookups seldom wait for the
+/// same lock.
 const SHARDS: usize = 64;
 
 /// The smallest capacity of a shard.
@@ -83,8 +84,8 @@ fn record_map(capacity: usize) -> Map<KeyRecord> {
     map(capacity, &mut OptionsBuilder::new())
 }
 
-/// Returns the map of negative entries. Most unknown keys are presented only once. So only half of
-/// the map is reserved for keys that are presented again, and evicted keys are not tracked.
+/// Returns the map of negative entries. Most unknown keys are presented only once. So keys that are
+/// presented again get only half of the map, and evicted keys are not tracked.
 fn negative_map(capacity: usize) -> Map<()> {
     map(capacity, OptionsBuilder::new().hot_allocation(0.5).ghost_allocation(0.0))
 }

@@ -31,11 +31,12 @@ pub(super) struct FeedState {
     freshness: Freshness,
     /// When the newest heartbeat that came back was sent; `None` while the feed is down.
     proof: watch::Sender<Option<u64>>,
-    /// A request waits for a heartbeat sent at this instant or later.
+    /// The latest instant that a request has asked for: it waits for a heartbeat sent then or
+    /// later.
     requested_at: AtomicU64,
     /// Wakes the follower when a request needs a heartbeat.
     wake: Notify,
-    /// In nanoseconds; 0 before the first heartbeat.
+    /// The newest round-trip time of a heartbeat, in nanoseconds; 0 before the first heartbeat.
     lag: AtomicU64,
 }
 
@@ -85,7 +86,7 @@ impl FeedState {
         self.timeline.instant(now)
     }
 
-    /// Returns whether every change committed by `since` has been applied.
+    /// Returns whether every change committed before `since` has been applied.
     pub(super) fn is_proven(&self, since: u64) -> bool {
         self.freshness.is_proven(since)
     }
@@ -105,8 +106,8 @@ impl FeedState {
         self.freshness.epoch(slot(digest))
     }
 
-    /// Returns whether a result for this key is known to have been true at `since` or later. After
-    /// a gap, a result is known to have been true before the gap only.
+    /// Returns whether a result for this key is known to have been true at `since` or later. A
+    /// result from before a gap is known for the time before the gap, and for no later time.
     pub(super) fn was_fresh_at(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
         let slot = slot(digest);
         self.freshness.was_fresh_at(slot, noted, since)
@@ -179,8 +180,8 @@ impl FeedState {
         }
     }
 
-    /// Sends a heartbeat, waits until it is back, and returns when it was sent. The first one after
-    /// a loss invalidates all entries.
+    /// Sends a heartbeat, waits until it is back, and returns the instant at which it was sent. The
+    /// first one after a loss invalidates all entries.
     async fn send_heartbeat<C: ChangeFeed>(&self, feed: &mut C, is_first: bool) -> Result<u64, BoxError> {
         let sent = self.now();
         let changes = timeout(self.lease, boxed(feed.heartbeat())).await??;

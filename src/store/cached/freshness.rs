@@ -20,8 +20,8 @@ pub(super) struct Freshness {
     /// One more than the instant at which the newest heartbeat that came back was sent; 0 before
     /// the first one.
     proven: AtomicU64,
-    /// The number of gaps, after which any key may have changed: each loss of the feed, and each
-    /// `Invalidation::All`.
+    /// The number of gaps. A gap is a loss of the feed or an `Invalidation::All`: any key may have
+    /// changed.
     gaps: AtomicU32,
     /// The value of `proven` at each of the last gaps.
     proven_before: [AtomicU64; GAPS_KEPT],
@@ -75,13 +75,13 @@ impl Freshness {
 
     /// Returns whether a result with the noted epoch was still true at `since`.
     pub(super) fn is_fresh(&self, slot: usize, noted: Epoch, since: u64) -> bool {
-        // Check `proven` first. Every change that was reported before it was set has then advanced
-        // the epoch that is read second.
+        // Read `proven` before the epoch. The epoch then includes every change that was reported
+        // before `proven` was set.
         self.is_proven(since) && self.is_current(slot, noted)
     }
 
     /// Returns the same as [`is_fresh`](Self::is_fresh), but also accepts a result from before a
-    /// gap: it was proven true at `since`, and no change of its key was reported later.
+    /// gap, if it was proven true at `since` and no change of its key was reported later.
     pub(super) fn was_fresh_at(&self, slot: usize, noted: Epoch, since: u64) -> bool {
         // Read the ring before the number of gaps. If a later gap has overwritten this element, the
         // number shows that the noted gap is too old.

@@ -36,8 +36,8 @@ struct Unproven;
 /// How long an abandoned lookup keeps running, because clients usually retry.
 const ABANDONED_FOR: Duration = Duration::from_secs(1);
 
-/// 2 ms in nanoseconds. A thread then reads the shared map again, so that the map learns which keys
-/// are in use and evicts others.
+/// 2 ms in nanoseconds. After this time a thread reads the shared map again, so that the map
+/// records which keys are in use and evicts others.
 const STAMP_TTL: u64 = 2_000_000;
 
 thread_local! {
@@ -82,8 +82,8 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 // === impl CachedStore ===
 
 impl<S: KeyStore> CachedStore<S> {
-    /// Joins a lookup that began at `earliest` or later, or begins one. Returns `None` if the
-    /// result `is_known` by now.
+    /// Joins a lookup that began at `earliest` or later, or begins one. Returns `None` instead of
+    /// beginning one if `is_known` finds the result in the cache.
     fn join(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Waiter> {
         let start = FlightKey { at: self.cache.feed.now(), epoch: self.cache.feed.epoch(digest) };
         match self.cache.flights.join(digest, earliest, start, is_known) {

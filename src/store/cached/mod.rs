@@ -47,8 +47,9 @@ use crate::record::Generation;
 /// sent through the change feed within the last lease (1 s) has come back. Without a lease, every
 /// lookup queries the store; if that fails too, the response is 503.
 ///
-/// A cache hit costs a lookup in a [`MemoryStore`](super::MemoryStore) plus one clock read. For
-/// this, each thread keeps up to 64 records, which may outlive the cache.
+/// A cache hit takes as long as a lookup in a [`MemoryStore`](super::MemoryStore) plus one clock
+/// read. For such hits, each thread keeps up to 64 records. They may stay in memory after the cache
+/// is dropped.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, KeyRecord, store::{CachedStore, MemoryStore}};
@@ -122,7 +123,7 @@ pub struct CacheStatus {
     /// Whether the cache answers from memory: a heartbeat sent within the lease has come back.
     pub is_following: bool,
     /// The round-trip time of the newest heartbeat that came back. A change arrives after about
-    /// half of that time. The feature `metrics` exports each one.
+    /// half of that time. The feature `metrics` exports every round-trip time.
     pub lag: Option<Duration>,
     /// The number of records in memory, current or not.
     pub entries: usize,

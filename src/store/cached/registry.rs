@@ -1,6 +1,6 @@
-//! Changes made through a cache: the store performs them, and this cache invalidates the keys at
-//! once. The change feed invalidates them on the other nodes, and after a change with an unknown
-//! outcome.
+//! Changes made through a cache. The store performs them, and this cache invalidates the changed
+//! keys at once. The change feed invalidates the keys on the other nodes. After a change with an
+//! unknown outcome, the feed invalidates them here, too.
 
 use super::{CacheError, CachedStore};
 use crate::{

@@ -19,7 +19,7 @@ pub(super) type LookupResult = Result<Option<KeyRecord>, CacheError>;
 #[derive(Clone)]
 struct Flight {
     start: FlightKey,
-    /// For how many nanoseconds after the start others may join.
+    /// How long after the start other requests may join, in nanoseconds.
     join_window: u64,
     outcome: watch::Sender<Option<LookupResult>>,
 }
@@ -63,7 +63,7 @@ const JOIN_WINDOW: u64 = 250_000_000;
 
 impl SingleFlight {
     /// Joins the lookup of this key that began at `earliest` or later, if no change of the key was
-    /// reported since. Otherwise begins a lookup, unless the result `is_known` by now.
+    /// reported since. Otherwise begins a lookup, unless `is_known` finds the result in the cache.
     ///
     /// If a lookup takes longer than its join window, the next request begins another one, since
     /// the first may be lost. The store may also be slow, so the window of the next lookup is twice

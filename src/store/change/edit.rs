@@ -64,7 +64,7 @@ impl RegistryChange for Deactivate<'_> {
         let locked = lock(transaction, self.actor, &[self.id]).await?;
         let deactivated = locked.and_then(|locked| {
             let stored = locked.get(self.id)?;
-            // A disabled key stays as it is, and needs no space on a full disk.
+            // Disabling a disabled key writes nothing, so it also works on a full disk.
             let is_done = stored.status() == self.status && self.status == Status::Disabled;
             if is_done { Ok((stored.clone(), false)) } else { Ok((stored.apply_update(stored.clone())?, true)) }
         });

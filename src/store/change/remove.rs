@@ -55,7 +55,8 @@ impl RegistryChange for RemoveUser<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let mut removed: Vec<KeyRecord> = removed.collect();
-        // The actor's own key may be locked by its id and by its owner.
+        // The actor's own key may be in the list twice: it is locked by its id, and as a key of the
+        // user.
         removed.sort_by(|one, other| one.id().cmp(other.id()));
         removed.dedup_by(|one, other| one.id() == other.id());
         let ids: Vec<&KeyId> = removed.iter().map(KeyRecord::id).collect();

@@ -61,7 +61,7 @@ impl ChangeFeed for MemoryChangeFeed {
     }
 
     async fn heartbeat(&mut self) -> Result<Vec<Invalidation>, Infallible> {
-        // A change in progress has sent its notification when its transaction ends.
+        // Wait for a change in progress: it sends its notifications before its transaction ends.
         drop(self.store.0.writer.acquire());
         let mut changes = Vec::new();
         while let Some(receiver) = self.receiver.as_mut() {

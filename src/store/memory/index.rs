@@ -23,7 +23,7 @@ pub(super) struct Index {
     pub(super) token: WriteToken,
 }
 
-/// Records that are listed together.
+/// The revoked records, or all others, in the orders of lists.
 #[derive(Default)]
 struct Shelf {
     by_organization: Sorted<OrganizationOrder>,
@@ -45,8 +45,8 @@ impl Index {
         self.by_id.get(SortKey::of_id(id.as_str())).map(record)
     }
 
-    /// Adds the matching records after this id to a page. Returns where to continue, if it stopped
-    /// after enough visits.
+    /// Adds the matching records after this id to a page. If it stops after `MAX_VISITS` records,
+    /// returns the id after which to continue.
     pub(super) fn read_on(
         &self,
         filter: &KeyFilter,

@@ -35,19 +35,19 @@ use write_lock::WriteLock;
 /// - **Lookups.** A lookup of a key that this thread has used recently takes no lock. Any other
 ///   lookup read-locks one of 256 shards; a change of a key in the same shard locks it for some
 ///   nanoseconds.
-/// - **Changes.** One change is made at a time. It sees the changes before it, and none undoes a
+/// - **Changes.** One change is made at a time. It sees all earlier changes, and no change undoes a
 ///   revocation.
-/// - **Lists.** A list reads the keys of its organization, or of one owner in it, and revoked keys
-///   only if it asks for them. After 256 records it lets changes and other tasks run, so no change
-///   waits for a list of millions. A page for which more records are read is therefore no snapshot.
-///   A list of one environment reads the keys of all environments. Removing a user reads all keys
-///   of that user at once.
+/// - **Lists.** A list reads the keys of its organization, or of one owner in it. It reads revoked
+///   keys only if the filter includes them. After 256 records it lets changes and other tasks run,
+///   so no change waits for a list of millions. As a result, a page that reads more than 256
+///   records is not a snapshot. A list of one environment reads the keys of all environments.
+///   Removing a user reads all keys of that user at once.
 /// - **Memory.** Equal permission sets are stored once. Each thread that looks up keys keeps
 ///   handles of at most 256 records, which can stay in memory after a change or a removal, but are
 ///   not returned any more.
-/// - **Hash flooding.** A digest is found by a seeded hash of its first eight bytes. Keys with
-///   similar SHA-256 digests collide only if all eight bytes are equal, and only stored keys count:
-///   unknown keys are never stored.
+/// - **Hash flooding.** A lookup uses a seeded hash of the first eight bytes of the digest. Keys
+///   with similar SHA-256 digests collide only if these eight bytes are equal. Only stored keys can
+///   collide, and unknown keys are never stored.
 ///
 /// ```
 /// use tower_api_key::{KeyFormat, KeyHasher, KeyRecord, store::MemoryStore};
@@ -119,8 +119,8 @@ impl MemoryState {
         self.read_as_writer()
     }
 
-    /// Locks the index for the transaction that holds the write lock, so that no writer can be
-    /// waiting.
+    /// Locks the index for the transaction that holds the write lock. It is the only writer, so no
+    /// writer waits for the index.
     fn read_as_writer(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,7 +176,8 @@ impl TransactionalStore for MemoryStore {
     }
 
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), Infallible> {
-        // Nothing is awaited between the transactions, so all of it is recorded.
+        // Do not await between the transactions: a caller that drops the future there would lose
+        // the rest of the usage.
         for batch in usage.chunks(USAGE_BATCH) {
             let mut transaction = MemoryTransaction::begin(&self.0);
             for delta in batch {

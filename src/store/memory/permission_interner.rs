@@ -8,9 +8,9 @@ use std::{
 
 use crate::{permission::Permissions, record::KeyRecord};
 
-/// The permission sets of all records, and some that are no longer used, by a seeded hash. Of two
-/// sets with the same hash, the later one is kept. It is a tree, since a growing hash table moves
-/// all entries at once.
+/// A map from the seeded hash of a permission set to the set. It has the sets of all records, and
+/// some that are no longer used. Of two sets with the same hash, the map keeps the later one. It is
+/// a tree, since a growing hash table moves all entries at once.
 #[derive(Default)]
 pub(super) struct PermissionInterner {
     interned: BTreeMap<u64, Permissions>,

@@ -64,7 +64,7 @@ impl DigestTable {
         Some(record.unwrap_or_else(|_| found.into()))
     }
 
-    /// For writers: leaves the thread's cache alone, so no removed record is dropped here.
+    /// For writers: does not use the thread's cache, so it drops no removed record under the lock.
     pub(super) fn has(&self, _: &WriteToken, digest: &KeyDigest) -> bool {
         let (shard, hash) = self.locate(digest);
         shard.find(hash, digest).is_some()

@@ -46,8 +46,8 @@ $$;
 
 create trigger api_keys_tell after insert or delete on api_keys for each row execute function api_keys_tell();
 
--- Any difference counts, whichever client makes it, except in the two usage columns, which caches
--- ignore.
+-- Notifies of every update by any client, unless it changes only the two usage columns: caches
+-- ignore them.
 create trigger api_keys_tell_change after update on api_keys for each row
     when (to_jsonb(old) - 'use_count' - 'last_used_at' is distinct from to_jsonb(new) - 'use_count' - 'last_used_at')
     execute function api_keys_tell();
@@ -68,7 +68,7 @@ create trigger api_keys_version before update on api_keys for each row
         and to_jsonb(old) - 'use_count' - 'last_used_at' is distinct from to_jsonb(new) - 'use_count' - 'last_used_at')
     execute function api_keys_version();
 
--- Also in a replication session, in which other triggers do not fire.
+-- These triggers also fire in a replication session, in which other triggers do not.
 alter table api_keys enable always trigger api_keys_tell;
 alter table api_keys enable always trigger api_keys_tell_change;
 alter table api_keys enable always trigger api_keys_tell_all;

@@ -3,9 +3,9 @@
 alter table api_keys_schema add column nonce uuid;
 update api_keys_schema set nonce = gen_random_uuid() where version = (select min(version) from api_keys_schema);
 
--- As before, but on two channels: nodes of version 1 still listen on the public one. The function
--- runs with the rights of its owner, because a role that may change keys need not be allowed to
--- read the nonce.
+-- Replaces the function of version 1. It notifies two channels: nodes of version 1 still listen on
+-- the public one. The function runs with the rights of its owner, because a role that may change
+-- keys need not be allowed to read the nonce.
 create or replace function api_keys_tell() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -30,5 +30,6 @@ begin
 end
 $$;
 
--- Otherwise any role could attach the function to its own table and send forged notifications.
+-- Without this line, any role could attach the function to its own table and send forged
+-- notifications.
 revoke execute on function api_keys_tell() from public;

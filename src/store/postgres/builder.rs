@@ -73,8 +73,8 @@ impl PostgresStoreBuilder {
     /// Sets how long a lookup or a change may take in total (default 5 s): the wait for a
     /// connection, a new connection if necessary, the statements and the commit.
     ///
-    /// After 90 % of this time, the server cancels a statement. After as long without a statement,
-    /// it ends a transaction, so that a client that is gone holds no locks.
+    /// The server cancels a statement after 90 % of this time. After the same time without a
+    /// statement in a transaction, it ends the session, so a client that is gone holds no locks.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self

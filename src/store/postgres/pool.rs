@@ -1,5 +1,5 @@
-//! A pool of connections. A connection returns to it only after its work has succeeded; any other
-//! is closed: its server may never answer, and its transaction ends with it.
+//! A pool of connections. A connection returns to it only after its work has succeeded. Otherwise
+//! it is closed: the server may never answer, and its transaction must end.
 
 use std::{
     fmt, io,
@@ -26,7 +26,7 @@ use super::{
 
 /// A bounded number of connections to one server.
 ///
-/// Management uses at most half of them and lists at most a quarter. One of management's
+/// Management uses at most half of them. Lists use at most a quarter. One of management's
 /// connections is reserved for edits, revocations and reads of single keys. So lookups do not wait
 /// for management, and a revocation waits neither for lists nor for new keys. With fewer than four
 /// connections the shares overlap.
@@ -41,8 +41,8 @@ pub(super) struct Pool {
     decoy: OnceLock<PgRow>,
 }
 
-/// The use of a connection. A list waits in the queue for lists, then in those for additions, for
-/// changes and for lookups. Every other use starts at its own queue.
+/// The use of a connection. The queues form a chain: lists, additions, changes, lookups. Each use
+/// waits in its own queue first, then in all later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Purpose {
     /// The lookup of a key for a request.
@@ -54,7 +54,7 @@ pub(super) enum Purpose {
     List,
 }
 
-/// The permit for a connection, from every queue that it has waited in.
+/// The permit for a connection: one permit of each queue that the use has waited in.
 pub(super) struct Permit {
     _queues: [Option<OwnedSemaphorePermit>; 4],
 }
@@ -108,8 +108,8 @@ impl Pool {
         done
     }
 
-    /// Waits for a permit. It fails after half of the timeout, so that each query has the other
-    /// half left. A query that times out closes its connection.
+    /// Waits for a permit, at most for half of the timeout. The other half is left for the query,
+    /// since a query that times out closes its connection.
     pub(super) async fn permit(&self, purpose: Purpose) -> Result<Permit, sqlx::Error> {
         let queues = [
             (&self.listing, Purpose::List),
@@ -196,7 +196,7 @@ impl Pool {
         Ok(connection)
     }
 
-    /// Returns a row without a key. It has the size of the row of a common key.
+    /// Returns the decoy row. It belongs to no key, and has the size of the row of a common key.
     pub(super) fn decoy(&self) -> Option<&PgRow> {
         self.decoy.get()
     }
@@ -221,8 +221,8 @@ impl fmt::Debug for Pool {
 
 /// Prepares a new session. A replica is an error.
 pub(super) async fn prepare(session: impl PgExecutor<'_>, operation_timeout: Duration) -> Result<(), sqlx::Error> {
-    // The server gives up a little before its client, so that it can say why. It also notices a
-    // client that is gone.
+    // The server times out a little before its client, so the client gets an error with the reason.
+    // The server also ends the session of a client that is gone.
     let limit = (operation_timeout.as_millis() * 9 / 10).clamp(1, i32::MAX as u128);
     let settings = format!(
         "select pg_is_in_recovery() as is_replica,

@@ -26,8 +26,8 @@ pub(super) const FIND: &str =
 
 pub(super) const GET: &str = concat!("select ", columns!(), " from api_keys where id = $1");
 
-/// Exclusive locks. With `for share`, changes by one actor could keep the row locked together, so
-/// that a revocation of the actor's key would never get its turn.
+/// Exclusive locks. With `for share`, overlapping changes by one actor could keep the row locked,
+/// and a revocation of the actor's key would wait forever.
 pub(super) const LOCK: &str =
     concat!("select ", columns!(), " from api_keys where id = any($1) order by id for update");
 
@@ -39,7 +39,7 @@ pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, stat
 
 pub(super) const DUPLICATES: &str = "select id from api_keys where id = $1 or digest = $2";
 
-/// Every column but the digest and those that identify a key.
+/// Updates every column except the digest and those that identify a key.
 pub(super) const PUT: &str = "update api_keys set version = $3, status = $4, name = $9, mask = $10,
         permissions = $11::jsonb, wildcards = $12, metadata = $13::jsonb, created_at = $14, not_before = $15,
         expires_at = $16, replaced_by = $18, last_used_at = $19, use_count = $20
@@ -78,7 +78,7 @@ pub(super) fn list(filter: &KeyFilter) -> PgQuery {
         page(&mut query, filter, true);
         query.push(") union all (");
         page(&mut query, filter, false);
-        // Both parts have this order. A column that is null in both comes first, then the id.
+        // Both parts have this order. It names each column that is null in every row, then the id.
         query.push(")) as pages order by ");
         if filter.organization.is_none() {
             query.push("organization desc, ");
@@ -114,8 +114,8 @@ fn page(query: &mut PgQuery, filter: &KeyFilter, is_revoked: bool) {
     if let Some(id) = &filter.after {
         query.push(" and id ~<~ ").push_bind(id.to_string());
     }
-    // All but the id are equal in every row. Naming them lets the index give the order even if a
-    // column is null.
+    // All these columns except the id are equal in every row. The order names them, so that the
+    // index provides it even if a column is null.
     query.push(match filter.owner {
         Some(_) => " order by organization desc, owner_type desc, user_id desc, id using ~>~ limit ",
         None => " order by organization desc, id using ~>~ limit ",
@@ -123,8 +123,9 @@ fn page(query: &mut PgQuery, filter: &KeyFilter, is_revoked: bool) {
     query.push_bind(limit(filter.limit));
 }
 
-/// Counts the keys of an owner that are neither revoked nor expired, up to twice `max`. It has the
-/// order of the only index in which these keys are adjacent.
+/// Counts the keys of an owner that are neither revoked nor expired, up to twice `max`. Each part
+/// has the order of the only index in which these keys are adjacent, so the planner uses that
+/// index.
 pub(super) fn count(of: OwnerScope<'_>, at: SystemTime, max: u32) -> PgQuery {
     let mut query = PgQuery::new("select count(*) from (");
     for (number, ends) in [" and expires_at is null", " and expires_at > "].into_iter().enumerate() {

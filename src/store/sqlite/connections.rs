@@ -96,8 +96,8 @@ impl Connections {
 
     /// Runs a read and fails if the path no longer leads to the file that was opened.
     ///
-    /// The store never connects to another file under the same path: next to the log of the first
-    /// file, that would corrupt it.
+    /// The store never opens another file under the same path. SQLite would apply the log of the
+    /// first file to it and corrupt it.
     pub(super) async fn reading<T>(
         &self,
         reading: impl Future<Output = Result<T, sqlx::Error>>,

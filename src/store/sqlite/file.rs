@@ -63,7 +63,7 @@ impl Files {
 
     fn changed(&self) -> io::Result<Option<&(PathBuf, Option<Identity>)>> {
         for file in &self.files {
-            // A file that did not exist at first belongs to none of our connections.
+            // Ignore a file that did not exist at first: no connection of this store uses it.
             if file.1.is_some() && identity(&file.0)? != file.1 {
                 return Ok(Some(file));
             }

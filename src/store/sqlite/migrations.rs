@@ -18,8 +18,8 @@ const MIGRATIONS: [SqliteMigration; 2] = [
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// How often to wait for another process that migrates a large file, each time for the timeout of a
-/// change.
+/// How many times to wait for another process that migrates a large file. Each wait ends after the
+/// timeout of a change.
 const TURNS: u32 = 60;
 
 /// Migrates the tables in one transaction. The versions are in a separate table, so the file may

@@ -41,9 +41,9 @@ use crate::{key::KeyDigest, record::KeyRecord};
 ///   [`SqliteFault::Replaced`] until the store is opened again. Elsewhere a call notices only that
 ///   a file is missing; Windows does not let an open database be moved. A file that is overwritten
 ///   in place keeps its inode and is not noticed: stop every process before you restore a backup.
-/// - **A full disk.** `-reserve` holds 2 MiB. While it is missing and the disk has no space for it,
-///   adding a key returns [`SqliteFault::DiskFull`]. Revoking, disabling and removing a key uses
-///   its space, so they still work.
+/// - **A full disk.** The file `-reserve` takes 2 MiB. While it is missing and the disk has no
+///   space for it, adding a key returns [`SqliteFault::DiskFull`]. Revoking, disabling and removing
+///   a key still work: if the disk is full, they delete the file and use its space.
 /// - **Timing.** For an unknown key the row of another key is read and decoded, so a lookup of an
 ///   unknown key does the work of a known one.
 ///
@@ -144,7 +144,8 @@ mod tests {
     const OF_OWNER_IN_ENVIRONMENT: &str = "api_keys_by_owner_and_environment (organization=? AND owner_type=? AND user=? \
                                            AND environment=? AND <expr>=? AND id<?)";
 
-    /// Also after `analyze`, over a table of revoked keys of one organization.
+    /// Checks an empty table, then a table of revoked keys of one organization, then the same after
+    /// `analyze`.
     #[tokio::test]
     async fn s02_every_look_up_list_and_count_goes_through_an_index_and_sorts_nothing() {
         let folder = tempfile::tempdir().unwrap();

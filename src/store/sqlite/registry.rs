@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The rows of a page that are decoded before other tasks run.
+/// The number of rows of a page that are decoded before other tasks run.
 const ROWS: usize = 16;
 
 impl TransactionalStore for SqliteStore {

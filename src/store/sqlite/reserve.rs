@@ -48,8 +48,8 @@ impl Reserve {
         Self(beside(path, "-reserve"))
     }
 
-    /// Creates the file unless it exists. Call it from one task at a time: a half-written file
-    /// takes the space of a revocation.
+    /// Creates the file unless it exists. Call it from one task at a time. Otherwise a half-written
+    /// file could take the space that a revocation needs.
     pub(super) fn keep(&self) -> io::Result<()> {
         match fs::metadata(&self.0) {
             Ok(file) if file.len() >= SIZE as u64 && self.begins() == Some(Begins::Marked) => Ok(()),

@@ -28,7 +28,7 @@ pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, stat
         mask, permissions, wildcards, metadata, created_at, not_before, expires_at, replaces, replaced_by, last_used_at, use_count)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 
-/// Every column but the digest and those that identify a key.
+/// Updates every column except the digest and those that identify a key.
 pub(super) const PUT: &str =
     "update api_keys set version = ?3, status = ?4, name = ?9, mask = ?10, permissions = ?11, wildcards = ?12,
         metadata = ?13, created_at = ?14, not_before = ?15, expires_at = ?16, replaced_by = ?18, last_used_at = ?19,

@@ -20,7 +20,7 @@ pub struct SqliteTransaction<'s> {
 // === impl SqliteTransaction ===
 
 impl<'s> SqliteTransaction<'s> {
-    /// Takes the file for writing.
+    /// Locks the file for writing.
     pub(super) async fn begin(connections: &'s Connections) -> Result<Self, sqlx::Error> {
         connections.files.check()?;
         Ok(Self { transaction: connections.writer.begin_with("begin immediate").await?, connections })

@@ -62,14 +62,14 @@ pub(super) async fn a_replacement_ends_an_earlier_grace(registry: impl KeyRegist
     for number in 1..6_u8 {
         let (old, new) = (format!("k{}", number - 1), format!("k{number}"));
         let read = stored(&registry, &old).await;
-        // A regenerated key is revoked already. A store that caches lookups must invalidate this
-        // one.
+        // The regenerated key is revoked already. The lookup below loads the other keys into a
+        // cache, which must then invalidate them.
         let ends = number >= 2 && number != 5;
         if ends {
             let in_grace = find(&registry, number - 2).await.map(|record| record.status());
             assert_eq!(in_grace, Some(Status::Active), "a key must work in its grace period");
         }
-        // Both by rotation and by regeneration.
+        // The fourth replacement is a regeneration, the others are rotations.
         let status = if number == 4 { Status::Revoked } else { Status::Active };
         let read = read.with_replaced_by(new.as_str()).with_status(status);
         let done = registry.replace(read, of_alice(&new, number).with_replaces(old.as_str()), None).await;
@@ -80,7 +80,7 @@ pub(super) async fn a_replacement_ends_an_earlier_grace(registry: impl KeyRegist
             let ended = format!("k{}", number - 2);
             let now = find(&registry, number - 2).await.expect("the record of a replaced key must be kept");
             assert_eq!(now.status(), Status::Revoked, "the grace period of {ended} has not ended");
-            // The replacement is one change, the end of the grace period another.
+            // The replacement is one change. The end of the grace period is another.
             assert_eq!(now.version(), if ends { 2 } else { 1 }, "the version of {ended}");
             if let Some(returned) = &done.ended {
                 assert_eq!(
