@@ -1,4 +1,4 @@
-//! Sends a key from a client: reqwest with a key for one origin. The service runs here too.
+//! Sends a key from a reqwest client, to one origin only. The example also runs the service.
 //!
 //! ```sh
 //! cargo run --example client --features client

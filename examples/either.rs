@@ -1,5 +1,5 @@
-//! Shows two header styles, exact error bodies, and live and test keys, as the product Hopx has
-//! them.
+//! Shows the API keys of the product Hopx: two header styles, its error bodies byte for byte, and
+//! live and test keys.
 //!
 //! ```sh
 //! cargo run --example either --features admin-api,sqlite

@@ -33,9 +33,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     keys.add(KeyRecord::for_key("service", &service, &hasher))?;
     println!("key operator: {}\nkey service: {}", operator.expose(), service.expose());
 
-    // The layer, and a table of methods. Methods missing from the table are PERMISSION_DENIED.
-    // With `grpc`, rejections are trailers-only responses with status 200 and a message. Without
-    // it, they are 401 and 403, which clients map to UNAUTHENTICATED and PERMISSION_DENIED.
+    // The layer, and a table of methods. Methods missing from the table are rejected with
+    // PERMISSION_DENIED. With `grpc`, rejections are trailers-only responses with status 200 and a
+    // message. Without it, they are 401 and 403, which clients map to UNAUTHENTICATED and
+    // PERMISSION_DENIED.
     let auth = ApiKeyLayer::builder(keys).formats([format]).grpc().build()?;
     let guard = Require::table()
         .route("POST", CHECK, Require::authenticated())
@@ -68,5 +69,5 @@ const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 const CURL: &str = "curl -i --http2-prior-knowledge -H 'content-type: application/grpc'";
 
-/// Prints an empty message: a flag and a length, five zero bytes.
+/// Prints an empty gRPC message: five zero bytes, one for the flag and four for the length.
 const MESSAGE: &str = "head -c5 /dev/zero";

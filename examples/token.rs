@@ -1,5 +1,5 @@
-//! Shows one key per account, in `Authorization: Token`, managed on a profile page behind a
-//! session, as the product Hozip has it.
+//! Shows the API keys of the product Hozip: one key per account, in `Authorization: Token`. Users
+//! manage it on a profile page, after they have signed in.
 //!
 //! ```sh
 //! cargo run --example token --features sqlite

@@ -1,5 +1,5 @@
-//! Shows organizations, keys of users and service accounts, and permissions, as the product H0p has
-//! them.
+//! Shows the API keys of the product H0p: organizations, keys of users and service accounts, and
+//! permissions.
 //!
 //! ```sh
 //! cargo run --example x_api_key --features admin-api,sqlite
@@ -70,8 +70,8 @@ fn audit(event: &KeyEvent) {
     eprintln!("audit: {:?} {} by {by:?} in {:?}", event.kind(), event.key_id(), event.actor().organization());
 }
 
-/// Issues, at the first start, a key of a user and two of service accounts in `org_a`, and one of a
-/// service account in `org_b`.
+/// Issues four keys at the first start. In `org_a` are the key of a user and two keys of service
+/// accounts, in `org_b` one key of a service account.
 pub(crate) async fn first_keys(manager: &KeyManager) -> Result<Vec<(&'static str, Issued)>, ManageError> {
     let everything = everything_but("");
     let stats = Permissions::new().grant("stats", "read");

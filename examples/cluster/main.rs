@@ -13,8 +13,8 @@
 //! ```
 //!
 //! It starts the installed PostgreSQL in a temporary directory, and two nodes as separate
-//! processes. `node.rs` shows how to build a node. With the argument `node`, this program is a node
-//! over the database `DATABASE_URL`, at `ADDR`.
+//! processes. `node.rs` shows how to build a node. With the argument `node`, this program runs one
+//! node: it uses the database `DATABASE_URL` and listens on `ADDR`.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -34,7 +34,7 @@ pub(crate) fn print_keys<N: Display>(keys: &[(N, Issued)]) {
     }
 }
 
-/// Returns the line above the printed curl lines. Only the first start over a database has keys.
+/// Returns the line above the printed curl lines. Only the first start with a database prints keys.
 pub(crate) fn heading<N>(keys: &[(N, Issued)], database: &str) -> String {
     let hint =
         if keys.is_empty() { format!("The first start printed the keys of {database}. ") } else { String::new() };

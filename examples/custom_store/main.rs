@@ -1,9 +1,9 @@
-//! A `KeyStore` over your own table, in `SQLite`, on Unix: `cargo run --example custom_store`, then
-//! the line that it prints.
+//! Implements `KeyStore` over your own table, in `SQLite`. On Unix, start it with
+//! `cargo run --example custom_store`, then run the lines that it prints.
 #[cfg(all(test, feature = "testkit"))]
 mod record;
 #[cfg(all(test, feature = "testkit"))]
-mod registry; // The write side, and the suite that it passes.
+mod registry; // The write side. `record` has its test.
 use std::{env, error::Error};
 
 use axum::{Json, Router, routing::get};

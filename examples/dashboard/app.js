@@ -40,7 +40,7 @@ function reason(response, { detail, title }) {
 
 const keyPath = (key, action = "") => `/admin/keys/${encodeURIComponent(key.id)}${action}`;
 
-// Requests: each one belongs to a part of the page, which is busy until the response arrives and shows errors.
+// Requests. Each one belongs to a part of the page. That part is busy until the response arrives, and shows the error.
 
 async function run(part, work) {
   const focused = document.activeElement;

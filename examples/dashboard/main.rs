@@ -1,4 +1,5 @@
-//! Serves a web page over the management API, for administrators and members, and a small API.
+//! Serves a small API, and a web page on which administrators and members manage keys. The page
+//! uses the management API.
 //!
 //! ```sh
 //! cargo run --example dashboard --features admin-api,sqlite

@@ -62,7 +62,7 @@ struct Session {
 
 const LIFETIME: Duration = Duration::from_secs(8 * 3_600);
 
-/// The most sessions of one key. One more ends all of them.
+/// The most sessions of one key. The next sign-in ends them all and begins one new session.
 const SESSIONS_PER_KEY: usize = 100;
 
 pub(crate) fn router(sessions: Sessions, auth: ApiKeyLayer) -> Router {
