@@ -17,6 +17,7 @@ use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyDigest, KeyFormat, KeyHasher, KeyRecord, KeyStore,
     store::{CachedStore, MemoryStore},
 };
+use tracing::subscriber::{NoSubscriber, set_default};
 
 /// The number of unknown keys between two requests with a known key.
 const ONE_IN: usize = 10;
@@ -57,6 +58,8 @@ fn a_million_unknown_keys_cost_one_look_up_each_and_no_memory() {
 }
 
 fn withstands(unknown: usize, live: usize, entries: usize) {
+    // Another test of the process may log every request, which would take most of the time here.
+    let _quiet = set_default(NoSubscriber::default());
     let format = KeyFormat::new("acme").unwrap();
     let hasher = KeyHasher::sha256();
     let store = Counted(MemoryStore::new(), Arc::default());
