@@ -72,7 +72,8 @@ pub(crate) use vary::Vary;
 pub(crate) use write::Writer;
 
 /// The length of the longest key that a layer reads by default, in bytes. Longer texts are rejected
-/// before they are hashed.
+/// before they are hashed. Change it with
+/// [`ApiKeyLayerBuilder::max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
 pub const MAX_KEY_LEN: usize = 512;
 
 /// The maximum of [`max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len), 4 KiB.

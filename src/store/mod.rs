@@ -48,7 +48,7 @@ pub use transaction::{RegistryTransaction, TransactionalStore};
 
 use crate::{key::KeyDigest, record::KeyRecord};
 
-/// A boxed error of any type.
+/// A boxed error of any type. [`KeyStore::Error`] converts into it; [`KeyStore`] has an example.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Boxes the error of a store.
