@@ -29,6 +29,8 @@ mod memory {
     pub(super) fn copies_of(turned: &[u8]) -> usize {
         let memory = File::open("/proc/self/mem").unwrap();
         let (mut chunk, mut found) = (vec![0; CHUNK + turned.len()], 0);
+        let own = chunk.as_ptr().addr() as u64;
+        let own = own..own + chunk.len() as u64;
         for line in read_to_string("/proc/self/maps").unwrap().lines() {
             let mut words = line.split_whitespace();
             let (range, rights) = (words.next().unwrap(), words.next().unwrap());
@@ -38,8 +40,15 @@ mod memory {
             let (begin, end) = range.split_once('-').unwrap();
             let (mut at, end) = (u64::from_str_radix(begin, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
             while at < end {
+                // This buffer holds what was read just before it, so it is left out.
+                if own.contains(&at) {
+                    at = own.end;
+                    continue;
+                }
+                let len = if at < own.start { own.start.min(end) - at } else { end - at };
+                let len = usize::try_from(len).unwrap().min(chunk.len());
                 chunk.fill(0);
-                let read = memory.read_at(&mut chunk, at).unwrap_or(0);
+                let read = memory.read_at(&mut chunk[..len], at).unwrap_or(0);
                 for byte in &mut chunk {
                     *byte ^= TURN;
                 }
