@@ -98,6 +98,7 @@ pub use format::RejectionFormat;
 pub(crate) use format::RenderOnce;
 #[cfg(feature = "axum")]
 pub(crate) use format::in_json;
+use http::HeaderMap;
 pub(crate) use missing::Missing;
 pub use missing::MissingPermission;
 pub use problem::Problem;
@@ -145,6 +146,7 @@ struct RejectionDetails {
     missing: Option<Arc<Missing>>,
     detail: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
+    headers: HeaderMap,
 }
 
 impl Rejection {

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderValue, Response, header::CACHE_CONTROL};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response,
+    header::{CACHE_CONTROL, Entry},
+};
 
 use super::{Reason, Rejection};
 use crate::{record::KeyRecord, scheme::Scheme};
@@ -122,6 +125,46 @@ impl Rejection {
 
     pub(super) fn own_retry_after(&self) -> Option<Duration> {
         self.rare.as_ref()?.retry_after
+    }
+
+    /// Adds a header to the response, such as a `RateLimit` field. Several values of one name are
+    /// all sent.
+    ///
+    /// A header that the layer itself sets takes precedence, for example `Cache-Control` or the
+    /// challenge. A layer with
+    /// [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) omits
+    /// the headers of a 403. In gRPC, the header is part of the trailers-only response.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{HeaderName, HeaderValue};
+    /// use tower_api_key::Rejection;
+    ///
+    /// let name = HeaderName::from_static("ratelimit");
+    /// let rejection = Rejection::too_many_requests(Duration::from_secs(30))
+    ///     .with_header(name, HeaderValue::from_static("\"hourly\";r=0;t=30"));
+    /// assert_eq!(rejection.headers().map(|headers| headers.len()), Some(1));
+    /// ```
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.rare.get_or_insert_default().headers.append(name, value);
+        self
+    }
+
+    /// Returns the headers of [`with_header`](Self::with_header), if there are any.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.rare.as_ref().map(|rare| &rare.headers).filter(|headers| !headers.is_empty())
+    }
+
+    /// Adds the headers of [`with_header`](Self::with_header) that the response does not have yet.
+    pub(super) fn write_headers(&self, to: &mut HeaderMap) {
+        for name in self.headers().into_iter().flat_map(HeaderMap::keys) {
+            let mut values = self.headers().into_iter().flat_map(|own| own.get_all(name)).cloned();
+            if let (Entry::Vacant(vacant), Some(first)) = (to.entry(name), values.next()) {
+                let mut entry = vacant.insert_entry(first);
+                values.for_each(|value| entry.append(value));
+            }
+        }
     }
 
     /// Returns a response with the status of this rejection and the body `empty`. It carries the

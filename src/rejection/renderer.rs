@@ -136,6 +136,7 @@ impl Renderer {
                 if let Some(after) = rejection.own_retry_after() {
                     refusal.headers_mut().insert(RETRY_AFTER, retry_after(after));
                 }
+                self.write_headers(rejection, refusal.headers_mut());
                 refusal
             }
             Some(_) | None => respond(|parts| self.render(rejection, protocol, render, parts)),
@@ -158,10 +159,12 @@ impl Renderer {
         if let Some(media_type) = protocol.grpc_media_type() {
             let problem = rejection.reason().problem();
             write_grpc(problem, self.grpc_message(rejection), media_type, parts);
+            self.write_headers(rejection, &mut parts.headers);
             return Bytes::new();
         }
         let body = self.render_http(rejection, render, parts);
         self.vary.write(&mut parts.headers);
+        self.write_headers(rejection, &mut parts.headers);
         match protocol {
             ResponseProtocol::HttpHead => Bytes::new(),
             ResponseProtocol::HttpBodiless => {
@@ -170,6 +173,13 @@ impl Renderer {
                 Bytes::new()
             }
             ResponseProtocol::Http | ResponseProtocol::Grpc | ResponseProtocol::GrpcWeb => body,
+        }
+    }
+
+    /// Adds the headers of the application, unless they would tell one 403 from another.
+    fn write_headers(&self, rejection: &Rejection, to: &mut HeaderMap) {
+        if !self.hides(rejection) {
+            rejection.write_headers(to);
         }
     }
 

@@ -3,7 +3,10 @@
 use std::{future::ready, time::Duration};
 
 use crate::support::{Api, App, Body, LIVE, add, bare, bearer, boxed, method, refused, x_api_key};
-use http::{Method, Request, Response};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
 use serde_json::Value;
 use tower::{ServiceExt, service_fn};
 use tower_api_key::{
@@ -107,6 +110,59 @@ async fn a_check_that_cannot_decide_is_503_with_retry_after() {
         assert_eq!(answer.decision.outcome().reason(), Some(Reason::CheckUnavailable));
     }
     assert_eq!(Rejection::unavailable().retry_after(), Some(Duration::from_secs(1)));
+}
+
+/// From a guard and after the verification, in HTTP, HEAD and gRPC. The layer's own headers stay.
+#[tokio::test]
+async fn an_application_adds_headers_to_its_rejections() {
+    let limited = || {
+        let name = HeaderName::from_static("ratelimit");
+        busy()
+            .with_header(name.clone(), HeaderValue::from_static("\"hourly\";r=0;t=30"))
+            .with_header(name, HeaderValue::from_static("\"daily\";r=7;t=900"))
+            .with_header(CACHE_CONTROL, HeaderValue::from_static("public"))
+            .with_header(CONTENT_TYPE, HeaderValue::from_static("text/html"))
+    };
+    for api in [
+        Api::live().layer(ApiKeyLayerBuilder::grpc).guard(Require::check(move |_, _| Err::<(), _>(limited()))),
+        Api::live().layer(move |layer| layer.grpc().after_verify(move |_, _| Err::<(), _>(limited()))),
+    ] {
+        let api = api.run();
+        let mut grpc = method(bearer(LIVE), Method::POST);
+        add(&mut grpc, "content-type", "application/grpc");
+        for (request, media_type) in [
+            (bearer(LIVE), "application/problem+json"),
+            (method(bearer(LIVE), Method::HEAD), "application/problem+json"),
+            (grpc, "application/grpc"),
+        ] {
+            let answer = api.answer(request).await;
+            let limits: Vec<_> = answer.headers.get_all("ratelimit").iter().collect();
+            assert_eq!(limits, ["\"hourly\";r=0;t=30", "\"daily\";r=7;t=900"]);
+            assert_eq!(answer.headers["cache-control"], "no-store");
+            assert_eq!(answer.headers.get_all("content-type").iter().collect::<Vec<_>>(), [media_type]);
+        }
+    }
+    assert_eq!(Rejection::not_found().headers(), None);
+}
+
+#[tokio::test]
+async fn the_headers_of_a_hidden_rejection_are_hidden_too() {
+    let telling = || {
+        let check = |_: &_, _: &_| {
+            Err::<(), _>(
+                Rejection::forbidden().with_header(HeaderName::from_static("why"), HeaderValue::from_static("x")),
+            )
+        };
+        Require::check(check)
+    };
+    let shown = Api::live().guard(telling()).run().answer(bearer(LIVE)).await;
+    assert_eq!(shown.headers["why"], "x");
+    for api in [
+        Api::live().guard(telling().hide_as_not_found()),
+        Api::live().layer(ApiKeyLayerBuilder::hide_forbidden_details).guard(telling()),
+    ] {
+        assert!(!api.run().answer(bearer(LIVE)).await.headers.contains_key("why"));
+    }
 }
 
 #[tokio::test]
