@@ -110,3 +110,13 @@ async fn a_guard_without_a_layer_is_a_loud_line() {
     let lines = logs::take();
     assert!(lines.contains("ERROR tower_api_key: a Require guard ran without an ApiKeyLayer"), "{lines}");
 }
+
+#[test]
+fn a_key_in_a_line_is_found_wherever_it_is() {
+    let key = "planted-0123456789abcdef";
+    logs::watch_for([key.to_owned()]);
+    for line in [format!("{key} at the begin"), format!("at the end: {key}"), format!("<{key}>")] {
+        assert!(logs::has_secret(line.as_bytes()), "{line}");
+    }
+    assert!(!logs::has_secret(b"planted-0123456789abcdeg, and 0123456789abcdef"));
+}

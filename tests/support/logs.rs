@@ -80,7 +80,7 @@ pub fn assert_clean() {
 }
 
 /// Returns whether a line contains one of the texts.
-fn has_secret(line: &[u8]) -> bool {
+pub fn has_secret(line: &[u8]) -> bool {
     let secrets = SECRETS.lock().unwrap();
     (4..=line.len()).any(|end| {
         let (before, _) = line.split_at(end);
@@ -113,14 +113,4 @@ impl io::Write for Watched {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-#[test]
-fn a_key_in_a_line_is_found_wherever_it_is() {
-    let key = "planted-0123456789abcdef";
-    watch_for([key.to_owned()]);
-    for line in [format!("{key} at the begin"), format!("at the end: {key}"), format!("<{key}>")] {
-        assert!(has_secret(line.as_bytes()), "{line}");
-    }
-    assert!(!has_secret(b"planted-0123456789abcdeg, and 0123456789abcdef"));
 }
