@@ -8,6 +8,8 @@
 //! cargo bench --bench tasks    # checks that each program does its task
 //! ```
 #![allow(deprecated, reason = "ValidateRequestHeaderLayer::bearer is deprecated, and still the shortest")]
+#![allow(clippy::result_large_err, reason = "the traits of tower-http return a whole response as the error")]
+#![allow(clippy::unnecessary_wraps, reason = "all programs have one signature")]
 
 use std::{env, error::Error, process::Command};
 

@@ -52,7 +52,7 @@ async fn filled(keys: &Keys) -> CachedStore<MemoryStore> {
     let hasher = KeyHasher::sha256();
     let store = keys.store(&hasher, rig::two_grants);
     // A long lease, so that the cache asks the store nothing if this machine stalls for a second.
-    let lease = Duration::from_secs(60);
+    let lease = Duration::from_mins(1);
     let cache = CachedStore::builder(store.clone(), store.change_feed()).lease(lease).build().expect("a cache");
     while !cache.status().is_following {
         tokio::time::sleep(Duration::from_millis(1)).await;
