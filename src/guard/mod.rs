@@ -97,9 +97,9 @@ impl Require {
     }
 
     /// Requires a key of the organization in a segment of the path. The template is the beginning
-    /// of the path, and ends with one segment in braces. Under axum's `nest`, leave out the
-    /// prefix. The guard percent-decodes the segment. It rejects a path if two readings of it name
-    /// different organizations: see [`Require::table`].
+    /// of the path. Its last segment is in braces, and no other segment is. Under axum's `nest`,
+    /// leave out the prefix. The guard percent-decodes the segment. It rejects a path if two
+    /// readings of it name different organizations: see [`Require::table`].
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -233,8 +233,8 @@ impl Require {
     /// segment, a control character or invalid UTF-8 in any encoding.
     ///
     /// Names are compared exactly. Some inner services ignore case, such as a file system on
-    /// Windows or macOS. The table then uses the row `/{page}` for `/Admin`, not the row `/admin`:
-    /// give both rows the same guard.
+    /// Windows or macOS. For `/Admin`, the table still uses the row `/{page}`, not the row
+    /// `/admin`: give `/{page}` a guard that is at least as strict.
     ///
     /// ```
     /// use axum::{Router, routing::{delete, get}};

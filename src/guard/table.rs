@@ -70,10 +70,9 @@ impl RouteTableBuilder {
     /// applies, as for axum's routes.
     ///
     /// The guard checks every reading of the path: see [`Require::table`]. It also rejects a path
-    /// that a middleware inside the axum router has rewritten, so rewrite paths outside of the
-    /// router. It compares the path with the path that axum routed, apart from the prefixes of
-    /// `nest`. This comparison needs the feature `axum`. Without that feature, put the guard
-    /// outside of every `nest`.
+    /// that differs from the path that axum routed, apart from the prefixes of `nest`. So rewrite
+    /// paths outside of the router, not in a middleware inside it. This comparison needs the
+    /// feature `axum`. Without that feature, put the guard outside of every `nest`.
     pub fn route(self, method: impl AsRef<str>, template: impl Into<String>, guard: impl Into<Require>) -> Self {
         let method = method.as_ref();
         // Methods are case-sensitive (RFC 9110 §9.1): one in lower case is probably a mistake.
@@ -171,7 +170,8 @@ impl RouteTable {
         let rows = self.paths.find(readings.path())?;
         let mut entries = RouteEntries { own: rows.entry(method)?, others: Vec::new() };
         // `/links/` and `/links` are different routes. If the template ends with a slash, the
-        // reading without the slash needs no row.
+        // reading without the slash needs no row, and the row of the template without it does not
+        // apply.
         let without_slash = rows.template.strip_suffix('/');
         for (reading, is_cut) in readings.others() {
             let found = self.paths.find_reading(reading);

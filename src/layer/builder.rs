@@ -40,8 +40,8 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A layer that accepts the keys of one organization, lets preflights pass, and sends the
-/// principal's id to the inner service:
+/// A layer that accepts the keys of one organization, lets preflights and requests without a key
+/// pass, and sends the principal's id to the inner service:
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, KeyHasher, store::MemoryStore};

@@ -41,7 +41,7 @@ pub(super) enum Check {
     Rejected(Rejection),
 }
 
-/// The results of trying every pepper: a match, or a lookup that waits.
+/// The results that are neither a rejection nor an immediate match under the newest pepper.
 pub(super) enum SlowCheck {
     /// The key matches under another pepper.
     Accepted(Accepted),

@@ -13,8 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct IdentityHeader(HeaderName);
 
-/// The ASCII characters that are percent-encoded: control characters, which a header value cannot
-/// contain, spaces, which a recipient trims (RFC 9110 §5.5), and the percent sign.
+/// The ASCII characters that are percent-encoded: control characters and spaces, which a header
+/// value cannot contain or may lose at its ends (RFC 9110 §5.5), and the percent sign.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 impl IdentityHeader {

@@ -109,7 +109,7 @@ impl ApiKeyLayer {
     /// Returns a builder for a layer that finds keys in `store`.
     ///
     /// Build layers from configuration, when the program starts. The library keeps each distinct
-    /// scheme until the process ends, so do not take schemes from requests.
+    /// scheme in memory until the process ends, so do not take schemes from requests.
     ///
     /// The defaults are:
     ///

@@ -136,8 +136,8 @@ impl Report {
         self.authenticator.renderer.vary().write(headers);
     }
 
-    /// Selects the WebSocket protocol that the client offered with the key, if the service has
-    /// accepted the connection and selected none.
+    /// Selects the WebSocket protocol that named the key in the offer of the client, if the service
+    /// has accepted the connection and selected none.
     fn select_protocol<B>(&mut self, response: &mut Response<B>) {
         let is_accepted = response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_success();
         if let Some(protocol) = self.actions.protocol.take().filter(|_| is_accepted) {

@@ -130,8 +130,8 @@ impl Rejection {
     /// Adds a header to the response, such as a `RateLimit` field. Several values of one name are
     /// all sent.
     ///
-    /// A header that the layer itself sets takes precedence, for example `Cache-Control` or the
-    /// challenge. A layer with
+    /// A header that the response already has takes precedence, such as `Cache-Control` or the
+    /// challenge of the layer, or a header of a middleware. A layer with
     /// [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) omits
     /// the headers of a 403. In gRPC, the header is part of the trailers-only response.
     ///

@@ -144,7 +144,7 @@ impl Renderer {
     }
 
     /// Writes the status and the headers of the rejection into `parts`, and returns the body. Keeps
-    /// the headers that the inner service or a middleware has set.
+    /// the other headers that the inner service or a middleware has set.
     pub(crate) fn render(
         &self,
         rejection: &Rejection,
@@ -176,7 +176,7 @@ impl Renderer {
         }
     }
 
-    /// Adds the headers of the application, unless they would tell one 403 from another.
+    /// Adds the headers of the application, unless the layer hides the details of this 403.
     fn write_headers(&self, rejection: &Rejection, to: &mut HeaderMap) {
         if !self.hides(rejection) {
             rejection.write_headers(to);

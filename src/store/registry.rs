@@ -40,8 +40,8 @@ use crate::{
 /// # Failures
 ///
 /// If the store fails, a change was made completely or not at all. Usually nothing has changed. If
-/// the connection was lost during the commit, the change may have been made: read the record before
-/// you retry.
+/// the connection was lost or the call timed out during the commit, the change may have been made:
+/// read the record before you retry.
 ///
 /// ```
 /// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, RegistryError}};

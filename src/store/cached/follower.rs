@@ -107,7 +107,7 @@ impl FeedState {
     }
 
     /// Returns whether a result for this key is known to have been true at `since` or later. A
-    /// result from before a gap is known for the time before the gap, and for no later time.
+    /// result from before a gap is known to have been true before the gap only.
     pub(super) fn was_fresh_at(&self, digest: &KeyDigest, noted: Epoch, asked_at: u64, since: u64) -> bool {
         let slot = slot(digest);
         self.freshness.was_fresh_at(slot, noted, since)

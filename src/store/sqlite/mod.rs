@@ -41,9 +41,9 @@ use crate::{key::KeyDigest, record::KeyRecord};
 ///   [`SqliteFault::Replaced`] until the store is opened again. Elsewhere a call notices only that
 ///   a file is missing; Windows does not let an open database be moved. A file that is overwritten
 ///   in place keeps its inode and is not noticed: stop every process before you restore a backup.
-/// - **A full disk.** The file `-reserve` takes 2 MiB. While it is missing and the disk has no
-///   space for it, adding a key returns [`SqliteFault::DiskFull`]. Revoking, disabling and removing
-///   a key still work: if the disk is full, they delete the file and use its space.
+/// - **A full disk.** The file `-reserve` takes 2 MiB. On a full disk, revoking, disabling and
+///   removing a key delete this file and use its space, so they still work. While the file is
+///   missing and the disk has no space for it, adding a key returns [`SqliteFault::DiskFull`].
 /// - **Timing.** For an unknown key the row of another key is read and decoded, so a lookup of an
 ///   unknown key does the work of a known one.
 ///
