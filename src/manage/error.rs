@@ -111,8 +111,8 @@ pub enum ManageError {
     /// The key is expired, so it cannot be replaced. Issue a new key.
     #[error("the key {0} is expired: issue a new one")]
     Expired(KeyId),
-    /// A new key cannot be generated, or the layer would reject an imported key because of its
-    /// format.
+    /// A new key cannot be generated, or an imported key is too long or has a wrong format; see
+    /// [`KeyManager::import`](crate::KeyManager::import).
     #[error(transparent)]
     Format(#[from] FormatError),
     /// No scheme of the manager's layers can carry the imported key. The text lists the schemes.

@@ -42,8 +42,8 @@ impl Formats {
         }
     }
 
-    /// Rejects a key that has no format of the layer, or a wrong checksum. Also rejects a key in
-    /// the format of another environment.
+    /// Rejects a key that has no format that the layer accepts, or a wrong checksum. Also rejects a
+    /// key in the format of another environment.
     pub(super) fn check_imported(&self, key: &ApiKey, environment: Option<&str>) -> Result<(), FormatError> {
         let has = |format: &KeyFormat| format.check(key.expose());
         let own = self.own().find(|format| has(format) != Err(FormatError::Mismatch));

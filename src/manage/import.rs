@@ -41,8 +41,8 @@ impl KeyManager {
     ///
     /// Those of [`KeyManager::issue`], and:
     ///
-    /// - [`ManageError::Format`] for a key that is too long, has no format of the layer, has a
-    ///   wrong checksum, or has the format of another environment.
+    /// - [`ManageError::Format`] for a key that is too long, has no format that the layer
+    ///   accepts, has a wrong checksum, or has the format of another environment.
     /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry. The schemes
     ///   are those of all layers built from this manager. Before the first layer is built, they are
     ///   those of [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes).

@@ -171,8 +171,8 @@ fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
     }
 }
 
-/// Returns the environment of a new key: the requested one, if the actor may use it. Without a
-/// request, returns the environment of the actor.
+/// Returns the environment of a new key: the requested one, if the actor may use it. If none is
+/// requested, returns the environment of the actor.
 pub(super) fn environment(actor: &Actor, new: &NewKey) -> Result<Option<String>, ManageError> {
     match (actor.environment(), &new.environment) {
         (Some(own), Some(named)) if own != named => Err(ManageError::Environment(named.clone())),

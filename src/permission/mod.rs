@@ -14,8 +14,8 @@ use grants::Grants;
 /// A set of permissions: for each resource, the granted actions. An empty set grants nothing.
 ///
 /// Names are compared exactly. `*` is an ordinary name unless you call
-/// [`Permissions::with_wildcards`]. With the feature `serde`, a set serializes as
-/// `{"stats": ["read"]}`.
+/// [`Permissions::with_wildcards`]. With the feature `serde`, a set serializes as, and
+/// deserializes from, `{"stats": ["read"]}`.
 ///
 /// ```
 /// use tower_api_key::Permissions;
@@ -134,7 +134,7 @@ impl Permissions {
     }
 
     /// Returns the first grant of `others` that this set lacks. If `others` has a wildcard, this
-    /// set must have the same wildcard.
+    /// set must have a wildcard that covers it.
     pub(crate) fn first_beyond<'o>(&self, others: &'o Permissions) -> Option<(&'o str, &'o Action)> {
         let is_wildcard = |resource: &str, action: &Action| resource == "*" || *action == Action::ANY;
         let grants = others.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)));

@@ -117,8 +117,8 @@ impl Scheme {
     /// is the protocol that follows `NAME`.
     ///
     /// Your service sees neither `NAME` nor the key, but does see the client's other protocols. If
-    /// it accepts the WebSocket and selects none of them, the layer selects `NAME`. Otherwise the
-    /// browser closes the connection, since the server selected none of the offered protocols.
+    /// it accepts the WebSocket and selects none of them, the layer selects `NAME`, since a browser
+    /// closes the connection if a server selects none of the offered protocols.
     pub fn websocket_protocol(name: impl Into<String>) -> Self {
         Self::whole(Carrier::WebSocketProtocol(Cow::Owned(name.into())))
     }

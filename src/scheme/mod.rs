@@ -21,8 +21,9 @@
 //!    `Sec-WebSocket-Protocol` lines (RFC 9113 §8.2.3, RFC 6455 §11.3.4).
 //! 6. The policy's [`ConflictPolicy`] decides about two schemes in one request.
 //!
-//! An `Authorization` with a word outside the policy belongs to another system, so the layer
-//! ignores it. The layer also ignores every header, cookie and protocol outside the policy.
+//! An `Authorization` with a word outside the policy belongs to another system. The layer neither
+//! reads a key from it nor removes it. The same applies to every header, cookie and protocol
+//! outside the policy.
 
 mod basic;
 mod carrier;
@@ -72,7 +73,7 @@ pub(crate) use vary::Vary;
 pub(crate) use write::Writer;
 
 /// The length of the longest key that a layer reads by default, in bytes. Longer texts are rejected
-/// before they are hashed. Change it with
+/// before they are hashed. Set another limit with
 /// [`ApiKeyLayerBuilder::max_key_len`](crate::layer::ApiKeyLayerBuilder::max_key_len).
 pub const MAX_KEY_LEN: usize = 512;
 

@@ -63,7 +63,7 @@ enum Switch {
 #[schema(min_length = 1, max_length = 100)]
 struct KeyName(String);
 
-/// Permissions that are counted while they are deserialized.
+/// Permissions. Their number is checked while they are deserialized.
 #[derive(Default, Deserialize)]
 #[serde(transparent)]
 struct BoundedPermissions(#[serde(deserialize_with = "bounded")] Permissions);

@@ -122,9 +122,9 @@ impl Identity {
     }
 }
 
-/// Removes the headers in which a browser names the site that sent the request, if the request has
-/// a key in a private header. Another site cannot make a browser send such a header, so the request
-/// is exempt from the check for cross-site requests.
+/// Removes the headers in which a browser describes the origin of a request (`Origin`,
+/// `Sec-Fetch-Site`), if the request has a key in a private header. Another site cannot make a
+/// browser send such a header, so the request is exempt from the check for cross-site requests.
 pub(super) async fn without_page_headers(mut request: Request) -> Request {
     let extensions = request.extensions();
     let is_private = extensions.get::<Principal>().is_some_and(|principal| {
