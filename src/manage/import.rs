@@ -70,8 +70,8 @@ impl KeyManager {
     /// Imports a key of another system by its digest, which must be from the manager's own hasher.
     ///
     /// Without the plain text, the manager cannot check the format of the key, whether a scheme can
-    /// carry it, or whether the store has it under another pepper. The layer accepts the key only
-    /// if it has a format of the manager.
+    /// carry it, or whether the store has it under another pepper. A layer accepts the key only if
+    /// it has a format of the manager, or if the layer accepts any format.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, KeyRecord, manage::{Actor, ManageError, NewKey}};
