@@ -146,7 +146,7 @@ struct RejectionDetails {
     missing: Option<Arc<Missing>>,
     detail: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
-    headers: HeaderMap,
+    headers: Option<Box<HeaderMap>>,
 }
 
 impl Rejection {

@@ -2,10 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response,
-    header::{CACHE_CONTROL, Entry},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CACHE_CONTROL};
 
 use super::{Reason, Rejection};
 use crate::{record::KeyRecord, scheme::Scheme};
@@ -147,24 +144,13 @@ impl Rejection {
     /// ```
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.rare.get_or_insert_default().headers.append(name, value);
+        self.rare.get_or_insert_default().headers.get_or_insert_default().append(name, value);
         self
     }
 
     /// Returns the headers of [`with_header`](Self::with_header), if there are any.
     pub fn headers(&self) -> Option<&HeaderMap> {
-        self.rare.as_ref().map(|rare| &rare.headers).filter(|headers| !headers.is_empty())
-    }
-
-    /// Adds the headers of [`with_header`](Self::with_header) that the response does not have yet.
-    pub(super) fn write_headers(&self, to: &mut HeaderMap) {
-        for name in self.headers().into_iter().flat_map(HeaderMap::keys) {
-            let mut values = self.headers().into_iter().flat_map(|own| own.get_all(name)).cloned();
-            if let (Entry::Vacant(vacant), Some(first)) = (to.entry(name), values.next()) {
-                let mut entry = vacant.insert_entry(first);
-                values.for_each(|value| entry.append(value));
-            }
-        }
+        self.rare.as_ref()?.headers.as_deref()
     }
 
     /// Returns a response with the status of this rejection and the body `empty`. It carries the

@@ -156,14 +156,15 @@ impl Renderer {
         parts.headers.remove(CONTENT_ENCODING);
         let no_store = HeaderValue::from_static("no-store");
         parts.headers.insert(CACHE_CONTROL, no_store);
-        if let Some(media_type) = protocol.grpc_media_type() {
+        let body = if let Some(media_type) = protocol.grpc_media_type() {
             let problem = rejection.reason().problem();
             write_grpc(problem, self.grpc_message(rejection), media_type, parts);
-            self.write_headers(rejection, &mut parts.headers);
-            return Bytes::new();
-        }
-        let body = self.render_http(rejection, render, parts);
-        self.vary.write(&mut parts.headers);
+            Bytes::new()
+        } else {
+            let body = self.render_http(rejection, render, parts);
+            self.vary.write(&mut parts.headers);
+            body
+        };
         self.write_headers(rejection, &mut parts.headers);
         match protocol {
             ResponseProtocol::HttpHead => Bytes::new(),
@@ -176,10 +177,16 @@ impl Renderer {
         }
     }
 
-    /// Adds the headers of the application, unless the layer hides the details of this 403.
+    /// Adds the headers of the application that the response does not have yet, unless the layer
+    /// hides the details of this 403.
     fn write_headers(&self, rejection: &Rejection, to: &mut HeaderMap) {
-        if !self.hides(rejection) {
-            rejection.write_headers(to);
+        let Some(own) = rejection.headers().filter(|_| !self.hides(rejection)) else { return };
+        for name in own.keys() {
+            if !to.contains_key(name) {
+                for value in own.get_all(name) {
+                    to.append(name, value.clone());
+                }
+            }
         }
     }
 

@@ -147,19 +147,14 @@ async fn an_application_adds_headers_to_its_rejections() {
 
 #[tokio::test]
 async fn the_headers_of_a_hidden_rejection_are_hidden_too() {
-    let telling = || {
-        let check = |_: &_, _: &_| {
-            Err::<(), _>(
-                Rejection::forbidden().with_header(HeaderName::from_static("why"), HeaderValue::from_static("x")),
-            )
-        };
-        Require::check(check)
-    };
+    let why = || Rejection::forbidden().with_header(HeaderName::from_static("why"), HeaderValue::from_static("x"));
+    let telling = || Require::check(move |_, _| Err::<(), _>(why()));
     let shown = Api::live().guard(telling()).run().answer(bearer(LIVE)).await;
     assert_eq!(shown.headers["why"], "x");
     for api in [
         Api::live().guard(telling().hide_as_not_found()),
         Api::live().layer(ApiKeyLayerBuilder::hide_forbidden_details).guard(telling()),
+        Api::live().layer(move |layer| layer.hide_forbidden_details().after_verify(move |_, _| Err::<(), _>(why()))),
     ] {
         assert!(!api.run().answer(bearer(LIVE)).await.headers.contains_key("why"));
     }

@@ -36,8 +36,8 @@ pub fn capture() {
     ONCE.call_once(|| {
         let lines = fmt::layer().with_ansi(false).without_time().with_writer(Watched);
         // Loom emits an event for each step of each interleaving, and handles no key.
-        let is_ours = filter_fn(|about| !about.target().starts_with("loom"));
-        tracing_subscriber::registry().with(lines).with(is_ours).init();
+        let is_not_loom = filter_fn(|about| !about.target().starts_with("loom"));
+        tracing_subscriber::registry().with(lines).with(is_not_loom).init();
     });
 }
 

@@ -55,7 +55,7 @@ async fn m12_the_documented_purge_takes_keys_that_were_never_used_sqlite() {
 
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 #[tokio::test]
-#[ignore = "needs PostgreSQL"]
+#[ignore = "needs postgres"]
 async fn m12_the_documented_purge_takes_keys_that_were_never_used_postgres() {
     use tower_api_key::{KeyRegistry, store::PostgresStore};
     let server = crate::postgres_server::Server::start(&[]);
