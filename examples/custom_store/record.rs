@@ -100,10 +100,16 @@ pub(crate) fn ids(ids: &[&KeyId]) -> String {
     ids.iter().map(|id| id.as_str()).collect::<Value>().to_string()
 }
 
+// In a file: a pool closes the connection of a cancelled change, and a database in memory ends with
+// its last connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_registry_passes_the_testkit() {
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+    let folder = tempfile::tempdir().unwrap();
     tower_api_key::store::testkit::check(async || {
-        let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        let file = tempfile::NamedTempFile::new_in(&folder).unwrap().into_temp_path().keep().unwrap();
+        let options = SqliteConnectOptions::new().filename(file).synchronous(SqliteSynchronous::Off);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
         sqlx::query(super::registry::TABLE).execute(&pool).await.unwrap();
         super::registry::Keys(pool)
     })
