@@ -100,8 +100,8 @@ pub(crate) fn ids(ids: &[&KeyId]) -> String {
     ids.iter().map(|id| id.as_str()).collect::<Value>().to_string()
 }
 
-// In a file: a pool closes the connection of a cancelled change, and a database in memory ends with
-// its last connection.
+// In a file: sqlx can close the connection of a cancelled change, and a database in memory ends
+// with its last connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_registry_passes_the_testkit() {
     use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};

@@ -38,6 +38,9 @@ use crate::record::{KeyId, KeyRecord, Owner};
 /// Checks that a registry does what [`KeyRegistry`] requires. `open` must return a new, empty
 /// registry on each call.
 ///
+/// It also drops changes midway. A pool can then close their connection, so keep the tables of a
+/// SQLite database in a file: in memory, they end with the last connection.
+///
 /// See [the module](self) for an example.
 ///
 /// # Panics
