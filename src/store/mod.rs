@@ -21,6 +21,8 @@ mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod static_keys;
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+mod tables;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod transaction;
@@ -44,6 +46,8 @@ pub use registry_types::{KeyLimit, Replacement, UsageDelta};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore, SqliteTransaction};
 pub use static_keys::{StaticKeys, StaticKeysError};
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+pub use tables::TablesError;
 pub use transaction::{RegistryTransaction, TransactionalStore};
 
 use crate::{key::KeyDigest, record::KeyRecord};

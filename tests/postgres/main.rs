@@ -14,6 +14,7 @@ mod network;
 mod opening;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]
 mod outages;
+mod own_database;
 mod races;
 #[path = "../support/relay.rs"]
 mod relay;

@@ -8,6 +8,7 @@ use super::{
     PostgresStore, migrations,
     pool::{Pool, Purpose, prepare},
 };
+use crate::store::tables::Tables;
 
 /// Builds a [`PostgresStore`]. `Debug` omits the URL, which may contain a password.
 ///
@@ -28,6 +29,8 @@ use super::{
 #[must_use]
 pub struct PostgresStoreBuilder {
     url: String,
+    schema: Option<String>,
+    table_prefix: Option<String>,
     connections: u32,
     operation_timeout: Duration,
 }
@@ -60,7 +63,7 @@ const SETTINGS: [&str; 18] = [
 
 impl PostgresStoreBuilder {
     pub(super) fn new(url: String) -> Self {
-        Self { url, connections: 8, operation_timeout: Duration::from_secs(5) }
+        Self { url, schema: None, table_prefix: None, connections: 8, operation_timeout: Duration::from_secs(5) }
     }
 
     /// Sets the most connections at a time (default 8, at least 1). The two connections of
@@ -80,6 +83,28 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Sets the schema of the tables. By default, it is the first one in the `search_path` of the
+    /// connection in which the tables are, or may be created.
+    ///
+    /// The schema must exist. Its name has 1 to 31 characters of a-z, 0-9 and `_`, and does not
+    /// begin with a digit; another name is an error of [`open`](Self::open) and
+    /// [`connect`](Self::connect).
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// Sets the prefix of the names of all tables, indexes, triggers and functions: with `acme_`,
+    /// the keys are in the table `acme_api_keys`. Stores with different prefixes share nothing.
+    ///
+    /// The prefix has 1 to 20 characters of a-z, 0-9 and `_`, and does not begin with a digit,
+    /// `pg_` or `sqlite_`; another prefix is an error of [`open`](Self::open) and
+    /// [`connect`](Self::connect).
+    pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.table_prefix = Some(prefix.into());
+        self
+    }
+
     /// Connects to the database and runs the migrations, as [`PostgresStore::open`] does.
     ///
     /// # Errors
@@ -89,13 +114,13 @@ impl PostgresStoreBuilder {
         let store = self.build()?;
         let work = async {
             let mut connection = store.pool.acquire_checked(Purpose::Change).await?;
-            let is_up_to_date = migrations::is_up_to_date(&mut connection).await?;
+            let is_up_to_date = migrations::is_up_to_date(&mut connection, &store.pool.tables).await?;
             Ok((connection, is_up_to_date))
         };
         let (mut connection, is_up_to_date) = store.pool.within(work).await?;
         if !is_up_to_date {
             // No timeout: migrations may be slow.
-            migrations::run(&mut connection).await?;
+            migrations::run(&mut connection, &store.pool.tables).await?;
             store.pool.within(prepare(&mut *connection, self.operation_timeout)).await?;
         }
         connection.release();
@@ -111,7 +136,7 @@ impl PostgresStoreBuilder {
         let store = self.build()?;
         let work = async {
             let mut connection = store.pool.acquire_checked(Purpose::Change).await?;
-            migrations::check(&mut connection).await?;
+            migrations::check(&mut connection, &store.pool.tables).await?;
             connection.release();
             Ok(())
         };
@@ -120,12 +145,13 @@ impl PostgresStoreBuilder {
     }
 
     fn build(&self) -> Result<PostgresStore, sqlx::Error> {
+        let tables = Tables::new(self.schema.as_deref(), self.table_prefix.as_deref())?;
         check_settings(&self.url)?;
         let mut options: PgConnectOptions = self.url.parse()?;
         if options.get_application_name().is_none() {
             options = options.application_name(NAME);
         }
-        Ok(PostgresStore { pool: Pool::new(options, self.connections, self.operation_timeout) })
+        Ok(PostgresStore { pool: Pool::new(options, tables, self.connections, self.operation_timeout) })
     }
 }
 

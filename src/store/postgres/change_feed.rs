@@ -9,8 +9,8 @@ use sqlx::{
 };
 use tokio::runtime::Handle;
 
-use super::pool::{prepare, within};
-use crate::store::{ChangeFeed, Invalidation};
+use super::pool::{Pool, prepare, within};
+use crate::store::{ChangeFeed, Invalidation, tables::Tables};
 
 /// Reports the changes of keys in a [`PostgresStore`](super::PostgresStore), by `LISTEN`/`NOTIFY`.
 ///
@@ -41,6 +41,7 @@ use crate::store::{ChangeFeed, Invalidation};
 pub struct PostgresChangeFeed {
     options: PgConnectOptions,
     operation_timeout: Duration,
+    tables: Tables,
     /// `None` before `subscribe` and after an error: a connection in doubt is not used again.
     channel: Option<Channel>,
 }
@@ -53,6 +54,7 @@ struct Channel {
     /// `Some` until drop.
     listener: Option<PgListener>,
     notifier: PgConnection,
+    tables: Tables,
     watched: Watched,
     /// Whether a notification arrived that may be a change of any key. The next heartbeat reports
     /// it. This is soon enough for the revocation bound, and the cache invalidates all entries at
@@ -107,8 +109,9 @@ const HEARTBEAT: &str = concat!(
 // === impl PostgresChangeFeed ===
 
 impl PostgresChangeFeed {
-    pub(super) fn new(options: &PgConnectOptions, operation_timeout: Duration) -> Self {
-        Self { options: options.clone(), operation_timeout, channel: None }
+    pub(super) fn new(pool: &Pool) -> Self {
+        let (options, tables) = (pool.options.clone(), pool.tables.clone());
+        Self { options, operation_timeout: pool.operation_timeout, tables, channel: None }
     }
 }
 
@@ -117,7 +120,7 @@ impl ChangeFeed for PostgresChangeFeed {
 
     async fn subscribe(&mut self) -> Result<(), sqlx::Error> {
         self.channel = None;
-        let opening = Channel::open(&self.options, self.operation_timeout);
+        let opening = Channel::open(&self.options, self.operation_timeout, &self.tables);
         self.channel = Some(within(self.operation_timeout, opening).await?);
         Ok(())
     }
@@ -160,7 +163,11 @@ impl fmt::Debug for PostgresChangeFeed {
 // === impl Channel ===
 
 impl Channel {
-    async fn open(options: &PgConnectOptions, operation_timeout: Duration) -> Result<Self, sqlx::Error> {
+    async fn open(
+        options: &PgConnectOptions,
+        operation_timeout: Duration,
+        tables: &Tables,
+    ) -> Result<Self, sqlx::Error> {
         // A sqlx listener reconnects silently if its pool allows it. This pool has one connection
         // and belongs to this channel, so both are dropped together.
         let pool = PgPoolOptions::new()
@@ -173,16 +180,19 @@ impl Channel {
         prepare(&mut listener, operation_timeout).await?;
         let mut notifier = PgConnection::connect_with(&named(options, "heartbeats")).await?;
         prepare(&mut notifier, operation_timeout).await?;
-        let watched = Watched::read(&sqlx::query(concat!("select ", watched!())).fetch_one(&mut notifier).await?)?;
+        let watched = sqlx::query(tables.sql(concat!("select ", watched!()))).fetch_one(&mut notifier).await?;
+        let watched = Watched::read(&watched)?;
         // If the nonce has changed since it was read, the first heartbeat detects it.
         listener.listen(&watched.channel()).await?;
-        Ok(Self { listener: Some(listener), notifier, watched, is_any: false, runtime: Handle::current() })
+        let (tables, runtime) = (tables.clone(), Handle::current());
+        Ok(Self { listener: Some(listener), notifier, tables, watched, is_any: false, runtime })
     }
 
     /// Sends a notification and returns the changes that arrive before it. Notifications arrive in
     /// commit order.
     async fn send_heartbeat(&mut self) -> Result<Vec<Invalidation>, sqlx::Error> {
-        let row = sqlx::query(HEARTBEAT).bind(self.watched.channel()).fetch_one(&mut self.notifier).await?;
+        let row =
+            sqlx::query(self.tables.sql(HEARTBEAT)).bind(self.watched.channel()).fetch_one(&mut self.notifier).await?;
         if Watched::read(&row)? != self.watched {
             return Err(triggers_changed());
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{PgConnection, Row};
+
+use crate::store::tables::Tables;
 
 /// One migration. The version of a schema is the number of its migrations.
 struct PgMigration {
@@ -65,28 +67,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Migrates the tables. Each migration and its version are committed together. Afterwards the
 /// connection has no timeouts.
-pub(super) async fn run(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn run(connection: &mut PgConnection, tables: &Tables) -> Result<(), sqlx::Error> {
     // No timeout: a migration of a large table, or the wait for another node's, may be slow.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0").execute(&mut *connection).await?;
     lock(connection).await?;
-    if stored(connection).await?.is_none() {
+    if stored(connection, tables).await?.is_none() {
         let table = "create table if not exists api_keys_schema
             (version bigint primary key, works_with bigint not null)";
-        sqlx::raw_sql(table).execute(&mut *connection).await?;
+        sqlx::raw_sql(tables.sql(table)).execute(&mut *connection).await?;
     }
-    let (version, works_with) = stored(connection).await?.unwrap_or_default();
+    let (version, works_with) = stored(connection, tables).await?.unwrap_or_default();
     check_not_too_new(version, works_with)?;
     for (number, migration) in (1..).zip(&MIGRATIONS).filter(|(number, _)| *number > version) {
         for index in migration.indexes {
             // New tables have no readers, so their indexes need not be created concurrently.
             if version > 0 {
-                index.drop_invalid(connection).await?;
+                index.drop_invalid(connection, tables).await?;
             }
-            index.create(connection, if version > 0 { "concurrently" } else { "" }).await?;
+            index.create(connection, tables, if version > 0 { "concurrently" } else { "" }).await?;
         }
         sqlx::raw_sql("begin isolation level read committed").execute(&mut *connection).await?;
-        sqlx::raw_sql(migration.sql).execute(&mut *connection).await?;
-        let done = sqlx::query("insert into api_keys_schema (version, works_with) values ($1, $2)");
+        sqlx::raw_sql(tables.sql(migration.sql)).execute(&mut *connection).await?;
+        let done = sqlx::query(tables.sql("insert into api_keys_schema (version, works_with) values ($1, $2)"));
         done.bind::<i64>(number).bind(migration.works_with).execute(&mut *connection).await?;
         sqlx::raw_sql("commit").execute(&mut *connection).await?;
     }
@@ -105,34 +107,34 @@ async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 
 impl IndexDefinition {
     /// Drops the index if an earlier attempt to create it was interrupted.
-    async fn drop_invalid(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let is_invalid = "select not indisvalid from pg_catalog.pg_index where indexrelid = to_regclass($1)";
+    async fn drop_invalid(&self, connection: &mut PgConnection, tables: &Tables) -> Result<(), sqlx::Error> {
         let is_invalid =
-            sqlx::query_scalar::<_, bool>(is_invalid).bind(self.name).fetch_optional(&mut *connection).await?;
+            format!("select not indisvalid from pg_catalog.pg_index where indexrelid = to_regclass('{}')", self.name);
+        let is_invalid = sqlx::query_scalar::<_, bool>(tables.sql(is_invalid)).fetch_optional(&mut *connection).await?;
         if is_invalid == Some(true) {
             let drop = format!("drop index concurrently {}", self.name);
-            sqlx::raw_sql(AssertSqlSafe(drop)).execute(connection).await?;
+            sqlx::raw_sql(tables.sql(drop)).execute(connection).await?;
         }
         Ok(())
     }
 
-    async fn create(&self, connection: &mut PgConnection, how: &str) -> Result<(), sqlx::Error> {
+    async fn create(&self, connection: &mut PgConnection, tables: &Tables, how: &str) -> Result<(), sqlx::Error> {
         let create = format!("create index {how} if not exists {} on api_keys {}", self.name, self.definition);
-        sqlx::raw_sql(AssertSqlSafe(create)).execute(connection).await.map(drop)
+        sqlx::raw_sql(tables.sql(create)).execute(connection).await.map(drop)
     }
 }
 
 /// Returns whether no migration is left to run. Fails if this library does not work with the
 /// tables.
-pub(super) async fn is_up_to_date(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let (version, works_with) = stored(connection).await?.unwrap_or_default();
+pub(super) async fn is_up_to_date(connection: &mut PgConnection, tables: &Tables) -> Result<bool, sqlx::Error> {
+    let (version, works_with) = stored(connection, tables).await?.unwrap_or_default();
     check_not_too_new(version, works_with)?;
     Ok(version >= VERSION)
 }
 
 /// Fails unless this library works with the tables as they are.
-pub(super) async fn check(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    if is_up_to_date(connection).await? {
+pub(super) async fn check(connection: &mut PgConnection, tables: &Tables) -> Result<(), sqlx::Error> {
+    if is_up_to_date(connection, tables).await? {
         return Ok(());
     }
     let why = format!("the API key tables are missing, or older than version {VERSION}: run the migrations");
@@ -141,13 +143,13 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<(), sqlx::Err
 
 /// Returns the version of the tables, and the oldest version that works with them; `None` if there
 /// is no version table.
-async fn stored(connection: &mut PgConnection) -> Result<Option<(i64, i64)>, sqlx::Error> {
+async fn stored(connection: &mut PgConnection, tables: &Tables) -> Result<Option<(i64, i64)>, sqlx::Error> {
     let exists = "select to_regclass('api_keys_schema') is not null";
-    if !sqlx::query_scalar::<_, bool>(exists).fetch_one(&mut *connection).await? {
+    if !sqlx::query_scalar::<_, bool>(tables.sql(exists)).fetch_one(&mut *connection).await? {
         return Ok(None);
     }
     let newest = "select version, works_with from api_keys_schema order by version desc limit 1";
-    let row = sqlx::query(newest).fetch_optional(connection).await?;
+    let row = sqlx::query(tables.sql(newest)).fetch_optional(connection).await?;
     let Some(row) = row else { return Ok(Some((0, 0))) };
     Ok(Some((row.try_get("version")?, row.try_get("works_with")?)))
 }

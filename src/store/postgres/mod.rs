@@ -5,6 +5,7 @@ mod change_feed;
 mod migrations;
 mod pool;
 mod registry;
+mod session;
 mod statements;
 mod timeout;
 mod transaction;
@@ -120,7 +121,7 @@ impl PostgresStore {
 
     /// Returns a feed of every change to the keys, by any program, over its own connections.
     pub fn change_feed(&self) -> PostgresChangeFeed {
-        PostgresChangeFeed::new(&self.pool.options, self.pool.operation_timeout)
+        PostgresChangeFeed::new(&self.pool)
     }
 
     /// Closes the connections. Connections in use are closed after their work; new work fails.
@@ -156,7 +157,7 @@ fn contains_nul(name: &str) -> bool {
 async fn find(pool: &Arc<Pool>, mut permit: Permit, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
     loop {
         let mut connection = pool.acquire(permit).await?;
-        let query = sqlx::query(statements::FIND).bind(&digest.as_bytes()[..]);
+        let query = sqlx::query(pool.tables.sql(statements::FIND)).bind(&digest.as_bytes()[..]);
         let row = query.fetch_optional(&mut *connection).await;
         match connection.finish(row) {
             ControlFlow::Continue(freed) => permit = freed,

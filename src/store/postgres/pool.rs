@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgExecutor, Row,
+    AssertSqlSafe, Connection, PgConnection,
     postgres::{PgConnectOptions, PgRow},
 };
 use tokio::{
@@ -17,12 +17,13 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-pub(super) use super::timeout::within;
+pub(super) use super::{session::prepare, timeout::within};
 use super::{
     statements,
     timeout::{is_timeout, timed_out},
     transaction::PostgresTransaction,
 };
+use crate::store::tables::Tables;
 
 /// A bounded number of connections to one server.
 ///
@@ -33,6 +34,7 @@ use super::{
 pub(super) struct Pool {
     pub(super) options: PgConnectOptions,
     pub(super) operation_timeout: Duration,
+    pub(super) tables: Tables,
     permits: Arc<Semaphore>,
     managing: Arc<Semaphore>,
     adding: Arc<Semaphore>,
@@ -70,12 +72,18 @@ pub(super) struct PooledConnection {
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(options: PgConnectOptions, connections: u32, operation_timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        tables: Tables,
+        connections: u32,
+        operation_timeout: Duration,
+    ) -> Arc<Self> {
         let permits = usize::try_from(connections.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let of = |count: usize| Arc::new(Semaphore::new(count.max(1)));
         Arc::new(Self {
             options,
             operation_timeout,
+            tables,
             permits: of(permits),
             managing: of(permits / 2),
             adding: of((permits / 2).saturating_sub(1)),
@@ -219,34 +227,13 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// Prepares a new session. A replica is an error.
-pub(super) async fn prepare(session: impl PgExecutor<'_>, operation_timeout: Duration) -> Result<(), sqlx::Error> {
-    // The server times out a little before its client, so the client gets an error with the reason.
-    // The server also ends the session of a client that is gone.
-    let limit = (operation_timeout.as_millis() * 9 / 10).clamp(1, i32::MAX as u128);
-    let settings = format!(
-        "select pg_is_in_recovery() as is_replica,
-            set_config('statement_timeout', '{limit}', false),
-            -- A commit that notifies waits behind other such commits; no statement timeout ends that wait.
-            set_config('lock_timeout', '{limit}', false),
-            set_config('idle_in_transaction_session_timeout', '{limit}', false),
-            set_config('default_transaction_isolation', 'read committed', false),
-            -- Every ordered query has an index with its order, whatever the statistics say.
-            set_config('enable_sort', 'off', false),
-            set_config('jit', 'off', false),
-            set_config('tcp_keepalives_idle', '60', false)"
-    );
-    let row = sqlx::raw_sql(AssertSqlSafe(settings)).fetch_one(session).await?;
-    if row.try_get("is_replica")? {
-        let why = "this PostgreSQL server is a replica: it may be behind, so that a revoked key would still work";
-        return Err(sqlx::Error::Configuration(why.into()));
-    }
-    Ok(())
-}
-
 // === impl PooledConnection ===
 
 impl PooledConnection {
+    pub(super) fn tables(&self) -> &Tables {
+        &self.pool.tables
+    }
+
     /// Returns the connection to the pool. A connection that is dropped is closed.
     pub(super) fn release(self) {
         let Self { connection, pool, permit, .. } = self;

@@ -21,7 +21,10 @@ impl TransactionalStore for PostgresStore {
             let mut permit = self.pool.permit(Purpose::Change).await?;
             loop {
                 let mut connection = self.pool.acquire(permit).await?;
-                let row = sqlx::query(statements::GET).bind(id.as_str()).fetch_optional(&mut *connection).await;
+                let row = sqlx::query(self.pool.tables.sql(statements::GET))
+                    .bind(id.as_str())
+                    .fetch_optional(&mut *connection)
+                    .await;
                 match connection.finish(row) {
                     ControlFlow::Break(row) => return row?.as_ref().map(row::record).transpose(),
                     ControlFlow::Continue(freed) => permit = freed,
@@ -42,7 +45,8 @@ impl TransactionalStore for PostgresStore {
             let mut permit = self.pool.permit(Purpose::List).await?;
             loop {
                 let mut connection = self.pool.acquire(permit).await?;
-                let rows = statements::list(filter).build().fetch_all(&mut *connection).await;
+                let mut query = statements::list(filter);
+                let rows = self.pool.tables.build(&mut query)?.fetch_all(&mut *connection).await;
                 match connection.finish(rows) {
                     ControlFlow::Break(rows) => return rows?.iter().map(row::record).collect(),
                     ControlFlow::Continue(freed) => permit = freed,
@@ -74,7 +78,7 @@ impl TransactionalStore for PostgresStore {
         let work = async {
             // Adding usage must not be repeated after an error, so the connection is checked first.
             let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
-            let query = sqlx::query(statements::RECORD_USES).bind(ids).bind(counts).bind(times);
+            let query = sqlx::query(self.pool.tables.sql(statements::RECORD_USES)).bind(ids).bind(counts).bind(times);
             query.execute(&mut *connection).await?;
             connection.release();
             Ok(())

@@ -1,6 +1,6 @@
 //! A transaction, and its six operations.
 
-use sqlx::Postgres;
+use sqlx::{Postgres, Row, SqlStr};
 
 use super::{contains_nul, pool::PooledConnection, statements};
 use crate::{
@@ -21,6 +21,10 @@ impl PostgresTransaction {
         Self(connection)
     }
 
+    fn sql(&self, text: &'static str) -> SqlStr {
+        self.0.tables().sql(text)
+    }
+
     async fn end(mut self, statement: &'static str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(statement).execute(&mut *self.0).await?;
         self.0.release();
@@ -28,7 +32,9 @@ impl PostgresTransaction {
     }
 
     async fn ids_of(&mut self, owner: OwnerScope<'_>) -> Result<Vec<String>, sqlx::Error> {
-        statements::keys_of(owner).build_query_scalar().fetch_all(&mut *self.0).await
+        let mut query = statements::keys_of(owner);
+        let rows = self.0.tables().build(&mut query)?.fetch_all(&mut *self.0).await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
     }
 }
 
@@ -46,17 +52,17 @@ impl RegistryTransaction for PostgresTransaction {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query(statements::LOCK).bind(ids).fetch_all(&mut *self.0).await?;
+        let rows = sqlx::query(self.sql(statements::LOCK)).bind(ids).fetch_all(&mut *self.0).await?;
         rows.iter().map(row::record).collect()
     }
 
     async fn insert(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
         loop {
-            let query = sqlx::query_with(statements::INSERT, row::arguments::<Postgres>(record)?);
+            let query = sqlx::query_with(self.sql(statements::INSERT), row::arguments::<Postgres>(record)?);
             if query.execute(&mut *self.0).await?.rows_affected() == 1 {
                 return Ok(Ok(()));
             }
-            let query = sqlx::query_scalar::<_, String>(statements::DUPLICATES).bind(record.id().as_str());
+            let query = sqlx::query_scalar::<_, String>(self.sql(statements::DUPLICATES)).bind(record.id().as_str());
             let duplicates = query.bind(&record.digest().as_bytes()[..]).fetch_all(&mut *self.0).await?;
             if duplicates.iter().any(|id| id == record.id().as_str()) {
                 return Ok(Err(RegistryError::DuplicateId(record.id().clone())));
@@ -69,13 +75,13 @@ impl RegistryTransaction for PostgresTransaction {
     }
 
     async fn put(&mut self, record: &KeyRecord) -> Result<(), sqlx::Error> {
-        let query = sqlx::query_with(statements::PUT, row::arguments::<Postgres>(record)?);
+        let query = sqlx::query_with(self.sql(statements::PUT), row::arguments::<Postgres>(record)?);
         query.execute(&mut *self.0).await.map(drop)
     }
 
     async fn delete(&mut self, ids: &[&KeyId]) -> Result<(), sqlx::Error> {
         let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-        sqlx::query(statements::DELETE).bind(ids).execute(&mut *self.0).await.map(drop)
+        sqlx::query(self.sql(statements::DELETE)).bind(ids).execute(&mut *self.0).await.map(drop)
     }
 
     async fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> Result<u32, sqlx::Error> {
@@ -83,12 +89,12 @@ impl RegistryTransaction for PostgresTransaction {
             CountedKeys::All => statements::count_all(max),
             CountedKeys::OfOwner(owner, at) => statements::count(owner, at, max),
         };
-        let count = query.build_query_scalar::<i64>().fetch_one(&mut *self.0).await?;
-        Ok(u32::try_from(count).unwrap_or(max).min(max))
+        let row = self.0.tables().build(&mut query)?.fetch_one(&mut *self.0).await?;
+        Ok(u32::try_from(row.try_get::<i64, _>(0)?).unwrap_or(max).min(max))
     }
 
     async fn set_digest(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
-        let query = sqlx::query(statements::SET_DIGEST).bind(record.id().as_str());
+        let query = sqlx::query(self.sql(statements::SET_DIGEST)).bind(record.id().as_str());
         let query = query.bind(&record.digest().as_bytes()[..]).bind(row::number(record.version()));
         match query.execute(&mut *self.0).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(RegistryError::DuplicateDigest)),

@@ -22,6 +22,7 @@ use super::{
     migrations::{self, is_busy},
     reserve::{self, Reserve},
 };
+use crate::store::tables::Tables;
 
 /// How long an operation waits for a connection, or for another process.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +51,7 @@ pub(super) struct Connections {
     additions: Semaphore,
     pub(super) files: Arc<Files>,
     pub(super) reserve: Reserve,
+    pub(super) tables: Tables,
 }
 
 /// The connection for lists and the permit of an organization, released together.
@@ -62,7 +64,7 @@ pub(super) struct ListTurn<'c> {
 
 impl Connections {
     /// Opens the file and runs the migrations.
-    pub(super) async fn open(path: &Path) -> Result<Self, sqlx::Error> {
+    pub(super) async fn open(path: &Path, tables: Tables) -> Result<Self, sqlx::Error> {
         // Later connections must open the same file even if the working directory changes.
         let path = std::path::absolute(path)?;
         // If this fails, SQLite reports an error too, as it does not create the file.
@@ -75,7 +77,7 @@ impl Connections {
             .busy_timeout(OPERATION_TIMEOUT);
         // Set once the first connection has opened the files.
         let opened = Arc::new(OnceLock::<Arc<Files>>::new());
-        let (writer, files) = first_connection(&path, &opened, &options).await?;
+        let (writer, files) = first_connection(&path, &opened, &options, &tables).await?;
         let _ = opened.set(Arc::clone(&files));
         let reserve = Reserve::of(&std::fs::canonicalize(&path)?);
         let begun = writer.begin_with("begin immediate").await?;
@@ -91,6 +93,7 @@ impl Connections {
             additions: Semaphore::new(1),
             files,
             reserve,
+            tables,
         })
     }
 
@@ -139,12 +142,13 @@ async fn first_connection(
     path: &Path,
     opened: &Arc<OnceLock<Arc<Files>>>,
     options: &SqliteConnectOptions,
+    tables: &Tables,
 ) -> Result<(SqlitePool, Arc<Files>), sqlx::Error> {
     // On an overlay file system, opening a file for writing may replace it once.
     for _ in 0..3 {
         let before = Files::at(path).ok();
         let writer = writer(opened, options).await?;
-        migrations::run(&writer).await?;
+        migrations::run(&writer, tables).await?;
         let files = Files::at(path)?;
         if before.is_some_and(|before| before.is_file_of(&files)) {
             return Ok((writer, Arc::new(files)));

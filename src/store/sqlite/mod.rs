@@ -19,7 +19,7 @@ use connections::Connections;
 pub use fault::SqliteFault;
 pub use transaction::SqliteTransaction;
 
-use super::{KeyStore, row};
+use super::{KeyStore, row, tables::Tables};
 use crate::{key::KeyDigest, record::KeyRecord};
 
 /// A registry in an `SQLite` file. Clones share its connections.
@@ -72,7 +72,7 @@ impl SqliteStore {
         if path.as_ref() == Path::new(":memory:") {
             return Err(sqlx::Error::Configuration("this store is a file: use MemoryStore for keys in memory".into()));
         }
-        Ok(Self(Arc::new(Connections::open(path.as_ref()).await?)))
+        Ok(Self(Arc::new(Connections::open(path.as_ref(), Tables::default()).await?)))
     }
 
     /// Returns a feed of the changes that any process makes, for a `CachedStore`.
@@ -90,7 +90,7 @@ impl KeyStore for SqliteStore {
     type Error = sqlx::Error;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
-        let query = sqlx::query(statements::FIND).bind(digest.as_bytes().to_vec());
+        let query = sqlx::query(self.0.tables.sql(statements::FIND)).bind(digest.as_bytes().to_vec());
         let Some(row) = self.0.reading(query.fetch_optional(&self.0.lookups)).await? else { return Ok(None) };
         // An unknown key takes as long as a rejected one: the row of another key is decoded and
         // dropped.

@@ -21,12 +21,12 @@ impl TransactionalStore for SqliteStore {
     type Transaction<'s> = SqliteTransaction<'s>;
 
     async fn read(&self, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
-        self.0.reading(async { get(&mut *self.0.gets.acquire().await?, id).await }).await
+        self.0.reading(async { get(&mut *self.0.gets.acquire().await?, &self.0.tables, id).await }).await
     }
 
     async fn read_page(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, sqlx::Error> {
         let mut turn = self.0.turn(filter.organization.as_deref()).await?;
-        let rows = self.0.reading(statements::list(filter).fetch_all(&mut *turn.connection)).await?;
+        let rows = self.0.reading(statements::list(filter, &self.0.tables).fetch_all(&mut *turn.connection)).await?;
         let mut records = Vec::with_capacity(rows.len());
         for rows in rows.chunks(ROWS) {
             for row in rows {

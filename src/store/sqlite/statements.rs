@@ -3,7 +3,7 @@
 
 use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
 
-use crate::store::{KeyFilter, row};
+use crate::store::{KeyFilter, row, tables::Tables};
 
 macro_rules! columns {
     () => {
@@ -94,9 +94,9 @@ pub(super) const LISTS: [[&str; 2]; 4] = [
     lists!("organization is ?1 and owner_type is ?4 and user is ?5 and environment = ?6"),
 ];
 
-pub(super) fn list(filter: &KeyFilter) -> Query<'_, Sqlite, SqliteArguments> {
+pub(super) fn list<'f>(filter: &'f KeyFilter, tables: &Tables) -> Query<'f, Sqlite, SqliteArguments> {
     let number = 2 * usize::from(filter.owner.is_some()) + usize::from(filter.environment.is_some());
-    let query = sqlx::query(LISTS[number][usize::from(filter.revoked)]).bind(&filter.organization);
+    let query = sqlx::query(tables.sql(LISTS[number][usize::from(filter.revoked)])).bind(&filter.organization);
     let query = match &filter.after {
         Some(id) => query.bind(id.as_str()),
         // A blob is greater than every text.

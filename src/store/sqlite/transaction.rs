@@ -1,12 +1,12 @@
 //! A transaction that writes. Its commit returns an error if the file at the path was replaced,
 //! since other processes do not see the change.
 
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::{SqlStr, Sqlite, SqliteConnection, Transaction};
 
 use super::{connections::Connections, fault::SqliteFault, statements};
 use crate::{
     record::{KeyId, KeyRecord},
-    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, row},
+    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, row, tables::Tables},
 };
 
 /// A transaction of a [`SqliteStore`](super::SqliteStore). It is rolled back when it is dropped.
@@ -27,9 +27,13 @@ impl<'s> SqliteTransaction<'s> {
     }
 
     pub(super) async fn add_usage(&mut self, delta: &UsageDelta) -> Result<(), sqlx::Error> {
-        let query = sqlx::query(statements::RECORD_USE).bind(delta.id.as_str());
+        let query = sqlx::query(self.sql(statements::RECORD_USE)).bind(delta.id.as_str());
         let query = query.bind(row::number(delta.count)).bind(row::micros(delta.last_used_at));
         query.execute(&mut *self.transaction).await.map(drop)
+    }
+
+    fn sql(&self, text: &'static str) -> SqlStr {
+        self.connections.tables.sql(text)
     }
 
     pub(super) async fn end(self) -> Result<(), sqlx::Error> {
@@ -44,11 +48,12 @@ impl RegistryTransaction for SqliteTransaction<'_> {
     async fn lock(&mut self, ids: &[&KeyId], owner: Option<OwnerScope<'_>>) -> Result<Vec<KeyRecord>, sqlx::Error> {
         let mut locked = Vec::new();
         for id in ids {
-            locked.extend(get(&mut self.transaction, id).await?);
+            locked.extend(get(&mut self.transaction, &self.connections.tables, id).await?);
         }
         if let Some(owner) = owner {
             let (owner_type, user) = row::owner(owner.owner);
-            let query = sqlx::query(statements::OF_OWNER).bind(owner.organization).bind(owner_type).bind(user);
+            let query =
+                sqlx::query(self.sql(statements::OF_OWNER)).bind(owner.organization).bind(owner_type).bind(user);
             let rows = query.fetch_all(&mut *self.transaction).await?;
             locked.extend(rows.iter().map(row::record).collect::<Result<Vec<_>, _>>()?);
         }
@@ -60,10 +65,10 @@ impl RegistryTransaction for SqliteTransaction<'_> {
         let connections = self.connections;
         let full = |_| SqliteFault::DiskFull(connections.files.path().to_owned());
         connections.reserve.keep().map_err(full)?;
-        let query = sqlx::query_with(statements::INSERT, row::arguments::<Sqlite>(record)?);
+        let query = sqlx::query_with(self.sql(statements::INSERT), row::arguments::<Sqlite>(record)?);
         match query.execute(&mut *self.transaction).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                let has_id = get(&mut self.transaction, record.id()).await?.is_some();
+                let has_id = get(&mut self.transaction, &self.connections.tables, record.id()).await?.is_some();
                 let id = has_id.then(|| RegistryError::DuplicateId(record.id().clone()));
                 Ok(Err(id.unwrap_or(RegistryError::DuplicateDigest)))
             }
@@ -72,23 +77,26 @@ impl RegistryTransaction for SqliteTransaction<'_> {
     }
 
     async fn put(&mut self, record: &KeyRecord) -> Result<(), sqlx::Error> {
-        let query = sqlx::query_with(statements::PUT, row::arguments::<Sqlite>(record)?);
+        let query = sqlx::query_with(self.sql(statements::PUT), row::arguments::<Sqlite>(record)?);
         query.execute(&mut *self.transaction).await.map(drop)
     }
 
     async fn delete(&mut self, ids: &[&KeyId]) -> Result<(), sqlx::Error> {
         for id in ids {
-            sqlx::query(statements::DELETE).bind(id.as_str()).execute(&mut *self.transaction).await?;
+            sqlx::query(self.sql(statements::DELETE)).bind(id.as_str()).execute(&mut *self.transaction).await?;
         }
         Ok(())
     }
 
     async fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> Result<u32, sqlx::Error> {
         let query = match keys {
-            CountedKeys::All => sqlx::query_scalar(statements::COUNT_ALL).bind(max),
+            CountedKeys::All => sqlx::query_scalar(self.sql(statements::COUNT_ALL)).bind(max),
             CountedKeys::OfOwner(owner, at) => {
                 let (owner_type, user) = row::owner(owner.owner);
-                let query = sqlx::query_scalar(statements::COUNT).bind(owner.organization).bind(owner_type).bind(user);
+                let query = sqlx::query_scalar(self.sql(statements::COUNT))
+                    .bind(owner.organization)
+                    .bind(owner_type)
+                    .bind(user);
                 query.bind(row::micros(at)).bind(max)
             }
         };
@@ -96,7 +104,7 @@ impl RegistryTransaction for SqliteTransaction<'_> {
     }
 
     async fn set_digest(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
-        let query = sqlx::query(statements::SET_DIGEST).bind(record.id().as_str());
+        let query = sqlx::query(self.sql(statements::SET_DIGEST)).bind(record.id().as_str());
         let query = query.bind(record.digest().as_bytes().to_vec()).bind(row::number(record.version()));
         match query.execute(&mut *self.transaction).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(RegistryError::DuplicateDigest)),
@@ -109,7 +117,11 @@ impl RegistryTransaction for SqliteTransaction<'_> {
     }
 }
 
-pub(super) async fn get(connection: &mut SqliteConnection, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
-    let query = sqlx::query(statements::GET).bind(id.as_str());
+pub(super) async fn get(
+    connection: &mut SqliteConnection,
+    tables: &Tables,
+    id: &KeyId,
+) -> Result<Option<KeyRecord>, sqlx::Error> {
+    let query = sqlx::query(tables.sql(statements::GET)).bind(id.as_str());
     query.fetch_optional(connection).await?.as_ref().map(row::record).transpose()
 }
