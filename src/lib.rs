@@ -83,6 +83,7 @@
 //! | `metrics`         | no      | requests by outcome and reason, store latency and errors         |
 //! | `utoipa`          | no      | `openapi::Security`: schemes and guards in OpenAPI               |
 //! | `client`          | no      | `client::SendKeyLayer`: adds a key to outgoing requests          |
+//! | `static-files`    | no      | `store::StaticKeysFile`: several keys in JSON or TOML, reloaded  |
 //! | `testkit`         | no      | `store::testkit`: tests for registries; `Principal::for_test`    |
 //!
 //! The crate needs Rust 1.88. The features `sqlite` and `postgres` need Rust 1.94, because sqlx 0.9
@@ -109,6 +110,7 @@ pub mod guard;
     feature = "postgres",
     feature = "cache",
     feature = "client",
+    feature = "static-files",
     feature = "testkit"
 ))]
 pub mod guide;

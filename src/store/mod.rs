@@ -45,6 +45,8 @@ pub use registry_error::RegistryError;
 pub use registry_types::{KeyLimit, Replacement, UsageDelta};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore, SqliteTransaction};
+#[cfg(feature = "static-files")]
+pub use static_keys::{KeyEntryError, KeyFileError, KeyListError, StaticKeysFile};
 pub use static_keys::{StaticKeys, StaticKeysError};
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 pub use tables::TablesError;

@@ -1,5 +1,19 @@
 //! A store for a few keys that never change, for example from environment variables.
 
+#[cfg(feature = "static-files")]
+mod file;
+#[cfg(feature = "static-files")]
+mod file_error;
+#[cfg(feature = "static-files")]
+mod file_log;
+#[cfg(feature = "static-files")]
+mod file_text;
+#[cfg(feature = "static-files")]
+mod list;
+#[cfg(feature = "static-files")]
+mod list_error;
+#[cfg(feature = "static-files")]
+mod syntax;
 mod value;
 
 use std::{collections::HashMap, convert::Infallible, env};
@@ -7,6 +21,13 @@ use std::{collections::HashMap, convert::Infallible, env};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::value::Unusable;
+#[cfg(feature = "static-files")]
+pub use self::{
+    file::StaticKeysFile,
+    file_error::KeyFileError,
+    list_error::{KeyEntryError, KeyListError},
+};
 use super::{KeyStore, Lookup};
 use crate::{
     key::{ApiKey, InvalidKey, KeyDigest, KeyHasher},
@@ -18,6 +39,8 @@ use crate::{
 ///
 /// It keeps the SHA-256 digest of each key. The layer must hash with SHA-256 too, as it does by
 /// default. For peppered digests, or keys that change, use a [`MemoryStore`](super::MemoryStore).
+/// With the feature `static-files`, `StaticKeys::from_json`, `from_toml` and `from_env_list` read
+/// several keys from one text, and a `StaticKeysFile` follows the changes of a file.
 ///
 /// ```
 /// use tower_api_key::{ApiKey, ApiKeyLayer, store::StaticKeys};
@@ -146,8 +169,17 @@ impl StaticKeys {
     }
 
     fn from_text(name: &str, text: &str) -> Result<Self, StaticKeysError> {
-        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        let key = value::checked(text).map_err(|wrong| wrong(name.to_owned()))?;
+        let key = value::checked(value::trimmed(text)).map_err(|reason| {
+            let error = match reason {
+                Unusable::Invalid => StaticKeysError::Invalid,
+                Unusable::Quoted => StaticKeysError::Quoted,
+                Unusable::Assignment => StaticKeysError::Assignment,
+                Unusable::Several => StaticKeysError::Several,
+                Unusable::TooShort => StaticKeysError::TooShort,
+                Unusable::Guessable => StaticKeysError::Guessable,
+            };
+            error(name.to_owned())
+        })?;
         Self::new([(name, key)])
     }
 

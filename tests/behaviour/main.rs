@@ -74,6 +74,10 @@ mod sqlite;
 mod stale_if_error;
 #[cfg(feature = "cache")]
 mod staleness;
+#[cfg(feature = "static-files")]
+mod static_keys_file;
+#[cfg(feature = "static-files")]
+mod static_keys_list;
 mod stores;
 #[cfg(feature = "testkit")]
 mod testkit;

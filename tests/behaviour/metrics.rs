@@ -72,6 +72,25 @@ fn the_store_is_timed_where_it_has_to_wait() {
     assert!(!at_once.contains("api_key_store"), "{at_once}");
 }
 
+#[cfg(feature = "static-files")]
+#[test]
+fn each_check_that_finds_a_bad_file_of_keys_is_counted() {
+    use tower_api_key::store::StaticKeysFile;
+
+    let scraped = scraped(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        std::fs::write(&path, "keys = []").unwrap();
+        let keys = StaticKeysFile::open(&path).unwrap();
+        keys.reload().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        for _ in 0..3 {
+            keys.reload().unwrap_err();
+        }
+    });
+    assert!(scraped.lines().any(|line| line == "api_key_file_errors_total 3"), "{scraped}");
+}
+
 #[cfg(feature = "cache")]
 #[test]
 fn the_lag_of_changes_is_exported_and_whether_they_are_followed() {

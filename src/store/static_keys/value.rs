@@ -1,39 +1,61 @@
-//! Checks the value of an environment variable: a client can send it as a key, and it is not
-//! guessable.
+//! Checks a text of the configuration: a client can send it as a key, and it is not guessable.
 
-use super::StaticKeysError;
 use crate::key::{ApiKey, estimated_bits};
 
 const SHORTEST: usize = 16;
 const FEWEST_BITS: f64 = 64.0;
 
+/// Why a text is not used as a key.
+#[derive(Clone, Copy)]
+pub(super) enum Unusable {
+    Invalid,
+    Quoted,
+    Assignment,
+    Several,
+    TooShort,
+    Guessable,
+}
+
+/// Removes what surrounds a key in a file or a variable: white space, and a byte order mark.
+pub(super) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
 /// Returns the key in this text, if a client can send it and an attacker cannot guess it.
-pub(super) fn checked(text: &str) -> Result<ApiKey, fn(String) -> StaticKeysError> {
+pub(super) fn checked(text: &str) -> Result<ApiKey, Unusable> {
     let escaped = text.trim_start_matches('\\');
     if text.is_empty() {
-        Err(StaticKeysError::Invalid)
+        Err(Unusable::Invalid)
     } else if is_assignment(text) {
-        Err(StaticKeysError::Assignment)
+        Err(Unusable::Assignment)
     } else if escaped.starts_with(is_quote)
         || text.ends_with(is_quote)
         || ["%22", "%27"].iter().any(|q| text.starts_with(q))
     {
-        Err(StaticKeysError::Quoted)
+        Err(Unusable::Quoted)
     } else if text
         .contains(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '\u{ff0c}' | '\u{ff1b}' | '\u{3001}'))
         || is_joined(text)
     {
-        Err(StaticKeysError::Several)
+        Err(Unusable::Several)
     } else {
-        let key = ApiKey::new(text).map_err(|_| StaticKeysError::Invalid as fn(String) -> StaticKeysError)?;
+        let key = ApiKey::new(text).map_err(|_| Unusable::Invalid)?;
         if text.len() < SHORTEST {
-            Err(StaticKeysError::TooShort)
+            Err(Unusable::TooShort)
         } else if is_placeholder(text) || estimated_bits(text) < FEWEST_BITS {
-            Err(StaticKeysError::Guessable)
+            Err(Unusable::Guessable)
         } else {
             Ok(key)
         }
     }
+}
+
+/// Returns whether this text may contain a key, whatever it is used for.
+#[cfg(feature = "static-files")]
+pub(super) fn may_contain_key(text: &str) -> bool {
+    // The estimate takes ASCII only, and quotation marks of a word processor may surround a key.
+    let ascii: String = text.chars().filter(char::is_ascii).collect();
+    ascii.len() >= SHORTEST && estimated_bits(&ascii) >= FEWEST_BITS
 }
 
 /// Returns whether bars or ampersands divide the text into parts that each look like a key.
