@@ -156,3 +156,8 @@ pub use store::{KeyRegistry, KeyStore, Lookup};
 ))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the examples of MIGRATIONS.md as tests.
+#[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
+#[doc = include_str!("../MIGRATIONS.md")]
+struct Migrations;

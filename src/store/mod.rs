@@ -10,6 +10,8 @@ mod change_scope;
 mod erased;
 mod filter;
 mod memory;
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+mod migration;
 #[cfg(feature = "postgres-no-tls")]
 mod postgres;
 mod registry;
@@ -38,13 +40,15 @@ pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::KeyFilter;
 pub use memory::{MemoryChangeFeed, MemoryStore, MemoryTransaction};
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+pub use migration::{Migration, MigrationIndex};
 #[cfg(feature = "postgres-no-tls")]
 pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder, PostgresTransaction};
 pub use registry::KeyRegistry;
 pub use registry_error::RegistryError;
 pub use registry_types::{KeyLimit, Replacement, UsageDelta};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore, SqliteTransaction};
+pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore, SqliteStoreBuilder, SqliteTransaction};
 #[cfg(feature = "static-files")]
 pub use static_keys::{KeyEntryError, KeyFileError, KeyListError, StaticKeysFile};
 pub use static_keys::{StaticKeys, StaticKeysError};

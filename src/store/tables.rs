@@ -38,6 +38,18 @@ pub enum TablesError {
         digit; it must not begin with `sqlite_` or `pg_`"
     )]
     Prefix(String),
+    /// There is no schema of this name.
+    #[error(
+        "the schema {0:?} does not exist: create it, or let `open` do so with `PostgresStoreBuilder::create_schema`"
+    )]
+    NoSchema(String),
+    /// The table of this name, or another object with the name of a table, is not one of a store.
+    /// Nothing was changed.
+    #[error(
+        "{0} exists, and is not of tower-api-key: no version row belongs to it. Set a `table_prefix` or, in \
+        PostgreSQL, a `schema`; or rename it. If it is of tower-api-key, restore the version table: see MIGRATIONS.md"
+    )]
+    Foreign(String),
 }
 
 /// The names of a store's tables. Clones share the texts that were made.
@@ -113,6 +125,17 @@ impl Tables {
         Ok(Self(Some(Arc::new(Named { schema, prefix, texts: RwLock::default() }))))
     }
 
+    /// Returns the name of the schema, if it is set.
+    #[cfg(feature = "postgres-no-tls")]
+    pub(super) fn schema(&self) -> Option<&str> {
+        self.0.as_ref()?.schema.as_deref().map(|quoted| quoted.trim_matches('"'))
+    }
+
+    /// Returns the name of a table with the prefix, without the schema.
+    pub(super) fn name(&self, table: &str) -> String {
+        format!("{}{table}", self.0.as_ref().map_or("", |named| &named.prefix))
+    }
+
     /// Returns a statement with the names of this store's tables. A literal text is rewritten once.
     pub(super) fn sql(&self, text: impl Into<Cow<'static, str>>) -> SqlStr {
         let text = text.into();
@@ -157,8 +180,8 @@ impl Named {
         made
     }
 
-    /// Writes the prefix before each name of ours and, where SQL accepts it, the schema before that.
-    /// The new name of an index or a trigger takes no schema: it is that of its table.
+    /// Writes the prefix before each name of ours and, where SQL accepts it, the schema before
+    /// that. The new name of an index or a trigger takes no schema: it is that of its table.
     fn rewrite(&self, text: &str) -> String {
         let mut made = String::with_capacity(text.len() + 64);
         // The last two words, without those between a keyword and a name.

@@ -50,6 +50,8 @@ mod open_rejections;
 #[cfg(feature = "utoipa")]
 mod openapi;
 mod other_credentials;
+#[cfg(all(feature = "sqlite", feature = "testkit"))]
+mod own_database;
 mod peppers;
 mod permissions;
 mod plain_words;

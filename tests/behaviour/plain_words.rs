@@ -35,7 +35,7 @@ const BANNED: [&str; 26] = [
     "nobody's",
 ];
 
-const PAGES: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs"];
+const PAGES: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "MIGRATIONS.md", "docs"];
 
 /// One line of prose with its number. An empty text ends a paragraph.
 type Line<'a> = (usize, &'a str);

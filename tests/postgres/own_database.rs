@@ -3,10 +3,19 @@
 
 use tower_api_key::{
     KeyRegistry, KeyStore,
-    store::{ChangeFeed, PostgresStore, TablesError, testkit},
+    store::{ChangeFeed, PostgresStore, PostgresStoreBuilder, TablesError, testkit},
 };
 
-use crate::{database::Database, of_alice, server};
+use crate::{
+    database::{Database, run},
+    of_alice, refused, server,
+};
+
+#[track_caller]
+fn tables_error(refused: Result<PostgresStore, sqlx::Error>) -> TablesError {
+    let Err(sqlx::Error::Configuration(error)) = refused else { panic!("{refused:?}") };
+    error.downcast_ref::<TablesError>().unwrap().clone()
+}
 
 /// The stores of one database: as it is, with a schema, with a prefix, and with both.
 async fn four_stores(database: &Database) -> [PostgresStore; 4] {
@@ -65,7 +74,102 @@ async fn a_schema_or_prefix_that_is_no_plain_name_is_refused() {
         (builder().schema("Auth\"").connect().await, TablesError::Schema("Auth\"".into())),
         (builder().table_prefix("a-").open().await, TablesError::Prefix("a-".into())),
     ] {
-        let Err(sqlx::Error::Configuration(error)) = refused else { panic!("{refused:?}") };
-        assert_eq!(error.downcast_ref(), Some(&expected));
+        assert_eq!(tables_error(refused), expected);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_store_over_the_pool_of_the_application_creates_its_schema_if_it_is_asked_to() {
+    let (_server, database) = server().await;
+    let pool = sqlx::PgPool::connect(&database.url).await.unwrap();
+    let builder = || PostgresStoreBuilder::from_pool(&pool).schema("auth");
+    assert_eq!(tables_error(builder().open().await), TablesError::NoSchema("auth".into()));
+    let store = builder().create_schema(true).open().await.unwrap();
+    store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
+    assert_eq!(store.find(&[1; 32].into()).await.unwrap().unwrap().id().as_str(), "k");
+
+    // A role that may create no schema opens one that exists.
+    database.sql("create role app login; create schema other authorization app").await;
+    let options = database.as_role("app").parse().unwrap();
+    let _store = PostgresStoreBuilder::from_options(options).schema("other").create_schema(true).open().await.unwrap();
+    let names: Vec<String> = sqlx::query_scalar(
+        "select distinct usename::text || ' ' || application_name from pg_stat_activity where usename = 'app'",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(names, ["app tower-api-key"]);
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_table_of_another_program_is_refused_by_name_and_left_alone() {
+    let (_server, database) = server().await;
+    let mut session = database.session().await;
+    let mut objects = async || {
+        let objects = "select string_agg(relname::text || relkind::text, ' ' order by relname) from pg_class where relnamespace = 'public'::regnamespace";
+        sqlx::query_scalar::<_, String>(objects).fetch_one(&mut session).await.unwrap()
+    };
+    for (table, named, remove) in [
+        ("create table api_keys (id int, secret text)", "public.api_keys", "drop table api_keys"),
+        ("create table api_keys_schema (name text)", "api_keys_schema", "drop table api_keys_schema"),
+        ("create view api_keys as select 1", "public.api_keys", "drop view api_keys"),
+    ] {
+        database.sql(table).await;
+        let before = objects().await;
+        for refused in [PostgresStore::open(&database.url).await, PostgresStore::connect(&database.url).await] {
+            let error = tables_error(refused);
+            assert_eq!(error, TablesError::Foreign(named.into()));
+            assert!(error.to_string().contains("`table_prefix`"), "{error}");
+        }
+        assert_eq!(objects().await, before);
+        database.sql(remove).await;
+    }
+    database.sql("create table api_keys (id int, secret text)").await;
+    let builder = || PostgresStore::builder(&database.url);
+    builder().table_prefix("auth_").open().await.unwrap();
+    builder().schema("auth").create_schema(true).open().await.unwrap();
+    // Without a schema, the tables are in the first schema of the path.
+    database.sql("create schema first").await;
+    PostgresStore::open(format!("{}?options=-csearch_path%3Dfirst,public", database.url)).await.unwrap();
+}
+
+/// As MIGRATIONS.md says.
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn tables_made_by_another_tool_are_opened_as_they_are() {
+    let (_server, database) = server().await;
+    database.sql("create schema auth").await;
+    let mut session = database.session().await;
+    for (schema, prefix) in [(None, None), (Some("auth"), Some("acme_"))] {
+        let builder = || {
+            let builder = PostgresStore::builder(&database.url);
+            let builder = if let Some(schema) = schema { builder.schema(schema) } else { builder };
+            if let Some(prefix) = prefix { builder.table_prefix(prefix) } else { builder }
+        };
+        for migration in PostgresStore::MIGRATIONS {
+            refused(builder().connect().await, "run the migrations");
+            for index in migration.indexes {
+                run(&mut session, &index.concurrently(schema, prefix).unwrap()).await;
+            }
+            let script = migration.script(schema, prefix).unwrap();
+            run(&mut session, &format!("begin; {script}; commit")).await;
+        }
+        let mut contents = async || {
+            let contents =
+                "select string_agg(relname || ' ' || relnamespace || ' ' || xmin::text, ';' order by relname)
+                from pg_class where relname like '%api\\_key%'";
+            sqlx::query_scalar::<_, String>(contents).fetch_one(&mut session).await.unwrap()
+        };
+        let by_hand = contents().await;
+        for store in [builder().connect().await.unwrap(), builder().open().await.unwrap()] {
+            let mut changes = store.change_feed();
+            changes.subscribe().await.unwrap();
+            store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
+            store.remove(&"k".into(), None).await.unwrap().unwrap();
+            assert_eq!(changes.heartbeat().await.unwrap().len(), 2);
+        }
+        assert_eq!(contents().await, by_hand, "open has nothing left to do");
     }
 }

@@ -2,12 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgPool, postgres::PgConnectOptions};
 
 use super::{
     PostgresStore, migrations,
     pool::{Pool, Purpose, prepare},
 };
+#[cfg(doc)]
+use crate::store::TablesError;
 use crate::store::tables::Tables;
 
 /// Builds a [`PostgresStore`]. `Debug` omits the URL, which may contain a password.
@@ -28,11 +30,19 @@ use crate::store::tables::Tables;
 #[derive(Clone)]
 #[must_use]
 pub struct PostgresStoreBuilder {
-    url: String,
+    server: Server,
     schema: Option<String>,
     table_prefix: Option<String>,
+    create_schema: bool,
     connections: u32,
     operation_timeout: Duration,
+}
+
+/// How the caller gave the address of the server.
+#[derive(Clone)]
+enum Server {
+    Url(String),
+    Options(Box<PgConnectOptions>),
 }
 
 const NAME: &str = "tower-api-key";
@@ -63,7 +73,62 @@ const SETTINGS: [&str; 18] = [
 
 impl PostgresStoreBuilder {
     pub(super) fn new(url: String) -> Self {
-        Self { url, schema: None, table_prefix: None, connections: 8, operation_timeout: Duration::from_secs(5) }
+        Self::of(Server::Url(url))
+    }
+
+    /// Builds a store that connects with these options, for a password from a file, a Unix socket
+    /// or a certificate in memory.
+    ///
+    /// ```no_run
+    /// use sqlx::postgres::{PgConnectOptions, PgSslMode};
+    /// use tower_api_key::store::PostgresStoreBuilder;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let options = PgConnectOptions::new()
+    ///     .host("db.example")
+    ///     .username("keys")
+    ///     .password(&std::fs::read_to_string("/run/secrets/keys")?)
+    ///     .ssl_mode(PgSslMode::VerifyFull);
+    /// let store = PostgresStoreBuilder::from_options(options).open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_options(options: PgConnectOptions) -> Self {
+        Self::of(Server::Options(Box::new(options)))
+    }
+
+    /// Builds a store that connects as this pool does.
+    ///
+    /// The store takes the connect options of the pool, not its connections: it has connections of
+    /// its own, up to [`connections`](Self::connections), so that a lookup never waits for a query
+    /// of the application, and each operation ends in time. The limits and the hooks of the pool
+    /// do not apply to them.
+    ///
+    /// ```no_run
+    /// use tower_api_key::store::PostgresStoreBuilder;
+    ///
+    /// # async fn example(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = PostgresStoreBuilder::from_pool(&pool)
+    ///     .schema("auth")
+    ///     .create_schema(true)
+    ///     .open()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_pool(pool: &PgPool) -> Self {
+        Self::from_options(PgConnectOptions::clone(&pool.connect_options()))
+    }
+
+    fn of(server: Server) -> Self {
+        Self {
+            server,
+            schema: None,
+            table_prefix: None,
+            create_schema: false,
+            connections: 8,
+            operation_timeout: Duration::from_secs(5),
+        }
     }
 
     /// Sets the most connections at a time (default 8, at least 1). The two connections of
@@ -86,11 +151,19 @@ impl PostgresStoreBuilder {
     /// Sets the schema of the tables. By default, it is the first one in the `search_path` of the
     /// connection in which the tables are, or may be created.
     ///
-    /// The schema must exist. Its name has 1 to 31 characters of a-z, 0-9 and `_`, and does not
-    /// begin with a digit; another name is an error of [`open`](Self::open) and
-    /// [`connect`](Self::connect).
+    /// The schema must exist, or [`create_schema`](Self::create_schema) must be set. Its name has 1
+    /// to 31 characters of a-z, 0-9 and `_`, and does not begin with a digit; another name is an
+    /// error of [`open`](Self::open) and [`connect`](Self::connect).
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = Some(schema.into());
+        self
+    }
+
+    /// Sets whether [`open`](Self::open) creates the [`schema`](Self::schema) if it does not exist
+    /// (default: `false`, and a missing schema is [`TablesError::NoSchema`]). The role must then be
+    /// allowed to create a schema in the database.
+    pub fn create_schema(mut self, create: bool) -> Self {
+        self.create_schema = create;
         self
     }
 
@@ -120,7 +193,7 @@ impl PostgresStoreBuilder {
         let (mut connection, is_up_to_date) = store.pool.within(work).await?;
         if !is_up_to_date {
             // No timeout: migrations may be slow.
-            migrations::run(&mut connection, &store.pool.tables).await?;
+            migrations::run(&mut connection, &store.pool.tables, self.create_schema).await?;
             store.pool.within(prepare(&mut *connection, self.operation_timeout)).await?;
         }
         connection.release();
@@ -146,8 +219,13 @@ impl PostgresStoreBuilder {
 
     fn build(&self) -> Result<PostgresStore, sqlx::Error> {
         let tables = Tables::new(self.schema.as_deref(), self.table_prefix.as_deref())?;
-        check_settings(&self.url)?;
-        let mut options: PgConnectOptions = self.url.parse()?;
+        let mut options = match &self.server {
+            Server::Url(url) => {
+                check_settings(url)?;
+                url.parse()?
+            }
+            Server::Options(options) => PgConnectOptions::clone(options),
+        };
         if options.get_application_name().is_none() {
             options = options.application_name(NAME);
         }
@@ -176,6 +254,8 @@ fn check_settings(url: &str) -> Result<(), sqlx::Error> {
 impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStoreBuilder")
+            .field("schema", &self.schema)
+            .field("table_prefix", &self.table_prefix)
             .field("connections", &self.connections)
             .field("operation_timeout", &self.operation_timeout)
             .finish_non_exhaustive()

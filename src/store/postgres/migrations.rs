@@ -2,54 +2,44 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use crate::store::tables::Tables;
+use crate::store::{
+    migration::{Migration, MigrationIndex},
+    tables::{Tables, TablesError},
+};
 
-/// One migration. The version of a schema is the number of its migrations.
-struct PgMigration {
-    sql: &'static str,
-    /// The schema version of the oldest library that works with the tables after this migration.
-    works_with: i64,
-    /// Created before the migration, concurrently with reads and writes.
-    indexes: &'static [IndexDefinition],
-}
+pub(super) const MIGRATIONS: [Migration; 2] =
+    [migration(1, 1, include_str!("1.sql"), &[]), migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS)];
 
-struct IndexDefinition {
-    name: &'static str,
-    definition: &'static str,
-}
-
-const MIGRATIONS: [PgMigration; 2] = [
-    PgMigration { sql: include_str!("1.sql"), works_with: 1, indexes: &[] },
-    PgMigration { sql: include_str!("2.sql"), works_with: 1, indexes: &LISTS_AND_LIMITS },
-];
+const VERSION_TABLE: &str = "create table if not exists api_keys_schema
+    (version bigint primary key, works_with bigint not null)";
 
 /// An index for each combination of list conditions.
 ///
 /// The leading number is unique to the index and separates revoked keys from others.
 /// `text_pattern_ops` orders by bytes, as the collation does, but the planner treats it as a
 /// different order. So the planner never uses one index in place of another.
-const LISTS_AND_LIMITS: [IndexDefinition; 5] = [
-    IndexDefinition {
+const LISTS_AND_LIMITS: [MigrationIndex; 5] = [
+    MigrationIndex {
         name: "api_keys_list",
         definition: "((case status when 'revoked' then 1 else 2 end), organization, id text_pattern_ops)",
     },
-    IndexDefinition {
+    MigrationIndex {
         name: "api_keys_list_of_owner",
         definition: "((case status when 'revoked' then 3 else 4 end), organization, owner_type, user_id, id text_pattern_ops)",
     },
-    IndexDefinition {
+    MigrationIndex {
         name: "api_keys_list_of_environment",
         definition: "((case status when 'revoked' then 5 else 6 end), organization, environment, id text_pattern_ops)
             where environment is not null",
     },
-    IndexDefinition {
+    MigrationIndex {
         name: "api_keys_list_of_owner_and_environment",
         definition: "((case status when 'revoked' then 7 else 8 end), organization, owner_type, user_id, environment,
             id text_pattern_ops) where environment is not null",
     },
-    IndexDefinition {
+    MigrationIndex {
         name: "api_keys_that_count_until",
         definition: "(organization, owner_type, user_id, expires_at) include (id)
             where status <> 'revoked'",
@@ -67,29 +57,36 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Migrates the tables. Each migration and its version are committed together. Afterwards the
 /// connection has no timeouts.
-pub(super) async fn run(connection: &mut PgConnection, tables: &Tables) -> Result<(), sqlx::Error> {
+pub(super) async fn run(
+    connection: &mut PgConnection,
+    tables: &Tables,
+    create_schema: bool,
+) -> Result<(), sqlx::Error> {
     // No timeout: a migration of a large table, or the wait for another node's, may be slow.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0").execute(&mut *connection).await?;
     lock(connection).await?;
-    if stored(connection, tables).await?.is_none() {
-        let table = "create table if not exists api_keys_schema
-            (version bigint primary key, works_with bigint not null)";
-        sqlx::raw_sql(tables.sql(table)).execute(&mut *connection).await?;
+    if let Some(schema) = tables.schema() {
+        ensure_schema(connection, schema, create_schema).await?;
     }
-    let (version, works_with) = stored(connection, tables).await?.unwrap_or_default();
+    let stored = stored(connection, tables).await?;
+    let (version, works_with) = stored.unwrap_or_default();
     check_not_too_new(version, works_with)?;
-    for (number, migration) in (1..).zip(&MIGRATIONS).filter(|(number, _)| *number > version) {
+    refuse_foreign(connection, tables, version).await?;
+    if stored.is_none() {
+        sqlx::raw_sql(tables.sql(VERSION_TABLE)).execute(&mut *connection).await?;
+    }
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
         for index in migration.indexes {
             // New tables have no readers, so their indexes need not be created concurrently.
             if version > 0 {
-                index.drop_invalid(connection, tables).await?;
+                drop_invalid(index, connection, tables).await?;
             }
-            index.create(connection, tables, if version > 0 { "concurrently" } else { "" }).await?;
+            let create = index.create(if version > 0 { "concurrently " } else { "" });
+            sqlx::raw_sql(tables.sql(create)).execute(&mut *connection).await?;
         }
         sqlx::raw_sql("begin isolation level read committed").execute(&mut *connection).await?;
         sqlx::raw_sql(tables.sql(migration.sql)).execute(&mut *connection).await?;
-        let done = sqlx::query(tables.sql("insert into api_keys_schema (version, works_with) values ($1, $2)"));
-        done.bind::<i64>(number).bind(migration.works_with).execute(&mut *connection).await?;
+        sqlx::raw_sql(tables.sql(migration.version_row())).execute(&mut *connection).await?;
         sqlx::raw_sql("commit").execute(&mut *connection).await?;
     }
     sqlx::query("select pg_advisory_unlock($1)").bind(LOCK).execute(connection).await.map(drop)
@@ -105,23 +102,44 @@ async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-impl IndexDefinition {
-    /// Drops the index if an earlier attempt to create it was interrupted.
-    async fn drop_invalid(&self, connection: &mut PgConnection, tables: &Tables) -> Result<(), sqlx::Error> {
-        let is_invalid =
-            format!("select not indisvalid from pg_catalog.pg_index where indexrelid = to_regclass('{}')", self.name);
-        let is_invalid = sqlx::query_scalar::<_, bool>(tables.sql(is_invalid)).fetch_optional(&mut *connection).await?;
-        if is_invalid == Some(true) {
-            let drop = format!("drop index concurrently {}", self.name);
-            sqlx::raw_sql(tables.sql(drop)).execute(connection).await?;
-        }
-        Ok(())
+async fn ensure_schema(connection: &mut PgConnection, schema: &str, create: bool) -> Result<(), sqlx::Error> {
+    // `create schema if not exists` needs a permission even if the schema exists.
+    let exists = "select exists (select from pg_catalog.pg_namespace where nspname = $1)";
+    if sqlx::query_scalar(exists).bind(schema).fetch_one(&mut *connection).await? {
+        return Ok(());
     }
+    if !create {
+        return Err(TablesError::NoSchema(schema.to_owned()).into());
+    }
+    let create = AssertSqlSafe(format!("create schema \"{schema}\""));
+    sqlx::raw_sql(create).execute(connection).await.map(drop)
+}
 
-    async fn create(&self, connection: &mut PgConnection, tables: &Tables, how: &str) -> Result<(), sqlx::Error> {
-        let create = format!("create index {how} if not exists {} on api_keys {}", self.name, self.definition);
-        sqlx::raw_sql(tables.sql(create)).execute(connection).await.map(drop)
+/// Fails if another program has a table with the name of one that a migration would create.
+async fn refuse_foreign(connection: &mut PgConnection, tables: &Tables, version: i64) -> Result<(), sqlx::Error> {
+    let pending = MIGRATIONS.iter().filter(|migration| migration.version > version);
+    let names: Vec<String> = pending.flat_map(Migration::created).map(|name| tables.name(name)).collect();
+    let foreign = "select format('%I.%I', nspname, relname)
+        from pg_catalog.pg_class join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
+        where nspname = coalesce($1::text, current_schema()::text) and relname = any($2::text[]) limit 1";
+    let foreign = sqlx::query_scalar(foreign).bind(tables.schema()).bind(names).fetch_optional(connection).await?;
+    foreign.map_or(Ok(()), |name: String| Err(TablesError::Foreign(name).into()))
+}
+
+/// Drops the index if an earlier attempt to create it was interrupted.
+async fn drop_invalid(
+    index: &MigrationIndex,
+    connection: &mut PgConnection,
+    tables: &Tables,
+) -> Result<(), sqlx::Error> {
+    let is_invalid =
+        format!("select not indisvalid from pg_catalog.pg_index where indexrelid = to_regclass('{}')", index.name);
+    let is_invalid = sqlx::query_scalar(tables.sql(is_invalid)).fetch_optional(&mut *connection).await?;
+    if is_invalid == Some(true) {
+        let drop = format!("drop index concurrently {}", index.name);
+        sqlx::raw_sql(tables.sql(drop)).execute(connection).await?;
     }
+    Ok(())
 }
 
 /// Returns whether no migration is left to run. Fails if this library does not work with the
@@ -137,6 +155,9 @@ pub(super) async fn check(connection: &mut PgConnection, tables: &Tables) -> Res
     if is_up_to_date(connection, tables).await? {
         return Ok(());
     }
+    if stored(connection, tables).await?.is_none() {
+        refuse_foreign(connection, tables, 0).await?;
+    }
     let why = format!("the API key tables are missing, or older than version {VERSION}: run the migrations");
     Err(sqlx::Error::Configuration(why.into()))
 }
@@ -144,9 +165,13 @@ pub(super) async fn check(connection: &mut PgConnection, tables: &Tables) -> Res
 /// Returns the version of the tables, and the oldest version that works with them; `None` if there
 /// is no version table.
 async fn stored(connection: &mut PgConnection, tables: &Tables) -> Result<Option<(i64, i64)>, sqlx::Error> {
-    let exists = "select to_regclass('api_keys_schema') is not null";
-    if !sqlx::query_scalar::<_, bool>(tables.sql(exists)).fetch_one(&mut *connection).await? {
-        return Ok(None);
+    let columns = "select count(attname) from pg_catalog.pg_class left join pg_catalog.pg_attribute
+        on attrelid = pg_class.oid and attname in ('version', 'works_with') and not attisdropped
+        where pg_class.oid = to_regclass('api_keys_schema') group by pg_class.oid";
+    match sqlx::query_scalar::<_, i64>(tables.sql(columns)).fetch_optional(&mut *connection).await? {
+        None => return Ok(None),
+        Some(2) => {}
+        Some(_) => return Err(TablesError::Foreign(tables.name("api_keys_schema")).into()),
     }
     let newest = "select version, works_with from api_keys_schema order by version desc limit 1";
     let row = sqlx::query(tables.sql(newest)).fetch_optional(connection).await?;
@@ -163,4 +188,8 @@ fn check_not_too_new(version: i64, works_with: i64) -> Result<(), sqlx::Error> {
         return Err(sqlx::Error::Configuration(why.into()));
     }
     Ok(())
+}
+
+const fn migration(version: i64, works_with: i64, sql: &'static str, indexes: &'static [MigrationIndex]) -> Migration {
+    Migration { version, works_with, indexes, sql, version_table: VERSION_TABLE }
 }

@@ -19,7 +19,7 @@ pub use change_feed::PostgresChangeFeed;
 use pool::{Permit, Pool, Purpose};
 pub use transaction::PostgresTransaction;
 
-use super::{KeyStore, row};
+use super::{KeyStore, Migration, row};
 use crate::{key::KeyDigest, record::KeyRecord};
 
 /// A registry in a PostgreSQL database that many nodes share. Clones share the connections.
@@ -82,6 +82,10 @@ pub struct PostgresStore {
 // === impl PostgresStore ===
 
 impl PostgresStore {
+    /// The migrations of the tables, in order, for those who run them with a tool of their own: see
+    /// [`Migration`].
+    pub const MIGRATIONS: &'static [Migration] = &migrations::MIGRATIONS;
+
     /// Connects and migrates the tables, one node at a time.
     ///
     /// # Errors

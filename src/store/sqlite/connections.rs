@@ -9,7 +9,7 @@ use std::{
 use sqlx::{
     Connection, Sqlite, SqlitePool,
     pool::PoolConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -63,21 +63,35 @@ pub(super) struct ListTurn<'c> {
 // === impl Connections ===
 
 impl Connections {
-    /// Opens the file and runs the migrations.
-    pub(super) async fn open(path: &Path, tables: Tables) -> Result<Self, sqlx::Error> {
+    /// Opens the file, and runs the migrations or checks that none is left to run.
+    pub(super) async fn open(
+        options: SqliteConnectOptions,
+        tables: Tables,
+        migrates: bool,
+    ) -> Result<Self, sqlx::Error> {
         // Later connections must open the same file even if the working directory changes.
-        let path = std::path::absolute(path)?;
-        // If this fails, SQLite reports an error too, as it does not create the file.
-        let _ = file::create(&path);
-        let options = SqliteConnectOptions::new()
+        let path = std::path::absolute(options.get_filename())?;
+        let options = options
             .filename(&path)
+            .in_memory(false)
+            .shared_cache(false)
+            .immutable(false)
+            .read_only(false)
+            .create_if_missing(false);
+        if migrates {
+            // If this fails, SQLite reports an error too, as it does not create the file.
+            let _ = file::create(&path);
+        }
+        migrations::refuse_foreign_file(&options, &tables).await?;
+        let options = options
+            .locking_mode(SqliteLockingMode::Normal)
             .journal_mode(SqliteJournalMode::Wal)
             .pragma("wal_autocheckpoint", reserve::LOG_PAGES)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(OPERATION_TIMEOUT);
         // Set once the first connection has opened the files.
         let opened = Arc::new(OnceLock::<Arc<Files>>::new());
-        let (writer, files) = first_connection(&path, &opened, &options, &tables).await?;
+        let (writer, files) = first_connection(&path, &opened, &options, &tables, migrates).await?;
         let _ = opened.set(Arc::clone(&files));
         let reserve = Reserve::of(&std::fs::canonicalize(&path)?);
         let begun = writer.begin_with("begin immediate").await?;
@@ -136,19 +150,24 @@ impl Connections {
     }
 }
 
-/// Opens the writer and runs the migrations. Returns the writer and the files that it has opened.
-/// It fails unless the path leads to the same file before and after.
+/// Opens the writer, and runs or checks the migrations. Returns the writer and the files that it
+/// has opened. It fails unless the path leads to the same file before and after.
 async fn first_connection(
     path: &Path,
     opened: &Arc<OnceLock<Arc<Files>>>,
     options: &SqliteConnectOptions,
     tables: &Tables,
+    migrates: bool,
 ) -> Result<(SqlitePool, Arc<Files>), sqlx::Error> {
     // On an overlay file system, opening a file for writing may replace it once.
     for _ in 0..3 {
         let before = Files::at(path).ok();
         let writer = writer(opened, options).await?;
-        migrations::run(&writer, tables).await?;
+        if migrates {
+            migrations::run(&writer, tables).await?;
+        } else {
+            migrations::check(&writer, tables).await?;
+        }
         let files = Files::at(path)?;
         if before.is_some_and(|before| before.is_file_of(&files)) {
             return Ok((writer, Arc::new(files)));

@@ -1,21 +1,21 @@
 //! Migrates the tables, in one process at a time, and checks tables that another process has
 //! migrated.
 
-use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction, error::DatabaseError};
+use sqlx::{
+    ConnectOptions, Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction, error::DatabaseError,
+    sqlite::SqliteConnectOptions,
+};
 
-use crate::store::tables::Tables;
+use crate::store::{
+    migration::Migration,
+    tables::{Tables, TablesError},
+};
 
-/// One migration. The version of a schema is the number of its migrations.
-struct SqliteMigration {
-    sql: &'static str,
-    /// The schema version of the oldest library that works with the tables after this migration.
-    works_with: i64,
-}
+pub(super) const MIGRATIONS: [Migration; 2] =
+    [migration(1, 1, include_str!("1.sql")), migration(2, 1, include_str!("2.sql"))];
 
-const MIGRATIONS: [SqliteMigration; 2] = [
-    SqliteMigration { sql: include_str!("1.sql"), works_with: 1 },
-    SqliteMigration { sql: include_str!("2.sql"), works_with: 1 },
-];
+const VERSION_TABLE: &str = "create table if not exists api_keys_schema
+    (version integer not null, works_with integer) strict";
 
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -31,20 +31,60 @@ pub(super) async fn run(writer: &SqlitePool, tables: &Tables) -> Result<(), sqlx
         return Ok(());
     }
     let mut change = turn(writer).await?;
-    let table = "create table if not exists api_keys_schema
-        (version integer not null, works_with integer) strict";
-    sqlx::query(tables.sql(table)).execute(&mut *change).await?;
+    refuse_foreign(&mut change, tables).await?;
+    sqlx::query(tables.sql(VERSION_TABLE)).execute(&mut *change).await?;
     if !has_column(&mut change, tables, "works_with").await? {
         let column = "alter table api_keys_schema add column works_with integer";
         sqlx::query(tables.sql(column)).execute(&mut *change).await?;
     }
     let version = stored(&mut change, tables).await?;
-    for (number, migration) in (1..).zip(&MIGRATIONS).filter(|(number, _)| *number > version) {
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
         sqlx::raw_sql(tables.sql(migration.sql)).execute(&mut *change).await?;
-        let done = sqlx::query(tables.sql("insert into api_keys_schema (version, works_with) values (?, ?)"));
-        done.bind::<i64>(number).bind(migration.works_with).execute(&mut *change).await?;
+        sqlx::raw_sql(tables.sql(migration.version_row())).execute(&mut *change).await?;
     }
     change.commit().await
+}
+
+/// Fails unless this library works with the tables as they are.
+pub(super) async fn check(writer: &SqlitePool, tables: &Tables) -> Result<(), sqlx::Error> {
+    if is_up_to_date(&mut *writer.acquire().await?, tables).await? {
+        return Ok(());
+    }
+    let why = format!("the API key tables are missing, or older than version {VERSION}: run the migrations");
+    Err(sqlx::Error::Configuration(why.into()))
+}
+
+/// Fails if another program has a table with the name of one of ours in the file. It reads the file
+/// before any setting changes it. Other faults are left to the connections of the store.
+pub(super) async fn refuse_foreign_file(options: &SqliteConnectOptions, tables: &Tables) -> Result<(), sqlx::Error> {
+    let Ok(mut connection) = options.connect().await else { return Ok(()) };
+    let refused = refuse_foreign(&mut connection, tables).await;
+    let _ = connection.close().await;
+    match refused {
+        Err(sqlx::Error::Configuration(foreign)) => Err(sqlx::Error::Configuration(foreign)),
+        _ => Ok(()),
+    }
+}
+
+async fn refuse_foreign(connection: &mut SqliteConnection, tables: &Tables) -> Result<(), sqlx::Error> {
+    let version = if has_column(connection, tables, "version").await? {
+        let version = "select coalesce(max(version), 0) from api_keys_schema";
+        sqlx::query_scalar(tables.sql(version)).fetch_one(&mut *connection).await?
+    } else {
+        let name = "api_keys_schema";
+        refuse_name(connection, tables, name).await?;
+        0_i64
+    };
+    for name in MIGRATIONS.iter().filter(|migration| migration.version > version).flat_map(Migration::created) {
+        refuse_name(connection, tables, name).await?;
+    }
+    Ok(())
+}
+
+async fn refuse_name(connection: &mut SqliteConnection, tables: &Tables, name: &str) -> Result<(), sqlx::Error> {
+    let exists = "select name from sqlite_master where name = ? collate nocase";
+    let foreign = sqlx::query_scalar(exists).bind(tables.name(name)).fetch_optional(connection).await?;
+    foreign.map_or(Ok(()), |name: String| Err(TablesError::Foreign(name).into()))
 }
 
 /// Begins a write transaction once no other process has one.
@@ -89,6 +129,10 @@ async fn stored(connection: &mut SqliteConnection, tables: &Tables) -> Result<i6
 async fn has_column(connection: &mut SqliteConnection, tables: &Tables, name: &str) -> Result<bool, sqlx::Error> {
     let column = "select exists (select 1 from pragma_table_info('api_keys_schema') where name = ?)";
     sqlx::query_scalar(tables.sql(column)).bind(name).fetch_one(connection).await
+}
+
+const fn migration(version: i64, works_with: i64, sql: &'static str) -> Migration {
+    Migration { version, works_with, indexes: &[], sql, version_table: VERSION_TABLE }
 }
 
 /// Returns whether another process has locked the file.

@@ -1,5 +1,6 @@
 //! Keys in an `SQLite` file.
 
+mod builder;
 mod change_feed;
 mod connections;
 mod fault;
@@ -14,12 +15,13 @@ use std::{hint::black_box, path::Path, sync::Arc};
 
 use sqlx::Row;
 
+pub use builder::SqliteStoreBuilder;
 pub use change_feed::SqliteChangeFeed;
 use connections::Connections;
 pub use fault::SqliteFault;
 pub use transaction::SqliteTransaction;
 
-use super::{KeyStore, row, tables::Tables};
+use super::{KeyStore, Migration, row};
 use crate::{key::KeyDigest, record::KeyRecord};
 
 /// A registry in an `SQLite` file. Clones share its connections.
@@ -62,17 +64,24 @@ pub struct SqliteStore(Arc<Connections>);
 // === impl SqliteStore ===
 
 impl SqliteStore {
+    /// The migrations of the tables, in order, for those who run them with a tool of their own: see
+    /// [`Migration`].
+    pub const MIGRATIONS: &'static [Migration] = &migrations::MIGRATIONS;
+
     /// Opens the file at `path`, and creates it if it does not exist.
     ///
     /// # Errors
     ///
     /// The file cannot be opened or written, is not a database, or belongs to a newer version of
-    /// this crate that this version cannot work with.
+    /// this crate that this version cannot work with; or another program has a table `api_keys` in
+    /// it ([`TablesError::Foreign`](super::TablesError::Foreign)).
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, sqlx::Error> {
-        if path.as_ref() == Path::new(":memory:") {
-            return Err(sqlx::Error::Configuration("this store is a file: use MemoryStore for keys in memory".into()));
-        }
-        Ok(Self(Arc::new(Connections::open(path.as_ref(), Tables::default()).await?)))
+        Self::builder(path).open().await
+    }
+
+    /// Returns a builder, to change the settings.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteStoreBuilder {
+        SqliteStoreBuilder::new(path.as_ref())
     }
 
     /// Returns a feed of the changes that any process makes, for a `CachedStore`.
