@@ -66,8 +66,7 @@ pub(crate) async fn manager(
 }
 
 fn audit(event: &KeyEvent) {
-    let by = event.actor().owner().map(ToString::to_string);
-    eprintln!("audit: {:?} {} by {by:?} in {:?}", event.kind(), event.key_id(), event.actor().organization());
+    eprintln!("audit: {:?} {} by {} in {:?}", event.kind(), event.key_id(), event.author(), event.organization());
 }
 
 /// Issues four keys at the first start. In `org_a` are the key of a user and two keys of service

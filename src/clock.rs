@@ -19,6 +19,12 @@ pub(crate) struct Stopwatch(Instant);
 #[cfg(feature = "cache")]
 pub(crate) struct Timeline(Instant);
 
+/// Rounds down to whole microseconds, the precision of every store.
+pub(crate) fn to_micros(instant: SystemTime) -> SystemTime {
+    let since = instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    instant - Duration::from_nanos(u64::from(since.subsec_nanos() % 1000))
+}
+
 impl Clock {
     /// Returns the system clock.
     pub(crate) fn system() -> Self {

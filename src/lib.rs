@@ -100,6 +100,7 @@ mod body;
 pub mod client;
 mod clock;
 mod error;
+mod event;
 #[cfg(feature = "axum")]
 mod extract;
 pub mod guard;
@@ -140,7 +141,7 @@ pub use manage::KeyManager;
 pub use observe::{Decision, Outcome};
 pub use permission::{Action, Permissions};
 pub use principal::Principal;
-pub use record::{InvalidStatus, KeyId, KeyRecord, Owner, Status};
+pub use record::{Author, InvalidAuthor, InvalidStatus, KeyId, KeyRecord, Owner, Status};
 pub use rejection::{Cause, MissingPermission, Problem, Reason, Rejection, RejectionFormat, Verdict};
 pub use scheme::{ConflictPolicy, InvalidScheme, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};

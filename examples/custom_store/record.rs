@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
-use tower_api_key::{KeyDigest, KeyId, KeyRecord, Owner, Permissions};
+use tower_api_key::{Author, KeyDigest, KeyId, KeyRecord, Owner, Permissions};
 
 pub(crate) type Answer<T> = Result<T, sqlx::Error>;
 
@@ -25,6 +25,12 @@ fn to_json(record: &KeyRecord) -> String {
         "expires_at": micros(record.expires_at()),
         "replaces": record.replaces().map(KeyId::as_str),
         "replaced_by": record.replaced_by().map(KeyId::as_str),
+        "lineage": record.lineage().as_str(),
+        "created_by": record.created_by().map(Author::to_string),
+        "updated_at": micros(record.updated_at()),
+        "revoked_at": micros(record.revoked_at()),
+        "revoked_by": record.revoked_by().map(Author::to_string),
+        "reason": record.reason(),
         "use_count": record.use_count(),
         "last_used_at": micros(record.last_used_at()),
     });
@@ -53,6 +59,7 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
         Value::Null => Ok(None),
         time => Timestamp::from_microsecond(time.as_i64().unwrap_or(i64::MIN)).map(|time| Some(SystemTime::from(time))),
     };
+    let author = |name: &str| text(name).map(str::parse::<Author>).transpose();
     let permissions: Permissions = serde_json::from_value(document["permissions"].clone())?;
     let wildcards = document["wildcards"].as_bool().ok_or("not a boolean")?;
     let mut record =
@@ -62,7 +69,11 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
             .with_permissions(if wildcards { permissions.with_wildcards() } else { permissions })
             .with_not_before(time("not_before")?)
             .with_expires_at(time("expires_at")?)
-            .with_usage(number("use_count")?, time("last_used_at")?);
+            .with_usage(number("use_count")?, time("last_used_at")?)
+            .with_created_by(author("created_by")?)
+            .with_updated_at(time("updated_at")?)
+            .with_revoked(time("revoked_at")?, author("revoked_by")?)
+            .with_reason(owned("reason"));
     if let Some(time) = time("created_at")? {
         record = record.with_created_at(time);
     }
@@ -70,13 +81,14 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
         let user = kind.strip_prefix("user ");
         record = record.with_owner(user.map_or(Owner::ServiceAccount, |user| Owner::User(user.into())));
     }
-    let texts: [(&str, Setter); 6] = [
+    let texts: [(&str, Setter); 7] = [
         ("organization", KeyRecord::with_organization),
         ("environment", KeyRecord::with_environment),
         ("name", KeyRecord::with_name),
         ("mask", KeyRecord::with_mask),
         ("replaces", KeyRecord::with_replaces),
         ("replaced_by", KeyRecord::with_replaced_by),
+        ("lineage", KeyRecord::with_lineage),
     ];
     for (name, set) in texts {
         record = owned(name).into_iter().fold(record, set);

@@ -77,7 +77,7 @@ pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error
         .format(KeyFormat::new("acme")?)
         .mask(Mask::LastFour)
         .usage_interval(Duration::from_secs(1))
-        .on_event(|event| eprintln!("{:?} {} by {:?}", event.kind(), event.key_id(), event.actor().key_id()))
+        .on_event(|event| eprintln!("{:?} {} by {}", event.kind(), event.key_id(), event.author()))
         .build()?)
 }
 

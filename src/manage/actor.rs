@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::ManageError;
+use super::{ManageError, call_details::CallDetails};
 use crate::{
     permission::{Action, Permissions},
     principal::Principal,
@@ -59,6 +59,7 @@ pub struct Actor {
     /// The record of its key, the source of its permissions.
     record: Option<KeyRecord>,
     bounds: ActorBounds,
+    pub(super) details: CallDetails,
 }
 
 /// The bounds set on an actor, in addition to those of its key. A reload of the key keeps them.
@@ -91,6 +92,7 @@ impl Actor {
             expires_at: None,
             record: None,
             bounds: ActorBounds::default(),
+            details: CallDetails::default(),
         }
     }
 
@@ -166,6 +168,7 @@ impl Actor {
             expires_at: record.expires_at(),
             record: Some(record.clone()),
             bounds: ActorBounds::default(),
+            details: CallDetails::default(),
         }
     }
 

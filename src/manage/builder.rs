@@ -3,14 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use super::{
-    KeyManager, ManagerState,
-    concurrency::ActorQueues,
-    erased::ErasedRegistry,
-    event::{Hook, KeyEvent},
-    formats::Formats,
-    presentable::Policies,
-    rehash::Rehash,
-    usage::Usage,
+    Hook, KeyEvent, KeyManager, ManagerState, concurrency::ActorQueues, erased::ErasedRegistry, formats::Formats,
+    presentable::Policies, rehash::Rehash, usage::Usage,
 };
 use crate::{
     clock::Clock,

@@ -46,8 +46,8 @@ impl KeyManager {
             let (id, edit) = (id.clone(), edit.clone());
             async move {
                 let (before, after) = retried(is_version_conflict, || manager.try_edit(&actor, &id, &edit)).await?;
-                for kind in Self::kinds(&before, &after, &edit) {
-                    manager.notify(kind, &after, None, &actor);
+                if before.version() != after.version() {
+                    manager.notify(Self::kind(&before, &after), &after, None, &actor);
                 }
                 Ok(after)
             }
@@ -95,14 +95,14 @@ impl KeyManager {
     ) -> Result<(KeyRecord, KeyRecord), ManageError> {
         let before = self.visible_key(actor, id).await?;
         if edit.only_disables() && before.status() != Status::Disabled {
-            let after = self.0.registry.clone().disable(id.clone(), self.key_of(actor)).await?;
+            let after = self.0.registry.clone().disable(id.clone(), self.context_of(actor)).await?;
             return Ok((before, after));
         }
         let changed = Self::edited(actor, &before, edit)?;
         if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
             return Ok((before, changed));
         }
-        let after = self.0.registry.clone().update(changed, self.key_of(actor)).await?;
+        let after = self.0.registry.clone().update(changed, self.context_of(actor)).await?;
         Ok((before, after))
     }
 
@@ -130,10 +130,12 @@ impl KeyManager {
         Ok(record)
     }
 
-    fn kinds(before: &KeyRecord, after: &KeyRecord, edit: &UpdateKey) -> Vec<KeyEventKind> {
-        let switched = (before.status() != after.status())
-            .then(|| if after.status() == Status::Active { KeyEventKind::Enabled } else { KeyEventKind::Disabled });
-        let edited = (edit.name.is_some() || edit.permissions.is_some()).then_some(KeyEventKind::Edited);
-        edited.into_iter().chain(switched).collect()
+    fn kind(before: &KeyRecord, after: &KeyRecord) -> KeyEventKind {
+        match after.status() {
+            status if status == before.status() => KeyEventKind::Edited,
+            Status::Active => KeyEventKind::Enabled,
+            Status::Disabled => KeyEventKind::Disabled,
+            Status::Revoked => KeyEventKind::Revoked,
+        }
     }
 }

@@ -6,39 +6,41 @@ use super::ManageError;
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, BoxError, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta, box_error},
+    store::{
+        BoxError, ChangeContext, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta, box_error,
+    },
 };
 
 pub(super) type Done<T> = Pin<Box<dyn Future<Output = Result<T, ManageError>> + Send>>;
 
 /// A [`KeyRegistry`] of any type.
 pub(super) trait ErasedRegistry: Send + Sync {
-    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<ActorKey>) -> Done<()>;
-    fn insert_first(self: Arc<Self>, record: KeyRecord) -> Done<()>;
+    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, context: ChangeContext) -> Done<()>;
+    fn insert_first(self: Arc<Self>, record: KeyRecord, context: ChangeContext) -> Done<()>;
     fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>>;
     fn list(self: Arc<Self>, filter: KeyFilter) -> Done<Vec<KeyRecord>>;
-    fn update(self: Arc<Self>, changed: KeyRecord, actor: Option<ActorKey>) -> Done<KeyRecord>;
-    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, actor: Option<ActorKey>) -> Done<Replacement>;
-    fn revoke(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
-    fn disable(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
-    fn remove(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord>;
+    fn update(self: Arc<Self>, changed: KeyRecord, context: ChangeContext) -> Done<KeyRecord>;
+    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, context: ChangeContext) -> Done<Replacement>;
+    fn revoke(self: Arc<Self>, id: KeyId, context: ChangeContext) -> Done<KeyRecord>;
+    fn disable(self: Arc<Self>, id: KeyId, context: ChangeContext) -> Done<KeyRecord>;
+    fn remove(self: Arc<Self>, id: KeyId, context: ChangeContext) -> Done<KeyRecord>;
     fn remove_user(
         self: Arc<Self>,
         organization: Option<String>,
         user: String,
-        actor: Option<ActorKey>,
+        context: ChangeContext,
     ) -> Done<Vec<KeyRecord>>;
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()>;
 }
 
 impl<R: KeyRegistry> ErasedRegistry for R {
-    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, actor: Option<ActorKey>) -> Done<()> {
-        Box::pin(async move { map_registry_error(KeyRegistry::insert(&*self, record, cap, actor.as_ref()).await) })
+    fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, context: ChangeContext) -> Done<()> {
+        Box::pin(async move { map_registry_error(KeyRegistry::insert(&*self, record, cap, Some(&context)).await) })
     }
 
-    fn insert_first(self: Arc<Self>, record: KeyRecord) -> Done<()> {
-        Box::pin(async move { map_registry_error(KeyRegistry::insert_first(&*self, record).await) })
+    fn insert_first(self: Arc<Self>, record: KeyRecord, context: ChangeContext) -> Done<()> {
+        Box::pin(async move { map_registry_error(KeyRegistry::insert_first(&*self, record, Some(&context)).await) })
     }
 
     fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>> {
@@ -49,34 +51,34 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         Box::pin(async move { map_store_error(KeyRegistry::list(&*self, &filter).await) })
     }
 
-    fn update(self: Arc<Self>, changed: KeyRecord, actor: Option<ActorKey>) -> Done<KeyRecord> {
-        Box::pin(async move { map_registry_error(KeyRegistry::update(&*self, changed, actor.as_ref()).await) })
+    fn update(self: Arc<Self>, changed: KeyRecord, context: ChangeContext) -> Done<KeyRecord> {
+        Box::pin(async move { map_registry_error(KeyRegistry::update(&*self, changed, Some(&context)).await) })
     }
 
-    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, actor: Option<ActorKey>) -> Done<Replacement> {
-        Box::pin(async move { map_registry_error(KeyRegistry::replace(&*self, old, new, actor.as_ref()).await) })
+    fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, context: ChangeContext) -> Done<Replacement> {
+        Box::pin(async move { map_registry_error(KeyRegistry::replace(&*self, old, new, Some(&context)).await) })
     }
 
-    fn revoke(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
-        Box::pin(async move { map_registry_error(KeyRegistry::revoke(&*self, &id, actor.as_ref()).await) })
+    fn revoke(self: Arc<Self>, id: KeyId, context: ChangeContext) -> Done<KeyRecord> {
+        Box::pin(async move { map_registry_error(KeyRegistry::revoke(&*self, &id, Some(&context)).await) })
     }
 
-    fn disable(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
-        Box::pin(async move { map_registry_error(KeyRegistry::disable(&*self, &id, actor.as_ref()).await) })
+    fn disable(self: Arc<Self>, id: KeyId, context: ChangeContext) -> Done<KeyRecord> {
+        Box::pin(async move { map_registry_error(KeyRegistry::disable(&*self, &id, Some(&context)).await) })
     }
 
-    fn remove(self: Arc<Self>, id: KeyId, actor: Option<ActorKey>) -> Done<KeyRecord> {
-        Box::pin(async move { map_registry_error(KeyRegistry::remove(&*self, &id, actor.as_ref()).await) })
+    fn remove(self: Arc<Self>, id: KeyId, context: ChangeContext) -> Done<KeyRecord> {
+        Box::pin(async move { map_registry_error(KeyRegistry::remove(&*self, &id, Some(&context)).await) })
     }
 
     fn remove_user(
         self: Arc<Self>,
         organization: Option<String>,
         user: String,
-        actor: Option<ActorKey>,
+        context: ChangeContext,
     ) -> Done<Vec<KeyRecord>> {
         Box::pin(async move {
-            map_registry_error(KeyRegistry::remove_user(&*self, organization.as_deref(), &user, actor.as_ref()).await)
+            map_registry_error(KeyRegistry::remove_user(&*self, organization.as_deref(), &user, Some(&context)).await)
         })
     }
 

@@ -91,6 +91,9 @@ pub enum ManageError {
     /// Names are not normalized. Similar letters of different scripts are different.
     #[error("a name must have 1 to 100 characters, no space at either end, no line break and no invisible character")]
     Name,
+    /// The reason of a change is invalid: 1 to 200 characters, as in [`ManageError::Name`].
+    #[error("a reason must have 1 to 200 characters, no space at either end, no line break and no invisible character")]
+    Reason,
     /// The name of a resource or an action is invalid: 1 to 64 characters, as in
     /// [`ManageError::Name`].
     #[error("resources and actions must have 1 to 64 characters, none of them invisible or a control character")]
@@ -134,7 +137,7 @@ impl ManageError {
     /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `NotOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, [`RegistryError::NotFound`]                                                |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
-    /// | 422    | `UserRequired`, `Environment`, `NoEnvironment`, `Name`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
+    /// | 422    | `UserRequired`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
     /// | 503    | `Format`, `Store`                                                                      |
     ///
     /// ```
@@ -168,6 +171,7 @@ impl ManageError {
             | Self::Environment(_)
             | Self::NoEnvironment
             | Self::Name
+            | Self::Reason
             | Self::PermissionName
             | Self::TooManyPermissions { .. }
             | Self::UnsupportedKeyCharacters(_)

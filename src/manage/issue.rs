@@ -88,7 +88,7 @@ impl KeyManager {
             let new = new.clone();
             async move {
                 let issued = manager.generate(&actor, new)?;
-                match manager.0.registry.clone().insert_first(issued.record.clone()).await {
+                match manager.0.registry.clone().insert_first(issued.record.clone(), manager.context_of(&actor)).await {
                     Err(ManageError::Registry(RegistryError::NotEmpty)) => Ok(None),
                     inserted => {
                         inserted?;
@@ -107,7 +107,11 @@ impl KeyManager {
         kind: KeyEventKind,
         record: &KeyRecord,
     ) -> Result<(), ManageError> {
-        self.0.registry.clone().insert(record.clone(), self.limit_of(record), self.key_of(actor)).await?;
+        self.0
+            .registry
+            .clone()
+            .insert(record.clone(), self.limit_of(record), self.context_of(actor).with_kind(kind))
+            .await?;
         self.notify(kind, record, None, actor);
         Ok(())
     }
@@ -139,6 +143,7 @@ impl KeyManager {
             .with_owner(owner(actor, new.is_bot)?)
             .with_name(checked_name(&new.name)?)
             .with_created_at(now)
+            .with_created_by(actor.author())
             .with_not_before(not_before)
             .with_expires_at(expires_at);
         if let Some(environment) = environment {

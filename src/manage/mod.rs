@@ -30,11 +30,11 @@
 
 mod actor;
 mod builder;
+mod call_details;
 mod concurrency;
 mod edit;
 mod erased;
 mod error;
-mod event;
 mod failure_log;
 mod formats;
 #[cfg(feature = "admin-api")]
@@ -62,17 +62,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use crate::event::{FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField};
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
 pub use error::ManageError;
-pub use event::{KeyEvent, KeyEventKind};
+
 pub use query::Page;
 pub use request::{Issued, NewKey, Rotation, UpdateKey};
 #[cfg(feature = "admin-api")]
 pub use view::KeyView;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, to_micros},
     key::{ApiKey, KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
     permission::Permissions,
@@ -81,7 +82,6 @@ use crate::{
 };
 use concurrency::ActorQueues;
 use erased::ErasedRegistry;
-use event::Hook;
 use formats::Formats;
 use presentable::Policies;
 use rehash::Rehash;
@@ -112,6 +112,8 @@ use usage::Usage;
 /// ```
 #[derive(Clone)]
 pub struct KeyManager(Arc<ManagerState>);
+
+type Hook = Arc<dyn Fn(&KeyEvent) + Send + Sync>;
 
 struct ManagerState {
     store: Arc<dyn ErasedStore>,
@@ -203,8 +205,12 @@ impl KeyManager {
     }
 
     fn notify(&self, kind: KeyEventKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {
-        let (key_id, version, at) = (record.id().clone(), record.version(), self.now());
-        let event = KeyEvent { kind, key_id, version, replacement, actor: actor.clone(), at };
+        let event = KeyEvent::new(kind, record.id(), record.version(), actor.author(), self.now())
+            .with_organization(record.organization().map(str::to_owned))
+            .with_replacement(replacement)
+            .with_reason(actor.reason().map(str::to_owned))
+            .with_request_id(actor.request_id().map(str::to_owned))
+            .with_address(actor.address());
         for hook in &self.0.hooks {
             // The change is durable already: a panic of a hook does not undo it.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(&event)));
@@ -229,11 +235,6 @@ fn check_no_escalation(actor: &Actor, permissions: &Permissions) -> Result<(), M
         }
         None => Ok(()),
     }
-}
-
-fn to_micros(instant: SystemTime) -> SystemTime {
-    let since = instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    instant - Duration::from_nanos(u64::from(since.subsec_nanos() % 1000))
 }
 
 impl fmt::Debug for KeyManager {

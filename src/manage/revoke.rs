@@ -33,7 +33,7 @@ impl KeyManager {
             let id = id.clone();
             async move {
                 manager.visible_key(&actor, &id).await?;
-                match manager.0.registry.clone().revoke(id.clone(), manager.key_of(&actor)).await {
+                match manager.0.registry.clone().revoke(id.clone(), manager.context_of(&actor)).await {
                     Err(ManageError::Registry(RegistryError::Revoked(_))) => manager.visible_key(&actor, &id).await,
                     revoked => revoked.inspect(|revoked| manager.notify(KeyEventKind::Revoked, revoked, None, &actor)),
                 }
@@ -62,7 +62,7 @@ impl KeyManager {
             let id = id.clone();
             async move {
                 manager.visible_key(&actor, &id).await?;
-                let removed = manager.0.registry.clone().remove(id, manager.key_of(&actor)).await?;
+                let removed = manager.0.registry.clone().remove(id, manager.context_of(&actor)).await?;
                 manager.notify(KeyEventKind::Removed, &removed, None, &actor);
                 Ok(removed)
             }
@@ -98,8 +98,8 @@ impl KeyManager {
                     return Err(ManageError::EnvironmentRestricted);
                 }
                 let organization = actor.organization().map(str::to_owned);
-                let key = manager.key_of(&actor);
-                let removed = manager.0.registry.clone().remove_user(organization, user, key).await?;
+                let context = manager.context_of(&actor);
+                let removed = manager.0.registry.clone().remove_user(organization, user, context).await?;
                 for record in &removed {
                     manager.notify(KeyEventKind::Removed, record, None, &actor);
                 }

@@ -95,6 +95,7 @@ impl KeyManager {
             .successor(new_id.clone(), self.0.hasher.digest(&key))
             .with_mask(self.mask(&key))
             .with_created_at(now)
+            .with_created_by(actor.author())
             .with_expires_at(actor.earlier_end(old.expires_at()));
         let (kind, old, new) = match rotation {
             None => (KeyEventKind::Regenerated, old.with_status(Status::Revoked), new),
@@ -108,11 +109,12 @@ impl KeyManager {
             }
         };
         let old = old.with_replaced_by(new_id.clone());
-        let done = self.0.registry.clone().replace(old, new.clone(), self.key_of(actor)).await?;
+        let done = self.0.registry.clone().replace(old, new.clone(), self.context_of(actor)).await?;
         self.notify(kind, &done.old, Some(new_id), actor);
         if let Some(ended) = &done.ended {
             self.notify(KeyEventKind::Revoked, ended, None, actor);
         }
+        self.notify(KeyEventKind::Issued, &new, None, actor);
         Ok(Issued { key, record: new })
     }
 

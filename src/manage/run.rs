@@ -5,11 +5,12 @@ use super::{
     Actor, KeyManager, ManageError,
     concurrency::{Turn, WorkKind},
     failure_log,
+    validation::checked_reason,
 };
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord},
-    store::{ActorKey, RegistryError},
+    store::{ChangeContext, RegistryError},
 };
 
 /// The maximum number of attempts of a change. An attempt fails if a concurrent change is committed
@@ -52,11 +53,15 @@ impl KeyManager {
     /// Returns the actor as its key is now, if it has the permission. The request may be old: its
     /// body may have arrived slowly, and the key may have been revoked meanwhile.
     async fn authorize(&self, actor: &Actor, action: &Action) -> Result<Actor, ManageError> {
+        actor.reason().map_or(Ok(()), |reason| checked_reason(reason).map(drop))?;
         let current = match actor.key_id() {
             None => actor.clone(),
             Some(id) => {
                 let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::ActorInvalid)?;
-                self.actor_of(&record, action).ok_or(ManageError::ActorInvalid)?.confined_like(actor)
+                self.actor_of(&record, action)
+                    .ok_or(ManageError::ActorInvalid)?
+                    .confined_like(actor)
+                    .described_like(actor)
             }
         };
         if current.may(action) { Ok(current) } else { Err(ManageError::PermissionDenied(action.clone())) }
@@ -69,9 +74,15 @@ impl KeyManager {
         (record.obstacle_at(&self.0.clock).is_none() && is_current).then(|| Actor::of_record(record))
     }
 
-    /// Returns the actor's key for the registry to compare, with this manager's clock.
-    pub(super) fn key_of(&self, actor: &Actor) -> Option<ActorKey> {
-        actor.key().map(|key| key.timed_by(self.0.clock.clone()))
+    /// Returns the context of a change by this actor: its key, which the registry checks again, and
+    /// what the actor says of the change.
+    pub(super) fn context_of(&self, actor: &Actor) -> ChangeContext {
+        ChangeContext::new(actor.author())
+            .with_actor_key(actor.key().map(|key| key.timed_by(self.0.clock.clone())))
+            .at(self.now())
+            .with_reason(actor.reason().map(str::to_owned))
+            .with_request_id(actor.request_id().map(str::to_owned))
+            .with_address(actor.address())
     }
 
     /// Returns the key with this id, if the actor sees it.

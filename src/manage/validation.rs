@@ -76,6 +76,15 @@ pub(crate) fn checked_name(name: &str) -> Result<&str, ManageError> {
     if is_good { Ok(name) } else { Err(ManageError::Name) }
 }
 
+/// The maximum length of the reason of a change, in characters.
+pub(crate) const MAX_REASON: usize = 200;
+
+/// Checks the reason of a change.
+pub(crate) fn checked_reason(reason: &str) -> Result<&str, ManageError> {
+    let is_good = is_name(reason, MAX_REASON) && reason.trim() == reason;
+    if is_good { Ok(reason) } else { Err(ManageError::Reason) }
+}
+
 /// Rejects too many permissions, before anything compares them, and invalid names.
 pub(crate) fn check_permissions(permissions: &Permissions) -> Result<(), ManageError> {
     if permissions.iter().map(|(_, actions)| actions.len()).sum::<usize>() > MAX_PERMISSIONS {

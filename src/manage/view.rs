@@ -1,6 +1,6 @@
 //! A serializable view of a record. The HTTP API shows keys with it.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     clock::Clock,
     permission::Permissions,
-    record::{ColdFields, Fields, KeyRecord, Obstacle, Owner},
+    record::{Author, ColdFields, Fields, History, KeyRecord, Obstacle, Owner},
 };
 
 /// A [`KeyRecord`] as the management API shows it, with times in RFC 3339 and without the digest.
@@ -36,6 +36,8 @@ use crate::{
 ///         "permissions": {"links": ["read"]}, "status": "active", "mask": null,
 ///         "created_at": "2027-01-15T08:00:00Z", "not_before": null, "expires_at": null,
 ///         "last_used_at": null, "use_count": 0, "replaces": null, "replaced_by": null,
+///         "lineage": "key_1", "created_by": null, "updated_at": null, "revoked_at": null,
+///         "revoked_by": null, "reason": null, "metadata": {}, "version": 0,
 ///     }),
 /// );
 /// # Ok::<(), serde_json::Error>(())
@@ -69,6 +71,30 @@ pub struct KeyView {
     replaces: Option<String>,
     /// The id of the key that replaced this key. This key works until it expires.
     replaced_by: Option<String>,
+    /// The id of the first key of its chain of replacements.
+    lineage: String,
+    created_by: Option<AuthorView>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    updated_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    revoked_at: Option<Timestamp>,
+    revoked_by: Option<AuthorView>,
+    /// Why the key was disabled, revoked or replaced.
+    reason: Option<String>,
+    metadata: BTreeMap<String, String>,
+    /// How often the record was changed. Send it in `If-Match` to change this version only.
+    version: u64,
+}
+
+/// The author of a change.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Author)]
+pub(super) struct AuthorView {
+    /// `key`, `user` or `system`.
+    r#type: &'static str,
+    /// The id of the key or of the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
 }
 
 /// The kind of owner.
@@ -125,10 +151,11 @@ impl KeyView {
             created_at,
             replaces,
             replaced_by,
-            version: _,
+            version,
             last_used_at,
             use_count,
-            metadata: _,
+            metadata,
+            history: History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _ },
             values: _,
         } = cold.as_deref().unwrap_or(&none);
         Self {
@@ -148,6 +175,14 @@ impl KeyView {
             use_count: *use_count,
             replaces: replaces.as_ref().map(ToString::to_string),
             replaced_by: replaced_by.as_ref().map(ToString::to_string),
+            lineage: record.lineage().to_string(),
+            created_by: created_by.as_ref().map(AuthorView::from),
+            updated_at: updated_at.map(timestamp),
+            revoked_at: revoked_at.map(timestamp),
+            revoked_by: revoked_by.as_ref().map(AuthorView::from),
+            reason: reason.as_deref().map(str::to_owned),
+            metadata: metadata.clone(),
+            version: *version,
         }
     }
 }
@@ -155,6 +190,12 @@ impl KeyView {
 impl From<&KeyRecord> for KeyView {
     fn from(record: &KeyRecord) -> Self {
         Self::new(record, &Clock::system())
+    }
+}
+
+impl From<&Author> for AuthorView {
+    fn from(author: &Author) -> Self {
+        Self { r#type: author.kind(), id: author.id().map(str::to_owned) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 use http::Extensions;
 
-use super::{KeyId, Owner, Status};
+use super::{History, KeyId, Owner, Status};
 use crate::{key::KeyDigest, permission::Permissions};
 
 /// Ordered so that the fields of a check share one cache line with the counts of the `Arc`.
@@ -41,6 +41,7 @@ pub(crate) struct ColdFields {
     pub(crate) last_used_at: Option<SystemTime>,
     pub(crate) use_count: u64,
     pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) history: History,
     pub(crate) values: Extensions,
 }
 
@@ -101,6 +102,7 @@ impl Fields {
             version,
             last_used_at,
             use_count,
+            history,
             // The fields that the new key inherits.
             not_before: _,
             expires_at: _,
@@ -112,6 +114,8 @@ impl Fields {
             metadata: _,
             values: _,
         } = self.cold_mut();
+        let lineage = history.lineage.take().or_else(|| Some(old.clone()));
+        *history = History { lineage, ..History::default() };
         *replaces = Some(old);
         (*replaced_by, *version, *last_used_at, *use_count) = (None, 0, None, 0);
     }
@@ -147,6 +151,7 @@ impl PartialEq for ColdFields {
             last_used_at,
             use_count,
             metadata,
+            history,
             values: _,
         } = self;
         *not_before == other.not_before
@@ -162,6 +167,7 @@ impl PartialEq for ColdFields {
             && *last_used_at == other.last_used_at
             && *use_count == other.use_count
             && *metadata == other.metadata
+            && *history == other.history
     }
 }
 
@@ -184,6 +190,7 @@ impl fmt::Debug for Fields {
             last_used_at,
             use_count,
             metadata,
+            history,
             values: _,
         } = cold.as_deref().unwrap_or(&defaults);
         f.debug_struct("KeyRecord")
@@ -204,6 +211,7 @@ impl fmt::Debug for Fields {
             .field("last_used_at", last_used_at)
             .field("use_count", use_count)
             .field("metadata", metadata)
+            .field("history", history)
             .finish_non_exhaustive()
     }
 }

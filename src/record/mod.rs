@@ -2,6 +2,7 @@
 
 mod fields;
 mod getters;
+mod history;
 mod identity;
 mod setters;
 mod thread_cache;
@@ -12,6 +13,8 @@ use std::{fmt, sync::Arc};
 #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
 pub(crate) use fields::ColdFields;
 pub(crate) use fields::Fields;
+pub(crate) use history::History;
+pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
 #[cfg(feature = "admin-api")]

@@ -33,6 +33,10 @@ pub struct Migration {
     pub indexes: &'static [MigrationIndex],
     /// The statements, without the indexes and the version row.
     pub sql: &'static str,
+    /// A statement that changes the rows with ids after its first parameter, up to its second. The
+    /// store runs it for 500 rows at a time, each time in a transaction of its own, before the
+    /// version row is inserted.
+    pub batch: Option<&'static str>,
     /// Creates the table with the version rows.
     pub(super) version_table: &'static str,
 }
@@ -63,7 +67,8 @@ pub struct MigrationIndex {
 
 impl Migration {
     /// Returns the whole migration as one text, to run in one transaction: the version table before
-    /// the first migration, the indexes that do not exist yet, the statements, and the version row.
+    /// the first migration, the indexes that do not exist yet, the statements, the batch for all
+    /// rows, and the version row.
     ///
     /// `schema` and `prefix` are those of the store, such as
     /// [`PostgresStoreBuilder::schema`](super::PostgresStoreBuilder::schema). SQLite has no schema.
@@ -94,8 +99,20 @@ impl Migration {
         for index in self.indexes {
             script.extend([&index.create(""), ";\n"]);
         }
-        script.extend([self.sql.trim_end(), "\n\n", &self.version_row(), ";\n"]);
+        script.push_str(self.sql.trim_end());
+        if let Some(batch) = self.batch {
+            let newest = "(select max(id) from api_keys)";
+            let batch = ["$", "?"].iter().fold(batch.trim_end().to_owned(), |batch, sign| {
+                batch.replace(&format!("{sign}1"), "''").replace(&format!("{sign}2"), newest)
+            });
+            script.extend([batch.trim_end_matches(';'), ";"]);
+        }
+        script.extend(["\n\n", &self.version_row(), ";\n"]);
         Ok(tables.sql(script).as_str().to_owned())
+    }
+
+    pub(super) const fn with_batch(self, batch: &'static str) -> Self {
+        Self { batch: Some(batch), ..self }
     }
 
     pub(super) fn version_row(&self) -> String {

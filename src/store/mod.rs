@@ -5,6 +5,7 @@ mod actor_key;
 #[cfg(feature = "cache")]
 mod cached;
 mod change;
+mod change_context;
 mod change_feed;
 mod change_scope;
 mod erased;
@@ -35,6 +36,7 @@ pub use actor_key::ActorKey;
 #[cfg(feature = "cache")]
 pub use cached::{CacheError, CacheStatus, CachedStore, CachedStoreBuilder};
 pub use change::RegistryChange;
+pub use change_context::ChangeContext;
 pub use change_feed::{ChangeFeed, Invalidation};
 pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};

@@ -1,6 +1,6 @@
 //! The write side of a store: atomic changes.
 
-use super::{ActorKey, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta};
+use super::{ChangeContext, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
@@ -20,7 +20,7 @@ use crate::{
 ///
 /// | rule                                                              | enforced by                                      |
 /// |-------------------------------------------------------------------|--------------------------------------------------|
-/// | the actor's key still works when the change is made               | [`ActorKey::check`], in the transaction          |
+/// | the actor's key still works when the change is made               | [`ActorKey::check`](super::ActorKey::check)        |
 /// | one of two concurrent first keys is stored                        | a lock, and a count under it                     |
 /// | ids and digests are unique                                        | unique indexes                                   |
 /// | one of two concurrent inserts under a limit of one succeeds       | a count in the inserting transaction             |
@@ -32,10 +32,16 @@ use crate::{
 ///
 /// # The actor
 ///
-/// A change takes the key of the actor that makes it; `None` is a trusted actor. The transaction
-/// reads and locks the record of that key and calls [`ActorKey::check`]. So once a revocation has
-/// returned, no change by the revoked key is committed, not even one that was in flight. A registry
-/// returns [`RegistryError::ActorChanged`] in preference to any other refusal.
+/// A change takes its [`ChangeContext`]. If the context has the key of an actor, the transaction
+/// reads and locks the record of that key and calls [`ActorKey::check`](super::ActorKey::check). So
+/// once a revocation has returned, no change by the revoked key is committed, not even one that was
+/// in flight. A registry returns [`RegistryError::ActorChanged`] in preference to any other
+/// refusal.
+///
+/// # Events
+///
+/// Each change of a key writes one [`KeyEvent`](crate::manage::KeyEvent) in its transaction, if the
+/// store keeps events. Recording usage writes none.
 ///
 /// # Failures
 ///
@@ -75,7 +81,7 @@ pub trait KeyRegistry: KeyStore {
         &self,
         record: KeyRecord,
         limit: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
 
     /// Adds a record if the store is empty. A record of any owner and status makes it non-empty. If
@@ -89,6 +95,7 @@ pub trait KeyRegistry: KeyStore {
     fn insert_first(
         &self,
         record: KeyRecord,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
 
     /// Returns the record with this id.
@@ -121,7 +128,7 @@ pub trait KeyRegistry: KeyStore {
     fn update(
         &self,
         changed: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
     /// Updates `old` and inserts its replacement `new`, in one transaction and without a limit.
@@ -139,7 +146,7 @@ pub trait KeyRegistry: KeyStore {
         &self,
         old: KeyRecord,
         new: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<Replacement, RegistryError>, Self::Error>> + Send;
 
     /// Permanently revokes a key, ignoring its version. The record is kept, so later use is
@@ -154,7 +161,7 @@ pub trait KeyRegistry: KeyStore {
     fn revoke(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
     /// Disables a key, ignoring its version: an actor that keeps renaming a key cannot prevent it.
@@ -172,18 +179,18 @@ pub trait KeyRegistry: KeyStore {
     fn disable(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send {
         async move {
             for _ in 1..DISABLE_ATTEMPTS {
                 let stored = self.get(id).await?;
-                match self.update(disabled(stored, id), actor).await? {
+                match self.update(disabled(stored, id), context).await? {
                     Err(RegistryError::VersionConflict(_)) => {}
                     done => return Ok(done),
                 }
             }
             let stored = self.get(id).await?;
-            self.update(disabled(stored, id), actor).await
+            self.update(disabled(stored, id), context).await
         }
     }
 
@@ -197,7 +204,7 @@ pub trait KeyRegistry: KeyStore {
     fn remove(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
     /// Removes every key of a user in an organization (`None`: the keys without one), and returns
@@ -212,7 +219,7 @@ pub trait KeyRegistry: KeyStore {
         &self,
         organization: Option<&str>,
         user: &str,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<Vec<KeyRecord>, RegistryError>, Self::Error>> + Send;
 
     /// Changes the digest of a key from `from` to `to`, another hash of the same key. Returns the

@@ -48,9 +48,9 @@ pub enum RegistryError {
     /// The record has changed since it was read.
     #[error("the key {0} was changed meanwhile: read it again")]
     VersionConflict(KeyId),
-    /// The update would change the id, digest, owner, organization, environment or origin, or make
-    /// the expiry later.
-    #[error("an update must not change the identity of the key {0} or extend its expiry")]
+    /// The update would change the id, digest, owner, organization, environment, origin or lineage,
+    /// or make the expiry of a replaced key later.
+    #[error("an update must not change the identity of the key {0} or extend its grace period")]
     ImmutableField(KeyId),
 }
 
@@ -77,18 +77,21 @@ impl KeyRecord {
     /// [`RegistryError::VersionConflict`] for another version.
     pub fn apply_update(&self, changed: KeyRecord) -> Result<KeyRecord, RegistryError> {
         let id = || self.id().clone();
-        let lives_longer = match (self.expires_at(), changed.expires_at()) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(end), Some(later)) => later > end,
-        };
+        // A key in its grace period must end with it.
+        let lives_longer = self.replaced_by().is_some()
+            && match (self.expires_at(), changed.expires_at()) {
+                (None, _) => false,
+                (Some(_), None) => true,
+                (Some(end), Some(later)) => later > end,
+            };
         // The digest is compared last: if the key was rehashed meanwhile, the update is late and
         // can be repeated.
         let is_another = self.id() != changed.id()
             || self.owner() != changed.owner()
             || self.organization() != changed.organization()
             || self.environment() != changed.environment()
-            || self.replaces() != changed.replaces();
+            || self.replaces() != changed.replaces()
+            || self.lineage() != changed.lineage();
         if is_another || lives_longer {
             Err(RegistryError::ImmutableField(id()))
         } else if self.status() == Status::Revoked {
@@ -100,6 +103,7 @@ impl KeyRecord {
         } else if self.digest() != changed.digest() {
             Err(RegistryError::ImmutableField(id()))
         } else {
+            let changed = changed.with_created_by(self.created_by().cloned());
             Ok(changed.with_usage(self.use_count(), self.last_used_at()).with_version(self.version() + 1))
         }
     }

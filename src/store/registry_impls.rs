@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    ActorKey, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, TransactionalStore, UsageDelta, change,
+    ChangeContext, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, TransactionalStore, UsageDelta, change,
 };
 use crate::{
     key::KeyDigest,
@@ -15,13 +15,17 @@ impl<S: TransactionalStore> KeyRegistry for S {
         &self,
         record: KeyRecord,
         limit: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<(), RegistryError>, S::Error> {
-        self.transact(&change::Insert { record: &record, limit, actor }).await
+        self.transact(&change::Insert { record: &record, limit, context }).await
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, S::Error> {
-        self.transact(&change::InsertFirst { record: &record }).await
+    async fn insert_first(
+        &self,
+        record: KeyRecord,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<(), RegistryError>, S::Error> {
+        self.transact(&change::InsertFirst { record: &record, context }).await
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, S::Error> {
@@ -35,43 +39,51 @@ impl<S: TransactionalStore> KeyRegistry for S {
     async fn update(
         &self,
         changed: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, S::Error> {
-        self.transact(&change::Update { changed: &changed, actor }).await
+        self.transact(&change::Update { changed: &changed, context }).await
     }
 
     async fn replace(
         &self,
         old: KeyRecord,
         new: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Replacement, RegistryError>, S::Error> {
-        self.transact(&change::Replace { old: &old, new: &new, actor }).await
+        self.transact(&change::Replace { old: &old, new: &new, context }).await
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, S::Error> {
-        self.transact(&change::Deactivate { id, status: Status::Revoked, actor }).await
+    async fn revoke(
+        &self,
+        id: &KeyId,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<KeyRecord, RegistryError>, S::Error> {
+        self.transact(&change::Deactivate { id, status: Status::Revoked, context }).await
     }
 
     async fn disable(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, S::Error> {
-        self.transact(&change::Deactivate { id, status: Status::Disabled, actor }).await
+        self.transact(&change::Deactivate { id, status: Status::Disabled, context }).await
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, S::Error> {
-        self.transact(&change::Remove { id, actor }).await
+    async fn remove(
+        &self,
+        id: &KeyId,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<KeyRecord, RegistryError>, S::Error> {
+        self.transact(&change::Remove { id, context }).await
     }
 
     async fn remove_user(
         &self,
         organization: Option<&str>,
         user: &str,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, S::Error> {
-        self.transact(&change::RemoveUser { organization, user: Owner::User(user.to_owned()), actor }).await
+        self.transact(&change::RemoveUser { organization, user: Owner::User(user.to_owned()), context }).await
     }
 
     async fn rehash(
@@ -93,13 +105,17 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         &self,
         record: KeyRecord,
         limit: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<(), RegistryError>, R::Error> {
-        R::insert(self, record, limit, actor).await
+        R::insert(self, record, limit, context).await
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, R::Error> {
-        R::insert_first(self, record).await
+    async fn insert_first(
+        &self,
+        record: KeyRecord,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<(), RegistryError>, R::Error> {
+        R::insert_first(self, record, context).await
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, R::Error> {
@@ -113,43 +129,51 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
     async fn update(
         &self,
         changed: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, R::Error> {
-        R::update(self, changed, actor).await
+        R::update(self, changed, context).await
     }
 
     async fn replace(
         &self,
         old: KeyRecord,
         new: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Replacement, RegistryError>, R::Error> {
-        R::replace(self, old, new, actor).await
+        R::replace(self, old, new, context).await
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, R::Error> {
-        R::revoke(self, id, actor).await
+    async fn revoke(
+        &self,
+        id: &KeyId,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<KeyRecord, RegistryError>, R::Error> {
+        R::revoke(self, id, context).await
     }
 
     async fn disable(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, R::Error> {
-        R::disable(self, id, actor).await
+        R::disable(self, id, context).await
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, R::Error> {
-        R::remove(self, id, actor).await
+    async fn remove(
+        &self,
+        id: &KeyId,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<KeyRecord, RegistryError>, R::Error> {
+        R::remove(self, id, context).await
     }
 
     async fn remove_user(
         &self,
         organization: Option<&str>,
         user: &str,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, R::Error> {
-        R::remove_user(self, organization, user, actor).await
+        R::remove_user(self, organization, user, context).await
     }
 
     async fn rehash(

@@ -1,6 +1,7 @@
 //! Records as rows, and back: the same columns in every database.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     time::{Duration, SystemTime},
 };
@@ -10,7 +11,7 @@ use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Row, Type};
 use crate::{
     key::KeyDigest,
     permission::Permissions,
-    record::{ColdFields, Fields, KeyRecord, Owner},
+    record::{Author, ColdFields, Fields, History, KeyRecord, Owner},
 };
 
 /// The error for a row that does not hold a record: another program has written it.
@@ -45,19 +46,25 @@ where
         (Some(_), _) => record.with_owner(Owner::ServiceAccount),
         (None, _) => record,
     };
-    let metadata: Vec<(String, String)> =
-        serde_json::from_str(&row.try_get::<String, _>("metadata")?).map_err(decode)?;
+    let metadata = metadata(&row.try_get::<String, _>("metadata")?)?;
     record = metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text));
+    let author = |column| text(column)?.map(|author| author.parse::<Author>().map_err(decode)).transpose();
+    record = record
+        .with_created_by(author("created_by")?)
+        .with_updated_at(time("updated_at")?)
+        .with_revoked(time("revoked_at")?, author("revoked_by")?)
+        .with_reason(text("reason")?);
     if let Some(instant) = time("created_at")? {
         record = record.with_created_at(instant);
     }
-    let texts: [(&str, WithText); 6] = [
+    let texts: [(&str, WithText); 7] = [
         ("organization", KeyRecord::with_organization),
         ("environment", KeyRecord::with_environment),
         ("name", KeyRecord::with_name),
         ("mask", KeyRecord::with_mask),
         ("replaces", KeyRecord::with_replaces),
         ("replaced_by", KeyRecord::with_replaced_by),
+        ("lineage", KeyRecord::with_lineage),
     ];
     for (column, with) in texts {
         if let Some(text) = text(column)? {
@@ -95,11 +102,12 @@ where
         last_used_at,
         use_count,
         metadata,
+        history: History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _ },
         values: _,
     } = cold.as_deref().unwrap_or(&defaults);
     let (owner_type, user) = owner(owned_by.as_ref());
     let granted = serde_json::to_string(permissions).map_err(encode)?;
-    let metadata = serde_json::to_string(&metadata.iter().collect::<Vec<_>>()).map_err(encode)?;
+    let metadata = serde_json::to_string(metadata).map_err(encode)?;
     let mut row = D::Arguments::default();
     let add = || -> Result<(), Box<dyn Error + Send + Sync>> {
         row.add(id.to_string())?;
@@ -121,7 +129,13 @@ where
         row.add(replaces.as_ref().map(ToString::to_string))?;
         row.add(replaced_by.as_ref().map(ToString::to_string))?;
         row.add(last_used_at.map(micros))?;
-        row.add(number(*use_count))
+        row.add(number(*use_count))?;
+        row.add(created_by.as_ref().map(ToString::to_string))?;
+        row.add(updated_at.map(micros))?;
+        row.add(revoked_at.map(micros))?;
+        row.add(revoked_by.as_ref().map(ToString::to_string))?;
+        row.add(reason.as_deref().map(str::to_owned))?;
+        row.add(record.lineage().to_string())
     };
     add().map_err(sqlx::Error::Encode)?;
     Ok(row)
@@ -130,6 +144,15 @@ where
 /// The columns `owner_type` and `user`.
 pub(super) fn owner(owner: Option<&Owner>) -> (Option<&'static str>, Option<&str>) {
     (owner.map(Owner::kind), owner.and_then(Owner::user))
+}
+
+/// Before version 4 of the tables, metadata was an array of pairs.
+fn metadata(text: &str) -> Result<BTreeMap<String, String>, sqlx::Error> {
+    if text.starts_with('[') {
+        let pairs: Vec<(String, String)> = serde_json::from_str(text).map_err(decode)?;
+        return Ok(pairs.into_iter().collect());
+    }
+    serde_json::from_str(text).map_err(decode)
 }
 
 fn permissions(text: &str, wildcards: bool) -> Result<Permissions, sqlx::Error> {

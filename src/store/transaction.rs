@@ -5,7 +5,10 @@ use super::{
     BoxError, ChangeScope, CountedKeys, KeyFilter, KeyStore, OwnerScope, RegistryChange, RegistryError, UsageDelta,
     change,
 };
-use crate::record::{KeyId, KeyRecord};
+use crate::{
+    event::KeyEvent,
+    record::{KeyId, KeyRecord},
+};
 
 /// A store over a database with transactions. Every implementation is also a
 /// [`KeyRegistry`](super::KeyRegistry).
@@ -177,6 +180,18 @@ pub trait RegistryTransaction: Send {
         &mut self,
         record: &KeyRecord,
     ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
+
+    /// Writes the events of the change, in this order, to be committed with it.
+    ///
+    /// By default it writes nothing: the store then keeps no events.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn record_events(&mut self, events: &[KeyEvent]) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = events;
+        async { Ok(()) }
+    }
 
     /// Commits. When it returns, the change is durable and visible to every lookup.
     ///

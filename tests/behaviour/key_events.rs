@@ -13,7 +13,7 @@ use crate::support::{
     t0,
 };
 use tower_api_key::{
-    KeyFormat, KeyManager, KeyRegistry, Owner, Status,
+    Author, KeyFormat, KeyManager, KeyRegistry, Status,
     manage::{KeyEvent, KeyEventKind, NewKey, Rotation, UpdateKey},
     store::MemoryStore,
 };
@@ -49,28 +49,29 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
         told.iter().map(|change| (change.kind(), change.key_id().as_str(), change.replacement())).collect();
     let (one, two, three) = (id(&first), id(&second), id(&third));
     assert_eq!(
-        seen[..9],
+        seen[..10],
         [
             (KeyEventKind::Issued, one, None),
             (KeyEventKind::Imported, imported.id().as_str(), None),
-            (KeyEventKind::Edited, one, None),
             (KeyEventKind::Disabled, one, None),
             (KeyEventKind::Enabled, one, None),
             (KeyEventKind::Rotated, one, Some(second.record().id())),
+            (KeyEventKind::Issued, two, None),
             (KeyEventKind::Regenerated, two, Some(third.record().id())),
             // The key with a grace period that the change has ended.
             (KeyEventKind::Revoked, one, None),
+            (KeyEventKind::Issued, three, None),
             (KeyEventKind::Revoked, three, None),
         ]
     );
-    assert_eq!(seen[9..].len(), 4);
-    assert!(seen[9..].iter().all(|(kind, ..)| *kind == KeyEventKind::Removed));
+    assert_eq!(seen[10..].len(), 4);
+    assert!(seen[10..].iter().all(|(kind, ..)| *kind == KeyEventKind::Removed));
     assert_eq!((told[0].at(), told[2].at()), (t0(), t0() + HOUR));
     let versions: Vec<_> =
         told.iter().filter(|change| change.key_id().as_str() == one).map(KeyEvent::version).collect();
-    assert_eq!(versions, [0, 1, 1, 2, 3, 4, 4], "enabling an enabled key is not a change");
-    assert_eq!(told[0].actor().owner(), Some(&Owner::User("alice".into())));
-    assert_eq!((told[9].actor().owner(), told[9].actor().organization()), (Some(&Owner::ServiceAccount), Some("acme")));
+    assert_eq!(versions, [0, 1, 2, 3, 4, 4], "enabling an enabled key is not a change");
+    assert_eq!(told[0].author(), &Author::User("alice".into()));
+    assert_eq!((told[10].author(), told[10].organization()), (&Author::System, Some("acme")));
     let shown = format!("{told:?}");
     assert!([&first, &second, &third].into_iter().all(|issued| !shown.contains(text(issued))));
 }
@@ -98,7 +99,7 @@ async fn a_hook_is_told_after_the_change_is_durable_and_not_of_one_that_failed()
     manager.disable(&admin(), id(&issued)).await.unwrap();
     manager.regenerate(&admin(), id(&issued)).await.unwrap();
     let (active, disabled, revoked) = (Status::Active, Status::Disabled, Status::Revoked);
-    assert_eq!(*versions.lock().unwrap(), [(0, active, 0), (1, disabled, 1), (2, revoked, 2)]);
+    assert_eq!(*versions.lock().unwrap(), [(0, active, 0), (1, disabled, 1), (2, revoked, 2), (0, disabled, 0)]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Permissions, Status,
-    store::{ActorKey, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta, testkit},
+    store::{ChangeContext, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta, testkit},
 };
 
 /// The mistake of a registry.
@@ -130,13 +130,17 @@ impl KeyRegistry for Wrong {
         &self,
         record: KeyRecord,
         cap: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<(), RegistryError>, Infallible> {
-        self.keys.insert(record, cap, actor).await
+        self.keys.insert(record, cap, context).await
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, Infallible> {
-        let done = self.keys.insert_first(record.clone()).await?;
+    async fn insert_first(
+        &self,
+        record: KeyRecord,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<(), RegistryError>, Infallible> {
+        let done = self.keys.insert_first(record.clone(), context).await?;
         if done.is_ok() {
             self.lose(Way::First, &record).await;
         }
@@ -180,9 +184,9 @@ impl KeyRegistry for Wrong {
     async fn update(
         &self,
         changed: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
-        let done = self.keys.update(changed, actor).await?;
+        let done = self.keys.update(changed, context).await?;
         if let Ok(stored) = &done {
             self.lose(Way::Update, stored).await;
         }
@@ -193,9 +197,9 @@ impl KeyRegistry for Wrong {
         &self,
         old: KeyRecord,
         new: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Replacement, RegistryError>, Infallible> {
-        let done = self.keys.replace(old, new.clone(), actor).await?;
+        let done = self.keys.replace(old, new.clone(), context).await?;
         if let Ok(done) = &done {
             self.lose(Way::ReplacedOne, &done.old).await;
             self.lose(Way::NewOne, &new).await;
@@ -206,9 +210,9 @@ impl KeyRegistry for Wrong {
     async fn revoke(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
-        let done = self.keys.revoke(id, actor).await?;
+        let done = self.keys.revoke(id, context).await?;
         if let Ok(stored) = &done {
             self.lose(Way::Revocation, stored).await;
             if let Some(heir) = stored.replaced_by().filter(|_| self.is(Mistake::HeirsRevoked)) {
@@ -221,10 +225,10 @@ impl KeyRegistry for Wrong {
     async fn disable(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
         let read = self.keys.get(id).await?;
-        let done = self.keys.disable(id, actor).await?;
+        let done = self.keys.disable(id, context).await?;
         if let (Ok(_), Some(read), true) = (&done, read, self.is(Mistake::DisableUndoes)) {
             self.overwrite(read).await;
         }
@@ -234,18 +238,18 @@ impl KeyRegistry for Wrong {
     async fn remove(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
-        self.keys.remove(id, actor).await
+        self.keys.remove(id, context).await
     }
 
     async fn remove_user(
         &self,
         organization: Option<&str>,
         user: &str,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, Infallible> {
-        let removed = match self.keys.remove_user(organization, user, actor).await? {
+        let removed = match self.keys.remove_user(organization, user, context).await? {
             Ok(removed) => removed,
             Err(refusal) => return Ok(Err(refusal)),
         };

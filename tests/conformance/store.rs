@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tower_api_key::{
     ApiKey, KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Permissions,
     Status,
-    store::{ActorKey, BoxError, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
+    store::{BoxError, ChangeContext, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
 };
 
 use crate::Failure;
@@ -99,13 +99,17 @@ impl KeyRegistry for CaseStore {
         &self,
         record: KeyRecord,
         cap: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<(), RegistryError>, BoxError> {
-        Ok(self.keys.insert(record, cap, actor).await?)
+        Ok(self.keys.insert(record, cap, context).await?)
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, BoxError> {
-        Ok(self.keys.insert_first(record).await?)
+    async fn insert_first(
+        &self,
+        record: KeyRecord,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<(), RegistryError>, BoxError> {
+        Ok(self.keys.insert_first(record, context).await?)
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, BoxError> {
@@ -119,35 +123,43 @@ impl KeyRegistry for CaseStore {
     async fn update(
         &self,
         changed: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
-        Ok(self.keys.update(changed, actor).await?)
+        Ok(self.keys.update(changed, context).await?)
     }
 
     async fn replace(
         &self,
         old: KeyRecord,
         new: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Replacement, RegistryError>, BoxError> {
-        Ok(self.keys.replace(old, new, actor).await?)
+        Ok(self.keys.replace(old, new, context).await?)
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
-        Ok(self.keys.revoke(id, actor).await?)
+    async fn revoke(
+        &self,
+        id: &KeyId,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
+        Ok(self.keys.revoke(id, context).await?)
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
-        Ok(self.keys.remove(id, actor).await?)
+    async fn remove(
+        &self,
+        id: &KeyId,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
+        Ok(self.keys.remove(id, context).await?)
     }
 
     async fn remove_user(
         &self,
         organization: Option<&str>,
         user: &str,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, BoxError> {
-        Ok(self.keys.remove_user(organization, user, actor).await?)
+        Ok(self.keys.remove_user(organization, user, context).await?)
     }
 
     async fn rehash(

@@ -24,6 +24,7 @@ mod round_trips;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod upgrades;
 
 use tower_api_key::{KeyRecord, Owner};
 

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
-    store::{ActorKey, BoxError, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta},
+    store::{BoxError, ChangeContext, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta},
 };
 
 use super::{Api, FaultyStore};
@@ -99,19 +99,23 @@ impl KeyRegistry for FaultyStore {
         &self,
         record: KeyRecord,
         cap: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<(), RegistryError>, BoxError> {
         self.sound()?;
         if let Some(held) = self.held_inserts.get() {
             held.fetch_add(1, Ordering::Relaxed);
             std::future::pending::<()>().await;
         }
-        Ok(self.keys.insert(record, cap, actor).await?)
+        Ok(self.keys.insert(record, cap, context).await?)
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, BoxError> {
+    async fn insert_first(
+        &self,
+        record: KeyRecord,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<(), RegistryError>, BoxError> {
         self.sound()?;
-        Ok(self.keys.insert_first(record).await?)
+        Ok(self.keys.insert_first(record, context).await?)
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, BoxError> {
@@ -133,51 +137,59 @@ impl KeyRegistry for FaultyStore {
     async fn update(
         &self,
         changed: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
-        Ok(self.keys.update(changed, actor).await?)
+        Ok(self.keys.update(changed, context).await?)
     }
 
     async fn replace(
         &self,
         old: KeyRecord,
         new: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Replacement, RegistryError>, BoxError> {
         self.sound()?;
         // Runs the concurrent change of another task here.
         tokio::task::yield_now().await;
-        Ok(self.keys.replace(old, new, actor).await?)
+        Ok(self.keys.replace(old, new, context).await?)
     }
 
-    async fn revoke(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
+    async fn revoke(
+        &self,
+        id: &KeyId,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
-        Ok(self.keys.revoke(id, actor).await?)
+        Ok(self.keys.revoke(id, context).await?)
     }
 
     async fn disable(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
-        Ok(self.keys.disable(id, actor).await?)
+        Ok(self.keys.disable(id, context).await?)
     }
 
-    async fn remove(&self, id: &KeyId, actor: Option<&ActorKey>) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
+    async fn remove(
+        &self,
+        id: &KeyId,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
-        Ok(self.keys.remove(id, actor).await?)
+        Ok(self.keys.remove(id, context).await?)
     }
 
     async fn remove_user(
         &self,
         organization: Option<&str>,
         user: &str,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, BoxError> {
         self.sound()?;
-        Ok(self.keys.remove_user(organization, user, actor).await?)
+        Ok(self.keys.remove_user(organization, user, context).await?)
     }
 
     async fn rehash(

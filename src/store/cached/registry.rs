@@ -7,8 +7,8 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        ActorKey, BoxError, Invalidation, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta,
-        box_error,
+        BoxError, ChangeContext, Invalidation, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
+        UsageDelta, box_error,
     },
 };
 
@@ -38,15 +38,19 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
         &self,
         record: KeyRecord,
         limit: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<(), RegistryError>, CacheError> {
         let digest = *record.digest();
-        self.invalidate(self.cache.store.insert(record, limit, actor).await, |()| vec![digest])
+        self.invalidate(self.cache.store.insert(record, limit, context).await, |()| vec![digest])
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, CacheError> {
+    async fn insert_first(
+        &self,
+        record: KeyRecord,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<(), RegistryError>, CacheError> {
         let digest = *record.digest();
-        self.invalidate(self.cache.store.insert_first(record).await, |()| vec![digest])
+        self.invalidate(self.cache.store.insert_first(record, context).await, |()| vec![digest])
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, CacheError> {
@@ -60,19 +64,19 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
     async fn update(
         &self,
         changed: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, CacheError> {
-        self.invalidate(self.cache.store.update(changed, actor).await, |record| vec![*record.digest()])
+        self.invalidate(self.cache.store.update(changed, context).await, |record| vec![*record.digest()])
     }
 
     async fn replace(
         &self,
         old: KeyRecord,
         new: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Replacement, RegistryError>, CacheError> {
         let digest = *new.digest();
-        self.invalidate(self.cache.store.replace(old, new, actor).await, |done| {
+        self.invalidate(self.cache.store.replace(old, new, context).await, |done| {
             let changed = [Some(&done.old), done.ended.as_ref()].into_iter().flatten();
             changed.map(|record| *record.digest()).chain([digest]).collect()
         })
@@ -81,34 +85,34 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
     async fn revoke(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, CacheError> {
-        self.invalidate(self.cache.store.revoke(id, actor).await, |record| vec![*record.digest()])
+        self.invalidate(self.cache.store.revoke(id, context).await, |record| vec![*record.digest()])
     }
 
     async fn disable(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, CacheError> {
-        self.invalidate(self.cache.store.disable(id, actor).await, |record| vec![*record.digest()])
+        self.invalidate(self.cache.store.disable(id, context).await, |record| vec![*record.digest()])
     }
 
     async fn remove(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, CacheError> {
-        self.invalidate(self.cache.store.remove(id, actor).await, |record| vec![*record.digest()])
+        self.invalidate(self.cache.store.remove(id, context).await, |record| vec![*record.digest()])
     }
 
     async fn remove_user(
         &self,
         organization: Option<&str>,
         user: &str,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, CacheError> {
-        self.invalidate(self.cache.store.remove_user(organization, user, actor).await, |removed| {
+        self.invalidate(self.cache.store.remove_user(organization, user, context).await, |removed| {
             removed.iter().map(|record| *record.digest()).collect()
         })
     }

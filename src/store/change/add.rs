@@ -1,28 +1,30 @@
 //! Changes that add a key.
 
-use super::{RegistryChange, lock, put};
+use super::{RegistryChange, insert, lock, put};
 use crate::{
-    record::{KeyId, KeyRecord},
+    event::KeyEventKind,
+    record::{KeyId, KeyRecord, Status},
     store::{
-        ActorKey, ChangeKind, ChangeScope, CountedKeys, KeyLimit, OwnerScope, RegistryError, RegistryTransaction,
-        Replacement,
+        ChangeContext, ChangeKind, ChangeScope, CountedKeys, KeyLimit, OwnerScope, RegistryError, RegistryTransaction,
+        Replacement, change_context::Stamp,
     },
 };
 
 pub(in crate::store) struct Insert<'c> {
     pub(in crate::store) record: &'c KeyRecord,
     pub(in crate::store) limit: Option<KeyLimit>,
-    pub(in crate::store) actor: Option<&'c ActorKey>,
+    pub(in crate::store) context: Option<&'c ChangeContext>,
 }
 
 pub(in crate::store) struct InsertFirst<'c> {
     pub(in crate::store) record: &'c KeyRecord,
+    pub(in crate::store) context: Option<&'c ChangeContext>,
 }
 
 pub(in crate::store) struct Replace<'c> {
     pub(in crate::store) old: &'c KeyRecord,
     pub(in crate::store) new: &'c KeyRecord,
-    pub(in crate::store) actor: Option<&'c ActorKey>,
+    pub(in crate::store) context: Option<&'c ChangeContext>,
 }
 
 // === impl RegistryChange ===
@@ -35,7 +37,7 @@ impl RegistryChange for Insert<'_> {
     }
 
     async fn apply<T: RegistryTransaction>(&self, transaction: &mut T) -> Result<Result<(), RegistryError>, T::Error> {
-        if let Err(refusal) = lock(transaction, self.actor, &[]).await? {
+        if let Err(refusal) = lock(transaction, self.context, &[]).await? {
             return Ok(Err(refusal));
         }
         let exceeded = match self.limit {
@@ -46,7 +48,7 @@ impl RegistryChange for Insert<'_> {
             None => None,
         };
         // A duplicate is reported before the limit.
-        let inserted = transaction.insert(self.record).await?;
+        let inserted = insert(transaction, &Stamp::of(self.context), self.record).await?;
         Ok(inserted.and_then(|()| exceeded.map_or(Ok(()), |max| Err(RegistryError::LimitReached(max)))))
     }
 }
@@ -62,7 +64,7 @@ impl RegistryChange for InsertFirst<'_> {
         if transaction.count(CountedKeys::All, 1).await? > 0 {
             return Ok(Err(RegistryError::NotEmpty));
         }
-        transaction.insert(self.record).await
+        insert(transaction, &Stamp::of(self.context), self.record).await
     }
 }
 
@@ -79,20 +81,28 @@ impl RegistryChange for Replace<'_> {
     ) -> Result<Result<Replacement, RegistryError>, T::Error> {
         let earlier = self.old.replaces();
         let ids: Vec<&KeyId> = [self.old.id()].into_iter().chain(earlier).collect();
-        let locked = match lock(transaction, self.actor, &ids).await? {
+        let locked = match lock(transaction, self.context, &ids).await? {
             Ok(locked) => locked,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let updated = locked.get(self.old.id()).and_then(|stored| stored.apply_update(self.old.clone()));
-        let old = match put(transaction, updated).await? {
-            Ok(old) => old,
+        let updated = locked.get(self.old.id()).and_then(|stored| {
+            let updated = stored.apply_update(self.old.clone())?;
+            Ok((stored, updated))
+        });
+        let (stored, updated) = match updated {
+            Ok(updated) => updated,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let ended = earlier.and_then(|id| locked.get(id).ok()?.end_of_grace(&old));
-        if let Some(ended) = &ended {
-            transaction.put(ended).await?;
+        let stamp = Stamp::of(self.context);
+        let kind = if updated.status() == Status::Revoked { KeyEventKind::Regenerated } else { KeyEventKind::Rotated };
+        let old = put(transaction, &stamp, kind, stored, updated).await?;
+        let mut ended = None;
+        if let Some(before) = earlier.and_then(|id| locked.get(id).ok())
+            && let Some(after) = before.end_of_grace(&old)
+        {
+            ended = Some(put(transaction, &stamp, KeyEventKind::Revoked, before, after).await?);
         }
-        let inserted = transaction.insert(self.new).await?;
+        let inserted = insert(transaction, &stamp, self.new).await?;
         Ok(inserted.map(|()| Replacement::new(old, ended)))
     }
 }

@@ -2,23 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::{RegistryChange, lock, put};
+use super::{RegistryChange, kind_of_update, lock, put, write_event};
 use crate::{
+    event::KeyEventKind,
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
-    store::{ActorKey, ChangeKind, ChangeScope, RegistryError, RegistryTransaction, UsageDelta},
+    store::{
+        ChangeContext, ChangeKind, ChangeScope, RegistryError, RegistryTransaction, UsageDelta, change_context::Stamp,
+    },
 };
 
 pub(in crate::store) struct Update<'c> {
     pub(in crate::store) changed: &'c KeyRecord,
-    pub(in crate::store) actor: Option<&'c ActorKey>,
+    pub(in crate::store) context: Option<&'c ChangeContext>,
 }
 
 /// Revokes or disables a key, whatever its version.
 pub(in crate::store) struct Deactivate<'c> {
     pub(in crate::store) id: &'c KeyId,
     pub(in crate::store) status: Status,
-    pub(in crate::store) actor: Option<&'c ActorKey>,
+    pub(in crate::store) context: Option<&'c ChangeContext>,
 }
 
 pub(in crate::store) struct Rehash<'c> {
@@ -44,9 +47,18 @@ impl RegistryChange for Update<'_> {
         &self,
         transaction: &mut T,
     ) -> Result<Result<KeyRecord, RegistryError>, T::Error> {
-        let locked = lock(transaction, self.actor, &[self.changed.id()]).await?;
-        let updated = locked.and_then(|locked| locked.get(self.changed.id())?.apply_update(self.changed.clone()));
-        put(transaction, updated).await
+        let locked = lock(transaction, self.context, &[self.changed.id()]).await?;
+        let updated = locked.and_then(|locked| {
+            let stored = locked.get(self.changed.id())?.clone();
+            let updated = stored.apply_update(self.changed.clone())?;
+            Ok((stored, updated))
+        });
+        let (stored, updated) = match updated {
+            Ok(updated) => updated,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let kind = kind_of_update(&stored, &updated);
+        put(transaction, &Stamp::of(self.context), kind, &stored, updated).await.map(Ok)
     }
 }
 
@@ -61,16 +73,20 @@ impl RegistryChange for Deactivate<'_> {
         &self,
         transaction: &mut T,
     ) -> Result<Result<KeyRecord, RegistryError>, T::Error> {
-        let locked = lock(transaction, self.actor, &[self.id]).await?;
+        let locked = lock(transaction, self.context, &[self.id]).await?;
         let deactivated = locked.and_then(|locked| {
             let stored = locked.get(self.id)?;
             // Disabling a disabled key writes nothing, so it also works on a full disk.
             let is_done = stored.status() == self.status && self.status == Status::Disabled;
-            if is_done { Ok((stored.clone(), false)) } else { Ok((stored.apply_update(stored.clone())?, true)) }
+            let updated = if is_done { None } else { Some(stored.apply_update(stored.clone())?) };
+            Ok((stored.clone(), updated.map(|record| record.with_status(self.status))))
         });
         match deactivated {
-            Ok((record, true)) => put(transaction, Ok(record.with_status(self.status))).await,
-            Ok((record, false)) => Ok(Ok(record)),
+            Ok((stored, Some(updated))) => {
+                let kind = kind_of_update(&stored, &updated);
+                put(transaction, &Stamp::of(self.context), kind, &stored, updated).await.map(Ok)
+            }
+            Ok((stored, None)) => Ok(Ok(stored)),
             Err(refusal) => Ok(Err(refusal)),
         }
     }
@@ -89,7 +105,11 @@ impl RegistryChange for Rehash<'_> {
     ) -> Result<Result<KeyRecord, RegistryError>, T::Error> {
         let locked = lock(transaction, None, &[self.id]).await?;
         match locked.and_then(|locked| locked.get(self.id)?.apply_rehash(self.from, *self.to)) {
-            Ok(record) => Ok(transaction.set_digest(&record).await?.map(|()| record)),
+            Ok(record) => {
+                let event = Stamp::of(None).event(KeyEventKind::Rehashed, Some(&record), Some(&record));
+                write_event(transaction, event).await?;
+                Ok(transaction.set_digest(&record).await?.map(|()| record))
+            }
             Err(refusal) => Ok(Err(refusal)),
         }
     }

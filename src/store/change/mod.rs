@@ -8,8 +8,14 @@ pub(super) use add::{Insert, InsertFirst, Replace};
 pub(super) use edit::{Deactivate, RecordUsage, Rehash, Update};
 pub(super) use remove::{Remove, RemoveUser};
 
-use super::{ActorKey, ChangeScope, OwnerScope, RegistryError, RegistryTransaction, TransactionalStore};
-use crate::record::{KeyId, KeyRecord};
+use super::{
+    ActorKey, ChangeContext, ChangeScope, OwnerScope, RegistryError, RegistryTransaction, TransactionalStore,
+    change_context::Stamp,
+};
+use crate::{
+    event::{KeyEvent, KeyEventKind},
+    record::{KeyId, KeyRecord, Status},
+};
 use sealed::Sealed;
 
 /// A change of a registry, for stores that override [`TransactionalStore::transact`]. Only this
@@ -79,18 +85,19 @@ impl Locked {
 /// last, because the key may change or expire during the wait for the locks.
 async fn lock<T: RegistryTransaction>(
     transaction: &mut T,
-    actor: Option<&ActorKey>,
+    context: Option<&ChangeContext>,
     ids: &[&KeyId],
 ) -> Result<Result<Locked, RegistryError>, T::Error> {
-    lock_with_owner(transaction, actor, ids, None).await
+    lock_with_owner(transaction, context, ids, None).await
 }
 
 async fn lock_with_owner<T: RegistryTransaction>(
     transaction: &mut T,
-    actor: Option<&ActorKey>,
+    context: Option<&ChangeContext>,
     ids: &[&KeyId],
     owner: Option<OwnerScope<'_>>,
 ) -> Result<Result<Locked, RegistryError>, T::Error> {
+    let actor = context.and_then(ChangeContext::actor_key);
     let actor_id = actor.map(ActorKey::id).filter(|id| !ids.contains(id));
     let ids: Vec<&KeyId> = ids.iter().copied().chain(actor_id).collect();
     let locked = if ids.is_empty() && owner.is_none() { Vec::new() } else { transaction.lock(&ids, owner).await? };
@@ -98,13 +105,49 @@ async fn lock_with_owner<T: RegistryTransaction>(
     Ok(actor.map_or(Ok(()), |actor| actor.check(locked.get(actor.id()).ok())).map(|()| locked))
 }
 
-/// Stores the record, unless the check has refused it.
+/// Stores the record in place of the locked one, and writes the event.
 async fn put<T: RegistryTransaction>(
     transaction: &mut T,
-    checked: Result<KeyRecord, RegistryError>,
-) -> Result<Result<KeyRecord, RegistryError>, T::Error> {
-    if let Ok(record) = &checked {
-        transaction.put(record).await?;
+    stamp: &Stamp<'_>,
+    kind: KeyEventKind,
+    before: &KeyRecord,
+    after: KeyRecord,
+) -> Result<KeyRecord, T::Error> {
+    let after = stamp.changed(before, after);
+    write_event(transaction, stamp.event(kind, Some(before), Some(&after))).await?;
+    transaction.put(&after).await?;
+    Ok(after)
+}
+
+/// Inserts the record and writes its event. A database refuses a duplicate before the event is
+/// written.
+async fn insert<T: RegistryTransaction>(
+    transaction: &mut T,
+    stamp: &Stamp<'_>,
+    record: &KeyRecord,
+) -> Result<Result<(), RegistryError>, T::Error> {
+    let record = stamp.created(record);
+    let event = stamp.event(KeyEventKind::Issued, None, Some(&record));
+    let inserted = transaction.insert(&record).await?;
+    if inserted.is_ok() {
+        write_event(transaction, event).await?;
     }
-    Ok(checked)
+    Ok(inserted)
+}
+
+async fn write_event<T: RegistryTransaction>(transaction: &mut T, event: Option<KeyEvent>) -> Result<(), T::Error> {
+    match event {
+        Some(event) => transaction.record_events(&[event]).await,
+        None => Ok(()),
+    }
+}
+
+/// Returns the kind of an update's event: a change of the status counts first.
+fn kind_of_update(before: &KeyRecord, after: &KeyRecord) -> KeyEventKind {
+    match after.status() {
+        status if status == before.status() => KeyEventKind::Edited,
+        Status::Active => KeyEventKind::Enabled,
+        Status::Disabled => KeyEventKind::Disabled,
+        Status::Revoked => KeyEventKind::Revoked,
+    }
 }

@@ -2,19 +2,22 @@
 
 use super::{Locked, RegistryChange, lock, lock_with_owner};
 use crate::{
+    event::KeyEventKind,
     record::{KeyId, KeyRecord, Owner},
-    store::{ActorKey, ChangeKind, ChangeScope, OwnerScope, RegistryError, RegistryTransaction},
+    store::{
+        ChangeContext, ChangeKind, ChangeScope, OwnerScope, RegistryError, RegistryTransaction, change_context::Stamp,
+    },
 };
 
 pub(in crate::store) struct Remove<'c> {
     pub(in crate::store) id: &'c KeyId,
-    pub(in crate::store) actor: Option<&'c ActorKey>,
+    pub(in crate::store) context: Option<&'c ChangeContext>,
 }
 
 pub(in crate::store) struct RemoveUser<'c> {
     pub(in crate::store) organization: Option<&'c str>,
     pub(in crate::store) user: Owner,
-    pub(in crate::store) actor: Option<&'c ActorKey>,
+    pub(in crate::store) context: Option<&'c ChangeContext>,
 }
 
 // === impl RegistryChange ===
@@ -30,10 +33,10 @@ impl RegistryChange for Remove<'_> {
         &self,
         transaction: &mut T,
     ) -> Result<Result<KeyRecord, RegistryError>, T::Error> {
-        let locked = lock(transaction, self.actor, &[self.id]).await?;
+        let locked = lock(transaction, self.context, &[self.id]).await?;
         let removed = locked.and_then(|locked| locked.get(self.id).cloned());
-        if removed.is_ok() {
-            transaction.delete(&[self.id]).await?;
+        if let Ok(record) = &removed {
+            delete(transaction, self.context, std::slice::from_ref(record)).await?;
         }
         Ok(removed)
     }
@@ -50,7 +53,7 @@ impl RegistryChange for RemoveUser<'_> {
         &self,
         transaction: &mut T,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, T::Error> {
-        let removed = match lock_with_owner(transaction, self.actor, &[], Some(self.owner())).await? {
+        let removed = match lock_with_owner(transaction, self.context, &[], Some(self.owner())).await? {
             Ok(Locked(locked)) => locked.into_iter().filter(|record| self.owner().contains(record)),
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -59,10 +62,23 @@ impl RegistryChange for RemoveUser<'_> {
         // user.
         removed.sort_by(|one, other| one.id().cmp(other.id()));
         removed.dedup_by(|one, other| one.id() == other.id());
-        let ids: Vec<&KeyId> = removed.iter().map(KeyRecord::id).collect();
-        transaction.delete(&ids).await?;
+        delete(transaction, self.context, &removed).await?;
         Ok(Ok(removed))
     }
+}
+
+/// Writes the events and deletes the records.
+async fn delete<T: RegistryTransaction>(
+    transaction: &mut T,
+    context: Option<&ChangeContext>,
+    removed: &[KeyRecord],
+) -> Result<(), T::Error> {
+    let stamp = Stamp::of(context);
+    let events: Vec<_> =
+        removed.iter().filter_map(|record| stamp.event(KeyEventKind::Removed, Some(record), None)).collect();
+    transaction.record_events(&events).await?;
+    let ids: Vec<&KeyId> = removed.iter().map(KeyRecord::id).collect();
+    transaction.delete(&ids).await
 }
 
 impl RemoveUser<'_> {

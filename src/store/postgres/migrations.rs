@@ -9,11 +9,18 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 2] =
-    [migration(1, 1, include_str!("1.sql"), &[]), migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS)];
+pub(super) const MIGRATIONS: [Migration; 4] = [
+    migration(1, 1, include_str!("1.sql"), &[]),
+    migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS),
+    migration(3, 3, include_str!("3.sql"), &[]),
+    migration(4, 3, "", &[]).with_batch(include_str!("backfill.sql")),
+];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema
     (version bigint primary key, works_with bigint not null)";
+
+/// The number of rows that one batch changes.
+const BATCH: i64 = 500;
 
 /// An index for each combination of list conditions.
 ///
@@ -84,12 +91,27 @@ pub(super) async fn run(
             let create = index.create(if version > 0 { "concurrently " } else { "" });
             sqlx::raw_sql(tables.sql(create)).execute(&mut *connection).await?;
         }
+        if let Some(batch) = migration.batch {
+            run_batches(connection, tables, batch).await?;
+        }
         sqlx::raw_sql("begin isolation level read committed").execute(&mut *connection).await?;
         sqlx::raw_sql(tables.sql(migration.sql)).execute(&mut *connection).await?;
         sqlx::raw_sql(tables.sql(migration.version_row())).execute(&mut *connection).await?;
         sqlx::raw_sql("commit").execute(&mut *connection).await?;
     }
     sqlx::query("select pg_advisory_unlock($1)").bind(LOCK).execute(connection).await.map(drop)
+}
+
+/// Runs the batches one after the other, each in a transaction of its own.
+async fn run_batches(connection: &mut PgConnection, tables: &Tables, batch: &'static str) -> Result<(), sqlx::Error> {
+    let last = "select max(id collate \"C\") from (select id from api_keys where id > $1 order by id limit $2) as rows";
+    let mut after = String::new();
+    loop {
+        let until = sqlx::query_scalar::<_, Option<String>>(tables.sql(last)).bind(&after).bind(BATCH);
+        let Some(until) = until.fetch_one(&mut *connection).await? else { return Ok(()) };
+        sqlx::query(tables.sql(batch)).bind(&after).bind(&until).execute(&mut *connection).await?;
+        after = until;
+    }
 }
 
 /// Takes the lock by polling. `create index concurrently` waits for all statements that began
@@ -191,5 +213,5 @@ fn check_not_too_new(version: i64, works_with: i64) -> Result<(), sqlx::Error> {
 }
 
 const fn migration(version: i64, works_with: i64, sql: &'static str, indexes: &'static [MigrationIndex]) -> Migration {
-    Migration { version, works_with, indexes, sql, version_table: VERSION_TABLE }
+    Migration { version, works_with, indexes, sql, batch: None, version_table: VERSION_TABLE }
 }

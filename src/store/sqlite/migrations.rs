@@ -11,11 +11,18 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 2] =
-    [migration(1, 1, include_str!("1.sql")), migration(2, 1, include_str!("2.sql"))];
+pub(super) const MIGRATIONS: [Migration; 4] = [
+    migration(1, 1, include_str!("1.sql")),
+    migration(2, 1, include_str!("2.sql")),
+    migration(3, 3, include_str!("3.sql")),
+    migration(4, 3, "").with_batch(include_str!("backfill.sql")),
+];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema
     (version integer not null, works_with integer) strict";
+
+/// The number of rows that one batch changes.
+const BATCH: i64 = 500;
 
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -24,25 +31,61 @@ const VERSION: i64 = MIGRATIONS.len() as i64;
 /// timeout of a change.
 const TURNS: u32 = 60;
 
-/// Migrates the tables in one transaction. The versions are in a separate table, so the file may
-/// also hold other tables.
+/// Migrates the tables: each migration in one transaction, and each batch of rows in another. The
+/// versions are in a separate table, so the file may also hold other tables.
 pub(super) async fn run(writer: &SqlitePool, tables: &Tables) -> Result<(), sqlx::Error> {
-    if is_up_to_date(&mut *writer.acquire().await?, tables).await? {
-        return Ok(());
+    while !is_up_to_date(&mut *writer.acquire().await?, tables).await? {
+        let mut change = turn(writer).await?;
+        let batch = statements(&mut change, tables).await?;
+        change.commit().await?;
+        if let Some((migration, batch)) = batch {
+            run_batches(writer, tables, batch).await?;
+            let mut change = turn(writer).await?;
+            if stored(&mut change, tables).await? < migration.version {
+                sqlx::raw_sql(tables.sql(migration.version_row())).execute(&mut *change).await?;
+            }
+            change.commit().await?;
+        }
     }
-    let mut change = turn(writer).await?;
-    refuse_foreign(&mut change, tables).await?;
+    Ok(())
+}
+
+/// Runs the migrations up to the next one with batches, and returns that one.
+async fn statements(
+    change: &mut SqliteConnection,
+    tables: &Tables,
+) -> Result<Option<(&'static Migration, &'static str)>, sqlx::Error> {
+    refuse_foreign(change, tables).await?;
     sqlx::query(tables.sql(VERSION_TABLE)).execute(&mut *change).await?;
-    if !has_column(&mut change, tables, "works_with").await? {
-        let column = "alter table api_keys_schema add column works_with integer";
-        sqlx::query(tables.sql(column)).execute(&mut *change).await?;
+    if !has_column(change, tables, "works_with").await? {
+        sqlx::query(tables.sql("alter table api_keys_schema add column works_with integer"))
+            .execute(&mut *change)
+            .await?;
     }
-    let version = stored(&mut change, tables).await?;
+    let version = stored(change, tables).await?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
+        if let Some(batch) = migration.batch {
+            return Ok(Some((migration, batch)));
+        }
         sqlx::raw_sql(tables.sql(migration.sql)).execute(&mut *change).await?;
         sqlx::raw_sql(tables.sql(migration.version_row())).execute(&mut *change).await?;
     }
-    change.commit().await
+    Ok(None)
+}
+
+/// Runs the batches one after the other. Other processes can write in between.
+async fn run_batches(writer: &SqlitePool, tables: &Tables, batch: &'static str) -> Result<(), sqlx::Error> {
+    let last = "select id from (select id from api_keys where id > ? order by id limit ?) order by id desc limit 1";
+    let mut after = String::new();
+    loop {
+        let mut change = turn(writer).await?;
+        let until = sqlx::query_scalar::<_, String>(tables.sql(last)).bind(&after).bind(BATCH);
+        let until = until.fetch_optional(&mut *change).await?;
+        let Some(until) = until else { return change.rollback().await };
+        sqlx::query(tables.sql(batch)).bind(&after).bind(&until).execute(&mut *change).await?;
+        change.commit().await?;
+        after = until;
+    }
 }
 
 /// Fails unless this library works with the tables as they are.
@@ -132,7 +175,7 @@ async fn has_column(connection: &mut SqliteConnection, tables: &Tables, name: &s
 }
 
 const fn migration(version: i64, works_with: i64, sql: &'static str) -> Migration {
-    Migration { version, works_with, indexes: &[], sql, version_table: VERSION_TABLE }
+    Migration { version, works_with, indexes: &[], sql, batch: None, version_table: VERSION_TABLE }
 }
 
 /// Returns whether another process has locked the file.

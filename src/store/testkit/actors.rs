@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     record::Status,
-    store::{ActorKey, KeyFilter, UsageDelta},
+    store::{ActorKey, ChangeContext, KeyFilter, UsageDelta},
 };
 
 /// The changes that take an actor.
@@ -35,7 +35,7 @@ const CHANGES: [Change; 7] = [
 
 impl Change {
     /// Changes Alice's key `a`, with the digest 1, or adds the key `b`, with the digest 2.
-    async fn make(self, registry: &impl KeyRegistry, actor: Option<&ActorKey>) -> Result<(), RegistryError> {
+    async fn make(self, registry: &impl KeyRegistry, actor: Option<&ChangeContext>) -> Result<(), RegistryError> {
         let a = sound(registry.get(&"a".into()).await).unwrap_or_else(|| of_alice("a", 1));
         match self {
             Self::Insert => sound(registry.insert(of_alice("b", 2), None, actor).await),
@@ -74,7 +74,7 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_changed_is_none(registry: i
             ["renamed", "disabled", "enabled again", "revoked", "replaced", "removed", "expired", "rehashed", "early"]
         {
             start_over(&registry).await;
-            let mut actor = ActorKey::of(&stored(&registry, "actor").await).with_clock(|| noon() - SECOND);
+            let mut key = ActorKey::of(&stored(&registry, "actor").await).with_clock(|| noon() - SECOND);
             let read = stored(&registry, "actor").await;
             let update = async |changed| sound(registry.update(changed, None).await).expect("an update");
             match what {
@@ -94,13 +94,13 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_changed_is_none(registry: i
                 "rehashed" => {
                     drop(sound(registry.rehash(read.id(), &[3; 32].into(), &[5; 32].into()).await).expect("a rehash"));
                 }
-                "expired" => actor = actor.with_clock(noon),
+                "expired" => key = key.with_clock(noon),
                 _ => {
                     // A version that does not exist yet must fail like one that no longer exists.
-                    actor = ActorKey::new("actor", read.version() + 1).with_clock(|| noon() - SECOND);
+                    key = ActorKey::new("actor", read.version() + 1).with_clock(|| noon() - SECOND);
                 }
             }
-            let answer = Box::pin(change.make(&registry, Some(&actor))).await;
+            let answer = Box::pin(change.make(&registry, Some(&key.into()))).await;
             assert_eq!(answer, changed("actor"), "{change:?} by an actor with a key that was {what}");
             let a = stored(&registry, "a").await;
             let is_as_before = (a.status(), a.version(), a.replaced_by(), a.name()) == (Status::Active, 0, None, None);
@@ -116,7 +116,7 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_changed_is_none(registry: i
 pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: impl KeyRegistry) {
     for change in CHANGES {
         start_over(&registry).await;
-        let actor = ActorKey::of(&stored(&registry, "actor").await).with_clock(|| noon() - SECOND);
+        let actor = ActorKey::of(&stored(&registry, "actor").await).with_clock(|| noon() - SECOND).into();
         let once = UsageDelta { id: "actor".into(), count: 1, last_used_at: noon() };
         sound(registry.record_usage(&[once]).await);
         assert_eq!(
@@ -125,7 +125,7 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: imp
             "{change:?} by an actor with a key that was only used"
         );
     }
-    let unknown = ActorKey::new("unknown", 0);
+    let unknown = ChangeContext::from(ActorKey::new("unknown", 0));
     for change in CHANGES {
         let _ = sound(registry.remove(&"a".into(), None).await);
         let _ = sound(registry.remove(&"b".into(), None).await);
@@ -141,7 +141,7 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: imp
 }
 
 pub(super) async fn a_key_changes_itself(registry: impl KeyRegistry) {
-    let of_a = async || ActorKey::of(&stored(&registry, "a").await);
+    let of_a = async || ChangeContext::from(ActorKey::of(&stored(&registry, "a").await));
     for change in CHANGES {
         let _ = sound(registry.remove(&"a".into(), None).await);
         let _ = sound(registry.remove(&"b".into(), None).await);
@@ -173,7 +173,7 @@ pub(super) async fn a_change_in_flight_never_outlives_the_revocation_of_its_acto
         for number in 0..16 {
             insert(&*registry, of_alice(&format!("{round}-{number}"), number)).await;
         }
-        let actor = ActorKey::of(&stored(&*registry, &id).await);
+        let actor = ChangeContext::from(ActorKey::of(&stored(&*registry, &id).await));
         let seen = Arc::new(Mutex::new(Vec::new()));
         race(&registry, |registry, number| {
             let (id, actor, seen) = (KeyId::from(id.as_str()), actor.clone(), Arc::clone(&seen));
@@ -212,7 +212,7 @@ async fn end(registry: &impl KeyRegistry, id: &KeyId, round: u8) {
     }
 }
 
-async fn act(registry: &impl KeyRegistry, round: u8, number: u8, actor: &ActorKey) {
+async fn act(registry: &impl KeyRegistry, round: u8, number: u8, actor: &ChangeContext) {
     let own = format!("{round}-{number}");
     for step in 0..4_u8 {
         let byte = 32 + number * 8 + step * 2;
@@ -255,7 +255,7 @@ pub(super) async fn keys_change_each_other_without_a_circle(registry: impl KeyRe
                 sound(registry.record_usage(&uses).await);
                 continue;
             }
-            let actor = ActorKey::of(&stored(&*registry, by).await);
+            let actor = ActorKey::of(&stored(&*registry, by).await).into();
             let read = stored(&*registry, to).await;
             match sound(registry.update(read.with_name(step.to_string()), Some(&actor)).await) {
                 Ok(_) | Err(RegistryError::ActorChanged(_) | RegistryError::VersionConflict(_)) => {}

@@ -9,7 +9,10 @@ use super::{
     KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed, find, insert, noon, of_alice, race,
     sound, stored,
 };
-use crate::{permission::Permissions, record::Status};
+use crate::{
+    permission::Permissions,
+    record::{Author, Status},
+};
 
 /// Returns everything that a store must keep, as one string.
 pub(super) fn shown(record: &KeyRecord) -> String {
@@ -30,6 +33,11 @@ pub(super) fn full_record() -> KeyRecord {
         .with_replaced_by("newer")
         .with_version(7)
         .with_usage(3, noon())
+        .with_lineage("oldest")
+        .with_created_by(Author::User("alice".into()))
+        .with_updated_at(noon() + SECOND)
+        .with_revoked(noon() - SECOND, Author::Key("older".into()))
+        .with_reason("no longer \"needed\"".to_owned())
         .with_metadata("team", "infra")
         .with_metadata("", "")
 }
@@ -109,8 +117,7 @@ pub(super) async fn an_update_keeps_what_identifies_a_key(registry: impl KeyRegi
         ("an organization", record.clone().with_organization("globex")),
         ("an environment", record.clone().with_environment("live")),
         ("an origin", record.clone().with_replaces("b")),
-        ("a later expiry", record.clone().with_expires_at(noon() + SECOND)),
-        ("no expiry", record.clone().with_expires_at(None)),
+        ("a lineage", record.clone().with_lineage("b")),
     ] {
         assert_eq!(sound(registry.update(changed, None).await).map(drop), identity, "an update to {what}");
     }

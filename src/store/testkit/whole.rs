@@ -9,9 +9,18 @@ use super::{
 };
 use crate::{
     permission::Permissions,
-    record::Status,
-    store::{KeyFilter, UsageDelta},
+    record::{Author, Status},
+    store::{ChangeContext, KeyFilter, UsageDelta},
 };
+
+fn alice() -> Author {
+    Author::User("alice".into())
+}
+
+/// Returns the context of a change by Alice at noon.
+fn by_alice() -> ChangeContext {
+    ChangeContext::new(alice()).at(noon())
+}
 
 fn digest(byte: u8) -> crate::key::KeyDigest {
     [byte; 32].into()
@@ -26,7 +35,7 @@ async fn assert_kept(registry: &impl KeyRegistry, byte: u8, answered: &KeyRecord
 }
 
 pub(super) async fn the_first_record_comes_back_whole(registry: impl KeyRegistry) {
-    assert_eq!(sound(registry.insert_first(full_record()).await), Ok(()), "the first key");
+    assert_eq!(sound(registry.insert_first(full_record(), None).await), Ok(()), "the first key");
     assert_kept(&registry, 1, &full_record(), "the first key").await;
 }
 
@@ -75,11 +84,11 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
         .with_expires_at(noon() + SECOND)
         .with_status(Status::Disabled)
         .with_replaced_by("heir");
-    let answered = sound(registry.update(changed.clone(), None).await).expect("an update");
-    assert_eq!(shown(&answered), shown(&changed.with_version(1)), "the result of an update");
+    let answered = sound(registry.update(changed.clone(), Some(&by_alice())).await).expect("an update");
+    assert_eq!(shown(&answered), shown(&changed.with_version(1).with_updated_at(noon())), "the result of an update");
     assert_kept(&registry, 1, &answered, "an update").await;
     let less = answered.with_permissions(Permissions::new()).with_status(Status::Active).with_not_before(None);
-    let answered = sound(registry.update(less.clone(), None).await).expect("an update");
+    let answered = sound(registry.update(less.clone(), Some(&by_alice())).await).expect("an update");
     assert_eq!(shown(&answered), shown(&less.with_version(2)), "the result of an update that removes fields");
     assert_kept(&registry, 1, &answered, "an update that removes fields").await;
 }
@@ -91,8 +100,8 @@ pub(super) async fn a_replacement_is_stored_whole(registry: impl KeyRegistry) {
     let read = stored(&registry, "a").await;
     let old = read.with_replaced_by("full").with_expires_at(noon() + SECOND);
     let new = full_record().with_replaces("a").with_version(0).with_usage(0, None);
-    let done = sound(registry.replace(old.clone(), new.clone(), None).await).expect("a replacement");
-    assert_eq!(shown(&done.old), shown(&old.with_version(1)), "the result of a replacement");
+    let done = sound(registry.replace(old.clone(), new.clone(), Some(&by_alice())).await).expect("a replacement");
+    assert_eq!(shown(&done.old), shown(&old.with_version(1).with_updated_at(noon())), "the result of a replacement");
     assert_kept(&registry, 9, &done.old, "the replaced key").await;
     assert_kept(&registry, 1, &new, "the new key").await;
 }
@@ -103,14 +112,16 @@ pub(super) async fn what_ends_a_key_changes_nothing_else(registry: impl KeyRegis
     for record in [&first, &middle, &last] {
         insert(&registry, record.clone()).await;
     }
-    let on = sound(registry.update(middle.clone().with_status(Status::Active), None).await).expect("an update");
-    let off = sound(registry.disable(&"full".into(), None).await).expect("a key can be disabled");
+    let on =
+        sound(registry.update(middle.clone().with_status(Status::Active), Some(&by_alice())).await).expect("an update");
+    assert_eq!(on.reason(), None, "an enabled key has no reason");
+    let off = sound(registry.disable(&"full".into(), Some(&by_alice())).await).expect("a key can be disabled");
     assert_eq!(shown(&off), shown(&on.with_status(Status::Disabled).with_version(9)), "the result of a disable");
     assert_kept(&registry, 1, &off, "a disabled key").await;
-    let revoked = sound(registry.revoke(&"full".into(), None).await).expect("a key can be revoked");
+    let revoked = sound(registry.revoke(&"full".into(), Some(&by_alice())).await).expect("a key can be revoked");
     assert_eq!(
         shown(&revoked),
-        shown(&off.with_status(Status::Revoked).with_version(10)),
+        shown(&off.with_status(Status::Revoked).with_version(10).with_revoked(noon(), alice())),
         "the result of a revocation"
     );
     assert_kept(&registry, 1, &revoked, "a revoked key").await;
@@ -122,18 +133,18 @@ pub(super) async fn what_ends_a_key_changes_nothing_else(registry: impl KeyRegis
 pub(super) async fn a_key_is_disabled_whatever_its_version(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
-    sound(registry.update(read.clone().with_name("renamed"), None).await).expect("an update");
-    let disabled = sound(registry.disable(&"a".into(), None).await).expect("a key can be disabled");
+    sound(registry.update(read.clone().with_name("renamed"), Some(&by_alice())).await).expect("an update");
+    let disabled = sound(registry.disable(&"a".into(), Some(&by_alice())).await).expect("a key can be disabled");
     assert_eq!((disabled.status(), disabled.version(), disabled.name()), (Status::Disabled, 2, Some("renamed")));
     assert_eq!(find(&registry, 1).await.map(|found| found.status()), Some(Status::Disabled));
-    let late = registry.update(read.with_name("late"), None).await;
+    let late = registry.update(read.with_name("late"), Some(&by_alice())).await;
     assert_eq!(sound(late).map(drop), Err(RegistryError::VersionConflict("a".into())));
-    let again = sound(registry.disable(&"a".into(), None).await).map(|record| record.status());
+    let again = sound(registry.disable(&"a".into(), Some(&by_alice())).await).map(|record| record.status());
     assert_eq!(again, Ok(Status::Disabled), "a disable of a disabled key");
-    sound(registry.revoke(&"a".into(), None).await).expect("a key can be revoked");
-    let revoked = registry.disable(&"a".into(), None).await;
+    sound(registry.revoke(&"a".into(), Some(&by_alice())).await).expect("a key can be revoked");
+    let revoked = registry.disable(&"a".into(), Some(&by_alice())).await;
     assert_eq!(sound(revoked).map(drop), Err(RegistryError::Revoked("a".into())));
-    let unknown = registry.disable(&"unknown".into(), None).await;
+    let unknown = registry.disable(&"unknown".into(), Some(&by_alice())).await;
     assert_eq!(sound(unknown).map(drop), Err(RegistryError::NotFound("unknown".into())));
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
-    store::{ActorKey, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
+    store::{ActorKey, ChangeContext, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
 };
 
 /// The mistake of a registry.
@@ -104,8 +104,15 @@ impl Wrong {
     }
 
     /// Returns the actor that this method passes on, or `Err` if it was rejected here.
-    async fn actor(&self, method: Method, actor: Option<&ActorKey>) -> Result<Option<ActorKey>, RegistryError> {
-        let Some(actor) = actor else { return Ok(None) };
+    async fn actor(
+        &self,
+        method: Method,
+        context: Option<&ChangeContext>,
+    ) -> Result<Option<ChangeContext>, RegistryError> {
+        let Some((context, actor)) = context.and_then(|context| Some((context, context.actor_key()?))) else {
+            return Ok(context.cloned());
+        };
+        let with = |key| Ok(Some(context.clone().with_actor_key(key)));
         let Ok(stored) = self.keys.get(actor.id()).await;
         match self.mistake {
             Mistake::ActorBesideTheChange => {
@@ -113,15 +120,15 @@ impl Wrong {
                 for _ in 0..4 {
                     tokio::task::yield_now().await;
                 }
-                Ok(None)
+                with(None)
             }
             Mistake::ActorOfAnyVersion => {
-                Ok(Some(ActorKey::new(actor.id().clone(), stored.map_or(0, |stored| stored.version()))))
+                with(Some(ActorKey::new(actor.id().clone(), stored.map_or(0, |stored| stored.version()))))
             }
-            Mistake::ActorBeyondItsExpiry => Ok(Some(actor.clone().with_clock(|| SystemTime::UNIX_EPOCH))),
-            Mistake::RemovedActorTrusted if stored.is_none() => Ok(None),
-            Mistake::NoActorAt(careless) if careless == method => Ok(None),
-            _ => Ok(Some(actor.clone())),
+            Mistake::ActorBeyondItsExpiry => with(Some(actor.clone().with_clock(|| SystemTime::UNIX_EPOCH))),
+            Mistake::RemovedActorTrusted if stored.is_none() => with(None),
+            Mistake::NoActorAt(careless) if careless == method => with(None),
+            _ => Ok(Some(context.clone())),
         }
     }
 }
@@ -155,19 +162,19 @@ impl KeyRegistry for Wrong {
         &self,
         record: KeyRecord,
         cap: Option<KeyLimit>,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<(), RegistryError>, Infallible> {
-        let actor = match self.actor(Method::Insert, actor).await {
-            Ok(actor) => actor,
+        let context = match self.actor(Method::Insert, context).await {
+            Ok(context) => context,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let actor = actor.as_ref();
+        let context = context.as_ref();
         let record = if self.is(Mistake::ExpiryRoundedUp) { in_seconds(record) } else { record };
         let cap = cap.filter(|_| !self.is(Mistake::BotsWithoutCap) || record.owner() != Some(&Owner::ServiceAccount));
         let Some(counting) =
             cap.filter(|_| self.is(Mistake::CapPerEnvironment) || self.is(Mistake::CapBesideTheInsert))
         else {
-            return self.keys.insert(record, cap, actor).await;
+            return self.keys.insert(record, cap, context).await;
         };
         let mut filter = KeyFilter::default();
         filter.organization = record.organization().map(str::to_owned);
@@ -181,17 +188,21 @@ impl KeyRegistry for Wrong {
         });
         if !everywhere {
             let cap = cap.filter(|_| counted.len() >= counting.max as usize);
-            return self.keys.insert(record, cap, actor).await;
+            return self.keys.insert(record, cap, context).await;
         }
         tokio::task::yield_now().await;
         if counted.len() >= counting.max as usize {
             Ok(Err(RegistryError::LimitReached(counting.max)))
         } else {
-            self.keys.insert(record, None, actor).await
+            self.keys.insert(record, None, context).await
         }
     }
 
-    async fn insert_first(&self, record: KeyRecord) -> Result<Result<(), RegistryError>, Infallible> {
+    async fn insert_first(
+        &self,
+        record: KeyRecord,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<(), RegistryError>, Infallible> {
         if self.is(Mistake::FirstBesideTheInsert) {
             let mut any = KeyFilter::default().with_revoked();
             any.limit = 1;
@@ -204,7 +215,7 @@ impl KeyRegistry for Wrong {
                 Ok(Err(RegistryError::NotEmpty))
             };
         }
-        self.keys.insert_first(record).await
+        self.keys.insert_first(record, context).await
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, Infallible> {
@@ -225,18 +236,18 @@ impl KeyRegistry for Wrong {
     async fn update(
         &self,
         changed: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
-        let actor = match self.actor(Method::Update, actor).await {
-            Ok(actor) => actor,
+        let context = match self.actor(Method::Update, context).await {
+            Ok(context) => context,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let actor = actor.as_ref();
+        let context = context.as_ref();
         let Some(stored) = self.keys.get(changed.id()).await? else {
-            return self.keys.update(changed, actor).await;
+            return self.keys.update(changed, context).await;
         };
         tokio::task::yield_now().await;
-        let updated = self.keys.update(changed.clone(), actor).await?;
+        let updated = self.keys.update(changed.clone(), context).await?;
         match (&updated, self.mistake) {
             (Ok(record), Mistake::UpdateLosesUses) => {
                 self.overwrite(record.clone().with_usage(stored.use_count(), stored.last_used_at())).await;
@@ -256,15 +267,15 @@ impl KeyRegistry for Wrong {
         &self,
         old: KeyRecord,
         new: KeyRecord,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Replacement, RegistryError>, Infallible> {
-        let actor = match self.actor(Method::Replace, actor).await {
-            Ok(actor) => actor,
+        let context = match self.actor(Method::Replace, context).await {
+            Ok(context) => context,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let actor = actor.as_ref();
+        let context = context.as_ref();
         if self.is(Mistake::ReplaceInTwoSteps) {
-            let updated = self.keys.update(old, actor).await?;
+            let updated = self.keys.update(old, context).await?;
             if updated.is_ok()
                 && let Err(refusal) = self.keys.insert(new, None, None).await?
             {
@@ -277,7 +288,7 @@ impl KeyRegistry for Wrong {
             Some(origin) => self.keys.get(origin).await?,
             None => None,
         };
-        let replaced = self.keys.replace(old.clone(), new.clone(), actor).await?;
+        let replaced = self.keys.replace(old.clone(), new.clone(), context).await?;
         let done = |()| Replacement::new(old.clone(), None);
         match (&replaced, self.mistake) {
             (Err(RegistryError::Replaced(_)), Mistake::ReplacedTwice) => {
@@ -310,46 +321,46 @@ impl KeyRegistry for Wrong {
     async fn revoke(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
-        let actor = match self.actor(Method::Revoke, actor).await {
-            Ok(actor) => actor,
+        let context = match self.actor(Method::Revoke, context).await {
+            Ok(context) => context,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let actor = actor.as_ref();
+        let context = context.as_ref();
         if self.is(Mistake::ActorLast)
             && let None | Some(Status::Revoked) = self.keys.get(id).await?.map(|stored| stored.status())
         {
             return self.keys.revoke(id, None).await;
         }
-        self.keys.revoke(id, actor).await
+        self.keys.revoke(id, context).await
     }
 
     async fn remove(
         &self,
         id: &KeyId,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
-        let actor = match self.actor(Method::Remove, actor).await {
-            Ok(actor) => actor,
+        let context = match self.actor(Method::Remove, context).await {
+            Ok(context) => context,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let actor = actor.as_ref();
-        self.keys.remove(id, actor).await
+        let context = context.as_ref();
+        self.keys.remove(id, context).await
     }
 
     async fn remove_user(
         &self,
         organization: Option<&str>,
         user: &str,
-        actor: Option<&ActorKey>,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, Infallible> {
-        let actor = match self.actor(Method::RemoveUser, actor).await {
-            Ok(actor) => actor,
+        let context = match self.actor(Method::RemoveUser, context).await {
+            Ok(context) => context,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let actor = actor.as_ref();
-        let removed = self.keys.remove_user(organization, user, actor).await?;
+        let context = context.as_ref();
+        let removed = self.keys.remove_user(organization, user, context).await?;
         if self.is(Mistake::UsersWithoutCase) {
             let _ = self
                 .keys

@@ -43,7 +43,9 @@ async fn m13_a_store_with_any_key_has_had_its_first() {
     assert!(!start(&manager).await);
     manager.remove(&elsewhere, other.record().id().clone()).await.unwrap();
     assert!(start(&manager).await);
-    let Ok(Err(refusal)) = store.insert_first(tower_api_key::KeyRecord::new("k", [7; 32])).await else { panic!() };
+    let Ok(Err(refusal)) = store.insert_first(tower_api_key::KeyRecord::new("k", [7; 32]), None).await else {
+        panic!()
+    };
     assert_eq!(refusal, tower_api_key::store::RegistryError::NotEmpty);
 }
 

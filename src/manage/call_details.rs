@@ -1,0 +1,87 @@
+//! What an actor says of its changes: the reason, the request, the address.
+
+use std::net::IpAddr;
+
+use super::Actor;
+use crate::record::{Author, Owner};
+
+/// What the caller says of a change. A reload of the key keeps it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CallDetails {
+    pub(super) reason: Option<String>,
+    pub(super) request_id: Option<String>,
+    pub(super) address: Option<IpAddr>,
+}
+
+// === impl Actor ===
+
+impl Actor {
+    /// Sets why the actor makes its changes, in at most 200 characters. The record keeps it when a
+    /// key is disabled, revoked or replaced, and each event has it.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
+    ///
+    /// async fn leaked(manager: &KeyManager, admin: &Actor, id: KeyId) -> Result<(), ManageError> {
+    ///     let admin = admin.clone().because("leaked in a public repository");
+    ///     let revoked = manager.revoke(&admin, id).await?;
+    ///     assert_eq!(revoked.reason(), Some("leaked in a public repository"));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.details.reason = Some(reason.into());
+        self
+    }
+
+    /// Sets the id of the request that makes the changes, for their events.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
+        self.details.request_id = Some(id.into());
+        self
+    }
+
+    /// Sets the address of the caller, for the events of its changes.
+    #[must_use]
+    pub fn with_address(mut self, address: IpAddr) -> Self {
+        self.details.address = Some(address);
+        self
+    }
+
+    /// Returns the author of the actor's changes: its key, its user, or the system.
+    ///
+    /// ```
+    /// use tower_api_key::{Author, Owner, Permissions, manage::Actor};
+    ///
+    /// let alice = Actor::trusted(Owner::User("alice".into()), Permissions::new());
+    /// assert_eq!(alice.author(), Author::User("alice".into()));
+    /// let service = Actor::trusted(Owner::ServiceAccount, Permissions::new());
+    /// assert_eq!(service.author(), Author::System);
+    /// ```
+    pub fn author(&self) -> Author {
+        match (self.key_id(), self.owner()) {
+            (Some(id), _) => Author::Key(id.clone()),
+            (None, Some(Owner::User(user))) => Author::User(user.clone()),
+            (None, _) => Author::System,
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.details.reason.as_deref()
+    }
+
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.details.request_id.as_deref()
+    }
+
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.details.address
+    }
+
+    /// Takes what the other actor says of its changes.
+    pub(super) fn described_like(mut self, other: &Self) -> Self {
+        self.details = other.details.clone();
+        self
+    }
+}
