@@ -117,7 +117,7 @@ impl KeyManager {
     }
 
     /// Generates a key that the actor may issue, without storing it.
-    fn generate(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
+    pub(super) fn generate(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         let environment = environment(actor, &new)?;
         let key = self.0.formats.generate(environment.as_deref())?;
         let record = self.draft(actor, new, environment, self.0.hasher.digest(&key))?.with_mask(self.mask(&key));

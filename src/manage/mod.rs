@@ -41,6 +41,7 @@ mod formats;
 mod http;
 mod import;
 mod issue;
+mod prepared;
 mod presentable;
 #[cfg(feature = "axum")]
 mod problem;
@@ -66,7 +67,7 @@ pub use crate::event::{FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
 pub use error::ManageError;
-
+pub use prepared::PreparedKey;
 pub use query::Page;
 pub use request::{Issued, NewKey, Rotation, UpdateKey};
 #[cfg(feature = "admin-api")]

@@ -10,6 +10,7 @@ mod change_feed;
 mod change_scope;
 mod erased;
 mod filter;
+mod join;
 mod memory;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 mod migration;
@@ -41,6 +42,8 @@ pub use change_feed::{ChangeFeed, Invalidation};
 pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::KeyFilter;
+pub use join::JoinStore;
+pub(crate) use join::insert_joined;
 pub use memory::{MemoryChangeFeed, MemoryStore, MemoryTransaction};
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 pub use migration::{Migration, MigrationIndex};

@@ -52,6 +52,8 @@ mod openapi;
 mod other_credentials;
 #[cfg(all(feature = "sqlite", feature = "testkit"))]
 mod own_database;
+#[cfg(feature = "sqlite")]
+mod own_transaction;
 mod peppers;
 mod permissions;
 mod plain_words;

@@ -15,6 +15,7 @@ mod opening;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]
 mod outages;
 mod own_database;
+mod own_transaction;
 mod races;
 #[path = "../support/relay.rs"]
 mod relay;

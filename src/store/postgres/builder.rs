@@ -102,7 +102,8 @@ impl PostgresStoreBuilder {
     /// The store takes the connect options of the pool, not its connections: it has connections of
     /// its own, up to [`connections`](Self::connections), so that a lookup never waits for a query
     /// of the application, and each operation ends in time. The limits and the hooks of the pool
-    /// do not apply to them.
+    /// do not apply to them. To issue a key in a transaction of the pool, see
+    /// [`KeyManager::prepare_issue`](crate::KeyManager::prepare_issue).
     ///
     /// ```no_run
     /// use tower_api_key::store::PostgresStoreBuilder;

@@ -21,7 +21,7 @@ pub(super) use super::{session::prepare, timeout::within};
 use super::{
     statements,
     timeout::{is_timeout, timed_out},
-    transaction::PostgresTransaction,
+    transaction::{PostgresTransaction, locking},
 };
 use crate::store::tables::Tables;
 
@@ -170,10 +170,8 @@ impl Pool {
         self: &Arc<Self>,
         purpose: Purpose,
         locks: &[i64],
-    ) -> Result<PostgresTransaction, sqlx::Error> {
-        let locks: String =
-            locks.iter().map(|lock| format!("; select pg_advisory_xact_lock('{lock}'::bigint)")).collect();
-        let begin = format!("begin isolation level read committed{locks}");
+    ) -> Result<PostgresTransaction<'static>, sqlx::Error> {
+        let begin = format!("begin isolation level read committed{}", locking(locks));
         let mut permit = self.permit(purpose).await?;
         loop {
             let mut connection = self.acquire(permit).await?;

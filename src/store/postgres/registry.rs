@@ -2,16 +2,19 @@
 
 use std::ops::ControlFlow;
 
+use sqlx::PgConnection;
+
 use super::{PostgresStore, contains_nul, pool::Purpose, statements, transaction::PostgresTransaction};
 use crate::{
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, KeyFilter, RegistryChange, RegistryError, TransactionalStore, UsageDelta, change, row,
+        ChangeKind, ChangeScope, JoinStore, KeyFilter, RegistryChange, RegistryError, TransactionalStore, UsageDelta,
+        change, row,
     },
 };
 
 impl TransactionalStore for PostgresStore {
-    type Transaction<'s> = PostgresTransaction;
+    type Transaction<'s> = PostgresTransaction<'s>;
 
     async fn read(&self, id: &KeyId) -> Result<Option<KeyRecord>, sqlx::Error> {
         if contains_nul(id.as_str()) {
@@ -56,17 +59,14 @@ impl TransactionalStore for PostgresStore {
         self.pool.within(work).await
     }
 
-    async fn begin(&self, scope: ChangeScope<'_>) -> Result<PostgresTransaction, sqlx::Error> {
+    async fn begin(&self, scope: ChangeScope<'_>) -> Result<PostgresTransaction<'_>, sqlx::Error> {
         // A transaction that waits for the lock of an owner must not take the connection of a
         // revocation.
         let purpose = match scope.kind {
             ChangeKind::Update(_) | ChangeKind::Revoke if scope.owner.is_none() => Purpose::Change,
             _ => Purpose::Add,
         };
-        let first = matches!(scope.kind, ChangeKind::AddFirst).then(statements::first_lock_number);
-        let owner = scope.owner.map(statements::lock_number);
-        let locks: Vec<i64> = first.into_iter().chain(owner).collect();
-        self.pool.begin(purpose, &locks).await
+        self.pool.begin(purpose, &locks_of(scope)).await
     }
 
     async fn transact<C: RegistryChange>(&self, change: &C) -> Result<Result<C::Output, RegistryError>, sqlx::Error> {
@@ -85,4 +85,21 @@ impl TransactionalStore for PostgresStore {
         };
         self.pool.within(work).await
     }
+}
+
+impl JoinStore for PostgresStore {
+    type Connection = PgConnection;
+
+    async fn join<'c>(
+        &'c self,
+        connection: &'c mut PgConnection,
+        scope: ChangeScope<'_>,
+    ) -> Result<PostgresTransaction<'c>, sqlx::Error> {
+        PostgresTransaction::join(connection, &self.pool.tables, &locks_of(scope)).await
+    }
+}
+
+fn locks_of(scope: ChangeScope<'_>) -> Vec<i64> {
+    let first = matches!(scope.kind, ChangeKind::AddFirst).then(statements::first_lock_number);
+    first.into_iter().chain(scope.owner.map(statements::lock_number)).collect()
 }

@@ -1,24 +1,53 @@
 //! A transaction, and its six operations.
 
-use sqlx::{Postgres, Row, SqlStr};
+use std::ops::{Deref, DerefMut};
+
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, SqlStr};
 
 use super::{contains_nul, pool::PooledConnection, statements};
 use crate::{
     record::{KeyId, KeyRecord},
-    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, row},
+    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, row, tables::Tables},
 };
 
 /// A transaction of a [`PostgresStore`](super::PostgresStore). When it is dropped, its connection
 /// is closed, so the server rolls it back.
 ///
 /// See [`RegistryTransaction`](crate::store::RegistryTransaction) for an example.
-pub struct PostgresTransaction(PooledConnection);
+pub struct PostgresTransaction<'s>(Session<'s>);
+
+/// The connection of a transaction.
+enum Session<'s> {
+    Pooled(PooledConnection),
+    /// A transaction of the application, in which a savepoint begins the change.
+    Joined(&'s mut PgConnection, Tables),
+}
 
 // === impl PostgresTransaction ===
 
-impl PostgresTransaction {
+impl<'s> PostgresTransaction<'s> {
     pub(super) fn new(connection: PooledConnection) -> Self {
-        Self(connection)
+        Self(Session::Pooled(connection))
+    }
+
+    /// Begins a change in the transaction of another connection, and takes these advisory locks.
+    pub(super) async fn join(
+        connection: &'s mut PgConnection,
+        tables: &Tables,
+        locks: &[i64],
+    ) -> Result<Self, sqlx::Error> {
+        let locks = locking(locks);
+        let begin = format!("savepoint tower_api_key; select current_setting('transaction_isolation'){locks}");
+        let rows = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(&mut *connection).await?;
+        let isolation = rows.first().map(|row| row.try_get::<String, _>(0)).transpose()?;
+        let joined = Self(Session::Joined(connection, tables.clone()));
+        if isolation.as_deref() != Some("read committed") {
+            joined.rollback().await?;
+            let why = "a key is issued only in a transaction with the isolation level `read committed`: in another one, \
+                the limit of keys would be counted in an old state of the table";
+            return Err(sqlx::Error::Configuration(why.into()));
+        }
+        Ok(joined)
     }
 
     fn sql(&self, text: &'static str) -> SqlStr {
@@ -27,7 +56,9 @@ impl PostgresTransaction {
 
     async fn end(mut self, statement: &'static str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(statement).execute(&mut *self.0).await?;
-        self.0.release();
+        if let Session::Pooled(connection) = self.0 {
+            connection.release();
+        }
         Ok(())
     }
 
@@ -38,7 +69,7 @@ impl PostgresTransaction {
     }
 }
 
-impl RegistryTransaction for PostgresTransaction {
+impl RegistryTransaction for PostgresTransaction<'_> {
     type Error = sqlx::Error;
 
     /// Locks one row after the other, in the order of their ids. The locks of `begin` come first.
@@ -103,13 +134,57 @@ impl RegistryTransaction for PostgresTransaction {
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {
-        self.end("commit").await
+        let commit = match self.0 {
+            Session::Pooled(_) => "commit",
+            Session::Joined(..) => "release savepoint tower_api_key",
+        };
+        self.end(commit).await
     }
 
     /// Keeps the connection, which a drop would close.
     async fn rollback(self) -> Result<(), sqlx::Error> {
-        self.end("rollback").await
+        let rollback = match self.0 {
+            Session::Pooled(_) => "rollback",
+            Session::Joined(..) => "rollback to savepoint tower_api_key; release savepoint tower_api_key",
+        };
+        self.end(rollback).await
     }
+}
+
+// === impl Session ===
+
+impl Session<'_> {
+    fn tables(&self) -> &Tables {
+        match self {
+            Self::Pooled(connection) => connection.tables(),
+            Self::Joined(_, tables) => tables,
+        }
+    }
+}
+
+impl Deref for Session<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::Joined(connection, _) => connection,
+        }
+    }
+}
+
+impl DerefMut for Session<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::Joined(connection, _) => connection,
+        }
+    }
+}
+
+/// Returns the statements that take these advisory locks, after another statement.
+pub(super) fn locking(locks: &[i64]) -> String {
+    locks.iter().map(|lock| format!("; select pg_advisory_xact_lock('{lock}'::bigint)")).collect()
 }
 
 /// No key has an owner with a NUL in its name.

@@ -56,7 +56,8 @@ impl SqliteStoreBuilder {
     ///
     /// The store takes the connect options of the pool, not its connections: it has connections of
     /// its own, so that a lookup never waits for a query of the application. The file gets a
-    /// write-ahead log, also for the pool.
+    /// write-ahead log, also for the pool. To issue a key in a transaction of the pool, see
+    /// [`KeyManager::prepare_issue`](crate::KeyManager::prepare_issue).
     ///
     /// ```
     /// use tower_api_key::store::SqliteStoreBuilder;

@@ -1,5 +1,7 @@
 //! The registry: lists in turn, additions in turn, and changes that still work on a full disk.
 
+use sqlx::SqliteConnection;
+
 use super::{
     SqliteStore,
     fault::SqliteFault,
@@ -10,7 +12,8 @@ use super::{
 use crate::{
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, KeyFilter, RegistryChange, RegistryError, TransactionalStore, UsageDelta, change, row,
+        ChangeKind, ChangeScope, JoinStore, KeyFilter, RegistryChange, RegistryError, TransactionalStore, UsageDelta,
+        change, row,
     },
 };
 
@@ -69,6 +72,18 @@ impl TransactionalStore for SqliteStore {
             transaction.add_usage(delta).await?;
         }
         transaction.end().await
+    }
+}
+
+impl JoinStore for SqliteStore {
+    type Connection = SqliteConnection;
+
+    async fn join<'c>(
+        &'c self,
+        connection: &'c mut SqliteConnection,
+        _: ChangeScope<'_>,
+    ) -> Result<SqliteTransaction<'c>, sqlx::Error> {
+        SqliteTransaction::join(&self.0, connection).await
     }
 }
 

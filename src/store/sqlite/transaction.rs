@@ -1,6 +1,8 @@
 //! A transaction that writes. Its commit returns an error if the file at the path was replaced,
 //! since other processes do not see the change.
 
+use std::ops::{Deref, DerefMut};
+
 use sqlx::{SqlStr, Sqlite, SqliteConnection, Transaction};
 
 use super::{connections::Connections, fault::SqliteFault, statements};
@@ -13,8 +15,15 @@ use crate::{
 ///
 /// See [`RegistryTransaction`](crate::store::RegistryTransaction) for an example.
 pub struct SqliteTransaction<'s> {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Session<'s>,
     connections: &'s Connections,
+}
+
+/// The connection of a transaction.
+enum Session<'s> {
+    Own(Transaction<'static, Sqlite>),
+    /// A transaction of the application, in which a savepoint begins the change.
+    Joined(&'s mut SqliteConnection),
 }
 
 // === impl SqliteTransaction ===
@@ -23,7 +32,26 @@ impl<'s> SqliteTransaction<'s> {
     /// Locks the file for writing.
     pub(super) async fn begin(connections: &'s Connections) -> Result<Self, sqlx::Error> {
         connections.files.check()?;
-        Ok(Self { transaction: connections.writer.begin_with("begin immediate").await?, connections })
+        let transaction = Session::Own(connections.writer.begin_with("begin immediate").await?);
+        Ok(Self { transaction, connections })
+    }
+
+    /// Begins a change in the transaction of another connection, and locks the file for writing.
+    pub(super) async fn join(
+        connections: &'s Connections,
+        connection: &'s mut SqliteConnection,
+    ) -> Result<Self, sqlx::Error> {
+        connections.files.check()?;
+        sqlx::raw_sql("savepoint tower_api_key").execute(&mut *connection).await?;
+        // Without this lock, another connection could change what this one has read.
+        let lock = connections.tables.sql("delete from api_keys where false");
+        let locked = sqlx::raw_sql(lock).execute(&mut *connection).await;
+        let joined = Self { transaction: Session::Joined(connection), connections };
+        if let Err(error) = locked {
+            let _ = joined.rollback().await;
+            return Err(error);
+        }
+        Ok(joined)
     }
 
     pub(super) async fn add_usage(&mut self, delta: &UsageDelta) -> Result<(), sqlx::Error> {
@@ -37,7 +65,12 @@ impl<'s> SqliteTransaction<'s> {
     }
 
     pub(super) async fn end(self) -> Result<(), sqlx::Error> {
-        self.transaction.commit().await?;
+        match self.transaction {
+            Session::Own(transaction) => transaction.commit().await?,
+            Session::Joined(connection) => {
+                sqlx::raw_sql("release savepoint tower_api_key").execute(connection).await?;
+            }
+        }
         self.connections.files.check()
     }
 }
@@ -114,6 +147,40 @@ impl RegistryTransaction for SqliteTransaction<'_> {
 
     async fn commit(self) -> Result<(), sqlx::Error> {
         self.end().await
+    }
+
+    async fn rollback(self) -> Result<(), sqlx::Error> {
+        match self.transaction {
+            // SQLite may have rolled it back itself.
+            Session::Own(transaction) => drop(transaction),
+            Session::Joined(connection) => {
+                let undo = "rollback to savepoint tower_api_key; release savepoint tower_api_key";
+                sqlx::raw_sql(undo).execute(connection).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Session ===
+
+impl Deref for Session<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        match self {
+            Self::Own(transaction) => transaction,
+            Self::Joined(connection) => connection,
+        }
+    }
+}
+
+impl DerefMut for Session<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        match self {
+            Self::Own(transaction) => transaction,
+            Self::Joined(connection) => connection,
+        }
     }
 }
 

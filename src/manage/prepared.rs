@@ -1,0 +1,103 @@
+//! New keys in a transaction of the application.
+
+use super::{Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, concurrency::WorkKind};
+use crate::{
+    permission::Action,
+    record::KeyRecord,
+    store::{ChangeContext, JoinStore, KeyLimit, insert_joined},
+};
+
+/// A key that the actor may issue, and that is not stored yet: [`KeyManager::prepare_issue`].
+///
+/// Its plain text comes with [`insert`](Self::insert).
+#[derive(Debug)]
+#[must_use = "the key is not stored until it is inserted"]
+pub struct PreparedKey {
+    issued: Issued,
+    limit: Option<KeyLimit>,
+    context: ChangeContext,
+}
+
+impl KeyManager {
+    /// Checks the actor and makes a key without storing it, to store it in a transaction of the
+    /// application: together with a customer, for example.
+    ///
+    /// ```
+    /// use sqlx::PgPool;
+    /// use tower_api_key::{KeyManager, manage::{Actor, Issued, NewKey}, store::{BoxError, PostgresStore}};
+    ///
+    /// async fn sign_up(
+    ///     pool: &PgPool,
+    ///     store: &PostgresStore,
+    ///     manager: &KeyManager,
+    ///     actor: &Actor,
+    /// ) -> Result<Issued, BoxError> {
+    ///     let prepared = manager.prepare_issue(actor, NewKey::service_account("first")).await?;
+    ///     let mut transaction = pool.begin().await?;
+    ///     sqlx::query("insert into customers (name) values ('acme')").execute(&mut *transaction).await?;
+    ///     let issued = prepared.insert(store, &mut transaction).await?;
+    ///     transaction.commit().await?;
+    ///     Ok(issued) // Show the key only now: before the commit it does not exist.
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`KeyManager::issue`], except
+    /// [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached).
+    pub async fn prepare_issue(&self, actor: &Actor, new: NewKey) -> Result<PreparedKey, ManageError> {
+        self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
+            let new = new.clone();
+            async move {
+                let issued = manager.generate(&actor, new)?;
+                let context = manager.context_of(&actor).with_kind(KeyEventKind::Issued);
+                Ok(PreparedKey { limit: manager.limit_of(&issued.record), context, issued })
+            }
+        })
+        .await
+    }
+}
+
+// === impl PreparedKey ===
+
+impl PreparedKey {
+    /// Returns the record that will be stored.
+    pub fn record(&self) -> &KeyRecord {
+        &self.issued.record
+    }
+
+    /// Stores the key in the transaction that is open on `connection`. `store` is the manager's
+    /// store or a clone of it; if the manager has a `CachedStore`, the store in it.
+    ///
+    /// The key works once the application has committed, and never exists if it rolls back. In this
+    /// transaction the actor's key is checked again, and the keys of the owner are counted. The
+    /// locks for both are held until the transaction ends, so commit soon. In PostgreSQL all nodes
+    /// are notified at the commit.
+    ///
+    /// The hooks of [`on_event`](super::KeyManagerBuilder::on_event) are not called, since only the
+    /// application knows whether it has committed. The timeouts of the store do not apply: set
+    /// `lock_timeout` or `busy_timeout` for your connection.
+    ///
+    /// [`KeyManager::prepare_issue`] has an example.
+    ///
+    /// - **PostgreSQL.** The transaction must have the isolation level `read committed`, and the
+    ///   connection must be to the database of the store.
+    /// - **SQLite.** Begin with `begin immediate`: a transaction that has read before another one
+    ///   wrote cannot write. Without a transaction the key is stored at once.
+    ///
+    /// # Errors
+    ///
+    /// - [`ManageError::Registry`] with
+    ///   [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached), or with
+    ///   [`RegistryError::ActorChanged`](crate::store::RegistryError::ActorChanged) if the actor's
+    ///   key was revoked, edited or replaced meanwhile. Nothing was stored, and the transaction
+    ///   can go on.
+    /// - [`ManageError::Store`]: roll back the transaction. Do so too if this future is dropped
+    ///   before it ends.
+    pub async fn insert<S: JoinStore>(self, store: &S, connection: &mut S::Connection) -> Result<Issued, ManageError> {
+        let Self { issued, limit, context } = self;
+        let inserted = insert_joined(store, connection, &issued.record, limit, &context).await;
+        inserted.map_err(|error| ManageError::Store(error.into()))??;
+        Ok(issued)
+    }
+}
