@@ -55,6 +55,7 @@ fn a_module_does_not_know_the_modules_to_its_right() {
             &["use tower", "store::", "record::", "principal::", "layer::", "guard::", "rejection::", "observe::"],
         ),
         ("permission/", &["use tower", "crate::"]),
+        ("event/", &["use tower", "store::", "principal::", "layer::", "guard::", "manage::", "observe::"]),
         ("record/", &["use tower", "store::", "principal::", "layer::", "guard::", "observe::"]),
         ("store/", &["use tower", "scheme::", "principal::", "layer::", "guard::", "rejection::", "observe::"]),
         ("store/cached/freshness.rs", &["crate::", "std::sync", "std::time", "tokio", "KeyDigest"]),
