@@ -17,7 +17,9 @@ use tower_api_key::{
     store::{KeyEntryError, KeyFileError, KeyListError, StaticKeysFile},
 };
 
-use crate::support::{Api, LIVE, UNKNOWN, accepted, bearer, logs, refused};
+#[cfg(feature = "tracing")]
+use crate::support::logs;
+use crate::support::{Api, LIVE, UNKNOWN, accepted, bearer, refused};
 
 /// A little longer than the interval between two checks.
 const NEXT_CHECK: Duration = Duration::from_millis(2100);
@@ -111,7 +113,7 @@ async fn a_bad_file_keeps_the_last_good_keys_until_it_is_good() {
         ("{".into(), KeyListError::Json { line: 1, column: 1 }),
         (json(&[("live", UNKNOWN), ("b", "changeme")]), weak),
         (json(&[("a", LIVE)]).replace("key\"", "kay\""), {
-            KeyListError::Entry("key number 1".into(), KeyEntryError::UnknownMember("kay".into()))
+            KeyListError::Entry(r#"key "a""#.into(), KeyEntryError::UnknownMember("kay".into()))
         }),
     ] {
         fs::write(&path, text).unwrap();
@@ -163,6 +165,28 @@ async fn each_bad_change_is_an_error_in_the_log_once_and_without_keys() {
     assert!(log.contains("INFO") && log.contains("was read again") && log.contains("keys=2"), "{log}");
     logs::assert_clean();
     assert!(!format!("{keys:?}").contains(LIVE));
+}
+
+#[cfg(not(feature = "tracing"))]
+#[tokio::test]
+#[ignore = "writes on standard error, which the test below reads"]
+async fn a_bad_change_in_this_process() {
+    let (_folder, path) = live_file("keys.json");
+    let keys = StaticKeysFile::open(&path).unwrap();
+    fs::write(&path, format!("{{{LIVE}")).unwrap();
+    assert_eq!(keys.reload(), keys.reload());
+}
+
+#[cfg(not(feature = "tracing"))]
+#[test]
+fn without_tracing_a_bad_change_is_one_line_on_standard_error() {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "static_keys_file::a_bad_change_in_this_process", "--ignored", "--nocapture"]);
+    let said = String::from_utf8(child.output().unwrap().stderr).unwrap();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("tower-api-key: ")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    assert!(lines[0].contains("the last good keys stay in use") && lines[0].contains("keys.json"), "{said}");
+    assert!(lines[0].contains("line 1, column 2 is not JSON") && !said.contains(LIVE), "{said}");
 }
 
 #[tokio::test]

@@ -111,13 +111,9 @@ pub(super) fn read(text: &str, format: Format) -> Result<Vec<KeyRecord>, KeyList
     let mut records = Vec::new();
     let mut ids = HashSet::new();
     let mut labels: HashMap<KeyDigest, String> = HashMap::new();
-    for (index, (id, members)) in entries(format.parse(text)?)?.into_iter().enumerate() {
-        let mut label = format!("key number {}", index + 1);
-        let record = Entry::collect(id, members).and_then(|entry| {
-            label = entry.label().unwrap_or(label.clone());
-            entry.into_record()
-        });
-        let record = record.and_then(|record| {
+    for (index, (id, node)) in entries(format.parse(text)?)?.into_iter().enumerate() {
+        let label = label(id.as_deref(), &node).unwrap_or_else(|| format!("key number {}", index + 1));
+        let record = Entry::collect(id, node).and_then(Entry::into_record).and_then(|record| {
             if !ids.insert(record.id().clone()) {
                 return Err(KeyEntryError::DuplicateId);
             }
@@ -147,6 +143,20 @@ fn entries(root: Node) -> Result<Vec<RawEntry>, KeyListError> {
         Node::Table(members) => Ok(members.into_iter().map(|(id, node)| (Some(id), node)).collect()),
         Node::Text(_) | Node::Other => Err(KeyListError::Form),
     }
+}
+
+/// Returns how errors call this entry, unless its id may be a key in the wrong place.
+fn label(id: Option<&str>, node: &Node) -> Option<String> {
+    let members = if let Node::Table(members) = node { members.as_slice() } else { &[] };
+    let text_of = |member: &str| {
+        members.iter().find_map(|(name, node)| match node {
+            Node::Text(text) if name == member => Some(text.as_str()),
+            _ => None,
+        })
+    };
+    let id = id.or_else(|| text_of("id")).and_then(shown)?;
+    let is_key = text_of("key").is_some_and(|key| value::trimmed(key) == id);
+    (!is_key).then(|| format!("key {id:?}"))
 }
 
 /// The members of an entry, of which only the types are checked.
@@ -181,13 +191,6 @@ impl Entry {
             }
         }
         Ok(entry)
-    }
-
-    /// Returns how errors call this entry, unless its id may be a key in the wrong place.
-    fn label(&self) -> Option<String> {
-        let id = self.id.as_deref().and_then(shown)?;
-        let is_key = self.key.as_ref().is_some_and(|key| value::trimmed(key) == id);
-        (!is_key).then(|| format!("key {id:?}"))
     }
 
     fn into_record(self) -> Result<KeyRecord, KeyEntryError> {
