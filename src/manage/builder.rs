@@ -1,10 +1,10 @@
 //! The builder of a [`KeyManager`].
 
-use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use super::{
     Hook, KeyEvent, KeyManager, ManagerState, concurrency::ActorQueues, erased::ErasedRegistry, formats::Formats,
-    presentable::Policies, rehash::Rehash, usage::Usage,
+    presentable::Policies, rehash::Rehash, usage::{Usage, UsageSettings},
 };
 use crate::{
     clock::Clock,
@@ -50,7 +50,7 @@ pub struct KeyManagerBuilder {
     max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
-    usage_interval: Duration,
+    pub(super) usage: UsageSettings,
     hooks: Vec<Hook>,
 }
 
@@ -72,7 +72,7 @@ impl KeyManagerBuilder {
             max_key_len: MAX_KEY_LEN,
             keys_per_user: DEFAULT_KEY_LIMIT,
             bots_per_organization: DEFAULT_KEY_LIMIT,
-            usage_interval: Duration::from_secs(10),
+            usage: UsageSettings::default(),
             hooks: Vec::new(),
         }
     }
@@ -206,13 +206,6 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Sets the interval between usage writes; the default is 10 seconds. A crash loses the usage
-    /// of one interval at most.
-    pub fn usage_interval(mut self, interval: Duration) -> Self {
-        self.usage_interval = interval;
-        self
-    }
-
     /// Calls `hook` for every change of a key, after the change is durable. [`KeyEvent`] has an
     /// example.
     ///
@@ -260,7 +253,7 @@ impl KeyManagerBuilder {
             return Err(ConfigError::MaxKeyLen(self.max_key_len));
         }
         Reader::new(&self.policy, self.max_key_len)?;
-        let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage_interval);
+        let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage);
         let rehash = Rehash::new(Arc::clone(&self.registry));
         Ok(KeyManager(Arc::new(ManagerState {
             store: self.store,

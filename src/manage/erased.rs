@@ -1,13 +1,14 @@
 //! Type-erased registries.
 
-use std::{pin::Pin, sync::Arc};
+use std::{ops::RangeInclusive, pin::Pin, sync::Arc};
 
 use super::ManageError;
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta, box_error,
+        BoxError, ChangeContext, DayUsage, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta,
+        UtcDay, box_error,
     },
 };
 
@@ -32,6 +33,8 @@ pub(super) trait ErasedRegistry: Send + Sync {
     ) -> Done<Vec<KeyRecord>>;
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()>;
+    fn usage(self: Arc<Self>, id: KeyId, days: RangeInclusive<UtcDay>) -> Done<Option<Vec<DayUsage>>>;
+    fn prune_usage(self: Arc<Self>, before: UtcDay) -> Done<u64>;
 }
 
 impl<R: KeyRegistry> ErasedRegistry for R {
@@ -88,6 +91,14 @@ impl<R: KeyRegistry> ErasedRegistry for R {
 
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()> {
         Box::pin(async move { map_store_error(KeyRegistry::record_usage(&*self, &usage).await) })
+    }
+
+    fn usage(self: Arc<Self>, id: KeyId, days: RangeInclusive<UtcDay>) -> Done<Option<Vec<DayUsage>>> {
+        Box::pin(async move { map_store_error(KeyRegistry::usage(&*self, &id, days).await) })
+    }
+
+    fn prune_usage(self: Arc<Self>, before: UtcDay) -> Done<u64> {
+        Box::pin(async move { map_store_error(KeyRegistry::prune_usage(&*self, before).await) })
     }
 }
 

@@ -121,6 +121,10 @@ pub enum ManageError {
     /// No scheme of the manager's layers can carry the imported key. The text lists the schemes.
     #[error("none of these schemes can carry the key: {0}")]
     UnsupportedKeyCharacters(String),
+    /// The registry does not keep usage by day: see
+    /// [`KeyRegistry::usage`](crate::KeyRegistry::usage).
+    #[error("the key store does not keep usage by day")]
+    UsageNotKept,
     /// The registry rejected the change.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -138,6 +142,7 @@ impl ManageError {
     /// | 404    | `NotFound`, [`RegistryError::NotFound`]                                                |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 422    | `UserRequired`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
+    /// | 501    | `UsageNotKept`                                                                         |
     /// | 503    | `Format`, `Store`                                                                      |
     ///
     /// ```
@@ -178,6 +183,7 @@ impl ManageError {
             | Self::Expiry
             | Self::OutlivesActor => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Expired(_) | Self::Registry(_) => StatusCode::CONFLICT,
+            Self::UsageNotKept => StatusCode::NOT_IMPLEMENTED,
             Self::Format(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -1,16 +1,23 @@
 //! Counts the usage of keys in memory, and writes it to the registry in batches.
 //!
-//! Threads count in separate maps, so that requests do not contend. The first use after a write
-//! starts a timer. After one interval, the counts are written, as one sum per key.
+//! Threads count in separate maps, so that requests do not contend. The first request after a write
+//! starts a timer. After one interval, the counts are written, as one sum per key and day.
+
+mod counts;
+mod read;
+mod settings;
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
+
+pub(super) use settings::UsageSettings;
+use tokio::sync::Notify;
 
 use super::{
     ManageError,
@@ -22,17 +29,24 @@ use crate::{
     observe::{Decision, Outcome},
     record::KeyId,
     rejection::Problem,
-    store::UsageDelta,
+    store::{DayUsage, UsageDelta, UtcDay},
     thread_index::{SHARDS, thread_index},
 };
+use counts::Counts;
 
 pub(super) struct Usage {
     registry: Arc<dyn ErasedRegistry>,
     clock: Clock,
-    interval: Duration,
+    settings: UsageSettings,
     counts: [Mutex<Counts>; SHARDS],
+    /// The number of counts that could not be written.
+    kept: AtomicUsize,
     is_due: AtomicBool,
+    /// Ends the wait for the next write, because a place has counts of many keys.
+    early: Notify,
     alarm: Alarm,
+    /// The day on which old days were last removed.
+    pruned: Mutex<Option<UtcDay>>,
     /// Held during a write.
     turn: tokio::sync::Mutex<()>,
 }
@@ -44,35 +58,51 @@ struct Unwritten<'u> {
     uses: Vec<UsageDelta>,
 }
 
-/// The number of uses and the last time, for each key.
-type Counts = HashMap<KeyId, (u64, SystemTime)>;
+/// What a request with a known key led to. A use is accepted or forbidden.
+#[derive(Clone, Copy)]
+enum Counted {
+    Accepted,
+    Forbidden,
+    Rejected,
+    Limited,
+}
 
-/// The maximum number of keys in one write, which blocks other writers.
+/// The maximum number of days of keys in one write, which blocks other writers.
 const BATCH: usize = 500;
 
+/// The pause between two removals of old days, in which other writers have their turn.
+const PRUNE_PAUSE: Duration = Duration::from_millis(20);
+
 impl Usage {
-    pub(super) fn new(registry: Arc<dyn ErasedRegistry>, clock: Clock, interval: Duration) -> Arc<Self> {
+    pub(super) fn new(registry: Arc<dyn ErasedRegistry>, clock: Clock, settings: UsageSettings) -> Arc<Self> {
         let counts = std::array::from_fn(|_| Mutex::default());
         Arc::new(Self {
             registry,
             clock,
-            interval,
+            settings,
             counts,
+            kept: AtomicUsize::new(0),
             is_due: AtomicBool::new(false),
-            alarm: Alarm::new(Work::Usage, interval),
+            early: Notify::new(),
+            alarm: Alarm::new(Work::Usage, settings.interval),
+            pruned: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Counts the use of a verified key, even if a guard rejected the request.
+    /// Counts a request whose key the store has, by its outcome.
     pub(super) fn count(self: &Arc<Self>, decision: &Decision) {
-        let is_use = match decision.outcome() {
-            Outcome::Accepted => true,
-            Outcome::Refused(reason) => is_use(reason.problem()),
-            Outcome::Anonymous | Outcome::Skipped | Outcome::Preflight | Outcome::Abandoned => false,
+        let counted = match decision.outcome() {
+            Outcome::Accepted => Some(Counted::Accepted),
+            Outcome::Refused(reason) => counted(reason.problem()),
+            Outcome::Anonymous | Outcome::Skipped | Outcome::Preflight | Outcome::Abandoned => None,
         };
-        if let Some(id) = decision.key_id().filter(|_| is_use) {
-            self.add(thread_index(), id.clone(), 1, self.clock.now());
+        if let Some((id, counted)) = decision.key_id().zip(counted) {
+            let now = self.clock.now();
+            let is_early = self.place(thread_index()).count(id, counted, now, &self.kept);
+            if is_early {
+                self.early.notify_one();
+            }
             self.write_in_an_interval();
         }
     }
@@ -91,13 +121,15 @@ impl Usage {
     }
 
     fn take(&self) -> Vec<UsageDelta> {
-        let mut all = Counts::new();
+        let mut all = HashMap::<(KeyId, UtcDay), UsageDelta>::new();
         for place in 0..SHARDS {
-            for (id, (count, last_at)) in std::mem::take(&mut *self.place(place)) {
-                add(&mut all, id, count, last_at);
+            let taken = self.place(place).take();
+            for delta in taken {
+                let sum = all.entry((delta.id.clone(), delta.usage.day));
+                sum.and_modify(|sum| sum.merge(&delta)).or_insert(delta);
             }
         }
-        all.into_iter().map(|(id, (count, last_at))| UsageDelta { id, count, last_used_at: last_at }).collect()
+        all.into_values().collect()
     }
 
     fn write_in_an_interval(self: &Arc<Self>) {
@@ -110,16 +142,35 @@ impl Usage {
         };
         let usage = Arc::clone(self);
         runtime.spawn(async move {
-            tokio::time::sleep(usage.interval).await;
+            let _ = tokio::time::timeout(usage.settings.interval, usage.early.notified()).await;
             usage.is_due.store(false, Ordering::Relaxed);
-            if usage.flush().await.is_err() {
-                usage.write_in_an_interval();
+            match usage.flush().await {
+                Ok(()) => usage.prune().await,
+                Err(_) => usage.write_in_an_interval(),
             }
         });
     }
 
-    fn add(&self, place: usize, id: KeyId, count: u64, last_at: SystemTime) {
-        add(&mut self.place(place), id, count, last_at);
+    /// Removes old days, once a day.
+    async fn prune(&self) {
+        let today = UtcDay::from(self.clock.now());
+        let last = self.pruned.lock().unwrap_or_else(PoisonError::into_inner).replace(today);
+        if last == Some(today) {
+            return;
+        }
+        let before = today.minus(self.settings.days);
+        loop {
+            match Arc::clone(&self.registry).prune_usage(before).await {
+                Ok(0) => return,
+                Ok(_) => tokio::time::sleep(PRUNE_PAUSE).await,
+                Err(error) => {
+                    self.alarm.failed(&error);
+                    // The next write tries again.
+                    *self.pruned.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    return;
+                }
+            }
+        }
     }
 
     fn place(&self, place: usize) -> MutexGuard<'_, Counts> {
@@ -129,28 +180,39 @@ impl Usage {
 
 impl Drop for Unwritten<'_> {
     fn drop(&mut self) {
-        for UsageDelta { id, count, last_used_at: last_at } in self.uses.drain(..) {
-            self.usage.add(0, id, count, last_at);
+        self.usage.kept.store(self.uses.len(), Ordering::Relaxed);
+        self.usage.place(0).put_back(self.uses.drain(..));
+    }
+}
+
+impl Counted {
+    const ALL: [Self; 4] = [Self::Accepted, Self::Forbidden, Self::Rejected, Self::Limited];
+
+    fn is_use(self) -> bool {
+        matches!(self, Self::Accepted | Self::Forbidden)
+    }
+
+    fn of(self, usage: &mut DayUsage) -> &mut u64 {
+        match self {
+            Self::Accepted => &mut usage.accepted,
+            Self::Forbidden => &mut usage.forbidden,
+            Self::Rejected => &mut usage.rejected,
+            Self::Limited => &mut usage.limited,
         }
     }
 }
 
-/// Returns whether a rejection counts as a use of the key: the key was verified, and a guard
-/// rejected the request. When you add a [`Problem`], add it to this match.
-fn is_use(problem: Problem) -> bool {
+/// Returns how a rejection counts, if it has a key. It counts as a use if the key was verified, and
+/// a guard rejected the request. When you add a [`Problem`], add it to this match.
+fn counted(problem: Problem) -> Option<Counted> {
     match problem {
-        Problem::Forbidden | Problem::NotFound => true,
+        Problem::Forbidden | Problem::NotFound => Some(Counted::Forbidden),
+        Problem::InvalidKey => Some(Counted::Rejected),
+        Problem::TooManyRequests => Some(Counted::Limited),
         Problem::MissingKey
         | Problem::MalformedCredential
         | Problem::AmbiguousCredential
-        | Problem::InvalidKey
-        | Problem::TooManyRequests
         | Problem::Internal
-        | Problem::Unavailable => false,
+        | Problem::Unavailable => None,
     }
-}
-
-fn add(counts: &mut Counts, id: KeyId, count: u64, last_at: SystemTime) {
-    let entry = counts.entry(id).or_insert((0, last_at));
-    *entry = (entry.0 + count, entry.1.max(last_at));
 }

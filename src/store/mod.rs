@@ -8,6 +8,7 @@ mod change;
 mod change_context;
 mod change_feed;
 mod change_scope;
+mod day;
 mod erased;
 mod filter;
 mod join;
@@ -30,6 +31,7 @@ mod tables;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod transaction;
+mod usage;
 
 use std::{error::Error, sync::Arc};
 
@@ -40,6 +42,7 @@ pub use change::RegistryChange;
 pub use change_context::ChangeContext;
 pub use change_feed::{ChangeFeed, Invalidation};
 pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
+pub use day::{InvalidDay, UtcDay};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::KeyFilter;
 pub use join::JoinStore;
@@ -51,7 +54,7 @@ pub use migration::{Migration, MigrationIndex};
 pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder, PostgresTransaction};
 pub use registry::KeyRegistry;
 pub use registry_error::RegistryError;
-pub use registry_types::{KeyLimit, Replacement, UsageDelta};
+pub use registry_types::{KeyLimit, Replacement};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore, SqliteStoreBuilder, SqliteTransaction};
 #[cfg(feature = "static-files")]
@@ -60,6 +63,7 @@ pub use static_keys::{StaticKeys, StaticKeysError};
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 pub use tables::TablesError;
 pub use transaction::{RegistryTransaction, TransactionalStore};
+pub use usage::{DayUsage, UsageDelta};
 
 use crate::{key::KeyDigest, record::KeyRecord};
 

@@ -1,6 +1,10 @@
 //! The write side of a store: atomic changes.
 
-use super::{ChangeContext, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta};
+use std::ops::RangeInclusive;
+
+use super::{
+    ChangeContext, DayUsage, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta, UtcDay,
+};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
@@ -241,10 +245,39 @@ pub trait KeyRegistry: KeyStore {
     /// Adds to the use counts of keys, and advances the times of their last use. Ids without a
     /// record are skipped. No other field of a record changes, and neither does its version.
     ///
+    /// A registry that keeps usage by day adds to the days of each key in the same transaction.
+    ///
     /// # Errors
     ///
     /// The store failed: see [Failures](KeyRegistry#failures).
     fn record_usage(&self, usage: &[UsageDelta]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Returns the recorded usage of a key on these days: the days with requests, in ascending
+    /// order, each once. An unknown id and a removed key have none. Returns `None` if the registry
+    /// does not keep usage by day, as the default implementation does.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn usage(
+        &self,
+        _id: &KeyId,
+        _days: RangeInclusive<UtcDay>,
+    ) -> impl Future<Output = Result<Option<Vec<DayUsage>>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Removes usage of days before this one, and returns how many days of keys it removed. It may
+    /// stop after some of them, to hold its locks briefly: call it until it returns 0.
+    ///
+    /// The default implementation removes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. Some days may have been removed.
+    fn prune_usage(&self, _before: UtcDay) -> impl Future<Output = Result<u64, Self::Error>> + Send {
+        async { Ok(0) }
+    }
 }
 
 /// The maximum number of attempts of the default [`KeyRegistry::disable`].

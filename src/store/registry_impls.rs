@@ -1,9 +1,10 @@
 //! Implements `KeyRegistry` for every store with transactions, and for a shared registry.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
-    ChangeContext, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, TransactionalStore, UsageDelta, change,
+    ChangeContext, DayUsage, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, TransactionalStore,
+    UsageDelta, UtcDay, change,
 };
 use crate::{
     key::KeyDigest,
@@ -98,6 +99,14 @@ impl<S: TransactionalStore> KeyRegistry for S {
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), S::Error> {
         TransactionalStore::record_usage(self, usage).await
     }
+
+    async fn usage(&self, id: &KeyId, days: RangeInclusive<UtcDay>) -> Result<Option<Vec<DayUsage>>, S::Error> {
+        self.read_usage(id, days).await
+    }
+
+    async fn prune_usage(&self, before: UtcDay) -> Result<u64, S::Error> {
+        TransactionalStore::prune_usage(self, before).await
+    }
 }
 
 impl<R: KeyRegistry> KeyRegistry for Arc<R> {
@@ -187,5 +196,13 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
 
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), R::Error> {
         R::record_usage(self, usage).await
+    }
+
+    async fn usage(&self, id: &KeyId, days: RangeInclusive<UtcDay>) -> Result<Option<Vec<DayUsage>>, R::Error> {
+        R::usage(self, id, days).await
+    }
+
+    async fn prune_usage(&self, before: UtcDay) -> Result<u64, R::Error> {
+        R::prune_usage(self, before).await
     }
 }

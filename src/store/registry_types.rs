@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::record::{KeyId, KeyRecord, Status};
+use crate::record::{KeyRecord, Status};
 
 /// The records that a replacement has changed, besides the new one.
 ///
@@ -42,26 +42,7 @@ pub struct KeyLimit {
     pub at: SystemTime,
 }
 
-/// The uses of one key since they were last recorded.
-///
-/// ```
-/// use std::time::{Duration, SystemTime};
-/// use tower_api_key::store::UsageDelta;
-///
-/// let once = UsageDelta { id: "k1".into(), count: 1, last_used_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) };
-/// assert_eq!(once.count, 1);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageDelta {
-    /// The id of the key.
-    pub id: KeyId,
-    /// The number of uses.
-    pub count: u64,
-    /// The time of the last use.
-    pub last_used_at: SystemTime,
-}
-
-// === impl Replacement, KeyLimit, UsageDelta ===
+// === impl Replacement, KeyLimit ===
 
 impl Replacement {
     /// Returns a replacement of `old`, with the record whose grace period has ended.
@@ -78,14 +59,5 @@ impl KeyLimit {
     /// successor, issue another key, and use the replaced key until its grace period ends.
     pub fn counts(&self, record: &KeyRecord) -> bool {
         record.status() != Status::Revoked && record.expires_at().is_none_or(|end| self.at < end)
-    }
-}
-
-impl UsageDelta {
-    /// Returns the record with these uses added. The time of the last use never moves back.
-    pub(crate) fn add_to(&self, record: KeyRecord) -> KeyRecord {
-        let count = record.use_count().saturating_add(self.count);
-        let last = record.last_used_at().max(Some(self.last_used_at));
-        record.with_usage(count, last)
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     key::KeyDigest,
     permission::Permissions,
     record::{Author, ColdFields, Fields, History, KeyRecord, Owner},
+    store::{DayUsage, UtcDay},
 };
 
 /// The error for a row that does not hold a record: another program has written it.
@@ -161,6 +162,31 @@ fn permissions(text: &str, wildcards: bool) -> Result<Permissions, sqlx::Error> 
 }
 
 /// Integers of a database are signed; no count comes near the maximum.
+/// Returns the number of a day, and its counts in the order of the columns.
+pub(super) fn counts(usage: &DayUsage) -> (i32, [i64; 4]) {
+    let counts = [usage.accepted, usage.forbidden, usage.rejected, usage.limited];
+    (day_number(usage.day), counts.map(number))
+}
+
+pub(super) fn day_number(day: UtcDay) -> i32 {
+    i32::try_from(day.number()).unwrap_or(i32::MAX)
+}
+
+pub(super) fn usage<R: Row>(row: &R) -> Result<DayUsage, sqlx::Error>
+where
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> i32: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let day = u32::try_from(row.try_get::<i32, _>("day")?).map_err(decode)?;
+    let mut usage = DayUsage::new(UtcDay::from_number(day));
+    usage.accepted = count(row.try_get("accepted")?);
+    usage.forbidden = count(row.try_get("forbidden")?);
+    usage.rejected = count(row.try_get("rejected")?);
+    usage.limited = count(row.try_get("limited")?);
+    Ok(usage)
+}
+
 pub(super) fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,9 +1,11 @@
 //! The traits to implement for a database: a store with transactions, and the six operations of a
 //! transaction.
 
+use std::ops::RangeInclusive;
+
 use super::{
-    BoxError, ChangeScope, CountedKeys, KeyFilter, KeyStore, OwnerScope, RegistryChange, RegistryError, UsageDelta,
-    change,
+    BoxError, ChangeScope, CountedKeys, DayUsage, KeyFilter, KeyStore, OwnerScope, RegistryChange, RegistryError,
+    UsageDelta, UtcDay, change,
 };
 use crate::{
     event::KeyEvent,
@@ -94,6 +96,34 @@ pub trait TransactionalStore: KeyStore {
     /// The store failed: see [Failures](super::KeyRegistry#failures).
     fn record_usage(&self, usage: &[UsageDelta]) -> impl Future<Output = Result<(), Self::Error>> + Send {
         async move { self.transact(&change::RecordUsage { usage }).await.map(drop) }
+    }
+
+    /// Returns the usage of a key by day. [`KeyRegistry::usage`](super::KeyRegistry::usage) returns
+    /// the same.
+    ///
+    /// By default it returns `None`: the store does not keep usage by day. If you override it, also
+    /// override [`record_usage`](Self::record_usage) and [`prune_usage`](Self::prune_usage), and
+    /// delete the usage of a key together with the key.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn read_usage(
+        &self,
+        _id: &KeyId,
+        _days: RangeInclusive<UtcDay>,
+    ) -> impl Future<Output = Result<Option<Vec<DayUsage>>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Removes usage of old days: see
+    /// [`KeyRegistry::prune_usage`](super::KeyRegistry::prune_usage). By default it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn prune_usage(&self, _before: UtcDay) -> impl Future<Output = Result<u64, Self::Error>> + Send {
+        async { Ok(0) }
     }
 }
 

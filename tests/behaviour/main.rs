@@ -88,5 +88,6 @@ mod testkit;
 #[cfg(feature = "testkit")]
 mod testkit_whole;
 mod usage;
+mod usage_by_day;
 mod verification;
 mod what_to_touch;

@@ -102,10 +102,7 @@ async fn a_change_is_found_at_once_however_familiar_the_key() {
     store.update(record(1).with_name("new"), None).await.unwrap().unwrap();
     assert_eq!(found(&store, 1).unwrap().name(), Some("new"));
     made_familiar(&store, 1);
-    store
-        .record_usage(&[UsageDelta { id: "k000001".into(), count: 3, last_used_at: std::time::UNIX_EPOCH }])
-        .await
-        .unwrap();
+    store.record_usage(&[UsageDelta::accepted("k000001", 3, std::time::UNIX_EPOCH)]).await.unwrap();
     assert_eq!(found(&store, 1).unwrap().use_count(), 3);
     made_familiar(&store, 1);
     store.revoke(&"k000001".into(), None).await.unwrap().unwrap();

@@ -1,11 +1,13 @@
 //! Tests the testkit: it rejects registries that are wrong in one respect.
 
+mod wrong_days;
 mod wrong_registry;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tower_api_key::store::testkit;
 
+use wrong_days::{DAY_MISTAKES, DayMistake, WrongDays};
 use wrong_registry::{Method, Mistake, Wrong};
 
 /// Returns whether the testkit rejects it in one of a few runs: a race does not fail every time.
@@ -15,6 +17,21 @@ fn is_refused(mistake: Mistake) -> bool {
         let check = || runtime.block_on(testkit::check(async || Wrong::new(mistake)));
         catch_unwind(AssertUnwindSafe(check)).is_err()
     })
+}
+
+/// Returns why the testkit rejects a registry with this mistake.
+fn refusal(mistake: DayMistake) -> Option<String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    let check = || runtime.block_on(testkit::check(async || WrongDays::new(mistake)));
+    let panic = catch_unwind(AssertUnwindSafe(check)).err()?;
+    Some(panic.downcast_ref::<String>().cloned().unwrap_or_default())
+}
+
+#[test]
+fn every_mistake_of_usage_by_day_is_found() {
+    assert_eq!(refusal(DayMistake::None), None);
+    let overlooked: Vec<_> = DAY_MISTAKES.into_iter().filter(|mistake| refusal(*mistake).is_none()).collect();
+    assert!(overlooked.is_empty(), "not detected: {overlooked:?}");
 }
 
 #[test]

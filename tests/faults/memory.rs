@@ -135,7 +135,7 @@ async fn s03_a_record_is_listed_and_counted_as_it_is_now() {
     assert_eq!(listed(KeyFilter::organization("acme")).await, 2);
     assert_eq!(listed(KeyFilter::organization("acme").with_revoked()).await, 3);
     store.insert(of_bot(4), cap(2, 10), None).await.unwrap().unwrap();
-    let used = UsageDelta { id: of_bot(4).id().clone(), count: 3, last_used_at: at(9) };
+    let used = UsageDelta::accepted(of_bot(4).id().clone(), 3, at(9));
     store.record_usage(&vec![used; 100]).await.unwrap();
     assert_eq!(store.get(of_bot(4).id()).await.unwrap().unwrap().use_count(), 300);
     // Removes the keys of one user, including revoked ones, and no others.
@@ -221,11 +221,7 @@ fn s03_a_million_keys_keep_nobody_waiting() {
         );
     }
     let uses: Vec<UsageDelta> = (0..500)
-        .map(|number| UsageDelta {
-            id: record(number * 1999).id().clone(),
-            count: 1,
-            last_used_at: SystemTime::UNIX_EPOCH,
-        })
+        .map(|number| UsageDelta::accepted(record(number * 1999).id().clone(), 1, SystemTime::UNIX_EPOCH))
         .collect();
     println!("500 uses: {:.1?}", done(&mut || alone.block_on(store.record_usage(&uses)).unwrap()));
     println!("Debug: {:.1?}", done(&mut || drop(format!("{store:?}"))));

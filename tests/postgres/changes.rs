@@ -34,7 +34,7 @@ async fn what_the_store_changes_is_told_and_a_use_is_not() {
     let renamed = store.get(&id()).await.unwrap().unwrap().with_name("links");
     let renamed = store.update(renamed, None).await.unwrap().unwrap();
     assert_eq!(changes.heartbeat().await.unwrap(), [key(1)]);
-    let used = UsageDelta { id: id(), count: 7, last_used_at: std::time::SystemTime::UNIX_EPOCH };
+    let used = UsageDelta::accepted(id(), 7, std::time::SystemTime::UNIX_EPOCH);
     store.record_usage(&[used]).await.unwrap();
     assert_eq!(changes.heartbeat().await.unwrap(), []);
     store.rehash(&id(), &[1; 32].into(), &[2; 32].into()).await.unwrap().unwrap();

@@ -129,7 +129,7 @@ async fn every_statement_goes_through_an_index() {
             let stored = store.get(record.id()).await.unwrap().unwrap();
             store.update(stored.with_name("x"), None).await.unwrap().unwrap();
             store.rehash(record.id(), record.digest(), &[99; 32].into()).await.unwrap().unwrap();
-            let used = tower_api_key::store::UsageDelta { id: record.id().clone(), count: 1, last_used_at: cap.at };
+            let used = tower_api_key::store::UsageDelta::accepted(record.id().clone(), 1, cap.at);
             store.record_usage(&[used]).await.unwrap();
             store.revoke(record.id(), None).await.unwrap().unwrap();
             if round % 2 == 0 || record.owner() == Some(&Owner::ServiceAccount) {

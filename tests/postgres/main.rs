@@ -26,6 +26,7 @@ mod round_trips;
 mod support;
 mod tls;
 mod upgrades;
+mod usage;
 
 use tower_api_key::{KeyRecord, Owner};
 

@@ -56,7 +56,7 @@ async fn uses_and_removals_never_wait_for_each_other_in_a_circle() {
                 for round in 0..40 {
                     let ids =
                         (0..100).flat_map(|number| [stays(number), goes(number)].map(|record| record.id().clone()));
-                    let once = |id| UsageDelta { id, count: 1, last_used_at: SystemTime::UNIX_EPOCH };
+                    let once = |id| UsageDelta::accepted(id, 1, SystemTime::UNIX_EPOCH);
                     let mut uses: Vec<_> = ids.map(once).collect();
                     if task % 2 == 0 {
                         uses.reverse();

@@ -36,6 +36,7 @@ pub struct FaultyStore {
     pub finds: Arc<AtomicUsize>,
     pub(super) broken: Arc<AtomicBool>,
     pub(super) batches: Arc<AtomicUsize>,
+    pub(super) prunes: Arc<AtomicUsize>,
     pub(super) rehashes: Arc<AtomicUsize>,
     pub(super) batch_time: Arc<Mutex<Duration>>,
     /// The number of inserts that hang forever.
@@ -53,6 +54,7 @@ impl FaultyStore {
             finds: Arc::default(),
             broken: Arc::default(),
             batches: Arc::default(),
+            prunes: Arc::default(),
             rehashes: Arc::default(),
             batch_time: Arc::default(),
             held_inserts: Arc::default(),

@@ -1,11 +1,11 @@
 //! The registry of [`FaultyStore`], and an [`Api`] with keys from a manager.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{ops::RangeInclusive, sync::atomic::Ordering, time::Duration};
 
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
-    store::{BoxError, ChangeContext, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta},
+    store::{BoxError, ChangeContext, DayUsage, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta, UtcDay},
 };
 
 use super::{Api, FaultyStore};
@@ -77,6 +77,11 @@ impl FaultyStore {
     /// Returns the number of written usage batches.
     pub fn batches(&self) -> usize {
         self.batches.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often old days were removed.
+    pub fn prunes(&self) -> usize {
+        self.prunes.load(Ordering::Relaxed)
     }
 
     /// Returns how often a key was rehashed.
@@ -213,5 +218,15 @@ impl KeyRegistry for FaultyStore {
             tokio::time::sleep(time).await;
         }
         Ok(self.keys.record_usage(uses).await?)
+    }
+
+    async fn usage(&self, id: &KeyId, days: RangeInclusive<UtcDay>) -> Result<Option<Vec<DayUsage>>, BoxError> {
+        Ok(self.keys.usage(id, days).await?)
+    }
+
+    async fn prune_usage(&self, before: UtcDay) -> Result<u64, BoxError> {
+        self.sound()?;
+        self.prunes.fetch_add(1, Ordering::Relaxed);
+        Ok(self.keys.prune_usage(before).await?)
     }
 }

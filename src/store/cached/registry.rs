@@ -2,13 +2,15 @@
 //! keys at once. The change feed invalidates the keys on the other nodes. After a change with an
 //! unknown outcome, the feed invalidates them here, too.
 
+use std::ops::RangeInclusive;
+
 use super::{CacheError, CachedStore};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, Invalidation, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
-        UsageDelta, box_error,
+        BoxError, ChangeContext, DayUsage, Invalidation, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
+        UsageDelta, UtcDay, box_error,
     },
 };
 
@@ -128,5 +130,13 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
 
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), CacheError> {
         map_error(self.cache.store.record_usage(usage).await)
+    }
+
+    async fn usage(&self, id: &KeyId, days: RangeInclusive<UtcDay>) -> Result<Option<Vec<DayUsage>>, CacheError> {
+        map_error(self.cache.store.usage(id, days).await)
+    }
+
+    async fn prune_usage(&self, before: UtcDay) -> Result<u64, CacheError> {
+        map_error(self.cache.store.prune_usage(before).await)
     }
 }

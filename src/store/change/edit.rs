@@ -124,7 +124,7 @@ impl RegistryChange for RecordUsage<'_> {
 
     async fn apply<T: RegistryTransaction>(&self, transaction: &mut T) -> Result<Result<(), RegistryError>, T::Error> {
         let mut used = BTreeMap::<&KeyId, Vec<&UsageDelta>>::new();
-        for delta in self.usage {
+        for delta in self.usage.iter().filter(|delta| delta.uses() > 0) {
             used.entry(&delta.id).or_default().push(delta);
         }
         let ids: Vec<&KeyId> = used.keys().copied().collect();

@@ -6,6 +6,7 @@ use super::{
     order::{End, ExpiryOrder, IdBound, IdOrder, OrganizationOrder, OwnerOrder, SortKey, Sorted, Whose},
     permission_interner::PermissionInterner,
     table::WriteToken,
+    usage::UsageTable,
 };
 use crate::{
     record::{Fields, KeyId, KeyRecord},
@@ -20,6 +21,7 @@ pub(super) struct Index {
     /// The records that a limit may count.
     open: Sorted<ExpiryOrder>,
     permissions: PermissionInterner,
+    pub(super) usage: UsageTable,
     pub(super) token: WriteToken,
 }
 

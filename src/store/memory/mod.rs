@@ -6,10 +6,12 @@ mod order;
 mod permission_interner;
 mod table;
 mod transaction;
+mod usage;
 mod write_lock;
 
 use std::{
     convert::Infallible,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -18,7 +20,10 @@ use tokio::sync::broadcast;
 pub use change_feed::MemoryChangeFeed;
 pub use transaction::MemoryTransaction;
 
-use super::{ChangeScope, Invalidation, KeyFilter, KeyStore, Lookup, RegistryError, TransactionalStore, UsageDelta};
+use super::{
+    ChangeScope, DayUsage, Invalidation, KeyFilter, KeyStore, Lookup, RegistryError, TransactionalStore, UsageDelta,
+    UtcDay,
+};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
@@ -45,6 +50,8 @@ use write_lock::WriteLock;
 /// - **Memory.** Equal permission sets are stored once. Each thread that looks up keys keeps
 ///   handles of at most 256 records, which can stay in memory after a change or a removal, but are
 ///   not returned any more.
+/// - **Usage.** Each day on which a key is used takes 40 bytes, until it is removed after
+///   [`usage_days`](crate::manage::KeyManagerBuilder::usage_days).
 /// - **Hash flooding.** A lookup uses a seeded hash of the first eight bytes of the digest. Keys
 ///   with similar SHA-256 digests collide only if these eight bytes are equal. Only stored keys can
 ///   collide, and unknown keys are never stored.
@@ -186,6 +193,25 @@ impl TransactionalStore for MemoryStore {
             transaction.apply();
         }
         Ok(())
+    }
+
+    async fn read_usage(&self, id: &KeyId, days: RangeInclusive<UtcDay>) -> Result<Option<Vec<DayUsage>>, Infallible> {
+        Ok(Some(self.0.read().usage.of(id, &days)))
+    }
+
+    async fn prune_usage(&self, before: UtcDay) -> Result<u64, Infallible> {
+        let (mut removed, mut after) = (0, None);
+        loop {
+            let pruned = {
+                let _turn = self.0.writer.acquire();
+                self.0.write().usage.prune(before, after.as_ref())
+            };
+            (removed, after) = (removed + pruned.0, pruned.1);
+            if after.is_none() {
+                return Ok(removed);
+            }
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -83,6 +83,7 @@ impl MemoryState {
                 self.notify(&digest);
             }
             Write::Delete(id) => {
+                index.usage.remove(&id);
                 if let Some(removed) = index.remove(&id) {
                     self.remove_digest(index, removed.digest(), replaced);
                     replaced.push(removed.into_fields());
@@ -98,7 +99,10 @@ impl MemoryState {
             }
             Write::Use(delta) => {
                 if let Some(record) = index.find(&delta.id) {
-                    self.upsert(index, delta.add_to(record), replaced);
+                    index.usage.add(&delta);
+                    if delta.uses() > 0 {
+                        self.upsert(index, delta.add_to(record), replaced);
+                    }
                 }
             }
             Write::Rejected(record) => replaced.push(record.into_fields()),

@@ -1,17 +1,20 @@
 //! The registry: one timeout for a change, whatever it waits for.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, query::Query};
 
 use super::{PostgresStore, contains_nul, pool::Purpose, statements, transaction::PostgresTransaction};
 use crate::{
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, JoinStore, KeyFilter, RegistryChange, RegistryError, TransactionalStore, UsageDelta,
-        change, row,
+        ChangeKind, ChangeScope, DayUsage, JoinStore, KeyFilter, RegistryChange, RegistryError, TransactionalStore,
+        UsageDelta, UtcDay, change, row,
     },
 };
+
+/// The maximum number of days of keys that are removed in one transaction.
+const PRUNED: i64 = 1_000;
 
 impl TransactionalStore for PostgresStore {
     type Transaction<'s> = PostgresTransaction<'s>;
@@ -74,14 +77,49 @@ impl TransactionalStore for PostgresStore {
     }
 
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), sqlx::Error> {
-        let (ids, counts, times) = statements::add_up(usage);
+        let statements::UsageColumns { keys, days, counts } = statements::add_up(usage);
         let work = async {
             // Adding usage must not be repeated after an error, so the connection is checked first.
             let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
-            let query = sqlx::query(self.pool.tables.sql(statements::RECORD_USES)).bind(ids).bind(counts).bind(times);
+            let query = sqlx::query(self.pool.tables.sql(statements::RECORD_USES));
+            let query = query.bind(keys.0).bind(keys.1).bind(keys.2).bind(days.0).bind(days.1);
+            let query = counts.into_iter().fold(query, Query::bind);
             query.execute(&mut *connection).await?;
             connection.release();
             Ok(())
+        };
+        self.pool.within(work).await
+    }
+
+    async fn read_usage(&self, id: &KeyId, days: RangeInclusive<UtcDay>) -> Result<Option<Vec<DayUsage>>, sqlx::Error> {
+        if contains_nul(id.as_str()) {
+            return Ok(Some(Vec::new()));
+        }
+        let (first, last) = (row::day_number(*days.start()), row::day_number(*days.end()));
+        let work = async {
+            let mut permit = self.pool.permit(Purpose::List).await?;
+            loop {
+                let mut connection = self.pool.acquire(permit).await?;
+                let query =
+                    sqlx::query(self.pool.tables.sql(statements::USAGE)).bind(id.as_str()).bind(first).bind(last);
+                let rows = query.fetch_all(&mut *connection).await;
+                match connection.finish(rows) {
+                    ControlFlow::Break(rows) => return rows?.iter().map(row::usage).collect::<Result<_, _>>(),
+                    ControlFlow::Continue(freed) => permit = freed,
+                }
+            }
+        };
+        self.pool.within(work).await.map(Some)
+    }
+
+    async fn prune_usage(&self, before: UtcDay) -> Result<u64, sqlx::Error> {
+        let work = async {
+            let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
+            let query =
+                sqlx::query(self.pool.tables.sql(statements::PRUNE_USAGE)).bind(row::day_number(before)).bind(PRUNED);
+            let removed = query.execute(&mut *connection).await?.rows_affected();
+            connection.release();
+            Ok(removed)
         };
         self.pool.within(work).await
     }

@@ -8,7 +8,7 @@ use sqlx::{Postgres, QueryBuilder};
 
 use crate::{
     record::Owner,
-    store::{KeyFilter, OwnerScope, UsageDelta, row},
+    store::{DayUsage, KeyFilter, OwnerScope, UsageDelta, UtcDay, row},
 };
 
 macro_rules! columns {
@@ -49,16 +49,37 @@ pub(super) const PUT: &str = "update api_keys set version = $3, status = $4, nam
 
 pub(super) const SET_DIGEST: &str = "update api_keys set digest = $2, version = $3 where id = $1";
 
-pub(super) const DELETE: &str = "delete from api_keys where id = any($1)";
+/// Deletes keys and their usage.
+pub(super) const DELETE: &str = "with days as (delete from api_key_usage where key_id = any($1))
+    delete from api_keys where id = any($1)";
 
 /// Updates only the rows that it has locked in order. A second statement would also see, and lock,
 /// rows inserted meanwhile.
 pub(super) const RECORD_USES: &str =
-    "with locked as (select id from api_keys where id = any($1) order by id for update)
+    "with locked as (select id from api_keys where id = any($1) order by id for update),
+    days as (
+        insert into api_key_usage as stored (key_id, day, accepted, forbidden, rejected, limited)
+        select id, added.day, added.accepted, added.forbidden, added.rejected, added.limited
+        from unnest($4::text[], $5::integer[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+            as added (id, day, accepted, forbidden, rejected, limited) join locked using (id)
+        order by id, added.day
+        on conflict (key_id, day) do update set
+            accepted = stored.accepted + least(excluded.accepted, 9223372036854775807 - stored.accepted),
+            forbidden = stored.forbidden + least(excluded.forbidden, 9223372036854775807 - stored.forbidden),
+            rejected = stored.rejected + least(excluded.rejected, 9223372036854775807 - stored.rejected),
+            limited = stored.limited + least(excluded.limited, 9223372036854775807 - stored.limited)
+    )
     update api_keys set use_count = use_count + least(used.count, 9223372036854775807 - use_count),
         last_used_at = greatest(last_used_at, used.last_at)
     from locked join unnest($1::text[], $2::bigint[], $3::bigint[]) as used (id, count, last_at) using (id)
-    where api_keys.id = locked.id";
+    where api_keys.id = locked.id and used.last_at is not null";
+
+pub(super) const USAGE: &str = "select day, accepted, forbidden, rejected, limited from api_key_usage
+    where key_id = $1 and day between $2 and $3 order by day";
+
+/// Rows that another node removes are skipped, so that two nodes never wait for each other.
+pub(super) const PRUNE_USAGE: &str = "delete from api_key_usage where ctid = any(array(
+        select ctid from api_key_usage where day < $1 limit $2 for update skip locked))";
 
 /// A row like that of a common key, for when [`FIND`] finds none.
 pub(super) const DECOY: &str = "select repeat('-', 26) as id, decode(repeat('00', 32), 'hex') as digest, 1::bigint as version,
@@ -183,17 +204,42 @@ fn number_of(what: &str, parts: &[Option<&str>]) -> i64 {
     i64::from_be_bytes(number.unwrap_or_default())
 }
 
-/// The ids, the counts, and the times of the last use, with each key once.
-pub(super) fn add_up(uses: &[UsageDelta]) -> (Vec<String>, Vec<i64>, Vec<i64>) {
-    let mut sums = BTreeMap::<&str, (i64, i64)>::new();
-    for one in uses {
-        let (count, last_at) = sums.entry(one.id.as_str()).or_insert((0, i64::MIN));
-        *count = count.saturating_add(row::number(one.count));
-        *last_at = row::micros(one.last_used_at).max(*last_at);
+/// Usage as arrays of columns.
+#[derive(Default)]
+pub(super) struct UsageColumns {
+    /// Each key once: its id, its uses, and the time of the last use, if any.
+    pub(super) keys: (Vec<String>, Vec<i64>, Vec<Option<i64>>),
+    /// Each day of a key once.
+    pub(super) days: (Vec<String>, Vec<i32>),
+    /// The four counts of each day.
+    pub(super) counts: [Vec<i64>; 4],
+}
+
+pub(super) fn add_up(deltas: &[UsageDelta]) -> UsageColumns {
+    let mut keys = BTreeMap::<&str, (u64, Option<i64>)>::new();
+    let mut days = BTreeMap::<(&str, UtcDay), DayUsage>::new();
+    for delta in deltas {
+        let (uses, last_at) = keys.entry(delta.id.as_str()).or_default();
+        *uses = uses.saturating_add(delta.uses());
+        *last_at = delta.last_used_at.map(row::micros).max(*last_at);
+        let day = days.entry((delta.id.as_str(), delta.usage.day));
+        day.or_insert(DayUsage::new(delta.usage.day)).add(&delta.usage);
     }
-    let ids = sums.keys().map(|id| (*id).to_owned()).collect();
-    let (counts, times) = sums.into_values().unzip();
-    (ids, counts, times)
+    let mut columns = UsageColumns::default();
+    for (id, (uses, last_at)) in keys {
+        columns.keys.0.push(id.to_owned());
+        columns.keys.1.push(row::number(uses));
+        columns.keys.2.push(last_at);
+    }
+    for ((id, _), usage) in days {
+        let (day, counts) = row::counts(&usage);
+        columns.days.0.push(id.to_owned());
+        columns.days.1.push(day);
+        for (column, count) in columns.counts.iter_mut().zip(counts) {
+            column.push(count);
+        }
+    }
+    columns
 }
 
 fn is_of(query: &mut PgQuery, of: OwnerScope<'_>) {

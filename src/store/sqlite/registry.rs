@@ -1,5 +1,7 @@
 //! The registry: lists in turn, additions in turn, and changes that still work on a full disk.
 
+use std::ops::RangeInclusive;
+
 use sqlx::SqliteConnection;
 
 use super::{
@@ -12,13 +14,16 @@ use super::{
 use crate::{
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, JoinStore, KeyFilter, RegistryChange, RegistryError, TransactionalStore, UsageDelta,
-        change, row,
+        ChangeKind, ChangeScope, DayUsage, JoinStore, KeyFilter, RegistryChange, RegistryError, TransactionalStore,
+        UsageDelta, UtcDay, change, row,
     },
 };
 
 /// The number of rows of a page that are decoded before other tasks run.
 const ROWS: usize = 16;
+
+/// The maximum number of days of keys that are removed in one transaction.
+const PRUNED: u32 = 1_000;
 
 impl TransactionalStore for SqliteStore {
     type Transaction<'s> = SqliteTransaction<'s>;
@@ -72,6 +77,22 @@ impl TransactionalStore for SqliteStore {
             transaction.add_usage(delta).await?;
         }
         transaction.end().await
+    }
+
+    async fn read_usage(&self, id: &KeyId, days: RangeInclusive<UtcDay>) -> Result<Option<Vec<DayUsage>>, sqlx::Error> {
+        let rows = async {
+            let query = sqlx::query(self.0.tables.sql(statements::USAGE)).bind(id.as_str());
+            let query = query.bind(row::day_number(*days.start())).bind(row::day_number(*days.end()));
+            query.fetch_all(&mut *self.0.gets.acquire().await?).await
+        };
+        self.0.reading(rows).await?.iter().map(row::usage).collect::<Result<_, _>>().map(Some)
+    }
+
+    async fn prune_usage(&self, before: UtcDay) -> Result<u64, sqlx::Error> {
+        let mut transaction = SqliteTransaction::begin(&self.0).await?;
+        let removed = transaction.prune_usage(before, PRUNED).await?;
+        transaction.end().await?;
+        Ok(removed)
     }
 }
 

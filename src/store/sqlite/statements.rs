@@ -44,9 +44,26 @@ pub(super) const DELETE: &str = "delete from api_keys where id = ?";
 pub(super) const OF_OWNER: &str =
     concat!("select ", columns!(), " from api_keys where organization is ? and owner_type is ? and user is ?");
 
+pub(super) const DELETE_USAGE: &str = "delete from api_key_usage where key_id = ?";
+
 pub(super) const RECORD_USE: &str =
     "update api_keys set use_count = use_count + min(?2, 9223372036854775807 - use_count),
         last_used_at = max(coalesce(last_used_at, ?3), ?3) where id = ?1";
+
+/// Adds to a day of a key, unless there is no such key.
+pub(super) const RECORD_DAY: &str = "insert into api_key_usage (key_id, day, accepted, forbidden, rejected, limited)
+    select ?1, ?2, ?3, ?4, ?5, ?6 where exists (select 1 from api_keys where id = ?1)
+    on conflict (key_id, day) do update set
+        accepted = accepted + min(excluded.accepted, 9223372036854775807 - accepted),
+        forbidden = forbidden + min(excluded.forbidden, 9223372036854775807 - forbidden),
+        rejected = rejected + min(excluded.rejected, 9223372036854775807 - rejected),
+        limited = limited + min(excluded.limited, 9223372036854775807 - limited)";
+
+pub(super) const USAGE: &str = "select day, accepted, forbidden, rejected, limited from api_key_usage
+    where key_id = ? and day between ? and ? order by day";
+
+pub(super) const PRUNE_USAGE: &str = "delete from api_key_usage
+    where (key_id, day) in (select key_id, day from api_key_usage where day < ? limit ?)";
 
 pub(super) const COUNT_ALL: &str = "select count(*) from (select 1 from api_keys limit ?)";
 

@@ -3,12 +3,12 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{SqlStr, Sqlite, SqliteConnection, Transaction};
+use sqlx::{SqlStr, Sqlite, SqliteConnection, Transaction, query::Query};
 
 use super::{connections::Connections, fault::SqliteFault, statements};
 use crate::{
     record::{KeyId, KeyRecord},
-    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, row, tables::Tables},
+    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, UtcDay, row, tables::Tables},
 };
 
 /// A transaction of a [`SqliteStore`](super::SqliteStore). It is rolled back when it is dropped.
@@ -55,9 +55,21 @@ impl<'s> SqliteTransaction<'s> {
     }
 
     pub(super) async fn add_usage(&mut self, delta: &UsageDelta) -> Result<(), sqlx::Error> {
-        let query = sqlx::query(self.sql(statements::RECORD_USE)).bind(delta.id.as_str());
-        let query = query.bind(row::number(delta.count)).bind(row::micros(delta.last_used_at));
+        if let Some(last_used_at) = delta.last_used_at {
+            let query = sqlx::query(self.sql(statements::RECORD_USE)).bind(delta.id.as_str());
+            let query = query.bind(row::number(delta.uses())).bind(row::micros(last_used_at));
+            query.execute(&mut *self.transaction).await?;
+        }
+        let (day, counts) = row::counts(&delta.usage);
+        let query = sqlx::query(self.sql(statements::RECORD_DAY)).bind(delta.id.as_str()).bind(day);
+        let query = counts.into_iter().fold(query, Query::bind);
         query.execute(&mut *self.transaction).await.map(drop)
+    }
+
+    /// Removes some of the days before this one.
+    pub(super) async fn prune_usage(&mut self, before: UtcDay, most: u32) -> Result<u64, sqlx::Error> {
+        let query = sqlx::query(self.sql(statements::PRUNE_USAGE)).bind(row::day_number(before)).bind(most);
+        Ok(query.execute(&mut *self.transaction).await?.rows_affected())
     }
 
     fn sql(&self, text: &'static str) -> SqlStr {
@@ -116,7 +128,9 @@ impl RegistryTransaction for SqliteTransaction<'_> {
 
     async fn delete(&mut self, ids: &[&KeyId]) -> Result<(), sqlx::Error> {
         for id in ids {
-            sqlx::query(self.sql(statements::DELETE)).bind(id.as_str()).execute(&mut *self.transaction).await?;
+            for statement in [statements::DELETE_USAGE, statements::DELETE] {
+                sqlx::query(self.sql(statement)).bind(id.as_str()).execute(&mut *self.transaction).await?;
+            }
         }
         Ok(())
     }

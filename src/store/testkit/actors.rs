@@ -117,7 +117,7 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_works_is_made(registry: imp
     for change in CHANGES {
         start_over(&registry).await;
         let actor = ActorKey::of(&stored(&registry, "actor").await).with_clock(|| noon() - SECOND).into();
-        let once = UsageDelta { id: "actor".into(), count: 1, last_used_at: noon() };
+        let once = UsageDelta::accepted("actor", 1, noon());
         sound(registry.record_usage(&[once]).await);
         assert_eq!(
             Box::pin(change.make(&registry, Some(&actor))).await,
@@ -251,7 +251,7 @@ pub(super) async fn keys_change_each_other_without_a_circle(registry: impl KeyRe
             let ids = ["a", "b", "c"];
             let (by, to) = (ids[usize::from(number) % 3], ids[(usize::from(number) / 3 + step) % 3]);
             if number == 15 {
-                let uses = ids.map(|id| UsageDelta { id: id.into(), count: 1, last_used_at: noon() });
+                let uses = ids.map(|id| UsageDelta::accepted(id, 1, noon()));
                 sound(registry.record_usage(&uses).await);
                 continue;
             }

@@ -20,6 +20,7 @@
 mod actors;
 mod cap;
 mod changes;
+mod days;
 mod faults;
 mod first;
 mod pages;
@@ -119,6 +120,9 @@ async fn check_uses<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     uses::a_count_stays_at_its_most(open().await).await;
     uses::an_update_in_flight_loses_no_use(open().await).await;
     uses::uses_change_nothing_else(open().await).await;
+    days::days_add_up_and_come_in_order(open().await).await;
+    days::days_go_with_their_key(open().await).await;
+    days::old_days_are_pruned(open().await).await;
 }
 
 async fn check_whole<R: KeyRegistry>(open: &impl AsyncFn() -> R) {

@@ -6,7 +6,7 @@ use super::{KeyRegistry, SECOND, insert, noon, of_alice, race, sound, stored};
 use crate::store::UsageDelta;
 
 fn used(id: &str, count: u64, last_at: std::time::SystemTime) -> UsageDelta {
-    UsageDelta { id: id.into(), count, last_used_at: last_at }
+    UsageDelta::accepted(id, count, last_at)
 }
 
 pub(super) async fn uses_add_up_and_never_go_back(registry: impl KeyRegistry) {

@@ -72,7 +72,7 @@ pub(super) async fn a_list_has_whole_records_and_as_many_as_it_may(registry: imp
 pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
     let record = of_alice("a", 1).with_environment("live").with_name("a").with_mask("acme_...");
     insert(&registry, record.with_expires_at(noon() + SECOND * 60)).await;
-    sound(registry.record_usage(&[UsageDelta { id: "a".into(), count: 3, last_used_at: noon() }]).await);
+    sound(registry.record_usage(&[UsageDelta::accepted("a", 3, noon())]).await);
     let changed = stored(&registry, "a")
         .await
         .with_name("b")
@@ -96,7 +96,7 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
 /// The old key gets the end of its grace period, the new key keeps its own expiry.
 pub(super) async fn a_replacement_is_stored_whole(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 9).with_environment("live").grant("links", "read")).await;
-    sound(registry.record_usage(&[UsageDelta { id: "a".into(), count: 3, last_used_at: noon() }]).await);
+    sound(registry.record_usage(&[UsageDelta::accepted("a", 3, noon())]).await);
     let read = stored(&registry, "a").await;
     let old = read.with_replaced_by("full").with_expires_at(noon() + SECOND);
     let new = full_record().with_replaces("a").with_version(0).with_usage(0, None);
@@ -154,14 +154,14 @@ pub(super) async fn a_rehash_and_a_use_change_nothing_else(registry: impl KeyReg
     let expected = shown(&full_record().with_digest(digest(2)).with_version(8));
     assert_eq!(shown(&rehashed), expected, "a rehash");
     assert_kept(&registry, 2, &rehashed, "a rehash").await;
-    sound(registry.record_usage(&[UsageDelta { id: "full".into(), count: 4, last_used_at: noon() + SECOND }]).await);
+    sound(registry.record_usage(&[UsageDelta::accepted("full", 4, noon() + SECOND)]).await);
     let used = |record: KeyRecord| shown(&record.with_usage(7, noon() + SECOND));
     assert_eq!(shown(&stored(&registry, "full").await), used(rehashed.clone()), "a use");
     // Usage need not invalidate a cached record, so the found record may lack it.
     assert_eq!(find(&registry, 2).await.map(used), Some(used(rehashed)), "a use, found by the digest");
     insert(&registry, of_alice("a", 3)).await;
     for count in [3, u64::MAX] {
-        sound(registry.record_usage(&[UsageDelta { id: "a".into(), count, last_used_at: noon() }]).await);
+        sound(registry.record_usage(&[UsageDelta::accepted("a", count, noon())]).await);
     }
     assert!(stored(&registry, "a").await.use_count() >= u64::MAX >> 1, "a use count must not overflow");
 }

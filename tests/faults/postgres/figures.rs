@@ -105,7 +105,7 @@ async fn s02_lists_of_a_million_rows() {
     let drop = "drop index api_keys_list, api_keys_list_of_owner, api_keys_list_of_environment, api_keys_list_of_owner_and_environment,
             api_keys_that_count_until;
         create or replace function api_keys_tell() returns trigger language plpgsql as $$ begin return null; end $$;
-        delete from api_keys_schema where version = 2; alter table api_keys_schema drop column nonce";
+        drop table api_key_usage; delete from api_keys_schema where version > 1; alter table api_keys_schema drop column nonce";
     database.sql(drop).await;
     let ends = Arc::new(AtomicBool::new(false));
     let writer = {

@@ -80,7 +80,7 @@ async fn s04_a_file_that_was_replaced_answers_nothing_until_it_is_opened_anew() 
         replace(&file, how).await;
 
         let id = record.id();
-        let uses = [UsageDelta { id: id.clone(), count: 1, last_used_at: t0() }];
+        let uses = [UsageDelta::accepted(id.clone(), 1, t0())];
         for (what, error) in [
             ("find", store.find(record.digest()).await.err()),
             ("find unknown", store.find(&[9; 32].into()).await.err()),

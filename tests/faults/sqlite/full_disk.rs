@@ -89,7 +89,7 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
         assert_eq!(store.get(&ids[1]).await.unwrap().unwrap().status(), Status::Disabled);
         assert!(store.get(&ids[3]).await.unwrap().is_none());
         assert_eq!(store.list(&KeyFilter::organization("acme")).await.unwrap().len(), 100);
-        let uses = [UsageDelta { id: ids[1].clone(), count: 1, last_used_at: t0() }];
+        let uses = [UsageDelta::accepted(ids[1].clone(), 1, t0())];
         store.record_usage(&uses).await.unwrap();
 
         if let Some(filler) = filler {

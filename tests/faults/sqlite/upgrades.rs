@@ -32,7 +32,7 @@ async fn s08_an_old_process_works_over_a_newer_file() {
         assert_eq!(kept.fetch_one(&raw).await.unwrap(), "kept", "an update keeps an unknown column");
         let revoked = store.revoke(&second.as_str().into(), None).await.unwrap().unwrap();
         assert_eq!(store.find(revoked.digest()).await.unwrap().unwrap().status(), Status::Revoked);
-        let uses = [UsageDelta { id: first.as_str().into(), count: 1, last_used_at: t0() }];
+        let uses = [UsageDelta::accepted(first.as_str(), 1, t0())];
         store.record_usage(&uses).await.unwrap();
         store.rehash(&first.as_str().into(), &[byte; 32].into(), &[byte + 20; 32].into()).await.unwrap().unwrap();
         add(&store, key(&third, byte + 30)).await;
