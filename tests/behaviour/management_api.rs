@@ -3,6 +3,7 @@
 mod keys;
 mod mounting;
 mod requests;
+mod usage;
 
 use std::sync::Arc;
 

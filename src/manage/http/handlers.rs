@@ -127,7 +127,7 @@ pub(super) async fn revoke(
     Ok(Json(KeyView::new(&record, manager.clock())))
 }
 
-type IdInPath = Result<Path<KeyPath>, PathRejection>;
+pub(super) type IdInPath = Result<Path<KeyPath>, PathRejection>;
 
 /// The `{id}` of the path. Parameters of a path under which the router is nested are ignored.
 #[derive(Deserialize)]
@@ -135,7 +135,7 @@ pub(super) struct KeyPath {
     id: String,
 }
 
-fn key_id(id: IdInPath) -> Result<KeyId, ApiError> {
+pub(super) fn key_id(id: IdInPath) -> Result<KeyId, ApiError> {
     match id {
         Ok(Path(KeyPath { id })) => Ok(id.into()),
         Err(rejection) => Err(ApiError::problem(rejection.status(), "The path is not valid UTF-8.")),

@@ -11,6 +11,7 @@ mod openapi;
 mod parse;
 mod responses;
 mod time;
+mod usage;
 
 use axum::{
     Extension, Json, Router,
@@ -27,6 +28,7 @@ use super::{KeyManager, problem::problem};
 use crate::scheme::SchemePolicy;
 use extract::{OwnKeysOnly, without_page_headers};
 use handlers::{create, edit, list, regenerate, revoke, rotate, show};
+use usage::usage;
 
 const MAX_BODY: usize = 64 * 1024;
 
@@ -69,6 +71,7 @@ impl KeyManager {
     /// | `PATCH /{id}` `{"name", "permissions", "status"}`        | `apiKeys: update` | 200: the changed key                 |
     /// | `POST /{id}/regenerate`                                  | `apiKeys: update` | 201: the new key with its plain text |
     /// | `POST /{id}/rotate` `{"grace_seconds", "expires_at"}`    | `apiKeys: update` | 201: the new key with its plain text |
+    /// | `GET /{id}/usage?from&to`                                | `apiKeys: read`   | 200: requests by day and outcome     |
     /// | `DELETE /{id}`                                           | `apiKeys: delete` | 200: the revoked key                 |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
     ///
@@ -105,6 +108,7 @@ impl KeyManager {
             .route("/{id}", patch(edit).get(show).delete(revoke))
             .route("/{id}/regenerate", post(regenerate))
             .route("/{id}/rotate", post(rotate))
+            .route("/{id}/usage", get(usage))
             .route("/openapi.json", get(document))
             .fallback(async || problem(StatusCode::NOT_FOUND, "The management API has no such path."));
         self.served(routes)

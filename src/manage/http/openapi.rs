@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{handlers, responses::ProblemBody};
+use super::{handlers, responses::ProblemBody, usage};
 use crate::{
     manage::{KeyView, validation},
     openapi::require_a_key,
@@ -20,7 +20,8 @@ use crate::{
         handlers::edit,
         handlers::regenerate,
         handlers::rotate,
-        handlers::revoke
+        handlers::revoke,
+        usage::usage
     ),
     components(schemas(ProblemBody, KeyView))
 )]
