@@ -3,8 +3,13 @@
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use super::{
-    Hook, KeyEvent, KeyManager, ManagerState, concurrency::ActorQueues, erased::ErasedRegistry, formats::Formats,
-    presentable::Policies, rehash::Rehash, usage::{Usage, UsageSettings},
+    Hook, KeyEvent, KeyManager, ManagerState,
+    concurrency::ActorQueues,
+    erased::ErasedRegistry,
+    formats::Formats,
+    presentable::Policies,
+    rehash::Rehash,
+    usage::{Usage, UsageSettings},
 };
 use crate::{
     clock::Clock,

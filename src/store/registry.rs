@@ -2,9 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{
-    ChangeContext, DayUsage, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta, UtcDay,
-};
+use super::{ChangeContext, DayUsage, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta, UtcDay};
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord, Status},
