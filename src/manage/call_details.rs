@@ -1,9 +1,9 @@
-//! What an actor says of its changes: the reason, the request, the address.
+//! What an actor says of its changes: the reason, the request, the address, the version of the key.
 
 use std::net::IpAddr;
 
-use super::Actor;
-use crate::record::{Author, Owner};
+use super::{Actor, ManageError};
+use crate::record::{Author, KeyRecord, Owner};
 
 /// What the caller says of a change. A reload of the key keeps it.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,8 @@ pub(super) struct CallDetails {
     pub(super) reason: Option<String>,
     pub(super) request_id: Option<String>,
     pub(super) address: Option<IpAddr>,
+    /// The versions of a key that the caller changes; `None` means every version.
+    pub(super) versions: Option<Vec<u64>>,
 }
 
 // === impl Actor ===
@@ -77,6 +79,26 @@ impl Actor {
 
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.details.address
+    }
+
+    /// Restricts the next change to a key with one of these versions.
+    #[cfg(feature = "admin-api")]
+    pub(super) fn at_versions(mut self, versions: Option<Vec<u64>>) -> Self {
+        self.details.versions = versions;
+        self
+    }
+
+    /// Returns whether the caller requires a version of the key: here or in the request.
+    pub(super) fn requires_version(&self, asked: Option<u64>) -> bool {
+        asked.is_some() || self.details.versions.is_some()
+    }
+
+    /// Fails unless the key has the version that the caller requires.
+    pub(super) fn check_version(&self, asked: Option<u64>, record: &KeyRecord) -> Result<(), ManageError> {
+        let version = record.version();
+        let is_listed = self.details.versions.as_ref().is_none_or(|versions| versions.contains(&version));
+        let is_required = is_listed && asked.is_none_or(|asked| asked == version);
+        if is_required { Ok(()) } else { Err(ManageError::VersionMismatch(record.id().clone())) }
     }
 
     /// Takes what the other actor says of its changes.

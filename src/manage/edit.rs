@@ -1,10 +1,13 @@
-//! Changes of a key's name, permissions and status.
+//! Changes of a key's name, permissions, status, times and metadata.
 
 use super::{
     Actor, KeyEventKind, KeyManager, ManageError, UpdateKey, check_no_escalation,
     concurrency::WorkKind,
+    issue::check_times,
     run::{is_version_conflict, retried},
-    validation::{check_permissions, checked_name},
+    to_micros,
+    update_key::TimeEdit,
+    validation::{check_metadata, check_permissions, checked_name},
 };
 use crate::{
     permission::Action,
@@ -12,8 +15,12 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Changes the name or the permissions of a key, or disables or enables it. The next request
-    /// with the key sees the change.
+    /// Changes the name, the permissions, the times or the metadata of a key, or disables or
+    /// enables it. The next request with the key sees the change.
+    ///
+    /// If the actor's key has an expiry, it hands on no time that it has not: a key to which it
+    /// gives access must not expire later. It can always make the expiry of a key sooner, and set a
+    /// later start.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, KeyRecord, Permissions};
@@ -32,13 +39,18 @@ impl KeyManager {
     /// # Errors
     ///
     /// - [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`).
-    /// - [`ManageError::Name`], [`ManageError::PermissionName`],
+    /// - [`ManageError::Name`], [`ManageError::Metadata`], [`ManageError::PermissionName`],
     ///   [`ManageError::TooManyPermissions`].
     /// - [`ManageError::Escalation`] if the key would have a permission that the actor lacks, even
-    ///   if it had the permission before.
+    ///   if it had the permission before. Disabling a key, an earlier expiry and a later start need
+    ///   no permission but `update`.
+    /// - [`ManageError::Expiry`] if the edit sets times at which the key would never work.
     /// - [`ManageError::OutlivesActor`] if the key expires later than the actor's, and the edit
-    ///   enables it or adds a permission.
-    /// - [`RegistryError::Revoked`](crate::store::RegistryError::Revoked).
+    ///   enables it, adds a permission, or makes its expiry later or its start earlier.
+    /// - [`ManageError::VersionMismatch`], see [`UpdateKey::at_version`].
+    /// - [`RegistryError::Revoked`](crate::store::RegistryError::Revoked);
+    ///   [`RegistryError::ImmutableField`](crate::store::RegistryError::ImmutableField) for a later
+    ///   expiry of a replaced key.
     pub async fn edit(&self, actor: &Actor, id: impl Into<KeyId>, edit: UpdateKey) -> Result<KeyRecord, ManageError> {
         let id = id.into();
         let kind = if edit.only_disables() { WorkKind::Revoke } else { WorkKind::Add };
@@ -94,19 +106,21 @@ impl KeyManager {
         edit: &UpdateKey,
     ) -> Result<(KeyRecord, KeyRecord), ManageError> {
         let before = self.visible_key(actor, id).await?;
-        if edit.only_disables() && before.status() != Status::Disabled {
-            let after = self.0.registry.clone().disable(id.clone(), self.context_of(actor)).await?;
-            return Ok((before, after));
-        }
-        let changed = Self::edited(actor, &before, edit)?;
-        if edit.name.is_none() && edit.permissions.is_none() && before.status() == changed.status() {
+        let changed = self.edited(actor, &before, edit)?;
+        actor.check_version(edit.version, &before)?;
+        let is_switched = before.status() != changed.status();
+        if edit.only_switches() && !is_switched {
             return Ok((before, changed));
         }
-        let after = self.0.registry.clone().update(changed, self.context_of(actor)).await?;
+        let after = if edit.only_disables() && !actor.requires_version(edit.version) {
+            self.0.registry.clone().disable(id.clone(), self.context_of(actor)).await?
+        } else {
+            self.0.registry.clone().update(changed, self.context_of(actor)).await?
+        };
         Ok((before, after))
     }
 
-    fn edited(actor: &Actor, before: &KeyRecord, edit: &UpdateKey) -> Result<KeyRecord, ManageError> {
+    fn edited(&self, actor: &Actor, before: &KeyRecord, edit: &UpdateKey) -> Result<KeyRecord, ManageError> {
         let mut record = before.clone();
         if let Some(name) = &edit.name {
             record = record.with_name(checked_name(name)?);
@@ -115,16 +129,34 @@ impl KeyManager {
             check_permissions(permissions)?;
             record = record.with_permissions(permissions.clone());
         }
-        match edit.enabled {
-            // Disabling adds nothing, so it needs no check for escalation.
-            Some(false) if edit.only_disables() => return Ok(record.with_status(Status::Disabled)),
-            Some(enabled) => record = record.with_status(if enabled { Status::Active } else { Status::Disabled }),
-            None => {}
+        if let Some(enabled) = edit.enabled {
+            record = record.with_status(if enabled { Status::Active } else { Status::Disabled });
         }
-        check_no_escalation(actor, record.permissions())?;
+        if edit.edits_metadata() {
+            let metadata = edit.edited_metadata(before);
+            check_metadata(
+                edit.metadata.iter().filter_map(|(name, text)| Some((name, text.as_ref()?))),
+                metadata.len(),
+            )?;
+            record = record.with_all_metadata(metadata);
+        }
+        if let Some(TimeEdit(instant)) = edit.not_before {
+            record = record.with_not_before(instant.map(to_micros));
+        }
+        if let Some(TimeEdit(instant)) = edit.expires_at {
+            record = record.with_expires_at(instant.map(to_micros));
+        }
+        let is_retimed = (before.not_before(), before.expires_at()) != (record.not_before(), record.expires_at());
+        if is_retimed {
+            check_times(self.now(), record.not_before(), record.expires_at())?;
+        }
+        let opens = works_longer(before, &record);
+        if opens || !edit.only_takes_away() {
+            check_no_escalation(actor, record.permissions())?;
+        }
         let enables = before.status() == Status::Disabled && record.status() == Status::Active;
         let adds = before.permissions().first_beyond(record.permissions()).is_some();
-        if (enables || adds) && actor.ends_before(&record) {
+        if (enables || adds || opens) && actor.ends_before(&record) {
             return Err(ManageError::OutlivesActor);
         }
         Ok(record)
@@ -138,4 +170,16 @@ impl KeyManager {
             Status::Revoked => KeyEventKind::Revoked,
         }
     }
+}
+
+/// Returns whether the times of the changed record accept the key at an instant at which those of
+/// the other do not.
+fn works_longer(before: &KeyRecord, after: &KeyRecord) -> bool {
+    let ends_later = match (before.expires_at(), after.expires_at()) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(end), Some(other)) => other > end,
+    };
+    // Without a start, a key works from the beginning of time: `None` is less than every instant.
+    ends_later || after.not_before() < before.not_before()
 }

@@ -94,6 +94,10 @@ pub enum ManageError {
     /// The reason of a change is invalid: 1 to 200 characters, as in [`ManageError::Name`].
     #[error("a reason must have 1 to 200 characters, no space at either end, no line break and no invisible character")]
     Reason,
+    /// The metadata is invalid: a key has at most 50 texts, each of at most 1,000 characters, none
+    /// of them U+0000. An invalid name of a text is [`ManageError::Name`].
+    #[error("metadata must have at most 50 texts, each of at most 1000 characters and without U+0000")]
+    Metadata,
     /// The name of a resource or an action is invalid: 1 to 64 characters, as in
     /// [`ManageError::Name`].
     #[error("resources and actions must have 1 to 64 characters, none of them invisible or a control character")]
@@ -111,6 +115,10 @@ pub enum ManageError {
     /// The key would expire later than the actor's key.
     #[error("a key cannot expire later than the caller's own key")]
     OutlivesActor,
+    /// The record of the key has another version than the caller requires: it was changed
+    /// meanwhile. See [`UpdateKey::at_version`](super::UpdateKey::at_version).
+    #[error("the key {0} has another version than required: read it again")]
+    VersionMismatch(KeyId),
     /// The key is expired, so it cannot be replaced. Issue a new key.
     #[error("the key {0} is expired: issue a new one")]
     Expired(KeyId),
@@ -141,7 +149,8 @@ impl ManageError {
     /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `NotOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, [`RegistryError::NotFound`]                                                |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
-    /// | 422    | `UserRequired`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
+    /// | 412    | `VersionMismatch`                                                                      |
+    /// | 422    | `UserRequired`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
     /// | 501    | `UsageNotKept`                                                                         |
     /// | 503    | `Format`, `Store`                                                                      |
     ///
@@ -177,11 +186,13 @@ impl ManageError {
             | Self::NoEnvironment
             | Self::Name
             | Self::Reason
+            | Self::Metadata
             | Self::PermissionName
             | Self::TooManyPermissions { .. }
             | Self::UnsupportedKeyCharacters(_)
             | Self::Expiry
             | Self::OutlivesActor => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::VersionMismatch(_) => StatusCode::PRECONDITION_FAILED,
             Self::Expired(_) | Self::Registry(_) => StatusCode::CONFLICT,
             Self::UsageNotKept => StatusCode::NOT_IMPLEMENTED,
             Self::Format(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

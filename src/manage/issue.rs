@@ -6,7 +6,7 @@ use super::{
     Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, check_no_escalation,
     concurrency::WorkKind,
     to_micros,
-    validation::{check_permissions, checked_name},
+    validation::{check_metadata, check_permissions, checked_name},
 };
 use crate::{
     key::{FormatError, KeyDigest, base62_number, random_base62},
@@ -36,7 +36,7 @@ impl KeyManager {
     /// - [`ManageError::PermissionDenied`] (`create`), [`ManageError::Escalation`],
     ///   [`ManageError::OwnKeysOnly`], [`ManageError::UserRequired`].
     /// - [`ManageError::Environment`], [`ManageError::NoEnvironment`].
-    /// - [`ManageError::Name`], [`ManageError::PermissionName`],
+    /// - [`ManageError::Name`], [`ManageError::Metadata`], [`ManageError::PermissionName`],
     ///   [`ManageError::TooManyPermissions`].
     /// - [`ManageError::Expiry`], [`ManageError::OutlivesActor`].
     /// - [`RegistryError::LimitReached`] if the user, or the service accounts of the organization,
@@ -134,7 +134,7 @@ impl KeyManager {
     ) -> Result<KeyRecord, ManageError> {
         check_permissions(&new.permissions)?;
         check_no_escalation(actor, &new.permissions)?;
-        new.metadata.iter().try_for_each(|(name, _)| checked_name(name).map(drop))?;
+        check_metadata(new.metadata.iter().map(|(name, text)| (name, text)), new.metadata.len())?;
         let now = self.now();
         let (not_before, expires_at) =
             (new.not_before.map(to_micros), actor.end_of_new(new.expires_at.map(to_micros))?);

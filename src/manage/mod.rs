@@ -51,6 +51,7 @@ mod request;
 mod revoke;
 mod rotate;
 mod run;
+mod update_key;
 mod usage;
 mod validation;
 #[cfg(feature = "admin-api")]
@@ -69,7 +70,8 @@ pub use builder::KeyManagerBuilder;
 pub use error::ManageError;
 pub use prepared::PreparedKey;
 pub use query::Page;
-pub use request::{Issued, NewKey, Rotation, UpdateKey};
+pub use request::{Issued, NewKey, Rotation};
+pub use update_key::UpdateKey;
 #[cfg(feature = "admin-api")]
 pub use view::KeyView;
 

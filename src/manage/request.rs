@@ -36,23 +36,6 @@ pub struct NewKey {
     pub(super) metadata: Vec<(String, String)>,
 }
 
-/// Describes a change of a key for [`KeyManager::edit`](crate::KeyManager::edit). Fields that you
-/// do not set stay as they are.
-///
-/// ```
-/// use tower_api_key::{Permissions, manage::UpdateKey};
-///
-/// let permissions = Permissions::new().grant("stats", "read");
-/// let edit = UpdateKey::new().name("reports").permissions(permissions).enabled(true);
-/// ```
-#[derive(Clone, Debug, Default)]
-#[must_use = "it only describes a change: pass it to KeyManager::edit"]
-pub struct UpdateKey {
-    pub(super) name: Option<String>,
-    pub(super) permissions: Option<Permissions>,
-    pub(super) enabled: Option<bool>,
-}
-
 /// Describes a replacement with a grace period for
 /// [`KeyManager::rotate`](crate::KeyManager::rotate).
 ///
@@ -67,6 +50,7 @@ pub struct UpdateKey {
 pub struct Rotation {
     pub(super) grace: Duration,
     pub(super) expires_at: Option<SystemTime>,
+    pub(super) version: Option<u64>,
 }
 
 /// A new key with its plain text, from [`KeyManager::issue`](crate::KeyManager::issue),
@@ -85,7 +69,7 @@ pub struct Issued {
     pub(super) record: KeyRecord,
 }
 
-// === impl NewKey, UpdateKey, Rotation, Issued ===
+// === impl NewKey, Rotation, Issued ===
 
 impl NewKey {
     /// Describes a key of the actor's user.
@@ -140,7 +124,8 @@ impl NewKey {
     }
 
     /// Adds a text that the store keeps with the key. Read it with
-    /// [`KeyRecord::metadata`](crate::KeyRecord::metadata).
+    /// [`KeyRecord::metadata`](crate::KeyRecord::metadata). A key has at most 50 texts of at most
+    /// 1,000 characters: see [`ManageError::Metadata`](super::ManageError::Metadata).
     ///
     /// ```
     /// use tower_api_key::manage::NewKey;
@@ -153,36 +138,6 @@ impl NewKey {
     }
 }
 
-impl UpdateKey {
-    /// Describes no change yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Returns whether the only change is to disable the key.
-    pub(super) fn only_disables(&self) -> bool {
-        self.enabled == Some(false) && self.name.is_none() && self.permissions.is_none()
-    }
-
-    /// Sets the name.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Replaces all permissions.
-    pub fn permissions(mut self, permissions: Permissions) -> Self {
-        self.permissions = Some(permissions);
-        self
-    }
-
-    /// Enables or disables the key.
-    pub fn enabled(mut self, enabled: bool) -> Self {
-        self.enabled = Some(enabled);
-        self
-    }
-}
-
 impl Rotation {
     /// Sets how long both keys work. The old key may expire earlier: at its own expiry, or at that
     /// of the actor's key.
@@ -190,12 +145,20 @@ impl Rotation {
     /// The new key gets the expiry that the old one had, or that of the actor's key if it is
     /// earlier.
     pub fn grace_period(grace: Duration) -> Self {
-        Self { grace, expires_at: None }
+        Self { grace, expires_at: None, version: None }
     }
 
     /// Sets the expiry of the new key.
     pub fn expires_at(mut self, instant: SystemTime) -> Self {
         self.expires_at = Some(instant);
+        self
+    }
+
+    /// Replaces the key only if its record has this version: see [`UpdateKey::at_version`].
+    ///
+    /// [`UpdateKey::at_version`]: super::UpdateKey::at_version
+    pub fn at_version(mut self, version: u64) -> Self {
+        self.version = Some(version);
         self
     }
 }

@@ -1,9 +1,13 @@
 //! Revocation and removal.
 
-use super::{Actor, KeyEventKind, KeyManager, ManageError, concurrency::WorkKind};
+use super::{
+    Actor, KeyEventKind, KeyManager, ManageError,
+    concurrency::WorkKind,
+    run::{is_version_conflict, retried},
+};
 use crate::{
     permission::Action,
-    record::{KeyId, KeyRecord},
+    record::{KeyId, KeyRecord, Status},
     store::RegistryError,
 };
 
@@ -32,6 +36,9 @@ impl KeyManager {
         self.run_as(actor, Action::DELETE, WorkKind::Revoke, move |manager, actor| {
             let id = id.clone();
             async move {
+                if actor.requires_version(None) {
+                    return retried(is_version_conflict, || manager.revoke_at_version(&actor, &id)).await;
+                }
                 manager.visible_key(&actor, &id).await?;
                 match manager.0.registry.clone().revoke(id.clone(), manager.context_of(&actor)).await {
                     Err(ManageError::Registry(RegistryError::Revoked(_))) => manager.visible_key(&actor, &id).await,
@@ -40,6 +47,19 @@ impl KeyManager {
             }
         })
         .await
+    }
+
+    /// Revokes a key of the version that the actor requires. An update compares the version with
+    /// that of the stored record.
+    async fn revoke_at_version(&self, actor: &Actor, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        let read = self.visible_key(actor, id).await?;
+        actor.check_version(None, &read)?;
+        if read.status() == Status::Revoked {
+            return Ok(read);
+        }
+        let revoked = read.with_status(Status::Revoked);
+        let revoked = self.0.registry.clone().update(revoked, self.context_of(actor)).await;
+        revoked.inspect(|revoked| self.notify(KeyEventKind::Revoked, revoked, None, actor))
     }
 
     /// Deletes a key with its record. To keep the record, [revoke](KeyManager::revoke) the key.

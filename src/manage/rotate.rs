@@ -65,6 +65,7 @@ impl KeyManager {
     ///
     /// - [`ManageError::OutlivesActor`] if the requested expiry is later than that of the actor's
     ///   key.
+    /// - [`ManageError::VersionMismatch`], see [`Rotation::at_version`].
     /// - [`ManageError::Expiry`] if the new key would never work, or the end of the grace period is
     ///   not a representable time.
     pub async fn rotate(&self, actor: &Actor, id: impl Into<KeyId>, rotation: Rotation) -> Result<Issued, ManageError> {
@@ -88,6 +89,7 @@ impl KeyManager {
         let old = self.visible_key(actor, id).await?;
         let now = self.now();
         self.check_replaceable(actor, &old)?;
+        actor.check_version(rotation.and_then(|rotation| rotation.version), &old)?;
         let key = self.0.formats.generate(old.environment())?;
         let new_id = new_id(now)?;
         let new = old
@@ -99,7 +101,7 @@ impl KeyManager {
             .with_expires_at(actor.earlier_end(old.expires_at()));
         let (kind, old, new) = match rotation {
             None => (KeyEventKind::Regenerated, old.with_status(Status::Revoked), new),
-            Some(Rotation { grace, expires_at }) => {
+            Some(Rotation { grace, expires_at, version: _ }) => {
                 let asked = expires_at.map(|end| actor.end_of_new(Some(to_micros(end)))).transpose()?;
                 let expires_at = asked.flatten().or(new.expires_at());
                 let end_of_grace = now.checked_add(grace).map(to_micros).ok_or(ManageError::Expiry)?;

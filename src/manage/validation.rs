@@ -85,6 +85,30 @@ pub(crate) fn checked_reason(reason: &str) -> Result<&str, ManageError> {
     if is_good { Ok(reason) } else { Err(ManageError::Reason) }
 }
 
+/// The maximum number of metadata texts of a key.
+pub(crate) const MAX_METADATA: usize = 50;
+
+/// The maximum length of a metadata text, in characters.
+pub(crate) const MAX_METADATA_TEXT: usize = 1000;
+
+/// Checks metadata that a caller sets. A text must not contain U+0000, which PostgreSQL cannot
+/// store.
+pub(crate) fn check_metadata<'m>(
+    set: impl IntoIterator<Item = (&'m String, &'m String)>,
+    count: usize,
+) -> Result<(), ManageError> {
+    let is_text = |text: &str| {
+        text.len() <= 4 * MAX_METADATA_TEXT && text.chars().count() <= MAX_METADATA_TEXT && !text.contains('\0')
+    };
+    for (name, text) in set {
+        checked_name(name)?;
+        if !is_text(text) {
+            return Err(ManageError::Metadata);
+        }
+    }
+    if count <= MAX_METADATA { Ok(()) } else { Err(ManageError::Metadata) }
+}
+
 /// Rejects too many permissions, before anything compares them, and invalid names.
 pub(crate) fn check_permissions(permissions: &Permissions) -> Result<(), ManageError> {
     if permissions.iter().map(|(_, actions)| actions.len()).sum::<usize>() > MAX_PERMISSIONS {

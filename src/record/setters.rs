@@ -3,7 +3,7 @@
 //! Each method takes and returns the record, so that a store builds one in a single expression; the
 //! example at [`KeyRecord`] shows it.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{Author, KeyId, KeyRecord, Owner, Status};
 use crate::permission::{Action, Permissions};
@@ -150,6 +150,12 @@ impl KeyRecord {
         self.edit(|fields| {
             fields.cold_mut().metadata.insert(name.into(), text.into());
         })
+    }
+
+    /// Replaces all texts.
+    #[must_use]
+    pub(crate) fn with_all_metadata(self, metadata: BTreeMap<String, String>) -> Self {
+        self.edit(|fields| fields.cold_mut().metadata = metadata)
     }
 
     /// Attaches a value. A handler gets it by its type: `key.extension::<Plan>()`.

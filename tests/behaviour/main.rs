@@ -24,6 +24,7 @@ mod cache_memory;
 mod client;
 #[cfg(feature = "serde")]
 mod conversions;
+mod edits;
 #[cfg(feature = "tracing")]
 mod events;
 #[cfg(feature = "cache")]

@@ -1,5 +1,6 @@
 //! Tests the management API over HTTP: authorization, and the text of its errors.
 
+mod edits;
 mod keys;
 mod mounting;
 mod requests;

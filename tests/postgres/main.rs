@@ -10,6 +10,7 @@ mod cluster;
 mod contents;
 #[path = "../support/postgres.rs"]
 mod database;
+mod edits;
 mod network;
 mod opening;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]

@@ -7,6 +7,7 @@
 
 pub mod bounds;
 mod clock;
+pub mod edits;
 mod fault;
 pub mod logs;
 pub mod registry;

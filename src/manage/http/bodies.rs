@@ -1,12 +1,12 @@
 //! The bodies of requests, and their schemas.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::IntoDeserializer};
 use utoipa::ToSchema;
 
-use super::time::present_time;
+use super::time::{nullable_time, present_time};
 use crate::{
     manage::{Actor, NewKey, Rotation, UpdateKey, validation::MAX_PERMISSIONS, view::KeyType},
     permission::Permissions,
@@ -32,9 +32,13 @@ pub(super) struct CreateKey {
     #[serde(default, deserialize_with = "present_time")]
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
+    /// Texts that are stored with the key.
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
 }
 
-/// A change of a key. Absent members stay as they are; `null` is rejected.
+/// A change of a key, as a JSON merge patch (RFC 7396). Absent members stay as they are; `null`
+/// removes a time, a text of the metadata, or all metadata. The other members cannot be removed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {
@@ -47,7 +51,24 @@ pub(super) struct EditKey {
     #[serde(default, deserialize_with = "present_variant")]
     #[schema(value_type = Switch, required = false)]
     status: Option<Switch>,
+    #[serde(default, deserialize_with = "nullable_time")]
+    #[schema(value_type = Option<String>, format = DateTime, required = false)]
+    not_before: Option<Nullable<Timestamp>>,
+    #[serde(default, deserialize_with = "nullable_time")]
+    #[schema(value_type = Option<String>, format = DateTime, required = false)]
+    expires_at: Option<Nullable<Timestamp>>,
+    /// The texts to set; `null` removes a text. `null` instead of the object removes all texts.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>, required = false)]
+    metadata: Option<Nullable<BTreeMap<String, Option<String>>>>,
+    /// Why the key is changed.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = ChangeReason, required = false)]
+    reason: Option<ChangeReason>,
 }
+
+/// The value of a member that can be `null`.
+pub(super) struct Nullable<T>(pub(super) Option<T>);
 
 /// The status that an edit can set.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
@@ -62,6 +83,12 @@ enum Switch {
 #[serde(transparent)]
 #[schema(min_length = 1, max_length = 100)]
 struct KeyName(String);
+
+/// 1 to 200 visible characters or spaces, with no space at either end.
+#[derive(Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(min_length = 1, max_length = 200)]
+pub(super) struct ChangeReason(pub(super) String);
 
 /// Permissions. Their number is checked while they are deserialized.
 #[derive(Default, Deserialize)]
@@ -79,16 +106,25 @@ pub(super) struct RotateKey {
     #[serde(default, deserialize_with = "present_time")]
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
+    /// Why the key is replaced.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = ChangeReason, required = false)]
+    reason: Option<ChangeReason>,
 }
 
-/// `{}`, or no body.
-#[derive(Deserialize, ToSchema)]
+/// A replacement at once. The body may be omitted.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct EmptyBody {}
+pub(super) struct RegenerateKey {
+    /// Why the key is replaced.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = ChangeReason, required = false)]
+    reason: Option<ChangeReason>,
+}
 
 const MAX_GRACE: u32 = 90 * 24 * 60 * 60;
 
-// === impl CreateKey, EditKey, RotateKey ===
+// === impl CreateKey, EditKey, RotateKey, RegenerateKey ===
 
 impl CreateKey {
     pub(super) fn into_new(self, actor: &Actor) -> NewKey {
@@ -106,7 +142,7 @@ impl CreateKey {
         if let Some(instant) = self.expires_at {
             new = new.expires_at(instant.into());
         }
-        new
+        self.metadata.into_iter().fold(new, |new, (name, text)| new.metadata(name, text))
     }
 }
 
@@ -122,7 +158,24 @@ impl EditKey {
         if let Some(status) = self.status {
             edit = edit.enabled(matches!(status, Switch::Active));
         }
-        edit
+        if let Some(Nullable(instant)) = self.not_before {
+            edit = edit.not_before(instant.map(Into::into));
+        }
+        if let Some(Nullable(instant)) = self.expires_at {
+            edit = edit.expires_at(instant.map(Into::into));
+        }
+        match self.metadata {
+            None => edit,
+            Some(Nullable(None)) => edit.clear_metadata(),
+            Some(Nullable(Some(patch))) => patch.into_iter().fold(edit, |edit, (name, text)| match text {
+                Some(text) => edit.metadata(name, text),
+                None => edit.remove_metadata(name),
+            }),
+        }
+    }
+
+    pub(super) fn take_reason(&mut self) -> Option<ChangeReason> {
+        self.reason.take()
     }
 }
 
@@ -139,17 +192,31 @@ impl RotateKey {
             None => rotation,
         }
     }
+
+    pub(super) fn take_reason(&mut self) -> Option<ChangeReason> {
+        self.reason.take()
+    }
+}
+
+impl RegenerateKey {
+    pub(super) fn into_reason(self) -> Option<ChangeReason> {
+        self.reason
+    }
 }
 
 /// The members of a body, each with its requirement. An error names the member and the requirement,
 /// never the value.
 pub(super) trait Members {
     const MEMBERS: &[(&str, &str)];
+    /// The members of a key that this body cannot set.
+    const FIXED: &[&str] = &[];
 }
 
 const NAME: &str = "must be a string of 1 to 100 characters";
+const REASON: &str = "must be a string of 1 to 200 characters";
 const PERMISSIONS: &str = "must be an object that maps each resource once to a list of actions, 256 actions at most";
 const TIME: &str = "must be an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
+const TIME_OR_NULL: &str = "must be null, or an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
 
 impl Members for CreateKey {
     const MEMBERS: &[(&str, &str)] = &[
@@ -159,21 +226,36 @@ impl Members for CreateKey {
         ("environment", NAME),
         ("not_before", TIME),
         ("expires_at", TIME),
+        ("metadata", "must be an object of strings, 50 at most, each of at most 1000 characters"),
     ];
 }
 
 impl Members for EditKey {
-    const MEMBERS: &[(&str, &str)] =
-        &[("name", NAME), ("permissions", PERMISSIONS), ("status", "must be \"active\" or \"disabled\"")];
+    const MEMBERS: &[(&str, &str)] = &[
+        ("name", "must be a string of 1 to 100 characters, and cannot be removed"),
+        (
+            "permissions",
+            "must be an object that maps each resource once to a list of actions, 256 actions at most; {} removes all",
+        ),
+        ("status", "must be \"active\" or \"disabled\", and cannot be removed"),
+        ("not_before", TIME_OR_NULL),
+        ("expires_at", TIME_OR_NULL),
+        ("metadata", "must be null, or an object of strings and nulls, each string of at most 1000 characters"),
+        ("reason", REASON),
+    ];
+    const FIXED: &[&str] = &["type", "owner", "organization", "environment"];
 }
 
 impl Members for RotateKey {
-    const MEMBERS: &[(&str, &str)] =
-        &[("grace_seconds", "must be a whole number from 0 to 7776000 (90 days)"), ("expires_at", TIME)];
+    const MEMBERS: &[(&str, &str)] = &[
+        ("grace_seconds", "must be a whole number from 0 to 7776000 (90 days)"),
+        ("expires_at", TIME),
+        ("reason", REASON),
+    ];
 }
 
-impl Members for EmptyBody {
-    const MEMBERS: &[(&str, &str)] = &[];
+impl Members for RegenerateKey {
+    const MEMBERS: &[(&str, &str)] = &[("reason", REASON)];
 }
 
 /// Makes `*` in a request a wildcard if it is a wildcard in the permissions of the actor.
@@ -184,6 +266,11 @@ fn read_by(permissions: Permissions, actor: &Actor) -> Permissions {
 /// Deserializes a member that is present; `null` is rejected.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// Deserializes a member that is present and can be `null`.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Nullable<T>>, D::Error> {
+    Option::deserialize(deserializer).map(|value| Some(Nullable(value)))
 }
 
 /// Deserializes a variant from a string only. By itself, serde also accepts `{"variant": null}`.

@@ -8,6 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use super::{
+    bodies::ChangeReason,
+    conditions::{address, request_id, required_versions},
+};
 use crate::{
     manage::{
         Actor, ManageError,
@@ -74,6 +78,14 @@ impl<A> RequestActor<A> {
         &self.identity.actor
     }
 
+    /// Sets why the caller makes the change.
+    pub(super) fn because(mut self, reason: Option<ChangeReason>) -> Self {
+        if let Some(ChangeReason(reason)) = reason {
+            self.identity.actor = self.identity.actor.because(reason);
+        }
+        self
+    }
+
     pub(super) fn map_err<T>(&self, done: Result<T, ManageError>) -> Result<T, ApiError> {
         done.map_err(|error| self.identity.error(error))
     }
@@ -83,12 +95,23 @@ impl<S: Sync, A: RequiredAction> FromRequestParts<S> for RequestActor<A> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let identity = Identity::of(parts).map_err(|rejection| ApiError::from(rejection.into_response()))?;
-        if identity.actor.may(&A::ACTION) {
-            Ok(Self { identity, requires: PhantomData })
-        } else {
-            Err(identity.error(ManageError::PermissionDenied(A::ACTION)))
+        let mut identity = Identity::of(parts).map_err(|rejection| ApiError::from(rejection.into_response()))?;
+        if !identity.actor.may(&A::ACTION) {
+            return Err(identity.error(ManageError::PermissionDenied(A::ACTION)));
         }
+        identity.actor = described(identity.actor, parts).at_versions(required_versions(&parts.headers)?);
+        Ok(Self { identity, requires: PhantomData })
+    }
+}
+
+/// Adds the id of the request and the address of the caller, unless the application has set them.
+fn described(mut actor: Actor, parts: &Parts) -> Actor {
+    if let Some(id) = request_id(&parts.headers).filter(|_| actor.request_id().is_none()) {
+        actor = actor.with_request_id(id);
+    }
+    match address(parts) {
+        Some(address) if actor.address().is_none() => actor.with_address(address),
+        _ => actor,
     }
 }
 
@@ -99,7 +122,9 @@ impl Identity {
         let signed_in = parts.extensions.get::<Actor>();
         if let Some(principal) = parts.extensions.get::<Principal>() {
             let actor = Actor::from(principal);
-            let actor = signed_in.iter().fold(actor, |actor, signed_in| actor.confined_like(signed_in));
+            let actor = signed_in
+                .iter()
+                .fold(actor, |actor, signed_in| actor.confined_like(signed_in).described_like(signed_in));
             return Ok(Self { actor: confine(actor), principal: Some(principal.clone()) });
         }
         if let Some(actor) = signed_in {

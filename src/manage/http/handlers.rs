@@ -9,11 +9,12 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    bodies::{CreateKey, EditKey, EmptyBody, RotateKey},
+    bodies::{ChangeReason, CreateKey, EditKey, RegenerateKey, RotateKey},
+    conditions::QueryReason,
     extract::{ApiError, CanCreate, CanDelete, CanRead, CanUpdate, RequestActor},
     list::ListKeys,
     parse::{Body, QueryParams, invalid},
-    responses::{IssuedKey, KeyList, ProblemBody, created},
+    responses::{IssuedKey, KeyList, ProblemBody, created, shown},
 };
 use crate::{
     manage::{KeyManager, KeyView, problem::PROBLEM_JSON},
@@ -32,7 +33,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let new = body.into_new(caller.actor());
     let issued = caller.map_err(manager.issue(caller.actor(), new).await)?;
-    created(&IssuedKey::new(&issued, manager.clock()))
+    created(&issued, manager.clock())
 }
 
 #[utoipa::path(get, path = "/", tag = "keys", params(ListKeys), responses(
@@ -60,28 +61,32 @@ pub(super) async fn show(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanRead>,
     id: IdInPath,
-) -> Result<Json<KeyView>, ApiError> {
+) -> Result<Response, ApiError> {
     let record = caller.map_err(manager.get(caller.actor(), key_id(id)?).await)?;
-    Ok(Json(KeyView::new(&record, manager.clock())))
+    Ok(shown(&record, manager.clock()))
 }
 
-#[utoipa::path(patch, path = "/{id}", tag = "keys", params(("id" = String, Path)), request_body = EditKey, responses(
+#[utoipa::path(patch, path = "/{id}", tag = "keys", params(("id" = String, Path)), request_body(content(
+    (EditKey = "application/json"),
+    (EditKey = "application/merge-patch+json"),
+)), responses(
     (status = 200, description = "The changed key", body = KeyView),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
-    (status = 409, description = "The key is revoked", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The key is revoked, or it is replaced and the expiry would be later", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn edit(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanUpdate>,
     id: IdInPath,
-    Body(body): Body<EditKey>,
-) -> Result<Json<KeyView>, ApiError> {
+    Body(mut body): Body<EditKey>,
+) -> Result<Response, ApiError> {
+    let caller = caller.because(body.take_reason());
     let edit = body.into_edit(caller.actor());
     let record = caller.map_err(manager.edit(caller.actor(), key_id(id)?, edit).await)?;
-    Ok(Json(KeyView::new(&record, manager.clock())))
+    Ok(shown(&record, manager.clock()))
 }
 
-#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = EmptyBody, responses(
+#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = RegenerateKey, responses(
     (status = 201, description = "The new key, with its plain text, which no later response contains; the old key is revoked", body = IssuedKey),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
     (status = 409, description = "The key is revoked, replaced or expired", body = ProblemBody, content_type = PROBLEM_JSON),
@@ -90,10 +95,11 @@ pub(super) async fn regenerate(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanUpdate>,
     id: IdInPath,
-    _: Option<Body<EmptyBody>>,
+    body: Option<Body<RegenerateKey>>,
 ) -> Result<Response, ApiError> {
+    let caller = caller.because(body.and_then(|Body(body)| body.into_reason()));
     let issued = caller.map_err(manager.regenerate(caller.actor(), key_id(id)?).await)?;
-    created(&IssuedKey::new(&issued, manager.clock()))
+    created(&issued, manager.clock())
 }
 
 #[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path)), request_body = RotateKey, responses(
@@ -105,16 +111,20 @@ pub(super) async fn rotate(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanUpdate>,
     id: IdInPath,
-    Body(body): Body<RotateKey>,
+    Body(mut body): Body<RotateKey>,
 ) -> Result<Response, ApiError> {
     if !body.is_short() {
         return Err(invalid::<RotateKey>("grace_seconds"));
     }
+    let caller = caller.because(body.take_reason());
     let issued = caller.map_err(manager.rotate(caller.actor(), key_id(id)?, body.into_rotation()).await)?;
-    created(&IssuedKey::new(&issued, manager.clock()))
+    created(&issued, manager.clock())
 }
 
-#[utoipa::path(delete, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
+#[utoipa::path(delete, path = "/{id}", tag = "keys", params(
+    ("id" = String, Path),
+    ("reason" = Option<ChangeReason>, Query, description = "Why the key is revoked."),
+), responses(
     (status = 200, description = "The revoked key", body = KeyView),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
@@ -122,9 +132,11 @@ pub(super) async fn revoke(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanDelete>,
     id: IdInPath,
-) -> Result<Json<KeyView>, ApiError> {
+    QueryReason(reason): QueryReason,
+) -> Result<Response, ApiError> {
+    let caller = caller.because(reason);
     let record = caller.map_err(manager.revoke(caller.actor(), key_id(id)?).await)?;
-    Ok(Json(KeyView::new(&record, manager.clock())))
+    Ok(shown(&record, manager.clock()))
 }
 
 pub(super) type IdInPath = Result<Path<KeyPath>, PathRejection>;

@@ -4,6 +4,7 @@
 //! problem. The manager makes all decisions about keys.
 
 mod bodies;
+mod conditions;
 mod extract;
 mod handlers;
 mod list;
@@ -68,11 +69,11 @@ impl KeyManager {
     /// | `POST /` `{"type", "name", "permissions", ..}`           | `apiKeys: create` | 201: the key with its plain text     |
     /// | `GET /?limit&cursor&owner&environment&revoked`           | `apiKeys: read`   | 200: `{"keys": [..], "next": ..}`    |
     /// | `GET /{id}`                                              | `apiKeys: read`   | 200: the key                         |
-    /// | `PATCH /{id}` `{"name", "permissions", "status"}`        | `apiKeys: update` | 200: the changed key                 |
-    /// | `POST /{id}/regenerate`                                  | `apiKeys: update` | 201: the new key with its plain text |
+    /// | `PATCH /{id}` `{"name", "expires_at", "metadata", ..}`   | `apiKeys: update` | 200: the changed key                 |
+    /// | `POST /{id}/regenerate` `{"reason"}`                     | `apiKeys: update` | 201: the new key with its plain text |
     /// | `POST /{id}/rotate` `{"grace_seconds", "expires_at"}`    | `apiKeys: update` | 201: the new key with its plain text |
     /// | `GET /{id}/usage?from&to`                                | `apiKeys: read`   | 200: requests by day and outcome     |
-    /// | `DELETE /{id}`                                           | `apiKeys: delete` | 200: the revoked key                 |
+    /// | `DELETE /{id}?reason`                                    | `apiKeys: delete` | 200: the revoked key                 |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
     ///
     /// A key is shown as a [`KeyView`](super::KeyView).
@@ -85,13 +86,27 @@ impl KeyManager {
     /// see the keys of their organization only. For users who manage their own keys, see
     /// [`KeyManager::self_service_router`].
     ///
+    /// # Changes
+    ///
+    /// A `PATCH` is a JSON merge patch (RFC 7396): an absent member stays as it is, and `null`
+    /// removes an expiry, a start, or metadata. `PATCH`, `DELETE`, `regenerate` and `rotate` take a
+    /// `reason`.
+    ///
+    /// Responses with one key have its version as the `ETag`: `"3"`. With `If-Match: "3"` a change
+    /// is made to this version only; any other version is 412. Without it, the last change wins.
+    ///
+    /// The events of a change have the `X-Request-Id` of the request, if it has at most 128
+    /// characters of visible ASCII, and the address of the caller, if the application serves the
+    /// router with [`ConnectInfo`](axum::extract::ConnectInfo)`<SocketAddr>`.
+    ///
     /// # Errors
     ///
     /// Errors are `application/problem+json` (RFC 9457), with the status of
     /// [`ManageError::status`](super::ManageError::status). The layer writes a 401, and a 403 for a
     /// request with a key, in its own format instead. No response may be cached.
     ///
-    /// A body must be `application/json`; `regenerate` and `DELETE` need none. Cross-site requests
+    /// A body must be `application/json`, or `application/merge-patch+json`; `regenerate` and
+    /// `DELETE` need none. Cross-site requests
     /// of browsers (`Sec-Fetch-Site`, `Origin`) are rejected, which makes the API safe with session
     /// cookies. A key in a private header is exempt, since browsers do not add it by themselves.
     ///

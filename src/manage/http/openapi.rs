@@ -35,11 +35,11 @@ const ANY: [(&str, &str); 4] = [
     ("503", "The key store failed"),
 ];
 /// The responses of every operation with a request body.
-const WITH_BODY: [(&str, &str); 3] = [
-    ("413", "The body is too large"),
-    ("415", "The body is not application/json"),
-    ("422", "A member of the body is invalid"),
-];
+const WITH_BODY: [(&str, &str); 3] =
+    [("413", "The body is too large"), ("415", "The body is not in JSON"), ("422", "A member of the body is invalid")];
+
+/// The operations that take `If-Match`.
+const CONDITIONAL: [&str; 4] = ["edit", "regenerate", "rotate", "revoke"];
 
 /// Returns the document of a router that is nested under `prefix`, behind a layer with this policy.
 pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
@@ -58,6 +58,7 @@ pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
 fn describe_names(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
     schemas["KeyName"]["pattern"] = validation::pattern(false).into();
+    schemas["ChangeReason"]["pattern"] = validation::pattern(false).into();
     let name = json!({
         "type": "string", "minLength": 1, "maxLength": validation::MAX_PERMISSION_NAME,
         "pattern": validation::pattern(true),
@@ -67,7 +68,13 @@ fn describe_names(document: &mut Value) {
         permissions["propertyNames"] = name.clone();
         permissions["additionalProperties"]["items"] = name.clone();
         permissions["maxProperties"] = validation::MAX_PERMISSIONS.into();
+        let metadata = &mut schemas[schema]["properties"]["metadata"];
+        metadata["propertyNames"] = json!({ "$ref": "#/components/schemas/KeyName" });
+        metadata["additionalProperties"]["maxLength"] = validation::MAX_METADATA_TEXT.into();
+        metadata["additionalProperties"]["pattern"] = "^[^\\u0000]*$".into();
     }
+    // A patch can also name texts to remove.
+    schemas["CreateKey"]["properties"]["metadata"]["maxProperties"] = validation::MAX_METADATA.into();
 }
 
 fn full_path(prefix: &str, path: &str) -> String {
@@ -84,8 +91,22 @@ fn complete(prefix: &str, mut item: Value) -> Value {
         for (status, description) in ANY.iter().chain(with_body) {
             operation["responses"][status] = answer(description, *status != "401" && *status != "403");
         }
-        if operation["operationId"] == "regenerate" {
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        if id == "regenerate" {
             operation["requestBody"]["required"] = false.into();
+        }
+        if id == "revoke" {
+            operation["responses"]["422"] = answer("The reason is invalid", true);
+        }
+        if CONDITIONAL.contains(&&*id) {
+            operation["responses"]["412"] = answer("The key has another version than If-Match requires", true);
+            if let Some(parameters) = operation["parameters"].as_array_mut() {
+                parameters.push(json!({
+                    "name": "If-Match", "in": "header", "required": false,
+                    "description": "The version that the key must have, as in the ETag of its last response.",
+                    "schema": { "type": "string", "pattern": "^([*]|\"[0-9]+\"(, *\"[0-9]+\")*)$" },
+                }));
+            }
         }
     }
     let parameters = prefix.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));

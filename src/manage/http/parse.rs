@@ -25,7 +25,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Members> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Err(ApiError::problem(status, "The body must be application/json."));
+            return Err(ApiError::problem(
+                status,
+                "The body must be application/json, for PATCH also application/merge-patch+json.",
+            ));
         }
         let body = Bytes::from_request(request, state).await;
         let body =
@@ -91,11 +94,11 @@ fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, ApiError> {
     Err(unprocessable(&match (about("missing field"), about("duplicate field")) {
         (Some((name, requirement)), _) => format!("{name}: missing; {requirement}."),
         (None, Some((name, _))) => format!("{name}: given twice."),
-        (None, None) if text.starts_with("unknown field") && names.is_empty() => {
-            "The body must be empty or {}.".to_owned()
-        }
         (None, None) if text.starts_with("unknown field") => {
-            format!("Unknown member: use {}.", names.join(", "))
+            match T::FIXED.iter().find(|name| text.starts_with(&format!("unknown field `{name}`"))) {
+                Some(name) => format!("{name}: cannot be changed: issue a new key."),
+                None => format!("Unknown member: use {}.", names.join(", ")),
+            }
         }
         (None, None) => NOT_AN_OBJECT.to_owned(),
     }))

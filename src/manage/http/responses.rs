@@ -1,7 +1,11 @@
 //! The bodies of responses.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    Json,
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, ETAG},
+    },
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -9,10 +13,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::extract::ApiError;
+use super::{conditions::etag, extract::ApiError};
 use crate::{
     clock::Clock,
     manage::{Issued, KeyView, Page},
+    record::KeyRecord,
 };
 
 /// A new key, with its plain text.
@@ -46,7 +51,7 @@ pub(super) struct ProblemBody {
 }
 
 impl<'i> IssuedKey<'i> {
-    pub(super) fn new(issued: &'i Issued, clock: &Clock) -> Self {
+    fn new(issued: &'i Issued, clock: &Clock) -> Self {
         Self { key: issued.key().expose(), record: KeyView::new(issued.record(), clock) }
     }
 }
@@ -58,9 +63,15 @@ impl KeyList {
     }
 }
 
+/// Returns a key, with its version as the entity tag.
+pub(super) fn shown(record: &KeyRecord, clock: &Clock) -> Response {
+    ([(ETAG, etag(record))], Json(KeyView::new(record, clock))).into_response()
+}
+
 /// Returns the response with the plain text of a key. The body is the last copy of the plain text,
 /// and is wiped after it is sent.
-pub(super) fn created(issued: &IssuedKey<'_>) -> Result<Response, ApiError> {
+pub(super) fn created(new: &Issued, clock: &Clock) -> Result<Response, ApiError> {
+    let issued = &IssuedKey::new(new, clock);
     let mut length = Length(0);
     let mut written = serde_json::to_writer(&mut length, issued);
     // Allocates the full length first, since a buffer that grows leaves a copy of its content
@@ -70,7 +81,7 @@ pub(super) fn created(issued: &IssuedKey<'_>) -> Result<Response, ApiError> {
     if written.is_err() {
         return Err(ApiError::problem(StatusCode::SERVICE_UNAVAILABLE, "The response could not be written."));
     }
-    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (ETAG, etag(new.record()))];
     Ok((StatusCode::CREATED, json, Bytes::from_owner(text)).into_response())
 }
 

@@ -3,11 +3,24 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error};
 
+use super::bodies::Nullable;
+
 /// Deserializes a time that is present; `null` is rejected.
 pub(super) fn present_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let instant = if is_rfc3339(&text) { text.parse().ok().or_else(|| last_instant(&text)) } else { None };
-    instant.map(Some).ok_or_else(|| D::Error::custom("not a time"))
+    parsed(&String::deserialize(deserializer)?).map(Some)
+}
+
+/// Deserializes a time that is present and can be `null`.
+pub(super) fn nullable_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Nullable<Timestamp>>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(Some(Nullable(text.map(|text| parsed(&text)).transpose()?)))
+}
+
+fn parsed<E: Error>(text: &str) -> Result<Timestamp, E> {
+    let instant = if is_rfc3339(text) { text.parse().ok().or_else(|| last_instant(text)) } else { None };
+    instant.ok_or_else(|| E::custom("not a time"))
 }
 
 /// Returns [`Timestamp::MAX`] for the last two days of 9999, which clients send for "never". A

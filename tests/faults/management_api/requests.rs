@@ -260,7 +260,7 @@ async fn s09_null_is_refused_until_it_means_something() {
         assert_eq!(keys.call(&format!("POST /api/keys/{id}/rotate"), &body.to_string()).await.status, 422, "{body}");
     }
     let document: Value = serde_json::from_str(&keys.call("GET /api/keys/openapi.json", "").await.body).unwrap();
-    for schema in ["CreateKey", "EditKey", "RotateKey"] {
+    for schema in ["CreateKey", "RegenerateKey", "RotateKey"] {
         let text = document["components"]["schemas"][schema].to_string();
         assert!(!text.contains("\"null\""), "{schema}: {text}");
     }
