@@ -23,6 +23,8 @@ impl KeyManager {
     /// application: together with a customer, for example.
     ///
     /// ```
+    /// # #[cfg(feature = "postgres")]
+    /// # mod example {
     /// use sqlx::PgPool;
     /// use tower_api_key::{KeyManager, manage::{Actor, Issued, NewKey}, store::{BoxError, PostgresStore}};
     ///
@@ -39,6 +41,7 @@ impl KeyManager {
     ///     transaction.commit().await?;
     ///     Ok(issued) // Show the key only now: before the commit it does not exist.
     /// }
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -147,3 +147,22 @@ async fn tables_made_by_another_tool_are_opened_as_they_are() {
         app.close().await;
     }
 }
+
+/// Each migration, batches included, is written for the prefix.
+#[tokio::test]
+async fn a_file_with_a_prefix_is_migrated_with_its_keys() {
+    let (_folder, path) = file();
+    let app = pool(&path).await;
+    for migration in &SqliteStore::MIGRATIONS[..2] {
+        run(&app, &migration.script(None, Some("acme_")).unwrap()).await;
+    }
+    run(
+        &app,
+        "insert into acme_api_keys (id, digest, version, status, permissions, wildcards, metadata, use_count)
+            values ('k', zeroblob(32), 0, 'active', '{}', 0, '[[\"team\",\"infra\"]]', 0)",
+    )
+    .await;
+    let store = SqliteStore::builder(&path).table_prefix("acme_").open().await.unwrap();
+    let record = store.find(&[0; 32].into()).await.unwrap().unwrap();
+    assert_eq!((record.id().as_str(), record.metadata()["team"].as_str()), ("k", "infra"));
+}

@@ -173,3 +173,24 @@ async fn tables_made_by_another_tool_are_opened_as_they_are() {
         assert_eq!(contents().await, by_hand, "open has nothing left to do");
     }
 }
+
+/// Each migration, batches included, is written for the schema and the prefix.
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn tables_in_a_schema_are_migrated_with_their_keys() {
+    let (_server, database) = server().await;
+    database.sql("create schema auth; create schema other").await;
+    for migration in &PostgresStore::MIGRATIONS[..2] {
+        database.sql(&migration.script(Some("auth"), Some("acme_")).unwrap()).await;
+    }
+    database
+        .sql(
+            "insert into auth.acme_api_keys (id, digest, version, status, permissions, wildcards, metadata, use_count)
+                values ('k', decode(repeat('00', 32), 'hex'), 0, 'active', '{}', false, '[[\"team\",\"infra\"]]', 0)",
+        )
+        .await;
+    let url = format!("{}?options=-csearch_path%3Dother", database.url);
+    let store = PostgresStore::builder(url).schema("auth").table_prefix("acme_").open().await.unwrap();
+    let record = store.find(&[0; 32].into()).await.unwrap().unwrap();
+    assert_eq!((record.id().as_str(), record.metadata()["team"].as_str()), ("k", "infra"));
+}

@@ -43,7 +43,8 @@ impl<'s> SqliteTransaction<'s> {
     ) -> Result<Self, sqlx::Error> {
         connections.files.check()?;
         sqlx::raw_sql("savepoint tower_api_key").execute(&mut *connection).await?;
-        // Without this lock, another connection could change what this one has read.
+        // With this lock, no other connection writes between the reads and the write of the change,
+        // which SQLite would then refuse.
         let lock = connections.tables.sql("delete from api_keys where false");
         let locked = sqlx::raw_sql(lock).execute(&mut *connection).await;
         let joined = Self { transaction: Session::Joined(connection), connections };
