@@ -2,6 +2,7 @@
 
 mod page;
 mod sessions;
+mod usage;
 mod walk;
 
 use std::process::Command;

@@ -1,0 +1,72 @@
+// A sparkline of the last 30 days for each key: requests that passed, and those that were rejected.
+
+const WIDTH = 120;
+const HEIGHT = 24;
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+
+function svg(name, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+  element.append(...children);
+  return element;
+}
+
+const rejected = (counts) => counts.forbidden + counts.rejected + counts.limited;
+const all = (counts) => counts.accepted + rejected(counts);
+
+function words({ days, total }) {
+  if (all(total) === 0) return "No requests in 30 days";
+  const busiest = days.reduce((most, day) => (all(day) > all(most) ? day : most));
+  const most = `most on ${DAY.format(new Date(busiest.day))}: ${all(busiest)}`;
+  return `Requests in 30 days: ${total.accepted} accepted, ${rejected(total)} rejected; ${most}`;
+}
+
+// One bar a day. The rejected requests stand on the accepted ones.
+function bars(days) {
+  const step = WIDTH / days.length;
+  const scale = HEIGHT / Math.max(1, ...days.map(all));
+  return days.flatMap((day, index) => {
+    const bar = (className, count, below) =>
+      count === 0
+        ? []
+        : svg("rect", {
+            class: className,
+            x: index * step,
+            y: HEIGHT - (below + count) * scale,
+            width: step * 0.75,
+            height: count * scale,
+          });
+    return [bar("accepted", day.accepted, 0), bar("rejected", rejected(day), day.accepted)].flat();
+  });
+}
+
+function draw(usage) {
+  const text = words(usage);
+  const line = svg("line", { x1: 0, y1: HEIGHT, x2: WIDTH, y2: HEIGHT });
+  return svg(
+    "svg",
+    { class: "spark", role: "img", "aria-label": text, viewBox: `0 0 ${WIDTH} ${HEIGHT + 1}` },
+    svg("title", {}, text),
+    line,
+    ...bars(usage.days),
+  );
+}
+
+// Draws the usage of each row that is put into the table, one after the other. A row without usage
+// keeps its place empty: the page itself reports an error, such as the end of the session.
+async function drawUsage(rows) {
+  for (const row of rows) {
+    const usage = await load(row.dataset.keyId).catch(() => null);
+    if (usage && row.isConnected) row.querySelector(".usage").replaceChildren(draw(usage));
+  }
+}
+
+async function load(id) {
+  const path = `/admin/keys/${encodeURIComponent(id)}/usage`;
+  const response = await fetch(path, { credentials: "same-origin", cache: "no-store" });
+  return response.ok ? response.json() : null;
+}
+
+const added = (changes) => changes.flatMap((change) => [...change.addedNodes]);
+const observer = new MutationObserver((changes) => drawUsage(new Set(added(changes))));
+observer.observe(document.querySelector("#rows"), { childList: true });

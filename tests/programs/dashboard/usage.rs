@@ -1,0 +1,74 @@
+//! The usage of the last 30 days, as a sparkline in the row of each key.
+
+use std::time::{Duration, Instant};
+
+use fantoccini::Locator;
+
+use super::{
+    page::{Page, open},
+    walk::create,
+};
+use crate::browser::Browser;
+use crate::example::Example;
+use crate::support::bounds::REPLY;
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn each_key_has_a_sparkline_of_its_usage() {
+    let server = Example::start("dashboard");
+    let browser = Browser::start().await;
+    let page = open(&server, &browser).await;
+    let admin = server.keys["admin"].clone();
+    let walked = tokio::spawn(walk(page, admin)).await;
+    browser.client.clone().close().await.unwrap();
+    server.stop();
+    walked.unwrap();
+}
+
+async fn walk(mut page: Page, admin: String) {
+    page.sign_in(&admin).await;
+    page.settle().await;
+    // It may read statistics, but not create links.
+    let key = create(&mut page).await;
+    // `create` has used it for one of each already.
+    for _ in 0..2 {
+        assert_eq!(page.rights(&key), ["200", "403"]);
+    }
+    see_usage(&page, &key, "Requests in 30 days: 3 accepted, 3 rejected; most on ").await;
+    let label = label(&page, &key).await;
+    assert!(label.ends_with(": 6"), "{label}");
+    let bars = "return [...document.querySelectorAll('#rows tr:first-child .spark rect')]
+        .map((bar) => [bar.getAttribute('class'), bar.getBBox().height])";
+    assert_eq!(page.script(bars).await, serde_json::json!([["accepted", 12], ["rejected", 12]]), "today's bar");
+    page.photograph("usage").await;
+
+    page.act("edit", &key).await;
+    page.click("#enabled").await;
+    page.click("#edit-yes").await;
+    page.settle().await;
+    assert_eq!(page.rights(&key), ["401", "401"]);
+    see_usage(&page, &key, "Requests in 30 days: 3 accepted, 5 rejected; most on ").await;
+    // The sign-in. Requests of a session have no key.
+    see_usage(&page, &admin, "Requests in 30 days: 1 accepted, 0 rejected; most on ").await;
+}
+
+async fn label(page: &Page, key: &str) -> String {
+    let spark = format!("//tr[.//code = '{}']//*[local-name() = 'svg']", &key[key.len() - 4..]);
+    let spark = page.see(Locator::XPath(&spark)).await;
+    spark.attr("aria-label").await.unwrap().unwrap()
+}
+
+/// Loads the page again until the usage is written, after an interval of a second.
+async fn see_usage(page: &Page, key: &str, expected: &str) {
+    let start = Instant::now();
+    loop {
+        page.client.refresh().await.unwrap();
+        page.settle().await;
+        let label = label(page, key).await;
+        if label.starts_with(expected) {
+            return;
+        }
+        assert!(start.elapsed() < REPLY, "{label}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
