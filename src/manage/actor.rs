@@ -57,7 +57,7 @@ pub struct Actor {
     /// The expiry of its key.
     expires_at: Option<SystemTime>,
     /// The record of its key, the source of its permissions.
-    record: Option<KeyRecord>,
+    pub(super) record: Option<KeyRecord>,
     bounds: ActorBounds,
     pub(super) details: CallDetails,
 }
@@ -260,7 +260,8 @@ impl Actor {
 
     /// Returns whether the actor sees this key. No other code decides this.
     pub(super) fn sees(&self, record: &KeyRecord) -> bool {
-        record.organization() == self.organization()
+        !self.bounds.contradict
+            && record.organization() == self.organization()
             && (self.environment.is_none() || record.environment() == self.environment())
             && (!self.bounds.own_keys_only || self.owns(record))
     }

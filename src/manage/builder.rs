@@ -57,6 +57,8 @@ pub struct KeyManagerBuilder {
     bots_per_organization: u32,
     pub(super) usage: UsageSettings,
     hooks: Vec<Hook>,
+    #[cfg(feature = "admin-api")]
+    pub(super) serves_self: bool,
 }
 
 /// The default limit of keys per user, and of service-account keys per organization.
@@ -79,6 +81,8 @@ impl KeyManagerBuilder {
             bots_per_organization: DEFAULT_KEY_LIMIT,
             usage: UsageSettings::default(),
             hooks: Vec::new(),
+            #[cfg(feature = "admin-api")]
+            serves_self: true,
         }
     }
 
@@ -276,6 +280,8 @@ impl KeyManagerBuilder {
             usage,
             rehash,
             hooks: self.hooks,
+            #[cfg(feature = "admin-api")]
+            serves_self: self.serves_self,
         })))
     }
 }

@@ -55,6 +55,9 @@ pub enum ManageError {
     /// The actor sees no key with this id.
     #[error("there is no key {0}")]
     NotFound(KeyId),
+    /// The actor has no key of its own: your application signed it in without one.
+    #[error("the caller has no API key of its own: it was signed in without one")]
+    NoOwnKey,
     /// Another user owns the key. Only the owner may replace it, since anyone with the plain text
     /// of the new key can act as the owner.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
@@ -147,7 +150,7 @@ impl ManageError {
     /// | status | errors                                                                                 |
     /// |--------|----------------------------------------------------------------------------------------|
     /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `NotOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
-    /// | 404    | `NotFound`, [`RegistryError::NotFound`]                                                |
+    /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
     /// | 422    | `UserRequired`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
@@ -180,7 +183,7 @@ impl ManageError {
             | Self::NotOwner(_)
             | Self::OwnKeysOnly
             | Self::EnvironmentRestricted => StatusCode::FORBIDDEN,
-            Self::NotFound(_) | Self::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoOwnKey | Self::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
             Self::UserRequired
             | Self::Environment(_)
             | Self::NoEnvironment

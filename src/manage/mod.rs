@@ -41,6 +41,9 @@ mod formats;
 mod http;
 mod import;
 mod issue;
+mod own;
+#[cfg(feature = "admin-api")]
+mod own_view;
 mod prepared;
 mod presentable;
 #[cfg(feature = "axum")]
@@ -68,6 +71,8 @@ pub use crate::event::{FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
 pub use error::ManageError;
+#[cfg(feature = "admin-api")]
+pub use own_view::OwnKeyView;
 pub use prepared::PreparedKey;
 pub use query::Page;
 pub use request::{Issued, NewKey, Rotation};
@@ -134,6 +139,8 @@ struct ManagerState {
     usage: Arc<Usage>,
     rehash: Arc<Rehash>,
     hooks: Vec<Hook>,
+    #[cfg(feature = "admin-api")]
+    serves_self: bool,
 }
 
 /// The timeout of a call of the registry. It equals the default timeout of a layer's store.

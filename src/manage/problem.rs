@@ -41,6 +41,7 @@ impl ManageError {
     /// Returns a sentence for the caller, without a value that may be a key.
     pub(super) fn detail(&self) -> String {
         let text = match self {
+            Self::NoOwnKey => self.to_string(),
             _ if self.status() == StatusCode::NOT_FOUND => "there is no such key".to_owned(),
             Self::Environment(_) => "no keys are issued for this environment".to_owned(),
             Self::Escalation { resource, action } if resource.len().max(action.as_str().len()) > LONGEST_REPEATED => {

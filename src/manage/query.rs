@@ -74,7 +74,7 @@ impl KeyManager {
                 if actor.is_own_keys_only() {
                     filter.owner = actor.owner().filter(|owner| matches!(owner, Owner::User(_))).cloned();
                     if filter.owner.is_none() {
-                        return manager.own_key(&actor, &filter).await;
+                        return manager.own_page(&actor, &filter).await;
                     }
                 }
                 let limit = filter.limit.max(1);
@@ -91,7 +91,7 @@ impl KeyManager {
 
     /// Lists the key that the actor authenticated with. An actor that is not a user owns no other
     /// key.
-    async fn own_key(&self, actor: &Actor, filter: &KeyFilter) -> Result<Page, ManageError> {
+    async fn own_page(&self, actor: &Actor, filter: &KeyFilter) -> Result<Page, ManageError> {
         let record = match actor.key_id() {
             Some(id) => self.0.registry.clone().get(id.clone()).await?,
             None => None,

@@ -35,18 +35,21 @@ impl KeyManager {
         let id = id.into();
         self.run_as(actor, Action::DELETE, WorkKind::Revoke, move |manager, actor| {
             let id = id.clone();
-            async move {
-                if actor.requires_version(None) {
-                    return retried(is_version_conflict, || manager.revoke_at_version(&actor, &id)).await;
-                }
-                manager.visible_key(&actor, &id).await?;
-                match manager.0.registry.clone().revoke(id.clone(), manager.context_of(&actor)).await {
-                    Err(ManageError::Registry(RegistryError::Revoked(_))) => manager.visible_key(&actor, &id).await,
-                    revoked => revoked.inspect(|revoked| manager.notify(KeyEventKind::Revoked, revoked, None, &actor)),
-                }
-            }
+            async move { manager.revoke_visible(&actor, &id).await }
         })
         .await
+    }
+
+    /// Revokes a key that the actor sees.
+    pub(super) async fn revoke_visible(&self, actor: &Actor, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        if actor.requires_version(None) {
+            return retried(is_version_conflict, || self.revoke_at_version(actor, id)).await;
+        }
+        self.visible_key(actor, id).await?;
+        match self.0.registry.clone().revoke(id.clone(), self.context_of(actor)).await {
+            Err(ManageError::Registry(RegistryError::Revoked(_))) => self.visible_key(actor, id).await,
+            revoked => revoked.inspect(|revoked| self.notify(KeyEventKind::Revoked, revoked, None, actor)),
+        }
     }
 
     /// Revokes a key of the version that the actor requires. An update compares the version with

@@ -13,6 +13,14 @@ use crate::{
     store::{ChangeContext, RegistryError},
 };
 
+/// What a call needs of its actor.
+enum Needs {
+    /// This action on `apiKeys`.
+    Permission(Action),
+    /// A key that works. A replaced one does until its grace period ends.
+    OwnKey,
+}
+
 /// The maximum number of attempts of a change. An attempt fails if a concurrent change is committed
 /// first.
 const ATTEMPTS: u32 = 16;
@@ -37,12 +45,37 @@ impl KeyManager {
         W: Fn(Self, Actor) -> F + Send + Sync + 'static,
         F: Future<Output = Result<T, ManageError>> + Send,
     {
+        self.run_with(actor, Needs::Permission(action), kind, work).await
+    }
+
+    /// Runs `work` as the holder of a key, which needs no permission. The key may be in its grace
+    /// period.
+    pub(super) async fn run_as_holder<T, W, F>(&self, actor: &Actor, kind: WorkKind, work: W) -> Result<T, ManageError>
+    where
+        T: Send + 'static,
+        W: Fn(Self, Actor, KeyRecord) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, ManageError>> + Send,
+    {
+        let work = move |manager: Self, actor: Actor| {
+            let own = actor.record.clone().ok_or(ManageError::NoOwnKey);
+            let done = own.map(|own| work(manager, actor, own));
+            async move { done?.await }
+        };
+        self.run_with(actor, Needs::OwnKey, kind, work).await
+    }
+
+    async fn run_with<T, W, F>(&self, actor: &Actor, needs: Needs, kind: WorkKind, work: W) -> Result<T, ManageError>
+    where
+        T: Send + 'static,
+        W: Fn(Self, Actor) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, ManageError>> + Send,
+    {
         let turn: Turn = self.0.turns.take(actor, kind).await?;
         let (manager, actor) = (self.clone(), actor.clone());
         spawn_uncancellable(turn.spend(async move {
             let is_retryable = |error: &RegistryError| matches!(error, RegistryError::ActorChanged(_));
             retried(is_retryable, || async {
-                let actor = manager.authorize(&actor, &action).await?;
+                let actor = manager.authorize(&actor, &needs).await?;
                 work(manager.clone(), actor).await
             })
             .await
@@ -50,10 +83,14 @@ impl KeyManager {
         .await
     }
 
-    /// Returns the actor as its key is now, if it has the permission. The request may be old: its
-    /// body may have arrived slowly, and the key may have been revoked meanwhile.
-    async fn authorize(&self, actor: &Actor, action: &Action) -> Result<Actor, ManageError> {
+    /// Returns the actor as its key is now, if it has what the call needs. The request may be old:
+    /// its body may have arrived slowly, and the key may have been revoked meanwhile.
+    async fn authorize(&self, actor: &Actor, needs: &Needs) -> Result<Actor, ManageError> {
         actor.reason().map_or(Ok(()), |reason| checked_reason(reason).map(drop))?;
+        let action = match needs {
+            Needs::Permission(action) => action,
+            Needs::OwnKey => &Action::READ,
+        };
         let current = match actor.key_id() {
             None => actor.clone(),
             Some(id) => {
@@ -64,7 +101,13 @@ impl KeyManager {
                     .described_like(actor)
             }
         };
-        if current.may(action) { Ok(current) } else { Err(ManageError::PermissionDenied(action.clone())) }
+        match (needs, &current.record) {
+            (Needs::Permission(action), _) if current.may(action) => Ok(current),
+            (Needs::Permission(action), _) => Err(ManageError::PermissionDenied(action.clone())),
+            (Needs::OwnKey, Some(own)) if current.sees(own) => Ok(current),
+            (Needs::OwnKey, Some(own)) => Err(ManageError::NotFound(own.id().clone())),
+            (Needs::OwnKey, None) => Err(ManageError::NoOwnKey),
+        }
     }
 
     /// Returns the actor of a valid key. A replaced key in its grace period is read-only, so it

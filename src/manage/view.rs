@@ -221,7 +221,7 @@ impl From<Option<Obstacle>> for KeyState {
 }
 
 /// Returns the instant, or the nearest one with a year of four digits.
-fn timestamp(instant: SystemTime) -> Timestamp {
+pub(super) fn timestamp(instant: SystemTime) -> Timestamp {
     let nearest = if instant < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
     instant.try_into().unwrap_or(nearest)
 }

@@ -3,6 +3,7 @@
 mod edits;
 mod keys;
 mod mounting;
+mod own_key;
 mod requests;
 mod usage;
 

@@ -22,7 +22,7 @@ use crate::{
     rejection::{Reason, Rejection},
 };
 
-/// Extracts the actor of a request, if it has the permission `A` on `apiKeys`.
+/// Extracts the actor of a request, if it has the permission `A` on `apiKeys`, where `A` is one.
 ///
 /// It comes before the body in a handler's arguments, so a caller without the permission gets 403
 /// before the body is read. The manager checks the permission again, with the current record of the
@@ -38,15 +38,17 @@ struct Identity {
     principal: Option<Principal>,
 }
 
-/// The action on `apiKeys` that an operation requires.
+/// The action on `apiKeys` that an operation requires, if any.
 pub(super) trait RequiredAction {
-    const ACTION: Action;
+    const ACTION: Option<Action>;
 }
 
 pub(super) struct CanCreate;
 pub(super) struct CanRead;
 pub(super) struct CanUpdate;
 pub(super) struct CanDelete;
+/// Any caller: the operation is about the caller's own key.
+pub(super) struct IsHolder;
 
 /// The request extension that confines each actor of the self-service router to its own keys.
 #[derive(Clone, Copy)]
@@ -56,19 +58,23 @@ pub(super) struct OwnKeysOnly;
 pub(super) struct ApiError(Box<Response>);
 
 impl RequiredAction for CanCreate {
-    const ACTION: Action = Action::CREATE;
+    const ACTION: Option<Action> = Some(Action::CREATE);
 }
 
 impl RequiredAction for CanRead {
-    const ACTION: Action = Action::READ;
+    const ACTION: Option<Action> = Some(Action::READ);
 }
 
 impl RequiredAction for CanUpdate {
-    const ACTION: Action = Action::UPDATE;
+    const ACTION: Option<Action> = Some(Action::UPDATE);
 }
 
 impl RequiredAction for CanDelete {
-    const ACTION: Action = Action::DELETE;
+    const ACTION: Option<Action> = Some(Action::DELETE);
+}
+
+impl RequiredAction for IsHolder {
+    const ACTION: Option<Action> = None;
 }
 
 // === impl RequestActor ===
@@ -96,8 +102,8 @@ impl<S: Sync, A: RequiredAction> FromRequestParts<S> for RequestActor<A> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let mut identity = Identity::of(parts).map_err(|rejection| ApiError::from(rejection.into_response()))?;
-        if !identity.actor.may(&A::ACTION) {
-            return Err(identity.error(ManageError::PermissionDenied(A::ACTION)));
+        if let Some(lacking) = A::ACTION.filter(|action| !identity.actor.may(action)) {
+            return Err(identity.error(ManageError::PermissionDenied(lacking)));
         }
         identity.actor = described(identity.actor, parts).at_versions(required_versions(&parts.headers)?);
         Ok(Self { identity, requires: PhantomData })

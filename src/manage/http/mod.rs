@@ -9,6 +9,7 @@ mod extract;
 mod handlers;
 mod list;
 mod openapi;
+mod own;
 mod parse;
 mod responses;
 mod time;
@@ -74,9 +75,15 @@ impl KeyManager {
     /// | `POST /{id}/rotate` `{"grace_seconds", "expires_at"}`    | `apiKeys: update` | 201: the new key with its plain text |
     /// | `GET /{id}/usage?from&to`                                | `apiKeys: read`   | 200: requests by day and outcome     |
     /// | `DELETE /{id}?reason`                                    | `apiKeys: delete` | 200: the revoked key                 |
+    /// | `GET /self`                                              | a key             | 200: the caller's own key            |
+    /// | `DELETE /self?reason`                                    | a key             | 204: it is revoked                   |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
     ///
-    /// A key is shown as a [`KeyView`](super::KeyView).
+    /// A key is shown as a [`KeyView`](super::KeyView), and the caller's own key at `/self` as an
+    /// [`OwnKeyView`](super::OwnKeyView). `/self` needs no permission, and a replaced key in its
+    /// grace period can use it too;
+    /// [`KeyManagerBuilder::serve_self`](super::KeyManagerBuilder::serve_self) switches it off. The
+    /// path `/self` is never that of a key with the id `self`: the manager issues no such id.
     ///
     /// # Actors
     ///
@@ -113,12 +120,13 @@ impl KeyManager {
     /// `policy` is the policy of the layer around this router. The OpenAPI document describes its
     /// schemes.
     pub fn router<S: Clone + Send + Sync + 'static>(&self, policy: &SchemePolicy) -> Router<S> {
-        let policy = policy.clone();
+        let (policy, serves_self) = (policy.clone(), self.0.serves_self);
         let document = move |nested: Nested, OriginalUri(uri): OriginalUri| {
-            let document = describe(&policy, nested, &uri);
+            let document = describe(&policy, nested, &uri, serves_self);
             async { document }
         };
-        let routes = Router::new()
+        let own = Router::new().route("/self", get(own::show_self).delete(own::revoke_self));
+        let routes = if serves_self { own } else { Router::new() }
             .route("/", post(create).get(list))
             .route("/{id}", patch(edit).get(show).delete(revoke))
             .route("/{id}/regenerate", post(regenerate))
@@ -240,10 +248,10 @@ impl KeyManager {
 
 type Nested = Result<NestedPath, NestedPathRejection>;
 
-fn describe(policy: &SchemePolicy, nested: Nested, uri: &Uri) -> Json<Value> {
+fn describe(policy: &SchemePolicy, nested: Nested, uri: &Uri, serves_self: bool) -> Json<Value> {
     let prefix = nested.ok().map(|path| path.as_str().to_owned());
     let prefix = prefix.or_else(|| uri.path().strip_suffix("/openapi.json").map(str::to_owned));
-    Json(openapi::document(policy, &prefix.unwrap_or_default()))
+    Json(openapi::document(policy, &prefix.unwrap_or_default(), serves_self))
 }
 
 async fn no_store(mut response: Response) -> impl IntoResponse {

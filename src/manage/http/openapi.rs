@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{handlers, responses::ProblemBody, usage};
+use super::{handlers, own, responses::ProblemBody, usage};
 use crate::{
     manage::{KeyView, validation},
     openapi::require_a_key,
@@ -21,7 +21,9 @@ use crate::{
         handlers::regenerate,
         handlers::rotate,
         handlers::revoke,
-        usage::usage
+        usage::usage,
+        own::show_self,
+        own::revoke_self
     ),
     components(schemas(ProblemBody, KeyView))
 )]
@@ -42,12 +44,15 @@ const WITH_BODY: [(&str, &str); 3] =
 const CONDITIONAL: [&str; 4] = ["edit", "regenerate", "rotate", "revoke"];
 
 /// Returns the document of a router that is nested under `prefix`, behind a layer with this policy.
-pub(super) fn document(policy: &SchemePolicy, prefix: &str) -> Value {
+pub(super) fn document(policy: &SchemePolicy, prefix: &str, serves_self: bool) -> Value {
     let mut document = Document::openapi();
     require_a_key(policy, &mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     describe_names(&mut document);
-    let paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    let mut paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    if !serves_self {
+        paths.remove("/self");
+    }
     document["paths"] =
         paths.into_iter().map(|(path, item)| (full_path(prefix, &path), complete(prefix, item))).collect();
     document
