@@ -7,8 +7,8 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, DayUsage, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, UsageDelta,
-        UtcDay, box_error,
+        BoxError, ChangeContext, DayUsage, KeyBatch, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
+        UsageDelta, UtcDay, box_error,
     },
 };
 
@@ -31,6 +31,7 @@ pub(super) trait ErasedRegistry: Send + Sync {
         user: String,
         context: ChangeContext,
     ) -> Done<Vec<KeyRecord>>;
+    fn change_batch(self: Arc<Self>, batch: KeyBatch, context: ChangeContext) -> Done<Vec<KeyRecord>>;
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()>;
     fn usage(self: Arc<Self>, id: KeyId, days: RangeInclusive<UtcDay>) -> Done<Option<Vec<DayUsage>>>;
@@ -83,6 +84,10 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         Box::pin(async move {
             map_registry_error(KeyRegistry::remove_user(&*self, organization.as_deref(), &user, Some(&context)).await)
         })
+    }
+
+    fn change_batch(self: Arc<Self>, batch: KeyBatch, context: ChangeContext) -> Done<Vec<KeyRecord>> {
+        Box::pin(async move { map_registry_error(KeyRegistry::change_batch(&*self, &batch, Some(&context)).await) })
     }
 
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord> {

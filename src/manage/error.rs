@@ -66,6 +66,10 @@ pub enum ManageError {
     /// user.
     #[error("a caller confined to its own keys cannot issue service-account keys or remove users")]
     OwnKeysOnly,
+    /// The filter of a change of many keys has no condition. To change every key that the actor
+    /// sees, call [`ChangeMany::all`](super::ChangeMany::all).
+    #[error("the filter has no condition, so it would change every key: add one, or say that all are meant")]
+    EmptyFilter,
     /// The request is for a user key, but the actor is not a user.
     #[error("only a user can have a user key, and the caller is not a user")]
     UserRequired,
@@ -153,7 +157,7 @@ impl ManageError {
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
+    /// | 422    | `UserRequired`, `EmptyFilter`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
     /// | 501    | `UsageNotKept`                                                                         |
     /// | 503    | `Format`, `Store`                                                                      |
     ///
@@ -185,6 +189,7 @@ impl ManageError {
             | Self::EnvironmentRestricted => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::NoOwnKey | Self::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
             Self::UserRequired
+            | Self::EmptyFilter
             | Self::Environment(_)
             | Self::NoEnvironment
             | Self::Name

@@ -41,6 +41,7 @@ mod formats;
 mod http;
 mod import;
 mod issue;
+mod many;
 mod own;
 #[cfg(feature = "admin-api")]
 mod own_view;
@@ -54,6 +55,7 @@ mod request;
 mod revoke;
 mod rotate;
 mod run;
+mod sweep;
 mod update_key;
 mod usage;
 mod validation;
@@ -68,14 +70,17 @@ use std::{
 };
 
 pub use crate::event::{FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField};
+pub use crate::store::BulkChange;
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
 pub use error::ManageError;
+pub use many::{BulkResult, ChangeMany};
 #[cfg(feature = "admin-api")]
 pub use own_view::OwnKeyView;
 pub use prepared::PreparedKey;
 pub use query::Page;
 pub use request::{Issued, NewKey, Rotation};
+pub use sweep::{SweepPolicy, SweepResult};
 pub use update_key::UpdateKey;
 #[cfg(feature = "admin-api")]
 pub use view::KeyView;

@@ -2,6 +2,7 @@
 //! key cannot carry an SQL injection.
 
 mod actor_key;
+mod batch;
 #[cfg(feature = "cache")]
 mod cached;
 mod change;
@@ -18,6 +19,7 @@ mod migration;
 #[cfg(feature = "postgres-no-tls")]
 mod postgres;
 mod registry;
+mod registry_defaults;
 mod registry_error;
 mod registry_impls;
 mod registry_types;
@@ -36,6 +38,7 @@ mod usage;
 use std::{error::Error, sync::Arc};
 
 pub use actor_key::ActorKey;
+pub use batch::{BulkChange, KeyBatch};
 #[cfg(feature = "cache")]
 pub use cached::{CacheError, CacheStatus, CachedStore, CachedStoreBuilder};
 pub use change::RegistryChange;

@@ -2,10 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use super::{ChangeContext, DayUsage, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta, UtcDay};
+use super::{
+    ChangeContext, DayUsage, KeyBatch, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta, UtcDay,
+    registry_defaults,
+};
 use crate::{
     key::KeyDigest,
-    record::{KeyId, KeyRecord, Status},
+    record::{KeyId, KeyRecord},
 };
 
 /// A store that can change its keys at run time. A [`KeyManager`](crate::KeyManager) works with any
@@ -183,17 +186,7 @@ pub trait KeyRegistry: KeyStore {
         id: &KeyId,
         context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send {
-        async move {
-            for _ in 1..DISABLE_ATTEMPTS {
-                let stored = self.get(id).await?;
-                match self.update(disabled(stored, id), context).await? {
-                    Err(RegistryError::VersionConflict(_)) => {}
-                    done => return Ok(done),
-                }
-            }
-            let stored = self.get(id).await?;
-            self.update(disabled(stored, id), context).await
-        }
+        registry_defaults::disable(self, id, context)
     }
 
     /// Removes a record and returns it. A request with its key is then rejected as unknown.
@@ -223,6 +216,26 @@ pub trait KeyRegistry: KeyStore {
         user: &str,
         context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<Vec<KeyRecord>, RegistryError>, Self::Error>> + Send;
+
+    /// Revokes, disables or removes those keys of `batch` to which it still
+    /// [applies](KeyBatch::applies_to), and returns them. Ids without a record are skipped.
+    ///
+    /// A [`TransactionalStore`](super::TransactionalStore) changes them in one transaction. The
+    /// default implementation changes one key after the other, the key of the actor last: if the
+    /// store fails midway, the keys before that are changed.
+    ///
+    /// Refuses with [`RegistryError::ActorChanged`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed: see [Failures](KeyRegistry#failures).
+    fn change_batch(
+        &self,
+        batch: &KeyBatch,
+        context: Option<&ChangeContext>,
+    ) -> impl Future<Output = Result<Result<Vec<KeyRecord>, RegistryError>, Self::Error>> + Send {
+        registry_defaults::change_batch(self, batch, context)
+    }
 
     /// Changes the digest of a key from `from` to `to`, another hash of the same key. Returns the
     /// changed record.
@@ -276,13 +289,4 @@ pub trait KeyRegistry: KeyStore {
     fn prune_usage(&self, _before: UtcDay) -> impl Future<Output = Result<u64, Self::Error>> + Send {
         async { Ok(0) }
     }
-}
-
-/// The maximum number of attempts of the default [`KeyRegistry::disable`].
-const DISABLE_ATTEMPTS: u32 = 16;
-
-/// Returns the record to pass to `update`. Without a stored record it has an unknown id, so that
-/// `update` checks the actor and then returns `NotFound`.
-fn disabled(stored: Option<KeyRecord>, id: &KeyId) -> KeyRecord {
-    stored.unwrap_or_else(|| KeyRecord::new(id.clone(), [0; 32])).with_status(Status::Disabled)
 }

@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
-    ChangeContext, DayUsage, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement, TransactionalStore,
-    UsageDelta, UtcDay, change,
+    ChangeContext, DayUsage, KeyBatch, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
+    TransactionalStore, UsageDelta, UtcDay, change,
 };
 use crate::{
     key::KeyDigest,
@@ -85,6 +85,14 @@ impl<S: TransactionalStore> KeyRegistry for S {
         context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, S::Error> {
         self.transact(&change::RemoveUser { organization, user: Owner::User(user.to_owned()), context }).await
+    }
+
+    async fn change_batch(
+        &self,
+        batch: &KeyBatch,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, S::Error> {
+        self.transact(&change::ChangeBatch { batch, context }).await
     }
 
     async fn rehash(
@@ -183,6 +191,14 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         context: Option<&ChangeContext>,
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, R::Error> {
         R::remove_user(self, organization, user, context).await
+    }
+
+    async fn change_batch(
+        &self,
+        batch: &KeyBatch,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, R::Error> {
+        R::change_batch(self, batch, context).await
     }
 
     async fn rehash(

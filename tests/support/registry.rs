@@ -5,7 +5,10 @@ use std::{ops::RangeInclusive, sync::atomic::Ordering, time::Duration};
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
-    store::{BoxError, ChangeContext, DayUsage, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta, UtcDay},
+    store::{
+        BoxError, ChangeContext, DayUsage, KeyBatch, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta,
+        UtcDay,
+    },
 };
 
 use super::{Api, FaultyStore};
@@ -195,6 +198,17 @@ impl KeyRegistry for FaultyStore {
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, BoxError> {
         self.sound()?;
         Ok(self.keys.remove_user(organization, user, context).await?)
+    }
+
+    async fn change_batch(
+        &self,
+        batch: &KeyBatch,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, BoxError> {
+        self.sound()?;
+        // Runs the concurrent change of another task here.
+        tokio::task::yield_now().await;
+        Ok(self.keys.change_batch(batch, context).await?)
     }
 
     async fn rehash(

@@ -9,8 +9,8 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, DayUsage, Invalidation, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
-        UsageDelta, UtcDay, box_error,
+        BoxError, ChangeContext, DayUsage, Invalidation, KeyBatch, KeyFilter, KeyLimit, KeyRegistry, RegistryError,
+        Replacement, UsageDelta, UtcDay, box_error,
     },
 };
 
@@ -116,6 +116,16 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
     ) -> Result<Result<Vec<KeyRecord>, RegistryError>, CacheError> {
         self.invalidate(self.cache.store.remove_user(organization, user, context).await, |removed| {
             removed.iter().map(|record| *record.digest()).collect()
+        })
+    }
+
+    async fn change_batch(
+        &self,
+        batch: &KeyBatch,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, CacheError> {
+        self.invalidate(self.cache.store.change_batch(batch, context).await, |changed| {
+            changed.iter().map(|record| *record.digest()).collect()
         })
     }
 

@@ -1,10 +1,12 @@
 //! The changes of a registry, implemented once by means of the operations of a transaction.
 
 mod add;
+mod batch;
 mod edit;
 mod remove;
 
 pub(super) use add::{Insert, InsertFirst, Replace};
+pub(super) use batch::ChangeBatch;
 pub(super) use edit::{Deactivate, RecordUsage, Rehash, Update};
 pub(super) use remove::{Remove, RemoveUser};
 
@@ -53,6 +55,7 @@ impl Sealed for Update<'_> {}
 impl Sealed for Deactivate<'_> {}
 impl Sealed for Rehash<'_> {}
 impl Sealed for RecordUsage<'_> {}
+impl Sealed for ChangeBatch<'_> {}
 impl Sealed for Remove<'_> {}
 impl Sealed for RemoveUser<'_> {}
 

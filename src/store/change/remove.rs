@@ -68,7 +68,7 @@ impl RegistryChange for RemoveUser<'_> {
 }
 
 /// Writes the events and deletes the records.
-async fn delete<T: RegistryTransaction>(
+pub(super) async fn delete<T: RegistryTransaction>(
     transaction: &mut T,
     context: Option<&ChangeContext>,
     removed: &[KeyRecord],
