@@ -99,6 +99,9 @@ pub enum ConfigError {
     /// generate them.
     #[error("format: keys of the foreign format {0:?} cannot be generated: use KeyFormat::new for new keys")]
     ForeignFormat(String),
+    /// The bounds of an expiry policy contradict each other, so no key could obey it.
+    #[error("expiry_policy: {0}: change the bounds")]
+    ExpiryPolicy(String),
     /// A row of a table guard is invalid. Contains its template and the reason.
     #[error("table: {0:?}: {1}")]
     Route(String, String),

@@ -187,12 +187,14 @@ function drawKey(key) {
   put(".type", key.type ? `${key.type} key` : "");
   put(".permissions", summary(key.permissions));
   put(".created", key.created_at ? time(key.created_at, DAY) : "–");
+  put(".creator", by(key.created_by));
   put(".used", key.last_used_at ? time(key.last_used_at, MINUTE) : "never");
   put(".count", key.use_count === 1 ? "once" : key.use_count ? `${key.use_count} times` : "");
   put(".last-four", lastFour(key) ?? "–");
   put(".badge", key.status.replaceAll("_", " "));
   find(".badge", row).dataset.status = key.status;
   put(".note", note(key));
+  put(".why", why(key));
   for (const action of ["rotate", "regenerate"]) find(`[data-action=${action}]`, row).hidden = !replaceable(key);
   for (const button of findAll("button", row)) button.ariaLabel = `${button.textContent} ${title(key)}`;
   return row;
@@ -222,10 +224,33 @@ function note(key) {
 
 function ending(key) {
   if (key.status === "expired") return "since ";
+  if (key.status === "active" && !key.replaced_by && new Date(key.expires_at) - Date.now() < SOON) return "soon over, until ";
   return key.replaced_by && key.status === "active" ? "replaced, works until " : "until ";
 }
 
+const SOON = 14 * 24 * 60 * 60 * 1000;
+
+// An author is a user, a key, or the system. A key is named if it is in the list.
+function by(author) {
+  if (!author) return "";
+  const name = author.type === "key" ? keys.find((key) => key.id === author.id)?.name ?? "another key" : author.id;
+  return `by ${name ?? "the system"}`;
+}
+
+const why = (key) => [by(key.revoked_by), key.reason].filter(Boolean).join(": ");
+
 const lastFour = (key) => key.mask?.match(/\w{4}$/)?.[0];
+const endOfDay = (day) => new Date(`${day}T23:59:59`).toISOString();
+const reasonIn = (field) => find(field).value.trim() || undefined;
+
+// The day of an instant in the local time zone, as a date field has it.
+function dayOf(instant) {
+  if (!instant) return "";
+  const local = new Date(instant);
+  local.setMinutes(local.getMinutes() - local.getTimezoneOffset());
+  return local.toISOString().slice(0, 10);
+}
+
 const title = (key) => key.name ?? `the unnamed key ${lastFour(key) ?? ""}`;
 
 // Permissions
@@ -288,7 +313,7 @@ async function create(form) {
     type: new FormData(form).get("type"),
     name: find("#name").value.trim(),
     permissions: ticked(form),
-    expires_at: day ? new Date(`${day}T23:59:59`).toISOString() : undefined,
+    expires_at: day ? endOfDay(day) : undefined,
   };
   showKey(form, await call("POST", "/admin/keys", { body }));
 }
@@ -296,6 +321,8 @@ async function create(form) {
 function openEdit() {
   const form = find("#edit-form");
   find("#edit-name").value = chosen.name ?? "";
+  find("#edit-expires").value = dayOf(chosen.expires_at);
+  find("#edit-reason").value = "";
   find("#enabled").checked = chosen.status !== "disabled";
   drawGrid(form, chosen.permissions);
   open(find("#edit"));
@@ -308,6 +335,9 @@ function edited(form) {
   if (name !== (chosen.name ?? "")) body.name = name;
   const permissions = ticked(form);
   if (grants(permissions) !== grants(chosen.permissions)) body.permissions = permissions;
+  const day = find("#edit-expires").value;
+  if (day !== dayOf(chosen.expires_at)) body.expires_at = day ? endOfDay(day) : null;
+  body.reason = reasonIn("#edit-reason");
   const enabled = find("#enabled").checked;
   if (enabled !== (chosen.status !== "disabled")) body.status = enabled ? "active" : "disabled";
   return body;
@@ -332,15 +362,17 @@ function openConfirm(verb, text, work) {
   find("#confirm-verb").textContent = verb;
   find("#confirm-yes").textContent = verb;
   find("#confirm-text").textContent = text;
+  find("#reason").value = "";
   open(find("#confirm"));
 }
 
 async function regenerate(form) {
-  showKey(form, await call("POST", keyPath(chosen, "/regenerate"), { body: {} }));
+  showKey(form, await call("POST", keyPath(chosen, "/regenerate"), { body: { reason: reasonIn("#reason") } }));
 }
 
 async function revoke(form) {
-  await call("DELETE", keyPath(chosen));
+  const reason = reasonIn("#reason");
+  await call("DELETE", keyPath(chosen, reason ? `?${new URLSearchParams({ reason })}` : ""));
   find("#confirm").close();
   refresh(`Revoked ${title(chosen)}.`);
 }

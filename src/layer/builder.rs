@@ -15,7 +15,7 @@ use crate::{
     error::ConfigError,
     key::{KeyFormat, KeyHasher},
     observe::{self, Decision, Observer, Observers},
-    record::{KeyRecord, LayerBounds},
+    record::{KeyRecord, LayerBounds, Validity},
     rejection::{RejectionFormat, Renderer},
     scheme::{Challenges, KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::ErasedStore,
@@ -101,7 +101,7 @@ impl ApiKeyLayerBuilder {
             challenge_params: Vec::new(),
             max_key_len: MAX_KEY_LEN,
             format: RejectionFormat::default(),
-            bounds: LayerBounds { organization: None, environments: None, clock: Clock::system() },
+            bounds: LayerBounds { clock: Clock::system(), restrictions: None },
             deadline: Duration::from_secs(5),
             optional: false,
             serves_grpc: false,
@@ -129,8 +129,12 @@ impl ApiKeyLayerBuilder {
         self
     }
 
-    pub(crate) fn timed_by(mut self, clock: Clock) -> Self {
-        self.bounds.clock = clock;
+    /// Sets when keys work: the clock, and the policies of a manager.
+    pub(crate) fn valid_by(mut self, validity: &Validity) -> Self {
+        self.bounds.clock = validity.clock().clone();
+        if let Some(policies) = validity.policies() {
+            self.bounds.restrict().policies = Some(Arc::clone(policies));
+        }
         self
     }
 
@@ -150,7 +154,9 @@ impl ApiKeyLayerBuilder {
         if self.deadline.is_zero() {
             return Err(ConfigError::Deadline);
         }
-        if self.bounds.environments.as_ref().is_some_and(Vec::is_empty) {
+        let environments =
+            self.bounds.restrictions.as_ref().and_then(|restrictions| restrictions.environments.as_ref());
+        if environments.is_some_and(Vec::is_empty) {
             return Err(ConfigError::NoEnvironment);
         }
         if self.ignores_other_formats && self.formats.is_empty() {

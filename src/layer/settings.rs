@@ -190,7 +190,7 @@ impl ApiKeyLayerBuilder {
     /// Accepts only the keys of this organization. Every other key gets 401, like an unknown key.
     /// [Example](Self).
     pub fn organization(mut self, organization: impl Into<String>) -> Self {
-        self.bounds.organization = Some(organization.into().into());
+        self.bounds.restrict().organization = Some(organization.into().into());
         self
     }
 
@@ -198,7 +198,7 @@ impl ApiKeyLayerBuilder {
     /// [Example](Self).
     pub fn environments<E: Into<String>>(mut self, environments: impl IntoIterator<Item = E>) -> Self {
         let environments = environments.into_iter().map(|name| name.into().into());
-        self.bounds.environments = Some(environments.collect());
+        self.bounds.restrict().environments = Some(environments.collect());
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{ManageError, call_details::CallDetails};
+use super::call_details::CallDetails;
 use crate::{
     permission::{Action, Permissions},
     principal::Principal,
@@ -251,7 +251,7 @@ impl Actor {
 
     /// Returns the actor's key in the version that its permissions came from.
     pub(super) fn key(&self) -> Option<ActorKey> {
-        self.record.as_ref().map(ActorKey::as_read)
+        self.record.as_ref().map(|record| ActorKey::as_read(record).until(self.expires_at))
     }
 
     pub(super) fn may(&self, action: &Action) -> bool {
@@ -273,17 +273,14 @@ impl Actor {
         }
     }
 
-    /// Returns the expiry of a new key: the requested one, or that of the actor's key.
-    pub(super) fn end_of_new(&self, asked: Option<SystemTime>) -> Result<Option<SystemTime>, ManageError> {
-        match (self.expires_at, asked) {
-            (Some(own), Some(asked)) if asked > own => Err(ManageError::OutlivesActor),
-            (own, asked) => Ok(asked.or(own)),
-        }
+    /// Sets when the actor's key stops working.
+    pub(super) fn ending_at(self, end: Option<SystemTime>) -> Self {
+        Self { expires_at: end, ..self }
     }
 
-    /// Returns whether this key expires later than the actor's key.
-    pub(super) fn ends_before(&self, record: &KeyRecord) -> bool {
-        self.earlier_end(record.expires_at()) != record.expires_at()
+    /// Returns whether the actor's key ends before this instant.
+    pub(super) fn ends_before(&self, end: Option<SystemTime>) -> bool {
+        self.earlier_end(end) != end
     }
 
     /// Returns the earlier of `end` and the expiry of the actor's key.

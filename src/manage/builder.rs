@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     error::ConfigError,
     key::{KeyFormat, KeyHasher, Mask},
+    record::{ExpiryPolicies, Validity},
     scheme::{KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::{ErasedStore, KeyRegistry},
 };
@@ -59,6 +60,7 @@ pub struct KeyManagerBuilder {
     hooks: Vec<Hook>,
     #[cfg(feature = "admin-api")]
     pub(super) serves_self: bool,
+    pub(super) expiry: ExpiryPolicies,
 }
 
 /// The default limit of keys per user, and of service-account keys per organization.
@@ -83,6 +85,7 @@ impl KeyManagerBuilder {
             hooks: Vec::new(),
             #[cfg(feature = "admin-api")]
             serves_self: true,
+            expiry: ExpiryPolicies::default(),
         }
     }
 
@@ -254,6 +257,7 @@ impl KeyManagerBuilder {
     ///   [`also_accept`](Self::also_accept) for it.
     /// - [`ConfigError::MaxKeyLen`] for a length outside 1 to 4096, or shorter than the issued
     ///   keys.
+    /// - [`ConfigError::ExpiryPolicy`] for a policy with bounds that contradict each other.
     /// - The errors of a scheme, as listed for
     ///   [`ApiKeyLayerBuilder::build`](crate::layer::ApiKeyLayerBuilder::build).
     pub fn build(self) -> Result<KeyManager, ConfigError> {
@@ -262,6 +266,9 @@ impl KeyManagerBuilder {
             return Err(ConfigError::MaxKeyLen(self.max_key_len));
         }
         Reader::new(&self.policy, self.max_key_len)?;
+        if let Some(why) = self.expiry.contradiction() {
+            return Err(ConfigError::ExpiryPolicy(why.to_owned()));
+        }
         let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage);
         let rehash = Rehash::new(Arc::clone(&self.registry));
         Ok(KeyManager(Arc::new(ManagerState {
@@ -272,7 +279,7 @@ impl KeyManagerBuilder {
             mask: self.mask,
             unseen_bits: self.unseen_bits,
             policies: Arc::new(Policies::new(self.policy)),
-            clock: self.clock,
+            validity: Validity::new(self.clock, self.expiry),
             max_key_len: self.max_key_len,
             keys_per_user: self.keys_per_user,
             bots_per_organization: self.bots_per_organization,

@@ -47,6 +47,9 @@ impl KeyManager {
     /// - [`ManageError::Expiry`] if the edit sets times at which the key would never work.
     /// - [`ManageError::OutlivesActor`] if the key expires later than the actor's, and the edit
     ///   enables it, adds a permission, or makes its expiry later or its start earlier.
+    /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],
+    ///   [`ManageError::ExpiryRequired`] if the edit sets an expiry that breaks the
+    ///   [`ExpiryPolicy`](super::ExpiryPolicy).
     /// - [`ManageError::VersionMismatch`], see [`UpdateKey::at_version`].
     /// - [`RegistryError::Revoked`](crate::store::RegistryError::Revoked);
     ///   [`RegistryError::ImmutableField`](crate::store::RegistryError::ImmutableField) for a later
@@ -150,13 +153,16 @@ impl KeyManager {
         if is_retimed {
             check_times(self.now(), record.not_before(), record.expires_at())?;
         }
+        if edit.expires_at.is_some() {
+            self.check_edited_end(&record)?;
+        }
         let opens = works_longer(before, &record);
         if opens || !edit.only_takes_away() {
             check_no_escalation(actor, record.permissions())?;
         }
         let enables = before.status() == Status::Disabled && record.status() == Status::Active;
         let adds = before.permissions().first_beyond(record.permissions()).is_some();
-        if (enables || adds || opens) && actor.ends_before(&record) {
+        if (enables || adds || opens) && actor.ends_before(self.0.validity.end(&record)) {
             return Err(ManageError::OutlivesActor);
         }
         Ok(record)

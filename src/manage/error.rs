@@ -1,8 +1,11 @@
 //! Errors of a manager, and their HTTP status.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use thiserror::Error;
 
+use super::expiry::in_words;
 use crate::{
     key::FormatError,
     permission::Action,
@@ -122,6 +125,15 @@ pub enum ManageError {
     /// The key would expire later than the actor's key.
     #[error("a key cannot expire later than the caller's own key")]
     OutlivesActor,
+    /// The key would live for longer than the [`ExpiryPolicy`](super::ExpiryPolicy) allows.
+    #[error("the expiry is too late: such a key may live for at most {}", in_words(*.0))]
+    LifetimeTooLong(Duration),
+    /// The key would live for less time than the [`ExpiryPolicy`](super::ExpiryPolicy) requires.
+    #[error("the expiry is too soon: such a key must live for at least {}", in_words(*.0))]
+    LifetimeTooShort(Duration),
+    /// The key would have no expiry, and the [`ExpiryPolicy`](super::ExpiryPolicy) requires one.
+    #[error("set an expiry: such a key must have one")]
+    ExpiryRequired,
     /// The record of the key has another version than the caller requires: it was changed
     /// meanwhile. See [`UpdateKey::at_version`](super::UpdateKey::at_version).
     #[error("the key {0} has another version than required: read it again")]
@@ -157,7 +169,7 @@ impl ManageError {
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `EmptyFilter`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor` |
+    /// | 422    | `UserRequired`, `EmptyFilter`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired` |
     /// | 501    | `UsageNotKept`                                                                         |
     /// | 503    | `Format`, `Store`                                                                      |
     ///
@@ -199,7 +211,10 @@ impl ManageError {
             | Self::TooManyPermissions { .. }
             | Self::UnsupportedKeyCharacters(_)
             | Self::Expiry
-            | Self::OutlivesActor => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::OutlivesActor
+            | Self::LifetimeTooLong(_)
+            | Self::LifetimeTooShort(_)
+            | Self::ExpiryRequired => StatusCode::UNPROCESSABLE_ENTITY,
             Self::VersionMismatch(_) => StatusCode::PRECONDITION_FAILED,
             Self::Expired(_) | Self::Registry(_) => StatusCode::CONFLICT,
             Self::UsageNotKept => StatusCode::NOT_IMPLEMENTED,

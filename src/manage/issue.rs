@@ -39,6 +39,8 @@ impl KeyManager {
     /// - [`ManageError::Name`], [`ManageError::Metadata`], [`ManageError::PermissionName`],
     ///   [`ManageError::TooManyPermissions`].
     /// - [`ManageError::Expiry`], [`ManageError::OutlivesActor`].
+    /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],
+    ///   [`ManageError::ExpiryRequired`] if an [`ExpiryPolicy`](super::ExpiryPolicy) applies.
     /// - [`RegistryError::LimitReached`] if the user, or the service accounts of the organization,
     ///   have the maximum number of keys.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
@@ -136,11 +138,13 @@ impl KeyManager {
         check_no_escalation(actor, &new.permissions)?;
         check_metadata(new.metadata.iter().map(|(name, text)| (name, text)), new.metadata.len())?;
         let now = self.now();
-        let (not_before, expires_at) =
-            (new.not_before.map(to_micros), actor.end_of_new(new.expires_at.map(to_micros))?);
+        let owner = owner(actor, new.is_bot)?;
+        let scope = (Some(&owner), environment.as_deref());
+        let expires_at = self.end_of_new(actor, scope, now, new.expires_at.map(to_micros))?;
+        let not_before = new.not_before.map(to_micros);
         check_times(now, not_before, expires_at)?;
         let mut record = KeyRecord::new(new_id(now)?, digest)
-            .with_owner(owner(actor, new.is_bot)?)
+            .with_owner(owner)
             .with_name(checked_name(&new.name)?)
             .with_created_at(now)
             .with_created_by(actor.author())

@@ -35,6 +35,7 @@ mod concurrency;
 mod edit;
 mod erased;
 mod error;
+mod expiry;
 mod failure_log;
 mod formats;
 #[cfg(feature = "admin-api")]
@@ -70,6 +71,7 @@ use std::{
 };
 
 pub use crate::event::{FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField};
+pub use crate::record::ExpiryPolicy;
 pub use crate::store::BulkChange;
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
@@ -90,7 +92,7 @@ use crate::{
     key::{ApiKey, KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
     permission::Permissions,
-    record::{KeyId, KeyRecord, Owner},
+    record::{KeyId, KeyRecord, Owner, Validity},
     store::{ErasedStore, KeyLimit, KeyRegistry},
 };
 use concurrency::ActorQueues;
@@ -136,7 +138,7 @@ struct ManagerState {
     mask: Mask,
     unseen_bits: u32,
     policies: Arc<Policies>,
-    clock: Clock,
+    validity: Validity,
     max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
@@ -179,7 +181,7 @@ impl KeyManager {
             .formats(self.0.formats.layer_formats())
             .hasher(self.0.hasher.clone())
             .max_key_len(self.0.max_key_len)
-            .timed_by(self.0.clock.clone())
+            .valid_by(&self.0.validity)
             .observe_keys(move |decision| usage.count(decision))
             .observe_keys(move |decision| rehash.note(decision))
     }
@@ -203,10 +205,16 @@ impl KeyManager {
         done.unwrap_or_else(|error| Err(ManageError::Store(error.into())))
     }
 
-    /// Returns the clock, for the key views of the HTTP API.
+    /// Returns the clock of the manager.
     #[cfg(feature = "admin-api")]
     pub(crate) fn clock(&self) -> &Clock {
-        &self.0.clock
+        self.0.validity.clock()
+    }
+
+    /// Returns when keys work, for the key views of the HTTP API.
+    #[cfg(feature = "admin-api")]
+    pub(crate) fn validity(&self) -> &Validity {
+        &self.0.validity
     }
 
     /// Returns the limit that a new key counts against. Every issued key has an owner, so a limit
@@ -238,7 +246,7 @@ impl KeyManager {
 
     /// The current time in whole microseconds, the precision of every store.
     fn now(&self) -> SystemTime {
-        to_micros(self.0.clock.now())
+        to_micros(self.0.validity.clock().now())
     }
 }
 

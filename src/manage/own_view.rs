@@ -1,5 +1,7 @@
 //! What the holder of a key may know of it.
 
+use std::time::SystemTime;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -45,8 +47,10 @@ pub struct OwnKeyView {
     expires_at: Option<Timestamp>,
 }
 
-impl From<&KeyRecord> for OwnKeyView {
-    fn from(record: &KeyRecord) -> Self {
+impl OwnKeyView {
+    /// Returns the view of a key that stops working at `end`: at its own expiry, or sooner by the
+    /// policy of its manager.
+    pub(crate) fn until(record: &KeyRecord, end: Option<SystemTime>) -> Self {
         Self {
             id: record.id().to_string(),
             name: record.name().map(str::to_owned),
@@ -54,8 +58,14 @@ impl From<&KeyRecord> for OwnKeyView {
             organization: record.organization().map(str::to_owned),
             environment: record.environment().map(str::to_owned),
             permissions: record.permissions().clone(),
-            expires_at: record.expires_at().map(timestamp),
+            expires_at: end.map(timestamp),
         }
+    }
+}
+
+impl From<&KeyRecord> for OwnKeyView {
+    fn from(record: &KeyRecord) -> Self {
+        Self::until(record, record.expires_at())
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     permission::Action,
-    record::{KeyId, KeyRecord, Owner, Status},
+    record::{KeyId, KeyRecord, Obstacle, Owner, Status},
     store::RegistryError,
 };
 
@@ -34,6 +34,7 @@ impl KeyManager {
     ///
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`),
     /// [`ManageError::Escalation`], [`ManageError::NotOwner`], [`ManageError::Expired`],
+    /// [`ManageError::ExpiryRequired`] for a key without an expiry, if the policy requires one,
     /// [`RegistryError::Revoked`], [`RegistryError::Replaced`].
     pub async fn regenerate(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<Issued, ManageError> {
         self.replace_key(actor, id.into(), None).await
@@ -65,6 +66,8 @@ impl KeyManager {
     ///
     /// - [`ManageError::OutlivesActor`] if the requested expiry is later than that of the actor's
     ///   key.
+    /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`] if the requested
+    ///   expiry breaks the [`ExpiryPolicy`](super::ExpiryPolicy).
     /// - [`ManageError::VersionMismatch`], see [`Rotation::at_version`].
     /// - [`ManageError::Expiry`] if the new key would never work, or the end of the grace period is
     ///   not a representable time.
@@ -97,17 +100,17 @@ impl KeyManager {
             .successor(new_id.clone(), self.0.hasher.digest(&key))
             .with_mask(self.mask(&key))
             .with_created_at(now)
-            .with_created_by(actor.author())
-            .with_expires_at(actor.earlier_end(old.expires_at()));
+            .with_created_by(actor.author());
+        let asked = rotation.and_then(|rotation| rotation.expires_at).map(to_micros);
+        let expires_at = self.end_of_successor(actor, &old, now, asked)?;
+        let new = new.with_expires_at(expires_at);
         let (kind, old, new) = match rotation {
             None => (KeyEventKind::Regenerated, old.with_status(Status::Revoked), new),
-            Some(Rotation { grace, expires_at, version: _ }) => {
-                let asked = expires_at.map(|end| actor.end_of_new(Some(to_micros(end)))).transpose()?;
-                let expires_at = asked.flatten().or(new.expires_at());
+            Some(Rotation { grace, expires_at: _, version: _ }) => {
                 let end_of_grace = now.checked_add(grace).map(to_micros).ok_or(ManageError::Expiry)?;
                 check_times(now, new.not_before(), expires_at)?;
                 let end = actor.earlier_end(old.expires_at().into_iter().chain([end_of_grace]).min());
-                (KeyEventKind::Rotated, old.with_expires_at(end), new.with_expires_at(expires_at))
+                (KeyEventKind::Rotated, old.with_expires_at(end), new)
             }
         };
         let old = old.with_replaced_by(new_id.clone());
@@ -133,7 +136,8 @@ impl KeyManager {
         if old.replaced_by().is_some() {
             return Err(RegistryError::Replaced(id()).into());
         }
-        if old.expires_at().is_some_and(|end| end <= self.now()) {
+        let is_over = old.expires_at().is_some_and(|end| end <= self.now());
+        if is_over || self.0.validity.obstacle(old) == Some(Obstacle::Expired) {
             return Err(ManageError::Expired(id()));
         }
         Ok(())

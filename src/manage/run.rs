@@ -114,14 +114,15 @@ impl KeyManager {
     /// cannot change the key that replaced it.
     pub(super) fn actor_of(&self, record: &KeyRecord, action: &Action) -> Option<Actor> {
         let is_current = record.replaced_by().is_none() || *action == Action::READ;
-        (record.obstacle_at(&self.0.clock).is_none() && is_current).then(|| Actor::of_record(record))
+        let works = self.0.validity.obstacle(record).is_none();
+        (works && is_current).then(|| Actor::of_record(record).ending_at(self.0.validity.end(record)))
     }
 
     /// Returns the context of a change by this actor: its key, which the registry checks again, and
     /// what the actor says of the change.
     pub(super) fn context_of(&self, actor: &Actor) -> ChangeContext {
         ChangeContext::new(actor.author())
-            .with_actor_key(actor.key().map(|key| key.timed_by(self.0.clock.clone())))
+            .with_actor_key(actor.key().map(|key| key.timed_by(self.0.validity.clock().clone())))
             .at(self.now())
             .with_reason(actor.reason().map(str::to_owned))
             .with_request_id(actor.request_id().map(str::to_owned))

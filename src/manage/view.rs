@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     clock::Clock,
     permission::Permissions,
-    record::{Author, ColdFields, Fields, History, KeyRecord, Obstacle, Owner},
+    record::{Author, ColdFields, ExpiryPolicies, Fields, History, KeyRecord, Obstacle, Owner, Validity},
 };
 
 /// A [`KeyRecord`] as the management API shows it, with times in RFC 3339 and without the digest.
@@ -62,6 +62,7 @@ pub struct KeyView {
     created_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     not_before: Option<Timestamp>,
+    /// When the key stops working: at its own expiry, or sooner by the policy of the manager.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -134,16 +135,16 @@ impl KeyView {
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn at(record: &KeyRecord, now: SystemTime) -> Self {
-        Self::new(record, &Clock::new(move || now))
+        Self::new(record, &Validity::new(Clock::new(move || now), ExpiryPolicies::default()))
     }
 
-    pub(super) fn new(record: &KeyRecord, clock: &Clock) -> Self {
+    pub(super) fn new(record: &KeyRecord, validity: &Validity) -> Self {
         // Without `..`: a new field of a record must be added here, or left out explicitly.
         let Fields { digest: _, status: _, is_timed: _, permissions, id, organization, cold } = record.fields();
         let none = ColdFields::default();
         let ColdFields {
             not_before,
-            expires_at,
+            expires_at: _,
             environment,
             owner,
             name,
@@ -166,11 +167,11 @@ impl KeyView {
             organization: organization.as_deref().map(str::to_owned),
             environment: environment.as_deref().map(str::to_owned),
             permissions: permissions.clone(),
-            status: record.obstacle_at(clock).into(),
+            status: validity.obstacle(record).into(),
             mask: mask.as_deref().map(str::to_owned),
             created_at: created_at.map(timestamp),
             not_before: not_before.map(timestamp),
-            expires_at: expires_at.map(timestamp),
+            expires_at: validity.end(record).map(timestamp),
             last_used_at: last_used_at.map(timestamp),
             use_count: *use_count,
             replaces: replaces.as_ref().map(ToString::to_string),
@@ -189,7 +190,7 @@ impl KeyView {
 
 impl From<&KeyRecord> for KeyView {
     fn from(record: &KeyRecord) -> Self {
-        Self::new(record, &Clock::system())
+        Self::new(record, &Validity::new(Clock::system(), ExpiryPolicies::default()))
     }
 }
 

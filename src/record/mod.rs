@@ -1,5 +1,6 @@
 //! The record of a key: everything that a store keeps. It never contains the plain text of the key.
 
+mod expiry_policy;
 mod fields;
 mod getters;
 mod history;
@@ -10,6 +11,8 @@ mod verify;
 
 use std::{fmt, sync::Arc};
 
+pub use expiry_policy::ExpiryPolicy;
+pub(crate) use expiry_policy::{ExpiryPolicies, end_of};
 #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
 pub(crate) use fields::ColdFields;
 pub(crate) use fields::Fields;
@@ -17,9 +20,7 @@ pub(crate) use history::History;
 pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
-#[cfg(feature = "admin-api")]
-pub(crate) use verify::Obstacle;
-pub(crate) use verify::{LayerBounds, Verified};
+pub(crate) use verify::{LayerBounds, Obstacle, Validity, Verified};
 
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
 use thread_cache::Handle;

@@ -1,6 +1,8 @@
 //! Verifies a record. This is the only place that decides whether a key works.
 
-use super::{KeyRecord, Status};
+use std::{sync::Arc, time::SystemTime};
+
+use super::{ExpiryPolicies, ExpiryPolicy, KeyRecord, Owner, Status};
 use crate::{
     clock::Clock,
     key::KeyDigest,
@@ -10,9 +12,24 @@ use crate::{
 /// The requirements of a layer for a known key.
 #[derive(Debug)]
 pub(crate) struct LayerBounds {
+    pub(crate) clock: Clock,
+    /// `None` if the layer accepts every key that works.
+    pub(crate) restrictions: Option<Box<Restrictions>>,
+}
+
+/// The requirements of a layer beyond those in the record of a key.
+#[derive(Debug, Default)]
+pub(crate) struct Restrictions {
     pub(crate) organization: Option<Box<str>>,
     pub(crate) environments: Option<Vec<Box<str>>>,
-    pub(crate) clock: Clock,
+    pub(crate) policies: Option<Arc<ExpiryPolicies>>,
+}
+
+/// Decides when a key works: by the clock, its record, and the policies of its manager.
+#[derive(Clone, Debug)]
+pub(crate) struct Validity {
+    clock: Clock,
+    policies: Option<Arc<ExpiryPolicies>>,
 }
 
 /// The reasons that block a key in every layer.
@@ -90,14 +107,21 @@ impl KeyRecord {
     }
 
     fn obstacle(&self, bounds: &LayerBounds) -> Option<Reason> {
-        let fields = &*self.0;
         if let Some(obstacle) = self.obstacle_at(&bounds.clock) {
             return Some(obstacle.into());
         }
-        if bounds.organization.is_some() && bounds.organization != fields.organization {
+        bounds.restrictions.as_deref().and_then(|restrictions| self.restricted(restrictions, &bounds.clock))
+    }
+
+    fn restricted(&self, restrictions: &Restrictions, clock: &Clock) -> Option<Reason> {
+        let Restrictions { organization, environments, policies } = restrictions;
+        if policies.as_ref().is_some_and(|policies| self.outlives(policies, clock)) {
+            return Some(Obstacle::Expired.into());
+        }
+        if organization.is_some() && *organization != self.0.organization {
             return Some(Reason::WrongOrganization);
         }
-        if let Some(served) = &bounds.environments
+        if let Some(served) = environments
             && !self.environment().is_some_and(|own| served.iter().any(|served| **served == *own))
         {
             return Some(Reason::WrongEnvironment);
@@ -105,10 +129,54 @@ impl KeyRecord {
         None
     }
 
+    /// Returns whether the key is older than the policies allow. Without the time of its creation,
+    /// a key with a maximum lifetime is.
+    fn outlives(&self, policies: &ExpiryPolicies, clock: &Clock) -> bool {
+        policies.bound_of(self).is_some_and(|(_, end)| end.is_none_or(|end| clock.now() >= end))
+    }
+
     /// Returns the record that an unknown key is compared with. It is revoked, so it accepts no
     /// key.
     pub(crate) fn dummy() -> Self {
         Self::new("", [0; 32]).with_status(Status::Revoked)
+    }
+}
+
+impl LayerBounds {
+    pub(crate) fn restrict(&mut self) -> &mut Restrictions {
+        self.restrictions.get_or_insert_default()
+    }
+}
+
+impl Validity {
+    pub(crate) fn new(clock: Clock, policies: ExpiryPolicies) -> Self {
+        Self { clock, policies: (!policies.is_empty()).then(|| Arc::new(policies)) }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Returns the policies, for a layer.
+    pub(crate) fn policies(&self) -> Option<&Arc<ExpiryPolicies>> {
+        self.policies.as_ref()
+    }
+
+    /// Returns the policy for a key of this owner and environment.
+    pub(crate) fn policy_of(&self, owner: Option<&Owner>, environment: Option<&str>) -> Option<&ExpiryPolicy> {
+        self.policies.as_ref()?.of(owner, environment)
+    }
+
+    /// Returns the obstacle that blocks the key now.
+    pub(crate) fn obstacle(&self, record: &KeyRecord) -> Option<Obstacle> {
+        let outlives = || self.policies.as_ref().is_some_and(|policies| record.outlives(policies, &self.clock));
+        record.obstacle_at(&self.clock).or_else(|| outlives().then_some(Obstacle::Expired))
+    }
+
+    /// Returns when the key stops working: at the expiry of its record, or sooner by the policy.
+    pub(crate) fn end(&self, record: &KeyRecord) -> Option<SystemTime> {
+        let bound = self.policies.as_ref().and_then(|policies| policies.bound_of(record)).and_then(|(_, end)| end);
+        record.expires_at().into_iter().chain(bound).min()
     }
 }
 

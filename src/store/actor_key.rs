@@ -38,6 +38,8 @@ pub struct ActorKey {
     /// `Some` to accept another version that gives the same access as this record.
     read: Option<KeyRecord>,
     clock: Clock,
+    /// When the key stops working, if a policy ends it before its own expiry.
+    end: Option<SystemTime>,
 }
 
 // === impl ActorKey ===
@@ -45,7 +47,7 @@ pub struct ActorKey {
 impl ActorKey {
     /// Returns the key with this id and version. Its expiry is checked by the system clock.
     pub fn new(id: impl Into<KeyId>, version: u64) -> Self {
-        Self { id: id.into(), version, read: None, clock: Clock::system() }
+        Self { id: id.into(), version, read: None, clock: Clock::system(), end: None }
     }
 
     /// Returns the key of this record, in the version of the record.
@@ -69,6 +71,11 @@ impl ActorKey {
 
     pub(crate) fn timed_by(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Sets when the key stops working, in addition to its expiry.
+    pub(crate) fn until(self, end: Option<SystemTime>) -> Self {
+        Self { end, ..self }
     }
 
     /// Returns the id of the key.
@@ -104,7 +111,8 @@ impl ActorKey {
         let works = |record: &KeyRecord| {
             let is_as_checked = record.version() == self.version
                 || self.read.as_ref().is_some_and(|read| has_same_access(read, record));
-            *record.id() == self.id && is_as_checked && record.obstacle_at(&self.clock).is_none()
+            let is_over = self.end.is_some_and(|end| self.clock.now() >= end);
+            *record.id() == self.id && is_as_checked && !is_over && record.obstacle_at(&self.clock).is_none()
         };
         if stored.is_some_and(works) { Ok(()) } else { Err(RegistryError::ActorChanged(self.id.clone())) }
     }

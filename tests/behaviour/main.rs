@@ -27,6 +27,7 @@ mod conversions;
 mod edits;
 #[cfg(feature = "tracing")]
 mod events;
+mod expiry_policy;
 #[cfg(feature = "cache")]
 mod flood;
 mod forwarded_identity;

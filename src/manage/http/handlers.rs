@@ -33,7 +33,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let new = body.into_new(caller.actor());
     let issued = caller.map_err(manager.issue(caller.actor(), new).await)?;
-    created(&issued, manager.clock())
+    created(&issued, manager.validity())
 }
 
 #[utoipa::path(get, path = "/", tag = "keys", params(ListKeys), responses(
@@ -50,7 +50,7 @@ pub(super) async fn list(
     filter.owner = query.owner.map(Owner::User);
     filter.after = query.cursor.map(KeyId::from);
     let page = caller.map_err(manager.list(caller.actor(), filter).await)?;
-    Ok(Json(KeyList::new(&page, manager.clock())))
+    Ok(Json(KeyList::new(&page, manager.validity())))
 }
 
 #[utoipa::path(get, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
@@ -63,7 +63,7 @@ pub(super) async fn show(
     id: IdInPath,
 ) -> Result<Response, ApiError> {
     let record = caller.map_err(manager.get(caller.actor(), key_id(id)?).await)?;
-    Ok(shown(&record, manager.clock()))
+    Ok(shown(&record, manager.validity()))
 }
 
 #[utoipa::path(patch, path = "/{id}", tag = "keys", params(("id" = String, Path)), request_body(content(
@@ -83,7 +83,7 @@ pub(super) async fn edit(
     let caller = caller.because(body.take_reason());
     let edit = body.into_edit(caller.actor());
     let record = caller.map_err(manager.edit(caller.actor(), key_id(id)?, edit).await)?;
-    Ok(shown(&record, manager.clock()))
+    Ok(shown(&record, manager.validity()))
 }
 
 #[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = RegenerateKey, responses(
@@ -99,7 +99,7 @@ pub(super) async fn regenerate(
 ) -> Result<Response, ApiError> {
     let caller = caller.because(body.and_then(|Body(body)| body.into_reason()));
     let issued = caller.map_err(manager.regenerate(caller.actor(), key_id(id)?).await)?;
-    created(&issued, manager.clock())
+    created(&issued, manager.validity())
 }
 
 #[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path)), request_body = RotateKey, responses(
@@ -118,7 +118,7 @@ pub(super) async fn rotate(
     }
     let caller = caller.because(body.take_reason());
     let issued = caller.map_err(manager.rotate(caller.actor(), key_id(id)?, body.into_rotation()).await)?;
-    created(&issued, manager.clock())
+    created(&issued, manager.validity())
 }
 
 #[utoipa::path(delete, path = "/{id}", tag = "keys", params(
@@ -136,7 +136,7 @@ pub(super) async fn revoke(
 ) -> Result<Response, ApiError> {
     let caller = caller.because(reason);
     let record = caller.map_err(manager.revoke(caller.actor(), key_id(id)?).await)?;
-    Ok(shown(&record, manager.clock()))
+    Ok(shown(&record, manager.validity()))
 }
 
 pub(super) type IdInPath = Result<Path<KeyPath>, PathRejection>;

@@ -19,7 +19,7 @@ pub(super) async fn show_self(
     caller: RequestActor<IsHolder>,
 ) -> Result<Json<OwnKeyView>, ApiError> {
     let record = caller.map_err(manager.own_key(caller.actor()).await)?;
-    Ok(Json(OwnKeyView::from(&record)))
+    Ok(Json(OwnKeyView::until(&record, manager.validity().end(&record))))
 }
 
 #[utoipa::path(delete, path = "/self", tag = "self", params(

@@ -15,9 +15,8 @@ use zeroize::Zeroizing;
 
 use super::{conditions::etag, extract::ApiError};
 use crate::{
-    clock::Clock,
     manage::{Issued, KeyView, Page},
-    record::KeyRecord,
+    record::{KeyRecord, Validity},
 };
 
 /// A new key, with its plain text.
@@ -51,27 +50,27 @@ pub(super) struct ProblemBody {
 }
 
 impl<'i> IssuedKey<'i> {
-    fn new(issued: &'i Issued, clock: &Clock) -> Self {
-        Self { key: issued.key().expose(), record: KeyView::new(issued.record(), clock) }
+    fn new(issued: &'i Issued, validity: &Validity) -> Self {
+        Self { key: issued.key().expose(), record: KeyView::new(issued.record(), validity) }
     }
 }
 
 impl KeyList {
-    pub(super) fn new(page: &Page, clock: &Clock) -> Self {
-        let keys = page.records.iter().map(|record| KeyView::new(record, clock)).collect();
+    pub(super) fn new(page: &Page, validity: &Validity) -> Self {
+        let keys = page.records.iter().map(|record| KeyView::new(record, validity)).collect();
         Self { keys, next: page.next.as_ref().map(ToString::to_string) }
     }
 }
 
 /// Returns a key, with its version as the entity tag.
-pub(super) fn shown(record: &KeyRecord, clock: &Clock) -> Response {
-    ([(ETAG, etag(record))], Json(KeyView::new(record, clock))).into_response()
+pub(super) fn shown(record: &KeyRecord, validity: &Validity) -> Response {
+    ([(ETAG, etag(record))], Json(KeyView::new(record, validity))).into_response()
 }
 
 /// Returns the response with the plain text of a key. The body is the last copy of the plain text,
 /// and is wiped after it is sent.
-pub(super) fn created(new: &Issued, clock: &Clock) -> Result<Response, ApiError> {
-    let issued = &IssuedKey::new(new, clock);
+pub(super) fn created(new: &Issued, validity: &Validity) -> Result<Response, ApiError> {
+    let issued = &IssuedKey::new(new, validity);
     let mut length = Length(0);
     let mut written = serde_json::to_writer(&mut length, issued);
     // Allocates the full length first, since a buffer that grows leaves a copy of its content

@@ -85,6 +85,21 @@ impl Page {
         self.see(Locator::XPath(&format!("{row}//button[@data-action = '{action}']"))).await.click().await.unwrap();
     }
 
+    /// Returns the text of a key's row.
+    pub(super) async fn row(&self, key: &str) -> String {
+        let row = format!("//tr[.//code = '{}']", &key[key.len() - 4..]);
+        self.see(Locator::XPath(&row)).await.text().await.unwrap()
+    }
+
+    /// Returns a member of a key, as the API shows it to the administrator.
+    pub(super) fn of_keys(&self, query: &str, key: &str, member: &str) -> Value {
+        let header = format!("X-API-Key: {}", self.keys[0]);
+        let list: Value =
+            serde_json::from_str(&curl(&["-H", &header, &format!("{}/api/keys{query}", self.url)])).unwrap();
+        let is_it = |one: &&Value| one["mask"].as_str().is_some_and(|mask| mask.ends_with(&key[key.len() - 4..]));
+        list["keys"].as_array().unwrap().iter().find(is_it).unwrap()[member].clone()
+    }
+
     pub(super) async fn shown_key(&self) -> String {
         let output = self.see(Locator::Css("#shown[open] #shown-key:not(:empty)")).await;
         output.prop("value").await.unwrap().unwrap()

@@ -36,11 +36,14 @@ async fn walk(mut page: Page, admin: String) -> Vec<String> {
 
     let key = create(&mut page).await;
     edit(&page, &key).await;
+    edit_the_end(&page, &key).await;
     let key = exchange(&mut page, &key).await;
     page.act("revoke", &key).await;
+    page.fill("#reason", "leaked & <b>found</b>").await;
     page.click("#confirm-yes").await;
     page.settle().await;
     assert_eq!(page.rights(&key), ["401", "401"]);
+    assert_eq!(page.of_keys("?revoked=true", &key, "reason"), "leaked & <b>found</b>");
 
     let key = create_by_keyboard(&mut page).await;
     page.photograph("list").await;
@@ -83,12 +86,42 @@ async fn edit(page: &Page, key: &str) {
     }
 }
 
+/// Sets an expiry, disables the key with a reason, and removes the expiry.
+async fn edit_the_end(page: &Page, key: &str) {
+    page.act("edit", key).await;
+    let soon = "const field = document.querySelector('#edit-expires');
+        field.value = new Date(Date.now() + 3 * 86_400_000).toISOString().slice(0, 10)";
+    page.script(soon).await;
+    page.click("#enabled").await;
+    page.fill("#edit-reason", "not used").await;
+    page.click("#edit-yes").await;
+    page.settle().await;
+    assert_eq!(page.rights(key), ["401", "401"]);
+    let row = page.row(key).await;
+    assert!(row.contains("until") && row.contains("not used") && row.contains("by "), "{row}");
+    page.act("edit", key).await;
+    page.click("#enabled").await;
+    page.click("#edit-yes").await;
+    page.settle().await;
+    let row = page.row(key).await;
+    assert!(row.contains("soon over, until") && !row.contains("not used"), "{row}");
+    page.act("edit", key).await;
+    page.script("document.querySelector('#edit-expires').value = ''").await;
+    page.click("#edit-yes").await;
+    page.settle().await;
+    let row = page.row(key).await;
+    assert!(!row.contains("until"), "{row}");
+    assert_eq!(page.rights(key), ["200", "200"]);
+}
+
 /// Regenerates and rotates.
 async fn exchange(page: &mut Page, first: &str) -> String {
     page.act("regenerate", first).await;
+    page.fill("#reason", "lost").await;
     page.photograph("confirm").await;
     page.click("#confirm-yes").await;
     let second = page.take_key().await;
+    assert_eq!(page.of_keys("?revoked=true", first, "reason"), "lost");
     assert_eq!([page.rights(first), page.rights(&second)], [["401", "401"], ["200", "200"]]);
 
     // Gone after a reload, even if it was not closed.
