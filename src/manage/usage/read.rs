@@ -13,10 +13,11 @@ impl KeyManager {
     /// Returns the usage of a key on these days, in ascending order. A day without requests is left
     /// out.
     ///
-    /// Each node writes its counts once per
-    /// [`usage_interval`](super::KeyManagerBuilder::usage_interval), so the last seconds may be
-    /// missing. Days are kept for [`usage_days`](super::KeyManagerBuilder::usage_days), and removed
-    /// together with the key.
+    /// Each node writes its counts once per [`usage_interval`], so the last seconds may be missing.
+    /// Days are kept for [`usage_days`], and removed together with the key.
+    ///
+    /// [`usage_interval`]: crate::manage::KeyManagerBuilder::usage_interval
+    /// [`usage_days`]: crate::manage::KeyManagerBuilder::usage_days
     ///
     /// ```
     /// use tower_api_key::{KeyManager, manage::{Actor, ManageError}, store::UtcDay};

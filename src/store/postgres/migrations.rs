@@ -142,9 +142,10 @@ async fn ensure_schema(connection: &mut PgConnection, schema: &str, create: bool
 async fn refuse_foreign(connection: &mut PgConnection, tables: &Tables, version: i64) -> Result<(), sqlx::Error> {
     let pending = MIGRATIONS.iter().filter(|migration| migration.version > version);
     let names: Vec<String> = pending.flat_map(Migration::created).map(|name| tables.name(name)).collect();
-    let foreign = "select format('%I.%I', nspname, relname)
-        from pg_catalog.pg_class join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
-        where nspname = coalesce($1::text, current_schema()::text) and relname = any($2::text[]) limit 1";
+    let foreign = "select name
+        from (select format('%I.%I', coalesce($1::text, current_schema()::text), created) from unnest($2::text[]) as created)
+            as names (name)
+        where to_regclass(name) is not null limit 1";
     let foreign = sqlx::query_scalar(foreign).bind(tables.schema()).bind(names).fetch_optional(connection).await?;
     foreign.map_or(Ok(()), |name: String| Err(TablesError::Foreign(name).into()))
 }
