@@ -17,7 +17,7 @@ use crate::{
     key::{KeyFormat, KeyHasher, Mask},
     record::{ExpiryPolicies, Validity},
     scheme::{KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
-    store::{ErasedStore, KeyRegistry},
+    store::{ErasedStore, IDEMPOTENCY_LIFETIME, KeyRegistry},
 };
 
 /// Configures a [`KeyManager`]. Set at least one format; all other settings have defaults.
@@ -56,6 +56,7 @@ pub struct KeyManagerBuilder {
     max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
+    pub(super) idempotency_lifetime: std::time::Duration,
     pub(super) usage: UsageSettings,
     hooks: Vec<Hook>,
     #[cfg(feature = "admin-api")]
@@ -81,6 +82,7 @@ impl KeyManagerBuilder {
             max_key_len: MAX_KEY_LEN,
             keys_per_user: DEFAULT_KEY_LIMIT,
             bots_per_organization: DEFAULT_KEY_LIMIT,
+            idempotency_lifetime: IDEMPOTENCY_LIFETIME,
             usage: UsageSettings::default(),
             hooks: Vec::new(),
             #[cfg(feature = "admin-api")]
@@ -283,6 +285,7 @@ impl KeyManagerBuilder {
             max_key_len: self.max_key_len,
             keys_per_user: self.keys_per_user,
             bots_per_organization: self.bots_per_organization,
+            idempotency_lifetime: self.idempotency_lifetime,
             turns: ActorQueues::new(),
             usage,
             rehash,

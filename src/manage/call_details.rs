@@ -1,4 +1,5 @@
-//! What an actor says of its changes: the reason, the request, the address, the version of the key.
+//! What an actor says of its changes: the reason, the request, the address, the version of the key,
+//! the idempotency key.
 
 use std::net::IpAddr;
 
@@ -13,6 +14,7 @@ pub(super) struct CallDetails {
     pub(super) address: Option<IpAddr>,
     /// The versions of a key that the caller changes; `None` means every version.
     pub(super) versions: Option<Vec<u64>>,
+    pub(super) idempotency_key: Option<String>,
 }
 
 // === impl Actor ===
@@ -75,6 +77,10 @@ impl Actor {
 
     pub(super) fn request_id(&self) -> Option<&str> {
         self.details.request_id.as_deref()
+    }
+
+    pub(super) fn idempotency_key(&self) -> Option<&str> {
+        self.details.idempotency_key.as_deref()
     }
 
     pub(super) fn address(&self) -> Option<IpAddr> {

@@ -7,8 +7,8 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, DayUsage, KeyBatch, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
-        UsageDelta, UtcDay, box_error,
+        BoxError, ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyRegistry,
+        RegistryError, Replacement, UsageDelta, UtcDay, box_error,
     },
 };
 
@@ -33,6 +33,7 @@ pub(super) trait ErasedRegistry: Send + Sync {
     ) -> Done<Vec<KeyRecord>>;
     fn change_batch(self: Arc<Self>, batch: KeyBatch, context: ChangeContext) -> Done<Vec<KeyRecord>>;
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
+    fn find_idempotency(self: Arc<Self>, id: [u8; 32]) -> Done<Option<IdempotencyRecord>>;
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()>;
     fn usage(self: Arc<Self>, id: KeyId, days: RangeInclusive<UtcDay>) -> Done<Option<Vec<DayUsage>>>;
     fn prune_usage(self: Arc<Self>, before: UtcDay) -> Done<u64>;
@@ -92,6 +93,10 @@ impl<R: KeyRegistry> ErasedRegistry for R {
 
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord> {
         Box::pin(async move { map_registry_error(KeyRegistry::rehash(&*self, &id, &from, &to).await) })
+    }
+
+    fn find_idempotency(self: Arc<Self>, id: [u8; 32]) -> Done<Option<IdempotencyRecord>> {
+        Box::pin(async move { map_registry_error(KeyRegistry::find_idempotency(&*self, &id).await) })
     }
 
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()> {

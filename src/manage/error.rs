@@ -108,6 +108,10 @@ pub enum ManageError {
     /// of them U+0000. An invalid name of a text is [`ManageError::Name`].
     #[error("metadata must have at most 50 texts, each of at most 1000 characters and without U+0000")]
     Metadata,
+    /// The idempotency key of the actor is invalid: 1 to 255 characters, visible ASCII characters
+    /// and spaces. See [`Actor::with_idempotency_key`](super::Actor::with_idempotency_key).
+    #[error("an idempotency key must have 1 to 255 characters, visible ASCII characters or spaces")]
+    IdempotencyKey,
     /// The name of a resource or an action is invalid: 1 to 64 characters, as in
     /// [`ManageError::Name`].
     #[error("resources and actions must have 1 to 64 characters, none of them invisible or a control character")]
@@ -165,12 +169,13 @@ impl ManageError {
     ///
     /// | status | errors                                                                                 |
     /// |--------|----------------------------------------------------------------------------------------|
+    /// | 400    | `IdempotencyKey`                                                                       |
     /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `NotOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `EmptyFilter`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired` |
-    /// | 501    | `UsageNotKept`                                                                         |
+    /// | 422    | `UserRequired`, `EmptyFilter`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
+    /// | 501    | `UsageNotKept`, [`RegistryError::IdempotencyUnsupported`]                              |
     /// | 503    | `Format`, `Store`                                                                      |
     ///
     /// ```
@@ -193,6 +198,7 @@ impl ManageError {
     /// ```
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::IdempotencyKey => StatusCode::BAD_REQUEST,
             Self::PermissionDenied(_)
             | Self::ActorInvalid
             | Self::Escalation { .. }
@@ -214,10 +220,11 @@ impl ManageError {
             | Self::OutlivesActor
             | Self::LifetimeTooLong(_)
             | Self::LifetimeTooShort(_)
-            | Self::ExpiryRequired => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::ExpiryRequired
+            | Self::Registry(RegistryError::IdempotencyMismatch) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::VersionMismatch(_) => StatusCode::PRECONDITION_FAILED,
+            Self::UsageNotKept | Self::Registry(RegistryError::IdempotencyUnsupported) => StatusCode::NOT_IMPLEMENTED,
             Self::Expired(_) | Self::Registry(_) => StatusCode::CONFLICT,
-            Self::UsageNotKept => StatusCode::NOT_IMPLEMENTED,
             Self::Format(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Actor, CALL_TIMEOUT, KeyEventKind, KeyManager, ManageError, NewKey, concurrency::WorkKind, issue::environment,
+    Actor, CALL_TIMEOUT, KeyEventKind, KeyManager, ManageError, NewKey, concurrency::WorkKind, idempotency::Request,
+    issue::environment,
 };
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest},
@@ -55,12 +56,13 @@ impl KeyManager {
                 if key.expose().len() > manager.0.max_key_len {
                     return Err(FormatError::TooLong(manager.0.max_key_len).into());
                 }
+                let once = manager.once(&actor, Request::import(&digest, &new)).await?;
                 let environment = environment(&actor, &new)?;
                 manager.0.formats.check_imported(&key, environment.as_deref())?;
                 manager.0.policies.check_carried(&key)?;
                 manager.check_other_peppers(&key, digest).await?;
                 let record = manager.draft(&actor, new, environment, digest)?.with_mask(manager.mask(&key));
-                manager.insert(&actor, KeyEventKind::Imported, &record).await?;
+                manager.insert(&actor, KeyEventKind::Imported, &record, once).await?;
                 Ok(record)
             }
         })
@@ -98,9 +100,10 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
+                let once = manager.once(&actor, Request::import(&digest, &new)).await?;
                 let environment = environment(&actor, &new)?;
                 let record = manager.draft(&actor, new, environment, digest)?;
-                manager.insert(&actor, KeyEventKind::Imported, &record).await?;
+                manager.insert(&actor, KeyEventKind::Imported, &record, once).await?;
                 Ok(record)
             }
         })

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::{
     Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, check_no_escalation,
     concurrency::WorkKind,
+    idempotency::Request,
     to_micros,
     validation::{check_metadata, check_permissions, checked_name},
 };
@@ -12,7 +13,7 @@ use crate::{
     key::{FormatError, KeyDigest, base62_number, random_base62},
     permission::Action,
     record::{KeyId, KeyRecord, Owner},
-    store::RegistryError,
+    store::{IdempotencyKey, RegistryError},
 };
 
 impl KeyManager {
@@ -43,12 +44,15 @@ impl KeyManager {
     ///   [`ManageError::ExpiryRequired`] if an [`ExpiryPolicy`](super::ExpiryPolicy) applies.
     /// - [`RegistryError::LimitReached`] if the user, or the service accounts of the organization,
     ///   have the maximum number of keys.
+    /// - [`RegistryError::AlreadyDone`], [`RegistryError::IdempotencyMismatch`],
+    ///   [`ManageError::IdempotencyKey`] for an actor with an idempotency key.
     pub async fn issue(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
+                let once = manager.once(&actor, Request::issue(&new)).await?;
                 let issued = manager.generate(&actor, new)?;
-                manager.insert(&actor, KeyEventKind::Issued, &issued.record).await?;
+                manager.insert(&actor, KeyEventKind::Issued, &issued.record, once).await?;
                 Ok(issued)
             }
         })
@@ -59,7 +63,7 @@ impl KeyManager {
     ///
     /// Returns `None` if the store has any key, of any owner and status. If several processes start
     /// at once, only one of them gets a key. An actor with a key always gets `None`, since its own
-    /// key exists.
+    /// key exists. No idempotency key is needed: a repeated call gets `None`.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, store::MemoryStore};
@@ -108,12 +112,10 @@ impl KeyManager {
         actor: &Actor,
         kind: KeyEventKind,
         record: &KeyRecord,
+        once: Option<IdempotencyKey>,
     ) -> Result<(), ManageError> {
-        self.0
-            .registry
-            .clone()
-            .insert(record.clone(), self.limit_of(record), self.context_of(actor).with_kind(kind))
-            .await?;
+        let context = self.context_of(actor).with_kind(kind).with_idempotency_key(once);
+        self.0.registry.clone().insert(record.clone(), self.limit_of(record), context).await?;
         self.notify(kind, record, None, actor);
         Ok(())
     }

@@ -40,6 +40,7 @@ mod failure_log;
 mod formats;
 #[cfg(feature = "admin-api")]
 mod http;
+mod idempotency;
 mod import;
 mod issue;
 mod many;
@@ -142,6 +143,7 @@ struct ManagerState {
     max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
+    idempotency_lifetime: Duration,
     turns: ActorQueues,
     usage: Arc<Usage>,
     rehash: Arc<Rehash>,

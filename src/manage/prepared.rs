@@ -1,6 +1,8 @@
 //! New keys in a transaction of the application.
 
-use super::{Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, concurrency::WorkKind};
+use super::{
+    Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, concurrency::WorkKind, idempotency::Request,
+};
 use crate::{
     permission::Action,
     record::KeyRecord,
@@ -52,8 +54,9 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
+                let once = manager.once(&actor, Request::issue(&new)).await?;
                 let issued = manager.generate(&actor, new)?;
-                let context = manager.context_of(&actor).with_kind(KeyEventKind::Issued);
+                let context = manager.context_of(&actor).with_kind(KeyEventKind::Issued).with_idempotency_key(once);
                 Ok(PreparedKey { limit: manager.limit_of(&issued.record), context, issued })
             }
         })

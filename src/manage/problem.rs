@@ -9,7 +9,11 @@ use http::{
 };
 
 use super::ManageError;
-use crate::rejection::{Problem, in_json, retry_after};
+use crate::{
+    record::KeyId,
+    rejection::{Problem, in_json, retry_after},
+    store::RegistryError,
+};
 
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -19,6 +23,8 @@ const LONGEST_REPEATED: usize = 13;
 
 /// A response in `application/problem+json`: `{"type": "about:blank", "title", "status",
 /// "detail"}`, with `Retry-After: 1` if the status is 503.
+///
+/// The problem of [`RegistryError::AlreadyDone`] has the member `key_id` too.
 ///
 /// The detail is the text of the error, without ids, environments and long names that the caller
 /// sent: one of them may be a key in the wrong field.
@@ -33,7 +39,10 @@ const LONGEST_REPEATED: usize = 13;
 /// ```
 impl IntoResponse for ManageError {
     fn into_response(self) -> Response {
-        problem(self.status(), &self.detail())
+        let Self::Registry(RegistryError::AlreadyDone(id)) = &self else {
+            return problem(self.status(), &self.detail());
+        };
+        respond(self.status(), with_key_id(problem_json(self.status(), &self.detail()), id))
     }
 }
 
@@ -57,7 +66,11 @@ impl ManageError {
 
 /// Returns a problem as a response.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
-    let mut response = (status, problem_json(status, detail)).into_response();
+    respond(status, problem_json(status, detail))
+}
+
+fn respond(status: StatusCode, body: Bytes) -> Response {
+    let mut response = (status, body).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     if let Some(after) = Problem::Unavailable.retry_after().filter(|_| status == StatusCode::SERVICE_UNAVAILABLE) {
         response.headers_mut().insert(RETRY_AFTER, retry_after(after));
@@ -69,4 +82,11 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
 pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
     let (title, detail) = (status.canonical_reason().unwrap_or_default(), in_json(detail));
     format!(r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#, status.as_u16()).into()
+}
+
+/// Adds the id of the key that a request has made already.
+fn with_key_id(problem: Bytes, id: &KeyId) -> Bytes {
+    let Some(members) = problem.strip_suffix(b"}") else { return problem };
+    let id = format!(r#","key_id":"{}"}}"#, in_json(id.as_str()));
+    [members, id.as_bytes()].concat().into()
 }

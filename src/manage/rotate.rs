@@ -3,6 +3,7 @@
 use super::{
     Actor, Issued, KeyEventKind, KeyManager, ManageError, Rotation, check_no_escalation,
     concurrency::WorkKind,
+    idempotency::Request,
     issue::{check_times, new_id},
     run::{is_version_conflict, retried},
     to_micros,
@@ -35,7 +36,8 @@ impl KeyManager {
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`),
     /// [`ManageError::Escalation`], [`ManageError::NotOwner`], [`ManageError::Expired`],
     /// [`ManageError::ExpiryRequired`] for a key without an expiry, if the policy requires one,
-    /// [`RegistryError::Revoked`], [`RegistryError::Replaced`].
+    /// [`RegistryError::Revoked`], [`RegistryError::Replaced`]; for an actor with an idempotency
+    /// key, those that [`KeyManager::issue`] lists.
     pub async fn regenerate(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<Issued, ManageError> {
         self.replace_key(actor, id.into(), None).await
     }
@@ -76,11 +78,18 @@ impl KeyManager {
     }
 
     async fn replace_key(&self, actor: &Actor, id: KeyId, rotation: Option<Rotation>) -> Result<Issued, ManageError> {
-        self.run_as(actor, Action::UPDATE, WorkKind::Add, move |manager, actor| {
+        let request = || Request::replacement(&id, rotation);
+        let work = {
             let id = id.clone();
-            async move { retried(is_version_conflict, || manager.try_replace_key(&actor, &id, rotation)).await }
-        })
-        .await
+            move |manager: Self, actor| {
+                let id = id.clone();
+                async move { retried(is_version_conflict, || manager.try_replace_key(&actor, &id, rotation)).await }
+            }
+        };
+        match self.run_as(actor, Action::UPDATE, WorkKind::Add, work).await {
+            Err(error) => Err(self.denied_or_done(actor, error, request()).await),
+            issued => issued,
+        }
     }
 
     async fn try_replace_key(
@@ -89,6 +98,7 @@ impl KeyManager {
         id: &KeyId,
         rotation: Option<Rotation>,
     ) -> Result<Issued, ManageError> {
+        let once = self.once(actor, Request::replacement(id, rotation)).await?;
         let old = self.visible_key(actor, id).await?;
         let now = self.now();
         self.check_replaceable(actor, &old)?;
@@ -114,7 +124,8 @@ impl KeyManager {
             }
         };
         let old = old.with_replaced_by(new_id.clone());
-        let done = self.0.registry.clone().replace(old, new.clone(), self.context_of(actor)).await?;
+        let context = self.context_of(actor).with_idempotency_key(once);
+        let done = self.0.registry.clone().replace(old, new.clone(), context).await?;
         self.notify(kind, &done.old, Some(new_id), actor);
         if let Some(ended) = &done.ended {
             self.notify(KeyEventKind::Revoked, ended, None, actor);

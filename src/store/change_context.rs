@@ -2,11 +2,11 @@
 
 use std::{net::IpAddr, time::SystemTime};
 
-use super::ActorKey;
+use super::{ActorKey, IdempotencyKey, IdempotencyRecord};
 use crate::{
     clock::{Clock, to_micros},
     event::{KeyEvent, KeyEventKind},
-    record::{Author, KeyRecord, Status},
+    record::{Author, KeyId, KeyRecord, Status},
 };
 
 /// Who makes a change, when, and why. The change writes it into the record and into its event.
@@ -38,6 +38,7 @@ pub struct ChangeContext {
     request_id: Option<String>,
     address: Option<IpAddr>,
     kind: Option<KeyEventKind>,
+    once: Option<IdempotencyKey>,
 }
 
 // === impl ChangeContext ===
@@ -45,7 +46,7 @@ pub struct ChangeContext {
 impl ChangeContext {
     /// Returns the context of a change by this author.
     pub fn new(author: Author) -> Self {
-        Self { key: None, author, at: None, reason: None, request_id: None, address: None, kind: None }
+        Self { key: None, author, at: None, reason: None, request_id: None, address: None, kind: None, once: None }
     }
 
     /// Sets the key that the change checks. The author stays as it is.
@@ -91,6 +92,21 @@ impl ChangeContext {
         self
     }
 
+    /// Sets the idempotency key of the request. A change that adds a key stores it in its own
+    /// transaction, and is refused if it is stored already. Other changes ignore it.
+    ///
+    /// [`IdempotencyKey`] has an example.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: impl Into<Option<IdempotencyKey>>) -> Self {
+        self.once = key.into();
+        self
+    }
+
+    /// Returns the idempotency key of the request.
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.once.as_ref()
+    }
+
     /// Returns the key that the change checks.
     pub fn actor_key(&self) -> Option<&ActorKey> {
         self.key.as_ref()
@@ -134,6 +150,13 @@ impl<'c> Stamp<'c> {
 
     fn reason(&self) -> Option<String> {
         self.context.and_then(|context| context.reason.clone())
+    }
+
+    /// Returns the idempotency key of the change, as the record of a request that makes this key,
+    /// and the time of the change.
+    pub(super) fn claim(&self, key_id: &KeyId) -> Option<(IdempotencyRecord, SystemTime)> {
+        let key = self.context?.once.as_ref()?;
+        Some((key.record(key_id, self.at), self.at))
     }
 
     /// Sets who has made the record, unless the record or the context does not say so.

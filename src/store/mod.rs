@@ -12,6 +12,7 @@ mod change_scope;
 mod day;
 mod erased;
 mod filter;
+mod idempotency;
 mod join;
 mod memory;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
@@ -48,6 +49,8 @@ pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
 pub use day::{InvalidDay, UtcDay};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
 pub use filter::KeyFilter;
+pub(crate) use idempotency::LIFETIME as IDEMPOTENCY_LIFETIME;
+pub use idempotency::{IdempotencyKey, IdempotencyRecord};
 pub use join::JoinStore;
 pub(crate) use join::insert_joined;
 pub use memory::{MemoryChangeFeed, MemoryStore, MemoryTransaction};

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    ChangeContext, DayUsage, KeyBatch, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement, UsageDelta, UtcDay,
-    registry_defaults,
+    ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement,
+    UsageDelta, UtcDay, registry_defaults,
 };
 use crate::{
     key::KeyDigest,
@@ -33,6 +33,7 @@ use crate::{
 /// | an update is based on the stored version                          | [`KeyRecord::apply_update`]                      |
 /// | at most one key of a chain of replacements is in its grace period | [`KeyRecord::end_of_grace`]                      |
 /// | times are stored exactly, or a little earlier                     | rounding down                                    |
+/// | a repeated request with an idempotency key makes no second key    | [`RegistryTransaction::claim`](super::RegistryTransaction::claim) |
 /// | names are compared byte by byte                                   | a binary collation                               |
 ///
 /// # The actor
@@ -77,7 +78,8 @@ pub trait KeyRegistry: KeyStore {
     /// limit.
     ///
     /// Refuses with [`RegistryError::ActorChanged`], [`RegistryError::DuplicateId`],
-    /// [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order.
+    /// [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order; before the
+    /// limit, a repeated idempotency key with [`IdempotencyRecord::answer`].
     ///
     /// # Errors
     ///
@@ -252,6 +254,20 @@ pub trait KeyRegistry: KeyStore {
         from: &KeyDigest,
         to: &KeyDigest,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
+
+    /// Returns the record of an idempotency key, expired or not. By default it refuses with
+    /// [`RegistryError::IdempotencyUnsupported`]: a registry must not ignore idempotency keys.
+    /// [`RegistryTransaction::claim`](super::RegistryTransaction::claim) says how to keep them.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn find_idempotency(
+        &self,
+        _id: &[u8; 32],
+    ) -> impl Future<Output = Result<Result<Option<IdempotencyRecord>, RegistryError>, Self::Error>> + Send {
+        async { Ok(Err(RegistryError::IdempotencyUnsupported)) }
+    }
 
     /// Adds to the use counts of keys, and advances the times of their last use. Ids without a
     /// record are skipped. No other field of a record changes, and neither does its version.

@@ -48,6 +48,16 @@ pub enum RegistryError {
     /// The record has changed since it was read.
     #[error("the key {0} was changed meanwhile: read it again")]
     VersionConflict(KeyId),
+    /// A request with the same [`IdempotencyKey`](super::IdempotencyKey) has made this key. Its
+    /// plain text was returned once, and the key may be revoked or removed by now.
+    #[error("a request with this idempotency key has made the key {0} already; its plain text cannot be shown again")]
+    AlreadyDone(KeyId),
+    /// Another request was made with the same [`IdempotencyKey`](super::IdempotencyKey).
+    #[error("another request was made with this idempotency key")]
+    IdempotencyMismatch,
+    /// The store keeps no idempotency keys, so it cannot recognize a repeated request.
+    #[error("the key store does not support idempotency keys")]
+    IdempotencyUnsupported,
     /// The update would change the id, digest, owner, organization, environment, origin or lineage,
     /// or make the expiry of a replaced key later.
     #[error("an update must not change the identity of the key {0} or extend its grace period")]

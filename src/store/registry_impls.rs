@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
-    ChangeContext, DayUsage, KeyBatch, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
+    ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
     TransactionalStore, UsageDelta, UtcDay, change,
 };
 use crate::{
@@ -102,6 +102,13 @@ impl<S: TransactionalStore> KeyRegistry for S {
         to: &KeyDigest,
     ) -> Result<Result<KeyRecord, RegistryError>, S::Error> {
         self.transact(&change::Rehash { id, from, to }).await
+    }
+
+    async fn find_idempotency(
+        &self,
+        id: &[u8; 32],
+    ) -> Result<Result<Option<IdempotencyRecord>, RegistryError>, S::Error> {
+        self.read_idempotency(id).await.map(Ok)
     }
 
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), S::Error> {
@@ -208,6 +215,13 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         to: &KeyDigest,
     ) -> Result<Result<KeyRecord, RegistryError>, R::Error> {
         R::rehash(self, id, from, to).await
+    }
+
+    async fn find_idempotency(
+        &self,
+        id: &[u8; 32],
+    ) -> Result<Result<Option<IdempotencyRecord>, RegistryError>, R::Error> {
+        R::find_idempotency(self, id).await
     }
 
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), R::Error> {

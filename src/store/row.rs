@@ -12,7 +12,7 @@ use crate::{
     key::KeyDigest,
     permission::Permissions,
     record::{Author, ColdFields, Fields, History, KeyRecord, Owner},
-    store::{DayUsage, UtcDay},
+    store::{DayUsage, IdempotencyRecord, UtcDay},
 };
 
 /// The error for a row that does not hold a record: another program has written it.
@@ -140,6 +140,22 @@ where
     };
     add().map_err(sqlx::Error::Encode)?;
     Ok(row)
+}
+
+pub(super) fn idempotency<R: Row>(row: &R) -> Result<IdempotencyRecord, sqlx::Error>
+where
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let digest = |column: &str| {
+        let bytes: Vec<u8> = row.try_get(column)?;
+        bytes.try_into().map_err(|_| decode("a digest of another length"))
+    };
+    let expires_at = instant(row.try_get("expires_at")?)?;
+    let key_id = row.try_get::<String, _>("key_id")?;
+    Ok(IdempotencyRecord::new(digest("id")?, digest("fingerprint")?, key_id, expires_at))
 }
 
 /// The columns `owner_type` and `user`.

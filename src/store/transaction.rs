@@ -1,11 +1,11 @@
 //! The traits to implement for a database: a store with transactions, and the six operations of a
 //! transaction.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::SystemTime};
 
 use super::{
-    BoxError, ChangeScope, CountedKeys, DayUsage, KeyFilter, KeyStore, OwnerScope, RegistryChange, RegistryError,
-    UsageDelta, UtcDay, change,
+    BoxError, ChangeScope, CountedKeys, DayUsage, IdempotencyRecord, KeyFilter, KeyStore, OwnerScope, RegistryChange,
+    RegistryError, UsageDelta, UtcDay, change,
 };
 use crate::{
     event::KeyEvent,
@@ -63,6 +63,23 @@ pub trait TransactionalStore: KeyStore {
     ///
     /// The store failed.
     fn read_page(&self, filter: &KeyFilter) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
+
+    /// Returns the record of an idempotency key, by its digest.
+    ///
+    /// By default it finds none. Implement it together with
+    /// [`claim`](RegistryTransaction::claim). With it, the answer to a repeated request names the
+    /// new key, although the old one has been replaced by now.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn read_idempotency(
+        &self,
+        id: &[u8; 32],
+    ) -> impl Future<Output = Result<Option<IdempotencyRecord>, Self::Error>> + Send {
+        let _ = id;
+        async { Ok(None) }
+    }
 
     /// Begins a transaction, with the locks of `scope`.
     ///
@@ -210,6 +227,27 @@ pub trait RegistryTransaction: Send {
         &mut self,
         record: &KeyRecord,
     ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send;
+
+    /// Stores the idempotency key of a request, to be committed with the key that it makes.
+    ///
+    /// If a record with this id is stored and expires after `now`, refuses with its
+    /// [`answer`](IdempotencyRecord::answer). An expired record is replaced. Of two transactions
+    /// with the same id, one waits until the other one ends: a unique index does that.
+    ///
+    /// Remove some expired records too. By default it refuses with
+    /// [`RegistryError::IdempotencyUnsupported`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn claim(
+        &mut self,
+        claim: &IdempotencyRecord,
+        now: SystemTime,
+    ) -> impl Future<Output = Result<Result<(), RegistryError>, Self::Error>> + Send {
+        let _ = (claim, now);
+        async { Ok(Err(RegistryError::IdempotencyUnsupported)) }
+    }
 
     /// Writes the events of the change, in this order, to be committed with it.
     ///

@@ -34,6 +34,7 @@ mod forwarded_identity;
 mod grpc;
 mod guards;
 mod header_credentials;
+mod idempotency;
 mod interleavings;
 mod key_events;
 mod key_manager;

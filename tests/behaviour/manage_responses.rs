@@ -190,7 +190,7 @@ async fn every_reference_of_the_openapi_document_resolves() {
         assert!(document.pointer(&reference[1..]).is_some(), "{reference} does not resolve");
     }
     // The schema of a problem has the members that the writer writes.
-    let problem = read(ManageError::ActorInvalid.into_response()).await.2;
+    let problem = read(ManageError::from(RegistryError::AlreadyDone("k1".into())).into_response()).await.2;
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let mut written = names(&problem);
     let mut described = names(&document["components"]["schemas"]["Problem"]["properties"]);

@@ -1,14 +1,17 @@
 //! Tests the testkit: it rejects registries that are wrong in one respect.
 
+mod mistake;
 mod wrong_days;
+mod wrong_once;
 mod wrong_registry;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tower_api_key::store::testkit;
 
+use mistake::{Method, Mistake};
 use wrong_days::{DAY_MISTAKES, DayMistake, WrongDays};
-use wrong_registry::{Method, Mistake, Wrong};
+use wrong_registry::Wrong;
 
 /// Returns whether the testkit rejects it in one of a few runs: a race does not fail every time.
 fn is_refused(mistake: Mistake) -> bool {
@@ -73,6 +76,13 @@ fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
         Mistake::GraceEndsUnsaid,
         Mistake::EndsOthersKeys,
         Mistake::FirstBesideTheInsert,
+        Mistake::OnceIgnored,
+        Mistake::OnceIgnoredAtReplace,
+        Mistake::OnceAfterTheInsert,
+        Mistake::OnceBeforeTheInsert,
+        Mistake::OnceForever,
+        Mistake::OnceEndsWithItsKey,
+        Mistake::OnceOfAnyRequest,
     ];
     let all = all.map(found);
     std::panic::set_hook(loud);

@@ -9,7 +9,10 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Permissions, Status,
-    store::{ChangeContext, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta, testkit},
+    store::{
+        ChangeContext, IdempotencyRecord, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta,
+        testkit,
+    },
 };
 
 /// The mistake of a registry.
@@ -284,6 +287,13 @@ impl KeyRegistry for Wrong {
             }
         }
         Ok(done)
+    }
+
+    async fn find_idempotency(
+        &self,
+        id: &[u8; 32],
+    ) -> Result<Result<Option<IdempotencyRecord>, RegistryError>, Infallible> {
+        self.keys.find_idempotency(id).await
     }
 
     async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), Infallible> {

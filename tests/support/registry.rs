@@ -6,8 +6,8 @@ use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
     manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
     store::{
-        BoxError, ChangeContext, DayUsage, KeyBatch, KeyFilter, KeyLimit, RegistryError, Replacement, UsageDelta,
-        UtcDay,
+        BoxError, ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, RegistryError,
+        Replacement, UsageDelta, UtcDay,
     },
 };
 
@@ -222,6 +222,13 @@ impl KeyRegistry for FaultyStore {
         // Slow enough that the key is used in the meantime.
         tokio::task::yield_now().await;
         Ok(self.keys.rehash(id, from, to).await?)
+    }
+
+    async fn find_idempotency(
+        &self,
+        id: &[u8; 32],
+    ) -> Result<Result<Option<IdempotencyRecord>, RegistryError>, BoxError> {
+        Ok(self.keys.find_idempotency(id).await?)
     }
 
     async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), BoxError> {

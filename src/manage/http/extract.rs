@@ -175,6 +175,12 @@ impl ApiError {
     }
 }
 
+impl From<ManageError> for ApiError {
+    fn from(error: ManageError) -> Self {
+        error.into_response().into()
+    }
+}
+
 impl From<Response> for ApiError {
     fn from(response: Response) -> Self {
         Self(Box::new(response))

@@ -12,6 +12,7 @@ use super::{
     bodies::{ChangeReason, CreateKey, EditKey, RegenerateKey, RotateKey},
     conditions::QueryReason,
     extract::{ApiError, CanCreate, CanDelete, CanRead, CanUpdate, RequestActor},
+    idempotency::{IdempotencyHeader, RequestIdempotencyKey},
     list::ListKeys,
     parse::{Body, QueryParams, invalid},
     responses::{IssuedKey, KeyList, ProblemBody, created, shown},
@@ -22,17 +23,18 @@ use crate::{
     store::KeyFilter,
 };
 
-#[utoipa::path(post, path = "/", tag = "keys", request_body = CreateKey, responses(
+#[utoipa::path(post, path = "/", tag = "keys", params(IdempotencyHeader), request_body = CreateKey, responses(
     (status = 201, description = "The key, with its plain text, which no later response contains", body = IssuedKey),
-    (status = 409, description = "The user, or the service accounts of the organization, have the maximum number of keys", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The user, or the service accounts of the organization, have the maximum number of keys; or a request with this Idempotency-Key has made the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn create(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanCreate>,
+    once: RequestIdempotencyKey,
     Body(body): Body<CreateKey>,
 ) -> Result<Response, ApiError> {
     let new = body.into_new(caller.actor());
-    let issued = caller.map_err(manager.issue(caller.actor(), new).await)?;
+    let issued = caller.map_err(manager.issue(&once.of(caller.actor()), new).await)?;
     created(&issued, manager.validity())
 }
 
@@ -86,38 +88,41 @@ pub(super) async fn edit(
     Ok(shown(&record, manager.validity()))
 }
 
-#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path)), request_body = RegenerateKey, responses(
+#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path), IdempotencyHeader), request_body = RegenerateKey, responses(
     (status = 201, description = "The new key, with its plain text, which no later response contains; the old key is revoked", body = IssuedKey),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
-    (status = 409, description = "The key is revoked, replaced or expired", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The key is revoked, replaced or expired; or a request with this Idempotency-Key has made the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn regenerate(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanUpdate>,
     id: IdInPath,
+    once: RequestIdempotencyKey,
     body: Option<Body<RegenerateKey>>,
 ) -> Result<Response, ApiError> {
     let caller = caller.because(body.and_then(|Body(body)| body.into_reason()));
-    let issued = caller.map_err(manager.regenerate(caller.actor(), key_id(id)?).await)?;
+    let issued = caller.map_err(manager.regenerate(&once.of(caller.actor()), key_id(id)?).await)?;
     created(&issued, manager.validity())
 }
 
-#[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path)), request_body = RotateKey, responses(
+#[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path), IdempotencyHeader), request_body = RotateKey, responses(
     (status = 201, description = "The new key, with its plain text, which no later response contains; the old key works until the end of the grace period", body = IssuedKey),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
-    (status = 409, description = "The key is revoked, replaced or expired", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The key is revoked, replaced or expired; or a request with this Idempotency-Key has made the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn rotate(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanUpdate>,
     id: IdInPath,
+    once: RequestIdempotencyKey,
     Body(mut body): Body<RotateKey>,
 ) -> Result<Response, ApiError> {
     if !body.is_short() {
         return Err(invalid::<RotateKey>("grace_seconds"));
     }
     let caller = caller.because(body.take_reason());
-    let issued = caller.map_err(manager.rotate(caller.actor(), key_id(id)?, body.into_rotation()).await)?;
+    let actor = once.of(caller.actor());
+    let issued = caller.map_err(manager.rotate(&actor, key_id(id)?, body.into_rotation()).await)?;
     created(&issued, manager.validity())
 }
 

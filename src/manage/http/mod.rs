@@ -7,6 +7,7 @@ mod bodies;
 mod conditions;
 mod extract;
 mod handlers;
+mod idempotency;
 mod list;
 mod openapi;
 mod own;
@@ -111,6 +112,11 @@ impl KeyManager {
     /// Errors are `application/problem+json` (RFC 9457), with the status of
     /// [`ManageError::status`](super::ManageError::status). The layer writes a 401, and a 403 for a
     /// request with a key, in its own format instead. No response may be cached.
+    ///
+    /// `POST` accepts an `Idempotency-Key`: a repeated request makes no second key. It gets 409
+    /// with the member `key_id`, the id of the first key; a different request with the same value
+    /// gets 422. See [`Actor::with_idempotency_key`](super::Actor::with_idempotency_key). The value
+    /// is a string in quotes, as in the IETF draft, or the same text without quotes.
     ///
     /// A body must be `application/json`, or `application/merge-patch+json`; `regenerate` and
     /// `DELETE` need none. Cross-site requests

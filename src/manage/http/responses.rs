@@ -47,6 +47,9 @@ pub(super) struct ProblemBody {
     status: u16,
     /// A sentence that says what is wrong.
     detail: String,
+    /// The key that a request with this `Idempotency-Key` has made already.
+    #[schema(required = false)]
+    key_id: Option<String>,
 }
 
 impl<'i> IssuedKey<'i> {

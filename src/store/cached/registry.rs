@@ -9,8 +9,8 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, DayUsage, Invalidation, KeyBatch, KeyFilter, KeyLimit, KeyRegistry, RegistryError,
-        Replacement, UsageDelta, UtcDay, box_error,
+        BoxError, ChangeContext, DayUsage, IdempotencyRecord, Invalidation, KeyBatch, KeyFilter, KeyLimit, KeyRegistry,
+        RegistryError, Replacement, UsageDelta, UtcDay, box_error,
     },
 };
 
@@ -136,6 +136,13 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
         to: &KeyDigest,
     ) -> Result<Result<KeyRecord, RegistryError>, CacheError> {
         self.invalidate(self.cache.store.rehash(id, from, to).await, |_| vec![*from, *to])
+    }
+
+    async fn find_idempotency(
+        &self,
+        id: &[u8; 32],
+    ) -> Result<Result<Option<IdempotencyRecord>, RegistryError>, CacheError> {
+        map_error(self.cache.store.find_idempotency(id).await)
     }
 
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), CacheError> {

@@ -1,6 +1,6 @@
 //! Changes that add a key.
 
-use super::{RegistryChange, insert, lock, put};
+use super::{RegistryChange, claim, insert, lock, put};
 use crate::{
     event::KeyEventKind,
     record::{KeyId, KeyRecord, Status},
@@ -40,6 +40,10 @@ impl RegistryChange for Insert<'_> {
         if let Err(refusal) = lock(transaction, self.context, &[]).await? {
             return Ok(Err(refusal));
         }
+        let stamp = Stamp::of(self.context);
+        if let Err(refusal) = claim(transaction, &stamp, self.record).await? {
+            return Ok(Err(refusal));
+        }
         let exceeded = match self.limit {
             Some(limit) => {
                 let counted = CountedKeys::OfOwner(OwnerScope::of(self.record), limit.at);
@@ -48,7 +52,7 @@ impl RegistryChange for Insert<'_> {
             None => None,
         };
         // A duplicate is reported before the limit.
-        let inserted = insert(transaction, &Stamp::of(self.context), self.record).await?;
+        let inserted = insert(transaction, &stamp, self.record).await?;
         Ok(inserted.and_then(|()| exceeded.map_or(Ok(()), |max| Err(RegistryError::LimitReached(max)))))
     }
 }
@@ -64,7 +68,11 @@ impl RegistryChange for InsertFirst<'_> {
         if transaction.count(CountedKeys::All, 1).await? > 0 {
             return Ok(Err(RegistryError::NotEmpty));
         }
-        insert(transaction, &Stamp::of(self.context), self.record).await
+        let stamp = Stamp::of(self.context);
+        if let Err(refusal) = claim(transaction, &stamp, self.record).await? {
+            return Ok(Err(refusal));
+        }
+        insert(transaction, &stamp, self.record).await
     }
 }
 
@@ -85,6 +93,11 @@ impl RegistryChange for Replace<'_> {
             Ok(locked) => locked,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        // After the locks: a transaction that holds an idempotency key waits for nothing else.
+        let stamp = Stamp::of(self.context);
+        if let Err(refusal) = claim(transaction, &stamp, self.new).await? {
+            return Ok(Err(refusal));
+        }
         let updated = locked.get(self.old.id()).and_then(|stored| {
             let updated = stored.apply_update(self.old.clone())?;
             Ok((stored, updated))
@@ -93,7 +106,6 @@ impl RegistryChange for Replace<'_> {
             Ok(updated) => updated,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let stamp = Stamp::of(self.context);
         let kind = if updated.status() == Status::Revoked { KeyEventKind::Regenerated } else { KeyEventKind::Rotated };
         let old = put(transaction, &stamp, kind, stored, updated).await?;
         let mut ended = None;

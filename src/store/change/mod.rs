@@ -122,6 +122,18 @@ async fn put<T: RegistryTransaction>(
     Ok(after)
 }
 
+/// Stores the idempotency key of the request that makes this key, if it has one.
+async fn claim<T: RegistryTransaction>(
+    transaction: &mut T,
+    stamp: &Stamp<'_>,
+    made: &KeyRecord,
+) -> Result<Result<(), RegistryError>, T::Error> {
+    match stamp.claim(made.id()) {
+        Some((claim, now)) => transaction.claim(&claim, now).await,
+        None => Ok(Ok(())),
+    }
+}
+
 /// Inserts the record and writes its event. A database refuses a duplicate before the event is
 /// written.
 async fn insert<T: RegistryTransaction>(

@@ -4,6 +4,7 @@ mod change_feed;
 mod index;
 mod order;
 mod permission_interner;
+mod requests;
 mod table;
 mod transaction;
 mod usage;
@@ -12,7 +13,7 @@ mod write_lock;
 use std::{
     convert::Infallible,
     ops::RangeInclusive,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use tokio::sync::broadcast;
@@ -21,14 +22,15 @@ pub use change_feed::MemoryChangeFeed;
 pub use transaction::MemoryTransaction;
 
 use super::{
-    ChangeScope, DayUsage, Invalidation, KeyFilter, KeyStore, Lookup, RegistryError, TransactionalStore, UsageDelta,
-    UtcDay,
+    ChangeScope, DayUsage, IdempotencyRecord, Invalidation, KeyFilter, KeyStore, Lookup, RegistryError,
+    TransactionalStore, UsageDelta, UtcDay,
 };
 use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
 };
 use index::Index;
+use requests::Requests;
 use table::DigestTable;
 use write_lock::WriteLock;
 
@@ -80,6 +82,8 @@ struct MemoryState {
     /// Held while waiting for the index. So later readers queue behind a waiting writer. With the
     /// `RwLock` alone, they could starve the writer.
     gate: Mutex<()>,
+    /// Written when a transaction is committed.
+    requests: Mutex<Requests>,
     /// Sends changes in their order, once a change feed has subscribed.
     changes: OnceLock<broadcast::Sender<Invalidation>>,
 }
@@ -138,6 +142,10 @@ impl MemoryState {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn notify(&self, changed: &KeyDigest) {
         if let Some(changes) = self.changes.get() {
             // Fails if every feed was dropped.
@@ -175,6 +183,10 @@ impl TransactionalStore for MemoryStore {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, Infallible> {
+        Ok(self.0.requests().find(id).cloned())
     }
 
     /// Blocks while another transaction is open: do not wait for anything else before you end it.

@@ -1,12 +1,12 @@
 //! A transaction in memory: it collects writes, and applies them when it is committed.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
 use super::{MemoryState, index::Index, write_lock::WriteGuard};
 use crate::{
     key::KeyDigest,
     record::{Fields, KeyId, KeyRecord},
-    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, UsageDelta},
+    store::{CountedKeys, IdempotencyRecord, OwnerScope, RegistryError, RegistryTransaction, UsageDelta},
 };
 
 /// A transaction of a [`MemoryStore`](super::MemoryStore). Other changes block until it ends.
@@ -26,6 +26,8 @@ enum Write {
     /// A record with a new digest, and its old digest.
     Rehash(KeyRecord, KeyDigest),
     Use(UsageDelta),
+    /// An idempotency key, and the time of its request.
+    Claim(IdempotencyRecord, SystemTime),
     /// Nothing: the record was rejected, and is dropped after unlocking.
     Rejected(KeyRecord),
 }
@@ -105,6 +107,7 @@ impl MemoryState {
                     }
                 }
             }
+            Write::Claim(record, now) => self.requests().put(record, now),
             Write::Rejected(record) => replaced.push(record.into_fields()),
         }
     }
@@ -170,6 +173,18 @@ impl RegistryTransaction for MemoryTransaction<'_> {
                 Err(RegistryError::DuplicateDigest)
             }
         })
+    }
+
+    async fn claim(
+        &mut self,
+        claim: &IdempotencyRecord,
+        now: SystemTime,
+    ) -> Result<Result<(), RegistryError>, Infallible> {
+        if let Some(stored) = self.state.requests().find(&claim.id).filter(|stored| stored.expires_at > now) {
+            return Ok(Err(stored.answer(&claim.fingerprint)));
+        }
+        self.writes.push(Write::Claim(claim.clone(), now));
+        Ok(Ok(()))
     }
 
     async fn commit(self) -> Result<(), Infallible> {

@@ -8,8 +8,8 @@ use super::{PostgresStore, contains_nul, pool::Purpose, statements, transaction:
 use crate::{
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, DayUsage, JoinStore, KeyFilter, RegistryChange, RegistryError, TransactionalStore,
-        UsageDelta, UtcDay, change, row,
+        ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, RegistryChange, RegistryError,
+        TransactionalStore, UsageDelta, UtcDay, change, row,
     },
 };
 
@@ -55,6 +55,22 @@ impl TransactionalStore for PostgresStore {
                 let rows = self.pool.tables.build(&mut query)?.fetch_all(&mut *connection).await;
                 match connection.finish(rows) {
                     ControlFlow::Break(rows) => return rows?.iter().map(row::record).collect(),
+                    ControlFlow::Continue(freed) => permit = freed,
+                }
+            }
+        };
+        self.pool.within(work).await
+    }
+
+    async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {
+        let work = async {
+            let mut permit = self.pool.permit(Purpose::Change).await?;
+            loop {
+                let mut connection = self.pool.acquire(permit).await?;
+                let query = sqlx::query(self.pool.tables.sql(statements::CLAIMED)).bind(&id[..]);
+                let row = query.fetch_optional(&mut *connection).await;
+                match connection.finish(row) {
+                    ControlFlow::Break(row) => return row?.as_ref().map(row::idempotency).transpose(),
                     ControlFlow::Continue(freed) => permit = freed,
                 }
             }

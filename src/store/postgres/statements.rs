@@ -53,6 +53,20 @@ pub(super) const SET_DIGEST: &str = "update api_keys set digest = $2, version = 
 pub(super) const DELETE: &str = "with days as (delete from api_key_usage where key_id = any($1))
     delete from api_keys where id = any($1)";
 
+/// Changes no row if the idempotency key is stored and has not expired. It waits for a transaction
+/// that has stored the same one, and stores it if that one is rolled back.
+pub(super) const CLAIM: &str =
+    "insert into api_key_idempotency as stored (id, fingerprint, key_id, expires_at) values ($1, $2, $3, $4)
+    on conflict (id) do update set fingerprint = excluded.fingerprint, key_id = excluded.key_id,
+        expires_at = excluded.expires_at
+    where stored.expires_at <= $5";
+
+pub(super) const CLAIMED: &str = "select id, fingerprint, key_id, expires_at from api_key_idempotency where id = $1";
+
+/// Skips locked rows, so that it waits for no other transaction.
+pub(super) const PRUNE_CLAIMS: &str = "delete from api_key_idempotency where id in
+    (select id from api_key_idempotency where expires_at <= $1 order by expires_at limit $2 for update skip locked)";
+
 /// Updates only the rows that it has locked in order. A second statement would also see, and lock,
 /// rows inserted meanwhile.
 pub(super) const RECORD_USES: &str =

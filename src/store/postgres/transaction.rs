@@ -1,13 +1,19 @@
 //! A transaction, and its six operations.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    time::SystemTime,
+};
 
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, SqlStr};
 
 use super::{contains_nul, pool::PooledConnection, statements};
 use crate::{
     record::{KeyId, KeyRecord},
-    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, row, tables::Tables},
+    store::{
+        CountedKeys, IdempotencyRecord, OwnerScope, RegistryError, RegistryTransaction, idempotency::PRUNED, row,
+        tables::Tables,
+    },
 };
 
 /// A transaction of a [`PostgresStore`](super::PostgresStore). When it is dropped, its connection
@@ -131,6 +137,22 @@ impl RegistryTransaction for PostgresTransaction<'_> {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(RegistryError::DuplicateDigest)),
             updated => updated.map(|_| Ok(())),
         }
+    }
+
+    async fn claim(
+        &mut self,
+        claim: &IdempotencyRecord,
+        now: SystemTime,
+    ) -> Result<Result<(), RegistryError>, sqlx::Error> {
+        let query = sqlx::query(self.sql(statements::CLAIM)).bind(&claim.id[..]).bind(&claim.fingerprint[..]);
+        let query = query.bind(claim.key_id.as_str()).bind(row::micros(claim.expires_at)).bind(row::micros(now));
+        if query.execute(&mut *self.0).await?.rows_affected() == 0 {
+            let query = sqlx::query(self.sql(statements::CLAIMED)).bind(&claim.id[..]);
+            let stored = row::idempotency(&query.fetch_one(&mut *self.0).await?)?;
+            return Ok(Err(stored.answer(&claim.fingerprint)));
+        }
+        let prune = sqlx::query(self.sql(statements::PRUNE_CLAIMS)).bind(row::micros(now)).bind(i64::from(PRUNED));
+        prune.execute(&mut *self.0).await.map(|_| Ok(()))
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {

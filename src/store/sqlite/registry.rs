@@ -9,13 +9,13 @@ use super::{
     fault::SqliteFault,
     reserve::is_full,
     statements,
-    transaction::{SqliteTransaction, get},
+    transaction::{SqliteTransaction, claimed, get},
 };
 use crate::{
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, DayUsage, JoinStore, KeyFilter, RegistryChange, RegistryError, TransactionalStore,
-        UsageDelta, UtcDay, change, row,
+        ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, RegistryChange, RegistryError,
+        TransactionalStore, UsageDelta, UtcDay, change, row,
     },
 };
 
@@ -43,6 +43,10 @@ impl TransactionalStore for SqliteStore {
             tokio::task::yield_now().await;
         }
         Ok(records)
+    }
+
+    async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {
+        self.0.reading(async { claimed(&mut *self.0.gets.acquire().await?, &self.0.tables, id).await }).await
     }
 
     /// Begins a write transaction. There is one at a time, so no record that it reads can change.

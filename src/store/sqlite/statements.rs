@@ -75,6 +75,18 @@ pub(super) const COUNT: &str = "select min(?5,
     + (select count(*) from (select 1 from api_keys where organization is ?1 and owner_type is ?2 and user is ?3
         and status <> 'revoked' and expires_at > ?4 limit ?5)))";
 
+/// Changes no row if the idempotency key is stored and has not expired.
+pub(super) const CLAIM: &str =
+    "insert into api_key_idempotency as stored (id, fingerprint, key_id, expires_at) values (?1, ?2, ?3, ?4)
+    on conflict (id) do update set fingerprint = excluded.fingerprint, key_id = excluded.key_id,
+        expires_at = excluded.expires_at
+    where stored.expires_at <= ?5";
+
+pub(super) const CLAIMED: &str = "select id, fingerprint, key_id, expires_at from api_key_idempotency where id = ?1";
+
+pub(super) const PRUNE_CLAIMS: &str = "delete from api_key_idempotency where id in
+    (select id from api_key_idempotency where expires_at <= ?1 order by expires_at limit ?2)";
+
 /// Selects a page without revoked keys, or with them. With them, SQLite reads both kinds in the
 /// order of their ids and merges them.
 macro_rules! lists {

@@ -1,14 +1,20 @@
 //! A transaction that writes. Its commit returns an error if the file at the path was replaced,
 //! since other processes do not see the change.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    time::SystemTime,
+};
 
 use sqlx::{SqlStr, Sqlite, SqliteConnection, Transaction, query::Query};
 
 use super::{connections::Connections, fault::SqliteFault, statements};
 use crate::{
     record::{KeyId, KeyRecord},
-    store::{CountedKeys, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, UtcDay, row, tables::Tables},
+    store::{
+        CountedKeys, IdempotencyRecord, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, UtcDay,
+        idempotency::PRUNED, row, tables::Tables,
+    },
 };
 
 /// A transaction of a [`SqliteStore`](super::SqliteStore). It is rolled back when it is dropped.
@@ -160,6 +166,22 @@ impl RegistryTransaction for SqliteTransaction<'_> {
         }
     }
 
+    async fn claim(
+        &mut self,
+        claim: &IdempotencyRecord,
+        now: SystemTime,
+    ) -> Result<Result<(), RegistryError>, sqlx::Error> {
+        let query = sqlx::query(self.sql(statements::CLAIM)).bind(&claim.id[..]).bind(&claim.fingerprint[..]);
+        let query = query.bind(claim.key_id.as_str()).bind(row::micros(claim.expires_at)).bind(row::micros(now));
+        if query.execute(&mut *self.transaction).await?.rows_affected() == 0 {
+            let stored = claimed(&mut self.transaction, &self.connections.tables, &claim.id).await?;
+            let stored = stored.ok_or(sqlx::Error::RowNotFound)?;
+            return Ok(Err(stored.answer(&claim.fingerprint)));
+        }
+        let prune = sqlx::query(self.sql(statements::PRUNE_CLAIMS)).bind(row::micros(now)).bind(PRUNED);
+        prune.execute(&mut *self.transaction).await.map(|_| Ok(()))
+    }
+
     async fn commit(self) -> Result<(), sqlx::Error> {
         self.end().await
     }
@@ -206,4 +228,13 @@ pub(super) async fn get(
 ) -> Result<Option<KeyRecord>, sqlx::Error> {
     let query = sqlx::query(tables.sql(statements::GET)).bind(id.as_str());
     query.fetch_optional(connection).await?.as_ref().map(row::record).transpose()
+}
+
+pub(super) async fn claimed(
+    connection: &mut SqliteConnection,
+    tables: &Tables,
+    id: &[u8; 32],
+) -> Result<Option<IdempotencyRecord>, sqlx::Error> {
+    let query = sqlx::query(tables.sql(statements::CLAIMED)).bind(&id[..]);
+    query.fetch_optional(connection).await?.as_ref().map(row::idempotency).transpose()
 }

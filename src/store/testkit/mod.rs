@@ -23,6 +23,7 @@ mod changes;
 mod days;
 mod faults;
 mod first;
+mod once;
 mod pages;
 mod rehash;
 mod uses;
@@ -53,6 +54,7 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     Box::pin(check_changes(&open)).await;
     Box::pin(check_actors(&open)).await;
     Box::pin(check_first(&open)).await;
+    Box::pin(check_once(&open)).await;
     Box::pin(check_cap(&open)).await;
     Box::pin(check_faults(&open)).await;
     Box::pin(check_pages(&open)).await;
@@ -85,6 +87,16 @@ async fn check_actors<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
 async fn check_first<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     first::none_but_the_first_key_is_the_first(open().await).await;
     first::of_racing_first_keys_exactly_one_is(open().await).await;
+}
+
+async fn check_once<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
+    if once::idempotency_keys_are_kept_or_refused(&open().await).await {
+        once::a_repeated_request_makes_no_second_key(open().await).await;
+        once::a_repeated_replacement_makes_no_second_key(open().await).await;
+        once::a_refused_request_keeps_no_idempotency_key(open().await).await;
+        once::an_idempotency_key_can_be_used_again_once_it_has_expired(open().await).await;
+        once::of_racing_repeats_exactly_one_makes_a_key(open().await).await;
+    }
 }
 
 async fn check_cap<R: KeyRegistry>(open: &impl AsyncFn() -> R) {

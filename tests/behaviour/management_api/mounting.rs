@@ -84,4 +84,14 @@ async fn the_openapi_document_tells_of_every_route_and_of_the_live_schemes() {
     assert_eq!(statuses(create), ["201", "400", "401", "403", "409", "413", "415", "422", "503"]);
     assert_eq!(statuses(&document["paths"]["/v1/keys"]["get"]), ["200", "400", "401", "403", "503"]);
     assert_eq!(document["paths"]["/v1/keys/{id}/regenerate"]["post"]["requestBody"]["required"], false);
+    for (path, method) in
+        [("", "post"), ("/{id}/regenerate", "post"), ("/{id}/rotate", "post"), ("", "get"), ("/{id}", "patch")]
+    {
+        let parameters = document["paths"][format!("/v1/keys{path}")][method]["parameters"].as_array();
+        let header = parameters.into_iter().flatten().find(|parameter| parameter["name"] == "Idempotency-Key");
+        assert_eq!(header.is_some(), method == "post", "{method} {path}");
+        assert!(header.is_none_or(|header| header["in"] == "header" && header["required"] == false));
+    }
+    let problem = &document["components"]["schemas"]["Problem"];
+    assert!(problem["properties"]["key_id"].is_object() && !problem["required"].to_string().contains("key_id"));
 }

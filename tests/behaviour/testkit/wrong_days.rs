@@ -5,8 +5,8 @@ use std::{collections::HashMap, convert::Infallible, ops::RangeInclusive};
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore,
     store::{
-        ChangeScope, DayUsage, KeyFilter, MemoryStore, MemoryTransaction, RegistryTransaction, TransactionalStore,
-        UsageDelta, UtcDay,
+        ChangeScope, DayUsage, IdempotencyRecord, KeyFilter, MemoryStore, MemoryTransaction, RegistryTransaction,
+        TransactionalStore, UsageDelta, UtcDay,
     },
 };
 
@@ -99,6 +99,10 @@ impl TransactionalStore for WrongDays {
 
     async fn begin(&self, scope: ChangeScope<'_>) -> Result<MemoryTransaction<'_>, Infallible> {
         self.keys.begin(scope).await
+    }
+
+    async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, Infallible> {
+        self.keys.read_idempotency(id).await
     }
 
     async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), Infallible> {

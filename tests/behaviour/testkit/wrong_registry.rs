@@ -9,91 +9,27 @@ use std::{
 
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
-    store::{ActorKey, ChangeContext, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
+    store::{
+        ActorKey, ChangeContext, IdempotencyRecord, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement,
+        UsageDelta,
+    },
 };
 
-/// The mistake of a registry.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Mistake {
-    None,
-    /// Lookups are cached forever.
-    StaleCache,
-    /// A page is truncated before it is filtered.
-    LimitBeforeFilter,
-    /// Keys of another environment do not count.
-    CapPerEnvironment,
-    /// Keys are counted and inserted in two transactions.
-    CapBesideTheInsert,
-    /// The limit applies to users only.
-    BotsWithoutCap,
-    /// An expiry is rounded up to seconds.
-    ExpiryRoundedUp,
-    /// Removing `alice` removes `Alice`.
-    UsersWithoutCase,
-    /// Two transactions: the old key first, then the new one.
-    ReplaceInTwoSteps,
-    /// A key in its grace period can be replaced again.
-    ReplacedTwice,
-    /// A replacement overwrites the record with an outdated copy.
-    ReplaceOverRevocation,
-    /// An update restores a removed key.
-    UpdateBringsBack,
-    /// An update overwrites the usage with an outdated copy.
-    UpdateLosesUses,
-    /// A key is still found under its old digest.
-    RehashKeepsTheOld,
-    /// A rehash reactivates a revoked key.
-    RehashOverRevocation,
-    /// An update restores the old digest.
-    UpdateUndoesRehash,
-    /// Only one entry per key of a batch is recorded.
-    LastUseWins,
-    /// A revoked key can be enabled.
-    RevocationUndone,
-    /// The actor is checked before the change, in another transaction.
-    ActorBesideTheChange,
-    /// The actor is checked for removal and revocation only.
-    ActorOfAnyVersion,
-    /// An expired actor is accepted.
-    ActorBeyondItsExpiry,
-    /// A removed actor is treated as trusted.
-    RemovedActorTrusted,
-    /// The change is checked before the actor.
-    ActorLast,
-    /// One method ignores the actor.
-    NoActorAt(Method),
-    /// A rotation does not end an earlier grace period.
-    GraceAfterGrace,
-    /// The earlier grace period ends without a new version.
-    GraceEndsUnsaid,
-    /// Revokes any key that the replaced key names in `replaces`.
-    EndsOthersKeys,
-    /// Keys are counted and inserted in two transactions.
-    FirstBesideTheInsert,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Method {
-    Insert,
-    Update,
-    Replace,
-    Revoke,
-    Remove,
-    RemoveUser,
-}
+use super::mistake::{Method, Mistake};
 
 pub(super) struct Wrong {
-    keys: MemoryStore,
-    mistake: Mistake,
+    pub(super) keys: MemoryStore,
+    pub(super) mistake: Mistake,
     cache: Arc<Mutex<HashMap<[u8; 32], KeyRecord>>>,
+    pub(super) removed: Arc<Mutex<Vec<KeyId>>>,
 }
 
 impl Wrong {
     pub(super) fn new(mistake: Mistake) -> Self {
-        Self { keys: MemoryStore::new(), mistake, cache: Arc::default() }
+        Self { keys: MemoryStore::new(), mistake, cache: Arc::default(), removed: Arc::default() }
     }
 
-    fn is(&self, mistake: Mistake) -> bool {
+    pub(super) fn is(&self, mistake: Mistake) -> bool {
         self.mistake == mistake
     }
 
@@ -168,12 +104,19 @@ impl KeyRegistry for Wrong {
             Ok(context) => context,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let context = match self.once(&record, context).await {
+            Ok(context) => context,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let context = context.as_ref();
         let record = if self.is(Mistake::ExpiryRoundedUp) { in_seconds(record) } else { record };
         let cap = cap.filter(|_| !self.is(Mistake::BotsWithoutCap) || record.owner() != Some(&Owner::ServiceAccount));
         let Some(counting) =
             cap.filter(|_| self.is(Mistake::CapPerEnvironment) || self.is(Mistake::CapBesideTheInsert))
         else {
+            if self.is(Mistake::OnceAfterTheInsert) {
+                return Ok(self.insert_then_claim(record, cap, context).await);
+            }
             return self.keys.insert(record, cap, context).await;
         };
         let mut filter = KeyFilter::default();
@@ -273,6 +216,10 @@ impl KeyRegistry for Wrong {
             Ok(context) => context,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let context = context.map(|context| match self.mistake {
+            Mistake::OnceIgnored | Mistake::OnceIgnoredAtReplace => context.with_idempotency_key(None),
+            _ => context,
+        });
         let context = context.as_ref();
         if self.is(Mistake::ReplaceInTwoSteps) {
             let updated = self.keys.update(old, context).await?;
@@ -346,6 +293,7 @@ impl KeyRegistry for Wrong {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let context = context.as_ref();
+        self.removed.lock().unwrap().push(id.clone());
         self.keys.remove(id, context).await
     }
 
@@ -388,6 +336,13 @@ impl KeyRegistry for Wrong {
             _ => {}
         }
         Ok(rehashed)
+    }
+
+    async fn find_idempotency(
+        &self,
+        id: &[u8; 32],
+    ) -> Result<Result<Option<IdempotencyRecord>, RegistryError>, Infallible> {
+        self.keys.find_idempotency(id).await
     }
 
     async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), Infallible> {

@@ -1,0 +1,10 @@
+-- The requests with an idempotency key that have made a key. Both digests are SHA-256: that of the
+-- organization, the author and the text, and that of the request.
+create table api_key_idempotency (
+    id           bytea   primary key check (length(id) = 32),
+    fingerprint  bytea   not null check (length(fingerprint) = 32),
+    key_id       text    not null,
+    expires_at   bigint  not null
+);
+
+create index api_key_idempotency_that_ends on api_key_idempotency (expires_at);
