@@ -25,6 +25,21 @@ pub(crate) fn to_micros(instant: SystemTime) -> SystemTime {
     instant - Duration::from_nanos(u64::from(since.subsec_nanos() % 1000))
 }
 
+/// Returns the microseconds since 1970, rounded down, so that no key works longer than its expiry.
+pub(crate) fn micros_of(instant: SystemTime) -> i64 {
+    match instant.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_nanos().div_ceil(1000)).unwrap_or(i64::MAX),
+    }
+}
+
+/// Returns the time of these microseconds; `None` if the clock cannot express it.
+pub(crate) fn from_micros(micros: i64) -> Option<SystemTime> {
+    let distance = Duration::from_micros(micros.unsigned_abs());
+    let epoch = SystemTime::UNIX_EPOCH;
+    if micros < 0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) }
+}
+
 impl Clock {
     /// Returns the system clock.
     pub(crate) fn system() -> Self {

@@ -24,13 +24,14 @@ impl TransactionalStore for Keys {
         Ok(records(&query.fetch_all(&self.0).await?)?.pop())
     }
     async fn read_page(&self, filter: &KeyFilter) -> Answer<Vec<KeyRecord>> {
-        let query = "select * from keys where record ->> 'organization' is ?1
-            and (?2 is null or record ->> 'environment' = ?2) and (?3 is null or record ->> 'owner' = ?3)
-            and (?4 or record ->> 'status' <> 'revoked') and (?5 is null or id < ?5) order by id desc limit ?6";
+        let query = "select * from keys where (?7 or record ->> 'organization' is ?1) and (?2 is null or record ->> 'environment' = ?2)
+            and (?3 is null or record ->> 'owner' = ?3) and (?4 or record ->> 'status' <> 'revoked') and (?5 is null or id < ?5)
+            order by id desc limit ?6";
         let query = sqlx::query(query).bind(&filter.organization).bind(&filter.environment);
         let after = filter.after.as_ref().map(KeyId::as_str);
         let query = query.bind(owner(filter.owner.as_ref())).bind(filter.revoked).bind(after);
-        records(&query.bind(i64::try_from(filter.limit).unwrap_or(i64::MAX)).fetch_all(&self.0).await?)
+        let query = query.bind(i64::try_from(filter.limit).unwrap_or(i64::MAX)).bind(filter.all_organizations);
+        records(&query.fetch_all(&self.0).await?)
     }
     async fn begin(&self, _: ChangeScope<'_>) -> Answer<KeysTransaction> {
         Ok(KeysTransaction(self.0.begin_with("begin immediate").await?)) // Locks out every other writer.

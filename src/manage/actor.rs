@@ -1,5 +1,7 @@
 //! The actor of a management call, with its permissions and bounds.
 
+mod reach;
+
 use std::time::SystemTime;
 
 use super::call_details::CallDetails;
@@ -27,8 +29,8 @@ use crate::{
 /// | the expiry of its key   | its key: a key that the actor issues or replaces expires no later               |
 ///
 /// For a key outside the bounds, every call returns [`NotFound`](super::ManageError::NotFound).
-/// Bounds can only narrow: an actor confined to an organization or environment other than its key's
-/// has no permissions.
+/// Bounds only narrow: with an organization or environment other than its key's, an actor has no
+/// permissions. [`across_organizations`](Actor::across_organizations) widens a trusted actor.
 ///
 /// If the actor has a key, the manager reads the key again for each change, in the same
 /// transaction. A key that was revoked meanwhile changes nothing, and an edited key has only its
@@ -62,12 +64,13 @@ pub struct Actor {
     pub(super) details: CallDetails,
 }
 
-/// The bounds set on an actor, in addition to those of its key. A reload of the key keeps them.
+/// The bounds set on an actor, beside those of its key. A reload of the key keeps them.
 #[derive(Clone, Debug, Default)]
 struct ActorBounds {
     organization: Option<String>,
     environment: Option<String>,
     own_keys_only: bool,
+    every_organization: bool,
     /// Whether two bounds contradict each other. The actor then has no permissions.
     contradict: bool,
 }
@@ -79,8 +82,8 @@ impl Actor {
     /// Creates an actor without a key: a user that your application has authenticated, or the
     /// application itself at its first start.
     ///
-    /// The manager trusts the owner and the permissions: never take them from a body, a query or a
-    /// header. The type's documentation has an example.
+    /// The manager trusts the owner and the permissions: never take them from a request. The type's
+    /// documentation has an example.
     pub fn trusted(owner: Owner, permissions: Permissions) -> Self {
         Self {
             owner: Some(owner),
@@ -96,10 +99,8 @@ impl Actor {
         }
     }
 
-    /// Sets the organization of a trusted actor.
-    ///
-    /// An actor with a key stays in the organization of its key; in another organization, it has no
-    /// permissions.
+    /// Sets the organization of a trusted actor. An actor with a key stays in that of its key; in
+    /// another organization, it has no permissions.
     #[must_use]
     pub fn in_organization(mut self, organization: impl Into<String>) -> Self {
         let organization = organization.into();
@@ -197,7 +198,7 @@ impl Actor {
         self
     }
 
-    /// Returns the user or service account that changes are attributed to.
+    /// Returns the user or service account that makes the changes.
     pub fn owner(&self) -> Option<&Owner> {
         self.owner.as_ref()
     }
@@ -261,7 +262,7 @@ impl Actor {
     /// Returns whether the actor sees this key. No other code decides this.
     pub(super) fn sees(&self, record: &KeyRecord) -> bool {
         !self.bounds.contradict
-            && record.organization() == self.organization()
+            && (self.bounds.every_organization || record.organization() == self.organization())
             && (self.environment.is_none() || record.environment() == self.environment())
             && (!self.bounds.own_keys_only || self.owns(record))
     }

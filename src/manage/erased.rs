@@ -7,7 +7,7 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyRegistry,
+        BoxError, ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyRegistry,
         RegistryError, Replacement, UsageDelta, UtcDay, box_error,
     },
 };
@@ -19,7 +19,7 @@ pub(super) trait ErasedRegistry: Send + Sync {
     fn insert(self: Arc<Self>, record: KeyRecord, cap: Option<KeyLimit>, context: ChangeContext) -> Done<()>;
     fn insert_first(self: Arc<Self>, record: KeyRecord, context: ChangeContext) -> Done<()>;
     fn get(self: Arc<Self>, id: KeyId) -> Done<Option<KeyRecord>>;
-    fn list(self: Arc<Self>, filter: KeyFilter) -> Done<Vec<KeyRecord>>;
+    fn search(self: Arc<Self>, filter: KeyFilter) -> Done<KeyPage>;
     fn update(self: Arc<Self>, changed: KeyRecord, context: ChangeContext) -> Done<KeyRecord>;
     fn replace(self: Arc<Self>, old: KeyRecord, new: KeyRecord, context: ChangeContext) -> Done<Replacement>;
     fn revoke(self: Arc<Self>, id: KeyId, context: ChangeContext) -> Done<KeyRecord>;
@@ -52,8 +52,8 @@ impl<R: KeyRegistry> ErasedRegistry for R {
         Box::pin(async move { map_store_error(KeyRegistry::get(&*self, &id).await) })
     }
 
-    fn list(self: Arc<Self>, filter: KeyFilter) -> Done<Vec<KeyRecord>> {
-        Box::pin(async move { map_store_error(KeyRegistry::list(&*self, &filter).await) })
+    fn search(self: Arc<Self>, filter: KeyFilter) -> Done<KeyPage> {
+        Box::pin(async move { map_store_error(KeyRegistry::search(&*self, &filter).await) })
     }
 
     fn update(self: Arc<Self>, changed: KeyRecord, context: ChangeContext) -> Done<KeyRecord> {

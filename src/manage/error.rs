@@ -61,6 +61,11 @@ pub enum ManageError {
     /// The actor has no key of its own: your application signed it in without one.
     #[error("the caller has no API key of its own: it was signed in without one")]
     NoOwnKey,
+    /// Only an actor that the application trusts may do this, and this actor has a key: see
+    /// [`Actor::trusted`](super::Actor::trusted). A search of every organization also needs
+    /// [`Actor::across_organizations`](super::Actor::across_organizations).
+    #[error("only a caller that the application trusts, without a key, can do this")]
+    TrustedActorRequired,
     /// Another user owns the key. Only the owner may replace it, since anyone with the plain text
     /// of the new key can act as the owner.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
@@ -170,7 +175,7 @@ impl ManageError {
     /// | status | errors                                                                                 |
     /// |--------|----------------------------------------------------------------------------------------|
     /// | 400    | `IdempotencyKey`                                                                       |
-    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `NotOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
+    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `TrustedActorRequired`, `NotOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
@@ -202,6 +207,7 @@ impl ManageError {
             Self::PermissionDenied(_)
             | Self::ActorInvalid
             | Self::Escalation { .. }
+            | Self::TrustedActorRequired
             | Self::NotOwner(_)
             | Self::OwnKeysOnly
             | Self::EnvironmentRestricted => StatusCode::FORBIDDEN,

@@ -75,8 +75,7 @@ impl ChangeMany {
     }
 
     fn has_condition(&self) -> bool {
-        let KeyFilter { organization: _, environment, owner, revoked: _, after: _, limit: _ } = &self.filter;
-        environment.is_some() || owner.is_some()
+        self.filter.has_condition()
     }
 }
 
@@ -132,9 +131,8 @@ impl KeyManager {
 
     async fn change_matching(&self, actor: &Actor, many: ChangeMany) -> Result<BulkResult, ManageError> {
         self.check_may_batch(actor, many.change).await?;
-        let mut filter = KeyFilter { after: None, limit: BATCH, ..many.filter };
-        let condition = KeyFilter { organization: actor.organization().map(str::to_owned), ..filter.clone() };
-        let batch = KeyBatch::new(many.change, []).matching(condition);
+        let mut filter = many.filter.from_begin().limit(BATCH);
+        let batch = KeyBatch::new(many.change, []).matching(actor.within_organization(filter.clone())?);
         let (mut result, mut own) = (BulkResult::default(), None);
         loop {
             let page = self.list(actor, filter.clone()).await?;
@@ -148,7 +146,7 @@ impl KeyManager {
                 return Ok(result);
             }
             self.change_listed(actor, &batch, matched, many.dry_run, &mut result).await?;
-            filter.after = page.next;
+            filter = page.next.into_iter().fold(filter, KeyFilter::after);
         }
     }
 

@@ -37,6 +37,7 @@ mod erased;
 mod error;
 mod expiry;
 mod failure_log;
+mod find;
 mod formats;
 #[cfg(feature = "admin-api")]
 mod http;

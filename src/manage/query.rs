@@ -1,10 +1,10 @@
-//! Reading keys: one, a list, the actor of a key.
+//! Reading keys: one, a list or a search, the actor of a key.
 
 use super::{Actor, KeyManager, ManageError, concurrency::WorkKind, run::spawn_uncancellable};
 use crate::{
     permission::Action,
     record::{KeyId, KeyRecord, Owner},
-    store::KeyFilter,
+    store::{KeyFilter, KeyPage, PageCursor},
 };
 
 /// One page of a list, from [`KeyManager::list`].
@@ -26,10 +26,11 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Page {
-    /// The records, newest first.
+    /// The records, in the order of the filter. A page of a search may be short, even empty, while
+    /// there is a `next`: one page reads a bounded number of keys.
     pub records: Vec<KeyRecord>,
     /// The argument of [`KeyFilter::after`] for the next page; `None` on the last page.
-    pub next: Option<KeyId>,
+    pub next: Option<PageCursor>,
 }
 
 impl KeyManager {
@@ -56,37 +57,53 @@ impl KeyManager {
         .await
     }
 
-    /// Returns the keys that `filter` matches, newest first. [`Page`] has an example.
+    /// Returns one page of the keys that `filter` matches, in its order. [`Page`] has an example.
     ///
     /// The bounds of the actor override the filter. The list always has the organization of the
-    /// actor. It has the actor's environment if the actor is confined to one, and the actor's owner
-    /// if the actor is confined to its own keys. A limit of 0 counts as 1.
+    /// actor, unless the actor is [across organizations](Actor::across_organizations). It has the
+    /// actor's environment if the actor is confined to one, and the actor's owner if the actor is
+    /// confined to its own keys. A limit of 0 counts as 1.
     ///
     /// # Errors
     ///
-    /// [`ManageError::PermissionDenied`] (`read`).
+    /// [`ManageError::PermissionDenied`] (`read`); [`ManageError::TrustedActorRequired`] for a
+    /// filter of all organizations and any other actor.
     pub async fn list(&self, actor: &Actor, filter: KeyFilter) -> Result<Page, ManageError> {
         self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {
             let mut filter = filter.clone();
             async move {
-                filter.organization = actor.organization().map(str::to_owned);
+                filter = actor.within_organization(filter)?;
                 filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
+                filter.limit = filter.limit.max(1);
                 if actor.is_own_keys_only() {
                     filter.owner = actor.owner().filter(|owner| matches!(owner, Owner::User(_))).cloned();
                     if filter.owner.is_none() {
                         return manager.own_page(&actor, &filter).await;
                     }
                 }
-                let limit = filter.limit.max(1);
-                filter.limit = limit.saturating_add(1);
-                let mut records = manager.0.registry.clone().list(filter).await?;
-                let goes_on = records.len() > limit;
-                records.truncate(limit);
-                let next = records.last().filter(|_| goes_on).map(|last| last.id().clone());
-                Ok(Page { records, next })
+                manager.page(&actor, filter).await
             }
         })
         .await
+    }
+
+    /// Searches. No `next` shows anything of a key that the actor does not see.
+    async fn page(&self, actor: &Actor, mut filter: KeyFilter) -> Result<Page, ManageError> {
+        // A store puts the owner and the environment of a list by id into its index. Another
+        // search may also read keys outside these bounds, and its `next` may be one of them.
+        let is_confined = actor.is_own_keys_only() || actor.environment().is_some();
+        let reads_others = is_confined && !filter.is_list();
+        loop {
+            let KeyPage { records, mut next, .. } = self.0.registry.clone().search(filter.clone()).await?;
+            if let (true, Some(visited)) = (reads_others, &next) {
+                let Some(last) = records.last() else {
+                    filter = filter.after(visited.clone());
+                    continue;
+                };
+                next = PageCursor::behind(last, filter.order);
+            }
+            return Ok(Page { records, next });
+        }
     }
 
     /// Lists the key that the actor authenticated with. An actor that is not a user owns no other
@@ -96,8 +113,7 @@ impl KeyManager {
             Some(id) => self.0.registry.clone().get(id.clone()).await?,
             None => None,
         };
-        let is_behind = |id: &KeyId| filter.after.as_ref().is_none_or(|after| id.as_str() < after.as_str());
-        let is_listed = |record: &KeyRecord| actor.sees(record) && filter.matches(record) && is_behind(record.id());
+        let is_listed = |record: &KeyRecord| actor.sees(record) && filter.matches(record) && filter.is_behind(record);
         Ok(Page { records: record.into_iter().filter(is_listed).collect(), next: None })
     }
 

@@ -26,6 +26,7 @@ mod registry_impls;
 mod registry_types;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 mod row;
+mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod static_keys;
@@ -48,7 +49,7 @@ pub use change_feed::{ChangeFeed, Invalidation};
 pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
 pub use day::{InvalidDay, UtcDay};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
-pub use filter::KeyFilter;
+pub use filter::{KeyFilter, KeyOrder, OwnerKind, PageCursor, TimeRange};
 pub(crate) use idempotency::LIFETIME as IDEMPOTENCY_LIFETIME;
 pub use idempotency::{IdempotencyKey, IdempotencyRecord};
 pub use join::JoinStore;
@@ -61,6 +62,7 @@ pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder, Post
 pub use registry::KeyRegistry;
 pub use registry_error::RegistryError;
 pub use registry_types::{KeyLimit, Replacement};
+pub use search::KeyPage;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteChangeFeed, SqliteFault, SqliteStore, SqliteStoreBuilder, SqliteTransaction};
 #[cfg(feature = "static-files")]

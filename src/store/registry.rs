@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyStore, RegistryError, Replacement,
-    UsageDelta, UtcDay, registry_defaults,
+    ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyStore, RegistryError,
+    Replacement, UsageDelta, UtcDay, registry_defaults,
 };
 use crate::{
     key::KeyDigest,
@@ -115,13 +115,21 @@ pub trait KeyRegistry: KeyStore {
     /// Returns the records that match `filter`: in descending order of their ids, after
     /// `filter.after`, at most `filter.limit`.
     ///
-    /// Ids of a [`KeyManager`](crate::KeyManager) start with the time, so the newest come first.
-    /// Ids are compared by their bytes.
+    /// Ids are compared by their bytes. See [`KeyPage`] for the fields that a store needs to know.
     ///
     /// # Errors
     ///
     /// The store failed.
     fn list(&self, filter: &KeyFilter) -> impl Future<Output = Result<Vec<KeyRecord>, Self::Error>> + Send;
+
+    /// Returns one page of the records that match `filter`, in its order. [`KeyPage`] has more.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn search(&self, filter: &KeyFilter) -> impl Future<Output = Result<KeyPage, Self::Error>> + Send {
+        registry_defaults::search(self, filter)
+    }
 
     /// Stores `changed` if the stored record has the same version, and returns it with the next
     /// version. An update does not change the stored use count.

@@ -1,7 +1,20 @@
 //! The default methods of a registry, by means of its other methods.
 
-use super::{ActorKey, BulkChange, ChangeContext, KeyBatch, KeyRegistry, RegistryError};
+use super::{
+    ActorKey, BulkChange, ChangeContext, KeyBatch, KeyFilter, KeyPage, KeyRegistry, RegistryError, search::Search,
+};
 use crate::record::{KeyId, KeyRecord, Status};
+
+/// The default of [`KeyRegistry::search`].
+pub(super) async fn search<R: KeyRegistry + ?Sized>(registry: &R, filter: &KeyFilter) -> Result<KeyPage, R::Error> {
+    let mut search = Search::new(filter);
+    loop {
+        let records = registry.list(search.list()).await?;
+        if let Some(page) = search.add(records) {
+            return Ok(page);
+        }
+    }
+}
 
 /// The default of [`KeyRegistry::disable`].
 pub(super) async fn disable<R: KeyRegistry + ?Sized>(

@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
-    ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyRegistry, RegistryError, Replacement,
-    TransactionalStore, UsageDelta, UtcDay, change,
+    ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyRegistry, RegistryError,
+    Replacement, TransactionalStore, UsageDelta, UtcDay, change,
 };
 use crate::{
     key::KeyDigest,
@@ -35,6 +35,10 @@ impl<S: TransactionalStore> KeyRegistry for S {
 
     async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, S::Error> {
         self.read_page(filter).await
+    }
+
+    async fn search(&self, filter: &KeyFilter) -> Result<KeyPage, S::Error> {
+        self.search_page(filter).await
     }
 
     async fn update(
@@ -148,6 +152,10 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
 
     async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, R::Error> {
         R::list(self, filter).await
+    }
+
+    async fn search(&self, filter: &KeyFilter) -> Result<KeyPage, R::Error> {
+        R::search(self, filter).await
     }
 
     async fn update(

@@ -1,14 +1,12 @@
 //! Records as rows, and back: the same columns in every database.
 
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, error::Error, time::SystemTime};
 
 use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Row, Type};
 
+pub(super) use crate::clock::micros_of as micros;
 use crate::{
+    clock::from_micros,
     key::KeyDigest,
     permission::Permissions,
     record::{Author, ColdFields, Fields, History, KeyRecord, Owner},
@@ -211,24 +209,15 @@ fn count(number: i64) -> u64 {
     number.try_into().unwrap_or(0)
 }
 
-/// Rounds down, so that no key works longer than its expiry.
-pub(super) fn micros(instant: SystemTime) -> i64 {
-    match instant.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_nanos().div_ceil(1000)).unwrap_or(i64::MAX),
-    }
-}
-
 /// A time that the clock cannot express is an error: a key must not lose its expiry.
-fn instant(micros: i64) -> Result<SystemTime, sqlx::Error> {
-    let distance = Duration::from_micros(micros.unsigned_abs());
-    let epoch = SystemTime::UNIX_EPOCH;
-    let instant = if micros < 0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) };
-    instant.ok_or_else(|| decode("a time that the clock cannot express"))
+pub(super) fn instant(micros: i64) -> Result<SystemTime, sqlx::Error> {
+    from_micros(micros).ok_or_else(|| decode("a time that the clock cannot express"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -12,9 +12,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
-#[cfg(feature = "postgres-no-tls")]
-use sqlx::{Database, Execute, IntoArguments, QueryBuilder, query::Query};
+use sqlx::{AssertSqlSafe, Database, Execute, IntoArguments, QueryBuilder, SqlSafeStr, SqlStr, query::Query};
 use thiserror::Error;
 
 /// The tables of a store cannot be used as they are named. A store returns it as the source of a
@@ -147,7 +145,6 @@ impl Tables {
     }
 
     /// Returns the query that was built, with the names of this store's tables.
-    #[cfg(feature = "postgres-no-tls")]
     pub(super) fn build<'q, D: Database>(
         &self,
         query: &'q mut QueryBuilder<D>,

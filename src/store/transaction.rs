@@ -4,8 +4,8 @@
 use std::{ops::RangeInclusive, time::SystemTime};
 
 use super::{
-    BoxError, ChangeScope, CountedKeys, DayUsage, IdempotencyRecord, KeyFilter, KeyStore, OwnerScope, RegistryChange,
-    RegistryError, UsageDelta, UtcDay, change,
+    BoxError, ChangeScope, CountedKeys, DayUsage, IdempotencyRecord, KeyFilter, KeyPage, KeyStore, OwnerScope,
+    RegistryChange, RegistryError, UsageDelta, UtcDay, change, search::Search,
 };
 use crate::{
     event::KeyEvent,
@@ -79,6 +79,24 @@ pub trait TransactionalStore: KeyStore {
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, Self::Error>> + Send {
         let _ = id;
         async { Ok(None) }
+    }
+
+    /// Returns one page of a search. [`KeyRegistry::search`](super::KeyRegistry::search) returns
+    /// the same.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn search_page(&self, filter: &KeyFilter) -> impl Future<Output = Result<KeyPage, Self::Error>> + Send {
+        async move {
+            let mut search = Search::new(filter);
+            loop {
+                let records = self.read_page(search.list()).await?;
+                if let Some(page) = search.add(records) {
+                    return Ok(page);
+                }
+            }
+        }
     }
 
     /// Begins a transaction, with the locks of `scope`.

@@ -46,7 +46,7 @@ async fn ids_are_in_the_order_in_which_keys_were_made() {
     assert!(ids.is_sorted(), "{ids:?}");
     let listed = manager.list(&admin(), KeyFilter::default().limit(20)).await.unwrap();
     assert!(listed.records.iter().map(KeyRecord::id).eq(ids.iter().rev().take(20)), "newest first");
-    assert_eq!(listed.next.as_ref(), Some(&ids[30]));
+    assert_eq!(listed.next, Some(ids[30].clone().into()));
     let rest = manager.list(&admin(), KeyFilter::default().after(listed.next.unwrap())).await.unwrap();
     assert_eq!((rest.records.len(), rest.next), (30, None));
 }

@@ -72,6 +72,7 @@ mod rejection_responses;
 mod rotation;
 mod route_table;
 mod seams;
+mod search;
 mod single_flight;
 #[cfg(feature = "cache")]
 mod sizing;

@@ -6,6 +6,7 @@ mod keys;
 mod mounting;
 mod own_key;
 mod requests;
+mod search;
 mod usage;
 
 use std::sync::Arc;

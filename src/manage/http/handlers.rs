@@ -16,11 +16,11 @@ use super::{
     list::ListKeys,
     parse::{Body, QueryParams, invalid},
     responses::{IssuedKey, KeyList, ProblemBody, created, shown},
+    search::Conditions,
 };
 use crate::{
     manage::{KeyManager, KeyView, problem::PROBLEM_JSON},
-    record::{KeyId, Owner},
-    store::KeyFilter,
+    record::KeyId,
 };
 
 #[utoipa::path(post, path = "/", tag = "keys", params(IdempotencyHeader), request_body = CreateKey, responses(
@@ -38,20 +38,15 @@ pub(super) async fn create(
     created(&issued, manager.validity())
 }
 
-#[utoipa::path(get, path = "/", tag = "keys", params(ListKeys), responses(
-    (status = 200, description = "One page of the keys, newest first", body = KeyList),
+#[utoipa::path(get, path = "/", tag = "keys", params(ListKeys, Conditions), responses(
+    (status = 200, description = "One page of the keys, newest first. It may have fewer keys than the limit, even none, while there is a next page", body = KeyList),
 ))]
 pub(super) async fn list(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanRead>,
     QueryParams(query): QueryParams<ListKeys>,
 ) -> Result<Json<KeyList>, ApiError> {
-    let mut filter = KeyFilter::default().limit(query.limit.get().into());
-    filter.revoked = query.revoked;
-    filter.environment = query.environment;
-    filter.owner = query.owner.map(Owner::User);
-    filter.after = query.cursor.map(KeyId::from);
-    let page = caller.map_err(manager.list(caller.actor(), filter).await)?;
+    let page = caller.map_err(manager.list(caller.actor(), query.into_filter()).await)?;
     Ok(Json(KeyList::new(&page, manager.validity())))
 }
 

@@ -2,40 +2,52 @@
 
 use std::num::NonZeroU8;
 
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
-/// The parameters of a list.
+use super::search::Conditions;
+use crate::store::{KeyFilter, KeyOrder, PageCursor};
+
+/// The page of a list, and its order.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListKeys {
     /// The maximum number of keys in one page.
     #[param(value_type = u8, minimum = 1, maximum = 255, default = 100, required = false)]
     pub(super) limit: NonZeroU8,
-    /// The `next` of the previous page.
+    /// The `next` of the previous page, with the same `sort`.
     #[param(value_type = String, min_length = 1, required = false)]
-    pub(super) cursor: Option<String>,
-    /// Lists only the keys of the user with this id.
-    #[param(value_type = String, required = false)]
-    pub(super) owner: Option<String>,
-    /// Lists only the keys of this environment.
-    #[param(value_type = String, required = false)]
-    pub(super) environment: Option<String>,
-    /// Whether to list revoked keys too.
-    #[param(required = false)]
-    pub(super) revoked: bool,
+    pub(super) cursor: Option<PageCursor>,
+    /// The order. `expiry` lists only keys that expire, `name` only keys with a name.
+    #[param(value_type = Sort, inline, required = false)]
+    pub(super) sort: KeyOrder,
+    #[param(ignore)]
+    pub(super) conditions: Conditions,
+}
+
+/// The order of a list.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only its schema is used")]
+enum Sort {
+    Newest,
+    Oldest,
+    Expiry,
+    Name,
 }
 
 const HUNDRED: NonZeroU8 = NonZeroU8::MIN.saturating_add(99);
+const ORDERS: [KeyOrder; 4] = [KeyOrder::Newest, KeyOrder::Oldest, KeyOrder::Expiry, KeyOrder::Name];
 
 impl ListKeys {
     /// Parses a query string. The error names the parameter, never its value.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
-        let mut list = Self { limit: HUNDRED, cursor: None, owner: None, environment: None, revoked: false };
-        let mut seen = Vec::new();
+        let conditions = Conditions::default();
+        let mut list = Self { limit: HUNDRED, cursor: None, sort: KeyOrder::Newest, conditions };
+        let (mut seen, mut cursor) = (Vec::new(), None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let known = ["limit", "cursor", "owner", "environment", "revoked"].into_iter().find(|known| *known == name);
-            let Some(name) = known else {
-                return Err("Unknown parameter: use limit, cursor, owner, environment or revoked.".into());
+            let Some(name) = names().find(|known| *known == name) else {
+                let names = names().collect::<Vec<_>>().join(", ");
+                return Err(format!("Unknown parameter: use {names}."));
             };
             if seen.contains(&name) {
                 return Err(format!("{name}: given twice."));
@@ -43,17 +55,32 @@ impl ListKeys {
             seen.push(name);
             match name {
                 "limit" => list.limit = value.parse().map_err(|_| "limit: must be a number from 1 to 255.")?,
-                "revoked" => list.revoked = value.parse().map_err(|_| "revoked: must be true or false.")?,
-                // An empty cursor matches no key, and a client would read the empty page as the
-                // last page.
-                "cursor" if value.is_empty() => {
-                    return Err("cursor: must be `next` of the previous page; omit it for the first page.".into());
+                "cursor" => cursor = Some(value),
+                "sort" => {
+                    let order = ORDERS.into_iter().find(|order| order.as_str() == value);
+                    list.sort = order.ok_or("sort: must be newest, oldest, expiry or name.")?;
                 }
-                "cursor" => list.cursor = Some(value.into_owned()),
-                "owner" => list.owner = Some(value.into_owned()),
-                _ => list.environment = Some(value.into_owned()),
+                _ => list.conditions.set(name, &value).map_err(|requirement| format!("{name}: {requirement}."))?,
             }
+        }
+        // An empty cursor matches no key, and a client would read the empty page as the last page.
+        if let Some(text) = cursor {
+            let read = PageCursor::parse(&text, list.sort);
+            let wrong = "cursor: must be `next` of the previous page, with the same sort; omit it for the first page.";
+            list.cursor = Some(read.ok_or(wrong)?);
         }
         Ok(list)
     }
+
+    pub(super) fn into_filter(self) -> KeyFilter {
+        let filter = self.conditions.into_filter().ordered(self.sort).limit(self.limit.get().into());
+        match self.cursor {
+            Some(cursor) => filter.after(cursor),
+            None => filter,
+        }
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    ["limit", "cursor", "sort"].into_iter().chain(Conditions::names())
 }

@@ -6,6 +6,7 @@
 mod bodies;
 mod conditions;
 mod extract;
+mod find;
 mod handlers;
 mod idempotency;
 mod list;
@@ -13,6 +14,7 @@ mod openapi;
 mod own;
 mod parse;
 mod responses;
+mod search;
 mod time;
 mod usage;
 
@@ -30,6 +32,7 @@ use tower_http::csrf::CsrfLayer;
 use super::{KeyManager, problem::problem};
 use crate::scheme::SchemePolicy;
 use extract::{OwnKeysOnly, without_page_headers};
+use find::find;
 use handlers::{create, edit, list, regenerate, revoke, rotate, show};
 use usage::usage;
 
@@ -69,7 +72,8 @@ impl KeyManager {
     /// | request                                                  | requires          | response                             |
     /// |----------------------------------------------------------|-------------------|--------------------------------------|
     /// | `POST /` `{"type", "name", "permissions", ..}`           | `apiKeys: create` | 201: the key with its plain text     |
-    /// | `GET /?limit&cursor&owner&environment&revoked`           | `apiKeys: read`   | 200: `{"keys": [..], "next": ..}`    |
+    /// | `GET /?limit&cursor&sort&name_contains&..`               | `apiKeys: read`   | 200: `{"keys": [..], "next": ..}`    |
+    /// | `POST /find` `{"key"}`                                   | `apiKeys: read`   | 200: the key with this text          |
     /// | `GET /{id}`                                              | `apiKeys: read`   | 200: the key                         |
     /// | `PATCH /{id}` `{"name", "expires_at", "metadata", ..}`   | `apiKeys: update` | 200: the changed key                 |
     /// | `POST /{id}/regenerate` `{"reason"}`                     | `apiKeys: update` | 201: the new key with its plain text |
@@ -79,6 +83,12 @@ impl KeyManager {
     /// | `GET /self`                                              | a key             | 200: the caller's own key            |
     /// | `DELETE /self?reason`                                    | a key             | 204: it is revoked                   |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
+    ///
+    /// A key is shown as a [`KeyView`](super::KeyView). The OpenAPI document has all conditions of
+    /// `GET /`; a page may have fewer keys than `limit`, even none, while `next` is not null.
+    /// `organizations=all` and `POST /find` need an actor without a key: see
+    /// [`Actor::across_organizations`](super::Actor::across_organizations) and
+    /// [`KeyManager::find_by_key`].
     ///
     /// A key is shown as a [`KeyView`](super::KeyView), and the caller's own key at `/self` as an
     /// [`OwnKeyView`](super::OwnKeyView). `/self` needs no permission, and a replaced key in its
@@ -134,6 +144,7 @@ impl KeyManager {
         let own = Router::new().route("/self", get(own::show_self).delete(own::revoke_self));
         let routes = if serves_self { own } else { Router::new() }
             .route("/", post(create).get(list))
+            .route("/find", post(find))
             .route("/{id}", patch(edit).get(show).delete(revoke))
             .route("/{id}/regenerate", post(regenerate))
             .route("/{id}/rotate", post(rotate))

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{handlers, own, responses::ProblemBody, usage};
+use super::{find, handlers, own, responses::ProblemBody, usage};
 use crate::{
     manage::{KeyView, validation},
     openapi::require_a_key,
@@ -16,6 +16,7 @@ use crate::{
     paths(
         handlers::create,
         handlers::list,
+        find::find,
         handlers::show,
         handlers::edit,
         handlers::regenerate,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
+use zeroize::Zeroize;
 
 use super::{bodies::Members, extract::ApiError, list::ListKeys};
 
@@ -33,7 +34,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Members> FromRequest<S> for Body<T> {
         let body = Bytes::from_request(request, state).await;
         let body =
             body.map_err(|rejection| ApiError::problem(rejection.status(), "The body is too large or incomplete."))?;
-        parsed(&body).map(Self)
+        let read = parsed(&body).map(Self);
+        // The body may hold the text of a key.
+        if let Ok(mut body) = body.try_into_mut() {
+            body.zeroize();
+        }
+        read
     }
 }
 

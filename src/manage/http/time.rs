@@ -1,4 +1,4 @@
-//! Times in request bodies: RFC 3339 and no other form.
+//! Times in requests: RFC 3339 and no other form.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -19,8 +19,12 @@ pub(super) fn nullable_time<'de, D: Deserializer<'de>>(
 }
 
 fn parsed<E: Error>(text: &str) -> Result<Timestamp, E> {
-    let instant = if is_rfc3339(text) { text.parse().ok().or_else(|| last_instant(text)) } else { None };
-    instant.ok_or_else(|| E::custom("not a time"))
+    parse_time(text).ok_or_else(|| E::custom("not a time"))
+}
+
+/// Parses a time; `None` for another form.
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
+    if is_rfc3339(text) { text.parse().ok().or_else(|| last_instant(text)) } else { None }
 }
 
 /// Returns [`Timestamp::MAX`] for the last two days of 9999, which clients send for "never". A

@@ -9,8 +9,8 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, DayUsage, IdempotencyRecord, Invalidation, KeyBatch, KeyFilter, KeyLimit, KeyRegistry,
-        RegistryError, Replacement, UsageDelta, UtcDay, box_error,
+        BoxError, ChangeContext, DayUsage, IdempotencyRecord, Invalidation, KeyBatch, KeyFilter, KeyLimit, KeyPage,
+        KeyRegistry, RegistryError, Replacement, UsageDelta, UtcDay, box_error,
     },
 };
 
@@ -61,6 +61,10 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
 
     async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, CacheError> {
         map_error(self.cache.store.list(filter).await)
+    }
+
+    async fn search(&self, filter: &KeyFilter) -> Result<KeyPage, CacheError> {
+        map_error(self.cache.store.search(filter).await)
     }
 
     async fn update(

@@ -58,8 +58,10 @@ impl Index {
         if page.len() >= filter.limit {
             return None;
         }
-        let mut live = self.live.behind(filter, after).peekable();
-        let mut revoked = filter.revoked.then(|| self.revoked.behind(filter, after)).into_iter().flatten().peekable();
+        let (everywhere, has_revoked) = (filter.all_organizations, filter.has_revoked());
+        let mut live = if everywhere { self.behind(after) } else { self.live.behind(filter, after) }.peekable();
+        let revoked = (has_revoked && !everywhere).then(|| self.revoked.behind(filter, after));
+        let mut revoked = revoked.into_iter().flatten().peekable();
         for visits in 1.. {
             let is_live_next = match (live.peek(), revoked.peek()) {
                 (Some(live), Some(revoked)) => live.id > revoked.id,
@@ -78,6 +80,12 @@ impl Index {
             }
         }
         None
+    }
+
+    /// The records of all organizations after this id, in descending order.
+    fn behind(&self, after: Option<&KeyId>) -> Box<dyn Iterator<Item = &Arc<Fields>> + '_> {
+        let last = after.map_or(IdBound::Last, |id| IdBound::At(id.as_str()));
+        Box::new(self.by_id.between(SortKey::of_id(""), SortKey { id: last, ..SortKey::of_id("") }).rev())
     }
 
     /// Stores the record; returns it and the one that it replaces.

@@ -22,8 +22,9 @@ pub use change_feed::MemoryChangeFeed;
 pub use transaction::MemoryTransaction;
 
 use super::{
-    ChangeScope, DayUsage, IdempotencyRecord, Invalidation, KeyFilter, KeyStore, Lookup, RegistryError,
-    TransactionalStore, UsageDelta, UtcDay,
+    ChangeScope, DayUsage, IdempotencyRecord, Invalidation, KeyFilter, KeyOrder, KeyPage, KeyStore, Lookup,
+    RegistryError, TransactionalStore, UsageDelta, UtcDay,
+    search::{self, Search},
 };
 use crate::{
     key::KeyDigest,
@@ -47,7 +48,8 @@ use write_lock::WriteLock;
 /// - **Lists.** A list reads the keys of its organization, or of one owner in it. It reads revoked
 ///   keys only if the filter includes them. After 256 records it lets changes and other tasks run,
 ///   so no change waits for a list of millions. As a result, a page that reads more than 256
-///   records is not a snapshot. A list of one environment reads the keys of all environments.
+///   records is not a snapshot. A list of one environment reads the keys of all environments. A
+///   search reads the keys of its list one by one; ordered by expiry or name, it reads all of them.
 ///   Removing a user reads all keys of that user at once.
 /// - **Memory.** Equal permission sets are stored once. Each thread that looks up keys keeps
 ///   handles of at most 256 records, which can stay in memory after a change or a removal, but are
@@ -146,6 +148,18 @@ impl MemoryState {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    async fn newest(&self, filter: &KeyFilter) -> Vec<KeyRecord> {
+        let mut page = Vec::new();
+        let mut after = filter.after.clone();
+        loop {
+            after = self.read().read_on(filter, after.as_ref(), &mut page);
+            if after.is_none() {
+                return page;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn notify(&self, changed: &KeyDigest) {
         if let Some(changes) = self.changes.get() {
             // Fails if every feed was dropped.
@@ -174,14 +188,19 @@ impl TransactionalStore for MemoryStore {
     }
 
     async fn read_page(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, Infallible> {
-        let mut page = Vec::new();
-        let mut after = filter.after.clone();
+        if filter.order == KeyOrder::Newest {
+            Ok(self.0.newest(filter).await)
+        } else {
+            search::listed(self, filter).await
+        }
+    }
+
+    async fn search_page(&self, filter: &KeyFilter) -> Result<KeyPage, Infallible> {
+        let mut search = Search::new(filter);
         loop {
-            after = self.0.read().read_on(filter, after.as_ref(), &mut page);
-            if after.is_none() {
+            if let Some(page) = search.add(self.0.newest(search.list()).await) {
                 return Ok(page);
             }
-            tokio::task::yield_now().await;
         }
     }
 

@@ -9,13 +9,14 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 6] = [
+pub(super) const MIGRATIONS: [Migration; 7] = [
     migration(1, 1, include_str!("1.sql"), &[]),
     migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS),
     migration(3, 3, include_str!("3.sql"), &[]),
     migration(4, 3, "", &[]).with_batch(include_str!("backfill.sql")),
     migration(5, 3, include_str!("5.sql"), &[]),
     migration(6, 3, include_str!("6.sql"), &[]),
+    migration(7, 3, "", &SEARCHES),
 ];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema
@@ -52,6 +53,28 @@ const LISTS_AND_LIMITS: [MigrationIndex; 5] = [
         name: "api_keys_that_count_until",
         definition: "(organization, owner_type, user_id, expires_at) include (id)
             where status <> 'revoked'",
+    },
+];
+
+/// An index for each order of a search. Each has an expression or an operator class that no other
+/// index has, so the planner never uses one in place of another.
+const SEARCHES: [MigrationIndex; 5] = [
+    MigrationIndex { name: "api_keys_search_lineage", definition: "(lineage, id text_pattern_ops)" },
+    MigrationIndex {
+        name: "api_keys_search_expiry",
+        definition: "(organization, expires_at, id) where expires_at is not null",
+    },
+    MigrationIndex {
+        name: "api_keys_search_expiry_everywhere",
+        definition: "((expires_at + 0), id) where expires_at is not null",
+    },
+    MigrationIndex {
+        name: "api_keys_search_name",
+        definition: "(organization, (name collate \"C\"), id) where name is not null",
+    },
+    MigrationIndex {
+        name: "api_keys_search_name_everywhere",
+        definition: "(((name || '') collate \"C\"), id) where name is not null",
     },
 ];
 

@@ -5,6 +5,7 @@ mod change_feed;
 mod migrations;
 mod pool;
 mod registry;
+mod search;
 mod session;
 mod statements;
 mod timeout;

@@ -4,12 +4,13 @@ use std::ops::{ControlFlow, RangeInclusive};
 
 use sqlx::{PgConnection, query::Query};
 
-use super::{PostgresStore, contains_nul, pool::Purpose, statements, transaction::PostgresTransaction};
+use super::{PostgresStore, contains_nul, pool::Purpose, search::visit, statements, transaction::PostgresTransaction};
 use crate::{
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, RegistryChange, RegistryError,
-        TransactionalStore, UsageDelta, UtcDay, change, row,
+        ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, KeyPage, RegistryChange,
+        RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
+        search::{self, statement::Statement},
     },
 };
 
@@ -41,25 +42,28 @@ impl TransactionalStore for PostgresStore {
     }
 
     async fn read_page(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, sqlx::Error> {
-        let (_, user) = row::owner(filter.owner.as_ref());
-        let after = filter.after.as_ref().map(KeyId::as_str);
-        let texts = [filter.organization.as_deref(), filter.environment.as_deref(), user, after];
-        if texts.into_iter().flatten().any(contains_nul) {
-            return Ok(Vec::new());
+        search::listed(self, filter).await
+    }
+
+    async fn search_page(&self, filter: &KeyFilter) -> Result<KeyPage, sqlx::Error> {
+        if filter.texts().any(contains_nul) {
+            return Ok(KeyPage::new(Vec::new(), None));
         }
+        let statement = Statement::new(filter);
         let work = async {
             let mut permit = self.pool.permit(Purpose::List).await?;
             loop {
                 let mut connection = self.pool.acquire(permit).await?;
-                let mut query = statements::list(filter);
-                let rows = self.pool.tables.build(&mut query)?.fetch_all(&mut *connection).await;
-                match connection.finish(rows) {
-                    ControlFlow::Break(rows) => return rows?.iter().map(row::record).collect(),
+                let read = visit(&statement, &self.pool.tables, &mut connection).await;
+                match connection.finish(read) {
+                    ControlFlow::Break(read) => return read,
                     ControlFlow::Continue(freed) => permit = freed,
                 }
             }
         };
-        self.pool.within(work).await
+        let (rows, last) = self.pool.within(work).await?;
+        let records = rows.iter().map(row::record).collect::<Result<_, _>>()?;
+        Ok(KeyPage::cut(records, filter, last))
     }
 
     async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {

@@ -19,6 +19,8 @@ macro_rules! columns {
     };
 }
 
+pub(super) const COLUMNS: &str = columns!();
+
 /// Selects the row of this key or, for an unknown key, of another one, so that both cost the same.
 /// The caller compares the digest of the row.
 pub(super) const FIND: &str =
@@ -107,33 +109,10 @@ pub(super) const DECOY: &str = "select repeat('-', 26) as id, decode(repeat('00'
 
 type PgQuery = QueryBuilder<Postgres>;
 
-/// The page of a filter. Each combination of conditions has an index of its own order: `~>~` and
-/// the numbers occur in no other index. So the plan does not depend on statistics, and it reads
-/// only the rows of the page.
-pub(super) fn list(filter: &KeyFilter) -> PgQuery {
-    let mut query = PgQuery::new("");
-    if filter.revoked {
-        query.push("select * from ((");
-        page(&mut query, filter, true);
-        query.push(") union all (");
-        page(&mut query, filter, false);
-        // Both parts have this order. It names each column that is null in every row, then the id.
-        query.push(")) as pages order by ");
-        if filter.organization.is_none() {
-            query.push("organization desc, ");
-        }
-        if filter.owner == Some(Owner::ServiceAccount) {
-            query.push("\"user\" desc, ");
-        }
-        query.push("id using ~>~ limit ").push_bind(limit(filter.limit));
-    } else {
-        page(&mut query, filter, false);
-    }
-    query
-}
-
-/// Adds the revoked keys of the page, or the others.
-fn page(query: &mut PgQuery, filter: &KeyFilter, is_revoked: bool) {
+/// The condition for the revoked keys, or for the others, in the index of this list. Each
+/// combination of conditions has an index of its own order: `~>~` and the numbers occur in no other
+/// index. So the plan does not depend on statistics, and it reads only the rows of the page.
+pub(super) fn shelf(filter: &KeyFilter, is_revoked: bool) -> String {
     let (revoked, not_revoked) = match (&filter.owner, &filter.environment) {
         (None, None) => (1, 2),
         (Some(_), None) => (3, 4),
@@ -141,25 +120,7 @@ fn page(query: &mut PgQuery, filter: &KeyFilter, is_revoked: bool) {
         (Some(_), Some(_)) => (7, 8),
     };
     let wanted = if is_revoked { revoked } else { not_revoked };
-    query.push(concat!("select ", columns!(), " from api_keys where "));
-    query.push(format_args!("(case status when 'revoked' then {revoked} else {not_revoked} end) = {wanted} and "));
-    is(query, "organization", filter.organization.as_deref());
-    if let Some(owner) = &filter.owner {
-        is_owner(query, Some(owner));
-    }
-    if let Some(environment) = &filter.environment {
-        query.push(" and environment = ").push_bind(environment.clone());
-    }
-    if let Some(id) = &filter.after {
-        query.push(" and id ~<~ ").push_bind(id.to_string());
-    }
-    // All these columns except the id are equal in every row. The order names them, so that the
-    // index provides it even if a column is null.
-    query.push(match filter.owner {
-        Some(_) => " order by organization desc, owner_type desc, user_id desc, id using ~>~ limit ",
-        None => " order by organization desc, id using ~>~ limit ",
-    });
-    query.push_bind(limit(filter.limit));
+    format!("(case status when 'revoked' then {revoked} else {not_revoked} end) = {wanted}")
 }
 
 /// Counts the keys of an owner that are neither revoked nor expired, up to twice `max`. Each part
@@ -267,10 +228,6 @@ fn is_owner(query: &mut PgQuery, owner: Option<&Owner>) {
     is(query, "owner_type", owner_type);
     query.push(" and ");
     is(query, "user_id", user);
-}
-
-fn limit(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// `is not distinct from` means the same, but uses no index.

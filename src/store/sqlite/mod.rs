@@ -8,6 +8,7 @@ mod file;
 mod migrations;
 mod registry;
 mod reserve;
+mod search;
 mod statements;
 mod transaction;
 
@@ -118,29 +119,9 @@ mod tests {
 
     use super::*;
 
-    /// Statements, with the indexes that they use.
-    const PLANS: [(&str, &[&str]); 10] = [
+    /// Statements, with the indexes that they use. The searches are tested in `search.rs`.
+    const PLANS: [(&str, &[&str]); 2] = [
         (statements::FIND, &["sqlite_autoindex_api_keys_2 (digest>?)", "sqlite_autoindex_api_keys_2"]),
-        (statements::LISTS[0][0], &["api_keys_by_organization (organization=? AND <expr>=? AND id<?)"]),
-        (statements::LISTS[0][1], &["api_keys_by_organization (organization=? AND <expr>=? AND id<?)"; 2]),
-        (
-            statements::LISTS[1][0],
-            &["api_keys_by_environment (organization=? AND environment=? AND <expr>=? AND id<?)"],
-        ),
-        (
-            statements::LISTS[1][1],
-            &["api_keys_by_environment (organization=? AND environment=? AND <expr>=? AND id<?)"; 2],
-        ),
-        (
-            statements::LISTS[2][0],
-            &["api_keys_by_owner (organization=? AND owner_type=? AND user=? AND <expr>=? AND id<?)"],
-        ),
-        (
-            statements::LISTS[2][1],
-            &["api_keys_by_owner (organization=? AND owner_type=? AND user=? AND <expr>=? AND id<?)"; 2],
-        ),
-        (statements::LISTS[3][0], &[OF_OWNER_IN_ENVIRONMENT]),
-        (statements::LISTS[3][1], &[OF_OWNER_IN_ENVIRONMENT; 2]),
         (
             statements::COUNT,
             &[
@@ -150,9 +131,6 @@ mod tests {
         ),
     ];
 
-    const OF_OWNER_IN_ENVIRONMENT: &str = "api_keys_by_owner_and_environment (organization=? AND owner_type=? AND user=? \
-                                           AND environment=? AND <expr>=? AND id<?)";
-
     /// Checks an empty table, then a table of revoked keys of one organization, then the same after
     /// `analyze`.
     #[tokio::test]
@@ -161,9 +139,12 @@ mod tests {
         let path = folder.path().join("keys.db");
         let store = SqliteStore::open(&path).await.unwrap();
         let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(path)).await.unwrap();
+        let searches = search::plans();
+        let searches = searches.iter().map(|(query, indexes)| (query.as_str(), indexes.as_slice()));
+        let plans: Vec<_> = PLANS.into_iter().chain(searches).collect();
         for prepare in ["select 1", FILL, "analyze"] {
             sqlx::query(prepare).execute(&raw).await.unwrap();
-            for (query, indexes) in PLANS {
+            for &(query, indexes) in &plans {
                 let plan = sqlx::query(AssertSqlSafe(format!("explain query plan {query}")));
                 let plan = plan.fetch_all(&raw).await.unwrap();
                 let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();

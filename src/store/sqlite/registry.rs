@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use sqlx::SqliteConnection;
+use sqlx::{Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     SqliteStore,
@@ -14,8 +14,9 @@ use super::{
 use crate::{
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, RegistryChange, RegistryError,
-        TransactionalStore, UsageDelta, UtcDay, change, row,
+        ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, KeyPage, RegistryChange,
+        RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
+        search::{self, statement::Statement},
     },
 };
 
@@ -33,16 +34,21 @@ impl TransactionalStore for SqliteStore {
     }
 
     async fn read_page(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        search::listed(self, filter).await
+    }
+
+    async fn search_page(&self, filter: &KeyFilter) -> Result<KeyPage, sqlx::Error> {
+        let statement = Statement::new(filter);
+        let tables = &self.0.tables;
         let mut turn = self.0.turn(filter.organization.as_deref()).await?;
-        let rows = self.0.reading(statements::list(filter, &self.0.tables).fetch_all(&mut *turn.connection)).await?;
-        let mut records = Vec::with_capacity(rows.len());
-        for rows in rows.chunks(ROWS) {
-            for row in rows {
-                records.push(row::record(row)?);
-            }
-            tokio::task::yield_now().await;
+        let mut last = None;
+        if let Some(mut query) = statement.last_visit::<Sqlite>() {
+            let query = tables.build(&mut query)?.fetch_optional(&mut *turn.connection);
+            last = self.0.reading(query).await?.map(|row| statement.cursor(&row)).transpose()?;
         }
-        Ok(records)
+        let mut query = statement.page::<Sqlite>(last.as_ref());
+        let rows = self.0.reading(tables.build(&mut query)?.fetch_all(&mut *turn.connection)).await?;
+        Ok(KeyPage::cut(records(&rows).await?, filter, last))
     }
 
     async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {
@@ -110,6 +116,17 @@ impl JoinStore for SqliteStore {
     ) -> Result<SqliteTransaction<'c>, sqlx::Error> {
         SqliteTransaction::join(&self.0, connection).await
     }
+}
+
+async fn records(rows: &[SqliteRow]) -> Result<Vec<KeyRecord>, sqlx::Error> {
+    let mut records = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(ROWS) {
+        for row in rows {
+            records.push(row::record(row)?);
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(records)
 }
 
 // === impl SqliteStore ===

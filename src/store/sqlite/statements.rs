@@ -1,10 +1,6 @@
 //! The SQL statements. They name every column, so that a process keeps working after a newer one
 //! has added a column.
 
-use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
-
-use crate::store::{KeyFilter, row, tables::Tables};
-
 macro_rules! columns {
     () => {
         "id, digest, version, status, owner_type, user, organization, environment, name, mask, permissions, wildcards, metadata, \
@@ -12,6 +8,8 @@ macro_rules! columns {
          created_by, updated_at, revoked_at, revoked_by, reason, lineage"
     };
 }
+
+pub(super) const COLUMNS: &str = columns!();
 
 /// Selects the row with this digest or, for an unknown key, another row, so that both cost the
 /// same.
@@ -86,60 +84,3 @@ pub(super) const CLAIMED: &str = "select id, fingerprint, key_id, expires_at fro
 
 pub(super) const PRUNE_CLAIMS: &str = "delete from api_key_idempotency where id in
     (select id from api_key_idempotency where expires_at <= ?1 order by expires_at limit ?2)";
-
-/// Selects a page without revoked keys, or with them. With them, SQLite reads both kinds in the
-/// order of their ids and merges them.
-macro_rules! lists {
-    ($where:literal) => {
-        [
-            concat!(
-                "select ",
-                columns!(),
-                " from api_keys where ",
-                $where,
-                " and (status = 'revoked') = 0 and id < ?2
-                order by id desc limit ?3"
-            ),
-            concat!(
-                "select ",
-                columns!(),
-                " from api_keys where ",
-                $where,
-                " and (status = 'revoked') = 0 and id < ?2
-                union all
-                select ",
-                columns!(),
-                " from api_keys where ",
-                $where,
-                " and (status = 'revoked') = 1 and id < ?2
-                order by id desc limit ?3"
-            ),
-        ]
-    };
-}
-
-pub(super) const LISTS: [[&str; 2]; 4] = [
-    lists!("organization is ?1"),
-    lists!("organization is ?1 and environment = ?4"),
-    lists!("organization is ?1 and owner_type is ?4 and user is ?5"),
-    lists!("organization is ?1 and owner_type is ?4 and user is ?5 and environment = ?6"),
-];
-
-pub(super) fn list<'f>(filter: &'f KeyFilter, tables: &Tables) -> Query<'f, Sqlite, SqliteArguments> {
-    let number = 2 * usize::from(filter.owner.is_some()) + usize::from(filter.environment.is_some());
-    let query = sqlx::query(tables.sql(LISTS[number][usize::from(filter.revoked)])).bind(&filter.organization);
-    let query = match &filter.after {
-        Some(id) => query.bind(id.as_str()),
-        // A blob is greater than every text.
-        None => query.bind(&[][..]),
-    };
-    let mut query = query.bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
-    if filter.owner.is_some() {
-        let (owner_type, user) = row::owner(filter.owner.as_ref());
-        query = query.bind(owner_type).bind(user);
-    }
-    match &filter.environment {
-        Some(environment) => query.bind(environment),
-        None => query,
-    }
-}

@@ -26,6 +26,7 @@ mod first;
 mod once;
 mod pages;
 mod rehash;
+mod searches;
 mod uses;
 mod whole;
 
@@ -34,7 +35,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{BoxError, KeyLimit, KeyRegistry, Lookup, RegistryError};
+use super::{BoxError, KeyFilter, KeyLimit, KeyRegistry, Lookup, RegistryError};
 use crate::record::{KeyId, KeyRecord, Owner};
 
 /// Checks that a registry does what [`KeyRegistry`] requires. `open` must return a new, empty
@@ -58,6 +59,7 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     Box::pin(check_cap(&open)).await;
     Box::pin(check_faults(&open)).await;
     Box::pin(check_pages(&open)).await;
+    Box::pin(check_searches(&open)).await;
     Box::pin(check_rehash(&open)).await;
     Box::pin(check_uses(&open)).await;
     Box::pin(check_whole(&open)).await;
@@ -119,6 +121,11 @@ async fn check_faults<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
 async fn check_pages<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     pages::pages_hold_every_key_once_newest_first(open().await).await;
     pages::a_filter_admits_what_it_says(open().await).await;
+}
+
+async fn check_searches<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
+    searches::a_list_is_of_one_organization_or_of_all(open().await).await;
+    searches::a_search_has_every_match_once_in_its_order(open().await).await;
 }
 
 async fn check_rehash<R: KeyRegistry>(open: &impl AsyncFn() -> R) {

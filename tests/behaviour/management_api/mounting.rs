@@ -67,7 +67,7 @@ async fn the_openapi_document_tells_of_every_route_and_of_the_live_schemes() {
     let document = answer(response).await.json;
     assert_eq!(document["openapi"], "3.1.0");
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = ["", "/self", "/{id}", "/{id}/regenerate", "/{id}/rotate", "/{id}/usage"];
+    let expected = ["", "/find", "/self", "/{id}", "/{id}/regenerate", "/{id}/rotate", "/{id}/usage"];
     assert_eq!(paths, expected.map(|path| format!("/v1/keys{path}")));
     assert_eq!(
         document["components"]["securitySchemes"],

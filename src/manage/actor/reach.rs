@@ -1,0 +1,50 @@
+//! Actors that see the keys of every organization.
+
+use super::Actor;
+use crate::{manage::ManageError, store::KeyFilter};
+
+impl Actor {
+    /// Lets a trusted actor see and change the keys of every organization: for the operators of a
+    /// service, never for its customers. New keys are still issued in the actor's own organization.
+    ///
+    /// It lists every organization with a filter of
+    /// [`KeyFilter::all_organizations`](crate::store::KeyFilter::all_organizations). The other
+    /// bounds still apply. An actor with a key has no permissions after this call.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyManager, Owner, Permissions, manage::{Actor, ManageError}, store::KeyFilter};
+    ///
+    /// # async fn search(manager: &KeyManager) -> Result<(), ManageError> {
+    /// let operator = Owner::User("operator".into());
+    /// let operator = Actor::trusted(operator, Permissions::new().grant("apiKeys", "read")).across_organizations();
+    /// let filter = KeyFilter::all_organizations().name_contains("terraform");
+    /// for record in manager.list(&operator, filter).await?.records {
+    ///     println!("{:?}: {}", record.organization(), record.id());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn across_organizations(mut self) -> Self {
+        self.bounds.contradict |= self.key_id.is_some();
+        self.bounds.every_organization = true;
+        self.within_bounds()
+    }
+
+    /// Returns the filter with the organizations that the actor sees.
+    pub(in crate::manage) fn within_organization(&self, mut filter: KeyFilter) -> Result<KeyFilter, ManageError> {
+        let is_across = self.is_across_organizations();
+        if filter.all_organizations && !is_across {
+            return Err(ManageError::TrustedActorRequired);
+        }
+        if filter.organization.is_none() || !is_across {
+            filter.organization = self.organization().map(str::to_owned);
+        }
+        Ok(filter)
+    }
+
+    /// Returns whether [`Actor::across_organizations`] was called.
+    pub fn is_across_organizations(&self) -> bool {
+        self.bounds.every_organization
+    }
+}

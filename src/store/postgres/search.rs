@@ -1,0 +1,107 @@
+//! Searches in PostgreSQL: the order of each is that of one index only, and the sessions do not
+//! sort, so that no statistics lead to another one.
+
+use sqlx::{PgConnection, Postgres, QueryBuilder, postgres::PgRow};
+
+use super::statements;
+use crate::{
+    record::Owner,
+    store::{
+        KeyFilter, KeyOrder, PageCursor,
+        search::{
+            conditions::Value,
+            statement::{Dialect, Statement, Walk},
+        },
+        tables::Tables,
+    },
+};
+
+/// Reads the rows of a page, and where the page has stopped before the end.
+pub(super) async fn visit(
+    statement: &Statement<'_>,
+    tables: &Tables,
+    connection: &mut PgConnection,
+) -> Result<(Vec<PgRow>, Option<PageCursor>), sqlx::Error> {
+    let mut last = None;
+    if let Some(mut query) = statement.last_visit::<Postgres>() {
+        let row = tables.build(&mut query)?.fetch_optional(&mut *connection).await?;
+        last = row.map(|row| statement.cursor(&row)).transpose()?;
+    }
+    let mut query = statement.page::<Postgres>(last.as_ref());
+    let rows = tables.build(&mut query)?.fetch_all(connection).await?;
+    Ok((rows, last))
+}
+
+impl Dialect for Postgres {
+    const COLUMNS: &'static str = statements::COLUMNS;
+    const IDS: &'static str = "id, organization, user_id as \"user\"";
+    const USER: &'static str = "user_id";
+    const HIDE: &'static str = "";
+    const NAME_BEGINS: &'static str = "left(name, length(?)) = ?";
+    // In this collation, `lower` changes the letters A to Z only.
+    const NAME_CONTAINS: &'static str = "position(? in lower(name collate \"C\")) > 0";
+    const METADATA_HAS: &'static str = "metadata ->> ? = ?";
+    const UNION: [&'static str; 3] = ["select {} from ((", ") union all (", ")) as pages"];
+    const PARTS_ARE_ORDERED: bool = true;
+
+    fn query() -> QueryBuilder<Self> {
+        QueryBuilder::new("")
+    }
+
+    fn bind(query: &mut QueryBuilder<Self>, value: Value) {
+        match value {
+            Value::Text(text) => query.push_bind(text),
+            Value::Number(number) => query.push_bind(number),
+        };
+    }
+
+    fn table(_: Walk, _: &KeyFilter) -> &'static str {
+        "api_keys"
+    }
+
+    fn shelf(filter: &KeyFilter, is_revoked: bool) -> String {
+        statements::shelf(filter, is_revoked)
+    }
+
+    fn place(walk: Walk) -> &'static str {
+        match walk {
+            Walk::List | Walk::Everywhere | Walk::Lineage => "",
+            Walk::Expiry => "expires_at",
+            // Expressions of one index each.
+            Walk::ExpiryEverywhere => "(expires_at + 0)",
+            Walk::Name => "(name collate \"C\")",
+            Walk::NameEverywhere => "((name || '') collate \"C\")",
+        }
+    }
+
+    fn comparisons(walk: Walk) -> [&'static str; 4] {
+        match walk {
+            Walk::List | Walk::Lineage => ["~<~", "~<=~", "~>~", "~>=~"],
+            _ => ["<", "<=", ">", ">="],
+        }
+    }
+
+    /// Names each column of the index that may be null, so that the index provides the order.
+    fn order(walk: Walk, filter: &KeyFilter) -> String {
+        let is_down = filter.order == KeyOrder::Newest;
+        let [down, by_bytes] = if is_down { [" desc", "id using ~>~"] } else { ["", "id using ~<~"] };
+        match (walk, &filter.owner) {
+            (Walk::List, None) => format!("organization{down}, {by_bytes}"),
+            (Walk::List, Some(_)) => format!("organization{down}, owner_type{down}, user_id{down}, {by_bytes}"),
+            (Walk::Lineage, _) => format!("lineage{down}, {by_bytes}"),
+            (Walk::Everywhere, _) => format!("id{down}"),
+            (Walk::Expiry | Walk::Name, _) => format!("organization, {}, id", Self::place(walk)),
+            (Walk::ExpiryEverywhere | Walk::NameEverywhere, _) => format!("{}, id", Self::place(walk)),
+        }
+    }
+
+    /// Names each column that is null in every row, then the id.
+    fn order_of_both(filter: &KeyFilter) -> String {
+        let [down, by_bytes] =
+            if filter.order == KeyOrder::Newest { [" desc", "id using ~>~"] } else { ["", "id using ~<~"] };
+        let organization = if filter.organization.is_none() { format!("organization{down}, ") } else { String::new() };
+        let is_bot = filter.owner == Some(Owner::ServiceAccount);
+        let user = if is_bot { format!("\"user\"{down}, ") } else { String::new() };
+        format!("{organization}{user}{by_bytes}")
+    }
+}

@@ -1,0 +1,282 @@
+//! The statements of a search: one walk along an index, in the order of the filter.
+//!
+//! A page first asks where its walk ends after [`MAX_VISITS`] rows. It then compares the rows up to
+//! there with the conditions that the index does not cover. So a search for what does not exist
+//! costs as much as one page, and its `next` continues.
+
+use sqlx::{ColumnIndex, Database, Decode, QueryBuilder, Row, Type};
+
+use super::{
+    MAX_VISITS,
+    conditions::{Condition, Value, residual},
+};
+use crate::store::{KeyFilter, KeyOrder, PageCursor, filter::Place, row};
+
+/// The index that a search follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Walk {
+    /// The index of a list: organization, owner, environment.
+    List,
+    /// All ids.
+    Everywhere,
+    Lineage,
+    Expiry,
+    ExpiryEverywhere,
+    Name,
+    NameEverywhere,
+}
+
+/// What differs between the databases.
+pub(in crate::store) trait Dialect: Database {
+    /// The columns of a row.
+    const COLUMNS: &'static str;
+    /// The id, and what [`order_of_both`](Self::order_of_both) names.
+    const IDS: &'static str;
+    /// The column of the user.
+    const USER: &'static str;
+    /// Before a column, so that no index is used for it.
+    const HIDE: &'static str;
+    const NAME_BEGINS: &'static str;
+    const NAME_CONTAINS: &'static str;
+    const METADATA_HAS: &'static str;
+    /// Before, between and after the two parts of a list with revoked keys.
+    const UNION: [&'static str; 3];
+    /// Whether each part has an order and a limit of its own.
+    const PARTS_ARE_ORDERED: bool;
+
+    fn query() -> QueryBuilder<Self>
+    where
+        Self: Sized;
+
+    fn bind(query: &mut QueryBuilder<Self>, value: Value)
+    where
+        Self: Sized;
+
+    /// The table, and the name of the index if the database takes one.
+    fn table(walk: Walk, filter: &KeyFilter) -> &'static str;
+
+    /// The revoked keys of a list, or the others.
+    fn shelf(filter: &KeyFilter, is_revoked: bool) -> String;
+
+    /// What the index orders by, before the id.
+    fn place(walk: Walk) -> &'static str;
+
+    /// The operators `<`, `<=`, `>` and `>=` of the ids of an index.
+    fn comparisons(walk: Walk) -> [&'static str; 4];
+
+    /// The order of the walk.
+    fn order(walk: Walk, filter: &KeyFilter) -> String;
+
+    /// The order of the two parts of a list together.
+    fn order_of_both(filter: &KeyFilter) -> String;
+}
+
+/// A search along an index.
+pub(in crate::store) struct Statement<'f> {
+    filter: &'f KeyFilter,
+    walk: Walk,
+}
+
+// === impl Statement ===
+
+impl<'f> Statement<'f> {
+    pub(in crate::store) fn new(filter: &'f KeyFilter) -> Self {
+        let everywhere = filter.all_organizations;
+        let walk = match filter.order {
+            KeyOrder::Newest | KeyOrder::Oldest if filter.lineage.is_some() => Walk::Lineage,
+            KeyOrder::Newest | KeyOrder::Oldest if everywhere => Walk::Everywhere,
+            KeyOrder::Newest | KeyOrder::Oldest => Walk::List,
+            KeyOrder::Expiry if everywhere => Walk::ExpiryEverywhere,
+            KeyOrder::Expiry => Walk::Expiry,
+            KeyOrder::Name if everywhere => Walk::NameEverywhere,
+            KeyOrder::Name => Walk::Name,
+        };
+        Self { filter, walk }
+    }
+
+    /// The statement that finds the last row to visit, as `id` and, in an order other than by id,
+    /// `place`; `None` if the index covers every condition.
+    pub(in crate::store) fn last_visit<D: Dialect>(&self) -> Option<QueryBuilder<D>> {
+        if residual::<D>(self.filter, self.walk).is_empty() {
+            return None;
+        }
+        let place = D::place(self.walk);
+        let columns = match place {
+            "" => "id".to_owned(),
+            place => format!("id, {place} as place"),
+        };
+        let rows = i64::try_from(MAX_VISITS).unwrap_or(i64::MAX);
+        let mut query = self.query::<D>(&columns, &[], rows);
+        query.push(" limit 1 offset ");
+        D::bind(&mut query, Value::Number(rows - 1));
+        Some(query)
+    }
+
+    /// The cursor of the row that [`last_visit`](Self::last_visit) has found.
+    pub(in crate::store) fn cursor<R: Row>(&self, row: &R) -> Result<PageCursor, sqlx::Error>
+    where
+        for<'c> &'c str: ColumnIndex<R>,
+        for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
+        for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+    {
+        let place = match self.filter.order {
+            KeyOrder::Newest | KeyOrder::Oldest => None,
+            KeyOrder::Expiry => Some(Place::Expiry(row::instant(row.try_get("place")?)?)),
+            KeyOrder::Name => Some(Place::Name(row.try_get("place")?)),
+        };
+        Ok(PageCursor { id: row.try_get::<String, _>("id")?.into(), place })
+    }
+
+    /// The statement that reads the rows of the page up to the last one to visit, and one more than
+    /// the limit.
+    pub(in crate::store) fn page<D: Dialect>(&self, last: Option<&PageCursor>) -> QueryBuilder<D> {
+        let mut conditions = residual::<D>(self.filter, self.walk);
+        conditions.extend(last.map(|last| self.beside::<D>(last, false)));
+        let rows = i64::try_from(self.filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
+        let mut query = self.query::<D>(D::COLUMNS, &conditions, rows);
+        query.push(" limit ");
+        D::bind(&mut query, Value::Number(rows));
+        query
+    }
+
+    fn query<D: Dialect>(&self, columns: &str, conditions: &[Condition], rows: i64) -> QueryBuilder<D> {
+        let filter = self.filter;
+        let mut query = D::query();
+        let shelves: &[bool] = match (self.walk, filter.status) {
+            (Walk::List, None) if filter.revoked => &[true, false],
+            (Walk::List, _) if filter.has_revoked() => &[true],
+            _ => &[false],
+        };
+        let [before, between, after] = if shelves.len() == 2 { D::UNION } else { [""; 3] };
+        let begin = before.replace("{}", if columns == D::COLUMNS { "*" } else { columns });
+        query.push(begin);
+        for (number, is_revoked) in shelves.iter().enumerate() {
+            query.push(if number == 0 { "" } else { between });
+            self.part(&mut query, columns, *is_revoked, conditions);
+            if shelves.len() == 2 && D::PARTS_ARE_ORDERED {
+                query.push(" order by ").push(D::order(self.walk, filter)).push(" limit ");
+                D::bind(&mut query, Value::Number(rows));
+            }
+        }
+        query.push(after).push(" order by ");
+        query.push(if shelves.len() == 2 { D::order_of_both(filter) } else { D::order(self.walk, filter) });
+        query
+    }
+
+    fn part<D: Dialect>(&self, query: &mut QueryBuilder<D>, columns: &str, is_revoked: bool, residual: &[Condition]) {
+        let columns = if columns == "id" { D::IDS } else { columns };
+        query.push(format_args!("select {columns} from {} where ", D::table(self.walk, self.filter)));
+        let covered = self.covered::<D>(is_revoked);
+        for (number, condition) in covered.iter().chain(residual).enumerate() {
+            query.push(if number == 0 { "" } else { " and " });
+            let mut values = condition.values.iter();
+            for (number, text) in condition.sql.split('?').enumerate() {
+                if number > 0
+                    && let Some(value) = values.next()
+                {
+                    D::bind(query, value.clone());
+                }
+                query.push(text);
+            }
+        }
+    }
+
+    /// The conditions that the index covers.
+    fn covered<D: Dialect>(&self, is_revoked: bool) -> Vec<Condition> {
+        let (filter, place) = (self.filter, D::place(self.walk));
+        let mut covered = Vec::new();
+        match self.walk {
+            Walk::List => covered.push(Condition::new(D::shelf(filter, is_revoked), [])),
+            Walk::Lineage => {
+                covered.push(Condition::same("lineage", filter.lineage.as_ref().map(crate::KeyId::as_str)))
+            }
+            Walk::Everywhere => covered.push(Condition::new("id >= ''", [])),
+            Walk::Expiry | Walk::ExpiryEverywhere => covered.push(Condition::new("expires_at is not null", [])),
+            Walk::Name | Walk::NameEverywhere => covered.push(Condition::new("name is not null", [])),
+        }
+        if matches!(self.walk, Walk::List | Walk::Expiry | Walk::Name) {
+            covered.push(Condition::same("organization", filter.organization.as_deref()));
+        }
+        if self.walk == Walk::List {
+            if let Some(owner) = &filter.owner {
+                let (kind, user) = row::owner(Some(owner));
+                covered.extend([Condition::same("owner_type", kind), Condition::same(D::USER, user)]);
+            }
+            covered.extend(
+                filter.environment.as_deref().map(|environment| Condition::same("environment", Some(environment))),
+            );
+        }
+        match filter.order {
+            KeyOrder::Expiry => covered.extend(Condition::range(place, filter.expires)),
+            KeyOrder::Name => {
+                if let Some(prefix) = &filter.name_prefix {
+                    covered.push(Condition::new(format!("{place} >= ?"), [Value::text(prefix)]));
+                    let end = end_of_prefix(prefix);
+                    covered.extend(end.map(|end| Condition::new(format!("{place} < ?"), [Value::Text(end)])));
+                }
+            }
+            KeyOrder::Newest | KeyOrder::Oldest => {}
+        }
+        let after = filter.after.clone().map(|id| PageCursor { id, place: filter.after_place.clone() });
+        covered.extend(after.map(|after| self.beside::<D>(&after, true)));
+        covered
+    }
+
+    /// The rows after this one or, if not `after`, this one and those before it.
+    fn beside<D: Dialect>(&self, cursor: &PageCursor, after: bool) -> Condition {
+        let [lt, le, gt, ge] = D::comparisons(self.walk);
+        let is_up = self.filter.order != KeyOrder::Newest;
+        let operator = match (is_up, after) {
+            (true, true) => gt,
+            (true, false) => le,
+            (false, true) => lt,
+            (false, false) => ge,
+        };
+        let id = Value::text(cursor.id.as_str());
+        let place = match (self.filter.order, &cursor.place) {
+            (KeyOrder::Expiry, Some(Place::Expiry(end))) => Value::Number(row::micros(*end)),
+            (KeyOrder::Expiry, _) => Value::Number(i64::MIN),
+            (KeyOrder::Name, Some(Place::Name(name))) => Value::text(name),
+            (KeyOrder::Name, _) => Value::text(""),
+            (KeyOrder::Newest | KeyOrder::Oldest, _) => return Condition::new(format!("id {operator} ?"), [id]),
+        };
+        Condition::new(format!("({}, id) {operator} (?, ?)", D::place(self.walk)), [place, id])
+    }
+}
+
+/// The first text after all texts with this prefix, in the order of the bytes; `None` if there is
+/// none.
+fn end_of_prefix(prefix: &str) -> Option<String> {
+    let mut end = prefix.to_owned();
+    while let Some(last) = end.pop() {
+        let next = match last {
+            // The surrogates are no characters.
+            '\u{d7ff}' => Some('\u{e000}'),
+            last => char::from_u32(u32::from(last) + 1),
+        };
+        if let Some(next) = next {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_after_all_texts_with_it() {
+        let cases = [
+            ("a", Some("b")),
+            ("", None),
+            ("a\u{10ffff}", Some("b")),
+            ("\u{10ffff}", None),
+            ("\u{d7ff}", Some("\u{e000}")),
+        ];
+        for (prefix, end) in cases {
+            assert_eq!(end_of_prefix(prefix).as_deref(), end, "{prefix:?}");
+        }
+    }
+}
