@@ -104,7 +104,11 @@ pub(super) async fn check(writer: &SqlitePool, tables: &Tables) -> Result<(), sq
 /// before any setting changes it. Other faults are left to the connections of the store.
 pub(super) async fn refuse_foreign_file(options: &SqliteConnectOptions, tables: &Tables) -> Result<(), sqlx::Error> {
     let Ok(mut connection) = options.connect().await else { return Ok(()) };
-    let refused = refuse_foreign(&mut connection, tables).await;
+    // In one snapshot: another process may migrate the tables meanwhile.
+    let refused = match sqlx::raw_sql("begin").execute(&mut connection).await {
+        Ok(_) => refuse_foreign(&mut connection, tables).await,
+        Err(error) => Err(error),
+    };
     let _ = connection.close().await;
     match refused {
         Err(sqlx::Error::Configuration(foreign)) => Err(sqlx::Error::Configuration(foreign)),

@@ -62,19 +62,29 @@ mod processes {
 
     const PROCESSES: usize = 20;
 
+    /// How often the processes are started, each time over empty tables.
+    const ROUNDS: usize = 5;
+
     /// Starts one of the processes: this test alone, with the name of a store.
     #[tokio::test]
     #[ignore = "needs a test that starts it as a process"]
     async fn m13_one_of_many_processes() {
         let (Ok(store), Ok(folder)) = (env::var("FIRST_KEY_OF"), env::var("READY")) else { return };
+        let prefix = env::var("PREFIX").unwrap();
         fs::write(Path::new(&folder).join(format!("ready{}", std::process::id())), "").unwrap();
         // Waits until all have started.
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         let made = match store.strip_prefix("postgres:") {
             #[cfg(feature = "postgres")]
-            Some(_) => start(&manager(tower_api_key::store::PostgresStore::open(&store).await.unwrap())).await,
+            Some(_) => {
+                let builder = tower_api_key::store::PostgresStore::builder(&store).table_prefix(&prefix);
+                start(&manager(builder.open().await.unwrap())).await
+            }
             #[cfg(feature = "sqlite")]
-            None => start(&manager(tower_api_key::store::SqliteStore::open(&store).await.unwrap())).await,
+            None => {
+                let builder = tower_api_key::store::SqliteStore::builder(&store).table_prefix(&prefix);
+                start(&manager(builder.open().await.unwrap())).await
+            }
             #[allow(unreachable_patterns, reason = "with both features")]
             _ => panic!("unknown store"),
         };
@@ -82,7 +92,7 @@ mod processes {
     }
 
     /// Starts all processes, releases them together, and counts those that created a key.
-    fn count(store: &str) -> usize {
+    fn count(store: &str, prefix: &str) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let name = concat!(module_path!(), "::m13_one_of_many_processes");
         let name = name.split_once("::").unwrap().1;
@@ -90,7 +100,8 @@ mod processes {
             .map(|_| {
                 let mut command = Command::new(env::current_exe().unwrap());
                 command.args([name, "--exact", "--ignored", "--nocapture"]).env("FIRST_KEY_OF", store);
-                command.env("READY", folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+                command.env("READY", folder.path()).env("PREFIX", prefix);
+                command.stdin(Stdio::piped()).stdout(Stdio::piped());
                 command.spawn().unwrap()
             })
             .collect();
@@ -107,11 +118,21 @@ mod processes {
         said.iter().filter(|said| said.contains("made: true")).count()
     }
 
+    /// The tables of each prefix are a store of their own, with a first key of its own.
+    fn check(store: &str) {
+        for round in 0..ROUNDS {
+            let prefix = format!("round{round}_");
+            assert_eq!(count(store, &prefix), 1);
+            assert_eq!(count(store, &prefix), 0, "after the first key");
+        }
+    }
+
     #[cfg(feature = "sqlite")]
     #[test]
     fn m13_of_20_processes_at_once_over_one_file_one_makes_a_key() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(count(folder.path().join("keys.db").to_str().unwrap()), 1);
+        let path = folder.path().join("keys.db");
+        check(path.to_str().unwrap());
     }
 
     #[cfg(feature = "postgres")]
@@ -120,6 +141,6 @@ mod processes {
     async fn m13_of_20_processes_at_once_over_one_database_one_makes_a_key() {
         let server = crate::postgres_server::Server::start(&[]);
         let url = server.database().await.url;
-        assert_eq!(tokio::task::spawn_blocking(move || count(&url)).await.unwrap(), 1);
+        tokio::task::spawn_blocking(move || check(&url)).await.unwrap();
     }
 }
