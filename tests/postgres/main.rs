@@ -11,6 +11,7 @@ mod contents;
 #[path = "../support/postgres.rs"]
 mod database;
 mod edits;
+mod idempotency;
 mod network;
 mod opening;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]
