@@ -74,7 +74,8 @@ async fn first_keys(database: &str) -> Result<(Issued, Issued), Box<dyn Error>> 
         ["create", "read", "update", "delete"].map(|action| ("apiKeys", action)).into_iter().collect();
     let everything = keys.grant("stats", "read");
     let service = Actor::trusted(Owner::ServiceAccount, everything.clone());
-    let admin = manager.issue(&service, NewKey::service_account("Administrator").permissions(everything)).await?;
+    let admin = NewKey::service_account("Administrator").permissions(everything);
+    let admin = manager.bootstrap(&service, admin).await?.ok_or("the database has keys already")?;
     let reader = manager
         .issue(&service, NewKey::service_account("Reader").permissions(Permissions::new().grant("stats", "read")));
     Ok((admin, reader.await?))
