@@ -22,6 +22,7 @@ chapters! {
     authorization: "authorization.md",
     stores: "stores.md",
     managing_keys: "managing-keys.md",
+    many_keys: "many-keys.md",
     errors: "errors.md",
     observability: "observability.md",
     testing: "testing.md",

@@ -66,6 +66,19 @@ pub enum ManageError {
     /// [`Actor::across_organizations`](super::Actor::across_organizations).
     #[error("only a caller that the application trusts, without a key, can do this")]
     TrustedActorRequired,
+    /// The key to import belongs to a user, and the actor is not the service itself. Anyone with
+    /// the plain text of the key can act as that user.
+    #[error("only the service itself can import the key of another user")]
+    ForeignOwner,
+    /// The id of the key to import is invalid: see [`ImportKey::id`](super::ImportKey::id).
+    #[error("an id must have 1 to 100 visible characters, no space or slash, and not be the name of a route")]
+    Id,
+    /// The import has too many keys.
+    #[error("at most {most} keys can be imported at once")]
+    TooManyKeys {
+        /// The maximum: 1,000.
+        most: usize,
+    },
     /// Another user owns the key. Only the owner may replace it, since anyone with the plain text
     /// of the new key can act as the owner.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
@@ -175,11 +188,11 @@ impl ManageError {
     /// | status | errors                                                                                 |
     /// |--------|----------------------------------------------------------------------------------------|
     /// | 400    | `IdempotencyKey`                                                                       |
-    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `TrustedActorRequired`, `NotOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
+    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `TrustedActorRequired`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `EmptyFilter`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
+    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
     /// | 501    | `UsageNotKept`, [`RegistryError::IdempotencyUnsupported`]                              |
     /// | 503    | `Format`, `Store`                                                                      |
     ///
@@ -209,11 +222,14 @@ impl ManageError {
             | Self::Escalation { .. }
             | Self::TrustedActorRequired
             | Self::NotOwner(_)
+            | Self::ForeignOwner
             | Self::OwnKeysOnly
             | Self::EnvironmentRestricted => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::NoOwnKey | Self::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
             Self::UserRequired
             | Self::EmptyFilter
+            | Self::Id
+            | Self::TooManyKeys { .. }
             | Self::Environment(_)
             | Self::NoEnvironment
             | Self::Name

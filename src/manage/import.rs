@@ -53,14 +53,9 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let (key, new) = (key.clone(), new.clone());
             async move {
-                if key.expose().len() > manager.0.max_key_len {
-                    return Err(FormatError::TooLong(manager.0.max_key_len).into());
-                }
                 let once = manager.once(&actor, Request::import(&digest, &new)).await?;
                 let environment = environment(&actor, &new)?;
-                manager.0.formats.check_imported(&key, environment.as_deref())?;
-                manager.0.policies.check_carried(&key)?;
-                manager.check_other_peppers(&key, digest).await?;
+                manager.check_importable(&key, digest, environment.as_deref()).await?;
                 let record = manager.draft(&actor, new, environment, digest)?.with_mask(manager.mask(&key));
                 manager.insert(&actor, KeyEventKind::Imported, &record, once).await?;
                 Ok(record)
@@ -108,6 +103,21 @@ impl KeyManager {
             }
         })
         .await
+    }
+
+    /// Rejects a key that no layer would accept, or that is stored already.
+    pub(super) async fn check_importable(
+        &self,
+        key: &ApiKey,
+        digest: KeyDigest,
+        environment: Option<&str>,
+    ) -> Result<(), ManageError> {
+        if key.expose().len() > self.0.max_key_len {
+            return Err(FormatError::TooLong(self.0.max_key_len).into());
+        }
+        self.0.formats.check_imported(key, environment)?;
+        self.0.policies.check_carried(key)?;
+        self.check_other_peppers(key, digest).await
     }
 
     /// Rejects a key that the store has under another pepper. The stored record may be revoked, and

@@ -136,19 +136,32 @@ impl KeyManager {
         environment: Option<String>,
         digest: KeyDigest,
     ) -> Result<KeyRecord, ManageError> {
+        let owner = owner(actor, new.is_bot)?;
+        self.draft_since(self.now(), owner, actor, new, environment, digest)
+    }
+
+    /// Returns the record of a key of this owner that was created at `created_at`.
+    pub(super) fn draft_since(
+        &self,
+        created_at: SystemTime,
+        owner: Owner,
+        actor: &Actor,
+        new: NewKey,
+        environment: Option<String>,
+        digest: KeyDigest,
+    ) -> Result<KeyRecord, ManageError> {
         check_permissions(&new.permissions)?;
         check_no_escalation(actor, &new.permissions)?;
         check_metadata(new.metadata.iter().map(|(name, text)| (name, text)), new.metadata.len())?;
         let now = self.now();
-        let owner = owner(actor, new.is_bot)?;
         let scope = (Some(&owner), environment.as_deref());
-        let expires_at = self.end_of_new(actor, scope, now, new.expires_at.map(to_micros))?;
+        let expires_at = self.end_of_new(actor, scope, created_at, new.expires_at.map(to_micros))?;
         let not_before = new.not_before.map(to_micros);
         check_times(now, not_before, expires_at)?;
         let mut record = KeyRecord::new(new_id(now)?, digest)
             .with_owner(owner)
             .with_name(checked_name(&new.name)?)
-            .with_created_at(now)
+            .with_created_at(created_at)
             .with_created_by(actor.author())
             .with_not_before(not_before)
             .with_expires_at(expires_at);
@@ -173,7 +186,7 @@ pub(super) fn check_times(
     if expires_at.is_none_or(|end| begin < end) { Ok(()) } else { Err(ManageError::Expiry) }
 }
 
-fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
+pub(super) fn owner(actor: &Actor, is_bot: bool) -> Result<Owner, ManageError> {
     match actor.owner() {
         _ if is_bot && actor.is_own_keys_only() => Err(ManageError::OwnKeysOnly),
         _ if is_bot => Ok(Owner::ServiceAccount),

@@ -73,10 +73,6 @@ impl ChangeMany {
         self.dry_run = true;
         self
     }
-
-    fn has_condition(&self) -> bool {
-        self.filter.has_condition()
-    }
 }
 
 impl BulkResult {
@@ -93,9 +89,9 @@ impl KeyManager {
     /// Revokes, disables or removes all keys that a filter matches, among those that the actor
     /// sees.
     ///
-    /// The bounds of the actor override the filter, as in [`KeyManager::list`]. The keys are changed
-    /// in batches of at most 100, each in one transaction. The transaction reads the keys again: one
-    /// that the filter no longer matches is not changed. Each change has its event, and calls the
+    /// The bounds of the actor override the filter, as in [`KeyManager::list`]. The keys are
+    /// changed in batches of at most 100, each in one transaction. The transaction reads the keys
+    /// again: one that the filter no longer matches is not changed. Each change has its event, and calls the
     /// hooks. If the process ends midway, or an error is returned, the batches before are changed;
     /// repeat the call to change the rest.
     ///
@@ -120,7 +116,7 @@ impl KeyManager {
     ///   revoke or remove.
     /// - [`ManageError::EmptyFilter`] for a filter without a condition.
     pub async fn change_many(&self, actor: &Actor, many: ChangeMany) -> Result<BulkResult, ManageError> {
-        if !many.all && !many.has_condition() {
+        if !many.all && !many.filter.has_condition() {
             return Err(ManageError::EmptyFilter);
         }
         let (manager, actor) = (self.clone(), actor.clone());
@@ -161,11 +157,15 @@ impl KeyManager {
     ) -> Result<(), ManageError> {
         result.matched += ids.len() as u64;
         if dry_run {
-            ids.iter().for_each(|id| result.list(id));
+            for id in &ids {
+                result.list(id);
+            }
         } else if !ids.is_empty() {
             let changed = self.change_batch(actor, batch.of(ids)).await?;
             result.changed += changed.len() as u64;
-            changed.iter().for_each(|record| result.list(record.id()));
+            for record in &changed {
+                result.list(record.id());
+            }
         }
         Ok(())
     }
@@ -181,7 +181,9 @@ impl KeyManager {
             let batch = batch.clone();
             async move {
                 let changed = manager.0.registry.clone().change_batch(batch, manager.context_of(&actor)).await?;
-                changed.iter().for_each(|record| manager.notify(kind, record, None, &actor));
+                for record in &changed {
+                    manager.notify(kind, record, None, &actor);
+                }
                 Ok(changed)
             }
         })

@@ -85,7 +85,8 @@ impl SweepPolicy {
 
 impl KeyManager {
     /// Disables the keys that were not used for a time, and removes those that ended a time ago,
-    /// among those that the actor sees. Call it once a day.
+    /// among those that the actor sees. Call it once a day. An actor
+    /// [across organizations](Actor::across_organizations) sweeps all of them.
     ///
     /// It first writes the usage that this process has counted. Other processes write theirs within
     /// their [usage interval](super::KeyManagerBuilder::usage_interval). It then reads the keys in
@@ -129,8 +130,9 @@ impl KeyManager {
         let janitor = actor.clone().because(policy.reason());
         let mut result = SweepResult::default();
         let mut filter = KeyFilter::default().with_revoked().limit(PAGE);
+        filter.all_organizations = actor.is_across_organizations();
         loop {
-            let page = self.list(actor, filter).await?;
+            let page = self.list(actor, filter.clone()).await?;
             let mut left: Vec<&KeyRecord> =
                 page.records.iter().filter(|record| Some(record.id()) != actor.key_id()).collect();
             for batch in &batches {
@@ -152,7 +154,7 @@ impl KeyManager {
                 }
             }
             let Some(next) = page.next else { return Ok(result) };
-            filter = KeyFilter::default().with_revoked().limit(PAGE).after(next);
+            filter = filter.after(next);
         }
     }
 }

@@ -90,6 +90,10 @@ impl KeyRecord {
         self.edit(|fields| fields.succeed(id, digest))
     }
 
+    pub(crate) fn with_id(self, id: KeyId) -> Self {
+        self.edit(|fields| fields.id = id)
+    }
+
     pub(crate) fn with_digest(self, digest: KeyDigest) -> Self {
         self.edit(|fields| fields.digest = digest)
     }

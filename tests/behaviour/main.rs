@@ -35,6 +35,7 @@ mod grpc;
 mod guards;
 mod header_credentials;
 mod idempotency;
+mod import_many;
 mod interleavings;
 mod key_events;
 mod key_manager;
@@ -45,6 +46,7 @@ mod local_cache;
 mod manage_responses;
 #[cfg(feature = "admin-api")]
 mod management_api;
+mod many_keys;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod middleware;
@@ -69,6 +71,7 @@ mod redirects;
 #[cfg(feature = "testkit")]
 mod registries;
 mod rejection_responses;
+mod replace_all;
 mod rotation;
 mod route_table;
 mod seams;
@@ -87,6 +90,7 @@ mod static_keys_file;
 #[cfg(feature = "static-files")]
 mod static_keys_list;
 mod stores;
+mod sweep;
 #[cfg(feature = "testkit")]
 mod testkit;
 #[cfg(feature = "testkit")]

@@ -3,6 +3,7 @@
 mod edits;
 mod idempotency;
 mod keys;
+mod many;
 mod mounting;
 mod own_key;
 mod requests;

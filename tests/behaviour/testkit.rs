@@ -75,6 +75,8 @@ fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
         Mistake::GraceAfterGrace,
         Mistake::GraceEndsUnsaid,
         Mistake::EndsOthersKeys,
+        Mistake::BatchOfWhatWasRead,
+        Mistake::BatchWithoutActor,
         Mistake::FirstBesideTheInsert,
         Mistake::OnceIgnored,
         Mistake::OnceIgnoredAtReplace,

@@ -14,6 +14,7 @@ mod header_credentials;
 mod paths;
 mod rejection_responses;
 mod slips;
+mod sweep_figures;
 
 #[cfg(feature = "admin-api")]
 mod actors;

@@ -19,7 +19,7 @@ pub struct TestClock(Arc<Mutex<SystemTime>>);
 
 impl TestClock {
     /// A clock at [`t0`].
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self(Arc::new(Mutex::new(t0())))
     }
 

@@ -82,7 +82,7 @@ enum Switch {
 #[derive(Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(min_length = 1, max_length = 100)]
-struct KeyName(String);
+pub(super) struct KeyName(pub(super) String);
 
 /// 1 to 200 visible characters or spaces, with no space at either end.
 #[derive(Deserialize, ToSchema)]
@@ -93,7 +93,7 @@ pub(super) struct ChangeReason(pub(super) String);
 /// Permissions. Their number is checked while they are deserialized.
 #[derive(Default, Deserialize)]
 #[serde(transparent)]
-struct BoundedPermissions(#[serde(deserialize_with = "bounded")] Permissions);
+pub(super) struct BoundedPermissions(#[serde(deserialize_with = "bounded")] pub(super) Permissions);
 
 /// A replacement with a grace period.
 #[derive(Deserialize, ToSchema)]
@@ -122,7 +122,7 @@ pub(super) struct RegenerateKey {
     reason: Option<ChangeReason>,
 }
 
-const MAX_GRACE: u32 = 90 * 24 * 60 * 60;
+pub(super) const MAX_GRACE: u32 = 90 * 24 * 60 * 60;
 
 // === impl CreateKey, EditKey, RotateKey, RegenerateKey ===
 
@@ -212,10 +212,12 @@ pub(super) trait Members {
     const FIXED: &[&str] = &[];
 }
 
-const NAME: &str = "must be a string of 1 to 100 characters";
-const REASON: &str = "must be a string of 1 to 200 characters";
-const PERMISSIONS: &str = "must be an object that maps each resource once to a list of actions, 256 actions at most";
-const TIME: &str = "must be an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
+pub(super) const NAME: &str = "must be a string of 1 to 100 characters";
+pub(super) const REASON: &str = "must be a string of 1 to 200 characters";
+pub(super) const PERMISSIONS: &str =
+    "must be an object that maps each resource once to a list of actions, 256 actions at most";
+pub(super) const METADATA: &str = "must be an object of strings, 50 at most, each of at most 1000 characters";
+pub(super) const TIME: &str = "must be an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
 const TIME_OR_NULL: &str = "must be null, or an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
 
 impl Members for CreateKey {
@@ -226,7 +228,7 @@ impl Members for CreateKey {
         ("environment", NAME),
         ("not_before", TIME),
         ("expires_at", TIME),
-        ("metadata", "must be an object of strings, 50 at most, each of at most 1000 characters"),
+        ("metadata", METADATA),
     ];
 }
 
@@ -259,12 +261,12 @@ impl Members for RegenerateKey {
 }
 
 /// Makes `*` in a request a wildcard if it is a wildcard in the permissions of the actor.
-fn read_by(permissions: Permissions, actor: &Actor) -> Permissions {
+pub(super) fn read_by(permissions: Permissions, actor: &Actor) -> Permissions {
     if actor.permissions().has_wildcards() { permissions.with_wildcards() } else { permissions }
 }
 
 /// Deserializes a member that is present; `null` is rejected.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -274,11 +276,13 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> 
 }
 
 /// Deserializes a variant from a string only. By itself, serde also accepts `{"variant": null}`.
-fn variant<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn variant<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(String::deserialize(deserializer)?.into_deserializer())
 }
 
-fn present_variant<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn present_variant<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     variant(deserializer).map(Some)
 }
 

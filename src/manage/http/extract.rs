@@ -92,6 +92,10 @@ impl<A> RequestActor<A> {
         self
     }
 
+    pub(super) fn error(&self, error: ManageError) -> ApiError {
+        self.identity.error(error)
+    }
+
     pub(super) fn map_err<T>(&self, done: Result<T, ManageError>) -> Result<T, ApiError> {
         done.map_err(|error| self.identity.error(error))
     }

@@ -4,15 +4,18 @@
 //! problem. The manager makes all decisions about keys.
 
 mod bodies;
+mod bulk;
 mod conditions;
 mod extract;
 mod find;
 mod handlers;
 mod idempotency;
+mod import;
 mod list;
 mod openapi;
 mod own;
 mod parse;
+mod replace;
 mod responses;
 mod search;
 mod time;
@@ -37,6 +40,8 @@ use handlers::{create, edit, list, regenerate, revoke, rotate, show};
 use usage::usage;
 
 const MAX_BODY: usize = 64 * 1024;
+/// The limit of an import: 1,000 keys of 4 KiB each.
+const MAX_IMPORT_BODY: usize = 4 * 1024 * 1024;
 
 impl KeyManager {
     /// Returns the management API as a router. Nest it under a layer of this manager:
@@ -80,6 +85,9 @@ impl KeyManager {
     /// | `POST /{id}/rotate` `{"grace_seconds", "expires_at"}`    | `apiKeys: update` | 201: the new key with its plain text |
     /// | `GET /{id}/usage?from&to`                                | `apiKeys: read`   | 200: requests by day and outcome     |
     /// | `DELETE /{id}?reason`                                    | `apiKeys: delete` | 200: the revoked key                 |
+    /// | `POST /bulk` `{"change", "filter", "dry_run", ..}`       | see below         | 200: how many keys were changed      |
+    /// | `POST /import` `{"keys": [..]}`                          | `apiKeys: create` | 200: the result of each key          |
+    /// | `POST /rotate` `{"filter", "grace_seconds", ..}`         | `apiKeys: update` | 200: a line in JSON for each new key |
     /// | `GET /self`                                              | a key             | 200: the caller's own key            |
     /// | `DELETE /self?reason`                                    | a key             | 204: it is revoked                   |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
@@ -93,8 +101,14 @@ impl KeyManager {
     /// A key is shown as a [`KeyView`](super::KeyView), and the caller's own key at `/self` as an
     /// [`OwnKeyView`](super::OwnKeyView). `/self` needs no permission, and a replaced key in its
     /// grace period can use it too;
-    /// [`KeyManagerBuilder::serve_self`](super::KeyManagerBuilder::serve_self) switches it off. The
-    /// path `/self` is never that of a key with the id `self`: the manager issues no such id.
+    /// [`KeyManagerBuilder::serve_self`](super::KeyManagerBuilder::serve_self) switches it off. A
+    /// key with the id `self`, `bulk`, `import` or `rotate` cannot be reached over HTTP; the
+    /// manager issues no such id, and imports none.
+    ///
+    /// `POST /bulk` revokes, disables or removes all keys that the filter matches. It requires
+    /// `apiKeys: read`, and `update` to disable, `delete` to revoke or remove. `POST /rotate` also
+    /// requires `apiKeys: read`. A filter without a condition is refused unless `"all": true` says
+    /// that every key is meant. `POST /import` takes up to 1,000 keys in a body of up to 4 MiB.
     ///
     /// # Actors
     ///
@@ -145,6 +159,9 @@ impl KeyManager {
         let routes = if serves_self { own } else { Router::new() }
             .route("/", post(create).get(list))
             .route("/find", post(find))
+            .route("/bulk", post(bulk::change_keys))
+            .route("/import", post(import::import_keys).layer(DefaultBodyLimit::max(MAX_IMPORT_BODY)))
+            .route("/rotate", post(replace::replace_keys))
             .route("/{id}", patch(edit).get(show).delete(revoke))
             .route("/{id}/regenerate", post(regenerate))
             .route("/{id}/rotate", post(rotate))

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{find, handlers, own, responses::ProblemBody, usage};
+use super::{bulk, find, handlers, import, own, replace, responses::ProblemBody, usage};
 use crate::{
     manage::{KeyView, validation},
     openapi::require_a_key,
@@ -23,10 +23,13 @@ use crate::{
         handlers::rotate,
         handlers::revoke,
         usage::usage,
+        bulk::change_keys,
+        import::import_keys,
+        replace::replace_keys,
         own::show_self,
         own::revoke_self
     ),
-    components(schemas(ProblemBody, KeyView))
+    components(schemas(ProblemBody, KeyView, import::ImportedKey, replace::NotReplacedLine))
 )]
 struct Document;
 
@@ -69,7 +72,7 @@ fn describe_names(document: &mut Value) {
         "type": "string", "minLength": 1, "maxLength": validation::MAX_PERMISSION_NAME,
         "pattern": validation::pattern(true),
     });
-    for schema in ["CreateKey", "EditKey"] {
+    for schema in ["CreateKey", "EditKey", "ImportedKey"] {
         let permissions = &mut schemas[schema]["properties"]["permissions"];
         permissions["propertyNames"] = name.clone();
         permissions["additionalProperties"]["items"] = name.clone();

@@ -67,6 +67,11 @@ impl<S: Sync> FromRequestParts<S> for QueryParams<ListKeys> {
 
 /// Parses a body. The error describes what is wrong without repeating a part of the body.
 fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, ApiError> {
+    parse(body).map_err(|(status, detail)| ApiError::problem(status, &detail))
+}
+
+/// Parses an object. The error has a status and a sentence.
+pub(super) fn parse<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, (StatusCode, String)> {
     // serde also deserializes a struct from a list of values.
     let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let mut json = serde_json::Deserializer::from_slice(body);
@@ -75,7 +80,7 @@ fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, ApiError> {
         (member, error.into_inner())
     });
     let read = read.and_then(|body| json.end().map(|()| body).map_err(|error| (String::new(), error)));
-    let unprocessable = |detail: &str| ApiError::problem(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    let unprocessable = |detail: &str| (StatusCode::UNPROCESSABLE_ENTITY, detail.to_owned());
     let (member, error) = match read {
         Ok(body) if is_object => return Ok(body),
         Ok(_) => return Err(unprocessable(NOT_AN_OBJECT)),
@@ -86,13 +91,13 @@ fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, ApiError> {
     if !is_json {
         let (line, column) = (error.line(), error.column());
         let detail = format!("The body is not valid JSON: line {line}, column {column}.");
-        return Err(ApiError::problem(StatusCode::BAD_REQUEST, &detail));
+        return Err((StatusCode::BAD_REQUEST, detail));
     }
     if !is_object {
         return Err(unprocessable(NOT_AN_OBJECT));
     }
     if T::MEMBERS.iter().any(|(name, _)| *name == member) {
-        return Err(invalid::<T>(&member));
+        return Err(unprocessable(&requirement::<T>(&member)));
     }
     let text = error.to_string();
     let about = |begin: &str| T::MEMBERS.iter().find(|(name, _)| text.starts_with(&format!("{begin} `{name}`")));
@@ -112,9 +117,13 @@ fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, ApiError> {
 
 /// Returns the error for an invalid member, with its requirement.
 pub(super) fn invalid<T: Members>(member: &str) -> ApiError {
+    ApiError::problem(StatusCode::UNPROCESSABLE_ENTITY, &requirement::<T>(member))
+}
+
+/// Returns the requirement of a member, as a sentence.
+pub(super) fn requirement<T: Members>(member: &str) -> String {
     let known = T::MEMBERS.iter().find(|(name, _)| *name == member);
-    let detail = known.map_or_else(String::new, |(name, requirement)| format!("{name}: {requirement}."));
-    ApiError::problem(StatusCode::UNPROCESSABLE_ENTITY, &detail)
+    known.map_or_else(String::new, |(name, requirement)| format!("{name}: {requirement}."))
 }
 
 /// Returns whether the body is `application/json`, or another type in JSON (RFC 6839 §3.1).

@@ -53,7 +53,7 @@ pub(super) struct ProblemBody {
 }
 
 impl<'i> IssuedKey<'i> {
-    fn new(issued: &'i Issued, validity: &Validity) -> Self {
+    pub(super) fn new(issued: &'i Issued, validity: &Validity) -> Self {
         Self { key: issued.key().expose(), record: KeyView::new(issued.record(), validity) }
     }
 }
@@ -73,18 +73,23 @@ pub(super) fn shown(record: &KeyRecord, validity: &Validity) -> Response {
 /// Returns the response with the plain text of a key. The body is the last copy of the plain text,
 /// and is wiped after it is sent.
 pub(super) fn created(new: &Issued, validity: &Validity) -> Result<Response, ApiError> {
-    let issued = &IssuedKey::new(new, validity);
+    let Some(text) = written(&IssuedKey::new(new, validity), b"") else {
+        return Err(ApiError::problem(StatusCode::SERVICE_UNAVAILABLE, "The response could not be written."));
+    };
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (ETAG, etag(new.record()))];
+    Ok((StatusCode::CREATED, json, text).into_response())
+}
+
+/// Returns the JSON of a value, and this end. It is wiped after it is sent.
+pub(super) fn written(value: &impl Serialize, end: &[u8]) -> Option<Bytes> {
     let mut length = Length(0);
-    let mut written = serde_json::to_writer(&mut length, issued);
+    serde_json::to_writer(&mut length, value).ok()?;
     // Allocates the full length first, since a buffer that grows leaves a copy of its content
     // behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(length.0));
-    written = written.and_then(|()| serde_json::to_writer(&mut *text, issued));
-    if written.is_err() {
-        return Err(ApiError::problem(StatusCode::SERVICE_UNAVAILABLE, "The response could not be written."));
-    }
-    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (ETAG, etag(new.record()))];
-    Ok((StatusCode::CREATED, json, Bytes::from_owner(text)).into_response())
+    let mut text = Zeroizing::new(Vec::with_capacity(length.0 + end.len()));
+    serde_json::to_writer(&mut *text, value).ok()?;
+    text.extend_from_slice(end);
+    Some(Bytes::from_owner(text))
 }
 
 /// Counts the bytes that are written to it.

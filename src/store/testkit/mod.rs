@@ -18,6 +18,7 @@
 //! tasks, so use a runtime with several threads.
 
 mod actors;
+mod batch;
 mod cap;
 mod changes;
 mod days;
@@ -54,6 +55,7 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     // Boxed: together, the futures are too large for the stack of a test thread.
     Box::pin(check_changes(&open)).await;
     Box::pin(check_actors(&open)).await;
+    Box::pin(check_batch(&open)).await;
     Box::pin(check_first(&open)).await;
     Box::pin(check_once(&open)).await;
     Box::pin(check_cap(&open)).await;
@@ -84,6 +86,13 @@ async fn check_actors<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     actors::a_key_changes_itself(open().await).await;
     actors::a_change_in_flight_never_outlives_the_revocation_of_its_actor(open().await).await;
     actors::keys_change_each_other_without_a_circle(open().await).await;
+}
+
+async fn check_batch<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
+    batch::a_batch_changes_what_it_still_applies_to(open().await).await;
+    batch::a_key_that_is_used_is_not_unused(open().await).await;
+    batch::a_batch_on_behalf_of_a_key_that_changed_is_none(open().await).await;
+    batch::batches_wait_for_each_other_without_a_circle(open().await).await;
 }
 
 async fn check_first<R: KeyRegistry>(open: &impl AsyncFn() -> R) {

@@ -56,6 +56,10 @@ pub(super) enum Mistake {
     GraceEndsUnsaid,
     /// Revokes any key that the replaced key names in `replaces`.
     EndsOthersKeys,
+    /// A batch changes its keys without checking its condition.
+    BatchOfWhatWasRead,
+    /// A batch ignores the actor.
+    BatchWithoutActor,
     /// Keys are counted and inserted in two transactions.
     FirstBesideTheInsert,
     /// Idempotency keys are ignored.

@@ -10,8 +10,8 @@ use std::{
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
     store::{
-        ActorKey, ChangeContext, IdempotencyRecord, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement,
-        UsageDelta,
+        ActorKey, ChangeContext, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, MemoryStore, RegistryError,
+        Replacement, UsageDelta,
     },
 };
 
@@ -316,6 +316,21 @@ impl KeyRegistry for Wrong {
                 .await?;
         }
         Ok(removed)
+    }
+
+    async fn change_batch(
+        &self,
+        batch: &KeyBatch,
+        context: Option<&ChangeContext>,
+    ) -> Result<Result<Vec<KeyRecord>, RegistryError>, Infallible> {
+        match self.mistake {
+            Mistake::BatchOfWhatWasRead => {
+                let all = KeyBatch::new(batch.change, batch.ids.iter().cloned());
+                self.keys.change_batch(&all, context).await
+            }
+            Mistake::BatchWithoutActor => self.keys.change_batch(batch, None).await,
+            _ => self.keys.change_batch(batch, context).await,
+        }
     }
 
     async fn rehash(
