@@ -1,6 +1,8 @@
 //! The kinds of events.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
 
 /// The kind of a [`KeyEvent`](super::KeyEvent).
 ///
@@ -37,11 +39,39 @@ pub enum KeyEventKind {
     Removed,
     /// The digest was changed to that of another pepper; the key is the same.
     Rehashed,
+    /// The key has expired. Its time is when a node noticed it, some seconds after the expiry.
+    Expired,
 }
+
+/// The error for a text that is no kind of event.
+///
+/// ```
+/// use tower_api_key::manage::KeyEventKind;
+///
+/// assert_eq!("revoked".parse(), Ok(KeyEventKind::Revoked));
+/// assert!("lost".parse::<KeyEventKind>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a kind of event")]
+pub struct InvalidEventKind;
 
 // === impl KeyEventKind ===
 
 impl KeyEventKind {
+    const ALL: [Self; 11] = [
+        Self::Issued,
+        Self::Imported,
+        Self::Regenerated,
+        Self::Rotated,
+        Self::Edited,
+        Self::Disabled,
+        Self::Enabled,
+        Self::Revoked,
+        Self::Removed,
+        Self::Rehashed,
+        Self::Expired,
+    ];
+
     /// Returns the name of the kind in lower case, such as `issued`. The type's documentation has
     /// an example.
     pub fn as_str(self) -> &'static str {
@@ -56,6 +86,7 @@ impl KeyEventKind {
             Self::Revoked => "revoked",
             Self::Removed => "removed",
             Self::Rehashed => "rehashed",
+            Self::Expired => "expired",
         }
     }
 }
@@ -63,5 +94,13 @@ impl KeyEventKind {
 impl fmt::Display for KeyEventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for KeyEventKind {
+    type Err = InvalidEventKind;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEventKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(InvalidEventKind)
     }
 }

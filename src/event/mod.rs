@@ -1,12 +1,16 @@
 //! Events: one for each change of a key, written in the transaction of the change.
 
 mod changes;
+mod cursor;
+mod filter;
 mod kind;
 
 use std::{net::IpAddr, time::SystemTime};
 
 pub use changes::{FieldChange, FieldValue, KeyField};
-pub use kind::KeyEventKind;
+pub use cursor::{EventCursor, InvalidEventCursor};
+pub use filter::EventFilter;
+pub use kind::{InvalidEventKind, KeyEventKind};
 
 use crate::record::{Author, KeyId, KeyRecord};
 
@@ -38,6 +42,7 @@ pub struct KeyEvent {
     key_id: KeyId,
     version: u64,
     organization: Option<String>,
+    environment: Option<String>,
     replacement: Option<KeyId>,
     author: Author,
     at: SystemTime,
@@ -45,6 +50,8 @@ pub struct KeyEvent {
     request_id: Option<String>,
     address: Option<IpAddr>,
     changes: Vec<FieldChange>,
+    id: Option<String>,
+    cursor: Option<EventCursor>,
 }
 
 // === impl KeyEvent ===
@@ -68,6 +75,7 @@ impl KeyEvent {
             key_id: key_id.into(),
             version,
             organization: None,
+            environment: None,
             replacement: None,
             author,
             at,
@@ -75,6 +83,8 @@ impl KeyEvent {
             request_id: None,
             address: None,
             changes: Vec::new(),
+            id: None,
+            cursor: None,
         }
     }
 
@@ -82,6 +92,13 @@ impl KeyEvent {
     #[must_use]
     pub fn with_organization(mut self, organization: impl Into<Option<String>>) -> Self {
         self.organization = organization.into();
+        self
+    }
+
+    /// Sets the environment of the key.
+    #[must_use]
+    pub fn with_environment(mut self, environment: impl Into<Option<String>>) -> Self {
+        self.environment = environment.into();
         self
     }
 
@@ -120,10 +137,34 @@ impl KeyEvent {
         self
     }
 
+    /// Sets the id and the cursor, with which a store has kept the event.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use tower_api_key::{Author, manage::{EventCursor, KeyEvent, KeyEventKind}};
+    ///
+    /// let event = KeyEvent::new(KeyEventKind::Revoked, "k1", 3, Author::System, SystemTime::UNIX_EPOCH)
+    ///     .stored("e1".to_owned(), EventCursor::new(7));
+    /// assert_eq!((event.id(), event.cursor()), (Some("e1"), Some(EventCursor::new(7))));
+    /// ```
+    #[must_use]
+    pub fn stored(mut self, id: String, cursor: impl Into<Option<EventCursor>>) -> Self {
+        self.id = Some(id);
+        self.cursor = cursor.into();
+        self
+    }
+
     /// Sets the key's fields, from its record before the change and after it.
     pub(crate) fn comparing(self, before: Option<&KeyRecord>, after: Option<&KeyRecord>) -> Self {
-        let organization = after.or(before).and_then(KeyRecord::organization).map(str::to_owned);
-        self.with_organization(organization).with_changes(changes::between(before, after))
+        let record = after.or(before);
+        let organization = record.and_then(KeyRecord::organization).map(str::to_owned);
+        let environment = record.and_then(KeyRecord::environment).map(str::to_owned);
+        let is_replaced = before.is_some_and(|before| before.replaced_by().is_none());
+        let replacement = after.filter(|_| is_replaced).and_then(KeyRecord::replaced_by).cloned();
+        self.with_organization(organization)
+            .with_environment(environment)
+            .with_replacement(replacement)
+            .with_changes(changes::between(before, after))
     }
 
     /// Returns the kind of the change.
@@ -145,6 +186,11 @@ impl KeyEvent {
     /// Returns the organization of the key.
     pub fn organization(&self) -> Option<&str> {
         self.organization.as_deref()
+    }
+
+    /// Returns the environment of the key.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
     }
 
     /// Returns the id of the new key, if this one was replaced.
@@ -181,5 +227,17 @@ impl KeyEvent {
     /// that are set.
     pub fn changes(&self) -> &[FieldChange] {
         &self.changes
+    }
+    /// Returns the id of the event, which is unique and random; `None` for an event that no store
+    /// has kept.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Returns the cursor after this event, for a consumer:
+    /// [`KeyRegistry::events_since`](crate::KeyRegistry::events_since). In a list of events it may
+    /// be `None`.
+    pub fn cursor(&self) -> Option<EventCursor> {
+        self.cursor
     }
 }

@@ -11,12 +11,17 @@ mod change_feed;
 mod change_scope;
 mod day;
 mod erased;
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+mod event_row;
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+mod event_sql;
 mod filter;
 mod idempotency;
 mod join;
 mod memory;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 mod migration;
+mod operations;
 #[cfg(feature = "postgres-no-tls")]
 mod postgres;
 mod registry;
@@ -57,6 +62,7 @@ pub(crate) use join::insert_joined;
 pub use memory::{MemoryChangeFeed, MemoryStore, MemoryTransaction};
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 pub use migration::{Migration, MigrationIndex};
+pub use operations::RegistryTransaction;
 #[cfg(feature = "postgres-no-tls")]
 pub use postgres::{PostgresChangeFeed, PostgresStore, PostgresStoreBuilder, PostgresTransaction};
 pub use registry::KeyRegistry;
@@ -70,7 +76,7 @@ pub use static_keys::{KeyEntryError, KeyFileError, KeyListError, StaticKeysFile}
 pub use static_keys::{StaticKeys, StaticKeysError};
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 pub use tables::TablesError;
-pub use transaction::{RegistryTransaction, TransactionalStore};
+pub use transaction::TransactionalStore;
 pub use usage::{DayUsage, UsageDelta};
 
 use crate::{key::KeyDigest, record::KeyRecord};

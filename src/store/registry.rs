@@ -1,78 +1,18 @@
 //! The write side of a store: atomic changes.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::SystemTime};
 
 use super::{
     ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyStore, RegistryError,
     Replacement, UsageDelta, UtcDay, registry_defaults,
 };
 use crate::{
+    event::{EventCursor, EventFilter, KeyEvent},
     key::KeyDigest,
     record::{KeyId, KeyRecord},
 };
 
-/// A store that can change its keys at run time. A [`KeyManager`](crate::KeyManager) works with any
-/// registry.
-///
-/// For a database of your own, implement [`TransactionalStore`](super::TransactionalStore): a store
-/// that implements it also implements this trait, with all rules below. Implement this trait only
-/// for a wrapper of another registry, such as a cache, and forward each call. Methods that later
-/// versions of this trait add have defaults, so a wrapper still compiles.
-///
-/// Each change is atomic: it happens completely or not at all, also when two callers race, when the
-/// store fails midway, or when the future is dropped. A change that the rules reject is an inner
-/// [`RegistryError`]; the outer `Err` is a failure of the store.
-///
-/// | rule                                                              | enforced by                                      |
-/// |-------------------------------------------------------------------|--------------------------------------------------|
-/// | the actor's key still works when the change is made               | [`ActorKey::check`](super::ActorKey::check)        |
-/// | one of two concurrent first keys is stored                        | a lock, and a count under it                     |
-/// | ids and digests are unique                                        | unique indexes                                   |
-/// | one of two concurrent inserts under a limit of one succeeds       | a count in the inserting transaction             |
-/// | a revoked key stays revoked, a removed key stays removed          | [`KeyRecord::apply_update`]                      |
-/// | an update is based on the stored version                          | [`KeyRecord::apply_update`]                      |
-/// | at most one key of a chain of replacements is in its grace period | [`KeyRecord::end_of_grace`]                      |
-/// | times are stored exactly, or a little earlier                     | rounding down                                    |
-/// | a repeated request with an idempotency key makes no second key    | [`RegistryTransaction::claim`](super::RegistryTransaction::claim) |
-/// | names are compared byte by byte                                   | a binary collation                               |
-///
-/// # The actor
-///
-/// A change takes its [`ChangeContext`]. If the context has the key of an actor, the transaction
-/// reads and locks the record of that key and calls [`ActorKey::check`](super::ActorKey::check). So
-/// once a revocation has returned, no change by the revoked key is committed, not even one that was
-/// in flight. A registry returns [`RegistryError::ActorChanged`] in preference to any other
-/// refusal.
-///
-/// # Events
-///
-/// Each change of a key writes one [`KeyEvent`](crate::manage::KeyEvent) in its transaction, if the
-/// store keeps events. Recording usage writes none.
-///
-/// # Failures
-///
-/// If the store fails, a change was made completely or not at all. Usually nothing has changed. If
-/// the connection was lost or the call timed out during the commit, the change may have been made:
-/// read the record before you retry.
-///
-/// ```
-/// use tower_api_key::{KeyRecord, KeyRegistry, store::{MemoryStore, RegistryError}};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let keys = MemoryStore::new();
-/// keys.insert(KeyRecord::new("k1", [7; 32]), None, None).await??;
-///
-/// let read = keys.get(&"k1".into()).await?.unwrap();
-/// keys.revoke(&"k1".into(), None).await??;
-/// let late = keys.update(read.with_name("late"), None).await?;
-/// assert_eq!(late.err(), Some(RegistryError::Revoked("k1".into())));
-/// # Ok(())
-/// # }
-/// ```
-///
-/// `store::testkit` (feature `testkit`) tests an implementation; the example `custom_store` shows
-/// one.
+#[doc = include_str!("registry.md")]
 pub trait KeyRegistry: KeyStore {
     /// Adds a record. With a limit, it adds the record only if the owner has fewer keys than the
     /// limit.
@@ -311,6 +251,57 @@ pub trait KeyRegistry: KeyStore {
     ///
     /// The store failed. Some days may have been removed.
     fn prune_usage(&self, _before: UtcDay) -> impl Future<Output = Result<u64, Self::Error>> + Send {
+        async { Ok(0) }
+    }
+
+    /// Returns the events after this cursor, in order, at most `limit`; `None` if the registry
+    /// keeps no events. [`EventCursor`] has an example.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn events_since(
+        &self,
+        _cursor: EventCursor,
+        _limit: usize,
+    ) -> impl Future<Output = Result<Option<Vec<KeyEvent>>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Returns the cursor after the events of all committed changes; `None` if it keeps none.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn newest_event(&self) -> impl Future<Output = Result<Option<EventCursor>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Returns the events that match a filter, newest first; `None` if it keeps none.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn events(&self, _filter: &EventFilter) -> impl Future<Output = Result<Option<Vec<KeyEvent>>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Deletes events from before this instant, at most that many, and returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn prune_events(&self, _: SystemTime, _: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
+        async { Ok(0) }
+    }
+
+    /// Writes the event of each key that is not revoked and has expired, unless its expiry has an
+    /// event already; at most that many. Returns how many it has written.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    fn record_expiries(&self, _: SystemTime, _: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
         async { Ok(0) }
     }
 }

@@ -1,12 +1,13 @@
 //! Implements `KeyRegistry` for every store with transactions, and for a shared registry.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc, time::SystemTime};
 
 use super::{
     ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyRegistry, RegistryError,
     Replacement, TransactionalStore, UsageDelta, UtcDay, change,
 };
 use crate::{
+    event::{EventCursor, EventFilter, KeyEvent},
     key::KeyDigest,
     record::{KeyId, KeyRecord, Owner, Status},
 };
@@ -126,6 +127,26 @@ impl<S: TransactionalStore> KeyRegistry for S {
     async fn prune_usage(&self, before: UtcDay) -> Result<u64, S::Error> {
         TransactionalStore::prune_usage(self, before).await
     }
+
+    async fn events_since(&self, cursor: EventCursor, limit: usize) -> Result<Option<Vec<KeyEvent>>, S::Error> {
+        self.read_events_since(cursor, limit).await
+    }
+
+    async fn newest_event(&self) -> Result<Option<EventCursor>, S::Error> {
+        self.read_newest_event().await
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, S::Error> {
+        self.read_events(filter).await
+    }
+
+    async fn prune_events(&self, before: SystemTime, limit: usize) -> Result<usize, S::Error> {
+        self.delete_events(before, limit).await
+    }
+
+    async fn record_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, S::Error> {
+        self.write_expiries(now, limit).await
+    }
 }
 
 impl<R: KeyRegistry> KeyRegistry for Arc<R> {
@@ -242,5 +263,25 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
 
     async fn prune_usage(&self, before: UtcDay) -> Result<u64, R::Error> {
         R::prune_usage(self, before).await
+    }
+
+    async fn events_since(&self, cursor: EventCursor, limit: usize) -> Result<Option<Vec<KeyEvent>>, R::Error> {
+        R::events_since(self, cursor, limit).await
+    }
+
+    async fn newest_event(&self) -> Result<Option<EventCursor>, R::Error> {
+        R::newest_event(self).await
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, R::Error> {
+        R::events(self, filter).await
+    }
+
+    async fn prune_events(&self, before: SystemTime, limit: usize) -> Result<usize, R::Error> {
+        R::prune_events(self, before, limit).await
+    }
+
+    async fn record_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, R::Error> {
+        R::record_expiries(self, now, limit).await
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The error for a row that does not hold a record: another program has written it.
-fn decode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
+pub(super) fn decode(error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
@@ -205,7 +205,7 @@ pub(super) fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn count(number: i64) -> u64 {
+pub(super) fn count(number: i64) -> u64 {
     number.try_into().unwrap_or(0)
 }
 

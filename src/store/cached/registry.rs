@@ -2,10 +2,11 @@
 //! keys at once. The change feed invalidates the keys on the other nodes. After a change with an
 //! unknown outcome, the feed invalidates them here, too.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::SystemTime};
 
 use super::{CacheError, CachedStore};
 use crate::{
+    event::{EventCursor, EventFilter, KeyEvent},
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
@@ -159,5 +160,25 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
 
     async fn prune_usage(&self, before: UtcDay) -> Result<u64, CacheError> {
         map_error(self.cache.store.prune_usage(before).await)
+    }
+
+    async fn events_since(&self, cursor: EventCursor, limit: usize) -> Result<Option<Vec<KeyEvent>>, CacheError> {
+        map_error(self.cache.store.events_since(cursor, limit).await)
+    }
+
+    async fn newest_event(&self) -> Result<Option<EventCursor>, CacheError> {
+        map_error(self.cache.store.newest_event().await)
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, CacheError> {
+        map_error(self.cache.store.events(filter).await)
+    }
+
+    async fn prune_events(&self, before: SystemTime, limit: usize) -> Result<usize, CacheError> {
+        map_error(self.cache.store.prune_events(before, limit).await)
+    }
+
+    async fn record_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, CacheError> {
+        map_error(self.cache.store.record_expiries(now, limit).await)
     }
 }

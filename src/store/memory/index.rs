@@ -1,6 +1,6 @@
 //! The records by id, by organization and by owner, for changes and lists.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use super::{
     order::{End, ExpiryOrder, IdBound, IdOrder, OrganizationOrder, OwnerOrder, SortKey, Sorted, Whose},
@@ -20,6 +20,8 @@ pub(super) struct Index {
     revoked: Shelf,
     /// The records that a limit may count.
     open: Sorted<ExpiryOrder>,
+    /// The keys whose expiry is not announced yet, by the expiry.
+    expiring: BTreeSet<(SystemTime, KeyId)>,
     permissions: PermissionInterner,
     pub(super) usage: UsageTable,
     pub(super) token: WriteToken,
@@ -127,6 +129,15 @@ impl Index {
         live.filter(|other| counted.contains(&record(other))).take(max).count()
     }
 
+    /// Returns the keys that have expired without an event, those that expired first at first.
+    pub(super) fn due(&self, now: SystemTime) -> impl Iterator<Item = &(SystemTime, KeyId)> {
+        self.expiring.iter().take_while(move |(end, _)| *end <= now)
+    }
+
+    pub(super) fn announced(&mut self, end: SystemTime, id: KeyId) {
+        self.expiring.remove(&(end, id));
+    }
+
     /// Replaces a record in every order except that of the ids.
     fn exchange(&mut self, old: Option<&Arc<Fields>>, new: Option<&Arc<Fields>>) {
         for (shelf, is_here) in [(&mut self.live, false), (&mut self.revoked, true)] {
@@ -137,6 +148,14 @@ impl Index {
         }
         let is_open = |record: &&Arc<Fields>| record.owner().is_some() && !record.is_revoked();
         self.open.exchange(old.filter(is_open), new.filter(is_open));
+        let end = |record: Option<&Arc<Fields>>| record.filter(|record| !record.is_revoked())?.expires_at();
+        let [was, is] = [end(old), end(new)];
+        if was != is {
+            if let Some((end, record)) = was.zip(old) {
+                self.expiring.remove(&(end, record.id.clone()));
+            }
+            self.expiring.extend(is.zip(new.map(|record| record.id.clone())));
+        }
     }
 }
 

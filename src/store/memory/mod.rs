@@ -1,6 +1,7 @@
 //! Keys in memory, for tests and for services that load their keys.
 
 mod change_feed;
+mod event_log;
 mod index;
 mod order;
 mod permission_interner;
@@ -14,6 +15,7 @@ use std::{
     convert::Infallible,
     ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::SystemTime,
 };
 
 use tokio::sync::broadcast;
@@ -27,9 +29,11 @@ use super::{
     search::{self, Search},
 };
 use crate::{
+    event::{EventCursor, EventFilter, KeyEvent},
     key::KeyDigest,
     record::{KeyId, KeyRecord},
 };
+use event_log::EventLog;
 use index::Index;
 use requests::Requests;
 use table::DigestTable;
@@ -56,6 +60,8 @@ use write_lock::WriteLock;
 ///   not returned any more.
 /// - **Usage.** Each day on which a key is used takes 40 bytes, until it is removed after
 ///   [`usage_days`](crate::manage::KeyManagerBuilder::usage_days).
+/// - **Events.** The newest 100,000 events are kept, unless they are pruned earlier. They are lost
+///   with the store.
 /// - **Hash flooding.** A lookup uses a seeded hash of the first eight bytes of the digest. Keys
 ///   with similar SHA-256 digests collide only if these eight bytes are equal. Only stored keys can
 ///   collide, and unknown keys are never stored.
@@ -88,6 +94,7 @@ struct MemoryState {
     requests: Mutex<Requests>,
     /// Sends changes in their order, once a change feed has subscribed.
     changes: OnceLock<broadcast::Sender<Invalidation>>,
+    events: EventLog,
 }
 
 /// The maximum number of usage records in one transaction.
@@ -101,7 +108,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Adds a record, without a limit.
+    /// Adds a record, without a limit. It is not a change, so it has no event.
     ///
     /// # Errors
     ///
@@ -243,6 +250,37 @@ impl TransactionalStore for MemoryStore {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn read_events_since(&self, cursor: EventCursor, limit: usize) -> Result<Option<Vec<KeyEvent>>, Infallible> {
+        Ok(Some(self.0.events.since(cursor, limit)))
+    }
+
+    async fn read_newest_event(&self) -> Result<Option<EventCursor>, Infallible> {
+        Ok(Some(self.0.events.newest()))
+    }
+
+    async fn read_events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, Infallible> {
+        let index = self.0.read();
+        let is_owned = |event: &KeyEvent| match &filter.owner {
+            Some(owner) => index.find(event.key_id()).is_some_and(|record| record.owner() == Some(owner)),
+            None => true,
+        };
+        Ok(Some(self.0.events.page(filter, is_owned)))
+    }
+
+    async fn delete_events(&self, before: SystemTime, limit: usize) -> Result<usize, Infallible> {
+        Ok(self.0.events.prune(before, limit))
+    }
+
+    async fn write_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, Infallible> {
+        if self.0.read().due(now).next().is_none() {
+            return Ok(0);
+        }
+        let mut transaction = MemoryTransaction::begin(&self.0);
+        let count = transaction.announce_expiries(now, limit);
+        transaction.apply();
+        Ok(count)
     }
 }
 

@@ -4,8 +4,9 @@ use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
 use super::{MemoryState, index::Index, write_lock::WriteGuard};
 use crate::{
+    event::{KeyEvent, KeyEventKind},
     key::KeyDigest,
-    record::{Fields, KeyId, KeyRecord},
+    record::{Author, Fields, KeyId, KeyRecord},
     store::{CountedKeys, IdempotencyRecord, OwnerScope, RegistryError, RegistryTransaction, UsageDelta},
 };
 
@@ -28,6 +29,9 @@ enum Write {
     Use(UsageDelta),
     /// An idempotency key, and the time of its request.
     Claim(IdempotencyRecord, SystemTime),
+    Event(KeyEvent),
+    /// The expiry of a key is announced.
+    Announced(SystemTime, KeyId),
     /// Nothing: the record was rejected, and is dropped after unlocking.
     Rejected(KeyRecord),
 }
@@ -59,6 +63,20 @@ impl<'s> MemoryTransaction<'s> {
 
     pub(super) fn add_usage(&mut self, delta: &UsageDelta) {
         self.writes.push(Write::Use(delta.clone()));
+    }
+
+    /// Writes the events of keys that have expired, and returns their number.
+    pub(super) fn announce_expiries(&mut self, now: SystemTime, limit: usize) -> usize {
+        let index = self.state.read_as_writer();
+        let due: Vec<_> = index.due(now).take(limit).cloned().collect();
+        for (end, id) in &due {
+            let Some(record) = index.find(id) else { continue };
+            let event = KeyEvent::new(KeyEventKind::Expired, id.clone(), record.version(), Author::System, now)
+                .with_organization(record.organization().map(str::to_owned))
+                .with_environment(record.environment().map(str::to_owned));
+            self.writes.extend([Write::Event(event), Write::Announced(*end, id.clone())]);
+        }
+        due.len()
     }
 
     /// Applies the collected writes. This cannot fail, since each operation has checked its write.
@@ -108,6 +126,8 @@ impl MemoryState {
                 }
             }
             Write::Claim(record, now) => self.requests().put(record, now),
+            Write::Event(event) => self.events.push(event),
+            Write::Announced(end, id) => index.announced(end, id),
             Write::Rejected(record) => replaced.push(record.into_fields()),
         }
     }
@@ -185,6 +205,11 @@ impl RegistryTransaction for MemoryTransaction<'_> {
         }
         self.writes.push(Write::Claim(claim.clone(), now));
         Ok(Ok(()))
+    }
+
+    async fn record_events(&mut self, events: &[KeyEvent]) -> Result<(), Infallible> {
+        self.writes.extend(events.iter().cloned().map(Write::Event));
+        Ok(())
     }
 
     async fn commit(self) -> Result<(), Infallible> {

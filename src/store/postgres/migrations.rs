@@ -9,7 +9,7 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 7] = [
+pub(super) const MIGRATIONS: [Migration; 9] = [
     migration(1, 1, include_str!("1.sql"), &[]),
     migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS),
     migration(3, 3, include_str!("3.sql"), &[]),
@@ -17,6 +17,8 @@ pub(super) const MIGRATIONS: [Migration; 7] = [
     migration(5, 3, include_str!("5.sql"), &[]),
     migration(6, 3, include_str!("6.sql"), &[]),
     migration(7, 3, "", &SEARCHES),
+    migration(8, 3, include_str!("8.sql"), &EXPIRIES),
+    migration(9, 3, "", &[]).with_batch(include_str!("expired.sql")),
 ];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema
@@ -77,6 +79,13 @@ const SEARCHES: [MigrationIndex; 5] = [
         definition: "(((name || '') collate \"C\"), id) where name is not null",
     },
 ];
+
+/// The keys whose expiry is not announced yet.
+const EXPIRIES: [MigrationIndex; 1] = [MigrationIndex {
+    name: "api_keys_to_expire",
+    definition: "(expires_at)
+            where expires_at is not null and expiry_notified is distinct from expires_at and status <> 'revoked'",
+}];
 
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;

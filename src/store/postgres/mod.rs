@@ -2,6 +2,7 @@
 
 mod builder;
 mod change_feed;
+mod events;
 mod migrations;
 mod pool;
 mod registry;

@@ -1,11 +1,15 @@
 //! The registry: one timeout for a change, whatever it waits for.
 
-use std::ops::{ControlFlow, RangeInclusive};
+use std::{
+    ops::{ControlFlow, RangeInclusive},
+    time::SystemTime,
+};
 
 use sqlx::{PgConnection, query::Query};
 
 use super::{PostgresStore, contains_nul, pool::Purpose, search::visit, statements, transaction::PostgresTransaction};
 use crate::{
+    event::{EventCursor, EventFilter, KeyEvent},
     record::{KeyId, KeyRecord},
     store::{
         ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, KeyPage, RegistryChange,
@@ -142,6 +146,26 @@ impl TransactionalStore for PostgresStore {
             Ok(removed)
         };
         self.pool.within(work).await
+    }
+
+    async fn read_events_since(&self, cursor: EventCursor, limit: usize) -> Result<Option<Vec<KeyEvent>>, sqlx::Error> {
+        self.events_after(cursor, limit).await.map(Some)
+    }
+
+    async fn read_newest_event(&self) -> Result<Option<EventCursor>, sqlx::Error> {
+        self.last_event().await.map(Some)
+    }
+
+    async fn read_events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, sqlx::Error> {
+        self.page_of_events(filter).await.map(Some)
+    }
+
+    async fn delete_events(&self, before: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {
+        self.prune(before, limit).await
+    }
+
+    async fn write_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {
+        self.announce_expiries(now, limit).await
     }
 }
 

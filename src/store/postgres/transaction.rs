@@ -7,8 +7,9 @@ use std::{
 
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, SqlStr};
 
-use super::{contains_nul, pool::PooledConnection, statements};
+use super::{contains_nul, events, pool::PooledConnection, statements};
 use crate::{
+    event::KeyEvent,
     record::{KeyId, KeyRecord},
     store::{
         CountedKeys, IdempotencyRecord, OwnerScope, RegistryError, RegistryTransaction, idempotency::PRUNED, row,
@@ -54,6 +55,10 @@ impl<'s> PostgresTransaction<'s> {
             return Err(sqlx::Error::Configuration(why.into()));
         }
         Ok(joined)
+    }
+
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0
     }
 
     fn sql(&self, text: &'static str) -> SqlStr {
@@ -153,6 +158,11 @@ impl RegistryTransaction for PostgresTransaction<'_> {
         }
         let prune = sqlx::query(self.sql(statements::PRUNE_CLAIMS)).bind(row::micros(now)).bind(i64::from(PRUNED));
         prune.execute(&mut *self.0).await.map(|_| Ok(()))
+    }
+
+    async fn record_events(&mut self, events: &[KeyEvent]) -> Result<(), sqlx::Error> {
+        let tables = self.0.tables().clone();
+        events::write(&mut self.0, &tables, events).await
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {

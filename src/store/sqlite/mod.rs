@@ -3,6 +3,7 @@
 mod builder;
 mod change_feed;
 mod connections;
+mod events;
 mod fault;
 mod file;
 mod migrations;

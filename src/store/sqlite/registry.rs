@@ -1,6 +1,6 @@
 //! The registry: lists in turn, additions in turn, and changes that still work on a full disk.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::SystemTime};
 
 use sqlx::{Sqlite, SqliteConnection, sqlite::SqliteRow};
 
@@ -12,6 +12,7 @@ use super::{
     transaction::{SqliteTransaction, claimed, get},
 };
 use crate::{
+    event::{EventCursor, EventFilter, KeyEvent},
     record::{KeyId, KeyRecord},
     store::{
         ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, KeyPage, RegistryChange,
@@ -103,6 +104,26 @@ impl TransactionalStore for SqliteStore {
         let removed = transaction.prune_usage(before, PRUNED).await?;
         transaction.end().await?;
         Ok(removed)
+    }
+
+    async fn read_events_since(&self, cursor: EventCursor, limit: usize) -> Result<Option<Vec<KeyEvent>>, sqlx::Error> {
+        self.events_after(cursor, limit).await.map(Some)
+    }
+
+    async fn read_newest_event(&self) -> Result<Option<EventCursor>, sqlx::Error> {
+        self.last_event().await.map(Some)
+    }
+
+    async fn read_events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, sqlx::Error> {
+        self.page_of_events(filter).await.map(Some)
+    }
+
+    async fn delete_events(&self, before: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {
+        self.prune(before, limit).await
+    }
+
+    async fn write_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {
+        self.announce_expiries(now, limit).await
     }
 }
 

@@ -8,8 +8,9 @@ use std::{
 
 use sqlx::{SqlStr, Sqlite, SqliteConnection, Transaction, query::Query};
 
-use super::{connections::Connections, fault::SqliteFault, statements};
+use super::{connections::Connections, events, fault::SqliteFault, statements};
 use crate::{
+    event::KeyEvent,
     record::{KeyId, KeyRecord},
     store::{
         CountedKeys, IdempotencyRecord, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, UtcDay,
@@ -77,6 +78,10 @@ impl<'s> SqliteTransaction<'s> {
     pub(super) async fn prune_usage(&mut self, before: UtcDay, most: u32) -> Result<u64, sqlx::Error> {
         let query = sqlx::query(self.sql(statements::PRUNE_USAGE)).bind(row::day_number(before)).bind(most);
         Ok(query.execute(&mut *self.transaction).await?.rows_affected())
+    }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
     }
 
     fn sql(&self, text: &'static str) -> SqlStr {
@@ -180,6 +185,10 @@ impl RegistryTransaction for SqliteTransaction<'_> {
         }
         let prune = sqlx::query(self.sql(statements::PRUNE_CLAIMS)).bind(row::micros(now)).bind(PRUNED);
         prune.execute(&mut *self.transaction).await.map(|_| Ok(()))
+    }
+
+    async fn record_events(&mut self, events: &[KeyEvent]) -> Result<(), sqlx::Error> {
+        events::write(&mut self.transaction, &self.connections.tables, events).await
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {

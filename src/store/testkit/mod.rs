@@ -22,6 +22,7 @@ mod batch;
 mod cap;
 mod changes;
 mod days;
+mod events;
 mod faults;
 mod first;
 mod once;
@@ -65,6 +66,7 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     Box::pin(check_rehash(&open)).await;
     Box::pin(check_uses(&open)).await;
     Box::pin(check_whole(&open)).await;
+    Box::pin(check_events(&open)).await;
 }
 
 async fn check_changes<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
@@ -162,6 +164,17 @@ async fn check_whole<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     whole::a_key_is_disabled_whatever_its_version(open().await).await;
     whole::a_rehash_and_a_use_change_nothing_else(open().await).await;
     whole::a_user_leaves_with_keys_of_every_status(open().await).await;
+}
+
+async fn check_events<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
+    events::each_change_has_one_event_in_order(open().await).await;
+    events::an_event_comes_back_whole(open().await).await;
+    events::what_changes_no_key_has_no_event(open().await).await;
+    events::a_change_that_is_dropped_has_an_event_if_it_was_made(open().await).await;
+    events::racing_changes_have_their_events_in_the_order_of_the_versions(open().await).await;
+    events::a_page_of_events_has_what_its_filter_selects_newest_first(open().await).await;
+    events::an_expiry_has_one_event(open().await).await;
+    events::old_events_are_pruned_and_the_cursor_stays(open().await).await;
 }
 
 /// Unwraps the result of a registry. Panics if the registry failed.
