@@ -23,6 +23,7 @@ chapters! {
     stores: "stores.md",
     managing_keys: "managing-keys.md",
     many_keys: "many-keys.md",
+    events: "events.md",
     errors: "errors.md",
     observability: "observability.md",
     testing: "testing.md",

@@ -3,9 +3,10 @@
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use super::{
-    Hook, KeyEvent, KeyManager, ManagerState,
+    KeyManager, ManagerState,
     concurrency::ActorQueues,
     erased::ErasedRegistry,
+    follower::{Follower, FollowerSettings},
     formats::Formats,
     presentable::Policies,
     rehash::Rehash,
@@ -58,7 +59,7 @@ pub struct KeyManagerBuilder {
     bots_per_organization: u32,
     pub(super) idempotency_lifetime: std::time::Duration,
     pub(super) usage: UsageSettings,
-    hooks: Vec<Hook>,
+    pub(super) events: FollowerSettings,
     #[cfg(feature = "admin-api")]
     pub(super) serves_self: bool,
     pub(super) expiry: ExpiryPolicies,
@@ -84,7 +85,7 @@ impl KeyManagerBuilder {
             bots_per_organization: DEFAULT_KEY_LIMIT,
             idempotency_lifetime: IDEMPOTENCY_LIFETIME,
             usage: UsageSettings::default(),
-            hooks: Vec::new(),
+            events: FollowerSettings::default(),
             #[cfg(feature = "admin-api")]
             serves_self: true,
             expiry: ExpiryPolicies::default(),
@@ -220,16 +221,6 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Calls `hook` for every change of a key, after the change is durable. [`KeyEvent`] has an
-    /// example.
-    ///
-    /// Several hooks run in the order in which you add them. A hook must not block. If it panics,
-    /// the change remains.
-    pub fn on_event(mut self, hook: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
-        self.hooks.push(Arc::new(hook));
-        self
-    }
-
     /// Replaces the system clock, in the manager's layers too. For tests.
     ///
     /// ```
@@ -273,6 +264,8 @@ impl KeyManagerBuilder {
         }
         let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage);
         let rehash = Rehash::new(Arc::clone(&self.registry));
+        let follower = Follower::new(Arc::clone(&self.registry), self.clock.clone(), self.events);
+        follower.start();
         Ok(KeyManager(Arc::new(ManagerState {
             store: self.store,
             registry: self.registry,
@@ -289,7 +282,7 @@ impl KeyManagerBuilder {
             turns: ActorQueues::new(),
             usage,
             rehash,
-            hooks: self.hooks,
+            follower,
             #[cfg(feature = "admin-api")]
             serves_self: self.serves_self,
         })))

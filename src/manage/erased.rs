@@ -1,9 +1,10 @@
 //! Type-erased registries.
 
-use std::{ops::RangeInclusive, pin::Pin, sync::Arc};
+use std::{ops::RangeInclusive, pin::Pin, sync::Arc, time::SystemTime};
 
 use super::ManageError;
 use crate::{
+    event::{EventCursor, EventFilter, KeyEvent},
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
@@ -37,6 +38,11 @@ pub(super) trait ErasedRegistry: Send + Sync {
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()>;
     fn usage(self: Arc<Self>, id: KeyId, days: RangeInclusive<UtcDay>) -> Done<Option<Vec<DayUsage>>>;
     fn prune_usage(self: Arc<Self>, before: UtcDay) -> Done<u64>;
+    fn events_since(self: Arc<Self>, cursor: EventCursor, limit: usize) -> Done<Option<Vec<KeyEvent>>>;
+    fn newest_event(self: Arc<Self>) -> Done<Option<EventCursor>>;
+    fn events(self: Arc<Self>, filter: EventFilter) -> Done<Option<Vec<KeyEvent>>>;
+    fn prune_events(self: Arc<Self>, before: SystemTime, limit: usize) -> Done<usize>;
+    fn record_expiries(self: Arc<Self>, now: SystemTime, limit: usize) -> Done<usize>;
 }
 
 impl<R: KeyRegistry> ErasedRegistry for R {
@@ -109,6 +115,26 @@ impl<R: KeyRegistry> ErasedRegistry for R {
 
     fn prune_usage(self: Arc<Self>, before: UtcDay) -> Done<u64> {
         Box::pin(async move { map_store_error(KeyRegistry::prune_usage(&*self, before).await) })
+    }
+
+    fn events_since(self: Arc<Self>, cursor: EventCursor, limit: usize) -> Done<Option<Vec<KeyEvent>>> {
+        Box::pin(async move { map_store_error(KeyRegistry::events_since(&*self, cursor, limit).await) })
+    }
+
+    fn newest_event(self: Arc<Self>) -> Done<Option<EventCursor>> {
+        Box::pin(async move { map_store_error(KeyRegistry::newest_event(&*self).await) })
+    }
+
+    fn events(self: Arc<Self>, filter: EventFilter) -> Done<Option<Vec<KeyEvent>>> {
+        Box::pin(async move { map_store_error(KeyRegistry::events(&*self, &filter).await) })
+    }
+
+    fn prune_events(self: Arc<Self>, before: SystemTime, limit: usize) -> Done<usize> {
+        Box::pin(async move { map_store_error(KeyRegistry::prune_events(&*self, before, limit).await) })
+    }
+
+    fn record_expiries(self: Arc<Self>, now: SystemTime, limit: usize) -> Done<usize> {
+        Box::pin(async move { map_store_error(KeyRegistry::record_expiries(&*self, now, limit).await) })
     }
 }
 

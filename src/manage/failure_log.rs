@@ -26,6 +26,7 @@ pub(super) enum Work {
     Manage,
     Usage,
     Rehash,
+    Events,
 }
 
 /// The minimum log interval. It applies if usage is written more often.
@@ -61,6 +62,7 @@ impl Work {
         match self {
             Self::Manage => "a key management call failed",
             Self::Usage => "API key usage could not be written; it stays counted and is retried",
+            Self::Events => "following the events of API keys failed; it is retried",
             Self::Rehash => "rehashing an API key to the current pepper failed",
         }
     }
@@ -81,6 +83,7 @@ fn count(what: Work) {
     let failures = match what {
         Work::Manage => metrics::counter!("api_key_manage_errors_total"),
         Work::Usage => metrics::counter!("api_key_usage_errors_total"),
+        Work::Events => metrics::counter!("api_key_events_errors_total"),
         Work::Rehash => metrics::counter!("api_key_rehash_errors_total"),
     };
     failures.increment(1);

@@ -27,6 +27,7 @@
 //! | `api_key_manage_errors_total`    | failed calls                                    |
 //! | `api_key_usage_errors_total`     | failed attempts to write usage                  |
 //! | `api_key_rehash_errors_total`    | failed attempts to rehash a key                 |
+//! | `api_key_events_errors_total`    | failed attempts to follow the events            |
 
 mod actor;
 mod builder;
@@ -35,9 +36,14 @@ mod concurrency;
 mod edit;
 mod erased;
 mod error;
+mod event_settings;
+#[cfg(feature = "admin-api")]
+mod event_view;
+mod events;
 mod expiry;
 mod failure_log;
 mod find;
+mod follower;
 mod formats;
 #[cfg(feature = "admin-api")]
 mod http;
@@ -69,17 +75,22 @@ mod view;
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-pub use crate::event::{FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField};
+pub use crate::event::{
+    EventCursor, EventFilter, FieldChange, FieldValue, InvalidEventCursor, InvalidEventKind, KeyEvent, KeyEventKind,
+    KeyField,
+};
 pub use crate::record::ExpiryPolicy;
 pub use crate::store::BulkChange;
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
 pub use error::ManageError;
+#[cfg(feature = "admin-api")]
+pub use event_view::EventView;
+pub use events::EventPage;
 pub use import_many::ImportKey;
 pub use many::{BulkResult, ChangeMany};
 #[cfg(feature = "admin-api")]
@@ -103,6 +114,7 @@ use crate::{
 };
 use concurrency::ActorQueues;
 use erased::ErasedRegistry;
+use follower::Follower;
 use formats::Formats;
 use presentable::Policies;
 use rehash::Rehash;
@@ -152,7 +164,7 @@ struct ManagerState {
     turns: ActorQueues,
     usage: Arc<Usage>,
     rehash: Arc<Rehash>,
-    hooks: Vec<Hook>,
+    follower: Arc<Follower>,
     #[cfg(feature = "admin-api")]
     serves_self: bool,
 }
@@ -235,16 +247,15 @@ impl KeyManager {
     }
 
     fn notify(&self, kind: KeyEventKind, record: &KeyRecord, replacement: Option<KeyId>, actor: &Actor) {
-        let event = KeyEvent::new(kind, record.id(), record.version(), actor.author(), self.now())
-            .with_organization(record.organization().map(str::to_owned))
-            .with_replacement(replacement)
-            .with_reason(actor.reason().map(str::to_owned))
-            .with_request_id(actor.request_id().map(str::to_owned))
-            .with_address(actor.address());
-        for hook in &self.0.hooks {
-            // The change is durable already: a panic of a hook does not undo it.
-            let _ = catch_unwind(AssertUnwindSafe(|| hook(&event)));
-        }
+        self.0.follower.changed(|| {
+            KeyEvent::new(kind, record.id(), record.version(), actor.author(), self.now())
+                .with_organization(record.organization().map(str::to_owned))
+                .with_environment(record.environment().map(str::to_owned))
+                .with_replacement(replacement)
+                .with_reason(actor.reason().map(str::to_owned))
+                .with_request_id(actor.request_id().map(str::to_owned))
+                .with_address(actor.address())
+        });
     }
 
     fn mask(&self, key: &ApiKey) -> String {

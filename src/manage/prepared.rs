@@ -80,9 +80,10 @@ impl PreparedKey {
     /// locks for both are held until the transaction ends, so commit soon. In PostgreSQL all nodes
     /// are notified at the commit.
     ///
-    /// The hooks of [`on_event`](super::KeyManagerBuilder::on_event) are not called, since only the
-    /// application knows whether it has committed. The timeouts of the store do not apply: set
-    /// `lock_timeout` or `busy_timeout` for your connection.
+    /// The event of the key is written in the transaction too. The hooks of
+    /// [`on_event`](super::KeyManagerBuilder::on_event) see it within a second after the commit.
+    /// The timeouts of the store do not apply: set `lock_timeout` or `busy_timeout` for your
+    /// connection.
     ///
     /// [`KeyManager::prepare_issue`] has an example.
     ///

@@ -74,6 +74,7 @@ impl KeyManager {
         let (manager, actor) = (self.clone(), actor.clone());
         spawn_uncancellable(turn.spend(async move {
             let is_retryable = |error: &RegistryError| matches!(error, RegistryError::ActorChanged(_));
+            manager.0.follower.started().await;
             retried(is_retryable, || async {
                 let actor = manager.authorize(&actor, &needs).await?;
                 work(manager.clone(), actor).await

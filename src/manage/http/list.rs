@@ -4,7 +4,7 @@ use std::num::NonZeroU8;
 
 use utoipa::{IntoParams, ToSchema};
 
-use super::search::Conditions;
+use super::{parse::QueryString, search::Conditions};
 use crate::store::{KeyFilter, KeyOrder, PageCursor};
 
 /// The page of a list, and its order.
@@ -35,12 +35,11 @@ enum Sort {
     Name,
 }
 
-const HUNDRED: NonZeroU8 = NonZeroU8::MIN.saturating_add(99);
+pub(super) const HUNDRED: NonZeroU8 = NonZeroU8::MIN.saturating_add(99);
 const ORDERS: [KeyOrder; 4] = [KeyOrder::Newest, KeyOrder::Oldest, KeyOrder::Expiry, KeyOrder::Name];
 
-impl ListKeys {
-    /// Parses a query string. The error names the parameter, never its value.
-    pub(super) fn parse(query: &str) -> Result<Self, String> {
+impl QueryString for ListKeys {
+    fn parse(query: &str) -> Result<Self, String> {
         let conditions = Conditions::default();
         let mut list = Self { limit: HUNDRED, cursor: None, sort: KeyOrder::Newest, conditions };
         let (mut seen, mut cursor) = (Vec::new(), None);

@@ -6,12 +6,14 @@
 mod bodies;
 mod bulk;
 mod conditions;
+mod event_handlers;
 mod extract;
 mod find;
 mod handlers;
 mod idempotency;
 mod import;
 mod list;
+mod list_events;
 mod openapi;
 mod own;
 mod parse;
@@ -34,6 +36,7 @@ use tower_http::csrf::CsrfLayer;
 
 use super::{KeyManager, problem::problem};
 use crate::scheme::SchemePolicy;
+use event_handlers::{all_events, events_of_key};
 use extract::{OwnKeysOnly, without_page_headers};
 use find::find;
 use handlers::{create, edit, list, regenerate, revoke, rotate, show};
@@ -90,6 +93,8 @@ impl KeyManager {
     /// | `POST /rotate` `{"filter", "grace_seconds", ..}`         | `apiKeys: update` | 200: a line in JSON for each new key |
     /// | `GET /self`                                              | a key             | 200: the caller's own key            |
     /// | `DELETE /self?reason`                                    | a key             | 204: it is revoked                   |
+    /// | `GET /{id}/events?limit&cursor&kind`                     | `apiKeys: read`   | 200: what happened to the key        |
+    /// | `GET /events?limit&cursor&kind`                          | `apiKeys: read`   | 200: `{"events": [..], "next": ..}`  |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
     ///
     /// A key is shown as a [`KeyView`](super::KeyView). The OpenAPI document has all conditions of
@@ -98,7 +103,8 @@ impl KeyManager {
     /// [`Actor::across_organizations`](super::Actor::across_organizations) and
     /// [`KeyManager::find_by_key`].
     ///
-    /// A key is shown as a [`KeyView`](super::KeyView), and the caller's own key at `/self` as an
+    /// A key is shown as a [`KeyView`](super::KeyView), an event as an
+    /// [`EventView`](super::EventView), and the caller's own key at `/self` as an
     /// [`OwnKeyView`](super::OwnKeyView). `/self` needs no permission, and a replaced key in its
     /// grace period can use it too;
     /// [`KeyManagerBuilder::serve_self`](super::KeyManagerBuilder::serve_self) switches it off. A
@@ -166,6 +172,8 @@ impl KeyManager {
             .route("/{id}/regenerate", post(regenerate))
             .route("/{id}/rotate", post(rotate))
             .route("/{id}/usage", get(usage))
+            .route("/events", get(all_events))
+            .route("/{id}/events", get(events_of_key))
             .route("/openapi.json", get(document))
             .fallback(async || problem(StatusCode::NOT_FOUND, "The management API has no such path."));
         self.served(routes)

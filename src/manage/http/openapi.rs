@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{bulk, find, handlers, import, own, replace, responses::ProblemBody, usage};
+use super::{bulk, event_handlers, find, handlers, import, own, replace, responses::ProblemBody, usage};
 use crate::{
     manage::{KeyView, validation},
     openapi::require_a_key,
@@ -27,7 +27,9 @@ use crate::{
         import::import_keys,
         replace::replace_keys,
         own::show_self,
-        own::revoke_self
+        own::revoke_self,
+        event_handlers::all_events,
+        event_handlers::events_of_key
     ),
     components(schemas(ProblemBody, KeyView, import::ImportedKey, replace::NotReplacedLine))
 )]

@@ -10,13 +10,19 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use zeroize::Zeroize;
 
-use super::{bodies::Members, extract::ApiError, list::ListKeys};
+use super::{bodies::Members, extract::ApiError};
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
 /// A query string.
 pub(super) struct QueryParams<T>(pub(super) T);
+
+/// The parameters of a query string.
+pub(super) trait QueryString: Sized {
+    /// Parses a query string. The error names the parameter, never its value.
+    fn parse(query: &str) -> Result<Self, String>;
+}
 
 const NOT_AN_OBJECT: &str = "The body must be a JSON object.";
 
@@ -56,12 +62,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Members> OptionalFromRequest<S> for B
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for QueryParams<ListKeys> {
+impl<S: Sync, T: QueryString> FromRequestParts<S> for QueryParams<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let list = ListKeys::parse(parts.uri.query().unwrap_or_default());
-        list.map(Self).map_err(|detail| ApiError::problem(StatusCode::BAD_REQUEST, &detail))
+        let query = T::parse(parts.uri.query().unwrap_or_default());
+        query.map(Self).map_err(|detail| ApiError::problem(StatusCode::BAD_REQUEST, &detail))
     }
 }
 

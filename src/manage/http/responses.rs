@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{conditions::etag, extract::ApiError};
 use crate::{
-    manage::{Issued, KeyView, Page},
+    manage::{EventPage, EventView, Issued, KeyView, Page},
     record::{KeyRecord, Validity},
 };
 
@@ -32,6 +32,14 @@ pub(super) struct IssuedKey<'i> {
 #[derive(Serialize, ToSchema)]
 pub(super) struct KeyList {
     keys: Vec<KeyView>,
+    /// The `cursor` of the next page; `null` on the last page.
+    next: Option<String>,
+}
+
+/// One page of events, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventList {
+    events: Vec<EventView>,
     /// The `cursor` of the next page; `null` on the last page.
     next: Option<String>,
 }
@@ -68,6 +76,12 @@ impl KeyList {
 /// Returns a key, with its version as the entity tag.
 pub(super) fn shown(record: &KeyRecord, validity: &Validity) -> Response {
     ([(ETAG, etag(record))], Json(KeyView::new(record, validity))).into_response()
+}
+
+impl From<&EventPage> for EventList {
+    fn from(page: &EventPage) -> Self {
+        Self { events: page.events.iter().map(EventView::from).collect(), next: page.next.clone() }
+    }
 }
 
 /// Returns the response with the plain text of a key. The body is the last copy of the plain text,

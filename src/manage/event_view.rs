@@ -1,0 +1,105 @@
+//! A serializable view of an event. The HTTP API shows events with it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::view::{AuthorView, timestamp};
+use crate::event::{FieldChange, FieldValue, KeyEvent};
+
+/// A [`KeyEvent`] as the management API shows it, with times in RFC 3339.
+///
+/// `before` and `after` have the changed fields only, under the names that they have in a key. A
+/// field that is not set is left out.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use serde_json::json;
+/// use tower_api_key::{Author, manage::{EventView, FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField}};
+///
+/// let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+/// let change = FieldChange::new(KeyField::ExpiresAt, FieldValue::Absent, FieldValue::Time(at));
+/// let event = KeyEvent::new(KeyEventKind::Edited, "key_1", 3, Author::User("alice".into()), at)
+///     .with_changes(vec![change]);
+/// assert_eq!(
+///     serde_json::to_value(EventView::from(&event))?,
+///     json!({
+///         "id": null, "kind": "edited", "at": "2027-01-15T08:00:00Z",
+///         "key_id": "key_1", "version": 3, "organization": null, "environment": null,
+///         "author": {"type": "user", "id": "alice"}, "replacement": null,
+///         "reason": null, "request_id": null, "address": null,
+///         "before": {}, "after": {"expires_at": "2027-01-15T08:00:00Z"},
+///     }),
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Event, description = "A change of a key.")]
+pub struct EventView {
+    /// Unique and random.
+    id: Option<String>,
+    /// What happened: `issued`, `imported`, `regenerated`, `rotated`, `edited`, `disabled`,
+    /// `enabled`, `revoked`, `removed`, `rehashed` or `expired`.
+    kind: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    key_id: String,
+    /// The version of the key after the change.
+    version: u64,
+    organization: Option<String>,
+    environment: Option<String>,
+    author: AuthorView,
+    /// The id of the key that replaced this one.
+    replacement: Option<String>,
+    reason: Option<String>,
+    /// The id of the request that made the change.
+    request_id: Option<String>,
+    /// The IP address of the caller.
+    address: Option<String>,
+    /// The changed fields before the change.
+    #[schema(value_type = Object)]
+    before: BTreeMap<&'static str, Value>,
+    /// The changed fields after the change.
+    #[schema(value_type = Object)]
+    after: BTreeMap<&'static str, Value>,
+}
+
+// === impl EventView ===
+
+impl From<&KeyEvent> for EventView {
+    fn from(event: &KeyEvent) -> Self {
+        Self {
+            id: event.id().map(str::to_owned),
+            kind: event.kind().as_str(),
+            at: timestamp(event.at()),
+            key_id: event.key_id().to_string(),
+            version: event.version(),
+            organization: event.organization().map(str::to_owned),
+            environment: event.environment().map(str::to_owned),
+            author: AuthorView::from(event.author()),
+            replacement: event.replacement().map(ToString::to_string),
+            reason: event.reason().map(str::to_owned),
+            request_id: event.request_id().map(str::to_owned),
+            address: event.address().map(|address| address.to_string()),
+            before: fields(event, |change| &change.before),
+            after: fields(event, |change| &change.after),
+        }
+    }
+}
+
+fn fields(event: &KeyEvent, side: fn(&FieldChange) -> &FieldValue) -> BTreeMap<&'static str, Value> {
+    event.changes().iter().filter_map(|change| Some((change.field.as_str(), shown(side(change))?))).collect()
+}
+
+fn shown(value: &FieldValue) -> Option<Value> {
+    match value {
+        FieldValue::Absent => None,
+        FieldValue::Text(text) => Some(text.as_str().into()),
+        FieldValue::Time(instant) => serde_json::to_value(timestamp(*instant)).ok(),
+        FieldValue::Permissions(permissions) => serde_json::to_value(permissions).ok(),
+        FieldValue::Metadata(metadata) => serde_json::to_value(metadata).ok(),
+    }
+}
