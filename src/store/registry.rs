@@ -254,7 +254,7 @@ pub trait KeyRegistry: KeyStore {
         async { Ok(0) }
     }
 
-    /// Returns the events after this cursor, in order, at most `limit`; `None` if the registry
+    /// Returns the events after this cursor, in order, at most that many; `None` if the registry
     /// keeps no events. [`EventCursor`] has an example.
     ///
     /// # Errors
@@ -262,8 +262,8 @@ pub trait KeyRegistry: KeyStore {
     /// The store failed.
     fn events_since(
         &self,
-        _cursor: EventCursor,
-        _limit: usize,
+        _: EventCursor,
+        _: usize,
     ) -> impl Future<Output = Result<Option<Vec<KeyEvent>>, Self::Error>> + Send {
         async { Ok(None) }
     }
@@ -295,8 +295,7 @@ pub trait KeyRegistry: KeyStore {
         async { Ok(0) }
     }
 
-    /// Writes the event of each key that is not revoked and has expired, unless its expiry has an
-    /// event already; at most that many. Returns how many it has written.
+    /// Writes events of keys that have expired and have none yet, at most that many.
     ///
     /// # Errors
     ///

@@ -110,7 +110,7 @@ fn only_static_keys_bring_the_text_of_a_key_into_a_store() {
 /// disconnects.
 #[test]
 fn a_registry_is_reached_through_the_manager_alone() {
-    let reach = ["builder", "erased", "mod", "rehash", "usage"].map(|file| format!("manage/{file}.rs"));
+    let reach = ["builder", "erased", "follower", "mod", "rehash", "usage"].map(|file| format!("manage/{file}.rs"));
     assert_eq!(files_with("ErasedRegistry"), reach);
     let files = files_with(".registry.clone()");
     assert!(files.iter().all(|file| file.starts_with("manage/") && !file.starts_with("manage/http/")), "{files:?}");

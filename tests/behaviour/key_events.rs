@@ -10,7 +10,7 @@ use std::{
 use crate::support::{
     Api, accepted, bearer,
     registry::{admin, id, reader, text, user},
-    t0,
+    t0, until,
 };
 use tower_api_key::{
     Author, KeyFormat, KeyManager, KeyRegistry, Status,
@@ -24,6 +24,13 @@ fn told() -> (Arc<Mutex<Vec<KeyEvent>>>, impl Fn(&KeyEvent) + Send + Sync + 'sta
     let told = Arc::new(Mutex::new(Vec::new()));
     let hook = Arc::clone(&told);
     (told, move |change: &KeyEvent| hook.lock().unwrap().push(change.clone()))
+}
+
+/// Waits until the hook has seen this number of events: it is called in another task.
+async fn wait_for(told: &Arc<Mutex<Vec<KeyEvent>>>, count: usize) {
+    until(async || told.lock().unwrap().len() >= count).await;
+    // An event too many would come now.
+    tokio::task::yield_now().await;
 }
 
 #[tokio::test]
@@ -44,6 +51,7 @@ async fn a_hook_sees_every_change_who_what_which_and_when() {
     let _ = manager.issue(&alice, NewKey::user("")).await;
     manager.remove_user_keys(&admin(), "alice").await.unwrap();
 
+    wait_for(&told, 14).await;
     let told = told.lock().unwrap();
     let seen: Vec<_> =
         told.iter().map(|change| (change.kind(), change.key_id().as_str(), change.replacement())).collect();
@@ -85,6 +93,8 @@ async fn a_hook_is_told_after_the_change_is_durable_and_not_of_one_that_failed()
     manager.issue(&admin(), NewKey::service_account("x")).await.unwrap_err();
     assert!(told.lock().unwrap().is_empty());
 
+    store.break_writes(false);
+
     let (versions, store) = (Arc::new(Mutex::new(Vec::new())), MemoryStore::new());
     let (seen, keys) = (Arc::clone(&versions), store.clone());
     // A memory store completes at the first poll.
@@ -95,9 +105,13 @@ async fn a_hook_is_told_after_the_change_is_durable_and_not_of_one_that_failed()
         seen.lock().unwrap().push((stored.version(), stored.status(), change.version()));
     });
     let manager = manager.build().unwrap();
+    let seen = async |count: usize| until(async || versions.lock().unwrap().len() >= count).await;
     let issued = reader(&manager).await;
+    seen(1).await;
     manager.disable(&admin(), id(&issued)).await.unwrap();
+    seen(2).await;
     manager.regenerate(&admin(), id(&issued)).await.unwrap();
+    seen(4).await;
     let (active, disabled, revoked) = (Status::Active, Status::Disabled, Status::Revoked);
     assert_eq!(*versions.lock().unwrap(), [(0, active, 0), (1, disabled, 1), (2, revoked, 2), (0, disabled, 0)]);
 }
@@ -108,6 +122,7 @@ async fn a_change_stands_when_a_hook_panics() {
     let (api, manager) = Api::managed(|builder| builder.on_event(|_| panic!("intentionally")).on_event(hook));
     let issued = reader(&manager).await;
     assert_eq!(api.call(bearer(text(&issued))).await, accepted());
+    wait_for(&told, 1).await;
     assert_eq!(told.lock().unwrap().len(), 1, "the next handler receives the event");
 }
 
@@ -133,5 +148,7 @@ async fn an_edit_that_says_nothing_changes_nothing_and_is_told_to_nobody() {
     let (_, manager) = Api::managed(|builder| builder.on_event(hook));
     let issued = reader(&manager).await;
     assert_eq!(manager.edit(&admin(), id(&issued), UpdateKey::new()).await.unwrap().version(), 0);
-    assert_eq!(told.lock().unwrap().len(), 1);
+    manager.disable(&admin(), id(&issued)).await.unwrap();
+    wait_for(&told, 2).await;
+    assert_eq!(told.lock().unwrap()[1].kind(), KeyEventKind::Disabled);
 }

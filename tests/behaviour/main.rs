@@ -25,6 +25,7 @@ mod client;
 #[cfg(feature = "serde")]
 mod conversions;
 mod edits;
+mod event_hooks;
 #[cfg(feature = "tracing")]
 mod events;
 mod expiry_policy;
@@ -38,6 +39,7 @@ mod idempotency;
 mod import_many;
 mod interleavings;
 mod key_events;
+mod key_history;
 mod key_manager;
 mod keys;
 #[cfg(feature = "cache")]

@@ -16,7 +16,10 @@ use tower_api_key::{
     store::{KeyFilter, RegistryError, SqliteStore, SqliteStoreBuilder},
 };
 
-use crate::support::registry::{admin, everything, user};
+use crate::support::{
+    registry::{admin, everything, user},
+    until,
+};
 
 struct App {
     _folder: TempDir,
@@ -76,7 +79,8 @@ async fn a_key_lives_and_dies_with_the_transaction_of_the_application() {
         }
         assert_eq!((app.exists(&issued).await, app.customers().await), (commits, i64::from(commits)));
     }
-    assert_eq!(events.load(Ordering::Relaxed), 0, "no hook knows of a commit of the application");
+    until(async || events.load(Ordering::Relaxed) > 0).await;
+    assert_eq!(events.load(Ordering::Relaxed), 1, "a hook sees what the application has committed");
 }
 
 #[tokio::test]

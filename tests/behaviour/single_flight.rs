@@ -8,6 +8,7 @@ use std::{
     },
     task::{Context, Waker},
     thread,
+    time::{Duration, SystemTime},
 };
 
 use allocation_counter::measure;
@@ -317,6 +318,9 @@ async fn sets_of_permissions_that_no_key_has_are_not_kept() {
             store.add(record).unwrap();
             store.remove(&id, None).await.unwrap().unwrap();
         }
+        // The events have the permissions, too.
+        let pruned = store.prune_events(SystemTime::UNIX_EPOCH + Duration::from_hours(9_999_999), usize::MAX).await;
+        assert_eq!(pruned, Ok(5_000));
     };
     round(0).await;
     let grown = measure(|| {

@@ -2,6 +2,7 @@
 
 mod mistake;
 mod wrong_days;
+mod wrong_events;
 mod wrong_once;
 mod wrong_registry;
 
@@ -11,6 +12,7 @@ use tower_api_key::store::testkit;
 
 use mistake::{Method, Mistake};
 use wrong_days::{DAY_MISTAKES, DayMistake, WrongDays};
+use wrong_events::{EventMistake, WrongEvents};
 use wrong_registry::Wrong;
 
 /// Returns whether the testkit rejects it in one of a few runs: a race does not fail every time.
@@ -90,5 +92,35 @@ fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
     std::panic::set_hook(loud);
     assert!(!none.1, "a registry without a mistake was rejected");
     let overlooked: Vec<_> = all.iter().filter(|(_, found)| !found).map(|(mistake, _)| mistake).collect();
+    assert!(overlooked.is_empty(), "not detected: {overlooked:?}");
+}
+
+#[test]
+fn every_mistake_about_events_is_found() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let is_refused = |mistake| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+        let check = || runtime.block_on(testkit::check(async || WrongEvents::new(mistake)));
+        catch_unwind(AssertUnwindSafe(check)).is_err()
+    };
+    let none = is_refused(EventMistake::None);
+    let all = [
+        EventMistake::Missing,
+        EventMistake::Twice,
+        EventMistake::NewestFirst,
+        EventMistake::OfRefused,
+        EventMistake::OfUses,
+        EventMistake::ShowsDigest,
+        EventMistake::WithoutFields,
+        EventMistake::OfEveryone,
+        EventMistake::OfAnyKey,
+        EventMistake::ExpiryAgain,
+        EventMistake::ExpiryOfRevoked,
+        EventMistake::PrunesTooMuch,
+    ];
+    let overlooked: Vec<_> = all.into_iter().filter(|mistake| !is_refused(*mistake)).collect();
+    std::panic::set_hook(loud);
+    assert!(!none, "a store without a mistake was rejected");
     assert!(overlooked.is_empty(), "not detected: {overlooked:?}");
 }

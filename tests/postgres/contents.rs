@@ -141,7 +141,8 @@ async fn every_statement_goes_through_an_index() {
     }
     let log = server.postgres.log();
     let plans = log.split("\n<").filter(|line| line.starts_with("tower-api-key>") && line.contains(" plan:"));
-    let plans: Vec<_> = plans.filter(|plan| plan.contains("api_keys")).collect();
+    // The migrations search the catalog for the names of the tables.
+    let plans: Vec<_> = plans.filter(|plan| plan.contains("api_keys") && !plan.contains("pg_namespace")).collect();
     assert!(plans.len() > 300, "{} plans", plans.len());
     for plan in &plans {
         assert!(!plan.contains("Seq Scan"), "{plan}");

@@ -11,7 +11,10 @@ mod contents;
 #[path = "../support/postgres.rs"]
 mod database;
 mod edits;
+mod events;
 mod idempotency;
+#[cfg(all(unix, feature = "sqlite"))]
+mod killed;
 mod network;
 mod opening;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]

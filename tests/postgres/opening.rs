@@ -35,7 +35,10 @@ async fn a_role_that_may_make_no_tables_serves_those_that_are_there() {
 
     database.store().await.close().await;
     database
-        .sql("grant select, insert, update, delete on api_keys, api_key_usage to app; grant select on api_keys_schema to app")
+        .sql(
+            "grant select, insert, update, delete on api_keys, api_key_usage, api_key_events to app;
+             grant usage on sequence api_key_events_position to app; grant select on api_keys_schema to app",
+        )
         .await;
     for store in [PostgresStore::connect(&app).await.unwrap(), PostgresStore::open(&app).await.unwrap()] {
         let mut changes = store.change_feed();

@@ -1,10 +1,14 @@
 //! The registry of [`FaultyStore`], and an [`Api`] with keys from a manager.
 
-use std::{ops::RangeInclusive, sync::atomic::Ordering, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
 
 use tower_api_key::{
     KeyDigest, KeyFormat, KeyId, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions,
-    manage::{Actor, Issued, KeyManagerBuilder, NewKey, Rotation},
+    manage::{Actor, EventCursor, EventFilter, Issued, KeyEvent, KeyManagerBuilder, NewKey, Rotation},
     store::{
         BoxError, ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, RegistryError,
         Replacement, UsageDelta, UtcDay,
@@ -75,6 +79,11 @@ impl FaultyStore {
     /// Sets whether every change fails.
     pub fn break_writes(&self, broken: bool) {
         self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    /// Sets whether no event can be read.
+    pub fn break_events(&self, broken: bool) {
+        self.broken_events.store(broken, Ordering::Relaxed);
     }
 
     /// Returns the number of written usage batches.
@@ -249,5 +258,28 @@ impl KeyRegistry for FaultyStore {
         self.sound()?;
         self.prunes.fetch_add(1, Ordering::Relaxed);
         Ok(self.keys.prune_usage(before).await?)
+    }
+
+    async fn events_since(&self, cursor: EventCursor, limit: usize) -> Result<Option<Vec<KeyEvent>>, BoxError> {
+        if self.broken_events.load(Ordering::Relaxed) {
+            return Err("the events cannot be read".into());
+        }
+        Ok(self.keys.events_since(cursor, limit).await?)
+    }
+
+    async fn newest_event(&self) -> Result<Option<EventCursor>, BoxError> {
+        Ok(self.keys.newest_event().await?)
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, BoxError> {
+        Ok(self.keys.events(filter).await?)
+    }
+
+    async fn prune_events(&self, before: SystemTime, limit: usize) -> Result<usize, BoxError> {
+        Ok(self.keys.prune_events(before, limit).await?)
+    }
+
+    async fn record_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, BoxError> {
+        Ok(self.keys.record_expiries(now, limit).await?)
     }
 }

@@ -70,7 +70,9 @@ impl QueryString for ListKeys {
         }
         Ok(list)
     }
+}
 
+impl ListKeys {
     pub(super) fn into_filter(self) -> KeyFilter {
         let filter = self.conditions.into_filter().ordered(self.sort).limit(self.limit.get().into());
         match self.cursor {

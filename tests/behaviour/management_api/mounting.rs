@@ -67,8 +67,8 @@ async fn the_openapi_document_tells_of_every_route_and_of_the_live_schemes() {
     let document = answer(response).await.json;
     assert_eq!(document["openapi"], "3.1.0");
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    let of_a_key = ["", "/regenerate", "/rotate", "/usage"].map(|path| format!("/v1/keys/{{id}}{path}"));
-    let of_all = ["", "/bulk", "/find", "/import", "/rotate", "/self"].map(|path| format!("/v1/keys{path}"));
+    let of_a_key = ["", "/events", "/regenerate", "/rotate", "/usage"].map(|path| format!("/v1/keys/{{id}}{path}"));
+    let of_all = ["", "/bulk", "/events", "/find", "/import", "/rotate", "/self"].map(|path| format!("/v1/keys{path}"));
     assert_eq!(paths, [&of_all[..], &of_a_key].concat());
     assert_eq!(
         document["components"]["securitySchemes"],

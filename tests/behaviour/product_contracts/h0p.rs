@@ -256,6 +256,7 @@ async fn h0p_14_usage_can_be_reviewed_and_an_audit_hook_sees_every_change() {
     let id = h0p.id("stats");
     manage(&h0p, &format!("PATCH /api/keys/{id}"), &json!({"name": "renamed"})).await;
     manage(&h0p, &format!("DELETE /api/keys/{id}"), &Value::Null).await;
+    crate::support::until(async || told.lock().unwrap().len() >= 6).await;
     let told: Vec<_> = told
         .lock()
         .unwrap()
