@@ -243,9 +243,7 @@ pub trait KeyRegistry: KeyStore {
     }
 
     /// Removes usage of days before this one, and returns how many days of keys it removed. It may
-    /// stop after some of them, to hold its locks briefly: call it until it returns 0.
-    ///
-    /// The default implementation removes nothing.
+    /// stop after some of them, to hold its locks briefly: call it until it returns 0, as by default.
     ///
     /// # Errors
     ///
@@ -254,8 +252,7 @@ pub trait KeyRegistry: KeyStore {
         async { Ok(0) }
     }
 
-    /// Returns the events after this cursor, in order, at most that many; `None` if the registry
-    /// keeps no events. [`EventCursor`] has an example.
+    /// Returns events after a cursor, in order; `None` if it keeps none. See [`EventCursor`].
     ///
     /// # Errors
     ///
@@ -268,11 +265,8 @@ pub trait KeyRegistry: KeyStore {
         async { Ok(None) }
     }
 
-    /// Returns the cursor after the events of all committed changes; `None` if it keeps none.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
+    /// Returns the cursor after the events of all committed changes; `None` if it keeps none. Fails
+    /// if the store does.
     fn newest_event(&self) -> impl Future<Output = Result<Option<EventCursor>, Self::Error>> + Send {
         async { Ok(None) }
     }
