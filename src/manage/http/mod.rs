@@ -97,19 +97,17 @@ impl KeyManager {
     /// | `GET /events?limit&cursor&kind`                          | `apiKeys: read`   | 200: `{"events": [..], "next": ..}`  |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
     ///
-    /// A key is shown as a [`KeyView`](super::KeyView). The OpenAPI document has all conditions of
-    /// `GET /`; a page may have fewer keys than `limit`, even none, while `next` is not null.
-    /// `organizations=all` and `POST /find` need an actor without a key: see
-    /// [`Actor::across_organizations`](super::Actor::across_organizations) and
+    /// The OpenAPI document has all conditions of `GET /`; a page may have fewer keys than `limit`,
+    /// even none, while `next` is not null. `organizations=all` and `POST /find` need an actor
+    /// without a key: see [`Actor::across_organizations`](super::Actor::across_organizations) and
     /// [`KeyManager::find_by_key`].
     ///
     /// A key is shown as a [`KeyView`](super::KeyView), an event as an
     /// [`EventView`](super::EventView), and the caller's own key at `/self` as an
     /// [`OwnKeyView`](super::OwnKeyView). `/self` needs no permission, and a replaced key in its
-    /// grace period can use it too;
-    /// [`KeyManagerBuilder::serve_self`](super::KeyManagerBuilder::serve_self) switches it off. A
-    /// key with the id `self`, `bulk`, `import` or `rotate` cannot be reached over HTTP; the
-    /// manager issues no such id, and imports none.
+    /// grace period can use it too; [`serve_self`](super::KeyManagerBuilder::serve_self) switches
+    /// it off. A key with the id `self`, `bulk`, `import`, `rotate` or `events` cannot be reached
+    /// over HTTP; the manager issues no such id, and imports none.
     ///
     /// `POST /bulk` revokes, disables or removes all keys that the filter matches. It requires
     /// `apiKeys: read`, and `update` to disable, `delete` to revoke or remove. `POST /rotate` also
