@@ -131,6 +131,8 @@ pub mod rejection;
 pub mod scheme;
 pub mod store;
 mod thread_index;
+#[cfg(feature = "webhooks")]
+pub mod webhook;
 
 pub use error::ConfigError;
 pub use guard::Require;

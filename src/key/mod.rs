@@ -49,4 +49,6 @@ pub use format_error::FormatError;
 pub(crate) use hasher::PreparedKey;
 pub use hasher::{KeyHasher, PepperTooShort};
 pub use mask::{InvalidMask, Mask};
+#[cfg(feature = "webhooks")]
+pub(crate) use sha256::Hmac;
 pub(crate) use strength::estimated_bits;

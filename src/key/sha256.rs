@@ -17,7 +17,7 @@ type HashState = [u32; 8];
 
 /// HMAC-SHA-256 under one secret. The first block of both passes is already compressed.
 #[derive(Clone)]
-pub(super) struct Hmac {
+pub(crate) struct Hmac {
     inner: HashState,
     outer: HashState,
 }
@@ -26,7 +26,7 @@ pub(super) struct Hmac {
 ///
 /// Make it some time before you hash it: a processor stalls if it loads a block that it has just
 /// stored piece by piece.
-pub(super) struct Padded<'m> {
+pub(crate) struct Padded<'m> {
     whole: &'m [[u8; BLOCK]],
     last: [[u8; BLOCK]; 2],
     /// Whether the padding needs a second block, since the length does not fit into the first.
@@ -73,7 +73,7 @@ impl<'m> Padded<'m> {
 
 impl Hmac {
     /// RFC 2104 §2.
-    pub(super) fn new(secret: &[u8]) -> Self {
+    pub(crate) fn new(secret: &[u8]) -> Self {
         let mut key = [0; BLOCK];
         if secret.len() > BLOCK {
             key[..32].copy_from_slice(&sha256(secret));
@@ -89,11 +89,11 @@ impl Hmac {
     }
 
     /// Pads a message for [`Hmac::digest`].
-    pub(super) fn padded(message: &[u8]) -> Padded<'_> {
+    pub(crate) fn padded(message: &[u8]) -> Padded<'_> {
         Padded::new(message, BLOCK)
     }
 
-    pub(super) fn digest(&self, message: &Padded<'_>) -> [u8; 32] {
+    pub(crate) fn digest(&self, message: &Padded<'_>) -> [u8; 32] {
         Self::padded(&message.digest_after(self.inner)).digest_after(self.outer)
     }
 }

@@ -41,6 +41,8 @@ mod tables;
 pub mod testkit;
 mod transaction;
 mod usage;
+#[cfg(all(feature = "webhooks", any(feature = "postgres-no-tls", feature = "sqlite")))]
+mod webhook_sql;
 
 use std::{error::Error, sync::Arc};
 

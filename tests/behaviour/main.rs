@@ -100,4 +100,6 @@ mod testkit_whole;
 mod usage;
 mod usage_by_day;
 mod verification;
+#[cfg(all(feature = "webhooks", feature = "sqlite"))]
+mod webhooks;
 mod what_to_touch;

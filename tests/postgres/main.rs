@@ -32,6 +32,8 @@ mod support;
 mod tls;
 mod upgrades;
 mod usage;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use tower_api_key::{KeyRecord, Owner};
 

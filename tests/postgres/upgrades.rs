@@ -64,3 +64,39 @@ async fn tables_of_version_2_are_migrated_in_batches_with_their_keys() {
         sqlx::query("select version from api_keys where id = 'k000001'").fetch_one(&mut session).await.unwrap();
     assert_eq!(version.get::<i64, _>("version"), 5);
 }
+
+/// Times each batch of migration 4 over 1,000,000 rows, as `open` runs them.
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn figures_of_the_batches_of_migration_4() {
+    let (_server, database) = server().await;
+    database.sql("create table api_keys_schema (version bigint primary key, works_with bigint not null)").await;
+    database.sql(VERSION_2[0]).await;
+    database.sql("insert into api_keys_schema values (1, 1)").await;
+    database.sql(VERSION_2[1]).await;
+    database.sql("insert into api_keys_schema values (2, 1)").await;
+    for index in PostgresStore::MIGRATIONS[1].indexes {
+        database.sql(&index.concurrently(None, None).unwrap()).await;
+    }
+    database.sql("alter table api_keys disable trigger all").await;
+    database.sql(&ROWS.replace("2999", "999999")).await;
+    for trigger in ["api_keys_tell", "api_keys_tell_change", "api_keys_tell_all", "api_keys_version"] {
+        database.sql(&format!("alter table api_keys enable always trigger {trigger}")).await;
+    }
+    database.sql("vacuum analyze api_keys").await;
+    let started = std::time::Instant::now();
+    database.sql(&PostgresStore::MIGRATIONS[2].script(None, None).unwrap()).await;
+    println!("migration 3: {:?}", started.elapsed());
+    let batch = PostgresStore::MIGRATIONS[3].batch.unwrap();
+    let mut session = database.session().await;
+    let mut times = Vec::new();
+    for number in 0..2000 {
+        let started = std::time::Instant::now();
+        let after = if number == 0 { String::new() } else { format!("k{:06}", number * 500 - 1) };
+        let query = sqlx::query(batch).bind(after).bind(format!("k{:06}", number * 500 + 499));
+        assert_eq!(query.execute(&mut session).await.unwrap().rows_affected(), 500);
+        times.push(started.elapsed());
+    }
+    times.sort();
+    println!("2,000 batches of 500 rows: median {:?}, p99 {:?}, longest {:?}", times[1000], times[1980], times[1999]);
+}

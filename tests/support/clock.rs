@@ -23,6 +23,10 @@ impl TestClock {
         Self(Arc::new(Mutex::new(t0())))
     }
 
+    pub fn at_t0() -> Self {
+        Self::new()
+    }
+
     pub fn get(&self) -> SystemTime {
         *self.0.lock().unwrap()
     }

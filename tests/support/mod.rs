@@ -14,6 +14,8 @@ pub mod registry;
 mod requests;
 mod test_api;
 mod until;
+#[cfg(feature = "webhooks")]
+pub mod webhooks;
 
 pub use clock::{TestClock, t0};
 pub use fault::{Fault, FaultyStore};

@@ -9,6 +9,8 @@ mod requests;
 mod table;
 mod transaction;
 mod usage;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 mod write_lock;
 
 use std::{
@@ -95,6 +97,8 @@ struct MemoryState {
     /// Sends changes in their order, once a change feed has subscribed.
     changes: OnceLock<broadcast::Sender<Invalidation>>,
     events: EventLog,
+    #[cfg(feature = "webhooks")]
+    webhooks: webhooks::WebhookQueue,
 }
 
 /// The maximum number of usage records in one transaction.

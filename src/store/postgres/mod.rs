@@ -11,6 +11,8 @@ mod session;
 mod statements;
 mod timeout;
 mod transaction;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use std::{hint::black_box, io, ops::ControlFlow, panic, sync::Arc};
 

@@ -11,7 +11,7 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 9] = [
+pub(super) const MIGRATIONS: [Migration; 10] = [
     migration(1, 1, include_str!("1.sql")),
     migration(2, 1, include_str!("2.sql")),
     migration(3, 3, include_str!("3.sql")),
@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: [Migration; 9] = [
     migration(7, 3, include_str!("searches.sql")),
     migration(8, 3, include_str!("8.sql")),
     migration(9, 3, "").with_batch(include_str!("expired.sql")),
+    migration(10, 3, include_str!("webhooks.sql")),
 ];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema

@@ -12,6 +12,8 @@ mod reserve;
 mod search;
 mod statements;
 mod transaction;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use std::{hint::black_box, path::Path, sync::Arc};
 

@@ -1,0 +1,54 @@
+//! An endpoint: where to send events, and how to sign them.
+
+use http::Uri;
+
+use super::WebhookSecret;
+use crate::event::KeyEvent;
+
+/// An endpoint that receives events.
+///
+/// ```
+/// use tower_api_key::webhook::Webhook;
+///
+/// let audit = Webhook::new("audit", "https://audit.example/keys".parse()?)
+///     .secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?)
+///     .organization("acme");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The URL is sent to as it is. Take it from your configuration: if users may choose it, your sender
+/// must reject addresses of your own network.
+#[derive(Clone, Debug)]
+#[must_use = "it only describes an endpoint: pass it to a WebhookDeliverer"]
+pub struct Webhook {
+    pub(super) id: String,
+    pub(super) url: Uri,
+    pub(super) secrets: Vec<WebhookSecret>,
+    pub(super) organization: Option<String>,
+}
+
+// === impl Webhook ===
+
+impl Webhook {
+    /// Describes an endpoint. The store keeps its deliveries under `id`, so keep the id when the
+    /// URL changes. A new id receives the events from now on.
+    pub fn new(id: impl Into<String>, url: Uri) -> Self {
+        Self { id: id.into(), url, secrets: Vec::new(), organization: None }
+    }
+
+    /// Signs with this secret too. Set two while a receiver changes its secret.
+    pub fn secret(mut self, secret: WebhookSecret) -> Self {
+        self.secrets.push(secret);
+        self
+    }
+
+    /// Sends only the events of this organization. By default it sends those of all.
+    pub fn organization(mut self, organization: impl Into<String>) -> Self {
+        self.organization = Some(organization.into());
+        self
+    }
+
+    pub(super) fn receives(&self, event: &KeyEvent) -> bool {
+        self.organization.is_none() || self.organization.as_deref() == event.organization()
+    }
+}

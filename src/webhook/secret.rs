@@ -1,0 +1,63 @@
+//! The secret of an endpoint, and the signature of a request.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::key::Hmac;
+
+/// The secret that signs the requests to an endpoint. `Debug` does not show it.
+///
+/// ```
+/// use tower_api_key::webhook::{InvalidSecret, WebhookSecret};
+///
+/// let secret: WebhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
+/// let signature = secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+/// assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+/// assert_eq!("whsec_short".parse::<WebhookSecret>().unwrap_err(), InvalidSecret);
+/// # Ok::<(), InvalidSecret>(())
+/// ```
+#[derive(Clone)]
+pub struct WebhookSecret(Zeroizing<Vec<u8>>);
+
+/// The error of a text that is no webhook secret.
+///
+/// ```
+/// use tower_api_key::webhook::{InvalidSecret, WebhookSecret};
+///
+/// assert_eq!("secret".parse::<WebhookSecret>().unwrap_err(), InvalidSecret);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("a webhook secret is `whsec_` and 24 to 64 bytes in base64: make one with `openssl rand -base64 32`")]
+#[non_exhaustive]
+pub struct InvalidSecret;
+
+// === impl WebhookSecret ===
+
+impl WebhookSecret {
+    /// Returns the signature of one attempt, as the header `webhook-signature` has it. `timestamp`
+    /// is in seconds since 1970.
+    pub fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
+        let mut message = format!("{id}.{timestamp}.").into_bytes();
+        message.extend_from_slice(body);
+        format!("v1,{}", STANDARD.encode(Hmac::new(&self.0).digest(&Hmac::padded(&message))))
+    }
+}
+
+/// Parses `whsec_` and 24 to 64 bytes in base64.
+impl std::str::FromStr for WebhookSecret {
+    type Err = InvalidSecret;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSecret> {
+        let secret = text.strip_prefix("whsec_").and_then(|secret| STANDARD.decode(secret).ok()).map(Zeroizing::new);
+        secret.filter(|secret| (24..=64).contains(&secret.len())).map(Self).ok_or(InvalidSecret)
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookSecret(..)")
+    }
+}
