@@ -344,3 +344,20 @@ fn cluster_refuses_on_one_node_what_is_revoked_on_the_other() {
         assert!(std::net::TcpStream::connect(address).is_err(), "a node outlived its cluster");
     }
 }
+
+/// The receiver is down at first: the deliverer tries again.
+#[test]
+#[ignore = "needs 10 s"]
+fn webhooks_arrive_after_the_receiver_was_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples");
+    let done = std::process::Command::new(examples.join("webhooks")).arg(folder.path().join("keys.db")).output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    let events: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["api_key.issued", "api_key.revoked"]);
+    let revoked = events.iter().find(|event| event["type"] == "api_key.revoked").unwrap();
+    assert_eq!(revoked["data"]["reason"], "the example ends");
+}
