@@ -8,15 +8,17 @@ alter table api_keys
     add column reason          text,
     add column lineage         text collate "C",
     -- The expiry that was announced, so that each expiry is announced once.
-    add column expiry_notified bigint;
+    add column expiry_notified bigint,
+    -- The expiry that has an event.
+    add column expiry_recorded bigint;
 
 -- The functions of versions 1 and 2, without the updates that caches ignore: usage, announcements,
 -- and the new form of metadata, which migration 4 writes together with the lineage.
 create or replace function api_keys_version() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    if to_jsonb(old) - array['use_count', 'last_used_at', 'expiry_notified', 'lineage', 'metadata']
-            is distinct from to_jsonb(new) - array['use_count', 'last_used_at', 'expiry_notified', 'lineage', 'metadata']
+    if to_jsonb(old) - array['use_count', 'last_used_at', 'expiry_notified', 'expiry_recorded', 'lineage', 'metadata']
+            is distinct from to_jsonb(new) - array['use_count', 'last_used_at', 'expiry_notified', 'expiry_recorded', 'lineage', 'metadata']
         or (old.metadata is distinct from new.metadata and not (old.lineage is null and new.lineage is not null)) then
         new.version := old.version + 1;
     end if;
@@ -31,8 +33,8 @@ declare
     channel text;
 begin
     if tg_op = 'UPDATE' then
-        if to_jsonb(old) - array['use_count', 'last_used_at', 'expiry_notified', 'lineage', 'metadata']
-                is not distinct from to_jsonb(new) - array['use_count', 'last_used_at', 'expiry_notified', 'lineage', 'metadata']
+        if to_jsonb(old) - array['use_count', 'last_used_at', 'expiry_notified', 'expiry_recorded', 'lineage', 'metadata']
+                is not distinct from to_jsonb(new) - array['use_count', 'last_used_at', 'expiry_notified', 'expiry_recorded', 'lineage', 'metadata']
             and (old.metadata is not distinct from new.metadata or (old.lineage is null and new.lineage is not null)) then
             return null;
         end if;

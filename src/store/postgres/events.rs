@@ -64,11 +64,11 @@ const PRUNE: &str = "delete from api_key_events where seq in
 /// not match any more after the wait for its lock.
 const ANNOUNCE: &str = "with due as (
         select id from api_keys
-        where expires_at is not null and expiry_notified is distinct from expires_at and status <> 'revoked'
+        where expires_at is not null and expiry_recorded is distinct from expires_at and status <> 'revoked'
             and expires_at <= $1
         order by expires_at limit $2 for update skip locked
     )
-    update api_keys set expiry_notified = expires_at from due where api_keys.id = due.id
+    update api_keys set expiry_recorded = expires_at from due where api_keys.id = due.id
     returning api_keys.id, version, organization, environment";
 
 /// The advisory lock of the readers that set positions.

@@ -85,7 +85,7 @@ const SEARCHES: [MigrationIndex; 5] = [
 const EXPIRIES: [MigrationIndex; 1] = [MigrationIndex {
     name: "api_keys_to_expire",
     definition: "(expires_at)
-            where expires_at is not null and expiry_notified is distinct from expires_at and status <> 'revoked'",
+            where expires_at is not null and expiry_recorded is distinct from expires_at and status <> 'revoked'",
 }];
 
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]

@@ -8,3 +8,5 @@ alter table api_keys add column reason text;
 alter table api_keys add column lineage text;
 -- The expiry that was announced, so that each expiry is announced once.
 alter table api_keys add column expiry_notified integer;
+-- The expiry that has an event.
+alter table api_keys add column expiry_recorded integer;

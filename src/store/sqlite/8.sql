@@ -24,7 +24,7 @@ create index api_key_events_by_time on api_key_events (at);
 
 -- The keys whose expiry is not announced yet.
 create index api_keys_to_expire on api_keys (expires_at)
-    where expires_at is not null and expiry_notified is not expires_at and status <> 'revoked';
+    where expires_at is not null and expiry_recorded is not expires_at and status <> 'revoked';
 
 -- The events of changes that another program makes. After an insert, the library replaces the event
 -- that this trigger wrote. It writes its own event before it changes or deletes a row.

@@ -35,10 +35,10 @@ const PRUNE: &str =
 
 /// The condition of the index `api_keys_to_expire`.
 const DUE: &str = "select id, version, organization, environment from api_keys
-    where expires_at is not null and expiry_notified is not expires_at and status <> 'revoked' and expires_at <= ?1
+    where expires_at is not null and expiry_recorded is not expires_at and status <> 'revoked' and expires_at <= ?1
     order by expires_at limit ?2";
 
-const ANNOUNCE: &str = "update api_keys set expiry_notified = expires_at where id = ?1";
+const ANNOUNCE: &str = "update api_keys set expiry_recorded = expires_at where id = ?1";
 
 pub(super) async fn write(
     connection: &mut SqliteConnection,
