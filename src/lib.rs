@@ -116,6 +116,7 @@ pub mod guard;
 ))]
 pub mod guide;
 mod head;
+mod http_date;
 pub mod key;
 pub mod layer;
 pub mod manage;

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response,
+    HeaderName, HeaderValue, Method, Request, Response,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 
@@ -36,6 +36,7 @@ pub(super) struct Authenticator {
     pub(super) pass_preflight: bool,
     pub(super) hide_credentials: bool,
     pub(super) forward_identity: Option<IdentityHeader>,
+    pub(super) expiry_header: Option<HeaderName>,
     pub(super) skip: Option<SkipPath>,
     pub(super) observers: Observers,
     /// Whether the observers or the format of rejections read values of the request.
@@ -77,8 +78,16 @@ pub(super) struct ResponseActions {
     pub(super) keeps_outer: bool,
     /// Why no key was read, for a request that passes as anonymous.
     pub(super) unread: Option<(Reason, Diagnosis)>,
+    /// The headers to add, for the few requests that have any.
+    pub(super) headers: Option<Box<HeadersToAdd>>,
+}
+
+/// The headers that a response gets from the accepted key.
+pub(super) struct HeadersToAdd {
     /// The WebSocket protocol to select, if the service selects none.
-    pub(super) protocol: Option<Box<HeaderValue>>,
+    pub(super) protocol: Option<HeaderValue>,
+    /// When the key expires.
+    pub(super) expiry: Option<HeaderValue>,
 }
 
 /// The audience of a response, which decides its cache headers.
@@ -148,7 +157,9 @@ impl Authenticator {
         self.checker.reader.mark_sensitive(request.headers_mut());
         let without_others = self.checker.others(request).map(|others| self.checker.reader.without(&others));
         let reader = without_others.as_ref().unwrap_or(&self.checker.reader);
-        let protocol = reader.take_protocol(request.headers_mut()).map(Box::new);
+        let protocol = reader.take_protocol(request.headers_mut());
+        let expiry = if self.expiry_header.is_some() { self.checker.expiry(&principal) } else { None };
+        let has_headers = protocol.is_some() || expiry.is_some();
         if self.hide_credentials {
             hide_credentials(reader, request);
         }
@@ -159,7 +170,7 @@ impl Authenticator {
             decision: self.is_observed().then(|| Decision::accepted(&principal, outdated)),
             audience: Audience::Principal,
             scheme: Some(principal.interned_scheme()),
-            protocol,
+            headers: has_headers.then(|| Box::new(HeadersToAdd { protocol, expiry })),
             ..ResponseActions::default()
         };
         let verdict = self.after_verify.check(&principal, request);

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::HeaderName;
+
 use super::{
     ApiKeyLayer,
     admit::{Authenticator, SkipPath},
@@ -82,6 +84,7 @@ pub struct ApiKeyLayerBuilder {
     pub(super) hide_credentials: bool,
     pub(super) hide_forbidden_details: bool,
     pub(super) forward_identity: Option<String>,
+    pub(super) expiry_header: Option<HeaderName>,
     pub(super) skip: Option<SkipPath>,
     pub(super) after_verify: AfterVerify,
     pub(super) observers: Observers,
@@ -110,6 +113,7 @@ impl ApiKeyLayerBuilder {
             hide_credentials: false,
             hide_forbidden_details: false,
             forward_identity: None,
+            expiry_header: None,
             skip: None,
             after_verify: AfterVerify::default(),
             observers: observe::built_in(),
@@ -191,6 +195,7 @@ impl ApiKeyLayerBuilder {
             pass_preflight: self.pass_preflight,
             hide_credentials: self.hide_credentials,
             forward_identity,
+            expiry_header: self.expiry_header,
             skip: self.skip,
             observers: self.observers,
         };
@@ -220,6 +225,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("hide_credentials", &self.hide_credentials)
             .field("hide_forbidden_details", &self.hide_forbidden_details)
             .field("forward_identity", &self.forward_identity)
+            .field("expiry_header", &self.expiry_header)
             .finish_non_exhaustive()
     }
 }

@@ -6,9 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Request, Uri};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use crate::{
+    http_date::imf_fixdate,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, PreparedKey},
     observe::PreviousPepper,
     principal::Principal,
@@ -203,6 +204,12 @@ impl Checker {
         };
         let verified = verified.map_err(|rejection| rejection.by_scheme(Some(scheme)))?;
         Ok(Principal::new(verified, scheme))
+    }
+
+    /// Returns when the key stops working, for a header.
+    #[cold]
+    pub(super) fn expiry(&self, principal: &Principal) -> Option<HeaderValue> {
+        self.bounds.end(principal.record()).and_then(imf_fixdate)
     }
 
     /// Adds the likely mistake in the text of the key to a rejection. A pending lookup keeps the

@@ -23,6 +23,7 @@ mod admit;
 mod after_verify;
 mod builder;
 mod check;
+mod expiry_header;
 mod forward;
 mod future;
 mod observation;

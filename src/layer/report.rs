@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::{
-    admit::{Audience, Authenticator, ResponseActions},
+    admit::{Audience, Authenticator, HeadersToAdd, ResponseActions},
     observation::Observation,
     sharded_arc::ArcShard,
 };
@@ -86,8 +86,8 @@ impl Report {
         }
         self.emit();
         self.set_cache_headers(&mut response);
-        if self.actions.protocol.is_some() {
-            self.select_protocol(&mut response);
+        if let Some(headers) = self.actions.headers.take() {
+            self.add(*headers, &mut response);
         }
         response.map(ResponseBody::inner)
     }
@@ -136,12 +136,17 @@ impl Report {
         self.authenticator.renderer.vary().write(headers);
     }
 
-    /// Selects the WebSocket protocol that named the key in the offer of the client, if the service
-    /// has accepted the connection and selected none.
-    fn select_protocol<B>(&mut self, response: &mut Response<B>) {
+    /// Adds the expiry of the key. Selects the WebSocket protocol that named the key in the offer
+    /// of the client, if the service has accepted the connection and selected none.
+    #[cold]
+    fn add<B>(&self, added: HeadersToAdd, response: &mut Response<B>) {
         let is_accepted = response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_success();
-        if let Some(protocol) = self.actions.protocol.take().filter(|_| is_accepted) {
-            response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL).or_insert(*protocol);
+        let headers = response.headers_mut();
+        if let Some(protocol) = added.protocol.filter(|_| is_accepted) {
+            headers.entry(SEC_WEBSOCKET_PROTOCOL).or_insert(protocol);
+        }
+        if let (Some(name), Some(expiry)) = (&self.authenticator.expiry_header, added.expiry) {
+            headers.insert(name, expiry);
         }
     }
 

@@ -143,6 +143,11 @@ impl KeyRecord {
 }
 
 impl LayerBounds {
+    /// Returns when the key stops working: at the expiry of its record, or sooner by a policy.
+    pub(crate) fn end(&self, record: &KeyRecord) -> Option<SystemTime> {
+        end_under(self.restrictions.as_ref().and_then(|restrictions| restrictions.policies.as_deref()), record)
+    }
+
     pub(crate) fn restrict(&mut self) -> &mut Restrictions {
         self.restrictions.get_or_insert_default()
     }
@@ -175,9 +180,13 @@ impl Validity {
 
     /// Returns when the key stops working: at the expiry of its record, or sooner by the policy.
     pub(crate) fn end(&self, record: &KeyRecord) -> Option<SystemTime> {
-        let bound = self.policies.as_ref().and_then(|policies| policies.bound_of(record)).and_then(|(_, end)| end);
-        record.expires_at().into_iter().chain(bound).min()
+        end_under(self.policies.as_deref(), record)
     }
+}
+
+fn end_under(policies: Option<&ExpiryPolicies>, record: &KeyRecord) -> Option<SystemTime> {
+    let bound = policies.and_then(|policies| policies.bound_of(record)).and_then(|(_, end)| end);
+    record.expires_at().into_iter().chain(bound).min()
 }
 
 impl Verified {

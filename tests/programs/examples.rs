@@ -351,7 +351,8 @@ fn cluster_refuses_on_one_node_what_is_revoked_on_the_other() {
 fn webhooks_arrive_after_the_receiver_was_down() {
     let folder = tempfile::tempdir().unwrap();
     let examples = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples");
-    let done = std::process::Command::new(examples.join("webhooks")).arg(folder.path().join("keys.db")).output().unwrap();
+    let done =
+        std::process::Command::new(examples.join("webhooks")).arg(folder.path().join("keys.db")).output().unwrap();
     let said = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
     let events: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

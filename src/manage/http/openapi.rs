@@ -47,7 +47,7 @@ const WITH_BODY: [(&str, &str); 3] =
     [("413", "The body is too large"), ("415", "The body is not in JSON"), ("422", "A member of the body is invalid")];
 
 /// The operations that take `If-Match`.
-const CONDITIONAL: [&str; 4] = ["edit", "regenerate", "rotate", "revoke"];
+const CONDITIONAL: [&str; 5] = ["edit", "regenerate", "rotate", "revoke", "revoke_self"];
 
 /// Returns the document of a router that is nested under `prefix`, behind a layer with this policy.
 pub(super) fn document(policy: &SchemePolicy, prefix: &str, serves_self: bool) -> Value {
@@ -106,7 +106,7 @@ fn complete(prefix: &str, mut item: Value) -> Value {
         if id == "regenerate" {
             operation["requestBody"]["required"] = false.into();
         }
-        if id == "revoke" {
+        if ["revoke", "revoke_self"].contains(&&*id) {
             operation["responses"]["422"] = answer("The reason is invalid", true);
         }
         if CONDITIONAL.contains(&&*id) {
