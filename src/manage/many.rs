@@ -91,9 +91,9 @@ impl KeyManager {
     ///
     /// The bounds of the actor override the filter, as in [`KeyManager::list`]. The keys are
     /// changed in batches of at most 100, each in one transaction. The transaction reads the keys
-    /// again: one that the filter no longer matches is not changed. Each change has its event, and calls the
-    /// hooks. If the process ends midway, or an error is returned, the batches before are changed;
-    /// repeat the call to change the rest.
+    /// again: one that the filter no longer matches is not changed. Each change has its event, and
+    /// calls the hooks. If the process ends midway, or an error is returned, the batches before are
+    /// changed; repeat the call to change the rest.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, manage::{Actor, BulkChange, ChangeMany, ManageError}};

@@ -142,7 +142,7 @@ impl KeyManager {
     ) -> Result<Replacements, ManageError> {
         self.run_as(actor, Action::UPDATE, WorkKind::Read, |_, _| async { Ok(()) }).await?;
         let mut actor = actor.clone();
-        // It stands for one replacement.
+        // An idempotency key is for one replacement only.
         actor.details.idempotency_key = None;
         let mut replacements = Replacements {
             manager: self.clone(),

@@ -1,5 +1,6 @@
 //! M5, M16, S1, S2, S4, S5, S8: faults of the SQLite store.
 
+mod batches;
 mod fairness;
 mod files;
 #[cfg(all(target_os = "linux", feature = "admin-api"))]
