@@ -83,7 +83,17 @@ impl KeyManager {
             let id = id.clone();
             move |manager: Self, actor| {
                 let id = id.clone();
-                async move { retried(is_version_conflict, || manager.try_replace_key(&actor, &id, rotation)).await }
+                async move {
+                    let attempt = || async {
+                        let done = manager.try_replace_key(&actor, &id, rotation).await;
+                        if done.is_err() {
+                            // A concurrent repeat may have replaced the key meanwhile.
+                            manager.once(&actor, Request::replacement(&id, rotation)).await?;
+                        }
+                        done
+                    };
+                    retried(is_version_conflict, attempt).await
+                }
             }
         };
         match self.run_as(actor, Action::UPDATE, WorkKind::Add, work).await {
