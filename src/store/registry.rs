@@ -18,8 +18,8 @@ pub trait KeyRegistry: KeyStore {
     /// limit.
     ///
     /// Refuses with [`RegistryError::ActorChanged`], [`RegistryError::DuplicateId`],
-    /// [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order; before the
-    /// limit, a repeated idempotency key with [`IdempotencyRecord::answer`].
+    /// [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order; before
+    /// the limit, a repeated idempotency key with [`IdempotencyRecord::answer`].
     ///
     /// # Errors
     ///

@@ -6,8 +6,8 @@ use tower_api_key::{
     Author, KeyDigest, KeyId, KeyRecord, KeyStore,
     manage::{EventCursor, EventFilter, KeyEvent, KeyEventKind},
     store::{
-        ChangeKind, ChangeScope, KeyFilter, MemoryStore, MemoryTransaction, RegistryChange, RegistryError,
-        RegistryTransaction, TransactionalStore, UsageDelta,
+        ChangeKind, ChangeScope, IdempotencyRecord, KeyFilter, MemoryStore, MemoryTransaction, RegistryChange,
+        RegistryError, RegistryTransaction, TransactionalStore, UsageDelta,
     },
 };
 
@@ -77,6 +77,10 @@ impl TransactionalStore for WrongEvents {
 
     async fn read_page(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, Infallible> {
         self.keys.read_page(filter).await
+    }
+
+    async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, Infallible> {
+        self.keys.read_idempotency(id).await
     }
 
     async fn begin(&self, scope: ChangeScope<'_>) -> Result<MemoryTransaction<'_>, Infallible> {
