@@ -1,3 +1,5 @@
+import { conditions, searching, watch } from "/search.js";
+
 const find = (selector, inside = document) => inside.querySelector(selector);
 const findAll = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 
@@ -163,7 +165,8 @@ async function more() {
 }
 
 async function load(from) {
-  const query = new URLSearchParams({ limit: 50 });
+  const query = conditions();
+  query.set("limit", 50);
   if (from) query.set("cursor", from);
   const page = await call("GET", `/admin/keys?${query}`);
   keys = from ? [...keys, ...page.keys] : page.keys;
@@ -173,7 +176,8 @@ async function load(from) {
 function drawKeys() {
   find("#rows").replaceChildren(...keys.map(drawKey));
   find("#key-table").hidden = keys.length === 0;
-  find("#empty").hidden = keys.length > 0;
+  find("#empty").hidden = keys.length > 0 || cursor;
+  find("#empty").textContent = searching() ? "No key matches." : "There are no keys yet. Create the first one with “New key”.";
   find("#more").hidden = !cursor;
 }
 
@@ -413,6 +417,7 @@ function forgetKey() {
   find("#copied").textContent = "";
 }
 
+watch(() => session && refresh());
 find("#shown").addEventListener("close", forgetKey);
 window.addEventListener("pagehide", forgetKey);
 window.addEventListener("pageshow", ({ persisted }) => persisted && location.reload());

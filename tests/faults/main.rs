@@ -28,5 +28,7 @@ mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod registries;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod searches;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,6 +1,7 @@
 //! Tests the dashboard in a browser, as an administrator and as a member.
 
 mod page;
+mod search;
 mod sessions;
 mod usage;
 mod walk;

@@ -1,0 +1,56 @@
+// The search above the list, and the search for a key by its own text.
+
+const find = (selector) => document.querySelector(selector);
+const MONTH = 30 * 86_400_000;
+
+// The query parameters of the conditions that are set.
+export function conditions() {
+  const set = new URLSearchParams();
+  const name = find("#search-name").value.trim();
+  if (name) set.set("name_contains", name);
+  if (find("#search-status").value) set.set("status", find("#search-status").value);
+  if (find("#search-type").value) set.set("type", find("#search-type").value);
+  if (find("#search-unused").checked) set.set("never_used", "true");
+  if (find("#search-expiring").checked) {
+    set.set("sort", "expiry");
+    set.set("expires_after", new Date().toISOString());
+    set.set("expires_before", new Date(Date.now() + MONTH).toISOString());
+  }
+  return set;
+}
+
+export const searching = () => conditions().size > 0;
+
+// Calls `changed` after each change of a condition, at most five times a second.
+export function watch(changed) {
+  let timer = null;
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(changed, 200);
+  };
+  find("#search").addEventListener("input", later);
+  find("#search").addEventListener("submit", (event) => event.preventDefault());
+}
+
+// The text is sent in a body and forgotten: an address would be written into logs.
+async function findByText(event) {
+  event.preventDefault();
+  const field = find("#find-text");
+  const body = JSON.stringify({ key: field.value.trim() });
+  field.value = "";
+  const headers = { "Content-Type": "application/json" };
+  const request = { method: "POST", headers, body, credentials: "same-origin", cache: "no-store" };
+  const response = await fetch("/admin/keys/find", request).catch(() => null);
+  const answer = (await response?.json().catch(() => null)) ?? {};
+  find("#found").textContent = response?.ok ? described(answer) : (answer.detail ?? "The server cannot be reached.");
+}
+
+function described(key) {
+  const owner = key.owner ? `, of ${key.owner}` : "";
+  return `${key.name ?? "An unnamed key"}${owner}: ${key.status}. Its id is ${key.id}.`;
+}
+
+find("#find-form").addEventListener("submit", findByText);
+window.addEventListener("pagehide", () => {
+  find("#find-text").value = "";
+});

@@ -1,0 +1,69 @@
+//! The search of the list, and a key that is found by its text.
+
+use std::time::Duration;
+
+use fantoccini::Locator;
+
+use super::{
+    page::{Page, open},
+    walk::create,
+};
+use crate::browser::Browser;
+use crate::example::Example;
+use crate::support::bounds::REPLY;
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn keys_are_searched_and_found_by_their_text() {
+    let server = Example::start("dashboard");
+    let browser = Browser::start().await;
+    let page = open(&server, &browser).await;
+    let admin = server.keys["admin"].clone();
+    let walked = tokio::spawn(walk(page, admin)).await;
+    browser.client.clone().close().await.unwrap();
+    let log = server.errors();
+    server.stop();
+    let key = walked.unwrap();
+    assert!(!log.contains(&key), "a key in the log");
+}
+
+async fn walk(mut page: Page, admin: String) -> String {
+    page.sign_in(&admin).await;
+    page.settle().await;
+    let key = create(&mut page).await;
+    see_rows(&page, 2).await;
+    page.fill("#search-name", "ADMIN").await;
+    see_rows(&page, 1).await;
+    page.script("document.querySelector('#search-name').value = ''").await;
+    page.fill("#search-name", "nowhere").await;
+    see_rows(&page, 0).await;
+    assert_eq!(page.text("#empty").await, "No key matches.");
+    page.photograph("search").await;
+    page.script("document.querySelector('#search').reset()").await;
+    for (control, rows) in [("#search-expiring", 0), ("#search-expiring", 2), ("#search-type option[value=bot]", 1)] {
+        page.click(control).await;
+        see_rows(&page, rows).await;
+    }
+    page.click("#search-status option[value=revoked]").await;
+    see_rows(&page, 0).await;
+
+    page.click("#find summary").await;
+    for (text, expected) in [(key.as_str(), "<b>ci</b>, of Bot: active."), ("acme_unknown", "There is no such key.")] {
+        page.fill("#find-text", text).await;
+        page.click("#find-button").await;
+        page.see(Locator::XPath(&format!("//*[@id = 'found' and contains(., '{expected}')]"))).await;
+        page.assert_no_key().await;
+    }
+    page.photograph("find").await;
+    key
+}
+
+async fn see_rows(page: &Page, rows: usize) {
+    let css = format!("#rows:not(:has(tr:nth-child({})))", rows + 1);
+    let there = if rows == 0 { css } else { format!("{css}:has(tr:nth-child({rows}))") };
+    let start = std::time::Instant::now();
+    while page.script(&format!("return !!document.querySelector('{there}')")).await != true {
+        assert!(start.elapsed() < REPLY, "{rows} rows: {}", page.text("#rows").await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
