@@ -28,7 +28,7 @@ export function watch(changed) {
     clearTimeout(timer);
     timer = setTimeout(changed, 200);
   };
-  find("#search").addEventListener("input", later);
+  for (const event of ["input", "change"]) find("#search").addEventListener(event, later);
   find("#search").addEventListener("submit", (event) => event.preventDefault());
 }
 

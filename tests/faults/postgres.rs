@@ -6,6 +6,7 @@
 mod change_feed;
 mod figures;
 mod lists;
+mod searches;
 
 use tower_api_key::{Owner, store::KeyFilter};
 
@@ -25,7 +26,7 @@ async fn fill(database: &Database, organization: &str, count: u32, set: &str) {
     database.sql(&format!("begin; alter table api_keys disable trigger user; {rows}; {ENABLE}; commit")).await;
 }
 
-const ENABLE: &str = "alter table api_keys enable always trigger api_keys_tell;
+pub(super) const ENABLE: &str = "alter table api_keys enable always trigger api_keys_tell;
     alter table api_keys enable always trigger api_keys_tell_change;
     alter table api_keys enable always trigger api_keys_tell_all;
     alter table api_keys enable always trigger api_keys_version";

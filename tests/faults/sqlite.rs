@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use tower_api_key::{KeyRecord, KeyRegistry, Owner, store::SqliteStore};
 
 /// A directory with a database in a subdirectory.
-struct File(TempDir);
+pub(super) struct File(TempDir);
 
 impl File {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("keys")).unwrap();
         Self(folder)
@@ -36,17 +36,17 @@ impl File {
         self.0.path().join(format!("keys/keys.db{ending}"))
     }
 
-    async fn open(&self) -> SqliteStore {
+    pub(super) async fn open(&self) -> SqliteStore {
         SqliteStore::open(self.path()).await.unwrap()
     }
 
     /// The file as another program sees it.
-    async fn raw(&self) -> SqlitePool {
+    pub(super) async fn raw(&self) -> SqlitePool {
         SqlitePool::connect_with(SqliteConnectOptions::new().filename(self.path())).await.unwrap()
     }
 }
 
-async fn sql(pool: &SqlitePool, statement: impl Into<String>) {
+pub(super) async fn sql(pool: &SqlitePool, statement: impl Into<String>) {
     sqlx::raw_sql(AssertSqlSafe(statement.into())).execute(pool).await.unwrap();
 }
 

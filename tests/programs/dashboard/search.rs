@@ -63,7 +63,9 @@ async fn see_rows(page: &Page, rows: usize) {
     let there = if rows == 0 { css } else { format!("{css}:has(tr:nth-child({rows}))") };
     let start = std::time::Instant::now();
     while page.script(&format!("return !!document.querySelector('{there}')")).await != true {
-        assert!(start.elapsed() < REPLY, "{rows} rows: {}", page.text("#rows").await);
+        let set = "return JSON.stringify([...document.querySelectorAll('#search input, #search select')]
+            .map(({ value, checked }) => [value, checked])) + document.querySelector('#list-message').textContent";
+        assert!(start.elapsed() < REPLY, "{rows} rows: {} {}", page.script(set).await, page.text("#rows").await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
