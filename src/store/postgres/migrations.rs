@@ -60,16 +60,17 @@ const LISTS_AND_LIMITS: [MigrationIndex; 5] = [
 ];
 
 /// An index for each order of a search. Each has an expression or an operator class that no other
-/// index has, so the planner never uses one in place of another.
+/// index has, so the planner never uses one in place of another: neither for a search nor, with an
+/// incremental sort, for the count of a key limit.
 const SEARCHES: [MigrationIndex; 5] = [
     MigrationIndex { name: "api_keys_search_lineage", definition: "(lineage, id text_pattern_ops)" },
     MigrationIndex {
         name: "api_keys_search_expiry",
-        definition: "(organization, expires_at, id) where expires_at is not null",
+        definition: "(organization, (expires_at - 0), id) where (expires_at - 0) is not null",
     },
     MigrationIndex {
         name: "api_keys_search_expiry_everywhere",
-        definition: "((expires_at + 0), id) where expires_at is not null",
+        definition: "((expires_at + 0), id) where (expires_at + 0) is not null",
     },
     MigrationIndex {
         name: "api_keys_search_name",

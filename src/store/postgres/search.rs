@@ -66,8 +66,8 @@ impl Dialect for Postgres {
     fn place(walk: Walk) -> &'static str {
         match walk {
             Walk::List | Walk::Everywhere | Walk::Lineage => "",
-            Walk::Expiry => "expires_at",
             // Expressions of one index each.
+            Walk::Expiry => "(expires_at - 0)",
             Walk::ExpiryEverywhere => "(expires_at + 0)",
             Walk::Name => "(name collate \"C\")",
             Walk::NameEverywhere => "((name || '') collate \"C\")",

@@ -191,7 +191,9 @@ impl<'f> Statement<'f> {
                 covered.push(Condition::same("lineage", filter.lineage.as_ref().map(crate::KeyId::as_str)))
             }
             Walk::Everywhere => covered.push(Condition::new("id >= ''", [])),
-            Walk::Expiry | Walk::ExpiryEverywhere => covered.push(Condition::new("expires_at is not null", [])),
+            Walk::Expiry | Walk::ExpiryEverywhere => {
+                covered.push(Condition::new(format!("{place} is not null"), []));
+            }
             Walk::Name | Walk::NameEverywhere => covered.push(Condition::new("name is not null", [])),
         }
         if matches!(self.walk, Walk::List | Walk::Expiry | Walk::Name) {
