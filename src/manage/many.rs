@@ -127,7 +127,7 @@ impl KeyManager {
 
     async fn change_matching(&self, actor: &Actor, many: ChangeMany) -> Result<BulkResult, ManageError> {
         self.check_may_batch(actor, many.change).await?;
-        let mut filter = many.filter.from_begin().limit(BATCH);
+        let mut filter = many.filter.first_page().limit(BATCH);
         let batch = KeyBatch::new(many.change, []).matching(actor.within_organization(filter.clone())?);
         let (mut result, mut own) = (BulkResult::default(), None);
         loop {

@@ -153,7 +153,7 @@ impl KeyManager {
             own: None,
             made: HashSet::new(),
         };
-        replacements.read(filter.from_begin().limit(BATCH)).await?;
+        replacements.read(filter.first_page().limit(BATCH)).await?;
         Ok(replacements)
     }
 }

@@ -130,9 +130,9 @@ impl<'de> Deserialize<'de> for Filter {
 
 impl PartialSchema for Filter {
     fn schema() -> RefOr<Schema> {
-        let object = |object, name: &'static str| match SWITCHES.contains(&name) {
-            true => ObjectBuilder::property(object, name, Object::with_type(Type::Boolean)),
-            false => ObjectBuilder::property(object, name, Object::with_type(Type::String)),
+        let object = |object, name: &'static str| {
+            let kind = if SWITCHES.contains(&name) { Type::Boolean } else { Type::String };
+            ObjectBuilder::property(object, name, Object::with_type(kind))
         };
         let about = "The conditions of a search, as the parameters of a list. A key must meet all of them.";
         let all = Conditions::names().fold(ObjectBuilder::new().description(Some(about)), object);

@@ -42,9 +42,8 @@ impl<S: Sync> FromRequestParts<S> for RequestIdempotencyKey {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let mut values = parts.headers.get_all(HEADER).iter();
         let key = match (values.next(), values.next()) {
-            (None, _) => None,
             (Some(value), None) => value.to_str().ok().and_then(parse),
-            (Some(_), Some(_)) => None,
+            (None, _) | (Some(_), Some(_)) => None,
         };
         if key.is_none() && parts.headers.contains_key(HEADER) {
             return Err(ApiError::from(ManageError::IdempotencyKey));

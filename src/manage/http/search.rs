@@ -143,9 +143,11 @@ impl Conditions {
 
     /// Returns the filter of these conditions, in the organization of the actor.
     pub(super) fn into_filter(self) -> KeyFilter {
-        let mut filter = KeyFilter::default();
-        filter.all_organizations = self.organizations.is_some();
-        filter.owner = self.owner.map(Owner::User);
+        let mut filter = KeyFilter {
+            all_organizations: self.organizations.is_some(),
+            owner: self.owner.map(Owner::User),
+            ..KeyFilter::default()
+        };
         filter.owner_kind = self.r#type.map(|kind| match kind {
             KeyType::User => OwnerKind::User,
             KeyType::Bot => OwnerKind::ServiceAccount,

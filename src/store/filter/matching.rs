@@ -33,11 +33,11 @@ impl KeyFilter {
             limit: self.limit,
             ..Self::default()
         };
-        self.clone().from_begin() != all
+        self.clone().first_page() != all
     }
 
     /// Returns the filter without a cursor.
-    pub(crate) fn from_begin(self) -> Self {
+    pub(crate) fn first_page(self) -> Self {
         Self { after: None, after_place: None, ..self }
     }
 

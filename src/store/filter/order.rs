@@ -72,6 +72,7 @@ impl KeyOrder {
     }
 
     /// Returns the place of a record in this order; `None` inside if the order has no such record.
+    #[allow(clippy::option_option, reason = "the outer one is whether there is a record, the inner one its value")]
     pub(crate) fn place(self, record: &KeyRecord) -> Option<Option<Place>> {
         match self {
             Self::Newest | Self::Oldest => Some(None),

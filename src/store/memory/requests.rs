@@ -22,7 +22,7 @@ impl Requests {
     }
 
     /// Stores a record in place of an expired one, and removes some expired records.
-    pub(super) fn put(&mut self, record: IdempotencyRecord, now: SystemTime) {
+    pub(super) fn put(&mut self, record: &IdempotencyRecord, now: SystemTime) {
         self.by_end.insert((record.expires_at, record.id));
         if let Some(expired) = self.by_id.insert(record.id, record.clone())
             && expired.expires_at != record.expires_at

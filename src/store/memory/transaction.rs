@@ -125,7 +125,7 @@ impl MemoryState {
                     }
                 }
             }
-            Write::Claim(record, now) => self.requests().put(record, now),
+            Write::Claim(record, now) => self.requests().put(&record, now),
             Write::Event(event) => self.events.push(event),
             Write::Announced(end, id) => index.announced(end, id),
             Write::Rejected(record) => replaced.push(record.into_fields()),

@@ -274,10 +274,10 @@ pub(super) async fn an_expiry_has_one_event(registry: impl KeyRegistry) {
     let mut seen = seen(&all[before.len()..]);
     seen[..2].sort_by_key(|(_, id, _)| *id);
     seen[3..].sort_by_key(|(_, id, _)| *id);
-    use KeyEventKind::{Edited, Expired};
     let version = later.version();
-    let expected =
-        [(Expired, "a", 0), (Expired, "c", 0), (Edited, "a", version), (Expired, "a", version), (Expired, "b", 0)];
+    let expired = |id, version| (KeyEventKind::Expired, id, version);
+    let edited = (KeyEventKind::Edited, "a", version);
+    let expected = [expired("a", 0), expired("c", 0), edited, expired("a", version), expired("b", 0)];
     assert_eq!(seen, expected, "the events of expiries");
     assert_eq!(stored(&registry, "a").await.version(), version, "an announced expiry is no change of the key");
 }

@@ -43,8 +43,11 @@ fn keys() -> Vec<KeyRecord> {
     (0..96).map(key).collect()
 }
 
+/// Adds a condition.
+type Selection = fn(KeyFilter) -> KeyFilter;
+
 /// Conditions, each of which some keys meet.
-fn conditions() -> Vec<(&'static str, fn(KeyFilter) -> KeyFilter)> {
+fn conditions() -> Vec<(&'static str, Selection)> {
     vec![
         ("none", |all| all),
         ("revoked too", KeyFilter::with_revoked),
