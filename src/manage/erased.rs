@@ -8,8 +8,8 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyRegistry,
-        RegistryError, Replacement, UsageDelta, UtcDay, box_error,
+        BoxError, ChangeContext, DayUsage, ExpiryClaim, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage,
+        KeyRegistry, RegistryError, Replacement, UsageDelta, UtcDay, box_error,
     },
 };
 
@@ -36,6 +36,8 @@ pub(super) trait ErasedRegistry: Send + Sync {
     fn rehash(self: Arc<Self>, id: KeyId, from: KeyDigest, to: KeyDigest) -> Done<KeyRecord>;
     fn find_idempotency(self: Arc<Self>, id: [u8; 32]) -> Done<Option<IdempotencyRecord>>;
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()>;
+    fn claim_expiring(self: Arc<Self>, claim: ExpiryClaim) -> Done<Option<Vec<KeyRecord>>>;
+    fn release_expiring(self: Arc<Self>, records: Vec<KeyRecord>) -> Done<()>;
     fn usage(self: Arc<Self>, id: KeyId, days: RangeInclusive<UtcDay>) -> Done<Option<Vec<DayUsage>>>;
     fn prune_usage(self: Arc<Self>, before: UtcDay) -> Done<u64>;
     fn events_since(self: Arc<Self>, cursor: EventCursor, limit: usize) -> Done<Option<Vec<KeyEvent>>>;
@@ -107,6 +109,14 @@ impl<R: KeyRegistry> ErasedRegistry for R {
 
     fn record_usage(self: Arc<Self>, usage: Vec<UsageDelta>) -> Done<()> {
         Box::pin(async move { map_store_error(KeyRegistry::record_usage(&*self, &usage).await) })
+    }
+
+    fn claim_expiring(self: Arc<Self>, claim: ExpiryClaim) -> Done<Option<Vec<KeyRecord>>> {
+        Box::pin(async move { map_store_error(KeyRegistry::claim_expiring(&*self, &claim).await) })
+    }
+
+    fn release_expiring(self: Arc<Self>, records: Vec<KeyRecord>) -> Done<()> {
+        Box::pin(async move { map_store_error(KeyRegistry::release_expiring(&*self, &records).await) })
     }
 
     fn usage(self: Arc<Self>, id: KeyId, days: RangeInclusive<UtcDay>) -> Done<Option<Vec<DayUsage>>> {

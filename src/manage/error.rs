@@ -163,6 +163,10 @@ pub enum ManageError {
     /// The key is expired, so it cannot be replaced. Issue a new key.
     #[error("the key {0} is expired: issue a new one")]
     Expired(KeyId),
+    /// The store does not keep which expiries were announced: see
+    /// [`KeyRegistry::claim_expiring`](crate::KeyRegistry::claim_expiring).
+    #[error("the key store does not keep which expiries were announced")]
+    AnnouncementsNotKept,
     /// A new key cannot be generated, or an imported key is too long or has a wrong format; see
     /// [`KeyManager::import`](crate::KeyManager::import).
     #[error(transparent)]
@@ -193,7 +197,7 @@ impl ManageError {
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
     /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
-    /// | 501    | `UsageNotKept`, [`RegistryError::IdempotencyUnsupported`]                              |
+    /// | 501    | `UsageNotKept`, `AnnouncementsNotKept`, [`RegistryError::IdempotencyUnsupported`]      |
     /// | 503    | `Format`, `Store`                                                                      |
     ///
     /// ```
@@ -245,7 +249,9 @@ impl ManageError {
             | Self::ExpiryRequired
             | Self::Registry(RegistryError::IdempotencyMismatch) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::VersionMismatch(_) => StatusCode::PRECONDITION_FAILED,
-            Self::UsageNotKept | Self::Registry(RegistryError::IdempotencyUnsupported) => StatusCode::NOT_IMPLEMENTED,
+            Self::UsageNotKept | Self::AnnouncementsNotKept | Self::Registry(RegistryError::IdempotencyUnsupported) => {
+                StatusCode::NOT_IMPLEMENTED
+            }
             Self::Expired(_) | Self::Registry(_) => StatusCode::CONFLICT,
             Self::Format(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

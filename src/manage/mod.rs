@@ -40,6 +40,7 @@ mod event_settings;
 #[cfg(feature = "admin-api")]
 mod event_view;
 mod events;
+mod expiring;
 mod expiry;
 mod failure_log;
 mod find;

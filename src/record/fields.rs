@@ -72,6 +72,10 @@ impl Fields {
         self.cold()?.expires_at
     }
 
+    pub(crate) fn replaced_by(&self) -> Option<&KeyId> {
+        self.cold()?.replaced_by.as_ref()
+    }
+
     pub(crate) fn is_revoked(&self) -> bool {
         self.status == Status::Revoked
     }

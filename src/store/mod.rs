@@ -15,6 +15,7 @@ mod erased;
 mod event_row;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 mod event_sql;
+mod expiry_claim;
 mod filter;
 mod idempotency;
 mod join;
@@ -56,6 +57,7 @@ pub use change_feed::{ChangeFeed, Invalidation};
 pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
 pub use day::{InvalidDay, UtcDay};
 pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
+pub use expiry_claim::ExpiryClaim;
 pub use filter::{KeyFilter, KeyOrder, OwnerKind, PageCursor, TimeRange};
 pub(crate) use idempotency::LIFETIME as IDEMPOTENCY_LIFETIME;
 pub use idempotency::{IdempotencyKey, IdempotencyRecord};

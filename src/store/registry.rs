@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, time::SystemTime};
 
 use super::{
-    ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyStore, RegistryError,
-    Replacement, UsageDelta, UtcDay, registry_defaults,
+    ChangeContext, DayUsage, ExpiryClaim, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyStore,
+    RegistryError, Replacement, UsageDelta, UtcDay, registry_defaults,
 };
 use crate::{
     event::{EventCursor, EventFilter, KeyEvent},
@@ -296,5 +296,35 @@ pub trait KeyRegistry: KeyStore {
     /// The store failed.
     fn record_expiries(&self, _: SystemTime, _: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
         async { Ok(0) }
+    }
+
+    /// Marks the next expiries of the claim as announced, and returns their records in the order of
+    /// the expiries. An expiry is returned once, also if several callers, also of several
+    /// processes, race. A mark is that of one expiry, so a key with a new expiry has none. It is no
+    /// field of a record: it changes no version and writes no event.
+    ///
+    /// Returns `None` if the registry keeps no marks, as the default implementation does.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: see [Failures](KeyRegistry#failures).
+    fn claim_expiring(
+        &self,
+        _claim: &ExpiryClaim,
+    ) -> impl Future<Output = Result<Option<Vec<KeyRecord>>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Removes the marks that [`claim_expiring`](Self::claim_expiring) has set for the expiries of
+    /// these records, so that it returns them once more. A record that has another expiry now stays
+    /// as it is.
+    ///
+    /// The default implementation does nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: see [Failures](KeyRegistry#failures).
+    fn release_expiring(&self, _records: &[KeyRecord]) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async { Ok(()) }
     }
 }

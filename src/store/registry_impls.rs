@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, sync::Arc, time::SystemTime};
 
 use super::{
-    ChangeContext, DayUsage, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyRegistry, RegistryError,
-    Replacement, TransactionalStore, UsageDelta, UtcDay, change,
+    ChangeContext, DayUsage, ExpiryClaim, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, KeyPage, KeyRegistry,
+    RegistryError, Replacement, TransactionalStore, UsageDelta, UtcDay, change,
 };
 use crate::{
     event::{EventCursor, EventFilter, KeyEvent},
@@ -147,6 +147,14 @@ impl<S: TransactionalStore> KeyRegistry for S {
     async fn record_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, S::Error> {
         self.write_expiries(now, limit).await
     }
+
+    async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, S::Error> {
+        TransactionalStore::claim_expiring(self, claim).await
+    }
+
+    async fn release_expiring(&self, records: &[KeyRecord]) -> Result<(), S::Error> {
+        TransactionalStore::release_expiring(self, records).await
+    }
 }
 
 impl<R: KeyRegistry> KeyRegistry for Arc<R> {
@@ -283,5 +291,13 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
 
     async fn record_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, R::Error> {
         R::record_expiries(self, now, limit).await
+    }
+
+    async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, R::Error> {
+        R::claim_expiring(self, claim).await
+    }
+
+    async fn release_expiring(&self, records: &[KeyRecord]) -> Result<(), R::Error> {
+        R::release_expiring(self, records).await
     }
 }

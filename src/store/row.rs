@@ -73,6 +73,20 @@ where
     Ok(record)
 }
 
+/// Returns the records of rows in the order of their expiry.
+pub(super) fn by_expiry<R: Row>(rows: &[R]) -> Result<Vec<KeyRecord>, sqlx::Error>
+where
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> bool: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let mut records = rows.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+    records.sort_by_key(|record| (record.expires_at(), record.id().clone()));
+    Ok(records)
+}
+
 type WithText = fn(KeyRecord, String) -> KeyRecord;
 
 /// The values of all columns. Each statement names the columns in this order.

@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::SystemTime};
 
 use super::{
-    ChangeScope, DayUsage, IdempotencyRecord, KeyFilter, KeyPage, KeyStore, RegistryChange, RegistryError,
+    ChangeScope, DayUsage, ExpiryClaim, IdempotencyRecord, KeyFilter, KeyPage, KeyStore, RegistryChange, RegistryError,
     RegistryTransaction, UsageDelta, UtcDay, change, search::Search,
 };
 use crate::{
@@ -224,5 +224,30 @@ pub trait TransactionalStore: KeyStore {
         _limit: usize,
     ) -> impl Future<Output = Result<usize, Self::Error>> + Send {
         async { Ok(0) }
+    }
+
+    /// Marks expiries as announced: see
+    /// [`KeyRegistry::claim_expiring`](super::KeyRegistry::claim_expiring). By default it returns
+    /// `None`: the store keeps no marks.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: see [Failures](super::KeyRegistry#failures).
+    fn claim_expiring(
+        &self,
+        _claim: &ExpiryClaim,
+    ) -> impl Future<Output = Result<Option<Vec<KeyRecord>>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Removes marks: see
+    /// [`KeyRegistry::release_expiring`](super::KeyRegistry::release_expiring). By default it does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: see [Failures](super::KeyRegistry#failures).
+    fn release_expiring(&self, _records: &[KeyRecord]) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async { Ok(()) }
     }
 }

@@ -31,7 +31,8 @@ fn sources() -> Vec<(String, String)> {
         let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         (name, code.join("\n"))
     };
-    files(&root).into_iter().map(without_comments).collect()
+    let is_code = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    files(&root).into_iter().filter(is_code).map(without_comments).collect()
 }
 
 /// Returns the files that contain `word` in code.

@@ -28,6 +28,7 @@ mod edits;
 mod event_hooks;
 #[cfg(feature = "tracing")]
 mod events;
+mod expiring;
 mod expiry_header;
 mod expiry_policy;
 #[cfg(feature = "cache")]

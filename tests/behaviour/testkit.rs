@@ -87,6 +87,7 @@ fn every_mistake_is_found_and_none_is_found_where_there_is_none() {
         Mistake::OnceForever,
         Mistake::OnceEndsWithItsKey,
         Mistake::OnceOfAnyRequest,
+        Mistake::AnnouncedTwice,
     ];
     let all = all.map(found);
     std::panic::set_hook(loud);

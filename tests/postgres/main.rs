@@ -12,6 +12,7 @@ mod contents;
 mod database;
 mod edits;
 mod events;
+mod expiring;
 mod idempotency;
 #[cfg(all(unix, feature = "sqlite"))]
 mod killed;

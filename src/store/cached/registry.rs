@@ -10,8 +10,8 @@ use crate::{
     key::KeyDigest,
     record::{KeyId, KeyRecord},
     store::{
-        BoxError, ChangeContext, DayUsage, IdempotencyRecord, Invalidation, KeyBatch, KeyFilter, KeyLimit, KeyPage,
-        KeyRegistry, RegistryError, Replacement, UsageDelta, UtcDay, box_error,
+        BoxError, ChangeContext, DayUsage, ExpiryClaim, IdempotencyRecord, Invalidation, KeyBatch, KeyFilter, KeyLimit,
+        KeyPage, KeyRegistry, RegistryError, Replacement, UsageDelta, UtcDay, box_error,
     },
 };
 
@@ -180,5 +180,13 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
 
     async fn record_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, CacheError> {
         map_error(self.cache.store.record_expiries(now, limit).await)
+    }
+
+    async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, CacheError> {
+        map_error(self.cache.store.claim_expiring(claim).await)
+    }
+
+    async fn release_expiring(&self, records: &[KeyRecord]) -> Result<(), CacheError> {
+        map_error(self.cache.store.release_expiring(records).await)
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use super::{
+    announcements::Announcements,
     order::{End, ExpiryOrder, IdBound, IdOrder, OrganizationOrder, OwnerOrder, SortKey, Sorted, Whose},
     permission_interner::PermissionInterner,
     table::WriteToken,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     record::{Fields, KeyId, KeyRecord},
-    store::{CountedKeys, KeyFilter, OwnerScope},
+    store::{CountedKeys, ExpiryClaim, KeyFilter, OwnerScope},
 };
 
 #[derive(Default)]
@@ -23,6 +24,7 @@ pub(super) struct Index {
     /// The keys whose expiry is not announced yet, by the expiry.
     expiring: BTreeSet<(SystemTime, KeyId)>,
     permissions: PermissionInterner,
+    announcements: Announcements,
     pub(super) usage: UsageTable,
     pub(super) token: WriteToken,
 }
@@ -138,8 +140,25 @@ impl Index {
         self.expiring.remove(&(end, id));
     }
 
+    /// Marks the next expiries as announced, and returns their records.
+    pub(super) fn claim_expiring(&mut self, claim: &ExpiryClaim) -> Vec<KeyRecord> {
+        let claimed = self.announcements.claim(claim);
+        claimed.iter().filter_map(|id| self.find(id)).collect()
+    }
+
+    /// Removes the marks of these expiries.
+    pub(super) fn release_expiring(&mut self, records: &[KeyRecord]) {
+        for record in records {
+            let stored = self.by_id.get(SortKey::of_id(record.id().as_str()));
+            if let (Some(stored), Some(end)) = (stored, record.expires_at()) {
+                self.announcements.release(stored, end);
+            }
+        }
+    }
+
     /// Replaces a record in every order except that of the ids.
     fn exchange(&mut self, old: Option<&Arc<Fields>>, new: Option<&Arc<Fields>>) {
+        self.announcements.exchange(old, new);
         for (shelf, is_here) in [(&mut self.live, false), (&mut self.revoked, true)] {
             let [old, new] = [old, new].map(|record| record.filter(|record| record.is_revoked() == is_here));
             shelf.by_organization.exchange(old, new);

@@ -1,5 +1,6 @@
 //! Keys in memory, for tests and for services that load their keys.
 
+mod announcements;
 mod change_feed;
 mod event_log;
 mod index;
@@ -26,8 +27,8 @@ pub use change_feed::MemoryChangeFeed;
 pub use transaction::MemoryTransaction;
 
 use super::{
-    ChangeScope, DayUsage, IdempotencyRecord, Invalidation, KeyFilter, KeyOrder, KeyPage, KeyStore, Lookup,
-    RegistryError, TransactionalStore, UsageDelta, UtcDay,
+    ChangeScope, DayUsage, ExpiryClaim, IdempotencyRecord, Invalidation, KeyFilter, KeyOrder, KeyPage, KeyStore,
+    Lookup, RegistryError, TransactionalStore, UsageDelta, UtcDay,
     search::{self, Search},
 };
 use crate::{
@@ -285,6 +286,17 @@ impl TransactionalStore for MemoryStore {
         let count = transaction.announce_expiries(now, limit);
         transaction.apply();
         Ok(count)
+    }
+
+    async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, Infallible> {
+        let _writer = self.0.writer.acquire();
+        Ok(Some(self.0.write().claim_expiring(claim)))
+    }
+
+    async fn release_expiring(&self, records: &[KeyRecord]) -> Result<(), Infallible> {
+        let _writer = self.0.writer.acquire();
+        self.0.write().release_expiring(records);
+        Ok(())
     }
 }
 

@@ -12,8 +12,8 @@ use crate::{
     event::{EventCursor, EventFilter, KeyEvent},
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, KeyPage, RegistryChange,
-        RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
+        ChangeKind, ChangeScope, DayUsage, ExpiryClaim, IdempotencyRecord, JoinStore, KeyFilter, KeyPage,
+        RegistryChange, RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
         search::{self, statement::Statement},
     },
 };
@@ -166,6 +166,35 @@ impl TransactionalStore for PostgresStore {
 
     async fn write_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {
         self.announce_expiries(now, limit).await
+    }
+
+    async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, sqlx::Error> {
+        let work = async {
+            // A claim must not be repeated after an error, so the connection is checked first.
+            let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
+            let query = sqlx::query(self.pool.tables.sql(statements::CLAIM_EXPIRING))
+                .bind(row::micros(claim.after))
+                .bind(row::micros(claim.until))
+                .bind(i64::try_from(claim.limit).unwrap_or(i64::MAX));
+            let claimed = row::by_expiry(&query.fetch_all(&mut *connection).await?)?;
+            connection.release();
+            Ok(Some(claimed))
+        };
+        self.pool.within(work).await
+    }
+
+    async fn release_expiring(&self, records: &[KeyRecord]) -> Result<(), sqlx::Error> {
+        let ends =
+            records.iter().filter_map(|record| Some((record.id().to_string(), row::micros(record.expires_at()?))));
+        let (ids, ends): (Vec<String>, Vec<i64>) = ends.filter(|(id, _)| !contains_nul(id)).unzip();
+        let work = async {
+            let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
+            let query = sqlx::query(self.pool.tables.sql(statements::RELEASE_EXPIRING)).bind(ids).bind(ends);
+            query.execute(&mut *connection).await?;
+            connection.release();
+            Ok(())
+        };
+        self.pool.within(work).await
     }
 }
 

@@ -51,6 +51,22 @@ pub(super) const PUT: &str = "update api_keys set version = $3, status = $4, nam
 
 pub(super) const SET_DIGEST: &str = "update api_keys set digest = $2, version = $3 where id = $1";
 
+/// The order and the expression are those of an index of searches. A row that another node has just
+/// marked does not match any more after the wait for its lock.
+pub(super) const CLAIM_EXPIRING: &str = concat!(
+    "with due as materialized (
+        select id as due_id from api_keys
+        where expires_at is not null and expires_at + 0 > $1 and expires_at + 0 <= $2
+            and status = 'active' and replaced_by is null and expiry_notified is distinct from expires_at
+        order by expires_at + 0, id limit $3 for update skip locked)
+    update api_keys set expiry_notified = expires_at from due where id = due_id returning ",
+    columns!()
+);
+
+pub(super) const RELEASE_EXPIRING: &str = "update api_keys set expiry_notified = null
+    from unnest($1::text[], $2::bigint[]) as released (released_id, released_end)
+    where id = released_id and expires_at = released_end and expiry_notified = expires_at";
+
 /// Deletes keys and their usage.
 pub(super) const DELETE: &str = "with days as (delete from api_key_usage where key_id = any($1))
     delete from api_keys where id = any($1)";

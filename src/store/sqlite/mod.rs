@@ -123,7 +123,11 @@ mod tests {
     use super::*;
 
     /// Statements, with the indexes that they use. The searches are tested in `search.rs`.
-    const PLANS: [(&str, &[&str]); 2] = [
+    const PLANS: [(&str, &[&str]); 3] = [
+        (
+            statements::EXPIRING,
+            &["sqlite_autoindex_api_keys_1 (id=?)", "api_keys_to_announce (expires_at>? AND expires_at<?)"],
+        ),
         (statements::FIND, &["sqlite_autoindex_api_keys_2 (digest>?)", "sqlite_autoindex_api_keys_2"]),
         (
             statements::COUNT,

@@ -15,8 +15,8 @@ use crate::{
     event::{EventCursor, EventFilter, KeyEvent},
     record::{KeyId, KeyRecord},
     store::{
-        ChangeKind, ChangeScope, DayUsage, IdempotencyRecord, JoinStore, KeyFilter, KeyPage, RegistryChange,
-        RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
+        ChangeKind, ChangeScope, DayUsage, ExpiryClaim, IdempotencyRecord, JoinStore, KeyFilter, KeyPage,
+        RegistryChange, RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
         search::{self, statement::Statement},
     },
 };
@@ -124,6 +124,21 @@ impl TransactionalStore for SqliteStore {
 
     async fn write_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {
         self.announce_expiries(now, limit).await
+    }
+
+    async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, sqlx::Error> {
+        let mut transaction = SqliteTransaction::begin(&self.0).await?;
+        let claimed = transaction.claim_expiring(claim).await?;
+        transaction.end().await?;
+        Ok(Some(claimed))
+    }
+
+    async fn release_expiring(&self, records: &[KeyRecord]) -> Result<(), sqlx::Error> {
+        let mut transaction = SqliteTransaction::begin(&self.0).await?;
+        for record in records {
+            transaction.release_expiring(record).await?;
+        }
+        transaction.end().await
     }
 }
 

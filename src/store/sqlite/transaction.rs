@@ -13,8 +13,8 @@ use crate::{
     event::KeyEvent,
     record::{KeyId, KeyRecord},
     store::{
-        CountedKeys, IdempotencyRecord, OwnerScope, RegistryError, RegistryTransaction, UsageDelta, UtcDay,
-        idempotency::PRUNED, row, tables::Tables,
+        CountedKeys, ExpiryClaim, IdempotencyRecord, OwnerScope, RegistryError, RegistryTransaction, UsageDelta,
+        UtcDay, idempotency::PRUNED, row, tables::Tables,
     },
 };
 
@@ -86,6 +86,26 @@ impl<'s> SqliteTransaction<'s> {
 
     fn sql(&self, text: &'static str) -> SqlStr {
         self.connections.tables.sql(text)
+    }
+
+    /// Marks expiries as announced.
+    pub(super) async fn claim_expiring(&mut self, claim: &ExpiryClaim) -> Result<Vec<KeyRecord>, sqlx::Error> {
+        let query = sqlx::query(self.sql(statements::EXPIRING))
+            .bind(row::micros(claim.after))
+            .bind(row::micros(claim.until))
+            .bind(i64::try_from(claim.limit).unwrap_or(i64::MAX));
+        let due = row::by_expiry(&query.fetch_all(&mut *self.transaction).await?)?;
+        for record in &due {
+            let query = sqlx::query(self.sql(statements::ANNOUNCE)).bind(record.id().as_str());
+            query.bind(record.expires_at().map(row::micros)).execute(&mut *self.transaction).await?;
+        }
+        Ok(due)
+    }
+
+    /// Removes the mark of the record's expiry.
+    pub(super) async fn release_expiring(&mut self, record: &KeyRecord) -> Result<(), sqlx::Error> {
+        let query = sqlx::query(self.sql(statements::RELEASE_EXPIRING)).bind(record.id().as_str());
+        query.bind(record.expires_at().map(row::micros)).execute(&mut *self.transaction).await.map(drop)
     }
 
     pub(super) async fn end(self) -> Result<(), sqlx::Error> {

@@ -23,6 +23,7 @@ mod cap;
 mod changes;
 mod days;
 mod events;
+mod expiring;
 mod faults;
 mod first;
 mod once;
@@ -67,6 +68,7 @@ pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     Box::pin(check_uses(&open)).await;
     Box::pin(check_whole(&open)).await;
     Box::pin(check_events(&open)).await;
+    Box::pin(check_expiring(&open)).await;
 }
 
 async fn check_changes<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
@@ -153,6 +155,11 @@ async fn check_uses<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     days::days_add_up_and_come_in_order(open().await).await;
     days::days_go_with_their_key(open().await).await;
     days::old_days_are_pruned(open().await).await;
+}
+
+async fn check_expiring<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
+    expiring::each_expiry_is_announced_once(open().await).await;
+    expiring::of_racing_claims_one_gets_each_key(open().await).await;
 }
 
 async fn check_whole<R: KeyRegistry>(open: &impl AsyncFn() -> R) {

@@ -76,6 +76,8 @@ pub(super) enum Mistake {
     OnceEndsWithItsKey,
     /// An idempotency key stands for one request, whoever makes it and whatever it asks for.
     OnceOfAnyRequest,
+    /// A key that expires soon is not marked as handed out.
+    AnnouncedTwice,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

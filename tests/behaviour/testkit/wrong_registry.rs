@@ -10,8 +10,8 @@ use std::{
 use tower_api_key::{
     KeyDigest, KeyId, KeyRecord, KeyRegistry, KeyStore, Lookup, Owner, Status,
     store::{
-        ActorKey, ChangeContext, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, MemoryStore, RegistryError,
-        Replacement, UsageDelta,
+        ActorKey, ChangeContext, ExpiryClaim, IdempotencyRecord, KeyBatch, KeyFilter, KeyLimit, MemoryStore,
+        RegistryError, Replacement, UsageDelta,
     },
 };
 
@@ -366,5 +366,17 @@ impl KeyRegistry for Wrong {
         }
         let by_id: HashMap<_, _> = uses.iter().map(|one| (one.id.clone(), one.clone())).collect();
         self.keys.record_usage(&by_id.into_values().collect::<Vec<_>>()).await
+    }
+
+    async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, Infallible> {
+        let claimed = self.keys.claim_expiring(claim).await?;
+        if self.is(Mistake::AnnouncedTwice) {
+            self.keys.release_expiring(claimed.as_deref().unwrap_or_default()).await?;
+        }
+        Ok(claimed)
+    }
+
+    async fn release_expiring(&self, records: &[KeyRecord]) -> Result<(), Infallible> {
+        self.keys.release_expiring(records).await
     }
 }
