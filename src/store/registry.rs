@@ -18,7 +18,7 @@ pub trait KeyRegistry: KeyStore {
     /// limit.
     ///
     /// Refuses with [`RegistryError::ActorChanged`], [`RegistryError::DuplicateId`],
-    /// [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order; before
+    /// [`RegistryError::DuplicateDigest`], [`RegistryError::LimitReached`], in this order. Before
     /// the limit, a repeated idempotency key with [`IdempotencyRecord::answer`].
     ///
     /// # Errors
@@ -243,7 +243,7 @@ pub trait KeyRegistry: KeyStore {
     }
 
     /// Removes usage of days before this one, and returns how many days of keys it removed. It may
-    /// stop after some of them, to hold its locks briefly: call it until it returns 0, as by default.
+    /// stop after some of them, to hold its locks briefly: call it until it returns 0.
     ///
     /// # Errors
     ///

@@ -48,7 +48,8 @@ pub(super) const EXPIRING: &str = concat!(
 
 pub(super) const ANNOUNCE: &str = "update api_keys set expiry_notified = ?2 where id = ?1";
 
-pub(super) const RELEASE_EXPIRING: &str = "update api_keys set expiry_notified = null where id = ?1 and expires_at = ?2";
+pub(super) const RELEASE_EXPIRING: &str =
+    "update api_keys set expiry_notified = null where id = ?1 and expires_at = ?2";
 
 pub(super) const DELETE: &str = "delete from api_keys where id = ?";
 
