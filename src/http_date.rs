@@ -51,7 +51,7 @@ fn date(mut days: u64) -> Option<(u64, usize, u64)> {
 }
 
 fn days_of(year: u64) -> u64 {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     365 + u64::from(is_leap)
 }
 

@@ -13,7 +13,7 @@ use super::row;
 use crate::{
     event::{EventCursor, FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField},
     permission::Permissions,
-    record::Author,
+    record::{Author, KeyId},
 };
 
 const WILDCARDS: &str = "wildcards";
@@ -32,7 +32,7 @@ pub(super) fn object(event: &KeyEvent) -> Value {
         "reason": event.reason(),
         "request_id": event.request_id(),
         "address": event.address().map(|address| address.to_string()),
-        "replacement": event.replacement().map(|id| id.as_str()),
+        "replacement": event.replacement().map(KeyId::as_str),
         "before": before,
         "after": after,
     })

@@ -3,7 +3,10 @@
 use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use super::row;
-use crate::{event::EventFilter, record::Owner};
+use crate::{
+    event::{EventFilter, KeyEventKind},
+    record::{KeyId, Owner},
+};
 
 /// The columns of an event; `$position` is the expression of its place in the order of consumers.
 macro_rules! event_columns {
@@ -29,8 +32,8 @@ where
     equals(&mut query, "organization", filter.organization.as_deref());
     for (column, value) in [
         ("environment", filter.environment.as_deref()),
-        ("key_id", filter.key.as_ref().map(|key| key.as_str())),
-        ("kind", filter.kind.map(|kind| kind.as_str())),
+        ("key_id", filter.key.as_ref().map(KeyId::as_str)),
+        ("kind", filter.kind.map(KeyEventKind::as_str)),
     ] {
         if value.is_some() {
             query.push(" and ");

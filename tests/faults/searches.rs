@@ -155,10 +155,10 @@ async fn figures_of_searches_in_sqlite() {
     let file = super::sqlite::File::new();
     let store = file.open().await;
     let raw = file.raw().await;
-    let columns = COLUMNS.replace("USER", "user");
+    let names = COLUMNS.replace("USER", "user");
     let values = values("randomblob(32)", "printf('%08d', n)", "printf('%04d', n % 1000)", "0");
     let fill = format!(
-        "insert into api_keys ({columns}) with recursive numbers (n) as
+        "insert into api_keys ({names}) with recursive numbers (n) as
             (select 0 union all select n + 1 from numbers where n < 999999) select {values} from numbers"
     );
     let start = Instant::now();

@@ -84,14 +84,14 @@ async fn figures_of_the_batches_of_migration_4() {
         database.sql(&format!("alter table api_keys enable always trigger {trigger}")).await;
     }
     database.sql("vacuum analyze api_keys").await;
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     database.sql(&PostgresStore::MIGRATIONS[2].script(None, None).unwrap()).await;
     println!("migration 3: {:?}", started.elapsed());
     let batch = PostgresStore::MIGRATIONS[3].batch.unwrap();
     let mut session = database.session().await;
     let mut times = Vec::new();
     for number in 0..2000 {
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         let after = if number == 0 { String::new() } else { format!("k{:06}", number * 500 - 1) };
         let query = sqlx::query(batch).bind(after).bind(format!("k{:06}", number * 500 + 499));
         assert_eq!(query.execute(&mut session).await.unwrap().rows_affected(), 500);

@@ -11,6 +11,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use super::{PostgresStore, contains_nul, pool::Purpose, transaction::PostgresTransaction};
 use crate::{
     event::{EventCursor, EventFilter, KeyEvent},
+    record::KeyId,
     store::{
         RegistryTransaction, event_row,
         event_sql::{event_columns, page},
@@ -151,7 +152,7 @@ impl PostgresStore {
     }
 
     pub(super) async fn page_of_events(&self, filter: &EventFilter) -> Result<Vec<KeyEvent>, sqlx::Error> {
-        let key = filter.key.as_ref().map(|key| key.as_str());
+        let key = filter.key.as_ref().map(KeyId::as_str);
         let user = filter.owner.as_ref().and_then(|owner| owner.user());
         let texts = [filter.organization.as_deref(), filter.environment.as_deref(), key, user, filter.after.as_deref()];
         if texts.into_iter().flatten().any(contains_nul) {

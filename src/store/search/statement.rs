@@ -188,7 +188,7 @@ impl<'f> Statement<'f> {
         match self.walk {
             Walk::List => covered.push(Condition::new(D::shelf(filter, is_revoked), [])),
             Walk::Lineage => {
-                covered.push(Condition::same("lineage", filter.lineage.as_ref().map(crate::KeyId::as_str)))
+                covered.push(Condition::same("lineage", filter.lineage.as_ref().map(crate::KeyId::as_str)));
             }
             Walk::Everywhere => covered.push(Condition::new("id >= ''", [])),
             Walk::Expiry | Walk::ExpiryEverywhere => {

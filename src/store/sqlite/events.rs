@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use super::{SqliteStore, transaction::SqliteTransaction};
 use crate::{
     event::{EventCursor, EventFilter, KeyEvent, KeyEventKind},
+    record::KeyId,
     store::{
         event_row,
         event_sql::{event_columns, page},
@@ -63,7 +64,7 @@ pub(super) async fn write(
             .bind(event.reason())
             .bind(event.request_id())
             .bind(event.address().map(|address| address.to_string()))
-            .bind(event.replacement().map(|id| id.as_str()))
+            .bind(event.replacement().map(KeyId::as_str))
             .bind(before.to_string())
             .bind(after.to_string());
         query.execute(&mut *connection).await?;

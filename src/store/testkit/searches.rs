@@ -16,21 +16,21 @@ fn keys() -> Vec<KeyRecord> {
         let mut key = KeyRecord::new(id.as_str(), [number + 1; 32])
             .with_status([Status::Active, Status::Disabled, Status::Active, Status::Revoked][place % 4])
             .with_created_at(noon() + SECOND * u32::from(number / 7))
-            .with_metadata("team", if number % 2 == 0 { "links" } else { "Links" })
+            .with_metadata("team", if number.is_multiple_of(2) { "links" } else { "Links" })
             .with_metadata("a\"b:$.c", format!("{}", number % 3));
-        if number % 5 > 0 {
+        if !number.is_multiple_of(5) {
             key = key.with_name(names[place % names.len()]);
         }
-        if number % 3 > 0 {
+        if !number.is_multiple_of(3) {
             key = key.with_organization(if number % 3 == 1 { "acme" } else { "globex" });
         }
-        if number % 7 > 0 {
+        if !number.is_multiple_of(7) {
             key = key.with_expires_at(noon() + SECOND * u32::from(number % 11));
         }
         if number % 6 > 1 {
             key = key.with_usage(1, Some(noon() + SECOND * u32::from(number % 13)));
         }
-        if number % 4 > 0 {
+        if !number.is_multiple_of(4) {
             key = key.with_mask(format!("acme_…{:04}", number / 16)).with_created_by(authors[place % 3].clone());
         }
         if number % 8 > 5 {

@@ -61,7 +61,7 @@ async fn walk(mut page: Page, admin: String) -> String {
 async fn see_rows(page: &Page, rows: usize) {
     let css = format!("#rows:not(:has(tr:nth-child({})))", rows + 1);
     let there = if rows == 0 { css } else { format!("{css}:has(tr:nth-child({rows}))") };
-    let start = std::time::Instant::now();
+    let start = tokio::time::Instant::now();
     while page.script(&format!("return !!document.querySelector('{there}')")).await != true {
         let set = "return JSON.stringify([...document.querySelectorAll('#search input, #search select')]
             .map(({ value, checked }) => [value, checked])) + document.querySelector('#list-message').textContent";

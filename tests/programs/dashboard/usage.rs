@@ -1,8 +1,9 @@
 //! The usage of the last 30 days, as a sparkline in the row of each key.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fantoccini::Locator;
+use tokio::time::Instant;
 
 use super::{
     page::{Page, open},
