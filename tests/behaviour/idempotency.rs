@@ -34,6 +34,7 @@ fn is_done(answer: Result<Issued, ManageError>, made: &Issued) {
 }
 
 #[track_caller]
+#[allow(clippy::needless_pass_by_value, reason = "shorter calls")]
 fn is_another(answer: Result<Issued, ManageError>) {
     let is_mismatch = matches!(answer, Err(ManageError::Registry(RegistryError::IdempotencyMismatch)));
     assert!(is_mismatch, "{answer:?}");

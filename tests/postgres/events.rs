@@ -200,7 +200,7 @@ async fn a_change_by_hand_has_one_event_and_a_change_by_the_library_no_second_on
         ]
     );
     assert!(events[2..].iter().all(|event| *event.author() == Author::System && event.organization() == Some("acme")));
-    assert_eq!(events[6].replacement().map(|id| id.as_str()), Some("b"));
+    assert_eq!(events[6].replacement().map(tower_api_key::KeyId::as_str), Some("b"));
     let mut session = database.session().await;
     let text = "select string_agg(events::text, ' ') as text from auth.acme_api_key_events as events";
     let text: String = sqlx::query(text).fetch_one(&mut session).await.unwrap().get("text");

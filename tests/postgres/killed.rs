@@ -23,7 +23,7 @@ use crate::database::Server;
 /// The number of kills of the writers for each database.
 const KILLS: u32 = 100;
 const WRITERS: u8 = 8;
-const SEED: u64 = 0x5eed_0f_e7e4;
+const SEED: u64 = 0x5e_ed0f_e7e4;
 
 /// How a child finds its database.
 const TARGET: &str = "TOWER_API_KEY_KILLED_TARGET";

@@ -124,10 +124,7 @@ mod tests {
 
     /// Statements, with the indexes that they use. The searches are tested in `search.rs`.
     const PLANS: [(&str, &[&str]); 3] = [
-        (
-            statements::EXPIRING,
-            &["sqlite_autoindex_api_keys_1 (id=?)", "api_keys_to_announce (expires_at>? AND expires_at<?)"],
-        ),
+        (statements::EXPIRING, &["api_keys_by_expiry_everywhere (expires_at>? AND expires_at<?)"]),
         (statements::FIND, &["sqlite_autoindex_api_keys_2 (digest>?)", "sqlite_autoindex_api_keys_2"]),
         (
             statements::COUNT,

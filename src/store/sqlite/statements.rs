@@ -37,13 +37,13 @@ pub(super) const PUT: &str =
 
 pub(super) const SET_DIGEST: &str = "update api_keys set digest = ?2, version = ?3 where id = ?1";
 
-/// The order and the expression are those of an index of searches.
+/// The order is that of an index of searches.
 pub(super) const EXPIRING: &str = concat!(
     "select ",
     columns!(),
-    " from api_keys where expires_at is not null and expires_at + 0 > ?1 and expires_at + 0 <= ?2
+    " from api_keys where expires_at > ?1 and expires_at <= ?2
         and status = 'active' and replaced_by is null and expiry_notified is not expires_at
-        order by expires_at + 0, id limit ?3"
+        order by expires_at, id limit ?3"
 );
 
 pub(super) const ANNOUNCE: &str = "update api_keys set expiry_notified = ?2 where id = ?1";
