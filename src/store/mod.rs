@@ -26,6 +26,7 @@ mod operations;
 #[cfg(feature = "postgres-no-tls")]
 mod postgres;
 mod registry;
+mod registry_arc;
 mod registry_defaults;
 mod registry_error;
 mod registry_impls;

@@ -230,10 +230,7 @@ pub trait KeyRegistry: KeyStore {
     /// Returns the recorded usage of a key on these days: the days with requests, in ascending
     /// order, each once. An unknown id and a removed key have none. Returns `None` if the registry
     /// does not keep usage by day, as the default implementation does.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
+    /// Fails if the store does.
     fn usage(
         &self,
         _id: &KeyId,
@@ -244,19 +241,13 @@ pub trait KeyRegistry: KeyStore {
 
     /// Removes usage of days before this one, and returns how many days of keys it removed. It may
     /// stop after some of them, to hold its locks briefly: call it until it returns 0.
-    ///
-    /// # Errors
-    ///
-    /// The store failed. Some days may have been removed.
+    /// Fails if the store does.
     fn prune_usage(&self, _before: UtcDay) -> impl Future<Output = Result<u64, Self::Error>> + Send {
         async { Ok(0) }
     }
 
     /// Returns events after a cursor, in order; `None` if it keeps none. See [`EventCursor`].
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
+    /// Fails if the store does.
     fn events_since(
         &self,
         _: EventCursor,
@@ -265,49 +256,33 @@ pub trait KeyRegistry: KeyStore {
         async { Ok(None) }
     }
 
-    /// Returns the cursor after the events of all committed changes; `None` if it keeps none. Fails
-    /// if the store does.
+    /// Returns the cursor after all committed events; `None` if it keeps none.
     fn newest_event(&self) -> impl Future<Output = Result<Option<EventCursor>, Self::Error>> + Send {
         async { Ok(None) }
     }
 
     /// Returns the events that match a filter, newest first; `None` if it keeps none.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
+    /// Fails if the store does.
     fn events(&self, _filter: &EventFilter) -> impl Future<Output = Result<Option<Vec<KeyEvent>>, Self::Error>> + Send {
         async { Ok(None) }
     }
 
     /// Deletes events from before this instant, at most that many, and returns how many.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
+    /// Fails if the store does.
     fn prune_events(&self, _: SystemTime, _: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
         async { Ok(0) }
     }
 
     /// Writes events of keys that have expired and have none yet, at most that many.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
+    /// Fails if the store does.
     fn record_expiries(&self, _: SystemTime, _: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
         async { Ok(0) }
     }
 
     /// Marks the next expiries of the claim as announced, and returns their records in the order of
-    /// the expiries. An expiry is returned once, also if several callers, also of several
-    /// processes, race. A mark is that of one expiry, so a key with a new expiry has none. It is no
-    /// field of a record: it changes no version and writes no event.
-    ///
-    /// Returns `None` if the registry keeps no marks, as the default implementation does.
-    ///
-    /// # Errors
-    ///
-    /// The store failed: see [Failures](KeyRegistry#failures).
+    /// the expiries: each expiry once, also if several processes race. A mark is no change.
+    /// Returns `None` if the registry keeps no marks.
+    /// Fails if the store does.
     fn claim_expiring(
         &self,
         _claim: &ExpiryClaim,
@@ -318,12 +293,7 @@ pub trait KeyRegistry: KeyStore {
     /// Removes the marks that [`claim_expiring`](Self::claim_expiring) has set for the expiries of
     /// these records, so that it returns them once more. A record that has another expiry now stays
     /// as it is.
-    ///
-    /// The default implementation does nothing.
-    ///
-    /// # Errors
-    ///
-    /// The store failed: see [Failures](KeyRegistry#failures).
+    /// Fails if the store does.
     fn release_expiring(&self, _records: &[KeyRecord]) -> impl Future<Output = Result<(), Self::Error>> + Send {
         async { Ok(()) }
     }

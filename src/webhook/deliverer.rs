@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{clock::Clock, store::BoxError};
 
-/// Sends the events of a store to endpoints. [`WebhookDeliverer::run`] goes on until it is dropped.
+/// Sends the events of a store to endpoints. [`WebhookDeliverer::run`] works until it is dropped.
 ///
 /// Every node may run one: a delivery is claimed by one node at a time.
 ///
@@ -241,7 +241,7 @@ impl Inner {
     }
 
     fn request(&self, endpoint: &Webhook, delivery: &WebhookDelivery) -> Result<Request<Bytes>, BoxError> {
-        // The id of the event is random. Its number would tell the number of all events.
+        // The id of the event is random. Its number would disclose the number of all events.
         let id = delivery.event.id().map_or_else(|| delivery.event_number.to_string(), str::to_owned);
         let id = format!("msg_{id}");
         let since = self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

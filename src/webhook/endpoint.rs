@@ -16,8 +16,8 @@ use crate::event::KeyEvent;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The URL is sent to as it is. Take it from your configuration: if users may choose it, your sender
-/// must reject addresses of your own network.
+/// Take the URL from your configuration. If users may choose it, your sender must reject addresses
+/// of your own network.
 #[derive(Clone, Debug)]
 #[must_use = "it only describes an endpoint: pass it to a WebhookDeliverer"]
 pub struct Webhook {

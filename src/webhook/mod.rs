@@ -8,7 +8,7 @@
 //! | `webhook-signature` | `v1,` and the HMAC-SHA-256 of id, timestamp and body; one for each secret |
 //!
 //! A [`WebhookDeliverer`] takes the events from the store, so that it also sends those of other
-//! nodes and of manual SQL. Each event is sent at least once. An attempt that fails is repeated with
+//! nodes and of manual SQL. Each event is sent at least once. A failed attempt is repeated with
 //! growing delays; after 24 hours the delivery is a dead letter, which the store keeps.
 //!
 //! The order is not guaranteed: an event that is repeated arrives after later ones. Compare the

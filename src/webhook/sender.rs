@@ -7,8 +7,8 @@ use http::{Request, Response};
 
 use crate::store::BoxError;
 
-/// Sends the requests of a [`WebhookDeliverer`](super::WebhookDeliverer) with an HTTP client of your
-/// choice. The example `webhooks` uses `reqwest`.
+/// Sends the requests of a [`WebhookDeliverer`](super::WebhookDeliverer) with your HTTP client. The
+/// example `webhooks` uses `reqwest`.
 ///
 /// Send the request as it is, and do not follow redirects. The deliverer adds a timeout.
 ///

@@ -31,9 +31,9 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// The error of a store that failed.
     type Error: Into<BoxError>;
 
-    /// Queues a delivery of each event that was written since the last call for this endpoint, up to
-    /// `limit`, and returns their number. The first call for an endpoint queues none: it receives
-    /// the events from then on. A disabled endpoint queues nothing.
+    /// Queues a delivery of each event since the last call for this endpoint, up to `limit`, and
+    /// returns their number. The first call for an endpoint queues none: it receives the events
+    /// from then on. A disabled endpoint queues nothing.
     ///
     /// It is one transaction: several nodes queue each event once.
     ///

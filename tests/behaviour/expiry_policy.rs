@@ -91,6 +91,8 @@ async fn the_most_specific_policy_applies_alone() {
     for policies in [all.clone(), {
         let mut others = all;
         others.reverse();
+        // Of two equal ones, the last applies.
+        others.swap(2, 3);
         others
     }] {
         let manager = with(policies);

@@ -7,6 +7,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::MemoryState;
 use crate::event::{EventCursor, EventFilter, KeyEvent};
 
 /// Written while the index is locked for writing, so that the events are in the order of the
@@ -72,5 +73,17 @@ impl EventLog {
 
     fn lock(&self) -> MutexGuard<'_, Events> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryState {
+    /// Returns a page of events. The owner of a key is that of its record.
+    pub(super) fn page_of_events(&self, filter: &EventFilter) -> Vec<KeyEvent> {
+        let index = self.read();
+        let is_owned = |event: &KeyEvent| match &filter.owner {
+            Some(owner) => index.find(event.key_id()).is_some_and(|record| record.owner() == Some(owner)),
+            None => true,
+        };
+        self.events.page(filter, is_owned)
     }
 }

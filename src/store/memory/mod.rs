@@ -266,12 +266,7 @@ impl TransactionalStore for MemoryStore {
     }
 
     async fn read_events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, Infallible> {
-        let index = self.0.read();
-        let is_owned = |event: &KeyEvent| match &filter.owner {
-            Some(owner) => index.find(event.key_id()).is_some_and(|record| record.owner() == Some(owner)),
-            None => true,
-        };
-        Ok(Some(self.0.events.page(filter, is_owned)))
+        Ok(Some(self.0.page_of_events(filter)))
     }
 
     async fn delete_events(&self, before: SystemTime, limit: usize) -> Result<usize, Infallible> {
@@ -282,10 +277,7 @@ impl TransactionalStore for MemoryStore {
         if self.0.read().due(now).next().is_none() {
             return Ok(0);
         }
-        let mut transaction = MemoryTransaction::begin(&self.0);
-        let count = transaction.announce_expiries(now, limit);
-        transaction.apply();
-        Ok(count)
+        Ok(MemoryTransaction::begin(&self.0).announce_expiries(now, limit))
     }
 
     async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, Infallible> {

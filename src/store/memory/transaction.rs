@@ -66,7 +66,7 @@ impl<'s> MemoryTransaction<'s> {
     }
 
     /// Writes the events of keys that have expired, and returns their number.
-    pub(super) fn announce_expiries(&mut self, now: SystemTime, limit: usize) -> usize {
+    pub(super) fn announce_expiries(mut self, now: SystemTime, limit: usize) -> usize {
         let index = self.state.read_as_writer();
         let due: Vec<_> = index.due(now).take(limit).cloned().collect();
         for (end, id) in &due {
@@ -76,6 +76,8 @@ impl<'s> MemoryTransaction<'s> {
                 .with_environment(record.environment().map(str::to_owned));
             self.writes.extend([Write::Event(event), Write::Announced(*end, id.clone())]);
         }
+        drop(index);
+        self.apply();
         due.len()
     }
 

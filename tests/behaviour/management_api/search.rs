@@ -50,6 +50,8 @@ impl Keys {
 async fn every_condition_selects_and_every_order_has_pages() {
     let keys = Keys::new().await;
     let hour = Duration::from_hours(1);
+    // Ids begin with the time in milliseconds.
+    keys.clock.set(t0() + Duration::from_secs(1));
     let made = keys.manager.issue(&user("alice"), NewKey::user("Laptop").metadata("team", "a:b")).await.unwrap();
     keys.clock.set(t0() + hour);
     let tick = |seconds: u64| keys.clock.set(t0() + hour + Duration::from_secs(seconds));
