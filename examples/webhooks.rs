@@ -56,8 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::time::sleep(Duration::from_secs(3)).await;
 
     let (received, mut events) = mpsc::channel(16);
-    let receiver = Receiver { secret, received };
-    let app = Router::new().route("/events", post(receive)).with_state(Arc::new(receiver));
+    let app = Router::new().route("/events", post(receive)).with_state(Arc::new(Receiver { secret, received }));
     let listener = TcpListener::bind(address).await?;
     let serving = tokio::spawn(async move { axum::serve(listener, app).await });
     println!("the receiver listens on {address}");
