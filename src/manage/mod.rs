@@ -106,7 +106,7 @@ pub use update_key::UpdateKey;
 pub use view::KeyView;
 
 use crate::{
-    clock::{Clock, to_micros},
+    clock::to_micros,
     key::{ApiKey, KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
     permission::Permissions,
@@ -227,7 +227,7 @@ impl KeyManager {
 
     /// Returns the clock of the manager.
     #[cfg(feature = "admin-api")]
-    pub(crate) fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &crate::clock::Clock {
         self.0.validity.clock()
     }
 

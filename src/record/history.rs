@@ -36,7 +36,8 @@ pub enum Author {
 /// ```
 /// use tower_api_key::{Author, InvalidAuthor};
 ///
-/// assert_eq!("alice".parse::<Author>(), Err(InvalidAuthor));
+/// let error: InvalidAuthor = "alice".parse::<Author>().unwrap_err();
+/// assert_eq!(error.to_string(), "an author is `key ID`, `user ID` or `system`");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("an author is `key ID`, `user ID` or `system`")]

@@ -22,7 +22,7 @@ use crate::{
 /// let keys = MemoryStore::new();
 /// let admin = KeyRecord::new("admin", [1; 32]);
 /// keys.add(admin.clone())?;
-/// let actor = ActorKey::of(&admin);
+/// let actor = ActorKey::of(&admin).into();
 /// keys.insert(KeyRecord::new("k1", [2; 32]), None, Some(&actor)).await??;
 ///
 /// keys.revoke(&"admin".into(), None).await??;

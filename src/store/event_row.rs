@@ -13,12 +13,13 @@ use super::row;
 use crate::{
     event::{EventCursor, FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField},
     permission::Permissions,
-    record::{Author, KeyId},
+    record::Author,
 };
 
 const WILDCARDS: &str = "wildcards";
 
 /// Returns the row of an event as an object.
+#[cfg(feature = "postgres-no-tls")]
 pub(super) fn object(event: &KeyEvent) -> Value {
     let (before, after) = fields(event);
     json!({
@@ -32,7 +33,7 @@ pub(super) fn object(event: &KeyEvent) -> Value {
         "reason": event.reason(),
         "request_id": event.request_id(),
         "address": event.address().map(|address| address.to_string()),
-        "replacement": event.replacement().map(KeyId::as_str),
+        "replacement": event.replacement().map(crate::record::KeyId::as_str),
         "before": before,
         "after": after,
     })

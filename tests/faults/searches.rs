@@ -156,10 +156,10 @@ async fn figures_of_searches_in_sqlite() {
     let store = file.open().await;
     let raw = file.raw().await;
     let names = COLUMNS.replace("USER", "user");
-    let row = values("randomblob(32)", "printf('%08d', n)", "printf('%04d', n % 1000)", "0");
+    let key_values = values("randomblob(32)", "printf('%08d', n)", "printf('%04d', n % 1000)", "0");
     let fill = format!(
         "insert into api_keys ({names}) with recursive numbers (n) as
-            (select 0 union all select n + 1 from numbers where n < 999999) select {row} from numbers"
+            (select 0 union all select n + 1 from numbers where n < 999999) select {key_values} from numbers"
     );
     let start = Instant::now();
     super::sqlite::sql(&raw, fill).await;
