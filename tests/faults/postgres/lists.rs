@@ -164,7 +164,8 @@ async fn s02_lists_and_new_keys_that_wait_keep_neither_a_check_nor_a_revocation_
         alter table api_keys enable row level security;
         create policy slow on api_keys using (organization is distinct from 'slow' or pass_gate());
         create role app login;
-        grant select, insert, update, delete on api_keys, api_key_usage to app; grant select on api_keys_schema, gate to app";
+        grant select, insert, update, delete on all tables in schema public to app;
+        grant usage on all sequences in schema public to app";
     database.sql(slow).await;
     let builder = PostgresStore::builder(database.as_role("app")).connections(8).operation_timeout(RECOVERY);
     let store = builder.connect().await.unwrap();
