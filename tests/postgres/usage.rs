@@ -127,6 +127,8 @@ async fn roles_of_the_keys_have_the_same_rights_on_the_usage() {
     database.sql("drop table api_key_usage; grant select, insert, update, delete on api_keys to app").await;
     database.sql("grant select, update on api_keys to counter; grant select on api_keys to reader").await;
     database.sql("grant select on api_keys_schema to app, counter, reader").await;
+    database.sql("grant select, insert, update, delete on api_key_events to app").await;
+    database.sql("grant usage on all sequences in schema public to app").await;
     database.sql(include_str!("../../src/store/postgres/5.sql")).await;
     let app = PostgresStore::connect(database.as_role("app")).await.unwrap();
     app.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
