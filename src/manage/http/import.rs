@@ -27,7 +27,9 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportKeys {
-    #[schema(value_type = Vec<ImportedKey>, max_items = 1000)]
+    /// Each is an `ImportedKey`. It is checked by itself: an invalid one has a result of its own, and
+    /// the others are imported.
+    #[schema(value_type = Vec<Value>, max_items = 1000)]
     keys: Vec<Value>,
 }
 
