@@ -157,12 +157,12 @@ async fn figures_of_searches_in_sqlite() {
     let raw = file.raw().await;
     let names = COLUMNS.replace("USER", "user");
     let key_values = values("randomblob(32)", "printf('%08d', n)", "printf('%04d', n % 1000)", "0");
-    let fill = format!(
+    let insert = format!(
         "insert into api_keys ({names}) with recursive numbers (n) as
             (select 0 union all select n + 1 from numbers where n < 999999) select {key_values} from numbers"
     );
     let start = Instant::now();
-    super::sqlite::sql(&raw, fill).await;
+    super::sqlite::sql(&raw, insert).await;
     println!("SQLite: 1,000,000 keys in {:.1?}", start.elapsed());
     let digests = "select digest from api_keys where id like 'key_%77' limit 10000";
     let digests: Vec<Vec<u8>> = sqlx::query_scalar(digests).fetch_all(&raw).await.unwrap();
