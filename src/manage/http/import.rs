@@ -27,8 +27,8 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportKeys {
-    /// Each is an `ImportedKey`. It is checked by itself: an invalid one has a result of its own, and
-    /// the others are imported.
+    /// Each is an `ImportedKey`, and is checked by itself: an invalid one has a result of its own,
+    /// and the others are imported.
     #[schema(value_type = Vec<Value>, max_items = 1000)]
     keys: Vec<Value>,
 }
