@@ -3,7 +3,7 @@
 
 use tower_api_key::{
     KeyRegistry, KeyStore,
-    store::{ChangeFeed, PostgresStore, PostgresStoreBuilder, TablesError, testkit},
+    store::{ChangeFeed, PostgresStore, PostgresStoreBuilder, TablesError},
 };
 
 use crate::{
@@ -53,11 +53,12 @@ async fn a_store_with_a_schema_or_a_prefix_has_its_own_keys_and_its_own_changes(
     assert!(stores[2].get(&"k".into()).await.unwrap().is_some());
 }
 
+#[cfg(feature = "testkit")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn the_testkit_passes_in_a_schema_with_a_prefix() {
     let (server, _database) = server().await;
-    testkit::check(async || {
+    tower_api_key::store::testkit::check(async || {
         let database = server.database().await;
         // Nothing may depend on the search path.
         database.sql("create schema \"user\"; create schema other").await;
