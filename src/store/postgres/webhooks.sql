@@ -18,3 +18,19 @@ create table api_key_webhook_deliveries (
 
 create index api_key_webhook_deliveries_due on api_key_webhook_deliveries (endpoint, next_at);
 create index api_key_webhook_deliveries_of_event on api_key_webhook_deliveries (event);
+
+-- The roles that may change keys, and so write events, send them.
+do $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct quote_ident(pg_get_userbyid(acl.grantee)) from pg_catalog.pg_class, aclexplode(relacl) as acl
+        where pg_class.oid = to_regclass('api_keys') and acl.privilege_type in ('INSERT', 'UPDATE', 'DELETE')
+            and acl.grantee not in (0, relowner)
+    loop
+        execute format('grant select, insert, update, delete on table api_key_webhooks to %s', writer);
+        execute format('grant select, insert, update, delete on table api_key_webhook_deliveries to %s', writer);
+    end loop;
+end
+$$;
