@@ -141,7 +141,7 @@ impl KeyView {
     pub(super) fn new(record: &KeyRecord, validity: &Validity) -> Self {
         // Without `..`: a new field of a record must be added here, or left out explicitly.
         let Fields { digest: _, status: _, is_timed: _, permissions, id, organization, cold } = record.fields();
-        let none = ColdFields::default();
+        let (none, no_history) = (ColdFields::default(), History::default());
         let ColdFields {
             not_before,
             expires_at: _,
@@ -156,9 +156,11 @@ impl KeyView {
             last_used_at,
             use_count,
             metadata,
-            history: History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _ },
+            history,
             values: _,
         } = cold.as_deref().unwrap_or(&none);
+        let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _ } =
+            history.as_deref().unwrap_or(&no_history);
         Self {
             id: id.to_string(),
             r#type: owner.as_ref().map(KeyType::from),

@@ -41,7 +41,8 @@ pub(crate) struct ColdFields {
     pub(crate) last_used_at: Option<SystemTime>,
     pub(crate) use_count: u64,
     pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) history: History,
+    /// `None` if no field of it is set: a record without history does not allocate it.
+    pub(crate) history: Option<Box<History>>,
     pub(crate) values: Extensions,
 }
 
@@ -88,6 +89,17 @@ impl Fields {
         self.cold.get_or_insert_default()
     }
 
+    pub(super) fn history(&self) -> Option<&History> {
+        self.cold()?.history.as_deref()
+    }
+
+    pub(super) fn change_history(&mut self, change: impl FnOnce(&mut History)) {
+        let history = &mut self.cold_mut().history;
+        let mut changed = history.take().unwrap_or_default();
+        change(&mut changed);
+        *history = Some(changed).filter(|changed| **changed != History::default());
+    }
+
     /// Changes `not_before` or `expires_at`.
     pub(super) fn change_times(&mut self, change: impl FnOnce(&mut ColdFields)) {
         let cold = self.cold_mut();
@@ -118,8 +130,8 @@ impl Fields {
             metadata: _,
             values: _,
         } = self.cold_mut();
-        let lineage = history.lineage.take().or_else(|| Some(old.clone()));
-        *history = History { lineage, ..History::default() };
+        let lineage = history.take().and_then(|history| history.lineage).or_else(|| Some(old.clone()));
+        *history = Some(Box::new(History { lineage, ..History::default() }));
         *replaces = Some(old);
         (*replaced_by, *version, *last_used_at, *use_count) = (None, 0, None, 0);
     }

@@ -86,32 +86,32 @@ impl KeyRecord {
     /// assert_eq!(KeyRecord::new("k3", [9; 32]).with_lineage("k1").lineage().as_str(), "k1");
     /// ```
     pub fn lineage(&self) -> &KeyId {
-        self.0.cold().and_then(|cold| cold.history.lineage.as_ref()).unwrap_or(&self.0.id)
+        self.0.history().and_then(|history| history.lineage.as_ref()).unwrap_or(&self.0.id)
     }
 
     /// Returns who issued or imported the key.
     pub fn created_by(&self) -> Option<&Author> {
-        self.0.cold()?.history.created_by.as_ref()
+        self.0.history()?.created_by.as_ref()
     }
 
     /// Returns when the record was last changed. Using the key is not a change.
     pub fn updated_at(&self) -> Option<SystemTime> {
-        self.0.cold()?.history.updated_at
+        self.0.history()?.updated_at
     }
 
     /// Returns when the key was revoked.
     pub fn revoked_at(&self) -> Option<SystemTime> {
-        self.0.cold()?.history.revoked_at
+        self.0.history()?.revoked_at
     }
 
     /// Returns who revoked the key.
     pub fn revoked_by(&self) -> Option<&Author> {
-        self.0.cold()?.history.revoked_by.as_ref()
+        self.0.history()?.revoked_by.as_ref()
     }
 
     /// Returns why the key was disabled, revoked or replaced, in at most 200 characters.
     pub fn reason(&self) -> Option<&str> {
-        self.0.cold()?.history.reason.as_deref()
+        self.0.history()?.reason.as_deref()
     }
 
     /// Returns how often the record was changed. Using the key is not a change.

@@ -96,35 +96,34 @@ impl KeyRecord {
         let first = first.into();
         self.edit(|fields| {
             let is_first = fields.id == first;
-            fields.cold_mut().history.lineage = (!is_first).then_some(first);
+            fields.change_history(|history| history.lineage = (!is_first).then_some(first));
         })
     }
 
     /// Sets who issued or imported the key.
     #[must_use]
     pub fn with_created_by(self, author: impl Into<Option<Author>>) -> Self {
-        self.edit(|fields| fields.cold_mut().history.created_by = author.into())
+        self.edit(|fields| fields.change_history(|history| history.created_by = author.into()))
     }
 
     /// Sets when the record was last changed.
     #[must_use]
     pub fn with_updated_at(self, instant: impl Into<Option<SystemTime>>) -> Self {
-        self.edit(|fields| fields.cold_mut().history.updated_at = instant.into())
+        self.edit(|fields| fields.change_history(|history| history.updated_at = instant.into()))
     }
 
     /// Sets when the key was revoked, and who revoked it.
     #[must_use]
     pub fn with_revoked(self, at: impl Into<Option<SystemTime>>, by: impl Into<Option<Author>>) -> Self {
         self.edit(|fields| {
-            let history = &mut fields.cold_mut().history;
-            (history.revoked_at, history.revoked_by) = (at.into(), by.into());
+            fields.change_history(|history| (history.revoked_at, history.revoked_by) = (at.into(), by.into()));
         })
     }
 
     /// Sets why the key was disabled, revoked or replaced.
     #[must_use]
     pub fn with_reason(self, reason: impl Into<Option<String>>) -> Self {
-        self.edit(|fields| fields.cold_mut().history.reason = reason.into().map(Into::into))
+        self.edit(|fields| fields.change_history(|history| history.reason = reason.into().map(Into::into)))
     }
 
     /// Sets how often the record was changed, see

@@ -100,7 +100,7 @@ where
     for<'t> bool: Encode<'t, D> + Type<D>,
 {
     let Fields { digest, status, is_timed: _, permissions, id, organization, cold } = record.fields();
-    let defaults = ColdFields::default();
+    let (defaults, no_history) = (ColdFields::default(), History::default());
     let ColdFields {
         not_before,
         expires_at,
@@ -115,9 +115,11 @@ where
         last_used_at,
         use_count,
         metadata,
-        history: History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _ },
+        history,
         values: _,
     } = cold.as_deref().unwrap_or(&defaults);
+    let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _ } =
+        history.as_deref().unwrap_or(&no_history);
     let (owner_type, user) = owner(owned_by.as_ref());
     let granted = serde_json::to_string(permissions).map_err(encode)?;
     let metadata = serde_json::to_string(metadata).map_err(encode)?;

@@ -79,7 +79,7 @@ fn measured(entries: usize) {
     let empty = full(1, Rows::Absent);
     println!("cache: {empty} bytes for one entry");
     assert!(empty < 300_000, "{empty}");
-    for (rows, most) in [(Rows::Absent, 200), (Rows::Bare, 750), (Rows::Full, 1900)] {
+    for (rows, most) in [(Rows::Absent, 200), (Rows::Bare, 600), (Rows::Full, 1900)] {
         let each = (full(entries, rows) - empty) / i64::try_from(entries).unwrap();
         println!("cache: {entries} entries: {each} bytes for each, {rows:?}");
         assert!(each <= most, "{each} bytes for each, {rows:?}");
