@@ -41,6 +41,9 @@ impl KeyManager {
     /// the events of its keys. With [`Actor::own_keys_only`], the actor sees the events of its own
     /// keys, as long as they are not removed. A registry that keeps no events has empty pages.
     ///
+    /// An actor [across organizations](Actor::across_organizations) sees the events of each key of
+    /// the store, and without a key in the filter those of the organization of the filter.
+    ///
     /// # Errors
     ///
     /// [`ManageError::PermissionDenied`] (`read`); [`ManageError::NotFound`] if the filter has a
@@ -54,8 +57,8 @@ impl KeyManager {
     }
 
     /// Returns the events of all organizations after this cursor, in order, at most `limit`; `None`
-    /// if the registry keeps no events. For a consumer in your own service, such as a webhook:
-    /// [`KeyRegistry`](crate::KeyRegistry#events) has an example.
+    /// if the registry keeps no events. For a consumer in your own service: [`EventCursor`] has an
+    /// example.
     ///
     /// # Errors
     ///
@@ -65,8 +68,29 @@ impl KeyManager {
         spawn_uncancellable(async move { registry.events_since(cursor, limit).await }).await
     }
 
+    /// Returns the cursor after all events until now; `None` if the registry keeps no events. For a
+    /// new consumer that needs none of the events before.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyManager, manage::{EventCursor, ManageError}};
+    ///
+    /// async fn from_now_on(manager: &KeyManager) -> Result<EventCursor, ManageError> {
+    ///     Ok(manager.newest_event().await?.unwrap_or(EventCursor::START))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::Store`].
+    pub async fn newest_event(&self) -> Result<Option<EventCursor>, ManageError> {
+        let registry = self.0.registry.clone();
+        spawn_uncancellable(async move { registry.newest_event().await }).await
+    }
+
     async fn page_of_events(&self, actor: &Actor, mut filter: EventFilter) -> Result<EventPage, ManageError> {
-        filter.organization = actor.organization().map(str::to_owned);
+        if filter.organization.is_none() || !actor.is_across_organizations() {
+            filter.organization = actor.organization().map(str::to_owned);
+        }
         filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
         if actor.is_own_keys_only() {
             match actor.owner() {
@@ -79,6 +103,14 @@ impl KeyManager {
             }
             if let Some(key) = &filter.key {
                 self.visible_key(actor, key).await?;
+            }
+        }
+        if let (true, Some(key)) = (actor.is_across_organizations(), &filter.key) {
+            match self.visible_key(actor, key).await {
+                Ok(record) => filter.organization = record.organization().map(str::to_owned),
+                // It may be removed: then the filter names the organization.
+                Err(ManageError::NotFound(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         let limit = filter.limit.max(1);

@@ -19,7 +19,8 @@ use crate::{clock::Clock, store::BoxError};
 
 /// Sends the events of a store to endpoints. [`WebhookDeliverer::run`] works until it is dropped.
 ///
-/// Every node may run one: a delivery is claimed by one node at a time.
+/// Every node may run one: a delivery is claimed by one node at a time. Its store is a clone of the
+/// manager's store; if the manager has a `CachedStore`, the store in it.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -38,7 +39,8 @@ use crate::{clock::Clock, store::BoxError};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoint = Webhook::new("audit", "https://audit.example/keys".parse()?)
 ///     .secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?);
-/// let deliverer = WebhookDeliverer::builder(MemoryStore::new(), Client).endpoint(endpoint).build();
+/// let store = MemoryStore::new(); // the manager has a clone
+/// let deliverer = WebhookDeliverer::builder(store, Client).endpoint(endpoint).build();
 /// let task = tokio::spawn(async move { deliverer.run().await });
 /// # task.abort();
 /// # Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::registry::{admin, everything, id, reader, user};
 use tower_api_key::{
     KeyFormat, KeyManager, Owner, Permissions,
-    manage::{Actor, EventFilter, KeyEventKind, ManageError, NewKey, Rotation},
+    manage::{Actor, EventCursor, EventFilter, KeyEventKind, ManageError, NewKey, Rotation},
     store::MemoryStore,
 };
 
@@ -80,6 +80,44 @@ async fn an_actor_sees_what_happened_to_the_keys_that_it_sees() {
     let nobody = Actor::trusted(Owner::User("bob".into()), Permissions::new()).in_organization("acme");
     let refused = manager.events(&nobody, any()).await.map(|page| page.events.len());
     assert!(matches!(refused, Err(ManageError::PermissionDenied(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_actor_across_organizations_sees_the_events_of_every_key() {
+    let manager = manager();
+    let globex = Actor::trusted(Owner::User("eve".into()), everything()).in_organization("globex");
+    let here = reader(&manager).await;
+    let there = manager.issue(&globex, NewKey::user("there")).await.unwrap();
+    let gone = manager.issue(&globex, NewKey::user("gone")).await.unwrap();
+    manager.remove(&globex, id(&gone)).await.unwrap();
+    let operator = Actor::trusted(Owner::User("operator".into()), everything()).across_organizations();
+    let (of_globex, any) = (|| EventFilter::organization("globex"), EventFilter::default);
+
+    for issued in [&here, &there] {
+        let seen = history(&manager, &operator, any().key(id(issued))).await.unwrap();
+        assert_eq!(seen, [format!("issued {}", id(issued))]);
+    }
+    let removed = [format!("removed {}", id(&gone)), format!("issued {}", id(&gone))];
+    assert_eq!(history(&manager, &operator, of_globex().key(id(&gone))).await.unwrap(), removed);
+    let unknown = history(&manager, &operator, any().key(id(&gone))).await;
+    assert!(matches!(unknown, Err(ManageError::NotFound(_))), "{unknown:?}");
+    assert_eq!(history(&manager, &operator, of_globex()).await.unwrap().len(), 3);
+    assert_eq!(history(&manager, &operator, any()).await.unwrap(), [""; 0], "those of keys without an organization");
+    let confined = operator.in_environment("live");
+    let hidden = history(&manager, &confined, any().key(id(&there))).await;
+    assert!(matches!(hidden, Err(ManageError::NotFound(_))), "{hidden:?}");
+}
+
+#[tokio::test]
+async fn a_consumer_may_begin_with_the_newest_event() {
+    let manager = manager();
+    assert_eq!(manager.newest_event().await.unwrap(), Some(EventCursor::START));
+    reader(&manager).await;
+    let now = manager.newest_event().await.unwrap().unwrap();
+    assert_eq!(manager.events_since(now, 9).await.unwrap().unwrap().len(), 0);
+    let next = reader(&manager).await;
+    let events = manager.events_since(now, 9).await.unwrap().unwrap();
+    assert_eq!(events.iter().map(|event| event.key_id().as_str()).collect::<Vec<_>>(), [id(&next)]);
 }
 
 #[tokio::test]
