@@ -1,5 +1,7 @@
 import { conditions, searching, watch } from "/search.js";
 
+export { call, find, make, onSubmit, open, refresh, run, say };
+
 const find = (selector, inside = document) => inside.querySelector(selector);
 const findAll = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 
@@ -179,6 +181,7 @@ function drawKeys() {
   find("#empty").hidden = keys.length > 0 || cursor;
   find("#empty").textContent = searching() ? "No key matches." : "There are no keys yet. Create the first one with “New key”.";
   find("#more").hidden = !cursor;
+  find("#many-changes").hidden = keys.length === 0 || !searching();
 }
 
 function drawKey(key) {

@@ -13,6 +13,7 @@ use fantoccini::{
     key::Key,
 };
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::curl;
 use crate::browser::Browser;
@@ -36,6 +37,16 @@ impl Page {
 
     pub(super) async fn text(&self, css: &str) -> String {
         self.see(Locator::Css(css)).await.text().await.unwrap()
+    }
+
+    /// Waits until an element has exactly this text.
+    pub(super) async fn see_text(&self, css: &str, text: &str) {
+        let now = format!("return document.querySelector(`{css}`).textContent");
+        let start = Instant::now();
+        while self.script(&now).await != text {
+            assert!(start.elapsed() < REPLY, "{css} is not {text}: {}", self.script(&now).await);
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub(super) async fn click(&self, css: &str) {

@@ -58,7 +58,7 @@ async fn walk(mut page: Page, admin: String) -> String {
     key
 }
 
-async fn see_rows(page: &Page, rows: usize) {
+pub(super) async fn see_rows(page: &Page, rows: usize) {
     let css = format!("#rows:not(:has(tr:nth-child({})))", rows + 1);
     let there = if rows == 0 { css } else { format!("{css}:has(tr:nth-child({rows}))") };
     let start = tokio::time::Instant::now();
