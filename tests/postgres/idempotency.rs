@@ -6,12 +6,16 @@ use tower_api_key::{
     Author, KeyFormat, KeyManager, KeyRecord, KeyRegistry,
     manage::{ManageError, NewKey},
     store::{
-        ChangeContext, ChangeKind, ChangeScope, IdempotencyKey, IdempotencyRecord, RegistryError, RegistryTransaction,
-        TransactionalStore,
+        ChangeContext, ChangeKind, ChangeScope, IdempotencyKey, IdempotencyRecord, PostgresStore, RegistryError,
+        RegistryTransaction, TransactionalStore,
     },
 };
 
-use crate::{database::Server, server, support::registry::admin};
+use crate::{
+    database::{Server, run},
+    server,
+    support::registry::admin,
+};
 
 fn noon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)
@@ -106,4 +110,27 @@ async fn requests_that_remove_expired_idempotency_keys_never_wait_for_each_other
     let left: i64 =
         sqlx::query_scalar("select count(*) from api_key_idempotency").fetch_one(&mut session).await.unwrap();
     assert!(left < 1500, "{left}");
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_role_that_could_add_keys_before_the_migration_uses_idempotency_keys_after_it() {
+    let (_server, database) = server().await;
+    let mut session = database.session().await;
+    for migration in PostgresStore::MIGRATIONS.iter().filter(|migration| migration.version < 6) {
+        run(&mut session, &migration.script(None, None).unwrap()).await;
+    }
+    let roles = "create role node login; grant select, insert, update, delete on api_keys to node;
+         create role reader login; grant select on api_keys to reader;
+         grant select on api_keys_schema to node, reader";
+    run(&mut session, roles).await;
+    database.store().await;
+    let key = IdempotencyKey::new(None, &Author::System, "order 1", b"a key");
+    let context = ChangeContext::new(Author::System).with_idempotency_key(key.clone());
+    let node = PostgresStore::connect(database.as_role("node")).await.unwrap();
+    node.insert(KeyRecord::new("k1", [7; 32]), None, Some(&context)).await.unwrap().unwrap();
+    let again = node.insert(KeyRecord::new("k2", [8; 32]), None, Some(&context)).await.unwrap();
+    assert_eq!(again, Err(RegistryError::AlreadyDone("k1".into())));
+    let reader = PostgresStore::connect(database.as_role("reader")).await.unwrap();
+    reader.find_idempotency(key.id()).await.unwrap_err();
 }
