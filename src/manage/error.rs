@@ -13,9 +13,10 @@ use crate::{
     store::{BoxError, RegistryError},
 };
 
-/// An error of a [`KeyManager`](crate::KeyManager). After an error, no change was made. The
-/// exception is [`ManageError::Store`]: the change may have been made, so read the record before
-/// you retry. The text never contains a key.
+/// An error of a [`KeyManager`](crate::KeyManager). After an error, no change was made, with two
+/// exceptions. After [`ManageError::Store`] the change may have been made, so read the record
+/// before you retry. A call that changes many keys may have changed some of them. The text never
+/// contains a key.
 ///
 /// [`status`](Self::status) maps it to an HTTP status. With the feature `axum` it is a response, so
 /// that a handler can return it:
@@ -44,7 +45,7 @@ pub enum ManageError {
     PermissionDenied(Action),
     /// The actor's key is no longer valid, or it was replaced. A replaced key in its grace period
     /// is read-only.
-    #[error("the caller's key is no longer valid, or was replaced and is read-only")]
+    #[error("the caller's key is no longer valid, or was replaced and is read-only: use its replacement")]
     ActorInvalid,
     /// The key would have a permission that the actor lacks.
     #[error("cannot grant a permission that the caller lacks: {resource}: {action}")]
@@ -64,10 +65,10 @@ pub enum ManageError {
     /// Only an actor that the application trusts may do this, and this actor has a key: see
     /// [`Actor::trusted`](super::Actor::trusted). A search of every organization also needs
     /// [`Actor::across_organizations`](super::Actor::across_organizations).
-    #[error("only a caller that the application trusts, without a key, can do this")]
+    #[error("only a trusted caller can do this, which the application has authenticated without an API key")]
     TrustedActorRequired,
-    /// The key to import belongs to a user, and the actor is not the service itself. Anyone with
-    /// the plain text of the key can act as that user.
+    /// The key to import belongs to another user, and the actor is not the service itself. Anyone
+    /// with the plain text of the key can act as that user.
     #[error("only the service itself can import the key of another user")]
     ForeignOwner,
     /// The id of the key to import is invalid: see [`ImportKey::id`](super::ImportKey::id).
@@ -89,7 +90,7 @@ pub enum ManageError {
     OwnKeysOnly,
     /// The filter of a change of many keys has no condition. To change every key that the actor
     /// sees, call [`ChangeMany::all`](super::ChangeMany::all).
-    #[error("the filter has no condition, so it would change every key: add one, or say that all are meant")]
+    #[error("the filter has no condition, so it matches every key: add a condition, or set `all`")]
     EmptyFilter,
     /// The request is for a user key, but the actor is not a user.
     #[error("only a user can have a user key, and the caller is not a user")]
@@ -145,7 +146,7 @@ pub enum ManageError {
     #[error("invalid times: the key is already expired, expires before it starts, or has too long a grace period")]
     Expiry,
     /// The key would expire later than the actor's key.
-    #[error("a key cannot expire later than the caller's own key")]
+    #[error("a key cannot expire later than the caller's own key: set a sooner expiry")]
     OutlivesActor,
     /// The key would live for longer than the [`ExpiryPolicy`](super::ExpiryPolicy) allows.
     #[error("the expiry is too late: such a key may live for at most {}", in_words(*.0))]
@@ -163,12 +164,13 @@ pub enum ManageError {
     /// The key is expired, so it cannot be replaced. Issue a new key.
     #[error("the key {0} is expired: issue a new one")]
     Expired(KeyId),
-    /// The store does not keep which expiries were announced: see
+    /// The store does not mark the expiries that it returns: see
     /// [`KeyRegistry::claim_expiring`](crate::KeyRegistry::claim_expiring).
-    #[error("the key store does not keep which expiries were announced")]
+    #[error("the key store does not mark announced expiries: implement `claim_expiring` and `release_expiring`")]
     AnnouncementsNotKept,
-    /// A new key cannot be generated, or an imported key is too long or has a wrong format; see
-    /// [`KeyManager::import`](crate::KeyManager::import).
+    /// An imported key is too long or has a wrong format: see
+    /// [`KeyManager::import`](crate::KeyManager::import). Or the operating system's random number
+    /// generator failed.
     #[error(transparent)]
     Format(#[from] FormatError),
     /// No scheme of the manager's layers can carry the imported key. The text lists the schemes.
@@ -196,9 +198,9 @@ impl ManageError {
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
+    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
     /// | 501    | `UsageNotKept`, `AnnouncementsNotKept`, [`RegistryError::IdempotencyUnsupported`]      |
-    /// | 503    | `Format`, `Store`                                                                      |
+    /// | 503    | `Store`, [`FormatError::Generator`]                                                    |
     ///
     /// ```
     /// use http::StatusCode;
@@ -230,6 +232,7 @@ impl ManageError {
             | Self::OwnKeysOnly
             | Self::EnvironmentRestricted => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::NoOwnKey | Self::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
+            Self::Format(FormatError::Generator) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UserRequired
             | Self::EmptyFilter
             | Self::Id
@@ -241,6 +244,7 @@ impl ManageError {
             | Self::Metadata
             | Self::PermissionName
             | Self::TooManyPermissions { .. }
+            | Self::Format(_)
             | Self::UnsupportedKeyCharacters(_)
             | Self::Expiry
             | Self::OutlivesActor
@@ -253,7 +257,6 @@ impl ManageError {
                 StatusCode::NOT_IMPLEMENTED
             }
             Self::Expired(_) | Self::Registry(_) => StatusCode::CONFLICT,
-            Self::Format(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_api_key::{
     Action, KeyFormat, KeyManager, KeyRecord, Permissions, Principal, Scheme, Status,
+    key::FormatError,
     manage::{Actor, KeyView, ManageError, NewKey, Rotation, UpdateKey},
     store::{MemoryStore, RegistryError},
 };
@@ -39,6 +40,18 @@ async fn send(router: &Router, actor: &Actor, line: &str, body: &Value) -> (Stat
     let mut request = request.body(Body::from(body.to_string())).unwrap();
     request.extensions_mut().insert(actor.clone());
     read(router.clone().oneshot(request).await.unwrap()).await
+}
+
+#[test]
+fn the_wrong_format_of_an_imported_key_is_an_error_of_the_caller() {
+    for (error, status) in [
+        (FormatError::TooLong(512), 422),
+        (FormatError::Mismatch, 422),
+        (FormatError::Checksum, 422),
+        (FormatError::Generator, 503),
+    ] {
+        assert_eq!(ManageError::from(error).status(), status, "{error}");
+    }
 }
 
 #[tokio::test]
