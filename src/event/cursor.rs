@@ -1,10 +1,10 @@
-//! The place of an event in the order of a registry.
+//! The position of an event in the order of a registry.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// The place of an event in the order in which a registry hands out its events.
+/// The position of an event in the order of a registry's events.
 ///
 /// A consumer stores the cursor of the last event that it has handled, as a text, and continues
 /// after it: see [`KeyRegistry::events_since`](crate::KeyRegistry::events_since). A cursor belongs
@@ -37,9 +37,9 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventCursor(i64);
 
-/// The error for a text that is no cursor. [`EventCursor`] has an example.
+/// The error of parsing a text that is not a cursor. [`EventCursor`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a cursor of an event")]
+#[error("not a cursor of an event: pass the text of an `EventCursor`, a whole number")]
 pub struct InvalidEventCursor;
 
 // === impl EventCursor ===

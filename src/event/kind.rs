@@ -43,7 +43,7 @@ pub enum KeyEventKind {
     Expired,
 }
 
-/// The error for a text that is no kind of event.
+/// The error of parsing a text that is not a kind of event.
 ///
 /// ```
 /// use tower_api_key::manage::KeyEventKind;
@@ -52,7 +52,7 @@ pub enum KeyEventKind {
 /// assert!("lost".parse::<KeyEventKind>().is_err());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a kind of event")]
+#[error("not a kind of event: use one such as `issued` or `revoked`")]
 pub struct InvalidEventKind;
 
 // === impl KeyEventKind ===

@@ -137,7 +137,7 @@ impl KeyEvent {
         self
     }
 
-    /// Sets the id and the cursor, with which a store has kept the event.
+    /// Sets the id and the cursor that a store has given the event.
     ///
     /// ```
     /// use std::time::SystemTime;
@@ -208,7 +208,7 @@ impl KeyEvent {
         self.at
     }
 
-    /// Returns why the change was made, if the caller said so.
+    /// Returns why the change was made, if the caller gave a reason.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
@@ -228,8 +228,9 @@ impl KeyEvent {
     pub fn changes(&self) -> &[FieldChange] {
         &self.changes
     }
+
     /// Returns the id of the event, which is unique and random; `None` for an event that no store
-    /// has kept.
+    /// keeps.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }

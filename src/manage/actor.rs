@@ -34,7 +34,8 @@ use crate::{
 ///
 /// If the actor has a key, the manager reads the key again for each change, in the same
 /// transaction. A key that was revoked meanwhile changes nothing, and an edited key has only its
-/// new permissions. A replaced key in its grace period is read-only. The bounds still apply.
+/// new permissions. A replaced key in its grace period is read-only, but can
+/// [revoke itself](crate::KeyManager::revoke_self). The bounds still apply.
 ///
 /// ```
 /// use tower_api_key::{Owner, Permissions, manage::Actor};

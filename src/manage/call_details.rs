@@ -1,12 +1,12 @@
-//! What an actor says of its changes: the reason, the request, the address, the version of the key,
-//! the idempotency key.
+//! The details of a change that the caller sets: reason, id of the request, address, required
+//! version of the key, idempotency key.
 
 use std::net::IpAddr;
 
 use super::{Actor, ManageError};
 use crate::record::{Author, KeyRecord, Owner};
 
-/// What the caller says of a change. A reload of the key keeps it.
+/// The details of a change. An actor keeps them when its key is read again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CallDetails {
     pub(super) reason: Option<String>,
@@ -20,8 +20,8 @@ pub(super) struct CallDetails {
 // === impl Actor ===
 
 impl Actor {
-    /// Sets why the actor makes its changes, in at most 200 characters. The record keeps it when a
-    /// key is disabled, revoked or replaced, and each event has it.
+    /// Sets why the actor makes its changes, in at most 200 characters. Each event has it. The
+    /// record keeps the reason of the last change that had one, until the key is enabled.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
@@ -107,7 +107,7 @@ impl Actor {
         if is_required { Ok(()) } else { Err(ManageError::VersionMismatch(record.id().clone())) }
     }
 
-    /// Takes what the other actor says of its changes.
+    /// Copies the details of the other actor.
     pub(super) fn described_like(mut self, other: &Self) -> Self {
         self.details = other.details.clone();
         self

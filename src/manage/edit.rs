@@ -18,9 +18,8 @@ impl KeyManager {
     /// Changes the name, the permissions, the times or the metadata of a key, or disables or
     /// enables it. The next request with the key sees the change.
     ///
-    /// If the actor's key has an expiry, it hands on no time that it has not: a key to which it
-    /// gives access must not expire later. It can always make the expiry of a key sooner, and set a
-    /// later start.
+    /// If the actor's key has an expiry, a key that the edit enables, extends or gives permissions
+    /// must not expire later. The actor can always set a sooner expiry and a later start.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, KeyRecord, Permissions};
@@ -73,8 +72,8 @@ impl KeyManager {
     /// Disables a key. The actor needs only `apiKeys: update`, and a concurrent change does not
     /// make the call fail.
     ///
-    /// Every actor with `apiKeys: update` can enable the key again, including the user that owns
-    /// it. To end a key permanently, [revoke](KeyManager::revoke) it.
+    /// An actor with `apiKeys: update` and the permissions of the key can enable it again, even the
+    /// user who owns it. To end a key permanently, [revoke](KeyManager::revoke) it.
     ///
     /// ```
     /// # use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};

@@ -18,12 +18,11 @@ impl KeyManagerBuilder {
     /// example.
     ///
     /// If the registry keeps events, the hook sees the changes of all nodes and of other programs,
-    /// and the expiry of keys: it is called from the events of the registry, in their order. A
-    /// change by this manager reaches it at once, in another task; any other change within a second
-    /// ([`event_interval`](Self::event_interval)). In one process, each hook is called once for
-    /// each event, also if the registry fails in between. Each node with the hook calls it. It sees
-    /// the changes that are made while the process runs. For those that are made while it does not,
-    /// see [`events_from`](Self::events_from).
+    /// and the expiry of keys, in the order of the events. A change by this manager reaches it at
+    /// once, in another task; any other change within a second
+    /// ([`event_interval`](Self::event_interval)). Each process with the hook calls it once for
+    /// each event, even if the registry fails in between. The hook sees the changes made while the
+    /// process runs. For earlier ones, see [`events_from`](Self::events_from).
     ///
     /// If the registry keeps no events, the hook sees the changes by this manager only, before the
     /// call that made the change returns.
@@ -36,11 +35,11 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Sets after which event the hooks begin; the default is the newest one at the start.
+    /// Sets the event after which the hooks start; the default is the newest one when the process
+    /// starts.
     ///
     /// Store the cursor of each event that a hook has handled. At the next start, the hooks see
-    /// each later event: those that were not handled yet, and the last one again if the process
-    /// ended before the cursor was stored.
+    /// each later event. They see an event again if the process ended before its cursor was stored.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, manage::EventCursor, store::MemoryStore};
@@ -69,8 +68,8 @@ impl KeyManagerBuilder {
 
     /// Sets how long events are kept; the default is 90 days.
     ///
-    /// Every node deletes older events once a minute. With different settings, the shortest one
-    /// counts. A consumer that is behind for longer misses events.
+    /// Every node that manages keys deletes older events once a minute. If nodes have different
+    /// settings, the shortest one counts. A consumer that is further behind misses events.
     pub fn keep_events(mut self, time: Duration) -> Self {
         self.events.keep = time;
         self

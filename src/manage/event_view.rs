@@ -39,10 +39,10 @@ use crate::event::{FieldChange, FieldValue, KeyEvent};
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Event, description = "A change of a key.")]
 pub struct EventView {
-    /// Unique and random.
+    /// The unique, random id of the event.
     id: Option<String>,
-    /// What happened: `issued`, `imported`, `regenerated`, `rotated`, `edited`, `disabled`,
-    /// `enabled`, `revoked`, `removed`, `rehashed` or `expired`.
+    /// The kind of the change: `issued`, `imported`, `regenerated`, `rotated`, `edited`,
+    /// `disabled`, `enabled`, `revoked`, `removed`, `rehashed` or `expired`.
     kind: &'static str,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,

@@ -34,12 +34,13 @@ pub struct EventPage {
 }
 
 impl KeyManager {
-    /// Returns what happened to the keys of the actor's organization, also to keys that were
-    /// removed since; newest first. [`EventPage`] has an example.
+    /// Returns one page of the events of the actor's organization, newest first, even of removed
+    /// keys. [`EventPage`] has an example.
     ///
     /// The organization of the filter is ignored. An actor that is confined to an environment sees
-    /// the events of its keys. With [`Actor::own_keys_only`], the actor sees the events of its own
-    /// keys, as long as they are not removed. A registry that keeps no events has empty pages.
+    /// the events of keys in that environment. With [`Actor::own_keys_only`], the actor sees the
+    /// events of its own keys until they are removed. A registry that keeps no events has empty
+    /// pages.
     ///
     /// An actor [across organizations](Actor::across_organizations) sees the events of each key of
     /// the store, and without a key in the filter those of the organization of the filter.
@@ -47,7 +48,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::PermissionDenied`] (`read`); [`ManageError::NotFound`] if the filter has a
-    /// key that the actor does not see, and of which the actor sees no event.
+    /// key, and the actor sees neither that key nor an event of it.
     pub async fn events(&self, actor: &Actor, filter: EventFilter) -> Result<EventPage, ManageError> {
         self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {
             let filter = filter.clone();

@@ -1,4 +1,4 @@
-//! Keys that expire soon, for an announcement of each.
+//! Returns each key that expires soon once, so that the application can announce it.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::{record::KeyRecord, store::ExpiryClaim};
 const LONGEST: Duration = Duration::from_secs(8_000 * 366 * 86_400);
 
 impl KeyManager {
-    /// Hands out keys that expire within this time, of all organizations, the next one first. Each
-    /// expiry of a key is handed out once, over all processes, for example to send a mail.
+    /// Returns keys of all organizations that expire within this time, the earliest first. Each
+    /// expiry is returned once over all processes, for example to send an email.
     ///
-    /// Active keys are handed out, unless they were replaced. A new expiry is handed out again when
-    /// its time comes. No permission is asked for: the application calls it, not an actor.
+    /// It returns active keys that were not replaced. An expiry that an edit sets is returned too.
+    /// The call needs no actor and no permission: it is for the application itself.
     ///
     /// Each key of the result is marked before the call returns. If the process ends before it has
-    /// sent the mail, no later call hands out the key. If sending fails, pass the record to
-    /// [`announce_again`](Self::announce_again). An expiry by an [`ExpiryPolicy`] that is sooner
-    /// than that of the record is not handed out.
+    /// sent the email, no later call returns the key. If sending fails, pass the record to
+    /// [`announce_again`](Self::announce_again). Only the expiry in the record counts, not a sooner
+    /// one by an [`ExpiryPolicy`].
     ///
     /// [`ExpiryPolicy`]: super::ExpiryPolicy
     ///
@@ -50,8 +50,8 @@ impl KeyManager {
         claimed.ok_or(ManageError::AnnouncementsNotKept)
     }
 
-    /// Lets [`expiring`](Self::expiring) hand out these keys once more, because they were not
-    /// announced. A key that has another expiry now stays as it is.
+    /// Lets [`expiring`](Self::expiring) return these keys once more, because they were not
+    /// announced. It ignores a key that has another expiry now.
     ///
     /// # Errors
     ///

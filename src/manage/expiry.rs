@@ -6,11 +6,11 @@ use super::{Actor, KeyManager, KeyManagerBuilder, ManageError};
 use crate::record::{ExpiryPolicy, KeyRecord, Owner, end_of};
 
 impl KeyManagerBuilder {
-    /// Bounds the lifetime of keys; by default nothing does. [`ExpiryPolicy`] has an example.
+    /// Bounds the lifetime of keys; by default it has no bounds. [`ExpiryPolicy`] has an example.
     ///
-    /// Call it several times for several kinds of owners and environments. A second policy for the
-    /// same keys replaces the first. The policy applies to every key that is issued, imported,
-    /// replaced or edited. A maximum also applies to every use of a key at the manager's layers.
+    /// Call it once for each kind of owner and environment. A second policy for the same kind and
+    /// environment replaces the first. The policy applies to every key that is issued, imported,
+    /// replaced or edited. The manager's layers apply a maximum to every request, too.
     pub fn expiry_policy(mut self, policy: ExpiryPolicy) -> Self {
         self.expiry.set(policy);
         self
@@ -38,7 +38,7 @@ impl KeyManager {
     }
 
     /// Returns the expiry of the key that replaces this one: the requested one, or the inherited
-    /// one within the policy.
+    /// one, at most the maximum of the policy.
     pub(super) fn end_of_successor(
         &self,
         actor: &Actor,

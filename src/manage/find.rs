@@ -1,4 +1,4 @@
-//! Finding a key by its own text.
+//! Finds a key by its text.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Returns the key with this text, if the actor sees it: for the one who has found a key in a
-    /// log or a repository, and has nothing but the key.
+    /// Returns the key with this text, if the actor sees it. Use it for a key that was found in a
+    /// log or a repository.
     ///
-    /// It looks the key up under every pepper of the hasher. It is not a use of the key: it counts
-    /// nothing, rehashes nothing and emits no event, and a revoked or expired key is found too.
-    /// White space around the text is ignored. The text is wiped after it was hashed.
+    /// It looks the key up under every pepper of the hasher, and finds revoked and expired keys
+    /// too. It does not count as a use of the key, rehashes nothing and has no event. It ignores
+    /// white space around the text, and wipes its own copy of the text.
     ///
-    /// Do not put the text into a URL, which servers write into their logs.
+    /// Do not put the text into a URL: servers log URLs.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, Owner, Permissions, manage::{Actor, ManageError}};
@@ -36,7 +36,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::PermissionDenied`] (`read`); [`ManageError::TrustedActorRequired`] for an
-    /// actor with a key, so that no caller can use the service to test guesses.
+    /// actor with a key, so that no holder of a key can test guessed keys.
     pub async fn find_by_key(&self, actor: &Actor, text: &str) -> Result<Option<KeyRecord>, ManageError> {
         let digests = ApiKey::new(text.trim()).ok().map(|key| digests(&self.0.hasher, &key));
         self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {

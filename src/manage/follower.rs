@@ -1,8 +1,9 @@
 //! Follows the events of the registry: calls the hooks, writes the events of keys that have
 //! expired, and deletes old events.
 //!
-//! A manager has one follower. It holds its place in the order of the events, so it calls each hook
-//! once for each event, whatever fails in between. A failure is retried after a pause.
+//! A manager has one follower. It keeps its position in the order of the events, so it calls each
+//! hook once for each event, even if the registry fails in between. A failure is retried after a
+//! pause.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

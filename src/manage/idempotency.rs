@@ -1,4 +1,4 @@
-//! Repeated requests: a call with an idempotency key makes at most one key.
+//! Repeated requests: calls with the same idempotency key issue at most one key.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,30 +8,31 @@ use crate::{key::KeyDigest, permission::Action, record::KeyId, store::Idempotenc
 /// The maximum length of an idempotency key, in characters.
 pub(crate) const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-/// All that a call asks for, as bytes that are equal for a repeat. Each text has its length before
-/// it.
+/// The content of a request as bytes, equal for a repeat. Each text follows its length.
 pub(super) struct Request(Vec<u8>);
 
 // === impl Actor ===
 
 impl Actor {
     /// Makes [`issue`](KeyManager::issue), [`regenerate`](KeyManager::regenerate) and
-    /// [`rotate`](KeyManager::rotate) safe to repeat: calls with this text make one key at most.
+    /// [`rotate`](KeyManager::rotate) safe to repeat: calls with this idempotency key issue at most
+    /// one API key.
     ///
-    /// Choose a new text for each key, of 1 to 255 characters: visible ASCII characters and spaces.
-    /// If the answer to a call is lost, repeat it with the same text:
+    /// Choose a new text of 1 to 255 visible ASCII characters and spaces for each API key. If the
+    /// response to a call is lost, repeat the call with the same text:
     ///
-    /// - If the first call has made a key, the repeat returns
-    ///   [`RegistryError::AlreadyDone`](crate::store::RegistryError::AlreadyDone) with its id, also
-    ///   if that key was revoked or removed since. The plain text is gone: regenerate the key, with
+    /// - If the first call has issued a key, the repeat returns
+    ///   [`RegistryError::AlreadyDone`](crate::store::RegistryError::AlreadyDone) with its id, even
+    ///   if that key was revoked or removed since. The plain text is lost: regenerate the key, with
     ///   another text.
-    /// - If the first call has failed, nothing was kept, and the repeat is a first call.
-    /// - If the call asks for something else, it returns
+    /// - If the first call has failed, it stored nothing, and the repeat counts as the first call.
+    /// - If the call differs from the first one, it returns
     ///   [`RegistryError::IdempotencyMismatch`](crate::store::RegistryError::IdempotencyMismatch).
     ///
-    /// A text belongs to one [`author`](Self::author) in one organization, and is kept for
-    /// [24 hours](super::KeyManagerBuilder::idempotency_lifetime). [`KeyManager::import`] and
-    /// [`KeyManager::prepare_issue`] take it too; other calls ignore it.
+    /// An idempotency key belongs to one [`author`](Self::author) in one organization. The store
+    /// keeps it for [24 hours](super::KeyManagerBuilder::idempotency_lifetime).
+    /// [`KeyManager::import`], [`KeyManager::import_digest`] and [`KeyManager::prepare_issue`] use
+    /// it too; other calls ignore it.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions, manage::{Actor, ManageError, NewKey}};
@@ -60,8 +61,8 @@ impl Actor {
 // === impl KeyManagerBuilder, KeyManager ===
 
 impl KeyManagerBuilder {
-    /// Sets how long an idempotency key is kept; the default is 24 hours. Afterwards a request with
-    /// the same one makes another key. See [`Actor::with_idempotency_key`].
+    /// Sets how long the store keeps an idempotency key; the default is 24 hours. Afterwards, a
+    /// request with the same one issues another key. See [`Actor::with_idempotency_key`].
     pub fn idempotency_lifetime(mut self, lifetime: Duration) -> Self {
         self.idempotency_lifetime = lifetime;
         self
@@ -73,10 +74,14 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// A request with the same idempotency key has made a key, or the text is invalid. The
-    /// transaction of the change checks this again; here the answer does not depend on what the
-    /// first request has changed.
-    pub(super) async fn once(&self, actor: &Actor, request: Request) -> Result<Option<IdempotencyKey>, ManageError> {
+    /// A request with the same idempotency key has issued a key, or the text is invalid. The
+    /// transaction of the change checks this again. Without this first check, the changes of the
+    /// first request could cause another error.
+    pub(super) async fn idempotency_key(
+        &self,
+        actor: &Actor,
+        request: Request,
+    ) -> Result<Option<IdempotencyKey>, ManageError> {
         let Some(text) = actor.idempotency_key() else { return Ok(None) };
         if !is_valid(text) {
             return Err(ManageError::IdempotencyKey);
@@ -90,15 +95,15 @@ impl KeyManager {
         }
     }
 
-    /// Returns the answer to a key that may have replaced itself. A replaced key in its grace
-    /// period is read-only, so without this its repeated request would be denied.
-    pub(super) async fn denied_or_done(&self, actor: &Actor, error: ManageError, request: Request) -> ManageError {
+    /// Returns the error for a call by a key that may have replaced itself. A replaced key in its
+    /// grace period is read-only, so without this its repeated request would be denied.
+    pub(super) async fn repeat_or_denial(&self, actor: &Actor, error: ManageError, request: Request) -> ManageError {
         let (ManageError::ActorInvalid, Some(id), Some(_)) = (&error, actor.key_id(), actor.idempotency_key()) else {
             return error;
         };
         let Ok(Some(record)) = self.0.registry.clone().get(id.clone()).await else { return error };
         let Some(current) = self.actor_of(&record, &Action::READ) else { return error };
-        match self.once(&current.confined_like(actor).described_like(actor), request).await {
+        match self.idempotency_key(&current.confined_like(actor).described_like(actor), request).await {
             Err(done) => done,
             Ok(_) => error,
         }
@@ -126,7 +131,7 @@ impl Request {
         let request = Self(b"replace".to_vec()).text(Some(id.as_str()));
         match rotation {
             None => request.text(None),
-            // A required version is a condition: the first request has met it, and has changed it.
+            // A required version is a condition, and the first request has changed the version.
             Some(Rotation { grace, expires_at, version: _ }) => {
                 request.text(Some(&grace.as_nanos().to_string())).instant(expires_at)
             }

@@ -53,11 +53,11 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let (key, new) = (key.clone(), new.clone());
             async move {
-                let once = manager.once(&actor, Request::import(&digest, &new)).await?;
+                let idempotency = manager.idempotency_key(&actor, Request::import(&digest, &new)).await?;
                 let environment = environment(&actor, &new)?;
                 manager.check_importable(&key, digest, environment.as_deref()).await?;
                 let record = manager.draft(&actor, new, environment, digest)?.with_mask(manager.mask(&key));
-                manager.insert(&actor, KeyEventKind::Imported, &record, once).await?;
+                manager.insert(&actor, KeyEventKind::Imported, &record, idempotency).await?;
                 Ok(record)
             }
         })
@@ -95,10 +95,10 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
-                let once = manager.once(&actor, Request::import(&digest, &new)).await?;
+                let idempotency = manager.idempotency_key(&actor, Request::import(&digest, &new)).await?;
                 let environment = environment(&actor, &new)?;
                 let record = manager.draft(&actor, new, environment, digest)?;
-                manager.insert(&actor, KeyEventKind::Imported, &record, once).await?;
+                manager.insert(&actor, KeyEventKind::Imported, &record, idempotency).await?;
                 Ok(record)
             }
         })

@@ -1,4 +1,4 @@
-//! Many keys of another system, each with what is known of it there.
+//! Imports many keys of another system, with their history there.
 
 use std::time::SystemTime;
 
@@ -51,19 +51,19 @@ enum KeyText {
 
 /// The maximum number of keys of one import.
 pub(super) const MAX_IMPORT: usize = 1_000;
-/// Ids that the path of a key cannot have, since the management API has such routes.
+/// Ids that no key gets: the management API has routes with these names, or may get them.
 const RESERVED: [&str; 9] =
     ["self", "bulk", "import", "rotate", "find", "events", "expiring", "openapi.json", "webhooks"];
 
 // === impl ImportKey ===
 
 impl ImportKey {
-    /// A key by its plain text: see [`KeyManager::import`].
+    /// Describes a key by its plain text: see [`KeyManager::import`].
     pub fn key(key: &ApiKey, new: NewKey) -> Self {
         Self::new(KeyText::Plain(key.clone()), new)
     }
 
-    /// A key by its digest: see [`KeyManager::import_digest`].
+    /// Describes a key by its digest: see [`KeyManager::import_digest`].
     pub fn digest(digest: impl Into<KeyDigest>, new: NewKey) -> Self {
         Self::new(KeyText::Digest(digest.into()), new)
     }
@@ -141,13 +141,13 @@ impl ImportKey {
 // === impl KeyManager ===
 
 impl KeyManager {
-    /// Imports up to 1,000 keys of another system. The answer has one result for each, in the same
-    /// order: a key that is refused does not stop the others.
+    /// Imports up to 1,000 keys of another system, and returns one result for each, in the same
+    /// order. A rejected key does not stop the others.
     ///
     /// A key keeps the id, the owner, the time of creation, the status, the usage, the expiry and
     /// the metadata that you set. Like a new key, it has no permission that the actor lacks and
-    /// expires no later than the actor's key. To repeat an import that broke off, set the ids: a
-    /// key that is there is refused.
+    /// expires no later than the actor's key. An interrupted import can be repeated: a key that is
+    /// stored already is rejected.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, manage::{Actor, ImportKey, ManageError, NewKey}};
@@ -176,7 +176,8 @@ impl KeyManager {
     ///
     /// The result of a key has the errors of [`KeyManager::import`] or
     /// [`KeyManager::import_digest`], and [`ManageError::Id`], [`ManageError::ForeignOwner`],
-    /// [`ManageError::Expiry`]. An [`ExpiryPolicy`](super::ExpiryPolicy) counts from the creation.
+    /// [`ManageError::Expiry`]. A lifetime by an [`ExpiryPolicy`](super::ExpiryPolicy) counts from
+    /// the creation.
     pub async fn import_many(
         &self,
         actor: &Actor,
@@ -224,7 +225,7 @@ impl KeyManager {
         .await
     }
 
-    /// Adds what the other system knows of the key.
+    /// Adds the history of the key in the other system.
     fn with_history(&self, actor: &Actor, import: &ImportKey, record: KeyRecord) -> Result<KeyRecord, ManageError> {
         let now = self.now();
         let last_used_at = import.last_used_at.map(to_micros);

@@ -50,9 +50,9 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
-                let once = manager.once(&actor, Request::issue(&new)).await?;
+                let idempotency = manager.idempotency_key(&actor, Request::issue(&new)).await?;
                 let issued = manager.generate(&actor, new)?;
-                manager.insert(&actor, KeyEventKind::Issued, &issued.record, once).await?;
+                manager.insert(&actor, KeyEventKind::Issued, &issued.record, idempotency).await?;
                 Ok(issued)
             }
         })
@@ -112,9 +112,9 @@ impl KeyManager {
         actor: &Actor,
         kind: KeyEventKind,
         record: &KeyRecord,
-        once: Option<IdempotencyKey>,
+        idempotency: Option<IdempotencyKey>,
     ) -> Result<(), ManageError> {
-        let context = self.context_of(actor).with_kind(kind).with_idempotency_key(once);
+        let context = self.context_of(actor).with_kind(kind).with_idempotency_key(idempotency);
         self.0.registry.clone().insert(record.clone(), self.limit_of(record), context).await?;
         self.notify(kind, record, None, actor);
         Ok(())

@@ -1,4 +1,4 @@
-//! Changes of many keys: revoke, disable or remove all that a filter matches.
+//! Revokes, disables or removes all keys that a filter matches.
 
 use super::{Actor, KeyEventKind, KeyManager, ManageError, concurrency::WorkKind};
 use crate::{
@@ -32,7 +32,7 @@ pub struct ChangeMany {
     dry_run: bool,
 }
 
-/// What [`KeyManager::change_many`] has done; it has an example.
+/// The result of [`KeyManager::change_many`], which has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BulkResult {
@@ -50,7 +50,7 @@ pub struct BulkResult {
 impl ChangeMany {
     /// Describes a change of the keys that `filter` matches. Its `after` and `limit` are ignored.
     ///
-    /// A filter without a condition is refused, unless you call [`all`](Self::all).
+    /// A filter without a condition is rejected, unless you call [`all`](Self::all).
     pub fn new(change: BulkChange, filter: KeyFilter) -> Self {
         Self { change, filter, all: false, with_own_key: false, dry_run: false }
     }
@@ -61,8 +61,8 @@ impl ChangeMany {
         self
     }
 
-    /// Includes the key of the actor, as the last one. Without this it is left out, so that a
-    /// change does not end the key that makes it.
+    /// Includes the key of the actor, as the last one. By default it is left out, so that a change
+    /// does not end the key that makes it.
     pub fn with_own_key(mut self) -> Self {
         self.with_own_key = true;
         self
@@ -92,8 +92,8 @@ impl KeyManager {
     /// The bounds of the actor override the filter, as in [`KeyManager::list`]. The keys are
     /// changed in batches of at most 100, each in one transaction. The transaction reads the keys
     /// again: one that the filter no longer matches is not changed. Each change has its event, and
-    /// calls the hooks. If the process ends midway, or an error is returned, the batches before are
-    /// changed; repeat the call to change the rest.
+    /// calls the hooks. If the process ends midway, or an error is returned, the earlier batches
+    /// are changed. Repeat the call to change the rest.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, manage::{Actor, BulkChange, ChangeMany, ManageError}};

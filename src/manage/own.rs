@@ -1,4 +1,4 @@
-//! The actor's own key: a caller that has a key may see it and end it, without a permission.
+//! The actor's own key: the holder of a key may see and revoke it without a permission.
 
 use super::{Actor, KeyManager, ManageError, concurrency::WorkKind};
 use crate::record::KeyRecord;

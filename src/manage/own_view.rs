@@ -1,4 +1,4 @@
-//! What the holder of a key may know of it.
+//! A serializable view of a record for the holder of the key.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::{permission::Permissions, record::KeyRecord};
 /// A [`KeyRecord`] as its holder may see it: without the owner, the metadata and the history, which
 /// are for administrators.
 ///
-/// `GET /self` of the management API answers with it. Use it for responses of your own handlers.
+/// `GET /self` of the management API returns it. Use it for responses of your own handlers.
 ///
 /// ```
 /// use serde_json::json;
@@ -70,8 +70,8 @@ impl From<&KeyRecord> for OwnKeyView {
 }
 
 impl KeyManagerBuilder {
-    /// Sets whether the routers of the management API serve `/self`, where the holder of a key sees
-    /// it and can revoke it without a permission. By default they do.
+    /// Sets whether the routers of the management API serve `/self`, where the holder of a key can
+    /// see and revoke it without a permission. By default they do.
     ///
     /// Without `/self`, the path is that of a key with the id `self`.
     ///

@@ -1,4 +1,4 @@
-//! New keys in a transaction of the application.
+//! Issues keys in a transaction of the application.
 
 use super::{
     Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, concurrency::WorkKind, idempotency::Request,
@@ -9,9 +9,9 @@ use crate::{
     store::{ChangeContext, JoinStore, KeyLimit, insert_joined},
 };
 
-/// A key that the actor may issue, and that is not stored yet: [`KeyManager::prepare_issue`].
+/// A key that is not stored yet, from [`KeyManager::prepare_issue`].
 ///
-/// Its plain text comes with [`insert`](Self::insert).
+/// [`insert`](Self::insert) stores it and returns its plain text.
 #[derive(Debug)]
 #[must_use = "the key is not stored until it is inserted"]
 pub struct PreparedKey {
@@ -21,8 +21,8 @@ pub struct PreparedKey {
 }
 
 impl KeyManager {
-    /// Checks the actor and makes a key without storing it, to store it in a transaction of the
-    /// application: together with a customer, for example.
+    /// Checks the actor and generates a key, which you store in a transaction of your application,
+    /// for example together with a new customer.
     ///
     /// ```
     /// # #[cfg(feature = "postgres")]
@@ -54,9 +54,10 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
-                let once = manager.once(&actor, Request::issue(&new)).await?;
+                let idempotency = manager.idempotency_key(&actor, Request::issue(&new)).await?;
                 let issued = manager.generate(&actor, new)?;
-                let context = manager.context_of(&actor).with_kind(KeyEventKind::Issued).with_idempotency_key(once);
+                let context =
+                    manager.context_of(&actor).with_kind(KeyEventKind::Issued).with_idempotency_key(idempotency);
                 Ok(PreparedKey { limit: manager.limit_of(&issued.record), context, issued })
             }
         })
@@ -75,15 +76,14 @@ impl PreparedKey {
     /// Stores the key in the transaction that is open on `connection`. `store` is the manager's
     /// store or a clone of it; if the manager has a `CachedStore`, the store in it.
     ///
-    /// The key works once the application has committed, and never exists if it rolls back. In this
-    /// transaction the actor's key is checked again, and the keys of the owner are counted. The
-    /// locks for both are held until the transaction ends, so commit soon. In PostgreSQL all nodes
-    /// are notified at the commit.
+    /// The key works after the commit, and never exists after a rollback. This transaction checks
+    /// the actor's key again, and counts the keys of the owner. It holds the locks for both until
+    /// it ends, so commit soon. PostgreSQL notifies all nodes at the commit.
     ///
     /// The event of the key is written in the transaction too. The hooks of
-    /// [`on_event`](super::KeyManagerBuilder::on_event) see it within a second after the commit.
-    /// The timeouts of the store do not apply: set `lock_timeout` or `busy_timeout` for your
-    /// connection.
+    /// [`on_event`](super::KeyManagerBuilder::on_event) see it after the commit, within their
+    /// [interval](super::KeyManagerBuilder::event_interval) of one second. The timeouts of the
+    /// store do not apply: set `lock_timeout` or `busy_timeout` for your connection.
     ///
     /// [`KeyManager::prepare_issue`] has an example.
     ///
@@ -98,7 +98,7 @@ impl PreparedKey {
     ///   [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached), or with
     ///   [`RegistryError::ActorChanged`](crate::store::RegistryError::ActorChanged) if the actor's
     ///   key was revoked, edited or replaced meanwhile. Nothing was stored, and the transaction
-    ///   can go on.
+    ///   can continue.
     /// - [`ManageError::Store`]: roll back the transaction. Do so too if this future is dropped
     ///   before it ends.
     pub async fn insert<S: JoinStore>(self, store: &S, connection: &mut S::Connection) -> Result<Issued, ManageError> {

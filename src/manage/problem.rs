@@ -84,7 +84,7 @@ pub(super) fn problem_json(status: StatusCode, detail: &str) -> Bytes {
     format!(r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#, status.as_u16()).into()
 }
 
-/// Adds the id of the key that a request has made already.
+/// Adds the id of the key that an earlier request has issued.
 fn with_key_id(problem: Bytes, id: &KeyId) -> Bytes {
     let Some(members) = problem.strip_suffix(b"}") else { return problem };
     let id = format!(r#","key_id":"{}"}}"#, in_json(id.as_str()));

@@ -87,7 +87,8 @@ impl KeyManager {
         .await
     }
 
-    /// Searches. No `next` shows anything of a key that the actor does not see.
+    /// Returns one page of a search. Its `next` discloses nothing about keys that the actor does
+    /// not see.
     async fn page(&self, actor: &Actor, mut filter: KeyFilter) -> Result<Page, ManageError> {
         // A store puts the owner and the environment of a list by id into its index. Another
         // search may also read keys outside these bounds, and its `next` may be one of them.

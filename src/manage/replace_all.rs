@@ -1,4 +1,4 @@
-//! The replacement of many keys, one at a time.
+//! Replaces many keys, one at a time.
 
 use std::{collections::HashSet, fmt, vec};
 
@@ -11,8 +11,8 @@ use crate::{
 
 /// The replacements of all keys that a filter matches, from [`KeyManager::replace_all`].
 ///
-/// A key is replaced when [`next`](Self::next) is called, so each new text is handed out once. If
-/// you drop this, the keys that are left stay as they are.
+/// [`next`](Self::next) replaces one key, so each new text is returned once. If you drop this
+/// value, the remaining keys are not replaced.
 #[must_use = "a key is replaced when next() is called"]
 pub struct Replacements {
     manager: KeyManager,
@@ -21,7 +21,7 @@ pub struct Replacements {
     /// The filter of the next page; `None` after the last one.
     next_page: Option<KeyFilter>,
     ids: vec::IntoIter<KeyId>,
-    /// The actor's own key, which is replaced last: then the actor can change nothing more.
+    /// The actor's own key, which is replaced last: afterwards the actor is read-only.
     own: Option<KeyId>,
     /// The new keys, which may be on a later page.
     made: HashSet<KeyId>,
@@ -108,11 +108,11 @@ impl fmt::Debug for Replacements {
 
 impl KeyManager {
     /// Replaces all keys that `filter` matches, among those that the actor sees, each with a grace
-    /// period. The new keys are handed out one after the other.
+    /// period. [`Replacements`] returns the new keys one after the other.
     ///
     /// The default filter matches every key that the actor sees. Keys that are revoked, expired or
-    /// replaced already are left out. A user's key can be replaced by that user only, so for other
-    /// actors it is an error in the sequence. The actor's own key is replaced last.
+    /// replaced already are skipped. Only a user can replace the user's keys, so for other actors
+    /// the result has an error for each of them. The actor's own key is replaced last.
     ///
     /// ```
     /// use std::time::Duration;

@@ -18,9 +18,9 @@ impl KeyManager {
     /// Replaces a key at once: the next request with the old key is rejected. If the call fails,
     /// the old key works as before.
     ///
-    /// The new key has the name, the permissions, the status and the expiry of the old one. If the
-    /// actor's key expires earlier, the new key expires with it. A predecessor that is still in its
-    /// grace period is revoked.
+    /// The new key has the name, permissions, status, start, expiry and metadata of the old one. If
+    /// the actor's key expires earlier, the new key expires with it. A predecessor that is still in
+    /// its grace period is revoked.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
@@ -88,7 +88,7 @@ impl KeyManager {
                         let done = manager.try_replace_key(&actor, &id, rotation).await;
                         if done.is_err() {
                             // A concurrent repeat may have replaced the key meanwhile.
-                            manager.once(&actor, Request::replacement(&id, rotation)).await?;
+                            manager.idempotency_key(&actor, Request::replacement(&id, rotation)).await?;
                         }
                         done
                     };
@@ -97,7 +97,7 @@ impl KeyManager {
             }
         };
         match self.run_as(actor, Action::UPDATE, WorkKind::Add, work).await {
-            Err(error) => Err(self.denied_or_done(actor, error, request()).await),
+            Err(error) => Err(self.repeat_or_denial(actor, error, request()).await),
             issued => issued,
         }
     }
@@ -108,7 +108,7 @@ impl KeyManager {
         id: &KeyId,
         rotation: Option<Rotation>,
     ) -> Result<Issued, ManageError> {
-        let once = self.once(actor, Request::replacement(id, rotation)).await?;
+        let idempotency = self.idempotency_key(actor, Request::replacement(id, rotation)).await?;
         let old = self.visible_key(actor, id).await?;
         let now = self.now();
         self.check_replaceable(actor, &old)?;
@@ -134,7 +134,7 @@ impl KeyManager {
             }
         };
         let old = old.with_replaced_by(new_id.clone());
-        let context = self.context_of(actor).with_idempotency_key(once);
+        let context = self.context_of(actor).with_idempotency_key(idempotency);
         let done = self.0.registry.clone().replace(old, new.clone(), context).await?;
         self.notify(kind, &done.old, Some(new_id), actor);
         if let Some(ended) = &done.ended {
@@ -144,7 +144,7 @@ impl KeyManager {
         Ok(Issued { key, record: new })
     }
 
-    /// Returns whether the actor may receive the plain text of this key's replacement.
+    /// Fails unless the actor may receive the plain text of this key's replacement.
     fn check_replaceable(&self, actor: &Actor, old: &KeyRecord) -> Result<(), ManageError> {
         let id = || old.id().clone();
         if matches!(old.owner(), Some(Owner::User(_))) && old.owner() != actor.owner() {

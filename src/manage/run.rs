@@ -13,7 +13,7 @@ use crate::{
     store::{ChangeContext, RegistryError},
 };
 
-/// What a call needs of its actor.
+/// What a call requires of its actor.
 enum Needs {
     /// This action on `apiKeys`.
     Permission(Action),
@@ -120,7 +120,7 @@ impl KeyManager {
     }
 
     /// Returns the context of a change by this actor: its key, which the registry checks again, and
-    /// what the actor says of the change.
+    /// the details of the change.
     pub(super) fn context_of(&self, actor: &Actor) -> ChangeContext {
         ChangeContext::new(actor.author())
             .with_actor_key(actor.key().map(|key| key.timed_by(self.0.validity.clock().clone())))

@@ -1,4 +1,4 @@
-//! The sweep: disables what is no longer used, and removes what ended long ago.
+//! The sweep: disables unused keys, and removes keys that expired or were revoked long ago.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ pub struct SweepPolicy {
     dry_run: bool,
 }
 
-/// What a [`sweep`](KeyManager::sweep) has done, or would do in a dry run.
+/// The result of a [`sweep`](KeyManager::sweep); in a dry run, what it would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SweepResult {
@@ -84,9 +84,9 @@ impl SweepPolicy {
 // === impl KeyManager ===
 
 impl KeyManager {
-    /// Disables the keys that were not used for a time, and removes those that ended a time ago,
-    /// among those that the actor sees. Call it once a day. An actor
-    /// [across organizations](Actor::across_organizations) sweeps all of them.
+    /// Disables unused keys and removes keys that ended long ago, among those that the actor sees.
+    /// Call it once a day. An actor [across organizations](Actor::across_organizations) sweeps all
+    /// organizations.
     ///
     /// It first writes the usage that this process has counted. Other processes write theirs within
     /// their [usage interval](super::KeyManagerBuilder::usage_interval). It then reads the keys in
@@ -113,7 +113,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::PermissionDenied`]: it needs `read`, and `update` to disable, `delete` to
-    /// remove. After an error, or if the process ends midway, the batches before are changed.
+    /// remove. After an error, or if the process ends midway, the earlier batches are changed.
     pub async fn sweep(&self, actor: &Actor, policy: SweepPolicy) -> Result<SweepResult, ManageError> {
         let (manager, actor) = (self.clone(), actor.clone());
         // Finishes even if the caller disconnects.

@@ -68,8 +68,7 @@ impl UpdateKey {
 
     /// Rejects the key from this instant on. With `None` it never expires.
     ///
-    /// The expiry of a replaced key can become sooner, but not later: its grace period stays as
-    /// short as it is.
+    /// The expiry of a replaced key can become sooner, but not later: a grace period never grows.
     ///
     /// ```
     /// use tower_api_key::manage::UpdateKey;

@@ -42,7 +42,7 @@ pub(super) struct Usage {
     /// The number of counts that could not be written.
     kept: AtomicUsize,
     is_due: AtomicBool,
-    /// Ends the wait for the next write, because a place has counts of many keys.
+    /// Ends the wait for the next write, because a shard has counts of many keys.
     early: Notify,
     alarm: Alarm,
     /// The day on which old days were last removed.
@@ -58,7 +58,7 @@ struct Unwritten<'u> {
     uses: Vec<UsageDelta>,
 }
 
-/// What a request with a known key led to. A use is accepted or forbidden.
+/// The outcome of a request with a known key. Accepted and forbidden requests are uses.
 #[derive(Clone, Copy)]
 enum Counted {
     Accepted,
@@ -99,7 +99,7 @@ impl Usage {
         };
         if let Some((id, counted)) = decision.key_id().zip(counted) {
             let now = self.clock.now();
-            let is_early = self.place(thread_index()).count(id, counted, now, &self.kept);
+            let is_early = self.shard(thread_index()).count(id, counted, now, &self.kept);
             if is_early {
                 self.early.notify_one();
             }
@@ -122,8 +122,8 @@ impl Usage {
 
     fn take(&self) -> Vec<UsageDelta> {
         let mut all = HashMap::<(KeyId, UtcDay), UsageDelta>::new();
-        for place in 0..SHARDS {
-            let taken = self.place(place).take();
+        for index in 0..SHARDS {
+            let taken = self.shard(index).take();
             for delta in taken {
                 let sum = all.entry((delta.id.clone(), delta.usage.day));
                 sum.and_modify(|sum| sum.merge(&delta)).or_insert(delta);
@@ -173,15 +173,15 @@ impl Usage {
         }
     }
 
-    fn place(&self, place: usize) -> MutexGuard<'_, Counts> {
-        self.counts[place].lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, index: usize) -> MutexGuard<'_, Counts> {
+        self.counts[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Unwritten<'_> {
     fn drop(&mut self) {
         self.usage.kept.store(self.uses.len(), Ordering::Relaxed);
-        self.usage.place(0).put_back(self.uses.drain(..));
+        self.usage.shard(0).put_back(self.uses.drain(..));
     }
 }
 

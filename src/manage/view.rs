@@ -80,7 +80,7 @@ pub struct KeyView {
     #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
     revoked_by: Option<AuthorView>,
-    /// Why the key was disabled, revoked or replaced.
+    /// The reason of the last change that had one, until the key is enabled.
     reason: Option<String>,
     metadata: BTreeMap<String, String>,
     /// How often the record was changed. Send it in `If-Match` to change this version only.

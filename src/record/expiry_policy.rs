@@ -9,8 +9,8 @@ use crate::clock::to_micros;
 /// [`KeyManagerBuilder::expiry_policy`](crate::manage::KeyManagerBuilder::expiry_policy).
 ///
 /// A lifetime counts from the creation of a key. The policy applies to every key, or only to those
-/// of a kind of owner or of an environment. You can set several. The most specific one that matches
-/// a key applies to it, alone: the others add nothing to it.
+/// of a kind of owner or of an environment. You can set several. Only the most specific one that
+/// matches a key applies to it.
 ///
 /// | order | policy                                                         |
 /// |-------|----------------------------------------------------------------|
@@ -106,9 +106,9 @@ impl ExpiryPolicy {
         self
     }
 
-    /// Requires an expiry: a new key without one is refused, unless the policy has a default or the
-    /// actor's key has an expiry. An edit cannot remove the expiry. Stored keys without an expiry
-    /// keep working; to end them, set [`max_lifetime`](Self::max_lifetime).
+    /// Requires an expiry: a new key without one is rejected, unless the policy has a default or
+    /// the actor's key has an expiry. An edit cannot remove the expiry. Stored keys without an
+    /// expiry keep working; to end them, set [`max_lifetime`](Self::max_lifetime).
     pub fn required(mut self) -> Self {
         self.required = true;
         self

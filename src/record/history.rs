@@ -1,4 +1,4 @@
-//! Who made a key, who changed it last, and who revoked it.
+//! The history of a record: who issued, changed and revoked the key, when and why.
 
 use std::{fmt, str::FromStr, time::SystemTime};
 
@@ -44,7 +44,7 @@ pub enum Author {
 #[non_exhaustive]
 pub struct InvalidAuthor;
 
-/// The fields that describe how a record came to be as it is.
+/// The fields with the history of a record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct History {
     pub(crate) created_by: Option<Author>,

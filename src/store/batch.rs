@@ -1,11 +1,11 @@
-//! One batch of a change of many keys.
+//! One batch of changed keys.
 
 use std::time::SystemTime;
 
 use super::KeyFilter;
 use crate::record::{KeyId, KeyRecord, Status};
 
-/// What a change of many keys does with each key.
+/// The change of each key in a change of many keys.
 ///
 /// ```
 /// use tower_api_key::manage::{BulkChange, ChangeMany};
@@ -89,9 +89,9 @@ impl KeyBatch {
 
     /// Returns whether the batch changes a record, if it has its id.
     ///
-    /// A revoked key is neither revoked nor disabled again, and a disabled one not disabled. A key
-    /// of unknown age is not unused. A revoked key without a time of its revocation ended when it
-    /// was last changed.
+    /// A revoked key is neither revoked nor disabled again, and a disabled key is not disabled. A
+    /// key whose last use and creation are unknown does not count as unused. If the time of a
+    /// revocation is unknown, the time of the last change counts.
     pub fn applies_to(&self, record: &KeyRecord) -> bool {
         let can_change = match self.change {
             BulkChange::Revoke => record.status() != Status::Revoked,

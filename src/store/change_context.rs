@@ -38,7 +38,7 @@ pub struct ChangeContext {
     request_id: Option<String>,
     address: Option<IpAddr>,
     kind: Option<KeyEventKind>,
-    once: Option<IdempotencyKey>,
+    idempotency: Option<IdempotencyKey>,
 }
 
 // === impl ChangeContext ===
@@ -46,10 +46,19 @@ pub struct ChangeContext {
 impl ChangeContext {
     /// Returns the context of a change by this author.
     pub fn new(author: Author) -> Self {
-        Self { key: None, author, at: None, reason: None, request_id: None, address: None, kind: None, once: None }
+        Self {
+            key: None,
+            author,
+            at: None,
+            reason: None,
+            request_id: None,
+            address: None,
+            kind: None,
+            idempotency: None,
+        }
     }
 
-    /// Sets the key that the change checks. The author stays as it is.
+    /// Sets the key that the change checks. It does not set the author.
     #[must_use]
     pub fn with_actor_key(mut self, key: impl Into<Option<ActorKey>>) -> Self {
         self.key = key.into();
@@ -92,19 +101,19 @@ impl ChangeContext {
         self
     }
 
-    /// Sets the idempotency key of the request. A change that adds a key stores it in its own
-    /// transaction, and is refused if it is stored already. Other changes ignore it.
+    /// Sets the idempotency key of the request. A change that adds a key stores it in the same
+    /// transaction, and is rejected if it is stored already. Other changes ignore it.
     ///
     /// [`IdempotencyKey`] has an example.
     #[must_use]
     pub fn with_idempotency_key(mut self, key: impl Into<Option<IdempotencyKey>>) -> Self {
-        self.once = key.into();
+        self.idempotency = key.into();
         self
     }
 
     /// Returns the idempotency key of the request.
     pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
-        self.once.as_ref()
+        self.idempotency.as_ref()
     }
 
     /// Returns the key that the change checks.
@@ -155,7 +164,7 @@ impl<'c> Stamp<'c> {
     /// Returns the idempotency key of the change, as the record of a request that makes this key,
     /// and the time of the change.
     pub(super) fn claim(&self, key_id: &KeyId) -> Option<(IdempotencyRecord, SystemTime)> {
-        let key = self.context?.once.as_ref()?;
+        let key = self.context?.idempotency.as_ref()?;
         Some((key.record(key_id, self.at), self.at))
     }
 

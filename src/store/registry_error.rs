@@ -25,16 +25,16 @@ pub enum RegistryError {
     #[error("the actor's key {0} was changed meanwhile or is no longer valid")]
     ActorChanged(KeyId),
     /// The store already has a key, so the first key cannot be added.
-    #[error("the store has keys already")]
+    #[error("the store already has a key, so this one cannot be the first")]
     NotEmpty,
     /// A key with this id exists already.
-    #[error("a key {0} exists already")]
+    #[error("a key {0} exists already: choose another id")]
     DuplicateId(KeyId),
     /// The key is stored already, under another id.
     #[error("the key is stored already")]
     DuplicateDigest,
     /// The owner has as many keys as the limit allows.
-    #[error("the owner already has the maximum number of keys: {0}")]
+    #[error("the owner already has the maximum number of keys, {0}: revoke one first")]
     LimitReached(u32),
     /// No key has this id.
     #[error("no key {0} exists")]
@@ -48,19 +48,19 @@ pub enum RegistryError {
     /// The record has changed since it was read.
     #[error("the key {0} was changed meanwhile: read it again")]
     VersionConflict(KeyId),
-    /// A request with the same [`IdempotencyKey`](super::IdempotencyKey) has made this key. Its
+    /// A request with the same [`IdempotencyKey`](super::IdempotencyKey) has issued this key. Its
     /// plain text was returned once, and the key may be revoked or removed by now.
-    #[error("a request with this idempotency key has made the key {0} already; its plain text cannot be shown again")]
+    #[error("this idempotency key has already issued the key {0}: if its plain text is lost, regenerate the key")]
     AlreadyDone(KeyId),
     /// Another request was made with the same [`IdempotencyKey`](super::IdempotencyKey).
-    #[error("another request was made with this idempotency key")]
+    #[error("another request was made with this idempotency key: choose a new one")]
     IdempotencyMismatch,
     /// The store keeps no idempotency keys, so it cannot recognize a repeated request.
-    #[error("the key store does not support idempotency keys")]
+    #[error("the key store does not support idempotency keys: send the request without one")]
     IdempotencyUnsupported,
     /// The update would change the id, digest, owner, organization, environment, origin or lineage,
     /// or make the expiry of a replaced key later.
-    #[error("an update must not change the identity of the key {0} or extend its grace period")]
+    #[error("an update must not change the identity of the key {0} or extend its grace period: issue a new key")]
     ImmutableField(KeyId),
 }
 

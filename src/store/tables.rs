@@ -41,16 +41,16 @@ pub enum TablesError {
         "the schema {0:?} does not exist: create it, or let `open` do so with `PostgresStoreBuilder::create_schema`"
     )]
     NoSchema(String),
-    /// The table of this name, or another object with the name of a table, is not one of a store.
-    /// Nothing was changed.
+    /// A table of this name, or another object with this name, belongs to another program. Nothing
+    /// was changed.
     #[error(
-        "{0} exists, and is not of tower-api-key: no version row belongs to it. Set a `table_prefix` or, in \
-        PostgreSQL, a `schema`; or rename it. If it is of tower-api-key, restore the version table: see MIGRATIONS.md"
+        "{0} exists and seems to belong to another program, since it has no version row. Set a `table_prefix` or, in \
+        PostgreSQL, a `schema`; or rename it. If it belongs to tower-api-key, restore the version table: see MIGRATIONS.md"
     )]
     Foreign(String),
 }
 
-/// The names of a store's tables. Clones share the texts that were made.
+/// The names of a store's tables. Clones share the rewritten statements.
 #[derive(Clone, Default)]
 pub(super) struct Tables(Option<Arc<Named>>);
 
@@ -58,7 +58,7 @@ struct Named {
     /// The name of the schema, in quotes.
     schema: Option<String>,
     prefix: String,
-    /// The texts of the literal statements, each made once.
+    /// The rewritten literal statements, each rewritten once.
     texts: RwLock<HashMap<&'static str, Arc<str>>>,
 }
 
@@ -69,7 +69,7 @@ const SCHEMA: usize = 31;
 /// 43.
 const PREFIX: usize = 20;
 
-/// How each name begins.
+/// The beginning of each name.
 const OURS: &str = "api_key";
 
 /// The words before the name of a table, a function or a sequence.

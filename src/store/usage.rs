@@ -1,4 +1,4 @@
-//! Usage: what requests with a key led to, by day.
+//! Usage: the requests with a key, by day and outcome.
 
 use std::time::SystemTime;
 

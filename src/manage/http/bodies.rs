@@ -37,7 +37,7 @@ pub(super) struct CreateKey {
     metadata: BTreeMap<String, String>,
 }
 
-/// A change of a key, as a JSON merge patch (RFC 7396). Absent members stay as they are; `null`
+/// A change of a key, as a JSON merge patch (RFC 7396). Absent members do not change; `null`
 /// removes a time, a text of the metadata, or all metadata. The other members cannot be removed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,4 +1,4 @@
-//! Changes of many keys by a filter.
+//! Changes all keys that a filter matches.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -31,13 +31,13 @@ pub(super) struct ChangeKeys {
     #[serde(deserialize_with = "variant")]
     change: Change,
     filter: Filter,
-    /// Whether a filter without a condition is meant: every key that the caller sees.
+    /// Permits a filter without a condition, which matches every key that the caller sees.
     #[serde(default)]
     all: bool,
     /// Whether to change the caller's own key too.
     #[serde(default)]
     own_key: bool,
-    /// Whether to count the keys only.
+    /// Whether to only count the keys.
     #[serde(default)]
     dry_run: bool,
     /// Why the keys are changed.
@@ -50,15 +50,15 @@ pub(super) struct ChangeKeys {
 /// and `sort`.
 pub(super) struct Filter(Conditions);
 
-/// What is done with each key.
+/// The change of each key.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Change {
-    /// Ends it permanently; `apiKeys: delete`.
+    /// Revokes it permanently. Requires `apiKeys: delete`.
     Revoke,
-    /// Switches it off; `apiKeys: update`.
+    /// Disables it. Requires `apiKeys: update`.
     Disable,
-    /// Deletes it with its record; `apiKeys: delete`.
+    /// Deletes it with its record. Requires `apiKeys: delete`.
     Remove,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct ChangedKeys {
 }
 
 #[utoipa::path(post, path = "/bulk", tag = "many keys", request_body = ChangeKeys, responses(
-    (status = 200, description = "How many keys were changed, or would be", body = ChangedKeys),
+    (status = 200, description = "The number of keys that were changed; in a dry run, that match", body = ChangedKeys),
 ))]
 pub(super) async fn change_keys(
     State(manager): State<KeyManager>,
@@ -112,7 +112,7 @@ impl Filter {
     }
 }
 
-/// Reads an object of texts and switches, each once.
+/// Deserializes an object of strings and booleans, each once.
 impl<'de> Deserialize<'de> for Filter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut conditions = Conditions::default();

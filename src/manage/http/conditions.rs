@@ -1,5 +1,5 @@
-//! What the headers and the query of a request say of a change: the versions that it requires, its
-//! id, its reason.
+//! The details of a change in the headers and the query of a request: the required versions, the id
+//! of the request, the address of the caller, the reason.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -12,7 +12,7 @@ use super::{
 use crate::manage::{KeyManager, problem::PROBLEM_JSON};
 
 #[utoipa::path(get, path = "/events", tag = "events", params(ListEvents), responses(
-    (status = 200, description = "One page of what happened to the keys, newest first", body = EventList),
+    (status = 200, description = "One page of the events of all keys, newest first", body = EventList),
 ))]
 pub(super) async fn all_events(
     State(manager): State<KeyManager>,
@@ -24,8 +24,8 @@ pub(super) async fn all_events(
 }
 
 #[utoipa::path(get, path = "/{id}/events", tag = "events", params(("id" = String, Path), ListEvents), responses(
-    (status = 200, description = "One page of what happened to the key, newest first", body = EventList),
-    (status = 404, description = "There is no such key, and there are no events of it", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 200, description = "One page of the events of the key, newest first", body = EventList),
+    (status = 404, description = "There is no such key, and it has no events", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn events_of_key(
     State(manager): State<KeyManager>,

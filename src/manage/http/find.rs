@@ -1,4 +1,4 @@
-//! Finding a key by its text. The text is in a body, since servers write URLs into their logs.
+//! Finds a key by its text. The text is in the body of the request, since servers log URLs.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Deserializer};
@@ -28,7 +28,7 @@ impl Members for FindKey {
 }
 
 #[utoipa::path(post, path = "/find", tag = "keys", request_body = FindKey, responses(
-    (status = 200, description = "The key. Finding it is not a use", body = KeyView),
+    (status = 200, description = "The key. This request does not count as its use", body = KeyView),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn find(

@@ -25,21 +25,21 @@ use crate::{
 
 #[utoipa::path(post, path = "/", tag = "keys", params(IdempotencyHeader), request_body = CreateKey, responses(
     (status = 201, description = "The key, with its plain text, which no later response contains", body = IssuedKey),
-    (status = 409, description = "The user, or the service accounts of the organization, have the maximum number of keys; or a request with this Idempotency-Key has made the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The user, or the service accounts of the organization, have the maximum number of keys; or a request with this Idempotency-Key has already issued the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn create(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanCreate>,
-    once: RequestIdempotencyKey,
+    idempotency: RequestIdempotencyKey,
     Body(body): Body<CreateKey>,
 ) -> Result<Response, ApiError> {
     let new = body.into_new(caller.actor());
-    let issued = caller.map_err(manager.issue(&once.of(caller.actor()), new).await)?;
+    let issued = caller.map_err(manager.issue(&idempotency.of(caller.actor()), new).await)?;
     created(&issued, manager.validity())
 }
 
 #[utoipa::path(get, path = "/", tag = "keys", params(ListKeys, Conditions), responses(
-    (status = 200, description = "One page of the keys, newest first. It may have fewer keys than the limit, even none, while there is a next page", body = KeyList),
+    (status = 200, description = "One page of the keys. It may have fewer keys than the limit, even none, while `next` is not null", body = KeyList),
 ))]
 pub(super) async fn list(
     State(manager): State<KeyManager>,
@@ -86,37 +86,37 @@ pub(super) async fn edit(
 #[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path), IdempotencyHeader), request_body = RegenerateKey, responses(
     (status = 201, description = "The new key, with its plain text, which no later response contains; the old key is revoked", body = IssuedKey),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
-    (status = 409, description = "The key is revoked, replaced or expired; or a request with this Idempotency-Key has made the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The key is revoked, replaced or expired; or a request with this Idempotency-Key has already issued the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn regenerate(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanUpdate>,
     id: IdInPath,
-    once: RequestIdempotencyKey,
+    idempotency: RequestIdempotencyKey,
     body: Option<Body<RegenerateKey>>,
 ) -> Result<Response, ApiError> {
     let caller = caller.because(body.and_then(|Body(body)| body.into_reason()));
-    let issued = caller.map_err(manager.regenerate(&once.of(caller.actor()), key_id(id)?).await)?;
+    let issued = caller.map_err(manager.regenerate(&idempotency.of(caller.actor()), key_id(id)?).await)?;
     created(&issued, manager.validity())
 }
 
 #[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path), IdempotencyHeader), request_body = RotateKey, responses(
     (status = 201, description = "The new key, with its plain text, which no later response contains; the old key works until the end of the grace period", body = IssuedKey),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
-    (status = 409, description = "The key is revoked, replaced or expired; or a request with this Idempotency-Key has made the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
+    (status = 409, description = "The key is revoked, replaced or expired; or a request with this Idempotency-Key has already issued the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
 pub(super) async fn rotate(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanUpdate>,
     id: IdInPath,
-    once: RequestIdempotencyKey,
+    idempotency: RequestIdempotencyKey,
     Body(mut body): Body<RotateKey>,
 ) -> Result<Response, ApiError> {
     if !body.is_short() {
         return Err(invalid::<RotateKey>("grace_seconds"));
     }
     let caller = caller.because(body.take_reason());
-    let actor = once.of(caller.actor());
+    let actor = idempotency.of(caller.actor());
     let issued = caller.map_err(manager.rotate(&actor, key_id(id)?, body.into_rotation()).await)?;
     created(&issued, manager.validity())
 }

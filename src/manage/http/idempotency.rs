@@ -1,4 +1,4 @@
-//! The header `Idempotency-Key` of a request that makes a key.
+//! The header `Idempotency-Key` of a request that issues a key.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
@@ -16,7 +16,7 @@ pub(super) struct RequestIdempotencyKey(Option<String>);
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "only its schema is used")]
 pub(super) struct IdempotencyHeader {
-    /// Makes the request safe to repeat: requests with the same value make one key at most.
+    /// Makes the request safe to repeat: requests with the same value issue at most one key.
     #[param(rename = "Idempotency-Key", value_type = String, required = false, example = "\"order 1817\"",
         pattern = r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#)]
     idempotency_key: Option<String>,
@@ -52,9 +52,8 @@ impl<S: Sync> FromRequestParts<S> for RequestIdempotencyKey {
     }
 }
 
-/// Parses a string of a structured field (RFC 9651 §3.3.3), without parameters. The quotes may be
-/// missing, as many clients send it: then the value has no space, quote, backslash, comma or
-/// semicolon.
+/// Parses a string of a structured field (RFC 9651 §3.3.3), without parameters. Many clients omit
+/// the quotes: then the value has no space, quote, backslash, comma or semicolon.
 fn parse(value: &str) -> Option<String> {
     let value = value.trim_matches(' ');
     let key = match value.strip_prefix('"') {

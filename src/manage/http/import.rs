@@ -1,4 +1,4 @@
-//! The import of many keys.
+//! Imports many keys.
 
 use std::collections::BTreeMap;
 
@@ -27,13 +27,13 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportKeys {
-    /// Each is an `ImportedKey`, and is checked by itself: an invalid one has a result of its own,
-    /// and the others are imported.
+    /// Each is an `ImportedKey` and is checked separately: an invalid key has its own result, and
+    /// does not stop the others.
     #[schema(value_type = Vec<Value>, max_items = 1000)]
     keys: Vec<Value>,
 }
 
-/// A key of another system: its plain text or its digest, and what is known of it there.
+/// A key of another system: its plain text or its digest, and its history there.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportedKey {
@@ -68,7 +68,7 @@ pub(super) struct ImportedKey {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = KeyName, required = false)]
     id: Option<KeyName>,
-    /// The id of the user, for a key of a user. Only the service itself sets another one.
+    /// The id of the user, for a key of a user. Only the service itself can set another user.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = KeyName, required = false)]
     owner: Option<KeyName>,
@@ -105,18 +105,18 @@ pub(super) struct ImportResults {
 /// The result of one key.
 #[derive(Serialize, ToSchema)]
 struct ImportOutcome {
-    /// 201, or the status with which an import of this key alone would be refused.
+    /// 201, or the status of the error.
     status: u16,
     /// The id of an imported key.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// A sentence that says why the key was refused.
+    /// A sentence that says why the key was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
 
 #[utoipa::path(post, path = "/import", tag = "many keys", request_body = ImportKeys, responses(
-    (status = 200, description = "The result of each key; a refused one does not stop the others", body = ImportResults),
+    (status = 200, description = "The result of each key. A rejected key does not stop the others", body = ImportResults),
 ))]
 pub(super) async fn import_keys(
     State(manager): State<KeyManager>,

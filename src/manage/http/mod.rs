@@ -93,7 +93,7 @@ impl KeyManager {
     /// | `POST /rotate` `{"filter", "grace_seconds", ..}`         | `apiKeys: update` | 200: a line in JSON for each new key |
     /// | `GET /self`                                              | a key             | 200: the caller's own key            |
     /// | `DELETE /self?reason`                                    | a key             | 204: it is revoked                   |
-    /// | `GET /{id}/events?limit&cursor&kind`                     | `apiKeys: read`   | 200: what happened to the key        |
+    /// | `GET /{id}/events?limit&cursor&kind`                     | `apiKeys: read`   | 200: the events of the key           |
     /// | `GET /events?limit&cursor&kind`                          | `apiKeys: read`   | 200: `{"events": [..], "next": ..}`  |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
     ///
@@ -105,14 +105,14 @@ impl KeyManager {
     /// A key is shown as a [`KeyView`](super::KeyView), an event as an
     /// [`EventView`](super::EventView), and the caller's own key at `/self` as an
     /// [`OwnKeyView`](super::OwnKeyView). `/self` needs no permission, and a replaced key in its
-    /// grace period can use it too; [`serve_self`](super::KeyManagerBuilder::serve_self) switches
-    /// it off. A key with the id `self`, `bulk`, `import`, `rotate` or `events` cannot be reached
-    /// over HTTP; the manager issues no such id, and imports none.
+    /// grace period can use it too; [`serve_self`](super::KeyManagerBuilder::serve_self) removes
+    /// it. A key whose id is the name of a route, such as `self`, cannot be reached over HTTP; the
+    /// manager issues and imports no such id.
     ///
     /// `POST /bulk` revokes, disables or removes all keys that the filter matches. It requires
     /// `apiKeys: read`, and `update` to disable, `delete` to revoke or remove. `POST /rotate` also
-    /// requires `apiKeys: read`. A filter without a condition is refused unless `"all": true` says
-    /// that every key is meant. `POST /import` takes up to 1,000 keys in a body of up to 4 MiB.
+    /// requires `apiKeys: read`. A filter without a condition is rejected without `"all": true`.
+    /// `POST /import` takes up to 1,000 keys in a body of up to 4 MiB.
     ///
     /// # Actors
     ///
@@ -124,12 +124,12 @@ impl KeyManager {
     ///
     /// # Changes
     ///
-    /// A `PATCH` is a JSON merge patch (RFC 7396): an absent member stays as it is, and `null`
+    /// A `PATCH` is a JSON merge patch (RFC 7396): an absent member does not change, and `null`
     /// removes an expiry, a start, or metadata. `PATCH`, `DELETE`, `regenerate` and `rotate` take a
     /// `reason`.
     ///
-    /// Responses with one key have its version as the `ETag`: `"3"`. With `If-Match: "3"` a change
-    /// is made to this version only; any other version is 412. Without it, the last change wins.
+    /// The `ETag` of a response with one key is the version of the key: `"3"`. With `If-Match: "3"`
+    /// a change applies only to this version; for any other it is 412. Without it, the last wins.
     ///
     /// The events of a change have the `X-Request-Id` of the request, if it has at most 128
     /// characters of visible ASCII, and the address of the caller, if the application serves the
@@ -141,15 +141,15 @@ impl KeyManager {
     /// [`ManageError::status`](super::ManageError::status). The layer writes a 401, and a 403 for a
     /// request with a key, in its own format instead. No response may be cached.
     ///
-    /// `POST` accepts an `Idempotency-Key`: a repeated request makes no second key. It gets 409
-    /// with the member `key_id`, the id of the first key; a different request with the same value
-    /// gets 422. See [`Actor::with_idempotency_key`](super::Actor::with_idempotency_key). The value
-    /// is a string in quotes, as in the IETF draft, or the same text without quotes.
+    /// `POST /`, `/{id}/regenerate` and `/{id}/rotate` accept an `Idempotency-Key`, with or without
+    /// quotes: a repeated request issues no second key. It gets 409 with the id of the first key,
+    /// `key_id`; a different request with the same value gets 422. See
+    /// [`Actor::with_idempotency_key`](super::Actor::with_idempotency_key).
     ///
     /// A body must be `application/json`, or `application/merge-patch+json`; `regenerate` and
-    /// `DELETE` need none. Cross-site requests
-    /// of browsers (`Sec-Fetch-Site`, `Origin`) are rejected, which makes the API safe with session
-    /// cookies. A key in a private header is exempt, since browsers do not add it by themselves.
+    /// `DELETE` need none. Cross-site requests of browsers (`Sec-Fetch-Site`, `Origin`) are
+    /// rejected, which makes the API safe with session cookies. A key in a private header is
+    /// exempt, since browsers do not add it by themselves.
     ///
     /// `policy` is the policy of the layer around this router. The OpenAPI document describes its
     /// schemes.

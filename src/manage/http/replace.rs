@@ -1,4 +1,4 @@
-//! The replacement of many keys, as a stream of lines in JSON.
+//! Replaces many keys, and streams the new keys as lines of JSON.
 
 use std::{
     convert::Infallible,
@@ -34,7 +34,7 @@ use crate::manage::{Issued, KeyManager, ManageError, NotReplaced, Replacements, 
 #[serde(deny_unknown_fields)]
 pub(super) struct ReplaceKeys {
     filter: Filter,
-    /// Whether a filter without a condition is meant: every key that the caller sees.
+    /// Permits a filter without a condition, which matches every key that the caller sees.
     #[serde(default)]
     all: bool,
     /// How long both keys work, at most 90 days. An old key may expire earlier, at its own expiry.
@@ -54,7 +54,7 @@ pub(super) struct ReplaceKeys {
 #[derive(Serialize, ToSchema)]
 #[schema(as = NotReplaced)]
 pub(super) struct NotReplacedLine {
-    /// The id of the key; `null` if the keys could not be read. Then no line follows.
+    /// The id of the key; `null` if the keys could not be read. This line is then the last one.
     id: Option<String>,
     status: u16,
     /// A sentence that says why the key was not replaced.
@@ -87,7 +87,7 @@ pub(super) async fn replace_keys(
     Ok((ndjson, ResponseBody::new(lines)).into_response())
 }
 
-/// The body. It replaces the next key when the connection asks for the next line.
+/// The body of the response. It replaces the next key when the connection requests the next line.
 struct Lines {
     manager: KeyManager,
     next: Pin<Box<dyn Future<Output = Next> + Send>>,

@@ -28,7 +28,7 @@ pub(super) struct IssuedKey<'i> {
     record: KeyView,
 }
 
-/// One page of keys, newest first.
+/// One page of keys.
 #[derive(Serialize, ToSchema)]
 pub(super) struct KeyList {
     keys: Vec<KeyView>,
@@ -55,7 +55,7 @@ pub(super) struct ProblemBody {
     status: u16,
     /// A sentence that says what is wrong.
     detail: String,
-    /// The key that a request with this `Idempotency-Key` has made already.
+    /// The id of the key that an earlier request with this `Idempotency-Key` has issued.
     #[schema(required = false)]
     key_id: Option<String>,
 }
@@ -94,7 +94,7 @@ pub(super) fn created(new: &Issued, validity: &Validity) -> Result<Response, Api
     Ok((StatusCode::CREATED, json, text).into_response())
 }
 
-/// Returns the JSON of a value, and this end. It is wiped after it is sent.
+/// Returns the JSON of a value, followed by `end`. It is wiped after it is sent.
 pub(super) fn written(value: &impl Serialize, end: &[u8]) -> Option<Bytes> {
     let mut length = Length(0);
     serde_json::to_writer(&mut length, value).ok()?;

@@ -57,7 +57,7 @@ pub(super) struct Conditions {
     /// Keys that were last used at this time or later.
     #[param(value_type = String, format = DateTime, required = false)]
     pub(super) used_after: Option<Timestamp>,
-    /// Keys that were used, the last time earlier.
+    /// Keys whose last use was earlier.
     #[param(value_type = String, format = DateTime, required = false)]
     pub(super) used_before: Option<Timestamp>,
     /// Whether to list only keys that were never used.
@@ -69,7 +69,7 @@ pub(super) struct Conditions {
     /// Keys that expire earlier.
     #[param(value_type = String, format = DateTime, required = false)]
     pub(super) expires_before: Option<Timestamp>,
-    /// `all`: keys of every organization. It needs a caller that the application trusts with all.
+    /// `all`: keys of every organization. Requires a trusted caller without a key.
     #[param(value_type = Organizations, inline, required = false)]
     pub(super) organizations: Option<Organizations>,
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 #[cfg(feature = "postgres-no-tls")]
-use super::Place;
+use super::SortValue;
 use super::{KeyFilter, KeyOrder, OwnerKind};
 #[cfg(feature = "postgres-no-tls")]
 use crate::record::{Author, KeyId, Owner};
@@ -38,7 +38,7 @@ impl KeyFilter {
 
     /// Returns the filter without a cursor.
     pub(crate) fn first_page(self) -> Self {
-        Self { after: None, after_place: None, ..self }
+        Self { after: None, after_value: None, ..self }
     }
 
     /// Returns whether revoked keys can be selected.
@@ -71,7 +71,7 @@ impl KeyFilter {
             && self.used.admits(record.last_used_at())
             && self.expires.admits(record.expires_at())
             && (!self.never_used || record.last_used_at().is_none())
-            && self.order.place(record).is_some()
+            && self.order.sort_value(record).is_some()
     }
 
     /// Returns whether every condition is one that each [`KeyRegistry::list`] knows.
@@ -108,12 +108,12 @@ impl KeyFilter {
         let author = self.created_by.as_ref().and_then(Author::id);
         let ids = [&self.lineage, &self.after].into_iter().flatten().map(KeyId::as_str);
         let texts = [&self.organization, &self.environment, &self.name_prefix, &self.name_contains, &self.mask];
-        let place = match &self.after_place {
-            Some(Place::Name(name)) => Some(name.as_str()),
+        let name = match &self.after_value {
+            Some(SortValue::Name(name)) => Some(name.as_str()),
             _ => None,
         };
         let members = self.metadata.iter().flat_map(|(name, text)| [name.as_str(), text.as_str()]);
-        ids.chain(texts.into_iter().flatten().map(String::as_str)).chain(user).chain(author).chain(place).chain(members)
+        ids.chain(texts.into_iter().flatten().map(String::as_str)).chain(user).chain(author).chain(name).chain(members)
     }
 
     /// Compares two records in the order of the list.
@@ -121,7 +121,7 @@ impl KeyFilter {
         let ids = one.id().as_str().cmp(other.id().as_str());
         match self.order {
             KeyOrder::Newest => ids.reverse(),
-            order => order.place(one).cmp(&order.place(other)).then(ids),
+            order => order.sort_value(one).cmp(&order.sort_value(other)).then(ids),
         }
     }
 
@@ -131,7 +131,7 @@ impl KeyFilter {
         let (id, after) = (record.id().as_str(), after.as_str());
         match self.order {
             KeyOrder::Newest => id < after,
-            order => (order.place(record).flatten(), id) > (self.after_place.clone(), after),
+            order => (order.sort_value(record).flatten(), id) > (self.after_value.clone(), after),
         }
     }
 }

@@ -6,7 +6,7 @@ mod parts;
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-pub(crate) use order::Place;
+pub(crate) use order::SortValue;
 pub use order::{KeyOrder, PageCursor};
 pub use parts::{OwnerKind, TimeRange};
 
@@ -81,7 +81,7 @@ pub struct KeyFilter {
     /// [`after`](Self::after).
     pub after: Option<KeyId>,
     /// Where that id is in an order other than by id.
-    pub(crate) after_place: Option<Place>,
+    pub(crate) after_value: Option<SortValue>,
     /// The maximum number of records in a page.
     pub limit: usize,
 }
@@ -110,7 +110,7 @@ impl Default for KeyFilter {
             expires: TimeRange::default(),
             order: KeyOrder::Newest,
             after: None,
-            after_place: None,
+            after_value: None,
             limit: 100,
         }
     }
@@ -267,8 +267,8 @@ impl KeyFilter {
     /// Continues after the previous page: takes its `next`, or its last id in an order by id.
     #[must_use]
     pub fn after(mut self, cursor: impl Into<PageCursor>) -> Self {
-        let PageCursor { id, place } = cursor.into();
-        (self.after, self.after_place) = (Some(id), place);
+        let PageCursor { id, sort_value } = cursor.into();
+        (self.after, self.after_value) = (Some(id), sort_value);
         self
     }
 

@@ -44,12 +44,12 @@ pub enum KeyOrder {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PageCursor {
     pub(crate) id: KeyId,
-    pub(crate) place: Option<Place>,
+    pub(crate) sort_value: Option<SortValue>,
 }
 
-/// What an order other than by id compares first.
+/// The value that an order other than by id compares first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum SortValue {
     Expiry(SystemTime),
     Name(String),
 }
@@ -71,13 +71,14 @@ impl KeyOrder {
         }
     }
 
-    /// Returns the place of a record in this order; `None` inside if the order has no such record.
+    /// Returns the sort value of a record: `None` if a list in this order has no such record,
+    /// `Some(None)` for an order by id.
     #[allow(clippy::option_option, reason = "the outer one is whether there is a record, the inner one its value")]
-    pub(crate) fn place(self, record: &KeyRecord) -> Option<Option<Place>> {
+    pub(crate) fn sort_value(self, record: &KeyRecord) -> Option<Option<SortValue>> {
         match self {
             Self::Newest | Self::Oldest => Some(None),
-            Self::Expiry => record.expires_at().map(|end| Some(Place::Expiry(to_micros(end)))),
-            Self::Name => record.name().map(|name| Some(Place::Name(name.to_owned()))),
+            Self::Expiry => record.expires_at().map(|end| Some(SortValue::Expiry(to_micros(end)))),
+            Self::Name => record.name().map(|name| Some(SortValue::Name(name.to_owned()))),
         }
     }
 }
@@ -89,39 +90,39 @@ impl PageCursor {
     ///
     /// The type's documentation has an example.
     pub fn parse(text: &str, order: KeyOrder) -> Option<Self> {
-        let (place, id) = match order {
+        let (sort_value, id) = match order {
             KeyOrder::Newest | KeyOrder::Oldest => (None, text),
             KeyOrder::Expiry => {
                 let (micros, id) = text.split_once(':')?;
-                (Some(Place::Expiry(from_micros(micros.parse().ok()?)?)), id)
+                (Some(SortValue::Expiry(from_micros(micros.parse().ok()?)?)), id)
             }
             KeyOrder::Name => {
                 let (length, rest) = text.split_once(':')?;
                 let (name, id) = rest.split_at_checked(length.parse().ok()?)?;
-                (Some(Place::Name(name.to_owned())), id)
+                (Some(SortValue::Name(name.to_owned())), id)
             }
         };
-        (!id.is_empty()).then(|| Self { id: id.into(), place })
+        (!id.is_empty()).then(|| Self { id: id.into(), sort_value })
     }
 
     /// Returns the cursor after this record; `None` if a list in this order has no such record.
     pub(crate) fn behind(record: &KeyRecord, order: KeyOrder) -> Option<Self> {
-        Some(Self { id: record.id().clone(), place: order.place(record)? })
+        Some(Self { id: record.id().clone(), sort_value: order.sort_value(record)? })
     }
 }
 
 impl<T: Into<KeyId>> From<T> for PageCursor {
     fn from(id: T) -> Self {
-        Self { id: id.into(), place: None }
+        Self { id: id.into(), sort_value: None }
     }
 }
 
 impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match &self.sort_value {
             None => f.write_str(self.id.as_str()),
-            Some(Place::Expiry(end)) => write!(f, "{}:{}", micros_of(*end), self.id),
-            Some(Place::Name(name)) => write!(f, "{}:{name}{}", name.len(), self.id),
+            Some(SortValue::Expiry(end)) => write!(f, "{}:{}", micros_of(*end), self.id),
+            Some(SortValue::Name(name)) => write!(f, "{}:{name}{}", name.len(), self.id),
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Index {
     by_id: Sorted<IdOrder>,
-    live: Shelf,
-    revoked: Shelf,
+    live: Partition,
+    revoked: Partition,
     /// The records that a limit may count.
     open: Sorted<ExpiryOrder>,
     /// The keys whose expiry is not announced yet, by the expiry.
@@ -31,7 +31,7 @@ pub(super) struct Index {
 
 /// The revoked records, or all others, in the orders of lists.
 #[derive(Default)]
-struct Shelf {
+struct Partition {
     by_organization: Sorted<OrganizationOrder>,
     /// Only records with an owner.
     by_owner: Sorted<OwnerOrder>,
@@ -110,9 +110,9 @@ impl Index {
     pub(super) fn of_owner(&self, of: OwnerScope<'_>) -> Vec<KeyRecord> {
         let key = |id| SortKey { organization: of.organization, owner: Whose::of(of.owner), end: End::Never, id };
         let (first, last) = (key(IdBound::At("")), key(IdBound::Last));
-        let records = [&self.live, &self.revoked].into_iter().flat_map(|shelf| match of.owner {
-            Some(_) => Box::new(shelf.by_owner.between(first, last)) as Box<dyn Iterator<Item = &Arc<Fields>>>,
-            None => Box::new(shelf.by_organization.between(first, last).filter(|record| record.owner().is_none())),
+        let records = [&self.live, &self.revoked].into_iter().flat_map(|partition| match of.owner {
+            Some(_) => Box::new(partition.by_owner.between(first, last)) as Box<dyn Iterator<Item = &Arc<Fields>>>,
+            None => Box::new(partition.by_organization.between(first, last).filter(|record| record.owner().is_none())),
         });
         records.map(record).collect()
     }
@@ -159,11 +159,11 @@ impl Index {
     /// Replaces a record in every order except that of the ids.
     fn exchange(&mut self, old: Option<&Arc<Fields>>, new: Option<&Arc<Fields>>) {
         self.announcements.exchange(old, new);
-        for (shelf, is_here) in [(&mut self.live, false), (&mut self.revoked, true)] {
+        for (partition, is_here) in [(&mut self.live, false), (&mut self.revoked, true)] {
             let [old, new] = [old, new].map(|record| record.filter(|record| record.is_revoked() == is_here));
-            shelf.by_organization.exchange(old, new);
+            partition.by_organization.exchange(old, new);
             let [old, new] = [old, new].map(|record| record.filter(|record| record.owner().is_some()));
-            shelf.by_owner.exchange(old, new);
+            partition.by_owner.exchange(old, new);
         }
         let is_open = |record: &&Arc<Fields>| record.owner().is_some() && !record.is_revoked();
         self.open.exchange(old.filter(is_open), new.filter(is_open));
@@ -178,9 +178,9 @@ impl Index {
     }
 }
 
-// === impl Shelf ===
+// === impl Partition ===
 
-impl Shelf {
+impl Partition {
     /// The records of the filter's organization and owner after this id, in descending order.
     fn behind<'s>(
         &'s self,

@@ -1,4 +1,4 @@
--- Who made a key, who changed it last, who revoked it and why; and the first id of its chain of
+-- The author, the last change, the revocation and its reason; and the first id of the chain of
 -- replacements.
 alter table api_keys
     add column created_by      text,

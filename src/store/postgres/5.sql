@@ -1,4 +1,5 @@
--- What requests with a key led to, by day: the number of days since 1970-01-01, in UTC.
+-- The requests with each key, by day and outcome. A day is the number of days since 1970-01-01, in
+-- UTC.
 --
 -- The space that a page leaves free keeps updates of counts out of the indexes. There is no foreign
 -- key: it would prevent a truncation of the keys, and each new day would check it.

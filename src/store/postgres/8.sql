@@ -1,4 +1,4 @@
--- What happened to the keys: one row for each change, written in the transaction of the change.
+-- One row for each change of a key, written in the transaction of the change.
 create table api_key_events (
     seq          bigint generated always as identity primary key,
     -- The order for consumers. A reader sets it after the commit: transactions do not commit in the

@@ -82,7 +82,7 @@ const SEARCHES: [MigrationIndex; 5] = [
     },
 ];
 
-/// The keys whose expiry is not announced yet.
+/// The keys whose expiry has no event yet.
 const EXPIRIES: [MigrationIndex; 1] = [MigrationIndex {
     name: "api_keys_to_expire",
     definition: "(expires_at)

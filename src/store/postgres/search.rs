@@ -10,7 +10,7 @@ use crate::{
         KeyFilter, KeyOrder, PageCursor,
         search::{
             conditions::Value,
-            statement::{Dialect, Statement, Walk},
+            statement::{Dialect, IndexScan, Statement},
         },
         tables::Tables,
     },
@@ -55,43 +55,43 @@ impl Dialect for Postgres {
         };
     }
 
-    fn table(_: Walk, _: &KeyFilter) -> &'static str {
+    fn table(_: IndexScan, _: &KeyFilter) -> &'static str {
         "api_keys"
     }
 
-    fn shelf(filter: &KeyFilter, is_revoked: bool) -> String {
-        statements::shelf(filter, is_revoked)
+    fn revoked_condition(filter: &KeyFilter, is_revoked: bool) -> String {
+        statements::revoked_condition(filter, is_revoked)
     }
 
-    fn place(walk: Walk) -> &'static str {
-        match walk {
-            Walk::List | Walk::Everywhere | Walk::Lineage => "",
+    fn sort_column(scan: IndexScan) -> &'static str {
+        match scan {
+            IndexScan::List | IndexScan::Everywhere | IndexScan::Lineage => "",
             // Expressions of one index each.
-            Walk::Expiry => "(expires_at - 0)",
-            Walk::ExpiryEverywhere => "(expires_at + 0)",
-            Walk::Name => "(name collate \"C\")",
-            Walk::NameEverywhere => "((name || '') collate \"C\")",
+            IndexScan::Expiry => "(expires_at - 0)",
+            IndexScan::ExpiryEverywhere => "(expires_at + 0)",
+            IndexScan::Name => "(name collate \"C\")",
+            IndexScan::NameEverywhere => "((name || '') collate \"C\")",
         }
     }
 
-    fn comparisons(walk: Walk) -> [&'static str; 4] {
-        match walk {
-            Walk::List | Walk::Lineage => ["~<~", "~<=~", "~>~", "~>=~"],
+    fn comparisons(scan: IndexScan) -> [&'static str; 4] {
+        match scan {
+            IndexScan::List | IndexScan::Lineage => ["~<~", "~<=~", "~>~", "~>=~"],
             _ => ["<", "<=", ">", ">="],
         }
     }
 
     /// Names each column of the index that may be null, so that the index provides the order.
-    fn order(walk: Walk, filter: &KeyFilter) -> String {
+    fn order(scan: IndexScan, filter: &KeyFilter) -> String {
         let is_down = filter.order == KeyOrder::Newest;
         let [down, by_bytes] = if is_down { [" desc", "id using ~>~"] } else { ["", "id using ~<~"] };
-        match (walk, &filter.owner) {
-            (Walk::List, None) => format!("organization{down}, {by_bytes}"),
-            (Walk::List, Some(_)) => format!("organization{down}, owner_type{down}, user_id{down}, {by_bytes}"),
-            (Walk::Lineage, _) => format!("lineage{down}, {by_bytes}"),
-            (Walk::Everywhere, _) => format!("id{down}"),
-            (Walk::Expiry | Walk::Name, _) => format!("organization, {}, id", Self::place(walk)),
-            (Walk::ExpiryEverywhere | Walk::NameEverywhere, _) => format!("{}, id", Self::place(walk)),
+        match (scan, &filter.owner) {
+            (IndexScan::List, None) => format!("organization{down}, {by_bytes}"),
+            (IndexScan::List, Some(_)) => format!("organization{down}, owner_type{down}, user_id{down}, {by_bytes}"),
+            (IndexScan::Lineage, _) => format!("lineage{down}, {by_bytes}"),
+            (IndexScan::Everywhere, _) => format!("id{down}"),
+            (IndexScan::Expiry | IndexScan::Name, _) => format!("organization, {}, id", Self::sort_column(scan)),
+            (IndexScan::ExpiryEverywhere | IndexScan::NameEverywhere, _) => format!("{}, id", Self::sort_column(scan)),
         }
     }
 

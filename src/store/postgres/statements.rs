@@ -128,7 +128,7 @@ type PgQuery = QueryBuilder<Postgres>;
 /// The condition for the revoked keys, or for the others, in the index of this list. Each
 /// combination of conditions has an index of its own order: `~>~` and the numbers occur in no other
 /// index. So the plan does not depend on statistics, and it reads only the rows of the page.
-pub(super) fn shelf(filter: &KeyFilter, is_revoked: bool) -> String {
+pub(super) fn revoked_condition(filter: &KeyFilter, is_revoked: bool) -> String {
     let (revoked, not_revoked) = match (&filter.owner, &filter.environment) {
         (None, None) => (1, 2),
         (Some(_), None) => (3, 4),

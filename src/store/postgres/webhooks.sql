@@ -1,4 +1,4 @@
--- The deliveries of events to endpoints.
+-- The endpoints of webhooks, and the deliveries that are not finished.
 create table api_key_webhooks (
     endpoint   text    not null primary key,
     -- The last event that is queued for this endpoint.

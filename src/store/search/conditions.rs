@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::statement::{Dialect, Walk};
+use super::statement::{Dialect, IndexScan};
 use crate::{
     record::Status,
     store::{KeyFilter, KeyOrder, TimeRange, row},
@@ -50,13 +50,13 @@ impl Value {
     }
 }
 
-/// Returns the conditions that are compared with each row, on a walk along an index.
-pub(super) fn residual<D: Dialect>(filter: &KeyFilter, walk: Walk) -> Vec<Condition> {
+/// Returns the conditions that are compared with each row of a scan.
+pub(super) fn residual<D: Dialect>(filter: &KeyFilter, scan: IndexScan) -> Vec<Condition> {
     let hidden = |column: &str| format!("{}{column}", D::HIDE);
     let same = |column: &str, value: &str| Condition::same(&hidden(column), Some(value));
     let mut all = Vec::new();
-    if walk != Walk::List {
-        let is_of_index = matches!(walk, Walk::Expiry | Walk::Name);
+    if scan != IndexScan::List {
+        let is_of_index = matches!(scan, IndexScan::Expiry | IndexScan::Name);
         if !filter.all_organizations && !is_of_index {
             all.push(Condition::same(&hidden("organization"), filter.organization.as_deref()));
         }
@@ -66,7 +66,7 @@ pub(super) fn residual<D: Dialect>(filter: &KeyFilter, walk: Walk) -> Vec<Condit
             all.push(Condition::same(&hidden(D::USER), user));
         }
         all.extend(filter.environment.as_deref().map(|environment| same("environment", environment)));
-        if walk != Walk::Lineage {
+        if scan != IndexScan::Lineage {
             all.extend(filter.lineage.as_ref().map(|lineage| same("lineage", lineage.as_str())));
         }
         if filter.status.is_none() && !filter.revoked {
@@ -76,7 +76,7 @@ pub(super) fn residual<D: Dialect>(filter: &KeyFilter, walk: Walk) -> Vec<Condit
     all.extend(
         filter
             .status
-            .filter(|status| walk != Walk::List || *status != Status::Revoked)
+            .filter(|status| scan != IndexScan::List || *status != Status::Revoked)
             .map(|status| same("status", status.as_str())),
     );
     if filter.order != KeyOrder::Name {

@@ -1,7 +1,7 @@
-//! The statements of a search: one walk along an index, in the order of the filter.
+//! The statements of a search: one scan of an index, in the order of the filter.
 //!
-//! A page first asks where its walk ends after [`MAX_VISITS`] rows. It then compares the rows up to
-//! there with the conditions that the index does not cover. So a search for what does not exist
+//! A page first reads where its scan ends after [`MAX_VISITS`] rows. It then compares the rows up
+//! to there with the conditions that the index does not cover. So a search that matches no row
 //! costs as much as one page, and its `next` continues.
 
 use sqlx::{ColumnIndex, Database, Decode, QueryBuilder, Row, Type};
@@ -10,11 +10,11 @@ use super::{
     MAX_VISITS,
     conditions::{Condition, Value, residual},
 };
-use crate::store::{KeyFilter, KeyOrder, PageCursor, filter::Place, row};
+use crate::store::{KeyFilter, KeyOrder, PageCursor, filter::SortValue, row};
 
-/// The index that a search follows.
+/// The index that a search scans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) enum Walk {
+pub(in crate::store) enum IndexScan {
     /// The index of a list: organization, owner, environment.
     List,
     /// All ids.
@@ -41,7 +41,7 @@ pub(in crate::store) trait Dialect: Database {
     const METADATA_HAS: &'static str;
     /// Before, between and after the two parts of a list with revoked keys.
     const UNION: [&'static str; 3];
-    /// Whether each part has an order and a limit of its own.
+    /// Whether each part has its own order and limit.
     const PARTS_ARE_ORDERED: bool;
 
     fn query() -> QueryBuilder<Self>
@@ -53,28 +53,28 @@ pub(in crate::store) trait Dialect: Database {
         Self: Sized;
 
     /// The table, and the name of the index if the database takes one.
-    fn table(walk: Walk, filter: &KeyFilter) -> &'static str;
+    fn table(scan: IndexScan, filter: &KeyFilter) -> &'static str;
 
-    /// The revoked keys of a list, or the others.
-    fn shelf(filter: &KeyFilter, is_revoked: bool) -> String;
+    /// The condition for the revoked keys of a list, or for the others.
+    fn revoked_condition(filter: &KeyFilter, is_revoked: bool) -> String;
 
-    /// What the index orders by, before the id.
-    fn place(walk: Walk) -> &'static str;
+    /// The column that the index orders by, before the id.
+    fn sort_column(scan: IndexScan) -> &'static str;
 
     /// The operators `<`, `<=`, `>` and `>=` of the ids of an index.
-    fn comparisons(walk: Walk) -> [&'static str; 4];
+    fn comparisons(scan: IndexScan) -> [&'static str; 4];
 
-    /// The order of the walk.
-    fn order(walk: Walk, filter: &KeyFilter) -> String;
+    /// The order of the scan.
+    fn order(scan: IndexScan, filter: &KeyFilter) -> String;
 
     /// The order of the two parts of a list together.
     fn order_of_both(filter: &KeyFilter) -> String;
 }
 
-/// A search along an index.
+/// A search that scans an index.
 pub(in crate::store) struct Statement<'f> {
     filter: &'f KeyFilter,
-    walk: Walk,
+    scan: IndexScan,
 }
 
 // === impl Statement ===
@@ -82,28 +82,28 @@ pub(in crate::store) struct Statement<'f> {
 impl<'f> Statement<'f> {
     pub(in crate::store) fn new(filter: &'f KeyFilter) -> Self {
         let everywhere = filter.all_organizations;
-        let walk = match filter.order {
-            KeyOrder::Newest | KeyOrder::Oldest if filter.lineage.is_some() => Walk::Lineage,
-            KeyOrder::Newest | KeyOrder::Oldest if everywhere => Walk::Everywhere,
-            KeyOrder::Newest | KeyOrder::Oldest => Walk::List,
-            KeyOrder::Expiry if everywhere => Walk::ExpiryEverywhere,
-            KeyOrder::Expiry => Walk::Expiry,
-            KeyOrder::Name if everywhere => Walk::NameEverywhere,
-            KeyOrder::Name => Walk::Name,
+        let scan = match filter.order {
+            KeyOrder::Newest | KeyOrder::Oldest if filter.lineage.is_some() => IndexScan::Lineage,
+            KeyOrder::Newest | KeyOrder::Oldest if everywhere => IndexScan::Everywhere,
+            KeyOrder::Newest | KeyOrder::Oldest => IndexScan::List,
+            KeyOrder::Expiry if everywhere => IndexScan::ExpiryEverywhere,
+            KeyOrder::Expiry => IndexScan::Expiry,
+            KeyOrder::Name if everywhere => IndexScan::NameEverywhere,
+            KeyOrder::Name => IndexScan::Name,
         };
-        Self { filter, walk }
+        Self { filter, scan }
     }
 
     /// The statement that finds the last row to visit, as `id` and, in an order other than by id,
-    /// `place`; `None` if the index covers every condition.
+    /// `sort_value`; `None` if the index covers every condition.
     pub(in crate::store) fn last_visit<D: Dialect>(&self) -> Option<QueryBuilder<D>> {
-        if residual::<D>(self.filter, self.walk).is_empty() {
+        if residual::<D>(self.filter, self.scan).is_empty() {
             return None;
         }
-        let place = D::place(self.walk);
-        let columns = match place {
+        let sort_column = D::sort_column(self.scan);
+        let columns = match sort_column {
             "" => "id".to_owned(),
-            place => format!("id, {place} as place"),
+            sort_column => format!("id, {sort_column} as sort_value"),
         };
         let rows = i64::try_from(MAX_VISITS).unwrap_or(i64::MAX);
         let mut query = self.query::<D>(&columns, &[], rows);
@@ -119,18 +119,18 @@ impl<'f> Statement<'f> {
         for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
         for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
     {
-        let place = match self.filter.order {
+        let sort_value = match self.filter.order {
             KeyOrder::Newest | KeyOrder::Oldest => None,
-            KeyOrder::Expiry => Some(Place::Expiry(row::instant(row.try_get("place")?)?)),
-            KeyOrder::Name => Some(Place::Name(row.try_get("place")?)),
+            KeyOrder::Expiry => Some(SortValue::Expiry(row::instant(row.try_get("sort_value")?)?)),
+            KeyOrder::Name => Some(SortValue::Name(row.try_get("sort_value")?)),
         };
-        Ok(PageCursor { id: row.try_get::<String, _>("id")?.into(), place })
+        Ok(PageCursor { id: row.try_get::<String, _>("id")?.into(), sort_value })
     }
 
     /// The statement that reads the rows of the page up to the last one to visit, and one more than
     /// the limit.
     pub(in crate::store) fn page<D: Dialect>(&self, last: Option<&PageCursor>) -> QueryBuilder<D> {
-        let mut conditions = residual::<D>(self.filter, self.walk);
+        let mut conditions = residual::<D>(self.filter, self.scan);
         conditions.extend(last.map(|last| self.beside::<D>(last, false)));
         let rows = i64::try_from(self.filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
         let mut query = self.query::<D>(D::COLUMNS, &conditions, rows);
@@ -142,30 +142,30 @@ impl<'f> Statement<'f> {
     fn query<D: Dialect>(&self, columns: &str, conditions: &[Condition], rows: i64) -> QueryBuilder<D> {
         let filter = self.filter;
         let mut query = D::query();
-        let shelves: &[bool] = match (self.walk, filter.status) {
-            (Walk::List, None) if filter.revoked => &[true, false],
-            (Walk::List, _) if filter.has_revoked() => &[true],
+        let parts: &[bool] = match (self.scan, filter.status) {
+            (IndexScan::List, None) if filter.revoked => &[true, false],
+            (IndexScan::List, _) if filter.has_revoked() => &[true],
             _ => &[false],
         };
-        let [before, between, after] = if shelves.len() == 2 { D::UNION } else { [""; 3] };
+        let [before, between, after] = if parts.len() == 2 { D::UNION } else { [""; 3] };
         let begin = before.replace("{}", if columns == D::COLUMNS { "*" } else { columns });
         query.push(begin);
-        for (number, is_revoked) in shelves.iter().enumerate() {
+        for (number, is_revoked) in parts.iter().enumerate() {
             query.push(if number == 0 { "" } else { between });
             self.part(&mut query, columns, *is_revoked, conditions);
-            if shelves.len() == 2 && D::PARTS_ARE_ORDERED {
-                query.push(" order by ").push(D::order(self.walk, filter)).push(" limit ");
+            if parts.len() == 2 && D::PARTS_ARE_ORDERED {
+                query.push(" order by ").push(D::order(self.scan, filter)).push(" limit ");
                 D::bind(&mut query, Value::Number(rows));
             }
         }
         query.push(after).push(" order by ");
-        query.push(if shelves.len() == 2 { D::order_of_both(filter) } else { D::order(self.walk, filter) });
+        query.push(if parts.len() == 2 { D::order_of_both(filter) } else { D::order(self.scan, filter) });
         query
     }
 
     fn part<D: Dialect>(&self, query: &mut QueryBuilder<D>, columns: &str, is_revoked: bool, residual: &[Condition]) {
         let columns = if columns == "id" { D::IDS } else { columns };
-        query.push(format_args!("select {columns} from {} where ", D::table(self.walk, self.filter)));
+        query.push(format_args!("select {columns} from {} where ", D::table(self.scan, self.filter)));
         let covered = self.covered::<D>(is_revoked);
         for (number, condition) in covered.iter().chain(residual).enumerate() {
             query.push(if number == 0 { "" } else { " and " });
@@ -183,23 +183,23 @@ impl<'f> Statement<'f> {
 
     /// The conditions that the index covers.
     fn covered<D: Dialect>(&self, is_revoked: bool) -> Vec<Condition> {
-        let (filter, place) = (self.filter, D::place(self.walk));
+        let (filter, sort_column) = (self.filter, D::sort_column(self.scan));
         let mut covered = Vec::new();
-        match self.walk {
-            Walk::List => covered.push(Condition::new(D::shelf(filter, is_revoked), [])),
-            Walk::Lineage => {
+        match self.scan {
+            IndexScan::List => covered.push(Condition::new(D::revoked_condition(filter, is_revoked), [])),
+            IndexScan::Lineage => {
                 covered.push(Condition::same("lineage", filter.lineage.as_ref().map(crate::KeyId::as_str)));
             }
-            Walk::Everywhere => covered.push(Condition::new("id >= ''", [])),
-            Walk::Expiry | Walk::ExpiryEverywhere => {
-                covered.push(Condition::new(format!("{place} is not null"), []));
+            IndexScan::Everywhere => covered.push(Condition::new("id >= ''", [])),
+            IndexScan::Expiry | IndexScan::ExpiryEverywhere => {
+                covered.push(Condition::new(format!("{sort_column} is not null"), []));
             }
-            Walk::Name | Walk::NameEverywhere => covered.push(Condition::new("name is not null", [])),
+            IndexScan::Name | IndexScan::NameEverywhere => covered.push(Condition::new("name is not null", [])),
         }
-        if matches!(self.walk, Walk::List | Walk::Expiry | Walk::Name) {
+        if matches!(self.scan, IndexScan::List | IndexScan::Expiry | IndexScan::Name) {
             covered.push(Condition::same("organization", filter.organization.as_deref()));
         }
-        if self.walk == Walk::List {
+        if self.scan == IndexScan::List {
             if let Some(owner) = &filter.owner {
                 let (kind, user) = row::owner(Some(owner));
                 covered.extend([Condition::same("owner_type", kind), Condition::same(D::USER, user)]);
@@ -209,24 +209,24 @@ impl<'f> Statement<'f> {
             );
         }
         match filter.order {
-            KeyOrder::Expiry => covered.extend(Condition::range(place, filter.expires)),
+            KeyOrder::Expiry => covered.extend(Condition::range(sort_column, filter.expires)),
             KeyOrder::Name => {
                 if let Some(prefix) = &filter.name_prefix {
-                    covered.push(Condition::new(format!("{place} >= ?"), [Value::text(prefix)]));
+                    covered.push(Condition::new(format!("{sort_column} >= ?"), [Value::text(prefix)]));
                     let end = end_of_prefix(prefix);
-                    covered.extend(end.map(|end| Condition::new(format!("{place} < ?"), [Value::Text(end)])));
+                    covered.extend(end.map(|end| Condition::new(format!("{sort_column} < ?"), [Value::Text(end)])));
                 }
             }
             KeyOrder::Newest | KeyOrder::Oldest => {}
         }
-        let after = filter.after.clone().map(|id| PageCursor { id, place: filter.after_place.clone() });
+        let after = filter.after.clone().map(|id| PageCursor { id, sort_value: filter.after_value.clone() });
         covered.extend(after.map(|after| self.beside::<D>(&after, true)));
         covered
     }
 
     /// The rows after this one or, if not `after`, this one and those before it.
     fn beside<D: Dialect>(&self, cursor: &PageCursor, after: bool) -> Condition {
-        let [lt, le, gt, ge] = D::comparisons(self.walk);
+        let [lt, le, gt, ge] = D::comparisons(self.scan);
         let is_up = self.filter.order != KeyOrder::Newest;
         let operator = match (is_up, after) {
             (true, true) => gt,
@@ -235,14 +235,14 @@ impl<'f> Statement<'f> {
             (false, false) => ge,
         };
         let id = Value::text(cursor.id.as_str());
-        let place = match (self.filter.order, &cursor.place) {
-            (KeyOrder::Expiry, Some(Place::Expiry(end))) => Value::Number(row::micros(*end)),
+        let sort_value = match (self.filter.order, &cursor.sort_value) {
+            (KeyOrder::Expiry, Some(SortValue::Expiry(end))) => Value::Number(row::micros(*end)),
             (KeyOrder::Expiry, _) => Value::Number(i64::MIN),
-            (KeyOrder::Name, Some(Place::Name(name))) => Value::text(name),
+            (KeyOrder::Name, Some(SortValue::Name(name))) => Value::text(name),
             (KeyOrder::Name, _) => Value::text(""),
             (KeyOrder::Newest | KeyOrder::Oldest, _) => return Condition::new(format!("id {operator} ?"), [id]),
         };
-        Condition::new(format!("({}, id) {operator} (?, ?)", D::place(self.walk)), [place, id])
+        Condition::new(format!("({}, id) {operator} (?, ?)", D::sort_column(self.scan)), [sort_value, id])
     }
 }
 

@@ -1,4 +1,5 @@
--- What requests with a key led to, by day: the number of days since 1970-01-01, in UTC.
+-- The requests with each key, by day and outcome. A day is the number of days since 1970-01-01, in
+-- UTC.
 create table api_key_usage (
     key_id     text    not null,
     day        integer not null,

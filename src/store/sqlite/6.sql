@@ -1,5 +1,5 @@
--- The requests with an idempotency key that have made a key. Both digests are SHA-256: that of the
--- organization, the author and the text, and that of the request.
+-- The idempotency keys, each with the key that its request has issued. Both digests are SHA-256:
+-- that of the organization, the author and the text, and that of the request.
 create table api_key_idempotency (
     id           blob    not null primary key check (length(id) = 32),
     fingerprint  blob    not null check (length(fingerprint) = 32),

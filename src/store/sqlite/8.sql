@@ -1,4 +1,4 @@
--- What happened to the keys: one row for each change, written in the transaction of the change.
+-- One row for each change of a key, written in the transaction of the change.
 create table api_key_events (
     seq          integer primary key autoincrement,
     id           text    not null default (lower(hex(randomblob(16)))) unique,
@@ -22,7 +22,7 @@ create index api_key_events_of_key on api_key_events (key_id, seq);
 create index api_key_events_of_organization on api_key_events (organization, seq);
 create index api_key_events_by_time on api_key_events (at);
 
--- The keys whose expiry is not announced yet.
+-- The keys whose expiry has no event yet.
 create index api_keys_to_expire on api_keys (expires_at)
     where expires_at is not null and expiry_recorded is not expires_at and status <> 'revoked';
 
@@ -62,7 +62,7 @@ when (select kind from api_key_events where key_id = old.id order by seq desc li
 end;
 
 -- A change that does not increment the version gets the next one, so that an edit based on an
--- earlier read fails with a version conflict. Uses and announced expiries are no changes.
+-- earlier read fails with a version conflict. Uses and announced expiries do not count as changes.
 create trigger api_key_events_change after update of
     digest, status, owner_type, user, organization, environment, name, mask, permissions,
     wildcards, metadata, created_at, not_before, expires_at, replaces, replaced_by, created_by,

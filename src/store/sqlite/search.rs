@@ -7,7 +7,7 @@ use crate::store::{
     KeyFilter, KeyOrder,
     search::{
         conditions::Value,
-        statement::{Dialect, Walk},
+        statement::{Dialect, IndexScan},
     },
 };
 
@@ -35,48 +35,48 @@ impl Dialect for Sqlite {
         };
     }
 
-    fn table(walk: Walk, filter: &KeyFilter) -> &'static str {
-        match (walk, &filter.owner, &filter.environment) {
-            (Walk::List, None, None) => "api_keys indexed by api_keys_by_organization",
-            (Walk::List, None, Some(_)) => "api_keys indexed by api_keys_by_environment",
-            (Walk::List, Some(_), None) => "api_keys indexed by api_keys_by_owner",
-            (Walk::List, Some(_), Some(_)) => "api_keys indexed by api_keys_by_owner_and_environment",
+    fn table(scan: IndexScan, filter: &KeyFilter) -> &'static str {
+        match (scan, &filter.owner, &filter.environment) {
+            (IndexScan::List, None, None) => "api_keys indexed by api_keys_by_organization",
+            (IndexScan::List, None, Some(_)) => "api_keys indexed by api_keys_by_environment",
+            (IndexScan::List, Some(_), None) => "api_keys indexed by api_keys_by_owner",
+            (IndexScan::List, Some(_), Some(_)) => "api_keys indexed by api_keys_by_owner_and_environment",
             // The index of a primary key has no name that a statement may rely on.
-            (Walk::Everywhere, ..) => "api_keys",
-            (Walk::Lineage, ..) => "api_keys indexed by api_keys_by_lineage",
-            (Walk::Expiry, ..) => "api_keys indexed by api_keys_by_expiry",
-            (Walk::ExpiryEverywhere, ..) => "api_keys indexed by api_keys_by_expiry_everywhere",
-            (Walk::Name, ..) => "api_keys indexed by api_keys_by_name",
-            (Walk::NameEverywhere, ..) => "api_keys indexed by api_keys_by_name_everywhere",
+            (IndexScan::Everywhere, ..) => "api_keys",
+            (IndexScan::Lineage, ..) => "api_keys indexed by api_keys_by_lineage",
+            (IndexScan::Expiry, ..) => "api_keys indexed by api_keys_by_expiry",
+            (IndexScan::ExpiryEverywhere, ..) => "api_keys indexed by api_keys_by_expiry_everywhere",
+            (IndexScan::Name, ..) => "api_keys indexed by api_keys_by_name",
+            (IndexScan::NameEverywhere, ..) => "api_keys indexed by api_keys_by_name_everywhere",
         }
     }
 
-    fn shelf(_: &KeyFilter, is_revoked: bool) -> String {
+    fn revoked_condition(_: &KeyFilter, is_revoked: bool) -> String {
         format!("(status = 'revoked') = {}", u8::from(is_revoked))
     }
 
-    fn place(walk: Walk) -> &'static str {
-        match walk {
-            Walk::List | Walk::Everywhere | Walk::Lineage => "",
-            Walk::Expiry | Walk::ExpiryEverywhere => "expires_at",
-            Walk::Name | Walk::NameEverywhere => "name",
+    fn sort_column(scan: IndexScan) -> &'static str {
+        match scan {
+            IndexScan::List | IndexScan::Everywhere | IndexScan::Lineage => "",
+            IndexScan::Expiry | IndexScan::ExpiryEverywhere => "expires_at",
+            IndexScan::Name | IndexScan::NameEverywhere => "name",
         }
     }
 
-    fn comparisons(_: Walk) -> [&'static str; 4] {
+    fn comparisons(_: IndexScan) -> [&'static str; 4] {
         ["<", "<=", ">", ">="]
     }
 
-    fn order(walk: Walk, filter: &KeyFilter) -> String {
-        match (filter.order, Self::place(walk)) {
+    fn order(scan: IndexScan, filter: &KeyFilter) -> String {
+        match (filter.order, Self::sort_column(scan)) {
             (KeyOrder::Newest, _) => "id desc".to_owned(),
             (_, "") => "id".to_owned(),
-            (_, place) => format!("{place}, id"),
+            (_, sort_column) => format!("{sort_column}, id"),
         }
     }
 
     fn order_of_both(filter: &KeyFilter) -> String {
-        Self::order(Walk::List, filter)
+        Self::order(IndexScan::List, filter)
     }
 }
 
@@ -85,13 +85,13 @@ impl Dialect for Sqlite {
 pub(super) fn plans() -> Vec<(String, Vec<&'static str>)> {
     use crate::{
         record::Owner,
-        store::{PageCursor, filter::Place, search::statement::Statement},
+        store::{PageCursor, filter::SortValue, search::statement::Statement},
     };
 
     let acme = || KeyFilter::organization("acme");
     let alice = || acme().owner(Owner::User("alice".into()));
-    let behind = |place| PageCursor { id: "k".into(), place: Some(place) };
-    let (end, name) = (Place::Expiry(std::time::SystemTime::UNIX_EPOCH), Place::Name("n".into()));
+    let behind = |value| PageCursor { id: "k".into(), sort_value: Some(value) };
+    let (end, name) = (SortValue::Expiry(std::time::SystemTime::UNIX_EPOCH), SortValue::Name("n".into()));
     let by_expiry = |filter: KeyFilter| filter.ordered(KeyOrder::Expiry).after(behind(end.clone()));
     let by_name = |filter: KeyFilter| filter.ordered(KeyOrder::Name).after(behind(name.clone()));
     let all = KeyFilter::all_organizations;

@@ -32,7 +32,7 @@ async fn a_repeated_request_gets_409_with_the_id_and_another_one_422() {
     assert_eq!(made.status, 201);
     let repeat = keys.once("POST /api/keys", &["\"order 1817\""], &bot("ci")).await;
     let detail = format!(
-        "A request with this idempotency key has made the key {} already; its plain text cannot be shown again.",
+        "This idempotency key has already issued the key {}: if its plain text is lost, regenerate the key.",
         id(&made)
     );
     let expected =
@@ -40,7 +40,7 @@ async fn a_repeated_request_gets_409_with_the_id_and_another_one_422() {
     assert_eq!((repeat.status, repeat.json), (409, expected));
     let other = keys.once("POST /api/keys", &["\"order 1817\""], &bot("cd")).await;
     assert_eq!(other.status, 422);
-    assert_eq!(other.json["detail"], "Another request was made with this idempotency key.");
+    assert_eq!(other.json["detail"], "Another request was made with this idempotency key: choose a new one.");
     assert_eq!(other.json["key_id"], Value::Null);
 
     let replace = format!("POST /api/keys/{}/regenerate", id(&made));

@@ -157,7 +157,7 @@ async fn conflicts_and_failures_have_their_statuses() {
     let alice = keys.manager.issue(&user("alice"), NewKey::user("mine").permissions(everything())).await.unwrap();
     let second = json!({"type": "user", "name": "second"}).to_string();
     let full = keys.send(request("POST /api/keys", alice.key().expose(), "application/json", &second)).await;
-    assert_eq!(full.json["detail"], "The owner already has the maximum number of keys: 1.");
+    assert_eq!(full.json["detail"], "The owner already has the maximum number of keys, 1: revoke one first.");
     let others = keys.call(&format!("POST /api/keys/{}/regenerate", alice.record().id()), &json!({})).await;
     assert_eq!(others.status, 403);
     keys.store.break_writes(true);

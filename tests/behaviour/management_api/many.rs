@@ -35,7 +35,7 @@ async fn keys_are_changed_by_a_filter_after_a_dry_run() {
 
     let revoke = json!({"change": "revoke", "filter": {}});
     let refused = keys.call("POST /api/keys/bulk", &revoke).await;
-    let detail = "The filter has no condition, so it would change every key: add one, or say that all are meant.";
+    let detail = "The filter has no condition, so it matches every key: add a condition, or set `all`.";
     assert_eq!((refused.status, &refused.json["detail"]), (422, &json!(detail)));
     let all = json!({"change": "revoke", "filter": {}, "all": true});
     assert_eq!(keys.call("POST /api/keys/bulk", &all).await.json["changed"], 2, "all but the caller's own key");

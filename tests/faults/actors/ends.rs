@@ -143,7 +143,7 @@ async fn m04_over_http_a_later_end_is_422_and_says_why() {
         (&*rotate, json!({ "grace_seconds": 0, "expires_at": far })),
     ] {
         let refused = call(&app, line, &headers, &body, |_| {}).await;
-        let detail = "A key cannot expire later than the caller's own key.";
+        let detail = "A key cannot expire later than the caller's own key: set a sooner expiry.";
         assert_eq!((refused.status, &refused.json["detail"]), (422, &json!(detail)), "{line}");
     }
     let none = json!({ "type": "user", "name": "x" });
