@@ -246,43 +246,42 @@ pub trait KeyRegistry: KeyStore {
         async { Ok(0) }
     }
 
-    /// Returns events after a cursor, in order; `None` if it keeps none. See [`EventCursor`].
-    /// Fails if the store does.
+    /// Returns at most `_limit` events after a cursor, in order; `None` if the registry keeps no
+    /// events. See [`EventCursor`]. Fails if the store does.
     fn events_since(
         &self,
-        _: EventCursor,
-        _: usize,
+        _cursor: EventCursor,
+        _limit: usize,
     ) -> impl Future<Output = Result<Option<Vec<KeyEvent>>, Self::Error>> + Send {
         async { Ok(None) }
     }
 
-    /// Returns the cursor after all committed events; `None` if it keeps none.
+    /// Returns the cursor after all committed events; `None` if the registry keeps no events.
     fn newest_event(&self) -> impl Future<Output = Result<Option<EventCursor>, Self::Error>> + Send {
         async { Ok(None) }
     }
 
-    /// Returns the events that match a filter, newest first; `None` if it keeps none.
-    /// Fails if the store does.
+    /// Returns the events that match a filter, newest first; `None` if the registry keeps no
+    /// events. Fails if the store does.
     fn events(&self, _filter: &EventFilter) -> impl Future<Output = Result<Option<Vec<KeyEvent>>, Self::Error>> + Send {
         async { Ok(None) }
     }
 
-    /// Deletes events from before this instant, at most that many, and returns how many.
+    /// Deletes at most `_max` events from before an instant, and returns their number.
     /// Fails if the store does.
-    fn prune_events(&self, _: SystemTime, _: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
+    fn prune_events(&self, _: SystemTime, _max: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
         async { Ok(0) }
     }
 
-    /// Writes events of keys that have expired and have none yet, at most that many.
-    /// Fails if the store does.
-    fn record_expiries(&self, _: SystemTime, _: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
+    /// Writes at most `_max` events of keys that have expired by now and have none, and returns
+    /// their number. Fails if the store does.
+    fn record_expiries(&self, _: SystemTime, _max: usize) -> impl Future<Output = Result<usize, Self::Error>> + Send {
         async { Ok(0) }
     }
 
     /// Marks the next expiries of the claim as announced, and returns their records in the order of
-    /// the expiries: each expiry once, also if several processes race. A mark is no change.
-    /// Returns `None` if the registry keeps no marks.
-    /// Fails if the store does.
+    /// the expiries: each expiry once, even if several processes race. A mark does not change the
+    /// record. Returns `None` if the registry keeps no marks. Fails if the store does.
     fn claim_expiring(
         &self,
         _claim: &ExpiryClaim,
@@ -291,9 +290,8 @@ pub trait KeyRegistry: KeyStore {
     }
 
     /// Removes the marks that [`claim_expiring`](Self::claim_expiring) has set for the expiries of
-    /// these records, so that it returns them once more. A record that has another expiry now stays
-    /// as it is.
-    /// Fails if the store does.
+    /// these records, so that it returns them once more. Ignores a record that has another expiry
+    /// now. Fails if the store does.
     fn release_expiring(&self, _records: &[KeyRecord]) -> impl Future<Output = Result<(), Self::Error>> + Send {
         async { Ok(()) }
     }
