@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let address = listener.local_addr()?;
     drop(listener); // The receiver is down.
-    let endpoint = Webhook::new("audit", format!("http://{address}/events").parse()?).secret(secret.clone());
+    let endpoint = Webhook::new("audit", format!("http://{address}/events").parse()?, secret.clone());
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
     let deliverer = WebhookDeliverer::builder(store, Client(client)).endpoint(endpoint).build();
     deliverer.deliver_due().await?; // The endpoint receives the events from here on.
@@ -83,8 +83,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body
     let Some(timestamp) = text("webhook-timestamp").and_then(|seconds| seconds.parse().ok()) else {
         return StatusCode::BAD_REQUEST;
     };
-    let expected = receiver.secret.sign(id, timestamp, &body);
-    if !signatures.split(' ').any(|signature| signature == expected) {
+    if !receiver.secret.verifies(id, timestamp, &body, signatures) {
         return StatusCode::UNAUTHORIZED;
     }
     let _ = receiver.received.send(String::from_utf8_lossy(&body).into_owned()).await;

@@ -63,6 +63,7 @@
 //! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
+//! | `webhook`     | sends what happens to keys to HTTP endpoints (feature `webhooks`)            |
 //!
 //! Records ([`KeyRecord`], [`KeyId`], [`Owner`], [`Status`]), permissions ([`Permissions`],
 //! [`Action`]), the [`Principal`] and the types that observers receive ([`Decision`], [`Outcome`],
@@ -83,6 +84,7 @@
 //! | `metrics`         | no      | requests by outcome and reason, store latency and errors         |
 //! | `utoipa`          | no      | `openapi::Security`: schemes and guards in OpenAPI               |
 //! | `client`          | no      | `client::SendKeyLayer`: adds a key to outgoing requests          |
+//! | `webhooks`        | no      | `webhook::WebhookDeliverer`: sends events to HTTP endpoints      |
 //! | `static-files`    | no      | `store::StaticKeysFile`: several keys in JSON or TOML, reloaded  |
 //! | `testkit`         | no      | `store::testkit`: tests for registries; `Principal::for_test`    |
 //!
@@ -112,7 +114,8 @@ pub mod guard;
     feature = "cache",
     feature = "client",
     feature = "static-files",
-    feature = "testkit"
+    feature = "testkit",
+    feature = "webhooks"
 ))]
 pub mod guide;
 mod head;

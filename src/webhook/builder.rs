@@ -37,8 +37,9 @@ impl WebhookDelivererBuilder {
         }
     }
 
-    /// Adds an endpoint.
+    /// Adds an endpoint. It replaces one with the same id.
     pub fn endpoint(mut self, endpoint: Webhook) -> Self {
+        self.endpoints.retain(|other| other.id != endpoint.id);
         self.endpoints.push(endpoint);
         self
     }

@@ -37,8 +37,8 @@ use crate::{clock::Clock, store::BoxError};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let endpoint = Webhook::new("audit", "https://audit.example/keys".parse()?)
-///     .secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?);
+/// let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
+/// let endpoint = Webhook::new("audit", "https://audit.example/keys".parse()?, secret);
 /// let store = MemoryStore::new(); // the manager has a clone
 /// let deliverer = WebhookDeliverer::builder(store, Client).endpoint(endpoint).build();
 /// let task = tokio::spawn(async move { deliverer.run().await });

@@ -1,5 +1,7 @@
 //! An endpoint: where to send events, and how to sign them.
 
+use std::fmt;
+
 use http::Uri;
 
 use super::WebhookSecret;
@@ -10,15 +12,14 @@ use crate::event::KeyEvent;
 /// ```
 /// use tower_api_key::webhook::Webhook;
 ///
-/// let audit = Webhook::new("audit", "https://audit.example/keys".parse()?)
-///     .secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?)
-///     .organization("acme");
+/// let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
+/// let audit = Webhook::new("audit", "https://audit.example/keys".parse()?, secret).organization("acme");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// Take the URL from your configuration. If users may choose it, your sender must reject addresses
-/// of your own network.
-#[derive(Clone, Debug)]
+/// of your own network. `Debug` shows neither the URL nor the secrets.
+#[derive(Clone)]
 #[must_use = "it only describes an endpoint: pass it to a WebhookDeliverer"]
 pub struct Webhook {
     pub(super) id: String,
@@ -32,12 +33,12 @@ pub struct Webhook {
 impl Webhook {
     /// Describes an endpoint. The store keeps its deliveries under `id`, so keep the id when the
     /// URL changes. A new id receives the events from now on.
-    pub fn new(id: impl Into<String>, url: Uri) -> Self {
-        Self { id: id.into(), url, secrets: Vec::new(), organization: None }
+    pub fn new(id: impl Into<String>, url: Uri, secret: WebhookSecret) -> Self {
+        Self { id: id.into(), url, secrets: vec![secret], organization: None }
     }
 
-    /// Signs with this secret too. Set two while a receiver changes its secret.
-    pub fn secret(mut self, secret: WebhookSecret) -> Self {
+    /// Signs with this secret too, while a receiver changes from one secret to the other.
+    pub fn also_sign_with(mut self, secret: WebhookSecret) -> Self {
         self.secrets.push(secret);
         self
     }
@@ -50,5 +51,13 @@ impl Webhook {
 
     pub(super) fn receives(&self, event: &KeyEvent) -> bool {
         self.organization.is_none() || self.organization.as_deref() == event.organization()
+    }
+}
+
+/// Without the URL, which may contain a password or a token.
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Webhook");
+        shown.field("id", &self.id).field("organization", &self.organization).finish_non_exhaustive()
     }
 }

@@ -49,6 +49,10 @@ mod tests {
             assert_eq!(now, first + GIVE_UP_AFTER, "the last attempt is after 24 h");
             assert!(attempts > 8, "{attempts}");
         }
+        let delay = |attempts, seed| next_attempt(first, first, attempts, None, seed).unwrap().duration_since(first);
+        let delays = (1..=8).map(|attempts| delay(attempts, 0).unwrap().as_secs());
+        assert_eq!(delays.collect::<Vec<_>>(), [5, 30, 300, 1_800, 7_200, 14_400, 21_600, 21_600]);
+        assert_eq!(delay(3, 19).unwrap(), Duration::from_secs(357), "up to a fifth longer");
         let asked = next_attempt(first, first, 1, Some(Duration::from_secs(900)), 0);
         assert_eq!(asked, Some(first + Duration::from_secs(900)), "Retry-After");
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -43,6 +44,26 @@ impl WebhookSecret {
         let mut message = format!("{id}.{timestamp}.").into_bytes();
         message.extend_from_slice(body);
         format!("v1,{}", STANDARD.encode(Hmac::new(&self.0).digest(&Hmac::padded(&message))))
+    }
+
+    /// Returns whether the value of a header `webhook-signature` has a signature of this secret, for
+    /// receivers in Rust. It compares in constant time.
+    ///
+    /// A receiver also compares the timestamp with its clock, so that nobody can send an old request
+    /// again.
+    ///
+    /// ```
+    /// # use tower_api_key::webhook::{InvalidSecret, WebhookSecret};
+    /// let secret: WebhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
+    /// let signatures = "v1,bm90IHRoaXMgc2VjcmV0IG5vdCB0aGlzIHNlY3JldCE= v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+    /// let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", br#"{"test": 2432232314}"#);
+    /// assert!(secret.verifies(id, 1_614_265_330, body, signatures));
+    /// assert!(!secret.verifies(id, 1_614_265_331, body, signatures));
+    /// # Ok::<(), InvalidSecret>(())
+    /// ```
+    pub fn verifies(&self, id: &str, timestamp: u64, body: &[u8], signatures: &str) -> bool {
+        let expected = self.sign(id, timestamp, body);
+        signatures.split(' ').any(|signature| signature.as_bytes().ct_eq(expected.as_bytes()).into())
     }
 }
 

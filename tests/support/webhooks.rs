@@ -16,7 +16,7 @@ use tower_api_key::{
     KeyFormat, KeyManager, KeyRegistry,
     manage::{Issued, NewKey},
     store::BoxError,
-    webhook::{DeliveryReport, Webhook, WebhookDeliverer, WebhookSender, WebhookStore},
+    webhook::{DeliveryReport, Webhook, WebhookDeliverer, WebhookSecret, WebhookSender, WebhookStore},
 };
 
 use super::{
@@ -35,6 +35,8 @@ struct State {
     status: Option<StatusCode>,
     headers: HeaderMap,
     received: Vec<(HeaderMap, Value)>,
+    /// Method, URL and text of the last request.
+    last: String,
 }
 
 impl Endpoint {
@@ -43,11 +45,12 @@ impl Endpoint {
             status: Some(StatusCode::NO_CONTENT),
             headers: HeaderMap::new(),
             received: Vec::new(),
+            last: String::new(),
         })))
     }
 
     /// `None`: the endpoint never answers.
-    fn answer(&self, status: Option<u16>) {
+    pub fn answer(&self, status: Option<u16>) {
         self.0.lock().unwrap().status = status.map(|status| StatusCode::from_u16(status).unwrap());
     }
 
@@ -74,7 +77,8 @@ impl WebhookSender for Endpoint {
             mac.update(format!("{}.{}.", signed("webhook-id"), signed("webhook-timestamp")).as_bytes());
             mac.update(request.body());
             let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
-            assert_eq!(signed("webhook-signature"), expected);
+            assert!(signed("webhook-signature").split(' ').any(|signature| signature == expected));
+            state.last = format!("{} {} {}", request.method(), request.uri(), std::str::from_utf8(request.body())?);
             let body = serde_json::from_slice(request.body())?;
             state.received.push((request.headers().clone(), body));
             (state.status, state.headers.clone())
@@ -103,7 +107,7 @@ impl Delivery {
         let manager = KeyManager::builder(store.clone()).format(KeyFormat::new("acme").unwrap());
         let manager = manager.clock(move || of_manager.get()).build().unwrap();
         let deliverer = WebhookDeliverer::builder(store.clone(), endpoint.clone())
-            .endpoint(webhook.secret(format!("whsec_{SECRET}").parse().unwrap()))
+            .endpoint(webhook)
             .timeout(Duration::from_millis(200))
             .clock(move || of_deliverer.get())
             .build();
@@ -123,8 +127,12 @@ impl Delivery {
     }
 }
 
-fn webhook(id: &str) -> Webhook {
-    Webhook::new(id, "http://127.0.0.1:9/events".parse().unwrap())
+pub fn webhook(id: &str) -> Webhook {
+    Webhook::new(id, "https://audit.example/events".parse().unwrap(), secret(SECRET))
+}
+
+pub fn secret(base64: &str) -> WebhookSecret {
+    format!("whsec_{base64}").parse().unwrap()
 }
 
 /// Checks everything over one store.
@@ -135,6 +143,10 @@ pub async fn check<S: KeyRegistry + WebhookStore + Clone>(store: S) {
     Box::pin(a_claim_that_is_lost_is_repeated_after_its_lease(&store)).await;
     Box::pin(many_nodes_send_each_event_once(&store)).await;
     Box::pin(an_endpoint_of_an_organization_receives_no_other_events(&store)).await;
+    Box::pin(a_request_is_what_the_guide_says(&store)).await;
+    Box::pin(two_secrets_sign_while_a_receiver_changes_its_secret(&store)).await;
+    Box::pin(an_endpoint_can_ask_for_a_pause(&store)).await;
+    Box::pin(a_dead_letter_is_kept_as_long_as_its_event(&store)).await;
 }
 
 async fn each_event_is_sent_once_and_signed<S: KeyRegistry + WebhookStore + Clone>(store: &S) {
@@ -207,7 +219,11 @@ async fn an_endpoint_that_is_gone_is_disabled<S: KeyRegistry + WebhookStore + Cl
     delivery.endpoint.answer(Some(410));
     delivery.issue("laptop").await;
     assert_eq!(delivery.pass().await.dead, 1);
-    assert!(!delivery.deliverer.is_enabled("gone").await.unwrap());
+    let node = Delivery::over(store, &delivery.endpoint, webhook("gone"));
+    for node in [&node, &delivery] {
+        assert!(!node.deliverer.is_enabled("gone").await.unwrap());
+        assert_eq!(node.pass().await, DeliveryReport::default());
+    }
     delivery.issue("phone").await;
     assert_eq!(delivery.pass().await, DeliveryReport::default(), "nothing is sent to it");
     delivery.endpoint.answer(Some(200));
@@ -270,4 +286,73 @@ async fn an_endpoint_of_an_organization_receives_no_other_events<S: KeyRegistry 
     let state = delivery.endpoint.0.lock().unwrap();
     let keys: Vec<_> = state.received.iter().map(|(_, body)| body["data"]["key_id"].clone()).collect();
     assert_eq!(keys, [id(&issued)]);
+}
+
+async fn a_request_is_what_the_guide_says<S: KeyRegistry + WebhookStore + Clone>(store: &S) {
+    let delivery = Delivery::over(store, &Endpoint::new(), webhook("exact"));
+    let issued = delivery.issue("laptop").await;
+    delivery.pass().await;
+    let actor = admin().because("lost").with_request_id("req-1").with_address([192, 0, 2, 7].into());
+    delivery.manager.revoke(&actor, id(&issued)).await.unwrap();
+    delivery.pass().await;
+    let state = delivery.endpoint.0.lock().unwrap();
+    let (headers, body) = state.received.last().unwrap();
+    let mut names: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-type", "webhook-id", "webhook-signature", "webhook-timestamp"]);
+    assert_eq!(headers["content-type"], "application/json");
+    let event = body["data"]["id"].as_str().unwrap();
+    assert_eq!(headers["webhook-id"], format!("msg_{event}"));
+    let text = r#"POST https://audit.example/events {"type":"api_key.revoked","timestamp":"2027-01-15T08:00:00Z","data":{
+        "id":"EVENT","kind":"revoked","at":"2027-01-15T08:00:00Z","key_id":"KEY","version":1,"organization":"acme",
+        "environment":null,"author":{"type":"system"},"replacement":null,"reason":"lost","request_id":"req-1",
+        "address":"192.0.2.7","before":{"status":"active"},"after":{"status":"revoked"}}}"#;
+    let text: String = text.lines().map(str::trim_start).collect();
+    assert_eq!(state.last, text.replace("EVENT", event).replace("KEY", id(&issued)));
+}
+
+async fn two_secrets_sign_while_a_receiver_changes_its_secret<S: KeyRegistry + WebhookStore + Clone>(store: &S) {
+    let new = secret("bmV3IHNlY3JldCBuZXcgc2VjcmV0IG5ldyBzZWNyZXQ=");
+    let delivery = Delivery::over(store, &Endpoint::new(), webhook("two").also_sign_with(new.clone()));
+    delivery.pass().await;
+    delivery.issue("laptop").await;
+    assert_eq!(delivery.pass().await.delivered, 1);
+    let state = delivery.endpoint.0.lock().unwrap();
+    let text = |name: &str| state.received[0].0[name].to_str().unwrap();
+    let (message, signatures) = (text("webhook-id"), text("webhook-signature"));
+    let (timestamp, body) = (text("webhook-timestamp").parse().unwrap(), state.last.split_once('{').unwrap().1);
+    let body = format!("{{{body}");
+    assert_eq!(signatures.split(' ').count(), 2);
+    for (secret, verifies) in
+        [(secret(SECRET), true), (new, true), (secret("b3RoZXIgc2VjcmV0IG90aGVyIHNlY3JldCBvdGhlcg=="), false)]
+    {
+        assert_eq!(secret.verifies(message, timestamp, body.as_bytes(), signatures), verifies);
+        assert!(!secret.verifies(message, timestamp, b"{}", signatures));
+    }
+}
+
+async fn an_endpoint_can_ask_for_a_pause<S: KeyRegistry + WebhookStore + Clone>(store: &S) {
+    let delivery = Delivery::over(store, &Endpoint::new(), webhook("pause"));
+    delivery.pass().await;
+    delivery.endpoint.answer(Some(429));
+    delivery.endpoint.0.lock().unwrap().headers.insert("retry-after", "600".parse().unwrap());
+    delivery.issue("laptop").await;
+    assert_eq!(delivery.pass().await.failed, 1);
+    delivery.wait(Duration::from_secs(599));
+    assert_eq!(delivery.pass().await.failed, 0);
+    delivery.wait(Duration::from_secs(1));
+    assert_eq!(delivery.pass().await.failed, 1);
+}
+
+async fn a_dead_letter_is_kept_as_long_as_its_event<S: KeyRegistry + WebhookStore + Clone>(store: &S) {
+    let delivery = Delivery::over(store, &Endpoint::new(), webhook("old"));
+    delivery.pass().await;
+    delivery.endpoint.answer(Some(410));
+    delivery.issue("laptop").await;
+    assert_eq!(delivery.pass().await.dead, 1);
+    assert_eq!(delivery.deliverer.dead_letters("old", 10).await.unwrap().len(), 1);
+    let later = t0() + Duration::from_hours(1);
+    while store.prune_events(later, 500).await.map_err(Into::into).unwrap() > 0 {}
+    assert!(delivery.deliverer.dead_letters("old", 10).await.unwrap().is_empty());
+    assert_eq!(delivery.deliverer.revive("old").await.unwrap(), 0);
 }

@@ -64,11 +64,17 @@ impl EventLog {
 
     /// Removes events from before this instant. The log is in the order of the changes, so an event
     /// with a later time keeps those after it for as long.
-    pub(super) fn prune(&self, before: SystemTime, limit: usize) -> usize {
+    fn prune(&self, before: SystemTime, limit: usize) -> usize {
         let mut events = self.lock();
         let pruned = events.kept.iter().take(limit).take_while(|event| event.at() < before).count();
         events.kept.drain(..pruned);
         pruned
+    }
+
+    /// Returns the cursor of the oldest event, if there is one.
+    #[cfg(feature = "webhooks")]
+    fn oldest(&self) -> Option<EventCursor> {
+        self.lock().kept.front().and_then(KeyEvent::cursor)
     }
 
     fn lock(&self) -> MutexGuard<'_, Events> {
@@ -85,5 +91,13 @@ impl MemoryState {
             None => true,
         };
         self.events.page(filter, is_owned)
+    }
+
+    /// Removes events from before this instant, and their deliveries.
+    pub(super) fn prune_events(&self, before: SystemTime, limit: usize) -> usize {
+        let pruned = self.events.prune(before, limit);
+        #[cfg(feature = "webhooks")]
+        self.webhooks.keep_from(self.events.oldest());
+        pruned
     }
 }

@@ -270,7 +270,7 @@ impl TransactionalStore for MemoryStore {
     }
 
     async fn delete_events(&self, before: SystemTime, limit: usize) -> Result<usize, Infallible> {
-        Ok(self.0.events.prune(before, limit))
+        Ok(self.0.prune_events(before, limit))
     }
 
     async fn write_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, Infallible> {

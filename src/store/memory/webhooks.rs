@@ -31,6 +31,13 @@ struct Queued {
 // === impl WebhookQueue ===
 
 impl WebhookQueue {
+    /// Removes the deliveries of events before this one; of all events, if there is none.
+    pub(super) fn keep_from(&self, oldest: Option<EventCursor>) {
+        for endpoint in self.lock().values_mut() {
+            endpoint.deliveries.retain(|number, _| oldest.is_some_and(|oldest| *number >= oldest.number()));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Endpoint>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
