@@ -61,7 +61,7 @@ pub struct KeyManagerBuilder {
     pub(super) usage: UsageSettings,
     pub(super) events: FollowerSettings,
     #[cfg(feature = "admin-api")]
-    pub(super) serves_self: bool,
+    pub(super) http: super::http::HttpSettings,
     pub(super) expiry: ExpiryPolicies,
 }
 
@@ -87,7 +87,7 @@ impl KeyManagerBuilder {
             usage: UsageSettings::default(),
             events: FollowerSettings::default(),
             #[cfg(feature = "admin-api")]
-            serves_self: true,
+            http: super::http::HttpSettings::default(),
             expiry: ExpiryPolicies::default(),
         }
     }
@@ -284,7 +284,7 @@ impl KeyManagerBuilder {
             rehash,
             follower,
             #[cfg(feature = "admin-api")]
-            serves_self: self.serves_self,
+            http: self.http,
         })))
     }
 }

@@ -167,7 +167,7 @@ struct ManagerState {
     rehash: Arc<Rehash>,
     follower: Arc<Follower>,
     #[cfg(feature = "admin-api")]
-    serves_self: bool,
+    http: http::HttpSettings,
 }
 
 /// The timeout of a call of the registry. It equals the default timeout of a layer's store.

@@ -83,7 +83,7 @@ impl KeyManagerBuilder {
     /// # Ok::<(), ConfigError>(())
     /// ```
     pub fn serve_self(mut self, serves: bool) -> Self {
-        self.serves_self = serves;
+        self.http.serves_self = serves;
         self
     }
 }

@@ -195,6 +195,11 @@ impl WebhookDeliverer {
         Ok(self.0.store.is_enabled(endpoint).await?)
     }
 
+    /// Returns the ids of the endpoints.
+    pub(crate) fn endpoint_ids(&self) -> impl Iterator<Item = &str> {
+        self.0.endpoints.iter().map(|endpoint| &*endpoint.id)
+    }
+
     async fn deliver_to(&self, endpoint: &Webhook) -> Result<DeliveryReport, WebhookError> {
         let now = self.0.clock.now();
         let mut report =

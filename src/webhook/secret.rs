@@ -46,11 +46,11 @@ impl WebhookSecret {
         format!("v1,{}", STANDARD.encode(Hmac::new(&self.0).digest(&Hmac::padded(&message))))
     }
 
-    /// Returns whether the value of a header `webhook-signature` has a signature of this secret, for
-    /// receivers in Rust. It compares in constant time.
+    /// Returns whether the value of a header `webhook-signature` has a signature of this secret.
+    /// For receivers in Rust. It compares in constant time.
     ///
-    /// A receiver also compares the timestamp with its clock, so that nobody can send an old request
-    /// again.
+    /// A receiver also compares the timestamp with its clock; otherwise it accepts an old request
+    /// that is sent again.
     ///
     /// ```
     /// # use tower_api_key::webhook::{InvalidSecret, WebhookSecret};

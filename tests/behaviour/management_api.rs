@@ -10,6 +10,8 @@ mod own_key;
 mod requests;
 mod search;
 mod usage;
+#[cfg(all(feature = "webhooks", feature = "sqlite"))]
+mod webhooks;
 
 use std::sync::Arc;
 

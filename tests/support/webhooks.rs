@@ -25,7 +25,7 @@ use super::{
     t0,
 };
 
-const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// An endpoint that answers as it is set, and keeps what it has received.
 #[derive(Clone)]

@@ -20,18 +20,20 @@ mod parse;
 mod replace;
 mod responses;
 mod search;
+mod settings;
 mod time;
 mod usage;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use axum::{
-    Extension, Json, Router,
-    extract::{DefaultBodyLimit, NestedPath, OriginalUri, rejection::NestedPathRejection},
-    http::{HeaderValue, StatusCode, Uri, header::CACHE_CONTROL},
+    Extension, Router,
+    extract::{DefaultBodyLimit, OriginalUri},
+    http::{HeaderValue, StatusCode, header::CACHE_CONTROL},
     middleware::{map_request, map_response},
     response::{IntoResponse, Response},
     routing::{get, patch, post},
 };
-use serde_json::Value;
 use tower_http::csrf::CsrfLayer;
 
 use super::{KeyManager, problem::problem};
@@ -40,6 +42,8 @@ use event_handlers::{all_events, events_of_key};
 use extract::{OwnKeysOnly, without_page_headers};
 use find::find;
 use handlers::{create, edit, list, regenerate, revoke, rotate, show};
+use openapi::Nested;
+pub(super) use settings::HttpSettings;
 use usage::usage;
 
 const MAX_BODY: usize = 64 * 1024;
@@ -95,12 +99,15 @@ impl KeyManager {
     /// | `DELETE /self?reason`                                    | a key             | 204: it is revoked                   |
     /// | `GET /{id}/events?limit&cursor&kind`                     | `apiKeys: read`   | 200: the events of the key           |
     /// | `GET /events?limit&cursor&kind`                          | `apiKeys: read`   | 200: `{"events": [..], "next": ..}`  |
+    /// | `GET /webhooks`                                          | `apiKeys: read`   | 200: the state of each endpoint      |
+    /// | `GET /webhooks/{id}/dead?limit`                          | `apiKeys: read`   | 200: the dead letters, oldest first  |
+    /// | `POST /webhooks/{id}/revive`                             | `apiKeys: update` | 200: how many are sent again         |
     /// | `GET /openapi.json`                                      | a key             | 200: the OpenAPI 3.1 document        |
     ///
     /// The OpenAPI document has all conditions of `GET /`; a page may have fewer keys than `limit`,
     /// even none, while `next` is not null. `organizations=all` and `POST /find` need an actor
     /// without a key: see [`Actor::across_organizations`](super::Actor::across_organizations) and
-    /// [`KeyManager::find_by_key`].
+    /// [`KeyManager::find_by_key`]. So do `/webhooks`, which `KeyManagerBuilder::webhooks` adds.
     ///
     /// A key is shown as a [`KeyView`](super::KeyView), an event as an
     /// [`EventView`](super::EventView), and the caller's own key at `/self` as an
@@ -154,13 +161,13 @@ impl KeyManager {
     /// `policy` is the policy of the layer around this router. The OpenAPI document describes its
     /// schemes.
     pub fn router<S: Clone + Send + Sync + 'static>(&self, policy: &SchemePolicy) -> Router<S> {
-        let (policy, serves_self) = (policy.clone(), self.0.serves_self);
+        let (policy, settings) = (policy.clone(), self.0.http.clone());
         let document = move |nested: Nested, OriginalUri(uri): OriginalUri| {
-            let document = describe(&policy, nested, &uri, serves_self);
+            let document = openapi::describe(&policy, nested, &uri, &settings);
             async { document }
         };
-        let own = Router::new().route("/self", get(own::show_self).delete(own::revoke_self));
-        let routes = if serves_self { own } else { Router::new() }
+        let switched_on = self.0.http.routes();
+        let routes = switched_on
             .route("/", post(create).get(list))
             .route("/find", post(find))
             .route("/bulk", post(bulk::change_keys))
@@ -284,14 +291,6 @@ impl KeyManager {
             .layer(map_response(no_store))
             .with_state(self.clone())
     }
-}
-
-type Nested = Result<NestedPath, NestedPathRejection>;
-
-fn describe(policy: &SchemePolicy, nested: Nested, uri: &Uri, serves_self: bool) -> Json<Value> {
-    let prefix = nested.ok().map(|path| path.as_str().to_owned());
-    let prefix = prefix.or_else(|| uri.path().strip_suffix("/openapi.json").map(str::to_owned));
-    Json(openapi::document(policy, &prefix.unwrap_or_default(), serves_self))
 }
 
 async fn no_store(mut response: Response) -> impl IntoResponse {

@@ -1,9 +1,16 @@
 //! The OpenAPI document of the API, generated from its types and handlers.
 
+use axum::{
+    Json,
+    extract::{NestedPath, rejection::NestedPathRejection},
+    http::Uri,
+};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{bulk, event_handlers, find, handlers, import, own, replace, responses::ProblemBody, usage};
+use super::{
+    bulk, event_handlers, find, handlers, import, own, replace, responses::ProblemBody, settings::HttpSettings, usage,
+};
 use crate::{
     manage::{KeyView, validation},
     openapi::require_a_key,
@@ -49,14 +56,27 @@ const WITH_BODY: [(&str, &str); 3] =
 /// The operations that take `If-Match`.
 const CONDITIONAL: [&str; 5] = ["edit", "regenerate", "rotate", "revoke", "revoke_self"];
 
-/// Returns the document of a router that is nested under `prefix`, behind a layer with this policy.
-pub(super) fn document(policy: &SchemePolicy, prefix: &str, serves_self: bool) -> Value {
+pub(super) type Nested = Result<NestedPath, NestedPathRejection>;
+
+/// Returns the document for a request to `uri`, at a router behind a layer with this policy.
+pub(super) fn describe(policy: &SchemePolicy, nested: Nested, uri: &Uri, settings: &HttpSettings) -> Json<Value> {
+    let prefix = nested.ok().map(|path| path.as_str().to_owned());
+    let prefix = prefix.or_else(|| uri.path().strip_suffix("/openapi.json").map(str::to_owned));
+    Json(document(policy, &prefix.unwrap_or_default(), settings))
+}
+
+/// Returns the document of a router that is nested under `prefix`.
+fn document(policy: &SchemePolicy, prefix: &str, settings: &HttpSettings) -> Value {
     let mut document = Document::openapi();
+    #[cfg(feature = "webhooks")]
+    if settings.webhooks.is_some() {
+        document.merge(super::webhooks::WebhookOperations::openapi());
+    }
     require_a_key(policy, &mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     describe_names(&mut document);
     let mut paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
-    if !serves_self {
+    if !settings.serves_self {
         paths.remove("/self");
     }
     document["paths"] =
