@@ -1,24 +1,16 @@
 //! Tests the header with the expiry of an accepted key.
 
-use std::time::Duration;
-
 use http::HeaderName;
 use tower_api_key::{
     KeyFormat, KeyManager, Require,
-    manage::{ExpiryPolicy, Issued, NewKey},
+    manage::{ExpiryPolicy, NewKey},
 };
 
+use super::expiring::{DAY, until};
 use crate::support::{
     Api, UNKNOWN, bearer,
     registry::{admin, text},
-    t0,
 };
-
-const DAY: Duration = Duration::from_hours(24);
-
-async fn until(manager: &KeyManager, name: &str, days: u32) -> Issued {
-    manager.issue(&admin(), NewKey::service_account(name).expires_at(t0() + DAY * days)).await.unwrap()
-}
 
 #[tokio::test]
 async fn a_response_to_an_accepted_key_says_when_the_key_expires() {
