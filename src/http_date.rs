@@ -4,55 +4,17 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 
-const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
+/// 10000-01-01, in seconds since 1970.
+const YEAR_10000: u64 = 253_402_300_800;
 
 /// Returns the time as an IMF-fixdate (RFC 9110 §5.6.7), rounded down to seconds. Times before 1970
-/// and after 9999 have no such form here.
+/// and after 9999 have no such form here: `httpdate` would panic.
 pub(crate) fn imf_fixdate(instant: SystemTime) -> Option<HeaderValue> {
-    let seconds = instant.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    let (days, time) = (seconds / SECONDS_OF_A_DAY, seconds % SECONDS_OF_A_DAY);
-    let (year, month, day) = date(days)?;
-    let weekday = DAYS[usize::try_from(days % 7).ok()?];
-    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    let text = format!("{weekday}, {day:02} {} {year:04} {hour:02}:{minute:02}:{second:02} GMT", MONTHS[month]);
-    HeaderValue::try_from(text).ok()
-}
-
-/// Returns the year, the index of the month and the day of the month, for days since 1970-01-01.
-fn date(mut days: u64) -> Option<(u64, usize, u64)> {
-    // 400 years of the calendar have always the same number of days.
-    let cycles = days / 146_097;
-    days %= 146_097;
-    let mut year = 1970 + 400 * cycles;
-    if year > 9999 {
+    let since = instant.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    if since.as_secs() >= YEAR_10000 {
         return None;
     }
-    while days >= days_of(year) {
-        days -= days_of(year);
-        year += 1;
-    }
-    let mut month = 0;
-    loop {
-        let length = match month {
-            1 => days_of(year) - 337,
-            3 | 5 | 8 | 10 => 30,
-            _ => 31,
-        };
-        if days < length {
-            return (year <= 9999).then_some((year, month, days + 1));
-        }
-        days -= length;
-        month += 1;
-    }
-}
-
-fn days_of(year: u64) -> u64 {
-    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    365 + u64::from(is_leap)
+    HeaderValue::try_from(httpdate::fmt_http_date(instant)).ok()
 }
 
 #[cfg(test)]
@@ -77,6 +39,6 @@ mod tests {
             let written = imf_fixdate(instant);
             assert_eq!(written.as_ref().map(|value| value.to_str().unwrap()), expected, "{seconds}");
         }
-        assert_eq!(imf_fixdate(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), None);
+        assert_eq!(imf_fixdate(SystemTime::UNIX_EPOCH - Duration::from_micros(1)), None);
     }
 }
