@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
+use crate::record::{KeyRecord, Status};
+
 /// The kind of a [`KeyEvent`](super::KeyEvent).
 ///
 /// ```
@@ -71,6 +73,16 @@ impl KeyEventKind {
         Self::Rehashed,
         Self::Expired,
     ];
+
+    /// Returns the kind of an update: a change of the status counts first.
+    pub(crate) fn of_update(before: &KeyRecord, after: &KeyRecord) -> Self {
+        match after.status() {
+            status if status == before.status() => Self::Edited,
+            Status::Active => Self::Enabled,
+            Status::Disabled => Self::Disabled,
+            Status::Revoked => Self::Revoked,
+        }
+    }
 
     /// Returns the name of the kind in lower case, such as `issued`. The type's documentation has
     /// an example.

@@ -61,7 +61,7 @@ impl KeyManager {
             async move {
                 let (before, after) = retried(is_version_conflict, || manager.try_edit(&actor, &id, &edit)).await?;
                 if before.version() != after.version() {
-                    manager.notify(Self::kind(&before, &after), &after, None, &actor);
+                    manager.notify(KeyEventKind::of_update(&before, &after), &after, None, &actor);
                 }
                 Ok(after)
             }
@@ -165,15 +165,6 @@ impl KeyManager {
             return Err(ManageError::OutlivesActor);
         }
         Ok(record)
-    }
-
-    fn kind(before: &KeyRecord, after: &KeyRecord) -> KeyEventKind {
-        match after.status() {
-            status if status == before.status() => KeyEventKind::Edited,
-            Status::Active => KeyEventKind::Enabled,
-            Status::Disabled => KeyEventKind::Disabled,
-            Status::Revoked => KeyEventKind::Revoked,
-        }
     }
 }
 

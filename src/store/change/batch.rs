@@ -1,7 +1,8 @@
 //! The change of many keys at once.
 
-use super::{RegistryChange, kind_of_update, lock, remove::delete};
+use super::{RegistryChange, lock, remove::delete};
 use crate::{
+    event::KeyEventKind,
     record::{KeyId, KeyRecord, Status},
     store::{
         BulkChange, ChangeContext, ChangeKind, ChangeScope, KeyBatch, RegistryError, RegistryTransaction,
@@ -47,7 +48,7 @@ impl RegistryChange for ChangeBatch<'_> {
                 Ok(after) => stamp.changed(before, after.with_status(status)),
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            events.extend(stamp.event(kind_of_update(before, &after), Some(before), Some(&after)));
+            events.extend(stamp.event(KeyEventKind::of_update(before, &after), Some(before), Some(&after)));
             changed.push(after);
         }
         transaction.record_events(&events).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{RegistryChange, kind_of_update, lock, put, write_event};
+use super::{RegistryChange, lock, put, write_event};
 use crate::{
     event::KeyEventKind,
     key::KeyDigest,
@@ -57,7 +57,7 @@ impl RegistryChange for Update<'_> {
             Ok(updated) => updated,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let kind = kind_of_update(&stored, &updated);
+        let kind = KeyEventKind::of_update(&stored, &updated);
         put(transaction, &Stamp::of(self.context), kind, &stored, updated).await.map(Ok)
     }
 }
@@ -83,7 +83,7 @@ impl RegistryChange for Deactivate<'_> {
         });
         match deactivated {
             Ok((stored, Some(updated))) => {
-                let kind = kind_of_update(&stored, &updated);
+                let kind = KeyEventKind::of_update(&stored, &updated);
                 put(transaction, &Stamp::of(self.context), kind, &stored, updated).await.map(Ok)
             }
             Ok((stored, None)) => Ok(Ok(stored)),

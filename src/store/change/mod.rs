@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{KeyEvent, KeyEventKind},
-    record::{KeyId, KeyRecord, Status},
+    record::{KeyId, KeyRecord},
 };
 use sealed::Sealed;
 
@@ -154,15 +154,5 @@ async fn write_event<T: RegistryTransaction>(transaction: &mut T, event: Option<
     match event {
         Some(event) => transaction.record_events(&[event]).await,
         None => Ok(()),
-    }
-}
-
-/// Returns the kind of an update's event: a change of the status counts first.
-fn kind_of_update(before: &KeyRecord, after: &KeyRecord) -> KeyEventKind {
-    match after.status() {
-        status if status == before.status() => KeyEventKind::Edited,
-        Status::Active => KeyEventKind::Enabled,
-        Status::Disabled => KeyEventKind::Disabled,
-        Status::Revoked => KeyEventKind::Revoked,
     }
 }
