@@ -137,6 +137,6 @@ impl KeyRecord {
 
     /// Returns the attached value of this type, see [`KeyRecord::with_extension`].
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.0.cold()?.values.get()
+        self.0.cold()?.values.0.get()
     }
 }

@@ -164,7 +164,7 @@ impl KeyRecord {
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.edit(|fields| {
-            fields.cold_mut().values.insert(value);
+            fields.cold_mut().values.0.insert(value);
         })
     }
 }
