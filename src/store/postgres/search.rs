@@ -44,10 +44,6 @@ impl Dialect for Postgres {
     const UNION: [&'static str; 3] = ["select {} from ((", ") union all (", ")) as pages"];
     const PARTS_ARE_ORDERED: bool = true;
 
-    fn query() -> QueryBuilder<Self> {
-        QueryBuilder::new("")
-    }
-
     fn bind(query: &mut QueryBuilder<Self>, value: Value) {
         match value {
             Value::Text(text) => query.push_bind(text),

@@ -44,10 +44,6 @@ pub(in crate::store) trait Dialect: Database {
     /// Whether each part has its own order and limit.
     const PARTS_ARE_ORDERED: bool;
 
-    fn query() -> QueryBuilder<Self>
-    where
-        Self: Sized;
-
     fn bind(query: &mut QueryBuilder<Self>, value: Value)
     where
         Self: Sized;
@@ -141,7 +137,7 @@ impl<'f> Statement<'f> {
 
     fn query<D: Dialect>(&self, columns: &str, conditions: &[Condition], rows: i64) -> QueryBuilder<D> {
         let filter = self.filter;
-        let mut query = D::query();
+        let mut query = QueryBuilder::default();
         let parts: &[bool] = match (self.scan, filter.status) {
             (IndexScan::List, None) if filter.revoked => &[true, false],
             (IndexScan::List, _) if filter.has_revoked() => &[true],

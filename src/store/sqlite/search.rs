@@ -24,10 +24,6 @@ impl Dialect for Sqlite {
     const UNION: [&'static str; 3] = ["", " union all ", ""];
     const PARTS_ARE_ORDERED: bool = false;
 
-    fn query() -> QueryBuilder<Self> {
-        QueryBuilder::new("")
-    }
-
     fn bind(query: &mut QueryBuilder<Self>, value: Value) {
         match value {
             Value::Text(text) => query.push_bind(text),
