@@ -29,6 +29,7 @@ mod registry;
 mod registry_arc;
 mod registry_defaults;
 mod registry_error;
+mod registry_forward;
 mod registry_impls;
 mod registry_types;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]

@@ -12,6 +12,7 @@ use crate::{
     store::{
         BoxError, ChangeContext, DayUsage, ExpiryClaim, IdempotencyRecord, Invalidation, KeyBatch, KeyFilter, KeyLimit,
         KeyPage, KeyRegistry, RegistryError, Replacement, UsageDelta, UtcDay, box_error,
+        registry_forward::forward_reads,
     },
 };
 
@@ -54,18 +55,6 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
     ) -> Result<Result<(), RegistryError>, CacheError> {
         let digest = *record.digest();
         self.invalidate(self.cache.store.insert_first(record, context).await, |()| vec![digest])
-    }
-
-    async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, CacheError> {
-        map_error(self.cache.store.get(id).await)
-    }
-
-    async fn list(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, CacheError> {
-        map_error(self.cache.store.list(filter).await)
-    }
-
-    async fn search(&self, filter: &KeyFilter) -> Result<KeyPage, CacheError> {
-        map_error(self.cache.store.search(filter).await)
     }
 
     async fn update(
@@ -143,50 +132,5 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
         self.invalidate(self.cache.store.rehash(id, from, to).await, |_| vec![*from, *to])
     }
 
-    async fn find_idempotency(
-        &self,
-        id: &[u8; 32],
-    ) -> Result<Result<Option<IdempotencyRecord>, RegistryError>, CacheError> {
-        map_error(self.cache.store.find_idempotency(id).await)
-    }
-
-    async fn record_usage(&self, usage: &[UsageDelta]) -> Result<(), CacheError> {
-        map_error(self.cache.store.record_usage(usage).await)
-    }
-
-    async fn usage(&self, id: &KeyId, days: RangeInclusive<UtcDay>) -> Result<Option<Vec<DayUsage>>, CacheError> {
-        map_error(self.cache.store.usage(id, days).await)
-    }
-
-    async fn prune_usage(&self, before: UtcDay) -> Result<u64, CacheError> {
-        map_error(self.cache.store.prune_usage(before).await)
-    }
-
-    async fn events_since(&self, cursor: EventCursor, limit: usize) -> Result<Option<Vec<KeyEvent>>, CacheError> {
-        map_error(self.cache.store.events_since(cursor, limit).await)
-    }
-
-    async fn newest_event(&self) -> Result<Option<EventCursor>, CacheError> {
-        map_error(self.cache.store.newest_event().await)
-    }
-
-    async fn events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, CacheError> {
-        map_error(self.cache.store.events(filter).await)
-    }
-
-    async fn prune_events(&self, before: SystemTime, limit: usize) -> Result<usize, CacheError> {
-        map_error(self.cache.store.prune_events(before, limit).await)
-    }
-
-    async fn record_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, CacheError> {
-        map_error(self.cache.store.record_expiries(now, limit).await)
-    }
-
-    async fn claim_expiring(&self, claim: &ExpiryClaim) -> Result<Option<Vec<KeyRecord>>, CacheError> {
-        map_error(self.cache.store.claim_expiring(claim).await)
-    }
-
-    async fn release_expiring(&self, records: &[KeyRecord]) -> Result<(), CacheError> {
-        map_error(self.cache.store.release_expiring(records).await)
-    }
+    forward_reads!(self, self.cache.store, map_error);
 }
