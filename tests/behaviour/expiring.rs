@@ -15,14 +15,14 @@ use crate::support::{
     t0,
 };
 
-pub const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
 fn names(keys: &[tower_api_key::KeyRecord]) -> Vec<&str> {
     keys.iter().map(|key| key.name().unwrap()).collect()
 }
 
 /// Issues a key with this number of days to live.
-pub async fn until(manager: &KeyManager, name: &str, days: u32) -> Issued {
+pub(super) async fn until(manager: &KeyManager, name: &str, days: u32) -> Issued {
     manager.issue(&admin(), NewKey::service_account(name).expires_at(t0() + DAY * days)).await.unwrap()
 }
 
