@@ -142,6 +142,7 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, Box<dyn Error>> {
         .route("/", get(async || file("text/html; charset=utf-8", include_str!("page.html"))))
         .route("/style.css", get(async || file("text/css; charset=utf-8", include_str!("style.css"))))
         .route("/app.js", get(async || file("text/javascript; charset=utf-8", include_str!("app.js"))))
+        .route("/import.js", get(async || file("text/javascript; charset=utf-8", include_str!("import.js"))))
         .route("/many.js", get(async || file("text/javascript; charset=utf-8", include_str!("many.js"))))
         .route("/search.js", get(async || file("text/javascript; charset=utf-8", include_str!("search.js"))))
         .route("/usage.js", get(async || file("text/javascript; charset=utf-8", include_str!("usage.js"))))

@@ -1,5 +1,6 @@
 //! Tests the dashboard in a browser, as an administrator and as a member.
 
+mod import;
 mod many;
 mod page;
 mod search;

@@ -133,7 +133,7 @@ async fn ask(page: &Page, change: &str) {
 }
 
 /// Issues a key that may read statistics.
-fn issue(page: &Page, name: &str) -> String {
+pub(super) fn issue(page: &Page, name: &str) -> String {
     let body = json!({ "type": "bot", "name": name, "permissions": { "stats": ["read"] } }).to_string();
     let issued = api(page, &["-H", "Content-Type: application/json", "-d", &body], "");
     issued["key"].as_str().unwrap().to_owned()
@@ -144,7 +144,7 @@ fn count(page: &Page, status: &str) -> usize {
     api(page, &[], &format!("?status={status}"))["keys"].as_array().unwrap().len()
 }
 
-fn api(page: &Page, arguments: &[&str], query: &str) -> Value {
+pub(super) fn api(page: &Page, arguments: &[&str], query: &str) -> Value {
     let (header, url) = (format!("X-API-Key: {}", page.keys[0]), format!("{}/api/keys{query}", page.url));
     serde_json::from_str(&curl(&[&["--fail", "-H", &header], arguments, &[&url]].concat())).unwrap()
 }

@@ -135,7 +135,7 @@ impl Page {
     pub(super) async fn assert_no_key(&self) {
         let everything = "return [
             location.href, document.cookie,
-            ...[...document.querySelectorAll('input, output')].map(({ value }) => value),
+            ...[...document.querySelectorAll('input, textarea, output')].map(({ value }) => value),
             ...performance.getEntries().map(({ name }) => name),
         ].join()";
         let everything = self.script(everything).await.as_str().unwrap().to_owned();
