@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Actor, KeyManager, ManageError, many::BATCH};
+use super::{
+    Actor, KeyManager, ManageError,
+    many::{BATCH, PAGE},
+};
 use crate::{
     record::{KeyId, KeyRecord},
     store::{BulkChange, KeyBatch, KeyFilter},
@@ -27,8 +30,6 @@ pub struct SweepResult {
     pub removed: u64,
 }
 
-/// The number of keys that one step of the scan reads.
-const PAGE: usize = 1_000;
 const DAY: u64 = 24 * 60 * 60;
 
 // === impl SweepPolicy ===
@@ -90,7 +91,7 @@ impl KeyManager {
     ///
     /// It first writes the usage that this process has counted. Other processes write theirs within
     /// their [usage interval](super::KeyManagerBuilder::usage_interval). It then reads the keys in
-    /// pages, without a lock, and changes them in transactions of at most 100 keys. Each reads its
+    /// pages, without a lock, and changes them in transactions of at most 25 keys. Each reads its
     /// keys again: one that was used meanwhile is not disabled. The actor's own key is left out.
     /// Each change has its event, and calls the hooks.
     ///

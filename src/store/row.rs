@@ -73,6 +73,27 @@ where
     Ok(record)
 }
 
+/// Decodes the rows of a page. Other tasks run in between, so that a long page does not hold up key
+/// checks.
+pub(super) async fn records<R: Row>(rows: &[R]) -> Result<Vec<KeyRecord>, sqlx::Error>
+where
+    for<'c> &'c str: ColumnIndex<R>,
+    for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> bool: Decode<'r, R::Database> + Type<R::Database>,
+{
+    const AT_ONCE: usize = 16;
+    let mut records = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(AT_ONCE) {
+        for row in rows {
+            records.push(record(row)?);
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(records)
+}
+
 /// Returns the records of rows in the order of their expiry.
 pub(super) fn by_expiry<R: Row>(rows: &[R]) -> Result<Vec<KeyRecord>, sqlx::Error>
 where

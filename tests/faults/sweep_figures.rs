@@ -21,6 +21,8 @@ use tower_api_key::{
 use crate::support::t0;
 
 const KEYS: u32 = 1_000_000;
+/// The number of keys in a batch, as a sweep makes them.
+const BATCH: u32 = 25;
 /// No transaction of a batch may take longer.
 const LONGEST: Duration = Duration::from_millis(50);
 const DAY: Duration = Duration::from_hours(24);
@@ -63,7 +65,7 @@ async fn measure<R: KeyRegistry>(store: R, what: &str) {
     let disable = KeyBatch::new(BulkChange::Disable, []).unused_since(t0() - 90 * DAY);
     let mut filter = KeyFilter::organization("acme").limit(1_000);
     // Half of the unused keys, batch by batch.
-    while batches < KEYS / 50 / 2 / 100 {
+    while batches < KEYS / 50 / 2 / BATCH {
         let page = store.list(&filter).await.map_err(Into::into).unwrap();
         let Some(last) = page.last() else { break };
         filter = filter.after(last.id().clone());
@@ -75,12 +77,13 @@ async fn measure<R: KeyRegistry>(store: R, what: &str) {
         longest = longest.max(start.elapsed());
         batches += 1;
     }
-    let full: Vec<_> = store.list(&KeyFilter::organization("acme").limit(100)).await.map_err(Into::into).unwrap();
+    let full: Vec<_> =
+        store.list(&KeyFilter::organization("acme").limit(BATCH as usize)).await.map_err(Into::into).unwrap();
     let full = KeyBatch::new(BulkChange::Disable, full.iter().map(|record| record.id().clone()));
     let begin = Instant::now();
     store.change_batch(&full, None).await.map_err(Into::into).unwrap().unwrap();
     println!(
-        "{what}: a batch of 100 keys: {:.1?}; {batches} batches of a page: longest {longest:.1?}, all {:.1?}",
+        "{what}: a batch of {BATCH} keys: {:.1?}; {batches} batches of a page: longest {longest:.1?}, all {:.1?}",
         begin.elapsed(),
         start.elapsed()
     );
@@ -113,7 +116,11 @@ async fn figures_of_a_sweep_in_sqlite() {
     let raw = sqlx::SqlitePool::connect_with(sqlx::sqlite::SqliteConnectOptions::new().filename(&path)).await.unwrap();
     let numbers = format!("with recursive s(n) as (select 1 union all select n + 1 from s where n < {KEYS}) ");
     let rows = rows("randomblob(32)", "s.n", "s").replacen("insert into", &format!("{numbers} insert into"), 1);
-    sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&raw).await.unwrap();
+    let mut filling = raw.acquire().await.unwrap();
+    for statement in ["pragma synchronous = off", "pragma cache_size = -1000000", &rows] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *filling).await.unwrap();
+    }
+    drop(filling);
     raw.close().await;
     measure(store, "sqlite").await;
 }

@@ -27,7 +27,8 @@ use crate::store::tables::Tables;
 
 /// A bounded number of connections to one server.
 ///
-/// Management uses at most half of them. Lists use at most a quarter. One of management's
+/// Management uses at most half of them. Lists use at most an eighth: each keeps a processor of the
+/// server busy, on which lookups would wait. One of management's
 /// connections is reserved for edits, revocations and reads of single keys. So lookups do not wait
 /// for management, and a revocation waits neither for lists nor for new keys. With fewer than four
 /// connections the shares overlap.
@@ -87,7 +88,7 @@ impl Pool {
             permits: of(permits),
             managing: of(permits / 2),
             adding: of((permits / 2).saturating_sub(1)),
-            listing: of(permits / 4),
+            listing: of(permits / 8),
             idle: Mutex::default(),
             decoy: OnceLock::new(),
         })

@@ -66,8 +66,7 @@ impl TransactionalStore for PostgresStore {
             }
         };
         let (rows, last) = self.pool.within(work).await?;
-        let records = rows.iter().map(row::record).collect::<Result<_, _>>()?;
-        Ok(KeyPage::cut(records, filter, last))
+        Ok(KeyPage::cut(row::records(&rows).await?, filter, last))
     }
 
     async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::SystemTime};
 
-use sqlx::{Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Sqlite, SqliteConnection};
 
 use super::{
     SqliteStore,
@@ -20,9 +20,6 @@ use crate::{
         search::{self, statement::Statement},
     },
 };
-
-/// The number of rows of a page that are decoded before other tasks run.
-const ROWS: usize = 16;
 
 /// The maximum number of days of keys that are removed in one transaction.
 const PRUNED: u32 = 1_000;
@@ -49,7 +46,7 @@ impl TransactionalStore for SqliteStore {
         }
         let mut query = statement.page::<Sqlite>(last.as_ref());
         let rows = self.0.reading(tables.build(&mut query)?.fetch_all(&mut *turn.connection)).await?;
-        Ok(KeyPage::cut(records(&rows).await?, filter, last))
+        Ok(KeyPage::cut(row::records(&rows).await?, filter, last))
     }
 
     async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {
@@ -152,17 +149,6 @@ impl JoinStore for SqliteStore {
     ) -> Result<SqliteTransaction<'c>, sqlx::Error> {
         SqliteTransaction::join(&self.0, connection).await
     }
-}
-
-async fn records(rows: &[SqliteRow]) -> Result<Vec<KeyRecord>, sqlx::Error> {
-    let mut records = Vec::with_capacity(rows.len());
-    for rows in rows.chunks(ROWS) {
-        for row in rows {
-            records.push(row::record(row)?);
-        }
-        tokio::task::yield_now().await;
-    }
-    Ok(records)
 }
 
 // === impl SqliteStore ===
