@@ -9,7 +9,7 @@ use crate::{
 
 /// The maximum number of keys that one transaction changes. At 1,000,000 keys in PostgreSQL, a
 /// change of 100 keys takes 100 ms.
-pub(super) const BATCH: usize = 25;
+pub(super) const BATCH: usize = 10;
 /// The number of keys that one step of a scan reads.
 pub(super) const PAGE: usize = 1_000;
 /// The maximum number of ids that a result lists.
@@ -93,7 +93,7 @@ impl KeyManager {
     /// sees.
     ///
     /// The bounds of the actor override the filter, as in [`KeyManager::list`]. The keys are
-    /// changed in batches of at most 25, each in one transaction. The transaction reads the keys
+    /// changed in batches of at most 10, each in one transaction. The transaction reads the keys
     /// again: one that the filter no longer matches is not changed. Each change has its event, and
     /// calls the hooks. If the process ends midway, or an error is returned, the earlier batches
     /// are changed. Repeat the call to change the rest.

@@ -91,7 +91,7 @@ impl KeyManager {
     ///
     /// It first writes the usage that this process has counted. Other processes write theirs within
     /// their [usage interval](super::KeyManagerBuilder::usage_interval). It then reads the keys in
-    /// pages, without a lock, and changes them in transactions of at most 25 keys. Each reads its
+    /// pages, without a lock, and changes them in transactions of at most 10 keys. Each reads its
     /// keys again: one that was used meanwhile is not disabled. The actor's own key is left out.
     /// Each change has its event, and calls the hooks.
     ///

@@ -163,7 +163,9 @@ async fn figures_of_searches_in_sqlite() {
     );
     let start = Instant::now();
     let mut filling = raw.acquire().await.unwrap();
-    for statement in ["pragma synchronous = off", "pragma cache_size = -1000000", &insert] {
+    for statement in
+        ["pragma synchronous = off", "pragma cache_size = -1000000", &insert, "pragma wal_checkpoint(truncate)"]
+    {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *filling).await.unwrap();
     }
     drop(filling);

@@ -22,7 +22,7 @@ use crate::support::t0;
 
 const KEYS: u32 = 1_000_000;
 /// The number of keys in a batch, as a sweep makes them.
-const BATCH: u32 = 25;
+const BATCH: u32 = 10;
 /// No transaction of a batch may take longer.
 const LONGEST: Duration = Duration::from_millis(50);
 const DAY: Duration = Duration::from_hours(24);
@@ -70,7 +70,8 @@ async fn measure<R: KeyRegistry>(store: R, what: &str) {
         let Some(last) = page.last() else { break };
         filter = filter.after(last.id().clone());
         let due: Vec<_> = page.iter().filter(|record| disable.applies_to(record)).collect();
-        let mut batch = KeyBatch::new(disable.change, due.iter().map(|record| record.id().clone()));
+        let mut batch =
+            KeyBatch::new(disable.change, due.iter().take(BATCH as usize).map(|record| record.id().clone()));
         batch.unused_since = disable.unused_since;
         let start = Instant::now();
         store.change_batch(&batch, None).await.map_err(Into::into).unwrap().unwrap();
@@ -117,7 +118,9 @@ async fn figures_of_a_sweep_in_sqlite() {
     let numbers = format!("with recursive s(n) as (select 1 union all select n + 1 from s where n < {KEYS}) ");
     let rows = rows("randomblob(32)", "s.n", "s").replacen("insert into", &format!("{numbers} insert into"), 1);
     let mut filling = raw.acquire().await.unwrap();
-    for statement in ["pragma synchronous = off", "pragma cache_size = -1000000", &rows] {
+    for statement in
+        ["pragma synchronous = off", "pragma cache_size = -1000000", &rows, "pragma wal_checkpoint(truncate)"]
+    {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *filling).await.unwrap();
     }
     drop(filling);

@@ -10,7 +10,7 @@ use super::{
     MAX_VISITS,
     conditions::{Condition, Value, residual},
 };
-use crate::store::{KeyFilter, KeyOrder, PageCursor, filter::SortValue, row};
+use crate::store::{KeyFilter, KeyOrder, PageCursor, TimeRange, filter::SortValue, row};
 
 /// The index that a search scans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl<'f> Statement<'f> {
             sort_column => format!("id, {sort_column} as sort_value"),
         };
         let rows = i64::try_from(MAX_VISITS).unwrap_or(i64::MAX);
-        let mut query = self.query::<D>(&columns, &[], rows);
+        let mut query = self.query::<D>(&columns, None, &[], rows);
         query.push(" limit 1 offset ");
         D::bind(&mut query, Value::Number(rows - 1));
         Some(query)
@@ -126,16 +126,21 @@ impl<'f> Statement<'f> {
     /// The statement that reads the rows of the page up to the last one to visit, and one more than
     /// the limit.
     pub(in crate::store) fn page<D: Dialect>(&self, last: Option<&PageCursor>) -> QueryBuilder<D> {
-        let mut conditions = residual::<D>(self.filter, self.scan);
-        conditions.extend(last.map(|last| self.beside::<D>(last, false)));
+        let conditions = residual::<D>(self.filter, self.scan);
         let rows = i64::try_from(self.filter.limit.saturating_add(1)).unwrap_or(i64::MAX);
-        let mut query = self.query::<D>(D::COLUMNS, &conditions, rows);
+        let mut query = self.query::<D>(D::COLUMNS, last, &conditions, rows);
         query.push(" limit ");
         D::bind(&mut query, Value::Number(rows));
         query
     }
 
-    fn query<D: Dialect>(&self, columns: &str, conditions: &[Condition], rows: i64) -> QueryBuilder<D> {
+    fn query<D: Dialect>(
+        &self,
+        columns: &str,
+        last: Option<&PageCursor>,
+        residual: &[Condition],
+        rows: i64,
+    ) -> QueryBuilder<D> {
         let filter = self.filter;
         let mut query = QueryBuilder::default();
         let parts: &[bool] = match (self.scan, filter.status) {
@@ -148,7 +153,8 @@ impl<'f> Statement<'f> {
         query.push(begin);
         for (number, is_revoked) in parts.iter().enumerate() {
             query.push(if number == 0 { "" } else { between });
-            self.part(&mut query, columns, *is_revoked, conditions);
+            let conditions = self.covered::<D>(*is_revoked, last);
+            self.part(&mut query, columns, conditions.iter().chain(residual));
             if parts.len() == 2 && D::PARTS_ARE_ORDERED {
                 query.push(" order by ").push(D::order(self.scan, filter)).push(" limit ");
                 D::bind(&mut query, Value::Number(rows));
@@ -159,11 +165,15 @@ impl<'f> Statement<'f> {
         query
     }
 
-    fn part<D: Dialect>(&self, query: &mut QueryBuilder<D>, columns: &str, is_revoked: bool, residual: &[Condition]) {
+    fn part<'c, D: Dialect>(
+        &self,
+        query: &mut QueryBuilder<D>,
+        columns: &str,
+        conditions: impl Iterator<Item = &'c Condition>,
+    ) {
         let columns = if columns == "id" { D::IDS } else { columns };
         query.push(format_args!("select {columns} from {} where ", D::table(self.scan, self.filter)));
-        let covered = self.covered::<D>(is_revoked);
-        for (number, condition) in covered.iter().chain(residual).enumerate() {
+        for (number, condition) in conditions.enumerate() {
             query.push(if number == 0 { "" } else { " and " });
             let mut values = condition.values.iter();
             for (number, text) in condition.sql.split('?').enumerate() {
@@ -177,16 +187,19 @@ impl<'f> Statement<'f> {
         }
     }
 
-    /// The conditions that the index covers.
-    fn covered<D: Dialect>(&self, is_revoked: bool) -> Vec<Condition> {
+    /// The conditions that the index covers, up to the last row to visit. Where two of them begin
+    /// or end the scan, the wider one is hidden: SQLite uses only one, the first.
+    fn covered<D: Dialect>(&self, is_revoked: bool, last: Option<&PageCursor>) -> Vec<Condition> {
         let (filter, sort_column) = (self.filter, D::sort_column(self.scan));
+        let hidden = |is_wider: bool| format!("{}{sort_column}", if is_wider { D::HIDE } else { "" });
+        let (begin, end) = (hidden(filter.after_value.is_some()), hidden(last.is_some()));
         let mut covered = Vec::new();
         match self.scan {
             IndexScan::List => covered.push(Condition::new(D::revoked_condition(filter, is_revoked), [])),
             IndexScan::Lineage => {
                 covered.push(Condition::same("lineage", filter.lineage.as_ref().map(crate::KeyId::as_str)));
             }
-            IndexScan::Everywhere => covered.push(Condition::new("id >= ''", [])),
+            IndexScan::Everywhere => covered.push(Condition::new(format!("{}id >= ''", D::HIDE), [])),
             IndexScan::Expiry | IndexScan::ExpiryEverywhere => {
                 covered.push(Condition::new(format!("{sort_column} is not null"), []));
             }
@@ -205,18 +218,23 @@ impl<'f> Statement<'f> {
             );
         }
         match filter.order {
-            KeyOrder::Expiry => covered.extend(Condition::range(sort_column, filter.expires)),
+            KeyOrder::Expiry => {
+                let TimeRange { from, until } = filter.expires;
+                covered.extend(Condition::range(&begin, TimeRange { from, until: None }));
+                covered.extend(Condition::range(&end, TimeRange { from: None, until }));
+            }
             KeyOrder::Name => {
                 if let Some(prefix) = &filter.name_prefix {
-                    covered.push(Condition::new(format!("{sort_column} >= ?"), [Value::text(prefix)]));
-                    let end = end_of_prefix(prefix);
-                    covered.extend(end.map(|end| Condition::new(format!("{sort_column} < ?"), [Value::Text(end)])));
+                    covered.push(Condition::new(format!("{begin} >= ?"), [Value::text(prefix)]));
+                    let first_after = end_of_prefix(prefix);
+                    covered.extend(first_after.map(|text| Condition::new(format!("{end} < ?"), [Value::Text(text)])));
                 }
             }
             KeyOrder::Newest | KeyOrder::Oldest => {}
         }
         let after = filter.after.clone().map(|id| PageCursor { id, sort_value: filter.after_value.clone() });
         covered.extend(after.map(|after| self.beside::<D>(&after, true)));
+        covered.extend(last.map(|last| self.beside::<D>(last, false)));
         covered
     }
 

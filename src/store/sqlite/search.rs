@@ -109,8 +109,8 @@ pub(super) fn plans() -> Vec<(String, Vec<&'static str>)> {
         (acme().name_prefix("a"), "api_keys_by_organization (organization=? AND <expr>=? AND id<?)"),
         (acme().lineage("k"), "api_keys_by_lineage (lineage=? AND id<?)"),
         (all().lineage("k").with_revoked(), "api_keys_by_lineage (lineage=? AND id<?)"),
-        (all(), "sqlite_autoindex_api_keys_1 (id>? AND id<?)"),
-        (all().name_prefix("a").metadata("a", "b"), "sqlite_autoindex_api_keys_1 (id>? AND id<?)"),
+        (all(), "sqlite_autoindex_api_keys_1 (id<?)"),
+        (all().name_prefix("a").metadata("a", "b"), "sqlite_autoindex_api_keys_1 (id<?)"),
     ] {
         plans.push((filter.after("k"), index));
     }
@@ -119,6 +119,8 @@ pub(super) fn plans() -> Vec<(String, Vec<&'static str>)> {
         (by_expiry(all()), "api_keys_by_expiry_everywhere ((expires_at,id)>(?,?))"),
         (by_name(acme()), "api_keys_by_name (organization=? AND (name,id)>(?,?))"),
         (by_name(all()), "api_keys_by_name_everywhere ((name,id)>(?,?))"),
+        // The cursor begins the scan, not the prefix.
+        (by_name(acme().name_prefix("a")), "api_keys_by_name (organization=? AND (name,id)>(?,?) AND name<?)"),
     ]);
     let text = |query: Option<QueryBuilder<Sqlite>>| query.map(|query| query.sql().as_str().to_owned());
     let written = plans.into_iter().flat_map(|(filter, index)| {
@@ -129,5 +131,26 @@ pub(super) fn plans() -> Vec<(String, Vec<&'static str>)> {
             found.into_iter().flatten().map(|query| (query, vec![index; count])).collect::<Vec<_>>()
         })
     });
-    written.flatten().collect()
+    // The last row to visit ends the scan.
+    let times =
+        || all().expires_after(std::time::SystemTime::UNIX_EPOCH).expires_before(std::time::SystemTime::UNIX_EPOCH);
+    let ending = [
+        (all().after("k"), PageCursor::from("a"), "sqlite_autoindex_api_keys_1 (id>? AND id<?)"),
+        (
+            by_name(acme().name_prefix("a")),
+            behind(name.clone()),
+            "api_keys_by_name (organization=? AND (name,id)>(?,?) AND (name,id)<(?,?))",
+        ),
+        (
+            by_expiry(times()),
+            behind(end.clone()),
+            "api_keys_by_expiry_everywhere ((expires_at,id)>(?,?) AND (expires_at,id)<(?,?))",
+        ),
+    ];
+    let ending = ending.map(|(filter, last, index)| {
+        let filter = filter.never_used();
+        let query = Statement::new(&filter).page::<Sqlite>(Some(&last));
+        (query.sql().as_str().to_owned(), vec![index])
+    });
+    written.flatten().chain(ending).collect()
 }
