@@ -1,13 +1,16 @@
 //! The sweep: disables unused keys, and removes keys that expired or were revoked long ago.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Actor, KeyManager, ManageError,
     many::{BATCH, PAGE},
 };
 use crate::{
-    record::{KeyId, KeyRecord},
+    record::{ExpiryPolicies, KeyId, KeyRecord},
     store::{BulkChange, KeyBatch, KeyFilter},
 };
 
@@ -51,6 +54,10 @@ impl SweepPolicy {
     }
 
     /// Removes keys, with their records, that were revoked or have expired for this time.
+    ///
+    /// A key also expires by the maximum lifetime of the manager's
+    /// [`ExpiryPolicy`](super::ExpiryPolicy). A key without a time of creation, which such a policy
+    /// rejects, has no such end: it is not removed for it.
     pub fn remove_ended_for(mut self, time: Duration) -> Self {
         self.ended_for = Some(time);
         self
@@ -64,10 +71,11 @@ impl SweepPolicy {
 
     /// Returns the batch of each rule, without keys. A rule with a time before all times applies to
     /// no key.
-    fn batches(&self, now: SystemTime) -> Vec<KeyBatch> {
+    fn batches(&self, now: SystemTime, policies: Option<&Arc<ExpiryPolicies>>) -> Vec<KeyBatch> {
         let ago = |time: Option<Duration>| time.and_then(|time| now.checked_sub(time));
         let disable = ago(self.unused_for).map(|then| KeyBatch::new(BulkChange::Disable, []).unused_since(then));
         let remove = ago(self.ended_for).map(|then| KeyBatch::new(BulkChange::Remove, []).ended_before(then));
+        let remove = remove.map(|batch| batch.under(policies));
         // A key to which both rules apply is removed.
         remove.into_iter().chain(disable).collect()
     }
@@ -123,7 +131,7 @@ impl KeyManager {
     }
 
     async fn sweep_pages(&self, actor: &Actor, policy: SweepPolicy) -> Result<SweepResult, ManageError> {
-        let batches = policy.batches(self.now());
+        let batches = policy.batches(self.now(), self.0.validity.policies());
         for batch in &batches {
             self.check_may_batch(actor, batch.change).await?;
         }

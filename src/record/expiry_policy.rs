@@ -53,7 +53,7 @@ enum OwnerKind {
 }
 
 /// The policies of a manager.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ExpiryPolicies(Vec<ExpiryPolicy>);
 
 // === impl ExpiryPolicy ===

@@ -20,7 +20,7 @@ pub(crate) use history::History;
 pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
-pub(crate) use verify::{LayerBounds, Obstacle, Validity, Verified};
+pub(crate) use verify::{LayerBounds, Obstacle, Validity, Verified, end_under};
 
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
 use thread_cache::Handle;

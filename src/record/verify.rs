@@ -184,7 +184,8 @@ impl Validity {
     }
 }
 
-fn end_under(policies: Option<&ExpiryPolicies>, record: &KeyRecord) -> Option<SystemTime> {
+/// Returns when a key stops working under these policies.
+pub(crate) fn end_under(policies: Option<&ExpiryPolicies>, record: &KeyRecord) -> Option<SystemTime> {
     let bound = policies.and_then(|policies| policies.bound_of(record)).and_then(|(_, end)| end);
     record.expires_at().into_iter().chain(bound).min()
 }

@@ -1,9 +1,9 @@
 //! One batch of changed keys.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use super::KeyFilter;
-use crate::record::{KeyId, KeyRecord, Status};
+use crate::record::{ExpiryPolicies, KeyId, KeyRecord, Status, end_under};
 
 /// The change of each key in a change of many keys.
 ///
@@ -53,6 +53,8 @@ pub struct KeyBatch {
     pub unused_since: Option<SystemTime>,
     /// Only keys that were revoked or had expired before then are changed.
     pub ended_before: Option<SystemTime>,
+    /// Policies of the manager, by which a key may expire sooner than by its record.
+    pub(crate) policies: Option<Arc<ExpiryPolicies>>,
 }
 
 // === impl KeyBatch ===
@@ -63,7 +65,7 @@ impl KeyBatch {
         let mut ids: Vec<KeyId> = ids.into_iter().collect();
         ids.sort();
         ids.dedup();
-        Self { change, ids, filter: None, unused_since: None, ended_before: None }
+        Self { change, ids, filter: None, unused_since: None, ended_before: None, policies: None }
     }
 
     /// Selects only keys that `filter` matches.
@@ -87,11 +89,19 @@ impl KeyBatch {
         self
     }
 
+    /// Lets keys expire by these policies too.
+    pub(crate) fn under(mut self, policies: Option<&Arc<ExpiryPolicies>>) -> Self {
+        self.policies = policies.cloned();
+        self
+    }
+
     /// Returns whether the batch changes a record, if it has its id.
     ///
     /// A revoked key is neither revoked nor disabled again, and a disabled key is not disabled. A
     /// key whose last use and creation are unknown does not count as unused. If the time of a
-    /// revocation is unknown, the time of the last change counts.
+    /// revocation is unknown, the time of the last change counts. In a batch of a
+    /// [`KeyManager`](crate::KeyManager), a key also ends by the manager's
+    /// [`ExpiryPolicy`](crate::manage::ExpiryPolicy).
     pub fn applies_to(&self, record: &KeyRecord) -> bool {
         let can_change = match self.change {
             BulkChange::Revoke => record.status() != Status::Revoked,
@@ -103,7 +113,13 @@ impl KeyBatch {
         can_change
             && self.filter.as_ref().is_none_or(|filter| filter.matches(record))
             && (self.unused_since.is_none() || last_use(record).is_some_and(since))
-            && (self.ended_before.is_none() || end(record).is_some_and(before))
+            && (self.ended_before.is_none() || self.end(record).is_some_and(before))
+    }
+
+    /// Returns when the key was revoked or has expired, whichever came first.
+    fn end(&self, record: &KeyRecord) -> Option<SystemTime> {
+        let revoked = record.revoked_at().or(record.updated_at()).filter(|_| record.status() == Status::Revoked);
+        revoked.into_iter().chain(end_under(self.policies.as_deref(), record)).min()
     }
 
     /// Returns this batch with other keys.
@@ -117,9 +133,4 @@ fn last_use(record: &KeyRecord) -> Option<SystemTime> {
     record
         .last_used_at()
         .or_else(|| record.created_at().map(|made| record.not_before().map_or(made, |start| start.max(made))))
-}
-
-fn end(record: &KeyRecord) -> Option<SystemTime> {
-    let revoked = record.revoked_at().or(record.updated_at()).filter(|_| record.status() == Status::Revoked);
-    revoked.into_iter().chain(record.expires_at()).min()
 }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tower_api_key::{
-    KeyFormat, KeyManager, KeyRegistry, Owner, Permissions, Status,
-    manage::{Actor, ManageError, NewKey, SweepPolicy, SweepResult, UpdateKey},
+    KeyFormat, KeyManager, KeyRecord, KeyRegistry, Owner, Permissions, Status,
+    manage::{Actor, ExpiryPolicy, ManageError, NewKey, SweepPolicy, SweepResult, UpdateKey},
     store::{KeyFilter, MemoryStore, UsageDelta},
 };
 
@@ -86,17 +86,53 @@ async fn what_is_not_used_is_disabled_and_what_ended_is_removed(store: impl KeyR
     );
 }
 
+/// A tightened policy ends keys whose records have a later end, or none.
+async fn what_a_policy_has_ended_is_removed(store: impl KeyRegistry) {
+    let (store, clock) = (Arc::new(store), TestClock::new());
+    let builder = || {
+        let now = clock.clone();
+        let builder = KeyManager::builder(Arc::clone(&store)).format(KeyFormat::new("acme").unwrap());
+        builder.clock(move || now.get())
+    };
+    let before = builder().build().unwrap();
+    let issue = async |new: NewKey| before.issue(&admin(), new).await.unwrap().record().id().to_string();
+    let endless = issue(NewKey::service_account("endless")).await;
+    let later = issue(NewKey::service_account("later").expires_at(t0() + 365 * DAY)).await;
+    let live = issue(NewKey::service_account("live").environment("live")).await;
+    let no_age = KeyRecord::new("no age", [7; 32]).with_organization("acme");
+    KeyRegistry::insert(&*store, no_age, None, None).await.map_err(Into::into).unwrap().unwrap();
+    clock.set(t0() + 50 * DAY);
+    let young = issue(NewKey::service_account("young")).await;
+
+    // The old keys end at day 30.
+    let tightened = builder().expiry_policy(ExpiryPolicy::new().max_lifetime(30 * DAY));
+    let manager = tightened.expiry_policy(ExpiryPolicy::new().in_environment("live")).build().unwrap();
+    clock.set(t0() + 90 * DAY);
+    let policy = SweepPolicy::new().remove_ended_for(60 * DAY);
+    assert_eq!(counts(&manager.sweep(&admin(), policy).await.unwrap()), result(0, 0), "not before then");
+    clock.set(t0() + 90 * DAY + Duration::from_micros(1));
+    assert_eq!(counts(&before.sweep(&admin(), policy).await.unwrap()), result(0, 0), "this manager has no policy");
+    assert_eq!(counts(&manager.sweep(&admin(), policy.dry_run()).await.unwrap()), result(0, 2));
+    assert_eq!(counts(&manager.sweep(&admin(), policy).await.unwrap()), result(0, 2));
+    assert_eq!((status_of(&manager, &endless).await, status_of(&manager, &later).await), (None, None));
+    for id in [young.as_str(), &live, "no age"] {
+        assert_eq!(status_of(&manager, id).await, Some(Status::Active), "{id}");
+    }
+}
+
 #[tokio::test]
 async fn a_sweep_in_memory() {
     what_is_not_used_is_disabled_and_what_ended_is_removed(MemoryStore::new()).await;
+    what_a_policy_has_ended_is_removed(MemoryStore::new()).await;
 }
 
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn a_sweep_in_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    let store = tower_api_key::store::SqliteStore::open(folder.path().join("keys.db")).await.unwrap();
-    what_is_not_used_is_disabled_and_what_ended_is_removed(store).await;
+    let open = async |name| tower_api_key::store::SqliteStore::open(folder.path().join(name)).await.unwrap();
+    what_is_not_used_is_disabled_and_what_ended_is_removed(open("keys.db").await).await;
+    what_a_policy_has_ended_is_removed(open("policy.db").await).await;
 }
 
 #[cfg(all(feature = "testkit", feature = "postgres"))]
@@ -105,6 +141,7 @@ async fn a_sweep_in_sqlite() {
 async fn a_sweep_in_postgres() {
     let server = crate::postgres::Server::start(&[]);
     what_is_not_used_is_disabled_and_what_ended_is_removed(server.database().await.store().await).await;
+    what_a_policy_has_ended_is_removed(server.database().await.store().await).await;
 }
 
 #[tokio::test]

@@ -73,7 +73,9 @@ pub struct KeyFilter {
     pub used: TimeRange,
     /// Keys that were never used.
     pub never_used: bool,
-    /// When the key expires.
+    /// When the key expires by its record. The end by a manager's
+    /// [`ExpiryPolicy`](crate::manage::ExpiryPolicy) does not count, since a store does not know
+    /// it: use `created` for that.
     pub expires: TimeRange,
     /// The order of the list.
     pub order: KeyOrder,
