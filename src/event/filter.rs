@@ -6,7 +6,8 @@ use crate::record::{KeyId, Owner};
 /// Selects the events of a list.
 ///
 /// The default selects the newest 100 events of the keys that have no organization. A
-/// [`KeyManager`](crate::KeyManager) replaces the organization by that of the actor.
+/// [`KeyManager`](crate::KeyManager) replaces the organization by that of the actor: see
+/// [`KeyManager::events`](crate::KeyManager::events).
 ///
 /// ```
 /// use tower_api_key::manage::{EventFilter, KeyEventKind};
@@ -19,6 +20,8 @@ use crate::record::{KeyId, Owner};
 pub struct EventFilter {
     /// Events of keys of this organization; `None` means keys without one.
     pub organization: Option<String>,
+    /// Events of keys of every organization, whatever `organization` says.
+    pub all_organizations: bool,
     /// Events of keys of this environment; `None` means any.
     pub environment: Option<String>,
     /// Events of this key; `None` means any.
@@ -37,7 +40,16 @@ pub struct EventFilter {
 
 impl Default for EventFilter {
     fn default() -> Self {
-        Self { organization: None, environment: None, key: None, owner: None, kind: None, after: None, limit: 100 }
+        Self {
+            organization: None,
+            all_organizations: false,
+            environment: None,
+            key: None,
+            owner: None,
+            kind: None,
+            after: None,
+            limit: 100,
+        }
     }
 }
 
@@ -45,6 +57,12 @@ impl EventFilter {
     /// Selects the newest 100 events of this organization.
     pub fn organization(organization: impl Into<String>) -> Self {
         Self { organization: Some(organization.into()), ..Self::default() }
+    }
+
+    /// Selects the newest 100 events of every organization. A manager lists them only for an actor
+    /// [across organizations](crate::manage::Actor::across_organizations).
+    pub fn all_organizations() -> Self {
+        Self { all_organizations: true, ..Self::default() }
     }
 
     /// Selects events of keys of this environment only.
@@ -91,7 +109,7 @@ impl EventFilter {
 
     /// Returns whether an event is selected, regardless of `owner`, `after` and `limit`.
     pub fn matches(&self, event: &KeyEvent) -> bool {
-        event.organization() == self.organization.as_deref()
+        (self.all_organizations || event.organization() == self.organization.as_deref())
             && (self.environment.is_none() || event.environment() == self.environment.as_deref())
             && self.key.as_ref().is_none_or(|key| key == event.key_id())
             && self.kind.is_none_or(|kind| kind == event.kind())

@@ -42,13 +42,14 @@ impl KeyManager {
     /// events of its own keys until they are removed. A registry that keeps no events has empty
     /// pages.
     ///
-    /// An actor [across organizations](Actor::across_organizations) sees the events of each key of
-    /// the store, and without a key in the filter those of the organization of the filter.
+    /// An actor [across organizations](Actor::across_organizations) sees the events of the
+    /// organization of the filter, or of all organizations if the filter has none.
     ///
     /// # Errors
     ///
-    /// [`ManageError::PermissionDenied`] (`read`); [`ManageError::NotFound`] if the filter has a
-    /// key, and the actor sees neither that key nor an event of it.
+    /// [`ManageError::PermissionDenied`] (`read`); [`ManageError::TrustedActorRequired`] for a
+    /// filter of all organizations and any other actor; [`ManageError::NotFound`] if the filter has
+    /// a key, and the actor sees neither that key nor an event of it.
     pub async fn events(&self, actor: &Actor, filter: EventFilter) -> Result<EventPage, ManageError> {
         self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {
             let filter = filter.clone();
@@ -89,7 +90,11 @@ impl KeyManager {
     }
 
     async fn page_of_events(&self, actor: &Actor, mut filter: EventFilter) -> Result<EventPage, ManageError> {
-        if filter.organization.is_none() || !actor.is_across_organizations() {
+        if actor.is_across_organizations() {
+            filter.all_organizations |= filter.organization.is_none();
+        } else if filter.all_organizations {
+            return Err(ManageError::TrustedActorRequired);
+        } else {
             filter.organization = actor.organization().map(str::to_owned);
         }
         filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
@@ -104,14 +109,6 @@ impl KeyManager {
             }
             if let Some(key) = &filter.key {
                 self.visible_key(actor, key).await?;
-            }
-        }
-        if let (true, Some(key)) = (actor.is_across_organizations(), &filter.key) {
-            match self.visible_key(actor, key).await {
-                Ok(record) => filter.organization = record.organization().map(str::to_owned),
-                // It may be removed: then the filter names the organization.
-                Err(ManageError::NotFound(_)) => {}
-                Err(error) => return Err(error),
             }
         }
         let limit = filter.limit.max(1);

@@ -29,7 +29,7 @@ where
 {
     let mut query = QueryBuilder::new(columns);
     query.push(" from api_key_events where ");
-    equals(&mut query, "organization", filter.organization.as_deref());
+    of_organization(&mut query, filter);
     for (column, value) in [
         ("environment", filter.environment.as_deref()),
         ("key_id", filter.key.as_ref().map(KeyId::as_str)),
@@ -43,7 +43,7 @@ where
     if let Some(owner) = &filter.owner {
         let of_user = owner.user();
         query.push(" and key_id in (select id from api_keys where ");
-        equals(&mut query, "organization", filter.organization.as_deref());
+        of_organization(&mut query, filter);
         query.push(" and ");
         equals(&mut query, "owner_type", Some(Owner::kind(owner)));
         query.push(" and ");
@@ -55,6 +55,18 @@ where
     }
     query.push(" order by seq desc limit ").push_bind(row::number(filter.limit as u64));
     query
+}
+
+/// Without an organization, the events are read in the order of the primary key, `seq`.
+fn of_organization<D: Database>(query: &mut QueryBuilder<D>, filter: &EventFilter)
+where
+    for<'t> String: Encode<'t, D> + Type<D>,
+{
+    if filter.all_organizations {
+        query.push("true");
+    } else {
+        equals(query, "organization", filter.organization.as_deref());
+    }
 }
 
 fn equals<D: Database>(query: &mut QueryBuilder<D>, column: &str, value: Option<&str>)

@@ -115,6 +115,7 @@ fn every_mistake_about_events_is_found() {
         EventMistake::ShowsDigest,
         EventMistake::WithoutFields,
         EventMistake::OfEveryone,
+        EventMistake::OfNoOrganization,
         EventMistake::OfAnyKey,
         EventMistake::ExpiryAgain,
         EventMistake::ExpiryOfRevoked,

@@ -2,11 +2,11 @@
 
 use std::{future::poll_fn, net::IpAddr, pin::pin, sync::Arc, task::Poll};
 
-use super::{KeyLimit, KeyRecord, KeyRegistry, SECOND, insert, noon, of_alice, race, sound, stored};
+use super::{KeyLimit, KeyRegistry, SECOND, insert, noon, of_alice, race, sound, stored};
 use crate::{
-    event::{EventCursor, EventFilter, FieldValue, KeyEvent, KeyEventKind, KeyField},
+    event::{EventCursor, FieldValue, KeyEvent, KeyEventKind, KeyField},
     permission::Permissions,
-    record::{Author, Owner, Status},
+    record::{Author, Status},
     store::{ChangeContext, UsageDelta},
 };
 
@@ -207,44 +207,6 @@ pub(super) async fn racing_changes_have_their_events_in_the_order_of_the_version
     let newest = stored(&*registry, "a").await.version();
     assert_eq!(versions, (0..=newest).collect::<Vec<_>>(), "the events of one key, in the order of its versions");
     assert_eq!(events.len(), versions.len() + 64, "one event for each new key");
-}
-
-pub(super) async fn a_page_of_events_has_what_its_filter_selects_newest_first(registry: impl KeyRegistry) {
-    let globex = KeyRecord::new("g", [9; 32]).with_organization("globex");
-    let bot = of_alice("bot", 8).with_owner(Owner::ServiceAccount).with_environment("live");
-    for record in [of_alice("a", 1), globex, bot, KeyRecord::new("none", [7; 32]), of_alice("b", 2)] {
-        insert(&registry, record).await;
-    }
-    sound(registry.revoke(&"a".into(), None).await).expect("a revocation");
-    sound(registry.remove(&"b".into(), None).await).expect("a removal");
-    let acme = EventFilter::organization("acme");
-    let page = async |filter: &EventFilter| sound(registry.events(filter).await);
-    if page(&acme).await.is_none() {
-        return;
-    }
-    let user = || Owner::User("alice".into());
-    for (filter, expected) in [
-        (acme.clone(), &["b removed", "a revoked", "b issued", "bot issued", "a issued"][..]),
-        (acme.clone().key("b"), &["b removed", "b issued"]),
-        (acme.clone().key("g"), &[]),
-        (acme.clone().environment("live"), &["bot issued"]),
-        (acme.clone().kind(KeyEventKind::Issued), &["b issued", "bot issued", "a issued"]),
-        (acme.clone().owner(user()), &["a revoked", "a issued"]),
-        (acme.clone().owner(Owner::ServiceAccount), &["bot issued"]),
-        (EventFilter::default(), &["none issued"]),
-        (EventFilter::organization("globex"), &["g issued"]),
-        (acme.clone().after("an unknown id"), &[]),
-    ] {
-        let (mut all, mut filter) = (Vec::new(), filter.limit(2));
-        loop {
-            let events = page(&filter).await.unwrap_or_default();
-            assert!(events.len() <= 2, "a page of events is longer than the limit");
-            let Some(last) = events.last() else { break };
-            filter = filter.after(last.id().expect("an event of a page must have an id"));
-            all.extend(events.iter().map(|event| format!("{} {}", event.key_id(), event.kind())));
-        }
-        assert_eq!(all, expected, "{filter:?}");
-    }
 }
 
 pub(super) async fn an_expiry_has_one_event(registry: impl KeyRegistry) {

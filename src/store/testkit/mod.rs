@@ -22,6 +22,7 @@ mod batch;
 mod cap;
 mod changes;
 mod days;
+mod event_pages;
 mod events;
 mod expiring;
 mod faults;
@@ -179,7 +180,7 @@ async fn check_events<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     events::what_changes_no_key_has_no_event(open().await).await;
     events::a_change_that_is_dropped_has_an_event_if_it_was_made(open().await).await;
     events::racing_changes_have_their_events_in_the_order_of_the_versions(open().await).await;
-    events::a_page_of_events_has_what_its_filter_selects_newest_first(open().await).await;
+    event_pages::a_page_of_events_has_what_its_filter_selects_newest_first(open().await).await;
     events::an_expiry_has_one_event(open().await).await;
     events::old_events_are_pruned_and_the_cursor_stays(open().await).await;
 }

@@ -163,6 +163,8 @@ async fn every_organization_is_listed_to_an_actor_that_is_trusted_with_all() {
     let operator = admin().across_organizations();
     let all = keys.trusted(operator, "GET /?organizations=all&name_contains=o", "").await;
     assert_eq!((all.status, &all.json["keys"][0]["organization"]), (200, &json!("globex")));
+    let events = keys.trusted(admin().across_organizations(), "GET /events?limit=1", "").await;
+    assert_eq!((events.status, &events.json["events"][0]["organization"]), (200, &json!("globex")));
 }
 
 #[tokio::test]

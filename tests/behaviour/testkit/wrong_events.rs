@@ -30,6 +30,8 @@ pub(super) enum EventMistake {
     WithoutFields,
     /// A page has the events of all organizations.
     OfEveryone,
+    /// A page of all organizations has the events of keys without one.
+    OfNoOrganization,
     /// A page ignores the key of its filter.
     OfAnyKey,
     /// Each expiry has an event at each call.
@@ -133,6 +135,7 @@ impl TransactionalStore for WrongEvents {
         let mut filter = filter.clone();
         match self.mistake {
             EventMistake::OfEveryone if filter.organization.is_none() => filter.organization = Some("acme".into()),
+            EventMistake::OfNoOrganization => filter.all_organizations = false,
             EventMistake::OfAnyKey => filter.key = None,
             _ => {}
         }
