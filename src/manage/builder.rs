@@ -263,7 +263,7 @@ impl KeyManagerBuilder {
             return Err(ConfigError::ExpiryPolicy(why.to_owned()));
         }
         let usage = Usage::new(Arc::clone(&self.registry), self.clock.clone(), self.usage);
-        let rehash = Rehash::new(Arc::clone(&self.registry));
+        let rehash = Rehash::new(Arc::clone(&self.registry), self.clock.clone());
         let follower = Follower::new(Arc::clone(&self.registry), self.clock.clone(), self.events);
         follower.start();
         Ok(KeyManager(Arc::new(ManagerState {

@@ -49,7 +49,8 @@ erased! {
         = refusable(organization.as_deref(), &user, Some(&context));
     change_batch(batch: KeyBatch, context: ChangeContext) -> Vec<KeyRecord>
         = refusable(&batch, Some(&context));
-    rehash(id: KeyId, from: KeyDigest, to: KeyDigest) -> KeyRecord = refusable(&id, &from, &to);
+    rehash(id: KeyId, from: KeyDigest, to: KeyDigest, context: ChangeContext) -> KeyRecord
+        = refusable(&id, &from, &to, Some(&context));
     find_idempotency(id: [u8; 32]) -> Option<IdempotencyRecord> = refusable(&id);
     record_usage(usage: Vec<UsageDelta>) -> () = plain(&usage);
     claim_expiring(claim: ExpiryClaim) -> Option<Vec<KeyRecord>> = plain(&claim);

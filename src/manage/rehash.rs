@@ -13,12 +13,18 @@ use super::{
     erased::ErasedRegistry,
     failure_log::{Alarm, Work},
 };
-use crate::observe::{Decision, PreviousPepper};
+use crate::{
+    clock::Clock,
+    observe::{Decision, PreviousPepper},
+    record::Author,
+    store::ChangeContext,
+};
 
 /// Rehashes one key at a time, so that other changes do not wait for many rehashes. A key that is
 /// used during a rehash is skipped, and rehashed at a later use.
 pub(super) struct Rehash {
     registry: Arc<dyn ErasedRegistry>,
+    clock: Clock,
     is_moving: AtomicBool,
     alarm: Alarm,
 }
@@ -30,8 +36,9 @@ const ALARM_INTERVAL: Duration = Duration::from_secs(10);
 struct Moving(Arc<Rehash>);
 
 impl Rehash {
-    pub(super) fn new(registry: Arc<dyn ErasedRegistry>) -> Arc<Self> {
-        Arc::new(Self { registry, is_moving: AtomicBool::new(false), alarm: Alarm::new(Work::Rehash, ALARM_INTERVAL) })
+    pub(super) fn new(registry: Arc<dyn ErasedRegistry>, clock: Clock) -> Arc<Self> {
+        let alarm = Alarm::new(Work::Rehash, ALARM_INTERVAL);
+        Arc::new(Self { registry, clock, is_moving: AtomicBool::new(false), alarm })
     }
 
     /// Rehashes the key of a request that used a previous pepper.
@@ -46,7 +53,8 @@ impl Rehash {
         if !self.is_moving.swap(true, Ordering::Relaxed) {
             let (moving, id) = (Moving(Arc::clone(self)), id.clone());
             runtime.spawn(async move {
-                let moved = Arc::clone(&moving.0.registry).rehash(id, used, newest);
+                let context = ChangeContext::new(Author::System).at(moving.0.clock.now());
+                let moved = Arc::clone(&moving.0.registry).rehash(id, used, newest, context);
                 let slow = |_| Err(ManageError::Store("the key store timed out".into()));
                 if let Err(error @ ManageError::Store(_)) =
                     tokio::time::timeout(CALL_TIMEOUT, moved).await.unwrap_or_else(slow)

@@ -188,7 +188,7 @@ pub trait KeyRegistry: KeyStore {
     }
 
     /// Changes the digest of a key from `from` to `to`, another hash of the same key. Returns the
-    /// changed record.
+    /// changed record. `context` has the time of the change.
     ///
     /// Refuses with [`RegistryError::NotFound`]; the errors of [`KeyRecord::apply_rehash`];
     /// [`RegistryError::DuplicateDigest`] if another key has the digest `to`.
@@ -201,6 +201,7 @@ pub trait KeyRegistry: KeyStore {
         id: &KeyId,
         from: &KeyDigest,
         to: &KeyDigest,
+        context: Option<&ChangeContext>,
     ) -> impl Future<Output = Result<Result<KeyRecord, RegistryError>, Self::Error>> + Send;
 
     /// Returns the record of an idempotency key, expired or not. By default it refuses with

@@ -93,8 +93,9 @@ impl<R: KeyRegistry> KeyRegistry for Arc<R> {
         id: &KeyId,
         from: &KeyDigest,
         to: &KeyDigest,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, R::Error> {
-        R::rehash(self, id, from, to).await
+        R::rehash(self, id, from, to, context).await
     }
 
     forward_reads!(self, **self, identity);

@@ -105,8 +105,9 @@ impl<S: TransactionalStore> KeyRegistry for S {
         id: &KeyId,
         from: &KeyDigest,
         to: &KeyDigest,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, S::Error> {
-        self.transact(&change::Rehash { id, from, to }).await
+        self.transact(&change::Rehash { id, from, to, context }).await
     }
 
     async fn find_idempotency(

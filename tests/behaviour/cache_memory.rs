@@ -24,7 +24,7 @@ async fn memory_tells_its_cache_of_every_change() {
     store.update(record(1).with_status(Status::Disabled), None).await.unwrap().unwrap();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(status().await, Some(Status::Disabled));
-    store.rehash(&"k1".into(), &digest(1), &digest(2)).await.unwrap().unwrap();
+    store.rehash(&"k1".into(), &digest(1), &digest(2), None).await.unwrap().unwrap();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(status().await, None);
     assert!(node.find(&digest(2)).await.unwrap().is_some());

@@ -1,16 +1,19 @@
 //! Tests pepper rotation while keys are in use.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use crate::support::{
     Api, Fault, LIVE, TestApi, UNKNOWN, accepted, refused,
     registry::{self, admin, reader, text},
-    x_api_key,
+    t0, x_api_key,
 };
 use base64::{Engine, engine::general_purpose as base64_of};
 use tower_api_key::{
-    ApiKey, KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyRegistry, KeyStore, Owner, Reason, Require, Status,
-    manage::{Actor, ManageError, NewKey, UpdateKey},
+    ApiKey, Author, KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyRegistry, KeyStore, Owner, Reason, Require, Status,
+    manage::{Actor, EventCursor, KeyEventKind, ManageError, NewKey, UpdateKey},
     store::{BoxError, MemoryStore, RegistryError},
 };
 
@@ -125,6 +128,18 @@ async fn a_pepper_may_go_once_its_keys_have_moved() {
 }
 
 #[tokio::test]
+async fn the_event_of_a_rehash_has_the_time_of_the_manager() {
+    let (api, _manager) = managed(&pepper(1), changed());
+    let now = t0() + Duration::from_secs(7);
+    api.clock.set(now);
+    api.call(x_api_key(LIVE)).await;
+    settle().await;
+    let events = api.store.keys.events_since(EventCursor::START, 9).await.unwrap().unwrap();
+    let rehash = events.iter().find(|event| event.kind() == KeyEventKind::Rehashed).unwrap();
+    assert_eq!((rehash.at(), rehash.author()), (now, &Author::System));
+}
+
+#[tokio::test]
 async fn new_keys_are_hashed_under_the_newest_pepper() {
     let (api, manager) = Api::managed(|builder| builder.hasher(changed()));
     let api = api.run();
@@ -209,7 +224,7 @@ impl KeyStore for Moving {
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, BoxError> {
         let (at, from, to) = &self.moves;
         if self.finds.fetch_add(1, Ordering::Relaxed) == *at {
-            self.keys.rehash(&"k1".into(), &self::digest(from), &self::digest(to)).await??;
+            self.keys.rehash(&"k1".into(), &self::digest(from), &self::digest(to), None).await??;
         }
         Ok(self.keys.find(digest).await?)
     }

@@ -109,7 +109,7 @@ async fn a_change_is_found_at_once_however_familiar_the_key() {
     store.revoke(&"k000001".into(), None).await.unwrap().unwrap();
     assert_eq!(found(&store, 1).unwrap().status(), Status::Revoked);
     made_familiar(&store, 2);
-    store.rehash(&"k000002".into(), &digest(2), &digest(3)).await.unwrap().unwrap();
+    store.rehash(&"k000002".into(), &digest(2), &digest(3), None).await.unwrap().unwrap();
     assert!(found(&store, 2).is_none() && found(&store, 3).is_some());
     made_familiar(&store, 3);
     store.remove(&"k000002".into(), None).await.unwrap().unwrap();
@@ -230,7 +230,7 @@ async fn what_is_refused_or_was_familiar_may_ask_the_store_when_it_goes() {
         .await
         .unwrap()
         .unwrap_err();
-    store.rehash(alike(1).id(), alike(1).digest(), alike(3).digest()).await.unwrap().unwrap_err();
+    store.rehash(alike(1).id(), alike(1).digest(), alike(3).digest(), None).await.unwrap().unwrap_err();
     let _ = store.revoke(alike(1).id(), None).await.unwrap().unwrap();
     store.revoke(alike(1).id(), None).await.unwrap().unwrap_err();
     for _ in 0..4 {
@@ -240,7 +240,7 @@ async fn what_is_refused_or_was_familiar_may_ask_the_store_when_it_goes() {
     for _ in 0..4 {
         store.add(alike(3)).unwrap_err();
         store.add(KeyRecord::new("again", *alike(3).digest())).unwrap_err();
-        store.rehash(alike(4).id(), alike(4).digest(), alike(3).digest()).await.unwrap().unwrap_err();
+        store.rehash(alike(4).id(), alike(4).digest(), alike(3).digest(), None).await.unwrap().unwrap_err();
     }
     busy.0.lock().unwrap().take();
 }

@@ -278,8 +278,9 @@ impl KeyRegistry for Wrong {
         id: &KeyId,
         from: &KeyDigest,
         to: &KeyDigest,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
-        let done = self.keys.rehash(id, from, to).await?;
+        let done = self.keys.rehash(id, from, to, context).await?;
         if let Ok(stored) = &done {
             self.lose(Way::Rehash, stored).await;
             if self.is(Mistake::RehashEnables) {

@@ -242,7 +242,7 @@ impl Run {
         let digest = KeyHasher::sha256().digest(&secret);
         let mut rotated = match grace(step) {
             None => {
-                let changed = site.store.rehash(stored.id(), stored.digest(), &digest).await;
+                let changed = site.store.rehash(stored.id(), stored.digest(), &digest, None).await;
                 let changed = changed.map_err(|error| error.to_string())?;
                 described(&changed.map_err(|refusal| refusal.to_string())?)
             }

@@ -167,8 +167,9 @@ impl KeyRegistry for CaseStore {
         id: &KeyId,
         from: &KeyDigest,
         to: &KeyDigest,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
-        Ok(self.keys.rehash(id, from, to).await?)
+        Ok(self.keys.rehash(id, from, to, context).await?)
     }
 
     async fn record_usage(&self, uses: &[UsageDelta]) -> Result<(), BoxError> {

@@ -37,7 +37,7 @@ async fn what_the_store_changes_is_told_and_a_use_is_not() {
     let used = UsageDelta::accepted(id(), 7, std::time::SystemTime::UNIX_EPOCH);
     store.record_usage(&[used]).await.unwrap();
     assert_eq!(changes.heartbeat().await.unwrap(), []);
-    store.rehash(&id(), &[1; 32].into(), &[2; 32].into()).await.unwrap().unwrap();
+    store.rehash(&id(), &[1; 32].into(), &[2; 32].into(), None).await.unwrap().unwrap();
     assert_eq!(changes.heartbeat().await.unwrap(), [key(1), key(2)]);
     let old = store.get(&id()).await.unwrap().unwrap().with_replaced_by("new");
     store.replace(old, of_alice("new", 3), None).await.unwrap().unwrap();

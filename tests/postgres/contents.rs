@@ -128,7 +128,7 @@ async fn every_statement_goes_through_an_index() {
             store.insert(record.clone(), None, None).await.unwrap().unwrap_err();
             let stored = store.get(record.id()).await.unwrap().unwrap();
             store.update(stored.with_name("x"), None).await.unwrap().unwrap();
-            store.rehash(record.id(), record.digest(), &[99; 32].into()).await.unwrap().unwrap();
+            store.rehash(record.id(), record.digest(), &[99; 32].into(), None).await.unwrap().unwrap();
             let used = tower_api_key::store::UsageDelta::accepted(record.id().clone(), 1, cap.at);
             store.record_usage(&[used]).await.unwrap();
             store.revoke(record.id(), None).await.unwrap().unwrap();

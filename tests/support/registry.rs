@@ -225,12 +225,13 @@ impl KeyRegistry for FaultyStore {
         id: &KeyId,
         from: &KeyDigest,
         to: &KeyDigest,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
         self.rehashes.fetch_add(1, Ordering::Relaxed);
         // Slow enough that the key is used in the meantime.
         tokio::task::yield_now().await;
-        Ok(self.keys.rehash(id, from, to).await?)
+        Ok(self.keys.rehash(id, from, to, context).await?)
     }
 
     async fn find_idempotency(

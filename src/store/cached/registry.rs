@@ -128,8 +128,9 @@ impl<S: KeyRegistry> KeyRegistry for CachedStore<S> {
         id: &KeyId,
         from: &KeyDigest,
         to: &KeyDigest,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, CacheError> {
-        self.invalidate(self.cache.store.rehash(id, from, to).await, |_| vec![*from, *to])
+        self.invalidate(self.cache.store.rehash(id, from, to, context).await, |_| vec![*from, *to])
     }
 
     forward_reads!(self, self.cache.store, map_error);

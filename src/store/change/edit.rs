@@ -28,6 +28,7 @@ pub(in crate::store) struct Rehash<'c> {
     pub(in crate::store) id: &'c KeyId,
     pub(in crate::store) from: &'c KeyDigest,
     pub(in crate::store) to: &'c KeyDigest,
+    pub(in crate::store) context: Option<&'c ChangeContext>,
 }
 
 pub(in crate::store) struct RecordUsage<'c> {
@@ -103,10 +104,10 @@ impl RegistryChange for Rehash<'_> {
         &self,
         transaction: &mut T,
     ) -> Result<Result<KeyRecord, RegistryError>, T::Error> {
-        let locked = lock(transaction, None, &[self.id]).await?;
+        let locked = lock(transaction, self.context, &[self.id]).await?;
         match locked.and_then(|locked| locked.get(self.id)?.apply_rehash(self.from, *self.to)) {
             Ok(record) => {
-                let event = Stamp::of(None).event(KeyEventKind::Rehashed, Some(&record), Some(&record));
+                let event = Stamp::of(self.context).event(KeyEventKind::Rehashed, Some(&record), Some(&record));
                 write_event(transaction, event).await?;
                 Ok(transaction.set_digest(&record).await?.map(|()| record))
             }

@@ -92,7 +92,10 @@ pub(super) async fn a_change_on_behalf_of_a_key_that_changed_is_none(registry: i
                 }
                 "removed" => drop(sound(registry.remove(read.id(), None).await).expect("a removal")),
                 "rehashed" => {
-                    drop(sound(registry.rehash(read.id(), &[3; 32].into(), &[5; 32].into()).await).expect("a rehash"));
+                    drop(
+                        sound(registry.rehash(read.id(), &[3; 32].into(), &[5; 32].into(), None).await)
+                            .expect("a rehash"),
+                    );
                 }
                 "expired" => key = key.with_clock(noon),
                 _ => {

@@ -36,7 +36,9 @@ pub(super) async fn each_change_has_one_event_in_order(registry: impl KeyRegistr
     sound(registry.disable(&"a".into(), None).await).expect("a key can be disabled");
     let enabled = stored(&registry, "a").await.with_status(Status::Active);
     sound(registry.update(enabled, None).await).expect("a key can be enabled");
-    sound(registry.rehash(&"b".into(), &[2; 32].into(), &[3; 32].into()).await).expect("a rehash");
+    let at_noon = ChangeContext::new(Author::System).at(noon());
+    let rehashed = registry.rehash(&"b".into(), &[2; 32].into(), &[3; 32].into(), Some(&at_noon)).await;
+    sound(rehashed).expect("a rehash");
     let old = stored(&registry, "a").await.with_replaced_by("c");
     sound(registry.replace(old, of_alice("c", 4).with_replaces("a"), None).await).expect("a rotation");
     let old = stored(&registry, "c").await.with_replaced_by("d").with_status(Status::Revoked);
@@ -63,6 +65,7 @@ pub(super) async fn each_change_has_one_event_in_order(registry: impl KeyRegistr
         ],
         "the events of changes"
     );
+    assert_eq!(events[5].at(), noon(), "the time of a rehash");
     let replacements: Vec<_> = events.iter().filter_map(|event| Some(event.replacement()?.as_str())).collect();
     assert_eq!(replacements, ["c", "d"], "the keys that replaced others");
     let from_there = sound(registry.events_since(after_the_first.unwrap_or(EventCursor::START), 99).await);
@@ -145,7 +148,7 @@ pub(super) async fn what_changes_no_key_has_no_event(registry: impl KeyRegistry)
         sound(registry.update(outdated.clone(), None).await).err(),
         sound(registry.replace(outdated, of_alice("b", 2).with_replaces("a"), None).await).err(),
         sound(registry.replace(read.with_replaced_by("a"), of_alice("a", 2).with_replaces("a"), None).await).err(),
-        sound(registry.rehash(&"a".into(), &[7; 32].into(), &[8; 32].into()).await).err(),
+        sound(registry.rehash(&"a".into(), &[7; 32].into(), &[8; 32].into(), None).await).err(),
         sound(registry.revoke(&"b".into(), None).await).err(),
         sound(registry.remove(&"b".into(), None).await).err(),
     ];

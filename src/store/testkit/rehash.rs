@@ -12,7 +12,8 @@ fn digest(byte: u8) -> KeyDigest {
 pub(super) async fn a_rehashed_key_is_found_under_its_new_digest_alone(registry: impl KeyRegistry) {
     let read = of_alice("a", 1).with_name("a").grant("links", "read");
     insert(&registry, read.clone()).await;
-    let rehashed = sound(registry.rehash(&"a".into(), &digest(1), &digest(2)).await).expect("a key can be rehashed");
+    let rehashed =
+        sound(registry.rehash(&"a".into(), &digest(1), &digest(2), None).await).expect("a key can be rehashed");
     assert_eq!((rehashed.digest(), rehashed.version()), (&digest(2), 1));
     assert!(find(&registry, 1).await.is_none(), "the old digest must not find the key");
     let Some(found) = find(&registry, 2).await else { panic!("the new digest must find the key") };
@@ -39,7 +40,7 @@ pub(super) async fn a_rehash_is_of_the_digest_that_was_used(registry: impl KeyRe
         ("a", 1, 2, RegistryError::DuplicateDigest),
         ("c", 3, 9, RegistryError::Revoked("c".into())),
     ] {
-        let answer = registry.rehash(&id.into(), &digest(from), &digest(to)).await;
+        let answer = registry.rehash(&id.into(), &digest(from), &digest(to), None).await;
         assert_eq!(sound(answer).map(drop), Err(refusal), "{id} from {from} to {to}");
     }
     let found = [1, 2, 3, 9].map(|byte| find(&registry, byte));
@@ -52,14 +53,14 @@ pub(super) async fn a_rehash_is_of_the_digest_that_was_used(registry: impl KeyRe
 pub(super) async fn an_update_in_flight_never_undoes_a_rehash(registry: impl KeyRegistry) {
     insert(&registry, of_alice("a", 1)).await;
     let read = stored(&registry, "a").await;
-    sound(registry.rehash(&"a".into(), &digest(1), &digest(2)).await).expect("a key can be rehashed");
+    sound(registry.rehash(&"a".into(), &digest(1), &digest(2), None).await).expect("a key can be rehashed");
     let late = registry.update(read.with_name("late"), None).await;
     assert_eq!(sound(late).map(drop), Err(RegistryError::VersionConflict("a".into())));
 
     let registry = Arc::new(registry);
     let won = race(&registry, |registry, number| async move {
         if number % 2 == 0 {
-            sound(registry.rehash(&"a".into(), &digest(2), &digest(3)).await).is_ok()
+            sound(registry.rehash(&"a".into(), &digest(2), &digest(3), None).await).is_ok()
         } else {
             let read = stored(&*registry, "a").await;
             drop(sound(registry.update(read.with_name(number.to_string()), None).await));

@@ -150,7 +150,7 @@ pub(super) async fn a_key_is_disabled_whatever_its_version(registry: impl KeyReg
 
 pub(super) async fn a_rehash_and_a_use_change_nothing_else(registry: impl KeyRegistry) {
     insert(&registry, full_record()).await;
-    let rehashed = sound(registry.rehash(&"full".into(), &digest(1), &digest(2)).await).expect("a rehash");
+    let rehashed = sound(registry.rehash(&"full".into(), &digest(1), &digest(2), None).await).expect("a rehash");
     let expected = shown(&full_record().with_digest(digest(2)).with_version(8));
     assert_eq!(shown(&rehashed), expected, "a rehash");
     assert_kept(&registry, 2, &rehashed, "a rehash").await;

@@ -338,8 +338,9 @@ impl KeyRegistry for Wrong {
         id: &KeyId,
         from: &KeyDigest,
         to: &KeyDigest,
+        context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, Infallible> {
-        let rehashed = self.keys.rehash(id, from, to).await?;
+        let rehashed = self.keys.rehash(id, from, to, context).await?;
         match (&rehashed, self.mistake) {
             (Ok(record), Mistake::RehashKeepsTheOld) => {
                 self.cache.lock().unwrap().insert(*from.as_bytes(), record.clone());

@@ -21,7 +21,7 @@ async fn check_renames<R: KeyRegistry + Clone>(store: R) {
             for number in 0..20_u8 {
                 manager.edit(&admin, id.clone(), UpdateKey::new().name(format!("name {number}"))).await.unwrap();
                 let Ok(Some(read)) = store.get(&id).await else { panic!("the key was removed") };
-                assert!(matches!(store.rehash(&id, read.digest(), &[number; 32].into()).await, Ok(Ok(_))));
+                assert!(matches!(store.rehash(&id, read.digest(), &[number; 32].into(), None).await, Ok(Ok(_))));
                 // Slower than a change on a busy machine, which retries 16 times.
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }

@@ -34,7 +34,7 @@ async fn s08_an_old_process_works_over_a_newer_file() {
         assert_eq!(store.find(revoked.digest()).await.unwrap().unwrap().status(), Status::Revoked);
         let uses = [UsageDelta::accepted(first.as_str(), 1, t0())];
         store.record_usage(&uses).await.unwrap();
-        store.rehash(&first.as_str().into(), &[byte; 32].into(), &[byte + 20; 32].into()).await.unwrap().unwrap();
+        store.rehash(&first.as_str().into(), &[byte; 32].into(), &[byte + 20; 32].into(), None).await.unwrap().unwrap();
         add(&store, key(&third, byte + 30)).await;
         store.remove(&third.as_str().into(), None).await.unwrap().unwrap();
         store.remove_user(Some("acme"), "alice", None).await.unwrap().unwrap();
