@@ -63,8 +63,8 @@ pub enum ManageError {
     #[error("the caller has no API key of its own: it was signed in without one")]
     NoOwnKey,
     /// Only an actor that the application trusts may do this, and this actor has a key: see
-    /// [`Actor::trusted`](super::Actor::trusted). A search of every organization also needs
-    /// [`Actor::across_organizations`](super::Actor::across_organizations).
+    /// [`Actor::trusted`](super::Actor::trusted). A search of every organization, and the routes of
+    /// webhooks, also need [`Actor::across_organizations`](super::Actor::across_organizations).
     #[error("only a trusted caller can do this, which the application has authenticated without an API key")]
     TrustedActorRequired,
     /// The key to import belongs to another user, and the actor is not the service itself. Anyone

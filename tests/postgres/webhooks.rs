@@ -1,10 +1,12 @@
 //! Tests webhooks over a database.
 
-use std::time::SystemTime;
-
 use tower_api_key::{store::PostgresStore, webhook::WebhookStore};
 
-use crate::{database::run, server, support::webhooks::check};
+use crate::{
+    database::run,
+    server,
+    support::{t0, webhooks::check},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
@@ -31,6 +33,6 @@ async fn a_role_that_could_change_keys_before_the_migration_sends_webhooks_after
     database.store().await;
     Box::pin(check(PostgresStore::connect(database.as_role("node")).await.unwrap())).await;
     let reader = PostgresStore::connect(database.as_role("reader")).await.unwrap();
-    reader.queue_webhooks("once", SystemTime::now(), 1).await.unwrap_err();
+    reader.queue_webhooks("once", t0(), 1).await.unwrap_err();
     reader.dead_webhooks("once", 1).await.unwrap_err();
 }
