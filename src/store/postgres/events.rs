@@ -4,11 +4,15 @@
 //! its commit, from the next reader, and under a lock that only readers take: positions are
 //! committed in their order, and no change waits for another one.
 
-use std::{ops::ControlFlow, time::SystemTime};
+use std::time::SystemTime;
 
-use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use super::{PostgresStore, contains_nul, pool::Purpose, transaction::PostgresTransaction};
+use super::{
+    PostgresStore, contains_nul,
+    pool::{PooledConnection, Purpose},
+    transaction::PostgresTransaction,
+};
 use crate::{
     event::{EventCursor, EventFilter, KeyEvent},
     record::KeyId,
@@ -97,51 +101,36 @@ impl PostgresStore {
     pub(super) async fn events_after(&self, cursor: EventCursor, limit: usize) -> Result<Vec<KeyEvent>, sqlx::Error> {
         let work = async {
             self.place().await?;
-            let mut permit = self.pool.permit(Purpose::List).await?;
-            loop {
-                let mut connection = self.pool.acquire(permit).await?;
+            let read = |mut connection: PooledConnection| async move {
                 let query = sqlx::query(self.pool.tables.sql(SINCE)).bind(cursor.number());
                 let rows = query.bind(row::number(limit as u64)).fetch_all(&mut *connection).await;
-                match connection.finish(rows) {
-                    ControlFlow::Break(rows) => return rows?.iter().map(event_row::event).collect(),
-                    ControlFlow::Continue(freed) => permit = freed,
-                }
-            }
+                (connection, rows)
+            };
+            self.pool.read(Purpose::List, read).await
         };
-        self.pool.within(work).await
+        self.pool.within(work).await?.iter().map(event_row::event).collect()
     }
 
     pub(super) async fn last_event(&self) -> Result<EventCursor, sqlx::Error> {
         let work = async {
             while self.place().await? {}
-            let mut permit = self.pool.permit(Purpose::List).await?;
-            loop {
-                let mut connection = self.pool.acquire(permit).await?;
-                let newest = sqlx::query(self.pool.tables.sql(NEWEST)).fetch_one(&mut *connection).await;
-                match connection.finish(newest) {
-                    ControlFlow::Break(newest) => {
-                        return Ok(newest?.try_get::<Option<i64>, _>(0)?.map_or(EventCursor::START, EventCursor::new));
-                    }
-                    ControlFlow::Continue(freed) => permit = freed,
-                }
-            }
+            let read = |mut connection: PooledConnection| async move {
+                let newest = sqlx::query_scalar(self.pool.tables.sql(NEWEST)).fetch_one(&mut *connection).await;
+                (connection, newest)
+            };
+            self.pool.read(Purpose::List, read).await
         };
-        self.pool.within(work).await
+        let newest: Option<i64> = self.pool.within(work).await?;
+        Ok(newest.map_or(EventCursor::START, EventCursor::new))
     }
 
     /// Gives positions to committed events. Returns whether there may be more of them.
     async fn place(&self) -> Result<bool, sqlx::Error> {
-        let mut permit = self.pool.permit(Purpose::List).await?;
-        let is_unplaced: bool = loop {
-            let mut connection = self.pool.acquire(permit).await?;
-            let query = sqlx::query_scalar(self.pool.tables.sql(IS_UNPLACED));
-            let is_unplaced = query.fetch_one(&mut *connection).await;
-            match connection.finish(is_unplaced) {
-                ControlFlow::Break(is_unplaced) => break is_unplaced?,
-                ControlFlow::Continue(freed) => permit = freed,
-            }
+        let read = |mut connection: PooledConnection| async move {
+            let is_unplaced = sqlx::query_scalar(self.pool.tables.sql(IS_UNPLACED)).fetch_one(&mut *connection).await;
+            (connection, is_unplaced)
         };
-        if !is_unplaced {
+        if !self.pool.read::<bool, _>(Purpose::List, read).await? {
             return Ok(false);
         }
         let mut transaction = self.pool.begin(Purpose::List, &[LOCK]).await?;
@@ -158,19 +147,12 @@ impl PostgresStore {
         if texts.into_iter().flatten().any(contains_nul) {
             return Ok(Vec::new());
         }
-        let work = async {
-            let mut permit = self.pool.permit(Purpose::List).await?;
-            loop {
-                let mut connection = self.pool.acquire(permit).await?;
-                let mut query: QueryBuilder<Postgres> = page(PAGE, "user_id", filter);
-                let rows = self.pool.tables.build(&mut query)?.fetch_all(&mut *connection).await;
-                match connection.finish(rows) {
-                    ControlFlow::Break(rows) => return rows?.iter().map(event_row::event).collect(),
-                    ControlFlow::Continue(freed) => permit = freed,
-                }
-            }
+        let read = |mut connection: PooledConnection| async move {
+            let mut query: QueryBuilder<Postgres> = page(PAGE, "user_id", filter);
+            let rows = async { self.pool.tables.build(&mut query)?.fetch_all(&mut *connection).await }.await;
+            (connection, rows)
         };
-        self.pool.within(work).await
+        self.pool.within(self.pool.read(Purpose::List, read)).await?.iter().map(event_row::event).collect()
     }
 
     pub(super) async fn prune(&self, before: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {

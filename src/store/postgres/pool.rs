@@ -136,8 +136,7 @@ impl Pool {
         timeout(self.operation_timeout / 2, queueing).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
-    /// Returns a connection that the server may have closed while it was idle: see
-    /// [`PooledConnection::finish`].
+    /// Returns a connection that the server may have closed while it was idle: see [`Pool::read`].
     pub(super) async fn acquire(self: &Arc<Self>, permit: Permit) -> Result<PooledConnection, sqlx::Error> {
         let idle = self.idle().pop();
         let was_idle = idle.is_some();
@@ -146,6 +145,23 @@ impl Pool {
             None => self.connect().await?,
         };
         Ok(PooledConnection { connection, pool: Arc::clone(self), permit, was_idle })
+    }
+
+    /// Reads with a connection, which `read` gives back with its result. If the server closed the
+    /// connection while it was idle, another one is tried.
+    pub(super) async fn read<T, R: Future<Output = (PooledConnection, Result<T, sqlx::Error>)>>(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        read: impl Fn(PooledConnection) -> R,
+    ) -> Result<T, sqlx::Error> {
+        let mut permit = self.permit(purpose).await?;
+        loop {
+            let (connection, read) = read(self.acquire(permit).await?).await;
+            match connection.finish(read) {
+                ControlFlow::Break(read) => return read,
+                ControlFlow::Continue(freed) => permit = freed,
+            }
+        }
     }
 
     /// Returns a connection that has just answered a ping.

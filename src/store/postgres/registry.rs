@@ -7,7 +7,13 @@ use std::{
 
 use sqlx::{PgConnection, query::Query};
 
-use super::{PostgresStore, contains_nul, pool::Purpose, search::visit, statements, transaction::PostgresTransaction};
+use super::{
+    PostgresStore, contains_nul,
+    pool::{PooledConnection, Purpose},
+    search::visit,
+    statements,
+    transaction::PostgresTransaction,
+};
 use crate::{
     event::{EventCursor, EventFilter, KeyEvent},
     record::{KeyId, KeyRecord},
@@ -28,21 +34,12 @@ impl TransactionalStore for PostgresStore {
         if contains_nul(id.as_str()) {
             return Ok(None);
         }
-        let work = async {
-            let mut permit = self.pool.permit(Purpose::Change).await?;
-            loop {
-                let mut connection = self.pool.acquire(permit).await?;
-                let row = sqlx::query(self.pool.tables.sql(statements::GET))
-                    .bind(id.as_str())
-                    .fetch_optional(&mut *connection)
-                    .await;
-                match connection.finish(row) {
-                    ControlFlow::Break(row) => return row?.as_ref().map(row::record).transpose(),
-                    ControlFlow::Continue(freed) => permit = freed,
-                }
-            }
+        let read = |mut connection: PooledConnection| async move {
+            let query = sqlx::query(self.pool.tables.sql(statements::GET)).bind(id.as_str());
+            let row = query.fetch_optional(&mut *connection).await;
+            (connection, row)
         };
-        self.pool.within(work).await
+        self.pool.within(self.pool.read(Purpose::Change, read)).await?.as_ref().map(row::record).transpose()
     }
 
     async fn read_page(&self, filter: &KeyFilter) -> Result<Vec<KeyRecord>, sqlx::Error> {
@@ -70,19 +67,12 @@ impl TransactionalStore for PostgresStore {
     }
 
     async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {
-        let work = async {
-            let mut permit = self.pool.permit(Purpose::Change).await?;
-            loop {
-                let mut connection = self.pool.acquire(permit).await?;
-                let query = sqlx::query(self.pool.tables.sql(statements::CLAIMED)).bind(&id[..]);
-                let row = query.fetch_optional(&mut *connection).await;
-                match connection.finish(row) {
-                    ControlFlow::Break(row) => return row?.as_ref().map(row::idempotency).transpose(),
-                    ControlFlow::Continue(freed) => permit = freed,
-                }
-            }
+        let read = |mut connection: PooledConnection| async move {
+            let query = sqlx::query(self.pool.tables.sql(statements::CLAIMED)).bind(&id[..]);
+            let row = query.fetch_optional(&mut *connection).await;
+            (connection, row)
         };
-        self.pool.within(work).await
+        self.pool.within(self.pool.read(Purpose::Change, read)).await?.as_ref().map(row::idempotency).transpose()
     }
 
     async fn begin(&self, scope: ChangeScope<'_>) -> Result<PostgresTransaction<'_>, sqlx::Error> {
@@ -119,20 +109,13 @@ impl TransactionalStore for PostgresStore {
             return Ok(Some(Vec::new()));
         }
         let (first, last) = (row::day_number(*days.start()), row::day_number(*days.end()));
-        let work = async {
-            let mut permit = self.pool.permit(Purpose::List).await?;
-            loop {
-                let mut connection = self.pool.acquire(permit).await?;
-                let query =
-                    sqlx::query(self.pool.tables.sql(statements::USAGE)).bind(id.as_str()).bind(first).bind(last);
-                let rows = query.fetch_all(&mut *connection).await;
-                match connection.finish(rows) {
-                    ControlFlow::Break(rows) => return rows?.iter().map(row::usage).collect::<Result<_, _>>(),
-                    ControlFlow::Continue(freed) => permit = freed,
-                }
-            }
+        let read = |mut connection: PooledConnection| async move {
+            let query = sqlx::query(self.pool.tables.sql(statements::USAGE)).bind(id.as_str()).bind(first).bind(last);
+            let rows = query.fetch_all(&mut *connection).await;
+            (connection, rows)
         };
-        self.pool.within(work).await.map(Some)
+        let rows = self.pool.within(self.pool.read(Purpose::List, read)).await?;
+        rows.iter().map(row::usage).collect::<Result<_, _>>().map(Some)
     }
 
     async fn prune_usage(&self, before: UtcDay) -> Result<u64, sqlx::Error> {
