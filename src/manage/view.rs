@@ -150,7 +150,6 @@ impl KeyView {
             name,
             mask,
             created_at,
-            replaces,
             replaced_by,
             version,
             last_used_at,
@@ -159,7 +158,7 @@ impl KeyView {
             history,
             values: _,
         } = cold.as_deref().unwrap_or(&none);
-        let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _ } =
+        let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
             history.as_deref().unwrap_or(&no_history);
         Self {
             id: id.to_string(),

@@ -35,7 +35,6 @@ pub(crate) struct ColdFields {
     pub(crate) name: Option<Box<str>>,
     pub(crate) mask: Option<Box<str>>,
     pub(crate) created_at: Option<SystemTime>,
-    pub(crate) replaces: Option<KeyId>,
     pub(crate) replaced_by: Option<KeyId>,
     pub(crate) version: u64,
     pub(crate) last_used_at: Option<SystemTime>,
@@ -117,7 +116,6 @@ impl Fields {
         let old = std::mem::replace(&mut self.id, id);
         self.digest = digest;
         let ColdFields {
-            replaces,
             replaced_by,
             version,
             last_used_at,
@@ -135,8 +133,7 @@ impl Fields {
             values: _,
         } = self.cold_mut();
         let lineage = history.take().and_then(|history| history.lineage).or_else(|| Some(old.clone()));
-        *history = Some(Box::new(History { lineage, ..History::default() }));
-        *replaces = Some(old);
+        *history = Some(Box::new(History { lineage, replaces: Some(old), ..History::default() }));
         (*replaced_by, *version, *last_used_at, *use_count) = (None, 0, None, 0);
     }
 }
@@ -174,7 +171,6 @@ impl fmt::Debug for Fields {
             name,
             mask,
             created_at,
-            replaces,
             replaced_by,
             version,
             last_used_at,
@@ -195,7 +191,6 @@ impl fmt::Debug for Fields {
             .field("created_at", created_at)
             .field("not_before", not_before)
             .field("expires_at", expires_at)
-            .field("replaces", replaces)
             .field("replaced_by", replaced_by)
             .field("version", version)
             .field("last_used_at", last_used_at)

@@ -68,7 +68,7 @@ impl KeyRecord {
 
     /// Returns the id of the key that this key has replaced.
     pub fn replaces(&self) -> Option<&KeyId> {
-        self.0.cold()?.replaces.as_ref()
+        self.0.history()?.replaces.as_ref()
     }
 
     /// Returns the id of the key that has replaced this key.

@@ -54,6 +54,7 @@ pub(crate) struct History {
     pub(crate) reason: Option<Box<str>>,
     /// `None` for the first key of a chain: its own id.
     pub(crate) lineage: Option<KeyId>,
+    pub(crate) replaces: Option<KeyId>,
 }
 
 // === impl Author ===

@@ -80,7 +80,7 @@ impl KeyRecord {
     /// Sets the id of the key that this key has replaced.
     #[must_use]
     pub fn with_replaces(self, old: impl Into<KeyId>) -> Self {
-        self.edit(|fields| fields.cold_mut().replaces = Some(old.into()))
+        self.edit(|fields| fields.change_history(|history| history.replaces = Some(old.into())))
     }
 
     /// Sets the id of the key that has replaced this key. This key is in its grace period until it

@@ -130,7 +130,6 @@ where
         name,
         mask,
         created_at,
-        replaces,
         replaced_by,
         version,
         last_used_at,
@@ -139,7 +138,7 @@ where
         history,
         values: _,
     } = cold.as_deref().unwrap_or(&defaults);
-    let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _ } =
+    let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
         history.as_deref().unwrap_or(&no_history);
     let (owner_type, user) = owner(owned_by.as_ref());
     let granted = serde_json::to_string(permissions).map_err(encode)?;
