@@ -2,6 +2,8 @@
 
 use std::{fmt, time::SystemTime};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
 use crate::{
     clock::{from_micros, micros_of, to_micros},
     record::{KeyId, KeyRecord},
@@ -97,9 +99,9 @@ impl PageCursor {
                 (Some(SortValue::Expiry(from_micros(micros.parse().ok()?)?)), id)
             }
             KeyOrder::Name => {
-                let (length, rest) = text.split_once(':')?;
-                let (name, id) = rest.split_at_checked(length.parse().ok()?)?;
-                (Some(SortValue::Name(name.to_owned())), id)
+                let (name, id) = text.split_once(':')?;
+                let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
+                (Some(SortValue::Name(name)), id)
             }
         };
         (!id.is_empty()).then(|| Self { id: id.into(), sort_value })
@@ -122,7 +124,8 @@ impl fmt::Display for PageCursor {
         match &self.sort_value {
             None => f.write_str(self.id.as_str()),
             Some(SortValue::Expiry(end)) => write!(f, "{}:{}", micros_of(*end), self.id),
-            Some(SortValue::Name(name)) => write!(f, "{}:{name}{}", name.len(), self.id),
+            // A name may have spaces or `+`, and clients put the text into a query.
+            Some(SortValue::Name(name)) => write!(f, "{}:{}", URL_SAFE_NO_PAD.encode(name), self.id),
         }
     }
 }
