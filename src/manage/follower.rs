@@ -31,7 +31,7 @@ pub(super) struct Follower {
     clock: Clock,
     settings: FollowerSettings,
     /// After the last event that the hooks have seen; `None` until the follower has started.
-    place: tokio::sync::Mutex<Option<EventCursor>>,
+    position: tokio::sync::Mutex<Option<EventCursor>>,
     /// Whether the registry keeps events, once it has said so.
     is_kept: OnceLock<bool>,
     signals: Arc<Signals>,
@@ -53,7 +53,7 @@ struct Signals {
 }
 
 /// The task of a follower, until it ends or its runtime does.
-struct Running {
+struct FollowerTask {
     follower: Weak<Follower>,
     signals: Arc<Signals>,
     expiries: Option<Stopwatch>,
@@ -85,13 +85,13 @@ impl Follower {
             clock,
             alarm: Alarm::new(Work::Events, LONGEST_PAUSE),
             settings,
-            place: tokio::sync::Mutex::default(),
+            position: tokio::sync::Mutex::default(),
             is_kept: OnceLock::new(),
             signals: Arc::default(),
         })
     }
 
-    /// Starts the task if there is a runtime, without waiting for its place.
+    /// Starts the task if there is a runtime, without waiting for its position.
     pub(super) fn start(self: &Arc<Self>) {
         if !self.settings.hooks.is_empty()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
@@ -101,7 +101,7 @@ impl Follower {
         }
     }
 
-    /// Waits until the follower has its place, so that the hooks see every change that is made
+    /// Waits until the follower has its position, so that the hooks see every change that is made
     /// after this call. If the registry fails, the next call tries again.
     pub(super) async fn started(self: &Arc<Self>) {
         if self.signals.is_running.load(Ordering::Acquire) {
@@ -110,12 +110,12 @@ impl Follower {
         if self.settings.hooks.is_empty() {
             return self.spawn();
         }
-        let mut place = self.place.lock().await;
-        if place.is_none() && self.is_kept.get() != Some(&false) {
+        let mut position = self.position.lock().await;
+        if position.is_none() && self.is_kept.get() != Some(&false) {
             match self.in_time(Arc::clone(&self.registry).newest_event()).await {
                 Ok(newest) => {
                     let _ = self.is_kept.set(newest.is_some());
-                    *place = newest.map(|newest| self.settings.start.unwrap_or(newest));
+                    *position = newest.map(|newest| self.settings.start.unwrap_or(newest));
                 }
                 Err(error) => return self.alarm.failed(&error),
             }
@@ -141,15 +141,15 @@ impl Follower {
             && !self.signals.is_running.swap(true, Ordering::AcqRel)
         {
             let (follower, signals) = (Arc::downgrade(self), Arc::clone(&self.signals));
-            let running = Running { follower, signals, expiries: None, pruning: None, pause: Duration::ZERO };
-            runtime.spawn(running.run());
+            let task = FollowerTask { follower, signals, expiries: None, pruning: None, pause: Duration::ZERO };
+            runtime.spawn(task.run());
         }
     }
 
     /// Calls the hooks for all events that they have not seen.
     async fn deliver(&self) -> Result<(), ManageError> {
-        let mut place = self.place.lock().await;
-        while let Some(cursor) = *place {
+        let mut position = self.position.lock().await;
+        while let Some(cursor) = *position {
             let events = self.in_time(Arc::clone(&self.registry).events_since(cursor, BATCH)).await?;
             let events = events.unwrap_or_default();
             if events.is_empty() {
@@ -157,7 +157,7 @@ impl Follower {
             }
             for event in events {
                 self.call_hooks(&event);
-                *place = event.cursor().or(*place);
+                *position = event.cursor().or(*position);
             }
             tokio::task::yield_now().await;
         }
@@ -193,9 +193,9 @@ impl Follower {
     }
 }
 
-// === impl Running ===
+// === impl FollowerTask ===
 
-impl Running {
+impl FollowerTask {
     async fn run(mut self) {
         while let Some(follower) = self.follower.upgrade() {
             let usual = if follower.settings.hooks.is_empty() { EXPIRIES } else { follower.settings.interval };
@@ -228,7 +228,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for FollowerTask {
     fn drop(&mut self) {
         self.signals.is_running.store(false, Ordering::Release);
     }

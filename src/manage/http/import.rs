@@ -128,23 +128,23 @@ pub(super) async fn import_keys(
         return Err(caller.error(ManageError::TooManyKeys { most }));
     }
     let read = body.keys.into_iter().map(|key| read(&key, caller.actor()));
-    let (mut results, mut keys, mut places) = (Vec::new(), Vec::new(), Vec::new());
-    for (place, read) in read.enumerate() {
+    let (mut results, mut keys, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, read) in read.enumerate() {
         match read {
             Ok(key) => {
                 results.push(ImportOutcome { status: 201, id: None, detail: None });
                 keys.push(key);
-                places.push(place);
+                indexes.push(index);
             }
             Err((status, detail)) => results.push(ImportOutcome { status, id: None, detail: Some(detail) }),
         }
     }
     let imported = caller.map_err(manager.import_many(caller.actor(), keys).await)?;
-    for (place, imported) in places.into_iter().zip(imported) {
+    for (index, imported) in indexes.into_iter().zip(imported) {
         match imported {
-            Ok(record) => results[place].id = Some(record.id().to_string()),
+            Ok(record) => results[index].id = Some(record.id().to_string()),
             Err(error) => {
-                (results[place].status, results[place].detail) = (error.status().as_u16(), Some(error.detail()));
+                (results[index].status, results[index].detail) = (error.status().as_u16(), Some(error.detail()));
             }
         }
     }
