@@ -27,11 +27,10 @@ use crate::store::tables::Tables;
 
 /// A bounded number of connections to one server.
 ///
-/// Management uses at most half of them. Lists use at most an eighth: each keeps a processor of the
-/// server busy, on which lookups would wait. One of management's
-/// connections is reserved for edits, revocations and reads of single keys. So lookups do not wait
-/// for management, and a revocation waits neither for lists nor for new keys. With fewer than four
-/// connections the shares overlap.
+/// Management uses at most half of them, and lists at most an eighth, since each list keeps a
+/// processor of the server busy. One of management's connections is reserved for edits, revocations
+/// and reads of single keys. So lookups do not wait for management, and a revocation waits neither
+/// for lists nor for new keys. With fewer than four connections the shares overlap.
 pub(super) struct Pool {
     pub(super) options: PgConnectOptions,
     pub(super) operation_timeout: Duration,
