@@ -114,6 +114,10 @@ impl KeyManager {
     /// replaced already are skipped. Only a user can replace the user's keys, so for other actors
     /// the result has an error for each of them. The actor's own key is replaced last.
     ///
+    /// To finish a sequence that broke off, call it again with
+    /// [`KeyFilter::created_before`] and the time of the first call. Without it, the new keys that
+    /// the first call has made are replaced again.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use tower_api_key::{KeyManager, manage::{Actor, ManageError, Rotation}, store::KeyFilter};

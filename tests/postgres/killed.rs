@@ -1,14 +1,14 @@
 //! Kills writers and a consumer at random moments: every change that was answered has one event, in
 //! order, and a consumer sees each event.
 
+mod batches;
+mod role;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
-    io::{BufRead, BufReader, Write},
+    fs,
+    io::Write,
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
-    sync::mpsc::{self, Receiver},
-    thread,
     time::Duration,
 };
 
@@ -19,76 +19,14 @@ use tower_api_key::{
 };
 
 use crate::database::Server;
+use role::{NOTES, ROUND, Random, Role, TARGET, answers, given};
 
 /// The number of kills of the writers for each database.
 const KILLS: u32 = 100;
 const WRITERS: u8 = 8;
 const SEED: u64 = 0x5e_ed0f_e7e4;
 
-/// How a child finds its database.
-const TARGET: &str = "TOWER_API_KEY_KILLED_TARGET";
-const ROUND: &str = "TOWER_API_KEY_KILLED_ROUND";
-const NOTES: &str = "TOWER_API_KEY_KILLED_NOTES";
-
-/// A process of this program that runs one of the roles below, and is killed when it is dropped.
-struct Role(Child);
-
-impl Role {
-    fn start(role: &str, target: &str, round: u32, notes: &Path) -> Self {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args([&format!("killed::{role}"), "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
-        command.env(TARGET, target).env(ROUND, round.to_string()).env(NOTES, notes);
-        Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    /// Sends SIGKILL.
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Sends the complete lines with an answer: the last line may have been cut.
-fn answers(output: ChildStdout) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut output = BufReader::new(output);
-        let mut line = String::new();
-        while output.read_line(&mut line).is_ok_and(|read| read > 0) {
-            // The test harness may have written on the same line before.
-            if let Some(answer) = line.strip_suffix('\n').and_then(|line| line.split_once('@')) {
-                let _ = sender.send(answer.1.to_owned());
-            }
-            line.clear();
-        }
-    });
-    receiver
-}
-
-/// Numbers that look random and are the same in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
 // === the roles of child processes ===
-
-fn given(name: &str) -> Option<String> {
-    env::var(name).ok()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs the test that kills it"]
