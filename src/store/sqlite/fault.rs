@@ -28,7 +28,9 @@ pub enum SqliteFault {
     Replaced(PathBuf),
     /// The disk is full. The store rejects new keys, so that keys can still be revoked, disabled
     /// and removed.
-    #[error("no key is added to {0}: the disk is full. Revoking, disabling and removing keys still works")]
+    #[error(
+        "no key is added to {0} or edited there: the disk is full. Revoking, disabling and removing keys still works"
+    )]
     DiskFull(PathBuf),
 }
 

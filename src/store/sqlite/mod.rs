@@ -49,7 +49,8 @@ use crate::{key::KeyDigest, record::KeyRecord};
 ///   in place keeps its inode and is not noticed: stop every process before you restore a backup.
 /// - **A full disk.** The file `-reserve` takes 2 MiB. On a full disk, revoking, disabling and
 ///   removing a key delete this file and use its space, so they still work. While the file is
-///   missing and the disk has no space for it, adding a key returns [`SqliteFault::DiskFull`].
+///   missing and the disk has no space for it, adding or editing a key returns
+///   [`SqliteFault::DiskFull`]. An edit that only takes all permissions away uses the space too.
 /// - **Timing.** For an unknown key the row of another key is read and decoded, so a lookup of an
 ///   unknown key does the work of a known one.
 ///

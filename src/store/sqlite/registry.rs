@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{EventCursor, EventFilter, KeyEvent},
-    record::{KeyId, KeyRecord},
+    record::{KeyId, KeyRecord, Status},
     store::{
         ChangeKind, ChangeScope, DayUsage, ExpiryClaim, IdempotencyRecord, JoinStore, KeyFilter, KeyPage,
         RegistryChange, RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
@@ -23,6 +23,9 @@ use crate::{
 
 /// The maximum number of days of keys that are removed in one transaction.
 const PRUNED: u32 = 1_000;
+
+/// The maximum length of the permissions in an event that may use the reserve, as JSON.
+const SMALL: usize = 512;
 
 impl TransactionalStore for SqliteStore {
     type Transaction<'s> = SqliteTransaction<'s>;
@@ -70,9 +73,15 @@ impl TransactionalStore for SqliteStore {
                 attempt().await.map_err(|error| if is_full(&error) { self.disk_full() } else { error })
             }
             ChangeKind::Update(changed) => {
-                let done = attempt().await;
-                let may_spend = done.as_ref().is_err_and(is_full) && !self.grows(changed).await?;
-                if may_spend { self.0.reserve.spend(attempt).await } else { done }
+                // Each edit writes an event, so it must leave enough space to revoke keys.
+                if self.keeps_reserve().await? {
+                    let done = attempt().await;
+                    if !done.as_ref().is_err_and(is_full) {
+                        return done;
+                    }
+                }
+                let may_spend = self.takes_access_away(changed).await?;
+                if may_spend { self.0.reserve.spend(attempt).await } else { Err(self.disk_full()) }
             }
             ChangeKind::Revoke => self.0.reserve.spend(attempt).await,
             ChangeKind::Maintain => attempt().await,
@@ -158,16 +167,26 @@ impl SqliteStore {
         SqliteFault::DiskFull(self.0.files.path().to_owned()).into()
     }
 
-    /// Returns whether this update takes more space than the stored record. Such an update must not
-    /// use the reserve.
-    async fn grows(&self, changed: &KeyRecord) -> Result<bool, sqlx::Error> {
+    /// Returns whether the reserve exists or can be created.
+    async fn keeps_reserve(&self) -> Result<bool, sqlx::Error> {
+        if self.0.reserve.exists() {
+            return Ok(true);
+        }
+        // While no other change writes: a half-written file could take the space of a revocation.
+        let _lock = SqliteTransaction::begin(&self.0).await?;
+        Ok(self.0.reserve.keep().is_ok())
+    }
+
+    /// Returns whether this update may use the reserve: it revokes or disables the key, or takes all
+    /// permissions away. Its event is small, and no caller can repeat it for the same key without
+    /// an edit between, which needs other space.
+    async fn takes_access_away(&self, changed: &KeyRecord) -> Result<bool, sqlx::Error> {
         let Some(stored) = self.read(changed.id()).await? else { return Ok(false) };
-        let length = |record: &KeyRecord| {
-            let texts = [record.name(), record.mask()].into_iter().flatten();
-            let metadata = record.metadata().iter().map(|(name, text)| name.len() + text.len());
-            texts.map(str::len).chain(metadata).sum::<usize>()
-        };
-        let adds = stored.permissions().first_beyond(changed.permissions()).is_some();
-        Ok(adds || length(changed) > length(&stored))
+        let (before, after) = (stored.permissions(), changed.permissions());
+        let is_small = || serde_json::to_vec(before).is_ok_and(|text| text.len() <= SMALL);
+        let takes_all = !before.is_empty() && after.is_empty() && is_small();
+        let ends = stored.status() != changed.status() && changed.status() != Status::Active;
+        let has_same_texts = stored.name() == changed.name() && stored.metadata() == changed.metadata();
+        Ok(has_same_texts && (takes_all || (ends && before == after)))
     }
 }

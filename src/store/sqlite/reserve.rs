@@ -1,7 +1,7 @@
 //! A file that reserves disk space for changes that take access away.
 //!
-//! Keys can be added only while the file exists or can be created. A revocation that finds the disk
-//! full removes the file and uses its space.
+//! Keys can be added and edited only while the file exists or can be created. A revocation that finds
+//! the disk full removes the file and uses its space.
 
 use std::{
     fs,
@@ -51,12 +51,16 @@ impl Reserve {
     /// Creates the file unless it exists. Call it from one task at a time. Otherwise a half-written
     /// file could take the space that a revocation needs.
     pub(super) fn keep(&self) -> io::Result<()> {
-        match fs::metadata(&self.0) {
-            Ok(file) if file.len() >= SIZE as u64 && self.begins() == Some(Begins::Marked) => Ok(()),
-            // Another program's file has this name: leave it alone.
-            Ok(_) if self.begins().is_none() => Ok(()),
-            _ => self.write(),
-        }
+        if self.exists() { Ok(()) } else { self.write() }
+    }
+
+    /// Returns whether the file exists, or another program's file of this name, which is left alone.
+    pub(super) fn exists(&self) -> bool {
+        fs::metadata(&self.0).is_ok_and(|file| match self.begins() {
+            Some(Begins::Marked) => file.len() >= SIZE as u64,
+            Some(Begins::Unwritten) => false,
+            None => true,
+        })
     }
 
     /// Removes the file. Returns whether it existed.
