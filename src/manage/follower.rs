@@ -203,7 +203,7 @@ impl FollowerTask {
                 Ok(()) => self.pause = usual,
                 Err(error) => {
                     follower.alarm.failed(&error);
-                    self.pause = (self.pause * 2).clamp(Duration::from_millis(100), LONGEST_PAUSE);
+                    self.pause = self.pause.saturating_mul(2).clamp(Duration::from_millis(100), LONGEST_PAUSE);
                 }
             }
             // The managers are gone if nothing else holds the follower.

@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 
 use super::{
     Webhook, WebhookDelivererBuilder, WebhookDelivery, WebhookOutcome, WebhookSender, WebhookStore, body,
-    retry::next_attempt, sender::ErasedSender, store::ErasedWebhookStore,
+    retry::{GIVE_UP_AFTER, next_attempt},
+    sender::ErasedSender,
+    store::ErasedWebhookStore,
 };
 use crate::{clock::Clock, store::BoxError};
 
@@ -127,7 +129,7 @@ impl WebhookDeliverer {
                 }
                 Err(_) => {
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -202,9 +204,10 @@ impl WebhookDeliverer {
 
     async fn deliver_to(&self, endpoint: &Webhook) -> Result<DeliveryReport, WebhookError> {
         let now = self.0.clock.now();
+        let lease = self.0.timeout.saturating_add(MARGIN).min(GIVE_UP_AFTER);
         let mut report =
             DeliveryReport { queued: self.0.store.queue(&endpoint.id, now, BATCH).await?, ..DeliveryReport::default() };
-        let due = self.0.store.claim(&endpoint.id, now, self.0.timeout + MARGIN, BATCH).await?;
+        let due = self.0.store.claim(&endpoint.id, now, lease, BATCH).await?;
         let mut attempts = JoinSet::new();
         for delivery in due {
             let (inner, endpoint) = (Arc::clone(&self.0), endpoint.clone());

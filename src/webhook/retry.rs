@@ -23,7 +23,7 @@ pub(super) fn next_attempt(
     let index = (attempts.max(1) as usize - 1).min(DELAYS.len() - 1);
     let delay = Duration::from_secs(DELAYS[index]);
     let spread = delay * u32::try_from(seed % 20).unwrap_or(0) / 100;
-    let delay = (delay + spread).max(retry_after.unwrap_or_default());
+    let delay = (delay + spread).max(retry_after.unwrap_or_default().min(GIVE_UP_AFTER));
     let next = now.checked_add(delay)?;
     let end = first_at.checked_add(GIVE_UP_AFTER)?;
     // One last attempt at the end.

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
+    ops::ControlFlow,
     sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -25,6 +26,9 @@ struct Events {
 
 /// How many events are kept.
 const CAPACITY: usize = 100_000;
+
+/// The number of events that a page visits under one lock.
+const MAX_VISITS: usize = 256;
 
 // === impl EventLog ===
 
@@ -51,15 +55,16 @@ impl EventLog {
         EventCursor::new(self.lock().newest)
     }
 
-    /// Returns a page, newest first. `is_selected` checks what only the store knows.
-    pub(super) fn page(&self, filter: &EventFilter, is_selected: impl Fn(&KeyEvent) -> bool) -> Vec<KeyEvent> {
+    /// Visits the events before this one, newest first, at most [`MAX_VISITS`]. Returns the last one
+    /// that it has visited, unless that is the oldest one or `visit` has had enough.
+    fn visit(&self, before: EventCursor, mut visit: impl FnMut(&KeyEvent) -> ControlFlow<()>) -> Option<EventCursor> {
         let events = self.lock();
-        let end = match &filter.after {
-            Some(after) => events.kept.iter().position(|event| event.id() == Some(after)).unwrap_or(0),
-            None => events.kept.len(),
-        };
-        let matching = events.kept.range(..end).rev().filter(|event| filter.matches(event) && is_selected(event));
-        matching.take(filter.limit).cloned().collect()
+        let end = events.kept.partition_point(|event| event.cursor() < Some(before));
+        for event in events.kept.range(end.saturating_sub(MAX_VISITS)..end).rev() {
+            visit(event).continue_value()?;
+        }
+        let last = events.kept.get(end.checked_sub(MAX_VISITS)?)?;
+        last.cursor()
     }
 
     /// Removes events from before this instant. The log is in the order of the changes, so an event
@@ -73,7 +78,7 @@ impl EventLog {
 
     /// Returns the cursor of the oldest event, if there is one.
     #[cfg(feature = "webhooks")]
-    fn oldest(&self) -> Option<EventCursor> {
+    pub(super) fn oldest(&self) -> Option<EventCursor> {
         self.lock().kept.front().and_then(KeyEvent::cursor)
     }
 
@@ -84,13 +89,44 @@ impl EventLog {
 
 impl MemoryState {
     /// Returns a page of events. The owner of a key is that of its record.
-    pub(super) fn page_of_events(&self, filter: &EventFilter) -> Vec<KeyEvent> {
-        let index = self.read();
-        let is_owned = |event: &KeyEvent| match &filter.owner {
-            Some(owner) => index.find(event.key_id()).is_some_and(|record| record.owner() == Some(owner)),
-            None => true,
+    ///
+    /// It holds the locks, which changes need too, for a bounded number of events at a time.
+    pub(super) async fn page_of_events(&self, filter: &EventFilter) -> Vec<KeyEvent> {
+        let mut page = Vec::new();
+        let mut before = match &filter.after {
+            Some(after) => self.cursor_of(after).await,
+            None => Some(EventCursor::new(i64::MAX)),
         };
-        self.events.page(filter, is_owned)
+        while let Some(cursor) = before.filter(|_| page.len() < filter.limit) {
+            before = {
+                let index = self.read();
+                let is_owned = |event: &KeyEvent| match &filter.owner {
+                    Some(owner) => index.find(event.key_id()).is_some_and(|record| record.owner() == Some(owner)),
+                    None => true,
+                };
+                self.events.visit(cursor, |event| {
+                    if filter.matches(event) && is_owned(event) {
+                        page.push(event.clone());
+                    }
+                    if page.len() < filter.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                })
+            };
+            tokio::task::yield_now().await;
+        }
+        page
+    }
+
+    /// Returns the place of the event with this id.
+    async fn cursor_of(&self, id: &str) -> Option<EventCursor> {
+        let (mut found, mut before) = (None, Some(EventCursor::new(i64::MAX)));
+        while let Some(cursor) = before {
+            before = self.events.visit(cursor, |event| {
+                found = event.cursor().filter(|_| event.id() == Some(id));
+                if found.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            tokio::task::yield_now().await;
+        }
+        found
     }
 
     /// Removes events from before this instant, and their deliveries.

@@ -266,7 +266,7 @@ impl TransactionalStore for MemoryStore {
     }
 
     async fn read_events(&self, filter: &EventFilter) -> Result<Option<Vec<KeyEvent>>, Infallible> {
-        Ok(Some(self.0.page_of_events(filter)))
+        Ok(Some(self.0.page_of_events(filter).await))
     }
 
     async fn delete_events(&self, before: SystemTime, limit: usize) -> Result<usize, Infallible> {

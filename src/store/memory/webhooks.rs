@@ -53,6 +53,10 @@ impl WebhookStore for MemoryStore {
             is_enabled: true,
             deliveries: BTreeMap::new(),
         });
+        // A delivery is kept for as long as its event: the log drops events when it is full.
+        if let Some(oldest) = self.0.events.oldest() {
+            entry.deliveries = entry.deliveries.split_off(&oldest.number());
+        }
         if !entry.is_enabled {
             return Ok(0);
         }
