@@ -46,7 +46,7 @@ pub enum KeyField {
     Status,
     /// The permissions, [`FieldValue::Permissions`].
     Permissions,
-    /// The metadata, [`FieldValue::Metadata`].
+    /// The metadata, [`FieldValue::Metadata`]: the texts that differ. A change by SQL has all texts.
     Metadata,
     /// The first instant at which the key works, a [`FieldValue::Time`].
     NotBefore,
@@ -141,6 +141,20 @@ impl fmt::Display for KeyField {
 
 /// Returns the fields that differ.
 pub(super) fn between(before: Option<&KeyRecord>, after: Option<&KeyRecord>) -> Vec<FieldChange> {
-    let changes = KeyField::ALL.into_iter().map(|field| FieldChange::new(field, field.of(before), field.of(after)));
+    let changes = KeyField::ALL.into_iter().map(|field| match (field, before, after) {
+        (KeyField::Metadata, Some(before), Some(after)) => metadata(before, after),
+        _ => FieldChange::new(field, field.of(before), field.of(after)),
+    });
     changes.filter(|change| change.before != change.after).collect()
+}
+
+/// Returns the texts of the metadata that differ. So a small change writes a small event, however
+/// much metadata the key has.
+fn metadata(before: &KeyRecord, after: &KeyRecord) -> FieldChange {
+    let differing = |one: &KeyRecord, other: &KeyRecord| {
+        let texts = one.metadata().iter().filter(|(name, text)| other.metadata().get(*name) != Some(*text));
+        let texts: BTreeMap<_, _> = texts.map(|(name, text)| (name.clone(), text.clone())).collect();
+        if texts.is_empty() { FieldValue::Absent } else { FieldValue::Metadata(texts) }
+    };
+    FieldChange::new(KeyField::Metadata, differing(before, after), differing(after, before))
 }
