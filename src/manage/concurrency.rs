@@ -26,13 +26,17 @@ pub(super) enum WorkKind {
     Add,
     /// Revokes, disables or removes keys.
     Revoke,
+    /// An import of many keys, each of which waits for a turn of its own.
+    Import,
+    /// A change of many keys, each batch of which waits for a turn of its own.
+    Bulk,
 }
 
 pub(super) struct ActorQueues {
     hasher: RandomState,
-    queues: [[Arc<Semaphore>; QUEUES]; 3],
+    queues: [[Arc<Semaphore>; QUEUES]; KINDS],
     /// The limits over all actors.
-    all: [Arc<Semaphore>; 3],
+    all: [Arc<Semaphore>; KINDS],
 }
 
 /// The permits of one call.
@@ -48,9 +52,12 @@ const QUEUES: usize = 128;
 /// The limit of concurrent calls in one queue.
 const AT_ONCE: usize = 8;
 
-/// The limits over all actors, for reads, additions and revocations. For revocations, it is the sum
+/// The number of kinds of work.
+const KINDS: usize = 5;
+
+/// The limits over all actors, for each kind of work. For revocations and bulk changes, it is the sum
 /// of the limits of all queues, so only the queues limit them.
-const OF_ALL: [usize; 3] = [64, 32, QUEUES * AT_ONCE];
+const OF_ALL: [usize; KINDS] = [64, 32, QUEUES * AT_ONCE, 32, QUEUES * AT_ONCE];
 
 // === impl ActorQueues, Turn ===
 

@@ -74,6 +74,10 @@ pub enum ManageError {
     /// The id of the key to import is invalid: see [`ImportKey::id`](super::ImportKey::id).
     #[error("an id must have 1 to 100 visible characters, no space or slash, and not be the name of a route")]
     Id,
+    /// The id, the name, the metadata, a permission or the reason of an imported key contains the text
+    /// of the key. All of these are stored and shown as they are.
+    #[error("the id, the name, the metadata, a permission or the reason contains the text of the key: they are shown")]
+    KeyShown,
     /// The import has too many keys.
     #[error("at most {most} keys can be imported at once")]
     TooManyKeys {
@@ -84,9 +88,9 @@ pub enum ManageError {
     /// of the new key can act as the owner.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
     NotOwner(KeyId),
-    /// The actor is confined to its own keys, so it issues no service-account key and removes no
-    /// user.
-    #[error("a caller confined to its own keys cannot issue service-account keys or remove users")]
+    /// The actor is confined to its own keys, so it issues no service-account key, chooses no id of a
+    /// key, and removes no user.
+    #[error("a caller confined to its own keys cannot issue service-account keys, choose ids or remove users")]
     OwnKeysOnly,
     /// The filter of a change of many keys has no condition. To change every key that the actor
     /// sees, call [`ChangeMany::all`](super::ChangeMany::all).
@@ -198,7 +202,7 @@ impl ManageError {
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
+    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `KeyShown`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
     /// | 501    | `UsageNotKept`, `AnnouncementsNotKept`, [`RegistryError::IdempotencyUnsupported`]      |
     /// | 503    | `Store`, [`FormatError::Generator`]                                                    |
     ///
@@ -236,6 +240,7 @@ impl ManageError {
             Self::UserRequired
             | Self::EmptyFilter
             | Self::Id
+            | Self::KeyShown
             | Self::TooManyKeys { .. }
             | Self::Environment(_)
             | Self::NoEnvironment

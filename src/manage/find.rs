@@ -6,7 +6,7 @@ use super::{Actor, CALL_TIMEOUT, KeyManager, ManageError, concurrency::WorkKind}
 use crate::{
     key::{ApiKey, Digests, KeyHasher},
     permission::Action,
-    record::KeyRecord,
+    record::{KeyId, KeyRecord},
     store::Fault,
 };
 
@@ -61,11 +61,11 @@ impl KeyManager {
             Fault::Slow => ManageError::Store("the key store did not answer in time".into()),
         })?;
         // A cache may hold an earlier version, and a store may return another key's record.
-        let Some(found) = found.filter(|found| digests.iter().any(|digest| digest == found.digest())) else {
-            return Ok(None);
-        };
-        let current = self.0.registry.clone().get(found.id().clone()).await?;
-        Ok(current.filter(|record| actor.sees(record)))
+        let found = found.filter(|found| digests.iter().any(|digest| digest == found.digest()));
+        // An unknown key costs as much as one that the actor does not see. No key has an empty id.
+        let id = found.as_ref().map_or_else(|| KeyId::from(""), |found| found.id().clone());
+        let current = self.0.registry.clone().get(id).await?;
+        Ok(current.filter(|record| found.is_some() && actor.sees(record)))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest},
     permission::Action,
-    record::KeyRecord,
+    record::{KeyId, KeyRecord},
     store::{Fault, RegistryError},
 };
 
@@ -47,6 +47,7 @@ impl KeyManager {
     /// - [`ManageError::UnsupportedKeyCharacters`] for a key that no scheme can carry. The schemes
     ///   are those of all layers built from this manager. Before the first layer is built, they are
     ///   those of [`KeyManagerBuilder::schemes`](super::KeyManagerBuilder::schemes).
+    /// - [`ManageError::KeyShown`] if another text contains the key.
     /// - [`RegistryError::DuplicateDigest`].
     pub async fn import(&self, actor: &Actor, key: &ApiKey, new: NewKey) -> Result<KeyRecord, ManageError> {
         let (key, digest) = (key.clone(), self.0.hasher.digest(key));
@@ -55,6 +56,7 @@ impl KeyManager {
             async move {
                 let idempotency = manager.idempotency_key(&actor, Request::import(&digest, &new)).await?;
                 let environment = environment(&actor, &new)?;
+                check_hidden(&key, &actor, None, &new)?;
                 manager.check_importable(&key, digest, environment.as_deref()).await?;
                 let record = manager.draft(&actor, new, environment, digest)?.with_mask(manager.mask(&key));
                 manager.insert(&actor, KeyEventKind::Imported, &record, idempotency).await?;
@@ -135,4 +137,20 @@ impl KeyManager {
             Err(Fault::Slow) => Err(ManageError::Store("the key store timed out".into())),
         }
     }
+}
+
+/// A shorter key may be a part of a text by chance, so only an equal text is rejected.
+const SHORTEST_PART: usize = 8;
+
+/// Rejects texts that contain the key: they are stored, shown and logged as they are.
+pub(super) fn check_hidden(key: &ApiKey, actor: &Actor, id: Option<&KeyId>, new: &NewKey) -> Result<(), ManageError> {
+    let key = key.expose();
+    let shows = |text: &str| text == key || (key.len() >= SHORTEST_PART && text.contains(key));
+    let texts = [Some(&*new.name), id.map(KeyId::as_str), new.environment.as_deref(), actor.reason()];
+    let metadata = new.metadata.iter().flat_map(|(name, text)| [name, text]).map(String::as_str);
+    let granted = new.permissions.iter();
+    let is_granted =
+        |(resource, actions): (&str, &[Action])| shows(resource) || actions.iter().any(|action| shows(action.as_str()));
+    let is_shown = texts.into_iter().flatten().chain(metadata).any(shows) || granted.into_iter().any(is_granted);
+    if is_shown { Err(ManageError::KeyShown) } else { Ok(()) }
 }

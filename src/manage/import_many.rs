@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::{
     Actor, KeyEventKind, KeyManager, ManageError, NewKey,
     concurrency::WorkKind,
+    import::check_hidden,
     issue::{environment, owner},
     to_micros,
     validation::checked_name,
@@ -93,6 +94,9 @@ impl ImportKey {
 
     /// Keeps this id: 1 to 100 visible characters, no space or slash, and not the name of a route
     /// of the management API such as `self`. The default is a new id.
+    ///
+    /// The id may be that of a removed key, and the events of that key are kept. So an actor that is
+    /// confined to [its own keys](Actor::own_keys_only) cannot set it.
     pub fn id(mut self, id: impl Into<KeyId>) -> Self {
         self.id = Some(id.into());
         self
@@ -176,8 +180,8 @@ impl KeyManager {
     ///
     /// The result of a key has the errors of [`KeyManager::import`] or
     /// [`KeyManager::import_digest`], and [`ManageError::Id`], [`ManageError::ForeignOwner`],
-    /// [`ManageError::Expiry`]. A lifetime by an [`ExpiryPolicy`](super::ExpiryPolicy) counts from
-    /// the creation.
+    /// [`ManageError::OwnKeysOnly`], [`ManageError::Expiry`]. A lifetime by an
+    /// [`ExpiryPolicy`](super::ExpiryPolicy) counts from the creation.
     pub async fn import_many(
         &self,
         actor: &Actor,
@@ -187,26 +191,28 @@ impl KeyManager {
             return Err(ManageError::TooManyKeys { most: MAX_IMPORT });
         }
         self.run_as(actor, Action::CREATE, WorkKind::Read, |_, _| async { Ok(()) }).await?;
-        let (manager, actor) = (self.clone(), actor.clone());
-        // Finishes even if the caller disconnects.
-        let imported = tokio::spawn(async move {
+        self.run_long(actor, WorkKind::Import, |manager, actor| async move {
             let mut results = Vec::with_capacity(keys.len());
             for key in keys {
                 results.push(manager.import_one(&actor, key).await);
             }
-            results
-        });
-        imported.await.map_err(|error| ManageError::Store(error.into()))
+            Ok(results)
+        })
+        .await
     }
 
     async fn import_one(&self, actor: &Actor, import: ImportKey) -> Result<KeyRecord, ManageError> {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let import = import.clone();
             async move {
+                if import.id.is_some() && actor.is_own_keys_only() {
+                    return Err(ManageError::OwnKeysOnly);
+                }
                 let owner = import.owner_by(&actor)?;
                 let environment = environment(&actor, &import.new)?;
                 let (digest, mask) = match &import.text {
                     KeyText::Plain(key) => {
+                        check_hidden(key, &actor, import.id.as_ref(), &import.new)?;
                         let digest = manager.0.hasher.digest(key);
                         manager.check_importable(key, digest, environment.as_deref()).await?;
                         (digest, Some(manager.mask(key)))

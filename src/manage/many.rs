@@ -122,10 +122,8 @@ impl KeyManager {
         if !many.all && !many.filter.has_condition() {
             return Err(ManageError::EmptyFilter);
         }
-        let (manager, actor) = (self.clone(), actor.clone());
-        // Finishes even if the caller disconnects.
-        let done = tokio::spawn(async move { manager.change_matching(&actor, many).await }).await;
-        done.unwrap_or_else(|error| Err(ManageError::Store(error.into())))
+        let change = |manager: Self, actor| async move { manager.change_matching(&actor, many).await };
+        self.run_long(actor, WorkKind::Bulk, change).await
     }
 
     async fn change_matching(&self, actor: &Actor, many: ChangeMany) -> Result<BulkResult, ManageError> {

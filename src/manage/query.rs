@@ -91,8 +91,9 @@ impl KeyManager {
     /// not see.
     async fn page(&self, actor: &Actor, mut filter: KeyFilter) -> Result<Page, ManageError> {
         // A store puts the owner and the environment of a list by id into its index. Another
-        // search may also read keys outside these bounds, and its `next` may be one of them.
-        let is_confined = actor.is_own_keys_only() || actor.environment().is_some();
+        // search may also read keys outside these bounds, and its `next` may be one of them. A
+        // lineage may be that of another organization.
+        let is_confined = actor.is_own_keys_only() || actor.environment().is_some() || filter.lineage.is_some();
         let reads_others = is_confined && !filter.is_list();
         loop {
             let KeyPage { records, mut next, .. } = self.0.registry.clone().search(filter.clone()).await?;

@@ -84,6 +84,23 @@ impl KeyManager {
         .await
     }
 
+    /// Runs many calls in one task, which finishes even if the caller disconnects. It waits for a
+    /// turn first, so that callers who give up leave no tasks behind.
+    pub(super) async fn run_long<T, F>(
+        &self,
+        actor: &Actor,
+        kind: WorkKind,
+        work: impl FnOnce(Self, Actor) -> F,
+    ) -> Result<T, ManageError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ManageError>> + Send + 'static,
+    {
+        let turn = self.0.turns.take(actor, kind).await?;
+        let done = tokio::spawn(turn.spend(work(self.clone(), actor.clone()))).await;
+        done.unwrap_or_else(|error| Err(ManageError::Store(error.into())))
+    }
+
     /// Returns the actor as its key is now, if it has what the call needs. The request may be old:
     /// its body may have arrived slowly, and the key may have been revoked meanwhile.
     async fn authorize(&self, actor: &Actor, needs: &Needs) -> Result<Actor, ManageError> {

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Actor, KeyManager, ManageError,
+    concurrency::WorkKind,
     many::{BATCH, PAGE},
 };
 use crate::{
@@ -124,10 +125,8 @@ impl KeyManager {
     /// [`ManageError::PermissionDenied`]: it needs `read`, and `update` to disable, `delete` to
     /// remove. After an error, or if the process ends midway, the earlier batches are changed.
     pub async fn sweep(&self, actor: &Actor, policy: SweepPolicy) -> Result<SweepResult, ManageError> {
-        let (manager, actor) = (self.clone(), actor.clone());
-        // Finishes even if the caller disconnects.
-        let done = tokio::spawn(async move { manager.sweep_pages(&actor, policy).await }).await;
-        done.unwrap_or_else(|error| Err(ManageError::Store(error.into())))
+        let sweep = |manager: Self, actor| async move { manager.sweep_pages(&actor, policy).await };
+        self.run_long(actor, WorkKind::Bulk, sweep).await
     }
 
     async fn sweep_pages(&self, actor: &Actor, policy: SweepPolicy) -> Result<SweepResult, ManageError> {

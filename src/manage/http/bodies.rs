@@ -207,7 +207,7 @@ impl RegenerateKey {
 /// The members of a body, each with its requirement. An error names the member and the requirement,
 /// never the value.
 pub(super) trait Members {
-    const MEMBERS: &[(&str, &str)];
+    const MEMBERS: &'static [(&'static str, &'static str)];
     /// The members of a key that this body cannot set.
     const FIXED: &[&str] = &[];
 }

@@ -1,11 +1,14 @@
 //! Imports many keys.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -15,22 +18,26 @@ use super::{
         variant,
     },
     extract::{ApiError, CanCreate, RequestActor},
-    parse::{Body, parse, requirement},
+    parse::{BodyText, parse, requirement},
     time::present_time,
 };
 use crate::{
-    manage::{Actor, ImportKey, KeyManager, ManageError, NewKey, view::KeyType},
+    manage::{
+        Actor, ImportKey, KeyManager, ManageError, NewKey, import_many::MAX_IMPORT, validation::MAX_METADATA,
+        view::KeyType,
+    },
     record::{Owner, Status},
 };
 
 /// Up to 1,000 keys of another system.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ImportKeys {
+pub(super) struct ImportKeys<'b> {
     /// Each is an `ImportedKey` and is checked separately: an invalid key has its own result, and
     /// does not stop the others.
-    #[schema(value_type = Vec<Value>, max_items = 1000)]
-    keys: Vec<Value>,
+    #[serde(borrow, deserialize_with = "first")]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
+    keys: Vec<&'b RawValue>,
 }
 
 /// A key of another system: its plain text or its digest, and its history there.
@@ -62,7 +69,7 @@ pub(super) struct ImportedKey {
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
     /// Texts that are stored with the key.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     metadata: BTreeMap<String, String>,
     /// The id to keep. The default is a new one.
     #[serde(default, deserialize_with = "present")]
@@ -121,16 +128,15 @@ struct ImportOutcome {
 pub(super) async fn import_keys(
     State(manager): State<KeyManager>,
     caller: RequestActor<CanCreate>,
-    Body(body): Body<ImportKeys>,
+    body: BodyText,
 ) -> Result<Json<ImportResults>, ApiError> {
-    let most = crate::manage::import_many::MAX_IMPORT;
-    if body.keys.len() > most {
-        return Err(caller.error(ManageError::TooManyKeys { most }));
+    let listed = body.parsed::<ImportKeys>()?.keys;
+    if listed.len() > MAX_IMPORT {
+        return Err(caller.error(ManageError::TooManyKeys { most: MAX_IMPORT }));
     }
-    let read = body.keys.into_iter().map(|key| read(&key, caller.actor()));
     let (mut results, mut keys, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, read) in read.enumerate() {
-        match read {
+    for (index, key) in listed.into_iter().enumerate() {
+        match read(key, caller.actor()) {
             Ok(key) => {
                 results.push(ImportOutcome { status: 201, id: None, detail: None });
                 keys.push(key);
@@ -139,6 +145,7 @@ pub(super) async fn import_keys(
             Err((status, detail)) => results.push(ImportOutcome { status, id: None, detail: Some(detail) }),
         }
     }
+    drop(body);
     let imported = caller.map_err(manager.import_many(caller.actor(), keys).await)?;
     for (index, imported) in indexes.into_iter().zip(imported) {
         match imported {
@@ -153,9 +160,8 @@ pub(super) async fn import_keys(
 }
 
 /// Reads one key. The error has a status and a sentence, and repeats no value.
-fn read(key: &Value, actor: &Actor) -> Result<ImportKey, (u16, String)> {
-    let text = Zeroizing::new(serde_json::to_vec(key).unwrap_or_default());
-    let key: ImportedKey = parse(&text).map_err(|(status, detail)| (status.as_u16(), detail))?;
+fn read(key: &RawValue, actor: &Actor) -> Result<ImportKey, (u16, String)> {
+    let key: ImportedKey = parse(key.get().as_bytes()).map_err(|(status, detail)| (status.as_u16(), detail))?;
     key.into_import(actor).map_err(|member| (422, requirement::<ImportedKey>(member)))
 }
 
@@ -203,8 +209,62 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing
     String::deserialize(deserializer).map(|text| Some(Zeroizing::new(text)))
 }
 
-impl Members for ImportKeys {
-    const MEMBERS: &[(&str, &str)] = &[("keys", "must be a list of at most 1000 objects")];
+/// Deserializes the keys, without a copy, and one more than the maximum at most. The rest is skipped,
+/// so that a short text such as `[],` is not worth many times its length.
+fn first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
+    struct First;
+
+    impl<'de> Visitor<'de> for First {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of objects")
+        }
+
+        fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Self::Value, S::Error> {
+            let mut first = Vec::new();
+            while first.len() <= MAX_IMPORT {
+                match list.next_element()? {
+                    Some(key) => first.push(key),
+                    None => return Ok(first),
+                }
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(first)
+        }
+    }
+
+    deserializer.deserialize_seq(First)
+}
+
+/// Deserializes no more texts than a key may have.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of texts")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut texts = BTreeMap::new();
+            while let Some((name, text)) = map.next_entry()? {
+                texts.insert(name, text);
+                if texts.len() > MAX_METADATA {
+                    return Err(M::Error::custom("too many texts"));
+                }
+            }
+            Ok(texts)
+        }
+    }
+
+    deserializer.deserialize_map(Few)
+}
+
+impl Members for ImportKeys<'_> {
+    const MEMBERS: &'static [(&'static str, &'static str)] = &[("keys", "must be a list of at most 1000 objects")];
 }
 
 impl Members for ImportedKey {

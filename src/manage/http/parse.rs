@@ -6,7 +6,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body::Body as _;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::error::Category;
 use zeroize::Zeroize;
 
@@ -14,6 +17,10 @@ use super::{bodies::Members, extract::ApiError};
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
+
+/// The text of a JSON body, to parse in place. It is wiped when it is dropped, since it may hold the
+/// text of a key.
+pub(super) struct BodyText(Bytes);
 
 /// A query string.
 pub(super) struct QueryParams<T>(pub(super) T);
@@ -30,6 +37,14 @@ impl<S: Send + Sync, T: DeserializeOwned + Members> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        BodyText::from_request(request, state).await?.parsed().map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for BodyText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(ApiError::problem(
@@ -38,14 +53,23 @@ impl<S: Send + Sync, T: DeserializeOwned + Members> FromRequest<S> for Body<T> {
             ));
         }
         let body = Bytes::from_request(request, state).await;
-        let body =
-            body.map_err(|rejection| ApiError::problem(rejection.status(), "The body is too large or incomplete."))?;
-        let read = parsed(&body).map(Self);
-        // The body may hold the text of a key.
-        if let Ok(mut body) = body.try_into_mut() {
+        body.map(Self)
+            .map_err(|rejection| ApiError::problem(rejection.status(), "The body is too large or incomplete."))
+    }
+}
+
+impl BodyText {
+    /// Parses the body. The error describes what is wrong without repeating a part of the body.
+    pub(super) fn parsed<'b, T: Deserialize<'b> + Members>(&'b self) -> Result<T, ApiError> {
+        parse(&self.0).map_err(|(status, detail)| ApiError::problem(status, &detail))
+    }
+}
+
+impl Drop for BodyText {
+    fn drop(&mut self) {
+        if let Ok(mut body) = std::mem::take(&mut self.0).try_into_mut() {
             body.zeroize();
         }
-        read
     }
 }
 
@@ -71,13 +95,8 @@ impl<S: Sync, T: QueryString> FromRequestParts<S> for QueryParams<T> {
     }
 }
 
-/// Parses a body. The error describes what is wrong without repeating a part of the body.
-fn parsed<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, ApiError> {
-    parse(body).map_err(|(status, detail)| ApiError::problem(status, &detail))
-}
-
 /// Parses an object. The error has a status and a sentence.
-pub(super) fn parse<T: DeserializeOwned + Members>(body: &[u8]) -> Result<T, (StatusCode, String)> {
+pub(super) fn parse<'b, T: Deserialize<'b> + Members>(body: &'b [u8]) -> Result<T, (StatusCode, String)> {
     // serde also deserializes a struct from a list of values.
     let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let mut json = serde_json::Deserializer::from_slice(body);
