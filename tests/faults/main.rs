@@ -23,6 +23,8 @@ mod attacks;
 #[cfg(feature = "admin-api")]
 mod forms;
 #[cfg(feature = "admin-api")]
+mod life;
+#[cfg(feature = "admin-api")]
 mod management_api;
 mod memory;
 #[cfg(feature = "postgres")]

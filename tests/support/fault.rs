@@ -34,6 +34,8 @@ pub struct FaultyStore {
     pub keys: MemoryStore,
     fault: Arc<Mutex<Fault>>,
     pub finds: Arc<AtomicUsize>,
+    /// The number of reads by id.
+    pub gets: Arc<AtomicUsize>,
     pub(super) broken: Arc<AtomicBool>,
     pub(super) broken_events: Arc<AtomicBool>,
     pub(super) batches: Arc<AtomicUsize>,
@@ -53,6 +55,7 @@ impl FaultyStore {
             keys: MemoryStore::new(),
             fault: Arc::new(Mutex::new(Fault::None)),
             finds: Arc::default(),
+            gets: Arc::default(),
             broken: Arc::default(),
             broken_events: Arc::default(),
             batches: Arc::default(),

@@ -136,6 +136,7 @@ impl KeyRegistry for FaultyStore {
     }
 
     async fn get(&self, id: &KeyId) -> Result<Option<KeyRecord>, BoxError> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
         let read = self.keys.get(id).await?;
         if let Some(record) = &read
             && self.renamed.get() == Some(id)

@@ -106,3 +106,44 @@ async fn m05_a_full_disk_keeps_nobody_from_revoking_and_disabling() {
         }
     }
 }
+
+/// Each change writes an event. So only changes that take access away use the reserved space, and
+/// none that can be repeated without end.
+#[tokio::test]
+#[ignore = "needs root, to mount a small file system"]
+async fn m05_no_repeated_edit_uses_up_the_space_for_revocations() {
+    use std::time::Duration;
+
+    use crate::support::registry::admin;
+    use tower_api_key::{
+        KeyFormat, KeyManager,
+        manage::{NewKey, UpdateKey},
+    };
+
+    let disk = SmallDisk::new("8m");
+    let store = disk.0.open().await;
+    let manager = KeyManager::builder(store.clone()).format(KeyFormat::new("acme").unwrap()).clock(t0).build().unwrap();
+    let mut issued = Vec::new();
+    for _ in 0..40 {
+        issued.push(manager.issue(&admin(), NewKey::service_account("x")).await.unwrap().record().id().clone());
+    }
+    let victims = issued.split_off(10);
+    disk.fill();
+    let mut done = 0;
+    for round in 0..800_u32 {
+        let id = issued[round as usize % 10].clone();
+        let later = Duration::from_secs(1_000_000 - u64::from(round));
+        for edit in [
+            UpdateKey::new().enabled(round % 2 == 0),
+            UpdateKey::new().enabled(round % 2 == 1),
+            UpdateKey::new().name(format!("{}", round % 2)),
+            UpdateKey::new().expires_at(t0() + later),
+            UpdateKey::new().metadata("note", "x".repeat(1_000)).metadata(format!("{}", round % 40), "x".repeat(1_000)),
+        ] {
+            done += usize::from(manager.edit(&admin(), id.clone(), edit).await.is_ok());
+        }
+    }
+    for id in victims {
+        manager.revoke(&admin(), id).await.unwrap_or_else(|error| panic!("after {done} edits: {error:?}"));
+    }
+}
