@@ -46,7 +46,8 @@ pub enum KeyField {
     Status,
     /// The permissions, [`FieldValue::Permissions`].
     Permissions,
-    /// The metadata, [`FieldValue::Metadata`]: the texts that differ. A change by SQL has all texts.
+    /// The metadata, [`FieldValue::Metadata`]: the texts that differ. A change by SQL has all
+    /// texts.
     Metadata,
     /// The first instant at which the key works, a [`FieldValue::Time`].
     NotBefore,

@@ -55,8 +55,8 @@ const AT_ONCE: usize = 8;
 /// The number of kinds of work.
 const KINDS: usize = 5;
 
-/// The limits over all actors, for each kind of work. For revocations and bulk changes, it is the sum
-/// of the limits of all queues, so only the queues limit them.
+/// The limits over all actors, for each kind of work. For revocations and bulk changes, it is the
+/// sum of the limits of all queues, so only the queues limit them.
 const OF_ALL: [usize; KINDS] = [64, 32, QUEUES * AT_ONCE, 32, QUEUES * AT_ONCE];
 
 // === impl ActorQueues, Turn ===

@@ -74,8 +74,8 @@ pub enum ManageError {
     /// The id of the key to import is invalid: see [`ImportKey::id`](super::ImportKey::id).
     #[error("an id must have 1 to 100 visible characters, no space or slash, and not be the name of a route")]
     Id,
-    /// The id, the name, the metadata, a permission or the reason of an imported key contains the text
-    /// of the key. All of these are stored and shown as they are.
+    /// The id, the name, the metadata, a permission or the reason of an imported key contains the
+    /// text of the key. All of these are stored and shown as they are.
     #[error("the id, the name, the metadata, a permission or the reason contains the text of the key: they are shown")]
     KeyShown,
     /// The import has too many keys.
@@ -88,8 +88,8 @@ pub enum ManageError {
     /// of the new key can act as the owner.
     #[error("the key {0} belongs to a user, and only that user may replace it")]
     NotOwner(KeyId),
-    /// The actor is confined to its own keys, so it issues no service-account key, chooses no id of a
-    /// key, and removes no user.
+    /// The actor is confined to its own keys, so it issues no service-account key, chooses no id of
+    /// a key, and removes no user.
     #[error("a caller confined to its own keys cannot issue service-account keys, choose ids or remove users")]
     OwnKeysOnly,
     /// The filter of a change of many keys has no condition. To change every key that the actor

@@ -95,8 +95,8 @@ impl ImportKey {
     /// Keeps this id: 1 to 100 visible characters, no space or slash, and not the name of a route
     /// of the management API such as `self`. The default is a new id.
     ///
-    /// The id may be that of a removed key, and the events of that key are kept. So an actor that is
-    /// confined to [its own keys](Actor::own_keys_only) cannot set it.
+    /// The id may be that of a removed key, and the events of that key are kept. So an actor that
+    /// is confined to [its own keys](Actor::own_keys_only) cannot set it.
     pub fn id(mut self, id: impl Into<KeyId>) -> Self {
         self.id = Some(id.into());
         self

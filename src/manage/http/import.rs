@@ -209,8 +209,8 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing
     String::deserialize(deserializer).map(|text| Some(Zeroizing::new(text)))
 }
 
-/// Deserializes the keys, without a copy, and one more than the maximum at most. The rest is skipped,
-/// so that a short text such as `[],` is not worth many times its length.
+/// Deserializes the keys, without a copy, and one more than the maximum at most. The rest is
+/// skipped, so that a short text such as `[],` is not worth many times its length.
 fn first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
     struct First;
 

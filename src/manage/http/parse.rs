@@ -18,8 +18,8 @@ use super::{bodies::Members, extract::ApiError};
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
-/// The text of a JSON body, to parse in place. It is wiped when it is dropped, since it may hold the
-/// text of a key.
+/// The text of a JSON body, to parse in place. It is wiped when it is dropped, since it may hold
+/// the text of a key.
 pub(super) struct BodyText(Bytes);
 
 /// A query string.

@@ -55,8 +55,8 @@ impl EventLog {
         EventCursor::new(self.lock().newest)
     }
 
-    /// Visits the events before this one, newest first, at most [`MAX_VISITS`]. Returns the last one
-    /// that it has visited, unless that is the oldest one or `visit` has had enough.
+    /// Visits the events before this one, newest first, at most [`MAX_VISITS`]. Returns the last
+    /// one that it has visited, unless that is the oldest one or `visit` has had enough.
     fn visit(&self, before: EventCursor, mut visit: impl FnMut(&KeyEvent) -> ControlFlow<()>) -> Option<EventCursor> {
         let events = self.lock();
         let end = events.kept.partition_point(|event| event.cursor() < Some(before));

@@ -177,9 +177,9 @@ impl SqliteStore {
         Ok(self.0.reserve.keep().is_ok())
     }
 
-    /// Returns whether this update may use the reserve: it revokes or disables the key, or takes all
-    /// permissions away. Its event is small, and no caller can repeat it for the same key without
-    /// an edit between, which needs other space.
+    /// Returns whether this update may use the reserve: it revokes or disables the key, or takes
+    /// all permissions away. Its event is small, and no caller can repeat it for the same key
+    /// without an edit between, which needs other space.
     async fn takes_access_away(&self, changed: &KeyRecord) -> Result<bool, sqlx::Error> {
         let Some(stored) = self.read(changed.id()).await? else { return Ok(false) };
         let (before, after) = (stored.permissions(), changed.permissions());

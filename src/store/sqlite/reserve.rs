@@ -1,7 +1,7 @@
 //! A file that reserves disk space for changes that take access away.
 //!
-//! Keys can be added and edited only while the file exists or can be created. A revocation that finds
-//! the disk full removes the file and uses its space.
+//! Keys can be added and edited only while the file exists or can be created. A revocation that
+//! finds the disk full removes the file and uses its space.
 
 use std::{
     fs,
@@ -54,7 +54,8 @@ impl Reserve {
         if self.exists() { Ok(()) } else { self.write() }
     }
 
-    /// Returns whether the file exists, or another program's file of this name, which is left alone.
+    /// Returns whether the file exists, or another program's file of this name, which is left
+    /// alone.
     pub(super) fn exists(&self) -> bool {
         fs::metadata(&self.0).is_ok_and(|file| match self.begins() {
             Some(Begins::Marked) => file.len() >= SIZE as u64,

@@ -28,8 +28,8 @@ async fn s05_a_search_by_text_reads_as_much_for_unknown_as_for_foreign_keys() {
     assert!(reads[0] == reads[1] && reads[0] == reads[2], "{reads:?}");
 }
 
-/// A page of a search ends after a number of rows, whatever they are. Its `next` names none that the
-/// actor does not see: here, keys of a long chain of replacements in another organization.
+/// A page of a search ends after a number of rows, whatever they are. Its `next` names none that
+/// the actor does not see: here, keys of a long chain of replacements in another organization.
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn s05_no_cursor_names_a_key_of_another_organization() {
