@@ -28,13 +28,13 @@ pub struct Migration {
     pub version: i64,
     /// The version of the oldest tables whose library works with the tables after this migration.
     pub works_with: i64,
-    /// The indexes to create before [`sql`](Self::sql), concurrently with reads and writes. SQLite
-    /// has none.
+    /// The indexes to create before [`sql`](Self::sql): in PostgreSQL concurrently with reads and
+    /// writes, in SQLite each in a transaction of its own.
     pub indexes: &'static [MigrationIndex],
     /// The statements, without the indexes and the version row.
     pub sql: &'static str,
     /// A statement that changes the rows with ids after its first parameter, up to its second. The
-    /// store runs it for 500 rows at a time, each time in a transaction of its own, before the
+    /// store runs it for 100 rows at a time, each time in a transaction of its own, before the
     /// version row is inserted.
     pub batch: Option<&'static str>,
     /// Creates the table with the version rows.

@@ -26,7 +26,7 @@ const VERSION_TABLE: &str = "create table if not exists api_keys_schema
     (version bigint primary key, works_with bigint not null)";
 
 /// The number of rows that one batch changes.
-const BATCH: i64 = 500;
+const BATCH: i64 = 100;
 
 /// An index for each combination of list conditions.
 ///

@@ -7,7 +7,7 @@ use sqlx::{
 };
 
 use crate::store::{
-    migration::Migration,
+    migration::{Migration, MigrationIndex},
     tables::{Tables, TablesError},
 };
 
@@ -18,17 +18,32 @@ pub(super) const MIGRATIONS: [Migration; 10] = [
     migration(4, 3, "").with_batch(include_str!("backfill.sql")),
     migration(5, 3, include_str!("5.sql")),
     migration(6, 3, include_str!("6.sql")),
-    migration(7, 3, include_str!("searches.sql")),
+    Migration { indexes: &SEARCHES, ..migration(7, 3, "") },
     migration(8, 3, include_str!("8.sql")),
     migration(9, 3, "").with_batch(include_str!("expired.sql")),
     migration(10, 3, include_str!("webhooks.sql")),
+];
+
+/// By chain of replacements, and in the order of the expiry and of the name.
+const SEARCHES: [MigrationIndex; 5] = [
+    MigrationIndex { name: "api_keys_by_lineage", definition: "(lineage, id)" },
+    MigrationIndex {
+        name: "api_keys_by_expiry",
+        definition: "(organization, expires_at, id) where expires_at is not null",
+    },
+    MigrationIndex {
+        name: "api_keys_by_expiry_everywhere",
+        definition: "(expires_at, id) where expires_at is not null",
+    },
+    MigrationIndex { name: "api_keys_by_name", definition: "(organization, name, id) where name is not null" },
+    MigrationIndex { name: "api_keys_by_name_everywhere", definition: "(name, id) where name is not null" },
 ];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema
     (version integer not null, works_with integer) strict";
 
 /// The number of rows that one batch changes.
-const BATCH: i64 = 500;
+const BATCH: i64 = 100;
 
 #[allow(clippy::cast_possible_wrap, reason = "there are few")]
 const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -37,15 +52,23 @@ const VERSION: i64 = MIGRATIONS.len() as i64;
 /// timeout of a change.
 const TURNS: u32 = 60;
 
-/// Migrates the tables: each migration in one transaction, and each batch of rows in another. The
+/// Migrates the tables. Each index, and each batch of rows, has a transaction of its own: while it
+/// runs, other processes wait. The
 /// versions are in a separate table, so the file may also hold other tables.
 pub(super) async fn run(writer: &SqlitePool, tables: &Tables) -> Result<(), sqlx::Error> {
     while !is_up_to_date(&mut *writer.acquire().await?, tables).await? {
         let mut change = turn(writer).await?;
-        let batch = statements(&mut change, tables).await?;
+        let in_steps = statements(&mut change, tables).await?;
         change.commit().await?;
-        if let Some((migration, batch)) = batch {
-            run_batches(writer, tables, batch).await?;
+        if let Some(migration) = in_steps {
+            for index in migration.indexes {
+                let mut change = turn(writer).await?;
+                sqlx::raw_sql(tables.sql(index.create(""))).execute(&mut *change).await?;
+                change.commit().await?;
+            }
+            if let Some(batch) = migration.batch {
+                run_batches(writer, tables, batch).await?;
+            }
             let mut change = turn(writer).await?;
             if stored(&mut change, tables).await? < migration.version {
                 sqlx::raw_sql(tables.sql(migration.version_row())).execute(&mut *change).await?;
@@ -56,11 +79,8 @@ pub(super) async fn run(writer: &SqlitePool, tables: &Tables) -> Result<(), sqlx
     Ok(())
 }
 
-/// Runs the migrations up to the next one with batches, and returns that one.
-async fn statements(
-    change: &mut SqliteConnection,
-    tables: &Tables,
-) -> Result<Option<(&'static Migration, &'static str)>, sqlx::Error> {
+/// Runs the migrations up to the next one with indexes or batches, and returns that one.
+async fn statements(change: &mut SqliteConnection, tables: &Tables) -> Result<Option<&'static Migration>, sqlx::Error> {
     refuse_foreign(change, tables).await?;
     sqlx::query(tables.sql(VERSION_TABLE)).execute(&mut *change).await?;
     if !has_column(change, tables, "works_with").await? {
@@ -70,8 +90,8 @@ async fn statements(
     }
     let version = stored(change, tables).await?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
-        if let Some(batch) = migration.batch {
-            return Ok(Some((migration, batch)));
+        if migration.batch.is_some() || !migration.indexes.is_empty() {
+            return Ok(Some(migration));
         }
         sqlx::raw_sql(tables.sql(migration.sql)).execute(&mut *change).await?;
         sqlx::raw_sql(tables.sql(migration.version_row())).execute(&mut *change).await?;
