@@ -14,7 +14,6 @@ mod header_credentials;
 mod paths;
 mod rejection_responses;
 mod slips;
-mod sweep_figures;
 
 #[cfg(feature = "admin-api")]
 mod actors;
@@ -32,5 +31,7 @@ mod postgres;
 mod registries;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod searches;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sweep_figures;
 #[cfg(feature = "sqlite")]
 mod sqlite;
