@@ -31,7 +31,7 @@ mod postgres;
 mod registries;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod searches;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod sweep_figures;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sweep_figures;
