@@ -23,7 +23,7 @@ use crate::support::t0;
 const KEYS: u32 = 1_000_000;
 /// The number of keys in a batch, as a sweep makes them.
 const BATCH: u32 = 10;
-/// The 99th percentile of the transactions of batches is below this.
+/// No transaction of a batch may take longer.
 const LONGEST: Duration = Duration::from_millis(50);
 const DAY: Duration = Duration::from_hours(24);
 
@@ -43,7 +43,7 @@ fn rows(digest: &str, number: &str, from: &str) -> String {
     )
 }
 
-/// Returns the 99th percentile of the times of the batches.
+/// Returns the time of the longest batch.
 async fn measure<R: KeyRegistry>(store: R, what: &str) -> Duration {
     let store = Arc::new(store);
     let record = KeyRecord::new("other", [7; 32]).with_organization("globex").with_owner(Owner::ServiceAccount);
@@ -106,7 +106,7 @@ async fn measure<R: KeyRegistry>(store: R, what: &str) -> Duration {
     println!("{what}: a sweep: {:.1?}, {swept:?}; another writer waited {waited:.1?} at most", begin.elapsed());
     assert_eq!((swept.disabled, swept.removed), (counted.disabled, counted.removed));
     assert!(swept.removed == u64::from(KEYS / 100), "{swept:?}");
-    slow
+    longest
 }
 
 #[cfg(feature = "sqlite")]
@@ -127,7 +127,7 @@ async fn figures_of_a_sweep_in_sqlite() {
     }
     drop(filling);
     // A writer of another process waits for the lock of the file, not for the checkpoint after a
-    // commit. It tries again after a pause, so that it may miss the moments between two batches.
+    // commit, which has made a batch take 0.4 s. It tries again after a pause.
     let is_done = Arc::new(AtomicBool::new(false));
     let probing = tokio::spawn({
         let is_done = Arc::clone(&is_done);
@@ -149,7 +149,8 @@ async fn figures_of_a_sweep_in_sqlite() {
     let waited = probing.await.unwrap();
     let (slow, longest) = (waited[waited.len() * 99 / 100], waited[waited.len() - 1]);
     println!("sqlite: another process waited for the lock: p99 {slow:.1?}, at most {longest:.1?}");
-    assert!(batch < LONGEST && slow < LONGEST, "a batch took {batch:.1?}, and another process waited {slow:.1?}");
+    assert!(batch < LONGEST, "a batch took {batch:.1?}");
+    assert!(longest < LONGEST, "another process waited {longest:.1?}");
 }
 
 #[cfg(feature = "postgres")]
@@ -162,6 +163,6 @@ async fn figures_of_a_sweep_in_postgres() {
     let store = database.store().await;
     let rows = rows("sha256(s.n::text::bytea)", "s.n", &format!("generate_series(1, {KEYS}) as s(n)"));
     database.sql(&format!("alter table api_keys disable trigger user; {rows}; alter table api_keys enable trigger user; analyze api_keys")).await;
-    let slow = measure(store, "postgres").await;
-    assert!(slow < LONGEST, "a batch took {slow:.1?}");
+    let longest = measure(store, "postgres").await;
+    assert!(longest < LONGEST, "a batch took {longest:.1?}");
 }

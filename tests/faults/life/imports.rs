@@ -81,8 +81,8 @@ fn m11_an_import_takes_no_more_memory_than_its_body_explains() {
     const MIB: u64 = 1 << 20;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let filled = |begin: &str, unit: &str, end: &str| {
-        let room = 4 * (1 << 20) - begin.len() - end.len() - 1;
-        format!("{begin}{}{end}", unit.repeat(room / unit.len()))
+        let space = 4 * (1 << 20) - begin.len() - end.len() - 1;
+        format!("{begin}{}{end}", unit.repeat(space / unit.len()))
     };
     for (body, status) in [
         (filled(r#"{"keys": ["#, r#"{"":0},"#, "0]}"), StatusCode::UNPROCESSABLE_ENTITY),

@@ -5,24 +5,15 @@ use serde_json::json;
 
 use super::{
     many::{api, issue},
-    page::{Page, open},
+    page::{Page, visit},
     search::see_rows,
 };
-use crate::browser::Browser;
-use crate::example::Example;
 
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn keys_are_imported_and_the_refused_ones_stay_to_be_corrected() {
-    let server = Example::start("dashboard");
-    let browser = Browser::start().await;
-    let page = open(&server, &browser).await;
-    let admin = server.keys["admin"].clone();
-    let walked = tokio::spawn(walk(page, admin)).await;
-    browser.client.clone().close().await.unwrap();
-    let log = server.errors();
-    server.stop();
-    assert!(!log.contains(&walked.unwrap()), "a key in the log");
+    let (key, log) = visit(walk).await;
+    assert!(!log.contains(&key), "a key in the log");
 }
 
 async fn walk(mut page: Page, admin: String) -> String {

@@ -5,24 +5,14 @@ use serde_json::{Value, json};
 
 use super::{
     curl,
-    page::{Page, open},
+    page::{Page, visit},
     search::see_rows,
 };
-use crate::browser::Browser;
-use crate::example::Example;
 
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn all_keys_that_match_are_changed_after_a_look_at_them() {
-    let server = Example::start("dashboard");
-    let browser = Browser::start().await;
-    let page = open(&server, &browser).await;
-    let admin = server.keys["admin"].clone();
-    let walked = tokio::spawn(walk(page, admin)).await;
-    browser.client.clone().close().await.unwrap();
-    let log = server.errors();
-    server.stop();
-    walked.unwrap();
+    let ((), log) = visit(walk).await;
     for (kind, keys) in [("Disabled", 7), ("Revoked", 8), ("Removed", 8)] {
         assert_eq!(log.matches(&format!("{kind} ")).count(), keys, "one event for each key: {log}");
     }

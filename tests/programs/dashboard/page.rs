@@ -189,6 +189,21 @@ impl Page {
     }
 }
 
+/// Starts the dashboard, and walks through its page with the admin's key. Returns what the walk has
+/// returned, and the log of the dashboard. A walk that fails leaves no browser behind.
+pub(super) async fn visit<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    walk: impl FnOnce(Page, String) -> F,
+) -> (T, String) {
+    let server = Example::start("dashboard");
+    let browser = Browser::start().await;
+    let page = open(&server, &browser).await;
+    let walked = tokio::spawn(walk(page, server.keys["admin"].clone())).await;
+    browser.client.clone().close().await.unwrap();
+    let log = server.errors();
+    server.stop();
+    (walked.unwrap(), log)
+}
+
 /// Opens a page of a running dashboard.
 pub(super) async fn open(server: &Example, browser: &Browser) -> Page {
     let client = browser.client.clone();

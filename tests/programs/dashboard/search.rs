@@ -5,25 +5,15 @@ use std::time::Duration;
 use fantoccini::Locator;
 
 use super::{
-    page::{Page, open},
+    page::{Page, visit},
     walk::create,
 };
-use crate::browser::Browser;
-use crate::example::Example;
 use crate::support::bounds::REPLY;
 
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn keys_are_searched_and_found_by_their_text() {
-    let server = Example::start("dashboard");
-    let browser = Browser::start().await;
-    let page = open(&server, &browser).await;
-    let admin = server.keys["admin"].clone();
-    let walked = tokio::spawn(walk(page, admin)).await;
-    browser.client.clone().close().await.unwrap();
-    let log = server.errors();
-    server.stop();
-    let key = walked.unwrap();
+    let (key, log) = visit(walk).await;
     assert!(!log.contains(&key), "a key in the log");
 }
 

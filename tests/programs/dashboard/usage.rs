@@ -6,24 +6,15 @@ use fantoccini::Locator;
 use tokio::time::Instant;
 
 use super::{
-    page::{Page, open},
+    page::{Page, visit},
     walk::create,
 };
-use crate::browser::Browser;
-use crate::example::Example;
 use crate::support::bounds::REPLY;
 
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn each_key_has_a_sparkline_of_its_usage() {
-    let server = Example::start("dashboard");
-    let browser = Browser::start().await;
-    let page = open(&server, &browser).await;
-    let admin = server.keys["admin"].clone();
-    let walked = tokio::spawn(walk(page, admin)).await;
-    browser.client.clone().close().await.unwrap();
-    server.stop();
-    walked.unwrap();
+    visit(walk).await;
 }
 
 async fn walk(mut page: Page, admin: String) {
