@@ -28,7 +28,7 @@ impl File {
         self.0.path().join(name)
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.0.path().join("keys/keys.db")
     }
 

@@ -25,8 +25,8 @@ pub(super) const MIGRATIONS: [Migration; 10] = [
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema
     (version bigint primary key, works_with bigint not null)";
 
-/// The number of rows that one batch changes.
-const BATCH: i64 = 100;
+/// The number of rows that one batch changes. Each adds an entry to every index.
+const BATCH: i64 = 25;
 
 /// An index for each combination of list conditions.
 ///

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, query::Query};
 use super::{
     PostgresStore, contains_nul,
     pool::{PooledConnection, Purpose},
-    search::visit,
+    search::search_page,
     statements,
     transaction::PostgresTransaction,
 };
@@ -19,8 +19,7 @@ use crate::{
     record::{KeyId, KeyRecord},
     store::{
         ChangeKind, ChangeScope, DayUsage, ExpiryClaim, IdempotencyRecord, JoinStore, KeyFilter, KeyPage,
-        RegistryChange, RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
-        search::{self, statement::Statement},
+        RegistryChange, RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row, search,
     },
 };
 
@@ -50,20 +49,18 @@ impl TransactionalStore for PostgresStore {
         if filter.texts().any(contains_nul) {
             return Ok(KeyPage::new(Vec::new(), None));
         }
-        let statement = Statement::new(filter);
         let work = async {
             let mut permit = self.pool.permit(Purpose::List).await?;
             loop {
                 let mut connection = self.pool.acquire(permit).await?;
-                let read = visit(&statement, &self.pool.tables, &mut connection).await;
+                let read = search_page(filter, &self.pool.tables, &mut connection).await;
                 match connection.finish(read) {
                     ControlFlow::Break(read) => return read,
                     ControlFlow::Continue(freed) => permit = freed,
                 }
             }
         };
-        let (rows, last) = self.pool.within(work).await?;
-        Ok(KeyPage::cut(row::records(&rows).await?, filter, last))
+        self.pool.within(work).await
     }
 
     async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {

@@ -1,14 +1,15 @@
 //! Searches in PostgreSQL: the order of each is that of one index only, and the sessions do not
 //! sort, so that no statistics lead to another one.
 
-use sqlx::{PgConnection, Postgres, QueryBuilder, postgres::PgRow};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::statements;
 use crate::{
     record::Owner,
     store::{
-        KeyFilter, KeyOrder, PageCursor,
+        KeyFilter, KeyOrder, KeyPage, row,
         search::{
+            Steps,
             conditions::Value,
             statement::{Dialect, IndexScan, Statement},
         },
@@ -16,20 +17,27 @@ use crate::{
     },
 };
 
-/// Reads the rows of a page, and where the page has stopped before the end.
-pub(super) async fn visit(
-    statement: &Statement<'_>,
+/// Reads a page, step by step.
+pub(super) async fn search_page(
+    filter: &KeyFilter,
     tables: &Tables,
     connection: &mut PgConnection,
-) -> Result<(Vec<PgRow>, Option<PageCursor>), sqlx::Error> {
-    let mut last = None;
-    if let Some(mut query) = statement.last_visit::<Postgres>() {
-        let row = tables.build(&mut query)?.fetch_optional(&mut *connection).await?;
-        last = row.map(|row| statement.cursor(&row)).transpose()?;
+) -> Result<KeyPage, sqlx::Error> {
+    let mut steps = Steps::new(filter);
+    loop {
+        let statement = Statement::new(&steps);
+        let mut last = None;
+        if let Some(mut query) = statement.last_visit::<Postgres>() {
+            let row = tables.build(&mut query)?.fetch_optional(&mut *connection).await?;
+            last = row.map(|row| statement.cursor(&row)).transpose()?;
+        }
+        let mut query = statement.page::<Postgres>(last.as_ref());
+        let rows = tables.build(&mut query)?.fetch_all(&mut *connection).await?;
+        let step = KeyPage::cut(row::records(&rows).await?, steps.step(), last);
+        if let Some(page) = steps.add(step) {
+            return Ok(page);
+        }
     }
-    let mut query = statement.page::<Postgres>(last.as_ref());
-    let rows = tables.build(&mut query)?.fetch_all(connection).await?;
-    Ok((rows, last))
 }
 
 impl Dialect for Postgres {

@@ -4,6 +4,11 @@
 pub(super) mod conditions;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 pub(super) mod statement;
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+mod steps;
+
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+pub(super) use steps::Steps;
 
 use super::{KeyFilter, KeyOrder, PageCursor, TransactionalStore};
 use crate::record::KeyRecord;
@@ -41,7 +46,7 @@ pub struct KeyPage {
     pub next: Option<PageCursor>,
 }
 
-/// The number of records that a page of a search reads at most, of which it returns those that
+/// The number of records that a page of [`Search`] reads at most, of which it returns those that
 /// match.
 pub(super) const MAX_VISITS: usize = 2000;
 

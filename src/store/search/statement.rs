@@ -1,13 +1,12 @@
 //! The statements of a search: one scan of an index, in the order of the filter.
 //!
-//! A page first reads where its scan ends after [`MAX_VISITS`] rows. It then compares the rows up
-//! to there with the conditions that the index does not cover. So a search that matches no row
-//! costs as much as one page, and its `next` continues.
+//! A step of a page first reads where its scan ends. It then compares the rows up to there with the
+//! conditions that the index does not cover, so it ends there even if it matches no row.
 
 use sqlx::{ColumnIndex, Database, Decode, QueryBuilder, Row, Type};
 
 use super::{
-    MAX_VISITS,
+    Steps,
     conditions::{Condition, Value, residual},
 };
 use crate::store::{KeyFilter, KeyOrder, PageCursor, TimeRange, filter::SortValue, row};
@@ -71,12 +70,15 @@ pub(in crate::store) trait Dialect: Database {
 pub(in crate::store) struct Statement<'f> {
     filter: &'f KeyFilter,
     scan: IndexScan,
+    /// The number of rows after which the scan ends.
+    visits: usize,
 }
 
 // === impl Statement ===
 
 impl<'f> Statement<'f> {
-    pub(in crate::store) fn new(filter: &'f KeyFilter) -> Self {
+    pub(in crate::store) fn new(steps: &'f Steps<'_>) -> Self {
+        let filter = steps.step();
         let everywhere = filter.all_organizations;
         let scan = match filter.order {
             KeyOrder::Newest | KeyOrder::Oldest if filter.lineage.is_some() => IndexScan::Lineage,
@@ -87,7 +89,7 @@ impl<'f> Statement<'f> {
             KeyOrder::Name if everywhere => IndexScan::NameEverywhere,
             KeyOrder::Name => IndexScan::Name,
         };
-        Self { filter, scan }
+        Self { filter, scan, visits: steps.visits() }
     }
 
     /// The statement that finds the last row to visit, as `id` and, in an order other than by id,
@@ -101,7 +103,7 @@ impl<'f> Statement<'f> {
             "" => "id".to_owned(),
             sort_column => format!("id, {sort_column} as sort_value"),
         };
-        let rows = i64::try_from(MAX_VISITS).unwrap_or(i64::MAX);
+        let rows = i64::try_from(self.visits).unwrap_or(i64::MAX);
         let mut query = self.query::<D>(&columns, None, &[], rows);
         query.push(" limit 1 offset ");
         D::bind(&mut query, Value::Number(rows - 1));

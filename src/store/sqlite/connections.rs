@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit},
     time::{sleep, timeout},
 };
 
@@ -22,12 +22,15 @@ use super::{
     migrations::{self, is_busy},
     reserve::{self, Reserve},
 };
-use crate::store::tables::Tables;
+use crate::{clock::Stopwatch, store::tables::Tables};
 
 /// How long an operation waits for a connection, or for another process.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest pause of a list that has waited for another one.
+const LIST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The number of concurrent lookups.
 const LOOKUPS: u32 = 4;
@@ -43,6 +46,8 @@ pub(super) struct Connections {
     pub(super) gets: SqlitePool,
     /// One connection for lists, which take long.
     lists: SqlitePool,
+    /// How long the last page of a list took. Its holder uses the connection.
+    last_page: Mutex<Duration>,
     queues: [Semaphore; QUEUES],
     /// One connection: writers wait for it in this process and block no reader of the file.
     pub(super) writer: SqlitePool,
@@ -58,6 +63,8 @@ pub(super) struct Connections {
 pub(super) struct ListTurn<'c> {
     pub(super) connection: PoolConnection<Sqlite>,
     _queue: SemaphorePermit<'c>,
+    stopwatch: Stopwatch,
+    last_page: MutexGuard<'c, Duration>,
 }
 
 // === impl Connections ===
@@ -102,6 +109,7 @@ impl Connections {
             lookups: pool(LOOKUPS, &opened).connect_with(options.clone()).await?,
             gets: pool(1, &opened).connect_lazy_with(options.clone()),
             lists: pool(1, &opened).connect_lazy_with(options),
+            last_page: Mutex::default(),
             queues: std::array::from_fn(|_| Semaphore::new(1)),
             writer,
             additions: Semaphore::new(1),
@@ -139,14 +147,29 @@ impl Connections {
 
     /// Acquires the connection for lists. Lists of one organization queue for its permit first, so
     /// another organization waits for one of them at most.
+    ///
+    /// A list that has waited for another one then pauses as long as that one took, at most
+    /// [`LIST_PAUSE`]. So key checks run between many lists.
     pub(super) async fn turn(&self, organization: Option<&str>) -> Result<ListTurn<'_>, sqlx::Error> {
         self.files.check()?;
         let turn = async {
             let queue = &self.queues[queue(organization)];
+            let waits = queue.available_permits() == 0 || self.last_page.try_lock().is_err();
             let queue = queue.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            Ok(ListTurn { connection: self.lists.acquire().await?, _queue: queue })
+            let last_page = self.last_page.lock().await;
+            if waits {
+                sleep(LIST_PAUSE.min(*last_page)).await;
+            }
+            let connection = self.lists.acquire().await?;
+            Ok(ListTurn { connection, _queue: queue, stopwatch: Stopwatch::start(), last_page })
         };
         timeout(OPERATION_TIMEOUT, turn).await.map_err(|_| sqlx::Error::PoolTimedOut)?
+    }
+}
+
+impl Drop for ListTurn<'_> {
+    fn drop(&mut self) {
+        *self.last_page = self.stopwatch.elapsed();
     }
 }
 

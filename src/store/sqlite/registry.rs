@@ -17,7 +17,7 @@ use crate::{
     store::{
         ChangeKind, ChangeScope, DayUsage, ExpiryClaim, IdempotencyRecord, JoinStore, KeyFilter, KeyPage,
         RegistryChange, RegistryError, TransactionalStore, UsageDelta, UtcDay, change, row,
-        search::{self, statement::Statement},
+        search::{self, Steps, statement::Statement},
     },
 };
 
@@ -39,17 +39,26 @@ impl TransactionalStore for SqliteStore {
     }
 
     async fn search_page(&self, filter: &KeyFilter) -> Result<KeyPage, sqlx::Error> {
-        let statement = Statement::new(filter);
         let tables = &self.0.tables;
         let mut turn = self.0.turn(filter.organization.as_deref()).await?;
-        let mut last = None;
-        if let Some(mut query) = statement.last_visit::<Sqlite>() {
-            let query = tables.build(&mut query)?.fetch_optional(&mut *turn.connection);
-            last = self.0.reading(query).await?.map(|row| statement.cursor(&row)).transpose()?;
-        }
-        let mut query = statement.page::<Sqlite>(last.as_ref());
-        let rows = self.0.reading(tables.build(&mut query)?.fetch_all(&mut *turn.connection)).await?;
-        Ok(KeyPage::cut(row::records(&rows).await?, filter, last))
+        let page = async {
+            let mut steps = Steps::new(filter);
+            loop {
+                let statement = Statement::new(&steps);
+                let mut last = None;
+                if let Some(mut query) = statement.last_visit::<Sqlite>() {
+                    let row = tables.build(&mut query)?.fetch_optional(&mut *turn.connection).await?;
+                    last = row.map(|row| statement.cursor(&row)).transpose()?;
+                }
+                let mut query = statement.page::<Sqlite>(last.as_ref());
+                let rows = tables.build(&mut query)?.fetch_all(&mut *turn.connection).await?;
+                let step = KeyPage::cut(row::records(&rows).await?, steps.step(), last);
+                if let Some(page) = steps.add(step) {
+                    return Ok(page);
+                }
+            }
+        };
+        self.0.reading(page).await
     }
 
     async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {

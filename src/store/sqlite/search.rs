@@ -81,7 +81,11 @@ impl Dialect for Sqlite {
 pub(super) fn plans() -> Vec<(String, Vec<&'static str>)> {
     use crate::{
         record::Owner,
-        store::{PageCursor, filter::SortValue, search::statement::Statement},
+        store::{
+            PageCursor,
+            filter::SortValue,
+            search::{Steps, statement::Statement},
+        },
     };
 
     let acme = || KeyFilter::organization("acme");
@@ -125,7 +129,8 @@ pub(super) fn plans() -> Vec<(String, Vec<&'static str>)> {
     let text = |query: Option<QueryBuilder<Sqlite>>| query.map(|query| query.sql().as_str().to_owned());
     let written = plans.into_iter().flat_map(|(filter, index)| {
         [filter.clone(), filter.with_revoked()].map(|filter| {
-            let statement = Statement::new(&filter);
+            let steps = Steps::new(&filter);
+            let statement = Statement::new(&steps);
             let count = if filter.revoked && filter.is_list() { 2 } else { 1 };
             let found = [text(statement.last_visit()), text(Some(statement.page(None)))];
             found.into_iter().flatten().map(|query| (query, vec![index; count])).collect::<Vec<_>>()
@@ -149,7 +154,7 @@ pub(super) fn plans() -> Vec<(String, Vec<&'static str>)> {
     ];
     let ending = ending.map(|(filter, last, index)| {
         let filter = filter.never_used();
-        let query = Statement::new(&filter).page::<Sqlite>(Some(&last));
+        let query = Statement::new(&Steps::new(&filter)).page::<Sqlite>(Some(&last));
         (query.sql().as_str().to_owned(), vec![index])
     });
     written.flatten().chain(ending).collect()

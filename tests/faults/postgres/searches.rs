@@ -75,7 +75,7 @@ async fn s02_a_search_reads_a_bounded_part_of_one_index_and_sorts_nothing() {
                 let counts = ["(actual rows=", "Rows Removed by Filter: "].map(|what| plan.split(what).skip(1));
                 let digits =
                     |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse::<u32>().unwrap();
-                assert!(counts.into_iter().flatten().map(digits).max().unwrap() <= 2000, "{filter:?}: {plan}");
+                assert!(counts.into_iter().flatten().map(digits).max().unwrap() <= 100, "{filter:?}: {plan}");
             }
         }
     }
