@@ -52,6 +52,10 @@ async fn tables_of_version_2_are_migrated_in_batches_with_their_keys() {
     let left = "select count(*) as count from api_keys where lineage is null or jsonb_typeof(metadata) <> 'object'";
     let left: i64 = sqlx::query(left).fetch_one(&mut session).await.unwrap().get("count");
     assert_eq!(left, 0);
+    // No transaction has changed, and locked, more rows than one batch has.
+    let most = "select max(rows) as most from (select count(*) as rows from api_keys group by xmin::text) as batches";
+    let most: i64 = sqlx::query(most).fetch_one(&mut session).await.unwrap().get("most");
+    assert!(most <= 25, "one transaction has changed {most} rows");
     // A change by hand still notifies.
     database.sql("update api_keys set metadata = '{}' where id = 'k000001'").await;
     let mut listener = sqlx::postgres::PgListener::connect(&database.url).await.unwrap();
