@@ -16,8 +16,17 @@ pub(crate) struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 pub(crate) struct Stopwatch(Instant);
 
 /// Converts monotonic instants to nanoseconds since a start, so that they fit into an atomic.
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) struct Timeline(Instant);
+
+/// The clocks of limits: a monotonic one for rates, and the wall clock for periods of the calendar.
+#[cfg(feature = "limits")]
+pub(crate) enum LimitClock {
+    System(Timeline),
+    /// A clock for tests, and the latest time that it has shown: rates need a time that never goes
+    /// back.
+    Own(Clock, std::sync::atomic::AtomicU64),
+}
 
 /// Rounds down to whole microseconds, the precision of every store.
 pub(crate) fn to_micros(instant: SystemTime) -> SystemTime {
@@ -75,7 +84,7 @@ impl Stopwatch {
     }
 }
 
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "limits"))]
 impl Timeline {
     pub(crate) fn start() -> Self {
         Self(monotonic())
@@ -85,20 +94,53 @@ impl Timeline {
         nanos(instant.duration_since(self.0))
     }
 
+    #[cfg(feature = "cache")]
     pub(crate) fn instant(&self, now: u64) -> Instant {
         self.0 + Duration::from_nanos(now)
     }
 }
 
+#[cfg(feature = "limits")]
+impl LimitClock {
+    pub(crate) fn system() -> Self {
+        Self::System(Timeline::start())
+    }
+
+    pub(crate) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self::Own(Clock::new(now), 0.into())
+    }
+
+    /// Returns nanoseconds that never go back.
+    #[inline]
+    pub(crate) fn monotonic(&self) -> u64 {
+        match self {
+            Self::System(timeline) => timeline.at(monotonic()),
+            Self::Own(clock, latest) => {
+                let now = nanos(clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+                latest.fetch_max(now, std::sync::atomic::Ordering::Relaxed).max(now)
+            }
+        }
+    }
+
+    /// Returns the seconds since 1970.
+    pub(crate) fn wall(&self) -> u64 {
+        let now = match self {
+            Self::System(_) => Clock::system().now(),
+            Self::Own(clock, _) => clock.now(),
+        };
+        now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+}
+
 /// Returns the monotonic time as an instant: comparing two instants is cheaper than converting one
 /// to nanoseconds.
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
 /// Returns the duration in nanoseconds. A `u64` holds 584 years.
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
 }

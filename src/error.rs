@@ -76,6 +76,15 @@ pub enum ConfigError {
     /// The header for the principal's id is not a header name, or it carries keys.
     #[error("forward_identity: {0:?} is not a header name, or a scheme reads keys from it: choose another name")]
     ForwardIdentity(String),
+    /// A limit has numbers out of range, or a name that cannot be used. Names the plan and the limit,
+    /// and says what to change.
+    #[cfg(feature = "limits")]
+    #[error("limits: {0}: {1}")]
+    Limit(String, String),
+    /// A plan is listed twice, has too many limits, or does not exist.
+    #[cfg(feature = "limits")]
+    #[error("plans: {0:?}: {1}")]
+    Plan(String, String),
     /// The list of environments is empty, so every key would be rejected.
     #[error("environments: the list is empty: name at least one, or leave out the call to accept all")]
     NoEnvironment,

@@ -122,6 +122,8 @@ mod head;
 mod http_date;
 pub mod key;
 pub mod layer;
+#[cfg(feature = "limits")]
+pub mod limit;
 pub mod manage;
 mod observe;
 #[cfg(feature = "utoipa")]
@@ -133,6 +135,7 @@ mod ready;
 mod record;
 pub mod rejection;
 pub mod scheme;
+mod sharded_arc;
 pub mod store;
 mod thread_index;
 #[cfg(feature = "webhooks")]

@@ -10,7 +10,6 @@ use super::{
     after_verify::AfterVerify,
     check::Checker,
     forward::IdentityHeader,
-    sharded_arc::ShardedArc,
 };
 use crate::{
     clock::Clock,
@@ -20,6 +19,7 @@ use crate::{
     record::{KeyRecord, LayerBounds, Validity},
     rejection::{RejectionFormat, Renderer},
     scheme::{Challenges, KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
+    sharded_arc::ShardedArc,
     store::ErasedStore,
 };
 
@@ -87,6 +87,8 @@ pub struct ApiKeyLayerBuilder {
     pub(super) expiry_header: Option<HeaderName>,
     pub(super) skip: Option<SkipPath>,
     pub(super) after_verify: AfterVerify,
+    #[cfg(feature = "limits")]
+    pub(super) limits: Option<crate::limit::Limits>,
     pub(super) observers: Observers,
     pub(super) when_built: Option<WhenBuilt>,
 }
@@ -116,6 +118,8 @@ impl ApiKeyLayerBuilder {
             expiry_header: None,
             skip: None,
             after_verify: AfterVerify::default(),
+            #[cfg(feature = "limits")]
+            limits: None,
             observers: observe::built_in(),
             when_built: None,
         }

@@ -30,7 +30,6 @@ mod observation;
 mod report;
 mod service;
 mod settings;
-mod sharded_arc;
 mod standalone;
 
 use std::{fmt, sync::Arc};
@@ -42,9 +41,10 @@ use http::Request;
 pub use service::ApiKeyService;
 use tower_layer::Layer;
 
-use crate::{principal::Principal, rejection::Rejection, scheme::SchemePolicy, store::KeyStore};
+use crate::{
+    principal::Principal, rejection::Rejection, scheme::SchemePolicy, sharded_arc::ShardedArc, store::KeyStore,
+};
 use admit::Authenticator;
-use sharded_arc::ShardedArc;
 use standalone::Authentication;
 
 /// Protects a service with API keys.

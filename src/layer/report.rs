@@ -11,13 +11,13 @@ use http::{
 use super::{
     admit::{Audience, Authenticator, HeadersToAdd, ResponseActions},
     observation::Observation,
-    sharded_arc::ArcShard,
 };
 use crate::{
     body::ResponseBody,
     clock::Stopwatch,
     observe::Decision,
     rejection::{Rejection, ResponseProtocol},
+    sharded_arc::ArcShard,
 };
 
 /// Follows a request to its end. Emits its decision once: when the response is ready, or when the

@@ -14,9 +14,8 @@ use super::{
     check::PendingLookup,
     future::{Pending, Waiting},
     report::Report,
-    sharded_arc::ShardedArc,
 };
-use crate::{ready::take_ready, rejection::ResponseProtocol};
+use crate::{ready::take_ready, rejection::ResponseProtocol, sharded_arc::ShardedArc};
 
 /// Authenticates requests for an inner service. [`ApiKeyLayer`](super::ApiKeyLayer) creates it. It
 /// is ready when the inner service is.

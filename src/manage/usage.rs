@@ -208,7 +208,9 @@ fn counted(problem: Problem) -> Option<Counted> {
     match problem {
         Problem::Forbidden | Problem::NotFound => Some(Counted::Forbidden),
         Problem::InvalidKey => Some(Counted::Rejected),
-        Problem::TooManyRequests => Some(Counted::Limited),
+        Problem::TooManyRequests | Problem::RateLimited | Problem::QuotaExceeded | Problem::ConcurrencyLimited => {
+            Some(Counted::Limited)
+        }
         Problem::MissingKey
         | Problem::MalformedCredential
         | Problem::AmbiguousCredential

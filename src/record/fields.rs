@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 use http::Extensions;
 
-use super::{History, KeyId, Owner, Status};
+use super::{History, KeyId, Limiting, Owner, Status};
 use crate::{key::KeyDigest, permission::Permissions};
 
 /// Ordered so that the fields of a check share one cache line with the counts of the `Arc`.
@@ -42,6 +42,8 @@ pub(crate) struct ColdFields {
     pub(crate) metadata: BTreeMap<String, String>,
     /// `None` if no field of it is set: a record without history does not allocate it.
     pub(crate) history: Option<Box<History>>,
+    /// `None` if no field of it is set.
+    pub(crate) limiting: Option<Box<Limiting>>,
     pub(crate) values: Values,
 }
 
@@ -103,6 +105,17 @@ impl Fields {
         *history = Some(changed).filter(|changed| **changed != History::default());
     }
 
+    pub(super) fn limiting(&self) -> Option<&Limiting> {
+        self.cold()?.limiting.as_deref()
+    }
+
+    pub(super) fn change_limiting(&mut self, change: impl FnOnce(&mut Limiting)) {
+        let limiting = &mut self.cold_mut().limiting;
+        let mut changed = limiting.take().unwrap_or_default();
+        change(&mut changed);
+        *limiting = Some(changed).filter(|changed| **changed != Limiting::default());
+    }
+
     /// Changes `not_before` or `expires_at`.
     pub(super) fn change_times(&mut self, change: impl FnOnce(&mut ColdFields)) {
         let cold = self.cold_mut();
@@ -130,6 +143,7 @@ impl Fields {
             mask: _,
             created_at: _,
             metadata: _,
+            limiting: _,
             values: _,
         } = self.cold_mut();
         let lineage = history.take().and_then(|history| history.lineage).or_else(|| Some(old.clone()));
@@ -177,6 +191,7 @@ impl fmt::Debug for Fields {
             use_count,
             metadata,
             history,
+            limiting,
             values: _,
         } = cold.as_deref().unwrap_or(&defaults);
         f.debug_struct("KeyRecord")
@@ -197,6 +212,7 @@ impl fmt::Debug for Fields {
             .field("use_count", use_count)
             .field("metadata", metadata)
             .field("history", history)
+            .field("limiting", limiting)
             .finish_non_exhaustive()
     }
 }

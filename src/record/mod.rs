@@ -5,6 +5,7 @@ mod fields;
 mod getters;
 mod history;
 mod identity;
+mod limiting;
 mod setters;
 mod thread_cache;
 mod verify;
@@ -19,6 +20,7 @@ pub(crate) use fields::Fields;
 pub(crate) use history::History;
 pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
+pub(crate) use limiting::Limiting;
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
 pub(crate) use verify::{LayerBounds, Obstacle, Validity, Verified, end_under};
 

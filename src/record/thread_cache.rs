@@ -26,7 +26,12 @@ pub(super) enum Handle {
 }
 
 /// A record with a reference count that belongs to one thread.
-pub(super) struct LocalArc(Arc<Fields>);
+pub(super) struct LocalArc {
+    fields: Arc<Fields>,
+    /// The limits of the record, with their counts.
+    #[cfg(feature = "limits")]
+    metered: std::sync::OnceLock<Box<crate::limit::Metered>>,
+}
 
 /// The records that one thread found recently. The last byte of a digest selects the slot of its
 /// record.
@@ -69,7 +74,7 @@ impl<S: Copy, const SLOTS: usize> ThreadCache<S, SLOTS> {
             return None;
         }
         let held = slot.held.take()?;
-        let record = (held.0.digest == *digest).then(|| {
+        let record = (held.fields.digest == *digest).then(|| {
             slot.candidate.set(ptr::null());
             KeyRecord(Handle::Local(Arc::clone(&held)))
         });
@@ -82,8 +87,8 @@ impl<S: Copy, const SLOTS: usize> ThreadCache<S, SLOTS> {
         let slot = self.slot(&found.digest);
         let old = slot.held.take();
         let local = match &old {
-            Some(held) if Arc::ptr_eq(&held.0, &found) => Arc::clone(held),
-            _ if slot.candidate.get() == Arc::as_ptr(&found) => Arc::new(LocalArc(found)),
+            Some(held) if Arc::ptr_eq(&held.fields, &found) => Arc::clone(held),
+            _ if slot.candidate.get() == Arc::as_ptr(&found) => Arc::new(LocalArc::new(found)),
             _ => {
                 slot.candidate.set(Arc::as_ptr(&found));
                 slot.held.set(old);
@@ -133,13 +138,33 @@ impl Generation {
     }
 }
 
-// === impl Handle ===
+// === impl LocalArc, Handle ===
+
+impl LocalArc {
+    fn new(fields: Arc<Fields>) -> Self {
+        Self {
+            fields,
+            #[cfg(feature = "limits")]
+            metered: std::sync::OnceLock::new(),
+        }
+    }
+}
 
 impl Handle {
+    /// Returns where to keep the limits of the record, if it is in the cache of a thread.
+    #[cfg(feature = "limits")]
+    #[inline]
+    pub(super) fn metered(&self) -> Option<&std::sync::OnceLock<Box<crate::limit::Metered>>> {
+        match self {
+            Self::Shared(_) => None,
+            Self::Local(local) => Some(&local.metered),
+        }
+    }
+
     pub(super) fn into_fields(self) -> Arc<Fields> {
         match self {
             Self::Shared(fields) => fields,
-            Self::Local(local) => Arc::clone(&local.0),
+            Self::Local(local) => Arc::clone(&local.fields),
         }
     }
 }
@@ -151,7 +176,7 @@ impl Deref for Handle {
     fn deref(&self) -> &Fields {
         match self {
             Self::Shared(fields) => fields,
-            Self::Local(local) => &local.0,
+            Self::Local(local) => &local.fields,
         }
     }
 }

@@ -13,6 +13,9 @@
 //! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`         | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope` for Bearer | 7 |
 //! | `ForeignResourceHidden`, `NotFound`                       | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
 //! | `TooManyRequests`                                         | `TooManyRequests`      | 429    | `TOO_MANY_REQUESTS`    | none; `Retry-After`             | 8    |
+//! | `RateLimited`                                             | `RateLimited`          | 429    | `RATE_LIMITED`         | none; `Retry-After`             | 8    |
+//! | `QuotaExceeded`                                           | `QuotaExceeded`        | 429    | `QUOTA_EXCEEDED`       | none; `Retry-After`             | 8    |
+//! | `ConcurrencyLimited`                                      | `ConcurrencyLimited`   | 429    | `CONCURRENCY_LIMITED`  | none; `Retry-After: 1`          | 8    |
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
 //! | `StoreFailed`, `StoreTimeout`, `CheckUnavailable`         | `Unavailable`          | 503    | `UNAVAILABLE`          | none; `Retry-After: 1`          | 14   |
 //!
@@ -70,6 +73,14 @@
 //! There is no such resource.
 //! ## too-many-requests
 //! The caller has sent too many requests. Try again after the time in `Retry-After`.
+//! ## rate-limited
+//! The key has sent too many requests in a short time. `violated-policies` names the limits, and
+//! `Retry-After` says when a request passes again.
+//! ## quota-exceeded
+//! The key has used up its quota for the present day, week or month. It is full again when the next
+//! one begins, after the time in `Retry-After`.
+//! ## concurrency-limited
+//! The key has too many requests at the same time. Try again when one of them has ended.
 //! ## internal
 //! The service is not set up correctly. Its log says why.
 //! ## unavailable
@@ -147,6 +158,7 @@ struct RejectionDetails {
     detail: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
     headers: Option<Box<HeaderMap>>,
+    violated: Vec<Box<str>>,
 }
 
 impl Rejection {
@@ -196,6 +208,20 @@ impl Rejection {
             self.rare.get_or_insert_default().missing = missing;
         }
         self
+    }
+
+    /// Returns a rejection with 429, for limits with these names that are full.
+    #[cfg(feature = "limits")]
+    pub(crate) fn limited(reason: Reason, violated: Vec<Box<str>>, after: Option<Duration>) -> Self {
+        let mut rejection = Self::new(reason);
+        let rare = rejection.rare.get_or_insert_default();
+        (rare.retry_after, rare.violated) = (after, violated);
+        rejection
+    }
+
+    /// Returns the names of the limits that rejected the request.
+    pub fn violated_limits(&self) -> impl Iterator<Item = &str> {
+        self.rare.iter().flat_map(|rare| &rare.violated).map(|name| &**name)
     }
 
     /// Replaces the body in problem+json.

@@ -84,6 +84,15 @@ problems! {
     /// 429: the caller has sent too many requests.
     TooManyRequests => "too_many_requests", TOO_MANY_REQUESTS, 8, "TOO_MANY_REQUESTS", "too-many-requests",
         "Too many requests", "Too many requests were sent. Try again later.";
+    /// 429: a rate is used up.
+    RateLimited => "rate_limited", TOO_MANY_REQUESTS, 8, "RATE_LIMITED", "rate-limited",
+        "Rate limited", "The API key has sent too many requests in a short time. Try again later.";
+    /// 429: a quota is used up.
+    QuotaExceeded => "quota_exceeded", TOO_MANY_REQUESTS, 8, "QUOTA_EXCEEDED", "quota-exceeded",
+        "Quota exceeded", "The API key has used up its quota. Try again in its next period.";
+    /// 429: too many requests run at the same time.
+    ConcurrencyLimited => "concurrency_limited", TOO_MANY_REQUESTS, 8, "CONCURRENCY_LIMITED", "concurrency-limited",
+        "Too many requests at once", "The API key has too many requests at the same time. Try again when one has ended.";
     /// 500: the service is not set up correctly.
     Internal => "internal", INTERNAL_SERVER_ERROR, 13, "INTERNAL_ERROR", "internal",
         "Internal error", "The service is not set up correctly.";
@@ -152,6 +161,9 @@ impl Problem {
             | Self::Forbidden
             | Self::NotFound
             | Self::TooManyRequests
+            | Self::RateLimited
+            | Self::QuotaExceeded
+            | Self::ConcurrencyLimited
             | Self::Internal => None,
         }
     }

@@ -85,6 +85,12 @@ reasons! {
     /// The caller exceeded a limit of the application:
     /// [`Rejection::too_many_requests`](super::Rejection::too_many_requests).
     TooManyRequests => "too_many_requests", TooManyRequests;
+    /// A rate of the key's plan is used up.
+    RateLimited => "rate_limited", RateLimited;
+    /// A quota of the key's plan is used up.
+    QuotaExceeded => "quota_exceeded", QuotaExceeded;
+    /// Too many requests run at the same time, by the key's plan.
+    ConcurrencyLimited => "concurrency_limited", ConcurrencyLimited;
     /// The store returned an error, or panicked.
     StoreFailed => "store_failed", Unavailable;
     /// The store did not answer within the deadline.

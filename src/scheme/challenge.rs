@@ -98,6 +98,9 @@ impl Bearer {
             Problem::MissingKey
             | Problem::NotFound
             | Problem::TooManyRequests
+            | Problem::RateLimited
+            | Problem::QuotaExceeded
+            | Problem::ConcurrencyLimited
             | Problem::Internal
             | Problem::Unavailable => None,
         }

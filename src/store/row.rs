@@ -136,6 +136,7 @@ where
         use_count,
         metadata,
         history,
+        limiting: _, // TODO columns
         values: _,
     } = cold.as_deref().unwrap_or(&defaults);
     let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =

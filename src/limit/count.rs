@@ -1,0 +1,101 @@
+//! Counts, and how a request is charged to several of them: to all or to none.
+//!
+//! A request first reads all of its counts. It is rejected if one of them is full, and has then
+//! changed nothing. Otherwise it charges one after the other, each by compare-and-swap. If a count
+//! has become full meanwhile, it undoes its earlier charges. So no count ever exceeds its limit, and
+//! a rejected request leaves no charge behind.
+//!
+//! This file takes its atomics from its parent module: `tests/behaviour/limits/interleavings.rs`
+//! replaces them with loom's.
+
+use super::{
+    atomics::{AtomicU64, Ordering},
+    gcra::Full,
+    rule::{Now, Rule},
+};
+
+/// The count of one limit for one subject.
+#[derive(Debug)]
+pub(super) struct Count(AtomicU64);
+
+/// A charge to one count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Charge<'c> {
+    pub(super) count: &'c Count,
+    pub(super) rule: Rule,
+    pub(super) cost: u64,
+    /// The cost of the request, of which `cost` is a part.
+    pub(super) whole: u64,
+}
+
+/// The number of limits that one request is charged to at most.
+pub(super) const MOST_CHARGES: usize = 8;
+
+/// The states of the counts before and after their charges, in the order of the charges.
+pub(super) type Charged = [[u64; 2]; MOST_CHARGES];
+
+impl Count {
+    pub(super) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(super) fn state(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Changes the state. Returns the old and the new one.
+    pub(super) fn change<E>(&self, change: impl Fn(u64) -> Result<u64, E>) -> Result<[u64; 2], E> {
+        let mut state = self.state();
+        loop {
+            let new = change(state)?;
+            match self.0.compare_exchange_weak(state, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok([state, new]),
+                Err(newer) => state = newer,
+            }
+        }
+    }
+}
+
+impl Charge<'_> {
+    fn admit(&self, state: u64, now: Now) -> Result<u64, Full> {
+        self.rule.admit(state, now, self.cost, self.whole)
+    }
+
+    /// Removes the charge. `charged` is the state before and after it.
+    pub(super) fn undo(&self, charged: [u64; 2], now: Now) {
+        let undo = |state| Ok::<_, std::convert::Infallible>(self.rule.undo(state, charged, now, self.cost));
+        let Ok(_) = self.count.change(undo);
+    }
+
+    /// Returns why the request does not pass, if this count is full.
+    pub(super) fn full(&self, now: Now) -> Option<Full> {
+        self.admit(self.count.state(), now).err()
+    }
+}
+
+/// Charges all of the counts, or none. Returns whether it has charged them. `later` reads the time
+/// again: a part of a charge that is undone may be over by then.
+#[inline]
+pub(super) fn take<'c>(
+    charges: impl Iterator<Item = Charge<'c>> + Clone,
+    now: Now,
+    charged: &mut Charged,
+    later: impl Fn() -> Now,
+) -> bool {
+    if charges.clone().any(|charge| charge.full(now).is_some()) {
+        return false;
+    }
+    for (number, charge) in charges.clone().enumerate() {
+        match charge.count.change(|state| charge.admit(state, now)) {
+            Ok(states) => charged[number] = states,
+            Err(_) => {
+                let now = later();
+                for (charge, charged) in charges.take(number).zip(charged.iter()) {
+                    charge.undo(*charged, now);
+                }
+                return false;
+            }
+        }
+    }
+    true
+}

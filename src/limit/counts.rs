@@ -1,0 +1,164 @@
+//! All counts of a process, by limit and subject.
+//!
+//! Only keys that were verified get a count. A count that equals a new one is removed, so memory
+//! grows with the subjects whose limits are not full, and never with unknown keys.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hash},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use hashbrown::{HashTable, hash_table::Entry};
+
+use super::{
+    count::Count,
+    plans::Subject,
+    rule::{Kind, Now, Rule},
+};
+use crate::record::{KeyRecord, Owner};
+
+/// The counts, in shards: the hash of a count selects its shard.
+pub(super) struct Counts {
+    shards: Box<[Shard]>,
+    /// Two seeds for a hash of 128 bits, which no caller can predict.
+    seeds: [RandomState; 2],
+    /// The shard to sweep next.
+    hand: AtomicUsize,
+    /// When to sweep it, in nanoseconds.
+    next_sweep: AtomicU64,
+}
+
+type Shard = Mutex<HashTable<Arc<Counted>>>;
+
+/// A count, and what identifies it.
+#[derive(Debug)]
+pub(super) struct Counted {
+    id: CountId,
+    pub(super) count: Count,
+}
+
+/// A hash of the limit and the subject. The lowest bits of its second half hold the kind of the
+/// rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CountId([u64; 2]);
+
+const SHARDS: usize = 1024;
+
+/// The pause between the sweeps of two shards. A whole round takes two seconds.
+const PAUSE: u64 = 2_000_000;
+
+/// A shard keeps room for so many counts, even if it is empty.
+const KEPT: usize = 8;
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            seeds: [RandomState::new(), RandomState::new()],
+            hand: AtomicUsize::new(0),
+            next_sweep: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the count of a limit for the subject of a record, and creates it if there is none.
+    pub(super) fn get_or_insert(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> Arc<Counted> {
+        let id = self.id(limit, rule, subject, record);
+        let mut shard = self.shard(id);
+        match shard.entry(id.0[0], |counted| counted.id == id, |counted| counted.id.0[0]) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => {
+                let counted = Arc::new(Counted { id, count: Count::new() });
+                place.insert(Arc::clone(&counted));
+                counted
+            }
+        }
+    }
+
+    /// Returns the state of a count; 0 if there is none.
+    pub(super) fn state(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> u64 {
+        let id = self.id(limit, rule, subject, record);
+        let shard = self.shard(id);
+        shard.find(id.0[0], |counted| counted.id == id).map_or(0, |counted| counted.count.state())
+    }
+
+    /// Removes the counts of one shard that equal new ones, if it is time to. `read` reads both
+    /// clocks.
+    #[inline]
+    pub(super) fn sweep(&self, now: Now, read: impl Fn() -> Now) {
+        let due = self.next_sweep.load(Ordering::Relaxed);
+        if now.monotonic >= due {
+            self.sweep_next(due, read());
+        }
+    }
+
+    #[cold]
+    fn sweep_next(&self, due: u64, now: Now) {
+        let next = now.monotonic.saturating_add(PAUSE);
+        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return; // Another thread sweeps.
+        }
+        let mut shard = lock(&self.shards[self.hand.fetch_add(1, Ordering::Relaxed) % SHARDS]);
+        // A count that somebody holds may be about to be charged.
+        shard.retain(|counted| Arc::strong_count(counted) > 1 || !counted.is_fresh(now));
+        if shard.capacity() > KEPT && shard.len() < shard.capacity() / 4 {
+            let kept = shard.len() * 2;
+            shard.shrink_to(kept, |counted| counted.id.0[0]);
+        }
+    }
+
+    /// Returns the number of counts.
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    fn shard(&self, id: CountId) -> MutexGuard<'_, HashTable<Arc<Counted>>> {
+        // The table uses the other half of the hash.
+        #[allow(clippy::cast_possible_truncation, reason = "the rest selects a shard")]
+        let number = (id.0[1] >> 32) as usize % SHARDS;
+        lock(&self.shards[number])
+    }
+
+    /// The identity of a rate includes its numbers: a change of them begins a new count. A count of
+    /// the old numbers would otherwise lock a caller out for as long as the old burst takes.
+    fn id(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> CountId {
+        let numbers = match rule {
+            Rule::Rate(rate) => Some(rate),
+            Rule::Quota { .. } | Rule::Concurrency { .. } => None,
+        };
+        let identity = (limit, numbers, SubjectId::of(subject, record));
+        let [first, second] = [&self.seeds[0], &self.seeds[1]].map(|seed| seed.hash_one(&identity));
+        CountId([first, second & !Kind::MASK | rule.kind() as u64])
+    }
+}
+
+/// What identifies the subject of a limit.
+#[derive(Hash)]
+enum SubjectId<'r> {
+    Key(&'r str),
+    Owner(Option<&'r str>, &'r Owner),
+    Organization(&'r str),
+}
+
+impl<'r> SubjectId<'r> {
+    fn of(subject: Subject, record: &'r KeyRecord) -> Self {
+        match (subject, record.owner(), record.organization()) {
+            (Subject::Owner, Some(owner), organization) => Self::Owner(organization, owner),
+            (Subject::Organization, _, Some(organization)) => Self::Organization(organization),
+            _ => Self::Key(record.meter().as_str()),
+        }
+    }
+}
+
+impl Counted {
+    fn is_fresh(&self, now: Now) -> bool {
+        Kind::of(self.id.0[1]).is_fresh(self.count.state(), now)
+    }
+}
+
+fn lock(shard: &Shard) -> MutexGuard<'_, HashTable<Arc<Counted>>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,165 @@
+//! What a limit does to its count: a rate, a quota, or a number of requests at the same time.
+//!
+//! A count is one `u64`. Numbers in, a verdict out: this file knows no clock and no other thread.
+
+use super::{
+    calendar::{DAY, Period},
+    gcra::{Full, Gcra},
+};
+
+/// The rule of one limit for one subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    Rate(Gcra),
+    Quota { most: u64, period: Period },
+    Concurrency { most: u64 },
+}
+
+/// The kind of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Rate = 0,
+    Quota = 1,
+    Concurrency = 2,
+}
+
+/// The time of a charge, read once for all limits of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Now {
+    /// Nanoseconds on the monotonic clock.
+    pub(super) monotonic: u64,
+    /// Seconds since 1970, or 0 if no limit of the request is a quota.
+    pub(super) wall: u64,
+}
+
+/// The bits of a quota's state that count requests. The other bits have the day that ends its
+/// period.
+const COUNT_BITS: u32 = 44;
+
+/// The largest number of a quota, and of a concurrency limit.
+pub(super) const MOST: u64 = (1 << COUNT_BITS) - 1;
+
+impl Rule {
+    /// Returns the state after a charge of `cost`, which is a part of the request's `whole` cost.
+    #[inline]
+    pub(super) fn admit(self, state: u64, now: Now, cost: u64, whole: u64) -> Result<u64, Full> {
+        match self {
+            Self::Rate(rate) => rate.admit(state, now.monotonic, cost, whole),
+            Self::Quota { most, period } => {
+                let (end, used) = in_period(state, now, period);
+                match used.checked_add(cost) {
+                    _ if whole > most => Err(Full::Forever),
+                    Some(used) if used <= most => Ok(pack(end, used)),
+                    _ => Err(Full::For(seconds(until(end, now)))),
+                }
+            }
+            Self::Concurrency { most } => match state.checked_add(1) {
+                _ if most == 0 => Err(Full::Forever),
+                Some(state) if state <= most => Ok(state),
+                _ => Err(Full::For(0)),
+            },
+        }
+    }
+
+    /// Returns the state after a charge for what is already done. It may go over the limit.
+    pub(super) fn charge(self, state: u64, now: Now, cost: u64) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.charge(state, now.monotonic, cost),
+            Self::Quota { period, .. } => {
+                let (end, used) = in_period(state, now, period);
+                pack(end, used.saturating_add(cost).min(MOST))
+            }
+            Self::Concurrency { .. } => state,
+        }
+    }
+
+    /// Returns the state without a charge of `cost`, which has changed it from `before` to
+    /// `charged`.
+    pub(super) fn undo(self, state: u64, [before, charged]: [u64; 2], now: Now, cost: u64) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.undo(state, [before, charged], now.monotonic),
+            Self::Quota { .. } if unpack(state).0 == unpack(charged).0 => state - cost.min(unpack(state).1),
+            Self::Quota { .. } => state,
+            Self::Concurrency { .. } => state.saturating_sub(1),
+        }
+    }
+
+    /// Returns how many requests of cost 1 pass now.
+    pub(super) fn remaining(self, state: u64, now: Now) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.remaining(state, now.monotonic),
+            Self::Quota { most, period } => most.saturating_sub(in_period(state, now, period).1),
+            Self::Concurrency { most } => most.saturating_sub(state),
+        }
+    }
+
+    /// Returns when the limit is full again, in nanoseconds from now. `None` for a number of
+    /// requests at the same time, which ends when they do.
+    pub(super) fn refills_after(self, state: u64, now: Now) -> Option<u64> {
+        match self {
+            Self::Rate(_) => Some(state.saturating_sub(now.monotonic)),
+            Self::Quota { period, .. } => Some(seconds(until(in_period(state, now, period).0, now))),
+            Self::Concurrency { .. } => None,
+        }
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Rate(_) => Kind::Rate,
+            Self::Quota { .. } => Kind::Quota,
+            Self::Concurrency { .. } => Kind::Concurrency,
+        }
+    }
+}
+
+impl Kind {
+    /// The bits that hold a kind.
+    pub(super) const MASK: u64 = 0b11;
+
+    /// Returns the kind in the bits of [`MASK`](Self::MASK).
+    pub(super) fn of(bits: u64) -> Self {
+        match bits & Self::MASK {
+            0 => Self::Rate,
+            1 => Self::Quota,
+            _ => Self::Concurrency,
+        }
+    }
+
+    /// Returns whether a count in this state equals a new one.
+    pub(super) fn is_fresh(self, state: u64, now: Now) -> bool {
+        match self {
+            Self::Rate => state <= now.monotonic,
+            Self::Quota => {
+                let (end, used) = unpack(state);
+                used == 0 || u64::from(end) <= now.wall / DAY
+            }
+            Self::Concurrency => state == 0,
+        }
+    }
+}
+
+/// Returns the end of the present period, and what is used of it. A clock that went back stays in
+/// the later period.
+fn in_period(state: u64, now: Now, period: Period) -> (u32, u64) {
+    let (end, used) = unpack(state);
+    let today = u32::try_from(now.wall / DAY).unwrap_or(u32::MAX);
+    if today < end { (end, used) } else { (period.end(today), 0) }
+}
+
+fn until(end: u32, now: Now) -> u64 {
+    (u64::from(end) * DAY).saturating_sub(now.wall)
+}
+
+fn seconds(seconds: u64) -> u64 {
+    seconds.saturating_mul(1_000_000_000)
+}
+
+fn pack(end: u32, used: u64) -> u64 {
+    u64::from(end) << COUNT_BITS | used
+}
+
+fn unpack(state: u64) -> (u32, u64) {
+    #[allow(clippy::cast_possible_truncation, reason = "20 bits are left")]
+    let end = (state >> COUNT_BITS) as u32;
+    (end, state & MOST)
+}

@@ -1,0 +1,79 @@
+//! What limits a key: its plan, numbers of its own, and the meter that counts its requests.
+
+use std::collections::BTreeMap;
+
+use super::{KeyId, KeyRecord};
+
+/// The fields that limits use. Limits are in the feature `limits`, but every store keeps the fields.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Limiting {
+    pub(crate) plan: Option<Box<str>>,
+    /// The numbers that replace those of the plan, by the names of its limits. `None` removes a
+    /// limit.
+    pub(crate) numbers: BTreeMap<Box<str>, Option<u64>>,
+    /// `None` for a key that counts by its lineage.
+    pub(crate) meter: Option<KeyId>,
+}
+
+impl KeyRecord {
+    /// Sets the plan of the key, by its name. A key without a plan has the default plan, or no
+    /// limits.
+    #[must_use]
+    pub fn with_plan(self, plan: impl Into<Option<String>>) -> Self {
+        self.edit(|fields| fields.change_limiting(|limiting| limiting.plan = plan.into().map(Into::into)))
+    }
+
+    /// Replaces the number of one limit of the plan, by its name: how many requests it admits. With
+    /// 0 it admits none; with `None` the key does not have this limit.
+    ///
+    /// ```
+    /// use tower_api_key::KeyRecord;
+    ///
+    /// let record = KeyRecord::new("k1", [7; 32]).with_plan("pro".to_owned()).with_limit("daily", 50_000).with_limit("burst", None);
+    /// assert_eq!(record.plan(), Some("pro"));
+    /// assert_eq!(record.limits().collect::<Vec<_>>(), [("burst", None), ("daily", Some(50_000))]);
+    /// ```
+    #[must_use]
+    pub fn with_limit(self, name: impl Into<String>, number: impl Into<Option<u64>>) -> Self {
+        self.edit(|fields| {
+            fields.change_limiting(|limiting| {
+                limiting.numbers.insert(name.into().into(), number.into());
+            });
+        })
+    }
+
+    /// Sets the meter that counts the requests of the key: the lineage of another key, with which it
+    /// shares the limits of one key.
+    #[must_use]
+    pub fn with_meter(self, meter: impl Into<Option<KeyId>>) -> Self {
+        self.edit(|fields| fields.change_limiting(|limiting| limiting.meter = meter.into()))
+    }
+
+    /// Returns the plan of the key.
+    pub fn plan(&self) -> Option<&str> {
+        self.0.limiting()?.plan.as_deref()
+    }
+
+    /// Returns the limits whose numbers differ from the plan, with their numbers, by name.
+    pub fn limits(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
+        let numbers = self.0.limiting().map(|limiting| &limiting.numbers);
+        numbers.into_iter().flatten().map(|(name, number)| (&**name, *number))
+    }
+
+    /// Returns the meter that counts the requests of the key. It is the key's lineage, which the
+    /// keys that replace it inherit, unless another one is set.
+    pub fn meter(&self) -> &KeyId {
+        self.0.limiting().and_then(|limiting| limiting.meter.as_ref()).unwrap_or_else(|| self.lineage())
+    }
+
+    #[cfg(feature = "limits")]
+    #[inline]
+    pub(crate) fn metered(&self) -> Option<&std::sync::OnceLock<Box<crate::limit::Metered>>> {
+        self.0.metered()
+    }
+
+    #[cfg(feature = "limits")]
+    pub(crate) fn limiting(&self) -> Option<&Limiting> {
+        self.0.limiting()
+    }
+}
