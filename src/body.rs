@@ -36,6 +36,7 @@ pin_project! {
         Inner {
             #[pin]
             body: B,
+            held: Held,
         },
         Refusal {
             bytes: Bytes,
@@ -43,9 +44,17 @@ pin_project! {
     }
 }
 
+/// What a response holds until its body has ended: its places in limits on requests at the same
+/// time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held {
+    #[cfg(feature = "limits")]
+    pub(crate) _permit: Option<crate::limit::Permit>,
+}
+
 impl<B> ResponseBody<B> {
-    pub(crate) fn inner(body: B) -> Self {
-        let source = Source::Inner { body };
+    pub(crate) fn inner(body: B, held: Held) -> Self {
+        let source = Source::Inner { body, held };
         Self { source }
     }
 
@@ -72,7 +81,7 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().source.project() {
-            SourceProjection::Inner { body } => body.poll_frame(context),
+            SourceProjection::Inner { body, .. } => body.poll_frame(context),
             SourceProjection::Refusal { bytes } if bytes.is_empty() => Poll::Ready(None),
             SourceProjection::Refusal { bytes } => {
                 let frame = Frame::data(std::mem::take(bytes).into());
@@ -83,14 +92,14 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Inner { body } => body.is_end_stream(),
+            Source::Inner { body, .. } => body.is_end_stream(),
             Source::Refusal { bytes } => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Inner { body } => body.size_hint(),
+            Source::Inner { body, .. } => body.size_hint(),
             Source::Refusal { bytes } => SizeHint::with_exact(bytes.len() as u64),
         }
     }

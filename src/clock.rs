@@ -19,15 +19,6 @@ pub(crate) struct Stopwatch(Instant);
 #[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) struct Timeline(Instant);
 
-/// The clocks of limits: a monotonic one for rates, and the wall clock for periods of the calendar.
-#[cfg(feature = "limits")]
-pub(crate) enum LimitClock {
-    System(Timeline),
-    /// A clock for tests, and the latest time that it has shown: rates need a time that never goes
-    /// back.
-    Own(Clock, std::sync::atomic::AtomicU64),
-}
-
 /// Rounds down to whole microseconds, the precision of every store.
 pub(crate) fn to_micros(instant: SystemTime) -> SystemTime {
     let since = instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -97,38 +88,6 @@ impl Timeline {
     #[cfg(feature = "cache")]
     pub(crate) fn instant(&self, now: u64) -> Instant {
         self.0 + Duration::from_nanos(now)
-    }
-}
-
-#[cfg(feature = "limits")]
-impl LimitClock {
-    pub(crate) fn system() -> Self {
-        Self::System(Timeline::start())
-    }
-
-    pub(crate) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        Self::Own(Clock::new(now), 0.into())
-    }
-
-    /// Returns nanoseconds that never go back.
-    #[inline]
-    pub(crate) fn monotonic(&self) -> u64 {
-        match self {
-            Self::System(timeline) => timeline.at(monotonic()),
-            Self::Own(clock, latest) => {
-                let now = nanos(clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
-                latest.fetch_max(now, std::sync::atomic::Ordering::Relaxed).max(now)
-            }
-        }
-    }
-
-    /// Returns the seconds since 1970.
-    pub(crate) fn wall(&self) -> u64 {
-        let now = match self {
-            Self::System(_) => Clock::system().now(),
-            Self::Own(clock, _) => clock.now(),
-        };
-        now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
     }
 }
 

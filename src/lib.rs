@@ -135,7 +135,6 @@ mod ready;
 mod record;
 pub mod rejection;
 pub mod scheme;
-mod sharded_arc;
 pub mod store;
 mod thread_index;
 #[cfg(feature = "webhooks")]

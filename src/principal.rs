@@ -33,11 +33,27 @@ use crate::{
 pub struct Principal {
     record: KeyRecord,
     scheme: &'static Scheme,
+    #[cfg(feature = "limits")]
+    limits: PrincipalLimits,
+}
+
+/// Which limits count the requests of a principal.
+#[cfg(feature = "limits")]
+#[derive(Clone, Default)]
+struct PrincipalLimits {
+    limiter: Option<crate::record::Generation>,
+    /// Never read: it is free when the last clone is dropped.
+    _permit: Option<crate::limit::Permit>,
 }
 
 impl Principal {
     pub(crate) fn new(verified: Verified, scheme: &'static Scheme) -> Self {
-        Self { record: verified.into_record(), scheme }
+        Self {
+            record: verified.into_record(),
+            scheme,
+            #[cfg(feature = "limits")]
+            limits: PrincipalLimits::default(),
+        }
     }
 
     /// Returns a principal without a request, for the tests of a handler. Its scheme is
@@ -52,7 +68,12 @@ impl Principal {
     #[cfg(feature = "testkit")]
     pub fn for_test(record: KeyRecord) -> Self {
         static SCHEME: Scheme = Scheme::x_api_key();
-        Self { record, scheme: &SCHEME }
+        Self {
+            record,
+            scheme: &SCHEME,
+            #[cfg(feature = "limits")]
+            limits: PrincipalLimits::default(),
+        }
     }
 
     /// Returns the public id of the key.
@@ -133,6 +154,17 @@ impl Principal {
     /// Returns the value of type `T` that the store attached to the key.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.record.extension()
+    }
+
+    /// Sets which limits have admitted the request.
+    #[cfg(feature = "limits")]
+    pub(crate) fn limited_by(&mut self, limiter: crate::record::Generation, permit: Option<crate::limit::Permit>) {
+        self.limits = PrincipalLimits { limiter: Some(limiter), _permit: permit };
+    }
+
+    #[cfg(feature = "limits")]
+    pub(crate) fn limiter(&self) -> Option<crate::record::Generation> {
+        self.limits.limiter
     }
 
     /// Returns the record of the key.

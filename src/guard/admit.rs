@@ -2,10 +2,15 @@
 
 use http::{Extensions, Method, request::Parts};
 
-use super::{Require, check::Check, outcome::Refusal};
+use super::{
+    Require,
+    charge::Charge,
+    check::Check,
+    outcome::{Outcome, Pass, Refusal},
+};
 use crate::{
     principal::{CallerIdentity, Principal, Unauthenticated},
-    rejection::{Reason, Rejection, Verdict, Wait},
+    rejection::{Reason, Rejection, Verdict},
 };
 
 impl Require {
@@ -17,25 +22,31 @@ impl Require {
         method: &Method,
         extensions: &Extensions,
     ) -> Option<Result<(), Rejection>> {
+        if !self.charge.is_none() {
+            return None;
+        }
         let principal = extensions.get::<Principal>()?;
         let is_allowed = self.check.permissions(principal, method)?;
         Some(if is_allowed { Ok(()) } else { Err(self.without_permission(principal, method)) })
     }
 
-    pub(super) fn admit(&self, parts: &Parts) -> Verdict {
+    /// Returns the verdict, and what to charge if the request passes.
+    pub(super) fn admit(&self, parts: &Parts) -> (Verdict, Charge<'_>) {
+        let passed = || (Verdict::Pass, Charge::default());
+        let rejected = |rejection| (Verdict::Reject(rejection), Charge::default());
         let principal = match CallerIdentity::of(&parts.extensions, "a Require guard") {
             Ok(CallerIdentity::Known(principal)) => principal,
             Ok(CallerIdentity::Nobody(Unauthenticated::Preflight)) if parts.method == Method::OPTIONS => {
-                return Verdict::Pass;
+                return passed();
             }
-            Ok(CallerIdentity::Nobody(_)) if self.lists_openly(parts) => return Verdict::Pass,
-            Ok(CallerIdentity::Nobody(_)) => return Verdict::Reject(Rejection::new(Reason::Missing)),
-            Err(misconfigured) => return Verdict::Reject(misconfigured),
+            Ok(CallerIdentity::Nobody(_)) if self.lists_openly(parts) => return passed(),
+            Ok(CallerIdentity::Nobody(_)) => return rejected(Rejection::new(Reason::Missing)),
+            Err(misconfigured) => return rejected(misconfigured),
         };
         match self.evaluate(principal, parts) {
-            Ok(None) => Verdict::Pass,
-            Ok(Some(wait)) => Verdict::Wait(wait),
-            Err(refusal) => Verdict::Reject(self.rejection(refusal, principal, parts)),
+            Ok(Pass { wait: None, charge }) => (Verdict::Pass, charge),
+            Ok(Pass { wait: Some(wait), charge }) => (Verdict::Wait(wait), charge),
+            Err(refusal) => rejected(self.rejection(refusal, principal, parts)),
         }
     }
 
@@ -44,8 +55,12 @@ impl Require {
         matches!(&*self.check, Check::Table(table) if table.entries_of(parts).is_some_and(|entries| entries.are_open()))
     }
 
-    pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
+    pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Outcome<'_> {
         let outcome = self.check.evaluate(principal, parts);
-        if self.is_hidden { Refusal::map(outcome, Refusal::hidden) } else { outcome }
+        let outcome = if self.is_hidden { Refusal::map(outcome, Refusal::hidden) } else { outcome };
+        outcome.map(|mut pass| {
+            pass.charge.add(&self.charge);
+            pass
+        })
     }
 }

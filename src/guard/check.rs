@@ -7,11 +7,15 @@ use std::fmt;
 
 use http::{Method, request::Parts};
 
-use super::{Require, outcome::Refusal, table::RouteTable};
+use super::{
+    Require,
+    outcome::{Outcome, Pass, Refusal},
+    table::RouteTable,
+};
 use crate::{
     permission::Action,
     principal::Principal,
-    rejection::{Reason, Verdict, Wait},
+    rejection::{Reason, Verdict},
 };
 
 pub(super) enum Check {
@@ -49,20 +53,20 @@ pub(super) enum Shape<'c> {
 impl Check {
     /// Evaluates the check. A check that has to wait returns a future, which runs once every other
     /// check has passed.
-    pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
+    pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Outcome<'_> {
         match self {
             Self::Permission { .. } | Self::ByMethod { .. } => {
                 allowed(self.permissions(principal, &parts.method) == Some(true))
             }
             Self::Organization(of) => match principal.organization() {
-                Some(own) if of(parts).as_deref() == Some(own) => Ok(None),
+                Some(own) if of(parts).as_deref() == Some(own) => Ok(Pass::default()),
                 Some(_) | None => Err(Reason::ForeignResource.into()),
             },
             Self::Predicate(check) => allowed(check(principal, parts)),
             Self::Own(check) => match check(principal, parts) {
-                Verdict::Pass => Ok(None),
+                Verdict::Pass => Ok(Pass::default()),
                 Verdict::Reject(rejection) => Err(rejection.into()),
-                Verdict::Wait(wait) => Ok(Some(wait)),
+                Verdict::Wait(wait) => Ok(Pass { wait: Some(wait), ..Pass::default() }),
             },
             Self::Any(checks) => Refusal::any(checks.iter().map(|check| check.evaluate(principal, parts))),
             Self::All(checks) if checks.is_empty() => Err(Reason::Forbidden.into()),
@@ -89,6 +93,20 @@ impl Check {
         }
     }
 
+    /// Returns the guards that this check contains.
+    #[cfg(feature = "limits")]
+    pub(super) fn guards(&self) -> Vec<&Require> {
+        match self {
+            Self::Any(guards) | Self::All(guards) => guards.iter().collect(),
+            Self::Table(table) => table.guards().collect(),
+            Self::Permission { .. }
+            | Self::ByMethod { .. }
+            | Self::Organization(_)
+            | Self::Predicate(_)
+            | Self::Own(_) => Vec::new(),
+        }
+    }
+
     pub(super) fn shape(&self, method: &Method) -> Shape<'_> {
         match self {
             Self::Permission { resource, action } => Shape::Permission { resource, action: Some(action.clone()) },
@@ -102,8 +120,8 @@ impl Check {
     }
 }
 
-fn allowed(is_allowed: bool) -> Result<Option<Wait>, Refusal> {
-    if is_allowed { Ok(None) } else { Err(Reason::Forbidden.into()) }
+fn allowed<'g>(is_allowed: bool) -> Outcome<'g> {
+    if is_allowed { Ok(Pass::default()) } else { Err(Reason::Forbidden.into()) }
 }
 
 /// Returns the action for a method (RFC 9110 §9.3, RFC 5789).

@@ -13,6 +13,7 @@
 //! | without a layer around the guard            | 500, and an error in the log (`tracing`, or standard error without it) |
 
 mod admit;
+mod charge;
 mod check;
 mod host;
 mod missing;
@@ -36,6 +37,7 @@ pub use service::{GuardFuture, GuardedService};
 pub use table::RouteTableBuilder;
 
 use crate::{error::ConfigError, permission::Action, principal::Principal, rejection::Verdict};
+use charge::GuardCharge;
 use check::Check;
 use host::HostTemplate;
 use path::PathPrefix;
@@ -59,6 +61,7 @@ use path::PathPrefix;
 pub struct Require {
     check: Arc<Check>,
     is_hidden: bool,
+    charge: GuardCharge,
 }
 
 impl Require {
@@ -267,7 +270,7 @@ impl Require {
     }
 
     fn new(check: Check) -> Self {
-        Self { check: Arc::new(check), is_hidden: false }
+        Self { check: Arc::new(check), is_hidden: false, charge: GuardCharge::default() }
     }
 }
 

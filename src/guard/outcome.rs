@@ -1,6 +1,16 @@
 //! The outcome of a guard's checks, and how the outcomes of several checks combine.
 
+use super::charge::Charge;
 use crate::rejection::{Problem, Reason, Rejection, Verdict, Wait};
+
+/// A check that passes, at once or if what it waits for passes.
+#[derive(Default)]
+pub(super) struct Pass<'g> {
+    pub(super) wait: Option<Wait>,
+    pub(super) charge: Charge<'g>,
+}
+
+pub(super) type Outcome<'g> = Result<Pass<'g>, Refusal>;
 
 /// Why a check does not pass: a reason of the guard, or a rejection of the application.
 pub(super) struct Refusal {
@@ -10,21 +20,24 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// Passes if one of the outcomes does. If none passes at once, the checks that wait run in
-    /// their order.
-    pub(super) fn any(outcomes: impl Iterator<Item = Result<Option<Wait>, Self>>) -> Result<Option<Wait>, Self> {
+    /// their order, and the charges of all of them count.
+    pub(super) fn any<'g>(outcomes: impl Iterator<Item = Outcome<'g>>) -> Outcome<'g> {
         let mut refusal = Self::from(Reason::Forbidden);
-        let mut waits = Vec::new();
+        let (mut waits, mut charge) = (Vec::new(), Charge::default());
         for outcome in outcomes {
             match outcome {
-                Ok(None) => return Ok(None),
-                Ok(Some(wait)) => waits.push(wait),
+                Ok(Pass { wait: Some(wait), charge: its }) => {
+                    waits.push(wait);
+                    charge.join(its);
+                }
+                Ok(pass) => return Ok(pass),
                 Err(next) => refusal = refusal.or(next),
             }
         }
         if waits.is_empty() {
             return Err(refusal);
         }
-        Ok(Some(Box::pin(async move {
+        let wait: Wait = Box::pin(async move {
             for wait in waits {
                 match wait.await {
                     Ok(()) => return Ok(()),
@@ -32,35 +45,35 @@ impl Refusal {
                 }
             }
             Err(refusal.into_rejection())
-        })))
+        });
+        Ok(Pass { wait: Some(wait), charge })
     }
 
     /// Passes if all of the outcomes do. The checks that wait run in their order, once every other
     /// check has passed.
-    pub(super) fn all(outcomes: impl Iterator<Item = Result<Option<Wait>, Self>>) -> Result<Option<Wait>, Self> {
-        let mut waits = Vec::new();
+    pub(super) fn all<'g>(outcomes: impl Iterator<Item = Outcome<'g>>) -> Outcome<'g> {
+        let (mut waits, mut charge) = (Vec::new(), Charge::default());
         for outcome in outcomes {
-            waits.extend(outcome?);
+            let Pass { wait, charge: its } = outcome?;
+            waits.extend(wait);
+            charge.join(its);
         }
         match Verdict::all(waits.into_iter().map(Verdict::Wait)) {
-            Verdict::Wait(wait) => Ok(Some(wait)),
-            Verdict::Pass => Ok(None),
+            Verdict::Wait(wait) => Ok(Pass { wait: Some(wait), charge }),
+            Verdict::Pass => Ok(Pass { wait: None, charge }),
             Verdict::Reject(rejection) => Err(rejection.into()),
         }
     }
 
     /// Changes the refusal of a check, even if the check waits.
-    pub(super) fn map(
-        outcome: Result<Option<Wait>, Self>,
-        change: impl FnOnce(Self) -> Self + Send + 'static,
-    ) -> Result<Option<Wait>, Self> {
+    pub(super) fn map(outcome: Outcome<'_>, change: impl FnOnce(Self) -> Self + Send + 'static) -> Outcome<'_> {
         match outcome {
-            Ok(None) => Ok(None),
-            Ok(Some(wait)) => {
-                Ok(Some(Box::pin(
-                    async move { wait.await.map_err(|rejection| change(rejection.into()).into_rejection()) },
-                )))
+            Ok(Pass { wait: Some(wait), charge }) => {
+                let wait: Wait =
+                    Box::pin(async move { wait.await.map_err(|rejection| change(rejection.into()).into_rejection()) });
+                Ok(Pass { wait: Some(wait), charge })
             }
+            Ok(pass) => Ok(pass),
             Err(refusal) => Err(change(refusal)),
         }
     }

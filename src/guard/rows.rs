@@ -35,6 +35,12 @@ impl RouteIndex {
 }
 
 impl RowsByPath {
+    /// Returns the entries of all rows.
+    #[cfg(feature = "limits")]
+    pub(super) fn entries(&self) -> impl Iterator<Item = &RouteEntry> {
+        self.rows.iter().flat_map(|row| row.entries.iter().map(|(_, entry)| entry))
+    }
+
     pub(super) fn new(rows: Vec<RouteIndex>) -> Result<Self, ConfigError> {
         let mut listed = Router::new();
         let mut readings = Router::new();

@@ -10,7 +10,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Require;
+use super::{
+    Require,
+    charge::{Charged, OwnedCharge},
+};
 use crate::{
     body::ResponseBody,
     ready::take_ready,
@@ -72,6 +75,7 @@ pin_project! {
         Running {
             #[pin]
             future: S::Future,
+            charged: Charged,
         },
         Refused {
             rejection: Option<Rejection>,
@@ -83,6 +87,7 @@ pin_project! {
 struct Waiting<S, B> {
     inner: S,
     request: Request<B>,
+    charge: OwnedCharge,
 }
 
 // === impl GuardedService ===
@@ -107,7 +112,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         match self.guard.admit_by_permissions(request.method(), request.extensions()) {
-            Some(Ok(())) => GuardFuture::running(self.inner.call(request)),
+            Some(Ok(())) => GuardFuture::running(self.inner.call(request), Charged::default()),
             Some(Err(rejection)) => self.refuse(rejection),
             None => self.admit(request),
         }
@@ -121,16 +126,20 @@ impl<S: Clone> GuardedService<S> {
         S: Service<Request<B>>,
     {
         let (parts, body) = request.into_parts();
-        let verdict = self.guard.admit(&parts);
-        let request = Request::from_parts(parts, body);
-        match verdict {
-            Verdict::Pass => GuardFuture::running(self.inner.call(request)),
-            Verdict::Reject(rejection) => self.refuse(rejection),
+        let (verdict, charge) = self.guard.admit(&parts);
+        let verdict = match verdict {
+            Verdict::Pass => charge.take(&parts.extensions),
+            Verdict::Reject(rejection) => Err(rejection),
             Verdict::Wait(wait) => {
-                let waiting = Some(Box::new(Waiting { inner: take_ready(&mut self.inner), request }));
+                let (inner, charge) = (take_ready(&mut self.inner), charge.to_owned());
+                let waiting = Some(Box::new(Waiting { inner, request: Request::from_parts(parts, body), charge }));
                 let state = GuardState::Waiting { wait, waiting };
-                GuardFuture { state }
+                return GuardFuture { state };
             }
+        };
+        match verdict {
+            Ok(charged) => GuardFuture::running(self.inner.call(Request::from_parts(parts, body)), charged),
+            Err(rejection) => self.refuse(rejection),
         }
     }
 
@@ -148,8 +157,8 @@ impl<S, B> GuardFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    fn running(future: S::Future) -> Self {
-        let state = GuardState::Running { future };
+    fn running(future: S::Future, charged: Charged) -> Self {
+        let state = GuardState::Running { future, charged };
         Self { state }
     }
 }
@@ -166,15 +175,20 @@ where
             match state.as_mut().project() {
                 StateProjection::Waiting { wait, waiting } => {
                     let result = ready!(wait.as_mut().poll(context));
-                    let Waiting { mut inner, request } = *once(waiting);
+                    let Waiting { mut inner, request, charge } = *once(waiting);
+                    let result = result.and_then(|()| charge.as_charge().take(request.extensions()));
                     state.set(match result {
-                        Ok(()) => GuardState::Running { future: inner.call(request) },
+                        Ok(charged) => GuardState::Running { future: inner.call(request), charged },
                         Err(rejection) => GuardState::Refused { rejection: Some(rejection) },
                     });
                 }
-                StateProjection::Running { future } => {
+                StateProjection::Running { future, charged } => {
                     let response = ready!(future.poll(context))?;
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    if let Some(rejection) = response.extensions().get() {
+                        charged.give_back(rejection);
+                    }
+                    let held = charged.held();
+                    return Poll::Ready(Ok(response.map(|body| ResponseBody::inner(body, held))));
                 }
                 StateProjection::Refused { rejection } => {
                     let empty = ResponseBody::refusal(Bytes::new());

@@ -7,15 +7,10 @@ use http::{Method, request::Parts};
 use super::{
     Require,
     check::Check,
-    outcome::Refusal,
+    outcome::{Outcome, Pass, Refusal},
     rows::{RouteIndex, RowsByPath},
 };
-use crate::{
-    error::ConfigError,
-    path::Readings,
-    principal::Principal,
-    rejection::{Reason, Wait},
-};
+use crate::{error::ConfigError, path::Readings, principal::Principal, rejection::Reason};
 
 /// Collects the rows of a table guard: see [`Require::table`].
 ///
@@ -134,7 +129,7 @@ impl RouteTableBuilder {
 
 impl RouteTable {
     /// Evaluates every row of the request.
-    pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
+    pub(super) fn evaluate(&self, principal: &Principal, parts: &Parts) -> Outcome<'_> {
         let entries = self.entries_of(parts).ok_or(Reason::NoMatchingRoute)?;
         let own = entries.own.evaluate(principal, parts)?;
         // The row of another reading does not describe this path, so its reason is not named.
@@ -144,6 +139,12 @@ impl RouteTable {
         };
         let others = entries.others.iter().map(|entry| Refusal::map(entry.evaluate(principal, parts), as_another_path));
         Refusal::all(iter::once(Ok(own)).chain(others))
+    }
+
+    /// Returns the guards of all rows.
+    #[cfg(feature = "limits")]
+    pub(super) fn guards(&self) -> impl Iterator<Item = &Require> {
+        self.paths.entries().filter_map(RouteEntry::guard)
     }
 
     /// Returns the guard in the row of a request.
@@ -204,7 +205,7 @@ impl<'t> RouteEntries<'t> {
 
 impl RouteEntry {
     /// Returns the guard, or `None` if the row is open.
-    #[cfg(feature = "utoipa")]
+    #[cfg(any(feature = "utoipa", feature = "limits"))]
     pub(super) fn guard(&self) -> Option<&Require> {
         match self {
             Self::Guarded(guard) => Some(guard),
@@ -212,10 +213,10 @@ impl RouteEntry {
         }
     }
 
-    fn evaluate(&self, principal: &Principal, parts: &Parts) -> Result<Option<Wait>, Refusal> {
+    fn evaluate(&self, principal: &Principal, parts: &Parts) -> Outcome<'_> {
         match self {
             Self::Guarded(guard) => guard.evaluate(principal, parts),
-            Self::Open => Ok(None),
+            Self::Open => Ok(Pass::default()),
         }
     }
 }

@@ -30,6 +30,8 @@ use crate::{
 pub(super) struct Authenticator {
     pub(super) checker: Checker,
     pub(super) after_verify: AfterVerify,
+    #[cfg(feature = "limits")]
+    pub(super) limits: Option<crate::limit::Limits>,
     pub(super) renderer: Renderer,
     pub(super) optional: bool,
     pub(super) serves_grpc: bool,
@@ -80,6 +82,9 @@ pub(super) struct ResponseActions {
     pub(super) unread: Option<(Reason, Diagnosis)>,
     /// The headers to add, for the few requests that have any.
     pub(super) headers: Option<Box<HeadersToAdd>>,
+    /// What the limits of the key were charged.
+    #[cfg(feature = "limits")]
+    pub(super) admitted: Option<crate::limit::Admitted>,
 }
 
 /// The headers that a response gets from the accepted key.
@@ -150,10 +155,20 @@ impl Authenticator {
         self.renderer.refusal(rejection, protocol, render)
     }
 
-    /// Applies the effects of an accepted key to the request, runs the checks after verification,
-    /// and sets the principal.
-    fn accept<B>(&self, request: &mut Request<B>, principal: Principal, outdated: Option<PreviousPepper>) -> Admission {
+    /// Charges the limits of an accepted key, applies its effects to the request, runs the checks
+    /// after verification, and sets the principal.
+    fn accept<B>(
+        &self,
+        request: &mut Request<B>,
+        #[cfg_attr(not(feature = "limits"), expect(unused_mut))] mut principal: Principal,
+        outdated: Option<PreviousPepper>,
+    ) -> Admission {
         observe::record_on_span(&principal);
+        #[cfg(feature = "limits")]
+        let admitted = match self.charge(&mut principal) {
+            Ok(admitted) => admitted,
+            Err(rejection) => return Admission::Reject(rejection),
+        };
         self.checker.reader.mark_sensitive(request.headers_mut());
         let without_others = self.checker.others(request).map(|others| self.checker.reader.without(&others));
         let reader = without_others.as_ref().unwrap_or(&self.checker.reader);
@@ -171,6 +186,8 @@ impl Authenticator {
             audience: Audience::Principal,
             scheme: Some(principal.interned_scheme()),
             headers: has_headers.then(|| Box::new(HeadersToAdd { protocol, expiry })),
+            #[cfg(feature = "limits")]
+            admitted,
             ..ResponseActions::default()
         };
         let verdict = self.after_verify.check(&principal, request);

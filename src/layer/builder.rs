@@ -10,6 +10,7 @@ use super::{
     after_verify::AfterVerify,
     check::Checker,
     forward::IdentityHeader,
+    sharded_arc::ShardedArc,
 };
 use crate::{
     clock::Clock,
@@ -19,7 +20,6 @@ use crate::{
     record::{KeyRecord, LayerBounds, Validity},
     rejection::{RejectionFormat, Renderer},
     scheme::{Challenges, KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
-    sharded_arc::ShardedArc,
     store::ErasedStore,
 };
 
@@ -194,6 +194,8 @@ impl ApiKeyLayerBuilder {
             renderer,
             checker,
             after_verify: self.after_verify,
+            #[cfg(feature = "limits")]
+            limits: self.limits,
             optional: self.optional,
             serves_grpc: self.serves_grpc,
             pass_preflight: self.pass_preflight,

@@ -26,10 +26,13 @@ mod check;
 mod expiry_header;
 mod forward;
 mod future;
+#[cfg(feature = "limits")]
+mod limits;
 mod observation;
 mod report;
 mod service;
 mod settings;
+mod sharded_arc;
 mod standalone;
 
 use std::{fmt, sync::Arc};
@@ -41,10 +44,9 @@ use http::Request;
 pub use service::ApiKeyService;
 use tower_layer::Layer;
 
-use crate::{
-    principal::Principal, rejection::Rejection, scheme::SchemePolicy, sharded_arc::ShardedArc, store::KeyStore,
-};
+use crate::{principal::Principal, rejection::Rejection, scheme::SchemePolicy, store::KeyStore};
 use admit::Authenticator;
+use sharded_arc::ShardedArc;
 use standalone::Authentication;
 
 /// Protects a service with API keys.

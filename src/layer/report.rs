@@ -11,13 +11,13 @@ use http::{
 use super::{
     admit::{Audience, Authenticator, HeadersToAdd, ResponseActions},
     observation::Observation,
+    sharded_arc::ArcShard,
 };
 use crate::{
-    body::ResponseBody,
+    body::{Held, ResponseBody},
     clock::Stopwatch,
     observe::Decision,
     rejection::{Rejection, ResponseProtocol},
-    sharded_arc::ArcShard,
 };
 
 /// Follows a request to its end. Emits its decision once: when the response is ready, or when the
@@ -71,6 +71,7 @@ impl Report {
 
     /// Rejects the request before the inner service is called.
     pub(super) fn refuse(mut self, rejection: Rejection) -> Response<Bytes> {
+        self.give_back(&rejection);
         let rejection = self.complete(rejection);
         self.note(&rejection);
         let render = self.observation.take_render();
@@ -89,15 +90,18 @@ impl Report {
         if let Some(headers) = self.actions.headers.take() {
             self.add(*headers, &mut response);
         }
-        response.map(ResponseBody::inner)
+        let held = self.held();
+        response.map(|body| ResponseBody::inner(body, held))
     }
 
     /// Renders the rejection of a guard, an extractor or a handler.
     #[cold]
     fn render<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
         let Some(rejection) = response.extensions_mut().remove::<Rejection>() else {
-            return response.map(ResponseBody::inner);
+            let held = self.held();
+            return response.map(|body| ResponseBody::inner(body, held));
         };
+        self.give_back(&rejection);
         let rejection = self.complete(rejection);
         let render = self.observation.take_render();
         self.note(&rejection);
@@ -147,6 +151,22 @@ impl Report {
         }
         if let (Some(name), Some(expiry)) = (&self.authenticator.expiry_header, added.expiry) {
             headers.insert(name, expiry);
+        }
+    }
+
+    /// Returns what the body of the response holds.
+    fn held(&self) -> Held {
+        Held {
+            #[cfg(feature = "limits")]
+            _permit: self.actions.admitted.as_ref().and_then(|admitted| admitted.permit().cloned()),
+        }
+    }
+
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
+    fn give_back(&mut self, rejection: &Rejection) {
+        #[cfg(feature = "limits")]
+        if let Some(admitted) = self.actions.admitted.take() {
+            self.authenticator.give_back(&admitted, rejection);
         }
     }
 

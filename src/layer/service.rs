@@ -14,8 +14,9 @@ use super::{
     check::PendingLookup,
     future::{Pending, Waiting},
     report::Report,
+    sharded_arc::ShardedArc,
 };
-use crate::{ready::take_ready, rejection::ResponseProtocol, sharded_arc::ShardedArc};
+use crate::{ready::take_ready, rejection::ResponseProtocol};
 
 /// Authenticates requests for an inner service. [`ApiKeyLayer`](super::ApiKeyLayer) creates it. It
 /// is ready when the inner service is.

@@ -1,7 +1,7 @@
 //! Authenticates a request without a service to call. Runs the same checks as [`super::admit`], and
 //! does not change the request.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use http::Request;
 
@@ -10,11 +10,13 @@ use super::{
     check::{Accepted, Check, PendingLookup, SlowCheck},
     observation::Observation,
 };
+#[cfg(feature = "limits")]
+use crate::limit::Admitted;
 use crate::{
     clock::Stopwatch,
     observe::Decision,
     principal::Principal,
-    rejection::{Rejection, Verdict, Wait},
+    rejection::{Rejection, Verdict},
 };
 
 /// The result of the steps that do not wait.
@@ -33,13 +35,16 @@ pub(super) struct PendingAuthentication {
 
 enum Step {
     Lookup(PendingLookup),
-    AfterVerify(Accepted, Wait),
+    AfterVerify(Checked),
 }
 
 /// An accepted key, and the verdict of the checks after verification.
 struct Checked {
     accepted: Accepted,
     verdict: Verdict,
+    /// What the limits of the key were charged.
+    #[cfg(feature = "limits")]
+    admitted: Option<Admitted>,
 }
 
 impl Authenticator {
@@ -48,7 +53,7 @@ impl Authenticator {
         let check = self.checker.check(request);
         let observation = self.watch_untouched(request);
         let accepted = match check {
-            Check::Accepted(principal) if self.after_verify.is_empty() => {
+            Check::Accepted(principal) if self.after_verify.is_empty() && !self.has_limits() => {
                 if self.is_observed() {
                     self.emit(Decision::accepted(&principal, None), observation);
                 }
@@ -68,15 +73,15 @@ impl Authenticator {
             },
         };
         let head = self.head_of(request);
-        let Checked { accepted, verdict } = self.after_verify(accepted, head.as_ref());
-        match verdict {
-            Verdict::Wait(wait) => {
-                let step = Step::AfterVerify(accepted, wait);
+        let mut checked = self.after_verify(accepted, head.as_ref());
+        match mem::replace(&mut checked.verdict, Verdict::Pass) {
+            verdict @ Verdict::Wait(_) => {
+                let step = Step::AfterVerify(Checked { verdict, ..checked });
                 Authentication::Pending(Box::new(PendingAuthentication { step, head, observation }))
             }
-            Verdict::Pass => Authentication::Done(self.report(Ok(accepted), None, observation)),
+            Verdict::Pass => Authentication::Done(self.report(Ok(checked.accepted), None, observation)),
             Verdict::Reject(rejection) => {
-                Authentication::Done(self.report_held(&accepted, rejection, None, observation))
+                Authentication::Done(self.report_held(&checked, rejection, None, observation))
             }
         }
     }
@@ -85,7 +90,7 @@ impl Authenticator {
     pub(super) async fn authenticate_later(&self, pending: PendingAuthentication) -> Result<Principal, Rejection> {
         let PendingAuthentication { step, head, observation } = pending;
         let (checked, store_time) = match step {
-            Step::AfterVerify(accepted, wait) => (Ok(Checked { accepted, verdict: Verdict::Wait(wait) }), None),
+            Step::AfterVerify(checked) => (Ok(checked), None),
             Step::Lookup(PendingLookup { presented, lookup }) => {
                 let stopwatch = self.is_observed().then(Stopwatch::start);
                 let answer = lookup.await;
@@ -95,24 +100,42 @@ impl Authenticator {
             }
         };
         match checked {
-            Ok(Checked { accepted, verdict }) => {
-                let result = match verdict {
+            Ok(mut checked) => {
+                let result = match mem::replace(&mut checked.verdict, Verdict::Pass) {
                     Verdict::Pass => Ok(()),
                     Verdict::Reject(rejection) => Err(rejection),
                     Verdict::Wait(wait) => wait.await,
                 };
                 match result {
-                    Ok(()) => self.report(Ok(accepted), store_time, observation),
-                    Err(rejection) => self.report_held(&accepted, rejection, store_time, observation),
+                    Ok(()) => self.report(Ok(checked.accepted), store_time, observation),
+                    Err(rejection) => self.report_held(&checked, rejection, store_time, observation),
                 }
             }
             Err(rejection) => self.report(Err(rejection), store_time, observation),
         }
     }
 
-    fn after_verify(&self, accepted: Accepted, head: Option<&Request<()>>) -> Checked {
-        let verdict = head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head));
-        Checked { accepted, verdict }
+    /// Charges the limits of the key, then runs the checks after verification.
+    fn after_verify(
+        &self,
+        #[cfg_attr(not(feature = "limits"), expect(unused_mut))] mut accepted: Accepted,
+        head: Option<&Request<()>>,
+    ) -> Checked {
+        #[cfg(feature = "limits")]
+        let (admitted, full) = match self.charge(&mut accepted.principal) {
+            Ok(admitted) => (admitted, None),
+            Err(rejection) => (None, Some(Verdict::Reject(rejection))),
+        };
+        #[cfg(not(feature = "limits"))]
+        let full = None;
+        let check = || head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head));
+        let verdict = full.unwrap_or_else(check);
+        Checked {
+            accepted,
+            verdict,
+            #[cfg(feature = "limits")]
+            admitted,
+        }
     }
 
     /// Returns a copy of the head for the checks after verification, with its credentials marked
@@ -129,6 +152,13 @@ impl Authenticator {
         head.extensions_mut().clone_from(request.extensions());
         self.checker.reader.mark_sensitive(head.headers_mut());
         Some(head)
+    }
+
+    fn has_limits(&self) -> bool {
+        #[cfg(feature = "limits")]
+        return self.limits.is_some();
+        #[cfg(not(feature = "limits"))]
+        return false;
     }
 
     fn report(
@@ -150,15 +180,19 @@ impl Authenticator {
     /// Reports a verified key that a check after verification has rejected.
     fn report_held(
         &self,
-        accepted: &Accepted,
+        checked: &Checked,
         rejection: Rejection,
         store_time: Option<Duration>,
         observation: Observation,
     ) -> Result<Principal, Rejection> {
-        let principal = &accepted.principal;
+        #[cfg(feature = "limits")]
+        if let Some(admitted) = &checked.admitted {
+            self.give_back(admitted, &rejection);
+        }
+        let Accepted { principal, outdated } = &checked.accepted;
         let rejection = rejection.of_accepted(principal.interned_scheme());
         if self.is_observed() {
-            let before = Decision::accepted(principal, accepted.outdated);
+            let before = Decision::accepted(principal, *outdated);
             self.emit(Decision::refused(&rejection, Some(before)).after_store_time(store_time), observation);
         }
         Err(rejection)

@@ -28,12 +28,6 @@ pub(super) struct Charge<'c> {
     pub(super) whole: u64,
 }
 
-/// The number of limits that one request is charged to at most.
-pub(super) const MOST_CHARGES: usize = 8;
-
-/// The states of the counts before and after their charges, in the order of the charges.
-pub(super) type Charged = [[u64; 2]; MOST_CHARGES];
-
 impl Count {
     pub(super) fn new() -> Self {
         Self(AtomicU64::new(0))
@@ -43,28 +37,34 @@ impl Count {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Changes the state. Returns the old and the new one.
-    pub(super) fn change<E>(&self, change: impl Fn(u64) -> Result<u64, E>) -> Result<[u64; 2], E> {
+    /// Changes the state, and returns the new one.
+    #[inline]
+    pub(super) fn change<E>(&self, change: impl Fn(u64) -> Result<u64, E>) -> Result<u64, E> {
         let mut state = self.state();
         loop {
             let new = change(state)?;
             match self.0.compare_exchange_weak(state, new, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok([state, new]),
+                Ok(_) => return Ok(new),
                 Err(newer) => state = newer,
             }
         }
     }
+
+    /// Changes the state to what an infallible `change` makes of it.
+    pub(super) fn set(&self, change: impl Fn(u64) -> u64) {
+        let Ok(_) = self.change(|state| Ok::<_, std::convert::Infallible>(change(state)));
+    }
 }
 
 impl Charge<'_> {
+    #[inline]
     fn admit(&self, state: u64, now: Now) -> Result<u64, Full> {
         self.rule.admit(state, now, self.cost, self.whole)
     }
 
-    /// Removes the charge. `charged` is the state before and after it.
-    pub(super) fn undo(&self, charged: [u64; 2], now: Now) {
-        let undo = |state| Ok::<_, std::convert::Infallible>(self.rule.undo(state, charged, now, self.cost));
-        let Ok(_) = self.count.change(undo);
+    /// Takes back the charge that has changed the state to `charged`.
+    fn undo(&self, charged: u64, now: Now) {
+        self.count.set(|state| self.rule.give_back(state, charged, now, self.cost));
     }
 
     /// Returns why the request does not pass, if this count is full.
@@ -73,21 +73,23 @@ impl Charge<'_> {
     }
 }
 
-/// Charges all of the counts, or none. Returns whether it has charged them. `later` reads the time
-/// again: a part of a charge that is undone may be over by then.
+/// Charges all of the counts, or none. Returns whether it has charged them, and writes their states
+/// into `charged`. `later` reads the time again: a part of a charge that is undone may be over by
+/// then.
 #[inline]
 pub(super) fn take<'c>(
     charges: impl Iterator<Item = Charge<'c>> + Clone,
     now: Now,
-    charged: &mut Charged,
+    charged: &mut [u64],
     later: impl Fn() -> Now,
 ) -> bool {
-    if charges.clone().any(|charge| charge.full(now).is_some()) {
+    // One charge needs no look at the others.
+    if charges.clone().nth(1).is_some() && charges.clone().any(|charge| charge.full(now).is_some()) {
         return false;
     }
     for (number, charge) in charges.clone().enumerate() {
         match charge.count.change(|state| charge.admit(state, now)) {
-            Ok(states) => charged[number] = states,
+            Ok(state) => charged[number] = state,
             Err(_) => {
                 let now = later();
                 for (charge, charged) in charges.take(number).zip(charged.iter()) {

@@ -58,16 +58,15 @@ impl Gcra {
         full_at.max(now).saturating_add(self.increment.saturating_mul(cost)).min(most)
     }
 
-    /// Returns the state without a charge that has changed it from `before` to `charged`.
+    /// Returns the state after `cost` of a charge is given back. The charge has changed the state to
+    /// `charged`.
     ///
-    /// If others were charged since, only the part of the charge that is still ahead of now is
-    /// subtracted: the time before that is over for them too. So an undo never admits more.
-    pub(super) fn undo(self, full_at: u64, [before, charged]: [u64; 2], now: u64) -> u64 {
-        if full_at == charged {
-            before
-        } else {
-            full_at.saturating_sub(charged.saturating_sub(now).min(charged.saturating_sub(before)))
-        }
+    /// If others were charged since, only the part that is still ahead of now is given back: the
+    /// time before that is over for them too. So nobody gets more than without the charge.
+    pub(super) fn give_back(self, full_at: u64, charged: u64, now: u64, cost: u64) -> u64 {
+        let time = self.increment.saturating_mul(cost);
+        let ahead = if full_at == charged { time } else { time.min(charged.saturating_sub(now)) };
+        full_at.saturating_sub(ahead)
     }
 
     /// Returns how many requests of cost 1 pass now.

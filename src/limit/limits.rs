@@ -1,33 +1,23 @@
 //! Limits of one process.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
 
 use super::{
-    count::{Charged, MOST_CHARGES, take},
-    counts::Counts,
-    gcra::Full,
-    metered::{Metered, MeteredLimit, rules},
-    plans::{Limit, Plans, Subject},
-    rule::{Kind, Now},
-};
-use crate::{
     clock::LimitClock,
-    error::ConfigError,
-    record::{Generation, KeyRecord},
-    rejection::{Reason, Rejection},
-    sharded_arc::{ArcShard, ShardedArc},
+    counts::Counts,
+    limiter::Limiter,
+    metered::MOST_LIMITS,
+    plans::{Limit, Plans, Subject},
+    registry,
+    remaining::Remaining,
 };
+use crate::{error::ConfigError, record::KeyRecord};
 
 /// Limits that a layer applies: see
 /// [`ApiKeyLayerBuilder::limits`](crate::layer::ApiKeyLayerBuilder::limits). A clone counts together
 /// with the original. [`Plans`] has an example.
 #[derive(Clone)]
-pub struct Limits(ShardedArc<Limiter>);
+pub struct Limits(Arc<Limiter>);
 
 /// Builds [`Limits`].
 #[must_use = "a builder does nothing until it is built"]
@@ -36,55 +26,38 @@ pub struct LimitsBuilder {
     clock: LimitClock,
 }
 
-/// The state of limits.
-pub(crate) struct Limiter {
-    id: Generation,
-    plans: HashMap<Box<str>, Arc<[Limit]>>,
-    default: Option<Arc<[Limit]>>,
-    counts: Counts,
-    clock: LimitClock,
-}
-
-/// The charges of an admitted request, which can be undone.
-pub(crate) struct Admitted {
-    pub(super) charged: Charged,
-}
-
-/// What is left of one limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Remaining {
-    /// The name of the limit.
-    pub limit: String,
-    /// Whose requests it counts together.
-    pub subject: Subject,
-    /// How many requests pass now.
-    pub requests: u64,
-    /// When the limit is full again; `None` for a limit on requests at the same time.
-    pub refills_after: Option<Duration>,
-}
-
 // === impl Limits ===
 
 impl Limits {
     /// Returns a builder of limits that count in this process. They are exact for one process; with
-    /// several, each has its own counts.
+    /// several, each has its own counts. [`Plans`] has an example.
     pub fn in_process(plans: Plans) -> LimitsBuilder {
         LimitsBuilder { plans, clock: LimitClock::system() }
     }
 
-    /// Returns what is left of the limits of a record. Charges nothing, and keeps nothing of the
-    /// record.
+    /// Returns what is left of the limits of a record, in the order in which they are charged.
+    /// Charges nothing, and keeps nothing of the record.
     ///
-    /// # Errors
+    /// ```
+    /// use tower_api_key::{KeyRecord, limit::{Limit, Limits, Plans, Quota}};
+    ///
+    /// # fn main() -> Result<(), tower_api_key::ConfigError> {
+    /// let plans = Plans::new().plan("free", [Limit::quota("daily", Quota::per_day(10_000))]);
+    /// let limits = Limits::in_process(plans).build()?;
+    /// let record = KeyRecord::new("k1", [7; 32]).with_plan("free".to_owned());
+    /// assert_eq!(limits.remaining(&record).unwrap()[0].requests, 10_000);
+    /// assert!(limits.remaining(&record.with_plan("fre".to_owned())).is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// Returns `None` if the record names an unknown plan.
     pub fn remaining(&self, record: &KeyRecord) -> Option<Vec<Remaining>> {
         self.0.remaining(record)
     }
 
-    pub(crate) fn shard(&self) -> ArcShard<Limiter> {
-        self.0.shard()
+    pub(crate) fn limiter(&self) -> &Arc<Limiter> {
+        &self.0
     }
 }
 
@@ -98,170 +71,81 @@ impl fmt::Debug for Limits {
 
 impl LimitsBuilder {
     /// Reads the time from `now`, for tests.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tower_api_key::limit::{Limits, Plans};
+    ///
+    /// let noon = SystemTime::UNIX_EPOCH + Duration::from_hours(12);
+    /// let limits = Limits::in_process(Plans::new()).clock(move || noon).build();
+    /// ```
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = LimitClock::new(now);
         self
     }
 
-    /// Checks the plans.
+    /// Checks the plans. [`Plans`] has an example.
     ///
     /// # Errors
     ///
-    /// Returns [`ConfigError::Limit`] for a limit with numbers out of range, a name that is empty or
-    /// used twice in a plan, more than 8 limits in a plan, and [`ConfigError::Plan`] for two plans of
-    /// one name, and for a default plan that does not exist.
+    /// Returns [`ConfigError::Limit`] for a limit with numbers out of range, and for a name that is
+    /// empty or used twice in a plan. Returns [`ConfigError::Plan`] for two plans of one name, for a
+    /// plan with more than 4 limits of all requests, or 4 limits for routes, and for a default plan
+    /// that does not exist.
     pub fn build(self) -> Result<Limits, ConfigError> {
         let mut plans = HashMap::new();
         for (name, mut limits) in self.plans.plans {
-            for (place, limit) in limits.iter().enumerate() {
-                let wrong = |why: &str| ConfigError::Limit(format!("{name}: {}", limit.name), why.to_owned());
-                limit.rule(None).map_err(wrong)?;
-                let is_name = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-                if limit.name.is_empty() || limit.name.len() > 64 || !limit.name.bytes().all(is_name) {
-                    return Err(wrong(
-                        "a name has 1 to 64 letters, digits, spaces and signs of ASCII, without \" and \\",
-                    ));
+            let wrong = |why: &str| ConfigError::Plan(name.to_string(), why.to_owned());
+            check(&name, &limits)?;
+            for is_for_routes in [false, true] {
+                if limits.iter().filter(|limit| limit.is_for_routes == is_for_routes).count() > MOST_LIMITS {
+                    return Err(wrong("a plan has at most 4 limits of all requests, and 4 limits for routes"));
                 }
-                if limits[..place].iter().any(|other| other.name == limit.name) {
-                    return Err(wrong("two limits of a plan have this name"));
-                }
-            }
-            if limits.len() > MOST_CHARGES {
-                return Err(ConfigError::Plan(name.into(), "a plan has at most 8 limits".to_owned()));
             }
             limits.sort_by_key(|limit| match limit.subject {
                 Subject::Key => 0,
                 Subject::Owner => 1,
                 Subject::Organization => 2,
             });
-            if plans.insert(name.clone(), Arc::from(limits)).is_some() {
-                return Err(ConfigError::Plan(name.into(), "two plans have this name".to_owned()));
+            if plans.contains_key(&name) {
+                return Err(wrong("two plans have this name"));
             }
+            plans.insert(name, Arc::from(limits));
         }
         let default = match self.plans.default {
             Some(name) => match plans.get(&name) {
                 Some(plan) => Some(Arc::clone(plan)),
                 None => {
-                    return Err(ConfigError::Plan(name.into(), "there is no such plan to be the default".to_owned()));
+                    let why = "it is the default plan, but it is not in the list";
+                    return Err(ConfigError::Plan(name.into(), why.to_owned()));
                 }
             },
             None => None,
         };
-        let (id, counts) = (Generation::unique(), Counts::new());
-        Ok(Limits(ShardedArc::new(Limiter { id, plans, default, counts, clock: self.clock })))
+        let limiter = Arc::new(Limiter::new(plans, default, Counts::new(), self.clock));
+        registry::add(&limiter);
+        Ok(Limits(limiter))
     }
 }
 
-// === impl Limiter ===
-
-impl Limiter {
-    /// Returns the plan of a record; `None` if it has no limits.
-    fn plan(&self, record: &KeyRecord) -> Result<Option<&Arc<[Limit]>>, Rejection> {
-        match record.plan() {
-            Some(name) => match self.plans.get(name) {
-                Some(plan) => Ok(Some(plan)),
-                None => Err(Rejection::misconfigured(&format!("plan {name:?}"))),
-            },
-            None => Ok(self.default.as_ref()),
+/// Checks the limits of one plan.
+fn check(plan: &str, limits: &[Limit]) -> Result<(), ConfigError> {
+    for (place, limit) in limits.iter().enumerate() {
+        let wrong = |why: &str| ConfigError::Limit(format!("{plan}: {}", limit.name), why.to_owned());
+        limit.rule(None).map_err(wrong)?;
+        let is_name = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        if limit.name.is_empty() || limit.name.len() > 64 || !limit.name.bytes().all(is_name) {
+            return Err(wrong("a name has 1 to 64 visible characters of ASCII or spaces, without \" and \\"));
+        }
+        if limits[..place].iter().any(|other| other.name == limit.name) {
+            return Err(wrong("two limits of the plan have this name"));
         }
     }
+    Ok(())
+}
 
-    /// Calls `with` with the limits of a record; with `None` if it has none.
-    #[inline]
-    fn metered<R>(&self, record: &KeyRecord, with: impl FnOnce(Option<&Metered>) -> R) -> Result<R, Rejection> {
-        let resolve = |plan| Metered::new(self.id, plan, &self.counts, record);
-        if let Some(kept) = record.metered() {
-            match kept.get() {
-                Some(metered) if metered.limiter == self.id => return Ok(with(Some(metered))),
-                Some(_) => {}
-                None => {
-                    let Some(plan) = self.plan(record)? else { return Ok(with(None)) };
-                    let metered = kept.get_or_init(|| Box::new(resolve(plan)));
-                    if metered.limiter == self.id {
-                        return Ok(with(Some(metered)));
-                    }
-                }
-            }
-        }
-        let Some(plan) = self.plan(record)? else { return Ok(with(None)) };
-        Ok(with(Some(&resolve(plan))))
-    }
-
-    /// Charges a request to the limits of its key, to all or to none.
-    #[inline]
-    pub(crate) fn admit(&self, record: &KeyRecord) -> Result<Option<Admitted>, Rejection> {
-        self.metered(record, |metered| {
-            let Some(metered) = metered else { return Ok(None) };
-            let now = self.now(metered.has_quota);
-            self.counts.sweep(now, || self.now(true));
-            let mut charged = Charged::default();
-            let charges = metered.of_requests().map(|limit| limit.charge(1, 1));
-            if take(charges, now, &mut charged, || self.now(metered.has_quota)) {
-                Ok(Some(Admitted { charged }))
-            } else {
-                Err(self.refused(metered.of_requests(), 1))
-            }
-        })?
-    }
-
-    /// Undoes the charges of a request to its quotas, or to all limits.
-    #[cold]
-    pub(crate) fn undo(&self, record: &KeyRecord, admitted: &Admitted, all: bool) {
-        let _ = self.metered(record, |metered| {
-            let now = self.now(true);
-            for (limit, charged) in metered.into_iter().flat_map(Metered::of_requests).zip(&admitted.charged) {
-                if all || limit.rule.kind() == Kind::Quota {
-                    limit.charge(1, 1).undo(*charged, now);
-                }
-            }
-        });
-    }
-
-    /// Returns why a request is rejected: the limits that are full, and the longest time of them.
-    #[cold]
-    fn refused<'m>(&self, limits: impl Iterator<Item = &'m MeteredLimit>, cost: u64) -> Rejection {
-        let now = self.now(true);
-        let (mut longest, mut reason, mut violated) = (Some(0), None, Vec::new());
-        for limit in limits {
-            let Some(full) = limit.charge(cost, cost).full(now) else { continue };
-            violated.push(limit.limit().name.clone());
-            let wait = match full {
-                Full::For(wait) => Some(wait),
-                Full::Forever => None,
-            };
-            let is_longer = longest.is_some_and(|longest| wait.is_none_or(|wait| wait >= longest));
-            if is_longer {
-                longest = wait;
-                reason = Some(match limit.rule.kind() {
-                    Kind::Rate => Reason::RateLimited,
-                    Kind::Quota => Reason::QuotaExceeded,
-                    Kind::Concurrency => Reason::ConcurrencyLimited,
-                });
-            }
-        }
-        // Another request may have ended meanwhile, so that no limit is full any more.
-        let reason = reason.unwrap_or(Reason::RateLimited);
-        Rejection::limited(reason, violated, longest.map(Duration::from_nanos))
-    }
-
-    fn remaining(&self, record: &KeyRecord) -> Option<Vec<Remaining>> {
-        let Some(plan) = self.plan(record).ok()? else { return Some(Vec::new()) };
-        let now = self.now(true);
-        let remaining = |(place, rule): (usize, super::rule::Rule)| {
-            let limit: &Limit = &plan[place];
-            let state = self.counts.state(&limit.name, rule, limit.subject, record);
-            Remaining {
-                limit: limit.name.to_string(),
-                subject: limit.subject,
-                requests: rule.remaining(state, now),
-                refills_after: rule.refills_after(state, now).map(Duration::from_nanos),
-            }
-        };
-        Some(rules(plan, record).map(remaining).collect())
-    }
-
-    #[inline]
-    fn now(&self, reads_wall: bool) -> Now {
-        Now { monotonic: self.clock.monotonic(), wall: if reads_wall { self.clock.wall() } else { 0 } }
+impl fmt::Debug for LimitsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LimitsBuilder").field("plans", &self.plans).finish_non_exhaustive()
     }
 }

@@ -1,49 +1,69 @@
 //! The limits of one record, with their counts.
 
-use std::sync::Arc;
+use std::{array, sync::Arc};
 
 use super::{
     count::Charge,
     counts::{Counted, Counts},
+    limiter::Limiter,
     plans::Limit,
     rule::{Kind, Rule},
 };
-use crate::record::{Generation, KeyRecord};
+use crate::record::KeyRecord;
+
+/// How many limits of a plan count every request, and how many count requests for some routes only.
+pub(super) const MOST_LIMITS: usize = 4;
 
 /// The limits of a record, in the order in which they are charged: those of a key first, those of an
 /// organization last.
 pub(crate) struct Metered {
     /// Which limiter has resolved them.
-    pub(super) limiter: Generation,
-    pub(super) limits: Box<[MeteredLimit]>,
+    pub(super) limiter: Arc<Limiter>,
+    of_requests: Limits,
+    of_routes: Limits,
     /// Whether one of them is a quota, which needs the wall clock.
     pub(super) has_quota: bool,
+    /// Whether one of them counts requests at the same time.
+    pub(super) has_concurrency: bool,
 }
+
+type Limits = [Option<MeteredLimit>; MOST_LIMITS];
 
 /// A limit of a plan, with the rule and the count of one record.
 pub(super) struct MeteredLimit {
-    pub(super) plan: Arc<[Limit]>,
-    pub(super) place: usize,
+    plan: Arc<[Limit]>,
+    place: usize,
     pub(super) rule: Rule,
     pub(super) counted: Arc<Counted>,
 }
 
 impl Metered {
-    pub(super) fn new(limiter: Generation, plan: &Arc<[Limit]>, counts: &Counts, record: &KeyRecord) -> Self {
-        let limits: Box<[_]> = rules(plan, record)
-            .map(|(place, rule)| {
-                let limit = &plan[place];
-                let counted = counts.get_or_insert(&limit.name, rule, limit.subject, record);
-                MeteredLimit { plan: Arc::clone(plan), place, rule, counted }
-            })
-            .collect();
-        let has_quota = limits.iter().any(|limit| limit.rule.kind() == Kind::Quota);
-        Self { limiter, limits, has_quota }
+    pub(super) fn new(limiter: &Arc<Limiter>, plan: &Arc<[Limit]>, counts: &Counts, record: &KeyRecord) -> Self {
+        let (mut of_requests, mut of_routes): (Limits, Limits) = (array::from_fn(|_| None), array::from_fn(|_| None));
+        let (mut has_quota, mut has_concurrency) = (false, false);
+        for (place, rule) in rules(plan, record) {
+            let limit = &plan[place];
+            let counted = counts.get_or_insert(&limit.name, rule, limit.subject, record);
+            let list = if limit.is_for_routes { &mut of_routes } else { &mut of_requests };
+            // A plan has no more limits than fit.
+            if let Some(free) = list.iter_mut().find(|limit| limit.is_none()) {
+                *free = Some(MeteredLimit { plan: Arc::clone(plan), place, rule, counted });
+            }
+            has_quota |= rule.kind() == Kind::Quota;
+            has_concurrency |= rule.kind() == Kind::Concurrency;
+        }
+        Self { limiter: Arc::clone(limiter), of_requests, of_routes, has_quota, has_concurrency }
     }
 
     /// Returns the limits that every request is charged to.
+    #[inline]
     pub(super) fn of_requests(&self) -> impl Iterator<Item = &MeteredLimit> + Clone {
-        self.limits.iter().filter(|limit| !limit.limit().is_for_routes)
+        self.of_requests.iter().map_while(Option::as_ref)
+    }
+
+    /// Returns the limits that count requests for some routes only.
+    pub(super) fn of_routes(&self) -> impl Iterator<Item = &MeteredLimit> + Clone {
+        self.of_routes.iter().map_while(Option::as_ref)
     }
 }
 
@@ -52,6 +72,11 @@ impl MeteredLimit {
         &self.plan[self.place]
     }
 
+    pub(super) fn is_concurrency(&self) -> bool {
+        self.rule.kind() == Kind::Concurrency
+    }
+
+    #[inline]
     pub(super) fn charge(&self, cost: u64, whole: u64) -> Charge<'_> {
         Charge { count: &self.counted.count, rule: self.rule, cost, whole }
     }

@@ -6,19 +6,31 @@
 //! [`Limit::concurrency`] bounds the requests at the same time.
 
 mod calendar;
+mod clock;
 mod count;
 mod counts;
 mod gcra;
+mod limiter;
 mod limits;
 mod metered;
+mod permit;
 mod plans;
+mod principal;
+mod registry;
+mod remaining;
+mod reservation;
 mod rule;
+mod taken;
 
 mod atomics {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
-pub(crate) use limits::{Admitted, Limiter};
-pub use limits::{Limits, LimitsBuilder, Remaining};
+pub(crate) use limiter::{Admitted, RouteCharge};
+pub use limits::{Limits, LimitsBuilder};
 pub(crate) use metered::Metered;
+pub(crate) use permit::Permit;
 pub use plans::{Limit, Plans, Quota, Rate, Subject};
+pub use remaining::Remaining;
+pub use reservation::Reservation;
+pub(crate) use taken::Taken;

@@ -161,6 +161,14 @@ impl Limit {
         Self { name: name.into().into(), kind, subject: Subject::Key, is_for_routes: false }
     }
 
+    /// Returns the largest cost that passes; `None` if the cost does not matter.
+    pub(super) fn most_cost(&self) -> Option<u64> {
+        match self.rule(None).ok()? {
+            Rule::Concurrency { .. } => None,
+            rule @ (Rule::Rate(_) | Rule::Quota { .. }) => Some(rule.most()),
+        }
+    }
+
     /// Returns the rule of the limit, for a record that has `number` in place of the limit's own
     /// number. Returns what is wrong with the numbers.
     pub(super) fn rule(&self, number: Option<u64>) -> Result<Rule, &'static str> {

@@ -73,11 +73,12 @@ impl Rule {
         }
     }
 
-    /// Returns the state without a charge of `cost`, which has changed it from `before` to
+    /// Returns the state after `cost` of a charge is given back. The charge has changed the state to
     /// `charged`.
-    pub(super) fn undo(self, state: u64, [before, charged]: [u64; 2], now: Now, cost: u64) -> u64 {
+    pub(super) fn give_back(self, state: u64, charged: u64, now: Now, cost: u64) -> u64 {
         match self {
-            Self::Rate(rate) => rate.undo(state, [before, charged], now.monotonic),
+            Self::Rate(rate) => rate.give_back(state, charged, now.monotonic, cost),
+            // In a later period the charge is over.
             Self::Quota { .. } if unpack(state).0 == unpack(charged).0 => state - cost.min(unpack(state).1),
             Self::Quota { .. } => state,
             Self::Concurrency { .. } => state.saturating_sub(1),
@@ -93,9 +94,17 @@ impl Rule {
         }
     }
 
+    /// Returns how many requests of cost 1 pass at most.
+    pub(super) fn most(self) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.burst(),
+            Self::Quota { most, .. } | Self::Concurrency { most } => most,
+        }
+    }
+
     /// Returns when the limit is full again, in nanoseconds from now. `None` for a number of
     /// requests at the same time, which ends when they do.
-    pub(super) fn refills_after(self, state: u64, now: Now) -> Option<u64> {
+    pub(super) fn full_after(self, state: u64, now: Now) -> Option<u64> {
         match self {
             Self::Rate(_) => Some(state.saturating_sub(now.monotonic)),
             Self::Quota { period, .. } => Some(seconds(until(in_period(state, now, period).0, now))),

@@ -87,6 +87,7 @@
 //! The key cannot be verified at the moment. Try again.
 
 mod advice;
+mod broken;
 mod cause;
 mod diagnosis_texts;
 mod format;
@@ -99,8 +100,6 @@ mod reason;
 mod renderer;
 mod verdict;
 
-#[cfg(not(feature = "tracing"))]
-use std::io::{self, Write};
 use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -229,17 +228,6 @@ impl Rejection {
     pub(crate) fn with_problem_json(mut self, body: Bytes) -> Self {
         self.rare.get_or_insert_default().problem_json = Some(body);
         self
-    }
-
-    /// Returns a rejection with 500, for a guard or an extractor without a layer around it. Logs an
-    /// error.
-    pub(crate) fn misconfigured(what: &str) -> Self {
-        let advice = "ran without an ApiKeyLayer around it, so every request to it is rejected with 500";
-        #[cfg(feature = "tracing")]
-        tracing::error!(target: "tower_api_key", "{what} {advice}");
-        #[cfg(not(feature = "tracing"))]
-        let _ = writeln!(io::stderr(), "tower-api-key: {what} {advice}");
-        Self::new(Reason::Misconfigured)
     }
 
     /// Returns the reason. It is for your logs: send the client only the [`Reason::problem`].

@@ -108,6 +108,12 @@ impl Reason {
     pub(crate) const fn is_nothing_of_ours(self) -> bool {
         matches!(self, Self::Missing | Self::WrongScheme)
     }
+
+    /// Returns whether a limit of the key's plan has rejected the request.
+    #[cfg(feature = "limits")]
+    pub(crate) const fn is_of_limit(self) -> bool {
+        matches!(self, Self::RateLimited | Self::QuotaExceeded | Self::ConcurrencyLimited)
+    }
 }
 
 impl fmt::Display for Reason {

@@ -8,10 +8,10 @@ use std::{array, ops::Deref, sync::Arc};
 use crate::thread_index::{SHARDS, thread_index};
 
 /// Held by a layer and its services.
-pub(crate) struct ShardedArc<T>(Arc<[ArcShard<T>; SHARDS]>);
+pub(super) struct ShardedArc<T>(Arc<[ArcShard<T>; SHARDS]>);
 
 /// Held by a request.
-pub(crate) struct ArcShard<T>(Arc<CachePadded<T>>);
+pub(super) struct ArcShard<T>(Arc<CachePadded<T>>);
 
 /// Two cache lines wide, because some processors fetch two at once.
 #[repr(align(128))]
@@ -20,13 +20,13 @@ struct CachePadded<T>(Arc<T>);
 // === impl ShardedArc, ArcShard ===
 
 impl<T> ShardedArc<T> {
-    pub(crate) fn new(value: T) -> Self {
+    pub(super) fn new(value: T) -> Self {
         let value = Arc::new(value);
         Self(Arc::new(array::from_fn(|_| ArcShard(Arc::new(CachePadded(Arc::clone(&value)))))))
     }
 
     /// Returns a clone of this thread's shard. Only the reference count of that shard changes.
-    pub(crate) fn shard(&self) -> ArcShard<T> {
+    pub(super) fn shard(&self) -> ArcShard<T> {
         let ArcShard(counted) = &self.0[thread_index()];
         ArcShard(Arc::clone(counted))
     }

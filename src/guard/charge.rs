@@ -1,0 +1,183 @@
+//! What a guard charges to the limits of a key, once it has accepted a request.
+
+use http::Extensions;
+
+#[cfg(feature = "limits")]
+use super::Require;
+use crate::{body::Held, rejection::Rejection};
+#[cfg(feature = "limits")]
+use crate::{
+    error::ConfigError,
+    limit::{Limits, RouteCharge, Taken},
+    principal::Principal,
+};
+
+/// The cost of one guard, and the limits that it names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct GuardCharge {
+    cost: Option<u32>,
+    limits: Vec<Box<str>>,
+}
+
+/// The charge of all guards that have accepted a request: the largest cost, and every limit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Charge<'g> {
+    cost: Option<u32>,
+    limits: Vec<&'g str>,
+}
+
+/// A [`Charge`] for a request that waits.
+#[derive(Debug)]
+pub(super) struct OwnedCharge {
+    cost: Option<u32>,
+    limits: Vec<Box<str>>,
+}
+
+/// What a guard has charged for a request.
+#[derive(Default)]
+pub(super) struct Charged {
+    #[cfg(feature = "limits")]
+    taken: Option<Taken>,
+}
+
+impl GuardCharge {
+    pub(super) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl<'g> Charge<'g> {
+    pub(super) fn is_none(&self) -> bool {
+        self.cost.is_none() && self.limits.is_empty()
+    }
+
+    pub(super) fn add(&mut self, guard: &'g GuardCharge) {
+        self.cost = self.cost.max(guard.cost);
+        self.limits.extend(guard.limits.iter().map(|name| &**name));
+    }
+
+    pub(super) fn join(&mut self, other: Self) {
+        self.cost = self.cost.max(other.cost);
+        self.limits.extend(other.limits);
+    }
+
+    pub(super) fn to_owned(&self) -> OwnedCharge {
+        OwnedCharge { cost: self.cost, limits: self.limits.iter().map(|name| (*name).into()).collect() }
+    }
+}
+
+impl OwnedCharge {
+    pub(super) fn as_charge(&self) -> Charge<'_> {
+        Charge { cost: self.cost, limits: self.limits.iter().map(|name| &**name).collect() }
+    }
+}
+
+impl Charge<'_> {
+    /// Takes the charge from the limits of the principal, from all or from none.
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unnecessary_wraps, clippy::unused_self))]
+    pub(super) fn take(&self, extensions: &Extensions) -> Result<Charged, Rejection> {
+        #[cfg(feature = "limits")]
+        if let Some(principal) = extensions.get::<Principal>().filter(|_| !self.is_none()) {
+            let route = RouteCharge { cost: self.cost.unwrap_or(1), limits: &self.limits };
+            return Ok(Charged { taken: principal.take_for_route(route)? });
+        }
+        Ok(Charged::default())
+    }
+}
+
+impl Charged {
+    /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
+    /// it.
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
+    pub(super) fn give_back(&mut self, rejection: &Rejection) {
+        #[cfg(feature = "limits")]
+        if let Some(taken) = self.taken.take() {
+            taken.give_back(rejection.reason().is_of_limit());
+        }
+    }
+
+    /// Returns what the body of the response holds.
+    #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
+    pub(super) fn held(&self) -> Held {
+        Held {
+            #[cfg(feature = "limits")]
+            _permit: self.taken.as_ref().and_then(|taken| taken.permit().cloned()),
+        }
+    }
+}
+
+#[cfg(feature = "limits")]
+impl Require {
+    /// Sets what a request costs that this guard accepts, in every limit of its key. The default is
+    /// 1. The layer charges the first 1, and the guard the rest.
+    ///
+    /// If several guards accept a request, the largest cost counts. A cost above a burst or a quota
+    /// can never pass: [`Limits::checked`] finds it.
+    ///
+    /// ```
+    /// use tower_api_key::Require;
+    ///
+    /// # fn main() -> Result<(), tower_api_key::ConfigError> {
+    /// let guard = Require::table()
+    ///     .route("POST", "/images", Require::permission("images", "create").costs(5))
+    ///     .route("GET", "/search", Require::permission("search", "read").limited_by("search"))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn costs(mut self, cost: u32) -> Self {
+        self.charge.cost = Some(cost);
+        self
+    }
+
+    /// Counts the requests that this guard accepts in one more limit: one that a plan lists
+    /// [for routes](crate::limit::Limit::for_routes). A key whose plan has no limit of this name is
+    /// not limited by it. If no plan has one, every request gets 500: [`Limits::checked`] finds it.
+    /// [`costs`](Self::costs) has an example.
+    #[must_use]
+    pub fn limited_by(mut self, limit: impl Into<String>) -> Self {
+        self.charge.limits.push(limit.into().into());
+        self
+    }
+
+    /// Calls `each` with every charge of this guard, and of the guards in it.
+    fn each_charge<'g>(&'g self, each: &mut impl FnMut(&'g GuardCharge)) {
+        each(&self.charge);
+        for guard in self.check.guards() {
+            guard.each_charge(each);
+        }
+    }
+}
+
+#[cfg(feature = "limits")]
+impl Limits {
+    /// Checks the costs and the limits that a guard names against all plans, and returns the guard.
+    /// So a mistake is found when the program starts.
+    ///
+    /// ```
+    /// use tower_api_key::{Require, limit::{Limit, Limits, Plans, Rate}};
+    ///
+    /// # fn main() -> Result<(), tower_api_key::ConfigError> {
+    /// let plans = Plans::new().plan("free", [Limit::rate("burst", Rate::per_second(10).burst(20))]);
+    /// let limits = Limits::in_process(plans).build()?;
+    /// let images = limits.checked(Require::permission("images", "create").costs(5))?;
+    /// assert!(limits.checked(images.costs(21)).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ConfigError::Limit`] for a cost of 0, for a cost above a burst or a quota, since no
+    /// such request can pass, and for the name of a limit that no plan lists
+    /// [for routes](crate::limit::Limit::for_routes).
+    pub fn checked(&self, guard: Require) -> Result<Require, ConfigError> {
+        let mut charges = Vec::new();
+        guard.each_charge(&mut |charge| charges.push(charge));
+        for charge in charges {
+            self.limiter().check_charge(charge.cost, charge.limits.iter().map(|name| &**name))?;
+        }
+        Ok(guard)
+    }
+}

@@ -1,0 +1,54 @@
+//! Where the limits of a key stand in a layer: after the check of the key, before every guard.
+
+use super::{ApiKeyLayerBuilder, admit::Authenticator};
+use crate::{
+    limit::{Admitted, Limits},
+    principal::Principal,
+    rejection::Rejection,
+};
+
+impl ApiKeyLayerBuilder {
+    /// Limits how much each key may ask for, by the plan in its record: see
+    /// [`Plans`](crate::limit::Plans).
+    ///
+    /// The layer charges every request with an accepted key 1 in each limit of its plan, or rejects
+    /// it with 429 and charges nothing. A skipped path and a passed preflight are not charged. If a
+    /// guard, a check or a handler returns a [`Rejection`], its quotas get the request back, and its
+    /// rates do not. A key with an unknown plan gets 500.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, limit::{Limit, Limits, Plans, Rate}, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), tower_api_key::ConfigError> {
+    /// let plans = Plans::new().plan("free", [Limit::rate("burst", Rate::per_second(10))]).default_plan("free");
+    /// let layer = ApiKeyLayer::builder(MemoryStore::new()).limits(Limits::in_process(plans).build()?).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+}
+
+impl Authenticator {
+    /// Charges a request to the limits of its key.
+    #[inline]
+    pub(super) fn charge(&self, principal: &mut Principal) -> Result<Option<Admitted>, Rejection> {
+        let Some(limits) = &self.limits else { return Ok(None) };
+        let admitted = limits.limiter().admit(principal.record()).map_err(|rejection| principal.complete(rejection))?;
+        if let Some(admitted) = &admitted {
+            principal.limited_by(limits.limiter().id(), admitted.permit().cloned());
+        }
+        Ok(admitted)
+    }
+
+    /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
+    /// it.
+    #[cold]
+    pub(super) fn give_back(&self, admitted: &Admitted, rejection: &Rejection) {
+        if let Some(limits) = &self.limits {
+            limits.limiter().give_back(admitted, rejection.record(), rejection.reason().is_of_limit());
+        }
+    }
+}

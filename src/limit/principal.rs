@@ -1,0 +1,84 @@
+//! What a handler may do with the limits of its caller.
+
+use super::{
+    limiter::{RouteCharge, with_metered},
+    remaining::Remaining,
+    reservation::Reservation,
+    taken::Taken,
+};
+use crate::{principal::Principal, rejection::Rejection};
+
+impl Principal {
+    /// Returns what is left of the limits of the key, in the order in which they are charged. Charges
+    /// nothing. The list is empty for a key without limits.
+    ///
+    /// ```
+    /// use tower_api_key::Principal;
+    ///
+    /// async fn limits(key: Principal) -> String {
+    ///     key.remaining().iter().map(|left| format!("{}: {}\n", left.limit, left.requests)).collect()
+    /// }
+    /// ```
+    pub fn remaining(&self) -> Vec<Remaining> {
+        let remaining = self.limiter().and_then(super::registry::find);
+        remaining.and_then(|limiter| limiter.remaining(self.record())).unwrap_or_default()
+    }
+
+    /// Charges what a handler found out too late to reject the request, such as the size of its
+    /// answer. It adds to the 1 that the layer has charged, in the rates and the quotas that count
+    /// every request. A rate goes into debt by at most its burst, and the next request waits longer.
+    ///
+    /// ```
+    /// use tower_api_key::Principal;
+    ///
+    /// async fn search(key: Principal) -> String {
+    ///     let rows = vec!["a"; 500];
+    ///     key.charge(rows.len() as u32 / 100);
+    ///     rows.concat()
+    /// }
+    /// ```
+    pub fn charge(&self, cost: u32) {
+        let Some(id) = self.limiter() else { return };
+        with_metered(id, self.record(), |limiter, metered| {
+            let now = limiter.now(metered.has_quota);
+            for limit in metered.of_requests() {
+                limit.counted.count.set(|state| limit.rule.charge(state, now, cost.into()));
+            }
+        });
+    }
+
+    /// Takes `cost` more requests from the rates and the quotas that count every request, before the
+    /// work is done: from all or from none. A reservation that is dropped is spent.
+    ///
+    /// ```
+    /// use tower_api_key::{Principal, Rejection};
+    ///
+    /// async fn translate(key: Principal, text: String) -> Result<String, Rejection> {
+    ///     let reserved = key.reserve(100).await?;
+    ///     let (answer, words) = (text.to_uppercase(), 40);
+    ///     reserved.settle(words); // 60 are free again
+    ///     Ok(answer)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Rejection`] with 429 that names the limits that are full. Return it from the
+    /// handler: the layer renders it, and the request spends nothing.
+    pub async fn reserve(&self, cost: u32) -> Result<Reservation, Rejection> {
+        let Some(id) = self.limiter() else { return Ok(Reservation::of(None)) };
+        let (cost, record) = (u64::from(cost), self.record());
+        let taken = with_metered(id, record, |limiter, metered| {
+            let limits = metered.of_requests().filter(|limit| !limit.is_concurrency());
+            limiter.take(metered.has_quota, limits.map(|limit| (limit, cost, cost)))
+        });
+        taken.transpose().map(Reservation::of).map_err(|rejection| self.complete(rejection))
+    }
+
+    /// Charges what a guard adds.
+    pub(crate) fn take_for_route(&self, route: RouteCharge<'_>) -> Result<Option<Taken>, Rejection> {
+        let Some(id) = self.limiter() else { return Ok(None) };
+        let taken = with_metered(id, self.record(), |limiter, metered| limiter.take_for_route(metered, route));
+        taken.transpose().map_err(|rejection| self.complete(rejection))
+    }
+}
