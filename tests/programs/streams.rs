@@ -33,10 +33,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_tungstenite::{
-    connect_async,
-    tungstenite::{self, client::IntoClientRequest},
-};
+use tokio_tungstenite::{connect_async, tungstenite::client::IntoClientRequest};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyHasher, KeyRecord, Principal,
     limit::{Limit, Limits, Plans},
@@ -227,28 +224,11 @@ impl Client {
             Ending::AtOnce => drop(self.get("/at-once", key).await.unwrap().text().await.unwrap()),
             Ending::InTheHandler { reset } => self.leave_the_handler(reset, number, key).await,
             Ending::InTheBody { abort } => {
-                let reads = async move |client: Self, key: String| {
-                    let mut response = client.get("/events", &key).await.unwrap();
-                    for _ in 0..number % 4 {
-                        let _ = response.chunk().await;
-                    }
-                };
-                let task = tokio::spawn(reads(self, key.to_owned()));
-                end(task, abort, number).await;
+                end(tokio::spawn(self.read_events(number % 4, key.to_owned())), abort, number).await
             }
             Ending::AfterTheUpgrade(how) => {
-                let reads = async move |client: Self, key: String| {
-                    let Ok(mut socket) = client.socket(&key).await else { return };
-                    for _ in 0..number % 4 {
-                        let _ = socket.next().await;
-                    }
-                    if how == Upgraded::Ended {
-                        socket.close(None).await.unwrap();
-                        while let Some(Ok(_)) = socket.next().await {}
-                    }
-                };
-                let task = tokio::spawn(reads(self, key.to_owned()));
-                end(task, how == Upgraded::Aborted, number).await;
+                let reads = self.read_socket(number % 4, how == Upgraded::Ended, key.to_owned());
+                end(tokio::spawn(reads), how == Upgraded::Aborted, number).await;
             }
             // The server closes the connection.
             Ending::Panic(path) => {
@@ -259,17 +239,28 @@ impl Client {
         }
     }
 
-    async fn get(&self, path: &str, key: &str) -> reqwest::Result<reqwest::Response> {
-        self.http.get(format!("http://{}{path}", self.address)).header("x-api-key", key).send().await
+    async fn read_events(self, chunks: u64, key: String) {
+        let mut response = self.get("/events", &key).await.unwrap();
+        for _ in 0..chunks {
+            let _ = response.chunk().await;
+        }
     }
 
-    async fn socket(
-        &self,
-        key: &str,
-    ) -> tungstenite::Result<tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>> {
-        let mut request = format!("ws://{}/socket", self.address).into_client_request()?;
+    async fn read_socket(self, messages: u64, ends: bool, key: String) {
+        let mut request = format!("ws://{}/socket", self.address).into_client_request().unwrap();
         request.headers_mut().insert("x-api-key", key.parse().unwrap());
-        Ok(connect_async(request).await?.0)
+        let Ok((mut socket, _)) = connect_async(request).await else { return };
+        for _ in 0..messages {
+            let _ = socket.next().await;
+        }
+        if ends {
+            socket.close(None).await.unwrap();
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    }
+
+    async fn get(&self, path: &str, key: &str) -> reqwest::Result<reqwest::Response> {
+        self.http.get(format!("http://{}{path}", self.address)).header("x-api-key", key).send().await
     }
 
     async fn leave_the_handler(&self, reset: bool, number: u64, key: &str) {
@@ -344,7 +335,7 @@ async fn has_all_places(client: &Client, key: &str) {
     }
     let (headers, body) = rejected(client, key).await;
     assert_eq!(headers[RETRY_AFTER], "1");
-    assert_eq!(body["code"], "CONCURRENCY_LIMITED");
+    assert_eq!(body["code"], "concurrency_limited");
 }
 
 async fn rejected(client: &Client, key: &str) -> (HeaderMap, Value) {
