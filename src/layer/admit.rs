@@ -113,6 +113,8 @@ impl Authenticator {
         if let Some((mark, outcome)) = self.bypass(request) {
             return Progress::Done(Admission::Pass(self.pass_bypassed(request, mark, outcome)));
         }
+        #[cfg(feature = "limits")]
+        self.forget_time();
         let admission = match self.checker.check(request) {
             Check::Accepted(principal) => self.accept(request, principal, None),
             Check::Slow(slow) => match *slow {
@@ -135,6 +137,8 @@ impl Authenticator {
         presented: &PendingCredential,
         answer: Answer,
     ) -> Admission {
+        #[cfg(feature = "limits")]
+        self.forget_time();
         match self.checker.check_answer(presented, answer) {
             Ok(Accepted { principal, outdated }) => self.accept(request, principal, outdated),
             Err(rejection) => Admission::Reject(rejection),

@@ -2,6 +2,7 @@
 
 use super::{ApiKeyLayerBuilder, admit::Authenticator};
 use crate::{
+    clock,
     limit::{Admitted, Limits},
     principal::Principal,
     rejection::Rejection,
@@ -32,11 +33,22 @@ impl ApiKeyLayerBuilder {
 }
 
 impl Authenticator {
-    /// Charges a request to the limits of its key.
+    /// Forgets the time that an earlier request has noted.
+    #[inline]
+    pub(super) fn forget_time(&self) {
+        if self.limits.is_some() {
+            clock::take_noted();
+        }
+    }
+
+    /// Charges a request to the limits of its key, at the time that its lookup has noted.
     #[inline]
     pub(super) fn charge(&self, principal: &mut Principal) -> Result<Option<Admitted>, Rejection> {
         let Some(limits) = &self.limits else { return Ok(None) };
-        let admitted = limits.limiter().admit(principal.record()).map_err(|rejection| principal.complete(rejection))?;
+        let admitted = limits
+            .limiter()
+            .admit(principal.record(), clock::take_noted())
+            .map_err(|rejection| principal.complete(rejection))?;
         if let Some(admitted) = &admitted {
             principal.limited_by(limits.limiter().id(), admitted.permit().cloned());
         }

@@ -50,6 +50,8 @@ struct Checked {
 impl Authenticator {
     /// Authenticates the request until a step has to wait.
     pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authentication {
+        #[cfg(feature = "limits")]
+        self.forget_time();
         let check = self.checker.check(request);
         let observation = self.watch_untouched(request);
         let accepted = match check {
@@ -95,6 +97,8 @@ impl Authenticator {
                 let stopwatch = self.is_observed().then(Stopwatch::start);
                 let answer = lookup.await;
                 let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
+                #[cfg(feature = "limits")]
+                self.forget_time();
                 let accepted = self.checker.check_answer(&presented, answer);
                 (accepted.map(|accepted| self.after_verify(accepted, head.as_ref())), store_time)
             }

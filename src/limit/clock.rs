@@ -5,6 +5,8 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::time::Instant;
+
 use super::rule::Now;
 use crate::clock::{Clock, Timeline, monotonic, nanos};
 
@@ -40,9 +42,15 @@ impl LimitClock {
 
     #[inline]
     pub(super) fn now(&self, reads_wall: bool) -> Now {
+        self.at(None, reads_wall)
+    }
+
+    /// Returns the time, for a system clock at an instant that was just read.
+    #[inline]
+    pub(super) fn at(&self, read: Option<Instant>, reads_wall: bool) -> Now {
         match self {
             Self::System(clock) => {
-                let monotonic = clock.timeline.at(monotonic());
+                let monotonic = clock.timeline.at(read.unwrap_or_else(monotonic));
                 Now { monotonic, wall: if reads_wall { clock.wall(monotonic) } else { 0 } }
             }
             Self::Own(clock, latest) => {

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     clock::LimitClock,
     count::take,
@@ -19,6 +21,7 @@ use crate::{
     error::ConfigError,
     record::{Generation, KeyRecord},
     rejection::{Reason, Rejection},
+    thread_index::thread_index,
 };
 
 /// The plans and the counts of one process.
@@ -64,15 +67,20 @@ impl Limiter {
     }
 
     /// Charges a request of cost 1 to the limits of its key, to all or to none. Returns `None` for
-    /// a key without limits.
+    /// a key without limits. `read` is a time that was just read.
     #[inline]
-    pub(crate) fn admit(self: &Arc<Self>, record: &KeyRecord) -> Result<Option<Admitted>, Rejection> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        record: &KeyRecord,
+        read: Option<Instant>,
+    ) -> Result<Option<Admitted>, Rejection> {
         self.metered(record, |metered| {
             let Some(metered) = metered else { return Ok(None) };
-            let now = self.now(metered.has_quota);
+            let now = self.clock.at(read, metered.has_quota);
             self.counts.sweep(now, || self.now(true));
             let mut charged = [0; MOST_LIMITS];
-            let charges = metered.of_requests().map(|limit| limit.charge(1, 1));
+            let thread = thread_index() as u64 + 1;
+            let charges = metered.of_requests().map(|limit| limit.charge_one(thread));
             if !take(charges, now, &mut charged, || self.now(metered.has_quota)) {
                 return Err(self.refused(metered.of_requests().map(|limit| (limit, 1, 1))));
             }

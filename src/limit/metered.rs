@@ -5,6 +5,7 @@ use std::{array, sync::Arc};
 use super::{
     count::Charge,
     counts::{Counted, Counts},
+    lane::Lane,
     limiter::Limiter,
     plans::Limit,
     rule::{Kind, Rule},
@@ -35,6 +36,8 @@ pub(super) struct MeteredLimit {
     place: usize,
     pub(super) rule: Rule,
     pub(super) counted: Arc<Counted>,
+    /// For a rate in the cache of a thread.
+    lane: Lane,
 }
 
 impl Metered {
@@ -47,7 +50,7 @@ impl Metered {
             let list = if limit.is_for_routes { &mut of_routes } else { &mut of_requests };
             // A plan has no more limits than fit.
             if let Some(free) = list.iter_mut().find(|limit| limit.is_none()) {
-                *free = Some(MeteredLimit { plan: Arc::clone(plan), place, rule, counted });
+                *free = Some(MeteredLimit { plan: Arc::clone(plan), place, rule, counted, lane: Lane::new() });
             }
             has_quota |= rule.kind() == Kind::Quota;
             has_concurrency |= rule.kind() == Kind::Concurrency;
@@ -76,9 +79,15 @@ impl MeteredLimit {
         self.rule.kind() == Kind::Concurrency
     }
 
+    /// Returns the charge of a request by the layer, on the thread with this number.
+    #[inline]
+    pub(super) fn charge_one(&self, thread: u64) -> Charge<'_> {
+        Charge { lane: Some((&self.lane, thread)), ..self.charge(1, 1) }
+    }
+
     #[inline]
     pub(super) fn charge(&self, cost: u64, whole: u64) -> Charge<'_> {
-        Charge { count: &self.counted.count, rule: self.rule, cost, whole }
+        Charge { count: &self.counted.count, lane: None, rule: self.rule, cost, whole }
     }
 }
 

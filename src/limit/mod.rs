@@ -10,6 +10,7 @@ mod clock;
 mod count;
 mod counts;
 mod gcra;
+mod lane;
 mod limiter;
 mod limits;
 mod metered;

@@ -106,7 +106,7 @@ impl Rule {
     /// requests at the same time, which ends when they do.
     pub(super) fn full_after(self, state: u64, now: Now) -> Option<u64> {
         match self {
-            Self::Rate(_) => Some(state.saturating_sub(now.monotonic)),
+            Self::Rate(_) => Some(Gcra::full_after(state, now.monotonic)),
             Self::Quota { period, .. } => Some(seconds(until(in_period(state, now, period).0, now))),
             Self::Concurrency { .. } => None,
         }
@@ -137,7 +137,7 @@ impl Kind {
     /// Returns whether a count in this state equals a new one.
     pub(super) fn is_fresh(self, state: u64, now: Now) -> bool {
         match self {
-            Self::Rate => state <= now.monotonic,
+            Self::Rate => Gcra::is_fresh(state, now.monotonic),
             Self::Quota => {
                 let (end, used) = unpack(state);
                 used == 0 || u64::from(end) <= now.wall / DAY
