@@ -89,6 +89,8 @@ pub struct ApiKeyLayerBuilder {
     pub(super) after_verify: AfterVerify,
     #[cfg(feature = "limits")]
     pub(super) limits: Option<crate::limit::Limits>,
+    #[cfg(feature = "limits")]
+    pub(super) rate_limit_fields: crate::limit::RateLimitFields,
     pub(super) observers: Observers,
     pub(super) when_built: Option<WhenBuilt>,
 }
@@ -120,6 +122,8 @@ impl ApiKeyLayerBuilder {
             after_verify: AfterVerify::default(),
             #[cfg(feature = "limits")]
             limits: None,
+            #[cfg(feature = "limits")]
+            rate_limit_fields: crate::limit::RateLimitFields::Off,
             observers: observe::built_in(),
             when_built: None,
         }

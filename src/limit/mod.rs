@@ -9,6 +9,7 @@ mod calendar;
 mod clock;
 mod count;
 mod counts;
+mod fields;
 mod gcra;
 mod limiter;
 mod limits;
@@ -26,6 +27,7 @@ mod atomics {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
+pub use fields::{FieldsForm, RateLimitFields};
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};
 pub(crate) use metered::Metered;

@@ -47,8 +47,8 @@ use crate::{
 /// | `api_key_store_errors_total` | `reason`                     | `store_failed`, `store_timeout` |
 ///
 /// The `reason` is `none` for a request that was not rejected. Only a rejection with a [`Cause`]
-/// has the label `cause`. A request that several limits rejected counts once for each of them. Their
-/// names are those of your plans.
+/// has the label `cause`. A request that several limits rejected counts once for each of them.
+/// Their names are those of your plans.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, Outcome, store::MemoryStore};

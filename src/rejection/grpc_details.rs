@@ -32,10 +32,12 @@ pub(super) fn retry_info(code: u16, message: &str, after: Duration) -> Option<He
     HeaderValue::try_from(STANDARD_NO_PAD.encode(status)).ok()
 }
 
-/// Writes a field with a number.
+/// Writes a field with a number. A field without a value is 0.
 fn number(field: u8, value: u64, to: &mut Vec<u8>) {
-    to.push(field << 3);
-    varint(value, to);
+    if value > 0 {
+        to.push(field << 3);
+        varint(value, to);
+    }
 }
 
 /// Writes a field with a length and bytes: a text or a message.
