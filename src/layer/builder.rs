@@ -183,6 +183,8 @@ impl ApiKeyLayerBuilder {
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
         let renderer = Renderer::new(self.format, challenges, &self.policy, self.max_key_len)?;
         let renderer = renderer.hiding_forbidden_details(self.hide_forbidden_details);
+        #[cfg(feature = "limits")]
+        let renderer = renderer.foreseeing_limits(self.limits.iter().flat_map(crate::limit::Limits::problems));
         let checker = Checker {
             reader,
             store: self.store,
@@ -200,6 +202,8 @@ impl ApiKeyLayerBuilder {
             after_verify: self.after_verify,
             #[cfg(feature = "limits")]
             limits: self.limits,
+            #[cfg(feature = "limits")]
+            rate_limit_fields: self.rate_limit_fields,
             optional: self.optional,
             serves_grpc: self.serves_grpc,
             pass_preflight: self.pass_preflight,

@@ -29,7 +29,6 @@ mod future;
 #[cfg(feature = "limits")]
 mod limits;
 mod observation;
-#[cfg(feature = "limits")]
 mod rate_limit_fields;
 mod report;
 mod service;

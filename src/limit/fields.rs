@@ -56,7 +56,7 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const LARGEST: u64 = 999_999_999_999_999;
 
 impl FieldsForm {
-    /// Writes the fields into `headers`, in place of any that are there. `retry_after` is that of
+    /// Adds the fields to `headers`, also to those of another limiter. `retry_after` is that of
     /// the response: a client would not believe it if a field said a later time, so such a time is
     /// left out.
     pub(crate) fn write<'a>(
@@ -85,7 +85,7 @@ impl FieldsForm {
         }
         for (name, list) in [(POLICY, policy), (LIMIT, left)] {
             if let Some(value) = HeaderValue::try_from(list).ok().filter(|value| !value.is_empty()) {
-                headers.insert(name, value);
+                headers.append(name, value);
             }
         }
     }

@@ -77,6 +77,14 @@ impl Gcra {
         self.tolerance.saturating_sub(full_at.saturating_sub(now)) / self.increment
     }
 
+    /// Returns after which time one more request of cost 1 would pass than now. `None` if the burst
+    /// is full.
+    pub(super) fn more_after(self, full_at: u64, now: u64) -> Option<u64> {
+        let taken = full_at.checked_sub(now).filter(|taken| *taken > 0 && self.tolerance > 0)?;
+        let rest = self.tolerance.saturating_sub(taken) % self.increment;
+        Some(taken.saturating_sub(self.tolerance).saturating_add(self.increment - rest))
+    }
+
     /// Returns the burst.
     pub(super) fn burst(self) -> u64 {
         self.tolerance / self.increment

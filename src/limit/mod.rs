@@ -21,6 +21,7 @@ mod registry;
 mod remaining;
 mod reservation;
 mod rule;
+mod states;
 mod taken;
 
 mod atomics {
