@@ -20,6 +20,7 @@ use crate::{
     observe::{self, Decision, Observers, Outcome, PreviousPepper},
     path::Readings,
     principal::{CallerIdentity, Principal, Unauthenticated},
+    record::KeyRecord,
     rejection::{Reason, Rejection, Renderer, ResponseProtocol, Verdict},
     scheme::{Diagnosis, Reader, Scheme},
     store::Answer,
@@ -32,6 +33,8 @@ pub(super) struct Authenticator {
     pub(super) after_verify: AfterVerify,
     #[cfg(feature = "limits")]
     pub(super) limits: Option<crate::limit::Limits>,
+    #[cfg(feature = "limits")]
+    pub(super) rate_limit_fields: crate::limit::RateLimitFields,
     pub(super) renderer: Renderer,
     pub(super) optional: bool,
     pub(super) serves_grpc: bool,
@@ -93,6 +96,8 @@ pub(super) struct HeadersToAdd {
     pub(super) protocol: Option<HeaderValue>,
     /// When the key expires.
     pub(super) expiry: Option<HeaderValue>,
+    /// The record whose limits the response has.
+    pub(super) limited: Option<KeyRecord>,
 }
 
 /// The audience of a response, which decides its cache headers.
@@ -156,7 +161,9 @@ impl Authenticator {
         if self.is_observed() {
             self.emit(Decision::refused(rejection, None), observation);
         }
-        self.renderer.refusal(rejection, protocol, render)
+        let mut response = self.renderer.refusal(rejection, protocol, render);
+        self.add_limits(rejection, None, protocol, response.headers_mut());
+        response
     }
 
     /// Charges the limits of an accepted key, applies its effects to the request, runs the checks
@@ -178,7 +185,8 @@ impl Authenticator {
         let reader = without_others.as_ref().unwrap_or(&self.checker.reader);
         let protocol = reader.take_protocol(request.headers_mut());
         let expiry = if self.expiry_header.is_some() { self.checker.expiry(&principal) } else { None };
-        let has_headers = protocol.is_some() || expiry.is_some();
+        let limited = self.limited(&principal);
+        let has_headers = protocol.is_some() || expiry.is_some() || limited.is_some();
         if self.hide_credentials {
             hide_credentials(reader, request);
         }
@@ -189,7 +197,7 @@ impl Authenticator {
             decision: self.is_observed().then(|| Decision::accepted(&principal, outdated)),
             audience: Audience::Principal,
             scheme: Some(principal.interned_scheme()),
-            headers: has_headers.then(|| Box::new(HeadersToAdd { protocol, expiry })),
+            headers: has_headers.then(|| Box::new(HeadersToAdd { protocol, expiry, limited })),
             #[cfg(feature = "limits")]
             admitted,
             ..ResponseActions::default()

@@ -89,6 +89,8 @@ pub struct ApiKeyLayerBuilder {
     pub(super) after_verify: AfterVerify,
     #[cfg(feature = "limits")]
     pub(super) limits: Option<crate::limit::Limits>,
+    #[cfg(feature = "limits")]
+    pub(super) rate_limit_fields: crate::limit::RateLimitFields,
     pub(super) observers: Observers,
     pub(super) when_built: Option<WhenBuilt>,
 }
@@ -120,6 +122,8 @@ impl ApiKeyLayerBuilder {
             after_verify: AfterVerify::default(),
             #[cfg(feature = "limits")]
             limits: None,
+            #[cfg(feature = "limits")]
+            rate_limit_fields: crate::limit::RateLimitFields::Off,
             observers: observe::built_in(),
             when_built: None,
         }
@@ -179,6 +183,8 @@ impl ApiKeyLayerBuilder {
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
         let renderer = Renderer::new(self.format, challenges, &self.policy, self.max_key_len)?;
         let renderer = renderer.hiding_forbidden_details(self.hide_forbidden_details);
+        #[cfg(feature = "limits")]
+        let renderer = renderer.foreseeing_limits(self.limits.iter().flat_map(crate::limit::Limits::problems));
         let checker = Checker {
             reader,
             store: self.store,
@@ -196,6 +202,8 @@ impl ApiKeyLayerBuilder {
             after_verify: self.after_verify,
             #[cfg(feature = "limits")]
             limits: self.limits,
+            #[cfg(feature = "limits")]
+            rate_limit_fields: self.rate_limit_fields,
             optional: self.optional,
             serves_grpc: self.serves_grpc,
             pass_preflight: self.pass_preflight,

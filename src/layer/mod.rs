@@ -29,6 +29,7 @@ mod future;
 #[cfg(feature = "limits")]
 mod limits;
 mod observation;
+mod rate_limit_fields;
 mod report;
 mod service;
 mod settings;

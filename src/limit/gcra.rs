@@ -118,6 +118,14 @@ impl Gcra {
         full_at.saturating_add(if lent > 0 { LENT } else { 0 }) <= now
     }
 
+    /// Returns after which time one more request of cost 1 would pass than now. `None` if the burst
+    /// is full.
+    pub(super) fn more_after(self, full_at: u64, now: u64) -> Option<u64> {
+        let taken = full_at.checked_sub(now).filter(|taken| *taken > 0 && self.tolerance > 0)?;
+        let rest = self.tolerance.saturating_sub(taken) % self.increment;
+        Some(taken.saturating_sub(self.tolerance).saturating_add(self.increment - rest))
+    }
+
     /// Returns the burst.
     pub(super) fn burst(self) -> u64 {
         self.tolerance / self.increment

@@ -9,6 +9,7 @@ mod calendar;
 mod clock;
 mod count;
 mod counts;
+mod fields;
 mod gcra;
 mod lane;
 mod limiter;
@@ -21,12 +22,14 @@ mod registry;
 mod remaining;
 mod reservation;
 mod rule;
+mod states;
 mod taken;
 
 mod atomics {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
+pub use fields::{FieldsForm, RateLimitFields};
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};
 pub(crate) use metered::Metered;

@@ -112,6 +112,26 @@ impl Rule {
         }
     }
 
+    /// Returns when one more request of cost 1 would pass, in nanoseconds from now. `None` for a
+    /// limit that is full or 0, and for a number of requests at the same time.
+    pub(super) fn more_after(self, state: u64, now: Now) -> Option<u64> {
+        match self {
+            Self::Rate(rate) => rate.more_after(state, now.monotonic),
+            Self::Quota { most: 0, .. } | Self::Concurrency { .. } => None,
+            Self::Quota { .. } => self.full_after(state, now),
+        }
+    }
+
+    /// Returns the time in which [`most`](Self::most) requests pass, in nanoseconds. `None` for a
+    /// number of requests at the same time.
+    pub(super) fn window(self, state: u64, now: Now) -> Option<u64> {
+        match self {
+            Self::Rate(rate) => Some(rate.window()),
+            Self::Quota { period, .. } => Some(seconds(period.length(in_period(state, now, period).0))),
+            Self::Concurrency { .. } => None,
+        }
+    }
+
     pub(super) fn kind(self) -> Kind {
         match self {
             Self::Rate(_) => Kind::Rate,

@@ -46,6 +46,9 @@ pub(super) fn respond(render: impl FnOnce(&mut Parts) -> Bytes) -> Response<Byte
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "limits")]
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         rejection::{Cause, RejectionFormat},
@@ -68,6 +71,8 @@ mod tests {
                 for format in [RejectionFormat::problem_json(), RejectionFormat::json(), RejectionFormat::text()] {
                     let challenges = Challenges::new(&policy, realm, &[]).unwrap();
                     let renderer = Renderer::new(format, challenges, &policy, 512).unwrap();
+                    #[cfg(feature = "limits")]
+                    let renderer = renderer.foreseeing_limits([(Problem::RateLimited, "burst")]);
                     let same = |rejection: &Rejection, dialect| {
                         let ready = renderer.refusal(rejection, dialect, None);
                         let made = respond(|parts| renderer.render(rejection, dialect, None, parts));
@@ -81,6 +86,18 @@ mod tests {
                     ] {
                         for dialect in dialects {
                             same(&Rejection::new(Reason::Malformed).diagnosed(diagnosis), dialect);
+                        }
+                    }
+                    #[cfg(feature = "limits")]
+                    for names in [&["burst"][..], &["daily"], &["burst", "daily"]] {
+                        for after in [None, Some(Duration::ZERO), Some(Duration::from_millis(1500))] {
+                            let names = names.iter().map(|name| (*name).into()).collect();
+                            let rejection = Rejection::limited(Reason::RateLimited, names, after);
+                            for scheme in schemes {
+                                for dialect in dialects {
+                                    same(&rejection.clone().by_scheme(scheme), dialect);
+                                }
+                            }
                         }
                     }
                     for reason in Reason::ALL.iter().copied() {

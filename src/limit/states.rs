@@ -1,0 +1,76 @@
+//! What the fields of a response say about the limits of a record.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::{
+    fields::{FieldsForm, LimitState},
+    limits::Limits,
+    metered::{Metered, MeteredLimit},
+    plans::Subject,
+    rule::{Kind, Now},
+};
+use crate::{
+    permission::Action,
+    record::KeyRecord,
+    rejection::{Problem, Reason, Rejection},
+};
+
+impl Limits {
+    /// Writes the fields of a response to the key of `record`. `rejection` is what the response
+    /// renders, if the request is rejected.
+    ///
+    /// A limit for routes is part of them if it has rejected the request: the layer does not know
+    /// otherwise that it counts this route.
+    pub(crate) fn write_fields(
+        &self,
+        form: FieldsForm,
+        record: &KeyRecord,
+        rejection: Option<&Rejection>,
+        headers: &mut HeaderMap,
+    ) {
+        if rejection.is_some_and(|rejection| rejection.reason() == Reason::Misconfigured) {
+            return; // The plan may be unknown.
+        }
+        let limiter = self.limiter();
+        let sees_shared = record.permissions().allows("limits", Action::READ);
+        let is_violated = |limit: &&MeteredLimit| {
+            rejection.is_some_and(|rejection| rejection.violated_limits().any(|name| *name == *limit.limit().name))
+        };
+        let _ = limiter.metered(record, |metered| {
+            let now = limiter.now(true);
+            let of_requests = metered.into_iter().flat_map(Metered::of_requests);
+            let of_routes = metered.into_iter().flat_map(Metered::of_routes).filter(is_violated);
+            let states = of_requests.chain(of_routes).map(|limit| limit.state(now, sees_shared));
+            form.write(states, rejection.and_then(Rejection::retry_after), headers);
+        });
+    }
+
+    /// Returns the names of all limits, each with the problem that it leads to.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = (Problem, &str)> {
+        self.limiter().all().filter_map(|(_, limit)| {
+            let problem = match limit.rule(None).ok()?.kind() {
+                Kind::Rate => Problem::RateLimited,
+                Kind::Quota => Problem::QuotaExceeded,
+                Kind::Concurrency => Problem::ConcurrencyLimited,
+            };
+            Some((problem, &*limit.name))
+        })
+    }
+}
+
+impl MeteredLimit {
+    fn state(&self, now: Now, sees_shared: bool) -> LimitState<'_> {
+        let (limit, rule, state) = (self.limit(), self.rule, self.counted.count.state());
+        let is_shown = sees_shared || limit.subject == Subject::Key;
+        LimitState {
+            name: &limit.name,
+            quota: rule.most(),
+            window: rule.window(state, now).map(Duration::from_nanos),
+            is_concurrency: self.is_concurrency(),
+            remaining: is_shown.then(|| rule.remaining(state, now)),
+            more_after: rule.more_after(state, now).map(Duration::from_nanos),
+        }
+    }
+}
