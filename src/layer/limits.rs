@@ -26,8 +26,12 @@ impl ApiKeyLayerBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = Some(limits);
+    pub fn limits(self, limits: Limits) -> Self {
+        self.limited_by(Some(limits))
+    }
+
+    pub(crate) fn limited_by(mut self, limits: Option<Limits>) -> Self {
+        self.limits = limits;
         self
     }
 }

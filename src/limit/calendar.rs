@@ -54,9 +54,9 @@ impl Period {
         DAY * u64::from(days)
     }
 
-    /// Returns the length of the longest period, in seconds.
-    pub(super) fn longest(self) -> u64 {
-        DAY * match self {
+    /// Returns the length of the longest period, in days.
+    pub(super) fn longest(self) -> u32 {
+        match self {
             Self::Day => 1,
             Self::Week(_) => 7,
             Self::Month(_) => 31,

@@ -95,6 +95,19 @@ pub struct Quota {
 
 const YEAR: Duration = Duration::from_hours(366 * 24);
 
+// === impl Subject ===
+
+impl Subject {
+    /// Returns a name for a log or a document: `key`, `owner` or `organization`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Owner => "owner",
+            Self::Organization => "organization",
+        }
+    }
+}
+
 // === impl Plans ===
 
 impl Plans {

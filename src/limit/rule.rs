@@ -168,11 +168,13 @@ impl Kind {
 }
 
 /// Returns the end of the present period, and what is used of it. A clock that went back stays in
-/// the later period.
+/// the later period, but not in one that is further away than the next: such a clock was wrong
+/// before.
 fn in_period(state: u64, now: Now, period: Period) -> (u32, u64) {
     let (end, used) = unpack(state);
     let today = u32::try_from(now.wall / DAY).unwrap_or(u32::MAX);
-    if today < end { (end, used) } else { (period.end(today), 0) }
+    let is_present = today < end && end - today <= 2 * period.longest();
+    if is_present { (end, used) } else { (period.end(today), 0) }
 }
 
 fn until(end: u32, now: Now) -> u64 {
