@@ -131,9 +131,10 @@ impl Gcra {
         self.tolerance / self.increment
     }
 
-    /// Returns the time that a full burst takes up.
+    /// Returns the time in which a full burst is allowed, as the plan says it: not longer, although
+    /// each increment is rounded up. Three a second are in a window of one second.
     pub(super) fn window(self) -> u64 {
-        self.tolerance
+        self.tolerance - self.burst().min(self.tolerance / 128)
     }
 
     #[inline]

@@ -74,3 +74,25 @@ impl MeteredLimit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limit::{gcra::Gcra, rule::Rule};
+
+    proptest! {
+        #[test]
+        fn one_more_request_passes_after_the_time_of_the_fields_and_not_before(
+            count in 1_u64..1000, period in 1_u64..10_000, burst in 1_u64..100, now in 0_u64..1000, taken in 1_u64..2_000_000,
+        ) {
+            let rate = Rule::Rate(Gcra::new(count, period, burst).unwrap());
+            let (state, at) = (now + taken, |time| Now { monotonic: time, wall: 0 });
+            let left = |time| rate.remaining(state, at(time));
+            let after = rate.more_after(state, at(now)).unwrap();
+            prop_assert_eq!((left(now + after - 1), left(now + after)), (left(now), left(now) + 1));
+            prop_assert_eq!(rate.more_after(state, at(state)), None, "it is full");
+        }
+    }
+}

@@ -44,6 +44,8 @@ mod key_events;
 mod key_history;
 mod key_manager;
 mod keys;
+#[cfg(feature = "limits")]
+mod limits;
 #[cfg(feature = "cache")]
 mod local_cache;
 #[cfg(feature = "admin-api")]
