@@ -110,6 +110,11 @@ impl LimitClock {
         Self::Own(Clock::new(now), 0.into())
     }
 
+    /// Returns the clock for the limits of a layer, whose clock this is.
+    pub(crate) fn of(clock: &Clock) -> Self {
+        if clock.0.is_none() { Self::system() } else { Self::Own(clock.clone(), 0.into()) }
+    }
+
     /// Returns nanoseconds that never go back.
     #[inline]
     pub(crate) fn monotonic(&self) -> u64 {

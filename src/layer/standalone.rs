@@ -8,6 +8,7 @@ use http::Request;
 use super::{
     admit::Authenticator,
     check::{Accepted, Check, PendingLookup, SlowCheck},
+    failures::Caller,
     observation::Observation,
 };
 use crate::{
@@ -29,6 +30,8 @@ pub(super) struct PendingAuthentication {
     /// A copy of the head, if there are checks after verification.
     head: Option<Request<()>>,
     observation: Observation,
+    /// Read before the lookup, because the request is not available after it.
+    caller: Caller,
 }
 
 enum Step {
@@ -56,14 +59,20 @@ impl Authenticator {
             }
             Check::Accepted(principal) => Accepted { principal, outdated: None },
             Check::Rejected(rejection) => {
+                let rejection = self.failed(rejection, || self.caller(request));
                 return Authentication::Done(self.report(Err(rejection), None, observation));
             }
             Check::Slow(slow) => match *slow {
                 SlowCheck::Accepted(accepted) => accepted,
                 SlowCheck::Pending(lookup) => {
                     let step = Step::Lookup(lookup);
-                    let head = self.head_of(request);
-                    return Authentication::Pending(Box::new(PendingAuthentication { step, head, observation }));
+                    let (head, caller) = (self.head_of(request), self.caller(request));
+                    return Authentication::Pending(Box::new(PendingAuthentication {
+                        step,
+                        head,
+                        observation,
+                        caller,
+                    }));
                 }
             },
         };
@@ -72,7 +81,8 @@ impl Authenticator {
         match verdict {
             Verdict::Wait(wait) => {
                 let step = Step::AfterVerify(accepted, wait);
-                Authentication::Pending(Box::new(PendingAuthentication { step, head, observation }))
+                let caller = self.caller(request);
+                Authentication::Pending(Box::new(PendingAuthentication { step, head, observation, caller }))
             }
             Verdict::Pass => Authentication::Done(self.report(Ok(accepted), None, observation)),
             Verdict::Reject(rejection) => {
@@ -83,7 +93,7 @@ impl Authenticator {
 
     /// Continues [`Authenticator::authenticate`] after the step that has to wait.
     pub(super) async fn authenticate_later(&self, pending: PendingAuthentication) -> Result<Principal, Rejection> {
-        let PendingAuthentication { step, head, observation } = pending;
+        let PendingAuthentication { step, head, observation, caller } = pending;
         let (checked, store_time) = match step {
             Step::AfterVerify(accepted, wait) => (Ok(Checked { accepted, verdict: Verdict::Wait(wait) }), None),
             Step::Lookup(PendingLookup { presented, lookup }) => {
@@ -106,7 +116,7 @@ impl Authenticator {
                     Err(rejection) => self.report_held(&accepted, rejection, store_time, observation),
                 }
             }
-            Err(rejection) => self.report(Err(rejection), store_time, observation),
+            Err(rejection) => self.report(Err(self.failed(rejection, || caller)), store_time, observation),
         }
     }
 

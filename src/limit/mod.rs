@@ -8,6 +8,7 @@
 mod calendar;
 mod count;
 mod counts;
+mod failures;
 mod gcra;
 mod limits;
 mod metered;
@@ -18,6 +19,8 @@ mod atomics {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
+pub use failures::FailureLimit;
+pub(crate) use failures::Failures;
 pub(crate) use limits::{Admitted, Limiter};
 pub use limits::{Limits, LimitsBuilder, Remaining};
 pub(crate) use metered::Metered;
