@@ -50,6 +50,11 @@ impl Clock {
         Self(Some(Arc::new(now)))
     }
 
+    #[cfg(feature = "limits")]
+    pub(crate) fn is_system(&self) -> bool {
+        self.0.is_none()
+    }
+
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     pub(crate) fn now(&self) -> SystemTime {
         match &self.0 {

@@ -44,6 +44,8 @@ pub(super) struct Authenticator {
     pub(super) expiry_header: Option<HeaderName>,
     pub(super) skip: Option<SkipPath>,
     pub(super) observers: Observers,
+    #[cfg(feature = "limits")]
+    pub(super) failures: Option<crate::limit::Failures>,
     /// Whether the observers or the format of rejections read values of the request.
     pub(super) is_watched: bool,
 }
@@ -130,7 +132,7 @@ impl Authenticator {
                 let unread = rejection.diagnosis().map(|diagnosis| (rejection.reason(), diagnosis));
                 Admission::Pass(self.pass_anonymous(request, unread))
             }
-            Check::Rejected(rejection) => Admission::Reject(rejection),
+            Check::Rejected(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
         };
         Progress::Done(admission)
     }
@@ -146,7 +148,7 @@ impl Authenticator {
         self.forget_time();
         match self.checker.check_answer(presented, answer) {
             Ok(Accepted { principal, outdated }) => self.accept(request, principal, outdated),
-            Err(rejection) => Admission::Reject(rejection),
+            Err(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
         }
     }
 

@@ -24,6 +24,7 @@ mod after_verify;
 mod builder;
 mod check;
 mod expiry_header;
+mod failures;
 mod forward;
 mod future;
 #[cfg(feature = "limits")]

@@ -37,7 +37,12 @@ impl LimitClock {
     }
 
     pub(super) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        Self::Own(Clock::new(now), 0.into())
+        Self::of(&Clock::new(now))
+    }
+
+    /// Returns the clock for the limits of a layer, whose clock this is.
+    pub(super) fn of(clock: &Clock) -> Self {
+        if clock.is_system() { Self::system() } else { Self::Own(clock.clone(), 0.into()) }
     }
 
     #[inline]

@@ -9,6 +9,7 @@ mod calendar;
 mod clock;
 mod count;
 mod counts;
+mod failures;
 mod fields;
 mod gcra;
 mod lane;
@@ -29,6 +30,8 @@ mod atomics {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
+pub use failures::FailureLimit;
+pub(crate) use failures::Failures;
 pub use fields::{FieldsForm, RateLimitFields};
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};

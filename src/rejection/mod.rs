@@ -13,6 +13,7 @@
 //! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`         | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope` for Bearer | 7 |
 //! | `ForeignResourceHidden`, `NotFound`                       | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
 //! | `TooManyRequests`                                         | `TooManyRequests`      | 429    | `TOO_MANY_REQUESTS`    | none; `Retry-After`             | 8    |
+//! | `TooManyFailures`                                         | `TooManyFailures`      | 429    | `TOO_MANY_FAILURES`    | none; `Retry-After`             | 8    |
 //! | `RateLimited`                                             | `RateLimited`          | 429    | `RATE_LIMITED`         | none; `Retry-After`             | 8    |
 //! | `QuotaExceeded`                                           | `QuotaExceeded`        | 429    | `QUOTA_EXCEEDED`       | none; `Retry-After`             | 8    |
 //! | `ConcurrencyLimited`                                      | `ConcurrencyLimited`   | 429    | `CONCURRENCY_LIMITED`  | none; `Retry-After: 1`          | 8    |
@@ -73,6 +74,9 @@
 //! There is no such resource.
 //! ## too-many-requests
 //! The caller has sent too many requests. Try again after the time in `Retry-After`.
+//! ## too-many-failures
+//! The key does not work, and neither did too many others from this address. A valid key still
+//! works. After the time in `Retry-After`, an invalid one gets 401 again.
 //! ## rate-limited
 //! The key has sent too many requests in a short time. `violated-policies` names the limits, and
 //! `Retry-After` says when a request passes again.

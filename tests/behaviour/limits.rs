@@ -1,5 +1,9 @@
 //! Tests limits at a layer.
 
+#[cfg(feature = "axum")]
+mod failure_server;
+mod failure_table;
+mod failures;
 mod fields;
 mod refusals;
 

@@ -22,6 +22,8 @@ mod cache;
 mod cache_memory;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "limits")]
+mod client_address;
 #[cfg(feature = "serde")]
 mod conversions;
 mod edits;
