@@ -10,7 +10,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -156,7 +156,7 @@ impl Failures {
             Full::Forever => None,
         };
         let limited =
-            Rejection::limited(Reason::TooManyFailures, Vec::new(), wait).by_scheme(rejection.interned_scheme());
+            Rejection::limited(Reason::TooManyFailures, Arc::default(), wait).by_scheme(rejection.interned_scheme());
         match rejection.record() {
             Some(record) => limited.of_record(record.clone()),
             None => limited,

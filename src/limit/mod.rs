@@ -19,6 +19,7 @@ mod metered;
 mod permit;
 mod plans;
 mod principal;
+mod refused;
 mod registry;
 mod remaining;
 mod reservation;

@@ -8,7 +8,7 @@ use super::{
     fields::{FieldsForm, LimitState},
     limits::Limits,
     metered::{Metered, MeteredLimit},
-    plans::Subject,
+    plans::{Limit, Subject},
     rule::{Kind, Now},
 };
 use crate::{
@@ -35,14 +35,14 @@ impl Limits {
         }
         let limiter = self.limiter();
         let sees_shared = record.permissions().allows("limits", Action::READ);
-        let is_violated = |limit: &&MeteredLimit| {
-            rejection.is_some_and(|rejection| rejection.violated_limits().any(|name| *name == *limit.limit().name))
+        let is_violated = |limit: &Limit| {
+            rejection.is_some_and(|rejection| rejection.violated_limits().any(|name| *name == *limit.name))
         };
         let _ = limiter.metered(record, |metered| {
             let now = limiter.now(true);
-            let of_requests = metered.into_iter().flat_map(Metered::of_requests);
-            let of_routes = metered.into_iter().flat_map(Metered::of_routes).filter(is_violated);
-            let states = of_requests.chain(of_routes).map(|limit| limit.state(now, sees_shared));
+            let all = metered.into_iter().flat_map(Metered::all);
+            let counting = all.filter(|(limit, _)| !limit.is_for_routes || is_violated(limit));
+            let states = counting.map(|(limit, metered)| metered.state(limit, now, sees_shared));
             form.write(states, rejection.and_then(Rejection::retry_after), headers);
         });
     }
@@ -61,8 +61,8 @@ impl Limits {
 }
 
 impl MeteredLimit {
-    fn state(&self, now: Now, sees_shared: bool) -> LimitState<'_> {
-        let (limit, rule, state) = (self.limit(), self.rule, self.counted.count.state());
+    fn state<'p>(&self, limit: &'p Limit, now: Now, sees_shared: bool) -> LimitState<'p> {
+        let (rule, state) = (self.rule, self.counted.count.state());
         let is_shown = sees_shared || limit.subject == Subject::Key;
         LimitState {
             name: &limit.name,

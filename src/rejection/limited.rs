@@ -17,10 +17,10 @@ impl Rejection {
     /// after which the request passes, and `None` if it never does. A time of 0 stands for limits
     /// that know no time, such as one on requests at the same time: the client waits one second.
     #[cfg(feature = "limits")]
-    pub(crate) fn limited(reason: Reason, violated: Vec<Box<str>>, after: Option<Duration>) -> Self {
+    pub(crate) fn limited(reason: Reason, violated: Arc<[Box<str>]>, after: Option<Duration>) -> Self {
         let mut rejection = Self::new(reason);
         let rare = rejection.rare.get_or_insert_default();
-        rare.violated = Some(violated.into());
+        rare.violated = Some(violated);
         rare.retry_after = after.map(|after| if after.is_zero() { Duration::from_secs(1) } else { after });
         if after.is_none() {
             rare.detail = Some(NEVER_PASSES.into());

@@ -1,7 +1,7 @@
 //! Renders rejections when the layer is built. A copy costs less than rendering again.
 
 use bytes::Bytes;
-use http::{Response, response::Parts};
+use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER, response::Parts};
 
 use super::{Problem, Reason, Rejection, Renderer, ResponseProtocol};
 use crate::scheme::Scheme;
@@ -18,9 +18,14 @@ impl Prerendered {
     pub(super) const NONE: Self = Self(Vec::new());
 
     pub(super) fn new(renderer: &Renderer) -> Self {
-        let refusal = |problem, scheme| {
+        let refusal = |problem: Problem, scheme| {
             let rejection = Rejection::new(a_reason_of(problem)).by_scheme(scheme);
-            respond(|parts| renderer.render(&rejection, ResponseProtocol::Http, None, parts))
+            let mut response = respond(|parts| renderer.render(&rejection, ResponseProtocol::Http, None, parts));
+            if problem.status() == StatusCode::TOO_MANY_REQUESTS {
+                // A copy has room for the time that nearly every 429 has.
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
         };
         let both = |problem: &Problem| [None, Some(&BEARER)].map(|scheme| refusal(*problem, scheme));
         Self(Problem::ALL.iter().map(both).collect())

@@ -142,8 +142,12 @@ impl Renderer {
                 if let Some(text) = self.texts.about(rejection) {
                     text.replace(&mut refusal);
                 }
-                if let Some(after) = rejection.own_retry_after() {
-                    refusal.headers_mut().insert(RETRY_AFTER, retry_after(after));
+                match rejection.own_retry_after() {
+                    Some(after) => _ = refusal.headers_mut().insert(RETRY_AFTER, retry_after(after)),
+                    None if refusal.status() == StatusCode::TOO_MANY_REQUESTS => {
+                        refusal.headers_mut().remove(RETRY_AFTER);
+                    }
+                    None => {}
                 }
                 self.write_headers(rejection, refusal.headers_mut());
                 refusal
