@@ -177,11 +177,11 @@ impl Authenticator {
         outdated: Option<PreviousPepper>,
     ) -> Admission {
         observe::record_on_span(&principal);
+        let mut actions = ResponseActions::default();
         #[cfg(feature = "limits")]
-        let admitted = match self.charge(&mut principal) {
-            Ok(admitted) => admitted,
-            Err(rejection) => return Admission::Reject(rejection),
-        };
+        if let Err(rejection) = self.charge(&mut principal, &mut actions.admitted) {
+            return Admission::Reject(rejection);
+        }
         self.checker.reader.mark_sensitive(request.headers_mut());
         let without_others = self.checker.others(request).map(|others| self.checker.reader.without(&others));
         let reader = without_others.as_ref().unwrap_or(&self.checker.reader);
@@ -195,15 +195,10 @@ impl Authenticator {
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), Some(principal.id()));
         }
-        let actions = ResponseActions {
-            decision: self.is_observed().then(|| Decision::accepted(&principal, outdated)),
-            audience: Audience::Principal,
-            scheme: Some(principal.interned_scheme()),
-            headers: has_headers.then(|| Box::new(HeadersToAdd { protocol, expiry, limited })),
-            #[cfg(feature = "limits")]
-            admitted,
-            ..ResponseActions::default()
-        };
+        actions.decision = self.is_observed().then(|| Decision::accepted(&principal, outdated));
+        actions.audience = Audience::Principal;
+        actions.scheme = Some(principal.interned_scheme());
+        actions.headers = has_headers.then(|| Box::new(HeadersToAdd { protocol, expiry, limited }));
         let verdict = self.after_verify.check(&principal, request);
         CallerIdentity::set_principal(request.extensions_mut(), principal);
         match verdict {

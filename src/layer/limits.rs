@@ -47,16 +47,13 @@ impl Authenticator {
 
     /// Charges a request to the limits of its key, at the time that its lookup has noted.
     #[inline]
-    pub(super) fn charge(&self, principal: &mut Principal) -> Result<Option<Admitted>, Rejection> {
-        let Some(limits) = &self.limits else { return Ok(None) };
-        let admitted = limits
-            .limiter()
-            .admit(principal.record(), clock::take_noted())
-            .map_err(|rejection| principal.complete(rejection))?;
-        if let Some(admitted) = &admitted {
+    pub(super) fn charge(&self, principal: &mut Principal, admitted: &mut Option<Admitted>) -> Result<(), Rejection> {
+        let Some(limits) = &self.limits else { return Ok(()) };
+        let charged = limits.limiter().admit(principal.record(), clock::take_noted(), admitted);
+        if let Some(admitted) = admitted {
             principal.limited_by(limits.limiter().id(), admitted.permit().cloned());
         }
-        Ok(admitted)
+        charged.map_err(|rejection| principal.complete(rejection))
     }
 
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected

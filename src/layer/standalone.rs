@@ -136,10 +136,9 @@ impl Authenticator {
         head: Option<&Request<()>>,
     ) -> Checked {
         #[cfg(feature = "limits")]
-        let (admitted, full) = match self.charge(&mut accepted.principal) {
-            Ok(admitted) => (admitted, None),
-            Err(rejection) => (None, Some(Verdict::Reject(rejection))),
-        };
+        let mut admitted = None;
+        #[cfg(feature = "limits")]
+        let full = self.charge(&mut accepted.principal, &mut admitted).err().map(Verdict::Reject);
         #[cfg(not(feature = "limits"))]
         let full = None;
         let check = || head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head));

@@ -86,7 +86,7 @@ impl Charge<'_> {
 
     /// Charges the count. Returns its state after it.
     #[inline]
-    fn charge(&self, now: Now) -> Result<u64, Full> {
+    pub(super) fn charge(&self, now: Now) -> Result<u64, Full> {
         match (self.lane, self.rule) {
             (Some((lane, thread)), Rule::Rate(rate)) => lane.charge(self.count, thread, rate, now.monotonic),
             _ => self.count.change(|state| self.admit(state, now)),
@@ -112,8 +112,7 @@ pub(super) fn take<'c>(
     charged: &mut [u64],
     later: impl Fn() -> Now,
 ) -> bool {
-    // One charge needs no look at the others.
-    if charges.clone().nth(1).is_some() && charges.clone().any(|charge| charge.full(now).is_some()) {
+    if charges.clone().any(|charge| charge.full(now).is_some()) {
         return false;
     }
     for (number, charge) in charges.clone().enumerate() {

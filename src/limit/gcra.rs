@@ -99,6 +99,16 @@ impl Gcra {
         full_at.saturating_sub(ahead) | lent
     }
 
+    /// Returns the state after a charge of 1 is given back, which was made at `at`. What has filled
+    /// up since is not given back.
+    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> u64 {
+        let (full_at, lent) = parts(state);
+        // A lane may have taken it before.
+        let at = if lent > 0 { at.saturating_sub(LENT) } else { at };
+        let ahead = at.saturating_add(self.increment).saturating_sub(now).min(self.increment);
+        full_at.saturating_sub(ahead) | lent
+    }
+
     /// Returns how many requests of cost 1 pass now.
     pub(super) fn remaining(self, state: u64, now: u64) -> u64 {
         if self.tolerance == 0 {

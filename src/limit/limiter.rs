@@ -33,9 +33,9 @@ pub(crate) struct Limiter {
     clock: LimitClock,
 }
 
-/// The charges of a request that the layer has admitted.
+/// What a request was charged that the layer has admitted: 1 in each limit of its key.
 pub(crate) struct Admitted {
-    charged: [u64; MOST_LIMITS],
+    at: Now,
     permit: Option<Permit>,
     /// The record, if a rejection gives quotas back.
     record: Option<KeyRecord>,
@@ -66,30 +66,39 @@ impl Limiter {
         self.id
     }
 
-    /// Charges a request of cost 1 to the limits of its key, to all or to none. Returns `None` for
-    /// a key without limits. `read` is a time that was just read.
+    /// Charges a request of cost 1 to the limits of its key, to all or to none, and writes into
+    /// `admitted` what it has charged. That is nothing for a key without limits. `read` is a time
+    /// that was just read.
+    ///
+    /// The result is written where it stays, because to move it costs as much as to charge.
     #[inline]
     pub(crate) fn admit(
         self: &Arc<Self>,
         record: &KeyRecord,
         read: Option<Instant>,
-    ) -> Result<Option<Admitted>, Rejection> {
+        admitted: &mut Option<Admitted>,
+    ) -> Result<(), Rejection> {
         match self.kept(record) {
-            Some(metered) => self.admit_to(&metered.of_requests, &metered.plan, record, read).map(Some),
-            None => self.admit_first(record, read),
+            Some(metered) => self.admit_to(&metered.of_requests, &metered.plan, record, read, admitted),
+            None => self.admit_first(record, read, admitted),
         }
     }
 
     /// Charges a request whose limits are not in the cache of this thread.
     #[cold]
-    fn admit_first(self: &Arc<Self>, record: &KeyRecord, read: Option<Instant>) -> Result<Option<Admitted>, Rejection> {
-        let Some(plan) = self.plan(record)? else { return Ok(None) };
+    fn admit_first(
+        self: &Arc<Self>,
+        record: &KeyRecord,
+        read: Option<Instant>,
+        admitted: &mut Option<Admitted>,
+    ) -> Result<(), Rejection> {
+        let Some(plan) = self.plan(record)? else { return Ok(()) };
         let limits = MeteredLimits::new(plan, &self.counts, record, false);
-        let admitted = self.admit_to(&limits, plan, record, read);
+        let result = self.admit_to(&limits, plan, record, read, admitted);
         if let Some(kept) = record.metered() {
             kept.get_or_init(|| Box::new(Metered::new(self, plan, record)));
         }
-        admitted.map(Some)
+        result
     }
 
     #[inline]
@@ -99,18 +108,25 @@ impl Limiter {
         plan: &[Limit],
         record: &KeyRecord,
         read: Option<Instant>,
-    ) -> Result<Admitted, Rejection> {
-        let now = self.clock.at(read, limits.has_quota);
-        self.counts.sweep(now, || self.now(true));
-        let mut charged = [0; MOST_LIMITS];
+        admitted: &mut Option<Admitted>,
+    ) -> Result<(), Rejection> {
+        let at = self.clock.at(read, limits.has_quota);
+        self.counts.sweep(at, || self.now(true));
         let thread = thread_index() as u64 + 1;
-        let charges = limits.iter().map(|limit| limit.charge_one(thread));
-        if !take(charges, now, &mut charged, || self.now(limits.has_quota)) {
-            return Err(refused(now, plan, limits.iter().map(|limit| (limit, 1, 1))));
+        let is_taken = match limits.only() {
+            Some(limit) => limit.charge_one(thread).charge(at).is_ok(),
+            None => {
+                let charges = limits.iter().map(|limit| limit.charge_one(thread));
+                take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
+            }
+        };
+        if !is_taken {
+            return Err(refused(at, plan, limits.iter().map(|limit| (limit, 1, 1))));
         }
         let permit = if limits.has_concurrency { Permit::of(limits.iter()) } else { None };
         let record = limits.has_quota.then(|| record.clone());
-        Ok(Admitted { charged, permit, record })
+        *admitted = Some(Admitted { at, permit, record });
+        Ok(())
     }
 
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
@@ -122,10 +138,8 @@ impl Limiter {
         let _ = self.metered(record, |metered| {
             let now = self.now(true);
             let limits = metered.into_iter().flat_map(|metered| metered.of_requests.iter());
-            for (limit, charged) in limits.zip(admitted.charged) {
-                if limit.rule.kind() == Kind::Quota || (all && limit.rule.kind() == Kind::Rate) {
-                    limit.counted.count.set(|state| limit.rule.give_back(state, charged, now, 1));
-                }
+            for limit in limits.filter(|limit| all || limit.rule.kind() == Kind::Quota) {
+                limit.counted.count.set(|state| limit.rule.give_back_one(state, admitted.at, now));
             }
         });
     }

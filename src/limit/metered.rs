@@ -86,6 +86,12 @@ impl MeteredLimits {
         of
     }
 
+    /// Returns the limit if it is the only one.
+    #[inline]
+    pub(super) fn only(&self) -> Option<&MeteredLimit> {
+        if self.len == 1 { self.limits[0].as_ref() } else { None }
+    }
+
     #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = &MeteredLimit> + Clone {
         self.limits[..self.len].iter().flatten()

@@ -85,6 +85,15 @@ impl Rule {
         }
     }
 
+    /// Returns the state after a charge of 1 is given back, which was made at `at`.
+    pub(super) fn give_back_one(self, state: u64, at: Now, now: Now) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.give_back_one(state, at.monotonic, now.monotonic),
+            Self::Quota { period, .. } => self.give_back(state, pack(period.end(day(at)), 0), now, 1),
+            Self::Concurrency { .. } => state,
+        }
+    }
+
     /// Returns how many requests of cost 1 pass now.
     pub(super) fn remaining(self, state: u64, now: Now) -> u64 {
         match self {
@@ -172,9 +181,13 @@ impl Kind {
 /// before.
 fn in_period(state: u64, now: Now, period: Period) -> (u32, u64) {
     let (end, used) = unpack(state);
-    let today = u32::try_from(now.wall / DAY).unwrap_or(u32::MAX);
+    let today = day(now);
     let is_present = today < end && end - today <= 2 * period.longest();
     if is_present { (end, used) } else { (period.end(today), 0) }
+}
+
+fn day(now: Now) -> u32 {
+    u32::try_from(now.wall / DAY).unwrap_or(u32::MAX)
 }
 
 fn until(end: u32, now: Now) -> u64 {
