@@ -48,6 +48,8 @@ mod key_manager;
 mod keys;
 #[cfg(feature = "limits")]
 mod limits;
+#[cfg(feature = "limits")]
+mod limits_memory;
 #[cfg(feature = "cache")]
 mod local_cache;
 #[cfg(feature = "admin-api")]
