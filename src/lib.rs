@@ -97,6 +97,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "limits")]
+pub mod address;
 mod body;
 #[cfg(feature = "client")]
 pub mod client;
@@ -140,6 +142,8 @@ mod thread_index;
 #[cfg(feature = "webhooks")]
 pub mod webhook;
 
+#[cfg(feature = "limits")]
+pub use address::ClientAddress;
 pub use error::ConfigError;
 pub use guard::Require;
 pub use head::RequestHead;
