@@ -1,6 +1,8 @@
 //! Tests limits at a layer.
 
 mod fields;
+#[cfg(feature = "utoipa")]
+mod openapi;
 mod refusals;
 
 use crate::support::Api;
@@ -10,7 +12,7 @@ use tower_api_key::{
 };
 
 /// Returns an API with one key, which has these limits. They read the clock of the API.
-fn limited(
+pub(crate) fn limited(
     limits: impl IntoIterator<Item = Limit>,
     edit: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder,
 ) -> Api {
