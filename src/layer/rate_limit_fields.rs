@@ -21,9 +21,10 @@ impl ApiKeyLayerBuilder {
     ///
     /// What is left is read when the response is ready, so that it includes what the handler has
     /// charged. For a limit that several keys [share](crate::limit::Limit::shared_by), only a key
-    /// with the permission `limits: read` sees what is left; every key sees its name and its number.
+    /// with the permission `limits: read` sees what is left; every key sees its name and number.
     /// A gRPC response has no such fields: its client reads when to retry from the details of the
-    /// status.
+    /// status. A limit for routes is only in the fields of the 429 of that limit. The fields of the
+    /// service stay beside those of the layer.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, limit::{FieldsForm, RateLimitFields}, store::MemoryStore};

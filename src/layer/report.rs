@@ -143,8 +143,8 @@ impl Report {
         self.authenticator.renderer.vary().write(headers);
     }
 
-    /// Adds the expiry and the limits of the key. Selects the WebSocket protocol that named the key in the offer
-    /// of the client, if the service has accepted the connection and selected none.
+    /// Adds the expiry and the limits of the key. Selects the WebSocket protocol that named the key
+    /// in the offer of the client, if the service has accepted the connection and selected none.
     #[cold]
     fn add<B>(&self, added: HeadersToAdd, response: &mut Response<B>) {
         let is_accepted = response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_success();

@@ -60,6 +60,10 @@ impl KeyManagerBuilder {
     #[cfg(feature = "limits")]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
+        #[cfg(feature = "admin-api")]
+        {
+            self.http.is_limited = true;
+        }
         self
     }
 }

@@ -5,6 +5,8 @@ mod failure_server;
 mod failure_table;
 mod failures;
 mod fields;
+#[cfg(feature = "utoipa")]
+mod openapi;
 mod refusals;
 
 use crate::support::Api;
@@ -14,7 +16,7 @@ use tower_api_key::{
 };
 
 /// Returns an API with one key, which has these limits. They read the clock of the API.
-fn limited(
+pub(crate) fn limited(
     limits: impl IntoIterator<Item = Limit>,
     edit: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder,
 ) -> Api {

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use super::limited;
-use crate::support::{LIVE, accepted, add, bearer, method, t0, x_api_key};
+use crate::support::{
+    Api, LIVE, accepted, add, bearer, method,
+    registry::{admin, id, reader, text},
+    t0, x_api_key,
+};
 use http::{HeaderMap, Method, Response};
 use serde_json::{Value, json};
 use tonic_types::StatusExt;
 use tower_api_key::{
     Problem, Reason, RejectionFormat, Require,
     layer::ApiKeyLayerBuilder,
-    limit::{Limit, Quota, Rate},
+    limit::{Limit, Limits, Plans, Quota, Rate},
+    store::UtcDay,
 };
 
 fn burst() -> Limit {
@@ -211,4 +216,22 @@ async fn a_decision_names_the_limits_and_the_key() {
     assert_eq!(second.decision.key_id().map(ToString::to_string).as_deref(), Some("live"));
     assert_eq!(second.decision.scheme().map(ToString::to_string).as_deref(), Some("header:x-api-key"));
     assert!(format!("{:?}", second.decision).contains(r#"violated_limits: ["streams", "burst"]"#));
+}
+
+/// A request that a limit rejects is no use of the key.
+#[tokio::test]
+async fn a_429_counts_as_limited_and_not_as_a_use() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let issued = reader(&manager).await;
+    let plans = Plans::new().plan("free", [burst()]).default_plan("free");
+    let limits = Limits::in_process(plans).build().unwrap();
+    let api = api.layer(|layer| layer.limits(limits)).run();
+    for status in [200, 429, 429] {
+        assert_eq!(api.call(bearer(text(&issued))).await.status, status);
+    }
+    manager.flush().await.unwrap();
+    assert_eq!(manager.get(&admin(), id(&issued)).await.unwrap().use_count(), 1);
+    let days = UtcDay::from_number(0)..=UtcDay::from(t0());
+    let usage = manager.usage(&admin(), id(&issued), days).await.unwrap();
+    assert_eq!(usage.iter().map(|day| (day.accepted, day.limited)).collect::<Vec<_>>(), [(1, 2)]);
 }
