@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{KeyId, KeyRecord};
 
-/// The fields that limits use. Limits are in the feature `limits`, but every store keeps the fields.
+/// The fields that limits use. Limits are in the feature `limits`, but every store keeps the
+/// fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Limiting {
     pub(crate) plan: Option<Box<str>>,
