@@ -52,6 +52,7 @@ mod idempotency;
 mod import;
 mod import_many;
 mod issue;
+mod limiting;
 mod limits;
 mod many;
 mod own;
