@@ -5,7 +5,7 @@ use tower_api_key::{
     ConflictPolicy, KeyFormat, KeyManager, RejectionFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
 };
 
-use crate::Failure;
+use crate::{Failure, limits::CaseLimits, world::Now};
 
 /// The reason for having no layer: the library refused to build it, or this driver does not support
 /// the case.
@@ -20,19 +20,20 @@ impl From<Failure> for Unbuilt {
     }
 }
 
-/// A layer without its clock and observers, and its guards, outermost first.
+/// A layer without its clock and observers, its guards, outermost first, and its limits.
 pub(crate) struct Settings {
     pub(crate) builder: ApiKeyLayerBuilder,
     pub(crate) guards: Vec<Require>,
+    pub(crate) limits: CaseLimits,
 }
 
-pub(crate) fn settings(policy: &Value, manager: &KeyManager) -> Result<Settings, Unbuilt> {
+pub(crate) fn settings(policy: &Value, manager: &KeyManager, now: &Now) -> Result<Settings, Unbuilt> {
     let mut builder = manager.layer().schemes(schemes(policy)?);
     let mut guards = Vec::new();
     for (member, value) in policy.as_object().into_iter().flatten() {
         builder = match member.as_str() {
             "accept" | "query" | "multiple" | "layer" | "outer_layer" | "org_mismatch" | "cache_seconds" | "store"
-            | "cookie" => builder,
+            | "cookie" | "rate_limit" | "quota" => builder,
             _ if value.is_null() => builder,
             "on_invalid" if value == "reject" => builder,
             "optional" if value == true => builder.optional(),
@@ -60,7 +61,13 @@ pub(crate) fn settings(policy: &Value, manager: &KeyManager) -> Result<Settings,
             },
         };
     }
-    Ok(Settings { builder, guards })
+    #[cfg(not(feature = "limits"))]
+    let (limits, _) = (CaseLimits, now);
+    #[cfg(feature = "limits")]
+    let limits = CaseLimits::new(policy, &mut guards, now)?;
+    #[cfg(feature = "limits")]
+    let builder = limits.limit(builder);
+    Ok(Settings { builder, guards, limits })
 }
 
 /// Returns only the guards, for a case without a layer.

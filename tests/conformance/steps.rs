@@ -149,6 +149,9 @@ impl Run {
                 site.manager.flush().await.map_err(|error| error.to_string())?;
                 let found = site.store.get(&named()?).await.map_err(|error| error.to_string())?;
                 result = found.as_ref().map(described).unwrap_or_default();
+                if let (Some(limits), Some(record)) = (&site.limits, &found) {
+                    result["remaining"] = limits.remaining(record).into();
+                }
                 found.map(drop).ok_or_else(|| "no such key".to_owned())
             }
             Some("list") => {

@@ -17,7 +17,7 @@ use tower_api_key::{
     store::{BoxError, ChangeContext, KeyFilter, KeyLimit, MemoryStore, RegistryError, Replacement, UsageDelta},
 };
 
-use crate::Failure;
+use crate::{Failure, limits};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Speed {
@@ -216,8 +216,9 @@ impl Fault {
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, Failure> {
         Ok(match text {
             None => Self::None,
-            // Permissions are part of the record, so they fail with it.
-            Some("fails" | "grants_fail") => Self::Fails("the database is gone".to_owned()),
+            // Permissions are part of the record, so they fail with it. So do limits: a store keeps the
+            // plan and the numbers of a key in its record, and the counts are in memory.
+            Some("fails" | "grants_fail" | "limits_fail") => Self::Fails("the database is gone".to_owned()),
             Some("fails_once") => Self::FailsOnce,
             Some("returns_other_record") => Self::ReturnsOther,
             Some(other) => {
@@ -237,6 +238,7 @@ pub(crate) fn record(key: &Value, secret: &ApiKey, wildcards: bool, now: SystemT
     let id = key["id"].as_str().ok_or("a key without an id")?;
     let mut record =
         KeyRecord::for_key(id, secret, &KeyHasher::sha256()).with_permissions(permissions(&key["grants"], wildcards)?);
+    record = limits::with_remaining(record, key)?;
     let members = key.as_object().ok_or("a key that is no object")?;
     for (member, value) in members {
         let text = value.as_str();

@@ -22,6 +22,7 @@ use tower_api_key::{
 use crate::{
     Failure,
     inner::{Reached, inner},
+    limits::CaseLimits,
     policy::{self, Unbuilt},
     steps::prefix_of,
     store::{CaseStore, Fault, Gate, Speed, hasher, record},
@@ -34,6 +35,7 @@ pub(crate) struct Site {
     app: App,
     pub(crate) store: Arc<CaseStore>,
     pub(crate) manager: KeyManager,
+    pub(crate) limits: Option<CaseLimits>,
     decisions: Arc<Mutex<Vec<Decision>>>,
     outer_decisions: Arc<Mutex<Vec<Decision>>>,
     reached: Arc<Mutex<Vec<Reached>>>,
@@ -41,10 +43,13 @@ pub(crate) struct Site {
     pub(crate) transcript: Arc<Mutex<String>>,
 }
 
+/// The time of a case.
+pub(crate) type Now = Arc<Mutex<SystemTime>>;
+
 /// Everything that a case acts on.
 pub(crate) struct World {
     pub(crate) sites: BTreeMap<String, Site>,
-    now: Arc<Mutex<SystemTime>>,
+    now: Now,
     pub(crate) wildcards: bool,
 }
 
@@ -154,13 +159,14 @@ impl World {
         let outer_decisions = Arc::new(Mutex::new(Vec::new()));
         let policy = &case["policy"];
         let manager = self.manager(case, Arc::clone(&store))?;
+        let mut limits = None;
         let mut app = inner(case["note"].as_str().unwrap_or_default(), Arc::clone(&reached))?;
         if policy["layer"] == "guard_only" {
             for guard in policy::guards_only(policy)?.iter().rev() {
                 app = boxed(guard.layer(app));
             }
         } else {
-            let settings = policy::settings(policy, &manager)?;
+            let settings = policy::settings(policy, &manager, &self.now)?;
             for guard in settings.guards.iter().rev() {
                 app = boxed(guard.layer(app));
             }
@@ -171,6 +177,7 @@ impl World {
                 .build()
                 .map_err(|error| Unbuilt::Refused(error.to_string()))?;
             app = boxed(layer.layer(app));
+            limits = Some(settings.limits);
         }
         if !policy["outer_layer"].is_object() && !policy["outer_layer"].is_null() {
             return Err(format!("outer_layer {}", policy["outer_layer"]).into());
@@ -184,7 +191,7 @@ impl World {
             if outer_policy["accept"].is_null() {
                 outer_policy["accept"] = policy["accept"].clone();
             }
-            let settings = policy::settings(&outer_policy, &self.manager(case, outer)?)?;
+            let settings = policy::settings(&outer_policy, &self.manager(case, outer)?, &self.now)?;
             let told = Arc::clone(&outer_decisions);
             let layer = settings.builder.observe(move |decision| told.lock().unwrap().push(decision.clone())).build();
             let layer = layer.map_err(|error| Unbuilt::Refused(error.to_string()))?;
@@ -193,7 +200,7 @@ impl World {
             }
             app = boxed(layer.layer(app));
         }
-        Ok(Site { app, store, manager, decisions, outer_decisions, reached, transcript: Arc::default() })
+        Ok(Site { app, store, manager, limits, decisions, outer_decisions, reached, transcript: Arc::default() })
     }
 }
 
@@ -296,6 +303,8 @@ fn class(outcome: Outcome) -> &'static str {
             Reason::Expired | Reason::NotYetValid => "expired",
             Reason::Forbidden | Reason::NoMatchingRoute => "forbidden",
             Reason::ForeignResource | Reason::ForeignResourceHidden => "wrong_org",
+            Reason::RateLimited => "rate_limited",
+            Reason::QuotaExceeded => "quota_exceeded",
             Reason::StoreFailed | Reason::StoreTimeout => "store_error",
             Reason::Misconfigured => "misconfigured",
             _ => "unknown to this driver",

@@ -40,7 +40,11 @@ pub(super) fn imported(stored: &KeyRecord, id: &str, digest: KeyDigest) -> KeyRe
         .with_not_before(stored.not_before())
         .with_expires_at(stored.expires_at())
         .with_replaces(stored.id().clone())
+        .with_meter(stored.meter().clone())
         .with_metadata(crate::world::KNOWN_AS, stored.id().as_str());
+    for (limit, number) in stored.limits() {
+        new = new.with_limit(limit, number);
+    }
     if let Some(owner) = stored.owner() {
         new = new.with_owner(owner.clone());
     }
