@@ -61,6 +61,7 @@
 //! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                |
 //! | [`guard`]     | guards that check the permissions of a key: [`Require`]                      |
 //! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
+//! | `address`     | which address a request comes from, also behind proxies (feature `limits`)   |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
 //! | `webhook`     | sends what happens to keys to HTTP endpoints (feature `webhooks`)            |
@@ -115,6 +116,7 @@ pub mod guard;
     feature = "postgres",
     feature = "cache",
     feature = "client",
+    feature = "limits",
     feature = "static-files",
     feature = "testkit",
     feature = "webhooks"

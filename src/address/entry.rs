@@ -1,6 +1,6 @@
 //! Entries of forwarding headers: text in, an address out. Everything else is `None`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 const WHITE_SPACE: [char; 2] = [' ', '\t'];
 
@@ -45,15 +45,12 @@ pub(super) fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
 
 /// Reads a node (RFC 7239 §6): an IPv4 address, or an IPv6 address in brackets, and a port.
 fn node(text: &str) -> Option<IpAddr> {
-    let (address, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, port) = rest.split_once(']')?;
-            (IpAddr::V6(address.parse().ok()?), port)
-        }
-        None => {
-            let (address, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            (IpAddr::V4(address.parse::<Ipv4Addr>().ok()?), port)
-        }
+    let (address, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        (IpAddr::V6(address.parse().ok()?), port)
+    } else {
+        let (address, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+        (IpAddr::V4(address.parse().ok()?), port)
     };
     is_port(port).then(|| address.to_canonical())
 }

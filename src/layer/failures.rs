@@ -24,8 +24,8 @@ impl ApiKeyLayerBuilder {
     /// another one behind the same address. The layer looks up every key to know this. So the limit
     /// makes clients with a wrong key wait, and shows them in logs and metrics by a reason. It does
     /// not protect the store, and it does not slow down guessing, since a right guess is a key that
-    /// works. Generated keys need no protection against guessing; for short keys, limit the requests
-    /// of an address in a proxy.
+    /// works. Generated keys cannot be guessed; for short ones, limit the requests of an address in
+    /// a proxy.
     ///
     /// A failure is every key that is rejected as
     /// [`Problem::InvalidKey`](crate::Problem::InvalidKey): unknown, of a wrong format, revoked,

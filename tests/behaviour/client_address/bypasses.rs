@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// OpenWA #211, talosctl-oidc #127 and #128, oauth2-proxy #3478, voicemode GHSA-2qvv-vjq9-g5r4,
+/// `OpenWA` #211, talosctl-oidc #127 and #128, oauth2-proxy #3478, voicemode GHSA-2qvv-vjq9-g5r4,
 /// actor-ts #715: the leftmost entry is what the client has sent.
 #[test]
 fn the_leftmost_entry_is_never_believed() {
