@@ -276,6 +276,41 @@ fn table_refuses_what_it_does_not_list() {
     example.end_by("-INT");
 }
 
+#[cfg(feature = "limits")]
+#[test]
+#[ignore = "needs curl"]
+fn limits_answers_429_to_a_key_that_has_spent_its_plan() {
+    a_minute_of_the_day_is_left();
+    let example = Example::start("limits");
+    let free = ["-H", "X-API-Key: KEY:free"];
+    let left: Value = serde_json::from_str(&example.curl(&free, "/limits").1).unwrap();
+    let left = left.as_array().unwrap().iter().map(|left| (left["limit"].as_str().unwrap(), left["left"].as_u64()));
+    assert_eq!(left.collect::<Vec<_>>(), [("burst", Some(7)), ("daily", Some(99)), ("search", Some(1))]);
+    example.stop();
+    let example = Example::start("limits");
+    example.follow_advice();
+    for (key, code, most) in [("free", "rate_limited", 30), ("pro", "quota_exceeded", 86_400)] {
+        let header = format!("X-API-Key: KEY:{key}");
+        let (status, answer) = example.curl(&["-i", "-H", &header], "/links");
+        assert_eq!(status, "429");
+        assert!(answer.contains(&format!(r#""code": "{code}""#)), "{answer}");
+        let (_, seconds) = answer.split_once("retry-after: ").unwrap();
+        let seconds: u32 = seconds.lines().next().unwrap().trim().parse().unwrap();
+        assert!((1..=most).contains(&seconds), "{key} waits {seconds} s");
+    }
+    example.end_by("-INT");
+}
+
+/// A quota is full again at midnight, in UTC.
+#[cfg(feature = "limits")]
+fn a_minute_of_the_day_is_left() {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let left = 86_400 - now % 86_400;
+    if left < 60 {
+        std::thread::sleep(std::time::Duration::from_secs(left));
+    }
+}
+
 #[test]
 #[ignore = "needs curl"]
 fn audit_writes_one_line_of_json_for_each_request() {
