@@ -50,8 +50,9 @@ impl Authenticator {
     pub(super) fn charge(&self, principal: &mut Principal, admitted: &mut Option<Admitted>) -> Result<(), Rejection> {
         let Some(limits) = &self.limits else { return Ok(()) };
         let charged = limits.limiter().admit(principal.record(), clock::take_noted(), admitted);
-        if let Some(admitted) = admitted {
-            principal.limited_by(limits.limiter().id(), admitted.permit().cloned());
+        principal.limited_by(limits.limiter().id());
+        if let Some(permit) = admitted.as_ref().and_then(Admitted::permit) {
+            principal.hold(permit.clone());
         }
         charged.map_err(|rejection| principal.complete(rejection))
     }

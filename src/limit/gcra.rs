@@ -67,10 +67,11 @@ impl Gcra {
     }
 
     /// Returns the state after a thread has taken this many requests at once, which it uses within
-    /// [`LENT`]. Returns `None` if they do not all pass.
+    /// [`LENT`]. Returns `None` if that would take more than half of the burst: what nobody uses is
+    /// lost, and a caller who is near its limit must lose nothing.
     pub(super) fn lend(self, state: u64, now: u64, requests: u64) -> Option<u64> {
         let charged = self.after(parts(state).0, now, requests);
-        (charged - now <= self.tolerance.checked_sub(LENT)?).then_some(charged | IS_LENT)
+        (charged - now <= self.tolerance / 2).then_some(charged | IS_LENT)
     }
 
     /// Returns how many requests a thread takes at once at most: so few that several threads leave

@@ -47,6 +47,8 @@ pub struct Limit {
     /// The name as a list of one, for rejections.
     pub(super) alone: Arc<[Box<str>]>,
     pub(super) kind: LimitKind,
+    /// The rule of its own numbers, or what is wrong with them.
+    own_rule: Result<Rule, &'static str>,
     pub(super) subject: Subject,
     pub(super) is_for_routes: bool,
 }
@@ -65,8 +67,8 @@ pub enum Subject {
     /// Those of one key, and of the keys that replace it.
     #[default]
     Key,
-    /// Those of all keys of the owner, in the key's organization. For a key without an owner,
-    /// those of the key.
+    /// Those of all keys of the owner, in the key's organization. For a key without an owner, and
+    /// for a service account without an organization, those of the key.
     Owner,
     /// Those of all keys of the organization. For a key without an organization, those of the key.
     Organization,
@@ -174,7 +176,8 @@ impl Limit {
 
     fn new(name: impl Into<String>, kind: LimitKind) -> Self {
         let name: Box<str> = name.into().into();
-        Self { alone: [name.clone()].into(), name, kind, subject: Subject::Key, is_for_routes: false }
+        let (alone, own_rule) = ([name.clone()].into(), kind.rule(None));
+        Self { name, alone, kind, own_rule, subject: Subject::Key, is_for_routes: false }
     }
 
     /// Returns the largest cost that passes; `None` if the cost does not matter.
@@ -188,8 +191,14 @@ impl Limit {
     /// Returns the rule of the limit, for a record that has `number` in place of the limit's own
     /// number. Returns what is wrong with the numbers.
     pub(super) fn rule(&self, number: Option<u64>) -> Result<Rule, &'static str> {
-        match self.kind {
-            LimitKind::Rate(Rate { count, period, burst }) => {
+        if number.is_none() { self.own_rule } else { self.kind.rule(number) }
+    }
+}
+
+impl LimitKind {
+    fn rule(self, number: Option<u64>) -> Result<Rule, &'static str> {
+        match self {
+            Self::Rate(Rate { count, period, burst }) => {
                 let count = number.unwrap_or(count);
                 let nanos = u64::try_from(period.as_nanos()).ok().filter(|_| period <= YEAR && !period.is_zero());
                 let nanos = nanos.ok_or("the period of a rate is above zero and at most 366 days")?;
@@ -199,7 +208,7 @@ impl Limit {
                 let rate = Gcra::new(count, nanos, burst.unwrap_or(count));
                 rate.map(Rule::Rate).ok_or("a burst takes at most 146 years to fill up")
             }
-            LimitKind::Quota(Quota { count, period }) => {
+            Self::Quota(Quota { count, period }) => {
                 let is_valid = match period {
                     Period::Day => true,
                     Period::Week(first) => (1..=7).contains(&first),
@@ -212,7 +221,7 @@ impl Limit {
                     _ => Ok(Rule::Quota { most, period }),
                 }
             }
-            LimitKind::Concurrency(most) => Ok(Rule::Concurrency { most: number.unwrap_or(most.into()) }),
+            Self::Concurrency(most) => Ok(Rule::Concurrency { most: number.unwrap_or(most.into()) }),
         }
     }
 }
