@@ -35,7 +35,7 @@ pub(crate) struct Limiter {
 
 /// The charges of a request that the layer has admitted.
 pub(crate) struct Admitted {
-    charged: [u64; MOST_LIMITS],
+    receipts: [u64; MOST_LIMITS],
     permit: Option<Permit>,
     /// The record, if a rejection gives quotas back.
     record: Option<KeyRecord>,
@@ -78,15 +78,15 @@ impl Limiter {
             let Some(metered) = metered else { return Ok(None) };
             let now = self.clock.at(read, metered.has_quota);
             self.counts.sweep(now, || self.now(true));
-            let mut charged = [0; MOST_LIMITS];
+            let mut receipts = [0; MOST_LIMITS];
             let thread = thread_index() as u64 + 1;
             let charges = metered.of_requests().map(|limit| limit.charge_one(thread));
-            if !take(charges, now, &mut charged, || self.now(metered.has_quota)) {
+            if !take(charges, now, &mut receipts, || self.now(metered.has_quota)) {
                 return Err(self.refused(metered.of_requests().map(|limit| (limit, 1, 1))));
             }
             let permit = if metered.has_concurrency { Permit::of(metered.of_requests()) } else { None };
             let record = metered.has_quota.then(|| record.clone());
-            Ok(Some(Admitted { charged, permit, record }))
+            Ok(Some(Admitted { receipts, permit, record }))
         })?
     }
 
@@ -97,10 +97,9 @@ impl Limiter {
         let Some(record) = admitted.record.as_ref().or(record) else { return };
         // The record had limits when it was admitted.
         let _ = self.metered(record, |metered| {
-            let now = self.now(true);
-            for (limit, charged) in metered.into_iter().flat_map(Metered::of_requests).zip(admitted.charged) {
+            for (limit, receipt) in metered.into_iter().flat_map(Metered::of_requests).zip(admitted.receipts) {
                 if limit.rule.kind() == Kind::Quota || (all && limit.rule.kind() == Kind::Rate) {
-                    limit.counted.count.set(|state| limit.rule.give_back(state, charged, now, 1));
+                    limit.counted.count.set(|state| limit.rule.give_back(state, receipt, self.now(false), 1));
                 }
             }
         });
@@ -112,9 +111,7 @@ impl Limiter {
         metered: &Metered,
         route: RouteCharge<'_>,
     ) -> Result<Taken, Rejection> {
-        if let Some(unknown) = route.limits.iter().find(|name| !self.has_limit_for_routes(name)) {
-            return Err(Rejection::broken(&format!("no plan has a limit {unknown:?} for routes")));
-        }
+        self.check_route(route)?;
         let cost = u64::from(route.cost.max(1));
         let of_route = metered.of_routes().filter(|limit| route.limits.contains(&&*limit.limit().name));
         let of_requests = metered.of_requests().filter(|limit| cost > 1 && !limit.is_concurrency());
@@ -124,16 +121,24 @@ impl Limiter {
         )
     }
 
+    /// Rejects a request if a guard names a limit that no plan has for routes.
+    pub(super) fn check_route(&self, route: RouteCharge<'_>) -> Result<(), Rejection> {
+        match route.limits.iter().find(|name| !self.has_limit_for_routes(name)) {
+            Some(unknown) => Err(Rejection::broken(&format!("no plan has a limit {unknown:?} for routes"))),
+            None => Ok(()),
+        }
+    }
+
     /// Charges these limits, all or none, each with a part of the whole cost.
     pub(super) fn take<'m>(
         self: &Arc<Self>,
         has_quota: bool,
         parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
     ) -> Result<Taken, Rejection> {
-        let mut charged = [0; 2 * MOST_LIMITS];
+        let mut receipts = [0; 2 * MOST_LIMITS];
         let charges = parts.clone().map(|(limit, cost, whole)| limit.charge(cost, whole));
-        if take(charges, self.now(has_quota), &mut charged, || self.now(has_quota)) {
-            Ok(Taken::new(self.id, parts.zip(charged)))
+        if take(charges, self.now(has_quota), &mut receipts, || self.now(has_quota)) {
+            Ok(Taken::new(self.id, parts.zip(receipts)))
         } else {
             Err(self.refused(parts))
         }
