@@ -53,9 +53,8 @@ impl Authenticator {
             .limiter()
             .admit(principal.record(), clock::take_noted())
             .map_err(|rejection| principal.complete(rejection))?;
-        if let Some(admitted) = &admitted {
-            principal.limited_by(limits.limiter().id(), admitted.permit().cloned());
-        }
+        let permit = admitted.as_ref().and_then(|admitted| admitted.permit().cloned());
+        principal.limited_by(limits.limiter().id(), permit);
         Ok(admitted)
     }
 
