@@ -142,12 +142,21 @@ impl Require {
         self
     }
 
-    /// Calls `each` with every charge of this guard, and of the guards in it.
-    fn each_charge<'g>(&'g self, each: &mut impl FnMut(&'g GuardCharge)) {
-        each(&self.charge);
-        for guard in self.check.guards() {
-            guard.each_charge(each);
+    /// Calls `each` with every charge of this guard and of the guards in it, and with the largest
+    /// cost that a request with this charge may have. `others` is that of the guards around it.
+    fn each_charge<'g>(&'g self, others: Option<u32>, each: &mut impl FnMut(&'g GuardCharge, Option<u32>)) {
+        each(&self.charge, others.max(self.most_cost()));
+        let (others, guards) = (others.max(self.charge.cost), self.check.guards());
+        for (place, guard) in guards.iter().enumerate() {
+            let beside = guards.iter().enumerate().filter(|(other, _)| self.check.needs_all() && *other != place);
+            let beside = beside.filter_map(|(_, other)| other.most_cost()).max();
+            guard.each_charge(others.max(beside), each);
         }
+    }
+
+    fn most_cost(&self) -> Option<u32> {
+        let inner = self.check.guards().into_iter().filter_map(Self::most_cost).max();
+        self.charge.cost.max(inner)
     }
 }
 
@@ -175,9 +184,10 @@ impl Limits {
     /// [for routes](crate::limit::Limit::for_routes).
     pub fn checked(&self, guard: Require) -> Result<Require, ConfigError> {
         let mut charges = Vec::new();
-        guard.each_charge(&mut |charge| charges.push(charge));
-        for charge in charges {
-            self.limiter().check_charge(charge.cost, charge.limits.iter().map(|name| &**name))?;
+        guard.each_charge(None, &mut |charge, cost| charges.push((charge, cost)));
+        for (charge, cost) in charges {
+            let cost = if charge.cost == Some(0) { Some(0) } else { cost };
+            self.limiter().check_charge(cost, charge.limits.iter().map(|name| &**name))?;
         }
         Ok(guard)
     }

@@ -129,6 +129,17 @@ impl Authenticator {
         }
     }
 
+    /// Gives back what the limits were charged for a request that would have to wait.
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
+    pub(super) fn give_up(&self, pending: &PendingAuthentication) {
+        #[cfg(feature = "limits")]
+        if let (Step::AfterVerify(Checked { accepted, admitted: Some(admitted), .. }), Some(limits)) =
+            (&pending.step, &self.limits)
+        {
+            limits.limiter().give_back(admitted, Some(accepted.principal.record()), true);
+        }
+    }
+
     /// Charges the limits of the key, then runs the checks after verification.
     fn after_verify(
         &self,

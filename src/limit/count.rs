@@ -79,17 +79,20 @@ impl Charge<'_> {
         self.rule.admit(state, now, self.cost, self.whole)
     }
 
-    /// Takes back the charge that has changed the state to `charged`.
-    fn undo(&self, charged: u64, now: Now) {
-        self.count.set(|state| self.rule.give_back(state, charged, now, self.cost));
+    /// Takes back the charge with this receipt.
+    fn undo(&self, receipt: u64, read: impl Fn() -> Now) {
+        self.count.set(|state| self.rule.give_back(state, receipt, read(), self.cost));
     }
 
-    /// Charges the count. Returns its state after it.
+    /// Charges the count. Returns the receipt: what a give-back has to know of the charge.
     #[inline]
     pub(super) fn charge(&self, now: Now) -> Result<u64, Full> {
         match (self.lane, self.rule) {
             (Some((lane, thread)), Rule::Rate(rate)) => lane.charge(self.count, thread, rate, now.monotonic),
-            _ => self.count.change(|state| self.admit(state, now)),
+            _ => {
+                let charged = self.count.change(|state| self.admit(state, now))?;
+                Ok(self.rule.receipt(charged, now, self.cost))
+            }
         }
     }
 
@@ -102,26 +105,25 @@ impl Charge<'_> {
     }
 }
 
-/// Charges all of the counts, or none. Returns whether it has charged them, and writes their states
-/// into `charged`. `later` reads the time again: a part of a charge that is undone may be over by
-/// then.
+/// Charges all of the counts, or none. Returns whether it has charged them, and writes their
+/// receipts into `receipts`. `read` reads the time again: a part of a charge that is undone may be
+/// over by then.
 #[inline]
 pub(super) fn take<'c>(
     charges: impl Iterator<Item = Charge<'c>> + Clone,
     now: Now,
-    charged: &mut [u64],
-    later: impl Fn() -> Now,
+    receipts: &mut [u64],
+    read: impl Fn() -> Now,
 ) -> bool {
     if charges.clone().any(|charge| charge.full(now).is_some()) {
         return false;
     }
     for (number, charge) in charges.clone().enumerate() {
         match charge.charge(now) {
-            Ok(state) => charged[number] = state,
+            Ok(receipt) => receipts[number] = receipt,
             Err(_) => {
-                let now = later();
-                for (charge, charged) in charges.take(number).zip(charged.iter()) {
-                    charge.undo(*charged, now);
+                for (charge, receipt) in charges.take(number).zip(receipts.iter()) {
+                    charge.undo(*receipt, &read);
                 }
                 return false;
             }

@@ -43,7 +43,7 @@ impl Gcra {
         if count == 0 || burst == 0 {
             return Some(Self { increment: LONGEST, tolerance: 0 });
         }
-        let increment = period.div_ceil(count);
+        let increment = period.div_ceil(count).max(1);
         let tolerance = increment.checked_mul(burst).filter(|tolerance| *tolerance <= LONGEST)?;
         Some(Self { increment, tolerance })
     }
@@ -88,16 +88,22 @@ impl Gcra {
         self.after(full_at, now, cost).min(most) | lent
     }
 
-    /// Returns the state after `cost` of a charge is given back. The charge has changed the state to
-    /// `charged`.
+    /// Returns when time has filled up a charge of `cost` at `now`.
+    #[inline]
+    pub(super) fn over_at(self, now: u64, cost: u64) -> u64 {
+        now.saturating_add(self.increment.saturating_mul(cost))
+    }
+
+    /// Returns the state after `cost` of a charge is given back, except what time has filled up
+    /// since. `over_at` is that of the charge.
     ///
-    /// If others were charged since, only the part that is still ahead of now is given back: the
-    /// time before that is over for them too. So nobody gets more than without the charge.
-    pub(super) fn give_back(self, state: u64, charged: u64, now: u64, cost: u64) -> u64 {
-        let ((full_at, lent), (charged, _)) = (parts(state), parts(charged));
-        let time = self.increment.saturating_mul(cost);
-        let ahead = if full_at == charged { time } else { time.min(charged.saturating_sub(now)) };
-        full_at.saturating_sub(ahead) | lent
+    /// So nobody gets more than without the charge, whatever else is charged and given back. The
+    /// state is ahead of a state without the charges that are still to be given back. Time shortens
+    /// this lead only while the other state is full, and then it shortens each of them as well.
+    pub(super) fn give_back(self, state: u64, over_at: u64, now: u64, cost: u64) -> u64 {
+        let (full_at, lent) = parts(state);
+        let time = self.increment.saturating_mul(cost).min(over_at.saturating_sub(now));
+        full_at.saturating_sub(time) | lent
     }
 
     /// Returns the state after a charge of 1 is given back, which was made at `at`. What has filled

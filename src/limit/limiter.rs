@@ -136,10 +136,9 @@ impl Limiter {
         let Some(record) = admitted.record.as_ref().or(record) else { return };
         // The record had limits when it was admitted.
         let _ = self.metered(record, |metered| {
-            let now = self.now(true);
             let limits = metered.into_iter().flat_map(|metered| metered.of_requests.iter());
             for limit in limits.filter(|limit| all || limit.rule.kind() == Kind::Quota) {
-                limit.counted.count.set(|state| limit.rule.give_back_one(state, admitted.at, now));
+                limit.counted.count.set(|state| limit.rule.give_back_one(state, admitted.at, self.now(false)));
             }
         });
     }
@@ -150,9 +149,7 @@ impl Limiter {
         metered: &Metered,
         route: RouteCharge<'_>,
     ) -> Result<Taken, Rejection> {
-        if let Some(unknown) = route.limits.iter().find(|name| !self.has_limit_for_routes(name)) {
-            return Err(Rejection::broken(&format!("no plan has a limit {unknown:?} for routes")));
-        }
+        self.check_route(route)?;
         let cost = u64::from(route.cost.max(1));
         let is_named = |limit: &&MeteredLimit| route.limits.contains(&&*limit.of(&metered.plan).name);
         let of_route = metered.of_routes.iter().filter(is_named);
@@ -163,17 +160,25 @@ impl Limiter {
         )
     }
 
+    /// Rejects a request if a guard names a limit that no plan has for routes.
+    pub(super) fn check_route(&self, route: RouteCharge<'_>) -> Result<(), Rejection> {
+        match route.limits.iter().find(|name| !self.has_limit_for_routes(name)) {
+            Some(unknown) => Err(Rejection::broken(&format!("no plan has a limit {unknown:?} for routes"))),
+            None => Ok(()),
+        }
+    }
+
     /// Charges these limits, all or none, each with a part of the whole cost.
     pub(super) fn take<'m>(
         &self,
         metered: &Metered,
         parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
     ) -> Result<Taken, Rejection> {
-        let mut charged = [0; 2 * MOST_LIMITS];
+        let mut receipts = [0; 2 * MOST_LIMITS];
         let charges = parts.clone().map(|(limit, cost, whole)| limit.charge(cost, whole));
         let now = self.now(metered.has_quota());
-        if take(charges, now, &mut charged, || self.now(metered.has_quota())) {
-            Ok(Taken::new(self.id, parts.zip(charged)))
+        if take(charges, now, &mut receipts, || self.now(metered.has_quota())) {
+            Ok(Taken::new(self.id, parts.zip(receipts)))
         } else {
             Err(refused(now, &metered.plan, parts))
         }

@@ -206,7 +206,7 @@ impl LimitKind {
                     return Err("a rate has at most 1,000,000,000 requests a second");
                 }
                 let rate = Gcra::new(count, nanos, burst.unwrap_or(count));
-                rate.map(Rule::Rate).ok_or("a burst takes at most 146 years to fill up")
+                rate.map(Rule::Rate).ok_or("a burst takes at most 73 years to fill up")
             }
             Self::Quota(Quota { count, period }) => {
                 let is_valid = match period {

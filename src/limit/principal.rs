@@ -78,7 +78,11 @@ impl Principal {
     /// Charges what a guard adds.
     pub(crate) fn take_for_route(&self, route: RouteCharge<'_>) -> Result<Option<Taken>, Rejection> {
         let Some(id) = self.limiter() else { return Ok(None) };
-        let taken = with_metered(id, self.record(), |limiter, metered| limiter.take_for_route(metered, route));
-        taken.transpose().map_err(|rejection| self.complete(rejection))
+        let taken =
+            with_metered(id, self.record(), |limiter, metered| limiter.take_for_route(metered, route).map(Some));
+        // A key without limits is not charged, but a limit that does not exist is a mistake for it too.
+        let unlimited =
+            || super::registry::find(id).map_or(Ok(()), |limiter| limiter.check_route(route)).map(|()| None);
+        taken.unwrap_or_else(unlimited).map_err(|rejection| self.complete(rejection))
     }
 }
