@@ -42,6 +42,7 @@ GOALS = {
     13: "a hit in a cache over a database, against memory",
     14: "one change in a store of a million keys",
     15: "the same key again, against SHA-256",
+    16: "limits, against a layer without them",
 }
 BY_HAND = {
     (1, ""): "1.36",
@@ -182,8 +183,12 @@ def by_hand_here(found):
 
 def peers(found):
     rows = [("peer", "what", "ns", "times ours")]
-    for kind, what in (("check", "a check"), ("layer", "above the service without it")):
-        ours = {"check": found.ns("verification", "verify"), "layer": above_bare(found)}[kind]
+    kinds = {
+        "check": ("a check", found.ns("verification", "verify")),
+        "layer": ("above the service without it", above_bare(found)),
+        "rate": ("one rate for each key", one_rate(found)),
+    }
+    for kind, (what, ours) in kinds.items():
         rows.append(("**tower-api-key**", what, f"{ours:.0f}", "1"))
         some = [peer for peer in found.goals["peers"] if peer["compared_with"] == kind and not peer["name"].startswith("ours")]
         for peer in sorted(some, key=lambda peer: peer["ns"]):
@@ -395,6 +400,10 @@ def paragraphs(found):
 
 def above_bare(found):
     return found.ns("layer", "layer, one scheme") - found.ns("layer", "bare, Bearer")
+
+
+def one_rate(found):
+    return found.ns("peers, a rate", "ours, layer with a rate") - found.ns("peers, a rate", "ours, layer")
 
 
 def p99(found, changes):

@@ -50,6 +50,11 @@ impl Clock {
         Self(Some(Arc::new(now)))
     }
 
+    #[cfg(feature = "limits")]
+    pub(crate) fn is_system(&self) -> bool {
+        self.0.is_none()
+    }
+
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     pub(crate) fn now(&self) -> SystemTime {
         match &self.0 {
@@ -96,6 +101,28 @@ impl Timeline {
 #[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
+}
+
+#[cfg(feature = "limits")]
+thread_local! {
+    static NOTED: std::cell::Cell<Option<Instant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Notes a time that this thread has just read, so that the limits of the same request need not read
+/// it again.
+#[cfg(all(feature = "cache", feature = "limits"))]
+#[inline]
+pub(crate) fn note(now: Instant) {
+    // A thread that is ending reads the clock again.
+    let _ = NOTED.try_with(|noted| noted.set(Some(now)));
+}
+
+/// Returns the time that this thread has noted, and forgets it. Call it before a lookup too: what
+/// an earlier request has noted is over.
+#[cfg(feature = "limits")]
+#[inline]
+pub(crate) fn take_noted() -> Option<Instant> {
+    NOTED.try_with(std::cell::Cell::take).ok().flatten()
 }
 
 /// Returns the duration in nanoseconds. A `u64` holds 584 years.

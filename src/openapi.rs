@@ -88,6 +88,8 @@
 //!
 //! [utoipa]: https://docs.rs/utoipa
 
+#[cfg(feature = "limits")]
+mod limits;
 mod schemes;
 
 use http::Method;
@@ -127,6 +129,8 @@ use schemes::requirements;
 pub struct Security {
     policy: SchemePolicy,
     guards: Vec<Guard>,
+    #[cfg(feature = "limits")]
+    limited: Option<crate::limit::RateLimitFields>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +146,12 @@ impl Security {
     /// Returns a description of the schemes of `policy`. Pass the policy of the layer,
     /// [`ApiKeyLayer::schemes`](crate::ApiKeyLayer::schemes).
     pub fn new(policy: &SchemePolicy) -> Self {
-        Self { policy: policy.clone(), guards: Vec::new() }
+        Self {
+            policy: policy.clone(),
+            guards: Vec::new(),
+            #[cfg(feature = "limits")]
+            limited: None,
+        }
     }
 
     /// Adds the guard of one operation, with its method and its path in the document:
@@ -166,6 +175,29 @@ impl Security {
     /// router first, then nest it in the whole document.
     pub fn guard_all(mut self, guard: &Require) -> Self {
         self.guards.push(Guard { operation: None, require: guard.clone() });
+        self
+    }
+
+    /// Adds a 429 to every operation that needs a key, for a layer with
+    /// [`limits`](crate::layer::ApiKeyLayerBuilder::limits). It has the header `Retry-After`, and
+    /// the fields that the layer sends. An operation with a 429 keeps its own.
+    ///
+    /// ```
+    /// use tower_api_key::{ConfigError, SchemePolicy, limit::RateLimitFields, openapi::Security};
+    /// use utoipa::openapi::{HttpMethod, Info, OpenApi, Paths, path::Operation};
+    ///
+    /// let mut paths = Paths::new();
+    /// paths.add_path_operation("/links", vec![HttpMethod::Get], Operation::new());
+    /// let mut document = OpenApi::new(Info::new("Links", "1"), paths);
+    /// Security::new(&SchemePolicy::default()).limited(RateLimitFields::Off).describe(&mut document)?;
+    ///
+    /// let list = document.paths.get_path_operation("/links", HttpMethod::Get).unwrap();
+    /// assert!(list.responses.responses.contains_key("429"));
+    /// # Ok::<(), ConfigError>(())
+    /// ```
+    #[cfg(feature = "limits")]
+    pub fn limited(mut self, fields: crate::limit::RateLimitFields) -> Self {
+        self.limited = Some(fields);
         self
     }
 
@@ -202,6 +234,10 @@ impl Security {
                 let guards: Vec<&Require> = self.guards.iter().filter(is_named).map(|guard| &guard.require).collect();
                 if !guards.is_empty() {
                     operation.security = Some(self.requirements_of(&guards, &method, path, name)?);
+                }
+                #[cfg(feature = "limits")]
+                if let Some(fields) = self.limited {
+                    limits::describe(operation, fields);
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! A record as a row with a JSON document, and back.
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -31,6 +31,9 @@ fn to_json(record: &KeyRecord) -> String {
         "revoked_at": micros(record.revoked_at()),
         "revoked_by": record.revoked_by().map(Author::to_string),
         "reason": record.reason(),
+        "plan": record.plan(),
+        "limits": record.limits().collect::<BTreeMap<_, _>>(),
+        "meter": (record.meter() != record.lineage()).then(|| record.meter().as_str()),
         "use_count": record.use_count(),
         "last_used_at": micros(record.last_used_at()),
     });
@@ -73,7 +76,9 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
             .with_created_by(author("created_by")?)
             .with_updated_at(time("updated_at")?)
             .with_revoked(time("revoked_at")?, author("revoked_by")?)
-            .with_reason(owned("reason"));
+            .with_reason(owned("reason"))
+            .with_plan(owned("plan"))
+            .with_meter(owned("meter").map(KeyId::from));
     if let Some(time) = time("created_at")? {
         record = record.with_created_at(time);
     }
@@ -93,6 +98,8 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
     for (name, set) in texts {
         record = owned(name).into_iter().fold(record, set);
     }
+    let limits: BTreeMap<String, Option<u64>> = serde_json::from_value(document["limits"].clone())?;
+    record = limits.into_iter().fold(record, |record, (name, number)| record.with_limit(name, number));
     let metadata = document["metadata"].as_object().into_iter().flatten();
     Ok(metadata.fold(record, |record, (name, text)| record.with_metadata(name, text.as_str().unwrap_or_default())))
 }

@@ -57,6 +57,12 @@ pub enum KeyField {
     Replaces,
     /// The id of the key that replaces this key, a [`FieldValue::Text`].
     ReplacedBy,
+    /// The name of the plan, a [`FieldValue::Text`].
+    Plan,
+    /// The numbers that replace those of the plan, [`FieldValue::Limits`].
+    Limits,
+    /// The meter, a [`FieldValue::Text`], if it is not the lineage of the key.
+    Meter,
 }
 
 /// The value of a field. [`FieldChange`] has an example.
@@ -73,6 +79,8 @@ pub enum FieldValue {
     Permissions(Permissions),
     /// Texts by name.
     Metadata(BTreeMap<String, String>),
+    /// Numbers of limits by name. `None` is a limit that the key does not have.
+    Limits(BTreeMap<String, Option<u64>>),
 }
 
 // === impl FieldChange, KeyField ===
@@ -85,7 +93,7 @@ impl FieldChange {
 }
 
 impl KeyField {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Name,
         Self::Status,
         Self::Permissions,
@@ -94,6 +102,9 @@ impl KeyField {
         Self::ExpiresAt,
         Self::Replaces,
         Self::ReplacedBy,
+        Self::Plan,
+        Self::Limits,
+        Self::Meter,
     ];
 
     /// Returns the name of the field in JSON and in database columns.
@@ -107,6 +118,9 @@ impl KeyField {
             Self::ExpiresAt => "expires_at",
             Self::Replaces => "replaces",
             Self::ReplacedBy => "replaced_by",
+            Self::Plan => "plan",
+            Self::Limits => "limits",
+            Self::Meter => "meter",
         }
     }
 
@@ -129,6 +143,12 @@ impl KeyField {
             Self::ExpiresAt => record.expires_at().map(FieldValue::Time),
             Self::Replaces => text(record.replaces().map(KeyId::as_str)),
             Self::ReplacedBy => text(record.replaced_by().map(KeyId::as_str)),
+            Self::Plan => text(record.plan()),
+            Self::Limits => {
+                let limits: BTreeMap<_, _> = record.limits().map(|(name, number)| (name.to_owned(), number)).collect();
+                (!limits.is_empty()).then_some(FieldValue::Limits(limits))
+            }
+            Self::Meter => text(Some(record.meter()).filter(|meter| *meter != record.lineage()).map(KeyId::as_str)),
         };
         value.unwrap_or(FieldValue::Absent)
     }

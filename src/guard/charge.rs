@@ -47,7 +47,8 @@ impl GuardCharge {
 }
 
 impl<'g> Charge<'g> {
-    pub(super) fn is_none(&self) -> bool {
+    #[cfg(feature = "limits")]
+    fn is_none(&self) -> bool {
         self.cost.is_none() && self.limits.is_empty()
     }
 

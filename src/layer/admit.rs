@@ -20,6 +20,7 @@ use crate::{
     observe::{self, Decision, Observers, Outcome, PreviousPepper},
     path::Readings,
     principal::{CallerIdentity, Principal, Unauthenticated},
+    record::KeyRecord,
     rejection::{Reason, Rejection, Renderer, ResponseProtocol, Verdict},
     scheme::{Diagnosis, Reader, Scheme},
     store::Answer,
@@ -32,6 +33,8 @@ pub(super) struct Authenticator {
     pub(super) after_verify: AfterVerify,
     #[cfg(feature = "limits")]
     pub(super) limits: Option<crate::limit::Limits>,
+    #[cfg(feature = "limits")]
+    pub(super) rate_limit_fields: crate::limit::RateLimitFields,
     pub(super) renderer: Renderer,
     pub(super) optional: bool,
     pub(super) serves_grpc: bool,
@@ -41,6 +44,8 @@ pub(super) struct Authenticator {
     pub(super) expiry_header: Option<HeaderName>,
     pub(super) skip: Option<SkipPath>,
     pub(super) observers: Observers,
+    #[cfg(feature = "limits")]
+    pub(super) failures: Option<crate::limit::Failures>,
     /// Whether the observers or the format of rejections read values of the request.
     pub(super) is_watched: bool,
 }
@@ -93,6 +98,8 @@ pub(super) struct HeadersToAdd {
     pub(super) protocol: Option<HeaderValue>,
     /// When the key expires.
     pub(super) expiry: Option<HeaderValue>,
+    /// The record whose limits the response has.
+    pub(super) limited: Option<KeyRecord>,
 }
 
 /// The audience of a response, which decides its cache headers.
@@ -113,6 +120,8 @@ impl Authenticator {
         if let Some((mark, outcome)) = self.bypass(request) {
             return Progress::Done(Admission::Pass(self.pass_bypassed(request, mark, outcome)));
         }
+        #[cfg(feature = "limits")]
+        self.forget_time();
         let admission = match self.checker.check(request) {
             Check::Accepted(principal) => self.accept(request, principal, None),
             Check::Slow(slow) => match *slow {
@@ -123,7 +132,7 @@ impl Authenticator {
                 let unread = rejection.diagnosis().map(|diagnosis| (rejection.reason(), diagnosis));
                 Admission::Pass(self.pass_anonymous(request, unread))
             }
-            Check::Rejected(rejection) => Admission::Reject(rejection),
+            Check::Rejected(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
         };
         Progress::Done(admission)
     }
@@ -135,9 +144,11 @@ impl Authenticator {
         presented: &PendingCredential,
         answer: Answer,
     ) -> Admission {
+        #[cfg(feature = "limits")]
+        self.forget_time();
         match self.checker.check_answer(presented, answer) {
             Ok(Accepted { principal, outdated }) => self.accept(request, principal, outdated),
-            Err(rejection) => Admission::Reject(rejection),
+            Err(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
         }
     }
 
@@ -152,7 +163,9 @@ impl Authenticator {
         if self.is_observed() {
             self.emit(Decision::refused(rejection, None), observation);
         }
-        self.renderer.refusal(rejection, protocol, render)
+        let mut response = self.renderer.refusal(rejection, protocol, render);
+        self.add_limits(rejection, None, protocol, response.headers_mut());
+        response
     }
 
     /// Charges the limits of an accepted key, applies its effects to the request, runs the checks
@@ -164,32 +177,28 @@ impl Authenticator {
         outdated: Option<PreviousPepper>,
     ) -> Admission {
         observe::record_on_span(&principal);
+        let mut actions = ResponseActions::default();
         #[cfg(feature = "limits")]
-        let admitted = match self.charge(&mut principal) {
-            Ok(admitted) => admitted,
-            Err(rejection) => return Admission::Reject(rejection),
-        };
+        if let Err(rejection) = self.charge(&mut principal, &mut actions.admitted) {
+            return Admission::Reject(rejection);
+        }
         self.checker.reader.mark_sensitive(request.headers_mut());
         let without_others = self.checker.others(request).map(|others| self.checker.reader.without(&others));
         let reader = without_others.as_ref().unwrap_or(&self.checker.reader);
         let protocol = reader.take_protocol(request.headers_mut());
         let expiry = if self.expiry_header.is_some() { self.checker.expiry(&principal) } else { None };
-        let has_headers = protocol.is_some() || expiry.is_some();
+        let limited = self.limited(&principal);
+        let has_headers = protocol.is_some() || expiry.is_some() || limited.is_some();
         if self.hide_credentials {
             hide_credentials(reader, request);
         }
         if let Some(header) = &self.forward_identity {
             header.set(request.headers_mut(), Some(principal.id()));
         }
-        let actions = ResponseActions {
-            decision: self.is_observed().then(|| Decision::accepted(&principal, outdated)),
-            audience: Audience::Principal,
-            scheme: Some(principal.interned_scheme()),
-            headers: has_headers.then(|| Box::new(HeadersToAdd { protocol, expiry })),
-            #[cfg(feature = "limits")]
-            admitted,
-            ..ResponseActions::default()
-        };
+        actions.decision = self.is_observed().then(|| Decision::accepted(&principal, outdated));
+        actions.audience = Audience::Principal;
+        actions.scheme = Some(principal.interned_scheme());
+        actions.headers = has_headers.then(|| Box::new(HeadersToAdd { protocol, expiry, limited }));
         let verdict = self.after_verify.check(&principal, request);
         CallerIdentity::set_principal(request.extensions_mut(), principal);
         match verdict {

@@ -89,6 +89,10 @@ pub struct ApiKeyLayerBuilder {
     pub(super) after_verify: AfterVerify,
     #[cfg(feature = "limits")]
     pub(super) limits: Option<crate::limit::Limits>,
+    #[cfg(feature = "limits")]
+    pub(super) rate_limit_fields: crate::limit::RateLimitFields,
+    #[cfg(feature = "limits")]
+    pub(super) failures: Option<crate::limit::FailureLimit>,
     pub(super) observers: Observers,
     pub(super) when_built: Option<WhenBuilt>,
 }
@@ -120,6 +124,10 @@ impl ApiKeyLayerBuilder {
             after_verify: AfterVerify::default(),
             #[cfg(feature = "limits")]
             limits: None,
+            #[cfg(feature = "limits")]
+            rate_limit_fields: crate::limit::RateLimitFields::Off,
+            #[cfg(feature = "limits")]
+            failures: None,
             observers: observe::built_in(),
             when_built: None,
         }
@@ -157,6 +165,7 @@ impl ApiKeyLayerBuilder {
     /// - a deadline of zero,
     /// - `forward_identity` in a header that carries keys,
     /// - `ignore_other_formats` without `formats`,
+    /// - a limit on failures of zero,
     /// - a `max_key_len` outside of 1 to 4096 bytes, or below the length of a format's keys.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
         if self.deadline.is_zero() {
@@ -174,11 +183,15 @@ impl ApiKeyLayerBuilder {
         if !(longest..=KEY_LEN_LIMIT).contains(&self.max_key_len) {
             return Err(ConfigError::MaxKeyLen(self.max_key_len));
         }
+        #[cfg(feature = "limits")]
+        let failures = self.failures.map(|limit| limit.build(&self.bounds.clock)).transpose()?;
         let reader = Reader::new(&self.policy, self.max_key_len)?;
         let challenges = Challenges::new(&self.policy, &self.realm, &self.challenge_params)?;
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
         let renderer = Renderer::new(self.format, challenges, &self.policy, self.max_key_len)?;
         let renderer = renderer.hiding_forbidden_details(self.hide_forbidden_details);
+        #[cfg(feature = "limits")]
+        let renderer = renderer.foreseeing_limits(self.limits.iter().flat_map(crate::limit::Limits::problems));
         let checker = Checker {
             reader,
             store: self.store,
@@ -196,6 +209,8 @@ impl ApiKeyLayerBuilder {
             after_verify: self.after_verify,
             #[cfg(feature = "limits")]
             limits: self.limits,
+            #[cfg(feature = "limits")]
+            rate_limit_fields: self.rate_limit_fields,
             optional: self.optional,
             serves_grpc: self.serves_grpc,
             pass_preflight: self.pass_preflight,
@@ -204,6 +219,8 @@ impl ApiKeyLayerBuilder {
             expiry_header: self.expiry_header,
             skip: self.skip,
             observers: self.observers,
+            #[cfg(feature = "limits")]
+            failures,
         };
         if let Some(tell) = self.when_built {
             tell(&self.policy);

@@ -2,6 +2,7 @@
 
 use super::{ApiKeyLayerBuilder, admit::Authenticator};
 use crate::{
+    clock,
     limit::{Admitted, Limits},
     principal::Principal,
     rejection::Rejection,
@@ -25,22 +26,34 @@ impl ApiKeyLayerBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = Some(limits);
+    pub fn limits(self, limits: Limits) -> Self {
+        self.limited_by(Some(limits))
+    }
+
+    pub(crate) fn limited_by(mut self, limits: Option<Limits>) -> Self {
+        self.limits = limits;
         self
     }
 }
 
 impl Authenticator {
-    /// Charges a request to the limits of its key.
+    /// Forgets the time that an earlier request has noted.
     #[inline]
-    pub(super) fn charge(&self, principal: &mut Principal) -> Result<Option<Admitted>, Rejection> {
-        let Some(limits) = &self.limits else { return Ok(None) };
-        let admitted = limits.limiter().admit(principal.record()).map_err(|rejection| principal.complete(rejection))?;
-        if let Some(admitted) = &admitted {
+    pub(super) fn forget_time(&self) {
+        if self.limits.is_some() {
+            clock::take_noted();
+        }
+    }
+
+    /// Charges a request to the limits of its key, at the time that its lookup has noted.
+    #[inline]
+    pub(super) fn charge(&self, principal: &mut Principal, admitted: &mut Option<Admitted>) -> Result<(), Rejection> {
+        let Some(limits) = &self.limits else { return Ok(()) };
+        let charged = limits.limiter().admit(principal.record(), clock::take_noted(), admitted);
+        if let Some(admitted) = admitted {
             principal.limited_by(limits.limiter().id(), admitted.permit().cloned());
         }
-        Ok(admitted)
+        charged.map_err(|rejection| principal.complete(rejection))
     }
 
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected

@@ -24,11 +24,13 @@ mod after_verify;
 mod builder;
 mod check;
 mod expiry_header;
+mod failures;
 mod forward;
 mod future;
 #[cfg(feature = "limits")]
 mod limits;
 mod observation;
+mod rate_limit_fields;
 mod report;
 mod service;
 mod settings;

@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, Entry, SEC_WEBSOCKET_PROTOCOL},
 };
 
@@ -75,7 +75,9 @@ impl Report {
         let rejection = self.complete(rejection);
         self.note(&rejection);
         let render = self.observation.take_render();
-        self.authenticator.renderer.refusal(&rejection, self.protocol, render)
+        let mut response = self.authenticator.renderer.refusal(&rejection, self.protocol, render);
+        self.add_limits(&rejection, response.headers_mut());
+        response
     }
 
     /// Sets the cache headers of the response, and emits the decision.
@@ -108,6 +110,7 @@ impl Report {
         self.emit();
         let (mut parts, _) = response.into_parts();
         let refusal = self.authenticator.renderer.render(&rejection, self.protocol, render, &mut parts);
+        self.add_limits(&rejection, &mut parts.headers);
         Response::from_parts(parts, ResponseBody::refusal(refusal))
     }
 
@@ -140,8 +143,8 @@ impl Report {
         self.authenticator.renderer.vary().write(headers);
     }
 
-    /// Adds the expiry of the key. Selects the WebSocket protocol that named the key in the offer
-    /// of the client, if the service has accepted the connection and selected none.
+    /// Adds the expiry and the limits of the key. Selects the WebSocket protocol that named the key
+    /// in the offer of the client, if the service has accepted the connection and selected none.
     #[cold]
     fn add<B>(&self, added: HeadersToAdd, response: &mut Response<B>) {
         let is_accepted = response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_success();
@@ -152,6 +155,14 @@ impl Report {
         if let (Some(name), Some(expiry)) = (&self.authenticator.expiry_header, added.expiry) {
             headers.insert(name, expiry);
         }
+        if let Some(record) = added.limited.filter(|_| !self.protocol.is_grpc()) {
+            self.authenticator.write_limits(&record, None, headers);
+        }
+    }
+
+    fn add_limits(&self, rejection: &Rejection, to: &mut HeaderMap) {
+        let limited = self.actions.headers.as_ref().and_then(|headers| headers.limited.as_ref());
+        self.authenticator.add_limits(rejection, limited, self.protocol, to);
     }
 
     /// Returns what the body of the response holds.

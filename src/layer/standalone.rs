@@ -8,6 +8,7 @@ use http::Request;
 use super::{
     admit::Authenticator,
     check::{Accepted, Check, PendingLookup, SlowCheck},
+    failures::Caller,
     observation::Observation,
 };
 #[cfg(feature = "limits")]
@@ -31,6 +32,8 @@ pub(super) struct PendingAuthentication {
     /// A copy of the head, if there are checks after verification.
     head: Option<Request<()>>,
     observation: Observation,
+    /// Read before the lookup, because the request is not available after it.
+    caller: Caller,
 }
 
 enum Step {
@@ -50,6 +53,8 @@ struct Checked {
 impl Authenticator {
     /// Authenticates the request until a step has to wait.
     pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authentication {
+        #[cfg(feature = "limits")]
+        self.forget_time();
         let check = self.checker.check(request);
         let observation = self.watch_untouched(request);
         let accepted = match check {
@@ -61,14 +66,20 @@ impl Authenticator {
             }
             Check::Accepted(principal) => Accepted { principal, outdated: None },
             Check::Rejected(rejection) => {
+                let rejection = self.failed(rejection, || self.caller(request));
                 return Authentication::Done(self.report(Err(rejection), None, observation));
             }
             Check::Slow(slow) => match *slow {
                 SlowCheck::Accepted(accepted) => accepted,
                 SlowCheck::Pending(lookup) => {
                     let step = Step::Lookup(lookup);
-                    let head = self.head_of(request);
-                    return Authentication::Pending(Box::new(PendingAuthentication { step, head, observation }));
+                    let (head, caller) = (self.head_of(request), self.caller(request));
+                    return Authentication::Pending(Box::new(PendingAuthentication {
+                        step,
+                        head,
+                        observation,
+                        caller,
+                    }));
                 }
             },
         };
@@ -77,7 +88,8 @@ impl Authenticator {
         match mem::replace(&mut checked.verdict, Verdict::Pass) {
             verdict @ Verdict::Wait(_) => {
                 let step = Step::AfterVerify(Checked { verdict, ..checked });
-                Authentication::Pending(Box::new(PendingAuthentication { step, head, observation }))
+                let caller = self.caller(request);
+                Authentication::Pending(Box::new(PendingAuthentication { step, head, observation, caller }))
             }
             Verdict::Pass => Authentication::Done(self.report(Ok(checked.accepted), None, observation)),
             Verdict::Reject(rejection) => {
@@ -88,13 +100,15 @@ impl Authenticator {
 
     /// Continues [`Authenticator::authenticate`] after the step that has to wait.
     pub(super) async fn authenticate_later(&self, pending: PendingAuthentication) -> Result<Principal, Rejection> {
-        let PendingAuthentication { step, head, observation } = pending;
+        let PendingAuthentication { step, head, observation, caller } = pending;
         let (checked, store_time) = match step {
             Step::AfterVerify(checked) => (Ok(checked), None),
             Step::Lookup(PendingLookup { presented, lookup }) => {
                 let stopwatch = self.is_observed().then(Stopwatch::start);
                 let answer = lookup.await;
                 let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
+                #[cfg(feature = "limits")]
+                self.forget_time();
                 let accepted = self.checker.check_answer(&presented, answer);
                 (accepted.map(|accepted| self.after_verify(accepted, head.as_ref())), store_time)
             }
@@ -111,7 +125,7 @@ impl Authenticator {
                     Err(rejection) => self.report_held(&checked, rejection, store_time, observation),
                 }
             }
-            Err(rejection) => self.report(Err(rejection), store_time, observation),
+            Err(rejection) => self.report(Err(self.failed(rejection, || caller)), store_time, observation),
         }
     }
 
@@ -122,10 +136,9 @@ impl Authenticator {
         head: Option<&Request<()>>,
     ) -> Checked {
         #[cfg(feature = "limits")]
-        let (admitted, full) = match self.charge(&mut accepted.principal) {
-            Ok(admitted) => (admitted, None),
-            Err(rejection) => (None, Some(Verdict::Reject(rejection))),
-        };
+        let mut admitted = None;
+        #[cfg(feature = "limits")]
+        let full = self.charge(&mut accepted.principal, &mut admitted).err().map(Verdict::Reject);
         #[cfg(not(feature = "limits"))]
         let full = None;
         let check = || head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head));

@@ -43,9 +43,20 @@ impl Period {
         }
     }
 
-    /// Returns the length of the longest period, in seconds.
-    pub(super) fn longest(self) -> u64 {
-        DAY * match self {
+    /// Returns the length of the period with this end, in seconds.
+    pub(super) fn length(self, end: u32) -> u64 {
+        let days = match self {
+            Self::Day => 1,
+            Self::Week(_) => 7,
+            // The only period that may begin less than 32 days before this end.
+            Self::Month(_) => end - self.end(end.saturating_sub(32)),
+        };
+        DAY * u64::from(days)
+    }
+
+    /// Returns the length of the longest period, in days.
+    pub(super) fn longest(self) -> u32 {
+        match self {
             Self::Day => 1,
             Self::Week(_) => 7,
             Self::Month(_) => 31,
@@ -84,9 +95,13 @@ mod tests {
         let firsts = (1..=31).map(Period::Month).chain((1..=7).map(Period::Week)).chain([Period::Day]);
         for period in firsts {
             let mut end = period.end(day(2024, 1, 1));
+            let mut began = None;
             for today in day(2024, 1, 1)..=day(2028, 12, 31) {
                 if today == end {
                     end = period.end(today);
+                    if let Some(began) = began.replace(today) {
+                        assert_eq!(period.length(today), DAY * u64::from(today - began), "{period:?} {today}");
+                    }
                     assert!(end > today, "{period:?} {today}");
                     let begins = date(today);
                     match period {

@@ -5,6 +5,8 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::time::Instant;
+
 use super::rule::Now;
 use crate::clock::{Clock, Timeline, monotonic, nanos};
 
@@ -35,14 +37,25 @@ impl LimitClock {
     }
 
     pub(super) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        Self::Own(Clock::new(now), 0.into())
+        Self::of(&Clock::new(now))
+    }
+
+    /// Returns the clock for the limits of a layer, whose clock this is.
+    pub(super) fn of(clock: &Clock) -> Self {
+        if clock.is_system() { Self::system() } else { Self::Own(clock.clone(), 0.into()) }
     }
 
     #[inline]
     pub(super) fn now(&self, reads_wall: bool) -> Now {
+        self.at(None, reads_wall)
+    }
+
+    /// Returns the time, for a system clock at an instant that was just read.
+    #[inline]
+    pub(super) fn at(&self, read: Option<Instant>, reads_wall: bool) -> Now {
         match self {
             Self::System(clock) => {
-                let monotonic = clock.timeline.at(monotonic());
+                let monotonic = clock.timeline.at(read.unwrap_or_else(monotonic));
                 Now { monotonic, wall: if reads_wall { clock.wall(monotonic) } else { 0 } }
             }
             Self::Own(clock, latest) => {

@@ -11,17 +11,24 @@
 use super::{
     atomics::{AtomicU64, Ordering},
     gcra::Full,
+    lane::Lane,
     rule::{Now, Rule},
 };
 
 /// The count of one limit for one subject.
 #[derive(Debug)]
-pub(super) struct Count(AtomicU64);
+pub(super) struct Count {
+    state: AtomicU64,
+    /// The number of the thread that has charged it last, for lanes.
+    thread: AtomicU64,
+}
 
 /// A charge to one count.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Charge<'c> {
     pub(super) count: &'c Count,
+    /// What this thread holds of the count, with its number, for a charge of a rate by 1.
+    pub(super) lane: Option<(&'c Lane, u64)>,
     pub(super) rule: Rule,
     pub(super) cost: u64,
     /// The cost of the request, of which `cost` is a part.
@@ -30,11 +37,11 @@ pub(super) struct Charge<'c> {
 
 impl Count {
     pub(super) fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self { state: AtomicU64::new(0), thread: AtomicU64::new(0) }
     }
 
     pub(super) fn state(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed)
     }
 
     /// Changes the state, and returns the new one.
@@ -43,11 +50,21 @@ impl Count {
         let mut state = self.state();
         loop {
             let new = change(state)?;
-            match self.0.compare_exchange_weak(state, new, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.state.compare_exchange_weak(state, new, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(new),
                 Err(newer) => state = newer,
             }
         }
+    }
+
+    /// Notes that this thread charges the count. Returns whether another one has charged it before.
+    #[inline]
+    pub(super) fn charged_by(&self, thread: u64) -> bool {
+        let last = self.thread.load(Ordering::Relaxed);
+        if last != thread {
+            self.thread.store(thread, Ordering::Relaxed);
+        }
+        last != thread && last != 0
     }
 
     /// Changes the state to what an infallible `change` makes of it.
@@ -67,9 +84,21 @@ impl Charge<'_> {
         self.count.set(|state| self.rule.give_back(state, charged, now, self.cost));
     }
 
+    /// Charges the count. Returns its state after it.
+    #[inline]
+    pub(super) fn charge(&self, now: Now) -> Result<u64, Full> {
+        match (self.lane, self.rule) {
+            (Some((lane, thread)), Rule::Rate(rate)) => lane.charge(self.count, thread, rate, now.monotonic),
+            _ => self.count.change(|state| self.admit(state, now)),
+        }
+    }
+
     /// Returns why the request does not pass, if this count is full.
     pub(super) fn full(&self, now: Now) -> Option<Full> {
-        self.admit(self.count.state(), now).err()
+        match self.lane {
+            Some((lane, _)) if lane.has_one(now.monotonic) => None,
+            _ => self.admit(self.count.state(), now).err(),
+        }
     }
 }
 
@@ -83,12 +112,11 @@ pub(super) fn take<'c>(
     charged: &mut [u64],
     later: impl Fn() -> Now,
 ) -> bool {
-    // One charge needs no look at the others.
-    if charges.clone().nth(1).is_some() && charges.clone().any(|charge| charge.full(now).is_some()) {
+    if charges.clone().any(|charge| charge.full(now).is_some()) {
         return false;
     }
     for (number, charge) in charges.clone().enumerate() {
-        match charge.count.change(|state| charge.admit(state, now)) {
+        match charge.charge(now) {
             Ok(state) => charged[number] = state,
             Err(_) => {
                 let now = later();

@@ -15,7 +15,9 @@ use std::{
 use hashbrown::{HashTable, hash_table::Entry};
 
 use super::{
+    calendar::Period,
     count::Count,
+    gcra::Gcra,
     plans::Subject,
     rule::{Kind, Now, Rule},
 };
@@ -122,16 +124,31 @@ impl Counts {
         lock(&self.shards[number])
     }
 
-    /// The identity of a rate includes its numbers: a change of them begins a new count. A count of
-    /// the old numbers would otherwise lock a caller out for as long as the old burst takes.
     fn id(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> CountId {
-        let numbers = match rule {
-            Rule::Rate(rate) => Some(rate),
-            Rule::Quota { .. } | Rule::Concurrency { .. } => None,
-        };
-        let identity = (limit, numbers, SubjectId::of(subject, record));
+        let identity = (limit, Numbers::of(rule), SubjectId::of(subject, record));
         let [first, second] = [&self.seeds[0], &self.seeds[1]].map(|seed| seed.hash_one(&identity));
         CountId([first, second & !Kind::MASK | rule.kind() as u64])
+    }
+}
+
+/// The numbers of a rule that are part of the identity of its count: a change of them begins a new
+/// count. A count of an old rate would otherwise lock a caller out for as long as the old burst
+/// takes, and a count of an old period until its end. The number of a quota is no part of it: what
+/// was used stays used.
+#[derive(Hash)]
+enum Numbers {
+    Rate(Gcra),
+    Quota(Period),
+    Concurrency,
+}
+
+impl Numbers {
+    fn of(rule: Rule) -> Self {
+        match rule {
+            Rule::Rate(rate) => Self::Rate(rate),
+            Rule::Quota { period, .. } => Self::Quota(period),
+            Rule::Concurrency { .. } => Self::Concurrency,
+        }
     }
 }
 

@@ -3,6 +3,11 @@
 //! The state of a rate is one number: the time at which its burst is full again. A request moves
 //! that time by one increment, and passes if the time is then at most one burst ahead of now. So a
 //! rate admits at most `burst + rate × T` requests in any time T.
+//!
+//! A thread may take several requests at once and use them later, for up to [`LENT`]: see `lane.rs`.
+//! In any time T it uses what was taken in `T + LENT`. So while such requests are out, the rate
+//! admits as if its burst were shorter by `LENT`, and the bound stays the same. One bit of the state
+//! says so. It is cleared once the burst is full for that long: then all of them are used or over.
 
 /// A rate, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,8 +27,14 @@ pub(super) enum Full {
     Forever,
 }
 
-/// The longest burst: 146 years, so that no sum with a time of a process overflows.
-pub(super) const LONGEST: u64 = 1 << 62;
+/// The longest burst: 73 years, so that no sum with a time of a process or a calendar overflows.
+pub(super) const LONGEST: u64 = 1 << 61;
+
+/// How long a thread may keep requests that it has taken.
+pub(super) const LENT: u64 = 10_000_000;
+
+/// The bit of a state that says that requests are lent.
+const IS_LENT: u64 = 1 << 63;
 
 impl Gcra {
     /// Returns a rate of `count` requests in `period` nanoseconds. Rounds the increment up, so that
@@ -37,25 +48,43 @@ impl Gcra {
         Some(Self { increment, tolerance })
     }
 
-    /// Returns the state after a charge of `cost` at `now`. `full_at` is the state before it, and
-    /// `whole` the cost of the request, of which the charge may be a part.
+    /// Returns the state after a charge of `cost` at `now`. `whole` is the cost of the request, of
+    /// which the charge may be a part.
     #[inline]
-    pub(super) fn admit(self, full_at: u64, now: u64, cost: u64, whole: u64) -> Result<u64, Full> {
+    pub(super) fn admit(self, state: u64, now: u64, cost: u64, whole: u64) -> Result<u64, Full> {
         if self.increment.saturating_mul(whole) > self.tolerance {
             return Err(Full::Forever);
         }
-        let charged = full_at.max(now).saturating_add(self.increment.saturating_mul(cost));
-        match (charged - now).saturating_sub(self.tolerance) {
+        let (full_at, lent) = parts(state);
+        let is_lent = lent > 0 && full_at.saturating_add(LENT) > now;
+        let tolerance = if is_lent { self.tolerance.saturating_sub(LENT) } else { self.tolerance };
+        let charged = self.after(full_at, now, cost);
+        match (charged - now).saturating_sub(tolerance) {
+            0 if is_lent => Ok(charged | IS_LENT),
             0 => Ok(charged),
             wait => Err(Full::For(wait)),
         }
     }
 
+    /// Returns the state after a thread has taken this many requests at once, which it uses within
+    /// [`LENT`]. Returns `None` if they do not all pass.
+    pub(super) fn lend(self, state: u64, now: u64, requests: u64) -> Option<u64> {
+        let charged = self.after(parts(state).0, now, requests);
+        (charged - now <= self.tolerance.checked_sub(LENT)?).then_some(charged | IS_LENT)
+    }
+
+    /// Returns how many requests a thread takes at once at most: so few that several threads leave
+    /// most of the burst to others. 1 for a burst that is too short to lend of.
+    pub(super) fn most_lent(self) -> u64 {
+        if self.tolerance < 8 * LENT { 1 } else { (self.burst() / 32).clamp(1, 16) }
+    }
+
     /// Returns the state after a request of this cost that cannot be rejected any more. The rate
     /// goes into debt by at most one burst.
-    pub(super) fn charge(self, full_at: u64, now: u64, cost: u64) -> u64 {
+    pub(super) fn charge(self, state: u64, now: u64, cost: u64) -> u64 {
+        let (full_at, lent) = parts(state);
         let most = now.saturating_add(self.tolerance.saturating_mul(2)).max(full_at);
-        full_at.max(now).saturating_add(self.increment.saturating_mul(cost)).min(most)
+        self.after(full_at, now, cost).min(most) | lent
     }
 
     /// Returns the state after `cost` of a charge is given back. The charge has changed the state to
@@ -63,18 +92,48 @@ impl Gcra {
     ///
     /// If others were charged since, only the part that is still ahead of now is given back: the
     /// time before that is over for them too. So nobody gets more than without the charge.
-    pub(super) fn give_back(self, full_at: u64, charged: u64, now: u64, cost: u64) -> u64 {
+    pub(super) fn give_back(self, state: u64, charged: u64, now: u64, cost: u64) -> u64 {
+        let ((full_at, lent), (charged, _)) = (parts(state), parts(charged));
         let time = self.increment.saturating_mul(cost);
         let ahead = if full_at == charged { time } else { time.min(charged.saturating_sub(now)) };
-        full_at.saturating_sub(ahead)
+        full_at.saturating_sub(ahead) | lent
+    }
+
+    /// Returns the state after a charge of 1 is given back, which was made at `at`. What has filled
+    /// up since is not given back.
+    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> u64 {
+        let (full_at, lent) = parts(state);
+        // A lane may have taken it before.
+        let at = if lent > 0 { at.saturating_sub(LENT) } else { at };
+        let ahead = at.saturating_add(self.increment).saturating_sub(now).min(self.increment);
+        full_at.saturating_sub(ahead) | lent
     }
 
     /// Returns how many requests of cost 1 pass now.
-    pub(super) fn remaining(self, full_at: u64, now: u64) -> u64 {
+    pub(super) fn remaining(self, state: u64, now: u64) -> u64 {
         if self.tolerance == 0 {
             return 0;
         }
-        self.tolerance.saturating_sub(full_at.saturating_sub(now)) / self.increment
+        self.tolerance.saturating_sub(Self::full_after(state, now)) / self.increment
+    }
+
+    /// Returns the time until the burst is full again.
+    pub(super) fn full_after(state: u64, now: u64) -> u64 {
+        parts(state).0.saturating_sub(now)
+    }
+
+    /// Returns whether a state equals a new one.
+    pub(super) fn is_fresh(state: u64, now: u64) -> bool {
+        let (full_at, lent) = parts(state);
+        full_at.saturating_add(if lent > 0 { LENT } else { 0 }) <= now
+    }
+
+    /// Returns after which time one more request of cost 1 would pass than now. `None` if the burst
+    /// is full.
+    pub(super) fn more_after(self, full_at: u64, now: u64) -> Option<u64> {
+        let taken = full_at.checked_sub(now).filter(|taken| *taken > 0 && self.tolerance > 0)?;
+        let rest = self.tolerance.saturating_sub(taken) % self.increment;
+        Some(taken.saturating_sub(self.tolerance).saturating_add(self.increment - rest))
     }
 
     /// Returns the burst.
@@ -82,8 +141,20 @@ impl Gcra {
         self.tolerance / self.increment
     }
 
-    /// Returns the time that a full burst takes up.
+    /// Returns the time in which a full burst is allowed, as the plan says it: not longer, although
+    /// each increment is rounded up. Three a second are in a window of one second.
     pub(super) fn window(self) -> u64 {
-        self.tolerance
+        self.tolerance - self.burst().min(self.tolerance / 128)
     }
+
+    #[inline]
+    fn after(self, full_at: u64, now: u64, cost: u64) -> u64 {
+        full_at.max(now).saturating_add(self.increment.saturating_mul(cost))
+    }
+}
+
+/// Returns the time at which a burst is full, and the bit that says that requests are lent.
+#[inline]
+fn parts(state: u64) -> (u64, u64) {
+    (state & !IS_LENT, state & IS_LENT)
 }

@@ -2,14 +2,16 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     clock::LimitClock,
     count::take,
     counts::Counts,
-    gcra::Full,
-    metered::{MOST_LIMITS, Metered, MeteredLimit, rules},
+    metered::{MOST_LIMITS, Metered, MeteredLimit, MeteredLimits, rules},
     permit::Permit,
     plans::Limit,
+    refused::refused,
     registry,
     remaining::Remaining,
     rule::{Kind, Now, Rule},
@@ -18,7 +20,8 @@ use super::{
 use crate::{
     error::ConfigError,
     record::{Generation, KeyRecord},
-    rejection::{Reason, Rejection},
+    rejection::Rejection,
+    thread_index::thread_index,
 };
 
 /// The plans and the counts of one process.
@@ -30,9 +33,9 @@ pub(crate) struct Limiter {
     clock: LimitClock,
 }
 
-/// The charges of a request that the layer has admitted.
+/// What a request was charged that the layer has admitted: 1 in each limit of its key.
 pub(crate) struct Admitted {
-    charged: [u64; MOST_LIMITS],
+    at: Now,
     permit: Option<Permit>,
     /// The record, if a rejection gives quotas back.
     record: Option<KeyRecord>,
@@ -63,23 +66,67 @@ impl Limiter {
         self.id
     }
 
-    /// Charges a request of cost 1 to the limits of its key, to all or to none. Returns `None` for
-    /// a key without limits.
+    /// Charges a request of cost 1 to the limits of its key, to all or to none, and writes into
+    /// `admitted` what it has charged. That is nothing for a key without limits. `read` is a time
+    /// that was just read.
+    ///
+    /// The result is written where it stays, because to move it costs as much as to charge.
     #[inline]
-    pub(crate) fn admit(self: &Arc<Self>, record: &KeyRecord) -> Result<Option<Admitted>, Rejection> {
-        self.metered(record, |metered| {
-            let Some(metered) = metered else { return Ok(None) };
-            let now = self.now(metered.has_quota);
-            self.counts.sweep(now, || self.now(true));
-            let mut charged = [0; MOST_LIMITS];
-            let charges = metered.of_requests().map(|limit| limit.charge(1, 1));
-            if !take(charges, now, &mut charged, || self.now(metered.has_quota)) {
-                return Err(self.refused(metered.of_requests().map(|limit| (limit, 1, 1))));
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        record: &KeyRecord,
+        read: Option<Instant>,
+        admitted: &mut Option<Admitted>,
+    ) -> Result<(), Rejection> {
+        match self.kept(record) {
+            Some(metered) => self.admit_to(&metered.of_requests, &metered.plan, record, read, admitted),
+            None => self.admit_first(record, read, admitted),
+        }
+    }
+
+    /// Charges a request whose limits are not in the cache of this thread.
+    #[cold]
+    fn admit_first(
+        self: &Arc<Self>,
+        record: &KeyRecord,
+        read: Option<Instant>,
+        admitted: &mut Option<Admitted>,
+    ) -> Result<(), Rejection> {
+        let Some(plan) = self.plan(record)? else { return Ok(()) };
+        let limits = MeteredLimits::new(plan, &self.counts, record, false);
+        let result = self.admit_to(&limits, plan, record, read, admitted);
+        if let Some(kept) = record.metered() {
+            kept.get_or_init(|| Box::new(Metered::new(self, plan, record)));
+        }
+        result
+    }
+
+    #[inline]
+    fn admit_to(
+        &self,
+        limits: &MeteredLimits,
+        plan: &[Limit],
+        record: &KeyRecord,
+        read: Option<Instant>,
+        admitted: &mut Option<Admitted>,
+    ) -> Result<(), Rejection> {
+        let at = self.clock.at(read, limits.has_quota);
+        self.counts.sweep(at, || self.now(true));
+        let thread = thread_index() as u64 + 1;
+        let is_taken = match limits.only() {
+            Some(limit) => limit.charge_one(thread).charge(at).is_ok(),
+            None => {
+                let charges = limits.iter().map(|limit| limit.charge_one(thread));
+                take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
             }
-            let permit = if metered.has_concurrency { Permit::of(metered.of_requests()) } else { None };
-            let record = metered.has_quota.then(|| record.clone());
-            Ok(Some(Admitted { charged, permit, record }))
-        })?
+        };
+        if !is_taken {
+            return Err(refused(at, plan, limits.iter().map(|limit| (limit, 1, 1))));
+        }
+        let permit = if limits.has_concurrency { Permit::of(limits.iter()) } else { None };
+        let record = limits.has_quota.then(|| record.clone());
+        *admitted = Some(Admitted { at, permit, record });
+        Ok(())
     }
 
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
@@ -90,10 +137,9 @@ impl Limiter {
         // The record had limits when it was admitted.
         let _ = self.metered(record, |metered| {
             let now = self.now(true);
-            for (limit, charged) in metered.into_iter().flat_map(Metered::of_requests).zip(admitted.charged) {
-                if limit.rule.kind() == Kind::Quota || (all && limit.rule.kind() == Kind::Rate) {
-                    limit.counted.count.set(|state| limit.rule.give_back(state, charged, now, 1));
-                }
+            let limits = metered.into_iter().flat_map(|metered| metered.of_requests.iter());
+            for limit in limits.filter(|limit| all || limit.rule.kind() == Kind::Quota) {
+                limit.counted.count.set(|state| limit.rule.give_back_one(state, admitted.at, now));
             }
         });
     }
@@ -108,27 +154,35 @@ impl Limiter {
             return Err(Rejection::broken(&format!("no plan has a limit {unknown:?} for routes")));
         }
         let cost = u64::from(route.cost.max(1));
-        let of_route = metered.of_routes().filter(|limit| route.limits.contains(&&*limit.limit().name));
-        let of_requests = metered.of_requests().filter(|limit| cost > 1 && !limit.is_concurrency());
+        let is_named = |limit: &&MeteredLimit| route.limits.contains(&&*limit.of(&metered.plan).name);
+        let of_route = metered.of_routes.iter().filter(is_named);
+        let of_requests = metered.of_requests.iter().filter(|limit| cost > 1 && !limit.is_concurrency());
         self.take(
-            metered.has_quota,
+            metered,
             of_requests.map(|limit| (limit, cost - 1, cost)).chain(of_route.map(|limit| (limit, cost, cost))),
         )
     }
 
     /// Charges these limits, all or none, each with a part of the whole cost.
     pub(super) fn take<'m>(
-        self: &Arc<Self>,
-        has_quota: bool,
+        &self,
+        metered: &Metered,
         parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
     ) -> Result<Taken, Rejection> {
         let mut charged = [0; 2 * MOST_LIMITS];
         let charges = parts.clone().map(|(limit, cost, whole)| limit.charge(cost, whole));
-        if take(charges, self.now(has_quota), &mut charged, || self.now(has_quota)) {
+        let now = self.now(metered.has_quota());
+        if take(charges, now, &mut charged, || self.now(metered.has_quota())) {
             Ok(Taken::new(self.id, parts.zip(charged)))
         } else {
-            Err(self.refused(parts))
+            Err(refused(now, &metered.plan, parts))
         }
+    }
+
+    /// Returns the limits of a record in the cache of this thread.
+    #[inline]
+    fn kept<'r>(&self, record: &'r KeyRecord) -> Option<&'r Metered> {
+        record.metered()?.get().map(|metered| &**metered).filter(|metered| metered.id == self.id)
     }
 
     /// Calls `with` with the limits of a record; with `None` if it has none.
@@ -138,22 +192,11 @@ impl Limiter {
         record: &KeyRecord,
         with: impl FnOnce(Option<&Metered>) -> R,
     ) -> Result<R, Rejection> {
-        let resolve = |plan| Metered::new(self, plan, &self.counts, record);
-        if let Some(kept) = record.metered() {
-            match kept.get() {
-                Some(metered) if metered.limiter.id == self.id => return Ok(with(Some(metered))),
-                Some(_) => {}
-                None => {
-                    let Some(plan) = self.plan(record)? else { return Ok(with(None)) };
-                    let metered = kept.get_or_init(|| Box::new(resolve(plan)));
-                    if metered.limiter.id == self.id {
-                        return Ok(with(Some(metered)));
-                    }
-                }
-            }
+        if let Some(metered) = self.kept(record) {
+            return Ok(with(Some(metered)));
         }
         let Some(plan) = self.plan(record)? else { return Ok(with(None)) };
-        Ok(with(Some(&resolve(plan))))
+        Ok(with(Some(&Metered::new(self, plan, record))))
     }
 
     /// Returns the plan of a record; `None` if it has no limits.
@@ -168,32 +211,6 @@ impl Limiter {
             },
             None => Ok(self.default.as_ref()),
         }
-    }
-
-    /// Returns why a request is rejected: the limits that are full, and the longest wait of them.
-    #[cold]
-    fn refused<'m>(&self, parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)>) -> Rejection {
-        let now = self.now(true);
-        let (mut longest, mut reason, mut violated) = (Some(0), None, Vec::new());
-        for (limit, cost, whole) in parts {
-            let Some(full) = limit.charge(cost, whole).full(now) else { continue };
-            violated.push(limit.limit().name.clone());
-            let wait = match full {
-                Full::For(wait) => Some(wait),
-                Full::Forever => None,
-            };
-            if longest.is_some_and(|longest| wait.is_none_or(|wait| wait >= longest)) {
-                longest = wait;
-                reason = Some(match limit.rule.kind() {
-                    Kind::Rate => Reason::RateLimited,
-                    Kind::Quota => Reason::QuotaExceeded,
-                    Kind::Concurrency => Reason::ConcurrencyLimited,
-                });
-            }
-        }
-        // Another request may have ended meanwhile, so that no limit is full any more.
-        let reason = reason.unwrap_or(Reason::RateLimited);
-        Rejection::limited(reason, violated, longest.map(Duration::from_nanos))
     }
 
     /// Returns what is left of the limits of a record; `None` if its plan is unknown.
@@ -269,7 +286,7 @@ pub(super) fn with_metered<R>(
     record: &KeyRecord,
     with: impl FnOnce(&Arc<Limiter>, &Metered) -> R,
 ) -> Option<R> {
-    if let Some(metered) = record.metered().and_then(|kept| kept.get()).filter(|metered| metered.limiter.id == id) {
+    if let Some(metered) = record.metered().and_then(|kept| kept.get()).filter(|metered| metered.id == id) {
         return Some(with(&metered.limiter, metered));
     }
     let limiter = registry::find(id)?;

@@ -5,80 +5,118 @@ use std::{array, sync::Arc};
 use super::{
     count::Charge,
     counts::{Counted, Counts},
+    lane::Lane,
     limiter::Limiter,
     plans::Limit,
     rule::{Kind, Rule},
 };
-use crate::record::KeyRecord;
+use crate::record::{Generation, KeyRecord};
 
 /// How many limits of a plan count every request, and how many count requests for some routes only.
 pub(super) const MOST_LIMITS: usize = 4;
 
-/// The limits of a record, in the order in which they are charged: those of a key first, those of an
-/// organization last.
+/// The limits of a record.
 pub(crate) struct Metered {
     /// Which limiter has resolved them.
+    pub(super) id: Generation,
     pub(super) limiter: Arc<Limiter>,
-    of_requests: Limits,
-    of_routes: Limits,
+    pub(super) plan: Arc<[Limit]>,
+    /// Those that every request is charged to.
+    pub(super) of_requests: MeteredLimits,
+    /// Those that count requests for some routes only.
+    pub(super) of_routes: MeteredLimits,
+}
+
+/// Limits in the order in which they are charged: those of a key first, those of an organization
+/// last.
+pub(super) struct MeteredLimits {
+    limits: [Option<MeteredLimit>; MOST_LIMITS],
+    len: usize,
     /// Whether one of them is a quota, which needs the wall clock.
     pub(super) has_quota: bool,
     /// Whether one of them counts requests at the same time.
     pub(super) has_concurrency: bool,
 }
 
-type Limits = [Option<MeteredLimit>; MOST_LIMITS];
-
 /// A limit of a plan, with the rule and the count of one record.
 pub(super) struct MeteredLimit {
-    plan: Arc<[Limit]>,
     place: usize,
     pub(super) rule: Rule,
     pub(super) counted: Arc<Counted>,
+    /// For a rate in the cache of a thread.
+    lane: Lane,
 }
 
 impl Metered {
-    pub(super) fn new(limiter: &Arc<Limiter>, plan: &Arc<[Limit]>, counts: &Counts, record: &KeyRecord) -> Self {
-        let (mut of_requests, mut of_routes): (Limits, Limits) = (array::from_fn(|_| None), array::from_fn(|_| None));
-        let (mut has_quota, mut has_concurrency) = (false, false);
-        for (place, rule) in rules(plan, record) {
+    pub(super) fn new(limiter: &Arc<Limiter>, plan: &Arc<[Limit]>, record: &KeyRecord) -> Self {
+        let of = |for_routes| MeteredLimits::new(plan, &limiter.counts, record, for_routes);
+        Self {
+            id: limiter.id(),
+            of_requests: of(false),
+            of_routes: of(true),
+            limiter: Arc::clone(limiter),
+            plan: Arc::clone(plan),
+        }
+    }
+
+    pub(super) fn has_quota(&self) -> bool {
+        self.of_requests.has_quota || self.of_routes.has_quota
+    }
+
+    /// Returns all limits, with what the plan says of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Limit, &MeteredLimit)> + Clone {
+        self.of_requests.iter().chain(self.of_routes.iter()).map(|limit| (limit.of(&self.plan), limit))
+    }
+}
+
+impl MeteredLimits {
+    pub(super) fn new(plan: &[Limit], counts: &Counts, record: &KeyRecord, for_routes: bool) -> Self {
+        let mut of = Self { limits: array::from_fn(|_| None), len: 0, has_quota: false, has_concurrency: false };
+        for (place, rule) in rules(plan, record).filter(|(place, _)| plan[*place].is_for_routes == for_routes) {
             let limit = &plan[place];
             let counted = counts.get_or_insert(&limit.name, rule, limit.subject, record);
-            let list = if limit.is_for_routes { &mut of_routes } else { &mut of_requests };
             // A plan has no more limits than fit.
-            if let Some(free) = list.iter_mut().find(|limit| limit.is_none()) {
-                *free = Some(MeteredLimit { plan: Arc::clone(plan), place, rule, counted });
+            if let Some(free) = of.limits.get_mut(of.len) {
+                *free = Some(MeteredLimit { place, rule, counted, lane: Lane::new() });
+                of.len += 1;
             }
-            has_quota |= rule.kind() == Kind::Quota;
-            has_concurrency |= rule.kind() == Kind::Concurrency;
+            of.has_quota |= rule.kind() == Kind::Quota;
+            of.has_concurrency |= rule.kind() == Kind::Concurrency;
         }
-        Self { limiter: Arc::clone(limiter), of_requests, of_routes, has_quota, has_concurrency }
+        of
     }
 
-    /// Returns the limits that every request is charged to.
+    /// Returns the limit if it is the only one.
     #[inline]
-    pub(super) fn of_requests(&self) -> impl Iterator<Item = &MeteredLimit> + Clone {
-        self.of_requests.iter().map_while(Option::as_ref)
+    pub(super) fn only(&self) -> Option<&MeteredLimit> {
+        if self.len == 1 { self.limits[0].as_ref() } else { None }
     }
 
-    /// Returns the limits that count requests for some routes only.
-    pub(super) fn of_routes(&self) -> impl Iterator<Item = &MeteredLimit> + Clone {
-        self.of_routes.iter().map_while(Option::as_ref)
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &MeteredLimit> + Clone {
+        self.limits[..self.len].iter().flatten()
     }
 }
 
 impl MeteredLimit {
-    pub(super) fn limit(&self) -> &Limit {
-        &self.plan[self.place]
+    /// Returns what the plan says of the limit.
+    pub(super) fn of<'p>(&self, plan: &'p [Limit]) -> &'p Limit {
+        &plan[self.place]
     }
 
     pub(super) fn is_concurrency(&self) -> bool {
         self.rule.kind() == Kind::Concurrency
     }
 
+    /// Returns the charge of a request by the layer, on the thread with this number.
+    #[inline]
+    pub(super) fn charge_one(&self, thread: u64) -> Charge<'_> {
+        Charge { lane: Some((&self.lane, thread)), ..self.charge(1, 1) }
+    }
+
     #[inline]
     pub(super) fn charge(&self, cost: u64, whole: u64) -> Charge<'_> {
-        Charge { count: &self.counted.count, rule: self.rule, cost, whole }
+        Charge { count: &self.counted.count, lane: None, rule: self.rule, cost, whole }
     }
 }
 

@@ -9,23 +9,31 @@ mod calendar;
 mod clock;
 mod count;
 mod counts;
+mod failures;
+mod fields;
 mod gcra;
+mod lane;
 mod limiter;
 mod limits;
 mod metered;
 mod permit;
 mod plans;
 mod principal;
+mod refused;
 mod registry;
 mod remaining;
 mod reservation;
 mod rule;
+mod states;
 mod taken;
 
 mod atomics {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
+pub use failures::FailureLimit;
+pub(crate) use failures::Failures;
+pub use fields::{FieldsForm, RateLimitFields};
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};
 pub(crate) use metered::Metered;

@@ -1,6 +1,6 @@
 //! Plans: named lists of limits, which the application writes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     calendar::Period,
@@ -44,6 +44,8 @@ pub struct Plans {
 #[must_use = "a limit does nothing until it is part of a plan"]
 pub struct Limit {
     pub(super) name: Box<str>,
+    /// The name as a list of one, for rejections.
+    pub(super) alone: Arc<[Box<str>]>,
     pub(super) kind: LimitKind,
     pub(super) subject: Subject,
     pub(super) is_for_routes: bool,
@@ -94,6 +96,19 @@ pub struct Quota {
 }
 
 const YEAR: Duration = Duration::from_hours(366 * 24);
+
+// === impl Subject ===
+
+impl Subject {
+    /// Returns a name for a log or a document: `key`, `owner` or `organization`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Owner => "owner",
+            Self::Organization => "organization",
+        }
+    }
+}
 
 // === impl Plans ===
 
@@ -158,7 +173,8 @@ impl Limit {
     }
 
     fn new(name: impl Into<String>, kind: LimitKind) -> Self {
-        Self { name: name.into().into(), kind, subject: Subject::Key, is_for_routes: false }
+        let name: Box<str> = name.into().into();
+        Self { alone: [name.clone()].into(), name, kind, subject: Subject::Key, is_for_routes: false }
     }
 
     /// Returns the largest cost that passes; `None` if the cost does not matter.

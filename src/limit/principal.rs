@@ -40,8 +40,8 @@ impl Principal {
     pub fn charge(&self, cost: u32) {
         let Some(id) = self.limiter() else { return };
         with_metered(id, self.record(), |limiter, metered| {
-            let now = limiter.now(metered.has_quota);
-            for limit in metered.of_requests() {
+            let now = limiter.now(metered.has_quota());
+            for limit in metered.of_requests.iter() {
                 limit.counted.count.set(|state| limit.rule.charge(state, now, cost.into()));
             }
         });
@@ -69,8 +69,8 @@ impl Principal {
         let Some(id) = self.limiter() else { return Ok(Reservation::of(None)) };
         let (cost, record) = (u64::from(cost), self.record());
         let taken = with_metered(id, record, |limiter, metered| {
-            let limits = metered.of_requests().filter(|limit| !limit.is_concurrency());
-            limiter.take(metered.has_quota, limits.map(|limit| (limit, cost, cost)))
+            let limits = metered.of_requests.iter().filter(|limit| !limit.is_concurrency());
+            limiter.take(metered, limits.map(|limit| (limit, cost, cost)))
         });
         taken.transpose().map(Reservation::of).map_err(|rejection| self.complete(rejection))
     }

@@ -85,6 +85,15 @@ impl Rule {
         }
     }
 
+    /// Returns the state after a charge of 1 is given back, which was made at `at`.
+    pub(super) fn give_back_one(self, state: u64, at: Now, now: Now) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.give_back_one(state, at.monotonic, now.monotonic),
+            Self::Quota { period, .. } => self.give_back(state, pack(period.end(day(at)), 0), now, 1),
+            Self::Concurrency { .. } => state,
+        }
+    }
+
     /// Returns how many requests of cost 1 pass now.
     pub(super) fn remaining(self, state: u64, now: Now) -> u64 {
         match self {
@@ -106,8 +115,28 @@ impl Rule {
     /// requests at the same time, which ends when they do.
     pub(super) fn full_after(self, state: u64, now: Now) -> Option<u64> {
         match self {
-            Self::Rate(_) => Some(state.saturating_sub(now.monotonic)),
+            Self::Rate(_) => Some(Gcra::full_after(state, now.monotonic)),
             Self::Quota { period, .. } => Some(seconds(until(in_period(state, now, period).0, now))),
+            Self::Concurrency { .. } => None,
+        }
+    }
+
+    /// Returns when one more request of cost 1 would pass, in nanoseconds from now. `None` for a
+    /// limit that is full or 0, and for a number of requests at the same time.
+    pub(super) fn more_after(self, state: u64, now: Now) -> Option<u64> {
+        match self {
+            Self::Rate(rate) => rate.more_after(state, now.monotonic),
+            Self::Quota { most: 0, .. } | Self::Concurrency { .. } => None,
+            Self::Quota { .. } => self.full_after(state, now),
+        }
+    }
+
+    /// Returns the time in which [`most`](Self::most) requests pass, in nanoseconds. `None` for a
+    /// number of requests at the same time.
+    pub(super) fn window(self, state: u64, now: Now) -> Option<u64> {
+        match self {
+            Self::Rate(rate) => Some(rate.window()),
+            Self::Quota { period, .. } => Some(seconds(period.length(in_period(state, now, period).0))),
             Self::Concurrency { .. } => None,
         }
     }
@@ -137,7 +166,7 @@ impl Kind {
     /// Returns whether a count in this state equals a new one.
     pub(super) fn is_fresh(self, state: u64, now: Now) -> bool {
         match self {
-            Self::Rate => state <= now.monotonic,
+            Self::Rate => Gcra::is_fresh(state, now.monotonic),
             Self::Quota => {
                 let (end, used) = unpack(state);
                 used == 0 || u64::from(end) <= now.wall / DAY
@@ -148,11 +177,17 @@ impl Kind {
 }
 
 /// Returns the end of the present period, and what is used of it. A clock that went back stays in
-/// the later period.
+/// the later period, but not in one that is further away than the next: such a clock was wrong
+/// before.
 fn in_period(state: u64, now: Now, period: Period) -> (u32, u64) {
     let (end, used) = unpack(state);
-    let today = u32::try_from(now.wall / DAY).unwrap_or(u32::MAX);
-    if today < end { (end, used) } else { (period.end(today), 0) }
+    let today = day(now);
+    let is_present = today < end && end - today <= 2 * period.longest();
+    if is_present { (end, used) } else { (period.end(today), 0) }
+}
+
+fn day(now: Now) -> u32 {
+    u32::try_from(now.wall / DAY).unwrap_or(u32::MAX)
 }
 
 fn until(end: u32, now: Now) -> u64 {

@@ -26,6 +26,7 @@ use crate::{
 /// | one organization        | its key; for a trusted actor [`in_organization`](Actor::in_organization)        |
 /// | one environment         | its key, if it has one; otherwise [`in_environment`](Actor::in_environment)     |
 /// | its own keys            | [`own_keys_only`](Actor::own_keys_only): self-service for a user                |
+/// | the limits of its key   | its key: a key that the actor issues has its plan, limits and meter             |
 /// | the expiry of its key   | its key: a key that the actor issues or replaces expires no later               |
 ///
 /// For a key outside the bounds, every call returns [`NotFound`](super::ManageError::NotFound).

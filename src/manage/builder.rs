@@ -55,14 +55,16 @@ pub struct KeyManagerBuilder {
     policy: SchemePolicy,
     clock: Clock,
     max_key_len: usize,
-    keys_per_user: u32,
-    bots_per_organization: u32,
+    pub(super) keys_per_user: u32,
+    pub(super) bots_per_organization: u32,
     pub(super) idempotency_lifetime: std::time::Duration,
     pub(super) usage: UsageSettings,
     pub(super) events: FollowerSettings,
     #[cfg(feature = "admin-api")]
     pub(super) http: super::http::HttpSettings,
     pub(super) expiry: ExpiryPolicies,
+    #[cfg(feature = "limits")]
+    pub(super) limits: Option<crate::limit::Limits>,
 }
 
 /// The default limit of keys per user, and of service-account keys per organization.
@@ -89,6 +91,8 @@ impl KeyManagerBuilder {
             #[cfg(feature = "admin-api")]
             http: super::http::HttpSettings::default(),
             expiry: ExpiryPolicies::default(),
+            #[cfg(feature = "limits")]
+            limits: None,
         }
     }
 
@@ -189,38 +193,6 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Limits the keys of a user in one organization; the default is 1,000.
-    ///
-    /// Disabled keys count, and replaced keys until the end of their grace period. Expired and
-    /// revoked keys do not count. Replacing a key is always possible. Beyond the limit, every actor
-    /// gets [`RegistryError::LimitReached`](crate::store::RegistryError::LimitReached).
-    pub fn keys_per_user(mut self, max: u32) -> Self {
-        self.keys_per_user = max;
-        self
-    }
-
-    /// Limits the service-account keys of one organization; the default is 1,000.
-    ///
-    /// The limit keeps an actor with `apiKeys: create` from filling the disk. It counts keys as
-    /// [`keys_per_user`](Self::keys_per_user) does, and applies to trusted actors too. Keys without
-    /// an organization share one limit.
-    ///
-    /// ```
-    /// use tower_api_key::{KeyFormat, KeyManager, store::MemoryStore};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = KeyManager::builder(MemoryStore::new())
-    ///     .format(KeyFormat::new("acme")?)
-    ///     .service_accounts_per_organization(50_000)
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn service_accounts_per_organization(mut self, max: u32) -> Self {
-        self.bots_per_organization = max;
-        self
-    }
-
     /// Replaces the system clock, in the manager's layers too. For tests.
     ///
     /// ```
@@ -285,6 +257,8 @@ impl KeyManagerBuilder {
             follower,
             #[cfg(feature = "admin-api")]
             http: self.http,
+            #[cfg(feature = "limits")]
+            limits: self.limits,
         })))
     }
 }

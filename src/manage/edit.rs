@@ -1,4 +1,4 @@
-//! Changes of a key's name, permissions, status, times and metadata.
+//! Changes of a key's name, permissions, status, times, metadata, plan and limits.
 
 use super::{
     Actor, KeyEventKind, KeyManager, ManageError, UpdateKey, check_no_escalation,
@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Changes the name, the permissions, the times or the metadata of a key, or disables or
-    /// enables it. The next request with the key sees the change.
+    /// Changes the name, the permissions, the times, the metadata, the plan or the limits of a key,
+    /// or disables or enables it. The next request with the key sees the change.
     ///
     /// If the actor's key has an expiry, a key that the edit enables, extends or gives permissions
     /// must not expire later. The actor can always set a sooner expiry and a later start.
@@ -49,6 +49,8 @@ impl KeyManager {
     /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],
     ///   [`ManageError::ExpiryRequired`] if the edit sets an expiry that breaks the
     ///   [`ExpiryPolicy`](super::ExpiryPolicy).
+    /// - [`ManageError::OperatorRequired`], [`ManageError::Limits`] if the edit sets a plan or
+    ///   limits.
     /// - [`ManageError::VersionMismatch`], see [`UpdateKey::at_version`].
     /// - [`RegistryError::Revoked`](crate::store::RegistryError::Revoked);
     ///   [`RegistryError::ImmutableField`](crate::store::RegistryError::ImmutableField) for a later
@@ -148,6 +150,7 @@ impl KeyManager {
         if let Some(TimeEdit(instant)) = edit.expires_at {
             record = record.with_expires_at(instant.map(to_micros));
         }
+        let record = edit.limits.apply(actor, record)?;
         let is_retimed = (before.not_before(), before.expires_at()) != (record.not_before(), record.expires_at());
         if is_retimed {
             check_times(self.now(), record.not_before(), record.expires_at())?;

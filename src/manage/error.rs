@@ -67,6 +67,10 @@ pub enum ManageError {
     /// webhooks, also need [`Actor::across_organizations`](super::Actor::across_organizations).
     #[error("only a trusted caller can do this, which the application has authenticated without an API key")]
     TrustedActorRequired,
+    /// The actor must not set the plan, the limits or the meter of a key: see
+    /// [`NewKey::plan`](super::NewKey::plan).
+    #[error("only the service itself, or an operator of it, can set the plan, the limits or the meter of a key")]
+    OperatorRequired,
     /// The key to import belongs to another user, and the actor is not the service itself. Anyone
     /// with the plain text of the key can act as that user.
     #[error("only the service itself can import the key of another user")]
@@ -145,6 +149,13 @@ pub enum ManageError {
         /// The maximum: 256.
         most: usize,
     },
+    /// The plan, the limits or the meter are invalid: see [`NewKey::plan`](super::NewKey::plan) and
+    /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key.
+    #[error(
+        "a plan and a limit must have a name of 1 to 64 visible ASCII characters; a key can set at most 16 limits, \
+         each to at most 9007199254740992; a meter is the id of a key"
+    )]
+    Limits,
     /// The times are invalid. The expiry is in the past or not after the start, so the key would
     /// never work. Or the end of the grace period is not a representable time.
     #[error("invalid times: the key is already expired, expires before it starts, or has too long a grace period")]
@@ -198,11 +209,11 @@ impl ManageError {
     /// | status | errors                                                                                 |
     /// |--------|----------------------------------------------------------------------------------------|
     /// | 400    | `IdempotencyKey`                                                                       |
-    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `TrustedActorRequired`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
+    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `TrustedActorRequired`, `OperatorRequired`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, every other [`RegistryError`]                                               |
     /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `KeyShown`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
+    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `KeyShown`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `Limits`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
     /// | 501    | `UsageNotKept`, `AnnouncementsNotKept`, [`RegistryError::IdempotencyUnsupported`]      |
     /// | 503    | `Store`, [`FormatError::Generator`]                                                    |
     ///
@@ -231,6 +242,7 @@ impl ManageError {
             | Self::ActorInvalid
             | Self::Escalation { .. }
             | Self::TrustedActorRequired
+            | Self::OperatorRequired
             | Self::NotOwner(_)
             | Self::ForeignOwner
             | Self::OwnKeysOnly
@@ -249,6 +261,7 @@ impl ManageError {
             | Self::Metadata
             | Self::PermissionName
             | Self::TooManyPermissions { .. }
+            | Self::Limits
             | Self::Format(_)
             | Self::UnsupportedKeyCharacters(_)
             | Self::Expiry

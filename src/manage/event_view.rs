@@ -8,7 +8,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::view::{AuthorView, timestamp};
-use crate::event::{FieldChange, FieldValue, KeyEvent};
+use crate::{
+    event::{FieldChange, FieldValue, KeyEvent},
+    record::LimitNumber,
+};
 
 /// A [`KeyEvent`] as the management API shows it, with times in RFC 3339.
 ///
@@ -101,5 +104,9 @@ fn shown(value: &FieldValue) -> Option<Value> {
         FieldValue::Time(instant) => serde_json::to_value(timestamp(*instant)).ok(),
         FieldValue::Permissions(permissions) => serde_json::to_value(permissions).ok(),
         FieldValue::Metadata(metadata) => serde_json::to_value(metadata).ok(),
+        FieldValue::Limits(limits) => {
+            let limits = limits.iter().map(|(name, number)| (&**name, *number));
+            serde_json::to_value(LimitNumber::by_name(limits)).ok()
+        }
     }
 }

@@ -3,7 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Actor, KeyManager, KeyManagerBuilder, ManageError, NewKey, Rotation, to_micros};
-use crate::{key::KeyDigest, permission::Action, record::KeyId, store::IdempotencyKey};
+use crate::{
+    key::KeyDigest,
+    permission::Action,
+    record::{KeyId, Limiting},
+    store::IdempotencyKey,
+};
 
 /// The maximum length of an idempotency key, in characters.
 pub(crate) const MAX_IDEMPOTENCY_KEY: usize = 255;
@@ -139,7 +144,7 @@ impl Request {
     }
 
     fn new_key(self, new: &NewKey) -> Self {
-        let NewKey { is_bot, name, permissions, environment, not_before, expires_at, metadata } = new;
+        let NewKey { is_bot, name, permissions, environment, not_before, expires_at, metadata, limiting } = new;
         let mut request = self
             .text(Some(if *is_bot { "bot" } else { "user" }))
             .text(Some(name))
@@ -157,7 +162,18 @@ impl Request {
         request = request.text(None);
         let mut metadata: Vec<_> = metadata.iter().collect();
         metadata.sort_by(|(one, _), (other, _)| one.cmp(other));
-        metadata.into_iter().fold(request, |request, (name, text)| request.text(Some(name)).text(Some(text)))
+        let request =
+            metadata.into_iter().fold(request, |request, (name, text)| request.text(Some(name)).text(Some(text)));
+        // Without a plan, the text is that of the versions before plans, for their stored requests.
+        if *limiting == Limiting::default() { request } else { request.text(None).limiting(limiting) }
+    }
+
+    fn limiting(self, limiting: &Limiting) -> Self {
+        let Limiting { plan, numbers, meter } = limiting;
+        let request = self.text(plan.as_deref()).text(meter.as_ref().map(KeyId::as_str));
+        numbers.iter().fold(request, |request, (name, number)| {
+            request.text(Some(name)).text(number.map(|number| number.to_string()).as_deref())
+        })
     }
 
     fn instant(self, instant: Option<SystemTime>) -> Self {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest},
     permission::Action,
-    record::{KeyId, KeyRecord},
+    record::{KeyId, KeyRecord, Limiting},
     store::{Fault, RegistryError},
 };
 
@@ -148,9 +148,13 @@ pub(super) fn check_hidden(key: &ApiKey, actor: &Actor, id: Option<&KeyId>, new:
     let shows = |text: &str| text == key || (key.len() >= SHORTEST_PART && text.contains(key));
     let texts = [Some(&*new.name), id.map(KeyId::as_str), new.environment.as_deref(), actor.reason()];
     let metadata = new.metadata.iter().flat_map(|(name, text)| [name, text]).map(String::as_str);
+    let Limiting { plan, numbers, meter } = &new.limiting;
+    let limiting = plan.as_deref().into_iter().chain(meter.as_ref().map(KeyId::as_str));
+    let limiting = limiting.chain(numbers.keys().map(|name| &**name));
     let granted = new.permissions.iter();
     let is_granted =
         |(resource, actions): (&str, &[Action])| shows(resource) || actions.iter().any(|action| shows(action.as_str()));
-    let is_shown = texts.into_iter().flatten().chain(metadata).any(shows) || granted.into_iter().any(is_granted);
+    let is_shown =
+        texts.into_iter().flatten().chain(metadata).chain(limiting).any(shows) || granted.into_iter().any(is_granted);
     if is_shown { Err(ManageError::KeyShown) } else { Ok(()) }
 }

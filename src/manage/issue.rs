@@ -6,6 +6,7 @@ use super::{
     Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, check_no_escalation,
     concurrency::WorkKind,
     idempotency::Request,
+    limiting::limiting_of_new,
     to_micros,
     validation::{check_metadata, check_permissions, checked_name},
 };
@@ -42,6 +43,7 @@ impl KeyManager {
     /// - [`ManageError::Expiry`], [`ManageError::OutlivesActor`].
     /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],
     ///   [`ManageError::ExpiryRequired`] if an [`ExpiryPolicy`](super::ExpiryPolicy) applies.
+    /// - [`ManageError::OperatorRequired`], [`ManageError::Limits`]: see [`NewKey::plan`].
     /// - [`RegistryError::LimitReached`] if the user, or the service accounts of the organization,
     ///   have the maximum number of keys.
     /// - [`RegistryError::AlreadyDone`], [`RegistryError::IdempotencyMismatch`],
@@ -171,7 +173,7 @@ impl KeyManager {
         if let Some(organization) = actor.organization() {
             record = record.with_organization(organization);
         }
-        let record = record.with_permissions(new.permissions);
+        let record = record.with_permissions(new.permissions).with_limiting(limiting_of_new(actor, new.limiting)?);
         Ok(new.metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text)))
     }
 }

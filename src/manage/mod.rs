@@ -52,6 +52,8 @@ mod idempotency;
 mod import;
 mod import_many;
 mod issue;
+mod limiting;
+mod limits;
 mod many;
 mod own;
 #[cfg(feature = "admin-api")]
@@ -168,6 +170,8 @@ struct ManagerState {
     follower: Arc<Follower>,
     #[cfg(feature = "admin-api")]
     http: http::HttpSettings,
+    #[cfg(feature = "limits")]
+    limits: Option<crate::limit::Limits>,
 }
 
 /// The timeout of a call of the registry. It equals the default timeout of a layer's store.
@@ -195,7 +199,10 @@ impl KeyManager {
     pub fn layer(&self) -> ApiKeyLayerBuilder {
         let (usage, rehash) = (Arc::clone(&self.0.usage), Arc::clone(&self.0.rehash));
         let policies = Arc::clone(&self.0.policies);
-        ApiKeyLayerBuilder::new(Arc::clone(&self.0.store))
+        let builder = ApiKeyLayerBuilder::new(Arc::clone(&self.0.store));
+        #[cfg(feature = "limits")]
+        let builder = builder.limited_by(self.0.limits.clone());
+        builder
             .schemes(self.0.policies.own().clone())
             .when_built(move |policy| policies.note(policy))
             .formats(self.0.formats.layer_formats())

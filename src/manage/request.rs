@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     key::ApiKey,
     permission::{Action, Permissions},
-    record::KeyRecord,
+    record::{KeyRecord, Limiting},
 };
 
 /// Describes a new key for [`KeyManager::issue`](crate::KeyManager::issue).
@@ -34,6 +34,7 @@ pub struct NewKey {
     pub(super) not_before: Option<SystemTime>,
     pub(super) expires_at: Option<SystemTime>,
     pub(super) metadata: Vec<(String, String)>,
+    pub(super) limiting: Limiting,
 }
 
 /// Describes a replacement with a grace period for
@@ -83,6 +84,7 @@ impl NewKey {
             not_before: None,
             expires_at: None,
             metadata: Vec::new(),
+            limiting: Limiting::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use super::limiting::LimitEdits;
 use crate::{permission::Permissions, record::KeyRecord};
 
 /// Describes a change of a key for [`KeyManager::edit`](crate::KeyManager::edit). Fields that you
@@ -33,6 +34,7 @@ pub struct UpdateKey {
     pub(super) clears_metadata: bool,
     /// The texts to set, and the names to remove (`None`).
     pub(super) metadata: BTreeMap<String, Option<String>>,
+    pub(super) limits: LimitEdits,
     pub(super) version: Option<u64>,
 }
 
@@ -143,13 +145,14 @@ impl UpdateKey {
             && self.expires_at.is_none()
             && self.not_before.is_none()
             && !self.edits_metadata()
+            && self.limits.is_empty()
     }
 
     pub(super) fn edits_metadata(&self) -> bool {
         self.clears_metadata || !self.metadata.is_empty()
     }
 
-    /// Returns whether the edit can only take access away, apart from its times.
+    /// Returns whether the edit can only take access away, apart from its times and its limits.
     pub(super) fn only_takes_away(&self) -> bool {
         self.name.is_none() && self.permissions.is_none() && !self.edits_metadata() && self.enabled != Some(true)
     }

@@ -207,7 +207,7 @@ impl Counted {
 fn counted(problem: Problem) -> Option<Counted> {
     match problem {
         Problem::Forbidden | Problem::NotFound => Some(Counted::Forbidden),
-        Problem::InvalidKey => Some(Counted::Rejected),
+        Problem::InvalidKey | Problem::TooManyFailures => Some(Counted::Rejected),
         Problem::TooManyRequests | Problem::RateLimited | Problem::QuotaExceeded | Problem::ConcurrencyLimited => {
             Some(Counted::Limited)
         }

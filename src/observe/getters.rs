@@ -52,6 +52,24 @@ impl Decision {
         self.rare.as_ref().and_then(|rare| rare.missing.as_deref()).map_or(&[], Missing::permissions)
     }
 
+    /// Returns the names of the limits that rejected the request.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, store::MemoryStore};
+    ///
+    /// let layer = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .observe(|decision| {
+    ///         for limit in decision.violated_limits() {
+    ///             eprintln!("{limit} is full for key {:?}", decision.key_id());
+    ///         }
+    ///     })
+    ///     .build();
+    /// ```
+    pub fn violated_limits(&self) -> impl Iterator<Item = &str> {
+        let violated = self.rare.as_ref().and_then(|rare| rare.violated.as_deref());
+        violated.into_iter().flatten().map(|name| &**name)
+    }
+
     /// Returns how long the store took to answer, if the request waited and got an answer.
     pub fn store_time(&self) -> Option<Duration> {
         self.rare.as_ref()?.store_time
@@ -89,6 +107,7 @@ impl fmt::Debug for Decision {
             .field("key_id", &self.key_id())
             .field("organization", &self.organization())
             .field("missing_permissions", &self.missing_permissions())
+            .field("violated_limits", &self.violated_limits().collect::<Vec<_>>())
             .field("cause", &self.cause())
             .field("error", &self.error())
             .field("store_time", &self.store_time())

@@ -20,6 +20,9 @@ pub(super) fn count(decision: &Decision) {
         }
     };
     requests.increment(1);
+    for limit in decision.violated_limits() {
+        counter!("api_key_limited_total", "limit" => limit.to_owned()).increment(1);
+    }
     if let Some(time) = decision.store_time() {
         histogram!("api_key_store_seconds").record(time);
     }

@@ -34,19 +34,21 @@ use crate::{
 /// | `ERROR`            | the service failed: a status 5xx                     |
 ///
 /// Every event has the fields `outcome`, `method` and `path`. It has `reason`, `cause`, `scheme`,
-/// `key_id`, `organization`, `error` and `missing_permissions` (as `links:create stats:read`) if
-/// they have a value.
+/// `key_id`, `organization`, `error`, `missing_permissions` (as `links:create stats:read`) and
+/// `limits` (the full ones, as `burst, daily`) if they have a value.
 ///
 /// With the feature `metrics` each decision is counted:
 ///
 /// | metric                       | labels                       | value                           |
 /// |------------------------------|------------------------------|---------------------------------|
 /// | `api_key_requests_total`     | `outcome`, `reason`, `cause` | requests                        |
+/// | `api_key_limited_total`      | `limit`                      | requests that a limit rejected  |
 /// | `api_key_store_seconds`      |                              | histogram: waits for the store  |
 /// | `api_key_store_errors_total` | `reason`                     | `store_failed`, `store_timeout` |
 ///
 /// The `reason` is `none` for a request that was not rejected. Only a rejection with a [`Cause`]
-/// has the label `cause`.
+/// has the label `cause`. A request that several limits rejected counts once for each of them.
+/// Their names are those of your plans.
 ///
 /// ```
 /// use tower_api_key::{ApiKeyLayer, Outcome, store::MemoryStore};
@@ -80,6 +82,7 @@ struct DecisionDetails {
     store_time: Option<Duration>,
     outdated: Option<PreviousPepper>,
     missing: Option<Arc<Missing>>,
+    violated: Option<Arc<[Box<str>]>>,
 }
 
 /// A key that is stored under an older pepper.
@@ -186,6 +189,9 @@ impl Decision {
         }
         if let Some(missing) = rejection.missing() {
             decision.details().missing = Some(Arc::clone(missing));
+        }
+        if let Some(violated) = rejection.shared_violated() {
+            decision.details().violated = Some(Arc::clone(violated));
         }
         decision
     }

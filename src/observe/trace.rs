@@ -21,6 +21,7 @@ macro_rules! event {
             organization = $decision.organization(),
             error = $decision.error().map(display),
             missing_permissions = missing($decision),
+            limits = limits($decision),
             method = $decision.method().as_str(),
             path = $decision.path(),
             "API key"
@@ -42,6 +43,12 @@ pub(super) fn event(decision: &Decision) {
 fn missing(decision: &Decision) -> Option<String> {
     let names: Vec<String> = decision.missing_permissions().iter().map(ToString::to_string).collect();
     (!names.is_empty()).then(|| names.join(" "))
+}
+
+/// Returns the limits that are full as `burst, daily`.
+fn limits(decision: &Decision) -> Option<String> {
+    let names: Vec<&str> = decision.violated_limits().collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// Returns whether `ERROR` events are enabled. If they are not, no decision is logged.

@@ -4,15 +4,43 @@ use std::collections::BTreeMap;
 
 use super::{KeyId, KeyRecord};
 
-/// The fields that limits use. Limits are in the feature `limits`, but every store keeps the fields.
+/// The fields that limits use. Limits are in the feature `limits`, but every store keeps the
+/// fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Limiting {
     pub(crate) plan: Option<Box<str>>,
     /// The numbers that replace those of the plan, by the names of its limits. `None` removes a
     /// limit.
-    pub(crate) numbers: BTreeMap<Box<str>, Option<u64>>,
+    pub(crate) numbers: LimitNumbers,
     /// `None` for a key that counts by its lineage.
     pub(crate) meter: Option<KeyId>,
+}
+
+pub(crate) type LimitNumbers = BTreeMap<Box<str>, Option<u64>>;
+
+/// The number of a limit that the key does not have, as JSON and TOML show it.
+pub(crate) const UNLIMITED: &str = "unlimited";
+
+/// The longest name of a plan or a limit, in characters.
+pub(crate) const MAX_LIMIT_NAME: usize = 64;
+
+/// The most numbers of limits that a key can have.
+pub(crate) const MAX_LIMITS: usize = 16;
+
+/// The largest number of a limit: every JSON parser reads it exactly.
+pub(crate) const MAX_LIMIT_NUMBER: u64 = 1 << 53;
+
+/// Returns whether this is the name of a plan or a limit: 1 to 64 visible ASCII characters.
+pub(crate) fn is_limit_name(name: &str) -> bool {
+    (1..=MAX_LIMIT_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Returns whether the names, the numbers and the count of limits are in range.
+pub(crate) fn are_limit_numbers(numbers: &LimitNumbers) -> bool {
+    let are_good = |(name, number): (&Box<str>, &Option<u64>)| {
+        is_limit_name(name) && number.is_none_or(|number| number <= MAX_LIMIT_NUMBER)
+    };
+    numbers.len() <= MAX_LIMITS && numbers.iter().all(are_good)
 }
 
 impl KeyRecord {
@@ -40,6 +68,18 @@ impl KeyRecord {
                 limiting.numbers.insert(name.into().into(), number.into());
             });
         })
+    }
+
+    /// Replaces the numbers of all limits.
+    #[must_use]
+    pub(crate) fn with_all_limits(self, numbers: LimitNumbers) -> Self {
+        self.edit(|fields| fields.change_limiting(|limiting| limiting.numbers = numbers))
+    }
+
+    /// Replaces the plan, the numbers of all limits, and the meter.
+    #[must_use]
+    pub(crate) fn with_limiting(self, limiting: Limiting) -> Self {
+        self.edit(|fields| fields.change_limiting(|all| *all = limiting))
     }
 
     /// Sets the meter that counts the requests of the key: the lineage of another key, with which it

@@ -5,6 +5,8 @@ mod fields;
 mod getters;
 mod history;
 mod identity;
+#[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
+mod limit_number;
 mod limiting;
 mod setters;
 mod thread_cache;
@@ -20,7 +22,9 @@ pub(crate) use fields::Fields;
 pub(crate) use history::History;
 pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
-pub(crate) use limiting::Limiting;
+#[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
+pub(crate) use limit_number::LimitNumber;
+pub(crate) use limiting::{LimitNumbers, Limiting, UNLIMITED, are_limit_numbers, is_limit_name};
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
 pub(crate) use verify::{LayerBounds, Obstacle, Validity, Verified, end_under};
 

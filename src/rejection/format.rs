@@ -71,10 +71,16 @@ impl BuiltIn {
         }
     }
 
-    /// Renders the body of a problem.
-    pub(super) fn body(&self, problem: Problem, detail: &str) -> String {
+    /// Returns whether the body names the limits that are full.
+    #[cfg(feature = "limits")]
+    pub(super) const fn names_limits(&self) -> bool {
+        matches!(self, Self::ProblemJson(_))
+    }
+
+    /// Renders the body of a problem. `violated` has the names of the limits that are full.
+    pub(super) fn body(&self, problem: Problem, detail: &str, violated: &[Box<str>]) -> String {
         match self {
-            Self::ProblemJson(base) => problem_json(base.as_deref(), problem, detail),
+            Self::ProblemJson(base) => problem_json(base.as_deref(), problem, detail, violated),
             Self::Json => {
                 let error = problem.status().canonical_reason().unwrap_or(problem.title());
                 format!(r#"{{"error": "{error}", "code": "{}"}}"#, problem.code())
@@ -84,7 +90,7 @@ impl BuiltIn {
     }
 }
 
-fn problem_json(base: Option<&str>, problem: Problem, detail: &str) -> String {
+fn problem_json(base: Option<&str>, problem: Problem, detail: &str, violated: &[Box<str>]) -> String {
     let (problem_type, title) = match base {
         None => (Cow::Borrowed(problem.problem_type()), problem.title()),
         Some("about:blank") => ("about:blank".into(), problem.status().canonical_reason().unwrap_or(problem.title())),
@@ -93,8 +99,14 @@ fn problem_json(base: Option<&str>, problem: Problem, detail: &str) -> String {
             (format!("{base}{slash}{}", problem.anchor()).into(), problem.title())
         }
     };
+    let policies = if violated.is_empty() {
+        String::new()
+    } else {
+        let names: Vec<_> = violated.iter().map(|name| format!("\"{}\"", in_json(name))).collect();
+        format!(r#", "violated-policies": [{}]"#, names.join(", "))
+    };
     format!(
-        r#"{{"type": "{problem_type}", "title": "{title}", "status": {}, "detail": "{}", "code": "{}"}}"#,
+        r#"{{"type": "{problem_type}", "title": "{title}", "status": {}, "detail": "{}", "code": "{}"{policies}}}"#,
         problem.status().as_str(),
         in_json(detail),
         problem.as_str()

@@ -13,6 +13,7 @@
 //! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`         | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope` for Bearer | 7 |
 //! | `ForeignResourceHidden`, `NotFound`                       | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
 //! | `TooManyRequests`                                         | `TooManyRequests`      | 429    | `TOO_MANY_REQUESTS`    | none; `Retry-After`             | 8    |
+//! | `TooManyFailures`                                         | `TooManyFailures`      | 429    | `TOO_MANY_FAILURES`    | none; `Retry-After`             | 8    |
 //! | `RateLimited`                                             | `RateLimited`          | 429    | `RATE_LIMITED`         | none; `Retry-After`             | 8    |
 //! | `QuotaExceeded`                                           | `QuotaExceeded`        | 429    | `QUOTA_EXCEEDED`       | none; `Retry-After`             | 8    |
 //! | `ConcurrencyLimited`                                      | `ConcurrencyLimited`   | 429    | `CONCURRENCY_LIMITED`  | none; `Retry-After: 1`          | 8    |
@@ -73,6 +74,9 @@
 //! There is no such resource.
 //! ## too-many-requests
 //! The caller has sent too many requests. Try again after the time in `Retry-After`.
+//! ## too-many-failures
+//! The key does not work, and neither did too many others from this address. A valid key still
+//! works. After the time in `Retry-After`, an invalid one gets 401 again.
 //! ## rate-limited
 //! The key has sent too many requests in a short time. `violated-policies` names the limits, and
 //! `Retry-After` says when a request passes again.
@@ -91,6 +95,9 @@ mod broken;
 mod cause;
 mod diagnosis_texts;
 mod format;
+mod getters;
+mod grpc_details;
+mod limited;
 mod missing;
 mod open;
 mod prerendered;
@@ -100,7 +107,7 @@ mod reason;
 mod renderer;
 mod verdict;
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 pub use cause::Cause;
@@ -157,7 +164,7 @@ struct RejectionDetails {
     detail: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
     headers: Option<Box<HeaderMap>>,
-    violated: Vec<Box<str>>,
+    violated: Option<Arc<[Box<str>]>>,
 }
 
 impl Rejection {
@@ -209,103 +216,10 @@ impl Rejection {
         self
     }
 
-    /// Returns a rejection with 429, for limits with these names that are full.
-    #[cfg(feature = "limits")]
-    pub(crate) fn limited(reason: Reason, violated: Vec<Box<str>>, after: Option<Duration>) -> Self {
-        let mut rejection = Self::new(reason);
-        let rare = rejection.rare.get_or_insert_default();
-        (rare.retry_after, rare.violated) = (after, violated);
-        rejection
-    }
-
-    /// Returns the names of the limits that rejected the request.
-    pub fn violated_limits(&self) -> impl Iterator<Item = &str> {
-        self.rare.iter().flat_map(|rare| &rare.violated).map(|name| &**name)
-    }
-
     /// Replaces the body in problem+json.
     #[cfg(feature = "admin-api")]
     pub(crate) fn with_problem_json(mut self, body: Bytes) -> Self {
         self.rare.get_or_insert_default().problem_json = Some(body);
         self
-    }
-
-    /// Returns the reason. It is for your logs: send the client only the [`Reason::problem`].
-    pub fn reason(&self) -> Reason {
-        self.reason
-    }
-
-    /// Returns the scheme of the credential, if the request has one.
-    pub fn scheme(&self) -> Option<&Scheme> {
-        self.scheme
-    }
-
-    pub(crate) fn interned_scheme(&self) -> Option<&'static Scheme> {
-        self.scheme
-    }
-
-    /// Returns the record of the rejected key, if there is one.
-    pub(crate) fn record(&self) -> Option<&KeyRecord> {
-        self.record.as_ref()
-    }
-
-    pub(crate) fn shared_error(&self) -> Option<Arc<dyn Error + Send + Sync>> {
-        self.rare.as_ref()?.error.clone()
-    }
-
-    pub(crate) fn missing(&self) -> Option<&Arc<Missing>> {
-        self.rare.as_ref()?.missing.as_ref()
-    }
-
-    /// Returns the permissions that the key lacked, for a [`Reason::Forbidden`] of a guard or of
-    /// [`Principal::require`](crate::Principal::require). If any one of several is enough, returns
-    /// all of them. For every other rejection, returns an empty slice.
-    pub fn missing_permissions(&self) -> &[MissingPermission] {
-        self.missing().map_or(&[], |missing| missing.permissions())
-    }
-
-    fn problem_json(&self) -> Option<Bytes> {
-        self.rare.as_ref()?.problem_json.clone()
-    }
-
-    /// Returns what is wrong with the form of the credential, if the layer rejected it as
-    /// `Missing`, `WrongScheme`, `Malformed` or `Ambiguous`. For an invalid key, returns what the
-    /// text of the key looks like, such as a key in quotes.
-    pub fn cause(&self) -> Option<Cause> {
-        self.diagnosis.map(|diagnosis| diagnosis.cause)
-    }
-
-    pub(crate) fn diagnosis(&self) -> Option<Diagnosis> {
-        self.diagnosis
-    }
-
-    /// Returns the error of the store, for a [`Reason::StoreFailed`]. It is for your logs, not for
-    /// the client.
-    pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.rare.as_ref()?.error.as_deref()
-    }
-}
-
-impl fmt::Debug for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejection")
-            .field("reason", &self.reason)
-            .field("scheme", &self.scheme.map(ToString::to_string))
-            .field("key", &self.record.as_ref().map(KeyRecord::id))
-            .field("cause", &self.cause())
-            .field("error", &self.error())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason.problem().title())
-    }
-}
-
-impl Error for Rejection {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error().map(|error| error as _)
     }
 }

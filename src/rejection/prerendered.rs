@@ -1,7 +1,7 @@
 //! Renders rejections when the layer is built. A copy costs less than rendering again.
 
 use bytes::Bytes;
-use http::{Response, response::Parts};
+use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER, response::Parts};
 
 use super::{Problem, Reason, Rejection, Renderer, ResponseProtocol};
 use crate::scheme::Scheme;
@@ -18,9 +18,14 @@ impl Prerendered {
     pub(super) const NONE: Self = Self(Vec::new());
 
     pub(super) fn new(renderer: &Renderer) -> Self {
-        let refusal = |problem, scheme| {
+        let refusal = |problem: Problem, scheme| {
             let rejection = Rejection::new(a_reason_of(problem)).by_scheme(scheme);
-            respond(|parts| renderer.render(&rejection, ResponseProtocol::Http, None, parts))
+            let mut response = respond(|parts| renderer.render(&rejection, ResponseProtocol::Http, None, parts));
+            if problem.status() == StatusCode::TOO_MANY_REQUESTS {
+                // A copy has room for the time that nearly every 429 has.
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
         };
         let both = |problem: &Problem| [None, Some(&BEARER)].map(|scheme| refusal(*problem, scheme));
         Self(Problem::ALL.iter().map(both).collect())
@@ -46,6 +51,9 @@ pub(super) fn respond(render: impl FnOnce(&mut Parts) -> Bytes) -> Response<Byte
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "limits")]
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         rejection::{Cause, RejectionFormat},
@@ -68,6 +76,8 @@ mod tests {
                 for format in [RejectionFormat::problem_json(), RejectionFormat::json(), RejectionFormat::text()] {
                     let challenges = Challenges::new(&policy, realm, &[]).unwrap();
                     let renderer = Renderer::new(format, challenges, &policy, 512).unwrap();
+                    #[cfg(feature = "limits")]
+                    let renderer = renderer.foreseeing_limits([(Problem::RateLimited, "burst")]);
                     let same = |rejection: &Rejection, dialect| {
                         let ready = renderer.refusal(rejection, dialect, None);
                         let made = respond(|parts| renderer.render(rejection, dialect, None, parts));
@@ -81,6 +91,18 @@ mod tests {
                     ] {
                         for dialect in dialects {
                             same(&Rejection::new(Reason::Malformed).diagnosed(diagnosis), dialect);
+                        }
+                    }
+                    #[cfg(feature = "limits")]
+                    for names in [&["burst"][..], &["daily"], &["burst", "daily"]] {
+                        for after in [None, Some(Duration::ZERO), Some(Duration::from_millis(1500))] {
+                            let names = names.iter().map(|name| (*name).into()).collect();
+                            let rejection = Rejection::limited(Reason::RateLimited, names, after);
+                            for scheme in schemes {
+                                for dialect in dialects {
+                                    same(&rejection.clone().by_scheme(scheme), dialect);
+                                }
+                            }
                         }
                     }
                     for reason in Reason::ALL.iter().copied() {

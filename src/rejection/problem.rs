@@ -84,6 +84,9 @@ problems! {
     /// 429: the caller has sent too many requests.
     TooManyRequests => "too_many_requests", TOO_MANY_REQUESTS, 8, "TOO_MANY_REQUESTS", "too-many-requests",
         "Too many requests", "Too many requests were sent. Try again later.";
+    /// 429: the address of the client has presented too many keys that do not work.
+    TooManyFailures => "too_many_failures", TOO_MANY_REQUESTS, 8, "TOO_MANY_FAILURES", "too-many-failures",
+        "Too many invalid API keys", "Too many invalid API keys were sent from this address. Send a valid one.";
     /// 429: a rate is used up.
     RateLimited => "rate_limited", TOO_MANY_REQUESTS, 8, "RATE_LIMITED", "rate-limited",
         "Rate limited", "The API key has sent too many requests in a short time. Try again later.";
@@ -161,6 +164,7 @@ impl Problem {
             | Self::Forbidden
             | Self::NotFound
             | Self::TooManyRequests
+            | Self::TooManyFailures
             | Self::RateLimited
             | Self::QuotaExceeded
             | Self::ConcurrencyLimited

@@ -68,6 +68,7 @@ impl ResponseProtocol {
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The characters that are percent-encoded in a `grpc-message`: all but printable ASCII, and the
 /// percent sign.

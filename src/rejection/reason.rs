@@ -85,6 +85,8 @@ reasons! {
     /// The caller exceeded a limit of the application:
     /// [`Rejection::too_many_requests`](super::Rejection::too_many_requests).
     TooManyRequests => "too_many_requests", TooManyRequests;
+    /// The key does not work, and its address has presented too many such keys.
+    TooManyFailures => "too_many_failures", TooManyFailures;
     /// A rate of the key's plan is used up.
     RateLimited => "rate_limited", RateLimited;
     /// A quota of the key's plan is used up.

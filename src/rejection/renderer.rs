@@ -13,9 +13,10 @@ use super::{
     Problem, Reason, Rejection, RejectionFormat,
     diagnosis_texts::DiagnosisTexts,
     format::{BuiltIn, FormatKind, RenderOnce},
+    grpc_details::retry_info,
     missing::UNLISTED,
     prerendered::{Prerendered, respond},
-    protocol::{ResponseProtocol, message, write_grpc},
+    protocol::{GRPC_STATUS_DETAILS, ResponseProtocol, message, write_grpc},
 };
 use crate::{
     error::ConfigError,
@@ -69,6 +70,14 @@ impl Renderer {
     /// Sets whether every 403 has the same body.
     pub(crate) fn hiding_forbidden_details(self, hides_details: bool) -> Self {
         Self { hides_details, ..self }
+    }
+
+    /// Makes the bodies for limits of these names in advance, each with the problem that it leads
+    /// to.
+    #[cfg(feature = "limits")]
+    pub(crate) fn foreseeing_limits<'l>(mut self, limits: impl IntoIterator<Item = (Problem, &'l str)>) -> Self {
+        self.texts.foresee_limits(limits);
+        self
     }
 
     /// Returns whether the rejection has a detail or a `scope` of its own.
@@ -133,8 +142,12 @@ impl Renderer {
                 if let Some(text) = self.texts.about(rejection) {
                     text.replace(&mut refusal);
                 }
-                if let Some(after) = rejection.own_retry_after() {
-                    refusal.headers_mut().insert(RETRY_AFTER, retry_after(after));
+                match rejection.own_retry_after() {
+                    Some(after) => _ = refusal.headers_mut().insert(RETRY_AFTER, retry_after(after)),
+                    None if refusal.status() == StatusCode::TOO_MANY_REQUESTS => {
+                        refusal.headers_mut().remove(RETRY_AFTER);
+                    }
+                    None => {}
                 }
                 self.write_headers(rejection, refusal.headers_mut());
                 refusal
@@ -159,6 +172,12 @@ impl Renderer {
         let body = if let Some(media_type) = protocol.grpc_media_type() {
             let problem = rejection.reason().problem();
             write_grpc(problem, self.grpc_message(rejection), media_type, parts);
+            if problem.status() == StatusCode::TOO_MANY_REQUESTS
+                && let Some(after) = rejection.retry_after()
+                && let Some(details) = retry_info(problem.grpc_status(), rejection.detail(), after)
+            {
+                parts.headers.insert(GRPC_STATUS_DETAILS, details);
+            }
             Bytes::new()
         } else {
             let body = self.render_http(rejection, render, parts);
@@ -220,7 +239,7 @@ impl Renderer {
             parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.built_in.media_type()));
             match (rejection.problem_json(), detail) {
                 (Some(body), _) if matches!(self.built_in, BuiltIn::ProblemJson(_)) => body,
-                (_, Some(detail)) => self.built_in.body(problem, &detail).into(),
+                (_, Some(detail)) => self.built_in.body(problem, &detail, rejection.violated()).into(),
                 (_, None) => self.texts.body(rejection),
             }
         };
@@ -244,8 +263,10 @@ fn delay(rejection: &Rejection, status: StatusCode) -> Option<Duration> {
 
 /// Returns a `Retry-After` in whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(after: Duration) -> HeaderValue {
-    let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
-    HeaderValue::from(seconds.max(1))
+    match after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)) {
+        0 | 1 => HeaderValue::from_static("1"),
+        seconds => HeaderValue::from(seconds),
+    }
 }
 
 /// Returns whether a response rejects the request: an error, or a redirect to another place. With a

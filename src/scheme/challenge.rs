@@ -98,6 +98,7 @@ impl Bearer {
             Problem::MissingKey
             | Problem::NotFound
             | Problem::TooManyRequests
+            | Problem::TooManyFailures
             | Problem::RateLimited
             | Problem::QuotaExceeded
             | Problem::ConcurrencyLimited

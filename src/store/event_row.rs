@@ -13,7 +13,7 @@ use super::row;
 use crate::{
     event::{EventCursor, FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField},
     permission::Permissions,
-    record::Author,
+    record::{Author, LimitNumber},
 };
 
 const WILDCARDS: &str = "wildcards";
@@ -55,6 +55,9 @@ fn write(object: &mut Map<String, Value>, field: KeyField, value: &FieldValue) {
         FieldValue::Text(text) => text.as_str().into(),
         FieldValue::Time(instant) => row::micros(*instant).into(),
         FieldValue::Metadata(metadata) => json!(metadata),
+        FieldValue::Limits(limits) => {
+            json!(LimitNumber::by_name(limits.iter().map(|(name, number)| (&**name, *number))))
+        }
         FieldValue::Permissions(permissions) => {
             if permissions.has_wildcards() {
                 object.insert(WILDCARDS.to_owned(), true.into());
@@ -114,9 +117,16 @@ fn read(object: &Map<String, Value>, field: KeyField) -> FieldValue {
         KeyField::NotBefore | KeyField::ExpiresAt => {
             value.as_i64().and_then(|micros| row::instant(micros).ok()).map(FieldValue::Time)
         }
-        KeyField::Name | KeyField::Status | KeyField::Replaces | KeyField::ReplacedBy => {
-            value.as_str().map(|text| FieldValue::Text(text.to_owned()))
+        KeyField::Limits => {
+            let read = structure::<BTreeMap<_, LimitNumber>>(value).filter(|limits| !limits.is_empty());
+            read.map(|read| FieldValue::Limits(read.into_iter().map(|(name, number)| (name, number.0)).collect()))
         }
+        KeyField::Name
+        | KeyField::Status
+        | KeyField::Replaces
+        | KeyField::ReplacedBy
+        | KeyField::Plan
+        | KeyField::Meter => value.as_str().map(|text| FieldValue::Text(text.to_owned())),
     };
     read.unwrap_or(FieldValue::Absent)
 }

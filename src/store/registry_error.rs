@@ -58,8 +58,8 @@ pub enum RegistryError {
     /// The store keeps no idempotency keys, so it cannot recognize a repeated request.
     #[error("the key store does not support idempotency keys: send the request without one")]
     IdempotencyUnsupported,
-    /// The update would change the id, digest, owner, organization, environment, origin or lineage,
-    /// or make the expiry of a replaced key later.
+    /// The update would change the id, digest, owner, organization, environment, origin, lineage or
+    /// meter, or make the expiry of a replaced key later.
     #[error("an update must not change the identity of the key {0} or extend its grace period: issue a new key")]
     ImmutableField(KeyId),
 }
@@ -101,7 +101,8 @@ impl KeyRecord {
             || self.organization() != changed.organization()
             || self.environment() != changed.environment()
             || self.replaces() != changed.replaces()
-            || self.lineage() != changed.lineage();
+            || self.lineage() != changed.lineage()
+            || self.meter() != changed.meter();
         if is_another || lives_longer {
             Err(RegistryError::ImmutableField(id()))
         } else if self.status() == Status::Revoked {

@@ -9,7 +9,7 @@ use crate::{
     clock::from_micros,
     key::KeyDigest,
     permission::Permissions,
-    record::{Author, ColdFields, Fields, History, KeyRecord, Owner},
+    record::{Author, ColdFields, Fields, History, KeyId, KeyRecord, LimitNumber, LimitNumbers, Limiting, Owner},
     store::{DayUsage, IdempotencyRecord, UtcDay},
 };
 
@@ -52,7 +52,12 @@ where
         .with_created_by(author("created_by")?)
         .with_updated_at(time("updated_at")?)
         .with_revoked(time("revoked_at")?, author("revoked_by")?)
-        .with_reason(text("reason")?);
+        .with_reason(text("reason")?)
+        .with_plan(text("plan")?)
+        .with_meter(text("meter")?.map(KeyId::from));
+    if let Some(limits) = text("limits")? {
+        record = record.with_all_limits(limit_numbers(&limits)?);
+    }
     if let Some(instant) = time("created_at")? {
         record = record.with_created_at(instant);
     }
@@ -136,14 +141,18 @@ where
         use_count,
         metadata,
         history,
-        limiting: _, // TODO columns
+        limiting,
         values: _,
     } = cold.as_deref().unwrap_or(&defaults);
     let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
         history.as_deref().unwrap_or(&no_history);
+    let no_limiting = Limiting::default();
+    let Limiting { plan, numbers, meter } = limiting.as_deref().unwrap_or(&no_limiting);
     let (owner_type, user) = owner(owned_by.as_ref());
     let granted = serde_json::to_string(permissions).map_err(encode)?;
     let metadata = serde_json::to_string(metadata).map_err(encode)?;
+    let limits = LimitNumber::by_name(numbers.iter().map(|(name, number)| (&**name, *number)));
+    let limits = (!limits.is_empty()).then(|| serde_json::to_string(&limits)).transpose().map_err(encode)?;
     let mut row = D::Arguments::default();
     let add = || -> Result<(), Box<dyn Error + Send + Sync>> {
         row.add(id.to_string())?;
@@ -171,7 +180,10 @@ where
         row.add(revoked_at.map(micros))?;
         row.add(revoked_by.as_ref().map(ToString::to_string))?;
         row.add(reason.as_deref().map(str::to_owned))?;
-        row.add(record.lineage().to_string())
+        row.add(record.lineage().to_string())?;
+        row.add(plan.as_deref().map(str::to_owned))?;
+        row.add(meter.as_ref().map(ToString::to_string))?;
+        row.add(limits)
     };
     add().map_err(sqlx::Error::Encode)?;
     Ok(row)
@@ -205,6 +217,12 @@ fn metadata(text: &str) -> Result<BTreeMap<String, String>, sqlx::Error> {
         return Ok(pairs.into_iter().collect());
     }
     serde_json::from_str(text).map_err(decode)
+}
+
+/// A text that cannot be read is an error: a key must not lose its limits.
+fn limit_numbers(text: &str) -> Result<LimitNumbers, sqlx::Error> {
+    let limits: BTreeMap<Box<str>, LimitNumber> = serde_json::from_str(text).map_err(decode)?;
+    Ok(limits.into_iter().map(|(name, number)| (name, number.0)).collect())
 }
 
 fn permissions(text: &str, wildcards: bool) -> Result<Permissions, sqlx::Error> {

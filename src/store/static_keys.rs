@@ -1,6 +1,8 @@
 //! A store for a few keys that never change, for example from environment variables.
 
 #[cfg(feature = "static-files")]
+mod entry;
+#[cfg(feature = "static-files")]
 mod file;
 #[cfg(feature = "static-files")]
 mod file_error;

@@ -12,6 +12,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+#[cfg(feature = "limits")]
+mod limits;
 #[path = "../support/mod.rs"]
 mod support;
 // Run here, because tokio's paused clock does not support threads that end.
@@ -22,7 +24,10 @@ use allocation_counter::measure;
 use http::{Request, Response};
 use support::{Body, LIVE, bearer, x_api_key};
 use tower::{Layer, Service, service_fn};
-use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require, store::MemoryStore};
+use tower_api_key::{
+    ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require, layer::ApiKeyLayerBuilder,
+    store::MemoryStore,
+};
 
 thread_local! {
     /// The next response of the inner service, created outside the measurement.
@@ -88,10 +93,14 @@ fn warm_up(mut once: impl FnMut() -> u64) {
 
 /// Returns a layer with one key that may read links.
 fn layer(key: &ApiKey) -> ApiKeyLayer {
+    layer_with(key, |layer| layer)
+}
+
+fn layer_with(key: &ApiKey, edit: impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder) -> ApiKeyLayer {
     let keys = MemoryStore::new();
     let record = KeyRecord::for_key("live", key, &KeyHasher::sha256());
     keys.add(record.grant("links", "read").with_organization("acme")).unwrap();
-    ApiKeyLayer::builder(keys).build().unwrap()
+    edit(ApiKeyLayer::builder(keys)).build().unwrap()
 }
 
 /// Returns the allocations of one verification, without dropping the principal.

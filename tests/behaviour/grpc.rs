@@ -1,6 +1,6 @@
 //! Tests gRPC with a real tonic server and client, unary and streaming.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::support::{Api, Body, Fault, FaultyStore, LIVE, UNKNOWN, add, logs, method, refused};
 use http::{HeaderValue, Request};
@@ -14,8 +14,10 @@ use tonic_health::{
     ServingStatus,
     pb::{HealthCheckRequest, health_check_response::ServingStatus::Serving, health_client::HealthClient},
 };
+use tonic_types::{ErrorDetails, StatusExt};
 use tower_api_key::{
-    ApiKeyLayer, KeyRecord, KeyRegistry, Problem, Reason, RejectionFormat, Require, Scheme, layer::ApiKeyLayerBuilder,
+    ApiKeyLayer, KeyRecord, KeyRegistry, Problem, Reason, Rejection, RejectionFormat, Require, Scheme,
+    layer::ApiKeyLayerBuilder,
 };
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -160,6 +162,28 @@ async fn a_broken_store_is_unavailable_and_a_broken_set_up_is_an_error() {
     let without_a_layer = Service::start(false, Require::authenticated()).await;
     // Only a layer renders gRPC errors. A client maps HTTP status 500 to `UNKNOWN`.
     assert_eq!(without_a_layer.check(&key()).await.unwrap_err().code(), Code::Unknown);
+}
+
+/// The details are a `google.rpc.Status`, which repeats the code and the message.
+#[tokio::test]
+async fn a_client_reads_from_the_details_of_a_429_when_to_retry() {
+    for (after, read) in [
+        (Duration::from_millis(1500), Duration::from_millis(1500)),
+        (Duration::ZERO, Duration::ZERO),
+        (Duration::new(300, 999_999_999), Duration::new(300, 999_999_999)),
+        (Duration::MAX, Duration::new(315_576_000_000, 999_999_999)), // the longest that a client can read
+    ] {
+        let busy = move || Rejection::too_many_requests(after).with_detail("Zehn pro Stunde f\u{fc}r jeden.");
+        let service = Service::start(true, Require::check(move |_, _| Err::<(), _>(busy()))).await;
+        let answer = service.check(&key()).await.unwrap_err();
+        assert_eq!((answer.code(), answer.message()), (Code::ResourceExhausted, "Zehn pro Stunde f\u{fc}r jeden."));
+        assert_eq!(answer.get_details_retry_info().unwrap().retry_delay, Some(read));
+        let written = ErrorDetails::with_retry_info(Some(read));
+        let written = Status::with_error_details(Code::ResourceExhausted, answer.message(), written);
+        assert_eq!(answer.details(), written.details(), "as tonic's own server writes them");
+    }
+    let forbidden = Service::start(true, Require::permission("health", "watch")).await;
+    assert_eq!(forbidden.check(&key()).await.unwrap_err().details(), b"", "no other status has details");
 }
 
 /// R17: without `grpc`, a client gets an HTTP status and maps it to the same code, for a call and

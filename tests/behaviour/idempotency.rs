@@ -58,6 +58,9 @@ async fn a_repeated_issue_makes_no_second_key_and_names_the_first() {
         bot().expires_at(t0() + HOUR),
         bot().not_before(t0() + HOUR),
         bot().environment("live"),
+        bot().plan("pro"),
+        bot().limit("daily", 5),
+        bot().meter("shared"),
         NewKey::service_account("cd").grant("links", "read").metadata("plan", "pro"),
     ] {
         is_another(manager.issue(&once("order 1"), other).await);

@@ -22,6 +22,8 @@ mod cache;
 mod cache_memory;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "limits")]
+mod client_address;
 #[cfg(feature = "serde")]
 mod conversions;
 mod edits;
@@ -44,6 +46,10 @@ mod key_events;
 mod key_history;
 mod key_manager;
 mod keys;
+#[cfg(feature = "limits")]
+mod limits;
+#[cfg(feature = "limits")]
+mod limits_memory;
 #[cfg(feature = "cache")]
 mod local_cache;
 #[cfg(feature = "admin-api")]

@@ -52,6 +52,31 @@ fn requests_are_counted_by_outcome_and_reason() {
     assert!(!scraped.contains(LIVE) && !scraped.contains(UNKNOWN), "{scraped}");
 }
 
+/// A request that two limits reject counts in both.
+#[cfg(feature = "limits")]
+#[test]
+fn rejections_are_counted_by_limit() {
+    use tower_api_key::limit::{Limit, Quota, Rate};
+    let scraped = scraped(async {
+        let limits = [Limit::rate("burst", Rate::per_second(1)), Limit::quota("daily", Quota::per_day(2))];
+        let api = crate::limits::limited(limits, |layer| layer).run();
+        for wait in [0, 1, 0, 1] {
+            api.clock.set(api.clock.get() + Duration::from_secs(wait));
+            api.call(x_api_key(LIVE)).await;
+            api.call(x_api_key(LIVE)).await;
+        }
+    });
+    for line in [
+        "api_key_limited_total{limit=\"burst\"} 4",
+        "api_key_limited_total{limit=\"daily\"} 5",
+        "api_key_requests_total{outcome=\"accepted\",reason=\"none\"} 2",
+        "api_key_requests_total{outcome=\"refused\",reason=\"quota_exceeded\"} 5",
+        "api_key_requests_total{outcome=\"refused\",reason=\"rate_limited\"} 1",
+    ] {
+        assert!(scraped.lines().any(|scraped| scraped == line), "{line} is not in {scraped}");
+    }
+}
+
 #[test]
 fn the_store_is_timed_where_it_has_to_wait() {
     let slow = |deadline: u64| {

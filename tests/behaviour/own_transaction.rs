@@ -12,7 +12,7 @@ use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tower_api_key::{
     KeyFormat, KeyManager, KeyRegistry, KeyStore,
-    manage::{Issued, KeyManagerBuilder, ManageError, NewKey},
+    manage::{Issued, KeyManagerBuilder, ManageError, NewKey, UpdateKey},
     store::{KeyFilter, RegistryError, SqliteStore, SqliteStoreBuilder},
 };
 
@@ -99,6 +99,26 @@ async fn a_refused_key_leaves_the_transaction_as_it_was() {
     }
     transaction.commit().await.unwrap();
     assert_eq!((app.keys().await, app.customers().await), (2, 1));
+}
+
+#[tokio::test]
+async fn a_key_of_an_actor_whose_limits_were_cut_meanwhile_is_refused() {
+    let app = App::new(|builder| builder).await;
+    let new = NewKey::service_account("maker").permissions(everything()).plan("pro").limit("daily", 9);
+    let maker = app.manager.issue(&admin(), new).await.unwrap().record().id().clone();
+    for (edit, is_late) in [
+        (UpdateKey::new().name("renamed"), false),
+        (UpdateKey::new().limit("daily", 8), true),
+        (UpdateKey::new().plan("free"), true),
+    ] {
+        let actor = app.manager.actor(&maker).await.unwrap().unwrap();
+        let prepared = app.manager.prepare_issue(&actor, NewKey::service_account("late")).await.unwrap();
+        app.manager.edit(&admin(), maker.clone(), edit.clone()).await.unwrap();
+        let mut transaction = app.pool.begin_with("begin immediate").await.unwrap();
+        let done = prepared.insert(&app.store, &mut transaction).await;
+        let is_refused = matches!(done, Err(ManageError::Registry(RegistryError::ActorChanged(_))));
+        assert_eq!((is_refused, done.is_ok()), (is_late, !is_late), "{edit:?}: {done:?}");
+    }
 }
 
 #[tokio::test]

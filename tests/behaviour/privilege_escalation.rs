@@ -1,10 +1,13 @@
 //! Tests privilege escalation: no key gets more than its issuer has.
 
-use crate::support::{Api, registry::admin};
+use crate::support::{
+    Api,
+    registry::{admin, everything as all},
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 use tower_api_key::{
-    KeyManager, Owner, Permissions,
-    manage::{Actor, NewKey, Rotation, UpdateKey},
+    ApiKey, KeyManager, KeyRecord, Owner, Permissions,
+    manage::{Actor, ImportKey, KeyManagerBuilder, ManageError, NewKey, Rotation, UpdateKey},
 };
 
 const RESOURCES: [&str; 4] = ["links", "stats", "apiKeys", "*"];
@@ -95,4 +98,95 @@ async fn key_of_another(manager: &KeyManager, permissions: Permissions) -> Strin
     let issued = manager.issue(&maker, NewKey::service_account("another's").permissions(permissions)).await.unwrap();
     assert!(manager.get(&admin(), issued.record().id().clone()).await.is_ok());
     issued.record().id().to_string()
+}
+
+/// Returns a key of the organization that may manage keys, its actor, and the key's plain text.
+async fn limited_maker(manager: &KeyManager) -> (KeyRecord, Actor) {
+    let new = NewKey::service_account("maker").permissions(all()).plan("free").limit("daily", 5).limit("burst", None);
+    let maker = manager.issue(&admin(), new).await.unwrap().record().clone();
+    let actor = manager.actor(maker.id()).await.unwrap().unwrap();
+    (maker, actor)
+}
+
+fn limits(record: &KeyRecord) -> (Option<&str>, Vec<(&str, Option<u64>)>, &str) {
+    (record.plan(), record.limits().collect(), record.meter().as_str())
+}
+
+#[tokio::test]
+async fn a_key_that_another_key_made_has_the_limits_and_the_meter_of_its_maker() {
+    let (_, manager) = Api::managed(KeyManagerBuilder::accept_any_format);
+    let (maker, actor) = limited_maker(&manager).await;
+    let new = || NewKey::service_account("made");
+    let text: ApiKey = "51FwqftsmMDHHbJAMEXXHCgG".parse().unwrap();
+    let mut made = vec![
+        manager.issue(&actor, new()).await.unwrap().record().clone(),
+        manager.prepare_issue(&actor, new()).await.unwrap().record().clone(),
+        manager.import(&actor, &text, new()).await.unwrap(),
+        manager.import_digest(&actor, [7; 32], new()).await.unwrap(),
+    ];
+    made.extend(manager.import_many(&actor, vec![ImportKey::digest([8; 32], new())]).await.unwrap().remove(0));
+    // What a made key makes, and what replaces one, counts on the same meter.
+    let new = NewKey::service_account("maker").permissions(all());
+    let second = manager.issue(&actor, new.clone()).await.unwrap();
+    let second = manager.actor(second.record().id()).await.unwrap().unwrap();
+    made.push(manager.issue(&second, new).await.unwrap().record().clone());
+    made.push(manager.regenerate(&actor, made[0].id().clone()).await.unwrap().record().clone());
+    let own = manager.regenerate(&actor, maker.id().clone()).await.unwrap().record().clone();
+    let actor = manager.actor(own.id()).await.unwrap().unwrap();
+    made.push(manager.issue(&actor, NewKey::service_account("made")).await.unwrap().record().clone());
+    for made in [vec![own], made].concat() {
+        assert_eq!(limits(&made), (Some("free"), vec![("burst", None), ("daily", Some(5))], maker.id().as_str()));
+    }
+}
+
+/// The service itself, an operator of it, and no other actor.
+#[tokio::test]
+async fn only_an_operator_sets_a_plan_limits_or_a_meter() {
+    let (_, manager) = Api::managed(|builder| builder);
+    let (_, with_key) = limited_maker(&manager).await;
+    let new = NewKey::service_account("target").plan("free").limit("daily", 5).limit("burst", None);
+    let target = manager.issue(&admin(), new).await.unwrap().record().id().clone();
+    let user = || Actor::trusted(Owner::User("alice".into()), all()).in_organization("acme");
+    for (actor, may) in [
+        (admin(), true),
+        (user().across_organizations(), true),
+        (user(), false),
+        (user().own_keys_only(), false),
+        (with_key.clone(), false),
+        (with_key.own_keys_only(), false),
+    ] {
+        let is_refused = |error: Option<ManageError>| match error {
+            None => false,
+            Some(ManageError::OperatorRequired) => true,
+            Some(error) => panic!("{actor:?}: {error}"),
+        };
+        let is_user = matches!(actor.owner(), Some(Owner::User(_)));
+        let new = || if is_user { NewKey::user("x") } else { NewKey::service_account("x") };
+        let can_issue = is_user || !actor.is_own_keys_only();
+        for new in [new().plan("pro"), new().limit("daily", None), new().meter("fresh")] {
+            let issued = manager.issue(&actor, new.clone()).await;
+            assert!(!can_issue || is_refused(issued.err()) != may, "{actor:?}: {new:?}");
+        }
+        let own = manager.issue(&actor, new()).await.ok().map(|issued| issued.record().id().clone());
+        let own = own.unwrap_or_else(|| actor.key_id().unwrap().clone());
+        let target = if actor.is_own_keys_only() { &own } else { &target };
+        for edit in [
+            UpdateKey::new().plan("pro"),
+            UpdateKey::new().remove_plan(),
+            UpdateKey::new().limit("daily", 6),
+            UpdateKey::new().limit("daily", 4),
+            UpdateKey::new().remove_limit("burst"),
+            UpdateKey::new().clear_limits(),
+            UpdateKey::new().name("renamed").clear_limits(),
+            UpdateKey::new().enabled(false).clear_limits(),
+        ] {
+            let before = manager.get(&admin(), target.clone()).await.unwrap();
+            let edited = manager.edit(&actor, target.clone(), edit.clone()).await;
+            assert!(is_refused(edited.err()) != may, "{actor:?}: {edit:?}");
+            let after = manager.get(&admin(), target.clone()).await.unwrap();
+            assert!(may || before == after, "{actor:?}: {edit:?}");
+        }
+    }
+    let confined = manager.issue(&admin().own_keys_only(), NewKey::service_account("x").plan("pro")).await;
+    assert!(confined.is_err(), "{confined:?}");
 }

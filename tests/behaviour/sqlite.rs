@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tower_api_key::{
     KeyFormat, KeyManager, KeyRecord, KeyRegistry, KeyStore, Permissions,
-    manage::{ManageError, NewKey},
+    manage::{EventCursor, FieldValue, KeyEventKind, KeyField, ManageError, NewKey},
     store::{KeyFilter, SqliteStore},
 };
 
@@ -172,17 +172,77 @@ async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
     let file = File::new();
     let store = file.open().await;
     let issued = reader(&manager(store.clone())).await;
-    for damage in ["permissions = '[]'", "permissions = '{\"links\": 7}'", "metadata = 'x'", "permissions = ''"] {
+    for damage in [
+        "permissions = '[]'",
+        "permissions = '{\"links\": 7}'",
+        "metadata = 'x'",
+        "permissions = ''",
+        "limits = ''",
+        "limits = '[]'",
+        "limits = '{\"daily\": -1}'",
+        "limits = '{\"daily\": null}'",
+        "limits = '{\"daily\": \"none\"}'",
+    ] {
         let damaged = AssertSqlSafe(format!("update api_keys set {damage}"));
         sqlx::query(damaged).execute(&file.raw().await).await.unwrap();
         let found = store.find(issued.record().digest()).await;
         assert!(matches!(found, Err(sqlx::Error::Decode(_))), "{damage}: {found:?}");
-        sqlx::query("update api_keys set permissions = '{}', metadata = '[]'")
+        sqlx::query("update api_keys set permissions = '{}', metadata = '[]', limits = null")
             .execute(&file.raw().await)
             .await
             .unwrap();
     }
     assert!(store.find(issued.record().digest()).await.unwrap().unwrap().permissions().is_empty());
+}
+
+#[tokio::test]
+async fn limits_that_another_program_sets_are_an_event_and_a_version() {
+    let file = File::new();
+    let store = file.open().await;
+    let issued = reader(&manager(store.clone())).await;
+    let id = issued.record().id();
+    for statement in [
+        "update api_keys set plan = 'pro', meter = 'shared', limits = '{\"daily\": 5, \"burst\": \"unlimited\"}'",
+        "update api_keys set limits = '{\"daily\": 7}'",
+        "delete from api_keys",
+    ] {
+        sqlx::query(statement).execute(&file.raw().await).await.unwrap();
+        let Some(record) = store.get(id).await.unwrap() else { continue };
+        assert_eq!((record.plan(), record.meter().as_str()), (Some("pro"), "shared"));
+    }
+    let events = store.events_since(EventCursor::START, 10).await.unwrap().unwrap();
+    let seen = events.iter().map(|event| {
+        let changes =
+            event.changes().iter().filter(|change| matches!(change.field.as_str(), "plan" | "limits" | "meter"));
+        let changes = changes.map(|change| (change.field, change.before.clone(), change.after.clone()));
+        (event.kind(), event.version(), changes.collect::<Vec<_>>())
+    });
+    let limits = |limits: &[(&str, Option<u64>)]| {
+        FieldValue::Limits(limits.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect())
+    };
+    let (text, none) = (|text: &str| FieldValue::Text(text.to_owned()), FieldValue::Absent);
+    let (first, second) = (limits(&[("burst", None), ("daily", Some(5))]), limits(&[("daily", Some(7))]));
+    let [plan, numbers, meter] = [KeyField::Plan, KeyField::Limits, KeyField::Meter];
+    assert_eq!(
+        seen.skip(1).collect::<Vec<_>>(),
+        [
+            (
+                KeyEventKind::Edited,
+                1,
+                vec![
+                    (plan, none.clone(), text("pro")),
+                    (numbers, none.clone(), first.clone()),
+                    (meter, none.clone(), text("shared"))
+                ]
+            ),
+            (KeyEventKind::Edited, 2, vec![(numbers, first, second.clone())]),
+            (
+                KeyEventKind::Removed,
+                2,
+                vec![(plan, text("pro"), none.clone()), (numbers, second, none.clone()), (meter, text("shared"), none)]
+            ),
+        ]
+    );
 }
 
 #[tokio::test]

@@ -72,6 +72,48 @@ fn each_key_of_a_list_has_its_own_id_permissions_and_environment() {
     }
 }
 
+#[test]
+fn a_key_of_a_list_has_its_plan_its_limits_and_its_meter() {
+    let json = format!(
+        r#"{{"keys": {{"deploy": {{"key": "{DEPLOY}", "plan": "pro", "meter": "shared",
+            "limits": {{"daily": 9007199254740992, "none": 0, "burst": "unlimited"}}}}}}}}"#
+    );
+    let toml = format!(
+        r#"
+        [keys.deploy]
+        key = "{DEPLOY}"
+        plan = "pro"
+        meter = "shared"
+        limits = {{ daily = 9007199254740992, none = 0, burst = "unlimited" }}
+        "#
+    );
+    for keys in [StaticKeys::from_json(&json), StaticKeys::from_toml(&toml)] {
+        let deploy = found(&keys.unwrap(), DEPLOY).unwrap();
+        assert_eq!((deploy.plan(), deploy.meter().as_str()), (Some("pro"), "shared"));
+        let limits: Vec<_> = deploy.limits().collect();
+        assert_eq!(limits, [("burst", None), ("daily", Some(1 << 53)), ("none", Some(0))]);
+    }
+    let key = format!(r#""key": "{DEPLOY}""#);
+    let numbers = "at most 16 limits with whole numbers or \"unlimited\", as in {\"daily\": 50000}";
+    let many: Vec<_> = (0..17).map(|number| format!(r#""l{number}": 1"#)).collect();
+    for (member, value, problem) in [
+        ("plan", r#""two words""#.to_owned(), "1 to 64 visible ASCII characters"),
+        ("plan", format!(r#""{}""#, "a".repeat(65)), "1 to 64 visible ASCII characters"),
+        ("plan", "7".to_owned(), "a text in quotes"),
+        ("limits", r#"{"daily": -1}"#.to_owned(), numbers),
+        ("limits", r#"{"daily": 1.5}"#.to_owned(), numbers),
+        ("limits", r#"{"daily": null}"#.to_owned(), numbers),
+        ("limits", r#"{"daily": "none"}"#.to_owned(), numbers),
+        ("limits", r#"{"daily": 9007199254740993}"#.to_owned(), numbers),
+        ("limits", r#"{"": 1}"#.to_owned(), numbers),
+        ("limits", format!("{{{}}}", many.join(", ")), numbers),
+        ("limits", "[]".to_owned(), numbers),
+    ] {
+        let error = json_entry(&format!(r#"{key}, "{member}": {value}"#));
+        assert_eq!(error, KeyListError::Entry(r#"key "deploy""#.into(), Problem::Type(member, problem)), "{value}");
+    }
+}
+
 fn json_entry(members: &str) -> KeyListError {
     StaticKeys::from_json(&format!(r#"{{"keys": {{"deploy": {{{members}}}}}}}"#)).unwrap_err()
 }

@@ -56,12 +56,20 @@ async fn a_row_that_is_no_record_is_an_error_and_lets_nobody_in() {
     let (_server, database) = server().await;
     let store = database.store().await;
     store.insert(of_alice("k", 1), None, None).await.unwrap().unwrap();
-    for damage in ["permissions = '[]'", "permissions = '{\"links\": 7}'", "metadata = '7'"] {
+    for damage in [
+        "permissions = '[]'",
+        "permissions = '{\"links\": 7}'",
+        "metadata = '7'",
+        "limits = '[]'",
+        "limits = '{\"daily\": -1}'",
+        "limits = '{\"daily\": null}'",
+        "limits = '{\"daily\": \"none\"}'",
+    ] {
         database.sql(&format!("update api_keys set {damage}")).await;
         let found = store.find(&[1; 32].into()).await;
         assert!(matches!(found, Err(sqlx::Error::Decode(_))), "{damage}: {found:?}");
         assert!(store.find(&[0; 32].into()).await.unwrap().is_none(), "an unknown key with a smaller digest");
-        database.sql("update api_keys set permissions = '{}', metadata = '[]'").await;
+        database.sql("update api_keys set permissions = '{}', metadata = '[]', limits = null").await;
     }
     assert!(store.find(&[1; 32].into()).await.unwrap().unwrap().permissions().is_empty());
     for impossible in

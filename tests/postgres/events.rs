@@ -11,7 +11,7 @@ use std::{
 use sqlx::Row;
 use tower_api_key::{
     Author, KeyFormat, KeyManager, KeyRegistry, Owner, Permissions,
-    manage::{Actor, EventCursor, FieldChange, KeyEvent, NewKey},
+    manage::{Actor, EventCursor, FieldChange, FieldValue, KeyEvent, NewKey},
     store::{PostgresStore, PostgresStoreBuilder},
 };
 
@@ -173,6 +173,8 @@ async fn a_change_by_hand_has_one_event_and_a_change_by_the_library_no_second_on
         "begin; update auth.acme_api_keys set name = 'never'; rollback",
         "set search_path = ''; update auth.acme_api_keys set permissions = '{\"links\": [\"read\"]}', not_before = 5, name = null",
         "update auth.acme_api_keys set digest = sha256('x')",
+        "update auth.acme_api_keys set plan = 'pro', meter = 'm', limits = '{\"daily\": 5, \"burst\": \"unlimited\"}'",
+        "update auth.acme_api_keys set limits = '{\"daily\": 7}', meter = null",
         "update auth.acme_api_keys set status = 'revoked', replaced_by = 'b'",
         "delete from auth.acme_api_keys",
         "insert into auth.acme_api_keys (id, digest, version, status, organization, permissions, wildcards, metadata, use_count)
@@ -191,8 +193,10 @@ async fn a_change_by_hand_has_one_event_and_a_change_by_the_library_no_second_on
             "enabled 3 status",
             "edited 4 name permissions not_before",
             "rehashed 5",
-            "regenerated 6 status replaced_by",
-            "removed 6 status permissions not_before replaced_by",
+            "edited 6 plan limits meter",
+            "edited 7 limits meter",
+            "regenerated 8 status replaced_by",
+            "removed 8 status permissions not_before replaced_by plan limits",
             "issued 4 status",
             "issued 4 status",
             "removed 4 status",
@@ -200,7 +204,12 @@ async fn a_change_by_hand_has_one_event_and_a_change_by_the_library_no_second_on
         ]
     );
     assert!(events[2..].iter().all(|event| *event.author() == Author::System && event.organization() == Some("acme")));
-    assert_eq!(events[6].replacement().map(tower_api_key::KeyId::as_str), Some("b"));
+    let limits = |number, change: &FieldChange| match &change.after {
+        FieldValue::Limits(limits) => limits.get("daily") == Some(&Some(number)),
+        _ => false,
+    };
+    assert!(limits(5, &events[6].changes()[1]) && limits(7, &events[7].changes()[0]), "{:?}", &events[6..8]);
+    assert_eq!(events[8].replacement().map(tower_api_key::KeyId::as_str), Some("b"));
     let mut session = database.session().await;
     let text = "select string_agg(events::text, ' ') as text from auth.acme_api_key_events as events";
     let text: String = sqlx::query(text).fetch_one(&mut session).await.unwrap().get("text");

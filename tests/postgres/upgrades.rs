@@ -46,6 +46,7 @@ async fn tables_of_version_2_are_migrated_in_batches_with_their_keys() {
             assert!(store.find(record.digest()).await.unwrap().is_some());
             assert_eq!(record.lineage().as_str(), format!("k{:06}", number / 10 * 10));
             assert_eq!(record.metadata().get("n"), Some(&number.to_string()));
+            assert_eq!((record.plan(), record.limits().count(), record.meter()), (None, 0, record.lineage()));
             assert_eq!(record.version(), 3, "the migration is not a change of the key");
         }
     }

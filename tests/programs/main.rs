@@ -15,4 +15,6 @@ mod dashboard;
 #[cfg(feature = "client")]
 mod examples;
 mod multi_process;
+#[cfg(feature = "limits")]
+mod streams;
 mod websocket;

@@ -58,6 +58,8 @@ pub async fn check_all(store: impl KeyRegistry + Clone) {
     a_grace_period_never_grows(&manager).await;
     a_version_is_changed_once(&manager).await;
     a_record_says_who_and_why(&manager).await;
+    limits_are_merged(&manager).await;
+    a_key_in_grace_and_its_successors_have_one_meter(&manager).await;
 }
 
 async fn an_edit_sets_moves_and_removes_times(manager: &KeyManager) {
@@ -213,4 +215,58 @@ async fn a_record_says_who_and_why(manager: &KeyManager) {
     assert_eq!((revoked.created_by(), revoked.lineage()), (Some(&Author::System), &id));
     let long = manager.revoke(&admin().because("x".repeat(201)), id).await;
     assert!(matches!(long, Err(ManageError::Reason)), "{long:?}");
+}
+
+async fn limits_are_merged(manager: &KeyManager) {
+    let new = NewKey::service_account("limits").plan("free").limit("daily", 5).limit("burst", None);
+    let id = key(manager, new).await;
+    for (edit, plan, limits) in [
+        (UpdateKey::new().name("renamed"), Some("free"), vec![("burst", None), ("daily", Some(5))]),
+        (UpdateKey::new().limit("daily", 0).remove_limit("burst"), Some("free"), vec![("daily", Some(0))]),
+        (UpdateKey::new().plan("pro"), Some("pro"), vec![("daily", Some(0))]),
+        (UpdateKey::new().limit("x", 1).clear_limits().limit("y", None), Some("pro"), vec![("y", None)]),
+        (UpdateKey::new().remove_plan().remove_limit("unknown"), None, vec![("y", None)]),
+        (UpdateKey::new().clear_limits(), None, vec![]),
+    ] {
+        let edited = manager.edit(&admin(), id.clone(), edit.clone()).await.unwrap();
+        assert_eq!((edited.plan(), edited.limits().collect()), (plan, limits), "{edit:?}");
+        assert_eq!(manager.get(&admin(), id.clone()).await.unwrap(), edited, "{edit:?}");
+    }
+    let most = (0..16).fold(UpdateKey::new(), |edit, number| edit.limit(number.to_string(), 1 << 53));
+    manager.edit(&admin(), id.clone(), most).await.unwrap();
+    for (edit, is_refused) in [
+        (UpdateKey::new().limit("one more", 1), true),
+        (UpdateKey::new().limit("one-more", 1), true),
+        (UpdateKey::new().limit("one-more", 1).remove_limit("7"), false),
+        (UpdateKey::new().limit("8", (1 << 53) + 1), true),
+        (UpdateKey::new().limit("", 1).clear_limits().limit("8", 1), false),
+        (UpdateKey::new().limit("", 1), true),
+        (UpdateKey::new().plan("two words"), true),
+        (UpdateKey::new().plan("ü"), true),
+        (UpdateKey::new().plan(""), true),
+        (UpdateKey::new().plan("x".repeat(65)), true),
+        (UpdateKey::new().plan("x".repeat(64)).limit("x".repeat(64), None), false),
+    ] {
+        let done = manager.edit(&admin(), id.clone(), edit.clone()).await;
+        assert_eq!(matches!(done, Err(ManageError::Limits)), is_refused, "{edit:?}");
+    }
+    for wrong in [NewKey::service_account("x").plan("\n"), NewKey::service_account("x").meter(" ")] {
+        assert!(matches!(manager.issue(&admin(), wrong).await, Err(ManageError::Limits)));
+    }
+}
+
+async fn a_key_in_grace_and_its_successors_have_one_meter(manager: &KeyManager) {
+    let limited = |name| NewKey::service_account(name).plan("pro").limit("daily", 9);
+    let first = key(manager, limited("first")).await;
+    let shared = key(manager, limited("shared").meter(first.clone())).await;
+    let other = key(manager, limited("other")).await;
+    for (id, meter) in [(&first, &first), (&shared, &first), (&other, &other)] {
+        let rotated = manager.rotate(&admin(), id.clone(), Rotation::grace_period(HOUR)).await.unwrap();
+        let replaced = manager.regenerate(&admin(), rotated.record().id().clone()).await.unwrap();
+        for id in [id, rotated.record().id(), replaced.record().id()] {
+            let record = manager.get(&admin(), id.clone()).await.unwrap();
+            let limits: Vec<_> = record.limits().collect();
+            assert_eq!((record.meter(), record.plan(), limits), (meter, Some("pro"), vec![("daily", Some(9))]));
+        }
+    }
 }

@@ -42,6 +42,8 @@ const SECTIONS: &[Section] = &[
     (&["11", "12"], |report| child::measure("size", report)),
     (&["13"], goal::cache::measure),
     (&["14"], |report| child::measure("changes", report)),
+    (&["16"], goal::limits::measure),
+    (&["16", "peers"], peer::rates),
     (&["peers"], peer::measure),
 ];
 

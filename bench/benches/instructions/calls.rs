@@ -14,7 +14,12 @@ use http::{
 };
 use sha2::block_api::compress256;
 use tower::{Layer, Service, service_fn};
-use tower_api_key::{ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Require, store::MemoryStore};
+use tower_api_key::{
+    ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Require,
+    layer::ApiKeyLayerBuilder,
+    limit::{Limit, Limits, Plans, Quota, Rate, Subject},
+    store::MemoryStore,
+};
 
 use crate::Result;
 
@@ -44,6 +49,8 @@ pub fn call(name: &str, times: &str) -> Result<()> {
         "bare, without a key" => serve(bare(), &keyless, StatusCode::OK, times),
         "layer" => serve(layer.layer(bare()), &bearer, StatusCode::OK, times),
         "layer, extensions in use" => serve(layer.layer(bare()), &in_use(bearer), StatusCode::OK, times),
+        "layer, one rate" => serve(limited(&key, ONE_RATE).layer(bare()), &bearer, StatusCode::OK, times),
+        "layer, four limits" => serve(limited(&key, FOUR_LIMITS).layer(bare()), &bearer, StatusCode::OK, times),
         "layer and guard" => serve(layer.layer(may("read").layer(bare())), &bearer, StatusCode::OK, times),
         "forbidden" => serve(layer.layer(may("write").layer(bare())), &bearer, StatusCode::FORBIDDEN, times),
         "missing" => serve(layer.layer(bare()), &keyless, StatusCode::UNAUTHORIZED, times),
@@ -54,14 +61,34 @@ pub fn call(name: &str, times: &str) -> Result<()> {
     Ok(())
 }
 
+const ONE_RATE: usize = 1;
+const FOUR_LIMITS: usize = 4;
+
+/// The layer with so many limits, none of which is ever full.
+fn limited(key: &ApiKey, limits: usize) -> ApiKeyLayer {
+    let rate = Rate::per_second(1_000_000_000);
+    let all = [
+        Limit::rate("rate", rate),
+        Limit::rate("organization", rate).shared_by(Subject::Organization),
+        Limit::quota("daily", Quota::per_day(1_000_000_000)),
+        Limit::quota("monthly", Quota::per_month(1_000_000_000)),
+    ];
+    let plans = Plans::new().plan("plan", all.into_iter().take(limits)).default_plan("plan");
+    builder([key]).limits(Limits::in_process(plans).build().unwrap()).build().unwrap()
+}
+
 fn layer(keys: [&ApiKey; 2]) -> ApiKeyLayer {
+    builder(keys).build().unwrap()
+}
+
+fn builder<const N: usize>(keys: [&ApiKey; N]) -> ApiKeyLayerBuilder {
     let formats = ["hopx_live", "a_prefix_of_twenty_eight_byt"].map(|prefix| KeyFormat::new(prefix).unwrap());
     let (store, hasher) = (MemoryStore::new(), KeyHasher::sha256());
     for (number, key) in keys.into_iter().enumerate() {
         let record = KeyRecord::for_key(format!("key-{number}"), key, &hasher);
         store.add(record.with_organization("acme").grant("links", "read")).unwrap();
     }
-    ApiKeyLayer::builder(store).formats(formats).build().unwrap()
+    ApiKeyLayer::builder(store).formats(formats)
 }
 
 fn compress(times: Times) {

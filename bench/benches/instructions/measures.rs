@@ -16,6 +16,8 @@ pub const ALL: &[Measure] = &[
     Measure::new("verify, a key of 71 bytes", "authenticate a long key", None, 2),
     Measure::new("layer", "layer", Some("bare"), 1),
     Measure::new("layer, extensions in use", "layer, extensions in use", Some("bare, extensions in use"), 1),
+    Measure::new("one rate", "layer, one rate", Some("layer"), 0),
+    Measure::new("four limits", "layer, four limits", Some("layer"), 0),
     Measure::new("guard", "layer and guard", Some("layer"), 0),
     Measure::new("refuse: no key", "missing", Some("bare, without a key"), 0),
     Measure::new("refuse: another format", "foreign", Some("bare"), 0),

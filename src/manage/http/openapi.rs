@@ -49,6 +49,8 @@ const ANY: [(&str, &str); 4] = [
     ("403", "The caller lacks a permission, or a browser sent the request from another site"),
     ("503", "The key store failed"),
 ];
+/// The response of every operation, if the keys have limits.
+const LIMITED: (&str, &str) = ("429", "A limit of the API key is full");
 /// The responses of every operation with a request body.
 const WITH_BODY: [(&str, &str); 3] =
     [("413", "The body is too large"), ("415", "The body is not in JSON"), ("422", "A member of the body is invalid")];
@@ -79,8 +81,10 @@ fn document(policy: &SchemePolicy, prefix: &str, settings: &HttpSettings) -> Val
     if !settings.serves_self {
         paths.remove("/self");
     }
-    document["paths"] =
-        paths.into_iter().map(|(path, item)| (full_path(prefix, &path), complete(prefix, item))).collect();
+    document["paths"] = paths
+        .into_iter()
+        .map(|(path, item)| (full_path(prefix, &path), complete(prefix, settings.is_limited, item)))
+        .collect();
     document
 }
 
@@ -116,11 +120,19 @@ fn full_path(prefix: &str, path: &str) -> String {
 }
 
 /// Adds the shared responses, and the path parameters of the prefix.
-fn complete(prefix: &str, mut item: Value) -> Value {
+fn complete(prefix: &str, is_limited: bool, mut item: Value) -> Value {
     for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
         let with_body = if operation["requestBody"].is_object() { &WITH_BODY[..] } else { &[] };
         for (status, description) in ANY.iter().chain(with_body) {
             operation["responses"][status] = answer(description, *status != "401" && *status != "403");
+        }
+        if is_limited {
+            let (status, description) = LIMITED;
+            operation["responses"][status] = answer(description, false);
+            operation["responses"][status]["headers"]["Retry-After"] = json!({
+                "description": "Seconds until the request passes; absent if it never does",
+                "schema": { "type": "integer" },
+            });
         }
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
         if id == "regenerate" {
@@ -147,7 +159,7 @@ fn complete(prefix: &str, mut item: Value) -> Value {
     item
 }
 
-/// Describes a response. A 401 and a 403 have the layer's own format, so they have no schema.
+/// Describes a response. A 401, a 403 and a 429 have the layer's own format, so they have no schema.
 fn answer(description: &str, is_problem: bool) -> Value {
     let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     if is_problem {

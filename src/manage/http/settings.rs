@@ -12,6 +12,8 @@ use crate::webhook::WebhookDeliverer;
 #[derive(Clone)]
 pub(in crate::manage) struct HttpSettings {
     pub(in crate::manage) serves_self: bool,
+    /// Whether limits may reject a request.
+    pub(in crate::manage) is_limited: bool,
     #[cfg(feature = "webhooks")]
     pub(super) webhooks: Option<WebhookDeliverer>,
 }
@@ -35,6 +37,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             serves_self: true,
+            is_limited: false,
             #[cfg(feature = "webhooks")]
             webhooks: None,
         }

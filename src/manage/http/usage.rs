@@ -13,6 +13,8 @@ use super::{
     handlers::{IdInPath, key_id},
     responses::ProblemBody,
 };
+#[cfg(feature = "limits")]
+use crate::limit::Remaining;
 use crate::{
     manage::{KeyManager, problem::PROBLEM_JSON},
     store::{DayUsage, UtcDay},
@@ -36,6 +38,10 @@ pub(super) struct Usage {
     /// Each day, in ascending order, also those without requests.
     days: Vec<UsageOfDay>,
     total: UsageCounts,
+    /// What is left of the limits of the key. It is missing if the service has no limits, or no plan of the key's name.
+    #[cfg(feature = "limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Vec<LimitLeft>>,
 }
 
 /// The requests with a key on one day.
@@ -61,6 +67,23 @@ pub(super) struct UsageCounts {
     limited: u64,
 }
 
+#[cfg(feature = "limits")]
+/// What is left of one limit.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LimitLeft {
+    name: String,
+    /// Whose requests the limit counts together.
+    #[schema(value_type = String, pattern = "^(key|owner|organization)$")]
+    subject: &'static str,
+    /// The burst of a rate, the number of a quota, or the number of requests at the same time.
+    most: u64,
+    /// How many requests pass now.
+    remaining: u64,
+    /// When the limit is full again, in seconds from now, rounded up. It is missing for a limit on requests at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full_after: Option<u64>,
+}
+
 /// The number of days that are shown by default.
 const DEFAULT: u32 = 30;
 
@@ -79,8 +102,16 @@ pub(super) async fn usage(
     days: UsageDays,
 ) -> Result<Json<Usage>, ApiError> {
     let (from, to) = days.range(manager.clock().now().into()).map_err(ApiError::bad_query)?;
-    let kept = caller.map_err(manager.usage(caller.actor(), key_id(id)?, from..=to).await)?;
-    Ok(Json(Usage::new(from, to, &kept)))
+    let id = key_id(id)?;
+    let kept = caller.map_err(manager.usage(caller.actor(), id.clone(), from..=to).await)?;
+    #[cfg_attr(not(feature = "limits"), expect(unused_mut))]
+    let mut usage = Usage::new(from, to, &kept);
+    #[cfg(feature = "limits")]
+    {
+        let left = caller.map_err(manager.remaining(caller.actor(), id).await)?;
+        usage.limits = left.map(|left| left.into_iter().map(LimitLeft::from).collect());
+    }
+    Ok(Json(usage))
 }
 
 // === impl UsageDays, Usage ===
@@ -138,7 +169,12 @@ impl Usage {
             total.add(&usage);
             UsageOfDay { day: day.to_string(), counts: UsageCounts::from(&usage) }
         });
-        Self { days: days.collect(), total: UsageCounts::from(&total) }
+        Self {
+            days: days.collect(),
+            total: UsageCounts::from(&total),
+            #[cfg(feature = "limits")]
+            limits: None,
+        }
     }
 }
 
@@ -146,5 +182,14 @@ impl From<&DayUsage> for UsageCounts {
     fn from(usage: &DayUsage) -> Self {
         let &DayUsage { accepted, forbidden, rejected, limited, .. } = usage;
         Self { accepted, forbidden, rejected, limited }
+    }
+}
+
+#[cfg(feature = "limits")]
+impl From<Remaining> for LimitLeft {
+    fn from(left: Remaining) -> Self {
+        let Remaining { limit: name, subject, most, requests: remaining, full_after } = left;
+        let full_after = full_after.map(|time| time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)));
+        Self { name, subject: subject.as_str(), most, remaining, full_after }
     }
 }

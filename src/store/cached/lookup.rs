@@ -48,7 +48,10 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
     type Error = CacheError;
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
-        self.cache.good(digest, monotonic()).map_or(Lookup::Pending, Lookup::Found)
+        let now = monotonic();
+        #[cfg(feature = "limits")]
+        crate::clock::note(now);
+        self.cache.good(digest, now).map_or(Lookup::Pending, Lookup::Found)
     }
 
     async fn find(&self, digest: &KeyDigest) -> LookupResult {

@@ -9,7 +9,7 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 10] = [
+pub(super) const MIGRATIONS: [Migration; 11] = [
     migration(1, 1, include_str!("1.sql"), &[]),
     migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS),
     migration(3, 3, include_str!("3.sql"), &[]),
@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: [Migration; 10] = [
     migration(8, 3, include_str!("8.sql"), &EXPIRIES),
     migration(9, 3, "", &[]).with_batch(include_str!("expired.sql")),
     migration(10, 3, include_str!("webhooks.sql"), &[]),
+    migration(11, 3, include_str!("limits.sql"), &[]),
 ];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema

@@ -9,18 +9,12 @@ use zeroize::Zeroizing;
 
 use super::{
     StaticKeys,
+    entry::{Entry, shown},
     list_error::{KeyEntryError, KeyListError},
     syntax::{Format, Node},
-    value::{self, Unusable},
+    value,
 };
-use crate::{
-    key::{KeyDigest, KeyHasher},
-    permission::Permissions,
-    record::KeyRecord,
-};
-
-/// The maximum number of characters of an id, an environment, an organization, a name.
-const MAX_NAME: usize = 100;
+use crate::{key::KeyDigest, record::KeyRecord};
 
 impl StaticKeys {
     /// Reads several keys from JSON, each with its id, permissions and environment.
@@ -33,6 +27,9 @@ impl StaticKeys {
     ///   is: generate it.
     /// - optional: `permissions`, `environment`, `organization`, `name`. A key without permissions
     ///   only passes guards that require none.
+    /// - optional: `plan`; `limits`, the numbers that replace those of the plan, by the names of
+    ///   its limits, each a whole number or `"unlimited"`; and `meter`, see
+    ///   [`KeyRecord::with_meter`].
     ///
     /// ```
     /// use tower_api_key::store::StaticKeys;
@@ -45,7 +42,9 @@ impl StaticKeys {
     ///     },
     ///     "reports": {
     ///         "sha256": "af270d01f34fb7956eca6cee1547160574df0df89a16c2584b9adc2485071e53",
-    ///         "permissions": {"stats": ["read"]}
+    ///         "permissions": {"stats": ["read"]},
+    ///         "plan": "pro",
+    ///         "limits": {"daily": 50000, "burst": "unlimited"}
     ///     }
     /// }}"#)?;
     /// # Ok::<(), tower_api_key::store::KeyListError>(())
@@ -141,7 +140,7 @@ fn entries(root: Node) -> Result<Vec<RawEntry>, KeyListError> {
     match keys {
         Node::List(nodes) => Ok(nodes.into_iter().map(|node| (None, node)).collect()),
         Node::Table(members) => Ok(members.into_iter().map(|(id, node)| (Some(id), node)).collect()),
-        Node::Text(_) | Node::Other => Err(KeyListError::Form),
+        Node::Text(_) | Node::Number(_) | Node::Other => Err(KeyListError::Form),
     }
 }
 
@@ -157,129 +156,4 @@ fn label(id: Option<&str>, node: &Node) -> Option<String> {
     let id = id.or_else(|| text_of("id")).and_then(shown)?;
     let is_key = text_of("key").is_some_and(|key| value::trimmed(key) == id);
     (!is_key).then(|| format!("key {id:?}"))
-}
-
-/// The members of an entry, of which only the types are checked.
-#[derive(Default)]
-struct Entry {
-    id: Option<String>,
-    key: Option<Zeroizing<String>>,
-    sha256: Option<Zeroizing<String>>,
-    permissions: Permissions,
-    environment: Option<String>,
-    organization: Option<String>,
-    name: Option<String>,
-}
-
-impl Entry {
-    fn collect(id: Option<String>, node: Node) -> Result<Self, KeyEntryError> {
-        let Node::Table(members) = node else {
-            return Err(KeyEntryError::Type("entry", "an object or a table"));
-        };
-        let is_in_list = id.is_none();
-        let mut entry = Self { id, ..Self::default() };
-        for (member, node) in members {
-            match member.as_str() {
-                "id" if is_in_list => entry.id = Some(text("id", &node)?.to_string()),
-                "key" => entry.key = Some(text("key", &node)?.clone()),
-                "sha256" => entry.sha256 = Some(text("sha256", &node)?.clone()),
-                "permissions" => entry.permissions = permissions(&node)?,
-                "environment" => entry.environment = Some(name("environment", &node)?),
-                "organization" => entry.organization = Some(name("organization", &node)?),
-                "name" => entry.name = Some(name("name", &node)?),
-                _ => return Err(KeyEntryError::UnknownMember(shown(&member).unwrap_or("..").to_owned())),
-            }
-        }
-        Ok(entry)
-    }
-
-    fn into_record(self) -> Result<KeyRecord, KeyEntryError> {
-        let id = self.id.filter(|id| is_name(id)).ok_or(KeyEntryError::Id)?;
-        let record = match (self.key, self.sha256) {
-            (Some(key), None) => {
-                let key = value::checked(value::trimmed(&key)).map_err(KeyEntryError::from)?;
-                if key.expose() == id {
-                    return Err(KeyEntryError::SecretId);
-                }
-                KeyRecord::for_key(id, &key, &KeyHasher::sha256())
-            }
-            (None, Some(digest)) => KeyRecord::new(id, digest_from_hex(&digest).ok_or(KeyEntryError::Digest)?),
-            _ => return Err(KeyEntryError::KeyOrDigest),
-        };
-        let mut record = record.with_permissions(self.permissions);
-        if let Some(environment) = self.environment {
-            record = record.with_environment(environment);
-        }
-        if let Some(organization) = self.organization {
-            record = record.with_organization(organization);
-        }
-        if let Some(name) = self.name {
-            record = record.with_name(name);
-        }
-        Ok(record)
-    }
-}
-
-fn text<'n>(member: &'static str, node: &'n Node) -> Result<&'n Zeroizing<String>, KeyEntryError> {
-    match node {
-        Node::Text(text) => Ok(text),
-        _ => Err(KeyEntryError::Type(member, "a text in quotes")),
-    }
-}
-
-fn name(member: &'static str, node: &Node) -> Result<String, KeyEntryError> {
-    let name = text(member, node)?;
-    let is_good = is_name(name);
-    is_good
-        .then(|| name.to_string())
-        .ok_or(KeyEntryError::Type(member, "1 to 100 characters without control characters"))
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
-}
-
-/// Returns the text if an error may repeat it: it is short, and is not as strong as a key.
-fn shown(text: &str) -> Option<&str> {
-    (is_name(text) && !value::may_contain_key(text)).then_some(text)
-}
-
-fn permissions(node: &Node) -> Result<Permissions, KeyEntryError> {
-    let wrong = KeyEntryError::Type("permissions", "resources with lists of actions, as in {\"links\": [\"read\"]}");
-    let Node::Table(resources) = node else { return Err(wrong) };
-    let mut permissions = Permissions::new();
-    for (resource, actions) in resources {
-        let Node::List(actions) = actions else { return Err(wrong) };
-        for action in actions {
-            let Node::Text(action) = action else { return Err(wrong) };
-            if resource.is_empty() || action.is_empty() {
-                return Err(KeyEntryError::EmptyPermission);
-            }
-            if resource == "*" || action.as_str() == "*" {
-                return Err(KeyEntryError::Wildcard);
-            }
-            permissions = permissions.grant(resource, action.to_string());
-        }
-    }
-    Ok(permissions)
-}
-
-fn digest_from_hex(hex: &str) -> Option<KeyDigest> {
-    let digits = hex.trim().bytes().map(|digit| char::from(digit).to_digit(16));
-    let digits: Vec<u8> = digits.map(|digit| digit.and_then(|digit| digit.try_into().ok())).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
-    (digits.len() == 64).then(|| bytes.try_into().ok()).flatten()
-}
-
-impl From<Unusable> for KeyEntryError {
-    fn from(reason: Unusable) -> Self {
-        match reason {
-            Unusable::Invalid => Self::Invalid,
-            Unusable::Quoted => Self::Quoted,
-            Unusable::Assignment => Self::Assignment,
-            Unusable::Several => Self::Several,
-            Unusable::TooShort => Self::TooShort,
-            Unusable::Guessable => Self::Guessable,
-        }
-    }
 }

@@ -18,11 +18,12 @@ pub(super) enum Format {
     Toml,
 }
 
-/// A part of the text. Numbers, times and the like are no part of a list of keys.
+/// A part of the text. Fractions, times and the like are no part of a list of keys.
 pub(super) enum Node {
     Text(Zeroizing<String>),
     List(Vec<Node>),
     Table(Vec<(String, Node)>),
+    Number(u64),
     Other,
 }
 
@@ -109,12 +110,12 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Other)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
-        Ok(Node::Other)
+    fn visit_i64<E>(self, number: i64) -> Result<Node, E> {
+        Ok(number.try_into().map_or(Node::Other, Node::Number))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Node, E> {
-        Ok(Node::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Node, E> {
+        Ok(Node::Number(number))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Node, E> {

@@ -40,6 +40,11 @@ pub(super) fn full_record() -> KeyRecord {
         .with_reason("no longer \"needed\"".to_owned())
         .with_metadata("team", "infra")
         .with_metadata("", "")
+        .with_plan("pro".to_owned())
+        .with_limit("daily", 1 << 53)
+        .with_limit("\"none\"", 0)
+        .with_limit("burst", None)
+        .with_meter(KeyId::from("shared"))
 }
 
 pub(super) async fn records_come_back_whole(registry: impl KeyRegistry) {
@@ -118,6 +123,7 @@ pub(super) async fn an_update_keeps_what_identifies_a_key(registry: impl KeyRegi
         ("an environment", record.clone().with_environment("live")),
         ("an origin", record.clone().with_replaces("b")),
         ("a lineage", record.clone().with_lineage("b")),
+        ("a meter", record.clone().with_meter(KeyId::from("b"))),
     ] {
         assert_eq!(sound(registry.update(changed, None).await).map(drop), identity, "an update to {what}");
     }

@@ -1,6 +1,6 @@
 //! The events of changes, for registries that keep events.
 
-use std::{future::poll_fn, net::IpAddr, pin::pin, sync::Arc, task::Poll};
+use std::{collections::BTreeMap, future::poll_fn, net::IpAddr, pin::pin, sync::Arc, task::Poll};
 
 use super::{KeyLimit, KeyRegistry, SECOND, insert, noon, of_alice, race, sound, stored};
 use crate::{
@@ -91,6 +91,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
         .with_address(IpAddr::from([192, 0, 2, 7]));
     sound(registry.insert(full.clone(), None, Some(&context)).await).expect("an insert");
     let changed = full.clone().with_name("").with_permissions(Permissions::new());
+    let changed = changed.with_plan("free".to_owned()).with_limit("burst", 7);
     sound(registry.update(changed.with_expires_at(noon()), Some(&context)).await).expect("an update");
     let Some(events) = all_events(&registry).await else { return };
     let [issued, edited] = &events[..] else { panic!("not one event for each change: {events:?}") };
@@ -107,6 +108,9 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
     let of = |event: &KeyEvent| -> Vec<_> {
         event.changes().iter().map(|change| (change.field, change.before.clone(), change.after.clone())).collect()
     };
+    let limits: BTreeMap<_, _> = full.limits().map(|(name, number)| (name.to_owned(), number)).collect();
+    let raised = limits.clone().into_iter().chain([("burst".to_owned(), Some(7))]).collect();
+    let limits = FieldValue::Limits(limits);
     let granted = FieldValue::Permissions(full.permissions().clone());
     assert_eq!(
         of(issued),
@@ -119,6 +123,9 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
             (KeyField::ExpiresAt, FieldValue::Absent, time(full.expires_at())),
             (KeyField::Replaces, FieldValue::Absent, text("older")),
             (KeyField::ReplacedBy, FieldValue::Absent, text("newer")),
+            (KeyField::Plan, FieldValue::Absent, text("pro")),
+            (KeyField::Limits, FieldValue::Absent, limits.clone()),
+            (KeyField::Meter, FieldValue::Absent, text("shared")),
         ],
         "the fields of a new key"
     );
@@ -128,6 +135,8 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
             (KeyField::Name, text(full.name().unwrap_or_default()), text("")),
             (KeyField::Permissions, granted, FieldValue::Absent),
             (KeyField::ExpiresAt, time(full.expires_at()), time(Some(noon()))),
+            (KeyField::Plan, text("pro"), text("free")),
+            (KeyField::Limits, limits, FieldValue::Limits(raised)),
         ],
         "the fields of a change"
     );

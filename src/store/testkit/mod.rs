@@ -168,6 +168,7 @@ async fn check_whole<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     whole::a_list_has_whole_records_and_as_many_as_it_may(open().await).await;
     whole::an_update_is_stored_whole(open().await).await;
     whole::a_replacement_is_stored_whole(open().await).await;
+    whole::a_key_and_its_successors_have_one_meter_and_one_plan(open().await).await;
     whole::what_ends_a_key_changes_nothing_else(open().await).await;
     whole::a_key_is_disabled_whatever_its_version(open().await).await;
     whole::a_rehash_and_a_use_change_nothing_else(open().await).await;

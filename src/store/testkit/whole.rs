@@ -79,6 +79,9 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
         .with_mask("acme_...0mLq17")
         .with_permissions(Permissions::new().grant("*", "archive").grant("stats", "read").with_wildcards())
         .with_metadata("team", "infra")
+        .with_plan("pro".to_owned())
+        .with_limit("daily", 0)
+        .with_limit("burst", None)
         .with_created_at(noon())
         .with_not_before(noon() - SECOND)
         .with_expires_at(noon() + SECOND)
@@ -88,6 +91,7 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
     assert_eq!(shown(&answered), shown(&changed.with_version(1).with_updated_at(noon())), "the result of an update");
     assert_kept(&registry, 1, &answered, "an update").await;
     let less = answered.with_permissions(Permissions::new()).with_status(Status::Active).with_not_before(None);
+    let less = less.with_plan(None).with_all_limits(Default::default());
     let answered = sound(registry.update(less.clone(), Some(&by_alice())).await).expect("an update");
     assert_eq!(shown(&answered), shown(&less.with_version(2)), "the result of an update that removes fields");
     assert_kept(&registry, 1, &answered, "an update that removes fields").await;
@@ -104,6 +108,33 @@ pub(super) async fn a_replacement_is_stored_whole(registry: impl KeyRegistry) {
     assert_eq!(shown(&done.old), shown(&old.with_version(1).with_updated_at(noon())), "the result of a replacement");
     assert_kept(&registry, 9, &done.old, "the replaced key").await;
     assert_kept(&registry, 1, &new, "the new key").await;
+}
+
+/// Otherwise a replacement would reset the limits, and the two keys of a grace period would have
+/// twice as much.
+pub(super) async fn a_key_and_its_successors_have_one_meter_and_one_plan(registry: impl KeyRegistry) {
+    let limited =
+        |record: KeyRecord| record.with_plan("pro".to_owned()).with_limit("daily", 9).with_limit("burst", None);
+    insert(&registry, limited(of_alice("a", 1))).await;
+    insert(&registry, limited(of_alice("x", 4)).with_meter(KeyId::from("shared"))).await;
+    for (id, byte, meter) in [("a", 1, "a"), ("x", 4, "shared")] {
+        let (second, third) = (KeyId::from(format!("{id}2")), KeyId::from(format!("{id}3")));
+        let old = stored(&registry, id).await;
+        for (old, id, byte) in [(old.id(), &second, byte + 1), (&second, &third, byte + 2)] {
+            let old = stored(&registry, old.as_str()).await;
+            let new = old.clone().successor(id.clone(), digest(byte));
+            let old = old.with_replaced_by(id.clone()).with_expires_at(noon() + SECOND);
+            sound(registry.replace(old, new, Some(&by_alice())).await).expect("a replacement");
+        }
+        let rehash = registry.rehash(&third, &digest(byte + 2), &digest(byte + 10), None).await;
+        sound(rehash).expect("a rehash");
+        for byte in [byte, byte + 1, byte + 10] {
+            let found = find(&registry, byte).await.expect("a key of a chain must be found");
+            let limits: Vec<_> = found.limits().collect();
+            assert_eq!((found.meter().as_str(), found.plan()), (meter, Some("pro")), "{found:?}");
+            assert_eq!(limits, [("burst", None), ("daily", Some(9))], "{found:?}");
+        }
+    }
 }
 
 pub(super) async fn what_ends_a_key_changes_nothing_else(registry: impl KeyRegistry) {

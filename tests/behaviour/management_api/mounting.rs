@@ -56,6 +56,26 @@ async fn the_router_nests_under_a_parameter() {
     );
 }
 
+#[cfg(feature = "limits")]
+#[tokio::test]
+async fn the_openapi_document_has_a_429_where_the_keys_have_limits() {
+    use tower_api_key::limit::{Limits, Plans};
+    let limits = Limits::in_process(Plans::new()).build().unwrap();
+    let (_, manager) = Api::managed(|builder| builder.limits(limits));
+    let layer = manager.layer().build().unwrap();
+    let app = Router::new().nest("/keys", manager.router(layer.schemes())).layer(layer);
+    let admin = manager.issue(&admin(), NewKey::service_account("x")).await.unwrap();
+    let response = app.oneshot(request("GET /keys/openapi.json", admin.key().expose(), "", "")).await.unwrap();
+    let document = answer(response).await.json;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
+            let limited = &operation["responses"]["429"];
+            assert_eq!(limited["description"], "A limit of the API key is full", "{method} {path}");
+            assert_eq!(limited["headers"]["Retry-After"]["schema"]["type"], "integer", "{method} {path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_openapi_document_tells_of_every_route_and_of_the_live_schemes() {
     let (_, manager) = Api::managed(|builder| builder);

@@ -89,6 +89,7 @@ async fn s08_a_file_of_the_first_version_is_brought_up_to_date_with_its_keys() {
             assert_eq!((found.status() == Status::Active, found.version(), found.use_count()), (number % 2 == 0, 3, 7));
             assert!(found.permissions().allows("links", "read"));
             assert_eq!(found.lineage().as_str(), format!("k{:03}", number / 10 * 10));
+            assert_eq!((found.plan(), found.limits().count(), found.meter()), (None, 0, found.lineage()));
             assert_eq!(found.metadata().get("n"), Some(&number.to_string()));
             assert_eq!(found.metadata().get("plan").map(String::as_str), Some("pro"));
         }

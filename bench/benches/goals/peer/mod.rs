@@ -2,6 +2,7 @@
 
 mod axum_login;
 mod from_fn;
+mod governor;
 pub mod jwt;
 mod prefixed;
 mod tollgate;
@@ -12,6 +13,7 @@ use tower::Layer;
 
 use crate::{
     calls::Calls,
+    goal::limits,
     handwritten::Table,
     item::Repeat,
     paired::Group,
@@ -79,5 +81,42 @@ fn layers(report: &mut Report) {
         let ratio = group.compare(|ns| (ns[peer] - ns[without]) / (ns[ours] - ns[bare])).median;
         report.peer(name, ns, ratio, "layer");
     }
+    report.table(group.table());
+}
+
+/// What one rate costs: ours above our layer without limits, others alone or above the service.
+pub fn rates(report: &mut Report) {
+    let keys = Keys::new();
+    let hot = limits::hot(&keys);
+    let bearer = || Carries::Bearer(&hot).requests(|| ());
+    let bodies = || Carries::Bearer(&hot).requests(Body::empty);
+    let inner = Bare::<()>::new;
+
+    let mut group = Group::new("peers, a rate");
+    let without = group.add("ours, layer", Calls::ok(keys.layer().layer(inner()), bearer()));
+    let limited = limits::layer(limits::store(&keys), vec![limits::rate()]);
+    let ours = group.add("ours, layer with a rate", Calls::ok(limited.layer(inner()), bearer()));
+    let direct = group.add("governor, direct", governor::direct(governor::quanta()));
+    let direct_instant = group.add("governor, direct, Instant", governor::direct(governor::instant()));
+    let keyed = group.add("governor, keyed", governor::keyed(PRESENTED, governor::quanta()));
+    let keyed_instant = group.add("governor, keyed, Instant", governor::keyed(PRESENTED, governor::instant()));
+    let bare_body = group.add("bare, axum's bodies", Calls::ok(Bare::<Body>::new(), bodies()));
+    let layer = Calls::ok(governor::layer().layer(Bare::<Body>::new()), bodies());
+    let layer = group.add("tower_governor", layer);
+    group.measure();
+
+    let ours = |ns: &[f64]| ns[ours] - ns[without];
+    for (name, peer) in [
+        ("governor, direct", direct),
+        ("governor, direct, by Instant", direct_instant),
+        ("governor, keyed", keyed),
+        ("governor, keyed, by Instant", keyed_instant),
+    ] {
+        let ratio = group.compare(|ns| ns[peer] / ours(ns)).median;
+        report.peer(name, group.nanos(peer), ratio, "rate");
+    }
+    let ns = group.compare(|ns| ns[layer] - ns[bare_body]).median;
+    let ratio = group.compare(|ns| (ns[layer] - ns[bare_body]) / ours(ns)).median;
+    report.peer("tower_governor", ns, ratio, "rate");
     report.table(group.table());
 }

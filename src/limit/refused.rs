@@ -1,0 +1,43 @@
+//! Why a request is rejected, and when it passes.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    gcra::Full,
+    metered::MeteredLimit,
+    plans::Limit,
+    rule::{Kind, Now},
+};
+use crate::rejection::{Reason, Rejection};
+
+/// Returns why a request is rejected: the limits that are full, and the longest wait of them.
+#[cold]
+pub(super) fn refused<'m>(
+    now: Now,
+    plan: &[Limit],
+    parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
+) -> Rejection {
+    let full = parts.filter_map(|(limit, cost, whole)| Some((limit, limit.charge(cost, whole).full(now)?)));
+    let (mut longest, mut reason) = (Some(0), None);
+    for (limit, full) in full.clone() {
+        let wait = match full {
+            Full::For(wait) => Some(wait),
+            Full::Forever => None,
+        };
+        if longest.is_some_and(|longest| wait.is_none_or(|wait| wait >= longest)) {
+            longest = wait;
+            reason = Some(match limit.rule.kind() {
+                Kind::Rate => Reason::RateLimited,
+                Kind::Quota => Reason::QuotaExceeded,
+                Kind::Concurrency => Reason::ConcurrencyLimited,
+            });
+        }
+    }
+    let mut names = full.map(|(limit, _)| &limit.of(plan).alone);
+    let violated = match (names.next(), names.next()) {
+        (Some(one), None) => Arc::clone(one),
+        (one, other) => one.into_iter().chain(other).chain(names).flat_map(|name| name.iter().cloned()).collect(),
+    };
+    // Another request may have ended meanwhile, so that no limit is full any more.
+    Rejection::limited(reason.unwrap_or(Reason::RateLimited), violated, longest.map(Duration::from_nanos))
+}

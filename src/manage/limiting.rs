@@ -1,0 +1,171 @@
+//! The plan, the limits and the meter of a key: who may set them, and which ones a new key gets.
+
+use std::collections::BTreeMap;
+
+use super::{Actor, ManageError, NewKey, UpdateKey, validation::checked_name};
+use crate::record::{KeyId, KeyRecord, LimitNumbers, Limiting, Owner, are_limit_numbers, is_limit_name};
+
+/// The changes of a plan and of limits. What is not set stays as it is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LimitEdits {
+    /// The plan to set, or `None` to remove it.
+    plan: Option<Option<Box<str>>>,
+    clears: bool,
+    /// The numbers to set, and the limits to take from the plan again (`None`).
+    numbers: BTreeMap<Box<str>, Option<Option<u64>>>,
+}
+
+// === impl NewKey, UpdateKey ===
+
+impl NewKey {
+    /// Sets the plan, by its name of 1 to 64 visible ASCII characters. Without one, the key has the
+    /// default plan, or no limits.
+    ///
+    /// Only an operator can set the plan, the limits and the meter: a trusted actor that is the
+    /// service itself, or that sees [every organization](super::Actor::across_organizations). A key
+    /// that another key issues has the plan, the limits and the meter of that key, so that issuing
+    /// keys raises no limit.
+    ///
+    /// ```
+    /// use tower_api_key::manage::NewKey;
+    ///
+    /// let key = NewKey::service_account("acme").plan("pro").limit("daily", 50_000).limit("burst", None);
+    /// ```
+    pub fn plan(mut self, plan: impl Into<String>) -> Self {
+        self.limiting.plan = Some(plan.into().into());
+        self
+    }
+
+    /// Replaces the number of one limit of the plan: how many requests it admits, at most 2^53.
+    /// With 0 it admits none; with `None` the key does not have this limit. A key can replace at
+    /// most 16 numbers. See [`NewKey::plan`] for who can set them.
+    pub fn limit(mut self, name: impl Into<String>, number: impl Into<Option<u64>>) -> Self {
+        self.limiting.numbers.insert(name.into().into(), number.into());
+        self
+    }
+
+    /// Sets the meter, with which the key shares the limits of another key: the
+    /// [meter](KeyRecord::meter) of that key. See [`NewKey::plan`] for who can set it.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyRecord, manage::NewKey};
+    ///
+    /// fn second_key(first: &KeyRecord) -> NewKey {
+    ///     NewKey::service_account("second").meter(first.meter().clone())
+    /// }
+    /// ```
+    pub fn meter(mut self, meter: impl Into<KeyId>) -> Self {
+        self.limiting.meter = Some(meter.into());
+        self
+    }
+}
+
+impl UpdateKey {
+    /// Sets the plan, by its name of 1 to 64 visible ASCII characters. See [`NewKey::plan`] for who
+    /// can set it.
+    ///
+    /// The counts go on with the numbers of the new plan.
+    ///
+    /// ```
+    /// use tower_api_key::manage::UpdateKey;
+    ///
+    /// let upgrade = UpdateKey::new().plan("pro").limit("daily", 50_000).remove_limit("burst");
+    /// let as_by_default = UpdateKey::new().remove_plan().clear_limits();
+    /// ```
+    pub fn plan(mut self, plan: impl Into<String>) -> Self {
+        self.limits.plan = Some(Some(plan.into().into()));
+        self
+    }
+
+    /// Removes the plan: the key then has the default plan, or no limits.
+    pub fn remove_plan(mut self) -> Self {
+        self.limits.plan = Some(None);
+        self
+    }
+
+    /// Replaces the number of one limit of the plan, see [`NewKey::limit`]. The other numbers stay.
+    pub fn limit(mut self, name: impl Into<String>, number: impl Into<Option<u64>>) -> Self {
+        self.limits.numbers.insert(name.into().into(), Some(number.into()));
+        self
+    }
+
+    /// Gives the limit with this name the number of the plan again.
+    pub fn remove_limit(mut self, name: impl Into<String>) -> Self {
+        self.limits.numbers.insert(name.into().into(), None);
+        self
+    }
+
+    /// Gives all limits the numbers of the plan again, also those of earlier calls of
+    /// [`limit`](Self::limit).
+    pub fn clear_limits(mut self) -> Self {
+        self.limits.clears = true;
+        self.limits.numbers.clear();
+        self
+    }
+}
+
+// === impl Actor ===
+
+impl Actor {
+    /// Returns whether the actor may set the plan, the limits and the meter of a key. A signed-in
+    /// user may be a customer, who must not choose a plan.
+    fn is_operator(&self) -> bool {
+        let is_service = !matches!(self.owner(), Some(Owner::User(_))) && !self.is_own_keys_only();
+        self.key_id().is_none() && (is_service || self.is_across_organizations())
+    }
+}
+
+// === impl LimitEdits ===
+
+impl LimitEdits {
+    pub(super) fn is_empty(&self) -> bool {
+        self.plan.is_none() && !self.clears && self.numbers.is_empty()
+    }
+
+    /// Returns the record with these changes, if the actor may make them.
+    pub(super) fn apply(&self, actor: &Actor, record: KeyRecord) -> Result<KeyRecord, ManageError> {
+        if self.is_empty() {
+            return Ok(record);
+        }
+        if !actor.is_operator() {
+            return Err(ManageError::OperatorRequired);
+        }
+        let mut numbers = if self.clears { LimitNumbers::new() } else { numbers_of(&record) };
+        for (name, number) in &self.numbers {
+            match number {
+                Some(number) => drop(numbers.insert(name.clone(), *number)),
+                None => drop(numbers.remove(name)),
+            }
+        }
+        let plan = self.plan.clone().unwrap_or_else(|| record.plan().map(Into::into));
+        check(plan.as_deref(), &numbers)?;
+        Ok(record.with_plan(plan.map(String::from)).with_all_limits(numbers))
+    }
+}
+
+/// Returns the plan, the limits and the meter of a new key. If the actor has a key, they are those
+/// of that key.
+pub(super) fn limiting_of_new(actor: &Actor, asked: Limiting) -> Result<Limiting, ManageError> {
+    if asked != Limiting::default() && !actor.is_operator() {
+        return Err(ManageError::OperatorRequired);
+    }
+    check(asked.plan.as_deref(), &asked.numbers)?;
+    if let Some(meter) = &asked.meter {
+        checked_name(meter.as_str()).map_err(|_| ManageError::Limits)?;
+    }
+    Ok(match &actor.record {
+        None => asked,
+        Some(own) => {
+            Limiting { plan: own.plan().map(Into::into), numbers: numbers_of(own), meter: Some(own.meter().clone()) }
+        }
+    })
+}
+
+fn numbers_of(record: &KeyRecord) -> LimitNumbers {
+    record.limits().map(|(name, number)| (name.into(), number)).collect()
+}
+
+fn check(plan: Option<&str>, numbers: &LimitNumbers) -> Result<(), ManageError> {
+    let is_good = plan.is_none_or(is_limit_name) && are_limit_numbers(numbers);
+    if is_good { Ok(()) } else { Err(ManageError::Limits) }
+}
