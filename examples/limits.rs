@@ -1,5 +1,5 @@
-//! Limits each key by the plan in its record: a rate with a burst, a daily quota, a route that costs
-//! more, and a limit for one route.
+//! Limits each key by the plan in its record: a rate with a burst, a daily quota, a route that
+//! costs more, and a limit for one route.
 //!
 //! ```sh
 //! cargo run --example limits --features limits

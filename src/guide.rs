@@ -20,6 +20,7 @@ chapters! {
     getting_started: "getting-started.md",
     credentials: "credentials.md",
     authorization: "authorization.md",
+    rate_limits: "rate-limits.md",
     stores: "stores.md",
     managing_keys: "managing-keys.md",
     many_keys: "many-keys.md",

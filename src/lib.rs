@@ -62,6 +62,7 @@
 //! | [`guard`]     | guards that check the permissions of a key: [`Require`]                      |
 //! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
 //! | `address`     | which address a request comes from, also behind proxies (feature `limits`)   |
+//! | `limit`       | rates, quotas and concurrency limits of keys (feature `limits`)              |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
 //! | `webhook`     | sends what happens to keys to HTTP endpoints (feature `webhooks`)            |
@@ -87,6 +88,7 @@
 //! | `client`          | no      | `client::SendKeyLayer`: adds a key to outgoing requests          |
 //! | `webhooks`        | no      | `webhook::WebhookDeliverer`: sends events to HTTP endpoints      |
 //! | `static-files`    | no      | `store::StaticKeysFile`: several keys in JSON or TOML, reloaded  |
+//! | `limits`          | no      | `limit`: how much each key may ask for, by plans                 |
 //! | `testkit`         | no      | `store::testkit`: tests for registries; `Principal::for_test`    |
 //!
 //! The crate needs Rust 1.88. The features `sqlite` and `postgres` need Rust 1.94, because sqlx 0.9

@@ -46,7 +46,7 @@ mod plan {
     use tower_api_key::{
         Require,
         layer::ApiKeyLayerBuilder,
-        limit::{Limit, Limits, Plans, Quota, Rate},
+        limit::{FieldsForm, Limit, Limits, Plans, Quota, Rate, RateLimitFields},
     };
 
     use super::{Failure, KeyRecord, QUOTA, Value};
@@ -78,8 +78,10 @@ mod plan {
             limits.map(Self).map_err(|error| Unbuilt::Refused(error.to_string()))
         }
 
-        pub(crate) fn limit(&self, builder: ApiKeyLayerBuilder) -> ApiKeyLayerBuilder {
-            builder.limits(self.0.clone())
+        /// Limits the keys of a layer. `sends_fields` is whether every response describes the limits.
+        pub(crate) fn limit(&self, builder: ApiKeyLayerBuilder, sends_fields: bool) -> ApiKeyLayerBuilder {
+            let always = RateLimitFields::Always(FieldsForm::Draft11);
+            builder.limits(self.0.clone()).rate_limit_fields(if sends_fields { always } else { RateLimitFields::Off })
         }
 
         /// Returns what is left of the quota of a record.

@@ -5,7 +5,7 @@ use tower_api_key::{
     ConflictPolicy, KeyFormat, KeyManager, RejectionFormat, Require, Scheme, SchemePolicy, layer::ApiKeyLayerBuilder,
 };
 
-use crate::{Failure, limits::CaseLimits, world::Now};
+use crate::{Failure, limits::CaseLimits, world::World};
 
 /// The reason for having no layer: the library refused to build it, or this driver does not support
 /// the case.
@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) limits: CaseLimits,
 }
 
-pub(crate) fn settings(policy: &Value, manager: &KeyManager, now: &Now) -> Result<Settings, Unbuilt> {
+pub(crate) fn settings(policy: &Value, manager: &KeyManager, world: &World) -> Result<Settings, Unbuilt> {
     let mut builder = manager.layer().schemes(schemes(policy)?);
     let mut guards = Vec::new();
     for (member, value) in policy.as_object().into_iter().flatten() {
@@ -62,11 +62,11 @@ pub(crate) fn settings(policy: &Value, manager: &KeyManager, now: &Now) -> Resul
         };
     }
     #[cfg(not(feature = "limits"))]
-    let (limits, _) = (CaseLimits, now);
+    let (limits, _) = (CaseLimits, (&world.now, world.sends_fields));
     #[cfg(feature = "limits")]
-    let limits = CaseLimits::new(policy, &mut guards, now)?;
+    let limits = CaseLimits::new(policy, &mut guards, &world.now)?;
     #[cfg(feature = "limits")]
-    let builder = limits.limit(builder);
+    let builder = limits.limit(builder, world.sends_fields);
     Ok(Settings { builder, guards, limits })
 }
 

@@ -49,8 +49,10 @@ pub(crate) type Now = Arc<Mutex<SystemTime>>;
 /// Everything that a case acts on.
 pub(crate) struct World {
     pub(crate) sites: BTreeMap<String, Site>,
-    now: Now,
+    pub(crate) now: Now,
     pub(crate) wildcards: bool,
+    /// Whether responses describe the limits of the key.
+    pub(crate) sends_fields: bool,
 }
 
 /// The result of one request.
@@ -68,8 +70,9 @@ impl World {
     pub(crate) fn new(case: &Value, speed: Speed, gate: Option<&Gate>) -> Result<Self, Unbuilt> {
         let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)));
         let requires = crate::policy::texts(&case["requires"])?;
-        let mut world =
-            Self { sites: BTreeMap::new(), now, wildcards: requires.iter().any(|name| name == "wildcards") };
+        let requires = |name: &str| requires.iter().any(|required| required == name);
+        let (wildcards, sends_fields) = (requires("wildcards"), requires("rate_limit_headers"));
+        let mut world = Self { sites: BTreeMap::new(), now, wildcards, sends_fields };
         for name in site_names(case) {
             if name == UNGUARDED {
                 let site = world.unguarded(case)?;
@@ -166,7 +169,7 @@ impl World {
                 app = boxed(guard.layer(app));
             }
         } else {
-            let settings = policy::settings(policy, &manager, &self.now)?;
+            let settings = policy::settings(policy, &manager, self)?;
             for guard in settings.guards.iter().rev() {
                 app = boxed(guard.layer(app));
             }
@@ -191,7 +194,7 @@ impl World {
             if outer_policy["accept"].is_null() {
                 outer_policy["accept"] = policy["accept"].clone();
             }
-            let settings = policy::settings(&outer_policy, &self.manager(case, outer)?, &self.now)?;
+            let settings = policy::settings(&outer_policy, &self.manager(case, outer)?, self)?;
             let told = Arc::clone(&outer_decisions);
             let layer = settings.builder.observe(move |decision| told.lock().unwrap().push(decision.clone())).build();
             let layer = layer.map_err(|error| Unbuilt::Refused(error.to_string()))?;
