@@ -97,7 +97,7 @@ impl Gcra {
     /// Returns the state after `cost` of a charge is given back, except what time has filled up
     /// since. `over_at` is that of the charge.
     ///
-    /// So nobody gets more than without the charge, whatever else is charged and given back. The
+    /// So no caller gets more than without the charge, whatever else is charged and given back. The
     /// state is ahead of a state without the charges that are still to be given back. Time shortens
     /// this lead only while the other state is full, and then it shortens each of them as well.
     pub(super) fn give_back(self, state: u64, over_at: u64, now: u64, cost: u64) -> u64 {
@@ -106,14 +106,11 @@ impl Gcra {
         full_at.saturating_sub(time) | lent
     }
 
-    /// Returns the state after a charge of 1 is given back, which was made at `at`. What has filled
-    /// up since is not given back.
+    /// Returns the state after a charge of 1 is given back, which was made at `at`.
     pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> u64 {
-        let (full_at, lent) = parts(state);
         // A lane may have taken it before.
-        let at = if lent > 0 { at.saturating_sub(LENT) } else { at };
-        let ahead = at.saturating_add(self.increment).saturating_sub(now).min(self.increment);
-        full_at.saturating_sub(ahead) | lent
+        let taken_at = if parts(state).1 > 0 { at.saturating_sub(LENT) } else { at };
+        self.give_back(state, self.over_at(taken_at, 1), now, 1)
     }
 
     /// Returns how many requests of cost 1 pass now.
