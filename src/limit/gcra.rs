@@ -106,14 +106,14 @@ impl Gcra {
         full_at.saturating_sub(time) | lent
     }
 
-    /// Returns the state after a charge of 1 is given back, which was made at `at`. What has filled
-    /// up since is not given back.
-    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> u64 {
+    /// Returns the state after a charge of 1 is given back, which was made at `at`, and how much of
+    /// it time has filled up since: that part is not given back.
+    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> (u64, u64) {
         let (full_at, lent) = parts(state);
         // A lane may have taken it before.
         let at = if lent > 0 { at.saturating_sub(LENT) } else { at };
         let ahead = at.saturating_add(self.increment).saturating_sub(now).min(self.increment);
-        full_at.saturating_sub(ahead) | lent
+        (full_at.saturating_sub(ahead) | lent, self.increment - ahead)
     }
 
     /// Returns how many requests of cost 1 pass now.

@@ -106,6 +106,19 @@ impl KeyRecord {
         self.0.limiting().and_then(|limiting| limiting.meter.as_ref()).unwrap_or_else(|| self.lineage())
     }
 
+    /// Returns the address of the record, which all handles of it share.
+    #[cfg(feature = "limits")]
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref::<super::Fields>(&self.0).addr()
+    }
+
+    /// Removes the limits of the record from the cache of a thread, with the record.
+    #[cfg(feature = "limits")]
+    pub(crate) fn forget_metered(&self) {
+        self.0.forget();
+    }
+
     #[cfg(feature = "limits")]
     #[inline]
     pub(crate) fn metered(&self) -> Option<&std::sync::OnceLock<Box<crate::limit::Metered>>> {

@@ -28,6 +28,14 @@ impl Rejection {
         rejection
     }
 
+    /// Lets the client wait longer.
+    #[cfg(feature = "limits")]
+    pub(crate) fn delay(&mut self, longer: Duration) {
+        if let Some(after) = self.rare.as_mut().and_then(|rare| rare.retry_after.as_mut()) {
+            *after = after.saturating_add(longer);
+        }
+    }
+
     /// Returns the names of the limits that rejected the request. A custom format may send them.
     ///
     /// The names are those of the key's plan. The response of the built-in problem+json has them in
