@@ -82,8 +82,8 @@ impl KeyRecord {
         self.edit(|fields| fields.change_limiting(|all| *all = limiting))
     }
 
-    /// Sets the meter that counts the requests of the key: the lineage of another key, with which it
-    /// shares the limits of one key.
+    /// Sets the meter that counts the requests of the key: the lineage of another key, with which
+    /// it shares the limits of one key. A store keeps the meter if it is not the lineage.
     #[must_use]
     pub fn with_meter(self, meter: impl Into<Option<KeyId>>) -> Self {
         self.edit(|fields| fields.change_limiting(|limiting| limiting.meter = meter.into()))
