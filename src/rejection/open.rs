@@ -43,8 +43,8 @@ impl Rejection {
     }
 
     /// Returns a rejection with 429 (RFC 6585 §4), for a caller that may retry after this time.
-    /// `Retry-After` is in whole seconds, rounded up, at least 1. A gRPC client gets the exact time,
-    /// in the details of its status. See [`forbidden`](Self::forbidden).
+    /// `Retry-After` is in whole seconds, rounded up, at least 1. A gRPC client reads the exact
+    /// time in the details of its status. See [`forbidden`](Self::forbidden).
     ///
     /// ```
     /// use std::time::Duration;

@@ -180,7 +180,7 @@ fn complete(prefix: &str, is_limited: bool, mut item: Value) -> Value {
     item
 }
 
-/// Describes a response. A 401, a 403 and a 429 have the layer's own format, so they have no schema.
+/// Describes a response. A 401, a 403 and a 429 have the layer's own format, and so no schema.
 fn answer(description: &str, is_problem: bool) -> Value {
     let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     if is_problem {
