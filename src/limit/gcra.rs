@@ -97,7 +97,7 @@ impl Gcra {
     /// Returns the state after `cost` of a charge is given back, except what time has filled up
     /// since. `over_at` is that of the charge.
     ///
-    /// So nobody gets more than without the charge, whatever else is charged and given back. The
+    /// So no caller gets more than without the charge, whatever else is charged and given back. The
     /// state is ahead of a state without the charges that are still to be given back. Time shortens
     /// this lead only while the other state is full, and then it shortens each of them as well.
     pub(super) fn give_back(self, state: u64, over_at: u64, now: u64, cost: u64) -> u64 {
@@ -109,11 +109,11 @@ impl Gcra {
     /// Returns the state after a charge of 1 is given back, which was made at `at`, and how much of
     /// it time has filled up since: that part is not given back.
     pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> (u64, u64) {
-        let (full_at, lent) = parts(state);
         // A lane may have taken it before.
-        let at = if lent > 0 { at.saturating_sub(LENT) } else { at };
-        let ahead = at.saturating_add(self.increment).saturating_sub(now).min(self.increment);
-        (full_at.saturating_sub(ahead) | lent, self.increment - ahead)
+        let taken_at = if parts(state).1 > 0 { at.saturating_sub(LENT) } else { at };
+        let over_at = self.over_at(taken_at, 1);
+        let missing = self.increment.saturating_sub(over_at.saturating_sub(now));
+        (self.give_back(state, over_at, now, 1), missing)
     }
 
     /// Returns how many requests of cost 1 pass now.
