@@ -60,9 +60,13 @@ impl Authenticator {
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
     /// it.
     #[cold]
-    pub(super) fn give_back(&self, admitted: &Admitted, rejection: &Rejection) {
+    pub(super) fn give_back(&self, admitted: &Admitted, rejection: &mut Rejection) {
         if let Some(limits) = &self.limits {
-            limits.limiter().give_back(admitted, rejection.record(), rejection.reason().is_of_limit());
+            let is_of_limit = rejection.reason().is_of_limit();
+            let longer = limits.limiter().give_back(admitted, rejection.record(), is_of_limit);
+            if is_of_limit {
+                rejection.delay(longer);
+            }
         }
     }
 }

@@ -106,11 +106,14 @@ impl Gcra {
         full_at.saturating_sub(time) | lent
     }
 
-    /// Returns the state after a charge of 1 is given back, which was made at `at`.
-    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> u64 {
+    /// Returns the state after a charge of 1 is given back, which was made at `at`, and how much of
+    /// it time has filled up since: that part is not given back.
+    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> (u64, u64) {
         // A lane may have taken it before.
         let taken_at = if parts(state).1 > 0 { at.saturating_sub(LENT) } else { at };
-        self.give_back(state, self.over_at(taken_at, 1), now, 1)
+        let over_at = self.over_at(taken_at, 1);
+        let missing = self.increment.saturating_sub(over_at.saturating_sub(now));
+        (self.give_back(state, over_at, now, 1), missing)
     }
 
     /// Returns how many requests of cost 1 pass now.
