@@ -47,10 +47,11 @@ impl LimitKind {
     pub(super) fn rule(self) -> Result<Rule, &'static str> {
         match self {
             Self::Rate(rate) => {
-                if u128::from(rate.count) > rate.period.as_nanos() {
+                let nanos = rate.nanos()?;
+                if rate.count > nanos {
                     return Err("a rate has at most 1,000,000,000 requests a second");
                 }
-                let gcra = Gcra::new(rate.count, rate.nanos()?, rate.burst.unwrap_or(rate.count));
+                let gcra = Gcra::new(rate.count, nanos, rate.burst.unwrap_or(rate.count));
                 gcra.map(Rule::Rate).ok_or("a burst takes at most 73 years to fill up")
             }
             Self::Quota(Quota { count, period }) => {

@@ -1,6 +1,28 @@
 //! Tests limits: plans, whose requests are counted, the order of the checks, and costs.
 //!
 //! The core of the limits is tested by itself too: `core.rs` and `interleavings.rs` include its files.
+//! `core.rs` lists which change of the core fails which test. Of the rest, each of these was made once:
+//!
+//! - the identity of a count without the subject, or by the id of a key in place of its meter:
+//!   `subjects::a_regenerated_key_goes_on_with_the_count_of_the_old_one`;
+//! - without the name: `subjects::limits_of_different_names_or_subjects_count_apart`;
+//! - without the numbers of a rate: `changes::a_cut_locks_nobody_out_for_longer_than_its_own_burst`;
+//! - without the period of a quota: `changes::a_quota_of_another_period_begins_anew`;
+//! - an unknown plan without limits: `plans::an_unknown_plan_lets_nobody_in_and_is_logged`;
+//! - a number `None` that is ignored: `changes::a_raise_works_with_the_next_request`;
+//! - a sweep of counts in use: `memory::a_sweep_keeps_counts_in_use`;
+//! - no sweep, or none of fresh counts: `memory::counts_go_away_once_their_limits_are_full_again`;
+//! - a 403 that gives a rate back, or no quota:
+//!   `order::a_rejection_from_further_inside_spends_a_rate_and_no_quota`;
+//! - a 429 that gives back the quotas only, of the layer or of a guard:
+//!   `order::a_429_from_further_inside_spends_nothing_of_any_limit`;
+//! - a guard that charges its whole cost: `costs::each_row_of_a_table_has_its_own_cost_and_limits`;
+//! - a debt without an end: `handlers::the_debt_of_a_rate_is_at_most_one_burst`;
+//! - a reservation that gives all back: `handlers::a_reservation_gives_back_what_was_not_spent`;
+//! - `try_authenticate` that charges without an answer:
+//!   `handlers::try_authenticate_spends_nothing_if_it_would_have_to_wait`;
+//! - a body that holds no place: `concurrency::a_place_is_taken_until_the_body_has_ended`;
+//! - a place that is not freed: `concurrency::a_body_that_is_dropped_half_way_frees_its_place`.
 
 mod changes;
 mod concurrency;

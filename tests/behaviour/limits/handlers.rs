@@ -135,19 +135,23 @@ async fn a_reservation_gives_back_what_was_not_spent() {
 
 #[tokio::test]
 async fn a_reservation_takes_all_limits_or_none() {
-    let (api, limits) = planned(free([burst(10), daily(5)]));
+    let (api, limits) = planned(free([burst(10), daily(6)]));
     let api = api.run();
+    assert_eq!(api.call(bearer(LIVE)).await, accepted());
     let key = principal(&api).await;
     let refused = key.reserve(5).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::QuotaExceeded);
     assert_eq!(refused.violated_limits().collect::<Vec<_>>(), ["daily"]);
     assert_eq!(refused.retry_after(), Some(Duration::from_hours(16)));
-    let never = key.reserve(11).await.unwrap_err();
-    assert_eq!((never.violated_limits().collect::<Vec<_>>(), never.retry_after()), (vec!["burst", "daily"], None));
-    assert_eq!(left(&api, &limits, LIVE).await, [9, 4]);
+    // The request itself costs 1.
+    for (cost, expected) in [(6, vec!["daily"]), (10, vec!["burst", "daily"])] {
+        let never = key.reserve(cost).await.unwrap_err();
+        assert_eq!((never.violated_limits().collect::<Vec<_>>(), never.retry_after()), (expected, None));
+    }
+    assert_eq!(left(&api, &limits, LIVE).await, [8, 4]);
     key.reserve(4).await.unwrap().cancel();
     key.reserve(0).await.unwrap().settle(5);
-    assert_eq!(left(&api, &limits, LIVE).await, [9, 4]);
+    assert_eq!(left(&api, &limits, LIVE).await, [8, 4]);
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ async fn a_record_replaces_the_number_of_a_limit_or_removes_the_limit() {
         ("many_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", Some(7), 7),
         ("none_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", Some(0), 0),
         ("free_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", None, 1000),
-        ("wild_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", Some(u64::MAX), 0),
+        // More than any limit can have.
+        ("wild_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", Some(u64::MAX), 1000),
     ];
     for limit in [daily(3), Limit::rate("daily", Rate::per(3, Duration::from_hours(24)))] {
         let (api, _) = planned(free([limit]));
