@@ -104,10 +104,10 @@ impl Charged {
     /// Returns what the body of the response holds.
     #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     pub(super) fn held(&self) -> Held {
-        Held {
-            #[cfg(feature = "limits")]
-            _permit: self.taken.as_ref().and_then(|taken| taken.permit().cloned()),
-        }
+        #[cfg(feature = "limits")]
+        return self.taken.as_ref()?.permit()?.held();
+        #[cfg(not(feature = "limits"))]
+        None
     }
 }
 
