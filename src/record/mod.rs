@@ -24,7 +24,7 @@ pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
 #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
 pub(crate) use limit_number::LimitNumber;
-#[cfg(feature = "serde")]
+#[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite", feature = "static-files"))]
 pub(crate) use limiting::UNLIMITED;
 pub(crate) use limiting::{LimitNumbers, Limiting, are_limit_numbers, is_limit_name};
 #[cfg(feature = "admin-api")]
