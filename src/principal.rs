@@ -42,8 +42,8 @@ pub struct Principal {
 #[derive(Clone, Default)]
 struct PrincipalLimits {
     limiter: Option<crate::record::Generation>,
-    /// Never read: it is free when the last clone is dropped.
-    _permit: Option<crate::limit::Permit>,
+    /// Never read: they are free when the last clone is dropped.
+    permits: Vec<crate::limit::Permit>,
 }
 
 impl Principal {
@@ -158,8 +158,14 @@ impl Principal {
 
     /// Sets which limits have admitted the request.
     #[cfg(feature = "limits")]
-    pub(crate) fn limited_by(&mut self, limiter: crate::record::Generation, permit: Option<crate::limit::Permit>) {
-        self.limits = PrincipalLimits { limiter: Some(limiter), _permit: permit };
+    pub(crate) fn limited_by(&mut self, limiter: crate::record::Generation) {
+        self.limits.limiter = Some(limiter);
+    }
+
+    /// Holds places in limits on requests at the same time.
+    #[cfg(feature = "limits")]
+    pub(crate) fn hold(&mut self, permit: crate::limit::Permit) {
+        self.limits.permits.push(permit);
     }
 
     #[cfg(feature = "limits")]

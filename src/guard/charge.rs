@@ -76,11 +76,15 @@ impl OwnedCharge {
 impl Charge<'_> {
     /// Takes the charge from the limits of the principal, from all or from none.
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unnecessary_wraps, clippy::unused_self))]
-    pub(super) fn take(&self, extensions: &Extensions) -> Result<Charged, Rejection> {
+    pub(super) fn take(&self, extensions: &mut Extensions) -> Result<Charged, Rejection> {
         #[cfg(feature = "limits")]
-        if let Some(principal) = extensions.get::<Principal>().filter(|_| !self.is_none()) {
+        if let Some(principal) = extensions.get_mut::<Principal>().filter(|_| !self.is_none()) {
             let route = RouteCharge { cost: self.cost.unwrap_or(1), limits: &self.limits };
-            return Ok(Charged { taken: principal.take_for_route(route)? });
+            let taken = principal.take_for_route(route)?;
+            if let Some(permit) = taken.as_ref().and_then(Taken::permit) {
+                principal.hold(permit.clone());
+            }
+            return Ok(Charged { taken });
         }
         Ok(Charged::default())
     }
@@ -112,8 +116,9 @@ impl Require {
     /// Sets what a request costs that this guard accepts, in every limit of its key. The default is
     /// 1. The layer charges the first 1, and the guard the rest.
     ///
-    /// If several guards accept a request, the largest cost counts. A cost above a burst or a quota
-    /// can never pass: [`Limits::checked`] finds it.
+    /// If several parts of one guard accept a request, the largest cost counts. Guards in services
+    /// inside each other each add their cost. A cost above a burst or a quota can never pass:
+    /// [`Limits::checked`] finds it. Inside a layer without limits, every request gets 500.
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -142,12 +147,21 @@ impl Require {
         self
     }
 
-    /// Calls `each` with every charge of this guard, and of the guards in it.
-    fn each_charge<'g>(&'g self, each: &mut impl FnMut(&'g GuardCharge)) {
-        each(&self.charge);
-        for guard in self.check.guards() {
-            guard.each_charge(each);
+    /// Calls `each` with every charge of this guard and of the guards in it, and with the largest
+    /// cost that a request with this charge may have. `others` is that of the guards around it.
+    fn each_charge<'g>(&'g self, others: Option<u32>, each: &mut impl FnMut(&'g GuardCharge, Option<u32>)) {
+        each(&self.charge, others.max(self.most_cost()));
+        let (others, guards) = (others.max(self.charge.cost), self.check.guards());
+        for (place, guard) in guards.iter().enumerate() {
+            let beside = guards.iter().enumerate().filter(|(other, _)| self.check.needs_all() && *other != place);
+            let beside = beside.filter_map(|(_, other)| other.most_cost()).max();
+            guard.each_charge(others.max(beside), each);
         }
+    }
+
+    fn most_cost(&self) -> Option<u32> {
+        let inner = self.check.guards().into_iter().filter_map(Self::most_cost).max();
+        self.charge.cost.max(inner)
     }
 }
 
@@ -175,9 +189,10 @@ impl Limits {
     /// [for routes](crate::limit::Limit::for_routes).
     pub fn checked(&self, guard: Require) -> Result<Require, ConfigError> {
         let mut charges = Vec::new();
-        guard.each_charge(&mut |charge| charges.push(charge));
-        for charge in charges {
-            self.limiter().check_charge(charge.cost, charge.limits.iter().map(|name| &**name))?;
+        guard.each_charge(None, &mut |charge, cost| charges.push((charge, cost)));
+        for (charge, cost) in charges {
+            let cost = if charge.cost == Some(0) { Some(0) } else { cost };
+            self.limiter().check_charge(cost, charge.limits.iter().map(|name| &**name))?;
         }
         Ok(guard)
     }

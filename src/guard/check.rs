@@ -107,6 +107,12 @@ impl Check {
         }
     }
 
+    /// Returns whether all of its guards have to accept a request.
+    #[cfg(feature = "limits")]
+    pub(super) fn needs_all(&self) -> bool {
+        matches!(self, Self::All(_))
+    }
+
     pub(super) fn shape(&self, method: &Method) -> Shape<'_> {
         match self {
             Self::Permission { resource, action } => Shape::Permission { resource, action: Some(action.clone()) },

@@ -50,8 +50,9 @@ impl Authenticator {
     pub(super) fn charge(&self, principal: &mut Principal, admitted: &mut Option<Admitted>) -> Result<(), Rejection> {
         let Some(limits) = &self.limits else { return Ok(()) };
         let charged = limits.limiter().admit(principal.record(), clock::take_noted(), admitted);
-        if let Some(admitted) = admitted {
-            principal.limited_by(limits.limiter().id(), admitted.permit().cloned());
+        principal.limited_by(limits.limiter().id());
+        if let Some(permit) = admitted.as_ref().and_then(Admitted::permit) {
+            principal.hold(permit.clone());
         }
         charged.map_err(|rejection| principal.complete(rejection))
     }
@@ -59,9 +60,13 @@ impl Authenticator {
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
     /// it.
     #[cold]
-    pub(super) fn give_back(&self, admitted: &Admitted, rejection: &Rejection) {
+    pub(super) fn give_back(&self, admitted: &Admitted, rejection: &mut Rejection) {
         if let Some(limits) = &self.limits {
-            limits.limiter().give_back(admitted, rejection.record(), rejection.reason().is_of_limit());
+            let is_of_limit = rejection.reason().is_of_limit();
+            let longer = limits.limiter().give_back(admitted, rejection.record(), is_of_limit);
+            if is_of_limit {
+                rejection.delay(longer);
+            }
         }
     }
 }

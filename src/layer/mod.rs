@@ -174,7 +174,8 @@ impl ApiKeyLayer {
     }
 
     /// Authenticates a request without waiting, for example in an interceptor that is not async.
-    /// Returns `None` if the store, or a check after verification, has to wait.
+    /// Returns `None` if the store, or a check after verification, has to wait. Then no limit of the
+    /// key is charged.
     ///
     /// ```
     /// # use http::Request;
@@ -194,7 +195,10 @@ impl ApiKeyLayer {
     pub fn try_authenticate<B>(&self, request: &Request<B>) -> Option<Result<Principal, Rejection>> {
         match self.authenticator.authenticate(request) {
             Authentication::Done(result) => Some(result),
-            Authentication::Pending(_) => None,
+            Authentication::Pending(pending) => {
+                self.authenticator.give_up(&pending);
+                None
+            }
         }
     }
 

@@ -129,6 +129,17 @@ impl Authenticator {
         }
     }
 
+    /// Gives back what the limits were charged for a request that would have to wait.
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
+    pub(super) fn give_up(&self, pending: &PendingAuthentication) {
+        #[cfg(feature = "limits")]
+        if let (Step::AfterVerify(Checked { accepted, admitted: Some(admitted), .. }), Some(limits)) =
+            (&pending.step, &self.limits)
+        {
+            limits.limiter().give_back(admitted, Some(accepted.principal.record()), true);
+        }
+    }
+
     /// Charges the limits of the key, then runs the checks after verification.
     fn after_verify(
         &self,
@@ -194,13 +205,13 @@ impl Authenticator {
     fn report_held(
         &self,
         checked: &Checked,
-        rejection: Rejection,
+        #[cfg_attr(not(feature = "limits"), expect(unused_mut))] mut rejection: Rejection,
         store_time: Option<Duration>,
         observation: Observation,
     ) -> Result<Principal, Rejection> {
         #[cfg(feature = "limits")]
         if let Some(admitted) = &checked.admitted {
-            self.give_back(admitted, &rejection);
+            self.give_back(admitted, &mut rejection);
         }
         let Accepted { principal, outdated } = &checked.accepted;
         let rejection = rejection.of_accepted(principal.interned_scheme());

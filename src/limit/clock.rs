@@ -69,9 +69,10 @@ impl LimitClock {
 impl SystemClock {
     /// Returns the seconds since 1970.
     fn wall(&self, monotonic: u64) -> u64 {
-        if monotonic >= self.read_again.load(Ordering::Relaxed) {
+        if monotonic >= self.read_again.load(Ordering::Acquire) {
             self.ahead.store(since_epoch(&Clock::system()).wrapping_sub(monotonic), Ordering::Relaxed);
-            self.read_again.store(monotonic.saturating_add(VALID), Ordering::Relaxed);
+            // A thread that sees this also sees the difference.
+            self.read_again.store(monotonic.saturating_add(VALID), Ordering::Release);
         }
         monotonic.wrapping_add(self.ahead.load(Ordering::Relaxed)) / SECOND
     }

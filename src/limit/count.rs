@@ -57,6 +57,18 @@ impl Count {
         }
     }
 
+    /// Changes the state, if it is still the old one.
+    #[inline]
+    fn replace(&self, old: u64, new: u64) -> bool {
+        self.state.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Returns whether this thread has charged the count last.
+    #[inline]
+    fn is_of(&self, thread: u64) -> bool {
+        self.thread.load(Ordering::Relaxed) == thread
+    }
+
     /// Notes that this thread charges the count. Returns whether another one has charged it before.
     #[inline]
     pub(super) fn charged_by(&self, thread: u64) -> bool {
@@ -79,17 +91,44 @@ impl Charge<'_> {
         self.rule.admit(state, now, self.cost, self.whole)
     }
 
-    /// Takes back the charge that has changed the state to `charged`.
-    fn undo(&self, charged: u64, now: Now) {
-        self.count.set(|state| self.rule.give_back(state, charged, now, self.cost));
+    /// Takes back the charge with this receipt.
+    fn undo(&self, receipt: u64, read: impl Fn() -> Now) {
+        self.count.set(|state| self.rule.give_back(state, receipt, read(), self.cost));
     }
 
-    /// Charges the count. Returns its state after it.
+    /// Charges the count. Returns the receipt: what a give-back has to know of the charge.
     #[inline]
     pub(super) fn charge(&self, now: Now) -> Result<u64, Full> {
         match (self.lane, self.rule) {
             (Some((lane, thread)), Rule::Rate(rate)) => lane.charge(self.count, thread, rate, now.monotonic),
-            _ => self.count.change(|state| self.admit(state, now)),
+            _ => {
+                let charged = self.count.change(|state| self.admit(state, now))?;
+                Ok(self.rule.receipt(charged, now, self.cost))
+            }
+        }
+    }
+
+    /// Returns the state of the count, and that after the charge. Returns `None` if a lane may have
+    /// to take part.
+    #[inline]
+    fn plan(&self, now: Now) -> Result<Option<[u64; 2]>, Full> {
+        if self.lane.is_some_and(|(lane, _)| lane.has_one(now.monotonic)) {
+            return Ok(None);
+        }
+        let state = self.count.state();
+        let charged = self.admit(state, now)?;
+        let is_alone = self.lane.is_none_or(|(_, thread)| self.count.is_of(thread));
+        Ok(is_alone.then_some([state, charged]))
+    }
+
+    /// Charges the count as planned, unless it has changed meanwhile. Returns the receipt.
+    #[inline]
+    fn make(&self, planned: Option<[u64; 2]>, now: Now) -> Result<u64, Full> {
+        match planned {
+            Some([state, charged]) if self.count.replace(state, charged) => {
+                Ok(self.rule.receipt(charged, now, self.cost))
+            }
+            _ => self.charge(now),
         }
     }
 
@@ -102,26 +141,32 @@ impl Charge<'_> {
     }
 }
 
-/// Charges all of the counts, or none. Returns whether it has charged them, and writes their states
-/// into `charged`. `later` reads the time again: a part of a charge that is undone may be over by
-/// then.
+/// How many counts a request is charged to at most.
+pub(super) const MOST_CHARGES: usize = 8;
+
+/// Charges all of the counts, or none. Returns whether it has charged them, and writes their
+/// receipts into `receipts`. `read` reads the time again: a part of a charge that is undone may be
+/// over by then.
 #[inline]
 pub(super) fn take<'c>(
     charges: impl Iterator<Item = Charge<'c>> + Clone,
     now: Now,
-    charged: &mut [u64],
-    later: impl Fn() -> Now,
+    receipts: &mut [u64],
+    read: impl Fn() -> Now,
 ) -> bool {
-    if charges.clone().any(|charge| charge.full(now).is_some()) {
-        return false;
+    let mut planned = [None; MOST_CHARGES];
+    for (charge, planned) in charges.clone().zip(&mut planned) {
+        match charge.plan(now) {
+            Ok(change) => *planned = change,
+            Err(_) => return false,
+        }
     }
-    for (number, charge) in charges.clone().enumerate() {
-        match charge.charge(now) {
-            Ok(state) => charged[number] = state,
+    for (number, (charge, planned)) in charges.clone().zip(planned).enumerate() {
+        match charge.make(planned, now) {
+            Ok(receipt) => receipts[number] = receipt,
             Err(_) => {
-                let now = later();
-                for (charge, charged) in charges.take(number).zip(charged.iter()) {
-                    charge.undo(*charged, now);
+                for (charge, receipt) in charges.take(number).zip(receipts.iter()) {
+                    charge.undo(*receipt, &read);
                 }
                 return false;
             }

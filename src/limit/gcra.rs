@@ -43,7 +43,7 @@ impl Gcra {
         if count == 0 || burst == 0 {
             return Some(Self { increment: LONGEST, tolerance: 0 });
         }
-        let increment = period.div_ceil(count);
+        let increment = period.div_ceil(count).max(1);
         let tolerance = increment.checked_mul(burst).filter(|tolerance| *tolerance <= LONGEST)?;
         Some(Self { increment, tolerance })
     }
@@ -67,10 +67,11 @@ impl Gcra {
     }
 
     /// Returns the state after a thread has taken this many requests at once, which it uses within
-    /// [`LENT`]. Returns `None` if they do not all pass.
+    /// [`LENT`]. Returns `None` if that would take more than half of the burst: what nobody uses is
+    /// lost, and a caller who is near its limit must lose nothing.
     pub(super) fn lend(self, state: u64, now: u64, requests: u64) -> Option<u64> {
         let charged = self.after(parts(state).0, now, requests);
-        (charged - now <= self.tolerance.checked_sub(LENT)?).then_some(charged | IS_LENT)
+        (charged - now <= self.tolerance / 2).then_some(charged | IS_LENT)
     }
 
     /// Returns how many requests a thread takes at once at most: so few that several threads leave
@@ -87,26 +88,32 @@ impl Gcra {
         self.after(full_at, now, cost).min(most) | lent
     }
 
-    /// Returns the state after `cost` of a charge is given back. The charge has changed the state to
-    /// `charged`.
-    ///
-    /// If others were charged since, only the part that is still ahead of now is given back: the
-    /// time before that is over for them too. So nobody gets more than without the charge.
-    pub(super) fn give_back(self, state: u64, charged: u64, now: u64, cost: u64) -> u64 {
-        let ((full_at, lent), (charged, _)) = (parts(state), parts(charged));
-        let time = self.increment.saturating_mul(cost);
-        let ahead = if full_at == charged { time } else { time.min(charged.saturating_sub(now)) };
-        full_at.saturating_sub(ahead) | lent
+    /// Returns when time has filled up a charge of `cost` at `now`.
+    #[inline]
+    pub(super) fn over_at(self, now: u64, cost: u64) -> u64 {
+        now.saturating_add(self.increment.saturating_mul(cost))
     }
 
-    /// Returns the state after a charge of 1 is given back, which was made at `at`. What has filled
-    /// up since is not given back.
-    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> u64 {
+    /// Returns the state after `cost` of a charge is given back, except what time has filled up
+    /// since. `over_at` is that of the charge.
+    ///
+    /// So no caller gets more than without the charge, whatever else is charged and given back. The
+    /// state is ahead of a state without the charges that are still to be given back. Time shortens
+    /// this lead only while the other state is full, and then it shortens each of them as well.
+    pub(super) fn give_back(self, state: u64, over_at: u64, now: u64, cost: u64) -> u64 {
         let (full_at, lent) = parts(state);
+        let time = self.increment.saturating_mul(cost).min(over_at.saturating_sub(now));
+        full_at.saturating_sub(time) | lent
+    }
+
+    /// Returns the state after a charge of 1 is given back, which was made at `at`, and how much of
+    /// it time has filled up since: that part is not given back.
+    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> (u64, u64) {
         // A lane may have taken it before.
-        let at = if lent > 0 { at.saturating_sub(LENT) } else { at };
-        let ahead = at.saturating_add(self.increment).saturating_sub(now).min(self.increment);
-        full_at.saturating_sub(ahead) | lent
+        let taken_at = if parts(state).1 > 0 { at.saturating_sub(LENT) } else { at };
+        let over_at = self.over_at(taken_at, 1);
+        let missing = self.increment.saturating_sub(over_at.saturating_sub(now));
+        (self.give_back(state, over_at, now, 1), missing)
     }
 
     /// Returns how many requests of cost 1 pass now.

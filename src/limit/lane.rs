@@ -24,7 +24,7 @@ pub(super) struct Lane {
 
 const LEFT: u64 = 0xff;
 
-/// The state of a charge that a lane has paid: nothing of it is given back.
+/// The receipt of a charge that a lane has paid: nothing of it is given back.
 pub(super) const PAID: u64 = 0;
 
 impl Lane {
@@ -38,8 +38,8 @@ impl Lane {
         has_one(self.held.load(Ordering::Relaxed), now)
     }
 
-    /// Charges one request to the lane, or else to the count. Returns the state of the count after
-    /// it, or [`PAID`]. `thread` is the number of this thread.
+    /// Charges one request to the lane, or else to the count. Returns its receipt. `thread` is the
+    /// number of this thread.
     #[inline]
     pub(super) fn charge(&self, count: &Count, thread: u64, rate: Gcra, now: u64) -> Result<u64, Full> {
         let held = self.held.load(Ordering::Relaxed);
@@ -47,25 +47,26 @@ impl Lane {
             return Ok(PAID);
         }
         let is_shared = count.charged_by(thread);
-        if is_shared && let Some(state) = self.take(count, rate, now, held) {
-            return Ok(state);
+        if !(is_shared && self.take(count, rate, now, held)) {
+            count.change(|state| rate.admit(state, now, 1, 1))?;
         }
-        count.change(|state| rate.admit(state, now, 1, 1))
+        Ok(rate.over_at(now, 1))
     }
 
-    /// Takes several requests at once, if this thread has used up what it took before.
+    /// Takes several requests at once, if this thread has used up what it took before. Returns
+    /// whether it has taken any: one of them is for the present request.
     #[cold]
-    fn take(&self, count: &Count, rate: Gcra, now: u64, held: u64) -> Option<u64> {
+    fn take(&self, count: &Count, rate: Gcra, now: u64, held: u64) -> bool {
         let was_used_up = now < held & !LEFT;
         let next = if was_used_up { 2 * self.taken.load(Ordering::Relaxed) } else { 1 };
         let requests = next.min(rate.most_lent());
-        let state = match requests {
-            0 | 1 => None,
-            _ => Some(count.change(|state| rate.lend(state, now, requests).ok_or(())).ok()?),
-        };
+        let takes = requests > 1;
+        if takes && count.change(|state| rate.lend(state, now, requests).ok_or(())).is_err() {
+            return false;
+        }
         self.taken.store(requests, Ordering::Relaxed);
         self.replace(held, now.saturating_add(LENT) & !LEFT | requests.saturating_sub(1));
-        state
+        takes
     }
 
     /// Replaces what the lane holds, unless another thread has changed it: then what this one has

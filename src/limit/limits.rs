@@ -132,7 +132,7 @@ impl LimitsBuilder {
 fn check(plan: &str, limits: &[Limit]) -> Result<(), ConfigError> {
     for (place, limit) in limits.iter().enumerate() {
         let wrong = |why: &str| ConfigError::Limit(format!("{plan}: {}", limit.name), why.to_owned());
-        limit.rule(None).map_err(wrong)?;
+        limit.rule().map_err(wrong)?;
         let is_name = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
         if limit.name.is_empty() || limit.name.len() > 64 || !limit.name.bytes().all(is_name) {
             return Err(wrong("a name has 1 to 64 visible characters of ASCII or spaces, without \" and \\"));

@@ -1,10 +1,7 @@
 //! What a handler may do with the limits of its caller.
 
 use super::{
-    limiter::{RouteCharge, with_metered},
-    remaining::Remaining,
-    reservation::Reservation,
-    taken::Taken,
+    limiter::RouteCharge, registry::with_metered, remaining::Remaining, reservation::Reservation, taken::Taken,
 };
 use crate::{principal::Principal, rejection::Rejection};
 
@@ -48,7 +45,9 @@ impl Principal {
     }
 
     /// Takes `cost` more requests from the rates and the quotas that count every request, before the
-    /// work is done: from all or from none. A reservation that is dropped is spent.
+    /// work is done: from all or from none. A reservation that is dropped is spent, also if the
+    /// handler then returns a rejection: [cancel](Reservation::cancel) it before. Reserve first and
+    /// work after it, so that a caller without anything left causes no work.
     ///
     /// ```
     /// use tower_api_key::{Principal, Rejection};
@@ -64,21 +63,30 @@ impl Principal {
     /// # Errors
     ///
     /// Returns a [`Rejection`] with 429 that names the limits that are full. Return it from the
-    /// handler: the layer renders it, and the request spends nothing.
+    /// handler: the layer renders it, and the request is charged nothing. It has no `Retry-After` if
+    /// `cost`, with the 1 that the layer charges, is above a burst or a quota.
     pub async fn reserve(&self, cost: u32) -> Result<Reservation, Rejection> {
         let Some(id) = self.limiter() else { return Ok(Reservation::of(None)) };
         let (cost, record) = (u64::from(cost), self.record());
         let taken = with_metered(id, record, |limiter, metered| {
             let limits = metered.of_requests.iter().filter(|limit| !limit.is_concurrency());
-            limiter.take(metered, limits.map(|limit| (limit, cost, cost)))
+            limiter.take(metered, limits.map(|limit| (limit, cost, cost + 1)))
         });
         taken.transpose().map(Reservation::of).map_err(|rejection| self.complete(rejection))
     }
 
     /// Charges what a guard adds.
     pub(crate) fn take_for_route(&self, route: RouteCharge<'_>) -> Result<Option<Taken>, Rejection> {
-        let Some(id) = self.limiter() else { return Ok(None) };
-        let taken = with_metered(id, self.record(), |limiter, metered| limiter.take_for_route(metered, route));
-        taken.transpose().map_err(|rejection| self.complete(rejection))
+        let Some(id) = self.limiter() else {
+            let why =
+                "a guard has a cost or names a limit, but the layer around it has no limits: its requests get 500";
+            return Err(self.complete(Rejection::broken(why)));
+        };
+        let taken =
+            with_metered(id, self.record(), |limiter, metered| limiter.take_for_route(metered, route).map(Some));
+        // A key without limits is not charged, but a limit that does not exist is a mistake for it too.
+        let unlimited =
+            || super::registry::find(id).map_or(Ok(()), |limiter| limiter.check_route(route)).map(|()| None);
+        taken.unwrap_or_else(unlimited).map_err(|rejection| self.complete(rejection))
     }
 }

@@ -73,24 +73,34 @@ impl Rule {
         }
     }
 
-    /// Returns the state after `cost` of a charge is given back. The charge has changed the state to
-    /// `charged`.
-    pub(super) fn give_back(self, state: u64, charged: u64, now: Now, cost: u64) -> u64 {
+    /// Returns what [`give_back`](Self::give_back) has to know of a charge that has changed the state
+    /// to `charged`.
+    #[inline]
+    pub(super) fn receipt(self, charged: u64, now: Now, cost: u64) -> u64 {
         match self {
-            Self::Rate(rate) => rate.give_back(state, charged, now.monotonic, cost),
+            Self::Rate(rate) => rate.over_at(now.monotonic, cost),
+            Self::Quota { .. } | Self::Concurrency { .. } => charged,
+        }
+    }
+
+    /// Returns the state after `cost` of a charge is given back. Read the time after the state.
+    pub(super) fn give_back(self, state: u64, receipt: u64, now: Now, cost: u64) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.give_back(state, receipt, now.monotonic, cost),
             // In a later period the charge is over.
-            Self::Quota { .. } if unpack(state).0 == unpack(charged).0 => state - cost.min(unpack(state).1),
+            Self::Quota { .. } if unpack(state).0 == unpack(receipt).0 => state - cost.min(unpack(state).1),
             Self::Quota { .. } => state,
             Self::Concurrency { .. } => state.saturating_sub(1),
         }
     }
 
-    /// Returns the state after a charge of 1 is given back, which was made at `at`.
-    pub(super) fn give_back_one(self, state: u64, at: Now, now: Now) -> u64 {
+    /// Returns the state after a charge of 1 is given back, which was made at `at`, and the
+    /// nanoseconds of it that time has filled up since.
+    pub(super) fn give_back_one(self, state: u64, at: Now, now: Now) -> (u64, u64) {
         match self {
             Self::Rate(rate) => rate.give_back_one(state, at.monotonic, now.monotonic),
-            Self::Quota { period, .. } => self.give_back(state, pack(period.end(day(at)), 0), now, 1),
-            Self::Concurrency { .. } => state,
+            Self::Quota { period, .. } => (self.give_back(state, pack(period.end(day(at)), 0), now, 1), 0),
+            Self::Concurrency { .. } => (state, 0),
         }
     }
 

@@ -22,12 +22,11 @@ struct Charged {
     counted: Arc<Counted>,
     rule: Rule,
     cost: u64,
-    /// The state after the charge.
-    state: u64,
+    receipt: u64,
 }
 
 impl Taken {
-    /// Keeps the charges of these limits, with the states after them.
+    /// Keeps the charges of these limits, with their receipts.
     pub(super) fn new<'m>(
         limiter: Generation,
         charged: impl Iterator<Item = ((&'m MeteredLimit, u64, u64), u64)> + Clone,
@@ -35,11 +34,11 @@ impl Taken {
         let permit = Permit::of(charged.clone().map(|((limit, ..), _)| limit));
         let charges = charged
             .filter(|((limit, ..), _)| !limit.is_concurrency())
-            .map(|((limit, cost, _), state)| Charged {
+            .map(|((limit, cost, _), receipt)| Charged {
                 counted: Arc::clone(&limit.counted),
                 rule: limit.rule,
                 cost,
-                state,
+                receipt,
             })
             .collect();
         Self { limiter, charges, permit }
@@ -57,10 +56,9 @@ impl Taken {
 
     fn give_back_of(&self, part: impl Fn(&Charged) -> u64) {
         let Some(limiter) = registry::find(self.limiter) else { return };
-        let now = limiter.now(true);
         for charged in &self.charges {
-            let (rule, cost) = (charged.rule, part(charged));
-            charged.counted.count.set(|state| rule.give_back(state, charged.state, now, cost));
+            let (rule, receipt, cost) = (charged.rule, charged.receipt, part(charged));
+            charged.counted.count.set(|state| rule.give_back(state, receipt, limiter.now(false), cost));
         }
     }
 

@@ -14,6 +14,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 /// Text of the pieces that forwarding headers consist of.
 fn text() -> impl Strategy<Value = String> {
     let pieces = [
+        "a,for=192.0.2.66;x=",
         "for=",
         "FOR=",
         "10.0.0.2",
