@@ -104,10 +104,10 @@ impl Charged {
     /// Returns what the body of the response holds.
     #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     pub(super) fn held(&self) -> Held {
-        Held {
-            #[cfg(feature = "limits")]
-            _permit: self.taken.as_ref().and_then(|taken| taken.permit().cloned()),
-        }
+        #[cfg(feature = "limits")]
+        return self.taken.as_ref()?.permit()?.held();
+        #[cfg(not(feature = "limits"))]
+        None
     }
 }
 
@@ -184,9 +184,9 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// Returns [`ConfigError::Limit`] for a cost of 0, for a cost above a burst or a quota, since no
-    /// such request can pass, and for the name of a limit that no plan lists
-    /// [for routes](crate::limit::Limit::for_routes).
+    /// Returns [`ConfigError::Limit`] for a cost of 0, for a cost above a burst or a quota, since
+    /// no such request can pass, and for the name of a limit that no plan lists [for
+    /// routes](crate::limit::Limit::for_routes).
     pub fn checked(&self, guard: Require) -> Result<Require, ConfigError> {
         let mut charges = Vec::new();
         guard.each_charge(None, &mut |charge, cost| charges.push((charge, cost)));

@@ -14,8 +14,8 @@ impl ApiKeyLayerBuilder {
     ///
     /// The layer charges every request with an accepted key 1 in each limit of its plan, or rejects
     /// it with 429 and charges nothing. A skipped path and a passed preflight are not charged. If a
-    /// guard, a check or a handler returns a [`Rejection`], its quotas get the request back, and its
-    /// rates do not. A key with an unknown plan gets 500.
+    /// guard, a check or a handler returns a [`Rejection`], its quotas get the request back, and
+    /// its rates do not. A key with an unknown plan gets 500.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, limit::{Limit, Limits, Plans, Rate}, store::MemoryStore};

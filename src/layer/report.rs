@@ -166,11 +166,12 @@ impl Report {
     }
 
     /// Returns what the body of the response holds.
+    #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     fn held(&self) -> Held {
-        Held {
-            #[cfg(feature = "limits")]
-            _permit: self.actions.admitted.as_ref().and_then(|admitted| admitted.permit().cloned()),
-        }
+        #[cfg(feature = "limits")]
+        return self.actions.admitted.as_ref()?.permit()?.held();
+        #[cfg(not(feature = "limits"))]
+        None
     }
 
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]

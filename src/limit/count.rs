@@ -2,8 +2,8 @@
 //!
 //! A request first reads all of its counts. It is rejected if one of them is full, and has then
 //! changed nothing. Otherwise it charges one after the other, each by compare-and-swap. If a count
-//! has become full meanwhile, it undoes its earlier charges. So no count ever exceeds its limit, and
-//! a rejected request leaves no charge behind.
+//! has become full meanwhile, it undoes its earlier charges. So no count ever exceeds its limit,
+//! and a rejected request leaves no charge behind.
 //!
 //! This file takes its atomics from its parent module: `tests/behaviour/limits/interleavings.rs`
 //! replaces them with loom's.

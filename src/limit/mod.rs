@@ -1,8 +1,8 @@
 //! Limits: how much a key may ask for.
 //!
 //! A [plan](Plans) is a named list of limits, and the record of a key names its plan. There are
-//! three kinds of limits. A [`Rate`] protects the service: so many requests in a time, with a burst.
-//! A [`Quota`] is an allowance: so many requests in a day, week or month of the calendar.
+//! three kinds of limits. A [`Rate`] protects the service: so many requests in a time, with a
+//! burst. A [`Quota`] is an allowance: so many requests in a day, week or month of the calendar.
 //! [`Limit::concurrency`] bounds the requests at the same time.
 
 mod calendar;

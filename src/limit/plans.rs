@@ -38,7 +38,7 @@ pub struct Plans {
 /// One limit of a plan.
 ///
 /// Its name is sent to clients, and identifies its count: a limit of the same name in another plan
-/// goes on with the same count, unless it is a rate with other numbers.
+/// has the same count, unless it is a rate with other numbers.
 #[derive(Clone, Debug)]
 #[must_use = "a limit does nothing until it is part of a plan"]
 pub struct Limit {

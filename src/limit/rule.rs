@@ -73,8 +73,8 @@ impl Rule {
         }
     }
 
-    /// Returns what [`give_back`](Self::give_back) has to know of a charge that has changed the state
-    /// to `charged`.
+    /// Returns what [`give_back`](Self::give_back) has to know of a charge that has changed the
+    /// state to `charged`.
     #[inline]
     pub(super) fn receipt(self, charged: u64, now: Now, cost: u64) -> u64 {
         match self {

@@ -19,6 +19,7 @@ pub(crate) struct Limiting {
 pub(crate) type LimitNumbers = BTreeMap<Box<str>, Option<u64>>;
 
 /// The number of a limit that the key does not have, as JSON and TOML show it.
+#[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite", feature = "static-files"))]
 pub(crate) const UNLIMITED: &str = "unlimited";
 
 /// The longest name of a plan or a limit, in characters.

@@ -1,10 +1,10 @@
 //! Tests the bound of a rate over random requests through a layer, with a clock that also stops and is
 //! set back, and with reservations of which a part is given back later.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{free, limits_of};
-use crate::support::{LIVE, TestClock, bearer, t0};
+use crate::support::{LIVE, TestClock, bearer};
 use futures_util::FutureExt;
 use proptest::{collection::vec, prelude::*};
 use tower_api_key::{
@@ -57,16 +57,15 @@ proptest! {
         let clock = TestClock::new();
         let rate = Rate::per(count, Duration::from_nanos(period)).burst(burst);
         let layer = layer(&clock, [Limit::rate("rate", rate), Limit::quota("quota", Quota::per_day(1_000_000))]);
-        let (mut latest, mut admitted) = (t0(), Admitted::default());
+        // The latest time that the limits have read.
+        let (mut latest, mut admitted) = (SystemTime::UNIX_EPOCH, Admitted::default());
         let mut open: Vec<(usize, Reservation, u32)> = Vec::new();
         for (number, (forward, back, cost, spent, steps)) in steps.into_iter().enumerate() {
             clock.set(clock.get() + Duration::from_nanos(forward) - Duration::from_nanos(back));
             latest = latest.max(clock.get());
-            let (ended, still) = open.into_iter().partition(|(until, ..)| *until <= number);
-            open = still;
-            let ended: Vec<_> = ended;
+            let ended: Vec<_> = open.extract_if(.., |(until, ..)| *until <= number).collect();
             ended.into_iter().for_each(|(_, reserved, spent)| reserved.settle(spent));
-            let at = latest.duration_since(t0()).unwrap().as_nanos();
+            let at = latest.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
             if let Ok(key) = layer.try_authenticate(&bearer(LIVE)).unwrap() {
                 admitted.0.push((at, 1));
                 if let Ok(reserved) = key.reserve(cost).now_or_never().unwrap() {
