@@ -203,16 +203,16 @@ mod tests {
             let (policy, left) = (items(policy.as_ref()), items(left.as_ref()));
             prop_assert_eq!(policy.len(), limits.len());
             for (item, (name, quota, window, is_concurrency, ..)) in policy.iter().zip(&limits) {
-                prop_assert_eq!(item.bare_item.as_string().map(|name| name.as_str()), Some(name.as_str()));
+                prop_assert_eq!(item.bare_item.as_string().map(sfv::StringRef::as_str), Some(name.as_str()));
                 prop_assert_eq!(integer(item, "q"), Some((*quota).min(LARGEST)));
                 prop_assert_eq!(integer(item, "w"), window.map(|window| whole_seconds(window).clamp(1, LARGEST)));
-                let unit = item.params.get("qu").and_then(BareItem::as_string).map(|unit| unit.as_str());
+                let unit = item.params.get("qu").and_then(BareItem::as_string).map(sfv::StringRef::as_str);
                 prop_assert_eq!(unit, is_concurrency.then_some("concurrent-requests"));
             }
             let shown: Vec<_> = limits.iter().filter(|limit| limit.4.is_some()).collect();
             prop_assert_eq!(left.len(), shown.len());
             for (item, (name, .., remaining, more_after)) in left.iter().zip(shown) {
-                prop_assert_eq!(item.bare_item.as_string().map(|name| name.as_str()), Some(name.as_str()));
+                prop_assert_eq!(item.bare_item.as_string().map(sfv::StringRef::as_str), Some(name.as_str()));
                 prop_assert_eq!(integer(item, "r"), remaining.map(|remaining| remaining.min(LARGEST)));
                 prop_assert_eq!(integer(item, "t"), more_after.map(|after| whole_seconds(after).min(LARGEST)));
             }

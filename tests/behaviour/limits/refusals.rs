@@ -224,13 +224,16 @@ async fn a_429_counts_as_limited_and_not_as_a_use() {
     let (api, manager) = Api::managed(|builder| builder);
     let issued = reader(&manager).await;
     let plans = Plans::new().plan("free", [burst()]).default_plan("free");
-    let limits = Limits::in_process(plans).build().unwrap();
+    let clock = api.clock.clone();
+    let limits = Limits::in_process(plans).clock(move || clock.get()).build().unwrap();
     let api = api.layer(|layer| layer.limits(limits)).run();
-    for status in [200, 429, 429] {
+    for (second, status) in [(0, 200), (0, 429), (1, 429)] {
+        api.clock.set(t0() + Duration::from_secs(second));
         assert_eq!(api.call(bearer(text(&issued))).await.status, status);
     }
     manager.flush().await.unwrap();
-    assert_eq!(manager.get(&admin(), id(&issued)).await.unwrap().use_count(), 1);
+    let record = manager.get(&admin(), id(&issued)).await.unwrap();
+    assert_eq!((record.use_count(), record.last_used_at()), (1, Some(t0())));
     let days = UtcDay::from_number(0)..=UtcDay::from(t0());
     let usage = manager.usage(&admin(), id(&issued), days).await.unwrap();
     assert_eq!(usage.iter().map(|day| (day.accepted, day.limited)).collect::<Vec<_>>(), [(1, 2)]);
