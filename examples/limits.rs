@@ -35,7 +35,7 @@ use axum::{
 use serde_json::{Value, json};
 use tower_api_key::{
     ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Principal, Require,
-    limit::{Limit, Limits, Plans, Quota, Rate},
+    limit::{FieldsForm, Limit, Limits, Plans, Quota, Rate, RateLimitFields},
     store::MemoryStore,
 };
 
@@ -71,7 +71,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         )
         .default_plan("free");
     let limits = Limits::in_process(plans).build()?;
-    let auth = ApiKeyLayer::builder(keys).formats([format]).limits(limits.clone()).build()?;
+    let auth = ApiKeyLayer::builder(keys)
+        .formats([format])
+        .limits(limits.clone())
+        .rate_limit_fields(RateLimitFields::Always(FieldsForm::Draft11))
+        .build()?;
     let table = Require::table()
         .route("GET", "/links", ("links", "read"))
         .route("DELETE", "/links", ("links", "delete"))

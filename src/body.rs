@@ -1,7 +1,10 @@
 //! The body of a response: that of the inner service, or that of a rejection.
 
 use std::{
+    fmt::Debug,
+    panic::{RefUnwindSafe, UnwindSafe},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -44,13 +47,9 @@ pin_project! {
     }
 }
 
-/// What a response holds until its body has ended: its places in limits on requests at the same
-/// time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Held {
-    #[cfg(feature = "limits")]
-    pub(crate) _permit: Option<crate::limit::Permit>,
-}
+/// A value that a response holds until its body has ended: its places in limits on requests at the
+/// same time.
+pub(crate) type Held = Option<Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>>;
 
 impl<B> ResponseBody<B> {
     pub(crate) fn inner(body: B, held: Held) -> Self {

@@ -108,8 +108,8 @@ thread_local! {
     static NOTED: std::cell::Cell<Option<Instant>> = const { std::cell::Cell::new(None) };
 }
 
-/// Notes a time that this thread has just read, so that the limits of the same request need not read
-/// it again.
+/// Notes a time that this thread has just read, so that the limits of the same request need not
+/// read it again.
 #[cfg(all(feature = "cache", feature = "limits"))]
 #[inline]
 pub(crate) fn note(now: Instant) {

@@ -76,8 +76,8 @@ pub enum ConfigError {
     /// The header for the principal's id is not a header name, or it carries keys.
     #[error("forward_identity: {0:?} is not a header name, or a scheme reads keys from it: choose another name")]
     ForwardIdentity(String),
-    /// A limit has numbers out of range, or a name that cannot be used. Names the plan and the limit,
-    /// and says what to change.
+    /// A limit has numbers out of range, or a name that cannot be used. Names the plan and the
+    /// limit, and says what to change.
     #[cfg(feature = "limits")]
     #[error("limits: {0}: {1}")]
     Limit(String, String),

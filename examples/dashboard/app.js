@@ -192,7 +192,8 @@ function drawKey(key) {
   find(".own", row).hidden = key.id !== session.key_id;
   put(".owner", key.owner ?? "–");
   put(".type", key.type ? `${key.type} key` : "");
-  put(".permissions", summary(key.permissions));
+  put(".granted", summary(key.permissions));
+  put(".plan", limits(key));
   put(".created", key.created_at ? time(key.created_at, DAY) : "–");
   put(".creator", by(key.created_by));
   put(".used", key.last_used_at ? time(key.last_used_at, MINUTE) : "never");
@@ -220,6 +221,12 @@ const time = (at, format) => make("time", { dateTime: at }, format.format(new Da
 function summary(permissions) {
   const parts = Object.entries(permissions).map(([resource, actions]) => `${resource}: ${actions.join(", ")}`);
   return parts.join(" · ") || "none";
+}
+
+// The numbers are those that differ from the plan. Only the service itself changes them.
+function limits(key) {
+  const numbers = Object.entries(key.limits).map(([name, number]) => `${name}: ${number}`);
+  return [key.plan && `plan ${key.plan}`, ...numbers].filter(Boolean).join(" · ");
 }
 
 function note(key) {

@@ -76,11 +76,15 @@ impl OwnedCharge {
 impl Charge<'_> {
     /// Takes the charge from the limits of the principal, from all or from none.
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unnecessary_wraps, clippy::unused_self))]
-    pub(super) fn take(&self, extensions: &Extensions) -> Result<Charged, Rejection> {
+    pub(super) fn take(&self, extensions: &mut Extensions) -> Result<Charged, Rejection> {
         #[cfg(feature = "limits")]
-        if let Some(principal) = extensions.get::<Principal>().filter(|_| !self.is_none()) {
+        if let Some(principal) = extensions.get_mut::<Principal>().filter(|_| !self.is_none()) {
             let route = RouteCharge { cost: self.cost.unwrap_or(1), limits: &self.limits };
-            return Ok(Charged { taken: principal.take_for_route(route)? });
+            let taken = principal.take_for_route(route)?;
+            if let Some(permit) = taken.as_ref().and_then(Taken::permit) {
+                principal.hold(permit.clone());
+            }
+            return Ok(Charged { taken });
         }
         Ok(Charged::default())
     }
@@ -100,10 +104,10 @@ impl Charged {
     /// Returns what the body of the response holds.
     #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     pub(super) fn held(&self) -> Held {
-        Held {
-            #[cfg(feature = "limits")]
-            _permit: self.taken.as_ref().and_then(|taken| taken.permit().cloned()),
-        }
+        #[cfg(feature = "limits")]
+        return self.taken.as_ref()?.permit()?.held();
+        #[cfg(not(feature = "limits"))]
+        None
     }
 }
 
@@ -112,8 +116,9 @@ impl Require {
     /// Sets what a request costs that this guard accepts, in every limit of its key. The default is
     /// 1. The layer charges the first 1, and the guard the rest.
     ///
-    /// If several guards accept a request, the largest cost counts. A cost above a burst or a quota
-    /// can never pass: [`Limits::checked`] finds it.
+    /// If several parts of one guard accept a request, the largest cost counts. Guards in services
+    /// inside each other each add their cost. A cost above a burst or a quota can never pass:
+    /// [`Limits::checked`] finds it. Inside a layer without limits, every request gets 500.
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -179,9 +184,9 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// Returns [`ConfigError::Limit`] for a cost of 0, for a cost above a burst or a quota, since no
-    /// such request can pass, and for the name of a limit that no plan lists
-    /// [for routes](crate::limit::Limit::for_routes).
+    /// Returns [`ConfigError::Limit`] for a cost of 0, for a cost above a burst or a quota, since
+    /// no such request can pass, and for the name of a limit that no plan lists [for
+    /// routes](crate::limit::Limit::for_routes).
     pub fn checked(&self, guard: Require) -> Result<Require, ConfigError> {
         let mut charges = Vec::new();
         guard.each_charge(None, &mut |charge, cost| charges.push((charge, cost)));

@@ -125,10 +125,10 @@ impl<S: Clone> GuardedService<S> {
     where
         S: Service<Request<B>>,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let (verdict, charge) = self.guard.admit(&parts);
         let verdict = match verdict {
-            Verdict::Pass => charge.take(&parts.extensions),
+            Verdict::Pass => charge.take(&mut parts.extensions),
             Verdict::Reject(rejection) => Err(rejection),
             Verdict::Wait(wait) => {
                 let (inner, charge) = (take_ready(&mut self.inner), charge.to_owned());
@@ -175,8 +175,8 @@ where
             match state.as_mut().project() {
                 StateProjection::Waiting { wait, waiting } => {
                     let result = ready!(wait.as_mut().poll(context));
-                    let Waiting { mut inner, request, charge } = *once(waiting);
-                    let result = result.and_then(|()| charge.as_charge().take(request.extensions()));
+                    let Waiting { mut inner, mut request, charge } = *once(waiting);
+                    let result = result.and_then(|()| charge.as_charge().take(request.extensions_mut()));
                     state.set(match result {
                         Ok(charged) => GuardState::Running { future: inner.call(request), charged },
                         Err(rejection) => GuardState::Refused { rejection: Some(rejection) },

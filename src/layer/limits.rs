@@ -14,8 +14,8 @@ impl ApiKeyLayerBuilder {
     ///
     /// The layer charges every request with an accepted key 1 in each limit of its plan, or rejects
     /// it with 429 and charges nothing. A skipped path and a passed preflight are not charged. If a
-    /// guard, a check or a handler returns a [`Rejection`], its quotas get the request back, and its
-    /// rates do not. A key with an unknown plan gets 500.
+    /// guard, a check or a handler returns a [`Rejection`], its quotas get the request back, and
+    /// its rates do not. A key with an unknown plan gets 500.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, limit::{Limit, Limits, Plans, Rate}, store::MemoryStore};
@@ -60,9 +60,13 @@ impl Authenticator {
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
     /// it.
     #[cold]
-    pub(super) fn give_back(&self, admitted: &Admitted, rejection: &Rejection) {
+    pub(super) fn give_back(&self, admitted: &Admitted, rejection: &mut Rejection) {
         if let Some(limits) = &self.limits {
-            limits.limiter().give_back(admitted, rejection.record(), rejection.reason().is_of_limit());
+            let is_of_limit = rejection.reason().is_of_limit();
+            let longer = limits.limiter().give_back(admitted, rejection.record(), is_of_limit);
+            if is_of_limit {
+                rejection.delay(longer);
+            }
         }
     }
 }

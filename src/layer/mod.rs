@@ -174,8 +174,8 @@ impl ApiKeyLayer {
     }
 
     /// Authenticates a request without waiting, for example in an interceptor that is not async.
-    /// Returns `None` if the store, or a check after verification, has to wait. Then no limit of the
-    /// key is charged.
+    /// Returns `None` if the store, or a check after verification, has to wait. Then no limit of
+    /// the key is charged.
     ///
     /// ```
     /// # use http::Request;

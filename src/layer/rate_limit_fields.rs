@@ -1,4 +1,4 @@
-//! The setting of the fields that tell a caller about its limits.
+//! The setting of the fields with the limits of a caller, and where a response gets them.
 
 use http::HeaderMap;
 

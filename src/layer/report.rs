@@ -70,8 +70,8 @@ impl Report {
     }
 
     /// Rejects the request before the inner service is called.
-    pub(super) fn refuse(mut self, rejection: Rejection) -> Response<Bytes> {
-        self.give_back(&rejection);
+    pub(super) fn refuse(mut self, mut rejection: Rejection) -> Response<Bytes> {
+        self.give_back(&mut rejection);
         let rejection = self.complete(rejection);
         self.note(&rejection);
         let render = self.observation.take_render();
@@ -99,11 +99,11 @@ impl Report {
     /// Renders the rejection of a guard, an extractor or a handler.
     #[cold]
     fn render<B>(&mut self, mut response: Response<B>) -> Response<ResponseBody<B>> {
-        let Some(rejection) = response.extensions_mut().remove::<Rejection>() else {
+        let Some(mut rejection) = response.extensions_mut().remove::<Rejection>() else {
             let held = self.held();
             return response.map(|body| ResponseBody::inner(body, held));
         };
-        self.give_back(&rejection);
+        self.give_back(&mut rejection);
         let rejection = self.complete(rejection);
         let render = self.observation.take_render();
         self.note(&rejection);
@@ -166,15 +166,16 @@ impl Report {
     }
 
     /// Returns what the body of the response holds.
+    #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     fn held(&self) -> Held {
-        Held {
-            #[cfg(feature = "limits")]
-            _permit: self.actions.admitted.as_ref().and_then(|admitted| admitted.permit().cloned()),
-        }
+        #[cfg(feature = "limits")]
+        return self.actions.admitted.as_ref()?.permit()?.held();
+        #[cfg(not(feature = "limits"))]
+        None
     }
 
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
-    fn give_back(&mut self, rejection: &Rejection) {
+    fn give_back(&mut self, rejection: &mut Rejection) {
         #[cfg(feature = "limits")]
         if let Some(admitted) = self.actions.admitted.take() {
             self.authenticator.give_back(&admitted, rejection);

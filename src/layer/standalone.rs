@@ -205,13 +205,13 @@ impl Authenticator {
     fn report_held(
         &self,
         checked: &Checked,
-        rejection: Rejection,
+        #[cfg_attr(not(feature = "limits"), expect(unused_mut))] mut rejection: Rejection,
         store_time: Option<Duration>,
         observation: Observation,
     ) -> Result<Principal, Rejection> {
         #[cfg(feature = "limits")]
         if let Some(admitted) = &checked.admitted {
-            self.give_back(admitted, &rejection);
+            self.give_back(admitted, &mut rejection);
         }
         let Accepted { principal, outdated } = &checked.accepted;
         let rejection = rejection.of_accepted(principal.interned_scheme());

@@ -12,8 +12,8 @@ use crate::clock::{Clock, Timeline, monotonic, nanos};
 
 pub(super) enum LimitClock {
     System(SystemClock),
-    /// A clock for tests, and the latest time that it has shown: rates need a time that never goes
-    /// back.
+    /// A clock for tests, and the latest time that it has shown: rates need a time that never
+    /// decreases.
     Own(Clock, AtomicU64),
 }
 

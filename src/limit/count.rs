@@ -2,8 +2,8 @@
 //!
 //! A request first reads all of its counts. It is rejected if one of them is full, and has then
 //! changed nothing. Otherwise it charges one after the other, each by compare-and-swap. If a count
-//! has become full meanwhile, it undoes its earlier charges. So no count ever exceeds its limit, and
-//! a rejected request leaves no charge behind.
+//! has become full meanwhile, it undoes its earlier charges. So no count ever exceeds its limit,
+//! and a rejected request leaves no charge behind.
 //!
 //! This file takes its atomics from its parent module: `tests/behaviour/limits/interleavings.rs`
 //! replaces them with loom's.
@@ -57,6 +57,18 @@ impl Count {
         }
     }
 
+    /// Changes the state, if it is still the old one.
+    #[inline]
+    fn replace(&self, old: u64, new: u64) -> bool {
+        self.state.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Returns whether this thread has charged the count last.
+    #[inline]
+    fn is_of(&self, thread: u64) -> bool {
+        self.thread.load(Ordering::Relaxed) == thread
+    }
+
     /// Notes that this thread charges the count. Returns whether another one has charged it before.
     #[inline]
     pub(super) fn charged_by(&self, thread: u64) -> bool {
@@ -96,6 +108,30 @@ impl Charge<'_> {
         }
     }
 
+    /// Returns the state of the count, and that after the charge. Returns `None` if a lane may have
+    /// to take part.
+    #[inline]
+    fn plan(&self, now: Now) -> Result<Option<[u64; 2]>, Full> {
+        if self.lane.is_some_and(|(lane, _)| lane.has_one(now.monotonic)) {
+            return Ok(None);
+        }
+        let state = self.count.state();
+        let charged = self.admit(state, now)?;
+        let is_alone = self.lane.is_none_or(|(_, thread)| self.count.is_of(thread));
+        Ok(is_alone.then_some([state, charged]))
+    }
+
+    /// Charges the count as planned, unless it has changed meanwhile. Returns the receipt.
+    #[inline]
+    fn make(&self, planned: Option<[u64; 2]>, now: Now) -> Result<u64, Full> {
+        match planned {
+            Some([state, charged]) if self.count.replace(state, charged) => {
+                Ok(self.rule.receipt(charged, now, self.cost))
+            }
+            _ => self.charge(now),
+        }
+    }
+
     /// Returns why the request does not pass, if this count is full.
     pub(super) fn full(&self, now: Now) -> Option<Full> {
         match self.lane {
@@ -104,6 +140,9 @@ impl Charge<'_> {
         }
     }
 }
+
+/// How many counts a request is charged to at most.
+pub(super) const MOST_CHARGES: usize = 8;
 
 /// Charges all of the counts, or none. Returns whether it has charged them, and writes their
 /// receipts into `receipts`. `read` reads the time again: a part of a charge that is undone may be
@@ -115,11 +154,15 @@ pub(super) fn take<'c>(
     receipts: &mut [u64],
     read: impl Fn() -> Now,
 ) -> bool {
-    if charges.clone().any(|charge| charge.full(now).is_some()) {
-        return false;
+    let mut planned = [None; MOST_CHARGES];
+    for (charge, planned) in charges.clone().zip(&mut planned) {
+        match charge.plan(now) {
+            Ok(change) => *planned = change,
+            Err(_) => return false,
+        }
     }
-    for (number, charge) in charges.clone().enumerate() {
-        match charge.charge(now) {
+    for (number, (charge, planned)) in charges.clone().zip(planned).enumerate() {
+        match charge.make(planned, now) {
             Ok(receipt) => receipts[number] = receipt,
             Err(_) => {
                 for (charge, receipt) in charges.take(number).zip(receipts.iter()) {

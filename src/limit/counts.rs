@@ -53,7 +53,7 @@ const SHARDS: usize = 1024;
 /// The pause between the sweeps of two shards. A whole round takes two seconds.
 const PAUSE: u64 = 2_000_000;
 
-/// A shard keeps room for so many counts, even if it is empty.
+/// The capacity that a shard keeps, even if it is empty.
 const KEPT: usize = 8;
 
 impl Counts {
@@ -104,7 +104,7 @@ impl Counts {
             return; // Another thread sweeps.
         }
         let mut shard = lock(&self.shards[self.hand.fetch_add(1, Ordering::Relaxed) % SHARDS]);
-        // A count that somebody holds may be about to be charged.
+        // A count that is referenced may be about to be charged.
         shard.retain(|counted| Arc::strong_count(counted) > 1 || !counted.is_fresh(now));
         if shard.capacity() > KEPT && shard.len() < shard.capacity() / 4 {
             let kept = shard.len() * 2;

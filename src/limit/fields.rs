@@ -7,7 +7,7 @@ use std::{fmt::Write, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Sets which responses tell the caller about its limits, in `RateLimit-Policy` and `RateLimit`.
+/// Sets which responses have the limits of the caller, in `RateLimit-Policy` and `RateLimit`.
 /// [`rate_limit_fields`](crate::layer::ApiKeyLayerBuilder::rate_limit_fields) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

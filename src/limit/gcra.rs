@@ -4,10 +4,11 @@
 //! that time by one increment, and passes if the time is then at most one burst ahead of now. So a
 //! rate admits at most `burst + rate × T` requests in any time T.
 //!
-//! A thread may take several requests at once and use them later, for up to [`LENT`]: see `lane.rs`.
-//! In any time T it uses what was taken in `T + LENT`. So while such requests are out, the rate
-//! admits as if its burst were shorter by `LENT`, and the bound stays the same. One bit of the state
-//! says so. It is cleared once the burst is full for that long: then all of them are used or over.
+//! A thread may take several requests at once and use them later, for up to [`LENT`]: see
+//! `lane.rs`. In any time T it uses what was taken in `T + LENT`. So while such requests are out,
+//! the rate admits as if its burst were shorter by `LENT`, and the bound stays the same. One bit of
+//! the state says so. It is cleared once the burst is full for that long: then all of them are used
+//! or over.
 
 /// A rate, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +34,7 @@ pub(super) const LONGEST: u64 = 1 << 61;
 /// How long a thread may keep requests that it has taken.
 pub(super) const LENT: u64 = 10_000_000;
 
-/// The bit of a state that says that requests are lent.
+/// The bit of a state that says that threads keep requests.
 const IS_LENT: u64 = 1 << 63;
 
 impl Gcra {
@@ -67,21 +68,21 @@ impl Gcra {
     }
 
     /// Returns the state after a thread has taken this many requests at once, which it uses within
-    /// [`LENT`]. Returns `None` if that would take more than half of the burst: what nobody uses is
-    /// lost, and a caller who is near its limit must lose nothing.
+    /// [`LENT`]. Returns `None` if that would take more than half of the burst: what a thread
+    /// does not use is lost, and a caller that is near its limit must lose nothing.
     pub(super) fn lend(self, state: u64, now: u64, requests: u64) -> Option<u64> {
         let charged = self.after(parts(state).0, now, requests);
         (charged - now <= self.tolerance / 2).then_some(charged | IS_LENT)
     }
 
     /// Returns how many requests a thread takes at once at most: so few that several threads leave
-    /// most of the burst to others. 1 for a burst that is too short to lend of.
+    /// most of the burst to others. 1 for a burst that is too short for that.
     pub(super) fn most_lent(self) -> u64 {
         if self.tolerance < 8 * LENT { 1 } else { (self.burst() / 32).clamp(1, 16) }
     }
 
     /// Returns the state after a request of this cost that cannot be rejected any more. The rate
-    /// goes into debt by at most one burst.
+    /// gets into debt by at most one burst.
     pub(super) fn charge(self, state: u64, now: u64, cost: u64) -> u64 {
         let (full_at, lent) = parts(state);
         let most = now.saturating_add(self.tolerance.saturating_mul(2)).max(full_at);
@@ -97,7 +98,7 @@ impl Gcra {
     /// Returns the state after `cost` of a charge is given back, except what time has filled up
     /// since. `over_at` is that of the charge.
     ///
-    /// So nobody gets more than without the charge, whatever else is charged and given back. The
+    /// So no caller gets more than without the charge, whatever else is charged and given back. The
     /// state is ahead of a state without the charges that are still to be given back. Time shortens
     /// this lead only while the other state is full, and then it shortens each of them as well.
     pub(super) fn give_back(self, state: u64, over_at: u64, now: u64, cost: u64) -> u64 {
@@ -106,14 +107,14 @@ impl Gcra {
         full_at.saturating_sub(time) | lent
     }
 
-    /// Returns the state after a charge of 1 is given back, which was made at `at`. What has filled
-    /// up since is not given back.
-    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> u64 {
-        let (full_at, lent) = parts(state);
+    /// Returns the state after a charge of 1 is given back, which was made at `at`, and how much of
+    /// it time has filled up since: that part is not given back.
+    pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> (u64, u64) {
         // A lane may have taken it before.
-        let at = if lent > 0 { at.saturating_sub(LENT) } else { at };
-        let ahead = at.saturating_add(self.increment).saturating_sub(now).min(self.increment);
-        full_at.saturating_sub(ahead) | lent
+        let taken_at = if parts(state).1 > 0 { at.saturating_sub(LENT) } else { at };
+        let over_at = self.over_at(taken_at, 1);
+        let missing = self.increment.saturating_sub(over_at.saturating_sub(now));
+        (self.give_back(state, over_at, now, 1), missing)
     }
 
     /// Returns how many requests of cost 1 pass now.
@@ -160,7 +161,8 @@ impl Gcra {
     }
 }
 
-/// Returns the time at which a burst is full, and the bit that says that requests are lent.
+/// Returns the time at which a burst is full, and the bit that says that threads keep
+/// requests.
 #[inline]
 fn parts(state: u64) -> (u64, u64) {
     (state & !IS_LENT, state & IS_LENT)

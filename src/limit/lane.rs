@@ -2,8 +2,8 @@
 //! do not wait for one another at each request.
 //!
 //! A thread takes several only while other threads charge the same count, and twice as many each
-//! time as long as it uses them up in time. What it does not use within [`LENT`] is lost to the key,
-//! so that no window of time admits more.
+//! time as long as it uses them up in time. What it does not use within [`LENT`] is lost to the
+//! key, so that no window of time admits more.
 //!
 //! This file takes its atomics from its parent module, as `count.rs` does.
 

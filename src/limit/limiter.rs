@@ -8,13 +8,11 @@ use super::{
     clock::LimitClock,
     count::take,
     counts::Counts,
-    metered::{MOST_LIMITS, Metered, MeteredLimit, MeteredLimits, rules},
+    metered::{MOST_LIMITS, Metered, MeteredLimit, MeteredLimits},
     permit::Permit,
     plans::Limit,
     refused::refused,
-    registry,
-    remaining::Remaining,
-    rule::{Kind, Now, Rule},
+    rule::{Kind, Now},
     taken::Taken,
 };
 use crate::{
@@ -39,6 +37,8 @@ pub(crate) struct Admitted {
     permit: Option<Permit>,
     /// The record, if a rejection gives quotas back.
     record: Option<KeyRecord>,
+    /// The address of the record: the rejection of another key gives nothing back.
+    address: usize,
 }
 
 /// The charges that a guard adds to those of the layer.
@@ -124,23 +124,28 @@ impl Limiter {
             return Err(refused(at, plan, limits.iter().map(|limit| (limit, 1, 1))));
         }
         let permit = if limits.has_concurrency { Permit::of(limits.iter()) } else { None };
-        let record = limits.has_quota.then(|| record.clone());
-        *admitted = Some(Admitted { at, permit, record });
+        let (kept, address) = (limits.has_quota.then(|| record.clone()), record.address());
+        *admitted = Some(Admitted { at, permit, record: kept, address });
         Ok(())
     }
 
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
-    /// it. `record` is that of the rejection.
+    /// it. `record` is that of the rejection. Returns how much longer the request has to wait,
+    /// because time has filled up a part of the charge meanwhile.
     #[cold]
-    pub(crate) fn give_back(self: &Arc<Self>, admitted: &Admitted, record: Option<&KeyRecord>, all: bool) {
-        let Some(record) = admitted.record.as_ref().or(record) else { return };
+    pub(crate) fn give_back(self: &Arc<Self>, admitted: &Admitted, record: Option<&KeyRecord>, all: bool) -> Duration {
+        let same = record.filter(|record| record.address() == admitted.address);
+        let Some(record) = admitted.record.as_ref().or(same) else { return Duration::ZERO };
+        let mut longer = 0;
         // The record had limits when it was admitted.
         let _ = self.metered(record, |metered| {
             let limits = metered.into_iter().flat_map(|metered| metered.of_requests.iter());
             for limit in limits.filter(|limit| all || limit.rule.kind() == Kind::Quota) {
-                limit.counted.count.set(|state| limit.rule.give_back_one(state, admitted.at, self.now(false)));
+                let missing = limit.give_back_one(admitted.at, || self.now(false));
+                longer = missing.max(longer);
             }
         });
+        Duration::from_nanos(longer)
     }
 
     /// Charges what a guard adds, to all of its limits or to none.
@@ -187,7 +192,14 @@ impl Limiter {
     /// Returns the limits of a record in the cache of this thread.
     #[inline]
     fn kept<'r>(&self, record: &'r KeyRecord) -> Option<&'r Metered> {
-        record.metered()?.get().map(|metered| &**metered).filter(|metered| metered.id == self.id)
+        let metered = record.metered()?.get()?;
+        if metered.id != self.id {
+            if metered.limiter.strong_count() == 0 {
+                record.forget_metered();
+            }
+            return None;
+        }
+        Some(metered)
     }
 
     /// Calls `with` with the limits of a record; with `None` if it has none.
@@ -205,7 +217,7 @@ impl Limiter {
     }
 
     /// Returns the plan of a record; `None` if it has no limits.
-    fn plan(&self, record: &KeyRecord) -> Result<Option<&Arc<[Limit]>>, Rejection> {
+    pub(super) fn plan(&self, record: &KeyRecord) -> Result<Option<&Arc<[Limit]>>, Rejection> {
         match record.plan() {
             Some(name) => match self.plans.get(name) {
                 Some(plan) => Ok(Some(plan)),
@@ -216,24 +228,6 @@ impl Limiter {
             },
             None => Ok(self.default.as_ref()),
         }
-    }
-
-    /// Returns what is left of the limits of a record; `None` if its plan is unknown.
-    pub(super) fn remaining(&self, record: &KeyRecord) -> Option<Vec<Remaining>> {
-        let Some(plan) = self.plan(record).ok()? else { return Some(Vec::new()) };
-        let now = self.now(true);
-        let remaining = |(place, rule): (usize, Rule)| {
-            let limit: &Limit = &plan[place];
-            let state = self.counts.state(&limit.name, rule, limit.subject, record);
-            Remaining {
-                limit: limit.name.to_string(),
-                subject: limit.subject,
-                most: rule.most(),
-                requests: rule.remaining(state, now),
-                full_after: rule.full_after(state, now).map(Duration::from_nanos),
-            }
-        };
-        Some(rules(plan, record).map(remaining).collect())
     }
 
     /// Returns the limits of all plans, with the names of their plans.
@@ -282,18 +276,4 @@ impl Admitted {
     pub(crate) fn permit(&self) -> Option<&Permit> {
         self.permit.as_ref()
     }
-}
-
-/// Calls `with` with a limiter and the limits that it has for a record. Returns `None` if the
-/// limiter does not exist any more, or if the record has no limits.
-pub(super) fn with_metered<R>(
-    id: Generation,
-    record: &KeyRecord,
-    with: impl FnOnce(&Arc<Limiter>, &Metered) -> R,
-) -> Option<R> {
-    if let Some(metered) = record.metered().and_then(|kept| kept.get()).filter(|metered| metered.id == id) {
-        return Some(with(&metered.limiter, metered));
-    }
-    let limiter = registry::find(id)?;
-    limiter.metered(record, |metered| metered.map(|metered| with(&limiter, metered))).ok().flatten()
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::{error::ConfigError, record::KeyRecord};
 
 /// Limits that a layer applies: see
-/// [`ApiKeyLayerBuilder::limits`](crate::layer::ApiKeyLayerBuilder::limits). A clone counts together
-/// with the original. [`Plans`] has an example.
+/// [`ApiKeyLayerBuilder::limits`](crate::layer::ApiKeyLayerBuilder::limits). A clone counts
+/// together with the original. [`Plans`] has an example.
 #[derive(Clone)]
 pub struct Limits(Arc<Limiter>);
 
@@ -89,9 +89,9 @@ impl LimitsBuilder {
     /// # Errors
     ///
     /// Returns [`ConfigError::Limit`] for a limit with numbers out of range, and for a name that is
-    /// empty or used twice in a plan. Returns [`ConfigError::Plan`] for two plans of one name, for a
-    /// plan with more than 4 limits of all requests, or 4 limits for routes, and for a default plan
-    /// that does not exist.
+    /// empty or used twice in a plan. Returns [`ConfigError::Plan`] for two plans of one name, for
+    /// a plan with more than 4 limits of all requests, or 4 limits for routes, and for a default
+    /// plan that does not exist.
     pub fn build(self) -> Result<Limits, ConfigError> {
         let mut plans = HashMap::new();
         for (name, mut limits) in self.plans.plans {
@@ -132,7 +132,7 @@ impl LimitsBuilder {
 fn check(plan: &str, limits: &[Limit]) -> Result<(), ConfigError> {
     for (place, limit) in limits.iter().enumerate() {
         let wrong = |why: &str| ConfigError::Limit(format!("{plan}: {}", limit.name), why.to_owned());
-        limit.rule(None).map_err(wrong)?;
+        limit.rule().map_err(wrong)?;
         let is_name = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
         if limit.name.is_empty() || limit.name.len() > 64 || !limit.name.bytes().all(is_name) {
             return Err(wrong("a name has 1 to 64 visible characters of ASCII or spaces, without \" and \\"));

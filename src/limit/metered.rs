@@ -1,6 +1,10 @@
 //! The limits of one record, with their counts.
 
-use std::{array, sync::Arc};
+use std::{
+    array,
+    cell::Cell,
+    sync::{Arc, Weak},
+};
 
 use super::{
     count::Charge,
@@ -8,7 +12,7 @@ use super::{
     lane::Lane,
     limiter::Limiter,
     plans::Limit,
-    rule::{Kind, Rule},
+    rule::{Kind, Now, Rule},
 };
 use crate::record::{Generation, KeyRecord};
 
@@ -19,7 +23,7 @@ pub(super) const MOST_LIMITS: usize = 4;
 pub(crate) struct Metered {
     /// Which limiter has resolved them.
     pub(super) id: Generation,
-    pub(super) limiter: Arc<Limiter>,
+    pub(super) limiter: Weak<Limiter>,
     pub(super) plan: Arc<[Limit]>,
     /// Those that every request is charged to.
     pub(super) of_requests: MeteredLimits,
@@ -54,7 +58,7 @@ impl Metered {
             id: limiter.id(),
             of_requests: of(false),
             of_routes: of(true),
-            limiter: Arc::clone(limiter),
+            limiter: Arc::downgrade(limiter),
             plan: Arc::clone(plan),
         }
     }
@@ -108,6 +112,18 @@ impl MeteredLimit {
         self.rule.kind() == Kind::Concurrency
     }
 
+    /// Gives back a charge of 1 that was made at `at`. Returns how much of it time has filled up
+    /// since, in nanoseconds. `now` is read after the count.
+    pub(super) fn give_back_one(&self, at: Now, now: impl Fn() -> Now) -> u64 {
+        let missing = Cell::new(0);
+        self.counted.count.set(|state| {
+            let (given_back, rest) = self.rule.give_back_one(state, at, now());
+            missing.set(rest);
+            given_back
+        });
+        missing.get()
+    }
+
     /// Returns the charge of a request by the layer, on the thread with this number.
     #[inline]
     pub(super) fn charge_one(&self, thread: u64) -> Charge<'_> {
@@ -124,10 +140,12 @@ impl MeteredLimit {
 pub(super) fn rules<'p>(plan: &'p [Limit], record: &'p KeyRecord) -> impl Iterator<Item = (usize, Rule)> {
     plan.iter().enumerate().filter_map(|(place, limit)| {
         let number = record.limiting().and_then(|limiting| limiting.numbers.get(&limit.name)).copied();
-        match number {
-            Some(None) => None,
-            // A number of a record that no rule can have admits nobody.
-            number => Some((place, limit.rule(number.flatten()).unwrap_or(Rule::Concurrency { most: 0 }))),
-        }
+        let rule = match number {
+            Some(None) => return None,
+            Some(Some(number)) => limit.rule_with(number),
+            None => limit.rule(),
+        };
+        // The numbers of a plan are checked when it is built.
+        Some((place, rule.unwrap_or(Rule::Concurrency { most: 0 })))
     })
 }

@@ -1,8 +1,8 @@
 //! Limits: how much a key may ask for.
 //!
 //! A [plan](Plans) is a named list of limits, and the record of a key names its plan. There are
-//! three kinds of limits. A [`Rate`] protects the service: so many requests in a time, with a burst.
-//! A [`Quota`] is an allowance: so many requests in a day, week or month of the calendar.
+//! three kinds of limits. A [`Rate`] protects the service: so many requests in a time, with a
+//! burst. A [`Quota`] is an allowance: so many requests in a day, week or month of the calendar.
 //! [`Limit::concurrency`] bounds the requests at the same time.
 
 mod calendar;
@@ -16,6 +16,7 @@ mod lane;
 mod limiter;
 mod limits;
 mod metered;
+mod numbers;
 mod permit;
 mod plans;
 mod principal;
@@ -37,8 +38,9 @@ pub use fields::{FieldsForm, RateLimitFields};
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};
 pub(crate) use metered::Metered;
+pub use numbers::{Quota, Rate};
 pub(crate) use permit::Permit;
-pub use plans::{Limit, Plans, Quota, Rate, Subject};
+pub use plans::{Limit, Plans, Subject};
 pub use remaining::Remaining;
 pub use reservation::Reservation;
 pub(crate) use taken::Taken;

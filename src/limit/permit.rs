@@ -6,10 +6,11 @@ use super::{
     counts::Counted,
     metered::{MOST_LIMITS, MeteredLimit},
 };
+use crate::body::Held;
 
 /// The places of one request. They are free again when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Permit(#[expect(dead_code, reason = "dropped at the end of the request")] Arc<Places>);
+pub(crate) struct Permit(Arc<Places>);
 
 #[derive(Debug)]
 struct Places([Option<Arc<Counted>>; MOST_LIMITS]);
@@ -21,6 +22,11 @@ impl Permit {
             taken.filter(|limit| limit.is_concurrency()).map(|limit| Arc::clone(&limit.counted)).peekable();
         places.peek()?;
         Some(Self(Arc::new(Places(array::from_fn(|_| places.next())))))
+    }
+
+    /// Returns the places for the body of the response.
+    pub(crate) fn held(&self) -> Held {
+        Some(Arc::clone(&self.0) as _)
     }
 }
 

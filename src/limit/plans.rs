@@ -1,11 +1,10 @@
 //! Plans: named lists of limits, which the application writes.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
-    calendar::Period,
-    gcra::Gcra,
-    rule::{MOST, Rule},
+    numbers::{LimitKind, Quota, Rate},
+    rule::Rule,
 };
 
 /// The plans of an application. A record names its plan: see
@@ -39,7 +38,7 @@ pub struct Plans {
 /// One limit of a plan.
 ///
 /// Its name is sent to clients, and identifies its count: a limit of the same name in another plan
-/// goes on with the same count, unless it is a rate with other numbers.
+/// has the same count, unless it is a rate with other numbers.
 #[derive(Clone, Debug)]
 #[must_use = "a limit does nothing until it is part of a plan"]
 pub struct Limit {
@@ -51,13 +50,6 @@ pub struct Limit {
     own_rule: Result<Rule, &'static str>,
     pub(super) subject: Subject,
     pub(super) is_for_routes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LimitKind {
-    Rate(Rate),
-    Quota(Quota),
-    Concurrency(u32),
 }
 
 /// Whose requests a limit counts together.
@@ -73,31 +65,6 @@ pub enum Subject {
     /// Those of all keys of the organization. For a key without an organization, those of the key.
     Organization,
 }
-
-/// So many requests in a time, with a burst: it protects the service.
-///
-/// A rate fills up evenly: `Rate::per_minute(60)` allows one more request each second. In any time
-/// T it admits at most `burst + rate × T` requests, by the generic cell rate algorithm (GCRA).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a rate does nothing until it is part of a limit"]
-pub struct Rate {
-    count: u64,
-    period: Duration,
-    burst: Option<u64>,
-}
-
-/// So many requests in a day, a week or a month of the calendar, in UTC.
-///
-/// A quota counts exactly. It is full again when the next period begins, so a caller may spend two
-/// quotas one after the other around that time; a [`Rate`] beside it limits that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a quota does nothing until it is part of a limit"]
-pub struct Quota {
-    count: u64,
-    period: Period,
-}
-
-const YEAR: Duration = Duration::from_hours(366 * 24);
 
 // === impl Subject ===
 
@@ -176,128 +143,26 @@ impl Limit {
 
     fn new(name: impl Into<String>, kind: LimitKind) -> Self {
         let name: Box<str> = name.into().into();
-        let (alone, own_rule) = ([name.clone()].into(), kind.rule(None));
+        let (alone, own_rule) = ([name.clone()].into(), kind.rule());
         Self { name, alone, kind, own_rule, subject: Subject::Key, is_for_routes: false }
     }
 
     /// Returns the largest cost that passes; `None` if the cost does not matter.
     pub(super) fn most_cost(&self) -> Option<u64> {
-        match self.rule(None).ok()? {
+        match self.rule().ok()? {
             Rule::Concurrency { .. } => None,
             rule @ (Rule::Rate(_) | Rule::Quota { .. }) => Some(rule.most()),
         }
     }
 
-    /// Returns the rule of the limit, for a record that has `number` in place of the limit's own
-    /// number. Returns what is wrong with the numbers.
-    pub(super) fn rule(&self, number: Option<u64>) -> Result<Rule, &'static str> {
-        if number.is_none() { self.own_rule } else { self.kind.rule(number) }
-    }
-}
-
-impl LimitKind {
-    fn rule(self, number: Option<u64>) -> Result<Rule, &'static str> {
-        match self {
-            Self::Rate(Rate { count, period, burst }) => {
-                let count = number.unwrap_or(count);
-                let nanos = u64::try_from(period.as_nanos()).ok().filter(|_| period <= YEAR && !period.is_zero());
-                let nanos = nanos.ok_or("the period of a rate is above zero and at most 366 days")?;
-                if u128::from(count) > period.as_nanos() {
-                    return Err("a rate has at most 1,000,000,000 requests a second");
-                }
-                let rate = Gcra::new(count, nanos, burst.unwrap_or(count));
-                rate.map(Rule::Rate).ok_or("a burst takes at most 73 years to fill up")
-            }
-            Self::Quota(Quota { count, period }) => {
-                let is_valid = match period {
-                    Period::Day => true,
-                    Period::Week(first) => (1..=7).contains(&first),
-                    Period::Month(first) => (1..=31).contains(&first),
-                };
-                let most = number.unwrap_or(count);
-                match (is_valid, most <= MOST) {
-                    (false, _) => Err("a month begins on day 1 to 31, a week on day 1 (Monday) to 7"),
-                    (_, false) => Err("a quota is at most 17,592,186,044,415"),
-                    _ => Ok(Rule::Quota { most, period }),
-                }
-            }
-            Self::Concurrency(most) => Ok(Rule::Concurrency { most: number.unwrap_or(most.into()) }),
-        }
-    }
-}
-
-// === impl Rate ===
-
-impl Rate {
-    /// Allows so many requests a second. [`Plans`] has an example.
-    pub const fn per_second(count: u64) -> Self {
-        Self::per(count, Duration::from_secs(1))
+    /// Returns the rule of the limit, or what is wrong with its numbers.
+    pub(super) fn rule(&self) -> Result<Rule, &'static str> {
+        self.own_rule
     }
 
-    /// Allows so many requests a minute.
-    pub const fn per_minute(count: u64) -> Self {
-        Self::per(count, Duration::from_secs(60))
-    }
-
-    /// Allows so many requests an hour.
-    pub const fn per_hour(count: u64) -> Self {
-        Self::per(count, Duration::from_secs(3600))
-    }
-
-    /// Allows so many requests in any other time, up to 366 days.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tower_api_key::limit::Rate;
-    ///
-    /// let rate = Rate::per(1, Duration::from_millis(250));
-    /// assert_ne!(rate, Rate::per_second(4)); // the same rate, with a burst of 1 in place of 4
-    /// ```
-    pub const fn per(count: u64, period: Duration) -> Self {
-        Self { count, period, burst: None }
-    }
-
-    /// Allows so many requests at once, after a pause. The default is the number of the rate: 10
-    /// for `per_second(10)`. [`Plans`] has an example.
-    pub const fn burst(mut self, requests: u64) -> Self {
-        self.burst = Some(requests);
-        self
-    }
-}
-
-// === impl Quota ===
-
-impl Quota {
-    /// Allows so many requests a day, from midnight to midnight. [`Plans`] has an example.
-    pub const fn per_day(count: u64) -> Self {
-        Self { count, period: Period::Day }
-    }
-
-    /// Allows so many requests a week, from Monday on.
-    pub const fn per_week(count: u64) -> Self {
-        Self { count, period: Period::Week(1) }
-    }
-
-    /// Allows so many requests a month, from its first day on.
-    pub const fn per_month(count: u64) -> Self {
-        Self { count, period: Period::Month(1) }
-    }
-
-    /// Sets the day on which a month begins, 1 to 31, or a week, 1 (Monday) to 7. In a month that
-    /// is shorter, the period begins on its last day: Jan 31, Feb 28, Mar 31. A day has no such
-    /// setting.
-    ///
-    /// ```
-    /// use tower_api_key::limit::Quota;
-    ///
-    /// let quota = Quota::per_month(10_000).from_day(31);
-    /// ```
-    pub const fn from_day(mut self, day: u8) -> Self {
-        self.period = match self.period {
-            Period::Day => Period::Day,
-            Period::Week(_) => Period::Week(day),
-            Period::Month(_) => Period::Month(day),
-        };
-        self
+    /// Returns the rule for a record that has `number` in place of the limit's own number. A number
+    /// above the largest one counts as that.
+    pub(super) fn rule_with(&self, number: u64) -> Result<Rule, &'static str> {
+        self.kind.rule_with(number)
     }
 }

@@ -1,16 +1,13 @@
 //! What a handler may do with the limits of its caller.
 
 use super::{
-    limiter::{RouteCharge, with_metered},
-    remaining::Remaining,
-    reservation::Reservation,
-    taken::Taken,
+    limiter::RouteCharge, registry::with_metered, remaining::Remaining, reservation::Reservation, taken::Taken,
 };
 use crate::{principal::Principal, rejection::Rejection};
 
 impl Principal {
-    /// Returns what is left of the limits of the key, in the order in which they are charged. Charges
-    /// nothing. The list is empty for a key without limits.
+    /// Returns what is left of the limits of the key, in the order in which they are charged.
+    /// Charges nothing. The list is empty for a key without limits.
     ///
     /// ```
     /// use tower_api_key::Principal;
@@ -26,7 +23,8 @@ impl Principal {
 
     /// Charges what a handler found out too late to reject the request, such as the size of its
     /// answer. It adds to the 1 that the layer has charged, in the rates and the quotas that count
-    /// every request. A rate goes into debt by at most its burst, and the next request waits longer.
+    /// every request. A rate gets into debt by at most its burst, and the next request waits
+    /// longer.
     ///
     /// ```
     /// use tower_api_key::Principal;
@@ -47,8 +45,10 @@ impl Principal {
         });
     }
 
-    /// Takes `cost` more requests from the rates and the quotas that count every request, before the
-    /// work is done: from all or from none. A reservation that is dropped is spent.
+    /// Takes `cost` more requests from the rates and the quotas that count every request, before
+    /// the work is done: from all or from none. A reservation that is dropped is spent, also if the
+    /// handler then returns a rejection: [cancel](Reservation::cancel) it before. Reserve first and
+    /// work after it, so that a caller without anything left causes no work.
     ///
     /// ```
     /// use tower_api_key::{Principal, Rejection};
@@ -64,23 +64,29 @@ impl Principal {
     /// # Errors
     ///
     /// Returns a [`Rejection`] with 429 that names the limits that are full. Return it from the
-    /// handler: the layer renders it, and the request spends nothing.
+    /// handler: the layer renders it, and the request is charged nothing. It has no `Retry-After`
+    /// if `cost`, with the 1 that the layer charges, is above a burst or a quota.
     pub async fn reserve(&self, cost: u32) -> Result<Reservation, Rejection> {
         let Some(id) = self.limiter() else { return Ok(Reservation::of(None)) };
         let (cost, record) = (u64::from(cost), self.record());
         let taken = with_metered(id, record, |limiter, metered| {
             let limits = metered.of_requests.iter().filter(|limit| !limit.is_concurrency());
-            limiter.take(metered, limits.map(|limit| (limit, cost, cost)))
+            limiter.take(metered, limits.map(|limit| (limit, cost, cost + 1)))
         });
         taken.transpose().map(Reservation::of).map_err(|rejection| self.complete(rejection))
     }
 
     /// Charges what a guard adds.
     pub(crate) fn take_for_route(&self, route: RouteCharge<'_>) -> Result<Option<Taken>, Rejection> {
-        let Some(id) = self.limiter() else { return Ok(None) };
+        let Some(id) = self.limiter() else {
+            let why =
+                "a guard has a cost or names a limit, but the layer around it has no limits: its requests get 500";
+            return Err(self.complete(Rejection::broken(why)));
+        };
         let taken =
             with_metered(id, self.record(), |limiter, metered| limiter.take_for_route(metered, route).map(Some));
-        // A key without limits is not charged, but a limit that does not exist is a mistake for it too.
+        // A key without limits is not charged, but a limit that does not exist is a mistake for it
+        // too.
         let unlimited =
             || super::registry::find(id).map_or(Ok(()), |limiter| limiter.check_route(route)).map(|()| None);
         taken.unwrap_or_else(unlimited).map_err(|rejection| self.complete(rejection))

@@ -5,8 +5,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::limiter::Limiter;
-use crate::record::Generation;
+use super::{limiter::Limiter, metered::Metered};
+use crate::record::{Generation, KeyRecord};
 
 static LIMITERS: Mutex<Vec<Weak<Limiter>>> = Mutex::new(Vec::new());
 
@@ -19,6 +19,20 @@ pub(super) fn add(limiter: &Arc<Limiter>) {
 
 pub(super) fn find(id: Generation) -> Option<Arc<Limiter>> {
     limiters().iter().filter_map(Weak::upgrade).find(|limiter| limiter.id() == id)
+}
+
+/// Calls `with` with a limiter and the limits that it has for a record. Returns `None` if the
+/// limiter does not exist any more, or if the record has no limits.
+pub(super) fn with_metered<R>(
+    id: Generation,
+    record: &KeyRecord,
+    with: impl FnOnce(&Arc<Limiter>, &Metered) -> R,
+) -> Option<R> {
+    if let Some(metered) = record.metered().and_then(|kept| kept.get()).filter(|metered| metered.id == id) {
+        return Some(with(&metered.limiter.upgrade()?, metered));
+    }
+    let limiter = find(id)?;
+    limiter.metered(record, |metered| metered.map(|metered| with(&limiter, metered))).ok().flatten()
 }
 
 fn limiters() -> MutexGuard<'static, Vec<Weak<Limiter>>> {

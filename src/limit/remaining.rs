@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use super::plans::Subject;
+use super::{
+    limiter::Limiter,
+    metered::rules,
+    plans::{Limit, Subject},
+    rule::Rule,
+};
+use crate::record::KeyRecord;
 
 /// What is left of one limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,4 +25,24 @@ pub struct Remaining {
     pub requests: u64,
     /// When the limit is full again. `None` for a limit on requests at the same time.
     pub full_after: Option<Duration>,
+}
+
+impl Limiter {
+    /// Returns what is left of the limits of a record; `None` if its plan is unknown.
+    pub(super) fn remaining(&self, record: &KeyRecord) -> Option<Vec<Remaining>> {
+        let Some(plan) = self.plan(record).ok()? else { return Some(Vec::new()) };
+        let now = self.now(true);
+        let remaining = |(place, rule): (usize, Rule)| {
+            let limit: &Limit = &plan[place];
+            let state = self.counts.state(&limit.name, rule, limit.subject, record);
+            Remaining {
+                limit: limit.name.to_string(),
+                subject: limit.subject,
+                most: rule.most(),
+                requests: rule.remaining(state, now),
+                full_after: rule.full_after(state, now).map(Duration::from_nanos),
+            }
+        };
+        Some(rules(plan, record).map(remaining).collect())
+    }
 }

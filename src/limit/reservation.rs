@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::taken::Taken;
 
-/// What [`Principal::reserve`](crate::Principal::reserve) has taken. It is spent when it is dropped.
-/// Both methods take the reservation, so nothing is given back twice.
+/// What [`Principal::reserve`](crate::Principal::reserve) has taken. It is spent when it is
+/// dropped. Both methods take the reservation, so nothing is given back twice.
 #[must_use = "a reservation is spent when it is dropped"]
 pub struct Reservation(Option<Taken>);
 
@@ -15,11 +15,11 @@ impl Reservation {
     }
 
     /// Gives back what was not spent. The method's example is at
-    /// [`Principal::reserve`](crate::Principal::reserve). A cost above the reserved one gives nothing
-    /// back: [charge](crate::Principal::charge) the rest.
+    /// [`Principal::reserve`](crate::Principal::reserve). A cost above the reserved one gives
+    /// nothing back: [charge](crate::Principal::charge) the rest.
     ///
-    /// A quota gets nothing back for a reservation of an earlier period. A rate gets back what it has
-    /// not yet filled up by itself.
+    /// A quota gets nothing back for a reservation of an earlier period. A rate gets back what it
+    /// has not yet filled up by itself.
     pub fn settle(self, spent: u32) {
         if let Some(taken) = self.0 {
             taken.settle(spent.into());

@@ -73,8 +73,8 @@ impl Rule {
         }
     }
 
-    /// Returns what [`give_back`](Self::give_back) has to know of a charge that has changed the state
-    /// to `charged`.
+    /// Returns what [`give_back`](Self::give_back) has to know of a charge that has changed the
+    /// state to `charged`.
     #[inline]
     pub(super) fn receipt(self, charged: u64, now: Now, cost: u64) -> u64 {
         match self {
@@ -94,12 +94,13 @@ impl Rule {
         }
     }
 
-    /// Returns the state after a charge of 1 is given back, which was made at `at`.
-    pub(super) fn give_back_one(self, state: u64, at: Now, now: Now) -> u64 {
+    /// Returns the state after a charge of 1 is given back, which was made at `at`, and the
+    /// nanoseconds of it that time has filled up since.
+    pub(super) fn give_back_one(self, state: u64, at: Now, now: Now) -> (u64, u64) {
         match self {
             Self::Rate(rate) => rate.give_back_one(state, at.monotonic, now.monotonic),
-            Self::Quota { period, .. } => self.give_back(state, pack(period.end(day(at)), 0), now, 1),
-            Self::Concurrency { .. } => state,
+            Self::Quota { period, .. } => (self.give_back(state, pack(period.end(day(at)), 0), now, 1), 0),
+            Self::Concurrency { .. } => (state, 0),
         }
     }
 

@@ -50,7 +50,7 @@ impl Limits {
     /// Returns the names of all limits, each with the problem that it leads to.
     pub(crate) fn problems(&self) -> impl Iterator<Item = (Problem, &str)> {
         self.limiter().all().filter_map(|(_, limit)| {
-            let problem = match limit.rule(None).ok()?.kind() {
+            let problem = match limit.rule().ok()?.kind() {
                 Kind::Rate => Problem::RateLimited,
                 Kind::Quota => Problem::QuotaExceeded,
                 Kind::Concurrency => Problem::ConcurrencyLimited,

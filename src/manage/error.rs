@@ -78,9 +78,9 @@ pub enum ManageError {
     /// The id of the key to import is invalid: see [`ImportKey::id`](super::ImportKey::id).
     #[error("an id must have 1 to 100 visible characters, no space or slash, and not be the name of a route")]
     Id,
-    /// The id, the name, the metadata, a permission or the reason of an imported key contains the
-    /// text of the key. All of these are stored and shown as they are.
-    #[error("the id, the name, the metadata, a permission or the reason contains the text of the key: they are shown")]
+    /// The id, the name, the metadata, a permission, the reason, the plan, a limit or the meter of
+    /// an imported key contains the text of the key. All of these are stored and shown as they are.
+    #[error("a text beside the key, such as its name or its metadata, contains the text of the key: it is shown")]
     KeyShown,
     /// The import has too many keys.
     #[error("at most {most} keys can be imported at once")]

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     clock::Clock,
     permission::Permissions,
-    record::{Author, ColdFields, ExpiryPolicies, Fields, History, KeyRecord, Obstacle, Owner, Validity},
+    record::{Author, ColdFields, ExpiryPolicies, Fields, History, KeyRecord, LimitNumber, Obstacle, Owner, Validity},
 };
 
 /// A [`KeyRecord`] as the management API shows it, with times in RFC 3339 and without the digest.
@@ -37,7 +37,8 @@ use crate::{
 ///         "created_at": "2027-01-15T08:00:00Z", "not_before": null, "expires_at": null,
 ///         "last_used_at": null, "use_count": 0, "replaces": null, "replaced_by": null,
 ///         "lineage": "key_1", "created_by": null, "updated_at": null, "revoked_at": null,
-///         "revoked_by": null, "reason": null, "metadata": {}, "version": 0,
+///         "revoked_by": null, "reason": null, "metadata": {}, "plan": null, "limits": {},
+///         "meter": "key_1", "version": 0,
 ///     }),
 /// );
 /// # Ok::<(), serde_json::Error>(())
@@ -83,6 +84,13 @@ pub struct KeyView {
     /// The reason of the last change that had one, until the key is enabled.
     reason: Option<String>,
     metadata: BTreeMap<String, String>,
+    /// The name of the plan.
+    plan: Option<String>,
+    /// The numbers that replace those of the plan, by the names of its limits.
+    #[schema(value_type = Object)]
+    limits: BTreeMap<String, LimitNumber>,
+    /// The meter that counts the requests. The keys that replace this key inherit it.
+    meter: String,
     /// How often the record was changed. Send it in `If-Match` to change this version only.
     version: u64,
 }
@@ -156,7 +164,7 @@ impl KeyView {
             use_count,
             metadata,
             history,
-            limiting: _, // TODO
+            limiting: _,
             values: _,
         } = cold.as_deref().unwrap_or(&none);
         let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
@@ -185,6 +193,9 @@ impl KeyView {
             revoked_by: revoked_by.as_ref().map(AuthorView::from),
             reason: reason.as_deref().map(str::to_owned),
             metadata: metadata.clone(),
+            plan: record.plan().map(str::to_owned),
+            limits: LimitNumber::by_name(record.limits()),
+            meter: record.meter().to_string(),
             version: *version,
         }
     }

@@ -19,6 +19,7 @@ pub(crate) struct Limiting {
 pub(crate) type LimitNumbers = BTreeMap<Box<str>, Option<u64>>;
 
 /// The number of a limit that the key does not have, as JSON and TOML show it.
+#[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite", feature = "static-files"))]
 pub(crate) const UNLIMITED: &str = "unlimited";
 
 /// The longest name of a plan or a limit, in characters.
@@ -82,8 +83,8 @@ impl KeyRecord {
         self.edit(|fields| fields.change_limiting(|all| *all = limiting))
     }
 
-    /// Sets the meter that counts the requests of the key: the lineage of another key, with which it
-    /// shares the limits of one key.
+    /// Sets the meter that counts the requests of the key: the lineage of another key, with which
+    /// it shares the limits of one key. A store keeps the meter if it is not the lineage.
     #[must_use]
     pub fn with_meter(self, meter: impl Into<Option<KeyId>>) -> Self {
         self.edit(|fields| fields.change_limiting(|limiting| limiting.meter = meter.into()))
@@ -104,6 +105,19 @@ impl KeyRecord {
     /// keys that replace it inherit, unless another one is set.
     pub fn meter(&self) -> &KeyId {
         self.0.limiting().and_then(|limiting| limiting.meter.as_ref()).unwrap_or_else(|| self.lineage())
+    }
+
+    /// Returns the address of the record, which all handles of it share.
+    #[cfg(feature = "limits")]
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref::<super::Fields>(&self.0).addr()
+    }
+
+    /// Removes the limits of the record from the cache of a thread, with the record.
+    #[cfg(feature = "limits")]
+    pub(crate) fn forget_metered(&self) {
+        self.0.forget();
     }
 
     #[cfg(feature = "limits")]

@@ -31,6 +31,9 @@ pub(super) struct LocalArc {
     /// The limits of the record, with their counts.
     #[cfg(feature = "limits")]
     metered: std::sync::OnceLock<Box<crate::limit::Metered>>,
+    /// Whether the limits belong to a limiter that does not exist any more.
+    #[cfg(feature = "limits")]
+    is_outdated: std::sync::atomic::AtomicBool,
 }
 
 /// The records that one thread found recently. The last byte of a digest selects the slot of its
@@ -74,6 +77,9 @@ impl<S: Copy, const SLOTS: usize> ThreadCache<S, SLOTS> {
             return None;
         }
         let held = slot.held.take()?;
+        if held.is_outdated() {
+            return None;
+        }
         let record = (held.fields.digest == *digest).then(|| {
             slot.candidate.set(ptr::null());
             KeyRecord(Handle::Local(Arc::clone(&held)))
@@ -146,11 +152,32 @@ impl LocalArc {
             fields,
             #[cfg(feature = "limits")]
             metered: std::sync::OnceLock::new(),
+            #[cfg(feature = "limits")]
+            is_outdated: false.into(),
         }
     }
 }
 
+impl LocalArc {
+    #[inline]
+    #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
+    fn is_outdated(&self) -> bool {
+        #[cfg(feature = "limits")]
+        return self.is_outdated.load(Ordering::Relaxed);
+        #[cfg(not(feature = "limits"))]
+        return false;
+    }
+}
+
 impl Handle {
+    /// Makes the cache of a thread find the record again.
+    #[cfg(feature = "limits")]
+    pub(super) fn forget(&self) {
+        if let Self::Local(local) = self {
+            local.is_outdated.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Returns where to keep the limits of the record, if it is in the cache of a thread.
     #[cfg(feature = "limits")]
     #[inline]

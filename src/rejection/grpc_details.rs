@@ -1,5 +1,5 @@
-//! Writes `grpc-status-details-bin`: a `google.rpc.Status` with a `google.rpc.RetryInfo`, which
-//! tells a gRPC client when to retry.
+//! Writes `grpc-status-details-bin`: a `google.rpc.Status` with a `google.rpc.RetryInfo`, in which
+//! a gRPC client reads when to retry.
 //!
 //! The messages are so small that they are written by hand. The wire format is that of Protocol
 //! Buffers: <https://protobuf.dev/programming-guides/encoding>.

@@ -14,8 +14,8 @@ const NEVER_PASSES: &str = "This request can never pass: the limit of the API ke
 
 impl Rejection {
     /// Returns a rejection with 429, for limits with these names that are full. `after` is the time
-    /// after which the request passes, and `None` if it never does. A time of 0 stands for limits
-    /// that know no time, such as one on requests at the same time: the client waits one second.
+    /// after which the request passes, and `None` if it never does. It is 0 for limits that know no
+    /// time, such as one on requests at the same time: the client waits one second.
     #[cfg(feature = "limits")]
     pub(crate) fn limited(reason: Reason, violated: Arc<[Box<str>]>, after: Option<Duration>) -> Self {
         let mut rejection = Self::new(reason);
@@ -26,6 +26,14 @@ impl Rejection {
             rare.detail = Some(NEVER_PASSES.into());
         }
         rejection
+    }
+
+    /// Lets the client wait longer.
+    #[cfg(feature = "limits")]
+    pub(crate) fn delay(&mut self, longer: Duration) {
+        if let Some(after) = self.rare.as_mut().and_then(|rare| rare.retry_after.as_mut()) {
+            *after = after.saturating_add(longer);
+        }
     }
 
     /// Returns the names of the limits that rejected the request. A custom format may send them.

@@ -20,7 +20,7 @@
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
 //! | `StoreFailed`, `StoreTimeout`, `CheckUnavailable`         | `Unavailable`          | 503    | `UNAVAILABLE`          | none; `Retry-After: 1`          | 14   |
 //!
-//! Reasons in one row give the same response, byte for byte, with two exceptions:
+//! Reasons in one row give the same response, byte for byte, with three exceptions:
 //!
 //! - For a credential of the wrong form, the detail says what the layer has read and what to send:
 //!   see [`Cause`].
@@ -29,6 +29,10 @@
 //!   also names the permissions.
 //!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives
 //!   every 403 the same body.
+//!
+//! - The 429 of a limit names the limits that are full, in the member `violated-policies` of
+//!   problem+json. If the request can never pass, because the limit is 0 or the cost is above it,
+//!   the detail says so, and there is no `Retry-After`.
 //!
 //! Every 401 has one challenge per distinct advertised scheme, each with a realm (RFC 9110
 //! §11.6.1). Only the Bearer challenge has an error attribute, and only if the key came by Bearer
@@ -41,7 +45,9 @@
 //! the HTTP status. The exception is a layer built with
 //! [`grpc`](crate::layer::ApiKeyLayerBuilder::grpc). It answers a POST with a content type that
 //! begins with `application/grpc` in the form of gRPC ("Trailers-Only"): status 200, the code in
-//! `grpc-status`, a sentence in `grpc-message`, no body and no challenge. The client chooses the
+//! `grpc-status`, a sentence in `grpc-message`, no body and no challenge. A 429 has its time as a
+//! `google.rpc.RetryInfo` in `grpc-status-details-bin`, which clients read to retry. The client
+//! chooses the
 //! content type. So do not set `grpc` on a service that returns an authentication status to other
 //! servers (nginx `auth_request`, Envoy `ext_authz` over HTTP).
 //!

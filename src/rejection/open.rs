@@ -43,8 +43,8 @@ impl Rejection {
     }
 
     /// Returns a rejection with 429 (RFC 6585 §4), for a caller that may retry after this time.
-    /// `Retry-After` is in whole seconds, rounded up, at least 1. See
-    /// [`forbidden`](Self::forbidden).
+    /// `Retry-After` is in whole seconds, rounded up, at least 1. A gRPC client reads the exact
+    /// time in the details of its status. See [`forbidden`](Self::forbidden).
     ///
     /// ```
     /// use std::time::Duration;
@@ -114,8 +114,9 @@ impl Rejection {
         self.rare.as_ref()?.detail.as_deref()
     }
 
-    /// Returns the time after which the client may retry: for a 429 the time that the application
-    /// set, for a 503 one second.
+    /// Returns the time after which the client may retry: for a 429 that of the limit or the one
+    /// that the application set, for a 503 one second. `None` for a 429 of a limit that the request
+    /// can never pass.
     pub fn retry_after(&self) -> Option<Duration> {
         self.own_retry_after().or(self.reason().problem().retry_after())
     }

@@ -22,7 +22,7 @@ impl Prerendered {
             let rejection = Rejection::new(a_reason_of(problem)).by_scheme(scheme);
             let mut response = respond(|parts| renderer.render(&rejection, ResponseProtocol::Http, None, parts));
             if problem.status() == StatusCode::TOO_MANY_REQUESTS {
-                // A copy has room for the time that nearly every 429 has.
+                // A copy has space for the time that nearly every 429 has.
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             response

@@ -1,6 +1,6 @@
 //! Limits allocate when they first count a key, and not for the requests after that.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use http::{Request, StatusCode};
 use tower::Layer;
@@ -95,14 +95,17 @@ fn rejected(builder: ApiKeyLayerBuilder, request: fn() -> Request<Body>, status:
     count
 }
 
-/// They are for the names of the limits and for the fields of the response.
+/// The body of a 429 is made in advance for each limit. So it costs at most five allocations more
+/// than a 401, for the names, the time, and the header with it.
 #[test]
-fn a_429_allocates_at_most_five_times_more_often_than_a_401() {
+fn a_429_of_one_limit_renders_no_body() {
     let unauthorized = rejected(memory(), || bearer(UNKNOWN), StatusCode::UNAUTHORIZED);
-    for (name, limit) in
-        [("a rate", Limit::rate("rate", Rate::per_hour(1))), ("a quota", Limit::quota("daily", Quota::per_day(1)))]
-    {
+    for limit in [
+        Limit::rate("burst", Rate::per_hour(1)),
+        Limit::rate("burst", Rate::per(1, Duration::from_hours(8000))),
+        Limit::quota("monthly", Quota::per_month(1)),
+    ] {
         let limited = rejected(memory().limits(limits([limit])), || bearer(LIVE), StatusCode::TOO_MANY_REQUESTS);
-        assert!(limited <= unauthorized + 5, "{name}: {limited}, a 401 {unauthorized}");
+        assert!(limited <= unauthorized + 5, "{limited} allocations, and {unauthorized} of a 401");
     }
 }

@@ -22,6 +22,7 @@ mod quotas;
 mod refusals;
 mod subjects;
 mod threads;
+mod traces;
 
 use std::time::Duration;
 

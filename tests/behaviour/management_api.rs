@@ -4,6 +4,7 @@ mod edits;
 mod events;
 mod idempotency;
 mod keys;
+mod limits;
 mod many;
 mod mounting;
 mod own_key;

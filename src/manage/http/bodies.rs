@@ -10,6 +10,7 @@ use super::time::{nullable_time, present_time};
 use crate::{
     manage::{Actor, NewKey, Rotation, UpdateKey, validation::MAX_PERMISSIONS, view::KeyType},
     permission::Permissions,
+    record::LimitNumber,
 };
 
 /// A new key. Its owner and its organization are those of the caller.
@@ -35,10 +36,24 @@ pub(super) struct CreateKey {
     /// Texts that are stored with the key.
     #[serde(default)]
     metadata: BTreeMap<String, String>,
+    /// The name of the plan. Only the service itself, or an operator, can set this, `limits` and
+    /// `meter`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, required = false)]
+    plan: Option<String>,
+    /// The numbers that replace those of the plan.
+    #[serde(default)]
+    #[schema(value_type = Object, required = false)]
+    limits: BTreeMap<String, LimitNumber>,
+    /// The meter of another key, which shares its limits with this one. The default is a new one.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = KeyName, required = false)]
+    meter: Option<KeyName>,
 }
 
 /// A change of a key, as a JSON merge patch (RFC 7396). Absent members do not change; `null`
-/// removes a time, a text of the metadata, or all metadata. The other members cannot be removed.
+/// removes a time, a text of the metadata, all metadata, the plan, a number of the limits, or all
+/// numbers. The other members cannot be removed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {
@@ -61,6 +76,16 @@ pub(super) struct EditKey {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>, required = false)]
     metadata: Option<Nullable<BTreeMap<String, Option<String>>>>,
+    /// The name of the plan; `null` removes it. Only the service itself, or an operator, can change
+    /// this and `limits`.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, required = false)]
+    plan: Option<Nullable<String>>,
+    /// The numbers that replace those of the plan; `null` gives a limit the number of the plan
+    /// again, and `null` instead of the object all limits.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Object>, required = false)]
+    limits: Option<Nullable<BTreeMap<String, Option<LimitNumber>>>>,
     /// Why the key is changed.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = ChangeReason, required = false)]
@@ -142,7 +167,8 @@ impl CreateKey {
         if let Some(instant) = self.expires_at {
             new = new.expires_at(instant.into());
         }
-        self.metadata.into_iter().fold(new, |new, (name, text)| new.metadata(name, text))
+        let new = self.metadata.into_iter().fold(new, |new, (name, text)| new.metadata(name, text));
+        limited(new, self.plan, self.limits, self.meter)
     }
 }
 
@@ -164,12 +190,25 @@ impl EditKey {
         if let Some(Nullable(instant)) = self.expires_at {
             edit = edit.expires_at(instant.map(Into::into));
         }
-        match self.metadata {
+        edit = match self.metadata {
             None => edit,
             Some(Nullable(None)) => edit.clear_metadata(),
             Some(Nullable(Some(patch))) => patch.into_iter().fold(edit, |edit, (name, text)| match text {
                 Some(text) => edit.metadata(name, text),
                 None => edit.remove_metadata(name),
+            }),
+        };
+        edit = match self.plan {
+            None => edit,
+            Some(Nullable(None)) => edit.remove_plan(),
+            Some(Nullable(Some(plan))) => edit.plan(plan),
+        };
+        match self.limits {
+            None => edit,
+            Some(Nullable(None)) => edit.clear_limits(),
+            Some(Nullable(Some(patch))) => patch.into_iter().fold(edit, |edit, (name, number)| match number {
+                Some(LimitNumber(number)) => edit.limit(name, number),
+                None => edit.remove_limit(name),
             }),
         }
     }
@@ -204,60 +243,20 @@ impl RegenerateKey {
     }
 }
 
-/// The members of a body, each with its requirement. An error names the member and the requirement,
-/// never the value.
-pub(super) trait Members {
-    const MEMBERS: &'static [(&'static str, &'static str)];
-    /// The members of a key that this body cannot set.
-    const FIXED: &[&str] = &[];
-}
-
-pub(super) const NAME: &str = "must be a string of 1 to 100 characters";
-pub(super) const REASON: &str = "must be a string of 1 to 200 characters";
-pub(super) const PERMISSIONS: &str =
-    "must be an object that maps each resource once to a list of actions, 256 actions at most";
-pub(super) const METADATA: &str = "must be an object of strings, 50 at most, each of at most 1000 characters";
-pub(super) const TIME: &str = "must be an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
-const TIME_OR_NULL: &str = "must be null, or an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
-
-impl Members for CreateKey {
-    const MEMBERS: &[(&str, &str)] = &[
-        ("type", "must be \"user\" or \"bot\""),
-        ("name", NAME),
-        ("permissions", PERMISSIONS),
-        ("environment", NAME),
-        ("not_before", TIME),
-        ("expires_at", TIME),
-        ("metadata", METADATA),
-    ];
-}
-
-impl Members for EditKey {
-    const MEMBERS: &[(&str, &str)] = &[
-        ("name", "must be a string of 1 to 100 characters, and cannot be removed"),
-        (
-            "permissions",
-            "must be an object that maps each resource once to a list of actions, 256 actions at most; {} removes all",
-        ),
-        ("status", "must be \"active\" or \"disabled\", and cannot be removed"),
-        ("not_before", TIME_OR_NULL),
-        ("expires_at", TIME_OR_NULL),
-        ("metadata", "must be null, or an object of strings and nulls, each string of at most 1000 characters"),
-        ("reason", REASON),
-    ];
-    const FIXED: &[&str] = &["type", "owner", "organization", "environment"];
-}
-
-impl Members for RotateKey {
-    const MEMBERS: &[(&str, &str)] = &[
-        ("grace_seconds", "must be a whole number from 0 to 7776000 (90 days)"),
-        ("expires_at", TIME),
-        ("reason", REASON),
-    ];
-}
-
-impl Members for RegenerateKey {
-    const MEMBERS: &[(&str, &str)] = &[("reason", REASON)];
+/// Sets the plan, the limits and the meter of a new key.
+pub(super) fn limited(
+    mut new: NewKey,
+    plan: Option<String>,
+    limits: BTreeMap<String, LimitNumber>,
+    meter: Option<KeyName>,
+) -> NewKey {
+    if let Some(plan) = plan {
+        new = new.plan(plan);
+    }
+    if let Some(KeyName(meter)) = meter {
+        new = new.meter(meter);
+    }
+    limits.into_iter().fold(new, |new, (name, LimitNumber(number))| new.limit(name, number))
 }
 
 /// Makes `*` in a request a wildcard if it is a wildcard in the permissions of the actor.

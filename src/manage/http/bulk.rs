@@ -14,8 +14,9 @@ use utoipa::{
 };
 
 use super::{
-    bodies::{ChangeReason, Members, REASON, present, variant},
+    bodies::{ChangeReason, present, variant},
     extract::{ApiError, CanRead, RequestActor},
+    members::{Members, REASON},
     parse::Body,
     search::Conditions,
 };

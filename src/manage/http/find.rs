@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::{
-    bodies::Members,
     extract::{ApiError, CanRead, RequestActor},
+    members::Members,
     parse::Body,
     responses::ProblemBody,
 };

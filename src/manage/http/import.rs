@@ -1,32 +1,25 @@
 //! Imports many keys.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::{
-    bodies::{
-        BoundedPermissions, KeyName, METADATA, Members, NAME, PERMISSIONS, TIME, present, present_variant, read_by,
-        variant,
-    },
+    bodies::{BoundedPermissions, KeyName, limited, present, present_variant, read_by, variant},
+    bounded::{few, first},
     extract::{ApiError, CanCreate, RequestActor},
+    members::{LIMITS, METADATA, METER, Members, NAME, PERMISSIONS, PLAN, TIME},
     parse::{BodyText, parse, requirement},
     time::present_time,
 };
 use crate::{
-    manage::{
-        Actor, ImportKey, KeyManager, ManageError, NewKey, import_many::MAX_IMPORT, validation::MAX_METADATA,
-        view::KeyType,
-    },
-    record::{Owner, Status},
+    manage::{Actor, ImportKey, KeyManager, ManageError, NewKey, import_many::MAX_IMPORT, view::KeyType},
+    record::{LimitNumber, Owner, Status},
 };
 
 /// Up to 1,000 keys of another system.
@@ -71,6 +64,19 @@ pub(super) struct ImportedKey {
     /// Texts that are stored with the key.
     #[serde(default, deserialize_with = "few")]
     metadata: BTreeMap<String, String>,
+    /// The name of the plan. Only the service itself, or an operator, can set this, `limits` and
+    /// `meter`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, required = false)]
+    plan: Option<String>,
+    /// The numbers that replace those of the plan.
+    #[serde(default)]
+    #[schema(value_type = Object, required = false)]
+    limits: BTreeMap<String, LimitNumber>,
+    /// The meter of another key, which shares its limits with this one. The default is a new one.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = KeyName, required = false)]
+    meter: Option<KeyName>,
     /// The id to keep. The default is a new one.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = KeyName, required = false)]
@@ -184,6 +190,7 @@ impl ImportedKey {
             new = new.expires_at(instant.into());
         }
         let new = self.metadata.into_iter().fold(new, |new, (name, text)| new.metadata(name, text));
+        let new = limited(new, self.plan, self.limits, self.meter);
         let key = self.key.as_ref().map(|key| key.as_str());
         let mut import = ImportKey::read(key, self.digest.as_deref(), new)?;
         if let Some(KeyName(id)) = self.id {
@@ -209,60 +216,6 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing
     String::deserialize(deserializer).map(|text| Some(Zeroizing::new(text)))
 }
 
-/// Deserializes the keys, without a copy, and one more than the maximum at most. The rest is
-/// skipped, so that a short text such as `[],` is not worth many times its length.
-fn first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
-    struct First;
-
-    impl<'de> Visitor<'de> for First {
-        type Value = Vec<&'de RawValue>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of objects")
-        }
-
-        fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Self::Value, S::Error> {
-            let mut first = Vec::new();
-            while first.len() <= MAX_IMPORT {
-                match list.next_element()? {
-                    Some(key) => first.push(key),
-                    None => return Ok(first),
-                }
-            }
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(first)
-        }
-    }
-
-    deserializer.deserialize_seq(First)
-}
-
-/// Deserializes no more texts than a key may have.
-fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    struct Few;
-
-    impl<'de> Visitor<'de> for Few {
-        type Value = BTreeMap<String, String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object of texts")
-        }
-
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let mut texts = BTreeMap::new();
-            while let Some((name, text)) = map.next_entry()? {
-                texts.insert(name, text);
-                if texts.len() > MAX_METADATA {
-                    return Err(M::Error::custom("too many texts"));
-                }
-            }
-            Ok(texts)
-        }
-    }
-
-    deserializer.deserialize_map(Few)
-}
-
 impl Members for ImportKeys<'_> {
     const MEMBERS: &'static [(&'static str, &'static str)] = &[("keys", "must be a list of at most 1000 objects")];
 }
@@ -278,6 +231,9 @@ impl Members for ImportedKey {
         ("not_before", TIME),
         ("expires_at", TIME),
         ("metadata", METADATA),
+        ("plan", PLAN),
+        ("limits", LIMITS),
+        ("meter", METER),
         ("id", NAME),
         ("owner", "must be a string of 1 to 100 characters, for a key of a user only"),
         ("created_at", TIME),

@@ -4,6 +4,7 @@
 //! problem. The manager makes all decisions about keys.
 
 mod bodies;
+mod bounded;
 mod bulk;
 mod conditions;
 mod event_handlers;
@@ -14,6 +15,7 @@ mod idempotency;
 mod import;
 mod list;
 mod list_events;
+mod members;
 mod openapi;
 mod own;
 mod parse;
@@ -131,9 +133,8 @@ impl KeyManager {
     ///
     /// # Changes
     ///
-    /// A `PATCH` is a JSON merge patch (RFC 7396): an absent member does not change, and `null`
-    /// removes an expiry, a start, or metadata. `PATCH`, `DELETE`, `regenerate` and `rotate` take a
-    /// `reason`.
+    /// A `PATCH` is a JSON merge patch (RFC 7396): `null` removes an expiry, a start, metadata, a
+    /// plan or a number of `limits`, and `"unlimited"` removes a limit. Changes take a `reason`.
     ///
     /// The `ETag` of a response with one key is the version of the key: `"3"`. With `If-Match: "3"`
     /// a change applies only to this version; for any other it is 412. Without it, the last wins.

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     manage::{KeyView, validation},
     openapi::require_a_key,
+    record::{MAX_LIMIT_NAME, MAX_LIMIT_NUMBER, MAX_LIMITS, UNLIMITED},
     scheme::SchemePolicy,
 };
 
@@ -98,6 +99,26 @@ fn describe_names(document: &mut Value) {
         "type": "string", "minLength": 1, "maxLength": validation::MAX_PERMISSION_NAME,
         "pattern": validation::pattern(true),
     });
+    let limit_name = json!({ "type": "string", "minLength": 1, "maxLength": MAX_LIMIT_NAME, "pattern": "^[!-~]+$" });
+    let number = json!({ "type": "integer", "minimum": 0, "maximum": MAX_LIMIT_NUMBER });
+    let unlimited =
+        json!({ "type": "string", "enum": [UNLIMITED], "description": "The key does not have this limit." });
+    for schema in ["Key", "CreateKey", "EditKey", "ImportedKey"] {
+        let limits = &mut schemas[schema]["properties"]["limits"];
+        limits["propertyNames"] = limit_name.clone();
+        limits["additionalProperties"] = json!({ "oneOf": [number, unlimited] });
+        if schema == "EditKey" {
+            limits["additionalProperties"] = json!({ "oneOf": [number, unlimited, { "type": "null" }] });
+        } else {
+            limits["maxProperties"] = MAX_LIMITS.into();
+        }
+        if schema != "Key" {
+            let plan = &mut schemas[schema]["properties"]["plan"];
+            for bound in ["minLength", "maxLength", "pattern"] {
+                plan[bound] = limit_name[bound].clone();
+            }
+        }
+    }
     for schema in ["CreateKey", "EditKey", "ImportedKey"] {
         let permissions = &mut schemas[schema]["properties"]["permissions"];
         permissions["propertyNames"] = name.clone();
@@ -159,7 +180,7 @@ fn complete(prefix: &str, is_limited: bool, mut item: Value) -> Value {
     item
 }
 
-/// Describes a response. A 401, a 403 and a 429 have the layer's own format, so they have no schema.
+/// Describes a response. A 401, a 403 and a 429 have the layer's own format, and so no schema.
 fn answer(description: &str, is_problem: bool) -> Value {
     let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     if is_problem {

@@ -13,7 +13,7 @@ use serde::{
 use serde_json::error::Category;
 use zeroize::Zeroize;
 
-use super::{bodies::Members, extract::ApiError};
+use super::{extract::ApiError, members::Members};
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);

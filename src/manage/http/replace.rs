@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    bodies::{ChangeReason, MAX_GRACE, Members, REASON, TIME, present},
+    bodies::{ChangeReason, MAX_GRACE, present},
     bulk::{FILTER, Filter, SWITCH},
     extract::{ApiError, CanUpdate, RequestActor},
+    members::{Members, REASON, TIME},
     parse::{Body, invalid},
     responses::{IssuedKey, written},
     time::present_time,

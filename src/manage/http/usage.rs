@@ -38,7 +38,8 @@ pub(super) struct Usage {
     /// Each day, in ascending order, also those without requests.
     days: Vec<UsageOfDay>,
     total: UsageCounts,
-    /// What is left of the limits of the key. It is missing if the service has no limits, or no plan of the key's name.
+    /// What is left of the limits of the key. It is missing if the service has no limits, or no
+    /// plan of the key's name.
     #[cfg(feature = "limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Vec<LimitLeft>>,
@@ -79,7 +80,8 @@ pub(super) struct LimitLeft {
     most: u64,
     /// How many requests pass now.
     remaining: u64,
-    /// When the limit is full again, in seconds from now, rounded up. It is missing for a limit on requests at the same time.
+    /// When the limit is full again, in seconds from now, rounded up. It is missing for a limit on
+    /// requests at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     full_after: Option<u64>,
 }

@@ -1,5 +1,5 @@
-//! Tests changes of a plan, and of the numbers of a record: a raise works at once, a cut locks
-//! nobody out for longer than its own burst.
+//! Tests changes of a plan, and of the numbers of a record. A raise works at once, and a cut locks a
+//! caller out for at most its own burst.
 
 use std::time::Duration;
 

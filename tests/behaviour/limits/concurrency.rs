@@ -278,7 +278,7 @@ async fn a_route_may_have_places_of_its_own() {
     assert_eq!(left(&api, &limits, LIVE).await, [96, 1]);
 }
 
-/// A change of the number goes on with the count: the requests still run.
+/// A change of the number keeps the count: the requests still run.
 #[tokio::test]
 async fn a_change_of_the_number_counts_the_requests_that_run() {
     let (api, limits) = with_places(5);

@@ -146,7 +146,7 @@ fn a_month_from_the_31st_begins_on_the_last_day_of_shorter_months() {
     assert_eq!(ends(12, 31), (1, 31));
 }
 
-/// A clock that is set back does not begin an earlier period anew.
+/// A clock that is set back does not begin an earlier period again.
 #[test]
 fn a_clock_that_goes_back_gives_no_second_quota() {
     let clock = TestClock::new();
@@ -164,7 +164,7 @@ fn a_clock_that_goes_back_gives_no_second_quota() {
     assert_eq!(call(&layer), Ok(()));
 }
 
-/// A clock that was a year ahead by mistake locks nobody out for that year.
+/// A clock that was a year ahead by mistake locks no caller out for that year.
 #[test]
 fn a_clock_that_was_far_ahead_locks_nobody_out() {
     let clock = TestClock::new();

@@ -26,8 +26,8 @@ const KEYS: [&str; 7] = [
     "k6_WBuTSOoRi4A9spHcVY5ncnsDkxkJ",
 ];
 
-/// Returns an API with keys: of alice in acme, twice; of bob in acme; of a service account in acme;
-/// of alice in umbrella; of alice in no organization; of nobody.
+/// Returns an API with seven keys: two of alice in acme, one of bob in acme, one of a service account
+/// in acme, one of alice in umbrella, one of alice without an organization, one without an owner.
 fn with_keys(limit: Limit) -> (TestApi, Limits) {
     let of = |owner: Option<Owner>, organization: Option<&'static str>| {
         move |key: KeyRecord| {

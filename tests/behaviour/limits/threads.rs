@@ -97,14 +97,14 @@ fn eight_threads_over_a_hot_key_admit_the_burst() {
         let (layer, _, _) = layer([Limit::rate("burst", Rate::per_hour(1).burst(burst))]);
         let passed = race(move || {
             let mut passed = 0;
-            // A thread goes on until it is rejected, so that it keeps no request.
+            // A thread continues until it is rejected, so that it keeps no request.
             while layer.try_authenticate(&bearer(LIVE)).unwrap().is_ok() {
                 passed += 1;
             }
             passed
         });
         let passed: u64 = passed.iter().sum();
-        // While requests are lent, the burst is shorter by 10 ms: here by one request.
+        // While requests are out, the burst is shorter by 10 ms: here by one request.
         assert!((burst - u64::from(burst >= 64)..=burst).contains(&passed), "{passed} of {burst}");
     }
 }

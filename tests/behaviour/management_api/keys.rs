@@ -23,7 +23,7 @@ async fn a_key_is_made_shown_once_read_edited_replaced_and_revoked() {
         "created_at": "2027-01-15T08:00:00Z", "not_before": null, "expires_at": null, "last_used_at": null,
         "use_count": 0, "replaces": null, "replaced_by": null, "lineage": id, "version": 0, "metadata": {},
         "created_by": {"type": "key", "id": admin}, "updated_at": null, "revoked_at": null, "revoked_by": null,
-        "reason": null,
+        "reason": null, "plan": null, "limits": {}, "meter": admin,
     });
     let shown = keys.call(&format!("GET /api/keys/{id}"), &Value::Null).await;
     assert_eq!((shown.status, shown.json), (200, expected));

@@ -1,4 +1,4 @@
-//! Tests charges that are given back: nobody gets more than if they had never been made.
+//! Tests charges that are given back: no caller gets more than if they had never been made.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -120,7 +120,7 @@ fn a_charge_that_is_given_back_early_leaves_nothing_to_one_that_is_given_back_la
     assert_eq!(state, 190, "only the third is left");
 }
 
-/// A request that one of several limits rejects has charged none of them, or takes its charges back.
+/// A request that one of several limits rejects has charged none, or takes its charges back.
 #[test]
 fn a_rejected_request_leaves_no_charge_behind() {
     let now = Now { monotonic: 5, wall: 20_000 * DAY };

@@ -23,7 +23,7 @@ fn at(monotonic: u64) -> Now {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The clock stands still, goes forward, and goes back.
+    /// The clock stops, advances, and is set back.
     #[test]
     fn a_rate_admits_no_more_than_a_burst_and_its_rate_in_any_window(
         count in 1_u64..50, period in 1_u64..1000, burst in 1_u64..50,

@@ -75,7 +75,6 @@ proptest! {
     }
 }
 
-/// A time near the end of all numbers admits nobody for ever, rather than everybody.
 #[test]
 fn a_rate_that_takes_longer_than_73_years_is_none() {
     for (count, period, burst) in [(1, LONGEST + 1, 1), (1, 2, LONGEST), (1, 1, u64::MAX), (1, u64::MAX, 2)] {
