@@ -1,59 +1,111 @@
-//! Counts the allocations of limits.
+//! Limits allocate when they first count a key, and not for the requests after that.
 
-use allocation_counter::measure;
-use http::{Request, Response};
-use std::{
-    convert::Infallible,
-    pin::pin,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
-use tower::{Layer, Service};
+use std::{convert::Infallible, time::Duration};
+
+use http::{Request, StatusCode};
+use tower::Layer;
 use tower_api_key::{
-    ApiKey,
-    limit::{Limit, Limits, Plans, Quota, Rate},
+    ApiKey, ApiKeyLayer, KeyDigest, KeyHasher, KeyRecord, KeyStore, Lookup, Require,
+    layer::ApiKeyLayerBuilder,
+    limit::{Limit, Limits, Plans, Quota, Rate, Subject},
+    store::MemoryStore,
 };
 
-use crate::support::{Body, LIVE, UNKNOWN, bearer};
+use super::{
+    allocations, answer, inner,
+    support::{Body, LIVE, TestClock, UNKNOWN, bearer},
+    warm_up,
+};
 
-/// Returns the allocations of one call, with the status of its response.
-fn allocations<S, B>(service: &mut S, request: Request<Body>) -> (u64, u16)
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
-{
-    let (mut request, mut response) = (Some(request), None);
-    let counted = measure(|| {
-        let mut future = pin!(service.call(request.take().unwrap()));
-        let Poll::Ready(Ok(answer)) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-            panic!("not at once")
-        };
-        response = Some(answer);
-    });
-    (counted.count_total, response.unwrap().status().as_u16())
+/// A store whose records no thread caches, like those of a key that is used rarely.
+struct Uncached(KeyRecord);
+
+impl KeyStore for Uncached {
+    type Error = Infallible;
+
+    async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, Infallible> {
+        Ok((digest == self.0.digest()).then(|| self.0.clone()))
+    }
+
+    fn try_find(&self, digest: &KeyDigest) -> Lookup {
+        (digest == self.0.digest()).then(|| self.0.clone()).into()
+    }
+}
+
+fn record() -> KeyRecord {
+    let key = ApiKey::new(LIVE).unwrap();
+    KeyRecord::for_key("live", &key, &KeyHasher::sha256()).grant("links", "read").with_organization("acme")
+}
+
+fn memory() -> ApiKeyLayerBuilder {
+    let keys = MemoryStore::new();
+    keys.add(record()).unwrap();
+    ApiKeyLayer::builder(keys)
+}
+
+fn limits(plan: impl IntoIterator<Item = Limit>) -> Limits {
+    // A clock that stands still: no count is removed.
+    let clock = TestClock::new();
+    let plans = Plans::new().plan("plan", plan).default_plan("plan");
+    Limits::in_process(plans).clock(move || clock.get()).build().unwrap()
+}
+
+fn plans() -> [(&'static str, Vec<Limit>); 3] {
+    let rate = || Limit::rate("rate", Rate::per_second(1000));
+    let shared = || Limit::rate("organization", Rate::per_second(1000)).shared_by(Subject::Organization);
+    let [daily, monthly] = [("daily", Quota::per_day(1000)), ("monthly", Quota::per_month(1000))]
+        .map(|(name, quota)| Limit::quota(name, quota));
+    [
+        ("one rate", vec![rate()]),
+        ("a rate and a quota", vec![rate(), daily.clone()]),
+        ("four limits", vec![rate(), shared(), daily, monthly]),
+    ]
+}
+
+/// Returns the allocations of an accepted request by a layer that has already counted its key.
+fn accepted(builder: ApiKeyLayerBuilder) -> u64 {
+    let guard = Require::permission("links", "read");
+    let mut service = builder.build().unwrap().layer(guard.layer(inner()));
+    warm_up(|| allocations(&mut service, bearer(LIVE)));
+    allocations(&mut service, bearer(LIVE))
+}
+
+#[test]
+fn rates_and_quotas_add_no_allocation_to_an_accepted_request() {
+    for (name, plan) in plans() {
+        assert_eq!(accepted(memory().limits(limits(plan.clone()))), accepted(memory()), "{name}");
+        let uncached = || ApiKeyLayer::builder(Uncached(record()));
+        assert_eq!(accepted(uncached().limits(limits(plan))), accepted(uncached()), "{name}, not cached by a thread");
+    }
+}
+
+/// The places of a request have one owner, which the body and the principal share.
+#[test]
+fn a_limit_on_requests_at_the_same_time_adds_two_allocations() {
+    let limits = limits([Limit::concurrency("streams", 2)]);
+    assert_eq!(accepted(memory().limits(limits)), accepted(memory()) + 2);
+}
+
+/// Returns the allocations of a response with this status.
+fn rejected(builder: ApiKeyLayerBuilder, request: fn() -> Request<Body>, status: StatusCode) -> u64 {
+    let mut service = builder.build().unwrap().layer(inner());
+    warm_up(|| answer(&mut service, request()).1);
+    let (response, count) = answer(&mut service, request());
+    assert_eq!(response, status);
+    count
 }
 
 /// The body of a 429 is made in advance for each limit. So it costs at most five allocations more
 /// than a 401, for the names, the time, and the header with it.
 #[test]
 fn a_429_of_one_limit_renders_no_body() {
+    let unauthorized = rejected(memory(), || bearer(UNKNOWN), StatusCode::UNAUTHORIZED);
     for limit in [
         Limit::rate("burst", Rate::per_hour(1)),
         Limit::rate("burst", Rate::per(1, Duration::from_hours(8000))),
         Limit::quota("monthly", Quota::per_month(1)),
     ] {
-        let plans = Plans::new().plan("free", [limit]).default_plan("free");
-        let limits = Limits::in_process(plans).build().unwrap();
-        let layer = crate::layer_with(&ApiKey::new(LIVE).unwrap(), |layer| layer.limits(limits));
-        let mut service = layer.layer(crate::inner());
-        crate::RESPONSE.set(Some(Response::new(())));
-        assert_eq!(allocations(&mut service, bearer(LIVE)).1, 200);
-        for _ in 0..3 {
-            allocations(&mut service, bearer(LIVE));
-            allocations(&mut service, bearer(UNKNOWN));
-        }
-        let (rejected, status) = allocations(&mut service, bearer(LIVE));
-        let (unknown, _) = allocations(&mut service, bearer(UNKNOWN));
-        assert_eq!(status, 429);
-        assert!(rejected <= unknown + 5, "{rejected} allocations, and {unknown} of a 401");
+        let limited = rejected(memory().limits(limits([limit])), || bearer(LIVE), StatusCode::TOO_MANY_REQUESTS);
+        assert!(limited <= unauthorized + 5, "{limited} allocations, and {unauthorized} of a 401");
     }
 }
