@@ -39,7 +39,7 @@ pin_project! {
         Inner {
             #[pin]
             body: B,
-            held: Held,
+            held: Option<Held>,
         },
         Refusal {
             bytes: Bytes,
@@ -49,10 +49,10 @@ pin_project! {
 
 /// A value that a response holds until its body has ended: its places in limits on requests at the
 /// same time.
-pub(crate) type Held = Option<Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>>;
+pub(crate) type Held = Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
 impl<B> ResponseBody<B> {
-    pub(crate) fn inner(body: B, held: Held) -> Self {
+    pub(crate) fn inner(body: B, held: Option<Held>) -> Self {
         let source = Source::Inner { body, held };
         Self { source }
     }

@@ -103,9 +103,9 @@ impl Charged {
 
     /// Returns what the body of the response holds.
     #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
-    pub(super) fn held(&self) -> Held {
+    pub(super) fn held(&self) -> Option<Held> {
         #[cfg(feature = "limits")]
-        return self.taken.as_ref()?.permit()?.held();
+        return Some(self.taken.as_ref()?.permit()?.held());
         #[cfg(not(feature = "limits"))]
         None
     }
@@ -192,7 +192,7 @@ impl Limits {
         guard.each_charge(None, &mut |charge, cost| charges.push((charge, cost)));
         for (charge, cost) in charges {
             let cost = if charge.cost == Some(0) { Some(0) } else { cost };
-            self.limiter().check_charge(cost, charge.limits.iter().map(|name| &**name))?;
+            self.limiter().check_charge(cost, &charge.limits.iter().map(|name| &**name))?;
         }
         Ok(guard)
     }

@@ -167,9 +167,9 @@ impl Report {
 
     /// Returns what the body of the response holds.
     #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
-    fn held(&self) -> Held {
+    fn held(&self) -> Option<Held> {
         #[cfg(feature = "limits")]
-        return self.actions.admitted.as_ref()?.permit()?.held();
+        return Some(self.actions.admitted.as_ref()?.permit()?.held());
         #[cfg(not(feature = "limits"))]
         None
     }

@@ -99,13 +99,11 @@ impl Charge<'_> {
     /// Charges the count. Returns the receipt: what a give-back has to know of the charge.
     #[inline]
     pub(super) fn charge(&self, now: Now) -> Result<u64, Full> {
-        match (self.lane, self.rule) {
-            (Some((lane, thread)), Rule::Rate(rate)) => lane.charge(self.count, thread, rate, now.monotonic),
-            _ => {
-                let charged = self.count.change(|state| self.admit(state, now))?;
-                Ok(self.rule.receipt(charged, now, self.cost))
-            }
+        if let (Some((lane, thread)), Rule::Rate(rate)) = (self.lane, self.rule) {
+            return lane.charge(self.count, thread, rate, now.monotonic);
         }
+        let charged = self.count.change(|state| self.admit(state, now))?;
+        Ok(self.rule.receipt(charged, now, self.cost))
     }
 
     /// Returns the state of the count, and that after the charge. Returns `None` if a lane may have
@@ -162,15 +160,13 @@ pub(super) fn take<'c>(
         }
     }
     for (number, (charge, planned)) in charges.clone().zip(planned).enumerate() {
-        match charge.make(planned, now) {
-            Ok(receipt) => receipts[number] = receipt,
-            Err(_) => {
-                for (charge, receipt) in charges.take(number).zip(receipts.iter()) {
-                    charge.undo(*receipt, &read);
-                }
-                return false;
+        let Ok(receipt) = charge.make(planned, now) else {
+            for (charge, receipt) in charges.take(number).zip(receipts.iter()) {
+                charge.undo(*receipt, &read);
             }
-        }
+            return false;
+        };
+        receipts[number] = receipt;
     }
     true
 }

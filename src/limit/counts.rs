@@ -163,8 +163,11 @@ enum SubjectId<'r> {
 impl<'r> SubjectId<'r> {
     fn of(subject: Subject, record: &'r KeyRecord) -> Self {
         match (subject, record.owner(), record.organization()) {
-            (Subject::Owner, Some(owner @ Owner::User(_)), organization) => Self::Owner(organization, owner),
-            (Subject::Owner, Some(owner), organization @ Some(_)) => Self::Owner(organization, owner),
+            (Subject::Owner, Some(owner), organization)
+                if matches!(owner, Owner::User(_)) || organization.is_some() =>
+            {
+                Self::Owner(organization, owner)
+            }
             (Subject::Organization, _, Some(organization)) => Self::Organization(organization),
             _ => Self::Key(record.meter().as_str()),
         }

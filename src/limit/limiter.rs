@@ -113,12 +113,11 @@ impl Limiter {
         let at = self.clock.at(read, limits.has_quota);
         self.counts.sweep(at, || self.now(true));
         let thread = thread_index() as u64 + 1;
-        let is_taken = match limits.only() {
-            Some(limit) => limit.charge_one(thread).charge(at).is_ok(),
-            None => {
-                let charges = limits.iter().map(|limit| limit.charge_one(thread));
-                take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
-            }
+        let is_taken = if let Some(limit) = limits.only() {
+            limit.charge_one(thread).charge(at).is_ok()
+        } else {
+            let charges = limits.iter().map(|limit| limit.charge_one(thread));
+            take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
         };
         if !is_taken {
             return Err(refused(at, plan, limits.iter().map(|limit| (limit, 1, 1))));
@@ -239,7 +238,7 @@ impl Limiter {
     pub(crate) fn check_charge<'g>(
         &self,
         cost: Option<u32>,
-        limits: impl Iterator<Item = &'g str> + Clone,
+        limits: &(impl Iterator<Item = &'g str> + Clone),
     ) -> Result<(), ConfigError> {
         let wrong = |what: String, why: &str| Err(ConfigError::Limit(what, why.to_owned()));
         if let Some(unknown) = limits.clone().find(|name| !self.has_limit_for_routes(name)) {

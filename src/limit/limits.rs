@@ -113,13 +113,10 @@ impl LimitsBuilder {
             plans.insert(name, Arc::from(limits));
         }
         let default = match self.plans.default {
-            Some(name) => match plans.get(&name) {
-                Some(plan) => Some(Arc::clone(plan)),
-                None => {
-                    let why = "it is the default plan, but it is not in the list";
-                    return Err(ConfigError::Plan(name.into(), why.to_owned()));
-                }
-            },
+            Some(name) => {
+                let why = || "it is the default plan, but it is not in the list".to_owned();
+                Some(plans.get(&name).cloned().ok_or_else(|| ConfigError::Plan(name.into(), why()))?)
+            }
             None => None,
         };
         let limiter = Arc::new(Limiter::new(plans, default, Counts::new(), self.clock));

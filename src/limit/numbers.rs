@@ -31,7 +31,7 @@ pub struct Quota {
     period: Period,
 }
 
-const YEAR: Duration = Duration::from_hours(366 * 24);
+const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LimitKind {

@@ -26,7 +26,7 @@ impl Permit {
 
     /// Returns the places for the body of the response.
     pub(crate) fn held(&self) -> Held {
-        Some(Arc::clone(&self.0) as _)
+        Arc::clone(&self.0) as _
     }
 }
 

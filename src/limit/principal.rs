@@ -66,6 +66,7 @@ impl Principal {
     /// Returns a [`Rejection`] with 429 that names the limits that are full. Return it from the
     /// handler: the layer renders it, and the request is charged nothing. It has no `Retry-After`
     /// if `cost`, with the 1 that the layer charges, is above a burst or a quota.
+    #[allow(clippy::unused_async, reason = "limits of several nodes will have to wait here")]
     pub async fn reserve(&self, cost: u32) -> Result<Reservation, Rejection> {
         let Some(id) = self.limiter() else { return Ok(Reservation::of(None)) };
         let (cost, record) = (u64::from(cost), self.record());

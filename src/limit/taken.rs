@@ -29,10 +29,10 @@ impl Taken {
     /// Keeps the charges of these limits, with their receipts.
     pub(super) fn new<'m>(
         limiter: Generation,
-        charged: impl Iterator<Item = ((&'m MeteredLimit, u64, u64), u64)> + Clone,
+        taken: impl Iterator<Item = ((&'m MeteredLimit, u64, u64), u64)> + Clone,
     ) -> Self {
-        let permit = Permit::of(charged.clone().map(|((limit, ..), _)| limit));
-        let charges = charged
+        let permit = Permit::of(taken.clone().map(|((limit, ..), _)| limit));
+        let charges = taken
             .filter(|((limit, ..), _)| !limit.is_concurrency())
             .map(|((limit, cost, _), receipt)| Charged {
                 counted: Arc::clone(&limit.counted),
