@@ -95,7 +95,7 @@ impl Rate {
         nanos.ok_or("the period of a rate is above zero and at most 366 days")
     }
 
-    /// Allows so many requests a second. [`Plans`] has an example.
+    /// Allows so many requests a second. [`Plans`](super::Plans) has an example.
     pub const fn per_second(count: u64) -> Self {
         Self::per(count, Duration::from_secs(1))
     }
@@ -124,7 +124,7 @@ impl Rate {
     }
 
     /// Allows so many requests at once, after a pause. The default is the number of the rate: 10
-    /// for `per_second(10)`. [`Plans`] has an example.
+    /// for `per_second(10)`. [`Plans`](super::Plans) has an example.
     pub const fn burst(mut self, requests: u64) -> Self {
         self.burst = Some(requests);
         self
@@ -134,7 +134,8 @@ impl Rate {
 // === impl Quota ===
 
 impl Quota {
-    /// Allows so many requests a day, from midnight to midnight. [`Plans`] has an example.
+    /// Allows so many requests a day, from midnight to midnight. [`Plans`](super::Plans) has an
+    /// example.
     pub const fn per_day(count: u64) -> Self {
         Self { count, period: Period::Day }
     }
