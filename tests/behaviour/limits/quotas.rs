@@ -10,6 +10,7 @@ use tower_api_key::{
     limit::{Limit, Limits, Quota},
     store::MemoryStore,
 };
+use tracing::subscriber::{NoSubscriber, set_default};
 
 const TICK: Duration = Duration::from_nanos(1);
 
@@ -76,6 +77,7 @@ fn call(layer: &ApiKeyLayer) -> Result<(), Duration> {
 /// the period began.
 #[test]
 fn every_period_of_five_years_counts_exactly_its_own_requests() {
+    let _quiet = set_default(NoSubscriber::default());
     let days = (1..=31).map(Begins::OnDayOfMonth).chain((1..=7).map(Begins::OnWeekday)).chain([Begins::EveryDay]);
     for begins in days {
         let clock = TestClock::new();
@@ -101,6 +103,7 @@ fn every_period_of_five_years_counts_exactly_its_own_requests() {
 #[test]
 fn a_period_from_every_day_of_five_years_admits_exactly_its_number() {
     const MOST: u64 = 3;
+    let _quiet = set_default(NoSubscriber::default());
     let clock = TestClock::new();
     for day in five_years() {
         let (month, week) = (day.day().cast_unsigned(), day.weekday().to_monday_one_offset().cast_unsigned());
