@@ -1,5 +1,6 @@
 //! Tests the library through its public API, in one process and without external programs.
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
+#![allow(clippy::duplicate_mod, reason = "the core of the limits is tested with two kinds of atomics")]
 
 #[cfg(feature = "cache")]
 #[path = "../support/database.rs"]

@@ -224,7 +224,7 @@ impl Client {
             Ending::AtOnce => drop(self.get("/at-once", key).await.unwrap().text().await.unwrap()),
             Ending::InTheHandler { reset } => self.leave_the_handler(reset, number, key).await,
             Ending::InTheBody { abort } => {
-                end(tokio::spawn(self.read_events(number % 4, key.to_owned())), abort, number).await
+                end(tokio::spawn(self.read_events(number % 4, key.to_owned())), abort, number).await;
             }
             Ending::AfterTheUpgrade(how) => {
                 let reads = self.read_socket(number % 4, how == Upgraded::Ended, key.to_owned());

@@ -69,7 +69,7 @@ async fn a_quota_below_what_is_used_refuses_until_its_period_ends() {
     change(&api, LIVE, |record| record.with_limit("daily", 60)).await;
     assert_eq!(passes(&api, LIVE).await, 10);
     change(&api, LIVE, |record| record.with_limit("daily", 20)).await;
-    advance(&api.clock, Duration::from_hours(16) - SECOND);
+    advance(&api.clock, Duration::from_secs(16 * 3600 - 1));
     assert_eq!(api.call(bearer(LIVE)).await, full(Reason::QuotaExceeded));
     advance(&api.clock, SECOND);
     assert_eq!(passes(&api, LIVE).await, 20);

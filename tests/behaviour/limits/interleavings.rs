@@ -65,7 +65,7 @@ fn request(counts: &[Count; 2], rules: [Rule; 2], clock: &AtomicU64) -> bool {
 /// Runs a request in each of two threads, which charge the same two counts. Asserts how many pass,
 /// and what is left in both counts.
 #[track_caller]
-fn race(rules: [Rule; 2], passes: u64, left: [u64; 2]) {
+fn race(rules: [Rule; 2], expected: u64, left: [u64; 2]) {
     loom::model(move || {
         let counts = Arc::new([Count::new(), Count::new()]);
         let clock = Arc::new(AtomicU64::new(1));
@@ -75,7 +75,7 @@ fn race(rules: [Rule; 2], passes: u64, left: [u64; 2]) {
         };
         let threads = [run(), run()];
         let passed: u64 = threads.into_iter().map(|thread| u64::from(thread.join().unwrap())).sum();
-        assert_eq!(passed, passes);
+        assert_eq!(passed, expected);
         let now = Now { monotonic: 100, ..now() };
         assert_eq!([0, 1].map(|place| rules[place].remaining(counts[place].state(), now)), left);
     });

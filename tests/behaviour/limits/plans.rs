@@ -165,7 +165,7 @@ fn names_that_are_empty_or_unclear_are_errors_when_limits_are_built() {
     let plan = |name: &str, why: &str| Err(ConfigError::Plan(name.to_owned(), why.to_owned()));
     let named = |name: &str| Limit::concurrency(name, 1);
     let many = |number: u32| (0..number).map(|number| named(&format!("n{number}")));
-    let routes = |number: u32| many(number).map(|limit| limit.for_routes());
+    let routes = |number: u32| many(number).map(Limit::for_routes);
     let long = "x".repeat(65);
     let too_many = "a plan has at most 4 limits of all requests, and 4 limits for routes";
     for (plans, expected) in [

@@ -64,7 +64,9 @@ proptest! {
             clock.set(clock.get() + Duration::from_nanos(forward) - Duration::from_nanos(back));
             latest = latest.max(clock.get());
             let ended: Vec<_> = open.extract_if(.., |(until, ..)| *until <= number).collect();
-            ended.into_iter().for_each(|(_, reserved, spent)| reserved.settle(spent));
+            for (_, reserved, spent) in ended {
+                reserved.settle(spent);
+            }
             let at = latest.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
             if let Ok(key) = layer.try_authenticate(&bearer(LIVE)).unwrap() {
                 admitted.0.push((at, 1));

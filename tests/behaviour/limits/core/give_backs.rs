@@ -146,11 +146,10 @@ fn a_rejected_request_leaves_no_charge_behind() {
         // Another thread has charged the last count between the look and the charge.
         let looks = std::cell::Cell::new(0);
         counts[3].set(|_| 0);
-        let racing = charges().map(|charge| {
+        let racing = charges().inspect(|charge| {
             if charge.rule == full && looks.replace(looks.get() + 1) == 1 {
                 charge.count.set(|state| full.admit(state, now, 1, 1).unwrap());
             }
-            charge
         });
         let passed = take(racing, now, &mut [0; 4], || now);
         assert!(!passed);
