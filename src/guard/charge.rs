@@ -36,8 +36,9 @@ pub(super) struct OwnedCharge {
 /// What a guard has charged for a request.
 #[derive(Default)]
 pub(super) struct Charged {
+    /// In a box: most guards charge nothing, and every future of a guard has this field.
     #[cfg(feature = "limits")]
-    taken: Option<Taken>,
+    taken: Option<Box<Taken>>,
 }
 
 impl GuardCharge {
@@ -84,7 +85,7 @@ impl Charge<'_> {
             if let Some(permit) = taken.as_ref().and_then(Taken::permit) {
                 principal.hold(permit.clone());
             }
-            return Ok(Charged { taken });
+            return Ok(Charged { taken: taken.map(Box::new) });
         }
         Ok(Charged::default())
     }
