@@ -23,6 +23,7 @@ pub enum RateLimitFields {
 }
 
 /// The form of the fields. The draft may still change, so that a later one may be another variant.
+/// [`rate_limit_fields`](crate::layer::ApiKeyLayerBuilder::rate_limit_fields) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FieldsForm {

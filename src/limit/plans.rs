@@ -52,7 +52,7 @@ pub struct Limit {
     pub(super) is_for_routes: bool,
 }
 
-/// Whose requests a limit counts together.
+/// Whose requests a limit counts together. [`Plans`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Subject {
