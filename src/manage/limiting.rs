@@ -8,11 +8,20 @@ use crate::record::{KeyId, KeyRecord, LimitNumbers, Limiting, Owner, are_limit_n
 /// The changes of a plan and of limits. What is not set stays as it is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LimitEdits {
-    /// The plan to set, or `None` to remove it.
-    plan: Option<Option<Box<str>>>,
+    plan: Option<PlanEdit>,
     clears: bool,
-    /// The numbers to set, and the limits to take from the plan again (`None`).
-    numbers: BTreeMap<Box<str>, Option<Option<u64>>>,
+    numbers: BTreeMap<Box<str>, NumberEdit>,
+}
+
+/// The plan to set. `None` removes it.
+#[derive(Clone, Debug)]
+struct PlanEdit(Option<Box<str>>);
+
+#[derive(Clone, Copy, Debug)]
+enum NumberEdit {
+    Set(Option<u64>),
+    /// The number is that of the plan again.
+    Remove,
 }
 
 // === impl NewKey, UpdateKey ===
@@ -73,25 +82,25 @@ impl UpdateKey {
     /// let as_by_default = UpdateKey::new().remove_plan().clear_limits();
     /// ```
     pub fn plan(mut self, plan: impl Into<String>) -> Self {
-        self.limits.plan = Some(Some(plan.into().into()));
+        self.limits.plan = Some(PlanEdit(Some(plan.into().into())));
         self
     }
 
     /// Removes the plan: the key then has the default plan, or no limits.
     pub fn remove_plan(mut self) -> Self {
-        self.limits.plan = Some(None);
+        self.limits.plan = Some(PlanEdit(None));
         self
     }
 
     /// Replaces the number of one limit of the plan, see [`NewKey::limit`]. The other numbers stay.
     pub fn limit(mut self, name: impl Into<String>, number: impl Into<Option<u64>>) -> Self {
-        self.limits.numbers.insert(name.into().into(), Some(number.into()));
+        self.limits.numbers.insert(name.into().into(), NumberEdit::Set(number.into()));
         self
     }
 
     /// Gives the limit with this name the number of the plan again.
     pub fn remove_limit(mut self, name: impl Into<String>) -> Self {
-        self.limits.numbers.insert(name.into().into(), None);
+        self.limits.numbers.insert(name.into().into(), NumberEdit::Remove);
         self
     }
 
@@ -133,11 +142,14 @@ impl LimitEdits {
         let mut numbers = if self.clears { LimitNumbers::new() } else { numbers_of(&record) };
         for (name, number) in &self.numbers {
             match number {
-                Some(number) => drop(numbers.insert(name.clone(), *number)),
-                None => drop(numbers.remove(name)),
+                NumberEdit::Set(number) => drop(numbers.insert(name.clone(), *number)),
+                NumberEdit::Remove => drop(numbers.remove(name)),
             }
         }
-        let plan = self.plan.clone().unwrap_or_else(|| record.plan().map(Into::into));
+        let plan = match &self.plan {
+            Some(PlanEdit(plan)) => plan.clone(),
+            None => record.plan().map(Into::into),
+        };
         check(plan.as_deref(), &numbers)?;
         Ok(record.with_plan(plan.map(String::from)).with_all_limits(numbers))
     }

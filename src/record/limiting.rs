@@ -19,6 +19,7 @@ pub(crate) struct Limiting {
 pub(crate) type LimitNumbers = BTreeMap<Box<str>, Option<u64>>;
 
 /// The number of a limit that the key does not have, as JSON and TOML show it.
+#[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite", feature = "static-files"))]
 pub(crate) const UNLIMITED: &str = "unlimited";
 
 /// The longest name of a plan or a limit, in characters.
@@ -37,10 +38,9 @@ pub(crate) fn is_limit_name(name: &str) -> bool {
 
 /// Returns whether the names, the numbers and the count of limits are in range.
 pub(crate) fn are_limit_numbers(numbers: &LimitNumbers) -> bool {
-    let are_good = |(name, number): (&Box<str>, &Option<u64>)| {
-        is_limit_name(name) && number.is_none_or(|number| number <= MAX_LIMIT_NUMBER)
-    };
-    numbers.len() <= MAX_LIMITS && numbers.iter().all(are_good)
+    numbers.len() <= MAX_LIMITS
+        && numbers.keys().all(|name| is_limit_name(name))
+        && numbers.values().flatten().all(|number| *number <= MAX_LIMIT_NUMBER)
 }
 
 impl KeyRecord {

@@ -24,7 +24,9 @@ pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
 #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
 pub(crate) use limit_number::LimitNumber;
-pub(crate) use limiting::{LimitNumbers, Limiting, UNLIMITED, are_limit_numbers, is_limit_name};
+#[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite", feature = "static-files"))]
+pub(crate) use limiting::UNLIMITED;
+pub(crate) use limiting::{LimitNumbers, Limiting, are_limit_numbers, is_limit_name};
 #[cfg(feature = "admin-api")]
 pub(crate) use limiting::{MAX_LIMIT_NAME, MAX_LIMIT_NUMBER, MAX_LIMITS};
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};

@@ -1,6 +1,6 @@
 //! Each change stores all its fields, and leaves all other fields unchanged.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{
     KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed,
@@ -91,7 +91,7 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
     assert_eq!(shown(&answered), shown(&changed.with_version(1).with_updated_at(noon())), "the result of an update");
     assert_kept(&registry, 1, &answered, "an update").await;
     let less = answered.with_permissions(Permissions::new()).with_status(Status::Active).with_not_before(None);
-    let less = less.with_plan(None).with_all_limits(Default::default());
+    let less = less.with_plan(None).with_all_limits(BTreeMap::default());
     let answered = sound(registry.update(less.clone(), Some(&by_alice())).await).expect("an update");
     assert_eq!(shown(&answered), shown(&less.with_version(2)), "the result of an update that removes fields");
     assert_kept(&registry, 1, &answered, "an update that removes fields").await;
