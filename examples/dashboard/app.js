@@ -1,6 +1,6 @@
 import { conditions, searching, watch } from "/search.js";
 
-export { call, find, make, onSubmit, open, refresh, run, say };
+export { MINUTE, call, find, make, onSubmit, open, refresh, run, say, time };
 
 const find = (selector, inside = document) => inside.querySelector(selector);
 const findAll = (selector, inside = document) => [...inside.querySelectorAll(selector)];

@@ -2,7 +2,7 @@
 //! uses the management API.
 //!
 //! ```sh
-//! cargo run --example dashboard --features admin-api,sqlite
+//! cargo run --example dashboard --features admin-api,sqlite,limits
 //! ```
 //!
 //! The first start prints the key of the first administrator, once, and these lines with the key
@@ -41,6 +41,7 @@ use serde_json::{Value, json};
 use sign_in::Sessions;
 use tower_api_key::{
     KeyFormat, KeyManager, Mask, Owner, Permissions, Principal, Require,
+    limit::{Limit, Limits, Plans, Quota, Rate},
     manage::{Actor, Issued, ManageError, NewKey},
     store::SqliteStore,
 };
@@ -77,8 +78,21 @@ pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error
         .format(KeyFormat::new("acme")?)
         .mask(Mask::LastFour)
         .usage_interval(Duration::from_secs(1))
+        .limits(Limits::in_process(plans()).build()?)
         .on_event(|event| eprintln!("{:?} {} by {}", event.kind(), event.key_id(), event.author()))
         .build()?)
+}
+
+/// The key of a member has the plan `free`. The keys that it issues have its plan, and share its
+/// limits.
+fn plans() -> Plans {
+    Plans::new()
+        .plan(
+            "free",
+            [Limit::rate("burst", Rate::per_second(10).burst(20)), Limit::quota("daily", Quota::per_day(10_000))],
+        )
+        .plan("team", [Limit::rate("burst", Rate::per_second(1_000)), Limit::quota("daily", Quota::per_day(1_000_000))])
+        .default_plan("team")
 }
 
 /// Issues an administrator key at the first start, and the keys that the arguments request. There
@@ -105,12 +119,14 @@ pub(crate) async fn first_keys(
     Ok(keys)
 }
 
-/// Issues a key for a member to sign in with.
+/// Issues a key for a member to sign in with. Only an operator, who acts across organizations, sets
+/// the plan.
 async fn member_key(manager: &KeyManager, name: &str) -> Result<Issued, ManageError> {
     let own_keys = ACTIONS.map(|action| ("apiKeys", action));
     let may: Permissions = own_keys.into_iter().chain([("links", "read"), ("stats", "read")]).collect();
     let member = Actor::trusted(Owner::User(name.to_owned()), may.clone()).in_organization(ORGANIZATION);
-    manager.issue(&member.own_keys_only(), NewKey::user("Member").permissions(may)).await
+    let key = NewKey::user("Member").permissions(may).plan("free");
+    manager.issue(&member.own_keys_only().across_organizations(), key).await
 }
 
 fn administrator() -> Actor {

@@ -1,4 +1,7 @@
 // A sparkline of the last 30 days for each key: requests that passed, and those that were rejected.
+// Under it stands what is left of the limits of the key.
+
+import { MINUTE, make, time } from "/app.js";
 
 const WIDTH = 120;
 const HEIGHT = 24;
@@ -41,6 +44,10 @@ function bars(days) {
 }
 
 function draw(usage) {
+  return usage.limits?.length ? [spark(usage), left(usage.limits)] : [spark(usage)];
+}
+
+function spark(usage) {
   const text = words(usage);
   const line = svg("line", { x1: 0, y1: HEIGHT, x2: WIDTH, y2: HEIGHT });
   return svg(
@@ -52,12 +59,24 @@ function draw(usage) {
   );
 }
 
+// A limit that is full, or is full again within a minute, has no time.
+function left(limits) {
+  const lines = limits.map(({ name, remaining, most, full_after }) => {
+    const numbers = `${name}: ${remaining.toLocaleString()} of ${most.toLocaleString()} left`;
+    return make("li", {}, numbers, ...(remaining < most && full_after > 60 ? [", full at ", time(after(full_after), MINUTE)] : []));
+  });
+  return make("ul", { className: "left", role: "list", ariaLabel: "What is left of the limits" }, ...lines);
+}
+
+// The instant after so many seconds, to the minute.
+const after = (seconds) => new Date(Math.round(Date.now() / 60_000 + seconds / 60) * 60_000).toISOString();
+
 // Draws the usage of each row that is put into the table, one after the other. A row without usage
 // keeps its place empty: the page itself reports an error, such as the end of the session.
 async function drawUsage(rows) {
   for (const row of rows) {
     const usage = await load(row.dataset.keyId).catch(() => null);
-    if (usage && row.isConnected) row.querySelector(".usage").replaceChildren(draw(usage));
+    if (usage && row.isConnected) row.querySelector(".usage").replaceChildren(...draw(usage));
   }
 }
 

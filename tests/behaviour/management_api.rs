@@ -8,6 +8,8 @@ mod limits;
 mod many;
 mod mounting;
 mod own_key;
+#[cfg(feature = "limits")]
+mod remaining;
 mod requests;
 mod search;
 mod usage;
@@ -23,7 +25,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_api_key::{
     KeyManager, Mask, Outcome, Permissions,
-    manage::{Issued, NewKey},
+    manage::{Issued, KeyManagerBuilder, NewKey},
 };
 
 use crate::support::{
@@ -49,7 +51,11 @@ struct Answer {
 
 impl Keys {
     async fn new() -> Self {
-        let (api, manager) = Api::managed(|builder| builder.keys_per_user(1).mask(Mask::LastFour));
+        Self::with(|builder| builder).await
+    }
+
+    async fn with(edit: impl FnOnce(KeyManagerBuilder) -> KeyManagerBuilder) -> Self {
+        let (api, manager) = Api::managed(|builder| edit(builder.keys_per_user(1).mask(Mask::LastFour)));
         let admin = manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
         let decisions = Arc::new(std::sync::Mutex::new(Vec::new()));
         let told = Arc::clone(&decisions);

@@ -4,7 +4,7 @@ mod bounds;
 mod ends;
 #[cfg(feature = "tracing")]
 mod failures;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "limits"))]
 mod sessions;
 
 use axum::{Router, body::Body};
@@ -15,7 +15,10 @@ use tower::ServiceExt;
 
 struct Answer {
     status: u16,
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "read by the tests over SQLite"))]
+    #[cfg_attr(
+        not(all(feature = "sqlite", feature = "limits")),
+        allow(dead_code, reason = "read by the tests of the dashboard")
+    )]
     headers: HeaderMap,
     json: Value,
 }

@@ -1,5 +1,7 @@
-//! The plan of a key, and the numbers of limits that differ from it.
+//! The plan of a key, the numbers of limits that differ from it, and what is left of each limit.
 
+use fantoccini::Locator;
+use serde_json::{Value, json};
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 
 use super::{
@@ -38,6 +40,7 @@ async fn walk(mut page: Page, admin: String, file: SqlitePool) {
     let row = page.row(&key).await;
     assert!(row.contains("plan <b>pro</b> · burst: unlimited · daily: 50000"), "{row}");
     page.photograph("limits").await;
+    assert!(!row.contains("left"), "the plan is unknown: {row}");
     // An edit of another field leaves them as they are.
     page.act("edit", &key).await;
     page.fill("#edit-name", " renamed").await;
@@ -45,4 +48,34 @@ async fn walk(mut page: Page, admin: String, file: SqlitePool) {
     page.settle().await;
     let row = page.row(&key).await;
     assert!(row.contains("renamed") && row.contains("plan <b>pro</b> · burst: unlimited · daily: 50000"), "{row}");
+    see_what_is_left(&page, &key, &file).await;
+}
+
+/// The key shares the counts of the key that has issued it: they have the sign-in, and a request of
+/// `create`. The quota got the rejected one back.
+async fn see_what_is_left(page: &Page, key: &str, file: &SqlitePool) {
+    let limits = r#"update api_keys set plan = 'free', limits = '{"daily": 50000}' where plan = '<b>pro</b>'"#;
+    sqlx::query(limits).execute(file).await.unwrap();
+    let left = [json!("burst: 20 of 20 left"), json!("daily: 49,998 of 50,000 left, full at ")];
+    assert_eq!(lines(page, key).await, left);
+    assert_eq!(page.rights(key), ["200", "403"]);
+    assert_eq!(lines(page, key).await[1], "daily: 49,997 of 50,000 left, full at ");
+    let list = "const list = document.querySelector('#rows tr:first-child ul');
+        return [list.role, list.ariaLabel, list.querySelector('time').dateTime.slice(10)]";
+    let midnight = json!(["list", "What is left of the limits", "T00:00:00.000Z"]);
+    assert_eq!(page.script(list).await, midnight);
+    page.photograph("left").await;
+    // A key without a plan of its own has the default one.
+    sqlx::query("update api_keys set plan = null, limits = '{}' where plan = 'free'").execute(file).await.unwrap();
+    assert_eq!(lines(page, key).await[1], "daily: 999,997 of 1,000,000 left, full at ");
+}
+
+/// Loads the page again. Returns the lines about the limits of the key, without their times.
+async fn lines(page: &Page, key: &str) -> Vec<Value> {
+    page.client.refresh().await.unwrap();
+    page.settle().await;
+    page.see(Locator::XPath(&format!("//tr[.//code = '{}']//ul", &key[key.len() - 4..]))).await;
+    let lines = "return [...document.querySelectorAll('#rows tr:first-child li')].map((line) => line.firstChild.data
+        + (line.childNodes.length > 1 ? line.childNodes[1].data : ''))";
+    page.script(lines).await.as_array().unwrap().clone()
 }
