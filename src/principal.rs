@@ -39,11 +39,19 @@ pub struct Principal {
 
 /// Which limits count the requests of a principal.
 #[cfg(feature = "limits")]
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct PrincipalLimits {
-    limiter: Option<crate::record::Generation>,
-    /// Never read: they are free when the last clone is dropped.
-    permits: Vec<crate::limit::Permit>,
+    /// `NONE` without limits: smaller than an `Option`, and every request moves a principal.
+    limiter: crate::record::Generation,
+    /// Never read: its places are free when the last clone is dropped.
+    permit: Option<crate::limit::Permit>,
+}
+
+#[cfg(feature = "limits")]
+impl Default for PrincipalLimits {
+    fn default() -> Self {
+        Self { limiter: crate::record::Generation::NONE, permit: None }
+    }
 }
 
 impl Principal {
@@ -159,18 +167,18 @@ impl Principal {
     /// Sets which limits have admitted the request.
     #[cfg(feature = "limits")]
     pub(crate) fn limited_by(&mut self, limiter: crate::record::Generation) {
-        self.limits.limiter = Some(limiter);
+        self.limits.limiter = limiter;
     }
 
     /// Holds places in limits on requests at the same time.
     #[cfg(feature = "limits")]
     pub(crate) fn hold(&mut self, permit: crate::limit::Permit) {
-        self.limits.permits.push(permit);
+        self.limits.permit = Some(permit.and(self.limits.permit.take()));
     }
 
     #[cfg(feature = "limits")]
     pub(crate) fn limiter(&self) -> Option<crate::record::Generation> {
-        self.limits.limiter
+        Some(self.limits.limiter).filter(|limiter| *limiter != crate::record::Generation::NONE)
     }
 
     /// Returns the record of the key.

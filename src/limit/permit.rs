@@ -13,7 +13,11 @@ use crate::body::Held;
 pub(crate) struct Permit(Arc<Places>);
 
 #[derive(Debug)]
-struct Places([Option<Arc<Counted>>; MOST_LIMITS]);
+struct Places {
+    taken: [Option<Arc<Counted>>; MOST_LIMITS],
+    /// Two permits that are held together. Never read.
+    _both: Option<[Permit; 2]>,
+}
 
 impl Permit {
     /// Holds the places that were taken in these limits.
@@ -21,7 +25,15 @@ impl Permit {
         let mut places =
             taken.filter(|limit| limit.is_concurrency()).map(|limit| Arc::clone(&limit.counted)).peekable();
         places.peek()?;
-        Some(Self(Arc::new(Places(array::from_fn(|_| places.next())))))
+        Some(Self(Arc::new(Places { taken: array::from_fn(|_| places.next()), _both: None })))
+    }
+
+    /// Returns a permit with the places of both.
+    pub(crate) fn and(self, other: Option<Self>) -> Self {
+        match other {
+            Some(other) => Self(Arc::new(Places { taken: array::from_fn(|_| None), _both: Some([self, other]) })),
+            None => self,
+        }
     }
 
     /// Returns the places for the body of the response.
@@ -32,7 +44,7 @@ impl Permit {
 
 impl Drop for Places {
     fn drop(&mut self) {
-        for counted in self.0.iter().flatten() {
+        for counted in self.taken.iter().flatten() {
             counted.count.set(|taken| taken.saturating_sub(1));
         }
     }

@@ -138,6 +138,10 @@ impl Default for GenerationCounter {
 }
 
 impl Generation {
+    /// Identifies nothing.
+    #[cfg(feature = "limits")]
+    pub(crate) const NONE: Self = Self(0);
+
     pub(crate) fn unique() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))

@@ -81,9 +81,9 @@ fn rates_and_quotas_add_no_allocation_to_an_accepted_request() {
 
 /// The places of a request have one owner, which the body and the principal share.
 #[test]
-fn a_limit_on_requests_at_the_same_time_adds_two_allocations() {
+fn a_limit_on_requests_at_the_same_time_adds_one_allocation() {
     let limits = limits([Limit::concurrency("streams", 2)]);
-    assert_eq!(accepted(memory().limits(limits)), accepted(memory()) + 2);
+    assert_eq!(accepted(memory().limits(limits)), accepted(memory()) + 1);
 }
 
 /// Returns the allocations of a response with this status.
