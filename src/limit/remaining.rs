@@ -10,7 +10,7 @@ use super::{
 };
 use crate::record::KeyRecord;
 
-/// What is left of one limit.
+/// What is left of one limit. [`Limits::remaining`](super::Limits::remaining) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Remaining {
