@@ -36,9 +36,9 @@
 //! - an element of `Forwarded` is reached that breaks RFC 7239, repeats `for`, or has a comma, a
 //!   semicolon or a backslash in a quoted string,
 //! - 32 listed proxies are reached,
-//! - a header with a single address has two lines or more than one address.
+//! - a header with a single address has two lines, more than one address, or a listed proxy.
 //!
-//! A rule that lists addresses must reject an unknown one. A [limit on
+//! If you allow or block by address, reject an unknown one. A [limit on
 //! failures](crate::limit::FailureLimit) counts all unknown ones together.
 //!
 //! An IPv4 address and its IPv4-mapped form (`::ffff:192.0.2.7`) are the same address everywhere:
@@ -109,8 +109,8 @@ const MOST_PROXIES: usize = 32;
 // === impl ClientAddress ===
 
 impl ClientAddress {
-    /// The address of the peer: the client itself, if no proxy is in front of this server. Reads no
-    /// header. See [`PeerAddress`].
+    /// Uses the address of the peer, which is the client if no proxy is in front of this server.
+    /// Reads no header. See [`PeerAddress`].
     pub fn peer() -> Self {
         Self(None)
     }
@@ -119,8 +119,8 @@ impl ClientAddress {
     /// `10.0.0.0/24` or `fd00::/64`, and single addresses as `127.0.0.1`. List no network in which
     /// clients are too: they could then send any address.
     ///
-    /// Choose the header that your proxies write, and no other: one that they pass on unchanged is
-    /// written by the client.
+    /// Choose the header that your proxies write. In one that they pass on unchanged, a client can
+    /// write any address.
     ///
     /// ```
     /// use tower_api_key::{ClientAddress, ConfigError};

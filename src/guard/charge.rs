@@ -114,12 +114,13 @@ impl Charged {
 
 #[cfg(feature = "limits")]
 impl Require {
-    /// Sets what a request costs that this guard accepts, in every limit of its key. The default is
-    /// 1. The layer charges the first 1, and the guard the rest.
+    /// Sets the cost of a request, in the rates and quotas that count every request and in the
+    /// limits that the guard names. The default is 1, and 0 counts as 1. The layer charges 1, and
+    /// the guard the rest once it has accepted the request.
     ///
-    /// If several parts of one guard accept a request, the largest cost counts. Guards in services
-    /// inside each other each add their cost. A cost above a burst or a quota can never pass:
-    /// [`Limits::checked`] finds it. Inside a layer without limits, every request gets 500.
+    /// If several parts of one guard accept a request, the largest cost counts. Nested guards add
+    /// up: costs of 5 and 3 charge 7. A cost above a burst or a quota can never pass:
+    /// [`Limits::checked`] finds it. In a layer without limits, every request gets 500.
     ///
     /// ```
     /// use tower_api_key::Require;
@@ -138,10 +139,10 @@ impl Require {
         self
     }
 
-    /// Counts the requests that this guard accepts in one more limit: one that a plan lists
+    /// Also counts the accepted requests in this limit, which a plan lists
     /// [for routes](crate::limit::Limit::for_routes). A key whose plan has no limit of this name is
     /// not limited by it. If no plan has one, every request gets 500: [`Limits::checked`] finds it.
-    /// [`costs`](Self::costs) has an example.
+    /// In a layer without limits, every request gets 500. [`costs`](Self::costs) has an example.
     #[must_use]
     pub fn limited_by(mut self, limit: impl Into<String>) -> Self {
         self.charge.limits.push(limit.into().into());
@@ -168,8 +169,8 @@ impl Require {
 
 #[cfg(feature = "limits")]
 impl Limits {
-    /// Checks the costs and the limits that a guard names against all plans, and returns the guard.
-    /// So a mistake is found when the program starts.
+    /// Checks the costs of a guard and the limits that it names against all plans, and returns the
+    /// guard. Numbers of single records, and limits of 0, are not checked.
     ///
     /// ```
     /// use tower_api_key::{Require, limit::{Limit, Limits, Plans, Rate}};

@@ -16,7 +16,7 @@ pub(super) struct Caller(#[cfg(feature = "limits")] Option<IpAddr>);
 
 #[cfg(feature = "limits")]
 impl ApiKeyLayerBuilder {
-    /// Limits how many keys that fail an address may present. Once it is over the limit, a key that
+    /// Limits how often keys from one address may fail. Once it is over the limit, a key that
     /// fails gets 429 instead of 401, with the same response for every such key, and a
     /// `Retry-After` after which a failing key gets 401 again. [`FailureLimit`] has an example.
     ///

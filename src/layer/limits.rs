@@ -12,10 +12,11 @@ impl ApiKeyLayerBuilder {
     /// Limits how much each key may ask for, by the plan in its record: see
     /// [`Plans`](crate::limit::Plans).
     ///
-    /// The layer charges every request with an accepted key 1 in each limit of its plan, or rejects
-    /// it with 429 and charges nothing. A skipped path and a passed preflight are not charged. If a
-    /// guard, a check or a handler returns a [`Rejection`], its quotas get the request back, and
-    /// its rates do not. A key with an unknown plan gets 500.
+    /// The layer charges every request with an accepted key 1 in each limit of its plan, except
+    /// those [for routes](crate::limit::Limit::for_routes), or rejects it with 429 and charges
+    /// nothing. A skipped path and a passed preflight are not charged. A request that a guard, a
+    /// check or a handler rejects with a [`Rejection`] spends rates, but no quota. Every request of
+    /// a key with an unknown plan gets 500.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, limit::{Limit, Limits, Plans, Rate}, store::MemoryStore};

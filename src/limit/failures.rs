@@ -27,7 +27,7 @@ use crate::{
     rejection::{Problem, Reason, Rejection},
 };
 
-/// Limits how many keys that fail an address may present in a minute: see
+/// Limits how often keys from one address may fail: see
 /// [`limit_failures`](crate::layer::ApiKeyLayerBuilder::limit_failures).
 ///
 /// ```
@@ -87,8 +87,10 @@ const WAYS: usize = 16;
 // === impl FailureLimit ===
 
 impl FailureLimit {
-    /// Allows so many failures a minute for each address, at once or spread over the minute. By
-    /// default the address is that of the peer: behind a proxy, set another one with
+    /// Allows each address so many failures at once, and then as many a minute: 30 allows one more
+    /// every two seconds. With 0 the layer's `build` returns [`ConfigError::FailureLimit`].
+    ///
+    /// By default the address is that of the peer: behind a proxy, set another one with
     /// [`by`](Self::by). The type's documentation has an example.
     pub fn per_minute(failures: u32) -> Self {
         Self { per_minute: failures, address: ClientAddress::peer(), entries: 65_536 }
@@ -101,9 +103,10 @@ impl FailureLimit {
     }
 
     /// Sets how many addresses the layer counts at the same time, rounded up to a multiple of 16.
-    /// The default is 65,536. They take 24 bytes each, allocated when the layer is built.
+    /// The default is 65,536, and 0 is a [`ConfigError::FailureLimit`]. They take 24 bytes each,
+    /// allocated when the layer is built.
     ///
-    /// An address is counted until its rate is full again, which takes a minute at most. If too
+    /// An address is counted for at most a minute after its last counted failure. If too
     /// many addresses fail at the same time, those with the fewest recent failures start again at
     /// zero.
     ///

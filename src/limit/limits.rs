@@ -11,7 +11,10 @@ use super::{
     registry,
     remaining::Remaining,
 };
-use crate::{error::ConfigError, record::KeyRecord};
+use crate::{
+    error::ConfigError,
+    record::{KeyRecord, is_limit_name},
+};
 
 /// Limits that a layer applies: see
 /// [`ApiKeyLayerBuilder::limits`](crate::layer::ApiKeyLayerBuilder::limits). A clone counts
@@ -35,8 +38,8 @@ impl Limits {
         LimitsBuilder { plans, clock: LimitClock::system() }
     }
 
-    /// Returns what is left of the limits of a record, in the order in which they are charged.
-    /// Charges nothing, and keeps nothing of the record.
+    /// Returns what is left of the limits of a record in this process: those of the key first, then
+    /// those of its owner and of its organization. Charges nothing.
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, limit::{Limit, Limits, Plans, Quota}};
@@ -70,7 +73,7 @@ impl fmt::Debug for Limits {
 // === impl LimitsBuilder ===
 
 impl LimitsBuilder {
-    /// Reads the time from `now`, for tests.
+    /// Reads the time from `now`, for tests. The clock of a layer has no effect on its limits.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -88,14 +91,24 @@ impl LimitsBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`ConfigError::Limit`] for a limit with numbers out of range, and for a name that is
-    /// empty or used twice in a plan. Returns [`ConfigError::Plan`] for two plans of one name, for
-    /// a plan with more than 4 limits of all requests, or 4 limits for routes, and for a default
-    /// plan that does not exist.
+    /// Returns [`ConfigError::Limit`] for
+    ///
+    /// - a rate above 1,000,000,000 a second, with a period of zero or above 366 days, or with a
+    ///   burst that takes more than 73 years to fill up,
+    /// - a quota above 17,592,186,044,415, or one whose first day is out of range,
+    /// - a name of a limit that the plan has twice, or that is not 1 to 64 visible ASCII characters
+    ///   without `"` and `\`.
+    ///
+    /// Returns [`ConfigError::Plan`] for two plans of one name, for a name of a plan that is not 1
+    /// to 64 visible ASCII characters, for a plan with more than 4 limits
+    /// of all requests, or 4 limits for routes, and for a default plan that does not exist.
     pub fn build(self) -> Result<Limits, ConfigError> {
         let mut plans = HashMap::new();
         for (name, mut limits) in self.plans.plans {
             let wrong = |why: &str| ConfigError::Plan(name.to_string(), why.to_owned());
+            if !is_limit_name(&name) {
+                return Err(wrong("a name has 1 to 64 visible characters of ASCII"));
+            }
             check(&name, &limits)?;
             for is_for_routes in [false, true] {
                 if limits.iter().filter(|limit| limit.is_for_routes == is_for_routes).count() > MOST_LIMITS {
@@ -130,9 +143,8 @@ fn check(plan: &str, limits: &[Limit]) -> Result<(), ConfigError> {
     for (place, limit) in limits.iter().enumerate() {
         let wrong = |why: &str| ConfigError::Limit(format!("{plan}: {}", limit.name), why.to_owned());
         limit.rule().map_err(wrong)?;
-        let is_name = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-        if limit.name.is_empty() || limit.name.len() > 64 || !limit.name.bytes().all(is_name) {
-            return Err(wrong("a name has 1 to 64 visible characters of ASCII or spaces, without \" and \\"));
+        if !is_limit_name(&limit.name) || limit.name.contains(['"', '\\']) {
+            return Err(wrong("a name has 1 to 64 visible characters of ASCII, without \" and \\"));
         }
         if limits[..place].iter().any(|other| other.name == limit.name) {
             return Err(wrong("two limits of the plan have this name"));

@@ -1,4 +1,4 @@
-//! Limits: how much a key may ask for.
+//! Limits on the requests of a key.
 //!
 //! A [plan](Plans) is a named list of limits, and the record of a key names its plan. There are
 //! three kinds of limits. A [`Rate`] protects the service: so many requests in a time, with a

@@ -11,7 +11,8 @@ use super::{
 /// So many requests in a time, with a burst: it protects the service.
 ///
 /// A rate fills up evenly: `Rate::per_minute(60)` allows one more request each second. In any time
-/// T it admits at most `burst + rate × T` requests, by the generic cell rate algorithm (GCRA).
+/// T it admits at most `burst + rate × T` requests, by the generic cell rate algorithm (GCRA). A
+/// rate or a burst of 0 admits no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a rate does nothing until it is part of a limit"]
 pub struct Rate {
@@ -22,8 +23,8 @@ pub struct Rate {
 
 /// So many requests in a day, a week or a month of the calendar, in UTC.
 ///
-/// A quota counts exactly. It is full again when the next period begins, so a caller may spend two
-/// quotas one after the other around that time; a [`Rate`] beside it limits that.
+/// A quota counts exactly, and one of 0 admits no request. It is full again when the next period
+/// begins, so a client may use two quotas around that time; a [`Rate`] beside it bounds that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a quota does nothing until it is part of a limit"]
 pub struct Quota {

@@ -37,8 +37,8 @@ pub struct Plans {
 
 /// One limit of a plan.
 ///
-/// Its name is sent to clients, and identifies its count: a limit of the same name in another plan
-/// has the same count, unless it is a rate with other numbers.
+/// Its name is sent to clients, and identifies its count. Limits of the same name, kind and subject
+/// in several plans share a count, except rates with other numbers and quotas with another period.
 #[derive(Clone, Debug)]
 #[must_use = "a limit does nothing until it is part of a plan"]
 pub struct Limit {
@@ -59,8 +59,9 @@ pub enum Subject {
     /// Those of one key, and of the keys that replace it.
     #[default]
     Key,
-    /// Those of all keys of the owner, in the key's organization. For a key without an owner, and
-    /// for a service account without an organization, those of the key.
+    /// Those of all keys of the owner, in the key's organization. All service accounts of an
+    /// organization are one owner. For a key without an owner, and for a service account without an
+    /// organization, those of the key.
     Owner,
     /// Those of all keys of the organization. For a key without an organization, those of the key.
     Organization,
@@ -115,8 +116,9 @@ impl Limit {
         Self::new(name, LimitKind::Quota(quota))
     }
 
-    /// Limits the number of requests at the same time. A request counts until the body of its
-    /// response has ended, also if it is a stream.
+    /// Limits the number of requests at the same time; 0 admits none. A request counts until the
+    /// body of its response has ended, also if it is a stream, and until every clone of its
+    /// [`Principal`](crate::Principal) is dropped.
     ///
     /// ```
     /// use tower_api_key::limit::{Limit, Plans};

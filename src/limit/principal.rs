@@ -6,8 +6,9 @@ use super::{
 use crate::{principal::Principal, rejection::Rejection};
 
 impl Principal {
-    /// Returns what is left of the limits of the key, in the order in which they are charged.
-    /// Charges nothing. The list is empty for a key without limits.
+    /// Returns what is left of the limits of the key, as
+    /// [`Limits::remaining`](super::Limits::remaining) does. Charges nothing. The list is empty for
+    /// a key without limits.
     ///
     /// ```
     /// use tower_api_key::Principal;
@@ -21,10 +22,10 @@ impl Principal {
         remaining.and_then(|limiter| limiter.remaining(self.record())).unwrap_or_default()
     }
 
-    /// Charges what a handler found out too late to reject the request, such as the size of its
-    /// answer. It adds to the 1 that the layer has charged, in the rates and the quotas that count
-    /// every request. A rate gets into debt by at most its burst, and the next request waits
-    /// longer.
+    /// Charges a cost that is known only after the work, such as the size of the response. It adds
+    /// to the 1 that the layer has charged, in the rates and quotas that count every request, and
+    /// is never given back. It may exceed them: a rate by at most its burst, so the next requests
+    /// wait longer, and a quota until its next period. Without limits it does nothing.
     ///
     /// ```
     /// use tower_api_key::Principal;
@@ -45,10 +46,10 @@ impl Principal {
         });
     }
 
-    /// Takes `cost` more requests from the rates and the quotas that count every request, before
-    /// the work is done: from all or from none. A reservation that is dropped is spent, also if the
-    /// handler then returns a rejection: [cancel](Reservation::cancel) it before. Reserve first and
-    /// work after it, so that a caller without anything left causes no work.
+    /// Takes `cost` more requests from the rates and quotas that count every request, before the
+    /// work is done: from all or from none. A reservation that is dropped is spent, also if the
+    /// handler then returns a rejection: [cancel](Reservation::cancel) it before. Without limits,
+    /// every reservation succeeds.
     ///
     /// ```
     /// use tower_api_key::{Principal, Rejection};
@@ -63,9 +64,9 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// Returns a [`Rejection`] with 429 that names the limits that are full. Return it from the
-    /// handler: the layer renders it, and the request is charged nothing. It has no `Retry-After`
-    /// if `cost`, with the 1 that the layer charges, is above a burst or a quota.
+    /// Returns a [`Rejection`] with 429 that names the limits with too little left. Return it from
+    /// the handler: the layer renders it, and the request is charged nothing. It has no
+    /// `Retry-After` if `cost + 1` is above a burst or a quota: the layer charges the 1.
     #[allow(clippy::unused_async, reason = "limits of several nodes will have to wait here")]
     pub async fn reserve(&self, cost: u32) -> Result<Reservation, Rejection> {
         let Some(id) = self.limiter() else { return Ok(Reservation::of(None)) };

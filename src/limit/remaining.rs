@@ -23,7 +23,8 @@ pub struct Remaining {
     pub most: u64,
     /// How many requests of cost 1 pass now.
     pub requests: u64,
-    /// When the limit is full again. `None` for a limit on requests at the same time.
+    /// The time until a rate has its full burst again, or until the next period of a quota, also if
+    /// nothing is used. `None` for a limit on requests at the same time.
     pub full_after: Option<Duration>,
 }
 

@@ -14,12 +14,12 @@ impl Reservation {
         Self(taken)
     }
 
-    /// Gives back what was not spent. The method's example is at
-    /// [`Principal::reserve`](crate::Principal::reserve). A cost above the reserved one gives
-    /// nothing back: [charge](crate::Principal::charge) the rest.
+    /// Gives back the reserved cost minus `spent`. If `spent` is larger, it gives nothing back:
+    /// [charge](crate::Principal::charge) the rest. The example is at
+    /// [`Principal::reserve`](crate::Principal::reserve).
     ///
-    /// A quota gets nothing back for a reservation of an earlier period. A rate gets back what it
-    /// has not yet filled up by itself.
+    /// A quota gets nothing back after its period has ended. A rate gets back only what time has
+    /// not refilled since.
     pub fn settle(self, spent: u32) {
         if let Some(taken) = self.0 {
             taken.settle(spent.into());

@@ -28,7 +28,8 @@ enum NumberEdit {
 
 impl NewKey {
     /// Sets the plan, by its name of 1 to 64 visible ASCII characters. Without one, the key has the
-    /// default plan, or no limits.
+    /// default plan, or no limits. The manager does not check that the plan exists: every request
+    /// of a key with an unknown plan gets 500.
     ///
     /// Only an operator can set the plan, the limits and the meter: a trusted actor that is the
     /// service itself, or that sees [every organization](super::Actor::across_organizations). A key
@@ -45,9 +46,9 @@ impl NewKey {
         self
     }
 
-    /// Replaces the number of one limit of the plan: how many requests it admits, at most 2^53.
-    /// With 0 it admits none; with `None` the key does not have this limit. A key can replace at
-    /// most 16 numbers. See [`NewKey::plan`] for who can set them.
+    /// Replaces the number of one limit of the plan, as [`KeyRecord::with_limit`] does; at most
+    /// 2^53. With 0 the limit admits no request; with `None` the key does not have it. A key can
+    /// replace at most 16 numbers. See [`NewKey::plan`] for who can set them.
     pub fn limit(mut self, name: impl Into<String>, number: impl Into<Option<u64>>) -> Self {
         self.limiting.numbers.insert(name.into().into(), number.into());
         self
@@ -73,7 +74,8 @@ impl UpdateKey {
     /// Sets the plan, by its name of 1 to 64 visible ASCII characters. See [`NewKey::plan`] for who
     /// can set it.
     ///
-    /// The counts go on with the numbers of the new plan.
+    /// A quota keeps what was used, if the new plan has a quota of the same name, period and
+    /// subject. A rate with other numbers begins a new count, with a full burst.
     ///
     /// ```
     /// use tower_api_key::manage::UpdateKey;

@@ -70,8 +70,9 @@ impl KeyManagerBuilder {
 
 #[cfg(feature = "limits")]
 impl KeyManager {
-    /// Returns what is left of the limits of a key, in the order in which they are charged. Charges
-    /// nothing. Returns `None` if the manager has no limits, or no plan of the name in the record.
+    /// Returns what is left of the limits of a key in this process: see
+    /// [`Limits::remaining`]. Charges nothing. Returns `None` if the manager has no limits, or if
+    /// the key has an unknown plan.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, manage::{Actor, ManageError}};

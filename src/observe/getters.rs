@@ -60,7 +60,7 @@ impl Decision {
     /// let layer = ApiKeyLayer::builder(MemoryStore::new())
     ///     .observe(|decision| {
     ///         for limit in decision.violated_limits() {
-    ///             eprintln!("{limit} is full for key {:?}", decision.key_id());
+    ///             eprintln!("{limit} is used up for key {:?}", decision.key_id());
     ///         }
     ///     })
     ///     .build();

@@ -35,7 +35,7 @@ use crate::{
 ///
 /// Every event has the fields `outcome`, `method` and `path`. It has `reason`, `cause`, `scheme`,
 /// `key_id`, `organization`, `error`, `missing_permissions` (as `links:create stats:read`) and
-/// `limits` (the full ones, as `burst, daily`) if they have a value.
+/// `limits` (those used up, as `burst, daily`) if they have a value.
 ///
 /// With the feature `metrics` each decision is counted:
 ///

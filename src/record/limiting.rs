@@ -51,8 +51,11 @@ impl KeyRecord {
         self.edit(|fields| fields.change_limiting(|limiting| limiting.plan = plan.into().map(Into::into)))
     }
 
-    /// Replaces the number of one limit of the plan, by its name: how many requests it admits. With
-    /// 0 it admits none; with `None` the key does not have this limit.
+    /// Replaces the number of one limit of the plan, by its name. With 0 it admits no request; with
+    /// `None` the key does not have this limit. A name that the plan lacks has no effect.
+    ///
+    /// For a rate, the number is that of requests in the plan's period. A burst that the plan sets
+    /// stays; otherwise the burst is the new number.
     ///
     /// ```
     /// use tower_api_key::KeyRecord;
@@ -82,8 +85,8 @@ impl KeyRecord {
         self.edit(|fields| fields.change_limiting(|all| *all = limiting))
     }
 
-    /// Sets the meter that counts the requests of the key: the lineage of another key, with which
-    /// it shares the limits of one key. A store keeps the meter if it is not the lineage.
+    /// Sets the id that the limits of a single key count by, so keys with the same meter share
+    /// them. Pass the [`meter`](Self::meter) of another key. `None` restores the key's lineage.
     #[must_use]
     pub fn with_meter(self, meter: impl Into<Option<KeyId>>) -> Self {
         self.edit(|fields| fields.change_limiting(|limiting| limiting.meter = meter.into()))

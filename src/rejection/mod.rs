@@ -30,7 +30,7 @@
 //!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives
 //!   every 403 the same body.
 //!
-//! - The 429 of a limit names the limits that are full, in the member `violated-policies` of
+//! - The 429 of a limit names the limits that are used up, in the member `violated-policies` of
 //!   problem+json. If the request can never pass, because the limit is 0 or the cost is above it,
 //!   the detail says so, and there is no `Retry-After`.
 //!

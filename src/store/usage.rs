@@ -25,9 +25,10 @@ pub struct DayUsage {
     /// Requests with a valid key that a guard or a handler rejected with 403 or 404.
     pub forbidden: u64,
     /// Requests whose key was rejected with 401: it is revoked, disabled, expired or not yet valid,
-    /// or belongs to another environment or organization.
+    /// or belongs to another environment or organization. Also those with 429 and the reason
+    /// [`TooManyFailures`](crate::Reason::TooManyFailures).
     pub rejected: u64,
-    /// Requests that were rejected with 429.
+    /// Requests with a valid key that were rejected with 429.
     pub limited: u64,
 }
 

@@ -160,7 +160,8 @@ fn wrong_numbers_are_errors_when_limits_are_built() {
 
 #[test]
 fn names_that_are_empty_or_unclear_are_errors_when_limits_are_built() {
-    const NAME: &str = "a name has 1 to 64 visible characters of ASCII or spaces, without \" and \\";
+    const NAME: &str = "a name has 1 to 64 visible characters of ASCII, without \" and \\";
+    const PLAN: &str = "a name has 1 to 64 visible characters of ASCII";
     let limit = |name: &str, why: &str| Err(ConfigError::Limit(format!("free: {name}"), why.to_owned()));
     let plan = |name: &str, why: &str| Err(ConfigError::Plan(name.to_owned(), why.to_owned()));
     let named = |name: &str| Limit::concurrency(name, 1);
@@ -170,7 +171,10 @@ fn names_that_are_empty_or_unclear_are_errors_when_limits_are_built() {
     let too_many = "a plan has at most 4 limits of all requests, and 4 limits for routes";
     for (plans, expected) in [
         (free([named("")]), limit("", NAME)),
-        (free([named("a b")]), Ok(())),
+        (free([named("a-b")]), Ok(())),
+        (free([named("a b")]), limit("a b", NAME)),
+        (Plans::new().plan("a b", []), plan("a b", PLAN)),
+        (Plans::new().plan("", []), plan("", PLAN)),
         (free([named("a\"b")]), limit("a\"b", NAME)),
         (free([named("a\\b")]), limit("a\\b", NAME)),
         (free([named("é")]), limit("é", NAME)),
