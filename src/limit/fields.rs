@@ -187,7 +187,7 @@ mod tests {
     prop_compose! {
         /// A limit with any name that a plan admits.
         fn any_limit()(
-            name in "[ !#-\\[\\]-~]{1,64}", quota: u64, window in option::of(any::<Duration>()),
+            name in "[!#-\\[\\]-~]{1,64}", quota: u64, window in option::of(any::<Duration>()),
             is_concurrency: bool, remaining: Option<u64>, more_after in option::of(any::<Duration>()),
         ) -> (String, u64, Option<Duration>, bool, Option<u64>, Option<Duration>) {
             (name, quota, window, is_concurrency, remaining, more_after)

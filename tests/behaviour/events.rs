@@ -87,12 +87,12 @@ async fn a_guards_refusal_is_the_event_of_the_request() {
 #[tokio::test]
 async fn the_event_of_a_429_names_the_limits_that_are_full() {
     use tower_api_key::limit::{Limit, Rate};
-    let limits = ["burst", "a minute"].map(|name| Limit::rate(name, Rate::per_minute(1)));
+    let limits = ["burst", "a-minute"].map(|name| Limit::rate(name, Rate::per_minute(1)));
     let api = crate::limits::limited(limits, |layer| layer).run();
     assert_eq!(api.call(x_api_key(LIVE)).await, crate::support::accepted());
     logs::take();
     assert_eq!(api.call(x_api_key(LIVE)).await, crate::support::refused(Reason::RateLimited, 429));
-    let event = "INFO API key outcome=\"refused\" reason=\"rate_limited\" scheme=header:x-api-key key_id=\"live\" limits=\"burst, a minute\" method=\"GET\" path=\"/\"";
+    let event = "INFO API key outcome=\"refused\" reason=\"rate_limited\" scheme=header:x-api-key key_id=\"live\" limits=\"burst, a-minute\" method=\"GET\" path=\"/\"";
     assert_eq!(events(&logs::take()), [event]);
 }
 

@@ -98,7 +98,7 @@ mod plan {
             Value::Array(list) => list.clone(),
             one => vec![one.clone()],
         };
-        list.iter().enumerate().map(|(number, value)| Ok(Limit::rate(format!("rate {number}"), rate(value)?))).collect()
+        list.iter().enumerate().map(|(number, value)| Ok(Limit::rate(format!("rate-{number}"), rate(value)?))).collect()
     }
 
     fn rate(value: &Value) -> Result<Rate, Failure> {

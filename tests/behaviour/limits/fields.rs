@@ -23,7 +23,7 @@ fn fields(headers: &HeaderMap) -> [Option<&str>; 2] {
 fn limits() -> [Limit; 3] {
     [
         Limit::rate("burst", Rate::per_second(2).burst(4)),
-        Limit::quota("a month", Quota::per_month(1000)),
+        Limit::quota("a-month", Quota::per_month(1000)),
         Limit::concurrency("streams", 9),
     ]
 }
@@ -33,14 +33,14 @@ fn with_fields(fields: RateLimitFields) -> Api {
 }
 
 const POLICY: Option<&str> =
-    Some(r#""burst";q=4;w=2, "a month";q=1000;w=2678400, "streams";q=9;qu="concurrent-requests""#);
+    Some(r#""burst";q=4;w=2, "a-month";q=1000;w=2678400, "streams";q=9;qu="concurrent-requests""#);
 
-/// At [`t0`] it is 8:00 on the 15th of a month with 31 days.
+/// At [`t0`] it is 8:00 on the 15th of a-month with 31 days.
 const MONTH: u64 = 17 * 86_400 - 8 * 3600;
 
 /// Returns what `RateLimit` says of [`limits`].
 fn left(burst: &str, month: u64, streams: u64) -> String {
-    format!(r#""burst";{burst}, "a month";r={month};t={MONTH}, "streams";r={streams}"#)
+    format!(r#""burst";{burst}, "a-month";r={month};t={MONTH}, "streams";r={streams}"#)
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_refused_request_says_what_is_left_and_no_later_time_than_retry_after(
         }
         let answer = api.answer(bearer(LIVE)).await;
         assert_eq!((answer.status.as_u16(), &answer.headers["retry-after"]), (429, &"1".parse().unwrap()));
-        let left = r#""burst";r=0;t=1, "a month";r=996, "streams";r=9"#;
+        let left = r#""burst";r=0;t=1, "a-month";r=996, "streams";r=9"#;
         assert_eq!(fields(&answer.headers), [POLICY, Some(left)]);
     }
 }
@@ -196,5 +196,5 @@ async fn a_record_with_its_own_numbers_has_those_in_the_fields() {
     let own = |record: KeyRecord| record.with_limit("burst", Some(8)).with_limit("streams", None);
     let api = limited(limits(), |layer| layer.rate_limit_fields(ALWAYS)).key("own", "own-key-0123456789", own).run();
     let answer = api.answer(bearer("own-key-0123456789")).await;
-    assert_eq!(fields(&answer.headers)[0], Some(r#""burst";q=4;w=1, "a month";q=1000;w=2678400"#));
+    assert_eq!(fields(&answer.headers)[0], Some(r#""burst";q=4;w=1, "a-month";q=1000;w=2678400"#));
 }

@@ -31,7 +31,7 @@ const PLANS: [(&str, fn() -> Vec<Limit>); 6] = [
     ("two rates", || vec![rate(), shared()]),
     ("a rate and a quota", || vec![rate(), quota()]),
     ("four limits", || vec![rate(), shared(), quota(), Limit::quota("monthly", Quota::per_month(ENOUGH))]),
-    ("a concurrency limit", || vec![Limit::concurrency("at once", 1000)]),
+    ("a concurrency limit", || vec![Limit::concurrency("at-once", 1000)]),
 ];
 
 /// What 32 keys do not use up.
