@@ -35,7 +35,7 @@ fn with_fields(fields: RateLimitFields) -> Api {
 const POLICY: Option<&str> =
     Some(r#""burst";q=4;w=2, "a-month";q=1000;w=2678400, "streams";q=9;qu="concurrent-requests""#);
 
-/// At [`t0`] it is 8:00 on the 15th of a-month with 31 days.
+/// At [`t0`] it is 8:00 on the 15th of a month with 31 days.
 const MONTH: u64 = 17 * 86_400 - 8 * 3600;
 
 /// Returns what `RateLimit` says of [`limits`].
