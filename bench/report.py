@@ -91,9 +91,11 @@ class Found:
         """The value of a goal, by how its part begins."""
         return next(g["value"] for g in self.all_goals() if g["goal"] == number and g["part"].startswith(part))
 
+    def table(self, title):
+        return next(table["rows"] for table in self.goals["tables"] if table["title"] == title)
+
     def row(self, title, name):
-        rows = next(table["rows"] for table in self.goals["tables"] if table["title"] == title)
-        return next(row for row in rows if row["name"] == name)
+        return next(row for row in self.table(title) if row["name"] == name)
 
     def ns(self, title, name):
         return median(self.row(title, name))
@@ -186,7 +188,6 @@ def peers(found):
     kinds = {
         "check": ("a check", found.ns("verification", "verify")),
         "layer": ("above the service without it", above_bare(found)),
-        "rate": ("one rate for each key", one_rate(found)),
     }
     for kind, (what, ours) in kinds.items():
         rows.append(("**tower-api-key**", what, f"{ours:.0f}", "1"))
@@ -309,8 +310,27 @@ def apart(found):
     ]
 
 
+def limits(found):
+    memory, cache = "limits over a memory store", "limits over a cache"
+    without = "without limits"
+    rows = [("limits of the key", "over a `MemoryStore`", "over a `CachedStore`")]
+    for name in (row["name"] for row in found.table(memory) if row["name"] != without):
+        rows.append((name, *(f"{found.ns(title, name) - found.ns(title, without):.0f} ns" for title in (memory, cache))))
+    any_key = f"{memory}, any key"
+    more = found.ns(any_key, "one rate") - found.ns(any_key, without)
+    rows.append(("one rate, each request by another of 10,000 keys", f"{more:.0f} ns", "–"))
+    return rows
+
+
+def rates(found):
+    rows = [("one rate", "ns", "times ours"), ("**tower-api-key**, above its layer without limits", f"{one_rate(found):.0f}", "1")]
+    peers = (peer for peer in found.goals["peers"] if peer["compared_with"] == "rate")
+    return [*rows, *((peer["name"], f"{peer['ns']:.0f}", number_of(peer["ratio"])) for peer in peers)]
+
+
 TABLES = {
-    "goals": goals, "peers": peers, "end_to_end": end_to_end, "stages": stages, "cache": cache, "sizing": sizing, "apart": apart,
+    "goals": goals, "peers": peers, "end_to_end": end_to_end, "stages": stages, "cache": cache, "limits": limits, "rates": rates,
+    "sizing": sizing, "apart": apart,
 }
 
 

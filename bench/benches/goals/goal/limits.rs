@@ -24,8 +24,11 @@ use crate::{
 const ONE_OVER_MEMORY: f64 = 45.0;
 const ONE_OVER_A_CACHE: f64 = 20.0;
 
+/// A name, and the limits of a plan.
+type Plan = (&'static str, fn() -> Vec<Limit>);
+
 /// The plans that are measured: without limits, with one rate, and with more.
-const PLANS: [(&str, fn() -> Vec<Limit>); 6] = [
+const PLANS: [Plan; 6] = [
     ("without limits", Vec::new),
     ("one rate", || vec![rate()]),
     ("two rates", || vec![rate(), shared()]),

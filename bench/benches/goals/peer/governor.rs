@@ -1,4 +1,4 @@
-//! governor: its rate limiters alone, and tower_governor, which has them in a layer.
+//! governor: its rate limiters alone, and `tower_governor`, which has them in a layer.
 
 use std::num::NonZeroU32;
 
