@@ -48,8 +48,8 @@ pin_project! {
 }
 
 /// A value that a response holds until its body has ended: its places in limits on requests at the
-/// same time.
-pub(crate) type Held = Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>;
+/// same time. In a box, since most responses hold none, and every body has this field.
+pub(crate) type Held = Box<Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>>;
 
 impl<B> ResponseBody<B> {
     pub(crate) fn inner(body: B, held: Option<Held>) -> Self {

@@ -3,7 +3,7 @@
 //! A request first reads all of its counts. It is rejected if one of them is full, and has then
 //! changed nothing. Otherwise it charges one after the other, each by compare-and-swap. If a count
 //! has become full meanwhile, it undoes its earlier charges. So no count ever exceeds its limit,
-//! and a rejected request leaves no charge behind.
+//! and a rejected request leaves no charge behind, except a request that a lane has paid.
 //!
 //! This file takes its atomics from its parent module: `tests/behaviour/limits/interleavings.rs`
 //! replaces them with loom's.

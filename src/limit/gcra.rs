@@ -138,8 +138,8 @@ impl Gcra {
 
     /// Returns after which time one more request of cost 1 would pass than now. `None` if the burst
     /// is full.
-    pub(super) fn more_after(self, full_at: u64, now: u64) -> Option<u64> {
-        let taken = full_at.checked_sub(now).filter(|taken| *taken > 0 && self.tolerance > 0)?;
+    pub(super) fn more_after(self, state: u64, now: u64) -> Option<u64> {
+        let taken = Some(Self::full_after(state, now)).filter(|taken| *taken > 0 && self.tolerance > 0)?;
         let rest = self.tolerance.saturating_sub(taken) % self.increment;
         Some(taken.saturating_sub(self.tolerance).saturating_add(self.increment - rest))
     }

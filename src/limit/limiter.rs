@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     clock::LimitClock,
-    count::take,
+    count::{MOST_CHARGES, take},
     counts::Counts,
     metered::{MOST_LIMITS, Metered, MeteredLimit, MeteredLimits},
     permit::Permit,
@@ -178,7 +178,7 @@ impl Limiter {
         metered: &Metered,
         parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
     ) -> Result<Taken, Rejection> {
-        let mut receipts = [0; 2 * MOST_LIMITS];
+        let mut receipts = [0; MOST_CHARGES];
         let charges = parts.clone().map(|(limit, cost, whole)| limit.charge(cost, whole));
         let now = self.now(metered.has_quota());
         if take(charges, now, &mut receipts, || self.now(metered.has_quota())) {

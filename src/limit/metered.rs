@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    count::Charge,
+    count::{Charge, MOST_CHARGES},
     counts::{Counted, Counts},
     lane::Lane,
     limiter::Limiter,
@@ -17,7 +17,7 @@ use super::{
 use crate::record::{Generation, KeyRecord};
 
 /// How many limits of a plan count every request, and how many count requests for some routes only.
-pub(super) const MOST_LIMITS: usize = 4;
+pub(super) const MOST_LIMITS: usize = MOST_CHARGES / 2;
 
 /// The limits of a record.
 pub(crate) struct Metered {

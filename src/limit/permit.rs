@@ -38,7 +38,7 @@ impl Permit {
 
     /// Returns the places for the body of the response.
     pub(crate) fn held(&self) -> Held {
-        Arc::clone(&self.0) as _
+        Box::new(Arc::clone(&self.0) as _)
     }
 }
 

@@ -194,6 +194,27 @@ async fn a_task_with_the_principal_keeps_the_place() {
     crate::support::until(async || places(&api, &limits).await == 1).await;
 }
 
+/// As a handler does that upgrades the connection: the body of its 101 ends at once.
+#[tokio::test]
+async fn a_task_with_the_principal_keeps_the_place_of_a_route_too() {
+    let plans = Plans::new().plan("free", [streams(5), Limit::concurrency("sockets", 1).for_routes()]);
+    let (api, limits) = planned(plans.default_plan("free"));
+    let api = api.run();
+    let (sender, kept) = std::sync::mpsc::channel();
+    let handler = service_fn(move |request: Request<Body>| {
+        sender.send(request.extensions().get::<Principal>().cloned()).unwrap();
+        ready(Ok(three_frames()))
+    });
+    let layer = ApiKeyLayer::builder(api.store.clone()).limits(limits.clone()).build().unwrap();
+    let service = layer.layer(Require::authenticated().limited_by("sockets").layer(handler));
+    let call = || service.clone().oneshot(bearer(LIVE)).map(|response: Result<_, Infallible>| response.unwrap());
+    call().await.into_body().collect().await.unwrap();
+    assert_eq!(left(&api, &limits, LIVE).await, [4, 0]);
+    assert_eq!(call().await.status(), 429);
+    drop(kept.recv().unwrap());
+    assert_eq!(left(&api, &limits, LIVE).await, [5, 1]);
+}
+
 #[tokio::test]
 async fn without_a_service_the_principal_keeps_the_place() {
     let (api, limits) = with_places(2);

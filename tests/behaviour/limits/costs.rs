@@ -193,6 +193,18 @@ async fn a_limit_that_no_plan_has_is_500_for_every_key() {
     assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::Misconfigured, 500));
 }
 
+/// A limit that is forgotten is not a limit that is off.
+#[tokio::test]
+async fn a_guard_with_a_cost_or_a_limit_in_a_layer_without_limits_is_500_and_logged() {
+    for guard in [pass().costs(5), pass().limited_by("search"), wait().costs(5)] {
+        let api = Api::live().guard(guard).run();
+        logs::take();
+        assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::Misconfigured, 500));
+        let lines = logs::take();
+        assert!(lines.contains("the layer around it has no limits"), "{lines}");
+    }
+}
+
 /// Every error, by value.
 #[test]
 fn checked_finds_costs_that_never_pass_and_limits_that_do_not_exist() {

@@ -222,6 +222,56 @@ async fn a_principal_may_outlive_the_limits_of_its_layer() {
     key.reserve(1000).await.unwrap().cancel();
 }
 
+/// Keys that a thread keeps must not keep the limits of a layer that is gone.
+#[tokio::test]
+async fn limits_end_with_their_layer_although_its_store_stays() {
+    let (api, _) = planned(free([burst(10)]));
+    let api = api.run();
+    let clock = Arc::new(());
+    for expected in [9, 9] {
+        let alive = Arc::clone(&clock);
+        let now = move || {
+            let _ = &alive;
+            t0()
+        };
+        let limits = Limits::in_process(free([burst(10)])).clock(now).build().unwrap();
+        let layer = ApiKeyLayer::builder(api.store.keys.clone()).limits(limits).build().unwrap();
+        // The third one finds the key in the cache of this thread.
+        let keys: Vec<_> = (0..3).map(|_| layer.try_authenticate(&bearer(LIVE)).unwrap().unwrap()).collect();
+        assert_eq!(keys[0].remaining()[0].requests, expected - 2);
+        drop((layer, keys));
+        assert_eq!(Arc::strong_count(&clock), 1);
+    }
+}
+
+/// The 429 of another key, such as one that a handler authenticates, is no credit for either.
+#[tokio::test]
+async fn the_rejection_of_another_key_gives_nothing_back() {
+    const OTHER: &str = "other_QWBuTSOoRi4A9spHcVY5ncnsDkxk";
+    let (api, limits) = planned(free([burst(3)]));
+    let api = api.key("other", OTHER, |key| key);
+    let layer = ApiKeyLayer::builder(api.store.keys.clone()).limits(limits.clone()).build().unwrap();
+    let of_handler = layer.clone();
+    let service = tower::Layer::layer(
+        &layer,
+        tower::service_fn(move |_: http::Request<crate::support::Body>| {
+            let rejection = of_handler.try_authenticate(&bearer(OTHER)).unwrap().err();
+            async move {
+                let mut response = http::Response::new(crate::support::Body::default());
+                response.extensions_mut().insert(rejection.unwrap());
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        }),
+    );
+    let api: TestApi = api.run();
+    for _ in 0..3 {
+        layer.try_authenticate(&bearer(OTHER)).unwrap().unwrap();
+    }
+    let response = tower::ServiceExt::oneshot(service, bearer(LIVE)).await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!((left(&api, &limits, LIVE).await, left(&api, &limits, OTHER).await), (vec![2], vec![0]));
+}
+
 /// `authenticate` and `try_authenticate` count as a request through the layer does.
 #[tokio::test]
 async fn a_request_that_is_authenticated_without_a_service_counts() {

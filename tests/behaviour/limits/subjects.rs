@@ -212,3 +212,15 @@ async fn one_layer_inside_another_counts_by_its_own_limits() {
     assert_eq!(api.call(bearer(LIVE)).await, full(Reason::RateLimited));
     assert_eq!(left(&api, &inner, LIVE).await, [2]);
 }
+
+/// They have no id in common: one of them must not use up what another one has.
+#[tokio::test]
+async fn service_accounts_without_an_organization_count_apart() {
+    let (api, limits) = planned(free([burst(1).shared_by(Subject::Owner)]));
+    let bot = |key: KeyRecord| key.with_owner(Owner::ServiceAccount);
+    let api = api.key("k0", KEYS[0], bot).key("k1", KEYS[1], bot).run();
+    for key in &KEYS[..2] {
+        assert_eq!(api.call(bearer(key)).await, accepted());
+        assert_eq!(left(&api, &limits, key).await, [0]);
+    }
+}

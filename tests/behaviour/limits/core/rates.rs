@@ -137,6 +137,22 @@ proptest! {
         }
     }
 
+    /// That threads keep requests changes no number that a caller sees.
+    #[test]
+    fn a_rate_says_the_same_of_requests_that_threads_keep(
+        increment in 1_u64..1000, burst in 2_u64..200, taken in 1_u64..100, now in 0_u64..1_000_000, pause in 0_u64..200_000,
+    ) {
+        let rate = Gcra::new(1, increment, burst).unwrap();
+        let taken = taken.min(burst / 2);
+        let [kept, used] = [rate.lend(0, now, taken).unwrap(), rate.admit(0, now, taken, taken).unwrap()];
+        prop_assert_ne!(kept, used);
+        let says = |state| {
+            let (rule, now) = (Rule::Rate(rate), at(now + pause));
+            (rule.remaining(state, now), rule.full_after(state, now), rule.more_after(state, now))
+        };
+        prop_assert_eq!(says(kept), says(used));
+    }
+
     /// What a rate says is left is what passes.
     #[test]
     fn as_many_pass_as_a_limit_says_are_left(
