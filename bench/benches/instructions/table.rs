@@ -17,7 +17,7 @@ const TABLE: &[(&str, f64)] = &[
     ("layer, extensions in use", 2928.0),
     ("one rate", 316.8),
     ("four limits", 950.8),
-    ("guard", 453.0),
+    ("guard", 432.0),
     ("refuse: no key", 2562.0),
     ("refuse: another format", 3571.0),
     ("refuse: unknown", 2774.0),
