@@ -1,10 +1,7 @@
 //! The body of a response: that of the inner service, or that of a rejection.
 
 use std::{
-    fmt::Debug,
-    panic::{RefUnwindSafe, UnwindSafe},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -47,9 +44,11 @@ pin_project! {
     }
 }
 
-/// A value that a response holds until its body has ended: its places in limits on requests at the
-/// same time. In a box, since most responses hold none, and every body has this field.
-pub(crate) type Held = Box<Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>>;
+/// The places of a response in limits on requests at the same time, until its body has ended.
+#[cfg(feature = "limits")]
+pub(crate) type Held = crate::limit::Permit;
+#[cfg(not(feature = "limits"))]
+pub(crate) type Held = std::convert::Infallible;
 
 impl<B> ResponseBody<B> {
     pub(crate) fn inner(body: B, held: Option<Held>) -> Self {

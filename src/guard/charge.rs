@@ -106,7 +106,7 @@ impl Charged {
     #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     pub(super) fn held(&self) -> Option<Held> {
         #[cfg(feature = "limits")]
-        return Some(self.taken.as_ref()?.permit()?.held());
+        return Some(self.taken.as_ref()?.permit()?.clone());
         #[cfg(not(feature = "limits"))]
         None
     }

@@ -6,7 +6,6 @@ use super::{
     counts::Counted,
     metered::{MOST_LIMITS, MeteredLimit},
 };
-use crate::body::Held;
 
 /// The places of one request. They are free again when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -34,11 +33,6 @@ impl Permit {
             Some(other) => Self(Arc::new(Places { taken: array::from_fn(|_| None), _both: Some([self, other]) })),
             None => self,
         }
-    }
-
-    /// Returns the places for the body of the response.
-    pub(crate) fn held(&self) -> Held {
-        Box::new(Arc::clone(&self.0) as _)
     }
 }
 
