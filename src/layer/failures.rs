@@ -41,9 +41,8 @@ impl ApiKeyLayerBuilder {
 }
 
 impl Authenticator {
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
     pub(super) fn caller<B>(&self, request: &Request<B>) -> Caller {
-        #[cfg(not(feature = "limits"))]
-        let _ = request;
         Caller(
             #[cfg(feature = "limits")]
             self.failures.as_ref().and_then(|failures| failures.address(request.extensions(), request.headers())),
@@ -52,13 +51,13 @@ impl Authenticator {
 
     /// Counts the rejection if a key has failed. Returns a 429 instead if its caller is over the
     /// limit.
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
     #[inline]
     pub(super) fn failed(&self, rejection: Rejection, caller: impl FnOnce() -> Caller) -> Rejection {
         #[cfg(feature = "limits")]
         if let Some(failures) = &self.failures {
             return failures.count(rejection, || caller().0);
         }
-        let _ = caller;
         rejection
     }
 }

@@ -149,11 +149,13 @@ impl Authenticator {
         #[cfg(feature = "limits")]
         let mut admitted = None;
         #[cfg(feature = "limits")]
-        let full = self.charge(&mut accepted.principal, &mut admitted).err().map(Verdict::Reject);
+        let charged = self.charge(&mut accepted.principal, &mut admitted);
         #[cfg(not(feature = "limits"))]
-        let full = None;
-        let check = || head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head));
-        let verdict = full.unwrap_or_else(check);
+        let charged = Ok(());
+        let verdict = match charged {
+            Ok(()) => head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head)),
+            Err(rejection) => Verdict::Reject(rejection),
+        };
         Checked {
             accepted,
             verdict,
@@ -178,6 +180,7 @@ impl Authenticator {
         Some(head)
     }
 
+    #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     fn has_limits(&self) -> bool {
         #[cfg(feature = "limits")]
         return self.limits.is_some();
