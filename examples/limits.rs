@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (free, pro) = (format.generate()?, format.generate()?);
     let record = |id: &str, key| KeyRecord::for_key(id, key, &hasher).grant("links", "read").grant("images", "create");
     keys.add(record("free", &free))?;
-    keys.add(record("pro", &pro).with_plan("pro".to_owned()).with_limit("daily", 7))?;
+    keys.add(record("pro", &pro).with_plan("pro").with_limit("daily", 7))?;
     println!("key free: {}\nkey pro: {}", free.expose(), pro.expose());
 
     // The plans, and the layer. A table checks its costs and limits against the plans.

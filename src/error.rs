@@ -79,11 +79,11 @@ pub enum ConfigError {
     /// A limit has numbers out of range, or a name that cannot be used. Names the plan and the
     /// limit, and says what to change.
     #[cfg(feature = "limits")]
-    #[error("limits: {0}: {1}")]
+    #[error("limit {0}: {1}")]
     Limit(String, String),
     /// A plan is listed twice, has too many limits, or does not exist.
     #[cfg(feature = "limits")]
-    #[error("plans: {0:?}: {1}")]
+    #[error("plan {0:?}: {1}")]
     Plan(String, String),
     /// A trusted proxy is not a network, or is every network; or the list of them is empty.
     #[cfg(feature = "limits")]

@@ -77,7 +77,6 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
             .with_updated_at(time("updated_at")?)
             .with_revoked(time("revoked_at")?, author("revoked_by")?)
             .with_reason(owned("reason"))
-            .with_plan(owned("plan"))
             .with_meter(owned("meter").map(KeyId::from));
     if let Some(time) = time("created_at")? {
         record = record.with_created_at(time);
@@ -86,7 +85,7 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
         let user = kind.strip_prefix("user ");
         record = record.with_owner(user.map_or(Owner::ServiceAccount, |user| Owner::User(user.into())));
     }
-    let texts: [(&str, Setter); 7] = [
+    let texts: [(&str, Setter); 8] = [
         ("organization", KeyRecord::with_organization),
         ("environment", KeyRecord::with_environment),
         ("name", KeyRecord::with_name),
@@ -94,6 +93,7 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
         ("replaces", KeyRecord::with_replaces),
         ("replaced_by", KeyRecord::with_replaced_by),
         ("lineage", KeyRecord::with_lineage),
+        ("plan", KeyRecord::with_plan),
     ];
     for (name, set) in texts {
         record = owned(name).into_iter().fold(record, set);

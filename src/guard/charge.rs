@@ -92,22 +92,15 @@ impl Charge<'_> {
 }
 
 impl Charged {
-    /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
-    /// it.
+    /// Ends the charge with the response. Gives back what a rejected request was charged: its
+    /// quotas, or all if a limit has rejected it. Returns what the body of another response holds.
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
-    pub(super) fn give_back(&mut self, rejection: &Rejection) {
+    pub(super) fn end(&mut self, response: &Extensions) -> Option<Held> {
         #[cfg(feature = "limits")]
         if let Some(taken) = self.taken.take() {
+            let Some(rejection) = response.get::<Rejection>() else { return taken.permit().cloned() };
             taken.give_back(rejection.reason().is_of_limit());
         }
-    }
-
-    /// Returns what the body of the response holds.
-    #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
-    pub(super) fn held(&self) -> Option<Held> {
-        #[cfg(feature = "limits")]
-        return Some(self.taken.as_ref()?.permit()?.clone());
-        #[cfg(not(feature = "limits"))]
         None
     }
 }

@@ -184,10 +184,7 @@ where
                 }
                 StateProjection::Running { future, charged } => {
                     let response = ready!(future.poll(context))?;
-                    if let Some(rejection) = response.extensions().get() {
-                        charged.give_back(rejection);
-                    }
-                    let held = charged.held();
+                    let held = charged.end(response.extensions());
                     return Poll::Ready(Ok(response.map(|body| ResponseBody::inner(body, held))));
                 }
                 StateProjection::Refused { rejection } => {

@@ -26,8 +26,9 @@ use crate::record::{KeyRecord, Owner};
 /// The counts, in shards: the hash of a count selects its shard.
 pub(super) struct Counts {
     shards: Box<[Shard]>,
-    /// Two seeds for a hash of 128 bits, which no caller can predict.
-    seeds: [RandomState; 2],
+    /// The seeds of the two halves of a hash. No caller can predict the first half; the second is
+    /// fast, and makes it longer.
+    seeds: (RandomState, foldhash::quality::RandomState),
     /// The shard to sweep next.
     hand: AtomicUsize,
     /// When to sweep it, in nanoseconds.
@@ -60,7 +61,7 @@ impl Counts {
     pub(super) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            seeds: [RandomState::new(), RandomState::new()],
+            seeds: Default::default(),
             hand: AtomicUsize::new(0),
             next_sweep: AtomicU64::new(0),
         }
@@ -126,7 +127,7 @@ impl Counts {
 
     fn id(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> CountId {
         let identity = (limit, Numbers::of(rule), SubjectId::of(subject, record));
-        let [first, second] = [&self.seeds[0], &self.seeds[1]].map(|seed| seed.hash_one(&identity));
+        let (first, second) = (self.seeds.0.hash_one(&identity), self.seeds.1.hash_one(&identity));
         CountId([first, second & !Kind::MASK | rule.kind() as u64])
     }
 }

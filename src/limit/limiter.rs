@@ -114,7 +114,7 @@ impl Limiter {
         self.counts.sweep(at, || self.now(true));
         let thread = thread_index() as u64 + 1;
         let is_taken = if let Some(limit) = limits.only() {
-            limit.charge_one(thread).charge(at).is_ok()
+            limit.charge_alone(thread, at).is_ok()
         } else {
             let charges = limits.iter().map(|limit| limit.charge_one(thread));
             take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
@@ -242,17 +242,25 @@ impl Limiter {
     ) -> Result<(), ConfigError> {
         let wrong = |what: String, why: &str| Err(ConfigError::Limit(what, why.to_owned()));
         if let Some(unknown) = limits.clone().find(|name| !self.has_limit_for_routes(name)) {
-            return wrong(unknown.to_owned(), "a guard names it, but no plan has a limit of this name for routes");
+            let why = "a guard names it, but no plan has a limit of this name for routes: add it to a plan with \
+                       `for_routes`, or mend the name";
+            return wrong(format!("{unknown:?}"), why);
         }
         let cost = cost.unwrap_or(1);
         if cost == 0 {
             return wrong("a guard".to_owned(), "it costs 0, but every request costs at least 1");
         }
         let counts = |limit: &Limit| !limit.is_for_routes || limits.clone().any(|name| *name == *limit.name);
-        let is_too_small = |limit: &Limit| limit.most_cost().is_some_and(|most| (1..u64::from(cost)).contains(&most));
-        match self.all().find(|(_, limit)| is_too_small(limit) && counts(limit)) {
-            Some((plan, limit)) => {
-                wrong(format!("{plan}: {}", limit.name), &format!("a guard costs {cost}, so it never passes"))
+        let too_small = |(plan, limit)| {
+            let most = limit.most_cost().filter(|most| (1..u64::from(cost)).contains(most))?;
+            counts(limit).then_some((plan, limit, most))
+        };
+        match self.all().find_map(too_small) {
+            Some((plan, limit, most)) => {
+                let why = format!(
+                    "a guard costs {cost}, but a request passes with {most} at most: lower the cost, or raise the limit"
+                );
+                wrong(limit.in_plan(plan), &why)
             }
             None => Ok(()),
         }

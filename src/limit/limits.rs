@@ -47,9 +47,9 @@ impl Limits {
     /// # fn main() -> Result<(), tower_api_key::ConfigError> {
     /// let plans = Plans::new().plan("free", [Limit::quota("daily", Quota::per_day(10_000))]);
     /// let limits = Limits::in_process(plans).build()?;
-    /// let record = KeyRecord::new("k1", [7; 32]).with_plan("free".to_owned());
+    /// let record = KeyRecord::new("k1", [7; 32]).with_plan("free");
     /// assert_eq!(limits.remaining(&record).unwrap()[0].requests, 10_000);
-    /// assert!(limits.remaining(&record.with_plan("fre".to_owned())).is_none());
+    /// assert!(limits.remaining(&record.with_plan("fre")).is_none());
     /// # Ok(())
     /// # }
     /// ```
@@ -79,7 +79,7 @@ impl LimitsBuilder {
     /// use std::time::{Duration, SystemTime};
     /// use tower_api_key::limit::{Limits, Plans};
     ///
-    /// let noon = SystemTime::UNIX_EPOCH + Duration::from_hours(12);
+    /// let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(12 * 3600);
     /// let limits = Limits::in_process(Plans::new()).clock(move || noon).build();
     /// ```
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
@@ -141,7 +141,7 @@ impl LimitsBuilder {
 /// Checks the limits of one plan.
 fn check(plan: &str, limits: &[Limit]) -> Result<(), ConfigError> {
     for (place, limit) in limits.iter().enumerate() {
-        let wrong = |why: &str| ConfigError::Limit(format!("{plan}: {}", limit.name), why.to_owned());
+        let wrong = |why: &str| ConfigError::Limit(limit.in_plan(plan), why.to_owned());
         limit.rule().map_err(wrong)?;
         if !is_limit_name(&limit.name) || limit.name.contains(['"', '\\']) {
             return Err(wrong("a name has 1 to 64 visible characters of ASCII, without \" and \\"));

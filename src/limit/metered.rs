@@ -9,6 +9,7 @@ use std::{
 use super::{
     count::{Charge, MOST_CHARGES},
     counts::{Counted, Counts},
+    gcra::Full,
     lane::Lane,
     limiter::Limiter,
     plans::Limit,
@@ -122,6 +123,16 @@ impl MeteredLimit {
             given_back
         });
         missing.get()
+    }
+
+    /// Charges a request by the layer, on the thread with this number, whose key has no other
+    /// limit.
+    #[inline]
+    pub(super) fn charge_alone(&self, thread: u64, now: Now) -> Result<u64, Full> {
+        match self.rule {
+            Rule::Rate(rate) => self.lane.charge(&self.counted.count, thread, rate, now.monotonic),
+            Rule::Quota { .. } | Rule::Concurrency { .. } => self.charge(1, 1).charge(now),
+        }
     }
 
     /// Returns the charge of a request by the layer, on the thread with this number.

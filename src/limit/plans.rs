@@ -149,6 +149,11 @@ impl Limit {
         Self { name, alone, kind, own_rule, subject: Subject::Key, is_for_routes: false }
     }
 
+    /// Returns the name of the limit with that of its plan, for an error.
+    pub(super) fn in_plan(&self, plan: &str) -> String {
+        format!("{:?} in the plan {plan:?}", self.name)
+    }
+
     /// Returns the largest cost that passes; `None` if the cost does not matter.
     pub(super) fn most_cost(&self) -> Option<u64> {
         match self.rule().ok()? {

@@ -150,12 +150,10 @@ pub enum ManageError {
         most: usize,
     },
     /// The plan, the limits or the meter are invalid: see [`NewKey::plan`](super::NewKey::plan) and
-    /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key.
-    #[error(
-        "a plan and a limit must have a name of 1 to 64 visible ASCII characters; a key can set at most 16 limits, \
-         each to at most 9007199254740992; a meter is the id of a key"
-    )]
-    Limits,
+    /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key. Says which is wrong, and
+    /// what is right.
+    #[error("{0}")]
+    Limits(String),
     /// The times are invalid. The expiry is in the past or not after the start, so the key would
     /// never work. Or the end of the grace period is not a representable time.
     #[error("invalid times: the key is already expired, expires before it starts, or has too long a grace period")]
@@ -261,7 +259,7 @@ impl ManageError {
             | Self::Metadata
             | Self::PermissionName
             | Self::TooManyPermissions { .. }
-            | Self::Limits
+            | Self::Limits(_)
             | Self::Format(_)
             | Self::UnsupportedKeyCharacters(_)
             | Self::Expiry

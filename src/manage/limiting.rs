@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Actor, ManageError, NewKey, UpdateKey, validation::checked_name};
-use crate::record::{KeyId, KeyRecord, LimitNumbers, Limiting, Owner, are_limit_numbers, is_limit_name};
+use crate::record::{KeyId, KeyRecord, LimitNumbers, Limiting, Owner, check_limit_numbers, is_limit_name};
 
 /// The changes of a plan and of limits. What is not set stays as it is.
 #[derive(Clone, Debug, Default)]
@@ -153,7 +153,8 @@ impl LimitEdits {
             None => record.plan().map(Into::into),
         };
         check(plan.as_deref(), &numbers)?;
-        Ok(record.with_plan(plan.map(String::from)).with_all_limits(numbers))
+        let meter = record.limiting().and_then(|limiting| limiting.meter.clone());
+        Ok(record.with_limiting(Limiting { plan, numbers, meter }))
     }
 }
 
@@ -165,7 +166,8 @@ pub(super) fn limiting_of_new(actor: &Actor, asked: Limiting) -> Result<Limiting
     }
     check(asked.plan.as_deref(), &asked.numbers)?;
     if let Some(meter) = &asked.meter {
-        checked_name(meter.as_str()).map_err(|_| ManageError::Limits)?;
+        checked_name(meter.as_str())
+            .map_err(|_| ManageError::Limits(format!("the meter {:?}: it is the id of a key", meter.as_str())))?;
     }
     Ok(match &actor.record {
         None => asked,
@@ -180,6 +182,10 @@ fn numbers_of(record: &KeyRecord) -> LimitNumbers {
 }
 
 fn check(plan: Option<&str>, numbers: &LimitNumbers) -> Result<(), ManageError> {
-    let is_good = plan.is_none_or(is_limit_name) && are_limit_numbers(numbers);
-    if is_good { Ok(()) } else { Err(ManageError::Limits) }
+    match plan.filter(|plan| !is_limit_name(plan)) {
+        Some(plan) => {
+            Err(ManageError::Limits(format!("the plan {plan:?}: a name has 1 to 64 visible ASCII characters")))
+        }
+        None => check_limit_numbers(numbers).map_err(ManageError::Limits),
+    }
 }

@@ -123,7 +123,7 @@ impl KeyManager {
     /// use tower_api_key::{KeyManager, manage::{Actor, ManageError, Rotation}, store::KeyFilter};
     ///
     /// async fn after_a_leak(manager: &KeyManager, admin: &Actor) -> Result<(), ManageError> {
-    ///     let rotation = Rotation::grace_period(Duration::from_hours(24));
+    ///     let rotation = Rotation::grace_period(Duration::from_secs(24 * 3600));
     ///     let mut replacements = manager.replace_all(admin, KeyFilter::default(), rotation).await?;
     ///     while let Some(replaced) = replacements.next().await {
     ///         match replaced {

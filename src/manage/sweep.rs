@@ -111,8 +111,8 @@ impl KeyManager {
     /// async fn every_night(manager: &KeyManager) -> Result<(), ManageError> {
     ///     let janitor = Actor::trusted(Owner::ServiceAccount, Permissions::all_of("apiKeys"));
     ///     let policy = SweepPolicy::new()
-    ///         .disable_unused_for(Duration::from_hours(90 * 24))
-    ///         .remove_ended_for(Duration::from_hours(365 * 24));
+    ///         .disable_unused_for(Duration::from_secs(90 * 24 * 3600))
+    ///         .remove_ended_for(Duration::from_secs(365 * 24 * 3600));
     ///     let counted = manager.sweep(&janitor.clone().in_organization("acme"), policy.dry_run()).await?;
     ///     println!("{} unused keys", counted.disabled);
     ///     manager.sweep(&janitor.in_organization("acme"), policy).await?;

@@ -36,19 +36,26 @@ pub(crate) fn is_limit_name(name: &str) -> bool {
     (1..=MAX_LIMIT_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Returns whether the names, the numbers and the count of limits are in range.
-pub(crate) fn are_limit_numbers(numbers: &LimitNumbers) -> bool {
-    numbers.len() <= MAX_LIMITS
-        && numbers.keys().all(|name| is_limit_name(name))
-        && numbers.values().flatten().all(|number| *number <= MAX_LIMIT_NUMBER)
+/// Returns what is wrong with numbers of limits: their names, their values, or how many there are.
+pub(crate) fn check_limit_numbers(numbers: &LimitNumbers) -> Result<(), String> {
+    for (name, number) in numbers {
+        if !is_limit_name(name) {
+            return Err(format!("the limit {name:?}: a name has 1 to 64 visible ASCII characters"));
+        }
+        if number.is_some_and(|number| number > MAX_LIMIT_NUMBER) {
+            return Err(format!("the limit {name:?}: its number is at most {MAX_LIMIT_NUMBER}"));
+        }
+    }
+    let count = numbers.len();
+    if count > MAX_LIMITS { Err(format!("a key can set at most {MAX_LIMITS} limits, not {count}")) } else { Ok(()) }
 }
 
 impl KeyRecord {
     /// Sets the plan of the key, by its name. A key without a plan has the default plan, or no
-    /// limits.
+    /// limits. A layer without [`limits`](crate::layer::ApiKeyLayerBuilder::limits) ignores it.
     #[must_use]
-    pub fn with_plan(self, plan: impl Into<Option<String>>) -> Self {
-        self.edit(|fields| fields.change_limiting(|limiting| limiting.plan = plan.into().map(Into::into)))
+    pub fn with_plan(self, plan: impl Into<String>) -> Self {
+        self.edit(|fields| fields.change_limiting(|limiting| limiting.plan = Some(plan.into().into())))
     }
 
     /// Replaces the number of one limit of the plan, by its name. With 0 it admits no request; with
@@ -60,7 +67,7 @@ impl KeyRecord {
     /// ```
     /// use tower_api_key::KeyRecord;
     ///
-    /// let record = KeyRecord::new("k1", [7; 32]).with_plan("pro".to_owned()).with_limit("daily", 50_000).with_limit("burst", None);
+    /// let record = KeyRecord::new("k1", [7; 32]).with_plan("pro").with_limit("daily", 50_000).with_limit("burst", None);
     /// assert_eq!(record.plan(), Some("pro"));
     /// assert_eq!(record.limits().collect::<Vec<_>>(), [("burst", None), ("daily", Some(50_000))]);
     /// ```
@@ -128,7 +135,6 @@ impl KeyRecord {
         self.0.metered()
     }
 
-    #[cfg(feature = "limits")]
     pub(crate) fn limiting(&self) -> Option<&Limiting> {
         self.0.limiting()
     }

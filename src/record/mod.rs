@@ -26,7 +26,7 @@ pub use identity::{InvalidStatus, KeyId, Owner, Status};
 pub(crate) use limit_number::LimitNumber;
 #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite", feature = "static-files"))]
 pub(crate) use limiting::UNLIMITED;
-pub(crate) use limiting::{LimitNumbers, Limiting, are_limit_numbers, is_limit_name};
+pub(crate) use limiting::{LimitNumbers, Limiting, check_limit_numbers, is_limit_name};
 #[cfg(feature = "admin-api")]
 pub(crate) use limiting::{MAX_LIMIT_NAME, MAX_LIMIT_NUMBER, MAX_LIMITS};
 pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};

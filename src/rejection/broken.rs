@@ -9,7 +9,8 @@ impl Rejection {
     /// Returns a rejection with 500, for a guard or an extractor without a layer around it. Logs an
     /// error.
     pub(crate) fn misconfigured(what: &str) -> Self {
-        let advice = "ran without an ApiKeyLayer around it, so every request to it is rejected with 500";
+        let advice = "ran without an ApiKeyLayer around it, so every request to it is rejected with 500: with axum, add \
+                      the ApiKeyLayer after it, since the last layer is the outermost";
         Self::broken(&format!("{what} {advice}"))
     }
 

@@ -53,7 +53,6 @@ where
         .with_updated_at(time("updated_at")?)
         .with_revoked(time("revoked_at")?, author("revoked_by")?)
         .with_reason(text("reason")?)
-        .with_plan(text("plan")?)
         .with_meter(text("meter")?.map(KeyId::from));
     if let Some(limits) = text("limits")? {
         record = record.with_all_limits(limit_numbers(&limits)?);
@@ -61,7 +60,7 @@ where
     if let Some(instant) = time("created_at")? {
         record = record.with_created_at(instant);
     }
-    let texts: [(&str, WithText); 7] = [
+    let texts: [(&str, WithText); 8] = [
         ("organization", KeyRecord::with_organization),
         ("environment", KeyRecord::with_environment),
         ("name", KeyRecord::with_name),
@@ -69,6 +68,7 @@ where
         ("replaces", KeyRecord::with_replaces),
         ("replaced_by", KeyRecord::with_replaced_by),
         ("lineage", KeyRecord::with_lineage),
+        ("plan", KeyRecord::with_plan),
     ];
     for (column, with) in texts {
         if let Some(text) = text(column)? {

@@ -191,6 +191,23 @@ fn comments_are_wrapped_at_100_columns() {
     assert_none(&long.collect::<Vec<_>>(), "comment lines over 100 columns");
 }
 
+/// They are newer than the `rust-version` of the crate, and users copy the examples.
+#[test]
+fn examples_in_pages_and_comments_use_no_newer_rust() {
+    let newer =
+        |text: &str| ["mins(", "hours(", "days(", "weeks("].iter().any(|unit| text.contains(&format!("from_{unit}")));
+    let pages = texts(["README.md", "docs/guide"], "md");
+    let pages = pages.iter().flat_map(|(name, text)| (1..).zip(text.lines()).map(move |line| (name, line)));
+    let sources = texts(["src"], "rs");
+    let comments = sources.iter().flat_map(|(name, text)| {
+        (1..).zip(text.lines()).filter_map(move |(number, line)| Some((name, (number, comment(line)?))))
+    });
+    let found = pages.chain(comments).filter(|(_, (_, line))| newer(line));
+    let found: Vec<String> =
+        found.map(|(name, (number, line)): (_, (usize, _))| format!("{name}:{number}: {line}")).collect();
+    assert_none(&found, "constructors of `Duration` that are newer than the crate's Rust");
+}
+
 #[test]
 fn source_files_have_at_most_300_lines_and_test_files_400() {
     let long = [("src", 300), ("tests", 400)].into_iter().flat_map(|(folder, most)| {

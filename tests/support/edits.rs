@@ -234,24 +234,35 @@ async fn limits_are_merged(manager: &KeyManager) {
     }
     let most = (0..16).fold(UpdateKey::new(), |edit, number| edit.limit(number.to_string(), 1 << 53));
     manager.edit(&admin(), id.clone(), most).await.unwrap();
-    for (edit, is_refused) in [
-        (UpdateKey::new().limit("one more", 1), true),
-        (UpdateKey::new().limit("one-more", 1), true),
-        (UpdateKey::new().limit("one-more", 1).remove_limit("7"), false),
-        (UpdateKey::new().limit("8", (1 << 53) + 1), true),
-        (UpdateKey::new().limit("", 1).clear_limits().limit("8", 1), false),
-        (UpdateKey::new().limit("", 1), true),
-        (UpdateKey::new().plan("two words"), true),
-        (UpdateKey::new().plan("ü"), true),
-        (UpdateKey::new().plan(""), true),
-        (UpdateKey::new().plan("x".repeat(65)), true),
-        (UpdateKey::new().plan("x".repeat(64)).limit("x".repeat(64), None), false),
+    let wrong = |edited: Result<_, ManageError>| match edited.map(drop) {
+        Err(ManageError::Limits(wrong)) => Some(wrong),
+        _ => None,
+    };
+    let name = |what: &str| Some(format!("the {what}: a name has 1 to 64 visible ASCII characters"));
+    for (edit, expected) in [
+        (UpdateKey::new().limit("one more", 1), name("limit \"one more\"")),
+        (UpdateKey::new().limit("one-more", 1), Some("a key can set at most 16 limits, not 17".to_owned())),
+        (UpdateKey::new().limit("one-more", 1).remove_limit("7"), None),
+        (
+            UpdateKey::new().limit("8", (1 << 53) + 1),
+            Some("the limit \"8\": its number is at most 9007199254740992".to_owned()),
+        ),
+        (UpdateKey::new().limit("", 1).clear_limits().limit("8", 1), None),
+        (UpdateKey::new().limit("", 1), name("limit \"\"")),
+        (UpdateKey::new().plan("two words"), name("plan \"two words\"")),
+        (UpdateKey::new().plan("ü"), name("plan \"ü\"")),
+        (UpdateKey::new().plan(""), name("plan \"\"")),
+        (UpdateKey::new().plan("x".repeat(65)), name(&format!("plan {:?}", "x".repeat(65)))),
+        (UpdateKey::new().plan("x".repeat(64)).limit("x".repeat(64), None), None),
     ] {
-        let done = manager.edit(&admin(), id.clone(), edit.clone()).await;
-        assert_eq!(matches!(done, Err(ManageError::Limits)), is_refused, "{edit:?}");
+        let edited = manager.edit(&admin(), id.clone(), edit.clone()).await;
+        assert_eq!(wrong(edited), expected, "{edit:?}");
     }
-    for wrong in [NewKey::service_account("x").plan("\n"), NewKey::service_account("x").meter(" ")] {
-        assert!(matches!(manager.issue(&admin(), wrong).await, Err(ManageError::Limits)));
+    for (key, expected) in [
+        (NewKey::service_account("x").plan("\n"), name("plan \"\\n\"")),
+        (NewKey::service_account("x").meter(" "), Some("the meter \" \": it is the id of a key".to_owned())),
+    ] {
+        assert_eq!(wrong(manager.issue(&admin(), key).await.map(|issued| issued.record().clone())), expected);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     key::{KeyDigest, KeyHasher},
     permission::Permissions,
-    record::{KeyRecord, LimitNumbers, Limiting, UNLIMITED, are_limit_numbers, is_limit_name},
+    record::{KeyRecord, LimitNumbers, Limiting, UNLIMITED, check_limit_numbers, is_limit_name},
 };
 
 /// The maximum number of characters of an id, an environment, an organization, a name.
@@ -146,7 +146,7 @@ fn limits(node: &Node) -> Result<LimitNumbers, KeyEntryError> {
         };
         numbers.insert(name.as_str().into(), number);
     }
-    if are_limit_numbers(&numbers) { Ok(numbers) } else { Err(wrong) }
+    check_limit_numbers(&numbers).map(|()| numbers).map_err(|_| wrong)
 }
 
 fn digest_from_hex(hex: &str) -> Option<KeyDigest> {

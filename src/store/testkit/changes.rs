@@ -40,7 +40,7 @@ pub(super) fn full_record() -> KeyRecord {
         .with_reason("no longer \"needed\"".to_owned())
         .with_metadata("team", "infra")
         .with_metadata("", "")
-        .with_plan("pro".to_owned())
+        .with_plan("pro")
         .with_limit("daily", 1 << 53)
         .with_limit("\"none\"", 0)
         .with_limit("burst", None)

@@ -91,7 +91,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
         .with_address(IpAddr::from([192, 0, 2, 7]));
     sound(registry.insert(full.clone(), None, Some(&context)).await).expect("an insert");
     let changed = full.clone().with_name("").with_permissions(Permissions::new());
-    let changed = changed.with_plan("free".to_owned()).with_limit("burst", 7);
+    let changed = changed.with_plan("free").with_limit("burst", 7);
     sound(registry.update(changed.with_expires_at(noon()), Some(&context)).await).expect("an update");
     let Some(events) = all_events(&registry).await else { return };
     let [issued, edited] = &events[..] else { panic!("not one event for each change: {events:?}") };

@@ -1,6 +1,6 @@
 //! Each change stores all its fields, and leaves all other fields unchanged.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::time::SystemTime;
 
 use super::{
     KeyId, KeyRecord, KeyRegistry, Owner, RegistryError, SECOND, all_removed,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     permission::Permissions,
-    record::{Author, Status},
+    record::{Author, Limiting, Status},
     store::{ChangeContext, KeyFilter, UsageDelta},
 };
 
@@ -79,7 +79,7 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
         .with_mask("acme_...0mLq17")
         .with_permissions(Permissions::new().grant("*", "archive").grant("stats", "read").with_wildcards())
         .with_metadata("team", "infra")
-        .with_plan("pro".to_owned())
+        .with_plan("pro")
         .with_limit("daily", 0)
         .with_limit("burst", None)
         .with_created_at(noon())
@@ -90,8 +90,9 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
     let answered = sound(registry.update(changed.clone(), Some(&by_alice())).await).expect("an update");
     assert_eq!(shown(&answered), shown(&changed.with_version(1).with_updated_at(noon())), "the result of an update");
     assert_kept(&registry, 1, &answered, "an update").await;
+    let meter = answered.limiting().and_then(|limiting| limiting.meter.clone());
     let less = answered.with_permissions(Permissions::new()).with_status(Status::Active).with_not_before(None);
-    let less = less.with_plan(None).with_all_limits(BTreeMap::default());
+    let less = less.with_limiting(Limiting { meter, ..Limiting::default() });
     let answered = sound(registry.update(less.clone(), Some(&by_alice())).await).expect("an update");
     assert_eq!(shown(&answered), shown(&less.with_version(2)), "the result of an update that removes fields");
     assert_kept(&registry, 1, &answered, "an update that removes fields").await;
@@ -113,8 +114,7 @@ pub(super) async fn a_replacement_is_stored_whole(registry: impl KeyRegistry) {
 /// Otherwise a replacement would reset the limits, and the two keys of a grace period would have
 /// twice as much.
 pub(super) async fn a_key_and_its_successors_have_one_meter_and_one_plan(registry: impl KeyRegistry) {
-    let limited =
-        |record: KeyRecord| record.with_plan("pro".to_owned()).with_limit("daily", 9).with_limit("burst", None);
+    let limited = |record: KeyRecord| record.with_plan("pro").with_limit("daily", 9).with_limit("burst", None);
     insert(&registry, limited(of_alice("a", 1))).await;
     insert(&registry, limited(of_alice("x", 4)).with_meter(KeyId::from("shared"))).await;
     for (id, byte, meter) in [("a", 1, "a"), ("x", 4, "shared")] {

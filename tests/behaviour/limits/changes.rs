@@ -25,7 +25,7 @@ async fn a_raise_works_with_the_next_request() {
     let (api, limits) = planned(both());
     let api = api.run();
     assert_eq!(passes(&api, LIVE).await, 5);
-    change(&api, LIVE, |record| record.with_plan("pro".to_owned())).await;
+    change(&api, LIVE, |record| record.with_plan("pro")).await;
     assert_eq!(left(&api, &limits, LIVE).await, [60, 95], "a rate begins anew, and a quota goes on");
     assert_eq!(passes(&api, LIVE).await, 60);
     change(&api, LIVE, |record| record.with_limit("rate", None).with_limit("daily", 200)).await;
@@ -45,12 +45,12 @@ async fn a_cut_locks_nobody_out_for_longer_than_its_own_burst() {
     );
     let api = api.run();
     assert_eq!(passes(&api, LIVE).await, 1000);
-    change(&api, LIVE, |record| record.with_plan("small".to_owned())).await;
+    change(&api, LIVE, |record| record.with_plan("small")).await;
     assert_eq!(passes(&api, LIVE).await, 2);
     advance(&api.clock, SECOND);
     assert_eq!(passes(&api, LIVE).await, 2);
     // Back in the old plan, what was used there is used.
-    change(&api, LIVE, |record| record.with_plan("big".to_owned())).await;
+    change(&api, LIVE, |record| record.with_plan("big")).await;
     assert_eq!(passes(&api, LIVE).await, 0);
 }
 
@@ -100,11 +100,11 @@ async fn a_quota_of_another_period_begins_anew() {
     let (api, limits) = planned(plans.default_plan("month"));
     let api = api.run();
     assert_eq!(passes(&api, LIVE).await, 5);
-    change(&api, LIVE, |record| record.with_plan("day".to_owned())).await;
+    change(&api, LIVE, |record| record.with_plan("day")).await;
     assert_eq!(passes(&api, LIVE).await, 5);
     advance(&api.clock, Duration::from_hours(24));
     assert_eq!(left(&api, &limits, LIVE).await, [5]);
-    change(&api, LIVE, |record| record.with_plan("month".to_owned())).await;
+    change(&api, LIVE, |record| record.with_plan("month")).await;
     assert_eq!(left(&api, &limits, LIVE).await, [0]);
 }
 
@@ -118,9 +118,9 @@ async fn a_change_takes_the_place_of_counts_that_a_thread_keeps() {
     }
     change(&api, LIVE, |record| record.with_limit("burst", 0)).await;
     assert_eq!(api.call(bearer(LIVE)).await, full(Reason::RateLimited));
-    change(&api, LIVE, |record| record.with_plan("unknown".to_owned())).await;
+    change(&api, LIVE, |record| record.with_plan("unknown")).await;
     assert_eq!(api.call(bearer(LIVE)).await.status, 500);
-    change(&api, LIVE, |record| record.with_plan(None).with_limit("burst", None)).await;
+    change(&api, LIVE, |record| record.with_plan("free").with_limit("burst", None)).await;
     assert_eq!(passes(&api, LIVE).await, 1000);
 }
 
@@ -136,10 +136,10 @@ async fn a_change_works_within_the_bound_of_a_cache() {
     let limits = limits_of(&api.clock, both());
     let api = api.layer(|layer| layer.limits(limits)).run();
     assert_eq!(passes(&api, LIVE).await, 5);
-    database.commit(record.clone().with_plan("pro".to_owned()));
+    database.commit(record.clone().with_plan("pro"));
     tokio::time::sleep(node.revocation_bound()).await;
     assert_eq!(passes(&api, LIVE).await, 60);
-    database.commit(record.with_plan("unknown".to_owned()));
+    database.commit(record.with_plan("unknown"));
     tokio::time::sleep(node.revocation_bound()).await;
     assert_eq!(api.call(bearer(LIVE)).await.status, 500);
 }

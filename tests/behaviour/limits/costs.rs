@@ -148,7 +148,7 @@ async fn who_waits_retry_after_passes_with_a_cost() {
 }
 
 fn with_search() -> (TestApi, Limits) {
-    let api = Api::live().key("k2", OTHER, |key| key.with_plan("pro".to_owned()));
+    let api = Api::live().key("k2", OTHER, |key| key.with_plan("pro"));
     let limits =
         limits_of(&api.clock, Plans::new().plan("free", [search(2)]).plan("pro", [burst(50)]).default_plan("free"));
     let of_layer = limits.clone();
@@ -205,6 +205,14 @@ async fn a_guard_with_a_cost_or_a_limit_in_a_layer_without_limits_is_500_and_log
     }
 }
 
+/// The error for a limit of the plan `free` that is smaller than a cost: a burst of 10, or of 4 for searches.
+fn never(limit: &str, cost: u32) -> Option<ConfigError> {
+    let most = if limit == "search" { 4 } else { 10 };
+    let why =
+        format!("a guard costs {cost}, but a request passes with {most} at most: lower the cost, or raise the limit");
+    Some(ConfigError::Limit(format!("{limit:?} in the plan \"free\""), why))
+}
+
 /// Every error, by value.
 #[test]
 fn checked_finds_costs_that_never_pass_and_limits_that_do_not_exist() {
@@ -213,26 +221,32 @@ fn checked_finds_costs_that_never_pass_and_limits_that_do_not_exist() {
         .plan("pro", [Limit::rate("burst", Rate::per_second(50)), Limit::concurrency("streams", 1)]);
     let limits = Limits::in_process(plans).build().unwrap();
     let wrong = |what: &str, why: &str| Some(ConfigError::Limit(what.to_owned(), why.to_owned()));
-    let unknown = |name: &str| wrong(name, "a guard names it, but no plan has a limit of this name for routes");
-    let never = |what: &str, cost: u32| wrong(what, &format!("a guard costs {cost}, so it never passes"));
+    let unknown = |name: &str| {
+        let why = "a guard names it, but no plan has a limit of this name for routes: add it to a plan with \
+                   `for_routes`, or mend the name";
+        wrong(&format!("{name:?}"), why)
+    };
     let table = |guard: Require| Require::table().route("GET", "/", pass()).route("PUT", "/", guard).build().unwrap();
     for (guard, expected) in [
         (pass(), None),
         (pass().costs(10), None),
-        (pass().costs(11), never("free: burst", 11)),
+        (pass().costs(11), never("burst", 11)),
         (pass().costs(0), wrong("a guard", "it costs 0, but every request costs at least 1")),
         (pass().limited_by("search"), None),
         (pass().limited_by("search").costs(4), None),
-        (pass().limited_by("search").costs(5), never("free: search", 5)),
+        (pass().limited_by("search").costs(5), never("search", 5)),
         (pass().limited_by("Search"), unknown("Search")),
         (pass().limited_by("burst"), unknown("burst")),
-        (Require::all([pass(), pass().costs(11)]), never("free: burst", 11)),
+        (Require::all([pass(), pass().costs(11)]), never("burst", 11)),
         (Require::any([Require::all([pass().limited_by("x")])]), unknown("x")),
-        (table(pass().costs(11)), never("free: burst", 11)),
-        (pass().costs(11).and_then(|_, _| Ok::<(), tower_api_key::Rejection>(())), never("free: burst", 11)),
+        (table(pass().costs(11)), never("burst", 11)),
+        (pass().costs(11).and_then(|_, _| Ok::<(), tower_api_key::Rejection>(())), never("burst", 11)),
     ] {
         assert_eq!(limits.checked(guard.clone()).err(), expected, "{guard:?}");
     }
+    let message = "limit \"burst\" in the plan \"free\": a guard costs 11, but a request passes with 10 at most: lower the \
+                   cost, or raise the limit";
+    assert_eq!(limits.checked(pass().costs(11)).unwrap_err().to_string(), message);
     let nobody = Limits::in_process(free([burst(0)])).build().unwrap();
     assert_eq!(nobody.checked(pass().costs(5)).err(), None, "a limit of 0 admits nobody at any cost");
 }
@@ -241,7 +255,7 @@ fn checked_finds_costs_that_never_pass_and_limits_that_do_not_exist() {
 #[test]
 fn checked_compares_the_cost_of_a_whole_guard_with_the_limits_of_its_parts() {
     let limits = Limits::in_process(free([burst(10), search(4)])).build().unwrap();
-    let never = Some(ConfigError::Limit("free: search".to_owned(), "a guard costs 5, so it never passes".to_owned()));
+    let never = never("search", 5);
     let parts = Require::all([pass().limited_by("search"), pass().costs(5)]);
     assert_eq!(limits.checked(parts).err(), never);
     let outer = Require::all([pass().limited_by("search")]).costs(5);

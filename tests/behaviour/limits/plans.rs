@@ -13,7 +13,7 @@ use tower_api_key::{
 async fn a_record_without_a_plan_has_the_default_plan() {
     let plans = Plans::new().plan("free", [burst(2)]).plan("pro", [burst(5)]).default_plan("free");
     let (api, _) = planned(plans);
-    let api = api.key("pro", "pro_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", |key| key.with_plan("pro".to_owned())).run();
+    let api = api.key("pro", "pro_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", |key| key.with_plan("pro")).run();
     assert_eq!(passes(&api, LIVE).await, 2);
     assert_eq!(passes(&api, "pro_WBuTSOoRi4A9spHcVY5ncnsDkxkJ").await, 5);
 }
@@ -31,9 +31,25 @@ async fn without_a_default_plan_a_record_without_a_plan_has_no_limits() {
 }
 
 #[tokio::test]
+async fn a_layer_without_limits_ignores_plans_and_numbers() {
+    let api = Api::new().key("k1", LIVE, |key| key.with_plan("unknown").with_limit("burst", 0)).run();
+    assert_eq!(passes(&api, LIVE).await, 1000);
+}
+
+/// A test of an application need not set the clock of limits to let a rate fill up.
+#[tokio::test(start_paused = true)]
+async fn the_clock_of_tokio_advances_rates() {
+    let limits = Limits::in_process(free([burst(2)])).build().unwrap();
+    let api = Api::live().layer(|layer| layer.limits(limits)).run();
+    assert_eq!(passes(&api, LIVE).await, 2);
+    tokio::time::advance(Duration::from_millis(500)).await;
+    assert_eq!(passes(&api, LIVE).await, 1);
+}
+
+#[tokio::test]
 async fn an_unknown_plan_lets_nobody_in_and_is_logged() {
     let (api, limits) = planned(free([burst(1000)]));
-    let api = api.key("k2", "typo_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", |key| key.with_plan("fre".to_owned())).run();
+    let api = api.key("k2", "typo_WBuTSOoRi4A9spHcVY5ncnsDkxkJ", |key| key.with_plan("fre")).run();
     logs::take();
     for _ in 0..3 {
         let call = api.call(bearer("typo_WBuTSOoRi4A9spHcVY5ncnsDkxkJ")).await;
@@ -153,7 +169,7 @@ fn wrong_numbers_are_errors_when_limits_are_built() {
         (Limit::concurrency("x", u32::MAX), None),
     ] {
         let built = Limits::in_process(free([limit.clone()])).build().map(|_| ());
-        let expected = expected.map(|why| ConfigError::Limit("free: x".to_owned(), why.to_owned()));
+        let expected = expected.map(|why| ConfigError::Limit("\"x\" in the plan \"free\"".to_owned(), why.to_owned()));
         assert_eq!(built.err(), expected, "{limit:?}");
     }
 }
@@ -162,7 +178,8 @@ fn wrong_numbers_are_errors_when_limits_are_built() {
 fn names_that_are_empty_or_unclear_are_errors_when_limits_are_built() {
     const NAME: &str = "a name has 1 to 64 visible characters of ASCII, without \" and \\";
     const PLAN: &str = "a name has 1 to 64 visible characters of ASCII";
-    let limit = |name: &str, why: &str| Err(ConfigError::Limit(format!("free: {name}"), why.to_owned()));
+    let limit =
+        |name: &str, why: &str| Err(ConfigError::Limit(format!("{name:?} in the plan \"free\""), why.to_owned()));
     let plan = |name: &str, why: &str| Err(ConfigError::Plan(name.to_owned(), why.to_owned()));
     let named = |name: &str| Limit::concurrency(name, 1);
     let many = |number: u32| (0..number).map(|number| named(&format!("n{number}")));
@@ -200,7 +217,7 @@ fn names_that_are_empty_or_unclear_are_errors_when_limits_are_built() {
 
 #[tokio::test]
 async fn a_layer_without_limits_limits_nobody() {
-    let api = Api::new().key("k1", LIVE, |key| key.with_plan("unknown".to_owned()).with_limit("burst", 0)).run();
+    let api = Api::new().key("k1", LIVE, |key| key.with_plan("unknown").with_limit("burst", 0)).run();
     assert_eq!(passes(&api, LIVE).await, 1000);
     let answer = api.answer(bearer(LIVE)).await;
     let principal = answer.principal.unwrap();
