@@ -1,7 +1,10 @@
 //! The body of a response: that of the inner service, or that of a rejection.
 
 use std::{
+    fmt::Debug,
+    panic::{RefUnwindSafe, UnwindSafe},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -44,11 +47,13 @@ pin_project! {
     }
 }
 
-/// The places of a response in limits on requests at the same time, until its body has ended.
-#[cfg(feature = "limits")]
-pub(crate) type Held = crate::limit::Permit;
-#[cfg(not(feature = "limits"))]
-pub(crate) type Held = std::convert::Infallible;
+/// A value that a response holds until its body has ended: its places in limits on requests at the
+/// same time. In a box, since most responses hold none, and every body has this field.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Never read.
+    _value: Box<Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>>,
+}
 
 impl<B> ResponseBody<B> {
     pub(crate) fn inner(body: B, held: Option<Held>) -> Self {
@@ -59,6 +64,13 @@ impl<B> ResponseBody<B> {
     pub(crate) fn refusal(bytes: Bytes) -> Self {
         let source = Source::Refusal { bytes };
         Self { source }
+    }
+}
+
+#[cfg(feature = "limits")]
+impl Held {
+    pub(crate) fn new<T: Debug + Send + Sync + UnwindSafe + RefUnwindSafe + 'static>(value: Arc<T>) -> Self {
+        Self { _value: Box::new(value) }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{body::Held, rejection::Rejection};
 #[cfg(feature = "limits")]
 use crate::{
     error::ConfigError,
-    limit::{Limits, RouteCharge, Taken},
+    limit::{Limits, Permit, RouteCharge, Taken},
     principal::Principal,
 };
 
@@ -98,7 +98,7 @@ impl Charged {
     pub(super) fn end(&mut self, response: &Extensions) -> Option<Held> {
         #[cfg(feature = "limits")]
         if let Some(taken) = self.taken.take() {
-            let Some(rejection) = response.get::<Rejection>() else { return taken.permit().cloned() };
+            let Some(rejection) = response.get::<Rejection>() else { return taken.permit().map(Permit::held) };
             taken.give_back(rejection.reason().is_of_limit());
         }
         None

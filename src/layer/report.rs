@@ -169,7 +169,7 @@ impl Report {
     #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     fn held(&self) -> Option<Held> {
         #[cfg(feature = "limits")]
-        return Some(self.actions.admitted.as_ref()?.permit()?.clone());
+        return Some(self.actions.admitted.as_ref()?.permit()?.held());
         #[cfg(not(feature = "limits"))]
         None
     }

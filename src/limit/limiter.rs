@@ -251,11 +251,9 @@ impl Limiter {
             return wrong("a guard".to_owned(), "it costs 0, but every request costs at least 1");
         }
         let counts = |limit: &Limit| !limit.is_for_routes || limits.clone().any(|name| *name == *limit.name);
-        let too_small = |(plan, limit)| {
-            let most = limit.most_cost().filter(|most| (1..u64::from(cost)).contains(most))?;
-            counts(limit).then_some((plan, limit, most))
-        };
-        match self.all().find_map(too_small) {
+        let too_small = |limit: &Limit| limit.most_cost().filter(|most| (1..u64::from(cost)).contains(most));
+        let mut counting = self.all().filter(|(_, limit)| counts(limit));
+        match counting.find_map(|(plan, limit)| Some((plan, limit, too_small(limit)?))) {
             Some((plan, limit, most)) => {
                 let why = format!(
                     "a guard costs {cost}, but a request passes with {most} at most: lower the cost, or raise the limit"

@@ -6,13 +6,11 @@ use super::{
     counts::Counted,
     metered::{MOST_LIMITS, MeteredLimit},
 };
+use crate::body::Held;
 
 /// The places of one request. They are free again when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Permit {
-    /// Never read.
-    _places: Arc<Places>,
-}
+pub(crate) struct Permit(Arc<Places>);
 
 #[derive(Debug)]
 struct Places {
@@ -27,19 +25,20 @@ impl Permit {
         let mut places =
             taken.filter(|limit| limit.is_concurrency()).map(|limit| Arc::clone(&limit.counted)).peekable();
         places.peek()?;
-        Some(Self::new(Places { taken: array::from_fn(|_| places.next()), _both: None }))
-    }
-
-    fn new(places: Places) -> Self {
-        Self { _places: Arc::new(places) }
+        Some(Self(Arc::new(Places { taken: array::from_fn(|_| places.next()), _both: None })))
     }
 
     /// Returns a permit with the places of both.
     pub(crate) fn and(self, other: Option<Self>) -> Self {
         match other {
-            Some(other) => Self::new(Places { taken: array::from_fn(|_| None), _both: Some([self, other]) }),
+            Some(other) => Self(Arc::new(Places { taken: array::from_fn(|_| None), _both: Some([self, other]) })),
             None => self,
         }
+    }
+
+    /// Returns the places for the body of the response.
+    pub(crate) fn held(&self) -> Held {
+        Held::new(Arc::clone(&self.0))
     }
 }
 

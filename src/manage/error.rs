@@ -150,8 +150,7 @@ pub enum ManageError {
         most: usize,
     },
     /// The plan, the limits or the meter are invalid: see [`NewKey::plan`](super::NewKey::plan) and
-    /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key. Says which is wrong, and
-    /// what is right.
+    /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key. Says what to mend.
     #[error("{0}")]
     Limits(String),
     /// The times are invalid. The expiry is in the past or not after the start, so the key would

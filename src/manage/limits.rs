@@ -43,8 +43,8 @@ impl KeyManagerBuilder {
     }
 
     /// Limits how much each key may ask for, in all layers of this manager: see
-    /// [`ApiKeyLayerBuilder::limits`](crate::layer::ApiKeyLayerBuilder::limits). Set no other ones on
-    /// such a layer: [`KeyManager::remaining`](super::KeyManager::remaining) reads these.
+    /// [`ApiKeyLayerBuilder::limits`](crate::layer::ApiKeyLayerBuilder::limits). Set no other ones
+    /// on such a layer: [`KeyManager::remaining`](super::KeyManager::remaining) reads these.
     ///
     /// ```
     /// use tower_api_key::{KeyFormat, KeyManager, limit::{Limit, Limits, Plans, Rate}, store::MemoryStore};

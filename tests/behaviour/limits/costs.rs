@@ -206,11 +206,11 @@ async fn a_guard_with_a_cost_or_a_limit_in_a_layer_without_limits_is_500_and_log
 }
 
 /// The error for a limit of the plan `free` that is smaller than a cost: a burst of 10, or of 4 for searches.
-fn never(limit: &str, cost: u32) -> Option<ConfigError> {
+fn never(limit: &str, cost: u32) -> ConfigError {
     let most = if limit == "search" { 4 } else { 10 };
     let why =
         format!("a guard costs {cost}, but a request passes with {most} at most: lower the cost, or raise the limit");
-    Some(ConfigError::Limit(format!("{limit:?} in the plan \"free\""), why))
+    ConfigError::Limit(format!("{limit:?} in the plan \"free\""), why)
 }
 
 /// Every error, by value.
@@ -230,17 +230,17 @@ fn checked_finds_costs_that_never_pass_and_limits_that_do_not_exist() {
     for (guard, expected) in [
         (pass(), None),
         (pass().costs(10), None),
-        (pass().costs(11), never("burst", 11)),
+        (pass().costs(11), Some(never("burst", 11))),
         (pass().costs(0), wrong("a guard", "it costs 0, but every request costs at least 1")),
         (pass().limited_by("search"), None),
         (pass().limited_by("search").costs(4), None),
-        (pass().limited_by("search").costs(5), never("search", 5)),
+        (pass().limited_by("search").costs(5), Some(never("search", 5))),
         (pass().limited_by("Search"), unknown("Search")),
         (pass().limited_by("burst"), unknown("burst")),
-        (Require::all([pass(), pass().costs(11)]), never("burst", 11)),
+        (Require::all([pass(), pass().costs(11)]), Some(never("burst", 11))),
         (Require::any([Require::all([pass().limited_by("x")])]), unknown("x")),
-        (table(pass().costs(11)), never("burst", 11)),
-        (pass().costs(11).and_then(|_, _| Ok::<(), tower_api_key::Rejection>(())), never("burst", 11)),
+        (table(pass().costs(11)), Some(never("burst", 11))),
+        (pass().costs(11).and_then(|_, _| Ok::<(), tower_api_key::Rejection>(())), Some(never("burst", 11))),
     ] {
         assert_eq!(limits.checked(guard.clone()).err(), expected, "{guard:?}");
     }
@@ -255,7 +255,7 @@ fn checked_finds_costs_that_never_pass_and_limits_that_do_not_exist() {
 #[test]
 fn checked_compares_the_cost_of_a_whole_guard_with_the_limits_of_its_parts() {
     let limits = Limits::in_process(free([burst(10), search(4)])).build().unwrap();
-    let never = never("search", 5);
+    let never = Some(never("search", 5));
     let parts = Require::all([pass().limited_by("search"), pass().costs(5)]);
     assert_eq!(limits.checked(parts).err(), never);
     let outer = Require::all([pass().limited_by("search")]).costs(5);

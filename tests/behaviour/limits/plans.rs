@@ -42,7 +42,7 @@ async fn the_clock_of_tokio_advances_rates() {
     let limits = Limits::in_process(free([burst(2)])).build().unwrap();
     let api = Api::live().layer(|layer| layer.limits(limits)).run();
     assert_eq!(passes(&api, LIVE).await, 2);
-    tokio::time::advance(Duration::from_millis(500)).await;
+    tokio::time::advance(Duration::from_secs(3600)).await;
     assert_eq!(passes(&api, LIVE).await, 1);
 }
 
