@@ -80,12 +80,6 @@ impl KeyRecord {
         })
     }
 
-    /// Replaces the numbers of all limits.
-    #[must_use]
-    pub(crate) fn with_all_limits(self, numbers: LimitNumbers) -> Self {
-        self.edit(|fields| fields.change_limiting(|limiting| limiting.numbers = numbers))
-    }
-
     /// Replaces the plan, the numbers of all limits, and the meter.
     #[must_use]
     pub(crate) fn with_limiting(self, limiting: Limiting) -> Self {

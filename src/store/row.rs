@@ -48,19 +48,21 @@ where
     let metadata = metadata(&row.try_get::<String, _>("metadata")?)?;
     record = metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text));
     let author = |column| text(column)?.map(|author| author.parse::<Author>().map_err(decode)).transpose();
+    let limiting = Limiting {
+        plan: text("plan")?.map(Into::into),
+        numbers: text("limits")?.map(|limits| limit_numbers(&limits)).transpose()?.unwrap_or_default(),
+        meter: text("meter")?.map(KeyId::from),
+    };
     record = record
         .with_created_by(author("created_by")?)
         .with_updated_at(time("updated_at")?)
         .with_revoked(time("revoked_at")?, author("revoked_by")?)
         .with_reason(text("reason")?)
-        .with_meter(text("meter")?.map(KeyId::from));
-    if let Some(limits) = text("limits")? {
-        record = record.with_all_limits(limit_numbers(&limits)?);
-    }
+        .with_limiting(limiting);
     if let Some(instant) = time("created_at")? {
         record = record.with_created_at(instant);
     }
-    let texts: [(&str, WithText); 8] = [
+    let texts: [(&str, WithText); 7] = [
         ("organization", KeyRecord::with_organization),
         ("environment", KeyRecord::with_environment),
         ("name", KeyRecord::with_name),
@@ -68,7 +70,6 @@ where
         ("replaces", KeyRecord::with_replaces),
         ("replaced_by", KeyRecord::with_replaced_by),
         ("lineage", KeyRecord::with_lineage),
-        ("plan", KeyRecord::with_plan),
     ];
     for (column, with) in texts {
         if let Some(text) = text(column)? {
