@@ -48,12 +48,8 @@ pin_project! {
 }
 
 /// A value that a response holds until its body has ended: its places in limits on requests at the
-/// same time. In a box, since most responses hold none, and every body has this field.
-#[derive(Debug)]
-pub(crate) struct Held {
-    /// Never read.
-    _value: Box<Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>>,
-}
+/// same time.
+pub(crate) type Held = Arc<dyn Debug + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
 impl<B> ResponseBody<B> {
     pub(crate) fn inner(body: B, held: Option<Held>) -> Self {
@@ -64,13 +60,6 @@ impl<B> ResponseBody<B> {
     pub(crate) fn refusal(bytes: Bytes) -> Self {
         let source = Source::Refusal { bytes };
         Self { source }
-    }
-}
-
-#[cfg(feature = "limits")]
-impl Held {
-    pub(crate) fn new<T: Debug + Send + Sync + UnwindSafe + RefUnwindSafe + 'static>(value: Arc<T>) -> Self {
-        Self { _value: Box::new(value) }
     }
 }
 

@@ -106,28 +106,26 @@ impl Charge<'_> {
         Ok(self.rule.receipt(charged, now, self.cost))
     }
 
-    /// Returns the state of the count, and that after the charge. Returns `None` if a lane may have
-    /// to take part.
+    /// Returns the state of the count, and that after the charge. Returns [`UNPLANNED`] if a lane
+    /// may have to take part.
     #[inline]
-    fn plan(&self, now: Now) -> Result<Option<[u64; 2]>, Full> {
+    fn plan(&self, now: Now) -> Result<Plan, Full> {
         if self.lane.is_some_and(|(lane, _)| lane.has_one(now.monotonic)) {
-            return Ok(None);
+            return Ok(UNPLANNED);
         }
         let state = self.count.state();
         let charged = self.admit(state, now)?;
         let is_alone = self.lane.is_none_or(|(_, thread)| self.count.is_of(thread));
-        Ok(is_alone.then_some([state, charged]))
+        Ok(if is_alone { [state, charged] } else { UNPLANNED })
     }
 
     /// Charges the count as planned, unless it has changed meanwhile. Returns the receipt.
     #[inline]
-    fn make(&self, planned: Option<[u64; 2]>, now: Now) -> Result<u64, Full> {
-        match planned {
-            Some([state, charged]) if self.count.replace(state, charged) => {
-                Ok(self.rule.receipt(charged, now, self.cost))
-            }
-            _ => self.charge(now),
+    fn make(&self, [state, charged]: Plan, now: Now) -> Result<u64, Full> {
+        if state != charged && self.count.replace(state, charged) {
+            return Ok(self.rule.receipt(charged, now, self.cost));
         }
+        self.charge(now)
     }
 
     /// Returns why the request does not pass, if this count is full.
@@ -139,6 +137,13 @@ impl Charge<'_> {
     }
 }
 
+/// The state of a count, and that after a charge.
+type Plan = [u64; 2];
+
+/// The plan of a charge that is decided when it is made. No charge leaves a state as it is, except
+/// one of nothing.
+const UNPLANNED: Plan = [0; 2];
+
 /// How many counts a request is charged to at most.
 pub(super) const MOST_CHARGES: usize = 8;
 
@@ -146,21 +151,21 @@ pub(super) const MOST_CHARGES: usize = 8;
 /// receipts into `receipts`. `read` reads the time again: a part of a charge that is undone may be
 /// over by then.
 #[inline]
-pub(super) fn take<'c>(
+pub(super) fn take<'c, const MOST: usize>(
     charges: impl Iterator<Item = Charge<'c>> + Clone,
     now: Now,
-    receipts: &mut [u64],
+    receipts: &mut [u64; MOST],
     read: impl Fn() -> Now,
 ) -> bool {
-    let mut planned = [None; MOST_CHARGES];
+    let mut planned = [UNPLANNED; MOST];
     for (charge, planned) in charges.clone().zip(&mut planned) {
         match charge.plan(now) {
-            Ok(change) => *planned = change,
+            Ok(plan) => *planned = plan,
             Err(_) => return false,
         }
     }
-    for (number, (charge, planned)) in charges.clone().zip(planned).enumerate() {
-        let Ok(receipt) = charge.make(planned, now) else {
+    for (number, (charge, planned)) in charges.clone().zip(&planned).enumerate() {
+        let Ok(receipt) = charge.make(*planned, now) else {
             for (charge, receipt) in charges.take(number).zip(receipts.iter()) {
                 charge.undo(*receipt, &read);
             }

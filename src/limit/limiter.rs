@@ -264,6 +264,14 @@ impl Limiter {
         }
     }
 
+    pub(crate) fn has_plan(&self, name: &str) -> bool {
+        self.plans.contains_key(name)
+    }
+
+    pub(crate) fn has_limit(&self, name: &str) -> bool {
+        self.all().any(|(_, limit)| *limit.name == *name)
+    }
+
     fn has_limit_for_routes(&self, name: &str) -> bool {
         self.all().any(|(_, limit)| limit.is_for_routes && *limit.name == *name)
     }

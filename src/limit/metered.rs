@@ -138,7 +138,8 @@ impl MeteredLimit {
     /// Returns the charge of a request by the layer, on the thread with this number.
     #[inline]
     pub(super) fn charge_one(&self, thread: u64) -> Charge<'_> {
-        Charge { lane: Some((&self.lane, thread)), ..self.charge(1, 1) }
+        let lane = matches!(self.rule, Rule::Rate(_)).then_some((&self.lane, thread));
+        Charge { lane, ..self.charge(1, 1) }
     }
 
     #[inline]

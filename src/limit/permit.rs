@@ -38,7 +38,7 @@ impl Permit {
 
     /// Returns the places for the body of the response.
     pub(crate) fn held(&self) -> Held {
-        Held::new(Arc::clone(&self.0))
+        Arc::clone(&self.0) as _
     }
 }
 

@@ -150,7 +150,7 @@ impl KeyManager {
         if let Some(TimeEdit(instant)) = edit.expires_at {
             record = record.with_expires_at(instant.map(to_micros));
         }
-        let record = edit.limits.apply(actor, record)?;
+        let record = edit.limits.apply(self, actor, record)?;
         let is_retimed = (before.not_before(), before.expires_at()) != (record.not_before(), record.expires_at());
         if is_retimed {
             check_times(self.now(), record.not_before(), record.expires_at())?;

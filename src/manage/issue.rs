@@ -173,7 +173,8 @@ impl KeyManager {
         if let Some(organization) = actor.organization() {
             record = record.with_organization(organization);
         }
-        let record = record.with_permissions(new.permissions).with_limiting(limiting_of_new(actor, new.limiting)?);
+        let limiting = limiting_of_new(self, actor, new.limiting)?;
+        let record = record.with_permissions(new.permissions).with_limiting(limiting);
         Ok(new.metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Actor, ManageError, NewKey, UpdateKey, validation::checked_name};
+use super::{Actor, KeyManager, ManageError, NewKey, UpdateKey, validation::checked_name};
 use crate::record::{KeyId, KeyRecord, LimitNumbers, Limiting, Owner, check_limit_numbers, is_limit_name};
 
 /// The changes of a plan and of limits. What is not set stays as it is.
@@ -28,8 +28,11 @@ enum NumberEdit {
 
 impl NewKey {
     /// Sets the plan, by its name of 1 to 64 visible ASCII characters. Without one, the key has the
-    /// default plan, or no limits. The manager does not check that the plan exists: every request
-    /// of a key with an unknown plan gets 500.
+    /// default plan, or no limits.
+    ///
+    /// A manager with [limits](super::KeyManagerBuilder::limits) rejects a plan that they do not
+    /// list, and a number for a limit that none of their plans has. A manager without limits cannot
+    /// check them: every request of a key with an unknown plan gets 500.
     ///
     /// Only an operator can set the plan, the limits and the meter: a trusted actor that is the
     /// service itself, or that sees [every organization](super::Actor::across_organizations). A key
@@ -134,7 +137,12 @@ impl LimitEdits {
     }
 
     /// Returns the record with these changes, if the actor may make them.
-    pub(super) fn apply(&self, actor: &Actor, record: KeyRecord) -> Result<KeyRecord, ManageError> {
+    pub(super) fn apply(
+        &self,
+        manager: &KeyManager,
+        actor: &Actor,
+        record: KeyRecord,
+    ) -> Result<KeyRecord, ManageError> {
         if self.is_empty() {
             return Ok(record);
         }
@@ -153,6 +161,9 @@ impl LimitEdits {
             None => record.plan().map(Into::into),
         };
         check(plan.as_deref(), &numbers)?;
+        let set =
+            self.numbers.iter().filter(|(_, number)| matches!(number, NumberEdit::Set(_))).map(|(name, _)| &**name);
+        manager.check_names(plan.as_deref().filter(|_| self.plan.is_some()), set)?;
         let meter = record.limiting().and_then(|limiting| limiting.meter.clone());
         Ok(record.with_limiting(Limiting { plan, numbers, meter }))
     }
@@ -160,11 +171,12 @@ impl LimitEdits {
 
 /// Returns the plan, the limits and the meter of a new key. If the actor has a key, they are those
 /// of that key.
-pub(super) fn limiting_of_new(actor: &Actor, asked: Limiting) -> Result<Limiting, ManageError> {
+pub(super) fn limiting_of_new(manager: &KeyManager, actor: &Actor, asked: Limiting) -> Result<Limiting, ManageError> {
     if asked != Limiting::default() && !actor.is_operator() {
         return Err(ManageError::OperatorRequired);
     }
     check(asked.plan.as_deref(), &asked.numbers)?;
+    manager.check_names(asked.plan.as_deref(), asked.numbers.keys().map(|name| &**name))?;
     if let Some(meter) = &asked.meter {
         checked_name(meter.as_str())
             .map_err(|_| ManageError::Limits(format!("the meter {:?}: it is the id of a key", meter.as_str())))?;

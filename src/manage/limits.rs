@@ -1,10 +1,10 @@
 //! How many keys there may be, and how much they may ask for.
 
-use super::KeyManagerBuilder;
+use super::{KeyManager, KeyManagerBuilder, ManageError};
 #[cfg(feature = "limits")]
 use crate::{
     limit::{Limits, Remaining},
-    manage::{Actor, KeyManager, ManageError, concurrency::WorkKind},
+    manage::{Actor, concurrency::WorkKind},
     permission::Action,
     record::KeyId,
 };
@@ -99,5 +99,32 @@ impl KeyManager {
             }
         })
         .await
+    }
+}
+
+impl KeyManager {
+    /// Rejects a plan that the limits of this manager do not list, and a number for a limit that
+    /// none of their plans has.
+    #[cfg_attr(
+        not(feature = "limits"),
+        expect(unused_variables, clippy::needless_pass_by_value, clippy::unnecessary_wraps, clippy::unused_self)
+    )]
+    pub(super) fn check_names<'n>(
+        &self,
+        plan: Option<&str>,
+        limits: impl IntoIterator<Item = &'n str>,
+    ) -> Result<(), ManageError> {
+        #[cfg(feature = "limits")]
+        if let Some(known) = &self.0.limits {
+            if let Some(plan) = plan.filter(|plan| !known.limiter().has_plan(plan)) {
+                return Err(ManageError::Limits(format!(
+                    "the plan {plan:?} does not exist: add it to the program's plans"
+                )));
+            }
+            if let Some(limit) = limits.into_iter().find(|limit| !known.limiter().has_limit(limit)) {
+                return Err(ManageError::Limits(format!("the limit {limit:?} does not exist: no plan has it")));
+            }
+        }
+        Ok(())
     }
 }

@@ -35,6 +35,7 @@ mod failures;
 mod fields;
 mod handlers;
 mod interleavings;
+mod known_names;
 mod memory;
 #[cfg(feature = "utoipa")]
 mod openapi;

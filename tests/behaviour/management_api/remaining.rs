@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tower_api_key::{
-    Permissions,
+    KeyFormat, KeyManager, Permissions,
     limit::{Limit, Limits, Plans, Quota, Rate, Subject},
     manage::{Issued, NewKey},
 };
@@ -64,7 +64,9 @@ async fn usage_has_no_limits_if_the_plan_is_unknown_or_the_service_has_none() {
     for (keys, expected) in [(limited(plans()).await, Some(json!([]))), (Keys::new().await, None)] {
         let without = keys.manager.issue(&admin(), NewKey::service_account("x")).await.unwrap();
         assert_eq!(left(&keys, &without).await, expected);
-        let unknown = keys.manager.issue(&admin(), unknown.clone()).await.unwrap();
+        // Another program has issued it, with plans of its own.
+        let other = KeyManager::builder(keys.store.clone()).format(KeyFormat::new("acme").unwrap()).build().unwrap();
+        let unknown = other.issue(&admin(), unknown.clone()).await.unwrap();
         assert_eq!(left(&keys, &unknown).await, None);
     }
 }

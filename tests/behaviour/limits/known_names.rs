@@ -1,0 +1,80 @@
+//! Tests which plans and limits a manager accepts: those that its limits list.
+
+use super::{burst, daily};
+use crate::support::registry::admin;
+use tower_api_key::{
+    KeyFormat, KeyManager,
+    limit::{Limits, Plans},
+    manage::{ManageError, NewKey, UpdateKey},
+    store::MemoryStore,
+};
+
+fn key() -> NewKey {
+    NewKey::service_account("customer")
+}
+
+fn manager(limits: Option<Plans>) -> KeyManager {
+    let builder = KeyManager::builder(MemoryStore::new()).format(KeyFormat::new("acme").unwrap());
+    match limits {
+        Some(plans) => builder.limits(Limits::in_process(plans).build().unwrap()).build().unwrap(),
+        None => builder.build().unwrap(),
+    }
+}
+
+fn wrong<T>(result: Result<T, ManageError>) -> Option<String> {
+    match result {
+        Ok(_) => None,
+        Err(ManageError::Limits(why)) => Some(why),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn unknown_plan(name: &str) -> String {
+    format!("the plan {name:?} does not exist: add it to the program's plans")
+}
+
+fn unknown_limit(name: &str) -> String {
+    format!("the limit {name:?} does not exist: no plan has it")
+}
+
+#[tokio::test]
+async fn a_manager_with_limits_rejects_names_that_they_do_not_list() {
+    let manager = manager(Some(Plans::new().plan("free", [burst(1)]).plan("pro", [daily(5)]).default_plan("free")));
+    for (new, expected) in [
+        (key(), None),
+        (key().plan("pro").limit("burst", 1).limit("daily", None), None),
+        (key().plan("Pro"), Some(unknown_plan("Pro"))),
+        (key().limit("dayly", 1), Some(unknown_limit("dayly"))),
+    ] {
+        assert_eq!(wrong(manager.issue(&admin(), new.clone()).await), expected, "{new:?}");
+    }
+    let id = manager.issue(&admin(), key()).await.unwrap().record().id().clone();
+    for (edit, expected) in [
+        (UpdateKey::new().plan("pro").limit("daily", 7), None),
+        (UpdateKey::new().plan("pr"), Some(unknown_plan("pr"))),
+        (UpdateKey::new().limit("dayly", 7), Some(unknown_limit("dayly"))),
+        (UpdateKey::new().remove_limit("dayly").remove_plan(), None),
+    ] {
+        assert_eq!(wrong(manager.edit(&admin(), id.clone(), edit.clone()).await), expected, "{edit:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_manager_without_limits_accepts_every_name() {
+    let manager = manager(None);
+    assert_eq!(wrong(manager.issue(&admin(), key().plan("unknown").limit("other", 1)).await), None);
+}
+
+/// A plan that was removed from the program is no reason to reject another change of the key.
+#[tokio::test]
+async fn an_edit_checks_the_names_that_it_sets() {
+    let store = MemoryStore::new();
+    let build = |plan: &str| {
+        let limits = Limits::in_process(Plans::new().plan(plan, [burst(1)])).build().unwrap();
+        KeyManager::builder(store.clone()).format(KeyFormat::new("acme").unwrap()).limits(limits).build().unwrap()
+    };
+    let old = build("old").issue(&admin(), key().plan("old").limit("burst", 3)).await.unwrap();
+    let new = build("new");
+    let edited = new.edit(&admin(), old.record().id(), UpdateKey::new().name("another")).await.unwrap();
+    assert_eq!((edited.plan(), edited.name()), (Some("old"), Some("another")));
+}
