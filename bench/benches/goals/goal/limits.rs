@@ -1,10 +1,13 @@
 //! Goal 16: what limits add to the layer. Every comparison is with the same layer without limits, except for a 429, which is compared
 //! with an acceptance by the same limit.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, convert::Infallible, future::ready};
 
-use http::StatusCode;
-use tower::Layer;
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use tower::{Layer, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, KeyHasher, KeyStore,
     limit::{Limit, Limits, Plans, Quota, Rate, Subject},
@@ -125,6 +128,15 @@ fn refusals(keys: &Keys, report: &mut Report) {
     let accepts =
         Calls::ok(layer(store(keys), vec![rate()]).layer(Bare::<()>::new()), Carries::Bearer(&hot).requests(|| ()));
     let accepts = group.add("accepted, one rate", accepts);
+    // As handlers do, with the headers that a 429 has too.
+    let answers = service_fn(|_: Request<()>| {
+        let mut response = Response::new(());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        ready(Ok::<_, Infallible>(response))
+    });
+    let answers = Calls::ok(layer(store(keys), vec![rate()]).layer(answers), Carries::Bearer(&hot).requests(|| ()));
+    let answers = group.add("accepted, and answered with two headers", answers);
     let rate = group.add("429, one rate", exhausted(vec![Limit::rate("rate", Rate::per_hour(1))]));
     let quota = group.add("429, one quota", exhausted(vec![Limit::quota("daily", Quota::per_day(1))]));
     group.measure();
@@ -132,6 +144,7 @@ fn refusals(keys: &Keys, report: &mut Report) {
     for (part, item) in [("429 of a rate / accepted", rate), ("429 of a quota / accepted", quota)] {
         report.at_most(16, part, 1.0, group.compare(|ns| ns[item] / ns[accepts]));
     }
+    report.at_most(16, "429 of a rate / accepted and answered", 1.0, group.compare(|ns| ns[rate] / ns[answers]));
     report.table(group.table());
 }
 
