@@ -75,13 +75,28 @@ impl OwnedCharge {
 }
 
 impl Charge<'_> {
+    /// Rejects a request if a rate of the principal does not admit the charge now, so that a check
+    /// that waits need not run. Charges nothing.
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unnecessary_wraps, clippy::unused_self))]
+    pub(super) fn look(&self, extensions: &Extensions) -> Result<(), Rejection> {
+        #[cfg(feature = "limits")]
+        if let Some(principal) = extensions.get::<Principal>().filter(|_| !self.is_none()) {
+            return principal.look_for_route(self.of_route());
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "limits")]
+    fn of_route(&self) -> RouteCharge<'_> {
+        RouteCharge { cost: self.cost.unwrap_or(1), limits: &self.limits }
+    }
+
     /// Takes the charge from the limits of the principal, from all or from none.
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unnecessary_wraps, clippy::unused_self))]
     pub(super) fn take(&self, extensions: &mut Extensions) -> Result<Charged, Rejection> {
         #[cfg(feature = "limits")]
         if let Some(principal) = extensions.get_mut::<Principal>().filter(|_| !self.is_none()) {
-            let route = RouteCharge { cost: self.cost.unwrap_or(1), limits: &self.limits };
-            let taken = principal.take_for_route(route)?;
+            let taken = principal.take_for_route(self.of_route())?;
             if let Some(permit) = taken.as_ref().and_then(Taken::permit) {
                 principal.hold(permit.clone());
             }

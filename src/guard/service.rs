@@ -131,6 +131,9 @@ impl<S: Clone> GuardedService<S> {
             Verdict::Pass => charge.take(&mut parts.extensions),
             Verdict::Reject(rejection) => Err(rejection),
             Verdict::Wait(wait) => {
+                if let Err(rejection) = charge.look(&parts.extensions) {
+                    return self.refuse(rejection);
+                }
                 let (inner, charge) = (take_ready(&mut self.inner), charge.to_owned());
                 let waiting = Some(Box::new(Waiting { inner, request: Request::from_parts(parts, body), charge }));
                 let state = GuardState::Waiting { wait, waiting };

@@ -16,7 +16,6 @@ use super::{
     taken::Taken,
 };
 use crate::{
-    error::ConfigError,
     record::{Generation, KeyRecord},
     rejection::Rejection,
     thread_index::thread_index,
@@ -25,7 +24,7 @@ use crate::{
 /// The plans and the counts of one process.
 pub(crate) struct Limiter {
     id: Generation,
-    plans: HashMap<Box<str>, Arc<[Limit]>>,
+    pub(super) plans: HashMap<Box<str>, Arc<[Limit]>>,
     default: Option<Arc<[Limit]>>,
     pub(super) counts: Counts,
     clock: LimitClock,
@@ -154,14 +153,15 @@ impl Limiter {
         route: RouteCharge<'_>,
     ) -> Result<Taken, Rejection> {
         self.check_route(route)?;
-        let cost = u64::from(route.cost.max(1));
-        let is_named = |limit: &&MeteredLimit| route.limits.contains(&&*limit.of(&metered.plan).name);
-        let of_route = metered.of_routes.iter().filter(is_named);
-        let of_requests = metered.of_requests.iter().filter(|limit| cost > 1 && !limit.is_concurrency());
-        self.take(
-            metered,
-            of_requests.map(|limit| (limit, cost - 1, cost)).chain(of_route.map(|limit| (limit, cost, cost))),
-        )
+        self.take(metered, route.parts(metered))
+    }
+
+    /// Rejects a request if a rate does not admit what a guard would charge now. Charges nothing.
+    pub(super) fn look_for_route(&self, metered: &Metered, route: RouteCharge<'_>) -> Result<(), Rejection> {
+        let rates = route.parts(metered).filter(|(limit, ..)| limit.rule.kind() == Kind::Rate);
+        let now = self.now(false);
+        let is_full = rates.clone().any(|(limit, cost, whole)| limit.charge(cost, whole).full(now).is_some());
+        if is_full { Err(refused(now, &metered.plan, rates)) } else { Ok(()) }
     }
 
     /// Rejects a request if a guard names a limit that no plan has for routes.
@@ -234,51 +234,24 @@ impl Limiter {
         self.plans.iter().flat_map(|(plan, limits)| limits.iter().map(|limit| (&**plan, limit)))
     }
 
-    /// Checks the charge of a guard against all plans.
-    pub(crate) fn check_charge<'g>(
-        &self,
-        cost: Option<u32>,
-        limits: &(impl Iterator<Item = &'g str> + Clone),
-    ) -> Result<(), ConfigError> {
-        let wrong = |what: String, why: &str| Err(ConfigError::Limit(what, why.to_owned()));
-        if let Some(unknown) = limits.clone().find(|name| !self.has_limit_for_routes(name)) {
-            let why = "a guard names it, but no plan has a limit of this name for routes: add it to a plan with \
-                       `for_routes`, or mend the name";
-            return wrong(format!("{unknown:?}"), why);
-        }
-        let cost = cost.unwrap_or(1);
-        if cost == 0 {
-            return wrong("a guard".to_owned(), "it costs 0, but every request costs at least 1");
-        }
-        let counts = |limit: &Limit| !limit.is_for_routes || limits.clone().any(|name| *name == *limit.name);
-        let too_small = |limit: &Limit| limit.most_cost().filter(|most| (1..u64::from(cost)).contains(most));
-        let mut counting = self.all().filter(|(_, limit)| counts(limit));
-        match counting.find_map(|(plan, limit)| Some((plan, limit, too_small(limit)?))) {
-            Some((plan, limit, most)) => {
-                let why = format!(
-                    "a guard costs {cost}, but a request passes with {most} at most: lower the cost, or raise the limit"
-                );
-                wrong(limit.in_plan(plan), &why)
-            }
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn has_plan(&self, name: &str) -> bool {
-        self.plans.contains_key(name)
-    }
-
-    pub(crate) fn has_limit(&self, name: &str) -> bool {
-        self.all().any(|(_, limit)| *limit.name == *name)
-    }
-
-    fn has_limit_for_routes(&self, name: &str) -> bool {
-        self.all().any(|(_, limit)| limit.is_for_routes && *limit.name == *name)
-    }
-
     #[inline]
     pub(super) fn now(&self, reads_wall: bool) -> Now {
         self.clock.now(reads_wall)
+    }
+}
+
+// === impl RouteCharge ===
+
+impl RouteCharge<'_> {
+    /// Returns the limits that a request is charged to beyond the 1 of the layer, each with this
+    /// part and the whole cost.
+    fn parts(self, metered: &Metered) -> impl Iterator<Item = (&MeteredLimit, u64, u64)> + Clone {
+        let cost = u64::from(self.cost.max(1));
+        let is_named = move |limit: &&MeteredLimit| self.limits.contains(&&*limit.of(&metered.plan).name);
+        let of_route = metered.of_routes.iter().filter(is_named);
+        let of_requests = metered.of_requests.iter().filter(move |limit| cost > 1 && !limit.is_concurrency());
+        let of_requests = of_requests.map(move |limit| (limit, cost - 1, cost));
+        of_requests.chain(of_route.map(move |limit| (limit, cost, cost)))
     }
 }
 

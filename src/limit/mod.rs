@@ -6,6 +6,7 @@
 //! [`Limit::concurrency`] bounds the requests at the same time.
 
 mod calendar;
+mod checked;
 mod clock;
 mod count;
 mod counts;

@@ -78,6 +78,14 @@ impl Principal {
         taken.transpose().map(Reservation::of).map_err(|rejection| self.complete(rejection))
     }
 
+    /// Rejects a request if a rate does not admit what a guard would charge now. Charges nothing.
+    pub(crate) fn look_for_route(&self, route: RouteCharge<'_>) -> Result<(), Rejection> {
+        let looked = self
+            .limiter()
+            .and_then(|id| with_metered(id, self.record(), |limiter, metered| limiter.look_for_route(metered, route)));
+        looked.unwrap_or(Ok(())).map_err(|rejection| self.complete(rejection))
+    }
+
     /// Charges what a guard adds.
     pub(crate) fn take_for_route(&self, route: RouteCharge<'_>) -> Result<Option<Taken>, Rejection> {
         let Some(id) = self.limiter() else {

@@ -1,5 +1,10 @@
 //! Tests what a guard charges: a cost, and limits of single routes.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use super::{burst, daily, free, full, left, limits_of, passes, planned, retry_after};
 use crate::support::{Api, LIVE, TestApi, accepted, bearer, logs, method, path, refused};
 use http::Method;
@@ -112,6 +117,34 @@ async fn each_row_of_a_table_has_its_own_cost_and_limits() {
     assert_eq!(call(Method::GET, "/search").await, accepted());
     assert_eq!(call(Method::GET, "/search").await, full(Reason::QuotaExceeded));
     assert_eq!(call(Method::POST, "/images").await, accepted(), "other routes go on");
+}
+
+/// Such a check may ask a database, so a caller over its rate does not reach it. A quota is charged after it.
+#[tokio::test]
+async fn a_check_that_waits_does_not_run_for_a_request_that_a_rate_rejects() {
+    for (limit, expected) in [
+        (Limit::rate("search", Rate::per_hour(1).burst(2)), (2, Reason::RateLimited)),
+        (search(2), (4, Reason::QuotaExceeded)),
+    ] {
+        let (api, limits) = planned(free([burst(100), limit.for_routes()]));
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let guard = Require::check(move |_, _| {
+            let counted = Arc::clone(&counted);
+            Verdict::wait(async move {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })
+        });
+        let api = api.guard(guard.limited_by("search")).run();
+        for _ in 0..2 {
+            assert_eq!(api.call(bearer(LIVE)).await, accepted());
+        }
+        for _ in 0..2 {
+            assert_eq!(api.call(bearer(LIVE)).await, full(expected.1));
+        }
+        assert_eq!((runs.load(Ordering::Relaxed), left(&api, &limits, LIVE).await[0]), (expected.0, 98));
+    }
 }
 
 #[tokio::test]
