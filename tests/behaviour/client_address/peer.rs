@@ -1,7 +1,7 @@
 //! The address of the connection.
 
-use http::{HeaderMap, Request};
-use tower_api_key::{ClientAddress, address::PeerAddress};
+use http::Request;
+use tower_api_key::ClientAddress;
 
 use super::*;
 
@@ -39,6 +39,9 @@ fn axums_connect_info_is_the_peer_and_an_extension_of_ours_takes_precedence() {
     let mut request = Request::new(());
     let address: SocketAddr = "[fe80::1%7]:4711".parse().unwrap();
     request.extensions_mut().insert(ConnectInfo(address));
+    use http::HeaderMap;
+    use tower_api_key::address::PeerAddress;
+
     let find = |request: &Request<()>| ClientAddress::peer().find(request.extensions(), &HeaderMap::new());
     assert_eq!(find(&request), Some(ip("fe80::1")));
     request.extensions_mut().insert(PeerAddress(ip(CLIENT)));

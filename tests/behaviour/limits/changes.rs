@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::{SECOND, advance, burst, change, daily, free, full, left, limits_of, passes, planned, retry_after};
-use crate::support::{Api, LIVE, accepted, bearer};
+use super::{SECOND, advance, burst, change, daily, free, full, left, passes, planned, retry_after};
+use crate::support::{LIVE, accepted, bearer};
 use tower_api_key::{
     Reason,
     limit::{Limit, Plans, Quota, Rate},
@@ -128,7 +128,10 @@ async fn a_change_takes_the_place_of_counts_that_a_thread_keeps() {
 #[cfg(feature = "cache")]
 #[tokio::test(start_paused = true)]
 async fn a_change_works_within_the_bound_of_a_cache() {
+    use super::limits_of;
+    use crate::support::Api;
     use tower_api_key::{ApiKey, KeyHasher, KeyRecord};
+
     let (database, _channel, node) = crate::database::node().await;
     let record = KeyRecord::for_key("k1", &ApiKey::new(LIVE).unwrap(), &KeyHasher::sha256());
     database.commit(record.clone());
