@@ -79,7 +79,7 @@ pub enum ConfigError {
     /// A limit has numbers out of range, or a name that cannot be used. Names the plan and the
     /// limit, and says what to change.
     #[cfg(feature = "limits")]
-    #[error("limit {0}: {1}")]
+    #[error("{0}: {1}")]
     Limit(String, String),
     /// A plan is listed twice, has too many limits, or does not exist.
     #[cfg(feature = "limits")]

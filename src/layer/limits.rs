@@ -27,12 +27,11 @@ impl ApiKeyLayerBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn limits(self, limits: Limits) -> Self {
-        self.limited_by(Some(limits))
-    }
-
-    pub(crate) fn limited_by(mut self, limits: Option<Limits>) -> Self {
-        self.limits = limits;
+    ///
+    /// `None` removes the limits that a manager has set on its layer, for a route that must answer
+    /// when nothing is left.
+    pub fn limits(mut self, limits: impl Into<Option<Limits>>) -> Self {
+        self.limits = limits.into();
         self
     }
 }

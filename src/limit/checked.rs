@@ -14,7 +14,7 @@ impl Limiter {
         if let Some(unknown) = limits.clone().find(|name| !self.has_limit_for_routes(name)) {
             let why = "a guard names it, but no plan has a limit of this name for routes: add it to a plan with \
                        `for_routes`, or mend the name";
-            return wrong(format!("{unknown:?}"), why);
+            return wrong(format!("limit {unknown:?}"), why);
         }
         let cost = cost.unwrap_or(1);
         if cost == 0 {

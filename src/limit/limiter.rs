@@ -158,10 +158,11 @@ impl Limiter {
 
     /// Rejects a request if a rate does not admit what a guard would charge now. Charges nothing.
     pub(super) fn look_for_route(&self, metered: &Metered, route: RouteCharge<'_>) -> Result<(), Rejection> {
-        let rates = route.parts(metered).filter(|(limit, ..)| limit.rule.kind() == Kind::Rate);
-        let now = self.now(false);
-        let is_full = rates.clone().any(|(limit, cost, whole)| limit.charge(cost, whole).full(now).is_some());
-        if is_full { Err(refused(now, &metered.plan, rates)) } else { Ok(()) }
+        self.check_route(route)?;
+        let (parts, now) = (route.parts(metered), self.now(metered.has_quota()));
+        let mut rates = parts.clone().filter(|(limit, ..)| limit.rule.kind() == Kind::Rate);
+        let is_full = rates.any(|(limit, cost, whole)| limit.charge(cost, whole).full(now).is_some());
+        if is_full { Err(refused(now, &metered.plan, parts)) } else { Ok(()) }
     }
 
     /// Rejects a request if a guard names a limit that no plan has for routes.

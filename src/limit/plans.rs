@@ -151,7 +151,7 @@ impl Limit {
 
     /// Returns the name of the limit with that of its plan, for an error.
     pub(super) fn in_plan(&self, plan: &str) -> String {
-        format!("{:?} in the plan {plan:?}", self.name)
+        format!("limit {:?} in the plan {plan:?}", self.name)
     }
 
     /// Returns the largest cost that passes; `None` if the cost does not matter.

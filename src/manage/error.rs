@@ -150,9 +150,10 @@ pub enum ManageError {
         most: usize,
     },
     /// The plan, the limits or the meter are invalid: see [`NewKey::plan`](super::NewKey::plan) and
-    /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key. Says what to mend.
+    /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key. Says what is wrong, and
+    /// repeats no value: it may be a key that was sent in the wrong field.
     #[error("{0}")]
-    Limits(String),
+    Limits(&'static str),
     /// The times are invalid. The expiry is in the past or not after the start, so the key would
     /// never work. Or the end of the grace period is not a representable time.
     #[error("invalid times: the key is already expired, expires before it starts, or has too long a grace period")]

@@ -161,9 +161,9 @@ impl LimitEdits {
             None => record.plan().map(Into::into),
         };
         check(plan.as_deref(), &numbers)?;
-        let set =
-            self.numbers.iter().filter(|(_, number)| matches!(number, NumberEdit::Set(_))).map(|(name, _)| &**name);
-        manager.check_names(plan.as_deref().filter(|_| self.plan.is_some()), set)?;
+        let known = numbers_of(&record);
+        let added = numbers.keys().filter(|name| !known.contains_key(*name)).map(|name| &**name);
+        manager.check_names(plan.as_deref().filter(|plan| record.plan() != Some(*plan)), added)?;
         let meter = record.limiting().and_then(|limiting| limiting.meter.clone());
         Ok(record.with_limiting(Limiting { plan, numbers, meter }))
     }
@@ -178,8 +178,7 @@ pub(super) fn limiting_of_new(manager: &KeyManager, actor: &Actor, asked: Limiti
     check(asked.plan.as_deref(), &asked.numbers)?;
     manager.check_names(asked.plan.as_deref(), asked.numbers.keys().map(|name| &**name))?;
     if let Some(meter) = &asked.meter {
-        checked_name(meter.as_str())
-            .map_err(|_| ManageError::Limits(format!("the meter {:?}: it is the id of a key", meter.as_str())))?;
+        checked_name(meter.as_str()).map_err(|_| ManageError::Limits("a meter must be the id of a key"))?;
     }
     Ok(match &actor.record {
         None => asked,
@@ -194,10 +193,8 @@ fn numbers_of(record: &KeyRecord) -> LimitNumbers {
 }
 
 fn check(plan: Option<&str>, numbers: &LimitNumbers) -> Result<(), ManageError> {
-    match plan.filter(|plan| !is_limit_name(plan)) {
-        Some(plan) => {
-            Err(ManageError::Limits(format!("the plan {plan:?}: a name has 1 to 64 visible ASCII characters")))
-        }
-        None => check_limit_numbers(numbers).map_err(ManageError::Limits),
+    if !plan.is_none_or(is_limit_name) {
+        return Err(ManageError::Limits("the name of a plan must have 1 to 64 visible ASCII characters"));
     }
+    check_limit_numbers(numbers).map_err(ManageError::Limits)
 }

@@ -116,13 +116,11 @@ impl KeyManager {
     ) -> Result<(), ManageError> {
         #[cfg(feature = "limits")]
         if let Some(known) = &self.0.limits {
-            if let Some(plan) = plan.filter(|plan| !known.limiter().has_plan(plan)) {
-                return Err(ManageError::Limits(format!(
-                    "the plan {plan:?} does not exist: add it to the program's plans"
-                )));
+            if plan.is_some_and(|plan| !known.limiter().has_plan(plan)) {
+                return Err(ManageError::Limits("no plan has this name: add it to the plans of the program"));
             }
-            if let Some(limit) = limits.into_iter().find(|limit| !known.limiter().has_limit(limit)) {
-                return Err(ManageError::Limits(format!("the limit {limit:?} does not exist: no plan has it")));
+            if limits.into_iter().any(|limit| !known.limiter().has_limit(limit)) {
+                return Err(ManageError::Limits("no plan has a limit of this name"));
             }
         }
         Ok(())

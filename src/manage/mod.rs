@@ -201,7 +201,7 @@ impl KeyManager {
         let policies = Arc::clone(&self.0.policies);
         let builder = ApiKeyLayerBuilder::new(Arc::clone(&self.0.store));
         #[cfg(feature = "limits")]
-        let builder = builder.limited_by(self.0.limits.clone());
+        let builder = builder.limits(self.0.limits.clone());
         builder
             .schemes(self.0.policies.own().clone())
             .when_built(move |policy| policies.note(policy))

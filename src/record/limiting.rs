@@ -37,17 +37,14 @@ pub(crate) fn is_limit_name(name: &str) -> bool {
 }
 
 /// Returns what is wrong with numbers of limits: their names, their values, or how many there are.
-pub(crate) fn check_limit_numbers(numbers: &LimitNumbers) -> Result<(), String> {
-    for (name, number) in numbers {
-        if !is_limit_name(name) {
-            return Err(format!("the limit {name:?}: a name has 1 to 64 visible ASCII characters"));
-        }
-        if number.is_some_and(|number| number > MAX_LIMIT_NUMBER) {
-            return Err(format!("the limit {name:?}: its number is at most {MAX_LIMIT_NUMBER}"));
-        }
+pub(crate) fn check_limit_numbers(numbers: &LimitNumbers) -> Result<(), &'static str> {
+    if !numbers.keys().all(|name| is_limit_name(name)) {
+        return Err("the name of a limit must have 1 to 64 visible ASCII characters");
     }
-    let count = numbers.len();
-    if count > MAX_LIMITS { Err(format!("a key can set at most {MAX_LIMITS} limits, not {count}")) } else { Ok(()) }
+    if numbers.values().flatten().any(|number| *number > MAX_LIMIT_NUMBER) {
+        return Err("the number of a limit must be at most 9007199254740992");
+    }
+    if numbers.len() > MAX_LIMITS { Err("a key can set at most 16 limits") } else { Ok(()) }
 }
 
 impl KeyRecord {

@@ -36,8 +36,8 @@ pub(super) struct CreateKey {
     /// Texts that are stored with the key.
     #[serde(default)]
     metadata: BTreeMap<String, String>,
-    /// The name of the plan. Only the service itself, or an operator, can set this, `limits` and
-    /// `meter`.
+    /// The name of the plan. An unknown one is rejected. Only the service itself, or an operator,
+    /// can set this, `limits` and `meter`.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, required = false)]
     plan: Option<String>,
@@ -76,8 +76,8 @@ pub(super) struct EditKey {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>, required = false)]
     metadata: Option<Nullable<BTreeMap<String, Option<String>>>>,
-    /// The name of the plan; `null` removes it. Only the service itself, or an operator, can change
-    /// this and `limits`.
+    /// The name of the plan; `null` removes it. An unknown one is rejected. Only the service
+    /// itself, or an operator, can change this and `limits`.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, required = false)]
     plan: Option<Nullable<String>>,

@@ -34,14 +34,13 @@ fn a_mapped_peer_is_the_ipv4_address() {
 #[test]
 fn axums_connect_info_is_the_peer_and_an_extension_of_ours_takes_precedence() {
     use ::axum::extract::ConnectInfo;
+    use http::HeaderMap;
     use std::net::SocketAddr;
+    use tower_api_key::address::PeerAddress;
 
     let mut request = Request::new(());
     let address: SocketAddr = "[fe80::1%7]:4711".parse().unwrap();
     request.extensions_mut().insert(ConnectInfo(address));
-    use http::HeaderMap;
-    use tower_api_key::address::PeerAddress;
-
     let find = |request: &Request<()>| ClientAddress::peer().find(request.extensions(), &HeaderMap::new());
     assert_eq!(find(&request), Some(ip("fe80::1")));
     request.extensions_mut().insert(PeerAddress(ip(CLIENT)));

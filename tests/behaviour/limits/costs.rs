@@ -147,6 +147,40 @@ async fn a_check_that_waits_does_not_run_for_a_request_that_a_rate_rejects() {
     }
 }
 
+/// The rates decide before such a check runs, and the refusal is that of a guard that does not wait.
+#[tokio::test]
+async fn a_check_that_waits_changes_no_answer() {
+    let plans = || {
+        let rate = Limit::rate("rate", Rate::per_hour(1).burst(2)).for_routes();
+        free([burst(100), daily(100), rate, search(2)])
+    };
+    let edits: [fn(Require) -> Require; 8] = [
+        |guard| guard.limited_by("rate"),
+        |guard| guard.limited_by("rate").limited_by("search"),
+        |guard| guard.limited_by("rate").limited_by("search").costs(2),
+        |guard| guard.limited_by("rate").costs(3),
+        |guard| guard.limited_by("search").costs(3),
+        |guard| guard.costs(60),
+        |guard| guard.costs(101),
+        |guard| guard.limited_by("serch").costs(101),
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        let mut all = Vec::new();
+        for guard in [pass(), wait()] {
+            let (api, limits) = planned(plans());
+            let api = api.guard(edit(guard)).run();
+            let mut answers = Vec::new();
+            for _ in 0..4 {
+                let answer = api.answer(bearer(LIVE)).await;
+                let left = left(&api, &limits, LIVE).await;
+                answers.push((answer.status, answer.headers.get("retry-after").cloned(), answer.body, left));
+            }
+            all.push(answers);
+        }
+        assert_eq!(all[0], all[1], "{number}");
+    }
+}
+
 #[tokio::test]
 async fn a_cost_over_the_burst_is_429_without_retry_after() {
     for (limit, cost, expected) in [
@@ -243,7 +277,7 @@ fn never(limit: &str, cost: u32) -> ConfigError {
     let most = if limit == "search" { 4 } else { 10 };
     let why =
         format!("a guard costs {cost}, but a request passes with {most} at most: lower the cost, or raise the limit");
-    ConfigError::Limit(format!("{limit:?} in the plan \"free\""), why)
+    ConfigError::Limit(format!("limit {limit:?} in the plan \"free\""), why)
 }
 
 /// Every error, by value.
@@ -257,7 +291,7 @@ fn checked_finds_costs_that_never_pass_and_limits_that_do_not_exist() {
     let unknown = |name: &str| {
         let why = "a guard names it, but no plan has a limit of this name for routes: add it to a plan with \
                    `for_routes`, or mend the name";
-        wrong(&format!("{name:?}"), why)
+        wrong(&format!("limit {name:?}"), why)
     };
     let table = |guard: Require| Require::table().route("GET", "/", pass()).route("PUT", "/", guard).build().unwrap();
     for (guard, expected) in [

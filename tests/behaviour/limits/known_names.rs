@@ -21,7 +21,7 @@ fn manager(limits: Option<Plans>) -> KeyManager {
     }
 }
 
-fn wrong<T>(result: Result<T, ManageError>) -> Option<String> {
+fn wrong<T>(result: Result<T, ManageError>) -> Option<&'static str> {
     match result {
         Ok(_) => None,
         Err(ManageError::Limits(why)) => Some(why),
@@ -29,13 +29,8 @@ fn wrong<T>(result: Result<T, ManageError>) -> Option<String> {
     }
 }
 
-fn unknown_plan(name: &str) -> String {
-    format!("the plan {name:?} does not exist: add it to the program's plans")
-}
-
-fn unknown_limit(name: &str) -> String {
-    format!("the limit {name:?} does not exist: no plan has it")
-}
+const UNKNOWN_PLAN: Option<&str> = Some("no plan has this name: add it to the plans of the program");
+const UNKNOWN_LIMIT: Option<&str> = Some("no plan has a limit of this name");
 
 #[tokio::test]
 async fn a_manager_with_limits_rejects_names_that_they_do_not_list() {
@@ -43,16 +38,16 @@ async fn a_manager_with_limits_rejects_names_that_they_do_not_list() {
     for (new, expected) in [
         (key(), None),
         (key().plan("pro").limit("burst", 1).limit("daily", None), None),
-        (key().plan("Pro"), Some(unknown_plan("Pro"))),
-        (key().limit("dayly", 1), Some(unknown_limit("dayly"))),
+        (key().plan("Pro"), UNKNOWN_PLAN),
+        (key().limit("dayly", 1), UNKNOWN_LIMIT),
     ] {
         assert_eq!(wrong(manager.issue(&admin(), new.clone()).await), expected, "{new:?}");
     }
     let id = manager.issue(&admin(), key()).await.unwrap().record().id().clone();
     for (edit, expected) in [
         (UpdateKey::new().plan("pro").limit("daily", 7), None),
-        (UpdateKey::new().plan("pr"), Some(unknown_plan("pr"))),
-        (UpdateKey::new().limit("dayly", 7), Some(unknown_limit("dayly"))),
+        (UpdateKey::new().plan("pr"), UNKNOWN_PLAN),
+        (UpdateKey::new().limit("dayly", 7), UNKNOWN_LIMIT),
         (UpdateKey::new().remove_limit("dayly").remove_plan(), None),
     ] {
         assert_eq!(wrong(manager.edit(&admin(), id.clone(), edit.clone()).await), expected, "{edit:?}");
@@ -75,6 +70,27 @@ async fn an_edit_checks_the_names_that_it_sets() {
     };
     let old = build("old").issue(&admin(), key().plan("old").limit("burst", 3)).await.unwrap();
     let new = build("new");
-    let edited = new.edit(&admin(), old.record().id(), UpdateKey::new().name("another")).await.unwrap();
-    assert_eq!((edited.plan(), edited.name()), (Some("old"), Some("another")));
+    for (edit, expected) in [
+        (UpdateKey::new().name("another"), None),
+        (UpdateKey::new().limit("burst", 5), None),
+        (UpdateKey::new().plan("old").limit("burst", 5), None),
+        (UpdateKey::new().plan("older"), UNKNOWN_PLAN),
+        (UpdateKey::new().plan("new"), None),
+        (UpdateKey::new().plan("old"), UNKNOWN_PLAN),
+    ] {
+        assert_eq!(wrong(new.edit(&admin(), old.record().id(), edit.clone()).await), expected, "{edit:?}");
+    }
+}
+
+/// A key that was sent in the wrong field is not repeated.
+#[tokio::test]
+async fn no_message_repeats_a_name() {
+    let text = format!("acme_{}", "x".repeat(100));
+    for manager in [manager(None), manager(Some(Plans::new().plan("free", [burst(1)])))] {
+        for new in [key().plan(&text), key().limit(&text, 1), key().meter(text.clone()), key().plan(&text[..60])] {
+            if let Err(error) = manager.issue(&admin(), new).await {
+                assert!(!error.to_string().contains("acme_x"), "{error}");
+            }
+        }
+    }
 }

@@ -30,12 +30,6 @@ async fn without_a_default_plan_a_record_without_a_plan_has_no_limits() {
     assert_eq!(passes(&api.run(), LIVE).await, 1000, "a plan without limits");
 }
 
-#[tokio::test]
-async fn a_layer_without_limits_ignores_plans_and_numbers() {
-    let api = Api::new().key("k1", LIVE, |key| key.with_plan("unknown").with_limit("burst", 0)).run();
-    assert_eq!(passes(&api, LIVE).await, 1000);
-}
-
 /// A test of an application need not set the clock of limits to let a rate fill up.
 #[tokio::test(start_paused = true)]
 async fn the_clock_of_tokio_advances_rates() {
@@ -169,7 +163,8 @@ fn wrong_numbers_are_errors_when_limits_are_built() {
         (Limit::concurrency("x", u32::MAX), None),
     ] {
         let built = Limits::in_process(free([limit.clone()])).build().map(|_| ());
-        let expected = expected.map(|why| ConfigError::Limit("\"x\" in the plan \"free\"".to_owned(), why.to_owned()));
+        let expected =
+            expected.map(|why| ConfigError::Limit("limit \"x\" in the plan \"free\"".to_owned(), why.to_owned()));
         assert_eq!(built.err(), expected, "{limit:?}");
     }
 }
@@ -179,7 +174,7 @@ fn names_that_are_empty_or_unclear_are_errors_when_limits_are_built() {
     const NAME: &str = "a name has 1 to 64 visible characters of ASCII, without \" and \\";
     const PLAN: &str = "a name has 1 to 64 visible characters of ASCII";
     let limit =
-        |name: &str, why: &str| Err(ConfigError::Limit(format!("{name:?} in the plan \"free\""), why.to_owned()));
+        |name: &str, why: &str| Err(ConfigError::Limit(format!("limit {name:?} in the plan \"free\""), why.to_owned()));
     let plan = |name: &str, why: &str| Err(ConfigError::Plan(name.to_owned(), why.to_owned()));
     let named = |name: &str| Limit::concurrency(name, 1);
     let many = |number: u32| (0..number).map(|number| named(&format!("n{number}")));
