@@ -56,6 +56,9 @@ use tower_api_key::{
     limit::{Limit, Limits, Plans, Quota, Rate},
 };
 
+/// Without the feature, errors are written to standard error, which the tests do not read.
+const IS_TRACED: bool = cfg!(feature = "tracing");
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Returns plans with one plan, `free`, which is the default.

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::{burst, daily, free, full, left, limits_of, passes, planned, retry_after};
+use super::{IS_TRACED, burst, daily, free, full, left, limits_of, passes, planned, retry_after};
 use crate::support::{Api, LIVE, TestApi, accepted, bearer, logs, method, path, refused};
 use http::Method;
 use tower_api_key::{
@@ -247,7 +247,7 @@ async fn a_limit_that_no_plan_has_is_500_and_logged() {
         logs::take();
         assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::Misconfigured, 500));
         let lines = logs::take();
-        assert!(lines.contains(r#"no plan has a limit "search" for routes"#), "{lines}");
+        assert!(!IS_TRACED || lines.contains(r#"no plan has a limit "search" for routes"#), "{lines}");
         assert!(!left(&api, &limits, LIVE).await.contains(&0));
     }
 }
@@ -268,7 +268,7 @@ async fn a_guard_with_a_cost_or_a_limit_in_a_layer_without_limits_is_500_and_log
         logs::take();
         assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::Misconfigured, 500));
         let lines = logs::take();
-        assert!(lines.contains("the layer around it has no limits"), "{lines}");
+        assert!(!IS_TRACED || lines.contains("the layer around it has no limits"), "{lines}");
     }
 }
 
