@@ -125,6 +125,11 @@ pub(crate) fn take_noted() -> Option<Instant> {
     NOTED.try_with(std::cell::Cell::take).ok().flatten()
 }
 
+/// Returns the duration in whole seconds, rounded up, so that a client does not come too early.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
 /// Returns the duration in nanoseconds. A `u64` holds 584 years.
 #[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) fn nanos(time: Duration) -> u64 {

@@ -106,22 +106,22 @@ impl Charge<'_> {
         Ok(self.rule.receipt(charged, now, self.cost))
     }
 
-    /// Returns the state of the count, and that after the charge. Returns [`UNPLANNED`] if a lane
+    /// Returns the state of the count, and that after the charge. Returns [`UNDECIDED`] if a lane
     /// may have to take part.
     #[inline]
-    fn plan(&self, now: Now) -> Result<Plan, Full> {
+    fn decide(&self, now: Now) -> Result<Transition, Full> {
         if self.lane.is_some_and(|(lane, _)| lane.has_one(now.monotonic)) {
-            return Ok(UNPLANNED);
+            return Ok(UNDECIDED);
         }
         let state = self.count.state();
         let charged = self.admit(state, now)?;
         let is_alone = self.lane.is_none_or(|(_, thread)| self.count.is_of(thread));
-        Ok(if is_alone { [state, charged] } else { UNPLANNED })
+        Ok(if is_alone { [state, charged] } else { UNDECIDED })
     }
 
-    /// Charges the count as planned, unless it has changed meanwhile. Returns the receipt.
+    /// Makes the transition, or charges the count if it has changed meanwhile. Returns the receipt.
     #[inline]
-    fn make(&self, [state, charged]: Plan, now: Now) -> Result<u64, Full> {
+    fn make(&self, [state, charged]: Transition, now: Now) -> Result<u64, Full> {
         if state != charged && self.count.replace(state, charged) {
             return Ok(self.rule.receipt(charged, now, self.cost));
         }
@@ -138,11 +138,11 @@ impl Charge<'_> {
 }
 
 /// The state of a count, and that after a charge.
-type Plan = [u64; 2];
+type Transition = [u64; 2];
 
-/// The plan of a charge that is decided when it is made. No charge leaves a state as it is, except
-/// one of nothing.
-const UNPLANNED: Plan = [0; 2];
+/// The transition of a charge that is decided when it is made. No charge leaves a state as it is,
+/// except one of nothing.
+const UNDECIDED: Transition = [0; 2];
 
 /// How many counts a request is charged to at most.
 pub(super) const MOST_CHARGES: usize = 8;
@@ -157,15 +157,15 @@ pub(super) fn take<'c, const MOST: usize>(
     receipts: &mut [u64; MOST],
     read: impl Fn() -> Now,
 ) -> bool {
-    let mut planned = [UNPLANNED; MOST];
-    for (charge, planned) in charges.clone().zip(&mut planned) {
-        match charge.plan(now) {
-            Ok(plan) => *planned = plan,
+    let mut decided = [UNDECIDED; MOST];
+    for (charge, decided) in charges.clone().zip(&mut decided) {
+        match charge.decide(now) {
+            Ok(transition) => *decided = transition,
             Err(_) => return false,
         }
     }
-    for (number, (charge, planned)) in charges.clone().zip(&planned).enumerate() {
-        let Ok(receipt) = charge.make(*planned, now) else {
+    for (number, (charge, decided)) in charges.clone().zip(&decided).enumerate() {
+        let Ok(receipt) = charge.make(*decided, now) else {
             for (charge, receipt) in charges.take(number).zip(receipts.iter()) {
                 charge.undo(*receipt, &read);
             }

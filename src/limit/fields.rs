@@ -7,6 +7,8 @@ use std::{fmt::Write, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::clock::whole_seconds;
+
 /// Sets which responses have the limits of the caller, in `RateLimit-Policy` and `RateLimit`.
 /// [`rate_limit_fields`](crate::layer::ApiKeyLayerBuilder::rate_limit_fields) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -103,11 +105,6 @@ fn member(name: &str, parameter: char, value: u64, list: &mut String) {
 
 fn number(parameter: char, value: u64, list: &mut String) {
     let _ = write!(list, ";{parameter}={}", value.min(LARGEST));
-}
-
-/// Rounds up, so that a client does not come too early.
-fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 //! that time by one increment, and passes if the time is then at most one burst ahead of now. So a
 //! rate admits at most `burst + rate × T` requests in any time T.
 //!
-//! A thread may take several requests at once and use them later, for up to [`LENT`]: see
-//! `lane.rs`. In any time T it uses what was taken in `T + LENT`. So while such requests are out,
-//! the rate admits as if its burst were shorter by `LENT`, and the bound stays the same. One bit of
-//! the state says so. It is cleared once the burst is full for that long: then all of them are used
-//! or over.
+//! A thread may take several requests at once and use them later, for up to [`LEASE`]: see
+//! `lane.rs`. In any time T it uses what was taken in `T + LEASE`. So while such requests are out,
+//! the rate admits as if its burst were shorter by `LEASE`, and the bound stays the same. One bit
+//! of the state says so. It is cleared once the burst is full for that long: then all of them are
+//! used or over.
 
 /// A rate, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,10 +32,10 @@ pub(super) enum Full {
 pub(super) const LONGEST: u64 = 1 << 61;
 
 /// How long a thread may keep requests that it has taken.
-pub(super) const LENT: u64 = 10_000_000;
+pub(super) const LEASE: u64 = 10_000_000;
 
 /// The bit of a state that says that threads keep requests.
-const IS_LENT: u64 = 1 << 63;
+const IS_LEASED: u64 = 1 << 63;
 
 impl Gcra {
     /// Returns a rate of `count` requests in `period` nanoseconds. Rounds the increment up, so that
@@ -56,37 +56,37 @@ impl Gcra {
         if self.increment.saturating_mul(whole) > self.tolerance {
             return Err(Full::Forever);
         }
-        let (full_at, lent) = parts(state);
-        let is_lent = lent > 0 && full_at.saturating_add(LENT) > now;
-        let tolerance = if is_lent { self.tolerance.saturating_sub(LENT) } else { self.tolerance };
+        let (full_at, leased) = parts(state);
+        let is_leased = leased > 0 && full_at.saturating_add(LEASE) > now;
+        let tolerance = if is_leased { self.tolerance.saturating_sub(LEASE) } else { self.tolerance };
         let charged = self.after(full_at, now, cost);
         match (charged - now).saturating_sub(tolerance) {
-            0 if is_lent => Ok(charged | IS_LENT),
+            0 if is_leased => Ok(charged | IS_LEASED),
             0 => Ok(charged),
             wait => Err(Full::For(wait)),
         }
     }
 
     /// Returns the state after a thread has taken this many requests at once, which it uses within
-    /// [`LENT`]. Returns `None` if that would take more than half of the burst: what a thread
+    /// [`LEASE`]. Returns `None` if that would take more than half of the burst: what a thread
     /// does not use is lost, and a caller that is near its limit must lose nothing.
-    pub(super) fn lend(self, state: u64, now: u64, requests: u64) -> Option<u64> {
+    pub(super) fn lease(self, state: u64, now: u64, requests: u64) -> Option<u64> {
         let charged = self.after(parts(state).0, now, requests);
-        (charged - now <= self.tolerance / 2).then_some(charged | IS_LENT)
+        (charged - now <= self.tolerance / 2).then_some(charged | IS_LEASED)
     }
 
     /// Returns how many requests a thread takes at once at most: so few that several threads leave
     /// most of the burst to others. 1 for a burst that is too short for that.
-    pub(super) fn most_lent(self) -> u64 {
-        if self.tolerance < 8 * LENT { 1 } else { (self.burst() / 32).clamp(1, 16) }
+    pub(super) fn most_leased(self) -> u64 {
+        if self.tolerance < 8 * LEASE { 1 } else { (self.burst() / 32).clamp(1, 16) }
     }
 
     /// Returns the state after a request of this cost that cannot be rejected any more. The rate
     /// gets into debt by at most one burst.
     pub(super) fn charge(self, state: u64, now: u64, cost: u64) -> u64 {
-        let (full_at, lent) = parts(state);
+        let (full_at, leased) = parts(state);
         let most = now.saturating_add(self.tolerance.saturating_mul(2)).max(full_at);
-        self.after(full_at, now, cost).min(most) | lent
+        self.after(full_at, now, cost).min(most) | leased
     }
 
     /// Returns when time has filled up a charge of `cost` at `now`.
@@ -102,16 +102,16 @@ impl Gcra {
     /// state is ahead of a state without the charges that are still to be given back. Time shortens
     /// this lead only while the other state is full, and then it shortens each of them as well.
     pub(super) fn give_back(self, state: u64, over_at: u64, now: u64, cost: u64) -> u64 {
-        let (full_at, lent) = parts(state);
+        let (full_at, leased) = parts(state);
         let time = self.increment.saturating_mul(cost).min(over_at.saturating_sub(now));
-        full_at.saturating_sub(time) | lent
+        full_at.saturating_sub(time) | leased
     }
 
     /// Returns the state after a charge of 1 is given back, which was made at `at`, and how much of
     /// it time has filled up since: that part is not given back.
     pub(super) fn give_back_one(self, state: u64, at: u64, now: u64) -> (u64, u64) {
         // A lane may have taken it before.
-        let taken_at = if parts(state).1 > 0 { at.saturating_sub(LENT) } else { at };
+        let taken_at = if parts(state).1 > 0 { at.saturating_sub(LEASE) } else { at };
         let over_at = self.over_at(taken_at, 1);
         let missing = self.increment.saturating_sub(over_at.saturating_sub(now));
         (self.give_back(state, over_at, now, 1), missing)
@@ -132,8 +132,8 @@ impl Gcra {
 
     /// Returns whether a state equals a new one.
     pub(super) fn is_fresh(state: u64, now: u64) -> bool {
-        let (full_at, lent) = parts(state);
-        full_at.saturating_add(if lent > 0 { LENT } else { 0 }) <= now
+        let (full_at, leased) = parts(state);
+        full_at.saturating_add(if leased > 0 { LEASE } else { 0 }) <= now
     }
 
     /// Returns after which time one more request of cost 1 would pass than now. `None` if the burst
@@ -165,5 +165,5 @@ impl Gcra {
 /// requests.
 #[inline]
 fn parts(state: u64) -> (u64, u64) {
-    (state & !IS_LENT, state & IS_LENT)
+    (state & !IS_LEASED, state & IS_LEASED)
 }

@@ -2,7 +2,7 @@
 //! do not wait for one another at each request.
 //!
 //! A thread takes several only while other threads charge the same count, and twice as many each
-//! time as long as it uses them up in time. What it does not use within [`LENT`] is lost to the
+//! time as long as it uses them up in time. What it does not use within [`LEASE`] is lost to the
 //! key, so that no window of time admits more.
 //!
 //! This file takes its atomics from its parent module, as `count.rs` does.
@@ -10,7 +10,7 @@
 use super::{
     atomics::{AtomicU64, Ordering},
     count::Count,
-    gcra::{Full, Gcra, LENT},
+    gcra::{Full, Gcra, LEASE},
 };
 
 /// What one thread holds of a count.
@@ -59,13 +59,13 @@ impl Lane {
     fn take(&self, count: &Count, rate: Gcra, now: u64, held: u64) -> bool {
         let was_used_up = now < held & !LEFT;
         let next = if was_used_up { 2 * self.taken.load(Ordering::Relaxed) } else { 1 };
-        let requests = next.min(rate.most_lent());
+        let requests = next.min(rate.most_leased());
         let takes = requests > 1;
-        if takes && count.change(|state| rate.lend(state, now, requests).ok_or(())).is_err() {
+        if takes && count.change(|state| rate.lease(state, now, requests).ok_or(())).is_err() {
             return false;
         }
         self.taken.store(requests, Ordering::Relaxed);
-        self.replace(held, now.saturating_add(LENT) & !LEFT | requests.saturating_sub(1));
+        self.replace(held, now.saturating_add(LEASE) & !LEFT | requests.saturating_sub(1));
         takes
     }
 

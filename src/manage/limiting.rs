@@ -160,10 +160,7 @@ impl LimitEdits {
             Some(PlanEdit(plan)) => plan.clone(),
             None => record.plan().map(Into::into),
         };
-        check(plan.as_deref(), &numbers)?;
-        let known = numbers_of(&record);
-        let added = numbers.keys().filter(|name| !known.contains_key(*name)).map(|name| &**name);
-        manager.check_names(plan.as_deref().filter(|plan| record.plan() != Some(*plan)), added)?;
+        manager.check_limiting(plan.as_deref(), &numbers, Some(&record))?;
         let meter = record.limiting().and_then(|limiting| limiting.meter.clone());
         Ok(record.with_limiting(Limiting { plan, numbers, meter }))
     }
@@ -175,8 +172,7 @@ pub(super) fn limiting_of_new(manager: &KeyManager, actor: &Actor, asked: Limiti
     if asked != Limiting::default() && !actor.is_operator() {
         return Err(ManageError::OperatorRequired);
     }
-    check(asked.plan.as_deref(), &asked.numbers)?;
-    manager.check_names(asked.plan.as_deref(), asked.numbers.keys().map(|name| &**name))?;
+    manager.check_limiting(asked.plan.as_deref(), &asked.numbers, None)?;
     if let Some(meter) = &asked.meter {
         checked_name(meter.as_str()).map_err(|_| ManageError::Limits("a meter must be the id of a key"))?;
     }
@@ -192,9 +188,34 @@ fn numbers_of(record: &KeyRecord) -> LimitNumbers {
     record.limits().map(|(name, number)| (name.into(), number)).collect()
 }
 
-fn check(plan: Option<&str>, numbers: &LimitNumbers) -> Result<(), ManageError> {
-    if !plan.is_none_or(is_limit_name) {
-        return Err(ManageError::Limits("the name of a plan must have 1 to 64 visible ASCII characters"));
+// === impl KeyManager ===
+
+impl KeyManager {
+    /// Rejects a plan or numbers that no key may have. If the manager has limits, it also rejects
+    /// names that they do not list. Those that the record has already may stay.
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
+    fn check_limiting(
+        &self,
+        plan: Option<&str>,
+        numbers: &LimitNumbers,
+        before: Option<&KeyRecord>,
+    ) -> Result<(), ManageError> {
+        let wrong = |why| Err(ManageError::Limits(why));
+        if !plan.is_none_or(is_limit_name) {
+            return wrong("the name of a plan must have 1 to 64 visible ASCII characters");
+        }
+        check_limit_numbers(numbers).or_else(wrong)?;
+        #[cfg(feature = "limits")]
+        if let Some(limits) = &self.0.limits {
+            let (known, has) = (limits.limiter(), before.and_then(KeyRecord::limiting));
+            if plan.is_some_and(|plan| before.and_then(KeyRecord::plan) != Some(plan) && !known.has_plan(plan)) {
+                return wrong("no plan has this name: add it to the plans of the program");
+            }
+            let stays = |name| has.is_some_and(|has| has.numbers.contains_key(name));
+            if numbers.keys().any(|name| !stays(name) && !known.has_limit(name)) {
+                return wrong("no plan has a limit of this name");
+            }
+        }
+        Ok(())
     }
-    check_limit_numbers(numbers).map_err(ManageError::Limits)
 }

@@ -1,10 +1,10 @@
 //! How many keys there may be, and how much they may ask for.
 
-use super::{KeyManager, KeyManagerBuilder, ManageError};
+use super::KeyManagerBuilder;
 #[cfg(feature = "limits")]
 use crate::{
     limit::{Limits, Remaining},
-    manage::{Actor, concurrency::WorkKind},
+    manage::{Actor, KeyManager, ManageError, concurrency::WorkKind},
     permission::Action,
     record::KeyId,
 };
@@ -99,30 +99,5 @@ impl KeyManager {
             }
         })
         .await
-    }
-}
-
-impl KeyManager {
-    /// Rejects a plan that the limits of this manager do not list, and a number for a limit that
-    /// none of their plans has.
-    #[cfg_attr(
-        not(feature = "limits"),
-        expect(unused_variables, clippy::needless_pass_by_value, clippy::unnecessary_wraps, clippy::unused_self)
-    )]
-    pub(super) fn check_names<'n>(
-        &self,
-        plan: Option<&str>,
-        limits: impl IntoIterator<Item = &'n str>,
-    ) -> Result<(), ManageError> {
-        #[cfg(feature = "limits")]
-        if let Some(known) = &self.0.limits {
-            if plan.is_some_and(|plan| !known.limiter().has_plan(plan)) {
-                return Err(ManageError::Limits("no plan has this name: add it to the plans of the program"));
-            }
-            if limits.into_iter().any(|limit| !known.limiter().has_limit(limit)) {
-                return Err(ManageError::Limits("no plan has a limit of this name"));
-            }
-        }
-        Ok(())
     }
 }

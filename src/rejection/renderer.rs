@@ -19,6 +19,7 @@ use super::{
     protocol::{GRPC_STATUS_DETAILS, ResponseProtocol, message, write_grpc},
 };
 use crate::{
+    clock::whole_seconds,
     error::ConfigError,
     head::RequestHead,
     scheme::{Challenges, Scheme, SchemePolicy, Vary},
@@ -263,7 +264,7 @@ fn delay(rejection: &Rejection, status: StatusCode) -> Option<Duration> {
 
 /// Returns a `Retry-After` in whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(after: Duration) -> HeaderValue {
-    match after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)) {
+    match whole_seconds(after) {
         0 | 1 => HeaderValue::from_static("1"),
         seconds => HeaderValue::from(seconds),
     }

@@ -14,7 +14,7 @@ use super::{
     responses::ProblemBody,
 };
 #[cfg(feature = "limits")]
-use crate::limit::Remaining;
+use crate::{clock::whole_seconds, limit::Remaining};
 use crate::{
     manage::{KeyManager, problem::PROBLEM_JSON},
     store::{DayUsage, UtcDay},
@@ -191,7 +191,7 @@ impl From<&DayUsage> for UsageCounts {
 impl From<Remaining> for LimitLeft {
     fn from(left: Remaining) -> Self {
         let Remaining { limit: name, subject, most, requests: remaining, full_after } = left;
-        let full_after = full_after.map(|time| time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)));
+        let full_after = full_after.map(whole_seconds);
         Self { name, subject: subject.as_str(), most, remaining, full_after }
     }
 }

@@ -128,7 +128,7 @@ fn lanes_of_two_threads_admit_no_more_than_the_burst() {
     model.preemption_bound = Some(3);
     model.check(|| {
         let gcra = Gcra::new(1, HOUR, BURST).unwrap();
-        assert_eq!(gcra.most_lent(), 2);
+        assert_eq!(gcra.most_leased(), 2);
         // Requests are taken in advance as long as half of the burst is left: here by one thread only.
         let count = Arc::new(Count::new());
         count.set(|_| gcra.charge(0, 1, BURST / 2 - 4));

@@ -94,3 +94,20 @@ async fn no_message_repeats_a_name() {
         }
     }
 }
+
+/// For a route such as `GET /limits`, which must answer when nothing is left.
+#[tokio::test]
+async fn a_layer_of_a_manager_without_its_limits_charges_nothing_and_shows_what_is_left() {
+    let manager = manager(Some(Plans::new().plan("free", [burst(1)]).default_plan("free")));
+    let issued = manager.issue(&admin(), key()).await.unwrap();
+    let request = || http::Request::get("/").header("x-api-key", issued.key().expose()).body(()).unwrap();
+    let limited = manager.layer().build().unwrap();
+    assert!(limited.try_authenticate(&request()).unwrap().is_ok());
+    assert!(limited.try_authenticate(&request()).unwrap().is_err());
+    let unlimited = manager.layer().limits(None).build().unwrap();
+    for _ in 0..3 {
+        assert!(unlimited.try_authenticate(&request()).unwrap().is_ok());
+    }
+    let left = manager.remaining(&admin(), issued.record().id()).await.unwrap().unwrap();
+    assert_eq!(left[0].requests, 0);
+}

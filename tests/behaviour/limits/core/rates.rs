@@ -9,7 +9,7 @@ use super::{
     Admitted,
     calendar::Period,
     count::Count,
-    gcra::{Full, Gcra, LENT},
+    gcra::{Full, Gcra, LEASE},
     lane::Lane,
     rule::{Now, Rule},
 };
@@ -19,7 +19,7 @@ const SECOND: u64 = 1_000_000_000;
 /// A pause, the thread that is next, and how many requests it serves: often a few, so that it keeps
 /// some for later, and sometimes more than the burst.
 fn lane_step() -> impl Strategy<Value = (u64, usize, usize)> {
-    let pause = prop_oneof![Just(0), 0_u64..LENT / 8, LENT / 2..LENT, 0_u64..20 * LENT, Just(100 * SECOND)];
+    let pause = prop_oneof![Just(0), 0_u64..LEASE / 8, LEASE / 2..LEASE, 0_u64..20 * LEASE, Just(100 * SECOND)];
     (pause, 0_usize..3, prop_oneof![6 => 1_usize..8, 1 => 1_usize..400])
 }
 
@@ -144,7 +144,7 @@ proptest! {
     ) {
         let rate = Gcra::new(1, increment, burst).unwrap();
         let taken = taken.min(burst / 2);
-        let [kept, used] = [rate.lend(0, now, taken).unwrap(), rate.admit(0, now, taken, taken).unwrap()];
+        let [kept, used] = [rate.lease(0, now, taken).unwrap(), rate.admit(0, now, taken, taken).unwrap()];
         prop_assert_ne!(kept, used);
         let says = |state| {
             let (rule, now) = (Rule::Rate(rate), at(now + pause));

@@ -34,7 +34,7 @@ proptest! {
         ];
         if let Some(rate) = Gcra::new(count, period, burst) {
             rules.push(Rule::Rate(rate));
-            let _ = rate.lend(state, monotonic, cost);
+            let _ = rate.lease(state, monotonic, cost);
             let shared = Count::new();
             shared.set(|_| state);
             for thread in 1..5 {
