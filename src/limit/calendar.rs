@@ -2,9 +2,19 @@
 
 use jiff::civil::Date;
 
-/// The length of a quota's periods, and where they begin.
+/// A period of the calendar, in UTC: its length, and the day on which it begins.
+///
+/// ```
+/// use tower_api_key::limit::Period;
+///
+/// let a_day_in_2026 = 20_787; // days since 1970-01-01: a Tuesday
+/// assert_eq!(Period::Day.end(a_day_in_2026), a_day_in_2026 + 1);
+/// assert_eq!(Period::Week(1).end(a_day_in_2026), a_day_in_2026 + 6);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Period {
+#[non_exhaustive]
+pub enum Period {
+    /// From midnight to midnight.
     Day,
     /// Begins on a day of the week: 1 is Monday, 7 is Sunday (ISO 8601).
     Week(u8),
@@ -18,8 +28,8 @@ pub(super) const DAY: u64 = 86_400;
 const LAST: u32 = 2_932_895;
 
 impl Period {
-    /// Returns the first day of the next period.
-    pub(super) fn end(self, today: u32) -> u32 {
+    /// Returns the first day of the next period, in days since 1970-01-01, as `today` is.
+    pub fn end(self, today: u32) -> u32 {
         let today = today.min(LAST);
         match self {
             Self::Day => today + 1,

@@ -49,6 +49,16 @@ impl Gcra {
         Some(Self { increment, tolerance })
     }
 
+    /// Returns the rate with these numbers, which a node has computed.
+    pub(super) fn of(increment: u64, tolerance: u64) -> Self {
+        Self { increment: increment.clamp(1, LONGEST), tolerance: tolerance.min(LONGEST) }
+    }
+
+    /// Returns the state after a charge that is known to pass.
+    pub(super) fn charge_all(self, state: u64, now: u64, cost: u64) -> u64 {
+        self.after(parts(state).0, now, cost)
+    }
+
     /// Returns the state after a charge of `cost` at `now`. `whole` is the cost of the request, of
     /// which the charge may be a part.
     #[inline]

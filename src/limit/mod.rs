@@ -16,6 +16,9 @@ mod gcra;
 mod lane;
 mod limiter;
 mod limits;
+mod meter;
+mod meter_state;
+mod meter_store;
 mod metered;
 mod numbers;
 mod permit;
@@ -33,11 +36,15 @@ mod atomics {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
+pub use calendar::Period;
 pub use failures::FailureLimit;
 pub(crate) use failures::Failures;
 pub use fields::{FieldsForm, RateLimitFields};
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};
+pub use meter::{Ask, Balance, Grant, LeaseId, MeterId, MeterRule, Refill, Return, TopUp, TopUpId};
+pub(crate) use meter_state::MeterState;
+pub use meter_store::MeterStore;
 pub(crate) use metered::Metered;
 pub use numbers::{Quota, Rate};
 pub(crate) use permit::Permit;

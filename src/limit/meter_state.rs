@@ -1,0 +1,158 @@
+//! What a store does with the state of one meter: numbers in, a verdict out.
+//!
+//! The stores in Rust keep this state in a row. The function in PostgreSQL does the same.
+
+use std::time::Duration;
+
+use super::{
+    calendar::{DAY, Period},
+    gcra::{Full, Gcra},
+    meter::{Ask, Balance, Grant, MeterRule},
+};
+
+/// The state of one meter. Which fields count depends on the kind of its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MeterState {
+    /// A rate: when its burst is full again, in nanoseconds since 1970.
+    pub(crate) full_at: u64,
+    /// A quota and refilled credits: the day that ends the present period, since 1970.
+    pub(crate) period: u32,
+    /// A quota: what is used in the present period.
+    pub(crate) used: u64,
+    /// Credits. `leased` is the sum of all open leases.
+    pub(crate) credits: Balance,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl MeterState {
+    /// Grants what an ask asks for, at this time in nanoseconds since 1970.
+    pub(crate) fn take(&mut self, ask: &Ask, now: u64) -> Grant {
+        match ask.rule {
+            MeterRule::Rate { increment, tolerance } => self.take_rate(ask, Gcra::of(increment, tolerance), now),
+            MeterRule::Quota { most, period } => self.take_quota(ask, most, period, now),
+            MeterRule::Credits(_) => self.take_credits(ask, now),
+        }
+    }
+
+    fn take_rate(&mut self, ask: &Ask, rate: Gcra, now: u64) -> Grant {
+        let available = rate.remaining(self.full_at, now);
+        let units = units(ask, available, 1);
+        if units > 0 {
+            self.full_at = rate.charge_all(self.full_at, now, units);
+        }
+        let mut grant = Grant::new(units, rate.remaining(self.full_at, now));
+        if units < ask.waiting {
+            let next = if units == 0 { ask.least.max(1) } else { 1 };
+            grant.wait = match rate.admit(self.full_at, now, next, next) {
+                Ok(_) => Some(Duration::ZERO),
+                Err(Full::For(wait)) => Some(Duration::from_nanos(wait)),
+                Err(_) => None,
+            };
+        }
+        grant
+    }
+
+    fn take_quota(&mut self, ask: &Ask, most: u64, period: Period, now: u64) -> Grant {
+        let today = day(now);
+        let is_present = today < self.period && self.period - today <= 2 * period.longest();
+        let (end, used) = if is_present { (self.period, self.used) } else { (period.end(today), 0) };
+        let units = if ask.lease.is_some() { units(ask, most.saturating_sub(used), 0) } else { 0 };
+        if units > 0 {
+            (self.period, self.used) = (end, used + units);
+        }
+        let ends = Duration::from_nanos(until(end, now));
+        let wait = (units < ask.waiting && most > 0).then_some(ends);
+        Grant { wait, ends: Some(ends), ..Grant::new(units, most.saturating_sub(used + units)) }
+    }
+
+    fn take_credits(&mut self, ask: &Ask, now: u64) -> Grant {
+        let refilled_by = if let MeterRule::Credits(Some(refill)) = ask.rule { self.refill(refill, now) } else { None };
+        let units = if ask.lease.is_some() { units(ask, self.credits.available, 0) } else { 0 };
+        self.credits.available -= units;
+        self.credits.leased += units;
+        let wait = refilled_by.filter(|_| units < ask.waiting).map(|end| Duration::from_nanos(until(end, now)));
+        Grant { wait, ..Grant::new(units, self.credits.available) }
+    }
+
+    /// Refills the balance for the periods that have begun. Returns the day of the next refill.
+    fn refill(&mut self, refill: super::Refill, now: u64) -> Option<u32> {
+        let today = day(now);
+        let mut begun = u64::from(self.period == 0);
+        let mut end = if self.period == 0 { refill.period.end(today) } else { self.period };
+        while end <= today {
+            begun += 1;
+            end = refill.period.end(end);
+        }
+        self.period = end;
+        if begun > 0 {
+            let credits = &mut self.credits;
+            let amount = if refill.replaces {
+                credits.expired += credits.available;
+                credits.available = 0;
+                refill.amount
+            } else {
+                refill.amount.saturating_mul(begun)
+            };
+            credits.available += amount;
+            credits.topped_up += amount;
+        }
+        Some(end)
+    }
+
+    /// Adds credits.
+    pub(crate) fn top_up(&mut self, amount: u64) {
+        self.credits.available += amount;
+        self.credits.topped_up += amount;
+    }
+
+    /// Puts back what is left of a lease of a quota, which was granted in the period with this end.
+    pub(crate) fn give_back_quota(&mut self, period: u32, left: u64) {
+        if period == self.period {
+            self.used = self.used.saturating_sub(left);
+        }
+    }
+
+    /// Closes a lease of credits. `is_over` says that a refill has replaced the balance since.
+    pub(crate) fn close_credits(&mut self, granted: u64, left: u64, is_over: bool) {
+        let credits = &mut self.credits;
+        credits.leased -= granted;
+        credits.spent += granted.saturating_sub(left);
+        let more = left.saturating_sub(granted);
+        let of_spent = more.min(credits.spent);
+        let of_lost = (more - of_spent).min(credits.lost);
+        credits.spent -= of_spent;
+        credits.lost -= of_lost;
+        let back = left.min(granted) + of_spent + of_lost;
+        if is_over {
+            credits.expired += back;
+        } else {
+            credits.available += back;
+        }
+    }
+
+    /// Writes off an open lease of credits.
+    pub(crate) fn lose(&mut self, granted: u64) {
+        self.credits.leased -= granted;
+        self.credits.lost += granted;
+    }
+}
+
+/// Returns how many units an ask gets. `fewest` is the smallest rest beside the waiting units.
+fn units(ask: &Ask, available: u64, fewest: u64) -> u64 {
+    if available < ask.least {
+        return 0;
+    }
+    let waiting = available.min(ask.waiting);
+    let rest = available - waiting;
+    waiting + ask.more.min((rest / 16).max(fewest.min(rest)))
+}
+
+fn day(now: u64) -> u32 {
+    u32::try_from(now / SECOND / DAY).unwrap_or(u32::MAX)
+}
+
+/// Returns the nanoseconds until a day begins.
+fn until(day: u32, now: u64) -> u64 {
+    u64::from(day).saturating_mul(DAY * SECOND).saturating_sub(now)
+}
