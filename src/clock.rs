@@ -17,6 +17,7 @@ pub(crate) struct Stopwatch(Instant);
 
 /// Converts monotonic instants to nanoseconds since a start, so that they fit into an atomic.
 #[cfg(any(feature = "cache", feature = "limits"))]
+#[derive(Clone, Copy)]
 pub(crate) struct Timeline(Instant);
 
 /// Rounds down to whole microseconds, the precision of every store.

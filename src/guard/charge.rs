@@ -4,11 +4,14 @@ use http::Extensions;
 
 #[cfg(feature = "limits")]
 use super::Require;
-use crate::{body::Held, rejection::Rejection};
+use crate::{
+    body::Held,
+    rejection::{Rejection, Verdict},
+};
 #[cfg(feature = "limits")]
 use crate::{
     error::ConfigError,
-    limit::{Limits, Permit, RouteCharge, Taken},
+    limit::{Limits, Permit, RouteCharge, Taken, Unpaid},
     principal::Principal,
 };
 
@@ -91,12 +94,16 @@ impl Charge<'_> {
         RouteCharge { cost: self.cost.unwrap_or(1), limits: &self.limits }
     }
 
-    /// Takes the charge from the limits of the principal, from all or from none.
+    /// Takes the charge from the limits of the principal, from all or from none. Returns a verdict
+    /// that rejects the request, or after whose wait to take it again.
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unnecessary_wraps, clippy::unused_self))]
-    pub(super) fn take(&self, extensions: &mut Extensions) -> Result<Charged, Rejection> {
+    pub(super) fn take(&self, extensions: &mut Extensions) -> Result<Charged, Verdict> {
         #[cfg(feature = "limits")]
         if let Some(principal) = extensions.get_mut::<Principal>().filter(|_| !self.is_none()) {
-            let taken = principal.take_for_route(self.of_route())?;
+            let taken = principal.take_for_route(self.of_route()).map_err(|unpaid| match unpaid {
+                Unpaid::Rejected(rejection) => Verdict::Reject(rejection),
+                Unpaid::Wait(wait) => Verdict::Wait(wait),
+            })?;
             if let Some(permit) = taken.as_ref().and_then(Taken::permit) {
                 principal.hold(permit.clone());
             }

@@ -67,7 +67,7 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        /// A check of the application waits.
+        /// A check of the application waits, or a limit.
         Waiting {
             wait: Wait,
             waiting: Option<Box<Waiting<S, B>>>,
@@ -127,22 +127,24 @@ impl<S: Clone> GuardedService<S> {
     {
         let (mut parts, body) = request.into_parts();
         let (verdict, charge) = self.guard.admit(&parts);
-        let verdict = match verdict {
+        let charged = match verdict {
             Verdict::Pass => charge.take(&mut parts.extensions),
-            Verdict::Reject(rejection) => Err(rejection),
-            Verdict::Wait(wait) => {
-                if let Err(rejection) = charge.look(&parts.extensions) {
-                    return self.refuse(rejection);
-                }
-                let (inner, charge) = (take_ready(&mut self.inner), charge.to_owned());
-                let waiting = Some(Box::new(Waiting { inner, request: Request::from_parts(parts, body), charge }));
-                let state = GuardState::Waiting { wait, waiting };
-                return GuardFuture { state };
-            }
+            Verdict::Wait(wait) => match charge.look(&parts.extensions) {
+                Ok(()) => Err(Verdict::Wait(wait)),
+                Err(rejection) => Err(Verdict::Reject(rejection)),
+            },
+            verdict @ Verdict::Reject(_) => Err(verdict),
         };
-        match verdict {
+        match charged {
             Ok(charged) => GuardFuture::running(self.inner.call(Request::from_parts(parts, body)), charged),
-            Err(rejection) => self.refuse(rejection),
+            Err(Verdict::Wait(wait)) => {
+                let (inner, charge) = (take_ready(&mut self.inner), charge.to_owned());
+                let waiting = Waiting { inner, request: Request::from_parts(parts, body), charge };
+                let state = GuardState::Waiting { wait, waiting: Some(Box::new(waiting)) };
+                GuardFuture { state }
+            }
+            Err(Verdict::Reject(rejection)) => self.refuse(rejection),
+            Err(Verdict::Pass) => self.refuse(Rejection::broken("a guard has taken nothing")),
         }
     }
 
@@ -178,11 +180,22 @@ where
             match state.as_mut().project() {
                 StateProjection::Waiting { wait, waiting } => {
                     let result = ready!(wait.as_mut().poll(context));
-                    let Waiting { mut inner, mut request, charge } = *once(waiting);
-                    let result = result.and_then(|()| charge.as_charge().take(request.extensions_mut()));
-                    state.set(match result {
-                        Ok(charged) => GuardState::Running { future: inner.call(request), charged },
-                        Err(rejection) => GuardState::Refused { rejection: Some(rejection) },
+                    let mut waiting = once(waiting);
+                    let charged = match result {
+                        Ok(()) => waiting.charge.as_charge().take(waiting.request.extensions_mut()),
+                        Err(rejection) => Err(Verdict::Reject(rejection)),
+                    };
+                    state.set(match charged {
+                        Ok(charged) => {
+                            let Waiting { mut inner, request, .. } = *waiting;
+                            GuardState::Running { future: inner.call(request), charged }
+                        }
+                        Err(Verdict::Wait(wait)) => GuardState::Waiting { wait, waiting: Some(waiting) },
+                        Err(Verdict::Reject(rejection)) => GuardState::Refused { rejection: Some(rejection) },
+                        Err(Verdict::Pass) => {
+                            let broken = Rejection::broken("a guard has taken nothing");
+                            GuardState::Refused { rejection: Some(broken) }
+                        }
                     });
                 }
                 StateProjection::Running { future, charged } => {

@@ -16,6 +16,8 @@ use super::{
     forward::IdentityHeader,
     observation::Observation,
 };
+#[cfg(feature = "limits")]
+use crate::{limit::Unpaid, rejection::Wait};
 use crate::{
     observe::{self, Decision, Observers, Outcome, PreviousPepper},
     path::Readings,
@@ -63,6 +65,9 @@ pub(super) enum Admission {
     Pass(ResponseActions),
     /// The key is accepted, but a check after verification has rejected the request, or waits.
     Held(Box<Held>),
+    /// The key is accepted, but its limits wait for units: accept it again after the wait.
+    #[cfg(feature = "limits")]
+    Unpaid(Box<(Accepted, Wait)>),
     Reject(Rejection),
 }
 
@@ -170,7 +175,7 @@ impl Authenticator {
 
     /// Charges the limits of an accepted key, applies its effects to the request, runs the checks
     /// after verification, and sets the principal.
-    fn accept<B>(
+    pub(super) fn accept<B>(
         &self,
         request: &mut Request<B>,
         #[cfg_attr(not(feature = "limits"), expect(unused_mut))] mut principal: Principal,
@@ -179,8 +184,12 @@ impl Authenticator {
         observe::record_on_span(&principal);
         let mut actions = ResponseActions::default();
         #[cfg(feature = "limits")]
-        if let Err(rejection) = self.charge(&mut principal, &mut actions.admitted) {
-            return Admission::Reject(rejection);
+        match self.charge(&mut principal, &mut actions.admitted) {
+            Ok(()) => {}
+            Err(Unpaid::Rejected(rejection)) => return Admission::Reject(rejection),
+            Err(Unpaid::Wait(wait)) => {
+                return Admission::Unpaid(Box::new((Accepted { principal, outdated }, wait)));
+            }
         }
         self.checker.reader.mark_sensitive(request.headers_mut());
         let without_others = self.checker.others(request).map(|others| self.checker.reader.without(&others));
@@ -257,6 +266,18 @@ impl Authenticator {
     /// Returns the decision to emit if the client disconnects during the lookup.
     pub(super) fn abandoned(&self, presented: &PendingCredential) -> Option<Decision> {
         self.is_observed().then(|| Decision::abandoned(presented.scheme))
+    }
+
+    /// Returns what is to be done if the client disconnects while the limits of its key wait.
+    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
+    pub(super) fn while_waiting(&self, admission: &Admission) -> ResponseActions {
+        #[cfg(feature = "limits")]
+        if let Admission::Unpaid(unpaid) = admission {
+            let Accepted { principal, outdated } = &unpaid.0;
+            let decision = self.is_observed().then(|| Decision::accepted(principal, *outdated).abandoned_by_caller());
+            return ResponseActions { decision, ..ResponseActions::default() };
+        }
+        ResponseActions::default()
     }
 
     pub(super) fn is_observed(&self) -> bool {

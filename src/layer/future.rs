@@ -10,10 +10,15 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{ResponseBody, admit::Admission, check::PendingCredential, report::Report};
+use super::{
+    ResponseBody,
+    admit::Admission,
+    check::{Accepted, PendingCredential},
+    report::Report,
+};
 use crate::{
     clock::Stopwatch,
-    rejection::{Verdict, Wait},
+    rejection::{Rejection, Verdict, Wait},
     store::{Answer, PendingAnswer},
 };
 
@@ -53,7 +58,7 @@ pin_project! {
             lookup: PendingAnswer,
             pending: Option<Box<Pending<S, B>>>,
         },
-        /// A check after verification waits.
+        /// A check after verification waits, or the limits of the key do.
         AfterVerify {
             wait: Wait,
             waiting: Option<Box<Waiting<S, B>>>,
@@ -74,6 +79,8 @@ pub(super) struct Waiting<S, B> {
     pub(super) inner: S,
     pub(super) request: Request<B>,
     pub(super) report: Report,
+    /// The key whose limits wait for units.
+    pub(super) unpaid: Option<Accepted>,
 }
 
 /// A request that waits for the lookup of its key.
@@ -93,8 +100,8 @@ where
         Self { state }
     }
 
-    pub(super) fn held(verdict: Verdict, waiting: Waiting<S, B>) -> Self {
-        let state = waiting.proceed(verdict);
+    pub(super) fn held(admission: Admission, waiting: Waiting<S, B>) -> Self {
+        let state = waiting.admitted(admission);
         Self { state }
     }
 
@@ -127,7 +134,7 @@ where
                 }
                 StateProjection::AfterVerify { wait, waiting } => {
                     let result = ready!(wait.as_mut().poll(context));
-                    let next = once(waiting).proceed(result.into());
+                    let next = once(waiting).waited(result);
                     state.set(next);
                 }
                 StateProjection::Running { future, report } => {
@@ -156,13 +163,8 @@ where
         let Self { mut waiting, presented, stopwatch } = self;
         let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
         let admission = waiting.report.authenticator().conclude(&mut waiting.request, &presented, answer);
-        let (actions, verdict) = match admission {
-            Admission::Pass(actions) => (Some(actions), Verdict::Pass),
-            Admission::Held(held) => (Some(held.actions), held.verdict),
-            Admission::Reject(rejection) => (None, Verdict::Reject(rejection)),
-        };
-        waiting.report.looked_up(actions, store_time);
-        waiting.proceed(verdict)
+        waiting.report.looked_up(store_time);
+        waiting.admitted(admission)
     }
 }
 
@@ -170,6 +172,35 @@ impl<S, B> Waiting<S, B>
 where
     S: Service<Request<B>>,
 {
+    /// Continues after a check, or after the limits have waited.
+    fn waited(mut self, result: Result<(), Rejection>) -> State<S, B> {
+        let (Ok(()), Some(accepted)) = (&result, self.unpaid.take()) else { return self.proceed(result.into()) };
+        let admission = self.report.authenticator().accept(&mut self.request, accepted.principal, accepted.outdated);
+        self.admitted(admission)
+    }
+
+    /// Continues with an admission.
+    pub(super) fn admitted(mut self, admission: Admission) -> State<S, B> {
+        let verdict = match admission {
+            Admission::Pass(actions) => {
+                self.report.accepted(actions);
+                Verdict::Pass
+            }
+            Admission::Held(held) => {
+                self.report.accepted(held.actions);
+                held.verdict
+            }
+            #[cfg(feature = "limits")]
+            Admission::Unpaid(unpaid) => {
+                let (accepted, wait) = *unpaid;
+                self.unpaid = Some(accepted);
+                return State::AfterVerify { wait, waiting: Some(Box::new(self)) };
+            }
+            Admission::Reject(rejection) => Verdict::Reject(rejection),
+        };
+        self.proceed(verdict)
+    }
+
     /// Calls the inner service, waits, or rejects the request.
     fn proceed(mut self, verdict: Verdict) -> State<S, B> {
         match verdict {

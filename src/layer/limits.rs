@@ -3,7 +3,7 @@
 use super::{ApiKeyLayerBuilder, admit::Authenticator};
 use crate::{
     clock,
-    limit::{Admitted, Limits},
+    limit::{Admitted, Limits, Unpaid},
     principal::Principal,
     rejection::Rejection,
 };
@@ -47,14 +47,17 @@ impl Authenticator {
 
     /// Charges a request to the limits of its key, at the time that its lookup has noted.
     #[inline]
-    pub(super) fn charge(&self, principal: &mut Principal, admitted: &mut Option<Admitted>) -> Result<(), Rejection> {
+    pub(super) fn charge(&self, principal: &mut Principal, admitted: &mut Option<Admitted>) -> Result<(), Unpaid> {
         let Some(limits) = &self.limits else { return Ok(()) };
         let charged = limits.limiter().admit(principal.record(), clock::take_noted(), admitted);
         principal.limited_by(limits.limiter().id());
         if let Some(permit) = admitted.as_ref().and_then(Admitted::permit) {
             principal.hold(permit.clone());
         }
-        charged.map_err(|rejection| principal.complete(rejection))
+        charged.map_err(|unpaid| match unpaid {
+            Unpaid::Rejected(rejection) => Unpaid::Rejected(principal.complete(rejection)),
+            wait @ Unpaid::Wait(_) => wait,
+        })
     }
 
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected

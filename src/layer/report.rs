@@ -50,12 +50,14 @@ impl Report {
         self.authenticator.is_observed().then(Stopwatch::start)
     }
 
-    /// Stores the time of the lookup, and the actions for the response if the key is accepted.
-    pub(super) fn looked_up(&mut self, actions: Option<ResponseActions>, store_time: Option<Duration>) {
+    /// Stores the time of the lookup.
+    pub(super) fn looked_up(&mut self, store_time: Option<Duration>) {
         self.store_time = store_time;
-        if let Some(actions) = actions {
-            self.actions = actions;
-        }
+    }
+
+    /// Stores the actions for the response to an accepted key.
+    pub(super) fn accepted(&mut self, actions: ResponseActions) {
+        self.actions = actions;
     }
 
     /// Sets the outcome to abandoned while a check waits, in case the caller disconnects.

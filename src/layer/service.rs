@@ -63,10 +63,15 @@ where
                 let report = Report::new(self.authenticator.shard(), protocol, observation, actions);
                 ResponseFuture::running(self.inner.call(request), report)
             }
-            Progress::Done(Admission::Held(held)) => {
-                let report = Report::new(self.authenticator.shard(), protocol, observation, held.actions);
-                let waiting = Waiting { inner: take_ready(&mut self.inner), request, report };
-                ResponseFuture::held(held.verdict, waiting)
+            Progress::Done(Admission::Reject(rejection)) => {
+                drop(take_ready(&mut self.inner));
+                ResponseFuture::refused(self.authenticator.refuse(&rejection, protocol, observation))
+            }
+            Progress::Done(admission) => {
+                let actions = self.authenticator.while_waiting(&admission);
+                let report = Report::new(self.authenticator.shard(), protocol, observation, actions);
+                let waiting = Waiting { inner: take_ready(&mut self.inner), request, report, unpaid: None };
+                ResponseFuture::held(admission, waiting)
             }
             Progress::Lookup(pending) => {
                 let PendingLookup { presented, lookup } = *pending;
@@ -74,12 +79,8 @@ where
                 let actions = ResponseActions { decision, ..ResponseActions::default() };
                 let report = Report::new(self.authenticator.shard(), protocol, observation, actions);
                 let stopwatch = report.stopwatch();
-                let waiting = Waiting { inner: take_ready(&mut self.inner), request, report };
+                let waiting = Waiting { inner: take_ready(&mut self.inner), request, report, unpaid: None };
                 ResponseFuture::looking_up(lookup, Pending { waiting, presented, stopwatch })
-            }
-            Progress::Done(Admission::Reject(rejection)) => {
-                drop(take_ready(&mut self.inner));
-                ResponseFuture::refused(self.authenticator.refuse(&rejection, protocol, observation))
             }
         }
     }

@@ -12,7 +12,10 @@ use super::{
     observation::Observation,
 };
 #[cfg(feature = "limits")]
-use crate::limit::Admitted;
+use crate::{
+    limit::{Admitted, Unpaid},
+    rejection::Wait,
+};
 use crate::{
     clock::Stopwatch,
     observe::Decision,
@@ -38,6 +41,9 @@ pub(super) struct PendingAuthentication {
 
 enum Step {
     Lookup(PendingLookup),
+    /// The limits of the key wait.
+    #[cfg(feature = "limits")]
+    Unpaid(Accepted, Wait),
     AfterVerify(Checked),
 }
 
@@ -84,7 +90,13 @@ impl Authenticator {
             },
         };
         let head = self.head_of(request);
-        let mut checked = self.after_verify(accepted, head.as_ref());
+        let mut checked = match self.after_verify(accepted, head.as_ref()) {
+            Step::AfterVerify(checked) => checked,
+            step => {
+                let caller = self.caller(request);
+                return Authentication::Pending(Box::new(PendingAuthentication { step, head, observation, caller }));
+            }
+        };
         match mem::replace(&mut checked.verdict, Verdict::Pass) {
             verdict @ Verdict::Wait(_) => {
                 let step = Step::AfterVerify(Checked { verdict, ..checked });
@@ -101,8 +113,7 @@ impl Authenticator {
     /// Continues [`Authenticator::authenticate`] after the step that has to wait.
     pub(super) async fn authenticate_later(&self, pending: PendingAuthentication) -> Result<Principal, Rejection> {
         let PendingAuthentication { step, head, observation, caller } = pending;
-        let (checked, store_time) = match step {
-            Step::AfterVerify(checked) => (Ok(checked), None),
+        let (step, store_time) = match step {
             Step::Lookup(PendingLookup { presented, lookup }) => {
                 let stopwatch = self.is_observed().then(Stopwatch::start);
                 let answer = lookup.await;
@@ -112,6 +123,11 @@ impl Authenticator {
                 let accepted = self.checker.check_answer(&presented, answer);
                 (accepted.map(|accepted| self.after_verify(accepted, head.as_ref())), store_time)
             }
+            step => (Ok(step), None),
+        };
+        let checked = match step {
+            Ok(step) => self.paid(step, head.as_ref()).await,
+            Err(rejection) => Err(rejection),
         };
         match checked {
             Ok(mut checked) => {
@@ -140,28 +156,47 @@ impl Authenticator {
         }
     }
 
+    /// Waits until the limits of the key are charged, or have rejected the request.
+    async fn paid(&self, mut step: Step, head: Option<&Request<()>>) -> Result<Checked, Rejection> {
+        loop {
+            step = match step {
+                Step::AfterVerify(checked) => return Ok(checked),
+                #[cfg(feature = "limits")]
+                Step::Unpaid(accepted, wait) => {
+                    wait.await?;
+                    self.after_verify(accepted, head)
+                }
+                Step::Lookup(_) => unreachable!("the lookup is done"),
+            }
+        }
+    }
+
     /// Charges the limits of the key, then runs the checks after verification.
     fn after_verify(
         &self,
         #[cfg_attr(not(feature = "limits"), expect(unused_mut))] mut accepted: Accepted,
         head: Option<&Request<()>>,
-    ) -> Checked {
+    ) -> Step {
         #[cfg(feature = "limits")]
         let mut admitted = None;
         #[cfg(feature = "limits")]
-        let charged = self.charge(&mut accepted.principal, &mut admitted);
+        let charged = match self.charge(&mut accepted.principal, &mut admitted) {
+            Ok(()) => Ok(()),
+            Err(Unpaid::Rejected(rejection)) => Err(rejection),
+            Err(Unpaid::Wait(wait)) => return Step::Unpaid(accepted, wait),
+        };
         #[cfg(not(feature = "limits"))]
         let charged = Ok(());
         let verdict = match charged {
             Ok(()) => head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head)),
             Err(rejection) => Verdict::Reject(rejection),
         };
-        Checked {
+        Step::AfterVerify(Checked {
             accepted,
             verdict,
             #[cfg(feature = "limits")]
             admitted,
-        }
+        })
     }
 
     /// Returns a copy of the head for the checks after verification, with its credentials marked

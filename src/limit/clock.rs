@@ -66,6 +66,18 @@ impl LimitClock {
     }
 }
 
+impl Clone for LimitClock {
+    /// A clone shows the same times.
+    fn clone(&self) -> Self {
+        match self {
+            Self::System(clock) => {
+                Self::System(SystemClock { timeline: clock.timeline, ahead: 0.into(), read_again: 0.into() })
+            }
+            Self::Own(clock, _) => Self::Own(clock.clone(), 0.into()),
+        }
+    }
+}
+
 impl SystemClock {
     /// Returns the seconds since 1970.
     fn wall(&self, monotonic: u64) -> u64 {

@@ -9,10 +9,11 @@
 //! replaces them with loom's.
 
 use super::{
-    atomics::{AtomicU64, Ordering},
+    atomics::{AtomicU32, AtomicU64, Ordering},
     gcra::Full,
     lane::Lane,
     rule::{Now, Rule},
+    slice::{MOST_UNITS, Slice, SliceKind},
 };
 
 /// The count of one limit for one subject.
@@ -20,7 +21,9 @@ use super::{
 pub(super) struct Count {
     state: AtomicU64,
     /// The number of the thread that has charged it last, for lanes.
-    thread: AtomicU64,
+    thread: AtomicU32,
+    /// With fewer leased units, it is time to ask for more.
+    low: AtomicU32,
 }
 
 /// A charge to one count.
@@ -28,7 +31,7 @@ pub(super) struct Count {
 pub(super) struct Charge<'c> {
     pub(super) count: &'c Count,
     /// What this thread holds of the count, with its number, for a charge of a rate by 1.
-    pub(super) lane: Option<(&'c Lane, u64)>,
+    pub(super) lane: Option<(&'c Lane, u32)>,
     pub(super) rule: Rule,
     pub(super) cost: u64,
     /// The cost of the request, of which `cost` is a part.
@@ -37,7 +40,7 @@ pub(super) struct Charge<'c> {
 
 impl Count {
     pub(super) fn new() -> Self {
-        Self { state: AtomicU64::new(0), thread: AtomicU64::new(0) }
+        Self { state: AtomicU64::new(0), thread: AtomicU32::new(0), low: AtomicU32::new(0) }
     }
 
     pub(super) fn state(&self) -> u64 {
@@ -65,18 +68,28 @@ impl Count {
 
     /// Returns whether this thread has charged the count last.
     #[inline]
-    fn is_of(&self, thread: u64) -> bool {
+    fn is_of(&self, thread: u32) -> bool {
         self.thread.load(Ordering::Relaxed) == thread
     }
 
     /// Notes that this thread charges the count. Returns whether another one has charged it before.
     #[inline]
-    pub(super) fn charged_by(&self, thread: u64) -> bool {
+    pub(super) fn charged_by(&self, thread: u32) -> bool {
         let last = self.thread.load(Ordering::Relaxed);
         if last != thread {
             self.thread.store(thread, Ordering::Relaxed);
         }
         last != thread && last != 0
+    }
+
+    /// Returns whether fewer leased units are left than the low mark.
+    #[inline]
+    pub(super) fn is_low(&self) -> bool {
+        self.state() & MOST_UNITS < self.low.load(Ordering::Relaxed).into()
+    }
+
+    pub(super) fn set_low(&self, low: u64) {
+        self.low.store(u32::try_from(low).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Changes the state to what an infallible `change` makes of it.
@@ -99,8 +112,14 @@ impl Charge<'_> {
     /// Charges the count. Returns the receipt: what a give-back has to know of the charge.
     #[inline]
     pub(super) fn charge(&self, now: Now) -> Result<u64, Full> {
-        if let (Some((lane, thread)), Rule::Rate(rate)) = (self.lane, self.rule) {
-            return lane.charge(self.count, thread, rate, now.monotonic);
+        if let Some((lane, thread)) = self.lane {
+            match self.rule {
+                Rule::Rate(rate) => return lane.charge(self.count, thread, rate, now.monotonic),
+                Rule::Leased(slice @ Slice { kind: SliceKind::Rate, .. }) => {
+                    return lane.charge(self.count, thread, slice, now.monotonic);
+                }
+                _ => {}
+            }
         }
         let charged = self.count.change(|state| self.admit(state, now))?;
         Ok(self.rule.receipt(charged, now, self.cost))

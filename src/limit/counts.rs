@@ -5,6 +5,7 @@
 
 use std::{
     collections::hash_map::RandomState,
+    fmt,
     hash::{BuildHasher, Hash},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -18,6 +19,8 @@ use super::{
     calendar::Period,
     count::Count,
     gcra::Gcra,
+    leased::Leased,
+    meter::MeterId,
     plans::Subject,
     rule::{Kind, Now, Rule},
 };
@@ -38,10 +41,10 @@ pub(super) struct Counts {
 type Shard = Mutex<HashTable<Arc<Counted>>>;
 
 /// A count, and what identifies it.
-#[derive(Debug)]
 pub(super) struct Counted {
     id: CountId,
     pub(super) count: Count,
+    leased: Option<Box<Leased>>,
 }
 
 /// A hash of the limit and the subject. The lowest bits of its second half hold the kind of the
@@ -67,25 +70,33 @@ impl Counts {
         }
     }
 
-    /// Returns the count of a limit for the subject of a record, and creates it if there is none.
-    pub(super) fn get_or_insert(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> Arc<Counted> {
+    /// Returns the count of a limit for the subject of a record, and creates it if there is none,
+    /// with what `lease` returns for its meter.
+    pub(super) fn get_or_insert(
+        &self,
+        limit: &str,
+        rule: Rule,
+        subject: Subject,
+        record: &KeyRecord,
+        lease: impl FnOnce() -> Option<Box<Leased>>,
+    ) -> Arc<Counted> {
         let id = self.id(limit, rule, subject, record);
         let mut shard = self.shard(id);
         match shard.entry(id.0[0], |counted| counted.id == id, |counted| counted.id.0[0]) {
             Entry::Occupied(known) => Arc::clone(known.get()),
             Entry::Vacant(place) => {
-                let counted = Arc::new(Counted { id, count: Count::new() });
+                let counted = Arc::new(Counted { id, count: Count::new(), leased: lease() });
                 place.insert(Arc::clone(&counted));
                 counted
             }
         }
     }
 
-    /// Returns the state of a count; 0 if there is none.
-    pub(super) fn state(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> u64 {
+    /// Returns a count, if there is one.
+    pub(super) fn get(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> Option<Arc<Counted>> {
         let id = self.id(limit, rule, subject, record);
         let shard = self.shard(id);
-        shard.find(id.0[0], |counted| counted.id == id).map_or(0, |counted| counted.count.state())
+        shard.find(id.0[0], |counted| counted.id == id).cloned()
     }
 
     /// Removes the counts of one shard that equal new ones, if it is time to. `read` reads both
@@ -141,6 +152,7 @@ enum Numbers {
     Rate(Gcra),
     Quota(Period),
     Concurrency,
+    Credits,
 }
 
 impl Numbers {
@@ -149,8 +161,34 @@ impl Numbers {
             Rule::Rate(rate) => Self::Rate(rate),
             Rule::Quota { period, .. } => Self::Quota(period),
             Rule::Concurrency { .. } => Self::Concurrency,
+            Rule::Leased(_) => Self::Credits,
         }
     }
+}
+
+/// Returns the id of a meter: for each kind its numbers that are part of its identity, the name of
+/// the limit, and the subject. Names of limits have no spaces.
+pub(super) fn meter_id(limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> MeterId {
+    let numbers = match Numbers::of(rule) {
+        Numbers::Rate(rate) => format!("rate {}", rate.numbers().map(|number| number.to_string()).join("/")),
+        Numbers::Quota(Period::Day) => "quota day".to_owned(),
+        Numbers::Quota(Period::Week(first)) => format!("quota week/{first}"),
+        Numbers::Quota(Period::Month(first)) => format!("quota month/{first}"),
+        Numbers::Concurrency => "concurrency".to_owned(),
+        Numbers::Credits => "credits".to_owned(),
+    };
+    let subject = match SubjectId::of(subject, record) {
+        SubjectId::Key(meter) => format!("key {meter}"),
+        SubjectId::Organization(organization) => format!("organization {organization}"),
+        SubjectId::Owner(organization, owner) => {
+            let owner = owner.user().map_or("bots".to_owned(), |user| format!("user/{} {user}", user.len()));
+            match organization {
+                Some(organization) => format!("{owner} of {organization}"),
+                None => owner,
+            }
+        }
+    };
+    MeterId::new(format!("{numbers} {limit} {subject}"))
 }
 
 /// What identifies the subject of a limit.
@@ -175,8 +213,22 @@ impl<'r> SubjectId<'r> {
     }
 }
 
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
 impl Counted {
+    /// Returns what the count has beside its state if its units come from a store of meters.
+    pub(super) fn leased(&self) -> Option<&Leased> {
+        self.leased.as_deref()
+    }
+
     fn is_fresh(&self, now: Now) -> bool {
+        if let Some(leased) = self.leased() {
+            return leased.is_fresh(&self.count, now);
+        }
         Kind::of(self.id.0[1]).is_fresh(self.count.state(), now)
     }
 }

@@ -156,7 +156,7 @@ impl Failures {
         let Err(full) = self.charge(Prefix::of(address())) else { return rejection };
         let wait = match full {
             Full::For(wait) => Some(Duration::from_nanos(wait)),
-            Full::Forever => None,
+            Full::Forever | Full::Ask => None,
         };
         let limited =
             Rejection::limited(Reason::TooManyFailures, Arc::default(), wait).by_scheme(rejection.interned_scheme());

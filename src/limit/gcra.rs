@@ -26,6 +26,8 @@ pub(super) enum Full {
     For(u64),
     /// It never passes: its cost is above the burst.
     Forever,
+    /// It passes if the store of meters has units for it.
+    Ask,
 }
 
 /// The longest burst: 73 years, so that no sum with a time of a process or a calendar overflows.
@@ -52,6 +54,23 @@ impl Gcra {
     /// Returns the rate with these numbers, which a node has computed.
     pub(super) fn of(increment: u64, tolerance: u64) -> Self {
         Self { increment: increment.clamp(1, LONGEST), tolerance: tolerance.min(LONGEST) }
+    }
+
+    /// Returns the increment and the tolerance.
+    pub(super) fn numbers(self) -> [u64; 2] {
+        [self.increment, self.tolerance]
+    }
+
+    /// Returns how many requests of cost 1 are admitted at most in so many nanoseconds.
+    pub(super) fn bound(self, time: u64) -> u64 {
+        if self.tolerance == 0 { 0 } else { self.burst().saturating_add(time / self.increment) }
+    }
+
+    /// Returns the share of one of so many nodes, and its state without a burst at `now`.
+    pub(super) fn share(self, nodes: u32, now: u64) -> (Self, u64) {
+        let increment = self.increment.saturating_mul(nodes.max(1).into()).min(LONGEST);
+        let share = Self { increment, tolerance: self.tolerance.max(increment) };
+        (share, now.saturating_add(share.tolerance))
     }
 
     /// Returns the state after a charge that is known to pass.

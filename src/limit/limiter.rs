@@ -11,9 +11,11 @@ use super::{
     metered::{MOST_LIMITS, Metered, MeteredLimit, MeteredLimits},
     permit::Permit,
     plans::Limit,
+    refiller::Refiller,
     refused::refused,
     rule::{Kind, Now},
     taken::Taken,
+    unpaid::{Unpaid, unpaid},
 };
 use crate::{
     record::{Generation, KeyRecord},
@@ -28,6 +30,8 @@ pub(crate) struct Limiter {
     default: Option<Arc<[Limit]>>,
     pub(super) counts: Counts,
     clock: LimitClock,
+    /// The store of meters, for limits of many nodes.
+    pub(super) refiller: Option<Arc<Refiller>>,
 }
 
 /// What a request was charged that the layer has admitted: 1 in each limit of its key.
@@ -57,8 +61,9 @@ impl Limiter {
         default: Option<Arc<[Limit]>>,
         counts: Counts,
         clock: LimitClock,
+        refiller: Option<Arc<Refiller>>,
     ) -> Self {
-        Self { id: Generation::unique(), plans, default, counts, clock }
+        Self { id: Generation::unique(), plans, default, counts, clock, refiller }
     }
 
     pub(crate) fn id(&self) -> Generation {
@@ -76,7 +81,7 @@ impl Limiter {
         record: &KeyRecord,
         read: Option<Instant>,
         admitted: &mut Option<Admitted>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Unpaid> {
         match self.kept(record) {
             Some(metered) => self.admit_to(&metered.of_requests, &metered.plan, record, read, admitted),
             None => self.admit_first(record, read, admitted),
@@ -90,9 +95,9 @@ impl Limiter {
         record: &KeyRecord,
         read: Option<Instant>,
         admitted: &mut Option<Admitted>,
-    ) -> Result<(), Rejection> {
-        let Some(plan) = self.plan(record)? else { return Ok(()) };
-        let limits = MeteredLimits::new(plan, &self.counts, record, false);
+    ) -> Result<(), Unpaid> {
+        let Some(plan) = self.plan(record).map_err(Unpaid::Rejected)? else { return Ok(()) };
+        let limits = MeteredLimits::new(plan, self, record, false);
         let result = self.admit_to(&limits, plan, record, read, admitted);
         if let Some(kept) = record.metered() {
             kept.get_or_init(|| Box::new(Metered::new(self, plan, record)));
@@ -108,10 +113,11 @@ impl Limiter {
         record: &KeyRecord,
         read: Option<Instant>,
         admitted: &mut Option<Admitted>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Unpaid> {
         let at = self.clock.at(read, limits.has_quota);
         self.counts.sweep(at, || self.now(true));
-        let thread = thread_index() as u64 + 1;
+        #[allow(clippy::cast_possible_truncation, reason = "there are few shards")]
+        let thread = thread_index() as u32 + 1;
         let is_taken = if let Some(limit) = limits.only() {
             limit.charge_alone(thread, at).is_ok()
         } else {
@@ -119,10 +125,13 @@ impl Limiter {
             take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
         };
         if !is_taken {
-            return Err(refused(at, plan, limits.iter().map(|limit| (limit, 1, 1))));
+            return Err(unpaid(at, plan, limits.iter().map(|limit| (limit, 1, 1))));
+        }
+        if limits.has_leased {
+            limits.iter().for_each(MeteredLimit::refill_if_low);
         }
         let permit = if limits.has_concurrency { Permit::of(limits.iter()) } else { None };
-        let (kept, address) = (limits.has_quota.then(|| record.clone()), record.address());
+        let (kept, address) = ((limits.has_quota || limits.has_leased).then(|| record.clone()), record.address());
         *admitted = Some(Admitted { at, permit, record: kept, address });
         Ok(())
     }
@@ -138,7 +147,7 @@ impl Limiter {
         // The record had limits when it was admitted.
         let _ = self.metered(record, |metered| {
             let limits = metered.into_iter().flat_map(|metered| metered.of_requests.iter());
-            for limit in limits.filter(|limit| all || limit.rule.kind() == Kind::Quota) {
+            for limit in limits.filter(|limit| all || limit.rule.kind().is_allowance()) {
                 let missing = limit.give_back_one(admitted.at, || self.now(false));
                 longer = missing.max(longer);
             }
@@ -151,8 +160,8 @@ impl Limiter {
         self: &Arc<Self>,
         metered: &Metered,
         route: RouteCharge<'_>,
-    ) -> Result<Taken, Rejection> {
-        self.check_route(route)?;
+    ) -> Result<Taken, Unpaid> {
+        self.check_route(route).map_err(Unpaid::Rejected)?;
         self.take(metered, route.parts(metered))
     }
 
@@ -161,7 +170,7 @@ impl Limiter {
         self.check_route(route)?;
         let (parts, now) = (route.parts(metered), self.now(metered.has_quota()));
         let mut rates = parts.clone().filter(|(limit, ..)| limit.rule.kind() == Kind::Rate);
-        let is_full = rates.any(|(limit, cost, whole)| limit.charge(cost, whole).full(now).is_some());
+        let is_full = rates.any(|(limit, cost, whole)| limit.full(cost, whole, now).is_some());
         if is_full { Err(refused(now, &metered.plan, parts)) } else { Ok(()) }
     }
 
@@ -178,14 +187,15 @@ impl Limiter {
         &self,
         metered: &Metered,
         parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
-    ) -> Result<Taken, Rejection> {
+    ) -> Result<Taken, Unpaid> {
         let mut receipts = [0; MOST_CHARGES];
         let charges = parts.clone().map(|(limit, cost, whole)| limit.charge(cost, whole));
         let now = self.now(metered.has_quota());
         if take(charges, now, &mut receipts, || self.now(metered.has_quota())) {
+            parts.clone().for_each(|(limit, ..)| limit.refill_if_low());
             Ok(Taken::new(self.id, parts.zip(receipts)))
         } else {
-            Err(refused(now, &metered.plan, parts))
+            Err(unpaid(now, &metered.plan, parts))
         }
     }
 

@@ -8,8 +8,10 @@ use super::{
     limiter::Limiter,
     metered::MOST_LIMITS,
     plans::{Limit, Plans, Subject},
+    refiller::Refiller,
     registry,
     remaining::Remaining,
+    rule::Kind,
 };
 use crate::{
     error::ConfigError,
@@ -103,46 +105,58 @@ impl LimitsBuilder {
     /// to 64 visible ASCII characters, for a plan with more than 4 limits
     /// of all requests, or 4 limits for routes, and for a default plan that does not exist.
     pub fn build(self) -> Result<Limits, ConfigError> {
-        let mut plans = HashMap::new();
-        for (name, mut limits) in self.plans.plans {
-            let wrong = |why: &str| ConfigError::Plan(name.to_string(), why.to_owned());
-            if !is_limit_name(&name) {
-                return Err(wrong("a name has 1 to 64 visible characters of ASCII"));
-            }
-            check(&name, &limits)?;
-            for is_for_routes in [false, true] {
-                if limits.iter().filter(|limit| limit.is_for_routes == is_for_routes).count() > MOST_LIMITS {
-                    return Err(wrong("a plan has at most 4 limits of all requests, and 4 limits for routes"));
-                }
-            }
-            limits.sort_by_key(|limit| match limit.subject {
-                Subject::Key => 0,
-                Subject::Owner => 1,
-                Subject::Organization => 2,
-            });
-            if plans.contains_key(&name) {
-                return Err(wrong("two plans have this name"));
-            }
-            plans.insert(name, Arc::from(limits));
-        }
-        let default = match self.plans.default {
-            Some(name) => {
-                let why = || "it is the default plan, but it is not in the list".to_owned();
-                Some(plans.get(&name).cloned().ok_or_else(|| ConfigError::Plan(name.into(), why()))?)
-            }
-            None => None,
-        };
-        let limiter = Arc::new(Limiter::new(plans, default, Counts::new(), self.clock));
-        registry::add(&limiter);
-        Ok(Limits(limiter))
+        build(self.plans, self.clock, None)
     }
 }
 
+/// Checks plans, and builds limits with them.
+pub(super) fn build(
+    all: Plans,
+    clock: LimitClock,
+    refiller: Option<Arc<Refiller>>,
+) -> Result<Limits, ConfigError> {
+    let mut plans = HashMap::new();
+    for (name, mut limits) in all.plans {
+        let wrong = |why: &str| ConfigError::Plan(name.to_string(), why.to_owned());
+        if !is_limit_name(&name) {
+            return Err(wrong("a name has 1 to 64 visible characters of ASCII"));
+        }
+        check(&name, &limits, refiller.is_some())?;
+        for is_for_routes in [false, true] {
+            if limits.iter().filter(|limit| limit.is_for_routes == is_for_routes).count() > MOST_LIMITS {
+                return Err(wrong("a plan has at most 4 limits of all requests, and 4 limits for routes"));
+            }
+        }
+        limits.sort_by_key(|limit| match limit.subject {
+            Subject::Key => 0,
+            Subject::Owner => 1,
+            Subject::Organization => 2,
+        });
+        if plans.contains_key(&name) {
+            return Err(wrong("two plans have this name"));
+        }
+        plans.insert(name, Arc::from(limits));
+    }
+    let default = match all.default {
+        Some(name) => {
+            let why = || "it is the default plan, but it is not in the list".to_owned();
+            Some(plans.get(&name).cloned().ok_or_else(|| ConfigError::Plan(name.into(), why()))?)
+        }
+        None => None,
+    };
+    let limiter = Arc::new(Limiter::new(plans, default, Counts::new(), clock, refiller));
+    registry::add(&limiter);
+    Ok(Limits(limiter))
+}
+
 /// Checks the limits of one plan.
-fn check(plan: &str, limits: &[Limit]) -> Result<(), ConfigError> {
+fn check(plan: &str, limits: &[Limit], is_leased: bool) -> Result<(), ConfigError> {
     for (place, limit) in limits.iter().enumerate() {
         let wrong = |why: &str| ConfigError::Limit(limit.in_plan(plan), why.to_owned());
-        limit.rule().map_err(wrong)?;
+        let rule = limit.rule().map_err(wrong)?;
+        if rule.kind() == Kind::Credits && !is_leased {
+            return Err(wrong("credits need a store of meters: build the limits with `Limits::leased`"));
+        }
         if !is_limit_name(&limit.name) || limit.name.contains(['"', '\\']) {
             return Err(wrong("a name has 1 to 64 visible characters of ASCII, without \" and \\"));
         }

@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     count::{Charge, MOST_CHARGES},
-    counts::{Counted, Counts},
+    counts::{Counted, meter_id},
     gcra::Full,
     lane::Lane,
+    leased::Leased,
     limiter::Limiter,
     plans::Limit,
     rule::{Kind, Now, Rule},
@@ -41,6 +42,8 @@ pub(super) struct MeteredLimits {
     pub(super) has_quota: bool,
     /// Whether one of them counts requests at the same time.
     pub(super) has_concurrency: bool,
+    /// Whether one of them takes units from a store of meters.
+    pub(super) has_leased: bool,
 }
 
 /// A limit of a plan, with the rule and the count of one record.
@@ -54,7 +57,7 @@ pub(super) struct MeteredLimit {
 
 impl Metered {
     pub(super) fn new(limiter: &Arc<Limiter>, plan: &Arc<[Limit]>, record: &KeyRecord) -> Self {
-        let of = |for_routes| MeteredLimits::new(plan, &limiter.counts, record, for_routes);
+        let of = |for_routes| MeteredLimits::new(plan, limiter, record, for_routes);
         Self {
             id: limiter.id(),
             of_requests: of(false),
@@ -75,18 +78,28 @@ impl Metered {
 }
 
 impl MeteredLimits {
-    pub(super) fn new(plan: &[Limit], counts: &Counts, record: &KeyRecord, for_routes: bool) -> Self {
-        let mut of = Self { limits: array::from_fn(|_| None), len: 0, has_quota: false, has_concurrency: false };
-        for (place, rule) in rules(plan, record).filter(|(place, _)| plan[*place].is_for_routes == for_routes) {
+    pub(super) fn new(plan: &[Limit], limiter: &Limiter, record: &KeyRecord, for_routes: bool) -> Self {
+        let limits = array::from_fn(|_| None);
+        let mut of = Self { limits, len: 0, has_quota: false, has_concurrency: false, has_leased: false };
+        for (place, base, number) in rules(plan, record).filter(|(place, ..)| plan[*place].is_for_routes == for_routes) {
             let limit = &plan[place];
-            let counted = counts.get_or_insert(&limit.name, rule, limit.subject, record);
+            let leasing = limiter.refiller.as_ref().and_then(|refiller| Some((refiller, limit.meter_rule(base, number)?)));
+            let rule = if leasing.is_some() { base.leased() } else { base };
+            let lease = || {
+                let (refiller, meter_rule) = leasing?;
+                let Rule::Leased(slice) = rule else { return None };
+                let meter = meter_id(&limit.name, base, limit.subject, record);
+                Some(Box::new(Leased::new(meter, meter_rule, base, slice, Arc::clone(refiller))))
+            };
+            let counted = limiter.counts.get_or_insert(&limit.name, base, limit.subject, record, lease);
             // A plan has no more limits than fit.
             if let Some(free) = of.limits.get_mut(of.len) {
                 *free = Some(MeteredLimit { place, rule, counted, lane: Lane::new() });
                 of.len += 1;
             }
-            of.has_quota |= rule.kind() == Kind::Quota;
+            of.has_quota |= matches!(rule, Rule::Quota { .. });
             of.has_concurrency |= rule.kind() == Kind::Concurrency;
+            of.has_leased |= rule.is_leased();
         }
         of
     }
@@ -113,9 +126,29 @@ impl MeteredLimit {
         self.rule.kind() == Kind::Concurrency
     }
 
+    /// Returns why a request does not pass; `None` if it passes, or if it is to ask a store of
+    /// meters.
+    pub(super) fn full(&self, cost: u64, whole: u64, now: Now) -> Option<Full> {
+        match self.charge(cost, whole).full(now)? {
+            Full::Ask => self.counted.leased()?.refusal(&self.counted.count, cost, now),
+            full => Some(full),
+        }
+    }
+
+    /// Asks for more units in the background if few are left.
+    #[inline]
+    pub(super) fn refill_if_low(&self) {
+        if self.counted.count.is_low() && let Some(leased) = self.counted.leased() {
+            leased.refill(&self.counted);
+        }
+    }
+
     /// Gives back a charge of 1 that was made at `at`. Returns how much of it time has filled up
     /// since, in nanoseconds. `now` is read after the count.
     pub(super) fn give_back_one(&self, at: Now, now: impl Fn() -> Now) -> u64 {
+        if let Some(leased) = self.counted.leased() {
+            return leased.give_back_one(&self.counted, at);
+        }
         let missing = Cell::new(0);
         self.counted.count.set(|state| {
             let (given_back, rest) = self.rule.give_back_one(state, at, now());
@@ -128,17 +161,18 @@ impl MeteredLimit {
     /// Charges a request by the layer, on the thread with this number, whose key has no other
     /// limit.
     #[inline]
-    pub(super) fn charge_alone(&self, thread: u64, now: Now) -> Result<u64, Full> {
+    pub(super) fn charge_alone(&self, thread: u32, now: Now) -> Result<u64, Full> {
         match self.rule {
             Rule::Rate(rate) => self.lane.charge(&self.counted.count, thread, rate, now.monotonic),
             Rule::Quota { .. } | Rule::Concurrency { .. } => self.charge(1, 1).charge(now),
+            Rule::Leased(_) => self.charge_one(thread).charge(now),
         }
     }
 
     /// Returns the charge of a request by the layer, on the thread with this number.
     #[inline]
-    pub(super) fn charge_one(&self, thread: u64) -> Charge<'_> {
-        let lane = matches!(self.rule, Rule::Rate(_)).then_some((&self.lane, thread));
+    pub(super) fn charge_one(&self, thread: u32) -> Charge<'_> {
+        let lane = (self.rule.kind() == Kind::Rate).then_some((&self.lane, thread));
         Charge { lane, ..self.charge(1, 1) }
     }
 
@@ -148,8 +182,12 @@ impl MeteredLimit {
     }
 }
 
-/// Returns the limits of a plan that a record has, by their places, with their rules.
-pub(super) fn rules<'p>(plan: &'p [Limit], record: &'p KeyRecord) -> impl Iterator<Item = (usize, Rule)> {
+/// Returns the limits of a plan that a record has, by their places, with their rules,
+/// and the number that the record has in place of the limit's own.
+pub(super) fn rules<'p>(
+    plan: &'p [Limit],
+    record: &'p KeyRecord,
+) -> impl Iterator<Item = (usize, Rule, Option<u64>)> {
     plan.iter().enumerate().filter_map(|(place, limit)| {
         let number = record.limiting().and_then(|limiting| limiting.numbers.get(&limit.name)).copied();
         let rule = match number {
@@ -158,6 +196,6 @@ pub(super) fn rules<'p>(plan: &'p [Limit], record: &'p KeyRecord) -> impl Iterat
             None => limit.rule(),
         };
         // The numbers of a plan are checked when it is built.
-        Some((place, rule.unwrap_or(Rule::Concurrency { most: 0 })))
+        Some((place, rule.unwrap_or(Rule::Concurrency { most: 0 }), number.flatten()))
     })
 }

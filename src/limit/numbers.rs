@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{
     calendar::Period,
     gcra::{Gcra, LONGEST},
+    meter::{MeterRule, Refill},
     rule::{MOST, Rule},
+    slice::{MOST_UNITS, Slice, SliceKind},
 };
 
 /// So many requests in a time, with a burst: it protects the service.
@@ -39,6 +41,7 @@ pub(super) enum LimitKind {
     Rate(Rate),
     Quota(Quota),
     Concurrency(u32),
+    Credits(Option<Refill>),
 }
 
 // === impl LimitKind ===
@@ -56,18 +59,18 @@ impl LimitKind {
                 gcra.map(Rule::Rate).ok_or("a burst takes at most 73 years to fill up")
             }
             Self::Quota(Quota { count, period }) => {
-                let is_valid = match period {
-                    Period::Day => true,
-                    Period::Week(first) => (1..=7).contains(&first),
-                    Period::Month(first) => (1..=31).contains(&first),
-                };
-                match (is_valid, count <= MOST) {
-                    (false, _) => Err("a month begins on day 1 to 31, a week on day 1 (Monday) to 7"),
+                match (is_valid(period), count <= MOST) {
+                    (false, _) => Err(WRONG_DAY),
                     (_, false) => Err("a quota is at most 17,592,186,044,415"),
                     _ => Ok(Rule::Quota { most: count, period }),
                 }
             }
             Self::Concurrency(most) => Ok(Rule::Concurrency { most: most.into() }),
+            Self::Credits(refill) => match refill {
+                Some(refill) if !is_valid(refill.period) => Err(WRONG_DAY),
+                Some(refill) if refill.amount > MOST => Err("a refill is at most 17,592,186,044,415"),
+                _ => Ok(Rule::Leased(CREDITS)),
+            },
         }
     }
 
@@ -83,7 +86,38 @@ impl LimitKind {
             }
             Self::Quota(Quota { period, .. }) => Ok(Rule::Quota { most: number.min(MOST), period }),
             Self::Concurrency(_) => Ok(Rule::Concurrency { most: number.min(MOST) }),
+            Self::Credits(_) => Ok(Rule::Leased(if number == 0 { Slice { most: 0, ..CREDITS } } else { CREDITS })),
         }
+    }
+
+    /// Returns what a store of meters has to know of a limit with this rule, for a record that has
+    /// `number` in place of the limit's own. `None` if it counts in each process.
+    pub(super) fn meter_rule(self, rule: Rule, number: Option<u64>) -> Option<MeterRule> {
+        match (self, rule) {
+            (_, Rule::Rate(rate)) => {
+                let [increment, tolerance] = rate.numbers();
+                Some(MeterRule::Rate { increment, tolerance })
+            }
+            (_, Rule::Quota { most, period }) => Some(MeterRule::Quota { most, period }),
+            (Self::Credits(refill), _) => {
+                let with = |refill: Refill| Refill { amount: number.map_or(refill.amount, |own| own.min(MOST)), ..refill };
+                Some(MeterRule::Credits(refill.map(with)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The rule of credits: a request may cost as much as there are.
+const CREDITS: Slice = Slice { kind: SliceKind::Credits, most: MOST_UNITS };
+
+const WRONG_DAY: &str = "a month begins on day 1 to 31, a week on day 1 (Monday) to 7";
+
+fn is_valid(period: Period) -> bool {
+    match period {
+        Period::Day => true,
+        Period::Week(first) => (1..=7).contains(&first),
+        Period::Month(first) => (1..=31).contains(&first),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    meter::{MeterRule, Refill},
     numbers::{LimitKind, Quota, Rate},
     rule::Rule,
 };
@@ -129,6 +130,34 @@ impl Limit {
         Self::new(name, LimitKind::Concurrency(most))
     }
 
+    /// Limits requests by a balance, which is topped up and spent, across all nodes. It needs
+    /// [`Limits::leased`](super::Limits::leased).
+    ///
+    /// A number in a record replaces the amount of the refill; 0 admits no request.
+    ///
+    /// ```
+    /// use tower_api_key::limit::{Limit, Period, Plans, Refill};
+    ///
+    /// Plans::new()
+    ///     .plan("prepaid", [Limit::credits("calls")])
+    ///     .plan("pro", [Limit::credits("calls").refill(Refill::add(10_000, Period::Month(1)))]);
+    /// ```
+    pub fn credits(name: impl Into<String>) -> Self {
+        Self::new(name, LimitKind::Credits(None))
+    }
+
+    /// Refills credits when a period of the calendar begins. Other limits ignore it.
+    /// [`credits`](Self::credits) has an example.
+    pub fn refill(self, refill: Refill) -> Self {
+        match self.kind {
+            LimitKind::Credits(_) => {
+                let kind = LimitKind::Credits(Some(refill));
+                Self { own_rule: kind.rule(), kind, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Sets whose requests are counted together. The default is [`Subject::Key`]. [`Plans`] has an
     /// example.
     pub fn shared_by(mut self, subject: Subject) -> Self {
@@ -157,7 +186,7 @@ impl Limit {
     /// Returns the largest cost that passes; `None` if the cost does not matter.
     pub(super) fn most_cost(&self) -> Option<u64> {
         match self.rule().ok()? {
-            Rule::Concurrency { .. } => None,
+            Rule::Concurrency { .. } | Rule::Leased(_) => None,
             rule @ (Rule::Rate(_) | Rule::Quota { .. }) => Some(rule.most()),
         }
     }
@@ -165,6 +194,11 @@ impl Limit {
     /// Returns the rule of the limit, or what is wrong with its numbers.
     pub(super) fn rule(&self) -> Result<Rule, &'static str> {
         self.own_rule
+    }
+
+    /// Returns what a store of meters has to know of the limit; `None` if it counts in each process.
+    pub(super) fn meter_rule(&self, rule: Rule, number: Option<u64>) -> Option<MeterRule> {
+        self.kind.meter_rule(rule, number)
     }
 
     /// Returns the rule for a record that has `number` in place of the limit's own number. A number

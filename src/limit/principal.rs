@@ -1,7 +1,7 @@
 //! What a handler may do with the limits of its caller.
 
 use super::{
-    limiter::RouteCharge, registry::with_metered, remaining::Remaining, reservation::Reservation, taken::Taken,
+    limiter::RouteCharge, registry::with_metered, remaining::Remaining, reservation::Reservation, taken::Taken, unpaid::Unpaid,
 };
 use crate::{principal::Principal, rejection::Rejection};
 
@@ -41,6 +41,10 @@ impl Principal {
         with_metered(id, self.record(), |limiter, metered| {
             let now = limiter.now(metered.has_quota());
             for limit in metered.of_requests.iter() {
+                if let Some(leased) = limit.counted.leased() {
+                    leased.charge(&limit.counted, cost.into(), now);
+                    continue;
+                }
                 limit.counted.count.set(|state| limit.rule.charge(state, now, cost.into()));
             }
         });
@@ -67,15 +71,20 @@ impl Principal {
     /// Returns a [`Rejection`] with 429 that names the limits with too little left. Return it from
     /// the handler: the layer renders it, and the request is charged nothing. It has no
     /// `Retry-After` if `cost + 1` is above a burst or a quota: the layer charges the 1.
-    #[allow(clippy::unused_async, reason = "limits of several nodes will have to wait here")]
     pub async fn reserve(&self, cost: u32) -> Result<Reservation, Rejection> {
         let Some(id) = self.limiter() else { return Ok(Reservation::of(None)) };
         let (cost, record) = (u64::from(cost), self.record());
-        let taken = with_metered(id, record, |limiter, metered| {
-            let limits = metered.of_requests.iter().filter(|limit| !limit.is_concurrency());
-            limiter.take(metered, limits.map(|limit| (limit, cost, cost + 1)))
-        });
-        taken.transpose().map(Reservation::of).map_err(|rejection| self.complete(rejection))
+        loop {
+            let taken = with_metered(id, record, |limiter, metered| {
+                let limits = metered.of_requests.iter().filter(|limit| !limit.is_concurrency());
+                limiter.take(metered, limits.map(|limit| (limit, cost, cost + 1)))
+            });
+            match taken.transpose() {
+                Ok(taken) => return Ok(Reservation::of(taken)),
+                Err(Unpaid::Rejected(rejection)) => return Err(self.complete(rejection)),
+                Err(Unpaid::Wait(wait)) => wait.await?,
+            }
+        }
     }
 
     /// Rejects a request if a rate does not admit what a guard would charge now. Charges nothing.
@@ -87,11 +96,11 @@ impl Principal {
     }
 
     /// Charges what a guard adds.
-    pub(crate) fn take_for_route(&self, route: RouteCharge<'_>) -> Result<Option<Taken>, Rejection> {
+    pub(crate) fn take_for_route(&self, route: RouteCharge<'_>) -> Result<Option<Taken>, Unpaid> {
         let Some(id) = self.limiter() else {
             let why =
                 "a guard has a cost or names a limit, but the layer around it has no limits: its requests get 500";
-            return Err(self.complete(Rejection::broken(why)));
+            return Err(Unpaid::Rejected(self.complete(Rejection::broken(why))));
         };
         let taken =
             with_metered(id, self.record(), |limiter, metered| limiter.take_for_route(metered, route).map(Some));
@@ -99,6 +108,9 @@ impl Principal {
         // too.
         let unlimited =
             || super::registry::find(id).map_or(Ok(()), |limiter| limiter.check_route(route)).map(|()| None);
-        taken.unwrap_or_else(unlimited).map_err(|rejection| self.complete(rejection))
+        taken.unwrap_or_else(|| unlimited().map_err(Unpaid::Rejected)).map_err(|unpaid| match unpaid {
+            Unpaid::Rejected(rejection) => Unpaid::Rejected(self.complete(rejection)),
+            wait @ Unpaid::Wait(_) => wait,
+        })
     }
 }

@@ -17,12 +17,16 @@ pub(super) fn refused<'m>(
     plan: &[Limit],
     parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
 ) -> Rejection {
-    let full = parts.filter_map(|(limit, cost, whole)| Some((limit, limit.charge(cost, whole).full(now)?)));
+    rejection(parts.filter_map(|(limit, cost, whole)| Some((limit, limit.full(cost, whole, now)?))), plan)
+}
+
+/// Returns the rejection for limits that are full.
+pub(super) fn rejection<'m>(full: impl Iterator<Item = (&'m MeteredLimit, Full)> + Clone, plan: &[Limit]) -> Rejection {
     let (mut longest, mut reason) = (Some(0), None);
     for (limit, full) in full.clone() {
         let wait = match full {
             Full::For(wait) => Some(wait),
-            Full::Forever => None,
+            Full::Forever | Full::Ask => None,
         };
         if longest.is_some_and(|longest| wait.is_none_or(|wait| wait >= longest)) {
             longest = wait;
@@ -30,6 +34,7 @@ pub(super) fn refused<'m>(
                 Kind::Rate => Reason::RateLimited,
                 Kind::Quota => Reason::QuotaExceeded,
                 Kind::Concurrency => Reason::ConcurrencyLimited,
+                Kind::Credits => limit.counted.leased().map_or(Reason::CreditsExhausted, |leased| leased.exhausted()),
             });
         }
     }

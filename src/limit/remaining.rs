@@ -33,15 +33,23 @@ impl Limiter {
     pub(super) fn remaining(&self, record: &KeyRecord) -> Option<Vec<Remaining>> {
         let Some(plan) = self.plan(record).ok()? else { return Some(Vec::new()) };
         let now = self.now(true);
-        let remaining = |(place, rule): (usize, Rule)| {
+        let remaining = |(place, rule, _): (usize, Rule, Option<u64>)| {
             let limit: &Limit = &plan[place];
-            let state = self.counts.state(&limit.name, rule, limit.subject, record);
+            let counted = self.counts.get(&limit.name, rule, limit.subject, record);
+            let leased = counted.as_deref().and_then(|counted| Some((counted.leased()?, &counted.count)));
+            let (requests, full_after) = if let Some((leased, count)) = leased {
+                let requests = leased.remaining(count, now.monotonic);
+                (requests, leased.full_after(requests, now))
+            } else {
+                let state = counted.map_or(0, |counted| counted.count.state());
+                (rule.remaining(state, now), rule.full_after(state, now))
+            };
             Remaining {
                 limit: limit.name.to_string(),
                 subject: limit.subject,
                 most: rule.most(),
-                requests: rule.remaining(state, now),
-                full_after: rule.full_after(state, now).map(Duration::from_nanos),
+                requests,
+                full_after: full_after.map(Duration::from_nanos),
             }
         };
         Some(rules(plan, record).map(remaining).collect())

@@ -5,6 +5,7 @@
 use super::{
     calendar::{DAY, Period},
     gcra::{Full, Gcra},
+    slice::{self, Slice, SliceKind},
 };
 
 /// The rule of one limit for one subject.
@@ -13,6 +14,8 @@ pub(super) enum Rule {
     Rate(Gcra),
     Quota { most: u64, period: Period },
     Concurrency { most: u64 },
+    /// Units from a store of meters.
+    Leased(Slice),
 }
 
 /// The kind of a rule.
@@ -21,6 +24,7 @@ pub(super) enum Kind {
     Rate = 0,
     Quota = 1,
     Concurrency = 2,
+    Credits = 3,
 }
 
 /// The time of a charge, read once for all limits of a request.
@@ -58,6 +62,7 @@ impl Rule {
                 Some(state) if state <= most => Ok(state),
                 _ => Err(Full::For(0)),
             },
+            Self::Leased(slice) => slice.admit(state, now.monotonic, cost, whole),
         }
     }
 
@@ -70,6 +75,7 @@ impl Rule {
                 pack(end, used.saturating_add(cost).min(MOST))
             }
             Self::Concurrency { .. } => state,
+            Self::Leased(_) => state - cost.min(slice::units(state, now.monotonic)),
         }
     }
 
@@ -79,7 +85,7 @@ impl Rule {
     pub(super) fn receipt(self, charged: u64, now: Now, cost: u64) -> u64 {
         match self {
             Self::Rate(rate) => rate.over_at(now.monotonic, cost),
-            Self::Quota { .. } | Self::Concurrency { .. } => charged,
+            Self::Quota { .. } | Self::Concurrency { .. } | Self::Leased(_) => charged,
         }
     }
 
@@ -91,6 +97,7 @@ impl Rule {
             Self::Quota { .. } if unpack(state).0 == unpack(receipt).0 => state - cost.min(unpack(state).1),
             Self::Quota { .. } => state,
             Self::Concurrency { .. } => state.saturating_sub(1),
+            Self::Leased(slice) => slice.give_back(state, receipt, now.monotonic, cost),
         }
     }
 
@@ -100,7 +107,8 @@ impl Rule {
         match self {
             Self::Rate(rate) => rate.give_back_one(state, at.monotonic, now.monotonic),
             Self::Quota { period, .. } => (self.give_back(state, pack(period.end(day(at)), 0), now, 1), 0),
-            Self::Concurrency { .. } => (state, 0),
+            // `Leased` gives back its own.
+            Self::Concurrency { .. } | Self::Leased(_) => (state, 0),
         }
     }
 
@@ -110,6 +118,7 @@ impl Rule {
             Self::Rate(rate) => rate.remaining(state, now.monotonic),
             Self::Quota { most, period } => most.saturating_sub(in_period(state, now, period).1),
             Self::Concurrency { most } => most.saturating_sub(state),
+            Self::Leased(_) => slice::units(state, now.monotonic),
         }
     }
 
@@ -117,7 +126,7 @@ impl Rule {
     pub(super) fn most(self) -> u64 {
         match self {
             Self::Rate(rate) => rate.burst(),
-            Self::Quota { most, .. } | Self::Concurrency { most } => most,
+            Self::Quota { most, .. } | Self::Concurrency { most } | Self::Leased(Slice { most, .. }) => most,
         }
     }
 
@@ -127,7 +136,7 @@ impl Rule {
         match self {
             Self::Rate(_) => Some(Gcra::full_after(state, now.monotonic)),
             Self::Quota { period, .. } => Some(seconds(until(in_period(state, now, period).0, now))),
-            Self::Concurrency { .. } => None,
+            Self::Concurrency { .. } | Self::Leased(_) => None,
         }
     }
 
@@ -136,7 +145,7 @@ impl Rule {
     pub(super) fn more_after(self, state: u64, now: Now) -> Option<u64> {
         match self {
             Self::Rate(rate) => rate.more_after(state, now.monotonic),
-            Self::Quota { most: 0, .. } | Self::Concurrency { .. } => None,
+            Self::Quota { most: 0, .. } | Self::Concurrency { .. } | Self::Leased(_) => None,
             Self::Quota { .. } => self.full_after(state, now),
         }
     }
@@ -147,7 +156,7 @@ impl Rule {
         match self {
             Self::Rate(rate) => Some(rate.window()),
             Self::Quota { period, .. } => Some(seconds(period.length(in_period(state, now, period).0))),
-            Self::Concurrency { .. } => None,
+            Self::Concurrency { .. } | Self::Leased(_) => None,
         }
     }
 
@@ -156,7 +165,24 @@ impl Rule {
             Self::Rate(_) => Kind::Rate,
             Self::Quota { .. } => Kind::Quota,
             Self::Concurrency { .. } => Kind::Concurrency,
+            Self::Leased(Slice { kind: SliceKind::Rate, .. }) => Kind::Rate,
+            Self::Leased(Slice { kind: SliceKind::Quota, .. }) => Kind::Quota,
+            Self::Leased(Slice { kind: SliceKind::Credits, .. }) => Kind::Credits,
         }
+    }
+
+    /// Returns the rule for units from a store of meters.
+    pub(super) fn leased(self) -> Self {
+        let slice = |kind| Self::Leased(Slice { kind, most: self.most() });
+        match self {
+            Self::Rate(_) => slice(SliceKind::Rate),
+            Self::Quota { .. } => slice(SliceKind::Quota),
+            Self::Concurrency { .. } | Self::Leased(_) => self,
+        }
+    }
+
+    pub(super) fn is_leased(self) -> bool {
+        matches!(self, Self::Leased(_))
     }
 }
 
@@ -169,8 +195,14 @@ impl Kind {
         match bits & Self::MASK {
             0 => Self::Rate,
             1 => Self::Quota,
-            _ => Self::Concurrency,
+            2 => Self::Concurrency,
+            _ => Self::Credits,
         }
+    }
+
+    /// Returns whether a rejected request gets back what it was charged.
+    pub(super) fn is_allowance(self) -> bool {
+        matches!(self, Self::Quota | Self::Credits)
     }
 
     /// Returns whether a count in this state equals a new one.
@@ -182,6 +214,7 @@ impl Kind {
                 used == 0 || u64::from(end) <= now.wall / DAY
             }
             Self::Concurrency => state == 0,
+            Self::Credits => false,
         }
     }
 }

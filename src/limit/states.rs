@@ -42,6 +42,8 @@ impl Limits {
             let now = limiter.now(true);
             let all = metered.into_iter().flat_map(Metered::all);
             let counting = all.filter(|(limit, _)| !limit.is_for_routes || is_violated(limit));
+            // A balance has no window.
+            let counting = counting.filter(|(_, metered)| metered.rule.kind() != Kind::Credits);
             let states = counting.map(|(limit, metered)| metered.state(limit, now, sees_shared));
             form.write(states, rejection.and_then(Rejection::retry_after), headers);
         });
@@ -49,11 +51,14 @@ impl Limits {
 
     /// Returns the names of all limits, each with the problem that it leads to.
     pub(crate) fn problems(&self) -> impl Iterator<Item = (Problem, &str)> {
-        self.limiter().all().filter_map(|(_, limit)| {
+        let pays = self.limiter().refiller.as_ref().is_some_and(|refiller| refiller.settings.payment_required);
+        self.limiter().all().filter_map(move |(_, limit)| {
             let problem = match limit.rule().ok()?.kind() {
                 Kind::Rate => Problem::RateLimited,
                 Kind::Quota => Problem::QuotaExceeded,
                 Kind::Concurrency => Problem::ConcurrencyLimited,
+                Kind::Credits if pays => Problem::PaymentRequired,
+                Kind::Credits => Problem::CreditsExhausted,
             };
             Some((problem, &*limit.name))
         })
@@ -62,8 +67,19 @@ impl Limits {
 
 impl MeteredLimit {
     fn state<'p>(&self, limit: &'p Limit, now: Now, sees_shared: bool) -> LimitState<'p> {
-        let (rule, state) = (self.rule, self.counted.count.state());
         let is_shown = sees_shared || limit.subject == Subject::Key;
+        if let Some(leased) = self.counted.leased() {
+            let (rule, remaining) = (leased.base, leased.remaining(&self.counted.count, now.monotonic));
+            return LimitState {
+                name: &limit.name,
+                quota: rule.most(),
+                window: rule.window(0, now).map(Duration::from_nanos),
+                is_concurrency: false,
+                remaining: is_shown.then_some(remaining),
+                more_after: leased.more_after(&self.counted.count, now).map(Duration::from_nanos),
+            };
+        }
+        let (rule, state) = (self.rule, self.counted.count.state());
         LimitState {
             name: &limit.name,
             quota: rule.most(),

@@ -7,7 +7,7 @@ use super::{
     metered::MeteredLimit,
     permit::Permit,
     registry,
-    rule::{Kind, Rule},
+    rule::Rule,
 };
 use crate::record::Generation;
 
@@ -46,7 +46,7 @@ impl Taken {
 
     /// Gives back the quotas, or all if a limit has rejected the request.
     pub(crate) fn give_back(self, all: bool) {
-        self.give_back_of(|charged| if all || charged.rule.kind() == Kind::Quota { charged.cost } else { 0 });
+        self.give_back_of(|charged| if all || charged.rule.kind().is_allowance() { charged.cost } else { 0 });
     }
 
     /// Gives back what was not spent.
@@ -58,7 +58,13 @@ impl Taken {
         let Some(limiter) = registry::find(self.limiter) else { return };
         for charged in &self.charges {
             let (rule, receipt, cost) = (charged.rule, charged.receipt, part(charged));
+            if cost == 0 {
+                continue;
+            }
             charged.counted.count.set(|state| rule.give_back(state, receipt, limiter.now(false), cost));
+            if let Some(leased) = charged.counted.leased() {
+                leased.watch(&charged.counted);
+            }
         }
     }
 

@@ -208,9 +208,12 @@ fn counted(problem: Problem) -> Option<Counted> {
     match problem {
         Problem::Forbidden | Problem::NotFound => Some(Counted::Forbidden),
         Problem::InvalidKey | Problem::TooManyFailures => Some(Counted::Rejected),
-        Problem::TooManyRequests | Problem::RateLimited | Problem::QuotaExceeded | Problem::ConcurrencyLimited => {
-            Some(Counted::Limited)
-        }
+        Problem::TooManyRequests
+        | Problem::RateLimited
+        | Problem::QuotaExceeded
+        | Problem::ConcurrencyLimited
+        | Problem::CreditsExhausted
+        | Problem::PaymentRequired => Some(Counted::Limited),
         Problem::MissingKey
         | Problem::MalformedCredential
         | Problem::AmbiguousCredential

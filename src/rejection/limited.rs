@@ -22,7 +22,7 @@ impl Rejection {
         let rare = rejection.rare.get_or_insert_default();
         rare.violated = Some(violated);
         rare.retry_after = after.map(|after| if after.is_zero() { Duration::from_secs(1) } else { after });
-        if after.is_none() {
+        if after.is_none() && !matches!(reason, Reason::CreditsExhausted | Reason::PaymentRequired) {
             rare.detail = Some(NEVER_PASSES.into());
         }
         rejection

@@ -17,8 +17,10 @@
 //! | `RateLimited`                                             | `RateLimited`          | 429    | `RATE_LIMITED`         | none; `Retry-After`             | 8    |
 //! | `QuotaExceeded`                                           | `QuotaExceeded`        | 429    | `QUOTA_EXCEEDED`       | none; `Retry-After`             | 8    |
 //! | `ConcurrencyLimited`                                      | `ConcurrencyLimited`   | 429    | `CONCURRENCY_LIMITED`  | none; `Retry-After: 1`          | 8    |
+//! | `CreditsExhausted`                                        | `CreditsExhausted`     | 429    | `CREDITS_EXHAUSTED`    | none; `Retry-After` of a refill | 8    |
+//! | `PaymentRequired`                                         | `PaymentRequired`      | 402    | `PAYMENT_REQUIRED`     | none                            | 8    |
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
-//! | `StoreFailed`, `StoreTimeout`, `CheckUnavailable`         | `Unavailable`          | 503    | `UNAVAILABLE`          | none; `Retry-After: 1`          | 14   |
+//! | `StoreFailed`, `StoreTimeout`, `MeterStoreFailed`, `CheckUnavailable` | `Unavailable`          | 503    | `UNAVAILABLE`          | none; `Retry-After: 1`          | 14   |
 //!
 //! Reasons in one row give the same response, byte for byte, with three exceptions:
 //!

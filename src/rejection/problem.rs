@@ -96,6 +96,12 @@ problems! {
     /// 429: too many requests run at the same time.
     ConcurrencyLimited => "concurrency_limited", TOO_MANY_REQUESTS, 8, "CONCURRENCY_LIMITED", "concurrency-limited",
         "Too many requests at once", "The API key has too many requests at the same time. Try again when one has ended.";
+    /// 429: the credits are used up.
+    CreditsExhausted => "credits_exhausted", TOO_MANY_REQUESTS, 8, "CREDITS_EXHAUSTED", "credits-exhausted",
+        "Credits exhausted", "The API key has used up its credits.";
+    /// 402: the credits are used up, and the service answers with this status.
+    PaymentRequired => "payment_required", PAYMENT_REQUIRED, 8, "PAYMENT_REQUIRED", "payment-required",
+        "Payment required", "The API key has used up its credits.";
     /// 500: the service is not set up correctly.
     Internal => "internal", INTERNAL_SERVER_ERROR, 13, "INTERNAL_ERROR", "internal",
         "Internal error", "The service is not set up correctly.";
@@ -168,6 +174,8 @@ impl Problem {
             | Self::RateLimited
             | Self::QuotaExceeded
             | Self::ConcurrencyLimited
+            | Self::CreditsExhausted
+            | Self::PaymentRequired
             | Self::Internal => None,
         }
     }

@@ -93,6 +93,13 @@ reasons! {
     QuotaExceeded => "quota_exceeded", QuotaExceeded;
     /// Too many requests run at the same time, by the key's plan.
     ConcurrencyLimited => "concurrency_limited", ConcurrencyLimited;
+    /// The credits of the key are used up.
+    CreditsExhausted => "credits_exhausted", CreditsExhausted;
+    /// The credits of the key are used up, and the limits answer with
+    /// [402](crate::limit::LeasedLimitsBuilder::payment_required).
+    PaymentRequired => "payment_required", PaymentRequired;
+    /// The store of meters failed, and the node has nothing left of a limit of the key's plan.
+    MeterStoreFailed => "meter_store_failed", Unavailable;
     /// The store returned an error, or panicked.
     StoreFailed => "store_failed", Unavailable;
     /// The store did not answer within the deadline.
@@ -114,7 +121,15 @@ impl Reason {
     /// Returns whether a limit of the key's plan has rejected the request.
     #[cfg(feature = "limits")]
     pub(crate) const fn is_of_limit(self) -> bool {
-        matches!(self, Self::RateLimited | Self::QuotaExceeded | Self::ConcurrencyLimited)
+        matches!(
+            self,
+            Self::RateLimited
+                | Self::QuotaExceeded
+                | Self::ConcurrencyLimited
+                | Self::CreditsExhausted
+                | Self::PaymentRequired
+                | Self::MeterStoreFailed
+        )
     }
 }
 

@@ -101,6 +101,8 @@ impl Bearer {
             | Problem::TooManyFailures
             | Problem::RateLimited
             | Problem::QuotaExceeded
+            | Problem::CreditsExhausted
+            | Problem::PaymentRequired
             | Problem::ConcurrencyLimited
             | Problem::Internal
             | Problem::Unavailable => None,

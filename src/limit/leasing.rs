@@ -1,0 +1,165 @@
+//! Limits of many nodes, which take units from one store of meters.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use rand::{TryRng, rngs::SysRng};
+
+use super::{
+    clock::LimitClock,
+    erased_meters::ErasedMeters,
+    limits::{Limits, build},
+    meter_store::MeterStore,
+    outage::{LeaseSettings, Outage},
+    plans::Plans,
+    refiller::Refiller,
+    rule::Rule,
+};
+use crate::{clock::nanos, error::ConfigError, store::BoxError};
+
+/// Builds [`Limits`] of many nodes: see [`Limits::leased`].
+#[must_use = "a builder does nothing until it is built"]
+pub struct LeasedLimitsBuilder {
+    plans: Plans,
+    store: Arc<dyn ErasedMeters>,
+    settings: LeaseSettings,
+    clock: LimitClock,
+}
+
+/// The lengths that a lease may have.
+const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(10);
+
+impl Limits {
+    /// Returns a builder of limits that many nodes count together, in a store of meters. All nodes
+    /// must have the same plans.
+    ///
+    /// A node takes units from the store before it admits requests, and more in the background while
+    /// they are used. So a key that is in use waits for no round trip; its first request on a node
+    /// waits for one. What is taken counts at the store at once, so a quota and credits are never
+    /// exceeded. Units of a rate are over one lease after the node has asked for them, so that all
+    /// nodes together admit at most [`bound`](Self::bound) requests.
+    ///
+    /// Limits on requests at the same time count in each process.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use tower_api_key::limit::{Limit, Limits, MeterStore, Plans, Rate};
+    ///
+    /// # fn limits(store: impl MeterStore) -> Result<(), tower_api_key::ConfigError> {
+    /// let plans = Plans::new().plan("free", [Limit::rate("burst", Rate::per_second(10).burst(20))]);
+    /// let limits = Limits::leased(plans, store).lease(Duration::from_secs(1)).nodes(10).build()?;
+    /// assert_eq!(limits.bound("burst", Duration::from_secs(1)), Some(40)); // 20 + 10 * (1 + 1)
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn leased(plans: Plans, store: impl MeterStore) -> LeasedLimitsBuilder {
+        let settings = LeaseSettings {
+            lease: Duration::from_secs(1),
+            nodes: 10,
+            outage: Outage::default(),
+            payment_required: false,
+        };
+        LeasedLimitsBuilder { plans, store: Arc::new(store), settings, clock: LimitClock::system() }
+    }
+
+    /// Returns how many requests of cost 1 a rate admits at most in any time of this length:
+    /// `burst + rate × window` in one process, and `burst + rate × (window + lease)` on all nodes
+    /// together. It is the largest of all plans that have a rate with this name; `None` if there is
+    /// none. [`leased`](Self::leased) has an example.
+    ///
+    /// While the store fails, the shares of the nodes add at most `rate × time`, as long as there
+    /// are no more nodes than [`nodes`](LeasedLimitsBuilder::nodes) says.
+    pub fn bound(&self, limit: &str, window: Duration) -> Option<u64> {
+        let lease = self.limiter().refiller.as_ref().map_or(Duration::ZERO, |refiller| refiller.settings.lease);
+        let rates = self.limiter().all().filter(|(_, known)| *known.name == *limit);
+        let rates = rates.filter_map(|(_, known)| match known.rule() {
+            Ok(Rule::Rate(rate)) => Some(rate.bound(nanos(window.saturating_add(lease)))),
+            _ => None,
+        });
+        rates.max()
+    }
+
+    /// Gives back to the store what this node has leased of quotas and credits. Call it when the
+    /// node ends, after its last request. What a node has leased when it is killed is lost: at most
+    /// one lease of each meter.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. What is leased stays so until its deadline, 30 seconds after the lease.
+    pub async fn flush(&self) -> Result<(), BoxError> {
+        match &self.limiter().refiller {
+            Some(refiller) => refiller.flush().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl LeasedLimitsBuilder {
+    /// Sets for how long the units of a rate count after a node has asked for them, from 100 ms to
+    /// 10 s; the default is 1 s. A shorter lease lowers the [bound](Limits::bound), and the store is
+    /// asked more often. [`Limits::leased`] has an example.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// Sets how many nodes there are at most, for [`Outage::Share`]; the default is 10.
+    /// [`Limits::leased`] has an example.
+    pub fn nodes(mut self, nodes: u32) -> Self {
+        self.settings.nodes = nodes;
+        self
+    }
+
+    /// Sets what becomes of rates while the store fails.
+    ///
+    /// ```no_run
+    /// use tower_api_key::limit::{Limits, MeterStore, Outage, Plans};
+    ///
+    /// # fn limits(plans: Plans, store: impl MeterStore) -> Result<(), tower_api_key::ConfigError> {
+    /// let limits = Limits::leased(plans, store).while_store_fails(Outage::Closed).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn while_store_fails(mut self, outage: Outage) -> Self {
+        self.settings.outage = outage;
+        self
+    }
+
+    /// Answers a request without credits with 402 Payment Required in place of 429.
+    ///
+    /// ```no_run
+    /// use tower_api_key::limit::{Limits, MeterStore, Plans};
+    ///
+    /// # fn limits(plans: Plans, store: impl MeterStore) -> Result<(), tower_api_key::ConfigError> {
+    /// let limits = Limits::leased(plans, store).payment_required().build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn payment_required(mut self) -> Self {
+        self.settings.payment_required = true;
+        self
+    }
+
+    /// Checks the plans and the lease. [`Limits::leased`] has an example.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`LimitsBuilder::build`](super::LimitsBuilder::build), and
+    /// [`ConfigError::Limit`] for a lease that is shorter than 100 ms or longer than 10 s.
+    pub fn build(self) -> Result<Limits, ConfigError> {
+        let wrong = |why: &str| ConfigError::Limit("a lease".to_owned(), why.to_owned());
+        if !LEASES.contains(&self.settings.lease) {
+            return Err(wrong("it is from 100 ms to 10 s"));
+        }
+        let mut node = [0; 8];
+        SysRng.try_fill_bytes(&mut node).map_err(|_| wrong("the system has no random numbers"))?;
+        let refiller = Refiller::new(self.store, self.settings, self.clock.clone(), node);
+        build(self.plans, self.clock, Some(Arc::new(refiller)))
+    }
+}
+
+impl fmt::Debug for LeasedLimitsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plans, settings, .. } = self;
+        f.debug_struct("LeasedLimitsBuilder").field("plans", plans).field("settings", settings).finish_non_exhaustive()
+    }
+}

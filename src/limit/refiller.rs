@@ -1,0 +1,307 @@
+//! Asks the store of meters for units, in the background: one call at a time, for all meters that
+//! need some.
+
+use std::{
+    mem,
+    panic::RefUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::timeout};
+
+use super::{
+    clock::LimitClock,
+    counts::Counted,
+    demand::Span,
+    erased_meters::ErasedMeters,
+    leased::Reaped,
+    meter::{LeaseId, Return},
+    outage::LeaseSettings,
+};
+use crate::clock::nanos;
+
+/// The store of meters, and the work that is to be done with it.
+pub(super) struct Refiller {
+    store: Arc<dyn ErasedMeters>,
+    pub(super) settings: LeaseSettings,
+    clock: LimitClock,
+    /// The number of this node, and that of its next lease.
+    node: [u8; 8],
+    next_lease: AtomicU64,
+    work: Mutex<Work>,
+    wake: Notify,
+    /// Held during a call of the store.
+    calls: tokio::sync::Mutex<()>,
+    /// When the store has begun to fail, plus 1; 0 if it works.
+    fails_since: AtomicU64,
+    /// About how long a call takes, in nanoseconds.
+    round_trip: AtomicU64,
+}
+
+#[derive(Default)]
+struct Work {
+    /// Meters that need units.
+    due: Vec<Arc<Counted>>,
+    /// Meters that have open leases.
+    watched: Vec<Arc<Counted>>,
+    returns: Vec<Return>,
+    is_running: bool,
+}
+
+/// How many meters one call is about.
+const BATCH: usize = 128;
+
+/// How long a call may take.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The pause after a call that has failed.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Notes that the task has ended, also if its runtime ends.
+struct Running(Option<Arc<Refiller>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(refiller) = &self.0 {
+            refiller.work().is_running = false;
+        }
+    }
+}
+
+/// A panic of the store ends a call, and nothing is locked then.
+impl RefUnwindSafe for Refiller {}
+
+impl Refiller {
+    pub(super) fn new(store: Arc<dyn ErasedMeters>, settings: LeaseSettings, clock: LimitClock, node: [u8; 8]) -> Self {
+        Self {
+            store,
+            settings,
+            clock,
+            node,
+            next_lease: AtomicU64::new(0),
+            work: Mutex::default(),
+            wake: Notify::new(),
+            calls: tokio::sync::Mutex::default(),
+            fails_since: AtomicU64::new(0),
+            round_trip: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn store(&self) -> &dyn ErasedMeters {
+        &*self.store
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now(false).monotonic
+    }
+
+    /// Returns when the store has begun to fail, if it fails now.
+    pub(super) fn fails_since(&self) -> Option<u64> {
+        self.fails_since.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Returns an id that no other lease has.
+    pub(super) fn new_lease(&self) -> LeaseId {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.node);
+        bytes[8..].copy_from_slice(&self.next_lease.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        LeaseId::from_bytes(bytes)
+    }
+
+    /// Returns for how long to ask, and how early: two calls may come before the units do.
+    pub(super) fn span(&self) -> Span {
+        let (lease, call) = (nanos(self.settings.lease), self.round_trip.load(Ordering::Relaxed));
+        let lasts = (lease / 4).max(call.saturating_mul(3)).min(lease * 6 / 10);
+        Span { lasts, ahead: call.saturating_mul(2).clamp(lasts / 2, lasts) }
+    }
+
+    /// Asks for units of a meter. Returns whether a task does it: without a runtime there is none.
+    pub(super) fn queue(self: &Arc<Self>, counted: &Arc<Counted>) -> bool {
+        self.add(|work| work.due.push(Arc::clone(counted)))
+    }
+
+    /// Sees to it that the leases of a meter are closed.
+    pub(super) fn watch(self: &Arc<Self>, counted: &Arc<Counted>) -> bool {
+        self.add(|work| work.watched.push(Arc::clone(counted)))
+    }
+
+    fn add(self: &Arc<Self>, add: impl FnOnce(&mut Work)) -> bool {
+        let mut work = self.work();
+        if !work.is_running {
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
+            work.is_running = true;
+            runtime.spawn(run(Running(Some(Arc::clone(self)))));
+        }
+        add(&mut work);
+        drop(work);
+        self.wake.notify_one();
+        true
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes all leases, and waits until the store has what is left.
+    pub(super) async fn flush(self: &Arc<Self>) -> Result<(), crate::store::BoxError> {
+        loop {
+            let _call = self.calls.lock().await;
+            self.reap(true);
+            if !self.call().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes one call of each kind, if there is something to do. Returns whether there was.
+    async fn call(self: &Arc<Self>) -> Result<bool, crate::store::BoxError> {
+        let (returns, due) = {
+            let mut work = self.work();
+            let (returns, due) = (work.returns.len().min(BATCH), work.due.len().min(BATCH));
+            (work.returns.drain(..returns).collect::<Vec<_>>(), work.due.drain(..due).collect::<Vec<_>>())
+        };
+        if returns.is_empty() && due.is_empty() {
+            return Ok(false);
+        }
+        let taken = self.take(due).await;
+        self.give_back(returns).await?;
+        taken.map(|()| true)
+    }
+
+    /// Notes that a call has failed. The first one begins an outage.
+    fn fail(&self) {
+        let since = self.now().saturating_add(1);
+        let _ = self.fails_since.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    async fn give_back(self: &Arc<Self>, returns: Vec<Return>) -> Result<(), crate::store::BoxError> {
+        if returns.is_empty() {
+            return Ok(());
+        }
+        let (store, asked) = (Arc::clone(&self.store), returns.clone());
+        let result = done(tokio::spawn(async move { store.give_back(&asked).await })).await;
+        if result.is_err() {
+            self.fail();
+            self.work().returns.extend(returns);
+        }
+        result
+    }
+
+    async fn take(self: &Arc<Self>, due: Vec<Arc<Counted>>) -> Result<(), crate::store::BoxError> {
+        let sent = self.now();
+        let mut asked = Vec::with_capacity(due.len());
+        for counted in due {
+            if let Some(ask) = counted.leased().and_then(|leased| leased.ask(&counted, sent)) {
+                asked.push((ask, counted));
+            }
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        asked.sort_unstable_by(|(one, _), (other, _)| one.meter.cmp(&other.meter));
+        let (asks, counted): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let store = Arc::clone(&self.store);
+        let granted = done(tokio::spawn(async move {
+            let grants = store.take(&asks).await?;
+            let is_whole = grants.len() == asks.len();
+            if is_whole { Ok(grants) } else { Err("the store of meters has not answered every ask".into()) }
+        }));
+        let granted = granted.await;
+        let now = self.now();
+        match granted {
+            Ok(grants) => {
+                let call = now.saturating_sub(sent);
+                let before = self.round_trip.load(Ordering::Relaxed);
+                self.round_trip.store(if before == 0 { call } else { before - before / 8 + call / 8 }, Ordering::Relaxed);
+                // The outage is over before a request looks again.
+                self.fails_since.store(0, Ordering::Relaxed);
+                for (counted, grant) in counted.iter().zip(&grants) {
+                    if let Some(leased) = counted.leased() {
+                        leased.answered(counted, grant, now);
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // The outage begins before a request looks again.
+                self.fail();
+                for counted in &counted {
+                    if let Some(leased) = counted.leased() {
+                        leased.failed(counted);
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the leases that are not used any more, or all with `is_end`.
+    fn reap(self: &Arc<Self>, is_end: bool) {
+        let watched = mem::take(&mut self.work().watched);
+        let (mut kept, mut returns, now) = (Vec::new(), Vec::new(), self.now());
+        for counted in watched {
+            match counted.leased().map(|leased| leased.reap(&counted, now, is_end)) {
+                Some(Reaped::Return(back)) => {
+                    returns.push(back);
+                    kept.push(counted);
+                }
+                Some(Reaped::Keep) => kept.push(counted),
+                Some(Reaped::Forget) | None => {}
+            }
+        }
+        let mut work = self.work();
+        work.watched.append(&mut kept);
+        work.returns.append(&mut returns);
+    }
+}
+
+/// Asks and gives back until nothing is left to do.
+async fn run(mut running: Running) {
+    let Some(refiller) = running.0.clone() else { return };
+    let pause = refiller.settings.lease / 2;
+    let mut reaped_at = refiller.now();
+    loop {
+        let result = {
+            let _call = refiller.calls.lock().await;
+            if refiller.now().saturating_sub(reaped_at) >= nanos(pause) {
+                reaped_at = refiller.now();
+                refiller.reap(false);
+            }
+            refiller.call().await
+        };
+        match result {
+            Ok(true) => {}
+            Ok(false) => {
+                {
+                    let mut work = refiller.work();
+                    if work.due.is_empty() && work.returns.is_empty() && work.watched.is_empty() {
+                        work.is_running = false;
+                        running.0 = None;
+                        return;
+                    }
+                }
+                let _ = timeout(pause, refiller.wake.notified()).await;
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Waits for a call, for a time. A panic of the store is an error.
+async fn done<T>(
+    call: tokio::task::JoinHandle<Result<T, crate::store::BoxError>>,
+) -> Result<T, crate::store::BoxError> {
+    let abort = call.abort_handle();
+    match timeout(TIMEOUT, call).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => Err(panicked.into()),
+        Err(_) => {
+            abort.abort();
+            Err("the store of meters has not answered in time".into())
+        }
+    }
+}

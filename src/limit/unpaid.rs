@@ -1,0 +1,63 @@
+//! A request that a limit does not admit now: it is rejected, or it waits for units from the store
+//! of meters.
+
+use std::time::Duration;
+
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    gcra::Full,
+    leased::Prepared,
+    metered::MeteredLimit,
+    plans::Limit,
+    refused::{refused, rejection},
+    rule::Now,
+};
+use crate::rejection::{Reason, Rejection, Wait};
+
+/// Why a request is not charged.
+pub(crate) enum Unpaid {
+    Rejected(Rejection),
+    /// Charge it again after the wait.
+    Wait(Wait),
+}
+
+/// How long a request waits for units. It waits again if they are asked for still.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Rejects a request, or asks the store for the units that are missing.
+#[cold]
+pub(super) fn unpaid<'m>(
+    now: Now,
+    plan: &[Limit],
+    parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
+) -> Unpaid {
+    if parts.clone().any(|(limit, cost, whole)| limit.full(cost, whole, now).is_some()) {
+        return Unpaid::Rejected(refused(now, plan, parts));
+    }
+    let mut waits = Vec::new();
+    for (limit, cost, _) in parts.clone() {
+        let Some(leased) = limit.counted.leased() else { continue };
+        match leased.prepare(&limit.counted, cost, now) {
+            Prepared::Ready => {}
+            Prepared::Wait(wait) => waits.push(wait),
+            Prepared::Full(Full::Ask) | Prepared::Failed => {
+                return Unpaid::Rejected(Rejection::new(Reason::MeterStoreFailed));
+            }
+            Prepared::Full(full) => return Unpaid::Rejected(rejection([(limit, full)].into_iter(), plan)),
+        }
+    }
+    Unpaid::Wait(Box::pin(all(waits)))
+}
+
+async fn all(waits: Vec<oneshot::Receiver<()>>) -> Result<(), Rejection> {
+    let all = async {
+        for wait in waits {
+            // The sender is dropped once the store has answered.
+            let _ = wait.await;
+        }
+    };
+    // A wait that takes longer begins again.
+    let _ = timeout(LONGEST, all).await;
+    Ok(())
+}
