@@ -377,6 +377,11 @@ impl Leased {
         Reaped::Keep
     }
 
+    /// Notes what is left at the store.
+    pub(super) fn looked(&self, left: u64, now: u64) {
+        self.held().left = Some((left, now));
+    }
+
     /// Returns the reason of a rejection because the credits are used up.
     pub(super) fn exhausted(&self) -> Reason {
         if self.refiller.settings.payment_required { Reason::PaymentRequired } else { Reason::CreditsExhausted }

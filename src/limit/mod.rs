@@ -1,9 +1,13 @@
 //! Limits on the requests of a key.
 //!
 //! A [plan](Plans) is a named list of limits, and the record of a key names its plan. There are
-//! three kinds of limits. A [`Rate`] protects the service: so many requests in a time, with a
+//! four kinds of limits. A [`Rate`] protects the service: so many requests in a time, with a
 //! burst. A [`Quota`] is an allowance: so many requests in a day, week or month of the calendar.
-//! [`Limit::concurrency`] bounds the requests at the same time.
+//! [`Limit::credits`] is a balance that is topped up and spent. [`Limit::concurrency`] bounds the
+//! requests at the same time.
+//!
+//! Limits count [in one process](Limits::in_process), or on [many nodes](Limits::leased) that take
+//! units from one store of meters.
 
 mod calendar;
 mod checked;
@@ -18,6 +22,7 @@ mod gcra;
 mod lane;
 mod leased;
 mod leasing;
+mod ledger;
 mod limiter;
 mod limits;
 mod meter;
@@ -50,6 +55,7 @@ pub(crate) use failures::Failures;
 pub use fields::{FieldsForm, RateLimitFields};
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use leasing::LeasedLimitsBuilder;
+pub use ledger::MeterError;
 pub use limits::{Limits, LimitsBuilder};
 pub use meter::{Ask, Balance, Grant, LeaseId, MeterId, MeterRule, Refill, Return, TopUp, TopUpId};
 pub(crate) use meter_state::MeterState;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    meter::{MeterRule, Refill},
+    counts::meter_id,
+    meter::{MeterId, MeterRule, Refill},
     numbers::{LimitKind, Quota, Rate},
     rule::Rule,
 };
+use crate::record::KeyRecord;
 
 /// The plans of an application. A record names its plan: see
 /// [`KeyRecord::with_plan`](crate::KeyRecord::with_plan).
@@ -199,6 +201,15 @@ impl Limit {
     /// Returns what a store of meters has to know of the limit; `None` if it counts in each process.
     pub(super) fn meter_rule(&self, rule: Rule, number: Option<u64>) -> Option<MeterRule> {
         self.kind.meter_rule(rule, number)
+    }
+
+    pub(super) fn is_credits(&self) -> bool {
+        matches!(self.kind, LimitKind::Credits(_))
+    }
+
+    /// Returns the id of the meter that the limit has for a record.
+    pub(super) fn meter_id(&self, record: &KeyRecord) -> Option<MeterId> {
+        Some(meter_id(&self.name, self.rule().ok()?, self.subject, record))
     }
 
     /// Returns the rule for a record that has `number` in place of the limit's own number. A number

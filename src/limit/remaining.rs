@@ -19,12 +19,12 @@ pub struct Remaining {
     /// Whose requests it counts together.
     pub subject: Subject,
     /// How many requests it admits at most: the burst of a rate, the number of a quota, or the
-    /// number of requests at the same time.
+    /// number of requests at the same time. For credits, those that are left.
     pub most: u64,
     /// How many requests of cost 1 pass now.
     pub requests: u64,
     /// The time until a rate has its full burst again, or until the next period of a quota, also if
-    /// nothing is used. `None` for a limit on requests at the same time.
+    /// nothing is used. `None` for a limit on requests at the same time, and for credits.
     pub full_after: Option<Duration>,
 }
 
@@ -42,12 +42,13 @@ impl Limiter {
                 (requests, leased.full_after(requests, now))
             } else {
                 let state = counted.map_or(0, |counted| counted.count.state());
+                // Credits that this node has not asked for are unknown: 0.
                 (rule.remaining(state, now), rule.full_after(state, now))
             };
             Remaining {
                 limit: limit.name.to_string(),
                 subject: limit.subject,
-                most: rule.most(),
+                most: if limit.is_credits() { requests } else { rule.most() },
                 requests,
                 full_after: full_after.map(Duration::from_nanos),
             }
