@@ -20,7 +20,7 @@ use super::{
     count::Count,
     gcra::Gcra,
     leased::Leased,
-    meter::MeterId,
+    meter::{MeterId, MeterRule},
     plans::Subject,
     rule::{Kind, Now, Rule},
 };
@@ -78,9 +78,10 @@ impl Counts {
         rule: Rule,
         subject: Subject,
         record: &KeyRecord,
+        meter_rule: Option<MeterRule>,
         lease: impl FnOnce() -> Option<Box<Leased>>,
     ) -> Arc<Counted> {
-        let id = self.id(limit, rule, subject, record);
+        let id = self.id(limit, rule, subject, record, meter_rule);
         let mut shard = self.shard(id);
         match shard.entry(id.0[0], |counted| counted.id == id, |counted| counted.id.0[0]) {
             Entry::Occupied(known) => Arc::clone(known.get()),
@@ -93,8 +94,15 @@ impl Counts {
     }
 
     /// Returns a count, if there is one.
-    pub(super) fn get(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> Option<Arc<Counted>> {
-        let id = self.id(limit, rule, subject, record);
+    pub(super) fn get(
+        &self,
+        limit: &str,
+        rule: Rule,
+        subject: Subject,
+        record: &KeyRecord,
+        meter_rule: Option<MeterRule>,
+    ) -> Option<Arc<Counted>> {
+        let id = self.id(limit, rule, subject, record, meter_rule);
         let shard = self.shard(id);
         shard.find(id.0[0], |counted| counted.id == id).cloned()
     }
@@ -136,8 +144,17 @@ impl Counts {
         lock(&self.shards[number])
     }
 
-    fn id(&self, limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> CountId {
-        let identity = (limit, Numbers::of(rule), SubjectId::of(subject, record));
+    /// Units from a store of meters are granted for all numbers of a rule, so they are part of the
+    /// identity.
+    fn id(
+        &self,
+        limit: &str,
+        rule: Rule,
+        subject: Subject,
+        record: &KeyRecord,
+        meter_rule: Option<MeterRule>,
+    ) -> CountId {
+        let identity = (limit, Numbers::of(rule), SubjectId::of(subject, record), meter_rule);
         let (first, second) = (self.seeds.0.hash_one(&identity), self.seeds.1.hash_one(&identity));
         CountId([first, second & !Kind::MASK | rule.kind() as u64])
     }

@@ -119,7 +119,9 @@ impl Leased {
         let (count, now) = (&counted.count, now.monotonic);
         let mut held = self.held();
         let mut units = slice::units(count.state(), now);
-        if units < cost && let Some(next) = held.next.take() {
+        if units < cost
+            && let Some(next) = held.next.take()
+        {
             units = slice::units(next, now);
             count.set(|_| next);
         }
@@ -281,10 +283,15 @@ impl Leased {
         held.refused = (grant.units < ask.waiting).then(|| {
             let amount = if grant.units == 0 { ask.least.max(1) } else { 1 };
             let wait = grant.wait.map(nanos);
-            let longest = if self.slice.kind == SliceKind::Rate { u64::MAX } else { nanos(self.refiller.settings.lease) };
+            let lease = nanos(self.refiller.settings.lease);
+            let again = match self.rule {
+                // Several units come at once, but no burst is missed.
+                MeterRule::Rate { tolerance, .. } => wait.unwrap_or(lease).max((lease / 64).min(tolerance / 4)),
+                MeterRule::Quota { .. } | MeterRule::Credits(_) => wait.unwrap_or(lease).min(lease),
+            };
             Refused {
                 amount,
-                until: flight.sent.saturating_add(wait.unwrap_or(longest).min(longest)),
+                until: flight.sent.saturating_add(again),
                 full: wait.map_or(Full::Forever, Full::For),
                 since: flight.sent,
             }
@@ -398,7 +405,9 @@ impl Leased {
     /// Returns when the limit is full again, in nanoseconds from now.
     pub(super) fn full_after(&self, remaining: u64, now: Now) -> Option<u64> {
         match self.rule {
-            MeterRule::Rate { increment, .. } => Some(self.slice.most.saturating_sub(remaining).saturating_mul(increment)),
+            MeterRule::Rate { increment, .. } => {
+                Some(self.slice.most.saturating_sub(remaining).saturating_mul(increment))
+            }
             MeterRule::Quota { .. } => self.base.full_after(0, now),
             MeterRule::Credits(_) => None,
         }
@@ -406,8 +415,9 @@ impl Leased {
 
     /// Returns whether nothing would be lost without the count, except what the node knows.
     pub(super) fn is_fresh(&self, count: &Count, now: Now) -> bool {
-        let held = self.held();
-        held.debt == 0 && held.next.is_none() && slice::units(count.state(), now.monotonic) == 0
+        let (held, now) = (self.held(), now.monotonic);
+        let next = held.next.map_or(0, |next| slice::units(next, now));
+        held.debt == 0 && next == 0 && slice::units(count.state(), now) == 0
     }
 
     /// Returns about how many requests of cost 1 pass now, on all nodes together.

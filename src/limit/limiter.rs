@@ -156,11 +156,7 @@ impl Limiter {
     }
 
     /// Charges what a guard adds, to all of its limits or to none.
-    pub(super) fn take_for_route(
-        self: &Arc<Self>,
-        metered: &Metered,
-        route: RouteCharge<'_>,
-    ) -> Result<Taken, Unpaid> {
+    pub(super) fn take_for_route(self: &Arc<Self>, metered: &Metered, route: RouteCharge<'_>) -> Result<Taken, Unpaid> {
         self.check_route(route).map_err(Unpaid::Rejected)?;
         self.take(metered, route.parts(metered))
     }

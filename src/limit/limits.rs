@@ -110,11 +110,7 @@ impl LimitsBuilder {
 }
 
 /// Checks plans, and builds limits with them.
-pub(super) fn build(
-    all: Plans,
-    clock: LimitClock,
-    refiller: Option<Arc<Refiller>>,
-) -> Result<Limits, ConfigError> {
+pub(super) fn build(all: Plans, clock: LimitClock, refiller: Option<Arc<Refiller>>) -> Result<Limits, ConfigError> {
     let mut plans = HashMap::new();
     for (name, mut limits) in all.plans {
         let wrong = |why: &str| ConfigError::Plan(name.to_string(), why.to_owned());

@@ -67,7 +67,7 @@ pub struct Ask {
 }
 
 /// The numbers of a limit, as a store of meters sees them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MeterRule {
     /// A rate, by the generic cell rate algorithm: each unit moves the time at which the burst is
@@ -91,7 +91,7 @@ pub enum MeterRule {
 }
 
 /// Units that a balance gets when a period of the calendar begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a refill does nothing until it is part of a limit"]
 pub struct Refill {
     pub(super) amount: u64,
@@ -218,7 +218,7 @@ impl TopUpId {
     }
 }
 
-// === impl Ask, Grant, Return ===
+// === impl Ask, Grant, Return, TopUp ===
 
 impl Ask {
     /// Returns an ask for no units, which only looks what is left. Set the fields for more.
@@ -238,6 +238,13 @@ impl Return {
     /// Returns the end of a lease of which so many units are left.
     pub fn new(lease: LeaseId, meter: MeterId, left: u64) -> Self {
         Self { lease, meter, left }
+    }
+}
+
+impl TopUp {
+    /// Returns the answer to a top-up.
+    pub const fn new(amount: u64, is_new: bool, balance: Balance) -> Self {
+        Self { amount, is_new, balance }
     }
 }
 

@@ -81,17 +81,19 @@ impl MeteredLimits {
     pub(super) fn new(plan: &[Limit], limiter: &Limiter, record: &KeyRecord, for_routes: bool) -> Self {
         let limits = array::from_fn(|_| None);
         let mut of = Self { limits, len: 0, has_quota: false, has_concurrency: false, has_leased: false };
-        for (place, base, number) in rules(plan, record).filter(|(place, ..)| plan[*place].is_for_routes == for_routes) {
+        for (place, base, number) in rules(plan, record).filter(|(place, ..)| plan[*place].is_for_routes == for_routes)
+        {
             let limit = &plan[place];
-            let leasing = limiter.refiller.as_ref().and_then(|refiller| Some((refiller, limit.meter_rule(base, number)?)));
-            let rule = if leasing.is_some() { base.leased() } else { base };
+            let refiller = limiter.refiller.as_ref();
+            let meter_rule = refiller.and_then(|_| limit.meter_rule(base, number));
+            let rule = if meter_rule.is_some() { base.leased() } else { base };
             let lease = || {
-                let (refiller, meter_rule) = leasing?;
+                let (refiller, meter_rule) = (refiller?, meter_rule?);
                 let Rule::Leased(slice) = rule else { return None };
                 let meter = meter_id(&limit.name, base, limit.subject, record);
                 Some(Box::new(Leased::new(meter, meter_rule, base, slice, Arc::clone(refiller))))
             };
-            let counted = limiter.counts.get_or_insert(&limit.name, base, limit.subject, record, lease);
+            let counted = limiter.counts.get_or_insert(&limit.name, base, limit.subject, record, meter_rule, lease);
             // A plan has no more limits than fit.
             if let Some(free) = of.limits.get_mut(of.len) {
                 *free = Some(MeteredLimit { place, rule, counted, lane: Lane::new() });
@@ -138,7 +140,9 @@ impl MeteredLimit {
     /// Asks for more units in the background if few are left.
     #[inline]
     pub(super) fn refill_if_low(&self) {
-        if self.counted.count.is_low() && let Some(leased) = self.counted.leased() {
+        if self.counted.count.is_low()
+            && let Some(leased) = self.counted.leased()
+        {
             leased.refill(&self.counted);
         }
     }
@@ -184,10 +188,7 @@ impl MeteredLimit {
 
 /// Returns the limits of a plan that a record has, by their places, with their rules,
 /// and the number that the record has in place of the limit's own.
-pub(super) fn rules<'p>(
-    plan: &'p [Limit],
-    record: &'p KeyRecord,
-) -> impl Iterator<Item = (usize, Rule, Option<u64>)> {
+pub(super) fn rules<'p>(plan: &'p [Limit], record: &'p KeyRecord) -> impl Iterator<Item = (usize, Rule, Option<u64>)> {
     plan.iter().enumerate().filter_map(|(place, limit)| {
         let number = record.limiting().and_then(|limiting| limiting.numbers.get(&limit.name)).copied();
         let rule = match number {

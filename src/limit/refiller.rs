@@ -22,7 +22,7 @@ use super::{
     meter::{LeaseId, Return},
     outage::LeaseSettings,
 };
-use crate::clock::nanos;
+use crate::{clock::nanos, store::BoxError};
 
 /// The store of meters, and the work that is to be done with it.
 pub(super) struct Refiller {
@@ -147,18 +147,24 @@ impl Refiller {
     }
 
     /// Closes all leases, and waits until the store has what is left.
-    pub(super) async fn flush(self: &Arc<Self>) -> Result<(), crate::store::BoxError> {
-        loop {
+    pub(super) async fn flush(self: &Arc<Self>) -> Result<(), BoxError> {
+        // Units that belong to no lease get one first. Requests that still come take new leases.
+        for _ in 0..3 {
             let _call = self.calls.lock().await;
             self.reap(true);
-            if !self.call().await? {
-                return Ok(());
+            let calls = {
+                let work = self.work();
+                1 + work.due.len().max(work.returns.len()) / BATCH
+            };
+            for _ in 0..calls {
+                self.call().await?;
             }
         }
+        Ok(())
     }
 
     /// Makes one call of each kind, if there is something to do. Returns whether there was.
-    async fn call(self: &Arc<Self>) -> Result<bool, crate::store::BoxError> {
+    async fn call(self: &Arc<Self>) -> Result<bool, BoxError> {
         let (returns, due) = {
             let mut work = self.work();
             let (returns, due) = (work.returns.len().min(BATCH), work.due.len().min(BATCH));
@@ -178,7 +184,7 @@ impl Refiller {
         let _ = self.fails_since.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    async fn give_back(self: &Arc<Self>, returns: Vec<Return>) -> Result<(), crate::store::BoxError> {
+    async fn give_back(self: &Arc<Self>, returns: Vec<Return>) -> Result<(), BoxError> {
         if returns.is_empty() {
             return Ok(());
         }
@@ -191,7 +197,7 @@ impl Refiller {
         result
     }
 
-    async fn take(self: &Arc<Self>, due: Vec<Arc<Counted>>) -> Result<(), crate::store::BoxError> {
+    async fn take(self: &Arc<Self>, due: Vec<Arc<Counted>>) -> Result<(), BoxError> {
         let sent = self.now();
         let mut asked = Vec::with_capacity(due.len());
         for counted in due {
@@ -199,10 +205,20 @@ impl Refiller {
                 asked.push((ask, counted));
             }
         }
+        asked.sort_by(|(one, _), (other, _)| one.meter.cmp(&other.meter));
+        // Records with different numbers of one limit have the same meter.
+        let mut later = Vec::new();
+        asked.dedup_by(|(one, counted), (kept, _)| {
+            let is_same = one.meter == kept.meter;
+            if is_same {
+                later.push(Arc::clone(counted));
+            }
+            is_same
+        });
+        self.work().due.append(&mut later);
         if asked.is_empty() {
             return Ok(());
         }
-        asked.sort_unstable_by(|(one, _), (other, _)| one.meter.cmp(&other.meter));
         let (asks, counted): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let store = Arc::clone(&self.store);
         let granted = done(tokio::spawn(async move {
@@ -216,7 +232,8 @@ impl Refiller {
             Ok(grants) => {
                 let call = now.saturating_sub(sent);
                 let before = self.round_trip.load(Ordering::Relaxed);
-                self.round_trip.store(if before == 0 { call } else { before - before / 8 + call / 8 }, Ordering::Relaxed);
+                self.round_trip
+                    .store(if before == 0 { call } else { before - before / 8 + call / 8 }, Ordering::Relaxed);
                 // The outage is over before a request looks again.
                 self.fails_since.store(0, Ordering::Relaxed);
                 for (counted, grant) in counted.iter().zip(&grants) {
@@ -292,9 +309,7 @@ async fn run(mut running: Running) {
 }
 
 /// Waits for a call, for a time. A panic of the store is an error.
-async fn done<T>(
-    call: tokio::task::JoinHandle<Result<T, crate::store::BoxError>>,
-) -> Result<T, crate::store::BoxError> {
+async fn done<T>(call: tokio::task::JoinHandle<Result<T, BoxError>>) -> Result<T, BoxError> {
     let abort = call.abort_handle();
     match timeout(TIMEOUT, call).await {
         Ok(Ok(result)) => result,

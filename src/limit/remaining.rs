@@ -33,9 +33,10 @@ impl Limiter {
     pub(super) fn remaining(&self, record: &KeyRecord) -> Option<Vec<Remaining>> {
         let Some(plan) = self.plan(record).ok()? else { return Some(Vec::new()) };
         let now = self.now(true);
-        let remaining = |(place, rule, _): (usize, Rule, Option<u64>)| {
+        let remaining = |(place, rule, number): (usize, Rule, Option<u64>)| {
             let limit: &Limit = &plan[place];
-            let counted = self.counts.get(&limit.name, rule, limit.subject, record);
+            let meter_rule = self.refiller.as_ref().and_then(|_| limit.meter_rule(rule, number));
+            let counted = self.counts.get(&limit.name, rule, limit.subject, record, meter_rule);
             let leased = counted.as_deref().and_then(|counted| Some((counted.leased()?, &counted.count)));
             let (requests, full_after) = if let Some((leased, count)) = leased {
                 let requests = leased.remaining(count, now.monotonic);

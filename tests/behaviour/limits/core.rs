@@ -24,7 +24,7 @@
 //!   `give_backs::a_quota_counts_exactly_what_is_not_given_back_in_its_period`.
 
 // Not every test uses all of them.
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../../src/limit/calendar.rs"]
 mod calendar;
 #[allow(dead_code)]
@@ -39,13 +39,17 @@ mod lane;
 #[allow(dead_code)]
 #[path = "../../../src/limit/rule.rs"]
 mod rule;
+#[allow(dead_code)]
+#[path = "../../../src/limit/slice.rs"]
+mod slice;
 
 mod atomics {
-    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
 
 mod give_backs;
 mod rates;
+mod slices;
 mod totality;
 
 /// Requests that a rate has admitted: when, and at what cost.

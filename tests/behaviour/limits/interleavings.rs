@@ -2,7 +2,7 @@
 //! library's own files, with loom's atomics.
 
 // Not every test uses all of them.
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../../src/limit/calendar.rs"]
 mod calendar;
 #[allow(dead_code)]
@@ -17,9 +17,12 @@ mod lane;
 #[allow(dead_code)]
 #[path = "../../../src/limit/rule.rs"]
 mod rule;
+#[allow(dead_code)]
+#[path = "../../../src/limit/slice.rs"]
+mod slice;
 
 mod atomics {
-    pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
 
 use calendar::Period;
@@ -132,7 +135,7 @@ fn lanes_of_two_threads_admit_no_more_than_the_burst() {
         // Requests are taken in advance as long as half of the burst is left: here by one thread only.
         let count = Arc::new(Count::new());
         count.set(|_| gcra.charge(0, 1, BURST / 2 - 4));
-        let run = |number: u64| {
+        let run = |number: u32| {
             let count = Arc::clone(&count);
             thread::spawn(move || {
                 let lane = Lane::new();

@@ -133,6 +133,7 @@ fn a_rejected_request_leaves_no_charge_behind() {
         Rule::Rate(_) => Rule::Rate(Gcra::new(1, 1000, 1).unwrap()),
         Rule::Quota { period, .. } => Rule::Quota { most: 1, period },
         Rule::Concurrency { .. } => Rule::Concurrency { most: 1 },
+        Rule::Leased(_) => unreachable!(),
     }) {
         let counts = [Count::new(), Count::new(), Count::new(), Count::new()];
         let rules = [rules[0], rules[1], rules[2], full];

@@ -48,6 +48,7 @@ proptest! {
                 }
                 Err(Full::For(_)) => latest = latest.max(time),
                 Err(Full::Forever) => prop_assert!(cost > burst),
+                Err(Full::Ask) => prop_assert!(false, "a rate asks nobody"),
             }
         }
         prop_assert_eq!(admitted.excess(increment, burst), None);
@@ -63,7 +64,7 @@ proptest! {
         let (mut now, mut admitted) = (SECOND, Admitted::default());
         for (pause, thread, requests) in steps {
             now += pause;
-            let passed = (0..requests).filter(|_| lanes[thread].charge(&count, thread as u64 + 1, rate, now).is_ok());
+            let passed = (0..requests).filter(|_| lanes[thread].charge(&count, u32::try_from(thread).unwrap() + 1, rate, now).is_ok());
             admitted.add(now, passed.count() as u64);
         }
         prop_assert_eq!(admitted.excess(increment, burst), None);
@@ -112,6 +113,7 @@ proptest! {
                 prop_assert!(whole > burst);
                 prop_assert_eq!(rule.admit(0, at(u64::MAX / 4), part, whole), Err(Full::Forever));
             }
+            Err(Full::Ask) => prop_assert!(false, "a rate asks nobody"),
         }
     }
 
@@ -133,6 +135,7 @@ proptest! {
                     prop_assert_eq!(rule.admit(state, later(wait / SECOND - 1), part, whole), Err(Full::For(SECOND)));
                 }
                 Err(Full::Forever) => prop_assert!(whole > most),
+                Err(Full::Ask) => prop_assert!(false, "a quota asks nobody"),
             }
         }
     }
