@@ -23,6 +23,9 @@ pub(crate) struct MeterState {
     pub(crate) credits: Balance,
 }
 
+/// The highest balance.
+const HIGHEST: u64 = 1 << 62;
+
 const SECOND: u64 = 1_000_000_000;
 
 impl MeterState {
@@ -94,16 +97,21 @@ impl MeterState {
             } else {
                 refill.amount.saturating_mul(begun)
             };
+            let amount = amount.min(HIGHEST.saturating_sub(credits.topped_up));
             credits.available += amount;
             credits.topped_up += amount;
         }
         Some(end)
     }
 
-    /// Adds credits.
-    pub(crate) fn top_up(&mut self, amount: u64) {
-        self.credits.available += amount;
-        self.credits.topped_up += amount;
+    /// Adds credits. Returns false, and adds none, if the balance would be above [`HIGHEST`].
+    pub(crate) fn top_up(&mut self, amount: u64) -> bool {
+        let fits = amount <= HIGHEST - self.credits.topped_up;
+        if fits {
+            self.credits.available += amount;
+            self.credits.topped_up += amount;
+        }
+        fits
     }
 
     /// Puts back what is left of a lease of a quota, which was granted in the period with this end.
@@ -129,6 +137,11 @@ impl MeterState {
         } else {
             credits.available += back;
         }
+    }
+
+    /// Returns the day that begins this long after a time in nanoseconds since 1970.
+    pub(crate) fn day_after(now: u64, time: Duration) -> u32 {
+        day(now.saturating_add(crate::clock::nanos(time)))
     }
 
     /// Writes off an open lease of credits.
