@@ -70,7 +70,8 @@ impl MeterState {
     }
 
     fn take_credits(&mut self, ask: &Ask, now: u64) -> Grant {
-        let refilled_by = if let MeterRule::Credits(Some(refill)) = ask.rule { self.refill(refill, now) } else { None };
+        let refilled_by =
+            if let MeterRule::Credits(Some(refill)) = ask.rule { Some(self.refill(refill, now)) } else { None };
         let units = if ask.lease.is_some() { units(ask, self.credits.available, 0) } else { 0 };
         self.credits.available -= units;
         self.credits.leased += units;
@@ -79,7 +80,7 @@ impl MeterState {
     }
 
     /// Refills the balance for the periods that have begun. Returns the day of the next refill.
-    fn refill(&mut self, refill: super::Refill, now: u64) -> Option<u32> {
+    fn refill(&mut self, refill: super::Refill, now: u64) -> u32 {
         let today = day(now);
         let mut begun = u64::from(self.period == 0);
         let mut end = if self.period == 0 { refill.period.end(today) } else { self.period };
@@ -101,7 +102,7 @@ impl MeterState {
             credits.available += amount;
             credits.topped_up += amount;
         }
-        Some(end)
+        end
     }
 
     /// Adds credits. Returns false, and adds none, if the balance would be above [`HIGHEST`].

@@ -41,6 +41,17 @@ pub(super) fn is_look(ask: &Ask) -> bool {
     }
 }
 
+/// Returns the ask with numbers that a column can hold.
+#[cfg(feature = "sqlite")]
+pub(super) fn bounded(ask: &Ask) -> Ask {
+    let rule = match ask.rule {
+        MeterRule::Quota { most, period } => MeterRule::Quota { most: most.min(MOST), period },
+        rule => rule,
+    };
+    let [least, waiting, more] = [ask.least, ask.waiting, ask.more].map(|units| units.min(MOST));
+    Ask { rule, least, waiting, more, ..ask.clone() }
+}
+
 /// Returns a number of units for a column.
 pub(super) fn units(count: u64) -> i64 {
     row::number(count.min(MOST))

@@ -26,6 +26,9 @@ const BALANCE: &str = "select available, leased, spent, lost, expired, topped_up
 const TOP_UP: &str = "select amount, is_new, available, leased, spent, lost, expired, topped_up
     from api_key_meters_top_up($1, $2, $3)";
 
+/// The code of a failed serialization.
+const CONFLICT: &str = "40001";
+
 /// The longest increment and burst of a rate: 73 years, so that no sum with a time overflows.
 const LONGEST: u64 = 1 << 61;
 
@@ -67,7 +70,16 @@ impl MeterStore for PostgresStore {
             let rows = query.bind(&columns.deadlines).fetch_all(&mut *connection).await;
             (connection, rows)
         };
-        let rows = self.pool.within(self.pool.read(Purpose::LookUp, take)).await?;
+        let take_all = async {
+            loop {
+                match self.pool.read(Purpose::LookUp, take).await {
+                    // Another node has made the row of a meter. Now it is there.
+                    Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CONFLICT) => {}
+                    taken => return taken,
+                }
+            }
+        };
+        let rows = self.pool.within(take_all).await?;
         rows.iter().map(grant).collect()
     }
 

@@ -65,8 +65,13 @@ end
 $$;
 
 -- Grants units: one row for each ask, with its place among them. `size` is the increment of a rate,
--- the units of a quota or the amount of a refill. A statement sees what was committed before it, so
--- the row of a meter is read as it is once it is locked.
+-- the units of a quota or the amount of a refill. First it locks the rows, in the order of their
+-- meters. Each statement sees what was committed before it, so it reads the rows as they are then.
+-- No statement after the first one waits for another node, except for rows that both insert, in
+-- this order too. So no two calls wait for each other. If another node has made a row meanwhile,
+-- the call fails as a whole, with the code of a failed serialization, and is to be repeated.
+-- A plan is made while the tables are small, and stays: so each row is looked up by a lateral query
+-- or `on conflict`, for which there is no plan but one with the index.
 create function api_key_meters_take(
     lease_ids bytea[], replaced_ids bytea[], meters text[], kinds smallint[], sizes bigint[], tolerances bigint[],
     spans smallint[], firsts smallint[], leasts bigint[], waitings bigint[], mores bigint[], deadlines bigint[]
@@ -77,74 +82,116 @@ declare
     a_day   constant bigint := 86400000000000;
     -- 2^62. A balance that would be above it gets no more.
     highest constant bigint := 4611686018427387904;
-    ask       record;
-    is_look   boolean;
-    is_there  boolean;
-    is_kept   boolean;
-    is_changed boolean;
-    new_rates integer := 0;
-    leases    integer := 0;
-    now       bigint;
-    today     bigint;
-    free      bigint;
-    units     bigint;
-    rest      bigint;
-    part      bigint;
-    begun     bigint;
-    -- The state of the meter.
+    now     bigint;
+    today   bigint;
+    ask     record;
+    locked  integer;
+    found_rows integer := 0;
     full_time bigint;
-    is_of     bigint;
-    taken     bigint;
-    credit    bigint;
-    leasing   bigint;
-    gone      bigint;
-    written   bigint;
-    old       bigint;
-    all_time  bigint;
-    known     record;
+    free    bigint;
+    units   bigint;
+    rest    bigint;
+    begun   bigint;
+    ends    bigint;
+    credit  bigint;
+    old     bigint;
+    all_time bigint;
+    is_changed boolean;
+    has_leases boolean := false;
+    -- The rows to insert, and those to update.
+    new_names text[] := '{}';
+    new_kinds smallint[] := '{}';
+    rates   text[] := '{}';
+    times   bigint[] := '{}';
+    quotas  text[] := '{}';
+    periods bigint[] := '{}';
+    uses    bigint[] := '{}';
+    owners  text[] := '{}';
+    refills bigint[] := '{}';
+    credits bigint[] := '{}';
+    leasing bigint[] := '{}';
+    spending bigint[] := '{}';
+    losing  bigint[] := '{}';
+    expiring bigint[] := '{}';
+    topping bigint[] := '{}';
+    closed_ids bytea[] := '{}';
+    lost_ids bytea[] := '{}';
+    lent_ids bytea[] := '{}';
+    lent_names text[] := '{}';
+    lent_kinds smallint[] := '{}';
+    lent_periods bigint[] := '{}';
+    lent_units bigint[] := '{}';
+    lent_until bigint[] := '{}';
 begin
+    -- A look does not wait.
+    perform from (
+            select name from unnest(lease_ids, replaced_ids, meters, kinds, waitings, mores)
+                as asks (lease, replaced, name, kind, waiting, more)
+            where case kind when 0 then waiting > 0 or more > 0 else lease is not null or replaced is not null end
+            order by name collate "C" offset 0
+        ) as asks
+        cross join lateral (select from api_key_meters where meter = asks.name for update) as stored;
+    get diagnostics locked = row_count;
+    now := (date_part('epoch', clock_timestamp()) * 1000000)::bigint * 1000;
+    today := now / a_day;
+
     for ask in
-        select * from unnest(lease_ids, replaced_ids, meters, kinds, sizes, tolerances, spans, firsts, leasts, waitings,
-                mores, deadlines) with ordinality
+        select asks.*, stored.meter is not null as is_there,
+            case asks.kind when 0 then asks.waiting = 0 and asks.more = 0
+                else asks.lease is null and asks.replaced is null end as is_look,
+            greatest(full_at, now) as full_at, coalesce(stored.period, 0) as period, coalesce(used, 0) as used,
+            coalesce(available, 0) as available, coalesce(leased, 0) as leased, coalesce(spent, 0) as spent,
+            coalesce(lost, 0) as lost, coalesce(expired, 0) as expired, coalesce(topped_up, 0) as topped_up,
+            known.state as known, known.granted as granted, coalesce(closed.granted, 0) as closed,
+            closed.granted is not null as closes, coalesce(overdue.granted, 0) as overdue, overdue.ids as overdue_ids
+        from unnest(lease_ids, replaced_ids, meters, kinds, sizes, tolerances, spans, firsts, leasts, waitings, mores,
+                deadlines) with ordinality
             as asks (lease, replaced, name, kind, size, tolerance, span, first, fewest, waiting, more, deadline, place)
-        order by name collate "C"
+        left join lateral (select * from api_key_meters where meter = asks.name offset 0) as stored on true
+        left join lateral (
+            -- This call may close it, or write it off.
+            select case when kind > 1 and until <= now or id = asks.replaced then 1 else state end as state, granted
+            from api_key_leases where asks.kind > 0 and id = asks.lease and meter = asks.name offset 0
+        ) as known on true
+        left join lateral (
+            select granted from api_key_leases
+            where asks.kind > 0 and id = asks.replaced and meter = asks.name and state + 0 = 0 offset 0
+        ) as closed on true
+        left join lateral (
+            select sum(granted)::bigint as granted, array_agg(id) as ids from api_key_leases
+            where asks.kind > 1 and (asks.lease is not null or asks.replaced is not null)
+                and meter = asks.name and state = 0 and until <= now and id is distinct from asks.replaced
+        ) as overdue on true
     loop
         place := ask.place;
         grant_wait := null;
         grant_ends := null;
-        grant_lost := 0;
+        grant_lost := ask.overdue;
         units := 0;
+        if ask.is_there and not ask.is_look then
+            found_rows := found_rows + 1;
+        end if;
+
         if ask.kind = 0 then
-            is_look := ask.waiting = 0 and ask.more = 0;
-            loop
-                if is_look then
-                    select full_at into full_time from api_key_meters where meter = ask.name;
-                else
-                    select full_at into full_time from api_key_meters where meter = ask.name for update;
-                end if;
-                is_there := found;
-                now := (date_part('epoch', clock_timestamp()) * 1000000)::bigint * 1000;
-                full_time := greatest(full_time, now);
-                free := greatest(ask.tolerance - (full_time - now), 0) / ask.size;
-                exit when is_look or free < ask.fewest or free = 0;
+            full_time := ask.full_at;
+            free := greatest(ask.tolerance - (full_time - now), 0) / ask.size;
+            if free > 0 and free >= ask.fewest then
                 units := least(free, ask.waiting);
                 rest := free - units;
                 units := units + least(ask.more, greatest(rest / 16, least(1, rest)));
+            end if;
+            if units > 0 then
                 full_time := full_time + units * ask.size;
-                if is_there then
-                    update api_key_meters set full_at = full_time where meter = ask.name;
-                    exit;
+                free := greatest(ask.tolerance - (full_time - now), 0) / ask.size;
+                rates := rates || ask.name;
+                times := times || full_time;
+                if not ask.is_there then
+                    new_names := new_names || ask.name;
+                    new_kinds := new_kinds || ask.kind;
                 end if;
-                insert into api_key_meters (meter, kind, full_at) values (ask.name, 0, full_time) on conflict do nothing;
-                if found then
-                    new_rates := new_rates + 1;
-                    exit;
-                end if;
-                -- Another node has made it in between.
-                units := 0;
-            end loop;
+            end if;
             grant_units := units;
-            grant_left := greatest(ask.tolerance - (full_time - now), 0) / ask.size;
+            grant_left := free;
             if units < ask.waiting then
                 rest := case when units = 0 then greatest(ask.fewest, 1) else 1 end;
                 if rest <= ask.tolerance / ask.size then
@@ -155,151 +202,158 @@ begin
             continue;
         end if;
 
-        is_look := ask.lease is null and ask.replaced is null;
-        loop
-            if is_look then
-                select period, used, available, leased, spent, lost, expired, topped_up
-                    into is_of, taken, credit, leasing, gone, written, old, all_time
-                    from api_key_meters where meter = ask.name;
-            else
-                select period, used, available, leased, spent, lost, expired, topped_up
-                    into is_of, taken, credit, leasing, gone, written, old, all_time
-                    from api_key_meters where meter = ask.name for update;
-                leases := leases + 1;
-            end if;
-            is_there := found;
-            is_changed := false;
-            if not is_there then
-                is_of := 0; taken := 0; credit := 0; leasing := 0; gone := 0; written := 0; old := 0; all_time := 0;
-            end if;
-            now := (date_part('epoch', clock_timestamp()) * 1000000)::bigint * 1000;
-            today := now / a_day;
-            if is_there and not is_look then
-                if ask.replaced is not null then
-                    update api_key_leases set state = 1
-                        where id = ask.replaced and meter = ask.name and state = 0 returning granted into part;
-                    if found and ask.kind > 1 then
-                        leasing := leasing - part;
-                        is_changed := true;
-                        gone := gone + part;
-                    end if;
-                end if;
-                if ask.kind > 1 then
-                    with overdue as (
-                        update api_key_leases set state = 2
-                            where meter = ask.name and state = 0 and until <= now returning granted
-                    )
-                    select sum(granted) into grant_lost from overdue;
-                    grant_lost := coalesce(grant_lost, 0);
-                    leasing := leasing - grant_lost;
-                    is_changed := is_changed or grant_lost > 0;
-                    written := written + grant_lost;
-                end if;
-            end if;
-            if ask.kind = 1 then
-                -- A period whose end is too far ahead was counted under another rule, or clock.
-                part := is_of;
+        has_leases := has_leases or not ask.is_look;
+        if ask.closes then
+            closed_ids := closed_ids || ask.replaced;
+        end if;
+        if ask.overdue_ids is not null then
+            lost_ids := lost_ids || ask.overdue_ids;
+        end if;
+        ends := ask.period;
+        is_changed := false;
+        if ask.kind = 1 then
+            -- A period whose end is too far ahead was counted under another rule, or clock.
+            rest := ask.used;
+            if today >= ends or ends - today > 2 * (case ask.span when 1 then 1 when 2 then 7 else 31 end) then
+                ends := api_key_meters_period_end(ask.span, ask.first, today);
                 rest := 0;
-                if today < is_of and is_of - today <= 2 * (case ask.span when 1 then 1 when 2 then 7 else 31 end) then
-                    rest := taken;
-                else
-                    part := api_key_meters_period_end(ask.span, ask.first, today);
-                end if;
-                free := greatest(ask.size - rest, 0);
-            else
-                part := 0;
-                if ask.span > 0 then
-                    begun := (is_of = 0)::integer;
-                    part := case when is_of = 0 then api_key_meters_period_end(ask.span, ask.first, today) else is_of end;
-                    while part <= today loop
-                        begun := begun + 1;
-                        part := api_key_meters_period_end(ask.span, ask.first, part);
-                    end loop;
-                    is_of := part;
-                    if begun > 0 then
-                        is_changed := true;
-                        if ask.kind = 3 then
-                            old := old + credit;
-                            credit := 0;
-                            begun := 1;
-                        end if;
-                        rest := least(ask.size::numeric * begun, highest - all_time);
-                        credit := credit + rest;
-                        all_time := all_time + rest;
-                    end if;
-                end if;
-                free := credit;
             end if;
-            units := 0;
-            if ask.lease is not null and free >= ask.fewest then
+            free := greatest(ask.size - rest, 0);
+        else
+            credit := ask.available;
+            old := ask.expired;
+            all_time := ask.topped_up;
+            if ask.span > 0 and ends <= today then
+                begun := 0;
+                if ends = 0 then
+                    begun := 1;
+                    ends := api_key_meters_period_end(ask.span, ask.first, today);
+                end if;
+                while ends <= today loop
+                    begun := begun + 1;
+                    ends := api_key_meters_period_end(ask.span, ask.first, ends);
+                end loop;
+                if ask.kind = 3 then
+                    old := old + credit;
+                    credit := 0;
+                    begun := 1;
+                end if;
+                rest := least(ask.size::numeric * begun, highest - all_time);
+                credit := credit + rest;
+                all_time := all_time + rest;
+                is_changed := true;
+            end if;
+            is_changed := is_changed or ask.closed > 0 or grant_lost > 0;
+            free := credit;
+        end if;
+
+        grant_units := 0;
+        if ask.known is not null then
+            if ask.known = 0 then
+                grant_units := ask.granted;
+            end if;
+        elsif ask.lease is not null then
+            if free >= ask.fewest then
                 units := least(free, ask.waiting);
                 units := units + least(ask.more, (free - units) / 16);
             end if;
-            is_kept := ask.lease is not null and (units > 0 or (ask.waiting = 0 and ask.more = 0));
-            if ask.lease is null or not (is_there or is_kept) then
-                grant_units := 0;
-            else
-                if not is_there then
-                    -- Locks the meter for the lease.
-                    insert into api_key_meters (meter, kind) values (ask.name, least(ask.kind, 2)) on conflict do nothing;
-                    continue when not found;
-                    is_there := true;
-                end if;
-                if is_kept then
-                    insert into api_key_leases (id, meter, kind, period, granted, until)
-                        values (ask.lease, ask.name, ask.kind, case when ask.kind = 1 then part else is_of end, units,
-                            now + ask.deadline)
-                        on conflict do nothing;
-                    is_kept := found;
-                end if;
-                grant_units := units;
-                if not is_kept then
-                    -- The lease is known, or there is none.
-                    units := 0;
-                    select granted, state into known from api_key_leases where id = ask.lease and meter = ask.name;
-                    grant_units := case when found and known.state = 0 then known.granted else 0 end;
+            grant_units := units;
+            if units > 0 or (ask.waiting = 0 and ask.more = 0) then
+                lent_ids := lent_ids || ask.lease;
+                lent_names := lent_names || ask.name;
+                lent_kinds := lent_kinds || ask.kind;
+                lent_periods := lent_periods || ends;
+                lent_units := lent_units || units;
+                lent_until := lent_until || (now + ask.deadline);
+                is_changed := true;
+                -- Without a row, no other call would wait for this one.
+                if not ask.is_there then
+                    new_names := new_names || ask.name;
+                    new_kinds := new_kinds || least(ask.kind, 2::smallint);
                 end if;
             end if;
-            if ask.kind = 1 then
-                if units > 0 then
-                    update api_key_meters set period = part, used = rest + units where meter = ask.name;
-                end if;
-                grant_left := greatest(ask.size - rest - units, 0);
-                grant_ends := part * a_day - now;
-                if grant_units < ask.waiting and ask.size > 0 then
-                    grant_wait := grant_ends;
-                end if;
-            else
-                credit := credit - units;
-                if is_there and not is_look and (is_changed or units > 0) then
-                    update api_key_meters set period = is_of, available = credit, leased = leasing + units, spent = gone,
-                            lost = written, expired = old, topped_up = all_time
-                        where meter = ask.name;
-                end if;
-                grant_left := credit;
-                if grant_units < ask.waiting and ask.span > 0 then
-                    grant_wait := part * a_day - now;
-                end if;
+        end if;
+        if ask.kind = 1 then
+            if units > 0 then
+                quotas := quotas || ask.name;
+                periods := periods || ends;
+                uses := uses || (rest + units);
             end if;
-            exit;
-        end loop;
+            grant_left := free - units;
+            grant_ends := ends * a_day - now;
+            if grant_units < ask.waiting and ask.size > 0 then
+                grant_wait := grant_ends;
+            end if;
+        else
+            credit := credit - units;
+            if is_changed and not ask.is_look and (ask.is_there or ask.name = new_names[cardinality(new_names)]) then
+                owners := owners || ask.name;
+                refills := refills || ends;
+                credits := credits || credit;
+                leasing := leasing || (ask.leased + units - ask.closed - grant_lost);
+                spending := spending || (ask.spent + ask.closed);
+                losing := losing || (ask.lost + grant_lost);
+                expiring := expiring || old;
+                topping := topping || all_time;
+            end if;
+            grant_left := credit;
+            if grant_units < ask.waiting and ask.span > 0 then
+                grant_wait := ends * a_day - now;
+            end if;
+        end if;
         return next;
     end loop;
 
-    -- All rows are locked, and the rows from here on are locked without a wait, so no two calls wait
-    -- for each other.
-    if leases > 0 then
+    if cardinality(new_names) > 0 then
+        insert into api_key_meters (meter, kind)
+            select name, kind from unnest(new_names, new_kinds) as new (name, kind) order by name collate "C"
+            on conflict do nothing;
+        get diagnostics begun = row_count;
+    end if;
+    if found_rows > locked or begun < cardinality(new_names) then
+        raise exception 'another node has made the row of a meter' using errcode = 'serialization_failure';
+    end if;
+    if cardinality(rates) > 0 then
+        insert into api_key_meters (meter, kind, full_at) select name, 0, time from unnest(rates, times) as rows (name, time)
+            on conflict (meter) do update set full_at = excluded.full_at;
+    end if;
+    if cardinality(quotas) > 0 then
+        insert into api_key_meters (meter, kind, period, used) select name, 1, a, b from unnest(quotas, periods, uses) as rows (name, a, b)
+            on conflict (meter) do update set period = excluded.period, used = excluded.used;
+    end if;
+    if cardinality(owners) > 0 then
+        insert into api_key_meters (meter, kind, period, available, leased, spent, lost, expired, topped_up)
+            select name, 2, a, b, c, d, e, f, g
+            from unnest(owners, refills, credits, leasing, spending, losing, expiring, topping)
+                as rows (name, a, b, c, d, e, f, g)
+            on conflict (meter) do update set period = excluded.period, available = excluded.available,
+                leased = excluded.leased, spent = excluded.spent, lost = excluded.lost, expired = excluded.expired,
+                topped_up = excluded.topped_up;
+    end if;
+    if cardinality(closed_ids) > 0 then
+        update api_key_leases set state = 1 where id = any (closed_ids);
+    end if;
+    if cardinality(lost_ids) > 0 then
+        update api_key_leases set state = 2 where id = any (lost_ids);
+    end if;
+    if cardinality(lent_ids) > 0 then
+        insert into api_key_leases (id, meter, kind, period, granted, until)
+            select * from unnest(lent_ids, lent_names, lent_kinds, lent_periods, lent_units, lent_until);
+    end if;
+
+    -- What is over goes, without a wait.
+    if has_leases then
         delete from api_key_leases where id = any (array(
             select id from api_key_leases where (state <> 0 or kind = 1) and until < now - 3600000000000
-            order by until limit greatest(100, 2 * leases) for update skip locked));
+            order by until limit greatest(100, 2 * cardinality(meters)) for update skip locked));
     end if;
     -- A rate whose burst is full equals one without a row. An index on the time would make each
     -- update slower, so this looks at one page of the table, more often if rows are added.
-    if random() < 0.004 + new_rates / 16.0 then
-        part := floor(random() * (pg_relation_size(to_regclass('api_key_meters')) / current_setting('block_size')::integer));
+    if random() < 0.004 + cardinality(new_names) / 16.0 then
+        rest := floor(random() * (pg_relation_size(to_regclass('api_key_meters')) / current_setting('block_size')::integer));
         delete from api_key_meters where ctid = any (array(
             select ctid from api_key_meters
-            where ctid = any (array(select format('(%s,%s)', part, line)::tid from generate_series(1, 291) as line))
+            where ctid = any (array(select format('(%s,%s)', rest, line)::tid from generate_series(1, 291) as line))
                 and kind = 0 and full_at < now
             for update skip locked));
     end if;

@@ -163,6 +163,7 @@ impl<'c> Meters<'c> {
 
     /// Grants units, and returns whether the meter has a new row.
     async fn take(&mut self, ask: &Ask) -> Result<(Grant, bool), sqlx::Error> {
+        let ask = &meter_row::bounded(ask);
         let stored = self.load(&ask.meter).await?;
         let mut state = stored.unwrap_or_default();
         let kind = meter_row::kind_of(ask.rule);
@@ -214,7 +215,7 @@ impl<'c> Meters<'c> {
         period: u32,
     ) -> Result<(), sqlx::Error> {
         // The state of a quota may be that of an earlier period, if nothing is granted.
-        let period = grant.ends.map_or(period.into(), |ends| MeterState::day_after(self.now, ends));
+        let period = grant.ends.map_or(period, |ends| MeterState::day_after(self.now, ends));
         let until = row::number(self.now).saturating_add(meter_row::duration(ask.deadline));
         let query = sqlx::query(self.tables.sql(LEASE)).bind(&lease.as_bytes()[..]).bind(ask.meter.as_str());
         let query = query.bind(kind).bind(period).bind(row::number(grant.units)).bind(until);

@@ -35,7 +35,11 @@ pub(super) async fn credits_grant_what_waits_and_a_sixteenth_of_the_rest(store: 
     let grant = take(store, &ask("credits", CREDITS, 1000, 1000)).await;
     assert_eq!((grant.units, grant.left), (15, 0), "what there is, if more is asked for");
     assert_eq!(left(store, "credits", CREDITS).await, 0, "nothing is left");
-    assert_eq!(balance(store, "credits").await, [0, 100, 0, 0, 0], "all is leased");
+    assert_eq!(
+        balance(store, "credits").await,
+        [0, 100, 0, 0, 0],
+        "all is leased, and none is lost before its deadline"
+    );
 }
 
 pub(super) async fn a_top_up_above_the_highest_balance_adds_nothing(store: &impl MeterStore) {

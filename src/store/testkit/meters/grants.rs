@@ -33,7 +33,11 @@ pub(super) async fn a_rate_grants_what_waits_and_a_sixteenth_of_the_rest(store: 
 pub(super) async fn a_rate_grants_nothing_below_the_least(store: &impl MeterStore) {
     let least = |least, waiting| Ask { least, ..ask("least of a rate", hourly(10), waiting, 9) };
     let grant = take(store, &least(11, 11)).await;
-    assert_eq!((grant.units, grant.left, grant.wait), (0, 10, None), "more than a burst never passes");
+    assert_eq!(
+        (grant.units, grant.left, grant.wait),
+        (0, 10, None),
+        "nothing below `least`, and more than a burst never passes"
+    );
     assert_eq!(take(store, &Ask { more: 0, ..least(0, 8) }).await.units, 8, "the waiting units");
     let grant = take(store, &least(3, 3)).await;
     assert_eq!((grant.units, grant.left), (0, 2), "nothing below `least`");
@@ -47,12 +51,14 @@ pub(super) async fn a_rate_grants_nothing_below_the_least(store: &impl MeterStor
 pub(super) async fn a_rate_fills_up_again(store: &impl MeterStore) {
     const MILLISECOND: u64 = 1_000_000;
     let rate = MeterRule::Rate { increment: MILLISECOND, tolerance: 2 * MILLISECOND };
-    let (started, mut units) = (Stopwatch::start(), 0);
+    let (started, mut units, mut calls) = (Stopwatch::start(), 0, 0);
     while units < 20 {
+        calls += 1;
         units += take(store, &ask("a fast rate", rate, 1, 0)).await.units;
         let most = 2 + started.elapsed().as_millis() + 1;
         assert!(u128::from(units) <= most, "a rate grants its burst and what its time fills up: {units} of {most}");
-        assert!(started.elapsed() < Duration::from_secs(20), "a rate fills up again");
+        let is_stuck = calls > 20 && units <= 2 && started.elapsed() > Duration::from_secs(1);
+        assert!(!is_stuck, "a rate fills up again");
     }
 }
 
@@ -61,15 +67,15 @@ pub(super) async fn answers_are_in_the_order_of_the_asks(store: &impl MeterStore
     let name = |number: u64| format!("ordered {:02}", number * 37 % 50);
     for number in 0..50 {
         if number % 3 == 2 {
-            top_up(store, &name(number), 1000, "once").await;
+            top_up(store, &name(number), 1000, &name(number)).await;
         }
     }
     let rule = |number| [hourly(1000), quota, CREDITS][usize::try_from(number % 3).unwrap_or(0)];
     for again in 1..3 {
-        let asks: Vec<_> = (0..50).map(|number| ask(&name(number), rule(number), number, 0)).collect();
+        let asks: Vec<_> = (0..50).map(|number| ask(&name(number), rule(number), number + 1, 0)).collect();
         let grants = sound(store.take(&asks).await);
         let granted: Vec<_> = grants.iter().map(|grant| (grant.units, grant.left)).collect();
-        let expected: Vec<_> = (0..50).map(|number| (number, 1000 - number * again)).collect();
+        let expected: Vec<_> = (1..=50).map(|units| (units, 1000 - units * again)).collect();
         assert_eq!(granted, expected, "the answers of many asks are in their order");
     }
     assert!(sound(store.take(&[]).await).is_empty(), "no ask has no answer");
@@ -78,7 +84,7 @@ pub(super) async fn answers_are_in_the_order_of_the_asks(store: &impl MeterStore
 
 pub(super) async fn a_look_takes_nothing(store: &impl MeterStore) {
     let quota = MeterRule::Quota { most: 7, period: month(store).await };
-    top_up(store, "looked at 2", 7, "once").await;
+    top_up(store, "looked at 2", 7, "of a look").await;
     for _ in 0..3 {
         for (number, rule) in [hourly(7), quota, CREDITS].into_iter().enumerate() {
             assert_eq!(left(store, &format!("looked at {number}"), rule).await, 7, "a look takes nothing");
