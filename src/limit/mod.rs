@@ -26,6 +26,7 @@ mod ledger;
 mod limiter;
 mod limits;
 mod meter;
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only a store in Rust keeps this state"))]
 mod meter_state;
 mod meter_store;
 mod metered;
@@ -58,6 +59,7 @@ pub use ledger::MeterError;
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};
 pub use meter::{Ask, Balance, Grant, LeaseId, MeterId, MeterRule, Refill, Return, TopUp, TopUpId};
+#[cfg(feature = "sqlite")]
 pub(crate) use meter_state::MeterState;
 pub use meter_store::MeterStore;
 pub(crate) use metered::Metered;
