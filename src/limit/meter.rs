@@ -218,7 +218,7 @@ impl TopUpId {
     }
 }
 
-// === impl Ask, Grant, Return ===
+// === impl Ask, Grant, Return, TopUp ===
 
 impl Ask {
     /// Returns an ask for no units, which only looks what is left. Set the fields for more.
@@ -238,6 +238,13 @@ impl Return {
     /// Returns the end of a lease of which so many units are left.
     pub fn new(lease: LeaseId, meter: MeterId, left: u64) -> Self {
         Self { lease, meter, left }
+    }
+}
+
+impl TopUp {
+    /// Returns the answer to a top-up.
+    pub const fn new(amount: u64, is_new: bool, balance: Balance) -> Self {
+        Self { amount, is_new, balance }
     }
 }
 

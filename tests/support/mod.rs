@@ -10,6 +10,8 @@ mod clock;
 pub mod edits;
 mod fault;
 pub mod logs;
+#[cfg(feature = "limits")]
+pub mod meters;
 pub mod registry;
 mod requests;
 mod test_api;
