@@ -191,6 +191,14 @@ pub(super) fn meter_id(limit: &str, rule: Rule, subject: Subject, record: &KeyRe
     MeterId::new(format!("{numbers} {limit} {subject}"))
 }
 
+/// Returns the name of the limit in the id of a meter.
+#[cfg(feature = "metrics")]
+pub(super) fn limit_of(meter: &MeterId) -> &str {
+    let mut words = meter.as_str().split(' ');
+    let numbers = if words.next() == Some("credits") { 0 } else { 1 };
+    words.nth(numbers).unwrap_or_default()
+}
+
 /// What identifies the subject of a limit.
 #[derive(Hash)]
 enum SubjectId<'r> {

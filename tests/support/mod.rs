@@ -8,6 +8,8 @@
 pub mod bounds;
 mod clock;
 pub mod edits;
+#[cfg(feature = "limits")]
+pub mod failing_meters;
 mod fault;
 pub mod logs;
 #[cfg(feature = "limits")]

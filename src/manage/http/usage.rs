@@ -92,6 +92,7 @@ pub(super) struct LimitLeft {
     full_after: Option<u64>,
     /// Only credits have it. It is as of their last refill.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = CreditBalance, required = false)]
     balance: Option<CreditBalance>,
 }
 
