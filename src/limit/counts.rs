@@ -195,8 +195,8 @@ pub(super) fn meter_id(limit: &str, rule: Rule, subject: Subject, record: &KeyRe
 #[cfg(feature = "metrics")]
 pub(super) fn limit_of(meter: &MeterId) -> &str {
     let mut words = meter.as_str().split(' ');
-    let numbers = if words.next() == Some("credits") { 0 } else { 1 };
-    words.nth(numbers).unwrap_or_default()
+    let has_numbers = words.next() != Some("credits");
+    words.nth(has_numbers.into()).unwrap_or_default()
 }
 
 /// What identifies the subject of a limit.

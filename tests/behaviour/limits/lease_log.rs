@@ -23,7 +23,8 @@ async fn each_outage_of_the_store_of_meters_is_logged_once_at_both_ends() {
         }
         let lines = logs::take();
         let count = |text: &str| lines.lines().filter(|line| line.contains(text)).count();
-        let fails = count("ERROR tower_api_key: the store of meters fails; it is asked again error=the meters are down");
+        let fails =
+            count("ERROR tower_api_key: the store of meters fails; it is asked again error=the meters are down");
         [fails, count("INFO tower_api_key: the store of meters works again")]
     };
     logs::capture();
