@@ -1,6 +1,6 @@
 import { conditions, searching, watch } from "/search.js";
 
-export { MINUTE, call, find, make, onSubmit, open, refresh, run, say, time };
+export { MINUTE, call, find, make, may, onSubmit, open, refresh, run, say, time };
 
 const find = (selector, inside = document) => inside.querySelector(selector);
 const findAll = (selector, inside = document) => [...inside.querySelectorAll(selector)];
@@ -286,6 +286,9 @@ function drawGrid(form, already) {
 function holds(permissions, resource, action) {
   return Object.entries(permissions).some(([name, actions]) => name === resource && actions.includes(action));
 }
+
+// Returns whether the signed-in user has this permission. The server decides again.
+const may = (resource, action) => session !== null && holds(session.permissions, resource, action);
 
 function boxCell(resource, action, checked) {
   const box = make("input", { type: "checkbox", name: "permission", checked, ariaLabel: `${resource}: ${action}` });

@@ -138,7 +138,8 @@ fn new_admin() -> NewKey {
 }
 
 fn everything() -> Permissions {
-    RESOURCES.into_iter().flat_map(|resource| ACTIONS.map(|action| (resource, action))).collect()
+    let all = RESOURCES.into_iter().flat_map(|resource| ACTIONS.map(|action| (resource, action)));
+    all.chain([("credits", "create")]).collect()
 }
 
 pub(crate) fn app(manager: &KeyManager) -> Result<Router, Box<dyn Error>> {
@@ -158,6 +159,7 @@ pub(crate) fn app(manager: &KeyManager) -> Result<Router, Box<dyn Error>> {
         .route("/", get(async || file("text/html; charset=utf-8", include_str!("page.html"))))
         .route("/style.css", get(async || file("text/css; charset=utf-8", include_str!("style.css"))))
         .route("/app.js", get(async || file("text/javascript; charset=utf-8", include_str!("app.js"))))
+        .route("/credits.js", get(async || file("text/javascript; charset=utf-8", include_str!("credits.js"))))
         .route("/import.js", get(async || file("text/javascript; charset=utf-8", include_str!("import.js"))))
         .route("/many.js", get(async || file("text/javascript; charset=utf-8", include_str!("many.js"))))
         .route("/search.js", get(async || file("text/javascript; charset=utf-8", include_str!("search.js"))))

@@ -2,6 +2,7 @@
 // Under it stands what is left of the limits of the key.
 
 import { MINUTE, make, time } from "/app.js";
+import { balance } from "/credits.js";
 
 const WIDTH = 120;
 const HEIGHT = 24;
@@ -61,7 +62,9 @@ function spark(usage) {
 
 // A limit that is full, or is full again within a minute, has no time.
 function left(limits) {
-  const lines = limits.map(({ name, remaining, most, full_after }) => {
+  const lines = limits.map((limit) => {
+    if (limit.balance) return balance(limit);
+    const { name, remaining, most, full_after } = limit;
     const numbers = `${name}: ${remaining.toLocaleString()} of ${most.toLocaleString()} left`;
     return make("li", {}, numbers, ...(remaining < most && full_after > 60 ? [", full at ", time(after(full_after), MINUTE)] : []));
   });

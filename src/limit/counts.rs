@@ -208,6 +208,14 @@ pub(super) fn meter_id(limit: &str, rule: Rule, subject: Subject, record: &KeyRe
     MeterId::new(format!("{numbers} {limit} {subject}"))
 }
 
+/// Returns the name of the limit in the id of a meter.
+#[cfg(feature = "metrics")]
+pub(super) fn limit_of(meter: &MeterId) -> &str {
+    let mut words = meter.as_str().split(' ');
+    let has_numbers = words.next() != Some("credits");
+    words.nth(has_numbers.into()).unwrap_or_default()
+}
+
 /// What identifies the subject of a limit.
 #[derive(Hash)]
 enum SubjectId<'r> {

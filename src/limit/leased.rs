@@ -16,6 +16,7 @@ use super::{
     counts::Counted,
     demand::Demand,
     gcra::{Full, Gcra},
+    lease_log,
     meter::{Ask, DEADLINE, Grant, LeaseId, MeterId, MeterRule, Return},
     outage::Share,
     refiller::Refiller,
@@ -160,6 +161,7 @@ impl Leased {
                 let end = now.saturating_add(nanos(self.refiller.settings.lease));
                 count.set(|state| slice::state(slice::units(state, now) + missing, Some(end), now));
                 held.debt = 0;
+                lease_log::admitted_in_outage(missing);
                 Prepared::Ready
             }
         }

@@ -206,10 +206,10 @@ impl LeaseId {
 // === impl TopUpId ===
 
 impl TopUpId {
-    /// Returns the id with this text of 1 to 128 bytes; `None` for another length.
+    /// Returns the id with this text of 1 to 128 bytes, without U+0000; `None` for another text.
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text: Box<str> = text.into().into();
-        (1..=128).contains(&text.len()).then_some(Self(text))
+        ((1..=128).contains(&text.len()) && !text.contains('\0')).then_some(Self(text))
     }
 
     /// Returns the text.

@@ -8,6 +8,22 @@
 //!
 //! Limits count [in one process](Limits::in_process), or on [many nodes](Limits::leased) that take
 //! units from one store of meters.
+//!
+//! # Logs and metrics
+//!
+//! A node logs once when the store of meters begins to fail, and once when it works again, as an
+//! `ERROR` and an `INFO` event with the target `tower_api_key` (feature `tracing`), otherwise as a
+//! line on standard error.
+//!
+//! | metric (feature `metrics`)   | labels    | value                                                |
+//! |------------------------------|-----------|------------------------------------------------------|
+//! | `api_key_lease_calls_total`  | `outcome` | background calls of the store: `ok`, `failed`        |
+//! | `api_key_lease_seconds`      |           | histogram: how long they take                        |
+//! | `api_key_leased_units_total` | `limit`   | units that the store has granted this node           |
+//! | `api_key_lost_credits_total` |           | credits that this node has written off, of any node  |
+//! | `api_key_outage_units_total` |           | units that this node has admitted without the store  |
+//!
+//! The last one counts what [`Outage::Share`] and [`Outage::Open`] admit.
 
 mod calendar;
 mod checked;
@@ -20,6 +36,7 @@ mod failures;
 mod fields;
 mod gcra;
 mod lane;
+mod lease_log;
 mod leased;
 mod leasing;
 mod ledger;

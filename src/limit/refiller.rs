@@ -18,6 +18,7 @@ use super::{
     counts::Counted,
     demand::Span,
     erased_meters::ErasedMeters,
+    lease_log,
     leased::Reaped,
     meter::{LeaseId, Return},
     outage::LeaseSettings,
@@ -179,19 +180,26 @@ impl Refiller {
     }
 
     /// Notes that a call has failed. The first one begins an outage.
-    fn fail(&self) {
+    fn fail(&self, error: &crate::store::BoxError) {
         let since = self.now().saturating_add(1);
-        let _ = self.fails_since.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
+        if self.fails_since.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            lease_log::failed(error);
+        }
+    }
+
+    fn called(&self, sent: u64, is_ok: bool) {
+        lease_log::called(is_ok, Duration::from_nanos(self.now().saturating_sub(sent)));
     }
 
     async fn give_back(self: &Arc<Self>, returns: Vec<Return>) -> Result<(), BoxError> {
         if returns.is_empty() {
             return Ok(());
         }
-        let (store, asked) = (Arc::clone(&self.store), returns.clone());
+        let (store, asked, sent) = (Arc::clone(&self.store), returns.clone(), self.now());
         let result = done(tokio::spawn(async move { store.give_back(&asked).await })).await;
-        if result.is_err() {
-            self.fail();
+        self.called(sent, result.is_ok());
+        if let Err(error) = &result {
+            self.fail(error);
             self.work().returns.extend(returns);
         }
         result
@@ -228,6 +236,7 @@ impl Refiller {
         }));
         let granted = granted.await;
         let now = self.now();
+        self.called(sent, granted.is_ok());
         match granted {
             Ok(grants) => {
                 let call = now.saturating_sub(sent);
@@ -235,9 +244,12 @@ impl Refiller {
                 self.round_trip
                     .store(if before == 0 { call } else { before - before / 8 + call / 8 }, Ordering::Relaxed);
                 // The outage is over before a request looks again.
-                self.fails_since.store(0, Ordering::Relaxed);
+                if self.fails_since.swap(0, Ordering::Relaxed) > 0 {
+                    lease_log::recovered();
+                }
                 for (counted, grant) in counted.iter().zip(&grants) {
                     if let Some(leased) = counted.leased() {
+                        lease_log::granted(&leased.meter, grant);
                         leased.answered(counted, grant, now);
                     }
                 }
@@ -245,7 +257,7 @@ impl Refiller {
             }
             Err(error) => {
                 // The outage begins before a request looks again.
-                self.fail();
+                self.fail(&error);
                 for counted in &counted {
                     if let Some(leased) = counted.leased() {
                         leased.failed(counted);

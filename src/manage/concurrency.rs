@@ -22,7 +22,7 @@ use super::{Actor, CALL_TIMEOUT, ManageError};
 #[derive(Clone, Copy)]
 pub(super) enum WorkKind {
     Read,
-    /// Issues keys, or adds permissions.
+    /// Issues keys, or adds permissions or credits.
     Add,
     /// Revokes, disables or removes keys.
     Revoke,

@@ -71,6 +71,9 @@ pub enum ManageError {
     /// [`NewKey::plan`](super::NewKey::plan).
     #[error("only the service itself, or an operator of it, can set the plan, the limits or the meter of a key")]
     OperatorRequired,
+    /// The actor may not add credits: see [`KeyManager::top_up`](crate::KeyManager::top_up).
+    #[error("this needs the permission credits: create")]
+    TopUpDenied,
     /// The key to import belongs to another user, and the actor is not the service itself. Anyone
     /// with the plain text of the key can act as that user.
     #[error("only the service itself can import the key of another user")]
@@ -154,6 +157,9 @@ pub enum ManageError {
     /// repeats no value: it may be a key that was sent in the wrong field.
     #[error("{0}")]
     Limits(&'static str),
+    /// A top-up with this id has added another amount before.
+    #[error("a top-up with this id has added {0} credits before: use another id")]
+    OtherAmount(u64),
     /// The times are invalid. The expiry is in the past or not after the start, so the key would
     /// never work. Or the end of the grace period is not a representable time.
     #[error("invalid times: the key is already expired, expires before it starts, or has too long a grace period")]
@@ -196,7 +202,7 @@ pub enum ManageError {
     /// The registry rejected the change.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The registry failed. Log the source; do not show it to callers.
+    /// The registry failed, or the store of meters. Log the source; do not show it to callers.
     #[error("the key store failed")]
     Store(#[source] BoxError),
 }
@@ -207,9 +213,9 @@ impl ManageError {
     /// | status | errors                                                                                 |
     /// |--------|----------------------------------------------------------------------------------------|
     /// | 400    | `IdempotencyKey`                                                                       |
-    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `TrustedActorRequired`, `OperatorRequired`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
+    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `TrustedActorRequired`, `OperatorRequired`, `TopUpDenied`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
-    /// | 409    | `Expired`, every other [`RegistryError`]                                               |
+    /// | 409    | `Expired`, `OtherAmount`, every other [`RegistryError`]                                |
     /// | 412    | `VersionMismatch`                                                                      |
     /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `KeyShown`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `Limits`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
     /// | 501    | `UsageNotKept`, `AnnouncementsNotKept`, [`RegistryError::IdempotencyUnsupported`]      |
@@ -241,6 +247,7 @@ impl ManageError {
             | Self::Escalation { .. }
             | Self::TrustedActorRequired
             | Self::OperatorRequired
+            | Self::TopUpDenied
             | Self::NotOwner(_)
             | Self::ForeignOwner
             | Self::OwnKeysOnly
@@ -272,7 +279,7 @@ impl ManageError {
             Self::UsageNotKept | Self::AnnouncementsNotKept | Self::Registry(RegistryError::IdempotencyUnsupported) => {
                 StatusCode::NOT_IMPLEMENTED
             }
-            Self::Expired(_) | Self::Registry(_) => StatusCode::CONFLICT,
+            Self::Expired(_) | Self::OtherAmount(_) | Self::Registry(_) => StatusCode::CONFLICT,
         }
     }
 }

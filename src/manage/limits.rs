@@ -4,8 +4,7 @@ use super::KeyManagerBuilder;
 #[cfg(feature = "limits")]
 use crate::{
     limit::{Limits, Remaining},
-    manage::{Actor, KeyManager, ManageError, concurrency::WorkKind},
-    permission::Action,
+    manage::{Actor, KeyManager, ManageError},
     record::KeyId,
 };
 
@@ -71,9 +70,8 @@ impl KeyManagerBuilder {
 
 #[cfg(feature = "limits")]
 impl KeyManager {
-    /// Returns what is left of the limits of a key in this process: see
-    /// [`Limits::remaining`]. Charges nothing. Returns `None` if the manager has no limits, or if
-    /// the key has an unknown plan.
+    /// Returns what is left of the limits of a key on all nodes: see [`Limits::look`]. Charges
+    /// nothing. Returns `None` if the manager has no limits, or if the key has an unknown plan.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, manage::{Actor, ManageError}};
@@ -90,14 +88,7 @@ impl KeyManager {
     ///
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`read`).
     pub async fn remaining(&self, actor: &Actor, id: impl Into<KeyId>) -> Result<Option<Vec<Remaining>>, ManageError> {
-        let id = id.into();
-        self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {
-            let id = id.clone();
-            async move {
-                let record = manager.visible_key(&actor, &id).await?;
-                Ok(manager.0.limits.as_ref().and_then(|limits| limits.remaining(&record)))
-            }
-        })
-        .await
+        let look = |limits: Limits, record| async move { Ok(limits.look(&record).await?) };
+        self.with_limits(actor, id.into(), look).await.map(Option::flatten)
     }
 }

@@ -33,6 +33,8 @@ mod actor;
 mod builder;
 mod call_details;
 mod concurrency;
+#[cfg(feature = "limits")]
+mod credits;
 mod edit;
 mod erased;
 mod error;

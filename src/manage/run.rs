@@ -14,11 +14,14 @@ use crate::{
 };
 
 /// What a call requires of its actor.
-enum Needs {
+pub(super) enum Needs {
     /// This action on `apiKeys`.
     Permission(Action),
     /// A key that works. A replaced one does until its grace period ends.
     OwnKey,
+    /// To be an operator, or the permission to add credits.
+    #[cfg(feature = "limits")]
+    TopUp,
 }
 
 /// The maximum number of attempts of a change. An attempt fails if a concurrent change is committed
@@ -64,7 +67,14 @@ impl KeyManager {
         self.run_with(actor, Needs::OwnKey, kind, work).await
     }
 
-    async fn run_with<T, W, F>(&self, actor: &Actor, needs: Needs, kind: WorkKind, work: W) -> Result<T, ManageError>
+    /// Runs `work` as `actor`, which has what it needs: see [`run_as`](Self::run_as).
+    pub(super) async fn run_with<T, W, F>(
+        &self,
+        actor: &Actor,
+        needs: Needs,
+        kind: WorkKind,
+        work: W,
+    ) -> Result<T, ManageError>
     where
         T: Send + 'static,
         W: Fn(Self, Actor) -> F + Send + Sync + 'static,
@@ -108,6 +118,8 @@ impl KeyManager {
         let action = match needs {
             Needs::Permission(action) => action,
             Needs::OwnKey => &Action::READ,
+            #[cfg(feature = "limits")]
+            Needs::TopUp => &Action::CREATE,
         };
         let current = match actor.key_id() {
             None => actor.clone(),
@@ -125,6 +137,10 @@ impl KeyManager {
             (Needs::OwnKey, Some(own)) if current.sees(own) => Ok(current),
             (Needs::OwnKey, Some(own)) => Err(ManageError::NotFound(own.id().clone())),
             (Needs::OwnKey, None) => Err(ManageError::NoOwnKey),
+            #[cfg(feature = "limits")]
+            (Needs::TopUp, _) if current.may_top_up() => Ok(current),
+            #[cfg(feature = "limits")]
+            (Needs::TopUp, _) => Err(ManageError::TopUpDenied),
         }
     }
 

@@ -36,6 +36,8 @@ mod fields;
 mod handlers;
 mod interleavings;
 mod known_names;
+#[cfg(feature = "tracing")]
+mod lease_log;
 mod memory;
 #[cfg(feature = "utoipa")]
 mod openapi;

@@ -12,6 +12,8 @@ mod own_key;
 mod remaining;
 mod requests;
 mod search;
+#[cfg(feature = "limits")]
+mod top_ups;
 mod usage;
 #[cfg(all(feature = "webhooks", feature = "sqlite"))]
 mod webhooks;

@@ -149,3 +149,65 @@ fn the_lag_of_changes_is_exported_and_whether_they_are_followed() {
         }
     }
 }
+
+/// A store of meters is called by two nodes, and one of them ends without a word. A third node loses
+/// its store.
+#[cfg(feature = "limits")]
+#[test]
+fn leases_and_what_is_lost_of_them_and_admitted_without_the_store_are_counted() {
+    use std::sync::{Arc, Mutex};
+
+    use crate::support::{TestClock, accepted, failing_meters::FailingMeters, meters::MeterBook};
+    use tower_api_key::limit::{Limit, Limits, MeterStore, Outage, Plans, Rate, TopUpId};
+
+    let node = |limits: Vec<Limit>, meters: FailingMeters| {
+        let plans = Plans::new().plan("p", limits).default_plan("p");
+        let limits = Limits::leased(plans, meters).while_store_fails(Outage::Open).build().unwrap();
+        let of_layer = limits.clone();
+        (Api::live().layer(|layer| layer.limits(of_layer)).run(), limits)
+    };
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let expected = Arc::clone(&seen);
+    let scraped = scraped(async move {
+        let clock = TestClock::new();
+        let now = clock.clone();
+        let book = MeterBook::new(move || now.get());
+        let meters = FailingMeters::new(book.clone());
+        let both = || vec![Limit::rate("burst", Rate::per_second(100)), Limit::credits("calls")];
+        let (one, limits) = node(both(), meters.clone());
+        let record = KeyRecord::new("live", [7; 32]);
+        limits.top_up(&record, "calls", 100, &TopUpId::new("a").unwrap()).await.unwrap();
+        assert_eq!(one.call(x_api_key(LIVE)).await, accepted());
+        clock.set(clock.get() + Duration::from_secs(31));
+        assert_eq!(node(both(), meters.clone()).0.call(x_api_key(LIVE)).await, accepted());
+        let calls = book.calls() - 1;
+        let [credits, rate] = &book.meters()[..] else { panic!("{:?}", book.meters()) };
+        let lost = book.balance(credits).await.unwrap().unwrap().lost;
+        assert!(lost > 0);
+        let (credits, rate) = (book.charged(credits), book.charged(rate));
+
+        let lonely = FailingMeters::new(MeterBook::new(move || clock.get()));
+        lonely.set(true);
+        let (third, _) = node(vec![Limit::rate("lonely", Rate::per_second(100))], lonely);
+        for _ in 0..4 {
+            assert_eq!(third.call(x_api_key(LIVE)).await, accepted());
+        }
+        expected.lock().unwrap().extend([
+            format!("api_key_lease_calls_total{{outcome=\"ok\"}} {calls}"),
+            format!("api_key_leased_units_total{{limit=\"calls\"}} {credits}"),
+            format!("api_key_leased_units_total{{limit=\"burst\"}} {rate}"),
+            format!("api_key_lost_credits_total {lost}"),
+            "api_key_outage_units_total 4".to_owned(),
+        ]);
+    });
+    for line in seen.lock().unwrap().iter() {
+        assert!(scraped.lines().any(|scraped| scraped == line), "{line} is not in {scraped}");
+    }
+    let value = |name: &str| -> u64 {
+        let line = scraped.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().parse().unwrap()
+    };
+    let failed = value("api_key_lease_calls_total{outcome=\"failed\"}");
+    assert!(failed > 0);
+    assert_eq!(value("api_key_lease_seconds_count"), value("api_key_lease_calls_total{outcome=\"ok\"}") + failed);
+}

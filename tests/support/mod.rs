@@ -8,8 +8,12 @@
 pub mod bounds;
 mod clock;
 pub mod edits;
+#[cfg(feature = "limits")]
+pub mod failing_meters;
 mod fault;
 pub mod logs;
+#[cfg(feature = "limits")]
+pub mod meters;
 pub mod registry;
 mod requests;
 mod test_api;

@@ -41,6 +41,11 @@ struct Identity {
 /// The action on `apiKeys` that an operation requires, if any.
 pub(super) trait RequiredAction {
     const ACTION: Option<Action>;
+
+    /// Returns why the actor may not make the request, if so.
+    fn denial(actor: &Actor) -> Option<ManageError> {
+        Self::ACTION.filter(|action| !actor.may(action)).map(ManageError::PermissionDenied)
+    }
 }
 
 pub(super) struct CanCreate;
@@ -106,8 +111,8 @@ impl<S: Sync, A: RequiredAction> FromRequestParts<S> for RequestActor<A> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let mut identity = Identity::of(parts).map_err(|rejection| ApiError::from(rejection.into_response()))?;
-        if let Some(lacking) = A::ACTION.filter(|action| !identity.actor.may(action)) {
-            return Err(identity.error(ManageError::PermissionDenied(lacking)));
+        if let Some(denial) = A::denial(&identity.actor) {
+            return Err(identity.error(denial));
         }
         identity.actor = described(identity.actor, parts).at_versions(required_versions(&parts.headers)?);
         Ok(Self { identity, requires: PhantomData })

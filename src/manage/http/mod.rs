@@ -22,8 +22,11 @@ mod parse;
 mod replace;
 mod responses;
 mod search;
+mod served;
 mod settings;
 mod time;
+#[cfg(feature = "limits")]
+mod top_ups;
 mod usage;
 #[cfg(feature = "webhooks")]
 mod webhooks;
@@ -31,24 +34,20 @@ mod webhooks;
 use axum::{
     Extension, Router,
     extract::{DefaultBodyLimit, OriginalUri},
-    http::{HeaderValue, StatusCode, header::CACHE_CONTROL},
-    middleware::{map_request, map_response},
-    response::{IntoResponse, Response},
+    http::StatusCode,
     routing::{get, patch, post},
 };
-use tower_http::csrf::CsrfLayer;
 
 use super::{KeyManager, problem::problem};
 use crate::scheme::SchemePolicy;
 use event_handlers::{all_events, events_of_key};
-use extract::{OwnKeysOnly, without_page_headers};
+use extract::OwnKeysOnly;
 use find::find;
 use handlers::{create, edit, list, regenerate, revoke, rotate, show};
 use openapi::Nested;
 pub(super) use settings::HttpSettings;
 use usage::usage;
 
-const MAX_BODY: usize = 64 * 1024;
 /// The limit of an import: 1,000 keys of 4 KiB each.
 const MAX_IMPORT_BODY: usize = 4 * 1024 * 1024;
 
@@ -93,6 +92,7 @@ impl KeyManager {
     /// | `POST /{id}/regenerate` `{"reason"}`                     | `apiKeys: update` | 201: the new key with its plain text |
     /// | `POST /{id}/rotate` `{"grace_seconds", "expires_at"}`    | `apiKeys: update` | 201: the new key with its plain text |
     /// | `GET /{id}/usage?from&to`                                | `apiKeys: read`   | 200: requests by day and outcome     |
+    /// | `POST /{id}/top-ups` `{"limit", "amount", "id"}`        | `credits: create` | 201: the balance; 200 if repeated    |
     /// | `DELETE /{id}?reason`                                    | `apiKeys: delete` | 200: the revoked key                 |
     /// | `POST /bulk` `{"change", "filter", "dry_run", ..}`       | see below         | 200: how many keys were changed      |
     /// | `POST /import` `{"keys": [..]}`                          | `apiKeys: create` | 200: the result of each key          |
@@ -122,6 +122,10 @@ impl KeyManager {
     /// `apiKeys: read`, and `update` to disable, `delete` to revoke or remove. `POST /rotate` also
     /// requires `apiKeys: read`. A filter without a condition is rejected without `"all": true`.
     /// `POST /import` takes up to 1,000 keys in a body of up to 4 MiB.
+    ///
+    /// `/{id}/top-ups` exists if the manager has [limits](super::KeyManagerBuilder::limits). An
+    /// operator needs no permission for it: see `KeyManager::top_up`. With an `id` that has added
+    /// another amount before, it is 409.
     ///
     /// # Actors
     ///
@@ -277,24 +281,4 @@ impl KeyManager {
     ) -> Router<S> {
         self.router_at(path, policy).layer(Extension(OwnKeysOnly))
     }
-
-    /// Adds the layers that all routes share.
-    fn served<S>(&self, routes: Router<Self>) -> Router<S> {
-        routes
-            .method_not_allowed_fallback(async || {
-                problem(StatusCode::METHOD_NOT_ALLOWED, "This path does not support the method: see the Allow header.")
-            })
-            .layer(DefaultBodyLimit::max(MAX_BODY))
-            .layer(CsrfLayer::new().with_rejection_response(|_| {
-                problem(StatusCode::FORBIDDEN, "Cross-site requests of browsers are rejected.")
-            }))
-            .layer(map_request(without_page_headers))
-            .layer(map_response(no_store))
-            .with_state(self.clone())
-    }
-}
-
-async fn no_store(mut response: Response) -> impl IntoResponse {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

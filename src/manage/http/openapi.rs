@@ -75,6 +75,10 @@ fn document(policy: &SchemePolicy, prefix: &str, settings: &HttpSettings) -> Val
     if settings.webhooks.is_some() {
         document.merge(super::webhooks::WebhookOperations::openapi());
     }
+    #[cfg(feature = "limits")]
+    if settings.is_limited {
+        document.merge(super::top_ups::CreditOperations::openapi());
+    }
     require_a_key(policy, &mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     describe_names(&mut document);

@@ -3,6 +3,8 @@
 use axum::{Router, routing::get};
 
 use super::own;
+#[cfg(feature = "limits")]
+use super::top_ups;
 #[cfg(feature = "webhooks")]
 use super::webhooks;
 use crate::manage::KeyManager;
@@ -25,6 +27,8 @@ impl HttpSettings {
     pub(super) fn routes(&self) -> Router<KeyManager> {
         let own = Router::new().route("/self", get(own::show_self).delete(own::revoke_self));
         let routes = if self.serves_self { own } else { Router::new() };
+        #[cfg(feature = "limits")]
+        let routes = if self.is_limited { routes.merge(top_ups::routes()) } else { routes };
         #[cfg(feature = "webhooks")]
         if self.webhooks.is_some() {
             return routes.merge(webhooks::routes());

@@ -14,7 +14,12 @@ use super::{
     responses::ProblemBody,
 };
 #[cfg(feature = "limits")]
-use crate::{clock::whole_seconds, limit::Remaining};
+use super::top_ups::CreditBalance;
+#[cfg(feature = "limits")]
+use crate::{
+    clock::whole_seconds,
+    limit::{Balance, Remaining},
+};
 use crate::{
     manage::{KeyManager, problem::PROBLEM_JSON},
     store::{DayUsage, UtcDay},
@@ -38,7 +43,7 @@ pub(super) struct Usage {
     /// Each day, in ascending order, also those without requests.
     days: Vec<UsageOfDay>,
     total: UsageCounts,
-    /// What is left of the limits of the key. It is missing if the service has no limits, or if
+    /// What is left of the limits of the key on all nodes. It is missing if the service has no limits, or if
     /// the plan of the key is unknown.
     #[cfg(feature = "limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,14 +81,19 @@ pub(super) struct LimitLeft {
     /// Whose requests the limit counts together.
     #[schema(value_type = String, pattern = "^(key|owner|organization)$")]
     subject: &'static str,
-    /// The burst of a rate, the number of a quota, or the number of requests at the same time.
+    /// The burst of a rate, the number of a quota, or the number of requests at the same time. For
+    /// credits, those that are left.
     most: u64,
     /// How many requests pass now.
     remaining: u64,
     /// When the limit is full again, in seconds from now, rounded up. It is missing for a limit on
-    /// requests at the same time.
+    /// requests at the same time, and for credits.
     #[serde(skip_serializing_if = "Option::is_none")]
     full_after: Option<u64>,
+    /// Only credits have it. It is as of their last refill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = CreditBalance, required = false)]
+    balance: Option<CreditBalance>,
 }
 
 /// The number of days that are shown by default.
@@ -110,8 +120,10 @@ pub(super) async fn usage(
     let mut usage = Usage::new(from, to, &kept);
     #[cfg(feature = "limits")]
     {
-        let left = caller.map_err(manager.remaining(caller.actor(), id).await)?;
-        usage.limits = left.map(|left| left.into_iter().map(LimitLeft::from).collect());
+        let left = caller.map_err(manager.left_and_balances(caller.actor(), id).await)?;
+        usage.limits = left.map(|(left, balances)| {
+            left.into_iter().map(|left| LimitLeft::new(left, &balances)).collect()
+        });
     }
     Ok(Json(usage))
 }
@@ -188,10 +200,11 @@ impl From<&DayUsage> for UsageCounts {
 }
 
 #[cfg(feature = "limits")]
-impl From<Remaining> for LimitLeft {
-    fn from(left: Remaining) -> Self {
+impl LimitLeft {
+    fn new(left: Remaining, balances: &[(String, Balance)]) -> Self {
         let Remaining { limit: name, subject, most, requests: remaining, full_after } = left;
         let full_after = full_after.map(whole_seconds);
-        Self { name, subject: subject.as_str(), most, remaining, full_after }
+        let balance = balances.iter().find(|(limit, _)| *limit == name).map(|(_, balance)| (*balance).into());
+        Self { name, subject: subject.as_str(), most, remaining, full_after, balance }
     }
 }

@@ -10,7 +10,7 @@ use super::{Answer, Keys, answer, bot, request};
 use crate::support::registry::{admin, everything, user};
 
 /// Sends a request of an actor without a key.
-async fn call(keys: &Keys, actor: Actor, line: &str, body: &Value) -> Answer {
+pub(super) async fn call(keys: &Keys, actor: Actor, line: &str, body: &Value) -> Answer {
     let app = Router::new().nest("/api/keys", keys.manager.router(&SchemePolicy::default()));
     let mut request = request(line, "", "application/json", &body.to_string());
     request.headers_mut().remove("authorization");

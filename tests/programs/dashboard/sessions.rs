@@ -68,7 +68,7 @@ async fn keep_a_session(page: Page, admin: String) {
     let id = id.as_str().unwrap();
     let header = format!("X-API-Key: {admin}");
     let all = json!(["create", "read", "update", "delete"]);
-    let permissions = json!({ "links": all, "stats": all, "webhooks": all, "apiKeys": all });
+    let permissions = json!({ "links": all, "stats": all, "webhooks": all, "apiKeys": all, "credits": ["create"] });
     let body = json!({ "type": "bot", "name": "another", "permissions": permissions }).to_string();
     let post = ["--fail", "-H", &header, "-H", "Content-Type: application/json", "-d", &body];
     let other: Value =
