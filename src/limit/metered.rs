@@ -81,9 +81,13 @@ impl MeteredLimits {
     pub(super) fn new(plan: &[Limit], limiter: &Limiter, record: &KeyRecord, for_routes: bool) -> Self {
         let limits = array::from_fn(|_| None);
         let mut of = Self { limits, len: 0, has_quota: false, has_concurrency: false, has_leased: false };
-        for (place, base, number) in rules(plan, record).filter(|(place, ..)| plan[*place].is_for_routes == for_routes) {
+        for (place, base, number) in rules(plan, record).filter(|(place, ..)| plan[*place].is_for_routes == for_routes)
+        {
             let limit = &plan[place];
-            let leasing = limiter.refiller.as_ref().and_then(|refiller| Some((refiller, limit.meter_rule(base, number)?)));
+            let leasing = limiter.refillers.as_ref().and_then(|refillers| {
+                let meter_rule = limit.meter_rule(base, number)?;
+                Some((refillers.of(meter_rule), meter_rule))
+            });
             let rule = if leasing.is_some() { base.leased() } else { base };
             let lease = || {
                 let (refiller, meter_rule) = leasing?;
@@ -138,7 +142,9 @@ impl MeteredLimit {
     /// Asks for more units in the background if few are left.
     #[inline]
     pub(super) fn refill_if_low(&self) {
-        if self.counted.count.is_low() && let Some(leased) = self.counted.leased() {
+        if self.counted.count.is_low()
+            && let Some(leased) = self.counted.leased()
+        {
             leased.refill(&self.counted);
         }
     }
@@ -184,10 +190,7 @@ impl MeteredLimit {
 
 /// Returns the limits of a plan that a record has, by their places, with their rules,
 /// and the number that the record has in place of the limit's own.
-pub(super) fn rules<'p>(
-    plan: &'p [Limit],
-    record: &'p KeyRecord,
-) -> impl Iterator<Item = (usize, Rule, Option<u64>)> {
+pub(super) fn rules<'p>(plan: &'p [Limit], record: &'p KeyRecord) -> impl Iterator<Item = (usize, Rule, Option<u64>)> {
     plan.iter().enumerate().filter_map(|(place, limit)| {
         let number = record.limiting().and_then(|limiting| limiting.numbers.get(&limit.name)).copied();
         let rule = match number {

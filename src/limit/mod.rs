@@ -26,6 +26,7 @@ mod ledger;
 mod limiter;
 mod limits;
 mod meter;
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only a store in Rust keeps this state"))]
 mod meter_state;
 mod meter_store;
 mod metered;
@@ -35,6 +36,7 @@ mod permit;
 mod plans;
 mod principal;
 mod refiller;
+mod refillers;
 mod refused;
 mod registry;
 mod remaining;
@@ -44,6 +46,8 @@ mod slice;
 mod states;
 mod taken;
 mod unpaid;
+#[cfg(feature = "valkey")]
+mod valkey;
 
 mod atomics {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -53,11 +57,12 @@ pub use calendar::Period;
 pub use failures::FailureLimit;
 pub(crate) use failures::Failures;
 pub use fields::{FieldsForm, RateLimitFields};
-pub(crate) use limiter::{Admitted, RouteCharge};
 pub use leasing::LeasedLimitsBuilder;
 pub use ledger::MeterError;
+pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};
 pub use meter::{Ask, Balance, Grant, LeaseId, MeterId, MeterRule, Refill, Return, TopUp, TopUpId};
+#[cfg(feature = "sqlite")]
 pub(crate) use meter_state::MeterState;
 pub use meter_store::MeterStore;
 pub(crate) use metered::Metered;
@@ -69,3 +74,5 @@ pub use remaining::Remaining;
 pub use reservation::Reservation;
 pub(crate) use taken::Taken;
 pub(crate) use unpaid::Unpaid;
+#[cfg(feature = "valkey")]
+pub use valkey::{ValkeyError, ValkeyRates};

@@ -95,6 +95,11 @@ impl Refiller {
         &*self.store
     }
 
+    /// Returns whether the store keeps quotas and credits.
+    pub(super) fn keeps_allowances(&self) -> bool {
+        self.store.keeps_allowances()
+    }
+
     pub(super) fn now(&self) -> u64 {
         self.clock.now(false).monotonic
     }
@@ -216,7 +221,8 @@ impl Refiller {
             Ok(grants) => {
                 let call = now.saturating_sub(sent);
                 let before = self.round_trip.load(Ordering::Relaxed);
-                self.round_trip.store(if before == 0 { call } else { before - before / 8 + call / 8 }, Ordering::Relaxed);
+                self.round_trip
+                    .store(if before == 0 { call } else { before - before / 8 + call / 8 }, Ordering::Relaxed);
                 // The outage is over before a request looks again.
                 self.fails_since.store(0, Ordering::Relaxed);
                 for (counted, grant) in counted.iter().zip(&grants) {
