@@ -11,16 +11,16 @@ use super::{
     failures::Caller,
     observation::Observation,
 };
-#[cfg(feature = "limits")]
-use crate::{
-    limit::{Admitted, Unpaid},
-    rejection::Wait,
-};
 use crate::{
     clock::Stopwatch,
     observe::Decision,
     principal::Principal,
     rejection::{Rejection, Verdict},
+};
+#[cfg(feature = "limits")]
+use crate::{
+    limit::{Admitted, Unpaid},
+    rejection::Wait,
 };
 
 /// The result of the steps that do not wait.

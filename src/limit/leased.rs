@@ -119,7 +119,9 @@ impl Leased {
         let (count, now) = (&counted.count, now.monotonic);
         let mut held = self.held();
         let mut units = slice::units(count.state(), now);
-        if units < cost && let Some(next) = held.next.take() {
+        if units < cost
+            && let Some(next) = held.next.take()
+        {
             units = slice::units(next, now);
             count.set(|_| next);
         }
@@ -281,7 +283,8 @@ impl Leased {
         held.refused = (grant.units < ask.waiting).then(|| {
             let amount = if grant.units == 0 { ask.least.max(1) } else { 1 };
             let wait = grant.wait.map(nanos);
-            let longest = if self.slice.kind == SliceKind::Rate { u64::MAX } else { nanos(self.refiller.settings.lease) };
+            let longest =
+                if self.slice.kind == SliceKind::Rate { u64::MAX } else { nanos(self.refiller.settings.lease) };
             Refused {
                 amount,
                 until: flight.sent.saturating_add(wait.unwrap_or(longest).min(longest)),
@@ -398,7 +401,9 @@ impl Leased {
     /// Returns when the limit is full again, in nanoseconds from now.
     pub(super) fn full_after(&self, remaining: u64, now: Now) -> Option<u64> {
         match self.rule {
-            MeterRule::Rate { increment, .. } => Some(self.slice.most.saturating_sub(remaining).saturating_mul(increment)),
+            MeterRule::Rate { increment, .. } => {
+                Some(self.slice.most.saturating_sub(remaining).saturating_mul(increment))
+            }
             MeterRule::Quota { .. } => self.base.full_after(0, now),
             MeterRule::Credits(_) => None,
         }

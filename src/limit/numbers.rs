@@ -58,13 +58,11 @@ impl LimitKind {
                 let gcra = Gcra::new(rate.count, nanos, rate.burst.unwrap_or(rate.count));
                 gcra.map(Rule::Rate).ok_or("a burst takes at most 73 years to fill up")
             }
-            Self::Quota(Quota { count, period }) => {
-                match (is_valid(period), count <= MOST) {
-                    (false, _) => Err(WRONG_DAY),
-                    (_, false) => Err("a quota is at most 17,592,186,044,415"),
-                    _ => Ok(Rule::Quota { most: count, period }),
-                }
-            }
+            Self::Quota(Quota { count, period }) => match (is_valid(period), count <= MOST) {
+                (false, _) => Err(WRONG_DAY),
+                (_, false) => Err("a quota is at most 17,592,186,044,415"),
+                _ => Ok(Rule::Quota { most: count, period }),
+            },
             Self::Concurrency(most) => Ok(Rule::Concurrency { most: most.into() }),
             Self::Credits(refill) => match refill {
                 Some(refill) if !is_valid(refill.period) => Err(WRONG_DAY),
@@ -100,7 +98,8 @@ impl LimitKind {
             }
             (_, Rule::Quota { most, period }) => Some(MeterRule::Quota { most, period }),
             (Self::Credits(refill), _) => {
-                let with = |refill: Refill| Refill { amount: number.map_or(refill.amount, |own| own.min(MOST)), ..refill };
+                let with =
+                    |refill: Refill| Refill { amount: number.map_or(refill.amount, |own| own.min(MOST)), ..refill };
                 Some(MeterRule::Credits(refill.map(with)))
             }
             _ => None,

@@ -1,7 +1,8 @@
 //! What a handler may do with the limits of its caller.
 
 use super::{
-    limiter::RouteCharge, registry::with_metered, remaining::Remaining, reservation::Reservation, taken::Taken, unpaid::Unpaid,
+    limiter::RouteCharge, registry::with_metered, remaining::Remaining, reservation::Reservation, taken::Taken,
+    unpaid::Unpaid,
 };
 use crate::{principal::Principal, rejection::Rejection};
 

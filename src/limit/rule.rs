@@ -12,8 +12,13 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     Rate(Gcra),
-    Quota { most: u64, period: Period },
-    Concurrency { most: u64 },
+    Quota {
+        most: u64,
+        period: Period,
+    },
+    Concurrency {
+        most: u64,
+    },
     /// Units from a store of meters.
     Leased(Slice),
 }

@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    counts::Counted,
-    metered::MeteredLimit,
-    permit::Permit,
-    registry,
-    rule::Rule,
-};
+use super::{counts::Counted, metered::MeteredLimit, permit::Permit, registry, rule::Rule};
 use crate::record::Generation;
 
 /// What a request was charged beside the charge of the layer.
