@@ -53,9 +53,7 @@ local now_s, now_n = tonumber(time[1]), time[2] * 1000
 local since = redis.call('GET', KEYS[1])
 if not since then
   since = string.format('%.0f %.0f', now_s, now_n)
-  redis.call('SET', KEYS[1], since, 'EX', 7776000)
-else
-  redis.call('EXPIRE', KEYS[1], 7776000)
+  redis.call('SET', KEYS[1], since)
 end
 local function read(state)
   local s, n = string.match(state, '^(%d+) (%d+)$')
@@ -104,4 +102,6 @@ for rate = 2, #KEYS do
   answer[#answer + 1] = full_s
   answer[#answer + 1] = full_n
 end
+-- After the first SET, with which a server without free memory refuses the script. 90 days.
+redis.call('EXPIRE', KEYS[1], 7776000)
 return answer
