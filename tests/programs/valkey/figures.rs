@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use tower_api_key::limit::MeterStore;
+
 use super::{open, rate};
 use crate::valkey_server::Valkey;
 
