@@ -13,6 +13,7 @@ pub(super) type Call<'s, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> +
 
 /// A [`MeterStore`] of any type.
 pub(super) trait ErasedMeters: Send + Sync {
+    fn keeps_allowances(&self) -> bool;
     fn take<'s>(&'s self, asks: &'s [Ask]) -> Call<'s, Vec<Grant>>;
     fn give_back<'s>(&'s self, returns: &'s [Return]) -> Call<'s, ()>;
     fn balance<'s>(&'s self, meter: &'s MeterId) -> Call<'s, Option<Balance>>;
@@ -20,6 +21,10 @@ pub(super) trait ErasedMeters: Send + Sync {
 }
 
 impl<S: MeterStore> ErasedMeters for S {
+    fn keeps_allowances(&self) -> bool {
+        MeterStore::keeps_allowances(self)
+    }
+
     fn take<'s>(&'s self, asks: &'s [Ask]) -> Call<'s, Vec<Grant>> {
         Box::pin(async move { MeterStore::take(self, asks).await.map_err(Into::into) })
     }

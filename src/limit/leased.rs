@@ -320,7 +320,7 @@ impl Leased {
             SliceKind::Rate if slice::units(count.state(), now) > 0 => held.next = Some(fresh),
             SliceKind::Rate => count.set(|_| fresh),
             SliceKind::Quota => {
-                if !slice::is_same_period(count.state(), fresh) {
+                if slice::is_over(count.state(), now) || !slice::is_same_period(count.state(), fresh) {
                     held.period_since = now;
                     count.set(|_| fresh);
                 } else {

@@ -12,6 +12,7 @@ use super::{
     outage::{LeaseSettings, Outage},
     plans::Plans,
     refiller::Refiller,
+    refillers::Refillers,
     rule::Rule,
 };
 use crate::{clock::nanos, error::ConfigError, store::BoxError};
@@ -21,6 +22,7 @@ use crate::{clock::nanos, error::ConfigError, store::BoxError};
 pub struct LeasedLimitsBuilder {
     plans: Plans,
     store: Arc<dyn ErasedMeters>,
+    store_of_rates: Option<Arc<dyn ErasedMeters>>,
     settings: LeaseSettings,
     clock: LimitClock,
 }
@@ -58,7 +60,13 @@ impl Limits {
             outage: Outage::default(),
             payment_required: false,
         };
-        LeasedLimitsBuilder { plans, store: Arc::new(store), settings, clock: LimitClock::system() }
+        LeasedLimitsBuilder {
+            plans,
+            store: Arc::new(store),
+            store_of_rates: None,
+            settings,
+            clock: LimitClock::system(),
+        }
     }
 
     /// Returns how many requests of cost 1 a rate admits at most in any time of this length:
@@ -69,7 +77,7 @@ impl Limits {
     /// While the store fails, the shares of the nodes add at most `rate × time`, as long as there
     /// are no more nodes than [`nodes`](LeasedLimitsBuilder::nodes) says.
     pub fn bound(&self, limit: &str, window: Duration) -> Option<u64> {
-        let lease = self.limiter().refiller.as_ref().map_or(Duration::ZERO, |refiller| refiller.settings.lease);
+        let lease = self.limiter().refillers.as_ref().map_or(Duration::ZERO, |refillers| refillers.settings().lease);
         let rates = self.limiter().all().filter(|(_, known)| *known.name == *limit);
         let rates = rates.filter_map(|(_, known)| match known.rule() {
             Ok(Rule::Rate(rate)) => Some(rate.bound(nanos(window.saturating_add(lease)))),
@@ -86,14 +94,30 @@ impl Limits {
     ///
     /// The store failed. What is leased stays so until its deadline, 30 seconds after the lease.
     pub async fn flush(&self) -> Result<(), BoxError> {
-        match &self.limiter().refiller {
-            Some(refiller) => refiller.flush().await,
-            None => Ok(()),
+        for refiller in self.limiter().refillers.iter().flat_map(Refillers::all) {
+            refiller.flush().await?;
         }
+        Ok(())
     }
 }
 
 impl LeasedLimitsBuilder {
+    /// Keeps rates in another store of meters than quotas and credits: for example rates in Valkey,
+    /// which is fast, and the others in PostgreSQL, which loses nothing.
+    ///
+    /// ```no_run
+    /// use tower_api_key::limit::{Limits, MeterStore, Plans};
+    ///
+    /// # fn limits(plans: Plans, postgres: impl MeterStore, valkey: impl MeterStore) -> Result<(), tower_api_key::ConfigError> {
+    /// let limits = Limits::leased(plans, postgres).rates_in(valkey).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rates_in(mut self, store: impl MeterStore) -> Self {
+        self.store_of_rates = Some(Arc::new(store));
+        self
+    }
+
     /// Sets for how long the units of a rate count after a node has asked for them, from 100 ms to
     /// 10 s; the default is 1 s. A shorter lease lowers the [bound](Limits::bound), and the store is
     /// asked more often. [`Limits::leased`] has an example.
@@ -144,7 +168,8 @@ impl LeasedLimitsBuilder {
     /// # Errors
     ///
     /// Returns the errors of [`LimitsBuilder::build`](super::LimitsBuilder::build), and
-    /// [`ConfigError::Limit`] for a lease that is shorter than 100 ms or longer than 10 s.
+    /// [`ConfigError::Limit`] for a lease that is shorter than 100 ms or longer than 10 s, and for a
+    /// quota or credits if the store [keeps rates alone](MeterStore::keeps_allowances).
     pub fn build(self) -> Result<Limits, ConfigError> {
         let wrong = |why: &str| ConfigError::Limit("a lease".to_owned(), why.to_owned());
         if !LEASES.contains(&self.settings.lease) {
@@ -152,8 +177,10 @@ impl LeasedLimitsBuilder {
         }
         let mut node = [0; 8];
         SysRng.try_fill_bytes(&mut node).map_err(|_| wrong("the system has no random numbers"))?;
-        let refiller = Refiller::new(self.store, self.settings, self.clock.clone(), node);
-        build(self.plans, self.clock, Some(Arc::new(refiller)))
+        let refiller = |store| Arc::new(Refiller::new(store, self.settings, self.clock.clone(), node));
+        let of_allowances = refiller(self.store);
+        let of_rates = self.store_of_rates.map_or_else(|| Arc::clone(&of_allowances), refiller);
+        build(self.plans, self.clock, Some(Refillers::new(of_rates, of_allowances)))
     }
 }
 

@@ -56,19 +56,21 @@ impl Limits {
     /// [`MeterError::Store`].
     pub async fn look(&self, record: &KeyRecord) -> Result<Option<Vec<Remaining>>, MeterError> {
         let limiter = self.limiter();
-        if let (Some(refiller), Ok(Some(plan))) = (&limiter.refiller, limiter.plan(record)) {
+        if let (Some(refillers), Ok(Some(plan))) = (&limiter.refillers, limiter.plan(record)) {
             let metered = Metered::new(limiter, plan, record);
-            let leased: Vec<_> = metered.all().filter(|(_, limit)| limit.counted.leased().is_some()).collect();
-            let asks = leased.iter().filter_map(|(_, limit)| limit.counted.leased());
-            let asks: Vec<_> = asks.map(|leased| Ask::new(leased.meter.clone(), leased.rule)).collect();
-            let grants = called(refiller.store().take(&asks)).await?;
-            let now = refiller.now();
-            for ((_, limit), grant) in leased.iter().zip(&grants) {
-                if let Some(leased) = limit.counted.leased() {
+            for refiller in refillers.all() {
+                let leased = metered.all().filter_map(|(_, limit)| limit.counted.leased());
+                let leased: Vec<_> = leased.filter(|leased| Arc::ptr_eq(&leased.refiller, refiller)).collect();
+                let asks: Vec<_> = leased.iter().map(|leased| Ask::new(leased.meter.clone(), leased.rule)).collect();
+                if asks.is_empty() {
+                    continue;
+                }
+                let grants = called(refiller.store().take(&asks)).await?;
+                let now = refiller.now();
+                for (leased, grant) in leased.iter().zip(&grants) {
                     leased.looked(grant.left, now);
                 }
             }
-            return Ok(self.remaining(record));
         }
         Ok(self.remaining(record))
     }
@@ -133,12 +135,12 @@ impl Limits {
 
     fn credits(&self, record: &KeyRecord, limit: &str) -> Result<(&Arc<Refiller>, MeterId), MeterError> {
         let limiter = self.limiter();
-        let (Some(refiller), Ok(Some(plan))) = (&limiter.refiller, limiter.plan(record)) else {
+        let (Some(refillers), Ok(Some(plan))) = (&limiter.refillers, limiter.plan(record)) else {
             return Err(MeterError::NoCredits);
         };
         let found = plan.iter().find(|known| known.is_credits() && *known.name == *limit && has(record, limit));
         let meter = found.and_then(|known| known.meter_id(record));
-        meter.map(|meter| (refiller, meter)).ok_or(MeterError::NoCredits)
+        meter.map(|meter| (refillers.of_allowances(), meter)).ok_or(MeterError::NoCredits)
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     metered::{MOST_LIMITS, Metered, MeteredLimit, MeteredLimits},
     permit::Permit,
     plans::Limit,
-    refiller::Refiller,
+    refillers::Refillers,
     refused::refused,
     rule::{Kind, Now},
     taken::Taken,
@@ -30,8 +30,8 @@ pub(crate) struct Limiter {
     default: Option<Arc<[Limit]>>,
     pub(super) counts: Counts,
     clock: LimitClock,
-    /// The store of meters, for limits of many nodes.
-    pub(super) refiller: Option<Arc<Refiller>>,
+    /// The stores of meters, for limits of many nodes.
+    pub(super) refillers: Option<Refillers>,
 }
 
 /// What a request was charged that the layer has admitted: 1 in each limit of its key.
@@ -61,9 +61,9 @@ impl Limiter {
         default: Option<Arc<[Limit]>>,
         counts: Counts,
         clock: LimitClock,
-        refiller: Option<Arc<Refiller>>,
+        refillers: Option<Refillers>,
     ) -> Self {
-        Self { id: Generation::unique(), plans, default, counts, clock, refiller }
+        Self { id: Generation::unique(), plans, default, counts, clock, refillers }
     }
 
     pub(crate) fn id(&self) -> Generation {

@@ -8,7 +8,7 @@ use super::{
     limiter::Limiter,
     metered::MOST_LIMITS,
     plans::{Limit, Plans, Subject},
-    refiller::Refiller,
+    refillers::Refillers,
     registry,
     remaining::Remaining,
     rule::Kind,
@@ -110,14 +110,14 @@ impl LimitsBuilder {
 }
 
 /// Checks plans, and builds limits with them.
-pub(super) fn build(all: Plans, clock: LimitClock, refiller: Option<Arc<Refiller>>) -> Result<Limits, ConfigError> {
+pub(super) fn build(all: Plans, clock: LimitClock, refillers: Option<Refillers>) -> Result<Limits, ConfigError> {
     let mut plans = HashMap::new();
     for (name, mut limits) in all.plans {
         let wrong = |why: &str| ConfigError::Plan(name.to_string(), why.to_owned());
         if !is_limit_name(&name) {
             return Err(wrong("a name has 1 to 64 visible characters of ASCII"));
         }
-        check(&name, &limits, refiller.is_some())?;
+        check(&name, &limits, refillers.as_ref())?;
         for is_for_routes in [false, true] {
             if limits.iter().filter(|limit| limit.is_for_routes == is_for_routes).count() > MOST_LIMITS {
                 return Err(wrong("a plan has at most 4 limits of all requests, and 4 limits for routes"));
@@ -140,18 +140,24 @@ pub(super) fn build(all: Plans, clock: LimitClock, refiller: Option<Arc<Refiller
         }
         None => None,
     };
-    let limiter = Arc::new(Limiter::new(plans, default, Counts::new(), clock, refiller));
+    let limiter = Arc::new(Limiter::new(plans, default, Counts::new(), clock, refillers));
     registry::add(&limiter);
     Ok(Limits(limiter))
 }
 
 /// Checks the limits of one plan.
-fn check(plan: &str, limits: &[Limit], is_leased: bool) -> Result<(), ConfigError> {
+fn check(plan: &str, limits: &[Limit], refillers: Option<&Refillers>) -> Result<(), ConfigError> {
     for (place, limit) in limits.iter().enumerate() {
         let wrong = |why: &str| ConfigError::Limit(limit.in_plan(plan), why.to_owned());
         let rule = limit.rule().map_err(wrong)?;
-        if rule.kind() == Kind::Credits && !is_leased {
+        if rule.kind() == Kind::Credits && refillers.is_none() {
             return Err(wrong("credits need a store of meters: build the limits with `Limits::leased`"));
+        }
+        if rule.kind().is_allowance() && refillers.is_some_and(|all| !all.of_allowances().keeps_allowances()) {
+            return Err(wrong(
+                "the store of meters keeps rates alone: give `Limits::leased` a store such as `PostgresStore`, and this \
+                one to `rates_in`",
+            ));
         }
         if !is_limit_name(&limit.name) || limit.name.contains(['"', '\\']) {
             return Err(wrong("a name has 1 to 64 visible characters of ASCII, without \" and \\"));

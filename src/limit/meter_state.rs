@@ -44,16 +44,7 @@ impl MeterState {
         if units > 0 {
             self.full_at = rate.charge_all(self.full_at, now, units);
         }
-        let mut grant = Grant::new(units, rate.remaining(self.full_at, now));
-        if units < ask.waiting {
-            let next = if units == 0 { ask.least.max(1) } else { 1 };
-            grant.wait = match rate.admit(self.full_at, now, next, next) {
-                Ok(_) => Some(Duration::ZERO),
-                Err(Full::For(wait)) => Some(Duration::from_nanos(wait)),
-                Err(_) => None,
-            };
-        }
-        grant
+        granted_of_rate(ask, rate, self.full_at, now, units)
     }
 
     fn take_quota(&mut self, ask: &Ask, most: u64, period: Period, now: u64) -> Grant {
@@ -150,6 +141,21 @@ impl MeterState {
         self.credits.leased -= granted;
         self.credits.lost += granted;
     }
+}
+
+/// Returns the answer to an ask that has got so many units of a rate, whose burst is now full at
+/// `full_at`.
+pub(super) fn granted_of_rate(ask: &Ask, rate: Gcra, full_at: u64, now: u64, units: u64) -> Grant {
+    let mut grant = Grant::new(units, rate.remaining(full_at, now));
+    if units < ask.waiting {
+        let next = if units == 0 { ask.least.max(1) } else { 1 };
+        grant.wait = match rate.admit(full_at, now, next, next) {
+            Ok(_) => Some(Duration::ZERO),
+            Err(Full::For(wait)) => Some(Duration::from_nanos(wait)),
+            Err(_) => None,
+        };
+    }
+    grant
 }
 
 /// Returns how many units an ask gets. `fewest` is the smallest rest beside the waiting units.

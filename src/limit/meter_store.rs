@@ -16,6 +16,12 @@ pub trait MeterStore: Send + Sync + 'static {
     /// The error of a store that failed.
     type Error: Into<BoxError>;
 
+    /// Returns whether the store keeps quotas and credits, as most do. One that keeps rates alone
+    /// returns `false`: then limits with such plans are not built.
+    fn keeps_allowances(&self) -> bool {
+        true
+    }
+
     /// Grants units of several meters, and answers in the order of `asks`. No two of them have the
     /// same meter.
     ///

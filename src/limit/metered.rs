@@ -84,11 +84,14 @@ impl MeteredLimits {
         for (place, base, number) in rules(plan, record).filter(|(place, ..)| plan[*place].is_for_routes == for_routes)
         {
             let limit = &plan[place];
-            let refiller = limiter.refiller.as_ref();
-            let meter_rule = refiller.and_then(|_| limit.meter_rule(base, number));
-            let rule = if meter_rule.is_some() { base.leased() } else { base };
+            let leasing = limiter.refillers.as_ref().and_then(|refillers| {
+                let meter_rule = limit.meter_rule(base, number)?;
+                Some((refillers.of(meter_rule), meter_rule))
+            });
+            let rule = if leasing.is_some() { base.leased() } else { base };
+            let meter_rule = leasing.map(|(_, meter_rule)| meter_rule);
             let lease = || {
-                let (refiller, meter_rule) = (refiller?, meter_rule?);
+                let (refiller, meter_rule) = leasing?;
                 let Rule::Leased(slice) = rule else { return None };
                 let meter = meter_id(&limit.name, base, limit.subject, record);
                 Some(Box::new(Leased::new(meter, meter_rule, base, slice, Arc::clone(refiller))))

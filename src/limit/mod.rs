@@ -53,6 +53,7 @@ mod permit;
 mod plans;
 mod principal;
 mod refiller;
+mod refillers;
 mod refused;
 mod registry;
 mod remaining;
@@ -62,6 +63,8 @@ mod slice;
 mod states;
 mod taken;
 mod unpaid;
+#[cfg(feature = "valkey")]
+mod valkey;
 
 mod atomics {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -88,3 +91,5 @@ pub use remaining::Remaining;
 pub use reservation::Reservation;
 pub(crate) use taken::Taken;
 pub(crate) use unpaid::Unpaid;
+#[cfg(feature = "valkey")]
+pub use valkey::{ValkeyError, ValkeyRates};

@@ -51,7 +51,7 @@ impl Limits {
 
     /// Returns the names of all limits, each with the problem that it leads to.
     pub(crate) fn problems(&self) -> impl Iterator<Item = (Problem, &str)> {
-        let pays = self.limiter().refiller.as_ref().is_some_and(|refiller| refiller.settings.payment_required);
+        let pays = self.limiter().refillers.as_ref().is_some_and(|refillers| refillers.settings().payment_required);
         self.limiter().all().filter_map(move |(_, limit)| {
             let problem = match limit.rule().ok()?.kind() {
                 Kind::Rate => Problem::RateLimited,

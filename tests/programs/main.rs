@@ -19,4 +19,9 @@ mod http2_streams;
 mod multi_process;
 #[cfg(feature = "limits")]
 mod streams;
+#[cfg(all(unix, feature = "valkey"))]
+mod valkey;
+#[cfg(all(unix, feature = "valkey"))]
+#[path = "../support/valkey.rs"]
+mod valkey_server;
 mod websocket;
