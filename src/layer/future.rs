@@ -180,7 +180,7 @@ where
     }
 
     /// Continues with an admission.
-    pub(super) fn admitted(mut self, admission: Admission) -> State<S, B> {
+    fn admitted(mut self, admission: Admission) -> State<S, B> {
         let verdict = match admission {
             Admission::Pass(actions) => {
                 self.report.accepted(actions);

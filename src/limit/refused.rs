@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     gcra::Full,
+    leased::Leased,
     metered::MeteredLimit,
     plans::Limit,
     rule::{Kind, Now},
@@ -34,7 +35,7 @@ pub(super) fn rejection<'m>(full: impl Iterator<Item = (&'m MeteredLimit, Full)>
                 Kind::Rate => Reason::RateLimited,
                 Kind::Quota => Reason::QuotaExceeded,
                 Kind::Concurrency => Reason::ConcurrencyLimited,
-                Kind::Credits => limit.counted.leased().map_or(Reason::CreditsExhausted, |leased| leased.exhausted()),
+                Kind::Credits => limit.counted.leased().map_or(Reason::CreditsExhausted, Leased::exhausted),
             });
         }
     }

@@ -167,11 +167,9 @@ impl Rule {
 
     pub(super) fn kind(self) -> Kind {
         match self {
-            Self::Rate(_) => Kind::Rate,
-            Self::Quota { .. } => Kind::Quota,
+            Self::Rate(_) | Self::Leased(Slice { kind: SliceKind::Rate, .. }) => Kind::Rate,
+            Self::Quota { .. } | Self::Leased(Slice { kind: SliceKind::Quota, .. }) => Kind::Quota,
             Self::Concurrency { .. } => Kind::Concurrency,
-            Self::Leased(Slice { kind: SliceKind::Rate, .. }) => Kind::Rate,
-            Self::Leased(Slice { kind: SliceKind::Quota, .. }) => Kind::Quota,
             Self::Leased(Slice { kind: SliceKind::Credits, .. }) => Kind::Credits,
         }
     }

@@ -31,7 +31,7 @@ const TICK: u32 = 24;
 pub(super) const MOST_UNITS: u64 = u32::MAX as u64;
 
 /// Half a day, in ticks: two ends of one period are closer to each other.
-const SAME_PERIOD: u32 = (43_200_000_000_000_u64 >> TICK) as u32;
+const SAME_PERIOD: u32 = tick(43_200_000_000_000);
 
 /// The end of credits, counted from now: longer than any lease.
 const LONG: u64 = 1 << 54;
@@ -108,6 +108,6 @@ fn ticks(state: u64) -> u32 {
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "ends are compared modulo 2^32")]
-fn tick(time: u64) -> u32 {
+const fn tick(time: u64) -> u32 {
     (time >> TICK) as u32
 }
