@@ -6,7 +6,7 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use crate::{
     clock::nanos,
-    limit::{Ask, Balance, MeterRule, Period},
+    limit::{Balance, MeterRule},
     store::row,
 };
 
@@ -34,7 +34,8 @@ pub(super) fn kind_of(rule: MeterRule) -> i16 {
 
 /// Returns whether a store only reads what is left: without a lease, a quota and credits grant
 /// nothing.
-pub(super) fn is_look(ask: &Ask) -> bool {
+#[cfg(feature = "sqlite")]
+pub(super) fn is_look(ask: &crate::limit::Ask) -> bool {
     match ask.rule {
         MeterRule::Rate { .. } => ask.waiting == 0 && ask.more == 0,
         _ => ask.lease.is_none() && ask.replaces.is_none(),
@@ -43,13 +44,13 @@ pub(super) fn is_look(ask: &Ask) -> bool {
 
 /// Returns the ask with numbers that a column can hold.
 #[cfg(feature = "sqlite")]
-pub(super) fn bounded(ask: &Ask) -> Ask {
+pub(super) fn bounded(ask: &crate::limit::Ask) -> crate::limit::Ask {
     let rule = match ask.rule {
         MeterRule::Quota { most, period } => MeterRule::Quota { most: most.min(MOST), period },
         rule => rule,
     };
     let [least, waiting, more] = [ask.least, ask.waiting, ask.more].map(|units| units.min(MOST));
-    Ask { rule, least, waiting, more, ..ask.clone() }
+    crate::limit::Ask { rule, least, waiting, more, ..ask.clone() }
 }
 
 /// Returns a number of units for a column.
@@ -63,6 +64,7 @@ pub(super) fn duration(time: Duration) -> i64 {
 }
 
 /// Returns a time that a database has computed, in nanoseconds.
+#[cfg(feature = "postgres-no-tls")]
 pub(super) fn nanoseconds(time: i64) -> Duration {
     Duration::from_nanos(row::count(time))
 }
@@ -86,10 +88,10 @@ where
 
 /// Returns the length of a period for the function of PostgreSQL, and the day on which it begins.
 #[cfg(feature = "postgres-no-tls")]
-pub(super) fn span(period: Period) -> (i16, i16) {
+pub(super) fn span(period: crate::limit::Period) -> (i16, i16) {
     match period {
-        Period::Day => (1, 0),
-        Period::Week(first) => (2, first.into()),
-        Period::Month(first) => (3, first.into()),
+        crate::limit::Period::Day => (1, 0),
+        crate::limit::Period::Week(first) => (2, first.into()),
+        crate::limit::Period::Month(first) => (3, first.into()),
     }
 }

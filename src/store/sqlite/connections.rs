@@ -57,7 +57,7 @@ pub(super) struct Connections {
     pub(super) files: Arc<Files>,
     pub(super) reserve: Reserve,
     pub(super) tables: Tables,
-    /// The meter after which the search for rates that are full goes on.
+    /// The meter after which the next search for rates that are full begins.
     #[cfg(feature = "limits")]
     pub(super) swept_meters: std::sync::Mutex<String>,
 }

@@ -109,7 +109,7 @@ async fn both_databases_give_equal_answers() {
     let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(path)).await.unwrap();
     let mut numbers = Numbers(7);
     let mut granted = 0_u64;
-    for step in 0..2500 {
+    for step in 0..1000 {
         match numbers.below(20) {
             0..=11 => {
                 let mut asks: Vec<Ask> = Vec::new();
@@ -169,7 +169,7 @@ async fn both_databases_give_equal_answers() {
             }
         }
     }
-    assert!(granted > 500, "{granted} asks got units");
+    assert!(granted > 200, "{granted} asks got units");
     let [meters, leases] = [
         "select meter || ' ' || kind || ' ' || period || ' ' || used from api_key_meters order by meter",
         "select meter || ' ' || kind || ' ' || period || ' ' || granted || ' ' || state from api_key_leases
