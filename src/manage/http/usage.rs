@@ -8,13 +8,13 @@ use axum::{
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+#[cfg(feature = "limits")]
+use super::top_ups::CreditBalance;
 use super::{
     extract::{ApiError, CanRead, RequestActor},
     handlers::{IdInPath, key_id},
     responses::ProblemBody,
 };
-#[cfg(feature = "limits")]
-use super::top_ups::CreditBalance;
 #[cfg(feature = "limits")]
 use crate::{
     clock::whole_seconds,
@@ -121,9 +121,8 @@ pub(super) async fn usage(
     #[cfg(feature = "limits")]
     {
         let left = caller.map_err(manager.left_and_balances(caller.actor(), id).await)?;
-        usage.limits = left.map(|(left, balances)| {
-            left.into_iter().map(|left| LimitLeft::new(left, &balances)).collect()
-        });
+        usage.limits =
+            left.map(|(left, balances)| left.into_iter().map(|left| LimitLeft::new(left, &balances)).collect());
     }
     Ok(Json(usage))
 }

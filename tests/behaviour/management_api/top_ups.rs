@@ -162,8 +162,7 @@ async fn a_wrong_top_up_is_rejected_without_its_values_and_adds_nothing() {
         let said = answer.json["detail"].as_str().unwrap();
         assert!(answer.status == status && said.starts_with(detail) && !said.contains("secret"), "{body}: {said}");
     }
-    for (id, status, detail) in [(free.record().id().as_str(), 422, none), ("secret", 404, "There is no such key.")]
-    {
+    for (id, status, detail) in [(free.record().id().as_str(), 422, none), ("secret", 404, "There is no such key.")] {
         let answer = call(&keys, admin(), &format!("POST /api/keys/{id}/top-ups"), &ten("a")).await;
         assert_eq!((answer.status, answer.json["detail"].as_str()), (status, Some(detail)));
     }
