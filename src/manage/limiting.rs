@@ -121,8 +121,8 @@ impl UpdateKey {
 // === impl Actor ===
 
 impl Actor {
-    /// Returns whether the actor may set the plan, the limits and the meter of a key, and add credits. A signed-in
-    /// user may be a customer, who must not choose a plan.
+    /// Returns whether the actor may set the plan, the limits and the meter of a key, and add
+    /// credits. A signed-in user may be a customer, who must not choose a plan.
     pub(super) fn is_operator(&self) -> bool {
         let is_service = !matches!(self.owner(), Some(Owner::User(_))) && !self.is_own_keys_only();
         self.key_id().is_none() && (is_service || self.is_across_organizations())

@@ -43,8 +43,8 @@ pub(super) struct Usage {
     /// Each day, in ascending order, also those without requests.
     days: Vec<UsageOfDay>,
     total: UsageCounts,
-    /// What is left of the limits of the key on all nodes. It is missing if the service has no limits, or if
-    /// the plan of the key is unknown.
+    /// What is left of the limits of the key on all nodes. It is missing if the service has no
+    /// limits, or if the plan of the key is unknown.
     #[cfg(feature = "limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Vec<LimitLeft>>,
