@@ -2,6 +2,10 @@
 
 use thiserror::Error;
 
+/// A boxed error of any type. [`KeyStore::Error`](crate::KeyStore::Error) converts into it;
+/// [`KeyStore`](crate::KeyStore) has an example.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Reports an invalid setting of a layer, a guard, a manager, a cache or a client.
 ///
 /// The text names the setting, repeats its value, and says what to do. The value is never a key.

@@ -89,6 +89,7 @@
 //! | `webhooks`        | no      | `webhook::WebhookDeliverer`: sends events to HTTP endpoints      |
 //! | `static-files`    | no      | `store::StaticKeysFile`: several keys in JSON or TOML, reloaded  |
 //! | `limits`          | no      | `limit`: how much each key may ask for, by plans                 |
+//! | `valkey`          | no      | `limit::ValkeyRates`: rates of many nodes in Valkey or Redis     |
 //! | `testkit`         | no      | `store::testkit`: tests for registries; `Principal::for_test`    |
 //!
 //! The crate needs Rust 1.88. The features `sqlite` and `postgres` need Rust 1.94, because sqlx 0.9
@@ -121,6 +122,7 @@ pub mod guard;
     feature = "limits",
     feature = "static-files",
     feature = "testkit",
+    feature = "valkey",
     feature = "webhooks"
 ))]
 pub mod guide;

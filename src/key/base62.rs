@@ -20,6 +20,14 @@ pub(crate) fn base62_number<const DIGITS: usize>(number: u64) -> [u8; DIGITS] {
     digits
 }
 
+/// Returns a random number, for an id that no other node has.
+#[cfg(feature = "limits")]
+pub(crate) fn random_bytes() -> Result<[u8; 8], FormatError> {
+    let mut random = [0; 8];
+    SysRng.try_fill_bytes(&mut random).map_err(|_| FormatError::Generator)?;
+    Ok(random)
+}
+
 /// Returns uniformly random base62 digits. Each comes from six random bits. Two of the 64 values
 /// have no digit, and are skipped.
 pub(crate) fn random_base62(digits: usize) -> Result<Zeroizing<Vec<u8>>, FormatError> {

@@ -41,6 +41,8 @@ mod shape;
 mod strength;
 
 pub use api_key::{ApiKey, InvalidKey};
+#[cfg(feature = "limits")]
+pub(crate) use base62::random_bytes;
 pub(crate) use base62::{base62_number, random_base62};
 pub(crate) use digest::Digests;
 pub use digest::{InvalidDigest, KeyDigest};

@@ -4,9 +4,9 @@ use std::pin::Pin;
 
 use super::{
     meter::{Ask, Balance, Grant, MeterId, Return, TopUp, TopUpId},
-    meter_store::MeterStore,
+    meters::MeterStore,
 };
-use crate::store::BoxError;
+use crate::error::BoxError;
 
 /// A call of a store.
 pub(super) type Call<'s, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 's>>;

@@ -2,20 +2,22 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use rand::{TryRng, rngs::SysRng};
-
 use super::{
     clock::LimitClock,
     erased_meters::ErasedMeters,
     limits::{Limits, build},
-    meter_store::MeterStore,
+    meters::MeterStore,
     outage::{LeaseSettings, Outage},
     plans::Plans,
     refiller::Refiller,
     refillers::Refillers,
     rule::Rule,
 };
-use crate::{clock::nanos, error::ConfigError, store::BoxError};
+use crate::{
+    clock::nanos,
+    error::{BoxError, ConfigError},
+    key::random_bytes,
+};
 
 /// Builds [`Limits`] of many nodes: see [`Limits::leased`].
 #[must_use = "a builder does nothing until it is built"]
@@ -175,8 +177,7 @@ impl LeasedLimitsBuilder {
         if !LEASES.contains(&self.settings.lease) {
             return Err(wrong("it is from 100 ms to 10 s"));
         }
-        let mut node = [0; 8];
-        SysRng.try_fill_bytes(&mut node).map_err(|_| wrong("the system has no random numbers"))?;
+        let node = random_bytes().map_err(|_| wrong("the system has no random numbers"))?;
         let refiller = |store| Arc::new(Refiller::new(store, self.settings, self.clock.clone(), node));
         let of_allowances = refiller(self.store);
         let of_rates = self.store_of_rates.map_or_else(|| Arc::clone(&of_allowances), refiller);

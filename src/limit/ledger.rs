@@ -12,7 +12,7 @@ use super::{
     refiller::Refiller,
     remaining::Remaining,
 };
-use crate::{record::KeyRecord, store::BoxError};
+use crate::{error::BoxError, record::KeyRecord};
 
 /// Why credits could not be read or added.
 #[derive(Debug, Error)]

@@ -135,7 +135,7 @@ impl MeteredLimit {
     /// meters.
     pub(super) fn full(&self, cost: u64, whole: u64, now: Now) -> Option<Full> {
         match self.charge(cost, whole).full(now)? {
-            Full::Ask => self.counted.leased()?.refusal(&self.counted.count, cost, now),
+            Full::Ask => self.counted.leased()?.why_full(&self.counted.count, cost, now),
             full => Some(full),
         }
     }

@@ -45,8 +45,8 @@ mod limits;
 mod meter;
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only a store in Rust keeps this state"))]
 mod meter_state;
-mod meter_store;
 mod metered;
+mod meters;
 mod numbers;
 mod outage;
 mod permit;
@@ -81,8 +81,8 @@ pub use limits::{Limits, LimitsBuilder};
 pub use meter::{Ask, Balance, Grant, LeaseId, MeterId, MeterRule, Refill, Return, TopUp, TopUpId};
 #[cfg(feature = "sqlite")]
 pub(crate) use meter_state::MeterState;
-pub use meter_store::MeterStore;
 pub(crate) use metered::Metered;
+pub use meters::MeterStore;
 pub use numbers::{Quota, Rate};
 pub use outage::Outage;
 pub(crate) use permit::Permit;

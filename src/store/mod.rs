@@ -49,7 +49,7 @@ mod usage;
 #[cfg(all(feature = "webhooks", any(feature = "postgres-no-tls", feature = "sqlite")))]
 mod webhook_sql;
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
 pub use actor_key::ActorKey;
 pub use batch::{BulkChange, KeyBatch};
@@ -89,8 +89,7 @@ pub use usage::{DayUsage, UsageDelta};
 
 use crate::{key::KeyDigest, record::KeyRecord};
 
-/// A boxed error of any type. [`KeyStore::Error`] converts into it; [`KeyStore`] has an example.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+pub use crate::error::BoxError;
 
 /// Boxes the error of a store.
 pub(crate) fn box_error<T, E: Into<BoxError>>(answer: Result<T, E>) -> Result<T, BoxError> {

@@ -16,7 +16,7 @@ pub enum ValkeyError {
     /// The URL cannot be used.
     #[error(
         "the URL is not one of Valkey or Redis: write it as redis://user:password@host:6379/0; rediss:// needs a \
-        feature of the crate redis, such as tokio-rustls-comp"
+        feature of the crate redis, such as tokio-native-tls-comp"
     )]
     Url,
     /// The server cannot be reached, has closed the connection or has not answered in time.

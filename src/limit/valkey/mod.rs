@@ -18,7 +18,7 @@ use super::{
     gcra::Gcra,
     meter::{Ask, Balance, Grant, MeterId, MeterRule, Return, TopUp, TopUpId},
     meter_state::granted_of_rate,
-    meter_store::MeterStore,
+    meters::MeterStore,
 };
 use crate::clock::monotonic;
 
@@ -72,7 +72,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(10);
 impl ValkeyRates {
     /// Connects to a server, by a URL such as `redis://user:password@host:6379/0`. The number at the
     /// end selects a database. `rediss://` is TLS, which needs a feature of the crate redis, such as
-    /// `tokio-rustls-comp`, in your own `Cargo.toml`. The type's documentation has an example.
+    /// `tokio-native-tls-comp`, in your own `Cargo.toml`. The type's documentation has an example.
     ///
     /// # Errors
     ///

@@ -29,7 +29,7 @@ async fn figures_of_leased_subjects() {
         rates.take(&asks).await.unwrap();
         times.push(sent.elapsed());
     }
-    let (took, cpu) = (start.elapsed().as_secs_f64(), (valkey.cpu() - cpu).as_secs_f64());
+    let (took, cpu) = (start.elapsed().as_secs_f64(), valkey.cpu().saturating_sub(cpu).as_secs_f64());
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     let subjects = (times.len() * BATCH) as f64;

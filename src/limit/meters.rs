@@ -1,7 +1,7 @@
 //! The store that all nodes take their units from.
 
 use super::meter::{Ask, Balance, Grant, MeterId, Return, TopUp, TopUpId};
-use crate::store::BoxError;
+use crate::error::BoxError;
 
 /// A store of meters, from which all nodes of a service take units before they admit requests.
 /// `PostgresStore` and `SqliteStore` implement it.

@@ -1,0 +1,133 @@
+//! What a node asks the store for, and what it does with the answer.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Flight, Held, Leased, Refused};
+use crate::{
+    clock::nanos,
+    limit::{
+        count::Count,
+        counts::Counted,
+        gcra::Full,
+        meter::{Ask, DEADLINE, Grant, MeterRule},
+        slice::{self, MOST_UNITS, SliceKind},
+    },
+};
+
+impl Leased {
+    /// Returns what to ask the store now.
+    pub(in crate::limit) fn ask(&self, counted: &Arc<Counted>, sent: u64) -> Option<Ask> {
+        let mut held = self.held();
+        let held = &mut *held;
+        held.is_queued = false;
+        if let Some(flight) = &mut held.flight {
+            flight.sent = sent;
+            return Some(flight.ask.clone());
+        }
+        let is_rate = self.slice.kind == SliceKind::Rate;
+        let units = slice::units(counted.count.state(), sent);
+        let next = held.next.map_or(0, |next| slice::units(next, sent));
+        let size = held.demand.size(units + next, sent, self.refiller.span());
+        let ask = Ask {
+            lease: (!is_rate).then(|| self.refiller.new_lease()),
+            replaces: held.lease.map(|(lease, _)| lease),
+            least: held.least,
+            waiting: held.waiting.saturating_add(held.debt).min(MOST_UNITS),
+            more: if held.opens || next > 0 {
+                0
+            } else if is_rate {
+                size
+            } else {
+                size.saturating_sub(units)
+            },
+            deadline: DEADLINE,
+            ..Ask::new(self.meter.clone(), self.rule)
+        };
+        if ask.waiting == 0 && ask.more == 0 && !held.opens {
+            return None;
+        }
+        held.opens = false;
+        (held.waiting, held.least) = (0, 0);
+        held.flight = Some(Flight { ask: ask.clone(), sent, waiters: std::mem::take(&mut held.waiters) });
+        Some(ask)
+    }
+
+    /// Takes what the store has granted.
+    pub(in crate::limit) fn answered(&self, counted: &Arc<Counted>, grant: &Grant, now: u64) {
+        let mut held = self.held();
+        let held = &mut *held;
+        let Some(flight) = held.flight.take() else { return };
+        let (count, ask) = (&counted.count, flight.ask);
+        held.left = Some((grant.left, now));
+        let paid = held.debt.min(grant.units);
+        held.debt -= paid;
+        self.add(held, count, grant.units - paid, flight.sent, grant.ends, now);
+        if let Some(lease) = ask.lease {
+            let is_open = grant.units > 0 || ask.waiting == 0 && ask.more == 0;
+            held.lease = is_open.then_some((lease, now));
+            self.watch_held(counted, held);
+        }
+        held.refused = (grant.units < ask.waiting).then(|| {
+            let amount = if grant.units == 0 { ask.least.max(1) } else { 1 };
+            let wait = grant.wait.map(nanos);
+            let lease = nanos(self.refiller.settings.lease);
+            let again = match self.rule {
+                // Several units come at once, but no burst is missed.
+                MeterRule::Rate { tolerance, .. } => wait.unwrap_or(lease).max((lease / 64).min(tolerance / 4)),
+                MeterRule::Quota { .. } | MeterRule::Credits(_) => wait.unwrap_or(lease).min(lease),
+            };
+            Refused {
+                amount,
+                until: flight.sent.saturating_add(again),
+                full: wait.map_or(Full::Forever, Full::For),
+                since: flight.sent,
+            }
+        });
+        let units = slice::units(count.state(), now) + held.next.map_or(0, |next| slice::units(next, now));
+        held.demand.granted(units, now);
+        let low = if grant.units > 0 && held.refused.is_none() { held.demand.low(self.refiller.span()) } else { 0 };
+        count.set_low(low);
+        if held.waiting > 0 || held.opens {
+            self.queue(counted, held);
+        }
+    }
+
+    /// Adds granted units to those that the node holds.
+    fn add(&self, held: &mut Held, count: &Count, units: u64, sent: u64, ends: Option<Duration>, now: u64) {
+        let end = match self.slice.kind {
+            SliceKind::Rate => Some(sent.saturating_add(nanos(self.refiller.settings.lease))),
+            SliceKind::Quota => Some(sent.saturating_add(ends.map_or(0, nanos))),
+            SliceKind::Credits => None,
+        };
+        let fresh = slice::state(units, end, now);
+        match self.slice.kind {
+            SliceKind::Rate if units == 0 => {}
+            SliceKind::Rate if slice::units(count.state(), now) > 0 => held.next = Some(fresh),
+            SliceKind::Rate => count.set(|_| fresh),
+            SliceKind::Quota => {
+                if slice::is_over(count.state(), now) || !slice::is_same_period(count.state(), fresh) {
+                    held.period_since = now;
+                    count.set(|_| fresh);
+                } else {
+                    count.set(|state| slice::add(state, units));
+                }
+            }
+            SliceKind::Credits => count.set(|state| self.slice.give_back(state, 0, now, units)),
+        }
+    }
+
+    /// The store has failed. Requests do not wait longer. An ask with a lease is repeated, since the
+    /// store may have granted it.
+    pub(in crate::limit) fn failed(&self, counted: &Arc<Counted>) {
+        let mut held = self.held();
+        held.waiters.clear();
+        (held.waiting, held.least) = (0, 0);
+        if let Some(flight) = &mut held.flight {
+            flight.waiters.clear();
+            if flight.ask.lease.is_none() {
+                held.flight = None;
+            }
+        }
+        self.queue(counted, &mut held);
+    }
+}

@@ -1,0 +1,101 @@
+//! What is spent without units, what comes back, and how leases end.
+
+use std::{cell::Cell, sync::Arc};
+
+use super::{Held, Leased, Reaped};
+use crate::{
+    clock::nanos,
+    limit::{
+        counts::Counted,
+        meter::{DEADLINE, MeterRule, Return},
+        rule::Now,
+        slice::{self, MOST_UNITS, SliceKind},
+    },
+};
+
+impl Leased {
+    /// Charges what is already done. What is missing is paid from the next units.
+    pub(in crate::limit) fn charge(&self, counted: &Arc<Counted>, cost: u64, now: Now) {
+        let missing = Cell::new(0);
+        counted.count.set(|state| {
+            let paid = cost.min(slice::units(state, now.monotonic));
+            missing.set(cost - paid);
+            state - paid
+        });
+        if missing.get() > 0 {
+            let mut held = self.held();
+            let most = if self.slice.kind == SliceKind::Rate { self.slice.most } else { MOST_UNITS };
+            held.debt = held.debt.saturating_add(missing.get()).min(most);
+            self.queue(counted, &mut held);
+        }
+    }
+
+    /// Gives back 1 that was charged at `at`. Returns how many nanoseconds of it are not given back.
+    pub(in crate::limit) fn give_back_one(&self, counted: &Arc<Counted>, at: Now) -> u64 {
+        match self.rule {
+            // Its slice may be over.
+            MeterRule::Rate { increment, .. } => return increment,
+            MeterRule::Quota { .. } if at.monotonic < self.held().period_since => return 0,
+            MeterRule::Quota { .. } => counted.count.set(|state| slice::add(state, 1)),
+            MeterRule::Credits(_) => {
+                let now = self.refiller.now();
+                counted.count.set(|state| self.slice.give_back(state, 0, now, 1));
+            }
+        }
+        self.watch(counted);
+        0
+    }
+
+    /// Sees to it that units come back which belong to no lease.
+    pub(in crate::limit) fn watch(&self, counted: &Arc<Counted>) {
+        if self.slice.kind != SliceKind::Rate {
+            self.watch_held(counted, &mut self.held());
+        }
+    }
+
+    pub(super) fn watch_held(&self, counted: &Arc<Counted>, held: &mut Held) {
+        if !held.is_watched {
+            held.is_watched = self.refiller.watch(counted);
+        }
+    }
+
+    /// Closes a lease that is not used any more, or all with `is_end`.
+    pub(in crate::limit) fn reap(&self, counted: &Arc<Counted>, now: u64, is_end: bool) -> Reaped {
+        let mut held = self.held();
+        if held.flight.is_some() {
+            return Reaped::Keep;
+        }
+        let state = counted.count.state();
+        if held.seen.0 != state {
+            held.seen = (state, now);
+        }
+        let is_idle = is_end || now.saturating_sub(held.seen.1) >= nanos(self.refiller.settings.lease);
+        let has_units = slice::units(state, now) > 0;
+        match held.lease {
+            Some((lease, _)) if is_idle => {
+                let left = Cell::new(0);
+                counted.count.set(|state| {
+                    left.set(slice::units(state, now));
+                    slice::emptied(state)
+                });
+                counted.count.set_low(0);
+                held.lease = None;
+                return Reaped::Return(Return::new(lease, self.meter.clone(), left.get()));
+            }
+            Some((_, opened)) if now.saturating_sub(opened) > nanos(DEADLINE) / 2 => {
+                held.opens = true;
+                self.queue(counted, &mut held);
+            }
+            None if has_units && is_idle => {
+                held.opens = true;
+                self.queue(counted, &mut held);
+            }
+            None if !has_units => {
+                held.is_watched = false;
+                return Reaped::Forget;
+            }
+            _ => {}
+        }
+        Reaped::Keep
+    }
+}

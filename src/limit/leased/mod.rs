@@ -1,0 +1,197 @@
+//! The units that this node holds of one meter: when it asks for more, and for how many.
+//!
+//! Requests spend units from the count, without a lock. Only a request that finds too few comes
+//! here, and the one that takes the count below its low mark.
+
+mod asking;
+mod closing;
+mod view;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::{
+    count::Count,
+    counts::Counted,
+    demand::Demand,
+    gcra::{Full, Gcra},
+    lease_log,
+    meter::{Ask, LeaseId, MeterId, MeterRule, Return},
+    outage::Share,
+    refiller::Refiller,
+    rule::{Now, Rule},
+    slice::{self, Slice},
+};
+use crate::clock::nanos;
+
+/// What a count of leased units has beside its state.
+pub(super) struct Leased {
+    pub(super) meter: MeterId,
+    pub(super) rule: MeterRule,
+    /// The rule of the limit, for one process.
+    pub(super) base: Rule,
+    slice: Slice,
+    pub(super) refiller: Arc<Refiller>,
+    held: Mutex<Held>,
+}
+
+/// What a node holds of a meter, and what it waits for.
+#[derive(Default)]
+struct Held {
+    demand: Demand,
+    /// The units that are missing for requests that wait, and for the smallest of them.
+    waiting: u64,
+    least: u64,
+    waiters: Vec<Waiter>,
+    is_queued: bool,
+    /// The ask that is not answered yet.
+    flight: Option<Flight>,
+    /// The open lease, and when it was opened.
+    lease: Option<(LeaseId, u64)>,
+    /// Whether to open a lease without units, so that units come back that belong to no lease.
+    opens: bool,
+    /// A rate: the slice after the present one.
+    next: Option<u64>,
+    /// What was charged without units.
+    debt: u64,
+    refused: Option<Refused>,
+    share: Share,
+    /// When the present period was seen first.
+    period_since: u64,
+    /// What was left at the store, and when.
+    left: Option<(u64, u64)>,
+    is_watched: bool,
+    /// The state at the last look, and when it changed last.
+    seen: (u64, u64),
+}
+
+struct Flight {
+    ask: Ask,
+    sent: u64,
+    waiters: Vec<Waiter>,
+}
+
+/// Ends the wait of a request when it is dropped.
+type Waiter = oneshot::Sender<()>;
+
+/// The answer of the store that it has too few units.
+#[derive(Clone, Copy)]
+struct Refused {
+    /// Fewer units than these may be there.
+    amount: u64,
+    /// When to ask again.
+    until: u64,
+    full: Full,
+    since: u64,
+}
+
+/// What a request finds that had too few units.
+pub(super) enum Prepared {
+    /// There are enough now.
+    Ready,
+    /// More are asked for.
+    Wait(oneshot::Receiver<()>),
+    Full(Full),
+    /// The store fails.
+    Failed,
+}
+
+/// What becomes of a meter that is watched.
+pub(super) enum Reaped {
+    Keep,
+    Forget,
+    Return(Return),
+}
+
+// === impl Leased ===
+
+impl Leased {
+    pub(super) fn new(meter: MeterId, rule: MeterRule, base: Rule, slice: Slice, refiller: Arc<Refiller>) -> Self {
+        Self { meter, rule, base, slice, refiller, held: Mutex::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds units for a request that has found too few, or has more asked for.
+    pub(super) fn prepare(&self, counted: &Arc<Counted>, cost: u64, now: Now) -> Prepared {
+        let (count, now) = (&counted.count, now.monotonic);
+        let mut held = self.held();
+        let mut units = slice::units(count.state(), now);
+        if units < cost
+            && let Some(next) = held.next.take()
+        {
+            units = slice::units(next, now);
+            count.set(|_| next);
+        }
+        if units >= cost {
+            return Prepared::Ready;
+        }
+        let missing = cost.saturating_add(held.debt) - units;
+        if let Some(full) = held.why_full(missing, now) {
+            return Prepared::Full(full);
+        }
+        if let Some(since) = self.refiller.fails_since() {
+            self.queue(counted, &mut held);
+            return self.during_outage(&mut held, count, missing, now, since);
+        }
+        held.least = if held.waiting == 0 { missing } else { held.least.min(missing) };
+        held.waiting = held.waiting.saturating_add(missing);
+        let (waiter, wait) = oneshot::channel();
+        held.waiters.push(waiter);
+        if self.queue(counted, &mut held) { Prepared::Wait(wait) } else { Prepared::Failed }
+    }
+
+    /// Returns why a request of this cost is rejected, if the store has said so.
+    pub(super) fn why_full(&self, count: &Count, cost: u64, now: Now) -> Option<Full> {
+        let held = self.held();
+        let units = slice::units(count.state(), now.monotonic);
+        held.why_full(cost.saturating_add(held.debt).saturating_sub(units).max(1), now.monotonic)
+    }
+
+    fn during_outage(&self, held: &mut Held, count: &Count, missing: u64, now: u64, since: u64) -> Prepared {
+        let MeterRule::Rate { increment, tolerance } = self.rule else { return Prepared::Failed };
+        let admitted = held.share.admit(&self.refiller.settings, Gcra::of(increment, tolerance), missing, now, since);
+        match admitted {
+            None => Prepared::Failed,
+            Some(Err(full)) => Prepared::Full(full),
+            Some(Ok(())) => {
+                let end = now.saturating_add(nanos(self.refiller.settings.lease));
+                count.set(|state| slice::state(slice::units(state, now) + missing, Some(end), now));
+                held.debt = 0;
+                lease_log::admitted_in_outage(missing);
+                Prepared::Ready
+            }
+        }
+    }
+
+    /// Asks for the units after the present ones. Waits for nothing.
+    #[cold]
+    pub(super) fn refill(&self, counted: &Arc<Counted>) {
+        let mut held = self.held();
+        counted.count.set_low(0);
+        if held.next.is_none() && held.flight.is_none() {
+            self.queue(counted, &mut held);
+        }
+    }
+
+    fn queue(&self, counted: &Arc<Counted>, held: &mut Held) -> bool {
+        if held.is_queued {
+            return true;
+        }
+        held.is_queued = self.refiller.queue(counted);
+        held.is_queued
+    }
+}
+
+impl Held {
+    fn why_full(&self, missing: u64, now: u64) -> Option<Full> {
+        let refused = self.refused.filter(|refused| now < refused.until && missing >= refused.amount)?;
+        Some(match refused.full {
+            Full::For(wait) => Full::For(refused.since.saturating_add(wait).saturating_sub(now)),
+            full => full,
+        })
+    }
+}
