@@ -1,8 +1,10 @@
 //! Credits of a key: who may add some, and how many there are.
 
 use super::{Actor, KeyManager, ManageError, concurrency::WorkKind, run::Needs};
+#[cfg(feature = "admin-api")]
+use crate::limit::Remaining;
 use crate::{
-    limit::{Balance, Limits, MeterError, Remaining, TopUp, TopUpId},
+    limit::{Balance, Limits, MeterError, TopUp, TopUpId},
     permission::Action,
     record::{KeyId, KeyRecord},
 };
