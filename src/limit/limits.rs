@@ -153,7 +153,7 @@ fn check(plan: &str, limits: &[Limit], refillers: Option<&Refillers>) -> Result<
         if rule.kind() == Kind::Credits && refillers.is_none() {
             return Err(wrong("credits need a store of meters: build the limits with `Limits::leased`"));
         }
-        if rule.kind().is_allowance() && refillers.is_some_and(|all| !all.of_allowances().keeps_allowances()) {
+        if rule.kind().is_allowance() && refillers.is_some_and(|all| !all.of_allowances().store().keeps_allowances()) {
             return Err(wrong(
                 "the store of meters keeps rates alone: give `Limits::leased` a store such as `PostgresStore`, and this \
                 one to `rates_in`",

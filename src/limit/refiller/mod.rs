@@ -97,11 +97,6 @@ impl Refiller {
         &*self.store
     }
 
-    /// Returns whether the store keeps quotas and credits.
-    pub(super) fn keeps_allowances(&self) -> bool {
-        self.store.keeps_allowances()
-    }
-
     pub(super) fn now(&self) -> u64 {
         self.clock.now(false).monotonic
     }

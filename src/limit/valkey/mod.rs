@@ -22,8 +22,8 @@ use super::{
 };
 use crate::clock::monotonic;
 
-/// A store of meters in Valkey (or Redis, from version 5 on): for rates alone, since such a server may
-/// lose what it has acknowledged.
+/// A store of meters in Valkey (or Redis, from version 5 on): for rates alone, since such a server
+/// may lose what it has acknowledged.
 ///
 /// All nodes take their units from one server, by its clock. The units of all rates that need some
 /// are one script and one round trip. Each rate is one key, which the server removes when the burst
@@ -70,9 +70,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST_IDLE: Duration = Duration::from_secs(10);
 
 impl ValkeyRates {
-    /// Connects to a server, by a URL such as `redis://user:password@host:6379/0`. The number at the
-    /// end selects a database. `rediss://` is TLS, which needs a feature of the crate redis, such as
-    /// `tokio-native-tls-comp`, in your own `Cargo.toml`. The type's documentation has an example.
+    /// Connects to a server, by a URL such as `redis://user:password@host:6379/0`. The number at
+    /// the end selects a database. `rediss://` is TLS, which needs a feature of the crate redis,
+    /// such as `tokio-native-tls-comp`, in your own `Cargo.toml`. The type's documentation has an
+    /// example.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The script does what [`MeterState`](crate::limit::meter_state::MeterState) does, on a real server.
+//! The script does what `MeterState` does, on a real server.
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 
 #[path = "../../../tests/support/valkey.rs"]
@@ -19,8 +19,8 @@ use crate::limit::{
     slice::MOST_UNITS,
 };
 
-/// An ask, and where the state of its rate is: a part of the way from now to twice its tolerance. Without a part there
-/// is no state.
+/// An ask, and where the state of its rate is: a part of the way from now to twice its tolerance.
+/// Without a part there is no state.
 type Case = (Ask, Option<u64>);
 
 /// Numbers of every magnitude, and those beside powers of two and ten.
@@ -86,25 +86,27 @@ async fn check(connection: &mut MultiplexedConnection, cases: &[Case]) {
     let script = super::SCRIPT;
     let answer: Vec<u64> = call("EVAL", script, &rates).query_async(connection).await.unwrap();
     let now = nanos(answer[0], answer[1]);
-    for (((ask, rate), before), state) in rates.iter().zip(before).zip(answer[2..].chunks(3)) {
+    let (mut kept, mut lasts) = (redis::pipe(), redis::pipe());
+    for ask in &asks {
+        kept.cmd("GET").arg(format!("{PREFIX}{}", ask.meter));
+        lasts.cmd("PTTL").arg(format!("{PREFIX}{}", ask.meter));
+    }
+    let kept: Vec<Option<String>> = kept.query_async(connection).await.unwrap();
+    let lasts: Vec<i64> = lasts.query_async(connection).await.unwrap();
+    for (place, (ask, rate)) in rates.iter().enumerate() {
         let MeterRule::Rate { tolerance, .. } = ask.rule else { unreachable!() };
+        let (state, before) = (&answer[2 + 3 * place..][..3], before[place]);
         // A state that is further ahead than a burst is that of a clock that was set back.
         let mut expected = MeterState { full_at: before.min(now + tolerance), ..MeterState::default() };
         let grant = expected.take(ask, now);
         let (units, full_at) = (state[0], nanos(state[1], state[2]));
         assert_eq!((units, full_at), (grant.units, expected.full_at.max(now)), "{ask:?} with {before} at {now}");
         assert_eq!(granted_of_rate(ask, *rate, full_at, now, units), grant, "{ask:?} with {before} at {now}");
-        let kept: Option<String> =
-            redis::cmd("GET").arg(format!("{PREFIX}{}", ask.meter)).query_async(connection).await.unwrap();
+        assert!(lasts[place] != -1, "no key stays for ever");
         if units > 0 {
-            assert_eq!(kept, Some(format!("{} {}", full_at / BILLION, full_at % BILLION)));
-        }
-        let lasts: i64 =
-            redis::cmd("PTTL").arg(format!("{PREFIX}{}", ask.meter)).query_async(connection).await.unwrap();
-        assert!(lasts != -1, "no key stays for ever");
-        if units > 0 {
+            assert_eq!(kept[place], Some(format!("{} {}", full_at / BILLION, full_at % BILLION)));
             let longest = i64::try_from((full_at - now) / 1_000_000).unwrap() + 1_001;
-            assert!((longest - 2_000..=longest).contains(&lasts), "{lasts} of {longest}");
+            assert!((longest - 2_000..=longest).contains(&lasts[place]), "{lasts:?} of {longest}");
         }
     }
 }
