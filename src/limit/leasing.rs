@@ -36,11 +36,11 @@ impl Limits {
     /// Returns a builder of limits that many nodes count together, in a store of meters. All nodes
     /// must have the same plans.
     ///
-    /// A node takes units from the store before it admits requests, and more in the background while
-    /// they are used. So a key that is in use waits for no round trip; its first request on a node
-    /// waits for one. What is taken counts at the store at once, so a quota and credits are never
-    /// exceeded. Units of a rate are over one lease after the node has asked for them, so that all
-    /// nodes together admit at most [`bound`](Self::bound) requests.
+    /// A node takes units from the store before it admits requests, and more in the background
+    /// while they are used. So a key that is in use waits for no round trip; its first request on a
+    /// node waits for one. What is taken counts at the store at once, so a quota and credits are
+    /// never exceeded. Units of a rate are over one lease after the node has asked for them, so
+    /// that all nodes together admit at most [`bound`](Self::bound) requests.
     ///
     /// Limits on requests at the same time count in each process.
     ///
@@ -121,8 +121,8 @@ impl LeasedLimitsBuilder {
     }
 
     /// Sets for how long the units of a rate count after a node has asked for them, from 100 ms to
-    /// 10 s; the default is 1 s. A shorter lease lowers the [bound](Limits::bound), and the store is
-    /// asked more often. [`Limits::leased`] has an example.
+    /// 10 s; the default is 1 s. A shorter lease lowers the [bound](Limits::bound), and the store
+    /// is asked more often. [`Limits::leased`] has an example.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
@@ -170,8 +170,8 @@ impl LeasedLimitsBuilder {
     /// # Errors
     ///
     /// Returns the errors of [`LimitsBuilder::build`](super::LimitsBuilder::build), and
-    /// [`ConfigError::Limit`] for a lease that is shorter than 100 ms or longer than 10 s, and for a
-    /// quota or credits if the store [keeps rates alone](MeterStore::keeps_allowances).
+    /// [`ConfigError::Limit`] for a lease that is shorter than 100 ms or longer than 10 s, and for
+    /// a quota or credits if the store [keeps rates alone](MeterStore::keeps_allowances).
     pub fn build(self) -> Result<Limits, ConfigError> {
         let wrong = |why: &str| ConfigError::Limit("a lease".to_owned(), why.to_owned());
         if !LEASES.contains(&self.settings.lease) {

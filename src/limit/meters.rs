@@ -51,10 +51,10 @@ pub trait MeterStore: Send + Sync + 'static {
     /// Closes leases, and puts back what is left of them. A lease that is not open any more is left
     /// alone, so a repeated call changes nothing.
     ///
-    /// What is left of a lease of a quota comes back in its own period only. What is left of a lease
-    /// of credits counts as expired if a refill has replaced the balance since the grant. If more
-    /// is left than the lease had, the rest is taken from what was spent, or else from what was
-    /// lost, but never more than that.
+    /// What is left of a lease of a quota comes back in its own period only. What is left of a
+    /// lease of credits counts as expired if a refill has replaced the balance since the grant. If
+    /// more is left than the lease had, the rest is taken from what was spent, or else from what
+    /// was lost, but never more than that.
     ///
     /// # Errors
     ///

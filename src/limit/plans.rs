@@ -198,7 +198,8 @@ impl Limit {
         self.own_rule
     }
 
-    /// Returns what a store of meters has to know of the limit; `None` if it counts in each process.
+    /// Returns what a store of meters has to know of the limit; `None` if it counts in each
+    /// process.
     pub(super) fn meter_rule(&self, rule: Rule, number: Option<u64>) -> Option<MeterRule> {
         self.kind.meter_rule(rule, number)
     }

@@ -32,7 +32,8 @@ pub(super) fn unpaid<'m>(
     plan: &[Limit],
     parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
 ) -> Unpaid {
-    if parts.clone().any(|(limit, cost, whole)| limit.full(cost, whole, now).is_some()) {
+    let asks = parts.clone().any(|(limit, ..)| limit.rule.is_leased());
+    if !asks || parts.clone().any(|(limit, cost, whole)| limit.full(cost, whole, now).is_some()) {
         return Unpaid::Rejected(refused(now, plan, parts));
     }
     let mut waits = Vec::new();

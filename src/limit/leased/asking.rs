@@ -116,8 +116,8 @@ impl Leased {
         }
     }
 
-    /// The store has failed. Requests do not wait longer. An ask with a lease is repeated, since the
-    /// store may have granted it.
+    /// The store has failed. Requests do not wait longer. An ask with a lease is repeated, since
+    /// the store may have granted it.
     pub(in crate::limit) fn failed(&self, counted: &Arc<Counted>) {
         let mut held = self.held();
         held.waiters.clear();

@@ -30,7 +30,8 @@ impl Leased {
         }
     }
 
-    /// Gives back 1 that was charged at `at`. Returns how many nanoseconds of it are not given back.
+    /// Gives back 1 that was charged at `at`. Returns how many nanoseconds of it are not given
+    /// back.
     pub(in crate::limit) fn give_back_one(&self, counted: &Arc<Counted>, at: Now) -> u64 {
         match self.rule {
             // Its slice may be over.
