@@ -94,8 +94,8 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// The store failed. What is leased stays so until its deadline, 30 seconds after the lease.
-    pub async fn flush(&self) -> Result<(), BoxError> {
+    /// [`MeterError::Store`]: call it again. What is leased stays so until its deadline, 30 seconds after the lease.
+    pub async fn flush(&self) -> Result<(), MeterError> {
         for refiller in self.limiter().refillers.iter().flat_map(Refillers::all) {
             refiller.flush().await?;
         }

@@ -48,6 +48,8 @@ mod key_history;
 mod key_manager;
 mod keys;
 #[cfg(feature = "limits")]
+mod leases;
+#[cfg(feature = "limits")]
 mod limits;
 #[cfg(feature = "limits")]
 mod limits_memory;
