@@ -23,6 +23,9 @@ pub(crate) struct MeterState {
     pub(crate) credits: Balance,
 }
 
+/// The highest balance.
+const HIGHEST: u64 = 1 << 62;
+
 const SECOND: u64 = 1_000_000_000;
 
 impl MeterState {
@@ -67,7 +70,8 @@ impl MeterState {
     }
 
     fn take_credits(&mut self, ask: &Ask, now: u64) -> Grant {
-        let refilled_by = if let MeterRule::Credits(Some(refill)) = ask.rule { self.refill(refill, now) } else { None };
+        let refilled_by =
+            if let MeterRule::Credits(Some(refill)) = ask.rule { Some(self.refill(refill, now)) } else { None };
         let units = if ask.lease.is_some() { units(ask, self.credits.available, 0) } else { 0 };
         self.credits.available -= units;
         self.credits.leased += units;
@@ -76,7 +80,7 @@ impl MeterState {
     }
 
     /// Refills the balance for the periods that have begun. Returns the day of the next refill.
-    fn refill(&mut self, refill: super::Refill, now: u64) -> Option<u32> {
+    fn refill(&mut self, refill: super::Refill, now: u64) -> u32 {
         let today = day(now);
         let mut begun = u64::from(self.period == 0);
         let mut end = if self.period == 0 { refill.period.end(today) } else { self.period };
@@ -94,16 +98,21 @@ impl MeterState {
             } else {
                 refill.amount.saturating_mul(begun)
             };
+            let amount = amount.min(HIGHEST.saturating_sub(credits.topped_up));
             credits.available += amount;
             credits.topped_up += amount;
         }
-        Some(end)
+        end
     }
 
-    /// Adds credits.
-    pub(crate) fn top_up(&mut self, amount: u64) {
-        self.credits.available += amount;
-        self.credits.topped_up += amount;
+    /// Adds credits. Returns false, and adds none, if the balance would be above [`HIGHEST`].
+    pub(crate) fn top_up(&mut self, amount: u64) -> bool {
+        let fits = amount <= HIGHEST - self.credits.topped_up;
+        if fits {
+            self.credits.available += amount;
+            self.credits.topped_up += amount;
+        }
+        fits
     }
 
     /// Puts back what is left of a lease of a quota, which was granted in the period with this end.
@@ -129,6 +138,11 @@ impl MeterState {
         } else {
             credits.available += back;
         }
+    }
+
+    /// Returns the day that begins this long after a time in nanoseconds since 1970.
+    pub(crate) fn day_after(now: u64, time: Duration) -> u32 {
+        day(now.saturating_add(crate::clock::nanos(time)))
     }
 
     /// Writes off an open lease of credits.

@@ -43,6 +43,7 @@ mod ledger;
 mod limiter;
 mod limits;
 mod meter;
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only a store in Rust keeps this state"))]
 mod meter_state;
 mod meter_store;
 mod metered;
@@ -75,6 +76,7 @@ pub use leasing::LeasedLimitsBuilder;
 pub use ledger::MeterError;
 pub use limits::{Limits, LimitsBuilder};
 pub use meter::{Ask, Balance, Grant, LeaseId, MeterId, MeterRule, Refill, Return, TopUp, TopUpId};
+#[cfg(feature = "sqlite")]
 pub(crate) use meter_state::MeterState;
 pub use meter_store::MeterStore;
 pub(crate) use metered::Metered;

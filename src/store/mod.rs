@@ -20,6 +20,8 @@ mod filter;
 mod idempotency;
 mod join;
 mod memory;
+#[cfg(all(feature = "limits", any(feature = "postgres-no-tls", feature = "sqlite")))]
+mod meter_row;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 mod migration;
 mod operations;

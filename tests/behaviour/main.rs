@@ -58,6 +58,8 @@ mod manage_responses;
 #[cfg(feature = "admin-api")]
 mod management_api;
 mod many_keys;
+#[cfg(all(feature = "limits", feature = "testkit"))]
+mod meters;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod middleware;

@@ -16,6 +16,8 @@ mod expiring;
 mod idempotency;
 #[cfg(all(unix, feature = "sqlite"))]
 mod killed;
+#[cfg(feature = "limits")]
+mod meters;
 mod network;
 mod opening;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]

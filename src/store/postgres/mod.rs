@@ -3,6 +3,8 @@
 mod builder;
 mod change_feed;
 mod events;
+#[cfg(feature = "limits")]
+mod meters;
 mod migrations;
 mod pool;
 mod registry;

@@ -57,6 +57,9 @@ pub(super) struct Connections {
     pub(super) files: Arc<Files>,
     pub(super) reserve: Reserve,
     pub(super) tables: Tables,
+    /// The meter after which the next search for rates that are full begins.
+    #[cfg(feature = "limits")]
+    pub(super) swept_meters: std::sync::Mutex<String>,
 }
 
 /// The connection for lists and the permit of an organization, released together.
@@ -116,6 +119,8 @@ impl Connections {
             files,
             reserve,
             tables,
+            #[cfg(feature = "limits")]
+            swept_meters: std::sync::Mutex::default(),
         })
     }
 

@@ -6,6 +6,8 @@ mod connections;
 mod events;
 mod fault;
 mod file;
+#[cfg(feature = "limits")]
+mod meters;
 mod migrations;
 mod registry;
 mod reserve;

@@ -27,6 +27,8 @@ mod events;
 mod expiring;
 mod faults;
 mod first;
+#[cfg(feature = "limits")]
+mod meters;
 mod once;
 mod pages;
 mod rehash;
@@ -38,6 +40,9 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+#[cfg(feature = "limits")]
+pub use meters::check_meters;
 
 use super::{BoxError, KeyFilter, KeyLimit, KeyRegistry, Lookup, RegistryError};
 use crate::record::{KeyId, KeyRecord, Owner};

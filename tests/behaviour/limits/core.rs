@@ -24,7 +24,7 @@
 //!   `give_backs::a_quota_counts_exactly_what_is_not_given_back_in_its_period`.
 
 // Not every test uses all of them.
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../../src/limit/calendar.rs"]
 mod calendar;
 #[allow(dead_code)]

@@ -2,7 +2,7 @@
 //! library's own files, with loom's atomics.
 
 // Not every test uses all of them.
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../../src/limit/calendar.rs"]
 mod calendar;
 #[allow(dead_code)]

@@ -1,0 +1,286 @@
+//! Meters in a file. One transaction writes at a time.
+
+use std::sync::PoisonError;
+
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{SqliteStore, transaction::SqliteTransaction};
+use crate::{
+    clock::Clock,
+    limit::{Ask, Balance, Grant, LeaseId, MeterId, MeterState, MeterStore, Return, TopUp, TopUpId},
+    store::{
+        meter_row::{self, kind},
+        row,
+        tables::Tables,
+    },
+};
+
+const LOAD: &str = "select full_at, period, used, available, leased, spent, lost, expired, topped_up
+    from api_key_meters where meter = ?1";
+
+const SAVE: &str = "insert into api_key_meters (meter, kind, full_at, period, used, available, leased, spent, lost,
+        expired, topped_up)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+    on conflict (meter) do update set full_at = ?3, period = ?4, used = ?5, available = ?6, leased = ?7, spent = ?8,
+        lost = ?9, expired = ?10, topped_up = ?11";
+
+const CLOSE: &str = "update api_key_leases set state = 1 where id = ?1 and meter = ?2 and state = 0
+    returning kind, period, granted";
+
+const WRITE_OFF: &str = "update api_key_leases set state = 2
+    where meter = ?1 and state = 0 and until <= ?2 returning granted";
+
+const FIND: &str = "select iif(state = 0, granted, 0) from api_key_leases where id = ?1 and meter = ?2";
+
+const LEASE: &str = "insert into api_key_leases (id, meter, kind, period, granted, until)
+    values (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// Leases that were closed, written off or forgotten, an hour after their deadline.
+const PRUNE_LEASES: &str = "delete from api_key_leases where id in (select id from api_key_leases
+    where (state <> 0 or kind = 1) and until < ?1 order by until limit ?2)";
+
+/// Of some rows after a place, the rates whose burst is full: they equal rates without a row.
+const PRUNE_RATES: &str = "delete from api_key_meters where kind = 0 and full_at < ?1 and meter in
+    (select meter from api_key_meters where meter > ?2 order by meter limit ?3)";
+
+const NEXT_RATES: &str = "select max(meter) from
+    (select meter from api_key_meters where meter > ?1 order by meter limit ?2)";
+
+const FIRST_TOP_UP: &str = "select amount from api_key_top_ups where meter = ?1 and id = ?2";
+
+const TOP_UP: &str = "insert into api_key_top_ups (meter, id, amount, made_at) values (?1, ?2, ?3, ?4)";
+
+const HOUR: i64 = 3_600_000_000_000;
+
+/// How many rows each call looks at for rates that are full, and for each row that it adds.
+const SWEPT: u32 = 4;
+
+/// The meters in a transaction, or for reading alone.
+struct Meters<'c> {
+    connection: &'c mut SqliteConnection,
+    tables: &'c Tables,
+    /// The time in nanoseconds since 1970.
+    now: u64,
+}
+
+/// The lease that a call has closed.
+struct Closed {
+    kind: i16,
+    period: u32,
+    granted: u64,
+}
+
+impl MeterStore for SqliteStore {
+    type Error = sqlx::Error;
+
+    async fn take(&self, asks: &[Ask]) -> Result<Vec<Grant>, sqlx::Error> {
+        let mut grants = vec![Grant::new(0, 0); asks.len()];
+        if asks.iter().all(meter_row::is_look) {
+            let mut connection = self.0.reading(self.0.gets.acquire()).await?;
+            let mut meters = Meters::new(&mut connection, &self.0.tables);
+            for (grant, ask) in grants.iter_mut().zip(asks) {
+                *grant = meters.take(ask).await?.0;
+            }
+            return Ok(grants);
+        }
+        let mut transaction = SqliteTransaction::begin(&self.0).await?;
+        let mut meters = Meters::new(transaction.connection(), &self.0.tables);
+        let (mut leases, mut rates, mut new_rates) = (0, 0, 0);
+        for (grant, ask) in grants.iter_mut().zip(asks) {
+            let is_new;
+            (*grant, is_new) = meters.take(ask).await?;
+            if meter_row::kind_of(ask.rule) == kind::RATE {
+                rates += 1;
+                new_rates += u32::from(is_new);
+            } else {
+                leases += 1;
+            }
+        }
+        if leases > 0 {
+            meters.prune_leases(leases.max(50) * 2).await?;
+        }
+        if rates > 0 {
+            let after = self.0.swept_meters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let next = meters.prune_rates(&after, SWEPT * (1 + new_rates)).await?;
+            *self.0.swept_meters.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        }
+        transaction.end().await?;
+        Ok(grants)
+    }
+
+    async fn give_back(&self, returns: &[Return]) -> Result<(), sqlx::Error> {
+        let mut transaction = SqliteTransaction::begin(&self.0).await?;
+        let mut meters = Meters::new(transaction.connection(), &self.0.tables);
+        for done in returns {
+            if let Some(lease) = meters.close(&done.lease, &done.meter).await? {
+                let mut state = meters.load(&done.meter).await?.unwrap_or_default();
+                let meter_kind = if lease.kind == kind::QUOTA {
+                    state.give_back_quota(lease.period, done.left);
+                    kind::QUOTA
+                } else {
+                    let is_over = lease.kind == kind::REPLACED && lease.period != state.period;
+                    state.close_credits(lease.granted, done.left, is_over);
+                    kind::CREDITS
+                };
+                meters.save(&done.meter, meter_kind, &state).await?;
+            }
+        }
+        transaction.end().await
+    }
+
+    async fn balance(&self, meter: &MeterId) -> Result<Option<Balance>, sqlx::Error> {
+        let mut connection = self.0.reading(self.0.gets.acquire()).await?;
+        let state = Meters::new(&mut connection, &self.0.tables).load(meter).await?;
+        Ok(state.map(|state| state.credits).filter(|credits| credits.topped_up > 0))
+    }
+
+    async fn top_up(&self, meter: &MeterId, amount: u64, once: &TopUpId) -> Result<TopUp, sqlx::Error> {
+        let tables = &self.0.tables;
+        let mut transaction = SqliteTransaction::begin(&self.0).await?;
+        let first = sqlx::query_scalar::<_, i64>(tables.sql(FIRST_TOP_UP)).bind(meter.as_str()).bind(once.as_str());
+        let first = first.fetch_optional(transaction.connection()).await?;
+        let mut meters = Meters::new(transaction.connection(), tables);
+        let mut state = meters.load(meter).await?.unwrap_or_default();
+        if first.is_none() {
+            if !state.top_up(amount) {
+                return Err(sqlx::Error::Encode("the balance would be above 2^62".into()));
+            }
+            meters.save(meter, kind::CREDITS, &state).await?;
+            let query = sqlx::query(tables.sql(TOP_UP)).bind(meter.as_str()).bind(once.as_str());
+            let query = query.bind(row::number(amount)).bind(row::number(meters.now));
+            query.execute(&mut *meters.connection).await?;
+        }
+        transaction.end().await?;
+        Ok(TopUp { amount: first.map_or(amount, row::count), is_new: first.is_none(), balance: state.credits })
+    }
+}
+
+impl<'c> Meters<'c> {
+    fn new(connection: &'c mut SqliteConnection, tables: &'c Tables) -> Self {
+        let now = row::count(row::micros(Clock::system().now())) * 1000;
+        Self { connection, tables, now }
+    }
+
+    /// Grants units, and returns whether the meter has a new row.
+    async fn take(&mut self, ask: &Ask) -> Result<(Grant, bool), sqlx::Error> {
+        let ask = &meter_row::bounded(ask);
+        let stored = self.load(&ask.meter).await?;
+        let mut state = stored.unwrap_or_default();
+        let kind = meter_row::kind_of(ask.rule);
+        if meter_row::is_look(ask) || kind == kind::RATE {
+            let grant = state.take(ask, self.now);
+            if grant.units > 0 {
+                self.save(&ask.meter, kind, &state).await?;
+            }
+            let is_new = grant.units > 0 && stored.is_none();
+            return Ok((grant, is_new));
+        }
+        if let Some(replaced) = &ask.replaces
+            && let Some(lease) = self.close(replaced, &ask.meter).await?
+            && lease.kind != kind::QUOTA
+        {
+            state.close_credits(lease.granted, 0, false);
+        }
+        let lost = if kind == kind::QUOTA { 0 } else { self.write_off(&ask.meter, &mut state).await? };
+        let known = match &ask.lease {
+            Some(lease) => self.granted(lease, &ask.meter).await?,
+            None => None,
+        };
+        let grant = match known {
+            Some(units) => {
+                let mut look = ask.clone();
+                look.lease = None;
+                let grant = state.take(&look, self.now);
+                Grant { units, wait: grant.wait.filter(|_| units < ask.waiting), ..grant }
+            }
+            None => state.take(ask, self.now),
+        };
+        let is_asked = ask.waiting > 0 || ask.more > 0;
+        let kept = ask.lease.filter(|_| known.is_none() && (grant.units > 0 || !is_asked));
+        if stored != Some(state) && (stored.is_some() || kept.is_some()) {
+            self.save(&ask.meter, kind.min(kind::CREDITS), &state).await?;
+        }
+        if let Some(lease) = kept {
+            self.keep(&lease, ask, kind, &grant, state.period).await?;
+        }
+        Ok((Grant { lost, ..grant }, false))
+    }
+
+    async fn keep(
+        &mut self,
+        lease: &LeaseId,
+        ask: &Ask,
+        kind: i16,
+        grant: &Grant,
+        period: u32,
+    ) -> Result<(), sqlx::Error> {
+        // The state of a quota may be that of an earlier period, if nothing is granted.
+        let period = grant.ends.map_or(period, |ends| MeterState::day_after(self.now, ends));
+        let until = row::number(self.now).saturating_add(meter_row::duration(ask.deadline));
+        let query = sqlx::query(self.tables.sql(LEASE)).bind(&lease.as_bytes()[..]).bind(ask.meter.as_str());
+        let query = query.bind(kind).bind(period).bind(row::number(grant.units)).bind(until);
+        query.execute(&mut *self.connection).await.map(drop)
+    }
+
+    async fn load(&mut self, meter: &MeterId) -> Result<Option<MeterState>, sqlx::Error> {
+        let query = sqlx::query(self.tables.sql(LOAD)).bind(meter.as_str());
+        query.fetch_optional(&mut *self.connection).await?.as_ref().map(state).transpose()
+    }
+
+    async fn save(&mut self, meter: &MeterId, kind: i16, state: &MeterState) -> Result<(), sqlx::Error> {
+        let query = sqlx::query(self.tables.sql(SAVE)).bind(meter.as_str()).bind(kind);
+        let query = query.bind(row::number(state.full_at)).bind(state.period).bind(row::number(state.used));
+        let of = state.credits;
+        let numbers = [of.available, of.leased, of.spent, of.lost, of.expired, of.topped_up];
+        let query = numbers.into_iter().fold(query, |query, number| query.bind(row::number(number)));
+        query.execute(&mut *self.connection).await.map(drop)
+    }
+
+    /// Closes a lease if it is open.
+    async fn close(&mut self, lease: &LeaseId, meter: &MeterId) -> Result<Option<Closed>, sqlx::Error> {
+        let query = sqlx::query(self.tables.sql(CLOSE)).bind(&lease.as_bytes()[..]).bind(meter.as_str());
+        let Some(row) = query.fetch_optional(&mut *self.connection).await? else { return Ok(None) };
+        let granted = row::count(row.try_get("granted")?);
+        Ok(Some(Closed { kind: row.try_get("kind")?, period: row.try_get("period")?, granted }))
+    }
+
+    /// Writes off the leases that are over, and returns their units.
+    async fn write_off(&mut self, meter: &MeterId, state: &mut MeterState) -> Result<u64, sqlx::Error> {
+        let query = sqlx::query_scalar::<_, i64>(self.tables.sql(WRITE_OFF)).bind(meter.as_str());
+        let written_off = query.bind(row::number(self.now)).fetch_all(&mut *self.connection).await?;
+        let lost = written_off.into_iter().map(row::count).sum();
+        state.lose(lost);
+        Ok(lost)
+    }
+
+    /// Returns the units of a lease that is known: 0 if it is not open.
+    async fn granted(&mut self, lease: &LeaseId, meter: &MeterId) -> Result<Option<u64>, sqlx::Error> {
+        let query = sqlx::query_scalar::<_, i64>(self.tables.sql(FIND)).bind(&lease.as_bytes()[..]);
+        let granted = query.bind(meter.as_str()).fetch_optional(&mut *self.connection).await?;
+        Ok(granted.map(row::count))
+    }
+
+    async fn prune_leases(&mut self, most: u32) -> Result<(), sqlx::Error> {
+        let query = sqlx::query(self.tables.sql(PRUNE_LEASES)).bind(row::number(self.now) - HOUR).bind(most);
+        query.execute(&mut *self.connection).await.map(drop)
+    }
+
+    /// Removes rates that are full among so many rows after a meter. Returns the last of them.
+    async fn prune_rates(&mut self, after: &str, most: u32) -> Result<String, sqlx::Error> {
+        let next = sqlx::query_scalar::<_, Option<String>>(self.tables.sql(NEXT_RATES)).bind(after).bind(most);
+        let next = next.fetch_one(&mut *self.connection).await?;
+        let query = sqlx::query(self.tables.sql(PRUNE_RATES)).bind(row::number(self.now)).bind(after).bind(most);
+        query.execute(&mut *self.connection).await?;
+        // After the last one, it begins again.
+        Ok(next.unwrap_or_default())
+    }
+}
+
+fn state(row: &SqliteRow) -> Result<MeterState, sqlx::Error> {
+    Ok(MeterState {
+        full_at: row::count(row.try_get("full_at")?),
+        period: row.try_get("period")?,
+        used: row::count(row.try_get("used")?),
+        credits: meter_row::balance(row)?,
+    })
+}

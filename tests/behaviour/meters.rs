@@ -1,0 +1,50 @@
+//! Tests stores of meters, and the testkit for them.
+
+#[path = "testkit/wrong_meters.rs"]
+mod wrong_meters;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tower_api_key::store::testkit;
+
+use wrong_meters::{METER_MISTAKES, MeterMistake, WrongMeters};
+
+/// Returns why the testkit rejects a store with this mistake.
+fn refusal(mistake: MeterMistake) -> Option<String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    let check = || runtime.block_on(testkit::check_meters(async || WrongMeters::new(mistake)));
+    let panic = catch_unwind(AssertUnwindSafe(check)).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+}
+
+#[test]
+fn every_mistake_of_meters_is_found_by_the_name_of_its_rule() {
+    assert_eq!(refusal(MeterMistake::Right), None);
+    let mut overlooked = Vec::new();
+    for (mistake, rule) in METER_MISTAKES {
+        let why = refusal(*mistake);
+        if !why.as_ref().is_some_and(|why| why.contains(rule)) {
+            overlooked.push(format!("{mistake:?} breaks {rule:?}, but: {why:?}"));
+        }
+    }
+    assert!(overlooked.is_empty(), "{}", overlooked.join("\n"));
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tower_api_key::store::{SqliteStore, testkit};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn meters_in_a_file_pass_the_testkit() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = AtomicUsize::new(0);
+        testkit::check_meters(async || {
+            let file = format!("{}.db", files.fetch_add(1, Ordering::Relaxed));
+            SqliteStore::builder(folder.path().join(file)).table_prefix("acme_").open().await.unwrap()
+        })
+        .await;
+    }
+}
