@@ -50,7 +50,7 @@ use tower_api_key::{
 async fn main() -> Result<(), Box<dyn Error>> {
     // The keys.
     let database = env::var("DATABASE").unwrap_or_else(|_| "dashboard.db".to_owned());
-    let manager = manager(Path::new(&database)).await?;
+    let (manager, limits) = manager(Path::new(&database)).await?;
     let keys = first_keys(&manager, &env::args().skip(1).collect::<Vec<_>>()).await?;
     common::print_keys(&keys);
 
@@ -65,6 +65,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("  curl {url}/api/keys   # 401: no key\n");
     axum::serve(listener, app).with_graceful_shutdown(common::stopped()).await?;
+    if let Err(error) = limits.flush().await {
+        eprintln!("leased units are not given back: {error}");
+    }
     Ok(manager.flush().await?)
 }
 
@@ -72,15 +75,18 @@ const ORGANIZATION: &str = "acme";
 const RESOURCES: [&str; 4] = ["links", "stats", "webhooks", "apiKeys"];
 const ACTIONS: [&str; 4] = ["create", "read", "update", "delete"];
 
-/// Returns a manager of the keys in the file `database`.
-pub(crate) async fn manager(database: &Path) -> Result<KeyManager, Box<dyn Error>> {
-    Ok(KeyManager::builder(SqliteStore::open(database).await?)
+/// Returns a manager of the keys in the file `database`, and the limits that it keeps there too.
+pub(crate) async fn manager(database: &Path) -> Result<(KeyManager, Limits), Box<dyn Error>> {
+    let store = SqliteStore::open(database).await?;
+    let limits = Limits::leased(plans(), store.clone()).build()?;
+    let manager = KeyManager::builder(store)
         .format(KeyFormat::new("acme")?)
         .mask(Mask::LastFour)
         .usage_interval(Duration::from_secs(1))
-        .limits(Limits::in_process(plans()).build()?)
+        .limits(limits.clone())
         .on_event(|event| eprintln!("{:?} {} by {}", event.kind(), event.key_id(), event.author()))
-        .build()?)
+        .build()?;
+    Ok((manager, limits))
 }
 
 /// The key of a member has the plan `free`. The keys that it issues have its plan, and share its
@@ -92,6 +98,7 @@ fn plans() -> Plans {
             [Limit::rate("burst", Rate::per_second(10).burst(20)), Limit::quota("daily", Quota::per_day(10_000))],
         )
         .plan("team", [Limit::rate("burst", Rate::per_second(1_000)), Limit::quota("daily", Quota::per_day(1_000_000))])
+        .plan("prepaid", [Limit::rate("burst", Rate::per_second(10)), Limit::credits("calls")])
         .default_plan("team")
 }
 

@@ -31,6 +31,12 @@ fn every_mistake_of_meters_is_found_by_the_name_of_its_rule() {
     assert!(overlooked.is_empty(), "{}", overlooked.join("\n"));
 }
 
+/// The store that other tests compare with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_meters_of_the_tests_pass_the_testkit() {
+    testkit::check_meters(async || crate::support::meters::MeterBook::new(std::time::SystemTime::now)).await;
+}
+
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use std::sync::atomic::{AtomicUsize, Ordering};

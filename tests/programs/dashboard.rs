@@ -1,5 +1,6 @@
 //! Tests the dashboard in a browser, as an administrator and as a member.
 
+mod credits;
 mod import;
 mod limits;
 mod many;

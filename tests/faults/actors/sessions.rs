@@ -38,7 +38,7 @@ fn operator() -> Actor {
 impl Dashboard {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let manager = dashboard::manager(&folder.path().join("keys.db")).await.unwrap();
+        let manager = dashboard::manager(&folder.path().join("keys.db")).await.unwrap().0;
         let members = ["--new-member-key", "alice", "--new-member-key", "bob"].map(str::to_owned);
         let keys = dashboard::first_keys(&manager, &members).await.unwrap();
         assert_eq!(keys.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["admin", "alice", "bob"]);
