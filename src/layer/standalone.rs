@@ -41,10 +41,15 @@ pub(super) struct PendingAuthentication {
 
 enum Step {
     Lookup(PendingLookup),
-    /// The limits of the key wait.
+    Accepted(AcceptedKey),
+}
+
+/// A key that is accepted.
+enum AcceptedKey {
+    /// Its limits wait.
     #[cfg(feature = "limits")]
     Unpaid(Accepted, Wait),
-    AfterVerify(Checked),
+    Checked(Checked),
 }
 
 /// An accepted key, and the verdict of the checks after verification.
@@ -91,15 +96,16 @@ impl Authenticator {
         };
         let head = self.head_of(request);
         let mut checked = match self.after_verify(accepted, head.as_ref()) {
-            Step::AfterVerify(checked) => checked,
-            step => {
-                let caller = self.caller(request);
+            AcceptedKey::Checked(checked) => checked,
+            #[cfg(feature = "limits")]
+            unpaid @ AcceptedKey::Unpaid(..) => {
+                let (step, caller) = (Step::Accepted(unpaid), self.caller(request));
                 return Authentication::Pending(Box::new(PendingAuthentication { step, head, observation, caller }));
             }
         };
         match mem::replace(&mut checked.verdict, Verdict::Pass) {
             verdict @ Verdict::Wait(_) => {
-                let step = Step::AfterVerify(Checked { verdict, ..checked });
+                let step = Step::Accepted(AcceptedKey::Checked(Checked { verdict, ..checked }));
                 let caller = self.caller(request);
                 Authentication::Pending(Box::new(PendingAuthentication { step, head, observation, caller }))
             }
@@ -113,7 +119,7 @@ impl Authenticator {
     /// Continues [`Authenticator::authenticate`] after the step that has to wait.
     pub(super) async fn authenticate_later(&self, pending: PendingAuthentication) -> Result<Principal, Rejection> {
         let PendingAuthentication { step, head, observation, caller } = pending;
-        let (step, store_time) = match step {
+        let (accepted, store_time) = match step {
             Step::Lookup(PendingLookup { presented, lookup }) => {
                 let stopwatch = self.is_observed().then(Stopwatch::start);
                 let answer = lookup.await;
@@ -123,10 +129,10 @@ impl Authenticator {
                 let accepted = self.checker.check_answer(&presented, answer);
                 (accepted.map(|accepted| self.after_verify(accepted, head.as_ref())), store_time)
             }
-            step => (Ok(step), None),
+            Step::Accepted(accepted) => (Ok(accepted), None),
         };
-        let checked = match step {
-            Ok(step) => self.paid(step, head.as_ref()).await,
+        let checked = match accepted {
+            Ok(accepted) => Ok(self.paid(accepted, head.as_ref()).await),
             Err(rejection) => Err(rejection),
         };
         match checked {
@@ -149,24 +155,32 @@ impl Authenticator {
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
     pub(super) fn give_up(&self, pending: &PendingAuthentication) {
         #[cfg(feature = "limits")]
-        if let (Step::AfterVerify(Checked { accepted, admitted: Some(admitted), .. }), Some(limits)) =
-            (&pending.step, &self.limits)
+        if let (
+            Step::Accepted(AcceptedKey::Checked(Checked { accepted, admitted: Some(admitted), .. })),
+            Some(limits),
+        ) = (&pending.step, &self.limits)
         {
             limits.limiter().give_back(admitted, Some(accepted.principal.record()), true);
         }
     }
 
     /// Waits until the limits of the key are charged, or have rejected the request.
-    async fn paid(&self, mut step: Step, head: Option<&Request<()>>) -> Result<Checked, Rejection> {
+    #[cfg_attr(
+        not(feature = "limits"),
+        expect(unused_variables, clippy::unused_async, clippy::unused_self, clippy::never_loop)
+    )]
+    async fn paid(&self, accepted: AcceptedKey, head: Option<&Request<()>>) -> Checked {
+        #[cfg_attr(not(feature = "limits"), expect(unused_mut))]
+        let mut accepted = accepted;
         loop {
-            step = match step {
-                Step::AfterVerify(checked) => return Ok(checked),
+            match accepted {
+                AcceptedKey::Checked(checked) => return checked,
                 #[cfg(feature = "limits")]
-                Step::Unpaid(accepted, wait) => {
-                    wait.await?;
-                    self.after_verify(accepted, head)
+                AcceptedKey::Unpaid(key, wait) => {
+                    // A wait only ends.
+                    let _ = wait.await;
+                    accepted = self.after_verify(key, head);
                 }
-                Step::Lookup(_) => unreachable!("the lookup is done"),
             }
         }
     }
@@ -176,14 +190,14 @@ impl Authenticator {
         &self,
         #[cfg_attr(not(feature = "limits"), expect(unused_mut))] mut accepted: Accepted,
         head: Option<&Request<()>>,
-    ) -> Step {
+    ) -> AcceptedKey {
         #[cfg(feature = "limits")]
         let mut admitted = None;
         #[cfg(feature = "limits")]
         let charged = match self.charge(&mut accepted.principal, &mut admitted) {
             Ok(()) => Ok(()),
             Err(Unpaid::Rejected(rejection)) => Err(rejection),
-            Err(Unpaid::Wait(wait)) => return Step::Unpaid(accepted, wait),
+            Err(Unpaid::Wait(wait)) => return AcceptedKey::Unpaid(accepted, wait),
         };
         #[cfg(not(feature = "limits"))]
         let charged = Ok(());
@@ -191,7 +205,7 @@ impl Authenticator {
             Ok(()) => head.map_or(Verdict::Pass, |head| self.after_verify.check(&accepted.principal, head)),
             Err(rejection) => Verdict::Reject(rejection),
         };
-        Step::AfterVerify(Checked {
+        AcceptedKey::Checked(Checked {
             accepted,
             verdict,
             #[cfg(feature = "limits")]

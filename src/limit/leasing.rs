@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     clock::LimitClock,
     erased_meters::ErasedMeters,
+    ledger::MeterError,
     limits::{Limits, build},
     meters::MeterStore,
     outage::{LeaseSettings, Outage},
@@ -13,11 +14,7 @@ use super::{
     refillers::Refillers,
     rule::Rule,
 };
-use crate::{
-    clock::nanos,
-    error::{BoxError, ConfigError},
-    key::random_bytes,
-};
+use crate::{clock::nanos, error::ConfigError, key::random_bytes};
 
 /// Builds [`Limits`] of many nodes: see [`Limits::leased`].
 #[must_use = "a builder does nothing until it is built"]
@@ -94,10 +91,11 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// [`MeterError::Store`]: call it again. What is leased stays so until its deadline, 30 seconds after the lease.
+    /// [`MeterError::Store`]: call it again. What is leased stays so until its deadline, 30 seconds
+    /// after the lease.
     pub async fn flush(&self) -> Result<(), MeterError> {
         for refiller in self.limiter().refillers.iter().flat_map(Refillers::all) {
-            refiller.flush().await?;
+            refiller.flush().await.map_err(MeterError::Store)?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, ConfigError, KeyDigest, KeyHasher, KeyRecord, KeyStore, Principal, Require,
-    limit::{Limit, Limits, LeasedLimitsBuilder, Plans, Rate},
+    limit::{LeasedLimitsBuilder, Limit, Limits, Plans, Rate},
     store::Lookup,
 };
 use unsteady::{Trouble, Unsteady};
