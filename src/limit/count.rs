@@ -13,7 +13,7 @@ use super::{
     gcra::Full,
     lane::Lane,
     rule::{Now, Rule},
-    slice::{MOST_UNITS, Slice, SliceKind},
+    slice::{Slice, SliceKind},
 };
 
 /// The count of one limit for one subject.
@@ -82,10 +82,10 @@ impl Count {
         last != thread && last != 0
     }
 
-    /// Returns whether fewer leased units are left than the low mark.
+    /// Returns whether it is time to ask for more leased units.
     #[inline]
-    pub(super) fn is_low(&self) -> bool {
-        self.state() & MOST_UNITS < self.low.load(Ordering::Relaxed).into()
+    pub(super) fn is_low(&self, slice: Slice, now: u64) -> bool {
+        slice.is_low(self.state(), self.low.load(Ordering::Relaxed), now)
     }
 
     pub(super) fn set_low(&self, low: u64) {

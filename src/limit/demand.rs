@@ -1,5 +1,5 @@
-//! How many units a node asks for: one at first, and twice as many each time as long as they are
-//! used up in time.
+//! How many units a node asks for: one at first, and then as many as it uses in a time, but at
+//! most twice as many as before.
 
 use super::slice::MOST_UNITS;
 
@@ -24,16 +24,10 @@ pub(super) struct Span {
 impl Demand {
     /// Returns how many units to ask for, when so many are left.
     pub(super) fn size(&mut self, left: u64, now: u64, span: Span) -> u64 {
-        let used = self.units.saturating_sub(left);
-        let took = now.saturating_sub(self.granted_at).max(1);
-        self.size = if self.size == 0 {
-            1
-        } else if took <= span.lasts {
-            if used.saturating_mul(2) >= self.units { self.size * 2 } else { self.size }
-        } else {
-            let used = u128::from(used) * u128::from(span.lasts) / u128::from(took);
-            u64::try_from(used).unwrap_or(MOST_UNITS) + 1
-        };
+        let used = u128::from(self.units.saturating_sub(left));
+        let took = u128::from(now.saturating_sub(self.granted_at).max(1));
+        let lasts = u64::try_from(used * u128::from(span.lasts) / took).unwrap_or(MOST_UNITS);
+        self.size = if self.size == 0 { 1 } else { lasts.saturating_add(1).min(self.size * 2) };
         self.size = self.size.min(MOST_UNITS / 4);
         self.size
     }

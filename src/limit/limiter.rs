@@ -15,7 +15,7 @@ use super::{
     refused::refused,
     rule::{Kind, Now},
     taken::Taken,
-    unpaid::{Unpaid, unpaid},
+    unpaid::{Unpaid, pay},
 };
 use crate::{
     record::{Generation, KeyRecord},
@@ -118,17 +118,19 @@ impl Limiter {
         self.counts.sweep(at, || self.now(true));
         #[allow(clippy::cast_possible_truncation, reason = "there are few shards")]
         let thread = thread_index() as u32 + 1;
-        let is_taken = if let Some(limit) = limits.only() {
-            limit.charge_alone(thread, at).is_ok()
-        } else {
-            let charges = limits.iter().map(|limit| limit.charge_one(thread));
-            take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
+        let is_taken = || {
+            if let Some(limit) = limits.only() {
+                limit.charge_alone(thread, at).is_ok()
+            } else {
+                let charges = limits.iter().map(|limit| limit.charge_one(thread));
+                take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
+            }
         };
-        if !is_taken {
-            return Err(unpaid(at, plan, limits.iter().map(|limit| (limit, 1, 1))));
+        if !is_taken() {
+            pay(at, plan, &limits.iter().map(|limit| (limit, 1, 1)), is_taken)?;
         }
         if limits.has_leased {
-            limits.iter().for_each(MeteredLimit::refill_if_low);
+            limits.iter().for_each(|limit| limit.refill_if_low(at));
         }
         let permit = if limits.has_concurrency { Permit::of(limits.iter()) } else { None };
         let (kept, address) = ((limits.has_quota || limits.has_leased).then(|| record.clone()), record.address());
@@ -187,12 +189,12 @@ impl Limiter {
         let mut receipts = [0; MOST_CHARGES];
         let charges = parts.clone().map(|(limit, cost, whole)| limit.charge(cost, whole));
         let now = self.now(metered.has_quota());
-        if take(charges, now, &mut receipts, || self.now(metered.has_quota())) {
-            parts.clone().for_each(|(limit, ..)| limit.refill_if_low());
-            Ok(Taken::new(self.id, parts.zip(receipts)))
-        } else {
-            Err(unpaid(now, &metered.plan, parts))
+        let mut is_taken = || take(charges.clone(), now, &mut receipts, || self.now(metered.has_quota()));
+        if !is_taken() {
+            pay(now, &metered.plan, &parts, is_taken)?;
         }
+        parts.clone().for_each(|(limit, ..)| limit.refill_if_low(now));
+        Ok(Taken::new(self.id, parts.zip(receipts)))
     }
 
     /// Returns the limits of a record in the cache of this thread.

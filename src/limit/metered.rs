@@ -16,7 +16,10 @@ use super::{
     plans::Limit,
     rule::{Kind, Now, Rule},
 };
-use crate::record::{Generation, KeyRecord};
+use crate::{
+    clock::nanos,
+    record::{Generation, KeyRecord},
+};
 
 /// How many limits of a plan count every request, and how many count requests for some routes only.
 pub(super) const MOST_LIMITS: usize = MOST_CHARGES / 2;
@@ -88,7 +91,7 @@ impl MeteredLimits {
                 let meter_rule = limit.meter_rule(base, number)?;
                 Some((refillers.of(meter_rule), meter_rule))
             });
-            let rule = if leasing.is_some() { base.leased() } else { base };
+            let rule = leasing.map_or(base, |(refiller, _)| base.leased(nanos(refiller.settings.lease)));
             let meter_rule = leasing.map(|(_, meter_rule)| meter_rule);
             let lease = || {
                 let (refiller, meter_rule) = leasing?;
@@ -142,8 +145,9 @@ impl MeteredLimit {
 
     /// Asks for more units in the background if few are left.
     #[inline]
-    pub(super) fn refill_if_low(&self) {
-        if self.counted.count.is_low()
+    pub(super) fn refill_if_low(&self, now: Now) {
+        if let Rule::Leased(slice) = self.rule
+            && self.counted.count.is_low(slice, now.monotonic)
             && let Some(leased) = self.counted.leased()
         {
             leased.refill(&self.counted);

@@ -108,7 +108,7 @@ impl LimitKind {
 }
 
 /// The rule of credits: a request may cost as much as there are.
-const CREDITS: Slice = Slice { kind: SliceKind::Credits, most: MOST_UNITS };
+const CREDITS: Slice = Slice { kind: SliceKind::Credits, most: MOST_UNITS, ahead: 0 };
 
 const WRONG_DAY: &str = "a month begins on day 1 to 31, a week on day 1 (Monday) to 7";
 

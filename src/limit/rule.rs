@@ -174,12 +174,13 @@ impl Rule {
         }
     }
 
-    /// Returns the rule for units from a store of meters.
-    pub(super) fn leased(self) -> Self {
-        let slice = |kind| Self::Leased(Slice { kind, most: self.most() });
+    /// Returns the rule for units from a store of meters, which count for `lease` nanoseconds if
+    /// they are of a rate.
+    pub(super) fn leased(self, lease: u64) -> Self {
+        let slice = |kind, ahead| Self::Leased(Slice { kind, most: self.most(), ahead });
         match self {
-            Self::Rate(_) => slice(SliceKind::Rate),
-            Self::Quota { .. } => slice(SliceKind::Quota),
+            Self::Rate(_) => slice(SliceKind::Rate, slice::tick(lease / 2)),
+            Self::Quota { .. } => slice(SliceKind::Quota, 0),
             Self::Concurrency { .. } | Self::Leased(_) => self,
         }
     }

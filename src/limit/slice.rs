@@ -12,6 +12,8 @@ pub(super) struct Slice {
     pub(super) kind: SliceKind,
     /// A request of a larger cost never passes.
     pub(super) most: u64,
+    /// How long before the end of units a node asks for others, in ticks.
+    pub(super) ahead: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,13 @@ impl Slice {
         if units(state, now) >= cost { Ok(state - cost) } else { Err(Full::Ask) }
     }
 
+    /// Returns whether it is time to ask for more: fewer units are left than `low`, or they end soon.
+    #[inline]
+    pub(super) fn is_low(self, state: u64, low: u32, now: u64) -> bool {
+        let left = ticks(state).wrapping_sub(tick(now));
+        low > 0 && (state & MOST_UNITS < low.into() || left < self.ahead)
+    }
+
     /// Returns the state after a thread has taken this many requests at once. `None` if that would
     /// take more than a quarter.
     pub(super) fn lease(state: u64, now: u64, requests: u64) -> Option<u64> {
@@ -103,11 +112,14 @@ impl Slice {
     }
 }
 
-fn ticks(state: u64) -> u32 {
-    (state >> 32) as u32
+/// Returns a time in ticks, rounded down.
+pub(super) const fn tick(time: u64) -> u32 {
+    #[allow(clippy::cast_possible_truncation, reason = "ends are compared modulo 2^32")]
+    {
+        (time >> TICK) as u32
+    }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "ends are compared modulo 2^32")]
-const fn tick(time: u64) -> u32 {
-    (time >> TICK) as u32
+fn ticks(state: u64) -> u32 {
+    (state >> 32) as u32
 }

@@ -25,16 +25,40 @@ pub(crate) enum Unpaid {
 /// How long a request waits for units. It waits again if they are asked for still.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Rejects a request, or asks the store for the units that are missing.
+/// Charges a request again for which the units of the node were too few, as long as there are more
+/// here. Otherwise rejects it, or lets it wait.
 #[cold]
-pub(super) fn unpaid<'m>(
+pub(super) fn pay<'m>(
+    now: Now,
+    plan: &[Limit],
+    parts: &(impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone),
+    mut take: impl FnMut() -> bool,
+) -> Result<(), Unpaid> {
+    for _ in 0..TRIES {
+        if let Some(unpaid) = unpaid(now, plan, parts.clone()) {
+            return Err(unpaid);
+        }
+        if take() {
+            return Ok(());
+        }
+    }
+    // Other threads took them each time.
+    Err(Unpaid::Wait(Box::pin(async { Ok(()) })))
+}
+
+/// How often units that are here are charged again.
+const TRIES: usize = 8;
+
+/// Rejects a request, or asks the store for the units that are missing. Returns `None` if they are
+/// here now.
+fn unpaid<'m>(
     now: Now,
     plan: &[Limit],
     parts: impl Iterator<Item = (&'m MeteredLimit, u64, u64)> + Clone,
-) -> Unpaid {
+) -> Option<Unpaid> {
     let asks = parts.clone().any(|(limit, ..)| limit.rule.is_leased());
     if !asks || parts.clone().any(|(limit, cost, whole)| limit.full(cost, whole, now).is_some()) {
-        return Unpaid::Rejected(refused(now, plan, parts));
+        return Some(Unpaid::Rejected(refused(now, plan, parts)));
     }
     let mut waits = Vec::new();
     for (limit, cost, _) in parts.clone() {
@@ -43,12 +67,12 @@ pub(super) fn unpaid<'m>(
             Prepared::Ready => {}
             Prepared::Wait(wait) => waits.push(wait),
             Prepared::Full(Full::Ask) | Prepared::Failed => {
-                return Unpaid::Rejected(Rejection::new(Reason::MeterStoreFailed));
+                return Some(Unpaid::Rejected(Rejection::new(Reason::MeterStoreFailed)));
             }
-            Prepared::Full(full) => return Unpaid::Rejected(rejection([(limit, full)].into_iter(), plan)),
+            Prepared::Full(full) => return Some(Unpaid::Rejected(rejection([(limit, full)].into_iter(), plan))),
         }
     }
-    Unpaid::Wait(Box::pin(all(waits)))
+    if waits.is_empty() { None } else { Some(Unpaid::Wait(Box::pin(all(waits)))) }
 }
 
 async fn all(waits: Vec<oneshot::Receiver<()>>) -> Result<(), Rejection> {

@@ -198,7 +198,7 @@ async fn a_request_that_is_dropped_while_it_waits_stops_nobody() {
     let dropped = tokio::time::timeout(Duration::from_millis(1), node.call()).await;
     assert!(dropped.is_err());
     assert_eq!(node.call().await, 200);
-    assert_eq!(node.passed(20).await, 8, "the unit of the dropped request is used by another one, or is over");
+    assert_eq!(node.passed(20).await, 9, "another request uses the unit");
 }
 
 #[test]

@@ -125,6 +125,11 @@ impl Leased {
         {
             units = slice::units(next, now);
             count.set(|_| next);
+            let low = held.demand.low(self.refiller.span());
+            count.set_low(low);
+            if units < low {
+                self.queue(counted, &mut held);
+            }
         }
         if units >= cost {
             return Prepared::Ready;

@@ -172,7 +172,7 @@ async fn a_rejected_request_gets_quotas_and_credits_back() {
     let limits = [Limit::quota("daily", Quota::per_day(10)), Limit::credits("calls")];
     let node = Node::new(&store, limits);
     node.top_up(10).await;
-    let guard = || Require::check(|_, _| Err(Rejection::forbidden()).into());
+    let guard = || Require::check(|_, _| Verdict::Reject(Rejection::forbidden()));
     for _ in 0..50 {
         assert_eq!(node.guarded(guard()).await, 403);
     }

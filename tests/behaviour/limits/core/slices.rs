@@ -15,7 +15,7 @@ const SECOND: u64 = 1_000_000_000;
 const TICK: u64 = 1 << 24;
 
 fn slice_of(kind: SliceKind) -> Slice {
-    Slice { kind, most: 1_000 }
+    Slice { kind, most: 1_000, ahead: 0 }
 }
 
 proptest! {
