@@ -174,7 +174,12 @@ where
 {
     /// Continues after a check, or after the limits have waited.
     fn waited(mut self, result: Result<(), Rejection>) -> State<S, B> {
-        let (Ok(()), Some(accepted)) = (&result, self.unpaid.take()) else { return self.proceed(result.into()) };
+        let Some(accepted) = self.unpaid.take() else { return self.proceed(result.into()) };
+        if let Err(rejection) = result {
+            return self.proceed(Verdict::Reject(accepted.principal.complete(rejection)));
+        }
+        #[cfg(feature = "limits")]
+        self.report.authenticator().forget_time();
         let admission = self.report.authenticator().accept(&mut self.request, accepted.principal, accepted.outdated);
         self.admitted(admission)
     }

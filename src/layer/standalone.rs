@@ -177,8 +177,11 @@ impl Authenticator {
                 AcceptedKey::Checked(checked) => return checked,
                 #[cfg(feature = "limits")]
                 AcceptedKey::Unpaid(key, wait) => {
-                    // A wait only ends.
-                    let _ = wait.await;
+                    if let Err(rejection) = wait.await {
+                        let verdict = Verdict::Reject(key.principal.complete(rejection));
+                        return Checked { accepted: key, verdict, admitted: None };
+                    }
+                    self.forget_time();
                     accepted = self.after_verify(key, head);
                 }
             }

@@ -25,9 +25,13 @@ impl Demand {
     /// Returns how many units to ask for, when so many are left.
     pub(super) fn size(&mut self, left: u64, now: u64, span: Span) -> u64 {
         let used = u128::from(self.units.saturating_sub(left));
-        let took = u128::from(now.saturating_sub(self.granted_at).max(1));
-        let lasts = u64::try_from(used * u128::from(span.lasts) / took).unwrap_or(MOST_UNITS);
-        self.size = if self.size == 0 { 1 } else { lasts.saturating_add(1).min(self.size * 2) };
+        let took = now.saturating_sub(self.granted_at).max(1);
+        if self.size == 0 {
+            self.size = 1;
+        } else if used > 0 || took > span.lasts {
+            let lasts = u64::try_from(used * u128::from(span.lasts) / u128::from(took)).unwrap_or(MOST_UNITS);
+            self.size = lasts.saturating_add(1).min(self.size * 2);
+        }
         self.size = self.size.min(MOST_UNITS / 4);
         self.size
     }

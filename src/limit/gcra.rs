@@ -73,6 +73,11 @@ impl Gcra {
         (share, now.saturating_add(share.tolerance))
     }
 
+    /// Returns the state, if a charge before `now` can have made it; otherwise that of a full burst.
+    pub(super) fn full_at(self, state: u64, now: u64) -> u64 {
+        state.min(now.saturating_add(self.tolerance))
+    }
+
     /// Returns the state after a charge that is known to pass.
     pub(super) fn charge_all(self, state: u64, now: u64, cost: u64) -> u64 {
         self.after(parts(state).0, now, cost)

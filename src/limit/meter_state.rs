@@ -39,12 +39,13 @@ impl MeterState {
     }
 
     fn take_rate(&mut self, ask: &Ask, rate: Gcra, now: u64) -> Grant {
-        let available = rate.remaining(self.full_at, now);
-        let units = units(ask, available, 1);
+        // A clock that went back would lock the rate for as long.
+        let full_at = rate.full_at(self.full_at, now);
+        let units = units(ask, rate.remaining(full_at, now), 1);
         if units > 0 {
-            self.full_at = rate.charge_all(self.full_at, now, units);
+            self.full_at = rate.charge_all(full_at, now, units);
         }
-        granted_of_rate(ask, rate, self.full_at, now, units)
+        granted_of_rate(ask, rate, rate.charge_all(full_at, now, units), now, units)
     }
 
     fn take_quota(&mut self, ask: &Ask, most: u64, period: Period, now: u64) -> Grant {
@@ -134,6 +135,12 @@ impl MeterState {
     /// Returns the day that begins this long after a time in nanoseconds since 1970.
     pub(crate) fn day_after(now: u64, time: Duration) -> u32 {
         day(now.saturating_add(crate::clock::nanos(time)))
+    }
+
+    /// Takes back that a lease of credits was written off.
+    pub(crate) fn find(&mut self, granted: u64) {
+        self.credits.lost -= granted;
+        self.credits.leased += granted;
     }
 
     /// Writes off an open lease of credits.

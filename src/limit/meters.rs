@@ -48,8 +48,8 @@ pub trait MeterStore: Send + Sync + 'static {
     /// The store failed, and has granted nothing, or the answer was lost.
     fn take(&self, asks: &[Ask]) -> impl Future<Output = Result<Vec<Grant>, Self::Error>> + Send;
 
-    /// Closes leases, and puts back what is left of them. A lease that is not open any more is left
-    /// alone, so a repeated call changes nothing.
+    /// Closes leases, and puts back what is left of them. A lease that is closed already is left
+    /// alone, so a repeated call changes nothing. One that was written off is not lost then.
     ///
     /// What is left of a lease of a quota comes back in its own period only. What is left of a
     /// lease of credits counts as expired if a refill has replaced the balance since the grant. If

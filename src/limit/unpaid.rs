@@ -22,8 +22,8 @@ pub(crate) enum Unpaid {
     Wait(Wait),
 }
 
-/// How long a request waits for units. It waits again if they are asked for still.
-const LONGEST: Duration = Duration::from_secs(2);
+/// How long a request waits for an answer of the store.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Charges a request again for which the units of the node were too few, as long as there are more
 /// here. Otherwise rejects it, or lets it wait.
@@ -61,8 +61,11 @@ fn unpaid<'m>(
         return Some(Unpaid::Rejected(refused(now, plan, parts)));
     }
     let mut waits = Vec::new();
-    for (limit, cost, _) in parts.clone() {
+    for (limit, cost, whole) in parts.clone() {
         let Some(leased) = limit.counted.leased() else { continue };
+        if limit.charge(cost, whole).full(now).is_none() {
+            continue;
+        }
         match leased.prepare(&limit.counted, cost, now) {
             Prepared::Ready => {}
             Prepared::Wait(wait) => waits.push(wait),
@@ -82,7 +85,5 @@ async fn all(waits: Vec<oneshot::Receiver<()>>) -> Result<(), Rejection> {
             let _ = wait.await;
         }
     };
-    // A wait that takes longer begins again.
-    let _ = timeout(LONGEST, all).await;
-    Ok(())
+    timeout(LONGEST, all).await.map_err(|_| Rejection::new(Reason::MeterStoreFailed))
 }

@@ -215,7 +215,8 @@ impl KeyManager {
             .observe_keys(move |decision| rehash.note(decision))
     }
 
-    /// Writes the usage counted since the last write. Call it before the process exits.
+    /// Writes the usage counted since the last write, and gives back what the
+    /// [limits](KeyManagerBuilder::limits) have leased. Call it before the process exits.
     ///
     /// ```
     /// # async fn shutdown(manager: tower_api_key::KeyManager) {
@@ -231,6 +232,10 @@ impl KeyManager {
     pub async fn flush(&self) -> Result<(), ManageError> {
         let usage = Arc::clone(&self.0.usage);
         let done = tokio::spawn(async move { usage.flush().await }).await;
+        #[cfg(feature = "limits")]
+        if let Some(limits) = &self.0.limits {
+            limits.flush().await?;
+        }
         done.unwrap_or_else(|error| Err(ManageError::Store(error.into())))
     }
 

@@ -107,7 +107,7 @@ impl Node {
 
     /// Sends a request through a guard.
     async fn guarded(&self, guard: Require) -> u16 {
-        let inner = service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::new())));
+        let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
         self.layer.layer(guard.layer(inner)).oneshot(request()).await.unwrap().status().as_u16()
     }
 

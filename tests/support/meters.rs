@@ -49,6 +49,7 @@ struct Lease {
     meter: MeterId,
     units: u64,
     is_open: bool,
+    is_lost: bool,
     of: Of,
 }
 
@@ -128,6 +129,7 @@ impl MeterStore for MeterBook {
     async fn give_back(&self, returns: &[Return]) -> Result<(), Self::Error> {
         let mut pages = self.called();
         for back in returns {
+            pages.find(back.lease, &back.meter);
             pages.close(back.lease, &back.meter, back.left);
         }
         Ok(())
@@ -246,11 +248,15 @@ impl Pages {
     fn lease(&mut self, ask: &Ask, available: u64, of: Of) -> (u64, u64) {
         let Some(id) = ask.lease else { return (0, 0) };
         if let Some(known) = self.leases.get(&id) {
-            return (if known.is_open { known.units } else { 0 }, 0);
+            let is_present = match (known.of, of) {
+                (Of::Quota(known), Of::Quota(end)) => known == end,
+                _ => true,
+            };
+            return (if known.is_open && is_present { known.units } else { 0 }, 0);
         }
         let units = granted(ask, available, 0);
         if units > 0 || ask.waiting == 0 && ask.more == 0 {
-            self.leases.insert(id, Lease { meter: ask.meter.clone(), units, is_open: true, of });
+            self.leases.insert(id, Lease { meter: ask.meter.clone(), units, is_open: true, is_lost: false, of });
         }
         (units, units)
     }
@@ -259,6 +265,17 @@ impl Pages {
         if let Some(replaces) = ask.replaces {
             self.close(replaces, &ask.meter, 0);
         }
+    }
+
+    /// A lease that was written off is open again.
+    fn find(&mut self, id: LeaseId, meter: &MeterId) {
+        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.is_lost && lease.meter == *meter) else {
+            return;
+        };
+        (lease.is_lost, lease.is_open) = (false, true);
+        let balance = self.meters.entry(meter.clone()).or_default().credits.get_or_insert_default();
+        balance.leased += lease.units;
+        balance.lost -= lease.units;
     }
 
     fn close(&mut self, id: LeaseId, meter: &MeterId, left: u64) {
@@ -294,7 +311,7 @@ impl Pages {
         let mut lost = 0;
         for lease in self.leases.values_mut().filter(|lease| lease.is_open && lease.meter == *meter) {
             if matches!(lease.of, Of::Credits { until, .. } if until < now) {
-                lease.is_open = false;
+                (lease.is_open, lease.is_lost) = (false, true);
                 lost += lease.units;
             }
         }

@@ -25,14 +25,20 @@ impl Leased {
             return Some(flight.ask.clone());
         }
         let is_rate = self.slice.kind == SliceKind::Rate;
+        self.forgive(held, sent);
+        // Those that were dropped wait for nothing.
+        held.waiters.retain(|waiter| !waiter.wake.is_closed());
+        let waiting: u64 = held.waiters.iter().map(|waiter| waiter.missing).fold(0, u64::saturating_add);
+        let least = held.waiters.iter().map(|waiter| waiter.missing).min().unwrap_or(0);
         let units = slice::units(counted.count.state(), sent);
         let next = held.next.map_or(0, |next| slice::units(next, sent));
         let size = held.demand.size(units + next, sent, self.refiller.span());
         let ask = Ask {
             lease: (!is_rate).then(|| self.refiller.new_lease()),
             replaces: held.lease.map(|(lease, _)| lease),
-            least: held.least,
-            waiting: held.waiting.saturating_add(held.debt).min(MOST_UNITS),
+            // A debt is paid in parts.
+            least: if held.debt > 0 { 0 } else { least },
+            waiting: waiting.saturating_add(held.debt).min(MOST_UNITS),
             more: if held.opens || next > 0 {
                 0
             } else if is_rate {
@@ -47,7 +53,6 @@ impl Leased {
             return None;
         }
         held.opens = false;
-        (held.waiting, held.least) = (0, 0);
         held.flight = Some(Flight { ask: ask.clone(), sent, waiters: std::mem::take(&mut held.waiters) });
         Some(ask)
     }
@@ -73,7 +78,9 @@ impl Leased {
             let lease = nanos(self.refiller.settings.lease);
             let again = match self.rule {
                 // Several units come at once, but no burst is missed.
-                MeterRule::Rate { tolerance, .. } => wait.unwrap_or(lease).max((lease / 64).min(tolerance / 4)),
+                MeterRule::Rate { tolerance, .. } => {
+                    wait.unwrap_or(lease).max((lease / 64).min(tolerance / 4)).min(lease)
+                }
                 MeterRule::Quota { .. } | MeterRule::Credits(_) => wait.unwrap_or(lease).min(lease),
             };
             Refused {
@@ -87,8 +94,18 @@ impl Leased {
         held.demand.granted(units, now);
         let low = if grant.units > 0 && held.refused.is_none() { held.demand.low(self.refiller.span()) } else { 0 };
         count.set_low(low);
-        if held.waiting > 0 || held.opens {
+        let has_debt = held.debt > 0 && held.refused.is_none();
+        if !held.waiters.is_empty() || held.opens || has_debt {
             self.queue(counted, held);
+        }
+    }
+
+    /// Ends the debt of a rate that would have filled up again by now.
+    fn forgive(&self, held: &mut Held, now: u64) {
+        if let MeterRule::Rate { increment, .. } = self.rule
+            && held.debt.saturating_mul(increment) <= now.saturating_sub(held.debt_since)
+        {
+            held.debt = 0;
         }
     }
 
@@ -103,10 +120,14 @@ impl Leased {
         match self.slice.kind {
             SliceKind::Rate if units == 0 => {}
             SliceKind::Rate if slice::units(count.state(), now) > 0 => held.next = Some(fresh),
-            SliceKind::Rate => count.set(|_| fresh),
+            SliceKind::Rate => {
+                held.since = now;
+                count.set(|_| fresh);
+            }
             SliceKind::Quota => {
                 if slice::is_over(count.state(), now) || !slice::is_same_period(count.state(), fresh) {
-                    held.period_since = now;
+                    // A debt ends with its period.
+                    (held.since, held.debt) = (now, 0);
                     count.set(|_| fresh);
                 } else {
                     count.set(|state| slice::add(state, units));
@@ -121,7 +142,6 @@ impl Leased {
     pub(in crate::limit) fn failed(&self, counted: &Arc<Counted>) {
         let mut held = self.held();
         held.waiters.clear();
-        (held.waiting, held.least) = (0, 0);
         if let Some(flight) = &mut held.flight {
             flight.waiters.clear();
             if flight.ask.lease.is_none() {

@@ -7,9 +7,10 @@ use crate::{
     clock::nanos,
     limit::{
         counts::Counted,
+        gcra::LEASE,
         meter::{DEADLINE, MeterRule, Return},
         rule::Now,
-        slice::{self, MOST_UNITS, SliceKind},
+        slice::{self, SliceKind},
     },
 };
 
@@ -24,8 +25,8 @@ impl Leased {
         });
         if missing.get() > 0 {
             let mut held = self.held();
-            let most = if self.slice.kind == SliceKind::Rate { self.slice.most } else { MOST_UNITS };
-            held.debt = held.debt.saturating_add(missing.get()).min(most);
+            held.debt = held.debt.saturating_add(missing.get()).min(self.slice.most);
+            held.debt_since = now.monotonic;
             self.queue(counted, &mut held);
         }
     }
@@ -34,9 +35,17 @@ impl Leased {
     /// back.
     pub(in crate::limit) fn give_back_one(&self, counted: &Arc<Counted>, at: Now) -> u64 {
         match self.rule {
-            // Its slice may be over.
-            MeterRule::Rate { increment, .. } => return increment,
-            MeterRule::Quota { .. } if at.monotonic < self.held().period_since => return 0,
+            MeterRule::Rate { increment, .. } => {
+                // A thread may have taken it earlier.
+                let is_of_slice = at.monotonic.saturating_sub(LEASE) >= self.held().since;
+                let now = self.refiller.now();
+                if is_of_slice && !slice::is_over(counted.count.state(), now) {
+                    counted.count.set(|state| slice::add(state, 1));
+                    return 0;
+                }
+                return increment;
+            }
+            MeterRule::Quota { .. } if at.monotonic < self.held().since => return 0,
             MeterRule::Quota { .. } => counted.count.set(|state| slice::add(state, 1)),
             MeterRule::Credits(_) => {
                 let now = self.refiller.now();
@@ -64,6 +73,8 @@ impl Leased {
     pub(in crate::limit) fn reap(&self, counted: &Arc<Counted>, now: u64, is_end: bool) -> Reaped {
         let mut held = self.held();
         if held.flight.is_some() {
+            // No call is under way now: repeat it.
+            self.queue(counted, &mut held);
             return Reaped::Keep;
         }
         let state = counted.count.state();

@@ -40,9 +40,6 @@ pub(super) struct Leased {
 #[derive(Default)]
 struct Held {
     demand: Demand,
-    /// The units that are missing for requests that wait, and for the smallest of them.
-    waiting: u64,
-    least: u64,
     waiters: Vec<Waiter>,
     is_queued: bool,
     /// The ask that is not answered yet.
@@ -53,12 +50,13 @@ struct Held {
     opens: bool,
     /// A rate: the slice after the present one.
     next: Option<u64>,
-    /// What was charged without units.
+    /// What was charged without units, and when.
     debt: u64,
+    debt_since: u64,
     refused: Option<Refused>,
     share: Share,
-    /// When the present period was seen first.
-    period_since: u64,
+    /// When the present slice of a rate, or the present period of a quota, was seen first.
+    since: u64,
     /// What was left at the store, and when.
     left: Option<(u64, u64)>,
     is_watched: bool,
@@ -72,8 +70,12 @@ struct Flight {
     waiters: Vec<Waiter>,
 }
 
-/// Ends the wait of a request when it is dropped.
-type Waiter = oneshot::Sender<()>;
+/// A request that waits, and the units that it lacks.
+struct Waiter {
+    /// Ends the wait when it is dropped.
+    wake: oneshot::Sender<()>,
+    missing: u64,
+}
 
 /// The answer of the store that it has too few units.
 #[derive(Clone, Copy)]
@@ -125,6 +127,7 @@ impl Leased {
         {
             units = slice::units(next, now);
             count.set(|_| next);
+            held.since = now;
             let low = held.demand.low(self.refiller.span());
             count.set_low(low);
             if units < low {
@@ -134,38 +137,41 @@ impl Leased {
         if units >= cost {
             return Prepared::Ready;
         }
-        let missing = cost.saturating_add(held.debt) - units;
+        let missing = cost - units;
         if let Some(full) = held.why_full(missing, now) {
             return Prepared::Full(full);
         }
+        if !self.queue(counted, &mut held) {
+            return Prepared::Failed;
+        }
         if let Some(since) = self.refiller.fails_since() {
-            self.queue(counted, &mut held);
             return self.during_outage(&mut held, count, missing, now, since);
         }
-        held.least = if held.waiting == 0 { missing } else { held.least.min(missing) };
-        held.waiting = held.waiting.saturating_add(missing);
-        let (waiter, wait) = oneshot::channel();
-        held.waiters.push(waiter);
-        if self.queue(counted, &mut held) { Prepared::Wait(wait) } else { Prepared::Failed }
+        let (wake, wait) = oneshot::channel();
+        held.waiters.push(Waiter { wake, missing });
+        Prepared::Wait(wait)
     }
 
     /// Returns why a request of this cost is rejected, if the store has said so.
     pub(super) fn why_full(&self, count: &Count, cost: u64, now: Now) -> Option<Full> {
         let held = self.held();
         let units = slice::units(count.state(), now.monotonic);
-        held.why_full(cost.saturating_add(held.debt).saturating_sub(units).max(1), now.monotonic)
+        held.why_full(cost.saturating_sub(units).max(1), now.monotonic)
     }
 
     fn during_outage(&self, held: &mut Held, count: &Count, missing: u64, now: u64, since: u64) -> Prepared {
         let MeterRule::Rate { increment, tolerance } = self.rule else { return Prepared::Failed };
         let admitted = held.share.admit(&self.refiller.settings, Gcra::of(increment, tolerance), missing, now, since);
         match admitted {
-            None => Prepared::Failed,
+            // What is too much for a share may pass later.
+            None | Some(Err(Full::Forever)) => Prepared::Failed,
             Some(Err(full)) => Prepared::Full(full),
             Some(Ok(())) => {
                 let end = now.saturating_add(nanos(self.refiller.settings.lease));
-                count.set(|state| slice::state(slice::units(state, now) + missing, Some(end), now));
-                held.debt = 0;
+                count.set(|state| match slice::units(state, now) {
+                    0 => slice::state(missing, Some(end), now),
+                    _ => slice::add(state, missing),
+                });
                 lease_log::admitted_in_outage(missing);
                 Prepared::Ready
             }
@@ -182,12 +188,19 @@ impl Leased {
         }
     }
 
+    /// Sees to it that the store is asked. Returns whether a task does it: without a runtime there
+    /// is none.
     fn queue(&self, counted: &Arc<Counted>, held: &mut Held) -> bool {
         if held.is_queued {
-            return true;
+            return self.refiller.start();
         }
         held.is_queued = self.refiller.queue(counted);
         held.is_queued
+    }
+
+    /// Asks with the next call.
+    pub(super) fn ask_later(&self, counted: &Arc<Counted>) {
+        self.queue(counted, &mut self.held());
     }
 }
 

@@ -16,17 +16,18 @@ use crate::{
 impl Refiller {
     /// Makes one call of each kind, if there is something to do. Returns whether there was.
     pub(super) async fn call(self: &Arc<Self>) -> Result<bool, BoxError> {
-        let (returns, due) = {
+        let returns: Vec<_> = self.work().returns.iter().take(BATCH).cloned().collect();
+        let has_returns = !returns.is_empty();
+        // First, since what comes back may be asked for.
+        let returned = self.give_back(returns).await;
+        let due: Vec<_> = {
             let mut work = self.work();
-            let (returns, due) = (work.returns.len().min(BATCH), work.due.len().min(BATCH));
-            (work.returns.drain(..returns).collect::<Vec<_>>(), work.due.drain(..due).collect::<Vec<_>>())
+            let due = work.due.len().min(BATCH);
+            work.due.drain(..due).collect()
         };
-        if returns.is_empty() && due.is_empty() {
-            return Ok(false);
-        }
-        let taken = self.take(due).await;
-        self.give_back(returns).await?;
-        taken.map(|()| true)
+        let has_due = !due.is_empty();
+        self.take(due).await?;
+        returned.map(|()| has_returns || has_due)
     }
 
     /// Notes that a call has failed. The first one begins an outage.
@@ -45,12 +46,12 @@ impl Refiller {
         if returns.is_empty() {
             return Ok(());
         }
-        let (store, asked, sent) = (Arc::clone(&self.store), returns.clone(), self.now());
-        let result = done(tokio::spawn(async move { store.give_back(&asked).await })).await;
+        let (store, number, sent) = (Arc::clone(&self.store), returns.len(), self.now());
+        let result = done(tokio::spawn(async move { store.give_back(&returns).await }), TIMEOUT).await;
         self.called(sent, result.is_ok());
-        if let Err(error) = &result {
-            self.fail(error);
-            self.work().returns.extend(returns);
+        if result.is_ok() {
+            // Until then they stay, since a lease may be closed twice.
+            self.work().returns.drain(..number);
         }
         result
     }
@@ -73,18 +74,23 @@ impl Refiller {
             }
             is_same
         });
-        self.work().due.append(&mut later);
+        for counted in later {
+            if let Some(leased) = counted.leased() {
+                leased.ask_later(&counted);
+            }
+        }
         if asked.is_empty() {
             return Ok(());
         }
         let (asks, counted): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let store = Arc::clone(&self.store);
-        let granted = done(tokio::spawn(async move {
+        let granted = tokio::spawn(async move {
             let grants = store.take(&asks).await?;
             let is_whole = grants.len() == asks.len();
             if is_whole { Ok(grants) } else { Err("the store of meters has not answered every ask".into()) }
-        }));
-        let granted = granted.await;
+        });
+        // Units of a rate that come later would be over.
+        let granted = done(granted, TIMEOUT.min(self.settings.lease * 3 / 4)).await;
         let now = self.now();
         self.called(sent, granted.is_ok());
         match granted {
@@ -120,9 +126,9 @@ impl Refiller {
 }
 
 /// Waits for a call, for a time. A panic of the store is an error.
-async fn done<T>(call: tokio::task::JoinHandle<Result<T, BoxError>>) -> Result<T, BoxError> {
+async fn done<T>(call: tokio::task::JoinHandle<Result<T, BoxError>>, longest: Duration) -> Result<T, BoxError> {
     let abort = call.abort_handle();
-    match timeout(TIMEOUT, call).await {
+    match timeout(longest, call).await {
         Ok(Ok(result)) => result,
         Ok(Err(panicked)) => Err(panicked.into()),
         Err(_) => {

@@ -55,9 +55,9 @@ struct Work {
 }
 
 /// How many meters one call is about.
-const BATCH: usize = 128;
+const BATCH: usize = 512;
 
-/// How long a call may take.
+/// How long a call may take, with a lease that is longer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The pause after a call that has failed.
@@ -132,15 +132,25 @@ impl Refiller {
     }
 
     fn add(self: &Arc<Self>, add: impl FnOnce(&mut Work)) -> bool {
-        let mut work = self.work();
-        if !work.is_running {
-            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
-            work.is_running = true;
+        if !self.start() {
+            return false;
+        }
+        add(&mut self.work());
+        self.wake.notify_one();
+        true
+    }
+
+    /// Starts the task, if there is none. Returns whether there is one: without a runtime there is
+    /// none.
+    pub(super) fn start(self: &Arc<Self>) -> bool {
+        if self.work().is_running {
+            return true;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
+        if !mem::replace(&mut self.work().is_running, true) {
+            // Without the lock: a runtime that ends drops the task at once.
             runtime.spawn(run(Running(Some(Arc::clone(self)))));
         }
-        add(&mut work);
-        drop(work);
-        self.wake.notify_one();
         true
     }
 

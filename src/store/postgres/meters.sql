@@ -139,10 +139,11 @@ begin
         select asks.*, stored.meter is not null as is_there,
             case asks.kind when 0 then asks.waiting = 0 and asks.more = 0
                 else asks.lease is null and asks.replaced is null end as is_look,
-            greatest(full_at, now) as full_at, coalesce(stored.period, 0) as period, coalesce(used, 0) as used,
+            -- A clock that went back would lock a rate for as long.
+            greatest(least(full_at, now + asks.tolerance), now) as full_at, coalesce(stored.period, 0) as period, coalesce(used, 0) as used,
             coalesce(available, 0) as available, coalesce(leased, 0) as leased, coalesce(spent, 0) as spent,
             coalesce(lost, 0) as lost, coalesce(expired, 0) as expired, coalesce(topped_up, 0) as topped_up,
-            known.state as known, known.granted as granted, coalesce(closed.granted, 0) as closed,
+            known.state as known, known.granted as granted, known.period as known_period, coalesce(closed.granted, 0) as closed,
             closed.granted is not null as closes, coalesce(overdue.granted, 0) as overdue, overdue.ids as overdue_ids
         from unnest(lease_ids, replaced_ids, meters, kinds, sizes, tolerances, spans, firsts, leasts, waitings, mores,
                 deadlines) with ordinality
@@ -150,7 +151,7 @@ begin
         left join lateral (select * from api_key_meters where meter = asks.name offset 0) as stored on true
         left join lateral (
             -- This call may close it, or write it off.
-            select case when kind > 1 and until <= now or id = asks.replaced then 1 else state end as state, granted
+            select case when kind > 1 and until <= now or id = asks.replaced then 1 else state end as state, granted, period
             from api_key_leases where asks.kind > 0 and id = asks.lease and meter = asks.name offset 0
         ) as known on true
         left join lateral (
@@ -249,7 +250,8 @@ begin
 
         grant_units := 0;
         if ask.known is not null then
-            if ask.known = 0 then
+            -- Units of an earlier period are over.
+            if ask.known = 0 and (ask.kind > 1 or ask.known_period = ends) then
                 grant_units := ask.granted;
             end if;
         elsif ask.lease is not null then
@@ -379,9 +381,14 @@ begin
     loop
         select period, spent, lost into state_of from api_key_meters where meter = done.name for update;
         continue when not found;
-        update api_key_leases set state = 1 where id = done.id and meter = done.name and state = 0
-            returning kind, period, granted into lease;
+        select kind, period, granted, state = 2 as is_lost into lease
+            from api_key_leases where id = done.id and meter = done.name and state <> 1;
         continue when not found;
+        update api_key_leases set state = 1 where id = done.id;
+        -- What comes back late is not lost.
+        if lease.is_lost then
+            state_of.lost := state_of.lost - lease.granted;
+        end if;
         if lease.kind = 1 then
             if lease.period = state_of.period and done.remains > 0 then
                 update api_key_meters set used = greatest(used - done.remains, 0) where meter = done.name;
@@ -394,8 +401,8 @@ begin
         of_lost := least(greatest(done.remains - lease.granted, 0) - of_spent, state_of.lost);
         back := least(done.remains, lease.granted) + of_spent + of_lost;
         is_over := lease.kind = 3 and lease.period <> state_of.period;
-        update api_key_meters set leased = leased - lease.granted,
-                spent = spent + greatest(lease.granted - done.remains, 0) - of_spent, lost = lost - of_lost,
+        update api_key_meters set leased = leased - case when lease.is_lost then 0 else lease.granted end,
+                spent = spent + greatest(lease.granted - done.remains, 0) - of_spent, lost = state_of.lost - of_lost,
                 expired = expired + case when is_over then back else 0 end,
                 available = available + case when is_over then 0 else back end
             where meter = done.name;

@@ -24,13 +24,16 @@ const SAVE: &str = "insert into api_key_meters (meter, kind, full_at, period, us
     on conflict (meter) do update set full_at = ?3, period = ?4, used = ?5, available = ?6, leased = ?7, spent = ?8,
         lost = ?9, expired = ?10, topped_up = ?11";
 
-const CLOSE: &str = "update api_key_leases set state = 1 where id = ?1 and meter = ?2 and state = 0
-    returning kind, period, granted";
+const UNCLOSED: &str = "select kind, period, granted, state from api_key_leases
+    where id = ?1 and meter = ?2 and state <> 1";
+
+const CLOSE: &str = "update api_key_leases set state = 1 where id = ?1";
 
 const WRITE_OFF: &str = "update api_key_leases set state = 2
     where meter = ?1 and state = 0 and until <= ?2 returning granted";
 
-const FIND: &str = "select iif(state = 0, granted, 0) from api_key_leases where id = ?1 and meter = ?2";
+const FIND: &str = "select iif(state = 0, granted, 0) as units, period from api_key_leases
+    where id = ?1 and meter = ?2";
 
 const LEASE: &str = "insert into api_key_leases (id, meter, kind, period, granted, until)
     values (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -68,6 +71,8 @@ struct Closed {
     kind: i16,
     period: u32,
     granted: u64,
+    /// Whether it was written off before.
+    is_lost: bool,
 }
 
 impl MeterStore for SqliteStore {
@@ -112,12 +117,15 @@ impl MeterStore for SqliteStore {
         let mut transaction = SqliteTransaction::begin(&self.0).await?;
         let mut meters = Meters::new(transaction.connection(), &self.0.tables);
         for done in returns {
-            if let Some(lease) = meters.close(&done.lease, &done.meter).await? {
+            if let Some(lease) = meters.close(&done.lease, &done.meter, true).await? {
                 let mut state = meters.load(&done.meter).await?.unwrap_or_default();
                 let meter_kind = if lease.kind == kind::QUOTA {
                     state.give_back_quota(lease.period, done.left);
                     kind::QUOTA
                 } else {
+                    if lease.is_lost {
+                        state.find(lease.granted);
+                    }
                     let is_over = lease.kind == kind::REPLACED && lease.period != state.period;
                     state.close_credits(lease.granted, done.left, is_over);
                     kind::CREDITS
@@ -176,7 +184,7 @@ impl<'c> Meters<'c> {
             return Ok((grant, is_new));
         }
         if let Some(replaced) = &ask.replaces
-            && let Some(lease) = self.close(replaced, &ask.meter).await?
+            && let Some(lease) = self.close(replaced, &ask.meter, false).await?
             && lease.kind != kind::QUOTA
         {
             state.close_credits(lease.granted, 0, false);
@@ -187,10 +195,13 @@ impl<'c> Meters<'c> {
             None => None,
         };
         let grant = match known {
-            Some(units) => {
+            Some((units, period)) => {
                 let mut look = ask.clone();
                 look.lease = None;
                 let grant = state.take(&look, self.now);
+                // Units of an earlier period are over.
+                let is_over = grant.ends.is_some_and(|ends| MeterState::day_after(self.now, ends) != period);
+                let units = if is_over { 0 } else { units };
                 Grant { units, wait: grant.wait.filter(|_| units < ask.waiting), ..grant }
             }
             None => state.take(ask, self.now),
@@ -236,12 +247,23 @@ impl<'c> Meters<'c> {
         query.execute(&mut *self.connection).await.map(drop)
     }
 
-    /// Closes a lease if it is open.
-    async fn close(&mut self, lease: &LeaseId, meter: &MeterId) -> Result<Option<Closed>, sqlx::Error> {
-        let query = sqlx::query(self.tables.sql(CLOSE)).bind(&lease.as_bytes()[..]).bind(meter.as_str());
+    /// Closes a lease if it is open, or `even_lost` if it was written off.
+    async fn close(
+        &mut self,
+        lease: &LeaseId,
+        meter: &MeterId,
+        even_lost: bool,
+    ) -> Result<Option<Closed>, sqlx::Error> {
+        let query = sqlx::query(self.tables.sql(UNCLOSED)).bind(&lease.as_bytes()[..]).bind(meter.as_str());
         let Some(row) = query.fetch_optional(&mut *self.connection).await? else { return Ok(None) };
+        let is_lost = row.try_get::<i64, _>("state")? == 2;
+        if is_lost && !even_lost {
+            return Ok(None);
+        }
+        let query = sqlx::query(self.tables.sql(CLOSE)).bind(&lease.as_bytes()[..]);
+        query.execute(&mut *self.connection).await?;
         let granted = row::count(row.try_get("granted")?);
-        Ok(Some(Closed { kind: row.try_get("kind")?, period: row.try_get("period")?, granted }))
+        Ok(Some(Closed { kind: row.try_get("kind")?, period: row.try_get("period")?, granted, is_lost }))
     }
 
     /// Writes off the leases that are over, and returns their units.
@@ -253,11 +275,11 @@ impl<'c> Meters<'c> {
         Ok(lost)
     }
 
-    /// Returns the units of a lease that is known: 0 if it is not open.
-    async fn granted(&mut self, lease: &LeaseId, meter: &MeterId) -> Result<Option<u64>, sqlx::Error> {
-        let query = sqlx::query_scalar::<_, i64>(self.tables.sql(FIND)).bind(&lease.as_bytes()[..]);
-        let granted = query.bind(meter.as_str()).fetch_optional(&mut *self.connection).await?;
-        Ok(granted.map(row::count))
+    /// Returns the units of a lease that is known, which are 0 if it is not open, and its period.
+    async fn granted(&mut self, lease: &LeaseId, meter: &MeterId) -> Result<Option<(u64, u32)>, sqlx::Error> {
+        let query = sqlx::query(self.tables.sql(FIND)).bind(&lease.as_bytes()[..]).bind(meter.as_str());
+        let Some(row) = query.fetch_optional(&mut *self.connection).await? else { return Ok(None) };
+        Ok(Some((row::count(row.try_get("units")?), row.try_get("period")?)))
     }
 
     async fn prune_leases(&mut self, most: u32) -> Result<(), sqlx::Error> {

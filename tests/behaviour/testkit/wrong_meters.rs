@@ -52,7 +52,7 @@ mistakes! {
     EmptyLeaseForgotten: "is kept if nothing was asked for",
     RefusedLeaseKept: "a lease without units is not kept",
     NeverLost: "written off",
-    LostComesBack: "a lost lease gives nothing back",
+    LostStaysLost: "a lost lease that comes back is not lost",
     LostUnsaid: "the credits that this call has written off",
     LostAtOnce: "none is lost before its deadline",
     TopUpTwice: "a repeated top-up adds nothing",
@@ -277,13 +277,14 @@ impl WrongMeters {
         let meter = if self.is(OfAnyMeter) { lease.meter.clone() } else { done.meter.clone() };
         let is_quota = lease.period.is_some();
         let is_open = lease.is_open
-            || (self.is(LostComesBack) && lease.is_lost)
+            || (lease.is_lost && !self.is(LostStaysLost))
             || (self.is(QuotaComesBackTwice) && is_quota)
             || (self.is(ClosedTwice) && !is_quota && !lease.is_lost);
         if !is_open || meter != lease.meter {
             return;
         }
-        let (was_open, granted) = (std::mem::take(&mut lease.is_open), lease.granted);
+        let was_lost = std::mem::take(&mut lease.is_lost);
+        let (was_open, granted) = (std::mem::take(&mut lease.is_open) || was_lost, lease.granted);
         let period = lease.period;
         let Some(meter) = state.meters.get_mut(&meter) else { return };
         if period.is_some() {
@@ -300,7 +301,7 @@ impl WrongMeters {
             credits[AVAILABLE] += back;
             return;
         }
-        credits[LEASED] -= granted;
+        credits[if was_lost { LOST } else { LEASED }] -= granted;
         credits[SPENT] += granted.saturating_sub(done.left);
         let more = if self.is(MoreIsIgnored) { 0 } else { done.left.saturating_sub(granted) };
         let of_spent = more.min(credits[SPENT]);
