@@ -73,7 +73,7 @@ impl Gcra {
         (share, now.saturating_add(share.tolerance))
     }
 
-    /// Returns the state, if a charge before `now` can have made it; otherwise that of a full burst.
+    /// Returns the state, if a charge before `now` can have made it, or else that of a used burst.
     pub(super) fn full_at(self, state: u64, now: u64) -> u64 {
         state.min(now.saturating_add(self.tolerance))
     }

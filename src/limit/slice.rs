@@ -81,7 +81,8 @@ impl Slice {
         if units(state, now) >= cost { Ok(state - cost) } else { Err(Full::Ask) }
     }
 
-    /// Returns whether it is time to ask for more: fewer units are left than `low`, or they end soon.
+    /// Returns whether it is time to ask for more: fewer units are left than `low`, or they end
+    /// soon.
     #[inline]
     pub(super) fn is_low(self, state: u64, low: u32, now: u64) -> bool {
         let left = ticks(state).wrapping_sub(tick(now));

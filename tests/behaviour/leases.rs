@@ -173,10 +173,11 @@ async fn a_node_asks_for_more_at_a_time_the_more_it_uses() {
     node.top_up(1_000_000).await;
     for _ in 0..10_000 {
         assert_eq!(node.call().await, 200);
-        seconds(0.0001).await;
+        seconds(0.001).await;
     }
+    // Ten seconds of a steady use, and a call eight times a second.
     let calls = store.book.calls();
-    assert!((10..60).contains(&calls), "{calls} calls");
+    assert!((20..110).contains(&calls), "{calls} calls");
 }
 
 #[tokio::test(start_paused = true)]

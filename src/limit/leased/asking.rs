@@ -25,7 +25,7 @@ impl Leased {
             return Some(flight.ask.clone());
         }
         let is_rate = self.slice.kind == SliceKind::Rate;
-        self.forgive(held, sent);
+        self.forgive(held, &counted.count, sent);
         // Those that were dropped wait for nothing.
         held.waiters.retain(|waiter| !waiter.wake.is_closed());
         let waiting: u64 = held.waiters.iter().map(|waiter| waiter.missing).fold(0, u64::saturating_add);
@@ -100,11 +100,17 @@ impl Leased {
         }
     }
 
-    /// Ends the debt of a rate that would have filled up again by now.
-    fn forgive(&self, held: &mut Held, now: u64) {
-        if let MeterRule::Rate { increment, .. } = self.rule
-            && held.debt.saturating_mul(increment) <= now.saturating_sub(held.debt_since)
-        {
+    /// Ends the debt of a rate that would have filled up again by now, and that of a quota with its
+    /// period.
+    fn forgive(&self, held: &mut Held, count: &Count, now: u64) {
+        let is_over = match self.rule {
+            MeterRule::Rate { increment, .. } => {
+                held.debt.saturating_mul(increment) <= now.saturating_sub(held.debt_since)
+            }
+            MeterRule::Quota { .. } => slice::is_over(count.state(), now),
+            MeterRule::Credits(_) => false,
+        };
+        if is_over {
             held.debt = 0;
         }
     }
@@ -126,8 +132,7 @@ impl Leased {
             }
             SliceKind::Quota => {
                 if slice::is_over(count.state(), now) || !slice::is_same_period(count.state(), fresh) {
-                    // A debt ends with its period.
-                    (held.since, held.debt) = (now, 0);
+                    held.since = now;
                     count.set(|_| fresh);
                 } else {
                     count.set(|state| slice::add(state, units));

@@ -149,6 +149,61 @@ async fn what_is_charged_after_the_work_is_paid_from_the_next_units() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_debt_of_a_rate_is_paid_and_locks_nobody_out() {
+    let store = steady();
+    let node = Node::new(&store, [Limit::rate("burst", Rate::per_second(10).burst(20))]);
+    // Another request waits for the store when the debt is made.
+    let (handled, waiting) = tokio::join!(node.handled(async |key| key.charge(1_000)), node.call());
+    assert_eq!((handled, waiting), (200, 200));
+    let mut passed = Vec::new();
+    for _ in 0..5 {
+        passed.push(node.passed(100).await);
+        seconds(1.0).await;
+    }
+    assert_eq!(passed[0], 0, "the debt is as large as the burst");
+    assert!(passed[3..].iter().all(|passed| (5..=20).contains(passed)), "{passed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_debt_of_a_quota_ends_with_its_period() {
+    let store = steady();
+    let node = Node::new(&store, [Limit::quota("daily", Quota::per_day(100))]);
+    assert_eq!(node.handled(async |key| key.charge(1_000_000)).await, 200);
+    seconds(3.0).await;
+    assert_eq!(node.passed(10).await, 0);
+    seconds(86_400.0).await;
+    assert_eq!(node.passed(200).await, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_were_dropped_take_no_units() {
+    let store = steady();
+    let node = Node::new(&store, [Limit::credits("calls")]);
+    node.top_up(1_000).await;
+    let dropped = (0..500).map(|_| tokio::time::timeout(Duration::from_millis(1), node.call()));
+    futures_util::future::join_all(dropped).await;
+    assert_eq!(node.call().await, 200);
+    assert!(balance(&node).await.leased <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_of_a_guard_gives_the_rate_back() {
+    let store = steady();
+    let search = Limit::rate("search", Rate::per_hour(1)).for_routes();
+    let node = Node::new(&store, [Limit::rate("burst", Rate::per_hour(1).burst(100)), search]);
+    let guard = || Require::check(|_, _| Verdict::Pass).limited_by("search");
+    assert_eq!(node.guarded(guard()).await, 200);
+    waits(&node, 20, 0.02).await;
+    for _ in 0..10 {
+        assert_eq!(node.guarded(guard()).await, 429);
+        seconds(0.02).await;
+    }
+    // Only a unit of the present slice comes back. The first one after it does not.
+    let passed = node.passed(100).await;
+    assert!((76..=79).contains(&passed), "{passed} of 79");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_guard_charges_its_cost() {
     let store = steady();
     let node = Node::new(&store, [Limit::credits("calls"), Limit::credits("images").for_routes()]);

@@ -131,3 +131,45 @@ async fn a_flush_that_fails_can_be_repeated() {
     let balance = node.limits.balance(&record(), "calls").await.unwrap().unwrap();
     assert_eq!((balance.available, balance.spent, store.book.open_leases()), (90, 10, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_after_a_long_outage_is_not_lost() {
+    let store = steady();
+    let nodes = [1, 2].map(|_| Node::new(&store, [Limit::credits("calls")]));
+    nodes[0].top_up(10_000).await;
+    statuses(&nodes[0], 1).await;
+    store.set(down());
+    seconds(60.0).await;
+    store.set(Trouble::default());
+    // The other node writes the lease off before it comes back.
+    assert_eq!(nodes[1].call().await, 200);
+    seconds(5.0).await;
+    let balance = nodes[0].limits.balance(&record(), "calls").await.unwrap().unwrap();
+    assert_eq!((balance.lost, balance.leased), (0, 0));
+    assert!(store.book.sum_is_right());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slower_than_a_lease_fails_and_nobody_hangs() {
+    let store = Unsteady::new(1, Trouble { delay: Duration::from_millis(120), ..Trouble::default() });
+    let limits = [Limit::rate("burst", Rate::per_second(100).burst(50))];
+    let node = Node::with(&store, limits, |builder| builder.lease(Duration::from_millis(100)).nodes(1));
+    let [passed, limited, failed] = statuses(&node, 3).await;
+    assert!(passed > 200 && limited > 1_000, "{passed} passed, {limited} limited, {failed} failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_is_not_exceeded_by_an_answer_of_the_day_before() {
+    let store = steady();
+    let node = Node::new(&store, [Limit::quota("daily", Quota::per_day(100))]);
+    // 1,800,000,000 seconds after 1970 it is 8 o'clock.
+    seconds(16.0 * 3_600.0 - 0.1).await;
+    store.set(Trouble { lost_answers: 100, ..Trouble::default() });
+    assert_eq!(node.call().await, 503);
+    seconds(1.0).await;
+    store.set(Trouble::default());
+    seconds(1.0).await;
+    assert_eq!(node.passed(200).await, 100);
+    node.limits.flush().await.unwrap();
+    assert_eq!(node.passed(1).await, 0);
+}
