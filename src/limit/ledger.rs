@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{error::BoxError, record::KeyRecord};
 
-/// Why credits could not be read or added.
+/// Why credits could not be read or added, or a call of the store of meters failed.
+/// [`Limits::top_up`] has an example.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MeterError {

@@ -100,6 +100,13 @@ pub struct Refill {
 }
 
 /// The answer to an [`Ask`].
+///
+/// ```
+/// use tower_api_key::limit::Grant;
+///
+/// let mut grant = Grant::new(0, 0);
+/// grant.wait = Some(std::time::Duration::from_secs(1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {

@@ -92,13 +92,13 @@ impl Node {
         self.handled(async |_| ()).await
     }
 
-    /// Sends a request that `handler` handles.
-    async fn handled(&self, handler: impl AsyncFn(Principal)) -> u16 {
+    /// Sends a request, for which the handler does this work.
+    async fn handled(&self, work: impl AsyncFn(Principal)) -> u16 {
         let service = self.layer.layer(service_fn(|request: Request<String>| {
             let principal = request.extensions().get::<Principal>().cloned().unwrap();
-            let handled = handler(principal);
+            let worked = work(principal);
             async move {
-                handled.await;
+                worked.await;
                 Ok::<_, Infallible>(Response::new(String::new()))
             }
         }));
@@ -242,14 +242,14 @@ async fn the_bound_is_that_of_the_largest_rate_with_the_name() {
 }
 
 /// The largest number of admissions above `burst + rate × (T + lease)` in any window, in requests.
-fn excess(admitted: &[Instant], burst: u64, rate: u64, lease: Duration) -> f64 {
+fn excess(admitted: &[Instant], burst: u32, rate: u32, lease: Duration) -> f64 {
     // An admission is one request above the bound of the windows that begin with it. Walking on, the
     // bound grows with time, and the number by one for each.
     let mut worst = f64::MIN;
     for (place, begin) in admitted.iter().enumerate() {
         for (number, end) in (1_u32..).zip(&admitted[place..]) {
             let time = (*end - *begin + lease).as_secs_f64();
-            worst = worst.max(f64::from(number) - burst as f64 - rate as f64 * time);
+            worst = worst.max(f64::from(number) - f64::from(burst) - f64::from(rate) * time);
         }
     }
     worst

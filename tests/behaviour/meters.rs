@@ -34,7 +34,7 @@ fn every_mistake_of_meters_is_found_by_the_name_of_its_rule() {
 /// The store that other tests compare with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_meters_of_the_tests_pass_the_testkit() {
-    testkit::check_meters(async || crate::support::meters::MeterBook::new(std::time::SystemTime::now)).await;
+    testkit::check_meters(async || crate::support::meters::MeterBook::new(ticking())).await;
 }
 
 #[cfg(feature = "sqlite")]
@@ -52,5 +52,14 @@ mod sqlite {
             SqliteStore::builder(folder.path().join(file)).table_prefix("acme_").open().await.unwrap()
         })
         .await;
+    }
+}
+
+/// A clock that is a microsecond later each time.
+fn ticking() -> impl Fn() -> std::time::SystemTime + Send + Sync {
+    let micros = std::sync::atomic::AtomicU64::new(1_800_000_000_000_000);
+    move || {
+        let now = micros.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(now)
     }
 }

@@ -36,13 +36,13 @@ proptest! {
 
     #[test]
     fn nodes_admit_no_more_than_a_rate_whatever_the_store_does(
-        seed in any::<u64>(), trouble in troubles(), rate in 1..200_u64, burst in 1..150_u64, lease in 100..3_000_u64,
+        seed in any::<u64>(), trouble in troubles(), rate in 1..200_u32, burst in 1..150_u32, lease in 100..3_000_u64,
         loads in prop::collection::vec(prop::collection::vec((0..4_000_u64, 1..80_usize), 2..8), 2..5),
     ) {
         let lease = Duration::from_millis(lease);
         let admitted = run(async {
             let (store, admitted) = (Unsteady::new(seed, trouble), Arc::<Mutex<Vec<_>>>::default());
-            let node = || Node::with(&store, [Limit::rate("burst", Rate::per_second(rate).burst(burst))], |limits| {
+            let node = || Node::with(&store, [Limit::rate("burst", Rate::per_second(rate.into()).burst(burst.into()))], |limits| {
                 limits.lease(lease).while_store_fails(tower_api_key::limit::Outage::Closed)
             });
             let clients: Vec<_> =
