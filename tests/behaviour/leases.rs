@@ -267,6 +267,27 @@ async fn load(node: Node, pause: Duration, until: Instant, admitted: Arc<Mutex<V
 }
 
 #[tokio::test(start_paused = true)]
+async fn units_that_a_node_holds_are_over_after_a_lease() {
+    let (store, lease) = (steady(), Duration::from_millis(100));
+    let node =
+        |_| Node::with(&store, [Limit::rate("burst", Rate::per_second(50).burst(200))], |limits| limits.lease(lease));
+    let nodes = [0; 8].map(node);
+    // Each node serves some requests, and holds units then.
+    for node in &nodes {
+        waits(node, 20, 0.001).await;
+        seconds(1.0).await;
+    }
+    seconds(10.0).await;
+    let start = Instant::now();
+    let mut passed = 0;
+    for node in &nodes {
+        passed += node.passed(60).await;
+    }
+    let bound = nodes[0].limits.bound("burst", start.elapsed()).unwrap();
+    assert!((190..=bound).contains(&(passed as u64)), "{passed} passed, and the bound is {bound}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_admit_a_rate_together() {
     let store = steady();
     let (admitted, until) = (Arc::default(), Instant::now() + Duration::from_secs(10));

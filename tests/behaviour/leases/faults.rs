@@ -36,7 +36,7 @@ proptest! {
 
     #[test]
     fn nodes_admit_no_more_than_a_rate_whatever_the_store_does(
-        seed in any::<u64>(), trouble in troubles(), rate in 1..200_u32, burst in 1..150_u32, lease in 100..3_000_u64,
+        seed in any::<u64>(), trouble in troubles(), rate in 1..200_u32, burst in 1..150_u32, lease in 100..1_500_u64,
         loads in prop::collection::vec(prop::collection::vec((0..4_000_u64, 1..80_usize), 2..8), 2..5),
     ) {
         let lease = Duration::from_millis(lease);
