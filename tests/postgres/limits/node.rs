@@ -87,6 +87,7 @@ async fn run(setup: Value) {
     let (of_rate, of_paid) = (service("rate"), service("paid"));
     let node = Arc::new(Node { setup: setup.clone(), clock, limits, is_over: AtomicBool::new(false) });
 
+    say("begin");
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         match &*text("load") {
@@ -104,7 +105,6 @@ async fn run(setup: Value) {
         }
     }
     let top_ups = tokio::spawn(Arc::clone(&node).top_up(of_credits));
-    say("begin");
     tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await.unwrap().unwrap();
     node.is_over.store(true, Ordering::SeqCst);
     clients.join_all().await;
