@@ -52,9 +52,9 @@ async fn four_nodes_with_a_short_lease_admit_no_more_than_the_bound() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn nodes_that_hold_units_in_a_pause_admit_no_more_than_the_bound() {
-    let plan = Plan { nodes: 4, rate: 1000, burst: 1000, lease: 100, load: "bursts", ..PLAN };
+    let plan = Plan { nodes: 5, rate: 250, burst: 320, lease: 100, load: "bursts", ..PLAN };
     let run = Run::start("bursts", plan).await;
-    wait(8500).await;
+    wait(8000).await;
     run.end().await;
 }
 

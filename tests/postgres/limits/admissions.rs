@@ -36,12 +36,21 @@ impl Admissions {
     /// that a bucket with the size of the bound would not admit, if it counts them all.
     pub(super) fn violations(&self, bound: Bound) -> usize {
         let size = bound.burst * bound.increment + bound.extra;
+        self.levels(bound.increment).filter(|level| *level > size).count()
+    }
+
+    /// Returns how full that bucket was at most, in percent.
+    pub(super) fn fullest(&self, bound: Bound) -> u64 {
+        let size = bound.burst * bound.increment + bound.extra;
+        self.levels(bound.increment).max().unwrap_or(0) * 100 / size
+    }
+
+    fn levels(&self, increment: u64) -> impl Iterator<Item = u64> {
         let mut full_at = 0;
-        let is_above = |time: &&u64| {
-            full_at = u64::max(full_at, **time) + bound.increment;
-            full_at - **time > size
-        };
-        self.0.iter().filter(is_above).count()
+        self.0.iter().map(move |time| {
+            full_at = u64::max(full_at, *time) + increment;
+            full_at - time
+        })
     }
 }
 

@@ -155,18 +155,20 @@ impl Node {
         }
     }
 
-    /// Every 2.6 s on all nodes: a few requests, so that each node has units in advance; a pause in
-    /// which the burst fills up again; and as many requests as pass in a short time.
+    /// Every 4 s: a few requests on one node after the other, so that each has units in advance; a
+    /// pause in which the burst fills up again; and as many requests as pass on all nodes at once.
     async fn use_in_bursts(self: Arc<Self>, mut service: Client, key: String) {
-        let few = self.setup["burst"].as_u64().unwrap() / 8 / u64::from(CLIENTS);
+        let number = |name: &str| self.setup[name].as_u64().unwrap();
+        let few = number("burst") / 8 / u64::from(CLIENTS);
+        let turn = Duration::from_millis(200 * number("number"));
         while !self.is_over.load(Ordering::SeqCst) {
-            self.begin_of(Duration::from_millis(2600), Duration::ZERO).await;
+            self.begin_of(Duration::from_secs(4), turn).await;
             for _ in 0..few {
                 is_admitted(&mut service, &key).await;
             }
-            self.begin_of(Duration::from_millis(2600), Duration::from_millis(1300)).await;
+            self.begin_of(Duration::from_secs(4), Duration::from_millis(2400)).await;
             let begin = Instant::now();
-            while begin.elapsed() < Duration::from_millis(100) {
+            while begin.elapsed() < Duration::from_millis(250) {
                 is_admitted(&mut service, &key).await;
             }
         }

@@ -119,7 +119,7 @@ impl Run {
         let Plan { nodes, rate, burst, lease, shares, load } = self.plan;
         let setup: Value = json!({
             "url": relay.url("postgres"), "nodes": nodes, "rate": rate, "burst": burst, "lease": lease,
-            "shares": shares, "load": load, "paid": PAID_KEY,
+            "shares": shares, "load": load, "paid": PAID_KEY, "number": self.folders.len(),
         });
         let folder = self.folder.path().join(self.folders.len().to_string());
         self.folders.push(folder.clone());
@@ -218,7 +218,7 @@ impl Run {
         let violations = admissions.violations(bound);
         let run = last - first;
         println!(
-            "limit {}: {} nodes, lease {} ms: admitted {} of bound {} in any second, {} of {} in {:.1} s, violations {violations}{}{}; {:.1} s in all",
+            "limit {}: {} nodes, lease {} ms: admitted {} of bound {} in any second, {} of {} in {:.1} s, {} % in any time, violations {violations}{}{}; {:.1} s in all",
             self.trouble,
             self.plan.nodes,
             self.plan.lease,
@@ -227,6 +227,7 @@ impl Run {
             admissions.0.len(),
             bound.of(run),
             run as f64 / 1e9,
+            admissions.fullest(bound),
             if self.plan.shares { format!(", {:.1} s of outage", failed as f64 / 1e9) } else { String::new() },
             if stopped > 0 { format!(", {stopped} of the bound for a stopped node") } else { String::new() },
             self.begin.elapsed().as_secs_f64(),
