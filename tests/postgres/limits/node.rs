@@ -181,10 +181,11 @@ impl Node {
         sleep(Duration::from_nanos(nanos(period) - passed)).await;
     }
 
-    /// Spends credits for 2.2 s of every 4 s: what a node has leased comes back when it is idle.
+    /// Spends credits for 2.2 of every 4 leases: what a node has leased comes back when it is idle.
     async fn spend(self: Arc<Self>, mut service: Client, key: String) {
+        let lease = self.setup["lease"].as_u64().unwrap();
         while !self.is_over.load(Ordering::SeqCst) {
-            if self.clock.now() / 1_000_000 % 4000 < 2200 {
+            if self.clock.now() / 100_000 % (40 * lease) < 22 * lease {
                 is_admitted(&mut service, &key).await;
             }
             sleep(PAUSE).await;
