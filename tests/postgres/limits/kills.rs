@@ -6,12 +6,15 @@
 use std::{
     env,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use serde_json::json;
 use sqlx::PgConnection;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tower_api_key::{
     KeyRecord,
     limit::{Limits, TopUpId},

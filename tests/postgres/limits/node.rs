@@ -11,12 +11,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 use tower_api_key::{
     ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord,
