@@ -16,6 +16,8 @@ mod expiring;
 mod idempotency;
 #[cfg(all(unix, feature = "sqlite"))]
 mod killed;
+#[cfg(all(unix, feature = "limits", feature = "tracing"))]
+mod limits;
 #[cfg(feature = "limits")]
 mod meters;
 mod network;

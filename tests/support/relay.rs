@@ -20,11 +20,15 @@ pub struct Relay {
     shared: Arc<Shared>,
 }
 
+#[derive(Default)]
 struct Shared {
     /// The database's port.
     target: AtomicU16,
     lines: Mutex<Lines>,
     round_trips: AtomicUsize,
+    /// One in so many answers is lost, with its connection; 0 for none.
+    loses_one_in: AtomicUsize,
+    answers: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -41,8 +45,7 @@ impl Relay {
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared =
-            Arc::new(Shared { target: target.into(), lines: Mutex::default(), round_trips: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { target: target.into(), ..Shared::default() });
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((node, _)) = listener.accept().await {
@@ -90,6 +93,12 @@ impl Relay {
         self.shared.lines.lock().unwrap().is_cut = false;
     }
 
+    /// Closes the connection of one in so many answers instead of forwarding it: the database has
+    /// done what it was asked, and the node does not hear of it. 0 ends that.
+    pub fn lose_one_answer_in(&self, answers: usize) {
+        self.shared.loses_one_in.store(answers, Ordering::SeqCst);
+    }
+
     /// Delivers the delayed bytes.
     pub fn mend(&self) {
         self.shared.lines.lock().unwrap().set(false);
@@ -114,8 +123,13 @@ impl Shared {
             if is_answered.swap(false, Ordering::SeqCst) {
                 self.round_trips.fetch_add(1, Ordering::SeqCst);
             }
+            true
         };
-        let answered = || is_answered.store(true, Ordering::SeqCst);
+        let answered = || {
+            is_answered.store(true, Ordering::SeqCst);
+            let one_in = self.loses_one_in.load(Ordering::SeqCst);
+            one_in == 0 || !self.answers.fetch_add(1, Ordering::SeqCst).is_multiple_of(one_in)
+        };
         tokio::select! {
             () = pump(from_node, to_database, cut.clone(), sent) => {}
             () = pump(from_database, to_node, cut, answered) => {}
@@ -133,14 +147,21 @@ impl Lines {
     }
 }
 
-/// Forwards one direction until an end closes. While the line is blocked, the close is not
-/// forwarded either.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>, seen: impl Fn()) {
+/// Forwards one direction until an end closes, or `passes` says no. While the line is blocked, the
+/// close is not forwarded either.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut cut: watch::Receiver<bool>,
+    passes: impl Fn() -> bool,
+) {
     let mut bytes = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut bytes).await.unwrap_or_default();
-        seen();
-        if cut.wait_for(|is_cut| !is_cut).await.is_err() || read == 0 || to.write_all(&bytes[..read]).await.is_err() {
+        if !passes() || cut.wait_for(|is_cut| !is_cut).await.is_err() || read == 0 {
+            return;
+        }
+        if to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
     }

@@ -1,0 +1,290 @@
+//! The nodes of one run, their database, and what the run has shown.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::Instant};
+use tower_api_key::{limit::Limits, store::PostgresStore};
+
+use super::{
+    PAID_KEY,
+    admissions::{Admissions, Bound},
+    ledger::Sums,
+    node::{THREADS, plans},
+    outages,
+    process::{Process, served, wait},
+    top_up_amount,
+};
+use crate::{
+    database::{Postgres, Server},
+    relay::Relay,
+    support::until,
+};
+
+/// What the nodes of a run have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) nodes: usize,
+    pub(super) rate: u64,
+    pub(super) burst: u64,
+    /// In milliseconds.
+    pub(super) lease: u64,
+    /// `Outage::Share`, in place of `Outage::Closed`.
+    pub(super) shares: bool,
+    pub(super) load: &'static str,
+}
+
+/// The plan of most runs: a lease adds as much as the burst.
+pub(super) const PLAN: Plan = Plan { nodes: 2, rate: 200, burst: 200, lease: 1000, shares: false, load: "full" };
+
+pub(super) struct Run {
+    trouble: &'static str,
+    plan: Plan,
+    begin: Instant,
+    pub(super) nodes: Vec<Node>,
+    /// The folders of all nodes, also of those that were killed.
+    folders: Vec<PathBuf>,
+    /// Nodes that were killed, and so have not ended normally.
+    killed: usize,
+    /// Whether a node was stopped.
+    is_stopped: bool,
+    primary: Postgres,
+    standby: Option<Postgres>,
+    database: Arc<Mutex<PgPool>>,
+    poll: JoinHandle<()>,
+    polls: Arc<Mutex<usize>>,
+    folder: TempDir,
+}
+
+pub(super) struct Node {
+    pub(super) process: Process,
+    pub(super) relay: Relay,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl Run {
+    pub(super) async fn start(trouble: &'static str, plan: Plan) -> Self {
+        Self::over(trouble, plan, Server::start(&[]).postgres, None).await
+    }
+
+    /// Starts a run over a primary with a synchronous standby.
+    pub(super) async fn with_standby(trouble: &'static str, plan: Plan) -> Self {
+        let primary = Server::start(&[]).postgres;
+        let standby = primary.standby(&[]);
+        let database = connect(&primary).await;
+        for setting in ["alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"] {
+            sqlx::query(setting).execute(&database).await.unwrap();
+        }
+        let synchronous = "select count(*) from pg_stat_replication where sync_state = 'sync'";
+        until(async || sqlx::query_scalar::<_, i64>(synchronous).fetch_one(&database).await.unwrap() == 1).await;
+        Self::over(trouble, plan, primary, Some(standby)).await
+    }
+
+    async fn over(trouble: &'static str, plan: Plan, primary: Postgres, standby: Option<Postgres>) -> Self {
+        PostgresStore::open(primary.url()).await.unwrap();
+        let database = Arc::new(Mutex::new(connect(&primary).await));
+        let polls = Arc::new(Mutex::new(0));
+        let poll = tokio::spawn(poll(Arc::clone(&database), Arc::clone(&polls)));
+        let mut run = Self {
+            trouble,
+            plan,
+            begin: Instant::now(),
+            nodes: Vec::new(),
+            folders: Vec::new(),
+            killed: 0,
+            is_stopped: false,
+            primary,
+            standby,
+            database,
+            poll,
+            polls,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        for _ in 0..plan.nodes {
+            run.add_node().await;
+        }
+        run
+    }
+
+    /// Starts one more node.
+    pub(super) async fn add_node(&mut self) {
+        let relay = Relay::start(self.primary.port).await;
+        let Plan { nodes, rate, burst, lease, shares, load } = self.plan;
+        let setup: Value = json!({
+            "url": relay.url("postgres"), "nodes": nodes, "rate": rate, "burst": burst, "lease": lease,
+            "shares": shares, "load": load, "paid": PAID_KEY, "number": self.folders.len(),
+        });
+        let folder = self.folder.path().join(self.folders.len().to_string());
+        self.folders.push(folder.clone());
+        let process = tokio::task::spawn_blocking(move || Process::start(&folder, setup)).await.unwrap();
+        self.nodes.push(Node { process, relay });
+    }
+
+    /// Kills the last node.
+    pub(super) fn kill_node(&mut self) {
+        self.nodes.pop().unwrap().process.kill();
+        self.killed += 1;
+    }
+
+    /// Stops or continues the last node.
+    pub(super) fn stop_node(&mut self, signal: &str) {
+        self.is_stopped = true;
+        self.last().process.signal(signal);
+    }
+
+    pub(super) fn last(&self) -> &Node {
+        self.nodes.last().unwrap()
+    }
+
+    pub(super) fn kill_server(&mut self) {
+        self.primary.kill();
+    }
+
+    pub(super) fn resume_server(&mut self) {
+        self.primary.resume();
+    }
+
+    /// Makes the standby the primary.
+    pub(super) async fn fail_over(&mut self) {
+        self.primary.kill();
+        let standby = self.standby.take().expect("a standby");
+        standby.promote();
+        for node in &self.nodes {
+            node.relay.switch(standby.port);
+        }
+        *self.database.lock().unwrap() = connect(&standby).await;
+        self.primary = standby;
+    }
+
+    /// Ends the server processes of the last node's connections.
+    pub(super) async fn terminate(&self) {
+        let terminate = "select pg_terminate_backend(pid) from pg_stat_activity where client_port = any ($1)";
+        let database = self.database.lock().unwrap().clone();
+        sqlx::query(terminate).bind(self.last().relay.ports()).execute(&database).await.unwrap();
+    }
+
+    /// Waits until every node admits requests of both kinds again.
+    pub(super) async fn resumes(&self) {
+        for name in if self.plan.load == "full" { &["rate", "paid"][..] } else { &["rate"] } {
+            let before: Vec<_> = self.nodes.iter().map(|node| node.process.served(name)).collect();
+            let more = async || {
+                let mut nodes = self.nodes.iter().zip(&before);
+                nodes.all(|(node, before)| node.process.served(name) >= before + 10)
+            };
+            until(more).await;
+        }
+    }
+
+    /// Ends the nodes, checks what they have admitted and what the ledger says, and prints two
+    /// lines.
+    pub(super) async fn end(mut self) {
+        self.nodes.iter_mut().for_each(|node| node.process.ask_to_end());
+        let ended = self.nodes.iter_mut().map(|node| tokio::task::block_in_place(|| node.process.ended()));
+        let made = ended.max().unwrap();
+        self.poll.abort();
+        if let Err(error) = (&mut self.poll).await {
+            assert!(error.is_cancelled(), "the sum was wrong: {error}");
+        }
+        self.check_rate().await;
+        if self.plan.load == "full" {
+            self.check_credits(made).await;
+        }
+    }
+
+    async fn check_rate(&self) {
+        let folders = || self.folders.iter().map(PathBuf::as_path);
+        let admissions = Admissions::of(folders(), "rate");
+        let failed = outages::any(folders().flat_map(outages::of).collect());
+        let increment = SECOND / self.plan.rate;
+        // Requests may be between their charge and the handler.
+        let stopped = if self.is_stopped { THREADS as u64 } else { 0 };
+        let bound = Bound {
+            burst: self.plan.burst + stopped,
+            increment,
+            extra: self.plan.lease * 1_000_000 + if self.plan.shares { failed } else { 0 },
+        };
+        let limits = Limits::leased(plans(self.plan.rate, self.plan.burst), self.store().await);
+        let limits = limits.lease(Duration::from_millis(self.plan.lease)).build().unwrap();
+        let says = limits.bound("rate", Duration::from_secs(1)).unwrap();
+        assert!(self.plan.shares || bound.of(SECOND) == says + stopped, "the bound is not what the crate says");
+        let (first, last) = (admissions.0[0], *admissions.0.last().unwrap());
+        let violations = admissions.violations(bound);
+        let run = last - first;
+        println!(
+            "limit {}: {} nodes, lease {} ms: admitted {} of bound {} in any second, {} of {} in {:.1} s, {} % in any time, violations {violations}{}{}; {:.1} s in all",
+            self.trouble,
+            self.plan.nodes,
+            self.plan.lease,
+            admissions.most_in(SECOND),
+            bound.of(SECOND),
+            admissions.0.len(),
+            bound.of(run),
+            run as f64 / 1e9,
+            admissions.fullest(bound),
+            if self.plan.shares { format!(", {:.1} s of outage", failed as f64 / 1e9) } else { String::new() },
+            if stopped > 0 { format!(", {stopped} of the bound for a stopped node") } else { String::new() },
+            self.begin.elapsed().as_secs_f64(),
+        );
+        assert_eq!(violations, 0, "more requests were admitted than the bound");
+        assert!(admissions.most_in(SECOND) as u64 > self.plan.rate / 2, "a load that shows nothing");
+    }
+
+    async fn check_credits(&self, made: u64) {
+        let served: u64 = self.folders.iter().map(|folder: &PathBuf| served(Path::new(folder), "paid")).sum();
+        let sums = Sums::of(PAID_KEY, &self.primary_pool().await).await.unwrap().unwrap();
+        let served = i64::try_from(served).unwrap();
+        let polls = *self.polls.lock().unwrap();
+        println!(
+            "credits {}: topped up {}, balance {}, spent {}, lost {}, leased {}, served {served}, sum right at {polls} looks, overspent {}",
+            self.trouble,
+            sums.topped_up,
+            sums.available,
+            sums.spent,
+            sums.lost,
+            sums.leased,
+            (served - (sums.topped_up - sums.available)).max(0),
+        );
+        assert!(sums.is_right(), "{sums:?}");
+        let paid: u64 = (0..made).map(top_up_amount).sum();
+        assert_eq!(sums.topped_up, i64::try_from(paid).unwrap(), "{made} top-ups, each made by every node");
+        assert!(served <= sums.topped_up - sums.available, "more requests were served than credits were spent");
+        if self.killed == 0 {
+            let at_rest = (sums.leased, sums.lost, sums.spent);
+            assert_eq!(at_rest, (0, 0, served), "open leases, lost credits, and what was spent");
+        }
+        assert!(polls > 10, "only {polls} looks");
+    }
+
+    async fn store(&self) -> PostgresStore {
+        PostgresStore::connect(self.primary.url()).await.unwrap()
+    }
+
+    async fn primary_pool(&self) -> PgPool {
+        connect(&self.primary).await
+    }
+}
+
+/// Looks at the ledger some times a second.
+async fn poll(database: Arc<Mutex<PgPool>>, polls: Arc<Mutex<usize>>) {
+    loop {
+        let pool = database.lock().unwrap().clone();
+        // The server may be down.
+        if let Ok(Some(sums)) = Sums::of(PAID_KEY, &pool).await {
+            assert!(sums.is_right(), "{sums:?}");
+            *polls.lock().unwrap() += 1;
+        }
+        wait(50).await;
+    }
+}
+
+async fn connect(postgres: &Postgres) -> PgPool {
+    let options = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(2));
+    options.connect(&postgres.url()).await.unwrap()
+}
