@@ -4,7 +4,7 @@
 //! Each of these changes was made once, and failed a test:
 //!
 //! - units of a rate that never end (`slice::is_over` always false):
-//!   `faults::nodes_admit_no_more_than_a_rate_whatever_the_store_does`;
+//!   `units_that_a_node_holds_are_over_after_a_lease`;
 //! - an ask that is repeated with another lease (`flight` forgotten by `failed`):
 //!   `faults::nodes_spend_exactly_the_credits_that_there_are`;
 //! - a low mark of zero: `a_key_in_use_waits_for_the_store_once`;
@@ -284,7 +284,7 @@ async fn units_that_a_node_holds_are_over_after_a_lease() {
         passed += node.passed(60).await;
     }
     let bound = nodes[0].limits.bound("burst", start.elapsed()).unwrap();
-    assert!((190..=bound).contains(&(passed as u64)), "{passed} passed, and the bound is {bound}");
+    assert!((150..=bound).contains(&(passed as u64)), "{passed} passed, and the bound is {bound}");
 }
 
 #[tokio::test(start_paused = true)]
