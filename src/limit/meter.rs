@@ -41,8 +41,7 @@ pub struct LeaseId([u8; 16]);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopUpId(Box<str>);
 
-/// What a node asks of one meter. A unit is a request of cost 1.
-///
+/// What a node asks of one meter, in units: requests of cost 1.
 /// [`MeterStore::take`](super::MeterStore::take) says what a store does with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,8 +49,10 @@ pub struct Ask {
     /// The id of the new lease of a quota or of credits. Without one, the node looks what is left,
     /// and gets nothing. A rate has no leases.
     pub lease: Option<LeaseId>,
-    /// The open lease that the new one continues: it is closed, with nothing left.
+    /// The open lease that the new one continues: it is closed.
     pub replaces: Option<LeaseId>,
+    /// What is left of that lease. It becomes a part of the new one.
+    pub carried: u64,
     /// Whose units.
     pub meter: MeterId,
     /// The numbers of the limit.
@@ -110,7 +111,7 @@ pub struct Refill {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {
-    /// The units of the lease.
+    /// The units that the ask gets, beside those that it carries.
     pub units: u64,
     /// What is left at the store.
     pub left: u64,
@@ -230,7 +231,8 @@ impl TopUpId {
 impl Ask {
     /// Returns an ask for no units, which only looks what is left. Set the fields for more.
     pub fn new(meter: MeterId, rule: MeterRule) -> Self {
-        Self { lease: None, replaces: None, meter, rule, least: 0, waiting: 0, more: 0, deadline: DEADLINE }
+        let (lease, replaces, deadline) = (None, None, DEADLINE);
+        Self { lease, replaces, carried: 0, meter, rule, least: 0, waiting: 0, more: 0, deadline }
     }
 }
 

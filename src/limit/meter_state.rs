@@ -71,6 +71,13 @@ impl MeterState {
         Grant { wait, ..Grant::new(units, self.credits.available) }
     }
 
+    /// Refills the balance as the rule of an ask says.
+    pub(crate) fn refill_by(&mut self, rule: MeterRule, now: u64) {
+        if let MeterRule::Credits(Some(refill)) = rule {
+            self.refill(refill, now);
+        }
+    }
+
     /// Refills the balance for the periods that have begun. Returns the day of the next refill.
     fn refill(&mut self, refill: super::Refill, now: u64) -> u32 {
         let today = day(now);
@@ -115,7 +122,8 @@ impl MeterState {
     }
 
     /// Closes a lease of credits. `is_over` says that a refill has replaced the balance since.
-    pub(crate) fn close_credits(&mut self, granted: u64, left: u64, is_over: bool) {
+    /// Returns what has come back.
+    pub(crate) fn close_credits(&mut self, granted: u64, left: u64, is_over: bool) -> u64 {
         let credits = &mut self.credits;
         credits.leased -= granted;
         credits.spent += granted.saturating_sub(left);
@@ -130,6 +138,16 @@ impl MeterState {
         } else {
             credits.available += back;
         }
+        back
+    }
+
+    /// Closes a lease of credits, and keeps what is left of it leased. Returns that.
+    pub(crate) fn carry(&mut self, granted: u64, left: u64, is_over: bool) -> u64 {
+        let back = self.close_credits(granted, left, is_over);
+        let carried = if is_over { 0 } else { back };
+        self.credits.available -= carried;
+        self.credits.leased += carried;
+        carried
     }
 
     /// Returns the day that begins this long after a time in nanoseconds since 1970.

@@ -36,12 +36,15 @@ pub trait MeterStore: Send + Sync + 'static {
     ///
     /// What is granted is taken from the meter at once. A quota and credits grant nothing to an ask
     /// without a lease. They keep the lease open with the units that were granted; with none, they
-    /// keep it only if nothing was asked for. An ask whose lease is known already, because the
-    /// answer to the first call was lost, takes nothing: it gets the units of the lease again if it
-    /// is open, and none if it is closed.
+    /// keep it only if it carries any, or if nothing was asked for. An ask whose lease is known
+    /// already, because the answer to the first call was lost, takes nothing: it gets the same
+    /// units again if the lease is open, and none if it is closed, or is of an earlier period.
     ///
-    /// The lease that an ask replaces is closed with nothing left, if it is open. All leases of
-    /// credits that are still open after their deadline are written off: their units count as lost.
+    /// The lease that an ask replaces is closed, if it is open, and `carried` of it are left: they
+    /// become units of the new lease. As in [`give_back`](Self::give_back), they are over if the
+    /// lease is of an earlier period, and may be more than the lease had. Without a new lease, none
+    /// are left. All leases of credits that are still open after their deadline are written off:
+    /// their units count as lost.
     ///
     /// # Errors
     ///

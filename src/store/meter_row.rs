@@ -49,8 +49,8 @@ pub(super) fn bounded(ask: &crate::limit::Ask) -> crate::limit::Ask {
         MeterRule::Quota { most, period } => MeterRule::Quota { most: most.min(MOST), period },
         rule => rule,
     };
-    let [least, waiting, more] = [ask.least, ask.waiting, ask.more].map(|units| units.min(MOST));
-    crate::limit::Ask { rule, least, waiting, more, ..ask.clone() }
+    let [least, waiting, more, carried] = [ask.least, ask.waiting, ask.more, ask.carried].map(|units| units.min(MOST));
+    crate::limit::Ask { rule, least, waiting, more, carried, ..ask.clone() }
 }
 
 /// Returns a number of units for a column.

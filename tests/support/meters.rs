@@ -188,10 +188,10 @@ impl Pages {
 
     fn quota(&mut self, ask: &Ask, now: SystemTime, most: u64, period: Period) -> Grant {
         let end = period.end(today(now));
-        self.replace(ask);
+        let carried = self.replace(ask);
         let used = self.meters.get(&ask.meter).and_then(|page| page.used.get(&end)).copied().unwrap_or(0);
         let available = most.saturating_sub(used);
-        let (units, taken) = self.lease(ask, available, Of::Quota(end));
+        let (units, taken) = self.lease(ask, available, carried, Of::Quota(end));
         if taken > 0 {
             let page = self.meters.entry(ask.meter.clone()).or_default();
             page.used.insert(end, used + taken);
@@ -210,20 +210,24 @@ impl Pages {
         if let Some(refill) = refill {
             page.refill(refill, today);
         }
-        let mut lost = 0;
+        let (mut lost, mut carried) = (0, 0);
         // A look changes nothing.
         if ask.lease.is_some() {
             if page.credits.is_some() {
                 self.meters.insert(ask.meter.clone(), page);
             }
-            self.replace(ask);
+            carried = self.replace(ask);
             lost = self.write_off(&ask.meter, now);
             page = self.meters.get(&ask.meter).cloned().unwrap_or_default();
         }
         let mut balance = page.credits.unwrap_or_default();
         let of = Of::Credits { until: now + ask.deadline, replaced: page.replaced };
-        let (units, taken) = self.lease(ask, balance.available, of);
-        if taken > 0 {
+        // What is carried has come back, and is leased again.
+        carried = carried.min(balance.available);
+        balance.available -= carried;
+        balance.leased += carried;
+        let (units, taken) = self.lease(ask, balance.available, carried, of);
+        if taken + carried > 0 {
             balance.available -= taken;
             balance.leased += taken;
             (page.credits, page.granted) = (Some(balance), page.granted + taken);
@@ -245,25 +249,43 @@ impl Pages {
     }
 
     /// Keeps a lease. Returns the units that it has, and those that are taken from the meter now.
-    fn lease(&mut self, ask: &Ask, available: u64, of: Of) -> (u64, u64) {
+    fn lease(&mut self, ask: &Ask, available: u64, carried: u64, of: Of) -> (u64, u64) {
         let Some(id) = ask.lease else { return (0, 0) };
         if let Some(known) = self.leases.get(&id) {
             let is_present = match (known.of, of) {
                 (Of::Quota(known), Of::Quota(end)) => known == end,
                 _ => true,
             };
-            return (if known.is_open && is_present { known.units } else { 0 }, 0);
+            let units = known.units.saturating_sub(ask.carried);
+            return (if known.is_open && is_present { units } else { 0 }, 0);
         }
         let units = granted(ask, available, 0);
-        if units > 0 || ask.waiting == 0 && ask.more == 0 {
-            self.leases.insert(id, Lease { meter: ask.meter.clone(), units, is_open: true, is_lost: false, of });
+        if units > 0 || ask.carried > 0 || ask.waiting == 0 && ask.more == 0 {
+            let all = units + carried;
+            self.leases.insert(id, Lease { meter: ask.meter.clone(), units: all, is_open: true, is_lost: false, of });
         }
         (units, units)
     }
 
-    fn replace(&mut self, ask: &Ask) {
-        if let Some(replaces) = ask.replaces {
-            self.close(replaces, &ask.meter, 0);
+    /// Closes the lease that an ask replaces. Returns what of it becomes a part of the new one.
+    fn replace(&mut self, ask: &Ask) -> u64 {
+        let Some(replaces) = ask.replaces else { return 0 };
+        let is_new = ask.lease.is_some_and(|lease| !self.leases.contains_key(&lease));
+        let left = if is_new { ask.carried } else { 0 };
+        match self.leases.get(&replaces).filter(|lease| lease.is_open && lease.meter == ask.meter).map(|lease| lease.of)
+        {
+            // The units of a quota stay used.
+            Some(Of::Quota(_)) => {
+                self.close(replaces, &ask.meter, 0);
+                left
+            }
+            Some(Of::Credits { .. }) => {
+                let available = |pages: &Self| pages.meters[&ask.meter].credits.unwrap_or_default().available;
+                let before = available(self);
+                self.close(replaces, &ask.meter, left);
+                available(self) - before
+            }
+            None => 0,
         }
     }
 

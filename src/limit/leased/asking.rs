@@ -36,6 +36,7 @@ impl Leased {
         let ask = Ask {
             lease: (!is_rate).then(|| self.refiller.new_lease()),
             replaces: held.lease.map(|(lease, _)| lease),
+            carried: if held.lease.is_some() { units } else { 0 },
             // A debt is paid in parts.
             least: if held.debt > 0 { 0 } else { least },
             waiting: waiting.saturating_add(held.debt).min(MOST_UNITS),
@@ -68,7 +69,7 @@ impl Leased {
         held.debt -= paid;
         self.add(held, count, grant.units - paid, flight.sent, grant.ends, now);
         if let Some(lease) = ask.lease {
-            let is_open = grant.units > 0 || ask.waiting == 0 && ask.more == 0;
+            let is_open = grant.units > 0 || ask.carried > 0 || ask.waiting == 0 && ask.more == 0;
             held.lease = is_open.then_some((lease, now));
             self.watch_held(counted, held);
         }

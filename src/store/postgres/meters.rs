@@ -16,7 +16,7 @@ use crate::{
 };
 
 const TAKE: &str = "select grant_units, grant_left, grant_wait, grant_ends, grant_lost
-    from api_key_meters_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) order by place";
+    from api_key_meters_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) order by place";
 
 const GIVE_BACK: &str = "select from api_key_meters_give_back($1, $2, $3)";
 
@@ -50,6 +50,7 @@ struct Columns<'a> {
     waitings: Vec<i64>,
     mores: Vec<i64>,
     deadlines: Vec<i64>,
+    carries: Vec<i64>,
 }
 
 /// As for a lookup, requests wait for it. A call that is sent again, because the server has closed
@@ -67,7 +68,7 @@ impl MeterStore for PostgresStore {
             let query = query.bind(&columns.meters).bind(&columns.kinds).bind(&columns.sizes);
             let query = query.bind(&columns.tolerances).bind(&columns.spans).bind(&columns.firsts);
             let query = query.bind(&columns.leasts).bind(&columns.waitings).bind(&columns.mores);
-            let rows = query.bind(&columns.deadlines).fetch_all(&mut *connection).await;
+            let rows = query.bind(&columns.deadlines).bind(&columns.carries).fetch_all(&mut *connection).await;
             (connection, rows)
         };
         let take_all = async {
@@ -154,6 +155,7 @@ impl<'a> Columns<'a> {
         self.waitings.push(meter_row::units(ask.waiting));
         self.mores.push(meter_row::units(ask.more));
         self.deadlines.push(meter_row::duration(ask.deadline));
+        self.carries.push(meter_row::units(ask.carried));
     }
 }
 

@@ -74,7 +74,8 @@ $$;
 -- or `on conflict`, for which there is no plan but one with the index.
 create function api_key_meters_take(
     lease_ids bytea[], replaced_ids bytea[], meters text[], kinds smallint[], sizes bigint[], tolerances bigint[],
-    spans smallint[], firsts smallint[], leasts bigint[], waitings bigint[], mores bigint[], deadlines bigint[]
+    spans smallint[], firsts smallint[], leasts bigint[], waitings bigint[], mores bigint[], deadlines bigint[],
+    carries bigint[]
 ) returns table (place bigint, grant_units bigint, grant_left bigint, grant_wait bigint, grant_ends bigint, grant_lost bigint)
     language plpgsql set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -96,6 +97,10 @@ declare
     credit  bigint;
     old     bigint;
     all_time bigint;
+    -- What becomes of a lease that is replaced.
+    carried bigint;
+    spent_of_it bigint;
+    found_again bigint;
     is_changed boolean;
     has_leases boolean := false;
     -- The rows to insert, and those to update.
@@ -144,10 +149,11 @@ begin
             coalesce(available, 0) as available, coalesce(leased, 0) as leased, coalesce(spent, 0) as spent,
             coalesce(lost, 0) as lost, coalesce(expired, 0) as expired, coalesce(topped_up, 0) as topped_up,
             known.state as known, known.granted as granted, known.period as known_period, coalesce(closed.granted, 0) as closed,
-            closed.granted is not null as closes, coalesce(overdue.granted, 0) as overdue, overdue.ids as overdue_ids
+            closed.granted is not null as closes, closed.period as closed_period, closed.kind as closed_kind, coalesce(overdue.granted, 0) as overdue, overdue.ids as overdue_ids
         from unnest(lease_ids, replaced_ids, meters, kinds, sizes, tolerances, spans, firsts, leasts, waitings, mores,
-                deadlines) with ordinality
-            as asks (lease, replaced, name, kind, size, tolerance, span, first, fewest, waiting, more, deadline, place)
+                deadlines, carries) with ordinality
+            as asks (lease, replaced, name, kind, size, tolerance, span, first, fewest, waiting, more, deadline, carried,
+                place)
         left join lateral (select * from api_key_meters where meter = asks.name offset 0) as stored on true
         left join lateral (
             -- This call may close it, or write it off.
@@ -155,7 +161,7 @@ begin
             from api_key_leases where asks.kind > 0 and id = asks.lease and meter = asks.name offset 0
         ) as known on true
         left join lateral (
-            select granted from api_key_leases
+            select granted, period, kind from api_key_leases
             where asks.kind > 0 and id = asks.replaced and meter = asks.name and state + 0 = 0 offset 0
         ) as closed on true
         left join lateral (
@@ -244,15 +250,36 @@ begin
                 all_time := all_time + rest;
                 is_changed := true;
             end if;
-            is_changed := is_changed or ask.closed > 0 or grant_lost > 0;
+            is_changed := is_changed or ask.closes or grant_lost > 0;
             free := credit;
+        end if;
+
+        carried := 0;
+        spent_of_it := ask.closed;
+        found_again := 0;
+        if ask.closes and ask.lease is not null and ask.known is null then
+            if ask.kind = 1 then
+                carried := case when ask.closed_period = ends then ask.carried else 0 end;
+            else
+                -- As in api_key_meters_give_back.
+                rest := greatest(ask.carried - ask.closed, 0);
+                spent_of_it := greatest(ask.closed - ask.carried, 0);
+                carried := least(rest, ask.spent + spent_of_it);
+                spent_of_it := spent_of_it - carried;
+                found_again := least(rest - carried, ask.lost);
+                carried := carried + found_again + least(ask.carried, ask.closed);
+                if ask.closed_kind = 3 and ask.closed_period <> ends then
+                    old := old + carried;
+                    carried := 0;
+                end if;
+            end if;
         end if;
 
         grant_units := 0;
         if ask.known is not null then
             -- Units of an earlier period are over.
             if ask.known = 0 and (ask.kind > 1 or ask.known_period = ends) then
-                grant_units := ask.granted;
+                grant_units := greatest(ask.granted - ask.carried, 0);
             end if;
         elsif ask.lease is not null then
             if free >= ask.fewest then
@@ -260,12 +287,12 @@ begin
                 units := units + least(ask.more, (free - units) / 16);
             end if;
             grant_units := units;
-            if units > 0 or (ask.waiting = 0 and ask.more = 0) then
+            if units > 0 or ask.carried > 0 or (ask.waiting = 0 and ask.more = 0) then
                 lent_ids := lent_ids || ask.lease;
                 lent_names := lent_names || ask.name;
                 lent_kinds := lent_kinds || ask.kind;
                 lent_periods := lent_periods || ends;
-                lent_units := lent_units || units;
+                lent_units := lent_units || (units + carried);
                 lent_until := lent_until || (now + ask.deadline);
                 is_changed := true;
                 -- Without a row, no other call would wait for this one.
@@ -292,9 +319,9 @@ begin
                 owners := owners || ask.name;
                 refills := refills || ends;
                 credits := credits || credit;
-                leasing := leasing || (ask.leased + units - ask.closed - grant_lost);
-                spending := spending || (ask.spent + ask.closed);
-                losing := losing || (ask.lost + grant_lost);
+                leasing := leasing || (ask.leased + units + carried - ask.closed - grant_lost);
+                spending := spending || (ask.spent + spent_of_it);
+                losing := losing || (ask.lost + grant_lost - found_again);
                 expiring := expiring || old;
                 topping := topping || all_time;
             end if;

@@ -44,6 +44,9 @@ mistakes! {
     RepeatAfterClose: "once its lease is closed",
     ReplacedStaysOpen: "a lease that is replaced",
     ReplacedComesBack: "a lease that is replaced",
+    CarriedIsSpent: "what is carried stays leased",
+    CarriedTwice: "a repeated ask that carries units",
+    CarriedWithoutEnd: "no more is carried than there was",
     ClosedTwice: "comes back once",
     MoreIsIgnored: "beyond a lease was spent before",
     MoreWithoutEnd: "no more comes back than there was",
@@ -195,12 +198,27 @@ impl WrongMeters {
             return grant;
         }
         let is_credits = matches!(ask.rule, MeterRule::Credits(_));
+        let is_new = ask.lease.is_some_and(|id| !state.leases.contains_key(&id));
+        let left = if is_new && !self.is(CarriedIsSpent) { ask.carried } else { 0 };
+        let mut carried = 0;
         let replaced = ask.replaces.and_then(|id| state.leases.get_mut(&id));
         if let Some(lease) = replaced.filter(|lease| lease.is_open && !self.is(ReplacedStaysOpen)) {
             lease.is_open = false;
-            if is_credits {
+            if is_credits && self.is(ReplacedComesBack) {
                 meter.credits[LEASED] -= lease.granted;
-                meter.credits[if self.is(ReplacedComesBack) { AVAILABLE } else { SPENT }] += lease.granted;
+                meter.credits[AVAILABLE] += lease.granted;
+            } else if is_credits {
+                let credits = &mut meter.credits;
+                credits[SPENT] += lease.granted.saturating_sub(left);
+                let more = left.saturating_sub(lease.granted);
+                let of_spent = more.min(credits[SPENT]);
+                credits[SPENT] -= of_spent;
+                carried = left.min(lease.granted) + of_spent;
+                if self.is(CarriedWithoutEnd) {
+                    credits[TOPPED_UP] += left - carried;
+                    carried = left;
+                }
+                credits[LEASED] = credits[LEASED] - lease.granted + carried;
             } else if self.is(ReplacedComesBack) {
                 meter.used -= lease.granted;
             }
@@ -244,13 +262,15 @@ impl WrongMeters {
         } else {
             self.units(ask, available, 0)
         };
-        let is_empty = ask.waiting + ask.more == 0 && !self.is(EmptyLeaseForgotten);
+        let is_empty = ask.waiting + ask.more == 0 && !self.is(EmptyLeaseForgotten) || ask.carried > 0;
         if let (None, Some(id)) = (&known, ask.lease)
             && (new > 0 || is_empty || self.is(RefusedLeaseKept))
         {
             let until = now + ask.deadline.as_nanos();
             let (period, meter) = (meter.period, ask.meter.clone());
-            state.leases.insert(id, Lease { meter, period, granted: new, is_open: true, is_lost: false, until });
+            state
+                .leases
+                .insert(id, Lease { meter, period, granted: new + carried, is_open: true, is_lost: false, until });
         }
         if is_credits {
             meter.credits[AVAILABLE] -= new;
@@ -258,8 +278,11 @@ impl WrongMeters {
         } else {
             meter.used += new;
         }
-        let granted =
-            known.map_or(new, |known| if known.is_open && !self.is(RepeatGetsNothing) { known.granted } else { 0 });
+        let carries = if self.is(CarriedTwice) { 0 } else { ask.carried };
+        let granted = known.map_or(new, |known| {
+            let is_open = known.is_open && !self.is(RepeatGetsNothing);
+            if is_open { known.granted.saturating_sub(carries) } else { 0 }
+        });
         if !is_look || self.is(LookRefills) {
             state.meters.insert(ask.meter.clone(), meter);
         }

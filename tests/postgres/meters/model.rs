@@ -66,7 +66,8 @@ impl Numbers {
             LeaseId::from_bytes(bytes.to_be_bytes())
         };
         ask.lease = (self.below(8) > 0).then(|| lease(self));
-        ask.replaces = (self.below(4) == 0).then(|| lease(self));
+        ask.replaces = (self.below(3) == 0).then(|| lease(self));
+        ask.carried = if self.below(2) == 0 { self.below(30) } else { 0 };
         ask.least = if self.below(3) == 0 { self.amount() } else { self.below(3) };
         ask.waiting = self.amount();
         ask.more = self.amount();

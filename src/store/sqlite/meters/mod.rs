@@ -172,11 +172,22 @@ impl<'c> Meters<'c> {
             let is_new = grant.units > 0 && stored.is_none();
             return Ok((grant, is_new));
         }
-        if let Some(replaced) = &ask.replaces
-            && let Some(lease) = self.close(replaced, &ask.meter, false).await?
+        state.refill_by(ask.rule, self.now);
+        let is_new = match &ask.lease {
+            Some(lease) => self.granted(lease, &ask.meter).await?.is_none(),
+            None => false,
+        };
+        let left = if is_new { ask.carried } else { 0 };
+        let replaced = match &ask.replaces {
+            Some(replaced) => self.close(replaced, &ask.meter, false).await?,
+            None => None,
+        };
+        let mut carried = 0;
+        if let Some(lease) = &replaced
             && lease.kind != kind::QUOTA
         {
-            state.close_credits(lease.granted, 0, false);
+            let is_over = lease.kind == kind::REPLACED && lease.period != state.period;
+            carried = state.carry(lease.granted, left, is_over);
         }
         let lost = if kind == kind::QUOTA { 0 } else { self.write_off(&ask.meter, &mut state).await? };
         let known = match &ask.lease {
@@ -190,36 +201,29 @@ impl<'c> Meters<'c> {
                 let grant = state.take(&look, self.now);
                 // Units of an earlier period are over.
                 let is_over = grant.ends.is_some_and(|ends| MeterState::day_after(self.now, ends) != period);
-                let units = if is_over { 0 } else { units };
+                let units = if is_over { 0 } else { units.saturating_sub(ask.carried) };
                 Grant { units, wait: grant.wait.filter(|_| units < ask.waiting), ..grant }
             }
             None => state.take(ask, self.now),
         };
         let is_asked = ask.waiting > 0 || ask.more > 0;
-        let kept = ask.lease.filter(|_| known.is_none() && (grant.units > 0 || !is_asked));
+        let has_units = grant.units > 0 || ask.carried > 0;
+        let kept = ask.lease.filter(|_| known.is_none() && (has_units || !is_asked));
         if stored != Some(state) && (stored.is_some() || kept.is_some()) {
             self.save(&ask.meter, kind.min(kind::CREDITS), &state).await?;
         }
         if let Some(lease) = kept {
-            self.keep(&lease, ask, kind, &grant, state.period).await?;
+            // The state of a quota may be that of an earlier period, if nothing is granted.
+            let period = grant.ends.map_or(state.period, |ends| MeterState::day_after(self.now, ends));
+            if replaced.is_some_and(|replaced| replaced.kind == kind::QUOTA && replaced.period == period) {
+                carried = left;
+            }
+            let until = row::number(self.now).saturating_add(meter_row::duration(ask.deadline));
+            let query = sqlx::query(self.tables.sql(LEASE)).bind(&lease.as_bytes()[..]).bind(ask.meter.as_str());
+            let query = query.bind(kind).bind(period).bind(row::number(grant.units + carried)).bind(until);
+            query.execute(&mut *self.connection).await?;
         }
         Ok((Grant { lost, ..grant }, false))
-    }
-
-    async fn keep(
-        &mut self,
-        lease: &LeaseId,
-        ask: &Ask,
-        kind: i16,
-        grant: &Grant,
-        period: u32,
-    ) -> Result<(), sqlx::Error> {
-        // The state of a quota may be that of an earlier period, if nothing is granted.
-        let period = grant.ends.map_or(period, |ends| MeterState::day_after(self.now, ends));
-        let until = row::number(self.now).saturating_add(meter_row::duration(ask.deadline));
-        let query = sqlx::query(self.tables.sql(LEASE)).bind(&lease.as_bytes()[..]).bind(ask.meter.as_str());
-        let query = query.bind(kind).bind(period).bind(row::number(grant.units)).bind(until);
-        query.execute(&mut *self.connection).await.map(drop)
     }
 
     async fn load(&mut self, meter: &MeterId) -> Result<Option<MeterState>, sqlx::Error> {

@@ -39,6 +39,28 @@ pub(super) async fn a_lease_that_is_replaced_is_spent(store: &impl MeterStore) {
     assert_eq!(balance(store, "continued").await, [70, 0, 30, 0, 0], "a lease is replaced by an ask that gets nothing");
 }
 
+pub(super) async fn a_lease_carries_what_is_left_of_the_one_it_replaces(store: &impl MeterStore) {
+    top_up(store, "carried", 100, "a").await;
+    let first = ask("carried", CREDITS, 10, 0);
+    take(store, &first).await;
+    let second = Ask { replaces: first.lease, carried: 4, ..ask("carried", CREDITS, 20, 0) };
+    for _ in 0..2 {
+        let grant = take(store, &second).await;
+        assert_eq!((grant.units, grant.left), (20, 70), "a repeated ask that carries units gets the same ones");
+        assert_eq!(balance(store, "carried").await, [70, 24, 6, 0, 0], "what is carried stays leased");
+    }
+    let none = Ask { replaces: second.lease, carried: 24, least: 71, ..ask("carried", CREDITS, 71, 0) };
+    assert_eq!(take(store, &none).await.units, 0);
+    assert_eq!(balance(store, "carried").await, [70, 24, 6, 0, 0], "what is carried stays leased without new units");
+    give_back(store, &none, 24).await;
+    assert_eq!(balance(store, "carried").await, [94, 0, 6, 0, 0], "what is carried comes back");
+    let few = ask("carried", CREDITS, 3, 0);
+    take(store, &few).await;
+    let more = Ask { replaces: few.lease, carried: 12, ..ask("carried", CREDITS, 1, 0) };
+    assert_eq!(take(store, &more).await.left, 90);
+    assert_eq!(balance(store, "carried").await, [90, 10, 0, 0, 0], "no more is carried than there was");
+}
+
 pub(super) async fn a_lease_is_closed_once(store: &impl MeterStore) {
     top_up(store, "closed", 100, "a").await;
     let (first, second) = (ask("closed", CREDITS, 10, 0), ask("closed", CREDITS, 20, 0));

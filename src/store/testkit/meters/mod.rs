@@ -74,6 +74,7 @@ pub async fn check_meters<M: MeterStore>(open: impl AsyncFn() -> M) {
         leases::a_repeated_ask_takes_nothing(store).await;
         leases::a_lease_is_closed_once(store).await;
         leases::a_lease_that_is_replaced_is_spent(store).await;
+        leases::a_lease_carries_what_is_left_of_the_one_it_replaces(store).await;
         leases::more_than_a_lease_comes_back_from_what_was_spent_or_lost(store).await;
         leases::an_unknown_lease_gives_nothing_back(store).await;
         leases::a_lease_is_lost_after_its_deadline(store).await;
