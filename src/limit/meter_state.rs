@@ -155,10 +155,13 @@ impl MeterState {
         day(now.saturating_add(crate::clock::nanos(time)))
     }
 
-    /// Takes back that a lease of credits was written off.
-    pub(crate) fn find(&mut self, granted: u64) {
-        self.credits.lost -= granted;
-        self.credits.leased += granted;
+    /// Takes back that a lease of credits was written off, except what has come back otherwise.
+    /// Returns the rest.
+    pub(crate) fn find(&mut self, granted: u64) -> u64 {
+        let found = granted.min(self.credits.lost);
+        self.credits.lost -= found;
+        self.credits.leased += found;
+        found
     }
 
     /// Writes off an open lease of credits.

@@ -296,6 +296,7 @@ impl Pages {
         };
         (lease.is_lost, lease.is_open) = (false, true);
         let balance = self.meters.entry(meter.clone()).or_default().credits.get_or_insert_default();
+        lease.units = lease.units.min(balance.lost);
         balance.leased += lease.units;
         balance.lost -= lease.units;
     }

@@ -145,7 +145,7 @@ begin
             case asks.kind when 0 then asks.waiting = 0 and asks.more = 0
                 else asks.lease is null and asks.replaced is null end as is_look,
             -- A clock that went back would lock a rate for as long.
-            greatest(least(full_at, now + asks.tolerance), now) as full_at, coalesce(stored.period, 0) as period, coalesce(used, 0) as used,
+            greatest(least(coalesce(full_at, 0), now + asks.tolerance), now) as full_at, coalesce(stored.period, 0) as period, coalesce(used, 0) as used,
             coalesce(available, 0) as available, coalesce(leased, 0) as leased, coalesce(spent, 0) as spent,
             coalesce(lost, 0) as lost, coalesce(expired, 0) as expired, coalesce(topped_up, 0) as topped_up,
             known.state as known, known.granted as granted, known.period as known_period, coalesce(closed.granted, 0) as closed,
@@ -412,8 +412,9 @@ begin
             from api_key_leases where id = done.id and meter = done.name and state <> 1;
         continue when not found;
         update api_key_leases set state = 1 where id = done.id;
-        -- What comes back late is not lost.
-        if lease.is_lost then
+        -- What comes back late is not lost, unless it has come back otherwise.
+        if lease.is_lost and lease.kind > 1 then
+            lease.granted := least(lease.granted, state_of.lost);
             state_of.lost := state_of.lost - lease.granted;
         end if;
         if lease.kind = 1 then

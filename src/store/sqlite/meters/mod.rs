@@ -112,11 +112,9 @@ impl MeterStore for SqliteStore {
                     state.give_back_quota(lease.period, done.left);
                     kind::QUOTA
                 } else {
-                    if lease.is_lost {
-                        state.find(lease.granted);
-                    }
+                    let granted = if lease.is_lost { state.find(lease.granted) } else { lease.granted };
                     let is_over = lease.kind == kind::REPLACED && lease.period != state.period;
-                    state.close_credits(lease.granted, done.left, is_over);
+                    state.close_credits(granted, done.left, is_over);
                     kind::CREDITS
                 };
                 meters.save(&done.meter, meter_kind, &state).await?;
