@@ -50,7 +50,7 @@ pub(super) fn bounded(ask: &crate::limit::Ask) -> crate::limit::Ask {
         rule => rule,
     };
     let [least, waiting, more, carried] = [ask.least, ask.waiting, ask.more, ask.carried].map(|units| units.min(MOST));
-    crate::limit::Ask { rule, least, waiting, more, carried, ..ask.clone() }
+    crate::limit::Ask { carried, rule, least, waiting, more, ..ask.clone() }
 }
 
 /// Returns a number of units for a column.

@@ -183,6 +183,35 @@ impl WrongMeters {
         grant
     }
 
+    /// Closes the lease that an ask replaces. Returns what of it becomes a part of the new one.
+    fn replace(&self, state: &mut State, meter: &mut Meter, ask: &Ask) -> u64 {
+        use MeterMistake::*;
+        let is_credits = matches!(ask.rule, MeterRule::Credits(_));
+        let is_new = ask.lease.is_some_and(|id| !state.leases.contains_key(&id));
+        let left = if is_new && !self.is(CarriedIsSpent) { ask.carried } else { 0 };
+        let mut carried = 0;
+        let replaced = ask.replaces.and_then(|id| state.leases.get_mut(&id));
+        if let Some(lease) = replaced.filter(|lease| lease.is_open && !self.is(ReplacedStaysOpen)) {
+            lease.is_open = false;
+            if is_credits && self.is(ReplacedComesBack) {
+                meter.credits[LEASED] -= lease.granted;
+                meter.credits[AVAILABLE] += lease.granted;
+            } else if is_credits {
+                let credits = &mut meter.credits;
+                credits[SPENT] += lease.granted.saturating_sub(left);
+                let of_spent = left.saturating_sub(lease.granted).min(credits[SPENT]);
+                credits[SPENT] -= of_spent;
+                carried = left.min(lease.granted) + of_spent;
+                let beyond = if self.is(CarriedWithoutEnd) { left - carried } else { 0 };
+                (credits[TOPPED_UP], carried) = (credits[TOPPED_UP] + beyond, carried + beyond);
+                credits[LEASED] = credits[LEASED] - lease.granted + carried;
+            } else if self.is(ReplacedComesBack) {
+                meter.used -= lease.granted;
+            }
+        }
+        carried
+    }
+
     fn take_one(&self, state: &mut State, ask: &Ask) -> Grant {
         use MeterMistake::*;
         let now = now();
@@ -198,31 +227,7 @@ impl WrongMeters {
             return grant;
         }
         let is_credits = matches!(ask.rule, MeterRule::Credits(_));
-        let is_new = ask.lease.is_some_and(|id| !state.leases.contains_key(&id));
-        let left = if is_new && !self.is(CarriedIsSpent) { ask.carried } else { 0 };
-        let mut carried = 0;
-        let replaced = ask.replaces.and_then(|id| state.leases.get_mut(&id));
-        if let Some(lease) = replaced.filter(|lease| lease.is_open && !self.is(ReplacedStaysOpen)) {
-            lease.is_open = false;
-            if is_credits && self.is(ReplacedComesBack) {
-                meter.credits[LEASED] -= lease.granted;
-                meter.credits[AVAILABLE] += lease.granted;
-            } else if is_credits {
-                let credits = &mut meter.credits;
-                credits[SPENT] += lease.granted.saturating_sub(left);
-                let more = left.saturating_sub(lease.granted);
-                let of_spent = more.min(credits[SPENT]);
-                credits[SPENT] -= of_spent;
-                carried = left.min(lease.granted) + of_spent;
-                if self.is(CarriedWithoutEnd) {
-                    credits[TOPPED_UP] += left - carried;
-                    carried = left;
-                }
-                credits[LEASED] = credits[LEASED] - lease.granted + carried;
-            } else if self.is(ReplacedComesBack) {
-                meter.used -= lease.granted;
-            }
-        }
+        let carried = self.replace(state, &mut meter, ask);
         let mut lost = 0;
         for lease in state.leases.values_mut().filter(|lease| is_credits && !is_look && lease.meter == ask.meter) {
             let is_over = (lease.until <= now || self.is(LostAtOnce)) && !self.is(NeverLost);
@@ -278,10 +283,10 @@ impl WrongMeters {
         } else {
             meter.used += new;
         }
-        let carries = if self.is(CarriedTwice) { 0 } else { ask.carried };
+        let beside = if self.is(CarriedTwice) { 0 } else { ask.carried };
         let granted = known.map_or(new, |known| {
             let is_open = known.is_open && !self.is(RepeatGetsNothing);
-            if is_open { known.granted.saturating_sub(carries) } else { 0 }
+            if is_open { known.granted.saturating_sub(beside) } else { 0 }
         });
         if !is_look || self.is(LookRefills) {
             state.meters.insert(ask.meter.clone(), meter);
