@@ -29,7 +29,7 @@ struct Dashboard {
 const SESSION: &str = "GET /admin/session";
 
 fn operator() -> Actor {
-    let resources = ["links", "stats", "webhooks", "apiKeys"].into_iter();
+    let resources = ["links", "stats", "webhooks", "apiKeys", "credits"].into_iter();
     let actions = ["create", "read", "update", "delete"];
     let all: Permissions = resources.flat_map(|resource| actions.map(|action| (resource, action))).collect();
     Actor::trusted(Owner::User("admin".into()), all).in_organization("acme")
