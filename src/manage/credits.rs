@@ -83,7 +83,8 @@ impl KeyManager {
             .map(Option::unwrap_or_default)
     }
 
-    /// Returns what is left of the limits of a key on all nodes, and its credits.
+    /// Returns what is left of the limits of a key on all nodes, and its credits. `None` also while
+    /// the store of meters fails.
     #[cfg(feature = "admin-api")]
     pub(super) async fn left_and_balances(
         &self,
@@ -91,8 +92,9 @@ impl KeyManager {
         id: KeyId,
     ) -> Result<Option<(Vec<Remaining>, Vec<(String, Balance)>)>, ManageError> {
         let left = self.with_limits(actor, id, |limits, record| async move {
-            let Some(left) = limits.look(&record).await? else { return Ok(None) };
-            Ok(Some((left, balances(&limits, &record).await?)))
+            // Without an answer of the store of meters, the caller sees the rest.
+            let Ok(Some(left)) = limits.look(&record).await else { return Ok(None) };
+            Ok(balances(&limits, &record).await.ok().map(|balances| (left, balances)))
         });
         left.await.map(Option::flatten)
     }

@@ -44,7 +44,7 @@ pub(super) struct Usage {
     days: Vec<UsageOfDay>,
     total: UsageCounts,
     /// What is left of the limits of the key on all nodes. It is missing if the service has no
-    /// limits, or if the plan of the key is unknown.
+    /// limits, if the plan of the key is unknown, and while the store of meters fails.
     #[cfg(feature = "limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Vec<LimitLeft>>,
