@@ -73,8 +73,13 @@ impl MeterState {
 
     /// Refills the balance as the rule of an ask says.
     pub(crate) fn refill_by(&mut self, rule: MeterRule, now: u64) {
-        if let MeterRule::Credits(Some(refill)) = rule {
-            self.refill(refill, now);
+        match rule {
+            MeterRule::Credits(Some(refill)) => {
+                self.refill(refill, now);
+            }
+            // A later refill is the first one again.
+            MeterRule::Credits(None) => self.period = 0,
+            MeterRule::Rate { .. } | MeterRule::Quota { .. } => {}
         }
     }
 

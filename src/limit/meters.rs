@@ -28,7 +28,7 @@ pub trait MeterStore: Send + Sync + 'static {
     /// For each ask, `available` is what the meter has now: what a rate admits at once, what is
     /// left of a quota in the period of now, or the balance. Where a period has begun since the
     /// last refill of credits, the refill comes first: one of each period that has begun, if it
-    /// adds; and one alone for a meter that never had one.
+    /// adds; and one alone for a meter that never had one, or whose last ask had none.
     ///
     /// - If `available < least`, or if nothing is asked for, it grants nothing.
     /// - Otherwise it grants `min(available, waiting)`, and of the rest a sixteenth, but at most

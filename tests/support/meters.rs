@@ -207,8 +207,9 @@ impl Pages {
     fn credits(&mut self, ask: &Ask, now: SystemTime, refill: Option<Refill>) -> Grant {
         let today = today(now);
         let mut page = self.meters.get(&ask.meter).cloned().unwrap_or_default();
-        if let Some(refill) = refill {
-            page.refill(refill, today);
+        match refill {
+            Some(refill) => page.refill(refill, today),
+            None => page.refilled_on = None,
         }
         let (mut lost, mut carried) = (0, 0);
         // A look changes nothing.
@@ -261,8 +262,10 @@ impl Pages {
         }
         let units = granted(ask, available, 0);
         if units > 0 || ask.carried > 0 || ask.waiting == 0 && ask.more == 0 {
-            let all = units + carried;
-            self.leases.insert(id, Lease { meter: ask.meter.clone(), units: all, is_open: true, is_lost: false, of });
+            self.leases.insert(
+                id,
+                Lease { meter: ask.meter.clone(), units: units + carried, is_open: true, is_lost: false, of },
+            );
         }
         (units, units)
     }

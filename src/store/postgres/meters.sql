@@ -230,7 +230,11 @@ begin
             credit := ask.available;
             old := ask.expired;
             all_time := ask.topped_up;
-            if ask.span > 0 and ends <= today then
+            if ask.span = 0 and ends <> 0 then
+                -- A later refill is the first one again.
+                ends := 0;
+                is_changed := true;
+            elsif ask.span > 0 and ends <= today then
                 begun := 0;
                 if ends = 0 then
                     begun := 1;

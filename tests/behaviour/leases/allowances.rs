@@ -259,6 +259,24 @@ async fn refills_add_to_the_balance_or_replace_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_that_had_no_refill_for_days_gets_one_when_it_has_one_again() {
+    let store = steady();
+    let plans = Plans::new()
+        .plan("plan", [Limit::credits("calls").refill(Refill::add(100, Period::Day))])
+        .plan("prepaid", [Limit::credits("calls")]);
+    let keys = OneKey(Arc::new(Mutex::new(record())));
+    let node = Node::over(keys.clone(), Limits::leased(plans, store.clone()).build().unwrap());
+    assert_eq!(node.passed(10).await, 10);
+    *keys.0.lock().unwrap() = record().with_plan("prepaid");
+    for _day in 0..10 {
+        assert_eq!(node.passed(1).await, 1);
+        seconds(86_400.0).await;
+    }
+    *keys.0.lock().unwrap() = record();
+    assert_eq!(node.passed(300).await, 180);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_raised_quota_counts_at_once_and_keeps_what_was_used() {
     let store = steady();
     let plans = Plans::new().plan("plan", [Limit::quota("daily", Quota::per_day(10))]);
