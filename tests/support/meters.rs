@@ -1,5 +1,4 @@
-//! A store of meters in memory, written from the documentation of the trait alone: what other
-//! stores do is compared with it. Its clock is that of the test.
+//! A store of meters in memory, written from the documentation of the trait alone. Tests set its clock.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -262,10 +261,8 @@ impl Pages {
         }
         let units = granted(ask, available, 0);
         if units > 0 || ask.carried > 0 || ask.waiting == 0 && ask.more == 0 {
-            self.leases.insert(
-                id,
-                Lease { meter: ask.meter.clone(), units: units + carried, is_open: true, is_lost: false, of },
-            );
+            let (meter, units) = (ask.meter.clone(), units + carried);
+            self.leases.insert(id, Lease { meter, units, is_open: true, is_lost: false, of });
         }
         (units, units)
     }
