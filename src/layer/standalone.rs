@@ -11,16 +11,13 @@ use super::{
     failures::Caller,
     observation::Observation,
 };
+#[cfg(feature = "limits")]
+use crate::limit::{Admitted, Unpaid};
 use crate::{
     clock::Stopwatch,
     observe::Decision,
     principal::Principal,
-    rejection::{Rejection, Verdict},
-};
-#[cfg(feature = "limits")]
-use crate::{
-    limit::{Admitted, Unpaid},
-    rejection::Wait,
+    rejection::{Rejection, Verdict, Wait},
 };
 
 /// The result of the steps that do not wait.
@@ -47,7 +44,7 @@ enum Step {
 /// A key that is accepted.
 enum AcceptedKey {
     /// Its limits wait.
-    #[cfg(feature = "limits")]
+    #[cfg_attr(not(feature = "limits"), expect(dead_code))]
     Unpaid(Accepted, Wait),
     Checked(Checked),
 }
@@ -97,7 +94,6 @@ impl Authenticator {
         let head = self.head_of(request);
         let mut checked = match self.after_verify(accepted, head.as_ref()) {
             AcceptedKey::Checked(checked) => checked,
-            #[cfg(feature = "limits")]
             unpaid @ AcceptedKey::Unpaid(..) => {
                 let (step, caller) = (Step::Accepted(unpaid), self.caller(request));
                 return Authentication::Pending(Box::new(PendingAuthentication { step, head, observation, caller }));
@@ -165,22 +161,21 @@ impl Authenticator {
     }
 
     /// Waits until the limits of the key are charged, or have rejected the request.
-    #[cfg_attr(
-        not(feature = "limits"),
-        expect(unused_variables, clippy::unused_async, clippy::unused_self, clippy::never_loop)
-    )]
-    async fn paid(&self, accepted: AcceptedKey, head: Option<&Request<()>>) -> Checked {
-        #[cfg_attr(not(feature = "limits"), expect(unused_mut))]
-        let mut accepted = accepted;
+    async fn paid(&self, mut accepted: AcceptedKey, head: Option<&Request<()>>) -> Checked {
         loop {
             match accepted {
                 AcceptedKey::Checked(checked) => return checked,
-                #[cfg(feature = "limits")]
                 AcceptedKey::Unpaid(key, wait) => {
                     if let Err(rejection) = wait.await {
                         let verdict = Verdict::Reject(key.principal.complete(rejection));
-                        return Checked { accepted: key, verdict, admitted: None };
+                        return Checked {
+                            accepted: key,
+                            verdict,
+                            #[cfg(feature = "limits")]
+                            admitted: None,
+                        };
                     }
+                    #[cfg(feature = "limits")]
                     self.forget_time();
                     accepted = self.after_verify(key, head);
                 }
