@@ -7,9 +7,10 @@ use jiff::civil::Date;
 /// ```
 /// use tower_api_key::limit::Period;
 ///
-/// let a_day_in_2026 = 20_787; // days since 1970-01-01: a Tuesday
-/// assert_eq!(Period::Day.end(a_day_in_2026), a_day_in_2026 + 1);
-/// assert_eq!(Period::Week(1).end(a_day_in_2026), a_day_in_2026 + 6);
+/// let tuesday = 20_788; // days since 1970-01-01: 2026-12-01
+/// assert_eq!(Period::Day.end(tuesday), tuesday + 1);
+/// assert_eq!(Period::Week(1).end(tuesday), tuesday + 6);
+/// assert_eq!(Period::Month(31).end(tuesday), tuesday + 30);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
