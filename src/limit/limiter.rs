@@ -118,16 +118,14 @@ impl Limiter {
         self.counts.sweep(at, || self.now(true));
         #[allow(clippy::cast_possible_truncation, reason = "there are few shards")]
         let thread = thread_index() as u32 + 1;
-        let is_taken = || {
-            if let Some(limit) = limits.only() {
-                limit.charge_alone(thread, at).is_ok()
-            } else {
-                let charges = limits.iter().map(|limit| limit.charge_one(thread));
-                take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
-            }
+        let is_taken = if let Some(limit) = limits.only() {
+            limit.charge_alone(thread, at).is_ok()
+        } else {
+            let charges = limits.iter().map(|limit| limit.charge_one(thread));
+            take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
         };
-        if !is_taken() {
-            pay(at, plan, &limits.iter().map(|limit| (limit, 1, 1)), is_taken)?;
+        if !is_taken {
+            self.admit_again(limits, plan, thread, at)?;
         }
         if limits.has_leased {
             limits.iter().for_each(|limit| limit.refill_if_low(at));
@@ -136,6 +134,16 @@ impl Limiter {
         let (kept, address) = ((limits.has_quota || limits.has_leased).then(|| record.clone()), record.address());
         *admitted = Some(Admitted { at, permit, record: kept, address });
         Ok(())
+    }
+
+    /// Charges a request that was not admitted with the units that its node has now, or says why
+    /// it is not admitted.
+    #[cold]
+    fn admit_again(&self, limits: &MeteredLimits, plan: &[Limit], thread: u32, at: Now) -> Result<(), Unpaid> {
+        pay(at, plan, &limits.iter().map(|limit| (limit, 1, 1)), || {
+            let charges = limits.iter().map(|limit| limit.charge_one(thread));
+            take(charges, at, &mut [0; MOST_LIMITS], || self.now(limits.has_quota))
+        })
     }
 
     /// Gives back what a rejected request was charged: its quotas, or all if a limit has rejected
