@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::calendar::Period;
+use super::{calendar::Period, numbers::Refill};
 
 /// How long a lease may be open before it counts as lost.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -91,15 +91,6 @@ pub enum MeterRule {
     Credits(Option<Refill>),
 }
 
-/// Units that a balance gets when a period of the calendar begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "a refill does nothing until it is part of a limit"]
-pub struct Refill {
-    pub(super) amount: u64,
-    pub(super) period: Period,
-    pub(super) replaces: bool,
-}
-
 /// The answer to an [`Ask`].
 ///
 /// ```
@@ -122,6 +113,9 @@ pub struct Grant {
     pub ends: Option<Duration>,
     /// The credits of other leases that this call has written off.
     pub lost: u64,
+    /// The units that the ask carries and that are over, because a refill has replaced the balance:
+    /// the node drops them.
+    pub expired: u64,
 }
 
 /// The end of a lease.
@@ -239,7 +233,7 @@ impl Ask {
 impl Grant {
     /// Returns a grant of so many units, and how many are left. Set the fields for more.
     pub fn new(units: u64, left: u64) -> Self {
-        Self { units, left, wait: None, ends: None, lost: 0 }
+        Self { units, left, wait: None, ends: None, lost: 0, expired: 0 }
     }
 }
 
@@ -254,47 +248,5 @@ impl TopUp {
     /// Returns the answer to a top-up.
     pub const fn new(amount: u64, is_new: bool, balance: Balance) -> Self {
         Self { amount, is_new, balance }
-    }
-}
-
-// === impl Refill ===
-
-impl Refill {
-    /// Adds so many credits at the beginning of each period: what is left stays. The day of the
-    /// first use begins with a refill too.
-    ///
-    /// ```
-    /// use tower_api_key::limit::{Limit, Period, Refill};
-    ///
-    /// let credits = Limit::credits("calls").refill(Refill::add(1000, Period::Month(1)));
-    /// ```
-    pub const fn add(amount: u64, period: Period) -> Self {
-        Self { amount, period, replaces: false }
-    }
-
-    /// Sets the balance to so many credits at the beginning of each period: what is left expires.
-    ///
-    /// ```
-    /// use tower_api_key::limit::{Limit, Period, Refill};
-    ///
-    /// let credits = Limit::credits("calls").refill(Refill::replace(1000, Period::Month(1)));
-    /// ```
-    pub const fn replace(amount: u64, period: Period) -> Self {
-        Self { amount, period, replaces: true }
-    }
-
-    /// Returns the credits of one refill.
-    pub const fn amount(self) -> u64 {
-        self.amount
-    }
-
-    /// Returns the period that a refill begins.
-    pub const fn period(self) -> Period {
-        self.period
-    }
-
-    /// Returns whether a refill replaces what is left.
-    pub const fn is_replacing(self) -> bool {
-        self.replaces
     }
 }

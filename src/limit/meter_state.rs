@@ -62,29 +62,27 @@ impl MeterState {
     }
 
     fn take_credits(&mut self, ask: &Ask, now: u64) -> Grant {
-        let refilled_by =
-            if let MeterRule::Credits(Some(refill)) = ask.rule { Some(self.refill(refill, now)) } else { None };
+        self.refill_by(ask.rule, now);
         let units = if ask.lease.is_some() { units(ask, self.credits.available, 0) } else { 0 };
         self.credits.available -= units;
         self.credits.leased += units;
-        let wait = refilled_by.filter(|_| units < ask.waiting).map(|end| Duration::from_nanos(until(end, now)));
+        // Without a refill, it has no period.
+        let wait = (units < ask.waiting && self.period > 0).then(|| Duration::from_nanos(until(self.period, now)));
         Grant { wait, ..Grant::new(units, self.credits.available) }
     }
 
     /// Refills the balance as the rule of an ask says.
     pub(crate) fn refill_by(&mut self, rule: MeterRule, now: u64) {
         match rule {
-            MeterRule::Credits(Some(refill)) => {
-                self.refill(refill, now);
-            }
+            MeterRule::Credits(Some(refill)) => self.refill(refill, now),
             // A later refill is the first one again.
             MeterRule::Credits(None) => self.period = 0,
             MeterRule::Rate { .. } | MeterRule::Quota { .. } => {}
         }
     }
 
-    /// Refills the balance for the periods that have begun. Returns the day of the next refill.
-    fn refill(&mut self, refill: super::Refill, now: u64) -> u32 {
+    /// Refills the balance for the periods that have begun.
+    fn refill(&mut self, refill: super::Refill, now: u64) {
         let today = day(now);
         let mut begun = u64::from(self.period == 0);
         let mut end = if self.period == 0 { refill.period.end(today) } else { self.period };
@@ -106,7 +104,6 @@ impl MeterState {
             credits.available += amount;
             credits.topped_up += amount;
         }
-        end
     }
 
     /// Adds credits. Returns false, and adds none, if the balance would be above [`HIGHEST`].
@@ -146,13 +143,16 @@ impl MeterState {
         back
     }
 
-    /// Closes a lease of credits, and keeps what is left of it leased. Returns that.
-    pub(crate) fn carry(&mut self, granted: u64, left: u64, is_over: bool) -> u64 {
+    /// Closes a lease of credits, and keeps what is left of it leased, unless it is over. Returns
+    /// what is leased, and what is over.
+    pub(crate) fn carry(&mut self, granted: u64, left: u64, is_over: bool) -> (u64, u64) {
         let back = self.close_credits(granted, left, is_over);
-        let carried = if is_over { 0 } else { back };
-        self.credits.available -= carried;
-        self.credits.leased += carried;
-        carried
+        if is_over {
+            return (0, back);
+        }
+        self.credits.available -= back;
+        self.credits.leased += back;
+        (back, 0)
     }
 
     /// Returns the day that begins this long after a time in nanoseconds since 1970.

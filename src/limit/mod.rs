@@ -78,12 +78,12 @@ pub use leasing::LeasedLimitsBuilder;
 pub use ledger::MeterError;
 pub(crate) use limiter::{Admitted, RouteCharge};
 pub use limits::{Limits, LimitsBuilder};
-pub use meter::{Ask, Balance, Grant, LeaseId, MeterId, MeterRule, Refill, Return, TopUp, TopUpId};
+pub use meter::{Ask, Balance, Grant, LeaseId, MeterId, MeterRule, Return, TopUp, TopUpId};
 #[cfg(feature = "sqlite")]
 pub(crate) use meter_state::MeterState;
 pub(crate) use metered::Metered;
 pub use meters::MeterStore;
-pub use numbers::{Quota, Rate};
+pub use numbers::{Quota, Rate, Refill};
 pub use outage::Outage;
 pub(crate) use permit::Permit;
 pub use plans::{Limit, Plans, Subject};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     calendar::Period,
     gcra::{Gcra, LONGEST},
-    meter::{MeterRule, Refill},
+    meter::MeterRule,
     rule::{MOST, Rule},
     slice::{MOST_UNITS, Slice, SliceKind},
 };
@@ -32,6 +32,15 @@ pub struct Rate {
 pub struct Quota {
     count: u64,
     period: Period,
+}
+
+/// Units that a balance gets when a period of the calendar begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a refill does nothing until it is part of a limit"]
+pub struct Refill {
+    pub(super) amount: u64,
+    pub(super) period: Period,
+    pub(super) replaces: bool,
 }
 
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -200,5 +209,47 @@ impl Quota {
             Period::Month(_) => Period::Month(day),
         };
         self
+    }
+}
+
+// === impl Refill ===
+
+impl Refill {
+    /// Adds so many credits at the beginning of each period: what is left stays. The day of the
+    /// first use begins with a refill too.
+    ///
+    /// ```
+    /// use tower_api_key::limit::{Limit, Period, Refill};
+    ///
+    /// let credits = Limit::credits("calls").refill(Refill::add(1000, Period::Month(1)));
+    /// ```
+    pub const fn add(amount: u64, period: Period) -> Self {
+        Self { amount, period, replaces: false }
+    }
+
+    /// Sets the balance to so many credits at the beginning of each period: what is left expires.
+    ///
+    /// ```
+    /// use tower_api_key::limit::{Limit, Period, Refill};
+    ///
+    /// let credits = Limit::credits("calls").refill(Refill::replace(1000, Period::Month(1)));
+    /// ```
+    pub const fn replace(amount: u64, period: Period) -> Self {
+        Self { amount, period, replaces: true }
+    }
+
+    /// Returns the credits of one refill.
+    pub const fn amount(self) -> u64 {
+        self.amount
+    }
+
+    /// Returns the period that a refill begins.
+    pub const fn period(self) -> Period {
+        self.period
+    }
+
+    /// Returns whether a refill replaces what is left.
+    pub const fn is_replacing(self) -> bool {
+        self.replaces
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     counts::meter_id,
-    meter::{MeterId, MeterRule, Refill},
-    numbers::{LimitKind, Quota, Rate},
+    meter::{MeterId, MeterRule},
+    numbers::{LimitKind, Quota, Rate, Refill},
     rule::Rule,
 };
 use crate::record::KeyRecord;

@@ -162,7 +162,7 @@ impl Pages {
             MeterRule::Rate { increment, tolerance } => self.rate(ask, now, increment.into(), tolerance.into()),
             MeterRule::Quota { most, period } => self.quota(ask, now, most, period),
             MeterRule::Credits(refill) => self.credits(ask, now, refill),
-            _ => unimplemented!("{:?}", ask.rule),
+            _ => panic!("the book has no such rule: {:?}", ask.rule),
         }
     }
 
@@ -187,7 +187,7 @@ impl Pages {
 
     fn quota(&mut self, ask: &Ask, now: SystemTime, most: u64, period: Period) -> Grant {
         let end = period.end(today(now));
-        let carried = self.replace(ask);
+        let (carried, expired) = self.replace(ask);
         let used = self.meters.get(&ask.meter).and_then(|page| page.used.get(&end)).copied().unwrap_or(0);
         let available = most.saturating_sub(used);
         let (units, taken) = self.lease(ask, available, carried, Of::Quota(end));
@@ -198,7 +198,7 @@ impl Pages {
         }
         let mut grant = Grant::new(units, available - taken);
         let ends = until(end, now);
-        grant.ends = Some(ends);
+        (grant.ends, grant.expired) = (Some(ends), expired);
         grant.wait = needed(ask, units).and_then(|needed| (needed <= most).then_some(ends));
         grant
     }
@@ -210,13 +210,13 @@ impl Pages {
             Some(refill) => page.refill(refill, today),
             None => page.refilled_on = None,
         }
-        let (mut lost, mut carried) = (0, 0);
+        let (mut lost, mut carried, mut expired) = (0, 0, 0);
         // A look changes nothing.
         if ask.lease.is_some() {
             if page.credits.is_some() {
                 self.meters.insert(ask.meter.clone(), page);
             }
-            carried = self.replace(ask);
+            (carried, expired) = self.replace(ask);
             lost = self.write_off(&ask.meter, now);
             page = self.meters.get(&ask.meter).cloned().unwrap_or_default();
         }
@@ -234,7 +234,7 @@ impl Pages {
             self.meters.insert(ask.meter.clone(), page);
         }
         let mut grant = Grant::new(units, balance.available);
-        grant.lost = lost;
+        (grant.lost, grant.expired) = (lost, expired);
         grant.wait = needed(ask, units).and_then(|needed| {
             let refill = refill.filter(|refill| refill.amount() > 0)?;
             let missing = if refill.is_replacing() { needed } else { needed.saturating_sub(balance.available) };
@@ -267,26 +267,22 @@ impl Pages {
         (units, units)
     }
 
-    /// Closes the lease that an ask replaces. Returns what of it becomes a part of the new one.
-    fn replace(&mut self, ask: &Ask) -> u64 {
-        let Some(replaces) = ask.replaces else { return 0 };
-        let is_new = ask.lease.is_some_and(|lease| !self.leases.contains_key(&lease));
-        let left = if is_new { ask.carried } else { 0 };
-        match self.leases.get(&replaces).filter(|lease| lease.is_open && lease.meter == ask.meter).map(|lease| lease.of)
-        {
-            // The units of a quota stay used.
-            Some(Of::Quota(_)) => {
-                self.close(replaces, &ask.meter, 0);
-                left
-            }
-            Some(Of::Credits { .. }) => {
-                let available = |pages: &Self| pages.meters[&ask.meter].credits.unwrap_or_default().available;
-                let before = available(self);
-                self.close(replaces, &ask.meter, left);
-                available(self) - before
-            }
-            None => 0,
-        }
+    /// Closes the lease that an ask replaces. Returns what of it becomes a part of the new one, and
+    /// what is over.
+    fn replace(&mut self, ask: &Ask) -> (u64, u64) {
+        let known = ask.lease.and_then(|lease| self.leases.get(&lease));
+        let left = if ask.lease.is_some() && known.is_none() { ask.carried } else { 0 };
+        let over = known.filter(|lease| lease.is_open).map_or(0, |lease| ask.carried.saturating_sub(lease.units));
+        let Some(replaces) = ask.replaces else { return (0, over) };
+        let open = self.leases.get(&replaces).filter(|lease| lease.is_open && lease.meter == ask.meter);
+        let Some(of) = open.map(|lease| lease.of) else { return (0, over) };
+        let before = self.meters[&ask.meter].credits.unwrap_or_default();
+        // The units of a quota stay used.
+        let is_quota = matches!(of, Of::Quota(_));
+        self.close(replaces, &ask.meter, if is_quota { 0 } else { left });
+        let after = self.meters[&ask.meter].credits.unwrap_or_default();
+        let carried = if is_quota { left } else { after.available - before.available };
+        (carried, over + after.expired - before.expired)
     }
 
     /// A lease that was written off is open again.

@@ -65,6 +65,8 @@ impl Leased {
         let Some(flight) = held.flight.take() else { return };
         let (count, ask) = (&counted.count, flight.ask);
         held.left = Some((grant.left, now));
+        // What a refill has replaced is over, except what was spent meanwhile.
+        count.set(|state| state - grant.expired.min(slice::units(state, now)));
         let paid = held.debt.min(grant.units);
         held.debt -= paid;
         self.add(held, count, grant.units - paid, flight.sent, grant.ends, now);

@@ -15,7 +15,7 @@ use crate::{
     store::{meter_row, row},
 };
 
-const TAKE: &str = "select grant_units, grant_left, grant_wait, grant_ends, grant_lost
+const TAKE: &str = "select grant_units, grant_left, grant_wait, grant_ends, grant_lost, grant_expired
     from api_key_meters_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) order by place";
 
 const GIVE_BACK: &str = "select from api_key_meters_give_back($1, $2, $3)";
@@ -178,6 +178,7 @@ fn grant(row: &PgRow) -> Result<Grant, sqlx::Error> {
         wait: time("grant_wait")?,
         ends: time("grant_ends")?,
         lost: number("grant_lost")?,
+        expired: number("grant_expired")?,
         ..Grant::new(number("grant_units")?, number("grant_left")?)
     })
 }

@@ -76,7 +76,8 @@ create function api_key_meters_take(
     lease_ids bytea[], replaced_ids bytea[], meters text[], kinds smallint[], sizes bigint[], tolerances bigint[],
     spans smallint[], firsts smallint[], leasts bigint[], waitings bigint[], mores bigint[], deadlines bigint[],
     carries bigint[]
-) returns table (place bigint, grant_units bigint, grant_left bigint, grant_wait bigint, grant_ends bigint, grant_lost bigint)
+) returns table (place bigint, grant_units bigint, grant_left bigint, grant_wait bigint, grant_ends bigint, grant_lost bigint,
+    grant_expired bigint)
     language plpgsql set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
@@ -174,6 +175,7 @@ begin
         grant_wait := null;
         grant_ends := null;
         grant_lost := ask.overdue;
+        grant_expired := 0;
         units := 0;
         if ask.is_there and not ask.is_look then
             found_rows := found_rows + 1;
@@ -272,8 +274,9 @@ begin
                 spent_of_it := spent_of_it - carried;
                 found_again := least(rest - carried, ask.lost);
                 carried := carried + found_again + least(ask.carried, ask.closed);
-                if ask.closed_kind = 3 and ask.closed_period <> ends then
+                if ask.closed_kind = 3 and ask.closed_period < ends then
                     old := old + carried;
+                    grant_expired := carried;
                     carried := 0;
                 end if;
             end if;
@@ -284,6 +287,7 @@ begin
             -- Units of an earlier period are over.
             if ask.known = 0 and (ask.kind > 1 or ask.known_period = ends) then
                 grant_units := greatest(ask.granted - ask.carried, 0);
+                grant_expired := greatest(ask.carried - ask.granted, 0);
             end if;
         elsif ask.lease is not null then
             if free >= ask.fewest then
@@ -432,7 +436,7 @@ begin
             state_of.spent + greatest(lease.granted - done.remains, 0));
         of_lost := least(greatest(done.remains - lease.granted, 0) - of_spent, state_of.lost);
         back := least(done.remains, lease.granted) + of_spent + of_lost;
-        is_over := lease.kind = 3 and lease.period <> state_of.period;
+        is_over := lease.kind = 3 and lease.period < state_of.period;
         update api_key_meters set leased = leased - case when lease.is_lost then 0 else lease.granted end,
                 spent = spent + greatest(lease.granted - done.remains, 0) - of_spent, lost = state_of.lost - of_lost,
                 expired = expired + case when is_over then back else 0 end,

@@ -259,6 +259,25 @@ async fn refills_add_to_the_balance_or_replace_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_node_holds_at_a_refill_that_replaces_is_over() {
+    let store = steady();
+    let node = Node::new(&store, [Limit::credits("calls").refill(Refill::replace(10_000, Period::Day))]);
+    // It is used across midnight, and holds units then. 1,800,000,000 seconds after 1970 it is 8 o'clock.
+    seconds(16.0 * 3_600.0 - 0.5).await;
+    waits(&node, 1_000, 0.001).await;
+    assert_eq!(balance(&node).await.topped_up, 20_000);
+    let passed = node.passed(20_000).await;
+    node.limits.flush().await.unwrap();
+    let ledger = balance(&node).await;
+    assert_eq!((ledger.available, ledger.leased, ledger.lost), (0, 0, 0));
+    assert!(store.book.sum_is_right());
+    // Some units of the day before were spent before the node heard of the refill. No more were.
+    let of_the_day_before = 1_000 + passed as u64 - 10_000;
+    assert!((450..550).contains(&of_the_day_before), "{of_the_day_before} of the day before were spent");
+    assert!(ledger.spent <= 1_000 + passed as u64);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plan_that_had_no_refill_for_days_gets_one_when_it_has_one_again() {
     let store = steady();
     let plans = Plans::new()

@@ -88,7 +88,7 @@ fn meter(number: u64) -> MeterId {
 /// Times differ by the moment between the two calls.
 #[track_caller]
 fn assert_equal(of_postgres: &Grant, of_sqlite: &Grant, ask: &Ask) {
-    let numbers = |grant: &Grant| (grant.units, grant.left, grant.lost);
+    let numbers = |grant: &Grant| (grant.units, grant.left, grant.lost, grant.expired);
     assert_eq!(numbers(of_postgres), numbers(of_sqlite), "{ask:?}");
     for (one, other) in [(of_postgres.wait, of_sqlite.wait), (of_postgres.ends, of_sqlite.ends)] {
         let differ = one.unwrap_or_default().abs_diff(other.unwrap_or_default());
@@ -109,7 +109,7 @@ async fn both_databases_give_equal_answers() {
     let sqlite = SqliteStore::open(&path).await.unwrap();
     let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(path)).await.unwrap();
     let mut numbers = Numbers(7);
-    let mut granted = 0_u64;
+    let (mut granted, mut expired) = (0_u64, 0_u64);
     for step in 0..1000 {
         match numbers.below(20) {
             0..=11 => {
@@ -126,6 +126,7 @@ async fn both_databases_give_equal_answers() {
                 for ((ask, of_postgres), of_sqlite) in asks.iter().zip(&of_postgres).zip(&of_sqlite) {
                     assert_equal(of_postgres, of_sqlite, ask);
                     granted += u64::from(of_postgres.units > 0);
+                    expired += u64::from(of_postgres.expired > 0);
                 }
             }
             12..=15 => {
@@ -157,6 +158,8 @@ async fn both_databases_give_equal_answers() {
                 let ages = format!(
                     "update api_key_meters set period = case when period > 19000 then period - {days} else period end,
                         full_at = case when full_at > {nanos} then full_at - {nanos} else full_at end
+                    where meter = 'meter {number}';
+                    update api_key_leases set period = case when period > 19000 then period - {days} else period end
                     where meter = 'meter {number}'"
                 );
                 run(&mut session, &ages).await;
@@ -171,6 +174,7 @@ async fn both_databases_give_equal_answers() {
         }
     }
     assert!(granted > 200, "{granted} asks got units");
+    assert!(expired > 0, "no carried units were over");
     let [meters, leases] = [
         "select meter || ' ' || kind || ' ' || period || ' ' || used from api_key_meters order by meter",
         "select meter || ' ' || kind || ' ' || period || ' ' || granted || ' ' || state from api_key_leases

@@ -34,7 +34,7 @@ const CLOSE: &str = "update api_key_leases set state = 1 where id = ?1";
 const WRITE_OFF: &str = "update api_key_leases set state = 2
     where meter = ?1 and state = 0 and until <= ?2 returning granted";
 
-const FIND: &str = "select iif(state = 0, granted, 0) as units, period from api_key_leases
+const FIND: &str = "select granted, period, state = 0 as is_open from api_key_leases
     where id = ?1 and meter = ?2";
 
 const LEASE: &str = "insert into api_key_leases (id, meter, kind, period, granted, until)
@@ -62,6 +62,13 @@ struct Closed {
     granted: u64,
     /// Whether it was written off before.
     is_lost: bool,
+}
+
+impl Closed {
+    /// Returns whether a refill has replaced the balance since the grant.
+    fn is_over(&self, state: &MeterState) -> bool {
+        self.kind == kind::REPLACED && self.period < state.period
+    }
 }
 
 impl MeterStore for SqliteStore {
@@ -113,8 +120,7 @@ impl MeterStore for SqliteStore {
                     kind::QUOTA
                 } else {
                     let granted = if lease.is_lost { state.find(lease.granted) } else { lease.granted };
-                    let is_over = lease.kind == kind::REPLACED && lease.period != state.period;
-                    state.close_credits(granted, done.left, is_over);
+                    state.close_credits(granted, done.left, lease.is_over(&state));
                     kind::CREDITS
                 };
                 meters.save(&done.meter, meter_kind, &state).await?;
@@ -180,12 +186,11 @@ impl<'c> Meters<'c> {
             Some(replaced) => self.close(replaced, &ask.meter, false).await?,
             None => None,
         };
-        let mut carried = 0;
+        let (mut carried, mut expired) = (0, 0);
         if let Some(lease) = &replaced
             && lease.kind != kind::QUOTA
         {
-            let is_over = lease.kind == kind::REPLACED && lease.period != state.period;
-            carried = state.carry(lease.granted, left, is_over);
+            (carried, expired) = state.carry(lease.granted, left, lease.is_over(&state));
         }
         let lost = if kind == kind::QUOTA { 0 } else { self.write_off(&ask.meter, &mut state).await? };
         let known = match &ask.lease {
@@ -193,13 +198,17 @@ impl<'c> Meters<'c> {
             None => None,
         };
         let grant = match known {
-            Some((units, period)) => {
+            Some((units, period, is_open)) => {
                 let mut look = ask.clone();
                 look.lease = None;
                 let grant = state.take(&look, self.now);
                 // Units of an earlier period are over.
                 let is_over = grant.ends.is_some_and(|ends| MeterState::day_after(self.now, ends) != period);
-                let units = if is_over { 0 } else { units.saturating_sub(ask.carried) };
+                let is_open = !is_over && is_open;
+                if is_open {
+                    expired = ask.carried.saturating_sub(units);
+                }
+                let units = if is_open { units.saturating_sub(ask.carried) } else { 0 };
                 Grant { units, wait: grant.wait.filter(|_| units < ask.waiting), ..grant }
             }
             None => state.take(ask, self.now),
@@ -221,7 +230,7 @@ impl<'c> Meters<'c> {
             let query = query.bind(kind).bind(period).bind(row::number(grant.units + carried)).bind(until);
             query.execute(&mut *self.connection).await?;
         }
-        Ok((Grant { lost, ..grant }, false))
+        Ok((Grant { lost, expired, ..grant }, false))
     }
 
     async fn load(&mut self, meter: &MeterId) -> Result<Option<MeterState>, sqlx::Error> {
@@ -266,11 +275,11 @@ impl<'c> Meters<'c> {
         Ok(lost)
     }
 
-    /// Returns the units of a lease that is known, which are 0 if it is not open, and its period.
-    async fn granted(&mut self, lease: &LeaseId, meter: &MeterId) -> Result<Option<(u64, u32)>, sqlx::Error> {
+    /// Returns the units of a lease that is known, its period, and whether it is open.
+    async fn granted(&mut self, lease: &LeaseId, meter: &MeterId) -> Result<Option<(u64, u32, bool)>, sqlx::Error> {
         let query = sqlx::query(self.tables.sql(FIND)).bind(&lease.as_bytes()[..]).bind(meter.as_str());
         let Some(row) = query.fetch_optional(&mut *self.connection).await? else { return Ok(None) };
-        Ok(Some((row::count(row.try_get("units")?), row.try_get("period")?)))
+        Ok(Some((row::count(row.try_get("granted")?), row.try_get("period")?, row.try_get("is_open")?)))
     }
 }
 
