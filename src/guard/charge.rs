@@ -6,7 +6,7 @@ use http::Extensions;
 use super::Require;
 use crate::{
     body::Held,
-    rejection::{Rejection, Verdict},
+    rejection::{Rejection, Wait},
 };
 #[cfg(feature = "limits")]
 use crate::{
@@ -34,6 +34,13 @@ pub(super) struct Charge<'g> {
 pub(super) struct OwnedCharge {
     cost: Option<u32>,
     limits: Vec<Box<str>>,
+}
+
+/// Why a request is not charged.
+pub(super) enum NotCharged {
+    Rejected(Rejection),
+    /// Charge it after the wait.
+    Wait(Wait),
 }
 
 /// What a guard has charged for a request.
@@ -94,15 +101,14 @@ impl Charge<'_> {
         RouteCharge { cost: self.cost.unwrap_or(1), limits: &self.limits }
     }
 
-    /// Takes the charge from the limits of the principal, from all or from none. Returns a verdict
-    /// that rejects the request, or after whose wait to take it again.
+    /// Takes the charge from the limits of the principal, from all or from none.
     #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unnecessary_wraps, clippy::unused_self))]
-    pub(super) fn take(&self, extensions: &mut Extensions) -> Result<Charged, Verdict> {
+    pub(super) fn take(&self, extensions: &mut Extensions) -> Result<Charged, NotCharged> {
         #[cfg(feature = "limits")]
         if let Some(principal) = extensions.get_mut::<Principal>().filter(|_| !self.is_none()) {
             let taken = principal.take_for_route(self.of_route()).map_err(|unpaid| match unpaid {
-                Unpaid::Rejected(rejection) => Verdict::Reject(rejection),
-                Unpaid::Wait(wait) => Verdict::Wait(wait),
+                Unpaid::Rejected(rejection) => NotCharged::Rejected(rejection),
+                Unpaid::Wait(wait) => NotCharged::Wait(wait),
             })?;
             if let Some(permit) = taken.as_ref().and_then(Taken::permit) {
                 principal.hold(permit.clone());

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::{
     Require,
-    charge::{Charged, OwnedCharge},
+    charge::{Charged, NotCharged, OwnedCharge},
 };
 use crate::{
     body::ResponseBody,
@@ -131,21 +131,20 @@ impl<S: Clone> GuardedService<S> {
         let charged = match verdict {
             Verdict::Pass => charge.take(&mut parts.extensions),
             Verdict::Wait(wait) => match charge.look(&parts.extensions) {
-                Ok(()) => Err(Verdict::Wait(wait)),
-                Err(rejection) => Err(Verdict::Reject(rejection)),
+                Ok(()) => Err(NotCharged::Wait(wait)),
+                Err(rejection) => Err(NotCharged::Rejected(rejection)),
             },
-            verdict @ Verdict::Reject(_) => Err(verdict),
+            Verdict::Reject(rejection) => Err(NotCharged::Rejected(rejection)),
         };
         match charged {
             Ok(charged) => GuardFuture::running(self.inner.call(Request::from_parts(parts, body)), charged),
-            Err(Verdict::Wait(wait)) => {
+            Err(NotCharged::Wait(wait)) => {
                 let (inner, charge) = (take_ready(&mut self.inner), charge.to_owned());
                 let waiting = Waiting { inner, request: Request::from_parts(parts, body), charge };
                 let state = GuardState::Waiting { wait, waiting: Some(Box::new(waiting)) };
                 GuardFuture { state }
             }
-            Err(Verdict::Reject(rejection)) => self.refuse(rejection),
-            Err(Verdict::Pass) => self.refuse(Rejection::broken("a guard has taken nothing")),
+            Err(NotCharged::Rejected(rejection)) => self.refuse(rejection),
         }
     }
 
@@ -184,19 +183,15 @@ where
                     let mut waiting = once(waiting);
                     let charged = match result {
                         Ok(()) => waiting.charge.as_charge().take(waiting.request.extensions_mut()),
-                        Err(rejection) => Err(Verdict::Reject(rejection)),
+                        Err(rejection) => Err(NotCharged::Rejected(rejection)),
                     };
                     state.set(match charged {
                         Ok(charged) => {
                             let Waiting { mut inner, request, .. } = *waiting;
                             GuardState::Running { future: inner.call(request), charged }
                         }
-                        Err(Verdict::Wait(wait)) => GuardState::Waiting { wait, waiting: Some(waiting) },
-                        Err(Verdict::Reject(rejection)) => GuardState::Refused { rejection: Some(rejection) },
-                        Err(Verdict::Pass) => {
-                            let broken = Rejection::broken("a guard has taken nothing");
-                            GuardState::Refused { rejection: Some(broken) }
-                        }
+                        Err(NotCharged::Wait(wait)) => GuardState::Waiting { wait, waiting: Some(waiting) },
+                        Err(NotCharged::Rejected(rejection)) => GuardState::Refused { rejection: Some(rejection) },
                     });
                 }
                 StateProjection::Running { future, charged } => {

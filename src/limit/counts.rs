@@ -21,7 +21,7 @@ use super::{
     gcra::Gcra,
     leased::Leased,
     meter::{MeterId, MeterRule},
-    plans::Subject,
+    plans::{Limit, Subject},
     rule::{Kind, Now, Rule},
 };
 use crate::record::{KeyRecord, Owner};
@@ -45,6 +45,16 @@ pub(super) struct Counted {
     id: CountId,
     pub(super) count: Count,
     leased: Option<Box<Leased>>,
+}
+
+/// What a count counts: a limit of a record.
+pub(super) struct CountOf<'a> {
+    pub(super) limit: &'a Limit,
+    pub(super) rule: Rule,
+    pub(super) record: &'a KeyRecord,
+    /// Units from a store of meters are granted for all numbers of a rule, so they identify the
+    /// count.
+    pub(super) meter_rule: Option<MeterRule>,
 }
 
 /// A hash of the limit and the subject. The lowest bits of its second half hold the kind of the
@@ -72,16 +82,8 @@ impl Counts {
 
     /// Returns the count of a limit for the subject of a record, and creates it if there is none,
     /// with what `lease` returns for its meter.
-    pub(super) fn get_or_insert(
-        &self,
-        limit: &str,
-        rule: Rule,
-        subject: Subject,
-        record: &KeyRecord,
-        meter_rule: Option<MeterRule>,
-        lease: impl FnOnce() -> Option<Box<Leased>>,
-    ) -> Arc<Counted> {
-        let id = self.id(limit, rule, subject, record, meter_rule);
+    pub(super) fn get_or_insert(&self, of: &CountOf<'_>, lease: impl FnOnce() -> Option<Box<Leased>>) -> Arc<Counted> {
+        let id = self.id(of);
         let mut shard = self.shard(id);
         match shard.entry(id.0[0], |counted| counted.id == id, |counted| counted.id.0[0]) {
             Entry::Occupied(known) => Arc::clone(known.get()),
@@ -94,15 +96,8 @@ impl Counts {
     }
 
     /// Returns a count, if there is one.
-    pub(super) fn get(
-        &self,
-        limit: &str,
-        rule: Rule,
-        subject: Subject,
-        record: &KeyRecord,
-        meter_rule: Option<MeterRule>,
-    ) -> Option<Arc<Counted>> {
-        let id = self.id(limit, rule, subject, record, meter_rule);
+    pub(super) fn get(&self, of: &CountOf<'_>) -> Option<Arc<Counted>> {
+        let id = self.id(of);
         let shard = self.shard(id);
         shard.find(id.0[0], |counted| counted.id == id).cloned()
     }
@@ -144,19 +139,11 @@ impl Counts {
         lock(&self.shards[number])
     }
 
-    /// Units from a store of meters are granted for all numbers of a rule, so they are part of the
-    /// identity.
-    fn id(
-        &self,
-        limit: &str,
-        rule: Rule,
-        subject: Subject,
-        record: &KeyRecord,
-        meter_rule: Option<MeterRule>,
-    ) -> CountId {
-        let identity = (limit, Numbers::of(rule), SubjectId::of(subject, record), meter_rule);
+    fn id(&self, of: &CountOf<'_>) -> CountId {
+        let subject = SubjectId::of(of.limit.subject, of.record);
+        let identity = (&of.limit.name, Numbers::of(of.rule), subject, of.meter_rule);
         let (first, second) = (self.seeds.0.hash_one(&identity), self.seeds.1.hash_one(&identity));
-        CountId([first, second & !Kind::MASK | rule.kind() as u64])
+        CountId([first, second & !Kind::MASK | of.rule.kind() as u64])
     }
 }
 
@@ -185,7 +172,7 @@ impl Numbers {
 
 /// Returns the id of a meter: for each kind its numbers that are part of its identity, the name of
 /// the limit, and the subject. Names of limits have no spaces.
-pub(super) fn meter_id(limit: &str, rule: Rule, subject: Subject, record: &KeyRecord) -> MeterId {
+pub(super) fn meter_id(limit: &Limit, rule: Rule, record: &KeyRecord) -> MeterId {
     let numbers = match Numbers::of(rule) {
         Numbers::Rate(rate) => format!("rate {}", rate.numbers().map(|number| number.to_string()).join("/")),
         Numbers::Quota(Period::Day) => "quota day".to_owned(),
@@ -194,7 +181,7 @@ pub(super) fn meter_id(limit: &str, rule: Rule, subject: Subject, record: &KeyRe
         Numbers::Concurrency => "concurrency".to_owned(),
         Numbers::Credits => "credits".to_owned(),
     };
-    let subject = match SubjectId::of(subject, record) {
+    let subject = match SubjectId::of(limit.subject, record) {
         SubjectId::Key(meter) => format!("key {meter}"),
         SubjectId::Organization(organization) => format!("organization {organization}"),
         SubjectId::Owner(organization, owner) => {
@@ -205,7 +192,7 @@ pub(super) fn meter_id(limit: &str, rule: Rule, subject: Subject, record: &KeyRe
             }
         }
     };
-    MeterId::new(format!("{numbers} {limit} {subject}"))
+    MeterId::new(format!("{numbers} {} {subject}", limit.name))
 }
 
 /// Returns the name of the limit in the id of a meter.

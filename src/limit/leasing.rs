@@ -8,7 +8,7 @@ use super::{
     ledger::MeterError,
     limits::{Limits, build},
     meters::MeterStore,
-    outage::{LeaseSettings, Outage},
+    outage::Outage,
     plans::Plans,
     refiller::Refiller,
     refillers::Refillers,
@@ -24,6 +24,16 @@ pub struct LeasedLimitsBuilder {
     store_of_rates: Option<Arc<dyn ErasedMeters>>,
     settings: LeaseSettings,
     clock: LimitClock,
+}
+
+/// The settings of leased limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeaseSettings {
+    pub(super) lease: Duration,
+    pub(super) nodes: u32,
+    pub(super) outage: Outage,
+    /// Whether a request without credits gets 402.
+    pub(super) payment_required: bool,
 }
 
 /// The lengths that a lease may have.

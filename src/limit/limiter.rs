@@ -7,13 +7,14 @@ use tokio::time::Instant;
 use super::{
     clock::LimitClock,
     count::{MOST_CHARGES, take},
-    counts::Counts,
+    counts::{CountOf, Counts},
     metered::{MOST_LIMITS, Metered, MeteredLimit, MeteredLimits},
     permit::Permit,
     plans::Limit,
+    refiller::Refiller,
     refillers::Refillers,
     refused::refused,
-    rule::{Kind, Now},
+    rule::{Kind, Now, Rule},
     taken::Taken,
     unpaid::{Unpaid, pay},
 };
@@ -244,6 +245,19 @@ impl Limiter {
             },
             None => Ok(self.default.as_ref()),
         }
+    }
+
+    /// Returns what identifies the count of a limit for a record, and the store of its meter.
+    pub(super) fn count_of<'a>(
+        &'a self,
+        limit: &'a Limit,
+        rule: Rule,
+        number: Option<u64>,
+        record: &'a KeyRecord,
+    ) -> (CountOf<'a>, Option<&'a Arc<Refiller>>) {
+        let meter_rule = self.refillers.as_ref().and_then(|_| limit.meter_rule(rule, number));
+        let refiller = self.refillers.as_ref().zip(meter_rule).map(|(refillers, rule)| refillers.of(rule));
+        (CountOf { limit, rule, record, meter_rule }, refiller)
     }
 
     /// Returns the limits of all plans, with the names of their plans.

@@ -87,19 +87,15 @@ impl MeteredLimits {
         for (place, base, number) in rules(plan, record).filter(|(place, ..)| plan[*place].is_for_routes == for_routes)
         {
             let limit = &plan[place];
-            let leasing = limiter.refillers.as_ref().and_then(|refillers| {
-                let meter_rule = limit.meter_rule(base, number)?;
-                Some((refillers.of(meter_rule), meter_rule))
-            });
-            let rule = leasing.map_or(base, |(refiller, _)| base.leased(nanos(refiller.settings.lease)));
-            let meter_rule = leasing.map(|(_, meter_rule)| meter_rule);
+            let (of_count, refiller) = limiter.count_of(limit, base, number, record);
+            let rule = refiller.map_or(base, |refiller| base.leased(nanos(refiller.settings.lease)));
             let lease = || {
-                let (refiller, meter_rule) = leasing?;
+                let (refiller, meter_rule) = refiller.zip(of_count.meter_rule)?;
                 let Rule::Leased(slice) = rule else { return None };
-                let meter = meter_id(&limit.name, base, limit.subject, record);
+                let meter = meter_id(limit, base, record);
                 Some(Box::new(Leased::new(meter, meter_rule, base, slice, Arc::clone(refiller))))
             };
-            let counted = limiter.counts.get_or_insert(&limit.name, base, limit.subject, record, meter_rule, lease);
+            let counted = limiter.counts.get_or_insert(&of_count, lease);
             // A plan has no more limits than fit.
             if let Some(free) = of.limits.get_mut(of.len) {
                 *free = Some(MeteredLimit { place, rule, counted, lane: Lane::new() });

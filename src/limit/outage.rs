@@ -1,8 +1,9 @@
 //! What a node admits while the store of meters fails.
 
-use std::time::Duration;
-
-use super::gcra::{Full, Gcra};
+use super::{
+    gcra::{Full, Gcra},
+    leasing::LeaseSettings,
+};
 
 /// What becomes of requests while the store of meters fails, for limits that are rates. Quotas and
 /// credits spend what the node has leased; then requests get 503.
@@ -19,22 +20,9 @@ pub enum Outage {
     Open,
 }
 
-/// The settings of leased limits.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LeaseSettings {
-    pub(super) lease: Duration,
-    pub(super) nodes: u32,
-    pub(super) outage: Outage,
-    /// Whether a request without credits gets 402.
-    pub(super) payment_required: bool,
-}
-
-/// A rate during one outage.
+/// The share of a rate during one outage: when that began, and the state of the share.
 #[derive(Default)]
-pub(super) struct Share {
-    since: u64,
-    full_at: u64,
-}
+pub(super) struct Share(Option<(u64, u64)>);
 
 impl Share {
     /// Charges so many units during the outage that began at `since`. `None` if the setting admits
@@ -52,10 +40,9 @@ impl Share {
             Outage::Closed => None,
             Outage::Share => {
                 let (share, empty) = rate.share(settings.nodes, since);
-                if self.since != since || self.full_at == 0 {
-                    *self = Self { since, full_at: empty };
-                }
-                Some(share.admit(self.full_at, now, units, units).map(|full_at| self.full_at = full_at))
+                let known = self.0.filter(|(of, _)| *of == since);
+                let state = known.map_or(empty, |(_, state)| state);
+                Some(share.admit(state, now, units, units).map(|state| self.0 = Some((since, state))))
             }
         }
     }

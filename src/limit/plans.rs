@@ -210,7 +210,7 @@ impl Limit {
 
     /// Returns the id of the meter that the limit has for a record.
     pub(super) fn meter_id(&self, record: &KeyRecord) -> Option<MeterId> {
-        Some(meter_id(&self.name, self.rule().ok()?, self.subject, record))
+        Some(meter_id(self, self.rule().ok()?, record))
     }
 
     /// Returns the rule for a record that has `number` in place of the limit's own number. A number

@@ -3,7 +3,7 @@
 
 use std::{iter, sync::Arc};
 
-use super::{meter::MeterRule, outage::LeaseSettings, refiller::Refiller};
+use super::{leasing::LeaseSettings, meter::MeterRule, refiller::Refiller};
 
 /// The stores of meters of one limiter.
 pub(super) struct Refillers {

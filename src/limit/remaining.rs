@@ -35,8 +35,7 @@ impl Limiter {
         let now = self.now(true);
         let remaining = |(place, rule, number): (usize, Rule, Option<u64>)| {
             let limit: &Limit = &plan[place];
-            let meter_rule = self.refillers.as_ref().and_then(|_| limit.meter_rule(rule, number));
-            let counted = self.counts.get(&limit.name, rule, limit.subject, record, meter_rule);
+            let counted = self.counts.get(&self.count_of(limit, rule, number, record).0);
             let leased = counted.as_deref().and_then(|counted| Some((counted.leased()?, &counted.count)));
             let (requests, full_after) = if let Some((leased, count)) = leased {
                 let requests = leased.remaining(count, now.monotonic);

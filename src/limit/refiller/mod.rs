@@ -21,8 +21,8 @@ use super::{
     demand::Span,
     erased_meters::ErasedMeters,
     leased::Reaped,
+    leasing::LeaseSettings,
     meter::{LeaseId, Return},
-    outage::LeaseSettings,
 };
 use crate::{clock::nanos, error::BoxError};
 
