@@ -221,6 +221,10 @@ async fn what_is_left_is_of_all_nodes() {
         assert_eq!((available + leased + spent, topped_up), (50, 50));
     }
     assert!(book.sum_is_right());
+    // A manager that ends gives back what its limits have leased.
+    assert!(book.open_leases() > 0);
+    keys.manager.flush().await.unwrap();
+    assert_eq!(book.open_leases(), 0);
 }
 
 #[tokio::test]

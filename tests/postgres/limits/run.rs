@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 use tower_api_key::{limit::Limits, store::PostgresStore};
@@ -22,6 +22,7 @@ use super::{
     top_up_amount,
 };
 use crate::{
+    cluster::{connect, with_synchronous_standby},
     database::{Postgres, Server},
     relay::Relay,
     support::until,
@@ -76,14 +77,7 @@ impl Run {
 
     /// Starts a run over a primary with a synchronous standby.
     pub(super) async fn with_standby(trouble: &'static str, plan: Plan) -> Self {
-        let primary = Server::start(&[]).postgres;
-        let standby = primary.standby(&[]);
-        let database = connect(&primary).await;
-        for setting in ["alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"] {
-            sqlx::query(setting).execute(&database).await.unwrap();
-        }
-        let synchronous = "select count(*) from pg_stat_replication where sync_state = 'sync'";
-        until(async || sqlx::query_scalar::<_, i64>(synchronous).fetch_one(&database).await.unwrap() == 1).await;
+        let (primary, standby) = with_synchronous_standby().await;
         Self::over(trouble, plan, primary, Some(standby)).await
     }
 
@@ -282,9 +276,4 @@ async fn poll(database: Arc<Mutex<PgPool>>, polls: Arc<Mutex<usize>>) {
         }
         wait(50).await;
     }
-}
-
-async fn connect(postgres: &Postgres) -> PgPool {
-    let options = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(2));
-    options.connect(&postgres.url()).await.unwrap()
 }

@@ -2,28 +2,17 @@
 
 use fantoccini::Locator;
 use serde_json::Value;
-use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::SqlitePool;
 
 use super::{
-    page::{Page, open},
+    page::{Page, visit_with_file},
     walk::create,
 };
-use crate::browser::Browser;
-use crate::example::Example;
 
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn an_administrator_tops_up_the_credits_of_a_key_once_for_each_reference() {
-    let server = Example::start("dashboard");
-    let admin = server.keys["admin"].clone();
-    let browser = Browser::start().await;
-    let client = browser.client.clone();
-    let page = open(&server, &browser).await;
-    let file = SqlitePool::connect_with(SqliteConnectOptions::new().filename(server.database())).await.unwrap();
-    let walked = tokio::spawn(walk(page, admin, file)).await;
-    client.close().await.unwrap();
-    walked.unwrap();
-    server.stop();
+    visit_with_file(walk).await;
 }
 
 async fn walk(mut page: Page, admin: String, file: SqlitePool) {

@@ -13,6 +13,7 @@ use fantoccini::{
     key::Key,
 };
 use serde_json::{Value, json};
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::time::{Instant, sleep};
 
 use super::curl;
@@ -194,10 +195,18 @@ impl Page {
 pub(super) async fn visit<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     walk: impl FnOnce(Page, String) -> F,
 ) -> (T, String) {
+    visit_with_file(|page, admin, _file| walk(page, admin)).await
+}
+
+/// Does as [`visit`] does. The walk also changes the file of the keys.
+pub(super) async fn visit_with_file<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    walk: impl FnOnce(Page, String, SqlitePool) -> F,
+) -> (T, String) {
     let server = Example::start("dashboard");
     let browser = Browser::start().await;
     let page = open(&server, &browser).await;
-    let walked = tokio::spawn(walk(page, server.keys["admin"].clone())).await;
+    let file = SqlitePool::connect_with(SqliteConnectOptions::new().filename(server.database())).await.unwrap();
+    let walked = tokio::spawn(walk(page, server.keys["admin"].clone(), file)).await;
     browser.client.clone().close().await.unwrap();
     let log = server.errors();
     server.stop();

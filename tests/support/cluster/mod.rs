@@ -55,14 +55,7 @@ impl Cluster {
 
     /// Starts a cluster with a synchronous standby.
     pub async fn with_standby() -> Self {
-        let primary = Server::start(&[]).postgres;
-        let standby = primary.standby(&[]);
-        let database = connect(&primary).await;
-        for setting in ["alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"] {
-            sqlx::query(setting).execute(&database).await.unwrap();
-        }
-        let synchronous = "select count(*) from pg_stat_replication where sync_state = 'sync'";
-        until(async || sqlx::query_scalar::<_, i64>(synchronous).fetch_one(&database).await.unwrap() == 1).await;
+        let (primary, standby) = with_synchronous_standby().await;
         Self::over(primary, Some(standby)).await
     }
 
@@ -148,7 +141,20 @@ impl Node {
     }
 }
 
-async fn connect(postgres: &Postgres) -> PgPool {
+/// Starts a primary, and a standby that has each commit before it is answered.
+pub async fn with_synchronous_standby() -> (Postgres, Postgres) {
+    let primary = Server::start(&[]).postgres;
+    let standby = primary.standby(&[]);
+    let database = connect(&primary).await;
+    for setting in ["alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"] {
+        sqlx::query(setting).execute(&database).await.unwrap();
+    }
+    let synchronous = "select count(*) from pg_stat_replication where sync_state = 'sync'";
+    until(async || sqlx::query_scalar::<_, i64>(synchronous).fetch_one(&database).await.unwrap() == 1).await;
+    (primary, standby)
+}
+
+pub async fn connect(postgres: &Postgres) -> PgPool {
     let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(2));
     options.connect(&postgres.url()).await.unwrap()
 }
