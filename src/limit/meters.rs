@@ -41,10 +41,10 @@ pub trait MeterStore: Send + Sync + 'static {
     /// units again if the lease is open, and none if it is closed, or is of an earlier period.
     ///
     /// The lease that an ask replaces is closed, if it is open, and `carried` of it are left: they
-    /// become units of the new lease. As in [`give_back`](Self::give_back), they are over if a refill
-    /// has replaced the balance since, which [`Grant::expired`](super::Grant::expired) says, and may
-    /// be more than the lease had. Without a new lease, none are left. All leases of credits that are still open after their deadline are written off:
-    /// their units count as lost.
+    /// become units of the new lease. As in [`give_back`](Self::give_back), they are over if a
+    /// refill has replaced the balance since, which [`Grant::expired`](super::Grant::expired) says,
+    /// and may be more than the lease had. Without a new lease, none are left. All leases of
+    /// credits that are still open after their deadline are written off: their units count as lost.
     ///
     /// # Errors
     ///
