@@ -43,6 +43,7 @@ GOALS = {
     14: "one change in a store of a million keys",
     15: "the same key again, against SHA-256",
     16: "limits, against a layer without them",
+    17: "limits of many nodes, against one process",
 }
 BY_HAND = {
     (1, ""): "1.36",

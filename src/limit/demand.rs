@@ -1,12 +1,17 @@
 //! How many units a node asks for: one at first, and then as many as it uses in a time, but at
 //! most twice as many as before.
 
+use std::time::Duration;
+
 use super::slice::MOST_UNITS;
+use crate::clock::nanos;
 
 /// The use of one meter on this node.
 #[derive(Default)]
 pub(super) struct Demand {
     size: u64,
+    /// Whether that is less than what is used.
+    grows: bool,
     /// The units after the last grant, and when it came.
     units: u64,
     granted_at: u64,
@@ -27,10 +32,11 @@ impl Demand {
         let used = u128::from(self.units.saturating_sub(left));
         let took = now.saturating_sub(self.granted_at).max(1);
         if self.size == 0 {
-            self.size = 1;
+            (self.size, self.grows) = (1, true);
         } else if used > 0 || took > span.lasts {
             let lasts = u64::try_from(used * u128::from(span.lasts) / u128::from(took)).unwrap_or(MOST_UNITS);
-            self.size = lasts.saturating_add(1).min(self.size * 2);
+            let (wanted, most) = (lasts.saturating_add(1), self.size * 2);
+            (self.size, self.grows) = (wanted.min(most), wanted > most);
         }
         self.size = self.size.min(MOST_UNITS / 4);
         self.size
@@ -38,6 +44,12 @@ impl Demand {
 
     pub(super) fn granted(&mut self, units: u64, now: u64) {
         (self.units, self.granted_at) = (units, now);
+    }
+
+    /// Returns whether the units are used up soon: the last ask was for fewer than are used, or
+    /// came less than this time ago.
+    pub(super) fn is_urgent(&self, tick: Duration, now: u64) -> bool {
+        self.grows || now.saturating_sub(self.granted_at) < nanos(tick)
     }
 
     /// Returns the number of units below which a node asks for more.

@@ -13,6 +13,7 @@
 mod allowances;
 mod faults;
 mod outages;
+mod threads;
 mod unsteady;
 
 use std::{
@@ -57,11 +58,13 @@ impl KeyStore for OneKey {
 }
 
 fn record() -> KeyRecord {
-    static RECORD: LazyLock<KeyRecord> = LazyLock::new(|| {
-        let digest = KeyHasher::default().digest(&ApiKey::new(KEY).unwrap());
-        KeyRecord::new("k1", *digest.as_bytes()).with_plan("plan")
-    });
+    static RECORD: LazyLock<KeyRecord> = LazyLock::new(|| record_of("k1"));
     RECORD.clone()
+}
+
+fn record_of(id: &str) -> KeyRecord {
+    let digest = KeyHasher::default().digest(&ApiKey::new(KEY).unwrap());
+    KeyRecord::new(id, *digest.as_bytes()).with_plan("plan")
 }
 
 fn request() -> Request<String> {
@@ -182,14 +185,42 @@ async fn a_node_asks_for_more_at_a_time_the_more_it_uses() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_slow_to_get_units_asks_early_enough() {
-    let trouble = Trouble { delay: Duration::from_millis(200), ..Trouble::default() };
-    let store = Unsteady::new(1, trouble);
-    let node = Node::new(&store, [Limit::rate("burst", Rate::per_second(10_000)), Limit::credits("calls")]);
-    node.top_up(1_000_000).await;
-    waits(&node, 2_000, 0.001).await;
-    let waits = waits(&node, 4_000, 0.001).await;
-    let waited = waits.iter().filter(|wait| **wait > Duration::ZERO).count();
-    assert_eq!(waited, 0, "of 4,000 requests");
+    for delay in [50, 200] {
+        let trouble = Trouble { delay: Duration::from_millis(delay), ..Trouble::default() };
+        let store = Unsteady::new(1, trouble);
+        let node = Node::new(&store, [Limit::rate("burst", Rate::per_second(10_000)), Limit::credits("calls")]);
+        node.top_up(1_000_000).await;
+        waits(&node, 3_000, 0.001).await;
+        let waits = waits(&node, 4_000, 0.001).await;
+        let waited = waits.iter().filter(|wait| **wait > Duration::ZERO).count();
+        assert_eq!(waited, 0, "of 4,000 requests, while a call takes {delay} ms");
+    }
+}
+
+/// Each of these keys needs units several times a second.
+#[tokio::test(start_paused = true)]
+async fn one_call_is_about_all_keys_that_need_units() {
+    let store = steady();
+    let plans = Plans::new().plan("plan", [Limit::rate("burst", Rate::per_second(1_000).burst(1_000))]);
+    let limits = Limits::leased(plans, store.clone()).build().unwrap();
+    let mut clients = Vec::new();
+    for number in 0..100 {
+        let record = Arc::new(Mutex::new(record_of(&format!("key_{number}"))));
+        let node = Node::over(OneKey(record), limits.clone());
+        clients.push(tokio::spawn(async move {
+            sleep(Duration::from_micros(7_300 * number)).await;
+            waits(&node, 100, 0.02).await;
+            waits(&node, 100, 0.02).await
+        }));
+    }
+    seconds(2.8).await;
+    let before = store.book.calls();
+    seconds(1.0).await;
+    let calls = store.book.calls() - before;
+    assert!((10..=21).contains(&calls), "{calls} calls in a second");
+    for client in clients {
+        assert_eq!(client.await.unwrap(), [Duration::ZERO; 100]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,6 +43,7 @@ const SECTIONS: &[Section] = &[
     (&["13"], goal::cache::measure),
     (&["14"], |report| child::measure("changes", report)),
     (&["16"], goal::limits::measure),
+    (&["17"], goal::leases::measure),
     (&["16", "peers"], peer::rates),
     (&["peers"], peer::measure),
 ];

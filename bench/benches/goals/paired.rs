@@ -68,7 +68,8 @@ impl<'a> Group<'a> {
         self.entries.len() - 1
     }
 
-    /// Counts the instructions of so many calls of an item, where not all are alike.
+    /// Counts the instructions of so many calls of an item, where not all are alike; of none, where a call may wait for another thread,
+    /// which a child does not have.
     pub fn count(&mut self, item: usize, calls: usize) {
         self.entries[item].counted = calls;
     }
@@ -88,7 +89,9 @@ impl<'a> Group<'a> {
         }
         // Last: a fork leaves each page of memory to be copied at the next write to it.
         for entry in &mut self.entries {
-            entry.instructions = instructions::of(&mut *entry.item, entry.counted);
+            if entry.counted > 0 {
+                entry.instructions = instructions::of(&mut *entry.item, entry.counted);
+            }
         }
     }
 

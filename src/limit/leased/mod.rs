@@ -141,15 +141,18 @@ impl Leased {
         if let Some(full) = held.why_full(missing, now) {
             return Prepared::Full(full);
         }
+        let outage = self.refiller.fails_since();
+        let (wake, wait) = oneshot::channel();
+        if outage.is_none() {
+            held.waiters.push(Waiter { wake, missing });
+        }
         if !self.queue(counted, &mut held) {
             return Prepared::Failed;
         }
-        if let Some(since) = self.refiller.fails_since() {
-            return self.during_outage(&mut held, count, missing, now, since);
+        match outage {
+            Some(since) => self.during_outage(&mut held, count, missing, now, since),
+            None => Prepared::Wait(wait),
         }
-        let (wake, wait) = oneshot::channel();
-        held.waiters.push(Waiter { wake, missing });
-        Prepared::Wait(wait)
     }
 
     /// Returns why a request of this cost is rejected, if the store has said so.
@@ -188,14 +191,15 @@ impl Leased {
         }
     }
 
-    /// Sees to it that the store is asked. Returns whether a task does it: without a runtime there
-    /// is none.
+    /// Sees to it that the store is asked: at once if requests wait, or will soon. Returns whether a
+    /// task does it: without a runtime there is none.
     fn queue(&self, counted: &Arc<Counted>, held: &mut Held) -> bool {
-        if held.is_queued {
-            return self.refiller.start();
-        }
-        held.is_queued = self.refiller.queue(counted);
-        held.is_queued
+        let added = (!held.is_queued).then_some(counted);
+        let refiller = &self.refiller;
+        let is_urgent = !held.waiters.is_empty() || held.demand.is_urgent(refiller.tick(), refiller.now());
+        let is_running = refiller.queue(added, is_urgent);
+        held.is_queued |= is_running;
+        is_running
     }
 
     /// Asks with the next call.

@@ -14,20 +14,19 @@ use crate::{
 };
 
 impl Refiller {
-    /// Makes one call of each kind, if there is something to do. Returns whether there was.
-    pub(super) async fn call(self: &Arc<Self>) -> Result<bool, BoxError> {
+    /// Makes one call of each kind, if there is something to do.
+    pub(super) async fn call(self: &Arc<Self>) -> Result<(), BoxError> {
         let returns: Vec<_> = self.work().returns.iter().take(BATCH).cloned().collect();
-        let has_returns = !returns.is_empty();
         // First, since what comes back may be asked for.
         let returned = self.give_back(returns).await;
         let due: Vec<_> = {
             let mut work = self.work();
             let due = work.due.len().min(BATCH);
+            work.is_urgent &= work.due.len() > due;
             work.due.drain(..due).collect()
         };
-        let has_due = !due.is_empty();
         self.take(due).await?;
-        returned.map(|()| has_returns || has_due)
+        returned
     }
 
     /// Notes that a call has failed. The first one begins an outage.

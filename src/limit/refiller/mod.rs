@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{sleep, timeout, timeout_at},
+};
 
 use super::{
     clock::LimitClock,
@@ -51,11 +55,26 @@ struct Work {
     /// Meters that have open leases.
     watched: Vec<Arc<Counted>>,
     returns: Vec<Return>,
+    /// Whether a request waits for the next call.
+    is_urgent: bool,
     is_running: bool,
+}
+
+/// When the next call is to be made.
+enum Next {
+    Now,
+    /// With the next tick.
+    Tick,
+    /// If there is something to do again.
+    Idle,
 }
 
 /// How many meters one call is about.
 const BATCH: usize = 512;
+
+/// So many ticks has a lease. Without a request that waits, a tick has one call, which is about all
+/// meters that need units by then.
+const TICKS: u32 = 20;
 
 /// How long a call may take, with a lease that is longer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -114,16 +133,26 @@ impl Refiller {
         LeaseId::from_bytes(bytes)
     }
 
-    /// Returns for how long to ask, and how early: two calls may come before the units do.
+    /// Returns for how long to ask, and how early: a tick and two calls may come before the units
+    /// do.
     pub(super) fn span(&self) -> Span {
         let (lease, call) = (nanos(self.settings.lease), self.round_trip.load(Ordering::Relaxed));
         let lasts = (lease / 4).max(call.saturating_mul(3)).min(lease * 6 / 10);
-        Span { lasts, ahead: call.saturating_mul(2).clamp(lasts / 2, lasts) }
+        let ahead = call.saturating_mul(2).saturating_add(nanos(self.tick()));
+        Span { lasts, ahead: ahead.clamp(lasts / 2, lasts) }
     }
 
-    /// Asks for units of a meter. Returns whether a task does it: without a runtime there is none.
-    pub(super) fn queue(self: &Arc<Self>, counted: &Arc<Counted>) -> bool {
-        self.add(|work| work.due.push(Arc::clone(counted)))
+    pub(super) fn tick(&self) -> Duration {
+        self.settings.lease / TICKS
+    }
+
+    /// Asks for units of a meter, with the next tick or at once. Without a meter, one that is
+    /// queued already is meant. Returns whether a task does it: without a runtime there is none.
+    pub(super) fn queue(self: &Arc<Self>, counted: Option<&Arc<Counted>>, is_urgent: bool) -> bool {
+        self.add(|work| {
+            work.due.extend(counted.cloned());
+            work.is_urgent |= is_urgent;
+        })
     }
 
     /// Sees to it that the leases of a meter are closed.
@@ -131,27 +160,40 @@ impl Refiller {
         self.add(|work| work.watched.push(Arc::clone(counted)))
     }
 
+    /// Adds work, for a task that runs already or is started now. Returns `false` without a
+    /// runtime.
     fn add(self: &Arc<Self>, add: impl FnOnce(&mut Work)) -> bool {
-        if !self.start() {
-            return false;
+        let mut work = self.work();
+        if work.is_running {
+            // Under the lock: a task that ends has seen all work.
+            add(&mut work);
+            self.wake.notify_one();
+            return true;
         }
-        add(&mut self.work());
-        self.wake.notify_one();
+        let Ok(runtime) = Handle::try_current() else { return false };
+        add(&mut work);
+        work.is_running = true;
+        // Without the lock: a runtime that ends drops the task at once.
+        drop(work);
+        runtime.spawn(run(Running(Some(Arc::clone(self)))));
         true
     }
 
-    /// Starts the task, if there is none. Returns whether there is one: without a runtime there is
-    /// none.
-    pub(super) fn start(self: &Arc<Self>) -> bool {
-        if self.work().is_running {
-            return true;
+    /// Returns when the next call is to be made.
+    fn next(&self) -> Next {
+        let work = self.work();
+        match work.due.is_empty() && work.returns.is_empty() {
+            false if work.is_urgent => Next::Now,
+            false => Next::Tick,
+            true => Next::Idle,
         }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
-        if !mem::replace(&mut self.work().is_running, true) {
-            // Without the lock: a runtime that ends drops the task at once.
-            runtime.spawn(run(Running(Some(Arc::clone(self)))));
-        }
-        true
+    }
+
+    /// Returns whether the task ends, because there is nothing to do.
+    fn ends(&self) -> bool {
+        let mut work = self.work();
+        work.is_running = !(work.due.is_empty() && work.returns.is_empty() && work.watched.is_empty());
+        !work.is_running
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -201,6 +243,7 @@ async fn run(mut running: Running) {
     let pause = refiller.settings.lease / 2;
     let mut reaped_at = refiller.now();
     loop {
+        let tick = sleep(refiller.tick()).deadline();
         let result = {
             let _call = refiller.calls.lock().await;
             if refiller.now().saturating_sub(reaped_at) >= nanos(pause) {
@@ -209,20 +252,23 @@ async fn run(mut running: Running) {
             }
             refiller.call().await
         };
-        match result {
-            Ok(true) => {}
-            Ok(false) => {
-                {
-                    let mut work = refiller.work();
-                    if work.due.is_empty() && work.returns.is_empty() && work.watched.is_empty() {
-                        work.is_running = false;
-                        running.0 = None;
-                        return;
-                    }
-                }
-                let _ = timeout(pause, refiller.wake.notified()).await;
+        if result.is_err() {
+            sleep(PAUSE).await;
+            continue;
+        }
+        loop {
+            let is_time = match refiller.next() {
+                Next::Now => true,
+                Next::Tick => timeout_at(tick, refiller.wake.notified()).await.is_err(),
+                Next::Idle => timeout(pause, refiller.wake.notified()).await.is_err(),
+            };
+            if is_time {
+                break;
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+        if refiller.ends() {
+            running.0 = None;
+            return;
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod changes;
 pub mod guard;
 pub mod layer;
+pub mod leases;
 pub mod limits;
 pub mod refusals;
 pub mod size;

@@ -89,8 +89,15 @@ fn verifying(layer: &ApiKeyLayer, key: &ApiKey) -> Work {
 
 /// Calls a service with a request that it returns, so making it takes no time: only its extensions are new.
 pub fn calling(layer: &ApiKeyLayer, key: &ApiKey) -> Work {
+    calling_by(layer.layer(Returns), key)
+}
+
+/// The same for a service around [`Returns`].
+pub fn calling_by<S, B>(mut service: S, key: &ApiKey) -> Work
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible> + Send + 'static,
+{
     let [request] = Carries::Bearer(slice::from_ref(key)).some();
-    let mut service = layer.layer(Returns);
     let mut request = Some(request);
     Box::new(move |calls| {
         for _ in 0..calls {
@@ -109,7 +116,7 @@ thread_local! {
 
 /// Leaves the request where it can be found.
 #[derive(Clone)]
-struct Returns;
+pub struct Returns;
 
 impl Service<Request<()>> for Returns {
     type Response = Response<()>;
