@@ -1,9 +1,9 @@
 //! Tests limits and credits that several nodes share: processes of their own over one PostgreSQL,
 //! under load, with failures between them.
 //!
-//! Each run prints two lines. A violation is a request that was admitted at the end of any time
-//! that has more admissions than its bound, `burst + rate × (time + lease)`. The times are those at
-//! which requests reach the handler.
+//! Each run prints what it has admitted in its worst second and its worst minute. A violation is a
+//! request that was admitted at the end of any time that has more admissions than its bound,
+//! `burst + rate × (time + lease)`. The times are those at which requests reach the handler.
 //!
 //! Three changes of the crate were made once to see that these tests fail. Units of a rate that
 //! never end: `nodes_that_hold_units_in_a_pause_admit_no_more_than_the_bound`. A repeated ask that

@@ -69,6 +69,7 @@ pub(super) struct Node {
 }
 
 const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
 
 impl Run {
     pub(super) async fn start(trouble: &'static str, plan: Plan) -> Self {
@@ -206,22 +207,23 @@ impl Run {
         };
         let limits = Limits::leased(plans(self.plan.rate, self.plan.burst), self.store().await);
         let limits = limits.lease(Duration::from_millis(self.plan.lease)).build().unwrap();
-        let says = limits.bound("rate", Duration::from_secs(1)).unwrap();
-        assert!(self.plan.shares || bound.of(SECOND) == says + stopped, "the bound is not what the crate says");
+        for window in [SECOND, MINUTE] {
+            let says = limits.bound("rate", Duration::from_nanos(window)).unwrap();
+            assert!(self.plan.shares || bound.of(window) == says + stopped, "the bound is not what the crate says");
+        }
         let (first, last) = (admissions.0[0], *admissions.0.last().unwrap());
         let violations = admissions.violations(bound);
-        let run = last - first;
         println!(
-            "limit {}: {} nodes, lease {} ms: admitted {} of bound {} in any second, {} of {} in {:.1} s, {} % in any time, violations {violations}{}{}; {:.1} s in all",
+            "limit {}: admitted {} of bound {} in any second, {} of bound {} in any minute, violations {violations}; {} nodes, lease {} ms, {} % of the bound in any time, load of {:.1} s{}{}, {:.1} s in all",
             self.trouble,
-            self.plan.nodes,
-            self.plan.lease,
             admissions.most_in(SECOND),
             bound.of(SECOND),
-            admissions.0.len(),
-            bound.of(run),
-            run as f64 / 1e9,
+            admissions.most_in(MINUTE),
+            bound.of(MINUTE),
+            self.plan.nodes,
+            self.plan.lease,
             admissions.fullest(bound),
+            (last - first) as f64 / 1e9,
             if self.plan.shares { format!(", {:.1} s of outage", failed as f64 / 1e9) } else { String::new() },
             if stopped > 0 { format!(", {stopped} of the bound for a stopped node") } else { String::new() },
             self.begin.elapsed().as_secs_f64(),
