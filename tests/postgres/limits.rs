@@ -26,9 +26,10 @@ use self::{
     run::{PLAN, Plan, Run},
 };
 
-/// The key whose plan has a rate, and the one with credits.
+/// The key whose plan has a rate, the one with credits, and the one with a quota.
 const RATE_KEY: &str = "hot";
 const PAID_KEY: &str = "paid";
+const QUOTA_KEY: &str = "counted";
 
 /// For how long a trouble lasts, in milliseconds: longer than a lease, and than a call may take.
 const TROUBLE: u64 = 2200;
@@ -41,7 +42,7 @@ fn top_up_amount(number: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn two_nodes_admit_no_more_than_the_bound() {
-    let run = Run::start("plain", PLAN).await;
+    let run = Run::start("plain", Plan { quota: 2000, ..PLAN }).await;
     wait(4000).await;
     run.end().await;
 }
@@ -94,7 +95,7 @@ async fn connections_that_are_silent_add_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn answers_that_are_lost_take_and_return_units_once() {
-    let run = Run::start("answers-lost", Plan { lease: 100, ..PLAN }).await;
+    let run = Run::start("answers-lost", Plan { lease: 100, quota: 600, ..PLAN }).await;
     wait(500).await;
     run.nodes.iter().for_each(|node| node.relay.lose_one_answer_in(5));
     wait(4500).await;
@@ -106,7 +107,7 @@ async fn answers_that_are_lost_take_and_return_units_once() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn a_server_that_is_killed_and_started_again_has_forgotten_no_charge() {
-    let mut run = Run::start("server-killed", PLAN).await;
+    let mut run = Run::start("server-killed", Plan { quota: 1500, ..PLAN }).await;
     for _ in 0..2 {
         wait(1000).await;
         run.kill_server();
@@ -131,7 +132,7 @@ async fn a_standby_that_takes_over_has_forgotten_no_charge() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn a_node_that_was_stopped_does_not_use_old_units_of_a_rate() {
-    let mut run = Run::start("node-stopped", PLAN).await;
+    let mut run = Run::start("node-stopped", Plan { quota: 2000, ..PLAN }).await;
     // In the second round, the database is reachable slightly later than the clients.
     for is_deaf in [false, true] {
         wait(700).await;

@@ -23,12 +23,12 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 use tower_api_key::{
     ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord,
-    limit::{Limit, Limits, Outage, Plans, Rate, TopUpId},
+    limit::{Limit, Limits, Outage, Plans, Quota, Rate, TopUpId},
     store::{MemoryStore, PostgresStore},
 };
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::{RATE_KEY, outages::Outages, top_up_amount};
+use super::{QUOTA_KEY, RATE_KEY, outages::Outages, top_up_amount};
 
 /// How a node finds what it is to do: an object in JSON.
 pub(super) const SETUP: &str = "TOWER_API_KEY_LIMITS_NODE";
@@ -71,23 +71,26 @@ async fn run(setup: Value) {
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(outages)).unwrap();
 
     let store = PostgresStore::connect(&text("url")).await.unwrap();
-    let limits = Limits::leased(plans(number("rate"), number("burst")), store)
+    let quota = Quota::per_week(number("quota")).from_day(u8::try_from(number("weekday")).unwrap());
+    let plans = plans(number("rate"), number("burst")).plan("quota", [Limit::quota("weekly", quota)]);
+    let limits = Limits::leased(plans, store)
         .lease(Duration::from_millis(number("lease")))
         .nodes(u32::try_from(number("nodes")).unwrap())
         .while_store_fails(if setup["shares"] == true { Outage::Share } else { Outage::Closed })
         .build()
         .unwrap();
     let (keys, format, hasher) = (MemoryStore::new(), KeyFormat::new("acme").unwrap(), KeyHasher::sha256());
-    let (rate, paid) = (format.generate().unwrap(), format.generate().unwrap());
+    let [rate, paid, counted] = [(); 3].map(|()| format.generate().unwrap());
     let of_credits = KeyRecord::for_key(&*text("paid"), &paid, &hasher).with_plan("credits");
     keys.add(KeyRecord::for_key(RATE_KEY, &rate, &hasher).with_plan("rate")).unwrap();
     keys.add(of_credits.clone()).unwrap();
+    keys.add(KeyRecord::for_key(QUOTA_KEY, &counted, &hasher).with_plan("quota")).unwrap();
     let auth = ApiKeyLayer::builder(keys).formats([format]).limits(limits.clone()).build().unwrap();
     let service = |name: &str| -> Client {
         let service = auth.layer(service_fn(handler(clock, append(&folder, name))));
         BoxCloneService::new(service.map_response(|response| response.status()))
     };
-    let (of_rate, of_paid) = (service("rate"), service("paid"));
+    let (of_rate, of_paid, of_quota) = (service("rate"), service("paid"), service("quota"));
     let node = Arc::new(Node { setup: setup.clone(), clock, limits, is_over: AtomicBool::new(false) });
 
     say("begin");
@@ -97,6 +100,9 @@ async fn run(setup: Value) {
             "full" => {
                 clients.spawn(Arc::clone(&node).use_rate(of_rate.clone(), rate.expose().to_owned()));
                 clients.spawn(Arc::clone(&node).spend(of_paid.clone(), paid.expose().to_owned()));
+                if number("quota") > 0 {
+                    clients.spawn(Arc::clone(&node).use_quota(of_quota.clone(), counted.expose().to_owned()));
+                }
             }
             "bursts" => {
                 clients.spawn(Arc::clone(&node).use_in_bursts(of_rate.clone(), rate.expose().to_owned()));
@@ -192,6 +198,14 @@ impl Node {
                 is_admitted(&mut service, &key).await;
             }
             sleep(PAUSE).await;
+        }
+    }
+
+    /// Uses a quota evenly, so that it lasts longer than the trouble, also when nothing is left.
+    async fn use_quota(self: Arc<Self>, mut service: Client, key: String) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            is_admitted(&mut service, &key).await;
+            sleep(10 * PAUSE).await;
         }
     }
 

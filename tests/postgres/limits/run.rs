@@ -1,9 +1,9 @@
 //! The nodes of one run, their database, and what the run has shown.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
@@ -39,15 +39,20 @@ pub(super) struct Plan {
     /// `Outage::Share`, in place of `Outage::Closed`.
     pub(super) shares: bool,
     pub(super) load: &'static str,
+    /// What is admitted in the week of the run; 0 for a run without a quota.
+    pub(super) quota: u64,
 }
 
 /// The plan of most runs: a lease adds as much as the burst.
-pub(super) const PLAN: Plan = Plan { nodes: 2, rate: 200, burst: 200, lease: 1000, shares: false, load: "full" };
+pub(super) const PLAN: Plan =
+    Plan { nodes: 2, rate: 200, burst: 200, lease: 1000, shares: false, load: "full", quota: 0 };
 
 pub(super) struct Run {
     trouble: &'static str,
     plan: Plan,
     begin: Instant,
+    /// The day of the week on which the run begins: 1 is Monday. A week of the quota begins then.
+    weekday: u64,
     pub(super) nodes: Vec<Node>,
     /// The folders of all nodes, also of those that were killed.
     folders: Vec<PathBuf>,
@@ -91,6 +96,8 @@ impl Run {
             trouble,
             plan,
             begin: Instant::now(),
+            // 1970-01-01 was a Thursday.
+            weekday: (SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400 + 3) % 7 + 1,
             nodes: Vec::new(),
             folders: Vec::new(),
             killed: 0,
@@ -111,10 +118,11 @@ impl Run {
     /// Starts one more node.
     pub(super) async fn add_node(&mut self) {
         let relay = Relay::start(self.primary.port).await;
-        let Plan { nodes, rate, burst, lease, shares, load } = self.plan;
+        let Plan { nodes, rate, burst, lease, shares, load, quota } = self.plan;
         let setup: Value = json!({
             "url": relay.url("postgres"), "nodes": nodes, "rate": rate, "burst": burst, "lease": lease,
             "shares": shares, "load": load, "paid": PAID_KEY, "number": self.folders.len(),
+            "quota": quota, "weekday": self.weekday,
         });
         let folder = self.folder.path().join(self.folders.len().to_string());
         self.folders.push(folder.clone());
@@ -177,9 +185,14 @@ impl Run {
         }
     }
 
-    /// Ends the nodes, checks what they have admitted and what the ledger says, and prints two
-    /// lines.
+    /// Ends the nodes, checks what they have admitted and what the ledger says, and prints a line
+    /// of each limit.
     pub(super) async fn end(mut self) {
+        if self.plan.quota > 0 {
+            until(async || self.served("quota") >= self.plan.quota).await;
+            // What a node gives back or asks for again is used in this time.
+            wait(self.plan.lease * 3 / 2).await;
+        }
         self.nodes.iter_mut().for_each(|node| node.process.ask_to_end());
         let ended = self.nodes.iter_mut().map(|node| tokio::task::block_in_place(|| node.process.ended()));
         let made = ended.max().unwrap();
@@ -191,12 +204,17 @@ impl Run {
         if self.plan.load == "full" {
             self.check_credits(made).await;
         }
+        if self.plan.quota > 0 {
+            self.check_quota().await;
+        }
     }
 
     async fn check_rate(&self) {
         let folders = || self.folders.iter().map(PathBuf::as_path);
         let admissions = Admissions::of(folders(), "rate");
-        let failed = outages::any(folders().flat_map(outages::of).collect());
+        let (first, last) = (admissions.0[0], *admissions.0.last().unwrap());
+        // Each node adds its share of the rate while the store fails for it.
+        let failed = outages::sum(folders().flat_map(outages::of), last) / self.plan.nodes as u64;
         let increment = SECOND / self.plan.rate;
         // Requests may be between their charge and the handler.
         let stopped = if self.is_stopped { THREADS as u64 } else { 0 };
@@ -211,7 +229,6 @@ impl Run {
             let says = limits.bound("rate", Duration::from_nanos(window)).unwrap();
             assert!(self.plan.shares || bound.of(window) == says + stopped, "the bound is not what the crate says");
         }
-        let (first, last) = (admissions.0[0], *admissions.0.last().unwrap());
         let violations = admissions.violations(bound);
         println!(
             "limit {}: admitted {} of bound {} in any second, {} of bound {} in any minute, violations {violations}; {} nodes, lease {} ms, {} % of the bound in any time, load of {:.1} s{}{}, {:.1} s in all",
@@ -224,7 +241,11 @@ impl Run {
             self.plan.lease,
             admissions.fullest(bound),
             (last - first) as f64 / 1e9,
-            if self.plan.shares { format!(", {:.1} s of outage", failed as f64 / 1e9) } else { String::new() },
+            if self.plan.shares {
+                format!(", {:.1} s of outage for each node", failed as f64 / 1e9)
+            } else {
+                String::new()
+            },
             if stopped > 0 { format!(", {stopped} of the bound for a stopped node") } else { String::new() },
             self.begin.elapsed().as_secs_f64(),
         );
@@ -232,8 +253,23 @@ impl Run {
         assert!(admissions.most_in(SECOND) as u64 > self.plan.rate / 2, "a load that shows nothing");
     }
 
+    async fn check_quota(&self) {
+        let times = Admissions::of(self.folders.iter().map(PathBuf::as_path), "quota").0;
+        let (quota, admitted, time) = (self.plan.quota, times.len() as u64, times[times.len() - 1] - times[0]);
+        let counted = "select used from api_key_meters where kind = 1";
+        let counted: i64 = sqlx::query_scalar(counted).fetch_one(&self.primary_pool().await).await.unwrap();
+        println!(
+            "quota {}: admitted {admitted} of {quota}, violations {}; in {:.1} s, counted {counted}",
+            self.trouble,
+            admitted.saturating_sub(quota),
+            time as f64 / 1e9,
+        );
+        assert!(admitted <= quota, "more requests were admitted than the quota has");
+        assert_eq!(u64::try_from(counted).unwrap(), admitted, "what is counted at the end, when nothing is leased");
+    }
+
     async fn check_credits(&self, made: u64) {
-        let served: u64 = self.folders.iter().map(|folder: &PathBuf| served(Path::new(folder), "paid")).sum();
+        let served = self.served("paid");
         let sums = Sums::of(PAID_KEY, &self.primary_pool().await).await.unwrap().unwrap();
         let served = i64::try_from(served).unwrap();
         let polls = *self.polls.lock().unwrap();
@@ -256,6 +292,11 @@ impl Run {
             assert_eq!(at_rest, (0, 0, served), "open leases, lost credits, and what was spent");
         }
         assert!(polls > 10, "only {polls} looks");
+    }
+
+    /// Returns how many requests of this kind have reached the handlers of all nodes.
+    fn served(&self, name: &str) -> u64 {
+        self.folders.iter().map(|folder: &PathBuf| served(folder, name)).sum()
     }
 
     async fn store(&self) -> PostgresStore {
