@@ -22,6 +22,7 @@ mod process;
 mod run;
 
 use self::{
+    node::{BURST, Clock, TURN},
     process::wait,
     run::{PLAN, Plan, Run},
 };
@@ -172,6 +173,36 @@ async fn a_node_that_is_killed_and_its_successor_admit_no_more_than_the_bound() 
         run.add_node().await;
     }
     run.resumes().await;
+    run.end().await;
+}
+
+/// What the node holds when it is stopped is over when it continues, together with the next burst.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_node_that_is_stopped_with_units_uses_none_of_them_in_the_next_burst() {
+    let plan = Plan { nodes: 5, rate: 250, burst: 320, lease: 100, load: "bursts", ..PLAN };
+    let mut run = Run::start("node-stopped-in-bursts", plan).await;
+    for after in [20, 40] {
+        Clock::start().moment(TURN * 4 + after).await;
+        run.stop_node("-STOP");
+        Clock::start().moment(BURST).await;
+        run.stop_node("-CONT");
+        wait(300).await;
+    }
+    run.end().await;
+}
+
+/// One node of two fails: it adds its share, and the other one goes on.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres"]
+async fn a_node_for_which_the_store_fails_adds_no_more_than_its_share() {
+    let run = Run::start("one-node-fails", Plan { rate: 400, burst: 40, lease: 250, shares: true, ..PLAN }).await;
+    wait(1000).await;
+    run.last().relay.cut_all();
+    wait(TROUBLE + 800).await;
+    run.last().relay.mend();
+    run.resumes().await;
+    wait(500).await;
     run.end().await;
 }
 

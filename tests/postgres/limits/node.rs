@@ -40,6 +40,12 @@ pub(super) const THREADS: usize = 2;
 /// The clients of each key.
 const CLIENTS: u32 = 4;
 
+/// The load `bursts`, in milliseconds: its period, the time between the turns of two nodes, and when
+/// the burst begins.
+const PERIOD: u64 = 4000;
+pub(super) const TURN: u64 = 200;
+pub(super) const BURST: u64 = 2400;
+
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The wall clock when the node has started, and the time since then, which no change of the wall
@@ -169,25 +175,17 @@ impl Node {
     async fn use_in_bursts(self: Arc<Self>, mut service: Client, key: String) {
         let number = |name: &str| self.setup[name].as_u64().unwrap();
         let few = number("burst") / 8 / u64::from(CLIENTS);
-        let turn = Duration::from_millis(200 * number("number"));
         while !self.is_over.load(Ordering::SeqCst) {
-            self.begin_of(Duration::from_secs(4), turn).await;
+            self.clock.moment(TURN * number("number")).await;
             for _ in 0..few {
                 is_admitted(&mut service, &key).await;
             }
-            self.begin_of(Duration::from_secs(4), Duration::from_millis(2400)).await;
+            self.clock.moment(BURST).await;
             let begin = Instant::now();
             while begin.elapsed() < Duration::from_millis(250) {
                 is_admitted(&mut service, &key).await;
             }
         }
-    }
-
-    /// Waits until the wall clock is so far in a period.
-    async fn begin_of(&self, period: Duration, at: Duration) {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap();
-        let passed = (self.clock.now() + nanos(period) - nanos(at)) % nanos(period);
-        sleep(Duration::from_nanos(nanos(period) - passed)).await;
     }
 
     /// Spends credits for 2.2 of every 4 leases: what a node has leased comes back when it is idle.
@@ -252,12 +250,19 @@ async fn is_admitted(service: &mut Client, key: &str) -> bool {
 }
 
 impl Clock {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
         Self(u64::try_from(now.as_nanos()).unwrap(), Instant::now())
     }
 
     pub(super) fn now(self) -> u64 {
         self.0 + u64::try_from(self.1.elapsed().as_nanos()).unwrap()
+    }
+
+    /// Waits until so many milliseconds of a period of the load `bursts` have passed.
+    pub(super) async fn moment(self, at: u64) {
+        let period = PERIOD * 1_000_000;
+        let passed = (self.now() + period - at * 1_000_000) % period;
+        sleep(Duration::from_nanos(period - passed)).await;
     }
 }

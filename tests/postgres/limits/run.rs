@@ -14,7 +14,7 @@ use tower_api_key::{limit::Limits, store::PostgresStore};
 
 use super::{
     PAID_KEY,
-    admissions::{Admissions, Bound},
+    admissions::{Admissions, Bound, times},
     ledger::Sums,
     node::{THREADS, plans},
     outages,
@@ -207,6 +207,9 @@ impl Run {
         if self.plan.quota > 0 {
             self.check_quota().await;
         }
+        if self.plan.shares {
+            self.check_shares();
+        }
     }
 
     async fn check_rate(&self) {
@@ -266,6 +269,28 @@ impl Run {
         );
         assert!(admitted <= quota, "more requests were admitted than the quota has");
         assert_eq!(u64::try_from(counted).unwrap(), admitted, "what is counted at the end, when nothing is leased");
+    }
+
+    /// Checks each outage of each node: when what it has leased is over, it admits its share, and
+    /// nothing else.
+    fn check_shares(&self) {
+        let Plan { nodes, rate, lease, .. } = self.plan;
+        let (increment, lease) = (SECOND * nodes as u64 / rate, lease * 1_000_000);
+        for (number, folder) in self.folders.iter().enumerate() {
+            let times = times(&folder.join("rate"));
+            for (from, to) in outages::of(folder).into_iter().filter(|(from, to)| from + 2 * lease < *to) {
+                let admitted = times.iter().filter(|time| (from + lease..to).contains(time)).count() as u64;
+                let bound = (to - from) / increment;
+                println!(
+                    "share {}: node {number} admitted {admitted} of {bound} in {:.1} s of outage, violations {}",
+                    self.trouble,
+                    (to - from) as f64 / 1e9,
+                    admitted.saturating_sub(bound),
+                );
+                assert!(admitted <= bound, "more requests were admitted than the share of a node");
+                assert!(admitted > bound / 4, "a load that shows nothing");
+            }
+        }
     }
 
     async fn check_credits(&self, made: u64) {
