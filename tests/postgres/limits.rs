@@ -96,7 +96,7 @@ async fn connections_that_are_silent_add_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres"]
 async fn answers_that_are_lost_take_and_return_units_once() {
-    let run = Run::start("answers-lost", Plan { lease: 100, quota: 600, ..PLAN }).await;
+    let run = Run::start("answers-lost", Plan { lease: 100, quota: 400, ..PLAN }).await;
     wait(500).await;
     run.nodes.iter().for_each(|node| node.relay.lose_one_answer_in(5));
     wait(4500).await;

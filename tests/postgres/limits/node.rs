@@ -105,9 +105,10 @@ async fn run(setup: Value) {
         match &*text("load") {
             "full" => {
                 clients.spawn(Arc::clone(&node).use_rate(of_rate.clone(), rate.expose().to_owned()));
-                clients.spawn(Arc::clone(&node).spend(of_paid.clone(), paid.expose().to_owned()));
+                clients.spawn(Arc::clone(&node).spend(of_paid.clone(), paid.expose().to_owned(), PAUSE));
                 if number("quota") > 0 {
-                    clients.spawn(Arc::clone(&node).use_quota(of_quota.clone(), counted.expose().to_owned()));
+                    let key = counted.expose().to_owned();
+                    clients.spawn(Arc::clone(&node).spend(of_quota.clone(), key, 5 * PAUSE));
                 }
             }
             "bursts" => {
@@ -188,22 +189,15 @@ impl Node {
         }
     }
 
-    /// Spends credits for 2.2 of every 4 leases: what a node has leased comes back when it is idle.
-    async fn spend(self: Arc<Self>, mut service: Client, key: String) {
+    /// Spends credits, or a quota more slowly, for 2.2 of every 4 leases: what a node has leased
+    /// comes back when it is idle.
+    async fn spend(self: Arc<Self>, mut service: Client, key: String, pause: Duration) {
         let lease = self.setup["lease"].as_u64().unwrap();
         while !self.is_over.load(Ordering::SeqCst) {
             if self.clock.now() / 100_000 % (40 * lease) < 22 * lease {
                 is_admitted(&mut service, &key).await;
             }
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// Uses a quota evenly, so that it lasts longer than the trouble, also when nothing is left.
-    async fn use_quota(self: Arc<Self>, mut service: Client, key: String) {
-        while !self.is_over.load(Ordering::SeqCst) {
-            is_admitted(&mut service, &key).await;
-            sleep(10 * PAUSE).await;
+            sleep(pause).await;
         }
     }
 
