@@ -5,11 +5,16 @@
 //! request that was admitted at the end of any time that has more admissions than its bound,
 //! `burst + rate × (time + lease)`. The times are those at which requests reach the handler.
 //!
-//! Three changes of the crate were made once to see that these tests fail. Units of a rate that
-//! never end: `nodes_that_hold_units_in_a_pause_admit_no_more_than_the_bound`. A repeated ask that
-//! takes units again (in the function of the database):
-//! `answers_that_are_lost_take_and_return_units_once`. A lease that is closed twice: the same test,
-//! in some runs only, since few answers to a return are lost.
+//! Some changes of the crate were made once to see that these tests fail:
+//!
+//! - Units of a rate that last for 60 leases: the two tests with the load `bursts`.
+//! - A share that is the whole rate: the two tests with shares.
+//! - A quota that is given back and kept: `a_node_that_was_stopped_does_not_use_old_units_of_a_rate`
+//!   and `answers_that_are_lost_take_and_return_units_once`.
+//! - A repeated ask that takes units again (in the function of the database), and an ask that is not
+//!   repeated: `answers_that_are_lost_take_and_return_units_once`, since the quota is never used up.
+//! - A lease that is closed twice: the same test, in some runs only, since few answers to a return
+//!   are lost.
 
 #![allow(clippy::cast_precision_loss, reason = "figures to print")]
 
