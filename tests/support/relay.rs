@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -28,7 +28,9 @@ struct Shared {
     round_trips: AtomicUsize,
     /// One in so many answers is lost, with its connection; 0 for none.
     loses_one_in: AtomicUsize,
-    answers: AtomicUsize,
+    /// The state of a xorshift generator, which says which answers are lost. Not each fifth one, for
+    /// example: that could be the same one of each new connection.
+    random: AtomicU64,
 }
 
 #[derive(Default)]
@@ -45,7 +47,7 @@ impl Relay {
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared { target: target.into(), ..Shared::default() });
+        let shared = Arc::new(Shared { target: target.into(), random: AtomicU64::new(0x5eed), ..Shared::default() });
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((node, _)) = listener.accept().await {
@@ -93,8 +95,8 @@ impl Relay {
         self.shared.lines.lock().unwrap().is_cut = false;
     }
 
-    /// Closes the connection of one in so many answers instead of forwarding it: the database has
-    /// done what it was asked, and the node does not hear of it. 0 ends that.
+    /// Closes the connection of one in so many answers, at random, instead of forwarding it: the
+    /// database has done what it was asked, and the node does not hear of it. 0 ends that.
     pub fn lose_one_answer_in(&self, answers: usize) {
         self.shared.loses_one_in.store(answers, Ordering::SeqCst);
     }
@@ -128,13 +130,22 @@ impl Shared {
         let answered = || {
             is_answered.store(true, Ordering::SeqCst);
             let one_in = self.loses_one_in.load(Ordering::SeqCst);
-            one_in == 0 || !self.answers.fetch_add(1, Ordering::SeqCst).is_multiple_of(one_in)
+            one_in == 0 || !self.next_random().is_multiple_of(one_in as u64)
         };
         tokio::select! {
             () = pump(from_node, to_database, cut.clone(), sent) => {}
             () = pump(from_database, to_node, cut, answered) => {}
         }
         self.lines.lock().unwrap().cuts.retain(|line| line.0 != port);
+    }
+
+    fn next_random(&self) -> u64 {
+        let next = |mut state: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^ state << 17
+        };
+        self.random.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |state| Some(next(state))).map_or(0, next)
     }
 }
 

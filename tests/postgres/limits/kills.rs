@@ -96,6 +96,7 @@ async fn kill(database: Arc<Database>, victim: u64, kills: u64) -> Story {
     let setup = json!({
         "url": format!("{}?application_name={key}", database.url), "paid": key, "load": "spend",
         "nodes": VICTIMS, "rate": 1, "burst": 1, "lease": 1000, "shares": false,
+        "quota": 0, "weekday": 1,
     });
     let mut session = database.session().await;
     let mut random = Random(0x5eed ^ victim << 32);

@@ -23,12 +23,12 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 use tower_api_key::{
     ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord,
-    limit::{Limit, Limits, Outage, Plans, Rate, TopUpId},
+    limit::{Limit, Limits, Outage, Plans, Quota, Rate, TopUpId},
     store::{MemoryStore, PostgresStore},
 };
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::{RATE_KEY, outages::Outages, top_up_amount};
+use super::{QUOTA_KEY, RATE_KEY, outages::Outages, top_up_amount};
 
 /// How a node finds what it is to do: an object in JSON.
 pub(super) const SETUP: &str = "TOWER_API_KEY_LIMITS_NODE";
@@ -39,6 +39,12 @@ pub(super) const THREADS: usize = 2;
 
 /// The clients of each key.
 const CLIENTS: u32 = 4;
+
+/// The load `bursts`, in milliseconds: its period, the time between the turns of two nodes, and when
+/// the burst begins.
+const PERIOD: u64 = 4000;
+pub(super) const TURN: u64 = 200;
+pub(super) const BURST: u64 = 2400;
 
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -71,23 +77,26 @@ async fn run(setup: Value) {
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(outages)).unwrap();
 
     let store = PostgresStore::connect(&text("url")).await.unwrap();
-    let limits = Limits::leased(plans(number("rate"), number("burst")), store)
+    let quota = Quota::per_week(number("quota")).from_day(u8::try_from(number("weekday")).unwrap());
+    let plans = plans(number("rate"), number("burst")).plan("quota", [Limit::quota("weekly", quota)]);
+    let limits = Limits::leased(plans, store)
         .lease(Duration::from_millis(number("lease")))
         .nodes(u32::try_from(number("nodes")).unwrap())
         .while_store_fails(if setup["shares"] == true { Outage::Share } else { Outage::Closed })
         .build()
         .unwrap();
     let (keys, format, hasher) = (MemoryStore::new(), KeyFormat::new("acme").unwrap(), KeyHasher::sha256());
-    let (rate, paid) = (format.generate().unwrap(), format.generate().unwrap());
+    let [rate, paid, counted] = [(); 3].map(|()| format.generate().unwrap());
     let of_credits = KeyRecord::for_key(&*text("paid"), &paid, &hasher).with_plan("credits");
     keys.add(KeyRecord::for_key(RATE_KEY, &rate, &hasher).with_plan("rate")).unwrap();
     keys.add(of_credits.clone()).unwrap();
+    keys.add(KeyRecord::for_key(QUOTA_KEY, &counted, &hasher).with_plan("quota")).unwrap();
     let auth = ApiKeyLayer::builder(keys).formats([format]).limits(limits.clone()).build().unwrap();
     let service = |name: &str| -> Client {
         let service = auth.layer(service_fn(handler(clock, append(&folder, name))));
         BoxCloneService::new(service.map_response(|response| response.status()))
     };
-    let (of_rate, of_paid) = (service("rate"), service("paid"));
+    let (of_rate, of_paid, of_quota) = (service("rate"), service("paid"), service("quota"));
     let node = Arc::new(Node { setup: setup.clone(), clock, limits, is_over: AtomicBool::new(false) });
 
     say("begin");
@@ -96,7 +105,11 @@ async fn run(setup: Value) {
         match &*text("load") {
             "full" => {
                 clients.spawn(Arc::clone(&node).use_rate(of_rate.clone(), rate.expose().to_owned()));
-                clients.spawn(Arc::clone(&node).spend(of_paid.clone(), paid.expose().to_owned()));
+                clients.spawn(Arc::clone(&node).spend(of_paid.clone(), paid.expose().to_owned(), PAUSE));
+                if number("quota") > 0 {
+                    let key = counted.expose().to_owned();
+                    clients.spawn(Arc::clone(&node).spend(of_quota.clone(), key, 5 * PAUSE));
+                }
             }
             "bursts" => {
                 clients.spawn(Arc::clone(&node).use_in_bursts(of_rate.clone(), rate.expose().to_owned()));
@@ -163,13 +176,12 @@ impl Node {
     async fn use_in_bursts(self: Arc<Self>, mut service: Client, key: String) {
         let number = |name: &str| self.setup[name].as_u64().unwrap();
         let few = number("burst") / 8 / u64::from(CLIENTS);
-        let turn = Duration::from_millis(200 * number("number"));
         while !self.is_over.load(Ordering::SeqCst) {
-            self.begin_of(Duration::from_secs(4), turn).await;
+            self.clock.moment(TURN * number("number")).await;
             for _ in 0..few {
                 is_admitted(&mut service, &key).await;
             }
-            self.begin_of(Duration::from_secs(4), Duration::from_millis(2400)).await;
+            self.clock.moment(BURST).await;
             let begin = Instant::now();
             while begin.elapsed() < Duration::from_millis(250) {
                 is_admitted(&mut service, &key).await;
@@ -177,21 +189,15 @@ impl Node {
         }
     }
 
-    /// Waits until the wall clock is so far in a period.
-    async fn begin_of(&self, period: Duration, at: Duration) {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap();
-        let passed = (self.clock.now() + nanos(period) - nanos(at)) % nanos(period);
-        sleep(Duration::from_nanos(nanos(period) - passed)).await;
-    }
-
-    /// Spends credits for 2.2 of every 4 leases: what a node has leased comes back when it is idle.
-    async fn spend(self: Arc<Self>, mut service: Client, key: String) {
+    /// Spends credits, or a quota more slowly, for 2.2 of every 4 leases: what a node has leased
+    /// comes back when it is idle.
+    async fn spend(self: Arc<Self>, mut service: Client, key: String, pause: Duration) {
         let lease = self.setup["lease"].as_u64().unwrap();
         while !self.is_over.load(Ordering::SeqCst) {
             if self.clock.now() / 100_000 % (40 * lease) < 22 * lease {
                 is_admitted(&mut service, &key).await;
             }
-            sleep(PAUSE).await;
+            sleep(pause).await;
         }
     }
 
@@ -238,12 +244,19 @@ async fn is_admitted(service: &mut Client, key: &str) -> bool {
 }
 
 impl Clock {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
         Self(u64::try_from(now.as_nanos()).unwrap(), Instant::now())
     }
 
     pub(super) fn now(self) -> u64 {
         self.0 + u64::try_from(self.1.elapsed().as_nanos()).unwrap()
+    }
+
+    /// Waits until so many milliseconds of a period of the load `bursts` have passed.
+    pub(super) async fn moment(self, at: u64) {
+        let period = PERIOD * 1_000_000;
+        let passed = (self.now() + period - at * 1_000_000) % period;
+        sleep(Duration::from_nanos(period - passed)).await;
     }
 }

@@ -50,13 +50,7 @@ pub(super) fn of(folder: &Path) -> Vec<(u64, u64)> {
     all
 }
 
-/// Returns for how long at least one node had an outage.
-pub(super) fn any(mut outages: Vec<(u64, u64)>) -> u64 {
-    outages.sort_unstable();
-    let (mut sum, mut end) = (0, 0);
-    for (from, to) in outages {
-        sum += to.saturating_sub(from.max(end));
-        end = end.max(to);
-    }
-    sum
+/// Returns for how long these outages last until `end`.
+pub(super) fn sum(outages: impl IntoIterator<Item = (u64, u64)>, end: u64) -> u64 {
+    outages.into_iter().map(|(from, to)| to.min(end).saturating_sub(from)).sum()
 }

@@ -1,9 +1,9 @@
 //! The nodes of one run, their database, and what the run has shown.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use tower_api_key::{limit::Limits, store::PostgresStore};
 
 use super::{
     PAID_KEY,
-    admissions::{Admissions, Bound},
+    admissions::{Admissions, Bound, times},
     ledger::Sums,
     node::{THREADS, plans},
     outages,
@@ -39,15 +39,20 @@ pub(super) struct Plan {
     /// `Outage::Share`, in place of `Outage::Closed`.
     pub(super) shares: bool,
     pub(super) load: &'static str,
+    /// What is admitted in the week of the run; 0 for a run without a quota.
+    pub(super) quota: u64,
 }
 
 /// The plan of most runs: a lease adds as much as the burst.
-pub(super) const PLAN: Plan = Plan { nodes: 2, rate: 200, burst: 200, lease: 1000, shares: false, load: "full" };
+pub(super) const PLAN: Plan =
+    Plan { nodes: 2, rate: 200, burst: 200, lease: 1000, shares: false, load: "full", quota: 0 };
 
 pub(super) struct Run {
     trouble: &'static str,
     plan: Plan,
     begin: Instant,
+    /// The day of the week on which the run begins: 1 is Monday. A week of the quota begins then.
+    weekday: u64,
     pub(super) nodes: Vec<Node>,
     /// The folders of all nodes, also of those that were killed.
     folders: Vec<PathBuf>,
@@ -69,6 +74,7 @@ pub(super) struct Node {
 }
 
 const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
 
 impl Run {
     pub(super) async fn start(trouble: &'static str, plan: Plan) -> Self {
@@ -90,6 +96,8 @@ impl Run {
             trouble,
             plan,
             begin: Instant::now(),
+            // 1970-01-01 was a Thursday.
+            weekday: (SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400 + 3) % 7 + 1,
             nodes: Vec::new(),
             folders: Vec::new(),
             killed: 0,
@@ -110,10 +118,11 @@ impl Run {
     /// Starts one more node.
     pub(super) async fn add_node(&mut self) {
         let relay = Relay::start(self.primary.port).await;
-        let Plan { nodes, rate, burst, lease, shares, load } = self.plan;
+        let Plan { nodes, rate, burst, lease, shares, load, quota } = self.plan;
         let setup: Value = json!({
             "url": relay.url("postgres"), "nodes": nodes, "rate": rate, "burst": burst, "lease": lease,
             "shares": shares, "load": load, "paid": PAID_KEY, "number": self.folders.len(),
+            "quota": quota, "weekday": self.weekday,
         });
         let folder = self.folder.path().join(self.folders.len().to_string());
         self.folders.push(folder.clone());
@@ -176,9 +185,14 @@ impl Run {
         }
     }
 
-    /// Ends the nodes, checks what they have admitted and what the ledger says, and prints two
-    /// lines.
+    /// Ends the nodes, checks what they have admitted and what the ledger says, and prints a line
+    /// of each limit.
     pub(super) async fn end(mut self) {
+        if self.plan.quota > 0 {
+            until(async || self.served("quota") >= self.plan.quota).await;
+            // What a node gives back or asks for again is used in this time.
+            wait(self.plan.lease * 3 / 2).await;
+        }
         self.nodes.iter_mut().for_each(|node| node.process.ask_to_end());
         let ended = self.nodes.iter_mut().map(|node| tokio::task::block_in_place(|| node.process.ended()));
         let made = ended.max().unwrap();
@@ -190,12 +204,20 @@ impl Run {
         if self.plan.load == "full" {
             self.check_credits(made).await;
         }
+        if self.plan.quota > 0 {
+            self.check_quota().await;
+        }
+        if self.plan.shares {
+            self.check_shares();
+        }
     }
 
     async fn check_rate(&self) {
         let folders = || self.folders.iter().map(PathBuf::as_path);
         let admissions = Admissions::of(folders(), "rate");
-        let failed = outages::any(folders().flat_map(outages::of).collect());
+        let (first, last) = (admissions.0[0], *admissions.0.last().unwrap());
+        // Each node adds its share of the rate while the store fails for it.
+        let failed = outages::sum(folders().flat_map(outages::of), last) / self.plan.nodes as u64;
         let increment = SECOND / self.plan.rate;
         // Requests may be between their charge and the handler.
         let stopped = if self.is_stopped { THREADS as u64 } else { 0 };
@@ -206,23 +228,27 @@ impl Run {
         };
         let limits = Limits::leased(plans(self.plan.rate, self.plan.burst), self.store().await);
         let limits = limits.lease(Duration::from_millis(self.plan.lease)).build().unwrap();
-        let says = limits.bound("rate", Duration::from_secs(1)).unwrap();
-        assert!(self.plan.shares || bound.of(SECOND) == says + stopped, "the bound is not what the crate says");
-        let (first, last) = (admissions.0[0], *admissions.0.last().unwrap());
+        for window in [SECOND, MINUTE] {
+            let says = limits.bound("rate", Duration::from_nanos(window)).unwrap();
+            assert!(self.plan.shares || bound.of(window) == says + stopped, "the bound is not what the crate says");
+        }
         let violations = admissions.violations(bound);
-        let run = last - first;
         println!(
-            "limit {}: {} nodes, lease {} ms: admitted {} of bound {} in any second, {} of {} in {:.1} s, {} % in any time, violations {violations}{}{}; {:.1} s in all",
+            "limit {}: admitted {} of bound {} in any second, {} of bound {} in any minute, violations {violations}; {} nodes, lease {} ms, {} % of the bound in any time, load of {:.1} s{}{}, {:.1} s in all",
             self.trouble,
-            self.plan.nodes,
-            self.plan.lease,
             admissions.most_in(SECOND),
             bound.of(SECOND),
-            admissions.0.len(),
-            bound.of(run),
-            run as f64 / 1e9,
+            admissions.most_in(MINUTE),
+            bound.of(MINUTE),
+            self.plan.nodes,
+            self.plan.lease,
             admissions.fullest(bound),
-            if self.plan.shares { format!(", {:.1} s of outage", failed as f64 / 1e9) } else { String::new() },
+            (last - first) as f64 / 1e9,
+            if self.plan.shares {
+                format!(", {:.1} s of outage for each node", failed as f64 / 1e9)
+            } else {
+                String::new()
+            },
             if stopped > 0 { format!(", {stopped} of the bound for a stopped node") } else { String::new() },
             self.begin.elapsed().as_secs_f64(),
         );
@@ -230,8 +256,50 @@ impl Run {
         assert!(admissions.most_in(SECOND) as u64 > self.plan.rate / 2, "a load that shows nothing");
     }
 
+    async fn check_quota(&self) {
+        let times = Admissions::of(self.folders.iter().map(PathBuf::as_path), "quota").0;
+        let (quota, admitted, time) = (self.plan.quota, times.len() as u64, times[times.len() - 1] - times[0]);
+        let counted = "select used from api_key_meters where kind = 1";
+        let counted: i64 = sqlx::query_scalar(counted).fetch_one(&self.primary_pool().await).await.unwrap();
+        println!(
+            "quota {}: admitted {admitted} of {quota}, violations {}; in {:.1} s, counted {counted}",
+            self.trouble,
+            admitted.saturating_sub(quota),
+            time as f64 / 1e9,
+        );
+        assert!(admitted <= quota, "more requests were admitted than the quota has");
+        assert_eq!(u64::try_from(counted).unwrap(), admitted, "what is counted at the end, when nothing is leased");
+    }
+
+    /// Checks the long outages of each node: when what it has leased is over, it admits its share,
+    /// and nothing else.
+    fn check_shares(&self) {
+        let Plan { nodes, rate, lease, .. } = self.plan;
+        let (increment, lease) = (SECOND * nodes as u64 / rate, lease * 1_000_000);
+        let (mut all, mut of) = (0, 0);
+        for (number, folder) in self.folders.iter().enumerate() {
+            let times = times(&folder.join("rate"));
+            for (from, to) in
+                outages::of(folder).into_iter().filter(|(from, to)| (from + 2 * lease..u64::MAX).contains(to))
+            {
+                let admitted = times.iter().filter(|time| (from + lease..to).contains(time)).count() as u64;
+                let bound = (to - from) / increment;
+                println!(
+                    "share {}: node {number} admitted {admitted} of {bound} in {:.1} s of outage, violations {}",
+                    self.trouble,
+                    (to - from) as f64 / 1e9,
+                    admitted.saturating_sub(bound),
+                );
+                assert!(admitted <= bound, "more requests were admitted than the share of a node");
+                all += admitted;
+                of += bound;
+            }
+        }
+        assert!(all > of / 4, "a load that shows nothing: {all} of {of}");
+    }
+
     async fn check_credits(&self, made: u64) {
-        let served: u64 = self.folders.iter().map(|folder: &PathBuf| served(Path::new(folder), "paid")).sum();
+        let served = self.served("paid");
         let sums = Sums::of(PAID_KEY, &self.primary_pool().await).await.unwrap().unwrap();
         let served = i64::try_from(served).unwrap();
         let polls = *self.polls.lock().unwrap();
@@ -254,6 +322,11 @@ impl Run {
             assert_eq!(at_rest, (0, 0, served), "open leases, lost credits, and what was spent");
         }
         assert!(polls > 10, "only {polls} looks");
+    }
+
+    /// Returns how many requests of this kind have reached the handlers of all nodes.
+    fn served(&self, name: &str) -> u64 {
+        self.folders.iter().map(|folder: &PathBuf| served(folder, name)).sum()
     }
 
     async fn store(&self) -> PostgresStore {
