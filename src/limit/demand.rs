@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::slice::MOST_UNITS;
 use crate::clock::nanos;
 
+/// A node may hold a few times as many units, however few it uses.
+const FEW: u64 = 16;
+
 /// The use of one meter on this node.
 #[derive(Default)]
 pub(super) struct Demand {
@@ -40,6 +43,12 @@ impl Demand {
         }
         self.size = self.size.min(MOST_UNITS / 4);
         self.size
+    }
+
+    /// Returns whether so many units are far more than are used. They have come back from
+    /// reservations, and other nodes may need them.
+    pub(super) fn is_far_below(&self, units: u64) -> bool {
+        units > self.size.max(FEW) * 4
     }
 
     pub(super) fn granted(&mut self, units: u64, now: u64) {

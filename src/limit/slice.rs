@@ -60,6 +60,12 @@ pub(super) fn add(state: u64, more: u64) -> u64 {
     state + more.min(MOST_UNITS - (state & MOST_UNITS))
 }
 
+/// Returns the state with the units of `more` too, which end as the others do; `more` if there are
+/// no others.
+pub(super) fn add_or(state: u64, more: u64, now: u64) -> u64 {
+    if units(state, now) == 0 { more } else { add(state, units(more, now)) }
+}
+
 /// Returns the state without units, and with the same end.
 pub(super) fn emptied(state: u64) -> u64 {
     state & !MOST_UNITS

@@ -55,9 +55,9 @@ impl Taken {
             if cost == 0 {
                 continue;
             }
-            charged.counted.count.set(|state| rule.give_back(state, receipt, limiter.now(false), cost));
-            if let Some(leased) = charged.counted.leased() {
-                leased.watch(&charged.counted);
+            match charged.counted.leased() {
+                Some(leased) => leased.give_back(&charged.counted, receipt, limiter.now(false), cost),
+                None => charged.counted.count.set(|state| rule.give_back(state, receipt, limiter.now(false), cost)),
             }
         }
     }

@@ -11,6 +11,7 @@
 //! - a share that begins with a burst: `outages::a_rate_falls_back_to_the_share_of_a_node`.
 
 mod allowances;
+mod attacks;
 mod faults;
 mod outages;
 mod threads;

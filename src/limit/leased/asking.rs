@@ -33,20 +33,20 @@ impl Leased {
         let units = slice::units(counted.count.state(), sent);
         let next = held.next.map_or(0, |next| slice::units(next, sent));
         let size = held.demand.size(units + next, sent, self.refiller.span());
+        let waiting = waiting.saturating_add(held.debt).min(MOST_UNITS - units);
+        let more = match self.slice.kind {
+            _ if held.opens || next > 0 => 0,
+            SliceKind::Rate => size,
+            SliceKind::Quota | SliceKind::Credits => size.saturating_sub(units),
+        };
         let ask = Ask {
             lease: (!is_rate).then(|| self.refiller.new_lease()),
             replaces: held.lease.map(|(lease, _)| lease),
             carried: if held.lease.is_some() { units } else { 0 },
             // A debt is paid in parts.
             least: if held.debt > 0 { 0 } else { least },
-            waiting: waiting.saturating_add(held.debt).min(MOST_UNITS),
-            more: if held.opens || next > 0 {
-                0
-            } else if is_rate {
-                size
-            } else {
-                size.saturating_sub(units)
-            },
+            waiting,
+            more: more.min(MOST_UNITS - units - waiting),
             deadline: DEADLINE,
             ..Ask::new(self.meter.clone(), self.rule)
         };
@@ -63,13 +63,13 @@ impl Leased {
         let mut held = self.held();
         let held = &mut *held;
         let Some(flight) = held.flight.take() else { return };
-        let (count, ask) = (&counted.count, flight.ask);
+        let (count, ask) = (&counted.count, &flight.ask);
         held.left = Some((grant.left, now));
         // What a refill has replaced is over, except what was spent meanwhile.
         count.set(|state| state - grant.expired.min(slice::units(state, now)));
         let paid = held.debt.min(grant.units);
         held.debt -= paid;
-        self.add(held, count, grant.units - paid, flight.sent, grant.ends, now);
+        self.add(held, count, grant.units - paid, &flight, grant.ends, now);
         if let Some(lease) = ask.lease {
             let is_open = grant.units > 0 || ask.carried > 0 || ask.waiting == 0 && ask.more == 0;
             held.lease = is_open.then_some((lease, now));
@@ -88,9 +88,10 @@ impl Leased {
             };
             Refused {
                 amount,
-                until: flight.sent.saturating_add(again),
+                // From now on: a slow answer would be over as it comes.
+                until: now.saturating_add(again),
                 full: wait.map_or(Full::Forever, Full::For),
-                since: flight.sent,
+                since: now,
             }
         });
         let units = slice::units(count.state(), now) + held.next.map_or(0, |next| slice::units(next, now));
@@ -119,7 +120,8 @@ impl Leased {
     }
 
     /// Adds granted units to those that the node holds.
-    fn add(&self, held: &mut Held, count: &Count, units: u64, sent: u64, ends: Option<Duration>, now: u64) {
+    fn add(&self, held: &mut Held, count: &Count, units: u64, flight: &Flight, ends: Option<Duration>, now: u64) {
+        let (sent, waited) = (flight.sent, flight.ask.waiting > 0);
         let end = match self.slice.kind {
             SliceKind::Rate => Some(sent.saturating_add(nanos(self.refiller.settings.lease))),
             SliceKind::Quota => Some(sent.saturating_add(ends.map_or(0, nanos))),
@@ -128,6 +130,10 @@ impl Leased {
         let fresh = slice::state(units, end, now);
         match self.slice.kind {
             SliceKind::Rate if units == 0 => {}
+            // Requests that wait need them beside those that are here, and no others are lost.
+            SliceKind::Rate if waited && slice::units(count.state(), now) > 0 => {
+                count.set(|state| slice::add_or(state, fresh, now));
+            }
             SliceKind::Rate if slice::units(count.state(), now) > 0 => held.next = Some(fresh),
             SliceKind::Rate => {
                 held.since = now;

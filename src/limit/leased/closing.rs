@@ -10,7 +10,7 @@ use crate::{
         gcra::LEASE,
         meter::{DEADLINE, MeterRule, Return},
         rule::Now,
-        slice::{self, SliceKind},
+        slice::{self, MOST_UNITS, SliceKind},
     },
 };
 
@@ -29,6 +29,19 @@ impl Leased {
             held.debt_since = now.monotonic;
             self.queue(counted, &mut held);
         }
+    }
+
+    /// Gives back `cost` of a charge. `receipt` is the state after the charge.
+    pub(in crate::limit) fn give_back(&self, counted: &Arc<Counted>, receipt: u64, now: Now, cost: u64) {
+        let (now, too_many) = (now.monotonic, Cell::new(0));
+        counted.count.set(|state| {
+            too_many.set((slice::units(state, now) + cost).saturating_sub(MOST_UNITS));
+            self.slice.give_back(state, receipt, now, cost)
+        });
+        if self.slice.kind == SliceKind::Credits {
+            self.held().spare += too_many.get();
+        }
+        self.watch(counted);
     }
 
     /// Gives back 1 that was charged at `at`. Returns how many nanoseconds of it are not given
@@ -69,7 +82,8 @@ impl Leased {
         }
     }
 
-    /// Closes a lease that is not used any more, or all with `is_end`.
+    /// Closes a lease that is not used any more, or of which far more is here than is used; or all,
+    /// with `is_end`.
     pub(in crate::limit) fn reap(&self, counted: &Arc<Counted>, now: u64, is_end: bool) -> Reaped {
         let mut held = self.held();
         if held.flight.is_some() {
@@ -82,9 +96,10 @@ impl Leased {
             held.seen = (state, now);
         }
         let is_idle = is_end || now.saturating_sub(held.seen.1) >= nanos(self.refiller.settings.lease);
-        let has_units = slice::units(state, now) > 0;
+        let units = slice::units(state, now).saturating_add(held.spare);
+        let has_units = units > 0;
         match held.lease {
-            Some((lease, _)) if is_idle => {
+            Some((lease, _)) if is_idle || held.demand.is_far_below(units) => {
                 let left = Cell::new(0);
                 counted.count.set(|state| {
                     left.set(slice::units(state, now));
@@ -92,13 +107,14 @@ impl Leased {
                 });
                 counted.count.set_low(0);
                 held.lease = None;
-                return Reaped::Return(Return::new(lease, self.meter.clone(), left.get()));
+                let left = left.get().saturating_add(std::mem::take(&mut held.spare));
+                return Reaped::Return(Return::new(lease, self.meter.clone(), left));
             }
             Some((_, opened)) if now.saturating_sub(opened) > nanos(DEADLINE) / 2 => {
                 held.opens = true;
                 self.queue(counted, &mut held);
             }
-            None if has_units && is_idle => {
+            None if has_units && (is_idle || held.demand.is_far_below(units)) => {
                 held.opens = true;
                 self.queue(counted, &mut held);
             }

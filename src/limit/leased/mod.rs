@@ -53,6 +53,8 @@ struct Held {
     /// What was charged without units, and when.
     debt: u64,
     debt_since: u64,
+    /// Credits that came back and do not fit beside the others.
+    spare: u64,
     refused: Option<Refused>,
     share: Share,
     /// When the present slice of a rate, or the present period of a quota, was seen first.
@@ -125,9 +127,15 @@ impl Leased {
         if units < cost
             && let Some(next) = held.next.take()
         {
-            units = slice::units(next, now);
-            count.set(|_| next);
-            held.since = now;
+            let fresh = slice::units(next, now);
+            if units > 0 && fresh < cost {
+                count.set(|state| slice::add_or(state, next, now));
+                units += fresh;
+            } else {
+                count.set(|_| next);
+                units = fresh;
+                held.since = now;
+            }
             let low = held.demand.low(self.refiller.span());
             count.set_low(low);
             if units < low {

@@ -46,7 +46,9 @@ impl Leased {
     /// Returns about how many requests of cost 1 pass now, on all nodes together.
     pub(in crate::limit) fn remaining(&self, count: &Count, now: u64) -> u64 {
         let held = self.held();
-        let (left, at) = held.left.unwrap_or((self.slice.most, now));
+        // How many credits there are is unknown before the first answer.
+        let unknown = if matches!(self.rule, MeterRule::Credits(_)) { 0 } else { self.slice.most };
+        let (left, at) = held.left.unwrap_or((unknown, now));
         let refilled = match self.rule {
             MeterRule::Rate { increment, .. } => now.saturating_sub(at) / increment.max(1),
             MeterRule::Quota { .. } | MeterRule::Credits(_) => 0,

@@ -5,28 +5,39 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::{BATCH, Refiller, TIMEOUT};
+use super::{BATCH, PAUSE, Refiller, TIMEOUT};
 use crate::{
     error::BoxError,
-    limit::{counts::Counted, lease_log, meter::Return},
+    limit::{counts::Counted, lease_log},
 };
 
 impl Refiller {
-    /// Makes one call of each kind, if there is something to do.
-    pub(super) async fn call(self: &Arc<Self>) -> Result<(), BoxError> {
-        let returns: Vec<_> = self.work().returns.iter().take(BATCH).cloned().collect();
-        // First, since what comes back may be asked for.
-        let returned = self.give_back(returns).await;
+    /// Asks for units of the meters that need some, in one call.
+    pub(super) async fn ask(self: &Arc<Self>) -> Result<(), BoxError> {
         let due: Vec<_> = {
             let mut work = self.work();
             let due = work.due.len().min(BATCH);
             work.is_urgent &= work.due.len() > due;
             work.due.drain(..due).collect()
         };
-        self.take(due).await?;
-        returned
+        self.take(due).await
+    }
+
+    /// Gives back in another task, so that no request waits for it.
+    pub(super) fn give_back_meanwhile(self: &Arc<Self>) {
+        let Ok(one) = Arc::clone(&self.returning).try_lock_owned() else { return };
+        if self.work().returns.is_empty() {
+            return;
+        }
+        let refiller = Arc::clone(self);
+        tokio::spawn(async move {
+            if refiller.give_back().await.is_err() {
+                sleep(PAUSE).await;
+            }
+            drop(one);
+        });
     }
 
     /// Notes that a call has failed. The first one begins an outage.
@@ -41,7 +52,9 @@ impl Refiller {
         lease_log::called(is_ok, Duration::from_nanos(self.now().saturating_sub(sent)));
     }
 
-    async fn give_back(self: &Arc<Self>, returns: Vec<Return>) -> Result<(), BoxError> {
+    /// Gives back in one call. `returning` is locked.
+    pub(super) async fn give_back(self: &Arc<Self>) -> Result<(), BoxError> {
+        let returns: Vec<_> = self.work().returns.iter().take(BATCH).cloned().collect();
         if returns.is_empty() {
             return Ok(());
         }

@@ -40,8 +40,10 @@ pub(super) struct Refiller {
     next_lease: AtomicU64,
     work: Mutex<Work>,
     wake: Notify,
-    /// Held during a call of the store.
+    /// Held while the store is asked.
     calls: tokio::sync::Mutex<()>,
+    /// Held while units are given back.
+    returning: Arc<tokio::sync::Mutex<()>>,
     /// When the store has begun to fail, plus 1; 0 if it works.
     fails_since: AtomicU64,
     /// About how long a call takes, in nanoseconds.
@@ -107,6 +109,7 @@ impl Refiller {
             work: Mutex::default(),
             wake: Notify::new(),
             calls: tokio::sync::Mutex::default(),
+            returning: Arc::default(),
             fails_since: AtomicU64::new(0),
             round_trip: AtomicU64::new(0),
         }
@@ -200,18 +203,26 @@ impl Refiller {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes all leases, and waits until the store has what is left.
+    /// Closes all leases, and waits until the store has what is left. It goes on if it is dropped:
+    /// requests may wait for its calls.
     pub(super) async fn flush(self: &Arc<Self>) -> Result<(), BoxError> {
+        let refiller = Arc::clone(self);
+        tokio::spawn(async move { refiller.flush_all().await }).await?
+    }
+
+    async fn flush_all(self: &Arc<Self>) -> Result<(), BoxError> {
         // Units that belong to no lease get one first. Requests that still come take new leases.
         for _ in 0..3 {
-            let _call = self.calls.lock().await;
+            let _calls = self.calls.lock().await;
+            let _returning = self.returning.lock().await;
             self.reap(true);
             let calls = {
                 let work = self.work();
                 1 + work.due.len().max(work.returns.len()) / BATCH
             };
             for _ in 0..calls {
-                self.call().await?;
+                self.give_back().await?;
+                self.ask().await?;
             }
         }
         Ok(())
@@ -250,7 +261,8 @@ async fn run(mut running: Running) {
                 reaped_at = refiller.now();
                 refiller.reap(false);
             }
-            refiller.call().await
+            refiller.give_back_meanwhile();
+            refiller.ask().await
         };
         if result.is_err() {
             sleep(PAUSE).await;

@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use tower_api_key::limit::{Ask, Balance, Grant, Limit, Limits, MeterId, MeterStore, Plans, Rate, Return, TopUp, TopUpId};
+use tower_api_key::limit::{
+    Ask, Balance, Grant, Limit, Limits, MeterId, MeterStore, Plans, Rate, Return, TopUp, TopUpId,
+};
 
 use super::{Node, OneKey, record};
 
