@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     clock::LimitClock,
     erased_meters::ErasedMeters,
+    lease_log,
     ledger::MeterError,
     limits::{Limits, build},
     meters::MeterStore,
@@ -178,17 +179,22 @@ impl LeasedLimitsBuilder {
     /// # Errors
     ///
     /// Returns the errors of [`LimitsBuilder::build`](super::LimitsBuilder::build), and
-    /// [`ConfigError::Limit`] for a lease that is shorter than 100 ms or longer than 10 s, and for
-    /// a quota or credits if the store [keeps rates alone](MeterStore::keeps_allowances).
+    /// [`ConfigError::Limit`] for a lease that is shorter than 100 ms or longer than 10 s, for no
+    /// nodes, and for a quota or credits if the store
+    /// [keeps rates alone](MeterStore::keeps_allowances).
     pub fn build(self) -> Result<Limits, ConfigError> {
         let wrong = |why: &str| ConfigError::Limit("a lease".to_owned(), why.to_owned());
         if !LEASES.contains(&self.settings.lease) {
             return Err(wrong("it is from 100 ms to 10 s"));
         }
+        if self.settings.nodes == 0 {
+            return Err(wrong("it has at least one node"));
+        }
         let node = random_bytes().map_err(|_| wrong("the system has no random numbers"))?;
         let refiller = |store| Arc::new(Refiller::new(store, self.settings, self.clock.clone(), node));
         let of_allowances = refiller(self.store);
         let of_rates = self.store_of_rates.map_or_else(|| Arc::clone(&of_allowances), refiller);
+        lease_log::begin();
         build(self.plans, self.clock, Some(Refillers::new(of_rates, of_allowances)))
     }
 }

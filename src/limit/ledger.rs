@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::{
+    leased::Leased,
     limits::Limits,
     meter::{Ask, Balance, MeterId, TopUp, TopUpId},
     metered::Metered,
@@ -124,7 +125,14 @@ impl Limits {
             return Err(MeterError::Amount);
         }
         let top_up = called(refiller.store().top_up(&meter, amount, once)).await?;
-        if top_up.amount == amount { Ok(top_up) } else { Err(MeterError::OtherAmount(top_up.amount)) }
+        if top_up.amount != amount {
+            return Err(MeterError::OtherAmount(top_up.amount));
+        }
+        if let Ok(Some(plan)) = self.limiter().plan(record) {
+            let metered = Metered::new(self.limiter(), plan, record);
+            metered.all().filter_map(|(_, limit)| limit.counted.leased()).for_each(Leased::look_again);
+        }
+        Ok(top_up)
     }
 
     /// Returns the names of the credits of a record.

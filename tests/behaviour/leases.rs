@@ -255,6 +255,8 @@ async fn settings_that_cannot_be_are_errors() {
     for out_of_range in [Duration::from_millis(99), Duration::from_secs(11)] {
         assert!(matches!(lease(out_of_range), Err(ConfigError::Limit(what, _)) if what == "a lease"));
     }
+    let no_nodes = Limits::leased(plans(Limit::credits("calls")), steady()).nodes(0).build();
+    assert!(matches!(no_nodes, Err(ConfigError::Limit(_, why)) if why.contains("at least one node")));
     let in_process = Limits::in_process(plans(Limit::credits("calls"))).build();
     assert!(matches!(in_process, Err(ConfigError::Limit(_, why)) if why.contains("Limits::leased")));
 }

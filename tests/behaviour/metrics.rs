@@ -211,3 +211,19 @@ fn leases_and_what_is_lost_of_them_and_admitted_without_the_store_are_counted() 
     assert!(failed > 0);
     assert_eq!(value("api_key_lease_seconds_count"), value("api_key_lease_calls_total{outcome=\"ok\"}") + failed);
 }
+
+/// An alert on an increase does not see a counter that begins at its first value.
+#[cfg(feature = "limits")]
+#[test]
+fn counters_of_what_limits_lose_begin_at_zero() {
+    use crate::support::meters::MeterBook;
+    use tower_api_key::limit::{Limit, Limits, Plans};
+
+    let scraped = scraped(async {
+        let plans = Plans::new().plan("plan", [Limit::credits("calls")]);
+        Limits::leased(plans, MeterBook::new(std::time::SystemTime::now)).build().unwrap();
+    });
+    for line in ["api_key_lost_credits_total 0", "api_key_outage_units_total 0"] {
+        assert!(scraped.lines().any(|scraped| scraped == line), "{line} is not in {scraped}");
+    }
+}

@@ -80,9 +80,9 @@ impl Leased {
             let wait = grant.wait.map(nanos);
             let lease = nanos(self.refiller.settings.lease);
             let again = match self.rule {
-                // Several units come at once, but no burst is missed.
+                // Several units come at once, with one call a tick, but no burst is missed.
                 MeterRule::Rate { tolerance, .. } => {
-                    wait.unwrap_or(lease).max((lease / 64).min(tolerance / 4)).min(lease)
+                    wait.unwrap_or(lease).max(nanos(self.refiller.tick()).min(tolerance / 4)).min(lease)
                 }
                 MeterRule::Quota { .. } | MeterRule::Credits(_) => wait.unwrap_or(lease).min(lease),
             };

@@ -199,8 +199,8 @@ impl Leased {
         }
     }
 
-    /// Sees to it that the store is asked: at once if requests wait, or will soon. Returns whether a
-    /// task does it: without a runtime there is none.
+    /// Sees to it that the store is asked: at once if requests wait, or will soon. Returns whether
+    /// a task does it: without a runtime there is none.
     fn queue(&self, counted: &Arc<Counted>, held: &mut Held) -> bool {
         let added = (!held.is_queued).then_some(counted);
         let refiller = &self.refiller;

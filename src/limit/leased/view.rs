@@ -12,6 +12,11 @@ impl Leased {
         self.held().left = Some((left, now));
     }
 
+    /// Forgets that the store had too few units.
+    pub(in crate::limit) fn look_again(&self) {
+        self.held().refused = None;
+    }
+
     /// Returns the reason of a rejection because the credits are used up.
     pub(in crate::limit) fn exhausted(&self) -> Reason {
         if self.refiller.settings.payment_required { Reason::PaymentRequired } else { Reason::CreditsExhausted }

@@ -203,7 +203,7 @@ impl Refiller {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes all leases, and waits until the store has what is left. It goes on if it is dropped:
+    /// Closes all leases, and waits until the store has what is left. It continues if it is dropped:
     /// requests may wait for its calls.
     pub(super) async fn flush(self: &Arc<Self>) -> Result<(), BoxError> {
         let refiller = Arc::clone(self);

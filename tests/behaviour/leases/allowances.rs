@@ -39,6 +39,15 @@ async fn nodes_count_a_quota_together_and_begin_anew_with_the_period() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_top_up_takes_effect_at_once_on_its_own_node() {
+    let node = Node::new(&steady(), [Limit::credits("calls")]);
+    assert_eq!(node.limits.remaining(&record()).unwrap()[0].requests, 0, "before the first answer");
+    assert_eq!(node.call().await, 429);
+    node.top_up(2).await;
+    assert_eq!(node.passed(3).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_spend_what_is_topped_up_and_no_more() {
     let store = steady();
     let nodes = [1, 2, 3].map(|_| Node::new(&store, [Limit::credits("calls")]));
