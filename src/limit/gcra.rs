@@ -63,7 +63,12 @@ impl Gcra {
 
     /// Returns how many requests of cost 1 are admitted at most in so many nanoseconds.
     pub(super) fn bound(self, time: u64) -> u64 {
-        if self.tolerance == 0 { 0 } else { self.burst().saturating_add(time / self.increment) }
+        if self.tolerance == 0 { 0 } else { self.burst().saturating_add(self.charges_in(time)) }
+    }
+
+    /// Returns how many charges of 1 fill up in so many nanoseconds.
+    pub(super) fn charges_in(self, time: u64) -> u64 {
+        time / self.increment
     }
 
     /// Returns the share of one of so many nodes, and its state without a burst at `now`.

@@ -27,7 +27,7 @@ pub(super) enum SliceKind {
 
 /// The resolution of an end: 17 ms. An end is rounded down. The numbers of ends begin again after
 /// two years, so an end is compared with a time that is at most a year away.
-const TICK: u32 = 24;
+pub(super) const TICK: u32 = 24;
 
 /// The most units of a slice.
 pub(super) const MOST_UNITS: u64 = u32::MAX as u64;

@@ -18,12 +18,11 @@ use super::{
     gcra::{Full, Gcra},
     lease_log,
     meter::{Ask, LeaseId, MeterId, MeterRule, Return},
-    outage::Share,
+    outage::{AHEAD, Share},
     refiller::Refiller,
     rule::{Now, Rule},
     slice::{self, Slice},
 };
-use crate::clock::nanos;
 
 /// What a count of leased units has beside its state.
 pub(super) struct Leased {
@@ -177,13 +176,10 @@ impl Leased {
             // What is too much for a share may pass later.
             None | Some(Err(Full::Forever)) => Prepared::Failed,
             Some(Err(full)) => Prepared::Full(full),
-            Some(Ok(())) => {
-                let end = now.saturating_add(nanos(self.refiller.settings.lease));
-                count.set(|state| match slice::units(state, now) {
-                    0 => slice::state(missing, Some(end), now),
-                    _ => slice::add(state, missing),
-                });
-                lease_log::admitted_in_outage(missing);
+            Some(Ok(units)) => {
+                let fresh = slice::state(units, Some(now.saturating_add(AHEAD)), now);
+                count.set(|state| slice::add_or(state, fresh, now));
+                lease_log::admitted_in_outage(units);
                 Prepared::Ready
             }
         }

@@ -1,7 +1,6 @@
-//! Kills nodes that spend credits, at random moments: no credit is spent twice, and a kill loses what
-//! the node had. That is its last lease, and what was left of those before when each was replaced by
-//! the next: more than one lease, but not more than two here, and one unit for each client. All kills together lose less than one
-//! lease each. `KILLS` says how often.
+//! Kills nodes that spend credits, at random moments: no credit is spent twice, and a kill loses at
+//! most the node's lease, and one unit for each client, whose request was charged and not served.
+//! `KILLS` says how often.
 
 use std::{
     env,
@@ -22,7 +21,7 @@ use tower_api_key::{
 
 use super::{
     ledger::{Sums, meter},
-    node::plans,
+    node::{CLIENTS, plans},
     process::{Process, Random},
 };
 use crate::database::{Database, Server};
@@ -129,7 +128,10 @@ async fn kill(database: Arc<Database>, victim: u64, kills: u64) -> Story {
         let of_this = lost - story.lost;
         assert!(of_this >= 0, "{} credits were spent twice", -of_this);
         let lease = largest_lease(&key, begin, &mut session).await;
-        assert!(of_this <= 2 * lease + 4, "kill {number} of {key} has lost {of_this}, with leases of {lease} at most");
+        assert!(
+            of_this <= lease + i64::from(CLIENTS),
+            "kill {number} of {key} has lost {of_this}, with leases of {lease} at most"
+        );
         story = Story {
             kills: story.kills + 1,
             losses: story.losses + u64::from(of_this > 0),

@@ -38,7 +38,7 @@ pub(super) const SETUP: &str = "TOWER_API_KEY_LIMITS_NODE";
 pub(super) const THREADS: usize = 2;
 
 /// The clients of each key.
-const CLIENTS: u32 = 4;
+pub(super) const CLIENTS: u32 = 4;
 
 /// The load `bursts`, in milliseconds: its period, the time between the turns of two nodes, and when
 /// the burst begins.

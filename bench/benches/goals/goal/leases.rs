@@ -7,7 +7,10 @@ use std::{
     hint::black_box,
     io,
     pin::pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
@@ -46,7 +49,8 @@ enum Answers {
 }
 
 /// Grants all that is asked for. No database: what a node does with the answer is measured.
-struct Grants(Answers);
+#[derive(Clone)]
+struct Grants(Arc<Mutex<Answers>>);
 
 /// Waits for what the service does, on this thread.
 #[derive(Clone)]
@@ -54,7 +58,8 @@ struct Waits<S>(S);
 
 const SLOW: Duration = Duration::from_millis(200);
 
-/// How long a layer is called before it is the next one's turn, how often, and before anything counts.
+/// How long a layer is called before it is the next one's turn, and how often; before that, while all stores answer at once, and then for
+/// longer than a lease, without being counted.
 const SLICE: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 121;
 const WARM_UP_ROUNDS: usize = 60;
@@ -78,10 +83,10 @@ pub fn measure(report: &mut Report) {
 /// A hit of leased units, against a count in one process.
 fn hits(keys: &Keys, hot: &[ApiKey], runtime: &Runtime, report: &mut Report) {
     let over_memory =
-        [layer(store(keys), Vec::new()), layer(store(keys), vec![rate()]), leased(store(keys), Answers::AtOnce)];
+        [layer(store(keys), Vec::new()), layer(store(keys), vec![rate()]), leased(store(keys), Grants::new())];
     compare("leases over a memory store", hot, &over_memory, report);
     let cached = || -> CachedStore<MemoryStore> { runtime.block_on(cache::filled(keys, hot)) };
-    let over_a_cache = [layer(cached(), Vec::new()), layer(cached(), vec![rate()]), leased(cached(), Answers::AtOnce)];
+    let over_a_cache = [layer(cached(), Vec::new()), layer(cached(), vec![rate()]), leased(cached(), Grants::new())];
     compare("leases over a cache", hot, &over_a_cache, report);
 }
 
@@ -108,7 +113,7 @@ fn compare(title: &str, hot: &[ApiKey], layers: &[ApiKeyLayer; 3], report: &mut 
 
 /// Two threads at once, each on its own core.
 fn two_threads(keys: &Keys, runtime: &Handle, report: &mut Report) {
-    let leased = leased(store(keys), Answers::AtOnce);
+    let leased = leased(store(keys), Grants::new());
     let (first, last) = (&keys.known[0], &keys.known[keys.known.len() - 1]);
     let work = |key| -> Work {
         let (runtime, mut calls) = (runtime.clone(), threads::calling_by(Waits(leased.layer(threads::Returns)), key));
@@ -129,14 +134,18 @@ fn two_threads(keys: &Keys, runtime: &Handle, report: &mut Report) {
 /// The slowest of a hundred requests, while the store takes 200 ms, and while it is down.
 fn troubles(keys: &Keys, hot: &[ApiKey], report: &mut Report) {
     let stores = [("a store that answers", Answers::AtOnce), ("200 ms", Answers::Slowly), ("down", Answers::Never)];
-    let mut services = stores.map(|(_, answers)| Waits(leased(store(keys), answers).layer(Bare::<()>::new())));
+    let meters = [(); 3].map(|()| Grants::new());
+    let mut services = [0, 1, 2].map(|item| Waits(leased(store(keys), meters[item].clone()).layer(Bare::<()>::new())));
     let (mut p99, mut waited) = ([const { Vec::new() }; 3], [0; 3]);
     let mut calls = 0;
-    for round in 0..WARM_UP_ROUNDS + ROUNDS {
+    for round in 0..2 * WARM_UP_ROUNDS + ROUNDS {
+        if round == WARM_UP_ROUNDS {
+            meters.iter().zip(stores).for_each(|(meters, (_, answers))| meters.set(answers));
+        }
         for (item, service) in services.iter_mut().enumerate() {
             let before = WAITED.load(Ordering::Relaxed);
             let (nanos, number) = slowest_of_a_hundred(service, hot);
-            if round >= WARM_UP_ROUNDS {
+            if round >= 2 * WARM_UP_ROUNDS {
                 p99[item].push(nanos);
                 waited[item] += WAITED.load(Ordering::Relaxed) - before;
                 calls += number;
@@ -179,19 +188,30 @@ where
     (nanos[number * 99 / 100], number)
 }
 
-fn leased(store: impl KeyStore, answers: Answers) -> ApiKeyLayer {
+fn leased(store: impl KeyStore, meters: Grants) -> ApiKeyLayer {
     let plans = Plans::new().plan("plan", [rate()]).default_plan("plan");
-    let limits = Limits::leased(plans, Grants(answers)).build().expect("valid limits");
+    let limits = Limits::leased(plans, meters).build().expect("valid limits");
     rig::build(rig::one_scheme(ApiKeyLayer::builder(store)).limits(limits))
 }
 
 // === impl Grants ===
 
+impl Grants {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Answers::AtOnce)))
+    }
+
+    fn set(&self, answers: Answers) {
+        *self.0.lock().expect("no panic") = answers;
+    }
+}
+
 impl MeterStore for Grants {
     type Error = io::Error;
 
     async fn take(&self, asks: &[Ask]) -> Result<Vec<Grant>, io::Error> {
-        match self.0 {
+        let answers = *self.0.lock().expect("no panic");
+        match answers {
             Answers::AtOnce => {}
             Answers::Slowly => tokio::time::sleep(SLOW).await,
             Answers::Never => return Err(io::ErrorKind::ConnectionRefused.into()),
