@@ -46,7 +46,7 @@ impl Limits {
     ///
     /// A node takes units from the store before it admits requests, and more in the background
     /// while they are used. So a key that is in use waits for no round trip; its first request on a
-    /// node waits for one. What is taken counts at the store at once, so a quota and credits are
+    /// node waits for one, and so does the first one after a pause longer than the lease. What is taken counts at the store at once, so a quota and credits are
     /// never exceeded. Units of a rate are over one lease after the node has asked for them, so
     /// that all nodes together admit at most [`bound`](Self::bound) requests.
     ///
@@ -84,8 +84,9 @@ impl Limits {
     /// together. It is the largest of all plans that have a rate with this name; `None` if there is
     /// none. [`leased`](Self::leased) has an example.
     ///
-    /// While the store fails, the shares of the nodes add at most `rate × time`, as long as there
-    /// are no more nodes than [`nodes`](LeasedLimitsBuilder::nodes) says.
+    /// Each key, owner or organization has a bound of its own. A number of a record is not counted
+    /// in. While the store fails, the shares of the nodes add at most `rate × time`, as long as
+    /// there are no more nodes than [`nodes`](LeasedLimitsBuilder::nodes) says.
     pub fn bound(&self, limit: &str, window: Duration) -> Option<u64> {
         let lease = self.limiter().refillers.as_ref().map_or(Duration::ZERO, |refillers| refillers.settings().lease);
         let rates = self.limiter().all().filter(|(_, known)| *known.name == *limit);
@@ -98,12 +99,12 @@ impl Limits {
 
     /// Gives back to the store what this node has leased of quotas and credits. Call it when the
     /// node ends, after its last request. What a node has leased when it is killed is lost: at most
-    /// one lease of each meter.
+    /// one lease of each meter, which is about what the node uses in half a lease time.
     ///
     /// # Errors
     ///
-    /// [`MeterError::Store`]: call it again. What is leased stays so until its deadline, 30 seconds
-    /// after the lease.
+    /// [`MeterError::Store`]: call it again. Until then, a quota is short of these units, and
+    /// credits count them as leased, and after 30 seconds as lost.
     pub async fn flush(&self) -> Result<(), MeterError> {
         for refiller in self.limiter().refillers.iter().flat_map(Refillers::all) {
             refiller.flush().await.map_err(MeterError::Store)?;
@@ -131,13 +132,16 @@ impl LeasedLimitsBuilder {
 
     /// Sets for how long the units of a rate count after a node has asked for them, from 100 ms to
     /// 10 s; the default is 1 s. A shorter lease lowers the [bound](Limits::bound), and the store
-    /// is asked more often. [`Limits::leased`] has an example.
+    /// is asked more often. After this time, unused units of quotas and credits come back too, and
+    /// a node asks again for what the store did not have. A call fails after three quarters of it,
+    /// but at most 1 s. [`Limits::leased`] has an example.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
     }
 
-    /// Sets how many nodes there are at most, for [`Outage::Share`]; the default is 10.
+    /// Sets how many nodes there are at most, for [`Outage::Share`]; the default is 10. Count those
+    /// that run during a deployment.
     /// [`Limits::leased`] has an example.
     pub fn nodes(mut self, nodes: u32) -> Self {
         self.settings.nodes = nodes;

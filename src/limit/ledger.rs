@@ -38,9 +38,9 @@ pub enum MeterError {
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Limits {
-    /// Returns what is left of the limits of a record on all nodes together. It asks the store of
-    /// meters, if there is one, and charges nothing; without one it is
-    /// [`remaining`](Self::remaining).
+    /// Returns what is left of the limits of a record, apart from what other nodes hold. It asks
+    /// the store of meters, if there is one, and charges nothing; without one it returns the same
+    /// as [`remaining`](Self::remaining): `None` for an unknown plan.
     ///
     /// ```
     /// use tower_api_key::{KeyRecord, limit::{Limits, MeterError}};
@@ -55,7 +55,7 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// [`MeterError::Store`].
+    /// [`MeterError::Store`], also if an answer takes five seconds.
     pub async fn look(&self, record: &KeyRecord) -> Result<Option<Vec<Remaining>>, MeterError> {
         let limiter = self.limiter();
         if let (Some(refillers), Ok(Some(plan))) = (&limiter.refillers, limiter.plan(record)) {

@@ -57,7 +57,7 @@ pub struct Ask {
     pub meter: MeterId,
     /// The numbers of the limit.
     pub rule: MeterRule,
-    /// With fewer units than these, none is granted.
+    /// The store grants nothing if it has fewer units.
     pub least: u64,
     /// The units for which requests wait.
     pub waiting: u64,
@@ -106,8 +106,8 @@ pub struct Grant {
     pub units: u64,
     /// What is left at the store.
     pub left: u64,
-    /// If fewer units were granted than requests wait for: after which time the least of them would
-    /// be there, or one unit if some were granted. `None` if no time helps.
+    /// If fewer units were granted than requests wait for: when the request with the lowest cost
+    /// could be admitted, or one unit if some were granted. `None` if no time helps.
     pub wait: Option<Duration>,
     /// The time until the end of a quota's period.
     pub ends: Option<Duration>,

@@ -12,10 +12,11 @@ use super::{
 #[non_exhaustive]
 pub enum Outage {
     /// Each node admits its share: the rate divided by the number of
-    /// [nodes](super::LeasedLimitsBuilder::nodes). It begins without a burst.
+    /// [nodes](super::LeasedLimitsBuilder::nodes). It begins without a burst, and its burst is
+    /// divided too. A request that costs more than that burst gets 503.
     #[default]
     Share,
-    /// Requests get 503 once the units of the node are used or over.
+    /// Requests get 503 once the units of the node are spent or have expired.
     Closed,
     /// Every request passes.
     Open,

@@ -45,7 +45,7 @@ impl Leased {
     pub(in crate::limit) fn is_fresh(&self, count: &Count, now: Now) -> bool {
         let (held, now) = (self.held(), now.monotonic);
         let next = held.next.map_or(0, |next| slice::units(next, now));
-        held.debt == 0 && next == 0 && slice::units(count.state(), now) == 0
+        held.debt == 0 && held.spare == 0 && next == 0 && slice::units(count.state(), now) == 0
     }
 
     /// Returns about how many requests of cost 1 pass now, on all nodes together.

@@ -25,8 +25,8 @@ use crate::clock::monotonic;
 /// A store of meters in Valkey (or Redis, from version 5 on): for rates alone, since such a server
 /// may lose what it has acknowledged.
 ///
-/// All nodes take their units from one server, by its clock. The units of all rates that need some
-/// are one script and one round trip. Each rate is one key, which the server removes when the burst
+/// All nodes take their units from one server, by its clock. Up to 128 rates that need units are one
+/// script and one round trip. Each rate is one key, which the server removes when the burst
 /// is full again.
 ///
 /// ```no_run
