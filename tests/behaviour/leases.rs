@@ -12,7 +12,9 @@
 
 mod allowances;
 mod faults;
+mod late;
 mod outages;
+mod refills;
 mod threads;
 mod unsteady;
 
