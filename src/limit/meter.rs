@@ -53,6 +53,9 @@ pub struct Ask {
     pub replaces: Option<LeaseId>,
     /// What is left of that lease. It becomes a part of the new one.
     pub carried: u64,
+    /// Whether no earlier call had this lease. Then no such call can arrive after this one, and a
+    /// store need not keep a lease that gets nothing.
+    pub is_first: bool,
     /// Whose units.
     pub meter: MeterId,
     /// The numbers of the limit.
@@ -226,7 +229,8 @@ impl Ask {
     /// Returns an ask for no units, which only looks what is left. Set the fields for more.
     pub fn new(meter: MeterId, rule: MeterRule) -> Self {
         let (lease, replaces, deadline) = (None, None, DEADLINE);
-        Self { lease, replaces, carried: 0, meter, rule, least: 0, waiting: 0, more: 0, deadline }
+        let (carried, is_first) = (0, false);
+        Self { lease, replaces, carried, is_first, meter, rule, least: 0, waiting: 0, more: 0, deadline }
     }
 }
 

@@ -15,8 +15,11 @@ use super::{
 pub(crate) struct MeterState {
     /// A rate: when its burst is full again, in nanoseconds since 1970.
     pub(crate) full_at: u64,
-    /// A quota and refilled credits: the day that ends the present period, since 1970.
+    /// A quota: the day that ends the present period, since 1970. Refilled credits: the day that
+    /// ends the period of the last refill.
     pub(crate) period: u32,
+    /// Refilled credits: the day of the last refill, since 1970. 0 before the first one.
+    pub(crate) refilled: u32,
     /// A quota: what is used in the present period.
     pub(crate) used: u64,
     /// Credits. `leased` is the sum of all open leases.
@@ -39,8 +42,10 @@ impl MeterState {
     }
 
     fn take_rate(&mut self, ask: &Ask, rate: Gcra, now: u64) -> Grant {
-        // A clock that went back would lock the rate for as long.
-        let full_at = rate.full_at(self.full_at, now);
+        // A clock that went back would lock the rate for as long. Kept, also without a grant: else
+        // each ask would find a used burst.
+        self.full_at = rate.full_at(self.full_at, now);
+        let full_at = self.full_at;
         let units = units(ask, rate.remaining(full_at, now), 1);
         if units > 0 {
             self.full_at = rate.charge_all(full_at, now, units);
@@ -66,8 +71,11 @@ impl MeterState {
         let units = if ask.lease.is_some() { units(ask, self.credits.available, 0) } else { 0 };
         self.credits.available -= units;
         self.credits.leased += units;
-        // Without a refill, it has no period.
-        let wait = (units < ask.waiting && self.period > 0).then(|| Duration::from_nanos(until(self.period, now)));
+        let next = match ask.rule {
+            MeterRule::Credits(Some(refill)) if units < ask.waiting => Some(refill.period.end(self.refilled)),
+            _ => None,
+        };
+        let wait = next.map(|day| Duration::from_nanos(until(day, now)));
         Grant { wait, ..Grant::new(units, self.credits.available) }
     }
 
@@ -76,34 +84,39 @@ impl MeterState {
         match rule {
             MeterRule::Credits(Some(refill)) => self.refill(refill, now),
             // A later refill is the first one again.
-            MeterRule::Credits(None) => self.period = 0,
-            MeterRule::Rate { .. } | MeterRule::Quota { .. } => {}
+            MeterRule::Credits(None) if self.period <= day(now) => (self.period, self.refilled) = (0, 0),
+            MeterRule::Credits(None) | MeterRule::Rate { .. } | MeterRule::Quota { .. } => {}
         }
     }
 
-    /// Refills the balance for the periods that have begun.
+    /// Refills the balance, if a period of this refill has begun since the last one.
     fn refill(&mut self, refill: super::Refill, now: u64) {
-        let today = day(now);
-        let mut begun = u64::from(self.period == 0);
-        let mut end = if self.period == 0 { refill.period.end(today) } else { self.period };
-        while end <= today {
-            begun += 1;
-            end = refill.period.end(end);
+        let (today, period) = (day(now), refill.period);
+        if self.refilled > today.saturating_add(period.longest()) {
+            // The clock was far ahead.
+            self.refilled = today;
         }
-        self.period = end;
-        if begun > 0 {
-            let credits = &mut self.credits;
-            let amount = if refill.replaces {
-                credits.expired += credits.available;
-                credits.available = 0;
-                refill.amount
-            } else {
-                refill.amount.saturating_mul(begun)
-            };
-            let amount = amount.min(HIGHEST.saturating_sub(credits.topped_up));
-            credits.available += amount;
-            credits.topped_up += amount;
+        if self.refilled > 0 && period.end(self.refilled) > today {
+            return;
         }
+        // The refills of days without an ask come now: of those after the period of the last one.
+        let (mut refills, mut next) = (0_u64, period.end(self.period.saturating_sub(1)));
+        while self.refilled > 0 && next <= today {
+            refills += 1;
+            next = period.end(next);
+        }
+        (self.refilled, self.period) = (today, period.end(today));
+        let credits = &mut self.credits;
+        let amount = if refill.replaces {
+            credits.expired += credits.available;
+            credits.available = 0;
+            refill.amount
+        } else {
+            refill.amount.saturating_mul(refills.max(1))
+        };
+        let amount = amount.min(HIGHEST.saturating_sub(credits.topped_up));
+        credits.available += amount;
+        credits.topped_up += amount;
     }
 
     /// Adds credits. Returns false, and adds none, if the balance would be above [`HIGHEST`].

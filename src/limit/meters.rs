@@ -26,9 +26,15 @@ pub trait MeterStore: Send + Sync + 'static {
     /// same meter.
     ///
     /// For each ask, `available` is what the meter has now: what a rate admits at once, what is
-    /// left of a quota in the period of now, or the balance. Where a period has begun since the
-    /// last refill of credits, the refill comes first: one of each period that has begun, if it
-    /// adds; and one alone for a meter that never had one, or whose last ask had none.
+    /// left of a quota in the period of now, or the balance. A refill of credits that is due comes
+    /// first: for a meter that never had one, or if a period of the ask's refill has begun since
+    /// the day of the last refill, with whatever numbers. So plans that share a balance, with
+    /// different periods or without a refill, bring no second refill on one day, and none of a
+    /// month in the month of the last refill. It comes once; but if the period of the last refill
+    /// is over and the refill adds, once for each period that has begun since that one ended. An
+    /// ask without a refill leaves this alone while the period of the last refill lasts; after
+    /// that, the next refill counts as the first one. If the clock is set back by more than a
+    /// period, the last refill counts as one of today.
     ///
     /// - If `available < least`, or if nothing is asked for, it grants nothing.
     /// - Otherwise it grants `min(available, waiting)`, and of the rest a sixteenth, but at most
@@ -36,9 +42,11 @@ pub trait MeterStore: Send + Sync + 'static {
     ///
     /// What is granted is taken from the meter at once. A quota and credits grant nothing to an ask
     /// without a lease. They keep the lease open with the units that were granted; with none, they
-    /// keep it only if it carries any, or if nothing was asked for. An ask whose lease is known
-    /// already, because the answer to the first call was lost, takes nothing: it gets the same
-    /// units again if the lease is open, and none if it is closed, or is of an earlier period.
+    /// keep it open only if it carries any, or if nothing was asked for. Otherwise they keep it as
+    /// a closed one for an hour, unless [`Ask::is_first`]: a call that arrives after its repetition
+    /// must take nothing. An ask whose lease is known already, because the answer to the first call
+    /// was lost, takes nothing: it gets the same units again if the lease is open, and none if it
+    /// is closed, or is of an earlier period.
     ///
     /// The lease that an ask replaces is closed, if it is open, and `carried` of it are left: they
     /// become units of the new lease. As in [`give_back`](Self::give_back), they are over if a

@@ -13,7 +13,9 @@
 mod allowances;
 mod attacks;
 mod faults;
+mod late;
 mod outages;
+mod refills;
 mod threads;
 mod unsteady;
 

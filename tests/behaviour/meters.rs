@@ -1,5 +1,7 @@
 //! Tests stores of meters, and the testkit for them.
 
+#[path = "testkit/meter_mistakes.rs"]
+mod meter_mistakes;
 #[path = "testkit/wrong_meters.rs"]
 mod wrong_meters;
 
@@ -7,7 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tower_api_key::store::testkit;
 
-use wrong_meters::{METER_MISTAKES, MeterMistake, WrongMeters};
+use meter_mistakes::{METER_MISTAKES, MeterMistake};
+use wrong_meters::WrongMeters;
 
 /// Returns why the testkit rejects a store with this mistake.
 fn refusal(mistake: MeterMistake) -> Option<String> {
@@ -41,7 +44,13 @@ async fn the_meters_of_the_tests_pass_the_testkit() {
 mod sqlite {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tower_api_key::store::{SqliteStore, testkit};
+    use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteConnectOptions};
+    use tower_api_key::{
+        limit::{MeterRule, Period},
+        store::{SqliteStore, testkit},
+    };
+
+    use crate::support::meter_clock::Moved;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn meters_in_a_file_pass_the_testkit() {
@@ -52,6 +61,41 @@ mod sqlite {
             SqliteStore::builder(folder.path().join(file)).table_prefix("acme_").open().await.unwrap()
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn after_the_clock_is_set_back_meters_in_a_file_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(path)).await.unwrap();
+        let run = async |statement: &str| {
+            sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&raw).await.unwrap();
+        };
+        Moved(&store, run).check().await;
+    }
+
+    #[tokio::test]
+    async fn the_row_of_a_quota_goes_two_months_after_its_period() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(path)).await.unwrap();
+        let moved = Moved(&store, async |statement: &str| {
+            sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&raw).await.unwrap();
+        });
+        let quota = MeterRule::Quota { most: 100, period: Period::Day };
+        for (days, left) in [(60, 80), (70, 90)] {
+            let meter = format!("quota {days}");
+            assert_eq!(moved.take(&meter, quota, 10).await.left, 90);
+            moved.set(&meter, &format!("period = period - {days}")).await;
+            for _ in 0..3 {
+                moved.take("another", quota, 1).await;
+            }
+            // The clock is set back to the period.
+            moved.set(&meter, &format!("period = period + {days}")).await;
+            assert_eq!(moved.take(&meter, quota, 10).await.left, left, "{days} days");
+        }
     }
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use sqlx::Row;
 use tower_api_key::{
-    limit::{Ask, LeaseId, MeterId, MeterRule, MeterStore, Period, Return, TopUpId},
+    limit::{Ask, LeaseId, MeterId, MeterRule, MeterStore, Period, Refill, Return, TopUpId},
     store::{PostgresStore, testkit},
 };
 
-use crate::{database::run, server};
+use crate::{database::run, server, support::meter_clock::Moved};
 
 const HOUR: u64 = 3_600_000_000_000;
 
@@ -114,6 +114,13 @@ async fn two_nodes_take_units_of_the_same_meters_in_opposite_orders() {
 
 #[tokio::test]
 #[ignore = "needs postgres"]
+async fn after_the_clock_of_a_database_is_set_back_meters_go_on() {
+    let (_server, database) = server().await;
+    Moved(&database.store().await, async |statement: &str| database.sql(statement).await).check().await;
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
 async fn rows_that_are_over_go() {
     let (_server, database) = server().await;
     let store = database.store().await;
@@ -121,7 +128,10 @@ async fn rows_that_are_over_go() {
     run(
         &mut session,
         "insert into api_key_meters (meter, kind, full_at) select 'old ' || n, 0, 1 from generate_series(1, 2000) as n;
-         insert into api_key_meters (meter, kind, used) values ('quota', 1, 5);
+         insert into api_key_meters (meter, kind, used, period) select 'old quota ' || n, 1, 5, now.day - 63 - n
+            from generate_series(1, 1000) as n, (select extract(epoch from now())::bigint / 86400 as day) as now;
+         insert into api_key_meters (meter, kind, used, period)
+            select 'quota', 1, 5, extract(epoch from now())::bigint / 86400 - 61;
          insert into api_key_leases (id, meter, kind, period, granted, state, until)
             select int4send(n), 'm', 2, 0, 1, 1 + n % 2, 1 from generate_series(1, 500) as n union all
             select int4send(1000 + n), 'm', 1, 0, 1, 0, 1 from generate_series(1, 50) as n union all
@@ -134,9 +144,11 @@ async fn rows_that_are_over_go() {
         let asks: Vec<_> = (0..50).map(|number| ask(&format!("new {call} {number}"), hourly(9), 0, 1)).collect();
         assert!(store.take(&asks).await.unwrap().iter().all(|grant| grant.units == 1));
     }
-    let rates = "select count(*) filter (where meter like 'old%'), count(*) from api_key_meters";
+    let rates = "select count(*) filter (where meter like 'old%'), count(*),
+        count(*) filter (where meter like 'old quota%') from api_key_meters";
     let rates = sqlx::query(rates).fetch_one(&mut session).await.unwrap();
-    assert!(rates.get::<i64, _>(0) < 1900, "{} full rates are left", rates.get::<i64, _>(0));
+    assert!(rates.get::<i64, _>(0) < 2850, "{} full rates and old quotas are left", rates.get::<i64, _>(0));
+    assert!(rates.get::<i64, _>(2) < 1000, "no old quota went");
     assert_eq!(rates.get::<i64, _>(1) - rates.get::<i64, _>(0), 1001, "no other meter goes");
     for lease in 0..6 {
         store.take(&[ask("quota", MeterRule::Quota { most: 9, period: Period::Day }, 7000 + lease, 1)]).await.unwrap();
@@ -158,16 +170,25 @@ async fn a_look_and_a_refusal_write_nothing() {
         .into_iter()
         .enumerate()
         .map(|(number, rule)| {
-            let mut refused = ask(&format!("refused {number}"), rule, 1, 6);
+            let mut refused = ask(&format!("refused {number}"), rule, number as u128, 6);
             refused.least = 6;
             refused
         })
         .collect();
-    assert!(store.take(&refused).await.unwrap().iter().all(|grant| grant.units == 0));
+    let mut first = refused.clone();
+    for ask in &mut first {
+        ask.is_first = true;
+    }
+    assert!(store.take(&first).await.unwrap().iter().all(|grant| grant.units == 0));
     let looks: Vec<_> = refused.iter().map(|ask| Ask::new(ask.meter.clone(), ask.rule)).collect();
     store.take(&looks).await.unwrap();
     let rows = "select (select count(*) from api_key_meters) + (select count(*) from api_key_leases)";
     assert_eq!(sqlx::query_scalar::<_, i64>(rows).fetch_one(&mut session).await.unwrap(), 0, "no row is made");
+    // A repeated ask closes its lease, of a quota and of credits: an earlier call may arrive after it.
+    store.take(&refused).await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(rows).fetch_one(&mut session).await.unwrap(), 2);
+    let of_another = ask("refused", MeterRule::Credits(None), 2, 6);
+    assert!(store.take(&[of_another]).await.unwrap_err().to_string().contains("the row of a lease"));
     // A node that only looks does not wait for a row that another one has locked.
     store.take(&[ask("locked", hourly(5), 0, 1)]).await.unwrap();
     run(&mut session, "begin; select from api_key_meters for update").await;
@@ -229,13 +250,18 @@ async fn figures_of_meters() {
     let store = database.store().await;
     for number in 0..1000 {
         top_up(&store, &format!("credits {number:04}"), 1 << 40).await;
+        top_up(&store, &format!("empty {number:04}"), 1).await;
     }
     let mut lease = 0;
     for (kind, rule) in [
         ("rate", MeterRule::Rate { increment: 1, tolerance: HOUR }),
         ("quota", MeterRule::Quota { most: 1 << 40, period: Period::Month(1) }),
         ("credits", MeterRule::Credits(None)),
+        ("credits with a refill", MeterRule::Credits(Some(Refill::add(1, Period::Month(1))))),
+        ("refused at first", MeterRule::Credits(None)),
+        ("refused again", MeterRule::Credits(None)),
     ] {
+        let is_refused = kind.starts_with("refused");
         let mut times = Vec::new();
         let mut before: Vec<Option<LeaseId>> = vec![None; 1000];
         for call in 0..600 {
@@ -243,8 +269,12 @@ async fn figures_of_meters() {
                 .map(|number| {
                     let number = (call * 100 + number * 7) % 1000;
                     lease += 1;
-                    let mut ask = ask(&format!("{kind} {number:04}"), rule, lease, 10);
-                    if kind != "rate" {
+                    let name = if is_refused { "empty" } else { kind.split(' ').next().unwrap() };
+                    let mut ask = ask(&format!("{name} {number:04}"), rule, lease, 10);
+                    ask.is_first = kind != "refused again";
+                    if is_refused {
+                        ask.least = 10;
+                    } else if kind != "rate" {
                         ask.replaces = std::mem::replace(&mut before[number], ask.lease);
                     }
                     ask
@@ -255,7 +285,7 @@ async fn figures_of_meters() {
             if call >= 100 {
                 times.push(started.elapsed());
             }
-            assert!(grants.iter().all(|grant| grant.units == 10));
+            assert!(grants.iter().all(|grant| grant.units == if is_refused { 0 } else { 10 }));
         }
         let all: Duration = times.iter().sum();
         times.sort();

@@ -35,8 +35,8 @@ struct Page {
     /// A quota: the units of each period, by the day that ends it.
     used: HashMap<u32, u64>,
     credits: Option<Balance>,
-    /// The day of the last refill, since 1970.
-    refilled_on: Option<u32>,
+    /// The day of the last refill, since 1970, and its period.
+    refilled: Option<(u32, Period)>,
     /// How many refills have replaced the balance.
     replaced: u64,
     /// All units that were ever granted.
@@ -168,7 +168,7 @@ impl Pages {
 
     fn rate(&mut self, ask: &Ask, now: SystemTime, increment: u128, tolerance: u128) -> Grant {
         let now = since_1970(now).as_nanos();
-        let mut full_at = self.meters.get(&ask.meter).map_or(0, |page| page.full_at).max(now);
+        let mut full_at = self.meters.get(&ask.meter).map_or(0, |page| page.full_at).min(now + tolerance).max(now);
         let available = |full_at: u128| (tolerance + now).saturating_sub(full_at) / increment;
         let units = granted(ask, available(full_at).try_into().unwrap(), 1);
         full_at += u128::from(units) * increment;
@@ -208,7 +208,7 @@ impl Pages {
         let mut page = self.meters.get(&ask.meter).cloned().unwrap_or_default();
         match refill {
             Some(refill) => page.refill(refill, today),
-            None => page.refilled_on = None,
+            None => page.refilled = page.refilled.filter(|(day, period)| period.end(*day) > today),
         }
         let (mut lost, mut carried, mut expired) = (0, 0, 0);
         // A look changes nothing.
@@ -260,9 +260,10 @@ impl Pages {
             return (if known.is_open && is_present { units } else { 0 }, 0);
         }
         let units = granted(ask, available, 0);
-        if units > 0 || ask.carried > 0 || ask.waiting == 0 && ask.more == 0 {
+        let is_open = units > 0 || ask.carried > 0 || ask.waiting == 0 && ask.more == 0;
+        if is_open || !ask.is_first {
             let (meter, units) = (ask.meter.clone(), units + carried);
-            self.leases.insert(id, Lease { meter, units, is_open: true, is_lost: false, of });
+            self.leases.insert(id, Lease { meter, units, is_open, is_lost: false, of });
         }
         (units, units)
     }
@@ -287,9 +288,8 @@ impl Pages {
 
     /// A lease that was written off is open again.
     fn find(&mut self, id: LeaseId, meter: &MeterId) {
-        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.is_lost && lease.meter == *meter) else {
-            return;
-        };
+        let lease = self.leases.get_mut(&id).filter(|lease| lease.is_lost && lease.meter == *meter);
+        let Some(lease) = lease else { return };
         (lease.is_lost, lease.is_open) = (false, true);
         let balance = self.meters.entry(meter.clone()).or_default().credits.get_or_insert_default();
         lease.units = lease.units.min(balance.lost);
@@ -298,9 +298,8 @@ impl Pages {
     }
 
     fn close(&mut self, id: LeaseId, meter: &MeterId, left: u64) {
-        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.is_open && lease.meter == *meter) else {
-            return;
-        };
+        let lease = self.leases.get_mut(&id).filter(|lease| lease.is_open && lease.meter == *meter);
+        let Some(lease) = lease else { return };
         lease.is_open = false;
         let (units, of) = (lease.units, lease.of);
         let page = self.meters.entry(meter.clone()).or_default();
@@ -345,16 +344,21 @@ impl Pages {
 
 impl Page {
     fn refill(&mut self, refill: Refill, today: u32) {
-        let mut refills = 0;
-        let mut day = self.refilled_on.map_or(today, |last| refill.period().end(last));
-        while day <= today {
-            refills += 1;
-            day = refill.period().end(day);
+        let begins = |day: &u32| refill.period().end(day - 1) == *day;
+        let longest = match refill.period() {
+            Period::Day => 1,
+            Period::Week(_) => 7,
+            _ => 31,
+        };
+        let mut refills = 1;
+        if let Some((last, period)) = &mut self.refilled {
+            *last = if *last > today + longest { today } else { *last };
+            if !(*last + 1..=today).any(|day| begins(&day)) {
+                return;
+            }
+            refills = (period.end(*last)..=today).filter(begins).count().max(1) as u64;
         }
-        if refills == 0 {
-            return;
-        }
-        self.refilled_on = Some(today);
+        self.refilled = Some((today, refill.period()));
         let balance = self.credits.get_or_insert_default();
         let mut amount = refill.amount();
         if refill.is_replacing() {

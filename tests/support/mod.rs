@@ -13,6 +13,8 @@ pub mod failing_meters;
 mod fault;
 pub mod logs;
 #[cfg(feature = "limits")]
+pub mod meter_clock;
+#[cfg(feature = "limits")]
 pub mod meters;
 pub mod registry;
 mod requests;

@@ -77,8 +77,10 @@ for rate = 2, #KEYS do
   end
   if is_later(now_s, now_n, full_s, full_n) then full_s, full_n = now_s, now_n end
   local rest_s, rest_n = minus(tolerance_s, tolerance_n, minus(full_s, full_n, now_s, now_n))
-  if rest_s < 0 then
-    -- The clock was set back: the burst is used up, and no more.
+  local is_ahead = rest_s < 0
+  if is_ahead then
+    -- The clock was set back: the burst is used up, and no more. Kept, also without a grant: else each ask would find a
+    -- used burst.
     full_s, full_n = plus(now_s, now_n, tolerance_s, tolerance_n)
     rest_s, rest_n = 0, 0
   end
@@ -91,7 +93,7 @@ for rate = 2, #KEYS do
     local rest = available - units
     units = units + math.min(more, math.max(math.floor(rest / 16), math.min(1, rest)))
   end
-  if units > 0 then
+  if units > 0 or is_ahead and waiting + more > 0 then
     full_s, full_n = plus(full_s, full_n, times(units, increment_s, increment_n))
     local ahead_s, ahead_n = minus(full_s, full_n, now_s, now_n)
     -- A second longer than the state counts.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 const TAKE: &str = "select grant_units, grant_left, grant_wait, grant_ends, grant_lost, grant_expired
-    from api_key_meters_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) order by place";
+    from api_key_meters_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) order by place";
 
 const GIVE_BACK: &str = "select from api_key_meters_give_back($1, $2, $3)";
 
@@ -51,6 +51,7 @@ struct Columns<'a> {
     mores: Vec<i64>,
     deadlines: Vec<i64>,
     carries: Vec<i64>,
+    are_first: Vec<bool>,
 }
 
 /// As for a lookup, requests wait for it. A call that is sent again, because the server has closed
@@ -68,13 +69,14 @@ impl MeterStore for PostgresStore {
             let query = query.bind(&columns.meters).bind(&columns.kinds).bind(&columns.sizes);
             let query = query.bind(&columns.tolerances).bind(&columns.spans).bind(&columns.firsts);
             let query = query.bind(&columns.leasts).bind(&columns.waitings).bind(&columns.mores);
-            let rows = query.bind(&columns.deadlines).bind(&columns.carries).fetch_all(&mut *connection).await;
+            let query = query.bind(&columns.deadlines).bind(&columns.carries).bind(&columns.are_first);
+            let rows = query.fetch_all(&mut *connection).await;
             (connection, rows)
         };
         let take_all = async {
             loop {
                 match self.pool.read(Purpose::LookUp, take).await {
-                    // Another node has made the row of a meter. Now it is there.
+                    // Another call has made the row of a meter or a lease. Now it is there.
                     Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CONFLICT) => {}
                     taken => return taken,
                 }
@@ -156,6 +158,7 @@ impl<'a> Columns<'a> {
         self.mores.push(meter_row::units(ask.more));
         self.deadlines.push(meter_row::duration(ask.deadline));
         self.carries.push(meter_row::units(ask.carried));
+        self.are_first.push(ask.is_first);
     }
 }
 

@@ -6,8 +6,10 @@ create table api_key_meters (
     kind      smallint not null,
     -- A rate: when its burst is full again.
     full_at   bigint   not null default 0,
-    -- A quota and refilled credits: the day that ends the present period.
+    -- A quota: the day that ends the present period. Refilled credits: the day that ends the period
+    -- of the last refill, and the day of that refill.
     period    bigint   not null default 0,
+    refilled  bigint   not null default 0,
     used      bigint   not null default 0 check (used >= 0),
     available bigint   not null default 0 check (available >= 0),
     leased    bigint   not null default 0 check (leased >= 0),
@@ -22,6 +24,7 @@ create table api_key_leases (
     id      bytea    not null primary key,
     meter   text     collate "C" not null,
     kind    smallint not null,
+    -- As of the grant: the period of a quota, or the day of the last refill of credits.
     period  bigint   not null,
     granted bigint   not null check (granted >= 0),
     -- 0 is open, 1 is closed, and 2 is lost.
@@ -75,7 +78,7 @@ $$;
 create function api_key_meters_take(
     lease_ids bytea[], replaced_ids bytea[], meters text[], kinds smallint[], sizes bigint[], tolerances bigint[],
     spans smallint[], firsts smallint[], leasts bigint[], waitings bigint[], mores bigint[], deadlines bigint[],
-    carries bigint[]
+    carries bigint[], are_first boolean[]
 ) returns table (place bigint, grant_units bigint, grant_left bigint, grant_wait bigint, grant_ends bigint, grant_lost bigint,
     grant_expired bigint)
     language plpgsql set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
@@ -95,6 +98,7 @@ declare
     rest    bigint;
     begun   bigint;
     ends    bigint;
+    last    bigint;
     credit  bigint;
     old     bigint;
     all_time bigint;
@@ -103,6 +107,7 @@ declare
     spent_of_it bigint;
     found_again bigint;
     is_changed boolean;
+    is_open boolean;
     has_leases boolean := false;
     -- The rows to insert, and those to update.
     new_names text[] := '{}';
@@ -114,6 +119,7 @@ declare
     uses    bigint[] := '{}';
     owners  text[] := '{}';
     refills bigint[] := '{}';
+    lasts   bigint[] := '{}';
     credits bigint[] := '{}';
     leasing bigint[] := '{}';
     spending bigint[] := '{}';
@@ -128,6 +134,7 @@ declare
     lent_periods bigint[] := '{}';
     lent_units bigint[] := '{}';
     lent_until bigint[] := '{}';
+    lent_states smallint[] := '{}';
 begin
     -- A look does not wait.
     perform from (
@@ -145,16 +152,18 @@ begin
         select asks.*, stored.meter is not null as is_there,
             case asks.kind when 0 then asks.waiting = 0 and asks.more = 0
                 else asks.lease is null and asks.replaced is null end as is_look,
-            -- A clock that went back would lock a rate for as long.
-            greatest(least(coalesce(full_at, 0), now + asks.tolerance), now) as full_at, coalesce(stored.period, 0) as period, coalesce(used, 0) as used,
+            -- A clock that went back would lock a rate for as long. Kept, also without a grant: else each
+            -- ask would find a used burst.
+            greatest(least(coalesce(full_at, 0), now + asks.tolerance), now) as full_at,
+            full_at > now + asks.tolerance as is_ahead, coalesce(stored.period, 0) as period, coalesce(refilled, 0) as refilled, coalesce(used, 0) as used,
             coalesce(available, 0) as available, coalesce(leased, 0) as leased, coalesce(spent, 0) as spent,
             coalesce(lost, 0) as lost, coalesce(expired, 0) as expired, coalesce(topped_up, 0) as topped_up,
             known.state as known, known.granted as granted, known.period as known_period, coalesce(closed.granted, 0) as closed,
             closed.granted is not null as closes, closed.period as closed_period, closed.kind as closed_kind, coalesce(overdue.granted, 0) as overdue, overdue.ids as overdue_ids
         from unnest(lease_ids, replaced_ids, meters, kinds, sizes, tolerances, spans, firsts, leasts, waitings, mores,
-                deadlines, carries) with ordinality
+                deadlines, carries, are_first) with ordinality
             as asks (lease, replaced, name, kind, size, tolerance, span, first, fewest, waiting, more, deadline, carried,
-                place)
+                is_first, place)
         left join lateral (select * from api_key_meters where meter = asks.name offset 0) as stored on true
         left join lateral (
             -- This call may close it, or write it off.
@@ -192,6 +201,8 @@ begin
             if units > 0 then
                 full_time := full_time + units * ask.size;
                 free := greatest(ask.tolerance - (full_time - now), 0) / ask.size;
+            end if;
+            if units > 0 or ask.is_ahead and not ask.is_look then
                 rates := rates || ask.name;
                 times := times || full_time;
                 if not ask.is_there then
@@ -219,6 +230,7 @@ begin
             lost_ids := lost_ids || ask.overdue_ids;
         end if;
         ends := ask.period;
+        last := ask.refilled;
         is_changed := false;
         if ask.kind = 1 then
             -- A period whose end is too far ahead was counted under another rule, or clock.
@@ -232,20 +244,31 @@ begin
             credit := ask.available;
             old := ask.expired;
             all_time := ask.topped_up;
-            if ask.span = 0 and ends <> 0 then
-                -- A later refill is the first one again.
-                ends := 0;
+            if last > today + (case ask.span when 1 then 1 when 2 then 7 else 31 end) and ask.span > 0 then
+                -- The clock was far ahead.
+                last := today;
                 is_changed := true;
-            elsif ask.span > 0 and ends <= today then
-                begun := 0;
-                if ends = 0 then
-                    begun := 1;
-                    ends := api_key_meters_period_end(ask.span, ask.first, today);
+            end if;
+            if ask.span = 0 then
+                if ends between 1 and today then
+                    -- A later refill is the first one again.
+                    ends := 0;
+                    last := 0;
+                    is_changed := true;
                 end if;
-                while ends <= today loop
-                    begun := begun + 1;
-                    ends := api_key_meters_period_end(ask.span, ask.first, ends);
-                end loop;
+            elsif last = 0 or last < today and api_key_meters_period_end(ask.span, ask.first, last) <= today then
+                -- The refills of days without an ask come now: of those after the period of the last one.
+                begun := 0;
+                if last > 0 then
+                    ends := api_key_meters_period_end(ask.span, ask.first, ends - 1);
+                    while ends <= today loop
+                        begun := begun + 1;
+                        ends := api_key_meters_period_end(ask.span, ask.first, ends);
+                    end loop;
+                end if;
+                begun := greatest(begun, 1);
+                ends := api_key_meters_period_end(ask.span, ask.first, today);
+                last := today;
                 if ask.kind = 3 then
                     old := old + credit;
                     credit := 0;
@@ -274,7 +297,7 @@ begin
                 spent_of_it := spent_of_it - carried;
                 found_again := least(rest - carried, ask.lost);
                 carried := carried + found_again + least(ask.carried, ask.closed);
-                if ask.closed_kind = 3 and ask.closed_period < ends then
+                if ask.closed_kind = 3 and ask.closed_period < last then
                     old := old + carried;
                     grant_expired := carried;
                     carried := 0;
@@ -295,13 +318,17 @@ begin
                 units := units + least(ask.more, (free - units) / 16);
             end if;
             grant_units := units;
-            if units > 0 or ask.carried > 0 or (ask.waiting = 0 and ask.more = 0) then
+            is_open := units > 0 or ask.carried > 0 or (ask.waiting = 0 and ask.more = 0);
+            if is_open or not ask.is_first then
                 lent_ids := lent_ids || ask.lease;
                 lent_names := lent_names || ask.name;
                 lent_kinds := lent_kinds || ask.kind;
-                lent_periods := lent_periods || ends;
+                lent_periods := lent_periods || case ask.kind when 1 then ends else last end;
                 lent_units := lent_units || (units + carried);
                 lent_until := lent_until || (now + ask.deadline);
+                lent_states := lent_states || (case when is_open then 0 else 1 end)::smallint;
+            end if;
+            if is_open then
                 is_changed := true;
                 -- Without a row, no other call would wait for this one.
                 if not ask.is_there then
@@ -326,6 +353,7 @@ begin
             if is_changed and not ask.is_look and (ask.is_there or ask.name = new_names[cardinality(new_names)]) then
                 owners := owners || ask.name;
                 refills := refills || ends;
+                lasts := lasts || last;
                 credits := credits || credit;
                 leasing := leasing || (ask.leased + units + carried - ask.closed - grant_lost);
                 spending := spending || (ask.spent + spent_of_it);
@@ -335,7 +363,7 @@ begin
             end if;
             grant_left := credit;
             if grant_units < ask.waiting and ask.span > 0 then
-                grant_wait := ends * a_day - now;
+                grant_wait := api_key_meters_period_end(ask.span, ask.first, last) * a_day - now;
             end if;
         end if;
         return next;
@@ -359,12 +387,12 @@ begin
             on conflict (meter) do update set period = excluded.period, used = excluded.used;
     end if;
     if cardinality(owners) > 0 then
-        insert into api_key_meters (meter, kind, period, available, leased, spent, lost, expired, topped_up)
-            select name, 2, a, b, c, d, e, f, g
-            from unnest(owners, refills, credits, leasing, spending, losing, expiring, topping)
-                as rows (name, a, b, c, d, e, f, g)
-            on conflict (meter) do update set period = excluded.period, available = excluded.available,
-                leased = excluded.leased, spent = excluded.spent, lost = excluded.lost, expired = excluded.expired,
+        insert into api_key_meters (meter, kind, period, refilled, available, leased, spent, lost, expired, topped_up)
+            select name, 2, a, b, c, d, e, f, g, h
+            from unnest(owners, refills, lasts, credits, leasing, spending, losing, expiring, topping)
+                as rows (name, a, b, c, d, e, f, g, h)
+            on conflict (meter) do update set period = excluded.period, refilled = excluded.refilled,
+                available = excluded.available, leased = excluded.leased, spent = excluded.spent, lost = excluded.lost, expired = excluded.expired,
                 topped_up = excluded.topped_up;
     end if;
     if cardinality(closed_ids) > 0 then
@@ -374,8 +402,18 @@ begin
         update api_key_leases set state = 2 where id = any (lost_ids);
     end if;
     if cardinality(lent_ids) > 0 then
-        insert into api_key_leases (id, meter, kind, period, granted, until)
-            select * from unnest(lent_ids, lent_names, lent_kinds, lent_periods, lent_units, lent_until);
+        -- In the order of their ids. Another call has the same lease only if its meter has no row.
+        insert into api_key_leases (id, meter, kind, period, granted, until, state)
+            select * from unnest(lent_ids, lent_names, lent_kinds, lent_periods, lent_units, lent_until, lent_states)
+            order by 1
+            on conflict do nothing;
+        get diagnostics begun = row_count;
+        if begun < cardinality(lent_ids) then
+            raise exception 'another call has made the row of a lease' using errcode = case
+                when exists (select from unnest(lent_ids, lent_names) as lent (lease, name)
+                    join api_key_leases on id = lease where meter <> name)
+                then 'unique_violation' else 'serialization_failure' end;
+        end if;
     end if;
 
     -- What is over goes, without a wait.
@@ -384,14 +422,14 @@ begin
             select id from api_key_leases where (state <> 0 or kind = 1) and until < now - 3600000000000
             order by until limit greatest(100, 2 * cardinality(meters)) for update skip locked));
     end if;
-    -- A rate whose burst is full equals one without a row. An index on the time would make each
+    -- A rate whose burst is full equals one without a row, as does a quota of two months ago. An index on the time would make each
     -- update slower, so this looks at one page of the table, more often if rows are added.
     if random() < 0.004 + cardinality(new_names) / 16.0 then
         rest := floor(random() * (pg_relation_size(to_regclass('api_key_meters')) / current_setting('block_size')::integer));
         delete from api_key_meters where ctid = any (array(
             select ctid from api_key_meters
             where ctid = any (array(select format('(%s,%s)', rest, line)::tid from generate_series(1, 291) as line))
-                and kind = 0 and full_at < now
+                and (kind = 0 and full_at < now or kind = 1 and period < today - 62)
             for update skip locked));
     end if;
 end
@@ -414,7 +452,7 @@ begin
         select * from unnest(lease_ids, meters, lefts) with ordinality as returns (id, name, remains, place)
         order by name collate "C", place
     loop
-        select period, spent, lost into state_of from api_key_meters where meter = done.name for update;
+        select period, refilled, spent, lost into state_of from api_key_meters where meter = done.name for update;
         continue when not found;
         select kind, period, granted, state = 2 as is_lost into lease
             from api_key_leases where id = done.id and meter = done.name and state <> 1;
@@ -436,7 +474,7 @@ begin
             state_of.spent + greatest(lease.granted - done.remains, 0));
         of_lost := least(greatest(done.remains - lease.granted, 0) - of_spent, state_of.lost);
         back := least(done.remains, lease.granted) + of_spent + of_lost;
-        is_over := lease.kind = 3 and lease.period < state_of.period;
+        is_over := lease.kind = 3 and lease.period < state_of.refilled;
         update api_key_meters set leased = leased - case when lease.is_lost then 0 else lease.granted end,
                 spent = spent + greatest(lease.granted - done.remains, 0) - of_spent, lost = state_of.lost - of_lost,
                 expired = expired + case when is_over then back else 0 end,

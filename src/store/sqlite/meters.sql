@@ -6,8 +6,10 @@ create table api_key_meters (
     kind      integer not null,
     -- A rate: when its burst is full again.
     full_at   integer not null default 0,
-    -- A quota and refilled credits: the day that ends the present period.
+    -- A quota: the day that ends the present period. Refilled credits: the day that ends the period
+    -- of the last refill, and the day of that refill.
     period    integer not null default 0,
+    refilled  integer not null default 0,
     used      integer not null default 0 check (used >= 0),
     available integer not null default 0 check (available >= 0),
     leased    integer not null default 0 check (leased >= 0),
@@ -22,6 +24,7 @@ create table api_key_leases (
     id      blob    not null primary key,
     meter   text    not null,
     kind    integer not null,
+    -- As of the grant: the period of a quota, or the day of the last refill of credits.
     period  integer not null,
     granted integer not null check (granted >= 0),
     -- 0 is open, 1 is closed, and 2 is lost.

@@ -3,15 +3,15 @@
 use super::*;
 use tower_api_key::{
     KeyId, Rejection,
-    limit::{Balance, Period, Quota, Refill, Subject},
+    limit::{Balance, Quota, Subject},
     rejection::Verdict,
 };
 
-async fn balance(node: &Node) -> Balance {
+pub(super) async fn balance(node: &Node) -> Balance {
     node.limits.balance(&record(), "calls").await.unwrap().unwrap()
 }
 
-async fn left(node: &Node) -> Vec<u64> {
+pub(super) async fn left(node: &Node) -> Vec<u64> {
     node.limits.look(&record()).await.unwrap().unwrap().iter().map(|left| left.requests).collect()
 }
 
@@ -252,56 +252,6 @@ async fn a_rejected_request_gets_quotas_and_credits_back() {
     node.limits.flush().await.unwrap();
     assert_eq!(left(&node).await, [10, 10]);
     assert_eq!(balance(&node).await.spent, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn refills_add_to_the_balance_or_replace_it() {
-    for (refill, expected) in [(Refill::add(100, Period::Day), 290), (Refill::replace(100, Period::Day), 100)] {
-        let store = steady();
-        let node = Node::new(&store, [Limit::credits("calls").refill(refill)]);
-        assert_eq!(node.passed(10).await, 10);
-        seconds(2.0 * 86_400.0).await;
-        assert_eq!(left(&node).await, [expected], "{refill:?}");
-        assert_eq!(node.passed(300).await as u64, expected);
-        assert!(store.book.sum_is_right());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_node_holds_at_a_refill_that_replaces_is_over() {
-    let store = steady();
-    let node = Node::new(&store, [Limit::credits("calls").refill(Refill::replace(10_000, Period::Day))]);
-    // It is used across midnight, and holds units then. 1,800,000,000 seconds after 1970 it is 8 o'clock.
-    seconds(16.0 * 3_600.0 - 0.5).await;
-    waits(&node, 1_000, 0.001).await;
-    assert_eq!(balance(&node).await.topped_up, 20_000);
-    let passed = node.passed(20_000).await;
-    node.limits.flush().await.unwrap();
-    let ledger = balance(&node).await;
-    assert_eq!((ledger.available, ledger.leased, ledger.lost), (0, 0, 0));
-    assert!(store.book.sum_is_right());
-    // Some units of the day before were spent before the node heard of the refill. No more were.
-    let of_the_day_before = 1_000 + passed as u64 - 10_000;
-    assert!((450..550).contains(&of_the_day_before), "{of_the_day_before} of the day before were spent");
-    assert!(ledger.spent <= 1_000 + passed as u64);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_plan_that_had_no_refill_for_days_gets_one_when_it_has_one_again() {
-    let store = steady();
-    let plans = Plans::new()
-        .plan("plan", [Limit::credits("calls").refill(Refill::add(100, Period::Day))])
-        .plan("prepaid", [Limit::credits("calls")]);
-    let keys = OneKey(Arc::new(Mutex::new(record())));
-    let node = Node::over(keys.clone(), Limits::leased(plans, store.clone()).build().unwrap());
-    assert_eq!(node.passed(10).await, 10);
-    *keys.0.lock().unwrap() = record().with_plan("prepaid");
-    for _day in 0..10 {
-        assert_eq!(node.passed(1).await, 1);
-        seconds(86_400.0).await;
-    }
-    *keys.0.lock().unwrap() = record();
-    assert_eq!(node.passed(300).await, 180);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,63 +11,7 @@ use tower_api_key::limit::{
     Ask, Balance, Grant, LeaseId, MeterId, MeterRule, MeterStore, Period, Return, TopUp, TopUpId,
 };
 
-macro_rules! mistakes {
-    ($($name:ident: $broken:literal,)*) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum MeterMistake {
-            Right,
-            $($name,)*
-        }
-
-        /// Each mistake, with words of the rule that it breaks.
-        pub(super) const METER_MISTAKES: &[(MeterMistake, &str)] = &[$((MeterMistake::$name, $broken),)*];
-    };
-}
-
-mistakes! {
-    NoSixteenth: "96 / 16 more",
-    NoRestOfARate: "one more unit at least",
-    RestOfAll: "a sixteenth of little is nothing",
-    BelowTheLeast: "below `least`",
-    NeverFills: "a rate fills up again",
-    FillsTooFast: "a rate grants its burst and what its time fills up",
-    OrderOfMeters: "in their order",
-    LookTakes: "a look",
-    LookRefills: "a look refills nothing",
-    WithoutLease: "without a lease gets nothing",
-    NoEnd: "says when its period ends",
-    WaitOfNothing: "no time helps",
-    QuotaComesBackTwice: "comes back once",
-    QuotaComesBackLater: "in its own period only",
-    RepeatTakes: "a repeated ask",
-    RepeatGetsNothing: "a repeated ask gets",
-    RepeatAfterClose: "once its lease is closed",
-    ReplacedStaysOpen: "a lease that is replaced",
-    ReplacedComesBack: "a lease that is replaced",
-    CarriedIsSpent: "what is carried stays leased",
-    CarriedTwice: "a repeated ask that carries units",
-    CarriedWithoutEnd: "no more is carried than there was",
-    ClosedTwice: "comes back once",
-    MoreIsIgnored: "beyond a lease was spent before",
-    MoreWithoutEnd: "no more comes back than there was",
-    MoreIsNotLost: "what was not spent was lost",
-    OfAnyMeter: "a lease of another meter",
-    EmptyLeaseForgotten: "is kept if nothing was asked for",
-    RefusedLeaseKept: "a lease without units is not kept",
-    NeverLost: "written off",
-    LostStaysLost: "a lost lease that comes back is not lost",
-    LostUnsaid: "the credits that this call has written off",
-    LostAtOnce: "none is lost before its deadline",
-    TopUpTwice: "a repeated top-up adds nothing",
-    TopUpOfAnyMeter: "an id is of one meter",
-    TopUpSaysItsOwn: "a repeated top-up adds nothing",
-    TopUpWithoutEnd: "above 2^62 is an error",
-    RefilledTwice: "a refill comes once",
-    ReplacesNothing: "a refill replaces what is left",
-    ExpiresUnsaid: "the sum of all parts",
-    BalanceOfNothing: "no balance without credits",
-    Races: "racing",
-}
+use super::meter_mistakes::MeterMistake;
 
 #[derive(Clone, Default)]
 struct State {
@@ -81,7 +25,7 @@ struct Meter {
     full_at: u128,
     period: Option<Period>,
     used: u64,
-    refilled: bool,
+    refilled: Option<Period>,
     credits: [u64; 6],
 }
 
@@ -246,18 +190,22 @@ impl WrongMeters {
                 (most.saturating_sub(meter.used), Some(until(period, now)))
             }
             MeterRule::Credits(Some(refill)) => {
-                if !meter.refilled || self.is(RefilledTwice) {
+                let is_another = meter.refilled != Some(refill.period()) && self.is(RefilledForEachPeriod);
+                if meter.refilled.is_none() || is_another || self.is(RefilledTwice) {
                     if refill.is_replacing() && !self.is(ReplacesNothing) {
                         meter.credits[EXPIRED] += if self.is(ExpiresUnsaid) { 0 } else { meter.credits[AVAILABLE] };
                         meter.credits[AVAILABLE] = 0;
                     }
-                    meter.refilled = true;
+                    meter.refilled = Some(refill.period());
                     meter.credits[AVAILABLE] += refill.amount();
                     meter.credits[TOPPED_UP] += refill.amount();
                 }
                 (meter.credits[AVAILABLE], Some(until(refill.period(), now)))
             }
-            _ => (meter.credits[AVAILABLE], None),
+            _ => {
+                meter.refilled = meter.refilled.filter(|_| !self.is(RefilledAfterAnotherPlan));
+                (meter.credits[AVAILABLE], None)
+            }
         };
         let known = ask.lease.and_then(|id| state.leases.get(&id)).cloned();
         let known = known.filter(|known| !(self.is(RepeatTakes) && known.is_open));
@@ -268,14 +216,13 @@ impl WrongMeters {
             self.units(ask, available, 0)
         };
         let is_empty = ask.waiting + ask.more == 0 && !self.is(EmptyLeaseForgotten) || ask.carried > 0;
+        let is_open = new > 0 || is_empty || self.is(RefusedLeaseKept);
         if let (None, Some(id)) = (&known, ask.lease)
-            && (new > 0 || is_empty || self.is(RefusedLeaseKept))
+            && (is_open || !self.is(LateTakes))
         {
             let until = now + ask.deadline.as_nanos();
             let (period, meter) = (meter.period, ask.meter.clone());
-            state
-                .leases
-                .insert(id, Lease { meter, period, granted: new + carried, is_open: true, is_lost: false, until });
+            state.leases.insert(id, Lease { meter, period, granted: new + carried, is_open, is_lost: false, until });
         }
         if is_credits {
             meter.credits[AVAILABLE] -= new;

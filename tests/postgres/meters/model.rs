@@ -46,9 +46,9 @@ impl Numbers {
         }
     }
 
-    /// The first letter of a meter is its kind; its numbers change.
+    /// The number of a meter is that of its kind; its numbers change, and credits get any refill.
     fn rule(&mut self, kind: u64) -> MeterRule {
-        match kind {
+        match if kind > 1 { 2 + self.below(3) } else { kind } {
             0 => MeterRule::Rate { increment: HOUR * (1 + self.below(3)), tolerance: HOUR * self.below(300) },
             1 => MeterRule::Quota { most: self.amount(), period: self.period() },
             2 => MeterRule::Credits(None),
@@ -66,6 +66,7 @@ impl Numbers {
             LeaseId::from_bytes(bytes.to_be_bytes())
         };
         ask.lease = (self.below(8) > 0).then(|| lease(self));
+        ask.is_first = self.below(2) == 0;
         ask.replaces = (self.below(3) == 0).then(|| lease(self));
         ask.carried = if self.below(2) == 0 { self.below(30) } else { 0 };
         ask.least = if self.below(3) == 0 { self.amount() } else { self.below(3) };
@@ -152,14 +153,15 @@ async fn both_databases_give_equal_answers() {
                 }
             }
             _ => {
-                // As if days had gone by: of rates, hours.
-                let (number, days) = (numbers.below(METERS), numbers.below(40));
-                let nanos = days * HOUR;
+                // As if days had gone by, or the clock were set back by days: of rates, hours.
+                let (number, days) = (numbers.below(METERS), numbers.below(60).cast_signed() - 15);
+                let nanos = days * HOUR.cast_signed();
                 let ages = format!(
-                    "update api_key_meters set period = case when period > 19000 then period - {days} else period end,
-                        full_at = case when full_at > {nanos} then full_at - {nanos} else full_at end
+                    "update api_key_meters set period = case when period > 19000 then period - ({days}) else period end,
+                        refilled = case when refilled > 19000 then refilled - ({days}) else refilled end,
+                        full_at = case when full_at > {nanos} then full_at - ({nanos}) else full_at end
                     where meter = 'meter {number}';
-                    update api_key_leases set period = case when period > 19000 then period - {days} else period end
+                    update api_key_leases set period = case when period > 19000 then period - ({days}) else period end
                     where meter = 'meter {number}'"
                 );
                 run(&mut session, &ages).await;
@@ -176,7 +178,7 @@ async fn both_databases_give_equal_answers() {
     assert!(granted > 200, "{granted} asks got units");
     assert!(expired > 0, "no carried units were over");
     let [meters, leases] = [
-        "select meter || ' ' || kind || ' ' || period || ' ' || used from api_key_meters order by meter",
+        "select meter || ' ' || kind || ' ' || period || ' ' || refilled || ' ' || used from api_key_meters order by meter",
         "select meter || ' ' || kind || ' ' || period || ' ' || granted || ' ' || state from api_key_leases
             order by meter, id",
     ];

@@ -17,14 +17,14 @@ use crate::{
     },
 };
 
-const LOAD: &str = "select full_at, period, used, available, leased, spent, lost, expired, topped_up
+const LOAD: &str = "select full_at, period, refilled, used, available, leased, spent, lost, expired, topped_up
     from api_key_meters where meter = ?1";
 
-const SAVE: &str = "insert into api_key_meters (meter, kind, full_at, period, used, available, leased, spent, lost,
-        expired, topped_up)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-    on conflict (meter) do update set full_at = ?3, period = ?4, used = ?5, available = ?6, leased = ?7, spent = ?8,
-        lost = ?9, expired = ?10, topped_up = ?11";
+const SAVE: &str = "insert into api_key_meters (meter, kind, full_at, period, refilled, used, available, leased, spent,
+        lost, expired, topped_up)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    on conflict (meter) do update set full_at = ?3, period = ?4, refilled = ?5, used = ?6, available = ?7, leased = ?8,
+        spent = ?9, lost = ?10, expired = ?11, topped_up = ?12";
 
 const UNCLOSED: &str = "select kind, period, granted, state from api_key_leases
     where id = ?1 and meter = ?2 and state <> 1";
@@ -37,14 +37,14 @@ const WRITE_OFF: &str = "update api_key_leases set state = 2
 const FIND: &str = "select granted, period, state = 0 as is_open from api_key_leases
     where id = ?1 and meter = ?2";
 
-const LEASE: &str = "insert into api_key_leases (id, meter, kind, period, granted, until)
-    values (?1, ?2, ?3, ?4, ?5, ?6)";
+const LEASE: &str = "insert into api_key_leases (id, meter, kind, period, granted, until, state)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const FIRST_TOP_UP: &str = "select amount from api_key_top_ups where meter = ?1 and id = ?2";
 
 const TOP_UP: &str = "insert into api_key_top_ups (meter, id, amount, made_at) values (?1, ?2, ?3, ?4)";
 
-/// How many rows each call looks at for rates that are full, and for each row that it adds.
+/// How many rows each call looks at that count nothing any more, and for each row that it adds.
 const SWEPT: u32 = 4;
 
 /// The meters in a transaction, or for reading alone.
@@ -67,7 +67,7 @@ struct Closed {
 impl Closed {
     /// Returns whether a refill has replaced the balance since the grant.
     fn is_over(&self, state: &MeterState) -> bool {
-        self.kind == kind::REPLACED && self.period < state.period
+        self.kind == kind::REPLACED && self.period < state.refilled
     }
 }
 
@@ -86,23 +86,23 @@ impl MeterStore for SqliteStore {
         }
         let mut transaction = SqliteTransaction::begin(&self.0).await?;
         let mut meters = Meters::new(transaction.connection(), &self.0.tables);
-        let (mut leases, mut rates, mut new_rates) = (0, 0, 0);
+        let (mut leases, mut swept) = (0, 0);
         for (grant, ask) in grants.iter_mut().zip(asks) {
             let is_new;
             (*grant, is_new) = meters.take(ask).await?;
-            if meter_row::kind_of(ask.rule) == kind::RATE {
-                rates += 1;
-                new_rates += u32::from(is_new);
-            } else {
-                leases += 1;
+            let ask_kind = meter_row::kind_of(ask.rule);
+            leases += u32::from(ask_kind != kind::RATE);
+            // Credits have no row that is removed.
+            if ask_kind < kind::CREDITS {
+                swept = swept.max(SWEPT) + SWEPT * u32::from(is_new);
             }
         }
         if leases > 0 {
             meters.prune_leases(leases.max(50) * 2).await?;
         }
-        if rates > 0 {
+        if swept > 0 {
             let after = self.0.swept_meters.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let next = meters.prune_rates(&after, SWEPT * (1 + new_rates)).await?;
+            let next = meters.prune_meters(&after, swept).await?;
             *self.0.swept_meters.lock().unwrap_or_else(PoisonError::into_inner) = next;
         }
         transaction.end().await?;
@@ -170,7 +170,7 @@ impl<'c> Meters<'c> {
         let kind = meter_row::kind_of(ask.rule);
         if meter_row::is_look(ask) || kind == kind::RATE {
             let grant = state.take(ask, self.now);
-            if grant.units > 0 {
+            if !meter_row::is_look(ask) && stored.unwrap_or_default() != state {
                 self.save(&ask.meter, kind, &state).await?;
             }
             let is_new = grant.units > 0 && stored.is_none();
@@ -214,23 +214,25 @@ impl<'c> Meters<'c> {
             None => state.take(ask, self.now),
         };
         let is_asked = ask.waiting > 0 || ask.more > 0;
-        let has_units = grant.units > 0 || ask.carried > 0;
-        let kept = ask.lease.filter(|_| known.is_none() && (has_units || !is_asked));
-        if stored != Some(state) && (stored.is_some() || kept.is_some()) {
+        let is_open = grant.units > 0 || ask.carried > 0 || !is_asked;
+        let kept = ask.lease.filter(|_| known.is_none() && (is_open || !ask.is_first));
+        if stored != Some(state) && (stored.is_some() || kept.is_some() && is_open) {
             self.save(&ask.meter, kind.min(kind::CREDITS), &state).await?;
         }
         if let Some(lease) = kept {
             // The state of a quota may be that of an earlier period, if nothing is granted.
-            let period = grant.ends.map_or(state.period, |ends| MeterState::day_after(self.now, ends));
+            let period = grant.ends.map_or(state.refilled, |ends| MeterState::day_after(self.now, ends));
             if replaced.is_some_and(|replaced| replaced.kind == kind::QUOTA && replaced.period == period) {
                 carried = left;
             }
             let until = row::number(self.now).saturating_add(meter_row::duration(ask.deadline));
             let query = sqlx::query(self.tables.sql(LEASE)).bind(&lease.as_bytes()[..]).bind(ask.meter.as_str());
             let query = query.bind(kind).bind(period).bind(row::number(grant.units + carried)).bind(until);
+            let query = query.bind(i64::from(!is_open));
             query.execute(&mut *self.connection).await?;
         }
-        Ok((Grant { lost, expired, ..grant }, false))
+        let is_new = stored.is_none() && kept.is_some() && is_open;
+        Ok((Grant { lost, expired, ..grant }, is_new))
     }
 
     async fn load(&mut self, meter: &MeterId) -> Result<Option<MeterState>, sqlx::Error> {
@@ -240,7 +242,8 @@ impl<'c> Meters<'c> {
 
     async fn save(&mut self, meter: &MeterId, kind: i16, state: &MeterState) -> Result<(), sqlx::Error> {
         let query = sqlx::query(self.tables.sql(SAVE)).bind(meter.as_str()).bind(kind);
-        let query = query.bind(row::number(state.full_at)).bind(state.period).bind(row::number(state.used));
+        let query = query.bind(row::number(state.full_at)).bind(state.period);
+        let query = query.bind(state.refilled).bind(row::number(state.used));
         let of = state.credits;
         let numbers = [of.available, of.leased, of.spent, of.lost, of.expired, of.topped_up];
         let query = numbers.into_iter().fold(query, |query, number| query.bind(row::number(number)));
@@ -287,6 +290,7 @@ fn state(row: &SqliteRow) -> Result<MeterState, sqlx::Error> {
     Ok(MeterState {
         full_at: row::count(row.try_get("full_at")?),
         period: row.try_get("period")?,
+        refilled: row.try_get("refilled")?,
         used: row::count(row.try_get("used")?),
         credits: meter_row::balance(row)?,
     })

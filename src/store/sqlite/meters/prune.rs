@@ -6,11 +6,13 @@ use super::{Meters, row};
 const PRUNE_LEASES: &str = "delete from api_key_leases where id in (select id from api_key_leases
     where (state <> 0 or kind = 1) and until < ?1 order by until limit ?2)";
 
-/// Of some rows after a place, the rates whose burst is full: they equal rates without a row.
-const PRUNE_RATES: &str = "delete from api_key_meters where kind = 0 and full_at < ?1 and meter in
-    (select meter from api_key_meters where meter > ?2 order by meter limit ?3)";
+/// Of some rows after a place, those that equal no row: rates whose burst is full, and quotas of
+/// two months ago.
+const PRUNE_METERS: &str = "delete from api_key_meters
+    where (kind = 0 and full_at < ?1 or kind = 1 and period < ?1 / 86400000000000 - 62) and meter in
+        (select meter from api_key_meters where meter > ?2 order by meter limit ?3)";
 
-const NEXT_RATES: &str = "select max(meter) from
+const NEXT_METERS: &str = "select max(meter) from
     (select meter from api_key_meters where meter > ?1 order by meter limit ?2)";
 
 const HOUR: i64 = 3_600_000_000_000;
@@ -21,11 +23,12 @@ impl Meters<'_> {
         query.execute(&mut *self.connection).await.map(drop)
     }
 
-    /// Removes rates that are full among so many rows after a meter. Returns the last of them.
-    pub(super) async fn prune_rates(&mut self, after: &str, most: u32) -> Result<String, sqlx::Error> {
-        let next = sqlx::query_scalar::<_, Option<String>>(self.tables.sql(NEXT_RATES)).bind(after).bind(most);
+    /// Removes what counts nothing any more among so many rows after a meter. Returns the last of
+    /// them.
+    pub(super) async fn prune_meters(&mut self, after: &str, most: u32) -> Result<String, sqlx::Error> {
+        let next = sqlx::query_scalar::<_, Option<String>>(self.tables.sql(NEXT_METERS)).bind(after).bind(most);
         let next = next.fetch_one(&mut *self.connection).await?;
-        let query = sqlx::query(self.tables.sql(PRUNE_RATES)).bind(row::number(self.now)).bind(after).bind(most);
+        let query = sqlx::query(self.tables.sql(PRUNE_METERS)).bind(row::number(self.now)).bind(after).bind(most);
         query.execute(&mut *self.connection).await?;
         // After the last one, it begins again.
         Ok(next.unwrap_or_default())

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{CREDITS, ask, balance, give_back, new_lease, sound, take, top_up};
-use crate::limit::{Ask, MeterStore, Return};
+use super::{CREDITS, ask, balance, give_back, left, month, new_lease, sound, take, top_up};
+use crate::limit::{Ask, MeterRule, MeterStore, Return};
 
 pub(super) async fn a_repeated_ask_takes_nothing(store: &impl MeterStore) {
     top_up(store, "repeated", 20, "a").await;
@@ -20,6 +20,33 @@ pub(super) async fn a_repeated_ask_takes_nothing(store: &impl MeterStore) {
     let grant = take(store, &first).await;
     assert_eq!((grant.units, grant.left), (0, 12), "a repeated ask gets nothing once its lease is closed");
     assert_eq!(balance(store, "repeated").await, [12, 8, 0, 0, 0], "a closed lease takes nothing again");
+}
+
+pub(super) async fn a_late_ask_takes_nothing(store: &impl MeterStore) {
+    // A balance without a row yet, one with too few, and a quota of which something comes back.
+    top_up(store, "delayed", 2, "a").await;
+    let quota = MeterRule::Quota { most: 5, period: month(store).await };
+    let used = ask("delayed quota", quota, 5, 0);
+    take(store, &used).await;
+    for (name, rule) in [("delayed and new", CREDITS), ("delayed", CREDITS), ("delayed quota", quota)] {
+        let refused = Ask { least: 5, ..ask(name, rule, 5, 0) };
+        assert_eq!(take(store, &refused).await.units, 0, "nothing below `least`");
+        if rule == CREDITS {
+            top_up(store, name, 100, "b").await;
+        } else {
+            give_back(store, &used, 5).await;
+        }
+        let before = left(store, name, rule).await;
+        for _ in 0..2 {
+            let grant = take(store, &refused).await;
+            assert_eq!((grant.units, grant.left), (0, before), "a late ask takes nothing once its lease got nothing");
+        }
+        if rule == CREDITS {
+            assert_eq!(balance(store, name).await, [before, 0, 0, 0, 0], "a late ask leaves no lease open");
+        }
+        give_back(store, &refused, 5).await;
+        assert_eq!(left(store, name, rule).await, before, "a lease that got nothing gives nothing back");
+    }
 }
 
 pub(super) async fn a_lease_that_is_replaced_is_spent(store: &impl MeterStore) {

@@ -68,10 +68,12 @@ pub async fn check_meters<M: MeterStore>(open: impl AsyncFn() -> M) {
         credits::a_top_up_above_the_highest_balance_adds_nothing(store).await;
         refills::a_refill_comes_once_in_a_period(store).await;
         refills::a_refill_replaces_what_is_left(store).await;
+        refills::plans_that_share_a_balance_bring_one_refill(store).await;
     })
     .await;
     Box::pin(async {
         leases::a_repeated_ask_takes_nothing(store).await;
+        leases::a_late_ask_takes_nothing(store).await;
         leases::a_lease_is_closed_once(store).await;
         leases::a_lease_that_is_replaced_is_spent(store).await;
         leases::a_lease_carries_what_is_left_of_the_one_it_replaces(store).await;

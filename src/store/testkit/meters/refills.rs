@@ -1,6 +1,6 @@
 //! Refills.
 
-use super::{CREDITS, DAY, ask, balance, give_back, left, month, sound, take, top_up};
+use super::{CREDITS, DAY, ask, balance, give_back, left, month, sound, take, top_up, week};
 use crate::limit::{MeterId, MeterRule, MeterStore, Refill};
 
 pub(super) async fn a_refill_comes_once_in_a_period(store: &impl MeterStore) {
@@ -33,4 +33,17 @@ pub(super) async fn a_refill_replaces_what_is_left(store: &impl MeterStore) {
     assert_eq!(balance(store, "replaced").await, [48, 10, 2, 0, 20], "a lease of this period comes back");
     top_up(store, "replaced", 2, "b").await;
     assert_eq!(left(store, "replaced", rule).await, 50, "a refill replaces once in a period");
+}
+
+pub(super) async fn plans_that_share_a_balance_bring_one_refill(store: &impl MeterStore) {
+    let by_month = MeterRule::Credits(Some(Refill::add(50, month(store).await)));
+    let by_week = MeterRule::Credits(Some(Refill::add(20, week(store).await)));
+    for (name, other) in [("without a refill", CREDITS), ("with another period", by_week)] {
+        for round in 1..=3 {
+            take(store, &ask(name, by_month, 1, 0)).await;
+            take(store, &ask(name, other, 1, 0)).await;
+            let left = 50 - 2 * round;
+            assert_eq!(balance(store, name).await, [left, 2 * round, 0, 0, 0], "a plan {name} brings no second refill");
+        }
+    }
 }
