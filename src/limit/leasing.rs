@@ -46,9 +46,10 @@ impl Limits {
     ///
     /// A node takes units from the store before it admits requests, and more in the background
     /// while they are used. So a key that is in use waits for no round trip; its first request on a
-    /// node waits for one, and so does the first one after a pause longer than the lease. What is taken counts at the store at once, so a quota and credits are
-    /// never exceeded. Units of a rate are over one lease after the node has asked for them, so
-    /// that all nodes together admit at most [`bound`](Self::bound) requests.
+    /// node waits for one, and so does the first one after a pause longer than the lease. What is
+    /// taken counts at the store at once, so a quota and credits are never exceeded. Units of a
+    /// rate expire one lease after the node has asked for them, so that all nodes together admit at
+    /// most [`bound`](Self::bound) requests.
     ///
     /// Limits on requests at the same time count in each process.
     ///

@@ -22,6 +22,7 @@ impl Leased {
         held.is_queued = false;
         if let Some(flight) = &mut held.flight {
             flight.sent = sent;
+            flight.ask.is_first = false;
             return Some(flight.ask.clone());
         }
         let is_rate = self.slice.kind == SliceKind::Rate;
@@ -47,6 +48,7 @@ impl Leased {
             least: if held.debt > 0 { 0 } else { least },
             waiting,
             more: more.min(MOST_UNITS - units - waiting),
+            is_first: true,
             deadline: DEADLINE,
             ..Ask::new(self.meter.clone(), self.rule)
         };

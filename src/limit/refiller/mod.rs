@@ -203,8 +203,8 @@ impl Refiller {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes all leases, and waits until the store has what is left. It continues if it is dropped:
-    /// requests may wait for its calls.
+    /// Closes all leases, and waits until the store has what is left. It continues if it is
+    /// dropped: requests may wait for its calls.
     pub(super) async fn flush(self: &Arc<Self>) -> Result<(), BoxError> {
         let refiller = Arc::clone(self);
         tokio::spawn(async move { refiller.flush_all().await }).await?

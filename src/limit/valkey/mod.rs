@@ -25,9 +25,9 @@ use crate::clock::monotonic;
 /// A store of meters in Valkey (or Redis, from version 5 on): for rates alone, since such a server
 /// may lose what it has acknowledged.
 ///
-/// All nodes take their units from one server, by its clock. Up to 128 rates that need units are one
-/// script and one round trip. Each rate is one key, which the server removes when the burst
-/// is full again.
+/// All nodes take their units from one server, by its clock. Up to 128 rates that need units are
+/// one script and one round trip. Each rate is one key, which the server removes when the burst is
+/// full again.
 ///
 /// ```no_run
 /// use tower_api_key::limit::{Limit, Limits, Plans, Rate, ValkeyRates};
