@@ -30,9 +30,9 @@ pub(super) struct Span {
 }
 
 impl Demand {
-    /// Returns how many units to ask for, when so many are left.
-    pub(super) fn size(&mut self, left: u64, now: u64, span: Span) -> u64 {
-        let used = u128::from(self.units.saturating_sub(left));
+    /// Returns how many units to ask for, when so many are left, and requests wait for so many.
+    pub(super) fn size(&mut self, left: u64, waiting: u64, now: u64, span: Span) -> u64 {
+        let used = u128::from(self.units.saturating_add(waiting).saturating_sub(left));
         let took = now.saturating_sub(self.granted_at).max(1);
         if self.size == 0 {
             (self.size, self.grows) = (1, true);
@@ -43,6 +43,11 @@ impl Demand {
         }
         self.size = self.size.min(MOST_UNITS / 4);
         self.size
+    }
+
+    /// Returns whether the last units came before this time.
+    pub(super) fn is_from_before(&self, time: u64) -> bool {
+        self.granted_at < time
     }
 
     /// Returns whether so many units are far more than are used. They have come back from

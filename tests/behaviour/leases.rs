@@ -12,6 +12,7 @@
 
 mod allowances;
 mod attacks;
+mod demand;
 mod faults;
 mod late;
 mod outages;

@@ -216,12 +216,12 @@ fn leases_and_what_is_lost_of_them_and_admitted_without_the_store_are_counted() 
 #[cfg(feature = "limits")]
 #[test]
 fn counters_of_what_limits_lose_begin_at_zero() {
-    use crate::support::meters::MeterBook;
+    use crate::support::{TestClock, meters::MeterBook};
     use tower_api_key::limit::{Limit, Limits, Plans};
 
     let scraped = scraped(async {
-        let plans = Plans::new().plan("plan", [Limit::credits("calls")]);
-        Limits::leased(plans, MeterBook::new(std::time::SystemTime::now)).build().unwrap();
+        let (plans, clock) = (Plans::new().plan("plan", [Limit::credits("calls")]), TestClock::new());
+        Limits::leased(plans, MeterBook::new(move || clock.get())).build().unwrap();
     });
     for line in ["api_key_lost_credits_total 0", "api_key_outage_units_total 0"] {
         assert!(scraped.lines().any(|scraped| scraped == line), "{line} is not in {scraped}");

@@ -1,6 +1,6 @@
 //! What a node asks the store for, and what it does with the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use super::{Flight, Held, Leased, Refused};
 use crate::{
@@ -33,10 +33,11 @@ impl Leased {
         let least = held.waiters.iter().map(|waiter| waiter.missing).min().unwrap_or(0);
         let units = slice::units(counted.count.state(), sent);
         let next = held.next.map_or(0, |next| slice::units(next, sent));
-        let size = held.demand.size(units + next, sent, self.refiller.span());
+        let size = held.demand.size(units + next, waiting, sent, self.refiller.span());
         let waiting = waiting.saturating_add(held.debt).min(MOST_UNITS - units);
         let more = match self.slice.kind {
             _ if held.opens || next > 0 => 0,
+            SliceKind::Rate if self.is_scarce(held, sent) => 0,
             SliceKind::Rate => size,
             SliceKind::Quota | SliceKind::Credits => size.saturating_sub(units),
         };
@@ -60,6 +61,14 @@ impl Leased {
         Some(ask)
     }
 
+    /// Returns whether units of a rate for which no request waits would be missed: the store has
+    /// less than half of the burst, and they would end unused, as the last ones came longer ago
+    /// than they last.
+    fn is_scarce(&self, held: &Held, now: u64) -> bool {
+        let lease = nanos(self.refiller.settings.lease);
+        held.demand.is_from_before(now.saturating_sub(lease)) && self.left_at_store(held, now) < self.slice.most / 2
+    }
+
     /// Takes what the store has granted.
     pub(in crate::limit) fn answered(&self, counted: &Arc<Counted>, grant: &Grant, now: u64) {
         let mut held = self.held();
@@ -76,6 +85,9 @@ impl Leased {
             let is_open = grant.units > 0 || ask.carried > 0 || ask.waiting == 0 && ask.more == 0;
             held.lease = is_open.then_some((lease, now));
             self.watch_held(counted, held);
+        }
+        if grant.units < ask.waiting {
+            held.refused_at = now;
         }
         held.refused = (grant.units < ask.waiting).then(|| {
             let amount = if grant.units == 0 { ask.least.max(1) } else { 1 };
@@ -98,7 +110,12 @@ impl Leased {
         });
         let units = slice::units(count.state(), now) + held.next.map_or(0, |next| slice::units(next, now));
         held.demand.granted(units, now);
-        let low = if grant.units > 0 && held.refused.is_none() { held.demand.low(self.refiller.span()) } else { 0 };
+        let asks_ahead = ask.more > 0 || held.next.is_some() || self.slice.kind != SliceKind::Rate;
+        let low = if grant.units > 0 && held.refused.is_none() && asks_ahead {
+            held.demand.low(self.refiller.span())
+        } else {
+            0
+        };
         count.set_low(low);
         let has_debt = held.debt > 0 && held.refused.is_none();
         if !held.waiters.is_empty() || held.opens || has_debt {
@@ -149,7 +166,14 @@ impl Leased {
                     count.set(|state| slice::add(state, units));
                 }
             }
-            SliceKind::Credits => count.set(|state| self.slice.give_back(state, 0, now, units)),
+            SliceKind::Credits => {
+                let too_many = Cell::new(0);
+                count.set(|state| {
+                    too_many.set((slice::units(state, now) + units).saturating_sub(MOST_UNITS));
+                    self.slice.give_back(state, 0, now, units)
+                });
+                held.spare += too_many.get();
+            }
         }
     }
 

@@ -21,8 +21,9 @@ use super::{
     outage::{AHEAD, Share},
     refiller::Refiller,
     rule::{Now, Rule},
-    slice::{self, Slice},
+    slice::{self, Slice, SliceKind},
 };
+use crate::clock::nanos;
 
 /// What a count of leased units has beside its state.
 pub(super) struct Leased {
@@ -55,6 +56,8 @@ struct Held {
     /// Credits that came back and do not fit beside the others.
     spare: u64,
     refused: Option<Refused>,
+    /// When the store had too few units the last time.
+    refused_at: u64,
     share: Share,
     /// When the present slice of a rate, or the present period of a quota, was seen first.
     since: u64,
@@ -178,6 +181,9 @@ impl Leased {
             Some(Err(full)) => Prepared::Full(full),
             Some(Ok(units)) => {
                 let fresh = slice::state(units, Some(now.saturating_add(AHEAD)), now);
+                if slice::units(count.state(), now) == 0 {
+                    held.since = now;
+                }
                 count.set(|state| slice::add_or(state, fresh, now));
                 lease_log::admitted_in_outage(units);
                 Prepared::Ready
@@ -199,11 +205,18 @@ impl Leased {
     /// a task does it: without a runtime there is none.
     fn queue(&self, counted: &Arc<Counted>, held: &mut Held) -> bool {
         let added = (!held.is_queued).then_some(counted);
-        let refiller = &self.refiller;
-        let is_urgent = !held.waiters.is_empty() || held.demand.is_urgent(refiller.tick(), refiller.now());
-        let is_running = refiller.queue(added, is_urgent);
+        let (refiller, now) = (&self.refiller, self.refiller.now());
+        let is_urgent = !held.waiters.is_empty() || held.demand.is_urgent(refiller.tick(), now);
+        let is_running = refiller.queue(added, is_urgent && !self.is_over_rate(held, now));
         held.is_queued |= is_running;
         is_running
+    }
+
+    /// Returns whether more requests came in the last lease than a rate admits. Then they wait for
+    /// the next tick, so that they do not cause a call each.
+    fn is_over_rate(&self, held: &Held, now: u64) -> bool {
+        let since = now.saturating_sub(nanos(self.refiller.settings.lease));
+        self.slice.kind == SliceKind::Rate && held.refused_at > since
     }
 
     /// Asks with the next call.

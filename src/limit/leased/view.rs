@@ -1,6 +1,6 @@
 //! What a node knows of a meter.
 
-use super::Leased;
+use super::{Held, Leased};
 use crate::{
     limit::{count::Count, gcra::Full, meter::MeterRule, rule::Now, slice},
     rejection::Reason,
@@ -14,7 +14,8 @@ impl Leased {
 
     /// Forgets that the store had too few units.
     pub(in crate::limit) fn look_again(&self) {
-        self.held().refused = None;
+        let mut held = self.held();
+        (held.refused, held.refused_at) = (None, 0);
     }
 
     /// Returns the reason of a rejection because the credits are used up.
@@ -51,6 +52,12 @@ impl Leased {
     /// Returns about how many requests of cost 1 pass now, on all nodes together.
     pub(in crate::limit) fn remaining(&self, count: &Count, now: u64) -> u64 {
         let held = self.held();
+        let own = slice::units(count.state(), now) + held.next.map_or(0, |next| slice::units(next, now));
+        self.left_at_store(&held, now).saturating_add(own).min(self.slice.most)
+    }
+
+    /// Returns about how many units the store has now.
+    pub(super) fn left_at_store(&self, held: &Held, now: u64) -> u64 {
         // How many credits there are is unknown before the first answer.
         let unknown = if matches!(self.rule, MeterRule::Credits(_)) { 0 } else { self.slice.most };
         let (left, at) = held.left.unwrap_or((unknown, now));
@@ -58,7 +65,6 @@ impl Leased {
             MeterRule::Rate { increment, .. } => now.saturating_sub(at) / increment.max(1),
             MeterRule::Quota { .. } | MeterRule::Credits(_) => 0,
         };
-        let own = slice::units(count.state(), now) + held.next.map_or(0, |next| slice::units(next, now));
-        left.saturating_add(refilled).saturating_add(own).min(self.slice.most)
+        left.saturating_add(refilled)
     }
 }

@@ -33,8 +33,11 @@ impl Refiller {
         }
         let refiller = Arc::clone(self);
         tokio::spawn(async move {
-            if refiller.give_back().await.is_err() {
-                sleep(PAUSE).await;
+            while !refiller.work().returns.is_empty() {
+                if refiller.give_back().await.is_err() {
+                    sleep(PAUSE).await;
+                    break;
+                }
             }
             drop(one);
         });

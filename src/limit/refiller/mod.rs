@@ -206,22 +206,26 @@ impl Refiller {
     /// Closes all leases, and waits until the store has what is left. It continues if it is
     /// dropped: requests may wait for its calls.
     pub(super) async fn flush(self: &Arc<Self>) -> Result<(), BoxError> {
+        let Ok(runtime) = Handle::try_current() else { return self.flush_all().await };
         let refiller = Arc::clone(self);
-        tokio::spawn(async move { refiller.flush_all().await }).await?
+        runtime.spawn(async move { refiller.flush_all().await }).await?
     }
 
     async fn flush_all(self: &Arc<Self>) -> Result<(), BoxError> {
         // Units that belong to no lease get one first. Requests that still come take new leases.
         for _ in 0..3 {
-            let _calls = self.calls.lock().await;
-            let _returning = self.returning.lock().await;
-            self.reap(true);
             let calls = {
+                let _calls = self.calls.lock().await;
+                self.reap(true);
                 let work = self.work();
                 1 + work.due.len().max(work.returns.len()) / BATCH
             };
             for _ in 0..calls {
-                self.give_back().await?;
+                {
+                    let _returning = self.returning.lock().await;
+                    self.give_back().await?;
+                }
+                let _calls = self.calls.lock().await;
                 self.ask().await?;
             }
         }

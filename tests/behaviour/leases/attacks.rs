@@ -115,6 +115,24 @@ async fn returns_that_hang_delay_no_other_key() {
     assert_eq!(waited, 0, "of 500; the longest: {:?}", waits.iter().max());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reservation_that_is_cancelled_during_a_call_loses_no_credits() {
+    let store = Unsteady::new(1, Trouble { delay: Duration::from_millis(20), ..Trouble::default() });
+    let node = Node::new(&store, [Limit::credits("calls")]);
+    node.top_up(1 << 40).await;
+    let cancelled = async |key: Principal| {
+        let one = key.reserve(3_000_000_000).await.unwrap();
+        let cancel = async {
+            seconds(0.01).await;
+            one.cancel();
+        };
+        tokio::join!(key.reserve(3_000_000_000), cancel).0.unwrap().cancel();
+    };
+    assert_eq!(node.handled(cancelled).await, 200);
+    node.limits.flush().await.unwrap();
+    assert_eq!(node.limits.balance(&record(), "calls").await.unwrap().unwrap().spent, 1);
+}
+
 /// A store whose returns may hang.
 #[derive(Clone)]
 struct Hanging {
