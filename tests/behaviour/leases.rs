@@ -17,6 +17,7 @@ mod faults;
 mod late;
 mod outages;
 mod refills;
+mod refusals;
 mod threads;
 mod unsteady;
 
