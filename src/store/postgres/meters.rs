@@ -1,7 +1,10 @@
 //! Meters in a database that many nodes share: each call is one statement, and so one round trip
 //! and one transaction.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use sha2::{Digest, Sha256};
 use sqlx::{Row, postgres::PgRow};
@@ -64,18 +67,24 @@ impl MeterStore for PostgresStore {
             return Ok(Vec::new());
         }
         let columns = &Columns::of(asks);
-        let take = |mut connection: PooledConnection| async move {
-            let query = sqlx::query(connection.tables().sql(TAKE)).bind(&columns.leases).bind(&columns.replaced);
-            let query = query.bind(&columns.meters).bind(&columns.kinds).bind(&columns.sizes);
-            let query = query.bind(&columns.tolerances).bind(&columns.spans).bind(&columns.firsts);
-            let query = query.bind(&columns.leasts).bind(&columns.waitings).bind(&columns.mores);
-            let query = query.bind(&columns.deadlines).bind(&columns.carries).bind(&columns.are_first);
-            let rows = query.fetch_all(&mut *connection).await;
-            (connection, rows)
+        let (repeated, is_repeated) = (&vec![false; asks.len()], AtomicBool::new(false));
+        let take = |mut connection: PooledConnection| {
+            // A call whose connection broke may still be under way.
+            let is_first = !is_repeated.swap(true, Ordering::Relaxed);
+            let are_first = if is_first { &columns.are_first } else { repeated };
+            async move {
+                let query = sqlx::query(connection.tables().sql(TAKE)).bind(&columns.leases).bind(&columns.replaced);
+                let query = query.bind(&columns.meters).bind(&columns.kinds).bind(&columns.sizes);
+                let query = query.bind(&columns.tolerances).bind(&columns.spans).bind(&columns.firsts);
+                let query = query.bind(&columns.leasts).bind(&columns.waitings).bind(&columns.mores);
+                let query = query.bind(&columns.deadlines).bind(&columns.carries).bind(are_first);
+                let rows = query.fetch_all(&mut *connection).await;
+                (connection, rows)
+            }
         };
         let take_all = async {
             loop {
-                match self.pool.read(Purpose::LookUp, take).await {
+                match self.pool.read(Purpose::LookUp, &take).await {
                     // Another call has made the row of a meter or a lease. Now it is there.
                     Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CONFLICT) => {}
                     taken => return taken,

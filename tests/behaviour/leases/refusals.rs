@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use http::{Request, Response, header::RETRY_AFTER};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::limit::{Limit, Period, Rate, Refill};
+use tower_api_key::limit::{LeasedLimitsBuilder, Limit, Period, Rate, Refill};
 
 use super::{
     Node, request, seconds, steady,
@@ -29,7 +29,7 @@ fn expected(status: u16, code: &str, retry_after: Option<&str>) -> (u16, String,
 async fn without_credits_the_response_says_when_the_next_refill_comes() {
     let prepaid = [Limit::credits("calls")];
     assert_eq!(refused(&Node::new(&steady(), prepaid.clone())).await, expected(429, "credits_exhausted", None));
-    let paid = Node::with(&steady(), prepaid, |limits| limits.payment_required());
+    let paid = Node::with(&steady(), prepaid, LeasedLimitsBuilder::payment_required);
     assert_eq!(refused(&paid).await, expected(402, "payment_required", None));
 
     // 1,800,000,000 seconds after 1970 it is 8 o'clock, and the next day begins in 16 hours.
