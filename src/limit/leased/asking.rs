@@ -63,10 +63,12 @@ impl Leased {
 
     /// Returns whether units of a rate for which no request waits would be missed: the store has
     /// less than half of the burst, and they would end unused, as the last ones came longer ago
-    /// than they last.
+    /// than they last. A store that fails is asked, to see whether it works again.
     fn is_scarce(&self, held: &Held, now: u64) -> bool {
         let lease = nanos(self.refiller.settings.lease);
-        held.demand.is_from_before(now.saturating_sub(lease)) && self.left_at_store(held, now) < self.slice.most / 2
+        self.refiller.fails_since().is_none()
+            && held.demand.is_from_before(now.saturating_sub(lease))
+            && self.left_at_store(held, now) < self.slice.most / 2
     }
 
     /// Takes what the store has granted.

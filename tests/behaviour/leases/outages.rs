@@ -41,6 +41,22 @@ async fn a_rate_falls_back_to_the_share_of_a_node() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outage_ends_also_for_a_rate_that_is_nearly_used_up() {
+    let store = steady();
+    let limits = [Limit::rate("burst", Rate::per_minute(1).burst(10))];
+    let node = Node::with(&store, limits, |builder| builder.while_store_fails(Outage::Closed));
+    assert_eq!(node.passed(8).await, 8);
+    seconds(3.0).await;
+    store.set(down());
+    assert_eq!(node.call().await, 503);
+    store.set(Trouble::default());
+    // The first request only has the store asked.
+    assert_eq!(node.call().await, 503);
+    seconds(1.0).await;
+    assert_eq!(node.call().await, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_share_begins_without_a_burst() {
     let (store, node) = rate(Outage::Share);
     assert_eq!(node.call().await, 200);
