@@ -1,6 +1,6 @@
 //! What a node asks the store for, and what it does with the answer.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{Flight, Held, Leased, Refused};
 use crate::{
@@ -168,14 +168,7 @@ impl Leased {
                     count.set(|state| slice::add(state, units));
                 }
             }
-            SliceKind::Credits => {
-                let too_many = Cell::new(0);
-                count.set(|state| {
-                    too_many.set((slice::units(state, now) + units).saturating_sub(MOST_UNITS));
-                    self.slice.give_back(state, 0, now, units)
-                });
-                held.spare += too_many.get();
-            }
+            SliceKind::Credits => held.spare += self.put_back(count, 0, now, units),
         }
     }
 

@@ -6,6 +6,7 @@ use super::{Held, Leased, Reaped};
 use crate::{
     clock::nanos,
     limit::{
+        count::Count,
         counts::Counted,
         gcra::LEASE,
         meter::{DEADLINE, MeterRule, Return},
@@ -33,15 +34,21 @@ impl Leased {
 
     /// Gives back `cost` of a charge. `receipt` is the state after the charge.
     pub(in crate::limit) fn give_back(&self, counted: &Arc<Counted>, receipt: u64, now: Now, cost: u64) {
-        let (now, too_many) = (now.monotonic, Cell::new(0));
-        counted.count.set(|state| {
-            too_many.set((slice::units(state, now) + cost).saturating_sub(MOST_UNITS));
-            self.slice.give_back(state, receipt, now, cost)
-        });
+        let too_many = self.put_back(&counted.count, receipt, now.monotonic, cost);
         if self.slice.kind == SliceKind::Credits {
-            self.held().spare += too_many.get();
+            self.held().spare += too_many;
         }
         self.watch(counted);
+    }
+
+    /// Adds units to the state. Returns those that do not fit.
+    pub(super) fn put_back(&self, count: &Count, receipt: u64, now: u64, units: u64) -> u64 {
+        let too_many = Cell::new(0);
+        count.set(|state| {
+            too_many.set((slice::units(state, now) + units).saturating_sub(MOST_UNITS));
+            self.slice.give_back(state, receipt, now, units)
+        });
+        too_many.get()
     }
 
     /// Gives back 1 that was charged at `at`. Returns how many nanoseconds of it are not given
@@ -61,8 +68,8 @@ impl Leased {
             MeterRule::Quota { .. } if at.monotonic < self.held().since => return 0,
             MeterRule::Quota { .. } => counted.count.set(|state| slice::add(state, 1)),
             MeterRule::Credits(_) => {
-                let now = self.refiller.now();
-                counted.count.set(|state| self.slice.give_back(state, 0, now, 1));
+                let too_many = self.put_back(&counted.count, 0, self.refiller.now(), 1);
+                self.held().spare += too_many;
             }
         }
         self.watch(counted);

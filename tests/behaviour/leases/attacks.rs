@@ -2,19 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tower_api_key::{
     KeyId, Principal, Require,
-    limit::{
-        Ask, Balance, Grant, Limit, Limits, MeterId, MeterStore, Plans, Rate, Reservation, Return, TopUp, TopUpId,
-    },
+    limit::{Limit, Limits, Plans, Rate, Reservation, TopUpId},
 };
 
 use super::{
@@ -100,14 +95,14 @@ async fn a_flush_that_is_dropped_stops_no_request() {
 
 #[tokio::test(start_paused = true)]
 async fn returns_that_hang_delay_no_other_key() {
-    let store = Hanging { store: steady(), hangs: Arc::default() };
+    let store = steady();
     let rate = Limit::rate("burst", Rate::per_second(1000));
     let plans = Plans::new().plan("plan", [rate]).plan("paid", [Limit::credits("calls")]);
     let limits = Limits::leased(plans, store.clone()).build().unwrap();
     let paid = record().with_plan("paid").with_meter(KeyId::from("paid"));
     limits.top_up(&paid, "calls", 10_000, &TopUpId::new("x").unwrap()).await.unwrap();
     assert_eq!(Node::over(OneKey(Arc::new(Mutex::new(paid))), limits.clone()).call().await, 200);
-    store.hangs.store(true, Ordering::Relaxed);
+    store.set(Trouble { delay: Duration::from_millis(2), returns_hang: true, ..Trouble::default() });
     let node = Node::over(OneKey(Arc::new(Mutex::new(record()))), limits.clone());
     waits(&node, 200, 0.02).await;
     let waits = waits(&node, 500, 0.02).await;
@@ -131,34 +126,4 @@ async fn a_reservation_that_is_cancelled_during_a_call_loses_no_credits() {
     assert_eq!(node.handled(cancelled).await, 200);
     node.limits.flush().await.unwrap();
     assert_eq!(node.limits.balance(&record(), "calls").await.unwrap().unwrap().spent, 1);
-}
-
-/// A store whose returns may hang.
-#[derive(Clone)]
-struct Hanging {
-    store: Unsteady,
-    hangs: Arc<AtomicBool>,
-}
-
-impl MeterStore for Hanging {
-    type Error = &'static str;
-
-    async fn take(&self, asks: &[Ask]) -> Result<Vec<Grant>, Self::Error> {
-        self.store.take(asks).await
-    }
-
-    async fn give_back(&self, returns: &[Return]) -> Result<(), Self::Error> {
-        if self.hangs.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-        self.store.give_back(returns).await
-    }
-
-    async fn balance(&self, meter: &MeterId) -> Result<Option<Balance>, Self::Error> {
-        self.store.balance(meter).await
-    }
-
-    async fn top_up(&self, meter: &MeterId, amount: u64, once: &TopUpId) -> Result<TopUp, Self::Error> {
-        self.store.top_up(meter, amount, once).await
-    }
 }

@@ -36,6 +36,8 @@ pub(super) struct Trouble {
     pub(super) panics: bool,
     /// Every call takes for ever.
     pub(super) hangs: bool,
+    /// Every call that gives back takes for ever.
+    pub(super) returns_hang: bool,
 }
 
 impl Unsteady {
@@ -100,6 +102,9 @@ impl MeterStore for Unsteady {
     }
 
     async fn give_back(&self, returns: &[Return]) -> Result<(), Self::Error> {
+        if self.trouble.lock().unwrap().returns_hang {
+            std::future::pending::<()>().await;
+        }
         let returns = returns.to_vec();
         self.call(move |book| {
             let returns = returns.clone();

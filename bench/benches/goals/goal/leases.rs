@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// How a store answers.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Answers {
     AtOnce,
     /// After 200 ms.
