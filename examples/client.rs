@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let service = tokio::spawn(service.into_future());
 
     // The client. `SendKeyLayer` adds the key to each request to `url`, including redirected ones,
-    // and to no other request.
+    // and to no other request. `url` is a loopback address; other hosts need `https`.
     let inner = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none()) // `FollowRedirectLayer` follows them
         .no_proxy() // the service is on this machine

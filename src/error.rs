@@ -74,6 +74,13 @@ pub enum ConfigError {
     /// or has a user, a path or a query.
     #[error("origin: write it as https://api.example.com or http://127.0.0.1:3000, without user, path and query")]
     Origin,
+    /// The scheme of the origin is `http` or `ws`, and its host is not loopback, so the network
+    /// could read the key.
+    #[error(
+        "origin: http and ws send the key in clear text: use https or wss, or SendKeyLayer::insecure in a network \
+         that encrypts"
+    )]
+    InsecureOrigin,
     /// The realm has a control character, which a challenge cannot carry (RFC 9110 §11.5).
     #[error("realm: {0:?} has a control character, such as a line break: remove it")]
     Realm(String),

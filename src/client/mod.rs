@@ -3,23 +3,27 @@
 //! ```no_run
 //! use http::Request;
 //! use http_body_util::Empty;
-//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use hyper_util::client::legacy::{Client, connect::Connect};
+//! use hyper_util::rt::TokioExecutor;
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_api_key::{ApiKey, Scheme, client::SendKeyLayer};
 //! use tower_http::follow_redirect::FollowRedirectLayer;
 //!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let key: ApiKey = std::env::var("ACME_KEY")?.parse()?;
-//! let client = ServiceBuilder::new()
-//!     .layer(FollowRedirectLayer::new()) // outside: each hop is checked again
-//!     .layer(SendKeyLayer::new("http://api.example.com", Scheme::bearer(), &key)?)
-//!     .service(Client::builder(TokioExecutor::new()).build_http());
+//! /// `tls` is a connector for HTTPS, such as the one of `hyper-rustls`.
+//! async fn links(
+//!     tls: impl Connect + Clone + Send + Sync + 'static,
+//! ) -> Result<(), Box<dyn std::error::Error>> {
+//!     let key: ApiKey = std::env::var("ACME_KEY")?.parse()?;
+//!     let client = ServiceBuilder::new()
+//!         .layer(FollowRedirectLayer::new()) // outside: each hop is checked again
+//!         .layer(SendKeyLayer::new("https://api.example.com", Scheme::bearer(), &key)?)
+//!         .service(Client::builder(TokioExecutor::new()).build(tls));
 //!
-//! let request = Request::get("http://api.example.com/links").body(Empty::<bytes::Bytes>::new())?;
-//! let response = client.oneshot(request).await?;
-//! # Ok(())
-//! # }
+//!     let links = Request::get("https://api.example.com/links");
+//!     let response = client.oneshot(links.body(Empty::<bytes::Bytes>::new())?).await?;
+//!     println!("{}", response.status());
+//!     Ok(())
+//! }
 //! ```
 //!
 //! The layer wraps any client that is a tower service over [`Request`]. The example `client` of
@@ -35,6 +39,17 @@
 //! - a URI without scheme and host (`/links`, with a `Host` header), since its destination is
 //!   unknown;
 //! - a URI with user information (`https://api.example.com@…`), as RFC 9110 §4.2.4 advises.
+//!
+//! # Clear text
+//!
+//! [`SendKeyLayer::new`] rejects `http` and `ws`, since everyone on the network could read the key
+//! (draft-ietf-httpapi-privacy-06 §3.3). Hosts on this machine are allowed: `127.0.0.0/8`, `::1`,
+//! `localhost` and names below it. The layer does not resolve names, so your resolver must return a
+//! loopback address for `localhost`. If the client uses an HTTP proxy, exclude these hosts from it.
+//! [`SendKeyLayer::insecure`] allows `http` and `ws` for every host.
+//!
+//! A server that redirects from `http` to `https` does not protect the key: the first request has
+//! already sent it in clear text.
 //!
 //! # Redirects
 //!
@@ -142,11 +157,16 @@ impl SendKeyLayer {
     /// Creates a layer that sends `key` with `scheme` to `origin`, such as
     /// `https://api.example.com` or `http://[::1]:3000`. The type's documentation has an example.
     ///
+    /// `http` and `ws` are allowed only for this machine: `127.0.0.0/8`, `::1`, `localhost` and
+    /// names below `localhost`.
+    ///
     /// # Errors
     ///
     /// - [`ConfigError::Origin`] unless the origin is a scheme (`http`, `https`, `ws`, `wss`), a
     ///   host and an optional port. `api.example.com`, `https://user@api.example.com` and
     ///   `https://api.example.com/v1` are errors; a trailing `/` is allowed.
+    /// - [`ConfigError::InsecureOrigin`] for `http` or `ws` and any other host. Numbers in another
+    ///   form, such as `127.1`, count as another host.
     /// - [`ConfigError::HeaderName`], [`AuthSchemeName`](ConfigError::AuthSchemeName),
     ///   [`CookieName`](ConfigError::CookieName),
     ///   [`WebSocketProtocol`](ConfigError::WebSocketProtocol) or
@@ -155,7 +175,47 @@ impl SendKeyLayer {
     ///   [scheme](crate::scheme) cannot carry: `a:b` as a user name, `a;b` in a cookie, `a,b` after
     ///   an auth-scheme or in a WebSocket protocol.
     pub fn new(origin: &str, scheme: Scheme, key: &ApiKey) -> Result<Self, ConfigError> {
-        let (origin, writer) = (Origin::parse(origin)?, Writer::new(&scheme, key.expose())?);
+        let origin = Origin::parse(origin)?;
+        if !origin.is_confidential() {
+            return Err(ConfigError::InsecureOrigin);
+        }
+        Self::with_origin(origin, scheme, key)
+    }
+
+    /// Creates a layer like [`new`](Self::new), and allows `http` and `ws` for every host.
+    ///
+    /// **Discouraged**: everyone on the network path can read the key, and use it until you revoke
+    /// it. Nothing proves that the host is yours, so an attacker can also take its place. Use this
+    /// only in a network that you trust for another reason, such as a service mesh or a VPN that
+    /// encrypts.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKey, ConfigError, Scheme, client::SendKeyLayer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let key = ApiKey::new("hopx_live_51FwqftsmMDHHbJAMEXXHCgG")?;
+    /// let origin = "http://links.default.svc.cluster.local"; // the mesh encrypts
+    /// let rejected = SendKeyLayer::new(origin, Scheme::bearer(), &key).err();
+    /// assert_eq!(rejected, Some(ConfigError::InsecureOrigin));
+    /// let layer = SendKeyLayer::insecure(origin, Scheme::bearer(), &key)?;
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Call it where the code knows the network. A program that falls back to it when `new` fails
+    /// sends the key in clear text after one typing error in a URL.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`new`](Self::new), except [`ConfigError::InsecureOrigin`].
+    pub fn insecure(origin: &str, scheme: Scheme, key: &ApiKey) -> Result<Self, ConfigError> {
+        Self::with_origin(Origin::parse(origin)?, scheme, key)
+    }
+
+    /// Creates a layer for an origin that may receive the key.
+    fn with_origin(origin: Origin, scheme: Scheme, key: &ApiKey) -> Result<Self, ConfigError> {
+        let writer = Writer::new(&scheme, key.expose())?;
         let sender = Sender { origin, scheme, writer };
         Ok(Self { sender: Arc::new(sender) })
     }

@@ -1,6 +1,9 @@
 //! The origin to which a key is sent: scheme, host and port (RFC 6454 §4).
 
-use std::{fmt, net::Ipv6Addr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use http::Uri;
 
@@ -38,6 +41,11 @@ impl Origin {
             Host::V6(address) => Host::V6(address),
         };
         Ok(Self { scheme, host, port })
+    }
+
+    /// Returns whether no network reads what is sent: it is encrypted, or it stays on this machine.
+    pub(super) fn is_confidential(&self) -> bool {
+        matches!(self.scheme, "https" | "wss") || self.host.is_loopback()
     }
 
     /// Returns whether a request for `uri` is for this origin. Returns false if the origin of `uri`
@@ -84,6 +92,22 @@ impl<'u> Origin<&'u str> {
             _ => return None,
         };
         Some(Self { scheme, host, port })
+    }
+}
+
+impl Host<String> {
+    /// Returns whether the host is this machine: a loopback address, `localhost`, or a name below
+    /// it (RFC 6761 §6.3). The name is in lower case.
+    fn is_loopback(&self) -> bool {
+        match self {
+            Host::V6(address) => address.to_canonical().is_loopback(),
+            Host::Name(name) => {
+                // `127.1` and `0x7f.1` are no addresses: clients read them in different ways.
+                let is_address = name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback());
+                let name = name.strip_suffix('.').unwrap_or(name);
+                is_address || name == "localhost" || name.ends_with(".localhost")
+            }
+        }
     }
 }
 

@@ -183,7 +183,8 @@ const ORIGINS: &[(&str, &str, bool)] = &[
 async fn one_origin_gets_the_key_and_others_lose_nothing() {
     for (scheme, _) in places() {
         for (origin, target, is_ours) in ORIGINS {
-            let layer = layer(origin, &scheme, LIVE).unwrap();
+            let new = if origin.starts_with("http:") { SendKeyLayer::insecure } else { SendKeyLayer::new };
+            let layer = new(origin, scheme.clone(), &ApiKey::new(LIVE).unwrap()).unwrap();
             let (mut request, mut same) = (path(crowded(), target), path(crowded(), target));
             for request in [&mut request, &mut same] {
                 add(request, "host", "api.example.com");
@@ -197,6 +198,101 @@ async fn one_origin_gets_the_key_and_others_lose_nothing() {
             assert_eq!(text.contains(LIVE) || text.contains(&coded), *is_ours, "{scheme} of {origin}, to {target}");
         }
     }
+}
+
+/// A host, and whether it is this machine.
+const HOSTS: &[(&str, bool)] = &[
+    ("127.0.0.1", true),
+    ("127.0.0.1:3000", true),
+    ("127.0.0.0", true),
+    ("127.255.255.255", true),
+    ("[::1]", true),
+    ("[::1]:3000", true),
+    ("[0:0:0:0:0:0:0:1]", true),
+    ("[::ffff:127.0.0.1]", true),
+    ("[::FFFF:7fff:ffff]:3000", true),
+    ("localhost", true),
+    ("localhost:3000", true),
+    ("LocalHost", true),
+    ("localhost.", true),
+    ("api.localhost", true),
+    ("V2.API.LOCALHOST.:3000", true),
+    ("api.example.com", false),
+    ("api.example.com:443", false),
+    ("10.0.0.1", false),
+    ("126.255.255.255", false),
+    ("128.0.0.0", false),
+    ("0.0.0.0", false),
+    ("[::]", false),
+    ("[::2]", false),
+    ("[fe80::1]", false),
+    ("[2001:db8::1]", false),
+    ("[::ffff:126.255.255.255]", false),
+    ("[::ffff:128.0.0.1]", false),
+    ("[::127.0.0.1]", false),      // IPv4-compatible, not mapped
+    ("[::fffe:127.0.0.1]", false), // one bit beside the mapped ones
+    ("[64:ff9b::127.0.0.1]", false),
+    ("localhost.example.com", false),
+    ("127.0.0.1.example.com", false),
+    ("127.0.0.1.", false),
+    ("localhost..", false),
+    ("localhost.localdomain", false),
+    ("notlocalhost", false),
+    ("api-localhost", false),
+    ("localhost4", false),
+    ("loopback", false),
+    ("127.1", false),
+    ("127", false),
+    ("0x7f.1", false),
+    ("0x7f.0.0.1", false),
+    ("0177.0.0.1", false),
+    ("127.0.0.01", false),
+    ("127.0.0.256", false),
+    ("127.0.0.1.1", false),
+    ("2130706433", false),
+];
+
+#[test]
+fn a_key_is_sent_in_clear_text_to_loopback_only() {
+    for (host, is_loopback) in HOSTS {
+        for (scheme, is_encrypted) in [("http", false), ("HTTP", false), ("ws", false), ("https", true), ("wss", true)]
+        {
+            let origin = format!("{scheme}://{host}");
+            let error = layer(&origin, &Scheme::bearer(), LIVE).err();
+            let expected = (!is_encrypted && !is_loopback).then_some(ConfigError::InsecureOrigin);
+            assert_eq!(error, expected, "{origin}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_for_it_sends_a_key_in_clear_text_to_one_host() {
+    let insecure = |origin: &str, scheme| SendKeyLayer::insecure(origin, scheme, &ApiKey::new(LIVE).unwrap());
+    for (host, _) in HOSTS {
+        for scheme in ["http", "ws", "https", "wss"] {
+            let origin = format!("{scheme}://{host}");
+            let layer = insecure(&origin, Scheme::x_api_key()).unwrap();
+            for (target, is_ours) in [(format!("{origin}/links"), true), (format!("{scheme}://v2.example/"), false)] {
+                let sent = sent(&layer, path(bare(), &target)).await;
+                assert_eq!(sent.headers().contains_key("x-api-key"), is_ours, "{origin}, to {target}");
+            }
+        }
+    }
+    for (origin, scheme, error) in [
+        ("http://user@api.example.com", Scheme::bearer(), ConfigError::Origin),
+        ("http://api.example.com/v1", Scheme::bearer(), ConfigError::Origin),
+        ("http://api.example.com", Scheme::query(""), ConfigError::QueryName),
+    ] {
+        assert_eq!(insecure(origin, scheme).err(), Some(error), "{origin}");
+    }
+}
+
+#[test]
+fn the_error_for_clear_text_says_what_to_do_and_shows_no_key_and_no_url() {
+    let error = layer("http://api.example.com", &Scheme::bearer(), LIVE).unwrap_err();
+    let text = "origin: http and ws send the key in clear text: use https or wss, or SendKeyLayer::insecure in a network \
+                that encrypts";
+    assert_eq!(error.to_string(), text);
 }
 
 /// As a string, it would name another host: `https://api.example.com*`.

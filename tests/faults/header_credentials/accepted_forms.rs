@@ -68,16 +68,16 @@ async fn r10_r11_a_client_sends_what_the_layer_reads() {
             .schemes(scheme.clone())
             .build()
             .unwrap();
-        let client = SendKeyLayer::new("http://a.example", scheme, &key).unwrap().layer(layer.layer(service_fn(
+        let client = SendKeyLayer::new("https://a.example", scheme, &key).unwrap().layer(layer.layer(service_fn(
             async |_: http::Request<()>| {
                 Ok::<_, std::convert::Infallible>(http::Response::new(crate::support::Body::default()))
             },
         )));
-        let response = client.oneshot(http::Request::get("http://a.example/").body(()).unwrap()).await.unwrap();
+        let response = client.oneshot(http::Request::get("https://a.example/").body(()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
     }
     assert_eq!(
-        SendKeyLayer::new("http://a.example", Scheme::bearer(), &key).err(),
+        SendKeyLayer::new("https://a.example", Scheme::bearer(), &key).err(),
         Some(ConfigError::UnsupportedKeyCharacters("authorization:Bearer".into()))
     );
 }
