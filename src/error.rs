@@ -97,11 +97,9 @@ pub enum ConfigError {
     #[error("plan {0:?}: {1}")]
     Plan(String, String),
     /// A trusted proxy is not a network, or is every network; or the list of them is empty.
-    #[cfg(feature = "limits")]
     #[error("proxies: {0:?}: {1}")]
     Proxies(String, String),
     /// The header for the address of a client is not a header name.
-    #[cfg(feature = "limits")]
     #[error("client address: {0:?} is not a header name: use letters, digits and hyphens")]
     AddressHeader(String),
     /// A limit on failures allows none, or has no entries.

@@ -61,7 +61,7 @@
 //! | [`layer`]     | [`ApiKeyLayer`], its settings and its service                                |
 //! | [`guard`]     | guards that check the permissions of a key: [`Require`]                      |
 //! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
-//! | `address`     | which address a request comes from, also behind proxies (feature `limits`)   |
+//! | [`address`]   | which address a request comes from, also behind proxies; networks            |
 //! | `limit`       | rates, quotas and concurrency limits of keys (feature `limits`)              |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
@@ -101,7 +101,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "limits")]
 pub mod address;
 mod body;
 #[cfg(feature = "client")]
@@ -148,7 +147,6 @@ mod thread_index;
 #[cfg(feature = "webhooks")]
 pub mod webhook;
 
-#[cfg(feature = "limits")]
 pub use address::ClientAddress;
 pub use error::ConfigError;
 pub use guard::Require;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
-use tower_api_key::{Author, KeyDigest, KeyId, KeyRecord, Owner, Permissions};
+use tower_api_key::{Author, KeyDigest, KeyId, KeyRecord, Owner, Permissions, address::Network};
 
 pub(crate) type Answer<T> = Result<T, sqlx::Error>;
 
@@ -34,6 +34,7 @@ fn to_json(record: &KeyRecord) -> String {
         "plan": record.plan(),
         "limits": record.limits().collect::<BTreeMap<_, _>>(),
         "meter": (record.meter() != record.lineage()).then(|| record.meter().as_str()),
+        "allowed_addresses": record.allowed_addresses(),
         "use_count": record.use_count(),
         "last_used_at": micros(record.last_used_at()),
     });
@@ -100,6 +101,8 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
     }
     let limits: BTreeMap<String, Option<u64>> = serde_json::from_value(document["limits"].clone())?;
     record = limits.into_iter().fold(record, |record, (name, number)| record.with_limit(name, number));
+    let networks: Option<Vec<Network>> = serde_json::from_value(document["allowed_addresses"].clone())?;
+    record = record.with_allowed_addresses(networks);
     let metadata = document["metadata"].as_object().into_iter().flatten();
     Ok(metadata.fold(record, |record, (name, text)| record.with_metadata(name, text.as_str().unwrap_or_default())))
 }

@@ -38,8 +38,9 @@
 //! - 32 listed proxies are reached,
 //! - a header with a single address has two lines, more than one address, or a listed proxy.
 //!
-//! If you allow or block by address, reject an unknown one. A [limit on
-//! failures](crate::limit::FailureLimit) counts all unknown ones together.
+//! A key with a list of [allowed addresses](crate::KeyRecord::with_allowed_addresses) is rejected
+//! at an unknown address. A limit on failures (`limit::FailureLimit`) counts all unknown ones
+//! together.
 //!
 //! An IPv4 address and its IPv4-mapped form (`::ffff:192.0.2.7`) are the same address everywhere:
 //! in the peer, in headers and in the list of proxies. The result is in the IPv4 form.
@@ -52,7 +53,8 @@ use std::{net::IpAddr, sync::Arc};
 use http::{Extensions, HeaderMap, HeaderName, header::FORWARDED};
 
 use crate::error::ConfigError;
-use network::Network;
+pub(crate) use network::bits;
+pub use network::{InvalidNetwork, Network};
 
 /// Reads the address of the client from the connection, or from a header of a trusted proxy. The
 /// [module](self) has the rules, and an example.
@@ -189,11 +191,13 @@ impl BehindProxies {
 fn networks<P: AsRef<str>>(proxies: impl IntoIterator<Item = P>) -> Result<Arc<[Network]>, ConfigError> {
     let network = |proxy: P| {
         let text = proxy.as_ref();
-        match Network::parse(text) {
-            Ok(network) if network.is_everything() => Err("every client would be a proxy: list your own"),
-            parsed => parsed,
+        let wrong = |why: String| ConfigError::Proxies(text.to_owned(), why);
+        match text.parse::<Network>() {
+            Ok(network) if network.is_everything() => {
+                Err(wrong("every client would be a proxy: list your own".to_owned()))
+            }
+            parsed => parsed.map_err(|error| wrong(error.to_string())),
         }
-        .map_err(|why| ConfigError::Proxies(text.to_owned(), why.to_owned()))
     };
     let networks: Arc<[Network]> = proxies.into_iter().map(network).collect::<Result<_, _>>()?;
     if networks.is_empty() {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 use crate::{
+    address::Network,
     permission::Permissions,
     record::{KeyId, KeyRecord},
 };
@@ -63,6 +64,8 @@ pub enum KeyField {
     Limits,
     /// The meter, a [`FieldValue::Text`], if it is not the lineage of the key.
     Meter,
+    /// The networks from which the key is accepted, [`FieldValue::Addresses`].
+    AllowedAddresses,
 }
 
 /// The value of a field. [`FieldChange`] has an example.
@@ -81,6 +84,8 @@ pub enum FieldValue {
     Metadata(BTreeMap<String, String>),
     /// Numbers of limits by name. `None` is a limit that the key does not have.
     Limits(BTreeMap<String, Option<u64>>),
+    /// Networks of addresses. An empty list allows no address.
+    Addresses(Vec<Network>),
 }
 
 // === impl FieldChange, KeyField ===
@@ -93,7 +98,7 @@ impl FieldChange {
 }
 
 impl KeyField {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Name,
         Self::Status,
         Self::Permissions,
@@ -105,6 +110,7 @@ impl KeyField {
         Self::Plan,
         Self::Limits,
         Self::Meter,
+        Self::AllowedAddresses,
     ];
 
     /// Returns the name of the field in JSON and in database columns.
@@ -121,6 +127,7 @@ impl KeyField {
             Self::Plan => "plan",
             Self::Limits => "limits",
             Self::Meter => "meter",
+            Self::AllowedAddresses => "allowed_addresses",
         }
     }
 
@@ -149,6 +156,9 @@ impl KeyField {
                 (!limits.is_empty()).then_some(FieldValue::Limits(limits))
             }
             Self::Meter => text(Some(record.meter()).filter(|meter| *meter != record.lineage()).map(KeyId::as_str)),
+            Self::AllowedAddresses => {
+                record.allowed_addresses().map(|networks| FieldValue::Addresses(networks.to_vec()))
+            }
         };
         value.unwrap_or(FieldValue::Absent)
     }

@@ -151,7 +151,7 @@ impl Authenticator {
     ) -> Admission {
         #[cfg(feature = "limits")]
         self.forget_time();
-        match self.checker.check_answer(presented, answer) {
+        match self.checker.check_answer(presented, answer, || self.checker.client_of(request)) {
             Ok(Accepted { principal, outdated }) => self.accept(request, principal, outdated),
             Err(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
         }

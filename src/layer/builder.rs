@@ -13,6 +13,7 @@ use super::{
     sharded_arc::ShardedArc,
 };
 use crate::{
+    address::ClientAddress,
     clock::Clock,
     error::ConfigError,
     key::{KeyFormat, KeyHasher},
@@ -76,6 +77,7 @@ pub struct ApiKeyLayerBuilder {
     pub(super) max_key_len: usize,
     pub(super) format: RejectionFormat,
     pub(super) bounds: LayerBounds,
+    pub(super) client_address: Option<ClientAddress>,
     pub(super) deadline: Duration,
     pub(super) optional: bool,
     pub(super) serves_grpc: bool,
@@ -111,6 +113,7 @@ impl ApiKeyLayerBuilder {
             max_key_len: MAX_KEY_LEN,
             format: RejectionFormat::default(),
             bounds: LayerBounds { clock: Clock::system(), restrictions: None },
+            client_address: None,
             deadline: Duration::from_secs(5),
             optional: false,
             serves_grpc: false,
@@ -184,7 +187,8 @@ impl ApiKeyLayerBuilder {
             return Err(ConfigError::MaxKeyLen(self.max_key_len));
         }
         #[cfg(feature = "limits")]
-        let failures = self.failures.map(|limit| limit.build(&self.bounds.clock)).transpose()?;
+        let failures =
+            self.failures.map(|limit| limit.build(&self.bounds.clock, self.client_address.as_ref())).transpose()?;
         let reader = Reader::new(&self.policy, self.max_key_len)?;
         let challenges = Challenges::new(&self.policy, &self.realm, &self.challenge_params)?;
         let forward_identity = self.forward_identity.map(|name| IdentityHeader::new(&name, &reader)).transpose()?;
@@ -198,6 +202,7 @@ impl ApiKeyLayerBuilder {
             formats: self.formats,
             hasher: self.hasher,
             bounds: self.bounds,
+            client_address: self.client_address,
             dummy: KeyRecord::dummy(),
             deadline: self.deadline,
             ignores_other_formats: self.ignores_other_formats,
@@ -240,6 +245,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("max_key_len", &self.max_key_len)
             .field("rejection_format", &self.format)
             .field("bounds", &self.bounds)
+            .field("client_address", &self.client_address)
             .field("deadline", &self.deadline)
             .field("optional", &self.optional)
             .field("grpc", &self.serves_grpc)

@@ -4,11 +4,13 @@
 //! Takes a request and returns a principal, a lookup that waits, or a rejection. Does not change
 //! the request, call a service or render a response.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
+use super::client::Sender;
 use crate::{
+    address::ClientAddress,
     http_date::imf_fixdate,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, PreparedKey},
     observe::PreviousPepper,
@@ -26,6 +28,7 @@ pub(super) struct Checker {
     pub(super) formats: Vec<KeyFormat>,
     pub(super) hasher: KeyHasher,
     pub(super) bounds: LayerBounds,
+    pub(super) client_address: Option<ClientAddress>,
     pub(super) dummy: KeyRecord,
     pub(super) deadline: Duration,
     pub(super) ignores_other_formats: bool,
@@ -78,28 +81,29 @@ impl Checker {
     /// Reads one credential in one header on a fast path. If that gives no key of a valid form, the
     /// full parser finds the key, or the exact reason for the rejection.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
+        let sender = Sender::of(request);
         if let Some(candidate) = self.reader.candidate(request.headers()) {
             // Prepares the hash before the check of the form, because the processor stalls if it
             // hashes a block right after storing it.
             let prepared = self.hasher.prepare(candidate.key);
             if self.has_form(&candidate) {
-                return self.check_key(candidate.scheme, candidate.key, &prepared);
+                return self.check_key(candidate.scheme, candidate.key, &prepared, sender);
             }
         }
         match self.others(request) {
             Some(others) => {
                 let (headers, uri) = others.taken_out(request.headers(), request.uri());
-                self.check_all(&headers, &uri)
+                self.check_all(&headers, &uri, sender)
             }
-            None => self.check_all(request.headers(), request.uri()),
+            None => self.check_all(request.headers(), request.uri(), sender),
         }
     }
 
     /// Reads the request with the full parser.
-    fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Check {
+    fn check_all(&self, headers: &HeaderMap, uri: &Uri, sender: Sender<'_>) -> Check {
         match self.reader.read(headers, uri) {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
-                self.check_key(scheme, &key, &self.hasher.prepare(&key))
+                self.check_key(scheme, &key, &self.hasher.prepare(&key), sender)
             }
             Ok(Credential { scheme, key }) => self.suspecting(Check::Rejected(bad_format(scheme)), scheme, &key),
             Err(unread) => Check::Rejected(unread.into()),
@@ -107,7 +111,7 @@ impl Checker {
     }
 
     /// Digests, looks up and verifies a key of a valid form.
-    fn check_key(&self, scheme: &'static Scheme, key: &[u8], prepared: &PreparedKey<'_>) -> Check {
+    fn check_key(&self, scheme: &'static Scheme, key: &[u8], prepared: &PreparedKey<'_>, sender: Sender<'_>) -> Check {
         let newest = self.hasher.digest_prepared(prepared);
         let found = match self.store.try_find(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
@@ -115,9 +119,9 @@ impl Checker {
             Ok(Lookup::Pending) if self.hasher.is_one() && !self.has_checksum(key) => {
                 return self.suspecting(Check::Rejected(bad_format(scheme)), scheme, key);
             }
-            answer => return self.suspecting(self.try_other_peppers(scheme, key, newest, answer), scheme, key),
+            answer => return self.suspecting(self.try_other_peppers(scheme, key, newest, answer, sender), scheme, key),
         };
-        match self.verify(found, [&newest], scheme) {
+        match self.verify(found, [&newest], scheme, || self.address_of(sender)) {
             Ok(principal) => Check::Accepted(principal),
             Err(rejection) => self.suspecting(Check::Rejected(rejection), scheme, key),
         }
@@ -132,6 +136,7 @@ impl Checker {
         key: &[u8],
         newest: KeyDigest,
         mut answer: Result<Lookup, Fault>,
+        sender: Sender<'_>,
     ) -> Check {
         let next = self.hasher.next(key).collect();
         let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None };
@@ -167,21 +172,26 @@ impl Checker {
             }
             answer = self.store.try_find(&digest);
         };
-        match self.check_answer(&presented, answer) {
+        match self.check_answer(&presented, answer, || self.address_of(sender)) {
             Ok(accepted) => Check::Slow(Box::new(SlowCheck::Accepted(accepted))),
             Err(rejection) => Check::Rejected(rejection),
         }
     }
 
     /// Verifies the record that the store has returned.
-    pub(super) fn check_answer(&self, presented: &PendingCredential, answer: Answer) -> Result<Accepted, Rejection> {
+    pub(super) fn check_answer(
+        &self,
+        presented: &PendingCredential,
+        answer: Answer,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<Accepted, Rejection> {
         let failed = |reason| Rejection::new(reason).by_scheme(Some(presented.scheme));
         let found = match answer {
             Ok(found) => found,
             Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
             Err(Fault::Slow) => return Err(failed(Reason::StoreTimeout)),
         };
-        let verified = self.verify(found, presented.asked.iter(), presented.scheme);
+        let verified = self.verify(found, presented.asked.iter(), presented.scheme, client);
         let principal = verified.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
         let (used, newest) = (*principal.record().digest(), presented.newest);
         let used_previous_pepper = used != newest && !presented.next.contains(&used);
@@ -197,9 +207,10 @@ impl Checker {
         found: Option<KeyRecord>,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
         scheme: &'static Scheme,
+        client: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<Principal, Rejection> {
         let verified = match found {
-            Some(record) => record.verify(presented, &self.bounds),
+            Some(record) => record.verify(presented, &self.bounds, client),
             None => Err(Rejection::new(self.dummy.examine(presented, &self.bounds).err().unwrap_or(Reason::Unknown))),
         };
         let verified = verified.map_err(|rejection| rejection.by_scheme(Some(scheme)))?;

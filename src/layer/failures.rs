@@ -1,6 +1,5 @@
 //! Limits keys that fail. The address of a client is read only once its key has failed.
 
-#[cfg(feature = "limits")]
 use std::net::IpAddr;
 
 use http::Request;
@@ -10,9 +9,15 @@ use crate::rejection::Rejection;
 #[cfg(feature = "limits")]
 use {super::ApiKeyLayerBuilder, crate::limit::FailureLimit};
 
-/// The client to which a failure is attributed.
+/// The client of a request that is not available any more.
 #[derive(Clone, Copy)]
-pub(super) struct Caller(#[cfg(feature = "limits")] Option<IpAddr>);
+pub(super) struct Caller {
+    /// The address that the list of a key is checked against.
+    pub(super) address: Option<IpAddr>,
+    /// The address to which a failure is attributed.
+    #[cfg(feature = "limits")]
+    failed: Option<IpAddr>,
+}
 
 #[cfg(feature = "limits")]
 impl ApiKeyLayerBuilder {
@@ -41,12 +46,15 @@ impl ApiKeyLayerBuilder {
 }
 
 impl Authenticator {
-    #[cfg_attr(not(feature = "limits"), expect(unused_variables, clippy::unused_self))]
     pub(super) fn caller<B>(&self, request: &Request<B>) -> Caller {
-        Caller(
+        Caller {
+            address: self.checker.client_of(request),
             #[cfg(feature = "limits")]
-            self.failures.as_ref().and_then(|failures| failures.address(request.extensions(), request.headers())),
-        )
+            failed: self
+                .failures
+                .as_ref()
+                .and_then(|failures| failures.address(request.extensions(), request.headers())),
+        }
     }
 
     /// Counts the rejection if a key has failed. Returns a 429 instead if its caller is over the
@@ -56,7 +64,7 @@ impl Authenticator {
     pub(super) fn failed(&self, rejection: Rejection, caller: impl FnOnce() -> Caller) -> Rejection {
         #[cfg(feature = "limits")]
         if let Some(failures) = &self.failures {
-            return failures.count(rejection, || caller().0);
+            return failures.count(rejection, || caller().failed);
         }
         rejection
     }

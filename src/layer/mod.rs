@@ -10,7 +10,7 @@
 //! | read          | `check`: one credential                  | no       | `schemes`                               |
 //! | form, digest  | `check`: shape, alphabet, hash           | no       | `formats`, `hasher`                     |
 //! | lookup        | `check`: `try_find`, checksum, `find`    | yes      | the [`KeyStore`], `deadline`            |
-//! | verify        | `check`: digest, status, times, bounds   | no       | `organization`, `environments`          |
+//! | verify        | `check`: digest, status, times, bounds, address | no | `organization`, `environments`, `client_address` |
 //! | accept        | `admit`: credentials, forwarded identity | no       | `hide_credentials`, `forward_identity`  |
 //! | after verify  | `after_verify`                           | yes      | [`ApiKeyLayerBuilder::after_verify`]    |
 //! | principal     | `admit`: into the extensions             | no       |                                         |
@@ -23,6 +23,7 @@ mod admit;
 mod after_verify;
 mod builder;
 mod check;
+mod client;
 mod expiry_header;
 mod failures;
 mod forward;

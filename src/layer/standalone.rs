@@ -122,7 +122,7 @@ impl Authenticator {
                 let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
                 #[cfg(feature = "limits")]
                 self.forget_time();
-                let accepted = self.checker.check_answer(&presented, answer);
+                let accepted = self.checker.check_answer(&presented, answer, || caller.address);
                 (accepted.map(|accepted| self.after_verify(accepted, head.as_ref())), store_time)
             }
             Step::Accepted(accepted) => (Ok(accepted), None),

@@ -38,7 +38,8 @@ use crate::{
 ///
 /// let address = ClientAddress::behind(["10.0.0.0/24"]).x_forwarded_for()?;
 /// let behind_a_proxy = ApiKeyLayer::builder(MemoryStore::new())
-///     .limit_failures(FailureLimit::per_minute(30).by(address))
+///     .client_address(address)
+///     .limit_failures(FailureLimit::per_minute(30))
 ///     .build()?;
 /// # Ok(())
 /// # }
@@ -47,7 +48,7 @@ use crate::{
 #[must_use = "a limit does nothing until a layer is built with it"]
 pub struct FailureLimit {
     per_minute: u32,
-    address: ClientAddress,
+    address: Option<ClientAddress>,
     entries: usize,
 }
 
@@ -90,15 +91,23 @@ impl FailureLimit {
     /// Allows each address so many failures at once, and then as many a minute: 30 allows one more
     /// every two seconds. With 0 the layer's `build` returns [`ConfigError::FailureLimit`].
     ///
-    /// By default the address is that of the peer: behind a proxy, set another one with
-    /// [`by`](Self::by). The type's documentation has an example.
+    /// The address is the layer's
+    /// [`client_address`](crate::layer::ApiKeyLayerBuilder::client_address), or else that of the
+    /// peer. The type's documentation has an example.
     pub fn per_minute(failures: u32) -> Self {
-        Self { per_minute: failures, address: ClientAddress::peer(), entries: 65_536 }
+        Self { per_minute: failures, address: None, entries: 65_536 }
     }
 
-    /// Sets where the address of the client comes from. The type's documentation has an example.
+    /// Sets where the address of the client comes from, if it is not the layer's
+    /// [`client_address`](crate::layer::ApiKeyLayerBuilder::client_address).
+    ///
+    /// ```
+    /// use tower_api_key::{ClientAddress, limit::FailureLimit};
+    ///
+    /// let limit = FailureLimit::per_minute(30).by(ClientAddress::peer());
+    /// ```
     pub fn by(mut self, address: ClientAddress) -> Self {
-        self.address = address;
+        self.address = Some(address);
         self
     }
 
@@ -120,7 +129,7 @@ impl FailureLimit {
         self
     }
 
-    pub(crate) fn build(self, clock: &Clock) -> Result<Failures, ConfigError> {
+    pub(crate) fn build(self, clock: &Clock, of_layer: Option<&ClientAddress>) -> Result<Failures, ConfigError> {
         let wrong = |why: &str| ConfigError::FailureLimit(why.to_owned());
         if self.per_minute == 0 {
             return Err(wrong("it allows no failure: use at least one a minute"));
@@ -132,7 +141,8 @@ impl FailureLimit {
         let rate = Gcra::new(burst, MINUTE, burst).ok_or_else(|| wrong("the number is too large"))?;
         let free = Entry { prefix: Prefix::Free, full_at: 0 };
         let buckets = (0..self.entries.div_ceil(WAYS)).map(|_| Mutex::new([free; WAYS])).collect();
-        Ok(Failures { address: self.address, rate, clock: LimitClock::of(clock), hasher: RandomState::new(), buckets })
+        let address = self.address.or_else(|| of_layer.cloned()).unwrap_or_else(ClientAddress::peer);
+        Ok(Failures { address, rate, clock: LimitClock::of(clock), hasher: RandomState::new(), buckets })
     }
 }
 

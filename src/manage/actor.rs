@@ -28,6 +28,7 @@ use crate::{
 /// | its own keys            | [`own_keys_only`](Actor::own_keys_only): self-service for a user                |
 /// | the limits of its key   | its key: a key that the actor issues has its plan, limits and meter             |
 /// | the expiry of its key   | its key: a key that the actor issues or replaces expires no later               |
+/// | the addresses of its key | its key: a key that it issues, replaces or opens is accepted from no others    |
 ///
 /// For a key outside the bounds, every call returns [`NotFound`](super::ManageError::NotFound).
 /// Bounds only narrow: with an organization or environment other than its key's, an actor has no

@@ -1,13 +1,14 @@
-//! Changes of a key's name, permissions, status, times, metadata, plan and limits.
+//! Changes of a key's name, permissions, status, times, addresses, metadata, plan and limits.
 
 use super::{
-    Actor, KeyEventKind, KeyManager, ManageError, UpdateKey, check_no_escalation,
+    Actor, KeyEventKind, KeyManager, ManageError, UpdateKey,
+    addresses::widens,
     concurrency::WorkKind,
     issue::check_times,
     run::{is_version_conflict, retried},
     to_micros,
     update_key::TimeEdit,
-    validation::{check_metadata, check_permissions, checked_name},
+    validation::{check_metadata, check_no_escalation, check_permissions, checked_name},
 };
 use crate::{
     permission::Action,
@@ -150,6 +151,9 @@ impl KeyManager {
         if let Some(TimeEdit(instant)) = edit.expires_at {
             record = record.with_expires_at(instant.map(to_micros));
         }
+        if let Some(addresses) = &edit.addresses {
+            record = addresses.apply(record)?;
+        }
         let record = edit.limits.apply(self, actor, record)?;
         let is_retimed = (before.not_before(), before.expires_at()) != (record.not_before(), record.expires_at());
         if is_retimed {
@@ -158,14 +162,17 @@ impl KeyManager {
         if edit.expires_at.is_some() {
             self.check_edited_end(&record)?;
         }
-        let opens = works_longer(before, &record);
+        let opens = works_longer(before, &record) || widens(before, &record);
         if opens || !edit.only_takes_away() {
             check_no_escalation(actor, record.permissions())?;
         }
         let enables = before.status() == Status::Disabled && record.status() == Status::Active;
         let adds = before.permissions().first_beyond(record.permissions()).is_some();
-        if (enables || adds || opens) && actor.ends_before(self.0.validity.end(&record)) {
-            return Err(ManageError::OutlivesActor);
+        if enables || adds || opens {
+            actor.check_addresses(record.allowed_addresses())?;
+            if actor.ends_before(self.0.validity.end(&record)) {
+                return Err(ManageError::OutlivesActor);
+            }
         }
         Ok(record)
     }

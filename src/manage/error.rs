@@ -167,6 +167,17 @@ pub enum ManageError {
     /// The key would expire later than the actor's key.
     #[error("a key cannot expire later than the caller's own key: set a sooner expiry")]
     OutlivesActor,
+    /// The key would be accepted from an address from which the actor's key is not.
+    #[error("a key cannot be accepted from an address from which the caller's own key is not: allow fewer addresses")]
+    AddressEscalation,
+    /// The list of allowed addresses is too long: see
+    /// [`NewKey::allowed_addresses`](super::NewKey::allowed_addresses).
+    #[error("allowed addresses must be at most {most} networks")]
+    #[non_exhaustive]
+    TooManyNetworks {
+        /// The maximum: 100.
+        most: usize,
+    },
     /// The key would live for longer than the [`ExpiryPolicy`](super::ExpiryPolicy) allows.
     #[error("the expiry is too late: such a key may live for at most {}", in_words(*.0))]
     LifetimeTooLong(Duration),
@@ -213,11 +224,11 @@ impl ManageError {
     /// | status | errors                                                                                 |
     /// |--------|----------------------------------------------------------------------------------------|
     /// | 400    | `IdempotencyKey`                                                                       |
-    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `TrustedActorRequired`, `OperatorRequired`, `TopUpDenied`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
+    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `AddressEscalation`, `TrustedActorRequired`, `OperatorRequired`, `TopUpDenied`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, `OtherAmount`, every other [`RegistryError`]                                |
     /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `KeyShown`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `Limits`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
+    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `KeyShown`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `TooManyNetworks`, `Limits`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
     /// | 501    | `UsageNotKept`, `AnnouncementsNotKept`, [`RegistryError::IdempotencyUnsupported`]      |
     /// | 503    | `Store`, [`FormatError::Generator`]                                                    |
     ///
@@ -245,6 +256,7 @@ impl ManageError {
             Self::PermissionDenied(_)
             | Self::ActorInvalid
             | Self::Escalation { .. }
+            | Self::AddressEscalation
             | Self::TrustedActorRequired
             | Self::OperatorRequired
             | Self::TopUpDenied
@@ -266,6 +278,7 @@ impl ManageError {
             | Self::Metadata
             | Self::PermissionName
             | Self::TooManyPermissions { .. }
+            | Self::TooManyNetworks { .. }
             | Self::Limits(_)
             | Self::Format(_)
             | Self::UnsupportedKeyCharacters(_)

@@ -144,7 +144,8 @@ impl Request {
     }
 
     fn new_key(self, new: &NewKey) -> Self {
-        let NewKey { is_bot, name, permissions, environment, not_before, expires_at, metadata, limiting } = new;
+        let NewKey { is_bot, name, permissions, environment, not_before, expires_at, metadata, addresses, limiting } =
+            new;
         let mut request = self
             .text(Some(if *is_bot { "bot" } else { "user" }))
             .text(Some(name))
@@ -164,8 +165,13 @@ impl Request {
         metadata.sort_by(|(one, _), (other, _)| one.cmp(other));
         let request =
             metadata.into_iter().fold(request, |request, (name, text)| request.text(Some(name)).text(Some(text)));
-        // Without a plan, the text is that of the versions before plans, for their stored requests.
-        if *limiting == Limiting::default() { request } else { request.text(None).limiting(limiting) }
+        // Without a plan or a list, the text is that of the versions before them, for their stored
+        // requests.
+        let request = if *limiting == Limiting::default() { request } else { request.text(None).limiting(limiting) };
+        let Some(networks) = addresses else { return request };
+        let mut networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        networks.sort_unstable();
+        networks.iter().fold(request.text(Some("addresses")), |request, network| request.text(Some(network)))
     }
 
     fn limiting(self, limiting: &Limiting) -> Self {

@@ -3,12 +3,12 @@
 use std::time::SystemTime;
 
 use super::{
-    Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey, check_no_escalation,
+    Actor, Issued, KeyEventKind, KeyManager, ManageError, NewKey,
     concurrency::WorkKind,
     idempotency::Request,
     limiting::limiting_of_new,
     to_micros,
-    validation::{check_metadata, check_permissions, checked_name},
+    validation::{check_metadata, check_no_escalation, check_permissions, checked_name},
 };
 use crate::{
     key::{FormatError, KeyDigest, base62_number, random_base62},
@@ -21,7 +21,7 @@ impl KeyManager {
     /// Issues a key. The result is the only place with its plain text: show it once.
     ///
     /// If the actor's key has an expiry, the new key expires no later. The default is the same
-    /// expiry.
+    /// expiry. Likewise the new key is accepted from no other addresses than the actor's key.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, manage::{Actor, ManageError, NewKey}};
@@ -41,6 +41,7 @@ impl KeyManager {
     /// - [`ManageError::Name`], [`ManageError::Metadata`], [`ManageError::PermissionName`],
     ///   [`ManageError::TooManyPermissions`].
     /// - [`ManageError::Expiry`], [`ManageError::OutlivesActor`].
+    /// - [`ManageError::AddressEscalation`], [`ManageError::TooManyNetworks`].
     /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],
     ///   [`ManageError::ExpiryRequired`] if an [`ExpiryPolicy`](super::ExpiryPolicy) applies.
     /// - [`ManageError::OperatorRequired`], [`ManageError::Limits`]: see [`NewKey::plan`].
@@ -174,7 +175,8 @@ impl KeyManager {
             record = record.with_organization(organization);
         }
         let limiting = limiting_of_new(self, actor, new.limiting)?;
-        let record = record.with_permissions(new.permissions).with_limiting(limiting);
+        let addresses = actor.addresses_of_new(new.addresses)?;
+        let record = record.with_permissions(new.permissions).with_limiting(limiting).with_allowed_addresses(addresses);
         Ok(new.metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text)))
     }
 }

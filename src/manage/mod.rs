@@ -30,6 +30,7 @@
 //! | `api_key_events_errors_total`    | failed attempts to follow the events            |
 
 mod actor;
+mod addresses;
 mod builder;
 mod call_details;
 mod concurrency;
@@ -113,7 +114,6 @@ use crate::{
     clock::to_micros,
     key::{ApiKey, KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
-    permission::Permissions,
     record::{KeyId, KeyRecord, Owner, Validity},
     store::{ErasedStore, KeyLimit, KeyRegistry},
 };
@@ -280,16 +280,6 @@ impl KeyManager {
     /// The current time in whole microseconds, the precision of every store.
     fn now(&self) -> SystemTime {
         to_micros(self.0.validity.clock().now())
-    }
-}
-
-/// Rejects permissions that the actor does not hold itself.
-fn check_no_escalation(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
-    match actor.permissions().first_beyond(permissions) {
-        Some((resource, action)) => {
-            Err(ManageError::Escalation { resource: resource.to_owned(), action: action.clone() })
-        }
-        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{KeyManagerBuilder, view::timestamp};
-use crate::{permission::Permissions, record::KeyRecord};
+use crate::{address::Network, permission::Permissions, record::KeyRecord};
 
 /// A [`KeyRecord`] as its holder may see it: without the owner, the metadata and the history, which
 /// are for administrators.
@@ -27,6 +27,7 @@ use crate::{permission::Permissions, record::KeyRecord};
 ///     json!({
 ///         "id": "key_1", "name": "laptop", "mask": null, "organization": null,
 ///         "environment": null, "permissions": {"links": ["read"]}, "expires_at": null,
+///         "allowed_addresses": null,
 ///     }),
 /// );
 /// # Ok::<(), serde_json::Error>(())
@@ -45,6 +46,9 @@ pub struct OwnKeyView {
     permissions: Permissions,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
+    /// The networks from which the key is accepted. `null` is every address.
+    #[schema(value_type = Option<Vec<String>>)]
+    allowed_addresses: Option<Vec<Network>>,
 }
 
 impl OwnKeyView {
@@ -59,6 +63,7 @@ impl OwnKeyView {
             environment: record.environment().map(str::to_owned),
             permissions: record.permissions().clone(),
             expires_at: end.map(timestamp),
+            allowed_addresses: record.allowed_addresses().map(<[_]>::to_vec),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
+    address::Network,
     key::ApiKey,
     permission::{Action, Permissions},
     record::{KeyRecord, Limiting},
@@ -34,6 +35,7 @@ pub struct NewKey {
     pub(super) not_before: Option<SystemTime>,
     pub(super) expires_at: Option<SystemTime>,
     pub(super) metadata: Vec<(String, String)>,
+    pub(super) addresses: Option<Vec<Network>>,
     pub(super) limiting: Limiting,
 }
 
@@ -84,6 +86,7 @@ impl NewKey {
             not_before: None,
             expires_at: None,
             metadata: Vec::new(),
+            addresses: None,
             limiting: Limiting::default(),
         }
     }

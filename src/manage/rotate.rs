@@ -1,12 +1,13 @@
 //! Replacing a key by a new one: at once, or with a grace period.
 
 use super::{
-    Actor, Issued, KeyEventKind, KeyManager, ManageError, Rotation, check_no_escalation,
+    Actor, Issued, KeyEventKind, KeyManager, ManageError, Rotation,
     concurrency::WorkKind,
     idempotency::Request,
     issue::{check_times, new_id},
     run::{is_version_conflict, retried},
     to_micros,
+    validation::check_no_escalation,
 };
 use crate::{
     permission::Action,
@@ -151,6 +152,7 @@ impl KeyManager {
             return Err(ManageError::NotOwner(id()));
         }
         check_no_escalation(actor, old.permissions())?;
+        actor.check_addresses(old.allowed_addresses())?;
         if old.status() == Status::Revoked {
             return Err(RegistryError::Revoked(id()).into());
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use super::limiting::LimitEdits;
+use super::{addresses::AddressEdit, limiting::LimitEdits};
 use crate::{permission::Permissions, record::KeyRecord};
 
 /// Describes a change of a key for [`KeyManager::edit`](crate::KeyManager::edit). Fields that you
@@ -34,6 +34,7 @@ pub struct UpdateKey {
     pub(super) clears_metadata: bool,
     /// The texts to set, and the names to remove (`None`).
     pub(super) metadata: BTreeMap<String, Option<String>>,
+    pub(super) addresses: Option<AddressEdit>,
     pub(super) limits: LimitEdits,
     pub(super) version: Option<u64>,
 }
@@ -145,6 +146,7 @@ impl UpdateKey {
             && self.expires_at.is_none()
             && self.not_before.is_none()
             && !self.edits_metadata()
+            && self.addresses.is_none()
             && self.limits.is_empty()
     }
 
@@ -152,7 +154,8 @@ impl UpdateKey {
         self.clears_metadata || !self.metadata.is_empty()
     }
 
-    /// Returns whether the edit can only take access away, apart from its times and its limits.
+    /// Returns whether the edit can only take access away, apart from its times, its addresses and
+    /// its limits.
     pub(super) fn only_takes_away(&self) -> bool {
         self.name.is_none() && self.permissions.is_none() && !self.edits_metadata() && self.enabled != Some(true)
     }

@@ -1,6 +1,6 @@
 //! Rules for names, so that a person can distinguish two names and no name breaks a log line.
 
-use super::ManageError;
+use super::{Actor, ManageError};
 use crate::permission::Permissions;
 
 /// The characters that names must not contain, as sorted ranges (Unicode 16): invisible characters,
@@ -118,6 +118,16 @@ pub(crate) fn check_permissions(permissions: &Permissions) -> Result<(), ManageE
     let mut all = permissions.iter();
     let all_good = all.all(|(resource, actions)| is_good(resource) && actions.iter().all(|one| is_good(one.as_str())));
     if all_good { Ok(()) } else { Err(ManageError::PermissionName) }
+}
+
+/// Rejects permissions that the actor does not hold itself.
+pub(super) fn check_no_escalation(actor: &Actor, permissions: &Permissions) -> Result<(), ManageError> {
+    match actor.permissions().first_beyond(permissions) {
+        Some((resource, action)) => {
+            Err(ManageError::Escalation { resource: resource.to_owned(), action: action.clone() })
+        }
+        None => Ok(()),
+    }
 }
 
 fn is_name(name: &str, longest: usize) -> bool {

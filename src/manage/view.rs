@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    address::Network,
     clock::Clock,
     permission::Permissions,
     record::{Author, ColdFields, ExpiryPolicies, Fields, History, KeyRecord, LimitNumber, Obstacle, Owner, Validity},
@@ -35,6 +36,7 @@ use crate::{
 ///         "organization": null, "environment": null,
 ///         "permissions": {"links": ["read"]}, "status": "active", "mask": null,
 ///         "created_at": "2027-01-15T08:00:00Z", "not_before": null, "expires_at": null,
+///         "allowed_addresses": null,
 ///         "last_used_at": null, "use_count": 0, "replaces": null, "replaced_by": null,
 ///         "lineage": "key_1", "created_by": null, "updated_at": null, "revoked_at": null,
 ///         "revoked_by": null, "reason": null, "metadata": {}, "plan": null, "limits": {},
@@ -66,6 +68,9 @@ pub struct KeyView {
     /// When the key stops working: at its own expiry, or sooner by the policy of the manager.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
+    /// The networks from which the key is accepted. `null` is every address.
+    #[schema(value_type = Option<Vec<String>>)]
+    allowed_addresses: Option<Vec<Network>>,
     #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
     use_count: u64,
@@ -148,7 +153,8 @@ impl KeyView {
 
     pub(super) fn new(record: &KeyRecord, validity: &Validity) -> Self {
         // Without `..`: a new field of a record must be added here, or left out explicitly.
-        let Fields { digest: _, status: _, is_timed: _, permissions, id, organization, cold } = record.fields();
+        let Fields { digest: _, status: _, is_timed: _, is_bound_to_addresses: _, permissions, id, organization, cold } =
+            record.fields();
         let (none, no_history) = (ColdFields::default(), History::default());
         let ColdFields {
             not_before,
@@ -165,6 +171,7 @@ impl KeyView {
             metadata,
             history,
             limiting: _,
+            allowed_addresses,
             values: _,
         } = cold.as_deref().unwrap_or(&none);
         let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
@@ -182,6 +189,7 @@ impl KeyView {
             created_at: created_at.map(timestamp),
             not_before: not_before.map(timestamp),
             expires_at: validity.end(record).map(timestamp),
+            allowed_addresses: allowed_addresses.as_deref().map(<[_]>::to_vec),
             last_used_at: last_used_at.map(timestamp),
             use_count: *use_count,
             replaces: replaces.as_ref().map(ToString::to_string),

@@ -1,6 +1,6 @@
 //! The properties of a [`Decision`].
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, net::IpAddr, time::Duration};
 
 use http::Method;
 
@@ -70,6 +70,12 @@ impl Decision {
         violated.into_iter().flatten().map(|name| &**name)
     }
 
+    /// Returns the address of the client, if the key does not allow it:
+    /// [`Reason::WrongAddress`](crate::Reason::WrongAddress).
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.rare.as_ref()?.client_address
+    }
+
     /// Returns how long the store took to answer, if the request waited and got an answer.
     pub fn store_time(&self) -> Option<Duration> {
         self.rare.as_ref()?.store_time
@@ -108,6 +114,7 @@ impl fmt::Debug for Decision {
             .field("organization", &self.organization())
             .field("missing_permissions", &self.missing_permissions())
             .field("violated_limits", &self.violated_limits().collect::<Vec<_>>())
+            .field("client_address", &self.client_address())
             .field("cause", &self.cause())
             .field("error", &self.error())
             .field("store_time", &self.store_time())

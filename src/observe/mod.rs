@@ -7,7 +7,7 @@ mod observers;
 #[cfg(feature = "tracing")]
 mod trace;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 pub(crate) use observers::{CapturedObservers, Observer, Observers, RequestLine};
 
@@ -34,8 +34,9 @@ use crate::{
 /// | `ERROR`            | the service failed: a status 5xx                     |
 ///
 /// Every event has the fields `outcome`, `method` and `path`. It has `reason`, `cause`, `scheme`,
-/// `key_id`, `organization`, `error`, `missing_permissions` (as `links:create stats:read`) and
-/// `limits` (those used up, as `burst, daily`) if they have a value.
+/// `key_id`, `organization`, `error`, `missing_permissions` (as `links:create stats:read`),
+/// `limits` (those used up, as `burst, daily`) and `client_address` (one that the key does not
+/// allow) if they have a value.
 ///
 /// With the feature `metrics` each decision is counted:
 ///
@@ -83,6 +84,7 @@ struct DecisionDetails {
     outdated: Option<PreviousPepper>,
     missing: Option<Arc<Missing>>,
     violated: Option<Arc<[Box<str>]>>,
+    client_address: Option<IpAddr>,
 }
 
 /// A key that is stored under an older pepper.
@@ -192,6 +194,9 @@ impl Decision {
         }
         if let Some(violated) = rejection.shared_violated() {
             decision.details().violated = Some(Arc::clone(violated));
+        }
+        if let Some(address) = rejection.client_address() {
+            decision.details().client_address = Some(address);
         }
         decision
     }

@@ -22,6 +22,7 @@ macro_rules! event {
             error = $decision.error().map(display),
             missing_permissions = missing($decision),
             limits = limits($decision),
+            client_address = $decision.client_address().map(display),
             method = $decision.method().as_str(),
             path = $decision.path(),
             "API key"

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, time::SystemTime};
 use http::Extensions;
 
 use super::{History, KeyId, Limiting, Owner, Status};
-use crate::{key::KeyDigest, permission::Permissions};
+use crate::{address::Network, key::KeyDigest, permission::Permissions};
 
 /// Ordered so that the fields of a check share one cache line with the counts of the `Arc`.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub(crate) struct Fields {
     pub(crate) status: Status,
     /// Whether `not_before` or `expires_at` is set.
     pub(crate) is_timed: bool,
+    /// Whether `allowed_addresses` is set.
+    pub(crate) is_bound_to_addresses: bool,
     pub(crate) permissions: Permissions,
     pub(crate) id: KeyId,
     pub(crate) organization: Option<Box<str>>,
@@ -44,6 +46,8 @@ pub(crate) struct ColdFields {
     pub(crate) history: Option<Box<History>>,
     /// `None` if no field of it is set.
     pub(crate) limiting: Option<Box<Limiting>>,
+    /// `None` allows every address, and an empty list none.
+    pub(crate) allowed_addresses: Option<Box<[Network]>>,
     pub(crate) values: Values,
 }
 
@@ -59,6 +63,7 @@ impl Fields {
             digest,
             status: Status::Active,
             is_timed: false,
+            is_bound_to_addresses: false,
             permissions: Permissions::new(),
             id,
             organization: None,
@@ -123,6 +128,11 @@ impl Fields {
         self.is_timed = cold.not_before.is_some() || cold.expires_at.is_some();
     }
 
+    pub(super) fn set_allowed_addresses(&mut self, networks: Option<Box<[Network]>>) {
+        self.is_bound_to_addresses = networks.is_some();
+        self.cold_mut().allowed_addresses = networks;
+    }
+
     /// Turns this record into the record of the replacement key. Sets or clears the fields that the
     /// new key does not inherit.
     pub(super) fn succeed(&mut self, id: KeyId, digest: KeyDigest) {
@@ -144,6 +154,7 @@ impl Fields {
             created_at: _,
             metadata: _,
             limiting: _,
+            allowed_addresses: _,
             values: _,
         } = self.cold_mut();
         let lineage = history.take().and_then(|history| history.lineage).or_else(|| Some(old.clone()));
@@ -154,7 +165,7 @@ impl Fields {
 
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
-        let Self { digest, status, is_timed: _, permissions, id, organization, cold } = self;
+        let Self { digest, status, is_timed: _, is_bound_to_addresses: _, permissions, id, organization, cold } = self;
         let hot = (digest, status, permissions, id, organization);
         hot == (&other.digest, &other.status, &other.permissions, &other.id, &other.organization)
             && match (cold, &other.cold) {
@@ -175,7 +186,8 @@ impl PartialEq for Values {
 /// Shows neither the digest nor the attached values.
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { digest: _, status, is_timed: _, permissions, id, organization, cold } = self;
+        let Self { digest: _, status, is_timed: _, is_bound_to_addresses: _, permissions, id, organization, cold } =
+            self;
         let defaults = ColdFields::default();
         let ColdFields {
             not_before,
@@ -192,6 +204,7 @@ impl fmt::Debug for Fields {
             metadata,
             history,
             limiting,
+            allowed_addresses,
             values: _,
         } = cold.as_deref().unwrap_or(&defaults);
         f.debug_struct("KeyRecord")
@@ -213,6 +226,7 @@ impl fmt::Debug for Fields {
             .field("metadata", metadata)
             .field("history", history)
             .field("limiting", limiting)
+            .field("allowed_addresses", allowed_addresses)
             .finish_non_exhaustive()
     }
 }

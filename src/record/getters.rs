@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{Author, KeyId, KeyRecord, Owner, Status};
-use crate::{key::KeyDigest, permission::Permissions};
+use crate::{address::Network, key::KeyDigest, permission::Permissions};
 
 impl KeyRecord {
     /// Returns the public id of the key.
@@ -64,6 +64,12 @@ impl KeyRecord {
     /// Returns the first instant at which the key is rejected as expired.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.0.cold()?.expires_at
+    }
+
+    /// Returns the networks from which the key is accepted. `None` is every address, and an empty
+    /// list is none.
+    pub fn allowed_addresses(&self) -> Option<&[Network]> {
+        self.0.cold()?.allowed_addresses.as_deref()
     }
 
     /// Returns the id of the key that this key has replaced.

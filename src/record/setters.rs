@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{Author, KeyId, KeyRecord, Owner, Status};
-use crate::permission::{Action, Permissions};
+use crate::{
+    address::Network,
+    permission::{Action, Permissions},
+};
 
 impl KeyRecord {
     /// Adds a grant of `action` on `resource`.
@@ -75,6 +78,27 @@ impl KeyRecord {
     #[must_use]
     pub fn with_expires_at(self, instant: impl Into<Option<SystemTime>>) -> Self {
         self.edit(|fields| fields.change_times(|times| times.expires_at = instant.into()))
+    }
+
+    /// Accepts the key only from addresses in these networks. With an empty list no address is
+    /// allowed; `None` removes the list, so that every address is.
+    ///
+    /// A layer finds the address as
+    /// [`client_address`](crate::layer::ApiKeyLayerBuilder::client_address) says. If it is not in
+    /// the list, or is unknown, the layer rejects the request with 403.
+    ///
+    /// ```
+    /// use tower_api_key::{KeyRecord, address::{InvalidNetwork, Network}};
+    ///
+    /// let record = KeyRecord::new("k1", [7; 32]);
+    /// assert_eq!(record.allowed_addresses(), None);
+    /// let record = record.with_allowed_addresses(Network::list(["192.0.2.0/24", "2001:db8::/32"])?);
+    /// assert_eq!(record.allowed_addresses().map(<[Network]>::len), Some(2));
+    /// # Ok::<(), InvalidNetwork>(())
+    /// ```
+    #[must_use]
+    pub fn with_allowed_addresses(self, networks: impl Into<Option<Vec<Network>>>) -> Self {
+        self.edit(|fields| fields.set_allowed_addresses(networks.into().map(Vec::into_boxed_slice)))
     }
 
     /// Sets the id of the key that this key has replaced.

@@ -1,9 +1,10 @@
 //! Verifies a record. This is the only place that decides whether a key works.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use super::{ExpiryPolicies, ExpiryPolicy, KeyRecord, Owner, Status};
 use crate::{
+    address,
     clock::Clock,
     key::KeyDigest,
     rejection::{Reason, Rejection},
@@ -57,17 +58,30 @@ impl From<Obstacle> for Reason {
 pub(crate) struct Verified(KeyRecord);
 
 impl KeyRecord {
-    /// Accepts this record if one of the presented digests is its own and nothing blocks its use.
+    /// Accepts this record if one of the presented digests is its own, nothing blocks its use, and
+    /// the client is at an address that it allows. `client` is called for a key with a list only.
     pub(crate) fn verify<'d>(
         self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
         bounds: &LayerBounds,
+        client: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<Verified, Rejection> {
         match self.examine(presented, bounds) {
+            Ok(()) if self.0.is_bound_to_addresses => self.verify_address(client()),
             Ok(()) => Ok(Verified(self)),
             Err(Reason::Unknown) => Err(Rejection::new(Reason::Unknown)),
             Err(reason) => Err(Rejection::new(reason).of_record(self)),
         }
+    }
+
+    fn verify_address(self, client: Option<IpAddr>) -> Result<Verified, Rejection> {
+        let Some(client) = client else { return Err(Rejection::new(Reason::UnknownAddress).of_record(self)) };
+        let bits = address::bits(client);
+        let networks = self.allowed_addresses().unwrap_or_default();
+        if networks.iter().any(|network| network.contains_bits(bits)) {
+            return Ok(Verified(self));
+        }
+        Err(Rejection::new(Reason::WrongAddress).of_record(self).at_address(client))
     }
 
     /// Compares all presented digests with the digest of this record. Then checks for an obstacle

@@ -1,6 +1,6 @@
 //! The properties of a [`Rejection`].
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 
@@ -43,6 +43,11 @@ impl Rejection {
     /// all of them. For every other rejection, returns an empty slice.
     pub fn missing_permissions(&self) -> &[MissingPermission] {
         self.missing().map_or(&[], |missing| missing.permissions())
+    }
+
+    /// Returns the address of the client, for a [`Reason::WrongAddress`]. It is for your logs.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.rare.as_ref()?.client_address
     }
 
     pub(super) fn problem_json(&self) -> Option<Bytes> {

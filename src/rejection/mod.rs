@@ -10,7 +10,7 @@
 //! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request` for Bearer    | 16   |
 //! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request` for Bearer    | 16   |
 //! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token` for Bearer | 16 |
-//! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`         | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope` for Bearer | 7 |
+//! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`, `WrongAddress`, `UnknownAddress` | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope` for Bearer | 7 |
 //! | `ForeignResourceHidden`, `NotFound`                       | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
 //! | `TooManyRequests`                                         | `TooManyRequests`      | 429    | `TOO_MANY_REQUESTS`    | none; `Retry-After`             | 8    |
 //! | `TooManyFailures`                                         | `TooManyFailures`      | 429    | `TOO_MANY_FAILURES`    | none; `Retry-After`             | 8    |
@@ -76,8 +76,8 @@
 //! The key does not give access to this service. The response does not say whether it is mistyped,
 //! revoked or expired.
 //! ## forbidden
-//! The key is valid but not authorized. It lacks a permission or belongs to another organization,
-//! or the service does not list the route.
+//! The key is valid but not authorized. It lacks a permission, belongs to another organization, or
+//! is not accepted from the address of the client; or the service does not list the route.
 //! ## not-found
 //! There is no such resource.
 //! ## too-many-requests
@@ -115,7 +115,7 @@ mod reason;
 mod renderer;
 mod verdict;
 
-use std::{borrow::Cow, error::Error, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 pub use cause::Cause;
@@ -173,6 +173,7 @@ struct RejectionDetails {
     retry_after: Option<Duration>,
     headers: Option<Box<HeaderMap>>,
     violated: Option<Arc<[Box<str>]>>,
+    client_address: Option<IpAddr>,
 }
 
 impl Rejection {
@@ -214,6 +215,12 @@ impl Rejection {
 
     pub(crate) fn caused_by(mut self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.rare.get_or_insert_default().error = Some(error.into().into());
+        self
+    }
+
+    /// Adds the address that the key does not allow.
+    pub(crate) fn at_address(mut self, address: IpAddr) -> Self {
+        self.rare.get_or_insert_default().client_address = Some(address);
         self
     }
 

@@ -78,6 +78,12 @@ reasons! {
     ForeignResource => "foreign_resource", Forbidden;
     /// The resource belongs to another organization, and its existence is hidden.
     ForeignResourceHidden => "foreign_resource_hidden", NotFound;
+    /// The key does not allow the address of the client: see
+    /// [`KeyRecord::with_allowed_addresses`](crate::KeyRecord::with_allowed_addresses).
+    WrongAddress => "wrong_address", Forbidden;
+    /// The key has a list of allowed addresses, and the address of the client is unknown: see
+    /// [`client_address`](crate::layer::ApiKeyLayerBuilder::client_address).
+    UnknownAddress => "unknown_address", Forbidden;
     /// A route table does not list this method and path.
     NoMatchingRoute => "no_matching_route", Forbidden;
     /// The application has no such resource: [`Rejection::not_found`](super::Rejection::not_found).

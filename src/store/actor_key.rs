@@ -118,8 +118,8 @@ impl ActorKey {
     }
 }
 
-/// Returns whether two versions of a record give the same access, and the same limits to a key that
-/// they issue.
+/// Returns whether two versions of a record give the same access, and the same limits and addresses
+/// to a key that they issue.
 fn has_same_access(one: &KeyRecord, other: &KeyRecord) -> bool {
     one.status() == other.status()
         && one.permissions() == other.permissions()
@@ -129,6 +129,7 @@ fn has_same_access(one: &KeyRecord, other: &KeyRecord) -> bool {
         && one.not_before() == other.not_before()
         && one.expires_at() == other.expires_at()
         && one.replaced_by() == other.replaced_by()
+        && one.allowed_addresses() == other.allowed_addresses()
         && one.plan() == other.plan()
         && one.limits().eq(other.limits())
         && one.meter() == other.meter()

@@ -55,6 +55,7 @@ fn write(object: &mut Map<String, Value>, field: KeyField, value: &FieldValue) {
         FieldValue::Text(text) => text.as_str().into(),
         FieldValue::Time(instant) => row::micros(*instant).into(),
         FieldValue::Metadata(metadata) => json!(metadata),
+        FieldValue::Addresses(networks) => json!(networks),
         FieldValue::Limits(limits) => {
             json!(LimitNumber::by_name(limits.iter().map(|(name, number)| (&**name, *number))))
         }
@@ -121,6 +122,7 @@ fn read(object: &Map<String, Value>, field: KeyField) -> FieldValue {
             let read = structure::<BTreeMap<_, LimitNumber>>(value).filter(|limits| !limits.is_empty());
             read.map(|read| FieldValue::Limits(read.into_iter().map(|(name, number)| (name, number.0)).collect()))
         }
+        KeyField::AllowedAddresses => structure(value).map(FieldValue::Addresses),
         KeyField::Name
         | KeyField::Status
         | KeyField::Replaces

@@ -36,6 +36,8 @@ mod registry_impls;
 mod registry_types;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
 mod row;
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+mod row_text;
 mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,6 +1,6 @@
 //! Records as rows, and back: the same columns in every database.
 
-use std::{collections::BTreeMap, error::Error, time::SystemTime};
+use std::{error::Error, time::SystemTime};
 
 use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Row, Type};
 
@@ -8,9 +8,8 @@ pub(super) use crate::clock::micros_of as micros;
 use crate::{
     clock::from_micros,
     key::KeyDigest,
-    permission::Permissions,
-    record::{Author, ColdFields, Fields, History, KeyId, KeyRecord, LimitNumber, LimitNumbers, Limiting, Owner},
-    store::{DayUsage, IdempotencyRecord, UtcDay},
+    record::{Author, ColdFields, Fields, History, KeyId, KeyRecord, LimitNumber, Limiting, Owner},
+    store::{DayUsage, IdempotencyRecord, UtcDay, row_text},
 };
 
 /// The error for a row that does not hold a record: another program has written it.
@@ -36,7 +35,7 @@ where
     let mut record = KeyRecord::new(row.try_get::<String, _>("id")?, digest)
         .with_version(count(row.try_get("version")?))
         .with_status(row.try_get::<String, _>("status")?.parse().map_err(decode)?)
-        .with_permissions(permissions(&row.try_get::<String, _>("permissions")?, row.try_get("wildcards")?)?)
+        .with_permissions(row_text::permissions(&row.try_get::<String, _>("permissions")?, row.try_get("wildcards")?)?)
         .with_not_before(time("not_before")?)
         .with_expires_at(time("expires_at")?)
         .with_usage(count(row.try_get("use_count")?), time("last_used_at")?);
@@ -45,12 +44,12 @@ where
         (Some(_), _) => record.with_owner(Owner::ServiceAccount),
         (None, _) => record,
     };
-    let metadata = metadata(&row.try_get::<String, _>("metadata")?)?;
+    let metadata = row_text::metadata(&row.try_get::<String, _>("metadata")?)?;
     record = metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text));
     let author = |column| text(column)?.map(|author| author.parse::<Author>().map_err(decode)).transpose();
     let limiting = Limiting {
         plan: text("plan")?.map(Into::into),
-        numbers: text("limits")?.map(|limits| limit_numbers(&limits)).transpose()?.unwrap_or_default(),
+        numbers: text("limits")?.map(|limits| row_text::limit_numbers(&limits)).transpose()?.unwrap_or_default(),
         meter: text("meter")?.map(KeyId::from),
     };
     record = record
@@ -58,6 +57,7 @@ where
         .with_updated_at(time("updated_at")?)
         .with_revoked(time("revoked_at")?, author("revoked_by")?)
         .with_reason(text("reason")?)
+        .with_allowed_addresses(text("allowed_addresses")?.map(|list| row_text::networks(&list)).transpose()?)
         .with_limiting(limiting);
     if let Some(instant) = time("created_at")? {
         record = record.with_created_at(instant);
@@ -126,7 +126,8 @@ where
     for<'t> Option<i64>: Encode<'t, D>,
     for<'t> bool: Encode<'t, D> + Type<D>,
 {
-    let Fields { digest, status, is_timed: _, permissions, id, organization, cold } = record.fields();
+    let Fields { digest, status, is_timed: _, is_bound_to_addresses: _, permissions, id, organization, cold } =
+        record.fields();
     let (defaults, no_history) = (ColdFields::default(), History::default());
     let ColdFields {
         not_before,
@@ -143,6 +144,7 @@ where
         metadata,
         history,
         limiting,
+        allowed_addresses,
         values: _,
     } = cold.as_deref().unwrap_or(&defaults);
     let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
@@ -154,6 +156,7 @@ where
     let metadata = serde_json::to_string(metadata).map_err(encode)?;
     let limits = LimitNumber::by_name(numbers.iter().map(|(name, number)| (&**name, *number)));
     let limits = (!limits.is_empty()).then(|| serde_json::to_string(&limits)).transpose().map_err(encode)?;
+    let addresses = allowed_addresses.as_ref().map(serde_json::to_string).transpose().map_err(encode)?;
     let mut row = D::Arguments::default();
     let add = || -> Result<(), Box<dyn Error + Send + Sync>> {
         row.add(id.to_string())?;
@@ -184,7 +187,8 @@ where
         row.add(record.lineage().to_string())?;
         row.add(plan.as_deref().map(str::to_owned))?;
         row.add(meter.as_ref().map(ToString::to_string))?;
-        row.add(limits)
+        row.add(limits)?;
+        row.add(addresses)
     };
     add().map_err(sqlx::Error::Encode)?;
     Ok(row)
@@ -211,27 +215,6 @@ pub(super) fn owner(owner: Option<&Owner>) -> (Option<&'static str>, Option<&str
     (owner.map(Owner::kind), owner.and_then(Owner::user))
 }
 
-/// Before version 4 of the tables, metadata was an array of pairs.
-fn metadata(text: &str) -> Result<BTreeMap<String, String>, sqlx::Error> {
-    if text.starts_with('[') {
-        let pairs: Vec<(String, String)> = serde_json::from_str(text).map_err(decode)?;
-        return Ok(pairs.into_iter().collect());
-    }
-    serde_json::from_str(text).map_err(decode)
-}
-
-/// A text that cannot be read is an error: a key must not lose its limits.
-fn limit_numbers(text: &str) -> Result<LimitNumbers, sqlx::Error> {
-    let limits: BTreeMap<Box<str>, LimitNumber> = serde_json::from_str(text).map_err(decode)?;
-    Ok(limits.into_iter().map(|(name, number)| (name, number.0)).collect())
-}
-
-fn permissions(text: &str, wildcards: bool) -> Result<Permissions, sqlx::Error> {
-    let permissions: Permissions = serde_json::from_str(text).map_err(decode)?;
-    Ok(if wildcards { permissions.with_wildcards() } else { permissions })
-}
-
-/// Integers of a database are signed; no count comes near the maximum.
 /// Returns the number of a day, and its counts in the order of the columns.
 pub(super) fn counts(usage: &DayUsage) -> (i32, [i64; 4]) {
     let counts = [usage.accepted, usage.forbidden, usage.rejected, usage.limited];
@@ -257,6 +240,7 @@ where
     Ok(usage)
 }
 
+/// Integers of a database are signed; no count comes near the maximum.
 pub(super) fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -12,7 +12,8 @@ mod postgres;
 mod support;
 
 mod actors;
-
+#[cfg(feature = "testkit")]
+mod addresses;
 mod architecture;
 mod authenticate;
 #[cfg(feature = "axum")]
@@ -23,7 +24,6 @@ mod cache;
 mod cache_memory;
 #[cfg(feature = "client")]
 mod client;
-#[cfg(feature = "limits")]
 mod client_address;
 #[cfg(feature = "serde")]
 mod conversions;

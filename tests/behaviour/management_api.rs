@@ -1,5 +1,6 @@
 //! Tests the management API over HTTP: authorization, and the text of its errors.
 
+mod addresses;
 mod edits;
 mod events;
 mod idempotency;
@@ -61,7 +62,8 @@ impl Keys {
         let admin = manager.issue(&admin(), NewKey::service_account("admin").permissions(everything())).await.unwrap();
         let decisions = Arc::new(std::sync::Mutex::new(Vec::new()));
         let told = Arc::clone(&decisions);
-        let layer = manager.layer().observe(move |decision| told.lock().unwrap().push(decision.outcome()));
+        let layer = manager.layer().client_address(tower_api_key::ClientAddress::peer());
+        let layer = layer.observe(move |decision| told.lock().unwrap().push(decision.outcome()));
         let layer = layer.build().unwrap();
         let app = Router::new().nest("/api/keys", manager.router(layer.schemes())).layer(layer);
         Self { app, manager, store: api.store.clone(), clock: api.clock.clone(), admin, decisions }

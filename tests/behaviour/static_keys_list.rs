@@ -114,6 +114,26 @@ fn a_key_of_a_list_has_its_plan_its_limits_and_its_meter() {
     }
 }
 
+#[test]
+fn a_key_of_a_list_has_its_allowed_addresses() {
+    let list = r#"["192.0.2.0/24", "2001:db8::7"]"#;
+    let json = format!(r#"{{"keys": {{"deploy": {{"key": "{DEPLOY}", "allowed_addresses": {list}}}}}}}"#);
+    let toml = format!("[keys.deploy]\nkey = \"{DEPLOY}\"\nallowed_addresses = {list}\n");
+    for keys in [StaticKeys::from_json(&json), StaticKeys::from_toml(&toml)] {
+        let deploy = found(&keys.unwrap(), DEPLOY).unwrap();
+        let networks = deploy.allowed_addresses().map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(networks, Some(vec!["192.0.2.0/24".to_owned(), "2001:db8::7".to_owned()]));
+    }
+    let nowhere = StaticKeys::from_json(&json.replace(list, "[]")).unwrap();
+    assert_eq!(found(&nowhere, DEPLOY).unwrap().allowed_addresses(), Some(&[][..]));
+    let expected = "a list of networks such as \"192.0.2.0/24\" or \"2001:db8::7\"";
+    for value in [r#""192.0.2.0/24""#, r#"["192.0.2.7/24"]"#, "[7]", "{}", "null", r#"["192.0.2.7", "everywhere"]"#] {
+        let error = json_entry(&format!(r#""key": "{DEPLOY}", "allowed_addresses": {value}"#));
+        let problem = Problem::Type("allowed_addresses", expected);
+        assert_eq!(error, KeyListError::Entry(r#"key "deploy""#.into(), problem), "{value}");
+    }
+}
+
 fn json_entry(members: &str) -> KeyListError {
     StaticKeys::from_json(&format!(r#"{{"keys": {{"deploy": {{{members}}}}}}}"#)).unwrap_err()
 }

@@ -60,6 +60,7 @@ enum Part {
     Wildcards,
     Begin,
     Uses,
+    Addresses,
     Name,
     Metadata,
 }
@@ -83,6 +84,7 @@ fn without(part: Part, record: &KeyRecord) -> KeyRecord {
             let literal: Permissions = grants.collect();
             record.with_permissions(literal)
         }
+        Part::Addresses => record.with_allowed_addresses(None),
         Part::Uses => record.with_usage(0, None),
         Part::Name => record.with_name(""),
         Part::Metadata => {
@@ -325,6 +327,11 @@ fn what_is_lost_or_changed_besides_is_found() {
         Loses(Way::First, Part::Permissions),
         Loses(Way::First, Part::Expiry),
         Loses(Way::First, Part::Metadata),
+        Loses(Way::First, Part::Addresses),
+        Loses(Way::List, Part::Addresses),
+        Loses(Way::Update, Part::Addresses),
+        Loses(Way::ReplacedOne, Part::Addresses),
+        Loses(Way::NewOne, Part::Addresses),
         Loses(Way::List, Part::Permissions),
         Loses(Way::List, Part::Expiry),
         Loses(Way::List, Part::Metadata),

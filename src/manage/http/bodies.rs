@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, de::IntoDeserializer};
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use super::time::{nullable_time, present_time};
+use super::{
+    presence::{Nullable, nullable, present, present_variant, variant},
+    time::{nullable_time, present_time},
+};
 use crate::{
+    address::Network,
     manage::{Actor, NewKey, Rotation, UpdateKey, validation::MAX_PERMISSIONS, view::KeyType},
     permission::Permissions,
     record::LimitNumber,
@@ -33,6 +37,11 @@ pub(super) struct CreateKey {
     #[serde(default, deserialize_with = "present_time")]
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
+    /// The networks from which the key is accepted. Without it, every address is allowed, or those
+    /// of the caller's key.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Vec<String>, required = false)]
+    allowed_addresses: Option<Vec<Network>>,
     /// Texts that are stored with the key.
     #[serde(default)]
     metadata: BTreeMap<String, String>,
@@ -52,8 +61,8 @@ pub(super) struct CreateKey {
 }
 
 /// A change of a key, as a JSON merge patch (RFC 7396). Absent members do not change; `null`
-/// removes a time, a text of the metadata, all metadata, the plan, a number of the limits, or all
-/// numbers. The other members cannot be removed.
+/// removes a time, the list of addresses, a text of the metadata, all metadata, the plan, a number
+/// of the limits, or all numbers. The other members cannot be removed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {
@@ -72,6 +81,10 @@ pub(super) struct EditKey {
     #[serde(default, deserialize_with = "nullable_time")]
     #[schema(value_type = Option<String>, format = DateTime, required = false)]
     expires_at: Option<Nullable<Timestamp>>,
+    /// The networks from which the key is accepted; `null` allows every address, `[]` none.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Vec<String>>, required = false)]
+    allowed_addresses: Option<Nullable<Vec<Network>>>,
     /// The texts to set; `null` removes a text. `null` instead of the object removes all texts.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>, required = false)]
@@ -91,9 +104,6 @@ pub(super) struct EditKey {
     #[schema(value_type = ChangeReason, required = false)]
     reason: Option<ChangeReason>,
 }
-
-/// The value of a member that can be `null`.
-pub(super) struct Nullable<T>(pub(super) Option<T>);
 
 /// The status that an edit can set.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
@@ -167,6 +177,9 @@ impl CreateKey {
         if let Some(instant) = self.expires_at {
             new = new.expires_at(instant.into());
         }
+        if let Some(networks) = self.allowed_addresses {
+            new = new.allowed_addresses(networks);
+        }
         let new = self.metadata.into_iter().fold(new, |new, (name, text)| new.metadata(name, text));
         limited(new, self.plan, self.limits, self.meter)
     }
@@ -189,6 +202,9 @@ impl EditKey {
         }
         if let Some(Nullable(instant)) = self.expires_at {
             edit = edit.expires_at(instant.map(Into::into));
+        }
+        if let Some(Nullable(networks)) = self.allowed_addresses {
+            edit = edit.allowed_addresses(networks);
         }
         edit = match self.metadata {
             None => edit,
@@ -262,27 +278,6 @@ pub(super) fn limited(
 /// Makes `*` in a request a wildcard if it is a wildcard in the permissions of the actor.
 pub(super) fn read_by(permissions: Permissions, actor: &Actor) -> Permissions {
     if actor.permissions().has_wildcards() { permissions.with_wildcards() } else { permissions }
-}
-
-/// Deserializes a member that is present; `null` is rejected.
-pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// Deserializes a member that is present and can be `null`.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Nullable<T>>, D::Error> {
-    Option::deserialize(deserializer).map(|value| Some(Nullable(value)))
-}
-
-/// Deserializes a variant from a string only. By itself, serde also accepts `{"variant": null}`.
-pub(super) fn variant<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    T::deserialize(String::deserialize(deserializer)?.into_deserializer())
-}
-
-pub(super) fn present_variant<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    variant(deserializer).map(Some)
 }
 
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permissions, D::Error> {

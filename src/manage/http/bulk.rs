@@ -14,10 +14,11 @@ use utoipa::{
 };
 
 use super::{
-    bodies::{ChangeReason, present, variant},
+    bodies::ChangeReason,
     extract::{ApiError, CanRead, RequestActor},
     members::{Members, REASON},
     parse::Body,
+    presence::{present, variant},
     search::Conditions,
 };
 use crate::{

@@ -10,14 +10,16 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::{
-    bodies::{BoundedPermissions, KeyName, limited, present, present_variant, read_by, variant},
+    bodies::{BoundedPermissions, KeyName, limited, read_by},
     bounded::{few, first},
     extract::{ApiError, CanCreate, RequestActor},
-    members::{LIMITS, METADATA, METER, Members, NAME, PERMISSIONS, PLAN, TIME},
+    members::{ADDRESSES, LIMITS, METADATA, METER, Members, NAME, PERMISSIONS, PLAN, TIME},
     parse::{BodyText, parse, requirement},
+    presence::{present, present_variant, variant},
     time::present_time,
 };
 use crate::{
+    address::Network,
     manage::{Actor, ImportKey, KeyManager, ManageError, NewKey, import_many::MAX_IMPORT, view::KeyType},
     record::{LimitNumber, Owner, Status},
 };
@@ -61,6 +63,11 @@ pub(super) struct ImportedKey {
     #[serde(default, deserialize_with = "present_time")]
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
+    /// The networks from which the key is accepted. Without it, every address is allowed, or those
+    /// of the caller's key.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Vec<String>, required = false)]
+    allowed_addresses: Option<Vec<Network>>,
     /// Texts that are stored with the key.
     #[serde(default, deserialize_with = "few")]
     metadata: BTreeMap<String, String>,
@@ -189,6 +196,9 @@ impl ImportedKey {
         if let Some(instant) = self.expires_at {
             new = new.expires_at(instant.into());
         }
+        if let Some(networks) = self.allowed_addresses {
+            new = new.allowed_addresses(networks);
+        }
         let new = self.metadata.into_iter().fold(new, |new, (name, text)| new.metadata(name, text));
         let new = limited(new, self.plan, self.limits, self.meter);
         let key = self.key.as_ref().map(|key| key.as_str());
@@ -230,6 +240,7 @@ impl Members for ImportedKey {
         ("environment", NAME),
         ("not_before", TIME),
         ("expires_at", TIME),
+        ("allowed_addresses", ADDRESSES),
         ("metadata", METADATA),
         ("plan", PLAN),
         ("limits", LIMITS),

@@ -19,6 +19,8 @@ pub(super) const PLAN: &str = "must be a string of 1 to 64 visible ASCII charact
 pub(super) const LIMITS: &str = "must be an object that maps each limit, 16 at most, to \"unlimited\" or a whole number of at most 9007199254740992";
 pub(super) const METER: &str = "must be a string of 1 to 100 characters";
 pub(super) const TIME: &str = "must be an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
+pub(super) const ADDRESSES: &str =
+    "must be a list of at most 100 networks such as \"192.0.2.0/24\", \"2001:db8::/32\" or \"192.0.2.7\"";
 const TIME_OR_NULL: &str = "must be null, or an RFC 3339 time such as \"2027-01-15T08:00:00Z\"";
 
 impl Members for CreateKey {
@@ -29,6 +31,7 @@ impl Members for CreateKey {
         ("environment", NAME),
         ("not_before", TIME),
         ("expires_at", TIME),
+        ("allowed_addresses", ADDRESSES),
         ("metadata", METADATA),
         ("plan", PLAN),
         ("limits", LIMITS),
@@ -46,6 +49,10 @@ impl Members for EditKey {
         ("status", "must be \"active\" or \"disabled\", and cannot be removed"),
         ("not_before", TIME_OR_NULL),
         ("expires_at", TIME_OR_NULL),
+        (
+            "allowed_addresses",
+            "must be null, or a list of at most 100 networks such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
+        ),
         ("metadata", "must be null, or an object of strings and nulls, each string of at most 1000 characters"),
         ("plan", "must be null, or a string of 1 to 64 visible ASCII characters"),
         (

@@ -19,6 +19,7 @@ mod members;
 mod openapi;
 mod own;
 mod parse;
+mod presence;
 mod replace;
 mod responses;
 mod search;

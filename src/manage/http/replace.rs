@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    bodies::{ChangeReason, MAX_GRACE, present},
+    bodies::{ChangeReason, MAX_GRACE},
     bulk::{FILTER, Filter, SWITCH},
     extract::{ApiError, CanUpdate, RequestActor},
     members::{Members, REASON, TIME},
     parse::{Body, invalid},
+    presence::present,
     responses::{IssuedKey, written},
     time::present_time,
 };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::bodies::Nullable;
+use super::presence::Nullable;
 
 /// Deserializes a time that is present; `null` is rejected.
 pub(super) fn present_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {

@@ -9,7 +9,7 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 12] = [
+pub(super) const MIGRATIONS: [Migration; 13] = [
     migration(1, 1, include_str!("1.sql"), &[]),
     migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS),
     migration(3, 3, include_str!("3.sql"), &[]),
@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: [Migration; 12] = [
     migration(10, 3, include_str!("webhooks.sql"), &[]),
     migration(11, 3, include_str!("limits.sql"), &[]),
     migration(12, 3, include_str!("meters.sql"), &[]),
+    migration(13, 3, include_str!("addresses.sql"), &[]),
 ];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema

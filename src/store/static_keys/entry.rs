@@ -8,6 +8,7 @@ use super::{
     value::{self, Unusable},
 };
 use crate::{
+    address::Network,
     key::{KeyDigest, KeyHasher},
     permission::Permissions,
     record::{KeyRecord, LimitNumbers, Limiting, UNLIMITED, check_limit_numbers, is_limit_name},
@@ -26,6 +27,7 @@ pub(super) struct Entry {
     environment: Option<String>,
     organization: Option<String>,
     name: Option<String>,
+    addresses: Option<Vec<Network>>,
     limiting: Limiting,
 }
 
@@ -45,6 +47,7 @@ impl Entry {
                 "environment" => entry.environment = Some(name("environment", &node)?),
                 "organization" => entry.organization = Some(name("organization", &node)?),
                 "name" => entry.name = Some(name("name", &node)?),
+                "allowed_addresses" => entry.addresses = Some(addresses(&node)?),
                 "plan" => entry.limiting.plan = Some(limit_name("plan", &node)?),
                 "limits" => entry.limiting.numbers = limits(&node)?,
                 "meter" => entry.limiting.meter = Some(name("meter", &node)?.into()),
@@ -68,6 +71,7 @@ impl Entry {
             _ => return Err(KeyEntryError::KeyOrDigest),
         };
         let mut record = record.with_permissions(self.permissions).with_limiting(self.limiting);
+        record = record.with_allowed_addresses(self.addresses);
         if let Some(environment) = self.environment {
             record = record.with_environment(environment);
         }
@@ -123,6 +127,18 @@ fn permissions(node: &Node) -> Result<Permissions, KeyEntryError> {
         }
     }
     Ok(permissions)
+}
+
+/// An entry that is no network is an error: the key must not lose its list.
+fn addresses(node: &Node) -> Result<Vec<Network>, KeyEntryError> {
+    let wrong =
+        KeyEntryError::Type("allowed_addresses", "a list of networks such as \"192.0.2.0/24\" or \"2001:db8::7\"");
+    let Node::List(networks) = node else { return Err(wrong) };
+    let network = |node: &Node| match node {
+        Node::Text(text) => text.parse().map_err(|_| wrong.clone()),
+        _ => Err(wrong.clone()),
+    };
+    networks.iter().map(network).collect()
 }
 
 fn limit_name(member: &'static str, node: &Node) -> Result<Box<str>, KeyEntryError> {

@@ -27,6 +27,8 @@ impl StaticKeys {
     ///   is: generate it.
     /// - optional: `permissions`, `environment`, `organization`, `name`. A key without permissions
     ///   only passes guards that require none.
+    /// - optional: `allowed_addresses`, a list of networks from which the key is accepted, see
+    ///   [`KeyRecord::with_allowed_addresses`].
     /// - optional: `plan`; `limits`, the numbers that replace those of the plan, by the names of
     ///   its limits, each a whole number or `"unlimited"`; and `meter`, see
     ///   [`KeyRecord::with_meter`].
@@ -38,7 +40,8 @@ impl StaticKeys {
     ///     "deploy": {
     ///         "key": "d9c1XgQm3RrW0uTzEoPj8yBvLsKfHa",
     ///         "permissions": {"links": ["create", "read"]},
-    ///         "environment": "live"
+    ///         "environment": "live",
+    ///         "allowed_addresses": ["192.0.2.0/24", "2001:db8::7"]
     ///     },
     ///     "reports": {
     ///         "sha256": "af270d01f34fb7956eca6cee1547160574df0df89a16c2584b9adc2485071e53",

@@ -71,7 +71,7 @@ pub enum KeyEntryError {
     /// A member that an entry does not have. Contains its name, if it is short.
     #[error(
         "the member {0:?} is unknown: an entry has `key` or `sha256`, `permissions`, `environment`, `organization`, \
-         `name`, `plan`, `limits`, `meter`, and in a list also `id`"
+         `name`, `allowed_addresses`, `plan`, `limits`, `meter`, and in a list also `id`"
     )]
     UnknownMember(String),
     /// A member is of another type. Contains its name and the expected type.

@@ -10,6 +10,7 @@ use super::{
     sound, stored,
 };
 use crate::{
+    address::Network,
     permission::Permissions,
     record::{Author, Status},
 };
@@ -45,15 +46,21 @@ pub(super) fn full_record() -> KeyRecord {
         .with_limit("\"none\"", 0)
         .with_limit("burst", None)
         .with_meter(KeyId::from("shared"))
+        .with_allowed_addresses(networks(["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]))
+}
+
+fn networks<const N: usize>(texts: [&str; N]) -> Vec<Network> {
+    Network::list(texts).expect("networks are valid")
 }
 
 pub(super) async fn records_come_back_whole(registry: impl KeyRegistry) {
     let bare = KeyRecord::new("bare", [2; 32]);
+    let nowhere = KeyRecord::new("nowhere", [4; 32]).with_allowed_addresses(networks([]));
     let bot = KeyRecord::new("bot", [3; 32])
         .with_owner(Owner::ServiceAccount)
         .with_expires_at(SystemTime::UNIX_EPOCH - SECOND)
         .with_organization("");
-    for record in [full_record(), bare, bot] {
+    for record in [full_record(), bare, bot, nowhere] {
         insert(&registry, record.clone()).await;
         let digest = record.digest().as_bytes()[0];
         assert_eq!(shown(&stored(&registry, record.id().as_str()).await), shown(&record), "a record by its id");

@@ -91,7 +91,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
         .with_address(IpAddr::from([192, 0, 2, 7]));
     sound(registry.insert(full.clone(), None, Some(&context)).await).expect("an insert");
     let changed = full.clone().with_name("").with_permissions(Permissions::new());
-    let changed = changed.with_plan("free").with_limit("burst", 7);
+    let changed = changed.with_plan("free").with_limit("burst", 7).with_allowed_addresses(Vec::new());
     sound(registry.update(changed.with_expires_at(noon()), Some(&context)).await).expect("an update");
     let Some(events) = all_events(&registry).await else { return };
     let [issued, edited] = &events[..] else { panic!("not one event for each change: {events:?}") };
@@ -111,6 +111,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
     let limits: BTreeMap<_, _> = full.limits().map(|(name, number)| (name.to_owned(), number)).collect();
     let raised = limits.clone().into_iter().chain([("burst".to_owned(), Some(7))]).collect();
     let limits = FieldValue::Limits(limits);
+    let allowed = FieldValue::Addresses(full.allowed_addresses().unwrap_or_default().to_vec());
     let granted = FieldValue::Permissions(full.permissions().clone());
     assert_eq!(
         of(issued),
@@ -126,6 +127,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
             (KeyField::Plan, FieldValue::Absent, text("pro")),
             (KeyField::Limits, FieldValue::Absent, limits.clone()),
             (KeyField::Meter, FieldValue::Absent, text("shared")),
+            (KeyField::AllowedAddresses, FieldValue::Absent, allowed.clone()),
         ],
         "the fields of a new key"
     );
@@ -137,6 +139,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
             (KeyField::ExpiresAt, time(full.expires_at()), time(Some(noon()))),
             (KeyField::Plan, text("pro"), text("free")),
             (KeyField::Limits, limits, FieldValue::Limits(raised)),
+            (KeyField::AllowedAddresses, allowed, FieldValue::Addresses(Vec::new())),
         ],
         "the fields of a change"
     );

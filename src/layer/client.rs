@@ -1,0 +1,65 @@
+//! The address of the client: where it comes from, and when it is read.
+
+use std::net::IpAddr;
+
+use http::{Extensions, HeaderMap, Request};
+
+use super::{ApiKeyLayerBuilder, check::Checker};
+use crate::address::ClientAddress;
+
+/// The parts of a request that have the address of its client. It is read once a key asks for it.
+#[derive(Clone, Copy)]
+pub(super) struct Sender<'r> {
+    extensions: &'r Extensions,
+    headers: &'r HeaderMap,
+}
+
+impl ApiKeyLayerBuilder {
+    /// Sets where the address of the client comes from. Keys with a list of
+    /// [allowed addresses](crate::KeyRecord::with_allowed_addresses) are accepted only if it is in
+    /// their list. A limit on failures counts by it.
+    ///
+    /// By default the address is unknown, and a key with a list is rejected with 403
+    /// ([`Reason::UnknownAddress`](crate::Reason::UnknownAddress)). No default would be safe:
+    /// behind a proxy, the peer is the proxy, and a list with your internal network would allow
+    /// every client.
+    ///
+    /// The 403 is the same as for a key without a permission, and only a client with a working key
+    /// gets it. The list is checked after the status and the times of the key, before its limits
+    /// are charged.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, ClientAddress, store::MemoryStore};
+    ///
+    /// # fn main() -> Result<(), tower_api_key::ConfigError> {
+    /// let without_a_proxy = ApiKeyLayer::builder(MemoryStore::new()).client_address(ClientAddress::peer()).build()?;
+    /// let behind_nginx = ApiKeyLayer::builder(MemoryStore::new())
+    ///     .client_address(ClientAddress::behind(["127.0.0.1"]).x_forwarded_for()?)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn client_address(mut self, address: ClientAddress) -> Self {
+        self.client_address = Some(address);
+        self
+    }
+}
+
+impl Checker {
+    /// Returns the address of the client of a request, or `None` if it is unknown.
+    pub(super) fn client_of<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        self.address_of(Sender::of(request))
+    }
+
+    #[cold]
+    pub(super) fn address_of(&self, sender: Sender<'_>) -> Option<IpAddr> {
+        self.client_address.as_ref()?.find(sender.extensions, sender.headers)
+    }
+}
+
+impl<'r> Sender<'r> {
+    #[inline]
+    pub(super) fn of<B>(request: &'r Request<B>) -> Self {
+        Self { extensions: request.extensions(), headers: request.headers() }
+    }
+}
