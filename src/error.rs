@@ -96,6 +96,9 @@ pub enum ConfigError {
     #[cfg(feature = "limits")]
     #[error("plan {0:?}: {1}")]
     Plan(String, String),
+    /// Exposed keys are to be handled, but the layer accepts requests in clear text.
+    #[error("on_exposed_key: it needs require_tls, which finds the requests in clear text")]
+    NoTlsRequired,
     /// A trusted proxy is not a network, or is every network; or the list of them is empty.
     #[error("proxies: {0:?}: {1}")]
     Proxies(String, String),

@@ -62,6 +62,7 @@
 //! | [`guard`]     | guards that check the permissions of a key: [`Require`]                      |
 //! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
 //! | [`address`]   | which address a request comes from, also behind proxies; networks            |
+//! | [`transport`] | whether a request came over TLS: [`TransportSource`]                         |
 //! | `limit`       | rates, quotas and concurrency limits of keys (feature `limits`)              |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
@@ -144,6 +145,7 @@ pub mod rejection;
 pub mod scheme;
 pub mod store;
 mod thread_index;
+pub mod transport;
 #[cfg(feature = "webhooks")]
 pub mod webhook;
 
@@ -161,6 +163,7 @@ pub use record::{Author, InvalidAuthor, InvalidStatus, KeyId, KeyRecord, Owner, 
 pub use rejection::{Cause, MissingPermission, Problem, Reason, Rejection, RejectionFormat, Verdict};
 pub use scheme::{ConflictPolicy, InvalidScheme, Scheme, SchemePolicy};
 pub use store::{KeyRegistry, KeyStore, Lookup};
+pub use transport::TransportSource;
 
 /// Compiles the examples of the README as tests.
 #[cfg(all(

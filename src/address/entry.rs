@@ -13,14 +13,15 @@ pub(super) fn address(entry: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Reads the `for` parameter of a forwarded-element (RFC 7239 §4).
+/// Reads the parameters `for` and `proto` of a forwarded-element (RFC 7239 §4). Without `for`, or
+/// if one of them is repeated, the result is `None`.
 ///
 /// A quoted string with a comma, a semicolon, a quote or a backslash is `None`, as no address has
 /// these. So the commas outside and inside of quotes need not be distinguished. A client whose
 /// `Host` is quoted in an element cannot end the element.
-pub(super) fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
+pub(crate) fn forwarded_element(element: &[u8]) -> Option<(IpAddr, Option<&str>)> {
     let text = str::from_utf8(element).ok()?;
-    let mut found = None;
+    let (mut found, mut proto) = (None, None);
     for pair in text.split(';').map(|pair| pair.trim_matches(WHITE_SPACE)).filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=')?;
         let quoted = match value.strip_prefix('"') {
@@ -38,9 +39,11 @@ pub(super) fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
             if found.replace(address).is_some() {
                 return None;
             }
+        } else if name.eq_ignore_ascii_case("proto") && proto.replace(quoted.unwrap_or(value)).is_some() {
+            return None;
         }
     }
-    found
+    Some((found?, proto))
 }
 
 /// Reads a node (RFC 7239 §6): an IPv4 address, or an IPv6 address in brackets, and a port.

@@ -47,14 +47,17 @@
 
 mod entry;
 mod network;
+mod proxies;
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use http::{Extensions, HeaderMap, HeaderName, header::FORWARDED};
 
 use crate::error::ConfigError;
+pub(crate) use entry::forwarded_element;
 pub(crate) use network::bits;
 pub use network::{InvalidNetwork, Network};
+pub(crate) use proxies::{MOST_PROXIES, Proxies};
 
 /// Reads the address of the client from the connection, or from a header of a trusted proxy. The
 /// [module](self) has the rules, and an example.
@@ -66,7 +69,7 @@ pub struct ClientAddress(Option<Forwarding>);
 /// header.
 #[derive(Clone, Debug)]
 #[must_use = "choose the header that the proxies write"]
-pub struct BehindProxies(Result<Arc<[Network]>, ConfigError>);
+pub struct BehindProxies(Result<Proxies, ConfigError>);
 
 /// The address of the peer, which opened the connection: a request extension.
 ///
@@ -90,7 +93,7 @@ pub struct PeerAddress(pub IpAddr);
 /// A header, and the proxies that write it.
 #[derive(Clone, Debug)]
 struct Forwarding {
-    proxies: Arc<[Network]>,
+    proxies: Proxies,
     header: HeaderName,
     form: Form,
 }
@@ -104,9 +107,6 @@ enum Form {
     /// One address in one line.
     Single,
 }
-
-/// How many listed proxies a request may pass.
-const MOST_PROXIES: usize = 32;
 
 // === impl ClientAddress ===
 
@@ -135,7 +135,7 @@ impl ClientAddress {
     /// # }
     /// ```
     pub fn behind<P: AsRef<str>>(proxies: impl IntoIterator<Item = P>) -> BehindProxies {
-        BehindProxies(networks(proxies))
+        BehindProxies(Proxies::parse(proxies))
     }
 
     /// Returns the address of the client in its canonical form, or `None` if it is unknown. The
@@ -143,7 +143,7 @@ impl ClientAddress {
     pub fn find(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         let peer = peer(extensions)?.to_canonical();
         match &self.0 {
-            Some(forwarding) if forwarding.is_listed(peer) => forwarding.client(headers),
+            Some(forwarding) if forwarding.proxies.contains(peer) => forwarding.client(headers),
             Some(_) | None => Some(peer),
         }
     }
@@ -188,46 +188,23 @@ impl BehindProxies {
     }
 }
 
-fn networks<P: AsRef<str>>(proxies: impl IntoIterator<Item = P>) -> Result<Arc<[Network]>, ConfigError> {
-    let network = |proxy: P| {
-        let text = proxy.as_ref();
-        let wrong = |why: String| ConfigError::Proxies(text.to_owned(), why);
-        match text.parse::<Network>() {
-            Ok(network) if network.is_everything() => {
-                Err(wrong("every client would be a proxy: list your own".to_owned()))
-            }
-            parsed => parsed.map_err(|error| wrong(error.to_string())),
-        }
-    };
-    let networks: Arc<[Network]> = proxies.into_iter().map(network).collect::<Result<_, _>>()?;
-    if networks.is_empty() {
-        let advice = "the list is empty: name a proxy, or use ClientAddress::peer()";
-        return Err(ConfigError::Proxies(String::new(), advice.to_owned()));
-    }
-    Ok(networks)
-}
-
 // === impl Forwarding ===
 
 impl Forwarding {
-    fn is_listed(&self, address: IpAddr) -> bool {
-        self.proxies.iter().any(|network| network.contains(address))
-    }
-
     /// Returns the last address in the header that is not a listed proxy.
     fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut lines = headers.get_all(&self.header).iter();
         if let Form::Single = self.form {
             let address = entry::address(lines.next()?.as_bytes())?;
-            return (lines.next().is_none() && !self.is_listed(address)).then_some(address);
+            return (lines.next().is_none() && !self.proxies.contains(address)).then_some(address);
         }
         let entries = lines.rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         for entry in entries.take(MOST_PROXIES) {
             let address = match self.form {
-                Form::Forwarded => entry::forwarded_for(entry)?,
+                Form::Forwarded => forwarded_element(entry)?.0,
                 Form::Addresses | Form::Single => entry::address(entry)?,
             };
-            if !self.is_listed(address) {
+            if !self.proxies.contains(address) {
                 return Some(address);
             }
         }
@@ -235,7 +212,8 @@ impl Forwarding {
     }
 }
 
-fn peer(extensions: &Extensions) -> Option<IpAddr> {
+/// Returns the address of the peer, as the server gives it.
+pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     if let Some(PeerAddress(address)) = extensions.get() {
         return Some(*address);
     }

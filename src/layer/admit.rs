@@ -5,22 +5,19 @@
 //! [`Checker`] checks the key.
 
 use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, Method, Request, Response,
-    header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
-};
+use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::{
     after_verify::AfterVerify,
     check::{Accepted, Check, Checker, PendingCredential, PendingLookup, SlowCheck},
     forward::IdentityHeader,
     observation::Observation,
+    transport::TlsPolicy,
 };
 #[cfg(feature = "limits")]
 use crate::{limit::Unpaid, rejection::Wait};
 use crate::{
     observe::{self, Decision, Observers, Outcome, PreviousPepper},
-    path::Readings,
     principal::{CallerIdentity, Principal, Unauthenticated},
     record::KeyRecord,
     rejection::{Reason, Rejection, Renderer, ResponseProtocol, Verdict},
@@ -31,6 +28,7 @@ use crate::{
 /// The state of a layer, behind one `Arc`.
 #[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Authenticator {
+    pub(super) tls: Option<TlsPolicy>,
     pub(super) checker: Checker,
     pub(super) after_verify: AfterVerify,
     #[cfg(feature = "limits")]
@@ -125,6 +123,9 @@ impl Authenticator {
         if let Some((mark, outcome)) = self.bypass(request) {
             return Progress::Done(Admission::Pass(self.pass_bypassed(request, mark, outcome)));
         }
+        if let Some(insecure) = self.insecure(request) {
+            return Progress::Done(Admission::Reject(insecure));
+        }
         #[cfg(feature = "limits")]
         self.forget_time();
         let admission = match self.checker.check(request) {
@@ -216,24 +217,6 @@ impl Authenticator {
         }
     }
 
-    /// Returns the mark and the outcome of a request that needs no key.
-    fn bypass<B>(&self, request: &Request<B>) -> Option<(Unauthenticated, Outcome)> {
-        if self.pass_preflight && is_preflight(request) {
-            Some((Unauthenticated::Preflight, Outcome::Preflight))
-        } else if self.skips(request) {
-            Some((Unauthenticated::Skipped, Outcome::Skipped))
-        } else {
-            None
-        }
-    }
-
-    fn skips<B>(&self, request: &Request<B>) -> bool {
-        let path = request.uri().path();
-        let Some(skip) = &self.skip else { return false };
-        let readings = || Readings::of_request(path, request.extensions());
-        skip(path) && readings().is_some_and(|readings| readings.others().all(|(reading, _)| skip(reading)))
-    }
-
     /// Admits a request without a key for this layer. The principal of an outer layer stays.
     fn pass_anonymous<B>(&self, request: &mut Request<B>, unread: Option<(Reason, Diagnosis)>) -> ResponseActions {
         self.checker.reader.mark_sensitive(request.headers_mut());
@@ -289,12 +272,4 @@ fn hide_credentials<B>(reader: &Reader, request: &mut Request<B>) {
     let mut uri = std::mem::take(request.uri_mut());
     reader.hide(request.headers_mut(), &mut uri);
     *request.uri_mut() = uri;
-}
-
-/// Returns whether this is a CORS preflight of the Fetch standard. Other `OPTIONS` requests need a
-/// key.
-fn is_preflight<B>(request: &Request<B>) -> bool {
-    request.method() == Method::OPTIONS
-        && request.headers().contains_key(ORIGIN)
-        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }

@@ -11,6 +11,7 @@ use super::{
     check::Checker,
     forward::IdentityHeader,
     sharded_arc::ShardedArc,
+    transport::TlsPolicy,
 };
 use crate::{
     address::ClientAddress,
@@ -22,6 +23,7 @@ use crate::{
     rejection::{RejectionFormat, Renderer},
     scheme::{Challenges, KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::ErasedStore,
+    transport::{ExposedKeys, OnExposed, TransportSource},
 };
 
 /// Builds an [`ApiKeyLayer`]. [`ApiKeyLayer::builder`] lists the defaults.
@@ -78,6 +80,8 @@ pub struct ApiKeyLayerBuilder {
     pub(super) format: RejectionFormat,
     pub(super) bounds: LayerBounds,
     pub(super) client_address: Option<ClientAddress>,
+    pub(super) requires_tls: Option<TransportSource>,
+    pub(super) on_exposed: Option<OnExposed>,
     pub(super) deadline: Duration,
     pub(super) optional: bool,
     pub(super) serves_grpc: bool,
@@ -114,6 +118,8 @@ impl ApiKeyLayerBuilder {
             format: RejectionFormat::default(),
             bounds: LayerBounds { clock: Clock::system(), restrictions: None },
             client_address: None,
+            requires_tls: None,
+            on_exposed: None,
             deadline: Duration::from_secs(5),
             optional: false,
             serves_grpc: false,
@@ -167,7 +173,7 @@ impl ApiKeyLayerBuilder {
     /// - a header name with a space, an empty auth-scheme, or a realm with a line break,
     /// - a deadline of zero,
     /// - `forward_identity` in a header that carries keys,
-    /// - `ignore_other_formats` without `formats`,
+    /// - `ignore_other_formats` without `formats`, `on_exposed_key` without `require_tls`,
     /// - a limit on failures of zero,
     /// - a `max_key_len` outside of 1 to 4096 bytes, or below the length of a format's keys.
     pub fn build(self) -> Result<ApiKeyLayer, ConfigError> {
@@ -182,6 +188,10 @@ impl ApiKeyLayerBuilder {
         if self.ignores_other_formats && self.formats.is_empty() {
             return Err(ConfigError::NoFormat);
         }
+        let tls = match (self.requires_tls, self.on_exposed) {
+            (None, Some(_)) => return Err(ConfigError::NoTlsRequired),
+            (source, handle) => source.map(|source| TlsPolicy { source, exposed: handle.map(ExposedKeys::new) }),
+        };
         let longest = self.formats.iter().filter_map(KeyFormat::key_len).max().unwrap_or(1);
         if !(longest..=KEY_LEN_LIMIT).contains(&self.max_key_len) {
             return Err(ConfigError::MaxKeyLen(self.max_key_len));
@@ -208,6 +218,7 @@ impl ApiKeyLayerBuilder {
             ignores_other_formats: self.ignores_other_formats,
         };
         let authenticator = Authenticator {
+            tls,
             is_watched: self.observers.may_read_requests() || renderer.captures(),
             renderer,
             checker,
@@ -246,6 +257,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("rejection_format", &self.format)
             .field("bounds", &self.bounds)
             .field("client_address", &self.client_address)
+            .field("require_tls", &self.requires_tls)
             .field("deadline", &self.deadline)
             .field("optional", &self.optional)
             .field("grpc", &self.serves_grpc)

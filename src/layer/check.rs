@@ -263,7 +263,7 @@ impl Checker {
         }
     }
 
-    fn has_checksum(&self, key: &[u8]) -> bool {
+    pub(super) fn has_checksum(&self, key: &[u8]) -> bool {
         self.any_format(|format| format.has_shape(key) && format.has_checksum(key))
     }
 

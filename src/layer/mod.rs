@@ -6,7 +6,8 @@
 //!
 //! | stage         | code                                     | may wait | settings                                |
 //! |---------------|------------------------------------------|----------|-----------------------------------------|
-//! | bypass        | `admit`: preflight, skipped path         | no       | `pass_preflight`, `skip`                |
+//! | bypass        | `bypass`: preflight, skipped path        | no       | `pass_preflight`, `skip`                |
+//! | transport     | `transport`: rejects clear text          | no       | `require_tls`                           |
 //! | read          | `check`: one credential                  | no       | `schemes`                               |
 //! | form, digest  | `check`: shape, alphabet, hash           | no       | `formats`, `hasher`                     |
 //! | lookup        | `check`: `try_find`, checksum, `find`    | yes      | the [`KeyStore`], `deadline`            |
@@ -22,6 +23,7 @@
 mod admit;
 mod after_verify;
 mod builder;
+mod bypass;
 mod check;
 mod client;
 mod expiry_header;
@@ -37,6 +39,7 @@ mod service;
 mod settings;
 mod sharded_arc;
 mod standalone;
+mod transport;
 
 use std::{fmt, sync::Arc};
 

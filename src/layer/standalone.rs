@@ -61,6 +61,9 @@ struct Checked {
 impl Authenticator {
     /// Authenticates the request until a step has to wait.
     pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authentication {
+        if let Some(insecure) = self.insecure(request) {
+            return Authentication::Done(self.report(Err(insecure), None, self.watch_untouched(request)));
+        }
         #[cfg(feature = "limits")]
         self.forget_time();
         let check = self.checker.check(request);

@@ -28,7 +28,7 @@ use crate::{
     clock::Clock,
     observe::{Decision, Outcome},
     record::KeyId,
-    rejection::Problem,
+    rejection::{Problem, Reason},
     store::{DayUsage, UsageDelta, UtcDay},
     thread_index::{SHARDS, thread_index},
 };
@@ -94,7 +94,7 @@ impl Usage {
     pub(super) fn count(self: &Arc<Self>, decision: &Decision) {
         let counted = match decision.outcome() {
             Outcome::Accepted => Some(Counted::Accepted),
-            Outcome::Refused(reason) => counted(reason.problem()),
+            Outcome::Refused(reason) => counted(reason),
             Outcome::Anonymous | Outcome::Skipped | Outcome::Preflight | Outcome::Abandoned => None,
         };
         if let Some((id, counted)) = decision.key_id().zip(counted) {
@@ -203,9 +203,13 @@ impl Counted {
 }
 
 /// Returns how a rejection counts, if it has a key. It counts as a use if the key was verified, and
-/// a guard rejected the request. When you add a [`Problem`], add it to this match.
-fn counted(problem: Problem) -> Option<Counted> {
-    match problem {
+/// a guard rejected the request. A request from an address that the key does not allow is no use.
+/// When you add a [`Problem`], add it to this match.
+fn counted(reason: Reason) -> Option<Counted> {
+    if matches!(reason, Reason::WrongAddress | Reason::UnknownAddress) {
+        return Some(Counted::Rejected);
+    }
+    match reason.problem() {
         Problem::Forbidden | Problem::NotFound => Some(Counted::Forbidden),
         Problem::InvalidKey | Problem::TooManyFailures => Some(Counted::Rejected),
         Problem::TooManyRequests
@@ -217,6 +221,7 @@ fn counted(problem: Problem) -> Option<Counted> {
         Problem::MissingKey
         | Problem::MalformedCredential
         | Problem::AmbiguousCredential
+        | Problem::InsecureTransport
         | Problem::Internal
         | Problem::Unavailable => None,
     }

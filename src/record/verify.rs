@@ -84,6 +84,13 @@ impl KeyRecord {
         Err(Rejection::new(Reason::WrongAddress).of_record(self).at_address(client))
     }
 
+    /// Returns whether one of the presented digests is its own, and nothing blocks its use in every
+    /// layer.
+    pub(crate) fn works<'d>(&self, presented: impl IntoIterator<Item = &'d KeyDigest>, clock: &Clock) -> bool {
+        let bounds = LayerBounds { clock: clock.clone(), restrictions: None };
+        self.examine(presented, &bounds).is_ok()
+    }
+
     /// Compares all presented digests with the digest of this record. Then checks for an obstacle
     /// even if no digest matches, so that an unknown key takes the same steps as a known one.
     pub(crate) fn examine<'d>(

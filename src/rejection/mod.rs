@@ -11,6 +11,7 @@
 //! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request` for Bearer    | 16   |
 //! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token` for Bearer | 16 |
 //! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`, `WrongAddress`, `UnknownAddress` | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope` for Bearer | 7 |
+//! | `InsecureTransport`                                       | `InsecureTransport`    | 403    | `INSECURE_TRANSPORT`   | none                            | 7    |
 //! | `ForeignResourceHidden`, `NotFound`                       | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
 //! | `TooManyRequests`                                         | `TooManyRequests`      | 429    | `TOO_MANY_REQUESTS`    | none; `Retry-After`             | 8    |
 //! | `TooManyFailures`                                         | `TooManyFailures`      | 429    | `TOO_MANY_FAILURES`    | none; `Retry-After`             | 8    |
@@ -78,6 +79,8 @@
 //! ## forbidden
 //! The key is valid but not authorized. It lacks a permission, belongs to another organization, or
 //! is not accepted from the address of the client; or the service does not list the route.
+//! ## insecure-transport
+//! The request came in clear text. Send it over HTTPS, and replace the key if it had one.
 //! ## not-found
 //! There is no such resource.
 //! ## too-many-requests

@@ -78,6 +78,9 @@ problems! {
     /// 403: the key is not authorized for this request.
     Forbidden => "forbidden", FORBIDDEN, 7, "PERMISSION_DENIED", "forbidden",
         "Forbidden", "The API key may not do this.";
+    /// 403: the request came in clear text.
+    InsecureTransport => "insecure_transport", FORBIDDEN, 7, "INSECURE_TRANSPORT", "insecure-transport",
+        "HTTPS required", "Send requests to this service over HTTPS only.";
     /// 404: the resource does not exist, or is hidden from this key.
     NotFound => "not_found", NOT_FOUND, 5, "NOT_FOUND", "not-found",
         "Not found", "There is no such resource.";
@@ -168,6 +171,7 @@ impl Problem {
             | Self::AmbiguousCredential
             | Self::InvalidKey
             | Self::Forbidden
+            | Self::InsecureTransport
             | Self::NotFound
             | Self::TooManyRequests
             | Self::TooManyFailures

@@ -84,6 +84,9 @@ reasons! {
     /// The key has a list of allowed addresses, and the address of the client is unknown: see
     /// [`client_address`](crate::layer::ApiKeyLayerBuilder::client_address).
     UnknownAddress => "unknown_address", Forbidden;
+    /// The request came in clear text, or its transport is unknown: see
+    /// [`require_tls`](crate::layer::ApiKeyLayerBuilder::require_tls).
+    InsecureTransport => "insecure_transport", InsecureTransport;
     /// A route table does not list this method and path.
     NoMatchingRoute => "no_matching_route", Forbidden;
     /// The application has no such resource: [`Rejection::not_found`](super::Rejection::not_found).

@@ -96,6 +96,7 @@ impl Bearer {
             Problem::InvalidKey => Some(&self.invalid_token),
             Problem::Forbidden => Some(&self.insufficient_scope),
             Problem::MissingKey
+            | Problem::InsecureTransport
             | Problem::NotFound
             | Problem::TooManyRequests
             | Problem::TooManyFailures

@@ -26,7 +26,8 @@ pub struct DayUsage {
     pub forbidden: u64,
     /// Requests whose key was rejected with 401: it is revoked, disabled, expired or not yet valid,
     /// or belongs to another environment or organization. Also those with 429 and the reason
-    /// [`TooManyFailures`](crate::Reason::TooManyFailures).
+    /// [`TooManyFailures`](crate::Reason::TooManyFailures), and those with 403 from an address that
+    /// the key does not allow.
     pub rejected: u64,
     /// Requests with a valid key that were rejected with 429.
     pub limited: u64,

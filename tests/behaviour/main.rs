@@ -110,6 +110,7 @@ mod sweep;
 mod testkit;
 #[cfg(feature = "testkit")]
 mod testkit_whole;
+mod transport;
 mod usage;
 mod usage_by_day;
 mod verification;

@@ -170,6 +170,23 @@ async fn an_actor_whose_list_was_cut_gives_no_key_the_old_one() {
     assert_eq!(list_of(issued.record()), Some(vec!["192.0.2.7".to_owned()]));
 }
 
+/// A thief with the key does not make it look used.
+#[tokio::test]
+async fn a_request_from_a_wrong_address_is_no_use_of_the_key() {
+    let (api, manager) = Api::managed(|builder| builder);
+    let issued = manager.issue(&admin(), key().allowed_addresses(networks(&[OFFICE_NETWORK]))).await.unwrap();
+    let api = api.layer(|layer| layer.client_address(ClientAddress::peer())).run();
+    let send = async |peer: &str| api.call(from(peer, bearer(issued.key().expose()))).await;
+    assert_eq!(send(STRANGER).await, wrong_address());
+    assert_eq!(api.call(bearer(issued.key().expose())).await, unknown_address());
+    manager.flush().await.unwrap();
+    let read = async || manager.get(&admin(), issued.record().id()).await.unwrap();
+    assert_eq!((read().await.use_count(), read().await.last_used_at()), (0, None));
+    assert_eq!(send(OFFICE).await, crate::support::accepted());
+    manager.flush().await.unwrap();
+    assert_eq!((read().await.use_count(), read().await.last_used_at().is_some()), (1, true));
+}
+
 #[tokio::test]
 async fn a_list_has_at_most_a_hundred_networks() {
     let manager = manager();
