@@ -17,6 +17,9 @@ mod examples;
 #[cfg(feature = "limits")]
 mod http2_streams;
 mod multi_process;
+mod nginx;
+#[path = "../support/nginx.rs"]
+mod nginx_server;
 #[cfg(feature = "limits")]
 mod streams;
 #[cfg(all(unix, feature = "valkey"))]
