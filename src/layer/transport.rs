@@ -48,9 +48,10 @@ impl ApiKeyLayerBuilder {
     /// Calls `handle` with the record of a key that works and came in clear text, for example to
     /// revoke it. It needs [`require_tls`](Self::require_tls) and a tokio runtime.
     ///
-    /// The key is looked up in a task of its own, after the response was made, so the client learns
-    /// nothing about it. It is no use of the key. A request whose transport is unknown exposes no
-    /// key: the proxy, the server or the URI must say that it was in clear text.
+    /// The key is looked up in a task of its own. The response does not wait for it, so the client
+    /// learns nothing about the key. It is no use of the key. A request whose transport is unknown
+    /// exposes no key: the proxy, the server or the URI must say that it was in clear text. A proxy
+    /// that uses HTTP/2 in clear text (h2c) writes `http` into each URI, so list such a proxy.
     ///
     /// At most 60 keys a minute are looked up, in each layer. So a client that sends guessed keys
     /// in clear text, to have them revoked, has 60 guesses a minute. While such a flood lasts,

@@ -16,11 +16,13 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Changes the name, the permissions, the times, the metadata, the plan or the limits of a key,
-    /// or disables or enables it. The next request with the key sees the change.
+    /// Changes the name, the permissions, the times, the addresses, the metadata, the plan or the
+    /// limits of a key, or disables or enables it. The next request with the key sees the change.
     ///
-    /// If the actor's key has an expiry, a key that the edit enables, extends or gives permissions
-    /// must not expire later. The actor can always set a sooner expiry and a later start.
+    /// If the actor's key has an expiry, a key that the edit enables, extends, or gives permissions
+    /// or addresses must not expire later. If the actor's key has a list of addresses, such a key
+    /// must not be accepted from others. The actor can always set a sooner expiry, a later start
+    /// and fewer addresses.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, KeyRecord, Permissions};
@@ -42,11 +44,14 @@ impl KeyManager {
     /// - [`ManageError::Name`], [`ManageError::Metadata`], [`ManageError::PermissionName`],
     ///   [`ManageError::TooManyPermissions`].
     /// - [`ManageError::Escalation`] if the key would have a permission that the actor lacks, even
-    ///   if it had the permission before. Disabling a key, an earlier expiry and a later start need
-    ///   no permission but `update`.
+    ///   if it had the permission before. Disabling a key, an earlier expiry, a later start and
+    ///   fewer addresses need no permission but `update`.
     /// - [`ManageError::Expiry`] if the edit sets times at which the key would never work.
     /// - [`ManageError::OutlivesActor`] if the key expires later than the actor's, and the edit
-    ///   enables it, adds a permission, or makes its expiry later or its start earlier.
+    ///   enables it, adds a permission or an address, or makes its expiry later or its start
+    ///   earlier.
+    /// - [`ManageError::AddressEscalation`] if the key is accepted from an address from which the
+    ///   actor's is not, and the edit is one of these; [`ManageError::TooManyNetworks`].
     /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],
     ///   [`ManageError::ExpiryRequired`] if the edit sets an expiry that breaks the
     ///   [`ExpiryPolicy`](super::ExpiryPolicy).

@@ -19,9 +19,9 @@ impl KeyManager {
     /// Replaces a key at once: the next request with the old key is rejected. If the call fails,
     /// the old key works as before.
     ///
-    /// The new key has the name, permissions, status, start, expiry and metadata of the old one. If
-    /// the actor's key expires earlier, the new key expires with it. A predecessor that is still in
-    /// its grace period is revoked.
+    /// The new key has the name, permissions, status, start, expiry, addresses and metadata of the
+    /// old one. If the actor's key expires earlier, the new key expires with it. A predecessor that
+    /// is still in its grace period is revoked.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};
@@ -35,7 +35,8 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`),
-    /// [`ManageError::Escalation`], [`ManageError::NotOwner`], [`ManageError::Expired`],
+    /// [`ManageError::Escalation`], [`ManageError::AddressEscalation`] for a key that is accepted
+    /// from more addresses than the actor's, [`ManageError::NotOwner`], [`ManageError::Expired`],
     /// [`ManageError::ExpiryRequired`] for a key without an expiry, if the policy requires one,
     /// [`RegistryError::Revoked`], [`RegistryError::Replaced`]; for an actor with an idempotency
     /// key, those that [`KeyManager::issue`] lists.

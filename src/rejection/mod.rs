@@ -31,8 +31,7 @@
 //!   list the route, or is the sentence of the application. The `scope` of the Bearer challenge
 //!   also names the permissions.
 //!   [`hide_forbidden_details`](crate::layer::ApiKeyLayerBuilder::hide_forbidden_details) gives
-//!   every 403 the same body.
-//!
+//!   every `Forbidden` the same body.
 //! - The 429 of a limit names the limits that are used up, in the member `violated-policies` of
 //!   problem+json. If the request can never pass, because the limit is 0 or the cost is above it,
 //!   the detail says so, and there is no `Retry-After`.
