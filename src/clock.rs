@@ -99,7 +99,6 @@ impl Timeline {
 
 /// Returns the monotonic time as an instant: comparing two instants is cheaper than converting one
 /// to nanoseconds.
-#[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }

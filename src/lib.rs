@@ -62,6 +62,7 @@
 //! | [`guard`]     | guards that check the permissions of a key: [`Require`]                      |
 //! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
 //! | [`address`]   | which address a request comes from, also behind proxies; networks            |
+//! | [`rights`]    | what the owner of a key may do now, beside the key's own permissions         |
 //! | [`transport`] | whether a request came over TLS: [`TransportSource`]                         |
 //! | `limit`       | rates, quotas and concurrency limits of keys (feature `limits`)              |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
@@ -142,6 +143,7 @@ mod principal;
 mod ready;
 mod record;
 pub mod rejection;
+pub mod rights;
 pub mod scheme;
 pub mod store;
 mod thread_index;

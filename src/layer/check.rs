@@ -190,6 +190,7 @@ impl Checker {
             Ok(found) => found,
             Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
             Err(Fault::Slow) => return Err(failed(Reason::StoreTimeout)),
+            Err(Fault::OwnerRights(error)) => return Err(failed(Reason::OwnerRightsFailed).caused_by(error)),
         };
         let verified = self.verify(found, presented.asked.iter(), presented.scheme, client);
         let principal = verified.map_err(|rejection| rejection.suspected(|| presented.suspected))?;

@@ -33,6 +33,7 @@ mod future;
 #[cfg(feature = "limits")]
 mod limits;
 mod observation;
+mod owner_rights;
 mod rate_limit_fields;
 mod report;
 mod service;

@@ -17,6 +17,7 @@ use crate::{
     error::ConfigError,
     key::{KeyFormat, KeyHasher, Mask},
     record::{ExpiryPolicies, Validity},
+    rights::LiveRights,
     scheme::{KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::{ErasedStore, IDEMPOTENCY_LIFETIME, KeyRegistry},
 };
@@ -63,6 +64,7 @@ pub struct KeyManagerBuilder {
     #[cfg(feature = "admin-api")]
     pub(super) http: super::http::HttpSettings,
     pub(super) expiry: ExpiryPolicies,
+    pub(super) rights: Option<LiveRights>,
     #[cfg(feature = "limits")]
     pub(super) limits: Option<crate::limit::Limits>,
 }
@@ -91,6 +93,7 @@ impl KeyManagerBuilder {
             #[cfg(feature = "admin-api")]
             http: super::http::HttpSettings::default(),
             expiry: ExpiryPolicies::default(),
+            rights: None,
             #[cfg(feature = "limits")]
             limits: None,
         }
@@ -247,6 +250,7 @@ impl KeyManagerBuilder {
             unseen_bits: self.unseen_bits,
             policies: Arc::new(Policies::new(self.policy)),
             validity: Validity::new(self.clock, self.expiry),
+            rights: self.rights,
             max_key_len: self.max_key_len,
             keys_per_user: self.keys_per_user,
             bots_per_organization: self.bots_per_organization,

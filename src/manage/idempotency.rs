@@ -107,7 +107,7 @@ impl KeyManager {
             return error;
         };
         let Ok(Some(record)) = self.0.registry.clone().get(id.clone()).await else { return error };
-        let Some(current) = self.actor_of(&record, &Action::READ) else { return error };
+        let Ok(Some(current)) = self.actor_of(&record, &Action::READ).await else { return error };
         match self.idempotency_key(&current.confined_like(actor).described_like(actor), request).await {
             Err(done) => done,
             Ok(_) => error,

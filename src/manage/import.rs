@@ -133,7 +133,7 @@ impl KeyManager {
         match Arc::clone(&self.0.store).find(digests, CALL_TIMEOUT).await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(RegistryError::DuplicateDigest.into()),
-            Err(Fault::Failed(error)) => Err(ManageError::Store(error)),
+            Err(Fault::Failed(error) | Fault::OwnerRights(error)) => Err(ManageError::Store(error)),
             Err(Fault::Slow) => Err(ManageError::Store("the key store timed out".into())),
         }
     }

@@ -61,6 +61,7 @@ mod many;
 mod own;
 #[cfg(feature = "admin-api")]
 mod own_view;
+mod owner_rights;
 mod prepared;
 mod presentable;
 #[cfg(feature = "axum")]
@@ -115,6 +116,7 @@ use crate::{
     key::{ApiKey, KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
     record::{KeyId, KeyRecord, Owner, Validity},
+    rights::LiveRights,
     store::{ErasedStore, KeyLimit, KeyRegistry},
 };
 use concurrency::ActorQueues;
@@ -162,6 +164,7 @@ struct ManagerState {
     unseen_bits: u32,
     policies: Arc<Policies>,
     validity: Validity,
+    rights: Option<LiveRights>,
     max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
@@ -204,6 +207,10 @@ impl KeyManager {
         let builder = ApiKeyLayerBuilder::new(Arc::clone(&self.0.store));
         #[cfg(feature = "limits")]
         let builder = builder.limits(self.0.limits.clone());
+        let builder = match &self.0.rights {
+            Some(rights) => builder.owner_rights(rights.clone()),
+            None => builder,
+        };
         builder
             .schemes(self.0.policies.own().clone())
             .when_built(move |policy| policies.note(policy))

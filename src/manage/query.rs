@@ -132,7 +132,10 @@ impl KeyManager {
         let (manager, id) = (self.clone(), id.clone());
         spawn_uncancellable(async move {
             let record = manager.0.registry.clone().get(id).await?;
-            Ok(record.and_then(|record| manager.actor_of(&record, &Action::UPDATE)))
+            match record {
+                Some(record) => manager.actor_of(&record, &Action::UPDATE).await,
+                None => Ok(None),
+            }
         })
         .await
     }

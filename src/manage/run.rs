@@ -2,7 +2,7 @@
 //! even if the caller disconnects.
 
 use super::{
-    Actor, KeyManager, ManageError,
+    Actor, CALL_TIMEOUT, KeyManager, ManageError,
     concurrency::{Turn, WorkKind},
     failure_log,
     validation::checked_reason,
@@ -126,6 +126,7 @@ impl KeyManager {
             Some(id) => {
                 let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::ActorInvalid)?;
                 self.actor_of(&record, action)
+                    .await?
                     .ok_or(ManageError::ActorInvalid)?
                     .confined_like(actor)
                     .described_like(actor)
@@ -144,12 +145,18 @@ impl KeyManager {
         }
     }
 
-    /// Returns the actor of a valid key. A replaced key in its grace period is read-only, so it
-    /// cannot change the key that replaced it.
-    pub(super) fn actor_of(&self, record: &KeyRecord, action: &Action) -> Option<Actor> {
+    /// Returns the actor of a valid key, with what its owner may do now. A replaced key in its
+    /// grace period is read-only, so it cannot change the key that replaced it.
+    pub(super) async fn actor_of(&self, record: &KeyRecord, action: &Action) -> Result<Option<Actor>, ManageError> {
         let is_current = record.replaced_by().is_none() || *action == Action::READ;
         let works = self.0.validity.obstacle(record).is_none();
-        (works && is_current).then(|| Actor::of_record(record).ending_at(self.0.validity.end(record)))
+        if !works || !is_current {
+            return Ok(None);
+        }
+        let actor = Actor::of_record(record).ending_at(self.0.validity.end(record));
+        let Some(rights) = &self.0.rights else { return Ok(Some(actor)) };
+        let left = rights.permissions_of(record, CALL_TIMEOUT).await.map_err(ManageError::Store)?;
+        Ok(left.map(|permissions| actor.holding(permissions)))
     }
 
     /// Returns the context of a change by this actor: its key, which the registry checks again, and

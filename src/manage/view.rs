@@ -153,7 +153,7 @@ impl KeyView {
 
     pub(super) fn new(record: &KeyRecord, validity: &Validity) -> Self {
         // Without `..`: a new field of a record must be added here, or left out explicitly.
-        let Fields { digest: _, status: _, is_timed: _, is_bound_to_addresses: _, permissions, id, organization, cold } =
+        let Fields { digest: _, status: _, is_timed: _, is_conditional: _, permissions, id, organization, cold } =
             record.fields();
         let (none, no_history) = (ColdFields::default(), History::default());
         let ColdFields {
@@ -172,6 +172,7 @@ impl KeyView {
             history,
             limiting: _,
             allowed_addresses,
+            is_blocked_by_owner: _,
             values: _,
         } = cold.as_deref().unwrap_or(&none);
         let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =

@@ -48,6 +48,41 @@ impl Grants {
         self.sorted.binary_search_by(|grant| (*grant.resource).cmp(resource))
     }
 
+    /// Returns the grants that both sets cover. Without wildcards in both, `*` is an ordinary name
+    /// in the result: a name that only one set reads as a wildcard must not become one.
+    pub(super) fn intersection(&self, other: &Self) -> Self {
+        let mut both = Self::default();
+        for (one, other) in [(self, other), (other, self)] {
+            for (resource, action) in one.pairs().filter(|(resource, action)| !one.is_wild(resource, action)) {
+                if other.allow(resource, action) {
+                    both.add(resource.into(), action.clone());
+                }
+            }
+        }
+        if self.wildcards && other.wildcards {
+            both.wildcards = true;
+            for (one, one_action) in self.pairs().filter(|(resource, action)| self.is_wild(resource, action)) {
+                for (two, two_action) in other.pairs().filter(|(resource, action)| other.is_wild(resource, action)) {
+                    if let (Some(resource), Some(action)) =
+                        (meet(one, two), meet(one_action.as_str(), two_action.as_str()))
+                    {
+                        both.add(resource.into(), Action::from(action));
+                    }
+                }
+            }
+        }
+        both
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &Action)> {
+        self.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)))
+    }
+
+    /// Returns whether a grant of this set covers more than its own names.
+    fn is_wild(&self, resource: &str, action: &Action) -> bool {
+        self.wildcards && (resource == "*" || *action == Action::ANY)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[Action])> {
         self.sorted.iter().map(|grant| (&*grant.resource, grant.actions.as_slice()))
     }
@@ -70,6 +105,14 @@ impl Grants {
         if actions.is_empty() {
             self.sorted.remove(index);
         }
+    }
+}
+
+/// Returns the name that two names of sets with wildcards have in common.
+fn meet<'n>(one: &'n str, other: &'n str) -> Option<&'n str> {
+    match (one, other) {
+        ("*", name) | (name, "*") => Some(name),
+        (one, other) => (one == other).then_some(one),
     }
 }
 

@@ -144,6 +144,30 @@ impl Permissions {
         })
     }
 
+    /// Returns the permissions that both sets grant.
+    ///
+    /// ```
+    /// use tower_api_key::Permissions;
+    ///
+    /// let key = Permissions::new().grant("links", "read").grant("links", "delete");
+    /// let owner = Permissions::new().grant("*", "read").with_wildcards();
+    /// assert_eq!(key.intersection(&owner), Permissions::new().grant("links", "read"));
+    /// ```
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        if other.is_superset(self) {
+            return self.clone();
+        }
+        if self.is_superset(other) {
+            return other.clone();
+        }
+        let both = match (&self.0, &other.0) {
+            (Some(one), Some(other)) => one.intersection(other),
+            (None, _) | (_, None) => return Self::new(),
+        };
+        Self(Some(both).filter(|grants| !grants.is_empty()).map(Arc::new))
+    }
+
     /// Returns whether `*` means every name, see [`Permissions::with_wildcards`].
     pub fn has_wildcards(&self) -> bool {
         self.0.as_ref().is_some_and(|grants| grants.wildcards)

@@ -19,8 +19,8 @@ pub(crate) struct Fields {
     pub(crate) status: Status,
     /// Whether `not_before` or `expires_at` is set.
     pub(crate) is_timed: bool,
-    /// Whether `allowed_addresses` is set.
-    pub(crate) is_bound_to_addresses: bool,
+    /// Whether `allowed_addresses` is set, or the owner is blocked.
+    pub(crate) is_conditional: bool,
     pub(crate) permissions: Permissions,
     pub(crate) id: KeyId,
     pub(crate) organization: Option<Box<str>>,
@@ -48,6 +48,8 @@ pub(crate) struct ColdFields {
     pub(crate) limiting: Option<Box<Limiting>>,
     /// `None` allows every address, and an empty list none.
     pub(crate) allowed_addresses: Option<Box<[Network]>>,
+    /// Whether the owner may not use any key now. No store keeps it.
+    pub(crate) is_blocked_by_owner: bool,
     pub(crate) values: Values,
 }
 
@@ -63,7 +65,7 @@ impl Fields {
             digest,
             status: Status::Active,
             is_timed: false,
-            is_bound_to_addresses: false,
+            is_conditional: false,
             permissions: Permissions::new(),
             id,
             organization: None,
@@ -129,8 +131,13 @@ impl Fields {
     }
 
     pub(super) fn set_allowed_addresses(&mut self, networks: Option<Box<[Network]>>) {
-        self.is_bound_to_addresses = networks.is_some();
+        self.is_conditional = networks.is_some();
         self.cold_mut().allowed_addresses = networks;
+    }
+
+    pub(super) fn set_blocked_by_owner(&mut self) {
+        self.is_conditional = true;
+        self.cold_mut().is_blocked_by_owner = true;
     }
 
     /// Turns this record into the record of the replacement key. Sets or clears the fields that the
@@ -155,6 +162,7 @@ impl Fields {
             metadata: _,
             limiting: _,
             allowed_addresses: _,
+            is_blocked_by_owner: _,
             values: _,
         } = self.cold_mut();
         let lineage = history.take().and_then(|history| history.lineage).or_else(|| Some(old.clone()));
@@ -165,7 +173,7 @@ impl Fields {
 
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
-        let Self { digest, status, is_timed: _, is_bound_to_addresses: _, permissions, id, organization, cold } = self;
+        let Self { digest, status, is_timed: _, is_conditional: _, permissions, id, organization, cold } = self;
         let hot = (digest, status, permissions, id, organization);
         hot == (&other.digest, &other.status, &other.permissions, &other.id, &other.organization)
             && match (cold, &other.cold) {
@@ -186,8 +194,7 @@ impl PartialEq for Values {
 /// Shows neither the digest nor the attached values.
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { digest: _, status, is_timed: _, is_bound_to_addresses: _, permissions, id, organization, cold } =
-            self;
+        let Self { digest: _, status, is_timed: _, is_conditional: _, permissions, id, organization, cold } = self;
         let defaults = ColdFields::default();
         let ColdFields {
             not_before,
@@ -205,6 +212,7 @@ impl fmt::Debug for Fields {
             history,
             limiting,
             allowed_addresses,
+            is_blocked_by_owner: _,
             values: _,
         } = cold.as_deref().unwrap_or(&defaults);
         f.debug_struct("KeyRecord")

@@ -29,7 +29,7 @@ pub(crate) use limiting::UNLIMITED;
 pub(crate) use limiting::{LimitNumbers, Limiting, check_limit_numbers, is_limit_name};
 #[cfg(feature = "admin-api")]
 pub(crate) use limiting::{MAX_LIMIT_NAME, MAX_LIMIT_NUMBER, MAX_LIMITS};
-pub(crate) use thread_cache::{Generation, GenerationCounter, ThreadCache};
+pub(crate) use thread_cache::{Generation, GenerationCounter, LocalRecord, ThreadCache};
 pub(crate) use verify::{LayerBounds, Obstacle, Validity, Verified, end_under};
 
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
@@ -111,6 +111,16 @@ impl KeyRecord {
     /// Returns the shared content, as a store keeps it.
     pub(crate) fn into_fields(self) -> Arc<Fields> {
         self.0.into_fields()
+    }
+
+    #[inline]
+    pub(crate) fn shared_fields(&self) -> &Arc<Fields> {
+        self.0.shared()
+    }
+
+    /// Returns this record as one that its owner's rights do not let in.
+    pub(crate) fn blocked_by_owner(self) -> Self {
+        self.edit(Fields::set_blocked_by_owner)
     }
 
     /// Returns all fields. Destructure them without `..`, so that your code handles every field.

@@ -51,6 +51,9 @@ struct Slot<S> {
     candidate: Cell<*const Fields>,
 }
 
+/// A record for one thread, which makes handles of it that other threads do not count.
+pub(crate) struct LocalRecord(Arc<LocalArc>);
+
 /// Counts the changes of a store, or of a part of a store.
 pub(crate) struct GenerationCounter(AtomicU64);
 
@@ -148,7 +151,18 @@ impl Generation {
     }
 }
 
-// === impl LocalArc, Handle ===
+// === impl LocalRecord, LocalArc, Handle ===
+
+impl LocalRecord {
+    pub(crate) fn new(record: KeyRecord) -> Self {
+        Self(Arc::new(LocalArc::new(record.into_fields())))
+    }
+
+    #[inline]
+    pub(crate) fn record(&self) -> KeyRecord {
+        KeyRecord(Handle::Local(Arc::clone(&self.0)))
+    }
+}
 
 impl LocalArc {
     fn new(fields: Arc<Fields>) -> Self {
@@ -189,6 +203,14 @@ impl Handle {
         match self {
             Self::Shared(_) => None,
             Self::Local(local) => Some(&local.metered),
+        }
+    }
+
+    #[inline]
+    pub(super) fn shared(&self) -> &Arc<Fields> {
+        match self {
+            Self::Shared(fields) => fields,
+            Self::Local(local) => &local.fields,
         }
     }
 

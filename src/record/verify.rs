@@ -58,8 +58,9 @@ impl From<Obstacle> for Reason {
 pub(crate) struct Verified(KeyRecord);
 
 impl KeyRecord {
-    /// Accepts this record if one of the presented digests is its own, nothing blocks its use, and
-    /// the client is at an address that it allows. `client` is called for a key with a list only.
+    /// Accepts this record if one of the presented digests is its own, neither the record nor its
+    /// owner blocks its use, and the client is at an address that it allows. `client` is called for
+    /// a key with a list only.
     pub(crate) fn verify<'d>(
         self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
@@ -67,15 +68,18 @@ impl KeyRecord {
         client: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<Verified, Rejection> {
         match self.examine(presented, bounds) {
-            Ok(()) if self.0.is_bound_to_addresses => self.verify_address(client()),
+            Ok(()) if self.0.is_conditional => self.verify_conditions(client),
             Ok(()) => Ok(Verified(self)),
             Err(Reason::Unknown) => Err(Rejection::new(Reason::Unknown)),
             Err(reason) => Err(Rejection::new(reason).of_record(self)),
         }
     }
 
-    fn verify_address(self, client: Option<IpAddr>) -> Result<Verified, Rejection> {
-        let Some(client) = client else { return Err(Rejection::new(Reason::UnknownAddress).of_record(self)) };
+    fn verify_conditions(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Verified, Rejection> {
+        if self.0.cold().is_some_and(|cold| cold.is_blocked_by_owner) {
+            return Err(Rejection::new(Reason::OwnerBlocked).of_record(self));
+        }
+        let Some(client) = client() else { return Err(Rejection::new(Reason::UnknownAddress).of_record(self)) };
         let bits = address::bits(client);
         let networks = self.allowed_addresses().unwrap_or_default();
         if networks.iter().any(|network| network.contains_bits(bits)) {

@@ -71,6 +71,9 @@ reasons! {
     WrongEnvironment => "wrong_environment", InvalidKey;
     /// The key belongs to an organization that this layer does not accept.
     WrongOrganization => "wrong_organization", InvalidKey;
+    /// The owner of the key may not use any key now: see
+    /// [`OwnerRights`](crate::rights::OwnerRights).
+    OwnerBlocked => "owner_blocked", InvalidKey;
     /// The key lacks a permission, or the application rejected it with
     /// [`Rejection::forbidden`](super::Rejection::forbidden).
     Forbidden => "forbidden", Forbidden;
@@ -113,6 +116,9 @@ reasons! {
     StoreFailed => "store_failed", Unavailable;
     /// The store did not answer within the deadline.
     StoreTimeout => "store_timeout", Unavailable;
+    /// What the owner of the key may do now is not known: the source of the rights failed or did
+    /// not answer in time. See [`OwnerRights`](crate::rights::OwnerRights).
+    OwnerRightsFailed => "owner_rights_failed", Unavailable;
     /// A check of the application could not decide:
     /// [`Rejection::unavailable`](super::Rejection::unavailable).
     CheckUnavailable => "check_unavailable", Unavailable;

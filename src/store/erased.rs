@@ -20,6 +20,8 @@ use crate::{
 pub(crate) enum Fault {
     Failed(BoxError),
     Slow,
+    /// The record was found, but not what its owner may do now.
+    OwnerRights(BoxError),
 }
 
 pub(crate) type Answer = Result<Option<KeyRecord>, Fault>;
@@ -60,7 +62,7 @@ impl<S: KeyStore> ErasedStore for S {
 }
 
 /// Returns the output of `future`, or a fault if it panics. It is not polled again after a panic.
-pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Fault> {
+pub(crate) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Fault> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),

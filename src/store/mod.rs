@@ -62,7 +62,7 @@ pub use change_context::ChangeContext;
 pub use change_feed::{ChangeFeed, Invalidation};
 pub use change_scope::{ChangeKind, ChangeScope, CountedKeys, OwnerScope};
 pub use day::{InvalidDay, UtcDay};
-pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer};
+pub(crate) use erased::{Answer, ErasedStore, Fault, PendingAnswer, catch_panic};
 pub use expiry_claim::ExpiryClaim;
 pub use filter::{KeyFilter, KeyOrder, OwnerKind, PageCursor, TimeRange};
 pub(crate) use idempotency::LIFETIME as IDEMPOTENCY_LIFETIME;

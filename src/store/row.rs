@@ -126,7 +126,7 @@ where
     for<'t> Option<i64>: Encode<'t, D>,
     for<'t> bool: Encode<'t, D> + Type<D>,
 {
-    let Fields { digest, status, is_timed: _, is_bound_to_addresses: _, permissions, id, organization, cold } =
+    let Fields { digest, status, is_timed: _, is_conditional: _, permissions, id, organization, cold } =
         record.fields();
     let (defaults, no_history) = (ColdFields::default(), History::default());
     let ColdFields {
@@ -145,6 +145,7 @@ where
         history,
         limiting,
         allowed_addresses,
+        is_blocked_by_owner: _,
         values: _,
     } = cold.as_deref().unwrap_or(&defaults);
     let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =

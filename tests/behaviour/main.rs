@@ -87,6 +87,7 @@ mod redirects;
 mod registries;
 mod rejection_responses;
 mod replace_all;
+mod rights;
 mod rotation;
 mod route_table;
 mod seams;

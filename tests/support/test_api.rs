@@ -159,6 +159,12 @@ impl TestApi {
         Observed { outcome: answer.decision.outcome(), status: answer.status.as_u16() }
     }
 
+    /// Sends a request beside others, and returns its status.
+    pub async fn app_call(&self, request: Request<Body>) -> u16 {
+        let Ok(response) = self.app.clone().oneshot(request).await;
+        response.status().as_u16()
+    }
+
     /// Sends a request and checks the rules of every response.
     #[track_caller]
     pub fn answer(&self, request: Request<Body>) -> impl Future<Output = Answer> {

@@ -1,7 +1,7 @@
-//! Actors that see the keys of every organization.
+//! Actors that see the keys of every organization, and actors with fewer permissions.
 
 use super::Actor;
-use crate::{manage::ManageError, store::KeyFilter};
+use crate::{manage::ManageError, permission::Permissions, store::KeyFilter};
 
 impl Actor {
     /// Lets a trusted actor see and change the keys of every organization: for the operators of a
@@ -29,6 +29,11 @@ impl Actor {
         self.bounds.contradict |= self.key_id.is_some();
         self.bounds.every_organization = true;
         self.within_bounds()
+    }
+
+    /// Replaces the permissions of the actor's key by those that its owner has left it.
+    pub(in crate::manage) fn holding(self, permissions: Permissions) -> Self {
+        Self { permissions, ..self }
     }
 
     /// Returns the filter with the organizations that the actor sees.

@@ -1,0 +1,239 @@
+//! The answers about owners, and the questions in flight.
+//!
+//! Each answer has the instant at which its question was sent. A request that arrives at `now` may
+//! use it if it was sent at `now` less one lease, or later: then the question was sent after every
+//! change that was committed a lease before the request, so the answer has that change. The same
+//! rule decides which question in flight a request may join.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{Rights, source::Answer};
+use crate::{record::Owner, store::BoxError};
+
+pub(super) struct Answers {
+    lease: Duration,
+    /// Changes when answers are forgotten.
+    epoch: AtomicU64,
+    subjects: Mutex<Subjects>,
+}
+
+struct Subjects {
+    by_name: HashMap<Subject, Known>,
+    /// How many subjects there are when those that are not in use any more are removed.
+    prune_at: usize,
+}
+
+/// An owner in an organization.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Subject {
+    pub(super) owner: Owner,
+    pub(super) organization: Option<Box<str>>,
+}
+
+/// What is known about one subject.
+#[derive(Default)]
+struct Known {
+    answer: Option<Answered>,
+    question: Option<Question>,
+}
+
+/// An answer, and when its question was sent.
+#[derive(Clone)]
+pub(super) struct Answered {
+    pub(super) rights: Arc<Rights>,
+    pub(super) sent: Instant,
+}
+
+pub(super) type Outcome = Result<Answered, Arc<BoxError>>;
+
+/// A question in flight.
+#[derive(Clone)]
+struct Question {
+    sent: Instant,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+/// Sends the outcome of a question, and removes it. If it is dropped before, the waiters fail.
+struct Asker {
+    answers: Arc<Answers>,
+    subject: Subject,
+    question: Question,
+    epoch: u64,
+}
+
+/// What a request finds.
+pub(super) enum Found {
+    Answer(Answered),
+    /// Use the answer, and ask again in the background: half of its lease is over.
+    Aging(Answered),
+    /// Ask, or wait for the question in flight.
+    Nothing,
+}
+
+/// Below so many subjects, none is removed.
+const FEW: usize = 1_024;
+
+// === impl Answers ===
+
+impl Answers {
+    pub(super) fn new(lease: Duration) -> Self {
+        let subjects = Subjects { by_name: HashMap::new(), prune_at: FEW };
+        Self { lease, epoch: AtomicU64::new(0), subjects: Mutex::new(subjects) }
+    }
+
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Returns until when a thread may use an answer without a look at the others.
+    pub(super) fn look_again(&self, sent: Instant, now: Instant) -> Instant {
+        let half = sent + self.lease / 2;
+        if now < half { half } else { sent + self.lease }
+    }
+
+    /// Returns whether what was sent at this instant may be used by a request that arrives now.
+    fn is_recent(&self, sent: Instant, now: Instant) -> bool {
+        now < sent + self.lease
+    }
+
+    pub(super) fn find(&self, subject: &Subject, now: Instant) -> Found {
+        let subjects = self.lock();
+        let Some(known) = subjects.by_name.get(subject) else { return Found::Nothing };
+        let answer = known.answer.as_ref().filter(|answer| self.is_recent(answer.sent, now));
+        let is_asked = || known.question.as_ref().is_some_and(|question| self.is_recent(question.sent, now));
+        match answer {
+            None => Found::Nothing,
+            Some(answer) if now < answer.sent + self.lease / 2 || is_asked() => Found::Answer(answer.clone()),
+            Some(answer) => Found::Aging(answer.clone()),
+        }
+    }
+
+    /// Returns the outcome of a question that was sent within the lease: the one in flight, or a
+    /// new one, which `ask` sends in a task of its own.
+    pub(super) fn ask<F>(
+        self: &Arc<Self>,
+        subject: &Subject,
+        now: Instant,
+        ask: impl FnOnce() -> F,
+    ) -> watch::Receiver<Option<Outcome>>
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let mut subjects = self.lock();
+        subjects.prune(|sent| self.is_recent(sent, now));
+        let known = subjects.by_name.entry(subject.clone()).or_default();
+        if let Some(question) = known.question.as_ref().filter(|question| self.is_recent(question.sent, now)) {
+            return question.outcome.subscribe();
+        }
+        let (outcome, receiver) = watch::channel(None);
+        let question = Question { sent: now, outcome };
+        known.question = Some(question.clone());
+        let epoch = self.epoch();
+        drop(subjects);
+        let asker = Asker { answers: Arc::clone(self), subject: subject.clone(), question, epoch };
+        tokio::spawn(asker.run(ask()));
+        receiver
+    }
+
+    pub(super) fn forget(&self, owner: &Owner, organization: Option<&str>) {
+        let subject = Subject { owner: owner.clone(), organization: organization.map(Into::into) };
+        let mut subjects = self.lock();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        subjects.by_name.remove(&subject);
+    }
+
+    pub(super) fn forget_all(&self) {
+        let mut subjects = self.lock();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        subjects.by_name.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Subjects> {
+        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subjects {
+    /// Removes the subjects of which nothing is recent, if there are many.
+    fn prune(&mut self, is_recent: impl Fn(Instant) -> bool) {
+        if self.by_name.len() < self.prune_at {
+            return;
+        }
+        self.by_name.retain(|_, known| {
+            let answered = known.answer.as_ref().map(|answer| answer.sent);
+            answered.into_iter().chain(known.question.as_ref().map(|question| question.sent)).any(&is_recent)
+        });
+        self.prune_at = FEW.max(2 * self.by_name.len());
+    }
+}
+
+// === impl Asker ===
+
+impl Asker {
+    async fn run(self, question: impl Future<Output = Answer>) {
+        let end = self.question.sent + self.answers.lease;
+        let (mut question, mut abandoned) = (pin!(question), pin!(abandoned_until(&self.question.outcome, end)));
+        let answer = poll_fn(|context| match question.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => abandoned.as_mut().poll(context).map(|()| None),
+        });
+        let Some(answer) = answer.await else { return };
+        let sent = self.question.sent;
+        self.complete(answer.map(|rights| Answered { rights: Arc::new(rights), sent }).map_err(Arc::new));
+    }
+
+    /// Keeps an answer, unless answers were forgotten since the question was sent.
+    fn complete(&self, outcome: Outcome) {
+        let mut subjects = self.answers.lock();
+        if let Some(known) = subjects.by_name.get_mut(&self.subject) {
+            if known.question.as_ref().is_some_and(|question| question.outcome.same_channel(&self.question.outcome)) {
+                known.question = None;
+            }
+            if let Ok(answer) = &outcome
+                && self.answers.epoch() == self.epoch
+                && known.answer.as_ref().is_none_or(|older| older.sent <= answer.sent)
+            {
+                known.answer = Some(answer.clone());
+            }
+        }
+        drop(subjects);
+        self.question.outcome.send_if_modified(|kept| {
+            let is_first = kept.is_none();
+            kept.get_or_insert(outcome);
+            is_first
+        });
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if self.question.outcome.borrow().is_none() {
+            self.complete(Err(Arc::new("the question about the owner's rights was not answered".into())));
+        }
+    }
+}
+
+/// Completes at `end`, or when nothing waits for the outcome, whichever is later.
+async fn abandoned_until(outcome: &watch::Sender<Option<Outcome>>, end: Instant) {
+    sleep_until(end).await;
+    outcome.closed().await;
+}
