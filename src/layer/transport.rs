@@ -49,9 +49,9 @@ impl ApiKeyLayerBuilder {
     /// revoke it. It needs [`require_tls`](Self::require_tls) and a tokio runtime.
     ///
     /// The key is looked up in a task of its own. The response does not wait for it, so the client
-    /// learns nothing about the key. It is no use of the key. A request whose transport is unknown
-    /// exposes no key: the proxy, the server or the URI must say that it was in clear text. A proxy
-    /// that uses HTTP/2 in clear text (h2c) writes `http` into each URI, so list such a proxy.
+    /// learns nothing about the key. It is no use of the key. Only a listed proxy, or a
+    /// [`Transport`] that your server inserts, exposes a key. The scheme of a URI does not: a proxy
+    /// that uses HTTP/2 in clear text (h2c) writes `http` into the URI of each request.
     ///
     /// At most 60 keys a minute are looked up, in each layer. So a client that sends guessed keys
     /// in clear text, to have them revoked, has 60 guesses a minute. While such a flood lasts,
@@ -90,10 +90,11 @@ impl Authenticator {
     }
 
     fn in_clear_text<B>(&self, tls: &TlsPolicy, request: &Request<B>) -> Option<Rejection> {
-        match (tls.source.find(request), &tls.exposed) {
-            (Some(Transport::Tls), _) => return None,
-            (Some(Transport::Clear), Some(exposed)) => self.checker.expose(exposed, request),
-            (Some(Transport::Clear) | None, _) => {}
+        if tls.source.find(request) == Some(Transport::Tls) {
+            return None;
+        }
+        if let Some(exposed) = tls.exposed.as_ref().filter(|_| tls.source.exposes(request)) {
+            self.checker.expose(exposed, request);
         }
         Some(Rejection::new(Reason::InsecureTransport))
     }

@@ -94,6 +94,14 @@ enum Form {
     Scheme,
 }
 
+/// What says which transport a request has.
+enum Word {
+    Proxy(Option<Transport>),
+    Server(Transport),
+    /// The client has written it.
+    Uri(Option<Transport>),
+}
+
 // === impl TransportSource ===
 
 impl TransportSource {
@@ -137,14 +145,29 @@ impl TransportSource {
     /// # Ok::<(), http::Error>(())
     /// ```
     pub fn find<B>(&self, request: &Request<B>) -> Option<Transport> {
+        match self.word(request) {
+            Word::Proxy(transport) | Word::Uri(transport) => transport,
+            Word::Server(transport) => Some(transport),
+        }
+    }
+
+    fn word<B>(&self, request: &Request<B>) -> Word {
         let extensions = request.extensions();
         let is_proxy = |forwarding: &&Forwarding| {
             peer(extensions).is_some_and(|peer| forwarding.proxies.contains(peer.to_canonical()))
         };
-        match self.0.as_ref().filter(is_proxy) {
-            Some(forwarding) => forwarding.transport(request.headers()),
-            None => extensions.get().copied().or_else(|| of_scheme(request.uri().scheme_str()?)),
+        match (self.0.as_ref().filter(is_proxy), extensions.get()) {
+            (Some(forwarding), _) => Word::Proxy(forwarding.transport(request.headers())),
+            (None, Some(transport)) => Word::Server(*transport),
+            (None, None) => Word::Uri(request.uri().scheme_str().and_then(of_scheme)),
         }
+    }
+
+    /// Returns whether a listed proxy or the server says that the request came in clear text. A proxy
+    /// over cleartext HTTP/2 that is not listed writes the scheme `http` into the URI of each
+    /// request, so a URI exposes no key.
+    pub(crate) fn exposes<B>(&self, request: &Request<B>) -> bool {
+        matches!(self.word(request), Word::Proxy(Some(Transport::Clear)) | Word::Server(Transport::Clear))
     }
 }
 

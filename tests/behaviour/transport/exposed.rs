@@ -66,6 +66,20 @@ async fn a_key_that_works_and_came_in_clear_text_is_found() {
     }
 }
 
+/// A proxy over cleartext HTTP/2 that is not listed writes this scheme into each request.
+#[tokio::test]
+async fn the_scheme_of_a_uri_exposes_no_key() {
+    for source in [x_forwarded_proto(), TransportSource::server()] {
+        let exposed = Exposed::default();
+        let api = exposed.of(Api::live()).layer(|layer| layer.require_tls(source)).run();
+        for peer in [CLIENT, PROXY] {
+            let request = from(peer, path(bearer(LIVE), "http://api.example/links"));
+            assert_eq!(api.call(request).await, refused(Reason::InsecureTransport, 403));
+        }
+        assert_eq!(exposed.take().await, [] as [&str; 0]);
+    }
+}
+
 /// Only a request that is known to be in clear text exposes its key.
 #[tokio::test]
 async fn an_unknown_transport_exposes_no_key() {
