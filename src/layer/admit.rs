@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::{
     after_verify::AfterVerify,
-    check::{Accepted, Check, Checker, PendingCredential, PendingLookup, SlowCheck},
+    check::{Accepted, Check, Checker, FoundKey, PendingCredential, PendingLookup, SlowCheck},
     forward::IdentityHeader,
     observation::Observation,
     transport::TlsPolicy,
@@ -123,15 +123,18 @@ impl Authenticator {
         if let Some((mark, outcome)) = self.bypass(request) {
             return Progress::Done(Admission::Pass(self.pass_bypassed(request, mark, outcome)));
         }
-        if let Some(insecure) = self.insecure(request) {
-            return Progress::Done(Admission::Reject(insecure));
+        if self.is_insecure(request) {
+            return Progress::Done(Admission::Reject(self.insecure(request)));
         }
         #[cfg(feature = "limits")]
         self.forget_time();
         let admission = match self.checker.check(request) {
             Check::Accepted(principal) => self.accept(request, principal, None),
+            Check::Conditional(matched, scheme, suspected) => {
+                self.accept_found(request, FoundKey::new(matched, scheme, suspected))
+            }
             Check::Slow(slow) => match *slow {
-                SlowCheck::Accepted(Accepted { principal, outdated }) => self.accept(request, principal, outdated),
+                SlowCheck::Found(found) => self.accept_found(request, found),
                 SlowCheck::Pending(pending) => return Progress::Lookup(Box::new(pending)),
             },
             Check::Rejected(rejection) if self.optional && rejection.reason().is_nothing_of_ours() => {
@@ -152,7 +155,17 @@ impl Authenticator {
     ) -> Admission {
         #[cfg(feature = "limits")]
         self.forget_time();
-        match self.checker.check_answer(presented, answer, || self.checker.client_of(request)) {
+        match self.checker.check_answer(presented, answer) {
+            Ok(found) => self.accept_found(request, found),
+            Err(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
+        }
+    }
+
+    /// Accepts a key if the conditions on its use hold.
+    #[cold]
+    #[inline(never)]
+    fn accept_found<B>(&self, request: &mut Request<B>, found: FoundKey) -> Admission {
+        match found.used_from(|| self.checker.client_of(request)) {
             Ok(Accepted { principal, outdated }) => self.accept(request, principal, outdated),
             Err(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
         }

@@ -4,18 +4,17 @@
 //! Takes a request and returns a principal, a lookup that waits, or a rejection. Does not change
 //! the request, call a service or render a response.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
-use super::client::Sender;
 use crate::{
     address::ClientAddress,
     http_date::imf_fixdate,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, PreparedKey},
     observe::PreviousPepper,
     principal::Principal,
-    record::{KeyRecord, LayerBounds},
+    record::{KeyRecord, LayerBounds, Matched},
     rejection::{Reason, Rejection},
     scheme::{Candidate, Credential, Diagnosis, Reader, Scheme},
     store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
@@ -41,6 +40,8 @@ pub(super) struct Checker {
 pub(super) enum Check {
     /// The store returned the record at once, under the newest pepper.
     Accepted(Principal),
+    /// The same, for a key whose use has conditions.
+    Conditional(Matched, &'static Scheme, Option<Diagnosis>),
     Slow(Box<SlowCheck>),
     Rejected(Rejection),
 }
@@ -48,8 +49,17 @@ pub(super) enum Check {
 /// The results that are neither a rejection nor an immediate match under the newest pepper.
 pub(super) enum SlowCheck {
     /// The key matches under another pepper.
-    Accepted(Accepted),
+    Found(FoundKey),
     Pending(PendingLookup),
+}
+
+/// A key that works, apart from the conditions on its use.
+pub(super) struct FoundKey {
+    pub(super) matched: Matched,
+    pub(super) scheme: &'static Scheme,
+    pub(super) outdated: Option<PreviousPepper>,
+    /// The likely mistake in the text of the key, for a rejection.
+    pub(super) suspected: Option<Diagnosis>,
 }
 
 /// An authenticated caller, and whether its key is stored under a previous pepper.
@@ -81,29 +91,28 @@ impl Checker {
     /// Reads one credential in one header on a fast path. If that gives no key of a valid form, the
     /// full parser finds the key, or the exact reason for the rejection.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
-        let sender = Sender::of(request);
         if let Some(candidate) = self.reader.candidate(request.headers()) {
             // Prepares the hash before the check of the form, because the processor stalls if it
             // hashes a block right after storing it.
             let prepared = self.hasher.prepare(candidate.key);
             if self.has_form(&candidate) {
-                return self.check_key(candidate.scheme, candidate.key, &prepared, sender);
+                return self.check_key(candidate.scheme, candidate.key, &prepared);
             }
         }
         match self.others(request) {
             Some(others) => {
                 let (headers, uri) = others.taken_out(request.headers(), request.uri());
-                self.check_all(&headers, &uri, sender)
+                self.check_all(&headers, &uri)
             }
-            None => self.check_all(request.headers(), request.uri(), sender),
+            None => self.check_all(request.headers(), request.uri()),
         }
     }
 
     /// Reads the request with the full parser.
-    fn check_all(&self, headers: &HeaderMap, uri: &Uri, sender: Sender<'_>) -> Check {
+    fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Check {
         match self.reader.read(headers, uri) {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
-                self.check_key(scheme, &key, &self.hasher.prepare(&key), sender)
+                self.check_key(scheme, &key, &self.hasher.prepare(&key))
             }
             Ok(Credential { scheme, key }) => self.suspecting(Check::Rejected(bad_format(scheme)), scheme, &key),
             Err(unread) => Check::Rejected(unread.into()),
@@ -111,7 +120,7 @@ impl Checker {
     }
 
     /// Digests, looks up and verifies a key of a valid form.
-    fn check_key(&self, scheme: &'static Scheme, key: &[u8], prepared: &PreparedKey<'_>, sender: Sender<'_>) -> Check {
+    fn check_key(&self, scheme: &'static Scheme, key: &[u8], prepared: &PreparedKey<'_>) -> Check {
         let newest = self.hasher.digest_prepared(prepared);
         let found = match self.store.try_find(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
@@ -119,10 +128,15 @@ impl Checker {
             Ok(Lookup::Pending) if self.hasher.is_one() && !self.has_checksum(key) => {
                 return self.suspecting(Check::Rejected(bad_format(scheme)), scheme, key);
             }
-            answer => return self.suspecting(self.try_other_peppers(scheme, key, newest, answer, sender), scheme, key),
+            answer => return self.suspecting(self.try_other_peppers(scheme, key, newest, answer), scheme, key),
         };
-        match self.verify(found, [&newest], scheme, || self.address_of(sender)) {
-            Ok(principal) => Check::Accepted(principal),
+        match self.verify(found, [&newest], scheme).map(Matched::unconditional) {
+            Ok(Ok(verified)) => Check::Accepted(Principal::new(verified, scheme)),
+            Ok(Err(matched)) => {
+                // Like any other key that does not authenticate.
+                let suspected = if matched.is_blocked() { self.reader.suspect(scheme, key) } else { None };
+                Check::Conditional(matched, scheme, suspected)
+            }
             Err(rejection) => self.suspecting(Check::Rejected(rejection), scheme, key),
         }
     }
@@ -136,7 +150,6 @@ impl Checker {
         key: &[u8],
         newest: KeyDigest,
         mut answer: Result<Lookup, Fault>,
-        sender: Sender<'_>,
     ) -> Check {
         let next = self.hasher.next(key).collect();
         let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None };
@@ -172,19 +185,14 @@ impl Checker {
             }
             answer = self.store.try_find(&digest);
         };
-        match self.check_answer(&presented, answer, || self.address_of(sender)) {
-            Ok(accepted) => Check::Slow(Box::new(SlowCheck::Accepted(accepted))),
+        match self.check_answer(&presented, answer) {
+            Ok(found) => Check::Slow(Box::new(SlowCheck::Found(found))),
             Err(rejection) => Check::Rejected(rejection),
         }
     }
 
     /// Verifies the record that the store has returned.
-    pub(super) fn check_answer(
-        &self,
-        presented: &PendingCredential,
-        answer: Answer,
-        client: impl FnOnce() -> Option<IpAddr>,
-    ) -> Result<Accepted, Rejection> {
+    pub(super) fn check_answer(&self, presented: &PendingCredential, answer: Answer) -> Result<FoundKey, Rejection> {
         let failed = |reason| Rejection::new(reason).by_scheme(Some(presented.scheme));
         let found = match answer {
             Ok(found) => found,
@@ -192,13 +200,13 @@ impl Checker {
             Err(Fault::Slow) => return Err(failed(Reason::StoreTimeout)),
             Err(Fault::OwnerRights(error)) => return Err(failed(Reason::OwnerRightsFailed).caused_by(error)),
         };
-        let verified = self.verify(found, presented.asked.iter(), presented.scheme, client);
-        let principal = verified.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
-        let (used, newest) = (*principal.record().digest(), presented.newest);
+        let matched = self.verify(found, presented.asked.iter(), presented.scheme);
+        let matched = matched.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
+        let (used, newest) = (*matched.record().digest(), presented.newest);
         let used_previous_pepper = used != newest && !presented.next.contains(&used);
         let outdated =
             used_previous_pepper.then_some(PreviousPepper { used, newest, moves: presented.next.is_empty() });
-        Ok(Accepted { principal, outdated })
+        Ok(FoundKey { matched, scheme: presented.scheme, outdated, suspected: presented.suspected })
     }
 
     /// Verifies the record. Compares an unknown key with a record that never verifies, so that it
@@ -208,14 +216,12 @@ impl Checker {
         found: Option<KeyRecord>,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
         scheme: &'static Scheme,
-        client: impl FnOnce() -> Option<IpAddr>,
-    ) -> Result<Principal, Rejection> {
-        let verified = match found {
-            Some(record) => record.verify(presented, &self.bounds, client),
+    ) -> Result<Matched, Rejection> {
+        let matched = match found {
+            Some(record) => record.verify(presented, &self.bounds),
             None => Err(Rejection::new(self.dummy.examine(presented, &self.bounds).err().unwrap_or(Reason::Unknown))),
         };
-        let verified = verified.map_err(|rejection| rejection.by_scheme(Some(scheme)))?;
-        Ok(Principal::new(verified, scheme))
+        matched.map_err(|rejection| rejection.by_scheme(Some(scheme)))
     }
 
     /// Returns when the key stops working, for a header.
@@ -231,12 +237,14 @@ impl Checker {
         match check {
             Check::Rejected(rejection) => Check::Rejected(rejection.suspected(|| self.reader.suspect(scheme, key))),
             Check::Slow(mut slow) => {
-                if let SlowCheck::Pending(pending) = &mut *slow {
-                    pending.presented.suspected = self.reader.suspect(scheme, key);
+                let suspected = self.reader.suspect(scheme, key);
+                match &mut *slow {
+                    SlowCheck::Pending(pending) => pending.presented.suspected = suspected,
+                    SlowCheck::Found(found) => found.suspected = suspected,
                 }
                 Check::Slow(slow)
             }
-            accepted @ Check::Accepted(_) => accepted,
+            works @ (Check::Accepted(_) | Check::Conditional(..)) => works,
         }
     }
 

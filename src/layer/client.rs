@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 
-use http::{Extensions, HeaderMap, Request};
+use http::Request;
 
-use super::{ApiKeyLayerBuilder, check::Checker};
-use crate::address::ClientAddress;
-
-/// The parts of a request that have the address of its client. It is read once a key asks for it.
-#[derive(Clone, Copy)]
-pub(super) struct Sender<'r> {
-    extensions: &'r Extensions,
-    headers: &'r HeaderMap,
-}
+use super::{
+    ApiKeyLayerBuilder,
+    check::{Accepted, Checker, FoundKey},
+};
+use crate::{
+    address::ClientAddress,
+    principal::Principal,
+    record::Matched,
+    rejection::Rejection,
+    scheme::{Diagnosis, Scheme},
+};
 
 impl ApiKeyLayerBuilder {
     /// Sets where the address of the client comes from. Keys with a list of
@@ -48,18 +50,20 @@ impl ApiKeyLayerBuilder {
 impl Checker {
     /// Returns the address of the client of a request, or `None` if it is unknown.
     pub(super) fn client_of<B>(&self, request: &Request<B>) -> Option<IpAddr> {
-        self.address_of(Sender::of(request))
-    }
-
-    #[cold]
-    pub(super) fn address_of(&self, sender: Sender<'_>) -> Option<IpAddr> {
-        self.client_address.as_ref()?.find(sender.extensions, sender.headers)
+        self.client_address.as_ref()?.find(request.extensions(), request.headers())
     }
 }
 
-impl<'r> Sender<'r> {
-    #[inline]
-    pub(super) fn of<B>(request: &'r Request<B>) -> Self {
-        Self { extensions: request.extensions(), headers: request.headers() }
+impl FoundKey {
+    pub(super) fn new(matched: Matched, scheme: &'static Scheme, suspected: Option<Diagnosis>) -> Self {
+        Self { matched, scheme, outdated: None, suspected }
+    }
+
+    /// Accepts the key if the conditions on its use hold for this client.
+    pub(super) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Accepted, Rejection> {
+        let Self { matched, scheme, outdated, suspected } = self;
+        let rejected = |rejection: Rejection| rejection.by_scheme(Some(scheme)).suspected(|| suspected);
+        let verified = matched.used_from(client).map_err(rejected)?;
+        Ok(Accepted { principal: Principal::new(verified, scheme), outdated })
     }
 }

@@ -7,7 +7,7 @@ use http::Request;
 
 use super::{
     admit::Authenticator,
-    check::{Accepted, Check, PendingLookup, SlowCheck},
+    check::{Accepted, Check, FoundKey, PendingLookup, SlowCheck},
     failures::Caller,
     observation::Observation,
 };
@@ -61,27 +61,36 @@ struct Checked {
 impl Authenticator {
     /// Authenticates the request until a step has to wait.
     pub(super) fn authenticate<B>(&self, request: &Request<B>) -> Authentication {
-        if let Some(insecure) = self.insecure(request) {
-            return Authentication::Done(self.report(Err(insecure), None, self.watch_untouched(request)));
+        if self.is_insecure(request) {
+            let rejection = self.insecure(request);
+            return Authentication::Done(self.report(Err(rejection), None, self.watch_untouched(request)));
         }
         #[cfg(feature = "limits")]
         self.forget_time();
         let check = self.checker.check(request);
         let observation = self.watch_untouched(request);
-        let accepted = match check {
+        match check {
             Check::Accepted(principal) if self.after_verify.is_empty() && !self.has_limits() => {
                 if self.is_observed() {
                     self.emit(Decision::accepted(&principal, None), observation);
                 }
-                return Authentication::Done(Ok(principal));
+                Authentication::Done(Ok(principal))
             }
-            Check::Accepted(principal) => Accepted { principal, outdated: None },
-            Check::Rejected(rejection) => {
-                let rejection = self.failed(rejection, || self.caller(request));
-                return Authentication::Done(self.report(Err(rejection), None, observation));
+            check => self.authenticate_further(check, request, observation),
+        }
+    }
+
+    /// Runs the steps that few requests have, apart from the fast path.
+    #[inline(never)]
+    fn authenticate_further<B>(&self, check: Check, request: &Request<B>, observation: Observation) -> Authentication {
+        let accepted = match check {
+            Check::Accepted(principal) => Ok(Accepted { principal, outdated: None }),
+            Check::Conditional(matched, scheme, suspected) => {
+                self.conditions(FoundKey::new(matched, scheme, suspected), request)
             }
+            Check::Rejected(rejection) => Err(self.failed(rejection, || self.caller(request))),
             Check::Slow(slow) => match *slow {
-                SlowCheck::Accepted(accepted) => accepted,
+                SlowCheck::Found(found) => self.conditions(found, request),
                 SlowCheck::Pending(lookup) => {
                     let step = Step::Lookup(lookup);
                     let (head, caller) = (self.head_of(request), self.caller(request));
@@ -93,6 +102,10 @@ impl Authenticator {
                     }));
                 }
             },
+        };
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(rejection) => return Authentication::Done(self.report(Err(rejection), None, observation)),
         };
         let head = self.head_of(request);
         let mut checked = match self.after_verify(accepted, head.as_ref()) {
@@ -115,6 +128,12 @@ impl Authenticator {
         }
     }
 
+    /// Accepts a key if the conditions on its use hold.
+    fn conditions<B>(&self, found: FoundKey, request: &Request<B>) -> Result<Accepted, Rejection> {
+        let accepted = found.used_from(|| self.checker.client_of(request));
+        accepted.map_err(|rejection| self.failed(rejection, || self.caller(request)))
+    }
+
     /// Continues [`Authenticator::authenticate`] after the step that has to wait.
     pub(super) async fn authenticate_later(&self, pending: PendingAuthentication) -> Result<Principal, Rejection> {
         let PendingAuthentication { step, head, observation, caller } = pending;
@@ -125,7 +144,8 @@ impl Authenticator {
                 let store_time = stopwatch.map(|stopwatch| stopwatch.elapsed());
                 #[cfg(feature = "limits")]
                 self.forget_time();
-                let accepted = self.checker.check_answer(&presented, answer, || caller.address);
+                let found = self.checker.check_answer(&presented, answer);
+                let accepted = found.and_then(|found| found.used_from(|| caller.address));
                 (accepted.map(|accepted| self.after_verify(accepted, head.as_ref())), store_time)
             }
             Step::Accepted(accepted) => (Ok(accepted), None),

@@ -19,6 +19,14 @@ pub(super) struct TlsPolicy {
     pub(super) exposed: Option<ExposedKeys>,
 }
 
+impl TlsPolicy {
+    /// Apart from the path of a layer without this policy.
+    #[inline(never)]
+    fn is_met<B>(&self, request: &Request<B>) -> bool {
+        self.source.find(request) == Some(Transport::Tls)
+    }
+}
+
 impl ApiKeyLayerBuilder {
     /// Rejects every request in clear text with 403, with and without a key, whether the key works
     /// or not ([`Reason::InsecureTransport`](crate::Reason::InsecureTransport)). A request whose
@@ -83,20 +91,21 @@ impl ApiKeyLayerBuilder {
 }
 
 impl Authenticator {
-    /// Rejects the request unless it came over TLS, if the layer requires this.
+    /// Returns whether the layer requires TLS, and the request did not come over it.
     #[inline]
-    pub(super) fn insecure<B>(&self, request: &Request<B>) -> Option<Rejection> {
-        self.tls.as_ref().and_then(|tls| self.in_clear_text(tls, request))
+    pub(super) fn is_insecure<B>(&self, request: &Request<B>) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.is_met(request))
     }
 
-    fn in_clear_text<B>(&self, tls: &TlsPolicy, request: &Request<B>) -> Option<Rejection> {
-        if tls.source.find(request) == Some(Transport::Tls) {
-            return None;
-        }
-        if let Some(exposed) = tls.exposed.as_ref().filter(|_| tls.source.exposes(request)) {
+    /// Rejects a request that did not come over TLS, and looks up its key if that is exposed.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn insecure<B>(&self, request: &Request<B>) -> Rejection {
+        let tls = self.tls.as_ref();
+        if let Some(exposed) = tls.filter(|tls| tls.source.exposes(request)).and_then(|tls| tls.exposed.as_ref()) {
             self.checker.expose(exposed, request);
         }
-        Some(Rejection::new(Reason::InsecureTransport))
+        Rejection::new(Reason::InsecureTransport)
     }
 }
 

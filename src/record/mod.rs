@@ -30,7 +30,7 @@ pub(crate) use limiting::{LimitNumbers, Limiting, check_limit_numbers, is_limit_
 #[cfg(feature = "admin-api")]
 pub(crate) use limiting::{MAX_LIMIT_NAME, MAX_LIMIT_NUMBER, MAX_LIMITS};
 pub(crate) use thread_cache::{Generation, GenerationCounter, LocalRecord, ThreadCache};
-pub(crate) use verify::{LayerBounds, Obstacle, Validity, Verified, end_under};
+pub(crate) use verify::{LayerBounds, Matched, Obstacle, Validity, Verified, end_under};
 
 use crate::key::{ApiKey, KeyDigest, KeyHasher, Mask};
 use thread_cache::Handle;

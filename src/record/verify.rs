@@ -53,39 +53,28 @@ impl From<Obstacle> for Reason {
     }
 }
 
-/// A record of a presented key that works. Only [`KeyRecord::verify`] makes one.
+/// A record of a presented key that nothing in the record blocks, before the conditions on its use:
+/// its owner, and the address of the client. Only [`KeyRecord::verify`] makes one.
+#[derive(Debug)]
+pub(crate) struct Matched(KeyRecord);
+
+/// A record of a presented key that works. Only [`Matched`] becomes one.
 #[derive(Debug)]
 pub(crate) struct Verified(KeyRecord);
 
 impl KeyRecord {
-    /// Accepts this record if one of the presented digests is its own, neither the record nor its
-    /// owner blocks its use, and the client is at an address that it allows. `client` is called for
-    /// a key with a list only.
+    /// Accepts this record, apart from the conditions on its use, if one of the presented digests is
+    /// its own and nothing in the record blocks its use.
     pub(crate) fn verify<'d>(
         self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
         bounds: &LayerBounds,
-        client: impl FnOnce() -> Option<IpAddr>,
-    ) -> Result<Verified, Rejection> {
+    ) -> Result<Matched, Rejection> {
         match self.examine(presented, bounds) {
-            Ok(()) if self.0.is_conditional => self.verify_conditions(client),
-            Ok(()) => Ok(Verified(self)),
+            Ok(()) => Ok(Matched(self)),
             Err(Reason::Unknown) => Err(Rejection::new(Reason::Unknown)),
             Err(reason) => Err(Rejection::new(reason).of_record(self)),
         }
-    }
-
-    fn verify_conditions(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Verified, Rejection> {
-        if self.0.cold().is_some_and(|cold| cold.is_blocked_by_owner) {
-            return Err(Rejection::new(Reason::OwnerBlocked).of_record(self));
-        }
-        let Some(client) = client() else { return Err(Rejection::new(Reason::UnknownAddress).of_record(self)) };
-        let bits = address::bits(client);
-        let networks = self.allowed_addresses().unwrap_or_default();
-        if networks.iter().any(|network| network.contains_bits(bits)) {
-            return Ok(Verified(self));
-        }
-        Err(Rejection::new(Reason::WrongAddress).of_record(self).at_address(client))
     }
 
     /// Returns whether one of the presented digests is its own, and nothing blocks its use in every
@@ -213,6 +202,39 @@ impl Validity {
 pub(crate) fn end_under(policies: Option<&ExpiryPolicies>, record: &KeyRecord) -> Option<SystemTime> {
     let bound = policies.and_then(|policies| policies.bound_of(record)).and_then(|(_, end)| end);
     record.expires_at().into_iter().chain(bound).min()
+}
+
+impl Matched {
+    pub(crate) fn record(&self) -> &KeyRecord {
+        &self.0
+    }
+
+    /// Returns the record of a key whose use has no conditions.
+    #[inline]
+    pub(crate) fn unconditional(self) -> Result<Verified, Self> {
+        if self.0.0.is_conditional { Err(self) } else { Ok(Verified(self.0)) }
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.0.0.cold().is_some_and(|cold| cold.is_blocked_by_owner)
+    }
+
+    /// Accepts the key unless its owner is blocked, or its list does not have the address of the
+    /// client. `client` is called for a key with a list.
+    pub(crate) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Verified, Rejection> {
+        let is_blocked = self.is_blocked();
+        let Self(record) = self;
+        if is_blocked {
+            return Err(Rejection::new(Reason::OwnerBlocked).of_record(record));
+        }
+        let Some(networks) = record.allowed_addresses() else { return Ok(Verified(record)) };
+        let Some(client) = client() else { return Err(Rejection::new(Reason::UnknownAddress).of_record(record)) };
+        let bits = address::bits(client);
+        if networks.iter().any(|network| network.contains_bits(bits)) {
+            return Ok(Verified(record));
+        }
+        Err(Rejection::new(Reason::WrongAddress).of_record(record).at_address(client))
+    }
 }
 
 impl Verified {

@@ -49,11 +49,12 @@ use crate::{
 /// use tower_api_key::{ApiKeyLayer, TransportSource, store::MemoryStore, transport::Transport};
 ///
 /// # fn main() -> Result<(), tower_api_key::ConfigError> {
-/// let auth = ApiKeyLayer::builder(MemoryStore::new()).require_tls(TransportSource::server()).build()?;
-/// let app: Router = Router::new().route("/links", get("links")).layer(auth);
-/// // One router for each listener. The extension is outside of the layer.
-/// let over_tls = app.clone().layer(Extension(Transport::Tls));
-/// let in_clear_text = app.layer(Extension(Transport::Clear));
+/// let auth =
+/// ApiKeyLayer::builder(MemoryStore::new()).require_tls(TransportSource::server()).build()?; let
+/// app: Router = Router::new().route("/links", get("links")).layer(auth); // One router for each
+/// listener. The extension is outside of the layer. let over_tls =
+/// app.clone().layer(Extension(Transport::Tls)); let in_clear_text =
+/// app.layer(Extension(Transport::Clear));
 /// # Ok(())
 /// # }
 /// ```
@@ -163,8 +164,8 @@ impl TransportSource {
         }
     }
 
-    /// Returns whether a listed proxy or the server says that the request came in clear text. A proxy
-    /// over cleartext HTTP/2 that is not listed writes the scheme `http` into the URI of each
+    /// Returns whether a listed proxy or the server says that the request came in clear text. A
+    /// proxy over cleartext HTTP/2 that is not listed writes the scheme `http` into the URI of each
     /// request, so a URI exposes no key.
     pub(crate) fn exposes<B>(&self, request: &Request<B>) -> bool {
         matches!(self.word(request), Word::Proxy(Some(Transport::Clear)) | Word::Server(Transport::Clear))
