@@ -1,0 +1,79 @@
+//! Tests that every store keeps where a key was found, and that each way to read events shows it.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use tower_api_key::{
+    Author, KeyFormat, KeyManager, KeyRegistry,
+    manage::{EventView, KeyEvent, KeyEventKind, Leak, LeakAction, NewKey},
+    store::MemoryStore,
+};
+
+use super::{URL, leak, reports_of};
+use crate::support::registry::{admin, id, text};
+
+/// Reports keys at places with and without a URL, and reads the events back in each way.
+async fn check(store: impl KeyRegistry) {
+    let manager = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).build().unwrap();
+    for (place, action) in [
+        (leak(), LeakAction::Revoke),
+        (Leak::new("gist_comment"), LeakAction::Disable),
+        (Leak::new("npm").with_url("http://a.example/\"%00\\?q='"), LeakAction::Notify),
+    ] {
+        let start = manager.newest_event().await.unwrap().unwrap();
+        let issued = manager.issue(&admin(), NewKey::service_account("reported")).await.unwrap();
+        manager.report_leak(issued.key(), place.clone(), action).await.unwrap();
+        let listed = reports_of(&manager, &issued).await;
+        let streamed = manager.events_since(start, 10).await.unwrap().unwrap();
+        assert_eq!(listed[0].leak(), Some(&place));
+        assert_eq!((listed.len(), streamed.len(), streamed[0].leak()), (1, 2, None));
+        assert_eq!((listed[0].id(), listed[0].leak()), (streamed[1].id(), streamed[1].leak()));
+        assert_eq!(listed[0].changes(), streamed[1].changes(), "where it was found is no field of the key");
+        assert_eq!(listed[0].changes().len(), usize::from(action != LeakAction::Notify));
+        let record = manager.get(&admin(), id(&issued)).await.unwrap();
+        assert_eq!((record.version(), listed[0].version()), (1, 1));
+        assert!(!format!("{listed:?} {record:?}").contains(text(&issued)));
+    }
+}
+
+#[tokio::test]
+async fn memory_keeps_where_a_key_was_found() {
+    check(MemoryStore::new()).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_file_keeps_where_a_key_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    check(tower_api_key::store::SqliteStore::open(folder.path().join("keys.db")).await.unwrap()).await;
+}
+
+#[cfg(all(feature = "cache", feature = "sqlite"))]
+#[tokio::test]
+async fn a_cache_does_not_hide_a_new_key_from_a_report() {
+    use tower_api_key::store::{CachedStore, SqliteStore};
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("keys.db")).await.unwrap();
+    let cached = CachedStore::builder(store.clone(), store.change_feed()).build().unwrap();
+    let cached = KeyManager::builder(cached).format(KeyFormat::new("acme").unwrap()).build().unwrap();
+    let other = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).build().unwrap();
+    let key = KeyFormat::new("acme").unwrap().generate().unwrap();
+    let unknown = cached.report_leak(&key, leak(), LeakAction::Revoke).await.unwrap();
+    assert!(unknown.record().is_none());
+    let imported = other.import(&admin(), &key, NewKey::service_account("new")).await.unwrap();
+    let known = cached.report_leak(&key, leak(), LeakAction::Revoke).await.unwrap();
+    assert_eq!(known.record().map(tower_api_key::KeyRecord::id), Some(imported.id()));
+}
+
+#[test]
+fn the_json_of_an_event_shows_where_a_key_was_found() {
+    let event = KeyEvent::new(KeyEventKind::Leaked, "k1", 3, Author::System, SystemTime::UNIX_EPOCH);
+    let shown = |event: &KeyEvent| serde_json::to_value(EventView::from(event)).unwrap();
+    assert_eq!(shown(&event)["leak"], Value::Null);
+    let event = event.with_leak(leak());
+    assert_eq!(
+        (&shown(&event)["kind"], &shown(&event)["leak"]),
+        (&json!("leaked"), &json!({"source": "commit", "url": URL}))
+    );
+    assert_eq!(shown(&event.with_leak(Leak::new("npm")))["leak"], json!({"source": "npm", "url": null}));
+}
