@@ -36,6 +36,7 @@ mod format;
 mod format_error;
 mod hasher;
 mod mask;
+mod pattern;
 mod sha256;
 mod shape;
 mod strength;

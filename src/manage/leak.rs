@@ -104,6 +104,26 @@ impl KeyManager {
         .await
     }
 
+    /// Returns the regular expressions of the keys that this manager issues, one for each
+    /// [`KeyFormat::pattern`](crate::KeyFormat::pattern). Send them to a secret scanner, such as
+    /// GitHub's partner program.
+    ///
+    /// ```
+    /// use tower_api_key::{ConfigError, KeyFormat, KeyManager, store::MemoryStore};
+    ///
+    /// # let (live, test) = (KeyFormat::new("acme_live").unwrap(), KeyFormat::new("acme_test").unwrap());
+    /// let manager = KeyManager::builder(MemoryStore::new())
+    ///     .environment("live", live)
+    ///     .environment("test", test)
+    ///     .build()?;
+    /// let patterns = manager.key_patterns();
+    /// assert_eq!(patterns, ["acme_live_[0-9A-Za-z]{42}", "acme_test_[0-9A-Za-z]{42}"]);
+    /// # Ok::<(), ConfigError>(())
+    /// ```
+    pub fn key_patterns(&self) -> Vec<String> {
+        self.0.formats.patterns()
+    }
+
     async fn handle_leak(&self, digests: Digests, leak: &Leak, action: LeakAction) -> Result<LeakOutcome, ManageError> {
         match self.current_record(digests).await? {
             Some(record) => {

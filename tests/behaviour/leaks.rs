@@ -1,5 +1,6 @@
 //! Tests reports of keys that were found in public.
 
+mod patterns;
 mod reported_keys;
 #[cfg(feature = "admin-api")]
 mod shown;
