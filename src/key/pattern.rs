@@ -20,7 +20,7 @@ impl KeyFormat {
     /// ```
     pub fn pattern(&self) -> Option<String> {
         let Shape::Own { body } = self.shape else { return None };
-        // A prefix has letters, digits, `_`, `-`, `.` and `~`. Outside a class, only `.` is special.
+        // Outside a class, only `.` is special: the others are letters, digits, `_`, `-` and `~`.
         let prefix = self.prefix().replace('.', r"\.");
         Some(format!("{prefix}[0-9A-Za-z]{{{}}}", body + checksum::LEN))
     }

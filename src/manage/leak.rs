@@ -10,7 +10,7 @@ use crate::{
     event::EventFilter,
     key::{ApiKey, Digests},
     permission::Permissions,
-    record::{Author, KeyId, KeyRecord, Owner, Status},
+    record::{Author, KeyRecord, Owner, Status},
     store::{ChangeContext, RegistryError},
 };
 
@@ -42,7 +42,7 @@ pub enum LeakOutcome {
 }
 
 /// How many reports of a key a new one is compared with.
-const COMPARED: usize = 20;
+const COMPARED: usize = 200;
 
 // === impl LeakOutcome ===
 
@@ -69,7 +69,7 @@ impl KeyManager {
     /// reason `leaked:` and the source.
     ///
     /// A repeated report is harmless. Nothing changes if the key is revoked, or if its status stays
-    /// and one of its last 20 reports had the same source and URL. A URL that contains the key is
+    /// and one of its last 200 reports had the same source and URL. A URL that contains the key is
     /// left out.
     ///
     /// It checks no permission, so call it only for reports whose origin you have verified.
@@ -99,7 +99,7 @@ impl KeyManager {
         let manager = self.clone();
         spawn_uncancellable(turn.spend(async move {
             manager.0.follower.started().await;
-            manager.handle_leak(digests, &leak, action).await
+            retried(is_version_conflict, || manager.handle_leak(&digests, &leak, action)).await
         }))
         .await
     }
@@ -124,20 +124,15 @@ impl KeyManager {
         self.0.formats.patterns()
     }
 
-    async fn handle_leak(&self, digests: Digests, leak: &Leak, action: LeakAction) -> Result<LeakOutcome, ManageError> {
-        match self.current_record(digests).await? {
-            Some(record) => {
-                let id = record.id().clone();
-                retried(is_version_conflict, || self.change_leaked(&id, leak, action)).await
-            }
-            None => Ok(LeakOutcome::Unknown),
-        }
-    }
-
-    /// Changes the key as it is now, and writes the event.
-    async fn change_leaked(&self, id: &KeyId, leak: &Leak, action: LeakAction) -> Result<LeakOutcome, ManageError> {
-        let registry = || self.0.registry.clone();
-        let Some(record) = registry().get(id.clone()).await? else { return Ok(LeakOutcome::Unknown) };
+    /// Finds the key as it is now, changes it, and writes the event.
+    async fn handle_leak(
+        &self,
+        digests: &Digests,
+        leak: &Leak,
+        action: LeakAction,
+    ) -> Result<LeakOutcome, ManageError> {
+        let Some(record) = self.current_record(digests.clone()).await? else { return Ok(LeakOutcome::Unknown) };
+        let (id, registry) = (record.id().clone(), || self.0.registry.clone());
         let context = ChangeContext::new(Author::System)
             .at(self.now())
             .with_kind(KeyEventKind::Leaked)
@@ -162,7 +157,7 @@ impl KeyManager {
             }
             // Another change came first.
             Err(ManageError::Registry(RegistryError::Revoked(_) | RegistryError::NotFound(_))) => {
-                Ok(registry().get(id.clone()).await?.map_or(LeakOutcome::Unknown, LeakOutcome::Unchanged))
+                Ok(registry().get(id).await?.map_or(LeakOutcome::Unknown, LeakOutcome::Unchanged))
             }
             Err(error) => Err(error),
         }

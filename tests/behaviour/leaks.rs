@@ -1,6 +1,7 @@
 //! Tests reports of keys that were found in public.
 
 mod patterns;
+mod registry;
 mod reported_keys;
 #[cfg(feature = "admin-api")]
 mod shown;
@@ -29,7 +30,7 @@ async fn report(manager: &KeyManager, key: &ApiKey, action: LeakAction) -> LeakO
 
 /// Returns the events of this kind, newest first.
 async fn events(manager: &KeyManager, kind: KeyEventKind) -> Vec<KeyEvent> {
-    let filter = EventFilter::all_organizations().kind(kind);
+    let filter = EventFilter::all_organizations().kind(kind).limit(1_000);
     manager.events(&operator(), filter).await.unwrap().events
 }
 

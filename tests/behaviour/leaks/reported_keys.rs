@@ -8,15 +8,19 @@ use std::{
 use tower_api_key::{
     ApiKey, Author, KeyFormat, KeyHasher, KeyManager, KeyRecord, Owner, Reason, Status,
     manage::{
-        Actor, FieldValue, Issued, KeyEvent, KeyEventKind, KeyField, Leak, LeakAction, LeakOutcome, ManageError,
-        NewKey, Rotation,
+        Actor, FieldValue, Issued, KeyEvent, KeyEventKind, KeyField, KeyManagerBuilder, Leak, LeakAction, LeakOutcome,
+        ManageError, NewKey, Rotation,
     },
     store::MemoryStore,
 };
 
-use super::{URL, events, leak, operator, report, reports_of};
+use super::{
+    URL, events, leak, operator,
+    registry::{Meanwhile, OwnRegistry},
+    report, reports_of,
+};
 use crate::support::{
-    Api, Fault, accepted, bearer, refused,
+    Api, Fault, LIVE, accepted, bearer, refused,
     registry::{admin, everything, id, reader, text, user},
     t0, until,
 };
@@ -235,7 +239,7 @@ async fn a_report_is_not_a_use_of_the_key() {
 
 #[tokio::test]
 async fn no_event_contains_the_key_that_was_found() {
-    let (_api, manager) = Api::managed(|builder| builder.accept_any_format());
+    let (_api, manager) = Api::managed(KeyManagerBuilder::accept_any_format);
     let key: ApiKey = "my-secret/key+1".parse().unwrap();
     let new = NewKey::service_account("legacy");
     manager.import(&admin(), &key, new).await.unwrap();
@@ -308,6 +312,20 @@ async fn a_key_that_is_edited_all_the_time_is_still_revoked_or_disabled() {
     }
 }
 
+#[tokio::test]
+async fn a_key_that_another_call_revokes_or_removes_meanwhile_is_left_alone() {
+    for action in [LeakAction::Revoke, LeakAction::Disable, LeakAction::Notify] {
+        let store = OwnRegistry::default();
+        let manager = KeyManager::builder(store.clone()).format(KeyFormat::new("acme").unwrap()).build().unwrap();
+        let (one, other) = (reader(&manager).await, reader(&manager).await);
+        store.set(Meanwhile::Revoked);
+        let record = unchanged(report(&manager, one.key(), action).await);
+        assert_eq!((record.status(), record.reason()), (Status::Revoked, None), "{action:?}");
+        store.set(Meanwhile::Removed);
+        assert!(is_unknown(&report(&manager, other.key(), action).await), "{action:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reports_at_the_same_time_have_one_event() {
     for action in [LeakAction::Revoke, LeakAction::Notify] {
@@ -357,6 +375,7 @@ async fn a_store_that_fails_is_an_error_and_the_report_can_be_repeated() {
     assert!(matches!(reported().await, Err(ManageError::Store(_))), "it cannot be changed");
     assert_eq!(reports_of(&manager, &issued).await, []);
     api.store.break_writes(false);
+    api.store.add("first", LIVE, &KeyHasher::sha256(), |record| record);
     api.store.set(Fault::ReturnsOther);
     let other = KeyFormat::new("acme").unwrap().generate().unwrap();
     assert!(is_unknown(&report(&manager, &other, LeakAction::Revoke).await), "a wrong record is not revoked");

@@ -1,15 +1,18 @@
 //! Tests that every store keeps where a key was found, and that each way to read events shows it.
 
-use std::time::SystemTime;
+use std::{
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use serde_json::{Value, json};
 use tower_api_key::{
-    Author, KeyFormat, KeyManager, KeyRegistry,
+    Author, KeyFormat, KeyManager, KeyRecord, KeyRegistry,
     manage::{EventView, KeyEvent, KeyEventKind, Leak, LeakAction, NewKey},
     store::MemoryStore,
 };
 
-use super::{URL, leak, reports_of};
+use super::{URL, leak, registry::OwnRegistry, reports_of};
 use crate::support::registry::{admin, id, text};
 
 /// Reports keys at places with and without a URL, and reads the events back in each way.
@@ -62,7 +65,26 @@ async fn a_cache_does_not_hide_a_new_key_from_a_report() {
     assert!(unknown.record().is_none());
     let imported = other.import(&admin(), &key, NewKey::service_account("new")).await.unwrap();
     let known = cached.report_leak(&key, leak(), LeakAction::Revoke).await.unwrap();
-    assert_eq!(known.record().map(tower_api_key::KeyRecord::id), Some(imported.id()));
+    assert_eq!(known.record().map(KeyRecord::id), Some(imported.id()));
+}
+
+#[tokio::test]
+async fn a_hook_receives_the_report_also_if_no_events_are_kept() {
+    let told = Arc::new(Mutex::new(Vec::<KeyEvent>::new()));
+    let hook = Arc::clone(&told);
+    let builder = KeyManager::builder(OwnRegistry::default()).format(KeyFormat::new("acme").unwrap());
+    let manager = builder.on_event(move |event| hook.lock().unwrap().push(event.clone())).build().unwrap();
+    let issued = manager.issue(&admin(), NewKey::service_account("reported")).await.unwrap();
+    for action in [LeakAction::Notify, LeakAction::Revoke, LeakAction::Revoke] {
+        manager.report_leak(issued.key(), leak(), action).await.unwrap();
+    }
+    let told = told.lock().unwrap();
+    let of =
+        |event: &KeyEvent| (event.kind(), event.version(), event.reason().map(str::to_owned), event.leak().cloned());
+    let expected = [(1, None), (2, Some("leaked: commit".to_owned()))];
+    let expected = expected.map(|(version, reason)| (KeyEventKind::Leaked, version, reason, Some(leak())));
+    assert_eq!(told[1..].iter().map(of).collect::<Vec<_>>(), expected);
+    assert_eq!((told[1].organization(), told[1].author()), (Some("acme"), &Author::System));
 }
 
 #[test]
