@@ -64,6 +64,7 @@
 //! | `address`     | which address a request comes from, also behind proxies (feature `limits`)   |
 //! | `limit`       | rates, quotas and concurrency limits of keys (feature `limits`)              |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
+//! | `leak`        | takes the reports of secret scanners (feature `leak-reports`)                |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
 //! | `webhook`     | sends what happens to keys to HTTP endpoints (feature `webhooks`)            |
 //!
@@ -87,6 +88,7 @@
 //! | `utoipa`          | no      | `openapi::Security`: schemes and guards in OpenAPI               |
 //! | `client`          | no      | `client::SendKeyLayer`: adds a key to outgoing requests          |
 //! | `webhooks`        | no      | `webhook::WebhookDeliverer`: sends events to HTTP endpoints      |
+//! | `leak-reports`    | no      | `leak::LeakReports`: takes the reports of secret scanners        |
 //! | `static-files`    | no      | `store::StaticKeysFile`: several keys in JSON or TOML, reloaded  |
 //! | `limits`          | no      | `limit`: how much each key may ask for, by plans                 |
 //! | `valkey`          | no      | `limit::ValkeyRates`: rates of many nodes in Valkey or Redis     |
@@ -119,6 +121,7 @@ pub mod guard;
     feature = "postgres",
     feature = "cache",
     feature = "client",
+    feature = "leak-reports",
     feature = "limits",
     feature = "static-files",
     feature = "testkit",
@@ -130,6 +133,8 @@ mod head;
 mod http_date;
 pub mod key;
 pub mod layer;
+#[cfg(feature = "leak-reports")]
+pub mod leak;
 #[cfg(feature = "limits")]
 pub mod limit;
 pub mod manage;

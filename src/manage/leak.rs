@@ -72,7 +72,8 @@ impl KeyManager {
     /// and one of its last 200 reports had the same source and URL. A URL that contains the key is
     /// left out.
     ///
-    /// It checks no permission, so call it only for reports whose origin you have verified.
+    /// It checks no permission, so call it only for reports whose origin you have verified. The
+    /// feature `leak-reports` has a router that does.
     ///
     /// ```
     /// use tower_api_key::{ApiKey, KeyManager, manage::{Leak, LeakAction, LeakOutcome, ManageError}};

@@ -64,7 +64,7 @@ mod own_view;
 mod prepared;
 mod presentable;
 #[cfg(feature = "axum")]
-mod problem;
+pub(crate) mod problem;
 mod query;
 mod rehash;
 mod replace_all;

@@ -1,8 +1,16 @@
 //! Tests reports of keys that were found in public.
 
+#[cfg(feature = "leak-reports")]
+mod github;
 mod patterns;
 mod registry;
 mod reported_keys;
+#[cfg(feature = "leak-reports")]
+mod reports;
+#[cfg(feature = "leak-reports")]
+mod scanner;
+#[cfg(feature = "leak-reports")]
+mod shared_secret;
 #[cfg(feature = "admin-api")]
 mod shown;
 
