@@ -152,7 +152,7 @@ impl IntoResponse for Refusal {
 
 #[cfg(feature = "tracing")]
 fn log(reason: NotGenuine) {
-    tracing::warn!(target: "tower_api_key", "rejected a leak report: {reason}");
+    tracing::warn!(target: "tower_api_key", error = %reason, "a leak report was rejected");
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -235,7 +235,7 @@ async fn the_answer_to_a_forger_says_nothing_and_the_log_says_why() {
     let answer = world.send(post("/github", &[(IDENTIFIER, "unknown"), (SIGNATURE, "MAA=")], "[]")).await;
     assert_eq!(answer.json()["detail"], "The report is not from a sender that this service knows.");
     let lines = crate::support::logs::take();
-    let told = "rejected a leak report: its key is not in the list of GitHub's public keys";
+    let told = "a leak report was rejected error=its key is not in the list of GitHub's public keys";
     assert!(!cfg!(feature = "tracing") || lines.contains(told), "{lines}");
     let issued = world.issue("kept").await;
     assert_eq!(world.manager.get(&admin(), id(&issued)).await.unwrap().status(), Status::Active);

@@ -28,7 +28,7 @@ async fn check(store: impl KeyRegistry) {
         manager.report_leak(issued.key(), place.clone(), action).await.unwrap();
         let listed = reports_of(&manager, &issued).await;
         let streamed = manager.events_since(start, 10).await.unwrap().unwrap();
-        assert_eq!(listed[0].leak(), Some(&place));
+        assert_eq!((listed[0].kind(), listed[0].leak()), (KeyEventKind::Leaked, Some(&place)));
         assert_eq!((listed.len(), streamed.len(), streamed[0].leak()), (1, 2, None));
         assert_eq!((listed[0].id(), listed[0].leak()), (streamed[1].id(), streamed[1].leak()));
         assert_eq!(listed[0].changes(), streamed[1].changes(), "where it was found is no field of the key");
@@ -49,6 +49,31 @@ async fn memory_keeps_where_a_key_was_found() {
 async fn a_file_keeps_where_a_key_was_found() {
     let folder = tempfile::tempdir().unwrap();
     check(tower_api_key::store::SqliteStore::open(folder.path().join("keys.db")).await.unwrap()).await;
+}
+
+/// Another program may write a row, and an event is shown and sent as it is.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_row_that_another_program_has_written_wrongly_is_read_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let store = tower_api_key::store::SqliteStore::open(&path).await.unwrap();
+    let manager = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).build().unwrap();
+    let issued = manager.issue(&admin(), NewKey::service_account("reported")).await.unwrap();
+    manager.report_leak(issued.key(), leak(), LeakAction::Notify).await.unwrap();
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    for (after, expected) in [
+        ("{}", None),
+        (r#"{"leak": 5}"#, None),
+        (r#"{"leak": {}}"#, Some(Leak::new("unknown"))),
+        (r#"{"leak": {"source": 7, "url": ["https://a.example"]}}"#, Some(Leak::new("unknown"))),
+        (r#"{"leak": {"source": "a b", "url": "javascript:alert(1)"}}"#, Some(Leak::new("unknown"))),
+        (r#"{"leak": {"source": "npm", "more": 1}}"#, Some(Leak::new("npm"))),
+    ] {
+        let update = sqlx::query("update api_key_events set after = ?1 where kind = 'leaked'").bind(after);
+        update.execute(&pool).await.unwrap();
+        assert_eq!(reports_of(&manager, &issued).await[0].leak(), expected.as_ref(), "{after}");
+    }
 }
 
 #[cfg(all(feature = "cache", feature = "sqlite"))]
