@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tower_api_key::{
-    Author, KeyFormat, KeyManager, KeyRecord, KeyRegistry,
+    Author, KeyFormat, KeyManager, KeyRegistry,
     manage::{EventView, KeyEvent, KeyEventKind, Leak, LeakAction, NewKey},
     store::MemoryStore,
 };
@@ -90,7 +90,7 @@ async fn a_cache_does_not_hide_a_new_key_from_a_report() {
     assert!(unknown.record().is_none());
     let imported = other.import(&admin(), &key, NewKey::service_account("new")).await.unwrap();
     let known = cached.report_leak(&key, leak(), LeakAction::Revoke).await.unwrap();
-    assert_eq!(known.record().map(KeyRecord::id), Some(imported.id()));
+    assert_eq!(known.record().map(tower_api_key::KeyRecord::id), Some(imported.id()));
 }
 
 #[tokio::test]
