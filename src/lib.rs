@@ -66,6 +66,7 @@
 //! | [`transport`] | whether a request came over TLS: [`TransportSource`]                         |
 //! | `limit`       | rates, quotas and concurrency limits of keys (feature `limits`)              |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
+//! | `leak`        | takes the reports of secret scanners (feature `leak-reports`)                |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
 //! | `webhook`     | sends what happens to keys to HTTP endpoints (feature `webhooks`)            |
 //!
@@ -89,6 +90,7 @@
 //! | `utoipa`          | no      | `openapi::Security`: schemes and guards in OpenAPI               |
 //! | `client`          | no      | `client::SendKeyLayer`: adds a key to outgoing requests          |
 //! | `webhooks`        | no      | `webhook::WebhookDeliverer`: sends events to HTTP endpoints      |
+//! | `leak-reports`    | no      | `leak::LeakReports`: takes the reports of secret scanners        |
 //! | `static-files`    | no      | `store::StaticKeysFile`: several keys in JSON or TOML, reloaded  |
 //! | `limits`          | no      | `limit`: how much each key may ask for, by plans                 |
 //! | `valkey`          | no      | `limit::ValkeyRates`: rates of many nodes in Valkey or Redis     |
@@ -120,6 +122,7 @@ pub mod guard;
     feature = "postgres",
     feature = "cache",
     feature = "client",
+    feature = "leak-reports",
     feature = "limits",
     feature = "static-files",
     feature = "testkit",
@@ -131,6 +134,8 @@ mod head;
 mod http_date;
 pub mod key;
 pub mod layer;
+#[cfg(feature = "leak-reports")]
+pub mod leak;
 #[cfg(feature = "limits")]
 pub mod limit;
 pub mod manage;

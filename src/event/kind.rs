@@ -12,8 +12,9 @@ use crate::record::{KeyRecord, Status};
 /// use tower_api_key::manage::{KeyEvent, KeyEventKind};
 ///
 /// fn ends_a_key(event: &KeyEvent) -> bool {
-///     use KeyEventKind::{Regenerated, Removed, Revoked};
-///     matches!(event.kind(), Revoked | Removed | Regenerated)
+///     use KeyEventKind::{Leaked, Regenerated, Removed, Revoked};
+///     // A leaked key may also have been disabled, or only reported: see the changes of the event.
+///     matches!(event.kind(), Revoked | Removed | Regenerated | Leaked)
 /// }
 ///
 /// assert_eq!(KeyEventKind::Revoked.as_str(), "revoked"); // for an audit log
@@ -41,6 +42,10 @@ pub enum KeyEventKind {
     Removed,
     /// The digest was changed to that of another pepper; the key is the same.
     Rehashed,
+    /// The text of the key was reported as found in public: see
+    /// [`KeyManager::report_leak`](crate::KeyManager::report_leak). The changed fields show whether
+    /// the key was revoked or disabled for it.
+    Leaked,
     /// The key has expired. Its time is when a node noticed it, some seconds after the expiry.
     Expired,
 }
@@ -60,7 +65,7 @@ pub struct InvalidEventKind;
 // === impl KeyEventKind ===
 
 impl KeyEventKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Issued,
         Self::Imported,
         Self::Regenerated,
@@ -71,6 +76,7 @@ impl KeyEventKind {
         Self::Revoked,
         Self::Removed,
         Self::Rehashed,
+        Self::Leaked,
         Self::Expired,
     ];
 
@@ -98,6 +104,7 @@ impl KeyEventKind {
             Self::Revoked => "revoked",
             Self::Removed => "removed",
             Self::Rehashed => "rehashed",
+            Self::Leaked => "leaked",
             Self::Expired => "expired",
         }
     }

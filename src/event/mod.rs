@@ -4,6 +4,7 @@ mod changes;
 mod cursor;
 mod filter;
 mod kind;
+mod leak;
 
 use std::{net::IpAddr, time::SystemTime};
 
@@ -11,6 +12,7 @@ pub use changes::{FieldChange, FieldValue, KeyField};
 pub use cursor::{EventCursor, InvalidEventCursor};
 pub use filter::EventFilter;
 pub use kind::{InvalidEventKind, KeyEventKind};
+pub use leak::Leak;
 
 use crate::record::{Author, KeyId, KeyRecord};
 
@@ -50,6 +52,7 @@ pub struct KeyEvent {
     request_id: Option<String>,
     address: Option<IpAddr>,
     changes: Vec<FieldChange>,
+    leak: Option<Leak>,
     id: Option<String>,
     cursor: Option<EventCursor>,
 }
@@ -83,6 +86,7 @@ impl KeyEvent {
             request_id: None,
             address: None,
             changes: Vec::new(),
+            leak: None,
             id: None,
             cursor: None,
         }

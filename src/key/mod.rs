@@ -36,6 +36,7 @@ mod format;
 mod format_error;
 mod hasher;
 mod mask;
+mod pattern;
 mod sha256;
 mod shape;
 mod strength;
@@ -53,4 +54,6 @@ pub use hasher::{KeyHasher, PepperTooShort};
 pub use mask::{InvalidMask, Mask};
 #[cfg(feature = "webhooks")]
 pub(crate) use sha256::Hmac;
+#[cfg(feature = "leak-reports")]
+pub(crate) use sha256::sha256;
 pub(crate) use strength::estimated_bits;

@@ -33,7 +33,8 @@ pub(crate) struct Padded<'m> {
     takes_both: bool,
 }
 
-fn sha256(message: &[u8]) -> [u8; 32] {
+/// Returns the SHA-256 of a message.
+pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
     Padded::plain(message).digest()
 }
 

@@ -34,6 +34,7 @@ use crate::{
 ///         "key_id": "key_1", "version": 3, "organization": null, "environment": null,
 ///         "author": {"type": "user", "id": "alice"}, "replacement": null,
 ///         "reason": null, "request_id": null, "address": null,
+///         "leak": null,
 ///         "before": {}, "after": {"expires_at": "2027-01-15T08:00:00Z"},
 ///     }),
 /// );
@@ -45,7 +46,7 @@ pub struct EventView {
     /// The unique, random id of the event.
     id: Option<String>,
     /// The kind of the change: `issued`, `imported`, `regenerated`, `rotated`, `edited`,
-    /// `disabled`, `enabled`, `revoked`, `removed`, `rehashed` or `expired`.
+    /// `disabled`, `enabled`, `revoked`, `removed`, `rehashed`, `leaked` or `expired`.
     kind: &'static str,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
@@ -62,12 +63,23 @@ pub struct EventView {
     request_id: Option<String>,
     /// The IP address of the caller.
     address: Option<String>,
+    /// Where the key was found, for the kind `leaked`.
+    leak: Option<LeakView>,
     /// The changed fields before the change.
     #[schema(value_type = Object)]
     before: BTreeMap<&'static str, Value>,
     /// The changed fields after the change.
     #[schema(value_type = Object)]
     after: BTreeMap<&'static str, Value>,
+}
+
+/// Where a key was found.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Leak)]
+struct LeakView {
+    /// The kind of the source, such as `content` or `commit`.
+    source: String,
+    url: Option<String>,
 }
 
 // === impl EventView ===
@@ -87,6 +99,9 @@ impl From<&KeyEvent> for EventView {
             reason: event.reason().map(str::to_owned),
             request_id: event.request_id().map(str::to_owned),
             address: event.address().map(|address| address.to_string()),
+            leak: event
+                .leak()
+                .map(|leak| LeakView { source: leak.source().to_owned(), url: leak.url().map(str::to_owned) }),
             before: fields(event, |change| &change.before),
             after: fields(event, |change| &change.after),
         }

@@ -55,6 +55,11 @@ impl KeyManager {
     }
 
     async fn stored_under(&self, digests: Digests, actor: &Actor) -> Result<Option<KeyRecord>, ManageError> {
+        Ok(self.current_record(digests).await?.filter(|record| actor.sees(record)))
+    }
+
+    /// Returns the record that is stored under one of these digests, as it is now.
+    pub(super) async fn current_record(&self, digests: Digests) -> Result<Option<KeyRecord>, ManageError> {
         let found = Arc::clone(&self.0.store).find(digests.clone(), CALL_TIMEOUT).await;
         let found = found.map_err(|fault| match fault {
             Fault::Failed(error) | Fault::OwnerRights(error) => ManageError::Store(error),
@@ -65,12 +70,12 @@ impl KeyManager {
         // An unknown key costs as much as one that the actor does not see. No key has an empty id.
         let id = found.as_ref().map_or_else(|| KeyId::from(""), |found| found.id().clone());
         let current = self.0.registry.clone().get(id).await?;
-        Ok(current.filter(|record| found.is_some() && actor.sees(record)))
+        Ok(current.filter(|_| found.is_some()))
     }
 }
 
 /// The digests under which the key can be stored.
-fn digests(hasher: &KeyHasher, key: &ApiKey) -> Digests {
+pub(super) fn digests(hasher: &KeyHasher, key: &ApiKey) -> Digests {
     let newest = hasher.digest(key);
     let mut digests = Digests::from(newest);
     digests.rest.extend(hasher.others(key.expose().as_bytes(), newest));

@@ -64,6 +64,17 @@ impl Formats {
         if self.any { Vec::new() } else { self.own().chain(&self.others).cloned().collect() }
     }
 
+    /// Returns the regular expression of each format that issues keys, once each.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        let mut patterns: Vec<String> = Vec::new();
+        for pattern in self.own().filter_map(KeyFormat::pattern) {
+            if !patterns.contains(&pattern) {
+                patterns.push(pattern);
+            }
+        }
+        patterns
+    }
+
     fn own(&self) -> impl Iterator<Item = &KeyFormat> {
         self.plain.iter().chain(self.by_environment.iter().map(|(_, format)| format))
     }

@@ -55,6 +55,7 @@ mod idempotency;
 mod import;
 mod import_many;
 mod issue;
+mod leak;
 mod limiting;
 mod limits;
 mod many;
@@ -65,7 +66,7 @@ mod owner_rights;
 mod prepared;
 mod presentable;
 #[cfg(feature = "axum")]
-mod problem;
+pub(crate) mod problem;
 mod query;
 mod rehash;
 mod replace_all;
@@ -88,10 +89,9 @@ use std::{
 
 pub use crate::event::{
     EventCursor, EventFilter, FieldChange, FieldValue, InvalidEventCursor, InvalidEventKind, KeyEvent, KeyEventKind,
-    KeyField,
+    KeyField, Leak,
 };
-pub use crate::record::ExpiryPolicy;
-pub use crate::store::BulkChange;
+pub use crate::{record::ExpiryPolicy, store::BulkChange};
 pub use actor::Actor;
 pub use builder::KeyManagerBuilder;
 pub use error::ManageError;
@@ -99,6 +99,7 @@ pub use error::ManageError;
 pub use event_view::EventView;
 pub use events::EventPage;
 pub use import_many::ImportKey;
+pub use leak::{LeakAction, LeakOutcome};
 pub use many::{BulkResult, ChangeMany};
 #[cfg(feature = "admin-api")]
 pub use own_view::OwnKeyView;
@@ -258,8 +259,7 @@ impl KeyManager {
         &self.0.validity
     }
 
-    /// Returns the limit that a new key counts against. Every issued key has an owner, so a limit
-    /// applies to every issued key.
+    /// Returns the limit that a new key counts against. Every issued key has an owner.
     fn limit_of(&self, record: &KeyRecord) -> Option<KeyLimit> {
         let max = match record.owner()? {
             Owner::User(_) => self.0.keys_per_user,

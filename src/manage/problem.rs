@@ -65,7 +65,7 @@ impl ManageError {
 }
 
 /// Returns a problem as a response.
-pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
+pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
     respond(status, problem_json(status, detail))
 }
 

@@ -27,8 +27,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), tower_api_key::ConfigError> {
-//! let layer =
-//! ApiKeyLayer::builder(MemoryStore::new()).owner_rights(LiveRights::cached(Members)).build()?;
+//! let rights = LiveRights::cached(Members);
+//! let layer = ApiKeyLayer::builder(MemoryStore::new()).owner_rights(rights).build()?;
 //! # Ok(())
 //! # }
 //! ```

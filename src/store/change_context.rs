@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::SystemTime};
 use super::{ActorKey, IdempotencyKey, IdempotencyRecord};
 use crate::{
     clock::{Clock, to_micros},
-    event::{KeyEvent, KeyEventKind},
+    event::{KeyEvent, KeyEventKind, Leak},
     record::{Author, KeyId, KeyRecord, Status},
 };
 
@@ -38,6 +38,7 @@ pub struct ChangeContext {
     request_id: Option<String>,
     address: Option<IpAddr>,
     kind: Option<KeyEventKind>,
+    leak: Option<Leak>,
     idempotency: Option<IdempotencyKey>,
 }
 
@@ -54,6 +55,7 @@ impl ChangeContext {
             request_id: None,
             address: None,
             kind: None,
+            leak: None,
             idempotency: None,
         }
     }
@@ -98,6 +100,22 @@ impl ChangeContext {
     #[must_use]
     pub fn with_kind(mut self, kind: KeyEventKind) -> Self {
         self.kind = Some(kind);
+        self
+    }
+
+    /// Sets where the key was found, for a change of the kind [`KeyEventKind::Leaked`].
+    ///
+    /// ```
+    /// use tower_api_key::{Author, manage::{KeyEventKind, Leak}, store::ChangeContext};
+    ///
+    /// let context = ChangeContext::new(Author::System)
+    ///     .with_kind(KeyEventKind::Leaked)
+    ///     .with_leak(Leak::new("commit"));
+    /// assert_eq!(context.author(), &Author::System);
+    /// ```
+    #[must_use]
+    pub fn with_leak(mut self, leak: impl Into<Option<Leak>>) -> Self {
+        self.leak = leak.into();
         self
     }
 
@@ -200,6 +218,7 @@ impl<'c> Stamp<'c> {
         let event = KeyEvent::new(kind, record.id(), record.version(), self.author(), self.at);
         let event = event.comparing(before, after).with_reason(self.reason());
         let Some(context) = self.context else { return Some(event) };
+        let event = event.with_leak(context.leak.clone());
         Some(event.with_request_id(context.request_id.clone()).with_address(context.address))
     }
 }

@@ -11,12 +11,15 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::row;
 use crate::{
-    event::{EventCursor, FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField},
+    event::{EventCursor, FieldChange, FieldValue, KeyEvent, KeyEventKind, KeyField, Leak},
     permission::Permissions,
     record::{Author, LimitNumber},
 };
 
 const WILDCARDS: &str = "wildcards";
+
+/// The member of `after` with the source and the URL of a leak. It is no column of a key.
+const LEAK: &str = "leak";
 
 /// Returns the row of an event as an object.
 #[cfg(feature = "postgres-no-tls")]
@@ -45,6 +48,9 @@ pub(super) fn fields(event: &KeyEvent) -> (Value, Value) {
     for change in event.changes() {
         write(&mut before, change.field, &change.before);
         write(&mut after, change.field, &change.after);
+    }
+    if let Some(leak) = event.leak() {
+        after.insert(LEAK.to_owned(), json!({ "source": leak.source(), "url": leak.url() }));
     }
     (before.into(), after.into())
 }
@@ -92,7 +98,14 @@ where
         .with_request_id(text("request_id")?)
         .with_address(text("address")?.and_then(|address| address.parse().ok()))
         .with_changes(changes(&before, &after))
+        .with_leak(leak(&after))
         .stored(row.try_get("id")?, row.try_get::<Option<i64>, _>("position")?.map(EventCursor::new)))
+}
+
+fn leak(after: &Map<String, Value>) -> Option<Leak> {
+    let leak = after.get(LEAK)?.as_object()?;
+    let text = |name: &str| leak.get(name).and_then(Value::as_str).unwrap_or_default();
+    Some(Leak::new(text("source")).with_url(text("url")))
 }
 
 fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<FieldChange> {

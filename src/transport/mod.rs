@@ -49,12 +49,12 @@ use crate::{
 /// use tower_api_key::{ApiKeyLayer, TransportSource, store::MemoryStore, transport::Transport};
 ///
 /// # fn main() -> Result<(), tower_api_key::ConfigError> {
-/// let auth =
-/// ApiKeyLayer::builder(MemoryStore::new()).require_tls(TransportSource::server()).build()?; let
-/// app: Router = Router::new().route("/links", get("links")).layer(auth); // One router for each
-/// listener. The extension is outside of the layer. let over_tls =
-/// app.clone().layer(Extension(Transport::Tls)); let in_clear_text =
-/// app.layer(Extension(Transport::Clear));
+/// let source = TransportSource::server();
+/// let auth = ApiKeyLayer::builder(MemoryStore::new()).require_tls(source).build()?;
+/// let app: Router = Router::new().route("/links", get("links")).layer(auth);
+/// // One router for each listener. The extension is outside of the layer.
+/// let over_tls = app.clone().layer(Extension(Transport::Tls));
+/// let in_clear_text = app.layer(Extension(Transport::Clear));
 /// # Ok(())
 /// # }
 /// ```

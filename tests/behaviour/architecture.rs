@@ -61,6 +61,7 @@ fn a_module_does_not_know_the_modules_to_its_right() {
         ("store/", &["use tower", "scheme::", "principal::", "layer::", "guard::", "rejection::", "observe::"]),
         ("store/cached/freshness.rs", &["crate::", "std::sync", "std::time", "tokio", "KeyDigest"]),
         ("principal.rs", &["use tower", "store::", "layer::", "guard::", "observe::"]),
+        ("leak/", &["use tower", "store::", "record::", "principal::", "layer::", "limit::", "guard::", "observe::"]),
         ("limit/", &["use tower", "store::", "scheme::", "layer::", "guard::", "manage::", "observe::"]),
         ("limit/gcra.rs", &["crate::", "std::sync", "std::time"]),
         ("limit/rule.rs", &["crate::", "std::sync", "std::time"]),

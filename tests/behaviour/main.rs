@@ -47,6 +47,7 @@ mod key_events;
 mod key_history;
 mod key_manager;
 mod keys;
+mod leaks;
 #[cfg(feature = "limits")]
 mod leases;
 #[cfg(feature = "limits")]

@@ -114,6 +114,7 @@ fn every_mistake_about_events_is_found() {
         EventMistake::OfUses,
         EventMistake::ShowsDigest,
         EventMistake::WithoutFields,
+        EventMistake::WithoutLeak,
         EventMistake::OfEveryone,
         EventMistake::OfNoOrganization,
         EventMistake::OfAnyKey,

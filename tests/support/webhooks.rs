@@ -306,7 +306,7 @@ async fn a_request_is_what_the_guide_says<S: KeyRegistry + WebhookStore + Clone>
     let text = r#"POST https://audit.example/events {"type":"api_key.revoked","timestamp":"2027-01-15T08:00:00Z","data":{
         "id":"EVENT","kind":"revoked","at":"2027-01-15T08:00:00Z","key_id":"KEY","version":1,"organization":"acme",
         "environment":null,"author":{"type":"system"},"replacement":null,"reason":"lost","request_id":"req-1",
-        "address":"192.0.2.7","before":{"status":"active"},"after":{"status":"revoked"}}}"#;
+        "address":"192.0.2.7","leak":null,"before":{"status":"active"},"after":{"status":"revoked"}}}"#;
     let text: String = text.lines().map(str::trim_start).collect();
     assert_eq!(state.last, text.replace("EVENT", event).replace("KEY", id(&issued)));
 }

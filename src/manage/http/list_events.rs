@@ -20,7 +20,7 @@ pub(super) struct ListEvents {
     /// Lists only the events of this kind.
     #[param(
         value_type = String, required = false,
-        pattern = "^(issued|imported|regenerated|rotated|edited|disabled|enabled|revoked|removed|rehashed|expired)$"
+        pattern = "^(issued|imported|regenerated|rotated|edited|disabled|enabled|revoked|removed|rehashed|leaked|expired)$"
     )]
     kind: Option<KeyEventKind>,
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::poll_fn, net::IpAddr, pin::pin, sync::A
 
 use super::{KeyLimit, KeyRegistry, SECOND, insert, noon, of_alice, race, sound, stored};
 use crate::{
-    event::{EventCursor, FieldValue, KeyEvent, KeyEventKind, KeyField},
+    event::{EventCursor, FieldValue, KeyEvent, KeyEventKind, KeyField, Leak},
     permission::Permissions,
     record::{Author, Status},
     store::{ChangeContext, UsageDelta},
@@ -93,9 +93,14 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
     let changed = full.clone().with_name("").with_permissions(Permissions::new());
     let changed = changed.with_plan("free").with_limit("burst", 7).with_allowed_addresses(Vec::new());
     sound(registry.update(changed.with_expires_at(noon()), Some(&context)).await).expect("an update");
+    let found = Leak::new("commit").with_url("https://example.com/a?b=\"c\"&d=%20;--");
+    let reported = context.clone().with_kind(KeyEventKind::Leaked).with_leak(found.clone());
+    sound(registry.revoke(full.id(), Some(&reported)).await).expect("a revocation");
     let Some(events) = all_events(&registry).await else { return };
-    let [issued, edited] = &events[..] else { panic!("not one event for each change: {events:?}") };
-    for event in [issued, edited] {
+    let [issued, edited, leaked] = &events[..] else { panic!("not one event for each change: {events:?}") };
+    let leaks = [issued, edited, leaked].map(KeyEvent::leak);
+    assert_eq!(leaks, [None, None, Some(&found)], "where a key was found");
+    for event in [issued, edited, leaked] {
         let who = (event.organization(), event.environment(), event.author(), event.at());
         assert_eq!(who, (Some("acme"), Some("live"), context.author(), noon()), "the key and the author of an event");
         let why = (event.reason(), event.request_id(), event.address().map(|address| address.to_string()));
@@ -143,6 +148,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
         ],
         "the fields of a change"
     );
+    assert_eq!(of(leaked), [(KeyField::Status, text("active"), text("revoked"))], "the fields of a revocation");
 }
 
 pub(super) async fn what_changes_no_key_has_no_event(registry: impl KeyRegistry) {

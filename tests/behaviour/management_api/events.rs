@@ -25,7 +25,7 @@ async fn the_history_of_a_key_is_shown_also_after_its_removal() {
     let expected = json!({
         "id": events[1]["id"], "kind": "edited", "at": "2027-01-15T08:00:00Z", "key_id": id, "version": 1,
         "organization": "acme", "environment": null, "author": author, "replacement": null, "reason": null,
-        "request_id": null, "address": null, "before": {"name": "ci"}, "after": {"name": "nightly"},
+        "request_id": null, "address": null, "leak": null, "before": {"name": "ci"}, "after": {"name": "nightly"},
     });
     assert_eq!(events[1], expected);
     assert_eq!((&events[0]["reason"], &events[0]["author"]), (&json!("unused"), &json!({"type": "system"})));

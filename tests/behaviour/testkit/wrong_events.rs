@@ -28,6 +28,8 @@ pub(super) enum EventMistake {
     ShowsDigest,
     /// The fields of a change are lost.
     WithoutFields,
+    /// Where a key was found is lost.
+    WithoutLeak,
     /// A page has the events of all organizations.
     OfEveryone,
     /// A page of all organizations has the events of keys without one.
@@ -121,6 +123,9 @@ impl TransactionalStore for WrongEvents {
             }
             EventMistake::WithoutFields => {
                 events = events.into_iter().map(|event| event.with_changes(Vec::new())).collect();
+            }
+            EventMistake::WithoutLeak => {
+                events = events.into_iter().map(|event| event.with_leak(None)).collect();
             }
             _ => {}
         }
