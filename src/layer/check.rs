@@ -4,7 +4,7 @@
 //! Takes a request and returns a principal, a lookup that waits, or a rejection. Does not change
 //! the request, call a service or render a response.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
@@ -278,6 +278,20 @@ impl Checker {
 
     fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
         self.formats.is_empty() || self.formats.iter().any(fits)
+    }
+}
+
+impl FoundKey {
+    pub(super) fn new(matched: Matched, scheme: &'static Scheme, suspected: Option<Diagnosis>) -> Self {
+        Self { matched, scheme, outdated: None, suspected }
+    }
+
+    /// Accepts the key if the conditions on its use hold for this client.
+    pub(super) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Accepted, Rejection> {
+        let Self { matched, scheme, outdated, suspected } = self;
+        let rejected = |rejection: Rejection| rejection.by_scheme(Some(scheme)).suspected(|| suspected);
+        let verified = matched.used_from(client).map_err(rejected)?;
+        Ok(Accepted { principal: Principal::new(verified, scheme), outdated })
     }
 }
 

@@ -4,17 +4,8 @@ use std::net::IpAddr;
 
 use http::Request;
 
-use super::{
-    ApiKeyLayerBuilder,
-    check::{Accepted, Checker, FoundKey},
-};
-use crate::{
-    address::ClientAddress,
-    principal::Principal,
-    record::Matched,
-    rejection::Rejection,
-    scheme::{Diagnosis, Scheme},
-};
+use super::{ApiKeyLayerBuilder, check::Checker};
+use crate::address::ClientAddress;
 
 impl ApiKeyLayerBuilder {
     /// Sets where the address of the client comes from. Keys with a list of
@@ -51,19 +42,5 @@ impl Checker {
     /// Returns the address of the client of a request, or `None` if it is unknown.
     pub(super) fn client_of<B>(&self, request: &Request<B>) -> Option<IpAddr> {
         self.client_address.as_ref()?.find(request.extensions(), request.headers())
-    }
-}
-
-impl FoundKey {
-    pub(super) fn new(matched: Matched, scheme: &'static Scheme, suspected: Option<Diagnosis>) -> Self {
-        Self { matched, scheme, outdated: None, suspected }
-    }
-
-    /// Accepts the key if the conditions on its use hold for this client.
-    pub(super) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Accepted, Rejection> {
-        let Self { matched, scheme, outdated, suspected } = self;
-        let rejected = |rejection: Rejection| rejection.by_scheme(Some(scheme)).suspected(|| suspected);
-        let verified = matched.used_from(client).map_err(rejected)?;
-        Ok(Accepted { principal: Principal::new(verified, scheme), outdated })
     }
 }

@@ -63,8 +63,8 @@ pub(crate) struct Matched(KeyRecord);
 pub(crate) struct Verified(KeyRecord);
 
 impl KeyRecord {
-    /// Accepts this record, apart from the conditions on its use, if one of the presented digests is
-    /// its own and nothing in the record blocks its use.
+    /// Accepts this record, apart from the conditions on its use, if one of the presented digests
+    /// is its own and nothing in the record blocks its use.
     pub(crate) fn verify<'d>(
         self,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
