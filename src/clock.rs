@@ -125,6 +125,12 @@ pub(crate) fn take_noted() -> Option<Instant> {
     NOTED.try_with(std::cell::Cell::take).ok().flatten()
 }
 
+/// Returns the instant after this time. A time that no instant can express is as good as forever.
+pub(crate) fn after(instant: Instant, time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    instant.checked_add(time).unwrap_or(instant + FAR)
+}
+
 /// Returns the duration in whole seconds, rounded up, so that a client does not come too early.
 pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))

@@ -193,7 +193,10 @@ impl ApiKeyLayerBuilder {
         }
         let tls = match (self.requires_tls, self.on_exposed) {
             (None, Some(_)) => return Err(ConfigError::NoTlsRequired),
-            (source, handle) => source.map(|source| TlsPolicy { source, exposed: handle.map(ExposedKeys::new) }),
+            (source, handle) => source.map(|source| {
+                let store = Arc::clone(&self.store);
+                TlsPolicy { source, exposed: handle.map(ExposedKeys::new), store }
+            }),
         };
         let longest = self.formats.iter().filter_map(KeyFormat::key_len).max().unwrap_or(1);
         if !(longest..=KEY_LEN_LIMIT).contains(&self.max_key_len) {
@@ -210,7 +213,7 @@ impl ApiKeyLayerBuilder {
         #[cfg(feature = "limits")]
         let renderer = renderer.foreseeing_limits(self.limits.iter().flat_map(crate::limit::Limits::problems));
         let store = match self.owner_rights {
-            Some(rights) => Arc::new(Resolving::new(self.store, rights, self.bounds.clock.clone())),
+            Some(rights) => Arc::new(Resolving::new(self.store, rights, self.bounds.clone())),
             None => self.store,
         };
         let checker = Checker {

@@ -6,11 +6,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::{HeaderMap, Request, Uri};
 
 use crate::{
     address::ClientAddress,
-    http_date::imf_fixdate,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, PreparedKey},
     observe::PreviousPepper,
     principal::Principal,
@@ -125,7 +124,7 @@ impl Checker {
         let found = match self.store.try_find(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
             Ok(Lookup::Absent) if self.hasher.is_one() => None,
-            Ok(Lookup::Pending) if self.hasher.is_one() && !self.has_checksum(key) => {
+            Ok(Lookup::Pending) if self.hasher.is_one() && !self.is_worth_a_lookup(key, &newest.into()) => {
                 return self.suspecting(Check::Rejected(bad_format(scheme)), scheme, key);
             }
             answer => return self.suspecting(self.try_other_peppers(scheme, key, newest, answer), scheme, key),
@@ -174,7 +173,7 @@ impl Checker {
             match others.next() {
                 Some(other) => digest = other,
                 None => match unknown {
-                    Some(unknown) if self.has_checksum(key) => {
+                    Some(unknown) if self.is_worth_a_lookup(key, &unknown) => {
                         presented.asked = unknown.clone();
                         let lookup = Arc::clone(&self.store).find(unknown, self.deadline);
                         return Check::Slow(Box::new(SlowCheck::Pending(PendingLookup { presented, lookup })));
@@ -224,12 +223,6 @@ impl Checker {
         matched.map_err(|rejection| rejection.by_scheme(Some(scheme)))
     }
 
-    /// Returns when the key stops working, for a header.
-    #[cold]
-    pub(super) fn expiry(&self, principal: &Principal) -> Option<HeaderValue> {
-        self.bounds.end(principal.record()).and_then(imf_fixdate)
-    }
-
     /// Adds the likely mistake in the text of the key to a rejection. A pending lookup keeps the
     /// mistake, so that a later rejection can name it.
     #[cold]
@@ -270,6 +263,12 @@ impl Checker {
         } else {
             self.formats.iter().any(fits)
         }
+    }
+
+    /// Returns whether the checksum is right, or the record is known and only its owner's rights
+    /// are not.
+    fn is_worth_a_lookup(&self, key: &[u8], digests: &Digests) -> bool {
+        self.has_checksum(key) || digests.iter().any(|digest| self.store.knows(digest))
     }
 
     pub(super) fn has_checksum(&self, key: &[u8]) -> bool {

@@ -1,8 +1,9 @@
 //! The setting of the header with the expiry of a key.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
-use super::ApiKeyLayerBuilder;
+use super::{ApiKeyLayerBuilder, check::Checker};
+use crate::{http_date::imf_fixdate, principal::Principal};
 
 impl ApiKeyLayerBuilder {
     /// Adds the expiry of the key to each response to a request with an accepted key, in a header
@@ -25,5 +26,13 @@ impl ApiKeyLayerBuilder {
     pub fn expiry_header(mut self, name: HeaderName) -> Self {
         self.expiry_header = Some(name);
         self
+    }
+}
+
+impl Checker {
+    /// Returns when the key stops working, for a header.
+    #[cold]
+    pub(super) fn expiry(&self, principal: &Principal) -> Option<HeaderValue> {
+        self.bounds.end(principal.record()).and_then(imf_fixdate)
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     record::KeyRecord,
     rejection::{Reason, Rejection},
     scheme::Credential,
+    store::ErasedStore,
     transport::{ExposedKeys, Transport, TransportSource},
 };
 
@@ -17,6 +18,8 @@ use crate::{
 pub(super) struct TlsPolicy {
     pub(super) source: TransportSource,
     pub(super) exposed: Option<ExposedKeys>,
+    /// The store of the layer, with the records as it keeps them.
+    pub(super) store: Arc<dyn ErasedStore>,
 }
 
 impl TlsPolicy {
@@ -102,8 +105,10 @@ impl Authenticator {
     #[inline(never)]
     pub(super) fn insecure<B>(&self, request: &Request<B>) -> Rejection {
         let tls = self.tls.as_ref();
-        if let Some(exposed) = tls.filter(|tls| tls.source.exposes(request)).and_then(|tls| tls.exposed.as_ref()) {
-            self.checker.expose(exposed, request);
+        if let Some(TlsPolicy { source, exposed: Some(exposed), store }) = tls
+            && source.exposes(request)
+        {
+            self.checker.expose(exposed, store, request);
         }
         Rejection::new(Reason::InsecureTransport)
     }
@@ -111,14 +116,14 @@ impl Authenticator {
 
 impl Checker {
     /// Looks up the key of a request in clear text.
-    fn expose<B>(&self, exposed: &ExposedKeys, request: &Request<B>) {
+    fn expose<B>(&self, exposed: &ExposedKeys, store: &Arc<dyn ErasedStore>, request: &Request<B>) {
         let Ok(Credential { key, .. }) = self.reader.read(request.headers(), request.uri()) else { return };
         if !self.has_checksum(&key) {
             return;
         }
         let newest = self.hasher.digest_prepared(&self.hasher.prepare(&key));
         let digests = Digests { first: newest, rest: self.hasher.others(&key, newest).collect() };
-        let (store, deadline, clock) = (Arc::clone(&self.store), self.deadline, self.bounds.clock.clone());
+        let (store, deadline, clock) = (Arc::clone(store), self.deadline, self.bounds.clock.clone());
         exposed.look_up(self.bounds.clock.now(), digests, |digests| async move {
             let found = store.find(digests.clone(), deadline).await;
             found.ok().flatten().filter(|record| record.works(digests.iter(), &clock))

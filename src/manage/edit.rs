@@ -168,7 +168,8 @@ impl KeyManager {
             self.check_edited_end(&record)?;
         }
         let opens = works_longer(before, &record) || widens(before, &record);
-        if opens || !edit.only_takes_away() {
+        let is_own = actor.key_id() == Some(before.id()) && before.permissions() == record.permissions();
+        if opens || !edit.only_takes_away() && !is_own {
             check_no_escalation(actor, record.permissions())?;
         }
         let enables = before.status() == Status::Disabled && record.status() == Status::Active;

@@ -171,7 +171,7 @@ impl Request {
         let Some(networks) = addresses else { return request };
         let mut networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
         networks.sort_unstable();
-        networks.iter().fold(request.text(Some("addresses")), |request, network| request.text(Some(network)))
+        networks.iter().fold(request.list(), |request, network| request.text(Some(network)))
     }
 
     fn limiting(self, limiting: &Limiting) -> Self {
@@ -188,6 +188,12 @@ impl Request {
             Err(before) => format!("-{}", before.duration().as_micros()),
         });
         self.text(micros.as_deref())
+    }
+
+    /// Begins a list that no text before it can imitate.
+    fn list(mut self) -> Self {
+        self.0.push(2);
+        self
     }
 
     fn text(mut self, text: Option<&str>) -> Self {

@@ -125,9 +125,15 @@ impl KeyManager {
             None => actor.clone(),
             Some(id) => {
                 let record = self.0.registry.clone().get(id.clone()).await?.ok_or(ManageError::ActorInvalid)?;
-                self.actor_of(&record, action)
-                    .await?
+                let found = match needs {
+                    // The holder needs no permission, so it can revoke its key while the source of
+                    // the owners' rights fails.
+                    Needs::OwnKey => self.actor_with_all(&record, action),
+                    _ => self.actor_of(&record, action).await?,
+                };
+                found
                     .ok_or(ManageError::ActorInvalid)?
+                    .holding_at_most(actor)
                     .confined_like(actor)
                     .described_like(actor)
             }
@@ -148,15 +154,17 @@ impl KeyManager {
     /// Returns the actor of a valid key, with what its owner may do now. A replaced key in its
     /// grace period is read-only, so it cannot change the key that replaced it.
     pub(super) async fn actor_of(&self, record: &KeyRecord, action: &Action) -> Result<Option<Actor>, ManageError> {
-        let is_current = record.replaced_by().is_none() || *action == Action::READ;
-        let works = self.0.validity.obstacle(record).is_none();
-        if !works || !is_current {
-            return Ok(None);
-        }
-        let actor = Actor::of_record(record).ending_at(self.0.validity.end(record));
+        let Some(actor) = self.actor_with_all(record, action) else { return Ok(None) };
         let Some(rights) = &self.0.rights else { return Ok(Some(actor)) };
         let left = rights.permissions_of(record, CALL_TIMEOUT).await.map_err(ManageError::Store)?;
         Ok(left.map(|permissions| actor.holding(permissions)))
+    }
+
+    /// Returns the actor of a valid key, whatever its owner may do now.
+    fn actor_with_all(&self, record: &KeyRecord, action: &Action) -> Option<Actor> {
+        let is_current = record.replaced_by().is_none() || *action == Action::READ;
+        let works = self.0.validity.obstacle(record).is_none();
+        (works && is_current).then(|| Actor::of_record(record).ending_at(self.0.validity.end(record)))
     }
 
     /// Returns the context of a change by this actor: its key, which the registry checks again, and

@@ -135,6 +135,12 @@ impl Fields {
         self.cold_mut().allowed_addresses = networks;
     }
 
+    pub(super) fn unset_blocked_by_owner(&mut self) {
+        let cold = self.cold_mut();
+        cold.is_blocked_by_owner = false;
+        self.is_conditional = cold.allowed_addresses.is_some();
+    }
+
     pub(super) fn set_blocked_by_owner(&mut self) {
         self.is_conditional = true;
         self.cold_mut().is_blocked_by_owner = true;

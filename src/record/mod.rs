@@ -113,6 +113,14 @@ impl KeyRecord {
         self.0.into_fields()
     }
 
+    /// Returns this record without what its owner may do at the moment, to store it.
+    pub(crate) fn unblocked(self) -> Self {
+        if self.0.cold().is_some_and(|cold| cold.is_blocked_by_owner) {
+            return self.edit(Fields::unset_blocked_by_owner);
+        }
+        self
+    }
+
     #[inline]
     pub(crate) fn shared_fields(&self) -> &Arc<Fields> {
         self.0.shared()

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The requirements of a layer for a known key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LayerBounds {
     pub(crate) clock: Clock,
     /// `None` if the layer accepts every key that works.
@@ -19,7 +19,7 @@ pub(crate) struct LayerBounds {
 }
 
 /// The requirements of a layer beyond those in the record of a key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Restrictions {
     pub(crate) organization: Option<Box<str>>,
     pub(crate) environments: Option<Vec<Box<str>>>,
@@ -120,7 +120,8 @@ impl KeyRecord {
         None
     }
 
-    fn obstacle(&self, bounds: &LayerBounds) -> Option<Reason> {
+    /// Returns why this layer rejects the key, whatever its owner may do.
+    pub(crate) fn obstacle(&self, bounds: &LayerBounds) -> Option<Reason> {
         if let Some(obstacle) = self.obstacle_at(&bounds.clock) {
             return Some(obstacle.into());
         }

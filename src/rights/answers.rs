@@ -23,7 +23,11 @@ use tokio::{
 };
 
 use super::{Rights, source::Answer};
-use crate::{record::Owner, store::BoxError};
+use crate::{
+    clock::{after, monotonic},
+    record::Owner,
+    store::BoxError,
+};
 
 pub(super) struct Answers {
     lease: Duration,
@@ -65,6 +69,8 @@ pub(super) type Outcome = Result<Answered, Arc<BoxError>>;
 #[derive(Clone)]
 struct Question {
     sent: Instant,
+    /// Set if it has failed: when to ask again.
+    retry_at: Option<Instant>,
     outcome: watch::Sender<Option<Outcome>>,
 }
 
@@ -73,7 +79,13 @@ struct Asker {
     answers: Arc<Answers>,
     subject: Subject,
     question: Question,
-    epoch: u64,
+}
+
+/// A question that a request waits for.
+pub(super) struct Asked {
+    pub(super) outcome: watch::Receiver<Option<Outcome>>,
+    /// When it counts as lost, so that another one is sent. `None` without a lease.
+    pub(super) join_until: Option<Instant>,
 }
 
 /// What a request finds.
@@ -84,6 +96,9 @@ pub(super) enum Found {
     /// Ask, or wait for the question in flight.
     Nothing,
 }
+
+/// How long a failure is the answer to all requests about its subject, as a part of the lease.
+const PAUSE: u32 = 20;
 
 /// Below so many subjects, none is removed.
 const FEW: usize = 1_024;
@@ -106,52 +121,59 @@ impl Answers {
 
     /// Returns until when a thread may use an answer without a look at the others.
     pub(super) fn look_again(&self, sent: Instant, now: Instant) -> Instant {
-        let half = sent + self.lease / 2;
-        if now < half { half } else { sent + self.lease }
+        let half = after(sent, self.lease / 2);
+        if now < half { half } else { after(sent, self.lease) }
     }
 
     /// Returns whether what was sent at this instant may be used by a request that arrives now.
     fn is_recent(&self, sent: Instant, now: Instant) -> bool {
-        now < sent + self.lease
+        now < after(sent, self.lease)
     }
 
     pub(super) fn find(&self, subject: &Subject, now: Instant) -> Found {
         let subjects = self.lock();
         let Some(known) = subjects.by_name.get(subject) else { return Found::Nothing };
         let answer = known.answer.as_ref().filter(|answer| self.is_recent(answer.sent, now));
-        let is_asked = || known.question.as_ref().is_some_and(|question| self.is_recent(question.sent, now));
+        let is_asked = || known.question.as_ref().is_some_and(|question| self.is_open(question, now));
         match answer {
             None => Found::Nothing,
-            Some(answer) if now < answer.sent + self.lease / 2 || is_asked() => Found::Answer(answer.clone()),
+            Some(answer) if now < after(answer.sent, self.lease / 2) || is_asked() => Found::Answer(answer.clone()),
             Some(answer) => Found::Aging(answer.clone()),
         }
     }
 
     /// Returns the outcome of a question that was sent within the lease: the one in flight, or a
     /// new one, which `ask` sends in a task of its own.
-    pub(super) fn ask<F>(
-        self: &Arc<Self>,
-        subject: &Subject,
-        now: Instant,
-        ask: impl FnOnce() -> F,
-    ) -> watch::Receiver<Option<Outcome>>
+    pub(super) fn ask<F>(self: &Arc<Self>, subject: &Subject, now: Instant, ask: impl FnOnce() -> F) -> Asked
     where
         F: Future<Output = Answer> + Send + 'static,
     {
         let mut subjects = self.lock();
         subjects.prune(|sent| self.is_recent(sent, now));
         let known = subjects.by_name.entry(subject.clone()).or_default();
-        if let Some(question) = known.question.as_ref().filter(|question| self.is_recent(question.sent, now)) {
-            return question.outcome.subscribe();
+        if let Some(question) = known.question.as_ref().filter(|question| self.is_open(question, now)) {
+            return self.asked(question);
         }
-        let (outcome, receiver) = watch::channel(None);
-        let question = Question { sent: now, outcome };
+        let question = Question { sent: now, retry_at: None, outcome: watch::Sender::new(None) };
+        let waiting = self.asked(&question);
         known.question = Some(question.clone());
-        let epoch = self.epoch();
         drop(subjects);
-        let asker = Asker { answers: Arc::clone(self), subject: subject.clone(), question, epoch };
+        let asker = Asker { answers: Arc::clone(self), subject: subject.clone(), question };
         tokio::spawn(asker.run(ask()));
-        receiver
+        waiting
+    }
+
+    /// Returns whether a request that arrives now waits for this question, or shares its failure.
+    fn is_open(&self, question: &Question, now: Instant) -> bool {
+        match question.retry_at {
+            Some(retry_at) => now < retry_at,
+            None => self.is_recent(question.sent, now),
+        }
+    }
+
+    fn asked(&self, question: &Question) -> Asked {
+        let join_until = (!self.lease.is_zero()).then(|| after(question.sent, self.lease));
+        Asked { outcome: question.outcome.subscribe(), join_until }
     }
 
     pub(super) fn forget(&self, owner: &Owner, organization: Option<&str>) {
@@ -190,7 +212,7 @@ impl Subjects {
 
 impl Asker {
     async fn run(self, question: impl Future<Output = Answer>) {
-        let end = self.question.sent + self.answers.lease;
+        let end = after(self.question.sent, self.answers.lease);
         let (mut question, mut abandoned) = (pin!(question), pin!(abandoned_until(&self.question.outcome, end)));
         let answer = poll_fn(|context| match question.as_mut().poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -201,18 +223,20 @@ impl Asker {
         self.complete(answer.map(|rights| Answered { rights: Arc::new(rights), sent }).map_err(Arc::new));
     }
 
-    /// Keeps an answer, unless answers were forgotten since the question was sent.
+    /// Keeps an answer, unless another question was sent since, or the subject was forgotten.
     fn complete(&self, outcome: Outcome) {
+        let pause = self.answers.lease / PAUSE;
         let mut subjects = self.answers.lock();
-        if let Some(known) = subjects.by_name.get_mut(&self.subject) {
-            if known.question.as_ref().is_some_and(|question| question.outcome.same_channel(&self.question.outcome)) {
-                known.question = None;
-            }
-            if let Ok(answer) = &outcome
-                && self.answers.epoch() == self.epoch
-                && known.answer.as_ref().is_none_or(|older| older.sent <= answer.sent)
-            {
-                known.answer = Some(answer.clone());
+        if let Some(known) = subjects.by_name.get_mut(&self.subject)
+            && let Some(question) = &mut known.question
+            && question.outcome.same_channel(&self.question.outcome)
+        {
+            match &outcome {
+                Ok(answer) => {
+                    known.answer = Some(answer.clone());
+                    known.question = None;
+                }
+                Err(_) => question.retry_at = Some(after(monotonic(), pause)),
             }
         }
         drop(subjects);

@@ -4,20 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
-    sync::watch,
     time::{Instant, timeout_at},
 };
 
 use super::{
     LiveRights, Rights,
-    answers::{Answered, Found, Outcome, Subject},
+    answers::{Answered, Asked, Found, Subject},
     narrowed,
 };
 use crate::{
-    clock::{Clock, monotonic},
+    clock::{after, monotonic},
     key::{Digests, KeyDigest},
     permission::Permissions,
-    record::{Generation, KeyRecord},
+    record::{Generation, KeyRecord, LayerBounds},
     store::{Answer, BoxError, ErasedStore, Fault, Lookup, PendingAnswer},
 };
 
@@ -26,7 +25,7 @@ pub(crate) struct Resolving {
     id: Generation,
     store: Arc<dyn ErasedStore>,
     rights: LiveRights,
-    clock: Clock,
+    bounds: LayerBounds,
 }
 
 impl LiveRights {
@@ -44,7 +43,7 @@ impl LiveRights {
         let now = monotonic();
         let rights = match self.answers.find(&subject, now) {
             Found::Answer(Answered { rights, .. }) | Found::Aging(Answered { rights, .. }) => rights,
-            Found::Nothing => self.answer(&subject, now + timeout).await?,
+            Found::Nothing => self.answer(&subject, after(now, timeout)).await?,
         };
         Ok(match &*rights {
             Rights::All => Some(record.permissions().clone()),
@@ -55,20 +54,25 @@ impl LiveRights {
 
     /// Waits for an answer that is asked now, or within the lease before.
     async fn answer(&self, subject: &Subject, deadline: Instant) -> Result<Arc<Rights>, BoxError> {
-        let mut asked = self.ask(subject, monotonic());
-        let outcome = match timeout_at(deadline, asked.wait_for(Option::is_some)).await {
-            Ok(Ok(outcome)) => outcome.clone(),
-            Ok(Err(_)) => None,
-            Err(_) => return Err("the source of the owners' rights did not answer in time".into()),
-        };
-        match outcome {
-            Some(Ok(Answered { rights, .. })) => Ok(rights),
-            Some(Err(error)) => Err(error.to_string().into()),
-            None => Err("the source of the owners' rights has ended".into()),
+        loop {
+            let Asked { mut outcome, join_until } = self.ask(subject, monotonic());
+            let until = join_until.map_or(deadline, |end| end.min(deadline));
+            let outcome = match timeout_at(until, outcome.wait_for(Option::is_some)).await {
+                Ok(Ok(outcome)) => outcome.clone(),
+                Ok(Err(_)) => None,
+                // The question may be lost. Another one is sent, or has been.
+                Err(_) if until < deadline => continue,
+                Err(_) => return Err("the source of the owners' rights did not answer in time".into()),
+            };
+            return match outcome {
+                Some(Ok(Answered { rights, .. })) => Ok(rights),
+                Some(Err(error)) => Err(error.to_string().into()),
+                None => Err("the source of the owners' rights has ended".into()),
+            };
         }
     }
 
-    fn ask(&self, subject: &Subject, now: Instant) -> watch::Receiver<Option<Outcome>> {
+    fn ask(&self, subject: &Subject, now: Instant) -> Asked {
         self.answers.ask(subject, now, || {
             let (source, subject) = (Arc::clone(&self.source), subject.clone());
             async move { source.ask(subject.owner, subject.organization.map(Into::into)).await }
@@ -77,14 +81,14 @@ impl LiveRights {
 }
 
 impl Resolving {
-    pub(crate) fn new(store: Arc<dyn ErasedStore>, rights: LiveRights, clock: Clock) -> Self {
-        Self { id: Generation::unique(), store, rights, clock }
+    pub(crate) fn new(store: Arc<dyn ErasedStore>, rights: LiveRights, bounds: LayerBounds) -> Self {
+        Self { id: Generation::unique(), store, rights, bounds }
     }
 
     /// Returns the record with what its owner may do, if that is known without waiting.
     fn resolve_now(&self, record: KeyRecord) -> Result<KeyRecord, KeyRecord> {
         // A key that does not work is rejected in any case, whatever its owner may do.
-        if record.owner().is_none() || record.obstacle_at(&self.clock).is_some() {
+        if record.owner().is_none() || record.obstacle(&self.bounds).is_some() {
             return Ok(record);
         }
         let answers = &self.rights.answers;
@@ -105,7 +109,13 @@ impl Resolving {
                 }
                 answer
             }
-            Found::Nothing => return Err(record),
+            Found::Nothing => {
+                // `find` joins the question, if it is called.
+                if Handle::try_current().is_ok() {
+                    drop(self.rights.ask(&subject, now));
+                }
+                return Err(record);
+            }
         };
         Ok(narrowed::insert(record, &rights, (self.id, epoch), answers.look_again(sent, now)))
     }
@@ -133,9 +143,13 @@ impl ErasedStore for Resolving {
         })
     }
 
+    fn knows(&self, digest: &KeyDigest) -> bool {
+        matches!(self.store.try_find(digest), Ok(Lookup::Found(_)))
+    }
+
     fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer {
         Box::pin(async move {
-            let end = monotonic() + deadline;
+            let end = after(monotonic(), deadline);
             let found: Answer = Arc::clone(&self.store).find(digests, deadline).await;
             match found? {
                 Some(record) => self.resolve(record, end).await.map(Some),

@@ -33,6 +33,11 @@ pub(crate) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
 pub(crate) trait ErasedStore: Send + Sync {
     fn try_find(&self, digest: &KeyDigest) -> Result<Lookup, Fault>;
 
+    /// Returns whether the record is found without waiting, although something about it is not.
+    fn knows(&self, _digest: &KeyDigest) -> bool {
+        false
+    }
+
     /// Returns the first record that is stored under one of these digests.
     fn find(self: Arc<Self>, digests: Digests, deadline: Duration) -> PendingAnswer;
 }

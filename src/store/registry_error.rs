@@ -114,7 +114,7 @@ impl KeyRecord {
         } else if self.digest() != changed.digest() {
             Err(RegistryError::ImmutableField(id()))
         } else {
-            let changed = changed.with_created_by(self.created_by().cloned());
+            let changed = changed.with_created_by(self.created_by().cloned()).unblocked();
             Ok(changed.with_usage(self.use_count(), self.last_used_at()).with_version(self.version() + 1))
         }
     }

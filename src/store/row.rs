@@ -57,7 +57,7 @@ where
         .with_updated_at(time("updated_at")?)
         .with_revoked(time("revoked_at")?, author("revoked_by")?)
         .with_reason(text("reason")?)
-        .with_allowed_addresses(text("allowed_addresses")?.map(|list| row_text::networks(&list)).transpose()?)
+        .with_allowed_addresses(text("allowed_addresses")?.map(|list| row_text::networks(&list)))
         .with_limiting(limiting);
     if let Some(instant) = time("created_at")? {
         record = record.with_created_at(instant);

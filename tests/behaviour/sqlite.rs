@@ -41,6 +41,27 @@ fn manager(store: SqliteStore) -> KeyManager {
     KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).build().unwrap()
 }
 
+/// A row that was edited wrongly by hand rejects its key, and keeps no other from a list.
+#[tokio::test]
+async fn a_wrong_list_of_addresses_allows_none_and_the_key_can_be_listed_and_mended() {
+    let file = File::new();
+    let store = file.open().await;
+    let manager = manager(store.clone());
+    let issued = reader(&manager).await;
+    let id = issued.record().id();
+    for wrong in ["'[\"10.0.0.1/8\"]'", "'null'", "''", "'{}'", "'10.0.0.0/8'", "'[7]'"] {
+        let statement = format!("update api_keys set allowed_addresses = {wrong}");
+        sqlx::query(AssertSqlSafe(statement)).execute(&file.raw().await).await.unwrap();
+        let record = store.find(issued.record().digest()).await.unwrap().unwrap();
+        assert_eq!(record.allowed_addresses(), Some(&[][..]), "{wrong}");
+        let listed = manager.list(&admin(), KeyFilter::default()).await.unwrap();
+        assert_eq!(listed.records.len(), 1);
+    }
+    let mended = tower_api_key::manage::UpdateKey::new().allowed_addresses(None);
+    manager.edit(&admin(), id.clone(), mended).await.unwrap();
+    assert_eq!(store.get(id).await.unwrap().unwrap().allowed_addresses(), None);
+}
+
 #[tokio::test]
 async fn keys_survive_a_restart() {
     let file = File::new();

@@ -36,6 +36,13 @@ impl Actor {
         Self { permissions, ..self }
     }
 
+    /// Keeps the permissions that an earlier state of the actor has too: its layer may have
+    /// narrowed them to what the owner may do.
+    pub(in crate::manage) fn holding_at_most(self, earlier: &Self) -> Self {
+        let permissions = self.permissions.intersection(&earlier.permissions);
+        self.holding(permissions)
+    }
+
     /// Returns the filter with the organizations that the actor sees.
     pub(in crate::manage) fn within_organization(&self, mut filter: KeyFilter) -> Result<KeyFilter, ManageError> {
         let is_across = self.is_across_organizations();

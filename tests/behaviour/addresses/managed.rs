@@ -231,7 +231,8 @@ async fn a_repeated_request_with_another_list_is_another_request() {
     manager.issue(&actor, asked(&[OFFICE_NETWORK, "::1"])).await.unwrap();
     let repeated = manager.issue(&actor, asked(&["::1", OFFICE_NETWORK])).await;
     assert!(matches!(repeated, Err(ManageError::Registry(RegistryError::AlreadyDone(_)))), "{repeated:?}");
-    for other in [key(), asked(&[]), asked(&[OFFICE_NETWORK])] {
+    let imitated = key().metadata("addresses", OFFICE_NETWORK).metadata("::1", "");
+    for other in [key(), asked(&[]), asked(&[OFFICE_NETWORK]), imitated] {
         let other = manager.issue(&actor, other).await;
         assert!(matches!(other, Err(ManageError::Registry(RegistryError::IdempotencyMismatch))), "{other:?}");
     }

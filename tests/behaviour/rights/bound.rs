@@ -180,7 +180,7 @@ async fn requests_at_the_same_time_share_a_question() {
     assert_eq!(members.asked(), 1);
 }
 
-/// A hung question is not waited for by requests that arrive a lease later.
+/// A question that was lost costs the requests that wait for it the rest of its lease, at most.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_hangs_is_asked_again_after_a_lease() {
     let members = Members::default();
@@ -194,7 +194,63 @@ async fn a_question_that_hangs_is_asked_again_after_a_lease() {
     members.answer(Mode::AtOnce);
     sleep(LEASE).await;
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
-    assert_eq!(hanging.await.unwrap(), 503);
+    assert_eq!(hanging.await.unwrap(), 200);
+    assert_eq!(members.asked(), 2);
+}
+
+/// Also if the lost question was one of the background.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_hangs_rejects_no_request() {
+    let members = Members::default();
+    let api = guarded(LiveRights::cached(members.clone()));
+    assert!(may_delete(&api).await);
+    sleep(Duration::from_millis(510)).await;
+    members.answer(Mode::Hangs);
+    assert!(may_delete(&api).await);
+    members.answer(Mode::AtOnce);
+    for _ in 0..12 {
+        sleep(Duration::from_millis(100)).await;
+        let arrived = Instant::now();
+        assert!(may_delete(&api).await, "after {:?}", arrived.elapsed());
+        assert!(arrived.elapsed() <= LEASE);
+    }
+}
+
+/// The failure is the answer to all requests of a short time, so that a source that is down is not
+/// flooded.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_is_asked_at_most_twenty_times_a_lease_for_each_owner() {
+    let members = Members::default();
+    members.answer(Mode::Fails);
+    let api = guarded(LiveRights::cached(members.clone()));
+    for _ in 0..1_000 {
+        assert_eq!(api.app_call(bearer(LIVE)).await, 503);
+        sleep(Duration::from_millis(1)).await;
+    }
+    let asked = members.asked();
+    assert!((10..=21).contains(&asked), "{asked} questions in a lease");
+    members.answer(Mode::AtOnce);
+    sleep(Duration::from_millis(50)).await;
+    assert!(may_delete(&api).await);
+}
+
+/// What is reported about one owner does not keep out the answers about the others.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_one_owner_does_not_make_others_wait() {
+    let members = Members::default();
+    members.answer(Mode::After(Duration::from_millis(20)));
+    let rights = LiveRights::cached(members.clone());
+    let api = guarded(rights.clone());
+    assert!(may_delete(&api).await);
+    members.asked();
+    for _ in 0..250 {
+        rights.forget(&Owner::User("bob".into()), Some("acme"));
+        let before = Instant::now();
+        assert!(may_delete(&api).await);
+        assert_eq!(before.elapsed(), Duration::ZERO, "a request of alice waited");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(members.asked() <= 11);
 }
 
 /// A client that disconnects does not end the question of others.

@@ -1,6 +1,8 @@
 //! Requests with a key whose owner has fewer rights, none, or unknown ones.
 
-use tower_api_key::{ApiKeyLayer, KeyHasher, Outcome, Reason, Require, Status, store::MemoryStore};
+use tower_api_key::{
+    ApiKeyLayer, KeyHasher, Outcome, Reason, Require, Status, store::MemoryStore, transport::Transport,
+};
 
 use super::*;
 use crate::support::{Fault, UNKNOWN, accepted, bearer, refused, t0};
@@ -103,7 +105,91 @@ async fn while_the_source_fails_the_last_answer_is_used_for_its_lease() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::OwnerRightsFailed, 503));
     members.answer(Mode::AtOnce);
+    tokio::time::sleep(LEASE / 20).await;
     assert_eq!(api.call(bearer(LIVE)).await, accepted());
+}
+
+/// Also a key that another layer accepts.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_this_layer_rejects_is_not_asked_about() {
+    let members = Members::default();
+    members.answer(Mode::Fails);
+    for rights in both(&members) {
+        let api = alices(rights.clone()).layer(|layer| layer.organization("globex"));
+        assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::WrongOrganization, 401));
+        let api = alices(rights).layer(|layer| layer.environments(["test"]));
+        assert_eq!(api.call(bearer(LIVE)).await, refused(Reason::WrongEnvironment, 401));
+    }
+    assert_eq!(members.asked(), 0);
+}
+
+/// A hit needs no checksum, also while the rights of its owner are asked.
+#[tokio::test(start_paused = true)]
+async fn a_known_key_with_a_wrong_checksum_is_accepted_with_cold_rights_too() {
+    let text = "acme_0123456789abcdefghijABCDEFGHIJKLMNOP000000";
+    let formats = || [tower_api_key::KeyFormat::new("acme").unwrap()];
+    for rights in both(&Members::default()) {
+        let api = Api::new().key("odd", text, |record| record.with_owner(alice()));
+        let api = api.layer(|layer| layer.formats(formats()).owner_rights(rights)).run();
+        for _ in 0..3 {
+            assert_eq!(api.call(bearer(text)).await, accepted());
+        }
+        let other = "acme_0123456789abcdefghijABCDEFGHIJKLMNOP000001";
+        assert_eq!(api.call(bearer(other)).await.outcome, Outcome::Refused(Reason::Unknown));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_and_a_lease_without_end_are_no_overflow() {
+    let rights = LiveRights::cached(Members::default()).lease(Duration::MAX);
+    let api = alices(rights).layer(|layer| layer.deadline(Duration::MAX)).run();
+    for _ in 0..3 {
+        assert_eq!(api.call(bearer(LIVE)).await, accepted());
+    }
+}
+
+/// A handler that writes the record of a principal back must not block it for good.
+#[tokio::test(start_paused = true)]
+async fn a_blocked_record_that_is_written_back_is_not_blocked_for_good() {
+    let members = Members::default();
+    members.set_alice(Rights::Blocked);
+    let found = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&found);
+    let rights = LiveRights::asked_each_time(members.clone());
+    let layer = |layer: tower_api_key::layer::ApiKeyLayerBuilder| {
+        layer.require_tls(tower_api_key::TransportSource::server()).on_exposed_key(move |record| {
+            let kept = Arc::clone(&kept);
+            async move { *kept.lock().unwrap() = Some(record) }
+        })
+    };
+    let api = alices(rights).layer(layer).run();
+    let over = |transport: Transport| {
+        let mut request = bearer(LIVE);
+        request.extensions_mut().insert(transport);
+        request
+    };
+    api.call(over(Transport::Clear)).await;
+    crate::support::until(async || found.lock().unwrap().is_some()).await;
+    let record: KeyRecord = found.lock().unwrap().take().unwrap();
+    // The handler gets the record as the store keeps it, and asks nobody.
+    assert_eq!((record.permissions(), members.asked()), (&links(&["read", "delete"]), 0));
+    tower_api_key::KeyRegistry::update(&api.store.keys, record.with_name("exposed"), None).await.unwrap().unwrap();
+    assert_eq!(api.call(over(Transport::Tls)).await, refused(Reason::OwnerBlocked, 401));
+    members.set_alice(Rights::All);
+    assert_eq!(api.call(over(Transport::Tls)).await, accepted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_without_waiting_sends_the_question_for_the_next_one() {
+    let members = Members::default();
+    let store = MemoryStore::new();
+    let record = KeyRecord::for_key("live", &LIVE.parse().unwrap(), &KeyHasher::sha256()).with_owner(alice());
+    store.add(record.with_organization("acme")).unwrap();
+    let layer = ApiKeyLayer::builder(store).owner_rights(LiveRights::cached(members.clone())).build().unwrap();
+    assert!(layer.try_authenticate(&bearer(LIVE)).is_none());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(layer.try_authenticate(&bearer(LIVE)).is_some_and(|done| done.is_ok()));
+    assert_eq!(members.asked(), 1);
 }
 
 type Edit = fn(KeyRecord) -> KeyRecord;
