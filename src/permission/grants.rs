@@ -33,6 +33,14 @@ impl Grants {
             || (self.wildcards && self.allow_any(actions, || kind_of(resource), action))
     }
 
+    /// Returns whether `action` is granted on an instance. The kind ends with its colon, so that
+    /// the two parts together are the resource.
+    pub(super) fn allow_instance(&self, kind: &str, instance: &str, action: &Action) -> bool {
+        let actions = self.actions_on_joined(kind, instance);
+        actions.is_some_and(|actions| actions.contain(action))
+            || (self.wildcards && self.allow_any(actions, || Some(kind), action))
+    }
+
     #[cold]
     #[inline(never)]
     fn allow_any<'r>(

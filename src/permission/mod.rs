@@ -10,7 +10,7 @@ mod subsets;
 use std::{fmt, hash::Hasher, sync::Arc, vec};
 
 pub use action::Action;
-pub(crate) use instance::is_wildcard;
+pub(crate) use instance::{is_wildcard, split as split_instance};
 
 use grants::Grants;
 
@@ -135,6 +135,11 @@ impl Permissions {
     #[inline]
     pub(crate) fn allow(&self, resource: &str, action: &Action) -> bool {
         self.0.as_ref().is_some_and(|grants| grants.allow(resource, action))
+    }
+
+    /// Returns whether `action` is granted on an instance of a kind. The kind ends with its colon.
+    pub(crate) fn allow_instance(&self, kind: &str, instance: &str, action: &Action) -> bool {
+        self.0.as_ref().is_some_and(|grants| grants.allow_instance(kind, instance, action))
     }
 
     /// Returns whether the set has wildcards, see [`Permissions::with_wildcards`].
