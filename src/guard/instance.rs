@@ -7,7 +7,7 @@ use http::{Method, request::Parts};
 use super::{
     Require,
     check::{Check, action_of},
-    path::{PathSegment, PathTemplate, parameter_of},
+    path::{PathSegment, PathTemplate, name_in_braces},
 };
 use crate::{
     error::ConfigError,
@@ -31,7 +31,7 @@ impl Instance {
     /// Returns `None` if the whole instance of a resource is not a parameter.
     pub(super) fn parse(resource: &str) -> Option<Self> {
         let (kind, instance) = split_instance(resource)?;
-        let parameter = parameter_of(instance)?;
+        let parameter = name_in_braces(instance)?;
         Some(Self { kind: kind.into(), parameter: parameter.into(), action: None, segment: None })
     }
 
@@ -71,13 +71,18 @@ impl Instance {
         is_lacked.then(|| MissingPermission::new([&self.kind, &*instance].concat(), action))
     }
 
-    /// Returns the instance in the path. Returns `None` for a text that a client could use as a
-    /// wildcard or as another instance, and if two readings of the path name different instances.
+    /// Returns the instance in the path. Returns `None` if two readings of the path name different
+    /// instances.
     fn named_by<'p>(&self, parts: &'p Parts) -> Option<Cow<'p, str>> {
-        let instance = self.segment.as_ref()?.capture_of(parts)?;
-        let is_forbidden = |c: char| matches!(c, ':' | '/') || c.is_control();
-        (*instance != *"*" && !instance.contains(is_forbidden)).then_some(instance)
+        self.segment.as_ref()?.capture_of(parts).filter(|instance| is_instance(instance))
     }
+}
+
+/// Returns whether a segment of a path can be an instance: it is no wildcard, no instance of
+/// another form, and one segment for every reader.
+fn is_instance(segment: &str) -> bool {
+    let is_forbidden = |c: char| matches!(c, ':' | '/') || c.is_control();
+    !segment.is_empty() && segment != "*" && !segment.contains(is_forbidden)
 }
 
 /// Displays the resource as it was written: `project:{id}`.
@@ -154,5 +159,20 @@ impl Require {
             "the guard {self:?} names a parameter of the path, but not where it is, so every request to it is rejected \
              with 500: call Require::in_path, or use the guard in a row of a table"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_a_colon_a_slash_and_a_control_character_are_no_instance() {
+        for segment in ["", "*", ":", "1:2", "*:1", "/", "1/2", "\0", "1\n", "\u{85}"] {
+            assert!(!is_instance(segment), "{segment:?}");
+        }
+        for segment in ["1", "**", "1*", "a b", "caf\u{e9}", "100%", "{id}", "a.b;c"] {
+            assert!(is_instance(segment), "{segment:?}");
+        }
     }
 }

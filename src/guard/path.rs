@@ -82,7 +82,7 @@ impl<'t> PathTemplate<'t> {
         let named = |segment: &str| parameter_of(segment) == Some(name);
         let mut places = (0..self.segments.len()).filter(|place| named(self.segments[*place]));
         let Some(place) = places.next() else {
-            let rest = format!("{{*{name}}}");
+            let rest = format!("{{*{}}}", name.trim_start_matches('*'));
             return Err(if self.segments.contains(&&*rest) {
                 format!("its guard cannot take an instance from {rest}, which is several segments")
             } else {
@@ -98,11 +98,15 @@ impl<'t> PathTemplate<'t> {
     }
 }
 
-/// Returns the name of a parameter that is a whole segment or a whole instance.
-pub(super) fn parameter_of(segment: &str) -> Option<&str> {
-    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-    let is_name = !name.is_empty() && !name.starts_with('*') && !name.contains(['{', '}']);
-    is_name.then_some(name)
+/// Returns the name of a parameter that is a whole segment.
+fn parameter_of(segment: &str) -> Option<&str> {
+    name_in_braces(segment).filter(|name| !name.starts_with('*'))
+}
+
+/// Returns the name of a parameter, or of the rest of a path with its asterisk.
+pub(super) fn name_in_braces(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('{')?.strip_suffix('}')?;
+    (!name.is_empty() && !name.contains(['{', '}'])).then_some(name)
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ fn an_instance_is_compared_exactly_and_its_wildcard_is_a_whole_segment() {
         ),
         ("project:1:*", &["project:1:*"], &["project:1:*"]),
         ("project:1*", &["project:1*"], &["project:1*"]),
+        (":*", &[":*"], &[":*"]),
         ("*:1", &["*:1"], &["*:1"]),
         ("*:*", &["*:*"], &["*:*", "*:1"]),
     ] {
@@ -167,6 +168,7 @@ fn an_instance_is_compared_exactly_and_its_wildcard_is_a_whole_segment() {
             "*:*",
             "*",
             ":1",
+            ":*",
         ] {
             assert_eq!(set.allows(resource, "read"), literal.contains(&resource), "{resource} of {granted}");
             assert_eq!(wild.allows(resource, "read"), with_wildcards.contains(&resource), "{resource} of {granted}");

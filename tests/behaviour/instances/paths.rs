@@ -170,6 +170,18 @@ async fn a_method_means_an_action_on_the_instance() {
     }
 }
 
+#[tokio::test]
+async fn a_named_action_is_the_same_for_every_method() {
+    let table = Require::table().any("/projects/{id}", ("project:{id}", "export")).build().unwrap();
+    let api = holding(Permissions::all_of("project:7").grant("project:8", "export"), table);
+    for verb in ["GET", "POST", "DELETE", "OPTIONS"] {
+        for (target, expected) in [("/projects/7", forbidden()), ("/projects/8", accepted())] {
+            let request = method(to(target), verb.parse().unwrap());
+            assert_eq!(api.call(request).await, expected, "{verb} {target}");
+        }
+    }
+}
+
 #[test]
 fn a_template_that_names_no_instance_is_an_error() {
     let project = || Require::permission("project:{id}", "read");

@@ -124,6 +124,8 @@ fn a_row_whose_guard_names_no_segment_of_its_template_is_an_error() {
     }
     let rest = "its guard cannot take an instance from {*id}, which is several segments";
     assert_eq!(why(Require::table().any("/files/{*id}", project())).1, rest);
+    assert_eq!(why(Require::table().any("/files/{*id}", ("file:{*id}", "read"))).1, rest);
+    assert!(Require::table().any("/files/{id}", ("file:{*id}", "read")).build().is_err());
     let twice = "its guard names the parameter {id}, which the path has twice";
     assert_eq!(why(Require::table().any("/a/{id}/b/{id}", project())).1, twice);
     assert!(Require::table().any("/projects", in_path()).build().is_ok(), "it has its template");
