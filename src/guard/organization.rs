@@ -53,9 +53,10 @@ impl Require {
     }
 
     /// Requires a key of the organization in a label of the host. The template has exactly one
-    /// label in braces, and at least one label after it. [`host_of`] reads the host from the
-    /// request's target and from `Host`; if the two differ, the request is rejected with 403. Hosts
-    /// are compared in lower case, so the name of the organization must be in lower case too.
+    /// label in braces, and at least one label after it. [`host_of`](super::host_of) reads the host
+    /// from the request's target and from `Host`; if the two differ, the request is rejected with
+    /// 403. Hosts are compared in lower case, so the name of the organization must be in lower case
+    /// too.
     ///
     /// ```
     /// use tower_api_key::Require;
