@@ -20,9 +20,15 @@ use crate::{
 };
 
 pub(super) enum Check {
-    Permission { resource: Box<str>, action: Action },
-    ByMethod { resource: Box<str> },
-    Instance(Instance),
+    Permission {
+        resource: Box<str>,
+        action: Action,
+    },
+    ByMethod {
+        resource: Box<str>,
+    },
+    /// In a box, so that the check of one permission stays small.
+    Instance(Box<Instance>),
     Organization(OrganizationOf),
     Predicate(Predicate),
     Own(OwnCheck),

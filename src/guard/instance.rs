@@ -144,7 +144,7 @@ impl Require {
     pub(super) fn bound(&self, template: &PathTemplate<'_>) -> Result<Self, String> {
         let all = |guards: &[Self]| guards.iter().map(|guard| guard.bound(template)).collect::<Result<Vec<_>, _>>();
         let check = match &*self.check {
-            Check::Instance(instance) if instance.is_unbound() => Check::Instance(instance.bound(template)?),
+            Check::Instance(instance) if instance.is_unbound() => Check::Instance(Box::new(instance.bound(template)?)),
             Check::Any(guards) if self.is_unbound => Check::Any(all(guards)?),
             Check::All(guards) if self.is_unbound => Check::All(all(guards)?),
             _ => return Ok(self.clone()),

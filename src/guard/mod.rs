@@ -75,7 +75,7 @@ impl Require {
     pub fn permission(resource: impl Into<String>, action: impl Into<Action>) -> Self {
         let (resource, action) = (resource.into(), action.into());
         match Instance::parse(&resource) {
-            Some(instance) => Self::new(Check::Instance(instance.for_action(action))),
+            Some(instance) => Self::new(Check::Instance(Box::new(instance.for_action(action)))),
             None => Self::new(Check::Permission { resource: resource.into(), action }),
         }
     }
@@ -87,7 +87,7 @@ impl Require {
     pub fn by_method(resource: impl Into<String>) -> Self {
         let resource = resource.into();
         match Instance::parse(&resource) {
-            Some(instance) => Self::new(Check::Instance(instance)),
+            Some(instance) => Self::new(Check::Instance(Box::new(instance))),
             None => Self::new(Check::ByMethod { resource: resource.into() }),
         }
     }

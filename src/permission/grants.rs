@@ -30,7 +30,7 @@ impl Grants {
     pub(super) fn allow(&self, resource: &str, action: &Action) -> bool {
         let actions = self.actions_on(resource);
         actions.is_some_and(|actions| actions.contain(action))
-            || (self.wildcards && self.allow_any(actions, || kind_of(resource), action))
+            || (self.wildcards && self.allow_any(actions, resource, action))
     }
 
     /// Returns whether `action` is granted on an instance. The kind ends with its colon, so that
@@ -38,12 +38,16 @@ impl Grants {
     pub(super) fn allow_instance(&self, kind: &str, instance: &str, action: &Action) -> bool {
         let actions = self.actions_on_joined(kind, instance);
         actions.is_some_and(|actions| actions.contain(action))
-            || (self.wildcards && self.allow_any(actions, || Some(kind), action))
+            || (self.wildcards && self.allow_by_wildcard(actions, || Some(kind), action))
     }
 
     #[cold]
     #[inline(never)]
-    fn allow_any<'r>(
+    fn allow_any(&self, on_resource: Option<&Actions>, resource: &str, action: &Action) -> bool {
+        self.allow_by_wildcard(on_resource, || kind_of(resource), action)
+    }
+
+    fn allow_by_wildcard<'r>(
         &self,
         on_resource: Option<&Actions>,
         kind: impl FnOnce() -> Option<&'r str>,

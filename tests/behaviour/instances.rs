@@ -48,6 +48,15 @@ fn in_path() -> Require {
     Require::permission("project:{id}", "read").in_path("/projects/{id}/").unwrap()
 }
 
+/// The same permission in the rows of a table.
+fn in_projects() -> Require {
+    let table = Require::table()
+        .any("/projects/{id}", ("project:{id}", "read"))
+        .any("/projects/{id}/", ("project:{id}", "read"))
+        .any("/projects/{id}/{*rest}", ("project:{id}", "read"));
+    table.build().unwrap()
+}
+
 /// The same permission in the rows of a table, with every other path open to each key.
 fn in_table() -> Require {
     let table = Require::table()

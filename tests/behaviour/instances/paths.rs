@@ -1,8 +1,11 @@
 //! Tests which instance a path names, and that no client can name another one.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::support::{accepted, method};
 use http::Method;
+use proptest::{collection::vec, prelude::*, sample::select};
 use tower_api_key::ConfigError;
 
 #[tokio::test]
@@ -98,6 +101,74 @@ async fn every_reading_of_a_path_names_the_same_instance() {
         // A parameter of another segment changes nothing.
         assert_eq!(api.call(to("/projects/7/files/y;x")).await, accepted());
         assert_eq!(api.call(to("/projects/7/files/a%2Fb")).await, accepted());
+    }
+}
+
+/// Parts of paths that readers interpret differently.
+const PARTS: [&str; 22] = [
+    "7",
+    "8",
+    "%37",
+    "%38",
+    "%2537",
+    "projects",
+    "%70rojects",
+    "files",
+    "/",
+    "/",
+    "%2F",
+    "%252f",
+    "%5C",
+    ";x",
+    "%3Bx",
+    "%3F",
+    "%23",
+    "%20",
+    "..",
+    "%2e",
+    "*",
+    ":",
+];
+
+/// The paths that a proxy, a router or a file server may read.
+fn readings(path: &str) -> Vec<String> {
+    let decoded = |path: &str| percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let without_parameters = |path: &str| {
+        let names: Vec<&str> = path.split('/').map(|segment| segment.split(';').next().unwrap()).collect();
+        names.join("/")
+    };
+    let cut = |path: &str| path.split(['?', '#']).next().unwrap().trim_end().to_owned();
+    let slashes = |path: &str| path.replace('\\', "/").replace("//", "/");
+    let mut all = vec![path.to_owned()];
+    for step in [&decoded as &dyn Fn(&str) -> String, &cut, &slashes, &without_parameters, &decoded, &cut, &slashes] {
+        let next: Vec<String> = all.iter().map(|path| step(path)).collect();
+        all.extend(next);
+    }
+    all
+}
+
+proptest! {
+    #[test]
+    fn an_accepted_path_names_the_granted_instance_to_every_reader(
+        first in select(&["7", "%37", "%2537", "projects"][..]),
+        rest in vec(select(&PARTS[..]), 0..6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let target = format!("/projects/{first}{}", rest.concat());
+        for guard in [in_path, in_projects] {
+            let api = reading(&["project:7", "project:projects", "project"], guard());
+            if runtime.block_on(api.call(to(&target))) == accepted() {
+                let mut named = BTreeSet::new();
+                for reading in readings(&target) {
+                    let mut segments = reading.split('/').skip(1);
+                    prop_assert_eq!(segments.next(), Some("projects"), "{} of {}", reading, target);
+                    let segment = percent_encoding::percent_decode_str(segments.next().unwrap());
+                    named.insert(segment.decode_utf8_lossy().into_owned());
+                }
+                let is_granted = named.first().is_some_and(|name| ["7", "projects"].contains(&name.as_str()));
+                prop_assert!(is_granted && named.len() == 1, "{:?} in {}", named, target);
+            }
+        }
     }
 }
 
