@@ -151,6 +151,9 @@ pub enum ConfigError {
     /// A path template does not have exactly one `{name}` segment.
     #[error("organization: {0:?} needs exactly one segment in braces, as in /orgs/{{organization}}/links")]
     PathTemplate(String),
+    /// A path template does not fit a guard for an instance. Contains the template and the reason.
+    #[error("in_path: {0:?}: {1}")]
+    InstancePath(String, String),
     /// A host template does not have exactly one `{name}` label, or has no label after it.
     #[error(
         "organization: {0:?} needs exactly one label in braces, and a label after it, as in \

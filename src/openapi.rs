@@ -66,6 +66,7 @@
 //! |-------------------------------------------------------------|--------------------------------------------------------|
 //! | [`Require::permission`]`("links", "create")`                | `["links:create"]`                                     |
 //! | [`Require::by_method`]`("links")`                           | `["links:read"]` on a `GET`                            |
+//! | `Require::permission("project:{id}", "read")`               | `["project:{id}:read"]`, as it is written              |
 //! | [`Require::all`], and several guards on one operation       | all their roles: `["links:read", "files:read"]`        |
 //! | [`Require::any`]                                            | one requirement for each alternative                   |
 //! | [`Require::authenticated`], `organization`, `predicate`     | `[]`: any key; other conditions have no name           |

@@ -43,6 +43,9 @@ impl Require {
             Ok(CallerIdentity::Nobody(_)) => return rejected(Rejection::new(Reason::Missing)),
             Err(misconfigured) => return rejected(misconfigured),
         };
+        if self.is_unbound {
+            return rejected(self.unbound());
+        }
         match self.evaluate(principal, parts) {
             Ok(Pass { wait: None, charge }) => (Verdict::Pass, charge),
             Ok(Pass { wait: Some(wait), charge }) => (Verdict::Wait(wait), charge),

@@ -9,6 +9,7 @@ use http::{Method, request::Parts};
 
 use super::{
     Require,
+    instance::Instance,
     outcome::{Outcome, Pass, Refusal},
     table::RouteTable,
 };
@@ -19,8 +20,15 @@ use crate::{
 };
 
 pub(super) enum Check {
-    Permission { resource: Box<str>, action: Action },
-    ByMethod { resource: Box<str> },
+    Permission {
+        resource: Box<str>,
+        action: Action,
+    },
+    ByMethod {
+        resource: Box<str>,
+    },
+    /// In a box, so that the check of one permission stays small.
+    Instance(Box<Instance>),
     Organization(OrganizationOf),
     Predicate(Predicate),
     Own(OwnCheck),
@@ -40,6 +48,8 @@ pub(super) enum Shape<'c> {
         resource: &'c str,
         action: Option<Action>,
     },
+    /// A permission on an instance that the path names.
+    Instance(&'c Instance),
     /// Something other than a permission. A check of the application may have side effects, so it
     /// does not run again for the details of a rejection.
     Unnamed {
@@ -58,6 +68,8 @@ impl Check {
             Self::Permission { .. } | Self::ByMethod { .. } => {
                 allowed(self.permissions(principal, &parts.method) == Some(true))
             }
+            Self::Instance(instance) if instance.is_unbound() => Err(Reason::Misconfigured.into()),
+            Self::Instance(instance) => allowed(instance.is_allowed(principal.record().permissions(), parts)),
             Self::Organization(of) => match principal.organization() {
                 Some(own) if of(parts).as_deref() == Some(own) => Ok(Pass::default()),
                 Some(_) | None => Err(Reason::ForeignResource.into()),
@@ -84,7 +96,8 @@ impl Check {
             Self::ByMethod { resource } => {
                 Some(action_of(method).is_some_and(|action| permissions.allow(resource, &action)))
             }
-            Self::Organization(_)
+            Self::Instance(_)
+            | Self::Organization(_)
             | Self::Predicate(_)
             | Self::Own(_)
             | Self::Any(_)
@@ -101,6 +114,7 @@ impl Check {
             Self::Table(table) => table.guards().collect(),
             Self::Permission { .. }
             | Self::ByMethod { .. }
+            | Self::Instance(_)
             | Self::Organization(_)
             | Self::Predicate(_)
             | Self::Own(_) => Vec::new(),
@@ -113,10 +127,26 @@ impl Check {
         matches!(self, Self::All(_))
     }
 
+    /// Returns whether a part names a parameter of the path without a template. The rows of a table
+    /// have theirs.
+    pub(super) fn is_unbound(&self) -> bool {
+        match self {
+            Self::Instance(instance) => instance.is_unbound(),
+            Self::Any(guards) | Self::All(guards) => guards.iter().any(|guard| guard.is_unbound),
+            Self::Permission { .. }
+            | Self::ByMethod { .. }
+            | Self::Organization(_)
+            | Self::Predicate(_)
+            | Self::Own(_)
+            | Self::Table(_) => false,
+        }
+    }
+
     pub(super) fn shape(&self, method: &Method) -> Shape<'_> {
         match self {
             Self::Permission { resource, action } => Shape::Permission { resource, action: Some(action.clone()) },
             Self::ByMethod { resource } => Shape::Permission { resource, action: action_of(method) },
+            Self::Instance(instance) => Shape::Instance(instance),
             Self::Organization(_) | Self::Predicate(_) => Shape::Unnamed { is_own: false },
             Self::Own(_) => Shape::Unnamed { is_own: true },
             Self::Any(checks) => Shape::Any(checks),
@@ -131,7 +161,7 @@ fn allowed<'g>(is_allowed: bool) -> Outcome<'g> {
 }
 
 /// Returns the action for a method (RFC 9110 §9.3, RFC 5789).
-fn action_of(method: &Method) -> Option<Action> {
+pub(super) fn action_of(method: &Method) -> Option<Action> {
     match *method {
         Method::POST => Some(Action::CREATE),
         Method::GET | Method::HEAD => Some(Action::READ),
@@ -146,6 +176,10 @@ impl fmt::Debug for Check {
         match self {
             Self::Permission { resource, action } => write!(f, "Require({resource}:{action})"),
             Self::ByMethod { resource } => write!(f, "Require({resource} by method)"),
+            Self::Instance(instance) => match instance.own_action() {
+                Some(action) => write!(f, "Require({instance}:{action})"),
+                None => write!(f, "Require({instance} by method)"),
+            },
             Self::Organization(_) => f.write_str("Require(organization)"),
             Self::Predicate(_) => f.write_str("Require(predicate)"),
             Self::Own(_) => f.write_str("Require(check)"),

@@ -56,6 +56,10 @@ impl Require {
                 let permissions = principal.record().permissions();
                 self.check.lacked(permissions, &parts.method).into_iter().map(|permission| vec![permission]).collect()
             }
+            Shape::Instance(instance) => {
+                let lacked = instance.lacked(principal.record().permissions(), parts);
+                lacked.into_iter().map(|permission| vec![permission]).collect()
+            }
             Shape::Unnamed { .. } => Vec::new(),
             Shape::Any(checks) => checks.iter().flat_map(|check| check.lacking(principal, parts)).collect(),
             Shape::All(checks) => {
@@ -77,7 +81,7 @@ impl Require {
     /// Returns whether an evaluation calls a [`Require::check`] of the application.
     fn has_own_check(&self, parts: &Parts) -> bool {
         match self.check.shape(&parts.method) {
-            Shape::Permission { .. } => false,
+            Shape::Permission { .. } | Shape::Instance(_) => false,
             Shape::Unnamed { is_own } => is_own,
             Shape::Any(checks) | Shape::All(checks) => checks.iter().any(|check| check.has_own_check(parts)),
             Shape::Table(table) => table.guard_of(parts).is_some_and(|guard| guard.has_own_check(parts)),

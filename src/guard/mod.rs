@@ -11,14 +11,17 @@
 //! | without a principal: anonymous, or a skipped path | 401                                      |
 //! | a CORS preflight                            | calls the inner service                        |
 //! | without a layer around the guard            | 500, and an error in the log (`tracing`, or standard error without it) |
+//! | if the guard names a parameter without a path | 500, and an error in the log: see [`Require::in_path`] |
 
 mod admit;
 mod charge;
 mod check;
 mod host;
+mod instance;
 mod missing;
 #[cfg(feature = "utoipa")]
 mod openapi_roles;
+mod organization;
 mod outcome;
 mod path;
 mod rows;
@@ -36,11 +39,10 @@ pub(crate) use openapi_roles::{Roles, intersect};
 pub use service::{GuardFuture, GuardedService};
 pub use table::RouteTableBuilder;
 
-use crate::{error::ConfigError, permission::Action, principal::Principal, rejection::Verdict};
+use crate::{permission::Action, principal::Principal, rejection::Verdict};
 use charge::GuardCharge;
 use check::Check;
-use host::HostTemplate;
-use path::PathPrefix;
+use instance::Instance;
 
 /// A tower layer that lets a request pass only if its key is authorized. Use it inside an
 /// [`ApiKeyLayer`](crate::ApiKeyLayer): on one route, on several, or on a whole router.
@@ -61,86 +63,33 @@ use path::PathPrefix;
 pub struct Require {
     check: Arc<Check>,
     is_hidden: bool,
+    /// A part of the guard names a parameter of the path, and no template says where it is.
+    is_unbound: bool,
     charge: GuardCharge,
 }
 
 impl Require {
     /// Requires the permission for `action` on `resource`. The type's documentation has an example.
+    ///
+    /// In `project:{id}`, the instance is a parameter of the path: see [`in_path`](Self::in_path).
     pub fn permission(resource: impl Into<String>, action: impl Into<Action>) -> Self {
-        Self::new(Check::Permission { resource: resource.into().into(), action: action.into() })
+        let (resource, action) = (resource.into(), action.into());
+        match Instance::parse(&resource) {
+            Some(instance) => Self::new(Check::Instance(Box::new(instance.for_action(action)))),
+            None => Self::new(Check::Permission { resource: resource.into(), action }),
+        }
     }
 
     /// Requires the permission on `resource` that the method needs: `POST` create, `GET` and `HEAD`
     /// read, `PUT` and `PATCH` update, `DELETE` delete. Rejects every other method.
-    /// [`table`](Self::table) has an example.
+    /// [`table`](Self::table) has an example. In `project:{id}`, the instance is a parameter of the
+    /// path: see [`in_path`](Self::in_path).
     pub fn by_method(resource: impl Into<String>) -> Self {
-        Self::new(Check::ByMethod { resource: resource.into().into() })
-    }
-
-    /// Requires a key of the organization that the request names. Rejects a request that names no
-    /// organization, and a key that belongs to none.
-    ///
-    /// Read the organization from the same place as your service. Otherwise a client can name its
-    /// own organization to the guard, and another one to your service. For paths and hosts see
-    /// [`organization_in_path`](Self::organization_in_path) and
-    /// [`organization_in_host`](Self::organization_in_host).
-    ///
-    /// ```
-    /// use tower_api_key::{Require, guard::host_of};
-    ///
-    /// /// Returns the customer that owns this domain.
-    /// fn customer(domain: &str) -> Option<String> {
-    ///     (domain == "links.acme.example").then(|| "acme".to_owned())
-    /// }
-    ///
-    /// Require::organization(|parts| customer(&host_of(parts)?));
-    /// ```
-    pub fn organization(of: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self::new(Check::Organization(Box::new(of)))
-    }
-
-    /// Requires a key of the organization in a segment of the path. The template is the beginning
-    /// of the path. Its last segment is in braces, and no other segment is. Under axum's `nest`,
-    /// leave out the prefix. The guard percent-decodes the segment. It rejects a path if two
-    /// readings of it name different organizations: see [`Require::table`].
-    ///
-    /// ```
-    /// use tower_api_key::Require;
-    ///
-    /// let guard = Require::organization_in_path("/orgs/{organization}/")?.hide_as_not_found();
-    /// assert!(Require::organization_in_path("/orgs/").is_err());
-    /// # Ok::<(), tower_api_key::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ConfigError::PathTemplate`] for `"/orgs/"`, `"orgs/{organization}"`,
-    /// `"/orgs/{organization}/links"` and `"/{a}/{b}"`.
-    pub fn organization_in_path(template: &str) -> Result<Self, ConfigError> {
-        let prefix = PathPrefix::parse(template)?;
-        Ok(Self::organization(move |parts| prefix.capture_of(parts)))
-    }
-
-    /// Requires a key of the organization in a label of the host. The template has exactly one
-    /// label in braces, and at least one label after it. [`host_of`] reads the host from the
-    /// request's target and from `Host`; if the two differ, the request is rejected with 403. Hosts
-    /// are compared in lower case, so the name of the organization must be in lower case too.
-    ///
-    /// ```
-    /// use tower_api_key::Require;
-    ///
-    /// let guard = Require::organization_in_host("{organization}.example.com")?;
-    /// assert!(Require::organization_in_host("example.com").is_err());
-    /// # Ok::<(), tower_api_key::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ConfigError::HostTemplate`] for `"example.com"`, `"{organization}"`,
-    /// `"{a}.{b}.com"` and `"{organization}.example.com:8080"`.
-    pub fn organization_in_host(template: &str) -> Result<Self, ConfigError> {
-        let template = HostTemplate::parse(template)?;
-        Ok(Self::organization(move |parts| template.capture_of(parts)))
+        let resource = resource.into();
+        match Instance::parse(&resource) {
+            Some(instance) => Self::new(Check::Instance(Box::new(instance))),
+            None => Self::new(Check::ByMethod { resource: resource.into() }),
+        }
     }
 
     /// Requires that a predicate of yours returns true. To return a reason, or to wait, use
@@ -270,11 +219,13 @@ impl Require {
     }
 
     fn new(check: Check) -> Self {
-        Self { check: Arc::new(check), is_hidden: false, charge: GuardCharge::default() }
+        let is_unbound = check.is_unbound();
+        Self { check: Arc::new(check), is_hidden: false, is_unbound, charge: GuardCharge::default() }
     }
 }
 
-/// Requires the permission for an action on a resource: `("links", "create")`.
+/// Requires the permission for an action on a resource: `("links", "create")`, or on an instance
+/// that the path names: `("project:{id}", "read")`.
 impl<R: Into<String>, A: Into<Action>> From<(R, A)> for Require {
     fn from((resource, action): (R, A)) -> Self {
         Self::permission(resource, action)

@@ -40,6 +40,9 @@ impl Require {
             Shape::Permission { resource, action } => {
                 action.into_iter().map(|action| vec![format!("{resource}:{action}")]).collect()
             }
+            Shape::Instance(instance) => {
+                instance.action(method).into_iter().map(|action| vec![format!("{instance}:{action}")]).collect()
+            }
             Shape::Unnamed { .. } => vec![Roles::new()],
             Shape::Any(checks) => checks.iter().flat_map(|check| check.roles(method, path)).collect(),
             Shape::All([]) => Vec::new(),

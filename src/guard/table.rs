@@ -8,6 +8,7 @@ use super::{
     Require,
     check::Check,
     outcome::{Outcome, Pass, Refusal},
+    path::PathTemplate,
     rows::{RouteIndex, RowsByPath},
 };
 use crate::{error::ConfigError, path::Readings, principal::Principal, rejection::Reason};
@@ -64,6 +65,10 @@ impl RouteTableBuilder {
     /// axum's `nest`, leave out the prefix. If two templates match a path, the more specific one
     /// applies, as for axum's routes.
     ///
+    /// A guard can take an instance from the path: `("project:{id}", "read")` in the row
+    /// `/projects/{id}` requires the permission for the project that the path names. See
+    /// [`Require::in_path`].
+    ///
     /// The guard checks every reading of the path: see [`Require::table`]. It also rejects a path
     /// that differs from the path that axum routed, apart from the prefixes of `nest`. So rewrite
     /// paths outside of the router, not in a middleware inside it. This comparison needs the
@@ -102,7 +107,8 @@ impl RouteTableBuilder {
     ///
     /// - [`ConfigError::Route`] names an invalid row: an invalid method or one in lower case, a
     ///   template like `links`, `/{a}{b}` or `/{*rest}/x`, two templates for the same paths (`/{a}`
-    ///   and `/{b}`), a row that is listed twice.
+    ///   and `/{b}`), a row that is listed twice, a guard such as `("project:{id}", "read")` whose
+    ///   `{id}` is no segment of the template.
     /// - [`ConfigError::EmptyTable`] if the table has no rows.
     pub fn build(self) -> Result<Require, ConfigError> {
         if self.rows.is_empty() {
@@ -113,6 +119,7 @@ impl RouteTableBuilder {
             let invalid = |why: &str| ConfigError::Route(template.clone(), why.to_owned());
             let method =
                 method.transpose().map_err(|method| invalid(&format!("{method:?} is not a method in upper case")))?;
+            let entry = entry.bound(&PathTemplate::of_row(&template)).map_err(|why| invalid(&why))?;
             match listed.iter_mut().find(|rows| rows.template == template) {
                 Some(rows) if rows.entries.iter().any(|(known, _)| *known == method) => {
                     return Err(invalid("it is listed twice"));
@@ -204,6 +211,14 @@ impl<'t> RouteEntries<'t> {
 }
 
 impl RouteEntry {
+    /// Binds the parameters that the guard names to the segments of its row.
+    fn bound(self, template: &PathTemplate<'_>) -> Result<Self, String> {
+        Ok(match self {
+            Self::Guarded(guard) => Self::Guarded(guard.bound(template)?),
+            Self::Open => Self::Open,
+        })
+    }
+
     /// Returns the guard, or `None` if the row is open.
     #[cfg(any(feature = "utoipa", feature = "limits"))]
     pub(super) fn guard(&self) -> Option<&Require> {

@@ -1,8 +1,11 @@
 //! Grants, sorted by resource and found by binary search.
 
-use std::{collections::BTreeMap, hash::Hash};
+use std::{cmp::Ordering, collections::BTreeMap, hash::Hash};
 
-use super::action::{Action, Actions};
+use super::{
+    action::{Action, Actions},
+    instance::{covers_kind, is_wildcard, kind_of},
+};
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Grant {
@@ -26,15 +29,40 @@ impl Grants {
     #[inline]
     pub(super) fn allow(&self, resource: &str, action: &Action) -> bool {
         let actions = self.actions_on(resource);
-        actions.is_some_and(|actions| actions.contain(action)) || (self.wildcards && self.allow_any(actions, action))
+        actions.is_some_and(|actions| actions.contain(action))
+            || (self.wildcards && self.allow_any(actions, resource, action))
+    }
+
+    /// Returns whether `action` is granted on an instance. The kind ends with its colon, so that
+    /// the two parts together are the resource.
+    pub(super) fn allow_instance(&self, kind: &str, instance: &str, action: &Action) -> bool {
+        let actions = self.actions_on_joined(kind, instance);
+        actions.is_some_and(|actions| actions.contain(action))
+            || (self.wildcards && self.allow_by_wildcard(actions, || Some(kind), action))
     }
 
     #[cold]
     #[inline(never)]
-    fn allow_any(&self, on_resource: Option<&Actions>, action: &Action) -> bool {
-        let on_all = self.actions_on("*");
+    fn allow_any(&self, on_resource: Option<&Actions>, resource: &str, action: &Action) -> bool {
+        self.allow_by_wildcard(on_resource, || kind_of(resource), action)
+    }
+
+    fn allow_by_wildcard<'r>(
+        &self,
+        on_resource: Option<&Actions>,
+        kind: impl FnOnce() -> Option<&'r str>,
+        action: &Action,
+    ) -> bool {
+        let contain = |actions: &Actions| actions.contain(action) || actions.contain(&Action::ANY);
         on_resource.is_some_and(|actions| actions.contain(&Action::ANY))
-            || on_all.is_some_and(|actions| actions.contain(action) || actions.contain(&Action::ANY))
+            || self.actions_on("*").is_some_and(contain)
+            || kind().and_then(|kind| self.actions_on_joined(kind, "*")).is_some_and(contain)
+    }
+
+    fn actions_on_joined(&self, kind: &str, instance: &str) -> Option<&Actions> {
+        let order = |grant: &Grant| cmp_joined(grant.resource.as_bytes(), kind.as_bytes(), instance.as_bytes());
+        let index = self.sorted.binary_search_by(order).ok()?;
+        Some(&self.sorted[index].actions)
     }
 
     #[inline]
@@ -64,7 +92,7 @@ impl Grants {
             for (one, one_action) in self.pairs().filter(|(resource, action)| self.is_wild(resource, action)) {
                 for (two, two_action) in other.pairs().filter(|(resource, action)| other.is_wild(resource, action)) {
                     if let (Some(resource), Some(action)) =
-                        (meet(one, two), meet(one_action.as_str(), two_action.as_str()))
+                        (meet_resources(one, two), meet_actions(one_action.as_str(), two_action.as_str()))
                     {
                         both.add(resource.into(), Action::from(action));
                     }
@@ -80,7 +108,7 @@ impl Grants {
 
     /// Returns whether a grant of this set covers more than its own names.
     fn is_wild(&self, resource: &str, action: &Action) -> bool {
-        self.wildcards && (resource == "*" || *action == Action::ANY)
+        self.wildcards && (is_wildcard(resource) || *action == Action::ANY)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[Action])> {
@@ -108,11 +136,31 @@ impl Grants {
     }
 }
 
-/// Returns the name that two names of sets with wildcards have in common.
-fn meet<'n>(one: &'n str, other: &'n str) -> Option<&'n str> {
+/// Returns the resource that two resources of sets with wildcards have in common.
+fn meet_resources<'n>(one: &'n str, other: &'n str) -> Option<&'n str> {
+    let is_within = |narrow: &str, wide: &str| wide == "*" || covers_kind(wide, narrow) || narrow == wide;
+    if is_within(one, other) {
+        Some(one)
+    } else if is_within(other, one) {
+        Some(other)
+    } else {
+        None
+    }
+}
+
+/// Returns the name that two actions of sets with wildcards have in common.
+fn meet_actions<'n>(one: &'n str, other: &'n str) -> Option<&'n str> {
     match (one, other) {
         ("*", name) | (name, "*") => Some(name),
         (one, other) => (one == other).then_some(one),
+    }
+}
+
+/// Compares a name with two parts as if these were one text.
+fn cmp_joined(name: &[u8], first: &[u8], second: &[u8]) -> Ordering {
+    match name.split_at_checked(first.len()) {
+        Some((start, rest)) => start.cmp(first).then_with(|| rest.cmp(second)),
+        None => name.cmp(first),
     }
 }
 
@@ -125,5 +173,24 @@ impl FromIterator<(Box<str>, Action)> for Grants {
         }
         let sorted = sorted.into_iter().map(|(resource, actions)| Grant { resource, actions }).collect();
         Self { wildcards: false, sorted }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_parts_are_in_the_order_of_the_whole_text() {
+        let names = ["", "a", "a:", "a:*", "a:1", "a:10", "a:2", "a;", "ab", "ab:1", "b", "\u{e4}:1"];
+        for name in names {
+            for first in names {
+                for second in names {
+                    let whole = [first, second].concat();
+                    let order = cmp_joined(name.as_bytes(), first.as_bytes(), second.as_bytes());
+                    assert_eq!(order, name.cmp(&whole), "{name} and {whole}");
+                }
+            }
+        }
     }
 }

@@ -2,12 +2,15 @@
 
 mod action;
 mod grants;
+mod instance;
 #[cfg(feature = "serde")]
 mod json;
+mod subsets;
 
 use std::{fmt, hash::Hasher, sync::Arc, vec};
 
 pub use action::Action;
+pub(crate) use instance::{is_wildcard, split as split_instance};
 
 use grants::Grants;
 
@@ -24,6 +27,21 @@ use grants::Grants;
 /// assert!(permissions.allows("stats", "read"));
 /// assert!(!permissions.allows("stats", "delete"));
 /// assert!(!permissions.allows("domains", "read"));
+/// ```
+///
+/// A resource can name one instance: `project:123` is the instance `123` of `project`. Everything
+/// after the first colon is the instance. A grant of `project` does not cover `project:123`, and a
+/// grant of `project:123` does not cover `project`. To cover every instance, grant `project:*` in a
+/// set with wildcards.
+///
+/// ```
+/// use tower_api_key::Permissions;
+///
+/// let one = Permissions::new().grant("project:123", "read");
+/// assert!(one.allows("project:123", "read") && !one.allows("project:124", "read"));
+/// let every = Permissions::new().grant("project:*", "read").with_wildcards();
+/// assert!(every.allows("project:124", "read") && !every.allows("project", "read"));
+/// assert!(every.is_superset(&one));
 /// ```
 ///
 /// You can collect a set from pairs of a resource and an action, and iterate over its resources:
@@ -91,8 +109,9 @@ impl Permissions {
         Self(self.0.filter(|grants| grants.wildcards || !grants.is_empty()))
     }
 
-    /// Makes `*` mean every resource, or every action. Only the whole name is a wildcard: `link*`
-    /// is an ordinary name.
+    /// Makes `*` mean every resource, or every action, and `project:*` every instance of `project`,
+    /// but not `project` itself. Only a whole name or a whole instance is a wildcard: `link*`,
+    /// `project:1*` and `*:123` are ordinary names.
     ///
     /// ```
     /// use tower_api_key::Permissions;
@@ -118,57 +137,12 @@ impl Permissions {
         self.0.as_ref().is_some_and(|grants| grants.allow(resource, action))
     }
 
-    /// Returns whether this set grants everything that `others` grants.
-    ///
-    /// An actor can give a new key only permissions that the actor's own set grants.
-    ///
-    /// ```
-    /// use tower_api_key::Permissions;
-    ///
-    /// let maker = Permissions::new().grant("stats", "read").grant("links", "create");
-    /// assert!(maker.is_superset(&Permissions::new().grant("stats", "read")));
-    /// assert!(!maker.is_superset(&Permissions::new().grant("stats", "delete")));
-    /// ```
-    pub fn is_superset(&self, others: &Permissions) -> bool {
-        self.first_beyond(others).is_none()
+    /// Returns whether `action` is granted on an instance of a kind. The kind ends with its colon.
+    pub(crate) fn allow_instance(&self, kind: &str, instance: &str, action: &Action) -> bool {
+        self.0.as_ref().is_some_and(|grants| grants.allow_instance(kind, instance, action))
     }
 
-    /// Returns the first grant of `others` that this set lacks. If `others` has a wildcard, this
-    /// set must have a wildcard that covers it.
-    pub(crate) fn first_beyond<'o>(&self, others: &'o Permissions) -> Option<(&'o str, &'o Action)> {
-        let is_wildcard = |resource: &str, action: &Action| resource == "*" || *action == Action::ANY;
-        let grants = others.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)));
-        grants.into_iter().find(|(resource, action)| {
-            let grants_more = others.has_wildcards() && !self.has_wildcards() && is_wildcard(resource, action);
-            grants_more || !self.allow(resource, action)
-        })
-    }
-
-    /// Returns the permissions that both sets grant.
-    ///
-    /// ```
-    /// use tower_api_key::Permissions;
-    ///
-    /// let key = Permissions::new().grant("links", "read").grant("links", "delete");
-    /// let owner = Permissions::new().grant("*", "read").with_wildcards();
-    /// assert_eq!(key.intersection(&owner), Permissions::new().grant("links", "read"));
-    /// ```
-    #[must_use]
-    pub fn intersection(&self, other: &Self) -> Self {
-        if other.is_superset(self) {
-            return self.clone();
-        }
-        if self.is_superset(other) {
-            return other.clone();
-        }
-        let both = match (&self.0, &other.0) {
-            (Some(one), Some(other)) => one.intersection(other),
-            (None, _) | (_, None) => return Self::new(),
-        };
-        Self(Some(both).filter(|grants| !grants.is_empty()).map(Arc::new))
-    }
-
-    /// Returns whether `*` means every name, see [`Permissions::with_wildcards`].
+    /// Returns whether the set has wildcards, see [`Permissions::with_wildcards`].
     pub fn has_wildcards(&self) -> bool {
         self.0.as_ref().is_some_and(|grants| grants.wildcards)
     }

@@ -122,7 +122,8 @@ reasons! {
     /// A check of the application could not decide:
     /// [`Rejection::unavailable`](super::Rejection::unavailable).
     CheckUnavailable => "check_unavailable", Unavailable;
-    /// A guard or an extractor ran without an `ApiKeyLayer` around it.
+    /// A guard or an extractor ran without an `ApiKeyLayer` around it, or a guard names a parameter
+    /// of the path [without a template](crate::Require::in_path).
     Misconfigured => "misconfigured", Internal;
 }
 

@@ -101,7 +101,7 @@ fn warm_up(mut once: impl FnMut() -> u64) {
 fn layer(key: &ApiKey) -> ApiKeyLayer {
     let keys = MemoryStore::new();
     let record = KeyRecord::for_key("live", key, &KeyHasher::sha256());
-    keys.add(record.grant("links", "read").with_organization("acme")).unwrap();
+    keys.add(record.grant("links", "read").grant("file:7", "read").with_organization("acme")).unwrap();
     ApiKeyLayer::builder(keys).build().unwrap()
 }
 
@@ -156,9 +156,10 @@ fn a_table_allocates_nothing_for_a_plain_path() {
     let mut alone = layer.layer(inner());
     // With a wildcard row, matchit itself allocates in order to backtrack.
     let table = Require::table().any("/links/{id}", ("links", "read")).any("/stats", ("links", "write"));
+    let table = table.any("/files/{id}", ("file:{id}", "read"));
     let mut guarded = layer.layer(table.build().unwrap().layer(inner()));
     warm_up(|| allocations(&mut alone, bearer(LIVE)));
-    for path in ["/links/7", "/links/a.b~c:d@e", "/links/.well-known?a=%2F"] {
+    for path in ["/links/7", "/links/a.b~c:d@e", "/links/.well-known?a=%2F", "/files/7"] {
         let request = || support::path(bearer(LIVE), path);
         assert_eq!(allocations(&mut guarded, request()), allocations(&mut alone, request()), "{path}");
     }

@@ -42,6 +42,7 @@ mod guards;
 mod header_credentials;
 mod idempotency;
 mod import_many;
+mod instances;
 mod interleavings;
 mod key_events;
 mod key_history;

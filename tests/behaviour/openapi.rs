@@ -153,6 +153,7 @@ fn a_policy_that_no_layer_takes_is_refused() {
 fn a_guard_is_named_by_its_permissions() {
     let links = || Require::by_method("links");
     let organization = Require::organization_in_path("/orgs/{organization}/").unwrap();
+    let project = Require::table().any("/projects/{id}", Require::by_method("project:{id}")).build().unwrap();
     for (operation, guard, expected) in [
         ("POST /links", may("links", "create"), asks(&[&["links:create"]])),
         ("POST /links", may("links", "archive"), asks(&[&["links:archive"]])),
@@ -166,6 +167,9 @@ fn a_guard_is_named_by_its_permissions() {
         ("GET /links", Require::authenticated(), asks(&[&[]])),
         ("GET /links", Require::predicate(|_, _| true), asks(&[&[]])),
         ("GET /orgs/{organization}/links", organization, asks(&[&[]])),
+        ("GET /projects/{id}", may("project:{id}", "read"), asks(&[&["project:{id}:read"]])),
+        ("DELETE /projects/{id}", Require::by_method("project:{id}"), asks(&[&["project:{id}:delete"]])),
+        ("GET /projects/{name}", project, asks(&[&["project:{id}:read"]])),
         ("GET /links", Require::any([may("a", "read"), may("b", "read")]), asks(&[&["a:read"], &["b:read"]])),
         ("GET /links", Require::any([may("a", "read"), Require::authenticated()]), asks(&[&["a:read"], &[]])),
         ("GET /links", Require::any([Require::authenticated(), Require::predicate(|_, _| true)]), asks(&[&[]])),

@@ -66,7 +66,7 @@ fn wildcards_alone_are_a_difference() {
 }
 
 /// Names with equal beginnings or ends, empty names, and names of one or two machine words.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 18] = [
     "",
     "*",
     "a",
@@ -79,7 +79,19 @@ const NAMES: [&str; 12] = [
     "resource-10",
     "a resource-1",
     "ä",
+    "links:1",
+    "links:1:2",
+    "links:*",
+    "links:",
+    "*:1",
+    "*:*",
 ];
+
+/// Returns the name that grants every instance of a resource's kind.
+fn every_instance(resource: &str) -> Option<String> {
+    let (kind, instance) = resource.split_once(':')?;
+    (!kind.is_empty() && !instance.is_empty()).then(|| format!("{kind}:*"))
+}
 
 proptest! {
     #[test]
@@ -103,10 +115,12 @@ proptest! {
         let listed: Vec<_> = one_by_one.iter().map(|(resource, actions)| (resource, actions.to_vec())).collect();
         let expected: Vec<_> = model.iter().map(|(resource, actions)| (*resource, actions.iter().cloned().collect())).collect();
         prop_assert_eq!(listed, expected);
-        let has = |resource, action| model.get(resource).is_some_and(|actions| actions.contains(&Action::from(action)));
-        for resource in NAMES.into_iter().chain(["resource-3", "Links"]) {
+        let has = |resource: &str, action: &str| model.get(resource).is_some_and(|actions| actions.contains(&Action::from(action)));
+        for resource in NAMES.into_iter().chain(["resource-3", "Links", "links:2", "links:*:1", "links2:1", ":1"]) {
+            let every = every_instance(resource);
+            let in_every = |action| every.as_deref().is_some_and(|every| has(every, action) || has(every, "*"));
             for action in actions.into_iter().chain(["Read"]) {
-                let any = has(resource, "*") || has("*", action) || has("*", "*");
+                let any = has(resource, "*") || has("*", action) || has("*", "*") || in_every(action);
                 let expected = has(resource, action) || wildcards && any;
                 prop_assert_eq!(one_by_one.allows(resource, action), expected, "{} {}", resource, action);
                 prop_assert_eq!(at_once.allows(resource, action), expected);
@@ -115,6 +129,77 @@ proptest! {
         let wider = others.iter().map(name).fold(one_by_one.clone(), |set, (resource, action)| set.grant(resource, action));
         let is_wider = others.iter().map(name).any(|(resource, action)| !has(resource, action));
         prop_assert_eq!(wider != one_by_one, is_wider);
+    }
+}
+
+#[test]
+fn an_instance_is_compared_exactly_and_its_wildcard_is_a_whole_segment() {
+    for (granted, literal, with_wildcards) in [
+        ("project", &["project"][..], &["project"][..]),
+        ("project:1", &["project:1"], &["project:1"]),
+        (
+            "project:*",
+            &["project:*"],
+            &["project:*", "project:1", "project:12", "project:1:2", "project:1:*", "project:1*", "project:\u{e9}"],
+        ),
+        ("project:1:*", &["project:1:*"], &["project:1:*"]),
+        ("project:1*", &["project:1*"], &["project:1*"]),
+        (":*", &[":*"], &[":*"]),
+        ("*:1", &["*:1"], &["*:1"]),
+        ("*:*", &["*:*"], &["*:*", "*:1"]),
+    ] {
+        let set = Permissions::new().grant(granted, "read");
+        let wild = set.clone().with_wildcards();
+        for resource in [
+            "project",
+            "project:",
+            "project:1",
+            "project:12",
+            "project:1:2",
+            "project:1:*",
+            "project:1*",
+            "project:*",
+            "project:\u{e9}",
+            "projects:1",
+            "projec:1",
+            "Project:1",
+            "other:1",
+            "*:1",
+            "*:*",
+            "*",
+            ":1",
+            ":*",
+        ] {
+            assert_eq!(set.allows(resource, "read"), literal.contains(&resource), "{resource} of {granted}");
+            assert_eq!(wild.allows(resource, "read"), with_wildcards.contains(&resource), "{resource} of {granted}");
+            assert!(!wild.allows(resource, "update"));
+        }
+    }
+    let all = Permissions::new().grant("*", "read").with_wildcards();
+    assert!(all.allows("project:1", "read") && all.allows("project:*", "read"));
+    let any_action = Permissions::new().grant("project:*", "*").with_wildcards();
+    assert!(any_action.allows("project:1", "export") && !any_action.allows("project", "export"));
+}
+
+proptest! {
+    #[test]
+    fn read_only_keeps_exactly_what_may_be_read(
+        grants in vec((0..NAMES.len(), 0..4_usize), 0..12),
+        wildcards: bool,
+    ) {
+        let actions = ["read", "update", "*", "export"];
+        let set: Permissions = grants.iter().map(|(resource, action)| (NAMES[*resource], actions[*action])).collect();
+        let set = if wildcards { set.with_wildcards() } else { set };
+        let reads = set.clone().read_only();
+        prop_assert!(set.is_superset(&reads));
+        prop_assert_eq!(reads.has_wildcards(), wildcards);
+        for resource in NAMES.into_iter().chain(["unlisted", "links:2"]) {
+            prop_assert_eq!(reads.allows(resource, "read"), set.allows(resource, "read"));
+            for action in ["update", "*", "export", "create", "Read"] {
+                prop_assert!(!reads.allows(resource, action), "{} {}", resource, action);
+            }
+        }
+        prop_assert_eq!(reads.clone().read_only(), reads);
     }
 }
 
@@ -134,6 +219,9 @@ mod json {
         assert_eq!(permissions, expected);
         assert_eq!(serde_json::to_string(&permissions).unwrap(), text);
         assert_eq!(read("{}").unwrap(), Permissions::new());
+        let instances = r#"{"project:*":["read"],"project:123":["read","update"]}"#;
+        assert_eq!(serde_json::to_string(&read(instances).unwrap()).unwrap(), instances);
+        assert!(!read(instances).unwrap().allows("project:124", "read"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tower_api_key::{
     manage::{Actor, ImportKey, KeyManagerBuilder, ManageError, NewKey, Rotation, UpdateKey},
 };
 
-const RESOURCES: [&str; 4] = ["links", "stats", "apiKeys", "*"];
+const RESOURCES: [&str; 6] = ["links", "stats", "apiKeys", "*", "links:1", "links:*"];
 const ACTIONS: [&str; 6] = ["create", "read", "update", "delete", "archive", "*"];
 
 /// Any permissions over a few names, including `*`, with and without wildcards.
@@ -31,7 +31,7 @@ fn manages(permissions: Permissions) -> Actor {
 
 /// Names that were requested, and names that were not.
 fn everything() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let resources = RESOURCES.into_iter().chain(["unthought of"]);
+    let resources = RESOURCES.into_iter().chain(["unthought of", "links:2", "links:1:2", "linksx:1", "*:1"]);
     resources.flat_map(|resource| ACTIONS.into_iter().chain(["invent"]).map(move |action| (resource, action)))
 }
 
@@ -66,6 +66,28 @@ proptest! {
         let actor = manages(actor);
         if let Some(held) = held {
             prop_assert_eq!(holds_more(&held, actor.permissions()), None);
+        }
+    }
+}
+
+/// Every set of at most two grants, with and without wildcards, against every other.
+#[test]
+fn a_set_covers_another_exactly_if_it_allows_all_of_it() {
+    let resources = ["a", "a:1", "a:*", "*", "*:*"];
+    let grants: Vec<_> = resources.into_iter().flat_map(|name| [(name, "read"), (name, "*")]).collect();
+    let pairs = grants.iter().flat_map(|one| grants.iter().map(move |other| vec![*one, *other]));
+    let literal = pairs.chain([Vec::new()]).map(Permissions::from_iter);
+    let sets: Vec<Permissions> = literal.flat_map(|set| [set.clone(), set.with_wildcards()]).collect();
+    let names = ["a", "a:1", "a:2", "a:*", "a:1:2", "a:", "b", "b:1", "b:*", "*", "*:1", "*:*"];
+    let asked: Vec<_> =
+        names.into_iter().flat_map(|name| ["read", "update", "*"].map(|action| (name, action))).collect();
+    let allowed =
+        |set: &Permissions| -> Vec<bool> { asked.iter().map(|(name, action)| set.allows(name, *action)).collect() };
+    let tables: Vec<Vec<bool>> = sets.iter().map(allowed).collect();
+    for (maker, may) in sets.iter().zip(&tables) {
+        for (key, may_too) in sets.iter().zip(&tables) {
+            let holds_no_more = may.iter().zip(may_too).all(|(maker, key)| *maker || !key);
+            assert_eq!(maker.is_superset(key), holds_no_more, "{maker:?} and {key:?}");
         }
     }
 }
@@ -106,6 +128,48 @@ async fn limited_maker(manager: &KeyManager) -> (KeyRecord, Actor) {
     let maker = manager.issue(&admin(), new).await.unwrap().record().clone();
     let actor = manager.actor(maker.id()).await.unwrap().unwrap();
     (maker, actor)
+}
+
+#[tokio::test]
+async fn a_maker_for_one_project_makes_no_key_for_another_or_for_all() {
+    let (_, manager) = Api::managed(|builder| builder);
+    let refused = async |actor: &Actor, asked: Permissions| {
+        let issued = manager.issue(actor, NewKey::user("new").permissions(asked)).await;
+        match issued {
+            Ok(_) => None,
+            Err(ManageError::Escalation { resource, .. }) => Some(resource),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let one = manages(Permissions::new().grant("project:1", "read"));
+    let wild = |resource: &str| Permissions::new().grant(resource, "read").with_wildcards();
+    let literal = |resource: &str| Permissions::new().grant(resource, "read");
+    assert_eq!(refused(&one, literal("project:1")).await, None);
+    for asked in [literal("project"), literal("project:2"), literal("project:*"), wild("project:*"), wild("*")] {
+        let resource = asked.iter().next().unwrap().0.to_owned();
+        assert_eq!(refused(&one, asked).await, Some(resource));
+    }
+    let all = manages(wild("project:*"));
+    for asked in [literal("project:1"), literal("project:*"), wild("project:*")] {
+        assert_eq!(refused(&all, asked).await, None);
+    }
+    assert_eq!(refused(&all, literal("project")).await.as_deref(), Some("project"));
+    assert_eq!(refused(&all, literal("projects:1")).await.as_deref(), Some("projects:1"));
+    // Without wildcards, the name of all instances is a name like any other.
+    let by_name = manages(literal("project:*"));
+    assert_eq!(refused(&by_name, literal("project:*")).await, None);
+    assert_eq!(refused(&by_name, literal("project:1")).await.as_deref(), Some("project:1"));
+    assert_eq!(refused(&by_name, wild("project:*")).await.as_deref(), Some("project:*"));
+}
+
+#[tokio::test]
+async fn a_read_only_key_has_the_reads_of_its_maker() {
+    let (_, manager) = Api::managed(|builder| builder);
+    let actor = manages(Permissions::all_of("links").grant("project:*", "*").with_wildcards());
+    let new = NewKey::user("viewer").permissions(actor.permissions().clone().read_only());
+    let key = manager.issue(&actor, new).await.unwrap().record().permissions().clone();
+    assert!(key.allows("links", "read") && key.allows("project:7", "read") && key.allows("apiKeys", "read"));
+    assert!(!key.allows("links", "update") && !key.allows("project:7", "export") && !key.allows("apiKeys", "create"));
 }
 
 #[tokio::test]

@@ -182,6 +182,7 @@ fn an_entry_of_another_form_is_rejected_by_name() {
         (&format!(r#"{key}, "permissions": {{"": ["read"]}}"#), Problem::EmptyPermission),
         (&format!(r#"{key}, "permissions": {{"links": ["*"]}}"#), Problem::Wildcard),
         (&format!(r#"{key}, "permissions": {{"*": ["read"]}}"#), Problem::Wildcard),
+        (&format!(r#"{key}, "permissions": {{"project:*": ["read"]}}"#), Problem::Wildcard),
         (&format!(r#"{key}, "environment": """#), Problem::Type("environment", is_name)),
         (&format!(r#"{key}, "name": "a\nb""#), Problem::Type("name", is_name)),
         (&format!(r#"{key}, "organization": null"#), Problem::Type("organization", "a text in quotes")),

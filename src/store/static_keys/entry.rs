@@ -10,7 +10,7 @@ use super::{
 use crate::{
     address::Network,
     key::{KeyDigest, KeyHasher},
-    permission::Permissions,
+    permission::{Permissions, is_wildcard},
     record::{KeyRecord, LimitNumbers, Limiting, UNLIMITED, check_limit_numbers, is_limit_name},
 };
 
@@ -120,7 +120,7 @@ fn permissions(node: &Node) -> Result<Permissions, KeyEntryError> {
             if resource.is_empty() || action.is_empty() {
                 return Err(KeyEntryError::EmptyPermission);
             }
-            if resource == "*" || action.as_str() == "*" {
+            if is_wildcard(resource) || action.as_str() == "*" {
                 return Err(KeyEntryError::Wildcard);
             }
             permissions = permissions.grant(resource, action.to_string());

@@ -107,7 +107,8 @@ pub enum KeyEntryError {
     /// A resource or an action is empty.
     #[error("its `permissions` have an empty resource or action: write {{\"links\": [\"read\", \"create\"]}}")]
     EmptyPermission,
-    /// A resource or an action is `*`, which is no wildcard in a list of keys.
+    /// A resource or an action is `*`, or a resource is `project:*`. These are no wildcards in a
+    /// list of keys.
     #[error("its `permissions` have a `*`, which is no wildcard here: list each resource and each action")]
     Wildcard,
     /// Another entry has the same id.

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use tower_api_key::Permissions;
 
-const RESOURCES: [&str; 4] = ["links", "stats", "domains", "*"];
+const RESOURCES: [&str; 7] = ["links", "stats", "*", "links:1", "links:*", "links:1*", "*:*"];
 const ACTIONS: [&str; 4] = ["create", "read", "archive", "*"];
 
 fn permissions() -> impl Strategy<Value = Permissions> {
@@ -21,7 +21,7 @@ proptest! {
     fn the_intersection_grants_what_both_grant_and_nothing_else(one in permissions(), other in permissions()) {
         let both = one.intersection(&other);
         prop_assert!(one.is_superset(&both) && other.is_superset(&both), "{one:?} {other:?} {both:?}");
-        for resource in RESOURCES.into_iter().chain(["unthought of"]) {
+        for resource in RESOURCES.into_iter().chain(["unthought of", "links:2", "links:1:2", "*:1", "stats:1"]) {
             for action in ACTIONS.into_iter().chain(["invent"]) {
                 let expected = one.allows(resource, action) && other.allows(resource, action);
                 prop_assert_eq!(both.allows(resource, action), expected, "{:?} {:?} {:?}", one, other, both);
