@@ -14,20 +14,16 @@ use crate::{
 };
 
 impl Require {
-    /// Returns the verdict of a guard for one permission. It needs only the method and the
-    /// extensions, so the request is not split into its parts. Returns `None` for other guards, and
-    /// without a principal.
-    pub(super) fn admit_by_permissions(
-        &self,
-        method: &Method,
-        extensions: &Extensions,
-    ) -> Option<Result<(), Rejection>> {
+    /// Returns whether a guard for one permission admits the request. It needs only the method and
+    /// the extensions, so the request is not split into its parts. Returns `None` for other guards,
+    /// without a principal, and for a request that is rejected.
+    #[inline]
+    pub(super) fn admits_by_permission(&self, method: &Method, extensions: &Extensions) -> Option<()> {
         if !self.charge.is_none() {
             return None;
         }
         let principal = extensions.get::<Principal>()?;
-        let is_allowed = self.check.permissions(principal, method)?;
-        Some(if is_allowed { Ok(()) } else { Err(self.without_permission(principal, method)) })
+        self.check.permissions(principal, method)?.then_some(())
     }
 
     /// Returns the verdict, and what to charge if the request passes.

@@ -53,7 +53,8 @@ pub(super) struct Charged {
 
 impl GuardCharge {
     pub(super) fn is_none(&self) -> bool {
-        *self == Self::default()
+        let Self { cost, limits } = self;
+        cost.is_none() && limits.is_empty()
     }
 }
 

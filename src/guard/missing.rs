@@ -34,17 +34,6 @@ impl Require {
         rejection.lacking(Missing::new(self.lacking(principal, parts)).map(Arc::new))
     }
 
-    /// Returns the rejection of a guard that requires one permission.
-    #[cold]
-    pub(super) fn without_permission(&self, principal: &Principal, method: &Method) -> Rejection {
-        if self.is_hidden {
-            return principal.refused(Reason::ForeignResourceHidden);
-        }
-        let lacked = self.check.lacked(principal.record().permissions(), method);
-        let missing = Missing::new(lacked.into_iter().map(|permission| vec![permission]).collect());
-        principal.refused(Reason::Forbidden).lacking(missing.map(Arc::new))
-    }
-
     /// Returns the permissions that a rejected key lacks, as alternatives. A key needs all
     /// permissions of one alternative. Other checks may still reject it.
     fn lacking(&self, principal: &Principal, parts: &Parts) -> Vec<Vec<MissingPermission>> {

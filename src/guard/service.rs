@@ -111,9 +111,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match self.guard.admit_by_permissions(request.method(), request.extensions()) {
-            Some(Ok(())) => GuardFuture::running(self.inner.call(request), Charged::default()),
-            Some(Err(rejection)) => self.refuse(rejection),
+        match self.guard.admits_by_permission(request.method(), request.extensions()) {
+            Some(()) => GuardFuture::running(self.inner.call(request), Charged::default()),
             None => self.admit(request),
         }
     }
