@@ -20,7 +20,7 @@ async fn may_delete(api: &TestApi) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
     /// The source may be as slow as it likes, and fail between: no request that arrives a lease after
     /// the demotion, or later, is decided by the old rights.
