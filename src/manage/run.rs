@@ -129,7 +129,9 @@ impl KeyManager {
                     // The holder needs no permission, so it can revoke its key while the source of
                     // the owners' rights fails.
                     Needs::OwnKey => self.actor_with_all(&record, action),
-                    _ => self.actor_of(&record, action).await?,
+                    Needs::Permission(_) => self.actor_of(&record, action).await?,
+                    #[cfg(feature = "limits")]
+                    Needs::TopUp => self.actor_of(&record, action).await?,
                 };
                 found
                     .ok_or(ManageError::ActorInvalid)?

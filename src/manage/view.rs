@@ -170,9 +170,7 @@ impl KeyView {
             use_count,
             metadata,
             history,
-            limiting: _,
-            allowed_addresses,
-            is_blocked_by_owner: _,
+            bounds: _,
             values: _,
         } = cold.as_deref().unwrap_or(&none);
         let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
@@ -190,7 +188,7 @@ impl KeyView {
             created_at: created_at.map(timestamp),
             not_before: not_before.map(timestamp),
             expires_at: validity.end(record).map(timestamp),
-            allowed_addresses: allowed_addresses.as_deref().map(<[_]>::to_vec),
+            allowed_addresses: record.allowed_addresses().map(<[_]>::to_vec),
             last_used_at: last_used_at.map(timestamp),
             use_count: *use_count,
             replaces: replaces.as_ref().map(ToString::to_string),

@@ -45,12 +45,19 @@ pub(crate) struct ColdFields {
     /// `None` if no field of it is set: a record without history does not allocate it.
     pub(crate) history: Option<Box<History>>,
     /// `None` if no field of it is set.
-    pub(crate) limiting: Option<Box<Limiting>>,
+    pub(crate) bounds: Option<Box<UseBounds>>,
+    pub(crate) values: Values,
+}
+
+/// What bounds the use of a key, apart from its permissions and times. In one box, since few keys
+/// have any of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct UseBounds {
+    pub(crate) limiting: Limiting,
     /// `None` allows every address, and an empty list none.
     pub(crate) allowed_addresses: Option<Box<[Network]>>,
     /// Whether the owner may not use any key now. No store keeps it.
     pub(crate) is_blocked_by_owner: bool,
-    pub(crate) values: Values,
 }
 
 /// The attached values, which are not compared.
@@ -112,15 +119,17 @@ impl Fields {
         *history = Some(changed).filter(|changed| **changed != History::default());
     }
 
-    pub(super) fn limiting(&self) -> Option<&Limiting> {
-        self.cold()?.limiting.as_deref()
+    pub(super) fn bounds(&self) -> Option<&UseBounds> {
+        self.cold()?.bounds.as_deref()
     }
 
-    pub(super) fn change_limiting(&mut self, change: impl FnOnce(&mut Limiting)) {
-        let limiting = &mut self.cold_mut().limiting;
-        let mut changed = limiting.take().unwrap_or_default();
+    pub(super) fn change_bounds(&mut self, change: impl FnOnce(&mut UseBounds)) {
+        let bounds = &mut self.cold_mut().bounds;
+        let mut changed = bounds.take().unwrap_or_default();
         change(&mut changed);
-        *limiting = Some(changed).filter(|changed| **changed != Limiting::default());
+        *bounds = Some(changed).filter(|changed| **changed != UseBounds::default());
+        self.is_conditional =
+            self.bounds().is_some_and(|bounds| bounds.is_blocked_by_owner || bounds.allowed_addresses.is_some());
     }
 
     /// Changes `not_before` or `expires_at`.
@@ -128,22 +137,6 @@ impl Fields {
         let cold = self.cold_mut();
         change(cold);
         self.is_timed = cold.not_before.is_some() || cold.expires_at.is_some();
-    }
-
-    pub(super) fn set_allowed_addresses(&mut self, networks: Option<Box<[Network]>>) {
-        self.is_conditional = networks.is_some();
-        self.cold_mut().allowed_addresses = networks;
-    }
-
-    pub(super) fn unset_blocked_by_owner(&mut self) {
-        let cold = self.cold_mut();
-        cold.is_blocked_by_owner = false;
-        self.is_conditional = cold.allowed_addresses.is_some();
-    }
-
-    pub(super) fn set_blocked_by_owner(&mut self) {
-        self.is_conditional = true;
-        self.cold_mut().is_blocked_by_owner = true;
     }
 
     /// Turns this record into the record of the replacement key. Sets or clears the fields that the
@@ -166,9 +159,7 @@ impl Fields {
             mask: _,
             created_at: _,
             metadata: _,
-            limiting: _,
-            allowed_addresses: _,
-            is_blocked_by_owner: _,
+            bounds: _,
             values: _,
         } = self.cold_mut();
         let lineage = history.take().and_then(|history| history.lineage).or_else(|| Some(old.clone()));
@@ -216,9 +207,7 @@ impl fmt::Debug for Fields {
             use_count,
             metadata,
             history,
-            limiting,
-            allowed_addresses,
-            is_blocked_by_owner: _,
+            bounds,
             values: _,
         } = cold.as_deref().unwrap_or(&defaults);
         f.debug_struct("KeyRecord")
@@ -239,8 +228,7 @@ impl fmt::Debug for Fields {
             .field("use_count", use_count)
             .field("metadata", metadata)
             .field("history", history)
-            .field("limiting", limiting)
-            .field("allowed_addresses", allowed_addresses)
+            .field("bounds", bounds)
             .finish_non_exhaustive()
     }
 }

@@ -52,7 +52,7 @@ impl KeyRecord {
     /// limits. A layer without [`limits`](crate::layer::ApiKeyLayerBuilder::limits) ignores it.
     #[must_use]
     pub fn with_plan(self, plan: impl Into<String>) -> Self {
-        self.edit(|fields| fields.change_limiting(|limiting| limiting.plan = Some(plan.into().into())))
+        self.edit(|fields| fields.change_bounds(|bounds| bounds.limiting.plan = Some(plan.into().into())))
     }
 
     /// Replaces the number of one limit of the plan, by its name. With 0 it admits no request; with
@@ -71,8 +71,8 @@ impl KeyRecord {
     #[must_use]
     pub fn with_limit(self, name: impl Into<String>, number: impl Into<Option<u64>>) -> Self {
         self.edit(|fields| {
-            fields.change_limiting(|limiting| {
-                limiting.numbers.insert(name.into().into(), number.into());
+            fields.change_bounds(|bounds| {
+                bounds.limiting.numbers.insert(name.into().into(), number.into());
             });
         })
     }
@@ -80,31 +80,31 @@ impl KeyRecord {
     /// Replaces the plan, the numbers of all limits, and the meter.
     #[must_use]
     pub(crate) fn with_limiting(self, limiting: Limiting) -> Self {
-        self.edit(|fields| fields.change_limiting(|all| *all = limiting))
+        self.edit(|fields| fields.change_bounds(|bounds| bounds.limiting = limiting))
     }
 
     /// Sets the id that the limits of a single key count by, so keys with the same meter share
     /// them. Pass the [`meter`](Self::meter) of another key. `None` restores the key's lineage.
     #[must_use]
     pub fn with_meter(self, meter: impl Into<Option<KeyId>>) -> Self {
-        self.edit(|fields| fields.change_limiting(|limiting| limiting.meter = meter.into()))
+        self.edit(|fields| fields.change_bounds(|bounds| bounds.limiting.meter = meter.into()))
     }
 
     /// Returns the plan of the key.
     pub fn plan(&self) -> Option<&str> {
-        self.0.limiting()?.plan.as_deref()
+        self.limiting()?.plan.as_deref()
     }
 
     /// Returns the limits whose numbers differ from the plan, with their numbers, by name.
     pub fn limits(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
-        let numbers = self.0.limiting().map(|limiting| &limiting.numbers);
+        let numbers = self.limiting().map(|limiting| &limiting.numbers);
         numbers.into_iter().flatten().map(|(name, number)| (&**name, *number))
     }
 
     /// Returns the meter that counts the requests of the key. It is the key's lineage, which the
     /// keys that replace it inherit, unless another one is set.
     pub fn meter(&self) -> &KeyId {
-        self.0.limiting().and_then(|limiting| limiting.meter.as_ref()).unwrap_or_else(|| self.lineage())
+        self.limiting().and_then(|limiting| limiting.meter.as_ref()).unwrap_or_else(|| self.lineage())
     }
 
     /// Returns the address of the record, which all handles of it share.
@@ -127,6 +127,6 @@ impl KeyRecord {
     }
 
     pub(crate) fn limiting(&self) -> Option<&Limiting> {
-        self.0.limiting()
+        self.0.bounds().map(|bounds| &bounds.limiting)
     }
 }

@@ -19,6 +19,8 @@ pub(crate) use expiry_policy::{ExpiryPolicies, end_of};
 #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
 pub(crate) use fields::ColdFields;
 pub(crate) use fields::Fields;
+#[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
+pub(crate) use fields::UseBounds;
 pub(crate) use history::History;
 pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
@@ -115,10 +117,14 @@ impl KeyRecord {
 
     /// Returns this record without what its owner may do at the moment, to store it.
     pub(crate) fn unblocked(self) -> Self {
-        if self.0.cold().is_some_and(|cold| cold.is_blocked_by_owner) {
-            return self.edit(Fields::unset_blocked_by_owner);
+        if self.is_blocked_by_owner() {
+            return self.edit(|fields| fields.change_bounds(|bounds| bounds.is_blocked_by_owner = false));
         }
         self
+    }
+
+    fn is_blocked_by_owner(&self) -> bool {
+        self.0.bounds().is_some_and(|bounds| bounds.is_blocked_by_owner)
     }
 
     #[inline]
@@ -128,7 +134,7 @@ impl KeyRecord {
 
     /// Returns this record as one that its owner's rights do not let in.
     pub(crate) fn blocked_by_owner(self) -> Self {
-        self.edit(Fields::set_blocked_by_owner)
+        self.edit(|fields| fields.change_bounds(|bounds| bounds.is_blocked_by_owner = true))
     }
 
     /// Returns all fields. Destructure them without `..`, so that your code handles every field.

@@ -98,7 +98,8 @@ impl KeyRecord {
     /// ```
     #[must_use]
     pub fn with_allowed_addresses(self, networks: impl Into<Option<Vec<Network>>>) -> Self {
-        self.edit(|fields| fields.set_allowed_addresses(networks.into().map(Vec::into_boxed_slice)))
+        let networks = networks.into().map(Vec::into_boxed_slice);
+        self.edit(|fields| fields.change_bounds(|bounds| bounds.allowed_addresses = networks))
     }
 
     /// Sets the id of the key that this key has replaced.

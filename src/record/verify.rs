@@ -217,7 +217,7 @@ impl Matched {
     }
 
     pub(crate) fn is_blocked(&self) -> bool {
-        self.0.0.cold().is_some_and(|cold| cold.is_blocked_by_owner)
+        self.0.is_blocked_by_owner()
     }
 
     /// Accepts the key unless its owner is blocked, or its list does not have the address of the
