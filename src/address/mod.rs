@@ -57,7 +57,7 @@ use crate::error::ConfigError;
 pub(crate) use entry::forwarded_element;
 pub(crate) use network::bits;
 pub use network::{InvalidNetwork, Network};
-pub(crate) use proxies::{MOST_PROXIES, Proxies};
+pub(crate) use proxies::{Proxies, entries_from_last};
 
 /// Reads the address of the client from the connection, or from a header of a trusted proxy. The
 /// [module](self) has the rules, and an example.
@@ -193,22 +193,17 @@ impl BehindProxies {
 impl Forwarding {
     /// Returns the last address in the header that is not a listed proxy.
     fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let mut lines = headers.get_all(&self.header).iter();
-        if let Form::Single = self.form {
-            let address = entry::address(lines.next()?.as_bytes())?;
-            return (lines.next().is_none() && !self.proxies.contains(address)).then_some(address);
-        }
-        let entries = lines.rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        for entry in entries.take(MOST_PROXIES) {
-            let address = match self.form {
-                Form::Forwarded => forwarded_element(entry)?.0,
-                Form::Addresses | Form::Single => entry::address(entry)?,
-            };
-            if !self.proxies.contains(address) {
-                return Some(address);
+        let Self { proxies, header, form } = self;
+        let client = match form {
+            Form::Forwarded => proxies.client(headers, header, forwarded_element),
+            Form::Addresses => proxies.client(headers, header, |entry| Some((entry::address(entry)?, None))),
+            Form::Single => {
+                let mut lines = headers.get_all(header).iter();
+                let address = entry::address(lines.next()?.as_bytes())?;
+                return (lines.next().is_none() && !proxies.contains(address)).then_some(address);
             }
-        }
-        None
+        };
+        client.map(|(address, _)| address)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use http::{HeaderMap, HeaderName};
+
 use super::Network;
 use crate::error::ConfigError;
 
@@ -10,7 +12,7 @@ use crate::error::ConfigError;
 pub(crate) struct Proxies(Arc<[Network]>);
 
 /// How many listed proxies a request may pass.
-pub(crate) const MOST_PROXIES: usize = 32;
+const MOST_PROXIES: usize = 32;
 
 impl Proxies {
     pub(crate) fn parse<P: AsRef<str>>(proxies: impl IntoIterator<Item = P>) -> Result<Self, ConfigError> {
@@ -35,4 +37,27 @@ impl Proxies {
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
+
+    /// Returns the last entry of a list whose address is not a listed proxy: the client's. Returns
+    /// `None` if `read` returns `None` for an entry before it is reached.
+    pub(crate) fn client<'h, T>(
+        &self,
+        headers: &'h HeaderMap,
+        list: &HeaderName,
+        read: impl Fn(&'h [u8]) -> Option<(IpAddr, T)>,
+    ) -> Option<(IpAddr, T)> {
+        for entry in entries_from_last(headers, list).take(MOST_PROXIES) {
+            let (address, rest) = read(entry)?;
+            if !self.contains(address) {
+                return Some((address, rest));
+            }
+        }
+        None
+    }
+}
+
+/// Returns the entries of a list from the last one, as proxies append to it. Several lines of the
+/// header are one list.
+pub(crate) fn entries_from_last<'h>(headers: &'h HeaderMap, list: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    headers.get_all(list).iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
 }

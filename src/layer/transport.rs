@@ -36,8 +36,8 @@ impl ApiKeyLayerBuilder {
     /// transport is unknown is rejected too. See [`TransportSource`] for where it is read.
     ///
     /// The layer looks up no key before it responds. So the response is the same for all of these
-    /// requests, and takes the same time. [Skipped](Self::skip) paths and
-    /// [preflights](Self::pass_preflight) pass, as they need no key.
+    /// requests, and takes as long for a key that works as for another one. [Skipped](Self::skip)
+    /// paths and [preflights](Self::pass_preflight) pass, as they need no key.
     ///
     /// A redirect to HTTPS in front of this layer does not protect keys, since the client has sent
     /// its key by then. Send `Strict-Transport-Security` (RFC 6797) over HTTPS for browsers.

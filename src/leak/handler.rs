@@ -16,12 +16,12 @@ use http::{HeaderValue, StatusCode, header::CACHE_CONTROL};
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 
 use super::{
-    report::{Body, Feedback, Label, Reported},
+    report::{Feedback, Label, Reported, parse},
     sender::{NotGenuine, Sender},
 };
 use crate::{
     key::ApiKey,
-    manage::{KeyManager, LeakAction, LeakOutcome, problem::problem},
+    manage::{KeyManager, LeakAction, LeakOutcome, problem::problem, wiped::WipedBytes},
 };
 
 #[derive(Clone)]
@@ -75,11 +75,11 @@ impl Handler {
 
     async fn answer(&self, sender: &Sender, request: Request) -> Result<Vec<Feedback>, Refusal> {
         let claim = sender.claim(request.headers(), self.manager.clock().now()).map_err(Refusal::NotGenuine)?;
-        let body = Bytes::from_request(request, &()).await.map(Body);
+        let body = Bytes::from_request(request, &()).await.map(WipedBytes);
         let body =
             body.map_err(|rejection| Refusal::Body(rejection.status(), "The body is too large or incomplete."))?;
         claim.check(&body.0).map_err(Refusal::NotGenuine)?;
-        let tokens = body.parse().map_err(|(status, detail)| Refusal::Body(status, detail))?;
+        let tokens = parse(&body.0).map_err(|(status, detail)| Refusal::Body(status, detail))?;
         drop(body);
         self.handle(tokens).await
     }

@@ -2,16 +2,12 @@
 
 use std::fmt::Write;
 
-use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::{key::sha256, manage::Leak};
-
-/// The bytes of a body. They are wiped when they are dropped, since they hold the texts of keys.
-pub(super) struct Body(pub(super) Bytes);
 
 /// A token of a report, in the form of GitHub's partner program.
 #[derive(Deserialize)]
@@ -48,29 +44,19 @@ const MAX_TYPE: usize = 100;
 /// A shorter token may be a part of a type by chance.
 const SHORTEST_PART: usize = 8;
 
-// === impl Body, Reported ===
-
-impl Body {
-    /// Parses the tokens. The error has a status and a sentence, and repeats nothing of the body.
-    pub(super) fn parse(&self) -> Result<Vec<Reported>, (StatusCode, &'static str)> {
-        let tokens: Vec<Reported> = serde_json::from_slice(&self.0).map_err(|error| match error.classify() {
-            Category::Data => (StatusCode::UNPROCESSABLE_ENTITY, "The body must be a list of objects with a token."),
-            _ => (StatusCode::BAD_REQUEST, "The body is not valid JSON."),
-        })?;
-        if tokens.len() > MAX_TOKENS {
-            return Err((StatusCode::PAYLOAD_TOO_LARGE, "A report has at most 1000 tokens."));
-        }
-        Ok(tokens)
+/// Parses the tokens of a body. The error has a status and a sentence, and repeats nothing of it.
+pub(super) fn parse(body: &[u8]) -> Result<Vec<Reported>, (StatusCode, &'static str)> {
+    let tokens: Vec<Reported> = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => (StatusCode::UNPROCESSABLE_ENTITY, "The body must be a list of objects with a token."),
+        _ => (StatusCode::BAD_REQUEST, "The body is not valid JSON."),
+    })?;
+    if tokens.len() > MAX_TOKENS {
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, "A report has at most 1000 tokens."));
     }
+    Ok(tokens)
 }
 
-impl Drop for Body {
-    fn drop(&mut self) {
-        if let Ok(mut body) = std::mem::take(&mut self.0).try_into_mut() {
-            body.zeroize();
-        }
-    }
-}
+// === impl Reported ===
 
 impl Reported {
     /// Returns the SHA-256 of the token, in hexadecimal digits.

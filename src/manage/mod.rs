@@ -80,6 +80,8 @@ mod usage;
 mod validation;
 #[cfg(feature = "admin-api")]
 mod view;
+#[cfg(feature = "admin-api")]
+pub(crate) mod wiped;
 
 use std::{
     fmt,

@@ -45,11 +45,9 @@ impl LiveRights {
             Found::Answer(Answered { rights, .. }) | Found::Aging(Answered { rights, .. }) => rights,
             Found::Nothing => self.answer(&subject, after(now, timeout)).await?,
         };
-        Ok(match &*rights {
-            Rights::All => Some(record.permissions().clone()),
-            Rights::Only(most) => Some(record.permissions().intersection(most)),
-            Rights::Blocked => None,
-        })
+        let narrowed = narrowed::narrow(record, &rights);
+        let current = narrowed.as_ref().unwrap_or(record);
+        Ok((*rights != Rights::Blocked).then(|| current.permissions().clone()))
     }
 
     /// Waits for an answer that is asked now, or within the lease before.
@@ -101,21 +99,13 @@ impl Resolving {
             Err(record) => record,
         };
         let Some(subject) = subject(&record) else { return Ok(record) };
-        let Answered { rights, sent } = match answers.find(&subject, now) {
-            Found::Answer(answer) => answer,
-            Found::Aging(answer) => {
-                if Handle::try_current().is_ok() {
-                    drop(self.rights.ask(&subject, now));
-                }
-                answer
-            }
-            Found::Nothing => {
-                // `find` joins the question, if it is called.
-                if Handle::try_current().is_ok() {
-                    drop(self.rights.ask(&subject, now));
-                }
-                return Err(record);
-            }
+        let found = answers.find(&subject, now);
+        if !matches!(found, Found::Answer(_)) && Handle::try_current().is_ok() {
+            // `find` joins the question, if it is called.
+            drop(self.rights.ask(&subject, now));
+        }
+        let (Found::Answer(Answered { rights, sent }) | Found::Aging(Answered { rights, sent })) = found else {
+            return Err(record);
         };
         Ok(narrowed::insert(record, &rights, (self.id, epoch), answers.look_again(sent, now)))
     }

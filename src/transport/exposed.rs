@@ -56,15 +56,12 @@ impl ExposedKeys {
 
     fn takes(&self, now: SystemTime) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        // Also if the clock was set back.
-        if now.duration_since(window.begin).is_ok_and(|age| age < MINUTE) && window.left == 0 {
-            return false;
+        // A minute begins also if the clock was set back.
+        if !now.duration_since(window.begin).is_ok_and(|age| age < MINUTE) {
+            *window = Window { begin: now, left: LOOKUPS };
         }
-        if now.duration_since(window.begin).is_ok_and(|age| age < MINUTE) {
-            window.left -= 1;
-        } else {
-            *window = Window { begin: now, left: LOOKUPS - 1 };
-        }
-        true
+        let left = window.left.checked_sub(1);
+        window.left = left.unwrap_or(0);
+        left.is_some()
     }
 }

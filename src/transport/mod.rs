@@ -38,7 +38,7 @@ use http::{HeaderMap, HeaderName, Request, header::FORWARDED};
 pub(crate) use exposed::{ExposedKeys, OnExposed};
 
 use crate::{
-    address::{MOST_PROXIES, Proxies, forwarded_element, peer},
+    address::{Proxies, entries_from_last, forwarded_element, peer},
     error::ConfigError,
 };
 
@@ -214,19 +214,13 @@ impl BehindTlsProxies {
 
 impl Forwarding {
     fn transport(&self, headers: &HeaderMap) -> Option<Transport> {
-        let lines = headers.get_all(&self.header).iter().rev();
-        let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        match self.form {
-            Form::Forwarded => {
-                for element in entries.take(MOST_PROXIES) {
-                    let (node, proto) = forwarded_element(element)?;
-                    if !self.proxies.contains(node) {
-                        return of_scheme(proto?);
-                    }
-                }
-                None
+        let Self { proxies, header, form } = self;
+        match form {
+            Form::Forwarded => of_scheme(proxies.client(headers, header, forwarded_element)?.1?),
+            Form::Scheme => {
+                let entries = entries_from_last(headers, header);
+                entries.map(|entry| of_scheme(str::from_utf8(entry).ok()?)).reduce(weaker)?
             }
-            Form::Scheme => entries.map(|entry| of_scheme(str::from_utf8(entry).ok()?)).reduce(weaker)?,
         }
     }
 }

@@ -11,16 +11,16 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::error::Category;
-use zeroize::Zeroize;
 
 use super::{extract::ApiError, members::Members};
+use crate::manage::wiped::WipedBytes;
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
 /// The text of a JSON body, to parse in place. It is wiped when it is dropped, since it may hold
 /// the text of a key.
-pub(super) struct BodyText(Bytes);
+pub(super) struct BodyText(WipedBytes);
 
 /// A query string.
 pub(super) struct QueryParams<T>(pub(super) T);
@@ -53,7 +53,7 @@ impl<S: Send + Sync> FromRequest<S> for BodyText {
             ));
         }
         let body = Bytes::from_request(request, state).await;
-        body.map(Self)
+        body.map(|body| Self(WipedBytes(body)))
             .map_err(|rejection| ApiError::problem(rejection.status(), "The body is too large or incomplete."))
     }
 }
@@ -61,15 +61,7 @@ impl<S: Send + Sync> FromRequest<S> for BodyText {
 impl BodyText {
     /// Parses the body. The error describes what is wrong without repeating a part of the body.
     pub(super) fn parsed<'b, T: Deserialize<'b> + Members>(&'b self) -> Result<T, ApiError> {
-        parse(&self.0).map_err(|(status, detail)| ApiError::problem(status, &detail))
-    }
-}
-
-impl Drop for BodyText {
-    fn drop(&mut self) {
-        if let Ok(mut body) = std::mem::take(&mut self.0).try_into_mut() {
-            body.zeroize();
-        }
+        parse(&self.0.0).map_err(|(status, detail)| ApiError::problem(status, &detail))
     }
 }
 
