@@ -149,6 +149,7 @@ mod ready;
 mod record;
 pub mod rejection;
 pub mod rights;
+pub mod roles;
 pub mod scheme;
 pub mod store;
 mod thread_index;

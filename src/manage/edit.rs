@@ -139,6 +139,9 @@ impl KeyManager {
             check_permissions(permissions)?;
             record = record.with_permissions(permissions.clone());
         }
+        if let Some(roles) = &edit.roles {
+            record = record.with_roles(roles.clone());
+        }
         if let Some(enabled) = edit.enabled {
             record = record.with_status(if enabled { Status::Active } else { Status::Disabled });
         }

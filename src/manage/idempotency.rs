@@ -16,6 +16,13 @@ pub(crate) const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// The content of a request as bytes, equal for a repeat. Each text follows its length.
 pub(super) struct Request(Vec<u8>);
 
+/// The mark before a list. A text begins with 0 or 1.
+#[derive(Clone, Copy)]
+enum List {
+    Networks = 2,
+    Roles = 3,
+}
+
 // === impl Actor ===
 
 impl Actor {
@@ -144,8 +151,18 @@ impl Request {
     }
 
     fn new_key(self, new: &NewKey) -> Self {
-        let NewKey { is_bot, name, permissions, environment, not_before, expires_at, metadata, addresses, limiting } =
-            new;
+        let NewKey {
+            is_bot,
+            name,
+            permissions,
+            roles,
+            environment,
+            not_before,
+            expires_at,
+            metadata,
+            addresses,
+            limiting,
+        } = new;
         let mut request = self
             .text(Some(if *is_bot { "bot" } else { "user" }))
             .text(Some(name))
@@ -165,13 +182,14 @@ impl Request {
         metadata.sort_by(|(one, _), (other, _)| one.cmp(other));
         let request =
             metadata.into_iter().fold(request, |request, (name, text)| request.text(Some(name)).text(Some(text)));
-        // Without a plan or a list, the text is that of the versions before them, for their stored
-        // requests.
+        // Without a plan, networks or roles, the text is that of the versions before them, for their
+        // stored requests.
         let request = if *limiting == Limiting::default() { request } else { request.text(None).limiting(limiting) };
-        let Some(networks) = addresses else { return request };
-        let mut networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
-        networks.sort_unstable();
-        networks.iter().fold(request.list(), |request, network| request.text(Some(network)))
+        let request = match addresses {
+            Some(networks) => request.list(List::Networks, networks.iter().map(ToString::to_string)),
+            None => request,
+        };
+        if roles.is_empty() { request } else { request.list(List::Roles, roles.iter().cloned()) }
     }
 
     fn limiting(self, limiting: &Limiting) -> Self {
@@ -190,10 +208,12 @@ impl Request {
         self.text(micros.as_deref())
     }
 
-    /// Begins a list that no text before it can imitate.
-    fn list(mut self) -> Self {
-        self.0.push(2);
-        self
+    /// Adds a list in any order. No text before it can imitate its mark.
+    fn list(mut self, list: List, names: impl Iterator<Item = String>) -> Self {
+        self.0.push(list as u8);
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names.iter().fold(self, |request, name| request.text(Some(name)))
     }
 
     fn text(mut self, text: Option<&str>) -> Self {

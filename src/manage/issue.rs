@@ -176,7 +176,8 @@ impl KeyManager {
         }
         let limiting = limiting_of_new(self, actor, new.limiting)?;
         let addresses = actor.addresses_of_new(new.addresses)?;
-        let record = record.with_permissions(new.permissions).with_limiting(limiting).with_allowed_addresses(addresses);
+        let record = record.with_permissions(new.permissions).with_roles(new.roles);
+        let record = record.with_limiting(limiting).with_allowed_addresses(addresses);
         Ok(new.metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text)))
     }
 }

@@ -72,6 +72,7 @@ mod rehash;
 mod replace_all;
 mod request;
 mod revoke;
+mod roles;
 mod rotate;
 mod run;
 mod sweep;

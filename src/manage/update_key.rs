@@ -28,6 +28,7 @@ use crate::{permission::Permissions, record::KeyRecord};
 pub struct UpdateKey {
     pub(super) name: Option<String>,
     pub(super) permissions: Option<Permissions>,
+    pub(super) roles: Option<Vec<String>>,
     pub(super) enabled: Option<bool>,
     pub(super) expires_at: Option<TimeEdit>,
     pub(super) not_before: Option<TimeEdit>,
@@ -143,6 +144,7 @@ impl UpdateKey {
     pub(super) fn only_switches(&self) -> bool {
         self.name.is_none()
             && self.permissions.is_none()
+            && self.roles.is_none()
             && self.expires_at.is_none()
             && self.not_before.is_none()
             && !self.edits_metadata()
@@ -157,7 +159,11 @@ impl UpdateKey {
     /// Returns whether the edit can only take access away, apart from its times, its addresses and
     /// its limits.
     pub(super) fn only_takes_away(&self) -> bool {
-        self.name.is_none() && self.permissions.is_none() && !self.edits_metadata() && self.enabled != Some(true)
+        self.name.is_none()
+            && self.permissions.is_none()
+            && self.roles.is_none()
+            && !self.edits_metadata()
+            && self.enabled != Some(true)
     }
 
     /// Returns the metadata of this record after the edit.

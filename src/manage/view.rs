@@ -170,7 +170,7 @@ impl KeyView {
             use_count,
             metadata,
             history,
-            bounds: _,
+            terms: _,
             values: _,
         } = cold.as_deref().unwrap_or(&none);
         let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =

@@ -102,6 +102,22 @@ impl Grants {
         both
     }
 
+    /// Returns the grants of either set. A name that only one set reads as a wildcard must not become
+    /// one: if only one has wildcards, such grants of the other are left out.
+    pub(super) fn union(&self, other: &Self) -> Self {
+        let wildcards = self.wildcards || other.wildcards;
+        let mut either = Self { wildcards, ..Self::default() };
+        for set in [self, other] {
+            let is_read_alike = |resource: &str, action: &Action| {
+                set.wildcards == wildcards || !(is_wildcard(resource) || *action == Action::ANY)
+            };
+            for (resource, action) in set.pairs().filter(|(resource, action)| is_read_alike(resource, action)) {
+                either.add(resource.into(), action.clone());
+            }
+        }
+        either
+    }
+
     fn pairs(&self) -> impl Iterator<Item = (&str, &Action)> {
         self.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (resource, action)))
     }

@@ -55,6 +55,29 @@ impl Permissions {
         Self(Some(both).filter(|grants| !grants.is_empty()).map(Arc::new))
     }
 
+    /// Returns the permissions that either set grants.
+    ///
+    /// If only one of the sets has wildcards, a `*` of the other is left out: it is an ordinary name
+    /// there, and would become a wildcard in the result.
+    ///
+    /// ```
+    /// use tower_api_key::Permissions;
+    ///
+    /// let key = Permissions::new().grant("links", "read");
+    /// let role = Permissions::new().grant("stats", "read");
+    /// assert_eq!(key.union(&role), Permissions::new().grant("links", "read").grant("stats", "read"));
+    /// ```
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        match (&self.0, &other.0) {
+            (_, None) => self.clone(),
+            (None, _) => other.clone(),
+            (Some(_), Some(_)) if self.is_superset(other) => self.clone(),
+            (Some(_), Some(_)) if other.is_superset(self) => other.clone(),
+            (Some(one), Some(other)) => Self(Some(Arc::new(one.union(other)))),
+        }
+    }
+
     /// Keeps only what the set grants for the action `read`. In a set with wildcards, the action
     /// `*` becomes `read`.
     ///

@@ -45,19 +45,23 @@ pub(crate) struct ColdFields {
     /// `None` if no field of it is set: a record without history does not allocate it.
     pub(crate) history: Option<Box<History>>,
     /// `None` if no field of it is set.
-    pub(crate) bounds: Option<Box<UseBounds>>,
+    pub(crate) terms: Option<Box<UseTerms>>,
     pub(crate) values: Values,
 }
 
-/// What bounds the use of a key, apart from its permissions and times. In one box, since few keys
-/// have any of it.
+/// The terms of a key's use, apart from its permissions and times. In one box, since few keys have
+/// any of them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct UseBounds {
+pub(crate) struct UseTerms {
     pub(crate) limiting: Limiting,
     /// `None` allows every address, and an empty list none.
     pub(crate) allowed_addresses: Option<Box<[Network]>>,
+    /// Sorted, each name once.
+    pub(crate) roles: Box<[Box<str>]>,
     /// Whether the owner may not use any key now. No store keeps it.
     pub(crate) is_blocked_by_owner: bool,
+    /// When the token ends that a request has presented in place of the key. No store keeps it.
+    pub(crate) token_ends_at: Option<SystemTime>,
 }
 
 /// The attached values, which are not compared.
@@ -119,17 +123,17 @@ impl Fields {
         *history = Some(changed).filter(|changed| **changed != History::default());
     }
 
-    pub(super) fn bounds(&self) -> Option<&UseBounds> {
-        self.cold()?.bounds.as_deref()
+    pub(super) fn terms(&self) -> Option<&UseTerms> {
+        self.cold()?.terms.as_deref()
     }
 
-    pub(super) fn change_bounds(&mut self, change: impl FnOnce(&mut UseBounds)) {
-        let bounds = &mut self.cold_mut().bounds;
-        let mut changed = bounds.take().unwrap_or_default();
+    pub(super) fn change_terms(&mut self, change: impl FnOnce(&mut UseTerms)) {
+        let terms = &mut self.cold_mut().terms;
+        let mut changed = terms.take().unwrap_or_default();
         change(&mut changed);
-        *bounds = Some(changed).filter(|changed| **changed != UseBounds::default());
+        *terms = Some(changed).filter(|changed| **changed != UseTerms::default());
         self.is_conditional =
-            self.bounds().is_some_and(|bounds| bounds.is_blocked_by_owner || bounds.allowed_addresses.is_some());
+            self.terms().is_some_and(|terms| terms.is_blocked_by_owner || terms.allowed_addresses.is_some());
     }
 
     /// Changes `not_before` or `expires_at`.
@@ -159,7 +163,7 @@ impl Fields {
             mask: _,
             created_at: _,
             metadata: _,
-            bounds: _,
+            terms: _,
             values: _,
         } = self.cold_mut();
         let lineage = history.take().and_then(|history| history.lineage).or_else(|| Some(old.clone()));
@@ -207,7 +211,7 @@ impl fmt::Debug for Fields {
             use_count,
             metadata,
             history,
-            bounds,
+            terms,
             values: _,
         } = cold.as_deref().unwrap_or(&defaults);
         f.debug_struct("KeyRecord")
@@ -228,7 +232,7 @@ impl fmt::Debug for Fields {
             .field("use_count", use_count)
             .field("metadata", metadata)
             .field("history", history)
-            .field("bounds", bounds)
+            .field("terms", terms)
             .finish_non_exhaustive()
     }
 }

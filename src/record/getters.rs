@@ -69,7 +69,7 @@ impl KeyRecord {
     /// Returns the networks from which the key is accepted. `None` is every address, and an empty
     /// list is none.
     pub fn allowed_addresses(&self) -> Option<&[Network]> {
-        self.0.bounds()?.allowed_addresses.as_deref()
+        self.0.terms()?.allowed_addresses.as_deref()
     }
 
     /// Returns the id of the key that this key has replaced.

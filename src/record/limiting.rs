@@ -52,7 +52,7 @@ impl KeyRecord {
     /// limits. A layer without [`limits`](crate::layer::ApiKeyLayerBuilder::limits) ignores it.
     #[must_use]
     pub fn with_plan(self, plan: impl Into<String>) -> Self {
-        self.edit(|fields| fields.change_bounds(|bounds| bounds.limiting.plan = Some(plan.into().into())))
+        self.edit(|fields| fields.change_terms(|terms| terms.limiting.plan = Some(plan.into().into())))
     }
 
     /// Replaces the number of one limit of the plan, by its name. With 0 it admits no request; with
@@ -71,8 +71,8 @@ impl KeyRecord {
     #[must_use]
     pub fn with_limit(self, name: impl Into<String>, number: impl Into<Option<u64>>) -> Self {
         self.edit(|fields| {
-            fields.change_bounds(|bounds| {
-                bounds.limiting.numbers.insert(name.into().into(), number.into());
+            fields.change_terms(|terms| {
+                terms.limiting.numbers.insert(name.into().into(), number.into());
             });
         })
     }
@@ -80,14 +80,14 @@ impl KeyRecord {
     /// Replaces the plan, the numbers of all limits, and the meter.
     #[must_use]
     pub(crate) fn with_limiting(self, limiting: Limiting) -> Self {
-        self.edit(|fields| fields.change_bounds(|bounds| bounds.limiting = limiting))
+        self.edit(|fields| fields.change_terms(|terms| terms.limiting = limiting))
     }
 
     /// Sets the id that the limits of a single key count by, so keys with the same meter share
     /// them. Pass the [`meter`](Self::meter) of another key. `None` restores the key's lineage.
     #[must_use]
     pub fn with_meter(self, meter: impl Into<Option<KeyId>>) -> Self {
-        self.edit(|fields| fields.change_bounds(|bounds| bounds.limiting.meter = meter.into()))
+        self.edit(|fields| fields.change_terms(|terms| terms.limiting.meter = meter.into()))
     }
 
     /// Returns the plan of the key.
@@ -127,6 +127,6 @@ impl KeyRecord {
     }
 
     pub(crate) fn limiting(&self) -> Option<&Limiting> {
-        self.0.bounds().map(|bounds| &bounds.limiting)
+        self.0.terms().map(|terms| &terms.limiting)
     }
 }

@@ -8,11 +8,12 @@ mod identity;
 #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
 mod limit_number;
 mod limiting;
+mod roles;
 mod setters;
 mod thread_cache;
 mod verify;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 pub use expiry_policy::ExpiryPolicy;
 pub(crate) use expiry_policy::{ExpiryPolicies, end_of};
@@ -20,7 +21,7 @@ pub(crate) use expiry_policy::{ExpiryPolicies, end_of};
 pub(crate) use fields::ColdFields;
 pub(crate) use fields::Fields;
 #[cfg(any(feature = "postgres-no-tls", feature = "sqlite"))]
-pub(crate) use fields::UseBounds;
+pub(crate) use fields::UseTerms;
 pub(crate) use history::History;
 pub use history::{Author, InvalidAuthor};
 pub use identity::{InvalidStatus, KeyId, Owner, Status};
@@ -115,16 +116,23 @@ impl KeyRecord {
         self.0.into_fields()
     }
 
-    /// Returns this record without what its owner may do at the moment, to store it.
-    pub(crate) fn unblocked(self) -> Self {
-        if self.is_blocked_by_owner() {
-            return self.edit(|fields| fields.change_bounds(|bounds| bounds.is_blocked_by_owner = false));
+    /// Returns this record without what is true of one request only, to store it.
+    pub(crate) fn without_request_state(self) -> Self {
+        if self.is_blocked_by_owner() || self.token_ends_at().is_some() {
+            return self.edit(|fields| {
+                fields.change_terms(|terms| (terms.is_blocked_by_owner, terms.token_ends_at) = (false, None));
+            });
         }
         self
     }
 
     fn is_blocked_by_owner(&self) -> bool {
-        self.0.bounds().is_some_and(|bounds| bounds.is_blocked_by_owner)
+        self.0.terms().is_some_and(|terms| terms.is_blocked_by_owner)
+    }
+
+    /// Returns when the token ends that a request has presented in place of the key.
+    pub(crate) fn token_ends_at(&self) -> Option<SystemTime> {
+        self.0.terms()?.token_ends_at
     }
 
     #[inline]
@@ -134,7 +142,7 @@ impl KeyRecord {
 
     /// Returns this record as one that its owner's rights do not let in.
     pub(crate) fn blocked_by_owner(self) -> Self {
-        self.edit(|fields| fields.change_bounds(|bounds| bounds.is_blocked_by_owner = true))
+        self.edit(|fields| fields.change_terms(|terms| terms.is_blocked_by_owner = true))
     }
 
     /// Returns all fields. Destructure them without `..`, so that your code handles every field.

@@ -99,7 +99,7 @@ impl KeyRecord {
     #[must_use]
     pub fn with_allowed_addresses(self, networks: impl Into<Option<Vec<Network>>>) -> Self {
         let networks = networks.into().map(Vec::into_boxed_slice);
-        self.edit(|fields| fields.change_bounds(|bounds| bounds.allowed_addresses = networks))
+        self.edit(|fields| fields.change_terms(|terms| terms.allowed_addresses = networks))
     }
 
     /// Sets the id of the key that this key has replaced.

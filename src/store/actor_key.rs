@@ -129,6 +129,7 @@ fn has_same_access(one: &KeyRecord, other: &KeyRecord) -> bool {
         && one.not_before() == other.not_before()
         && one.expires_at() == other.expires_at()
         && one.replaced_by() == other.replaced_by()
+        && one.role_names() == other.role_names()
         && one.allowed_addresses() == other.allowed_addresses()
         && one.plan() == other.plan()
         && one.limits().eq(other.limits())

@@ -114,7 +114,7 @@ impl KeyRecord {
         } else if self.digest() != changed.digest() {
             Err(RegistryError::ImmutableField(id()))
         } else {
-            let changed = changed.with_created_by(self.created_by().cloned()).unblocked();
+            let changed = changed.with_created_by(self.created_by().cloned()).without_request_state();
             Ok(changed.with_usage(self.use_count(), self.last_used_at()).with_version(self.version() + 1))
         }
     }

@@ -8,7 +8,7 @@ pub(super) use crate::clock::micros_of as micros;
 use crate::{
     clock::from_micros,
     key::KeyDigest,
-    record::{Author, ColdFields, Fields, History, KeyId, KeyRecord, LimitNumber, Limiting, Owner, UseBounds},
+    record::{Author, ColdFields, Fields, History, KeyId, KeyRecord, LimitNumber, Limiting, Owner, UseTerms},
     store::{DayUsage, IdempotencyRecord, UtcDay, row_text},
 };
 
@@ -143,13 +143,14 @@ where
         use_count,
         metadata,
         history,
-        bounds,
+        terms,
         values: _,
     } = cold.as_deref().unwrap_or(&defaults);
     let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
         history.as_deref().unwrap_or(&no_history);
-    let no_bounds = UseBounds::default();
-    let UseBounds { limiting, allowed_addresses, is_blocked_by_owner: _ } = bounds.as_deref().unwrap_or(&no_bounds);
+    let no_terms = UseTerms::default();
+    let UseTerms { limiting, allowed_addresses, roles: _, is_blocked_by_owner: _, token_ends_at: _ } =
+        terms.as_deref().unwrap_or(&no_terms);
     let Limiting { plan, numbers, meter } = limiting;
     let (owner_type, user) = owner(owned_by.as_ref());
     let granted = serde_json::to_string(permissions).map_err(encode)?;

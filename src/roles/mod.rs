@@ -1,0 +1,3 @@
+//! Roles.
+/// x
+pub struct LiveRoles;
