@@ -138,6 +138,7 @@ pub mod layer;
 pub mod leak;
 #[cfg(feature = "limits")]
 pub mod limit;
+mod live;
 pub mod manage;
 mod observe;
 #[cfg(feature = "utoipa")]
@@ -153,6 +154,7 @@ pub mod roles;
 pub mod scheme;
 pub mod store;
 mod thread_index;
+pub mod token;
 pub mod transport;
 #[cfg(feature = "webhooks")]
 pub mod webhook;

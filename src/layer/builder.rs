@@ -18,10 +18,10 @@ use crate::{
     clock::Clock,
     error::ConfigError,
     key::{KeyFormat, KeyHasher},
+    live::{Resolving, Sources},
     observe::{self, Decision, Observer, Observers},
     record::{KeyRecord, LayerBounds, Validity},
     rejection::{RejectionFormat, Renderer},
-    rights::{LiveRights, Resolving},
     scheme::{Challenges, KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::ErasedStore,
     transport::{ExposedKeys, OnExposed, TransportSource},
@@ -81,7 +81,7 @@ pub struct ApiKeyLayerBuilder {
     pub(super) format: RejectionFormat,
     pub(super) bounds: LayerBounds,
     pub(super) client_address: Option<ClientAddress>,
-    pub(super) owner_rights: Option<LiveRights>,
+    pub(super) sources: Sources,
     pub(super) requires_tls: Option<TransportSource>,
     pub(super) on_exposed: Option<OnExposed>,
     pub(super) deadline: Duration,
@@ -120,7 +120,7 @@ impl ApiKeyLayerBuilder {
             format: RejectionFormat::default(),
             bounds: LayerBounds { clock: Clock::system(), restrictions: None },
             client_address: None,
-            owner_rights: None,
+            sources: Sources::default(),
             requires_tls: None,
             on_exposed: None,
             deadline: Duration::from_secs(5),
@@ -212,9 +212,10 @@ impl ApiKeyLayerBuilder {
         let renderer = renderer.hiding_forbidden_details(self.hide_forbidden_details);
         #[cfg(feature = "limits")]
         let renderer = renderer.foreseeing_limits(self.limits.iter().flat_map(crate::limit::Limits::problems));
-        let store = match self.owner_rights {
-            Some(rights) => Arc::new(Resolving::new(self.store, rights, self.bounds.clone())),
-            None => self.store,
+        let store = if self.sources.is_empty() {
+            self.store
+        } else {
+            Arc::new(Resolving::new(self.store, self.sources, self.bounds.clone()))
         };
         let checker = Checker {
             reader,
@@ -267,7 +268,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("rejection_format", &self.format)
             .field("bounds", &self.bounds)
             .field("client_address", &self.client_address)
-            .field("owner_rights", &self.owner_rights)
+            .field("sources", &self.sources)
             .field("require_tls", &self.requires_tls)
             .field("deadline", &self.deadline)
             .field("optional", &self.optional)

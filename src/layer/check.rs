@@ -198,6 +198,7 @@ impl Checker {
             Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
             Err(Fault::Slow) => return Err(failed(Reason::StoreTimeout)),
             Err(Fault::OwnerRights(error)) => return Err(failed(Reason::OwnerRightsFailed).caused_by(error)),
+            Err(Fault::Roles(error)) => return Err(failed(Reason::RolesFailed).caused_by(error)),
         };
         let matched = self.verify(found, presented.asked.iter(), presented.scheme);
         let matched = matched.map_err(|rejection| rejection.suspected(|| presented.suspected))?;

@@ -33,12 +33,12 @@ mod future;
 #[cfg(feature = "limits")]
 mod limits;
 mod observation;
-mod owner_rights;
 mod rate_limit_fields;
 mod report;
 mod service;
 mod settings;
 mod sharded_arc;
+mod sources;
 mod standalone;
 mod transport;
 

@@ -16,8 +16,8 @@ use crate::{
     clock::Clock,
     error::ConfigError,
     key::{KeyFormat, KeyHasher, Mask},
+    live::Sources,
     record::{ExpiryPolicies, Validity},
-    rights::LiveRights,
     scheme::{KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::{ErasedStore, IDEMPOTENCY_LIFETIME, KeyRegistry},
 };
@@ -64,7 +64,7 @@ pub struct KeyManagerBuilder {
     #[cfg(feature = "admin-api")]
     pub(super) http: super::http::HttpSettings,
     pub(super) expiry: ExpiryPolicies,
-    pub(super) rights: Option<LiveRights>,
+    pub(super) sources: Sources,
     #[cfg(feature = "limits")]
     pub(super) limits: Option<crate::limit::Limits>,
 }
@@ -93,7 +93,7 @@ impl KeyManagerBuilder {
             #[cfg(feature = "admin-api")]
             http: super::http::HttpSettings::default(),
             expiry: ExpiryPolicies::default(),
-            rights: None,
+            sources: Sources::default(),
             #[cfg(feature = "limits")]
             limits: None,
         }
@@ -250,7 +250,7 @@ impl KeyManagerBuilder {
             unseen_bits: self.unseen_bits,
             policies: Arc::new(Policies::new(self.policy)),
             validity: Validity::new(self.clock, self.expiry),
-            rights: self.rights,
+            sources: self.sources,
             max_key_len: self.max_key_len,
             keys_per_user: self.keys_per_user,
             bots_per_organization: self.bots_per_organization,

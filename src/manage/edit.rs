@@ -1,14 +1,15 @@
-//! Changes of a key's name, permissions, status, times, addresses, metadata, plan and limits.
+//! Changes of a key's name, permissions, roles, status, times, addresses, metadata, plan and limits.
 
 use super::{
     Actor, KeyEventKind, KeyManager, ManageError, UpdateKey,
     addresses::widens,
     concurrency::WorkKind,
     issue::check_times,
+    roles::check_roles,
     run::{is_version_conflict, retried},
     to_micros,
     update_key::TimeEdit,
-    validation::{check_metadata, check_no_escalation, check_permissions, checked_name},
+    validation::{check_metadata, check_permissions, checked_name},
 };
 use crate::{
     permission::Action,
@@ -16,7 +17,7 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Changes the name, the permissions, the times, the addresses, the metadata, the plan or the
+    /// Changes the name, the permissions, the roles, the times, the addresses, the metadata, the plan or the
     /// limits of a key, or disables or enables it. The next request with the key sees the change.
     ///
     /// If the actor's key has an expiry, a key that the edit enables, extends, or gives permissions
@@ -42,13 +43,14 @@ impl KeyManager {
     ///
     /// - [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`).
     /// - [`ManageError::Name`], [`ManageError::Metadata`], [`ManageError::PermissionName`],
-    ///   [`ManageError::TooManyPermissions`].
+    ///   [`ManageError::TooManyPermissions`], [`ManageError::RoleName`],
+    ///   [`ManageError::UnknownRole`].
     /// - [`ManageError::Escalation`] if the key would have a permission that the actor lacks, even
     ///   if it had the permission before. Disabling a key, an earlier expiry, a later start and
     ///   fewer addresses need no permission but `update`.
     /// - [`ManageError::Expiry`] if the edit sets times at which the key would never work.
     /// - [`ManageError::OutlivesActor`] if the key expires later than the actor's, and the edit
-    ///   enables it, adds a permission or an address, or makes its expiry later or its start
+    ///   enables it, adds a permission, a role or an address, or makes its expiry later or its start
     ///   earlier.
     /// - [`ManageError::AddressEscalation`] if the key is accepted from an address from which the
     ///   actor's is not, and the edit is one of these; [`ManageError::TooManyNetworks`].
@@ -116,7 +118,7 @@ impl KeyManager {
         edit: &UpdateKey,
     ) -> Result<(KeyRecord, KeyRecord), ManageError> {
         let before = self.visible_key(actor, id).await?;
-        let changed = self.edited(actor, &before, edit)?;
+        let changed = self.edited(actor, &before, edit).await?;
         actor.check_version(edit.version, &before)?;
         let is_switched = before.status() != changed.status();
         if edit.only_switches() && !is_switched {
@@ -130,7 +132,7 @@ impl KeyManager {
         Ok((before, after))
     }
 
-    fn edited(&self, actor: &Actor, before: &KeyRecord, edit: &UpdateKey) -> Result<KeyRecord, ManageError> {
+    async fn edited(&self, actor: &Actor, before: &KeyRecord, edit: &UpdateKey) -> Result<KeyRecord, ManageError> {
         let mut record = before.clone();
         if let Some(name) = &edit.name {
             record = record.with_name(checked_name(name)?);
@@ -140,6 +142,7 @@ impl KeyManager {
             record = record.with_permissions(permissions.clone());
         }
         if let Some(roles) = &edit.roles {
+            check_roles(roles)?;
             record = record.with_roles(roles.clone());
         }
         if let Some(enabled) = edit.enabled {
@@ -171,12 +174,15 @@ impl KeyManager {
             self.check_edited_end(&record)?;
         }
         let opens = works_longer(before, &record) || widens(before, &record);
-        let is_own = actor.key_id() == Some(before.id()) && before.permissions() == record.permissions();
+        let grants_the_same =
+            before.permissions() == record.permissions() && before.role_names() == record.role_names();
+        let is_own = actor.key_id() == Some(before.id()) && grants_the_same;
         if opens || !edit.only_takes_away() && !is_own {
-            check_no_escalation(actor, record.permissions())?;
+            self.check_grants(actor, &record).await?;
         }
         let enables = before.status() == Status::Disabled && record.status() == Status::Active;
-        let adds = before.permissions().first_beyond(record.permissions()).is_some();
+        let adds = before.permissions().first_beyond(record.permissions()).is_some()
+            || record.role_names().iter().any(|role| !before.role_names().contains(role));
         if enables || adds || opens {
             actor.check_addresses(record.allowed_addresses())?;
             if actor.ends_before(self.0.validity.end(&record)) {

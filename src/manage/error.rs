@@ -1,8 +1,7 @@
-//! Errors of a manager, and their HTTP status.
+//! Errors of a manager.
 
 use std::time::Duration;
 
-use http::StatusCode;
 use thiserror::Error;
 
 use super::expiry::in_words;
@@ -152,6 +151,13 @@ pub enum ManageError {
         /// The maximum: 256.
         most: usize,
     },
+    /// The name of a role is invalid, or there are too many: see [`NewKey::roles`](super::NewKey::roles).
+    #[error("a key can have at most 16 roles, each a name of 1 to 64 visible ASCII characters")]
+    RoleName,
+    /// The key would have a role that does not exist, or the manager has no
+    /// [source of roles](super::KeyManagerBuilder::roles).
+    #[error("there is no role {0:?}: create it, or leave it out of the roles of the key")]
+    UnknownRole(String),
     /// The plan, the limits or the meter are invalid: see [`NewKey::plan`](super::NewKey::plan) and
     /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key. Says what is wrong, and
     /// repeats no value: it may be a key that was sent in the wrong field.
@@ -216,83 +222,4 @@ pub enum ManageError {
     /// The registry failed, or the store of meters. Log the source; do not show it to callers.
     #[error("the key store failed")]
     Store(#[source] BoxError),
-}
-
-impl ManageError {
-    /// Returns the HTTP status of this error. The management API sends the same.
-    ///
-    /// | status | errors                                                                                 |
-    /// |--------|----------------------------------------------------------------------------------------|
-    /// | 400    | `IdempotencyKey`                                                                       |
-    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `AddressEscalation`, `TrustedActorRequired`, `OperatorRequired`, `TopUpDenied`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
-    /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
-    /// | 409    | `Expired`, `OtherAmount`, every other [`RegistryError`]                                |
-    /// | 412    | `VersionMismatch`                                                                      |
-    /// | 422    | `UserRequired`, `EmptyFilter`, `Id`, `KeyShown`, `TooManyKeys`, `Environment`, `NoEnvironment`, `Name`, `Reason`, `Metadata`, `PermissionName`, `TooManyPermissions`, `TooManyNetworks`, `Limits`, `Format`, `UnsupportedKeyCharacters`, `Expiry`, `OutlivesActor`, `LifetimeTooLong`, `LifetimeTooShort`, `ExpiryRequired`, [`RegistryError::IdempotencyMismatch`] |
-    /// | 501    | `UsageNotKept`, `AnnouncementsNotKept`, [`RegistryError::IdempotencyUnsupported`]      |
-    /// | 503    | `Store`, [`FormatError::Generator`]                                                    |
-    ///
-    /// ```
-    /// use http::StatusCode;
-    /// use tower_api_key::{KeyFormat, KeyManager, Owner, Permissions};
-    /// use tower_api_key::{manage::Actor, store::MemoryStore};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let format = KeyFormat::new("acme")?;
-    /// let manager = KeyManager::builder(MemoryStore::new()).format(format).build()?;
-    /// let permissions = Permissions::new().grant("apiKeys", "read");
-    /// let reader = Actor::trusted(Owner::ServiceAccount, permissions);
-    /// let missing = manager.get(&reader, "key_1").await.unwrap_err();
-    /// assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-    /// let denied = manager.revoke(&reader, "key_1").await.unwrap_err();
-    /// assert_eq!(denied.status(), StatusCode::FORBIDDEN);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::IdempotencyKey => StatusCode::BAD_REQUEST,
-            Self::PermissionDenied(_)
-            | Self::ActorInvalid
-            | Self::Escalation { .. }
-            | Self::AddressEscalation
-            | Self::TrustedActorRequired
-            | Self::OperatorRequired
-            | Self::TopUpDenied
-            | Self::NotOwner(_)
-            | Self::ForeignOwner
-            | Self::OwnKeysOnly
-            | Self::EnvironmentRestricted => StatusCode::FORBIDDEN,
-            Self::NotFound(_) | Self::NoOwnKey | Self::Registry(RegistryError::NotFound(_)) => StatusCode::NOT_FOUND,
-            Self::Format(FormatError::Generator) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UserRequired
-            | Self::EmptyFilter
-            | Self::Id
-            | Self::KeyShown
-            | Self::TooManyKeys { .. }
-            | Self::Environment(_)
-            | Self::NoEnvironment
-            | Self::Name
-            | Self::Reason
-            | Self::Metadata
-            | Self::PermissionName
-            | Self::TooManyPermissions { .. }
-            | Self::TooManyNetworks { .. }
-            | Self::Limits(_)
-            | Self::Format(_)
-            | Self::UnsupportedKeyCharacters(_)
-            | Self::Expiry
-            | Self::OutlivesActor
-            | Self::LifetimeTooLong(_)
-            | Self::LifetimeTooShort(_)
-            | Self::ExpiryRequired
-            | Self::Registry(RegistryError::IdempotencyMismatch) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::VersionMismatch(_) => StatusCode::PRECONDITION_FAILED,
-            Self::UsageNotKept | Self::AnnouncementsNotKept | Self::Registry(RegistryError::IdempotencyUnsupported) => {
-                StatusCode::NOT_IMPLEMENTED
-            }
-            Self::Expired(_) | Self::OtherAmount(_) | Self::Registry(_) => StatusCode::CONFLICT,
-        }
-    }
 }

@@ -62,7 +62,7 @@ impl KeyManager {
     pub(super) async fn current_record(&self, digests: Digests) -> Result<Option<KeyRecord>, ManageError> {
         let found = Arc::clone(&self.0.store).find(digests.clone(), CALL_TIMEOUT).await;
         let found = found.map_err(|fault| match fault {
-            Fault::Failed(error) | Fault::OwnerRights(error) => ManageError::Store(error),
+            Fault::Failed(error) | Fault::OwnerRights(error) | Fault::Roles(error) => ManageError::Store(error),
             Fault::Slow => ManageError::Store("the key store did not answer in time".into()),
         })?;
         // A cache may hold an earlier version, and a store may return another key's record.

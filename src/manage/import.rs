@@ -58,7 +58,8 @@ impl KeyManager {
                 let environment = environment(&actor, &new)?;
                 check_hidden(&key, &actor, None, &new)?;
                 manager.check_importable(&key, digest, environment.as_deref()).await?;
-                let record = manager.draft(&actor, new, environment, digest)?.with_mask(manager.mask(&key));
+                let record = manager.draft(&actor, new, environment, digest).await?;
+                let record = record.with_mask(manager.mask(&key));
                 manager.insert(&actor, KeyEventKind::Imported, &record, idempotency).await?;
                 Ok(record)
             }
@@ -99,7 +100,7 @@ impl KeyManager {
             async move {
                 let idempotency = manager.idempotency_key(&actor, Request::import(&digest, &new)).await?;
                 let environment = environment(&actor, &new)?;
-                let record = manager.draft(&actor, new, environment, digest)?;
+                let record = manager.draft(&actor, new, environment, digest).await?;
                 manager.insert(&actor, KeyEventKind::Imported, &record, idempotency).await?;
                 Ok(record)
             }
@@ -133,7 +134,9 @@ impl KeyManager {
         match Arc::clone(&self.0.store).find(digests, CALL_TIMEOUT).await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(RegistryError::DuplicateDigest.into()),
-            Err(Fault::Failed(error) | Fault::OwnerRights(error)) => Err(ManageError::Store(error)),
+            Err(Fault::Failed(error) | Fault::OwnerRights(error) | Fault::Roles(error)) => {
+                Err(ManageError::Store(error))
+            }
             Err(Fault::Slow) => Err(ManageError::Store("the key store timed out".into())),
         }
     }

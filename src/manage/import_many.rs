@@ -221,7 +221,7 @@ impl KeyManager {
                 };
                 let created_at = import.created_at.map_or(manager.now(), to_micros);
                 let new = import.new.clone();
-                let record = manager.draft_since(created_at, owner, &actor, new, environment, digest)?;
+                let record = manager.draft_since(created_at, owner, &actor, new, environment, digest).await?;
                 let record = manager.with_history(&actor, &import, record)?;
                 let record = mask.into_iter().fold(record, KeyRecord::with_mask);
                 manager.insert(&actor, KeyEventKind::Imported, &record, None).await?;

@@ -7,8 +7,9 @@ use super::{
     concurrency::WorkKind,
     idempotency::Request,
     limiting::limiting_of_new,
+    roles::check_roles,
     to_micros,
-    validation::{check_metadata, check_no_escalation, check_permissions, checked_name},
+    validation::{check_metadata, check_permissions, checked_name},
 };
 use crate::{
     key::{FormatError, KeyDigest, base62_number, random_base62},
@@ -39,7 +40,7 @@ impl KeyManager {
     ///   [`ManageError::OwnKeysOnly`], [`ManageError::UserRequired`].
     /// - [`ManageError::Environment`], [`ManageError::NoEnvironment`].
     /// - [`ManageError::Name`], [`ManageError::Metadata`], [`ManageError::PermissionName`],
-    ///   [`ManageError::TooManyPermissions`].
+    ///   [`ManageError::TooManyPermissions`], [`ManageError::RoleName`], [`ManageError::UnknownRole`].
     /// - [`ManageError::Expiry`], [`ManageError::OutlivesActor`].
     /// - [`ManageError::AddressEscalation`], [`ManageError::TooManyNetworks`].
     /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],
@@ -54,7 +55,7 @@ impl KeyManager {
             let new = new.clone();
             async move {
                 let idempotency = manager.idempotency_key(&actor, Request::issue(&new)).await?;
-                let issued = manager.generate(&actor, new)?;
+                let issued = manager.generate(&actor, new).await?;
                 manager.insert(&actor, KeyEventKind::Issued, &issued.record, idempotency).await?;
                 Ok(issued)
             }
@@ -96,7 +97,7 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let new = new.clone();
             async move {
-                let issued = manager.generate(&actor, new)?;
+                let issued = manager.generate(&actor, new).await?;
                 match manager.0.registry.clone().insert_first(issued.record.clone(), manager.context_of(&actor)).await {
                     Err(ManageError::Registry(RegistryError::NotEmpty)) => Ok(None),
                     inserted => {
@@ -124,15 +125,16 @@ impl KeyManager {
     }
 
     /// Generates a key that the actor may issue, without storing it.
-    pub(super) fn generate(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
+    pub(super) async fn generate(&self, actor: &Actor, new: NewKey) -> Result<Issued, ManageError> {
         let environment = environment(actor, &new)?;
         let key = self.0.formats.generate(environment.as_deref())?;
-        let record = self.draft(actor, new, environment, self.0.hasher.digest(&key))?.with_mask(self.mask(&key));
+        let record = self.draft(actor, new, environment, self.0.hasher.digest(&key)).await?;
+        let record = record.with_mask(self.mask(&key));
         Ok(Issued { key, record })
     }
 
     /// Returns the record of a new key, if the actor may issue it.
-    pub(super) fn draft(
+    pub(super) async fn draft(
         &self,
         actor: &Actor,
         new: NewKey,
@@ -140,11 +142,11 @@ impl KeyManager {
         digest: KeyDigest,
     ) -> Result<KeyRecord, ManageError> {
         let owner = owner(actor, new.is_bot)?;
-        self.draft_since(self.now(), owner, actor, new, environment, digest)
+        self.draft_since(self.now(), owner, actor, new, environment, digest).await
     }
 
     /// Returns the record of a key of this owner that was created at `created_at`.
-    pub(super) fn draft_since(
+    pub(super) async fn draft_since(
         &self,
         created_at: SystemTime,
         owner: Owner,
@@ -154,14 +156,19 @@ impl KeyManager {
         digest: KeyDigest,
     ) -> Result<KeyRecord, ManageError> {
         check_permissions(&new.permissions)?;
-        check_no_escalation(actor, &new.permissions)?;
-        check_metadata(new.metadata.iter().map(|(name, text)| (name, text)), new.metadata.len())?;
+        check_roles(&new.roles)?;
         let now = self.now();
+        let mut record = KeyRecord::new(new_id(now)?, digest).with_permissions(new.permissions).with_roles(new.roles);
+        if let Some(organization) = actor.organization() {
+            record = record.with_organization(organization);
+        }
+        self.check_grants(actor, &record).await?;
+        check_metadata(new.metadata.iter().map(|(name, text)| (name, text)), new.metadata.len())?;
         let scope = (Some(&owner), environment.as_deref());
         let expires_at = self.end_of_new(actor, scope, created_at, new.expires_at.map(to_micros))?;
         let not_before = new.not_before.map(to_micros);
         check_times(now, not_before, expires_at)?;
-        let mut record = KeyRecord::new(new_id(now)?, digest)
+        record = record
             .with_owner(owner)
             .with_name(checked_name(&new.name)?)
             .with_created_at(created_at)
@@ -171,12 +178,8 @@ impl KeyManager {
         if let Some(environment) = environment {
             record = record.with_environment(environment);
         }
-        if let Some(organization) = actor.organization() {
-            record = record.with_organization(organization);
-        }
         let limiting = limiting_of_new(self, actor, new.limiting)?;
         let addresses = actor.addresses_of_new(new.addresses)?;
-        let record = record.with_permissions(new.permissions).with_roles(new.roles);
         let record = record.with_limiting(limiting).with_allowed_addresses(addresses);
         Ok(new.metadata.into_iter().fold(record, |record, (name, text)| record.with_metadata(name, text)))
     }

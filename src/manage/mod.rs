@@ -62,7 +62,6 @@ mod many;
 mod own;
 #[cfg(feature = "admin-api")]
 mod own_view;
-mod owner_rights;
 mod prepared;
 mod presentable;
 #[cfg(feature = "axum")]
@@ -75,6 +74,8 @@ mod revoke;
 mod roles;
 mod rotate;
 mod run;
+mod sources;
+mod status;
 mod sweep;
 mod update_key;
 mod usage;
@@ -119,8 +120,8 @@ use crate::{
     clock::to_micros,
     key::{ApiKey, KeyHasher, Mask},
     layer::ApiKeyLayerBuilder,
+    live::Sources,
     record::{KeyId, KeyRecord, Owner, Validity},
-    rights::LiveRights,
     store::{ErasedStore, KeyLimit, KeyRegistry},
 };
 use concurrency::ActorQueues;
@@ -168,7 +169,7 @@ struct ManagerState {
     unseen_bits: u32,
     policies: Arc<Policies>,
     validity: Validity,
-    rights: Option<LiveRights>,
+    sources: Sources,
     max_key_len: usize,
     keys_per_user: u32,
     bots_per_organization: u32,
@@ -211,11 +212,8 @@ impl KeyManager {
         let builder = ApiKeyLayerBuilder::new(Arc::clone(&self.0.store));
         #[cfg(feature = "limits")]
         let builder = builder.limits(self.0.limits.clone());
-        let builder = match &self.0.rights {
-            Some(rights) => builder.owner_rights(rights.clone()),
-            None => builder,
-        };
         builder
+            .sources(self.0.sources.clone())
             .schemes(self.0.policies.own().clone())
             .when_built(move |policy| policies.note(policy))
             .formats(self.0.formats.layer_formats())

@@ -55,7 +55,7 @@ impl KeyManager {
             let new = new.clone();
             async move {
                 let idempotency = manager.idempotency_key(&actor, Request::issue(&new)).await?;
-                let issued = manager.generate(&actor, new)?;
+                let issued = manager.generate(&actor, new).await?;
                 let context =
                     manager.context_of(&actor).with_kind(KeyEventKind::Issued).with_idempotency_key(idempotency);
                 Ok(PreparedKey { limit: manager.limit_of(&issued.record), context, issued })

@@ -1,6 +1,7 @@
-//! The roles that a change gives to a key.
+//! The roles that a change gives to a key: never more than the actor has itself.
 
-use super::{NewKey, UpdateKey};
+use super::{Actor, CALL_TIMEOUT, KeyManager, ManageError, NewKey, UpdateKey, validation::check_no_escalation};
+use crate::record::{KeyRecord, MAX_ROLES, is_role_name};
 
 impl NewKey {
     /// Gives the key these roles, by their names: 1 to 64 visible ASCII characters, at most 16
@@ -32,4 +33,22 @@ impl UpdateKey {
         self.roles = Some(roles.into_iter().map(Into::into).collect());
         self
     }
+}
+
+impl KeyManager {
+    /// Fails if the key and its roles grant something that the actor does not have itself, or a role
+    /// does not exist.
+    pub(super) async fn check_grants(&self, actor: &Actor, record: &KeyRecord) -> Result<(), ManageError> {
+        if record.role_names().is_empty() {
+            return check_no_escalation(actor, record.permissions());
+        }
+        let granted = self.0.sources.granted_to(record, CALL_TIMEOUT).await.map_err(ManageError::Store)?;
+        check_no_escalation(actor, &granted.map_err(ManageError::UnknownRole)?)
+    }
+}
+
+/// Rejects too many roles and invalid names.
+pub(super) fn check_roles(roles: &[String]) -> Result<(), ManageError> {
+    let is_good = roles.len() <= MAX_ROLES && roles.iter().all(|role| is_role_name(role));
+    if is_good { Ok(()) } else { Err(ManageError::RoleName) }
 }

@@ -7,7 +7,6 @@ use super::{
     issue::{check_times, new_id},
     run::{is_version_conflict, retried},
     to_micros,
-    validation::check_no_escalation,
 };
 use crate::{
     permission::Action,
@@ -19,7 +18,7 @@ impl KeyManager {
     /// Replaces a key at once: the next request with the old key is rejected. If the call fails,
     /// the old key works as before.
     ///
-    /// The new key has the name, permissions, status, start, expiry, addresses and metadata of the
+    /// The new key has the name, permissions, roles, status, start, expiry, addresses and metadata of the
     /// old one. If the actor's key expires earlier, the new key expires with it. A predecessor that
     /// is still in its grace period is revoked.
     ///
@@ -35,7 +34,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`),
-    /// [`ManageError::Escalation`], [`ManageError::AddressEscalation`] for a key that is accepted
+    /// [`ManageError::Escalation`], [`ManageError::UnknownRole`], [`ManageError::AddressEscalation`] for a key that is accepted
     /// from more addresses than the actor's, [`ManageError::NotOwner`], [`ManageError::Expired`],
     /// [`ManageError::ExpiryRequired`] for a key without an expiry, if the policy requires one,
     /// [`RegistryError::Revoked`], [`RegistryError::Replaced`]; for an actor with an idempotency
@@ -113,7 +112,7 @@ impl KeyManager {
         let idempotency = self.idempotency_key(actor, Request::replacement(id, rotation)).await?;
         let old = self.visible_key(actor, id).await?;
         let now = self.now();
-        self.check_replaceable(actor, &old)?;
+        self.check_replaceable(actor, &old).await?;
         actor.check_version(rotation.and_then(|rotation| rotation.version), &old)?;
         let key = self.0.formats.generate(old.environment())?;
         let new_id = new_id(now)?;
@@ -147,14 +146,14 @@ impl KeyManager {
     }
 
     /// Fails unless the actor may receive the plain text of this key's replacement.
-    fn check_replaceable(&self, actor: &Actor, old: &KeyRecord) -> Result<(), ManageError> {
+    async fn check_replaceable(&self, actor: &Actor, old: &KeyRecord) -> Result<(), ManageError> {
         let id = || old.id().clone();
         if matches!(old.owner(), Some(Owner::User(_))) && old.owner() != actor.owner() {
             return Err(ManageError::NotOwner(id()));
         }
         // A key that replaces itself adds nothing, also if its owner has lost rights.
         if actor.key_id() != Some(old.id()) {
-            check_no_escalation(actor, old.permissions())?;
+            self.check_grants(actor, old).await?;
         }
         actor.check_addresses(old.allowed_addresses())?;
         if old.status() == Status::Revoked {

@@ -153,12 +153,12 @@ impl KeyManager {
         }
     }
 
-    /// Returns the actor of a valid key, with what its owner may do now. A replaced key in its
+    /// Returns the actor of a valid key, with what the key may do now. A replaced key in its
     /// grace period is read-only, so it cannot change the key that replaced it.
     pub(super) async fn actor_of(&self, record: &KeyRecord, action: &Action) -> Result<Option<Actor>, ManageError> {
         let Some(actor) = self.actor_with_all(record, action) else { return Ok(None) };
-        let Some(rights) = &self.0.rights else { return Ok(Some(actor)) };
-        let left = rights.permissions_of(record, CALL_TIMEOUT).await.map_err(ManageError::Store)?;
+        let sources = &self.0.sources;
+        let left = sources.permissions_of(record, CALL_TIMEOUT).await.map_err(ManageError::Store)?;
         Ok(left.map(|permissions| actor.holding(permissions)))
     }
 

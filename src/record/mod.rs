@@ -1,5 +1,6 @@
 //! The record of a key: everything that a store keeps. It never contains the plain text of the key.
 
+mod derived_cache;
 mod expiry_policy;
 mod fields;
 mod getters;
@@ -15,6 +16,7 @@ mod verify;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
+pub(crate) use derived_cache::{DerivedCache, Kept};
 pub use expiry_policy::ExpiryPolicy;
 pub(crate) use expiry_policy::{ExpiryPolicies, end_of};
 #[cfg(any(feature = "admin-api", feature = "postgres-no-tls", feature = "sqlite"))]
@@ -32,6 +34,7 @@ pub(crate) use limiting::UNLIMITED;
 pub(crate) use limiting::{LimitNumbers, Limiting, check_limit_numbers, is_limit_name};
 #[cfg(feature = "admin-api")]
 pub(crate) use limiting::{MAX_LIMIT_NAME, MAX_LIMIT_NUMBER, MAX_LIMITS};
+pub(crate) use roles::{MAX_ROLES, is_role_name};
 pub(crate) use thread_cache::{Generation, GenerationCounter, LocalRecord, ThreadCache};
 pub(crate) use verify::{LayerBounds, Matched, Obstacle, Validity, Verified, end_under};
 

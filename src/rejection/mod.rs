@@ -9,7 +9,7 @@
 //! | `Missing`, `WrongScheme`                                  | `MissingKey`           | 401    | `AUTHENTICATION_ERROR` | one per scheme                  | 16   |
 //! | `Malformed`                                               | `MalformedCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request` for Bearer    | 16   |
 //! | `Ambiguous`                                               | `AmbiguousCredential`  | 401    | `AUTHENTICATION_ERROR` | `invalid_request` for Bearer    | 16   |
-//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization`, `OwnerBlocked` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token` for Bearer | 16 |
+//! | `BadFormat`, `Unknown`, `Revoked`, `Disabled`, `Expired`, `NotYetValid`, `WrongEnvironment`, `WrongOrganization`, `OwnerBlocked`, `BadToken`, `TokenExpired` | `InvalidKey` | 401 | `AUTHENTICATION_ERROR` | `invalid_token` for Bearer | 16 |
 //! | `Forbidden`, `ForeignResource`, `NoMatchingRoute`, `WrongAddress`, `UnknownAddress` | `Forbidden`            | 403    | `PERMISSION_DENIED`    | `insufficient_scope` for Bearer | 7 |
 //! | `InsecureTransport`                                       | `InsecureTransport`    | 403    | `INSECURE_TRANSPORT`   | none                            | 7    |
 //! | `ForeignResourceHidden`, `NotFound`                       | `NotFound`             | 404    | `NOT_FOUND`            | none                            | 5    |
@@ -21,7 +21,7 @@
 //! | `CreditsExhausted`                                        | `CreditsExhausted`     | 429    | `CREDITS_EXHAUSTED`    | none; `Retry-After` of a refill | 8    |
 //! | `PaymentRequired`                                         | `PaymentRequired`      | 402    | `PAYMENT_REQUIRED`     | none                            | 8    |
 //! | `Misconfigured`                                           | `Internal`             | 500    | `INTERNAL_ERROR`       | none                            | 13   |
-//! | `StoreFailed`, `StoreTimeout`, `MeterStoreFailed`, `OwnerRightsFailed`, `CheckUnavailable` | `Unavailable`          | 503    | `UNAVAILABLE`          | none; `Retry-After: 1`          | 14   |
+//! | `StoreFailed`, `StoreTimeout`, `MeterStoreFailed`, `OwnerRightsFailed`, `RolesFailed`, `CheckUnavailable` | `Unavailable`          | 503    | `UNAVAILABLE`          | none; `Retry-After: 1`          | 14   |
 //!
 //! Reasons in one row give the same response, byte for byte, with three exceptions:
 //!

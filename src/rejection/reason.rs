@@ -74,6 +74,10 @@ reasons! {
     /// The owner of the key may not use any key now: see
     /// [`OwnerRights`](crate::rights::OwnerRights).
     OwnerBlocked => "owner_blocked", InvalidKey;
+    /// The credential begins like a [token](crate::token), and is none that this layer accepts.
+    BadToken => "bad_token", InvalidKey;
+    /// The token has expired.
+    TokenExpired => "token_expired", InvalidKey;
     /// The key lacks a permission, or the application rejected it with
     /// [`Rejection::forbidden`](super::Rejection::forbidden).
     Forbidden => "forbidden", Forbidden;
@@ -119,6 +123,9 @@ reasons! {
     /// What the owner of the key may do now is not known: the source of the rights failed or did
     /// not answer in time. See [`OwnerRights`](crate::rights::OwnerRights).
     OwnerRightsFailed => "owner_rights_failed", Unavailable;
+    /// What the roles of the key grant now is not known: the source of the roles failed or did not
+    /// answer in time. See [`RolePermissions`](crate::roles::RolePermissions).
+    RolesFailed => "roles_failed", Unavailable;
     /// A check of the application could not decide:
     /// [`Rejection::unavailable`](super::Rejection::unavailable).
     CheckUnavailable => "check_unavailable", Unavailable;

@@ -54,18 +54,14 @@
 //! A key without an owner is not asked about. A key that does not work is not either: its 401 does
 //! not depend on the source.
 
-mod answers;
-mod narrowed;
-mod resolving;
-mod source;
-
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{permission::Permissions, record::Owner, store::BoxError};
-
-use answers::Answers;
-pub(crate) use resolving::Resolving;
-use source::ErasedRights;
+use crate::{
+    live::{LEASE, Live, Subject},
+    permission::Permissions,
+    record::Owner,
+    store::BoxError,
+};
 
 /// Says what the owner of a key may do now. The [module](self) has an example.
 pub trait OwnerRights: Send + Sync + 'static {
@@ -113,13 +109,7 @@ pub enum Rights {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct LiveRights {
-    source: Arc<dyn ErasedRights>,
-    answers: Arc<Answers>,
-}
-
-/// How long an answer is used, unless [`LiveRights::lease`] sets another time.
-const LEASE: Duration = Duration::from_secs(1);
+pub struct LiveRights(pub(crate) Live<Owner, Rights>);
 
 // === impl LiveRights ===
 
@@ -127,37 +117,44 @@ impl LiveRights {
     /// Uses an answer for at most one lease after its question was sent. The [module](self) has an
     /// example.
     pub fn cached(source: impl OwnerRights) -> Self {
-        Self { source: Arc::new(source), answers: Arc::new(Answers::new(LEASE)) }
+        Self::asking(source, LEASE)
     }
 
     /// Asks for each request. Every request waits for the source.
     pub fn asked_each_time(source: impl OwnerRights) -> Self {
-        Self { source: Arc::new(source), answers: Arc::new(Answers::new(Duration::ZERO)) }
+        Self::asking(source, Duration::ZERO)
     }
 
     /// Sets the lease: for how long an answer is used. The default is 1 s. Call it first: a clone
     /// that was made before keeps its lease, and shares no answers.
     #[must_use]
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.answers = Arc::new(Answers::new(lease));
-        self
+    pub fn lease(self, lease: Duration) -> Self {
+        Self(self.0.with_lease(lease))
     }
 
     /// Forgets the answer about this owner, so that the next request on this node asks. Call it
     /// when your application changes the rights of an owner. Other nodes see the change within the
     /// lease.
     pub fn forget(&self, owner: &Owner, organization: Option<&str>) {
-        self.answers.forget(owner, organization);
+        self.0.forget(&Subject { name: owner.clone(), organization: organization.map(Into::into) });
     }
 
     /// Forgets all answers.
     pub fn forget_all(&self) {
-        self.answers.forget_all();
+        self.0.forget_all();
+    }
+
+    fn asking(source: impl OwnerRights, lease: Duration) -> Self {
+        let source = Arc::new(source);
+        Self(Live::new("the source of the owners' rights", lease, move |owner: Subject<Owner>| {
+            let source = Arc::clone(&source);
+            async move { source.rights(&owner.name, owner.organization.as_deref()).await.map_err(Into::into) }
+        }))
     }
 }
 
 impl fmt::Debug for LiveRights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveRights").field("lease", &self.answers.lease()).finish_non_exhaustive()
+        f.debug_struct("LiveRights").field("lease", &self.0.lease()).finish_non_exhaustive()
     }
 }

@@ -22,6 +22,17 @@ pub(crate) enum Fault {
     Slow,
     /// The record was found, but not what its owner may do now.
     OwnerRights(BoxError),
+    /// The record was found, but not what its roles grant now.
+    Roles(BoxError),
+}
+
+impl Fault {
+    pub(crate) fn into_error(self) -> BoxError {
+        match self {
+            Self::Failed(error) | Self::OwnerRights(error) | Self::Roles(error) => error,
+            Self::Slow => "the key store did not answer in time".into(),
+        }
+    }
 }
 
 pub(crate) type Answer = Result<Option<KeyRecord>, Fault>;

@@ -1,4 +1,4 @@
-//! The answers about owners, and the questions in flight.
+//! The answers of a source, and the questions in flight.
 //!
 //! Each answer has the instant at which its question was sent. A request that arrives at `now` may
 //! use it if it was sent at `now` less one lease, or later: then the question was sent after every
@@ -22,77 +22,73 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Rights, source::Answer};
+use super::{Name, PendingReply};
 use crate::{
     clock::{after, monotonic},
-    record::Owner,
     store::BoxError,
 };
 
-pub(super) struct Answers {
+pub(super) struct Answers<N, A> {
     lease: Duration,
     /// Changes when answers are forgotten.
     epoch: AtomicU64,
-    subjects: Mutex<Subjects>,
+    subjects: Mutex<Subjects<N, A>>,
 }
 
-struct Subjects {
-    by_name: HashMap<Subject, Known>,
+struct Subjects<N, A> {
+    by_name: HashMap<Subject<N>, Known<A>>,
     /// How many subjects there are when those that are not in use any more are removed.
     prune_at: usize,
 }
 
-/// An owner in an organization.
+/// A name in an organization.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Subject {
-    pub(super) owner: Owner,
-    pub(super) organization: Option<Box<str>>,
+pub(crate) struct Subject<N> {
+    pub(crate) name: N,
+    pub(crate) organization: Option<Box<str>>,
 }
 
 /// What is known about one subject.
-#[derive(Default)]
-struct Known {
-    answer: Option<Answered>,
-    question: Option<Question>,
+struct Known<A> {
+    answer: Option<Answered<A>>,
+    question: Option<Question<A>>,
 }
 
 /// An answer, and when its question was sent.
-#[derive(Clone)]
-pub(super) struct Answered {
-    pub(super) rights: Arc<Rights>,
+pub(super) struct Answered<A> {
+    pub(super) answer: Arc<A>,
     pub(super) sent: Instant,
 }
 
-pub(super) type Outcome = Result<Answered, Arc<BoxError>>;
+pub(super) type Outcome<A> = Result<Answered<A>, Arc<BoxError>>;
 
 /// A question in flight.
-#[derive(Clone)]
-struct Question {
+struct Question<A> {
     sent: Instant,
     /// Set if it has failed: when to ask again.
     retry_at: Option<Instant>,
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: watch::Sender<Option<Outcome<A>>>,
 }
 
 /// Sends the outcome of a question, and removes it. If it is dropped before, the waiters fail.
-struct Asker {
-    answers: Arc<Answers>,
-    subject: Subject,
-    question: Question,
+struct Asker<N: Name, A: Send + Sync + 'static> {
+    answers: Arc<Answers<N, A>>,
+    subject: Subject<N>,
+    question: Question<A>,
 }
 
 /// A question that a request waits for.
-pub(super) struct Asked {
-    pub(super) outcome: watch::Receiver<Option<Outcome>>,
+pub(crate) struct Asked<A> {
+    pub(super) outcome: watch::Receiver<Option<Outcome<A>>>,
     /// When it counts as lost, so that another one is sent. `None` without a lease.
     pub(super) join_until: Option<Instant>,
 }
 
 /// What a request finds.
-pub(super) enum Found {
-    Answer(Answered),
+pub(super) enum Found<A> {
+    Answer(Answered<A>),
     /// Use the answer, and ask again in the background: half of its lease is over.
-    Aging(Answered),
+    Aging(Answered<A>),
     /// Ask, or wait for the question in flight.
     Nothing,
 }
@@ -105,7 +101,7 @@ const FEW: usize = 1_024;
 
 // === impl Answers ===
 
-impl Answers {
+impl<N: Name, A: Send + Sync + 'static> Answers<N, A> {
     pub(super) fn new(lease: Duration) -> Self {
         let subjects = Subjects { by_name: HashMap::new(), prune_at: FEW };
         Self { lease, epoch: AtomicU64::new(0), subjects: Mutex::new(subjects) }
@@ -130,7 +126,7 @@ impl Answers {
         now < after(sent, self.lease)
     }
 
-    pub(super) fn find(&self, subject: &Subject, now: Instant) -> Found {
+    pub(super) fn find(&self, subject: &Subject<N>, now: Instant) -> Found<A> {
         let subjects = self.lock();
         let Some(known) = subjects.by_name.get(subject) else { return Found::Nothing };
         let answer = known.answer.as_ref().filter(|answer| self.is_recent(answer.sent, now));
@@ -144,13 +140,16 @@ impl Answers {
 
     /// Returns the outcome of a question that was sent within the lease: the one in flight, or a
     /// new one, which `ask` sends in a task of its own.
-    pub(super) fn ask<F>(self: &Arc<Self>, subject: &Subject, now: Instant, ask: impl FnOnce() -> F) -> Asked
-    where
-        F: Future<Output = Answer> + Send + 'static,
-    {
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        subject: &Subject<N>,
+        now: Instant,
+        ask: impl FnOnce() -> PendingReply<A>,
+    ) -> Asked<A> {
         let mut subjects = self.lock();
         subjects.prune(|sent| self.is_recent(sent, now));
-        let known = subjects.by_name.entry(subject.clone()).or_default();
+        let nothing = || Known { answer: None, question: None };
+        let known = subjects.by_name.entry(subject.clone()).or_insert_with(nothing);
         if let Some(question) = known.question.as_ref().filter(|question| self.is_open(question, now)) {
             return self.asked(question);
         }
@@ -164,23 +163,22 @@ impl Answers {
     }
 
     /// Returns whether a request that arrives now waits for this question, or shares its failure.
-    fn is_open(&self, question: &Question, now: Instant) -> bool {
+    fn is_open(&self, question: &Question<A>, now: Instant) -> bool {
         match question.retry_at {
             Some(retry_at) => now < retry_at,
             None => self.is_recent(question.sent, now),
         }
     }
 
-    fn asked(&self, question: &Question) -> Asked {
+    fn asked(&self, question: &Question<A>) -> Asked<A> {
         let join_until = (!self.lease.is_zero()).then(|| after(question.sent, self.lease));
         Asked { outcome: question.outcome.subscribe(), join_until }
     }
 
-    pub(super) fn forget(&self, owner: &Owner, organization: Option<&str>) {
-        let subject = Subject { owner: owner.clone(), organization: organization.map(Into::into) };
+    pub(super) fn forget(&self, subject: &Subject<N>) {
         let mut subjects = self.lock();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        subjects.by_name.remove(&subject);
+        subjects.by_name.remove(subject);
     }
 
     pub(super) fn forget_all(&self) {
@@ -189,12 +187,12 @@ impl Answers {
         subjects.by_name.clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Subjects> {
+    fn lock(&self) -> MutexGuard<'_, Subjects<N, A>> {
         self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Subjects {
+impl<N: Name, A> Subjects<N, A> {
     /// Removes the subjects of which nothing is recent, if there are many.
     fn prune(&mut self, is_recent: impl Fn(Instant) -> bool) {
         if self.by_name.len() < self.prune_at {
@@ -210,21 +208,21 @@ impl Subjects {
 
 // === impl Asker ===
 
-impl Asker {
-    async fn run(self, question: impl Future<Output = Answer>) {
+impl<N: Name, A: Send + Sync + 'static> Asker<N, A> {
+    async fn run(self, question: PendingReply<A>) {
         let end = after(self.question.sent, self.answers.lease);
-        let (mut question, mut abandoned) = (pin!(question), pin!(abandoned_until(&self.question.outcome, end)));
+        let (mut question, mut abandoned) = (question, pin!(abandoned_until(&self.question.outcome, end)));
         let answer = poll_fn(|context| match question.as_mut().poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => abandoned.as_mut().poll(context).map(|()| None),
         });
         let Some(answer) = answer.await else { return };
         let sent = self.question.sent;
-        self.complete(answer.map(|rights| Answered { rights: Arc::new(rights), sent }).map_err(Arc::new));
+        self.complete(answer.map(|answer| Answered { answer: Arc::new(answer), sent }).map_err(Arc::new));
     }
 
     /// Keeps an answer, unless another question was sent since, or the subject was forgotten.
-    fn complete(&self, outcome: Outcome) {
+    fn complete(&self, outcome: Outcome<A>) {
         let pause = self.answers.lease / PAUSE;
         let mut subjects = self.answers.lock();
         if let Some(known) = subjects.by_name.get_mut(&self.subject)
@@ -248,16 +246,28 @@ impl Asker {
     }
 }
 
-impl Drop for Asker {
+impl<N: Name, A: Send + Sync + 'static> Drop for Asker<N, A> {
     fn drop(&mut self) {
         if self.question.outcome.borrow().is_none() {
-            self.complete(Err(Arc::new("the question about the owner's rights was not answered".into())));
+            self.complete(Err(Arc::new("the question was not answered".into())));
         }
     }
 }
 
+impl<A> Clone for Answered<A> {
+    fn clone(&self) -> Self {
+        Self { answer: Arc::clone(&self.answer), sent: self.sent }
+    }
+}
+
+impl<A> Clone for Question<A> {
+    fn clone(&self) -> Self {
+        Self { sent: self.sent, retry_at: self.retry_at, outcome: self.outcome.clone() }
+    }
+}
+
 /// Completes at `end`, or when nothing waits for the outcome, whichever is later.
-async fn abandoned_until(outcome: &watch::Sender<Option<Outcome>>, end: Instant) {
+async fn abandoned_until<A>(outcome: &watch::Sender<Option<Outcome<A>>>, end: Instant) {
     sleep_until(end).await;
     outcome.closed().await;
 }
