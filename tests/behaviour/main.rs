@@ -90,6 +90,7 @@ mod registries;
 mod rejection_responses;
 mod replace_all;
 mod rights;
+mod roles;
 mod rotation;
 mod route_table;
 mod seams;

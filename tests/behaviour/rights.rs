@@ -35,7 +35,7 @@ struct State {
 
 /// How the source answers. It reads the rights when it is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Mode {
+pub enum Mode {
     #[default]
     AtOnce,
     After(Duration),
@@ -75,16 +75,27 @@ impl OwnerRights for Members {
         let subject = (owner.clone(), organization.map(str::to_owned));
         let rights = self.0.rights.lock().unwrap().get(&subject).cloned().unwrap_or(Rights::All);
         let mode = *self.0.mode.lock().unwrap();
-        assert!(mode != Mode::PanicsAtOnce, "the source panics at once, intentionally");
+        let answering = mode.answering();
         async move {
-            match mode {
-                Mode::AtOnce | Mode::PanicsAtOnce => {}
-                Mode::After(time) => tokio::time::sleep(time).await,
-                Mode::Fails => return Err(std::io::Error::other("the database is gone")),
-                Mode::Hangs => std::future::pending().await,
-                Mode::Panics => panic!("the source panics intentionally"),
-            }
+            answering.await?;
             Ok(rights)
+        }
+    }
+}
+
+impl Mode {
+    /// Waits, fails or panics as this mode says.
+    pub fn answering(self) -> impl Future<Output = Result<(), std::io::Error>> + Send {
+        assert!(self != Self::PanicsAtOnce, "the source panics at once, intentionally");
+        async move {
+            match self {
+                Self::AtOnce | Self::PanicsAtOnce => {}
+                Self::After(time) => tokio::time::sleep(time).await,
+                Self::Fails => return Err(std::io::Error::other("the database is gone")),
+                Self::Hangs => std::future::pending().await,
+                Self::Panics => panic!("the source panics intentionally"),
+            }
+            Ok(())
         }
     }
 }
