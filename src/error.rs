@@ -57,6 +57,10 @@ pub enum ConfigError {
     /// formats.
     #[error("max_key_len: {0} is out of range: use 1 to 4096, and at least the length of the formats' keys")]
     MaxKeyLen(usize),
+    /// Keys of a format of the layer begin with the prefix of its tokens, so they would be read as
+    /// tokens.
+    #[error("tokens: keys of a format begin with {0:?} too: choose a prefix that no key begins with")]
+    TokenPrefix(String),
     /// The name of a challenge parameter is not a token (RFC 9110 §11.2), is repeated, or is one
     /// that the layer writes. Another cause is a control character in the value.
     #[error(

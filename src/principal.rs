@@ -1,6 +1,6 @@
 //! The authenticated caller of a request.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use http::Extensions;
 
@@ -157,6 +157,12 @@ impl Principal {
 
     pub(crate) fn interned_scheme(&self) -> &'static Scheme {
         self.scheme
+    }
+
+    /// Returns when the token ends, if the request presented a [token](crate::token) of the key
+    /// rather than the key itself.
+    pub fn token_ends_at(&self) -> Option<SystemTime> {
+        self.record.token_ends_at()
     }
 
     /// Returns the value of type `T` that the store attached to the key.

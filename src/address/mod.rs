@@ -55,7 +55,7 @@ use http::{Extensions, HeaderMap, HeaderName, header::FORWARDED};
 
 use crate::error::ConfigError;
 pub(crate) use entry::forwarded_element;
-pub(crate) use network::bits;
+pub(crate) use network::{bits, intersection};
 pub use network::{InvalidNetwork, Network};
 pub(crate) use proxies::{Proxies, entries_from_last};
 

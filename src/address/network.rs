@@ -161,6 +161,19 @@ impl fmt::Debug for Network {
     }
 }
 
+/// Returns the networks that both lists allow. Of two networks, one has the other or they have no
+/// address in common.
+pub(crate) fn intersection(one: &[Network], other: &[Network]) -> Vec<Network> {
+    let narrower = |a: &Network, b: &Network| {
+        if a.is_superset(b) {
+            Some(*b)
+        } else {
+            b.is_superset(a).then_some(*a)
+        }
+    };
+    one.iter().flat_map(|a| other.iter().filter_map(move |b| narrower(a, b))).collect()
+}
+
 pub(crate) fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),

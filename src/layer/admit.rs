@@ -9,8 +9,9 @@ use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::{
     after_verify::AfterVerify,
-    check::{Accepted, Check, Checker, FoundKey, PendingCredential, PendingLookup, SlowCheck},
+    check::{Check, Checker, SlowCheck},
     forward::IdentityHeader,
+    found::{Accepted, FoundKey, PendingCredential, PendingLookup},
     observation::Observation,
     transport::TlsPolicy,
 };

@@ -82,6 +82,7 @@ pub struct ApiKeyLayerBuilder {
     pub(super) bounds: LayerBounds,
     pub(super) client_address: Option<ClientAddress>,
     pub(super) sources: Sources,
+    pub(super) tokens: Option<Tokens>,
     pub(super) requires_tls: Option<TransportSource>,
     pub(super) on_exposed: Option<OnExposed>,
     pub(super) deadline: Duration,
@@ -121,6 +122,7 @@ impl ApiKeyLayerBuilder {
             bounds: LayerBounds { clock: Clock::system(), restrictions: None },
             client_address: None,
             sources: Sources::default(),
+            tokens: None,
             requires_tls: None,
             on_exposed: None,
             deadline: Duration::from_secs(5),
@@ -176,6 +178,7 @@ impl ApiKeyLayerBuilder {
     /// - a header name with a space, an empty auth-scheme, or a realm with a line break,
     /// - a deadline of zero,
     /// - `forward_identity` in a header that carries keys,
+    /// - `tokens` with a prefix with which the keys of a format begin,
     /// - `ignore_other_formats` without `formats`, `on_exposed_key` without `require_tls`,
     /// - a limit on failures of zero,
     /// - a `max_key_len` outside of 1 to 4096 bytes, or below the length of a format's keys.
@@ -190,6 +193,9 @@ impl ApiKeyLayerBuilder {
         }
         if self.ignores_other_formats && self.formats.is_empty() {
             return Err(ConfigError::NoFormat);
+        }
+        if let Some(tokens) = &self.tokens {
+            tokens.check_formats(&self.formats)?;
         }
         let tls = match (self.requires_tls, self.on_exposed) {
             (None, Some(_)) => return Err(ConfigError::NoTlsRequired),
@@ -227,6 +233,7 @@ impl ApiKeyLayerBuilder {
             dummy: KeyRecord::dummy(),
             deadline: self.deadline,
             ignores_other_formats: self.ignores_other_formats,
+            tokens: self.tokens,
         };
         let authenticator = Authenticator {
             tls,
@@ -269,6 +276,7 @@ impl fmt::Debug for ApiKeyLayerBuilder {
             .field("bounds", &self.bounds)
             .field("client_address", &self.client_address)
             .field("sources", &self.sources)
+            .field("tokens", &self.tokens)
             .field("require_tls", &self.requires_tls)
             .field("deadline", &self.deadline)
             .field("optional", &self.optional)

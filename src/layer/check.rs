@@ -4,10 +4,14 @@
 //! Takes a request and returns a principal, a lookup that waits, or a rejection. Does not change
 //! the request, call a service or render a response.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request, Uri};
 
+use super::{
+    found::{FoundKey, PendingCredential, PendingLookup},
+    tokens::restricted,
+};
 use crate::{
     address::ClientAddress,
     key::{Digests, KeyDigest, KeyFormat, KeyHasher, PreparedKey},
@@ -16,7 +20,8 @@ use crate::{
     record::{KeyRecord, LayerBounds, Matched},
     rejection::{Reason, Rejection},
     scheme::{Candidate, Credential, Diagnosis, Reader, Scheme},
-    store::{Answer, ErasedStore, Fault, Lookup, PendingAnswer},
+    store::{Answer, ErasedStore, Fault, Lookup},
+    token::Tokens,
 };
 
 /// The settings for checking a key, and the store.
@@ -30,6 +35,7 @@ pub(super) struct Checker {
     pub(super) dummy: KeyRecord,
     pub(super) deadline: Duration,
     pub(super) ignores_other_formats: bool,
+    pub(super) tokens: Option<Tokens>,
 }
 
 /// The result of a check that does not wait.
@@ -52,40 +58,6 @@ pub(super) enum SlowCheck {
     Pending(PendingLookup),
 }
 
-/// A key that works, apart from the conditions on its use.
-pub(super) struct FoundKey {
-    pub(super) matched: Matched,
-    pub(super) scheme: &'static Scheme,
-    pub(super) outdated: Option<PreviousPepper>,
-    /// The likely mistake in the text of the key, for a rejection.
-    pub(super) suspected: Option<Diagnosis>,
-}
-
-/// An authenticated caller, and whether its key is stored under a previous pepper.
-pub(super) struct Accepted {
-    pub(super) principal: Principal,
-    pub(super) outdated: Option<PreviousPepper>,
-}
-
-/// A lookup that the store could not answer at once.
-pub(super) struct PendingLookup {
-    pub(super) presented: PendingCredential,
-    pub(super) lookup: PendingAnswer,
-}
-
-/// The values of a presented key that are needed after its lookup.
-pub(super) struct PendingCredential {
-    pub(super) scheme: &'static Scheme,
-    /// The digest under the newest pepper.
-    newest: KeyDigest,
-    /// The digests under peppers that other nodes already use.
-    next: Vec<KeyDigest>,
-    /// The digests that the store looks up.
-    asked: Digests,
-    /// The likely mistake in the text of the key, for a rejection.
-    suspected: Option<Diagnosis>,
-}
-
 impl Checker {
     /// Reads one credential in one header on a fast path. If that gives no key of a valid form, the
     /// full parser finds the key, or the exact reason for the rejection.
@@ -96,6 +68,11 @@ impl Checker {
             let prepared = self.hasher.prepare(candidate.key);
             if self.has_form(&candidate) {
                 return self.check_key(candidate.scheme, candidate.key, &prepared);
+            }
+            if candidate.is_key(self.reader.max_key_len())
+                && let Some(check) = self.check_token(candidate.scheme, candidate.key)
+            {
+                return check;
             }
         }
         match self.others(request) {
@@ -110,6 +87,9 @@ impl Checker {
     /// Reads the request with the full parser.
     fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Check {
         match self.reader.read(headers, uri) {
+            Ok(Credential { scheme, key }) if self.is_token(&key) => {
+                self.check_token(scheme, &key).unwrap_or_else(|| Check::Rejected(bad_format(scheme)))
+            }
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
                 self.check_key(scheme, &key, &self.hasher.prepare(&key))
             }
@@ -151,7 +131,7 @@ impl Checker {
         mut answer: Result<Lookup, Fault>,
     ) -> Check {
         let next = self.hasher.next(key).collect();
-        let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None };
+        let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None, token: None };
         let mut others = self.hasher.others(key, newest);
         // The digests for which the store has no answer yet. If the store finds a later digest at
         // once, its record is used, and no lookup waits.
@@ -192,16 +172,15 @@ impl Checker {
 
     /// Verifies the record that the store has returned.
     pub(super) fn check_answer(&self, presented: &PendingCredential, answer: Answer) -> Result<FoundKey, Rejection> {
-        let failed = |reason| Rejection::new(reason).by_scheme(Some(presented.scheme));
         let found = match answer {
             Ok(found) => found,
-            Err(Fault::Failed(error)) => return Err(failed(Reason::StoreFailed).caused_by(error)),
-            Err(Fault::Slow) => return Err(failed(Reason::StoreTimeout)),
-            Err(Fault::OwnerRights(error)) => return Err(failed(Reason::OwnerRightsFailed).caused_by(error)),
-            Err(Fault::Roles(error)) => return Err(failed(Reason::RolesFailed).caused_by(error)),
+            Err(fault) => return Err(Rejection::from(fault).by_scheme(Some(presented.scheme))),
         };
         let matched = self.verify(found, presented.asked.iter(), presented.scheme);
-        let matched = matched.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
+        let mut matched = matched.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
+        if let Some(token) = &presented.token {
+            matched = restricted(matched, token).map_err(|rejection| rejection.by_scheme(Some(presented.scheme)))?;
+        }
         let (used, newest) = (*matched.record().digest(), presented.newest);
         let used_previous_pepper = used != newest && !presented.next.contains(&used);
         let outdated =
@@ -211,7 +190,7 @@ impl Checker {
 
     /// Verifies the record. Compares an unknown key with a record that never verifies, so that it
     /// takes the same steps as a known one.
-    fn verify<'d>(
+    pub(super) fn verify<'d>(
         &self,
         found: Option<KeyRecord>,
         presented: impl IntoIterator<Item = &'d KeyDigest>,
@@ -248,7 +227,7 @@ impl Checker {
         if !self.ignores_other_formats {
             return None;
         }
-        let is_ours = |text: &[u8]| self.formats.iter().any(|format| format.claims(text));
+        let is_ours = |text: &[u8]| self.formats.iter().any(|format| format.claims(text)) || self.is_token(text);
         self.reader.of_others(request.headers(), request.uri(), &is_ours)
     }
 
@@ -256,6 +235,9 @@ impl Checker {
     /// the alphabet of the scheme and the maximum length. The shape of any other format covers
     /// both.
     fn has_form(&self, candidate: &Candidate<'_>) -> bool {
+        if self.is_token(candidate.key) {
+            return false;
+        }
         let fits = |format: &KeyFormat| {
             format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key(self.reader.max_key_len()))
         };
@@ -278,20 +260,6 @@ impl Checker {
 
     fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
         self.formats.is_empty() || self.formats.iter().any(fits)
-    }
-}
-
-impl FoundKey {
-    pub(super) fn new(matched: Matched, scheme: &'static Scheme, suspected: Option<Diagnosis>) -> Self {
-        Self { matched, scheme, outdated: None, suspected }
-    }
-
-    /// Accepts the key if the conditions on its use hold for this client.
-    pub(super) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Accepted, Rejection> {
-        let Self { matched, scheme, outdated, suspected } = self;
-        let rejected = |rejection: Rejection| rejection.by_scheme(Some(scheme)).suspected(|| suspected);
-        let verified = matched.used_from(client).map_err(rejected)?;
-        Ok(Accepted { principal: Principal::new(verified, scheme), outdated })
     }
 }
 

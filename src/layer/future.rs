@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::{
     ResponseBody,
     admit::Admission,
-    check::{Accepted, PendingCredential},
+    found::{Accepted, PendingCredential},
     report::Report,
 };
 use crate::{

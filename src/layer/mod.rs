@@ -29,6 +29,7 @@ mod client;
 mod expiry_header;
 mod failures;
 mod forward;
+mod found;
 mod future;
 #[cfg(feature = "limits")]
 mod limits;
@@ -40,6 +41,7 @@ mod settings;
 mod sharded_arc;
 mod sources;
 mod standalone;
+mod tokens;
 mod transport;
 
 use std::{fmt, sync::Arc};

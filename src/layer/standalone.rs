@@ -7,8 +7,9 @@ use http::Request;
 
 use super::{
     admit::Authenticator,
-    check::{Accepted, Check, FoundKey, PendingLookup, SlowCheck},
+    check::{Check, SlowCheck},
     failures::Caller,
+    found::{Accepted, FoundKey, PendingLookup},
     observation::Observation,
 };
 #[cfg(feature = "limits")]

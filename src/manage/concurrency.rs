@@ -19,7 +19,7 @@ use tokio::{
 use super::{Actor, CALL_TIMEOUT, ManageError};
 
 /// Selects the limits of a call.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum WorkKind {
     Read,
     /// Issues keys, or adds permissions or credits.

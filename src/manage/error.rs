@@ -46,6 +46,10 @@ pub enum ManageError {
     /// is read-only.
     #[error("the caller's key is no longer valid, or was replaced and is read-only: use its replacement")]
     ActorInvalid,
+    /// The actor has presented a token of its key. A token is read-only here, since a key that it
+    /// issues, replaces or changes would work longer than the token.
+    #[error("a token cannot change keys: use the key itself")]
+    TokenReadOnly,
     /// The key would have a permission that the actor lacks.
     #[error("cannot grant a permission that the caller lacks: {resource}: {action}")]
     #[non_exhaustive]

@@ -24,6 +24,17 @@ pub(super) enum Needs {
     TopUp,
 }
 
+impl Needs {
+    fn only_reads(&self, kind: WorkKind) -> bool {
+        match self {
+            Self::Permission(action) => *action == Action::READ,
+            Self::OwnKey => kind == WorkKind::Read,
+            #[cfg(feature = "limits")]
+            Self::TopUp => false,
+        }
+    }
+}
+
 /// The maximum number of attempts of a change. An attempt fails if a concurrent change is committed
 /// first.
 const ATTEMPTS: u32 = 16;
@@ -80,6 +91,9 @@ impl KeyManager {
         W: Fn(Self, Actor) -> F + Send + Sync + 'static,
         F: Future<Output = Result<T, ManageError>> + Send,
     {
+        if actor.presents_token() && !needs.only_reads(kind) {
+            return Err(ManageError::TokenReadOnly);
+        }
         let turn: Turn = self.0.turns.take(actor, kind).await?;
         let (manager, actor) = (self.clone(), actor.clone());
         spawn_uncancellable(turn.spend(async move {

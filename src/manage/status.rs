@@ -11,7 +11,7 @@ impl ManageError {
     /// | status | errors                                                                                 |
     /// |--------|----------------------------------------------------------------------------------------|
     /// | 400    | `IdempotencyKey`                                                                       |
-    /// | 403    | `PermissionDenied`, `ActorInvalid`, `Escalation`, `AddressEscalation`, `TrustedActorRequired`, `OperatorRequired`, `TopUpDenied`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
+    /// | 403    | `PermissionDenied`, `ActorInvalid`, `TokenReadOnly`, `Escalation`, `AddressEscalation`, `TrustedActorRequired`, `OperatorRequired`, `TopUpDenied`, `NotOwner`, `ForeignOwner`, `OwnKeysOnly`, `EnvironmentRestricted` |
     /// | 404    | `NotFound`, `NoOwnKey`, [`RegistryError::NotFound`]                                    |
     /// | 409    | `Expired`, `OtherAmount`, every other [`RegistryError`]                                |
     /// | 412    | `VersionMismatch`                                                                      |
@@ -42,6 +42,7 @@ impl ManageError {
             Self::IdempotencyKey => StatusCode::BAD_REQUEST,
             Self::PermissionDenied(_)
             | Self::ActorInvalid
+            | Self::TokenReadOnly
             | Self::Escalation { .. }
             | Self::AddressEscalation
             | Self::TrustedActorRequired

@@ -12,9 +12,10 @@ mod limiting;
 mod roles;
 mod setters;
 mod thread_cache;
+mod token;
 mod verify;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc};
 
 pub(crate) use derived_cache::{DerivedCache, Kept};
 pub use expiry_policy::ExpiryPolicy;
@@ -131,11 +132,6 @@ impl KeyRecord {
 
     fn is_blocked_by_owner(&self) -> bool {
         self.0.terms().is_some_and(|terms| terms.is_blocked_by_owner)
-    }
-
-    /// Returns when the token ends that a request has presented in place of the key.
-    pub(crate) fn token_ends_at(&self) -> Option<SystemTime> {
-        self.0.terms()?.token_ends_at
     }
 
     #[inline]

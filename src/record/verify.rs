@@ -210,6 +210,11 @@ impl Matched {
         &self.0
     }
 
+    /// Returns the same key with what is left of its record.
+    pub(crate) fn narrowed_to(self, record: KeyRecord) -> Self {
+        Self(record)
+    }
+
     /// Returns the record of a key whose use has no conditions.
     #[inline]
     pub(crate) fn unconditional(self) -> Result<Verified, Self> {

@@ -31,6 +31,11 @@ impl Actor {
         self.within_bounds()
     }
 
+    /// Returns whether the actor has presented a token of its key, rather than the key.
+    pub(in crate::manage) fn presents_token(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.token_ends_at().is_some())
+    }
+
     /// Replaces the permissions of the actor's key by those that its owner has left it.
     pub(in crate::manage) fn holding(self, permissions: Permissions) -> Self {
         Self { permissions, ..self }

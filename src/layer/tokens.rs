@@ -1,0 +1,121 @@
+//! Checks a token that a request presents in place of its key: the token first, then its key.
+
+use std::sync::Arc;
+
+use super::{
+    ApiKeyLayerBuilder,
+    check::{Check, Checker, SlowCheck},
+    found::{PendingCredential, PendingLookup},
+};
+use crate::{
+    error::ConfigError,
+    key::KeyFormat,
+    principal::Principal,
+    record::{DerivedCache, Kept, Matched},
+    rejection::{Reason, Rejection},
+    scheme::Scheme,
+    store::{Fault, Lookup},
+    token::{OpenToken, Tokens, Unopened},
+};
+
+thread_local! {
+    /// Records with what a token leaves of them, by the tag of the token.
+    static RESTRICTED: DerivedCache<[u8; 16]> = const { DerivedCache::new() };
+}
+
+impl ApiKeyLayerBuilder {
+    /// Also accepts tokens that were made from keys: see [`Tokens`]. A token is presented where a
+    /// key is, and is checked against the record of its key, so that it ends when its key does.
+    ///
+    /// The principal is that of the key, with what the token leaves of its permissions and
+    /// addresses: see [`Principal::token_ends_at`]. A text that begins with the prefix of the tokens
+    /// is never looked up as a key.
+    ///
+    /// ```
+    /// use tower_api_key::{ApiKeyLayer, store::MemoryStore, token::Tokens};
+    ///
+    /// # fn main() -> Result<(), tower_api_key::ConfigError> {
+    /// # fn layer(tokens: Tokens) -> Result<ApiKeyLayer, tower_api_key::ConfigError> {
+    /// ApiKeyLayer::builder(MemoryStore::new()).tokens(tokens).build()
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+}
+
+impl Checker {
+    /// Returns whether the text is a token, valid or not, rather than a key.
+    pub(super) fn is_token(&self, text: &[u8]) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.claims(text))
+    }
+
+    /// Checks a token, or returns `None` if the text is none.
+    pub(super) fn check_token(&self, scheme: &'static Scheme, text: &[u8]) -> Option<Check> {
+        let tokens = self.tokens.as_ref().filter(|tokens| tokens.claims(text))?;
+        let opened = tokens.open(text, self.bounds.clock.now());
+        Some(match opened {
+            Ok(token) => self.check_key_of(scheme, token),
+            Err(unopened) => Check::Rejected(Rejection::new(unopened.into()).by_scheme(Some(scheme))),
+        })
+    }
+
+    /// Finds the key of a valid token.
+    fn check_key_of(&self, scheme: &'static Scheme, token: OpenToken) -> Check {
+        let digest = token.key_digest();
+        let found = match self.store.try_find(&digest) {
+            Ok(Lookup::Found(record)) => Ok(Some(record)),
+            Ok(Lookup::Absent) => Ok(None),
+            Ok(Lookup::Pending) => {
+                let presented = PendingCredential::of_token(scheme, digest, token);
+                let lookup = Arc::clone(&self.store).find(digest.into(), self.deadline);
+                return Check::Slow(Box::new(SlowCheck::Pending(PendingLookup { presented, lookup })));
+            }
+            Err(fault) => Err(fault),
+        };
+        let matched = found
+            .map_err(|fault: Fault| Rejection::from(fault).by_scheme(Some(scheme)))
+            .and_then(|found| self.verify(found, [&digest], scheme))
+            .and_then(|matched| restricted(matched, &token).map_err(|rejection| rejection.by_scheme(Some(scheme))));
+        match matched.map(Matched::unconditional) {
+            Ok(Ok(verified)) => Check::Accepted(Principal::new(verified, scheme)),
+            Ok(Err(matched)) => Check::Conditional(matched, scheme, None),
+            Err(rejection) => Check::Rejected(rejection),
+        }
+    }
+}
+
+/// Returns what the token leaves of its key.
+pub(super) fn restricted(matched: Matched, token: &OpenToken) -> Result<Matched, Rejection> {
+    let tag = token.tag();
+    let [.., slot] = tag;
+    let kept = RESTRICTED.try_with(|kept| kept.get(slot, matched.record(), |by| *by == tag));
+    if let Ok(Some(Kept::Changed(record))) = kept {
+        return Ok(matched.narrowed_to(record));
+    }
+    let restrictions = token.restrictions().map_err(|unopened| Rejection::new(unopened.into()))?;
+    let record = matched.record().clone().presented_by(token.ends_at(), restrictions);
+    // A thread that ends keeps nothing more.
+    let _ = RESTRICTED.try_with(|kept| kept.insert(slot, matched.record(), tag, Some(record.clone())));
+    Ok(matched.narrowed_to(record))
+}
+
+impl Tokens {
+    /// Fails if a key of one of the formats would be read as a token.
+    pub(super) fn check_formats(&self, formats: &[KeyFormat]) -> Result<(), ConfigError> {
+        let is_read_as_token = |format: &KeyFormat| self.claims(format.prefix().as_bytes());
+        if formats.iter().any(is_read_as_token) { Err(ConfigError::TokenPrefix(self.prefix().to_owned())) } else { Ok(()) }
+    }
+}
+
+impl From<Unopened> for Reason {
+    fn from(unopened: Unopened) -> Self {
+        match unopened {
+            Unopened::Malformed | Unopened::Forged => Self::BadToken,
+            Unopened::Expired => Self::TokenExpired,
+        }
+    }
+}
