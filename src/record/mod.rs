@@ -32,6 +32,10 @@ pub(crate) use limiting::UNLIMITED;
 pub(crate) use limiting::{LimitNumbers, Limiting, check_limit_numbers, is_limit_name};
 #[cfg(feature = "admin-api")]
 pub(crate) use limiting::{MAX_LIMIT_NAME, MAX_LIMIT_NUMBER, MAX_LIMITS};
+#[cfg(any(feature = "admin-api", feature = "static-files", feature = "testkit"))]
+pub(crate) use roles::MAX_ROLES;
+#[cfg(feature = "static-files")]
+pub(crate) use roles::is_role_name;
 pub(crate) use thread_cache::{Generation, GenerationCounter, LocalRecord, ThreadCache};
 pub(crate) use verify::{LayerBounds, Matched, Obstacle, Validity, Verified, end_under};
 
