@@ -35,6 +35,7 @@ fn to_json(record: &KeyRecord) -> String {
         "limits": record.limits().collect::<BTreeMap<_, _>>(),
         "meter": (record.meter() != record.lineage()).then(|| record.meter().as_str()),
         "allowed_addresses": record.allowed_addresses(),
+        "roles": record.roles().collect::<Vec<_>>(),
         "use_count": record.use_count(),
         "last_used_at": micros(record.last_used_at()),
     });
@@ -102,7 +103,8 @@ fn record(row: &SqliteRow) -> Result<KeyRecord, Box<dyn std::error::Error + Send
     let limits: BTreeMap<String, Option<u64>> = serde_json::from_value(document["limits"].clone())?;
     record = limits.into_iter().fold(record, |record, (name, number)| record.with_limit(name, number));
     let networks: Option<Vec<Network>> = serde_json::from_value(document["allowed_addresses"].clone())?;
-    record = record.with_allowed_addresses(networks);
+    let roles: Vec<String> = serde_json::from_value(document["roles"].clone())?;
+    record = record.with_allowed_addresses(networks).with_roles(roles);
     let metadata = document["metadata"].as_object().into_iter().flatten();
     Ok(metadata.fold(record, |record, (name, text)| record.with_metadata(name, text.as_str().unwrap_or_default())))
 }

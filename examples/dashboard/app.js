@@ -193,6 +193,7 @@ function drawKey(key) {
   put(".owner", key.owner ?? "–");
   put(".type", key.type ? `${key.type} key` : "");
   put(".granted", summary(key.permissions));
+  put(".roles", key.roles.length > 0 ? `roles: ${key.roles.join(", ")}` : "");
   put(".plan", limits(key));
   put(".created", key.created_at ? time(key.created_at, DAY) : "–");
   put(".creator", by(key.created_by));

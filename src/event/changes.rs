@@ -66,6 +66,8 @@ pub enum KeyField {
     Meter,
     /// The networks from which the key is accepted, [`FieldValue::Addresses`].
     AllowedAddresses,
+    /// The names of the roles, [`FieldValue::Roles`].
+    Roles,
 }
 
 /// The value of a field. [`FieldChange`] has an example.
@@ -86,6 +88,8 @@ pub enum FieldValue {
     Limits(BTreeMap<String, Option<u64>>),
     /// Networks of addresses. An empty list allows no address.
     Addresses(Vec<Network>),
+    /// Names of roles, sorted.
+    Roles(Vec<String>),
 }
 
 // === impl FieldChange, KeyField ===
@@ -98,7 +102,7 @@ impl FieldChange {
 }
 
 impl KeyField {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Name,
         Self::Status,
         Self::Permissions,
@@ -111,6 +115,7 @@ impl KeyField {
         Self::Limits,
         Self::Meter,
         Self::AllowedAddresses,
+        Self::Roles,
     ];
 
     /// Returns the name of the field in JSON and in database columns.
@@ -128,6 +133,7 @@ impl KeyField {
             Self::Limits => "limits",
             Self::Meter => "meter",
             Self::AllowedAddresses => "allowed_addresses",
+            Self::Roles => "roles",
         }
     }
 
@@ -158,6 +164,10 @@ impl KeyField {
             Self::Meter => text(Some(record.meter()).filter(|meter| *meter != record.lineage()).map(KeyId::as_str)),
             Self::AllowedAddresses => {
                 record.allowed_addresses().map(|networks| FieldValue::Addresses(networks.to_vec()))
+            }
+            Self::Roles => {
+                let roles: Vec<_> = record.roles().map(str::to_owned).collect();
+                (!roles.is_empty()).then_some(FieldValue::Roles(roles))
             }
         };
         value.unwrap_or(FieldValue::Absent)

@@ -120,6 +120,7 @@ fn shown(value: &FieldValue) -> Option<Value> {
         FieldValue::Permissions(permissions) => serde_json::to_value(permissions).ok(),
         FieldValue::Metadata(metadata) => serde_json::to_value(metadata).ok(),
         FieldValue::Addresses(networks) => serde_json::to_value(networks).ok(),
+        FieldValue::Roles(roles) => serde_json::to_value(roles).ok(),
         FieldValue::Limits(limits) => {
             let limits = limits.iter().map(|(name, number)| (&**name, *number));
             serde_json::to_value(LimitNumber::by_name(limits)).ok()

@@ -26,7 +26,7 @@ use crate::{address::Network, permission::Permissions, record::KeyRecord};
 ///     serde_json::to_value(OwnKeyView::from(&record))?,
 ///     json!({
 ///         "id": "key_1", "name": "laptop", "mask": null, "organization": null,
-///         "environment": null, "permissions": {"links": ["read"]}, "expires_at": null,
+///         "environment": null, "permissions": {"links": ["read"]}, "roles": [], "expires_at": null,
 ///         "allowed_addresses": null,
 ///     }),
 /// );
@@ -44,6 +44,8 @@ pub struct OwnKeyView {
     /// The permitted actions for each resource.
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
     permissions: Permissions,
+    /// The names of the roles, whose permissions the key has too.
+    roles: Vec<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     /// The networks from which the key is accepted. `null` is every address.
@@ -62,6 +64,7 @@ impl OwnKeyView {
             organization: record.organization().map(str::to_owned),
             environment: record.environment().map(str::to_owned),
             permissions: record.permissions().clone(),
+            roles: record.roles().map(str::to_owned).collect(),
             expires_at: end.map(timestamp),
             allowed_addresses: record.allowed_addresses().map(<[_]>::to_vec),
         }

@@ -34,7 +34,7 @@ use crate::{
 ///     json!({
 ///         "id": "key_1", "type": "user", "owner": "alice", "name": "laptop",
 ///         "organization": null, "environment": null,
-///         "permissions": {"links": ["read"]}, "status": "active", "mask": null,
+///         "permissions": {"links": ["read"]}, "roles": [], "status": "active", "mask": null,
 ///         "created_at": "2027-01-15T08:00:00Z", "not_before": null, "expires_at": null,
 ///         "allowed_addresses": null,
 ///         "last_used_at": null, "use_count": 0, "replaces": null, "replaced_by": null,
@@ -58,6 +58,8 @@ pub struct KeyView {
     /// The permitted actions for each resource.
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
     permissions: Permissions,
+    /// The names of the roles, whose permissions the key has too.
+    roles: Vec<String>,
     status: KeyState,
     /// The part of the key that may be shown.
     mask: Option<String>,
@@ -183,6 +185,7 @@ impl KeyView {
             organization: organization.as_deref().map(str::to_owned),
             environment: environment.as_deref().map(str::to_owned),
             permissions: permissions.clone(),
+            roles: record.roles().map(str::to_owned).collect(),
             status: validity.obstacle(record).into(),
             mask: mask.as_deref().map(str::to_owned),
             created_at: created_at.map(timestamp),

@@ -4,7 +4,10 @@
 //! A row that another program has written wrongly must not keep the consumers from all later
 //! events. So what cannot be read is left out.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use serde_json::{Map, Value, json};
 use sqlx::{ColumnIndex, Decode, Row, Type};
@@ -62,6 +65,7 @@ fn write(object: &mut Map<String, Value>, field: KeyField, value: &FieldValue) {
         FieldValue::Time(instant) => row::micros(*instant).into(),
         FieldValue::Metadata(metadata) => json!(metadata),
         FieldValue::Addresses(networks) => json!(networks),
+        FieldValue::Roles(roles) => json!(roles),
         FieldValue::Limits(limits) => {
             json!(LimitNumber::by_name(limits.iter().map(|(name, number)| (&**name, *number))))
         }
@@ -136,6 +140,11 @@ fn read(object: &Map<String, Value>, field: KeyField) -> FieldValue {
             read.map(|read| FieldValue::Limits(read.into_iter().map(|(name, number)| (name, number.0)).collect()))
         }
         KeyField::AllowedAddresses => structure(value).map(FieldValue::Addresses),
+        KeyField::Roles => {
+            // A list that was written by SQL is in any order.
+            let read = structure::<BTreeSet<String>>(value).filter(|roles| !roles.is_empty());
+            read.map(|roles| FieldValue::Roles(roles.into_iter().collect()))
+        }
         KeyField::Name
         | KeyField::Status
         | KeyField::Replaces

@@ -58,6 +58,7 @@ where
         .with_revoked(time("revoked_at")?, author("revoked_by")?)
         .with_reason(text("reason")?)
         .with_allowed_addresses(text("allowed_addresses")?.map(|list| row_text::networks(&list)))
+        .with_roles(text("roles")?.map(|list| row_text::roles(&list)).unwrap_or_default())
         .with_limiting(limiting);
     if let Some(instant) = time("created_at")? {
         record = record.with_created_at(instant);
@@ -149,7 +150,7 @@ where
     let History { created_by, updated_at, revoked_at, revoked_by, reason, lineage: _, replaces } =
         history.as_deref().unwrap_or(&no_history);
     let no_terms = UseTerms::default();
-    let UseTerms { limiting, allowed_addresses, roles: _, is_blocked_by_owner: _, token_ends_at: _ } =
+    let UseTerms { limiting, allowed_addresses, roles, is_blocked_by_owner: _, token_ends_at: _ } =
         terms.as_deref().unwrap_or(&no_terms);
     let Limiting { plan, numbers, meter } = limiting;
     let (owner_type, user) = owner(owned_by.as_ref());
@@ -158,6 +159,7 @@ where
     let limits = LimitNumber::by_name(numbers.iter().map(|(name, number)| (&**name, *number)));
     let limits = (!limits.is_empty()).then(|| serde_json::to_string(&limits)).transpose().map_err(encode)?;
     let addresses = allowed_addresses.as_ref().map(serde_json::to_string).transpose().map_err(encode)?;
+    let roles = (!roles.is_empty()).then(|| serde_json::to_string(roles)).transpose().map_err(encode)?;
     let mut row = D::Arguments::default();
     let add = || -> Result<(), Box<dyn Error + Send + Sync>> {
         row.add(id.to_string())?;
@@ -189,7 +191,8 @@ where
         row.add(plan.as_deref().map(str::to_owned))?;
         row.add(meter.as_ref().map(ToString::to_string))?;
         row.add(limits)?;
-        row.add(addresses)
+        row.add(addresses)?;
+        row.add(roles)
     };
     add().map_err(sqlx::Error::Encode)?;
     Ok(row)

@@ -25,6 +25,12 @@ pub(super) fn networks(text: &str) -> Vec<Network> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
+/// A text that cannot be read grants no role. So a row that was edited wrongly by hand gives its
+/// key no permission, and does not keep the others from a list.
+pub(super) fn roles(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
 pub(super) fn limit_numbers(text: &str) -> Result<LimitNumbers, sqlx::Error> {
     let limits: BTreeMap<Box<str>, LimitNumber> = serde_json::from_str(text).map_err(decode)?;
     Ok(limits.into_iter().map(|(name, number)| (name, number.0)).collect())

@@ -12,6 +12,7 @@ mod own_key;
 #[cfg(feature = "limits")]
 mod remaining;
 mod requests;
+mod roles;
 mod search;
 #[cfg(feature = "limits")]
 mod top_ups;

@@ -1,5 +1,7 @@
 //! Tests the requirements of a file store beyond those of a registry.
 
+mod roles;
+
 use std::{fs, path::Path};
 
 use crate::support::{

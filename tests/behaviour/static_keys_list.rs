@@ -134,6 +134,41 @@ fn a_key_of_a_list_has_its_allowed_addresses() {
     }
 }
 
+#[test]
+fn a_key_of_a_list_has_its_roles() {
+    let json = format!(r#"{{"keys": {{"deploy": {{"key": "{DEPLOY}", "roles": ["viewer", "links:write"]}}}}}}"#);
+    let toml = format!("[keys.deploy]\nkey = \"{DEPLOY}\"\nroles = [\"viewer\", \"links:write\"]\n");
+    for keys in [StaticKeys::from_json(&json), StaticKeys::from_toml(&toml)] {
+        let deploy = found(&keys.unwrap(), DEPLOY).unwrap();
+        assert_eq!(deploy.roles().collect::<Vec<_>>(), ["links:write", "viewer"]);
+        assert!(deploy.permissions().is_empty(), "a role is not a permission of the key");
+    }
+    let longest: Vec<_> = (10..26).map(|number| format!("\"{}\"", "~".repeat(62) + &number.to_string())).collect();
+    let most = StaticKeys::from_json(&json.replace("\"viewer\", \"links:write\"", &longest.join(", "))).unwrap();
+    assert_eq!(found(&most, DEPLOY).unwrap().roles().count(), 16);
+    let none = StaticKeys::from_json(&json.replace("\"viewer\", \"links:write\"", "")).unwrap();
+    assert_eq!(found(&none, DEPLOY).unwrap().roles().count(), 0);
+    let expected = "a list of at most 16 names, each of 1 to 64 visible ASCII characters";
+    let too_long = format!("[\"{}\"]", "~".repeat(65));
+    let too_many = format!("[{}, \"viewer\"]", longest.join(", "));
+    for value in [
+        "\"viewer\"",
+        "[7]",
+        "{}",
+        "null",
+        "[\"\"]",
+        "[\"two words\"]",
+        "[\"é\"]",
+        "[\"viewer\", null]",
+        &too_long,
+        &too_many,
+    ] {
+        let error = json_entry(&format!(r#""key": "{DEPLOY}", "roles": {value}"#));
+        let problem = Problem::Type("roles", expected);
+        assert_eq!(error, KeyListError::Entry(r#"key "deploy""#.into(), problem), "{value}");
+    }
+}
+
 fn json_entry(members: &str) -> KeyListError {
     StaticKeys::from_json(&format!(r#"{{"keys": {{"deploy": {{{members}}}}}}}"#)).unwrap_err()
 }

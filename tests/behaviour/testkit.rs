@@ -5,15 +5,17 @@ mod wrong_days;
 mod wrong_events;
 mod wrong_once;
 mod wrong_registry;
+mod wrong_roles;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tower_api_key::store::testkit;
+use tower_api_key::{KeyRegistry, store::testkit};
 
 use mistake::{Method, Mistake};
 use wrong_days::{DAY_MISTAKES, DayMistake, WrongDays};
 use wrong_events::{EventMistake, WrongEvents};
 use wrong_registry::Wrong;
+use wrong_roles::{ROLE_MISTAKES, RoleMistake, WrongRoles};
 
 /// Returns whether the testkit rejects it in one of a few runs: a race does not fail every time.
 fn is_refused(mistake: Mistake) -> bool {
@@ -24,19 +26,30 @@ fn is_refused(mistake: Mistake) -> bool {
     })
 }
 
-/// Returns why the testkit rejects a registry with this mistake.
-fn refusal(mistake: DayMistake) -> Option<String> {
+/// Returns why the testkit rejects these registries.
+fn refusal<R: KeyRegistry>(open: impl AsyncFn() -> R) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
-    let check = || runtime.block_on(testkit::check(async || WrongDays::new(mistake)));
+    let check = || runtime.block_on(testkit::check(open));
     let panic = catch_unwind(AssertUnwindSafe(check)).err()?;
     Some(panic.downcast_ref::<String>().cloned().unwrap_or_default())
 }
 
 #[test]
 fn every_mistake_of_usage_by_day_is_found() {
+    let refusal = |mistake| refusal(async || WrongDays::new(mistake));
     assert_eq!(refusal(DayMistake::None), None);
     let overlooked: Vec<_> = DAY_MISTAKES.into_iter().filter(|mistake| refusal(*mistake).is_none()).collect();
     assert!(overlooked.is_empty(), "not detected: {overlooked:?}");
+}
+
+#[test]
+fn every_mistake_about_roles_is_found_by_the_rule_that_it_breaks() {
+    let refusal = |mistake| refusal(async || WrongRoles::new(mistake));
+    assert_eq!(refusal(RoleMistake::None), None);
+    for (mistake, rule) in ROLE_MISTAKES {
+        let refusal = refusal(mistake).unwrap_or_default();
+        assert!(refusal.contains(rule), "{mistake:?}: {refusal}");
+    }
 }
 
 #[test]

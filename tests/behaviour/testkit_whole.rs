@@ -61,6 +61,7 @@ enum Part {
     Begin,
     Uses,
     Addresses,
+    Roles,
     Name,
     Metadata,
 }
@@ -85,6 +86,7 @@ fn without(part: Part, record: &KeyRecord) -> KeyRecord {
             record.with_permissions(literal)
         }
         Part::Addresses => record.with_allowed_addresses(None),
+        Part::Roles => record.with_roles::<String>([]),
         Part::Uses => record.with_usage(0, None),
         Part::Name => record.with_name(""),
         Part::Metadata => {
@@ -332,6 +334,13 @@ fn what_is_lost_or_changed_besides_is_found() {
         Loses(Way::Update, Part::Addresses),
         Loses(Way::ReplacedOne, Part::Addresses),
         Loses(Way::NewOne, Part::Addresses),
+        Loses(Way::First, Part::Roles),
+        Loses(Way::List, Part::Roles),
+        Loses(Way::Update, Part::Roles),
+        Loses(Way::ReplacedOne, Part::Roles),
+        Loses(Way::NewOne, Part::Roles),
+        Loses(Way::Rehash, Part::Roles),
+        Loses(Way::Revocation, Part::Roles),
         Loses(Way::List, Part::Permissions),
         Loses(Way::List, Part::Expiry),
         Loses(Way::List, Part::Metadata),

@@ -31,6 +31,7 @@ mod races;
 mod relay;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]
 mod revocation;
+mod roles;
 mod round_trips;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     presence::{Nullable, nullable, present, present_variant, variant},
+    role_name::RoleName,
     time::{nullable_time, present_time},
 };
 use crate::{
@@ -28,6 +29,10 @@ pub(super) struct CreateKey {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
     permissions: BoundedPermissions,
+    /// The names of the roles, whose permissions the key has too.
+    #[serde(default)]
+    #[schema(max_items = 16, required = false)]
+    roles: Vec<RoleName>,
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = KeyName, required = false)]
     environment: Option<KeyName>,
@@ -61,8 +66,8 @@ pub(super) struct CreateKey {
 }
 
 /// A change of a key, as a JSON merge patch (RFC 7396). Absent members do not change; `null`
-/// removes a time, the list of addresses, a text of the metadata, all metadata, the plan, a number
-/// of the limits, or all numbers. The other members cannot be removed.
+/// removes a time, all roles, the list of addresses, a text of the metadata, all metadata, the plan,
+/// a number of the limits, or all numbers. The other members cannot be removed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {
@@ -72,6 +77,10 @@ pub(super) struct EditKey {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>, required = false)]
     permissions: Option<BoundedPermissions>,
+    /// The names of all roles; `null` or `[]` removes them.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Vec<RoleName>>, max_items = 16, required = false)]
+    roles: Option<Nullable<Vec<RoleName>>>,
     #[serde(default, deserialize_with = "present_variant")]
     #[schema(value_type = Switch, required = false)]
     status: Option<Switch>,
@@ -167,7 +176,7 @@ impl CreateKey {
             KeyType::User => NewKey::user(self.name.0),
             KeyType::Bot => NewKey::service_account(self.name.0),
         };
-        let mut new = new.permissions(read_by(self.permissions.0, actor));
+        let mut new = new.permissions(read_by(self.permissions.0, actor)).roles(self.roles);
         if let Some(KeyName(environment)) = self.environment {
             new = new.environment(environment);
         }
@@ -193,6 +202,9 @@ impl EditKey {
         }
         if let Some(BoundedPermissions(permissions)) = self.permissions {
             edit = edit.permissions(read_by(permissions, actor));
+        }
+        if let Some(Nullable(roles)) = self.roles {
+            edit = edit.roles(roles.unwrap_or_default());
         }
         if let Some(status) = self.status {
             edit = edit.enabled(matches!(status, Switch::Active));

@@ -1,32 +1,33 @@
 //! Lists and objects of an import, of which no more than a maximum is read.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
-use crate::manage::{import_many::MAX_IMPORT, validation::MAX_METADATA};
+use crate::manage::validation::MAX_METADATA;
 
-/// Deserializes the keys, without a copy, and one more than the maximum at most. The rest is
-/// skipped, so that a short text such as `[],` is not worth many times its length.
-pub(super) fn first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
-    struct First;
+/// Deserializes a list, and one more than `MOST` of its entries at most. The rest is skipped, so
+/// that a short text such as `[],` is not worth many times its length.
+pub(super) fn first<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct First<T, const MOST: usize>(PhantomData<T>);
 
-    impl<'de> Visitor<'de> for First {
-        type Value = Vec<&'de RawValue>;
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for First<T, MOST> {
+        type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of objects")
+            f.write_str("a list")
         }
 
         fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Self::Value, S::Error> {
             let mut first = Vec::new();
-            while first.len() <= MAX_IMPORT {
+            while first.len() <= MOST {
                 match list.next_element()? {
-                    Some(key) => first.push(key),
+                    Some(entry) => first.push(entry),
                     None => return Ok(first),
                 }
             }
@@ -35,7 +36,7 @@ pub(super) fn first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'
         }
     }
 
-    deserializer.deserialize_seq(First)
+    deserializer.deserialize_seq(First::<T, MOST>(PhantomData))
 }
 
 /// Deserializes no more texts than a key may have.

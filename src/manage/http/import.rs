@@ -13,15 +13,16 @@ use super::{
     bodies::{BoundedPermissions, KeyName, limited, read_by},
     bounded::{few, first},
     extract::{ApiError, CanCreate, RequestActor},
-    members::{ADDRESSES, LIMITS, METADATA, METER, Members, NAME, PERMISSIONS, PLAN, TIME},
+    members::{ADDRESSES, LIMITS, METADATA, METER, Members, NAME, PERMISSIONS, PLAN, ROLES, TIME},
     parse::{BodyText, parse, requirement},
     presence::{present, present_variant, variant},
+    role_name::RoleName,
     time::present_time,
 };
 use crate::{
     address::Network,
     manage::{Actor, ImportKey, KeyManager, ManageError, NewKey, import_many::MAX_IMPORT, view::KeyType},
-    record::{LimitNumber, Owner, Status},
+    record::{LimitNumber, MAX_ROLES, Owner, Status},
 };
 
 /// Up to 1,000 keys of another system.
@@ -30,7 +31,7 @@ use crate::{
 pub(super) struct ImportKeys<'b> {
     /// Each is an `ImportedKey` and is checked separately: an invalid key has its own result, and
     /// does not stop the others.
-    #[serde(borrow, deserialize_with = "first")]
+    #[serde(borrow, deserialize_with = "first::<_, _, MAX_IMPORT>")]
     #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     keys: Vec<&'b RawValue>,
 }
@@ -54,6 +55,10 @@ pub(super) struct ImportedKey {
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, Vec<String>>)]
     permissions: BoundedPermissions,
+    /// The names of the roles, whose permissions the key has too.
+    #[serde(default, deserialize_with = "first::<_, _, MAX_ROLES>")]
+    #[schema(max_items = 16, required = false)]
+    roles: Vec<RoleName>,
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = KeyName, required = false)]
     environment: Option<KeyName>,
@@ -186,7 +191,7 @@ impl ImportedKey {
             (KeyType::Bot, None) => (NewKey::service_account(self.name.0), None),
             (KeyType::Bot, Some(_)) => return Err("owner"),
         };
-        let mut new = new.permissions(read_by(self.permissions.0, actor));
+        let mut new = new.permissions(read_by(self.permissions.0, actor)).roles(self.roles);
         if let Some(KeyName(environment)) = self.environment {
             new = new.environment(environment);
         }
@@ -237,6 +242,7 @@ impl Members for ImportedKey {
         ("type", "must be \"user\" or \"bot\""),
         ("name", NAME),
         ("permissions", PERMISSIONS),
+        ("roles", ROLES),
         ("environment", NAME),
         ("not_before", TIME),
         ("expires_at", TIME),

@@ -14,6 +14,7 @@ pub(super) const NAME: &str = "must be a string of 1 to 100 characters";
 pub(super) const REASON: &str = "must be a string of 1 to 200 characters";
 pub(super) const PERMISSIONS: &str =
     "must be an object that maps each resource once to a list of actions, 256 actions at most";
+pub(super) const ROLES: &str = "must be a list of at most 16 names, each a string of 1 to 64 visible ASCII characters";
 pub(super) const METADATA: &str = "must be an object of strings, 50 at most, each of at most 1000 characters";
 pub(super) const PLAN: &str = "must be a string of 1 to 64 visible ASCII characters";
 pub(super) const LIMITS: &str = "must be an object that maps each limit, 16 at most, to \"unlimited\" or a whole number of at most 9007199254740992";
@@ -28,6 +29,7 @@ impl Members for CreateKey {
         ("type", "must be \"user\" or \"bot\""),
         ("name", NAME),
         ("permissions", PERMISSIONS),
+        ("roles", ROLES),
         ("environment", NAME),
         ("not_before", TIME),
         ("expires_at", TIME),
@@ -46,6 +48,7 @@ impl Members for EditKey {
             "permissions",
             "must be an object that maps each resource once to a list of actions, 256 actions at most; {} removes all",
         ),
+        ("roles", "must be null, or a list of at most 16 names, each a string of 1 to 64 visible ASCII characters"),
         ("status", "must be \"active\" or \"disabled\", and cannot be removed"),
         ("not_before", TIME_OR_NULL),
         ("expires_at", TIME_OR_NULL),

@@ -22,6 +22,7 @@ mod parse;
 mod presence;
 mod replace;
 mod responses;
+mod role_name;
 mod search;
 mod served;
 mod settings;

@@ -9,7 +9,7 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 13] = [
+pub(super) const MIGRATIONS: [Migration; 14] = [
     migration(1, 1, include_str!("1.sql"), &[]),
     migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS),
     migration(3, 3, include_str!("3.sql"), &[]),
@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: [Migration; 13] = [
     migration(11, 3, include_str!("limits.sql"), &[]),
     migration(12, 3, include_str!("meters.sql"), &[]),
     migration(13, 3, include_str!("addresses.sql"), &[]),
+    migration(14, 3, include_str!("roles.sql"), &[]),
 ];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema

@@ -16,7 +16,8 @@ macro_rules! columns {
         "id, digest, version, status, owner_type, user_id as \"user\", organization, environment, name, mask,
             permissions::text as permissions, wildcards, metadata::text as metadata, created_at, not_before, expires_at,
             replaces, replaced_by, last_used_at, use_count, created_by, updated_at, revoked_at, revoked_by, reason, lineage,
-            plan, meter, limits::text as limits, allowed_addresses::text as allowed_addresses"
+            plan, meter, limits::text as limits, allowed_addresses::text as allowed_addresses,
+            roles::text as roles"
     };
 }
 
@@ -37,9 +38,9 @@ pub(super) const LOCK: &str =
 pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, status, owner_type, user_id, organization,
         environment, name, mask, permissions, wildcards, metadata, created_at, not_before, expires_at, replaces,
         replaced_by, last_used_at, use_count, created_by, updated_at, revoked_at, revoked_by, reason, lineage,
-        plan, meter, limits, allowed_addresses)
+        plan, meter, limits, allowed_addresses, roles)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12, $13::jsonb, $14, $15, $16, $17, $18, $19, $20,
-        $21, $22, $23, $24, $25, $26, $27, $28, $29::jsonb, $30::jsonb)
+        $21, $22, $23, $24, $25, $26, $27, $28, $29::jsonb, $30::jsonb, $31::jsonb)
     on conflict do nothing";
 
 pub(super) const DUPLICATES: &str = "select id from api_keys where id = $1 or digest = $2";
@@ -49,7 +50,7 @@ pub(super) const PUT: &str = "update api_keys set version = $3, status = $4, nam
         permissions = $11::jsonb, wildcards = $12, metadata = $13::jsonb, created_at = $14, not_before = $15,
         expires_at = $16, replaced_by = $18, last_used_at = $19, use_count = $20, created_by = $21,
         updated_at = $22, revoked_at = $23, revoked_by = $24, reason = $25, plan = $27,
-        limits = $29::jsonb, allowed_addresses = $30::jsonb
+        limits = $29::jsonb, allowed_addresses = $30::jsonb, roles = $31::jsonb
     where id = $1";
 
 pub(super) const SET_DIGEST: &str = "update api_keys set digest = $2, version = $3 where id = $1";
@@ -125,7 +126,7 @@ pub(super) const DECOY: &str = "select repeat('-', 26) as id, decode(repeat('00'
         null::text as replaced_by, 0::bigint as last_used_at, 0::bigint as use_count, 'user ' || repeat('-', 12) as created_by,
         0::bigint as updated_at, 0::bigint as revoked_at, 'user ' || repeat('-', 12) as revoked_by, null::text as reason,
         repeat('-', 26) as lineage, null::text as plan, null::text as meter, null::text as limits,
-        null::text as allowed_addresses";
+        null::text as allowed_addresses, null::text as roles";
 
 type PgQuery = QueryBuilder<Postgres>;
 

@@ -11,7 +11,7 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 13] = [
+pub(super) const MIGRATIONS: [Migration; 14] = [
     migration(1, 1, include_str!("1.sql")),
     migration(2, 1, include_str!("2.sql")),
     migration(3, 3, include_str!("3.sql")),
@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: [Migration; 13] = [
     migration(11, 3, include_str!("limits.sql")),
     migration(12, 3, include_str!("meters.sql")),
     migration(13, 3, include_str!("addresses.sql")),
+    migration(14, 3, include_str!("roles.sql")),
 ];
 
 /// By chain of replacements, and in the order of the expiry and of the name.

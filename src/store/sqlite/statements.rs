@@ -6,7 +6,7 @@ macro_rules! columns {
         "id, digest, version, status, owner_type, user, organization, environment, name, mask, permissions, wildcards, metadata, \
          created_at, not_before, expires_at, replaces, replaced_by, last_used_at, use_count, \
          created_by, updated_at, revoked_at, revoked_by, reason, lineage, plan, meter, limits, \
-         allowed_addresses"
+         allowed_addresses, roles"
     };
 }
 
@@ -26,15 +26,15 @@ pub(super) const GET: &str = concat!("select ", columns!(), " from api_keys wher
 
 pub(super) const INSERT: &str = "insert into api_keys (id, digest, version, status, owner_type, user, organization, environment, name,
         mask, permissions, wildcards, metadata, created_at, not_before, expires_at, replaces, replaced_by, last_used_at, use_count,
-        created_by, updated_at, revoked_at, revoked_by, reason, lineage, plan, meter, limits, allowed_addresses)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)";
+        created_by, updated_at, revoked_at, revoked_by, reason, lineage, plan, meter, limits, allowed_addresses, roles)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
 
 /// Updates every column except the digest and those that identify a key.
 pub(super) const PUT: &str =
     "update api_keys set version = ?3, status = ?4, name = ?9, mask = ?10, permissions = ?11, wildcards = ?12,
         metadata = ?13, created_at = ?14, not_before = ?15, expires_at = ?16, replaced_by = ?18, last_used_at = ?19,
         use_count = ?20, created_by = ?21, updated_at = ?22, revoked_at = ?23, revoked_by = ?24, reason = ?25,
-        plan = ?27, limits = ?29, allowed_addresses = ?30
+        plan = ?27, limits = ?29, allowed_addresses = ?30, roles = ?31
     where id = ?1";
 
 pub(super) const SET_DIGEST: &str = "update api_keys set digest = ?2, version = ?3 where id = ?1";

@@ -11,7 +11,9 @@ use crate::{
     address::Network,
     key::{KeyDigest, KeyHasher},
     permission::{Permissions, is_wildcard},
-    record::{KeyRecord, LimitNumbers, Limiting, UNLIMITED, check_limit_numbers, is_limit_name},
+    record::{
+        KeyRecord, LimitNumbers, Limiting, MAX_ROLES, UNLIMITED, check_limit_numbers, is_limit_name, is_role_name,
+    },
 };
 
 /// The maximum number of characters of an id, an environment, an organization, a name.
@@ -24,6 +26,7 @@ pub(super) struct Entry {
     key: Option<Zeroizing<String>>,
     sha256: Option<Zeroizing<String>>,
     permissions: Permissions,
+    roles: Vec<String>,
     environment: Option<String>,
     organization: Option<String>,
     name: Option<String>,
@@ -44,6 +47,7 @@ impl Entry {
                 "key" => entry.key = Some(text("key", &node)?.clone()),
                 "sha256" => entry.sha256 = Some(text("sha256", &node)?.clone()),
                 "permissions" => entry.permissions = permissions(&node)?,
+                "roles" => entry.roles = roles(&node)?,
                 "environment" => entry.environment = Some(name("environment", &node)?),
                 "organization" => entry.organization = Some(name("organization", &node)?),
                 "name" => entry.name = Some(name("name", &node)?),
@@ -71,7 +75,7 @@ impl Entry {
             _ => return Err(KeyEntryError::KeyOrDigest),
         };
         let mut record = record.with_permissions(self.permissions).with_limiting(self.limiting);
-        record = record.with_allowed_addresses(self.addresses);
+        record = record.with_roles(self.roles).with_allowed_addresses(self.addresses);
         if let Some(environment) = self.environment {
             record = record.with_environment(environment);
         }
@@ -127,6 +131,19 @@ fn permissions(node: &Node) -> Result<Permissions, KeyEntryError> {
         }
     }
     Ok(permissions)
+}
+
+fn roles(node: &Node) -> Result<Vec<String>, KeyEntryError> {
+    let wrong = KeyEntryError::Type("roles", "a list of at most 16 names, each of 1 to 64 visible ASCII characters");
+    let Node::List(roles) = node else { return Err(wrong) };
+    let role = |node: &Node| match node {
+        Node::Text(name) if is_role_name(name) => Ok(name.to_string()),
+        _ => Err(wrong.clone()),
+    };
+    if roles.len() > MAX_ROLES {
+        return Err(wrong);
+    }
+    roles.iter().map(role).collect()
 }
 
 /// An entry that is no network is an error: the key must not lose its list.

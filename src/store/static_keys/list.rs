@@ -27,6 +27,7 @@ impl StaticKeys {
     ///   is: generate it.
     /// - optional: `permissions`, `environment`, `organization`, `name`. A key without permissions
     ///   only passes guards that require none.
+    /// - optional: `roles`, a list of at most 16 names, see [`KeyRecord::with_roles`].
     /// - optional: `allowed_addresses`, a list of networks from which the key is accepted, see
     ///   [`KeyRecord::with_allowed_addresses`].
     /// - optional: `plan`; `limits`, the numbers that replace those of the plan, by the names of

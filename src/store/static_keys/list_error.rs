@@ -70,8 +70,8 @@ pub enum KeyEntryError {
     SecretId,
     /// A member that an entry does not have. Contains its name, if it is short.
     #[error(
-        "the member {0:?} is unknown: an entry has `key` or `sha256`, `permissions`, `environment`, `organization`, \
-         `name`, `allowed_addresses`, `plan`, `limits`, `meter`, and in a list also `id`"
+        "the member {0:?} is unknown: an entry has `key` or `sha256`, `permissions`, `roles`, `environment`, \
+         `organization`, `name`, `allowed_addresses`, `plan`, `limits`, `meter`, and in a list also `id`"
     )]
     UnknownMember(String),
     /// A member is of another type. Contains its name and the expected type.

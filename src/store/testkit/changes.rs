@@ -47,6 +47,7 @@ pub(super) fn full_record() -> KeyRecord {
         .with_limit("burst", None)
         .with_meter(KeyId::from("shared"))
         .with_allowed_addresses(networks(["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]))
+        .with_roles(["viewer", "links:\"write\""])
 }
 
 fn networks<const N: usize>(texts: [&str; N]) -> Vec<Network> {

@@ -92,6 +92,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
     sound(registry.insert(full.clone(), None, Some(&context)).await).expect("an insert");
     let changed = full.clone().with_name("").with_permissions(Permissions::new());
     let changed = changed.with_plan("free").with_limit("burst", 7).with_allowed_addresses(Vec::new());
+    let changed = changed.with_roles(["editor"]);
     sound(registry.update(changed.with_expires_at(noon()), Some(&context)).await).expect("an update");
     let found = Leak::new("commit").with_url("https://example.com/a?b=\"c\"&d=%20;--");
     let reported = context.clone().with_kind(KeyEventKind::Leaked).with_leak(found.clone());
@@ -117,6 +118,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
     let raised = limits.clone().into_iter().chain([("burst".to_owned(), Some(7))]).collect();
     let limits = FieldValue::Limits(limits);
     let allowed = FieldValue::Addresses(full.allowed_addresses().unwrap_or_default().to_vec());
+    let roles = FieldValue::Roles(full.roles().map(str::to_owned).collect());
     let granted = FieldValue::Permissions(full.permissions().clone());
     assert_eq!(
         of(issued),
@@ -133,6 +135,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
             (KeyField::Limits, FieldValue::Absent, limits.clone()),
             (KeyField::Meter, FieldValue::Absent, text("shared")),
             (KeyField::AllowedAddresses, FieldValue::Absent, allowed.clone()),
+            (KeyField::Roles, FieldValue::Absent, roles.clone()),
         ],
         "the fields of a new key"
     );
@@ -145,6 +148,7 @@ pub(super) async fn an_event_comes_back_whole(registry: impl KeyRegistry) {
             (KeyField::Plan, text("pro"), text("free")),
             (KeyField::Limits, limits, FieldValue::Limits(raised)),
             (KeyField::AllowedAddresses, allowed, FieldValue::Addresses(Vec::new())),
+            (KeyField::Roles, roles, FieldValue::Roles(vec!["editor".to_owned()])),
         ],
         "the fields of a change"
     );

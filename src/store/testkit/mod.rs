@@ -32,6 +32,7 @@ mod meters;
 mod once;
 mod pages;
 mod rehash;
+mod roles;
 mod searches;
 mod uses;
 mod whole;
@@ -62,6 +63,7 @@ use crate::record::{KeyId, KeyRecord, Owner};
 pub async fn check<R: KeyRegistry>(open: impl AsyncFn() -> R) {
     // Boxed: together, the futures are too large for the stack of a test thread.
     Box::pin(check_changes(&open)).await;
+    Box::pin(check_roles(&open)).await;
     Box::pin(check_actors(&open)).await;
     Box::pin(check_batch(&open)).await;
     Box::pin(check_first(&open)).await;
@@ -88,6 +90,13 @@ async fn check_changes<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
     changes::a_removed_key_stays_away(open().await).await;
     changes::an_update_in_flight_never_brings_back_a_removed_key(open().await).await;
     changes::a_users_keys_go_with_the_user(open().await).await;
+}
+
+async fn check_roles<R: KeyRegistry>(open: &impl AsyncFn() -> R) {
+    roles::roles_are_kept_changed_and_cleared(open().await).await;
+    roles::a_key_and_its_successors_have_the_same_roles(open().await).await;
+    roles::a_change_of_roles_has_an_event(open().await).await;
+    roles::an_actor_with_other_roles_makes_no_change(open().await).await;
 }
 
 async fn check_actors<R: KeyRegistry>(open: &impl AsyncFn() -> R) {

@@ -83,6 +83,7 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
         .with_limit("daily", 0)
         .with_limit("burst", None)
         .with_allowed_addresses(Vec::new())
+        .with_roles(["viewer"])
         .with_created_at(noon())
         .with_not_before(noon() - SECOND)
         .with_expires_at(noon() + SECOND)
@@ -94,6 +95,7 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
     let meter = answered.limiting().and_then(|limiting| limiting.meter.clone());
     let less = answered.with_permissions(Permissions::new()).with_status(Status::Active).with_not_before(None);
     let less = less.with_limiting(Limiting { meter, ..Limiting::default() }).with_allowed_addresses(None);
+    let less = less.with_roles::<String>([]);
     let answered = sound(registry.update(less.clone(), Some(&by_alice())).await).expect("an update");
     assert_eq!(shown(&answered), shown(&less.with_version(2)), "the result of an update that removes fields");
     assert_kept(&registry, 1, &answered, "an update that removes fields").await;
@@ -102,7 +104,7 @@ pub(super) async fn an_update_is_stored_whole(registry: impl KeyRegistry) {
 /// The old key gets the end of its grace period, the new key keeps its own expiry.
 pub(super) async fn a_replacement_is_stored_whole(registry: impl KeyRegistry) {
     let record = of_alice("a", 9).with_environment("live").grant("links", "read");
-    insert(&registry, record.with_allowed_addresses(Vec::new())).await;
+    insert(&registry, record.with_allowed_addresses(Vec::new()).with_roles(["viewer"])).await;
     sound(registry.record_usage(&[UsageDelta::accepted("a", 3, noon())]).await);
     let read = stored(&registry, "a").await;
     let old = read.with_replaced_by("full").with_expires_at(noon() + SECOND);

@@ -79,7 +79,7 @@ async fn a_patch_sets_what_it_names_and_null_removes() {
         (json!({"metadata": []}), "metadata: must be null, or an object of strings and nulls"),
         (json!({"metadata": {"a": "x".repeat(1001)}}), "Metadata must have at most 50 texts"),
         (json!({"metadata": {" a": "x"}}), "A name must have 1 to 100 characters"),
-        (json!({"colour": "red"}), "Unknown member: use name, permissions, status,"),
+        (json!({"colour": "red"}), "Unknown member: use name, permissions, roles, status,"),
     ] {
         let refused = keys.call(&line, &patch).await;
         let told = refused.json["detail"].as_str().unwrap();

@@ -19,7 +19,7 @@ async fn a_key_is_made_shown_once_read_edited_replaced_and_revoked() {
     let admin = made.json["created_by"]["id"].as_str().unwrap().to_owned();
     let expected = json!({
         "id": id, "type": "bot", "owner": "Bot", "name": "ci", "organization": "acme", "environment": null,
-        "permissions": {"links": ["read"]}, "status": "active", "mask": format!("...{}", &secret[secret.len() - 4..]),
+        "permissions": {"links": ["read"]}, "roles": [], "status": "active", "mask": format!("...{}", &secret[secret.len() - 4..]),
         "created_at": "2027-01-15T08:00:00Z", "not_before": null, "expires_at": null, "last_used_at": null,
         "allowed_addresses": null, "use_count": 0, "replaces": null, "replaced_by": null, "lineage": id, "version": 0, "metadata": {},
         "created_by": {"type": "key", "id": admin}, "updated_at": null, "revoked_at": null, "revoked_by": null,

@@ -28,7 +28,7 @@ async fn the_holder_of_a_key_sees_it_and_ends_it_without_a_permission() {
     let mask = format!("...{}", &text(&issued)[text(&issued).len() - 4..]);
     let expected = json!({
         "id": id(&issued), "name": "ci", "mask": mask, "organization": "acme", "environment": null,
-        "permissions": {"links": ["read"]}, "expires_at": null, "allowed_addresses": null,
+        "permissions": {"links": ["read"]}, "roles": [], "expires_at": null, "allowed_addresses": null,
     });
     assert_eq!((shown.status, shown.json), (200, expected), "nothing that is for administrators");
     assert_eq!(keys.send(request("GET /api/keys", text(&issued), "", "")).await.status, 403);
