@@ -1,8 +1,8 @@
 //! Who may give a role: an actor that may do what the role grants.
 
 use tower_api_key::{
-    ApiKey, KeyManager, Owner,
-    manage::{Actor, ImportKey, Issued, ManageError, NewKey, Rotation, UpdateKey},
+    KeyFormat, KeyManager, Owner,
+    manage::{Actor, Issued, ManageError, NewKey, Rotation, UpdateKey},
 };
 
 use super::*;
@@ -47,9 +47,8 @@ async fn an_actor_gives_only_roles_whose_permissions_it_has() {
     assert_eq!(key.record().roles().collect::<Vec<_>>(), ["keeper", "viewer"]);
     assert!(key.record().permissions().is_empty(), "the record has the name, not the permissions");
     assert!(is_escalation(&manager.issue(&reader, bot(&["viewer", "editor"])).await));
-    let text = || ApiKey::new("imported-key-with-enough-characters-4711").unwrap();
-    let import = ImportKey::new(text(), bot(&["editor"]));
-    assert!(is_escalation(&manager.import(&reader, import).await));
+    let imported = KeyFormat::new("acme").unwrap().generate().unwrap();
+    assert!(is_escalation(&manager.import(&reader, &imported, bot(&["editor"])).await));
     let id = key.record().id().clone();
     assert!(is_escalation(&manager.edit(&reader, id.clone(), UpdateKey::new().roles(["editor"])).await));
     let edited = manager.edit(&user(&["read", "delete"]), id.clone(), UpdateKey::new().roles(["editor"])).await;
