@@ -153,6 +153,7 @@ pub mod roles;
 pub mod scheme;
 pub mod store;
 mod thread_index;
+pub mod token;
 pub mod transport;
 #[cfg(feature = "webhooks")]
 pub mod webhook;
