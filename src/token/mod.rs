@@ -43,6 +43,8 @@
 //! from it.
 
 mod error;
+#[cfg(feature = "admin-api")]
+mod exchange;
 mod issue;
 mod new_token;
 #[cfg_attr(not(test), allow(dead_code, reason = "for the layer"))]
@@ -59,6 +61,8 @@ use std::{
 };
 
 pub use error::TokenError;
+#[cfg(feature = "admin-api")]
+pub use exchange::TokenExchange;
 pub use new_token::{IssuedToken, NewToken};
 pub use secret::{TokenConfigError, TokenSecret};
 
