@@ -55,8 +55,8 @@ use http::{Extensions, HeaderMap, HeaderName, header::FORWARDED};
 
 use crate::error::ConfigError;
 pub(crate) use entry::forwarded_element;
-pub(crate) use network::{bits, intersection};
 pub use network::{InvalidNetwork, Network};
+pub(crate) use network::{bits, intersection, is_within};
 pub(crate) use proxies::{Proxies, entries_from_last};
 
 /// Reads the address of the client from the connection, or from a header of a trusted proxy. The

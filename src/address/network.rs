@@ -93,12 +93,24 @@ impl Network {
             && (self.is_below_mapped() || !other.is_ipv4())
     }
 
+    /// Returns the network of this first address, with IPv4 in its mapped form, and this length of
+    /// the prefix. Returns `None` if the address has bits after the prefix.
+    pub(crate) fn from_parts(first: u128, prefix: u32) -> Option<Self> {
+        let mask = u128::MAX.checked_shl(128_u32.checked_sub(prefix)?).unwrap_or(0);
+        (first & !mask == 0).then_some(Self { first, mask })
+    }
+
+    /// Returns the first address, with IPv4 in its mapped form, and the length of the prefix.
+    pub(crate) fn parts(&self) -> (u128, u32) {
+        (self.first, self.prefix())
+    }
+
     /// Returns whether this is every address of IPv4, or every address of IPv6.
     pub(crate) fn is_everything(&self) -> bool {
         self.prefix() == 0 || self.prefix() == MAPPED && self.is_ipv4()
     }
 
-    fn is_ipv4(&self) -> bool {
+    pub(crate) fn is_ipv4(&self) -> bool {
         self.is_below_mapped() && is_mapped(self.first)
     }
 
@@ -133,11 +145,8 @@ impl FromStr for Network {
                 prefix + above
             }
         };
-        let (first, mask) = (bits(address), u128::MAX.checked_shl(128 - prefix).unwrap_or(0));
-        if first & !mask != 0 {
-            return Err(InvalidNetwork("the address has bits after its prefix: 10.0.0.0/8, not 10.0.0.1/8"));
-        }
-        Ok(Self { first, mask })
+        let network = Self::from_parts(bits(address), prefix);
+        network.ok_or(InvalidNetwork("the address has bits after its prefix: 10.0.0.0/8, not 10.0.0.1/8"))
     }
 }
 
@@ -165,13 +174,15 @@ impl fmt::Debug for Network {
 /// address in common.
 pub(crate) fn intersection(one: &[Network], other: &[Network]) -> Vec<Network> {
     let narrower = |a: &Network, b: &Network| {
-        if a.is_superset(b) {
-            Some(*b)
-        } else {
-            b.is_superset(a).then_some(*a)
-        }
+        if a.is_superset(b) { Some(*b) } else { b.is_superset(a).then_some(*a) }
     };
     one.iter().flat_map(|a| other.iter().filter_map(move |b| narrower(a, b))).collect()
+}
+
+/// Returns whether each network of a list is within one of the other. `None` is every address.
+pub(crate) fn is_within(list: Option<&[Network]>, other: Option<&[Network]>) -> bool {
+    let Some(other) = other else { return true };
+    list.is_some_and(|list| list.iter().all(|network| other.iter().any(|wider| wider.is_superset(network))))
 }
 
 pub(crate) fn bits(address: IpAddr) -> u128 {

@@ -52,7 +52,6 @@ pub use format_error::FormatError;
 pub(crate) use hasher::PreparedKey;
 pub use hasher::{KeyHasher, PepperTooShort};
 pub use mask::{InvalidMask, Mask};
-#[cfg(feature = "webhooks")]
 pub(crate) use sha256::Hmac;
 #[cfg(feature = "leak-reports")]
 pub(crate) use sha256::sha256;

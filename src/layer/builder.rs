@@ -24,6 +24,7 @@ use crate::{
     rejection::{RejectionFormat, Renderer},
     scheme::{Challenges, KEY_LEN_LIMIT, MAX_KEY_LEN, Reader, SchemePolicy},
     store::ErasedStore,
+    token::Tokens,
     transport::{ExposedKeys, OnExposed, TransportSource},
 };
 

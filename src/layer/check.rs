@@ -131,7 +131,8 @@ impl Checker {
         mut answer: Result<Lookup, Fault>,
     ) -> Check {
         let next = self.hasher.next(key).collect();
-        let mut presented = PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None, token: None };
+        let mut presented =
+            PendingCredential { scheme, newest, next, asked: newest.into(), suspected: None, token: None };
         let mut others = self.hasher.others(key, newest);
         // The digests for which the store has no answer yet. If the store finds a later digest at
         // once, its record is used, and no lookup waits.

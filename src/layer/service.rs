@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::{
     ResponseBody, ResponseFuture,
     admit::{Admission, Authenticator, Progress, ResponseActions},
-    check::PendingLookup,
+    found::PendingLookup,
     future::{Pending, Waiting},
     report::Report,
     sharded_arc::ShardedArc,

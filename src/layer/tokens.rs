@@ -106,8 +106,12 @@ pub(super) fn restricted(matched: Matched, token: &OpenToken) -> Result<Matched,
 impl Tokens {
     /// Fails if a key of one of the formats would be read as a token.
     pub(super) fn check_formats(&self, formats: &[KeyFormat]) -> Result<(), ConfigError> {
-        let is_read_as_token = |format: &KeyFormat| self.claims(format.prefix().as_bytes());
-        if formats.iter().any(is_read_as_token) { Err(ConfigError::TokenPrefix(self.prefix().to_owned())) } else { Ok(()) }
+        let is_read_as_token = |format: &KeyFormat| self.claims(format.beginning().as_bytes());
+        if formats.iter().any(is_read_as_token) {
+            Err(ConfigError::TokenPrefix(self.prefix().to_owned()))
+        } else {
+            Ok(())
+        }
     }
 }
 

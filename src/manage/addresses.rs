@@ -1,7 +1,10 @@
 //! The addresses from which a key is accepted: never more than those of the actor's key.
 
 use super::{Actor, ManageError, NewKey, UpdateKey};
-use crate::{address::Network, record::KeyRecord};
+use crate::{
+    address::{Network, is_within},
+    record::KeyRecord,
+};
 
 /// The maximum number of networks in the list of a key.
 pub(super) const MAX_NETWORKS: usize = 100;
@@ -83,10 +86,4 @@ pub(super) fn widens(before: &KeyRecord, after: &KeyRecord) -> bool {
 
 fn check_number(networks: &[Network]) -> Result<(), ManageError> {
     if networks.len() <= MAX_NETWORKS { Ok(()) } else { Err(ManageError::TooManyNetworks { most: MAX_NETWORKS }) }
-}
-
-/// Returns whether each network of a list is within one of the other. `None` is every address.
-fn is_within(list: Option<&[Network]>, other: Option<&[Network]>) -> bool {
-    let Some(other) = other else { return true };
-    list.is_some_and(|list| list.iter().all(|network| other.iter().any(|wider| wider.is_superset(network))))
 }

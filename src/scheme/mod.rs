@@ -69,7 +69,7 @@ pub(crate) use read::Reader;
 pub(crate) use resolve::Credential;
 pub use text_form::InvalidScheme;
 pub(crate) use vary::Vary;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "admin-api", feature = "client"))]
 pub(crate) use write::Writer;
 
 /// The length of the longest key that a layer reads by default, in bytes. Longer texts are rejected

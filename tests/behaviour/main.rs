@@ -114,6 +114,7 @@ mod sweep;
 mod testkit;
 #[cfg(feature = "testkit")]
 mod testkit_whole;
+mod tokens;
 mod transport;
 mod usage;
 mod usage_by_day;

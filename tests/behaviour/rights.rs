@@ -35,7 +35,7 @@ struct State {
 
 /// How the source answers. It reads the rights when it is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Mode {
+pub(crate) enum Mode {
     #[default]
     AtOnce,
     After(Duration),
@@ -85,7 +85,7 @@ impl OwnerRights for Members {
 
 impl Mode {
     /// Waits, fails or panics as this mode says.
-    pub fn answering(self) -> impl Future<Output = Result<(), std::io::Error>> + Send {
+    pub(crate) fn answering(self) -> impl Future<Output = Result<(), std::io::Error>> + Send {
         assert!(self != Self::PanicsAtOnce, "the source panics at once, intentionally");
         async move {
             match self {
