@@ -10,7 +10,8 @@
 //!
 //! - **No row.** A token has a MAC under a [`TokenSecret`] of the service, and no store keeps it.
 //! - **Revocation.** At each use, the layer looks up the record of the key. When the key is
-//!   revoked, disabled, regenerated or expired, its tokens end too, within the same time as the key itself.
+//!   revoked, disabled, regenerated or expired, its tokens end too, within the same time as the key
+//!   itself.
 //! - **A subset, always.** The permissions of a token are those that it names *and* its key has
 //!   when it is used; so are its addresses. It never outlives its key.
 //! - **Not a key.** A token cannot be exchanged for another token.
