@@ -47,7 +47,8 @@ pub enum TokenError {
         /// The longest lifetime.
         max: Duration,
     },
-    /// The principal came by a token. A token cannot be exchanged: otherwise it could outlive itself.
+    /// The principal came by a token. A token cannot be exchanged: otherwise it could outlive
+    /// itself.
     #[error("a token cannot be exchanged for another one: use the key itself")]
     FromToken,
     /// The key has expired, or expires within a second.

@@ -21,9 +21,9 @@ impl Tokens {
     /// Issues a token of the principal's key. It may do at most what the principal may do now, and
     /// ends with its key at the latest.
     ///
-    /// Nothing is stored. At each use, the layer looks up the record of the *key*. So the token ends
-    /// when the key is revoked, disabled, replaced or expired, or when it is stored under another
-    /// digest.
+    /// Nothing is stored. At each use, the layer looks up the record of the *key*. So the token
+    /// ends when the key is revoked, disabled, regenerated or expired, or when it is stored under
+    /// another digest.
     ///
     /// ```
     /// use std::time::Duration;

@@ -9,10 +9,11 @@
 //! ```
 //!
 //! - **No row.** A token has a MAC under a [`TokenSecret`] of the service, and no store keeps it.
-//! - **Revocation.** At each use, the layer looks up the record of the key. When the key is revoked,
-//!   disabled, replaced or expired, its tokens end too, within the same time as the key itself.
-//! - **A subset, always.** The permissions of a token are those that it names *and* its key has when
-//!   it is used; so are its addresses. It never outlives its key.
+//! - **Revocation.** At each use, the layer looks up the record of the key. When the key is
+//!   revoked, disabled, regenerated or expired, its tokens end too, within the same time as the key
+//!   itself.
+//! - **A subset, always.** The permissions of a token are those that it names *and* its key has
+//!   when it is used; so are its addresses. It never outlives its key.
 //! - **Not a key.** A token cannot be exchanged for another token.
 //!
 //! [`Tokens::issue`] issues a token in a handler of yours. With the feature `admin-api`,
@@ -32,15 +33,15 @@
 //! | each further 64 bytes     | 85 or 86 more               | 1 more       |
 //!
 //! A resource takes its name and two bytes; `create`, `read`, `update` and `delete` take one byte,
-//! and any other action its name and one byte. A network of IPv4 takes up to 6 bytes, one of IPv6 up
-//! to 18. Each of the two lists takes one byte. Each previous secret adds as many compressions for
-//! a token that the newest secret did not make.
+//! and any other action its name and one byte. A network of IPv4 takes up to 6 bytes, one of IPv6
+//! up to 18. Each of the two lists takes one byte. Each previous secret adds as many compressions
+//! for a token that the newest secret did not make.
 //!
 //! # Who may see a token
 //!
 //! A token is a credential until it ends. It shows the digest of its key. For a generated key, the
-//! digest reveals nothing. An imported key that is weak, and hashed without a pepper, can be guessed
-//! from it.
+//! digest reveals nothing. An imported key that is weak, and hashed without a pepper, can be
+//! guessed from it.
 
 mod error;
 #[cfg(feature = "admin-api")]

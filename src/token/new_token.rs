@@ -39,8 +39,8 @@ pub struct IssuedToken {
 // === impl NewToken ===
 
 impl NewToken {
-    /// Describes a token that lasts this long. It ends sooner if its key does, and always at a whole
-    /// second, which is rounded down.
+    /// Describes a token that lasts this long. It ends sooner if its key does, and always at a
+    /// whole second, which is rounded down.
     pub fn lasting(lifetime: Duration) -> Self {
         Self { lifetime, restrictions: Restrictions::default() }
     }
@@ -56,8 +56,8 @@ impl NewToken {
     }
 
     /// Accepts the token only from addresses in these networks. Each must be within a network from
-    /// which the key is accepted, and at each use the list of the key counts too. With an empty list
-    /// no address is allowed.
+    /// which the key is accepted, and at each use the list of the key counts too. With an empty
+    /// list no address is allowed.
     ///
     /// The layer must know the address of a client: see
     /// [`client_address`](crate::layer::ApiKeyLayerBuilder::client_address).

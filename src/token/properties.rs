@@ -239,7 +239,7 @@ fn two_tokens_have_the_same_tag_only_if_they_are_equal() {
 #[test]
 fn a_token_with_usual_permissions_takes_at_most_two_compressions_more_than_a_key() {
     let of = |permissions: Permissions| Restrictions { permissions: Some(permissions), addresses: None };
-    let crud = |names: &[&str]| of(names.iter().map(|name| Permissions::all_of(name)).flatten().collect());
+    let crud = |names: &[&str]| of(names.iter().flat_map(|name| Permissions::all_of(name)).collect());
     let few = of(Permissions::new().grant("links", "read"));
     let eight = ["links", "stats", "users", "files", "domains", "orders", "invoices", "hooks"];
     for (restrictions, expected) in [

@@ -66,8 +66,8 @@ impl TokenSecret {
     }
 
     /// Returns the MAC of the tokens with this prefix. Its key is derived, so that tokens with
-    /// another prefix have another one, and so has everything else that is made with the same bytes.
-    /// No key has a space, so that a pepper of these bytes never hashes this text.
+    /// another prefix have another one, and so has everything else that is made with the same
+    /// bytes. No key has a space, so that a pepper of these bytes never hashes this text.
     pub(super) fn mac(&self, prefix: &str) -> Hmac {
         let purpose = format!("tower-api-key token {prefix}");
         Hmac::new(&*Zeroizing::new(Hmac::new(&self.0).digest(&Hmac::padded(purpose.as_bytes()))))

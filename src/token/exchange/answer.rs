@@ -34,8 +34,8 @@ const MEMBERS: usize = 256;
 impl IntoResponse for Granted {
     fn into_response(self) -> Response {
         let (token, scope) = (self.issued.text().expose(), self.scope.as_ref().map(Scope::as_str));
-        // No byte of a token or a scope is escaped in JSON. A buffer that grows would leave a copy of
-        // the token behind.
+        // No byte of a token or a scope is escaped in JSON. A buffer that grows would leave a copy
+        // of the token behind.
         let mut text = Zeroizing::new(Vec::with_capacity(MEMBERS + token.len() + scope.map_or(0, str::len)));
         let body = Body {
             access_token: token,

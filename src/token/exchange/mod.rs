@@ -1,7 +1,7 @@
 //! The token endpoint: an axum router after OAuth 2.0 Token Exchange (RFC 8693).
 //!
-//! A form and the head of its request in, a token or an error of RFC 6749 §5.2 out. The layer checks
-//! the key, and `Tokens::issue` decides what the token may be.
+//! A form and the head of its request in, a token or an error of RFC 6749 §5.2 out. The layer
+//! checks the key, and `Tokens::issue` decides what the token may be.
 
 mod answer;
 mod form;
@@ -48,12 +48,12 @@ use refusal::Refusal;
 /// | `expires_in`           | may be left out; the lifetime in seconds, of at most [`Tokens::max_lifetime`], its default |
 /// | `allowed_addresses`    | may be left out; networks with spaces between them                     |
 ///
-/// The last colon of a scope separates resource and action. `expires_in` and `allowed_addresses` are
-/// parameters of this crate. `audience`, `resource` and `actor_token` are rejected, and any other
-/// parameter is ignored. A parameter without a value counts as left out.
+/// The last colon of a scope separates resource and action. `expires_in` and `allowed_addresses`
+/// are parameters of this crate. `audience`, `resource` and `actor_token` are rejected, and any
+/// other parameter is ignored. A parameter without a value counts as left out.
 ///
-/// The answer is 200, with the members `access_token`, `issued_token_type`, `token_type` (`Bearer`),
-/// `expires_in`, and `scope` if there was one. An error has the members `error` and
+/// The answer is 200, with the members `access_token`, `issued_token_type`, `token_type`
+/// (`Bearer`), `expires_in`, and `scope` if there was one. An error has the members `error` and
 /// `error_description`:
 ///
 /// | status | `error`                   | reason                                                       |
@@ -67,8 +67,8 @@ use refusal::Refusal;
 /// | 503    | `temporarily_unavailable` | the store failed; `Retry-After: 1`                           |
 ///
 /// The layer checks the key as that of a request: its settings, limits and observers apply, and the
-/// exchange counts as one request of the key. The answer to an unknown, a revoked and an expired key
-/// is the same. A request that also has a credential of the layer in its headers is rejected.
+/// exchange counts as one request of the key. The answer to an unknown, a revoked and an expired
+/// key is the same. A request that also has a credential of the layer in its headers is rejected.
 ///
 /// The router must be reachable without a key: do not put it under a layer that requires one. It
 /// reads no cookie besides those of the layer's schemes, so that another site cannot use it in a

@@ -126,8 +126,8 @@ impl From<TokenError> for Refusal {
     }
 }
 
-/// `error_description` has no quotes, backslashes or characters beyond ASCII (RFC 6749 §5.2): a name
-/// in it comes from a scope, which has none either.
+/// `error_description` has no quotes, backslashes or characters beyond ASCII (RFC 6749 §5.2): a
+/// name in it comes from a scope, which has none either.
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { status, error, description, headers } = self;

@@ -78,16 +78,16 @@ fn a_token_ends_after_its_lifetime_or_with_its_key() {
         });
         issue(&key, new).map(|token| token.expires_at().duration_since(t0()).unwrap())
     };
-    let (second, milli) = (Duration::from_secs(1), Duration::from_millis(1));
+    let (second, millis) = (Duration::from_secs(1), Duration::from_millis);
     for (lifetime, key_end, expected) in [
         (MINUTE, None, Ok(MINUTE)),
         (second, None, Ok(second)),
-        (second * 2 - milli, None, Ok(second)),
+        (millis(1_999), None, Ok(second)),
         (MINUTE * 60, None, Ok(MINUTE * 60)),
         (MINUTE, Some(MINUTE * 2), Ok(MINUTE)),
         (MINUTE, Some(MINUTE / 2), Ok(MINUTE / 2)),
-        (MINUTE, Some(second * 2 - milli), Ok(second)),
-        (MINUTE, Some(second - milli), Err(TokenError::KeyExpires)),
+        (MINUTE, Some(millis(1_999)), Ok(second)),
+        (MINUTE, Some(millis(999)), Err(TokenError::KeyExpires)),
         (MINUTE, Some(Duration::ZERO), Err(TokenError::KeyExpires)),
     ] {
         assert_eq!(ends(NewToken::lasting(lifetime), key_end), expected, "{lifetime:?} {key_end:?}");
