@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use self::load::{Answers, Load};
@@ -225,10 +225,15 @@ impl Run {
             let (database, node) = (Arc::clone(&self.cluster.database), self.cluster.nodes[1].address);
             let pause = if victim.kind == Kind::Revoked { pause } else { SLOW_PAUSE };
             self.changes.spawn(async move {
-                let mut caller = Caller::connect(node).await;
-                tokio::join!(caller.hammer(&victim, pause, Duration::from_millis(50)), async {
-                    // After the first answer.
-                    sleep(Duration::from_millis(5) + 2 * pause).await;
+                // The node has a recent answer about this key when the change is made, if it answers.
+                let answer = async { Caller::connect(node).await.try_key(&victim).await };
+                let _ = timeout(BOUND / 10, answer).await;
+                // A stopped node may not even accept the connection, but the change is made.
+                let hammer = async {
+                    Caller::connect(node).await.hammer(&victim, pause, Duration::from_millis(50)).await;
+                };
+                tokio::join!(hammer, async {
+                    sleep(Duration::from_millis(5)).await;
                     loop {
                         let database = database.lock().unwrap().clone();
                         if victim.change(&database).await.is_ok() {
