@@ -44,6 +44,7 @@ GOALS = {
     15: "the same key again, against SHA-256",
     16: "limits, against a layer without them",
     17: "limits of many nodes, against one process",
+    18: "bounds of a key, against the same key without them",
 }
 BY_HAND = {
     (1, ""): "1.36",
@@ -68,6 +69,13 @@ OWN_TEXTS = 38
 # PostgreSQL's message `NotificationResponse`: type, length, process, the channel's name, two bytes as hex. A heartbeat says 41 characters.
 TOLD_CHANGE = 1 + 4 + 4 + len("tower_api_key") + 1 + 4 + 1
 TOLD_BEAT = TOLD_CHANGE - 4 + 41
+
+# The bounds of a key: what, the group, the item, and the one without.
+BOUNDS = (
+    ("16 allowed networks, the client in the last", "allowed addresses", "16 networks", "without a list"),
+    ("cached rights, the owner may do as much", "owners' rights, cached", "the owner may do as much as the key", "without rights"),
+    ("cached rights, the owner may do less", "owners' rights, cached", "the owner may do less than the key", "without rights"),
+)
 
 # Nanoseconds, measured once, apart from the library: the table under goal 15 in the log.
 HASH, SIPHASH, PLAIN = 61, 26, 6
@@ -323,6 +331,14 @@ def limits(found):
     return rows
 
 
+def bounds(found):
+    rows = [("bound of the key", "ns", "instructions")]
+    for what, title, name, without in BOUNDS:
+        nanos, count = less(cost(found, title, name), cost(found, title, without))
+        rows.append((what, f"{nanos:.0f}", f"{count:.0f}"))
+    return rows
+
+
 def rates(found):
     rows = [("one rate", "ns", "times ours"), ("**tower-api-key**, above its layer without limits", f"{one_rate(found):.0f}", "1")]
     peers = (peer for peer in found.goals["peers"] if peer["compared_with"] == "rate")
@@ -331,6 +347,7 @@ def rates(found):
 
 TABLES = {
     "goals": goals, "peers": peers, "end_to_end": end_to_end, "stages": stages, "cache": cache, "limits": limits, "rates": rates,
+    "bounds": bounds,
     "sizing": sizing, "apart": apart,
 }
 
@@ -389,6 +406,8 @@ FIGURES = {
     "with_mac_over_sha": lambda found: number_of(without_hash(found, SIPHASH) / found.ns("verification", "SHA-256 of the key")),
     "with_plain_over_sha": lambda found: number_of(without_hash(found, PLAIN) / found.ns("verification", "SHA-256 of the key")),
     "guard_instructions": lambda found: f"{less(cost(found, 'guard', 'layer and guard'), cost(found, 'guard', 'layer'))[1]:.0f}",
+    "networks_instructions": lambda found: bounds(found)[1][2],
+    "rights_instructions": lambda found: bounds(found)[3][2],
     "read_ns": lambda found: ns(found.ns("stages", "verify") - found.ns("stages", "hash") - found.ns("stages", "find")),
     "flat_out": lambda found: amount(float(p99(found, "FlatOut")["name"].split()[1])),
     "neighbour": lambda found: number_of(median(p99(found, "Elsewhere")) / median(p99(found, "Nothing"))),

@@ -82,6 +82,14 @@ impl KeyFormat {
         &self.prefix
     }
 
+    /// Returns the text with which every key begins, also for a foreign format.
+    pub(crate) fn beginning(&self) -> String {
+        match &self.shape {
+            Shape::Foreign { separator, .. } if !self.prefix.is_empty() => format!("{}{separator}", self.prefix),
+            _ => self.prefix.to_string(),
+        }
+    }
+
     /// Replaces the separator after the prefix: `_`, `-`, `.` or `~`.
     ///
     /// ```

@@ -4,12 +4,12 @@
 //! Takes a request and returns a principal, a lookup that waits, or a rejection. Does not change
 //! the request, call a service or render a response.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request, Uri};
 
 use super::{
-    found::{FoundKey, PendingCredential, PendingLookup},
+    found::{Accepted, FoundKey, PendingCredential, PendingLookup},
     tokens::restricted,
 };
 use crate::{
@@ -56,6 +56,20 @@ pub(super) enum SlowCheck {
     /// The key matches under another pepper.
     Found(FoundKey),
     Pending(PendingLookup),
+}
+
+impl Check {
+    /// Accepts a key, unless its use has conditions.
+    #[inline]
+    pub(super) fn of(matched: Matched, scheme: &'static Scheme, suspect: impl FnOnce() -> Option<Diagnosis>) -> Self {
+        match matched.unconditional() {
+            Ok(verified) => Self::Accepted(Principal::new(verified, scheme)),
+            Err(matched) => {
+                let suspected = if matched.is_blocked() { suspect() } else { None };
+                Self::Conditional(matched, scheme, suspected)
+            }
+        }
+    }
 }
 
 impl Checker {
@@ -109,13 +123,9 @@ impl Checker {
             }
             answer => return self.suspecting(self.try_other_peppers(scheme, key, newest, answer), scheme, key),
         };
-        match self.verify(found, [&newest], scheme).map(Matched::unconditional) {
-            Ok(Ok(verified)) => Check::Accepted(Principal::new(verified, scheme)),
-            Ok(Err(matched)) => {
-                // Like any other key that does not authenticate.
-                let suspected = if matched.is_blocked() { self.reader.suspect(scheme, key) } else { None };
-                Check::Conditional(matched, scheme, suspected)
-            }
+        match self.verify(found, [&newest], scheme) {
+            // A blocked key is like any other key that does not authenticate.
+            Ok(matched) => Check::of(matched, scheme, || self.reader.suspect(scheme, key)),
             Err(rejection) => self.suspecting(Check::Rejected(rejection), scheme, key),
         }
     }
@@ -261,6 +271,20 @@ impl Checker {
 
     fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
         self.formats.is_empty() || self.formats.iter().any(fits)
+    }
+}
+
+impl FoundKey {
+    pub(super) fn new(matched: Matched, scheme: &'static Scheme, suspected: Option<Diagnosis>) -> Self {
+        Self { matched, scheme, outdated: None, suspected }
+    }
+
+    /// Accepts the key if the conditions on its use hold for this client.
+    pub(super) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Accepted, Rejection> {
+        let Self { matched, scheme, outdated, suspected } = self;
+        let rejected = |rejection: Rejection| rejection.by_scheme(Some(scheme)).suspected(|| suspected);
+        let verified = matched.used_from(client).map_err(rejected)?;
+        Ok(Accepted { principal: Principal::new(verified, scheme), outdated })
     }
 }
 

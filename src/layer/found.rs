@@ -1,7 +1,5 @@
 //! A key that is being looked up, and one that was found.
 
-use std::net::IpAddr;
-
 use crate::{
     key::{Digests, KeyDigest},
     observe::PreviousPepper,
@@ -66,19 +64,5 @@ impl From<Fault> for Rejection {
             Fault::Roles(_) => Reason::RolesFailed,
         };
         Self::new(reason).caused_by(fault.into_error())
-    }
-}
-
-impl FoundKey {
-    pub(super) fn new(matched: Matched, scheme: &'static Scheme, suspected: Option<Diagnosis>) -> Self {
-        Self { matched, scheme, outdated: None, suspected }
-    }
-
-    /// Accepts the key if the conditions on its use hold for this client.
-    pub(super) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Accepted, Rejection> {
-        let Self { matched, scheme, outdated, suspected } = self;
-        let rejected = |rejection: Rejection| rejection.by_scheme(Some(scheme)).suspected(|| suspected);
-        let verified = matched.used_from(client).map_err(rejected)?;
-        Ok(Accepted { principal: Principal::new(verified, scheme), outdated })
     }
 }

@@ -10,7 +10,6 @@ use super::{
 use crate::{
     error::ConfigError,
     key::KeyFormat,
-    principal::Principal,
     record::{DerivedCache, Kept, Matched},
     rejection::{Reason, Rejection},
     scheme::Scheme,
@@ -28,8 +27,8 @@ impl ApiKeyLayerBuilder {
     /// key is, and is checked against the record of its key, so that it ends when its key does.
     ///
     /// The principal is that of the key, with what the token leaves of its permissions and
-    /// addresses: see [`Principal::token_ends_at`]. A text that begins with the prefix of the tokens
-    /// is never looked up as a key.
+    /// addresses: see [`Principal::token_ends_at`]. A text that begins with the prefix of the
+    /// tokens is never looked up as a key.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, store::MemoryStore, token::Tokens};
@@ -80,9 +79,8 @@ impl Checker {
             .map_err(|fault: Fault| Rejection::from(fault).by_scheme(Some(scheme)))
             .and_then(|found| self.verify(found, [&digest], scheme))
             .and_then(|matched| restricted(matched, &token).map_err(|rejection| rejection.by_scheme(Some(scheme))));
-        match matched.map(Matched::unconditional) {
-            Ok(Ok(verified)) => Check::Accepted(Principal::new(verified, scheme)),
-            Ok(Err(matched)) => Check::Conditional(matched, scheme, None),
+        match matched {
+            Ok(matched) => Check::of(matched, scheme, || None),
             Err(rejection) => Check::Rejected(rejection),
         }
     }

@@ -110,8 +110,8 @@ impl Sources {
         Ok(said.permissions(record))
     }
 
-    /// Returns what a key and its roles grant, whatever its owner may do, or the name of a role that
-    /// does not exist.
+    /// Returns what a key and its roles grant, whatever its owner may do, or the name of a role
+    /// that does not exist.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Changes of a key's name, permissions, roles, status, times, addresses, metadata, plan and limits.
+//! Changes of a key's name, permissions, roles, status, times, addresses, metadata, plan and
+//! limits.
 
 use super::{
     Actor, KeyEventKind, KeyManager, ManageError, UpdateKey,
@@ -17,8 +18,9 @@ use crate::{
 };
 
 impl KeyManager {
-    /// Changes the name, the permissions, the roles, the times, the addresses, the metadata, the plan or the
-    /// limits of a key, or disables or enables it. The next request with the key sees the change.
+    /// Changes the name, the permissions, the roles, the times, the addresses, the metadata, the
+    /// plan or the limits of a key, or disables or enables it. The next request with the key sees
+    /// the change.
     ///
     /// If the actor's key has an expiry, a key that the edit enables, extends, or gives permissions
     /// or addresses must not expire later. If the actor's key has a list of addresses, such a key
@@ -50,8 +52,8 @@ impl KeyManager {
     ///   fewer addresses need no permission but `update`.
     /// - [`ManageError::Expiry`] if the edit sets times at which the key would never work.
     /// - [`ManageError::OutlivesActor`] if the key expires later than the actor's, and the edit
-    ///   enables it, adds a permission, a role or an address, or makes its expiry later or its start
-    ///   earlier.
+    ///   enables it, adds a permission, a role or an address, or makes its expiry later or its
+    ///   start earlier.
     /// - [`ManageError::AddressEscalation`] if the key is accepted from an address from which the
     ///   actor's is not, and the edit is one of these; [`ManageError::TooManyNetworks`].
     /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],

@@ -155,7 +155,8 @@ pub enum ManageError {
         /// The maximum: 256.
         most: usize,
     },
-    /// The name of a role is invalid, or there are too many: see [`NewKey::roles`](super::NewKey::roles).
+    /// The name of a role is invalid, or there are too many: see
+    /// [`NewKey::roles`](super::NewKey::roles).
     #[error("a key can have at most 16 roles, each a name of 1 to 64 visible ASCII characters")]
     RoleName,
     /// The key would have a role that does not exist, or the manager has no

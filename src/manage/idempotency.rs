@@ -182,8 +182,8 @@ impl Request {
         metadata.sort_by(|(one, _), (other, _)| one.cmp(other));
         let request =
             metadata.into_iter().fold(request, |request, (name, text)| request.text(Some(name)).text(Some(text)));
-        // Without a plan, networks or roles, the text is that of the versions before them, for their
-        // stored requests.
+        // Without a plan, networks or roles, the text is that of the versions before them, for
+        // their stored requests.
         let request = if *limiting == Limiting::default() { request } else { request.text(None).limiting(limiting) };
         let request = match addresses {
             Some(networks) => request.list(List::Networks, networks.iter().map(ToString::to_string)),

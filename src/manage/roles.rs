@@ -36,8 +36,8 @@ impl UpdateKey {
 }
 
 impl KeyManager {
-    /// Fails if the key and its roles grant something that the actor does not have itself, or a role
-    /// does not exist.
+    /// Fails if the key and its roles grant something that the actor does not have itself, or a
+    /// role does not exist.
     pub(super) async fn check_grants(&self, actor: &Actor, record: &KeyRecord) -> Result<(), ManageError> {
         if record.role_names().is_empty() {
             return check_no_escalation(actor, record.permissions());

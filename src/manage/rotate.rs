@@ -18,9 +18,9 @@ impl KeyManager {
     /// Replaces a key at once: the next request with the old key is rejected. If the call fails,
     /// the old key works as before.
     ///
-    /// The new key has the name, permissions, roles, status, start, expiry, addresses and metadata of the
-    /// old one. If the actor's key expires earlier, the new key expires with it. A predecessor that
-    /// is still in its grace period is revoked.
+    /// The new key has the name, permissions, roles, status, start, expiry, addresses and metadata
+    /// of the old one. If the actor's key expires earlier, the new key expires with it. A
+    /// predecessor that is still in its grace period is revoked.
     ///
     /// ```
     /// use tower_api_key::{KeyId, KeyManager, manage::{Actor, ManageError}};

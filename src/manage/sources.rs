@@ -21,9 +21,9 @@ impl KeyManagerBuilder {
         self
     }
 
-    /// Sets what the roles of keys grant, in the layers of this manager, for the actors of its calls,
-    /// and for the keys that they give roles: see [`LiveRoles`]. Without it, the manager gives no key
-    /// a role.
+    /// Sets what the roles of keys grant, in the layers of this manager, for the actors of its
+    /// calls, and for the keys that they give roles: see [`LiveRoles`]. Without it, the manager
+    /// gives no key a role.
     ///
     /// ```
     /// use tower_api_key::{KeyManager, KeyRegistry, manage::KeyManagerBuilder};

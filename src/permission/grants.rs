@@ -102,8 +102,8 @@ impl Grants {
         both
     }
 
-    /// Returns the grants of either set. A name that only one set reads as a wildcard must not become
-    /// one: if only one has wildcards, such grants of the other are left out.
+    /// Returns the grants of either set. A name that only one set reads as a wildcard must not
+    /// become one: if only one has wildcards, such grants of the other are left out.
     pub(super) fn union(&self, other: &Self) -> Self {
         let wildcards = self.wildcards || other.wildcards;
         let mut either = Self { wildcards, ..Self::default() };

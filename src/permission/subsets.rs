@@ -57,8 +57,8 @@ impl Permissions {
 
     /// Returns the permissions that either set grants.
     ///
-    /// If only one of the sets has wildcards, a `*` of the other is left out: it is an ordinary name
-    /// there, and would become a wildcard in the result.
+    /// If only one of the sets has wildcards, a `*` of the other is left out: it is an ordinary
+    /// name there, and would become a wildcard in the result.
     ///
     /// ```
     /// use tower_api_key::Permissions;

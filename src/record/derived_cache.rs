@@ -1,9 +1,9 @@
 //! Records that were derived from others, kept for each thread.
 //!
-//! A request may see a record with other permissions than the stored one: what its owner may do, its
-//! roles, or a token. A thread keeps the last derived record of each slot, so that the next request
-//! with the same stored record needs no allocation. The handles of a thread are its own, so that two
-//! threads do not share a reference count.
+//! A request may see a record with other permissions than the stored one: what its owner may do,
+//! its roles, or a token. A thread keeps the last derived record of each slot, so that the next
+//! request with the same stored record needs no allocation. The handles of a thread are its own, so
+//! that two threads do not share a reference count.
 
 use std::{cell::Cell, sync::Arc};
 

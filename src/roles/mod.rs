@@ -1,8 +1,8 @@
 //! Roles: named sets of permissions that keys hold by name.
 //!
-//! A record has the names of its roles: [`KeyRecord::with_roles`](crate::KeyRecord::with_roles). What
-//! a role grants is asked when a key is used, so a change of a role reaches every key that has it.
-//! With [`LiveRoles`], a key may do what its own permissions *or* its roles grant. With
+//! A record has the names of its roles: [`KeyRecord::with_roles`](crate::KeyRecord::with_roles).
+//! What a role grants is asked when a key is used, so a change of a role reaches every key that has
+//! it. With [`LiveRoles`], a key may do what its own permissions *or* its roles grant. With
 //! [`LiveRights`](crate::rights::LiveRights) too, it may do only that part which its owner may do.
 //!
 //! ```
@@ -61,8 +61,8 @@
 //! # Who may give a role
 //!
 //! A [`KeyManager`](crate::KeyManager) gives a key only roles that exist, and whose permissions its
-//! actor has now. Whoever changes a role changes what every key with it may do: let only those change
-//! a role who may do what it grants.
+//! actor has now. A change of a role changes what every key with it may do: let only those
+//! change a role who may do what it grants.
 
 use std::{collections::BTreeMap, convert::Infallible, fmt, sync::Arc, time::Duration};
 
@@ -84,8 +84,8 @@ pub trait RolePermissions: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An error rejects the requests with a key that has this role with 503, once the last answer is
-    /// too old.
+    /// An error rejects the requests with a key that has this role with 503, once the last answer
+    /// is too old.
     fn permissions(
         &self,
         role: &str,

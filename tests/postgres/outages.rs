@@ -20,7 +20,7 @@ use tower_api_key::{
 
 use self::simulated::Database;
 use crate::{
-    cluster::{Cluster, caller::Caller},
+    cluster::{Cluster, caller::Caller, kind::Kind},
     database::{self, run},
     support::{
         bounds::{DEADLINE, LEASE},
@@ -241,8 +241,8 @@ async fn heartbeats_that_wait_leave_no_sessions_behind() {
 async fn a_node_that_was_stopped_for_longer_than_every_timeout_comes_back_and_believes_nothing() {
     let seconds = env::var("STOPPED_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(6);
     let cluster = Cluster::start().await;
-    let victims = cluster.keys("victim", 20).await;
-    let good = cluster.keys("good", 1).await.remove(0);
+    let victims = cluster.keys(Kind::Revoked, "victim", 20).await;
+    let good = cluster.keys(Kind::Revoked, "good", 1).await.remove(0);
     let node = &cluster.nodes[1];
     let mut callers = Vec::new();
     for victim in &victims {
@@ -256,7 +256,7 @@ async fn a_node_that_was_stopped_for_longer_than_every_timeout_comes_back_and_be
     node.process.signal("-STOP");
     let database = cluster.database.lock().unwrap().clone();
     for victim in &victims {
-        victim.revoke(&database).await.unwrap();
+        victim.change(&database).await.unwrap();
     }
     sleep(Duration::from_secs(seconds)).await;
     // These wait in the node's sockets, and are the first that it processes.

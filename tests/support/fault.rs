@@ -1,6 +1,7 @@
 //! A store that fails in a way that the test chooses.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -29,10 +30,20 @@ pub enum Fault {
     ReturnsOther,
 }
 
+/// An access to one key, which may have a fault of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// By its digest.
+    Lookup,
+    /// An update, also one of its status.
+    Change,
+}
+
 #[derive(Clone)]
 pub struct FaultyStore {
     pub keys: MemoryStore,
     fault: Arc<Mutex<Fault>>,
+    faults_of_keys: Arc<Mutex<HashMap<(Access, KeyId), Fault>>>,
     pub finds: Arc<AtomicUsize>,
     /// The number of reads by id.
     pub gets: Arc<AtomicUsize>,
@@ -54,6 +65,7 @@ impl FaultyStore {
         Self {
             keys: MemoryStore::new(),
             fault: Arc::new(Mutex::new(Fault::None)),
+            faults_of_keys: Arc::default(),
             finds: Arc::default(),
             gets: Arc::default(),
             broken: Arc::default(),
@@ -69,6 +81,31 @@ impl FaultyStore {
 
     pub fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// Sets the fault of this access to one key. That of the store does not count for it then.
+    pub fn set_for(&self, access: Access, id: impl Into<KeyId>, fault: Fault) {
+        self.faults_of_keys.lock().unwrap().insert((access, id.into()), fault);
+    }
+
+    fn fault_of(&self, access: Access, id: &KeyId) -> Option<Fault> {
+        self.faults_of_keys.lock().unwrap().get(&(access, id.clone())).copied()
+    }
+
+    /// Waits until a change of this key may begin.
+    pub(super) async fn before_change(&self, id: &KeyId) -> Result<(), BoxError> {
+        match self.fault_of(Access::Change, id) {
+            Some(fault) => fault.happens().await,
+            None => Ok(()),
+        }
+    }
+
+    fn fault_of_lookup(&self, digest: &KeyDigest) -> Fault {
+        let own = match self.keys.try_find(digest) {
+            Lookup::Found(record) => self.fault_of(Access::Lookup, record.id()),
+            _ => None,
+        };
+        own.unwrap_or(*self.fault.lock().unwrap())
     }
 
     pub fn hold_inserts(&self) {
@@ -89,27 +126,33 @@ impl FaultyStore {
     }
 }
 
+impl Fault {
+    async fn happens(self) -> Result<(), BoxError> {
+        match self {
+            Self::Fails => Err("the database is gone".into()),
+            Self::Hangs => std::future::pending().await,
+            Self::Panics => panic!("the store panics intentionally"),
+            Self::None | Self::Waits | Self::PanicsAtOnce | Self::ReturnsOther => Ok(()),
+        }
+    }
+}
+
 impl KeyStore for FaultyStore {
     type Error = BoxError;
 
     async fn find(&self, digest: &KeyDigest) -> Result<Option<KeyRecord>, BoxError> {
         self.finds.fetch_add(1, Ordering::Relaxed);
-        let fault = *self.fault.lock().unwrap();
-        match fault {
-            Fault::Fails => Err("the database is gone".into()),
-            Fault::Hangs => std::future::pending().await,
-            Fault::Panics => panic!("the store panics intentionally"),
-            Fault::ReturnsOther => Ok(self.keys.list(&KeyFilter::default()).await?.first().cloned()),
-            Fault::None | Fault::Waits | Fault::PanicsAtOnce => {
-                tokio::task::yield_now().await;
-                Ok(self.keys.find(digest).await?)
-            }
+        let fault = self.fault_of_lookup(digest);
+        fault.happens().await?;
+        if fault == Fault::ReturnsOther {
+            return Ok(self.keys.list(&KeyFilter::default()).await?.first().cloned());
         }
+        tokio::task::yield_now().await;
+        Ok(self.keys.find(digest).await?)
     }
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
-        let fault = *self.fault.lock().unwrap();
-        match fault {
+        match self.fault_of_lookup(digest) {
             Fault::None => self.keys.try_find(digest),
             Fault::PanicsAtOnce => panic!("the store panics at once, intentionally"),
             _ => Lookup::Pending,

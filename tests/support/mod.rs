@@ -24,7 +24,7 @@ mod until;
 pub mod webhooks;
 
 pub use clock::{TestClock, t0};
-pub use fault::{Fault, FaultyStore};
+pub use fault::{Access, Fault, FaultyStore};
 pub use requests::{LIVE, UNKNOWN, add, bare, bearer, get, method, path, with, x_api_key};
 pub use test_api::{Answer, Api, App, Body, Observed, TestApi, accepted, boxed, passed, refused};
 pub use until::{until, until_within};

@@ -158,6 +158,7 @@ impl KeyRegistry for FaultyStore {
         context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
+        self.before_change(changed.id()).await?;
         Ok(self.keys.update(changed, context).await?)
     }
 
@@ -179,6 +180,7 @@ impl KeyRegistry for FaultyStore {
         context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
+        self.before_change(id).await?;
         Ok(self.keys.revoke(id, context).await?)
     }
 
@@ -188,6 +190,7 @@ impl KeyRegistry for FaultyStore {
         context: Option<&ChangeContext>,
     ) -> Result<Result<KeyRecord, RegistryError>, BoxError> {
         self.sound()?;
+        self.before_change(id).await?;
         Ok(self.keys.disable(id, context).await?)
     }
 

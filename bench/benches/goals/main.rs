@@ -44,6 +44,7 @@ const SECTIONS: &[Section] = &[
     (&["14"], |report| child::measure("changes", report)),
     (&["16"], goal::limits::measure),
     (&["17"], goal::leases::measure),
+    (&["18"], goal::bounds::measure),
     (&["16", "peers"], peer::rates),
     (&["peers"], peer::measure),
 ];

@@ -6,6 +6,7 @@ use std::{
     hint::black_box,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use http::{
@@ -13,11 +14,13 @@ use http::{
     header::{ACCEPT, AUTHORIZATION, HOST},
 };
 use sha2::block_api::compress256;
-use tower::{Layer, Service, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyRecord, Require,
+    ApiKey, ApiKeyLayer, ClientAddress, KeyFormat, KeyHasher, KeyRecord, Owner, Permissions, Require,
+    address::{Network, PeerAddress},
     layer::ApiKeyLayerBuilder,
     limit::{Limit, Limits, Plans, Quota, Rate, Subject},
+    rights::{LiveRights, OwnerRights, Rights},
     store::MemoryStore,
 };
 
@@ -51,6 +54,12 @@ pub fn call(name: &str, times: &str) -> Result<()> {
         "layer, extensions in use" => serve(layer.layer(bare()), &in_use(bearer), StatusCode::OK, times),
         "layer, one rate" => serve(limited(&key, ONE_RATE).layer(bare()), &bearer, StatusCode::OK, times),
         "layer, four limits" => serve(limited(&key, FOUR_LIMITS).layer(bare()), &bearer, StatusCode::OK, times),
+        "layer, a peer" => serve(in_networks(&key, None).layer(bare()), &from_a_peer(bearer), StatusCode::OK, times),
+        "layer, 16 networks" => {
+            serve(in_networks(&key, Some(16)).layer(bare()), &from_a_peer(bearer), StatusCode::OK, times);
+        }
+        "layer, an owner" => serve(owned(&key).build()?.layer(bare()), &bearer, StatusCode::OK, times),
+        "layer, cached rights" => serve(with_rights(&key, &bearer)?.layer(bare()), &bearer, StatusCode::OK, times),
         "layer and guard" => serve(layer.layer(may("read").layer(bare())), &bearer, StatusCode::OK, times),
         "forbidden" => serve(layer.layer(may("write").layer(bare())), &bearer, StatusCode::FORBIDDEN, times),
         "missing" => serve(layer.layer(bare()), &keyless, StatusCode::UNAUTHORIZED, times),
@@ -77,16 +86,58 @@ fn limited(key: &ApiKey, limits: usize) -> ApiKeyLayer {
     builder([key]).limits(Limits::in_process(plans).build().unwrap()).build().unwrap()
 }
 
+/// The layer for a key with so many allowed networks, or with no list.
+fn in_networks(key: &ApiKey, networks: Option<u8>) -> ApiKeyLayer {
+    let list = networks.map(|count| Network::list((0..count).map(|number| format!("192.0.{number}.0/24"))).unwrap());
+    let edit = |record: KeyRecord| match &list {
+        Some(list) => record.with_allowed_addresses(list.clone()),
+        None => record,
+    };
+    builder_of([key], edit).client_address(ClientAddress::peer()).build().unwrap()
+}
+
+/// A request from the last of 16 networks.
+fn from_a_peer(mut request: Request<()>) -> Request<()> {
+    request.extensions_mut().insert(PeerAddress([192, 0, 15, 7].into()));
+    request
+}
+
+fn owned(key: &ApiKey) -> ApiKeyLayerBuilder {
+    builder_of([key], |record| record.grant("links", "write").with_owner(Owner::User("alice".to_owned())))
+}
+
+/// The layer over an owner who may do less than the key. The answer of the source is there.
+fn with_rights(key: &ApiKey, request: &Request<()>) -> Result<ApiKeyLayer> {
+    struct Reader;
+    impl OwnerRights for Reader {
+        type Error = Infallible;
+
+        async fn rights(&self, _: &Owner, _: Option<&str>) -> std::result::Result<Rights, Infallible> {
+            Ok(Rights::Only(Permissions::new().grant("links", "read")))
+        }
+    }
+    let rights = LiveRights::cached(Reader).lease(Duration::from_hours(1));
+    let layer = owned(key).owner_rights(rights).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let Ok(response) = runtime.block_on(layer.layer(bare()).oneshot(request.clone()));
+    assert_eq!(response.status(), StatusCode::OK);
+    Ok(layer)
+}
+
 fn layer(keys: [&ApiKey; 2]) -> ApiKeyLayer {
     builder(keys).build().unwrap()
 }
 
 fn builder<const N: usize>(keys: [&ApiKey; N]) -> ApiKeyLayerBuilder {
+    builder_of(keys, |record| record)
+}
+
+fn builder_of<const N: usize>(keys: [&ApiKey; N], edit: impl Fn(KeyRecord) -> KeyRecord) -> ApiKeyLayerBuilder {
     let formats = ["hopx_live", "a_prefix_of_twenty_eight_byt"].map(|prefix| KeyFormat::new(prefix).unwrap());
     let (store, hasher) = (MemoryStore::new(), KeyHasher::sha256());
     for (number, key) in keys.into_iter().enumerate() {
         let record = KeyRecord::for_key(format!("key-{number}"), key, &hasher);
-        store.add(record.with_organization("acme").grant("links", "read")).unwrap();
+        store.add(edit(record.with_organization("acme").grant("links", "read"))).unwrap();
     }
     ApiKeyLayer::builder(store).formats(formats)
 }

@@ -18,6 +18,8 @@ pub const ALL: &[Measure] = &[
     Measure::new("layer, extensions in use", "layer, extensions in use", Some("bare, extensions in use"), 1),
     Measure::new("one rate", "layer, one rate", Some("layer"), 0),
     Measure::new("four limits", "layer, four limits", Some("layer"), 0),
+    Measure::new("16 networks", "layer, 16 networks", Some("layer, a peer"), 0),
+    Measure::new("cached rights", "layer, cached rights", Some("layer, an owner"), 0),
     Measure::new("guard", "layer and guard", Some("layer"), 0),
     Measure::new("refuse: no key", "missing", Some("bare, without a key"), 0),
     Measure::new("refuse: another format", "foreign", Some("bare"), 0),

@@ -17,6 +17,8 @@ const TABLE: &[(&str, f64)] = &[
     ("layer, extensions in use", 2928.0),
     ("one rate", 266.6),
     ("four limits", 669.8),
+    ("16 networks", 740.0),
+    ("cached rights", 233.0),
     ("guard", 432.0),
     ("refuse: no key", 2562.0),
     ("refuse: another format", 3571.0),

@@ -66,8 +66,8 @@ pub(super) struct CreateKey {
 }
 
 /// A change of a key, as a JSON merge patch (RFC 7396). Absent members do not change; `null`
-/// removes a time, all roles, the list of addresses, a text of the metadata, all metadata, the plan,
-/// a number of the limits, or all numbers. The other members cannot be removed.
+/// removes a time, all roles, the list of addresses, a text of the metadata, all metadata, the
+/// plan, a number of the limits, or all numbers. The other members cannot be removed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EditKey {

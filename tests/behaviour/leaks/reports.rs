@@ -18,7 +18,7 @@ use super::{
     scanner::{World, sha256, token},
 };
 use crate::support::{
-    Fault, accepted, bearer, logs, refused,
+    Access, Fault, accepted, bearer, logs, refused,
     registry::{admin, id, text},
     until,
 };
@@ -191,6 +191,50 @@ async fn a_token_that_fails_does_not_keep_the_others_from_being_handled() {
     for _ in 0..2 {
         assert_eq!(world.report(&body).await.status, 503);
         assert_eq!(events(&world.manager, KeyEventKind::Leaked).await.len(), 500, "what was handled stays so");
+    }
+}
+
+/// Four tokens are handled at a time, in the order of their hashes. So eight failures would be
+/// enough to stop all four, and one in the middle to stop those after it.
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_lookup_or_change_fails_does_not_keep_the_others_from_being_revoked() {
+    for (fault, failing) in
+        [(Fault::Fails, 20..21), (Fault::Fails, 0..8), (Fault::Panics, 0..8), (Fault::Hangs, 20..21)]
+    {
+        for access in [Access::Lookup, Access::Change] {
+            let world = World::new();
+            let mut keys = Vec::new();
+            for number in 0..40 {
+                keys.push(world.issue(&number.to_string()).await);
+            }
+            let body: Value = keys.iter().map(|issued| token(text(issued))).collect();
+            keys.sort_by_key(|issued| sha256(text(issued)));
+            let fails: Vec<_> = keys.drain(failing.clone()).collect();
+            for issued in &fails {
+                world.api.store.set_for(access, id(issued), fault);
+            }
+            let answer = world.report(&body).await;
+            let context = format!("{fault:?} {access:?} {failing:?}");
+            assert_eq!((answer.status.as_u16(), &answer.headers["retry-after"]), (503, &"1".parse().unwrap()));
+            let detail = "Some tokens were not handled: send the report again.";
+            assert_eq!(answer.json()["detail"], detail, "{context}");
+            for issued in &keys {
+                assert_eq!(world.api.call(bearer(text(issued))).await, refused(Reason::Revoked, 401), "{context}");
+            }
+            for issued in &fails {
+                assert_eq!(
+                    world.manager.get(&admin(), id(issued)).await.unwrap().status(),
+                    Status::Active,
+                    "{context}"
+                );
+                world.api.store.set_for(access, id(issued), Fault::None);
+            }
+            assert_eq!(world.report(&body).await.labels(), ["true_positive"; 40], "{context}");
+            for issued in keys.iter().chain(&fails) {
+                assert_eq!(world.api.call(bearer(text(issued))).await, refused(Reason::Revoked, 401), "{context}");
+                assert_eq!(reports_of(&world.manager, issued).await.len(), 1, "{context}");
+            }
+        }
     }
 }
 

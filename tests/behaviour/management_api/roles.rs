@@ -1,10 +1,16 @@
 //! The member `roles`.
 
+use std::collections::BTreeMap;
+
+use tower_api_key::{Permissions, roles::LiveRoles};
+
 use super::*;
 
 /// The API of a manager that knows the roles of these tests.
 async fn keys() -> Keys {
-    Keys::new().await
+    let reads = Permissions::new().grant("links", "read");
+    let roles = BTreeMap::from(["viewer", "editor"].map(|role| (role.to_owned(), reads.clone())));
+    Keys::with(|builder| builder.roles(LiveRoles::cached(roles))).await
 }
 
 fn with_roles(roles: &Value) -> Value {

@@ -22,8 +22,8 @@ async fn may_delete(api: &TestApi) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
 
-    /// The source may be as slow as it likes, and fail between: no request that arrives a lease after
-    /// the change of the role, or later, is decided by its old permissions.
+    /// The source may be as slow as it likes, and fail between: no request that arrives a lease
+    /// after the change of the role, or later, is decided by its old permissions.
     #[test]
     fn a_changed_role_counts_a_lease_later_on_every_node(
         changed_at in 0_u64..4_000,

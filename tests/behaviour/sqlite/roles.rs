@@ -1,8 +1,17 @@
 //! The roles in a file: lists that other programs write, and files of earlier versions.
 
-use tower_api_key::{Status, manage::UpdateKey};
+use std::collections::BTreeMap;
+
+use tower_api_key::{Permissions, Status, manage::UpdateKey, roles::LiveRoles};
 
 use super::*;
+
+/// A manager that knows the roles of these tests.
+fn manager(store: SqliteStore) -> KeyManager {
+    let roles = BTreeMap::from(["viewer", "editor"].map(|role| (role.to_owned(), Permissions::new())));
+    let builder = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap());
+    builder.roles(LiveRoles::cached(roles)).build().unwrap()
+}
 
 async fn sql(file: &File, statement: &str) {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(&file.raw().await).await.unwrap();

@@ -17,9 +17,9 @@ use crate::support::{
 
 /// The actor of a token of a key that may do everything, with the manager.
 async fn token_actor() -> (KeyManager, Actor, String) {
-    let (_, manager) = Api::managed(|builder| builder);
+    let (api, manager) = Api::managed(|builder| builder);
     let issued = manager.issue(&admin(), NewKey::service_account("bot").permissions(everything())).await.unwrap();
-    let tokens = Tokens::new("acme_tok", secret(7)).unwrap();
+    let tokens = tokens(&api.clock);
     let layer = manager.layer().tokens(tokens.clone()).build().unwrap();
     let key = layer.authenticate(&bearer(issued.key().expose())).await.unwrap();
     let token = tokens.issue(&key, NewToken::lasting(MINUTE)).unwrap();
@@ -82,11 +82,11 @@ impl OwnerRights for Nothing {
 async fn roles_and_the_rights_of_the_owner_count_for_a_token() {
     let granted: tower_api_key::Permissions = [("links", "read"), ("links", "delete")].into_iter().collect();
     let roles = std::collections::BTreeMap::from([("editor".to_owned(), granted.clone())]);
-    let (_, manager) = Api::managed(|builder| builder.roles(LiveRoles::cached(roles)));
+    let (api, manager) = Api::managed(|builder| builder.roles(LiveRoles::cached(roles)));
     let maker = Actor::trusted(tower_api_key::Owner::User("alice".into()), everything().union(&granted))
         .in_organization("acme");
     let issued = manager.issue(&maker, NewKey::service_account("bot").roles(["editor"])).await.unwrap();
-    let tokens = Tokens::new("acme_tok", secret(7)).unwrap();
+    let tokens = tokens(&api.clock);
     let layer = manager.layer().tokens(tokens.clone()).build().unwrap();
     let key = layer.authenticate(&bearer(issued.key().expose())).await.unwrap();
     let deletes = NewToken::lasting(MINUTE).permissions([("links", "delete")].into_iter().collect());

@@ -1,4 +1,4 @@
-//! Sends requests to the nodes while keys are revoked.
+//! Sends requests to the nodes while keys are revoked, and the like.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, caller::Caller, victim::Victim};
 
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Other keys, which must never be rejected, and the revoked keys, tried on both nodes repeatedly.
+/// Other keys, which must never be rejected, and the changed ones, tried on both nodes repeatedly.
 pub struct Load {
     tasks: JoinSet<()>,
     counts: Arc<Counts>,
@@ -44,7 +44,7 @@ impl Load {
             for _ in 0..2 {
                 tasks.spawn(use_keys(node.address, in_use.to_vec(), Arc::clone(&counts)));
             }
-            tasks.spawn(try_revoked(node.address, victims.to_vec(), Arc::clone(&counts)));
+            tasks.spawn(try_changed(node.address, victims.to_vec(), Arc::clone(&counts)));
         }
         Self { tasks, counts }
     }
@@ -79,10 +79,10 @@ async fn use_keys(node: SocketAddr, keys: Vec<Arc<Victim>>, counts: Arc<Counts>)
     }
 }
 
-async fn try_revoked(node: SocketAddr, victims: Vec<Arc<Victim>>, counts: Arc<Counts>) {
+async fn try_changed(node: SocketAddr, victims: Vec<Arc<Victim>>, counts: Arc<Counts>) {
     let mut caller = Caller::connect(node).await;
     while !counts.is_over.load(Ordering::SeqCst) {
-        for victim in victims.iter().filter(|victim| victim.is_revoked()) {
+        for victim in victims.iter().filter(|victim| victim.is_changed()) {
             caller.try_key(victim).await;
             sleep(PAUSE).await;
             if counts.is_over.load(Ordering::SeqCst) {

@@ -2,8 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 pub mod caller;
-#[path = "../example.rs"]
-mod example;
+pub mod kind;
+mod node;
 pub mod victim;
 
 use std::{
@@ -13,11 +13,12 @@ use std::{
 };
 
 use caller::Caller;
-use example::Example;
+use kind::{Kind, TABLES};
+use node::Process;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tower_api_key::{
-    KeyFormat, KeyHasher, KeyRecord,
+    KeyFormat, KeyHasher, KeyManager, KeyRecord,
     store::{KeyRegistry, PostgresStore},
 };
 use victim::Victim;
@@ -31,15 +32,22 @@ use crate::{
 pub struct Cluster {
     pub nodes: [Node; 2],
     /// The primary.
-    pub database: Arc<Mutex<PgPool>>,
+    pub database: Arc<Mutex<Database>>,
     store: PostgresStore,
     primary: Postgres,
     standby: Option<Postgres>,
 }
 
-/// The example `cluster` as one of its nodes.
+/// A database, as an administrator and the application change it.
+#[derive(Clone)]
+pub struct Database {
+    pool: PgPool,
+    manager: KeyManager,
+}
+
+/// A node, as a process of its own.
 pub struct Node {
-    pub process: Example,
+    pub process: Process,
     pub address: SocketAddr,
     pub relay: Relay,
 }
@@ -61,7 +69,8 @@ impl Cluster {
 
     async fn over(primary: Postgres, standby: Option<Postgres>) -> Self {
         let store = PostgresStore::open(primary.url()).await.unwrap();
-        let database = connect(&primary).await;
+        let database = Database::of(&primary, store.clone()).await;
+        sqlx::query(TABLES).execute(&database.pool).await.unwrap();
         let nodes = [Node::start(primary.port).await, Node::start(primary.port).await];
         for node in &nodes {
             until(async || node.cache().await["is_following"] == true).await;
@@ -69,14 +78,15 @@ impl Cluster {
         Self { nodes, database: Arc::new(Mutex::new(database)), store, primary, standby }
     }
 
-    /// Creates keys that may read the statistics.
-    pub async fn keys(&self, name: &str, count: usize) -> Vec<Arc<Victim>> {
+    /// Creates keys that may write the statistics.
+    pub async fn keys(&self, kind: Kind, name: &str, count: usize) -> Vec<Arc<Victim>> {
         let format = KeyFormat::new("acme").unwrap();
         let mut keys = Vec::with_capacity(count);
         for number in 0..count {
             let key = format.generate().unwrap();
-            let victim = Victim::new(format!("{name}-{number}"), &key);
-            let record = KeyRecord::new(victim.id.clone(), KeyHasher::sha256().digest(&key)).grant("stats", "read");
+            let victim = Victim::new(kind, format!("{name}-{kind:?}-{number}"), &key);
+            let record = KeyRecord::new(victim.id.clone(), KeyHasher::sha256().digest(&key)).grant("stats", "write");
+            let record = kind.prepare(record, &self.pool()).await;
             self.store.insert(record, None, None).await.unwrap().unwrap();
             keys.push(Arc::new(victim));
         }
@@ -99,7 +109,8 @@ impl Cluster {
         for node in &self.nodes {
             node.relay.switch(standby.port);
         }
-        *self.database.lock().unwrap() = connect(&standby).await;
+        let store = PostgresStore::connect(standby.url()).await.unwrap();
+        *self.database.lock().unwrap() = Database::of(&standby, store).await;
         self.primary = standby;
     }
 
@@ -111,7 +122,7 @@ impl Cluster {
     }
 
     fn pool(&self) -> PgPool {
-        self.database.lock().unwrap().clone()
+        self.database.lock().unwrap().pool.clone()
     }
 
     /// Ends the server process of a connection.
@@ -121,15 +132,21 @@ impl Cluster {
     }
 }
 
+// === impl Database ===
+
+impl Database {
+    async fn of(postgres: &Postgres, store: PostgresStore) -> Self {
+        let manager = KeyManager::builder(store).format(KeyFormat::new("acme").unwrap()).build().unwrap();
+        Self { pool: connect(postgres).await, manager }
+    }
+}
+
 // === impl Node ===
 
 impl Node {
     async fn start(database: u16) -> Self {
         let relay = Relay::start(database).await;
-        let url = relay.url("postgres");
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        let process = Example::start_with("cluster", folder, |command| command.arg("node").env("DATABASE_URL", url));
-        let address = process.url.strip_prefix("http://").unwrap().parse().unwrap();
+        let (process, address) = Process::start(relay.url("postgres"));
         Self { process, address, relay }
     }
 

@@ -1,15 +1,18 @@
-//! A key that will be revoked, with the times of its revocation and of its last acceptance.
+//! A key that loses something while it is in use, with the times of the change and of its requests.
 
 use std::{
+    error::Error,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use sqlx::PgPool;
 use tokio::time::Instant;
 use tower_api_key::ApiKey;
 
+use super::{Database, kind::Kind};
+
 pub struct Victim {
+    pub kind: Kind,
     pub id: String,
     pub key: String,
     story: Mutex<Story>,
@@ -25,25 +28,17 @@ struct Story {
     accepted: Vec<Instant>,
 }
 
-const REVOKE: &str = "update api_keys set status = 'revoked' where id = $1 and status <> 'revoked'";
-
 // === impl Victim ===
 
 impl Victim {
-    pub fn new(id: String, key: &ApiKey) -> Self {
-        Self { id, key: key.expose().to_owned(), story: Mutex::default() }
+    pub fn new(kind: Kind, id: String, key: &ApiKey) -> Self {
+        Self { kind, id, key: key.expose().to_owned(), story: Mutex::default() }
     }
 
-    /// Tries once to revoke it, in a separate transaction.
-    pub async fn revoke(&self, database: &PgPool) -> Result<(), sqlx::Error> {
-        let mut change = database.begin().await?;
-        let changed = sqlx::query(REVOKE).bind(&self.id).execute(&mut *change).await?.rows_affected();
-        // If nothing was left to change, an earlier commit succeeded, although its confirmation was
-        // lost.
-        if changed == 1 {
-            self.story.lock().unwrap().sent = Some(Instant::now());
-        }
-        change.commit().await?;
+    /// Tries once to make the change, in a separate transaction.
+    pub async fn change(&self, database: &Database) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let sending = || self.story.lock().unwrap().sent = Some(Instant::now());
+        self.kind.change(&self.id, database, sending).await?;
         self.story.lock().unwrap().done = Some(Instant::now());
         Ok(())
     }
@@ -52,7 +47,7 @@ impl Victim {
         self.story.lock().unwrap().sent.is_some()
     }
 
-    pub fn is_revoked(&self) -> bool {
+    pub fn is_changed(&self) -> bool {
         self.story.lock().unwrap().done.is_some()
     }
 
@@ -71,25 +66,27 @@ impl Story {
     /// The time from the commit to the last accepted request.
     fn lag(&self) -> Duration {
         let last = self.accepted.iter().max().expect("it was never accepted");
-        last.saturating_duration_since(self.sent.expect("it was not revoked"))
+        last.saturating_duration_since(self.sent.expect("it was not changed"))
     }
 
     fn violations(&self, bound: Duration) -> usize {
-        let end = self.done.expect("it was not revoked") + bound;
+        let end = self.done.expect("it was not changed") + bound;
         self.accepted.iter().filter(|start| **start > end).count()
     }
 }
 
-/// Prints the scenario's line and returns how many requests were accepted too late.
-pub fn report(scenario: &str, victims: &[Arc<Victim>], bound: Duration) -> usize {
-    let stories: Vec<_> = victims.iter().map(|victim| victim.story.lock().unwrap()).collect();
+/// Prints the line of a scenario and a kind. Returns how many requests were accepted too late.
+pub fn report(scenario: &str, kind: Kind, victims: &[Arc<Victim>], bound: Duration) -> usize {
+    let victims = victims.iter().filter(|victim| victim.kind == kind);
+    let stories: Vec<_> = victims.map(|victim| victim.story.lock().unwrap()).collect();
     let mut lags: Vec<_> = stories.iter().map(|story| story.lag()).collect();
     lags.sort();
     let violations = stories.iter().map(|story| story.violations(bound)).sum();
     let at = |percent: usize| milliseconds(lags[(lags.len() * percent).div_ceil(100) - 1]);
     println!(
-        "revocation {scenario}: {} revocations, p50 {} ms, p99 {} ms, max {} ms, bound {} ms, violations {violations}",
+        "revocation {scenario}: {} {}, p50 {} ms, p99 {} ms, max {} ms, bound {} ms, violations {violations}",
         lags.len(),
+        kind.changes(),
         at(50),
         at(99),
         at(100),

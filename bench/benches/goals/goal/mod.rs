@@ -1,6 +1,7 @@
 //! The goals, each beside those that are measured with it.
 
 pub mod allocations;
+pub mod bounds;
 pub mod cache;
 pub mod changes;
 pub mod guard;
