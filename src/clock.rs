@@ -103,23 +103,32 @@ pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
-#[cfg(feature = "limits")]
 thread_local! {
     static NOTED: std::cell::Cell<Option<Instant>> = const { std::cell::Cell::new(None) };
 }
 
-/// Notes a time that this thread has just read, so that the limits of the same request need not
+/// Notes a time that this thread has just read, so that another step of the same request need not
 /// read it again.
-#[cfg(all(feature = "cache", feature = "limits"))]
 #[inline]
 pub(crate) fn note(now: Instant) {
     // A thread that is ending reads the clock again.
     let _ = NOTED.try_with(|noted| noted.set(Some(now)));
 }
 
+/// Returns the time that this thread has noted, or reads the clock. Call [`take_noted`] before the
+/// request, since what an earlier one has noted is over.
+#[inline]
+pub(crate) fn noted_or_now() -> Instant {
+    let noted = NOTED.try_with(std::cell::Cell::get).ok().flatten();
+    noted.unwrap_or_else(|| {
+        let now = monotonic();
+        note(now);
+        now
+    })
+}
+
 /// Returns the time that this thread has noted, and forgets it. Call it before a lookup too: what
 /// an earlier request has noted is over.
-#[cfg(feature = "limits")]
 #[inline]
 pub(crate) fn take_noted() -> Option<Instant> {
     NOTED.try_with(std::cell::Cell::take).ok().flatten()

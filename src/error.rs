@@ -57,6 +57,9 @@ pub enum ConfigError {
     /// formats.
     #[error("max_key_len: {0} is out of range: use 1 to 4096, and at least the length of the formats' keys")]
     MaxKeyLen(usize),
+    /// The layer of a token endpoint accepts no tokens.
+    #[error("tokens: the layer accepts none: call `tokens` on its builder")]
+    NoTokens,
     /// Keys of a format of the layer begin with the prefix of its tokens, so they would be read as
     /// tokens.
     #[error("tokens: keys of a format begin with {0:?} too: choose a prefix that no key begins with")]

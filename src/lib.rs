@@ -63,6 +63,8 @@
 //! | [`rejection`] | why a request was rejected, and the response: [`Rejection`]                  |
 //! | [`address`]   | which address a request comes from, also behind proxies; networks            |
 //! | [`rights`]    | what the owner of a key may do now, beside the key's own permissions         |
+//! | [`roles`]     | named sets of permissions that keys hold by name                             |
+//! | [`token`]     | short-lived tokens of keys, and an endpoint that exchanges keys for them     |
 //! | [`transport`] | whether a request came over TLS: [`TransportSource`]                         |
 //! | `limit`       | rates, quotas and concurrency limits of keys (feature `limits`)              |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
@@ -84,7 +86,7 @@
 //! | `postgres`        | no      | `store::PostgresStore`: keys that many nodes share               |
 //! | `postgres-no-tls` | no      | `postgres` without a TLS library: you choose one                 |
 //! | `cache`           | no      | `store::CachedStore`: lookups in memory, with bounded staleness  |
-//! | `admin-api`       | no      | `KeyManager::router`: the management API over HTTP               |
+//! | `admin-api`       | no      | the management API over HTTP; `token::TokenExchange`             |
 //! | `tracing`         | no      | one event per decision, and the key's id on the span             |
 //! | `metrics`         | no      | requests by outcome and reason, store latency and errors         |
 //! | `utoipa`          | no      | `openapi::Security`: schemes and guards in OpenAPI               |

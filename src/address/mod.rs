@@ -56,7 +56,7 @@ use http::{Extensions, HeaderMap, HeaderName, header::FORWARDED};
 use crate::error::ConfigError;
 pub(crate) use entry::forwarded_element;
 pub use network::{InvalidNetwork, Network};
-pub(crate) use network::{bits, intersection, is_within};
+pub(crate) use network::{any_contains, bits, canonical, intersection, is_within};
 pub(crate) use proxies::{Proxies, entries_from_last};
 
 /// Reads the address of the client from the connection, or from a header of a trusted proxy. The
@@ -145,6 +145,16 @@ impl ClientAddress {
         match &self.0 {
             Some(forwarding) if forwarding.proxies.contains(peer) => forwarding.client(headers),
             Some(_) | None => Some(peer),
+        }
+    }
+
+    /// Returns the same address as bits, see [`bits`]. An `IpAddr` is written in pieces, and the
+    /// processor stalls if it loads it as a whole right after.
+    #[inline]
+    pub(crate) fn find_bits(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<u128> {
+        match (&self.0, extensions.get()) {
+            (None, Some(PeerAddress(address))) => Some(bits(*address)),
+            _ => self.find(extensions, headers).map(bits),
         }
     }
 }

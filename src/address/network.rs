@@ -185,6 +185,20 @@ pub(crate) fn is_within(list: Option<&[Network]>, other: Option<&[Network]>) -> 
     list.is_some_and(|list| list.iter().all(|network| other.iter().any(|wider| wider.is_superset(network))))
 }
 
+/// Returns whether an address is in one of the networks.
+pub(crate) fn any_contains(networks: &[Network], bits: u128) -> bool {
+    let is_mapped = is_mapped(bits);
+    networks
+        .iter()
+        .any(|network| (bits ^ network.first) & network.mask == 0 && (!is_mapped || network.is_below_mapped()))
+}
+
+/// Returns the address with these bits: an IPv4-mapped one is of IPv4.
+pub(crate) fn canonical(bits: u128) -> IpAddr {
+    Ipv6Addr::from_bits(bits).to_canonical()
+}
+
+/// Returns an address as 128 bits. One of IPv4 is in its mapped form.
 pub(crate) fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),

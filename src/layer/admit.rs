@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::{
     after_verify::AfterVerify,
-    check::{Check, Checker, SlowCheck},
+    check::{Check, Checker, SlowCheck, used_from},
     forward::IdentityHeader,
     found::{Accepted, FoundKey, PendingCredential, PendingLookup},
     observation::Observation,
@@ -20,7 +20,7 @@ use crate::{limit::Unpaid, rejection::Wait};
 use crate::{
     observe::{self, Decision, Observers, Outcome, PreviousPepper},
     principal::{CallerIdentity, Principal, Unauthenticated},
-    record::KeyRecord,
+    record::{KeyRecord, Matched},
     rejection::{Reason, Rejection, Renderer, ResponseProtocol, Verdict},
     scheme::{Diagnosis, Reader, Scheme},
     store::Answer,
@@ -132,7 +132,7 @@ impl Authenticator {
         let admission = match self.checker.check(request) {
             Check::Accepted(principal) => self.accept(request, principal, None),
             Check::Conditional(matched, scheme, suspected) => {
-                self.accept_found(request, FoundKey::new(matched, scheme, suspected))
+                self.accept_conditional(request, matched, scheme, suspected)
             }
             Check::Slow(slow) => match *slow {
                 SlowCheck::Found(found) => self.accept_found(request, found),
@@ -158,6 +158,21 @@ impl Authenticator {
         self.forget_time();
         match self.checker.check_answer(presented, answer) {
             Ok(found) => self.accept_found(request, found),
+            Err(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
+        }
+    }
+
+    /// Accepts a key that was found at once if the conditions on its use hold.
+    #[inline(never)]
+    fn accept_conditional<B>(
+        &self,
+        request: &mut Request<B>,
+        matched: Matched,
+        scheme: &'static Scheme,
+        suspected: Option<Diagnosis>,
+    ) -> Admission {
+        match used_from(matched, scheme, suspected, || self.checker.client_of(request)) {
+            Ok(principal) => self.accept(request, principal, None),
             Err(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
         }
     }

@@ -4,13 +4,13 @@
 //! Takes a request and returns a principal, a lookup that waits, or a rejection. Does not change
 //! the request, call a service or render a response.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request, Uri};
 
 use super::{
     found::{Accepted, FoundKey, PendingCredential, PendingLookup},
-    tokens::restricted,
+    tokens::narrowed,
 };
 use crate::{
     address::ClientAddress,
@@ -190,7 +190,8 @@ impl Checker {
         let matched = self.verify(found, presented.asked.iter(), presented.scheme);
         let mut matched = matched.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
         if let Some(token) = &presented.token {
-            matched = restricted(matched, token).map_err(|rejection| rejection.by_scheme(Some(presented.scheme)))?;
+            let narrowed = matched.try_narrow(|record| narrowed(&record, token));
+            matched = narrowed.map_err(|rejection| rejection.by_scheme(Some(presented.scheme)))?;
         }
         let (used, newest) = (*matched.record().digest(), presented.newest);
         let used_previous_pepper = used != newest && !presented.next.contains(&used);
@@ -274,17 +275,24 @@ impl Checker {
     }
 }
 
-impl FoundKey {
-    pub(super) fn new(matched: Matched, scheme: &'static Scheme, suspected: Option<Diagnosis>) -> Self {
-        Self { matched, scheme, outdated: None, suspected }
+/// Accepts a key whose use has conditions if they hold for this client.
+pub(super) fn used_from(
+    matched: Matched,
+    scheme: &'static Scheme,
+    suspected: Option<Diagnosis>,
+    client: impl FnOnce() -> Option<u128>,
+) -> Result<Principal, Rejection> {
+    match matched.used_from(client) {
+        Ok(verified) => Ok(Principal::new(verified, scheme)),
+        Err(rejection) => Err(rejection.by_scheme(Some(scheme)).suspected(|| suspected)),
     }
+}
 
+impl FoundKey {
     /// Accepts the key if the conditions on its use hold for this client.
-    pub(super) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Accepted, Rejection> {
+    pub(super) fn used_from(self, client: impl FnOnce() -> Option<u128>) -> Result<Accepted, Rejection> {
         let Self { matched, scheme, outdated, suspected } = self;
-        let rejected = |rejection: Rejection| rejection.by_scheme(Some(scheme)).suspected(|| suspected);
-        let verified = matched.used_from(client).map_err(rejected)?;
-        Ok(Accepted { principal: Principal::new(verified, scheme), outdated })
+        Ok(Accepted { principal: used_from(matched, scheme, suspected, client)?, outdated })
     }
 }
 

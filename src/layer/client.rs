@@ -1,7 +1,5 @@
 //! The address of the client: where it comes from, and when it is read.
 
-use std::net::IpAddr;
-
 use http::Request;
 
 use super::{ApiKeyLayerBuilder, check::Checker};
@@ -39,8 +37,8 @@ impl ApiKeyLayerBuilder {
 }
 
 impl Checker {
-    /// Returns the address of the client of a request, or `None` if it is unknown.
-    pub(super) fn client_of<B>(&self, request: &Request<B>) -> Option<IpAddr> {
-        self.client_address.as_ref()?.find(request.extensions(), request.headers())
+    /// Returns the bits of the address of a request's client, or `None` if it is unknown.
+    pub(super) fn client_of<B>(&self, request: &Request<B>) -> Option<u128> {
+        self.client_address.as_ref()?.find_bits(request.extensions(), request.headers())
     }
 }

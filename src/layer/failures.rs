@@ -1,19 +1,17 @@
 //! Limits keys that fail. The address of a client is read only once its key has failed.
 
-use std::net::IpAddr;
-
 use http::Request;
 
 use super::admit::Authenticator;
 use crate::rejection::Rejection;
 #[cfg(feature = "limits")]
-use {super::ApiKeyLayerBuilder, crate::limit::FailureLimit};
+use {super::ApiKeyLayerBuilder, crate::limit::FailureLimit, std::net::IpAddr};
 
 /// The client of a request that is not available any more.
 #[derive(Clone, Copy)]
 pub(super) struct Caller {
     /// The address that the list of a key is checked against.
-    pub(super) address: Option<IpAddr>,
+    pub(super) address: Option<u128>,
     /// The address to which a failure is attributed.
     #[cfg(feature = "limits")]
     failed: Option<IpAddr>,

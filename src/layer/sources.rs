@@ -21,9 +21,8 @@ impl ApiKeyLayerBuilder {
     /// Adds what the roles of a key grant now to its own permissions. [`LiveRoles`] has an example,
     /// and what happens if a role does not exist or the source fails.
     ///
-    /// The permissions of the [`Principal`](crate::Principal), of its record and of every guard
-    /// then have those of the roles. The record that the store keeps does not change. Without this
-    /// setting, roles grant nothing.
+    /// The [`Principal`](crate::Principal), its record and every guard then see the union. The
+    /// record that the store keeps does not change. Without this setting, roles grant nothing.
     ///
     /// A lookup that waits for the source has the [`deadline`](Self::deadline) of the store, and
     /// needs a tokio runtime.

@@ -87,7 +87,7 @@ impl Authenticator {
         let accepted = match check {
             Check::Accepted(principal) => Ok(Accepted { principal, outdated: None }),
             Check::Conditional(matched, scheme, suspected) => {
-                self.conditions(FoundKey::new(matched, scheme, suspected), request)
+                self.conditions(FoundKey { matched, scheme, outdated: None, suspected }, request)
             }
             Check::Rejected(rejection) => Err(self.failed(rejection, || self.caller(request))),
             Check::Slow(slow) => match *slow {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "admin-api")]
+use super::ApiKeyLayer;
 use super::{
     ApiKeyLayerBuilder,
     check::{Check, Checker, SlowCheck},
@@ -10,7 +12,7 @@ use super::{
 use crate::{
     error::ConfigError,
     key::KeyFormat,
-    record::{DerivedCache, Kept, Matched},
+    record::{DerivedCache, Kept, KeyRecord},
     rejection::{Reason, Rejection},
     scheme::Scheme,
     store::{Fault, Lookup},
@@ -18,8 +20,8 @@ use crate::{
 };
 
 thread_local! {
-    /// Records with what a token leaves of them, by the tag of the token.
-    static RESTRICTED: DerivedCache<[u8; 16]> = const { DerivedCache::new() };
+    /// Records that are narrowed to tokens, by the tags of the tokens.
+    static NARROWED: DerivedCache<[u8; 16]> = const { DerivedCache::new() };
 }
 
 impl ApiKeyLayerBuilder {
@@ -43,6 +45,14 @@ impl ApiKeyLayerBuilder {
     pub fn tokens(mut self, tokens: Tokens) -> Self {
         self.tokens = Some(tokens);
         self
+    }
+}
+
+impl ApiKeyLayer {
+    /// Returns the tokens that the layer accepts.
+    #[cfg(feature = "admin-api")]
+    pub(crate) fn accepted_tokens(&self) -> Option<&Tokens> {
+        self.authenticator.checker.tokens.as_ref()
     }
 }
 
@@ -76,9 +86,10 @@ impl Checker {
             Err(fault) => Err(fault),
         };
         let matched = found
-            .map_err(|fault: Fault| Rejection::from(fault).by_scheme(Some(scheme)))
+            .map_err(|fault: Fault| Rejection::from(fault))
             .and_then(|found| self.verify(found, [&digest], scheme))
-            .and_then(|matched| restricted(matched, &token).map_err(|rejection| rejection.by_scheme(Some(scheme))));
+            .and_then(|matched| matched.try_narrow(|record| narrowed(&record, &token)))
+            .map_err(|rejection| rejection.by_scheme(Some(scheme)));
         match matched {
             Ok(matched) => Check::of(matched, scheme, || None),
             Err(rejection) => Check::Rejected(rejection),
@@ -86,19 +97,18 @@ impl Checker {
     }
 }
 
-/// Returns what the token leaves of its key.
-pub(super) fn restricted(matched: Matched, token: &OpenToken) -> Result<Matched, Rejection> {
+/// Returns the record of a key, narrowed to its token.
+pub(super) fn narrowed(record: &KeyRecord, token: &OpenToken) -> Result<KeyRecord, Rejection> {
     let tag = token.tag();
     let [.., slot] = tag;
-    let kept = RESTRICTED.try_with(|kept| kept.get(slot, matched.record(), |by| *by == tag));
-    if let Ok(Some(Kept::Changed(record))) = kept {
-        return Ok(matched.narrowed_to(record));
+    if let Ok(Some(Kept::Changed(narrowed))) = NARROWED.try_with(|kept| kept.get(slot, record, |by| *by == tag)) {
+        return Ok(narrowed);
     }
     let restrictions = token.restrictions().map_err(|unopened| Rejection::new(unopened.into()))?;
-    let record = matched.record().clone().presented_by(token.ends_at(), restrictions);
+    let narrowed = record.clone().presented_by(token.ends_at(), restrictions);
     // A thread that ends keeps nothing more.
-    let _ = RESTRICTED.try_with(|kept| kept.insert(slot, matched.record(), tag, Some(record.clone())));
-    Ok(matched.narrowed_to(record))
+    let _ = NARROWED.try_with(|kept| kept.insert(slot, record, tag, Some(narrowed.clone())));
+    Ok(narrowed)
 }
 
 impl Tokens {

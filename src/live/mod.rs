@@ -42,7 +42,7 @@ pub(crate) enum Begun<A> {
     Asked(Asked<A>),
 }
 
-/// What a name must be.
+/// The bounds of a subject's name.
 pub(crate) trait Name: Clone + Eq + std::hash::Hash + Send + Sync + 'static {}
 
 impl<N: Clone + Eq + std::hash::Hash + Send + Sync + 'static> Name for N {}
@@ -89,8 +89,8 @@ impl<N: Name, A: Send + Sync + 'static> Live<N, A> {
         self.answers.forget_all();
     }
 
-    /// Returns the answer if it is recent, and until when a thread may use it without a look at the
-    /// others. Otherwise, and if half of its lease is over, asks in the background.
+    /// Returns a recent answer, and until when a thread may keep it. Asks in the background if
+    /// there is none, or if half of its lease has passed.
     fn find_or_ask(&self, subject: &Subject<N>, now: Instant) -> Option<(Arc<A>, Instant)> {
         let found = self.answers.find(subject, now);
         if !matches!(found, Found::Answer(_)) && Handle::try_current().is_ok() {

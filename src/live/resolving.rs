@@ -1,4 +1,5 @@
-//! A store whose records have the permissions that its sources leave and add.
+//! A store that adds the permissions of roles to each record, and removes those that its owner
+//! lacks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Sources;
 use crate::{
-    clock::{after, monotonic},
+    clock::{after, monotonic, noted_or_now, take_noted},
     key::{Digests, KeyDigest},
     record::{DerivedCache, Generation, Kept, KeyRecord, LayerBounds},
     store::{ErasedStore, Fault, Lookup, PendingAnswer},
@@ -38,21 +39,25 @@ impl Resolving {
         Self { id: Generation::unique(), store, sources, bounds }
     }
 
-    /// Returns the record as the sources change it, if that is known without waiting.
-    fn resolve_now(&self, record: KeyRecord) -> Result<KeyRecord, KeyRecord> {
-        // A key that does not work is rejected in any case, whatever the sources say.
-        if !self.sources.concern(&record) || record.obstacle(&self.bounds).is_some() {
+    /// Returns the record as the sources change it at this instant, if that is known without
+    /// waiting.
+    fn resolve_now(&self, record: KeyRecord, now: impl FnOnce() -> Instant) -> Result<KeyRecord, KeyRecord> {
+        if !self.sources.concern(&record) {
             return Ok(record);
         }
-        if self.sources.are_asked_each_time(&record) {
-            return Err(record);
-        }
-        let (now, epoch, slot) = (monotonic(), self.sources.epoch(), slot_of(&record));
+        let (now, epoch, slot) = (now(), self.sources.epoch(), slot_of(&record));
         let is_current = |by: &ResolvedBy| by.store == self.id && by.epoch == epoch && now < by.until;
         match RESOLVED.try_with(|kept| kept.get(slot, &record, is_current)) {
             Ok(Some(Kept::AsItIs)) => return Ok(record),
             Ok(Some(Kept::Changed(resolved))) => return Ok(resolved),
             Ok(None) | Err(_) => {}
+        }
+        // A key that does not work is rejected in any case, whatever the sources say.
+        if record.obstacle(&self.bounds).is_some() {
+            return Ok(record);
+        }
+        if self.sources.are_asked_each_time(&record) {
+            return Err(record);
         }
         let Some((said, until)) = self.sources.said_now(&record, now) else { return Err(record) };
         let by = ResolvedBy { store: self.id, epoch, until };
@@ -64,7 +69,7 @@ impl Resolving {
 
     /// Asks the sources about the record.
     async fn resolve(&self, record: KeyRecord, deadline: Instant) -> Result<KeyRecord, Fault> {
-        let record = match self.resolve_now(record) {
+        let record = match self.resolve_now(record, monotonic) {
             Ok(resolved) => return Ok(resolved),
             Err(record) => record,
         };
@@ -75,8 +80,10 @@ impl Resolving {
 
 impl ErasedStore for Resolving {
     fn try_find(&self, digest: &KeyDigest) -> Result<Lookup, Fault> {
+        // The store may read the clock.
+        take_noted();
         Ok(match self.store.try_find(digest)? {
-            Lookup::Found(record) => match self.resolve_now(record) {
+            Lookup::Found(record) => match self.resolve_now(record, noted_or_now) {
                 Ok(record) => Lookup::Found(record),
                 Err(_) => Lookup::Pending,
             },

@@ -161,7 +161,7 @@ pub enum ManageError {
     RoleName,
     /// The key would have a role that does not exist, or the manager has no
     /// [source of roles](super::KeyManagerBuilder::roles).
-    #[error("there is no role {0:?}: create it, or leave it out of the roles of the key")]
+    #[error("there is no role {0:?}: create it, set the source of roles of the manager, or leave the role out")]
     UnknownRole(String),
     /// The plan, the limits or the meter are invalid: see [`NewKey::plan`](super::NewKey::plan) and
     /// [`NewKey::limit`](super::NewKey::limit). A meter is the id of a key. Says what is wrong, and
@@ -224,7 +224,8 @@ pub enum ManageError {
     /// The registry rejected the change.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The registry failed, or the store of meters. Log the source; do not show it to callers.
+    /// The registry, the store of meters, or a source of roles or owners' rights failed. Log the
+    /// source; do not show it to callers.
     #[error("the key store failed")]
     Store(#[source] BoxError),
 }

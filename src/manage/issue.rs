@@ -40,7 +40,8 @@ impl KeyManager {
     ///   [`ManageError::OwnKeysOnly`], [`ManageError::UserRequired`].
     /// - [`ManageError::Environment`], [`ManageError::NoEnvironment`].
     /// - [`ManageError::Name`], [`ManageError::Metadata`], [`ManageError::PermissionName`],
-    ///   [`ManageError::TooManyPermissions`], [`ManageError::RoleName`], [`ManageError::UnknownRole`].
+    ///   [`ManageError::TooManyPermissions`].
+    /// - [`ManageError::RoleName`], [`ManageError::UnknownRole`].
     /// - [`ManageError::Expiry`], [`ManageError::OutlivesActor`].
     /// - [`ManageError::AddressEscalation`], [`ManageError::TooManyNetworks`].
     /// - [`ManageError::LifetimeTooLong`], [`ManageError::LifetimeTooShort`],

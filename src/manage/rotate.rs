@@ -34,8 +34,9 @@ impl KeyManager {
     /// # Errors
     ///
     /// [`ManageError::NotFound`], [`ManageError::PermissionDenied`] (`update`),
-    /// [`ManageError::Escalation`], [`ManageError::UnknownRole`], [`ManageError::AddressEscalation`] for a key that is accepted
-    /// from more addresses than the actor's, [`ManageError::NotOwner`], [`ManageError::Expired`],
+    /// [`ManageError::Escalation`], [`ManageError::UnknownRole`],
+    /// [`ManageError::AddressEscalation`] for a key that is accepted from more addresses than the
+    /// actor's, [`ManageError::NotOwner`], [`ManageError::Expired`],
     /// [`ManageError::ExpiryRequired`] for a key without an expiry, if the policy requires one,
     /// [`RegistryError::Revoked`], [`RegistryError::Replaced`]; for an actor with an idempotency
     /// key, those that [`KeyManager::issue`] lists.

@@ -92,6 +92,12 @@ impl Decision {
         self.rare.as_ref()?.outdated.as_ref()
     }
 
+    /// Returns whether the request presented a valid [token](crate::token) of its key, rather than
+    /// the key.
+    pub fn is_token(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.token_ends_at().is_some())
+    }
+
     /// Returns what was wrong with the form of the credential, if it was rejected for that.
     pub fn cause(&self) -> Option<Cause> {
         self.cause
@@ -115,6 +121,7 @@ impl fmt::Debug for Decision {
             .field("missing_permissions", &self.missing_permissions())
             .field("violated_limits", &self.violated_limits().collect::<Vec<_>>())
             .field("client_address", &self.client_address())
+            .field("is_token", &self.is_token())
             .field("cause", &self.cause())
             .field("error", &self.error())
             .field("store_time", &self.store_time())

@@ -18,6 +18,7 @@ macro_rules! event {
             cause = $decision.cause().map(Cause::as_str),
             scheme = $decision.scheme().map(display),
             key_id = $decision.key_id().map(KeyId::as_str),
+            is_token = $decision.is_token().then_some(true),
             organization = $decision.organization(),
             error = $decision.error().map(display),
             missing_permissions = missing($decision),

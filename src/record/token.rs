@@ -1,5 +1,4 @@
-//! A record as a token presents it: with an earlier end, and with what the token leaves of its
-//! permissions and addresses.
+//! Narrows a record to a token: an earlier end, and the permissions and addresses that both have.
 
 use std::time::SystemTime;
 

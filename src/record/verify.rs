@@ -1,6 +1,6 @@
 //! Verifies a record. This is the only place that decides whether a key works.
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use super::{ExpiryPolicies, ExpiryPolicy, KeyRecord, Owner, Status};
 use crate::{
@@ -210,9 +210,9 @@ impl Matched {
         &self.0
     }
 
-    /// Returns the same key with what is left of its record.
-    pub(crate) fn narrowed_to(self, record: KeyRecord) -> Self {
-        Self(record)
+    /// Narrows the record of the key.
+    pub(crate) fn try_narrow<E>(self, narrow: impl FnOnce(KeyRecord) -> Result<KeyRecord, E>) -> Result<Self, E> {
+        narrow(self.0).map(Self)
     }
 
     /// Returns the record of a key whose use has no conditions.
@@ -226,8 +226,9 @@ impl Matched {
     }
 
     /// Accepts the key unless its owner is blocked, or its list does not have the address of the
-    /// client. `client` is called for a key with a list.
-    pub(crate) fn used_from(self, client: impl FnOnce() -> Option<IpAddr>) -> Result<Verified, Rejection> {
+    /// client. `client` returns its bits, and is
+    /// called for a key with a list.
+    pub(crate) fn used_from(self, client: impl FnOnce() -> Option<u128>) -> Result<Verified, Rejection> {
         let is_blocked = self.is_blocked();
         let Self(record) = self;
         if is_blocked {
@@ -235,11 +236,10 @@ impl Matched {
         }
         let Some(networks) = record.allowed_addresses() else { return Ok(Verified(record)) };
         let Some(client) = client() else { return Err(Rejection::new(Reason::UnknownAddress).of_record(record)) };
-        let bits = address::bits(client);
-        if networks.iter().any(|network| network.contains_bits(bits)) {
+        if address::any_contains(networks, client) {
             return Ok(Verified(record));
         }
-        Err(Rejection::new(Reason::WrongAddress).of_record(record).at_address(client))
+        Err(Rejection::new(Reason::WrongAddress).of_record(record).at_address(address::canonical(client)))
     }
 }
 

@@ -53,7 +53,7 @@
 //!
 //! | the source                                   | a request with a key that has the role                       |
 //! |----------------------------------------------|--------------------------------------------------------------|
-//! | answers with permissions                     | may do them too                                              |
+//! | answers with permissions                     | has these permissions in addition to its own                 |
 //! | answers `None`: there is no such role        | may do what its permissions and its other roles grant        |
 //! | fails, panics or is too slow                 | 503, once the last answer is a lease old ([`Reason::RolesFailed`](crate::Reason::RolesFailed)) |
 //! | is not set in the layer                      | may do what its permissions grant                            |
@@ -61,8 +61,8 @@
 //! # Who may give a role
 //!
 //! A [`KeyManager`](crate::KeyManager) gives a key only roles that exist, and whose permissions its
-//! actor has now. A change of a role changes what every key with it may do: let only those
-//! change a role who may do what it grants.
+//! actor has now. An edit of a role changes every key that has it: let a person edit a role
+//! only if they hold all permissions of the result.
 
 use std::{collections::BTreeMap, convert::Infallible, fmt, sync::Arc, time::Duration};
 

@@ -35,7 +35,7 @@ pub enum TokenError {
         /// The action that was asked for.
         action: Action,
     },
-    /// A network is not within one from which the key is accepted.
+    /// A network is not within the allowed addresses of the key.
     #[error(
         "the token would be accepted from addresses from which its key is not: use networks within those of the key"
     )]
@@ -47,7 +47,7 @@ pub enum TokenError {
         /// The longest lifetime.
         max: Duration,
     },
-    /// The principal came by a token. A token cannot be exchanged: otherwise it could outlive
+    /// The request presented a token. A token cannot be exchanged: otherwise it could outlive
     /// itself.
     #[error("a token cannot be exchanged for another one: use the key itself")]
     FromToken,

@@ -22,8 +22,8 @@ impl Tokens {
     /// ends with its key at the latest.
     ///
     /// Nothing is stored. At each use, the layer looks up the record of the *key*. So the token
-    /// ends when the key is revoked, disabled, regenerated or expired, or when it is stored under
-    /// another digest.
+    /// ends when the key is revoked, regenerated or expired, or is rehashed under another pepper. A
+    /// disabled key pauses its tokens.
     ///
     /// ```
     /// use std::time::Duration;

@@ -10,8 +10,8 @@
 //!
 //! - **No row.** A token has a MAC under a [`TokenSecret`] of the service, and no store keeps it.
 //! - **Revocation.** At each use, the layer looks up the record of the key. When the key is
-//!   revoked, disabled, regenerated or expired, its tokens end too, within the same time as the key
-//!   itself.
+//!   revoked, regenerated or expired, its tokens end too, within the same time as the key itself. A
+//!   disabled key pauses them.
 //! - **A subset, always.** The permissions of a token are those that it names *and* its key has
 //!   when it is used; so are its addresses. It never outlives its key.
 //! - **Not a key.** A token cannot be exchanged for another token.
@@ -21,8 +21,8 @@
 //!
 //! # What it costs
 //!
-//! To check a key takes one SHA-256 compression. A token takes one more than the blocks of 64 bytes
-//! that its content fills after the padding:
+//! To check a key takes one SHA-256 compression. A token takes one for each block of 64 bytes
+//! of its padded content, and one more:
 //!
 //! | permissions and networks  | characters after the prefix | compressions |
 //! |---------------------------|-----------------------------|--------------|
@@ -40,8 +40,8 @@
 //! # Who may see a token
 //!
 //! A token is a credential until it ends. It shows the digest of its key. For a generated key, the
-//! digest reveals nothing. An imported key that is weak, and hashed without a pepper, can be
-//! guessed from it.
+//! digest reveals nothing. An imported or static key that is weak, and hashed without a pepper,
+//! can be guessed from it.
 
 mod error;
 #[cfg(feature = "admin-api")]

@@ -55,9 +55,9 @@ impl NewToken {
         self
     }
 
-    /// Accepts the token only from addresses in these networks. Each must be within a network from
-    /// which the key is accepted, and at each use the list of the key counts too. With an empty
-    /// list no address is allowed.
+    /// Accepts the token only from addresses in these networks. Each must be within a network of
+    /// the key's list. At each use, the address must be in both lists. An empty list allows no
+    /// address.
     ///
     /// The layer must know the address of a client: see
     /// [`client_address`](crate::layer::ApiKeyLayerBuilder::client_address).

@@ -23,7 +23,7 @@ pub(crate) struct OpenToken {
     ends_at: SystemTime,
 }
 
-/// Why a text is no token, or no more.
+/// Why a token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unopened {
     /// It is not base64url, too short or too long; or its MAC is right and its content is unknown.
@@ -106,7 +106,7 @@ impl OpenToken {
         tag
     }
 
-    /// Returns what the token may do less than its key.
+    /// Returns the restrictions of the token, compared with its key.
     pub(crate) fn restrictions(&self) -> Result<Restrictions, Unopened> {
         let flags = Flags::parse(self.bytes[1]).ok_or(Unopened::Malformed)?;
         Restrictions::parse(flags, &self.bytes[HEAD_LEN..self.len]).ok_or(Unopened::Malformed)

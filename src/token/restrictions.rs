@@ -1,4 +1,4 @@
-//! What a token may do less than its key, as bytes.
+//! The restrictions of a token, compared with its key, as bytes.
 //!
 //! ```text
 //! permissions: n, then n times: length, resource, m, then m actions: length, name | 252..=255
@@ -9,7 +9,7 @@
 
 use crate::{address::Network, permission::Action, permission::Permissions};
 
-/// What a token may do less than its key. `None` is as much as the key.
+/// The restrictions of a token, compared with its key. `None` is no restriction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Restrictions {
     pub(crate) permissions: Option<Permissions>,

@@ -22,6 +22,7 @@ use tower_api_key::{
     limit::{Limit, Limits, Plans, Quota, Rate, Subject},
     rights::{LiveRights, OwnerRights, Rights},
     store::MemoryStore,
+    token::{NewToken, TokenSecret, Tokens},
 };
 
 use crate::Result;
@@ -60,6 +61,10 @@ pub fn call(name: &str, times: &str) -> Result<()> {
         }
         "layer, an owner" => serve(owned(&key).build()?.layer(bare()), &bearer, StatusCode::OK, times),
         "layer, cached rights" => serve(with_rights(&key, &bearer)?.layer(bare()), &bearer, StatusCode::OK, times),
+        "layer, a token" => {
+            let (layer, bearer) = with_token(&key)?;
+            serve(layer.layer(bare()), &bearer, StatusCode::OK, times);
+        }
         "layer and guard" => serve(layer.layer(may("read").layer(bare())), &bearer, StatusCode::OK, times),
         "forbidden" => serve(layer.layer(may("write").layer(bare())), &bearer, StatusCode::FORBIDDEN, times),
         "missing" => serve(layer.layer(bare()), &keyless, StatusCode::UNAUTHORIZED, times),
@@ -122,6 +127,19 @@ fn with_rights(key: &ApiKey, request: &Request<()>) -> Result<ApiKeyLayer> {
     let Ok(response) = runtime.block_on(layer.layer(bare()).oneshot(request.clone()));
     assert_eq!(response.status(), StatusCode::OK);
     Ok(layer)
+}
+
+/// The layer, and a request with a token that has one permission of the key.
+fn with_token(key: &ApiKey) -> Result<(ApiKeyLayer, Request<()>)> {
+    let tokens = Tokens::new("acme_tok", TokenSecret::new(&[7; 32])?)?;
+    let layer = builder([key]).tokens(tokens.clone()).build()?;
+    let bearer =
+        |text: &ApiKey| Request::get("/links").header(AUTHORIZATION, format!("Bearer {}", text.expose())).body(());
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let principal = runtime.block_on(layer.authenticate(&bearer(key)?)).map_err(|_| "the key is rejected")?;
+    let new = NewToken::lasting(Duration::from_mins(59)).permissions(Permissions::new().grant("links", "read"));
+    let token = tokens.issue(&principal, new)?;
+    Ok((layer, bearer(token.text())?))
 }
 
 fn layer(keys: [&ApiKey; 2]) -> ApiKeyLayer {

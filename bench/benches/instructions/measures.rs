@@ -20,6 +20,7 @@ pub const ALL: &[Measure] = &[
     Measure::new("four limits", "layer, four limits", Some("layer"), 0),
     Measure::new("16 networks", "layer, 16 networks", Some("layer, a peer"), 0),
     Measure::new("cached rights", "layer, cached rights", Some("layer, an owner"), 0),
+    Measure::new("a token in place of its key", "layer, a token", Some("layer"), 1),
     Measure::new("guard", "layer and guard", Some("layer"), 0),
     Measure::new("refuse: no key", "missing", Some("bare, without a key"), 0),
     Measure::new("refuse: another format", "foreign", Some("bare"), 0),

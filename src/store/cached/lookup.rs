@@ -15,7 +15,7 @@ use super::{
     single_flight::{self, FlightKey, Leader, LookupResult, Waiter},
 };
 use crate::{
-    clock::{monotonic, nanos},
+    clock::{monotonic, nanos, note},
     key::KeyDigest,
     record::{Generation, KeyRecord, Status, ThreadCache},
     store::{KeyStore, Lookup},
@@ -49,8 +49,7 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 
     fn try_find(&self, digest: &KeyDigest) -> Lookup {
         let now = monotonic();
-        #[cfg(feature = "limits")]
-        crate::clock::note(now);
+        note(now);
         self.cache.good(digest, now).map_or(Lookup::Pending, Lookup::Found)
     }
 

@@ -23,7 +23,10 @@ use http::{
 };
 
 use super::{NewToken, Tokens};
+#[cfg(doc)]
+use crate::layer::ApiKeyLayerBuilder;
 use crate::{
+    error::ConfigError,
     layer::ApiKeyLayer,
     manage::wiped::WipedBytes,
     principal::Principal,
@@ -76,10 +79,12 @@ use refusal::Refusal;
 ///
 /// ```
 /// use axum::Router;
-/// use tower_api_key::{ApiKeyLayer, token::{TokenExchange, Tokens}};
+/// use tower_api_key::{ConfigError, KeyManager, token::{TokenExchange, Tokens}};
 ///
-/// fn app(api: Router, auth: &ApiKeyLayer, tokens: &Tokens) -> Router {
-///     api.layer(auth.clone()).nest("/token", TokenExchange::new(auth, tokens).router())
+/// fn app(api: Router, manager: &KeyManager, tokens: Tokens) -> Result<Router, ConfigError> {
+///     let auth = manager.layer().tokens(tokens).build()?;
+///     let exchange = TokenExchange::new(&auth)?;
+///     Ok(api.layer(auth).nest("/token", exchange.router()))
 /// }
 /// ```
 #[derive(Clone)]
@@ -99,10 +104,15 @@ const MAX_FORM: usize = 16 * 1024;
 // === impl TokenExchange ===
 
 impl TokenExchange {
-    /// Exchanges the keys that this layer accepts.
-    pub fn new(layer: &ApiKeyLayer, tokens: &Tokens) -> Self {
+    /// Exchanges the keys that this layer accepts for its [tokens](ApiKeyLayerBuilder::tokens).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ConfigError::NoTokens`] for a layer that accepts no tokens.
+    pub fn new(layer: &ApiKeyLayer) -> Result<Self, ConfigError> {
+        let tokens = layer.accepted_tokens().ok_or(ConfigError::NoTokens)?.clone();
         let reader = Reader::new(layer.schemes(), KEY_LEN_LIMIT).ok();
-        Self(Arc::new(Exchange { layer: layer.clone(), tokens: tokens.clone(), reader }))
+        Ok(Self(Arc::new(Exchange { layer: layer.clone(), tokens, reader })))
     }
 
     /// Returns the router. Nest it at `/token`.

@@ -63,7 +63,7 @@ impl Refusal {
 
     /// The refusal of each key that does not work, whatever the reason (RFC 8693 §2.2.2).
     pub(super) fn invalid_key() -> Self {
-        Self::request("subject_token is not a key that works here and now")
+        Self::request("subject_token is not a valid key, or is not accepted from this address")
     }
 
     /// The refusal if the answer could not be written.

@@ -19,7 +19,7 @@ use crate::support::{Api, FaultyStore, LIVE, TestClock, UNKNOWN, logs};
 
 pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(super) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-pub(super) const INVALID_KEY: &str = "subject_token is not a key that works here and now";
+pub(super) const INVALID_KEY: &str = "subject_token is not a valid key, or is not accepted from this address";
 
 pub(super) struct Endpoint {
     pub(super) store: FaultyStore,
@@ -55,7 +55,8 @@ impl Endpoint {
         let builder = ApiKeyLayer::builder(store.clone()).clock(move || now.get());
         let builder = builder.observe(move |decision| seen.lock().unwrap().push(decision.outcome()));
         let tokens = tokens(&clock);
-        let exchange = TokenExchange::new(&layer(builder).build().unwrap(), &tokens);
+        let layer = layer(builder).tokens(tokens.clone()).build().unwrap();
+        let exchange = TokenExchange::new(&layer).unwrap();
         let router = Router::new().nest("/token", exchange.router());
         Self { store, clock, tokens, router, outcomes }
     }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::Request;
 use serde_json::json;
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, ClientAddress, KeyHasher, KeyRecord, Outcome, Permissions, Principal,
+    ApiKey, ApiKeyLayer, ClientAddress, ConfigError, KeyHasher, KeyRecord, Outcome, Permissions, Principal,
     address::Network,
     store::MemoryStore,
     token::{NewToken, TokenExchange},
@@ -237,8 +237,17 @@ async fn the_body_is_a_form_of_at_most_16_kib() {
 
 #[tokio::test]
 async fn a_shown_exchange_has_no_secret() {
-    let tokens = super::tokens(&TestClock::new());
-    let layer = ApiKeyLayer::builder(MemoryStore::new()).build().unwrap();
-    let shown = format!("{:?}", TokenExchange::new(&layer, &tokens));
+    let layer = ApiKeyLayer::builder(MemoryStore::new());
+    assert_eq!(TokenExchange::new(&layer.build().unwrap()).unwrap_err(), ConfigError::NoTokens);
+    let layer = ApiKeyLayer::builder(MemoryStore::new()).tokens(super::tokens(&TestClock::new()));
+    let shown = format!("{:?}", TokenExchange::new(&layer.build().unwrap()).unwrap());
     assert_eq!(shown, r#"TokenExchange { tokens: Tokens { prefix: "acme_tok_", max_lifetime: 3600s, .. }, .. }"#);
+}
+
+#[tokio::test]
+async fn a_token_is_not_exchanged_for_another_one() {
+    let endpoint = Endpoint::new(reader);
+    let token = issued(&endpoint, NewToken::lasting(MINUTE));
+    let answer = endpoint.exchange(&[("subject_token", &token)]).await;
+    assert_eq!(answer.error(), (400, INVALID, "a token cannot be exchanged for another one: use the key itself"));
 }

@@ -192,7 +192,8 @@ async fn the_key_is_checked_by_the_first_scheme_that_carries_it() {
     let (key, store) = ("live,zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ", MemoryStore::new());
     store.add(KeyRecord::for_key("k1", &key.parse().unwrap(), &tower_api_key::KeyHasher::sha256())).unwrap();
     let layer = ApiKeyLayer::builder(store).schemes([Scheme::cookie("key"), Scheme::bearer(), Scheme::x_api_key()]);
-    let exchange = TokenExchange::new(&layer.build().unwrap(), &tokens(&TestClock::new()));
+    let layer = layer.tokens(tokens(&TestClock::new())).build().unwrap();
+    let exchange = TokenExchange::new(&layer).unwrap();
     let router = axum::Router::new().nest("/token", exchange.router());
     let response = router.oneshot(request(&form(&[("subject_token", key)]))).await.unwrap();
     assert_eq!(response.status(), 200);
@@ -214,8 +215,8 @@ async fn the_checks_see_the_head_of_the_request() {
 
 #[tokio::test]
 async fn only_post_exchanges_a_key() {
-    let layer = ApiKeyLayer::builder(MemoryStore::new()).build().unwrap();
-    let exchange = TokenExchange::new(&layer, &tokens(&TestClock::new()));
+    let layer = ApiKeyLayer::builder(MemoryStore::new()).tokens(tokens(&TestClock::new())).build().unwrap();
+    let exchange = TokenExchange::new(&layer).unwrap();
     let router = axum::Router::new().nest("/token", exchange.router());
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS] {
         let mut request = request(&form(&[]));

@@ -57,8 +57,10 @@ async fn a_token_is_accepted_where_a_key_is_and_has_the_principal_of_its_key() {
             assert_eq!((principal.id().as_str(), principal.token_ends_at()), ("live", Some(t0() + MINUTE)));
             assert_eq!(principal.record().permissions(), &links(&["read", "delete"]));
             assert_eq!(answer.decision.key_id().map(tower_api_key::KeyId::as_str), Some("live"));
+            assert!(answer.decision.is_token());
         }
-        assert_eq!(api.answer(bearer(LIVE)).await.principal.unwrap().token_ends_at(), None);
+        let answer = api.answer(bearer(LIVE)).await;
+        assert!(answer.principal.unwrap().token_ends_at().is_none() && !answer.decision.is_token());
     }
 }
 

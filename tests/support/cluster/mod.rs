@@ -13,13 +13,14 @@ use std::{
 };
 
 use caller::Caller;
-use kind::{Kind, TABLES};
+use kind::{Kind, ROLES, TABLES, tokens};
 use node::Process;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tower_api_key::{
-    KeyFormat, KeyHasher, KeyManager, KeyRecord,
+    ApiKey, ApiKeyLayer, KeyFormat, KeyHasher, KeyManager, KeyRecord,
     store::{KeyRegistry, PostgresStore},
+    token::NewToken,
 };
 use victim::Victim;
 
@@ -70,7 +71,9 @@ impl Cluster {
     async fn over(primary: Postgres, standby: Option<Postgres>) -> Self {
         let store = PostgresStore::open(primary.url()).await.unwrap();
         let database = Database::of(&primary, store.clone()).await;
-        sqlx::query(TABLES).execute(&database.pool).await.unwrap();
+        for table in [TABLES, ROLES] {
+            sqlx::query(table).execute(&database.pool).await.unwrap();
+        }
         let nodes = [Node::start(primary.port).await, Node::start(primary.port).await];
         for node in &nodes {
             until(async || node.cache().await["is_following"] == true).await;
@@ -84,13 +87,22 @@ impl Cluster {
         let mut keys = Vec::with_capacity(count);
         for number in 0..count {
             let key = format.generate().unwrap();
-            let victim = Victim::new(kind, format!("{name}-{kind:?}-{number}"), &key);
-            let record = KeyRecord::new(victim.id.clone(), KeyHasher::sha256().digest(&key)).grant("stats", "write");
+            let id = format!("{name}-{kind:?}-{number}");
+            let record = KeyRecord::new(id.clone(), KeyHasher::sha256().digest(&key)).grant("stats", "write");
             let record = kind.prepare(record, &self.pool()).await;
             self.store.insert(record, None, None).await.unwrap().unwrap();
-            keys.push(Arc::new(victim));
+            let presented = if kind == Kind::TokenRevoked { self.token_of(&key).await } else { key };
+            keys.push(Arc::new(Victim::new(kind, id, &presented)));
         }
         keys
+    }
+
+    async fn token_of(&self, key: &ApiKey) -> ApiKey {
+        let layer = ApiKeyLayer::builder(self.store.clone()).build().unwrap();
+        let request = http::Request::get("/").header("x-api-key", key.expose()).body(()).unwrap();
+        let principal = layer.authenticate(&request).await.unwrap();
+        let token = tokens().issue(&principal, NewToken::lasting(Duration::from_mins(50))).unwrap();
+        token.text().clone()
     }
 
     pub fn kill_server(&mut self) {

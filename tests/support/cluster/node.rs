@@ -16,9 +16,11 @@ use tokio::{net::TcpListener, time::timeout};
 use tower_api_key::{
     ClientAddress, KeyFormat, KeyManager, Owner, Permissions, Require,
     rights::{LiveRights, OwnerRights, Rights},
+    roles::{LiveRoles, RolePermissions},
     store::{BoxError, CachedStore, PostgresStore},
 };
 
+use super::kind::tokens;
 use crate::support::bounds::{DEADLINE, LEASE};
 
 /// How a node finds its database.
@@ -30,8 +32,9 @@ pub struct Process {
     _output: BufReader<ChildStdout>,
 }
 
-/// The members of the application, in its table.
-struct Members(PgPool);
+/// The members and the roles of the application, in its tables.
+#[derive(Clone)]
+struct Application(PgPool);
 
 #[test]
 #[ignore = "needs the test that starts it"]
@@ -51,12 +54,14 @@ async fn serve(url: &str) {
     let changes = store.change_feed();
     let keys = CachedStore::builder(store, changes).ttl(Duration::from_mins(10)).build().unwrap();
     let manager = KeyManager::builder(keys.clone()).format(KeyFormat::new("acme").unwrap()).build().unwrap();
-    let members = Members(PgPoolOptions::new().acquire_timeout(LEASE).connect(url).await.unwrap());
+    let application = Application(PgPoolOptions::new().acquire_timeout(LEASE).connect(url).await.unwrap());
 
     let auth = manager
         .layer()
         .deadline(DEADLINE)
-        .owner_rights(LiveRights::cached(members))
+        .owner_rights(LiveRights::cached(application.clone()))
+        .roles(LiveRoles::cached(application))
+        .tokens(tokens())
         .client_address(ClientAddress::behind(["127.0.0.1"]).x_forwarded_for().unwrap())
         .build()
         .unwrap();
@@ -81,7 +86,7 @@ fn cache(keys: &CachedStore<PostgresStore>) -> Json<serde_json::Value> {
     }))
 }
 
-impl OwnerRights for Members {
+impl OwnerRights for Application {
     type Error = BoxError;
 
     async fn rights(&self, owner: &Owner, _organization: Option<&str>) -> Result<Rights, BoxError> {
@@ -92,6 +97,16 @@ impl OwnerRights for Members {
             "reader" => Rights::Only(Permissions::new().grant("stats", "read")),
             _ => Rights::Blocked,
         })
+    }
+}
+
+impl RolePermissions for Application {
+    type Error = BoxError;
+
+    async fn permissions(&self, role: &str, _organization: Option<&str>) -> Result<Option<Permissions>, BoxError> {
+        let action = sqlx::query_scalar::<_, String>("select action from roles where name = $1").bind(role);
+        let action = timeout(LEASE, action.fetch_optional(&self.0)).await??;
+        Ok(action.map(|action| Permissions::new().grant("stats", action)))
     }
 }
 

@@ -1,20 +1,22 @@
-//! Goal 18: what the bounds of a key add to the layer: a list of allowed addresses, and what its owner may do now.
-//!
-//! A token against its key, which is to take at most two compressions more, has its place here, beside `addresses` and `rights`.
+//! Goal 18: what the bounds of a key add to the layer: a list of allowed addresses, what its owner may do now, and a token in
+//! place of the key.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, hint::black_box, time::Duration};
 
 use http::Request;
+use sha2::{Digest, Sha256};
 use tower::{Layer, ServiceExt};
 use tower_api_key::{
     ApiKey, ApiKeyLayer, ClientAddress, KeyHasher, KeyRecord, Owner, Permissions,
     address::{Network, PeerAddress},
     rights::{LiveRights, OwnerRights, Rights},
+    token::{NewToken, TokenSecret, Tokens},
 };
 
 use super::limits::hot;
 use crate::{
     calls::Calls,
+    item::Repeat,
     paired::Group,
     report::Report,
     rig::{self, Bare, Carries, Keys},
@@ -24,6 +26,10 @@ use crate::{
 /// Nanoseconds that a bound may add.
 const ADDRESSES: f64 = 25.0;
 const RIGHTS: f64 = 30.0;
+/// So few tokens that a thread keeps what is left of each key.
+const FEW: usize = 8;
+/// How many hashes of a key a token may add.
+const TOKEN: f64 = 2.0;
 
 const NETWORKS: u8 = 16;
 
@@ -43,6 +49,7 @@ pub fn measure(report: &mut Report) {
     let hot = hot(&keys);
     addresses(&keys, &hot, report);
     rights(&keys, &hot, report);
+    tokens(&keys, &hot, report);
 }
 
 /// The client is in the last of the networks.
@@ -103,6 +110,39 @@ fn rights(keys: &Keys, hot: &[ApiKey], report: &mut Report) {
     for (name, item) in [("all", all), ("fewer", fewer)] {
         report.at_most(18, format!("owner's rights, {name}, ns"), RIGHTS, group.compare(|ns| ns[item] - ns[without]));
         report.at_most(18, format!("owner's rights, {name}, allocations"), 0.0, more(&group, item, without));
+    }
+    report.table(group.table());
+}
+
+/// Tokens in place of their keys, in units of the SHA-256 of a key. Each token is used again by the same thread.
+fn tokens(keys: &Keys, hot: &[ApiKey], report: &mut Report) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let tokens = Tokens::new("acme_tok", TokenSecret::new(&[7; 32]).expect("a secret")).expect("tokens");
+    let store = keys.store(&KeyHasher::sha256(), rig::two_grants);
+    let layer = rig::build(rig::one_scheme(ApiKeyLayer::builder(store)).tokens(tokens.clone()));
+    let made = |new: &NewToken| -> Vec<ApiKey> {
+        let of = |key: &ApiKey| {
+            let request = Request::get("/").header("authorization", format!("Bearer {}", key.expose())).body(());
+            let principal = runtime.block_on(layer.authenticate(&request.expect("a request"))).expect("a key");
+            tokens.issue(&principal, new.clone()).expect("a token").text().clone()
+        };
+        let few: Vec<ApiKey> = hot[..FEW].iter().map(of).collect();
+        few.iter().cycle().take(hot.len()).cloned().collect()
+    };
+    let new = NewToken::lasting(Duration::from_mins(59));
+    let (whole, reads) = (made(&new), made(&new.permissions(Permissions::new().grant("links", "read"))));
+    let service = || layer.layer(Bare::<()>::new());
+    let text = |call: usize| hot[call % hot.len()].expose().as_bytes();
+    let mut group = Group::new("a token in place of its key");
+    let hash = group.add("SHA-256 of a key", Repeat(|call| Sha256::digest(black_box(text(call)))));
+    let key = group.add("the key", Calls::ok(service(), Carries::Bearer(hot).requests(|| ())));
+    let whole = group.add("a token", Calls::ok(service(), Carries::Bearer(&whole).requests(|| ())));
+    let reads = group.add("a token of one permission", Calls::ok(service(), Carries::Bearer(&reads).requests(|| ())));
+    group.measure();
+    for (name, item) in [("a token", whole), ("a token of one permission", reads)] {
+        let more_hashes = group.compare(|ns| (ns[item] - ns[key]) / ns[hash]);
+        report.at_most(18, format!("{name}, SHA-256 of a key more"), TOKEN, more_hashes);
+        report.at_most(18, format!("{name}, allocations"), 0.0, more(&group, item, key));
     }
     report.table(group.table());
 }
