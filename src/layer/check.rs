@@ -59,15 +59,11 @@ pub(super) enum SlowCheck {
 }
 
 impl Check {
-    /// Accepts a key, unless its use has conditions.
-    #[inline]
-    pub(super) fn of(matched: Matched, scheme: &'static Scheme, suspect: impl FnOnce() -> Option<Diagnosis>) -> Self {
+    /// Accepts the key of a token, unless its use has conditions.
+    pub(super) fn of_token(matched: Matched, scheme: &'static Scheme) -> Self {
         match matched.unconditional() {
             Ok(verified) => Self::Accepted(Principal::new(verified, scheme)),
-            Err(matched) => {
-                let suspected = if matched.is_blocked() { suspect() } else { None };
-                Self::Conditional(matched, scheme, suspected)
-            }
+            Err(matched) => Self::Conditional(matched, scheme, None),
         }
     }
 }
@@ -76,6 +72,9 @@ impl Checker {
     /// Reads one credential in one header on a fast path. If that gives no key of a valid form, the
     /// full parser finds the key, or the exact reason for the rejection.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
+        if self.tokens.is_some() {
+            return self.check_with_tokens(request);
+        }
         if let Some(candidate) = self.reader.candidate(request.headers()) {
             // Prepares the hash before the check of the form, because the processor stalls if it
             // hashes a block right after storing it.
@@ -83,12 +82,28 @@ impl Checker {
             if self.has_form(&candidate) {
                 return self.check_key(candidate.scheme, candidate.key, &prepared);
             }
-            if candidate.is_key(self.reader.max_key_len())
-                && let Some(check) = self.check_token(candidate.scheme, candidate.key)
-            {
-                return check;
+        }
+        self.check_parsed(request)
+    }
+
+    /// Does the same in a layer that accepts tokens.
+    #[inline(never)]
+    fn check_with_tokens<B>(&self, request: &Request<B>) -> Check {
+        if let Some(candidate) = self.reader.candidate(request.headers()) {
+            if !self.is_token(candidate.key) {
+                let prepared = self.hasher.prepare(candidate.key);
+                if self.has_form(&candidate) {
+                    return self.check_key(candidate.scheme, candidate.key, &prepared);
+                }
+            } else if candidate.is_key(self.reader.max_key_len()) {
+                return self.check_token(candidate.scheme, candidate.key);
             }
         }
+        self.check_parsed(request)
+    }
+
+    /// Reads the request with the full parser, without the credentials that belong to other systems.
+    fn check_parsed<B>(&self, request: &Request<B>) -> Check {
         match self.others(request) {
             Some(others) => {
                 let (headers, uri) = others.taken_out(request.headers(), request.uri());
@@ -101,9 +116,7 @@ impl Checker {
     /// Reads the request with the full parser.
     fn check_all(&self, headers: &HeaderMap, uri: &Uri) -> Check {
         match self.reader.read(headers, uri) {
-            Ok(Credential { scheme, key }) if self.is_token(&key) => {
-                self.check_token(scheme, &key).unwrap_or_else(|| Check::Rejected(bad_format(scheme)))
-            }
+            Ok(Credential { scheme, key }) if self.is_token(&key) => self.check_token(scheme, &key),
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
                 self.check_key(scheme, &key, &self.hasher.prepare(&key))
             }
@@ -123,9 +136,13 @@ impl Checker {
             }
             answer => return self.suspecting(self.try_other_peppers(scheme, key, newest, answer), scheme, key),
         };
-        match self.verify(found, [&newest], scheme) {
-            // A blocked key is like any other key that does not authenticate.
-            Ok(matched) => Check::of(matched, scheme, || self.reader.suspect(scheme, key)),
+        match self.verify(found, [&newest], scheme).map(Matched::unconditional) {
+            Ok(Ok(verified)) => Check::Accepted(Principal::new(verified, scheme)),
+            Ok(Err(matched)) => {
+                // Like any other key that does not authenticate.
+                let suspected = if matched.is_blocked() { self.reader.suspect(scheme, key) } else { None };
+                Check::Conditional(matched, scheme, suspected)
+            }
             Err(rejection) => self.suspecting(Check::Rejected(rejection), scheme, key),
         }
     }
@@ -247,9 +264,6 @@ impl Checker {
     /// the alphabet of the scheme and the maximum length. The shape of any other format covers
     /// both.
     fn has_form(&self, candidate: &Candidate<'_>) -> bool {
-        if self.is_token(candidate.key) {
-            return false;
-        }
         let fits = |format: &KeyFormat| {
             format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key(self.reader.max_key_len()))
         };
@@ -296,6 +310,6 @@ impl FoundKey {
     }
 }
 
-fn bad_format(scheme: &'static Scheme) -> Rejection {
+pub(super) fn bad_format(scheme: &'static Scheme) -> Rejection {
     Rejection::new(Reason::BadFormat).by_scheme(Some(scheme))
 }

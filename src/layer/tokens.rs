@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ApiKeyLayer;
 use super::{
     ApiKeyLayerBuilder,
-    check::{Check, Checker, SlowCheck},
+    check::{Check, Checker, SlowCheck, bad_format},
     found::{PendingCredential, PendingLookup},
 };
 use crate::{
@@ -48,9 +48,9 @@ impl ApiKeyLayerBuilder {
     }
 }
 
+#[cfg(feature = "admin-api")]
 impl ApiKeyLayer {
     /// Returns the tokens that the layer accepts.
-    #[cfg(feature = "admin-api")]
     pub(crate) fn accepted_tokens(&self) -> Option<&Tokens> {
         self.authenticator.checker.tokens.as_ref()
     }
@@ -62,14 +62,13 @@ impl Checker {
         self.tokens.as_ref().is_some_and(|tokens| tokens.claims(text))
     }
 
-    /// Checks a token, or returns `None` if the text is none.
-    pub(super) fn check_token(&self, scheme: &'static Scheme, text: &[u8]) -> Option<Check> {
-        let tokens = self.tokens.as_ref().filter(|tokens| tokens.claims(text))?;
-        let opened = tokens.open(text, self.bounds.clock.now());
-        Some(match opened {
+    /// Checks a token, and its key if it is valid.
+    pub(super) fn check_token(&self, scheme: &'static Scheme, text: &[u8]) -> Check {
+        let Some(tokens) = &self.tokens else { return Check::Rejected(bad_format(scheme)) };
+        match tokens.open(text, self.bounds.clock.now()) {
             Ok(token) => self.check_key_of(scheme, token),
             Err(unopened) => Check::Rejected(Rejection::new(unopened.into()).by_scheme(Some(scheme))),
-        })
+        }
     }
 
     /// Finds the key of a valid token.
@@ -91,7 +90,7 @@ impl Checker {
             .and_then(|matched| matched.try_narrow(|record| narrowed(&record, &token)))
             .map_err(|rejection| rejection.by_scheme(Some(scheme)));
         match matched {
-            Ok(matched) => Check::of(matched, scheme, || None),
+            Ok(matched) => Check::of_token(matched, scheme),
             Err(rejection) => Check::Rejected(rejection),
         }
     }
