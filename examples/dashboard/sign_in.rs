@@ -86,6 +86,9 @@ pub(crate) async fn require_session(State(sessions): State<Sessions>, mut reques
 }
 
 async fn sign_in(State(sessions): State<Sessions>, headers: HeaderMap, key: Principal) -> Response {
+    if key.token_ends_at().is_some() {
+        return unauthorized("Sign in with a key: a token ends too soon.");
+    }
     let Ok(secret) = KeyFormat::new("session").and_then(|format| format.generate()) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };

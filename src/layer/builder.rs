@@ -205,7 +205,8 @@ impl ApiKeyLayerBuilder {
                 TlsPolicy { source, exposed: handle.map(ExposedKeys::new), store }
             }),
         };
-        let longest = self.formats.iter().filter_map(KeyFormat::key_len).max().unwrap_or(1);
+        let tokens = self.tokens.as_ref().map(Tokens::shortest_len);
+        let longest = self.formats.iter().filter_map(KeyFormat::key_len).chain(tokens).max().unwrap_or(1);
         if !(longest..=KEY_LEN_LIMIT).contains(&self.max_key_len) {
             return Err(ConfigError::MaxKeyLen(self.max_key_len));
         }

@@ -207,6 +207,10 @@ impl Checker {
         let matched = self.verify(found, presented.asked.iter(), presented.scheme);
         let mut matched = matched.map_err(|rejection| rejection.suspected(|| presented.suspected))?;
         if let Some(token) = &presented.token {
+            // The lookup may have taken longer than the token had left.
+            if self.bounds.clock.now() >= token.ends_at() {
+                return Err(Rejection::new(Reason::TokenExpired).by_scheme(Some(presented.scheme)));
+            }
             let narrowed = matched.try_narrow(|record| narrowed(&record, token));
             matched = narrowed.map_err(|rejection| rejection.by_scheme(Some(presented.scheme)))?;
         }
@@ -256,7 +260,8 @@ impl Checker {
         if !self.ignores_other_formats {
             return None;
         }
-        let is_ours = |text: &[u8]| self.formats.iter().any(|format| format.claims(text)) || self.is_token(text);
+        let is_ours =
+            |text: &[u8]| self.formats.iter().any(|format| format.claims(text)) || self.is_meant_as_token(text);
         self.reader.of_others(request.headers(), request.uri(), &is_ours)
     }
 

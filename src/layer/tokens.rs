@@ -32,6 +32,12 @@ impl ApiKeyLayerBuilder {
     /// addresses: see [`Principal::token_ends_at`]. A text that begins with the prefix of the
     /// tokens is never looked up as a key.
     ///
+    /// Every layer with the same secret and prefix accepts a token, whatever its
+    /// [`formats`](Self::formats) and its [`hasher`](Self::hasher) are. If two layers tell their keys
+    /// apart by their formats alone, give their tokens different prefixes, or set
+    /// [`environments`](Self::environments). [`forward_identity`](Self::forward_identity) sends the id
+    /// of the key, without what the token leaves of its permissions.
+    ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, store::MemoryStore, token::Tokens};
     ///
@@ -62,6 +68,11 @@ impl Checker {
         self.tokens.as_ref().is_some_and(|tokens| tokens.claims(text))
     }
 
+    /// Returns whether the text is probably meant as a token, as `KeyFormat::claims` does for keys.
+    pub(super) fn is_meant_as_token(&self, text: &[u8]) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.format().claims(text))
+    }
+
     /// Checks a token, and its key if it is valid.
     pub(super) fn check_token(&self, scheme: &'static Scheme, text: &[u8]) -> Check {
         let Some(tokens) = &self.tokens else { return Check::Rejected(bad_format(scheme)) };
@@ -86,7 +97,7 @@ impl Checker {
         };
         let matched = found
             .map_err(|fault: Fault| Rejection::from(fault))
-            .and_then(|found| self.verify(found, [&digest], scheme))
+            .and_then(|found| self.verify(found, Some(&digest), scheme))
             .and_then(|matched| matched.try_narrow(|record| narrowed(&record, &token)))
             .map_err(|rejection| rejection.by_scheme(Some(scheme)));
         match matched {

@@ -64,6 +64,8 @@ impl ApiKeyLayerBuilder {
     /// [`Transport`] that your server inserts, exposes a key. The scheme of a URI does not: a proxy
     /// that uses HTTP/2 in clear text (h2c) writes `http` into the URI of each request.
     ///
+    /// A [token](crate::token) in clear text is not looked up: it ends soon, and its key was not sent.
+    ///
     /// At most 60 keys a minute are looked up, in each layer. So a client that sends guessed keys
     /// in clear text, to have them revoked, has 60 guesses a minute. While such a flood lasts,
     /// exposed keys may not be noticed.
@@ -118,7 +120,7 @@ impl Checker {
     /// Looks up the key of a request in clear text.
     fn expose<B>(&self, exposed: &ExposedKeys, store: &Arc<dyn ErasedStore>, request: &Request<B>) {
         let Ok(Credential { key, .. }) = self.reader.read(request.headers(), request.uri()) else { return };
-        if !self.has_checksum(&key) {
+        if self.is_token(&key) || !self.has_checksum(&key) {
             return;
         }
         let newest = self.hasher.digest_prepared(&self.hasher.prepare(&key));

@@ -110,22 +110,22 @@ impl Sources {
         Ok(said.permissions(record))
     }
 
-    /// Returns what a key and its roles grant, whatever its owner may do, or the name of a role
-    /// that does not exist.
+    /// Returns what each role of a key grants, whatever its owner may do, or the name of a role that
+    /// does not exist.
     ///
     /// # Errors
     ///
     /// The source failed or did not answer in time, and there is no recent answer.
-    pub(crate) async fn granted_to(
+    pub(crate) async fn roles_of(
         &self,
         record: &KeyRecord,
         timeout: Duration,
-    ) -> Result<Result<Permissions, String>, BoxError> {
+    ) -> Result<Result<Vec<Permissions>, String>, BoxError> {
         let without_owner = Self { rights: None, roles: self.roles.clone() };
         let said = without_owner.said(record, after(monotonic(), timeout)).await.map_err(Fault::into_error)?;
-        let is_known = |index: usize| said.roles.get(index).is_some_and(|role| role.is_some());
-        let unknown = record.roles().enumerate().find(|(index, _)| !is_known(*index));
-        Ok(unknown.map_or_else(|| Ok(said.granted(record)), |(_, role)| Err(role.to_owned())))
+        let granted = |index: usize| said.roles.get(index).and_then(|role| Option::clone(role));
+        let roles = record.roles().enumerate().map(|(index, role)| granted(index).ok_or_else(|| role.to_owned()));
+        Ok(roles.collect())
     }
 
     fn about_owner(&self, record: &KeyRecord) -> Option<Question<'_, Owner, Rights>> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Actor, CALL_TIMEOUT, KeyEventKind, KeyManager, ManageError, NewKey, concurrency::WorkKind, idempotency::Request,
-    issue::environment,
+    Actor, CALL_TIMEOUT, KeyEventKind, KeyManager, ManageError, NewKey, call_details::CallDetails,
+    concurrency::WorkKind, idempotency::Request, issue::environment,
 };
 use crate::{
     key::{ApiKey, Digests, FormatError, KeyDigest},
@@ -54,9 +54,9 @@ impl KeyManager {
         self.run_as(actor, Action::CREATE, WorkKind::Add, move |manager, actor| {
             let (key, new) = (key.clone(), new.clone());
             async move {
+                check_hidden(&key, &actor, [], &new)?;
                 let idempotency = manager.idempotency_key(&actor, Request::import(&digest, &new)).await?;
                 let environment = environment(&actor, &new)?;
-                check_hidden(&key, &actor, None, &new)?;
                 manager.check_importable(&key, digest, environment.as_deref()).await?;
                 let record = manager.draft(&actor, new, environment, digest).await?;
                 let record = record.with_mask(manager.mask(&key));
@@ -145,19 +145,36 @@ impl KeyManager {
 /// A shorter key may be a part of a text by chance, so only an equal text is rejected.
 const SHORTEST_PART: usize = 8;
 
-/// Rejects texts that contain the key: they are stored, shown and logged as they are.
-pub(super) fn check_hidden(key: &ApiKey, actor: &Actor, id: Option<&KeyId>, new: &NewKey) -> Result<(), ManageError> {
+/// Rejects texts that contain the key: they are stored, shown and logged as they are. `others` are
+/// those beside the actor's and the new key's. Call it before any error can repeat one of them.
+pub(super) fn check_hidden<'t>(
+    key: &ApiKey,
+    actor: &'t Actor,
+    others: impl IntoIterator<Item = &'t str>,
+    new: &'t NewKey,
+) -> Result<(), ManageError> {
     let key = key.expose();
     let shows = |text: &str| text == key || (key.len() >= SHORTEST_PART && text.contains(key));
-    let texts = [Some(&*new.name), id.map(KeyId::as_str), new.environment.as_deref(), actor.reason()];
-    let metadata = new.metadata.iter().flat_map(|(name, text)| [name, text]).map(String::as_str);
-    let Limiting { plan, numbers, meter } = &new.limiting;
+    let NewKey {
+        is_bot: _,
+        name,
+        permissions,
+        roles,
+        environment,
+        not_before: _,
+        expires_at: _,
+        metadata,
+        addresses: _,
+        limiting: Limiting { plan, numbers, meter },
+    } = new;
+    let CallDetails { reason, request_id, address: _, versions: _, idempotency_key } = &actor.details;
+    let optional = [environment, reason, request_id, idempotency_key].into_iter().flatten();
+    let texts = [name].into_iter().chain(optional).chain(roles).map(String::as_str).chain(others);
+    let metadata = metadata.iter().flat_map(|(name, text)| [name, text]).map(String::as_str);
     let limiting = plan.as_deref().into_iter().chain(meter.as_ref().map(KeyId::as_str));
     let limiting = limiting.chain(numbers.keys().map(|name| &**name));
-    let granted = new.permissions.iter();
     let is_granted =
         |(resource, actions): (&str, &[Action])| shows(resource) || actions.iter().any(|action| shows(action.as_str()));
-    let is_shown =
-        texts.into_iter().flatten().chain(metadata).chain(limiting).any(shows) || granted.into_iter().any(is_granted);
+    let is_shown = texts.chain(metadata).chain(limiting).any(shows) || permissions.iter().any(is_granted);
     if is_shown { Err(ManageError::KeyShown) } else { Ok(()) }
 }

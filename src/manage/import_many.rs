@@ -92,6 +92,16 @@ impl ImportKey {
         }
     }
 
+    /// Returns the texts that are stored beside those of the new key.
+    fn other_texts(&self) -> impl Iterator<Item = &str> {
+        let Self { text: _, new: _, id, owner, created_at: _, status: _, use_count: _, last_used_at: _ } = self;
+        let user = owner.as_ref().and_then(|owner| match owner {
+            Owner::User(user) => Some(&**user),
+            Owner::ServiceAccount => None,
+        });
+        id.as_ref().map(KeyId::as_str).into_iter().chain(user)
+    }
+
     /// Keeps this id: 1 to 100 visible characters, no space or slash, and not the name of a route
     /// of the management API such as `self`. The default is a new id.
     ///
@@ -208,11 +218,13 @@ impl KeyManager {
                 if import.id.is_some() && actor.is_own_keys_only() {
                     return Err(ManageError::OwnKeysOnly);
                 }
+                if let KeyText::Plain(key) = &import.text {
+                    check_hidden(key, &actor, import.other_texts(), &import.new)?;
+                }
                 let owner = import.owner_by(&actor)?;
                 let environment = environment(&actor, &import.new)?;
                 let (digest, mask) = match &import.text {
                     KeyText::Plain(key) => {
-                        check_hidden(key, &actor, import.id.as_ref(), &import.new)?;
                         let digest = manager.0.hasher.digest(key);
                         manager.check_importable(key, digest, environment.as_deref()).await?;
                         (digest, Some(manager.mask(key)))

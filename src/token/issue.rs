@@ -87,11 +87,11 @@ impl Tokens {
     pub(super) fn seal(&self, mut bytes: Zeroizing<Vec<u8>>) -> Result<ApiKey, TooLong> {
         let code = self.0.newest.digest(&Hmac::padded(&bytes));
         bytes.extend_from_slice(&code[..TAG_LEN]);
-        if self.0.prefix.len() + encoded_len(bytes.len()) > MAX_TOKEN_LEN {
+        if self.prefix().len() + encoded_len(bytes.len()) > MAX_TOKEN_LEN {
             return Err(TooLong);
         }
         let mut text = Zeroizing::new(String::with_capacity(MAX_TOKEN_LEN));
-        text.push_str(&self.0.prefix);
+        text.push_str(self.prefix());
         URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
         ApiKey::new(text.as_str()).map_err(|_| TooLong)
     }

@@ -97,8 +97,8 @@ pub struct Tokens(Arc<Settings>);
 
 #[derive(Clone)]
 struct Settings {
-    /// With its separator.
-    prefix: Box<str>,
+    /// Of it, only the prefix with its separator counts.
+    format: KeyFormat,
     newest: Hmac,
     /// The MACs of the older secrets.
     older: Vec<Hmac>,
@@ -124,13 +124,12 @@ impl Tokens {
     #[allow(clippy::needless_pass_by_value, reason = "the secret is wiped when its MAC is made")]
     pub fn new(prefix: impl Into<String>, secret: TokenSecret) -> Result<Self, TokenConfigError> {
         let format = KeyFormat::new(&prefix.into())?;
-        let prefix: Box<str> = format.prefix().into();
-        if prefix.len() + encoded_len(HEAD_LEN + TAG_LEN) > MAX_TOKEN_LEN {
+        if format.prefix().len() + encoded_len(HEAD_LEN + TAG_LEN) > MAX_TOKEN_LEN {
             return Err(FormatError::Prefix.into());
         }
-        let newest = secret.mac(&prefix);
+        let newest = secret.mac(format.prefix());
         let (max_lifetime, clock) = (DEFAULT_MAX_LIFETIME, Clock::system());
-        Ok(Self(Arc::new(Settings { prefix, newest, older: Vec::new(), max_lifetime, clock })))
+        Ok(Self(Arc::new(Settings { format, newest, older: Vec::new(), max_lifetime, clock })))
     }
 
     /// Also accepts the tokens of an older secret. New tokens are still made under the secret of
@@ -149,13 +148,22 @@ impl Tokens {
     #[allow(clippy::needless_pass_by_value, reason = "the secret is wiped when its MAC is made")]
     pub fn with_previous(mut self, secret: TokenSecret) -> Self {
         let settings = Arc::make_mut(&mut self.0);
-        settings.older.push(secret.mac(&settings.prefix));
+        settings.older.push(secret.mac(settings.format.prefix()));
         self
     }
 
     /// Returns the prefix of all tokens, with its separator.
     pub(crate) fn prefix(&self) -> &str {
-        &self.0.prefix
+        self.0.format.prefix()
+    }
+
+    pub(crate) fn format(&self) -> &KeyFormat {
+        &self.0.format
+    }
+
+    /// Returns the length of a token without restrictions, in characters.
+    pub(crate) fn shortest_len(&self) -> usize {
+        self.prefix().len() + encoded_len(HEAD_LEN + TAG_LEN)
     }
 
     /// Sets the longest lifetime of a new token. The default is 1 hour. A longer one is an error.
@@ -173,7 +181,10 @@ impl Tokens {
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { prefix, max_lifetime, .. } = &*self.0;
-        f.debug_struct("Tokens").field("prefix", prefix).field("max_lifetime", max_lifetime).finish_non_exhaustive()
+        let Settings { format, max_lifetime, .. } = &*self.0;
+        f.debug_struct("Tokens")
+            .field("prefix", &format.prefix())
+            .field("max_lifetime", max_lifetime)
+            .finish_non_exhaustive()
     }
 }

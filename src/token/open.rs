@@ -51,12 +51,12 @@ impl Tokens {
     /// does too.
     #[inline]
     pub(crate) fn claims(&self, text: &[u8]) -> bool {
-        text.starts_with(self.0.prefix.as_bytes())
+        text.starts_with(self.prefix().as_bytes())
     }
 
     /// Opens a token. The MAC is compared before the content is read, in constant time.
     pub(crate) fn open(&self, text: &[u8], now: SystemTime) -> Result<OpenToken, Unopened> {
-        let encoded = text.strip_prefix(self.0.prefix.as_bytes()).ok_or(Unopened::Malformed)?;
+        let encoded = text.strip_prefix(self.prefix().as_bytes()).ok_or(Unopened::Malformed)?;
         if text.len() > MAX_TOKEN_LEN {
             return Err(Unopened::Malformed);
         }

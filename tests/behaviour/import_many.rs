@@ -120,3 +120,47 @@ async fn an_id_that_no_path_could_name_is_refused() {
     assert!(done[0].is_ok());
     assert!(matches!(done[1], Err(ManageError::Registry(RegistryError::DuplicateId(_)))));
 }
+
+/// Names, ids, owners, roles and the rest are stored, shown and logged as they are.
+#[tokio::test]
+async fn no_text_beside_an_imported_key_may_contain_it() {
+    let (api, manager) = Api::managed(|builder| builder.accept_any_format());
+    let key: tower_api_key::ApiKey = "51FwqftsmMDHHbJAMEXXHCgG".parse().unwrap();
+    let text = || format!("x{}y", key.expose());
+    let new = || NewKey::service_account("legacy");
+    let all = [
+        NewKey::service_account(text()),
+        new().grant(text(), "read"),
+        new().grant("links", text()),
+        new().roles([text()]),
+        new().environment(text()),
+        new().metadata(text(), "x"),
+        new().metadata("x", text()),
+        new().plan(text()),
+        new().limit(text(), 7),
+    ];
+    let actors = [
+        admin().because(text()),
+        admin().with_request_id(text()),
+        admin().with_idempotency_key(text()),
+        admin().in_environment("test"),
+    ];
+    for (number, new) in all.into_iter().enumerate() {
+        let refused = manager.import(&admin(), &key, new.clone()).await;
+        assert!(matches!(refused, Err(ManageError::KeyShown)), "{number}: {refused:?}");
+        let refused = manager.import_many(&admin(), vec![ImportKey::key(&key, new)]).await.unwrap();
+        assert!(matches!(refused[..], [Err(ManageError::KeyShown)]), "{number}");
+    }
+    for (number, actor) in actors.into_iter().enumerate() {
+        let new = if number == 3 { new().environment(text()) } else { new() };
+        let refused = manager.import(&actor, &key, new).await;
+        assert!(matches!(refused, Err(ManageError::KeyShown)), "{number}: {refused:?}");
+    }
+    let import = || ImportKey::key(&key, new());
+    for import in [import().id(text()), import().owner(Owner::User(text().into()))] {
+        let refused = manager.import_many(&admin(), vec![import]).await.unwrap();
+        assert!(matches!(refused[..], [Err(ManageError::KeyShown)]));
+    }
+    assert_eq!(api.store.keys.list(&tower_api_key::store::KeyFilter::default()).await.unwrap(), []);
+    manager.import(&admin(), &key, new()).await.unwrap();
+}

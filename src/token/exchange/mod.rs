@@ -31,7 +31,7 @@ use crate::{
     manage::wiped::WipedBytes,
     principal::Principal,
     rejection::Reason,
-    scheme::{KEY_LEN_LIMIT, Reader, Writer},
+    scheme::{KEY_LEN_LIMIT, Reader, Scheme, Writer},
 };
 use answer::Granted;
 use form::Form;
@@ -179,7 +179,10 @@ impl Exchange {
 
     /// Checks the key as that of the request: in the place of the first scheme that can carry it.
     async fn authenticate(&self, parts: Parts, key: &str) -> Result<Principal, Refusal> {
-        let mut schemes = self.layer.schemes().schemes().iter();
+        let all = self.layer.schemes().schemes();
+        // A query parameter last: observers and checks may show the URI.
+        let is_query = |scheme: &&Scheme| scheme.is_in_query();
+        let mut schemes = all.iter().filter(|scheme| !is_query(scheme)).chain(all.iter().filter(is_query));
         let writer = schemes.find_map(|scheme| Writer::new(scheme, key).ok()).ok_or_else(Refusal::invalid_key)?;
         let mut request = Request::from_parts(parts, ());
         let (mut headers, mut uri) = (std::mem::take(request.headers_mut()), request.uri().clone());

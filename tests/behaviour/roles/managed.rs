@@ -57,6 +57,16 @@ async fn an_actor_gives_only_roles_whose_permissions_it_has() {
     assert_eq!(cleared.roles().count(), 0);
 }
 
+/// In the union, a `*` without wildcards is left out; the record keeps it.
+#[tokio::test]
+async fn a_role_hides_no_permission_of_the_key_itself() {
+    let (table, manager) = managed();
+    table.set("viewer", Some("acme"), links(&["read"]).with_wildcards());
+    let new = bot(&["viewer"]).grant("*", "delete");
+    let refused = manager.issue(&user(&["read"]), new).await;
+    assert!(matches!(&refused, Err(ManageError::Escalation { resource, .. }) if resource == "*"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_role_that_does_not_exist_is_named() {
     let (_, manager) = managed();

@@ -212,15 +212,69 @@ async fn a_token_counts_as_a_credential_of_this_layer() {
     assert_eq!(api.call(two).await, refused(Reason::Ambiguous, 401));
 }
 
+/// With its mistakes, a token is ours as a key is, and not the credential of another system.
+#[tokio::test]
+async fn a_mangled_token_is_ours_as_a_mangled_key_is() {
+    let key = "acme_live_FQYyDyW6NATDTovQKiefYEVHYxNOsMjWMMld0RCp6R";
+    let clock = TestClock::new();
+    let (tokens, now) = (tokens(&clock), clock.clone());
+    let own = tokens.clone();
+    let api = Api::new()
+        .key("k", key, |record| record)
+        .layer(|layer| {
+            let layer = layer.clock(move || now.get()).formats([KeyFormat::new("acme_live").unwrap()]);
+            layer.tokens(own).ignore_other_formats().optional()
+        })
+        .run();
+    let principal = api.answer(bearer(key)).await.principal.unwrap();
+    let token = tokens.issue(&principal, a_minute()).unwrap().text().expose().to_owned();
+    let forms: [fn(&str) -> String; 6] = [
+        |text| format!("Bearer \"{text}\""),
+        |text| format!("Bearer Bearer {text}"),
+        |text| format!("Bearer token={text}"),
+        |text| format!("Bearer a, {text}"),
+        |text| format!("Bearer {}", text.to_uppercase()),
+        |text| format!("Bearer x {text}"),
+    ];
+    for form in forms {
+        let (of_key, of_token) = (with("authorization", form(key)), with("authorization", form(&token)));
+        assert_eq!(api.app_call(of_key).await, 401, "{}", form("KEY"));
+        assert_eq!(api.app_call(of_token).await, 401, "{}", form("TOKEN"));
+    }
+}
+
+/// A key that expires during its lookup is refused, and so is a token.
+#[tokio::test]
+async fn a_token_that_ends_during_its_lookup_is_refused() {
+    let (api, tokens) = api();
+    let api = api.run();
+    let token = token(&api, &tokens, a_minute()).await;
+    api.store.set(Fault::Waits);
+    let mut call = Box::pin(tower::ServiceExt::oneshot(api.app.clone(), bearer(&token)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending());
+    api.clock.set(t0() + MINUTE);
+    assert_eq!(call.await.unwrap().status(), 401);
+}
+
+#[test]
+fn a_layer_that_reads_no_whole_token_is_a_mistake() {
+    let tokens = tokens(&TestClock::new());
+    let build = |len| {
+        let store = tower_api_key::store::MemoryStore::new();
+        ApiKeyLayer::builder(store).tokens(tokens.clone()).max_key_len(len).build()
+    };
+    assert_eq!(build(86).unwrap_err(), ConfigError::MaxKeyLen(86));
+    assert!(build(87).is_ok());
+}
+
 #[test]
 fn a_prefix_with_which_keys_begin_is_a_mistake() {
-    let clock = TestClock::new();
     let build = |prefix: &str| {
         let tokens = Tokens::new(prefix, secret(7)).unwrap();
         let formats = [KeyFormat::new("acme").unwrap()];
         ApiKeyLayer::builder(tower_api_key::store::MemoryStore::new()).formats(formats).tokens(tokens).build()
     };
-    let _ = clock.get();
     assert!(matches!(build("acme").unwrap_err(), ConfigError::TokenPrefix(prefix) if prefix == "acme_"));
     assert!(build("acme_tok").is_ok() && build("acm").is_ok());
 }
