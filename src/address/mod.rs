@@ -46,6 +46,7 @@
 //! in the peer, in headers and in the list of proxies. The result is in the IPv4 form.
 
 mod entry;
+mod list;
 mod network;
 mod proxies;
 
@@ -55,8 +56,9 @@ use http::{Extensions, HeaderMap, HeaderName, header::FORWARDED};
 
 use crate::error::ConfigError;
 pub(crate) use entry::forwarded_element;
+pub(crate) use list::AddressList;
 pub use network::{InvalidNetwork, Network};
-pub(crate) use network::{any_contains, bits, canonical, intersection, is_within};
+pub(crate) use network::{bits, canonical, intersection, is_within};
 pub(crate) use proxies::{Proxies, entries_from_last};
 
 /// Reads the address of the client from the connection, or from a header of a trusted proxy. The

@@ -105,6 +105,11 @@ impl Network {
         (self.first, self.prefix())
     }
 
+    /// Returns the first address of a network of IPv4, and its mask.
+    pub(crate) fn ipv4_parts(&self) -> Option<(u32, u32)> {
+        self.is_ipv4().then(|| (low_half(self.first), low_half(self.mask)))
+    }
+
     /// Returns whether this is every address of IPv4, or every address of IPv6.
     pub(crate) fn is_everything(&self) -> bool {
         self.prefix() == 0 || self.prefix() == MAPPED && self.is_ipv4()
@@ -185,12 +190,14 @@ pub(crate) fn is_within(list: Option<&[Network]>, other: Option<&[Network]>) -> 
     list.is_some_and(|list| list.iter().all(|network| other.iter().any(|wider| wider.is_superset(network))))
 }
 
-/// Returns whether an address is in one of the networks.
-pub(crate) fn any_contains(networks: &[Network], bits: u128) -> bool {
-    let is_mapped = is_mapped(bits);
-    networks
-        .iter()
-        .any(|network| (bits ^ network.first) & network.mask == 0 && (!is_mapped || network.is_below_mapped()))
+/// Returns the IPv4 address that these bits map.
+pub(crate) fn ipv4_of(bits: u128) -> Option<u32> {
+    is_mapped(bits).then(|| low_half(bits))
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the bits of an IPv4 address")]
+fn low_half(bits: u128) -> u32 {
+    bits as u32
 }
 
 /// Returns the address with these bits: an IPv4-mapped one is of IPv4.

@@ -18,8 +18,8 @@ use super::{
 #[cfg(feature = "limits")]
 use crate::{limit::Unpaid, rejection::Wait};
 use crate::{
-    observe::{self, Decision, Observers, Outcome, PreviousPepper},
-    principal::{CallerIdentity, Principal, Unauthenticated},
+    observe::{self, Decision, Observers, PreviousPepper},
+    principal::{CallerIdentity, Principal},
     record::{KeyRecord, Matched},
     rejection::{Reason, Rejection, Renderer, ResponseProtocol, Verdict},
     scheme::{Diagnosis, Reader, Scheme},
@@ -244,35 +244,6 @@ impl Authenticator {
             Verdict::Pass => Admission::Pass(actions),
             verdict @ (Verdict::Reject(_) | Verdict::Wait(_)) => Admission::Held(Box::new(Held { actions, verdict })),
         }
-    }
-
-    /// Admits a request without a key for this layer. The principal of an outer layer stays.
-    fn pass_anonymous<B>(&self, request: &mut Request<B>, unread: Option<(Reason, Diagnosis)>) -> ResponseActions {
-        self.checker.reader.mark_sensitive(request.headers_mut());
-        let kept = CallerIdentity::keep_or_set_anonymous(request.extensions_mut());
-        let keeps_outer = kept.is_some();
-        if let Some(header) = &self.forward_identity {
-            let id = kept.map(|principal| principal.id().clone());
-            header.set(request.headers_mut(), id.as_ref());
-        }
-        ResponseActions {
-            decision: self.is_observed().then(|| Decision::of(Outcome::Anonymous)),
-            audience: Audience::Anonymous,
-            keeps_outer,
-            unread,
-            ..ResponseActions::default()
-        }
-    }
-
-    /// Admits a request without reading its credentials.
-    fn pass_bypassed<B>(&self, request: &mut Request<B>, mark: Unauthenticated, outcome: Outcome) -> ResponseActions {
-        self.checker.reader.mark_sensitive(request.headers_mut());
-        CallerIdentity::set_unauthenticated(request.extensions_mut(), mark);
-        if let Some(header) = &self.forward_identity {
-            header.set(request.headers_mut(), None);
-        }
-        let decision = self.is_observed().then(|| Decision::of(outcome));
-        ResponseActions { decision, ..ResponseActions::default() }
     }
 
     /// Returns the decision to emit if the client disconnects during the lookup.

@@ -19,7 +19,7 @@ use crate::{
     principal::Principal,
     record::{KeyRecord, LayerBounds, Matched},
     rejection::{Reason, Rejection},
-    scheme::{Candidate, Credential, Diagnosis, Reader, Scheme},
+    scheme::{Credential, Diagnosis, Reader, Scheme},
     store::{Answer, ErasedStore, Fault, Lookup},
     token::Tokens,
 };
@@ -86,24 +86,9 @@ impl Checker {
         self.check_parsed(request)
     }
 
-    /// Does the same in a layer that accepts tokens.
-    #[inline(never)]
-    fn check_with_tokens<B>(&self, request: &Request<B>) -> Check {
-        if let Some(candidate) = self.reader.candidate(request.headers()) {
-            if !self.is_token(candidate.key) {
-                let prepared = self.hasher.prepare(candidate.key);
-                if self.has_form(&candidate) {
-                    return self.check_key(candidate.scheme, candidate.key, &prepared);
-                }
-            } else if candidate.is_key(self.reader.max_key_len()) {
-                return self.check_token(candidate.scheme, candidate.key);
-            }
-        }
-        self.check_parsed(request)
-    }
-
-    /// Reads the request with the full parser, without the credentials that belong to other systems.
-    fn check_parsed<B>(&self, request: &Request<B>) -> Check {
+    /// Reads the request with the full parser, without the credentials that belong to other
+    /// systems.
+    pub(super) fn check_parsed<B>(&self, request: &Request<B>) -> Check {
         match self.others(request) {
             Some(others) => {
                 let (headers, uri) = others.taken_out(request.headers(), request.uri());
@@ -126,7 +111,7 @@ impl Checker {
     }
 
     /// Digests, looks up and verifies a key of a valid form.
-    fn check_key(&self, scheme: &'static Scheme, key: &[u8], prepared: &PreparedKey<'_>) -> Check {
+    pub(super) fn check_key(&self, scheme: &'static Scheme, key: &[u8], prepared: &PreparedKey<'_>) -> Check {
         let newest = self.hasher.digest_prepared(prepared);
         let found = match self.store.try_find(&newest) {
             Ok(Lookup::Found(record)) => Some(record),
@@ -263,34 +248,6 @@ impl Checker {
         let is_ours =
             |text: &[u8]| self.formats.iter().any(|format| format.claims(text)) || self.is_meant_as_token(text);
         self.reader.of_others(request.headers(), request.uri(), &is_ours)
-    }
-
-    /// Returns whether the text is a key in one of the formats. For a foreign format, also checks
-    /// the alphabet of the scheme and the maximum length. The shape of any other format covers
-    /// both.
-    fn has_form(&self, candidate: &Candidate<'_>) -> bool {
-        let fits = |format: &KeyFormat| {
-            format.has_shape(candidate.key) && (!format.is_foreign() || candidate.is_key(self.reader.max_key_len()))
-        };
-        if self.formats.is_empty() {
-            candidate.is_key(self.reader.max_key_len())
-        } else {
-            self.formats.iter().any(fits)
-        }
-    }
-
-    /// Returns whether the checksum is right, or the record is known and only its owner's rights
-    /// are not.
-    fn is_worth_a_lookup(&self, key: &[u8], digests: &Digests) -> bool {
-        self.has_checksum(key) || digests.iter().any(|digest| self.store.knows(digest))
-    }
-
-    pub(super) fn has_checksum(&self, key: &[u8]) -> bool {
-        self.any_format(|format| format.has_shape(key) && format.has_checksum(key))
-    }
-
-    fn any_format(&self, fits: impl Fn(&KeyFormat) -> bool) -> bool {
-        self.formats.is_empty() || self.formats.iter().any(fits)
     }
 }
 

@@ -28,6 +28,7 @@ mod check;
 mod client;
 mod expiry_header;
 mod failures;
+mod form;
 mod forward;
 mod found;
 mod future;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Request;
+
 #[cfg(feature = "admin-api")]
 use super::ApiKeyLayer;
 use super::{
@@ -29,12 +31,12 @@ impl ApiKeyLayerBuilder {
     /// key is, and is checked against the record of its key, so that it ends when its key does.
     ///
     /// The principal is that of the key, with what the token leaves of its permissions and
-    /// addresses: see [`Principal::token_ends_at`]. A text that begins with the prefix of the
-    /// tokens is never looked up as a key.
+    /// addresses: see [`token_ends_at`](crate::Principal::token_ends_at). A text that begins with
+    /// the prefix of the tokens is never looked up as a key.
     ///
     /// Every layer with the same secret and prefix accepts a token, whatever its
-    /// [`formats`](Self::formats) and its [`hasher`](Self::hasher) are. If two layers tell their keys
-    /// apart by their formats alone, give their tokens different prefixes, or set
+    /// [`formats`](Self::formats) and its [`hasher`](Self::hasher) are. If two layers separate their keys
+    /// by their formats alone, give their tokens different prefixes, or set
     /// [`environments`](Self::environments). [`forward_identity`](Self::forward_identity) sends the id
     /// of the key, without what the token leaves of its permissions.
     ///
@@ -71,6 +73,22 @@ impl Checker {
     /// Returns whether the text is probably meant as a token, as `KeyFormat::claims` does for keys.
     pub(super) fn is_meant_as_token(&self, text: &[u8]) -> bool {
         self.tokens.as_ref().is_some_and(|tokens| tokens.format().claims(text))
+    }
+
+    /// Does the same as `check` in a layer that accepts tokens.
+    #[inline(never)]
+    pub(super) fn check_with_tokens<B>(&self, request: &Request<B>) -> Check {
+        if let Some(candidate) = self.reader.candidate(request.headers()) {
+            if !self.is_token(candidate.key) {
+                let prepared = self.hasher.prepare(candidate.key);
+                if self.has_form(&candidate) {
+                    return self.check_key(candidate.scheme, candidate.key, &prepared);
+                }
+            } else if candidate.is_key(self.reader.max_key_len()) {
+                return self.check_token(candidate.scheme, candidate.key);
+            }
+        }
+        self.check_parsed(request)
     }
 
     /// Checks a token, and its key if it is valid.

@@ -64,7 +64,8 @@ impl ApiKeyLayerBuilder {
     /// [`Transport`] that your server inserts, exposes a key. The scheme of a URI does not: a proxy
     /// that uses HTTP/2 in clear text (h2c) writes `http` into the URI of each request.
     ///
-    /// A [token](crate::token) in clear text is not looked up: it ends soon, and its key was not sent.
+    /// A [token](crate::token) in clear text is not looked up: it ends soon, and its key was not
+    /// sent.
     ///
     /// At most 60 keys a minute are looked up, in each layer. So a client that sends guessed keys
     /// in clear text, to have them revoked, has 60 guesses a minute. While such a flood lasts,

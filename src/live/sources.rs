@@ -110,8 +110,8 @@ impl Sources {
         Ok(said.permissions(record))
     }
 
-    /// Returns what each role of a key grants, whatever its owner may do, or the name of a role that
-    /// does not exist.
+    /// Returns what each role of a key grants, whatever its owner may do, or the name of a role
+    /// that does not exist.
     ///
     /// # Errors
     ///

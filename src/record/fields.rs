@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, time::SystemTime};
 use http::Extensions;
 
 use super::{History, KeyId, Limiting, Owner, Status};
-use crate::{address::Network, key::KeyDigest, permission::Permissions};
+use crate::{address::AddressList, key::KeyDigest, permission::Permissions};
 
 /// Ordered so that the fields of a check share one cache line with the counts of the `Arc`.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ pub(crate) struct ColdFields {
 pub(crate) struct UseTerms {
     pub(crate) limiting: Limiting,
     /// `None` allows every address, and an empty list none.
-    pub(crate) allowed_addresses: Option<Box<[Network]>>,
+    pub(crate) allowed_addresses: Option<AddressList>,
     /// Sorted, each name once.
     pub(crate) roles: Box<[Box<str>]>,
     /// Whether the owner may not use any key now. No store keeps it.

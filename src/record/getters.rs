@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{Author, KeyId, KeyRecord, Owner, Status};
-use crate::{address::Network, key::KeyDigest, permission::Permissions};
+use crate::{
+    address::{AddressList, Network},
+    key::KeyDigest,
+    permission::Permissions,
+};
 
 impl KeyRecord {
     /// Returns the public id of the key.
@@ -69,7 +73,7 @@ impl KeyRecord {
     /// Returns the networks from which the key is accepted. `None` is every address, and an empty
     /// list is none.
     pub fn allowed_addresses(&self) -> Option<&[Network]> {
-        self.0.terms()?.allowed_addresses.as_deref()
+        self.0.terms()?.allowed_addresses.as_ref().map(AddressList::networks)
     }
 
     /// Returns the id of the key that this key has replaced.

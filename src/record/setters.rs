@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{Author, KeyId, KeyRecord, Owner, Status};
 use crate::{
-    address::Network,
+    address::{AddressList, Network},
     permission::{Action, Permissions},
 };
 
@@ -98,7 +98,7 @@ impl KeyRecord {
     /// ```
     #[must_use]
     pub fn with_allowed_addresses(self, networks: impl Into<Option<Vec<Network>>>) -> Self {
-        let networks = networks.into().map(Vec::into_boxed_slice);
+        let networks = networks.into().map(AddressList::from);
         self.edit(|fields| fields.change_terms(|terms| terms.allowed_addresses = networks))
     }
 

@@ -234,9 +234,10 @@ impl Matched {
         if is_blocked {
             return Err(Rejection::new(Reason::OwnerBlocked).of_record(record));
         }
-        let Some(networks) = record.allowed_addresses() else { return Ok(Verified(record)) };
+        let list = record.0.terms().and_then(|terms| terms.allowed_addresses.as_ref());
+        let Some(list) = list else { return Ok(Verified(record)) };
         let Some(client) = client() else { return Err(Rejection::new(Reason::UnknownAddress).of_record(record)) };
-        if address::any_contains(networks, client) {
+        if list.contains(client) {
             return Ok(Verified(record));
         }
         Err(Rejection::new(Reason::WrongAddress).of_record(record).at_address(address::canonical(client)))

@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! Roles that your code defines are a [`BTreeMap`](std::collections::BTreeMap):
+//! Roles that your code defines are a [`BTreeMap`]:
 //!
 //! ```
 //! use std::collections::BTreeMap;

@@ -158,7 +158,8 @@ where
     let metadata = serde_json::to_string(metadata).map_err(encode)?;
     let limits = LimitNumber::by_name(numbers.iter().map(|(name, number)| (&**name, *number)));
     let limits = (!limits.is_empty()).then(|| serde_json::to_string(&limits)).transpose().map_err(encode)?;
-    let addresses = allowed_addresses.as_ref().map(serde_json::to_string).transpose().map_err(encode)?;
+    let addresses =
+        allowed_addresses.as_ref().map(|list| serde_json::to_string(list.networks())).transpose().map_err(encode)?;
     let roles = (!roles.is_empty()).then(|| serde_json::to_string(roles)).transpose().map_err(encode)?;
     let mut row = D::Arguments::default();
     let add = || -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+mod bounds;
 #[cfg(feature = "limits")]
 mod limits;
 #[path = "../support/mod.rs"]

@@ -124,7 +124,7 @@ async fn an_id_that_no_path_could_name_is_refused() {
 /// Names, ids, owners, roles and the rest are stored, shown and logged as they are.
 #[tokio::test]
 async fn no_text_beside_an_imported_key_may_contain_it() {
-    let (api, manager) = Api::managed(|builder| builder.accept_any_format());
+    let (api, manager) = Api::managed(tower_api_key::manage::KeyManagerBuilder::accept_any_format);
     let key: tower_api_key::ApiKey = "51FwqftsmMDHHbJAMEXXHCgG".parse().unwrap();
     let text = || format!("x{}y", key.expose());
     let new = || NewKey::service_account("legacy");
@@ -157,7 +157,7 @@ async fn no_text_beside_an_imported_key_may_contain_it() {
         assert!(matches!(refused, Err(ManageError::KeyShown)), "{number}: {refused:?}");
     }
     let import = || ImportKey::key(&key, new());
-    for import in [import().id(text()), import().owner(Owner::User(text().into()))] {
+    for import in [import().id(text()), import().owner(Owner::User(text()))] {
         let refused = manager.import_many(&admin(), vec![import]).await.unwrap();
         assert!(matches!(refused[..], [Err(ManageError::KeyShown)]));
     }

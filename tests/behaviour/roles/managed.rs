@@ -82,7 +82,9 @@ async fn a_role_that_does_not_exist_is_named() {
 async fn names_of_roles_have_a_form_and_a_number() {
     let (table, manager) = managed();
     let names: Vec<String> = (0..17).map(|number| format!("role-{number}")).collect();
-    names.iter().for_each(|name| table.set(name, Some("acme"), Permissions::new()));
+    for name in &names {
+        table.set(name, Some("acme"), Permissions::new());
+    }
     manager.issue(&user(&[]), NewKey::service_account("bot").roles(names[..16].to_vec())).await.unwrap();
     let long = "r".repeat(65);
     for roles in [names.as_slice(), &[String::new()], &["a b".to_owned()], &["r\u{f6}le".to_owned()], &[long]] {
