@@ -95,19 +95,19 @@ impl Checker {
     pub(super) fn check_token(&self, scheme: &'static Scheme, text: &[u8]) -> Check {
         let Some(tokens) = &self.tokens else { return Check::Rejected(bad_format(scheme)) };
         match tokens.open(text, self.bounds.clock.now()) {
-            Ok(token) => self.check_key_of(scheme, token),
+            Ok(token) => self.check_key_of(scheme, &token),
             Err(unopened) => Check::Rejected(Rejection::new(unopened.into()).by_scheme(Some(scheme))),
         }
     }
 
     /// Finds the key of a valid token.
-    fn check_key_of(&self, scheme: &'static Scheme, token: OpenToken) -> Check {
+    fn check_key_of(&self, scheme: &'static Scheme, token: &OpenToken) -> Check {
         let digest = token.key_digest();
         let found = match self.store.try_find(&digest) {
             Ok(Lookup::Found(record)) => Ok(Some(record)),
             Ok(Lookup::Absent) => Ok(None),
             Ok(Lookup::Pending) => {
-                let presented = PendingCredential::of_token(scheme, digest, token);
+                let presented = PendingCredential::of_token(scheme, digest, token.clone());
                 let lookup = Arc::clone(&self.store).find(digest.into(), self.deadline);
                 return Check::Slow(Box::new(SlowCheck::Pending(PendingLookup { presented, lookup })));
             }
@@ -116,7 +116,7 @@ impl Checker {
         let matched = found
             .map_err(|fault: Fault| Rejection::from(fault))
             .and_then(|found| self.verify(found, Some(&digest), scheme))
-            .and_then(|matched| matched.try_narrow(|record| narrowed(&record, &token)))
+            .and_then(|matched| matched.try_narrow(|record| narrowed(&record, token)))
             .map_err(|rejection| rejection.by_scheme(Some(scheme)));
         match matched {
             Ok(matched) => Check::of_token(matched, scheme),
