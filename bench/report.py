@@ -73,8 +73,11 @@ TOLD_BEAT = TOLD_CHANGE - 4 + 41
 # The bounds of a key: what, the group, the item, and the one without.
 BOUNDS = (
     ("16 allowed networks, the client in the last", "allowed addresses", "16 networks", "without a list"),
-    ("cached rights, the owner may do as much", "owners' rights, cached", "the owner may do as much as the key", "without rights"),
-    ("cached rights, the owner may do less", "owners' rights, cached", "the owner may do less than the key", "without rights"),
+    ("cached rights, the owner may do as much", "owners' rights, cached, over memory", "the owner may do as much as the key", "without rights"),
+    ("cached rights, the owner may do less", "owners' rights, cached, over memory", "the owner may do less than the key", "without rights"),
+    ("the same over a cache, as much", "owners' rights, cached, over a cache", "the owner may do as much as the key", "without rights"),
+    ("the same over a cache, less", "owners' rights, cached, over a cache", "the owner may do less than the key", "without rights"),
+    ("a token in place of its key", "a token in place of its key", "a token of one permission", "the key"),
 )
 
 # Nanoseconds, measured once, apart from the library: the table under goal 15 in the log.

@@ -35,10 +35,12 @@ impl ApiKeyLayerBuilder {
     /// the prefix of the tokens is never looked up as a key.
     ///
     /// Every layer with the same secret and prefix accepts a token, whatever its
-    /// [`formats`](Self::formats) and its [`hasher`](Self::hasher) are. If two layers separate their keys
-    /// by their formats alone, give their tokens different prefixes, or set
-    /// [`environments`](Self::environments). [`forward_identity`](Self::forward_identity) sends the id
-    /// of the key, without what the token leaves of its permissions.
+    /// [`formats`](Self::formats) and its [`hasher`](Self::hasher) are. If two layers separate
+    /// their keys by their formats alone, give their tokens different prefixes, or set
+    /// [`environments`](Self::environments).
+    ///
+    /// The header of [`forward_identity`](Self::forward_identity) has the id of the key, without
+    /// what the token leaves of its permissions.
     ///
     /// ```
     /// use tower_api_key::{ApiKeyLayer, store::MemoryStore, token::Tokens};

@@ -125,9 +125,9 @@ impl KeyManager {
     /// this in each request. Apply bounds such as [`Actor::own_keys_only`] in each request too.
     /// [`Actor::key_version`] has an example.
     ///
-    /// Start no session from a [token](crate::token), which would last longer than the token:
-    /// [`Principal::token_ends_at`](crate::Principal::token_ends_at) is then set, and the actor of the
-    /// key would not know it.
+    /// Start no session from a [token](crate::token): it would last longer than the token. The
+    /// principal of a token [says so](crate::Principal::token_ends_at), but the actor of its key
+    /// does not.
     ///
     /// # Errors
     ///

@@ -77,7 +77,8 @@ use crate::{
 use issue::encoded_len;
 use open::{HEAD_LEN, TAG_LEN};
 
-/// The length of the longest token, in characters. It is the limit for keys too, see
+/// The length of the longest token, in characters: [`Tokens::issue`] issues no longer one. It is
+/// the limit for keys too, see
 /// [`MAX_KEY_LEN`](crate::scheme::MAX_KEY_LEN).
 pub const MAX_TOKEN_LEN: usize = 512;
 

@@ -25,6 +25,7 @@ pub struct NewToken {
 }
 
 /// A token that was issued. Its text is shown once: no store has it.
+/// [`Tokens::issue`](super::Tokens::issue) has an example.
 ///
 /// `Debug` shows when it ends, and not the text.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Request;
 use tower::Layer;
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, KeyHasher, KeyStore,
+    ApiKey, ApiKeyLayer, KeyHasher, KeyRecord, KeyStore,
     store::{CachedStore, MemoryStore},
 };
 
@@ -49,8 +49,17 @@ pub fn measure(report: &mut Report) {
 
 /// A cache that follows its store, and has the records of the hot keys.
 pub async fn filled(keys: &Keys, hot: &[ApiKey]) -> CachedStore<MemoryStore> {
+    filled_with(keys, hot, rig::two_grants).await
+}
+
+/// The same, of other records.
+pub async fn filled_with(
+    keys: &Keys,
+    hot: &[ApiKey],
+    edit: impl Fn(KeyRecord) -> KeyRecord,
+) -> CachedStore<MemoryStore> {
     let hasher = KeyHasher::sha256();
-    let store = keys.store(&hasher, rig::two_grants);
+    let store = keys.store(&hasher, edit);
     // A long lease, so that the cache asks the store nothing if this machine stalls for a second.
     let lease = Duration::from_mins(1);
     let cache = CachedStore::builder(store.clone(), store.change_feed()).lease(lease).build().expect("a cache");
