@@ -98,7 +98,7 @@ use tower_service::Service;
 use crate::{
     error::ConfigError,
     key::ApiKey,
-    scheme::{Scheme, Writer},
+    scheme::{Scheme, write::Writer},
 };
 use origin::Origin;
 

@@ -37,7 +37,7 @@ type Reply<A> = Result<A, BoxError>;
 type PendingReply<A> = Pin<Box<dyn Future<Output = Reply<A>> + Send>>;
 
 /// A question whose answer is known, or is waited for.
-pub(crate) enum Begun<A> {
+pub(crate) enum Started<A> {
     Known(Arc<A>),
     Asked(Asked<A>),
 }
@@ -94,7 +94,7 @@ impl<N: Name, A: Send + Sync + 'static> Live<N, A> {
     fn find_or_ask(&self, subject: &Subject<N>, now: Instant) -> Option<(Arc<A>, Instant)> {
         let found = self.answers.find(subject, now);
         if !matches!(found, Found::Answer(_)) && Handle::try_current().is_ok() {
-            // `begin` joins the question, if it is called.
+            // `start` joins the question, if it is called.
             drop(self.ask(subject, now));
         }
         match found {
@@ -106,11 +106,11 @@ impl<N: Name, A: Send + Sync + 'static> Live<N, A> {
     }
 
     /// Returns a recent answer, or asks.
-    pub(crate) fn begin(&self, subject: &Subject<N>) -> Begun<A> {
+    pub(crate) fn start(&self, subject: &Subject<N>) -> Started<A> {
         let now = monotonic();
         match self.answers.find(subject, now) {
-            Found::Answer(Answered { answer, .. }) | Found::Aging(Answered { answer, .. }) => Begun::Known(answer),
-            Found::Nothing => Begun::Asked(self.ask(subject, now)),
+            Found::Answer(Answered { answer, .. }) | Found::Aging(Answered { answer, .. }) => Started::Known(answer),
+            Found::Nothing => Started::Asked(self.ask(subject, now)),
         }
     }
 
@@ -118,12 +118,12 @@ impl<N: Name, A: Send + Sync + 'static> Live<N, A> {
     pub(crate) async fn finish(
         &self,
         subject: &Subject<N>,
-        begun: Begun<A>,
+        started: Started<A>,
         deadline: Instant,
     ) -> Result<Arc<A>, BoxError> {
-        let mut asked = match begun {
-            Begun::Known(answer) => return Ok(answer),
-            Begun::Asked(asked) => asked,
+        let mut asked = match started {
+            Started::Known(answer) => return Ok(answer),
+            Started::Asked(asked) => asked,
         };
         loop {
             let until = asked.join_until.map_or(deadline, |end| end.min(deadline));

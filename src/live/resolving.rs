@@ -42,7 +42,7 @@ impl Resolving {
     /// Returns the record as the sources change it at this instant, if that is known without
     /// waiting.
     fn resolve_now(&self, record: KeyRecord, now: impl FnOnce() -> Instant) -> Result<KeyRecord, KeyRecord> {
-        if !self.sources.concern(&record) {
+        if !self.sources.apply_to(&record) {
             return Ok(record);
         }
         let (now, epoch, slot) = (now(), self.sources.epoch(), slot_of(&record));
@@ -59,9 +59,9 @@ impl Resolving {
         if self.sources.are_asked_each_time(&record) {
             return Err(record);
         }
-        let Some((said, until)) = self.sources.said_now(&record, now) else { return Err(record) };
+        let Some((resolution, until)) = self.sources.try_resolve(&record, now) else { return Err(record) };
         let by = ResolvedBy { store: self.id, epoch, until };
-        let resolved = said.applied_to(&record);
+        let resolved = resolution.applied_to(&record);
         // A thread that ends keeps nothing more.
         let _ = RESOLVED.try_with(|kept| kept.insert(slot, &record, by, resolved.clone()));
         Ok(resolved.unwrap_or(record))
@@ -73,8 +73,8 @@ impl Resolving {
             Ok(resolved) => return Ok(resolved),
             Err(record) => record,
         };
-        let said = self.sources.said(&record, deadline).await?;
-        Ok(said.applied_to(&record).unwrap_or(record))
+        let resolution = self.sources.resolve(&record, deadline).await?;
+        Ok(resolution.applied_to(&record).unwrap_or(record))
     }
 }
 

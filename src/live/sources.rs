@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Begun, Live, Subject};
+use super::{Live, Started, Subject};
 use crate::{
     clock::{after, monotonic},
     permission::Permissions,
@@ -24,7 +24,7 @@ pub(crate) struct Sources {
 
 /// What the sources say about one record.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct Resolution {
     rights: Option<Arc<Rights>>,
     /// `None` for a role that does not exist.
     roles: Vec<Arc<Option<Permissions>>>,
@@ -41,7 +41,7 @@ impl Sources {
     }
 
     /// Returns whether a source is asked about this record.
-    pub(super) fn concern(&self, record: &KeyRecord) -> bool {
+    pub(super) fn apply_to(&self, record: &KeyRecord) -> bool {
         (self.rights.is_some() && record.owner().is_some()) || (self.roles.is_some() && !record.role_names().is_empty())
     }
 
@@ -60,40 +60,40 @@ impl Sources {
 
     /// Returns what is known of a record without waiting, and until when a thread may use it. Asks
     /// in the background about the rest.
-    pub(super) fn said_now(&self, record: &KeyRecord, now: Instant) -> Option<(Said, Instant)> {
+    pub(super) fn try_resolve(&self, record: &KeyRecord, now: Instant) -> Option<(Resolution, Instant)> {
         let rights = self.about_owner(record).map(|(live, subject)| live.find_or_ask(&subject, now));
         let roles = self.about_roles(record).into_iter().map(|(live, subject)| live.find_or_ask(&subject, now));
         // All of them are asked, also if the first one has no answer.
         let roles: Vec<_> = roles.collect();
-        let mut said = Said::default();
+        let mut resolution = Resolution::default();
         let mut until = None;
         let mut note = |end: Instant| until = Some(until.map_or(end, |other: Instant| other.min(end)));
         if let Some(rights) = rights {
             let (rights, end) = rights?;
-            said.rights = Some(rights);
+            resolution.rights = Some(rights);
             note(end);
         }
         for role in roles {
             let (role, end) = role?;
-            said.roles.push(role);
+            resolution.roles.push(role);
             note(end);
         }
-        Some((said, until?))
+        Some((resolution, until?))
     }
 
     /// Asks about a record, and waits for the answers.
-    pub(super) async fn said(&self, record: &KeyRecord, deadline: Instant) -> Result<Said, Fault> {
+    pub(super) async fn resolve(&self, record: &KeyRecord, deadline: Instant) -> Result<Resolution, Fault> {
         // All questions are sent before the first answer is waited for.
-        let rights = self.about_owner(record).map(begun);
-        let roles: Vec<_> = self.about_roles(record).into_iter().map(begun).collect();
-        let mut said = Said::default();
-        if let Some(((live, subject), begun)) = rights {
-            said.rights = Some(live.finish(&subject, begun, deadline).await.map_err(Fault::OwnerRights)?);
+        let rights = self.about_owner(record).map(started);
+        let roles: Vec<_> = self.about_roles(record).into_iter().map(started).collect();
+        let mut resolution = Resolution::default();
+        if let Some(((live, subject), started)) = rights {
+            resolution.rights = Some(live.finish(&subject, started, deadline).await.map_err(Fault::OwnerRights)?);
         }
-        for ((live, subject), begun) in roles {
-            said.roles.push(live.finish(&subject, begun, deadline).await.map_err(Fault::Roles)?);
+        for ((live, subject), started) in roles {
+            resolution.roles.push(live.finish(&subject, started, deadline).await.map_err(Fault::Roles)?);
         }
-        Ok(said)
+        Ok(resolution)
     }
 
     /// Returns what a key may do now, or `None` if its owner is blocked.
@@ -106,8 +106,8 @@ impl Sources {
         record: &KeyRecord,
         timeout: Duration,
     ) -> Result<Option<Permissions>, BoxError> {
-        let said = self.said(record, after(monotonic(), timeout)).await.map_err(Fault::into_error)?;
-        Ok(said.permissions(record))
+        let resolution = self.resolve(record, after(monotonic(), timeout)).await.map_err(Fault::into_error)?;
+        Ok(resolution.permissions(record))
     }
 
     /// Returns what each role of a key grants, whatever its owner may do, or the name of a role
@@ -122,8 +122,8 @@ impl Sources {
         timeout: Duration,
     ) -> Result<Result<Vec<Permissions>, String>, BoxError> {
         let without_owner = Self { rights: None, roles: self.roles.clone() };
-        let said = without_owner.said(record, after(monotonic(), timeout)).await.map_err(Fault::into_error)?;
-        let granted = |index: usize| said.roles.get(index).and_then(|role| Option::clone(role));
+        let resolution = without_owner.resolve(record, after(monotonic(), timeout)).await.map_err(Fault::into_error)?;
+        let granted = |index: usize| resolution.roles.get(index).and_then(|role| Option::clone(role));
         let roles = record.roles().enumerate().map(|(index, role)| granted(index).ok_or_else(|| role.to_owned()));
         Ok(roles.collect())
     }
@@ -141,16 +141,16 @@ impl Sources {
     }
 }
 
-fn begun<N: super::Name, A: Send + Sync + 'static>(
+fn started<N: super::Name, A: Send + Sync + 'static>(
     (live, subject): Question<'_, N, A>,
-) -> (Question<'_, N, A>, Begun<A>) {
-    let begun = live.begin(&subject);
-    ((live, subject), begun)
+) -> (Question<'_, N, A>, Started<A>) {
+    let started = live.start(&subject);
+    ((live, subject), started)
 }
 
-// === impl Said ===
+// === impl Resolution ===
 
-impl Said {
+impl Resolution {
     /// Returns the record as the sources change it, or `None` if it stays as it is.
     pub(super) fn applied_to(&self, record: &KeyRecord) -> Option<KeyRecord> {
         match self.permissions(record) {

@@ -49,7 +49,7 @@ mod text_form;
 mod usage;
 mod vary;
 mod websocket;
-mod write;
+pub(crate) mod write;
 
 use std::{
     borrow::Cow,
@@ -69,8 +69,6 @@ pub(crate) use read::Reader;
 pub(crate) use resolve::Credential;
 pub use text_form::InvalidScheme;
 pub(crate) use vary::Vary;
-#[cfg(any(feature = "admin-api", feature = "client"))]
-pub(crate) use write::Writer;
 
 /// The length of the longest key that a layer reads by default, in bytes. Longer texts are rejected
 /// before they are hashed. Set another limit with

@@ -31,7 +31,7 @@ use crate::{
     manage::wiped::WipedBytes,
     principal::Principal,
     rejection::Reason,
-    scheme::{KEY_LEN_LIMIT, Reader, Scheme, Writer},
+    scheme::{KEY_LEN_LIMIT, Reader, Scheme, write::Writer},
 };
 use answer::Granted;
 use form::Form;
