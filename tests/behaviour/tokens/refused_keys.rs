@@ -225,3 +225,20 @@ async fn only_post_exchanges_a_key() {
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
     }
 }
+
+/// Observers and checks may show the URI.
+#[tokio::test]
+async fn the_key_is_written_into_the_uri_only_if_nothing_else_can_carry_it() {
+    let shown = |schemes: Vec<Scheme>| {
+        Endpoint::with(any, |layer| {
+            layer.schemes(schemes).after_verify(|_, head| {
+                let has_query = head.uri().query().is_some();
+                if has_query { Err(Rejection::forbidden()) } else { Ok(()) }
+            })
+        })
+    };
+    let endpoint = shown(vec![Scheme::query("api_key"), Scheme::bearer()]);
+    assert_eq!(endpoint.exchange(&[]).await.status, 200);
+    let endpoint = shown(vec![Scheme::query("api_key")]);
+    endpoint.exchange(&[]).await.assert_invalid_key();
+}

@@ -207,3 +207,22 @@ async fn a_manager_revokes_the_key_and_no_use_is_counted() {
     assert_eq!(api.call(over(Tls, bearer(text(&issued)))).await, refused(Reason::Revoked, 401));
     assert_eq!(manager.get(&admin(), other.record().id()).await.unwrap().status(), Status::Active);
 }
+
+/// Texts that begin like tokens would use up the lookups, and no token is a key that came in clear text.
+#[tokio::test]
+async fn a_token_in_clear_text_is_not_looked_up() {
+    use tower_api_key::token::{NewToken, TokenSecret, Tokens};
+
+    let tokens = Tokens::new("acme_tok", TokenSecret::new(&[7; 32]).unwrap()).unwrap();
+    let (exposed, own) = (Exposed::default(), tokens.clone());
+    let api = exposed.of(Api::live()).layer(|layer| layer.tokens(own)).run();
+    let key = api.answer(over(Tls, from(CLIENT, bearer(LIVE)))).await.principal.unwrap();
+    let token = tokens.issue(&key, NewToken::lasting(MINUTE)).unwrap();
+    send(&api, Clear, bearer(token.text().expose())).await;
+    for number in 0..100 {
+        send(&api, Clear, bearer(&format!("acme_tok_{number}"))).await;
+    }
+    assert_eq!(exposed.take().await, [] as [&str; 0]);
+    send(&api, Clear, bearer(LIVE)).await;
+    assert_eq!(exposed.take().await, ["live"], "the lookups of this minute are left");
+}
